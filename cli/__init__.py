@@ -2,7 +2,7 @@
 
 import sys
 
-from .signals import INTERRUPTED, handle_signals
+from .signals import INTERRUPTED_CODE, handle_signals
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -18,7 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
                 raise
             # So early that there is nothing yet to explain errors with.
             print("lstmae: Interrupted", file=sys.stderr)
-            return INTERRUPTED
+            return INTERRUPTED_CODE
 
 
 def _run(words: list[str]) -> object:

@@ -8,7 +8,7 @@ from typer.core import TyperGroup
 from . import bench, export, predict, report, runs, series, serve, studies
 
 
-class InOrder(TyperGroup):
+class OrderedGroup(TyperGroup):
     """Lists the studies and other groups before the single commands."""
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
@@ -18,7 +18,7 @@ class InOrder(TyperGroup):
 
 app = typer.Typer(
     name="lstmae",
-    cls=InOrder,
+    cls=OrderedGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -35,7 +35,7 @@ serve.register(app)
 predict.register(app)
 
 
-def _version(asked: bool) -> None:
+def _print_version(asked: bool) -> None:
     if asked:
         from lstm_ae import __version__
 
@@ -46,7 +46,7 @@ def _version(asked: bool) -> None:
 @app.callback()
 def root(
     version: Annotated[
-        bool, typer.Option("--version", metavar="", callback=_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", metavar="", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Take the options that stand before a command."""

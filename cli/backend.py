@@ -15,7 +15,7 @@ from lstm_ae.startup import pause_garbage_collection
 from .console import Console
 
 # Bytes of address space below which TensorFlow cannot be imported: libraries of 1.9 GB, their threads and arenas.
-ADDRESS_SPACE = 2_350_000_000
+MIN_ADDRESS_SPACE = 2_350_000_000
 
 
 def import_tensorflow(talk: Console, *, keras: bool = True) -> None:
@@ -32,7 +32,7 @@ def import_tensorflow(talk: Console, *, keras: bool = True) -> None:
     if "tensorflow" not in sys.modules:
         _require_address_space()
     if talk.verbose:
-        _import(keras)
+        _import_without_collection(keras)
         told = logging.StreamHandler(sys.stderr)
         told.setFormatter(logging.Formatter("%(message)s"))
         logging.getLogger("lstm_ae").handlers = [told]
@@ -40,15 +40,15 @@ def import_tensorflow(talk: Console, *, keras: bool = True) -> None:
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.simplefilter("ignore")
-    with quiet(talk):
-        tf = _import(keras)
+    with silence_stderr(talk):
+        tf = _import_without_collection(keras)
         tf.get_logger().setLevel(logging.ERROR)
         with contextlib.suppress(Exception):
             tf.config.list_logical_devices()
 
 
 @contextlib.contextmanager
-def quiet(talk: Console) -> Iterator[None]:
+def silence_stderr(talk: Console) -> Iterator[None]:
     """Let nothing through to stderr meanwhile, unless with `--verbose`."""
     if talk.verbose:
         yield
@@ -73,21 +73,21 @@ def _require_address_space() -> None:
     except ImportError:  # Windows
         return
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if limit != resource.RLIM_INFINITY and limit < ADDRESS_SPACE:
+    if limit != resource.RLIM_INFINITY and limit < MIN_ADDRESS_SPACE:
         raise LstmAeError(
             f"The address space is limited to {limit / 1e9:.2g} GB (ulimit -v), and TensorFlow needs "
-            f"{ADDRESS_SPACE / 1e9:.2g} GB; raise the limit"
+            f"{MIN_ADDRESS_SPACE / 1e9:.2g} GB; raise the limit"
         )
 
 
-def _import(keras: bool) -> Any:
+def _import_without_collection(keras: bool) -> Any:
     if "tensorflow" in sys.modules:
-        return _found(keras)
+        return _import_modules(keras)
     with pause_garbage_collection():
-        return _found(keras)
+        return _import_modules(keras)
 
 
-def _found(keras: bool) -> Any:
+def _import_modules(keras: bool) -> Any:
     if keras:
         importlib.import_module("keras")
         return importlib.import_module("tensorflow")

@@ -14,7 +14,7 @@ from lstm_ae.errors import ConfigError
 from .backend import import_tensorflow
 from .console import Console
 from .options import GivenOptions, command, make_option
-from .tune import JOBS
+from .tune import JOBS_OPTION
 
 
 def register(app: typer.Typer) -> None:
@@ -70,10 +70,10 @@ app = typer.Typer(
 register(app)
 
 
-SHAPES = "16x50x1,8x28x28,32x28x28,16x784x1,128x784x1"
+DEFAULT_SHAPES = "16x50x1,8x28x28,32x28x28,16x784x1,128x784x1"
 
 
-def _shapes(text: str) -> list[tuple[int, ...]]:
+def _parse_shapes(text: str) -> list[tuple[int, ...]]:
     """`16x50x1,8x28x28` as numbers."""
     try:
         found = [tuple(int(number) for number in item.split("x")) for item in text.split(",")]
@@ -94,7 +94,7 @@ def train(
         str | None,
         typer.Option(
             metavar="<a,b,...>",
-            help=f"Units x steps x features (x batch, else 128) of the autoencoders to train (default: {SHAPES}).",
+            help=f"Units x steps x features (x batch, else 128) of the autoencoders (default: {DEFAULT_SHAPES}).",
         ),
     ] = None,
     rounds: Annotated[int, typer.Option(metavar="<int>", help="Rounds in which all contestants run in turn.")] = 5,
@@ -114,12 +114,16 @@ def train(
         raise ConfigError("--profile and --scaling exclude each other; give one of them")
     if shapes is not None and scaling:
         raise ConfigError("--shapes is not for --scaling, which has shapes of its own. Leave one of them out")
-    chosen = _shapes(SHAPES if shapes is None else shapes)
+    chosen = _parse_shapes(DEFAULT_SHAPES if shapes is None else shapes)
     import_tensorflow(talk)
     from lstm_ae.bench.training import Shape
 
     made = [Shape(*numbers) for numbers in chosen]
-    talk.document((_profile if profile else _compare)(made, rounds, talk) if not scaling else _scaling(rounds, talk))
+    talk.document(
+        (_profile_training if profile else _compare_training)(made, rounds, talk)
+        if not scaling
+        else _measure_scaling(rounds, talk)
+    )
 
 
 @command(
@@ -131,7 +135,7 @@ def train(
 )
 def tune(
     *,
-    jobs: make_option(JOBS) = None,  # type: ignore[valid-type]
+    jobs: make_option(JOBS_OPTION) = None,  # type: ignore[valid-type]
     no_stock: Annotated[
         bool, typer.Option("--no-stock", metavar="", help="Leave out stock Keras and KerasTuner, which take longest.")
     ] = False,
@@ -141,7 +145,7 @@ def tune(
     """Search the report's 18 settings with one job, with one a core, and with stock Keras and KerasTuner."""
     from lstm_ae.bench.tuning import require_stock_search, time_searches
 
-    config, number = given.config(Toy, patience=0), check_value(JOBS, jobs)
+    config, number = given.config(Toy, patience=0), check_value(JOBS_OPTION, jobs)
     if not no_stock:
         require_stock_search(config)
     import_tensorflow(talk)
@@ -188,7 +192,14 @@ def serve(
         talk.table(
             ["by", "clients", "requests/s", "range", "times plain", "p50 ms", "p95 ms", "p99 ms", "failed"],
             [
-                (r.by, r.clients, r.rate.median, f"{r.rate.low:.4g} to {r.rate.high:.4g}", _range(r.times), *r[4:])
+                (
+                    r.by,
+                    r.clients,
+                    r.rate.median,
+                    f"{r.rate.low:.4g} to {r.rate.high:.4g}",
+                    _format_range(r.times),
+                    *r[4:],
+                )
                 for r in rows
             ],
         )
@@ -196,7 +207,14 @@ def serve(
         talk.table(
             ["samples a call", "no server/s", "gRPC/s", "of no server", "REST/s", "of no server"],
             [
-                (s.batch, s.direct.median, s.grpc.median, _range(s.grpc_share), s.rest.median, _range(s.rest_share))
+                (
+                    s.batch,
+                    s.direct.median,
+                    s.grpc.median,
+                    _format_range(s.grpc_share),
+                    s.rest.median,
+                    _format_range(s.rest_share),
+                )
                 for s in shares
             ],
         )
@@ -222,12 +240,12 @@ def serve(
         )
 
 
-def _range(found: Any) -> str:
+def _format_range(found: Any) -> str:
     """A spread in words."""
     return "" if found is None else f"{found.median:.3g} ({found.low:.3g} to {found.high:.3g})"
 
 
-def _compare(shapes: list[Any], rounds: int, talk: Console) -> dict[str, Any]:
+def _compare_training(shapes: list[Any], rounds: int, talk: Console) -> dict[str, Any]:
     """The table of all contestants; returns the raw times."""
     from lstm_ae.bench.training import contestants, measure_peak_flops
     from lstm_ae.bench.turns import ratios, spread, take_turns
@@ -258,7 +276,7 @@ def _compare(shapes: list[Any], rounds: int, talk: Console) -> dict[str, Any]:
     return {"peak_flops": fastest, "rounds": rounds, "shapes": raw}
 
 
-def _profile(shapes: list[Any], rounds: int, talk: Console) -> dict[str, Any]:
+def _profile_training(shapes: list[Any], rounds: int, talk: Console) -> dict[str, Any]:
     from lstm_ae.bench.training import profile_step
 
     found = [(shape, profile_step(shape, 20 * rounds)) for shape in shapes]
@@ -267,7 +285,7 @@ def _profile(shapes: list[Any], rounds: int, talk: Console) -> dict[str, Any]:
     return {"profile": [{"shape": shape._asdict(), "milliseconds": parts} for shape, parts in found]}
 
 
-def _scaling(rounds: int, talk: Console) -> dict[str, Any]:
+def _measure_scaling(rounds: int, talk: Console) -> dict[str, Any]:
     from lstm_ae.bench.scaling import scaling, two_processes
 
     points = list(scaling(rounds, talk.say))

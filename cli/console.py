@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 
-def standard_streams() -> None:
+def prepare_streams() -> None:
     """Make both usable, whatever the caller did to them."""
     # The next file opened would take the number of a closed stream, and what is meant for the stream.
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
@@ -60,7 +60,7 @@ class Console(NamedTuple):
         """The whole result as one JSON document, where it was asked for. NaN becomes null."""
         if self.json:
             plain = (sys.stdout.encoding or "").lower() != "utf-8"
-            print(json.dumps(_finite(content), indent=2, ensure_ascii=plain, allow_nan=False))
+            print(json.dumps(_replace_non_finite(content), indent=2, ensure_ascii=plain, allow_nan=False))
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """An aligned table; numbers to the right."""
@@ -144,7 +144,7 @@ class TrainingBar:
             self.width = 0
 
 
-class Counter:
+class ProgressCounter:
     """How many of many are done, as a live line on a terminal; nothing elsewhere."""
 
     def __init__(self, talk: Console, what: str) -> None:
@@ -169,9 +169,9 @@ def format_clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
-def _finite(value: Any) -> Any:
+def _replace_non_finite(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: _replace_non_finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [_replace_non_finite(item) for item in value]
     return None if isinstance(value, float) and not abs(value) < float("inf") else value

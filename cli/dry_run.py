@@ -27,7 +27,7 @@ def show_training_estimate(kind: type[Config]) -> Callable[..., None]:
     ) -> None:
         from lstm_ae.run import require_free
 
-        _require_new(resume)
+        _forbid_resume(resume)
         if out is not None:
             require_free(out)
         if kind is Series and data is None:
@@ -50,7 +50,7 @@ def show_search_estimate(given: GivenOptions, asked: Any, kind: type[Config], ta
 
     from . import search
 
-    _require_new(asked.resume)
+    _forbid_resume(asked.resume)
     if asked.engine != "local":
         raise ConfigError("--dry-run is for --engine local, since it times this machine; leave one of them out")
     if asked.out is not None:
@@ -115,7 +115,7 @@ def _require_no_folder(out: Path | None) -> None:
         raise ConfigError(f"--dry-run is for what is begun anew, and --out {str(out)!r} exists; leave one of them out")
 
 
-def _require_new(resume: bool) -> None:
+def _forbid_resume(resume: bool) -> None:
     if resume:
         raise ConfigError("--dry-run is for what is begun anew, and --resume goes on; leave one of them out")
 
@@ -133,9 +133,9 @@ def describe_estimate(found: Any, talk: Console) -> dict[str, Any]:
     talk.show(
         f"duration: {format_clock(whole.usual)}, or {format_clock(whole.slowest)} if all were like the slowest timed"
     )
-    memory = "not known on this system" if found.memory is None else _size(found.memory)
+    memory = "not known on this system" if found.memory is None else _format_size(found.memory)
     talk.show(f"memory: {memory}")
-    talk.show(f"disk: {_size(found.disk)} in the end, and {_size(found.meanwhile)} more meanwhile")
+    talk.show(f"disk: {_format_size(found.disk)} in the end, and {_format_size(found.meanwhile)} more meanwhile")
     for note in found.notes:
         talk.show(f"  {note}")
     talk.show("Nothing was trained to its end, and nothing is left behind.")
@@ -153,5 +153,5 @@ def describe_estimate(found: Any, talk: Console) -> dict[str, Any]:
     }
 
 
-def _size(number: int) -> str:
+def _format_size(number: int) -> str:
     return f"{number / 1e9:.2f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"

@@ -7,24 +7,24 @@ from typing import Any
 
 from lstm_ae.errors import ConfigError, DataError, InsufficientSkillError, LstmAeError, UnprovenError
 
-from .console import discard_output, standard_streams, write_stderr
-from .signals import INTERRUPTED
+from .console import discard_output, prepare_streams, write_stderr
+from .signals import INTERRUPTED_CODE
 
 
 class Interrupted(LstmAeError):
     """Stopped by Ctrl-C or a signal; its text says how to go on."""
 
 
-CODES: tuple[tuple[type[LstmAeError], int], ...] = (
+EXIT_CODES: tuple[tuple[type[LstmAeError], int], ...] = (
     (ConfigError, 2),
     (DataError, 3),
     (InsufficientSkillError, 4),
     (UnprovenError, 5),
-    (Interrupted, INTERRUPTED),
+    (Interrupted, INTERRUPTED_CODE),
     (LstmAeError, 1),
 )
 
-NOTHING_LOST = Interrupted("Interrupted; nothing was being trained")
+DEFAULT_INTERRUPTION = Interrupted("Interrupted; nothing was being trained")
 
 
 def run_guarded(command: Callable[[], Any], arguments: list[str], came: list[int]) -> int:
@@ -33,12 +33,12 @@ def run_guarded(command: Callable[[], Any], arguments: list[str], came: list[int
     Args:
         came: the signals that have come, see `handle_signals`.
     """
-    standard_streams()
+    prepare_streams()
     try:
         code = command()
         sys.stdout.flush()
         # Typer turns Ctrl-C into this code, without a word.
-        return _fail(NOTHING_LOST) if code == INTERRUPTED else code if isinstance(code, int) else 0
+        return _print_error(DEFAULT_INTERRUPTION) if code == INTERRUPTED_CODE else code if isinstance(code, int) else 0
     except BaseException as error:
         if isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError):
             discard_output(sys.stdout)  # the reader (`| head`) has what it wanted
@@ -49,12 +49,12 @@ def run_guarded(command: Callable[[], Any], arguments: list[str], came: list[int
             return error.code if isinstance(error.code, int) else 0
         interrupted = isinstance(error, KeyboardInterrupt) or (came and not isinstance(error, Interrupted))
         if interrupted or _is_from_typer(error, "Abort"):
-            return _fail(NOTHING_LOST)
+            return _print_error(DEFAULT_INTERRUPTION)
         if "--verbose" in arguments and not _is_from_typer(error, "TyperException"):
             import traceback
 
             traceback.print_exc()
-        return _fail(error)
+        return _print_error(error)
 
 
 def _is_from_typer(error: BaseException, name: str) -> bool:
@@ -66,7 +66,7 @@ def _is_from_typer(error: BaseException, name: str) -> bool:
 
 def explain_error(error: BaseException) -> tuple[str, int]:
     """An error's line and exit code."""
-    for kind, code in CODES:
+    for kind, code in EXIT_CODES:
         if isinstance(error, kind):
             return str(error), code
     if _is_from_typer(error, "TyperException"):
@@ -81,9 +81,9 @@ def explain_error(error: BaseException) -> tuple[str, int]:
     first = (str(error).strip() or "no message").splitlines()[0][:300]
     if isinstance(error, OSError):
         where = f" {str(error.filename)!r}" if error.filename else ""
-        return f"{error.strerror or error}{where}; {_advice(error.errno)}", 1
+        return f"{error.strerror or error}{where}; {_os_error_advice(error.errno)}", 1
     if "No space left on device" in str(error):  # TensorFlow has errors of its own
-        return f"No space left on device; {_advice(errno.ENOSPC)}", 1
+        return f"No space left on device; {_os_error_advice(errno.ENOSPC)}", 1
     # The loader of libraries has a message of its own where there is no room for one.
     unmapped = isinstance(error, ImportError) and "failed to map segment" in str(error)
     # The library of kernels, oneDNN, has numbers instead: 1 is a lack of memory.
@@ -93,7 +93,7 @@ def explain_error(error: BaseException) -> tuple[str, int]:
     return f"Unexpected {name}: {first} (run again with --verbose to see where)", 1
 
 
-def _advice(number: int | None) -> str:
+def _os_error_advice(number: int | None) -> str:
     return {
         errno.ENOSPC: "free some space, or write elsewhere",
         errno.EDQUOT: "free some space, or write elsewhere",
@@ -108,7 +108,7 @@ def _advice(number: int | None) -> str:
     }.get(number or 0, "run again with --verbose to see where")
 
 
-def _fail(error: BaseException) -> int:
+def _print_error(error: BaseException) -> int:
     text, code = explain_error(error)
     write_stderr(f"lstmae: {' '.join(text.splitlines())}")
     return code

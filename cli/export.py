@@ -7,7 +7,7 @@ import typer
 
 from lstm_ae.errors import ConfigError, DataError
 
-from .backend import import_tensorflow, quiet
+from .backend import import_tensorflow, silence_stderr
 from .console import Console
 from .options import RunArgument, command
 from .training import show_files
@@ -76,27 +76,29 @@ def register(app: typer.Typer) -> None:
         if Run(base).begun and not base.samefile(opened.directory):
             raise ConfigError(f"{str(base)!r} is a run of its own; give the folder of this model another --name")
         import_tensorflow(talk)
-        from lstm_ae.export.card import card, write_card
-        from lstm_ae.export.examples import examples
+        from lstm_ae.export.card import render_card, write_card
+        from lstm_ae.export.examples import select_examples
         from lstm_ae.export.saved_model import export_run
 
         formats = [word for each in format.split(",") if (word := each.strip()) != "savedmodel"]
-        with quiet(talk):
-            tried = [] if no_examples else examples(opened)
+        with silence_stderr(talk):
+            tried = [] if no_examples else select_examples(opened)
         if not (tried or no_examples):
             talk.say("no windows to try it with: the run's data is not at hand as it was, or a window is too large")
-        with quiet(talk):
+        with silence_stderr(talk):
             exported = export_run(opened, base, list(dict.fromkeys(formats)), tried)
-        written = write_card(base, card(base.resolve().name, exported.directory.name, opened, exported.endpoints))
+        written = write_card(
+            base, render_card(base.resolve().name, exported.directory.name, opened, exported.endpoints)
+        )
         talk.table(
             ["endpoint", "inputs", "outputs"],
             [(e.name, ", ".join(e.inputs), ", ".join(e.outputs)) for e in exported.endpoints],
         )
         if leaky := opened.about()["data"]["leaky"]:
             talk.show(f"LEAKY: {leaky}")
-        talk.show(_difference(exported.difference))
+        talk.show(_format_difference(exported.difference))
         for other, difference in exported.formats.items():
-            talk.show(f"{other}: {_difference(difference)}")
+            talk.show(f"{other}: {_format_difference(difference)}")
         show_files(talk, {"saved model": exported.directory} | ({"model card": written} if written else {}))
         talk.document(
             {
@@ -117,7 +119,7 @@ def _verify(folder: Path, talk: Console) -> None:
 
     done = []
     for one in verify_versions(folder):
-        said = "runs, compared with no trained model" if one.difference is None else _difference(one.difference)
+        said = "runs, compared with no trained model" if one.difference is None else _format_difference(one.difference)
         talk.show(f"{one.directory}: {', '.join(one.endpoints)}: {said}")
         for each in one.unchecked:
             talk.show(f"{one.directory}: not checked: {each}")
@@ -125,7 +127,7 @@ def _verify(folder: Path, talk: Console) -> None:
     talk.document({"verified": done})
 
 
-def _difference(difference: float) -> str:
+def _format_difference(difference: float) -> str:
     if difference == 0:
         return "equal to the trained model to the last bit"
     return f"largest difference from the trained model: {difference:.2g} of the largest value"

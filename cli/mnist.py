@@ -11,7 +11,7 @@ from lstm_ae.config.space import Axis
 from . import dry_run
 from .console import Console
 from .options import GivenOptions, Out, command, make_option
-from .tune import JOBS, REPEATS, Repair, Resume
+from .tune import JOBS_OPTION, REPEATS_OPTION, Repair, Resume
 
 
 def register(app: typer.Typer) -> None:
@@ -20,13 +20,13 @@ def register(app: typer.Typer) -> None:
     def dry_compare(*, given: GivenOptions, talk: Console, **values: Any) -> None:
         from lstm_ae.search.report_claims import MODELS
 
-        dry_run.show_search_estimate(*_asked("compare", given, Axis("model", MODELS), **values), Mnist, talk)
+        dry_run.show_search_estimate(*_grid_request("compare", given, Axis("model", MODELS), **values), Mnist, talk)
 
     def dry_weights(*, given: GivenOptions, talk: Console, **values: Any) -> None:
         from lstm_ae.search.report_claims import WEIGHTS
 
         axis = Axis("reconstruction_weight", WEIGHTS)
-        dry_run.show_search_estimate(*_asked("weights", given, axis, **values), Mnist, talk)
+        dry_run.show_search_estimate(*_grid_request("weights", given, axis, **values), Mnist, talk)
 
     @command(
         app,
@@ -38,8 +38,8 @@ def register(app: typer.Typer) -> None:
     )
     def compare(
         *,
-        repeats: make_option(REPEATS) = None,  # type: ignore[valid-type]
-        jobs: make_option(JOBS) = None,  # type: ignore[valid-type]
+        repeats: make_option(REPEATS_OPTION) = None,  # type: ignore[valid-type]
+        jobs: make_option(JOBS_OPTION) = None,  # type: ignore[valid-type]
         resume: Resume = False,
         repair: Repair = False,
         out: Out = None,
@@ -50,7 +50,7 @@ def register(app: typer.Typer) -> None:
         from lstm_ae.search.report_claims import MODELS, classifier_findings
 
         asked = {"repeats": repeats, "jobs": jobs, "resume": resume, "repair": repair, "out": out}
-        _compare("compare", given, talk, Axis("model", MODELS), classifier_findings, **asked)
+        _run_comparison("compare", given, talk, Axis("model", MODELS), classifier_findings, **asked)
 
     @command(
         app,
@@ -62,8 +62,8 @@ def register(app: typer.Typer) -> None:
     )
     def weights(
         *,
-        repeats: make_option(REPEATS) = None,  # type: ignore[valid-type]
-        jobs: make_option(JOBS) = None,  # type: ignore[valid-type]
+        repeats: make_option(REPEATS_OPTION) = None,  # type: ignore[valid-type]
+        jobs: make_option(JOBS_OPTION) = None,  # type: ignore[valid-type]
         resume: Resume = False,
         repair: Repair = False,
         out: Out = None,
@@ -75,29 +75,31 @@ def register(app: typer.Typer) -> None:
         from lstm_ae.search.report_claims import SHARING, WEIGHTS, weight_findings
 
         asked = {"repeats": repeats, "jobs": jobs, "resume": resume, "repair": repair, "out": out}
-        config = _compare("weights", given, talk, Axis("reconstruction_weight", WEIGHTS), weight_findings, **asked)
+        config = _run_comparison(
+            "weights", given, talk, Axis("reconstruction_weight", WEIGHTS), weight_findings, **asked
+        )
         if config.model not in SHARING:
             talk.say("the two tasks of this model share no weights and do not compete for them; --model v2 lets them")
 
 
-def _asked(verb: str, given: GivenOptions, axis: Axis, **asked: Any) -> tuple[GivenOptions, Any]:
+def _grid_request(verb: str, given: GivenOptions, axis: Axis, **asked: Any) -> tuple[GivenOptions, Any]:
     """The grid over one option, and what else was typed."""
     from . import search
 
     listed = GivenOptions(given | {axis.name: axis}).resting(given)
-    for field in (REPEATS, JOBS):
+    for field in (REPEATS_OPTION, JOBS_OPTION):
         check_value(field, asked[field.name])
     return listed, search.SearchRequest(verb, keep=0, varied=axis.name, **asked)
 
 
-def _compare(verb: str, given: GivenOptions, talk: Console, axis: Axis, findings: Any, **asked: Any) -> Any:
+def _run_comparison(verb: str, given: GivenOptions, talk: Console, axis: Axis, findings: Any, **asked: Any) -> Any:
     """A grid over one option, of which no model is kept and no test digit is read; returns what all have in common."""
     from lstm_ae.search.report_claims import classifier_rows
 
     from . import search
     from .search import require_results
 
-    listed, typed = _asked(verb, given, axis, **asked)
+    listed, typed = _grid_request(verb, given, axis, **asked)
     folder, plan, found, _ = search.search(listed, Mnist, typed, talk)
     require_results(folder, found)
     header, table = classifier_rows(found.trials, axis.name, axis.values)

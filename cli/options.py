@@ -20,7 +20,7 @@ from lstm_ae.errors import ConfigError
 
 from .console import Console
 
-_KINDS = {int: "int", float: "float"}
+_TYPE_NAMES = {int: "int", float: "float"}
 
 
 def make_option(field: Declared, *, lists: bool = False, **details: Any) -> Any:
@@ -29,7 +29,7 @@ def make_option(field: Declared, *, lists: bool = False, **details: Any) -> Any:
     rule = field.option
     details |= {"help": rule.help}
     if lists and is_searchable(field):
-        details |= {"parser": _several(field), "metavar": f"<{_KINDS.get(field.kind, 'name')},...>"}
+        details |= {"parser": _axis_parser(field), "metavar": f"<{_TYPE_NAMES.get(field.kind, 'name')},...>"}
         if rule.choices:
             choices = list(rule.choices)
             details["autocompletion"] = lambda: choices
@@ -48,9 +48,9 @@ def make_option(field: Declared, *, lists: bool = False, **details: Any) -> Any:
     elif rule.repeated:
         return Annotated[list[str] | None, typer.Option(flag_name(field.name), metavar="<text>", **details)]
     elif field.kind is tuple:
-        details |= {"parser": _listed, "metavar": "<a,b,...>"}
+        details |= {"parser": _split_list, "metavar": "<a,b,...>"}
     elif field.kind in (int, float):
-        details |= {"parser": _number(field.kind), "metavar": f"<{field.kind.__name__}>"}
+        details |= {"parser": _number_parser(field.kind), "metavar": f"<{field.kind.__name__}>"}
     return Annotated[str | None, typer.Option(flag_name(field.name), **details)]
 
 
@@ -60,11 +60,11 @@ def option_parameters(field: Declared, lists: bool) -> Iterator[inspect.Paramete
     yield make_parameter(field.name, make_option(field, lists=lists, rich_help_panel="Configuration"), default)
     if field.kind is bool:
         yield make_parameter(
-            off_name(field), Annotated[bool, typer.Option(flag_name(off_name(field)), hidden=True)], False
+            switch_off_name(field), Annotated[bool, typer.Option(flag_name(switch_off_name(field)), hidden=True)], False
         )
 
 
-def off_name(field: Declared) -> str:
+def switch_off_name(field: Declared) -> str:
     """The name of what switches a field off."""
     return f"no_{field.name}"
 
@@ -74,7 +74,7 @@ def make_parameter(name: str, annotation: Any, default: Any = inspect.Parameter.
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
-def _number(kind: type) -> Callable[[str], Any]:
+def _number_parser(kind: type) -> Callable[[str], Any]:
     def read(text: str) -> Any:
         try:
             return kind(text)
@@ -84,14 +84,14 @@ def _number(kind: type) -> Callable[[str], Any]:
     return read
 
 
-def _several(field: Declared) -> Callable[[Any], Any]:
+def _axis_parser(field: Declared) -> Callable[[Any], Any]:
     def several(text: Any) -> Any:
         return parse_axis(field, text) if isinstance(text, str) else text  # a default is no text
 
     return several
 
 
-def _listed(text: str) -> tuple[str, ...]:
+def _split_list(text: str) -> tuple[str, ...]:
     """The items between commas; one that holds commas itself stands in quotes, as in CSV."""
     try:
         items = next(csv.reader([text], skipinitialspace=True), [])
@@ -131,7 +131,7 @@ Chosen = TypeVar("Chosen", bound=Options)
 
 Register = Callable[[Callable[..., None]], Callable[..., None]]
 
-_TALK = {
+_OUTPUT_OPTIONS = {
     "json_": Annotated[bool, typer.Option("--json", metavar="", help="Print the result as one JSON document.")],
     "quiet": Annotated[bool, typer.Option("--quiet", metavar="", help="Say nothing but the result.")],
     "verbose": Annotated[
@@ -149,7 +149,7 @@ _CONFIG_FILE = Annotated[
 ]
 
 
-def _preset(names: Iterable[str], usual: str | None) -> Any:
+def _preset_option(names: Iterable[str], usual: str | None) -> Any:
     from lstm_ae.config.presets import DESCRIPTIONS
 
     listed = ", ".join(f"{name} ({DESCRIPTIONS[name]})" for name in names)
@@ -178,7 +178,7 @@ _DRY_RUN = Annotated[
     ),
 ]
 
-_FILLED_IN = ("given", "talk")
+_INJECTED_PARAMETERS = ("given", "talk")
 
 
 class GivenOptions(dict[str, Any]):
@@ -237,7 +237,7 @@ def command(
 
     study = config if config and issubclass(config, Config) else None
     names = PRESETS[task_of(study())] if study else {}
-    presets = [make_parameter("preset", _preset(names, preset), None)] if names else []
+    presets = [make_parameter("preset", _preset_option(names, preset), None)] if names else []
     usual = names[preset] if preset else {}
     shared = [*presets, make_parameter("config_file", _CONFIG_FILE, None)] if study else []
 
@@ -248,12 +248,12 @@ def command(
             if field.name not in hide
         ]
         if reads:
-            fields = [_as_trained(field) for field in declared_options(Reading) if field.name in REREAD]
+            fields = [_replacement_option(field) for field in declared_options(Reading) if field.name in REREAD]
         signature = inspect.signature(function).parameters
         own = [
             make_parameter(p.name, p.annotation, p.default)
             for p in signature.values()
-            if p.name not in (*_FILLED_IN, *without)
+            if p.name not in (*_INJECTED_PARAMETERS, *without)
         ]
         taken = [
             make_parameter("context", typer.Context),
@@ -261,17 +261,17 @@ def command(
             *(each for field in fields for each in option_parameters(field, lists)),
             *shared,
             *([make_parameter("dry_run", _DRY_RUN, False)] if dry_run else []),
-            *(make_parameter(key, kind, False) for key, kind in _TALK.items()),
+            *(make_parameter(key, kind, False) for key, kind in _OUTPUT_OPTIONS.items()),
         ]
-        taken = [each.replace(annotation=_literal(each.annotation)) for each in taken]
+        taken = [each.replace(annotation=_escape_help(each.annotation)) for each in taken]
 
         @functools.wraps(function)
         def run(context: typer.Context, **values: Any) -> None:
-            talk = Console(*(values.pop(key) for key in _TALK))
+            talk = Console(*(values.pop(key) for key in _OUTPUT_OPTIONS))
             if talk.quiet and talk.verbose:
                 raise ConfigError("--quiet and --verbose exclude each other; give one of them")
             if fields:
-                values["given"] = GivenOptions(_typed(context, fields, values))
+                values["given"] = GivenOptions(_take_typed_options(context, fields, values))
             if reads:
                 Reading(**values["given"])  # refused before anything is loaded
             if shared:
@@ -282,28 +282,28 @@ def command(
         run.__signature__ = inspect.Signature(taken)  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in taken}
         sentence = " ".join((function.__doc__ or "").split("\n\n")[0].split())
-        app.command(name, help=_plain(f"{sentence}\n\nExample: {example}"))(run)
+        app.command(name, help=_escape_markup(f"{sentence}\n\nExample: {example}"))(run)
         return function
 
     return register
 
 
-def _literal(annotation: Any) -> Any:
+def _escape_help(annotation: Any) -> Any:
     """An option whose help is shown as it is written."""
     if get_origin(annotation) is not Annotated:
         return annotation
     kind, info = get_args(annotation)
     info = copy.copy(info)
-    info.help = _plain(info.help or "")
+    info.help = _escape_markup(info.help or "")
     return Annotated[kind, info]
 
 
-def _plain(text: str) -> str:
+def _escape_markup(text: str) -> str:
     """Text in which Rich finds no markup: it would take the name of an extra, as in [ray], for a style."""
     return re.sub(r"\[(?=[a-z#/@][^\[]*\])", r"\\[", text)
 
 
-def _as_trained(field: Declared) -> Declared:
+def _replacement_option(field: Declared) -> Declared:
     """The option with which a run's choice is replaced for one table."""
     sentence = field.option.help.partition(" (default: ")[0].removesuffix(".")
     return field._replace(default=None, option=field.option._replace(help=f"{sentence} (default: as trained)."))
@@ -316,7 +316,7 @@ def complete_runs(incomplete: str) -> list[str]:
     return [path for path in ("latest", *(str(run.directory) for run in list_runs())) if path.startswith(incomplete)]
 
 
-def _typed(context: typer.Context, fields: list[Declared], values: dict[str, Any]) -> dict[str, Any]:
+def _take_typed_options(context: typer.Context, fields: list[Declared], values: dict[str, Any]) -> dict[str, Any]:
     """Take the config's options out of the values; keep those that were typed."""
 
     def typed(name: str) -> bool:
@@ -328,10 +328,11 @@ def _typed(context: typer.Context, fields: list[Declared], values: dict[str, Any
         value = values.pop(field.name)
         if typed(field.name):
             result[field.name] = tuple(value) if isinstance(value, list) else value
-        if field.kind is bool and values.pop(off_name(field)):
+        if field.kind is bool and values.pop(switch_off_name(field)):
             if field.name in result:
                 raise ConfigError(
-                    f"{flag_name(field.name)} and {flag_name(off_name(field))} exclude each other; give one of them"
+                    f"{flag_name(field.name)} and {flag_name(switch_off_name(field))} exclude each other; "
+                    "give one of them"
                 )
             result[field.name] = False
     return result

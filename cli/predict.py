@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from .backend import import_tensorflow
-from .console import Console, Counter
+from .console import Console, ProgressCounter
 from .options import Formulas, command
 
 
@@ -72,7 +72,7 @@ def register(app: typer.Typer) -> None:
             stride=stride,
             constants=parse_constants(set_ or []),
         )
-        count = Counter(talk, "samples")
+        count = ProgressCounter(talk, "samples")
         done, had = write(found, samples, out, batch=batch_size, notify=count, keep_formulas=keep_formulas)
         count.clear()
         talk.show(f"{done:,} samples answered by {found.model}, written to {out}")

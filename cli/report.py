@@ -16,7 +16,7 @@ from .errors import Interrupted
 from .options import command, complete_runs
 from .training import show_files
 
-PAGE = "report.html"
+PAGE_NAME = "report.html"
 
 
 class TourRequest(NamedTuple):
@@ -42,7 +42,7 @@ def show_tour(asked: TourRequest, talk: Console) -> None:
     if folder.suffix.lower() in (".html", ".htm"):
         raise ConfigError(f"--out of --tour is a folder, where trainings and page go. Received: {str(folder)!r}")
     open_tour(folder, create=False)
-    require_report_path(folder / PAGE)
+    require_report_path(folder / PAGE_NAME)
     found = read_source_data(asked.digits, asked.prices)
     for note in found.notes:
         talk.say(note)
@@ -53,12 +53,12 @@ def show_tour(asked: TourRequest, talk: Console) -> None:
         parts = [part for module in (toy, digits, stocks) for part in module.parts(level, ground)]
         legs = plan_tour(parts, level.seeds, folder, load.sha256)
         if asked.dry_run:
-            _list(legs, folder, load, talk)
+            _list_trainings(legs, folder, load, talk)
             return
-    _travel(parts, legs, level, folder, load, found.notes, talk)
+    _run_tour(parts, legs, level, folder, load, found.notes, talk)
 
 
-def _list(legs: Any, folder: Path, load: Any, talk: Console) -> None:
+def _list_trainings(legs: Any, folder: Path, load: Any, talk: Console) -> None:
     from lstm_ae.tour.runs import OUTDATED, STATES, THERE
 
     from .dry_run import describe_estimate
@@ -82,7 +82,7 @@ def _list(legs: Any, folder: Path, load: Any, talk: Console) -> None:
     talk.document({"folder": str(folder), **counts, "epochs_to_train": epochs, "trainings": trainings, **told_of})
 
 
-def _travel(parts: Any, legs: Any, level: Any, folder: Path, load: Any, notes: Any, talk: Console) -> None:
+def _run_tour(parts: Any, legs: Any, level: Any, folder: Path, load: Any, notes: Any, talk: Console) -> None:
     from datetime import UTC, datetime
 
     from lstm_ae.report.page import write_report
@@ -93,9 +93,9 @@ def _travel(parts: Any, legs: Any, level: Any, folder: Path, load: Any, notes: A
 
     import_tensorflow(talk)
     bar = talk.progress()
-    with _going_on(bar):
+    with _add_resume_command(bar):
         draw_data(parts, load, folder)
-        diverged = run_tour(legs, load, _teller(talk, bar))
+        diverged = run_tour(legs, load, _progress_printer(talk, bar))
     for sentence in diverged:
         talk.say(sentence)
     told = read_results(parts, level.seeds, legs)
@@ -108,7 +108,7 @@ def _travel(parts: Any, legs: Any, level: Any, folder: Path, load: Any, notes: A
         written=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         notes=(*notes, *diverged),
     )
-    path = write_report(folder / PAGE, page.html)
+    path = write_report(folder / PAGE_NAME, page.html)
     for sentence in told.missing:
         talk.say(sentence)
     for name in page.left_out:
@@ -134,7 +134,7 @@ def _travel(parts: Any, legs: Any, level: Any, folder: Path, load: Any, notes: A
     )
 
 
-def _teller(talk: Console, bar: TrainingBar) -> Any:
+def _progress_printer(talk: Console, bar: TrainingBar) -> Any:
     """What shows a journey: a line a training, and its progress on a terminal."""
     from lstm_ae.tour.runs import OUTDATED
 
@@ -153,7 +153,7 @@ def _teller(talk: Console, bar: TrainingBar) -> Any:
 
 
 @contextmanager
-def _going_on(bar: TrainingBar) -> Iterator[None]:
+def _add_resume_command(bar: TrainingBar) -> Iterator[None]:
     from lstm_ae.run import command_line
 
     try:
@@ -221,12 +221,12 @@ def register(app: typer.Typer) -> None:
             for name, value in (("level", level), ("digits", digits), ("prices", prices), ("dry-run", dry_run)):
                 if value:
                     raise ConfigError(f"--{name} is for --tour; leave it out")
-            _report(runs, out, talk)
+            _report_runs(runs, out, talk)
         else:
             show_tour(TourRequest(level or "smoke", out, digits, prices, dry_run), talk)
 
 
-def _report(runs: list[str], out: Path | None, talk: Console) -> None:
+def _report_runs(runs: list[str], out: Path | None, talk: Console) -> None:
     from datetime import UTC, datetime
 
     from lstm_ae.report.page import gather_sources, render_report, require_report_path, write_report
@@ -249,12 +249,12 @@ def _report(runs: list[str], out: Path | None, talk: Console) -> None:
         {
             "report": str(path),
             "bytes": path.stat().st_size,
-            "subjects": [_subject(subject) for subject in subjects],
+            "subjects": [_subject_record(subject) for subject in subjects],
             "left_out": list(page.left_out),
         }
     )
 
 
-def _subject(subject: Any) -> dict[str, Any]:
+def _subject_record(subject: Any) -> dict[str, Any]:
     task = subject.request.task if subject.request else None
     return {"directory": str(subject.directory), "kind": subject.kind, "task": task, "missing": list(subject.missing)}

@@ -7,7 +7,7 @@ import typer
 
 from .console import Console
 from .options import RunArgument, command, complete_runs
-from .training import plain, require_png, show_files, show_metrics
+from .training import format_option_value, require_png, show_files, show_metrics
 
 app = typer.Typer(name="runs", help="List, show and compare runs.\n\nExample: lstmae runs list", no_args_is_help=True)
 
@@ -27,12 +27,12 @@ def list_(root: Root = None, *, talk: Console) -> None:
     for run in list_runs(root):
         about = run.about()
         leaky = "leaky" if about["data"]["leaky"] else ""
-        rows.append((str(run.directory), about["task"], about["created"][:19], *_headline(run), leaky))
+        rows.append((str(run.directory), about["task"], about["created"][:19], *_run_headline(run), leaky))
     for search in list_searches(root):
         about = search.about()
         leaky = "leaky" if about["data"].get("leaky") else ""
         name = f"{about['task']} {search.purpose().verb}"
-        rows.append((str(search.directory), name, str(about["created"])[:19], *_best_of(search), leaky))
+        rows.append((str(search.directory), name, str(about["created"])[:19], *_best_result(search), leaky))
     rows.sort(key=lambda row: row[2], reverse=True)
     if not rows:
         talk.say(f"There is no run in {str(root or RUNS)!r}; train one, as with lstmae toy train")
@@ -57,7 +57,7 @@ def show(run: RunArgument, *, talk: Console) -> None:
     )
     for note in about["data"]["notes"]:
         talk.show(f"  {note}")
-    talk.table(["option", "value"], [(name, plain(value)) for name, value in about["config"].items()])
+    talk.table(["option", "value"], [(name, format_option_value(value)) for name, value in about["config"].items()])
     if metrics:
         show_metrics(talk, metrics, about["data"]["leaky"])
     else:
@@ -99,13 +99,13 @@ def compare(
         raise ConfigError(f"{runs[searches.index(True)]!r} is a search; compare runs with runs, searches with searches")
     opened = [open_run(run) for run in runs]
     names = [str(run.directory) for run in opened]
-    drawn = {"figure": str(_drawn(opened, figure))} if figure else {}
-    choices, measures = [_choices(run) for run in opened], [_measures(run) for run in opened]
-    _side_by_side("runs", names, choices, measures, talk, drawn)
+    drawn = {"figure": str(_draw_histories(opened, figure))} if figure else {}
+    choices, measures = [_run_options(run) for run in opened], [_run_measures(run) for run in opened]
+    _show_comparison("runs", names, choices, measures, talk, drawn)
     return None
 
 
-def _drawn(opened: list[Any], figure: Path) -> Path:
+def _draw_histories(opened: list[Any], figure: Path) -> Path:
     """Draw runs over their epochs."""
     from lstm_ae.errors import DataError
     from lstm_ae.files import write
@@ -133,19 +133,21 @@ def _compare_searches(places: list[str], talk: Console) -> None:
     found = [summarize_search(search) for search in opened]
     settings = [each.best.values if each.best else {} for each in found]
     measures = [
-        each.measures | {f"its {name}": plain(value) for name, value in setting.items()}
+        each.measures | {f"its {name}": format_option_value(value) for name, value in setting.items()}
         for each, setting in zip(found, settings, strict=True)
     ]
     names, choices = [str(search.directory) for search in opened], [each.choices for each in found]
-    _side_by_side("searches", names, choices, measures, talk, {})
+    _show_comparison("searches", names, choices, measures, talk, {})
 
 
-def _side_by_side(
+def _show_comparison(
     what: str, names: list[str], choices: list[Any], measures: list[Any], talk: Console, files: dict[str, str]
 ) -> None:
     keys = dict.fromkeys(key for config in choices for key in config)
     differing = [key for key in keys if len({str(config.get(key)) for config in choices}) > 1]
-    talk.table(["option", *names], [(key, *(plain(config.get(key)) for config in choices)) for key in differing])
+    talk.table(
+        ["option", *names], [(key, *(format_option_value(config.get(key)) for config in choices)) for key in differing]
+    )
     if not differing:
         talk.show("(no option differs)")
     talk.show("")
@@ -158,7 +160,7 @@ def _side_by_side(
     talk.document({what: names, "differing": differences, "measures": measures, **files})
 
 
-def _choices(run: Any) -> dict[str, Any]:
+def _run_options(run: Any) -> dict[str, Any]:
     """What a run was asked, as options; whether its results are leaky follows from them, and from its data."""
     from lstm_ae.errors import ConfigError
 
@@ -173,7 +175,7 @@ def _choices(run: Any) -> dict[str, Any]:
     return {"study": about["task"], **config, "leaky": leaky, "sha256 of the data": sha256}
 
 
-def _measures(run: Any) -> dict[str, float]:
+def _run_measures(run: Any) -> dict[str, float]:
     from lstm_ae.run import measured_parts
 
     metrics = run.metrics() if run.finished else {}
@@ -184,7 +186,7 @@ def _measures(run: Any) -> dict[str, float]:
     } | {f"training {key}": value for key, value in metrics.get("training", {}).items() if key in ("epochs", "seconds")}
 
 
-def _best_of(search: Any) -> tuple[str, float | None]:
+def _best_result(search: Any) -> tuple[str, float | None]:
     """What a search went by, and the best that it has found."""
     from lstm_ae.errors import ConfigError, DataError
     from lstm_ae.search.directory import summarize_search
@@ -196,11 +198,11 @@ def _best_of(search: Any) -> tuple[str, float | None]:
     return (f"best {found.objective}", found.best.score) if found.best else ("nothing yet", None)
 
 
-def _headline(run: Any) -> tuple[str, float | None]:
+def _run_headline(run: Any) -> tuple[str, float | None]:
     from lstm_ae.errors import DataError
 
     try:
-        measures = _measures(run)
+        measures = _run_measures(run)
     except DataError:
         return "unreadable", None
     for key, value in measures.items():

@@ -19,7 +19,7 @@ from .backend import import_tensorflow
 from .console import Console, format_clock, format_value
 from .errors import Interrupted
 from .options import GivenOptions
-from .training import plain, show_files
+from .training import format_option_value, show_files
 
 
 def find_search(study: str, verb: str, varied: str | None, out: Path | None) -> Any:
@@ -33,7 +33,7 @@ def find_search(study: str, verb: str, varied: str | None, out: Path | None) -> 
     """
     from lstm_ae.search.directory import open_search
 
-    folder = _latest(study, verb) if out is None else open_search(out, study)
+    folder = _latest_search(study, verb) if out is None else open_search(out, study)
     if folder.purpose().verb != verb:
         raise ConfigError(f"{str(folder.directory)!r} is of another command; go on with: {folder.resume_command}")
     names = [axis.name for axis in folder.plan().axes]
@@ -45,7 +45,7 @@ def find_search(study: str, verb: str, varied: str | None, out: Path | None) -> 
     return folder
 
 
-def _latest(study: str, verb: str) -> Any:
+def _latest_search(study: str, verb: str) -> Any:
     from lstm_ae.search.directory import list_searches
 
     for folder in list_searches():
@@ -68,7 +68,7 @@ def add_resume_command(folder: Any) -> Iterator[None]:
         raise ClusterLostError(f"{error}; nothing is lost. {again}, with --engine ray or without") from error
 
 
-class SearchBoard:
+class SearchProgress:
     """Told by the search of every trial; shows what is done, what runs, the best so far and the time left."""
 
     def __init__(self, talk: Console, record: Any, folder: Any, *, tensorboard: bool) -> None:
@@ -95,7 +95,7 @@ class SearchBoard:
                 redirect_stderr=False,
             )
 
-    def __enter__(self) -> "SearchBoard":
+    def __enter__(self) -> "SearchProgress":
         if self.live:
             self.live.start()
         return self
@@ -159,7 +159,7 @@ class SearchBoard:
 
 def describe_setting(trial: Any) -> str:
     """A trial's searched options, as they are typed."""
-    values = " ".join(f"{flag_name(name)} {_typed(value)}" for name, value in trial.values.items())
+    values = " ".join(f"{flag_name(name)} {_format_setting_value(value)}" for name, value in trial.values.items())
     return f"{values} to epoch {trial.until}" if trial.until else values
 
 
@@ -172,8 +172,8 @@ def describe_result(trial: Any, objective: Any) -> str:
     return f"{objective.name} {format_value(trial.score)}{spread}{why}, {trial.seconds:.0f} s"
 
 
-def _typed(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else plain(value)
+def _format_setting_value(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else format_option_value(value)
 
 
 def show_results(talk: Console, folder: Any, plan: Any, found: Any) -> None:
@@ -212,7 +212,7 @@ def show_results(talk: Console, folder: Any, plan: Any, found: Any) -> None:
             "search": str(folder.directory),
             "complete": found.complete,
             "objective": plan.objective.name,
-            "trials": [_row(trial) for trial in found.trials],
+            "trials": [_trial_row(trial) for trial in found.trials],
             "findings": told,
             "winner": {"trial": winner.number, "values": winner.values, "run": str(found.runs[0].directory)},
             "kept": [str(run.directory) for run in found.runs],
@@ -232,12 +232,12 @@ def require_results(folder: Any, found: Any) -> str:
     for trial in found.trials:
         if trial.reason:
             reasons.setdefault(trial.reason, []).append(str(trial.number))
-    told = "; ".join(f"{_trials(numbers)}: {reason}" for reason, numbers in reasons.items())
+    told = "; ".join(f"{_format_trials(numbers)}: {reason}" for reason, numbers in reasons.items())
     advice = "Lower --learning-rate, or change what the reasons name"
     raise LstmAeError(f"All {len(found.trials)} trials failed. {told}. {advice}")
 
 
-def _trials(numbers: list[str]) -> str:
+def _format_trials(numbers: list[str]) -> str:
     """The trials of one reason; of many, how many."""
     if len(numbers) == 1:
         return f"trial {numbers[0]}"
@@ -245,7 +245,7 @@ def _trials(numbers: list[str]) -> str:
     return f"trials {', '.join(numbers[: 3 if more else None])}{more}"
 
 
-def _row(trial: Any) -> dict[str, Any]:
+def _trial_row(trial: Any) -> dict[str, Any]:
     return {
         "number": trial.number,
         "values": trial.values,
@@ -259,7 +259,7 @@ def _row(trial: Any) -> dict[str, Any]:
     }
 
 
-USUAL_TRIALS = 20
+DEFAULT_TRIALS = 20
 
 
 class SearchRequest(NamedTuple):
@@ -312,7 +312,7 @@ def search(given: GivenOptions, kind: type[Config], asked: SearchRequest, talk: 
         if asked.keep is not None or asked.refit:
             keep = purpose.keep if asked.keep is None else asked.keep
             purpose = purpose._replace(keep=keep, refit=asked.refit or purpose.refit)
-        plan = _again(folder.plan(), given, asked)
+        plan = _update_plan(folder.plan(), given, asked)
     else:
         purpose = folders.SearchPurpose(asked.verb, 1 if asked.keep is None else asked.keep, asked.refit)
         if asked.out is not None:
@@ -330,11 +330,11 @@ def search(given: GivenOptions, kind: type[Config], asked: SearchRequest, talk: 
     else:
         folder = folders.create_search(asked.out, plan, data.source, data.symbols, command_line(), purpose)
     with add_resume_command(folder):
-        found = _search(folder, plan, purpose, data, asked, talk)
+        found = _run_search(folder, plan, purpose, data, asked, talk)
     return folder, plan, found, data
 
 
-def _search(folder: Any, plan: Any, purpose: Any, data: Any, asked: SearchRequest, talk: Console) -> Any:
+def _run_search(folder: Any, plan: Any, purpose: Any, data: Any, asked: SearchRequest, talk: Console) -> Any:
     from lstm_ae.search.executors import Executor, LocalExecutor, WorkerPool, cores, default_jobs, runs_in_turn
     from lstm_ae.search.job import DataLoader, data_key
     from lstm_ae.search.search import TimeBudget, open_record
@@ -345,13 +345,13 @@ def _search(folder: Any, plan: Any, purpose: Any, data: Any, asked: SearchReques
         load = DataLoader({data_key(plan.config): data})
         jobs = asked.jobs or default_jobs(plan)
         clock = TimeBudget(asked.seconds)
-        with SearchBoard(talk, record, folder, tensorboard=asked.tensorboard) as board:
+        with SearchProgress(talk, record, folder, tensorboard=asked.tensorboard) as board:
             executor: Executor
             if asked.engine == "ray":
                 from lstm_ae.search.ray_executor import RayExecutor
 
                 slots = asked.jobs or (1 if runs_in_turn(plan) else None)
-                executor = RayExecutor(asked.address, slots, _for_all_seeds(plan), board.step)
+                executor = RayExecutor(asked.address, slots, _load_all_seeds(plan), board.step)
             elif jobs == 1:
                 executor = LocalExecutor(load, board.step, lambda: clock.expired)
             else:
@@ -361,7 +361,7 @@ def _search(folder: Any, plan: Any, purpose: Any, data: Any, asked: SearchReques
     return found
 
 
-def _for_all_seeds(plan: Any) -> dict[str, Any]:
+def _load_all_seeds(plan: Any) -> dict[str, Any]:
     """The data of every repeat, by key: other machines need not have the files."""
     from lstm_ae.search.job import data_key
     from lstm_ae.studies import load_study
@@ -394,7 +394,7 @@ def make_plan(given: GivenOptions, kind: type[Config], asked: SearchRequest) -> 
     if not axes:
         axes = [axis for axis in find_axes(load_study(name).space, config) if axis.name not in given]
     search = asked.search or "grid"
-    usual = USUAL_TRIALS if search in ("random", "bayesian") else None
+    usual = DEFAULT_TRIALS if search in ("random", "bayesian") else None
     plan = SearchPlan(
         config=align_days(config, axes),
         axes=tuple(axes),
@@ -408,7 +408,7 @@ def make_plan(given: GivenOptions, kind: type[Config], asked: SearchRequest) -> 
     return plan
 
 
-def _again(plan: Any, given: GivenOptions, asked: SearchRequest) -> Any:
+def _update_plan(plan: Any, given: GivenOptions, asked: SearchRequest) -> Any:
     """A search's plan with what was typed this time in its place."""
     from lstm_ae.search.plan import choose_objective
 
@@ -416,7 +416,7 @@ def _again(plan: Any, given: GivenOptions, asked: SearchRequest) -> Any:
     base.before = plan.config.to_dict()
     axes = {axis.name: axis for axis in plan.axes if axis.name not in given}
     config, typed = split_values(base, type(plan.config))
-    every = _in_order(plan.axes, [*axes.values(), *typed])
+    every = _restore_order(plan.axes, [*axes.values(), *typed])
     return dataclasses.replace(
         plan,
         config=config,
@@ -429,7 +429,7 @@ def _again(plan: Any, given: GivenOptions, asked: SearchRequest) -> Any:
     )
 
 
-def _in_order(before: tuple[Axis, ...], now: list[Axis]) -> list[Axis]:
+def _restore_order(before: tuple[Axis, ...], now: list[Axis]) -> list[Axis]:
     order = [axis.name for axis in before]
     return sorted(now, key=lambda axis: order.index(axis.name) if axis.name in order else len(order))
 

@@ -46,10 +46,10 @@ def check(
         talk.document({"data": data, "usable": False, "problems": [{"text": str(error), "fatal": True, "fixes": []}]})
         raise
     bar.clear()
-    _show(found, config, talk)
-    talk.document(_document(found, config))
+    _show_inspection(found, config, talk)
+    talk.document(_inspection_document(found, config))
     if not found.usable:
-        raise DataError(_verdict(found, config))
+        raise DataError(_format_verdict(found, config))
 
 
 @command(app, "example", "lstmae series example load.csv --task forecast")
@@ -100,9 +100,9 @@ series_classification.register(app)
 tune.register(app, "series", Series)
 
 
-def check_command(config: Reading, fix: Mapping[str, Any]) -> str:
+def format_check_command(config: Reading, fix: Mapping[str, Any]) -> str:
     """The command that checks the same table with a fix, to be copied into a shell."""
-    from lstm_ae.data.checks import command_options
+    from lstm_ae.data.checks import format_options
 
     path = str(config.data)
     path = os.path.join(".", path) if path.startswith("-") else path
@@ -112,27 +112,27 @@ def check_command(config: Reading, fix: Mapping[str, Any]) -> str:
         if (value := {**config.to_dict(), **fix}[field.name]) is not None and field.name != "data"
         if (tuple(value) if isinstance(value, list) else value) != field.default
     }
-    return " ".join(["lstmae series check", shlex.quote(path), *([command_options(changed)] if changed else [])])
+    return " ".join(["lstmae series check", shlex.quote(path), *([format_options(changed)] if changed else [])])
 
 
-def _verdict(found: "TableInspection", config: Reading) -> str:
+def _format_verdict(found: "TableInspection", config: Reading) -> str:
     """Return how many problems there are, which the result lists, and what solves them all."""
-    from lstm_ae.data.checks import combine_fixes, command_options
+    from lstm_ae.data.checks import combine_fixes, format_options
     from lstm_ae.formatting import format_count
 
     problems = [finding for finding in found.findings if finding.fatal]
     fix = combine_fixes(config, problems)
-    advice = f"Add {command_options(fix)}" if fix else "Change the table as said there"
+    advice = f"Add {format_options(fix)}" if fix else "Change the table as said there"
     return f"{found.table.name} cannot be used so: {format_count(len(problems), 'problem')}, as listed. {advice}"
 
 
-def _show(found: "TableInspection", config: Reading, talk: Console) -> None:
+def _show_inspection(found: "TableInspection", config: Reading, talk: Console) -> None:
     from lstm_ae.data.checks import combine_fixes
-    from lstm_ae.data.split import PARTS, parts_wanted
+    from lstm_ae.data.split import PARTS, required_parts
     from lstm_ae.formatting import format_count, format_heading, format_names, quote
 
     table, prepared = found.table, found.prepared
-    first, last = _ends(found)
+    first, last = _time_range(found)
     talk.show(
         f"{table.name}: {format_count(len(table.lines), 'row')}"
         + (f" of {len(table.ids):,} series" if table.layout.ids else "")
@@ -149,7 +149,7 @@ def _show(found: "TableInspection", config: Reading, talk: Console) -> None:
         steps = "rows as they follow" if str(found.step) == "rows" else f"a row every {found.step}"
         clock = " UTC" if table.layout.dated and (table.layout.aware or config.time_zone) else ""
         talk.show(f"{quote(table.layout.time)}: {first} to {last}{clock}, {steps}; {gaps}, {meet}")
-    if classes := _classes(found):
+    if classes := _count_labels(found):
         rows = [f"{format_heading(name) or '(no label)'} ({number:,})" for name, number in classes.items()]
         talk.show(f"{quote(table.layout.label)}: {format_names(rows)}")
     talk.show("")
@@ -158,7 +158,7 @@ def _show(found: "TableInspection", config: Reading, talk: Console) -> None:
         [
             (
                 format_heading(f.name),
-                *map(_whole, (f.minimum, f.mean, f.maximum)),
+                *map(_drop_decimals, (f.minimum, f.mean, f.maximum)),
                 f"{f.missing:.2%}" if f.missing else "0",
             )
             for f in found.features
@@ -169,7 +169,7 @@ def _show(found: "TableInspection", config: Reading, talk: Console) -> None:
         ["part", "rows", f"windows of {prepared.window}" + (f" + {prepared.horizon}" if prepared.horizon else "")],
         [
             (name, int((prepared.part == k).sum()), found.windows[k])
-            for k, name in enumerate(PARTS[: len(parts_wanted(config))])
+            for k, name in enumerate(PARTS[: len(required_parts(config))])
         ],
     )
     if prepared.inferred:
@@ -181,16 +181,16 @@ def _show(found: "TableInspection", config: Reading, talk: Console) -> None:
             talk.show(f"  {names[name].ljust(width)}  {words}")
     for finding in found.findings:
         talk.show(f"\n{'Problem' if finding.fatal else 'Note'}: {finding.text}.")
-        for line in map(functools.partial(check_command, config), finding.fixes):
+        for line in map(functools.partial(format_check_command, config), finding.fixes):
             if line.isprintable():
                 talk.show(f"  {line}")
     fix = combine_fixes(config, found.findings)
     if fix and all(fix not in finding.fixes for finding in found.findings):
-        talk.show(f"\nThe first of each together:\n  {check_command(config, fix)}")
+        talk.show(f"\nThe first of each together:\n  {format_check_command(config, fix)}")
     talk.show("\nThis table cannot be used so." if not found.usable else "\nThis table can be used.")
 
 
-def _ends(found: "TableInspection") -> tuple[str | float, str | float]:
+def _time_range(found: "TableInspection") -> tuple[str | float, str | float]:
     from lstm_ae.data.time_zones import format_time
 
     table = found.table
@@ -201,12 +201,12 @@ def _ends(found: "TableInspection") -> tuple[str | float, str | float]:
     return format_time(low, zone), format_time(high, zone)
 
 
-def _whole(number: float) -> float:
+def _drop_decimals(number: float) -> float:
     """The number, without decimals where it has none."""
     return int(number) if number == round(number) and abs(number) < 1e9 else number
 
 
-def _classes(found: "TableInspection") -> dict[str, int]:
+def _count_labels(found: "TableInspection") -> dict[str, int]:
     """How many rows each label has; without a name those that have none."""
     import numpy as np
 
@@ -216,12 +216,12 @@ def _classes(found: "TableInspection") -> dict[str, int]:
     return {name: rows for name, rows in zip(("", *found.table.classes), counts, strict=True) if rows}
 
 
-def _document(found: "TableInspection", config: Reading) -> dict[str, Any]:
+def _inspection_document(found: "TableInspection", config: Reading) -> dict[str, Any]:
     from lstm_ae.data.checks import combine_fixes
     from lstm_ae.data.split import PARTS
 
     table, prepared, layout, clash = found.table, found.prepared, found.table.layout, found.clash
-    first, last = _ends(found)
+    first, last = _time_range(found)
     return {
         "data": config.data,
         "usable": found.usable,
@@ -242,7 +242,7 @@ def _document(found: "TableInspection", config: Reading) -> dict[str, Any]:
         },
         "columns": [feature._asdict() | {"constant": feature.minimum == feature.maximum} for feature in found.features],
         "others": dict(found.others),
-        "classes": _classes(found),
+        "classes": _count_labels(found),
         "window": prepared.window,
         "horizon": prepared.horizon,
         "max_gap": prepared.max_gap,
@@ -251,8 +251,8 @@ def _document(found: "TableInspection", config: Reading) -> dict[str, Any]:
         },
         "inferred": dict(prepared.inferred),
         "problems": [
-            finding._asdict() | {"fixes": [check_command(config, fix) for fix in finding.fixes]}
+            finding._asdict() | {"fixes": [format_check_command(config, fix) for fix in finding.fixes]}
             for finding in found.findings
         ],
-        "command": check_command(config, combine_fixes(config, found.findings)),
+        "command": format_check_command(config, combine_fixes(config, found.findings)),
     }

@@ -42,16 +42,16 @@ def register(app: typer.Typer) -> None:
         found.metrics()
         import_tensorflow(talk)
         from lstm_ae.apply import classify as classification
-        from lstm_ae.data.checks import new_table_warnings
+        from lstm_ae.data.checks import collect_new_table_warnings
         from lstm_ae.table_files import write_table
 
         bar = talk.progress()
         answers = classification.classify(found, data, label_col=label_col, reading=given, progress=bar.reading)
         bar.clear()
-        show_note(new_table_warnings(answers.prepared), talk)
+        show_note(collect_new_table_warnings(answers.prepared), talk)
         path = write_table(out, classification.class_columns(answers), keep_formulas=keep_formulas)
-        counts, judged = classification.count_classes(answers), classification.judge_classification(answers)
-        _show(answers, counts, judged, talk)
+        counts, judged = classification.count_classes(answers), classification.evaluate_classification(answers)
+        _show_classes(answers, counts, judged, talk)
         show_files(talk, {"classes": path})
         talk.document(
             {
@@ -66,7 +66,7 @@ def register(app: typer.Typer) -> None:
         )
 
 
-def _show(answers: Any, counts: dict[str, int], judged: Any, talk: Console) -> None:
+def _show_classes(answers: Any, counts: dict[str, int], judged: Any, talk: Console) -> None:
     """How many windows of each class, and how right that is where it is known."""
     from lstm_ae.formatting import format_count, format_heading, format_names
 

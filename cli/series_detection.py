@@ -18,7 +18,7 @@ from . import dry_run, training
 from .backend import import_tensorflow
 from .console import Console
 from .options import Formulas, GivenOptions, Out, RunArgument, command
-from .signals import until_stopped
+from .signals import read_until_signal
 from .training import require_png, require_table, show_files, show_note, show_training
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from lstm_ae.data.time_zones import Zone
 
 
-NAME = "standard input"
+STREAM_NAME = "standard input"
 
 # Rows left out that are said one by one.
-MOST = 10
+MAX_SKIPPED_MESSAGES = 10
 
 
 class SkippedRows:
@@ -41,7 +41,7 @@ class SkippedRows:
     def __call__(self, error: DataError) -> None:
         """One more."""
         self.count += 1
-        if self.count <= MOST:
+        if self.count <= MAX_SKIPPED_MESSAGES:
             self.talk.say(f"left out: {error}")
         elif self.count & (self.count - 1) == 0:  # a power of two
             self.talk.say(f"left out: {error}; {self.count:,} rows so far")
@@ -54,7 +54,7 @@ class SkippedRows:
             self.talk.say(f"{format_count(self.count, 'row')} left out")
 
 
-def follow(
+def follow_stream(
     run: Any,
     talk: Console,
     threshold: str | None,
@@ -70,8 +70,8 @@ def follow(
     CSV; with `--json` a JSON object a line.
     """
     from lstm_ae.apply.detect import load_detector
-    from lstm_ae.apply.stream import Stream
-    from lstm_ae.data.csv_reader import raise_refusal
+    from lstm_ae.apply.stream import DetectionStream
+    from lstm_ae.data.csv_reader import raise_row_error
     from lstm_ae.data.series_scales import describe_unknown_series
     from lstm_ae.data.stream import read_incoming
     from lstm_ae.data.time_zones import infer_zone
@@ -80,14 +80,14 @@ def follow(
 
     detector = load_detector(run)
     config = read_with_run_config(detector.config, reading)
-    stream = Stream(detector._replace(config=config), threshold)
+    stream = DetectionStream(detector._replace(config=config), threshold)
     talk.say(f"anomalies score above {stream.threshold.value:.4g}, by {stream.threshold.rule}")
     talk.say(f"a score is final once the {stream.delay} rows after its row have come; Ctrl-C ends the stream")
-    with until_stopped(lambda size: os.read(0, size)) as read:
+    with read_until_signal(lambda size: os.read(0, size)) as read:
         # What a training was told to learn from is not known of rows that come.
         left_out = SkippedRows(talk)
-        refuse = left_out if skip_bad else raise_refusal
-        layout, chunks = read_incoming(read, NAME, dataclasses.replace(config, label_col=None), refuse)
+        refuse = left_out if skip_bad else raise_row_error
+        layout, chunks = read_incoming(read, STREAM_NAME, dataclasses.replace(config, label_col=None), refuse)
         timed, zone = layout.time is not None, infer_zone(layout, config)
         stream.zone = None if layout.dated else zone
         # The columns' own scores stand in the order of their names, whatever the order in which they come.
@@ -101,7 +101,7 @@ def follow(
             return table(None, [cells], keep_formulas=keep_formulas).decode().removesuffix("\n")
 
         if not talk.json:
-            _write([line(columns)])
+            _print_lines([line(columns)])
         problem = None
         try:
             for chunk in chunks:
@@ -109,23 +109,23 @@ def follow(
                 if unknown := describe_unknown_series(detector.levels.names, new):
                     show_note([unknown], talk)
                 found = stream.push(chunk.values, chunk.times, chunk.ids, refuse=refuse)
-                _write(_lines(found, columns, line, timed=timed, zone=zone))
+                _print_lines(_format_lines(found, columns, line, timed=timed, zone=zone))
         except DataError as error:
             problem = error
-        _write(_lines(stream.end(), columns, line, timed=timed, zone=zone))
+        _print_lines(_format_lines(stream.end(), columns, line, timed=timed, zone=zone))
         left_out.end()
         if problem:
             raise problem
 
 
-def refuse_files(given: dict[str, Any]) -> None:
+def refuse_table_options(given: dict[str, Any]) -> None:
     """Refuse options that need a whole table: a stream has no end that they could wait for."""
     for name, value in given.items():
         if value is not None:
             raise ConfigError(f"{name} needs a whole table, and - is a stream; give a table's path, or leave it out")
 
 
-def _lines(
+def _format_lines(
     found: "FinalScores", columns: list[str], line: Callable[[list[Any]], str], *, timed: bool, zone: "Zone"
 ) -> Iterator[str]:
     from lstm_ae.data.time_zones import format_each_time
@@ -138,7 +138,7 @@ def _lines(
         yield line([None if cell != cell else cell for cell in row])
 
 
-def _write(lines: Any) -> None:
+def _print_lines(lines: Any) -> None:
     """All at once, for whoever waits for them."""
     if text := "".join(f"{line}\n" for line in lines):
         print(text, end="", flush=True)
@@ -148,7 +148,7 @@ Table = Annotated[str | None, typer.Argument(metavar="DATA", help="The table: CS
 
 # A network is hardly trained whose error is so many times that of principal components, and no so many times smaller
 # than that of the windows' means.
-FAR_WORSE = 3
+UNDERTRAINED_RATIO = 3
 
 _THRESHOLD = next(field for field in declared_options(Series) if field.name == "threshold")
 
@@ -247,20 +247,20 @@ def register(app: typer.Typer) -> None:
         if threshold is not None:
             parse_threshold(threshold)
         if data == "-":
-            refuse_files({"--events": events, "--scores": scores, "--figure": figure, "--label-col": label_col})
+            refuse_table_options({"--events": events, "--scores": scores, "--figure": figure, "--label-col": label_col})
         elif skip_bad:
             raise ConfigError("--skip-bad is for rows that come on standard input; give - as DATA, or leave it out")
         opened = open_run(run, "series")
         opened.metrics()
         import_tensorflow(talk)
         if data == "-":
-            follow(opened, talk, threshold, reading=given, skip_bad=skip_bad, keep_formulas=keep_formulas)
+            follow_stream(opened, talk, threshold, reading=given, skip_bad=skip_bad, keep_formulas=keep_formulas)
             return
         from lstm_ae.apply import detect as detected
         from lstm_ae.apply import detect as detection
         from lstm_ae.apply.detect import sketch_detection
         from lstm_ae.apply.evaluate import describe_known_windows
-        from lstm_ae.data.checks import new_table_warnings
+        from lstm_ae.data.checks import collect_new_table_warnings
         from lstm_ae.files import write
         from lstm_ae.plots.base import png
         from lstm_ae.table_files import write_table
@@ -276,7 +276,7 @@ def register(app: typer.Typer) -> None:
             scoring=bar.scoring,
         )
         bar.clear()
-        notes = new_table_warnings(found.prepared, opened.normal()[1], opened.symbols)
+        notes = collect_new_table_warnings(found.prepared, opened.normal()[1], opened.symbols)
         rests = opened.metrics().get("threshold", {}).get("note") if threshold is None else None
         show_note(
             (*notes, *describe_known_windows(found.prepared, opened.fingerprints()), *([rests] if rests else [])), talk
@@ -304,16 +304,16 @@ def register(app: typer.Typer) -> None:
                 raise
             # What was asked for is written; a run that belongs to somebody else stays as it is.
             talk.say(f"not kept in {opened.directory} ({error.strerror or error})")
-        _show(found, talk)
+        _show_detection(found, talk)
         show_files(talk, files)
-        talk.document(detected.as_json(found) | {name: str(path) for name, path in files.items()})
+        talk.document(detected.detection_to_json(found) | {name: str(path) for name, path in files.items()})
 
 
 def _show_trained(talk: Console, run: Any) -> None:
     """What a training came to, and what comes next."""
     config, metrics = run.config(), run.metrics()
     show_training(talk, run)
-    if note := _too_short(config.epochs, metrics):
+    if note := _undertraining_note(config.epochs, metrics):
         talk.say(note)
     if not config.tests:
         talk.say(f"next: lstmae series evaluate {run.directory} DATA, as no row was kept for a test")
@@ -331,7 +331,7 @@ def _show_trained(talk: Console, run: Any) -> None:
         talk.say(f"next: lstmae series classify {run.directory} DATA --out classes.csv")
 
 
-def _too_short(epochs: int, metrics: dict[str, Any]) -> str:
+def _undertraining_note(epochs: int, metrics: dict[str, Any]) -> str:
     """That the network is hardly better than the windows' means, and principal components are far better; else ""."""
     measured = metrics["validation"].get("reconstruction_mse")
     # Components that are as many as the numbers of a window have no error, and no verdict.
@@ -339,7 +339,7 @@ def _too_short(epochs: int, metrics: dict[str, Any]) -> str:
         return ""
     error, baselines = measured["value"], measured["baselines"]
     (name, linear), constant = next(iter(baselines.items())), baselines["mean of the window"]
-    if not (0 < FAR_WORSE * linear < error and constant < FAR_WORSE * error):
+    if not (0 < UNDERTRAINED_RATIO * linear < error and constant < UNDERTRAINED_RATIO * error):
         return ""
     stopped = "It stopped early: give a longer --patience"
     more = f"Give more --epochs (now {epochs}), or a smaller --batch-size"
@@ -349,7 +349,7 @@ def _too_short(epochs: int, metrics: dict[str, Any]) -> str:
     )
 
 
-def _show(found: Any, talk: Console) -> None:
+def _show_detection(found: Any, talk: Console) -> None:
     """The events, the threshold and what false alarms to expect, and the same of the baseline."""
     from lstm_ae.apply import detect
 

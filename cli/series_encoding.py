@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
         """Write the code of the window that ends with each row; empty where no whole window does."""
         from lstm_ae.apply.encode import code_columns
 
-        _write(run, data, out, given, talk, code_columns, keep_formulas=keep_formulas)
+        _write_output(run, data, out, given, talk, code_columns, keep_formulas=keep_formulas)
 
     @command(app, "reconstruct", "lstmae series reconstruct latest pump.csv --out again.csv", reads=True)
     def reconstruct(
@@ -38,7 +38,7 @@ def register(app: typer.Typer) -> None:
         """Write every row as the model gives it back, missing values too: the mean over the windows that hold it."""
         from lstm_ae.apply.encode import reconstruction_columns
 
-        _write(run, data, out, given, talk, reconstruction_columns, keep_formulas=keep_formulas)
+        _write_output(run, data, out, given, talk, reconstruction_columns, keep_formulas=keep_formulas)
 
     @command(app, "evaluate", "lstmae series evaluate latest pump.csv", reads=True)
     def evaluate(
@@ -101,30 +101,30 @@ def register(app: typer.Typer) -> None:
 
         if figure is not None:
             require_png(figure)
-        found, opened = _opened(run, data, given, talk)
-        drawn = png(tables.figure(opened))
+        found, opened = _open_table(run, data, given, talk)
+        drawn = png(tables.reconstruction_figure(opened))
         path = write(figure, drawn) if figure is not None else found.write_figure("table", drawn)
         show_files(talk, {"figure": path})
         talk.document({"run": str(found.directory), "figure": str(path)})
 
 
-def _opened(run: str, data: str, given: GivenOptions, talk: Console) -> tuple[Any, Any]:
+def _open_table(run: str, data: str, given: GivenOptions, talk: Console) -> tuple[Any, Any]:
     from lstm_ae.run import open_run
 
     found = open_run(run, "series")
     found.metrics()
     import_tensorflow(talk)
     from lstm_ae.apply.encode import open_table
-    from lstm_ae.data.checks import new_table_warnings
+    from lstm_ae.data.checks import collect_new_table_warnings
 
     bar = talk.progress()
     opened = open_table(found, data, bar.reading, reading=given)
     bar.clear()
-    show_note(new_table_warnings(opened.prepared, symbols=opened.levels.names), talk)
+    show_note(collect_new_table_warnings(opened.prepared, symbols=opened.levels.names), talk)
     return found, opened
 
 
-def _write(
+def _write_output(
     run: str,
     data: str,
     out: Path,
@@ -135,7 +135,7 @@ def _write(
     keep_formulas: bool,
 ) -> None:
     require_table("--out", out)
-    found, opened = _opened(run, data, given, talk)
+    found, opened = _open_table(run, data, given, talk)
     from lstm_ae.table_files import write_table
 
     path = write_table(out, columns(opened), keep_formulas=keep_formulas)

@@ -15,18 +15,18 @@ from . import dry_run as estimating
 from .backend import import_tensorflow
 from .console import Console
 from .options import Formulas, GivenOptions, RunArgument, command, make_option
-from .snp import FOLDS, SKILL, Folder, Level, interruption_note, new_results_folder, parse_levels
+from .snp import FOLDS_OPTION, SKILL_OPTION, Folder, Level, interruption_note, new_results_folder, parse_levels
 from .training import require_png, require_table, show_files, show_note, show_verdicts
 
 _HORIZON = next(field for field in declared_options(Series) if field.name == "horizon")
 
 # Lines of the table that is shown.
-MOST = 12
+MAX_SHOWN_LINES = 12
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    _backtest(app)
+    _add_backtest_command(app)
 
     @command(app, "forecast", "lstmae series forecast latest pump.csv --out next.csv", reads=True)
     def forecast(
@@ -72,12 +72,12 @@ def register(app: typer.Typer) -> None:
         bar.clear()
         columns = outlook.forecast_columns(ahead)
         # Before anything is shown: whoever reads the output may stop early.
-        drawn = png(outlook.figure(ahead))
+        drawn = png(outlook.forecast_figure(ahead))
         files = {
             "forecast": write_table(out, columns, keep_formulas=keep_formulas),
             "figure": write(figure, drawn) if figure is not None else found.write_figure("outlook", drawn),
         }
-        _show(columns, ahead, talk)
+        _show_forecast(columns, ahead, talk)
         for part, verdict in metrics.get("verdict", {}).items():
             talk.show(f"Of its training, on {part}: {verdict['text']}")
         shares = [
@@ -98,11 +98,11 @@ def register(app: typer.Typer) -> None:
         )
 
 
-def _backtest(app: typer.Typer) -> None:
+def _add_backtest_command(app: typer.Typer) -> None:
     def dry_run(
         *, data: str, folds: int, out: Path | None, require_skill: float | None, given: GivenOptions, talk: Console
     ) -> None:
-        number, _ = check_value(FOLDS, folds), check_value(SKILL, require_skill)
+        number, _ = check_value(FOLDS_OPTION, folds), check_value(SKILL_OPTION, require_skill)
         estimating.show_table_backtest_estimate(given.config(Series, data=data, task="forecast"), talk, out, number)
 
     example = "lstmae series backtest pump.csv --folds 2 --epochs 1"
@@ -111,14 +111,14 @@ def _backtest(app: typer.Typer) -> None:
     def backtest(
         data: Annotated[str, typer.Argument(help="The table: CSV, plain or compressed, or Parquet.")],
         *,
-        folds: make_option(FOLDS) = 5,  # type: ignore[valid-type]
+        folds: make_option(FOLDS_OPTION) = 5,  # type: ignore[valid-type]
         out: Folder = None,
-        require_skill: make_option(SKILL) = None,  # type: ignore[valid-type]
+        require_skill: make_option(SKILL_OPTION) = None,  # type: ignore[valid-type]
         given: GivenOptions,
         talk: Console,
     ) -> None:
         """Train and test a forecaster on one stretch of time after the other, each after all that came before."""
-        number, wanted = check_value(FOLDS, folds), check_value(SKILL, require_skill)
+        number, wanted = check_value(FOLDS_OPTION, folds), check_value(SKILL_OPTION, require_skill)
         found = show_table_backtest(given.config(Series, data=data, task="forecast"), talk, out, number)
         if wanted is not None and not found >= wanted:
             raise InsufficientSkillError(
@@ -179,7 +179,9 @@ def show_table_backtest(config: Series, talk: Console, out: Path | None, folds: 
     talk.table(["fold", "first", "last", "windows", "skill", "linear", "verdict", "p", "in 80 %", "in 95 %"], rows)
     for fold in result.folds:
         if fold.left_out:
-            talk.show(f"Left out of fold {fold.number}, without a window to forecast from: {_some(fold.left_out)}")
+            talk.show(
+                f"Left out of fold {fold.number}, without a window to forecast from: {_abbreviate_names(fold.left_out)}"
+            )
     for note in result.notes:
         talk.show(note)
     show_verdicts(talk, result.verdicts, "baseline")
@@ -196,26 +198,30 @@ def show_table_backtest(config: Series, talk: Console, out: Path | None, folds: 
     return result.verdicts["baseline"].skill
 
 
-def _show(columns: dict[str, Any], ahead: Any, talk: Console) -> None:
+def _show_forecast(columns: dict[str, Any], ahead: Any, talk: Console) -> None:
     """The first lines, what is left out, and how far intervals reach."""
     from lstm_ae.formatting import format_count
 
     show_note(ahead.remarks, talk)
     rows = len(next(iter(columns.values())))
     shown = list(columns)[:8]
-    first = f", the first {MOST} lines" if rows > MOST else ""
+    first = f", the first {MAX_SHOWN_LINES} lines" if rows > MAX_SHOWN_LINES else ""
     more = f", {len(shown)} of {len(columns)} columns" if len(columns) > len(shown) else ""
     talk.show(f"{ahead.table.name}: {format_count(ahead.future.shape[1], 'step')} ahead{first}{more}")
-    talk.table(shown, [tuple(_plain(columns[name][row]) for name in shown) for row in range(min(rows, MOST))])
+    talk.table(
+        shown, [tuple(_to_python(columns[name][row]) for name in shown) for row in range(min(rows, MAX_SHOWN_LINES))]
+    )
     if ahead.short:
-        talk.show(f"Left out, without {ahead.past.shape[1]} rows in a row at their end: {_some(ahead.short)}")
+        talk.show(
+            f"Left out, without {ahead.past.shape[1]} rows in a row at their end: {_abbreviate_names(ahead.short)}"
+        )
     if ahead.intervals and ahead.future.shape[1] > ahead.known:
         talk.show(f"No intervals after step {ahead.known}: there are no validation errors beyond it")
 
 
-def _some(names: Sequence[str]) -> str:
+def _abbreviate_names(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
-def _plain(cell: Any) -> Any:
+def _to_python(cell: Any) -> Any:
     return cell.item() if hasattr(cell, "item") else cell

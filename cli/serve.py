@@ -18,11 +18,11 @@ from .signals import call_on_signal
 if TYPE_CHECKING:
     from lstm_ae.serving.folders import VersionPolicy
 
-_BATCHING = "Batching"
-_LIMITS = "Limits"
+_BATCHING_PANEL = "Batching"
+_LIMITS_PANEL = "Limits"
 
 
-def _number(
+def _number_option(
     help: str, panel: str | None = None, *, least: float = 0, most: float = 2**31 - 1, unit: str = "int"
 ) -> Any:
     return typer.Option(metavar=f"<{unit}>", min=least, max=most, help=help, rich_help_panel=panel)
@@ -44,8 +44,8 @@ def register(app: typer.Typer) -> None:
                 "the metrics where --host is not this machine's own. May be repeated.",
             ),
         ] = None,
-        rest_port: Annotated[int, _number("Port of REST; 0 takes a free one.", most=65535)] = 8501,
-        grpc_port: Annotated[int, _number("Port of gRPC; 0 takes a free one.", most=65535)] = 8500,
+        rest_port: Annotated[int, _number_option("Port of REST; 0 takes a free one.", most=65535)] = 8501,
+        grpc_port: Annotated[int, _number_option("Port of gRPC; 0 takes a free one.", most=65535)] = 8500,
         no_grpc: Annotated[bool, typer.Option("--no-grpc", metavar="", help="Serve REST only.")] = False,
         enable_serialization_as_tensor_content: Annotated[
             bool,
@@ -67,38 +67,59 @@ def register(app: typer.Typer) -> None:
             Path | None,
             typer.Option(metavar="<file>", help="TensorFlow Serving's models.config, in place of --versions, --label."),
         ] = None,
-        poll: Annotated[float, _number("Seconds between two looks for new versions.", least=0.05, unit="float")] = 1.0,
+        poll: Annotated[
+            float, _number_option("Seconds between two looks for new versions.", least=0.05, unit="float")
+        ] = 1.0,
         trust: Annotated[
             bool, typer.Option("--trust", metavar="", help="Load models with operations that may touch files as well.")
         ] = False,
-        max_batch_size: Annotated[int, _number("Most samples in a call; 1: no batching.", _BATCHING, least=1)] = 64,
-        batch_timeout_micros: Annotated[int, _number("How long a request waits for others.", _BATCHING)] = 0,
-        max_enqueued_batches: Annotated[int, _number("Most calls' worth that waits.", _BATCHING, least=1)] = 100,
-        num_batch_threads: Annotated[int, _number("Calls at the same time.", _BATCHING, least=1, most=256)] = 2,
+        max_batch_size: Annotated[
+            int, _number_option("Most samples in a call; 1: no batching.", _BATCHING_PANEL, least=1)
+        ] = 64,
+        batch_timeout_micros: Annotated[
+            int, _number_option("How long a request waits for others.", _BATCHING_PANEL)
+        ] = 0,
+        max_enqueued_batches: Annotated[
+            int, _number_option("Most calls' worth that waits.", _BATCHING_PANEL, least=1)
+        ] = 100,
+        num_batch_threads: Annotated[
+            int, _number_option("Calls at the same time.", _BATCHING_PANEL, least=1, most=256)
+        ] = 2,
         allowed_batch_sizes: Annotated[
-            str, typer.Option(metavar="<a,b,...>", help="Sizes of calls, ascending.", rich_help_panel=_BATCHING)
+            str, typer.Option(metavar="<a,b,...>", help="Sizes of calls, ascending.", rich_help_panel=_BATCHING_PANEL)
         ] = "",
-        max_body: Annotated[int, _number("Bytes of a request.", _LIMITS, least=1)] = 16 * 2**20,
-        max_instances: Annotated[int, _number("Rows of a request.", _LIMITS, least=1)] = 10_000,
-        max_window: Annotated[int, _number("Steps of a row.", _LIMITS, least=1)] = 100_000,
-        max_horizon: Annotated[int, _number("Steps of a forecast.", _LIMITS, least=1)] = 10_000,
+        max_body: Annotated[int, _number_option("Bytes of a request.", _LIMITS_PANEL, least=1)] = 16 * 2**20,
+        max_instances: Annotated[int, _number_option("Rows of a request.", _LIMITS_PANEL, least=1)] = 10_000,
+        max_window: Annotated[int, _number_option("Steps of a row.", _LIMITS_PANEL, least=1)] = 100_000,
+        max_horizon: Annotated[int, _number_option("Steps of a forecast.", _LIMITS_PANEL, least=1)] = 10_000,
         max_elements: Annotated[
-            int, _number("Elements of a request's inputs, and of its outputs.", _LIMITS, least=1)
+            int, _number_option("Elements of a request's inputs, and of its outputs.", _LIMITS_PANEL, least=1)
         ] = 1_000_000,
-        max_concurrency: Annotated[int, _number("Requests at a time; further ones wait.", _LIMITS, least=1)] = 256,
+        max_concurrency: Annotated[
+            int, _number_option("Requests at a time; further ones wait.", _LIMITS_PANEL, least=1)
+        ] = 256,
         max_concurrency_per_client: Annotated[
-            int | None, _number("Of these, those of one client (default: three quarters).", _LIMITS, least=1)
+            int | None,
+            _number_option("Of these, those of one client (default: three quarters).", _LIMITS_PANEL, least=1),
         ] = None,
-        timeout: Annotated[float, _number("Seconds of a request.", _LIMITS, least=0.001, unit="float")] = 60.0,
+        timeout: Annotated[
+            float, _number_option("Seconds of a request.", _LIMITS_PANEL, least=0.001, unit="float")
+        ] = 60.0,
         header_timeout: Annotated[
-            float, _number("Seconds for headers, or the message of a gRPC call.", _LIMITS, least=0.1, unit="float")
+            float,
+            _number_option(
+                "Seconds for headers, or the message of a gRPC call.", _LIMITS_PANEL, least=0.1, unit="float"
+            ),
         ] = 10.0,
         load_timeout: Annotated[
-            float, _number("Seconds to load and warm up a version.", _LIMITS, least=0.1, unit="float")
+            float, _number_option("Seconds to load and warm up a version.", _LIMITS_PANEL, least=0.1, unit="float")
         ] = 300.0,
-        drain: Annotated[float, _number("Seconds to end in when stopped.", _LIMITS, unit="float")] = 20.0,
+        drain: Annotated[float, _number_option("Seconds to end in when stopped.", _LIMITS_PANEL, unit="float")] = 20.0,
         grace: Annotated[
-            float, _number("Of --drain, those in which it takes requests but is not ready.", _LIMITS, unit="float")
+            float,
+            _number_option(
+                "Of --drain, those in which it takes requests but is not ready.", _LIMITS_PANEL, unit="float"
+            ),
         ] = 0.0,
         tf_serving: Annotated[
             bool,
@@ -122,21 +143,21 @@ def register(app: typer.Typer) -> None:
             raise ConfigError("--models-config says versions and labels itself; leave --versions and --label out")
         if grace > drain:
             raise ConfigError(f"--grace must be at most --drain ({drain:g}). Received: {grace:g}")
-        sizes = _sizes(allowed_batch_sizes, max_batch_size)
+        sizes = _parse_sizes(allowed_batch_sizes, max_batch_size)
         os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(INTER_OP_THREADS))
         import_tensorflow(talk, keras=False)
         try:
             from lstm_ae.serving import loading, server
             from lstm_ae.serving.batching import BatchingConfig
             from lstm_ae.serving.container import write_tensorflow_serving
-            from lstm_ae.serving.folders import discover_models, require_served
+            from lstm_ae.serving.folders import check_served_models, discover_models
             from lstm_ae.serving.models_config import read_models
             from lstm_ae.serving.ports import Ports, bracket_host, resolve_address
             from lstm_ae.serving.service import RequestLimits
         except ModuleNotFoundError as error:
             raise ConfigError(f"lstmae serve needs {error.name}: {install_hint('serve')}") from error
 
-        policy, labels = _policy(versions), [_label(text) for text in label or ()]
+        policy, labels = _parse_policy(versions), [_parse_label(text) for text in label or ()]
 
         def wanted() -> Any:
             return read_models(models_config) if models_config else discover_models(folder, policy, labels)
@@ -150,7 +171,7 @@ def register(app: typer.Typer) -> None:
         for name, *_ in labels:
             if name not in names:
                 raise ConfigError(f"--label must begin with one of {', '.join(names)}. Received: {name!r}")
-        require_served(models)
+        check_served_models(models)
         asked = Ports(host, rest_port, None if no_grpc else grpc_port)
         manners = server.ServerConfig(
             poll=poll,
@@ -218,7 +239,7 @@ def register(app: typer.Typer) -> None:
         asyncio.run(serving())
 
 
-def _policy(text: str) -> "VersionPolicy":
+def _parse_policy(text: str) -> "VersionPolicy":
     from lstm_ae.errors import ConfigError
     from lstm_ae.serving.folders import VersionPolicy
 
@@ -230,7 +251,7 @@ def _policy(text: str) -> "VersionPolicy":
     return VersionPolicy("specific", versions=tuple(map(int, numbers)))
 
 
-def _label(text: str) -> tuple[str, str, int]:
+def _parse_label(text: str) -> tuple[str, str, int]:
     from lstm_ae.errors import ConfigError
 
     model, colon, rest = text.partition(":")
@@ -240,7 +261,7 @@ def _label(text: str) -> tuple[str, str, int]:
     return model, name, int(number)
 
 
-def _sizes(text: str, largest: int) -> tuple[int, ...]:
+def _parse_sizes(text: str, largest: int) -> tuple[int, ...]:
     from lstm_ae.errors import ConfigError
 
     if not text:
@@ -255,7 +276,7 @@ def _sizes(text: str, largest: int) -> tuple[int, ...]:
     return sizes
 
 
-class _Lines(logging.Formatter):
+class _JsonFormatter(logging.Formatter):
     """A log line as one JSON object."""
 
     usual = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -273,7 +294,7 @@ class _Lines(logging.Formatter):
 
 def _log_to_stderr(talk: Console) -> None:
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Lines())
+    handler.setFormatter(_JsonFormatter())
     log = logging.getLogger("lstm_ae")
     log.handlers, log.propagate = [handler], False
     log.setLevel(logging.WARNING if talk.quiet else logging.INFO)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 # The exit code of an interrupted command.
-INTERRUPTED = 130
+INTERRUPTED_CODE = 130
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def handle_signals() -> Iterator[list[int]]:
 
 
 @contextmanager
-def until_stopped(read: Callable[[int], bytes]) -> Iterator[Callable[[int], bytes]]:
+def read_until_signal(read: Callable[[int], bytes]) -> Iterator[Callable[[int], bytes]]:
     """Yield a function that reads on until either signal comes; what was read is worked off undisturbed."""
     waiting = False
 
@@ -70,7 +70,7 @@ def call_on_signal(stop: Callable[[], object]) -> Iterator[list[int]]:
         if len(came) == 1:
             stop()
         elif len(came) > 2:
-            os._exit(INTERRUPTED)
+            os._exit(INTERRUPTED_CODE)
 
     if threading.current_thread() is not threading.main_thread():
         yield came

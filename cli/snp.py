@@ -23,12 +23,12 @@ from .options import GivenOptions, Retrain, RunArgument, RunPath, command, make_
 from .search import split_values
 from .training import describe_data, show_files, show_metrics, show_predictions, show_verdicts
 
-HOLIDAYS = "the next weekdays, or as far apart as a company's rows are; holidays are not known"
+HOLIDAY_NOTE = "the next weekdays, or as far apart as a company's rows are; holidays are not known"
 
-MOST = 20
+MAX_SHOWN_LINES = 20
 
 # Days ahead that are shown of a long forecast, beside its last one.
-DAYS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
+SHOWN_DAYS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 
 def show_one_day(opened: Any, talk: Console, levels: Sequence[int], *, classical: Sequence[str] = ()) -> float | None:
@@ -39,7 +39,7 @@ def show_one_day(opened: Any, talk: Console, levels: Sequence[int], *, classical
     """
     from lstm_ae.studies.snp_one_step import compare_more_baselines, predict
 
-    calibration = _calibration(opened)
+    calibration = _validation_calibration(opened)
     columns = predict(opened.model, opened.data, opened.data.test, levels, calibration)
     files = {
         "predictions": opened.save_predictions(columns),
@@ -57,7 +57,7 @@ def show_one_day(opened: Any, talk: Console, levels: Sequence[int], *, classical
     verdict: dict[str, Any] = metrics["verdict"]["test"]
     shown = {"metrics": metrics, "verdict": verdict, "leaky": leaky}
     talk.document(shown | {name: str(file) for name, file in files.items()})
-    return _skill(metrics["test"])
+    return _persistence_skill(metrics["test"])
 
 
 def show_new_days(opened: Any, talk: Console, levels: Sequence[int]) -> float | None:
@@ -83,16 +83,16 @@ def show_new_days(opened: Any, talk: Console, levels: Sequence[int]) -> float | 
     show_files(talk, files)
     verdict: dict[str, Any] | None = measured.pop("verdict", {}).get("new data")
     talk.document({"metrics": measured, "verdict": verdict} | {name: str(file) for name, file in files.items()})
-    return _skill(measured.get("new data"))
+    return _persistence_skill(measured.get("new data"))
 
 
-def _skill(measures: Mapping[str, Any] | None) -> float | None:
+def _persistence_skill(measures: Mapping[str, Any] | None) -> float | None:
     """The skill over persistence, where there are measures."""
     found: float | None = measures["skill"]["value"] if measures else None
     return found
 
 
-def _calibration(opened: Any) -> Any:
+def _validation_calibration(opened: Any) -> Any:
     """How far forecasts were off before the weights were fitted to validation as well; None where they were not."""
     return opened.judged_by.calibration()[0] if opened.judged_by else None
 
@@ -106,8 +106,8 @@ def _show_next_day(talk: Console, opened: Any, columns: Mapping[str, Sequence[An
             "The day after the data is not forecast: its open is not known. A last row with the open alone tells it"
         )
         return
-    dates = "" if "open" in opened.model.input else f" ({HOLIDAYS})"
-    first = f", first {MOST} of {len(rows)} companies" if len(rows) > MOST else ""
+    dates = "" if "open" in opened.model.input else f" ({HOLIDAY_NOTE})"
+    first = f", first {MAX_SHOWN_LINES} of {len(rows)} companies" if len(rows) > MAX_SHOWN_LINES else ""
     talk.show(f"The day after the data{dates}{first}:")
     talk.table(
         ["symbol", "date", "last known", "forecast", *(f"{level} %" for level in levels)],
@@ -117,16 +117,16 @@ def _show_next_day(talk: Console, opened: Any, columns: Mapping[str, Sequence[An
                 row["date"],
                 f"{row['persistence']:,.2f}",
                 f"{row['predicted']:,.2f}",
-                *(_between(row[f"low_{level}"], row[f"high_{level}"]) for level in levels),
+                *(_format_interval(row[f"low_{level}"], row[f"high_{level}"]) for level in levels),
             )
-            for row in rows[:MOST]
+            for row in rows[:MAX_SHOWN_LINES]
         ],
     )
     if "open" not in opened.model.input:
-        _show_left_out(talk, opened.data, [row["symbol"] for row in rows])
+        _show_missing_companies(talk, opened.data, [row["symbol"] for row in rows])
 
 
-def _between(low: float, high: float) -> str:
+def _format_interval(low: float, high: float) -> str:
     known = [f"{end:,.2f}" if end == end else "?" for end in (low, high)]
     return " to ".join(known)
 
@@ -151,7 +151,7 @@ def show_many_days(
     from lstm_ae.studies.snp_multistep import forecast_multistep
 
     new = opened.data.train.samples == 0
-    calibration, seen, seed = _calibration(opened), None, opened.config.seed
+    calibration, seen, seed = _validation_calibration(opened), None, opened.config.seed
     if new:
         calibration, _, until = opened.run.calibration()
         seen = opened.run.about()["data"]["symbols"], np.datetime64(until)
@@ -174,7 +174,7 @@ def show_many_days(
     for path in opened.run.write_figures({name + end: figure for name, figure in result.figures.items()}):
         files[path.stem.removesuffix(end).replace("_", " ")] = path
     if result.steps:
-        files["errors"] = opened.save_predictions(_as_columns(result.steps), f"errors{end}")
+        files["errors"] = opened.save_predictions(_steps_to_columns(result.steps), f"errors{end}")
     files["run"] = opened.run.directory
     verdicts = {str(step.step): step.verdict for step in result.steps}
     overall = {"all": result.verdict} if result.verdict else {}
@@ -185,7 +185,7 @@ def show_many_days(
     if result.steps:
         talk.show(f"What the forecast is worth over {result.windows:,} test windows, by day ahead:")
         _show_steps(talk, result.steps)
-        _show_rivals(talk, result.steps)
+        _show_baselines(talk, result.steps)
         talk.show(f"Verdict over all days ahead: {result.verdict}")
     else:
         talk.show("No window has so many days after it in this data, so nothing can be said of the errors")
@@ -193,9 +193,9 @@ def show_many_days(
         talk.show(f"LEAKY: {opened.data.source.leaky}")
     beyond = result.table["actual"][0] is None
     if beyond:
-        talk.show(f"Dates: {HOLIDAYS}")
+        talk.show(f"Dates: {HOLIDAY_NOTE}")
     if beyond:
-        _show_left_out(talk, opened.data, result.table["symbol"])
+        _show_missing_companies(talk, opened.data, result.table["symbol"])
     show_files(talk, files)
     talk.document(
         {
@@ -203,7 +203,7 @@ def show_many_days(
             "verdict": judged.get("all"),
             "windows": result.windows,
             "leaky": opened.data.source.leaky,
-            "dates": HOLIDAYS if beyond else "",
+            "dates": HOLIDAY_NOTE if beyond else "",
         }
         | {name: str(path) for name, path in files.items()}
     )
@@ -214,8 +214,8 @@ def _show_forecast(talk: Console, data: Any, table: Mapping[str, Sequence[Any]],
     """The forecast itself: some of its days, of as many companies as fit."""
     rows = [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
     last, symbols = max(table["step"]), list(dict.fromkeys(table["symbol"]))
-    steps = sorted({1, last, *(step for step in DAYS if step < last)})
-    some = symbols[: max(1, MOST // len(steps))]
+    steps = sorted({1, last, *(step for step in SHOWN_DAYS if step < last)})
+    some = symbols[: max(1, MAX_SHOWN_LINES // len(steps))]
     first = f", first {len(some)} of {len(symbols)} companies" if len(symbols) > len(some) else ""
     talk.show(f"Forecast of the {data.feature_names[0]}{first}:")
     known = rows[0]["actual"] is not None
@@ -237,7 +237,7 @@ def _show_forecast(talk: Console, data: Any, table: Mapping[str, Sequence[Any]],
                 row["step"],
                 f"{row['persistence']:,.2f}",
                 f"{row['predicted']:,.2f}",
-                *(_between(row[f"low_{level}"], row[f"high_{level}"]) for level in intervals),
+                *(_format_interval(row[f"low_{level}"], row[f"high_{level}"]) for level in intervals),
                 *([f"{row['actual']:,.2f}"] if known else []),
             )
             for row in rows
@@ -246,7 +246,7 @@ def _show_forecast(talk: Console, data: Any, table: Mapping[str, Sequence[Any]],
     )
 
 
-def _as_columns(steps: Sequence[Any]) -> dict[str, list[Any]]:
+def _steps_to_columns(steps: Sequence[Any]) -> dict[str, list[Any]]:
     """Every measure of every day ahead, each beside its baselines', and the verdict in words."""
     columns: dict[str, list[Any]] = {"day": [step.step for step in steps]}
     columns["verdict"] = [str(step.verdict) for step in steps]
@@ -262,11 +262,11 @@ def _show_steps(talk: Console, steps: Sequence[Any]) -> None:
     header = ["day", "skill", "p", "theil_u", "mae (USD)", "persistence", "rmse (USD)", "persistence", "mase"]
     talk.table(
         [*header, "direction", "crps", "persistence", "random walk", *(f"in {name[9:]} %" for name in covered)],
-        [_row(step, covered) for step in steps],
+        [_step_row(step, covered) for step in steps],
     )
 
 
-def _show_rivals(talk: Console, steps: Sequence[Any]) -> None:
+def _show_baselines(talk: Console, steps: Sequence[Any]) -> None:
     """The skill of every other baseline beside the model's, and the verdict on the best of them."""
     others = list(steps[0].metrics["skill"].baselines)
     if others:
@@ -279,7 +279,7 @@ def _show_rivals(talk: Console, steps: Sequence[Any]) -> None:
         talk.table(["day", "model", *others, "verdict"], rows)
 
 
-def _show_left_out(talk: Console, data: Any, shown: Sequence[str]) -> None:
+def _show_missing_companies(talk: Console, data: Any, shown: Sequence[str]) -> None:
     """The companies of the test part that have no window up to their last day."""
     import numpy as np
 
@@ -292,30 +292,34 @@ def _show_left_out(talk: Console, data: Any, shown: Sequence[str]) -> None:
         talk.show(f"Without {days}, so not forecast: {format_count(len(missing), 'company')} ({format_names(missing)})")
 
 
-def _row(step: Any, covered: Sequence[str]) -> tuple[Any, ...]:
+def _step_row(step: Any, covered: Sequence[str]) -> tuple[Any, ...]:
     metrics = step.metrics
     return (
         step.step,
         format_skill(step.persistence.skill),
-        _known(step.persistence.p, ".2g"),
-        _known(metrics["theil_u"].value, ".4f"),
-        *(f"{value:.4g}" for name in ("mae", "rmse") for value in (metrics[name].value, _naive(metrics[name]))),
-        _known(metrics["mase"].value if "mase" in metrics else None, ".3f"),
-        _known(metrics["direction"].value, ".1%"),
-        *(_known(value, ".4g") for value in _crps(metrics.get("crps"))),
+        _format_known(step.persistence.p, ".2g"),
+        _format_known(metrics["theil_u"].value, ".4f"),
+        *(
+            f"{value:.4g}"
+            for name in ("mae", "rmse")
+            for value in (metrics[name].value, _persistence_value(metrics[name]))
+        ),
+        _format_known(metrics["mase"].value if "mase" in metrics else None, ".3f"),
+        _format_known(metrics["direction"].value, ".1%"),
+        *(_format_known(value, ".4g") for value in _crps_values(metrics.get("crps"))),
         *(f"{metrics[name].value:.1%}" for name in covered),
     )
 
 
-def _known(value: float | None, form: str) -> str:
+def _format_known(value: float | None, form: str) -> str:
     return "-" if value is None or value != value else format(value, form)
 
 
-def _naive(metric: Any) -> float:
+def _persistence_value(metric: Any) -> float:
     return float(metric.baselines["persistence"])
 
 
-def _crps(metric: Any) -> tuple[float | None, ...]:
+def _crps_values(metric: Any) -> tuple[float | None, ...]:
     if metric is None:
         return (None, None, None)
     return (metric.value, *(metric.baselines.get(name) for name in ("persistence", "random walk")))
@@ -357,7 +361,7 @@ def interruption_note(out: Path) -> Interrupted:
     return Interrupted(f"Interrupted; what is done is kept. Go on with the same command and --out {where}")
 
 
-def _data_teller(talk: Console) -> Callable[[Mapping[str, Any]], None]:
+def _data_printer(talk: Console) -> Callable[[Mapping[str, Any]], None]:
     """What says of each fold what data it has, once: only what no fold before it had."""
     said: set[str] = set()
 
@@ -399,7 +403,7 @@ def show_kfold(given: GivenOptions, talk: Console, out: Path | None, folds: int,
 
     try:
         found = kfold(
-            config, axes, folds, out, keep=keep, command=command_line(), prepared=_data_teller(talk), notify=notify
+            config, axes, folds, out, keep=keep, command=command_line(), prepared=_data_printer(talk), notify=notify
         )
     except KeyboardInterrupt:
         progress.clear()
@@ -459,7 +463,7 @@ def show_backtest(config: Config, talk: Console, out: Path | None, folds: int, b
 
     try:
         result = backtest_prices(
-            config, folds, out, by=by, refit=refit, prepared=_data_teller(talk), notify=notify, finished=finished
+            config, folds, out, by=by, refit=refit, prepared=_data_printer(talk), notify=notify, finished=finished
         )
     except KeyboardInterrupt:
         progress.clear()
@@ -513,7 +517,7 @@ def show_backtest(config: Config, talk: Console, out: Path | None, folds: int, b
 
 
 # Not part of a config: the same model forecasts any number of days.
-HORIZON = Declared(
+HORIZON_OPTION = Declared(
     "horizon",
     int,
     optional=True,
@@ -526,7 +530,7 @@ HORIZON = Declared(
     ),
 )
 
-PATHS = Declared(
+PATHS_OPTION = Declared(
     "paths",
     int,
     optional=True,
@@ -538,7 +542,7 @@ PATHS = Declared(
     ),
 )
 
-FOLDS = Declared(
+FOLDS_OPTION = Declared(
     "folds",
     int,
     optional=False,
@@ -546,7 +550,7 @@ FOLDS = Declared(
     option=Option("How often to train and test.", minimum=2, maximum=100),
 )
 
-SHARE = Declared(
+KEEP_OPTION = Declared(
     "keep",
     float,
     optional=False,
@@ -554,7 +558,7 @@ SHARE = Declared(
     option=Option("Share of the settings that comes to the second round.", above=0, maximum=1),
 )
 
-SKILL = Declared(
+SKILL_OPTION = Declared(
     "require_skill",
     float,
     optional=True,
@@ -582,12 +586,12 @@ def parse_levels(text: str) -> tuple[int, ...]:
     return tuple(sorted(map(int, found)))
 
 
-def _classical(text: str | None) -> tuple[str, ...]:
+def _parse_baselines(text: str | None) -> tuple[str, ...]:
     """The further baselines that a user typed."""
-    from lstm_ae.forecasting.classical import MODELS
+    from lstm_ae.forecasting.classical import CLASSICAL_MODELS
 
     names = tuple(name.strip().lower() for name in (text or "").split(",") if name.strip())
-    if text is not None and (not names or not set(names) <= set(MODELS) or len(set(names)) < len(names)):
+    if text is not None and (not names or not set(names) <= set(CLASSICAL_MODELS) or len(set(names)) < len(names)):
         raise ConfigError(f"--baselines must be ets, theta or both, as in ets,theta. Received: {text[:60]!r}")
     return names
 
@@ -597,7 +601,7 @@ def _require_split_by(text: str) -> None:
         raise ConfigError(f"--split-by must be time or company. Received: {text[:40]!r}")
 
 
-def _dry_backtest(
+def _dry_run_backtest(
     *,
     folds: int,
     split_by: str,
@@ -608,12 +612,12 @@ def _dry_backtest(
     talk: Console,
 ) -> None:
     _require_split_by(split_by)
-    number, _ = check_value(FOLDS, folds), check_value(SKILL, require_skill)
+    number, _ = check_value(FOLDS_OPTION, folds), check_value(SKILL_OPTION, require_skill)
     dry_run.show_backtest_estimate(given.config(TASKS["snp"]), talk, out, number, split_by, refit=not no_refit)
 
 
-def _dry_kfold(*, folds: int, keep: float, out: Path | None, given: GivenOptions, talk: Console) -> None:
-    dry_run.show_kfold_estimate(given, talk, out, check_value(FOLDS, folds), check_value(SHARE, keep))
+def _dry_run_kfold(*, folds: int, keep: float, out: Path | None, given: GivenOptions, talk: Console) -> None:
+    dry_run.show_kfold_estimate(given, talk, out, check_value(FOLDS_OPTION, folds), check_value(KEEP_OPTION, keep))
 
 
 def register(app: typer.Typer, small: str) -> None:
@@ -625,9 +629,9 @@ def register(app: typer.Typer, small: str) -> None:
         multistep: Annotated[
             bool, typer.Option("--multistep", metavar="", help="Forecast many days, each from the forecasts before it.")
         ] = False,
-        horizon: make_option(HORIZON) = None,  # type: ignore[valid-type]
+        horizon: make_option(HORIZON_OPTION) = None,  # type: ignore[valid-type]
         level: Level = "80,95",
-        paths: make_option(PATHS) = None,  # type: ignore[valid-type]
+        paths: make_option(PATHS_OPTION) = None,  # type: ignore[valid-type]
         baselines: Annotated[
             str | None,
             typer.Option(
@@ -635,7 +639,7 @@ def register(app: typer.Typer, small: str) -> None:
                 help="Further baselines, of the extra [baselines]: ets (exponential smoothing), theta, or both.",
             ),
         ] = None,
-        require_skill: make_option(SKILL) = None,  # type: ignore[valid-type]
+        require_skill: make_option(SKILL_OPTION) = None,  # type: ignore[valid-type]
         run: RunPath = None,
         retrain: Retrain = False,
         given: GivenOptions,
@@ -645,18 +649,18 @@ def register(app: typer.Typer, small: str) -> None:
         for name, value in (("horizon", horizon), ("paths", paths)):
             if value is not None and not multistep:
                 raise ConfigError(f"--{name} is for --multistep; add it, or leave --{name} out")
-        ends, classical = parse_levels(level), _classical(baselines)
+        ends, classical = parse_levels(level), _parse_baselines(baselines)
         ahead, futures, wanted = (
-            check_value(HORIZON, horizon),
-            check_value(PATHS, paths),
-            check_value(SKILL, require_skill),
+            check_value(HORIZON_OPTION, horizon),
+            check_value(PATHS_OPTION, paths),
+            check_value(SKILL_OPTION, require_skill),
         )
         if multistep and given.get("with_open"):
             raise ConfigError(
                 "--with-open is for one day ahead: of later days the open is not known. Leave out --multistep, or "
                 "--with-open"
             )
-        opened = training.obtain_for(given, TASKS["snp"], talk, run=run, retrain=retrain, goal="predict")
+        opened = training.obtain_run_for_data(given, TASKS["snp"], talk, run=run, retrain=retrain, goal="predict")
         new = opened.data.train.samples == 0
         if new and classical:
             raise ConfigError("--baselines are fitted on training days, and new data has none. Leave out --baselines")
@@ -689,11 +693,11 @@ def register(app: typer.Typer, small: str) -> None:
         f"lstmae snp backtest --folds 2 {small}",
         TASKS["snp"],
         hide=("goal", "split"),
-        dry_run=_dry_backtest,
+        dry_run=_dry_run_backtest,
     )
     def backtest(
         *,
-        folds: make_option(FOLDS) = 5,  # type: ignore[valid-type]
+        folds: make_option(FOLDS_OPTION) = 5,  # type: ignore[valid-type]
         split_by: Annotated[
             str,
             typer.Option(metavar="time|company", help="Test on later days (time), or on companies held out (company)."),
@@ -703,13 +707,13 @@ def register(app: typer.Typer, small: str) -> None:
             typer.Option("--no-refit", metavar="", help="Train once, before the first test, instead of before each."),
         ] = False,
         out: Folder = None,
-        require_skill: make_option(SKILL) = None,  # type: ignore[valid-type]
+        require_skill: make_option(SKILL_OPTION) = None,  # type: ignore[valid-type]
         given: GivenOptions,
         talk: Console,
     ) -> None:
         """Train up to a day and test on the days after it, several times over."""
         _require_split_by(split_by)
-        number, wanted = check_value(FOLDS, folds), check_value(SKILL, require_skill)
+        number, wanted = check_value(FOLDS_OPTION, folds), check_value(SKILL_OPTION, require_skill)
         found = show_backtest(given.config(TASKS["snp"]), talk, out, number, split_by, refit=not no_refit)
         if wanted is not None and not found >= wanted:
             raise InsufficientSkillError(
@@ -723,18 +727,18 @@ def register(app: typer.Typer, small: str) -> None:
         TASKS["snp"],
         hide=("goal", "split"),
         lists=True,
-        dry_run=_dry_kfold,
+        dry_run=_dry_run_kfold,
     )
     def kfold(
         *,
-        folds: make_option(FOLDS) = 5,  # type: ignore[valid-type]
-        keep: make_option(SHARE) = 0.5,  # type: ignore[valid-type]
+        folds: make_option(FOLDS_OPTION) = 5,  # type: ignore[valid-type]
+        keep: make_option(KEEP_OPTION) = 0.5,  # type: ignore[valid-type]
         out: Folder = None,
         given: GivenOptions,
         talk: Console,
     ) -> None:
         """Choose as the report does: folds to drop weak settings, folds again for those left, the winner on test."""
-        show_kfold(given, talk, out, check_value(FOLDS, folds), check_value(SHARE, keep))
+        show_kfold(given, talk, out, check_value(FOLDS_OPTION, folds), check_value(KEEP_OPTION, keep))
 
     @command(
         app,

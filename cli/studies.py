@@ -13,13 +13,13 @@ from .console import Console
 from .options import GivenOptions, Out, Retrain, RunPath, command
 from .training import require_png, show_files, show_metrics, show_predictions, show_training
 
-ABOUT = {
+STUDY_HELP = {
     "toy": "A synthetic signal with a damped stretch: reconstruct it.",
     "mnist": "Handwritten digits read as sequences: reconstruct and classify them together.",
     "snp": "Stock prices: forecast one day or many, or reconstruct them.",
 }
 # Small enough to try, and for a test to run: what follows the verb in each study's examples.
-SMALL = {
+EXAMPLE_OPTIONS = {
     "toy": "--sequences 1000 --epochs 1",
     "mnist": "--units 4 --epochs 1",
     "snp": "--symbols IBM --start 2009-01-01 --epochs 1",
@@ -28,18 +28,20 @@ SMALL = {
 
 def study_apps() -> Iterator[typer.Typer]:
     """One sub-application a study."""
-    for name in ABOUT:
+    for name in STUDY_HELP:
         config = TASKS[name]
         app = typer.Typer(
-            name=name, help=f"{ABOUT[name]}\n\nExample: lstmae {name} train {SMALL[name]}", no_args_is_help=True
+            name=name,
+            help=f"{STUDY_HELP[name]}\n\nExample: lstmae {name} train {EXAMPLE_OPTIONS[name]}",
+            no_args_is_help=True,
         )
-        _common(app, name, config)
-        {"toy": _toy, "mnist": _mnist, "snp": snp.register}[name](app, SMALL[name])
+        _add_common_commands(app, name, config)
+        {"toy": _add_toy_commands, "mnist": _add_mnist_commands, "snp": snp.register}[name](app, EXAMPLE_OPTIONS[name])
         yield app
 
 
-def _common(app: typer.Typer, name: str, config: type[Config]) -> None:
-    small = SMALL[name]
+def _add_common_commands(app: typer.Typer, name: str, config: type[Config]) -> None:
+    small = EXAMPLE_OPTIONS[name]
 
     @command(app, "data", f"lstmae {name} data {small.split(' --epochs')[0]}", config)
     def data(
@@ -113,7 +115,7 @@ def _common(app: typer.Typer, name: str, config: type[Config]) -> None:
     tune.register(app, name, config)
 
 
-def _toy(app: typer.Typer, small: str) -> None:
+def _add_toy_commands(app: typer.Typer, small: str) -> None:
     toy.register(app)
 
     @command(app, "predict", f"lstmae toy predict {small}", TASKS["toy"])
@@ -122,7 +124,7 @@ def _toy(app: typer.Typer, small: str) -> None:
         show_predictions(training.obtain_run(given, TASKS["toy"], talk, run=run, retrain=retrain), talk)
 
 
-def _mnist(app: typer.Typer, small: str) -> None:
+def _add_mnist_commands(app: typer.Typer, small: str) -> None:
     mnist.register(app)
 
     @command(app, "predict", f"lstmae mnist predict {small}", TASKS["mnist"])

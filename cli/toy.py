@@ -14,11 +14,11 @@ from lstm_ae.errors import ConfigError
 from . import dry_run
 from .console import Console
 from .options import GivenOptions, Out, command, make_option
-from .tune import JOBS, REPEATS, Repair, Resume
+from .tune import JOBS_OPTION, REPEATS_OPTION, Repair, Resume
 
-SIZES = "8,16,32,50"
+DEFAULT_SIZES = "8,16,32,50"
 
-PRESET = "code"
+DEFAULT_PRESET = "code"
 
 
 def register(app: typer.Typer) -> None:
@@ -30,17 +30,17 @@ def register(app: typer.Typer) -> None:
         "lstmae toy limits --sizes 2,4 --sequences 500 --epochs 1 --jobs 1",
         Toy,
         hide=("latent", "code"),
-        preset=PRESET,
+        preset=DEFAULT_PRESET,
         dry_run=_dry_run,
     )
     def limits(
         *,
         sizes: Annotated[
             str | None,
-            typer.Option(metavar="<int,...>", help=f"Numbers in the code (default: {SIZES})."),
+            typer.Option(metavar="<int,...>", help=f"Numbers in the code (default: {DEFAULT_SIZES})."),
         ] = None,
-        repeats: make_option(REPEATS) = None,  # type: ignore[valid-type]
-        jobs: make_option(JOBS) = None,  # type: ignore[valid-type]
+        repeats: make_option(REPEATS_OPTION) = None,  # type: ignore[valid-type]
+        jobs: make_option(JOBS_OPTION) = None,  # type: ignore[valid-type]
         resume: Resume = False,
         repair: Repair = False,
         out: Out = None,
@@ -50,44 +50,48 @@ def register(app: typer.Typer) -> None:
         """Train autoencoders with codes of several sizes, and set those of linear codes beside them."""
         from . import search
 
-        listed, asked = _asked(given, sizes=sizes, repeats=repeats, jobs=jobs, resume=resume, repair=repair, out=out)
+        listed, asked = _grid_request(
+            given, sizes=sizes, repeats=repeats, jobs=jobs, resume=resume, repair=repair, out=out
+        )
         folder, plan, found, data = search.search(listed, Toy, asked, talk)
-        _show(talk, folder, plan, found, data)
+        _show_limits(talk, folder, plan, found, data)
 
 
 def _dry_run(*, given: GivenOptions, talk: Console, **values: Any) -> None:
-    dry_run.show_search_estimate(*_asked(given, **values), Toy, talk)
+    dry_run.show_search_estimate(*_grid_request(given, **values), Toy, talk)
 
 
-def _asked(given: GivenOptions, *, sizes: str | None, **others: Any) -> tuple[GivenOptions, Any]:
+def _grid_request(given: GivenOptions, *, sizes: str | None, **others: Any) -> tuple[GivenOptions, Any]:
     """The grid over sizes of the code, and what else was typed."""
     from . import search
 
     listed = GivenOptions(given | {"latent": "vector"}).resting(given)
     if not (given.file or given.preset or others["resume"]):
-        listed.preset = PRESET
+        listed.preset = DEFAULT_PRESET
     if sizes is not None or not others["resume"]:
-        numbers = _sizes(sizes or SIZES)
+        numbers = _parse_sizes(sizes or DEFAULT_SIZES)
         if not others["resume"]:
             listed.config(Toy, code=max(numbers))
         listed["code"] = Axis("code", numbers)
     keep = len(listed["code"].values) if "code" in listed else None
-    for field in (REPEATS, JOBS):
+    for field in (REPEATS_OPTION, JOBS_OPTION):
         check_value(field, others[field.name])
     return listed, search.SearchRequest("limits", "code", keep=keep, **others)
 
 
-def _sizes(text: str) -> tuple[int, ...]:
+def _parse_sizes(text: str) -> tuple[int, ...]:
     try:
         numbers = [int(item) for item in text.split(",")]
     except ValueError:
         numbers = []
     if not numbers or min(numbers) < 1 or len(set(numbers)) < len(numbers):
-        raise ConfigError(f"--sizes must be different whole numbers from 1, such as {SIZES}. Received: {text!r}")
+        raise ConfigError(
+            f"--sizes must be different whole numbers from 1, such as {DEFAULT_SIZES}. Received: {text!r}"
+        )
     return tuple(sorted(numbers))
 
 
-def _show(talk: Console, folder: Any, plan: Any, found: Any, data: Any) -> None:
+def _show_limits(talk: Console, folder: Any, plan: Any, found: Any, data: Any) -> None:
     from lstm_ae.plots.base import png
     from lstm_ae.plots.code_limits import limits as draw
     from lstm_ae.studies.toy import load

@@ -18,10 +18,10 @@ from .console import Console, format_value
 from .errors import Interrupted
 from .options import GivenOptions
 
-ENDINGS = (".csv", ".parquet")
+TABLE_SUFFIXES = (".csv", ".parquet")
 
 # Columns of a table that are told of one by one.
-MOST = 20
+MAX_SHOWN_COLUMNS = 20
 
 
 def show_metrics(talk: Console, metrics: Mapping[str, Any], leaky: str) -> None:
@@ -52,11 +52,13 @@ def _show_columns(talk: Console, columns: Mapping[str, Any]) -> None:
     """What a forecast is worth in each column of a table."""
     from lstm_ae.formatting import format_heading
 
-    rows = [(part, *row) for part, found in columns.items() for row in list(found.items())[:MOST]]
+    rows = [(part, *row) for part, found in columns.items() for row in list(found.items())[:MAX_SHOWN_COLUMNS]]
     if not rows:
         return
     most = max(map(len, columns.values()))
-    talk.show("Skill by column" + (f", the first {MOST} of {most:,}:" if most > MOST else ":"))
+    talk.show(
+        "Skill by column" + (f", the first {MAX_SHOWN_COLUMNS} of {most:,}:" if most > MAX_SHOWN_COLUMNS else ":")
+    )
     header = ["part", "column", "skill", "linear regression", "all other columns", "baseline"]
     names = ("skill", "linear", "others")
     talk.table(
@@ -73,7 +75,7 @@ def require_png(figure: Path) -> None:
 
 def require_table(name: str, path: Path) -> None:
     """Raise where a table cannot be written to the path that the option `name` gives."""
-    if path.suffix not in ENDINGS:
+    if path.suffix not in TABLE_SUFFIXES:
         raise ConfigError(f"{name} must end in .csv or .parquet. Received: {str(path)!r}")
     if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
         raise ConfigError(f"{name} {path} needs pyarrow: {install_hint('parquet')}, or give .csv")
@@ -118,7 +120,7 @@ def show_predictions(opened: Any, talk: Console) -> None:
     talk.document({"metrics": metrics, "leaky": leaky} | {name: str(file) for name, file in files.items()})
 
 
-def plain(value: Any) -> str:
+def format_option_value(value: Any) -> str:
     """An option's value as it is typed."""
     if isinstance(value, list | tuple):
         return ",".join(map(str, value)) or "-"
@@ -164,7 +166,7 @@ def train(config: Config, talk: Console, *, out: Path | None, data: Any = None, 
         require_free(out)
     import_tensorflow(talk)
     data = load(config, talk) if data is None else data
-    with _Guard(talk, task_of(config)) as guard:
+    with _TrainingGuard(talk, task_of(config)) as guard:
         return experiment.train(
             config,
             data,
@@ -200,7 +202,7 @@ def resume(
     require_equal(given, config, f"--resume continues {str(run.directory)!r}", free=("data",))
     import_tensorflow(talk)
     data = load(kind.merge(config.to_dict(), given), talk)
-    with _Guard(talk, name) as guard:
+    with _TrainingGuard(talk, name) as guard:
         return experiment.resume(
             run, config, data, notify=guard.progress, started=guard.started, tensorboard=tensorboard
         )
@@ -214,7 +216,7 @@ def obtain_run(
     from lstm_ae.run import find_run
 
     if run is not None:
-        found = _named(given, kind, talk, run, retrain, **fixed)
+        found = _open_named_run(given, kind, talk, run, retrain, **fixed)
         return open_trained(found, load(kind.merge(found.config().to_dict(), given), talk))
     config = given.config(kind, **fixed)
     import_tensorflow(talk)
@@ -225,7 +227,7 @@ def obtain_run(
     return open_trained(same or train(config, talk, out=None, data=data), data)
 
 
-def obtain_for(
+def obtain_run_for_data(
     given: GivenOptions, kind: type[Config], talk: Console, *, run: str | None, retrain: bool, **fixed: Any
 ) -> Any:
     """Like `obtain_run`; but data that is not what the named run was trained on is new data to apply it to.
@@ -238,7 +240,7 @@ def obtain_for(
 
     if run is None or not given.get("data"):
         return obtain_run(given, kind, talk, run=run, retrain=retrain, **fixed)
-    found = _named(given, kind, talk, run, retrain, **fixed)
+    found = _open_named_run(given, kind, talk, run, retrain, **fixed)
     before = found.config()
     config = kind.merge(before.to_dict(), given)
     assert isinstance(before, Snp)
@@ -262,13 +264,15 @@ def obtain_model(
 ) -> tuple[Any, Any, Any]:
     """A trained run with its config and model. The data is loaded only where no run is named."""
     if run is not None:
-        found = _named(given, kind, talk, run, retrain)
+        found = _open_named_run(given, kind, talk, run, retrain)
         return found, found.config(), found.model()
     opened = obtain_run(given, kind, talk, run=None, retrain=retrain)
     return opened.run, opened.config, opened.model
 
 
-def _named(given: GivenOptions, kind: type[Config], talk: Console, run: str, retrain: bool, **fixed: Any) -> Any:
+def _open_named_run(
+    given: GivenOptions, kind: type[Config], talk: Console, run: str, retrain: bool, **fixed: Any
+) -> Any:
     """The finished run of this name, which is what the options say."""
     from lstm_ae.run import open_run
 
@@ -298,14 +302,14 @@ def require_equal(given: GivenOptions, config: Config, why: str, free: tuple[str
         asked = fields[name].option.aliases.get(str(value).lower(), value)
         if name not in free and (tuple(asked) if isinstance(asked, list) else asked) != settled:
             was = (
-                f"with {flag_name(name)} {plain(settled)}"
+                f"with {flag_name(name)} {format_option_value(settled)}"
                 if settled not in (None, "", ())
                 else f"without {flag_name(name)}"
             )
-            raise ConfigError(f"{why} {was}. Received: {plain(value)}. Leave it out, or train a new run")
+            raise ConfigError(f"{why} {was}. Received: {format_option_value(value)}. Leave it out, or train a new run")
 
 
-class _Guard:
+class _TrainingGuard:
     """Shows how far a training is, and turns its interruption into the command that goes on with it."""
 
     def __init__(self, talk: Console, task: str) -> None:
@@ -316,7 +320,7 @@ class _Guard:
         self.run = run
         self.talk.say(f"training in {run.directory}")
 
-    def __enter__(self) -> "_Guard":
+    def __enter__(self) -> "_TrainingGuard":
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:

@@ -12,7 +12,7 @@ from . import dry_run as estimating
 from .console import Console
 from .options import GivenOptions, Out, command, make_option
 
-SMALL = {
+SEARCH_EXAMPLE_OPTIONS = {
     "toy": "--units 4,8 --learning-rate 0.1,0.01 --sequences 500 --epochs 1 --jobs 1",
     "mnist": "--units 2,4 --epochs 1 --search random --trials 1 --jobs 1",
     "snp": "--clip 1,5 --units 4 --symbols IBM --start 2009-01-01 --epochs 1 --jobs 1",
@@ -20,26 +20,26 @@ SMALL = {
 }
 
 
-SEARCHES = ("grid", "random", "bayesian", "hyperband")
+SEARCH_METHODS = ("grid", "random", "bayesian", "hyperband")
 
 
-def _number(name: str, help: str, **rules: Any) -> Declared:
+def _number_option(name: str, help: str, **rules: Any) -> Declared:
     """A whole number that may be left out, and belongs to no config."""
     return Declared(name, int, optional=True, default=None, option=Option(help, **rules))
 
 
-TRIALS = _number(
+TRIALS_OPTION = _number_option(
     "trials",
     "Settings to try at most (default: the whole grid, 20 of random and bayesian, what hyperband comes to).",
     minimum=1,
     maximum=1_000_000,
 )
 
-REPEATS = _number(
+REPEATS_OPTION = _number_option(
     "repeats", "Trainings of each setting, one seed after the other (default: 1).", minimum=1, maximum=1000
 )
 
-JOBS = _number(
+JOBS_OPTION = _number_option(
     "jobs",
     "Trials that run at once, each with its share of the cores (default: one a core while models are small; 1 where "
     "the search goes by what has finished).",
@@ -47,16 +47,18 @@ JOBS = _number(
     maximum=1024,
 )
 
-KEEP = _number("keep", "Best trials that become runs, with their weights (default: 1).", minimum=1, maximum=1000)
+KEEP_OPTION = _number_option(
+    "keep", "Best trials that become runs, with their weights (default: 1).", minimum=1, maximum=1000
+)
 
-RETRIES = _number(
+RETRIES_OPTION = _number_option(
     "max_retries",
     "How often a trial whose worker died is given to another one (default: 2).",
     minimum=0,
     maximum=1000,
 )
 
-_OWN = (TRIALS, REPEATS, JOBS, KEEP, RETRIES)
+_SEARCH_OPTIONS = (TRIALS_OPTION, REPEATS_OPTION, JOBS_OPTION, KEEP_OPTION, RETRIES_OPTION)
 
 
 Resume = Annotated[
@@ -75,11 +77,18 @@ def register(app: typer.Typer, name: str, config: type[Config]) -> None:
     hide, without = (("data",), ()) if name == "series" else ((), ("data",))
 
     def dry_run(*, given: GivenOptions, talk: Console, data: str | None = None, **values: Any) -> None:
-        _table(given, data, name, values["resume"])
-        estimating.show_search_estimate(given, _asked(**values), config, talk)
+        _set_table(given, data, name, values["resume"])
+        estimating.show_search_estimate(given, _search_request(**values), config, talk)
 
     @command(
-        app, "tune", f"lstmae {name} tune {SMALL[name]}", config, hide, lists=True, dry_run=dry_run, without=without
+        app,
+        "tune",
+        f"lstmae {name} tune {SEARCH_EXAMPLE_OPTIONS[name]}",
+        config,
+        hide,
+        lists=True,
+        dry_run=dry_run,
+        without=without,
     )
     def tune(
         data: Annotated[
@@ -91,11 +100,11 @@ def register(app: typer.Typer, name: str, config: type[Config]) -> None:
             typer.Option(
                 metavar="<name>",
                 help="How to search: grid (all that is listed), random, bayesian or hyperband (default: grid).",
-                autocompletion=lambda incomplete: [s for s in SEARCHES if s.startswith(incomplete)],
+                autocompletion=lambda incomplete: [s for s in SEARCH_METHODS if s.startswith(incomplete)],
             ),
         ] = None,
-        trials: make_option(TRIALS) = None,  # type: ignore[valid-type]
-        repeats: make_option(REPEATS) = None,  # type: ignore[valid-type]
+        trials: make_option(TRIALS_OPTION) = None,  # type: ignore[valid-type]
+        repeats: make_option(REPEATS_OPTION) = None,  # type: ignore[valid-type]
         objective: Annotated[
             str | None,
             typer.Option(metavar="<name>", help="What to go by: a column of the history (default: the study's usual)."),
@@ -110,7 +119,7 @@ def register(app: typer.Typer, name: str, config: type[Config]) -> None:
             str | None,
             typer.Option(metavar="<time>", help="Stop after so long, such as 90s, 10m or 2h; --resume goes on."),
         ] = None,
-        jobs: make_option(JOBS) = None,  # type: ignore[valid-type]
+        jobs: make_option(JOBS_OPTION) = None,  # type: ignore[valid-type]
         engine: Annotated[
             str, typer.Option(metavar="<name>", help="Who runs trials: local, or ray (a cluster; the extra [ray]).")
         ] = "local",
@@ -118,8 +127,8 @@ def register(app: typer.Typer, name: str, config: type[Config]) -> None:
             str | None,
             typer.Option(metavar="<address>", help="Of the Ray cluster, as ray.init takes it (default: this machine)."),
         ] = None,
-        max_retries: make_option(RETRIES) = None,  # type: ignore[valid-type]
-        keep: make_option(KEEP) = None,  # type: ignore[valid-type]
+        max_retries: make_option(RETRIES_OPTION) = None,  # type: ignore[valid-type]
+        keep: make_option(KEEP_OPTION) = None,  # type: ignore[valid-type]
         refit: Annotated[
             bool,
             typer.Option("--refit", metavar="", help="Train the winner's setting on train and validation as well."),
@@ -136,8 +145,8 @@ def register(app: typer.Typer, name: str, config: type[Config]) -> None:
         """Search for better options: each one that is given a list (8,16,32) or a range (1e-4..1e-1:log) is varied."""
         from . import search as searching
 
-        _table(given, data, name, resume)
-        asked = _asked(
+        _set_table(given, data, name, resume)
+        asked = _search_request(
             search=search,
             trials=trials,
             repeats=repeats,
@@ -158,20 +167,20 @@ def register(app: typer.Typer, name: str, config: type[Config]) -> None:
         searching.tune(given, config, asked, talk)
 
 
-def _asked(*, max_time: str | None, engine: str, address: str | None, **others: Any) -> Any:
+def _search_request(*, max_time: str | None, engine: str, address: str | None, **others: Any) -> Any:
     """What was typed besides the config, checked."""
     from . import search
 
-    for field in _OWN:
+    for field in _SEARCH_OPTIONS:
         check_value(field, others[field.name])
     if address is not None and engine != "ray":
         raise ConfigError("--address is for --engine ray; add it, or leave --address out")
     if engine not in ("local", "ray"):
         raise ConfigError(f"--engine must be one of local, ray. Received: {engine!r}")
-    return search.SearchRequest(seconds=_seconds(max_time), engine=engine, address=address, **others)
+    return search.SearchRequest(seconds=_parse_duration(max_time), engine=engine, address=address, **others)
 
 
-def _table(given: GivenOptions, data: str | None, name: str, resume: bool) -> None:
+def _set_table(given: GivenOptions, data: str | None, name: str, resume: bool) -> None:
     """Put the argument where the config has it."""
     if data is not None:
         given["data"] = data
@@ -179,7 +188,7 @@ def _table(given: GivenOptions, data: str | None, name: str, resume: bool) -> No
         raise ConfigError("Give the table to train on: lstmae series tune DATA, or --resume to go on with a search")
 
 
-def _seconds(text: str | None) -> float | None:
+def _parse_duration(text: str | None) -> float | None:
     """`90s`, `10m`, `2h` in seconds; a number alone is seconds."""
     if text is None:
         return None

@@ -25,7 +25,13 @@ from lstm_ae.detection.baselines import PrincipalComponents, read_principal_comp
 from lstm_ae.detection.calibration import NormalScores, read_normal_scores, write_normal_scores
 from lstm_ae.detection.sketch import TableSketch, read_sketches, write_sketches
 from lstm_ae.errors import DataError
-from lstm_ae.forecasting.intervals import Calibration, read_calibration, read_spread, write_calibration, write_spread
+from lstm_ae.forecasting.intervals import (
+    Calibration,
+    read_calibration,
+    read_error_quantiles,
+    write_calibration,
+    write_error_quantiles,
+)
 from lstm_ae.forecasting.price_baselines import PriceBaselines, read_baselines, write_baselines
 from lstm_ae.forecasting.table_baselines import TableBaselines, read_regression, write_regression
 
@@ -106,11 +112,11 @@ class ArtifactFiles:
         Raises:
             DataError: the file is missing or damaged.
         """
-        return read_spread(self._require("spread.npz"))
+        return read_error_quantiles(self._require("spread.npz"))
 
     def write_spread(self, quantiles: NDArray[Any], scale: Scale) -> None:
         """Write the quantiles of scaled validation errors and the scale."""
-        write_spread(self.directory / "spread.npz", quantiles, scale)
+        write_error_quantiles(self.directory / "spread.npz", quantiles, scale)
 
     def fingerprints(self) -> WindowFingerprints | None:
         """Read the fingerprints of training and validation windows; return None if there is no file."""

@@ -35,7 +35,7 @@ def proven_here(monkeypatch: pytest.MonkeyPatch) -> None:
     from lstm_ae.export import probe, verification
 
     check = lambda version, cases, report: probe.check_cases(str(version), str(cases))  # noqa: E731
-    monkeypatch.setattr(verification, "in_fresh_process", check)
+    monkeypatch.setattr(verification, "run_probe", check)
 
 
 @pytest.fixture(scope="session")

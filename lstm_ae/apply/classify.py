@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from lstm_ae.config import Series
 from lstm_ae.data.class_labels import encode_labels, spread_series_labels
-from lstm_ae.data.columns import id_columns
-from lstm_ae.data.frames import row_names, to_table_rows
+from lstm_ae.data.columns import split_id_columns
+from lstm_ae.data.frames import map_to_table_rows, row_id_columns
 from lstm_ae.data.measurements import Measurements, Progress, read_measurements
 from lstm_ae.data.padding import pad_segments
 from lstm_ae.data.preparation import PreparedTable, prepare_table
@@ -25,10 +25,10 @@ Numbers = NDArray[Any]
 Floats = NDArray[np.float32]
 
 # Windows that are classified at a time.
-BATCH = 2048
+BATCH_WINDOWS = 2048
 
 
-class Classifier(NamedTuple):
+class RunClassifier(NamedTuple):
     """What a run tells windows apart by, ready to be applied to any number of tables.
 
     Args:
@@ -89,7 +89,7 @@ class ClassificationQuality(NamedTuple):
     macro_f1: float
 
 
-def load_classifier(run: Run) -> Classifier:
+def load_classifier(run: Run) -> RunClassifier:
     """A run's own.
 
     Raises:
@@ -107,7 +107,7 @@ def load_classifier(run: Run) -> Classifier:
     model = run.model()
     function = tf.function(lambda inputs: model(inputs, training=False)["label"])
     call = function.get_concrete_function(input_signature(model))
-    return Classifier(config, lambda windows: call(sequence=tf.constant(windows, tf.float32)).numpy())
+    return RunClassifier(config, lambda windows: call(sequence=tf.constant(windows, tf.float32)).numpy())
 
 
 def classify(
@@ -134,7 +134,7 @@ def classify(
     return classify_prepared(classifier, read_measurements(config, progress, of_run=True))
 
 
-def classify_prepared(classifier: Classifier, table: Measurements, *, every_row: bool = False) -> ClassifiedTable:
+def classify_prepared(classifier: RunClassifier, table: Measurements, *, every_row: bool = False) -> ClassifiedTable:
     """Tell the windows of a table apart.
 
     Args:
@@ -146,7 +146,7 @@ def classify_prepared(classifier: Classifier, table: Measurements, *, every_row:
     """
     config, names = classifier.config, classifier.config.classes
     found = encode_labels(table, names)
-    unknown = tuple(name for name, place in zip(table.classes, _places(table, found), strict=True) if place < 0)
+    unknown = tuple(name for name, place in zip(table.classes, _match_classes(table, found), strict=True) if place < 0)
     by_series = config.split_by == "series" and bool(table.layout.ids)
     if by_series:
         found = spread_series_labels(found)
@@ -155,11 +155,11 @@ def classify_prepared(classifier: Classifier, table: Measurements, *, every_row:
         reading = replace(reading, freq="rows")
     prepared = prepare_table(reading, found)
     whole = pad_segments(prepared) if by_series and config.short != "drop" else prepared
-    starts = _starts(whole)
+    starts = _known_window_starts(whole)
     single = (np.bincount(whole.grid.series[starts], minlength=len(table.ids)) <= 1) & by_series
     if every_row and not single.all():
         whole = pad_segments(whole, "rows", ~single)
-        starts = _starts(whole)
+        starts = _known_window_starts(whole)
     elif not single.all():
         # A line is written for each row, and those of one window are counted as one.
         single[:] = False
@@ -169,21 +169,21 @@ def classify_prepared(classifier: Classifier, table: Measurements, *, every_row:
         )
     require_complete_windows(reading, whole)
     probability = np.empty((len(starts), len(names)), np.float32)
-    for first in range(0, len(starts), BATCH):
-        windows = whole.grid.values[starts[first : first + BATCH, None] + np.arange(whole.window)]
+    for first in range(0, len(starts), BATCH_WINDOWS):
+        windows = whole.grid.values[starts[first : first + BATCH_WINDOWS, None] + np.arange(whole.window)]
         said = classifier.probabilities(windows)
         said[np.isnan(windows).all(axis=(1, 2))] = np.nan
-        probability[first : first + BATCH] = said
+        probability[first : first + BATCH_WINDOWS] = said
     return ClassifiedTable(whole, names, starts + whole.window - 1, probability, single, unknown)
 
 
-def _starts(prepared: PreparedTable) -> NDArray[np.int64]:
+def _known_window_starts(prepared: PreparedTable) -> NDArray[np.int64]:
     """The first rows of all windows but those within a long gap."""
     starts = window_starts(prepared.grid.segment, prepared.window)
     return starts[prepared.grid.valued[starts]]
 
 
-def _places(table: Measurements, found: Measurements) -> list[int]:
+def _match_classes(table: Measurements, found: Measurements) -> list[int]:
     """Where the names of a table's labels stand among the classes; -1 for one that does not."""
     if table.labels is None or found.labels is None:
         return []
@@ -192,7 +192,7 @@ def _places(table: Measurements, found: Measurements) -> list[int]:
     return [int(place) for place in places[:-1]]
 
 
-def judge_classification(found: ClassifiedTable) -> ClassificationQuality | None:
+def evaluate_classification(found: ClassifiedTable) -> ClassificationQuality | None:
     """How right the answers are; None where no window has a known class."""
     known = (found.truth >= 0) & (found.answers >= 0)
     truth, said = found.truth[known], found.answers[known]
@@ -201,7 +201,7 @@ def judge_classification(found: ClassifiedTable) -> ClassificationQuality | None
     return ClassificationQuality(len(truth), float((truth == said).mean()), macro_f1(truth, said))
 
 
-def class_of_rows(found: ClassifiedTable) -> Floats:
+def row_probabilities(found: ClassifiedTable) -> Floats:
     """What is said of every row of the table, in its order: `(rows, classes)`; NaN where none ends with it.
 
     Where a series is one window, it is said of all of its rows.
@@ -213,7 +213,7 @@ def class_of_rows(found: ClassifiedTable) -> Floats:
     by_series[grid.series[found.ends]] = found.probability
     alike = found.single[grid.series]
     spread[alike] = by_series[grid.series[alike]]
-    said: Floats = to_table_rows(found.prepared, spread)
+    said: Floats = map_to_table_rows(found.prepared, spread)
     return said
 
 
@@ -227,11 +227,11 @@ def class_columns(found: ClassifiedTable) -> dict[str, Any]:
     """
     table = found.prepared.table
     if found.of_series:
-        named: dict[str, Any] = {**id_columns(table.layout.ids, table.ids)}
+        named: dict[str, Any] = {**split_id_columns(table.layout.ids, table.ids)}
         said = np.full((len(table.ids), len(found.names)), np.nan, np.float32)
         said[found.prepared.grid.series[found.ends]] = found.probability
     else:
-        named, said = row_names(found.prepared), class_of_rows(found)
+        named, said = row_id_columns(found.prepared), row_probabilities(found)
     none = np.isnan(said[:, 0])
     best = np.where(none[:, None], 0, said).argmax(axis=1)
     answer = {

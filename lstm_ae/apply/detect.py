@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lstm_ae.config import Series
 from lstm_ae.config.threshold import UNITS, parse_threshold
-from lstm_ae.data.anomaly_labels import flag_table
+from lstm_ae.data.anomaly_labels import encode_anomaly_labels
 from lstm_ae.data.measurements import Progress, read_measurements
 from lstm_ae.data.padding import original_rows, remove_padding
 from lstm_ae.data.preparation import PreparedTable, known_anomalies
@@ -29,7 +29,7 @@ from lstm_ae.studies.series import defaults, reconstruction
 Numbers = NDArray[Any]
 
 
-class LabelledQuality(NamedTuple):
+class LabelMetrics(NamedTuple):
     """How well scores rank labelled rows, and how well events meet labelled ranges."""
 
     ranking: RankingMetrics
@@ -49,7 +49,7 @@ class Detection(NamedTuple):
     normal: NormalScores
     ours: ScoredSeries
     baseline: ScoredSeries
-    judged: dict[str, LabelledQuality]
+    judged: dict[str, LabelMetrics]
 
     def when(self, row: int) -> str:
         """The time of a row, or its number."""
@@ -126,11 +126,11 @@ def detect(
     run.normal()  # before the table, which may take long to read
     config = dataclasses.replace(defaults.read_with_run_config(config, reading), data=data, label_col=label_col)
     # Labels are looked at before the search, which may take long.
-    prepared = defaults.whole_table(config, flag_table(read_measurements(config, progress, of_run=True)))
-    return search_series(load_detector(run), prepared, rule, scoring)
+    prepared = defaults.whole_table(config, encode_anomaly_labels(read_measurements(config, progress, of_run=True)))
+    return detect_prepared(load_detector(run), prepared, rule, scoring)
 
 
-def search_series(
+def detect_prepared(
     detector: RunDetector, prepared: PreparedTable, rule: str | None = None, progress: Progress | None = None
 ) -> Detection:
     """Search a table that is on its grid; `rule` is of the threshold, that of the detector where None."""
@@ -150,13 +150,15 @@ def search_series(
     if prepared.grid.labels is not None:
         scale = detector.levels.scale.together
         away = np.square((values[kept] - scale.offset) / scale.range) if scale.kind == "fixed" else None
-        judged = _judged(prepared, ours, baseline, None if away is None else row_scores(away), normal.window)
+        judged = _evaluate_on_labels(
+            prepared, ours, baseline, None if away is None else row_scores(away), normal.window
+        )
     return Detection(prepared, normal, ours, baseline, judged)
 
 
-def _judged(
+def _evaluate_on_labels(
     prepared: PreparedTable, ours: ScoredSeries, baseline: ScoredSeries, raw: Numbers | None, window: int
-) -> dict[str, LabelledQuality]:
+) -> dict[str, LabelMetrics]:
     """Scores and events against the labels; rows without a score or a label count as ordinary and unsuspicious.
 
     What no row, or every row, is labelled for is NaN.
@@ -164,21 +166,23 @@ def _judged(
     grid, labels = prepared.grid, known_anomalies(prepared.table, prepared.grid)
     found = {}
     for name, scores, events in (("model", ours.scores, ours.events), ("PCA", baseline.scores, baseline.events)):
-        found[name] = _judge(labels, scores, events, window, grid.segment)
+        found[name] = _label_metrics(labels, scores, events, window, grid.segment)
     if raw is not None:
-        found["raw values"] = _judge(labels, raw, [], window, grid.segment)
+        found["raw values"] = _label_metrics(labels, raw, [], window, grid.segment)
     return found
 
 
-def _judge(labels: Numbers, scores: Numbers, events: Sequence[Any], window: int, segment: Numbers) -> LabelledQuality:
+def _label_metrics(
+    labels: Numbers, scores: Numbers, events: Sequence[Any], window: int, segment: Numbers
+) -> LabelMetrics:
     filled = np.where(np.isnan(scores), np.nanmin(scores), scores)
-    return LabelledQuality(
+    return LabelMetrics(
         ranking_metrics(labels, filled, window, segment), event_metrics(labels, filled, events, segment)
     )
 
 
 # Expected counts below it are not told apart.
-LEAST = 0.1
+MIN_EXPECTED_COUNT = 0.1
 
 
 def event_rows(found: Detection) -> list[dict[str, Any]]:
@@ -237,14 +241,17 @@ def describe_detection(found: Detection) -> list[str]:
     """Threshold, false alarms to expect, the baseline, and the labels, a line each."""
     ours, rows = found.ours, int(np.count_nonzero(~np.isnan(found.ours.scores)))
     lines = [
-        f"threshold {ours.threshold.value:.4g}, {ours.threshold.rule}{_for_each(found)}: {ours.threshold.how}",
-        f"{format_count(len(ours.events), 'event')} in {format_count(rows, 'row')}{_time(found, rows)}",
-        *_by_chance(found, rows),
+        (
+            f"threshold {ours.threshold.value:.4g}, {ours.threshold.rule}{_describe_series_budget(found)}: "
+            f"{ours.threshold.how}"
+        ),
+        f"{format_count(len(ours.events), 'event')} in {format_count(rows, 'row')}{_format_duration(found, rows)}",
+        *_describe_chance(found, rows),
     ]
     if unscored := len(ours.scores) - rows:
         have = "has" if unscored == 1 else "have"
         lines.append(f"{format_count(unscored, 'row')} {have} no score: without a value, or in no whole window")
-    agreed = _agreed(found)
+    agreed = _count_agreeing_events(found)
     lines.append(
         f"{found.normal.components.name}: {format_count(len(found.baseline.events), 'event')} by the same rule, "
         f"{agreed} among these"
@@ -263,38 +270,38 @@ def describe_detection(found: Detection) -> list[str]:
     return lines
 
 
-def _for_each(found: Detection) -> str:
+def _describe_series_budget(found: Detection) -> str:
     """That a budget is one for each of several series, which side by side raise so many times the alarms."""
     series = len(found.prepared.table.ids)
     return f" a series, on average over {series:,}" if found.ours.threshold.rule.kind == "budget" and series > 1 else ""
 
 
-def _by_chance(found: Detection, rows: int) -> list[str]:
+def _describe_chance(found: Detection, rows: int) -> list[str]:
     """What as many normal rows would give: events, and rows that stand out as much as the weakest event found."""
     expected, low, high = found.ours.threshold.alarms.per(rows)
-    interval = f"95% interval: {_short(low)} to {_short(high)}"
-    lines = [f"false alarms expected in as many normal rows: {_about(expected)} ({interval})"]
+    interval = f"95% interval: {_format_short(low)} to {_format_short(high)}"
+    lines = [f"false alarms expected in as many normal rows: {_format_expected(expected)} ({interval})"]
     if events := found.ours.events:
         weakest = max(event.p for event in events)
-        lines.append(f"normal rows expected to score as high as the weakest event: {_about(rows * weakest)}")
+        lines.append(f"normal rows expected to score as high as the weakest event: {_format_expected(rows * weakest)}")
     return lines
 
 
-def _about(number: float) -> str:
-    return f"about {_short(number)}" if number >= LEAST else f"fewer than {LEAST}"
+def _format_expected(number: float) -> str:
+    return f"about {_format_short(number)}" if number >= MIN_EXPECTED_COUNT else f"fewer than {MIN_EXPECTED_COUNT}"
 
 
-def _short(number: float) -> str:
+def _format_short(number: float) -> str:
     return f"{number:,.0f}" if number >= 10 else f"{number:.1f}".removesuffix(".0")
 
 
-def _agreed(found: Detection) -> int:
+def _count_agreeing_events(found: Detection) -> int:
     """Events of the baseline that meet one of the model's."""
     ours = [(event.first, event.last) for event in found.ours.events]
     return sum(any(a <= event.last and event.first <= b for a, b in ours) for event in found.baseline.events)
 
 
-def _time(found: Detection, rows: int) -> str:
+def _format_duration(found: Detection, rows: int) -> str:
     # Rows of several series lie beside one another.
     if not found.normal.step or len(found.prepared.table.ids) > 1:
         return ""
@@ -303,7 +310,7 @@ def _time(found: Detection, rows: int) -> str:
     return f" ({seconds / UNITS[unit]:.1f} {unit}s)"
 
 
-def as_json(found: Detection) -> dict[str, Any]:
+def detection_to_json(found: Detection) -> dict[str, Any]:
     """All of it but the rows."""
     expected = found.ours.threshold.alarms.per(int(np.count_nonzero(~np.isnan(found.ours.scores))))
     return {

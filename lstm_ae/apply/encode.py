@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from lstm_ae.data.frames import row_names, to_table_rows
+from lstm_ae.data.frames import map_to_table_rows, row_id_columns
 from lstm_ae.data.grid import Grid
 from lstm_ae.data.measurements import Progress
 from lstm_ae.data.padding import original_rows
@@ -119,18 +119,18 @@ def open_table(
 
 def code_columns(opened: OpenTable) -> dict[str, Any]:
     """Series, time, and the code of the window that ends with each row: code0, code1, ...; NaN where there is none."""
-    codes = to_table_rows(opened.prepared, encode_rows(opened.halves, opened.levels.levelled(opened.prepared).grid))
-    return row_names(opened.prepared) | {f"code{place}": codes[:, place] for place in range(opened.halves.code)}
+    codes = map_to_table_rows(opened.prepared, encode_rows(opened.halves, opened.levels.levelled(opened.prepared).grid))
+    return row_id_columns(opened.prepared) | {f"code{place}": codes[:, place] for place in range(opened.halves.code)}
 
 
 def reconstruction_columns(opened: OpenTable) -> dict[str, Any]:
     """Series, time, and every value given back under its own name, missing ones too; NaN where no window holds it."""
-    rows = to_table_rows(opened.prepared, opened.given_back())
+    rows = map_to_table_rows(opened.prepared, opened.given_back())
     names = opened.prepared.table.layout.values
-    return row_names(opened.prepared) | {name: rows[:, place] for place, name in enumerate(names)}
+    return row_id_columns(opened.prepared) | {name: rows[:, place] for place, name in enumerate(names)}
 
 
-def figure(opened: OpenTable) -> Figure:
+def reconstruction_figure(opened: OpenTable) -> Figure:
     """The columns and what is given back of them; of several series the first."""
     from lstm_ae.plots.anomalies import MAX_COLUMNS, reconstruction
 

@@ -9,7 +9,7 @@ import numpy as np
 from lstm_ae.apply import classify, detect, encode
 from lstm_ae.apply.forecast import load_forecaster
 from lstm_ae.config import Series
-from lstm_ae.data.checks import new_table_warnings
+from lstm_ae.data.checks import collect_new_table_warnings
 from lstm_ae.data.fingerprints import WindowFingerprints
 from lstm_ae.data.measurements import Progress
 from lstm_ae.data.preparation import PreparedTable
@@ -26,7 +26,7 @@ from lstm_ae.studies.series import classification as classes
 from lstm_ae.studies.series import reconstruction
 from lstm_ae.studies.series.defaults import read_labelled_table, read_with_run_config
 
-PART = "new data"
+NEW_DATA_PART = "new data"
 
 TrainingPeriod = Callable[[PreparedTable], None]
 
@@ -70,13 +70,16 @@ def evaluate_table(
 
     def seen(prepared: PreparedTable) -> None:
         if remark:
-            for text in (*new_table_warnings(prepared, symbols=run.symbols), *describe_known_windows(prepared, known)):
+            for text in (
+                *collect_new_table_warnings(prepared, symbols=run.symbols),
+                *describe_known_windows(prepared, known),
+            ):
                 remark(text)
 
     if config.task == "forecast":
-        return _forecasts(run, config, data, progress, seen)
+        return _evaluate_forecasts(run, config, data, progress, seen)
     if config.task == "classify":
-        return _classes(run, data, label_col or config.label_col, reading, progress, seen)
+        return _evaluate_classes(run, data, label_col or config.label_col, reading, progress, seen)
     if label_col is not None:
         found = detect.detect(run, data, label_col=label_col, reading=reading, progress=progress)
         seen(found.prepared)
@@ -85,8 +88,8 @@ def evaluate_table(
             raise DataError(
                 f"{label_col!r} marks no row, or every row, so nothing can be judged; leave --label-col out"
             )
-        return Evaluation({PART: _anomalies(found.judged)})
-    return _reconstructions(run, config, data, progress, seen)
+        return Evaluation({NEW_DATA_PART: _anomaly_metrics(found.judged)})
+    return _evaluate_reconstruction(run, config, data, progress, seen)
 
 
 def describe_known_windows(prepared: PreparedTable, known: WindowFingerprints | None) -> list[str]:
@@ -104,7 +107,7 @@ def describe_known_windows(prepared: PreparedTable, known: WindowFingerprints | 
     ]
 
 
-def _reconstructions(
+def _evaluate_reconstruction(
     run: Run, config: Series, data: str, progress: Progress | None, seen: TrainingPeriod
 ) -> Evaluation:
     from lstm_ae.models.scaling import series_scales_of
@@ -116,25 +119,27 @@ def _reconstructions(
     prepared = levels.levelled(prepared)
     metric = Metric(encode.mean_squared_error(halves.errors, prepared.grid, halves.window), "scaled")
     if kept is None:
-        return Evaluation({PART: {"reconstruction_mse": metric}})
+        return Evaluation({NEW_DATA_PART: {"reconstruction_mse": metric}})
     components, scale = kept[0], kept[1].together
     linear = reconstruction.component_errors(components, scale)
     theirs = encode.mean_squared_error(windowwise(linear, halves.window), prepared.grid, halves.window)
     metric = metric._replace(baselines={components.name: theirs})
     if reconstruction.is_lossless(components):
-        return Evaluation({PART: {"reconstruction_mse": metric}})
+        return Evaluation({NEW_DATA_PART: {"reconstruction_mse": metric}})
     judged = reconstruction.judge_reconstruction(
-        _whole(prepared, halves.window), reconstruction.model_errors(model, scale), linear, components.name
+        _make_split(prepared, halves.window), reconstruction.model_errors(model, scale), linear, components.name
     )
-    return Evaluation({PART: {"reconstruction_mse": metric}}, {PART: judged})
+    return Evaluation({NEW_DATA_PART: {"reconstruction_mse": metric}}, {NEW_DATA_PART: judged})
 
 
-def _forecasts(run: Run, config: Series, data: str, progress: Progress | None, seen: TrainingPeriod) -> Evaluation:
+def _evaluate_forecasts(
+    run: Run, config: Series, data: str, progress: Progress | None, seen: TrainingPeriod
+) -> Evaluation:
     forecaster = load_forecaster(run)
     assert config.horizon is not None
     prepared = read_labelled_table(dataclasses.replace(config, data=data, label_col=None), progress)
     seen(prepared)
-    split = _whole(prepared, prepared.window + config.horizon)._replace(company=forecaster.levels.lines(prepared))
+    split = _make_split(prepared, prepared.window + config.horizon)._replace(company=forecaster.levels.lines(prepared))
     if not split.samples:
         raise DataError(
             f"{prepared.table.name} has no run of {split.span} rows without a long gap, as a window and what follows "
@@ -148,10 +153,12 @@ def _forecasts(run: Run, config: Series, data: str, progress: Progress | None, s
     found = table_metrics.table_errors(forecaster.model, whole, split, fitted, forecaster.spread)
     columns = table_metrics.skill_by_column(found, whole.feature_names, forecaster.seasons)
     judged = table_metrics.judge_table(found, whole.feature_names)
-    return Evaluation({PART: table_metrics.table_metrics(found)}, {PART: judged}, columns={PART: columns})
+    return Evaluation(
+        {NEW_DATA_PART: table_metrics.table_metrics(found)}, {NEW_DATA_PART: judged}, columns={NEW_DATA_PART: columns}
+    )
 
 
-def _whole(prepared: PreparedTable, span: int) -> Split:
+def _make_split(prepared: PreparedTable, span: int) -> Split:
     """Every window of a table that holds a value."""
     grid = prepared.grid
     starts = window_starts(grid.segment, span)
@@ -161,7 +168,7 @@ def _whole(prepared: PreparedTable, span: int) -> Split:
     return Split(grid.values, starts, span, grid.segment, time=times)
 
 
-def _classes(
+def _evaluate_classes(
     run: Run,
     data: str,
     label_col: str | None,
@@ -187,10 +194,10 @@ def _classes(
     metrics, judged = classes.compare(
         split, found.probability[known], linear, frequent=most, name=found.names[most], shares=None
     )
-    return Evaluation({PART: metrics}, {PART: judged} if judged else {})
+    return Evaluation({NEW_DATA_PART: metrics}, {NEW_DATA_PART: judged} if judged else {})
 
 
-def _anomalies(judged: dict[str, detect.LabelledQuality]) -> dict[str, Metric]:
+def _anomaly_metrics(judged: dict[str, detect.LabelMetrics]) -> dict[str, Metric]:
     metrics: Metrics = {}
     for name, of in judged.items():
         numbers: dict[str, Any] = of.ranking._asdict()

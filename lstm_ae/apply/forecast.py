@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from lstm_ae.config import Series
 from lstm_ae.config.reading import TimeStep
-from lstm_ae.data.checks import new_table_warnings
-from lstm_ae.data.columns import id_columns
+from lstm_ae.data.checks import collect_new_table_warnings
+from lstm_ae.data.columns import split_id_columns
 from lstm_ae.data.grid import future_times
 from lstm_ae.data.measurements import Measurements, Progress, read_measurements
 from lstm_ae.data.preparation import PreparedTable, prepare_table
@@ -19,7 +19,7 @@ from lstm_ae.data.series_scales import SeriesScales
 from lstm_ae.data.time_zones import format_times
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.forecasting import table_metrics
-from lstm_ae.forecasting.intervals import COUNTABLE
+from lstm_ae.forecasting.intervals import MIN_ERRORS
 from lstm_ae.forecasting.table_baselines import season_name, seasonal_naive
 from lstm_ae.formatting import format_heading, format_names
 from lstm_ae.run import Run
@@ -28,10 +28,10 @@ from lstm_ae.studies.series.defaults import config_of, read_with_run_config
 Numbers = NDArray[Any]
 
 # Windows that go through the model at once.
-AT_ONCE = 1024
+BATCH_WINDOWS = 1024
 
 
-class Forecaster(NamedTuple):
+class RunForecaster(NamedTuple):
     """What a run forecasts by.
 
     Args:
@@ -78,7 +78,7 @@ class TableForecast(NamedTuple):
     remarks: tuple[str, ...] = ()
 
 
-def load_forecaster(run: Run) -> Forecaster:
+def load_forecaster(run: Run) -> RunForecaster:
     """A run's own.
 
     Raises:
@@ -90,7 +90,7 @@ def load_forecaster(run: Run) -> Forecaster:
     known = [None, *range(2, (config.window or 0) + 1)]
     if not isinstance(seasons, list) or len(seasons) != len(spread) or not all(season in known for season in seasons):
         raise DataError(f"The metrics.json of {str(run.directory)!r} is damaged at 'seasons'; train a new run")
-    return Forecaster(config, run.model(), SeriesScales(scale, run.symbols), spread, tuple(seasons))
+    return RunForecaster(config, run.model(), SeriesScales(scale, run.symbols), spread, tuple(seasons))
 
 
 def forecast_file(
@@ -116,7 +116,7 @@ def forecast_file(
 
 
 def forecast_table(
-    forecaster: Forecaster, prepared: PreparedTable, *, horizon: int | None = None, levels: tuple[int, ...] = ()
+    forecaster: RunForecaster, prepared: PreparedTable, *, horizon: int | None = None, levels: tuple[int, ...] = ()
 ) -> TableForecast:
     """Forecast what follows a table on its grid.
 
@@ -148,7 +148,7 @@ def forecast_table(
     if config.scale == "window" and np.isnan(past).any():
         raise DataError(f"{table.name} has missing values in its last {window} rows, which --scale window cannot read")
     scale, lines = forecaster.levels.scale, forecaster.levels.lines(prepared)[last]
-    future = _rolled(forecaster.model, past, lines, steps)
+    future = _roll_forecasts(forecaster.model, past, lines, steps)
     naive = seasonal_naive(past, steps, forecaster.seasons)
     # Of a column without any value in the window nothing is known.
     unknown = np.broadcast_to(np.isnan(past).all(axis=1, keepdims=True), future.shape)
@@ -177,25 +177,25 @@ def forecast_table(
         },
         config.horizon,
         (
-            *new_table_warnings(prepared, symbols=forecaster.levels.names),
-            *(_without_interval(forecaster.spread[:, :steps], table) if levels else ()),
+            *collect_new_table_warnings(prepared, symbols=forecaster.levels.names),
+            *(_describe_missing_intervals(forecaster.spread[:, :steps], table) if levels else ()),
         ),
     )
 
 
-def _without_interval(spread: Numbers, table: Measurements) -> list[str]:
+def _describe_missing_intervals(spread: Numbers, table: Measurements) -> list[str]:
     """Say which columns have steps without an interval."""
     names = [format_heading(table.layout.values[k]) for k in np.flatnonzero(np.isinf(spread).any(axis=(1, 2)))]
     if not names:
         return []
     return [
         f"{format_names(names)} {'has' if len(names) == 1 else 'have'} steps without an interval: fewer "
-        f"than {COUNTABLE} "
+        f"than {MIN_ERRORS} "
         "validation errors are known there. Train with more rows, or with a larger validation share of --split"
     ]
 
 
-def _rolled(model: Any, past: Numbers, lines: NDArray[np.int32], horizon: int) -> Numbers:
+def _roll_forecasts(model: Any, past: Numbers, lines: NDArray[np.int32], horizon: int) -> Numbers:
     """`(n, horizon, features)` in own units."""
     import tensorflow as tf
 
@@ -204,8 +204,8 @@ def _rolled(model: Any, past: Numbers, lines: NDArray[np.int32], horizon: int) -
 
     roll = tf.function(rollout(model), input_signature=[input_signature(model), HORIZON])
     found = []
-    for start in range(0, len(past), AT_ONCE):
-        piece = slice(start, start + AT_ONCE)
+    for start in range(0, len(past), BATCH_WINDOWS):
+        piece = slice(start, start + BATCH_WINDOWS)
         given = model_inputs(model, past[piece], lines[piece])
         found.append(roll(given, np.full(len(past[piece]), horizon, np.int32)).numpy())
     return np.concatenate(found)
@@ -220,7 +220,7 @@ def forecast_columns(outlook: TableForecast) -> dict[str, Any]:
     """
     layout, horizon = outlook.table.layout, outlook.future.shape[1]
     found: dict[str, Any] = {}
-    found |= id_columns(layout.ids, [outlook.table.ids[place] for place in outlook.ids.repeat(horizon)])
+    found |= split_id_columns(layout.ids, [outlook.table.ids[place] for place in outlook.ids.repeat(horizon)])
     if outlook.timed:
         found[str(layout.time)] = format_times(outlook.ahead.ravel(), outlook.table.zone)
     if "step" in (*found, *layout.values):
@@ -235,7 +235,7 @@ def forecast_columns(outlook: TableForecast) -> dict[str, Any]:
     return found
 
 
-def figure(outlook: TableForecast, most: int = 4) -> Figure:
+def forecast_figure(outlook: TableForecast, most: int = 4) -> Figure:
     """The first series and columns, so many panels in all."""
     from lstm_ae.plots.table_forecasts import forecasts as drawn
 

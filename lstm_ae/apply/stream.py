@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lstm_ae.apply.detect import RunDetector
 from lstm_ae.config.threshold import parse_threshold
-from lstm_ae.data.csv_reader import Refuse, apply_in_parts, raise_refusal
+from lstm_ae.data.csv_reader import Refuse, apply_in_parts, raise_row_error
 from lstm_ae.data.stream import GridPiece, IncomingGrid
 from lstm_ae.data.time_zones import Zone
 from lstm_ae.data.timestamps import Times
@@ -48,7 +48,7 @@ class FinalScores(NamedTuple):
     final: Numbers
 
 
-class _Part(NamedTuple):
+class _ScoredRows(NamedTuple):
     """Rows of one series with their scores, and whether these are final."""
 
     times: Times
@@ -56,7 +56,7 @@ class _Part(NamedTuple):
     final: bool
 
 
-class Stream:
+class DetectionStream:
     """A detector applied to rows while they come.
 
     Args:
@@ -70,11 +70,11 @@ class Stream:
         self.threshold: Threshold = detector.normal.threshold(asked)
         # How errors tell times.
         self.zone: Zone = None
-        self.tracks: dict[str, _Track] = {}
+        self.tracks: dict[str, _SeriesStream] = {}
         # Of series with a scale of their own, its line.
         self.lines = {name: line for line, name in enumerate(detector.levels.names)}
         # Decided and not returned yet.
-        self.found: list[tuple[str, _Part]] = []
+        self.found: list[tuple[str, _ScoredRows]] = []
 
     @property
     def delay(self) -> int:
@@ -88,7 +88,7 @@ class Stream:
         times: Times | None = None,
         ids: Sequence[str] | None = None,
         *,
-        refuse: Refuse = raise_refusal,
+        refuse: Refuse = raise_row_error,
     ) -> FinalScores:
         """Take the next rows and return those that are decided by them.
 
@@ -109,7 +109,7 @@ class Stream:
         for name in dict.fromkeys(names.tolist()):
             own = names == name
             if name not in self.tracks:
-                self.tracks[name] = _Track(self.detector, name, self.lines.get(name, 0), self.zone)
+                self.tracks[name] = _SeriesStream(self.detector, name, self.lines.get(name, 0), self.zone)
             rows = np.asarray(values, np.float32)[own], None if times is None else times[own]
             try:
                 for part in self.tracks[name].push(*rows, refuse):
@@ -146,15 +146,15 @@ class Stream:
         return np.empty((0, self.detector.normal.components.mean.shape[1]))
 
 
-class _Track:
+class _SeriesStream:
     """One series of a stream."""
 
     def __init__(self, detector: RunDetector, name: str, line: int, zone: Zone) -> None:
         self.detector, self.line = detector, np.array([line], np.int32)
         self.grid = IncomingGrid(detector.config, detector.normal.components.mean.shape[1], name, zone)
-        self.segment = _Segment(detector)
+        self.segment = _SegmentStream(detector)
 
-    def push(self, values: Numbers, times: Times | None, refuse: Refuse) -> Iterator[_Part]:
+    def push(self, values: Numbers, times: Times | None, refuse: Refuse) -> Iterator[_ScoredRows]:
         """Take the next rows; give those that are decided."""
 
         def push(rows: range) -> list[GridPiece]:
@@ -164,22 +164,22 @@ class _Track:
         for pieces in apply_in_parts(range(len(values)), push, refuse):
             yield from self._take(pieces)
 
-    def end(self) -> list[_Part]:
+    def end(self) -> list[_ScoredRows]:
         """What is left."""
         return [*self._take(self.grid.end()), self.segment.rest(final=False)]
 
-    def _take(self, pieces: list[GridPiece]) -> list[_Part]:
+    def _take(self, pieces: list[GridPiece]) -> list[_ScoredRows]:
         parts = []
         for piece in pieces:
             if piece.begins:
                 parts.append(self.segment.rest(final=True))
-                self.segment = _Segment(self.detector)
+                self.segment = _SegmentStream(self.detector)
             line = self.line.repeat(len(piece.values))
             parts.append(self.segment.add(piece.times, self.detector.levels.scale.levelled(piece.values, line)))
         return parts
 
 
-class _Segment:
+class _SegmentStream:
     """Rows one step apart, of which a window's are kept, and those that are not decided."""
 
     def __init__(self, detector: RunDetector) -> None:
@@ -190,16 +190,16 @@ class _Segment:
         self.rows = np.empty((0, features), np.float32)
         self.waiting = np.empty(0, np.int64)
 
-    def add(self, times: Times, values: Numbers) -> _Part:
+    def add(self, times: Times, values: Numbers) -> _ScoredRows:
         """Take the next rows; return those that are final."""
         rows = np.concatenate([self.rows, values])
         waiting = np.concatenate([self.waiting, times])
         final = [self.overlap.add(self.errors(rows[place])) for place in window_blocks(0, len(rows), self.window)]
         by_feature = np.concatenate([np.empty((0, rows.shape[1])), *final])
         self.rows, self.waiting = rows[max(0, len(rows) - self.window + 1) :].copy(), waiting[len(by_feature) :].copy()
-        return _Part(waiting[: len(by_feature)], by_feature, final=True)
+        return _ScoredRows(waiting[: len(by_feature)], by_feature, final=True)
 
-    def rest(self, *, final: bool) -> _Part:
+    def rest(self, *, final: bool) -> _ScoredRows:
         """What is not decided, by the windows that there are."""
         by_feature = self.overlap.rest()
         if not len(by_feature):  # fewer rows than a window
@@ -208,4 +208,4 @@ class _Segment:
                 missing = np.full((self.window - len(self.rows), self.rows.shape[1]), np.nan, np.float32)
                 self.overlap.add(self.errors(np.concatenate([missing, self.rows])))
                 by_feature = self.overlap.rest()[-len(self.waiting) :]
-        return _Part(self.waiting, by_feature, final)
+        return _ScoredRows(self.waiting, by_feature, final)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from lstm_ae.config import Snp
 from lstm_ae.config.space import Axis
 from lstm_ae.data.prices import (
-    VALIDATION,
+    VALIDATION_END,
     Parts,
     Quotes,
     fingerprint_quotes,
@@ -233,7 +233,7 @@ def kfold_blocks(quotes: Quotes, folds: int, window: int, turn: int) -> Iterator
         DataError: too few days.
     """
     days = np.unique(quotes.day)
-    count = len(days) * VALIDATION // 100
+    count = len(days) * VALIDATION_END // 100
     if count // folds <= window:
         raise DataError(
             f"{quotes.name} has {count} days before the test split, too few for {folds} folds of more than {window} "

@@ -15,15 +15,15 @@ from lstm_ae.backtest.prices import FIRST, VALIDATION
 from lstm_ae.config import Series
 from lstm_ae.data.grid import Grid
 from lstm_ae.data.measurements import Measurements, Progress, read_measurements
-from lstm_ae.data.preparation import prepare_table, window_rows_of_part
+from lstm_ae.data.preparation import find_part_rows, prepare_table
 from lstm_ae.data.time_zones import Zone, format_time
-from lstm_ae.data.windows import Data, fingerprint
+from lstm_ae.data.windows import Data, hash_arrays
 from lstm_ae.errors import ConfigError, DataError, DivergedError
 from lstm_ae.evaluation import Evaluation, Verdict, skill
 from lstm_ae.experiment import fit_model, identity_in
 from lstm_ae.files import as_json, claim, read_part, write
 from lstm_ae.forecasting import table_metrics
-from lstm_ae.forecasting.table_baselines import LINEAR, fit_table_baselines
+from lstm_ae.forecasting.table_baselines import LINEAR_NAME, fit_table_baselines
 from lstm_ae.run import describe_other_versions, installed_versions
 from lstm_ae.significance import against_each
 from lstm_ae.studies.series.defaults import complete_config, require_even
@@ -106,7 +106,7 @@ def split_fold(config: Series, table: Measurements, number: int, folds: int) -> 
 
     prepared = prepare_table(config, rows_until(table, high), parts)
     completed = complete_config(config, prepared, folds=True)
-    rows, _ = window_rows_of_part(prepared, 2)
+    rows, _ = find_part_rows(prepared, 2)
     series, times = prepared.grid.series[rows], prepared.grid.times[rows]
     places = np.searchsorted(table.series, series) + times if table.layout.time is None else times
     return FoldData(*completed, table.ids, series, times, places, table.zone)
@@ -225,7 +225,7 @@ def backtest_table(
         DivergedError: a fold without a completed epoch.
     """
     config, table, notes = start_backtest(config, folds, reading)
-    values = fingerprint(table.series, table.times, table.values)
+    values = hash_arrays(table.series, table.times, table.values)
     claim(out, "backtest.json", {"config": config.to_dict(), "data": values, "folds": folds})
     if begins:
         begins(notes)
@@ -249,7 +249,7 @@ def backtest_table(
     common = [name for name in done[0].errors if all(name in fold.errors for fold in done)]
     errors = {name: np.concatenate([fold.errors[name] for fold in done]) for name in common}
     names = {fold.baseline for fold in done}
-    called = {"baseline": names.pop() if len(names) == 1 else "the naive baselines", "linear": LINEAR}
+    called = {"baseline": names.pop() if len(names) == 1 else "the naive baselines", "linear": LINEAR_NAME}
     assert config.horizon is not None
     counts = np.concatenate([fold.counts for fold in done])
     rounding = np.concatenate([fold.rounding for fold in done])
@@ -312,7 +312,7 @@ def test_table_fold(rows: FoldData, model: Any, epoch: int, number: int) -> Tabl
     moments = rows.places[made] if time is None else forecast_errors.moments
     forecast = set(rows.series[made[known]].tolist())
     left_out = [name for number, name in enumerate(rows.ids) if number not in forecast]
-    keys = {"": "model", forecast_errors.naive: "baseline", LINEAR: "linear"}
+    keys = {"": "model", forecast_errors.naive: "baseline", LINEAR_NAME: "linear"}
     when, which = np.unique(moments[known], return_inverse=True)
     count = np.bincount(which)
     errors = {

@@ -78,7 +78,7 @@ def _run_detection(search: DetectionLoad, rounds: int, kernel: str, lap: Lap) ->
     detector = _detector(search, kernel)
     table = make_table(search, search.rows)
     for _ in range(rounds + 1):
-        detect.search_series(detector, whole_table(detector.config, table))
+        detect.detect_prepared(detector, whole_table(detector.config, table))
         lap()
 
 

@@ -48,17 +48,19 @@ def sample_request(folder: Path) -> tuple[str, dict[str, Any]]:
         DataError: there is no exported version with the default signature.
         ConfigError: the model has several inputs.
     """
-    from lstm_ae.serving.folders import versions_in
+    from lstm_ae.serving.folders import find_versions
     from lstm_ae.serving.servable import parse_signature, signature_definitions
-    from lstm_ae.serving.signatures import DEFAULT
+    from lstm_ae.serving.signatures import DEFAULT_SIGNATURE
 
-    versions = versions_in(folder)
+    versions = find_versions(folder)
     if not versions:
         raise DataError(f"{str(folder)!r} has no exported model. Create one with: lstmae export {folder}")
     definitions = signature_definitions(versions[max(versions)])
-    if DEFAULT not in definitions:
-        raise DataError(f"{str(versions[max(versions)])!r} has no signature {DEFAULT}. Export it with lstmae export.")
-    signature = parse_signature(DEFAULT, definitions[DEFAULT])
+    if DEFAULT_SIGNATURE not in definitions:
+        raise DataError(
+            f"{str(versions[max(versions)])!r} has no signature {DEFAULT_SIGNATURE}. Export it with lstmae export."
+        )
+    signature = parse_signature(DEFAULT_SIGNATURE, definitions[DEFAULT_SIGNATURE])
     if len(signature.inputs) != 1:
         raise ConfigError(f"The model must have one input. Received: {', '.join(signature.inputs)}")
     ((name, spec),) = signature.inputs.items()

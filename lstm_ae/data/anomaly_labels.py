@@ -5,24 +5,24 @@ from collections.abc import Sequence
 import numpy as np
 
 from lstm_ae.data.measurements import Measurements
-from lstm_ae.data.number_notation import MISSING, NUMBER
+from lstm_ae.data.number_notation import MISSING_WORDS, NUMBER
 from lstm_ae.errors import ConfigError
 
 CLASSES = ("0", "1")
 
-_WORDS = {"false": 0, "true": 1}
+_BOOLEANS = {"false": 0, "true": 1}
 
 
-def parse_flags(classes: Sequence[str]) -> list[int]:
+def parse_anomaly_labels(classes: Sequence[str]) -> list[int]:
     """What each label says: 1 for an anomaly, 0 for none, -1 where it stands for a missing one.
 
     Raises:
         ConfigError: one of them says something else.
 
-    >>> parse_flags(["0.0", "1", "TRUE", "NA"])
+    >>> parse_anomaly_labels(["0.0", "1", "TRUE", "NA"])
     [0, 1, 1, -1]
     """
-    flags = [_flag(name) for name in classes]
+    flags = [_parse_anomaly_label(name) for name in classes]
     if None in flags:
         raise ConfigError(
             "--label-col must hold 0 and 1, or false and true, 1 for a row known to be an anomaly. Received: "
@@ -31,22 +31,24 @@ def parse_flags(classes: Sequence[str]) -> list[int]:
     return [flag for flag in flags if flag is not None]
 
 
-def looks_like_flags(classes: Sequence[str]) -> bool:
-    """Whether labels say which rows are anomalies, so that `parse_flags` takes them."""
-    return None not in map(_flag, classes)
+def are_anomaly_labels(classes: Sequence[str]) -> bool:
+    """Whether labels say which rows are anomalies, so that `parse_anomaly_labels` takes them."""
+    return None not in map(_parse_anomaly_label, classes)
 
 
-def _flag(name: str) -> int | None:
+def _parse_anomaly_label(name: str) -> int | None:
     word = name.lower()
-    if word in MISSING:
+    if word in MISSING_WORDS:
         return -1
     if NUMBER.fullmatch(word) and float(word) in (0, 1):
         return int(float(word))
-    return _WORDS.get(word)
+    return _BOOLEANS.get(word)
 
 
-def flag_table(table: Measurements) -> Measurements:
-    """The same table with labels that are 0 or 1, -1 where missing, and `CLASSES`; raises as `parse_flags`."""
+def encode_anomaly_labels(table: Measurements) -> Measurements:
+    """The same table with labels that are 0 or 1, -1 where missing, and `CLASSES`; raises as `parse_anomaly_labels`."""
     if table.labels is None:
         return table
-    return table._replace(labels=np.array([*parse_flags(table.classes), -1], np.int32)[table.labels], classes=CLASSES)
+    return table._replace(
+        labels=np.array([*parse_anomaly_labels(table.classes), -1], np.int32)[table.labels], classes=CLASSES
+    )

@@ -16,10 +16,10 @@ from lstm_ae.data.number_notation import CellProblem, NumberNotation, parse_numb
 from lstm_ae.errors import DataError
 from lstm_ae.formatting import quote
 
-LARGEST = float(np.finfo(np.float32).max)
-BEYOND = f"beyond {LARGEST:.2g}, the largest number of 32 bits"
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+FLOAT32_OVERFLOW_TEXT = f"beyond {FLOAT32_MAX:.2g}, the largest number of 32 bits"
 # Different words of a column that are gathered.
-MOST = 1_000
+MAX_BAD_WORDS = 1_000
 
 
 @dataclasses.dataclass
@@ -30,7 +30,7 @@ class BadCells:
         column, problem: what they are.
         error: what a training would say of the first of them.
         row: where that stands in the file.
-        words: how many there are of each, or of the first `MOST`.
+        words: how many there are of each, or of the first `MAX_BAD_WORDS`.
     """
 
     column: str
@@ -77,7 +77,7 @@ class CellReader:
             lambda at, problem: self._refuse(cells[at], rows[at], column, problem),
         )
         advice = "Correct it, or give the column in another unit"
-        return self.narrow(values, cells, rows, column, CellProblem(f"is {BEYOND}", advice))
+        return self.narrow(values, cells, rows, column, CellProblem(f"is {FLOAT32_OVERFLOW_TEXT}", advice))
 
     def narrow(
         self, values: NDArray[np.float64], cells: Any, rows: Sequence[int], column: str, problem: CellProblem
@@ -111,7 +111,7 @@ class CellReader:
                 raise error
             self.bad[key] = BadCells(column, problem, error, row, collections.Counter())
         words = self.bad[key].words
-        if word in words or len(words) < MOST:
+        if word in words or len(words) < MAX_BAD_WORDS:
             words[word] += 1
 
 
@@ -125,7 +125,7 @@ def describe_cell_problem(word: str, problem: CellProblem) -> str:
 
 def match_missing_numbers(values: NDArray[np.float64], numbers: Sequence[float]) -> NDArray[np.bool_]:
     """Return which values are one of the `missing_numbers`, to the digits that 32 bits hold."""
-    single = np.array([number for number in numbers if abs(number) <= LARGEST], np.float32)
+    single = np.array([number for number in numbers if abs(number) <= FLOAT32_MAX], np.float32)
     with np.errstate(over="ignore"):
         found: NDArray[np.bool_] = np.isin(values, numbers) | np.isin(values.astype(np.float32), single)
     return found

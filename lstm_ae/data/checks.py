@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from lstm_ae.config import Reading
 from lstm_ae.config.options import declared_options, flag_name
 from lstm_ae.config.reading import UNITS, TimeStep
-from lstm_ae.data.anomaly_labels import looks_like_flags
+from lstm_ae.data.anomaly_labels import are_anomaly_labels
 from lstm_ae.data.grid import (
-    MOST_MISSING,
+    MAX_MISSING_SHARE,
     DuplicateTimes,
     Gaps,
     common_gaps,
@@ -29,70 +29,82 @@ from lstm_ae.data.grid import (
     find_gaps,
     grid_slots,
     missing_share,
-    repeats_hour,
+    repeats_autumn_hour,
     run_starts,
 )
 from lstm_ae.data.measurements import Measurements, Progress, read_measurements
-from lstm_ae.data.number_notation import MISSING
+from lstm_ae.data.number_notation import MISSING_WORDS
 from lstm_ae.data.padding import original_rows, pad_segments
-from lstm_ae.data.preparation import PreparedTable, cut_windows, prepare_for_any_task, scale_lines, scale_names
+from lstm_ae.data.preparation import (
+    PreparedTable,
+    cut_windows,
+    find_scale_lines,
+    prepare_for_any_task,
+    scale_line_names,
+)
 from lstm_ae.data.scaling import Scale
-from lstm_ae.data.season import LONGEST, choose_coarser_step
+from lstm_ae.data.season import MAX_DEFAULT_WINDOW, choose_coarser_step
 from lstm_ae.data.series_scales import describe_unknown_series
-from lstm_ae.data.split import PARTS, parts_wanted
-from lstm_ae.data.timestamps import CLOCKS, NAMES, Times
+from lstm_ae.data.split import PARTS, required_parts
+from lstm_ae.data.timestamps import CLOCK_HEADING, TIME_HEADING, Times
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError
 from lstm_ae.formatting import format_count, format_heading, format_names, quote
 
 # Numbers that loggers commonly write where there is no value.
-KNOWN = (
+COMMON_SENTINELS = (
     "-9999", "-999", "-99", "-99999", "9999", "99999", "999999", "65535", "32767", "-32768", "2147483647",
     "-2147483648", "4294967295", "1e20", "1e30", "-1e20", "-1e30",
 )  # fmt: skip
 
 # How many times its usual spread a number lies beyond a column's others: one of those, any other, and one that comes
 # only once or twice.
-BEYOND_KNOWN, BEYOND, BEYOND_ALL = 3, 10, 1_000
+COMMON_SENTINEL_DISTANCE, SENTINEL_DISTANCE, RARE_SENTINEL_DISTANCE = 3, 10, 1_000
 
 # Headings of labels, whatever they hold, and words in those of columns of 0 and 1 that mark what is not normal.
-LABELS = re.compile(r"(is_?)?(anomal(y|ous)|outlier|label|class|target)s?", re.IGNORECASE)
+LABEL_HEADING = re.compile(r"(is_?)?(anomal(y|ous)|outlier|label|class|target)s?", re.IGNORECASE)
 
-MARKS = re.compile(
+ANOMALY_HEADING = re.compile(
     r"(^|[\W_])(anomal(y|ous|ies)|outliers?|labels?|fail(s|ed|ures?)?|fault(s|y)?|defect(s|ive)?|broken|break(down|age)s?|"
     r"attack(s|ed)?|intrusions?|events?|alarms?|ground_?truth|machine_?status)($|[\W_\d])",
     re.IGNORECASE,
 )
 
 # A column of 0 and 1 marks something where so few rows at most have a 1, so many in a row.
-RARE, STRETCH = 0.1, 3
+MAX_ANOMALY_SHARE, MIN_ANOMALY_RUN = 0.1, 3
 
 # Rows that tell a total from values that rise by chance, and how often it may begin anew.
-ENOUGH, RESETS = 30, 2
+MIN_TOTAL_ROWS, MAX_TOTAL_RESETS = 30, 2
 
 
 def find_sentinels(table: Measurements) -> dict[str, list[str]]:
     """By column the numbers, as text, that stand far from all others, again and again or so far that these are one."""
     found = {}
     for name, column in zip(table.layout.values, table.values.T, strict=True):
-        if numbers := _sentinels(column[~np.isnan(column)]):
+        if numbers := _find_column_sentinels(column[~np.isnan(column)]):
             found[name] = numbers
     return found
 
 
-def _sentinels(values: NDArray[np.float32]) -> list[str]:
-    known = {float(np.float32(text)): text for text in KNOWN}
+def _find_column_sentinels(values: NDArray[np.float32]) -> list[str]:
+    known = {float(np.float32(text)): text for text in COMMON_SENTINELS}
     found: list[str] = []
     while len(values):
         for extreme in (float(values.min()), float(values.max())):
             rest, text = values[values != extreme], known.get(extreme)
             times = len(values) - len(rest)
             # Zero is off, and what is common or one of a few numbers is a state.
-            if extreme == 0 or len(rest) < ENOUGH or times > len(rest):
+            if extreme == 0 or len(rest) < MIN_TOTAL_ROWS or times > len(rest):
                 continue
             away = max(float(rest.min()) - extreme, extreme - float(rest.max()))
             # One that comes seldom may be a value, but not beside which all others would be one.
-            away /= BEYOND_ALL if times < (2 if text else 3) else BEYOND_KNOWN if text else BEYOND
+            away /= (
+                RARE_SENTINEL_DISTANCE
+                if times < (2 if text else 3)
+                else COMMON_SENTINEL_DISTANCE
+                if text
+                else SENTINEL_DISTANCE
+            )
             if not 0 < float(rest.std(dtype=np.float64)) < away or np.ptp(np.quantile(rest, [0.25, 0.75])) >= away:
                 continue
             if text is None and (5 * times > len(rest) or len(np.unique(rest)) < 10):
@@ -118,11 +130,11 @@ def describe_sentinels(table: Measurements) -> str:
     more = f" and {len(found) - 10} more" if len(found) > 10 else ""
     return (
         f"Far from all other values are of {'; of '.join(told)}{more}; where that stands for a missing value, name it "
-        f"with --missing={','.join(sentinel_values(found))}"
+        f"with --missing={','.join(list_sentinels(found))}"
     )
 
 
-def sentinel_values(found: dict[str, list[str]]) -> list[str]:
+def list_sentinels(found: dict[str, list[str]]) -> list[str]:
     """All the different numbers of `find_sentinels`."""
     return list(dict.fromkeys(text for numbers in found.values() for text in numbers))
 
@@ -138,11 +150,11 @@ def find_label_columns(config: Reading, table: Measurements) -> dict[str, str]:
         one = held == 1
         binary = bool(one.any() and not one.all() and (one | (held == 0)).all())
         runs = int(np.count_nonzero(np.diff(one.astype(np.int8), prepend=0) > 0))
-        if (LABELS.fullmatch(name.strip()) and not (config.forecasts and not binary)) or (
-            binary and MARKS.search(name.strip())
+        if (LABEL_HEADING.fullmatch(name.strip()) and not (config.forecasts and not binary)) or (
+            binary and ANOMALY_HEADING.search(name.strip())
         ):
             found[name] = "its name says that it is a label"
-        elif binary and one.mean() <= RARE and one.sum() >= STRETCH * runs:
+        elif binary and one.mean() <= MAX_ANOMALY_SHARE and one.sum() >= MIN_ANOMALY_RUN * runs:
             found[name] = "it holds 0 and 1 alone, and 1 rarely and in stretches, as labels do"
     return found
 
@@ -161,7 +173,7 @@ def find_totals(table: Measurements) -> list[str]:
     found = []
     for name, column in zip(table.layout.values, table.values.T, strict=True):
         held = np.flatnonzero(~np.isnan(column))
-        if len(held) < ENOUGH:
+        if len(held) < MIN_TOTAL_ROWS:
             continue
         series = table.series[held]
         first = run_starts(series)
@@ -172,8 +184,8 @@ def find_totals(table: Measurements) -> list[str]:
             len(rises) >= max(10, len(change) / 10)
             and rises.max() < 0.5 * rises.sum()
             # It is what has come together since that is lost, most of it.
-            and len(falls) <= RESETS * int(first.sum())
-            and (falls < -0.5 * width / (1 + RESETS)).all()
+            and len(falls) <= MAX_TOTAL_RESETS * int(first.sum())
+            and (falls < -0.5 * width / (1 + MAX_TOTAL_RESETS)).all()
         ):
             found.append(name)
     return found
@@ -218,7 +230,7 @@ def describe_constants(prepared: PreparedTable, besides: Collection[str] = ()) -
 
 
 # What remarks are about, as the notes of a training begin.
-ABOUT = (
+WARNING_TOPICS = (
     "missing rows",
     "season",
     "scale",
@@ -233,17 +245,17 @@ ABOUT = (
 )
 
 # The share of missing rows or values that is worth a word.
-MANY = 0.2
+LARGE_MISSING_SHARE = 0.2
 
 # How many deviations, or ranges, a value lies from those of the training part to be far.
-FAR = 4
+FAR_DEVIATIONS = 4
 
 # How many times less a series varies than all together until it is hardly seen beside them, and until that is told of
 # where no series may have a scale of its own.
-APART, HELD_OUT = 3, 10
+UNEQUAL_SCALE_RATIO, UNKNOWN_SERIES_SCALE_RATIO = 3, 10
 
 # Headings of columns that count, whose values rise in every row if not by as much.
-COUNTERS = re.compile(
+COUNTER_HEADING = re.compile(
     r"((row|line|record|sample|reading|scan|seq(uence)?|step|obs(ervation)?)?[ _-]*"
     r"(id|index|idx|no\.?|nr\.?|num(ber)?|#)|counter)"
     r"|(t|time([ _-]?step)?|elapsed([ _-]?time)?|uptime|seconds)([ _-]*(s|sec|seconds|ms|min|h)|\s*[\[(].*[\])])?",
@@ -251,26 +263,27 @@ COUNTERS = re.compile(
 )
 
 # Rows that tell a counter from values that rise by chance.
-COUNTER_ROWS = 10
+MIN_COUNTER_ROWS = 10
 
 
-def table_warnings(config: Reading, prepared: PreparedTable) -> dict[str, str]:
+def collect_table_warnings(config: Reading, prepared: PreparedTable) -> dict[str, str]:
     """About a table to train on, by what they are about."""
     table = prepared.table
     said = (
         describe_missing_rows(prepared),
         "; ".join(finding.text for finding in check_season_length(config, prepared)),
-        describe_unequal_scales(config, prepared) or describe_unknown_series(scale_names(config, prepared), table.ids),
+        describe_unequal_scales(config, prepared)
+        or describe_unknown_series(scale_line_names(config, prepared), table.ids),
         describe_counters(table),
-        describe_lost_digits(table),
+        describe_lost_precision(table),
         describe_totals(table, find_counters(table)),
         describe_sentinels(table),
         describe_label_columns(config, table),
         describe_constants(prepared, find_label_columns(config, table)),
-        describe_interleaved(table),
+        describe_interleaved_series(table),
         describe_excluded_columns(config, table),
     )
-    return {name: words for name, words in zip(ABOUT, said, strict=True) if words}
+    return {name: words for name, words in zip(WARNING_TOPICS, said, strict=True) if words}
 
 
 def describe_lookahead(data: Data, window: int) -> str:
@@ -312,7 +325,7 @@ def describe_excluded_columns(config: Reading, table: Measurements) -> str:
     return "; ".join(told[:10]) + (f"; and others in {len(told) - 10} more ways" if len(told) > 10 else "")
 
 
-def of_missing_steps(share: float, step: TimeStep) -> str:
+def describe_missing_steps(share: float, step: TimeStep) -> str:
     """Return which share of the steps has no row."""
     return f"{'Over 99%' if share > 0.99 else f'{share:.0%}'} of the steps of {step} have no row"
 
@@ -328,7 +341,7 @@ def describe_counters(table: Measurements) -> str:
     return f"{format_names([quote(name) for name in names])} {verbs}"
 
 
-def describe_interleaved(table: Measurements) -> str:
+def describe_interleaved_series(table: Measurements) -> str:
     """Which column tells series apart whose rows alternate in time, though they are taken for one; "" where none."""
     if not table.layout.woven:
         return ""
@@ -339,7 +352,7 @@ def describe_interleaved(table: Measurements) -> str:
     )
 
 
-def describe_lost_digits(table: Measurements) -> str:
+def describe_lost_precision(table: Measurements) -> str:
     """Return which columns vary so little for their size that 32 bits, of about seven digits, do not hold how; "" where
     none does."""
     lost = []
@@ -356,7 +369,9 @@ def describe_lost_digits(table: Measurements) -> str:
     return f"{format_names(lost)}, of which 32 bits lose digits; subtract the level from the values"
 
 
-def new_table_warnings(prepared: PreparedTable, scale: Scale | None = None, symbols: Sequence[str] = ()) -> list[str]:
+def collect_new_table_warnings(
+    prepared: PreparedTable, scale: Scale | None = None, symbols: Sequence[str] = ()
+) -> list[str]:
     """About a table that comes after the one that a run was trained on.
 
     Args:
@@ -403,10 +418,13 @@ def describe_range_change(prepared: PreparedTable, scale: Scale, symbols: Sequen
     No more than a sixteenth of any numbers lies four deviations from their mean, and none that many ranges.
     """
     far, table = [], prepared.table
-    values = scale.levelled(table.values, scale_lines(symbols, table.ids)[table.series])
+    values = scale.levelled(table.values, find_scale_lines(symbols, table.ids)[table.series])
     for name, column, offset, width in zip(table.layout.values, values.T, scale.offset[0], scale.range[0], strict=True):
         held = column[~np.isnan(column)]
-        if len(held) and (share := float((np.abs(held - offset) > FAR * width).mean())) > MANY:
+        if (
+            len(held)
+            and (share := float((np.abs(held - offset) > FAR_DEVIATIONS * width).mean())) > LARGE_MISSING_SHARE
+        ):
             far.append(f"{quote(name)} in {share:.0%} of the rows")
     return (
         f"Far from what they were in the training part are {format_names(far)}; scores there say that "
@@ -422,12 +440,12 @@ def describe_missing_rows(prepared: PreparedTable) -> str:
     grid, span = prepared.grid, prepared.window + prepared.horizon
     own = original_rows(grid)
     said, share = [], 1 - float(grid.known[own].mean())
-    if share > MANY:
+    if share > LARGE_MISSING_SHARE:
         said.append(f"{share:.1%} of the steps of {grid.step} have no row; they are taken for missing")
     there = grid.valued & own
     runs, wholes = (np.unique(numbers[there], return_counts=True)[1] for numbers in (grid.segment, grid.series))
     windows, most = (int(np.maximum(lengths - span + 1, 0).sum()) for lengths in (runs, wholes))
-    if most and (lost := 1 - windows / most) > MANY:
+    if most and (lost := 1 - windows / most) > LARGE_MISSING_SHARE:
         gaps = f"{format_count(len(runs) - len(wholes), 'gap')} of more than {format_count(prepared.max_gap, 'step')}"
         said.append(f"no window crosses {gaps}, which costs {lost:.1%} of the windows")
     return "; ".join(said)
@@ -441,7 +459,7 @@ def describe_unequal_scales(config: Reading, prepared: PreparedTable) -> str:
     rows = prepared.part == 0
     series = grid.series[rows]
     small: set[int] = set()
-    apart = APART if allows_scale_by_series(config, prepared.table) else HELD_OUT
+    apart = UNEQUAL_SCALE_RATIO if allows_scale_by_series(config, prepared.table) else UNKNOWN_SERIES_SCALE_RATIO
     worst, example = float(apart), ""
     for name, values in zip(prepared.table.layout.values, grid.values[rows].T.astype(np.float64), strict=True):
         held = ~np.isnan(values)
@@ -476,7 +494,9 @@ def describe_unequal_scales(config: Reading, prepared: PreparedTable) -> str:
 
 def allows_scale_by_series(config: Reading, table: Measurements) -> bool:
     """Whether each series may have a scale; of those that are classified or divided as wholes, some are held out."""
-    classified = getattr(config, "task", "") == "classify" or not (config.forecasts or looks_like_flags(table.classes))
+    classified = getattr(config, "task", "") == "classify" or not (
+        config.forecasts or are_anomaly_labels(table.classes)
+    )
     return config.split_by != "series" and not classified
 
 
@@ -488,12 +508,12 @@ def find_counters(table: Measurements) -> list[str]:
         first = run_starts(table.series[held])[1:]
         values = table.values[held, k].astype(np.float64)
         rise, rows, apart = (np.diff(numbers)[~first] for numbers in (values, held, table.times[held]))
-        if len(rise) < COUNTER_ROWS - 1:
+        if len(rise) < MIN_COUNTER_ROWS - 1:
             continue
         # What 32 bits leave of a value is no better.
         loose = 2 * float(np.finfo(np.float32).eps) * float(np.abs(values).max())
         if (rise > 0).all() and (
-            COUNTERS.fullmatch(name.strip())
+            COUNTER_HEADING.fullmatch(name.strip())
             or np.ptp(rise / rows) <= 0.01 * (rise / rows).mean() + loose
             or ((apart > 0).all() and (abs(rise - apart * (rise.sum() / apart.sum())) <= 0.01 * rise + loose).all())
         ):
@@ -502,10 +522,10 @@ def find_counters(table: Measurements) -> list[str]:
 
 
 # Different words that may all stand for a missing value; more are the text of a column that is none of numbers.
-WORDS = 20
+MAX_MISSING_WORDS = 20
 
 # Rows of a regular table that come too near to another, at most: so few are stray ones.
-STRAY = 0.02
+MAX_STRAY_SHARE = 0.02
 
 
 class Finding(NamedTuple):
@@ -538,12 +558,12 @@ def combine_fixes(config: Reading, findings: Sequence[Finding]) -> Mapping[str, 
     for finding in findings:
         more = [*fixes, *finding.fixes[:1]]
         with suppress(ConfigError):
-            apply_fix(config, _merged(more))
+            apply_fix(config, _merge_fixes(more))
             fixes = more
-    return _merged(fixes)
+    return _merge_fixes(fixes)
 
 
-def _merged(fixes: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+def _merge_fixes(fixes: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     merged = {name: value for fix in reversed(fixes) for name, value in fix.items()}
     if words := [word for fix in fixes for word in fix.get("missing", ())]:
         merged["missing"] = tuple(dict.fromkeys(words))
@@ -563,13 +583,13 @@ def apply_fix(config: Reading, fix: Mapping[str, Any]) -> Reading:
     return type(config).from_dict({**config.to_dict(), **fix})
 
 
-def command_options(values: Mapping[str, Any]) -> str:
+def format_options(values: Mapping[str, Any]) -> str:
     """Return the options of the command line that set fields of a config, to be copied into a shell."""
     repeated = {field.name for field in declared_options(Reading) if field.option.repeated}
     words = []
     for name, value in values.items():
         if isinstance(value, list | tuple):
-            texts = [str(item) for item in value] if name in repeated else [_joined(value)]
+            texts = [str(item) for item in value] if name in repeated else [_format_csv_line(value)]
         else:
             texts = [str(value)]
         # A value that looks like an option is not taken for one behind an equals sign.
@@ -577,7 +597,7 @@ def command_options(values: Mapping[str, Any]) -> str:
     return " ".join(words)
 
 
-def _joined(items: Sequence[str]) -> str:
+def _format_csv_line(items: Sequence[str]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="").writerow(items)
     return text.getvalue()
@@ -600,7 +620,7 @@ def check_cells(table: Measurements, config: Reading) -> list[Finding]:
             f"{first.row}: such a cell {problem.text}"
         )
         fixes: list[Mapping[str, Any]] = [{name: value} for name, value in problem.option.items()]
-        if problem.word and len(words) <= WORDS and names <= values:
+        if problem.word and len(words) <= MAX_MISSING_WORDS and names <= values:
             fixes.append({"missing": (*config.missing, *words)})
         if rest := tuple(name for name in table.layout.values if name not in names):
             fixes.append({"value_cols": rest})
@@ -624,7 +644,7 @@ def check_duplicates(
     last: list[Mapping[str, Any]] = [{"duplicates": "mean"}]
     if clash.same_time:
         text = f"{rows} with the time of another: {first} and {second} are both at {when}"
-        if repeats_hour(table, grid_slots(table, step)):
+        if repeats_autumn_hour(table, grid_slots(table, step)):
             # Of two hours there is no mean, and which zone it is nobody but their owner knows.
             last = []
             other = f", though not in {config.time_zone}" if config.time_zone else ""
@@ -632,45 +652,46 @@ def check_duplicates(
                 f", in an hour that daylight saving repeats{other}: give --time-zone ZONE, the zone of these clocks, "
                 "such as Europe/London or America/New_York"
             )
-        fixes = [*_hours(table), *fixes]
+        fixes = [*_suggest_clock_columns(table), *fixes]
     else:
         text = f"{rows} too near for a step of {step}: {second} is only {step.resized(clash.apart)} after {first}"
         gap = np.diff(table.times)
         finer = step.resized(int(gap[(gap > 0) & ~run_starts(table.series)[1:]].min()))
         places = grid_slots(table, finer)
-        last = last if missing_share(table, grid_slots(table, step)) <= MOST_MISSING else []
-        if find_duplicate_times(table, places) is None and missing_share(table, places) <= MOST_MISSING:
+        last = last if missing_share(table, grid_slots(table, step)) <= MAX_MISSING_SHARE else []
+        if find_duplicate_times(table, places) is None and missing_share(table, places) <= MAX_MISSING_SHARE:
             fixes.append({"freq": str(finer)})
         elif even_step(table) != step:
-            fixes += even_ways(table, step, config)
-        if clash.rows <= STRAY * len(table.times):
+            fixes += suggest_time_fixes(table, step, config)
+        if clash.rows <= MAX_STRAY_SHARE * len(table.times):
             fixes, last = [*last, *fixes], []
     return [Finding(text, True, (*fixes, *last))]
 
 
-def even_ways(table: Measurements, step: TimeStep, config: Reading) -> list[Mapping[str, Any]]:
+def suggest_time_fixes(table: Measurements, step: TimeStep, config: Reading) -> list[Mapping[str, Any]]:
     """Return the options that read a table whose rows do not follow at a step, the best first."""
     even = even_step(table)
     return [
-        *([{"freq": str(even), "duplicates": _merging(config)}] if even not in (None, step) else []),
+        *([{"freq": str(even), "duplicates": _merge_rule(config)}] if even not in (None, step) else []),
         {"freq": "rows"},
     ]
 
 
-def _hours(table: Measurements) -> list[Mapping[str, Any]]:
+def _suggest_clock_columns(table: Measurements) -> list[Mapping[str, Any]]:
     """Columns of numbers that may be the hours of days whose dates repeat."""
     if (table.times % UNITS["d"]).any() or not table.layout.dated or table.layout.clock:
         return []
     return [
         {"clock_col": name}
         for name, values in zip(table.layout.values, table.values.T, strict=True)
-        if CLOCKS.fullmatch(name.strip()) and ((values >= 0) & (values < 24) & (values == np.round(values))).all()
+        if CLOCK_HEADING.fullmatch(name.strip())
+        and ((values >= 0) & (values < 24) & (values == np.round(values))).all()
     ]
 
 
 def check_windows(prepared: PreparedTable, windows: tuple[int, int, int], config: Reading) -> list[Finding]:
     """Parts that hold no window."""
-    wanted = [PARTS[place] for place in parts_wanted(config)]
+    wanted = [PARTS[place] for place in required_parts(config)]
     empty = [name for name, held in zip(wanted, windows, strict=False) if not held]
     if not empty:
         return []
@@ -694,16 +715,16 @@ def check_windows(prepared: PreparedTable, windows: tuple[int, int, int], config
         tries.append({"freq": "rows"})
     for fix in tries:
         for window in (config.window, None):
-            changed = apply_fix(config, fix | {"window": window, "duplicates": _kept(config)})
+            changed = apply_fix(config, fix | {"window": window, "duplicates": _duplicate_rule(config)})
             found = prepare_for_any_task(changed, prepared.table)
             found = pad_segments(found, "segments") if changed.may_pad else found
-            if all(cut_windows(found, changed)[place].samples for place in parts_wanted(config)):
+            if all(cut_windows(found, changed)[place].samples for place in required_parts(config)):
                 fixes.append(fix if window == config.window else fix | {"window": found.window})
                 break
     return [Finding(text if fixes else f"{text}. More rows are needed, or another --split", True, tuple(fixes))]
 
 
-def _kept(config: Reading) -> str:
+def _duplicate_rule(config: Reading) -> str:
     return "first" if config.duplicates == "error" else config.duplicates
 
 
@@ -716,7 +737,7 @@ def check_times(table: Measurements, step: TimeStep, config: Reading) -> list[Fi
         of = " of a series" if len(table.ids) > 1 else ""
         text = f"No two rows{of} differ in time; they are taken as they follow, as with --freq rows"
         found.append(Finding(text, False, (*fixes, {"freq": "rows"})))
-    if text := describe_interleaved(table):
+    if text := describe_interleaved_series(table):
         found.append(Finding(text, False, tuple({"id_col": ids} for ids in table.layout.woven[:2])))
     if table.unsorted:
         found.append(
@@ -725,15 +746,15 @@ def check_times(table: Measurements, step: TimeStep, config: Reading) -> list[Fi
     return found
 
 
-def mostly_missing(table: Measurements, step: TimeStep, places: Times, config: Reading) -> list[Finding]:
+def check_sparse_grid(table: Measurements, step: TimeStep, places: Times, config: Reading) -> list[Finding]:
     """Return that most steps have no row, and other steps."""
     share = missing_share(table, places)
-    if share <= MOST_MISSING:
+    if share <= MAX_MISSING_SHARE:
         return []
-    return [Finding(of_missing_steps(share, step), True, tuple(even_ways(table, step, config)))]
+    return [Finding(describe_missing_steps(share, step), True, tuple(suggest_time_fixes(table, step, config)))]
 
 
-def in_steps(
+def check_gaps(
     table: Measurements, step: TimeStep, gaps: Gaps, prepared: PreparedTable, config: Reading
 ) -> list[Finding]:
     """Return how many steps have no row, and the gaps that no window crosses."""
@@ -741,11 +762,11 @@ def in_steps(
     share = gaps.rows / max(gaps.rows + len(table.lines), 1)
     # As weekends may be.
     crossed = any(gap <= prepared.max_gap for gap in common_gaps(table, grid_slots(table, step), 1))
-    if share > MANY:
+    if share > LARGE_MISSING_SHARE:
         why = "; they are taken for missing" if crossed else ", as if rows had no regular step"
-        fixes = () if crossed else tuple(even_ways(table, step, config))
-        found.append(Finding(of_missing_steps(share, step) + why, False, fixes))
-    if (crossed or share <= MANY) and gaps.longest > prepared.max_gap:
+        fixes = () if crossed else tuple(suggest_time_fixes(table, step, config))
+        found.append(Finding(describe_missing_steps(share, step) + why, False, fixes))
+    if (crossed or share <= LARGE_MISSING_SHARE) and gaps.longest > prepared.max_gap:
         without = f", {format_count(gaps.empty, 'row')} without any value among them" if gaps.empty else ""
         text = (
             f"No window crosses {format_count(gaps.long, 'gap')} of more than "
@@ -764,40 +785,40 @@ def check_season_length(config: Reading, prepared: PreparedTable) -> list[Findin
         return []
     season, fixes = usual.long, []
     if wider := choose_coarser_step(step, season):
-        fix: dict[str, Any] = {"freq": str(wider), "duplicates": _merging(config)}
+        fix: dict[str, Any] = {"freq": str(wider), "duplicates": _merge_rule(config)}
         steps = season * step.nanoseconds // wider.nanoseconds
         # Parts that hold a season but once have a shorter default window, whatever the step.
-        default = config.window is None and _window_with(config, prepared.table, fix) >= steps
+        default = config.window is None and _window_after_fix(config, prepared.table, fix) >= steps
         fixes.append(fix if default else fix | {"window": steps})
-    fixes = [fix for fix in (*fixes, {"window": season}) if _window_with(config, prepared.table, fix)]
+    fixes = [fix for fix in (*fixes, {"window": season}) if _window_after_fix(config, prepared.table, fix)]
     rows = f" ({TimeStep(season * step.nanoseconds)})" if step.nanoseconds else ""
     text = (
         f"{usual.column or 'The values'} repeat{'s' * bool(usual.column)} after {season:,} steps{rows}, more than the "
-        f"{LONGEST} of a default window. "
+        f"{MAX_DEFAULT_WINDOW} of a default window. "
     )
     if not fixes:
         text += "Not every part holds a window of one; give more rows, or another --split"
     else:
-        text += f"Add {', or '.join(map(command_options, fixes))}"
+        text += f"Add {', or '.join(map(format_options, fixes))}"
     return [Finding(text, False, tuple(fixes[:1]))]
 
 
-def _window_with(config: Reading, table: Measurements, fix: Mapping[str, Any]) -> int:
+def _window_after_fix(config: Reading, table: Measurements, fix: Mapping[str, Any]) -> int:
     """Return the steps of the window with a fix; 0 where a part that must hold such windows holds none."""
-    changed = apply_fix(config, {"duplicates": _kept(config), **fix})
+    changed = apply_fix(config, {"duplicates": _duplicate_rule(config), **fix})
     found = prepare_for_any_task(changed, table)
     parts = cut_windows(found, changed)
-    return found.window if all(parts[place].samples for place in parts_wanted(changed)) else 0
+    return found.window if all(parts[place].samples for place in required_parts(changed)) else 0
 
 
-def _merging(config: Reading) -> str:
+def _merge_rule(config: Reading) -> str:
     """Return the rule of `--duplicates` for rows that meet at a coarser step."""
     return "mean" if config.duplicates == "error" else config.duplicates
 
 
 def check_series(config: Reading, prepared: PreparedTable) -> list[Finding]:
     """Series that are too small for the scale that they share, or have none of their own though they should."""
-    if unknown := describe_unknown_series(scale_names(config, prepared), prepared.table.ids):
+    if unknown := describe_unknown_series(scale_line_names(config, prepared), prepared.table.ids):
         return [Finding(unknown, False)]
     text = describe_unequal_scales(config, prepared)
     fixes: tuple[Mapping[str, Any], ...] = (
@@ -827,22 +848,22 @@ def check_columns(prepared: PreparedTable, features: tuple[ColumnSummary, ...], 
         found.append(Finding(text, False, without(constant)))
     if counters := find_counters(table):
         fixes = without(counters)
-        if fixes and table.layout.time is None and NAMES.search(counters[0]):
+        if fixes and table.layout.time is None and TIME_HEADING.search(counters[0]):
             fixes += ({"time_col": counters[0], "time_unit": "s"},)
         found.append(Finding(describe_counters(table), False, fixes))
-    rare = [feature for feature in features if feature.missing > MANY]
+    rare = [feature for feature in features if feature.missing > LARGE_MISSING_SHARE]
     if rare:
         shares = [f"{quote(feature.name)} ({feature.missing:.0%})" for feature in rare]
         text = f"Values are missing in many rows of {format_names(shares)}"
         if len(rare) == 1:
             text = f"{quote(rare[0].name)} is missing in {rare[0].missing:.0%} of the rows"
         found.append(Finding(text, False, without([feature.name for feature in rare])))
-    if text := describe_lost_digits(table):
+    if text := describe_lost_precision(table):
         found.append(Finding(text, False))
     if text := describe_totals(table, counters):
         found.append(Finding(text, False))
     if text := describe_sentinels(table):
-        found.append(Finding(text, False, ({"missing": (*config.missing, *sentinel_values(find_sentinels(table)))},)))
+        found.append(Finding(text, False, ({"missing": (*config.missing, *list_sentinels(find_sentinels(table)))},)))
     if text := describe_label_columns(config, table):
         names = list(find_label_columns(config, table))
         fixes = without(names)
@@ -852,14 +873,14 @@ def check_columns(prepared: PreparedTable, features: tuple[ColumnSummary, ...], 
         found.append(Finding(text, False, fixes))
     if text := describe_constants(prepared, find_label_columns(config, table)):
         found.append(Finding(text, False))
-    if odd := [name for name in table.classes if name.lower() in MISSING]:
+    if odd := [name for name in table.classes if name.lower() in MISSING_WORDS]:
         verbs = "is a class" if len(odd) == 1 else "are classes"
         text = (
             f"{format_names([quote(name) for name in odd])} {verbs}; where that stands for no label, "
             "name it with --missing"
         )
         found.append(Finding(text, False, ({"missing": (*config.missing, *odd)},)))
-    if not (config.forecasts or looks_like_flags(table.classes)):
+    if not (config.forecasts or are_anomaly_labels(table.classes)):
         text = (
             f"{quote(table.layout.label)} holds classes for --task classify; to find anomalies it must hold 0 and 1, 1 "
             "for a row known to be one, or be left out"
@@ -915,21 +936,21 @@ def inspect_table(config: Reading, progress: Progress | None = None) -> TableIns
     filled = pad_segments(prepared, "segments") if config.may_pad else prepared
     train, validation, test = cut_windows(filled, config)
     windows = (train.samples, validation.samples, test.samples)
-    features = _features(table)
+    features = _summarize_columns(table)
     gaps = find_gaps(table, places, prepared.max_gap)
     layout = table.layout
     roles = {layout.time, layout.clock, *layout.ids, layout.label, *layout.values}
     others = {name: layout.kinds[name] for name in layout.names if name not in roles}
     # Where the advice is another grid, gaps and windows of this one say nothing.
     near = clash is not None and not clash.same_time and config.duplicates == "error"
-    uneven = mostly_missing(table, step, places, config)
+    uneven = check_sparse_grid(table, step, places, config)
     findings = [
         *check_cells(table, config),
         *check_duplicates(table, step, clash, config),
         *(uneven if not near else []),
         *([] if uneven else check_windows(prepared, windows, config)),
         *check_times(table, step, config),
-        *([] if near or uneven else in_steps(table, step, gaps, prepared, config)),
+        *([] if near or uneven else check_gaps(table, step, gaps, prepared, config)),
         *check_season_length(config, prepared),
         *check_columns(prepared, features, config),
         *check_series(config, prepared),
@@ -938,7 +959,7 @@ def inspect_table(config: Reading, progress: Progress | None = None) -> TableIns
     return TableInspection(table, step, gaps, clash, features, others, prepared, windows, tuple(findings))
 
 
-def _features(table: Measurements) -> tuple[ColumnSummary, ...]:
+def _summarize_columns(table: Measurements) -> tuple[ColumnSummary, ...]:
     found = []
     for k, name in enumerate(table.layout.values):
         values = table.values[:, k]

@@ -14,21 +14,21 @@ from numpy.typing import NDArray
 from lstm_ae.config import Series
 from lstm_ae.data.grid import common_step, grid_slots
 from lstm_ae.data.measurements import Measurements
-from lstm_ae.data.windows import Data, Split, fingerprint
+from lstm_ae.data.windows import Data, Split, hash_arrays
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.formatting import format_count, format_heading, format_names
 
 # More different labels than this are numbers, not classes.
-MOST = 1000
+MAX_CLASSES = 1000
 
 # So many series, each of one class, are divided as wholes.
-MANY = 10
+MIN_WHOLE_SERIES = 10
 
 # Steps of the longest series, at most, where a window is a whole one.
-LONGEST = 1000
+MAX_SERIES_WINDOW = 1000
 
 
-class LabelledTable(NamedTuple):
+class LabeledTable(NamedTuple):
     """A table whose labels count the classes to tell apart, what the config leaves open about them, and in words."""
 
     config: Series
@@ -36,7 +36,7 @@ class LabelledTable(NamedTuple):
     inferred: dict[str, str]
 
 
-def choose_classes(config: Series, table: Measurements) -> LabelledTable:
+def choose_classes(config: Series, table: Measurements) -> LabeledTable:
     """Settle what to tell apart, what is divided, and the window where it is a whole series.
 
     Raises:
@@ -51,14 +51,14 @@ def choose_classes(config: Series, table: Measurements) -> LabelledTable:
     own = find_series_labels(table) if several else None
     split_by, window, max_gap = config.split_by, config.window, config.max_gap
     if split_by is None:
-        split_by, why = _usual_division(table, own) if several else ("time", "")
+        split_by, why = _default_division(table, own) if several else ("time", "")
         if why:
             inferred["split_by"] = f"{split_by}, as {why}"
     if own is not None and split_by == "series":
         table = spread_series_labels(table)
         step = config.step or common_step(table)
         longest = int(grid_slots(table, step, follow=config.duplicates == "error").max()) + 1
-        if window is None and longest <= LONGEST:
+        if window is None and longest <= MAX_SERIES_WINDOW:
             window = max(longest, 2)
             inferred["window"] = f"{window} steps, the longest series"
             if max_gap is None:
@@ -66,18 +66,18 @@ def choose_classes(config: Series, table: Measurements) -> LabelledTable:
                 if table.layout.time is not None:
                     inferred["max_gap"] = f"{format_count(max_gap, 'step')}, as a series is one window"
     found = replace(config, classes=names, split_by=split_by, window=window, max_gap=max_gap)
-    return LabelledTable(found, table, inferred)
+    return LabeledTable(found, table, inferred)
 
 
-def _usual_division(table: Measurements, own: NDArray[np.int32] | None) -> tuple[str, str]:
+def _default_division(table: Measurements, own: NDArray[np.int32] | None) -> tuple[str, str]:
     """What is divided, and why."""
     if own is None:
         assert table.labels is not None
-        mixed = _by_series(table, table.labels)[1]
+        mixed = _label_by_series(table, table.labels)[1]
         return "time", f"{format_heading(table.ids[mixed[0]])} has more than one class"
     series = int((own >= 0).sum())
-    if series < MANY:
-        return "time", f"fewer than {MANY} series have a class"
+    if series < MIN_WHOLE_SERIES:
+        return "time", f"fewer than {MIN_WHOLE_SERIES} series have a class"
     return "series", f"each of {series:,} has one class throughout"
 
 
@@ -91,9 +91,10 @@ def _require_classes(names: Sequence[str], config: Series, table: Measurements) 
             f"{table.name}: {label} holds {f'one class alone, {found}' if names else 'no class'}, so there is nothing "
             "to tell apart. Name another --label-col, or give rows of other classes"
         )
-    if len(names) > MOST:
+    if len(names) > MAX_CLASSES:
         raise DataError(
-            f"{table.name}: {label} holds {len(names):,} different labels, and classes are at most {MOST:,}. Name a "
+            f"{table.name}: {label} holds {len(names):,} different labels, and classes are at most "
+            f"{MAX_CLASSES:,}. Name a "
             "column of classes, or those to tell apart by --classes"
         )
 
@@ -107,12 +108,12 @@ def encode_labels(table: Measurements, names: Sequence[str]) -> Measurements:
         return table
     places = {name: place for place, name in enumerate(names)}
     # No number is equal to NaN.
-    numbers = {_number(name): place for name, place in places.items()}
-    of = [places.get(name, numbers.get(_number(name), -1)) for name in table.classes]
+    numbers = {_parse_class_number(name): place for name, place in places.items()}
+    of = [places.get(name, numbers.get(_parse_class_number(name), -1)) for name in table.classes]
     return table._replace(labels=np.array([*of, -1], np.int32)[table.labels], classes=tuple(names))
 
 
-def _number(name: str) -> float:
+def _parse_class_number(name: str) -> float:
     """The number that a name stands for; NaN where it stands for none."""
     try:
         return float(name)
@@ -124,11 +125,11 @@ def find_series_labels(table: Measurements) -> NDArray[np.int32] | None:
     """The one label of each series, `(series,)`, -1 where none of its rows has one; None where one has several."""
     if table.labels is None:
         return None
-    found, mixed = _by_series(table, table.labels)
+    found, mixed = _label_by_series(table, table.labels)
     return None if len(mixed) else found
 
 
-def _by_series(table: Measurements, labels: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def _label_by_series(table: Measurements, labels: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """A label of each series, -1 where it has none, and the series that have several."""
     known = labels >= 0
     series, labels = table.series[known], labels[known]
@@ -160,14 +161,14 @@ def draw_series_order(table: Measurements) -> NDArray[np.float64]:
     return place
 
 
-def keep_known_classes(data: Data, config: Series) -> Data:
+def drop_unlabeled_windows(data: Data, config: Series) -> Data:
     """The same data without windows that have no class; what that means is told in notes.
 
     Raises:
         DataError: a part has no window with a class, or training has windows of one class alone.
     """
     parts = {"training": data.train, "validation": data.validation, "test": data.test}
-    kept = {name: _with_label(split) for name, split in parts.items()}
+    kept = {name: _drop_unlabeled(split) for name, split in parts.items()}
     label = format_heading(str(config.label_col))
     for name, split in kept.items():
         if not split.samples and (name != "test" or config.tests):
@@ -193,7 +194,7 @@ def keep_known_classes(data: Data, config: Series) -> Data:
             f"no training window is of {format_heading(config.classes[place])}; its {judged} windows count as errors"
         )
     classes = np.frombuffer("\n".join((data.source.sha256, *config.classes)).encode(), np.uint8)
-    source = data.source._replace(notes=tuple(notes), sha256=fingerprint(classes, *labels.values()))
+    source = data.source._replace(notes=tuple(notes), sha256=hash_arrays(classes, *labels.values()))
     return data._replace(
         train=kept["training"],
         validation=kept["validation"],
@@ -203,7 +204,7 @@ def keep_known_classes(data: Data, config: Series) -> Data:
     )
 
 
-def _with_label(split: Split) -> Split:
+def _drop_unlabeled(split: Split) -> Split:
     assert split.label is not None
     known = split.label >= 0
     return split._replace(starts=split.starts[known], label=split.label[known])

@@ -14,8 +14,8 @@ from lstm_ae.config.options import flag_name
 from lstm_ae.config.reading import STEPS
 from lstm_ae.data.interleaving import are_interleaved
 from lstm_ae.data.number_notation import (
-    MISSING,
-    PLAIN,
+    MISSING_WORDS,
+    PLAIN_NOTATION,
     NumberNotation,
     describe_text_column,
     infer_notation,
@@ -24,7 +24,7 @@ from lstm_ae.data.number_notation import (
     split_unit,
 )
 from lstm_ae.data.timestamps import (
-    CLOCKS,
+    CLOCK_HEADING,
     TimeForm,
     are_clock_times,
     are_dates,
@@ -43,7 +43,7 @@ from lstm_ae.formatting import format_heading, format_names, quote
 Kind = Literal["time", "number", "text", "empty"]
 
 # Columns of which two may tell series apart together.
-MANY = 12
+MAX_ID_PAIR_COLUMNS = 12
 
 
 class Layout(NamedTuple):
@@ -97,7 +97,7 @@ class Layout(NamedTuple):
         return self.form is not None and self.form.unit == STEPS
 
 
-def names_of_series(columns: Sequence[Sequence[str]]) -> list[str]:
+def join_id_columns(columns: Sequence[Sequence[str]]) -> list[str]:
     """The name of the series of each row, `(rows,)`: its cells, of several as a line of CSV; "" where one is empty.
 
     Args:
@@ -113,8 +113,8 @@ def names_of_series(columns: Sequence[Sequence[str]]) -> list[str]:
     return [known[cells] for cells in zip(*columns, strict=True)]
 
 
-def id_columns(ids: Sequence[str], names: Sequence[str]) -> dict[str, list[str]]:
-    """The cells of `names_of_series` again, `(rows,)` by column; empty without a column that tells series apart."""
+def split_id_columns(ids: Sequence[str], names: Sequence[str]) -> dict[str, list[str]]:
+    """The cells of `join_id_columns` again, `(rows,)` by column; empty without a column that tells series apart."""
     if len(ids) < 2:
         return {column: list(names) for column in ids}
     cells = {name: next(csv.reader([name], strict=True)) for name in set(names)}
@@ -123,23 +123,23 @@ def id_columns(ids: Sequence[str], names: Sequence[str]) -> dict[str, list[str]]
 
 def missing_words(config: Reading) -> frozenset[str]:
     """The words, lower case, that stand for a missing value."""
-    return MISSING | {word.lower() for word in config.missing}
+    return MISSING_WORDS | {word.lower() for word in config.missing}
 
 
-def missing_numbers(config: Reading, notation: NumberNotation = PLAIN) -> tuple[float, ...]:
+def missing_numbers(config: Reading, notation: NumberNotation = PLAIN_NOTATION) -> tuple[float, ...]:
     """Return those of the words that are numbers: -999 stands for -999.0 as well."""
     numbers = [parse_number(word, notation) for word in config.missing]
     return tuple(number for number in numbers if number is not None and not math.isnan(number))
 
 
-def present_cells(cells: Sequence[str], config: Reading) -> list[str]:
+def drop_missing_cells(cells: Sequence[str], config: Reading) -> list[str]:
     """Return the cells, blanks stripped, that are not missing."""
     words = missing_words(config)
     return [cell for cell in cells if cell.lower() not in words]
 
 
 def infer_kind(cells: Sequence[str], column: str, config: Reading) -> Kind:
-    """Return what most of a column's first cells are, those that are `present_cells`."""
+    """Return what most of a column's first cells are, those that are `drop_missing_cells`."""
     if not cells:
         return "empty"
     if looks_like_times(cells, column):
@@ -147,13 +147,13 @@ def infer_kind(cells: Sequence[str], column: str, config: Reading) -> Kind:
     return "text" if infer_unit(cells, config.units_by_column.get(column, "")) is None else "number"
 
 
-def with_notation(
+def add_notation(
     layout: Layout, first: Mapping[str, Sequence[str]], config: Reading, where: str, *, of_run: bool
 ) -> tuple[Layout, NumberNotation]:
     """Return the layout with what its first rows show of how numbers are written, and the notation itself.
 
     Args:
-        first: the `present_cells` of the first rows, by column; without those that hold no text in the file.
+        first: the `drop_missing_cells` of the first rows, by column; without those that hold no text in the file.
         where: the file and the line of the header, for errors.
         of_run: as of `require_units`.
 
@@ -259,22 +259,26 @@ def infer_layout(
     """
     for option in ("time_col", "label_col"):
         if (column := getattr(config, option)) is not None:
-            _require(column, option, names, where)
+            _require_column(column, option, names, where)
     for option in ("id_col", "value_cols"):
         for column in getattr(config, option):
-            _require(column, option, names, where)
+            _require_column(column, option, names, where)
     inferred: dict[str, str] = {}
     taken = {*config.id_col, config.label_col, *config.value_cols}
     time = config.time_col
     if time is None:
-        time, inferred["time_col"] = _usual_time(names, kinds, cells, config, where, {index, *taken})
-    clock, clocks = _clock(names, kinds, cells, time, config, where)
+        time, inferred["time_col"] = _choose_time_column(names, kinds, cells, config, where, {index, *taken})
+    clock, clocks = _find_clock_column(names, kinds, cells, time, config, where)
     moments: Sequence[str] = () if time is None else cells(time)
     if clock is not None:
         moments = join_date_and_clock(moments, cells(clock), missing_words(config))
         if config.clock_col is None:
             inferred["clock_col"] = f"{quote(clock)}, as it holds the time of day"
-    form = None if time is None or (time in typed and clock is None) else _form(time, moments, config, where, inferred)
+    form = (
+        None
+        if time is None or (time in typed and clock is None)
+        else _infer_time_form(time, moments, config, where, inferred)
+    )
     values = config.value_cols or tuple(
         name for name in names if kinds[name] in ("number", "empty") and name not in {time, clock, index, *taken}
     )
@@ -285,12 +289,17 @@ def infer_layout(
         )
     if not any(kinds[name] == "number" or config.value_cols for name in values):
         raise DataError(
-            f"{where}: no column holds numbers to model. Columns: {_held(names, kinds)}. Give a table with numbers, or "
+            f"{where}: no column holds numbers to model. Columns: {_describe_columns(names, kinds)}. Give "
+            "a table with numbers, or "
             "name their columns with --value-cols to see what is wrong with them"
         )
     if index in names and index not in (time, *values, *taken):
         inferred["index"] = f"{quote(index)} counts the rows and is left out"
-    apart = () if time is None else _apart(names, kinds, cells, moments, config.id_col, {time, index, clock, *taken})
+    apart = (
+        ()
+        if time is None
+        else _choose_id_columns(names, kinds, cells, moments, config.id_col, {time, index, clock, *taken})
+    )
     return Layout(
         tuple(names),
         kinds,
@@ -306,13 +315,13 @@ def infer_layout(
         clocks,
         ()
         if config.id_col
-        else tuple(ids for ids in apart if are_interleaved(moments, names_of_series(list(map(cells, ids))), form)),
+        else tuple(ids for ids in apart if are_interleaved(moments, join_id_columns(list(map(cells, ids))), form)),
         ({"date_order": form.order} if form and "date_order" in inferred else {})
         | ({"time_unit": STEPS} if form and form.unit == STEPS else {}),
     )
 
 
-def _usual_time(
+def _choose_time_column(
     names: Sequence[str],
     kinds: Mapping[str, Kind],
     cells: Callable[[str], Sequence[str]],
@@ -326,7 +335,7 @@ def _usual_time(
     if times:
         rest = f" ({format_names(list(map(format_heading, times[1:])))} also)" if times[1:] else ""
         return times[0], f"{quote(times[0])}, as it holds times{rest}"
-    series = names_of_series(list(map(cells, config.id_col))) if config.id_col else None
+    series = join_id_columns(list(map(cells, config.id_col))) if config.id_col else None
     for name in free:
         if kinds[name] == "number" and counts_steps(cells(name), name, series):
             return name, f"{quote(name)}, as it counts steps"
@@ -348,7 +357,7 @@ def _usual_time(
     return None, "none; rows are counted, as no column holds times"
 
 
-def _clock(
+def _find_clock_column(
     names: Sequence[str],
     kinds: Mapping[str, Kind],
     cells: Callable[[str], Sequence[str]],
@@ -364,19 +373,21 @@ def _clock(
         # A run's own answers hold the time of day, and can be read by it.
         return None, ()
     if config.clock_col is not None:
-        _require(config.clock_col, "clock_col", names, where)
+        _require_column(config.clock_col, "clock_col", names, where)
         return config.clock_col, ()
     taken = {*config.id_col, config.label_col, *config.value_cols}
     rest = [name for name in names if kinds[name] == "text" and name not in taken]
     clocks = [name for name in rest if are_clock_times(cells(name), missing_words(config))]
     clock = None
     if config.time_col is None:  # who names the dates would name the time of day as well
-        ids = names_of_series(list(map(cells, config.id_col))) if config.id_col else None
+        ids = join_id_columns(list(map(cells, config.id_col))) if config.id_col else None
         clock = choose_clock_column(clocks, cells(time), ids)
     return clock, () if clock else tuple(clocks)
 
 
-def _form(column: str, cells: Sequence[str], config: Reading, where: str, inferred: dict[str, str]) -> TimeForm:
+def _infer_time_form(
+    column: str, cells: Sequence[str], config: Reading, where: str, inferred: dict[str, str]
+) -> TimeForm:
     """How the column of the times is to be read; what nobody told is added to `inferred`."""
     words = missing_words(config)
     held = [cell for cell in cells if cell.lower() not in words]
@@ -402,7 +413,7 @@ def _form(column: str, cells: Sequence[str], config: Reading, where: str, inferr
     return form
 
 
-def _apart(
+def _choose_id_columns(
     names: Sequence[str],
     kinds: Mapping[str, Kind],
     cells: Callable[[str], Sequence[str]],
@@ -418,7 +429,7 @@ def _apart(
     for name in names:
         if kinds[name] in ("text", "number") and name not in taken:
             column = cells(name)
-            if CLOCKS.fullmatch(name.strip()) or are_clock_times(column, ()):
+            if CLOCK_HEADING.fullmatch(name.strip()) or are_clock_times(column, ()):
                 continue
             if kinds[name] == "number" and not all(
                 (cell := split_unit(each)) and cell.number.isdigit() for each in column
@@ -428,7 +439,9 @@ def _apart(
                 might.append((kinds[name] == "number", len(set(column)), name))
     might.sort()
     # Any two columns of many numbers leave no time twice.
-    words = [name for number, different, name in might if not number or different * different <= rows][:MANY]
+    words = [name for number, different, name in might if not number or different * different <= rows][
+        :MAX_ID_PAIR_COLUMNS
+    ]
     for size, beside in ((1, [name for _, _, name in might]), (2, words)):
         found = []
         for more in itertools.combinations(beside, size):
@@ -440,11 +453,11 @@ def _apart(
     return ()
 
 
-def _held(names: Sequence[str], kinds: Mapping[str, Kind]) -> str:
+def _describe_columns(names: Sequence[str], kinds: Mapping[str, Kind]) -> str:
     return format_names([f"{quote(name)[:60]} ({kinds[name]})" for name in names])
 
 
-def _require(column: str, option: str, names: Sequence[str], where: str) -> None:
+def _require_column(column: str, option: str, names: Sequence[str], where: str) -> None:
     if column not in names:
         near = difflib.get_close_matches(column, names, 3)
         hint = (

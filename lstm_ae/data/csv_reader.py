@@ -18,16 +18,24 @@ from lstm_ae.config import Reading
 from lstm_ae.data.cells import CellReader
 from lstm_ae.data.columns import (
     Layout,
+    add_notation,
+    drop_missing_cells,
     infer_kind,
     infer_layout,
+    join_id_columns,
     missing_words,
-    names_of_series,
-    present_cells,
-    with_notation,
 )
 from lstm_ae.data.number_notation import NUMBER, BadNumber, NumberNotation, is_number, parse_numbers, split_unit
-from lstm_ae.data.text import TextEncoding, decode_file, read_lines, stable_file
-from lstm_ae.data.timestamps import CLOCK, STAMP, BadCell, Times, join_date_and_clock, parse_date_parts, parse_times
+from lstm_ae.data.text import TextEncoding, decode_file, open_stable_file, read_lines
+from lstm_ae.data.timestamps import (
+    CLOCK_TIME,
+    DIGIT_STAMP,
+    BadTime,
+    Times,
+    join_date_and_clock,
+    parse_date_parts,
+    parse_times,
+)
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.formatting import quote
 from lstm_ae.table_files import unescape_formulas
@@ -36,10 +44,10 @@ from lstm_ae.table_files import unescape_formulas
 CELL_SEPARATORS = (";", "\t", "|", ",")
 
 # Characters of the first rows that are enough to see the separator.
-ENOUGH = 1 << 18
+SEPARATOR_SAMPLE_CHARS = 1 << 18
 
 # A cell in quotes. Nothing in it is tried twice, so that no text makes the search slow.
-QUOTED = re.compile(r'(?:^|(?<=[;\t|,]))[ ]*"((?:[^"]|"")*+)"(?=[ ]*(?:[;\t|,]|$))', re.MULTILINE)
+QUOTED_CELL = re.compile(r'(?:^|(?<=[;\t|,]))[ ]*"((?:[^"]|"")*+)"(?=[ ]*(?:[;\t|,]|$))', re.MULTILINE)
 
 # A row's line in the file, and its cells.
 Row = tuple[int, list[str]]
@@ -50,18 +58,18 @@ def infer_separator(head: Sequence[str]) -> str:
 
     A mark within quotes separates nothing, whichever mark is tried.
     """
-    some = max(2, bisect.bisect(list(itertools.accumulate(map(len, head))), ENOUGH))
-    bare = QUOTED.sub(_unquoted, "".join(head[:some])).split("\n")
+    some = max(2, bisect.bisect(list(itertools.accumulate(map(len, head))), SEPARATOR_SAMPLE_CHARS))
+    bare = QUOTED_CELL.sub(_replace_quoted_cell, "".join(head[:some])).split("\n")
     rows = [line for line in bare if line.strip()]
-    fits = {mark: _fit(rows, mark) for mark in CELL_SEPARATORS}
+    fits = {mark: _score_separator(rows, mark) for mark in CELL_SEPARATORS}
     return max(CELL_SEPARATORS, key=fits.__getitem__) if any(fits.values()) else ","
 
 
-def _unquoted(match: re.Match[str]) -> str:
-    return "0" if _is_held(match[1].strip()) else "text"
+def _replace_quoted_cell(match: re.Match[str]) -> str:
+    return "0" if _is_data_cell(match[1].strip()) else "text"
 
 
-def _fit(rows: Sequence[str], mark: str) -> float:
+def _score_separator(rows: Sequence[str], mark: str) -> float:
     """How well a mark separates the cells of rows without quotes, from 0 to 1.1."""
     split = [row.split(mark) for row in rows]
     widths = collections.Counter(len(cells) for cells in split if len(cells) > 1)
@@ -69,7 +77,7 @@ def _fit(rows: Sequence[str], mark: str) -> float:
         return 0
     agreeing = widths.most_common(1)[0][1] / len(split)
     cells = [cell.strip() for row in split[:20] for cell in row[:50]]
-    return agreeing * (0.1 + sum(map(_is_held, cells)) / len(cells))
+    return agreeing * (0.1 + sum(map(_is_data_cell, cells)) / len(cells))
 
 
 def require_width(rows: Sequence[Row], width: int, name: str) -> None:
@@ -101,7 +109,7 @@ def refuse_title(rows: Sequence[Row], name: str) -> None:
         alone = len(first) == 1 and not _is_value(title[0]) and (width > 2 or parse_date_parts(held[0]))
         if not alone:
             return
-        names = f" --columns {_invented([cell.strip() for cell in cells])}"
+        names = f" --columns {_suggest_column_names([cell.strip() for cell in cells])}"
     else:
         below = [row for _, row in rest[1:] if len(row) == width]
         padded = len(first) == width and line == rest[0][0] and any(map(_is_value, below[0] if below else ()))
@@ -129,13 +137,13 @@ def refuse_second_header(names: Sequence[str], sample: Sequence[Row], words: Col
     if len(held) < 2 or any(map(_is_value, held.values())):
         return
     below = {place: [row[place].strip() for _, row in rest[:20]] for place in held}
-    filled = [place for place, cells in below.items() if 2 * sum(map(_is_held, cells)) > len(cells)]
+    filled = [place for place, cells in below.items() if 2 * sum(map(_is_data_cell, cells)) > len(cells)]
     if len(filled) < 2 or any(held[place] in below[place] for place in filled):
         return
     raise DataError(
         f"{name}, line {line}: the row holds no values, as one of units or a second header does "
         f"({', '.join(quote(held[place])[:40] for place in filled[:6])}). Add --skip-rows {line} --columns "
-        f"{_call(names)}, or remove the line"
+        f"{_format_column_names(names)}, or remove the line"
     )
 
 
@@ -151,12 +159,13 @@ def read_headings(header: list[str], sample: Sequence[Row], where: str, skipped:
     if (
         plain
         and not counted
-        and (not sample or any(parse_date_parts(cells[k]) for k in plain) or _alike(cells, sample))
+        and (not sample or any(parse_date_parts(cells[k]) for k in plain) or _looks_like_data_row(cells, sample))
     ):
         received = ", ".join(quote(cell)[:40] for cell in cells[:6]) + (", ..." if len(cells) > 6 else "")
         fewer = f", or skip fewer than --skip-rows {skipped}" if skipped else ""
         raise DataError(
-            f"{where}: there is no header. Name the columns: --columns {_invented(cells)}{fewer}. Received: {received}"
+            f"{where}: there is no header. Name the columns: --columns "
+            f"{_suggest_column_names(cells)}{fewer}. Received: {received}"
         )
     names = tuple(cell or f"column {k + 1}" for k, cell in enumerate(cells))
     if len(set(names)) < len(names):
@@ -168,17 +177,17 @@ def read_headings(header: list[str], sample: Sequence[Row], where: str, skipped:
     return names
 
 
-def _invented(cells: Sequence[str]) -> str:
+def _suggest_column_names(cells: Sequence[str]) -> str:
     """Names for `--columns`, by the cells of the first row."""
     names = [f"c{k + 1}" for k in range(len(cells))]
-    if cells and (parse_date_parts(cells[0]) or STAMP.fullmatch(cells[0])):
+    if cells and (parse_date_parts(cells[0]) or DIGIT_STAMP.fullmatch(cells[0])):
         names[0] = "time"
         # A heading by which it will be known.
-        names = ["clock" if CLOCK.fullmatch(cell) else name for name, cell in zip(names, cells, strict=True)]
-    return _call(names)
+        names = ["clock" if CLOCK_TIME.fullmatch(cell) else name for name, cell in zip(names, cells, strict=True)]
+    return _format_column_names(names)
 
 
-def _call(names: Sequence[str]) -> str:
+def _format_column_names(names: Sequence[str]) -> str:
     """Names as `--columns` takes them; of many the first."""
     text = io.StringIO()
     csv.writer(text, lineterminator="").writerow(names[:12])
@@ -186,7 +195,7 @@ def _call(names: Sequence[str]) -> str:
     return line if re.fullmatch(r"[\w,.+-]+", line) else quote(line)
 
 
-def _alike(cells: list[str], sample: Sequence[Row]) -> bool:
+def _looks_like_data_row(cells: list[str], sample: Sequence[Row]) -> bool:
     """Whether the first row holds values wherever the second one does."""
     return all(
         _is_value(first) for first, second in zip(cells, sample[0][1], strict=False) if _is_value(second.strip())
@@ -199,7 +208,7 @@ def _is_value(cell: str) -> bool:
     return bool((written and not written.unit) or parse_date_parts(cell))
 
 
-def _is_held(cell: str) -> bool:
+def _is_data_cell(cell: str) -> bool:
     """Return whether a cell below a header is a number or a date."""
     return is_number(cell) or bool(parse_date_parts(cell))
 
@@ -215,9 +224,9 @@ def is_row_number_column(header: list[str], columns: dict[str, list[str]]) -> st
 
 
 # Larger chunks fall out of the processor caches: 50,000 rows at a time take twice as long.
-CHUNK = 5_000
+CHUNK_ROWS = 5_000
 
-SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+SEPARATOR_NAMES = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 class TextColumn(NamedTuple):
@@ -270,19 +279,19 @@ def read_csv(
         DataError: the file is not such a table; one line with the file, the line, the rule and what was received.
     """
     name = quote(path)
-    with stable_file(path) as file:
+    with open_stable_file(path) as file:
         rows = split_rows(read_lines(file, name), name)
         start, header = next(rows, (0, []))
         if not header:
             raise DataError(f"{name} is empty. Give a file with the columns {', '.join((*text, *numbers))}")
-        place = _places(header, (*text, *numbers), optional, aliases, f"{name}, line {start}")
+        place = _locate_columns(header, (*text, *numbers), optional, aliases, f"{name}, line {start}")
         numbers = [*numbers, *(column for column in optional if column in place)]
         index: dict[str, collections.defaultdict[str, int]] = {
             column: collections.defaultdict(itertools.count().__next__) for column in text
         }
         parts: dict[str, list[NDArray[np.int32] | NDArray[np.float64]]] = {column: [] for column in place}
         starts = []
-        while chunk := list(itertools.islice(rows, CHUNK)):
+        while chunk := list(itertools.islice(rows, CHUNK_ROWS)):
             numbered, wide = zip(*chunk, strict=True)
             if set(map(len, wide)) != {len(header)}:
                 raise uneven_row_error(chunk, len(header), name)
@@ -296,7 +305,7 @@ def read_csv(
                 try:
                     parts[column].append(parse_numbers(cells))
                 except BadNumber as error:
-                    raise DataError(bad_cell(error, cells, numbered, column, name)) from None
+                    raise DataError(locate_bad_cell(error, cells, numbered, column, name)) from None
     if not starts:
         raise DataError(f"{name} has a header and no rows. Give a file with data")
     return CsvColumns(
@@ -332,7 +341,7 @@ def split_rows(
         raise DataError(f"{name}, line {start}: {problem}") from None
 
 
-def _places(
+def _locate_columns(
     header: list[str],
     needed: Sequence[str],
     optional: Sequence[str],
@@ -353,7 +362,7 @@ def _places(
     if not missing:
         return place
     line = ",".join(header)
-    for mark, word in SEPARATORS.items():
+    for mark, word in SEPARATOR_NAMES.items():
         if line.count(mark) > line.count(","):
             raise DataError(
                 f"{where}: the cells are separated by {word}. Convert the file to commas, and to decimal points"
@@ -375,7 +384,7 @@ def uneven_row_error(chunk: Sequence[tuple[int, list[str]]], width: int, name: s
     return DataError(f"{name}, line {line}: {len(row)} cells where the header has {width}. {advice}")
 
 
-def bad_cell(
+def locate_bad_cell(
     error: BadNumber, cells: Sequence[str], numbered: Sequence[int], column: str, name: str, place: str = "line"
 ) -> str:
     """Return where a cell stands that is no number, and why; `numbered` holds the cells' lines, or rows."""
@@ -384,7 +393,7 @@ def bad_cell(
 
 
 # Rows that tell what a file holds, and how many cells of a wide one are enough.
-SAMPLE, SAMPLE_CELLS = 1_000, 500_000
+SAMPLE_ROWS, SAMPLE_CELLS = 1_000, 500_000
 
 # Cells of a piece.
 CHUNK_CELLS = 1_000_000
@@ -426,18 +435,18 @@ def read_delimited(
     head = list(itertools.islice(source, 50))
     separator = infer_separator(head)
     rows = split_rows(itertools.chain(head, source), name, separator, config.skip_rows + 1)
-    start, header = first_row(rows, name, config)
+    start, header = read_first_row(rows, name, config)
     sample = list(itertools.islice(rows, sample_rows(len(header))))
-    layout, sample, notation = infer_table(start, header, sample, separator, name, config, of_run=of_run)
-    layout = with_encoding(layout, encoding)
+    layout, sample, notation = infer_table_layout(start, header, sample, separator, name, config, of_run=of_run)
+    layout = add_encoding(layout, encoding)
     following = itertools.chain(sample, rows)
-    size = max(1, min(CHUNK, CHUNK_CELLS // len(header)))
+    size = max(1, min(CHUNK_ROWS, CHUNK_CELLS // len(header)))
     pieces = iter(lambda: list(itertools.islice(following, size)), [])
     reader = CellReader(config, name, "line", notation, lenient=lenient)
-    return layout, map(chunk_parser(layout, config, name, separator, reader), pieces), reader
+    return layout, map(make_chunk_parser(layout, config, name, separator, reader), pieces), reader
 
 
-def first_row(rows: Iterator[Row], name: str, config: Reading) -> Row:
+def read_first_row(rows: Iterator[Row], name: str, config: Reading) -> Row:
     """Return the first row of a text, the header where there is one; `DataError` where no row is, or it is too wide."""
     start, cells = next(rows, (0, []))
     if not cells and config.skip_rows:
@@ -459,10 +468,10 @@ def limit_columns(columns: int, where: str) -> None:
 
 def sample_rows(columns: int) -> int:
     """Return how many of its first rows show what a table with so many columns holds."""
-    return max(10, min(SAMPLE, SAMPLE_CELLS // max(columns, 1)))
+    return max(10, min(SAMPLE_ROWS, SAMPLE_CELLS // max(columns, 1)))
 
 
-def with_encoding(layout: Layout, encoding: TextEncoding) -> Layout:
+def add_encoding(layout: Layout, encoding: TextEncoding) -> Layout:
     """Return the layout with the encoding of the text, where that was chosen by its looks."""
     if not encoding.example:
         return layout
@@ -472,7 +481,7 @@ def with_encoding(layout: Layout, encoding: TextEncoding) -> Layout:
     )
 
 
-def infer_table(
+def infer_table_layout(
     start: int, header: list[str], sample: list[Row], separator: str, name: str, config: Reading, *, of_run: bool
 ) -> tuple[Layout, list[Row], NumberNotation]:
     """Return what a table's columns are for by its first rows, these rows, and how its numbers are written.
@@ -495,9 +504,9 @@ def infer_table(
         raise DataError(f"{name} has a header and no rows. Give a file with data")
     refuse_second_header(names, sample, missing_words(config), name)
     if any(len(row) != len(names) for _, row in sample):
-        raise _uneven(sample, len(names), name, separator)
+        raise _uneven_chunk_error(sample, len(names), name, separator)
     columns = {column: [row[k].strip() for _, row in sample] for k, column in enumerate(names)}
-    first = {column: present_cells(cells, config) for column, cells in columns.items()}
+    first = {column: drop_missing_cells(cells, config) for column, cells in columns.items()}
     kinds = {column: infer_kind(cells, column, config) for column, cells in first.items()}
     if len(names) == 1 and kinds[names[0]] == "text":
         raise DataError(
@@ -505,17 +514,17 @@ def infer_table(
             "cells of a row by commas, semicolons, tabs or bars"
         )
     layout = infer_layout(names, kinds, columns.__getitem__, config, where, index=is_row_number_column(header, columns))
-    layout, notation = with_notation(layout, first, config, where, of_run=of_run)
+    layout, notation = add_notation(layout, first, config, where, of_run=of_run)
     return layout, sample, notation
 
 
-def chunk_parser(
+def make_chunk_parser(
     layout: Layout, config: Reading, name: str, separator: str, reader: CellReader
 ) -> Callable[[Sequence[Row]], Chunk]:
     """Return a function that makes arrays of some of a table's rows.
 
     Args:
-        layout, config, name, separator: as `infer_table` takes and returns them.
+        layout, config, name, separator: as `infer_table_layout` takes and returns them.
         reader: reads the columns of numbers.
     """
     place = {column: k for k, column in enumerate(layout.names)}
@@ -526,7 +535,7 @@ def chunk_parser(
     def chunk_of(rows: Sequence[Row]) -> Chunk:
         numbered, cells = zip(*rows, strict=True)
         if set(map(len, cells)) != {len(layout.names)}:
-            raise _uneven(rows, len(layout.names), name, separator)
+            raise _uneven_chunk_error(rows, len(layout.names), name, separator)
         columns = list(zip(*cells, strict=True))
         times = None
         if layout.time is not None and layout.form is not None:
@@ -537,7 +546,7 @@ def chunk_parser(
                 )
             try:
                 times = parse_times(moments, layout.form)
-            except BadCell as error:
+            except BadTime as error:
                 raise DataError(
                     f"{name}, line {numbered[error.place]}, column {layout.time!r}: {error.problem}"
                 ) from None
@@ -546,14 +555,14 @@ def chunk_parser(
             values[:, k] = reader.read(columns[place[column]], numbered, column)
         ids = None
         if layout.ids:
-            ids = names_of_series([names(columns[place[column]]) for column in layout.ids])
+            ids = join_id_columns([names(columns[place[column]]) for column in layout.ids])
         labels = None if layout.label is None else names(columns[place[layout.label]])
         return Chunk(np.array(numbered, np.int32), times, values, ids, labels)
 
     return chunk_of
 
 
-def _uneven(chunk: Sequence[Row], width: int, name: str, separator: str) -> DataError:
+def _uneven_chunk_error(chunk: Sequence[Row], width: int, name: str, separator: str) -> DataError:
     error = uneven_row_error(chunk, width, name)
     if separator == ",":
         return error
@@ -567,12 +576,12 @@ Made = TypeVar("Made")
 Refuse = Callable[[DataError], Any]
 
 
-def raise_refusal(error: DataError) -> None:
+def raise_row_error(error: DataError) -> None:
     """Refuse a row by raising what is wrong with it."""
     raise error
 
 
-def apply_in_parts(rows: Sequence[Any], act: Callable[[Any], Made], refuse: Refuse = raise_refusal) -> Iterator[Made]:
+def apply_in_parts(rows: Sequence[Any], act: Callable[[Any], Made], refuse: Refuse = raise_row_error) -> Iterator[Made]:
     """What `act` makes of rows, all at once where it can: it is tried on ever smaller pieces, in their order.
 
     Args:

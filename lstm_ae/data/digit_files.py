@@ -25,11 +25,11 @@ from lstm_ae.errors import DataError
 
 Bytes = NDArray[np.uint8]
 
-KEYS = ("x_train", "y_train", "x_test", "y_test")
-STEMS = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+ARRAY_NAMES = ("x_train", "y_train", "x_test", "y_test")
+IDX_STEMS = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 ADVICE = "Give by --data an .npz with x_train, y_train, x_test and y_test, or a folder with MNIST's four IDX files"
-LIMIT = 2**30  # bytes in all; MNIST is 55 MB, and as float32 this becomes four times as much
-BROKEN = (OSError, EOFError, ValueError, zlib.error, struct.error, zipfile.BadZipFile, RuntimeError, MemoryError)
+MAX_BYTES = 2**30  # bytes in all; MNIST is 55 MB, and as float32 this becomes four times as much
+READ_ERRORS = (OSError, EOFError, ValueError, zlib.error, struct.error, zipfile.BadZipFile, RuntimeError, MemoryError)
 
 
 class Digits(NamedTuple):
@@ -51,20 +51,20 @@ def read_digits(path: str) -> Digits:
         return _read_npz(path)
     if os.path.lexists(os.path.join(path, "mnist.npz")):
         return _read_npz(os.path.join(path, "mnist.npz"))
-    found = [_located(path, stem) for stem in STEMS]
-    missing = [stem for stem, file in zip(STEMS, found, strict=True) if file is None]
+    found = [_find_file(path, stem) for stem in IDX_STEMS]
+    missing = [stem for stem, file in zip(IDX_STEMS, found, strict=True) if file is None]
     if missing:
         raise DataError(f"The folder {path!r} lacks {', '.join(missing)} (plain or .gz). {ADVICE}")
     names = [repr(file) for file in found if file is not None]
-    return _checked([_read_idx(file) for file in found if file is not None], names)
+    return _check_digits([_read_idx(file) for file in found if file is not None], names)
 
 
-def holds_digits(folder: str) -> bool:
+def has_digit_files(folder: str) -> bool:
     """Whether `folder` has `mnist.npz` or any of the IDX files, sound or not."""
-    return os.path.lexists(os.path.join(folder, "mnist.npz")) or any(_located(folder, stem) for stem in STEMS)
+    return os.path.lexists(os.path.join(folder, "mnist.npz")) or any(_find_file(folder, stem) for stem in IDX_STEMS)
 
 
-def _located(folder: str, stem: str) -> str | None:
+def _find_file(folder: str, stem: str) -> str | None:
     for name in (stem, stem.replace("-idx", ".idx")):
         for ending in ("", ".gz"):
             path = os.path.join(folder, name + ending)
@@ -87,7 +87,7 @@ def open_file(path: str, advice: str = ADVICE) -> Iterator[IO[bytes]]:
         if not regular:
             kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
             raise DataError(f"{path!r} must be a regular file. Received: {kind}. {advice}")
-        if not 0 < status.st_size <= LIMIT:
+        if not 0 < status.st_size <= MAX_BYTES:
             raise DataError(f"{path!r} must hold 1 byte to 1 GiB. Received: {status.st_size} bytes. {advice}")
         yield file
 
@@ -97,23 +97,23 @@ def _read_npz(path: str) -> Digits:
         start = file.read(4)
         if start != b"PK\3\4":
             raise DataError(f"{path!r} is not an .npz: it must start with PK. Received: {start!r}. {ADVICE}")
-        names = [f"The array {key} of {path!r}" for key in KEYS]
+        names = [f"The array {key} of {path!r}" for key in ARRAY_NAMES]
         try:
             with zipfile.ZipFile(file) as archive:
                 members = {info.filename: info for info in archive.infolist()}
-                missing = [key for key in KEYS if f"{key}.npy" not in members]
+                missing = [key for key in ARRAY_NAMES if f"{key}.npy" not in members]
                 if missing:
                     has = ", ".join(sorted(name.removesuffix(".npy") for name in members)[:8]) or "nothing"
                     raise DataError(f"{path!r} lacks the arrays {', '.join(missing)}. Received: {has:.200}. {ADVICE}")
-                chosen = [members[f"{key}.npy"] for key in KEYS]
-                if sum(info.file_size for info in chosen) > LIMIT:
+                chosen = [members[f"{key}.npy"] for key in ARRAY_NAMES]
+                if sum(info.file_size for info in chosen) > MAX_BYTES:
                     raise DataError(f"{path!r} must unpack to at most 1 GiB. Received: more. {ADVICE}")
                 arrays = [_read_member(archive, *pair) for pair in zip(chosen, names, strict=True)]
         except DataError:
             raise
-        except (*BROKEN, NotImplementedError) as error:
-            raise DataError(f"{path!r} is cut or damaged ({_one_line(error)}). Copy or download it again") from None
-    return _checked(arrays, names)
+        except (*READ_ERRORS, NotImplementedError) as error:
+            raise DataError(f"{path!r} is cut or damaged ({_format_error(error)}). Copy or download it again") from None
+    return _check_digits(arrays, names)
 
 
 def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> NDArray[Any]:
@@ -126,7 +126,7 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> 
             header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
             shape, _, dtype = header(stream)
             size = stream.tell() + math.prod(shape) * dtype.itemsize
-        _check_form(name, tuple(shape), dtype, image="x_" in info.filename)
+        _check_array(name, tuple(shape), dtype, image="x_" in info.filename)
         if size != info.file_size:
             raise DataError(f"{name} must hold {size} bytes by its header. Received: {info.file_size}. Save it anew")
         with archive.open(info) as stream:
@@ -150,20 +150,22 @@ def _read_idx(path: str) -> NDArray[Any]:
                     f"{path!r} must start with the magic number 0x{magic:08x} ({'images' if image else 'labels'}). "
                     f"Received: 0x{found:08x}. Check that images, labels and names belong together"
                 )
-            _check_form(repr(path), tuple(shape), np.dtype(np.uint8), image)
+            _check_array(repr(path), tuple(shape), np.dtype(np.uint8), image)
             want = math.prod(shape)
-            body = stream.read(want + 1) if want < LIMIT else b""  # one byte more shows a longer file, or a gzip bomb
+            body = (
+                stream.read(want + 1) if want < MAX_BYTES else b""
+            )  # one byte more shows a longer file, or a gzip bomb
         except DataError:
             raise
-        except BROKEN as error:
-            raise DataError(f"{path!r} is cut or damaged ({_one_line(error)}). Copy or download it again") from None
+        except READ_ERRORS as error:
+            raise DataError(f"{path!r} is cut or damaged ({_format_error(error)}). Copy or download it again") from None
     if len(body) != want:
         has = "more" if len(body) > want else len(body)
         raise DataError(f"{path!r} must hold {want} bytes after its header. Received: {has}. Copy or download it again")
     return np.frombuffer(body, np.uint8).reshape(shape)
 
 
-def _check_form(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], image: bool) -> None:
+def _check_array(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], image: bool) -> None:
     if dtype.hasobject:
         raise DataError(f"{name} must hold numbers. Received: Python objects (a pickle), which are never loaded")
     if dtype.kind not in "iu":
@@ -180,7 +182,7 @@ def _check_form(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], image: 
         raise DataError(f"{name} must hold at least one {'image' if image else 'label'}. Received: none. {ADVICE}")
 
 
-def _checked(arrays: list[NDArray[Any]], names: list[str]) -> Digits:
+def _check_digits(arrays: list[NDArray[Any]], names: list[str]) -> Digits:
     """Counts that match, values in range; as uint8."""
     for k in (0, 2):
         if len(arrays[k]) != len(arrays[k + 1]):
@@ -196,5 +198,5 @@ def _checked(arrays: list[NDArray[Any]], names: list[str]) -> Digits:
     return Digits(*(np.ascontiguousarray(array, dtype=np.uint8) for array in arrays))
 
 
-def _one_line(error: BaseException) -> str:
+def _format_error(error: BaseException) -> str:
     return " ".join(str(error).split())[:120] or type(error).__name__

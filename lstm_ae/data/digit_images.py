@@ -17,11 +17,11 @@ Floats = NDArray[np.float32]
 
 ADVICE = "Give a PNG or JPEG that shows one digit on a plain ground"
 
-PIXELS = 100_000_000  # more than a telephone's camera takes, and 1 GB while it is reduced
+MAX_PIXELS = 100_000_000  # more than a telephone's camera takes, and 1 GB while it is reduced
 
-CONTRAST = 24  # of 255; less is paper or noise, no digit
+MIN_CONTRAST = 24  # of 255; less is paper or noise, no digit
 
-SPECK = 0.02  # of the largest stroke; smaller pieces are dirt
+MAX_SPECK_SHARE = 0.02  # of the largest stroke; smaller pieces are dirt
 
 
 def read_image(path: str) -> Floats:
@@ -35,22 +35,22 @@ def read_image(path: str) -> Floats:
     Raises:
         DataError: not a regular file, not a PNG or JPEG, too large, or blank.
     """
-    grey = _grey(path)
+    grey = _read_grayscale(path)
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     ground = np.median(border)
-    if np.ptp(grey) < CONTRAST:
+    if np.ptp(grey) < MIN_CONTRAST:
         raise DataError(f"{path!r} must show a digit. Received: pixels that are all alike. {ADVICE}")
     dark_ground = ground <= (float(grey.min()) + float(grey.max())) / 2
     if grey.shape == (28, 28) and dark_ground and ground <= 16 and grey.max() >= 128:
         return np.rint(grey)
     ink = np.clip(grey - ground if dark_ground else ground - grey, 0, None)
     noise = float(np.abs(border - ground).max())
-    return _centred(_fitted(_stretched(ink, noise)))
+    return _center_digit(_resize_digit(_crop_and_stretch(ink, noise)))
 
 
-def _grey(path: str) -> Floats:
+def _read_grayscale(path: str) -> Floats:
     """Brightness `(height, width)`, 0 to 255, upright; what is transparent contrasts with what is not."""
-    image = _picture(path)
+    image = _open_image(path)
     if image.mode.startswith("I"):  # 16 bits a pixel, which convert("L") would cut off at 255
         deep = np.asarray(image, np.float32).clip(0, 65535)
         # Cameras and scanners of 10 to 14 bits leave the upper ones empty.
@@ -66,13 +66,13 @@ def _grey(path: str) -> Floats:
     return np.asarray(grey * opaque + behind * (1 - opaque), np.float32)
 
 
-def _picture(path: str) -> Image.Image:
+def _open_image(path: str) -> Image.Image:
     """The picture, decoded: mode "RGBA" where it has transparency, "I" or "I;16" where it is deep, else "RGB"."""
     with open_file(path, ADVICE) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             with Image.open(file, formats=("PNG", "JPEG")) as source:
-                if source.width * source.height > PIXELS:
+                if source.width * source.height > MAX_PIXELS:
                     raise Image.DecompressionBombError
                 image = ImageOps.exif_transpose(source)
                 if not image.mode.startswith("I"):
@@ -81,33 +81,35 @@ def _picture(path: str) -> Image.Image:
                 image.thumbnail((2048, 2048))
                 return image
         except Image.DecompressionBombError:
-            raise DataError(f"{path!r} must have at most {PIXELS:,} pixels. Received: more. Scale it down") from None
+            raise DataError(
+                f"{path!r} must have at most {MAX_PIXELS:,} pixels. Received: more. Scale it down"
+            ) from None
         except Exception:  # Pillow's decoders raise many kinds; each means that this is no picture
             raise DataError(f"{path!r} is no picture that can be read: damaged, or of another kind. {ADVICE}") from None
 
 
-def _stretched(ink: Floats, noise: float) -> Floats:
+def _crop_and_stretch(ink: Floats, noise: float) -> Floats:
     """Ink cut to its box and brought to 0 to 255: the ground's noise falls to 0, the stroke's middle rises to 255."""
-    middle = _otsu(ink)
-    strokes = _without_specks(ink > middle)
+    middle = _otsu_threshold(ink)
+    strokes = _remove_specks(ink > middle)
     low, high = min(middle / 2, noise), float(np.median(ink[strokes]))
     rows, columns = np.flatnonzero(strokes.any(1)), np.flatnonzero(strokes.any(0))
     box = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     return ((box - low) / (high - low) * 255).clip(0, 255).astype(np.float32)
 
 
-def _without_specks(strokes: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _remove_specks(strokes: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The strokes but for pieces that are small beside all of them."""
     from scipy.ndimage import label
 
     pieces, count = label(strokes, np.ones((3, 3)))
     sizes = np.bincount(pieces.ravel(), minlength=count + 1)
     sizes[0] = 0
-    large = sizes >= max(SPECK * sizes.max(), 1)
+    large = sizes >= max(MAX_SPECK_SHARE * sizes.max(), 1)
     return np.asarray(large[pieces])
 
 
-def _otsu(ink: Floats) -> float:
+def _otsu_threshold(ink: Floats) -> float:
     """The level that parts ground from stroke with the least variance on both sides (Otsu, 1979)."""
     counts, edges = np.histogram(ink, 256)
     levels = (edges[:-1] + edges[1:]) / 2
@@ -117,7 +119,7 @@ def _otsu(ink: Floats) -> float:
     return float(edges[np.argmax(between) + 1])
 
 
-def _fitted(box: Floats) -> Floats:
+def _resize_digit(box: Floats) -> Floats:
     """The box scaled so that its longer side has 20 pixels."""
     height, width = box.shape
     factor = 20 / max(height, width)
@@ -126,7 +128,7 @@ def _fitted(box: Floats) -> Floats:
     return np.asarray(image, np.float32).clip(0, 255)
 
 
-def _centred(digit: Floats) -> Floats:
+def _center_digit(digit: Floats) -> Floats:
     """The digit in 28x28 with its centre of mass at index 14, as near as whole pixels and the edges allow."""
     result = np.zeros((28, 28), np.float32)
     at = []

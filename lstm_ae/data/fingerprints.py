@@ -19,9 +19,9 @@ from lstm_ae.files import load_state, save_state
 Prints = NDArray[np.uint64]
 
 # Windows that are kept, evenly spread over those of training and validation.
-KEPT = 1000
+MAX_FINGERPRINTS = 1000
 # Odd, so that its powers have inverses among numbers of 64 bits.
-BASE = 0x9E3779B97F4A7C15
+HASH_BASE = 0x9E3779B97F4A7C15
 
 
 class WindowFingerprints(NamedTuple):
@@ -58,7 +58,7 @@ def fingerprint_windows(data: Data) -> WindowFingerprints:
             ends += [split.time[split.starts].min(), split.time[split.starts + split.span - 1].max()]
     _, place, counts = np.unique(np.concatenate(kept), return_index=True, return_counts=True)
     prints = np.concatenate(kept)[np.sort(place[counts == 1])]
-    index = np.unique(np.linspace(0, len(prints) - 1, min(KEPT, len(prints))).astype(np.int64))
+    index = np.unique(np.linspace(0, len(prints) - 1, min(MAX_FINGERPRINTS, len(prints))).astype(np.int64))
     times = np.array(ends, "datetime64[ns]").astype(np.int64)
     return WindowFingerprints(
         len(prints), np.sort(prints[index]), np.array([times.min(), times.max()]) if ends else times
@@ -77,18 +77,18 @@ def hash_windows(values: NDArray[np.float32], starts: NDArray[np.int64], span: i
     for column in values.T:
         # One number for each value: NaN has many forms, and 0 two.
         bits = np.where(np.isnan(column), np.float32(np.nan), column + np.float32(0)).view(np.uint32)
-        rows = _mixed(rows * np.uint64(BASE) + bits)
+        rows = _mix_bits(rows * np.uint64(HASH_BASE) + bits)
     # Sums of so many rows by the powers of a base, modulo 2 to the 64, divided by the power of the first.
     size = len(rows) + 1
-    powers = np.cumprod(np.r_[np.uint64(1), np.full(size - 1, BASE, np.uint64)], dtype=np.uint64)
-    inverses = np.cumprod(np.r_[np.uint64(1), np.full(size - 1, pow(BASE, -1, 2**64), np.uint64)], dtype=np.uint64)
+    powers = np.cumprod(np.r_[np.uint64(1), np.full(size - 1, HASH_BASE, np.uint64)], dtype=np.uint64)
+    inverses = np.cumprod(np.r_[np.uint64(1), np.full(size - 1, pow(HASH_BASE, -1, 2**64), np.uint64)], dtype=np.uint64)
     sums = np.r_[np.uint64(0), np.cumsum(rows * powers[:-1], dtype=np.uint64)]
     changes = np.r_[0, np.cumsum(np.r_[False, rows[1:] != rows[:-1]])]
     starts = starts[changes[starts + span] > changes[starts + 1]]
-    return _mixed((sums[starts + span] - sums[starts]) * inverses[starts])
+    return _mix_bits((sums[starts + span] - sums[starts]) * inverses[starts])
 
 
-def _mixed(numbers: Prints) -> Prints:
+def _mix_bits(numbers: Prints) -> Prints:
     """Return numbers whose every bit depends on every bit of these: the last step of SplitMix64."""
     numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

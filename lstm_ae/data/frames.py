@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.data.columns import Layout, id_columns
-from lstm_ae.data.grid import grid_row_of_each
+from lstm_ae.data.columns import Layout, split_id_columns
+from lstm_ae.data.grid import map_to_grid_rows
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.data.time_zones import format_times
@@ -58,7 +58,7 @@ def measurements_from_rows(
     Raises:
         DataError: a time is missing, or the index has the name of a column.
     """
-    times = None if index is None else index_times(index, name)
+    times = None if index is None else read_index_times(index, name)
     column, unsorted = None, 0
     place = np.zeros(len(values), np.int32) if series is None else series.places
     order = np.argsort(place, kind="stable").astype(np.int32)
@@ -103,7 +103,7 @@ def measurements_from_rows(
     )
 
 
-def index_times(index: "pd.Index[Any]", name: str = "X") -> Times | None:
+def read_index_times(index: "pd.Index[Any]", name: str = "X") -> Times | None:
     """The times of an index in nanoseconds since 1970, `(rows,)`; None where it holds none.
 
     Times without a zone are taken for UTC, and a period for the moment when it begins.
@@ -126,18 +126,18 @@ def index_times(index: "pd.Index[Any]", name: str = "X") -> Times | None:
         ) from None
 
 
-def to_table_rows(prepared: PreparedTable, found: NDArray[Any]) -> NDArray[Any]:
+def map_to_table_rows(prepared: PreparedTable, found: NDArray[Any]) -> NDArray[Any]:
     """What was found for each row of the grid, `(grid's rows, ...)`, for each row of the table as they stood there:
     `(rows, ...)`."""
-    rows = grid_row_of_each(prepared.table, prepared.grid)
+    rows = map_to_grid_rows(prepared.table, prepared.grid)
     return found[rows[np.argsort(prepared.table.lines, kind="stable")]]
 
 
-def row_names(prepared: PreparedTable) -> dict[str, Any]:
+def row_id_columns(prepared: PreparedTable) -> dict[str, Any]:
     """What tells the rows apart, under the names that the table has for it."""
     table, order = prepared.table, np.argsort(prepared.table.lines, kind="stable")
     columns: dict[str, Any] = {}
-    columns |= id_columns(table.layout.ids, [table.ids[place] for place in table.series[order]])
+    columns |= split_id_columns(table.layout.ids, [table.ids[place] for place in table.series[order]])
     if table.layout.time is not None:
         columns[table.layout.time] = format_times(table.times[order], table.zone)
     return columns

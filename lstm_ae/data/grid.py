@@ -19,10 +19,10 @@ from lstm_ae.formatting import format_heading, quote
 Flags = NDArray[np.bool_]
 
 # A gap's length comes again and again where so many gaps in a series have it, and so large a share of the long ones.
-OFTEN, COMMON = 3, 0.1
+COMMON_GAP_COUNT, COMMON_GAP_SHARE = 3, 0.1
 
 # Numbers of each unit that people use as a step, and the same as nanoseconds, ascending.
-ROUND = {
+ROUND_STEPS = {
     **dict.fromkeys(("ns", "us", "ms"), (1, 2, 5, 10, 20, 50, 100, 200, 500)),
     **dict.fromkeys(("s", "min"), (1, 2, 5, 10, 15, 20, 30)),
     "h": (1, 2, 3, 4, 6, 8, 12),
@@ -30,17 +30,17 @@ ROUND = {
     "w": (1, 2),
 }
 
-SIZES = tuple(sorted(UNITS[unit] * number for unit, numbers in ROUND.items() for number in numbers))
+ROUND_STEP_SIZES = tuple(sorted(UNITS[unit] * number for unit, numbers in ROUND_STEPS.items() for number in numbers))
 
 # An even step is at least and at most so many median steps; at least this share of at least so many places that are
 # taken follow one another.
-LEAST, MOST, EVEN, FEWEST = 0.5, 100, 0.9, 20
+MIN_STEP_RATIO, MAX_STEP_RATIO, MIN_EVEN_SHARE, MIN_EVEN_PLACES = 0.5, 100, 0.9, 20
 
 # The largest share of a grid that may be missing.
-MOST_MISSING = 0.5
+MAX_MISSING_SHARE = 0.5
 
 # Days of one, three and twelve months of the calendar.
-MONTHS = {1: (28, 31), 3: (90, 92), 12: (365, 366)}
+MONTH_DAYS = {1: (28, 31), 3: (90, 92), 12: (365, 366)}
 
 
 def run_starts(series: NDArray[np.int32]) -> Flags:
@@ -56,7 +56,7 @@ def common_step(table: Measurements) -> TimeStep:
     """
     if table.layout.time is None:
         return TimeStep()
-    steps = _advances(table, table.times)
+    steps = _forward_steps(table, table.times)
     if not len(steps):
         return TimeStep()
     middle = int(np.median(steps))
@@ -70,7 +70,7 @@ def common_step(table: Measurements) -> TimeStep:
             size = int(exact[times.argmax()])
     if table.layout.counts:
         return TimeStep(steps=size)
-    for months, (low, high) in MONTHS.items():
+    for months, (low, high) in MONTH_DAYS.items():
         if (
             low <= middle / UNITS["d"] <= high
             and ((steps / UNITS["d"] >= low) & (steps / UNITS["d"] <= high)).mean() > 0.8
@@ -119,7 +119,7 @@ def missing_share(table: Measurements, places: Times) -> float:
     Args:
         places: `(rows,)` as of `grid_slots`.
     """
-    steps = _advances(table, places)
+    steps = _forward_steps(table, places)
     return 1 - len(steps) / float(steps.sum(dtype=np.float64)) if (steps > 1).sum() * 2 > len(steps) else 0.0
 
 
@@ -131,27 +131,27 @@ def even_step(table: Measurements) -> TimeStep | None:
     Returns:
         None where no step from half the median to a hundred medians is so.
     """
-    times = _advances(table, table.times)
+    times = _forward_steps(table, table.times)
     if table.layout.time is None or not len(times):
         return None
     middle = float(np.median(times))
-    sizes = [n * 10**power for power in range(19) for n in (1, 2, 5)] if table.layout.counts else SIZES
+    sizes = [n * 10**power for power in range(19) for n in (1, 2, 5)] if table.layout.counts else ROUND_STEP_SIZES
     for size in sizes:
-        if LEAST * middle <= size <= MOST * middle:
+        if MIN_STEP_RATIO * middle <= size <= MAX_STEP_RATIO * middle:
             step = TimeStep(steps=size) if table.layout.counts else TimeStep(size)
-            steps = _advances(table, grid_slots(table, step))
-            if len(steps) >= FEWEST and (steps == 1).mean() >= EVEN:
+            steps = _forward_steps(table, grid_slots(table, step))
+            if len(steps) >= MIN_EVEN_PLACES and (steps == 1).mean() >= MIN_EVEN_SHARE:
                 return step
     return None
 
 
-def _advances(table: Measurements, along: Times) -> Times:
+def _forward_steps(table: Measurements, along: Times) -> Times:
     """Return by how much times or places rise from row to row within series, where they do."""
     steps = np.diff(along)
     return steps[(steps > 0) & ~run_starts(table.series)[1:]]
 
 
-class FollowedGrid(NamedTuple):
+class GridPlacement(NamedTuple):
     """Places of rows on a grid that follows them, `(rows,)`, its origin after them, and the row that was too fast."""
 
     places: Times
@@ -159,7 +159,7 @@ class FollowedGrid(NamedTuple):
     too_fast: int | None = None
 
 
-def follow_grid(times: Times, step: TimeStep, *, begun: int, origin: int, place: int, before: int) -> FollowedGrid:
+def follow_grid(times: Times, step: TimeStep, *, begun: int, origin: int, place: int, before: int) -> GridPlacement:
     """The next rows of a series on a grid that follows them.
 
     A row in the place of the one before, though half a step or more after it, has the next place, and the grid moves
@@ -185,13 +185,13 @@ def follow_grid(times: Times, step: TimeStep, *, begun: int, origin: int, place:
             places[start + count - 1] = (found[count - 2] if count > 1 else place) + 1
             origin = int(block[count - 1] - places[start + count - 1] * size)
             if int(places[start + count - 1]) * size > 1.1 * (int(block[count - 1]) - begun) + 10 * size:
-                return FollowedGrid(places, origin, start + count - 1)
+                return GridPlacement(places, origin, start + count - 1)
             width = 256
         else:
             width *= 2
         start += count
         place, before = int(places[start - 1]), int(times[start - 1])
-    return FollowedGrid(places, origin)
+    return GridPlacement(places, origin)
 
 
 def grid_positions(times: Times, origin: Times, step: TimeStep) -> Times:
@@ -230,17 +230,17 @@ def find_duplicate_times(table: Measurements, places: Times) -> DuplicateTimes |
     return DuplicateTimes(len(rows), second - 1, second, int(table.times[second] - table.times[second - 1]))
 
 
-def repeats_hour(table: Measurements, places: Times) -> bool:
+def repeats_autumn_hour(table: Measurements, places: Times) -> bool:
     """Whether all rows that meet may be those of the hour that daylight saving repeats, by clocks whose zone is not
     known, or another one than was told."""
     again = np.r_[False, places[1:] == places[:-1]] & ~run_starts(table.series)
     times = table.times[again]
     if isinstance(table.zone, datetime.tzinfo):
         times = times + utc_offsets(times, table.zone) * UNITS["min"]
-    return not table.layout.aware and bool(in_autumn(times).all())
+    return not table.layout.aware and bool(is_autumn_night(times).all())
 
 
-def in_autumn(times: Times) -> Flags:
+def is_autumn_night(times: Times) -> Flags:
     """Which times are before four o'clock on a Sunday of September to November."""
     moments = times.astype("datetime64[ns]")
     days = moments.astype("datetime64[D]")
@@ -309,12 +309,12 @@ def common_gaps(table: Measurements, places: Times, max_gap: int) -> list[int]:
     held = np.flatnonzero(~np.isnan(table.values).all(axis=1))
     steps = (np.diff(places[held]) - 1)[np.diff(table.series[held]) == 0]
     lengths, counts = np.unique(steps[steps > max_gap], return_counts=True)
-    often = lengths[(counts >= OFTEN * len(table.ids)) & (counts >= COMMON * counts.sum())]
+    often = lengths[(counts >= COMMON_GAP_COUNT * len(table.ids)) & (counts >= COMMON_GAP_SHARE * counts.sum())]
     return [int(length) for length in often if steps[(steps > 0) & (steps <= length)].sum() <= len(held)]
 
 
 # Filled gaps may make a table so many times longer, and no more.
-GROWTH = 20
+MAX_GROWTH = 20
 
 
 class Grid(NamedTuple):
@@ -371,7 +371,7 @@ def regularize(table: Measurements, step: TimeStep, max_gap: int, config: Readin
         clock = f"--clock-col {quote(table.layout.clocks[0])}; or " if table.layout.clocks else ""
         names = ",".join(map(format_heading, table.layout.apart[0])) if table.layout.apart else ""
         apart = f"--id-col {names}" if names else "--id-col with the column that tells series apart"
-        if clash.same_time and repeats_hour(table, places):
+        if clash.same_time and repeats_autumn_hour(table, places):
             other = "another " if config.time_zone else ""
             clock += f"{other}--time-zone with the zone of these clocks, if daylight saving repeats this hour; or "
         raise DataError(
@@ -385,7 +385,7 @@ def regularize(table: Measurements, step: TimeStep, max_gap: int, config: Readin
     series, places = table.series[kept], places[kept]
     parting = find_segments(places, rows_with_values(values), run_starts(series), max_gap)
     rows = int(parting.advance.sum())
-    if rows > GROWTH * max(len(kept), 1000):
+    if rows > MAX_GROWTH * max(len(kept), 1000):
         raise DataError(
             f"{table.name}: a grid of {step} with gaps up to {max_gap:,} steps filled would have {rows:,} rows for "
             f"{len(kept):,}. Give a longer --freq, a smaller {flag_name('max_gap')}, or --freq rows"
@@ -476,7 +476,7 @@ def insert_missing_rows(
     return Grid(step, series[source], segment, times, spread, labels, known)
 
 
-def grid_row_of_each(table: Measurements, grid: Grid) -> NDArray[np.int64]:
+def map_to_grid_rows(table: Measurements, grid: Grid) -> NDArray[np.int64]:
     """Which row of the grid each row of the table has gone into, `(rows,)`."""
     rows: NDArray[np.int64] = np.flatnonzero(grid.known)
     if len(rows) < len(table.times):  # some have met
@@ -534,9 +534,9 @@ def future_times(table: Measurements, series: NDArray[Any], last: Times, step: T
     zone = table.zone if isinstance(table.zone, datetime.tzinfo) else None
     if not step.months and step.size % DAY:
         zone = None
-    local = _local(last, zone)
+    local = _to_local_times(last, zone)
     if step.months:
-        ahead = _months_ahead(local, count * step.months, _days(table, zone)[series])
+        ahead = _add_months(local, count * step.months, _days_of_month(table, zone)[series])
     else:
         ahead = local[:, None] + count * step.size
     if zone is None:
@@ -545,17 +545,17 @@ def future_times(table: Measurements, series: NDArray[Any], last: Times, step: T
     return utc.reshape(ahead.shape)
 
 
-def _local(times: Times, zone: datetime.tzinfo | None) -> Times:
+def _to_local_times(times: Times, zone: datetime.tzinfo | None) -> Times:
     """What the clocks of a zone show."""
     return times if zone is None else times + utc_offsets(times, zone) * UNITS["min"]
 
 
-def _days(table: Measurements, zone: datetime.tzinfo | None) -> NDArray[np.int64]:
+def _days_of_month(table: Measurements, zone: datetime.tzinfo | None) -> NDArray[np.int64]:
     """The day of the month on which all rows of a series are, as far as their months have it, `(series,)`.
 
     31 where each is the last day of its month; 0 where they have no day in common.
     """
-    days = _local(table.times, zone).view("datetime64[ns]").astype("datetime64[D]")
+    days = _to_local_times(table.times, zone).view("datetime64[ns]").astype("datetime64[D]")
     month = days.astype("datetime64[M]")
     day = (days - month.astype("datetime64[D]")).astype(np.int64) + 1
     length = ((month + MONTH).astype("datetime64[D]") - month.astype("datetime64[D]")).astype(np.int64)
@@ -569,7 +569,7 @@ def _days(table: Measurements, zone: datetime.tzinfo | None) -> NDArray[np.int64
     return by_series
 
 
-def _months_ahead(last: Times, months: NDArray[np.int64], days: NDArray[np.int64]) -> Times:
+def _add_months(last: Times, months: NDArray[np.int64], days: NDArray[np.int64]) -> Times:
     """The same day of later months, as far as these have it, `(n, steps)`; the last row's own where `days` is 0."""
     month = last.view("datetime64[ns]").astype("datetime64[M]")
     own = (last.view("datetime64[ns]").astype("datetime64[D]") - month.astype("datetime64[D]")).astype(np.int64) + 1

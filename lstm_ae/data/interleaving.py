@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lstm_ae.data.timestamps import BadCell, TimeForm, Times, infer_form, parse_times
+from lstm_ae.data.timestamps import BadTime, TimeForm, Times, infer_form, parse_times
 from lstm_ae.errors import DataError
 
 # Steps of a regular series are within a tenth of the middle one, almost all; of a mixture many are not.
-REGULAR, MIXED = 0.9, 0.75
+MIN_REGULAR_SHARE, MAX_MIXED_SHARE = 0.9, 0.75
 
 # More different whole numbers are measured, or count something.
-MOST = 10
+MAX_ID_NUMBERS = 10
 
 
 def are_interleaved(moments: Sequence[str], names: Sequence[str], form: TimeForm | None) -> bool:
@@ -22,23 +22,23 @@ def are_interleaved(moments: Sequence[str], names: Sequence[str], form: TimeForm
         names: `(rows,)` what may tell series apart.
         form: how the times are read; found in them where None.
     """
-    if len(set(names)) > MOST and all(map(str.isdigit, names)):
+    if len(set(names)) > MAX_ID_NUMBERS and all(map(str.isdigit, names)):
         return False
     try:
         form = form or infer_form(moments, "")
         times = None if form is None else parse_times(moments, form)
-    except (BadCell, DataError):
+    except (BadTime, DataError):
         return False
     if times is None or len(times) != len(names):
         return False
     series = np.unique(names, return_inverse=True)[1]
-    if not 0 < series.max() < len(times) / 2 or _regular(times) >= MIXED:
+    if not 0 < series.max() < len(times) / 2 or _regular_share(times) >= MAX_MIXED_SHARE:
         return False
-    each = [_regular(times[series == number]) for number in np.flatnonzero(np.bincount(series) > 2)]
-    return bool(each) and min(each) >= REGULAR
+    each = [_regular_share(times[series == number]) for number in np.flatnonzero(np.bincount(series) > 2)]
+    return bool(each) and min(each) >= MIN_REGULAR_SHARE
 
 
-def _regular(times: Times) -> float:
+def _regular_share(times: Times) -> float:
     """The share of steps that are near the middle one."""
     steps = np.sort(times)[1:] - np.sort(times)[:-1]
     middle = float(np.median(steps))

@@ -21,15 +21,15 @@ from lstm_ae.formatting import format_count, format_names, format_skill
 Numbers = NDArray[Any]
 
 # An error is almost none if it is at most this share of what a column's own past, and its last value, leave.
-ALMOST = 0.1
+MAX_LEAK_ERROR = 0.1
 # Steps of the past that are looked at, windows that are fitted and judged on, and columns that are compared.
-STEPS, WINDOWS, COLUMNS = 10, 1_000, 500
+MAX_STEPS, MAX_WINDOWS, MAX_COLUMNS = 10, 1_000, 500
 # Past values of all columns together, at most: of many columns fewer steps are looked at.
-VALUES = 500
+MAX_PAST_VALUES = 500
 # Windows that a fit needs, and that it is judged on, at least.
-FEWEST, JUDGED = 30, 10
+MIN_FIT_WINDOWS, MIN_TEST_WINDOWS = 30, 10
 # Findings that are described.
-MOST = 3
+MAX_DESCRIBED_LEAKS = 3
 
 
 class Leak(NamedTuple):
@@ -63,15 +63,15 @@ def find_leaks(data: Data, given: int, *, targets: int | None = None, known: int
     Returns:
         One leak a target at most, the most nearly perfect first.
     """
-    steps = max(min(STEPS, given, VALUES // data.train.features), 1)
-    fitted = _gathered([data.train], given, steps, known)
-    judged = _gathered([data.validation, data.test], given, steps, known)
+    steps = max(min(MAX_STEPS, given, MAX_PAST_VALUES // data.train.features), 1)
+    fitted = _sample_rows([data.train], given, steps, known)
+    judged = _sample_rows([data.validation, data.test], given, steps, known)
     columns = fitted.following.shape[1]
-    if len(fitted.following) < FEWEST or len(judged.following) < JUDGED or columns == 1:
+    if len(fitted.following) < MIN_FIT_WINDOWS or len(judged.following) < MIN_TEST_WINDOWS or columns == 1:
         return []
     candidates = fitted.past.reshape(len(fitted.past), -1)
     candidates = candidates - candidates.mean(axis=0)
-    found = [_leak(fitted, judged, candidates, target) for target in range(min(columns, targets or columns))]
+    found = [_find_leak(fitted, judged, candidates, target) for target in range(min(columns, targets or columns))]
     return sorted((leak for leak in found if leak), key=lambda leak: -leak.skill)
 
 
@@ -80,12 +80,12 @@ def describe_leaks(leaks: Sequence[Leak], names: Sequence[str]) -> str:
     said = [
         f"{names[leak.source]} probably contains the future: one step ahead, {names[leak.target]} follows from it "
         f"almost perfectly (skill {format_skill(leak.skill)}; from its own past {format_skill(leak.own)})"
-        for leak in leaks[:MOST]
+        for leak in leaks[:MAX_DESCRIBED_LEAKS]
     ]
     if not said:
         return ""
-    more = f", and {len(leaks) - MOST} columns more" if len(leaks) > MOST else ""
-    sources = list(dict.fromkeys(names[leak.source] for leak in leaks[:MOST]))
+    more = f", and {len(leaks) - MAX_DESCRIBED_LEAKS} columns more" if len(leaks) > MAX_DESCRIBED_LEAKS else ""
+    sources = list(dict.fromkeys(names[leak.source] for leak in leaks[:MAX_DESCRIBED_LEAKS]))
     return f"{'; '.join(said)}{more}. Leave {' and '.join(sources)} out unless known at that time"
 
 
@@ -94,20 +94,20 @@ def describe_lags(lags: Sequence[Leak], names: Sequence[str]) -> str:
     said = [
         f"{names[lag.target]} follows {names[lag.source]} {format_count(lag.lag, 'step')} later (skill "
         f"{format_skill(lag.skill)}; from its own past {format_skill(lag.own)})"
-        for lag in lags[:MOST]
+        for lag in lags[:MAX_DESCRIBED_LEAKS]
     ]
     if not said:
         return ""
-    more = f", and {len(lags) - MOST} columns more" if len(lags) > MOST else ""
-    targets = format_names([names[lag.target] for lag in lags[:MOST]])
-    sources = list(dict.fromkeys(names[lag.source] for lag in lags[:MOST]))
+    more = f", and {len(lags) - MAX_DESCRIBED_LEAKS} columns more" if len(lags) > MAX_DESCRIBED_LEAKS else ""
+    targets = format_names([names[lag.target] for lag in lags[:MAX_DESCRIBED_LEAKS]])
+    sources = list(dict.fromkeys(names[lag.source] for lag in lags[:MAX_DESCRIBED_LEAKS]))
     return (
         f"{'; '.join(said)}{more}. Forecasts of {targets} are easy and raise the skill over all columns; see the skill "
         f"by column, and check that {format_names(sources)} {'is' if len(sources) == 1 else 'are'} known at that time"
     )
 
 
-class _Samples(NamedTuple):
+class _LeakSamples(NamedTuple):
     """Rows to predict, and what came before them.
 
     Args:
@@ -122,43 +122,45 @@ class _Samples(NamedTuple):
     following: Numbers
 
 
-def _gathered(splits: Sequence[Split], given: int, steps: int, known: int | None) -> _Samples:
+def _sample_rows(splits: Sequence[Split], given: int, steps: int, known: int | None) -> _LeakSamples:
     """Samples spread evenly over some splits."""
     pieces = []
     for split in splits:
-        index = np.unique(np.linspace(0, max(split.samples - 1, 0), WINDOWS // len(splits)).astype(np.int64))
+        index = np.unique(np.linspace(0, max(split.samples - 1, 0), MAX_WINDOWS // len(splits)).astype(np.int64))
         rows = split.starts[index[: split.samples]] + given
-        past = split.series[rows[:, None] - np.arange(steps + 1), :COLUMNS].astype(np.float64)
+        past = split.series[rows[:, None] - np.arange(steps + 1), :MAX_COLUMNS].astype(np.float64)
         following = past[:, 0].copy()
         past[:, 0, np.arange(past.shape[2]) != (-1 if known is None else known)] = np.nan
         for step in range(steps - 1, -1, -1):
             past[:, step] = np.where(np.isnan(past[:, step]), past[:, step + 1], past[:, step])
         whole = np.all(~np.isnan(past), axis=1)
-        pieces.append(_Samples(np.nan_to_num(past), whole, following))
-    return _Samples(*(np.concatenate(parts) for parts in zip(*pieces, strict=True)))
+        pieces.append(_LeakSamples(np.nan_to_num(past), whole, following))
+    return _LeakSamples(*(np.concatenate(parts) for parts in zip(*pieces, strict=True)))
 
 
-def _leak(fitted: _Samples, judged: _Samples, candidates: Numbers, target: int) -> Leak | None:
+def _find_leak(fitted: _LeakSamples, judged: _LeakSamples, candidates: Numbers, target: int) -> Leak | None:
     """The leak into a column, if there is one.
 
     Args:
         candidates: `(rows, (1 + steps) * columns)`, the past of all columns without its means.
     """
     usable, usable_judged = (each.whole[:, target] & ~np.isnan(each.following[:, target]) for each in (fitted, judged))
-    if usable.sum() < FEWEST or usable_judged.sum() < JUDGED:
+    if usable.sum() < MIN_FIT_WINDOWS or usable_judged.sum() < MIN_TEST_WINDOWS:
         return None
     columns = fitted.following.shape[1]
     known = candidates if usable.all() else candidates[usable]
-    best = _likeliest(_own(fitted, target)[usable], fitted.following[usable, target], known, target, columns)
+    best = _choose_candidate(
+        _own_past_features(fitted, target)[usable], fitted.following[usable, target], known, target, columns
+    )
     if best is None:
         return None
     step, source = divmod(best, columns)
     came = judged.following[usable_judged, target]
 
     def error(past: int, further: tuple[int, ...]) -> float:
-        """Of the regression on so many of the columns of `_own`, and on further columns."""
+        """Of the regression on so many of the columns of `_own_past_features`, and on further columns."""
         design, design_judged = (
-            np.c_[_own(each, target)[:, :past], each.past[:, step, further]] for each in (fitted, judged)
+            np.c_[_own_past_features(each, target)[:, :past], each.past[:, step, further]] for each in (fitted, judged)
         )
         weights = np.linalg.lstsq(design[usable], fitted.following[usable, target], rcond=None)[0]
         return float(np.mean((design_judged[usable_judged] @ weights - came) ** 2))
@@ -167,20 +169,20 @@ def _leak(fitted: _Samples, judged: _Samples, candidates: Numbers, target: int) 
     before, after = error(steps, ()), error(steps, (source,))
     still = float(np.mean((judged.past[usable_judged, 1, target] - came) ** 2))
     # Nothing is forecast of a column that stands still.
-    if still == 0 or after > ALMOST * min(before, still):
+    if still == 0 or after > MAX_LEAK_ERROR * min(before, still):
         return None
-    alone = error(1, (source,)) <= ALMOST * min(before, still)
+    alone = error(1, (source,)) <= MAX_LEAK_ERROR * min(before, still)
     return Leak(source, target, 1 - after / still, 1 - before / still, max(step, 1) if alone else 0)
 
 
-def _own(samples: _Samples, target: int) -> Numbers:
+def _own_past_features(samples: _LeakSamples, target: int) -> Numbers:
     """A constant, the last value of a column, and what the values before differ from it."""
     values = samples.past[:, 1:, target]
     own: Numbers = np.c_[np.ones(len(values)), values[:, :1], values[:, 1:] - values[:, :1]]
     return own
 
 
-def _likeliest(own: Numbers, following: Numbers, candidates: Numbers, target: int, columns: int) -> int | None:
+def _choose_candidate(own: Numbers, following: Numbers, candidates: Numbers, target: int, columns: int) -> int | None:
     """The candidate of another column that explains most of what a column's own past leaves.
 
     None where none explains nearly all.
@@ -199,4 +201,4 @@ def _likeliest(own: Numbers, following: Numbers, candidates: Numbers, target: in
     explained = np.zeros(len(rest))
     np.divide(np.square(left @ candidates), (left @ left) * rest, out=explained, where=real)
     best = int(explained.argmax())
-    return best if explained[best] >= 1 - ALMOST else None
+    return best if explained[best] >= 1 - MAX_LEAK_ERROR else None

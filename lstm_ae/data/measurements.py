@@ -17,8 +17,8 @@ from lstm_ae.config.options import flag_name
 from lstm_ae.data.cells import BadCells, CellReader
 from lstm_ae.data.columns import Layout, missing_numbers
 from lstm_ae.data.csv_reader import Chunk, read_delimited
-from lstm_ae.data.number_notation import MISSING, NUMBER
-from lstm_ae.data.text import stable_file
+from lstm_ae.data.number_notation import MISSING_WORDS, NUMBER
+from lstm_ae.data.text import open_stable_file
 from lstm_ae.data.time_zones import Elapsed, Zone, infer_zone, table_times_to_utc
 from lstm_ae.data.timestamps import Times
 from lstm_ae.errors import ConfigError, DataError
@@ -27,9 +27,9 @@ from lstm_ae.formatting import format_heading, format_names, quote
 Progress = Callable[[int, float], None]
 
 # Rows between two calls of the progress callback.
-STRIDE = 100_000
+PROGRESS_ROWS = 100_000
 # Choices about a file of text, which mean nothing for Parquet.
-TEXT = ("columns", "skip_rows", "encoding")
+TEXT_OPTIONS = ("columns", "skip_rows", "encoding")
 
 
 class Measurements(NamedTuple):
@@ -84,7 +84,7 @@ class Measurements(NamedTuple):
         return f"{self.name}, {self.place} {self.lines[row]}"
 
 
-class _Columns(NamedTuple):
+class _TableColumns(NamedTuple):
     """The columns of a whole table in the order of the file; `text` holds the different cells of ids and labels."""
 
     lines: NDArray[np.int32]
@@ -113,16 +113,16 @@ def read_measurements(
     if config.data is None:
         raise ConfigError("--data must name the table to read. Received: None")
     name = quote(config.data)
-    with stable_file(config.data) as file:
+    with open_stable_file(config.data) as file:
         size = max(os.fstat(file.fileno()).st_size, 1)
-        layout, chunks, reader = _source(file, name, config, of_run=of_run, lenient=lenient)
+        layout, chunks, reader = _read_source(file, name, config, of_run=of_run, lenient=lenient)
         place = reader.place
 
         def told(rows: int) -> None:
             if progress:
                 progress(rows, min(os.lseek(file.fileno(), 0, os.SEEK_CUR) / size, 1.0))
 
-        columns = _gathered(chunks, layout, name, place, told)
+        columns = _collect_chunks(chunks, layout, name, place, told)
     if progress:
         progress(len(columns.lines), 1.0)
     if layout.aware and config.time_zone is not None and not of_run:
@@ -134,17 +134,17 @@ def read_measurements(
     if bad:
         layout, columns = _drop_unreadable(layout, columns, bad)
     if not of_run or np.isnan(columns.values).all():
-        layout, columns = _without_empty(layout, columns, name, config)
-    return _by_series(layout, columns, name, place, config)._replace(bad=bad)
+        layout, columns = _drop_empty(layout, columns, name, config)
+    return _sort_by_series(layout, columns, name, place, config)._replace(bad=bad)
 
 
-def _source(
+def _read_source(
     file: BinaryIO, name: str, config: Reading, *, of_run: bool, lenient: bool
 ) -> tuple[Layout, Iterator[Chunk], CellReader]:
     magic = file.read(4)
     file.seek(0)
     if magic == b"PAR1":
-        for option in TEXT if not of_run else ():
+        for option in TEXT_OPTIONS if not of_run else ():
             if getattr(config, option):
                 raise ConfigError(f"{flag_name(option)} is for text, and {name} is a Parquet file. Leave it out")
         from lstm_ae.data.parquet import read_parquet
@@ -153,7 +153,9 @@ def _source(
     return read_delimited(file, name, config, of_run=of_run, lenient=lenient)
 
 
-def _gathered(chunks: Iterator[Chunk], layout: Layout, name: str, place: str, told: Callable[[int], None]) -> _Columns:
+def _collect_chunks(
+    chunks: Iterator[Chunk], layout: Layout, name: str, place: str, told: Callable[[int], None]
+) -> _TableColumns:
     """All pieces together, in buffers that grow, so that no column stands twice in memory."""
     lines, times, values, ids, labels = (array.array(code) for code in "iqfii")
     index, classes = ({}, {})  # type: tuple[dict[str, int], dict[str, int]]
@@ -173,10 +175,10 @@ def _gathered(chunks: Iterator[Chunk], layout: Layout, name: str, place: str, to
             ids.extend([index.setdefault(cell, len(index)) for cell in chunk.ids])
         if chunk.labels is not None:
             labels.extend([classes.setdefault(cell, len(classes)) for cell in chunk.labels])
-        if len(lines) - last >= STRIDE:
+        if len(lines) - last >= PROGRESS_ROWS:
             last = len(lines)
             told(last)
-    return _Columns(
+    return _TableColumns(
         np.frombuffer(lines, np.int32),
         np.frombuffer(times, np.int64) if layout.time is not None else None,
         np.frombuffer(values, np.float32).reshape(-1, len(layout.values)),
@@ -186,7 +188,7 @@ def _gathered(chunks: Iterator[Chunk], layout: Layout, name: str, place: str, to
     )
 
 
-def _drop_unreadable(layout: Layout, columns: _Columns, bad: Sequence[BadCells]) -> tuple[Layout, _Columns]:
+def _drop_unreadable(layout: Layout, columns: _TableColumns, bad: Sequence[BadCells]) -> tuple[Layout, _TableColumns]:
     """Leave out columns without any number, for which what their cells hold is the problem."""
     unread = {cells.column for cells in bad}
     held = [name not in unread or bool((~np.isnan(columns.values[:, k])).any()) for k, name in enumerate(layout.values)]
@@ -196,7 +198,7 @@ def _drop_unreadable(layout: Layout, columns: _Columns, bad: Sequence[BadCells])
     return layout._replace(values=kept), columns._replace(values=columns.values[:, held])
 
 
-def _without_empty(layout: Layout, columns: _Columns, name: str, config: Reading) -> tuple[Layout, _Columns]:
+def _drop_empty(layout: Layout, columns: _TableColumns, name: str, config: Reading) -> tuple[Layout, _TableColumns]:
     """Leave out columns without any value, unless they were asked for: those are refused."""
     held = [bool((~np.isnan(columns.values[:, k])).any()) for k in range(len(layout.values))]
     if all(held):
@@ -218,7 +220,7 @@ def _without_empty(layout: Layout, columns: _Columns, name: str, config: Reading
     return layout._replace(values=kept, inferred=inferred), columns._replace(values=columns.values[:, held])
 
 
-def _by_series(layout: Layout, columns: _Columns, name: str, place: str, config: Reading) -> Measurements:
+def _sort_by_series(layout: Layout, columns: _TableColumns, name: str, place: str, config: Reading) -> Measurements:
     rows = len(columns.lines)
     ids = columns.text[0] or ("",)
     series = columns.ids if columns.ids is not None else np.zeros(rows, np.int32)
@@ -238,7 +240,7 @@ def _by_series(layout: Layout, columns: _Columns, name: str, place: str, config:
         if unsorted:
             again = np.lexsort((times, ordered))
             times, order = times[again], again if order is None else order[again]
-    labels, classes = _classes(columns, config)
+    labels, classes = _encode_classes(columns, config)
 
     def taken(column: Any) -> Any:
         return column if order is None else column[order]
@@ -259,12 +261,12 @@ def _by_series(layout: Layout, columns: _Columns, name: str, place: str, config:
     )
 
 
-def _classes(columns: _Columns, config: Reading) -> tuple[NDArray[np.int32] | None, tuple[str, ...]]:
+def _encode_classes(columns: _TableColumns, config: Reading) -> tuple[NDArray[np.int32] | None, tuple[str, ...]]:
     """Labels as places among the classes, -1 where missing."""
     if columns.labels is None:
         return None, ()
     found = columns.text[1]
-    named = _named(found, config)
+    named = _class_names(found, config)
     try:
         classes = tuple(sorted(named, key=float))
     except ValueError:
@@ -273,7 +275,7 @@ def _classes(columns: _Columns, config: Reading) -> tuple[NDArray[np.int32] | No
     return np.array([place.get(cell, -1) for cell in found], np.int32)[columns.labels], classes
 
 
-def _named(labels: Sequence[str], config: Reading) -> list[str]:
+def _class_names(labels: Sequence[str], config: Reading) -> list[str]:
     """The labels that are one: NA or none may well be a class, but NA beside numbers is none of them."""
     words = {"", "nan", *(word.lower() for word in config.missing)}
     numbers = missing_numbers(config)
@@ -282,8 +284,8 @@ def _named(labels: Sequence[str], config: Reading) -> list[str]:
         for cell in labels
         if cell.lower() not in words and not (numbers and NUMBER.fullmatch(cell) and float(cell) in numbers)
     ]
-    rest = [cell for cell in held if cell.lower() not in MISSING]
+    rest = [cell for cell in held if cell.lower() not in MISSING_WORDS]
     if rest and all(NUMBER.fullmatch(cell) and float(cell) in (0, 1) for cell in rest):
         return rest  # of anomalies, which are or are not
-    rest = [cell for cell in held if cell.lower() not in MISSING - {"none"}]
+    rest = [cell for cell in held if cell.lower() not in MISSING_WORDS - {"none"}]
     return rest if rest and all(NUMBER.fullmatch(cell) for cell in rest) else held

@@ -17,28 +17,28 @@ from lstm_ae.config import Reading
 from lstm_ae.errors import DataError
 from lstm_ae.formatting import quote
 
-MISSING = frozenset({"", "na", "n/a", "null", "none", "nan", "-"})
+MISSING_WORDS = frozenset({"", "na", "n/a", "null", "none", "nan", "-"})
 
-INFINITE = frozenset({"inf", "infinity"})
+INFINITE_WORDS = frozenset({"inf", "infinity"})
 
-BOOLEAN = frozenset({"true", "false"})
+BOOLEAN_WORDS = frozenset({"true", "false"})
 
 # Cells that `float` reads as we do; it takes `1_000`, `inf`, blanks and other scripts' digits as well.
-UNPLAIN = re.compile(r"[^0-9.eE+\-]")
+NON_NUMERIC_CHARACTER = re.compile(r"[^0-9.eE+\-]")
 
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 # The characters of each mark, by the names that options have for them.
-MARKS = {"point": ".", "comma": ",", "space": " \xa0\u2009\u202f", "apostrophe": "'\u2019"}
+NUMBER_MARKS = {"point": ".", "comma": ",", "space": " \xa0\u2009\u202f", "apostrophe": "'\u2019"}
 
-DECIMALS = ("point", "comma")
+DECIMAL_MARKS = ("point", "comma")
 
 CURRENCY = (
     r"(?:(?:US|CA?|AU?|NZ|HK|S|R)?\$|[¢£¤¥\u20a0-\u20bf]|USD|EUR|GBP|CHF|JPY|CNY|INR|AUD|CAD|SEK|NOK|DKK|PLN|CZK)"
 )
 
 # What may stand in a unit behind a blank: letters or a sign, with exponents, as in kWh, °C, %, m/s, m3, W/m², kg·m⁻³.
-WORD = (
+UNIT_WORD = (
     r"(?![\u00bc-\u00be\u00b2\u00b3\u00b9\u2070-\u209f\u2150-\u218b])(?:[^\W\d_]|[%\u2030\u2031°$¢£¤¥\u20a0-\u20bf])"
     r"(?:[^\W\d_]|[%°/·*\u207b]|(?<=[^\W\d_])(?:[23]|-[1-3]|\^-?[1-3])){0,14}"
 )
@@ -48,41 +48,41 @@ _PREFIXED = (
     r"Ohm|ohm|Wb|lm|lx|Nm|kat|dB|t)|[MGTP](?:[WJBbNVt\u03a9\u2126]|Hz|Pa|Wh|VA|var|eV|cal|bit|bps|Bq|Ohm|ohm)|[KMGT]iB)"
 )
 
-_PART = (
+_UNIT_PART = (
     rf"(?:{_PREFIXED}|[%\u2030\u2031]|°[CFKR]?|deg[CF]?|µm?|ppm|ppb|ppt|pH|dBA?m?|rpm|RPM|bpm|fps|mph|kph|kn|kts?|knots|"
     r"mmHg|inHg|mWS|atm|psi|PSI|torr|lbs?|oz|ft|in|yd|mi|nmi|gal|acre|ha|sec|min|hrs?|days?|weeks?|months?|years?|yr|"
     r"pcs|Stk|Stück|kcal|kJ|PS|hp|MVAr|kVAr|U|h|d|rad|NTU|PSU|FTU|VDC|VAC|Vpp|Vrms|Mbps|Kbps|Gbps|kB|KB|MB|GB|TB)"
 )
 
-_EXPONENT = r"(?:[23\u00b2\u00b3]|\^?-[1-3]|\^[1-3]|\u207b[\u00b9\u00b2\u00b3])?"
+_UNIT_EXPONENT = r"(?:[23\u00b2\u00b3]|\^?-[1-3]|\^[1-3]|\u207b[\u00b9\u00b2\u00b3])?"
 
 # Units that may follow a number without a blank. A lone letter is not among them: 12A is a seat or a room as well.
-KNOWN = (
+KNOWN_UNIT = (
     rf"(?![A-Za-z](?![^\W_]|[/·*^\-\u00b2\u00b3\u207b])|[A-Za-ln-z][23])"
-    rf"{_PART}{_EXPONENT}(?:[/·*]{_PART}{_EXPONENT}){{0,3}}|{CURRENCY}(?:/{_PART}{_EXPONENT})?"
+    rf"{_UNIT_PART}{_UNIT_EXPONENT}(?:[/·*]{_UNIT_PART}{_UNIT_EXPONENT}){{0,3}}|{CURRENCY}(?:/{_UNIT_PART}{_UNIT_EXPONENT})?"
 )
 
 SIGN = r"[+\-\u2212]?"
 
-CELL = re.compile(
+NUMBER_CELL_PATTERN = re.compile(
     rf"(?P<sign>{SIGN})\s*(?P<before>{CURRENCY})?\s*(?P<inner>{SIGN})"
     r"(?P<number>(?:[0-9](?:[0-9.,'\u2019 \xa0\u2009\u202f]*[0-9.,])?|[.,][0-9]+)(?:[eE][+-]?[0-9]+)?)"
-    rf"(?:\s+(?P<word>{WORD})|(?P<known>{KNOWN}))?"
+    rf"(?:\s+(?P<word>{UNIT_WORD})|(?P<known>{KNOWN_UNIT}))?"
 )
 
 # Digits with letters that are no unit.
-CODE = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?[^\W\d_]{1,14}")
+CODE_PATTERN = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?[^\W\d_]{1,14}")
 
 # Letters behind a number that are no unit.
-ORDINALS = frozenset(
+NON_UNITS = frozenset(
     name.lower() for name in ("st", "nd", "rd", "th", "am", "pm", *calendar.month_name, *calendar.month_abbr)
 )
 
 # 1,234 may be a number with decimals as well as one of thousands; a group of three is not the first with a zero.
-EITHER = re.compile(r"[1-9][0-9]{0,2}[.,][0-9]{3}", re.ASCII)
+AMBIGUOUS_NUMBER = re.compile(r"[1-9][0-9]{0,2}[.,][0-9]{3}", re.ASCII)
 
 # Longer cells are not taken apart.
-LONGEST = 60
+MAX_CELL_LENGTH = 60
 
 
 class NumberCell(NamedTuple):
@@ -113,7 +113,7 @@ class NumberNotation(NamedTuple):
 
     Args:
         decimal: the mark of decimals, "point" or "comma".
-        thousands: the mark between groups of three digits, of `MARKS`; None where there is none.
+        thousands: the mark between groups of three digits, of `NUMBER_MARKS`; None where there is none.
         units: beside the numbers, by column; columns without one are not in it.
         marks: `decimal` and `thousands` of the columns that have others than the table.
     """
@@ -129,7 +129,7 @@ class NumberNotation(NamedTuple):
         return NumberNotation(decimal, thousands)
 
 
-PLAIN = NumberNotation()
+PLAIN_NOTATION = NumberNotation()
 
 Refuse = Callable[[int, CellProblem], Any]
 
@@ -148,12 +148,12 @@ def raise_bad_number(place: int, problem: CellProblem) -> NoReturn:
 
 
 @functools.cache
-def _form(decimal: str, thousands: str | None, unit: str = "") -> re.Pattern[str]:
+def _number_pattern(decimal: str, thousands: str | None, unit: str = "") -> re.Pattern[str]:
     """Return the numbers of a notation, with a unit before or behind them; a group of three is not the first with a
     zero, so that 0.123 has none."""
-    point, whole = re.escape(MARKS[decimal]), "[0-9]+"
+    point, whole = re.escape(NUMBER_MARKS[decimal]), "[0-9]+"
     if thousands:
-        whole = rf"(?:[0-9]+|[1-9][0-9]{{0,2}}(?:[{MARKS[thousands]}][0-9]{{3}})+)"
+        whole = rf"(?:[0-9]+|[1-9][0-9]{{0,2}}(?:[{NUMBER_MARKS[thousands]}][0-9]{{3}})+)"
     body = rf"(?:{whole}(?:{point}[0-9]*)?|{point}[0-9]+)(?:[eE][+-]?[0-9]+)?"
     if not unit:
         return re.compile(rf"\s*({SIGN})({body})\s*")
@@ -162,14 +162,16 @@ def _form(decimal: str, thousands: str | None, unit: str = "") -> re.Pattern[str
     return re.compile(rf"\s*(?:{before}|({SIGN})({body})\s*{unit})\s*")
 
 
-def _notations() -> Iterable[tuple[str, str | None]]:
-    return ((decimal, mark) for decimal, mark in itertools.product(DECIMALS, (None, *MARKS)) if mark != decimal)
+def _list_notations() -> Iterable[tuple[str, str | None]]:
+    return (
+        (decimal, mark) for decimal, mark in itertools.product(DECIMAL_MARKS, (None, *NUMBER_MARKS)) if mark != decimal
+    )
 
 
 def split_unit(cell: str, told: str = "") -> NumberCell | None:
     """Return the number and the unit of a cell, blanks stripped, in whatever notation; None where it holds no number.
 
-    A unit is one of `KNOWN`, or that which was told, or stands behind a blank: other letters make a code, as in 101a.
+    A unit matches `KNOWN_UNIT`, was named, or stands behind a blank; other letters make a code, as in 101a.
 
     >>> split_unit("-$10,050.29"), split_unit("10,1 °C"), split_unit("3rd")
     (NumberCell(number='-10,050.29', unit='$'), NumberCell(number='10,1', unit='°C'), None)
@@ -179,20 +181,22 @@ def split_unit(cell: str, told: str = "") -> NumberCell | None:
     if told and cell.endswith(told) and not (number := cell.removesuffix(told).rstrip()).endswith(told):
         plain = split_unit(number)
         return NumberCell(plain.number, told) if plain and not plain.unit else None
-    found = CELL.fullmatch(cell) if len(cell) <= LONGEST else None
+    found = NUMBER_CELL_PATTERN.fullmatch(cell) if len(cell) <= MAX_CELL_LENGTH else None
     after = found and (found["word"] or found["known"])
     if not found or (found["before"] and after) or (found["sign"] and found["inner"]):
         return None
     unit = found["before"] or after or ""
     number = (found["sign"] or found["inner"]).replace("\u2212", "-") + found["number"]
-    if unit.lower() in ORDINALS - {""} or not any(_form(*each).fullmatch(number) for each in _notations()):
+    if unit.lower() in NON_UNITS - {""} or not any(
+        _number_pattern(*each).fullmatch(number) for each in _list_notations()
+    ):
         return None
     return NumberCell(number, unit)
 
 
 def is_number(cell: str) -> bool:
     """Return whether a cell is meant as a number, even if it is written so that it will be refused."""
-    return split_unit(cell) is not None or cell.lower().lstrip("+-") in INFINITE
+    return split_unit(cell) is not None or cell.lower().lstrip("+-") in INFINITE_WORDS
 
 
 def infer_unit(cells: Sequence[str], told: str = "") -> str | None:
@@ -208,7 +212,7 @@ def infer_unit(cells: Sequence[str], told: str = "") -> str | None:
     if 2 * plain > len(cells):
         return ""
     written = [number for cell in cells if (number := split_unit(cell, told))]
-    numbers = len(written) + sum(cell.lower().lstrip("+-") in INFINITE for cell in cells)
+    numbers = len(written) + sum(cell.lower().lstrip("+-") in INFINITE_WORDS for cell in cells)
     if 2 * numbers <= len(cells):
         return None
     units = collections.Counter(each.unit for each in written) or {"": numbers}
@@ -220,15 +224,15 @@ def describe_text_column(cells: Sequence[str]) -> str:
     """Return why a column is of text, as a predicate; the cells as of `infer_unit`."""
     written = list(map(split_unit, cells))
     share = sum(each is not None for each in written) / len(cells)
-    if all(cell.lower() in BOOLEAN for cell in cells):
+    if all(cell.lower() in BOOLEAN_WORDS for cell in cells):
         return "holds true and false instead of 1 and 0"
     if share > 0.5:
         units = collections.Counter(each.unit for each in written if each)
         return f"holds numbers in different units ({', '.join(quote(unit)[:20] for unit, _ in units.most_common(3))})"
-    if 2 * sum(map(_in_parentheses, cells)) > len(cells):
+    if 2 * sum(map(_is_in_parentheses, cells)) > len(cells):
         return "holds numbers in parentheses instead of negative ones"
-    if 2 * sum(CODE.fullmatch(cell) is not None for cell in cells) > len(cells):
-        word = next(filter(CODE.fullmatch, cells))
+    if 2 * sum(CODE_PATTERN.fullmatch(cell) is not None for cell in cells) > len(cells):
+        word = next(filter(CODE_PATTERN.fullmatch, cells))
         return (
             f"holds codes of digits and letters, such as {quote(word)[:40]}, instead of numbers (tell letters that are "
             "a unit with --column-units)"
@@ -239,7 +243,7 @@ def describe_text_column(cells: Sequence[str]) -> str:
     return "holds no numbers"
 
 
-def _in_parentheses(cell: str) -> bool:
+def _is_in_parentheses(cell: str) -> bool:
     return cell.startswith("(") and cell.endswith(")") and split_unit(cell[1:-1].strip()) is not None
 
 
@@ -262,17 +266,17 @@ def infer_notation(
     numbers: dict[str, list[str]] = {}
     for name, cells in columns.items():
         numbers[name] = list(cells)
-        if UNPLAIN.search("".join(cells)):
+        if NON_NUMERIC_CHARACTER.search("".join(cells)):
             unit = told.get(name, "")
             numbers[name] = [written.number for cell in cells if (written := split_unit(cell, unit))]
             units[name] = infer_unit(cells, unit) or ""
         elif not cells:  # none of the first rows has a value
             units[name] = told.get(name, "")
-    groups = {name: _group(held) for name, held in numbers.items()}
-    decimal = config.decimal or (_other(config.thousands) if config.thousands in DECIMALS else None)
-    shown = {name: _shown_decimal(group) for name, group in groups.items()} if decimal is None else {}
+    groups = {name: _group_numbers(held) for name, held in numbers.items()}
+    decimal = config.decimal or (_other_mark(config.thousands) if config.thousands in DECIMAL_MARKS else None)
+    shown = {name: _infer_decimal(group) for name, group in groups.items()} if decimal is None else {}
     agreed = set(filter(None, shown.values()))
-    table = decimal or _only(agreed) or "point"
+    table = decimal or _single_mark(agreed) or "point"
     decimals = {}
     for name, group in groups.items():
         if decimal is None and shown[name] is None:
@@ -285,15 +289,18 @@ def infer_notation(
         and not any(group.decimals["comma"] for group in groups.values())
     ):
         for name, group in groups.items():
-            if group.either["comma"] and _counts_on(group, "comma"):
-                raise _ambiguous(group.either["comma"][0], name, where, "--thousands point, or --decimal point")
+            if group.either["comma"] and _has_only_short_integers(group, "comma"):
+                raise _ambiguous_mark_error(
+                    group.either["comma"][0], name, where, "--thousands point, or --decimal point"
+                )
     # A point between thousands in one column is one in another, whose cells alone do not tell.
     certain = (decimal == "comma" and not of_run) or any(
-        decimals[name] == "comma" and any(_form("comma", "point").fullmatch(number) for number in group.grouped)
+        decimals[name] == "comma"
+        and any(_number_pattern("comma", "point").fullmatch(number) for number in group.grouped)
         for name, group in groups.items()
     )
     marks = {
-        name: (decimals[name], config.thousands or _thousands(group, decimals[name], certain))
+        name: (decimals[name], config.thousands or _infer_thousands(group, decimals[name], certain))
         for name, group in groups.items()
     }
     return NumberNotation(
@@ -304,7 +311,7 @@ def infer_notation(
     )
 
 
-class _Written(NamedTuple):
+class _NumberGroups(NamedTuple):
     """The numbers of a column, by how they can be read.
 
     Args:
@@ -320,43 +327,43 @@ class _Written(NamedTuple):
     digits: frozenset[int]
 
 
-def _group(numbers: Iterable[str]) -> _Written:
+def _group_numbers(numbers: Iterable[str]) -> _NumberGroups:
     """Group the numbers of a column, all of which are in some notation."""
-    decimals: dict[str, list[str]] = {mark: [] for mark in DECIMALS}
-    either: dict[str, list[str]] = {mark: [] for mark in DECIMALS}
+    decimals: dict[str, list[str]] = {mark: [] for mark in DECIMAL_MARKS}
+    either: dict[str, list[str]] = {mark: [] for mark in DECIMAL_MARKS}
     grouped, digits = [], set()
     for signed in numbers:
         number = signed.lstrip("+-")
         if number.isdigit():
             digits.add(len(number))
-        elif EITHER.fullmatch(number):
+        elif AMBIGUOUS_NUMBER.fullmatch(number):
             either["comma" if "," in number else "point"].append(number)
-        elif _form("point", None).fullmatch(number):  # as almost all are
+        elif _number_pattern("point", None).fullmatch(number):  # as almost all are
             if "." in number:
                 decimals["point"].append(number)
         else:
-            read = {decimal for decimal, mark in _notations() if _form(decimal, mark).fullmatch(number)}
+            read = {decimal for decimal, mark in _list_notations() if _number_pattern(decimal, mark).fullmatch(number)}
             if len(read) == 1:
                 decimals[next(iter(read))].append(number)
-            grouped += [number] * (bool(read) and not _form("comma", None).fullmatch(number))
-    return _Written(decimals, grouped, either, frozenset(digits))
+            grouped += [number] * (bool(read) and not _number_pattern("comma", None).fullmatch(number))
+    return _NumberGroups(decimals, grouped, either, frozenset(digits))
 
 
-def _other(decimal: str) -> str:
+def _other_mark(decimal: str) -> str:
     return "comma" if decimal == "point" else "point"
 
 
-def _only(decimals: Collection[str]) -> str | None:
+def _single_mark(decimals: Collection[str]) -> str | None:
     return next(iter(decimals)) if len(decimals) == 1 else None
 
 
-def _shown_decimal(group: _Written) -> str | None:
+def _infer_decimal(group: _NumberGroups) -> str | None:
     """Return the mark of decimals that most numbers of a column show; None where none does."""
-    points, commas = (len(group.decimals[mark]) for mark in DECIMALS)
+    points, commas = (len(group.decimals[mark]) for mark in DECIMAL_MARKS)
     return None if not points + commas else "comma" if commas > points else "point"
 
 
-def _require_decimals(group: _Written, column: str, where: str, agreed: Collection[str], *, dotted: bool) -> None:
+def _require_decimals(group: _NumberGroups, column: str, where: str, agreed: Collection[str], *, dotted: bool) -> None:
     """Raise `DataError` where the numbers of a column have decimals or thousands, and nothing tells which.
 
     Args:
@@ -365,14 +372,14 @@ def _require_decimals(group: _Written, column: str, where: str, agreed: Collecti
         dotted: as of `infer_notation`.
     """
     options = "--decimal comma, or --decimal point"
-    if group.either["comma"] and _only(agreed) is None:
-        raise _ambiguous(group.either["comma"][0], column, where, options)
-    likely = _only(agreed) != "comma" and _counts_on(group, "point")
+    if group.either["comma"] and _single_mark(agreed) is None:
+        raise _ambiguous_mark_error(group.either["comma"][0], column, where, options)
+    likely = _single_mark(agreed) != "comma" and _has_only_short_integers(group, "point")
     if group.either["point"] and (likely or len(agreed) == 2 or (dotted and not agreed)):
-        raise _ambiguous(group.either["point"][0], column, where, options)
+        raise _ambiguous_mark_error(group.either["point"][0], column, where, options)
 
 
-def _ambiguous(number: str, column: str, where: str, options: str) -> DataError:
+def _ambiguous_mark_error(number: str, column: str, where: str, options: str) -> DataError:
     mark = "comma" if "," in number else "point"
     return DataError(
         f"{where}, column {column!r}: the {mark} in {quote(number)} can part decimals or thousands, and the first rows "
@@ -380,66 +387,70 @@ def _ambiguous(number: str, column: str, where: str, options: str) -> DataError:
     )
 
 
-def _counts_on(group: _Written, mark: str) -> bool:
+def _has_only_short_integers(group: _NumberGroups, mark: str) -> bool:
     """Return whether numbers of three digits, and none of more, stand beside ones with a mark, as in 999 and 1.000."""
     return bool(group.digits) and max(group.digits) == 3 and not group.decimals[mark]
 
 
-def _thousands(group: _Written, decimal: str, certain: bool) -> str | None:
+def _infer_thousands(group: _NumberGroups, decimal: str, certain: bool) -> str | None:
     """Return the mark between thousands that a column shows; None where it shows none, or it may be of decimals.
 
     Args:
         certain: whether another column, or the reader of the table, tells that points part thousands where commas part
             decimals.
     """
-    for mark in MARKS:
-        if mark != decimal and any(_form(decimal, mark).fullmatch(number) for number in group.grouped):
+    for mark in NUMBER_MARKS:
+        if mark != decimal and any(_number_pattern(decimal, mark).fullmatch(number) for number in group.grouped):
             return mark
-    other = _other(decimal)
+    other = _other_mark(decimal)
     # In a column of 0.247 and the like, 1,000 is 1.0 written otherwise, or 1,000.000 cut off.
     if not group.either[other] or group.decimals[decimal] or group.either[decimal]:
         return None
     longest = max(map(len, group.either[other])) - 1
-    sure = decimal == "point" or _counts_on(group, "point") or (certain and max(group.digits, default=0) < longest)
+    sure = (
+        decimal == "point"
+        or _has_only_short_integers(group, "point")
+        or (certain and max(group.digits, default=0) < longest)
+    )
     return other if sure else None
 
 
-def parse_number(cell: str, notation: NumberNotation = PLAIN, unit: str = "") -> float | None:
+def parse_number(cell: str, notation: NumberNotation = PLAIN_NOTATION, unit: str = "") -> float | None:
     """Return the number of a cell, NaN where it is missing; None where it is not read as one.
 
     A cell that shows both of its marks, or that of thousands twice, is read in a column without thousands as well.
     """
     thousands = notation.thousands
-    found = _form(notation.decimal, thousands, unit).fullmatch(cell)
+    found = _number_pattern(notation.decimal, thousands, unit).fullmatch(cell)
     if not found and thousands is None:
-        thousands = _other(notation.decimal)
-        found = _form(notation.decimal, thousands, unit).fullmatch(cell)
-        if found and MARKS[notation.decimal] not in cell and cell.count(MARKS[thousands]) < 2:
+        thousands = _other_mark(notation.decimal)
+        found = _number_pattern(notation.decimal, thousands, unit).fullmatch(cell)
+        if found and NUMBER_MARKS[notation.decimal] not in cell and cell.count(NUMBER_MARKS[thousands]) < 2:
             return None
     if not found:
-        return math.nan if cell.strip().lower() in MISSING else None
+        return math.nan if cell.strip().lower() in MISSING_WORDS else None
     number = "".join(filter(None, found.groups()))
-    for mark in MARKS[thousands] if thousands else "":
+    for mark in NUMBER_MARKS[thousands] if thousands else "":
         number = number.replace(mark, "")
-    value = float(number.replace(MARKS[notation.decimal], ".").replace("\u2212", "-"))
+    value = float(number.replace(NUMBER_MARKS[notation.decimal], ".").replace("\u2212", "-"))
     return value if math.isfinite(value) else None
 
 
-def find_cell_problem(word: str, notation: NumberNotation = PLAIN, unit: str = "") -> CellProblem:
+def find_cell_problem(word: str, notation: NumberNotation = PLAIN_NOTATION, unit: str = "") -> CellProblem:
     """Return why a cell, blanks stripped, has no `parse_number`."""
-    if word.lower().lstrip("+-") in INFINITE:
+    if word.lower().lstrip("+-") in INFINITE_WORDS:
         return CellProblem("is infinite", "Leave the cell empty if the value is unknown", word=True)
-    if word.lower() in BOOLEAN:
+    if word.lower() in BOOLEAN_WORDS:
         return CellProblem("is true or false, not a number", "Write 1 or 0 if that is meant")
     written = split_unit(word, unit)
-    if written is None and CODE.fullmatch(word):
+    if written is None and CODE_PATTERN.fullmatch(word):
         return CellProblem(
             "is a number with letters that are no common unit",
             "Write a blank before a unit, add it to --column-units",
             word=True,
         )
     if written is None:
-        if _in_parentheses(word):
+        if _is_in_parentheses(word):
             return CellProblem("is in parentheses, as negative amounts are", "Write a minus sign")
         return CellProblem("is not a number", "Correct it or leave the cell empty", word=True)
     if written.unit != unit:
@@ -451,8 +462,8 @@ def find_cell_problem(word: str, notation: NumberNotation = PLAIN, unit: str = "
             text = f"has the unit {quote(written.unit)}, and other cells of the column {quote(unit)}"
         return CellProblem(text, "Write all cells of the column in one way")
     decimal = notation.decimal
-    for mark in MARKS:
-        if mark != decimal and _form(decimal, mark).fullmatch(written.number):
+    for mark in NUMBER_MARKS:
+        if mark != decimal and _number_pattern(decimal, mark).fullmatch(written.number):
             if notation.thousands in (None, mark):
                 break
             return CellProblem(f"has a {mark} between thousands, and others a {notation.thousands}", "Write one")
@@ -461,9 +472,9 @@ def find_cell_problem(word: str, notation: NumberNotation = PLAIN, unit: str = "
             text = "has a point in a file with decimal commas"
             return CellProblem(text, "Write a comma", {"decimal": "point"})
         return CellProblem("has a decimal comma", "Write a point")
-    if _form(decimal, notation.thousands).fullmatch(written.number):
+    if _number_pattern(decimal, notation.thousands).fullmatch(written.number):
         return CellProblem("is too large", "Correct it")
-    if EITHER.fullmatch(written.number.lstrip("+-")):
+    if AMBIGUOUS_NUMBER.fullmatch(written.number.lstrip("+-")):
         text = f"has a {mark} that can part thousands or decimals"
         advice = f"Write the number without it, add --decimal {mark} if it parts decimals"
         return CellProblem(text, advice, {"thousands": mark})
@@ -471,7 +482,7 @@ def find_cell_problem(word: str, notation: NumberNotation = PLAIN, unit: str = "
 
 
 def parse_numbers(
-    cells: Sequence[str], notation: NumberNotation = PLAIN, unit: str = "", refuse: Refuse = raise_bad_number
+    cells: Sequence[str], notation: NumberNotation = PLAIN_NOTATION, unit: str = "", refuse: Refuse = raise_bad_number
 ) -> NDArray[np.float64]:
     """Return a column's cells as numbers, NaN where they are missing or refused.
 
@@ -483,7 +494,7 @@ def parse_numbers(
         plain = plain and "." not in joined
         if plain and "," in joined:
             joined, held = joined.replace(",", "."), [cell.replace(",", ".") for cell in cells]
-    if plain and not UNPLAIN.search(joined):
+    if plain and not NON_NUMERIC_CHARACTER.search(joined):
         held = [cell or "nan" for cell in held] if "" in held else held
         try:
             values = np.fromiter(map(float, held), np.float64, len(cells))

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.data.grid import GROWTH, Grid, run_starts
+from lstm_ae.data.grid import MAX_GROWTH, Grid, run_starts
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.errors import DataError
 
@@ -41,7 +41,7 @@ def pad_segments(
         more[~of[grid.series[first]]] = 0
     if not more.any():
         return prepared
-    if where != "rows" and more.sum() > GROWTH * max(len(grid.segment), 1000):
+    if where != "rows" and more.sum() > MAX_GROWTH * max(len(grid.segment), 1000):
         raise DataError(
             f"{prepared.table.name}: {int((more > 0).sum()):,} stretches shorter than the window of {window} steps "
             f"would be padded with {int(more.sum()):,} missing rows. Give a shorter --window, a longer --max-gap, or "

@@ -7,23 +7,23 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from lstm_ae.config import Reading
-from lstm_ae.data.cells import BEYOND, CellReader
+from lstm_ae.data.cells import FLOAT32_OVERFLOW_TEXT, CellReader
 from lstm_ae.data.columns import (
     Kind,
     Layout,
+    add_notation,
+    drop_missing_cells,
     infer_kind,
     infer_layout,
+    join_id_columns,
     missing_words,
-    names_of_series,
-    present_cells,
-    with_notation,
 )
 from lstm_ae.data.csv_reader import CHUNK_CELLS, Chunk, limit_columns, sample_rows
 from lstm_ae.data.number_notation import CellProblem
 from lstm_ae.data.timestamps import (
-    NAMES,
-    YEARS,
-    BadCell,
+    TIME_HEADING,
+    YEAR_RANGE,
+    BadTime,
     Times,
     counts_from_1970,
     join_date_and_clock,
@@ -33,7 +33,7 @@ from lstm_ae.data.timestamps import (
 from lstm_ae.errors import DataError
 from lstm_ae.installation import install_hint
 
-BATCH = 50_000
+BATCH_ROWS = 50_000
 
 
 def read_parquet(
@@ -68,7 +68,7 @@ def read_parquet(
     types = pyarrow.types
 
     def cells(column: str) -> Sequence[str]:
-        return _moments(first.column(column))
+        return _timestamps_to_texts(first.column(column))
 
     kinds: dict[str, Kind] = {}
     texts: dict[str, list[str]] = {}
@@ -81,12 +81,12 @@ def read_parquet(
                 times = bool(filled) and looks_like_times(filled, field.name)
             else:
                 # 2024.1 may be January or October, and is most likely neither.
-                times = bool(NAMES.search(field.name)) and counts_from_1970(filled)
+                times = bool(TIME_HEADING.search(field.name)) and counts_from_1970(filled)
             kinds[field.name] = "time" if times else "number"
         elif types.is_null(field.type):
             kinds[field.name] = "empty"
         elif types.is_string(field.type) or types.is_large_string(field.type) or types.is_dictionary(field.type):
-            texts[field.name] = present_cells(cells(field.name), config)
+            texts[field.name] = drop_missing_cells(cells(field.name), config)
             kinds[field.name] = infer_kind(texts[field.name], field.name, config)
         else:
             kinds[field.name] = "text"
@@ -96,24 +96,24 @@ def read_parquet(
     layout = infer_layout(
         schema.names, kinds, cells, config, name, typed=frozenset(typed), aware=frozenset(aware), index=index
     )
-    layout, notation = with_notation(layout, texts, config, name, of_run=of_run)
+    layout, notation = add_notation(layout, texts, config, name, of_run=of_run)
     reader = CellReader(config, name, "row", notation, lenient=lenient)
-    return layout, _chunks(source, layout, config, reader), reader
+    return layout, _read_chunks(source, layout, config, reader), reader
 
 
-def _texts(column: Any) -> list[str]:
+def _column_to_texts(column: Any) -> list[str]:
     return ["" if value is None else str(value).strip() for value in column.to_pylist()]
 
 
-def _moments(column: Any) -> list[str]:
+def _timestamps_to_texts(column: Any) -> list[str]:
     """Times as texts; where all are at midnight, dates are meant."""
-    texts, midnight = _texts(column), " 00:00:00"
+    texts, midnight = _column_to_texts(column), " 00:00:00"
     if not all(text.endswith(midnight) for text in texts if text):
         return texts
     return [text.removesuffix(midnight) for text in texts]
 
 
-def _chunks(source: Any, layout: Layout, config: Reading, reader: CellReader) -> Iterator[Chunk]:
+def _read_chunks(source: Any, layout: Layout, config: Reading, reader: CellReader) -> Iterator[Chunk]:
     import pyarrow
 
     name = reader.name
@@ -121,16 +121,20 @@ def _chunks(source: Any, layout: Layout, config: Reading, reader: CellReader) ->
     wanted = [column for column in roles if column is not None]
     row = 1
     try:
-        size = max(1, min(BATCH, CHUNK_CELLS // len(wanted)))
+        size = max(1, min(BATCH_ROWS, CHUNK_CELLS // len(wanted)))
         for batch in source.iter_batches(size, columns=list(dict.fromkeys(wanted))):
             rows = np.arange(row, row + batch.num_rows, dtype=np.int32)
             row += batch.num_rows
-            times = None if layout.time is None else _times(batch, layout, rows, name, config)
+            times = None if layout.time is None else _read_times(batch, layout, rows, name, config)
             values = np.empty((batch.num_rows, len(layout.values)), np.float32)
             for k, column in enumerate(layout.values):
-                values[:, k] = _values(batch.column(column), column, rows, reader)
-            ids = names_of_series([_texts(batch.column(column)) for column in layout.ids]) if layout.ids else None
-            labels = None if layout.label is None else _texts(batch.column(layout.label))
+                values[:, k] = _read_values(batch.column(column), column, rows, reader)
+            ids = (
+                join_id_columns([_column_to_texts(batch.column(column)) for column in layout.ids])
+                if layout.ids
+                else None
+            )
+            labels = None if layout.label is None else _column_to_texts(batch.column(layout.label))
             yield Chunk(rows, times, values, ids, labels)
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(
@@ -138,7 +142,7 @@ def _chunks(source: Any, layout: Layout, config: Reading, reader: CellReader) ->
         ) from None
 
 
-def _times(batch: Any, layout: Layout, rows: Any, name: str, config: Reading) -> Times:
+def _read_times(batch: Any, layout: Layout, rows: Any, name: str, config: Reading) -> Times:
     import pyarrow
 
     column = batch.column(layout.time)
@@ -147,12 +151,12 @@ def _times(batch: Any, layout: Layout, rows: Any, name: str, config: Reading) ->
         return DataError(f"{name}, row {rows[place]}, column {layout.time!r}: {problem}")
 
     if layout.form is not None:
-        cells = _moments(column)
+        cells = _timestamps_to_texts(column)
         if layout.clock is not None:
-            cells = join_date_and_clock(cells, _texts(batch.column(layout.clock)), missing_words(config))
+            cells = join_date_and_clock(cells, _column_to_texts(batch.column(layout.clock)), missing_words(config))
         try:
             return parse_times(cells, layout.form)
-        except BadCell as error:
+        except BadTime as error:
             raise fail(error.place, error.problem) from None
     if column.null_count:
         missing = int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
@@ -160,9 +164,12 @@ def _times(batch: Any, layout: Layout, rows: Any, name: str, config: Reading) ->
     # To microseconds first, which hold every year: nanoseconds beyond 2262 would wrap around.
     times = column.cast(pyarrow.timestamp("us"), safe=False).to_numpy(zero_copy_only=False)
     years = times.astype("datetime64[Y]").astype(np.int64) + 1970
-    wrong = (years < YEARS.start) | (years >= YEARS.stop)
+    wrong = (years < YEAR_RANGE.start) | (years >= YEAR_RANGE.stop)
     if wrong.any():
-        raise fail(int(wrong.argmax()), f"the time is outside the years {YEARS.start} to {YEARS.stop - 1}. Correct it")
+        raise fail(
+            int(wrong.argmax()),
+            f"the time is outside the years {YEAR_RANGE.start} to {YEAR_RANGE.stop - 1}. Correct it",
+        )
     if pyarrow.types.is_timestamp(column.type) and column.type.unit == "ns":
         exact: Times = column.cast(pyarrow.int64()).to_numpy(zero_copy_only=False)
         return exact
@@ -170,12 +177,12 @@ def _times(batch: Any, layout: Layout, rows: Any, name: str, config: Reading) ->
     return moments
 
 
-def _values(column: Any, heading: str, rows: Any, reader: CellReader) -> Any:
+def _read_values(column: Any, heading: str, rows: Any, reader: CellReader) -> Any:
     import pyarrow
 
     types = pyarrow.types
     if types.is_string(column.type) or types.is_large_string(column.type) or types.is_dictionary(column.type):
-        return reader.read(_texts(column), rows, heading)
+        return reader.read(_column_to_texts(column), rows, heading)
     if types.is_null(column.type):
         return np.nan
     if not (types.is_integer(column.type) or types.is_floating(column.type) or types.is_decimal(column.type)):
@@ -183,5 +190,5 @@ def _values(column: Any, heading: str, rows: Any, reader: CellReader) -> Any:
             f"{reader.name}: the column {heading!r} holds {column.type}, not numbers. Leave it out of --value-cols"
         )
     values = column.cast(pyarrow.float64(), safe=False).to_numpy(zero_copy_only=False).copy()
-    problem = CellProblem(f"is infinite or {BEYOND}", "Correct it, or leave the cell empty")
+    problem = CellProblem(f"is infinite or {FLOAT32_OVERFLOW_TEXT}", "Correct it, or leave the cell empty")
     return reader.narrow(values, values, rows, heading, problem)

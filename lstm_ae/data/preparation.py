@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from lstm_ae.config import Reading
 from lstm_ae.config.reading import TimeStep
-from lstm_ae.data.anomaly_labels import flag_table, looks_like_flags, parse_flags
+from lstm_ae.data.anomaly_labels import are_anomaly_labels, encode_anomaly_labels, parse_anomaly_labels
 from lstm_ae.data.grid import (
     Grid,
     common_gaps,
     common_step,
-    grid_row_of_each,
     grid_slots,
+    map_to_grid_rows,
     regularize,
     rows_with_values,
     run_starts,
@@ -22,8 +22,8 @@ from lstm_ae.data.grid import (
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.scaling import Scale, fixed_scale, nonzero_ranges, series_scale, window_scale
 from lstm_ae.data.season import DefaultSteps, choose_default_steps
-from lstm_ae.data.split import PARTS, assign_parts, longest_run, number_runs, parts_wanted
-from lstm_ae.data.windows import Data, Source, Split, fingerprint, require_samples, window_starts
+from lstm_ae.data.split import PARTS, assign_parts, longest_run, number_runs, required_parts
+from lstm_ae.data.windows import Data, Source, Split, hash_arrays, require_samples, window_starts
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.formatting import format_count
 
@@ -61,14 +61,14 @@ def fit_scale(config: Reading, train: Split, table: Measurements, window: int, l
     return series_scale(values, train.company, lines, together, window)
 
 
-def scale_lines(names: Sequence[str], ids: Sequence[str]) -> NDArray[np.int32]:
+def find_scale_lines(names: Sequence[str], ids: Sequence[str]) -> NDArray[np.int32]:
     """The place in `names` of each series, `(ids,)`; 0 where it has none."""
     places = {name: line for line, name in enumerate(names) if line}
     return np.array([places.get(name, 0) for name in ids], np.int32)
 
 
 # What limits default lengths, in words.
-LONGEST_RUN = "the longest run of rows that every part has"
+LONGEST_RUN_TEXT = "the longest run of rows that every part has"
 
 # From a grid to the part of each of its rows, places in `PARTS`.
 Parts = Callable[[Grid], NDArray[np.int8]]
@@ -149,11 +149,11 @@ class WindowLengths(NamedTuple):
             if most < horizon:
                 horizon = most
                 share = "third" if most > longest // 4 else "quarter"
-                reasons["horizon"] = f"{format_count(horizon, 'step')}, a {share} of {LONGEST_RUN}"
+                reasons["horizon"] = f"{format_count(horizon, 'step')}, a {share} of {LONGEST_RUN_TEXT}"
         if "window" in reasons:
             if horizon and not self.seasonal:
                 window = min(window, max(2 * horizon, 2))
-            half, of = longest // 2, LONGEST_RUN
+            half, of = longest // 2, LONGEST_RUN_TEXT
             most = int(train.rows.max(initial=0)) // 2
             if horizon and WindowLengths(max(min(window, most - horizon), 2), horizon, reasons).fit(partition):
                 # Validation and test need no room for the window, which rows before them make up.
@@ -200,22 +200,24 @@ def prepare_table(
         DataError: rows that meet, or a grid far too fine, as `on_grid` says.
     """
     inferred = dict(table.layout.inferred)
-    step = step_of(config, table)
+    step = choose_step(config, table)
     if config.step is None and table.layout.time is not None:
         inferred["freq"] = f"{step}, " + ("the most common step" if step != TimeStep() else "as no two times differ")
 
     def partition_of(max_gap: int) -> PartitionedTable:
         grid = regularize(table, step, max_gap, config)
-        return PartitionedTable(grid, parts(grid) if parts else assign_parts(config, table, grid), parts_wanted(config))
+        return PartitionedTable(
+            grid, parts(grid) if parts else assign_parts(config, table, grid), required_parts(config)
+        )
 
-    lengths, usual, max_gap = _given_lengths(config), None, config.max_gap
+    lengths, usual, max_gap = _configured_lengths(config), None, config.max_gap
     if lengths is None:
         # Before gaps are filled: the longest gap that is depends on the window.
         found = partition_of(1 if max_gap is None else max_gap)
         training = found.part == 0
         if hidden is not None:
             training &= ~hidden(found.grid)
-        usual = choose_default_steps(table, step, training[grid_row_of_each(table, found.grid)])
+        usual = choose_default_steps(table, step, training[map_to_grid_rows(table, found.grid)])
         lengths = _default_lengths(config, usual)
     if max_gap is None:
         max_gap = max(1, lengths.window // 10)
@@ -246,14 +248,16 @@ def prepare_table(
                 f"part{'s' * (gaps == 1)} them"
             )
             lengths = lengths._replace(
-                reasons={name: words + why * words.endswith(LONGEST_RUN) for name, words in lengths.reasons.items()}
+                reasons={
+                    name: words + why * words.endswith(LONGEST_RUN_TEXT) for name, words in lengths.reasons.items()
+                }
             )
     return PreparedTable(
         table, *found[:2], lengths.window, lengths.horizon, max_gap, {**inferred, **lengths.reasons}, usual
     )
 
 
-def step_of(config: Reading, table: Measurements) -> TimeStep:
+def choose_step(config: Reading, table: Measurements) -> TimeStep:
     """Return the step of `freq`, else the most common one of a table.
 
     Raises:
@@ -270,7 +274,7 @@ def step_of(config: Reading, table: Measurements) -> TimeStep:
     return step
 
 
-def _given_lengths(config: Reading) -> WindowLengths | None:
+def _configured_lengths(config: Reading) -> WindowLengths | None:
     """Return the lengths that a config gives; None where it leaves one open."""
     if config.window is None or (config.horizon is None and config.forecasts):
         return None
@@ -297,7 +301,7 @@ def _default_lengths(config: Reading, usual: DefaultSteps) -> WindowLengths:
 
 def cut_windows(prepared: PreparedTable, config: Reading) -> tuple[Split, Split, Split]:
     """The three parts, cut into windows; a part may be empty, as test is where no row is kept for one."""
-    return tuple(_split(prepared, config, place) for place in range(len(PARTS)))  # type: ignore[return-value]
+    return tuple(_cut_split(prepared, config, place) for place in range(len(PARTS)))  # type: ignore[return-value]
 
 
 def load_series(config: Reading, prepared: PreparedTable, *, folds: bool = False) -> Data:
@@ -315,11 +319,11 @@ def load_series(config: Reading, prepared: PreparedTable, *, folds: bool = False
     names = np.frombuffer("\n".join((*table.ids, *table.layout.values)).encode(), np.uint8)
     source = Source(
         f"{table.name}: {format_count(len(table.lines), 'row')}{of}",
-        fingerprint(names, table.series, table.times, table.values),
+        hash_arrays(names, table.series, table.times, table.values),
         "as given by the file's owner",
         tuple(f"{name}: {words}" for name, words in prepared.inferred.items()),
     )
-    symbols = scale_names(config, prepared)
+    symbols = scale_line_names(config, prepared)
     scale = fit_scale(config, train, table, prepared.window, len(symbols))
     data = Data(train, validation, test, scale, source, symbols, feature_names=table.layout.values)
     several = len(table.ids) >= len(PARTS) and "series" not in (config.split_by, config.scale)
@@ -342,7 +346,7 @@ def load_series(config: Reading, prepared: PreparedTable, *, folds: bool = False
     return require_samples(data, hint[0].upper() + hint[1:], tests=config.tests)
 
 
-def scale_names(config: Reading, prepared: PreparedTable) -> tuple[str, ...]:
+def scale_line_names(config: Reading, prepared: PreparedTable) -> tuple[str, ...]:
     """The names of the lines of a scale by series, "" the first; empty where another scale is asked for.
 
     A series has a line where a column of it holds as many training values as a window has steps.
@@ -356,7 +360,7 @@ def scale_names(config: Reading, prepared: PreparedTable) -> tuple[str, ...]:
     return ("", *(name for name, values in zip(ids, most, strict=True) if values >= prepared.window))
 
 
-def window_rows_of_part(prepared: PreparedTable, place: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+def find_part_rows(prepared: PreparedTable, place: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """Return the grid rows that windows of a part are cut from, and the number of the run that each is of.
 
     The first forecasts of validation and test read the window of rows before them; all that they forecast is of the
@@ -375,9 +379,9 @@ def window_rows_of_part(prepared: PreparedTable, place: int) -> tuple[NDArray[np
     return np.concatenate(rows) if rows else np.zeros(0, np.int64), numbers
 
 
-def _split(prepared: PreparedTable, config: Reading, place: int) -> Split:
+def _cut_split(prepared: PreparedTable, config: Reading, place: int) -> Split:
     grid, span = prepared.grid, prepared.window + prepared.horizon
-    rows, segment = window_rows_of_part(prepared, place)
+    rows, segment = find_part_rows(prepared, place)
     values = grid.values[rows]
     starts = window_starts(segment, span, config.stride if place == 0 else 1)
     # A window without any value tells nothing.
@@ -387,14 +391,14 @@ def _split(prepared: PreparedTable, config: Reading, place: int) -> Split:
         starts = starts[:0]
     labels = None if grid.labels is None else grid.labels[rows][starts + prepared.window - 1]
     times = grid.times[rows].view("datetime64[ns]") if prepared.table.layout.dated else None
-    symbols = scale_names(config, prepared)
-    lines = scale_lines(symbols, prepared.table.ids)[grid.series[rows]] if symbols else None
+    symbols = scale_line_names(config, prepared)
+    lines = find_scale_lines(symbols, prepared.table.ids)[grid.series[rows]] if symbols else None
     return Split(values, starts, span, segment, lines, times, labels)
 
 
 def known_anomalies(table: Measurements, grid: Grid) -> NDArray[np.bool_]:
     """Which rows of the grid are known to be anomalies, `(rows,)`; so are missing rows between two of them."""
-    positive = [place for place, flag in enumerate(parse_flags(table.classes)) if flag == 1]
+    positive = [place for place, flag in enumerate(parse_anomaly_labels(table.classes)) if flag == 1]
     if grid.labels is None:
         return np.zeros(len(grid.times), bool)
     labels = np.isin(grid.labels, positive)
@@ -406,7 +410,7 @@ def known_anomalies(table: Measurements, grid: Grid) -> NDArray[np.bool_]:
     return found
 
 
-def keep_anomalies_in_test(prepared: PreparedTable) -> PreparedTable:
+def move_anomalies_to_test(prepared: PreparedTable) -> PreparedTable:
     """Rows known to be anomalies in the test part, so that no window of training and validation holds one."""
     moved = known_anomalies(prepared.table, prepared.grid) & (prepared.part < 2)
     if not moved.any():
@@ -421,7 +425,7 @@ def keep_anomalies_in_test(prepared: PreparedTable) -> PreparedTable:
     return prepared._replace(part=part, inferred={**prepared.inferred, "label_col": rows})
 
 
-def prepare_normal(config: Reading, table: Measurements) -> PreparedTable:
+def prepare_for_detection(config: Reading, table: Measurements) -> PreparedTable:
     """As `prepare_table`, for a model of what is normal: rows known to be anomalies are left to the test.
 
     Where no usual window is left beside them, it is shorter.
@@ -430,9 +434,9 @@ def prepare_normal(config: Reading, table: Measurements) -> PreparedTable:
         ConfigError: labels that are not 0 and 1; or as `prepare_table` says.
         DataError: as `prepare_table` says.
     """
-    table = flag_table(table)
-    prepared = keep_anomalies_in_test(prepare_table(config, table, hidden=lambda grid: known_anomalies(table, grid)))
-    longest = longest_run(prepared.grid, prepared.part, parts_wanted(config))
+    table = encode_anomaly_labels(table)
+    prepared = move_anomalies_to_test(prepare_table(config, table, hidden=lambda grid: known_anomalies(table, grid)))
+    longest = longest_run(prepared.grid, prepared.part, required_parts(config))
     if config.window is not None or config.may_pad or not 4 <= longest < prepared.window:
         return prepared
     window = longest // 2
@@ -442,5 +446,5 @@ def prepare_normal(config: Reading, table: Measurements) -> PreparedTable:
 
 def prepare_for_any_task(config: Reading, table: Measurements) -> PreparedTable:
     """As a training prepares a table whose task nobody told: to forecast, to find anomalies, or else to classify."""
-    normal = not config.forecasts and looks_like_flags(table.classes)
-    return prepare_normal(config, table) if normal else prepare_table(config, table)
+    normal = not config.forecasts and are_anomaly_labels(table.classes)
+    return prepare_for_detection(config, table) if normal else prepare_table(config, table)

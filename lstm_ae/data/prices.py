@@ -17,7 +17,16 @@ from lstm_ae.config.options import flag_name
 from lstm_ae.data.csv_reader import CsvColumns, TextColumn, read_csv
 from lstm_ae.data.leakage import describe_leaks, find_leaks
 from lstm_ae.data.scaling import Scale, company_scale, fixed_scale, log_scale, window_scale
-from lstm_ae.data.windows import OPEN, Data, KnownOpen, Source, Split, fingerprint, require_samples, window_starts
+from lstm_ae.data.windows import (
+    OPEN_FEATURE,
+    Data,
+    KnownOpen,
+    Source,
+    Split,
+    hash_arrays,
+    require_samples,
+    window_starts,
+)
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.formatting import format_count, format_names, quote
 
@@ -28,13 +37,13 @@ MAX_VOLUME = 1e15
 MAX_PAUSE = np.timedelta64(10, "D")
 
 # The share of the calendar's days from which on a company has a calendar of its own, if it has rows of so many days.
-LACKING, YEAR = 0.02, 250
+OWN_CALENDAR_SHARE, OWN_CALENDAR_DAYS = 0.02, 250
 
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
-SHIPPED = "stocks.csv.gz, shipped with the package"
+SHIPPED_NAME = "stocks.csv.gz, shipped with the package"
 
-LICENCES = {"snp500.csv.gz": "MIT (CNuge/kaggle-code)"}
+LICENSES = {"snp500.csv.gz": "MIT (CNuge/kaggle-code)"}
 
 
 class Quotes(NamedTuple):
@@ -80,13 +89,13 @@ def read_quotes(path: str | None, fields: Sequence[str] = (*PRICES, "volume")) -
         else:
             notes = (f"LSTMAE_DATA_DIR ({quote(folder)}) holds no snp500.csv.gz; the shipped file was read",)
     if path is not None:
-        licence = LICENCES.get(pathlib.Path(path).name, "as given by the file's owner")
-        return _checked(_read(path, fields), quote(path), licence, notes)
+        licence = LICENSES.get(pathlib.Path(path).name, "as given by the file's owner")
+        return _build_quotes(_read_columns(path, fields), quote(path), licence, notes)
     with importlib.resources.as_file(importlib.resources.files("lstm_ae.data") / "stocks.csv.gz") as shipped:
-        return _checked(_read(shipped, fields), SHIPPED, "public domain", notes)
+        return _build_quotes(_read_columns(shipped, fields), SHIPPED_NAME, "public domain", notes)
 
 
-def _read(path: str | os.PathLike[str], fields: Sequence[str]) -> CsvColumns:
+def _read_columns(path: str | os.PathLike[str], fields: Sequence[str]) -> CsvColumns:
     # Kaggle's own file calls the symbol "Name".
     aliases = {"symbol": ("ticker", "name")}
     table = read_csv(path, text=("symbol", "date"), numbers=(), optional=(*PRICES, "volume"), aliases=aliases)
@@ -97,7 +106,7 @@ def _read(path: str | os.PathLike[str], fields: Sequence[str]) -> CsvColumns:
     return table
 
 
-def _checked(table: CsvColumns, name: str, licence: str, notes: tuple[str, ...]) -> Quotes:
+def _build_quotes(table: CsvColumns, name: str, licence: str, notes: tuple[str, ...]) -> Quotes:
     for column in PRICES:
         if column not in table.numbers:
             continue
@@ -114,8 +123,8 @@ def _checked(table: CsvColumns, name: str, licence: str, notes: tuple[str, ...])
         row = int(wrong.argmax())
         rule = f"a volume must be 0 or more and below {MAX_VOLUME:g}. Received: {volume[row]:g}"
         raise table.error(row, f"column 'volume': {rule}. Correct it, or leave the cell empty if it is unknown")
-    days = _days(table)
-    symbols, company = _companies(table)
+    days = _parse_days(table)
+    symbols, company = _encode_companies(table)
     order = np.lexsort((table.lines, days, company))
     company, days = company[order], days[order]
     same = company[1:] == company[:-1]
@@ -128,7 +137,7 @@ def _checked(table: CsvColumns, name: str, licence: str, notes: tuple[str, ...])
             f"{symbols[company[at]]} on {days[at]} stands on line {table.lines[first]} already. Remove one of the two",
         )
     values = {column: numbers[order] for column, numbers in table.numbers.items()}
-    gap, apart = _gaps(company, days)
+    gap, apart = _find_gaps(company, days)
     if len(apart):
         named = ", ".join(symbols[i] for i in apart[:10]) + (f" and {len(apart) - 10} more" if len(apart) > 10 else "")
         days_of = f"{named} {'has' if len(apart) == 1 else 'have'} a calendar unlike that of most here"
@@ -136,11 +145,11 @@ def _checked(table: CsvColumns, name: str, licence: str, notes: tuple[str, ...])
     return Quotes(name, licence, notes, symbols, company, days, values, gap)
 
 
-def _first_row(text: TextColumn, code: int) -> int:
+def _find_first_row(text: TextColumn, code: int) -> int:
     return int((text.codes == code).argmax())
 
 
-def _days(table: CsvColumns) -> NDArray[np.datetime64]:
+def _parse_days(table: CsvColumns) -> NDArray[np.datetime64]:
     text = table.text["date"]
     days = []
     for code, value in enumerate(text.values):
@@ -148,7 +157,9 @@ def _days(table: CsvColumns) -> NDArray[np.datetime64]:
         day = parse_day(value)
         if day is None:
             rule = "must be a day of the calendar, written YYYY-MM-DD, without time or zone"
-            raise table.error(_first_row(text, code), f"column 'date' {rule}. Received: {quote(value)}. Correct it")
+            raise table.error(
+                _find_first_row(text, code), f"column 'date' {rule}. Received: {quote(value)}. Correct it"
+            )
         days.append(day)
     return np.array(days, "datetime64[D]")[text.codes]
 
@@ -161,20 +172,20 @@ def parse_day(value: str) -> datetime.date | None:
         return None
 
 
-def _companies(table: CsvColumns) -> tuple[tuple[str, ...], NDArray[np.int32]]:
+def _encode_companies(table: CsvColumns) -> tuple[tuple[str, ...], NDArray[np.int32]]:
     text = table.text["symbol"]
     names = [value.upper() for value in text.values]
     for code, value in enumerate(names):
         # A cell that starts like a formula would become one wherever results are opened in a spreadsheet.
         if not value or not value.isprintable() or len(value) > 40 or value[0] in "=+-@":
             rule = "must be a name of 1 to 40 characters that does not start with =, +, - or @. Received:"
-            raise table.error(_first_row(text, code), f"column 'symbol' {rule} {quote(value)}. Correct it")
+            raise table.error(_find_first_row(text, code), f"column 'symbol' {rule} {quote(value)}. Correct it")
     symbols = tuple(sorted(set(names)))
     place = {symbol: i for i, symbol in enumerate(symbols)}
     return symbols, np.array([place[value] for value in names], np.int32)[text.codes]
 
 
-def _gaps(company: NDArray[np.int32], day: NDArray[np.datetime64]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+def _find_gaps(company: NDArray[np.int32], day: NDArray[np.datetime64]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Where a day of the calendar, or more than `MAX_PAUSE`, lies between a row and the one before.
 
     The calendar is the file's own: days on which at least half of the companies listed then have a row. A company is
@@ -195,7 +206,9 @@ def _gaps(company: NDArray[np.int32], day: NDArray[np.datetime64]) -> tuple[NDAr
     pause[1:], lacking[1:] = day[1:] - day[:-1] > MAX_PAUSE, before[at[1:]] - before[at[:-1] + 1]
     pause[first], lacking[first] = False, 0
     lacked = np.add.reduceat(np.where(pause, 0, lacking), first)
-    own = (lacked > LACKING * (before[at[last] + 1] - before[at[first]])) & (last - first >= YEAR)
+    own = (lacked > OWN_CALENDAR_SHARE * (before[at[last] + 1] - before[at[first]])) & (
+        last - first >= OWN_CALENDAR_DAYS
+    )
     gap = pause | ((lacking > 0) & ~own[company])
     return gap, np.flatnonzero(own)
 
@@ -203,20 +216,20 @@ def _gaps(company: NDArray[np.int32], day: NDArray[np.datetime64]) -> tuple[NDAr
 MIN_TRAINING_DAYS = 250
 
 # Rows that are usually so far apart are no days.
-SPACED = np.timedelta64(5, "D")
+MIN_SPACING = np.timedelta64(5, "D")
 
 Flags = NDArray[np.bool_]
 
 
 def select_quotes(config: Snp, quotes: Quotes) -> Quotes:
     """The rows of the companies and days that a config asks for."""
-    first, last = _date(config, "start"), _date(config, "end")
+    first, last = _parse_config_day(config, "start"), _parse_config_day(config, "end")
     if first and last and first >= last:
         raise ConfigError(f"--start must be before --end. Received: --start {first}, --end {last}")
-    return take_rows(quotes, _chosen(quotes, config.symbols, first, last))
+    return take_rows(quotes, _select_rows(quotes, config.symbols, first, last))
 
 
-def _date(config: Snp, name: str) -> datetime.date | None:
+def _parse_config_day(config: Snp, name: str) -> datetime.date | None:
     value = getattr(config, name)
     day = parse_day(value)
     if value and day is None:
@@ -260,14 +273,14 @@ def describe_open_days(opens: Mapping[str, KnownOpen]) -> list[str]:
     return [f"the open of a day to forecast is known of {format_count(len(opens), 'company')}, the latest of {latest}"]
 
 
-def rows_left_out(config: Snp, quotes: Quotes) -> Flags:
+def find_excluded_rows(config: Snp, quotes: Quotes) -> Flags:
     """The rows that a config's companies and last day leave out; its first day does not matter here."""
-    last = _date(config, "end")
+    last = _parse_config_day(config, "end")
     later = quotes.day > np.datetime64(last) if last else np.zeros(len(quotes.day), bool)
-    return later | (~_chosen(quotes, config.symbols, None, None) if config.symbols else False)
+    return later | (~_select_rows(quotes, config.symbols, None, None) if config.symbols else False)
 
 
-def rows_of_parts(quotes: Quotes, part: NDArray[np.int32]) -> tuple[Quotes, NDArray[np.int32]]:
+def select_part_rows(quotes: Quotes, part: NDArray[np.int32]) -> tuple[Quotes, NDArray[np.int32]]:
     """The rows of a part, and their part; a gap stays one where the row that it was found at is of none (-1)."""
     keep = part >= 0
     crossed = np.cumsum(quotes.gap)
@@ -278,7 +291,9 @@ def rows_of_parts(quotes: Quotes, part: NDArray[np.int32]) -> tuple[Quotes, NDAr
     return quotes._replace(gap=gap | quotes.gap), part[keep]
 
 
-def _chosen(quotes: Quotes, symbols: tuple[str, ...], first: datetime.date | None, last: datetime.date | None) -> Flags:
+def _select_rows(
+    quotes: Quotes, symbols: tuple[str, ...], first: datetime.date | None, last: datetime.date | None
+) -> Flags:
     """The rows of the wanted companies and days."""
     wanted = {symbol.strip().upper(): symbol for symbol in symbols}
     for name, given in wanted.items():
@@ -299,7 +314,7 @@ def _chosen(quotes: Quotes, symbols: tuple[str, ...], first: datetime.date | Non
     return rows
 
 
-def describe_left_out(quotes: Quotes, days: NDArray[np.int64], enough: Flags) -> list[str]:
+def describe_excluded_companies(quotes: Quotes, days: NDArray[np.int64], enough: Flags) -> list[str]:
     """A note about companies without enough training days, `(companies,)` each; `DataError` where none has enough."""
     present = np.unique(quotes.company)
     short = [i for i in present if not enough[i]]
@@ -325,7 +340,7 @@ def assign_segments(
     change[1:] = (quotes.company[1:] != quotes.company[:-1]) | (part[1:] != part[:-1])
     # A missing row starts a segment that the rows after it go on with; then it is taken out.
     holes, keep = change | missing, ~missing
-    steps = [_ids(change), _ids(holes)[keep], _ids(holes | quotes.gap)[keep]]
+    steps = [_number_segments(change), _number_segments(holes)[keep], _number_segments(holes | quotes.gap)[keep]]
     windows = [len(window_starts(segment, span)) for segment in steps]
     if missing.any():
         lost = f"{format_count(windows[0] - windows[1], 'window')} that would touch them dropped"
@@ -341,11 +356,11 @@ def assign_segments(
     return steps[-1]
 
 
-def _ids(breaks: Flags) -> NDArray[np.int32]:
+def _number_segments(breaks: Flags) -> NDArray[np.int32]:
     return np.cumsum(breaks, dtype=np.int32)
 
 
-def rows_with_missing(quotes: Quotes, fields: Sequence[str]) -> Flags:
+def find_incomplete_rows(quotes: Quotes, fields: Sequence[str]) -> Flags:
     """The rows in which one of the fields has no value."""
     found: Flags = np.logical_or.reduce([np.isnan(quotes.values[field]) for field in fields])
     return found
@@ -355,10 +370,10 @@ def fingerprint_quotes(quotes: Quotes) -> str:
     """sha256 of all rows."""
     names = np.frombuffer("\n".join(quotes.symbols).encode(), np.uint8)
     values = [quotes.values[name] for name in sorted(quotes.values)]
-    return fingerprint(names, quotes.company, quotes.day.astype(np.int64), *values)
+    return hash_arrays(names, quotes.company, quotes.day.astype(np.int64), *values)
 
 
-def rows_seen_in_training(quotes: Quotes, known: Sequence[str], until: np.datetime64, window: int) -> Flags:
+def find_training_rows(quotes: Quotes, known: Sequence[str], until: np.datetime64, window: int) -> Flags:
     """Rows of known companies up to a day, but for the last `window` of them, which later days are forecast from.
 
     Those too where a company's rows end long before that day.
@@ -380,7 +395,7 @@ def describe_spacing(quotes: Quotes) -> list[str]:
     step, company = np.diff(quotes.day)[within], quotes.company[1:][within]
     usual = {number: np.median(step[company == number]) for number in np.unique(company)}
     notes = []
-    for apart in sorted({days for days in usual.values() if days >= SPACED}):
+    for apart in sorted({days for days in usual.values() if days >= MIN_SPACING}):
         names = [quotes.symbols[number] for number, days in usual.items() if days == apart]
         days = apart.astype(int)
         notes.append(
@@ -390,7 +405,7 @@ def describe_spacing(quotes: Quotes) -> list[str]:
     return notes
 
 
-def describe_swapped(quotes: Quotes) -> list[str]:
+def describe_swapped_prices(quotes: Quotes) -> list[str]:
     """A note about rows whose high is below their low."""
     if not {"high", "low"} <= set(quotes.values):
         return []
@@ -402,19 +417,19 @@ def describe_swapped(quotes: Quotes) -> list[str]:
     return [f"{format_count(int(rows.sum()), 'row')} with high below low, kept ({example})"]
 
 
-def price_values(quotes: Quotes, fields: Sequence[str]) -> NDArray[np.float32]:
+def stack_fields(quotes: Quotes, fields: Sequence[str]) -> NDArray[np.float32]:
     """The fields' values, `(rows, features)`."""
     # Of a volume the logarithm is used, and a day without trade has none.
     columns = [np.maximum(quotes.values[field], 1) if field == "volume" else quotes.values[field] for field in fields]
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def field_names(fields: Sequence[str]) -> tuple[str, ...]:
+def format_field_names(fields: Sequence[str]) -> tuple[str, ...]:
     """The fields with their units."""
     return tuple(f"{field} ({'shares' if field == 'volume' else 'USD'})" for field in fields)
 
 
-TRAIN, VALIDATION = 70, 85  # percent of the days after which a part ends
+TRAINING_END, VALIDATION_END = 70, 85  # percent of the days after which a part ends
 
 LEAKY_SPLIT = "windows were shuffled before they were divided: most days of a test window stand in training windows too"
 
@@ -440,20 +455,20 @@ def load(config: Snp) -> Data:
 
 def describe_future(config: Snp, data: Data) -> str:
     """Describe inputs that probably contain the future of the price to model; "" where there is none."""
-    leaks = find_leaks(data, config.window, targets=1, known=OPEN if config.with_open else None)
+    leaks = find_leaks(data, config.window, targets=1, known=OPEN_FEATURE if config.with_open else None)
     return describe_leaks(leaks, config.fields)
 
 
 def has_new_rows(config: Snp) -> bool:
     """Whether a file has companies, or days after the last one, that a config leaves out of it."""
     limited = config.end or config.symbols
-    return bool(limited) and bool(rows_left_out(config, read_quotes(config.data, config.fields)).any())
+    return bool(limited) and bool(find_excluded_rows(config, read_quotes(config.data, config.fields)).any())
 
 
 def split_by_date(quotes: Quotes) -> NDArray[np.int32]:
     """The days of all companies are divided together."""
     days, at = np.unique(quotes.day, return_inverse=True)
-    ends = [len(days) * TRAIN // 100, len(days) * VALIDATION // 100]
+    ends = [len(days) * TRAINING_END // 100, len(days) * VALIDATION_END // 100]
     return np.searchsorted(ends, at, side="right").astype(np.int32)
 
 
@@ -468,31 +483,31 @@ def prepare_prices(config: Snp, quotes: Quotes, parts: Parts = split_by_date, *,
     quotes = select_quotes(config, quotes)
     quotes, opens, late = split_open_days(quotes) if config.with_open else (quotes, {}, [])
     part = parts(quotes) if config.split == "time" else np.zeros(len(quotes.day), np.int32)
-    quotes, part = rows_of_parts(quotes, part)
-    missing = rows_with_missing(quotes, fields)
+    quotes, part = select_part_rows(quotes, part)
+    missing = find_incomplete_rows(quotes, fields)
     days = np.bincount(quotes.company[(part == 0) & ~missing], minlength=len(quotes.symbols))
     enough = (days >= MIN_TRAINING_DAYS) | (held_out & (days == 0))
-    notes = [*quotes.notes, *describe_left_out(quotes, days, enough), *describe_open_days(opens), *late]
+    notes = [*quotes.notes, *describe_excluded_companies(quotes, days, enough), *describe_open_days(opens), *late]
     keep = enough[quotes.company]
     quotes, part, missing = take_rows(quotes, keep), part[keep], missing[keep]
 
     span = config.window + (config.goal == "predict")
     segment = assign_segments(quotes, part, missing, span, " or ".join(fields), notes)
-    notes += [*describe_swapped(quotes), *describe_spacing(quotes)]
+    notes += [*describe_swapped_prices(quotes), *describe_spacing(quotes)]
     quotes, part = take_rows(quotes, ~missing), part[~missing]
     kept, place = np.unique(quotes.company, return_inverse=True)
     company = (place + 1).astype(np.int32)
     symbols = ("", *(quotes.symbols[i] for i in kept))
-    series = price_values(quotes, fields)
+    series = stack_fields(quotes, fields)
     whole = Split(series, window_starts(segment, span), span, segment, company, quotes.day)
     if none := sorted({symbols[line] for line in np.setdiff1d(company, company[whole.starts])}):
         notes.append(f"{format_count(len(none), 'company')} without {span} days in a row: {format_names(none)}")
-    splits = _by_date(whole, part, config) if config.split == "time" else _shuffled(whole, config)
-    scale, leaky = _scale(config, whole, splits[0], len(kept))
+    splits = _cut_parts(whole, part, config) if config.split == "time" else _shuffle_split(whole, config)
+    scale, leaky = _choose_scale(config, whole, splits[0], len(kept))
     if config.split == "report":
         leaky = "; ".join(filter(None, (LEAKY_SPLIT, leaky)))
-    source = _source(quotes, fields, series, company, symbols, notes, leaky)
-    data = Data(*splits, scale, source, symbols, field_names(fields), opens=opens)
+    source = _describe_source(quotes, fields, series, company, symbols, notes, leaky)
+    data = Data(*splits, scale, source, symbols, format_field_names(fields), opens=opens)
     if config.goal == "predict" and (future := describe_future(config, data)):
         data = data._replace(source=source._replace(leaky="; ".join(filter(None, (leaky, future)))))
     advice = f"Lower --window (now {config.window}), give more days with --data, or widen --start and --end"
@@ -519,20 +534,20 @@ def load_new_prices(config: Snp, scale: Scale, known: Sequence[str], until: np.d
     quotes = read_quotes(config.data, config.fields)
     quotes, opens, late = split_open_days(quotes) if config.with_open else (quotes, {}, [])
     fields, notes = config.fields, [*quotes.notes, *describe_open_days(opens), *late]
-    seen = rows_seen_in_training(quotes, known, until, config.window)
+    seen = find_training_rows(quotes, known, until, config.window)
     if seen.any():
         notes.append(
             f"{format_count(int(seen.sum()), 'row')} up to {until} of companies it was trained on not forecast again"
         )
     quotes = take_rows(quotes, ~seen)
-    missing, part = rows_with_missing(quotes, fields), np.zeros(len(quotes.day), np.int32)
+    missing, part = find_incomplete_rows(quotes, fields), np.zeros(len(quotes.day), np.int32)
     segment = assign_segments(quotes, part, missing, config.window, " or ".join(fields), notes)
-    notes += [*describe_swapped(quotes), *describe_spacing(quotes)]
+    notes += [*describe_swapped_prices(quotes), *describe_spacing(quotes)]
     quotes = take_rows(quotes, ~missing)
     symbols = tuple(dict.fromkeys((*(known or ("",)), *quotes.symbols)))
     lines = np.array([symbols.index(symbol) for symbol in quotes.symbols], np.int32)
     company = lines[quotes.company]
-    series = price_values(quotes, fields)
+    series = stack_fields(quotes, fields)
     whole = Split(series, window_starts(segment, config.window), config.window, segment, company, quotes.day)
     short = np.setdiff1d(company, company[whole.starts])
     if len(short):
@@ -542,13 +557,13 @@ def load_new_prices(config: Snp, scale: Scale, known: Sequence[str], until: np.d
         )
     if not whole.samples:
         raise DataError(f"{quotes.name}: no company has {config.window} days in a row, which the model reads")
-    source = _source(quotes, fields, series, company, symbols, notes, "")
+    source = _describe_source(quotes, fields, series, company, symbols, notes, "")
     empty = whole._replace(starts=whole.starts[:0])
     test = whole.recut(config.window + 1)
-    return Data(empty, empty, test, scale, source, symbols, field_names(fields), opens=opens)
+    return Data(empty, empty, test, scale, source, symbols, format_field_names(fields), opens=opens)
 
 
-def _source(
+def _describe_source(
     quotes: Quotes,
     fields: Sequence[str],
     series: NDArray[np.float32],
@@ -562,14 +577,14 @@ def _source(
         f"{quotes.name}: {', '.join(fields)} of {format_count(len(np.unique(company)), 'company')}, "
         f"{len(series):,} rows, "
         f"{quotes.day.min()} to {quotes.day.max()}",
-        fingerprint(series, company, quotes.day.astype(np.int64), quotes.gap, names),
+        hash_arrays(series, company, quotes.day.astype(np.int64), quotes.gap, names),
         quotes.licence,
         tuple(notes),
         leaky,
     )
 
 
-def _by_date(whole: Split, part: NDArray[np.int32], config: Snp) -> tuple[Split, Split, Split]:
+def _cut_parts(whole: Split, part: NDArray[np.int32], config: Snp) -> tuple[Split, Split, Split]:
     def split(number: int, stride: int) -> Split:
         rows = part == number
         own = [None if array is None else array[rows] for array in (whole.segment, whole.company, whole.time)]
@@ -581,15 +596,15 @@ def _by_date(whole: Split, part: NDArray[np.int32], config: Snp) -> tuple[Split,
     return split(0, config.stride), validation._replace(starts=judged), split(2, 1)
 
 
-def _shuffled(whole: Split, config: Snp) -> tuple[Split, Split, Split]:
+def _shuffle_split(whole: Split, config: Snp) -> tuple[Split, Split, Split]:
     order = np.random.default_rng(config.seed).permutation(whole.starts)
-    ends = [len(order) * TRAIN // 100, len(order) * VALIDATION // 100]
+    ends = [len(order) * TRAINING_END // 100, len(order) * VALIDATION_END // 100]
     train, validation, test = (np.sort(starts) for starts in np.split(order, ends))
     train = np.intersect1d(train, whole.recut(whole.span, config.stride).starts, assume_unique=True)
     return whole._replace(starts=train), whole._replace(starts=validation), whole._replace(starts=test)
 
 
-def _scale(config: Snp, whole: Split, train: Split, companies: int) -> tuple[Scale, str]:
+def _choose_scale(config: Snp, whole: Split, train: Split, companies: int) -> tuple[Scale, str]:
     """The scale, and why it flatters; rows of windows of the training part alone decide where the split has no days."""
     if config.scaling == "none":
         return fixed_scale(), ""

@@ -14,9 +14,9 @@ Floats = NDArray[np.float32]
 
 
 # Kinds with a line for each of many, and the name of the model's input that tells which.
-OF_MANY = ("company", "series")
+GROUPED_KINDS = ("company", "series")
 # Rows that are moved together.
-PIECE = 1 << 16
+BLOCK_ROWS = 1 << 16
 
 
 class Scale(NamedTuple):
@@ -99,8 +99,8 @@ class Scale(NamedTuple):
         factor = span / span[0] if back else span[0] / span
         shift = offset - offset[0] * factor if back else offset[0] - offset * factor
         line, moved = self._lines(line), np.array(rows, np.float32)
-        for start in range(0, len(rows), PIECE):
-            place = slice(start, start + PIECE)
+        for start in range(0, len(rows), BLOCK_ROWS):
+            place = slice(start, start + BLOCK_ROWS)
             # What is scaled as all together is left to the last bit.
             own = (line[place] > 0)[:, None]
             moved[place] = np.where(own, rows[place] * factor[line[place]] + shift[line[place]], rows[place])

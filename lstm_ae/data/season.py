@@ -25,39 +25,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.config.reading import UNITS, TimeStep
-from lstm_ae.data.grid import SIZES, grid_slots, run_starts
+from lstm_ae.data.grid import ROUND_STEP_SIZES, grid_slots, run_starts
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.formatting import format_heading
 
 Floats = NDArray[np.float64]
 
 # Steps of the shortest season, of the longest default window, and of a window without a season.
-SHORTEST, LONGEST, USUAL = 4, 366, 30
+MIN_SEASON, MAX_DEFAULT_WINDOW, DEFAULT_WINDOW = 4, 366, 30
 # Grid rows, series and columns that are examined for a default window.
-ROWS, SERIES, COLUMNS = 20_000, 64, 32
+MAX_ROWS, MAX_SERIES, MAX_COLUMNS = 20_000, 64, 32
 # Values of all columns together that are examined for their baselines, and the fewest rows of one.
-VALUES, FEWEST = 4_000_000, 1_000
+MAX_VALUES, MIN_COLUMN_ROWS = 4_000_000, 1_000
 # Probability of a false season in one column; half of it for the calendar and half for all other lags.
-LEVEL = 0.01
+SIGNIFICANCE_LEVEL = 0.01
 # The smallest correlation one period apart that counts as a season, and the smallest typical one of its stretches.
-CLEAR, STEADY = 0.3, 0.15
+MIN_CORRELATION, MIN_TYPICAL_CORRELATION = 0.3, 0.15
 # The share of the variance that repeats, at least: less may come from rounding.
-LEAST = 1e-6
+MIN_REPEATED_SHARE = 1e-6
 # Stretches of a series that must agree, and products of values that must carry the correlation.
-STRETCHES, CARRIERS = 8, 5
+STRETCH_COUNT, MIN_CARRIERS = 8, 5
 # The sum of the squared autocorrelations, in periods, of a filtered and twice integrated random walk. It is the largest
 # of the noises considered: a larger sum comes from the season itself.
-SMOOTHEST = 0.39
+MAX_NOISE_AUTOCORRELATION = 0.39
 # Of the clearest season: the share of its correlation and of its variance that a shorter one has at least.
-NEAR, SHARE = 0.7, 0.2
+SHORTER_CORRELATION_SHARE, SHORTER_VARIANCE_SHARE = 0.7, 0.2
 # The share of the error of repeating a shorter season that a longer one saves, and in standard errors.
-GAIN, SURE = 0.1, 2.0
+MIN_ERROR_GAIN, MIN_GAIN_STANDARD_ERRORS = 0.1, 2.0
 # Periods this close to one of the calendar are that one.
-TOLERANCE = 0.04
+CALENDAR_TOLERANCE = 0.04
 # Local maxima of the autocorrelation that are tested in each octave of lags.
-PEAKS = 3
+PEAKS_PER_OCTAVE = 3
 # The mean length of a year in days.
-YEAR = 365.2425
+DAYS_PER_YEAR = 365.2425
 
 
 class ColumnSeasons(NamedTuple):
@@ -100,21 +100,21 @@ def choose_default_steps(table: Measurements, step: TimeStep, training: NDArray[
     Args:
         training: `(rows,)` which rows of the table are training rows.
     """
-    found = list(_search(table, step, training, COLUMNS))
+    found = list(_find_seasons_by_column(table, step, training, MAX_COLUMNS))
     best = max(range(len(found)), key=lambda column: found[column].share)
     seasons = found[best].steps
     column = format_heading(table.layout.values[best]) if len(table.layout.values) > 1 else ""
-    if fits := [steps for steps in seasons if steps <= LONGEST]:
+    if fits := [steps for steps in seasons if steps <= MAX_DEFAULT_WINDOW]:
         why = f"{fits[0]} steps, the season of {column or 'the values'}"
         return DefaultSteps(fits[0], fits[-1], why, found=True, column=column)
     day = UNITS["d"] // step.nanoseconds if step.nanoseconds else 0
     long = seasons[0] if seasons else None
-    if 2 * SHORTEST <= day <= LONGEST:
+    if 2 * MIN_SEASON <= day <= MAX_DEFAULT_WINDOW:
         return DefaultSteps(day, day, f"{day} steps, a day", long=long, column=column)
     if long is None:
-        return DefaultSteps(USUAL, USUAL, f"{USUAL} steps, as no season was found")
-    why = f"{USUAL} steps, as the season of {long:,} steps is longer than {LONGEST}"
-    return DefaultSteps(USUAL, USUAL, why, long=long, column=column)
+        return DefaultSteps(DEFAULT_WINDOW, DEFAULT_WINDOW, f"{DEFAULT_WINDOW} steps, as no season was found")
+    why = f"{DEFAULT_WINDOW} steps, as the season of {long:,} steps is longer than {MAX_DEFAULT_WINDOW}"
+    return DefaultSteps(DEFAULT_WINDOW, DEFAULT_WINDOW, why, long=long, column=column)
 
 
 def find_column_seasons(
@@ -125,7 +125,7 @@ def find_column_seasons(
     Args:
         training: `(rows,)` which rows of the table are training rows.
     """
-    return tuple(found.steps for found in _search(table, step, training, len(table.layout.values)))
+    return tuple(found.steps for found in _find_seasons_by_column(table, step, training, len(table.layout.values)))
 
 
 class PlacedSeries(NamedTuple):
@@ -157,15 +157,17 @@ class PlacedSeries(NamedTuple):
         return found
 
 
-def _search(table: Measurements, step: TimeStep, training: NDArray[np.bool_], columns: int) -> Iterator[ColumnSeasons]:
+def _find_seasons_by_column(
+    table: Measurements, step: TimeStep, training: NDArray[np.bool_], columns: int
+) -> Iterator[ColumnSeasons]:
     """Yield the seasons of the first columns. The longest series are examined, each at its end."""
     columns = min(columns, len(table.layout.values))
     rows = np.flatnonzero(training)
     places = grid_slots(table, step)[rows]
     begins = np.flatnonzero(run_starts(table.series[rows])) if len(rows) else rows
     ends = np.append(begins[1:], len(rows))
-    most = max(min(ROWS, VALUES // columns), FEWEST)
-    longest = [slice(begins[k], ends[k]) for k in np.argsort(begins - ends, kind="stable")[:SERIES]]
+    most = max(min(MAX_ROWS, MAX_VALUES // columns), MIN_COLUMN_ROWS)
+    longest = [slice(begins[k], ends[k]) for k in np.argsort(begins - ends, kind="stable")[:MAX_SERIES]]
     before = np.cumsum([0, *(piece.stop - piece.start for piece in longest)])
     chosen = [piece for piece, count in zip(longest, before, strict=False) if count < most]
     periods = calendar_periods(step)
@@ -182,12 +184,14 @@ def calendar_periods(step: TimeStep) -> tuple[int, ...]:
     ((12,), (24, 168, 8766))
     """
     if step.months:
-        return (12 // step.months,) if 12 % step.months == 0 and 12 // step.months >= SHORTEST else ()
+        return (12 // step.months,) if 12 % step.months == 0 and 12 // step.months >= MIN_SEASON else ()
     if not step.nanoseconds:
         return ()
     whole = [UNITS[unit] // step.nanoseconds for unit in ("h", "d", "w") if UNITS[unit] % step.nanoseconds == 0]
     # A year is no whole number of most steps, and long enough for that not to matter.
-    return tuple(steps for steps in (*whole, round(YEAR * UNITS["d"] / step.nanoseconds)) if steps >= SHORTEST)
+    return tuple(
+        steps for steps in (*whole, round(DAYS_PER_YEAR * UNITS["d"] / step.nanoseconds)) if steps >= MIN_SEASON
+    )
 
 
 def choose_coarser_step(step: TimeStep, season: int) -> TimeStep | None:
@@ -195,13 +199,16 @@ def choose_coarser_step(step: TimeStep, season: int) -> TimeStep | None:
     if not step.nanoseconds:
         return None
     length = season * step.nanoseconds
-    for wider in SIZES:
-        if not (wider <= step.nanoseconds or wider % step.nanoseconds or length % wider) and length // wider <= LONGEST:
+    for wider in ROUND_STEP_SIZES:
+        if (
+            not (wider <= step.nanoseconds or wider % step.nanoseconds or length % wider)
+            and length // wider <= MAX_DEFAULT_WINDOW
+        ):
             return TimeStep(wider)
     return None
 
 
-def find_seasons(series: Sequence[PlacedSeries], calendar: Sequence[int] = (), rows: int = ROWS) -> ColumnSeasons:
+def find_seasons(series: Sequence[PlacedSeries], calendar: Sequence[int] = (), rows: int = MAX_ROWS) -> ColumnSeasons:
     """Find the seasons of one quantity.
 
     Args:
@@ -209,43 +216,47 @@ def find_seasons(series: Sequence[PlacedSeries], calendar: Sequence[int] = (), r
         calendar: periods that are likely beforehand.
         rows: steps of each series that are examined, the last ones.
     """
-    pieces = [_standard(each.last(rows)) for each in series]
+    pieces = [_standardize(each.last(rows)) for each in series]
     pieces = _without_short_cycles(pieces) if pieces else pieces
     longest = max(map(len, pieces), default=0)
     likely = [steps for steps in calendar if steps <= longest // 3]
     other = longest // 4
-    tested: dict[int, _Evidence] = {}
-    for candidates, count in ((likely, len(likely)), (_peaks(pieces, other), other)):
+    tested: dict[int, _SeasonEvidence] = {}
+    for candidates, count in ((likely, len(likely)), (_find_peaks(pieces, other), other)):
         for lag in candidates:
-            if not any(abs(lag - known) <= TOLERANCE * known for known in tested if known in likely):
-                found = _test(pieces, lag)
-                if found and found.holds(LEVEL / 2 / count):
+            if not any(abs(lag - known) <= CALENDAR_TOLERANCE * known for known in tested if known in likely):
+                found = _test_period(pieces, lag)
+                if found and found.holds(SIGNIFICANCE_LEVEL / 2 / count):
                     tested[lag] = found
-    steps = _select(pieces, tested)
+    steps = _select_seasons(pieces, tested)
     share = tested[steps[0]].repeated if steps else 0.0
     whole = max((each.steps for each in series), default=0)
     # Others are too long for the steps that are examined one by one; multiples of a season that was found say nothing.
     for period in () if steps else calendar:
         if longest and longest // 3 < period <= whole // 3:
             found = _test_means(series, period, rows)
-            if found and found.holds(LEVEL / 2 / len(calendar)):
+            if found and found.holds(SIGNIFICANCE_LEVEL / 2 / len(calendar)):
                 return ColumnSeasons((period,), found.repeated)
     return ColumnSeasons(steps, share)
 
 
 def _without_short_cycles(pieces: Sequence[Floats]) -> list[Floats]:
     """Average series over the steps, too few for a season, after which they repeat far better than after fewer."""
-    gap = np.full(SHORTEST, np.nan)
-    correlation = autocorrelation(np.concatenate([part for piece in pieces for part in (piece, gap)]), SHORTEST - 1)
+    gap = np.full(MIN_SEASON, np.nan)
+    correlation = autocorrelation(np.concatenate([part for piece in pieces for part in (piece, gap)]), MIN_SEASON - 1)
     found = list(pieces)
-    for steps in range(2, SHORTEST):
-        if correlation[steps] < CLEAR + max(correlation[1:steps].max(), 0):
+    for steps in range(2, MIN_SEASON):
+        if correlation[steps] < MIN_CORRELATION + max(correlation[1:steps].max(), 0):
             continue
         means = [np.convolve(values, np.ones(steps) / steps, "valid") for values in found if len(values) > steps]
         # Where every other step has no row, nothing is known of a single step.
         if 2 * _count(means) >= _count(found):
             # Less may come from rounding.
-            found = [_standard(values) for values in means if np.nansum(np.square(values)) > LEAST * len(values)]
+            found = [
+                _standardize(values)
+                for values in means
+                if np.nansum(np.square(values)) > MIN_REPEATED_SHARE * len(values)
+            ]
     return found
 
 
@@ -254,14 +265,14 @@ def _count(pieces: Sequence[Floats]) -> int:
     return sum(int((~np.isnan(values)).sum()) for values in pieces)
 
 
-def _standard(values: Floats) -> Floats:
+def _standardize(values: Floats) -> Floats:
     """Scale values to mean 0 and variance 1; of a constant none is left."""
     held = values[~np.isnan(values)]
-    deviation = held.std() if len(held) >= 3 * SHORTEST else 0.0
+    deviation = held.std() if len(held) >= 3 * MIN_SEASON else 0.0
     return (values - held.mean()) / deviation if deviation > 1e-9 * abs(held).max(initial=1e-300) else values[:0]
 
 
-class _Evidence(NamedTuple):
+class _SeasonEvidence(NamedTuple):
     """What speaks for a period.
 
     Args:
@@ -283,12 +294,12 @@ class _Evidence(NamedTuple):
 
     def holds(self, level: float) -> bool:
         """Return whether the period is a season at a level of significance."""
-        steady = min(self.typical, self.later) >= STEADY
-        large = self.carriers >= CARRIERS and self.repeated >= LEAST
+        steady = min(self.typical, self.later) >= MIN_TYPICAL_CORRELATION
+        large = self.carriers >= MIN_CARRIERS and self.repeated >= MIN_REPEATED_SHARE
         return bool(steady and large and self.score >= -NormalDist().inv_cdf(level))
 
 
-def _select(pieces: Sequence[Floats], tested: dict[int, _Evidence]) -> tuple[int, ...]:
+def _select_seasons(pieces: Sequence[Floats], tested: dict[int, _SeasonEvidence]) -> tuple[int, ...]:
     """Return the shortest clear season, and each longer one that repeats the values surely better."""
     if not tested:
         return ()
@@ -299,9 +310,12 @@ def _select(pieces: Sequence[Floats], tested: dict[int, _Evidence]) -> tuple[int
     for lag in sorted(tested):
         found = tested[lag]
         if not kept:
-            near = found.correlation >= NEAR * correlation and found.repeated >= SHARE * repeated
+            near = (
+                found.correlation >= SHORTER_CORRELATION_SHARE * correlation
+                and found.repeated >= SHORTER_VARIANCE_SHARE * repeated
+            )
             # Where nights are missing, half a day pairs few values.
-            if near and found.paired >= NEAR * paired:
+            if near and found.paired >= SHORTER_CORRELATION_SHARE * paired:
                 kept.append(lag)
         elif _is_better(pieces, lag, kept[-1]):
             kept.append(lag)
@@ -315,25 +329,25 @@ def _is_better(pieces: Sequence[Floats], longer: int, shorter: int) -> bool:
         for values in pieces
         if len(values) > longer
     ]
-    parts = _stretches(both, STRETCHES)
+    parts = _split_stretches(both, STRETCH_COUNT)
     there = [~np.isnan(part).any(axis=0) for part in parts]
     errors = np.array([part[:, kept].mean(axis=1) for part, kept in zip(parts, there, strict=True) if kept.any()])
     if len(errors) < 2:
         return False
     saved: Floats = errors[:, 1] - errors[:, 0]
     spread = float(saved.std(ddof=1) / np.sqrt(len(saved)))
-    return float(saved.mean()) > max(GAIN * float(errors[:, 1].mean()), SURE * spread)
+    return float(saved.mean()) > max(MIN_ERROR_GAIN * float(errors[:, 1].mean()), MIN_GAIN_STANDARD_ERRORS * spread)
 
 
-def _stretches(pieces: Sequence[Floats], count: int) -> list[Floats]:
+def _split_stretches(pieces: Sequence[Floats], count: int) -> list[Floats]:
     """Join the first, the second, ... part of all pieces."""
     parts = [np.array_split(values, count, axis=-1) for values in pieces]
     return [np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)]
 
 
-def _test(pieces: Sequence[Floats], period: int) -> _Evidence | None:
+def _test_period(pieces: Sequence[Floats], period: int) -> _SeasonEvidence | None:
     """Test a period; None where too few values stand a period apart, or they are not clearly correlated."""
-    filtered = [_filtered(values, period) for values in pieces if len(values) > 2 * period]
+    filtered = [_remove_moving_average(values, period) for values in pieces if len(values) > 2 * period]
     pairs = [np.array([values[:-period], values[period:]]) for values in filtered if len(values) > period]
     held = sum(int((~np.isnan(values[0])).sum()) for values in pairs)
     pairs = [values[:, ~np.isnan(values).any(axis=0)] for values in pairs]
@@ -342,15 +356,15 @@ def _test(pieces: Sequence[Floats], period: int) -> _Evidence | None:
         return None
     every = np.concatenate(pairs, axis=1)
     correlation, products = _correlation(every), every[0] * every[1]
-    if correlation < CLEAR:
+    if correlation < MIN_CORRELATION:
         return None
-    each = [_correlation(part) for part in _stretches(pairs, min(STRETCHES, count // period))]
+    each = [_correlation(part) for part in _split_stretches(pairs, min(STRETCH_COUNT, count // period))]
     gap = np.full(period, np.nan)
     noise = autocorrelation(np.concatenate([part for values in filtered for part in (values, gap)]), period - 1)
-    effective = count / min(1 + 2 * float(np.square(noise[1:]).sum()), max(SMOOTHEST * period, 1.0))
+    effective = count / min(1 + 2 * float(np.square(noise[1:]).sum()), max(MAX_NOISE_AUTOCORRELATION * period, 1.0))
     score = np.arctanh(min(correlation, 1 - 1e-12)) * np.sqrt(max(effective - 3, 0.0))
     squares = float(np.square(products).sum())
-    return _Evidence(
+    return _SeasonEvidence(
         correlation,
         float(score),
         float(np.median(each)),
@@ -361,13 +375,13 @@ def _test(pieces: Sequence[Floats], period: int) -> _Evidence | None:
     )
 
 
-def _test_means(series: Sequence[PlacedSeries], period: int, rows: int) -> _Evidence | None:
+def _test_means(series: Sequence[PlacedSeries], period: int, rows: int) -> _SeasonEvidence | None:
     """Test a long period on means over several steps, of which few enough span all rows."""
     whole = max(each.steps for each in series)
-    width = next((n for n in range(-(-whole // rows), period // SHORTEST + 1) if period % n == 0), None)
+    width = next((n for n in range(-(-whole // rows), period // MIN_SEASON + 1) if period % n == 0), None)
     if width is None:
         return None
-    return _test([_standard(each.means(width)) for each in series], period // width)
+    return _test_period([_standardize(each.means(width)) for each in series], period // width)
 
 
 def _correlation(pairs: Floats) -> float:
@@ -376,7 +390,7 @@ def _correlation(pairs: Floats) -> float:
     return float(pairs.prod(axis=0).sum()) / size if size > 0 else 0.0
 
 
-def _filtered(values: Floats, period: int) -> Floats:
+def _remove_moving_average(values: Floats, period: int) -> Floats:
     """Subtract the mean of one period around each value; without the ends, `(steps - period,)` or one step more.
 
     Of an even period the first and the last step of that mean count half, so that it is centred. NaN where more than
@@ -393,18 +407,20 @@ def _filtered(values: Floats, period: int) -> Floats:
     return found
 
 
-def _peaks(pieces: Sequence[Floats], longest: int) -> list[int]:
+def _find_peaks(pieces: Sequence[Floats], longest: int) -> list[int]:
     """Return the lags of the highest local maxima of the autocorrelation, a few in each octave."""
     found: list[int] = []
-    wide = 2 * SHORTEST
+    wide = 2 * MIN_SEASON
     while wide // 2 <= longest:
         reach = wide + wide // 10 + 2
         gap = np.full(reach, np.nan)
-        filtered = [_filtered(values, wide) for values in pieces if len(values) >= 2 * wide] or list(pieces)
+        filtered = [_remove_moving_average(values, wide) for values in pieces if len(values) >= 2 * wide] or list(
+            pieces
+        )
         correlation = autocorrelation(np.concatenate([part for values in filtered for part in (values, gap)]), reach)
-        lags = range(max(wide // 2 + 1, SHORTEST) if wide > 2 * SHORTEST else SHORTEST, min(wide, longest) + 1)
+        lags = range(max(wide // 2 + 1, MIN_SEASON) if wide > 2 * MIN_SEASON else MIN_SEASON, min(wide, longest) + 1)
         peaks = [lag for lag in lags if correlation[lag] > 0 and _is_peak(correlation, lag)]
-        found += sorted(peaks, key=lambda lag: -correlation[lag])[:PEAKS]
+        found += sorted(peaks, key=lambda lag: -correlation[lag])[:PEAKS_PER_OCTAVE]
         wide *= 2
     return found
 

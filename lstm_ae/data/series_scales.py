@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.data.preparation import PreparedTable, scale_lines
+from lstm_ae.data.preparation import PreparedTable, find_scale_lines
 from lstm_ae.data.scaling import Floats, Scale
 from lstm_ae.errors import DataError
 from lstm_ae.formatting import format_heading, format_names
@@ -36,7 +36,7 @@ class SeriesScales(NamedTuple):
                 f"The run names {len(self.names)} series and its scale has {len(self.scale.offset)}, so its "
                 "config.json is damaged; restore it, or train a new run"
             )
-        return scale_lines(self.names, prepared.table.ids)[prepared.grid.series]
+        return find_scale_lines(self.names, prepared.table.ids)[prepared.grid.series]
 
     def levelled(self, prepared: PreparedTable) -> PreparedTable:
         """The table with all series at the level of all together; itself where they have none of their own."""

@@ -10,7 +10,7 @@ from lstm_ae.data.class_labels import draw_series_order
 from lstm_ae.data.grid import Grid, run_starts
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.time_zones import Elapsed, to_utc
-from lstm_ae.data.timestamps import BadCell, infer_form, parse_times
+from lstm_ae.data.timestamps import BadTime, infer_form, parse_times
 from lstm_ae.errors import ConfigError, DataError
 
 PARTS = ("training", "validation", "test")
@@ -18,7 +18,7 @@ PARTS = ("training", "validation", "test")
 
 def assign_parts(config: Reading, table: Measurements, grid: Grid) -> NDArray[np.int8]:
     """The part of each row of the grid."""
-    normal = _normal(config, table, grid)
+    normal = _find_normal_rows(config, table, grid)
     shares = np.array(config.shares)
     if normal is None:
         inside = np.ones(len(grid.series), bool)
@@ -41,15 +41,15 @@ def assign_parts(config: Reading, table: Measurements, grid: Grid) -> NDArray[np
     return part
 
 
-def _normal(config: Reading, table: Measurements, grid: Grid) -> NDArray[np.bool_] | None:
+def _find_normal_rows(config: Reading, table: Measurements, grid: Grid) -> NDArray[np.bool_] | None:
     """The rows within the ranges known to be normal; None where all are."""
     if not config.normal:
         return None
     inside = np.zeros(len(grid.times), bool)
     for text in config.normal:
         start, _, end = (piece.strip() for piece in text.partition(".."))
-        low = _bound(start, text, config, table) if start else np.iinfo(np.int64).min
-        high = _bound(end, text, config, table) if end else np.iinfo(np.int64).max
+        low = _parse_bound(start, text, config, table) if start else np.iinfo(np.int64).min
+        high = _parse_bound(end, text, config, table) if end else np.iinfo(np.int64).max
         if low >= high:
             raise ConfigError(f"--normal {text} ends before it starts. Give START..END with START first")
         inside |= (grid.times >= low) & (grid.times < high)
@@ -60,7 +60,7 @@ def _normal(config: Reading, table: Measurements, grid: Grid) -> NDArray[np.bool
     return inside
 
 
-def _bound(text: str, whole: str, config: Reading, table: Measurements) -> int:
+def _parse_bound(text: str, whole: str, config: Reading, table: Measurements) -> int:
     if table.layout.time is None:
         if not text.isdigit():
             raise ConfigError(f"--normal must name rows, as in 0..5000, as the table has no times. Received: {whole}")
@@ -72,13 +72,13 @@ def _bound(text: str, whole: str, config: Reading, table: Measurements) -> int:
             return math.ceil(number) if table.layout.counts else round(number)
         form = infer_form([text], "--normal", order=config.date_order or order or "dmy")
         if form is None or form.unit:
-            raise BadCell(0, "")
+            raise BadTime(0, "")
         moment = parse_times([text], form)
     except ValueError:
         raise ConfigError(
             f"--normal must be numbers, as in 0..5000, as {table.layout.time!r} holds elapsed ones. Received: {whole}"
         ) from None
-    except (BadCell, DataError):
+    except (BadTime, DataError):
         raise ConfigError(f"--normal must be times, as in 2014-04-01..2014-04-10 12:00. Received: {whole}") from None
     if config.zone is not None and config.time_zone is not None and not form.aware:
         moment, _ = to_utc(moment, config.zone)
@@ -91,13 +91,13 @@ def number_runs(grid: Grid, part: NDArray[np.int8]) -> NDArray[np.int32]:
     return np.cumsum(begins, dtype=np.int32) - 1
 
 
-def parts_wanted(config: Reading) -> range:
+def required_parts(config: Reading) -> range:
     """The parts, places in `PARTS`, that must hold windows: all, or no test where no row is kept for one."""
     return range(len(PARTS) if config.tests else 2)
 
 
 def longest_run(grid: Grid, part: NDArray[np.int8], wanted: range) -> int:
-    """Rows of the longest run without a long gap that each of the `parts_wanted` has."""
+    """Rows of the longest run without a long gap that each of the `required_parts` has."""
     runs = number_runs(grid, part)
     lengths = np.bincount(runs)
     first = run_starts(runs)

@@ -13,25 +13,25 @@ from lstm_ae.config.reading import UNITS, TimeStep
 from lstm_ae.data.cells import CellReader
 from lstm_ae.data.columns import Layout
 from lstm_ae.data.csv_reader import (
-    CHUNK,
+    CHUNK_ROWS,
     Chunk,
     Refuse,
     Row,
+    add_encoding,
     apply_in_parts,
-    chunk_parser,
-    first_row,
     infer_separator,
-    infer_table,
-    raise_refusal,
+    infer_table_layout,
+    make_chunk_parser,
+    raise_row_error,
+    read_first_row,
     split_rows,
-    with_encoding,
 )
 from lstm_ae.data.grid import (
     find_segments,
     follow_grid,
     grid_positions,
-    in_autumn,
     insert_missing_rows,
+    is_autumn_night,
     merge_duplicates,
     rows_with_values,
 )
@@ -40,9 +40,9 @@ from lstm_ae.data.time_zones import Zone, context_before, format_time, table_tim
 from lstm_ae.data.timestamps import Times
 from lstm_ae.errors import DataError
 
-BLOCK = 1 << 16
+BLOCK_BYTES = 1 << 16
 
-PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")
+COMPRESSION_MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")
 
 
 class IncomingLines:
@@ -55,7 +55,7 @@ class IncomingLines:
     """
 
     def __init__(self, read: Callable[[int], bytes], name: str, encoding: str | None = None) -> None:
-        self.encoding, self.blocks = decode_blocks(_blocks(read, name), name, encoding)
+        self.encoding, self.blocks = decode_blocks(_read_blocks(read, name), name, encoding)
         self.lines = collections.deque[str]()
         # Lines up to the last that is not blank: waiting for a row behind that would be waiting for another piece.
         self.held = 0
@@ -89,7 +89,7 @@ class IncomingLines:
             raise self.broken
         found = list(itertools.islice(rows, 1))
         try:
-            while found and self.held and len(found) < CHUNK and (row := next(rows, None)):
+            while found and self.held and len(found) < CHUNK_ROWS and (row := next(rows, None)):
                 found.append(row)
         except DataError as error:
             self.broken = error  # of what comes behind these
@@ -97,7 +97,7 @@ class IncomingLines:
 
 
 def read_incoming(
-    read: Callable[[int], bytes], name: str, config: Reading, refuse: Refuse = raise_refusal
+    read: Callable[[int], bytes], name: str, config: Reading, refuse: Refuse = raise_row_error
 ) -> tuple[Layout, Iterator[Chunk]]:
     """What a CSV text holds, and its rows as they come, times in UTC.
 
@@ -116,32 +116,32 @@ def read_incoming(
         pass
     separator = infer_separator(arriving.first(1 if config.columns else 2))
     rows = split_rows(arriving, name, separator, config.skip_rows + 1)
-    start, header = first_row(rows, name, config)
+    start, header = read_first_row(rows, name, config)
     sample = arriving.at_hand(rows) if not config.columns or arriving.held else []
     # A row of another width tells nothing, and is refused when its turn comes.
     even = [row for row in sample if len(row[1]) == len(config.columns or header)]
-    layout, _, notation = infer_table(start, header, even or sample, separator, name, config, of_run=True)
-    layout = with_encoding(layout, arriving.encoding)
+    layout, _, notation = infer_table_layout(start, header, even or sample, separator, name, config, of_run=True)
+    layout = add_encoding(layout, arriving.encoding)
     sample = [(start, header), *sample] if config.columns else sample
     chunk_of, convert = (
-        chunk_parser(layout, config, name, separator, CellReader(config, name, "line", notation)),
-        _to_utc(layout, name, config),
+        make_chunk_parser(layout, config, name, separator, CellReader(config, name, "line", notation)),
+        _make_utc_converter(layout, name, config),
     )
     pieces = itertools.chain([sample], iter(lambda: arriving.at_hand(rows), []))
     found = (apply_in_parts(piece, lambda part: convert(chunk_of(part)), refuse) for piece in pieces)
     return layout, itertools.chain.from_iterable(found)
 
 
-def _blocks(read: Callable[[int], bytes], name: str) -> Iterator[bytes]:
-    block = read(BLOCK)
-    if block.startswith(PACKED):
+def _read_blocks(read: Callable[[int], bytes], name: str) -> Iterator[bytes]:
+    block = read(BLOCK_BYTES)
+    if block.startswith(COMPRESSION_MAGIC):
         raise DataError(f"{name} is compressed. Unpack it on the way, as zcat does")
     while block:
         yield block
-        block = read(BLOCK)
+        block = read(BLOCK_BYTES)
 
 
-def _to_utc(layout: Layout, name: str, config: Reading) -> Callable[[Chunk], Chunk]:
+def _make_utc_converter(layout: Layout, name: str, config: Reading) -> Callable[[Chunk], Chunk]:
     """What gives one piece after the other in UTC; what was before a piece tells the hour that autumn repeats."""
     before: dict[str, Times] = {}
 
@@ -269,7 +269,7 @@ class IncomingGrid:
 
     def _hint(self, time: np.int64, before: int) -> str:
         """What helps where clocks may have gone back from the one time to the other."""
-        back = before - int(time) <= UNITS["h"] and not self.zoned and in_autumn(np.array([time])).all()
+        back = before - int(time) <= UNITS["h"] and not self.zoned and is_autumn_night(np.array([time])).all()
         return "Add --time-zone with the zone of these clocks, if daylight saving repeats this hour. " if back else ""
 
     def _refuse_clash(self, times: Times, places: Times, fast: int | None) -> None:

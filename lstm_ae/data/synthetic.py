@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 Columns = dict[str, NDArray[np.generic]]
 Floats = NDArray[np.float64]
 
-STEPS_A_DAY = 144
+STEPS_PER_DAY = 144
 # Of the pump, from which day to which: a bearing shakes, a valve opens and closes slowly, the valve sticks.
-SHAKES, LAGS, STICKS = (48.3, 48.9), (51.2, 52.2), (54.5, 55.1)
+BEARING_DAYS, SLOW_VALVE_DAYS, STUCK_VALVE_DAYS = (48.3, 48.9), (51.2, 52.2), (54.5, 55.1)
 # Steps in which the slow valve has gone 63% of its way: three hours.
-LAG = 18
-KINDS = ("level", "stairs", "run")
-WALKS = 150
+VALVE_TIME_CONSTANT = 18
+WALK_KINDS = ("level", "stairs", "run")
+WALK_COUNT = 150
 
 
 class ExampleTable(NamedTuple):
@@ -32,7 +32,7 @@ class ExampleTable(NamedTuple):
     words: str
 
 
-def pump(days: int, seed: int) -> Columns:
+def generate_pump(days: int, seed: int) -> Columns:
     """Return flow, pressure, and vibration of a pump every ten minutes, with failures on days 48, 51, and 54.
 
     The pump is busy by day, and slow by night and on Sundays. On day 51 its valve lags: each value stays in its range,
@@ -43,11 +43,13 @@ def pump(days: int, seed: int) -> Columns:
         something is broken).
     """
     random = np.random.default_rng(seed)
-    row = np.arange(days * STEPS_A_DAY)
-    day = row / STEPS_A_DAY
-    shakes, lags, sticks = ((day >= first) & (day < last) for first, last in (SHAKES, LAGS, STICKS))
+    row = np.arange(days * STEPS_PER_DAY)
+    day = row / STEPS_PER_DAY
+    shakes, lags, sticks = (
+        (day >= first) & (day < last) for first, last in (BEARING_DAYS, SLOW_VALVE_DAYS, STUCK_VALVE_DAYS)
+    )
     opening = 0.4 + 0.6 * np.clip(2 * np.sin(2 * np.pi * (day - 0.25)), 0, 1)
-    load = _lagging(opening * np.where(_weekday(day) == 6, 0.5, 1.0), lags)
+    load = _lag_valve(opening * np.where(_weekday(day) == 6, 0.5, 1.0), lags)
     flow = 40 * load + random.normal(0, 0.6, len(row))
     pressure = 6 - 2 * load + random.normal(0, 0.06, len(row))
     vibration = 1 + 1.5 * load + np.abs(random.normal(0, 0.1, len(row)))
@@ -55,7 +57,7 @@ def pump(days: int, seed: int) -> Columns:
     flow[sticks] = flow[sticks][:1].repeat(sticks.sum())
     pressure[sticks] += 0.8
     return {
-        "time": _times("2024-01-01", 600 * row),
+        "time": _times_from("2024-01-01", 600 * row),
         "flow": flow.round(2),
         "pressure": pressure.round(3),
         "vibration": vibration.round(3),
@@ -63,7 +65,7 @@ def pump(days: int, seed: int) -> Columns:
     }
 
 
-def load(days: int, seed: int) -> Columns:
+def generate_load(days: int, seed: int) -> Columns:
     """Return the electric load of a town, and its temperature, every hour.
 
     The load follows the hour, the day of the week, and the heating, which begins below 15 degrees.
@@ -75,14 +77,18 @@ def load(days: int, seed: int) -> Columns:
     row = np.arange(days * 24)
     hour, day = row % 24, row / 24
     temperature = 10 - 8 * np.cos(2 * np.pi * day / 365) - 3 * np.cos(2 * np.pi * (hour - 3) / 24)
-    temperature += _drifting(random, len(row), 0.98, 0.6)
+    temperature += _autoregressive_noise(random, len(row), 0.98, 0.6)
     busy = np.exp(-(((hour - 9) / 3) ** 2)) + 1.3 * np.exp(-(((hour - 19) / 2.5) ** 2))
     use = 220 + 90 * busy * np.where(_weekday(day) >= 5, 0.6, 1.0)
-    use += 7 * np.clip(15 - temperature, 0, None) + _drifting(random, len(row), 0.9, 4)
-    return {"time": _times("2024-01-01", 3600 * row), "load": use.round(1), "temperature": temperature.round(1) + 0.0}
+    use += 7 * np.clip(15 - temperature, 0, None) + _autoregressive_noise(random, len(row), 0.9, 4)
+    return {
+        "time": _times_from("2024-01-01", 3600 * row),
+        "load": use.round(1),
+        "temperature": temperature.round(1) + 0.0,
+    }
 
 
-def walks(seed: int) -> Columns:
+def generate_walks(seed: int) -> Columns:
     """Return the acceleration of persons on a level way, on stairs, and running, 20 times a second.
 
     A walk begins anywhere in a step, and is fast or slow, strong or weak; kinds differ in the form of a step.
@@ -92,8 +98,8 @@ def walks(seed: int) -> Columns:
     """
     random = np.random.default_rng(seed)
     columns: dict[str, list[NDArray[np.generic]]] = {name: [] for name in ("walk", "time", "forward", "upward", "kind")}
-    for number in range(WALKS):
-        kind, rows = number % len(KINDS), int(random.integers(45, 66))
+    for number in range(WALK_COUNT):
+        kind, rows = number % len(WALK_KINDS), int(random.integers(45, 66))
         pace = random.uniform(1.5, 2.2) if kind < 2 else random.uniform(2.0, 2.8)
         turn = 2 * np.pi * (pace * np.arange(rows) / 20 + random.random())
         strength = random.uniform(0.7, 1.4)
@@ -101,22 +107,26 @@ def walks(seed: int) -> Columns:
         forward = np.sin(turn - (0.5, 1.6, 0.5)[kind])
         upward = np.sin(turn) + (0.3, 0.3, 0.7)[kind] * np.sin(2 * turn + (0.0, 0.8, 1.5)[kind])
         columns["walk"].append(np.full(rows, f"w{number}"))
-        columns["time"].append(_times("2024-03-01T08:00", 60 * number) + np.arange(rows) * np.timedelta64(50, "ms"))
+        columns["time"].append(
+            _times_from("2024-03-01T08:00", 60 * number) + np.arange(rows) * np.timedelta64(50, "ms")
+        )
         for name, values in (("forward", forward), ("upward", 2 * upward)):
             columns[name].append((strength * values + random.normal(0, 0.3, rows)).round(2))
-        columns["kind"].append(np.full(rows, KINDS[kind]))
+        columns["kind"].append(np.full(rows, WALK_KINDS[kind]))
     return {name: np.concatenate(parts) for name, parts in columns.items()}
 
 
 # By the task of `lstmae series train` that a table is for.
 EXAMPLES = {
-    "anomaly": ExampleTable(pump, 60, "a pump, its failures on days 48, 51, and 54 labeled in the column failure"),
-    "forecast": ExampleTable(load, 120, "the hourly electric load of a town, and its temperature"),
-    "classify": ExampleTable(walks, None, f"{WALKS} walks, their kinds in the column kind"),
+    "anomaly": ExampleTable(
+        generate_pump, 60, "a pump, its failures on days 48, 51, and 54 labeled in the column failure"
+    ),
+    "forecast": ExampleTable(generate_load, 120, "the hourly electric load of a town, and its temperature"),
+    "classify": ExampleTable(generate_walks, None, f"{WALK_COUNT} walks, their kinds in the column kind"),
 }
 
 
-def _times(start: str, seconds: NDArray[np.int64] | int) -> NDArray[np.datetime64]:
+def _times_from(start: str, seconds: NDArray[np.int64] | int) -> NDArray[np.datetime64]:
     times: NDArray[np.datetime64] = np.datetime64(start, "s") + np.asarray(seconds).astype("timedelta64[s]")
     return times
 
@@ -127,15 +137,15 @@ def _weekday(day: Floats) -> NDArray[np.int64]:
     return weekday
 
 
-def _lagging(wanted: Floats, lags: NDArray[np.bool_]) -> Floats:
+def _lag_valve(wanted: Floats, lags: NDArray[np.bool_]) -> Floats:
     """Return what a valve lets through that follows its setting slowly in some rows."""
     passed = wanted.copy()
     for row in np.flatnonzero(lags):
-        passed[row] = passed[row - 1] + (wanted[row] - passed[row - 1]) / LAG
+        passed[row] = passed[row - 1] + (wanted[row] - passed[row - 1]) / VALVE_TIME_CONSTANT
     return passed
 
 
-def _drifting(random: np.random.Generator, rows: int, memory: float, size: float) -> Floats:
+def _autoregressive_noise(random: np.random.Generator, rows: int, memory: float, size: float) -> Floats:
     """Return noise of which each row keeps a share of the last."""
     noise = random.normal(0, size, rows)
     for row in range(1, rows):

@@ -17,7 +17,7 @@ from typing import BinaryIO, NamedTuple
 from lstm_ae.errors import DataError
 from lstm_ae.formatting import quote
 
-BLOCK = 1 << 20
+BLOCK_BYTES = 1 << 20
 
 MAX_LINE = 1 << 20
 
@@ -25,9 +25,9 @@ MAX_BYTES = 4 << 30
 
 MAX_LINES = 50_000_000
 
-EXPECTED = "Give a CSV file, plain or compressed with gzip, bzip2 or xz"
+FORMAT_ADVICE = "Give a CSV file, plain or compressed with gzip, bzip2 or xz"
 
-KINDS = {
+BINARY_KINDS = {
     b"\x89PNG": "a PNG image",
     b"\xff\xd8\xff": "a JPEG image",
     b"GIF8": "a GIF image",
@@ -44,7 +44,7 @@ KINDS = {
 }
 
 # What a text may begin with to show its encoding; that of UTF-16 is the beginning of UTF-32's.
-MARKS = (
+BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -53,13 +53,13 @@ MARKS = (
 )
 
 # What Windows writes in Western Europe and America.
-WESTERN = "cp1252"
+WESTERN_ENCODING = "cp1252"
 
 CAPITALS = r"\xc0-\xd6\xd8-\xde\u0160\u0152\u017d\u0178"
 
 # What words of these languages do not have: a capital with an accent inside, three letters with one in a row, or a
 # sign between two letters, but for spaces, dashes, apostrophes, points and degrees.
-STRANGE = re.compile(
+UNLIKELY_TEXT = re.compile(
     rf"[a-z][{CAPITALS}]|[A-Z][{CAPITALS}][a-z]|[^\W\d_\x00-\x7f]{{3}}"
     r"|[^\W\d_][^\w\x00-\x7f\xa0\xad\xb0\xb7\u2013\u2014\u2019\u2026][^\W\d_]"
 )
@@ -78,7 +78,7 @@ class TextEncoding(NamedTuple):
 
 
 @contextlib.contextmanager
-def stable_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def open_stable_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a regular file for reading; `DataError` where it is none, cannot be read, or changes until it is closed."""
     name = quote(path)
     try:
@@ -101,10 +101,10 @@ def stable_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         try:
             yield file
         except DataError:
-            if _changed(before, file):
+            if _has_changed(before, file):
                 raise changed from None
             raise
-        if _changed(before, file):
+        if _has_changed(before, file):
             raise changed
 
 
@@ -115,7 +115,7 @@ def _require_regular(status: os.stat_result, name: str) -> None:
         raise DataError(f"{name} is not a regular file (a pipe, socket or device). Write its content to a file first")
 
 
-def _changed(before: os.stat_result, file: BinaryIO) -> bool:
+def _has_changed(before: os.stat_result, file: BinaryIO) -> bool:
     after = os.fstat(file.fileno())
     return (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
 
@@ -142,11 +142,11 @@ def decode_file(file: BinaryIO, name: str, encoding: str | None) -> tuple[TextEn
     Raises:
         DataError: as `read_lines` says, at once or with a later line.
     """
-    found, pieces = decode_blocks(_blocks(file, name), name, encoding)
-    return found, _counted(pieces, name)
+    found, pieces = decode_blocks(_read_blocks(file, name), name, encoding)
+    return found, _limit_lines(pieces, name)
 
 
-def _counted(pieces: Iterator[list[str]], name: str) -> Iterator[str]:
+def _limit_lines(pieces: Iterator[list[str]], name: str) -> Iterator[str]:
     number = 0
     for found in pieces:
         number += len(found)
@@ -164,11 +164,11 @@ def decode_blocks(blocks: Iterator[bytes], name: str, encoding: str | None) -> t
     while len(first) < 4 and (block := next(blocks, b"")):  # a mark is never cut
         first += block
     told = None if encoding is None else codecs.lookup(encoding).name
-    found, size = _encoding_of(first, name, told)
-    return found, _lines_of(itertools.chain([first[size:]], blocks), name, found.name, told)
+    found, size = _detect_encoding(first, name, told)
+    return found, _decode_lines(itertools.chain([first[size:]], blocks), name, found.name, told)
 
 
-def _lines_of(blocks: Iterator[bytes], name: str, encoding: str, told: str | None) -> Iterator[list[str]]:
+def _decode_lines(blocks: Iterator[bytes], name: str, encoding: str, told: str | None) -> Iterator[list[str]]:
     decode = codecs.getincrementaldecoder(encoding)().decode
     number, rest = 0, ""
     for block in itertools.chain(blocks, [b""]):
@@ -176,37 +176,40 @@ def _lines_of(blocks: Iterator[bytes], name: str, encoding: str, told: str | Non
             text = rest + decode(block, not block)
         except UnicodeDecodeError as error:
             before = rest + error.object[: error.start].decode(encoding, "replace")
-            line, byte = number + len(_split(before + "x")), error.object[error.start]
-            raise _undecodable(f"{name}, line {line}: byte 0x{byte:02x}", encoding, told) from None
+            line, byte = number + len(_split_lines(before + "x")), error.object[error.start]
+            raise _decoding_error(f"{name}, line {line}: byte 0x{byte:02x}", encoding, told) from None
         # A \r at the very end may be the first half of a \r\n.
         end = max(text.rfind("\n"), text.rfind("\r", 0, len(text) - 1)) + 1 if block else len(text)
-        found, rest = _split(text[:end]), text[end:]
+        found, rest = _split_lines(text[:end]), text[end:]
         if "\0" in text[:end]:
             line = number + next(i for i, line in enumerate(found, 1) if "\0" in line)
             raise DataError(f"{name}, line {line}: holds a NUL character. Remove it; text has none")
         if end > MAX_LINE and max(map(len, found)) > MAX_LINE:
-            raise _too_long(number + next(i for i, line in enumerate(found, 1) if len(line) > MAX_LINE), name)
+            raise _line_too_long_error(
+                number + next(i for i, line in enumerate(found, 1) if len(line) > MAX_LINE), name
+            )
         number += len(found)
         if len(rest) > MAX_LINE:
-            raise _too_long(number + 1, name)
+            raise _line_too_long_error(number + 1, name)
         yield found
 
 
-def _undecodable(where: str, encoding: str, told: str | None) -> DataError:
+def _decoding_error(where: str, encoding: str, told: str | None) -> DataError:
     usual = "UTF-8" if encoding == "utf-8" else encoding
     if told == "utf-8":
         return DataError(f"{where} is not {usual}. Save the file as UTF-8")
-    if told is not None or encoding == WESTERN:
+    if told is not None or encoding == WESTERN_ENCODING:
         return DataError(f"{where} is not {usual}. Give another --encoding, or save the file as UTF-8")
     return DataError(
-        f"{where} is not {usual}. Give its --encoding, such as {WESTERN} for Windows in Western Europe, or save the "
+        f"{where} is not {usual}. Give its --encoding, such as {WESTERN_ENCODING} for Windows in Western "
+        "Europe, or save the "
         "file as UTF-8"
     )
 
 
-def _encoding_of(head: bytes, name: str, told: str | None) -> tuple[TextEncoding, int]:
+def _detect_encoding(head: bytes, name: str, told: str | None) -> tuple[TextEncoding, int]:
     """Return the encoding of a text by its first block, and the size of the mark that shows it."""
-    for mark, encoding in MARKS:
+    for mark, encoding in BYTE_ORDER_MARKS:
         if head.startswith(mark):
             _refuse_binary(head[len(mark) :].decode(encoding, "replace").encode(), name)
             return TextEncoding(encoding), len(mark)
@@ -214,8 +217,8 @@ def _encoding_of(head: bytes, name: str, told: str | None) -> tuple[TextEncoding
         return TextEncoding(told), 0
     _refuse_binary(head, name)
     if told is None:
-        example = "" if _is_utf_8(head) else _western(head)
-        return TextEncoding(WESTERN if example else "utf-8", example), 0
+        example = "" if _is_utf_8(head) else _find_western_word(head)
+        return TextEncoding(WESTERN_ENCODING if example else "utf-8", example), 0
     one_byte = not told.startswith("utf") and len(bytes(range(256)).decode(told, "replace")) == 256
     if one_byte and not head.isascii() and _is_utf_8(head):
         # Text with one byte a character is never UTF-8 by chance.
@@ -231,30 +234,30 @@ def _is_utf_8(head: bytes) -> bool:
     return True
 
 
-def _western(head: bytes) -> str:
+def _find_western_word(head: bytes) -> str:
     """Return a word of a text with letters or signs of cp1252; "" where it does not look like such a text."""
     try:
-        text = head.decode(WESTERN)
+        text = head.decode(WESTERN_ENCODING)
     except UnicodeDecodeError:
         return ""
     found = re.search(r"[^\s;,|\"]*[^\x00-\x7f][^\s;,|\"]*", text)
-    return found[0][:40] if found and not STRANGE.search(text) else ""
+    return found[0][:40] if found and not UNLIKELY_TEXT.search(text) else ""
 
 
-def _split(text: str) -> list[str]:
+def _split_lines(text: str) -> list[str]:
     # Not str.splitlines: that splits at form feeds and Unicode separators inside cells as well.
     return list(io.StringIO(text, newline=None))
 
 
-def _too_long(line: int, name: str) -> DataError:
-    return DataError(f"{name}, line {line}: is longer than {MAX_LINE} characters. {EXPECTED}, a row on each line")
+def _line_too_long_error(line: int, name: str) -> DataError:
+    return DataError(f"{name}, line {line}: is longer than {MAX_LINE} characters. {FORMAT_ADVICE}, a row on each line")
 
 
-def _blocks(file: BinaryIO, name: str) -> Iterator[bytes]:
+def _read_blocks(file: BinaryIO, name: str) -> Iterator[bytes]:
     total = 0
     try:
-        read = _reader(file)
-        while block := read(BLOCK):
+        read = _open_reader(file)
+        while block := read(BLOCK_BYTES):
             total += len(block)
             if total > MAX_BYTES:
                 raise DataError(f"{name} holds more than {MAX_BYTES} bytes once unpacked. Give a smaller file")
@@ -266,7 +269,7 @@ def _blocks(file: BinaryIO, name: str) -> Iterator[bytes]:
         raise DataError(f"{name} is damaged or unreadable ({reason}). Copy or download it again") from None
 
 
-def _reader(file: BinaryIO) -> Callable[[int], bytes]:
+def _open_reader(file: BinaryIO) -> Callable[[int], bytes]:
     head = file.read(6)
     file.seek(0)
     if head.startswith(b"\x1f\x8b"):
@@ -280,7 +283,7 @@ def _reader(file: BinaryIO) -> Callable[[int], bytes]:
 
 def _refuse_binary(block: bytes, name: str) -> None:
     head = block[:1024]
-    kind = next((kind for magic, kind in KINDS.items() if head.startswith(magic)), "")
+    kind = next((kind for magic, kind in BINARY_KINDS.items() if head.startswith(magic)), "")
     if not kind and head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")):
         kind = "compressed twice"
     if not kind and b"ustar" in head[257:263]:
@@ -295,4 +298,4 @@ def _refuse_binary(block: bytes, name: str) -> None:
         control = sum(byte < 32 and byte not in b"\t\n\v\f\r" for byte in head) / len(head)
         kind = "binary" if control > 0.1 else ""
     if kind:
-        raise DataError(f"{name} is {kind}, not CSV text. {EXPECTED}")
+        raise DataError(f"{name} is {kind}, not CSV text. {FORMAT_ADVICE}")

@@ -15,9 +15,9 @@ from lstm_ae.errors import DataError
 Texts = NDArray[np.str_]
 
 # Characters of a time without its offset; rows that are told at once.
-CHARACTERS = {"s": 19, "ns": 29}
+TIME_WIDTHS = {"s": 19, "ns": 29}
 
-BLOCK = 500_000
+BLOCK_ROWS = 500_000
 
 OFFSET_STEP = 15 * UNITS["min"]  # no clock changes its offset between
 
@@ -50,7 +50,7 @@ def format_time(nanoseconds: int, zone: Zone = None) -> str:
     offset = int(utc_offsets(np.array([nanoseconds]), zone)[0]) if zone else 0
     text = str(np.datetime64(nanoseconds + offset * UNITS["min"], "ns")).replace("T", " ")
     text = text.rstrip("0").rstrip(".") if "." in text else text
-    return text + _suffix(offset) if zone else text.removesuffix(" 00:00:00")
+    return text + _format_offset(offset) if zone else text.removesuffix(" 00:00:00")
 
 
 def format_times(nanoseconds: Times, zone: Zone = None) -> NDArray[Any]:
@@ -63,15 +63,15 @@ def format_times(nanoseconds: Times, zone: Zone = None) -> NDArray[Any]:
     unit: Literal["s", "ns"] = "ns" if (nanoseconds % UNITS["s"]).any() else "s"
     if zone is None:
         return np.datetime_as_string(nanoseconds.view("datetime64[ns]"), unit)
-    texts: Texts = np.empty(len(nanoseconds), f"U{CHARACTERS[unit] + len(_suffix(0))}")
+    texts: Texts = np.empty(len(nanoseconds), f"U{TIME_WIDTHS[unit] + len(_format_offset(0))}")
     # In blocks, since numpy's texts are twice as long on the way.
-    for start in range(0, len(texts), BLOCK):
-        some = nanoseconds[start : start + BLOCK]
+    for start in range(0, len(texts), BLOCK_ROWS):
+        some = nanoseconds[start : start + BLOCK_ROWS]
         found = utc_offsets(some, zone)
         told_so = np.datetime_as_string((some + found * UNITS["min"]).view("datetime64[ns]"), unit)
         different, place = np.unique(found, return_inverse=True)
-        ends = np.array([_suffix(minutes) for minutes in different.tolist()])
-        texts[start : start + BLOCK] = np.char.add(told_so, ends[place])
+        ends = np.array([_format_offset(minutes) for minutes in different.tolist()])
+        texts[start : start + BLOCK_ROWS] = np.char.add(told_so, ends[place])
     return texts
 
 
@@ -82,7 +82,7 @@ def format_each_time(nanoseconds: Times, zone: Zone = None) -> list[Any]:
     found = utc_offsets(nanoseconds, zone) if zone else np.zeros(len(nanoseconds), np.int64)
     texts = np.datetime_as_string((nanoseconds + found * UNITS["min"]).view("datetime64[ns]"), "ns").tolist()
     return [
-        text.rstrip("0").rstrip(".") + (_suffix(minutes) if zone else "")
+        text.rstrip("0").rstrip(".") + (_format_offset(minutes) if zone else "")
         for text, minutes in zip(texts, found.tolist(), strict=True)
     ]
 
@@ -98,12 +98,12 @@ def utc_offsets(nanoseconds: Times, zone: datetime.tzinfo) -> Times:
     return np.array(found, np.int64)[place]
 
 
-def _suffix(minutes: int) -> str:
+def _format_offset(minutes: int) -> str:
     hours, rest = divmod(abs(minutes), 60)
     return f"{'-' if minutes < 0 else '+'}{hours:02}:{rest:02}"
 
 
-QUARTER = 15 * UNITS["min"]  # what zones' offsets and changes are multiples of, since 1970
+QUARTER_HOUR = 15 * UNITS["min"]  # what zones' offsets and changes are multiples of, since 1970
 
 DAY = UNITS["d"]
 
@@ -150,12 +150,12 @@ def to_utc(local: Times, zone: datetime.tzinfo, series: NDArray[np.int32] | None
     series most of whose steps go back is read from its end. Rows must stand as in the file; `series` `(rows,)` tells
     several that are mixed apart.
     """
-    offsets = _offsets(local, zone)
+    offsets = _zone_offsets(local, zone)
     second = np.zeros(len(local), bool)
     twice = np.flatnonzero(offsets[0] > offsets[1])
     if len(twice):
         of = np.zeros(len(local), np.int32) if series is None else series
-        forward = np.where(_newest_first(local, of)[of[twice]], -twice, twice)
+        forward = np.where(_is_newest_first(local, of)[of[twice]], -twice, twice)
         order = np.lexsort((forward, of[twice]))
         twice = twice[order]
         own = of[twice]
@@ -170,7 +170,7 @@ def to_utc(local: Times, zone: datetime.tzinfo, series: NDArray[np.int32] | None
     return utc, nowhere
 
 
-def _newest_first(local: Times, series: NDArray[np.int32]) -> NDArray[np.bool_]:
+def _is_newest_first(local: Times, series: NDArray[np.int32]) -> NDArray[np.bool_]:
     """Whether more steps of a series go back than on, `(series,)`; one or two that do may be the autumn's."""
     order = np.argsort(series, kind="stable")
     change, of = np.diff(local[order]), series[order]
@@ -185,19 +185,19 @@ def context_before(local: Times, utc: Times, zone: datetime.tzinfo) -> Times:
 
     The last row in an hour that is repeated, twice where it was in the second one; nothing where there is none.
     """
-    offsets = _offsets(local, zone)
+    offsets = _zone_offsets(local, zone)
     twice = np.flatnonzero(offsets[0] > offsets[1])[-1:]
     second = local[twice] - utc[twice] == offsets[1][twice]
     return np.repeat(local[twice], 1 + second)
 
 
-def _offsets(local: Times, zone: datetime.tzinfo) -> Times:
+def _zone_offsets(local: Times, zone: datetime.tzinfo) -> Times:
     """The zone's offset when its clock shows these times for the first and for the second time, `(2, rows)`."""
-    quarters, at = np.unique(local // QUARTER, return_inverse=True)
+    quarters, at = np.unique(local // QUARTER_HOUR, return_inverse=True)
     clock = [EPOCH + int(quarter) * datetime.timedelta(minutes=15) for quarter in quarters]
-    offsets = [[_offset(moment.replace(tzinfo=zone, fold=fold)) for moment in clock] for fold in (0, 1)]
+    offsets = [[_offset_nanoseconds(moment.replace(tzinfo=zone, fold=fold)) for moment in clock] for fold in (0, 1)]
     return np.array(offsets, np.int64).reshape(2, -1)[:, at]
 
 
-def _offset(moment: datetime.datetime) -> int:
+def _offset_nanoseconds(moment: datetime.datetime) -> int:
     return int((moment.utcoffset() or datetime.timedelta()) / datetime.timedelta(microseconds=1)) * 1000

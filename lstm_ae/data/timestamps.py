@@ -14,10 +14,10 @@ from lstm_ae.errors import DataError
 from lstm_ae.formatting import quote
 
 # Times that are numbers are taken for seconds where those lead into these years, else for ms, us or ns.
-FIRST, LAST = 631_152_000, 4_102_444_800  # 1990 and 2100, in seconds
+FIRST_SECOND, LAST_SECOND = 631_152_000, 4_102_444_800  # 1990 and 2100, in seconds
 
 # Numbers of a unit that was told are elapsed time where they begin within a year of 0.
-NEAR_START = 366 * UNITS["d"]
+MAX_ELAPSED_START = 366 * UNITS["d"]
 
 DATE = re.compile(
     r"(?:(?P<y>\d{4})(?P<s>[-/.])(?P<m>\d{1,2})(?:(?P=s)(?P<d>\d{1,2}))?"
@@ -31,48 +31,48 @@ DATE = re.compile(
 NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE]\+?\d+)?", re.ASCII)
 
 # A month that is a number as well. One digit may be October, of which a program has cut the 0.
-MONTH = re.compile(r"(1[89]|2[01])\d{2}\.(0[1-9]|1[0-2])", re.ASCII)
+YEAR_MONTH_NUMBER = re.compile(r"(1[89]|2[01])\d{2}\.(0[1-9]|1[0-2])", re.ASCII)
 
 # YYYYMMDDHH, YYYYMMDDHHMM or YYYYMMDDHHMMSS. Before 1900 these were seconds of today.
-STAMP = re.compile(
+DIGIT_STAMP = re.compile(
     r"(?P<day>(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01]))(?P<clock>([01]\d|2[0-3])([0-5]\d([0-5]\d)?)?)", re.ASCII
 )
 
-NAMES = re.compile(r"time|date|datum|epoch|unix|stamp|zeit|^ts$|^t$", re.IGNORECASE)
+TIME_HEADING = re.compile(r"time|date|datum|epoch|unix|stamp|zeit|^ts$|^t$", re.IGNORECASE)
 
-MONTHS = re.compile(r"month|monat|yyyy[ _-]?mm|period", re.IGNORECASE)
+MONTH_HEADING = re.compile(r"month|monat|yyyy[ _-]?mm|period", re.IGNORECASE)
 
 # Headings of dates alone. Numbers below them are no values.
-DATES = re.compile(r"(?<![^\W_])(date|datum)([ _-]?time)?(?![^\W_])", re.IGNORECASE)
+DATE_HEADING = re.compile(r"(?<![^\W_])(date|datum)([ _-]?time)?(?![^\W_])", re.IGNORECASE)
 
 # Days since the end of 1899, as spreadsheets count dates, from 1954 to 2064.
-SERIALS = range(20_000, 60_001)
+EXCEL_SERIALS = range(20_000, 60_001)
 
 # Headings of elapsed time and of counters of steps, and of those that never begin anew.
-ELAPSED = re.compile(
+ELAPSED_HEADING = re.compile(
     r"(t|ts|time([ _-]?(stamp|step|index|idx))?|zeit|elapsed([ _-]?time)?|uptime|second|tick|step|sample([ _-]?no)?)s?"
     r"([ _-]*(s|sec|seconds|ms|us|min|h)|\s*[\[(].*[\])])?",
     re.IGNORECASE,
 )
 
-CALENDAR = re.compile(r"year|jahr|week|woche|day|tag", re.IGNORECASE)
+CALENDAR_HEADING = re.compile(r"year|jahr|week|woche|day|tag", re.IGNORECASE)
 
 # Headings of temperatures.
-TEMPERATURE = re.compile(r"T(\s*[\[(].*[\])])?")
+TEMPERATURE_HEADING = re.compile(r"T(\s*[\[(].*[\])])?")
 
 # Digits that are a year and a month, which no counter of steps has in most of its rows; .0 where some were missing.
 YEAR_MONTH = re.compile(r"(?P<y>(19|20)\d{2})(?P<m>0[1-9]|1[0-2])(\.0)?", re.ASCII)
 
 # Those that are a day with a year of two digits as well.
-SHORT_DAY = re.compile(r"(19|20)(0[1-9]|1[0-2])(0[1-9]|1[0-2])", re.ASCII)
+AMBIGUOUS_SHORT_DAY = re.compile(r"(19|20)(0[1-9]|1[0-2])(0[1-9]|1[0-2])", re.ASCII)
 
 QUARTER = re.compile(r"(?P<y1>\d{4})[-/\s]?Q(?P<q1>[1-4])|Q(?P<q2>[1-4])[-/\s]?(?P<y2>\d{4})", re.ASCII | re.IGNORECASE)
 
-WORDS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+MONTH_WORDS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
-GERMAN = {"jän": "jan", "mär": "mar", "mae": "mar", "mrz": "mar", "mai": "may", "okt": "oct", "dez": "dec"}
+GERMAN_MONTHS = {"jän": "jan", "mär": "mar", "mae": "mar", "mrz": "mar", "mai": "may", "okt": "oct", "dez": "dec"}
 
-_WORD = (
+_MONTH_WORD = (
     r"(?:jan(?:uary|uar)?|jän(?:ner)?|feb(?:ruary|ruar)?|mar(?:ch)?|märz?|maerz|mrz|apr(?:il)?|may|mai|june?|juni|july?|juli|"
     r"aug(?:ust)?|sept?(?:ember)?|o[ck]t(?:ober)?|nov(?:ember)?|de[cz](?:ember)?)\.?"
 )
@@ -82,36 +82,36 @@ _WEEKDAY = (
     r"mittwoch|mo|di|mi|do|fr|sa|so)\.?,?\s+"
 )
 
-_GAP = r"[-/\s,.]"
+_DATE_SEPARATOR = r"[-/\s,.]"
 
 # 2 Jan 2024, Jan 2 2024, 2024-Jan-2, Jan 2024, 2024 Jan, and Jan 2 10:00:00 2024 as `date` writes it.
-WORDED = re.compile(
+WORDED_DATE = re.compile(
     rf"(?:{_WEEKDAY})?(?:"
-    rf"(?P<d1>[0-9]{{1,2}})(?:st|nd|rd|th)?{_GAP}*(?P<m1>{_WORD}){_GAP}*(?P<y1>[0-9]{{4}}|[0-9]{{2}}(?![0-9:]))"
-    rf"|(?P<m2>{_WORD}){_GAP}*(?P<d2>[0-9]{{1,2}})(?:st|nd|rd|th)?{_GAP}+(?P<y2>[0-9]{{4}})"
-    rf"|(?P<y3>[0-9]{{4}}){_GAP}*(?P<m3>{_WORD}){_GAP}*(?P<d3>[0-9]{{1,2}})"
-    rf"|(?P<m4>{_WORD}){_GAP}*(?P<y4>[0-9]{{4}})|(?P<y5>[0-9]{{4}}){_GAP}*(?P<m5>{_WORD})"
-    rf"|(?P<m6>{_WORD})\s+(?P<d6>[0-9]{{1,2}})\s+(?P<clock>[0-9]{{1,2}}:[0-9]{{2}}(?::[0-9]{{2}})?)\s+"
+    rf"(?P<d1>[0-9]{{1,2}})(?:st|nd|rd|th)?{_DATE_SEPARATOR}*(?P<m1>{_MONTH_WORD}){_DATE_SEPARATOR}*(?P<y1>[0-9]{{4}}|[0-9]{{2}}(?![0-9:]))"
+    rf"|(?P<m2>{_MONTH_WORD}){_DATE_SEPARATOR}*(?P<d2>[0-9]{{1,2}})(?:st|nd|rd|th)?{_DATE_SEPARATOR}+(?P<y2>[0-9]{{4}})"
+    rf"|(?P<y3>[0-9]{{4}}){_DATE_SEPARATOR}*(?P<m3>{_MONTH_WORD}){_DATE_SEPARATOR}*(?P<d3>[0-9]{{1,2}})"
+    rf"|(?P<m4>{_MONTH_WORD}){_DATE_SEPARATOR}*(?P<y4>[0-9]{{4}})|(?P<y5>[0-9]{{4}}){_DATE_SEPARATOR}*(?P<m5>{_MONTH_WORD})"
+    rf"|(?P<m6>{_MONTH_WORD})\s+(?P<d6>[0-9]{{1,2}})\s+(?P<clock>[0-9]{{1,2}}:[0-9]{{2}}(?::[0-9]{{2}})?)\s+"
     r"(?:(?P<zone>UTC|GMT)\s+)?(?P<y6>[0-9]{4})"
     r")(?P<rest>[T\s,:].*)?",
     re.IGNORECASE,
 )
 
-DATED = re.compile(rf"(?:{_WEEKDAY})(?=[0-9])", re.IGNORECASE)
+WEEKDAY_DATE = re.compile(rf"(?:{_WEEKDAY})(?=[0-9])", re.IGNORECASE)
 
 # Years of two digits up to this one are of this century.
-CENTURY = 68
+LAST_SHORT_YEAR = 68
 
 # Where the day, the month and the year stand.
-ORDERS = {"dmy": (0, 1, 2), "mdy": (1, 0, 2), "ymd": (2, 1, 0)}
+DATE_ORDERS = {"dmy": (0, 1, 2), "mdy": (1, 0, 2), "ymd": (2, 1, 0)}
 
 # What a cell holds that is meant as a time, and letters that may stand in one.
-_MEANT = re.compile(
-    rf"(?<!\d)(19|20)\d{{2}}(?!\d)|\d{{1,2}}[/.]\d{{1,2}}[/.]\d{{2,4}}|\d{{1,2}}:\d{{2}}|{_WORD}\W*\d|\d\W*{_WORD}",
+_TIME_LIKE = re.compile(
+    rf"(?<!\d)(19|20)\d{{2}}(?!\d)|\d{{1,2}}[/.]\d{{1,2}}[/.]\d{{2,4}}|\d{{1,2}}:\d{{2}}|{_MONTH_WORD}\W*\d|\d\W*{_MONTH_WORD}",
     re.IGNORECASE,
 )
 
-_LETTERS = re.compile(rf"{_WORD}|{_WEEKDAY}|am|pm|utc|gmt|kw|st|nd|rd|th|[tzqwh]", re.IGNORECASE)
+_TIME_LETTERS = re.compile(rf"{_MONTH_WORD}|{_WEEKDAY}|am|pm|utc|gmt|kw|st|nd|rd|th|[tzqwh]", re.IGNORECASE)
 
 
 class TimeForm(NamedTuple):
@@ -151,12 +151,12 @@ def month_name_to_digits(cell: str, order: str = "") -> str:
     if quarter := QUARTER.fullmatch(cell):
         first = 3 * int(quarter["q1"] or quarter["q2"]) - 2
         return f"{quarter['y1'] or quarter['y2']}-{first:02}"
-    found = WORDED.fullmatch(cell)
+    found = WORDED_DATE.fullmatch(cell)
     if not found:
-        return DATED.sub("", cell, count=1) if cell[:1].isalpha() else cell
+        return WEEKDAY_DATE.sub("", cell, count=1) if cell[:1].isalpha() else cell
     number, form = next((found[f"m{form}"], form) for form in range(1, 7) if found[f"m{form}"])
     word = number[:3].lower()
-    month = WORDS.index(GERMAN.get(word, word)) + 1
+    month = MONTH_WORDS.index(GERMAN_MONTHS.get(word, word)) + 1
     year, day = found[f"y{form}"], "" if form in (4, 5) else found[f"d{form}"]
     clock = found["rest"] or ""
     if form == 6:
@@ -172,7 +172,7 @@ def month_name_to_digits(cell: str, order: str = "") -> str:
 
 def expand_year(year: str) -> str:
     """A year of two digits in four, 1969 to 2068."""
-    return year if len(year) > 2 else f"{20 if int(year) <= CENTURY else 19}{year:0>2}"
+    return year if len(year) > 2 else f"{20 if int(year) <= LAST_SHORT_YEAR else 19}{year:0>2}"
 
 
 def infer_form(
@@ -192,7 +192,7 @@ def infer_form(
     if unit is None and are_year_months(cells):
         _require_months(cells, column)
         return TimeForm("", "", aware=False, compact=True)
-    months = all(MONTH.fullmatch(cell) for cell in cells)
+    months = all(YEAR_MONTH_NUMBER.fullmatch(cell) for cell in cells)
     found = [DATE.fullmatch(cell) if months else parse_date_parts(cell) for cell in cells]
     dates = [match for match in found if match and not (match["c"] and match["h"] is None and unit)]
     if 2 * len(dates) > len(cells) and (unit is None or not all(NUMBER.fullmatch(cell) for cell in cells)):
@@ -200,21 +200,21 @@ def infer_form(
         loose = [match for match in dates if match["a"]]
         aware = 2 * sum(match["zone"] is not None for match in dates) > len(dates)
         if not order and 2 * len(loose) > len(dates):
-            order = _order(loose, column, named=any(WORDED.fullmatch(cell) for cell in cells))
+            order = _infer_date_order(loose, column, named=any(WORDED_DATE.fullmatch(cell) for cell in cells))
         return TimeForm("", order or "", aware, worded=worded)
     numbers = [float(cell) for cell in cells if NUMBER.fullmatch(cell)]
     if not numbers or 2 * len(numbers) <= len(cells):
         return None
-    elapsed = unit == STEPS or (unit is not None and abs(numbers[0]) * UNITS[unit] < NEAR_START)
+    elapsed = unit == STEPS or (unit is not None and abs(numbers[0]) * UNITS[unit] < MAX_ELAPSED_START)
     if unit is None:
-        unit = _unit(numbers, column)
+        unit = _infer_unit(numbers, column)
         elapsed = unit == STEPS
     return TimeForm(unit, "", aware=True, elapsed=elapsed)
 
 
 def looks_like_times(cells: Sequence[str], column: str) -> bool:
     """Whether a column that nobody named holds moments; numbers do only where the heading and their size say so."""
-    named = bool(NAMES.search(column))
+    named = bool(TIME_HEADING.search(column))
     if are_digit_stamps(cells, named=named):
         return True
     dates = {cell: found for cell in cells if (found := parse_date_parts(cell))}
@@ -222,10 +222,12 @@ def looks_like_times(cells: Sequence[str], column: str) -> bool:
         # Three pairs of digits may be anything.
         short = [found for found in dates.values() if found["a"] and len(found["z"]) == 2]
         sure = named or any(found["t"] != "-" or found["h"] for found in short)
-        if 2 * len(short) > len(dates) and not (sure and _possible(short, ORDERS)):
+        if 2 * len(short) > len(dates) and not (sure and _possible_orders(short, DATE_ORDERS)):
             return False
         return named or not all(map(str.isdigit, dates))
-    if (named or MONTHS.search(column)) and (all(MONTH.fullmatch(cell) for cell in cells) or are_year_months(cells)):
+    if (named or MONTH_HEADING.search(column)) and (
+        all(YEAR_MONTH_NUMBER.fullmatch(cell) for cell in cells) or are_year_months(cells)
+    ):
         return True
     return named and counts_from_1970(cells)
 
@@ -239,15 +241,15 @@ def counts_steps(cells: Sequence[str], column: str, series: Sequence[str] | None
     """
     if not all(NUMBER.fullmatch(cell) and float(cell).is_integer() for cell in cells) or len(cells) < 3:
         return False
-    if are_year_months(cells) or TEMPERATURE.fullmatch(column.strip()):
+    if are_year_months(cells) or TEMPERATURE_HEADING.fullmatch(column.strip()):
         return False
     order = range(len(cells)) if series is None else np.argsort(np.array(series), kind="stable").tolist()
     numbers = [float(cells[row]) for row in order]
     # Where series follow one another each begins anew.
     falls = sum(after <= before for before, after in itertools.pairwise(numbers))
-    if ELAPSED.fullmatch(column.strip()):
+    if ELAPSED_HEADING.fullmatch(column.strip()):
         return falls <= len(set(series or ())) or 3 * falls < len(cells)
-    return bool(CALENDAR.fullmatch(column.strip())) and not falls
+    return bool(CALENDAR_HEADING.fullmatch(column.strip())) and not falls
 
 
 def resembles_times(cells: Sequence[str], column: str, *, first: bool) -> bool:
@@ -256,11 +258,11 @@ def resembles_times(cells: Sequence[str], column: str, *, first: bool) -> bool:
     Args:
         first: the column stands at the left, where times do, so that its heading need not say so.
     """
-    if not (first or NAMES.search(column)):
+    if not (first or TIME_HEADING.search(column)):
         return False
-    meant = [cell for cell in cells if _MEANT.search(cell)]
-    if not NAMES.search(column):
-        meant = [cell for cell in meant if not any(map(str.isalpha, _LETTERS.sub("", cell)))]
+    meant = [cell for cell in cells if _TIME_LIKE.search(cell)]
+    if not TIME_HEADING.search(column):
+        meant = [cell for cell in meant if not any(map(str.isalpha, _TIME_LETTERS.sub("", cell)))]
     return 2 * len(meant) > len(cells)
 
 
@@ -270,7 +272,7 @@ def are_digit_stamps(cells: Sequence[str], *, named: bool) -> bool:
     Args:
         named: the column is known for times, or its heading says so. In another one ten digits may be any number.
     """
-    found = [cell for cell in cells if STAMP.fullmatch(cell)]
+    found = [cell for cell in cells if DIGIT_STAMP.fullmatch(cell)]
     if cells and len(found) == len(cells):
         return named or min(map(len, cells)) > 10
     # Among times since 1970 there may be some that look so.
@@ -285,7 +287,7 @@ def are_year_months(cells: Sequence[str]) -> bool:
 def _require_months(cells: Sequence[str], column: str) -> None:
     """Raise `DataError` where digits that are a year and a month can be a day with a short year in all cells."""
     found = [match for match in map(YEAR_MONTH.fullmatch, cells) if match]
-    if len({match["y"] for match in found}) > 1 or not all(SHORT_DAY.match(match[0]) for match in found):
+    if len({match["y"] for match in found}) > 1 or not all(AMBIGUOUS_SHORT_DAY.match(match[0]) for match in found):
         return
     (year, month), cell = found[0].group("y", "m"), found[0][0]
     raise DataError(
@@ -296,10 +298,10 @@ def _require_months(cells: Sequence[str], column: str) -> None:
 
 def find_date_number(cells: Sequence[str], column: str) -> str | None:
     """Return what the numbers of a column are whose heading says dates, as a predicate; None where it says none."""
-    if not cells or not DATES.search(column):
+    if not cells or not DATE_HEADING.search(column):
         return None
     numbers = [float(cell) for cell in cells if NUMBER.fullmatch(cell)]
-    if numbers and SERIALS.start <= float(np.median(numbers)) < SERIALS.stop:
+    if numbers and EXCEL_SERIALS.start <= float(np.median(numbers)) < EXCEL_SERIALS.stop:
         day = np.datetime64("1899-12-30") + np.timedelta64(int(numbers[0]), "D")
         return f"seems to hold the day numbers of a spreadsheet ({numbers[0]:.12g} is {day})"
     return f"holds numbers that are no dates, such as {quote(cells[0])}"
@@ -309,7 +311,7 @@ def expand_stamp(cell: str) -> str:
     """2024013123 as 20240131T2300 and 202401 as 2024-01; what is not written so remains as it is."""
     if month := YEAR_MONTH.fullmatch(cell):
         return f"{month['y']}-{month['m']}"
-    found = STAMP.fullmatch(cell)
+    found = DIGIT_STAMP.fullmatch(cell)
     return f"{found['day']}T{found['clock'].ljust(4, '0')}" if found else cell
 
 
@@ -317,11 +319,12 @@ def counts_from_1970(cells: Sequence[str]) -> bool:
     """Whether most cells are numbers and lead from 1970, in some unit, to the years around today."""
     numbers = [float(cell) for cell in cells if NUMBER.fullmatch(cell)]
     return 2 * len(numbers) > len(cells) and any(
-        FIRST <= float(np.median(numbers)) * UNITS[unit] / UNITS["s"] <= LAST for unit in ("s", "ms", "us", "ns")
+        FIRST_SECOND <= float(np.median(numbers)) * UNITS[unit] / UNITS["s"] <= LAST_SECOND
+        for unit in ("s", "ms", "us", "ns")
     )
 
 
-def _order(loose: Sequence[re.Match[str]], column: str, *, named: bool) -> str:
+def _infer_date_order(loose: Sequence[re.Match[str]], column: str, *, named: bool) -> str:
     """The order of dates that do not begin with a year of four digits.
 
     Args:
@@ -329,7 +332,9 @@ def _order(loose: Sequence[re.Match[str]], column: str, *, named: bool) -> str:
     """
     if named or 2 * sum(len(found["z"]) == 2 for found in loose) > len(loose):
         # Dots are written with the day first, or the year.
-        return _short_order(loose, column, ["dmy", "ymd"] if named or loose[0]["t"] == "." else list(ORDERS))
+        return _infer_short_date_order(
+            loose, column, ["dmy", "ymd"] if named or loose[0]["t"] == "." else list(DATE_ORDERS)
+        )
     first, second = (max(int(found[part]) for found in loose) for part in "ab")
     if first > 12 >= second:
         return "dmy"
@@ -340,28 +345,29 @@ def _order(loose: Sequence[re.Match[str]], column: str, *, named: bool) -> str:
     if mark == "." or first > 12:
         return "dmy"
     raise DataError(
-        f"column {column!r}: {a}{mark}{b} can be {_month(b, a)} or {_month(a, b)}, and the first rows do not tell. Add "
+        f"column {column!r}: {a}{mark}{b} can be {_format_month_day(b, a)} or {_format_month_day(a, b)}, "
+        "and the first rows do not tell. Add "
         "--date-order dmy (day first) or --date-order mdy (month first)"
     )
 
 
-def _possible(loose: Sequence[re.Match[str]], orders: Iterable[str]) -> list[str]:
+def _possible_orders(loose: Sequence[re.Match[str]], orders: Iterable[str]) -> list[str]:
     """The orders in which all of these are days of a month."""
     parts = [tuple(int(found[part]) for part in "abz") for found in loose]
     return [
         name
         for name in orders
-        if all(1 <= date[ORDERS[name][0]] <= 31 and 1 <= date[ORDERS[name][1]] <= 12 for date in parts)
+        if all(1 <= date[DATE_ORDERS[name][0]] <= 31 and 1 <= date[DATE_ORDERS[name][1]] <= 12 for date in parts)
     ]
 
 
-def _short_order(loose: Sequence[re.Match[str]], column: str, orders: Sequence[str]) -> str:
+def _infer_short_date_order(loose: Sequence[re.Match[str]], column: str, orders: Sequence[str]) -> str:
     """Return the order of dates with years of two digits: days change most often from row to row, and years least.
 
     Raises:
         DataError: more than one order fits the dates.
     """
-    possible = _possible(loose, orders)
+    possible = _possible_orders(loose, orders)
     if len(possible) == 1:
         return possible[0]
     # Where none is possible some cell is wrong, and will be named.
@@ -369,9 +375,9 @@ def _short_order(loose: Sequence[re.Match[str]], column: str, orders: Sequence[s
     if possible:
         parts = np.array([[int(found[part]) for part in "abz"] for found in loose])
         changes = (np.diff(parts, axis=0) != 0).sum(axis=0)
-        counts = {name: changes[list(ORDERS[name])] for name in possible}
+        counts = {name: changes[list(DATE_ORDERS[name])] for name in possible}
         likely = [name for name, (day, month, year) in counts.items() if day >= month >= year and day > year] or likely
-    if len(likely) == 1 and not (possible and _may_be_other(parts, likely[0], possible)):
+    if len(likely) == 1 and not (possible and _is_ambiguous_order(parts, likely[0], possible)):
         return likely[0]
     date = loose[0]["t"].join(loose[0][part] for part in "abz")
     raise DataError(
@@ -381,7 +387,7 @@ def _short_order(loose: Sequence[re.Match[str]], column: str, orders: Sequence[s
     )
 
 
-def _may_be_other(parts: NDArray[np.int64], order: str, possible: Sequence[str]) -> bool:
+def _is_ambiguous_order(parts: NDArray[np.int64], order: str, possible: Sequence[str]) -> bool:
     """Return whether what changes as days do can be the months of a year, or the years of one day.
 
     Args:
@@ -389,24 +395,24 @@ def _may_be_other(parts: NDArray[np.int64], order: str, possible: Sequence[str])
     """
     if order == "dmy" and "mdy" not in possible:
         return False
-    day, month, year = (parts[:, place] for place in ORDERS[order])
+    day, month, year = (parts[:, place] for place in DATE_ORDERS[order])
     constant = sum(int(part.min() == part.max()) for part in (month, year))
     return (constant > 0 and int(day.max()) <= 12) or (order == "ymd" and constant == 2)
 
 
-def _month(month: int, day: int) -> str:
+def _format_month_day(month: int, day: int) -> str:
     try:
         return f"{day} {datetime.date(2000, month, 1):%B}"
     except ValueError:
         return f"day {day} of month {month}"
 
 
-def _unit(numbers: Sequence[float], column: str) -> str:
+def _infer_unit(numbers: Sequence[float], column: str) -> str:
     for unit in ("s", "ms", "us", "ns"):
-        if FIRST <= float(np.median(numbers)) * UNITS[unit] / UNITS["s"] <= LAST:
+        if FIRST_SECOND <= float(np.median(numbers)) * UNITS[unit] / UNITS["s"] <= LAST_SECOND:
             return unit
     example = f"column {column!r}: numbers like {numbers[0]:.12g}"
-    if DATES.search(column) and SERIALS.start <= float(np.median(numbers)) < SERIALS.stop:
+    if DATE_HEADING.search(column) and EXCEL_SERIALS.start <= float(np.median(numbers)) < EXCEL_SERIALS.stop:
         raise DataError(
             f"{example} seem to be the day numbers of a spreadsheet. Write dates as YYYY-MM-DD, or add --time-unit "
             "steps to count whole ones"
@@ -425,17 +431,17 @@ Times = NDArray[np.int64]
 EPOCH = datetime.datetime(1970, 1, 1)
 
 # Years that 64 bits of nanoseconds reach.
-YEARS = range(1678, 2262)
+YEAR_RANGE = range(1678, 2262)
 
-OFFSET = re.compile(r"(?<=\d)\s*(Z|[+-]\d{2}:?\d{2})$", re.ASCII)
+UTC_OFFSET = re.compile(r"(?<=\d)\s*(Z|[+-]\d{2}:?\d{2})$", re.ASCII)
 
 # Characters of a time to the microsecond, and to the nanosecond.
-LENGTHS = (26, 29)
+ISO_LENGTHS = (26, 29)
 
-UNPLAIN = re.compile(r"[^0-9:T. \-]")
+NON_ISO_CHARACTER = re.compile(r"[^0-9:T. \-]")
 
 
-class BadCell(Exception):
+class BadTime(Exception):
     """A cell that is no moment: its place among those given, and what is wrong."""
 
     def __init__(self, place: int, problem: str) -> None:
@@ -450,23 +456,23 @@ def parse_times(cells: Sequence[str], form: TimeForm) -> Times:
         BadCell: with the place of the first cell that is none.
     """
     if form.unit:
-        return _numbers(cells, form)
+        return _parse_numeric_times(cells, form)
     if form.worded:
         cells = [month_name_to_digits(cell, form.order) for cell in cells]
     offset, plain = None if form.aware else 0, cells
-    if form.aware and (end := OFFSET.search(cells[0])):
+    if form.aware and (end := UTC_OFFSET.search(cells[0])):
         # One offset for all is the usual case; what is left is plain.
         suffix = end[0]
         if all(cell.endswith(suffix) for cell in cells):
-            plain, offset = [cell[: -len(suffix)] for cell in cells], _minutes(end[1])
-    plain = _parted(plain) if form.compact else _year_first(plain, form.order)
+            plain, offset = [cell[: -len(suffix)] for cell in cells], _parse_offset(end[1])
+    plain = _separate_digits(plain) if form.compact else _reorder_dates(plain, form.order)
     joined = "".join(plain)
     if (
         offset is not None
-        and not UNPLAIN.search(joined)
+        and not NON_ISO_CHARACTER.search(joined)
         and joined.count("-") == 2 * len(plain)
         and min(map(len, plain)) >= 10
-        and max(map(len, plain)) <= LENGTHS[1]
+        and max(map(len, plain)) <= ISO_LENGTHS[1]
         # What follows a second blank numpy takes for an offset.
         and not any(" " in cell[11:] for cell in plain)
     ):
@@ -475,18 +481,20 @@ def parse_times(cells: Sequence[str], form: TimeForm) -> Times:
         except ValueError:
             pass
         else:
-            low, high = (np.datetime64(f"{year}-01-01", "us").astype(np.int64) for year in (YEARS.start, YEARS.stop))
+            low, high = (
+                np.datetime64(f"{year}-01-01", "us").astype(np.int64) for year in (YEAR_RANGE.start, YEAR_RANGE.stop)
+            )
             if ((times >= low) & (times < high)).all():
                 # To microseconds first, which hold every year: nanoseconds beyond 2262 would wrap around.
-                if max(map(len, plain)) > LENGTHS[0]:
+                if max(map(len, plain)) > ISO_LENGTHS[0]:
                     exact = np.array(plain, "datetime64[ns]").astype(np.int64)
                 else:
                     exact = times * 1000
                 return exact - offset * UNITS["min"]
-    return np.array([_moment(cell, form, place) for place, cell in enumerate(cells)], np.int64)
+    return np.array([_parse_moment(cell, form, place) for place, cell in enumerate(cells)], np.int64)
 
 
-def _year_first(cells: Sequence[str], order: str) -> Sequence[str]:
+def _reorder_dates(cells: Sequence[str], order: str) -> Sequence[str]:
     """Dates like 31.12.2024 in the order of ISO 8601, if all have this width; else as they are."""
     if not order or not all(cell[2:3] in ("/", ".", "-") and cell[2:3] == cell[5:6] for cell in cells):
         return cells
@@ -495,7 +503,7 @@ def _year_first(cells: Sequence[str], order: str) -> Sequence[str]:
     return [f"{cell[6:10]}-{cell[:5].replace(cell[2], '-')}{cell[10:]}" for cell in cells]
 
 
-def _parted(cells: Sequence[str]) -> Sequence[str]:
+def _separate_digits(cells: Sequence[str]) -> Sequence[str]:
     """Dates of digits alone in the marks of ISO 8601, if all are as long and no longer; else as they are."""
     length = len(cells[0])
     if length not in (10, 12, 14) or not all(len(cell) == length and cell.isdigit() for cell in cells):
@@ -505,7 +513,7 @@ def _parted(cells: Sequence[str]) -> Sequence[str]:
     return [f"{d[:4]}-{d[4:6]}-{d[6:8]} {d[8:10]}:{d[10:12]}:{d[12:]}" for d in digits]
 
 
-def _numbers(cells: Sequence[str], form: TimeForm) -> Times:
+def _parse_numeric_times(cells: Sequence[str], form: TimeForm) -> Times:
     size = 1 if form.unit == STEPS else UNITS[form.unit]
     limit = 9e18 / size
     try:
@@ -516,30 +524,30 @@ def _numbers(cells: Sequence[str], form: TimeForm) -> Times:
         pass
     for place, cell in enumerate(cells):
         if not NUMBER.fullmatch(cell) or not abs(float(cell)) < limit:
-            raise BadCell(place, f"{quote(cell)} is not a time. Correct it, or remove the row")
+            raise BadTime(place, f"{quote(cell)} is not a time. Correct it, or remove the row")
         if form.unit == STEPS and not float(cell).is_integer():
-            raise BadCell(place, f"{quote(cell)} is between two steps. Correct it, or tell a --time-unit")
+            raise BadTime(place, f"{quote(cell)} is between two steps. Correct it, or tell a --time-unit")
     # To the microsecond, which is what a double holds of today's seconds.
     if size < 1000:
         return np.rint(np.array(cells, np.float64) * size).astype(np.int64)
     return np.rint(np.array(cells, np.float64) * (size // 1000)).astype(np.int64) * 1000
 
 
-def _moment(cell: str, form: TimeForm, place: int) -> int:
+def _parse_moment(cell: str, form: TimeForm, place: int) -> int:
     if not cell:
-        raise BadCell(place, "the time is missing. Write it, or remove the row")
+        raise BadTime(place, "the time is missing. Write it, or remove the row")
     found = DATE.fullmatch(expand_stamp(cell) if form.compact else month_name_to_digits(cell, form.order))
     if not found:
-        raise BadCell(place, f"{quote(cell)} is not a time. Write it as YYYY-MM-DD HH:MM:SS, or remove the row")
+        raise BadTime(place, f"{quote(cell)} is not a time. Write it as YYYY-MM-DD HH:MM:SS, or remove the row")
     if found["c"]:
         year, month, day = found["c"][:4], found["c"][4:6], found["c"][6:]
     elif found["y"]:
         year, month, day = found["y"], found["m"], found["d"] or "1"
     elif not form.order:
-        raise BadCell(place, f"{quote(cell)} does not begin with the year, unlike the first rows. Write all in one way")
+        raise BadTime(place, f"{quote(cell)} does not begin with the year, unlike the first rows. Write all in one way")
     else:
         written = (found["a"], found["b"], found["z"])
-        day, month, year = (written[place] for place in ORDERS[form.order])
+        day, month, year = (written[place] for place in DATE_ORDERS[form.order])
         year = expand_year(year)
     hour = int(found["h"] or 0)
     if found["half"]:
@@ -548,19 +556,21 @@ def _moment(cell: str, form: TimeForm, place: int) -> int:
         moment = datetime.datetime(int(year), int(month), int(day), hour, int(found["n"] or 0), int(found["sec"] or 0))
     except ValueError as error:
         hint = "" if found["y"] or found["c"] else f" with --date-order {form.order}"
-        raise BadCell(
+        raise BadTime(
             place, f"{quote(cell)} is not a moment of the calendar{hint} ({error}). Correct it, or remove the row"
         ) from None
-    if moment.year not in YEARS:
-        raise BadCell(place, f"{quote(cell)} is outside the years {YEARS.start} to {YEARS.stop - 1}. Correct it")
+    if moment.year not in YEAR_RANGE:
+        raise BadTime(
+            place, f"{quote(cell)} is outside the years {YEAR_RANGE.start} to {YEAR_RANGE.stop - 1}. Correct it"
+        )
     if form.aware != (found["zone"] is not None):
         has = "no offset from UTC, unlike" if form.aware else "an offset from UTC, unlike"
-        raise BadCell(place, f"{quote(cell)} has {has} the first rows. Write all times in one way")
+        raise BadTime(place, f"{quote(cell)} has {has} the first rows. Write all times in one way")
     nanoseconds = (moment - EPOCH) // datetime.timedelta(microseconds=1) * 1000 + int((found["f"] or "0").ljust(9, "0"))
-    return nanoseconds - _minutes(found["zone"] or "Z") * UNITS["min"]
+    return nanoseconds - _parse_offset(found["zone"] or "Z") * UNITS["min"]
 
 
-def _minutes(offset: str) -> int:
+def _parse_offset(offset: str) -> int:
     """An offset in minutes; `+0200` and `+02:00` are 120."""
     if offset[0] not in "+-":
         return 0
@@ -568,16 +578,16 @@ def _minutes(offset: str) -> int:
     return (-1 if offset[0] == "-" else 1) * (60 * int(digits[:2]) + int(digits[2:]))
 
 
-CLOCK = re.compile(
+CLOCK_TIME = re.compile(
     r"([01]?\d|2[0-3])(:[0-5]\d(:[0-5]\d([.,]\d{1,9})?)?|\.[0-5]\d\.[0-5]\d)\s*([AaPp][Mm])?"
     r"\s*(Z|z|UTC|GMT|[+-]\d{2}(:?\d{2})?)?",
     re.ASCII,
 )
 
-DOTS = re.compile(r"^(\d{1,2})\.(\d{2})\.(\d{2})", re.ASCII)
+DOTTED_CLOCK = re.compile(r"^(\d{1,2})\.(\d{2})\.(\d{2})", re.ASCII)
 
 # Not any heading with a time in it: a day has a sunrise time as well.
-CLOCKS = re.compile(
+CLOCK_HEADING = re.compile(
     r"((local|utc|gmt|obs(ervation)?|sampl(e|ing)|log|record(ed|ing)?|measur(ed|ing|ement))[ _-]*)?"
     r"(time|clock|hour|hh:?mm(:?ss)?|uhrzeit|zeit|heure|hora|ora|tijd)([ _-]*(of[ _-]day|utc|gmt|local))?"
     r"(\s*[\[(].*[\])])?",
@@ -588,7 +598,7 @@ CLOCKS = re.compile(
 def are_clock_times(cells: Sequence[str], words: Collection[str]) -> bool:
     """Whether most cells are times of a day; `words` stand for a missing one."""
     held = [cell for cell in cells if cell.lower() not in words]
-    return 2 * sum(CLOCK.fullmatch(cell) is not None for cell in held) > len(held)
+    return 2 * sum(CLOCK_TIME.fullmatch(cell) is not None for cell in held) > len(held)
 
 
 def are_dates(cells: Sequence[str], words: Collection[str]) -> bool:
@@ -606,13 +616,13 @@ def choose_clock_column(columns: Sequence[str], days: Sequence[str], ids: Sequen
     """
     if len(set(days if ids is None else zip(ids, days, strict=True))) == len(days):
         return None
-    return next((name for name in columns if CLOCKS.fullmatch(name.strip())), None)
+    return next((name for name in columns if CLOCK_HEADING.fullmatch(name.strip())), None)
 
 
 def join_date_and_clock(days: Sequence[str], clocks: Sequence[str], words: Collection[str]) -> list[str]:
     """Dates and times of the day as one, `(rows,)`; empty where one of the two is missing."""
     # Some loggers write 18.00.00, which is no time elsewhere.
-    marked = [DOTS.sub(r"\1:\2:\3", clock) for clock in clocks]
+    marked = [DOTTED_CLOCK.sub(r"\1:\2:\3", clock) for clock in clocks]
     return [
         "" if day.lower() in words or clock.lower() in words else f"{day} {clock}"
         for day, clock in zip(days, marked, strict=True)

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from lstm_ae.config import Toy
 from lstm_ae.data.scaling import fixed_scale
-from lstm_ae.data.windows import Data, Floats, Source, Split, fingerprint
+from lstm_ae.data.windows import Data, Floats, Source, Split, hash_arrays
 
 STEPS = 50
 DAMPING = 0.1
@@ -31,14 +31,14 @@ def load(config: Toy) -> Data:
     """Generate the data and divide it 60/20/20, sample by sample."""
     values, _ = generate_signals(config.sequences, config.seed)
     first, second = round(0.6 * config.sequences), round(0.8 * config.sequences)
-    train, validation, test = (_split(part) for part in (values[:first], values[first:second], values[second:]))
+    train, validation, test = (_make_split(part) for part in (values[:first], values[first:second], values[second:]))
     source = Source(
         f"{config.sequences:,} generated sequences of {STEPS} steps, seed {config.seed}",
-        fingerprint(values),
+        hash_arrays(values),
         "CC0 (generated)",
     )
     return Data(train, validation, test, fixed_scale(), source)
 
 
-def _split(values: Floats) -> Split:
+def _make_split(values: Floats) -> Split:
     return Split(values.reshape(-1, 1), np.arange(len(values), dtype=np.int64) * STEPS, STEPS)

@@ -17,9 +17,9 @@ from lstm_ae.errors import DataError
 Floats = NDArray[np.float32]
 
 # The feature that is the day's open, where a model is told that of the day to forecast.
-OPEN = 1
+OPEN_FEATURE = 1
 # Rows that are looked at together; numbers, of all samples, that a network is given together.
-PIECE, NUMBERS = 1 << 20, 1 << 20
+PIECE_ROWS, MAX_BATCH_NUMBERS = 1 << 20, 1 << 20
 
 
 class Split(NamedTuple):
@@ -95,7 +95,9 @@ class Split(NamedTuple):
     @property
     def missing(self) -> bool:
         """Whether a value is missing, NaN; looked for piece by piece, since the rows may lie in a large file."""
-        return any(np.isnan(self.series[start : start + PIECE]).any() for start in range(0, len(self.series), PIECE))
+        return any(
+            np.isnan(self.series[start : start + PIECE_ROWS]).any() for start in range(0, len(self.series), PIECE_ROWS)
+        )
 
     def batches(self, size: int = 1024) -> Iterator[slice]:
         """Slices that walk over all samples in order; the last one may be short, none is dropped.
@@ -109,7 +111,7 @@ class Split(NamedTuple):
 
 def inference_batch_size(split: Split, most: int = 1024) -> int:
     """Samples that a network is given at a time where no gradient is kept: fewer where they are large."""
-    return max(1, min(most, NUMBERS // (split.span * split.features)))
+    return max(1, min(most, MAX_BATCH_NUMBERS // (split.span * split.features)))
 
 
 class Source(NamedTuple):
@@ -256,7 +258,7 @@ def require_samples(data: Data, hint: str, *, tests: bool = True) -> Data:
     return data
 
 
-def fingerprint(*arrays: NDArray[Any]) -> str:
+def hash_arrays(*arrays: NDArray[Any]) -> str:
     """sha256 over the bytes, shapes and types of arrays: equal exactly when all their values are equal."""
     digest = hashlib.sha256()
     for array in arrays:

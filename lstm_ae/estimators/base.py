@@ -23,8 +23,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from lstm_ae import experiment
 from lstm_ae.config import Series
 from lstm_ae.config.reading import TimeStep
-from lstm_ae.data.checks import ABOUT
-from lstm_ae.data.frames import RowCodes, measurements_from_rows, to_table_rows
+from lstm_ae.data.checks import WARNING_TOPICS
+from lstm_ae.data.frames import RowCodes, map_to_table_rows, measurements_from_rows
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.data.series_scales import describe_unknown_series
@@ -100,7 +100,7 @@ class Estimator(BaseEstimator):
             )
         completed = complete_from_table(config, table)
         for note in completed.data.source.notes:
-            if note.partition(": ")[0] in ABOUT:
+            if note.partition(": ")[0] in WARNING_TOPICS:
                 warnings.warn(note, UserWarning, stacklevel=3)  # The warning names the line that calls `fit`.
         with tempfile.TemporaryDirectory() as folder, _preserve_random_state():
             run, command = Run(Path(folder) / "run"), f"{type(self).__name__}.fit"
@@ -266,7 +266,7 @@ class Estimator(BaseEstimator):
         Returns:
             An array, or a pandas series or frame with the index of X if X is a pandas object.
         """
-        rows = to_table_rows(prepared, values)
+        rows = map_to_table_rows(prepared, values)
         if not isinstance(X, pd.DataFrame | pd.Series):
             return rows
         if rows.ndim == 1:

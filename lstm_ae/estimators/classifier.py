@@ -15,7 +15,7 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from lstm_ae.apply.classify import class_of_rows, classify_prepared
+from lstm_ae.apply.classify import classify_prepared, row_probabilities
 from lstm_ae.config import Series
 from lstm_ae.data.frames import RowCodes
 from lstm_ae.errors import ConfigError, DataError
@@ -168,7 +168,7 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         """
         check_is_fitted(self)
         table = self._measurements(X, reset=False, series=series_of_rows(X, groups))
-        probabilities = class_of_rows(classify_prepared(self._run_files.classifier, table, every_row=True))
+        probabilities = row_probabilities(classify_prepared(self._run_files.classifier, table, every_row=True))
         return np.where(np.isnan(probabilities), np.float32(1 / len(self.classes_)), probabilities)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None, *, groups: Any = None) -> float:

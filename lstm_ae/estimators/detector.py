@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import OutlierMixin
 
-from lstm_ae.apply.detect import Detection, search_series
+from lstm_ae.apply.detect import Detection, detect_prepared
 from lstm_ae.config import Series
 from lstm_ae.estimators.base import Estimator, Frame
 from lstm_ae.estimators.packed import RunFiles
@@ -157,7 +157,7 @@ class AnomalyDetector(OutlierMixin, Estimator):
         return pd.DataFrame(frame)
 
     def _detect(self, X: Any, threshold: str | None = None) -> Detection:
-        return search_series(self._run_files.detector, self._prepare(X), threshold)
+        return detect_prepared(self._run_files.detector, self._prepare(X), threshold)
 
     def _set_run(self, files: RunFiles) -> Self:
         super()._set_run(files)

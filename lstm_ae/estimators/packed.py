@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lstm_ae.apply.classify import Classifier, load_classifier
+from lstm_ae.apply.classify import RunClassifier, load_classifier
 from lstm_ae.apply.detect import RunDetector, load_detector
-from lstm_ae.apply.forecast import Forecaster, load_forecaster
+from lstm_ae.apply.forecast import RunForecaster, load_forecaster
 from lstm_ae.config import Series
 from lstm_ae.data.series_scales import SeriesScales
 from lstm_ae.errors import DataError
@@ -104,7 +104,7 @@ class RunFiles:
             return series_scales_of(run.model(), run.symbols)
 
     @functools.cached_property
-    def classifier(self) -> Classifier:
+    def classifier(self) -> RunClassifier:
         """The classifier; raises `DataError` if the run has another task."""
         with self.open() as run:
             return load_classifier(run)
@@ -116,7 +116,7 @@ class RunFiles:
             return load_detector(run)
 
     @functools.cached_property
-    def forecaster(self) -> Forecaster:
+    def forecaster(self) -> RunForecaster:
         """The forecaster; raises `DataError` if the run has another task."""
         with self.open() as run:
             return load_forecaster(run)

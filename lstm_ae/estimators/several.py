@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import check_consistent_length
 
-from lstm_ae.data.columns import names_of_series
+from lstm_ae.data.columns import join_id_columns
 from lstm_ae.data.frames import RowCodes
 from lstm_ae.errors import DataError
 
@@ -39,7 +39,7 @@ def series_of_rows(X: Any, groups: Any = None) -> RowCodes | None:
     columns: list[str] = []
     for name in index.names if from_index else [None] * index.nlevels:
         columns.append(unused_name(str(name or "series"), [*column_names(X), *columns]))
-    return RowCodes(tuple(columns), codes.astype(np.int32), tuple(names_of_series(cells)))
+    return RowCodes(tuple(columns), codes.astype(np.int32), tuple(join_id_columns(cells)))
 
 
 def series_by_scale(X: Any, scale: Any) -> RowCodes | None:

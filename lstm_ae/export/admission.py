@@ -12,14 +12,14 @@ from pathlib import Path
 
 from lstm_ae.errors import DataError
 from lstm_ae.export import graph_check, warmup
-from lstm_ae.export.graph_check import FILE, ForbiddenGraphError, parse_graph, read_graph_file
+from lstm_ae.export.graph_check import GRAPH_FILE, ForbiddenGraphError, parse_graph, read_graph_file
 from lstm_ae.files import require_regular
 from lstm_ae.temporary import temporary_folder
 
 # Limits in bytes: of all weights together, and of any other file.
-LARGEST_WEIGHTS, LARGEST = 2**34, 2**28
+MAX_WEIGHT_BYTES, MAX_FILE_BYTES = 2**34, 2**28
 
-MOST_FILES, DEEPEST = 10_000, 4
+MAX_FILES, MAX_DEPTH = 10_000, 4
 
 
 @contextmanager
@@ -44,9 +44,9 @@ def admit_version(version: Path, *, trust: bool = False, name: str = "") -> Iter
         return
     content, links = check_version(version, name)
     with temporary_folder("lstmae") as folder:
-        (folder / FILE).write_bytes(content)
+        (folder / GRAPH_FILE).write_bytes(content)
         for path in links:
-            _link(version / path, folder / path)
+            _link_or_copy(version / path, folder / path)
         yield folder
 
 
@@ -77,7 +77,7 @@ def _list_files(version: Path) -> list[str]:
         except OSError as error:
             raise DataError(f"{str(version / folder)!r} cannot be read: {error.strerror}") from error
         count += len(names)
-        if count > MOST_FILES or depth > DEEPEST:
+        if count > MAX_FILES or depth > MAX_DEPTH:
             raise DataError(f"{str(version)!r} contains more files or folders than a model does. Remove them.")
         for name in names:
             path = f"{folder}{name}"
@@ -85,18 +85,18 @@ def _list_files(version: Path) -> list[str]:
                 waiting.append((f"{path}/", depth + 1))
                 continue
             try:
-                size = require_regular(version / path, LARGEST_WEIGHTS if folder == "variables/" else LARGEST)
+                size = require_regular(version / path, MAX_WEIGHT_BYTES if folder == "variables/" else MAX_FILE_BYTES)
             except OSError as error:
                 raise DataError(f"{str(version / path)!r} cannot be read: {error.strerror}") from error
             weights += size if folder == "variables/" else 0
-            if folder == "variables/" or path == warmup.FILE:
+            if folder == "variables/" or path == warmup.WARMUP_FILE:
                 found.append(path)
-    if weights > LARGEST_WEIGHTS:
-        raise DataError(f"{str(version)!r} has more than {LARGEST_WEIGHTS:,} bytes of weights. Use a smaller model.")
+    if weights > MAX_WEIGHT_BYTES:
+        raise DataError(f"{str(version)!r} has more than {MAX_WEIGHT_BYTES:,} bytes of weights. Use a smaller model.")
     return found
 
 
-def _link(path: Path, link: Path) -> None:
+def _link_or_copy(path: Path, link: Path) -> None:
     link.parent.mkdir(exist_ok=True)
     try:
         link.symlink_to(path.absolute())

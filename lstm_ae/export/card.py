@@ -10,9 +10,9 @@ from lstm_ae.formatting import format_epoch, format_heading
 from lstm_ae.run import Run, measured_parts
 
 # A card with this line may be written anew; one without it has been changed by somebody.
-MARK = "<!-- written by lstmae export -->"
+CARD_MARK = "<!-- written by lstmae export -->"
 
-_PURPOSE = {
+_PURPOSES = {
     "toy": "Gives back noise with a damped stretch: sequences of 50 numbers, as the toy study generates them.",
     "mnist": "Gives back a handwritten digit and says which one it is.",
     "series": "Gives back a window of a table's columns; what it gives back badly is unusual.",
@@ -23,7 +23,7 @@ _PURPOSE = {
 }
 
 # Of digits, by the share of the reconstruction in the loss, where the other output is not trained.
-_ONE_LOSS = {
+_SINGLE_LOSS_PURPOSES = {
     0.0: "Says which handwritten digit it is; what it gives back means nothing, as that was not trained.",
     1.0: "Gives back a handwritten digit; the class that it says means nothing, as that was not trained.",
 }
@@ -42,7 +42,7 @@ _LIMITS = {
     "prices given back": "Has seen the companies and years under Data only.",
 }
 
-_READ = {
+_READ_ORDERS = {
     "rows": "the 28 rows of a picture from top to bottom, 28 pixels each",
     "columns": "the 28 columns of a picture from left to right, 28 pixels each",
     "pixels": "the 784 pixels of a picture, row by row",
@@ -50,7 +50,7 @@ _READ = {
     "0, row by row",
 }
 
-_UNITLESS = {
+_OUTPUT_DESCRIPTIONS = {
     "code": "what the encoder hands to the decoder",
     "score": "how badly a step is given back, the mean over its numbers of the squared error of scaled values",
     "label": "the probability of each class",
@@ -58,7 +58,7 @@ _UNITLESS = {
 }
 
 
-def card(name: str, version: str, run: Run, endpoints: Sequence[Any]) -> str:
+def render_card(name: str, version: str, run: Run, endpoints: Sequence[Any]) -> str:
     """A run's model card.
 
     Args:
@@ -74,13 +74,13 @@ def card(name: str, version: str, run: Run, endpoints: Sequence[Any]) -> str:
         "created": f"{str(about['created'])[:10]}, on {about['machine']}",
         "versions": ", ".join(f"{package} {number}" for package, number in about["versions"].items()),
         "seed": str(config.seed),
-        "training": _training(training),
+        "training": _describe_training(training),
         "parameters": f"{int(training['parameters']):,}",
     }
     parts = [
         f"# {name}",
-        MARK,
-        _purpose(task, config),
+        CARD_MARK,
+        _describe_purpose(task, config),
         "## Made by",
         "\n".join(f"- {key}: {text}" for key, text in made.items()),
         "## Data",
@@ -92,22 +92,22 @@ def card(name: str, version: str, run: Run, endpoints: Sequence[Any]) -> str:
         parts.append(f"**Leaky: {data['leaky']}.** The results below flatter the model.")
     parts += [
         "## Results",
-        _weights(metrics, _kind(task, config)),
-        _table(("part", "measure", "value", "baseline"), _results(metrics)),
+        _describe_weights(metrics, _model_kind(task, config)),
+        _format_table(("part", "measure", "value", "baseline"), _result_rows(metrics)),
         *("Verdict on " + part + ": " + verdict["text"] for part, verdict in metrics.get("verdict", {}).items()),
         "## Inputs and outputs",
-        _table(
+        _format_table(
             ("endpoint", "inputs", "outputs"),
             [(f"`{e.name}`", ", ".join(e.inputs), ", ".join(e.outputs)) for e in endpoints],
         ),
-        *_inputs(config),
-        *_outputs(endpoints, metrics),
-        *_classes(config),
+        *_describe_inputs(config),
+        *_describe_outputs(endpoints, metrics),
+        *_describe_classes(config),
         "Series are in the data's own units. TensorFlow alone runs it:",
         f'```python\nimport tensorflow as tf\n\nloaded = tf.saved_model.load("{name}/{version}")\n'
         'print(loaded.signatures["serving_default"].structured_input_signature)\n```',
         "## Limits",
-        _LIMITS[_kind(task, config)],
+        _LIMITS[_model_kind(task, config)],
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -115,36 +115,36 @@ def card(name: str, version: str, run: Run, endpoints: Sequence[Any]) -> str:
 def write_card(folder: Path, text: str) -> Path | None:
     """Write `README.md` beside the versions, unless there is one that somebody else has written; returns where."""
     path = folder / "README.md"
-    if path.exists() and MARK not in path.read_text(encoding="utf-8", errors="replace"):
+    if path.exists() and CARD_MARK not in path.read_text(encoding="utf-8", errors="replace"):
         return None
     return write(path, text.encode())
 
 
-def _purpose(task: str, config: Config) -> str:
+def _describe_purpose(task: str, config: Config) -> str:
     if isinstance(config, Snp) and config.goal == "predict":
         which = "the day after a window" if config.last_day_only else "the day after every day of a window"
         known = ", whose open is known" if config.with_open else "; and any number of days ahead"
-        return f"{_PURPOSE['predict']}: {which}{known}."
+        return f"{_PURPOSES['predict']}: {which}{known}."
     if isinstance(config, Snp):
-        return _PURPOSE["reconstruct"]
+        return _PURPOSES["reconstruct"]
     if isinstance(config, Mnist):
         order = {"rows": "row by row", "columns": "column by column", "pixels": "pixel by pixel"}
         how = order.get(config.read, "pixel by pixel in a mixed order")
-        purpose = _ONE_LOSS.get(config.reconstruction_weight, _PURPOSE[task])
+        purpose = _SINGLE_LOSS_PURPOSES.get(config.reconstruction_weight, _PURPOSES[task])
         return f"{purpose} The picture is read {how}."
     if isinstance(config, Series) and config.task == "forecast":
-        return f"{_PURPOSE['forecast']}: {config.horizon} after {config.window}; and any number of rows ahead."
-    return _PURPOSE[_kind(task, config)]
+        return f"{_PURPOSES['forecast']}: {config.horizon} after {config.window}; and any number of rows ahead."
+    return _PURPOSES[_model_kind(task, config)]
 
 
-def _kind(task: str, config: Config) -> str:
+def _model_kind(task: str, config: Config) -> str:
     """A study, or what is learned there where that is told of in other words."""
     if isinstance(config, Snp) and config.goal == "reconstruct":
         return "prices given back"
     return config.task if isinstance(config, Series) and config.task in ("classify", "forecast") else task
 
 
-def _classes(config: Config) -> list[str]:
+def _describe_classes(config: Config) -> list[str]:
     """What the numbers of the classes stand for."""
     if not isinstance(config, Series) or not config.classes:
         return []
@@ -152,14 +152,14 @@ def _classes(config: Config) -> list[str]:
     return [f"Classes: {named}."]
 
 
-def _training(training: Mapping[str, Any]) -> str:
+def _describe_training(training: Mapping[str, Any]) -> str:
     if training.get("refit"):
         return f"{training['seconds']:,.0f} s, {training['refit']}"
     text = f"{training['seconds']:,.0f} s, {training['epochs']} epochs, the weights are those of "
     return text + format_epoch(training["best_epoch"]) + (f" ({training['stopped']})" if training["stopped"] else "")
 
 
-def _weights(metrics: Mapping[str, Any], kind: str) -> str:
+def _describe_weights(metrics: Mapping[str, Any], kind: str) -> str:
     """What the weights, and what is told with them, were chosen on."""
     if not metrics["training"].get("refit"):
         return "The weights were chosen on the validation part; nothing was chosen on the test part."
@@ -170,26 +170,30 @@ def _weights(metrics: Mapping[str, Any], kind: str) -> str:
     return f"{text}." + (f" The {told} what the trial needed there, which had not learned from it." if told else "")
 
 
-def _results(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+def _result_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     rows = []
     for part, row in measured_parts(metrics).items():
         for measure, metric in row.items():
             unit = f" {metric['unit']}" if metric["unit"] not in ("", "scaled") else ""
-            baselines = ", ".join(f"{name}: {_number(value)}{unit}" for name, value in metric["baselines"].items())
+            baselines = ", ".join(
+                f"{name}: {_format_number(value)}{unit}" for name, value in metric["baselines"].items()
+            )
             scaled = " (scaled)" if metric["unit"] == "scaled" else ""
-            rows.append((part, measure.replace("_", " ") + scaled, f"{_number(metric['value'])}{unit}", baselines))
+            rows.append(
+                (part, measure.replace("_", " ") + scaled, f"{_format_number(metric['value'])}{unit}", baselines)
+            )
     return rows
 
 
-def _number(value: float | None) -> str:
+def _format_number(value: float | None) -> str:
     return "not computable" if value is None else f"{value:.4g}"
 
 
-def _inputs(config: Config) -> list[str]:
+def _describe_inputs(config: Config) -> list[str]:
     """What the inputs hold, and in which order; of a forecaster, what comes out as well."""
     lines = []
     if isinstance(config, Mnist):
-        lines.append(f"- `sequence`: {_READ[config.read]}; each from 0, the ground, to 255, the brightest ink.")
+        lines.append(f"- `sequence`: {_READ_ORDERS[config.read]}; each from 0, the ground, to 255, the brightest ink.")
     if isinstance(config, Series):
         given, columns = "past" if config.forecasts else "sequence", ", ".join(map(format_heading, config.value_cols))
         lines.append(f"- `{given}`: rows of one series, the last one last; of each row, in this order: {columns}.")
@@ -215,10 +219,10 @@ def _inputs(config: Config) -> list[str]:
     return ["\n".join(lines)] if lines else []
 
 
-def _outputs(endpoints: Sequence[Any], metrics: Mapping[str, Any]) -> list[str]:
+def _describe_outputs(endpoints: Sequence[Any], metrics: Mapping[str, Any]) -> list[str]:
     """What outputs hold that are not in the data's own units."""
     known = {name for endpoint in endpoints for name in endpoint.outputs}
-    texts = dict(_UNITLESS)
+    texts = dict(_OUTPUT_DESCRIPTIONS)
     if threshold := metrics.get("threshold"):
         around = f" and over the {threshold['smooth']} rows around it" if threshold["smooth"] > 1 else ""
         texts["score"] = (
@@ -231,6 +235,6 @@ def _outputs(endpoints: Sequence[Any], metrics: Mapping[str, Any]) -> list[str]:
     return ["\n".join(lines)] if lines else []
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

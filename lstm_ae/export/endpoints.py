@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from lstm_ae.export.score_endpoint import ScoreParameters, score_function
+from lstm_ae.export.score_endpoint import ScoreParameters, make_score_function
 from lstm_ae.models.inference import input_signature
 from lstm_ae.models.rollout import HORIZON, rollout
 from lstm_ae.models.scaling import inner_network, inner_scaling
@@ -36,7 +36,7 @@ class EndpointFunction(NamedTuple):
     specs: dict[str, Any]
 
 
-def model_endpoints(model: Any, detector: ScoreParameters | None = None) -> list[EndpointFunction]:
+def make_endpoints(model: Any, detector: ScoreParameters | None = None) -> list[EndpointFunction]:
     """The endpoints of a model in own units; `serving_default` comes first.
 
     Args:
@@ -45,41 +45,41 @@ def model_endpoints(model: Any, detector: ScoreParameters | None = None) -> list
     own = input_signature(model)
     calls: dict[str, Callable[[Tensors], Tensors]] = {"serving_default": lambda inputs: model(inputs, training=False)}
     if "reconstruction" in model.output:
-        calls["reconstruct"] = _only(model, "reconstruction")
-        calls["encode"] = _encode(model)
-        calls["score"] = _score(model)
+        calls["reconstruct"] = _select_output(model, "reconstruction")
+        calls["encode"] = _make_encode(model)
+        calls["score"] = _make_score(model)
     if "label" in model.output:
-        calls["classify"] = _classify(model)
+        calls["classify"] = _make_classify(model)
     if "future" in model.output:
-        calls["predict"] = _only(model, "future")
+        calls["predict"] = _select_output(model, "future")
     made = [EndpointFunction(name, call, own) for name, call in calls.items()]
     if detector is not None:
         made = [
-            EndpointFunction("score", *score_function(model, detector)) if each.name == "score" else each
+            EndpointFunction("score", *make_score_function(model, detector)) if each.name == "score" else each
             for each in made
         ]
     # Of later days the open is not known.
     if "future" in model.output and "open" not in model.input:
-        made.append(EndpointFunction("forecast", _forecast(model), own | {"horizon": HORIZON}))
+        made.append(EndpointFunction("forecast", _make_forecast(model), own | {"horizon": HORIZON}))
     return made
 
 
-def _only(model: Any, output: str) -> Callable[[Tensors], Tensors]:
+def _select_output(model: Any, output: str) -> Callable[[Tensors], Tensors]:
     return lambda inputs: {output: model(inputs, training=False)[output]}
 
 
-def _encode(model: Any) -> Callable[[Tensors], Tensors]:
+def _make_encode(model: Any) -> Callable[[Tensors], Tensors]:
     """What the encoder hands to the decoder."""
     network = inner_network(model)
     encoder = keras.Model(network.input, network.get_layer("code").output, name="encoder")
 
     def encode(inputs: Tensors) -> Tensors:
-        return {"code": encoder(_given(model, inputs), training=False)}
+        return {"code": encoder(_network_inputs(model, inputs), training=False)}
 
     return encode
 
 
-def _score(model: Any) -> Callable[[Tensors], Tensors]:
+def _make_score(model: Any) -> Callable[[Tensors], Tensors]:
     """The reconstruction's error at each step: the mean over the features of the squared error of *scaled* values.
 
     Own units would let the feature with the largest numbers decide alone: a volume of millions beside a price. Scaled,
@@ -90,7 +90,7 @@ def _score(model: Any) -> Callable[[Tensors], Tensors]:
     network = inner_network(model)
 
     def score(inputs: Tensors) -> Tensors:
-        scaled = _given(model, inputs)
+        scaled = _network_inputs(model, inputs)
         (window,) = scaled.values()
         missing = tf.math.is_nan(window)
         error = tf.square(network(scaled, training=False)["reconstruction"] - window)
@@ -100,13 +100,13 @@ def _score(model: Any) -> Callable[[Tensors], Tensors]:
     return score
 
 
-def _given(model: Any, inputs: Mapping[str, Any]) -> Tensors:
+def _network_inputs(model: Any, inputs: Mapping[str, Any]) -> Tensors:
     """What an autoencoder's network is given: the scaled window."""
     (name,) = inner_network(model).input
     return {name: inner_scaling(model)(inputs, training=False)["scaled"]}
 
 
-def _classify(model: Any) -> Callable[[Tensors], Tensors]:
+def _make_classify(model: Any) -> Callable[[Tensors], Tensors]:
     def classify(inputs: Tensors) -> Tensors:
         label = model(inputs, training=False)["label"]
         return {"label": label, "class": tf.argmax(label, axis=-1, output_type=tf.int32)}
@@ -114,7 +114,7 @@ def _classify(model: Any) -> Callable[[Tensors], Tensors]:
     return classify
 
 
-def _forecast(model: Any) -> Callable[[Tensors], Tensors]:
+def _make_forecast(model: Any) -> Callable[[Tensors], Tensors]:
     """The rollout to the further input `horizon`, int32, one a row; steps past a row's own horizon are NaN."""
     roll = rollout(model)
 

@@ -11,13 +11,13 @@ from lstm_ae.models.inference import model_inputs
 from lstm_ae.run import Run
 from lstm_ae.studies import load_study
 
-COUNT = 3
+EXAMPLE_COUNT = 3
 
 # A window of more numbers makes a manifest that nobody reads.
-MOST = 4000
+MAX_WINDOW_NUMBERS = 4000
 
 
-def examples(run: Run) -> list[dict[str, Any]]:
+def select_examples(run: Run) -> list[dict[str, Any]]:
     """Names and inputs of some windows, or none where the run's data is not at hand as it was."""
     about = run.about()
     try:
@@ -27,9 +27,13 @@ def examples(run: Run) -> list[dict[str, Any]]:
     model = run.model()
     (spec,) = (tensor for tensor in model.input.values() if len(tensor.shape) == 3)
     steps = spec.shape[1] or data.latest.span - ("future" in model.output)
-    if data.source.sha256 != about["data"]["sha256"] or steps * spec.shape[2] > MOST or "open" in model.input:
+    if (
+        data.source.sha256 != about["data"]["sha256"]
+        or steps * spec.shape[2] > MAX_WINDOW_NUMBERS
+        or "open" in model.input
+    ):
         return []
-    index = np.unique(np.linspace(0, data.latest.samples - 1, COUNT).astype(int))
+    index = np.unique(np.linspace(0, data.latest.samples - 1, EXAMPLE_COUNT).astype(int))
     # JSON knows no NaN.
     index = index[np.isfinite(data.latest.windows(index)[:, :steps]).all(axis=(1, 2))]
     if not len(index):
@@ -38,21 +42,21 @@ def examples(run: Run) -> list[dict[str, Any]]:
     found = {name: value.numpy() for name, value in model_inputs(model, window, data.latest.companies(index)).items()}
     return [
         {
-            "name": _name(about["task"], data, sample, steps),
+            "name": _example_name(about["task"], data, sample, steps),
             "signature": "serving_default",
             # By way of text, in the digits of a float32.
-            "inputs": {name: [_plain(values[place])] for name, values in found.items()},
+            "inputs": {name: [_to_plain_list(values[place])] for name, values in found.items()},
         }
         for place, sample in enumerate(index)
     ]
 
 
-def _plain(values: Any) -> Any:
+def _to_plain_list(values: Any) -> Any:
     array = np.asarray(values)
     return array.astype(str).astype(np.float64).tolist() if array.dtype.kind == "f" else array.tolist()
 
 
-def _name(study: str, data: Data, sample: int, steps: int) -> str:
+def _example_name(study: str, data: Data, sample: int, steps: int) -> str:
     split = data.latest
     last = int(split.starts[sample]) + steps - 1
     when = f" up to {np.datetime_as_string(split.time[last], unit='auto')}" if split.time is not None else ""

@@ -24,10 +24,10 @@ from lstm_ae.installation import install_hint
 # Other kernels round otherwise: 3e-7 for series, 3e-6 for small class probabilities, in parts of the largest value.
 TOLERANCE = 1e-5
 
-OPSET = 17
+ONNX_OPSET = 17
 
 
-class Format(NamedTuple):
+class ModelFormat(NamedTuple):
     """A further format.
 
     Args:
@@ -53,7 +53,7 @@ def require_installed(formats: Sequence[str]) -> None:
             raise ConfigError(f"--format {name} needs more packages: {install_hint(name)}")
 
 
-def convert(
+def write_formats(
     model: Any, function: EndpointFunction, cases: Iterable[VerificationCase], version: Path, names: Sequence[str]
 ) -> dict[str, float]:
     """Write the model into a version in each of these formats; returns the largest difference of each, relative.
@@ -70,9 +70,9 @@ def convert(
     for name in names:
         form = FORMATS[name]
         try:
-            with _quietly():
+            with _ignore_warnings():
                 content = form.convert(model, function)
-                differences[name] = _difference(form.runner(content), own)
+                differences[name] = _largest_difference(form.runner(content), own)
         except UnprovenError as error:
             raise UnprovenError(f"The model as {name} {error}") from error
         except Exception as error:  # whatever converters and runtimes raise
@@ -84,7 +84,7 @@ def convert(
     return differences
 
 
-def _difference(run: Callable[[Mapping[str, Any]], dict[str, Any]], cases: Iterable[VerificationCase]) -> float:
+def _largest_difference(run: Callable[[Mapping[str, Any]], dict[str, Any]], cases: Iterable[VerificationCase]) -> float:
     worst = 0.0
     for _, inputs, expected in cases:
         assert expected is not None
@@ -97,12 +97,12 @@ def _difference(run: Callable[[Mapping[str, Any]], dict[str, Any]], cases: Itera
     return worst
 
 
-def _to_onnx(model: Any, function: EndpointFunction) -> bytes:
+def _convert_to_onnx(model: Any, function: EndpointFunction) -> bytes:
     """By tf2onnx; batch and, where the model leaves it so, steps stay open."""
     import tf2onnx
 
     call = tf.function(function.call)
-    made, _ = tf2onnx.convert.from_function(call, input_signature=[function.specs], opset=OPSET)
+    made, _ = tf2onnx.convert.from_function(call, input_signature=[function.specs], opset=ONNX_OPSET)
     for value in (*made.graph.input, *made.graph.output):
         for size, name in zip(value.type.tensor_type.shape.dim, ("batch", "steps"), strict=False):
             if not size.HasField("dim_value"):
@@ -111,7 +111,7 @@ def _to_onnx(model: Any, function: EndpointFunction) -> bytes:
     return content
 
 
-def _run_onnx(content: bytes) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+def _make_onnx_runner(content: bytes) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
@@ -119,7 +119,7 @@ def _run_onnx(content: bytes) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
     return lambda inputs: dict(zip(names, session.run(names, dict(inputs)), strict=True))
 
 
-def _to_litert(model: Any, function: EndpointFunction) -> bytes:
+def _convert_to_litert(model: Any, function: EndpointFunction) -> bytes:
     """By TensorFlow's converter, with LiteRT's own operations only, one window at a time.
 
     With an open batch size the loop over the steps comes out in operations that LiteRT alone does not have. So do
@@ -140,7 +140,7 @@ def _to_litert(model: Any, function: EndpointFunction) -> bytes:
     return content
 
 
-def _run_litert(content: bytes) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+def _make_litert_runner(content: bytes) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
     from ai_edge_litert.interpreter import Interpreter
 
     runner = Interpreter(model_content=content).get_signature_runner()
@@ -154,7 +154,7 @@ def _run_litert(content: bytes) -> Callable[[Mapping[str, Any]], dict[str, Any]]
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def _ignore_warnings() -> Iterator[None]:
     """Without the converters' advice on what will be renamed in some later version of them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -162,6 +162,6 @@ def _quietly() -> Iterator[None]:
 
 
 FORMATS = {
-    "onnx": Format("assets.extra/model.onnx", ("tf2onnx", "onnxruntime"), _to_onnx, _run_onnx),
-    "litert": Format("assets.extra/model.tflite", ("ai_edge_litert",), _to_litert, _run_litert),
+    "onnx": ModelFormat("assets.extra/model.onnx", ("tf2onnx", "onnxruntime"), _convert_to_onnx, _make_onnx_runner),
+    "litert": ModelFormat("assets.extra/model.tflite", ("ai_edge_litert",), _convert_to_litert, _make_litert_runner),
 }

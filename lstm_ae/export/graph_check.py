@@ -12,31 +12,31 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError
 
 from lstm_ae.errors import DataError
-from lstm_ae.export.operations import ALLOWED, OUTSIDE_FUNCTIONS, RESTORE, SAVE
+from lstm_ae.export.operations import ALLOWED_OPERATIONS, RESTORE_OPERATIONS, SAVE_OPERATIONS, TOP_LEVEL_OPERATIONS
 from lstm_ae.files import read_regular
 
-LIMIT = 64 * 2**20  # bytes; weights are in other files, and a graph of a few megabytes is large
+MAX_GRAPH_BYTES = 64 * 2**20  # bytes; weights are in other files, and a graph of a few megabytes is large
 
 # Messages and strings in a graph. A file of 64 MB can contain 32 million, each of which becomes an object in memory.
 # This package's graphs have 50,000, and very large models have a million.
-MOST_PARTS = 2**21
+MAX_MESSAGE_PARTS = 2**21
 
 # Entries of one map. The time to parse a map can grow with the square of their number.
 MOST_ENTRIES = 2**14
 
-FILE = "saved_model.pb"
+GRAPH_FILE = "saved_model.pb"
 
 # TensorFlow would load these instead of, or where there is no, saved_model.pb.
-OTHER_FORMS = ("saved_model.cpb", "saved_model.pbtxt")
+OTHER_GRAPH_FILES = ("saved_model.cpb", "saved_model.pbtxt")
 
-INITIALIZER = "__saved_model_init_op"
+INITIALIZER_SIGNATURE = "__saved_model_init_op"
 
 
 class ForbiddenGraphError(DataError):
     """A SavedModel that contains what a served model must not contain."""
 
 
-def read_graph(version: Path, limit: int = LIMIT) -> Any:
+def read_graph(version: Path, limit: int = MAX_GRAPH_BYTES) -> Any:
     """Return the one meta graph of a SavedModel, a `tensorflow.MetaGraphDef`: nodes, functions, signatures, objects.
 
     Args:
@@ -50,14 +50,16 @@ def read_graph(version: Path, limit: int = LIMIT) -> Any:
     return parse_graph(read_graph_file(version, limit), version)
 
 
-def read_graph_file(version: Path, limit: int = LIMIT) -> bytes:
+def read_graph_file(version: Path, limit: int = MAX_GRAPH_BYTES) -> bytes:
     """Return the content of `saved_model.pb`; raises as `read_graph` does."""
-    path = version / FILE
-    for name in OTHER_FORMS:
+    path = version / GRAPH_FILE
+    for name in OTHER_GRAPH_FILES:
         if os.path.lexists(version / name):
-            raise DataError(f"{str(version / name)!r} is a form of SavedModel that is not read here; save it as {FILE}")
+            raise DataError(
+                f"{str(version / name)!r} is a form of SavedModel that is not read here; save it as {GRAPH_FILE}"
+            )
     if not path.is_file():
-        raise DataError(f"{str(version)!r} is no SavedModel: it has no {FILE}")
+        raise DataError(f"{str(version)!r} is no SavedModel: it has no {GRAPH_FILE}")
     try:
         return read_regular(path, limit)
     except OSError as error:
@@ -68,17 +70,17 @@ def parse_graph(content: bytes, version: Path) -> Any:
     """Return the meta graph in the content of a version's `saved_model.pb`; raises as `read_graph` does."""
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-    path, model = version / FILE, SavedModel()
+    path, model = version / GRAPH_FILE, SavedModel()
     try:
         # Protobuf keeps all other threads waiting while it parses, so count before.
-        parts = count_parts(content, SavedModel.DESCRIPTOR, MOST_PARTS)
-        if parts <= MOST_PARTS:
+        parts = count_message_parts(content, SavedModel.DESCRIPTOR, MAX_MESSAGE_PARTS)
+        if parts <= MAX_MESSAGE_PARTS:
             model.ParseFromString(content)
     except (ValueError, DecodeError):
         raise DataError(f"{str(path)!r} is damaged; export the model again") from None
-    if parts > MOST_PARTS:
+    if parts > MAX_MESSAGE_PARTS:
         raise ForbiddenGraphError(
-            f"{str(path)!r} has more than {MOST_PARTS:,} messages and strings, or a map of more "
+            f"{str(path)!r} has more than {MAX_MESSAGE_PARTS:,} messages and strings, or a map of more "
             f"than {MOST_ENTRIES:,} entries"
         )
     if len(model.meta_graphs) != 1 or not model.meta_graphs[0].HasField("object_graph_def"):
@@ -86,7 +88,7 @@ def parse_graph(content: bytes, version: Path) -> Any:
     return model.meta_graphs[0]
 
 
-def count_parts(content: bytes, kind: Descriptor, most: int) -> int:
+def count_message_parts(content: bytes, kind: Descriptor, most: int) -> int:
     """Return the number of messages, strings, and bytes values in an encoded message, at any depth.
 
     Counting stops after a given number, or at a map of more than `MOST_ENTRIES`, whose parts count as too many.
@@ -111,14 +113,14 @@ def count_parts(content: bytes, kind: Descriptor, most: int) -> int:
                 tag = content[place]
                 place += 1
                 if tag > 127:
-                    tag, place = _varint(content, place - 1)
+                    tag, place = _read_varint(content, place - 1)
                 form = tag & 7
                 if form == LENGTH_DELIMITED:
                     count += 1
                     size = content[place]
                     place += 1
                     if size > 127:
-                        size, place = _varint(content, place - 1)
+                        size, place = _read_varint(content, place - 1)
                     if tag in inner and place + size <= end:
                         field = inner[tag]
                         waiting.append((place, place + size, field.kind))
@@ -130,7 +132,7 @@ def count_parts(content: bytes, kind: Descriptor, most: int) -> int:
                                 return most + 1
                     place += size
                 elif form == VARINT:
-                    _, place = _varint(content, place)
+                    _, place = _read_varint(content, place)
                 else:
                     place += FIXED_SIZES[form]
             if place > end:
@@ -146,7 +148,7 @@ VARINT, LENGTH_DELIMITED = 0, 2
 FIXED_SIZES = {1: 8, 5: 4}
 
 
-def _varint(content: bytes, place: int) -> tuple[int, int]:
+def _read_varint(content: bytes, place: int) -> tuple[int, int]:
     """Return a number of seven bits per byte, the lowest first, and the place after it."""
     number = 0
     for count, byte in enumerate(content[place : place + 10]):
@@ -191,19 +193,19 @@ def _most(field: FieldDescriptor) -> int | None:
     return None if field.is_repeated else 1
 
 
-def signatures(graph: Any) -> dict[str, dict[str, dict[str, Any]]]:
+def read_signatures(graph: Any) -> dict[str, dict[str, dict[str, Any]]]:
     """Each signature's `inputs` and `outputs`, each a dict by name of `{"dtype": ..., "shape": [...]}`.
 
     Open sizes are None; so is the shape where not even the rank is known.
     """
     return {
-        name: {"inputs": _tensors(signature.inputs), "outputs": _tensors(signature.outputs)}
+        name: {"inputs": _describe_tensors(signature.inputs), "outputs": _describe_tensors(signature.outputs)}
         for name, signature in sorted(graph.signature_def.items())
-        if name != INITIALIZER
+        if name != INITIALIZER_SIGNATURE
     }
 
 
-def _tensors(tensors: Mapping[str, Any]) -> dict[str, Any]:
+def _describe_tensors(tensors: Mapping[str, Any]) -> dict[str, Any]:
     import tensorflow as tf
 
     def shape(tensor: Any) -> list[int | None] | None:
@@ -221,36 +223,36 @@ def _tensors(tensors: Mapping[str, Any]) -> dict[str, Any]:
 
 
 # Operations that pass their inputs to a function one for one.
-CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
+CALL_OPERATIONS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 
-OBJECTS = frozenset(
+OBJECT_KINDS = frozenset(
     {"bare_concrete_function", "captured_tensor", "constant", "function", "user_object", "variable", None}
 )
 
 # Identifiers of objects that are loaded as instances of a class of their own.
-PLAIN_OBJECTS = ("_generic_user_object", "_tf_keras_")
+PLAIN_OBJECT_PREFIXES = ("_generic_user_object", "_tf_keras_")
 
 # Nodes of one call after inlining. TensorFlow inlines functions before it runs them, and a chain of functions that each
 # call the next one twice grows exponentially.
-LARGEST_CALL = 2**20
+MAX_CALL_NODES = 2**20
 
 # Depth of nested calls. TensorFlow recurses into functions on the stack of its process.
-DEEPEST_CALL = 64
+MAX_CALL_DEPTH = 64
 
 # Bytes of all constants. A file stores a repeated value once, memory stores every copy.
-LARGEST_CONSTANTS = 2**30
+MAX_CONSTANT_VALUES = 2**30
 
 # Dimensions of a tensor; TensorFlow has no tensors with more.
-MOST_DIMENSIONS = 254
+MAX_DIMENSIONS = 254
 
 # Bytes of a string in a tensor without its text, and of any other value whose size is unknown.
-STRING_SIZE, LARGEST_VALUE = 24, 16
+STRING_BYTES, MAX_VALUE_BYTES = 24, 16
 
 # Types of protobuf fields that contain text.
-TEXTUAL = (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES, FieldDescriptor.TYPE_MESSAGE)
+TEXT_FIELD_TYPES = (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES, FieldDescriptor.TYPE_MESSAGE)
 
 # Types that refer to objects, which may belong to other models in the process.
-HANDLES = ("DT_RESOURCE", "DT_VARIANT")
+HANDLE_TYPES = ("DT_RESOURCE", "DT_VARIANT")
 
 
 def find_forbidden(meta: Any) -> list[str]:
@@ -265,9 +267,13 @@ def find_forbidden(meta: Any) -> list[str]:
     """
     nodes = {node.name: node for node in meta.graph_def.node}
     functions = {each.signature.name: each for each in meta.graph_def.library.function}
-    found = {*_forms(meta, nodes, functions), *_objects(meta), *_values(meta)}
-    calls = {name: list(_calls(function.node_def, functions)) for name, function in functions.items()}
-    if excesses := set(_excesses(functions, calls)):
+    found = {
+        *_find_forbidden_features(meta, nodes, functions),
+        *_find_forbidden_objects(meta),
+        *_find_forbidden_constants(meta),
+    }
+    calls = {name: list(_called_functions(function.node_def, functions)) for name, function in functions.items()}
+    if excesses := set(_find_excessive_calls(functions, calls)):
         # What follows takes an order of the calls for granted, and a finding is enough to refuse the model.
         return sorted(found | excesses)
 
@@ -275,31 +281,31 @@ def find_forbidden(meta: Any) -> list[str]:
     others = [
         part for field, part in meta.ListFields() if field.name not in ("graph_def", "meta_info_def", "saver_def")
     ]
-    served = _dependencies(nodes, _texts([meta.signature_def, meta.collection_def]))
+    served = _dependencies(nodes, _iterate_texts([meta.signature_def, meta.collection_def]))
     restoring = _dependencies(nodes, [meta.saver_def.restore_op_name]) - served
     saving = _dependencies(nodes, [meta.saver_def.save_tensor_name]) - served - restoring
     library = meta.graph_def.library
     plain = [nodes[name] for name in set(nodes) - restoring - saving]
-    reached = _reachable(functions, [*others, *plain, *library.gradient, *library.registered_gradients])
-    by_restore = _reachable(functions, [nodes[name] for name in restoring]) - reached
-    by_save = _reachable(functions, [nodes[name] for name in saving]) - reached - by_restore
+    reached = _reachable_functions(functions, [*others, *plain, *library.gradient, *library.registered_gradients])
+    by_restore = _reachable_functions(functions, [nodes[name] for name in restoring]) - reached
+    by_save = _reachable_functions(functions, [nodes[name] for name in saving]) - reached - by_restore
     for name, node in nodes.items():
-        more = RESTORE if name in restoring else SAVE if name in saving else frozenset()
-        found |= {node.op} - functions.keys() - ALLOWED - OUTSIDE_FUNCTIONS - more
+        more = RESTORE_OPERATIONS if name in restoring else SAVE_OPERATIONS if name in saving else frozenset()
+        found |= {node.op} - functions.keys() - ALLOWED_OPERATIONS - TOP_LEVEL_OPERATIONS - more
     for name, function in functions.items():
-        more = RESTORE if name in by_restore else SAVE if name in by_save else frozenset()
-        found |= {node.op for node in function.node_def} - functions.keys() - ALLOWED - more
+        more = RESTORE_OPERATIONS if name in by_restore else SAVE_OPERATIONS if name in by_save else frozenset()
+        found |= {node.op for node in function.node_def} - functions.keys() - ALLOWED_OPERATIONS - more
     callers_first = reversed(list(TopologicalSorter(calls).static_order()))
     if _reads_elsewhere(
         {name: functions[name] for name in callers_first},
         [nodes[name] for name in restoring],
-        _node_of(meta.saver_def.filename_tensor_name),
+        _node_name(meta.saver_def.filename_tensor_name),
     ):
         found.add("a restore from other files")
     return sorted(found)
 
 
-def _forms(meta: Any, nodes: Mapping[str, Any], functions: Mapping[str, Any]) -> Iterator[str]:
+def _find_forbidden_features(meta: Any, nodes: Mapping[str, Any], functions: Mapping[str, Any]) -> Iterator[str]:
     """Yield features that run code or read files and that TensorFlow 2 models do not need."""
     from tensorflow.python.framework import op_def_registry
 
@@ -319,7 +325,7 @@ def _forms(meta: Any, nodes: Mapping[str, Any], functions: Mapping[str, Any]) ->
         if node.op in functions:
             yield "function calls without a call operation"
         for value in node.attr.values():
-            for called in _functions_in(value):
+            for called in _attribute_functions(value):
                 if called.attr:
                     yield "parametrized functions"
                 if called.name not in functions:
@@ -328,42 +334,42 @@ def _forms(meta: Any, nodes: Mapping[str, Any], functions: Mapping[str, Any]) ->
         yield "collections that are not node lists"
 
 
-def _objects(meta: Any) -> Iterator[str]:
+def _find_forbidden_objects(meta: Any) -> Iterator[str]:
     """Yield objects that do more when they are loaded than store variables and functions."""
     for node in meta.object_graph_def.nodes:
         kind = node.WhichOneof("kind")
-        if kind not in OBJECTS:
+        if kind not in OBJECT_KINDS:
             yield f"objects of kind {kind}"
         for name in (node.registered_name, node.registered_saver):
             if name:
                 yield f"objects registered as {name!r}"
-        plain = kind == "user_object" and node.user_object.identifier.startswith(PLAIN_OBJECTS)
+        plain = kind == "user_object" and node.user_object.identifier.startswith(PLAIN_OBJECT_PREFIXES)
         for child in node.children:
             # TensorFlow sets `__call__` on the object's class, which it may share with other models' objects.
             if child.local_name.startswith("__") and not (plain and child.local_name == "__call__"):
                 yield f"objects that override {child.local_name}"
 
 
-def _values(meta: Any) -> Iterator[str]:
+def _find_forbidden_constants(meta: Any) -> Iterator[str]:
     """Yield constants that are references, have no size, or do not fit into memory."""
     from tensorflow.core.framework.types_pb2 import DataType
 
     total = 0
-    for tensor in _parts([meta], "tensorflow.TensorProto"):
+    for tensor in _iterate_messages([meta], "tensorflow.TensorProto"):
         kind = DataType.Name(tensor.dtype) if tensor.dtype in DataType.values() else "DT_INVALID"
-        if kind.startswith(HANDLES):
+        if kind.startswith(HANDLE_TYPES):
             yield f"constants of type {kind.removeprefix('DT_').lower()}"
         dimensions = len(tensor.tensor_shape.dim)
-        if dimensions > MOST_DIMENSIONS:
-            yield f"constants of more than {MOST_DIMENSIONS} dimensions"
+        if dimensions > MAX_DIMENSIONS:
+            yield f"constants of more than {MAX_DIMENSIONS} dimensions"
             continue
         sizes = [size.size for size in tensor.tensor_shape.dim]
         if tensor.tensor_shape.unknown_rank or any(size < 0 for size in sizes):
             yield "constants of unknown size"
-        elif total <= LARGEST_CONSTANTS:
+        elif total <= MAX_CONSTANT_VALUES:
             total += _constant_bytes(tensor, math.prod(sizes))
-    if total > LARGEST_CONSTANTS:
-        yield f"constants of more than {LARGEST_CONSTANTS:,} bytes"
+    if total > MAX_CONSTANT_VALUES:
+        yield f"constants of more than {MAX_CONSTANT_VALUES:,} bytes"
 
 
 def _constant_bytes(tensor: Any, count: int) -> int:
@@ -373,14 +379,14 @@ def _constant_bytes(tensor: Any, count: int) -> int:
     if tensor.string_val or tensor.dtype == tf.string.as_datatype_enum:
         # The last text is repeated for all values that the file does not list.
         texts = tensor.string_val or [b""]
-        return sum(map(len, texts)) + max(0, count - len(texts)) * len(texts[-1]) + count * STRING_SIZE
+        return sum(map(len, texts)) + max(0, count - len(texts)) * len(texts[-1]) + count * STRING_BYTES
     try:
-        return count * (tf.dtypes.as_dtype(tensor.dtype).size or LARGEST_VALUE)
+        return count * (tf.dtypes.as_dtype(tensor.dtype).size or MAX_VALUE_BYTES)
     except TypeError:
-        return count * LARGEST_VALUE
+        return count * MAX_VALUE_BYTES
 
 
-def _excesses(functions: Mapping[str, Any], calls: Mapping[str, list[str]]) -> Iterator[str]:
+def _find_excessive_calls(functions: Mapping[str, Any], calls: Mapping[str, list[str]]) -> Iterator[str]:
     """Yield calls that exhaust the memory or the stack of the process."""
     try:
         order = list(TopologicalSorter(calls).static_order())
@@ -391,12 +397,12 @@ def _excesses(functions: Mapping[str, Any], calls: Mapping[str, list[str]]) -> I
     depths: dict[str, int] = {}
     for name in order:
         inner = calls[name]
-        sizes[name] = min(LARGEST_CALL + 1, len(functions[name].node_def) + sum(sizes[each] for each in inner))
+        sizes[name] = min(MAX_CALL_NODES + 1, len(functions[name].node_def) + sum(sizes[each] for each in inner))
         depths[name] = 1 + max((depths[each] for each in inner), default=0)
-    if max(sizes.values(), default=0) > LARGEST_CALL:
-        yield f"calls that expand to more than {LARGEST_CALL:,} nodes"
-    if max(depths.values(), default=0) > DEEPEST_CALL:
-        yield f"calls nested more than {DEEPEST_CALL} functions deep"
+    if max(sizes.values(), default=0) > MAX_CALL_NODES:
+        yield f"calls that expand to more than {MAX_CALL_NODES:,} nodes"
+    if max(depths.values(), default=0) > MAX_CALL_DEPTH:
+        yield f"calls nested more than {MAX_CALL_DEPTH} functions deep"
 
 
 def _reads_elsewhere(functions: Mapping[str, Any], restoring: list[Any], filename: str) -> bool:
@@ -413,10 +419,12 @@ def _reads_elsewhere(functions: Mapping[str, Any], restoring: list[Any], filenam
     def read(nodes: Iterable[Any], own: frozenset[str]) -> bool:
         """Note the calls of nodes; return whether one of the nodes restores from an input that is not among `own`."""
         for node in nodes:
-            if node.op in RESTORE and (not node.input or node.input[0] not in own):
+            if node.op in RESTORE_OPERATIONS and (not node.input or node.input[0] not in own):
                 return True
-            handed = [place for place, text in enumerate(node.input) if text in own] if node.op in CALLS else []
-            for name in _calls([node], functions):
+            handed = (
+                [place for place, text in enumerate(node.input) if text in own] if node.op in CALL_OPERATIONS else []
+            )
+            for name in _called_functions([node], functions):
                 arguments = functions[name].signature.input_arg
                 known = frozenset(arguments[place].name for place in handed if place < len(arguments))
                 carried[name] = carried.get(name, known) & known
@@ -427,7 +435,7 @@ def _reads_elsewhere(functions: Mapping[str, Any], restoring: list[Any], filenam
     )
 
 
-def _reachable(functions: Mapping[str, Any], messages: Iterable[Any]) -> set[str]:
+def _reachable_functions(functions: Mapping[str, Any], messages: Iterable[Any]) -> set[str]:
     """Return the functions that messages name in any field, and those that these functions name in turn.
 
     Calls are not the only way to a function, but every way needs its name.
@@ -435,7 +443,7 @@ def _reachable(functions: Mapping[str, Any], messages: Iterable[Any]) -> set[str
     known: dict[str | bytes, str] = {name: name for name in functions} | {name.encode(): name for name in functions}
     waiting, seen = list(messages), set[str]()
     while waiting:
-        for name in {known[text] for text in _texts([waiting.pop()]) if text in known} - seen:
+        for name in {known[text] for text in _iterate_texts([waiting.pop()]) if text in known} - seen:
             seen.add(name)
             waiting.append(functions[name])
     return seen
@@ -443,41 +451,41 @@ def _reachable(functions: Mapping[str, Any], messages: Iterable[Any]) -> set[str
 
 def _dependencies(nodes: Mapping[str, Any], tensors: Iterable[str | bytes]) -> set[str]:
     """Return the names of the nodes that tensors depend on, including their own."""
-    waiting, seen = [_node_of(tensor) for tensor in tensors], set()
+    waiting, seen = [_node_name(tensor) for tensor in tensors], set()
     while waiting:
         name = waiting.pop()
         if name in nodes and name not in seen:
             seen.add(name)
-            waiting += map(_node_of, nodes[name].input)
+            waiting += map(_node_name, nodes[name].input)
     return seen
 
 
-def _node_of(tensor: str | bytes) -> str:
+def _node_name(tensor: str | bytes) -> str:
     text = tensor if isinstance(tensor, str) else tensor.decode(errors="replace")
     return text.lstrip("^").split(":")[0]
 
 
-def _calls(nodes: Iterable[Any], functions: Mapping[str, Any]) -> Iterator[str]:
+def _called_functions(nodes: Iterable[Any], functions: Mapping[str, Any]) -> Iterator[str]:
     """Yield the function of every call in nodes."""
     for node in nodes:
         if node.op in functions:
             yield node.op
         for value in node.attr.values():
-            yield from (called.name for called in _functions_in(value) if called.name in functions)
+            yield from (called.name for called in _attribute_functions(value) if called.name in functions)
 
 
-def _functions_in(value: Any) -> Iterator[Any]:
+def _attribute_functions(value: Any) -> Iterator[Any]:
     if value.HasField("func"):
         yield value.func
     yield from value.list.func
 
 
-def _texts(messages: Iterable[Any]) -> Iterator[str | bytes]:
+def _iterate_texts(messages: Iterable[Any]) -> Iterator[str | bytes]:
     """Yield every string and bytes value in messages, at any depth."""
-    return _parts(messages, "")
+    return _iterate_messages(messages, "")
 
 
-def _parts(messages: Iterable[Any], kind: str) -> Iterator[Any]:
+def _iterate_messages(messages: Iterable[Any], kind: str) -> Iterator[Any]:
     """Yield all messages of a kind at any depth; if the kind is "", all strings and bytes, including keys of maps."""
     # Iterators rather than lists: to list a million messages is one step that no other thread can interrupt.
     waiting = [iter(messages)]
@@ -487,13 +495,13 @@ def _parts(messages: Iterable[Any], kind: str) -> Iterator[Any]:
                 if not kind:
                     yield value
             elif isinstance(value, Mapping):
-                waiting.append(_items(value))
+                waiting.append(_iterate_map_items(value))
                 break
             elif hasattr(value, "ListFields"):
                 if value.DESCRIPTOR.full_name == kind:
                     yield value
                 # Skip numbers: there may be millions.
-                waiting.append(iter([part for field, part in value.ListFields() if field.type in TEXTUAL]))
+                waiting.append(iter([part for field, part in value.ListFields() if field.type in TEXT_FIELD_TYPES]))
                 break
             elif isinstance(value, Sequence):
                 waiting.append(iter(value))
@@ -502,7 +510,7 @@ def _parts(messages: Iterable[Any], kind: str) -> Iterator[Any]:
             waiting.pop()
 
 
-def _items(values: Mapping[Any, Any]) -> Iterator[Any]:
+def _iterate_map_items(values: Mapping[Any, Any]) -> Iterator[Any]:
     """Yield each key of a map and its value."""
     for key in values:
         yield key

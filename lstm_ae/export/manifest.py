@@ -11,16 +11,16 @@ from typing import Any
 from lstm_ae.errors import DataError, UnprovenError
 from lstm_ae.files import as_json, read_object, write
 
-EXTRA = "assets.extra"
+EXTRA_FOLDER = "assets.extra"
 
-FILE = f"{EXTRA}/manifest.json"
+MANIFEST_FILE = f"{EXTRA_FOLDER}/manifest.json"
 
-FORMAT = 1
+FORMAT_VERSION = 1
 
 
 def write_manifest(version: Path, about: Mapping[str, Any]) -> None:
     """Write the manifest of a version that is otherwise complete; `about` is JSON."""
-    write(version / FILE, as_json({"format": FORMAT, **about, "files": hash_files(version)}))
+    write(version / MANIFEST_FILE, as_json({"format": FORMAT_VERSION, **about, "files": hash_files(version)}))
 
 
 def read_manifest(version: Path) -> dict[str, Any] | None:
@@ -29,7 +29,7 @@ def read_manifest(version: Path) -> dict[str, Any] | None:
     Raises:
         Unproven: it is damaged, or newer than this package.
     """
-    path = version / FILE
+    path = version / MANIFEST_FILE
     if not path.exists():
         return None
     try:
@@ -39,7 +39,7 @@ def read_manifest(version: Path) -> dict[str, Any] | None:
     files, number = content.get("files"), content.get("format")
     if not isinstance(number, int) or not isinstance(files, dict):
         raise UnprovenError(f"{str(path)!r} is no manifest: it must hold 'format' and 'files'; export the model again")
-    if number > FORMAT:
+    if number > FORMAT_VERSION:
         raise UnprovenError(f"{str(path)!r} has format {number}, newer than this version knows; update lstm-ae")
     return content
 
@@ -56,7 +56,7 @@ def require_unchanged_files(version: Path, manifest: Mapping[str, Any]) -> None:
 def hash_files(version: Path) -> dict[str, str]:
     """The sha256 of every file of a version but the manifest, by its path within."""
     paths = sorted(path for path in version.rglob("*") if not path.is_dir())
-    return {name: _sha256(path) for path in paths if (name := path.relative_to(version).as_posix()) != FILE}
+    return {name: _sha256(path) for path in paths if (name := path.relative_to(version).as_posix()) != MANIFEST_FILE}
 
 
 def _sha256(path: Path) -> str:

@@ -18,7 +18,7 @@ _VARIABLES = """
     ResourceGatherNd VariableShape
 """
 
-_MATHS = """
+_MATH = """
     Abs Acos Acosh Add AddN AddV2 Angle Asin Asinh Atan Atan2 Atanh BesselI0e BesselI1e BitwiseAnd BitwiseOr
     BitwiseXor Cast Ceil ClipByValue Complex ComplexAbs Conj Cos Cosh Cross Cumprod Cumsum CumulativeLogsumexp
     Digamma Div DivNoNan Equal Erf Erfc Erfinv Exp Expm1 Floor FloorDiv FloorMod Greater GreaterEqual Igamma Igammac
@@ -70,16 +70,16 @@ _RANDOM = """
 
 # Signatures for Classify and Regress begin with one of these. They parse serialized `tf.Example`s into tensors whose
 # sizes the graph states, and access nothing but memory.
-PARSING = frozenset({"ParseExample", "ParseExampleV2"})
+PARSING_OPERATIONS = frozenset({"ParseExample", "ParseExampleV2"})
 
-ALLOWED = PARSING.union(
-    (_CONTROL + _VARIABLES + _MATHS + _REDUCTIONS + _SHAPES + _LINEAR_ALGEBRA + _NETWORKS + _LISTS + _RANDOM).split()
+ALLOWED_OPERATIONS = PARSING_OPERATIONS.union(
+    (_CONTROL + _VARIABLES + _MATH + _REDUCTIONS + _SHAPES + _LINEAR_ALGEBRA + _NETWORKS + _LISTS + _RANDOM).split()
 )
 
 # A variable made within a function goes by a name that all models of a process share, and so may be another model's.
-OUTSIDE_FUNCTIONS = frozenset({"VarHandleOp", "VarIsInitializedOp"})
+TOP_LEVEL_OPERATIONS = frozenset({"VarHandleOp", "VarIsInitializedOp"})
 
 # How every SavedModel reads its own weights, which a server does once, and how it writes them, which none does.
-RESTORE = frozenset({"RestoreV2"})
+RESTORE_OPERATIONS = frozenset({"RestoreV2"})
 
-SAVE = frozenset({"MergeV2Checkpoints", "SaveV2", "ShardedFilename", "StaticRegexFullMatch", "StringJoin"})
+SAVE_OPERATIONS = frozenset({"MergeV2Checkpoints", "SaveV2", "ShardedFilename", "StaticRegexFullMatch", "StringJoin"})

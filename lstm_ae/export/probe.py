@@ -36,7 +36,7 @@ if __name__ == "__main__":
 
 import numpy as np  # noqa: E402 (its path has only just become known)
 
-ABSENT = ("keras", "tf_keras", "lstm_ae", "lstm_ae_cli")
+ABSENT_MODULES = ("keras", "tf_keras", "lstm_ae", "lstm_ae_cli")
 
 
 def check_cases(version: str, cases: str, tolerance: float = 1e-6) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def check_cases(version: str, cases: str, tolerance: float = 1e-6) -> dict[str, 
     try:
         loaded = tf.saved_model.load(version)
     except Exception as error:  # whatever TensorFlow makes of a damaged model
-        return {"difference": None, "error": f"it does not load ({_line(error)})"}
+        return {"difference": None, "error": f"it does not load ({_format_error(error)})"}
     worst = 0.0
     with np.load(cases, allow_pickle=False) as arrays:
         for case in json.loads(arrays["plan"].tobytes()):
@@ -55,7 +55,7 @@ def check_cases(version: str, cases: str, tolerance: float = 1e-6) -> dict[str, 
             try:
                 got = {key: value.numpy() for key, value in loaded.signatures[name](**inputs).items()}
             except Exception as error:
-                return {"difference": worst, "error": f"endpoint {name!r} does not run ({_line(error)})"}
+                return {"difference": worst, "error": f"endpoint {name!r} does not run ({_format_error(error)})"}
             expected = {key: arrays[array] for key, array in case.get("expected", {}).items()}
             wrong, difference = compare_outputs(got, expected) if "expected" in case else (check_finite(got), 0.0)
             worst = max(worst, difference)
@@ -90,19 +90,19 @@ def check_finite(got: dict[str, Any]) -> str:
     return f"gives NaN or infinity in {wrong[0]!r}" if wrong else ""
 
 
-def _line(error: BaseException) -> str:
+def _format_error(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 if __name__ == "__main__":
     gc.disable()  # a third of the time of an import of TensorFlow is the collector's, and what it makes stays
-    for absent in ABSENT:  # TensorFlow imports Keras by itself where it finds it
+    for absent in ABSENT_MODULES:  # TensorFlow imports Keras by itself where it finds it
         sys.modules[absent] = None  # type: ignore[assignment]
     import tensorflow  # noqa: F401
 
     gc.freeze()
     gc.enable()
     report = check_cases(sys.argv[1], sys.argv[2])
-    found = sorted(name for name in sys.modules if name.split(".")[0] in ABSENT and sys.modules[name])
+    found = sorted(name for name in sys.modules if name.split(".")[0] in ABSENT_MODULES and sys.modules[name])
     with open(sys.argv[3], "w", encoding="utf-8") as file:
         json.dump(report | {"modules": found}, file)

@@ -7,14 +7,14 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from lstm_ae.data.scaling import OF_MANY
-from lstm_ae.data.windows import OPEN
+from lstm_ae.data.scaling import GROUPED_KINDS
+from lstm_ae.data.windows import OPEN_FEATURE
 from lstm_ae.export.endpoints import EndpointFunction
-from lstm_ae.export.score_endpoint import BLOCK
+from lstm_ae.export.score_endpoint import BLOCK_WINDOWS
 from lstm_ae.models.inference import input_signature
 from lstm_ae.models.scaling import inner_scaling, undo_scaling
 
-STEPS = 30  # where the model leaves the length open
+DEFAULT_STEPS = 30  # where the model leaves the length open
 
 
 class SignatureSample(NamedTuple):
@@ -24,7 +24,9 @@ class SignatureSample(NamedTuple):
     inputs: dict[str, Any]
 
 
-def sample_endpoints(model: Any, made: list[EndpointFunction], *, window: int = STEPS) -> Iterator[SignatureSample]:
+def sample_endpoints(
+    model: Any, made: list[EndpointFunction], *, window: int = DEFAULT_STEPS
+) -> Iterator[SignatureSample]:
     """For each endpoint one window, three, and, where the length is open, five of another length.
 
     Five of five steps each: a batch as long as its windows is where an offset of the steps and one of the samples are
@@ -40,7 +42,7 @@ def sample_endpoints(model: Any, made: list[EndpointFunction], *, window: int = 
             yield SignatureSample(endpoint, inputs | (horizon if "horizon" in endpoint.specs else {}))
     for endpoint in made:
         if steps and endpoint.specs[name].shape[1] is None:
-            count = BLOCK // 3 // steps + 2
+            count = BLOCK_WINDOWS // 3 // steps + 2
             inputs = sample_windows(model, 3 * count, steps, lines=np.repeat(np.arange(3, dtype=np.int32), count))
             lines = {key: value[::count] for key, value in inputs.items() if key != name}
             series = inputs[name].reshape(3, -1, features)
@@ -61,13 +63,13 @@ def sample_windows(
     (name,) = (key for key, spec in specs.items() if spec.shape.rank == 3)
     shape = (batch, steps, specs[name].shape[2])
     lines = np.arange(batch, dtype=np.int32) if lines is None else lines
-    of_many = {key: lines for key in specs if key in OF_MANY}
+    of_many = {key: lines for key in specs if key in GROUPED_KINDS}
     # Where the scale is the window's own it is that of these numbers.
     plain = {name: tf.constant(random.uniform(1, 100, shape), tf.float32)}
     known = {key: tf.constant(value) for key, value in of_many.items()}
     scaled = inner_scaling(model)(plain | known, training=False)
     series = undo_scaling(model, tf.constant(random.uniform(0, 1, shape), tf.float32), scaled).numpy()
-    opened = {"open": series[:, -1, OPEN]} if "open" in specs else {}
+    opened = {"open": series[:, -1, OPEN_FEATURE]} if "open" in specs else {}
     return {name: series} | of_many | opened
 
 
@@ -79,7 +81,7 @@ def sample_signature(
     Numbers are between 1 and 100, whole ones count the samples, a `horizon` is 3 steps.
 
     Args:
-        inputs: those of a signature, as `lstm_ae.export.graph_check.signatures` describes them.
+        inputs: those of a signature, as `lstm_ae.export.graph_check.read_signatures` describes them.
         batch: samples, where the signature leaves their number open.
         beside: the inputs of another endpoint of the model. A length that is open here and not there is the window's:
             series twice as long are tried, as there may be no answer to shorter ones than a window.
@@ -90,8 +92,10 @@ def sample_signature(
         if tensor["shape"] is None or not (kind.is_floating or kind.is_integer or kind.is_bool):
             return None
         known = (beside or {}).get(name, {}).get("shape") or ()
-        longer = dict(enumerate(2 * size if size else STEPS for size in known))
-        shape = [size or (longer.get(place, STEPS) if place else batch) for place, size in enumerate(tensor["shape"])]
+        longer = dict(enumerate(2 * size if size else DEFAULT_STEPS for size in known))
+        shape = [
+            size or (longer.get(place, DEFAULT_STEPS) if place else batch) for place, size in enumerate(tensor["shape"])
+        ]
         if name == "horizon":
             values = np.full(shape, 3)
         elif kind.is_floating:

@@ -23,20 +23,20 @@ from lstm_ae.config import Mnist, Series, Snp
 from lstm_ae.data.digits import pixel_permutation
 from lstm_ae.errors import DataError, UnprovenError
 from lstm_ae.export import verification
-from lstm_ae.export.endpoints import EndpointFunction, model_endpoints
-from lstm_ae.export.formats import convert, require_installed
-from lstm_ae.export.graph_check import read_graph, signatures
+from lstm_ae.export.endpoints import EndpointFunction, make_endpoints
+from lstm_ae.export.formats import require_installed, write_formats
+from lstm_ae.export.graph_check import read_graph, read_signatures
 from lstm_ae.export.manifest import write_manifest
-from lstm_ae.export.samples import STEPS, sample_endpoints, sample_windows
+from lstm_ae.export.samples import DEFAULT_STEPS, sample_endpoints, sample_windows
 from lstm_ae.export.score_endpoint import ScoreParameters
-from lstm_ae.export.warmup import BATCHES, write_warmup
+from lstm_ae.export.warmup import BATCH_SIZES, write_warmup
 from lstm_ae.files import sync
 from lstm_ae.run import Run, installed_versions, measured_parts
 from lstm_ae.temporary import temporary_folder
 
-MESSAGE = 4 * 2**20  # bytes: gRPC's usual limit, so that no larger request comes
+MAX_MESSAGE_BYTES = 4 * 2**20  # bytes: gRPC's usual limit, so that no larger request comes
 
-LAST = 2**63 - 1  # servers count versions in 64 bits
+MAX_VERSION = 2**63 - 1  # servers count versions in 64 bits
 
 
 class Endpoint(NamedTuple):
@@ -61,12 +61,12 @@ class ExportResult(NamedTuple):
     formats: dict[str, float]
 
 
-def export(
+def export_model(
     model: Any,
     base: Path,
     *,
     about: Mapping[str, Any] | None = None,
-    window: int = STEPS,
+    window: int = DEFAULT_STEPS,
     formats: Sequence[str] = (),
     detector: ScoreParameters | None = None,
 ) -> ExportResult:
@@ -89,13 +89,15 @@ def export(
     try:
         with temporary_folder("export", base) as beside:
             with _without_cudnn(model):
-                made = model_endpoints(model, detector)
+                made = make_endpoints(model, detector)
                 cases = list(expected_answers(model, made, window))
                 write_saved_model(model, made, beside)
                 difference = verification.verify_export(beside, cases, "The exported model")
-                others = convert(model, made[0], cases, beside, formats)
-            name, called = base.resolve().name, signatures(read_graph(beside))
-            write_warmup(beside, name, (case for batch in BATCHES for case in _requests(model, made, batch, window)))
+                others = write_formats(model, made[0], cases, beside, formats)
+            name, called = base.resolve().name, read_signatures(read_graph(beside))
+            write_warmup(
+                beside, name, (case for batch in BATCH_SIZES for case in _make_requests(model, made, batch, window))
+            )
             head: dict[str, Any] = {
                 "name": name,
                 "created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
@@ -106,7 +108,7 @@ def export(
             if detector is not None and detector.max_gap is not None:
                 head["max_gap"] = detector.max_gap
             write_manifest(beside, head | dict(about or {}))
-            directory = _publish(beside, base)
+            directory = _publish_version(beside, base)
     except UnprovenError as error:
         raise UnprovenError(f"{error}; nothing was published") from error
     found = [Endpoint(name, *(sorted(called[name][key]) for key in ("inputs", "outputs"))) for name, *_ in made]
@@ -116,7 +118,7 @@ def export(
 def export_run(
     run: Run, base: Path, formats: Sequence[str] = (), examples: Sequence[Mapping[str, Any]] = ()
 ) -> ExportResult:
-    """Export a run's model, as `export` does; the manifest says what the run knows, and `examples` to try it with."""
+    """Export a run's model as `export_model` does, with a manifest of the run and `examples` to try it with."""
     about, config = run.about(), run.config()
     data = about["data"]
     known = {
@@ -135,17 +137,19 @@ def export_run(
     if isinstance(config, Series) and config.classes:
         known["classes"] = list(config.classes)
     known |= {"examples": list(examples)} if examples else {}
-    return export(run.model(), base, about=known, window=_window(run), formats=formats, detector=_detector(run))
+    return export_model(
+        run.model(), base, about=known, window=_window_steps(run), formats=formats, detector=_score_parameters(run)
+    )
 
 
-def sample_answers(run: Run) -> list[verification.VerificationCase]:
+def expected_run_answers(run: Run) -> list[verification.VerificationCase]:
     """What a run's own model says to samples of every endpoint."""
     model = run.model()
     with _without_cudnn(model):
-        return list(expected_answers(model, model_endpoints(model, _detector(run)), _window(run)))
+        return list(expected_answers(model, make_endpoints(model, _score_parameters(run)), _window_steps(run)))
 
 
-def _detector(run: Run) -> ScoreParameters | None:
+def _score_parameters(run: Run) -> ScoreParameters | None:
     threshold = run.metrics().get("threshold")
     if not threshold:
         return None
@@ -160,9 +164,9 @@ def _detector(run: Run) -> ScoreParameters | None:
     )
 
 
-def _window(run: Run) -> int:
+def _window_steps(run: Run) -> int:
     config = run.config()
-    return config.window if isinstance(config, Snp) else STEPS
+    return config.window if isinstance(config, Snp) else DEFAULT_STEPS
 
 
 def write_saved_model(model: Any, made: Sequence[EndpointFunction], directory: Path) -> None:
@@ -174,7 +178,7 @@ def write_saved_model(model: Any, made: Sequence[EndpointFunction], directory: P
 
 
 def expected_answers(
-    model: Any, made: list[EndpointFunction], window: int = STEPS
+    model: Any, made: list[EndpointFunction], window: int = DEFAULT_STEPS
 ) -> Iterator[verification.VerificationCase]:
     """What the model in memory says to samples of every endpoint, on the CPU.
 
@@ -192,20 +196,20 @@ def expected_answers(
             yield verification.VerificationCase(endpoint.name, inputs, answers)
 
 
-def _requests(
+def _make_requests(
     model: Any, made: list[EndpointFunction], batch: int, window: int
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """One request of so many windows for each endpoint."""
     (steps,) = (tensor.shape[1] for tensor in model.input.values() if len(tensor.shape) == 3)
     inputs = sample_windows(model, batch, steps or window)
-    if sum(value.nbytes for value in inputs.values()) > MESSAGE:
+    if sum(value.nbytes for value in inputs.values()) > MAX_MESSAGE_BYTES:
         return
     horizon = {"horizon": np.full(batch, 5, np.int32)}
     for endpoint in made:
         yield endpoint.name, inputs | (horizon if "horizon" in endpoint.specs else {})
 
 
-def _publish(beside: Path, base: Path) -> Path:
+def _publish_version(beside: Path, base: Path) -> Path:
     """Rename a finished version to the next number that is free."""
     for path in beside.rglob("*"):
         if path.is_file():
@@ -213,8 +217,10 @@ def _publish(beside: Path, base: Path) -> Path:
     beside.chmod(0o755)
     while True:
         version = 1 + max(list_versions(base), default=0)
-        if version > LAST:
-            raise DataError(f"{str(base)!r} holds version {LAST}, the last number there is; export to another folder")
+        if version > MAX_VERSION:
+            raise DataError(
+                f"{str(base)!r} holds version {MAX_VERSION}, the last number there is; export to another folder"
+            )
         try:
             return beside.rename(base / str(version))
         except OSError:
@@ -225,7 +231,7 @@ def _publish(beside: Path, base: Path) -> Path:
 def list_versions(base: Path) -> list[int]:
     """The numbers of the folders that a server takes for versions, complete or not."""
     names = [path.name for path in base.iterdir() if path.name.isascii() and path.name.isdecimal()]
-    return [number for name in names if len(name) < 30 and (number := int(name)) <= LAST]
+    return [number for name in names if len(name) < 30 and (number := int(name)) <= MAX_VERSION]
 
 
 @contextmanager

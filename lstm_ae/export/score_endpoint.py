@@ -9,7 +9,7 @@ from lstm_ae.models.inference import input_signature
 from lstm_ae.models.scaling import inner_network, inner_scaling, shift_to_series_scale, with_series_scale
 
 # Of what stands before and behind a series.
-NONE = -1
+NO_SEGMENT = -1
 
 
 def segment_ids(series: Any, max_gap: int) -> Any:
@@ -49,7 +49,7 @@ def mask_other_segments(windows: Any, segment: Any, *, pads: bool) -> Any:
 Tensors = dict[str, Any]
 
 # Windows that the network takes at a time.
-BLOCK = 1024
+BLOCK_WINDOWS = 1024
 
 
 class ScoreParameters(NamedTuple):
@@ -70,7 +70,7 @@ class ScoreParameters(NamedTuple):
     pads: bool = False
 
 
-def score_function(model: Any, detector: ScoreParameters) -> tuple[Callable[[Tensors], Tensors], dict[str, Any]]:
+def make_score_function(model: Any, detector: ScoreParameters) -> tuple[Callable[[Tensors], Tensors], dict[str, Any]]:
     """The function of `sequence` `(batch, rows, features)` and its signature; `series` `(batch,)` as of the model.
 
     It returns `score` and `anomaly` `(batch, rows)`, and `threshold` `(batch,)`. A score is what `lstm_ae.detection`
@@ -90,10 +90,12 @@ def score_function(model: Any, detector: ScoreParameters) -> tuple[Callable[[Ten
     def score(inputs: Tensors) -> Tensors:
         series = shift_to_series_scale(model, inputs)
         segment = None if detector.max_gap is None else segment_ids(series, detector.max_gap)
-        sums, counts = _over_windows(errors, series, window, features, segment, pads=detector.pads)
-        by_feature = _mean(_around(_ratio(sums, counts), half, segment), _around(_there(counts), half, segment))
+        sums, counts = _sum_over_windows(errors, series, window, features, segment, pads=detector.pads)
+        by_feature = _mean_or_nan(
+            _sum_around(_ratio(sums, counts), half, segment), _sum_around(_has_values(counts), half, segment)
+        )
         known = tf.cast(~tf.math.is_nan(by_feature), tf.float32)
-        scores = _ratio(tf.reduce_sum(_or_zero(by_feature), axis=1), tf.reduce_sum(known, axis=1))
+        scores = _ratio(tf.reduce_sum(_nan_to_zero(by_feature), axis=1), tf.reduce_sum(known, axis=1))
         scores = tf.where(tf.reduce_sum(known, axis=1) > 0, scores, tf.constant(float("nan")))
         threshold = tf.constant(detector.threshold, tf.float32)
         return {"score": scores, "threshold": tf.fill(tf.shape(series)[:1], threshold), "anomaly": scores > threshold}
@@ -102,7 +104,7 @@ def score_function(model: Any, detector: ScoreParameters) -> tuple[Callable[[Ten
     return score, input_signature(model) | {"sequence": rows}
 
 
-def _over_windows(
+def _sum_over_windows(
     errors: Callable[[Any], Any], series: Any, window: int, features: int, segment: Any, *, pads: bool
 ) -> tuple[Any, Any]:
     """Sums of the errors over the windows that hold a row, and how many are no NaN: `(batch, features, rows)` each.
@@ -117,10 +119,10 @@ def _over_windows(
         # So that a window ends at each row, the first ones too.
         front = window - 1 if pads else 0
         series = tf.pad(series, ((0, 0), (front, 0), (0, 0)), constant_values=float("nan"))
-        segment = tf.pad(segment, ((0, 0), (front, 1)), constant_values=NONE)
+        segment = tf.pad(segment, ((0, 0), (front, 1)), constant_values=NO_SEGMENT)
     batch, rows = tf.shape(series)[0], tf.shape(series)[1]
     starts = tf.maximum(rows - window + 1, 0)
-    step = tf.maximum(BLOCK // tf.maximum(batch, 1), 1)
+    step = tf.maximum(BLOCK_WINDOWS // tf.maximum(batch, 1), 1)
     done = tf.TensorArray(
         tf.float32, size=0, dynamic_size=True, infer_shape=False, element_shape=(None, None, 2 * features)
     )
@@ -131,7 +133,7 @@ def _over_windows(
         windows = tf.signal.frame(series[:, begin : begin + count + window - 1], window, 1, axis=1)
         if segment is not None:
             windows = mask_other_segments(windows, segment[:, begin : begin + count + window], pads=pads)
-        squared = _in_blocks(errors, tf.reshape(windows, (-1, window, features)))
+        squared = _compute_in_blocks(errors, tf.reshape(windows, (-1, window, features)))
         missing = tf.math.is_nan(squared)
         both = tf.concat([tf.where(missing, tf.zeros_like(squared), squared), tf.cast(~missing, tf.float32)], axis=-1)
         both = tf.transpose(tf.reshape(both, (batch, count, window, 2 * features)), (0, 3, 1, 2))
@@ -153,7 +155,7 @@ def _over_windows(
     return whole[:, :features], whole[:, features:]
 
 
-def _in_blocks(errors: Callable[[Any], Any], windows: Any) -> Any:
+def _compute_in_blocks(errors: Callable[[Any], Any], windows: Any) -> Any:
     """The errors of windows, some at a time: there may be more series than windows in a block."""
     count = tf.shape(windows)[0]
     found = tf.TensorArray(
@@ -161,9 +163,9 @@ def _in_blocks(errors: Callable[[Any], Any], windows: Any) -> Any:
     )
 
     def block(place: Any, found: Any) -> Any:
-        return place + 1, found.write(place, errors(windows[place * BLOCK : (place + 1) * BLOCK]))
+        return place + 1, found.write(place, errors(windows[place * BLOCK_WINDOWS : (place + 1) * BLOCK_WINDOWS]))
 
-    blocks = tf.maximum(1, (count + BLOCK - 1) // BLOCK)
+    blocks = tf.maximum(1, (count + BLOCK_WINDOWS - 1) // BLOCK_WINDOWS)
     _, found = tf.while_loop(lambda place, _: place < blocks, block, [0, found], parallel_iterations=1)
     return tf.ensure_shape(found.concat(), windows.shape)
 
@@ -172,17 +174,17 @@ def _ratio(sums: Any, counts: Any) -> Any:
     return sums / tf.maximum(counts, 1.0)
 
 
-def _there(counts: Any) -> Any:
+def _has_values(counts: Any) -> Any:
     return tf.cast(counts > 0, tf.float32)
 
 
-def _around(values: Any, half: int, segment: Any) -> Any:
+def _sum_around(values: Any, half: int, segment: Any) -> Any:
     """Sums over `half` rows of its segment on either side: `(batch, features, rows)` alike."""
     if not half:
         return values
     rows = tf.shape(values)[2]
     padded = tf.pad(values, ((0, 0), (0, 0), (half, half)))
-    beside = None if segment is None else tf.pad(segment, ((0, 0), (half, half)), constant_values=NONE)
+    beside = None if segment is None else tf.pad(segment, ((0, 0), (half, half)), constant_values=NO_SEGMENT)
 
     def add(place: Any, sums: Any) -> Any:
         more = padded[..., place : place + rows]
@@ -195,9 +197,9 @@ def _around(values: Any, half: int, segment: Any) -> Any:
     return sums
 
 
-def _mean(sums: Any, counts: Any) -> Any:
+def _mean_or_nan(sums: Any, counts: Any) -> Any:
     return tf.where(counts > 0, sums / tf.maximum(counts, 1.0), tf.constant(float("nan")))
 
 
-def _or_zero(values: Any) -> Any:
+def _nan_to_zero(values: Any) -> Any:
     return tf.where(tf.math.is_nan(values), tf.zeros_like(values), values)

@@ -17,7 +17,7 @@ from lstm_ae.export import probe
 from lstm_ae.export.admission import admit_version, check_version
 from lstm_ae.temporary import temporary_folder
 
-SECONDS = 600
+TIMEOUT_SECONDS = 600
 
 
 class VerificationCase(NamedTuple):
@@ -30,7 +30,7 @@ class VerificationCase(NamedTuple):
 
 def require_allowed_operations(version: Path, name: str) -> None:
     """Raise `Unproven` where a version holds other than allowed operations, or cannot be read."""
-    with _unproven():
+    with _raise_unproven():
         check_version(version, name)
 
 
@@ -48,24 +48,24 @@ def verify_export(version: Path, cases: Iterable[VerificationCase], name: str) -
     Raises:
         Unproven: it holds forbidden operations, does not load or run, or says something else than expected.
     """
-    with _unproven(), admit_version(version, name=name) as checked, temporary_folder("lstmae") as folder:
+    with _raise_unproven(), admit_version(version, name=name) as checked, temporary_folder("lstmae") as folder:
         path = folder / "cases.npz"
         path.write_bytes(pack_cases(cases))
-        report = in_fresh_process(checked, path, folder / "report.json")
+        report = run_probe(checked, path, folder / "report.json")
     if report["error"]:
         raise UnprovenError(f"{name}: {report['error']}")
     return float(report["difference"])
 
 
 @contextmanager
-def _unproven() -> Iterator[None]:
+def _raise_unproven() -> Iterator[None]:
     try:
         yield
     except DataError as error:
         raise UnprovenError(str(error)) from error
 
 
-def in_fresh_process(version: Path, cases: Path, report: Path) -> dict[str, Any]:
+def run_probe(version: Path, cases: Path, report: Path) -> dict[str, Any]:
     """Run `probe` by its path; returns its report. Raises `ConfigError` where its packages cannot be imported there.
 
     The process ends with this one, even if this one is killed.
@@ -83,11 +83,11 @@ def in_fresh_process(version: Path, cases: Path, report: Path) -> dict[str, Any]
             stdin=read,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            timeout=SECONDS,
+            timeout=TIMEOUT_SECONDS,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return {"difference": None, "error": f"it did not answer within {SECONDS} seconds"}
+        return {"difference": None, "error": f"it did not answer within {TIMEOUT_SECONDS} seconds"}
     finally:
         os.close(read)
         os.close(held)

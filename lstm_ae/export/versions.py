@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from lstm_ae.errors import DataError
-from lstm_ae.export.graph_check import FILE, read_graph, signatures
+from lstm_ae.export.graph_check import GRAPH_FILE, read_graph, read_signatures
 from lstm_ae.export.manifest import read_manifest, require_unchanged_files
 from lstm_ae.export.samples import sample_signature
-from lstm_ae.export.saved_model import sample_answers
+from lstm_ae.export.saved_model import expected_run_answers
 from lstm_ae.export.verification import VerificationCase, require_allowed_operations, verify_export
 from lstm_ae.run import Run
 
@@ -42,12 +42,12 @@ def verify_versions(folder: Path) -> Iterator[VerifiedVersion]:
         DataError: there is no version; or the run's own model cannot be used.
         Unproven: a version fails.
     """
-    for version in _versions(folder):
-        yield _verified(version)
+    for version in _list_version_folders(folder):
+        yield _verify_version(version)
 
 
-def _versions(folder: Path) -> list[Path]:
-    if (folder / FILE).exists():
+def _list_version_folders(folder: Path) -> list[Path]:
+    if (folder / GRAPH_FILE).exists():
         return [folder]
     found = [path for path in folder.glob("*") if path.is_dir() and path.name.isascii() and path.name.isdecimal()]
     if not found:
@@ -55,11 +55,11 @@ def _versions(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name))
 
 
-def _with_gaps(case: VerificationCase) -> bool:
+def _has_missing_values(case: VerificationCase) -> bool:
     return any(value.dtype.kind == "f" and np.isnan(value).any() for value in case.inputs.values())
 
 
-def _verified(version: Path) -> VerifiedVersion:
+def _verify_version(version: Path) -> VerifiedVersion:
     name, unchecked = repr(str(version)), []
     manifest = read_manifest(version)
     if manifest is None:
@@ -67,13 +67,13 @@ def _verified(version: Path) -> VerifiedVersion:
     else:
         require_unchanged_files(version, manifest)
     require_allowed_operations(version, name)
-    called = signatures(read_graph(version))
+    called = read_signatures(read_graph(version))
     run = Run(version.absolute().parent)
     cases = []
     if run.model_file.is_file():
-        cases = [case for case in sample_answers(run) if case.endpoint in called]
-        if "max_gap" not in (manifest or {}) and any(map(_with_gaps, cases)):
-            cases = [case for case in cases if not _with_gaps(case)]
+        cases = [case for case in expected_run_answers(run) if case.endpoint in called]
+        if "max_gap" not in (manifest or {}) and any(map(_has_missing_values, cases)):
+            cases = [case for case in cases if not _has_missing_values(case)]
             unchecked.append(
                 "what it says of series with long gaps, across which windows run in older exports; export it anew"
             )

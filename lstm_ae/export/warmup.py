@@ -12,21 +12,21 @@ from typing import Any
 
 import tensorflow as tf
 
-FILE = "assets.extra/tf_serving_warmup_requests"
+WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 
-BATCHES = (1, 32)  # one alone, and as many as a server joins
+BATCH_SIZES = (1, 32)  # one alone, and as many as a server joins
 
 
 def write_warmup(version: Path, name: str, requests: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
     """Write the requests, each an endpoint and its inputs by name, for the model called `name`."""
-    path = version / FILE
+    path = version / WARMUP_FILE
     path.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as file:
         for endpoint, inputs in requests:
-            file.write(prediction_log(name, endpoint, inputs))
+            file.write(make_prediction_log(name, endpoint, inputs))
 
 
-def prediction_log(name: str, endpoint: str, inputs: Mapping[str, Any]) -> bytes:
+def make_prediction_log(name: str, endpoint: str, inputs: Mapping[str, Any]) -> bytes:
     """A `PredictionLog` of one `PredictRequest`."""
     model = encode_field(1, name.encode()) + encode_field(3, endpoint.encode())  # ModelSpec: name, signature_name
     request = encode_field(1, model)  # PredictRequest: model_spec, inputs
@@ -38,10 +38,10 @@ def prediction_log(name: str, endpoint: str, inputs: Mapping[str, Any]) -> bytes
 
 def encode_field(number: int, content: bytes) -> bytes:
     """A field of bytes, text or a message: its number and wire type, the length, the content."""
-    return _varint(number << 3 | 2) + _varint(len(content)) + content
+    return _encode_varint(number << 3 | 2) + _encode_varint(len(content)) + content
 
 
-def _varint(number: int) -> bytes:
+def _encode_varint(number: int) -> bytes:
     """Seven bits a byte, the lowest first; all but the last byte have the highest bit set."""
     low = []
     while number > 127:

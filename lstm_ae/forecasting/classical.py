@@ -15,7 +15,7 @@ from lstm_ae.errors import ConfigError
 from lstm_ae.installation import install_hint
 
 # By the names that are typed: statsforecast's.
-MODELS = {"ets": "AutoETS", "theta": "AutoTheta"}
+CLASSICAL_MODELS = {"ets": "AutoETS", "theta": "AutoTheta"}
 
 
 def classical_changes(
@@ -24,7 +24,7 @@ def classical_changes(
     """What each of them says of the samples of a split of the test part: changes from the last known value, scaled.
 
     Args:
-        names: of `MODELS`.
+        names: of `CLASSICAL_MODELS`.
         split: rows of `data.test`, in samples of `given` days and `ahead`.
 
     Returns:
@@ -41,12 +41,12 @@ def classical_changes(
         raise ConfigError("--baselines needs a split by time. Received: --split report")
     if data.scale.kind == "window":
         raise ConfigError("--baselines needs a scale of whole series. Received: --scale window")
-    said = {MODELS[name]: np.zeros((split.samples, ahead)) for name in names}
+    said = {CLASSICAL_MODELS[name]: np.zeros((split.samples, ahead)) for name in names}
     assert split.company is not None
     assert split.time is not None
     origins = split.starts + given - 1
     for line in np.unique(split.company[split.starts]):
-        days, series = _series(data, line)
+        days, series = _company_series(data, line)
         samples = np.flatnonzero(split.company[split.starts] == line)
         ends = np.searchsorted(days, split.time[origins[samples]]) + 1
         first = int(np.searchsorted(days, data.test.time.min()))  # type: ignore[union-attr]
@@ -57,7 +57,7 @@ def classical_changes(
     return said
 
 
-def _series(data: Data, line: int) -> tuple[NDArray[np.datetime64], NDArray[np.float64]]:
+def _company_series(data: Data, line: int) -> tuple[NDArray[np.datetime64], NDArray[np.float64]]:
     """The days and scaled values of a company over all parts."""
     pieces = []
     for part in data[:3]:

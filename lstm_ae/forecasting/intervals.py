@@ -25,16 +25,16 @@ Numbers = NDArray[Any]
 QUANTILES = np.arange(1, 200) / 200
 
 # A day's weight in the volatility against that of the day after it (RiskMetrics 1996).
-DECAY = 0.94
+VOLATILITY_DECAY = 0.94
 
 # Of the usual volatility: below that a window counts as no calmer.
-CALMEST = 0.1
+MIN_VOLATILITY_SHARE = 0.1
 
 # One-step errors kept to draw futures from.
-KEPT = 2000
+MAX_RESIDUALS = 2000
 
 # Errors of a step that quantiles can be counted from.
-COUNTABLE = 5
+MIN_ERRORS = 5
 
 
 class Calibration(NamedTuple):
@@ -80,7 +80,7 @@ def recent_volatility(past: Numbers) -> Numbers:
     change = abs(np.diff(past[..., 0].astype(np.float64), axis=1))
     if not change.shape[1]:
         return np.zeros(len(past))
-    moved: Numbers = np.average(change, axis=1, weights=DECAY ** np.arange(change.shape[1])[::-1])
+    moved: Numbers = np.average(change, axis=1, weights=VOLATILITY_DECAY ** np.arange(change.shape[1])[::-1])
     return moved
 
 
@@ -92,9 +92,9 @@ def calibrate_intervals(errors: Numbers, residuals: Numbers, volatilities: Numbe
         residuals: `(samples, features)` the same one step ahead, for all that is forecast.
         volatilities: `(samples,)` as `recent_volatility` finds them.
     """
-    calmest = max(CALMEST * float(np.mean(volatilities)), 1e-12)
+    calmest = max(MIN_VOLATILITY_SHARE * float(np.mean(volatilities)), 1e-12)
     of = np.maximum(volatilities, calmest)[:, None]
-    kept = np.unique(np.linspace(0, len(residuals) - 1, KEPT).astype(int))
+    kept = np.unique(np.linspace(0, len(residuals) - 1, MAX_RESIDUALS).astype(int))
     return Calibration(conformal_quantiles(errors / of), (residuals / of)[kept], calmest)
 
 
@@ -114,7 +114,7 @@ def conformal_quantiles(scores: Numbers) -> Numbers:
     return quantiles
 
 
-def effective_number(errors: Numbers, moments: Numbers) -> Numbers:
+def effective_sample_size(errors: Numbers, moments: Numbers) -> Numbers:
     """Return how many independent errors say as much about the mean error as these, `(horizon,)`.
 
     The errors of forecasts of the same moment are averaged; the means are taken as a stationary series around 0, whose
@@ -178,7 +178,7 @@ def predictive_quantiles(errors: Numbers, independent: Numbers) -> Numbers:
     found = np.where(QUANTILES < 0.5, -np.inf, np.inf) * np.ones((errors.shape[1], 1))
     for step, (column, number) in enumerate(zip(errors.T.astype(np.float64), independent, strict=True)):
         known = column[~np.isnan(column)]
-        if len(known) < COUNTABLE:
+        if len(known) < MIN_ERRORS:
             continue
         counted, median = conformal_quantiles(known[:, None])[0], np.median(known)
         deviation = np.sqrt(np.square(known - median).sum() / (len(known) - 1))
@@ -220,13 +220,13 @@ def write_calibration(path: Path, calibration: Calibration, scale: Scale, until:
     save_state(path, meta, {"errors": errors, "scale": [scale.offset, scale.range]})
 
 
-def read_spread(path: Path) -> tuple[Numbers, Scale]:
-    """What `write_spread` has written; raises `DataError` where it is damaged."""
+def read_error_quantiles(path: Path) -> tuple[Numbers, Scale]:
+    """What `write_error_quantiles` has written; raises `DataError` where it is damaged."""
     meta, groups = load_state(path, {"errors": 1, "scale": 2})
     return groups["errors"][0], read_scale(meta, groups)
 
 
-def write_spread(path: Path, quantiles: Numbers, scale: Scale) -> None:
+def write_error_quantiles(path: Path, quantiles: Numbers, scale: Scale) -> None:
     """Write quantiles of errors `(features, horizon, 199)`, and the scale that they are in."""
     groups = {"errors": [quantiles.astype(np.float32)], "scale": [scale.offset, scale.range]}
     save_state(path, {"kind": scale.kind}, groups)

@@ -10,17 +10,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.data.windows import OPEN, Data, Split, join_training
+from lstm_ae.data.windows import OPEN_FEATURE, Data, Split, join_training
 from lstm_ae.files import load_state, save_state
 from lstm_ae.forecasting.intervals import QUANTILES, Calibration, calibrate_intervals, recent_volatility
 
 Numbers = NDArray[Any]
 
 # Days that the linear regression reads; the number with the smallest error on validation is taken.
-DAYS = (1, 2, 6, 10)
+REGRESSION_DAYS = (1, 2, 6, 10)
 
 # Windows that are fitted on, spread evenly; more change nothing and take memory.
-MOST = 200_000
+MAX_FIT_WINDOWS = 200_000
 
 MONDAY = np.datetime64("1970-01-05")
 
@@ -87,7 +87,7 @@ class PriceBaselines(NamedTuple):
         return {
             "persistence": np.zeros(known.days.shape),
             "drift": np.broadcast_to(self.drift * ahead, known.days.shape),
-            "weekday": np.cumsum(self.weekday[weekday_of(known.days)], axis=1),
+            "weekday": np.cumsum(self.weekday[weekday_numbers(known.days)], axis=1),
             "linear": said.reshape(known.days.shape),
         }
 
@@ -107,14 +107,14 @@ def fit_price_baselines(
     from sklearn.linear_model import LinearRegression
 
     parts = [part if part.span == given + ahead else data.recut(part, given + ahead) for part in data[:2]]
-    seen, judged = (_gathered(data, part, given, with_open=with_open) for part in parts)
+    seen, judged = (_sample_known_prices(data, part, given, with_open=with_open) for part in parts)
     first = seen.change[:, 0]
     drift = float(first.mean())
-    which = weekday_of(seen.days[:, 0])
+    which = weekday_numbers(seen.days[:, 0])
     count, sums = np.bincount(which, minlength=7), np.bincount(which, first, minlength=7)
     by_weekday = np.where(count > 0, sums / np.maximum(count, 1), drift)
     tried = []
-    for number in [days] if days else [number for number in DAYS if number <= given]:
+    for number in [days] if days else [number for number in REGRESSION_DAYS if number <= given]:
         linear = LinearRegression().fit(regressors(seen, number), seen.change)
         tried.append((_squared_error(linear, judged, number), number, linear))
     _, number, linear = min(tried, key=lambda found: found[:2])
@@ -123,7 +123,7 @@ def fit_price_baselines(
         return fit_price_baselines(join_training(data), given, ahead, with_open=with_open, days=number)
     kept = LinearCoefficients(linear.coef_.T.astype(np.float64), np.asarray(linear.intercept_, np.float64))
     walk = np.quantile(seen.change, QUANTILES, axis=0).T
-    return PriceBaselines(drift, by_weekday, kept, number, walk, _spread(data, parts[1], given))
+    return PriceBaselines(drift, by_weekday, kept, number, walk, _calibrate_persistence(data, parts[1], given))
 
 
 def write_baselines(path: Path, fitted: PriceBaselines) -> None:
@@ -146,7 +146,7 @@ def read_baselines(path: Path) -> PriceBaselines:
     return PriceBaselines(meta["drift"], by_weekday, LinearCoefficients(weights, intercept), meta["days"], walk, spread)
 
 
-def _spread(data: Data, split: Split, given: int) -> Calibration | None:
+def _calibrate_persistence(data: Data, split: Split, given: int) -> Calibration | None:
     """The errors of persistence on a part, in multiples of each window's volatility; None where there is no window."""
     changes, moved = [], []
     for index in split.batches():
@@ -166,16 +166,18 @@ def _squared_error(linear: Any, judged: KnownPrices, days: int) -> float:
     return float(np.mean((linear.predict(regressors(judged, days)) - judged.change) ** 2))
 
 
-def _gathered(data: Data, split: Split, given: int, *, with_open: bool) -> KnownPrices:
+def _sample_known_prices(data: Data, split: Split, given: int, *, with_open: bool) -> KnownPrices:
     """Samples spread evenly over a split."""
-    index = np.unique(np.linspace(0, split.samples - 1, MOST).astype(int)) if split.samples else np.empty(0, int)
-    pieces = [known_prices(data, split, part, given, with_open=with_open) for part in _batches(index)]
+    index = (
+        np.unique(np.linspace(0, split.samples - 1, MAX_FIT_WINDOWS).astype(int)) if split.samples else np.empty(0, int)
+    )
+    pieces = [known_prices(data, split, part, given, with_open=with_open) for part in _iterate_batches(index)]
     opens = np.concatenate([piece.opens for piece in pieces]) if with_open else None
     past, days, change = (np.concatenate([piece[k] for piece in pieces]) for k in (0, 2, 3))
     return KnownPrices(past, opens, days, change, pieces[0].volume)
 
 
-def _batches(index: Numbers, size: int = 16_384) -> Iterator[Numbers]:
+def _iterate_batches(index: Numbers, size: int = 16_384) -> Iterator[Numbers]:
     for start in range(0, max(len(index), 1), size):
         yield index[start : start + size]
 
@@ -186,9 +188,9 @@ def known_prices(data: Data, split: Split, index: Any, given: int, *, with_open:
     scaled = data.scale.scaled(window, window[:, :given], split.companies(index))
     assert split.time is not None
     days = split.time[split.starts[index][:, None] + np.arange(given, split.span)]
-    opens = scaled[:, given, OPEN] if with_open else None
+    opens = scaled[:, given, OPEN_FEATURE] if with_open else None
     change = (scaled[:, given:, 0] - scaled[:, given - 1 : given, 0]).astype(np.float64)
-    past = scaled[:, max(0, given - DAYS[-1]) : given]
+    past = scaled[:, max(0, given - REGRESSION_DAYS[-1]) : given]
     return KnownPrices(past, opens, days, change, data.feature_names[-1].startswith("volume"))
 
 
@@ -204,7 +206,7 @@ def regressors(known: KnownPrices, days: int) -> Numbers:
     return columns
 
 
-def weekday_of(days: NDArray[np.datetime64]) -> Numbers:
+def weekday_numbers(days: NDArray[np.datetime64]) -> Numbers:
     """0 for a Monday to 6 for a Sunday."""
     number: Numbers = ((days - MONDAY) // np.timedelta64(1, "D") % 7).astype(int)
     return number

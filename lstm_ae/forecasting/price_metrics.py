@@ -13,7 +13,7 @@ from lstm_ae.forecasting.price_baselines import PriceBaselines, known_prices
 from lstm_ae.significance import compare_forecasts, hardest
 
 # The intervals that every forecast is judged by, in per cent.
-LEVELS = (80, 95)
+INTERVAL_LEVELS = (80, 95)
 
 
 class ForecastMethod(NamedTuple):
@@ -66,7 +66,7 @@ def price_errors(
     fitted: PriceBaselines,
     calibration: Calibration | None = None,
     more: Mapping[str, Any] = MappingProxyType({}),
-    levels: Sequence[int] = LEVELS,
+    levels: Sequence[int] = INTERVAL_LEVELS,
 ) -> PriceErrors:
     """Forecast from every window of a split, whose span is the days given and ahead.
 
@@ -196,21 +196,21 @@ def price_metrics(found: PriceErrors, usual: Any, step: int = 1) -> dict[str, Me
         "log_rmse": metric(lambda name: np.sqrt(_mse(log[name])), "log"),
         "mae": metric(lambda name: np.mean(abs(own[name])), "USD"),
         "rmse": metric(lambda name: np.sqrt(_mse(own[name])), "USD"),
-        **({} if usual is None else {"mase": metric(lambda name: _known_mean(abs(own[name]) / usual[found.company]))}),
+        **({} if usual is None else {"mase": metric(lambda name: _finite_mean(abs(own[name]) / usual[found.company]))}),
         "theil_u": metric(lambda name: np.sqrt(_mse(log[name]) / naive_log) if naive_log else np.nan),
         "direction": metric(right, sets_sign=True, higher=True),
     }
     for level, inside in found.inside.items():
         if np.isnan(inside[:, at]).all():
             continue
-        measured[f"coverage_{level}"] = Metric(_known_mean(inside[:, at]), "", {"wanted": level / 100}, True)
+        measured[f"coverage_{level}"] = Metric(_finite_mean(inside[:, at]), "", {"wanted": level / 100}, True)
     if found.crps:
         scores = {name: float(np.mean(values[:, at])) for name, values in found.crps.items()}
         measured["crps"] = Metric(scores.pop(""), "scaled", scores)
     return measured
 
 
-def _known_mean(values: Any) -> float:
+def _finite_mean(values: Any) -> float:
     """The mean over what is known: usual changes of companies, ends of intervals; NaN where nothing is."""
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else float("nan")

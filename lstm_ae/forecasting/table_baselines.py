@@ -16,19 +16,19 @@ from lstm_ae.files import load_state, save_state
 
 Numbers = NDArray[Any]
 
-LINEAR = "linear regression"
+LINEAR_NAME = "linear regression"
 
 # Windows that are fitted and chosen on, spread evenly over their part, and the values that these may hold.
-FITTED, CHOSEN, VALUES = 20_000, 2_000, 20_000_000
+MAX_FIT_WINDOWS, MAX_VALIDATION_WINDOWS, MAX_VALUES = 20_000, 2_000, 20_000_000
 
 # The last steps of a window that the regression reads, at most.
-READ = 1024
+MAX_REGRESSION_STEPS = 1024
 
 # Penalties of the regression, in multiples of its windows; the one with the smallest error on validation is taken.
 PENALTIES = (1e-6, 1e-4, 1e-2, 1e-1)
 
 # A season saves so much of the error of the last value and of any shorter season, or it is not used.
-GAIN = 0.02
+MIN_SEASON_GAIN = 0.02
 
 
 class TableBaselines(NamedTuple):
@@ -56,7 +56,7 @@ class TableBaselines(NamedTuple):
         level = last_known_values(past)
         relative = np.nan_to_num(past[:, -len(self.weights) :] - level)
         linear = np.einsum("nsf,sh->nhf", relative, self.weights, optimize=True) + self.bias[:, None]
-        return found | {LINEAR: level + linear}
+        return found | {LINEAR_NAME: level + linear}
 
 
 def write_regression(path: Path, fitted: TableBaselines) -> None:
@@ -116,17 +116,17 @@ def choose_seasons(data: Data, steps: int, found: Sequence[Sequence[int]]) -> tu
     fitting = [[season for season in seasons if season <= steps] for seasons in found]
     if not any(fitting):
         return (None,) * len(found)
-    window = sample_scaled_windows(data, data.validation, CHOSEN, steps)
+    window = sample_scaled_windows(data, data.validation, MAX_VALIDATION_WINDOWS, steps)
     past, truth = window[:, :steps], window[:, steps:]
     errors = {
-        season: _by_feature(seasonal_naive(past, truth.shape[1], [season] * past.shape[2]), truth)
+        season: _mse_by_feature(seasonal_naive(past, truth.shape[1], [season] * past.shape[2]), truth)
         for season in {None, *(season for seasons in fitting for season in seasons)}
     }
     chosen: list[int | None] = []
     for place, seasons in enumerate(fitting):
         best = None
         for season in seasons:
-            if errors[season][place] < (1 - GAIN) * errors[best][place]:
+            if errors[season][place] < (1 - MIN_SEASON_GAIN) * errors[best][place]:
                 best = season
         chosen.append(best)
     return tuple(chosen)
@@ -138,19 +138,19 @@ def fit_table_baselines(data: Data, steps: int, *, refit: bool = False) -> Table
     Args:
         refit: fit once more on train and validation together, as the model was.
     """
-    judged = sample_scaled_windows(data, data.validation, CHOSEN, steps)
+    judged = sample_scaled_windows(data, data.validation, MAX_VALIDATION_WINDOWS, steps)
     past, truth = judged[:, :steps], judged[:, steps:]
-    tried = _fitted(data, steps, PENALTIES)
-    errors = [_mse(found.said(past)[LINEAR], truth) for found in tried]
+    tried = _fit_penalties(data, steps, PENALTIES)
+    errors = [_mse(found.said(past)[LINEAR_NAME], truth) for found in tried]
     best = min(range(len(tried)), key=errors.__getitem__)
-    return _fitted(join_training(data), steps, PENALTIES[best : best + 1])[0] if refit else tried[best]
+    return _fit_penalties(join_training(data), steps, PENALTIES[best : best + 1])[0] if refit else tried[best]
 
 
-def _fitted(data: Data, steps: int, penalties: Sequence[float]) -> list[TableBaselines]:
+def _fit_penalties(data: Data, steps: int, penalties: Sequence[float]) -> list[TableBaselines]:
     """One for each penalty, all the same where the training part tells nothing."""
     from sklearn.linear_model import Ridge
 
-    rows, changes = _regression(sample_scaled_windows(data, data.train, FITTED, steps), steps)
+    rows, changes = _regression_data(sample_scaled_windows(data, data.train, MAX_FIT_WINDOWS, steps), steps)
     if not len(rows):
         weights, bias = np.zeros((rows.shape[1], changes.shape[1]), np.float32), np.zeros(changes.shape[1], np.float32)
         return [TableBaselines(data.seasons, weights, bias)] * len(penalties)
@@ -168,18 +168,18 @@ def _fitted(data: Data, steps: int, penalties: Sequence[float]) -> list[TableBas
 
 def sample_scaled_windows(data: Data, split: Split, most: int, steps: int) -> Numbers:
     """So many samples, spread evenly over a part, scaled; `steps` of each are its window."""
-    index = _spread(split, most)
+    index = _spaced_samples(split, most)
     window = split.windows(index)
     scaled: Numbers = data.scale.scaled(window, window[:, :steps], split.companies(index))
     return scaled
 
 
-def _spread(split: Split, most: int) -> Numbers:
-    most = min(most, max(VALUES // (split.span * split.features), 20))
+def _spaced_samples(split: Split, most: int) -> Numbers:
+    most = min(most, max(MAX_VALUES // (split.span * split.features), 20))
     return np.unique(np.linspace(0, split.samples - 1, most).astype(np.int64))
 
 
-def _regression(windows: Numbers, steps: int) -> tuple[Numbers, Numbers]:
+def _regression_data(windows: Numbers, steps: int) -> tuple[Numbers, Numbers]:
     """Each feature of each window: `(rows, steps)` and `(rows, horizon)`, both relative.
 
     Windows that have their whole future; where fewer than half do, as of business days, all that know some of it, in
@@ -189,12 +189,12 @@ def _regression(windows: Numbers, steps: int) -> tuple[Numbers, Numbers]:
     level = last_known_values(past)
     kept, some = ~np.isnan(future).any(axis=1), ~np.isnan(future).all(axis=1)
     if 2 * kept.sum() < some.sum():
-        kept, future = some, _carried(level, future)
-    rows, changes = (np.moveaxis(values - level, 1, 2)[kept] for values in (past[:, -READ:], future))
+        kept, future = some, _fill_forward(level, future)
+    rows, changes = (np.moveaxis(values - level, 1, 2)[kept] for values in (past[:, -MAX_REGRESSION_STEPS:], future))
     return np.nan_to_num(rows).astype(np.float64), changes.astype(np.float64)
 
 
-def _carried(level: Numbers, future: Numbers) -> Numbers:
+def _fill_forward(level: Numbers, future: Numbers) -> Numbers:
     """Steps `(samples, horizon, features)` whose missing values are the last known ones, at first the level."""
     values = np.concatenate([level, future], axis=1)
     place = np.where(np.isnan(values), 0, np.arange(values.shape[1])[:, None])
@@ -209,7 +209,7 @@ def _mse(said: Numbers, truth: Numbers) -> float:
     return float(error[there].mean()) if there.any() else float("nan")
 
 
-def _by_feature(said: Numbers, truth: Numbers) -> Numbers:
+def _mse_by_feature(said: Numbers, truth: Numbers) -> Numbers:
     """The same of each feature, `(features,)`."""
     error = np.square(said - truth, dtype=np.float64)
     with np.errstate(invalid="ignore"):

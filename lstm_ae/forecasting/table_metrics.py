@@ -9,25 +9,25 @@ from numpy.typing import NDArray
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.evaluation import ColumnSkill, Metric, Verdict, sample_means, skill
-from lstm_ae.forecasting.intervals import effective_number, interval_bounds, predictive_quantiles
-from lstm_ae.forecasting.table_baselines import LINEAR, TableBaselines, season_name
+from lstm_ae.forecasting.intervals import effective_sample_size, interval_bounds, predictive_quantiles
+from lstm_ae.forecasting.table_baselines import LINEAR_NAME, TableBaselines, season_name
 from lstm_ae.formatting import format_heading, format_skill
 from lstm_ae.significance import compare_forecasts, hardest
 
 Numbers = NDArray[Any]
 
 # The intervals that every forecast is judged by, in per cent.
-LEVELS = (80, 95)
+INTERVAL_LEVELS = (80, 95)
 
 # Windows whose errors count for the intervals, spread evenly over the validation part; so many errors in all, but of so
 # many windows whatever their length.
-COUNTED, NUMBERS, FEWEST = 20_000, 20_000_000, 2_000
+MAX_INTERVAL_WINDOWS, MAX_INTERVAL_NUMBERS, MIN_INTERVAL_WINDOWS = 20_000, 20_000_000, 2_000
 
 # Roundings to single precision between a forecast and the same one computed in another order of operations.
-ROUNDINGS = 2
+ROUNDING_UNITS = 2
 
 # Windows of the training part that tell how slowly errors change.
-TRACED = 5_000
+MAX_CORRELATION_WINDOWS = 5_000
 
 
 class TableErrors(NamedTuple):
@@ -62,7 +62,7 @@ def past_steps(model: Any) -> int:
     return int(model.input["past"].shape[1])
 
 
-class _Batch(NamedTuple):
+class _ForecastBatch(NamedTuple):
     """Windows, what came, what each predictor said of it, and how exact the model's is, all scaled."""
 
     past: Numbers
@@ -71,7 +71,7 @@ class _Batch(NamedTuple):
     resolution: Numbers
 
 
-def _batches(model: Any, data: Data, split: Split, fitted: TableBaselines | None) -> Iterator[_Batch]:
+def _forecast_batches(model: Any, data: Data, split: Split, fitted: TableBaselines | None) -> Iterator[_ForecastBatch]:
     from lstm_ae.models.inference import predict_split
 
     steps = past_steps(model)
@@ -82,9 +82,9 @@ def _batches(model: Any, data: Data, split: Split, fitted: TableBaselines | None
         said = data.scale.scaled(future, *given)
         # In own units, whose level may be far above what varies, and once more when scaled.
         next_one = data.scale.scaled(np.nextafter(future, np.float32(np.inf)), *given)
-        resolution = ROUNDINGS * (abs(next_one.astype(np.float64) - said) + np.spacing(abs(said)))
+        resolution = ROUNDING_UNITS * (abs(next_one.astype(np.float64) - said) + np.spacing(abs(said)))
         past = scaled[:, :steps]
-        yield _Batch(past, scaled[:, steps:], {"": said} | (fitted.said(past) if fitted else {}), resolution)
+        yield _ForecastBatch(past, scaled[:, steps:], {"": said} | (fitted.said(past) if fitted else {}), resolution)
 
 
 def table_errors(
@@ -99,9 +99,9 @@ def table_errors(
     pieces: dict[str, list[tuple[Numbers, Numbers]]] = {}
     sums: dict[str, Numbers] = {}
     count = np.zeros((horizon, features))
-    hits, judged = np.zeros(len(LEVELS)), np.zeros(len(LEVELS))
+    hits, judged = np.zeros(len(INTERVAL_LEVELS)), np.zeros(len(INTERVAL_LEVELS))
     rounding = []
-    for batch in _batches(model, data, split, fitted):
+    for batch in _forecast_batches(model, data, split, fitted):
         there = ~np.isnan(batch.truth)
         count += there.sum(axis=0)
         for name, said in batch.said.items():
@@ -112,7 +112,7 @@ def table_errors(
         rounding.append(sample_means(batch.resolution * (2 * abs(error) + batch.resolution)))
         if spread is not None:
             error = batch.truth - batch.said[""]
-            for place, level in enumerate(LEVELS):
+            for place, level in enumerate(INTERVAL_LEVELS):
                 low, high = (spread[..., at].T for at in interval_bounds(level))
                 # An end that too few errors tell says nothing.
                 known = np.isfinite(error) & np.isfinite(low) & np.isfinite(high)
@@ -124,13 +124,13 @@ def table_errors(
     squared, absolute = (
         {name: np.concatenate([piece[kind] for piece in found]) for name, found in pieces.items()} for kind in (0, 1)
     )
-    shares = zip(LEVELS, hits, judged, strict=True)
+    shares = zip(INTERVAL_LEVELS, hits, judged, strict=True)
     inside = {} if spread is None else {level: float(hit / of) for level, hit, of in shares if of}
-    moments = _moments(split, past_steps(model))
+    moments = _forecast_moments(split, past_steps(model))
     return TableErrors(squared, absolute, by_step, by_feature, inside, moments, np.concatenate(rounding))
 
 
-def _moments(split: Split, steps: int) -> Numbers:
+def _forecast_moments(split: Split, steps: int) -> Numbers:
     """When each forecast is made, rounded down to a step: those of two series within one are as good as at once."""
     made = split.starts + steps - 1
     if split.time is None or not split.samples:
@@ -168,22 +168,22 @@ def skill_by_column(found: TableErrors, names: Sequence[str], seasons: Sequence[
     """What the forecasts are worth in each column, by name; empty of a single one, which the measures tell of."""
     errors = found.by_feature
     ours, naive = errors[""], errors[found.naive]
-    linear = errors.get(LINEAR, np.full(len(ours), np.nan))
+    linear = errors.get(LINEAR_NAME, np.full(len(ours), np.nan))
     if len(ours) == 1:
         return {}
     every = np.arange(len(ours))
     return {
         name: ColumnSkill(
             season_name([seasons[place]] if seasons else []),
-            _gained(ours, naive, [place]),
-            float("nan") if np.isnan(linear[place]) else _gained(linear, naive, [place]),
-            _gained(ours, naive, every != place),
+            _column_skill(ours, naive, [place]),
+            float("nan") if np.isnan(linear[place]) else _column_skill(linear, naive, [place]),
+            _column_skill(ours, naive, every != place),
         )
         for place, name in enumerate(names[: len(ours)])
     }
 
 
-def _gained(ours: Numbers, theirs: Numbers, columns: Any) -> float:
+def _column_skill(ours: Numbers, theirs: Numbers, columns: Any) -> float:
     """The skill over a baseline in some columns, by the mean squared errors of each, `(features,)`."""
     return skill(float(np.nansum(ours[columns])), float(np.nansum(theirs[columns])))
 
@@ -208,11 +208,11 @@ def judge_table(found: TableErrors, names: Sequence[str]) -> Verdict:
     )
     by_feature = found.by_feature[""], found.by_feature[best]
     every = np.arange(len(by_feature[0]))
-    others = [_gained(*by_feature, every != place) for place in every]
+    others = [_column_skill(*by_feature, every != place) for place in every]
     alone = [place for place in range(len(every)) if len(every) > 1 and others[place] <= 0 < judged.skill]
     if not alone:
         return judged
-    place = max(alone, key=lambda place: _gained(*by_feature, [place]))
+    place = max(alone, key=lambda place: _column_skill(*by_feature, [place]))
     return judged._replace(
         remark=f"but {format_skill(others[place])} without the column {format_heading(names[place])}"
     )
@@ -228,28 +228,28 @@ def error_quantiles(model: Any, data: Data, fitted: TableBaselines) -> Numbers:
     Every quantile is infinite where too few truths are known.
     """
     steps, split = past_steps(model), data.validation
-    index = _evenly_spaced(split, steps, COUNTED)
+    index = _evenly_spaced(split, steps, MAX_INTERVAL_WINDOWS)
     some = split._replace(starts=split.starts[index])
-    errors = np.concatenate([batch.truth - batch.said[""] for batch in _batches(model, data, some, None)])
-    before = _evenly_spaced(data.train, steps, TRACED)
+    errors = np.concatenate([batch.truth - batch.said[""] for batch in _forecast_batches(model, data, some, None)])
+    before = _evenly_spaced(data.train, steps, MAX_CORRELATION_WINDOWS)
     windows = data.train.windows(before)
     windows = data.scale.scaled(windows, windows[:, :steps], data.train.companies(before))
-    linear = windows[:, steps:] - fitted.said(windows[:, :steps])[LINEAR]
+    linear = windows[:, steps:] - fitted.said(windows[:, :steps])[LINEAR_NAME]
     # Windows of the training part may begin further apart.
     stride = int(np.median(np.diff(data.train.starts))) if data.train.samples > 1 else 1
     share = split.samples / (data.train.samples * stride)
-    moments, times = _moments(split, steps)[index], _moments(data.train, steps)[before]
+    moments, times = _forecast_moments(split, steps)[index], _forecast_moments(data.train, steps)[before]
     found = []
     for feature in range(errors.shape[2]):
-        own = effective_number(errors[..., feature], moments)
-        longer = share * effective_number(linear[..., feature], times)
+        own = effective_sample_size(errors[..., feature], moments)
+        longer = share * effective_sample_size(linear[..., feature], times)
         found.append(predictive_quantiles(errors[..., feature], np.maximum(np.minimum(own, longer), 1)))
     return np.array(found, np.float32)
 
 
 def _evenly_spaced(split: Split, steps: int, most: int) -> NDArray[np.int64]:
     """Return the numbers of evenly spaced windows of a part, fewer where they are large."""
-    most = min(most, max(NUMBERS // ((split.span - steps) * split.features), FEWEST))
+    most = min(most, max(MAX_INTERVAL_NUMBERS // ((split.span - steps) * split.features), MIN_INTERVAL_WINDOWS))
     return np.unique(np.linspace(0, split.samples - 1, most).astype(np.int64))
 
 

@@ -21,7 +21,7 @@ from keras import layers, ops
 from numpy.typing import NDArray
 
 from lstm_ae.config import Series, Snp
-from lstm_ae.data.windows import OPEN
+from lstm_ae.data.windows import OPEN_FEATURE
 from lstm_ae.models.decoder import decode, repeat_with_position
 from lstm_ae.models.encoder import encode, pool_last, pool_mean, recurrent_layer
 
@@ -54,7 +54,7 @@ def step_forecaster(config: Snp, *, typical: float = 1.0) -> keras.Model:
     read = [past, _before(past, past[:, :1])]
     if config.with_open:
         inputs["open"] = keras.Input((1,), name="open")
-        read.append(ops.concatenate([past[:, 1:, OPEN : OPEN + 1], inputs["open"][:, None]], axis=1))
+        read.append(ops.concatenate([past[:, 1:, OPEN_FEATURE : OPEN_FEATURE + 1], inputs["open"][:, None]], axis=1))
     stack = _stack(config, 1 if config.with_open else features)
     hidden = _relative_inputs(config, typical)(read)
     output, _ = _apply_stack(stack, hidden, [None] * len(stack))

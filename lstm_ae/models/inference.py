@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from lstm_ae.data.scaling import OF_MANY
-from lstm_ae.data.windows import OPEN, Split
+from lstm_ae.data.scaling import GROUPED_KINDS
+from lstm_ae.data.windows import OPEN_FEATURE, Split
 from lstm_ae.errors import DataError
 
 Floats = NDArray[np.float32]
@@ -78,10 +78,10 @@ def model_inputs(
         following: `(samples, any, features)`, the days after the series; required if the model reads the next open.
     """
     names = list(model.input)
-    inputs = {name: tf.constant(series) for name in names if name not in (*OF_MANY, "open")}
+    inputs = {name: tf.constant(series) for name in names if name not in (*GROUPED_KINDS, "open")}
     if "open" in names:
         assert following is not None
-        inputs["open"] = tf.constant(following[:, 0, OPEN])
-    for name in set(names).intersection(OF_MANY):
+        inputs["open"] = tf.constant(following[:, 0, OPEN_FEATURE])
+    for name in set(names).intersection(GROUPED_KINDS):
         inputs[name] = tf.constant(np.zeros(len(series), np.int32) if company is None else company)
     return inputs

@@ -12,9 +12,9 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from lstm_ae.data.scaling import OF_MANY, Scale, fixed_scale
+from lstm_ae.data.scaling import GROUPED_KINDS, Scale, fixed_scale
 from lstm_ae.data.series_scales import SeriesScales
-from lstm_ae.data.windows import OPEN
+from lstm_ae.data.windows import OPEN_FEATURE
 
 # Class probabilities have no unit; all other outputs are scaled series.
 UNITLESS = frozenset({"label"})
@@ -36,21 +36,21 @@ def in_own_units(network: keras.Model, scale: Scale) -> keras.Model:
     name = next(iter(network.input))
     shape = network.input[name].shape[1:]
     series = {name: keras.Input(shape, name=name)}
-    if scale.kind in OF_MANY:
+    if scale.kind in GROUPED_KINDS:
         series[scale.kind] = keras.Input((), dtype="int32", name=scale.kind)
     scaler, unscaling = _scaling(scale, name, shape), _unscaling(scale)
     scaled = scaler(series)
     inputs, scaled_inputs = dict(series), {name: scaled["scaled"]}
     if "open" in network.input:
         inputs["open"] = keras.Input((), name="open")
-        offset, span = (part[0, OPEN].item() for part in (scale.offset, scale.range))
+        offset, span = (part[0, OPEN_FEATURE].item() for part in (scale.offset, scale.range))
         scaled_inputs["open"] = (ops.log(inputs["open"][:, None]) - offset) / span
     outputs = {
         key: layers.Identity(name=key)(value if key in UNITLESS else _in_own_units(unscaling, value, scaled))
         for key, value in network(scaled_inputs).items()
     }
     model = keras.Model(inputs, outputs, name="model")
-    if scale.kind in OF_MANY:
+    if scale.kind in GROUPED_KINDS:
         scaler.get_layer("table").set_weights([np.concatenate([scale.offset, scale.range], axis=1)])
     return model
 

@@ -17,19 +17,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lstm_ae.serving.errors import Refusal, StatusCode
-from lstm_ae.serving.tensors import (
-    Tensors,
-    concatenate_tensors,
-    count_rows,
-    fill_rows,
-    require_row_outputs,
-    take_rows_of,
-)
+from lstm_ae.serving.tensors import Tensors, concatenate_tensors, count_rows, pad_rows, require_row_outputs, take_rows
 from lstm_ae.serving.workers import JobThreads
 
 Run = Callable[[Tensors], Tensors]
 # What the names of the threads begin with.
-CALLING = "model"
+CALL_THREAD_PREFIX = "model"
 # Seconds after which a call that still runs lets another one begin.
 CALL_PATIENCE = 1.0
 
@@ -53,14 +46,14 @@ class BatchingConfig(NamedTuple):
     sizes: tuple[int, ...] = ()
 
 
-class _Item(NamedTuple):
+class _QueuedRequest(NamedTuple):
     inputs: Tensors
     rows: int
     deadline: float
     answer: "asyncio.Future[Tensors]"
 
 
-class _Target(NamedTuple):
+class _CallTarget(NamedTuple):
     """What is called.
 
     Args:
@@ -74,27 +67,27 @@ class _Target(NamedTuple):
     long: bool
 
 
-class _Lane:
+class _RequestQueue:
     """The requests that may ride together: one signature of one version, one shape of a sample."""
 
-    def __init__(self, target: _Target, sizes: tuple[int, ...]) -> None:
+    def __init__(self, target: _CallTarget, sizes: tuple[int, ...]) -> None:
         self.target, self.sizes = target, sizes
-        self.items: deque[_Item] = deque()
+        self.items: deque[_QueuedRequest] = deque()
         self.rows = 0
         self.ready = False
         self.timer: asyncio.TimerHandle | None = None
 
 
-class _Call:
+class _BatchCall:
     """A batch on its way through the model."""
 
-    def __init__(self, target: _Target, items: list[_Item]) -> None:
+    def __init__(self, target: _CallTarget, items: list[_QueuedRequest]) -> None:
         self.target, self.items = target, items
         self.timer: asyncio.TimerHandle | None = None
         self.late = False
 
 
-class _Load:
+class _ModelLoad:
     """What a model has in the batcher: samples that wait, and calls that run or are late, each by `long`."""
 
     def __init__(self) -> None:
@@ -117,11 +110,14 @@ class Batcher:
         self.batching, self.limit = batching, limit
         self._late: Callable[[Any, bool, str], None] = lambda owner, long, reason: None
         self._ended: Callable[[Any, bool], None] = lambda owner, long: None
-        self._lanes: dict[Hashable, _Lane] = {}
-        self._loads: dict[Hashable, _Load] = {}
+        self._lanes: dict[Hashable, _RequestQueue] = {}
+        self._loads: dict[Hashable, _ModelLoad] = {}
         # By whether they are for long calls.
-        self._ready: tuple[deque[tuple[Hashable, _Lane]], ...] = (deque(), deque())
-        self._workers = JobThreads(CALLING, batching.threads, CALL_PATIENCE), JobThreads(f"{CALLING}-long", 1, limit)
+        self._ready: tuple[deque[tuple[Hashable, _RequestQueue]], ...] = (deque(), deque())
+        self._workers = (
+            JobThreads(CALL_THREAD_PREFIX, batching.threads, CALL_PATIENCE),
+            JobThreads(f"{CALL_THREAD_PREFIX}-long", 1, limit),
+        )
 
     def watch(self, late: Callable[[Any, bool, str], None], ended: Callable[[Any, bool], None]) -> None:
         """Report calls that are late.
@@ -157,26 +153,28 @@ class Batcher:
             Refusal: the queue is full, the deadline has passed, or `run` refused these inputs.
         """
         limit = self.batching.size
-        load = self._loads.get(owner, _Load())
+        load = self._loads.get(owner, _ModelLoad())
         if load.waiting >= self.batching.queue * limit:
             raise Refusal(StatusCode.UNAVAILABLE, "The queue of requests is full; try again later")
         if load.late[long]:
             raise Refusal(StatusCode.UNAVAILABLE, self._reason())
-        target = _Target(run, owner, long)
+        target = _CallTarget(run, owner, long)
         if rows > limit:
             return await self._in_parts(key, target, inputs, rows, deadline)
         if rows == 0 or limit == 1:
             key = (key, object())
         return await self._one(key, target, inputs, rows, deadline)
 
-    async def _in_parts(self, key: Hashable, target: _Target, inputs: Tensors, rows: int, deadline: float) -> Tensors:
+    async def _in_parts(
+        self, key: Hashable, target: _CallTarget, inputs: Tensors, rows: int, deadline: float
+    ) -> Tensors:
         """A large request, cut; few parts of it wait at a time, and in a lane of their own, so that others pass."""
         starts = iter(range(0, rows, self.batching.size))
         answers: dict[int, Tensors] = {}
 
         async def ride() -> None:
             for start in starts:
-                some = take_rows_of(inputs, slice(start, start + self.batching.size))
+                some = take_rows(inputs, slice(start, start + self.batching.size))
                 try:
                     answer = await self._one((key, "parts"), target, some, count_rows(some), deadline)
                     answers[start] = require_row_outputs(answer, count_rows(some))
@@ -190,15 +188,15 @@ class Batcher:
                 raise end
         return concatenate_tensors([answers[start] for start in sorted(answers)])
 
-    async def _one(self, key: Hashable, target: _Target, inputs: Tensors, rows: int, deadline: float) -> Tensors:
+    async def _one(self, key: Hashable, target: _CallTarget, inputs: Tensors, rows: int, deadline: float) -> Tensors:
         loop = asyncio.get_running_loop()
-        item = _Item(inputs, rows, deadline, loop.create_future())
+        item = _QueuedRequest(inputs, rows, deadline, loop.create_future())
         lane = self._lanes.get(key)
         if lane is None:
-            lane = self._lanes[key] = _Lane(target, self.batching.sizes if rows else ())
+            lane = self._lanes[key] = _RequestQueue(target, self.batching.sizes if rows else ())
         lane.items.append(item)
         lane.rows += rows
-        self._loads.setdefault(target.owner, _Load()).waiting += self._weight(item)
+        self._loads.setdefault(target.owner, _ModelLoad()).waiting += self._weight(item)
         if lane.rows >= self.batching.size or not self.batching.wait or not rows:
             self._make_ready(key, lane)
         elif lane.timer is None and not lane.ready:
@@ -214,7 +212,7 @@ class Batcher:
         for workers in self._workers:
             workers.close()
 
-    def _make_ready(self, key: Hashable, lane: _Lane) -> None:
+    def _make_ready(self, key: Hashable, lane: _RequestQueue) -> None:
         if lane.timer:
             lane.timer.cancel()
             lane.timer = None
@@ -247,30 +245,30 @@ class Batcher:
                     if self._lanes.get(key) is lane:
                         del self._lanes[key]
                 if items:
-                    self._start(lane, _Call(lane.target, items))
+                    self._start(lane, _BatchCall(lane.target, items))
                 else:
                     self._forget(owner)
 
-    def _start(self, lane: _Lane, call: _Call) -> None:
+    def _start(self, lane: _RequestQueue, call: _BatchCall) -> None:
         run, owner, long = call.target
         self._loads[owner].running[long] += 1
         self._time(call)
         # A batch that is repeated request by request is as many calls, each of which has its time.
         again = functools.partial(asyncio.get_running_loop().call_soon_threadsafe, self._time, call)
-        work = functools.partial(_call, run, lane.sizes, [item.inputs for item in call.items], again)
+        work = functools.partial(_run_batch, run, lane.sizes, [item.inputs for item in call.items], again)
         future = self._workers[long].start(work, self._dispatch)
         future.add_done_callback(functools.partial(self._answer, call))
 
-    def _time(self, call: _Call) -> None:
+    def _time(self, call: _BatchCall) -> None:
         """Let the time of a call begin."""
         if call.timer:
             call.timer.cancel()
         if not call.late:
             call.timer = asyncio.get_running_loop().call_later(self.limit, self._is_late, call)
 
-    def _take(self, lane: _Lane, now: float) -> list[_Item]:
+    def _take(self, lane: _RequestQueue, now: float) -> list[_QueuedRequest]:
         """As many waiting requests as fit; those that nobody waits for any longer are dropped."""
-        taken: list[_Item] = []
+        taken: list[_QueuedRequest] = []
         rows = 0
         while lane.items and (not taken or rows + lane.items[0].rows <= self.batching.size):
             item = lane.items.popleft()
@@ -281,14 +279,14 @@ class Batcher:
                 rows += item.rows
         return taken
 
-    def _weight(self, item: _Item) -> int:
+    def _weight(self, item: _QueuedRequest) -> int:
         # What rides alone is a call's worth, whatever it holds.
         return item.rows or self.batching.size
 
     def _reason(self) -> str:
         return f"A call of this model has not ended within {self.limit:g} s; try again once it has"
 
-    def _is_late(self, call: _Call) -> None:
+    def _is_late(self, call: _BatchCall) -> None:
         _, owner, long = call.target
         load = self._loads[owner]
         call.late = True
@@ -305,7 +303,7 @@ class Batcher:
         if load.late[long] == 1:
             self._late(owner, long, self._reason())
 
-    def _answer(self, call: _Call, done: "asyncio.Future[list[Tensors | Exception]]") -> None:
+    def _answer(self, call: _BatchCall, done: "asyncio.Future[list[Tensors | Exception]]") -> None:
         _, owner, long = call.target
         load = self._loads[owner]
         if call.timer:
@@ -331,7 +329,7 @@ class Batcher:
             del self._loads[owner]
 
 
-def _call(
+def _run_batch(
     run: Run, sizes: tuple[int, ...], requests: list[Tensors], again: Callable[[], object]
 ) -> list[Tensors | Exception]:
     """In a thread: one call for all, and if that fails one for each, so that a bad request fails alone.
@@ -340,25 +338,24 @@ def _call(
         again: called before each of the latter.
     """
     try:
-        return [*_ride(run, sizes, requests)]
+        return [*_run_concatenated(run, sizes, requests)]
     except Exception as error:
         if len(requests) == 1:
             return [error]
     answers = []
     for request in requests:
         again()
-        answers += _call(run, sizes, [request], again)
+        answers += _run_batch(run, sizes, [request], again)
     return answers
 
 
-def _ride(run: Run, sizes: tuple[int, ...], requests: list[Tensors]) -> list[Tensors]:
+def _run_concatenated(run: Run, sizes: tuple[int, ...], requests: list[Tensors]) -> list[Tensors]:
     if len(requests) == 1 and not sizes:
         return [run(requests[0])]
     together = concatenate_tensors(requests)
-    whole = fill_rows(together, sizes)
+    whole = pad_rows(together, sizes)
     outputs = require_row_outputs(run(whole), count_rows(whole))
     ends = np.cumsum([count_rows(request) for request in requests])
     return [
-        take_rows_of(outputs, slice(end - count_rows(request), end))
-        for end, request in zip(ends, requests, strict=True)
+        take_rows(outputs, slice(end - count_rows(request), end)) for end, request in zip(ends, requests, strict=True)
     ]

@@ -22,18 +22,18 @@ from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, predict
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.files import as_json, read_object, sync, write
 from lstm_ae.serving.errors import Refusal
-from lstm_ae.serving.folders import VersionPolicy, discover_models, versions_in
-from lstm_ae.serving.grpc_server import to_array, to_proto
+from lstm_ae.serving.folders import VersionPolicy, discover_models, find_versions
+from lstm_ae.serving.grpc_server import array_to_proto, proto_to_array
 from lstm_ae.serving.inputs import FileSamples
 from lstm_ae.serving.json_codec import outputs_to_cells, read_outputs, write_lines, write_request
 from lstm_ae.serving.loading import open_version
-from lstm_ae.serving.manifest import version_fingerprint
+from lstm_ae.serving.manifest import hash_version
 from lstm_ae.serving.servable import Servable, callable_signatures, parse_signature
-from lstm_ae.serving.signatures import DEFAULT, HORIZON, Signature, check_tensors
+from lstm_ae.serving.signatures import DEFAULT_SIGNATURE, HORIZON, Signature, check_tensors
 from lstm_ae.serving.tensors import Tensors, pad_steps
 from lstm_ae.table_files import table
 
-SECONDS = 120.0
+TIMEOUT_SECONDS = 120.0
 
 
 class SignatureClient(NamedTuple):
@@ -69,15 +69,17 @@ def connect(
     if scheme in ("http", "https", "grpc"):
         if not model:
             raise ConfigError("--model must name the model, since a server has several")
-        return (_over_grpc if scheme == "grpc" else _over_rest)(where, model, version, signature)
-    return _from_folder(Path(where), model, version, signature, trust)
+        return (_connect_grpc if scheme == "grpc" else _connect_rest)(where, model, version, signature)
+    return _connect_folder(Path(where), model, version, signature, trust)
 
 
-def _from_folder(folder: Path, model: str | None, version: int | None, signature: str, trust: bool) -> SignatureClient:
+def _connect_folder(
+    folder: Path, model: str | None, version: int | None, signature: str, trust: bool
+) -> SignatureClient:
     if not folder.is_dir():
         raise DataError(f"There is no folder {str(folder)!r}; give one of exported models, or http://host:port")
     if (folder / "saved_model.pb").is_file():
-        name, number, directory = folder.resolve().parent.name, _number(folder.resolve().name), folder
+        name, number, directory = folder.resolve().parent.name, _parse_version(folder.resolve().name), folder
         for flag, asked, own in (("--model", model, name), ("--model-version", version, number)):
             if asked not in (None, own):
                 raise ConfigError(f"{str(folder)!r} is a version: {flag} must be {own}, or left out. Received: {asked}")
@@ -90,7 +92,7 @@ def _from_folder(folder: Path, model: str | None, version: int | None, signature
         name = model or next(iter(models))
         if name not in models:
             raise ConfigError(f"--model must be one of {', '.join(models)}. Received: {name!r}")
-        versions = versions_in(models[name].base)
+        versions = find_versions(models[name].base)
         number = max(versions) if version is None else version
         if number not in versions:
             raise ConfigError(
@@ -99,44 +101,44 @@ def _from_folder(folder: Path, model: str | None, version: int | None, signature
         directory = versions[number]
     with open_version(directory, trust=trust) as checked:
         servable = Servable(name, number, directory, checked)
-    found = _chosen(servable.definitions, signature)
+    found = _choose_signature(servable.definitions, signature)
     return SignatureClient(
-        f"{name}/{number}", version_fingerprint(directory), found, lambda inputs: servable.run(found.name, inputs)
+        f"{name}/{number}", hash_version(directory), found, lambda inputs: servable.run(found.name, inputs)
     )
 
 
-def _over_rest(url: str, model: str, version: int | None, signature: str) -> SignatureClient:
+def _connect_rest(url: str, model: str, version: int | None, signature: str) -> SignatureClient:
     path = f"{url.rstrip('/')}/v1/models/{quote(model, safe='')}" + (
         f"/versions/{version}" if version is not None else ""
     )
-    about = _json(f"{path}/metadata", None)
+    about = _request_json(f"{path}/metadata", None)
     try:
         listed = about["metadata"]["signature_def"]["signature_def"]
         definitions = {key: ParseDict(one, SignatureDef(), ignore_unknown_fields=True) for key, one in listed.items()}
         number = about["model_spec"]["version"]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise _stranger(path, error) from error
-    found = _chosen(definitions, signature)
+        raise _protocol_error(path, error) from error
+    found = _choose_signature(definitions, signature)
     # A newer version that comes while a file is worked on answers differently.
     path = f"{url.rstrip('/')}/v1/models/{quote(model, safe='')}/versions/{number}"
 
     def call(inputs: Tensors) -> Tensors:
-        answer = _json(f"{path}:predict", write_request(found, inputs))
+        answer = _request_json(f"{path}:predict", write_request(found, inputs))
         try:
             return read_outputs(found, answer)
         except ValueError as error:
-            raise _stranger(path, error) from error
+            raise _protocol_error(path, error) from error
 
     return SignatureClient(f"{model}/{number}", url.rstrip("/"), found, call)
 
 
-def _stranger(path: str, error: Exception) -> DataError:
+def _protocol_error(path: str, error: Exception) -> DataError:
     return DataError(
         f"{path} does not answer as TensorFlow Serving does ({str(error)[:200]!r}); give a server's address"
     )
 
 
-class _Connection(http.client.HTTPConnection):
+class _HttpConnection(http.client.HTTPConnection):
     """Reads the answer of a server that stopped reading the request, too: it says why."""
 
     def send(self, data: Any) -> None:
@@ -148,25 +150,25 @@ class _Connection(http.client.HTTPConnection):
                 raise
 
 
-class _SecureConnection(_Connection, http.client.HTTPSConnection):
+class _HttpsConnection(_HttpConnection, http.client.HTTPSConnection):
     pass
 
 
-class _Opener(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
+class _HttpHandler(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
     def http_open(self, req: urllib.request.Request) -> Any:
-        return self.do_open(_Connection, req)
+        return self.do_open(_HttpConnection, req)
 
     def https_open(self, req: urllib.request.Request) -> Any:
-        return self.do_open(_SecureConnection, req, context=ssl.create_default_context())
+        return self.do_open(_HttpsConnection, req, context=ssl.create_default_context())
 
 
-def _open(request: urllib.request.Request) -> Any:
-    return urllib.request.build_opener(_Opener).open(request, timeout=SECONDS)
+def _open_url(request: urllib.request.Request) -> Any:
+    return urllib.request.build_opener(_HttpHandler).open(request, timeout=TIMEOUT_SECONDS)
 
 
-def _json(url: str, body: bytes | None) -> Any:
+def _request_json(url: str, body: bytes | None) -> Any:
     try:
-        with _open(urllib.request.Request(url, body)) as answer:
+        with _open_url(urllib.request.Request(url, body)) as answer:
             return json.loads(answer.read())
     except urllib.error.HTTPError as error:
         with error:
@@ -181,45 +183,45 @@ def _json(url: str, body: bytes | None) -> Any:
         ) from error
 
 
-def _over_grpc(url: str, model: str, version: int | None, signature: str) -> SignatureClient:
+def _connect_grpc(url: str, model: str, version: int | None, signature: str) -> SignatureClient:
     channel = grpc.insecure_channel(urlsplit(url).netloc, [("grpc.max_receive_message_length", -1)])
     stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
     about = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
     about.model_spec.name = model
     if version is not None:
         about.model_spec.version.value = version
-    answer = _rpc(url, stub.GetModelMetadata, about)
+    answer = _call_grpc(url, stub.GetModelMetadata, about)
     definitions = get_model_metadata_pb2.SignatureDefMap()
     answer.metadata["signature_def"].Unpack(definitions)
-    found = _chosen(definitions.signature_def, signature)
+    found = _choose_signature(definitions.signature_def, signature)
     about.model_spec.version.value = answer.model_spec.version.value
 
     def call(inputs: Tensors) -> Tensors:
         asked = predict_pb2.PredictRequest(model_spec=about.model_spec)
         asked.model_spec.signature_name = found.name
         for name, array in inputs.items():
-            asked.inputs[name].CopyFrom(to_proto(array))
-        outputs = _rpc(url, stub.Predict, asked).outputs
-        return {name: to_array(name, outputs[name]) for name in found.outputs}
+            asked.inputs[name].CopyFrom(array_to_proto(array))
+        outputs = _call_grpc(url, stub.Predict, asked).outputs
+        return {name: proto_to_array(name, outputs[name]) for name in found.outputs}
 
     return SignatureClient(f"{model}/{answer.model_spec.version.value}", url.rstrip("/"), found, call)
 
 
-def _rpc(url: str, call: Any, request: Any) -> Any:
+def _call_grpc(url: str, call: Any, request: Any) -> Any:
     try:
-        return call(request, timeout=SECONDS)
+        return call(request, timeout=TIMEOUT_SECONDS)
     except grpc.RpcError as error:
         said = str(error.details() if isinstance(error, grpc.Call) else error)
         raise DataError(f"{url} refuses or cannot be reached: {said[:300]}") from error
 
 
-def _chosen(definitions: Mapping[str, SignatureDef], name: str) -> Signature:
+def _choose_signature(definitions: Mapping[str, SignatureDef], name: str) -> Signature:
     """The signature of that name, "" being the usual one; of the others nothing need be readable."""
     known = callable_signatures(definitions)
-    if (name or DEFAULT) not in known:
-        raise ConfigError(f"--signature must be one of {', '.join(known)}. Received: {name or DEFAULT!r}")
+    if (name or DEFAULT_SIGNATURE) not in known:
+        raise ConfigError(f"--signature must be one of {', '.join(known)}. Received: {name or DEFAULT_SIGNATURE!r}")
     try:
-        found = parse_signature(name or DEFAULT, known[name or DEFAULT])
+        found = parse_signature(name or DEFAULT_SIGNATURE, known[name or DEFAULT_SIGNATURE])
     except (TypeError, ValueError) as error:
         raise ConfigError(f"The signature cannot be asked ({error}); choose another by --signature") from error
     if not found.batched:
@@ -229,7 +231,7 @@ def _chosen(definitions: Mapping[str, SignatureDef], name: str) -> Signature:
     return found
 
 
-def _number(text: str) -> int:
+def _parse_version(text: str) -> int:
     return int(text) if text.isascii() and text.isdecimal() else 0
 
 
@@ -266,7 +268,7 @@ def predict_file(
         "model": caller.model,
         "source": caller.source,
         "signature": caller.signature.name,
-        "samples": _hash(samples),
+        "samples": _hash_samples(samples),
         "keep_formulas": keep_formulas,
     }
     head = 1 if out.suffix == ".csv" else 0
@@ -277,21 +279,21 @@ def predict_file(
                 f"{str(part)!r} is of another model or other data, or was begun with other options; "
                 "delete it, or give another --out"
             )
-        done = max(0, _keep_whole_rows(part, quoted=out.suffix == ".csv") - head)
+        done = max(0, _truncate_partial_row(part, quoted=out.suffix == ".csv") - head)
     else:
         out.parent.mkdir(parents=True, exist_ok=True)
         part.unlink(missing_ok=True)
         write(about, as_json(asked))
     had = done
-    header = _first_line(part) if head and done else None
+    header = _read_first_line(part) if head and done else None
     # A header alone is written anew.
     with part.open("ab" if done else "wb") as file:
         while done < len(samples):
             inputs = samples.part(done, done + batch)
             rows = len(next(iter(inputs.values())))
-            outputs = _as_far(_answered(caller, inputs, rows), caller.signature, inputs, samples)
+            outputs = _pad_rollouts(_call_checked(caller, inputs, rows), caller.signature, inputs, samples)
             if head:
-                columns, lines = _rows(outputs, done, keep_formulas=keep_formulas)
+                columns, lines = _format_rows(outputs, done, keep_formulas=keep_formulas)
                 if header is None:
                     file.write(columns)
                 elif columns != header:
@@ -313,7 +315,7 @@ def predict_file(
     return done, had
 
 
-def _answered(caller: SignatureClient, inputs: Tensors, rows: int) -> Tensors:
+def _call_checked(caller: SignatureClient, inputs: Tensors, rows: int) -> Tensors:
     try:
         check_tensors(caller.signature, inputs)
         outputs = caller.call(inputs)
@@ -324,7 +326,7 @@ def _answered(caller: SignatureClient, inputs: Tensors, rows: int) -> Tensors:
     return outputs
 
 
-def _as_far(outputs: Tensors, signature: Signature, inputs: Tensors, samples: FileSamples) -> Tensors:
+def _pad_rollouts(outputs: Tensors, signature: Signature, inputs: Tensors, samples: FileSamples) -> Tensors:
     """Rollouts as long as the longest of the whole file, their ends NaN, as those of rows that stop before others."""
     asked = samples.inputs.get(HORIZON)
     if asked is None or asked.dtype.kind not in "iu":
@@ -339,13 +341,13 @@ def _as_far(outputs: Tensors, signature: Signature, inputs: Tensors, samples: Fi
     return {name: pad_steps(array, longest) if rolls(name, array) else array for name, array in outputs.items()}
 
 
-def _rows(outputs: Tensors, first: int, *, keep_formulas: bool) -> tuple[bytes, bytes]:
+def _format_rows(outputs: Tensors, first: int, *, keep_formulas: bool) -> tuple[bytes, bytes]:
     """A table's header and its rows."""
     header, columns = ["sample"], []
     for name, array in outputs_to_cells(outputs).items():
         flat = array.reshape(len(array), -1)
         columns.append(flat)
-        header += [name] if flat.shape[1] == 1 else [f"{name}_{place}" for place in _places(array.shape[1:])]
+        header += [name] if flat.shape[1] == 1 else [f"{name}_{place}" for place in _cell_names(array.shape[1:])]
     rows = [
         [number, *(cell for array in columns for cell in array[number - first])]
         for number in range(first, first + len(columns[0]))
@@ -353,19 +355,19 @@ def _rows(outputs: Tensors, first: int, *, keep_formulas: bool) -> tuple[bytes, 
     return table(header, [], keep_formulas=keep_formulas), table(None, rows, keep_formulas=keep_formulas)
 
 
-def _first_line(path: Path) -> bytes:
+def _read_first_line(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.readline()
 
 
-def _places(shape: Sequence[int]) -> Iterator[str]:
+def _cell_names(shape: Sequence[int]) -> Iterator[str]:
     """Names of an array's cells, counted from 1; a last size of 1 says nothing."""
     sizes = shape[:-1] if len(shape) > 1 and shape[-1] == 1 else shape
     for index in np.ndindex(*sizes):
         yield "_".join(str(place + 1) for place in index)
 
 
-def _keep_whole_rows(path: Path, *, quoted: bool) -> int:
+def _truncate_partial_row(path: Path, *, quoted: bool) -> int:
     """Cut off a last row that is not whole; returns how many are left.
 
     Args:
@@ -382,7 +384,7 @@ def _keep_whole_rows(path: Path, *, quoted: bool) -> int:
     return count
 
 
-def _hash(samples: FileSamples) -> str:
+def _hash_samples(samples: FileSamples) -> str:
     found = hashlib.sha256()
     for name, array in samples.inputs.items():
         found.update(f"{name} {array.dtype} {array.shape}".encode())

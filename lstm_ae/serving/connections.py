@@ -13,22 +13,22 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from lstm_ae.serving.limiter import client_key, peer_of
+from lstm_ae.serving.limiter import client_key, normalize_peer
 
 # Seconds between two looks.
-PERIOD = 0.25
+SWEEP_SECONDS = 0.25
 # Connections of each protocol, at least; for each request at a time there are so many.
-LEAST, EACH = 1024, 4
+MIN_CONNECTIONS, CONNECTIONS_PER_REQUEST = 1024, 4
 # Open files that the server has besides connections.
 OTHER_FILES = 512
 
 
-def connections_for(requests: int) -> int:
+def connection_limit(requests: int) -> int:
     """Return how many connections of each protocol a server takes for so many requests at a time.
 
     The limit of open files of this process is raised for them as far as the system allows.
     """
-    wanted = max(LEAST, EACH * requests)
+    wanted = max(MIN_CONNECTIONS, CONNECTIONS_PER_REQUEST * requests)
     try:
         import resource
     except ModuleNotFoundError:  # as on Windows, which has no such limit
@@ -44,7 +44,7 @@ def connections_for(requests: int) -> int:
 
 
 class BusyConnections:
-    """The connections that have a request in progress, by `peer_of`."""
+    """The connections that have a request in progress, by `normalize_peer`."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
@@ -87,7 +87,7 @@ class ConnectionSweeper:
             self._idle.clear()
             return 0
         found: dict[int, dict[str, _Connection]] = {port: {} for port in self._ports}
-        for one in _connections(set(self._ports)):
+        for one in _list_connections(set(self._ports)):
             found[one.port][one.peer] = one
         idle: dict[str, None] = {}
         for ours in found.values():
@@ -98,7 +98,7 @@ class ConnectionSweeper:
             candidates = [ours[peer] for peer in old]
             candidates.sort(key=lambda one: (-counts[client_key(one.peer)], one.unsent))
             for one in candidates[: max(0, len(ours) - limit)]:
-                closed += _close(one.number, one.peer)
+                closed += _close_connection(one.number, one.peer)
         self._idle = idle
         return closed
 
@@ -117,7 +117,7 @@ class _Connection(NamedTuple):
     unsent: bool = False
 
 
-def _connections(ports: set[int]) -> Iterator[_Connection]:
+def _list_connections(ports: set[int]) -> Iterator[_Connection]:
     """Yield each connection to one of these ports."""
     for name in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):  # no socket, not connected, or closed in between
@@ -125,7 +125,7 @@ def _connections(ports: set[int]) -> Iterator[_Connection]:
             try:
                 port = found.getsockname()[1] if found.family in (socket.AF_INET, socket.AF_INET6) else 0
                 if port in ports:
-                    yield _Connection(int(name), port, _peer(found), _has_unsent(found))
+                    yield _Connection(int(name), port, _socket_peer(found), _has_unsent(found))
             finally:
                 found.detach()
 
@@ -138,15 +138,15 @@ def _has_unsent(connection: socket.socket) -> bool:
     return any(fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)))
 
 
-def _close(number: int, peer: str) -> bool:
+def _close_connection(number: int, peer: str) -> bool:
     """Shut a connection down; its owner sees its end. By a copy, since the number may be another file's meanwhile."""
     with contextlib.suppress(OSError), socket.socket(fileno=os.dup(number)) as found:
-        if _peer(found) == peer:
+        if _socket_peer(found) == peer:
             found.shutdown(socket.SHUT_RDWR)
             return True
     return False
 
 
-def _peer(connection: socket.socket) -> str:
+def _socket_peer(connection: socket.socket) -> str:
     host, port = connection.getpeername()[:2]
-    return peer_of(f"{host}:{port}")
+    return normalize_peer(f"{host}:{port}")

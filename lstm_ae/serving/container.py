@@ -17,11 +17,11 @@ from lstm_ae.serving.server import ServerConfig
 from lstm_ae.serving.service import RequestLimits
 
 # Where TensorFlow Serving's image looks by custom.
-INSIDE = PurePosixPath("/models")
+CONTAINER_ROOT = PurePosixPath("/models")
 # A file that begins so may be written anew; any other one is somebody's own.
-MARK = "# Written by lstmae serve --tf-serving; without this line it is left alone.\n"
+FILE_HEADER = "# Written by lstmae serve --tf-serving; without this line it is left alone.\n"
 # What TensorFlow Serving has nothing like, by its field here.
-_LACKING = {
+_UNSUPPORTED_OPTIONS = {
     "concurrency": "--max-concurrency",
     "per_client": "--max-concurrency-per-client",
     "header_seconds": "--header-timeout",
@@ -60,7 +60,7 @@ def write_tensorflow_serving(
         ConfigError: there is a file of that name of somebody's own, a model lies outside the folder, or TensorFlow
             Serving has nothing that does what is asked for.
     """
-    if lacking := list(_lacking(manners, limits)):
+    if lacking := list(_list_unsupported_options(manners, limits)):
         raise ConfigError(f"TensorFlow Serving has no counterpart of {', '.join(lacking)}; leave these out")
     root = folder.resolve()
     bases = {model.name: model.base.resolve() for model in models}
@@ -70,7 +70,7 @@ def write_tensorflow_serving(
                 f"The model {name!r} lies at {str(base)!r}, outside {str(root)!r}, and the container sees that folder "
                 "alone; copy the model into it"
             )
-    top = INSIDE / root.name if root in bases.values() else INSIDE
+    top = CONTAINER_ROOT / root.name if root in bases.values() else CONTAINER_ROOT
     content = model_server_config_pb2.ModelServerConfig()
     for model in models:
         inside = top / bases[model.name].relative_to(root).as_posix()
@@ -82,7 +82,7 @@ def write_tensorflow_serving(
         elif model.policy.newest > 1:
             one.model_version_policy.latest.num_versions = model.policy.newest
         one.version_labels.update(dict(model.labels))
-    path = _write(root / "models.config", text_format.MessageToString(content))
+    path = _write_own_file(root / "models.config", text_format.MessageToString(content))
     published = [(ports.rest, 8501)] if ports.grpc is None else [(ports.grpc, 8500), (ports.rest, 8501)]
     words = ["docker", "run", "--rm"]
     for outside, port in published:
@@ -98,20 +98,20 @@ def write_tensorflow_serving(
         words.append("--enable_serialization_as_tensor_content=true")
     # It batches nothing unless told to.
     if batching != BatchingConfig() and batching.size > 1:
-        file = _write(root / "batching.config", _parameters(batching))
+        file = _write_own_file(root / "batching.config", _format_batching_parameters(batching))
         words += ["--enable_batching=true", f"--batching_parameters_file={top / file.name}"]
     return path, shlex.join(words)
 
 
-def _lacking(*given: ServerConfig | RequestLimits) -> Iterator[str]:
+def _list_unsupported_options(*given: ServerConfig | RequestLimits) -> Iterator[str]:
     """The options that differ from their defaults and that TensorFlow Serving lacks."""
     for one in given:
         for name, value in one._asdict().items():
-            if name in _LACKING and value != type(one)._field_defaults[name]:
-                yield _LACKING[name]
+            if name in _UNSUPPORTED_OPTIONS and value != type(one)._field_defaults[name]:
+                yield _UNSUPPORTED_OPTIONS[name]
 
 
-def _parameters(batching: BatchingConfig) -> str:
+def _format_batching_parameters(batching: BatchingConfig) -> str:
     """A `BatchingParameters` message as text; its own module is not in the package of clients."""
     values = {
         "max_batch_size": batching.size,
@@ -123,7 +123,7 @@ def _parameters(batching: BatchingConfig) -> str:
     return "".join([*lines, *(f"allowed_batch_sizes: {size}\n" for size in batching.sizes)])
 
 
-def _write(path: Path, text: str) -> Path:
-    if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(MARK):
+def _write_own_file(path: Path, text: str) -> Path:
+    if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(FILE_HEADER):
         raise ConfigError(f"{str(path)!r} was not written by --tf-serving; move it away, or serve another folder")
-    return write(path, (MARK + text).encode())
+    return write(path, (FILE_HEADER + text).encode())

@@ -27,10 +27,10 @@ class StatusCode(enum.IntEnum):
     @property
     def http(self) -> int:
         """The HTTP status that TensorFlow Serving answers with."""
-        return _HTTP.get(self, 500)
+        return _HTTP_STATUS.get(self, 500)
 
 
-_HTTP = {
+_HTTP_STATUS = {
     StatusCode.INVALID_ARGUMENT: 400,
     StatusCode.FAILED_PRECONDITION: 400,
     StatusCode.OUT_OF_RANGE: 400,
@@ -47,7 +47,7 @@ _HTTP = {
 }
 
 # Longer messages repeat what the client has sent.
-LONGEST = 1000
+MAX_MESSAGE_LENGTH = 1000
 
 
 class Refusal(Exception):
@@ -61,8 +61,8 @@ class Refusal(Exception):
 
     def __init__(self, code: StatusCode, message: str, *, http: int | None = None) -> None:
         self.code = code
-        message = " ".join(message[: 2 * LONGEST].splitlines())
-        self.message = message if len(message) <= LONGEST else message[: LONGEST - 4] + " ..."
+        message = " ".join(message[: 2 * MAX_MESSAGE_LENGTH].splitlines())
+        self.message = message if len(message) <= MAX_MESSAGE_LENGTH else message[: MAX_MESSAGE_LENGTH - 4] + " ..."
         self.http = http or code.http
         super().__init__(self.message)
 

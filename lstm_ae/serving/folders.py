@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from lstm_ae.errors import ConfigError, DataError
 
-LARGEST = 2**63 - 1
+MAX_VERSION = 2**63 - 1
 
 
 class VersionPolicy(NamedTuple):
@@ -45,7 +45,7 @@ class ServedModel(NamedTuple):
     sure: bool = True
 
 
-def versions_in(base: Path) -> dict[int, Path]:
+def find_versions(base: Path) -> dict[int, Path]:
     """The folders of a model's versions by number: whole numbers up to 2**63 - 1 that hold a `saved_model.pb`."""
     found: dict[int, Path] = {}
     try:
@@ -55,9 +55,9 @@ def versions_in(base: Path) -> dict[int, Path]:
         return {}
     for folder in folders:
         # Of "01" and "1" the plain one counts.
-        number = int(folder.name) if len(folder.name) < 30 else LARGEST + 1
+        number = int(folder.name) if len(folder.name) < 30 else MAX_VERSION + 1
         if (
-            number <= LARGEST
+            number <= MAX_VERSION
             and (folder / "saved_model.pb").is_file()
             and found.get(number, folder).name >= folder.name
         ):
@@ -74,7 +74,7 @@ def choose_versions(found: Iterable[int], policy: VersionPolicy) -> set[int]:
     return set(sorted(found)[-policy.newest :])
 
 
-def require_served(models: Sequence[ServedModel]) -> None:
+def check_served_models(models: Sequence[ServedModel]) -> None:
     """Refuse to start a server for nothing, or with labels that none could ask by.
 
     Raises:
@@ -85,7 +85,7 @@ def require_served(models: Sequence[ServedModel]) -> None:
     for model in models:
         # One that cannot be read now may hold any version.
         with contextlib.suppress(OSError):
-            chosen[model.name] = choose_versions(versions_in(model.base), model.policy)
+            chosen[model.name] = choose_versions(find_versions(model.base), model.policy)
     if len(chosen) == len(models) and not any(chosen.values()):
         each = ", ".join(f"{model.name!r} (versions {model.policy}) in {str(model.base)!r}" for model in models)
         raise DataError(f"There is no version to serve of {each}; give versions that are there")
@@ -112,7 +112,9 @@ def discover_models(
         OSError: the folder itself cannot be read.
     """
     bases: dict[Path, bool | None] = (
-        {folder.resolve(): True} if versions_in(folder) else {path: _holds(path) for path in _inside(folder)}
+        {folder.resolve(): True}
+        if find_versions(folder)
+        else {path: _has_versions(path) for path in _list_folder(folder)}
     )
     return [
         ServedModel(
@@ -123,15 +125,15 @@ def discover_models(
     ]
 
 
-def _holds(base: Path) -> bool | None:
+def _has_versions(base: Path) -> bool | None:
     """Whether a folder holds versions; None where it cannot be read."""
     try:
-        return bool(versions_in(base))
+        return bool(find_versions(base))
     except OSError:
         return None
 
 
-def _inside(folder: Path) -> list[Path]:
+def _list_folder(folder: Path) -> list[Path]:
     try:
         return [path for path in folder.iterdir() if not path.name.startswith(".")]
     except (FileNotFoundError, NotADirectoryError):

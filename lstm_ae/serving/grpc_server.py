@@ -32,17 +32,17 @@ from lstm_ae.export.warmup import encode_field
 from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument
 from lstm_ae.serving.inference import CLASSIFY, REGRESS, SentExamples, infer, infer_many
 from lstm_ae.serving.json_codec import Features
-from lstm_ae.serving.json_values import MOST_DIMENSIONS
+from lstm_ae.serving.json_values import MAX_DIMENSIONS
 from lstm_ae.serving.json_workers import call_in_thread
-from lstm_ae.serving.limiter import RequestLimiter, client_key, peer_of
-from lstm_ae.serving.models_config import models_of
+from lstm_ae.serving.limiter import RequestLimiter, client_key, normalize_peer
+from lstm_ae.serving.models_config import parse_models
 from lstm_ae.serving.servable import Servable
 from lstm_ae.serving.service import Service
-from lstm_ae.serving.signatures import DEFAULT, SentTensor, check_names
+from lstm_ae.serving.signatures import DEFAULT_SIGNATURE, SentTensor, check_names
 from lstm_ae.serving.tensors import Tensors
 
 # By dtype, the field that holds values one by one.
-_FIELDS = {
+_VALUE_FIELDS = {
     types_pb2.DT_FLOAT: "float_val",
     types_pb2.DT_DOUBLE: "double_val",
     types_pb2.DT_INT8: "int_val",
@@ -58,26 +58,26 @@ _FIELDS = {
 }
 
 # Cells of a tensor. A message of a few bytes can ask for any number of copies of its last value.
-MOST_CELLS = 2**25
+MAX_CELLS = 2**25
 
 
-def described_tensor(name: str, proto: TensorProto) -> SentTensor:
+def read_tensor_header(name: str, proto: TensorProto) -> SentTensor:
     """The dtype and the shape that a message says of itself; refuses those that no array here can have."""
-    if proto.dtype not in _FIELDS:
+    if proto.dtype not in _VALUE_FIELDS:
         known = proto.dtype in types_pb2.DataType.values() and proto.dtype != types_pb2.DT_INVALID
         which = f"a dtype that is not served: {types_pb2.DataType.Name(proto.dtype)}" if known else "no dtype"
         raise invalid_argument(f"Input {name!r} has {which}")
     # First of all: the product of many sizes, and the sizes as text, take long.
-    if len(proto.tensor_shape.dim) > MOST_DIMENSIONS:
+    if len(proto.tensor_shape.dim) > MAX_DIMENSIONS:
         raise _too_large(name)
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
         raise invalid_argument(f"Input {name!r} must have a shape of whole numbers from 0 up. Received: {list(shape)}")
-    if max(shape, default=0) > MOST_CELLS:
+    if max(shape, default=0) > MAX_CELLS:
         raise _too_large(name)
     cells = math.prod(shape)
-    if cells > MOST_CELLS:
-        raise invalid_argument(f"Input {name!r} may have at most {MOST_CELLS} values. Its shape says: {cells}")
+    if cells > MAX_CELLS:
+        raise invalid_argument(f"Input {name!r} may have at most {MAX_CELLS} values. Its shape says: {cells}")
     return SentTensor(np.dtype(tf.dtypes.as_dtype(proto.dtype).as_numpy_dtype), shape)
 
 
@@ -85,14 +85,14 @@ def _too_large(name: str) -> Refusal:
     return invalid_argument(f"Input {name!r} has more dimensions, or a longer one, than any model takes")
 
 
-def to_array(name: str, proto: TensorProto, most: int | None = None) -> NDArray[Any]:
+def proto_to_array(name: str, proto: TensorProto, most: int | None = None) -> NDArray[Any]:
     """The array that a message says; refuses one whose values are not as many as its shape needs.
 
     Args:
         most: bytes of an array whose last value is repeated; None for any number.
     """
-    dtype, shape = described_tensor(name, proto)
-    key, cells = _FIELDS[proto.dtype], math.prod(shape)
+    dtype, shape = read_tensor_header(name, proto)
+    key, cells = _VALUE_FIELDS[proto.dtype], math.prod(shape)
     if proto.tensor_content and dtype.kind != "O":
         if len(proto.tensor_content) != cells * dtype.itemsize:
             raise invalid_argument(
@@ -112,12 +112,12 @@ def to_array(name: str, proto: TensorProto, most: int | None = None) -> NDArray[
             raise invalid_argument(
                 f"Input {name!r} may repeat its last value up to {most} bytes. Its shape says: {size}"
             )
-    return _repeated(values, dtype, cells).reshape(shape)
+    return _fill_array(values, dtype, cells).reshape(shape)
 
 
 def to_arrays(protos: Mapping[str, TensorProto], most: int) -> Tensors:
-    """Convert messages to arrays by name; see `to_array`."""
-    return {name: to_array(name, proto, most) for name, proto in protos.items()}
+    """Convert messages to arrays by name; see `proto_to_array`."""
+    return {name: proto_to_array(name, proto, most) for name, proto in protos.items()}
 
 
 def _size(sent: Mapping[str, SentTensor]) -> int:
@@ -125,7 +125,7 @@ def _size(sent: Mapping[str, SentTensor]) -> int:
     return sum(math.prod(tensor.shape) * tensor.dtype.itemsize for tensor in sent.values())
 
 
-def _repeated(values: Sequence[Any], dtype: np.dtype[Any], cells: int) -> NDArray[Any]:
+def _fill_array(values: Sequence[Any], dtype: np.dtype[Any], cells: int) -> NDArray[Any]:
     array = np.empty(cells, dtype)
     with np.errstate(over="ignore"):
         array[: len(values)] = np.asarray(values, dtype if dtype.kind == "O" else None).astype(dtype)
@@ -133,7 +133,7 @@ def _repeated(values: Sequence[Any], dtype: np.dtype[Any], cells: int) -> NDArra
     return array
 
 
-def to_proto(array: NDArray[Any], *, content: bool = False) -> TensorProto:
+def array_to_proto(array: NDArray[Any], *, content: bool = False) -> TensorProto:
     """Convert an array to a message.
 
     Args:
@@ -142,7 +142,7 @@ def to_proto(array: NDArray[Any], *, content: bool = False) -> TensorProto:
     number = tf.dtypes.as_dtype(array.dtype).as_datatype_enum
     shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in array.shape])
     proto = TensorProto(dtype=number, tensor_shape=shape)
-    key = _FIELDS[number]
+    key = _VALUE_FIELDS[number]
     if content and array.dtype.kind != "O":
         proto.tensor_content = array.tobytes()
     elif array.dtype.kind == "f":
@@ -154,7 +154,7 @@ def to_proto(array: NDArray[Any], *, content: bool = False) -> TensorProto:
     return proto
 
 
-def to_example(features: Features) -> bytes:
+def serialize_example(features: Features) -> bytes:
     """Serialize features as a `tf.Example`."""
     example = Example()
     for name, values in features.items():
@@ -200,13 +200,13 @@ Reload = Callable[[Any], Awaitable[None]]
 
 
 # The places of calls of the health service.
-PROBES = 64
+HEALTH_SLOTS = 64
 
 # Seconds after which a connection without calls is closed.
-IDLE = 300
+IDLE_SECONDS = 300
 
 
-def grpc_server(
+def make_grpc_server(
     service: Service, reload: Reload, connections: int = 1024, seconds: float = 10.0, *, content: bool = False
 ) -> grpc.aio.Server:
     """A server with all services, not yet bound to a port.
@@ -225,18 +225,18 @@ def grpc_server(
             ("grpc.so_reuseport", 0),
             ("grpc.max_allowed_incoming_connections", connections),
             ("grpc.max_concurrent_streams", service.limiter.places),
-            ("grpc.max_connection_idle_ms", 1000 * IDLE),
+            ("grpc.max_connection_idle_ms", 1000 * IDLE_SECONDS),
             ("grpc.server_handshake_timeout_ms", round(1000 * seconds)),
         ],
-        interceptors=[_Guard(service, seconds)],
+        interceptors=[_RequestInterceptor(service, seconds)],
     )
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_Prediction(service, content), server)
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Models(service, reload), server)
-    health_pb2_grpc.add_HealthServicer_to_server(_Health(service), server)
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_PredictionService(service, content), server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(_ModelService(service, reload), server)
+    health_pb2_grpc.add_HealthServicer_to_server(_HealthService(service), server)
     return server
 
 
-class _Guard(grpc.aio.ServerInterceptor):
+class _RequestInterceptor(grpc.aio.ServerInterceptor):
     """Gives a call its place before its message has come, and limits how long that may take.
 
     gRPC reads the message of a call before any other code learns of it, and waits for it for ever. It leaves the
@@ -245,7 +245,7 @@ class _Guard(grpc.aio.ServerInterceptor):
 
     def __init__(self, service: Service, seconds: float) -> None:
         self._service, self._seconds = service, seconds
-        self._probes = RequestLimiter(PROBES, slow=0.05)
+        self._probes = RequestLimiter(HEALTH_SLOTS, slow=0.05)
         self._guarded: dict[str, Any] = {}
 
     async def intercept_service(self, continuation: Any, details: Any) -> Any:
@@ -260,7 +260,7 @@ class _Guard(grpc.aio.ServerInterceptor):
 
     def _guard(self, handler: Any, limiter: RequestLimiter) -> Any:
         async def call(requests: Any, context: Any) -> Any:
-            now, peer = asyncio.get_running_loop().time(), peer_of(context.peer())
+            now, peer = asyncio.get_running_loop().time(), normalize_peer(context.peer())
             left = context.time_remaining()
             most = self._service.limits.seconds
             deadline = now + (most if left is None else min(left, most))
@@ -268,21 +268,21 @@ class _Guard(grpc.aio.ServerInterceptor):
                 try:
                     async with limiter.enter(client_key(peer), deadline) as place:
                         begun = asyncio.get_running_loop().time()
-                        request = await place.receive(_first(requests), min(deadline, begun + self._seconds))
+                        request = await place.receive(_first_message(requests), min(deadline, begun + self._seconds))
                         return await handler.unary_unary(request, context)
                 except Refusal as refusal:
-                    await context.abort(_STATUSES[refusal.code], _ascii(refusal.message))
+                    await context.abort(_STATUSES[refusal.code], _escape_ascii(refusal.message))
 
         return grpc.stream_unary_rpc_method_handler(call, handler.request_deserializer, handler.response_serializer)
 
 
-async def _first(requests: Any) -> Any:
+async def _first_message(requests: Any) -> Any:
     async for request in requests:
         return request
     raise invalid_argument("The call has no message")
 
 
-class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
+class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     def __init__(self, service: Service, content: bool) -> None:
         self.service, self.content = service, content
 
@@ -290,17 +290,17 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         return await self._counted(request.model_spec.name, self._predict(request, context), context)
 
     async def _counted(self, model: str, work: Awaitable[Any], context: Any) -> Any:
-        return await _or_refusal(self.service.counted("grpc", model, work), context)
+        return await _abort_on_refusal(self.service.counted("grpc", model, work), context)
 
     async def _predict(self, request: Any, context: Any) -> Any:
         self.service.admit()
-        servable = _find(self.service, request.model_spec)
+        servable = _find_servable(self.service, request.model_spec)
         signature = servable.signature(request.model_spec.signature_name)
         if len(request.inputs) > len(signature.inputs):
             check_names(signature, request.inputs)
         protos = {**servable.definitions[signature.name].defaults, **request.inputs}
         check_names(signature, protos)
-        sent = {name: described_tensor(name, proto) for name, proto in protos.items()}
+        sent = {name: read_tensor_header(name, proto) for name, proto in protos.items()}
         # Before any of them is laid out in memory.
         self.service.check(signature, sent)
         inputs = await call_in_thread(_size(sent), to_arrays, protos, self.service.limits.body)
@@ -316,7 +316,7 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         answer = predict_pb2.PredictResponse()
         _fill_spec(answer.model_spec, servable, signature.name)
         for name in request.output_filter or outputs:
-            made = await call_in_thread(outputs[name].nbytes, to_proto, outputs[name], content=self.content)
+            made = await call_in_thread(outputs[name].nbytes, array_to_proto, outputs[name], content=self.content)
             answer.outputs[name].CopyFrom(made)
         return answer
 
@@ -330,7 +330,7 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     async def _infer(self, request: Any, method: str, answer: Any, context: Any) -> Any:
         self.service.admit()
-        servable = _find(self.service, request.model_spec)
+        servable = _find_servable(self.service, request.model_spec)
         name, examples = request.model_spec.signature_name, sent_examples(request.input)
         found = await infer(self.service, servable, method, name, examples, context.time_remaining())
         await _fill_result(answer.result, method, found)
@@ -345,7 +345,7 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         self.service.admit()
         if not request.tasks:
             raise invalid_argument("Inference request has no tasks")
-        servable = _find(self.service, request.tasks[0].model_spec)
+        servable = _find_servable(self.service, request.tasks[0].model_spec)
         # More tasks than the model has signatures are never valid, and one of the first then shows it.
         asked = request.tasks[: len(servable.signatures) + 1]
         if any(not task.model_spec.name for task in asked):
@@ -363,7 +363,7 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         return answer
 
     async def GetModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
-        return await _or_refusal(self._metadata(request), context)
+        return await _abort_on_refusal(self._metadata(request), context)
 
     async def _metadata(self, request: Any) -> Any:
         if not request.metadata_field:
@@ -371,7 +371,7 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         for wanted in request.metadata_field:
             if wanted != "signature_def":
                 raise invalid_argument(f"Metadata field {wanted} is not supported")
-        servable = _find(self.service, request.model_spec)
+        servable = _find_servable(self.service, request.model_spec)
         answer = get_model_metadata_pb2.GetModelMetadataResponse()
         answer.model_spec.name = servable.name
         answer.model_spec.version.value = servable.version
@@ -382,15 +382,15 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         return answer
 
 
-class _Models(model_service_pb2_grpc.ModelServiceServicer):
+class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
     def __init__(self, service: Service, reload: Reload) -> None:
         self.service, self.reload = service, reload
 
     async def GetModelStatus(self, request: Any, context: Any) -> Any:  # noqa: N802
-        return await _or_refusal(self._status(request), context)
+        return await _abort_on_refusal(self._status(request), context)
 
     async def _status(self, request: Any) -> Any:
-        name, version, label = _which(request.model_spec)
+        name, version, label = _parse_model_spec(request.model_spec)
         answer = get_model_status_pb2.GetModelStatusResponse()
         for status in self.service.catalogue.statuses(name, version, label):
             row = answer.model_version_status.add(version=status.version, state=status.state)
@@ -401,16 +401,16 @@ class _Models(model_service_pb2_grpc.ModelServiceServicer):
     async def HandleReloadConfigRequest(self, request: Any, context: Any) -> Any:  # noqa: N802
         answer = model_management_pb2.ReloadConfigResponse()
         try:
-            await self.reload(models_of(request.config))
+            await self.reload(parse_models(request.config))
         except Refusal as refusal:
             # As TensorFlow Serving, which says it in both places.
             answer.status.error_code, answer.status.error_message = refusal.code, refusal.message
             context.set_code(_STATUSES[refusal.code])
-            context.set_details(_ascii(refusal.message))
+            context.set_details(_escape_ascii(refusal.message))
         return answer
 
 
-class _Health(health_pb2_grpc.HealthServicer):
+class _HealthService(health_pb2_grpc.HealthServicer):
     def __init__(self, service: Service) -> None:
         self.service = service
 
@@ -421,11 +421,11 @@ class _Health(health_pb2_grpc.HealthServicer):
         return health_pb2.HealthCheckResponse(status=kinds.SERVING if self.service.ready() else kinds.NOT_SERVING)
 
 
-async def _or_refusal(work: Awaitable[Any], context: Any) -> Any:
+async def _abort_on_refusal(work: Awaitable[Any], context: Any) -> Any:
     try:
         return await work
     except Refusal as refusal:
-        await context.abort(_STATUSES[refusal.code], _ascii(refusal.message))
+        await context.abort(_STATUSES[refusal.code], _escape_ascii(refusal.message))
 
 
 async def _fill_result(result: Any, method: str, found: Any) -> None:
@@ -438,17 +438,17 @@ async def _fill_result(result: Any, method: str, found: Any) -> None:
 
 def _fill_spec(spec: Any, servable: Servable, signature: str) -> None:
     """Fill in the model, version and signature that gave an answer."""
-    spec.name, spec.version.value, spec.signature_name = servable.name, servable.version, signature or DEFAULT
+    spec.name, spec.version.value, spec.signature_name = servable.name, servable.version, signature or DEFAULT_SIGNATURE
 
 
-def _ascii(message: str) -> str:
+def _escape_ascii(message: str) -> str:
     return message.encode("ascii", "backslashreplace").decode()
 
 
 _STATUSES = {code: getattr(grpc.StatusCode, code.name) for code in StatusCode}
 
 
-def _which(spec: Any) -> tuple[str, int | None, str | None]:
+def _parse_model_spec(spec: Any) -> tuple[str, int | None, str | None]:
     """Name, version and label of what is asked for."""
     if not spec.name:
         raise invalid_argument("Missing ModelSpec" if not spec.ByteSize() else "ModelSpec has no name specified.")
@@ -462,5 +462,5 @@ def _which(spec: Any) -> tuple[str, int | None, str | None]:
     return spec.name, spec.version.value if chosen == "version" else None, None
 
 
-def _find(service: Service, spec: Any) -> Any:
-    return service.catalogue.find(*_which(spec))
+def _find_servable(service: Service, spec: Any) -> Any:
+    return service.catalogue.find(*_parse_model_spec(spec))

@@ -18,8 +18,8 @@ from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
 from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument
-from lstm_ae.serving.limiter import RequestLimiter, client_key, peer_of
-from lstm_ae.serving.openapi import METRICS
+from lstm_ae.serving.limiter import RequestLimiter, client_key, normalize_peer
+from lstm_ae.serving.openapi import METRICS_PATH
 from lstm_ae.serving.rest import RestRequest, RestResponse, body_too_large, respond
 from lstm_ae.serving.service import Service
 
@@ -27,13 +27,13 @@ LOG = logging.getLogger(__name__)
 
 
 # Bytes per second at which a body must come, and the seconds for which a slower one is forgiven.
-RATE, GRACE = 1000, 5.0
+MIN_BODY_RATE, BODY_GRACE_SECONDS = 1000, 5.0
 # Seconds that a client may pause, and take in all, while the rest of a body that was not read is discarded.
-PAUSE, DISCARDING = 0.5, 10.0
+DISCARD_PAUSE, DISCARD_SECONDS = 0.5, 10.0
 LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
 
 
-def http_server(
+def make_http_server(
     service: Service,
     address: str,
     port: int,
@@ -53,7 +53,7 @@ def http_server(
         hosts: see `allowed_hosts`.
     """
     return Server(
-        _Application(service, allowed_hosts(address, name, hosts), open_paths(address)),
+        _RsgiApplication(service, allowed_hosts(address, name, hosts), any_host_paths(address)),
         address=address,
         port=port,
         interface=Interfaces.RSGI,
@@ -67,13 +67,13 @@ def http_server(
     )
 
 
-def open_paths(address: str) -> frozenset[str]:
+def any_host_paths(address: str) -> frozenset[str]:
     """What a server answers by whatever name it is called: probes and Prometheus come by the address.
 
     The metrics of one that listens on this machine only are left out: they name its models.
     """
     probes = frozenset(("/health", "/ready"))
-    return probes if _is_loopback(address) else probes | {METRICS}
+    return probes if _is_loopback(address) else probes | {METRICS_PATH}
 
 
 def _is_loopback(address: str) -> bool:
@@ -92,13 +92,13 @@ def allowed_hosts(address: str, name: str, hosts: Iterable[str]) -> frozenset[st
     return frozenset(one.lower() for one in LOOPBACK | hosts | {address, name})
 
 
-STRANGER = RestResponse(403, b'{"error": "This server is not known by that name; see --allowed-host"}')
-NAMELESS = RestResponse(400, b'{"error": "A request needs one Host header, such as localhost:8501"}')
+UNKNOWN_HOST_RESPONSE = RestResponse(403, b'{"error": "This server is not known by that name; see --allowed-host"}')
+MISSING_HOST_RESPONSE = RestResponse(400, b'{"error": "A request needs one Host header, such as localhost:8501"}')
 # A name or an address of IPv4, or one of IPv6 in brackets; then perhaps a port.
-_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\s:/?#@\[\]]+))(?::[0-9]*)?", re.IGNORECASE | re.ASCII)
+_HOST_PATTERN = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\s:/?#@\[\]]+))(?::[0-9]*)?", re.IGNORECASE | re.ASCII)
 
 
-def requested_host(authority: str | None, headers: Iterable[tuple[str, str]]) -> str | None:
+def parse_host(authority: str | None, headers: Iterable[tuple[str, str]]) -> str | None:
     """Return the name that a request calls the server by, in lower case; None where there is no valid one.
 
     Args:
@@ -106,11 +106,11 @@ def requested_host(authority: str | None, headers: Iterable[tuple[str, str]]) ->
         headers: pairs of name and value; granian leaves out values that are not ASCII.
     """
     given = [value for name, value in headers if name.lower() == "host"] if authority is None else [authority]
-    found = _HOST.fullmatch(given[0].strip()) if len(given) == 1 else None
+    found = _HOST_PATTERN.fullmatch(given[0].strip()) if len(given) == 1 else None
     return (found[1] or found[2]).lower() if found else None
 
 
-class _Application:
+class _RsgiApplication:
     """The program that granian calls for every request (RSGI)."""
 
     def __init__(self, service: Service, hosts: frozenset[str] | None, paths: frozenset[str]) -> None:
@@ -119,10 +119,10 @@ class _Application:
         self._discards = RequestLimiter(service.limiter.places, service.limiter.per_client)
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
-        peer = peer_of(scope.client)
+        peer = normalize_peer(scope.client)
         client = client_key(peer)
         headers = {name.lower(): value for name, value in scope.headers.items()}
-        body = _Body(headers, protocol, self.service.limits.body)
+        body = _RequestBody(headers, protocol, self.service.limits.body)
         with self.service.busy.during(peer):
             await self._serve(scope, protocol, client, headers, body)
         # The connection counts as one without a request from here on, so that it can be closed if there are too many.
@@ -131,7 +131,9 @@ class _Application:
                 if free:
                     await body.discard()
 
-    async def _serve(self, scope: Any, protocol: Any, client: str, headers: Mapping[str, str], body: "_Body") -> None:
+    async def _serve(
+        self, scope: Any, protocol: Any, client: str, headers: Mapping[str, str], body: "_RequestBody"
+    ) -> None:
         try:
             found = self._stranger(scope) or await respond(
                 self.service, RestRequest(scope.method, scope.path, headers, body.read, client)
@@ -151,13 +153,13 @@ class _Application:
         """The refusal of a request that calls the server by no name of its own."""
         if self.hosts is None or scope.path in self.paths:
             return None
-        name = requested_host(scope.authority, scope.headers.items())
+        name = parse_host(scope.authority, scope.headers.items())
         if name is None:
-            return NAMELESS
-        return None if name in self.hosts else STRANGER
+            return MISSING_HOST_RESPONSE
+        return None if name in self.hosts else UNKNOWN_HOST_RESPONSE
 
 
-class _Body:
+class _RequestBody:
     """A request's body: read once, or discarded.
 
     Args:
@@ -179,7 +181,7 @@ class _Body:
         if self._length is not None and self._length > self._limit:
             raise body_too_large(self._limit)
         parts, size, ends = [], 0, 0
-        forgiven = asyncio.get_running_loop().time() + GRACE
+        forgiven = asyncio.get_running_loop().time() + BODY_GRACE_SECONDS
         try:
             async with asyncio.timeout_at(forgiven) as time:
                 while (part := await self._next()) is not None:
@@ -188,9 +190,9 @@ class _Body:
                     ends += not part
                     if size > self._limit:
                         raise body_too_large(self._limit)
-                    time.reschedule(forgiven + size / RATE)
+                    time.reschedule(forgiven + size / MIN_BODY_RATE)
         except TimeoutError:
-            told = f"The body must come at {RATE} bytes a second or faster; send it again"
+            told = f"The body must come at {MIN_BODY_RATE} bytes a second or faster; send it again"
             raise Refusal(StatusCode.DEADLINE_EXCEEDED, told, http=408) from None
         # granian has no error for a connection that ends early or a chunk that is none: an empty part stands for it,
         # and another one for the end. A body with trailers looks alike, and is refused as well.
@@ -212,10 +214,14 @@ class _Body:
         now, size = asyncio.get_running_loop().time, 0
         begun = now()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(begun + PAUSE) as time:
+            async with asyncio.timeout_at(begun + DISCARD_PAUSE) as time:
                 while size < self._limit and (part := await self._next()) is not None:
                     size += len(part)
-                    time.reschedule(min(now() + PAUSE, begun + PAUSE + size / RATE, begun + DISCARDING))
+                    time.reschedule(
+                        min(
+                            now() + DISCARD_PAUSE, begun + DISCARD_PAUSE + size / MIN_BODY_RATE, begun + DISCARD_SECONDS
+                        )
+                    )
 
     async def _next(self) -> bytes | None:
         """The next part of the body, None at its end."""

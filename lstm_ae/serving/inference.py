@@ -14,7 +14,7 @@ from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument, limit_
 from lstm_ae.serving.json_workers import call_in_thread
 from lstm_ae.serving.servable import Servable
 from lstm_ae.serving.service import Service
-from lstm_ae.serving.signatures import DEFAULT, Signature
+from lstm_ae.serving.signatures import DEFAULT_SIGNATURE, Signature
 
 CLASSIFY = "tensorflow/serving/classify"
 REGRESS = "tensorflow/serving/regress"
@@ -59,12 +59,12 @@ async def infer(
         Refusal: the model has no such signature, it is for another method, its outputs do not fit the method, or the
             examples exceed the limits.
     """
-    signature = servable.signatures.get(name or DEFAULT)
+    signature = servable.signatures.get(name or DEFAULT_SIGNATURE)
     if signature is None:
-        raise invalid_argument(f"No signature was found with the name: {name or DEFAULT}")
+        raise invalid_argument(f"No signature was found with the name: {name or DEFAULT_SIGNATURE}")
     require_example_signature(signature, method)
     inputs = await _serialized(service, examples)
-    return await _run(service, servable, method, signature, inputs, seconds)
+    return await _run_examples(service, servable, method, signature, inputs, seconds)
 
 
 async def infer_many(
@@ -84,11 +84,11 @@ async def infer_many(
     """
     chosen: dict[str, tuple[str, Signature]] = {}
     for name, method in tasks:
-        signature = servable.signatures.get(name or DEFAULT)
-        if (name or DEFAULT) in chosen:
-            raise invalid_argument(f"Duplicate evaluation of signature: {name or DEFAULT}")
+        signature = servable.signatures.get(name or DEFAULT_SIGNATURE)
+        if (name or DEFAULT_SIGNATURE) in chosen:
+            raise invalid_argument(f"Duplicate evaluation of signature: {name or DEFAULT_SIGNATURE}")
         if signature is None:
-            raise invalid_argument(f"Requested signature not found in model graph: {name or DEFAULT}")
+            raise invalid_argument(f"Requested signature not found in model graph: {name or DEFAULT_SIGNATURE}")
         if method not in (CLASSIFY, REGRESS):
             raise Refusal(StatusCode.UNIMPLEMENTED, f"Unsupported signature method_name: {method}")
         require_example_signature(signature, method)
@@ -96,7 +96,7 @@ async def infer_many(
     if len({servable.definitions[name].inputs[INPUTS].name for name in chosen}) > 1:
         raise invalid_argument("Input tensor must be the same for all Signatures.")
     inputs = await _serialized(service, examples)
-    asked = [_run(service, servable, method, found, inputs, seconds) for method, found in chosen.values()]
+    asked = [_run_examples(service, servable, method, found, inputs, seconds) for method, found in chosen.values()]
     return list(await asyncio.gather(*asked))
 
 
@@ -113,15 +113,15 @@ def require_example_signature(signature: Signature, method: str) -> None:
     if method == REGRESS and count != 1:
         raise invalid_argument("Expected one output Tensor.")
     if INPUTS not in signature.inputs:
-        raise _unfinished(f"No {kind} inputs found in SignatureDef", signature)
+        raise _signature_error(f"No {kind} inputs found in SignatureDef", signature)
     if method == CLASSIFY and not {CLASSES, SCORES} & signature.outputs.keys():
         words = f'Expected classification signature outputs to contain at least one of "{CLASSES}" or "{SCORES}"'
-        raise _unfinished(words, signature)
+        raise _signature_error(words, signature)
     if method == REGRESS and OUTPUTS not in signature.outputs:
-        raise _unfinished("No regression outputs found in SignatureDef", signature)
+        raise _signature_error("No regression outputs found in SignatureDef", signature)
 
 
-def _unfinished(words: str, signature: Signature) -> Refusal:
+def _signature_error(words: str, signature: Signature) -> Refusal:
     names = f"inputs {', '.join(signature.inputs)}; outputs {', '.join(signature.outputs)}"
     return Refusal(StatusCode.FAILED_PRECONDITION, f"{words}. Signature {signature.name!r} has {names}")
 
@@ -149,7 +149,7 @@ def _joined(examples: SentExamples, limit: int) -> NDArray[Any]:
     return inputs
 
 
-async def _run(
+async def _run_examples(
     service: Service,
     servable: Servable,
     method: str,
@@ -159,32 +159,32 @@ async def _run(
 ) -> Any:
     outputs = await service.predict(servable, signature, {INPUTS: inputs}, seconds)
     if method == REGRESS:
-        return _values(outputs[OUTPUTS], len(inputs))
+        return _check_regression(outputs[OUTPUTS], len(inputs))
     size = sum(array.nbytes for array in outputs.values())
-    return await call_in_thread(size, _classes, outputs.get(CLASSES), outputs.get(SCORES), len(inputs))
+    return await call_in_thread(size, _make_classification, outputs.get(CLASSES), outputs.get(SCORES), len(inputs))
 
 
-def _values(values: NDArray[Any], examples: int) -> NDArray[Any]:
+def _check_regression(values: NDArray[Any], examples: int) -> NDArray[Any]:
     if values.ndim != 1 and not (values.ndim == 2 and values.shape[1] == 1):
         raise invalid_argument(
-            "Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got " + _listed(values)
+            "Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got " + _format_shape(values)
         )
     if len(values) != examples:
         raise invalid_argument(f"Input batch size did not match output batch size: {examples} vs. {len(values)}")
     if values.dtype != np.float32:
-        raise invalid_argument(f"Expected output Tensor of DT_FLOAT. Got: {_type(values)}")
+        raise invalid_argument(f"Expected output Tensor of DT_FLOAT. Got: {_dtype_name(values)}")
     return values.reshape(examples)
 
 
-def _classes(labels: NDArray[Any] | None, scores: NDArray[Any] | None, examples: int) -> Classification:
+def _make_classification(labels: NDArray[Any] | None, scores: NDArray[Any] | None, examples: int) -> Classification:
     """Check the outputs and fill in a missing one: empty labels, or scores of zero."""
     for name, array, dtype in ((CLASSES, labels, "STRING"), (SCORES, scores, "FLOAT")):
         if array is None:
             continue
         if array.ndim != 2:
-            raise invalid_argument(f"Expected Tensor shape: [batch_size num_classes] but got {_listed(array)}")
-        if _type(array) != f"DT_{dtype}":
-            raise invalid_argument(f"Expected {name} Tensor of DT_{dtype}. Got: {_type(array)}")
+            raise invalid_argument(f"Expected Tensor shape: [batch_size num_classes] but got {_format_shape(array)}")
+        if _dtype_name(array) != f"DT_{dtype}":
+            raise invalid_argument(f"Expected {name} Tensor of DT_{dtype}. Got: {_dtype_name(array)}")
         if len(array) != examples:
             raise invalid_argument(f"Expected {name} output batch size of {examples}. Got: {len(array)}")
     if labels is not None and scores is not None and labels.shape != scores.shape:
@@ -204,10 +204,10 @@ def _classes(labels: NDArray[Any] | None, scores: NDArray[Any] | None, examples:
     return Classification(texts, scores)
 
 
-def _listed(array: NDArray[Any]) -> str:
+def _format_shape(array: NDArray[Any]) -> str:
     return f"[{','.join(map(str, array.shape))}]"
 
 
-def _type(array: NDArray[Any]) -> str:
+def _dtype_name(array: NDArray[Any]) -> str:
     names = {"object": "STRING", "float32": "FLOAT", "float64": "DOUBLE"}
     return f"DT_{names.get(array.dtype.name, array.dtype.name.upper())}"

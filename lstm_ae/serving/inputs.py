@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.data.csv_reader import read_csv
-from lstm_ae.data.text import read_lines, stable_file
+from lstm_ae.data.text import open_stable_file, read_lines
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.formatting import format_count, quote
 from lstm_ae.serving.errors import Refusal
@@ -69,13 +69,13 @@ def read_samples(
     wanted = {name: spec for name, spec in signature.inputs.items() if name not in constants}
     suffix = "".join(path.suffixes[-2:]).lower()
     if suffix.endswith((".csv", ".csv.gz")):
-        inputs = _of_table(path, wanted, columns, window, stride)
+        inputs = _read_table_inputs(path, wanted, columns, window, stride)
     elif columns or window is not None or stride != 1:
         raise ConfigError("--columns, --window and --stride are for a .csv file; leave them out")
     elif suffix.endswith(".jsonl"):
-        inputs = _of_lines(path, wanted)
+        inputs = _read_line_inputs(path, wanted)
     elif suffix.endswith((".npy", ".npz")):
-        inputs = _of_arrays(path, wanted)
+        inputs = _read_array_inputs(path, wanted)
     else:
         raise ConfigError(f"The data must be a .csv, .jsonl, .npy or .npz file. Received: {str(path)!r}")
     samples = len(next(iter(inputs.values())))
@@ -89,7 +89,7 @@ def read_samples(
     return FileSamples(inputs)
 
 
-def _of_table(
+def _read_table_inputs(
     path: Path, wanted: Mapping[str, Any], columns: Sequence[str], window: int | None, stride: int
 ) -> dict[str, NDArray[Any]]:
     if len(wanted) != 1:
@@ -98,9 +98,9 @@ def _of_table(
             "set the others by --set, or give a .jsonl or .npz file"
         )
     ((name, spec),) = wanted.items()
-    names = [column.lower() for column in columns] or _numeric(path)
+    names = [column.lower() for column in columns] or _find_numeric_columns(path)
     table = read_csv(path, text=(), numbers=names)
-    values = _cells(path, name, np.stack([table.numbers[column] for column in names], axis=1), spec.dtype)
+    values = _convert_cells(path, name, np.stack([table.numbers[column] for column in names], axis=1), spec.dtype)
     shape: tuple[int | None, ...] = spec.shape or (None, None)
     steps = shape[1] if len(shape) == 3 else 1
     if steps is None and shape[2] not in (None, values.shape[1]):
@@ -111,7 +111,7 @@ def _of_table(
     if steps is None or (steps > 1 and shape[2] == values.shape[1]):
         if window is not None and steps not in (None, window):
             raise ConfigError(f"The model reads windows of {steps} rows; leave --window out. Received: {window}")
-        return {name: _windows(values, window or steps, stride, path)}
+        return {name: _cut_windows(values, window or steps, stride, path)}
     if window is not None or stride != 1:
         raise ConfigError(
             "--window and --stride are for a file with a column for each number of a step; leave them out"
@@ -128,7 +128,7 @@ def _of_table(
     return {name: values.reshape(-1, *sizes)}
 
 
-def _windows(values: NDArray[Any], window: int | None, stride: int, path: Path) -> NDArray[Any]:
+def _cut_windows(values: NDArray[Any], window: int | None, stride: int, path: Path) -> NDArray[Any]:
     """Rows `(rows, features)` to `(windows, window, features)`; without a window to the one series."""
     if window is None:
         if stride != 1:
@@ -140,11 +140,11 @@ def _windows(values: NDArray[Any], window: int | None, stride: int, path: Path) 
     return views.swapaxes(1, 2)
 
 
-def _numeric(path: Path) -> list[str]:
+def _find_numeric_columns(path: Path) -> list[str]:
     """The headings above cells that are numbers or empty in the first row."""
     import csv
 
-    with stable_file(path) as file:
+    with open_stable_file(path) as file:
         rows = list(itertools.islice(csv.reader(read_lines(file, quote(path))), 2))
     if len(rows) < 2:
         raise DataError(f"{quote(path)} needs a header and at least one row")
@@ -158,9 +158,9 @@ def _is_number(cell: str) -> bool:
         return False
 
 
-def _of_lines(path: Path, wanted: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+def _read_line_inputs(path: Path, wanted: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     cells: dict[str, list[Any]] = {name: [] for name in wanted}
-    with stable_file(path) as file:
+    with open_stable_file(path) as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
@@ -182,7 +182,7 @@ def _of_lines(path: Path, wanted: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         raise DataError(f"{quote(path)}: the instances differ in shape; put those of one shape into a file") from None
 
 
-def _of_arrays(path: Path, wanted: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+def _read_array_inputs(path: Path, wanted: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     try:
         with path.open("rb") as file:
             loaded = np.load(file, allow_pickle=False)
@@ -199,10 +199,10 @@ def _of_arrays(path: Path, wanted: Mapping[str, Any]) -> dict[str, NDArray[Any]]
         raise DataError(f"{str(path)!r} must hold arrays of numbers, one row a sample")
     if len({len(array) for array in found.values()}) > 1:
         raise DataError(f"{str(path)!r}: the inputs differ in their number of samples")
-    return {name: _cells(path, name, array, wanted[name].dtype) for name, array in found.items()}
+    return {name: _convert_cells(path, name, array, wanted[name].dtype) for name, array in found.items()}
 
 
-def _cells(path: Path, name: str, values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+def _convert_cells(path: Path, name: str, values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     try:
         return convert_exactly(values, dtype)
     except ValueError as error:

@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 from lstm_ae.serving.errors import Refusal, invalid_argument, limit_instances
 from lstm_ae.serving.json_values import (
     Tensor,
-    as_bytes,
+    encode_cells,
     is_base64,
     json_type,
     parse_object,
+    quote_value,
     regular_array,
     shape_of,
-    shown,
     to_tensor,
 )
-from lstm_ae.serving.signatures import DEFAULT, Signature
+from lstm_ae.serving.signatures import DEFAULT_SIGNATURE, Signature
 from lstm_ae.serving.tensors import Tensors
 
-_LONG, _UNSIGNED = np.iinfo(np.int64), np.iinfo(np.uint64)
+_INT64, _UINT64 = np.iinfo(np.int64), np.iinfo(np.uint64)
 
 
 class PredictRequest(NamedTuple):
@@ -58,7 +58,7 @@ class ExampleRequest(NamedTuple):
     examples: list[Features]
 
 
-def read_request(body: bytes, signatures: Mapping[str, Mapping[str, np.dtype[Any]]]) -> PredictRequest:
+def read_predict_request(body: bytes, signatures: Mapping[str, Mapping[str, np.dtype[Any]]]) -> PredictRequest:
     """A predict request's tensors.
 
     Args:
@@ -69,10 +69,10 @@ def read_request(body: bytes, signatures: Mapping[str, Mapping[str, np.dtype[Any
         Refusal: INVALID_ARGUMENT, in TensorFlow Serving's words where it has some.
     """
     content = parse_object(body)
-    signature = _signature(content)
-    dtypes = signatures.get(signature or DEFAULT)
+    signature = _read_signature_name(content)
+    dtypes = signatures.get(signature or DEFAULT_SIGNATURE)
     if dtypes is None:
-        raise invalid_argument(f'Serving signature name: "{signature or DEFAULT}" not found in signature def')
+        raise invalid_argument(f'Serving signature name: "{signature or DEFAULT_SIGNATURE}" not found in signature def')
     if not dtypes:
         raise invalid_argument(f"Failed to get input map for signature: {signature or 'DEFAULT'}")
     has = [key for key in ("inputs", "instances") if key in content]
@@ -81,7 +81,9 @@ def read_request(body: bytes, signatures: Mapping[str, Mapping[str, np.dtype[Any
     if not has:
         raise invalid_argument("Missing 'inputs' or 'instances' key")
     rows = has == ["instances"]
-    inputs = _from_rows(content["instances"], dtypes) if rows else _from_columns(content["inputs"], dtypes)
+    inputs = (
+        _tensors_from_rows(content["instances"], dtypes) if rows else _tensors_from_columns(content["inputs"], dtypes)
+    )
     return PredictRequest(signature, rows, inputs)
 
 
@@ -96,68 +98,69 @@ def read_examples(body: bytes, most: int) -> ExampleRequest:
         Refusal: INVALID_ARGUMENT, in TensorFlow Serving's words where it has some.
     """
     content = parse_object(body)
-    signature = _signature(content)
-    context = _features(content["context"]) if "context" in content else {}
+    signature = _read_signature_name(content)
+    context = _read_features(content["context"]) if "context" in content else {}
     if "examples" not in content:
         raise invalid_argument(
-            f"JSON Value: {shown(content)} When method is classify, key 'examples' is expected and was not found"
+            f"JSON Value: {quote_value(content)} When method is classify, key 'examples' is expected and was not found"
         )
     examples = content["examples"]
     if not isinstance(examples, list):
-        raise invalid_argument(f"JSON Value: {shown(content)} Expecting 'examples' value to be an list/array")
+        raise invalid_argument(f"JSON Value: {quote_value(content)} Expecting 'examples' value to be an list/array")
     if not examples:
-        raise invalid_argument(f"JSON Value: {shown(content)} 'examples' value is an empty array")
+        raise invalid_argument(f"JSON Value: {quote_value(content)} 'examples' value is an empty array")
     limit_instances(len(examples), most)
-    return ExampleRequest(signature, context, [_features(example) for example in examples])
+    return ExampleRequest(signature, context, [_read_features(example) for example in examples])
 
 
-def _signature(content: Mapping[str, Any]) -> str:
+def _read_signature_name(content: Mapping[str, Any]) -> str:
     signature = content.get("signature_name", "")
     if not isinstance(signature, str):
         raise invalid_argument(
-            f"JSON Value: {shown(signature)} not formatted correctly. 'signature_name' key must be a string value."
+            f"JSON Value: {quote_value(signature)} not formatted correctly. 'signature_name' key must be a "
+            "string value."
         )
     return signature
 
 
-def _features(example: Any) -> Features:
+def _read_features(example: Any) -> Features:
     if not isinstance(example, dict):
         raise invalid_argument(f"Example must be JSON object but got JSON {json_type(example)}")
-    return {name: _feature(name, value if isinstance(value, list) else [value]) for name, value in example.items()}
+    return {name: _read_feature(name, value if isinstance(value, list) else [value]) for name, value in example.items()}
 
 
-def _feature(name: str, values: list[Any]) -> Tensor | None:
+def _read_feature(name: str, values: list[Any]) -> Tensor | None:
     """Convert the values of a feature, all of one kind: bytes, float, or int64, to which booleans belong."""
     kind = ""
     for value in values:
         if value is None or isinstance(value, list) or (isinstance(value, dict) and not is_base64(value)):
             raise invalid_argument(f"Feature: {name[:100]} has element with unexpected JSON type: {json_type(value)}")
-        own = _kind(value)
+        own = _feature_kind(value)
         if kind not in ("", own):
             raise invalid_argument(f"Unexpected element type in feature: {name[:100]} expecting type: {kind}")
-        if own == "int64" and value > _LONG.max:
+        if own == "int64" and value > _INT64.max:
             raise invalid_argument(f"Feature: {name[:100]} has uint64_t element. Only int64_t is supported.")
         kind = own
     if not values:
         return None
     if kind == "bytes":
-        return as_bytes(values)
+        return encode_cells(values)
     if kind == "int64":
         return np.array(values, np.int64)
     return to_tensor(values, np.dtype(np.float32))
 
 
-def _kind(value: Any) -> str:
+def _feature_kind(value: Any) -> str:
     """Return the kind of feature that holds a value; integers beyond 64 bits are read as doubles."""
     if isinstance(value, str | dict):
         return "bytes"
-    return "int64" if isinstance(value, int) and _LONG.min <= value <= _UNSIGNED.max else "float"
+    return "int64" if isinstance(value, int) and _INT64.min <= value <= _UINT64.max else "float"
 
 
-def _from_rows(instances: Any, dtypes: Mapping[str, np.dtype[Any]]) -> dict[str, Tensor]:
+def _tensors_from_rows(instances: Any, dtypes: Mapping[str, np.dtype[Any]]) -> dict[str, Tensor]:
     """From a list of instances, each the value of the one input or an object of all inputs."""
     if not isinstance(instances, list):
-        raise invalid_argument(f"JSON Value: {shown(instances)} Expecting 'instances' to be an list/array")
+        raise invalid_argument(f"JSON Value: {quote_value(instances)} Expecting 'instances' to be an list/array")
     if not instances:
         raise invalid_argument("No values in 'instances' array")
     named = _is_object(instances[0])
@@ -177,7 +180,8 @@ def _from_rows(instances: Any, dtypes: Mapping[str, np.dtype[Any]]) -> dict[str,
                     f"INVALID_ARGUMENT: JSON object: does not have named input: {unknown[0]}"
                 )
             raise invalid_argument(
-                f"Failed to process element: {item} of 'instances' list. JSON object: {shown(value)} keys must be "
+                f"Failed to process element: {item} of 'instances' list. JSON object: {quote_value(value)} "
+                "keys must be "
                 f"equal to: {','.join(sorted(dtypes))}"
             )
     columns = (
@@ -186,11 +190,13 @@ def _from_rows(instances: Any, dtypes: Mapping[str, np.dtype[Any]]) -> dict[str,
     tensors = {}
     for name, values in columns.items():
         found = regular_array(values, dtypes[name])
-        tensors[name] = _irregular(name if named else None, values, dtypes[name]) if found is None else found
+        tensors[name] = (
+            _raise_irregular_instance(name if named else None, values, dtypes[name]) if found is None else found
+        )
     return tensors
 
 
-def _from_columns(inputs: Any, dtypes: Mapping[str, np.dtype[Any]]) -> dict[str, Tensor]:
+def _tensors_from_columns(inputs: Any, dtypes: Mapping[str, np.dtype[Any]]) -> dict[str, Tensor]:
     """From the value of the one input, or an object of all inputs; other keys are ignored."""
     if not _is_object(inputs):
         if len(dtypes) > 1:
@@ -205,7 +211,7 @@ def _from_columns(inputs: Any, dtypes: Mapping[str, np.dtype[Any]]) -> dict[str,
     return {name: to_tensor(inputs[name], dtype) for name, dtype in dtypes.items()}
 
 
-def _irregular(name: str | None, instances: list[Any], dtype: np.dtype[Any]) -> NoReturn:
+def _raise_irregular_instance(name: str | None, instances: list[Any], dtype: np.dtype[Any]) -> NoReturn:
     """Raise what is wrong with the first instance that does not fit."""
     first = shape_of(instances[0])
     for item, value in enumerate(instances):
@@ -214,7 +220,7 @@ def _irregular(name: str | None, instances: list[Any], dtype: np.dtype[Any]) -> 
             if np.prod(shape) != np.prod(first):
                 raise invalid_argument(f"Expecting tensor size: {int(np.prod(first))} but got: {int(np.prod(shape))}")
             if shape != first:
-                raise invalid_argument(f"Expecting shape {_listed(first)} but got: {_listed(shape)}")
+                raise invalid_argument(f"Expecting shape {_format_shape(first)} but got: {_format_shape(shape)}")
         except Refusal as refusal:
             key = "" if name is None else f" key: {name}"
             where = f"Failed to process element: {item}{key} of 'instances' list."
@@ -226,14 +232,14 @@ def _is_object(value: Any) -> bool:
     return isinstance(value, dict) and not is_base64(value)
 
 
-def _listed(shape: tuple[int, ...]) -> str:
+def _format_shape(shape: tuple[int, ...]) -> str:
     return "[" + ",".join(map(str, shape)) + "]"
 
 
-_COLUMNS = "to get columns instead of rows, send 'inputs' instead of 'instances'"
+_COLUMNS_ADVICE = "to get columns instead of rows, send 'inputs' instead of 'instances'"
 
 
-def write_answer(outputs: Mapping[str, Tensor], *, rows: bool) -> bytes:
+def write_predictions(outputs: Mapping[str, Tensor], *, rows: bool) -> bytes:
     """The body of a predict answer; floats in their shortest exact form, NaN and Infinity as these words.
 
     Bytes are text, or `{"b64": ...}` where the output's name ends in `_bytes`.
@@ -241,10 +247,10 @@ def write_answer(outputs: Mapping[str, Tensor], *, rows: bool) -> bytes:
     Raises:
         Refusal: INVALID_ARGUMENT where outputs do not have one row for each instance, or JSON has nothing for them.
     """
-    outputs = _as_text(outputs)
+    outputs = _decode_outputs(outputs)
     if rows:
-        return _dump({"predictions": _rowwise(outputs)}, outputs)
-    return _dump({"outputs": outputs if len(outputs) > 1 else next(iter(outputs.values()))}, outputs)
+        return _dump_json({"predictions": _outputs_by_row(outputs)}, outputs)
+    return _dump_json({"outputs": outputs if len(outputs) > 1 else next(iter(outputs.values()))}, outputs)
 
 
 def write_classification(labels: Tensor, scores: Tensor) -> bytes:
@@ -254,25 +260,25 @@ def write_classification(labels: Tensor, scores: Tensor) -> bytes:
         labels: text, `(examples, classes)`.
         scores: `(examples, classes)`.
     """
-    rows = zip(labels.tolist(), _plain(scores), strict=True)
+    rows = zip(labels.tolist(), _to_json_value(scores), strict=True)
     pairs = [[list(pair) for pair in zip(*row, strict=True)] for row in rows]
-    return _dump({"results": pairs}, {"scores": scores})
+    return _dump_json({"results": pairs}, {"scores": scores})
 
 
 def write_regression(values: Tensor) -> bytes:
     """Write the body of a regress answer, one number per example."""
-    return _dump({"results": values}, {"results": values})
+    return _dump_json({"results": values}, {"results": values})
 
 
 def write_lines(outputs: Mapping[str, Tensor]) -> bytes:
     """An item of `predictions` a line."""
-    outputs = _as_text(outputs)
-    return b"".join(_dump(row, outputs) + b"\n" for row in _rowwise(outputs))
+    outputs = _decode_outputs(outputs)
+    return b"".join(_dump_json(row, outputs) + b"\n" for row in _outputs_by_row(outputs))
 
 
 def outputs_to_cells(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The outputs with bytes as text for the cells of a table: base64 where the output's name ends in `_bytes`."""
-    found = _as_text(outputs)
+    found = _decode_outputs(outputs)
     for name, array in found.items():
         if array.dtype.kind == "O" and name.endswith("_bytes"):
             cells = [cell["b64"] for cell in array.ravel()]
@@ -280,15 +286,15 @@ def outputs_to_cells(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
-def _rowwise(outputs: Mapping[str, Tensor]) -> Any:
+def _outputs_by_row(outputs: Mapping[str, Tensor]) -> Any:
     """What stands for each instance: the one output's row, or an object of all outputs' rows."""
     first: int | None = None
     for name, array in outputs.items():
         if not array.ndim:
-            raise invalid_argument(f"Tensor name: {name} has no shape information; {_COLUMNS}")
+            raise invalid_argument(f"Tensor name: {name} has no shape information; {_COLUMNS_ADVICE}")
         if first not in (None, len(array)):
             raise invalid_argument(
-                f"Tensor name: {name} has inconsistent batch size: {len(array)} expecting: {first}; {_COLUMNS}"
+                f"Tensor name: {name} has inconsistent batch size: {len(array)} expecting: {first}; {_COLUMNS_ADVICE}"
             )
         first = len(array)
     if len(outputs) == 1:
@@ -297,23 +303,23 @@ def _rowwise(outputs: Mapping[str, Tensor]) -> Any:
     return [dict(zip(names, row, strict=True)) for row in zip(*outputs.values(), strict=True)]
 
 
-def _as_text(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _decode_outputs(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if not outputs:
         raise invalid_argument("Cannot convert empty tensor map to JSON")
     for array in outputs.values():
         if array.dtype.kind not in "fiubO":
             raise invalid_argument(f"Failed to write JSON value for tensor type: {array.dtype.name}")
-    return {name: _as_texts(name, array) if array.dtype.kind == "O" else array for name, array in outputs.items()}
+    return {name: _decode_cells(name, array) if array.dtype.kind == "O" else array for name, array in outputs.items()}
 
 
-def _dump(content: Any, outputs: Mapping[str, Tensor]) -> bytes:
+def _dump_json(content: Any, outputs: Mapping[str, Tensor]) -> bytes:
     # orjson writes null for what is not finite, and is some twenty times as fast.
     if all(array.dtype.kind != "f" or bool(np.isfinite(array).all()) for array in outputs.values()):
-        return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY, default=_plain)
-    return json.dumps(content, default=_plain).encode()
+        return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY, default=_to_json_value)
+    return json.dumps(content, default=_to_json_value).encode()
 
 
-def _plain(value: Any) -> Any:
+def _to_json_value(value: Any) -> Any:
     array = np.ascontiguousarray(value)
     if array.dtype.kind == "f":
         # By way of text, so that a float32 is written with its own few digits, not those of its double.
@@ -321,7 +327,7 @@ def _plain(value: Any) -> Any:
     return array.tolist() if np.ndim(value) else array.reshape(()).item()
 
 
-def _as_texts(name: str, array: Tensor) -> Tensor:
+def _decode_cells(name: str, array: Tensor) -> Tensor:
     found = np.empty(array.shape, object)
     for place, cell in np.ndenumerate(array):
         if name.endswith("_bytes"):
@@ -341,7 +347,9 @@ def write_request(signature: Signature, inputs: Tensors) -> bytes:
     # orjson writes null for NaN, which no server takes for a number.
     if all(array.dtype.kind == "f" and np.isfinite(array).all() for array in inputs.values()):
         return orjson.dumps({"signature_name": signature.name, "inputs": inputs}, option=orjson.OPT_SERIALIZE_NUMPY)
-    plain = {name: (_base64(array) if array.dtype.kind == "O" else array).tolist() for name, array in inputs.items()}
+    plain = {
+        name: (_encode_base64(array) if array.dtype.kind == "O" else array).tolist() for name, array in inputs.items()
+    }
     return json.dumps({"signature_name": signature.name, "inputs": plain}).encode()
 
 
@@ -362,7 +370,7 @@ def read_outputs(signature: Signature, content: Any) -> Tensors:
         raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
-def _base64(array: NDArray[Any]) -> NDArray[Any]:
+def _encode_base64(array: NDArray[Any]) -> NDArray[Any]:
     found = np.empty(array.shape, object)
     for place, cell in np.ndenumerate(array):
         found[place] = {"b64": base64.b64encode(cell).decode()}

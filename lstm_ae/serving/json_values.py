@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from lstm_ae.serving.errors import Refusal, invalid_argument
 
 # A key whose colon stands apart; also `": "` within a text, which is then read slowly, and rightly.
-_APART = re.compile(rb'"[ \t\r\n]+:')
+_SPACED_KEY = re.compile(rb'"[ \t\r\n]+:')
 
 # Every number outside the range of doubles has a long exponent or many digits.
-_HUGE = re.compile(rb"[eE]\+?0*[0-9]{3}|[0-9]{300}")
+_HUGE_NUMBER = re.compile(rb"[eE]\+?0*[0-9]{3}|[0-9]{300}")
 
 # Messages of Python's parser and of TensorFlow Serving's.
-_WORDS = {
+_PARSE_ERRORS = {
     "Expecting value": "Invalid value.",
     "Illegal trailing comma before end of array": "Invalid value.",
     "Extra data": "The document root must not be followed by other values.",
@@ -42,21 +42,23 @@ def parse_object(body: bytes) -> dict[str, Any]:
     try:
         content = orjson.loads(body)
         # orjson is ten times as fast, but keeps the last of equal keys: then there are more in the text than here.
-        quick = isinstance(content, dict) and _keys(content) == body.count(b'":') and not _APART.search(body)
+        quick = isinstance(content, dict) and _count_keys(content) == body.count(b'":') and not _SPACED_KEY.search(body)
     except (orjson.JSONDecodeError, RecursionError):
         quick = False
     if not quick:
         content = _parse_slowly(body)
     if not isinstance(content, dict):
-        raise invalid_argument(f"JSON Value: {shown(content)} Is not object")
+        raise invalid_argument(f"JSON Value: {quote_value(content)} Is not object")
     return content
 
 
-def _keys(content: Any) -> int:
+def _count_keys(content: Any) -> int:
     """How many keys the objects hold that a request may hold."""
     if isinstance(content, dict):
-        return len(content) + sum(map(_keys, content.values()))
-    return sum(map(_keys, content)) if isinstance(content, list) and content and isinstance(content[0], dict) else 0
+        return len(content) + sum(map(_count_keys, content.values()))
+    return (
+        sum(map(_count_keys, content)) if isinstance(content, list) and content and isinstance(content[0], dict) else 0
+    )
 
 
 def _parse_slowly(body: bytes) -> Any:
@@ -65,12 +67,12 @@ def _parse_slowly(body: bytes) -> Any:
         raise invalid_argument("JSON Parse error: The document is empty")
     try:
         # Checking every number makes parsing 50% slower.
-        number = _finite if _HUGE.search(body) else None
-        return json.loads(body.decode("utf-8-sig"), object_pairs_hook=_once, parse_float=number)
+        number = _parse_finite if _HUGE_NUMBER.search(body) else None
+        return json.loads(body.decode("utf-8-sig"), object_pairs_hook=_dict_of_unique_keys, parse_float=number)
     except RecursionError:
         raise invalid_argument("JSON Parse error: lists are nested too deep") from None
     except json.JSONDecodeError as error:
-        words = _WORDS.get(error.msg.partition(": ")[0], error.msg)
+        words = _PARSE_ERRORS.get(error.msg.partition(": ")[0], error.msg)
         raise invalid_argument(f"JSON Parse error: {words} at offset: {error.pos}") from None
     except UnicodeDecodeError as error:
         raise invalid_argument(f"JSON Parse error: not UTF-8 at offset: {error.start}") from None
@@ -79,7 +81,7 @@ def _parse_slowly(body: bytes) -> Any:
         raise number_too_large() from None
 
 
-def _finite(text: str) -> float:
+def _parse_finite(text: str) -> float:
     value = float(text)
     if math.isinf(value):
         raise number_too_large()
@@ -91,14 +93,14 @@ def number_too_large() -> Refusal:
     return invalid_argument("JSON Parse error: Number too big to be stored in double.")
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _dict_of_unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         raise invalid_argument("JSON Parse error: a key of an object is there twice")
     return found
 
 
-def shown(value: Any) -> str:
+def quote_value(value: Any) -> str:
     """A value for an error, shortened: what a client sends can be of any size, and hold numbers too long to print."""
     try:
         text = json.dumps(value)
@@ -110,18 +112,18 @@ def shown(value: Any) -> str:
 Tensor = NDArray[Any]
 
 # The limit of NumPy's arrays; TensorFlow's tensors may have 254.
-MOST_DIMENSIONS = 64 if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else 32
+MAX_DIMENSIONS = 64 if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else 32
 
-_NAMES = {"float32": "float", "float64": "double", "bool": "bool", "object": "string"}
+_TYPE_NAMES = {"float32": "float", "float64": "double", "bool": "bool", "object": "string"}
 
-_KINDS = {"f": (int, float), "i": (int,), "u": (int,), "b": (bool,), "O": (str, dict)}
+_JSON_TYPES = {"f": (int, float), "i": (int,), "u": (int,), "b": (bool,), "O": (str, dict)}
 
 
 def to_tensor(value: Any, dtype: np.dtype[Any]) -> Tensor:
     """A JSON value, nested lists of one shape, as an array; raises `Refusal` at the first cell that does not fit."""
     found = regular_array(value, dtype)
     if found is None:
-        _walk(value, shape_of(value), dtype, 0)
+        _check_cells(value, shape_of(value), dtype, 0)
         raise AssertionError("every cell fits alone, and so do all")
     return found
 
@@ -135,12 +137,12 @@ def regular_array(value: Any, dtype: np.dtype[Any]) -> Tensor | None:
             return None
         level = list(chain.from_iterable(level))
     kinds = set(map(type, level))
-    if not kinds <= set(_KINDS[dtype.kind]):
+    if not kinds <= set(_JSON_TYPES[dtype.kind]):
         return None
     if dtype.kind == "O":
-        return as_bytes(level).reshape(shape)
+        return encode_cells(level).reshape(shape)
     # Before numpy 2 a number too large becomes another one.
-    if dtype.kind in "iu" and level and not _fit(level, np.iinfo(dtype)):
+    if dtype.kind in "iu" and level and not _fits_limits(level, np.iinfo(dtype)):
         return None
     try:
         flat = np.array(level, np.float64 if dtype.kind == "f" else dtype)
@@ -155,8 +157,8 @@ def shape_of(value: Any) -> tuple[int, ...]:
     """The shape of nested lists, by each list's first item."""
     shape: list[int] = []
     while isinstance(value, list):
-        if len(shape) == MOST_DIMENSIONS:
-            raise invalid_argument(f"Lists may be nested {MOST_DIMENSIONS} deep")
+        if len(shape) == MAX_DIMENSIONS:
+            raise invalid_argument(f"Lists may be nested {MAX_DIMENSIONS} deep")
         shape.append(len(value))
         if not value:
             break
@@ -164,11 +166,11 @@ def shape_of(value: Any) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _fit(numbers: Sequence[int], limits: "np.iinfo[Any]") -> bool:
+def _fits_limits(numbers: Sequence[int], limits: "np.iinfo[Any]") -> bool:
     return limits.min <= min(numbers) and max(numbers) <= limits.max
 
 
-def as_bytes(cells: Sequence[Any]) -> Tensor:
+def encode_cells(cells: Sequence[Any]) -> Tensor:
     """Encode texts as UTF-8 and decode base64 objects."""
     found = np.empty(len(cells), object)
     for place, cell in enumerate(cells):
@@ -179,12 +181,12 @@ def as_bytes(cells: Sequence[Any]) -> Tensor:
                 raise invalid_argument("JSON Parse error: The surrogate pair in string is invalid.") from None
             continue
         if not is_base64(cell):
-            raise invalid_argument(f"JSON Value: {shown(cell)} not formatted correctly for base64 data")
-        found[place] = _from_base64(cell["b64"])
+            raise invalid_argument(f"JSON Value: {quote_value(cell)} not formatted correctly for base64 data")
+        found[place] = _decode_base64(cell["b64"])
     return found
 
 
-def _from_base64(text: str) -> bytes:
+def _decode_base64(text: str) -> bytes:
     """Decode base64; as in TensorFlow Serving the padding is optional and white space is ignored."""
     text = "".join(text.split())
     try:
@@ -193,7 +195,7 @@ def _from_base64(text: str) -> bytes:
         raise invalid_argument("Unable to base64 decode") from None
 
 
-def _walk(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any], level: int) -> None:
+def _check_cells(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any], level: int) -> None:
     """Raise what is wrong with the first cell that does not fit."""
     if isinstance(value, list):
         if level >= len(shape):
@@ -203,19 +205,22 @@ def _walk(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any], level: int) 
                 f"Encountered list at unexpected size: {len(value)} at level: {level} expected size: {shape[level]}"
             )
         for item in value:
-            _walk(item, shape, dtype, level + 1)
+            _check_cells(item, shape, dtype, level + 1)
         return
     if level != len(shape):
         raise invalid_argument(
-            f"JSON Value: {shown(value)} found at incorrect level: {level + 1} in the JSON DOM. Expected at level: "
+            f"JSON Value: {quote_value(value)} found at incorrect level: {level + 1} in the JSON DOM. "
+            "Expected at level: "
             f"{len(shape)}"
         )
-    if type(value) not in _KINDS[dtype.kind] or (dtype.kind in "iu" and not _fit([value], np.iinfo(dtype))):
+    if type(value) not in _JSON_TYPES[dtype.kind] or (
+        dtype.kind in "iu" and not _fits_limits([value], np.iinfo(dtype))
+    ):
         raise invalid_argument(
-            f"JSON Value: {shown(value)} Type: {json_type(value)} is not of expected type: {type_name(dtype)}"
+            f"JSON Value: {quote_value(value)} Type: {json_type(value)} is not of expected type: {type_name(dtype)}"
         )
     if dtype.kind == "O":
-        as_bytes([value])
+        encode_cells([value])
     elif dtype.kind == "f":
         try:
             float(value)
@@ -236,4 +241,4 @@ def json_type(value: Any) -> str:
 
 def type_name(dtype: np.dtype[Any]) -> str:
     """Return TensorFlow's name of a dtype."""
-    return _NAMES.get(dtype.name, dtype.name)
+    return _TYPE_NAMES.get(dtype.name, dtype.name)

@@ -16,7 +16,7 @@ from lstm_ae.serving.errors import Refusal, StatusCode
 from lstm_ae.startup import follow_parent
 
 # Bytes. What is smaller takes less time than the way to another process and back.
-LARGE = 2**17
+LARGE_BYTES = 2**17
 
 P = ParamSpec("P")
 
@@ -30,7 +30,7 @@ async def call_in_thread(size: int, work: Callable[P, T], *given: P.args, **name
         size: bytes that it reads or writes.
         work: takes `given` and `named`, and keeps Python's lock for short times only.
     """
-    return work(*given, **named) if size < LARGE else await asyncio.to_thread(work, *given, **named)
+    return work(*given, **named) if size < LARGE_BYTES else await asyncio.to_thread(work, *given, **named)
 
 
 class JsonWorkers:
@@ -49,7 +49,7 @@ class JsonWorkers:
         Raises:
             Refusal: the processes were killed twice in a row.
         """
-        if size < LARGE:
+        if size < LARGE_BYTES:
             return work(*given, **named)
         for _ in range(2):
             if self._pool is None:

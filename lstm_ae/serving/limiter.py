@@ -17,7 +17,7 @@ from lstm_ae.serving.errors import Refusal, StatusCode
 T = TypeVar("T")
 
 # So many requests wait for each that is in progress.
-WAITING = 2
+WAITING_PER_REQUEST = 2
 
 
 class RequestSlot:
@@ -120,7 +120,7 @@ class RequestLimiter:
 
     async def _wait(self, place: RequestSlot, deadline: float) -> None:
         own = sum(other.client == place.client for other, _ in self._queue)
-        if len(self._queue) >= WAITING * self.places or own >= WAITING * self.per_client:
+        if len(self._queue) >= WAITING_PER_REQUEST * self.places or own >= WAITING_PER_REQUEST * self.per_client:
             raise Refusal(StatusCode.UNAVAILABLE, "Too many requests at a time; try again later")
         turn = asyncio.get_running_loop().create_future()
         waiter = place, turn
@@ -169,7 +169,7 @@ class RequestLimiter:
                     break
 
 
-def peer_of(address: str) -> str:
+def normalize_peer(address: str) -> str:
     """Return the address and port of the other side of a connection, in one form.
 
     Args:

@@ -13,9 +13,9 @@ from lstm_ae.errors import DataError
 from lstm_ae.export import graph_check
 from lstm_ae.export.admission import admit_version
 from lstm_ae.export.graph_check import ForbiddenGraphError
-from lstm_ae.export.warmup import FILE
+from lstm_ae.export.warmup import WARMUP_FILE
 from lstm_ae.serving.errors import Refusal
-from lstm_ae.serving.grpc_server import to_array
+from lstm_ae.serving.grpc_server import proto_to_array
 from lstm_ae.serving.manifest import find_changed_files, read_manifest
 from lstm_ae.serving.servable import Servable
 from lstm_ae.serving.signatures import check_tensors
@@ -23,7 +23,7 @@ from lstm_ae.temporary import system_folder
 
 LOG = logging.getLogger(__name__)
 # TensorFlow Serving reads no more.
-MOST_WARMUPS = 1000
+MAX_WARMUPS = 1000
 # Bytes of an input whose message repeats its last value; a small file could ask for any number of copies.
 MOST_REPEATED = 2**24
 
@@ -66,14 +66,14 @@ def make_loader(*, trust: bool) -> Callable[[str, int, Path], Servable]:
 
     def load(name: str, version: int, directory: Path) -> Servable:
         """Load a version and run its warm-up requests, so that the first client does not wait for them."""
-        state = _file_state(directory / graph_check.FILE)
+        state = _file_state(directory / graph_check.GRAPH_FILE)
         known, reason = refused.pop(directory, ((), ""))
         try:
             if state and state == known:
                 raise ForbiddenGraphError(reason)
             with open_version(directory, trust=trust) as folder:
                 servable = Servable(name, version, directory, folder)
-                _warm_up(servable, folder / FILE)
+                _run_warmup(servable, folder / WARMUP_FILE)
         except ForbiddenGraphError as error:
             refused[directory] = state, str(error)
             raise
@@ -91,12 +91,12 @@ def _file_state(path: Path) -> tuple[int, ...]:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-def _warm_up(servable: Servable, requests: Path) -> None:
-    for log in _warmups(requests):
+def _run_warmup(servable: Servable, requests: Path) -> None:
+    for log in _read_warmups(requests):
         try:
             request = log.predict_log.request
             signature = servable.signature(request.model_spec.signature_name)
-            inputs = {key: to_array(key, proto, MOST_REPEATED) for key, proto in request.inputs.items()}
+            inputs = {key: proto_to_array(key, proto, MOST_REPEATED) for key, proto in request.inputs.items()}
             check_tensors(signature, inputs)
             servable.run(signature.name, inputs)
         except Refusal as refusal:
@@ -104,14 +104,16 @@ def _warm_up(servable: Servable, requests: Path) -> None:
             LOG.warning("warm-up request refused", extra=told)
 
 
-def _warmups(path: Path) -> Iterator[PredictionLog]:
+def _read_warmups(path: Path) -> Iterator[PredictionLog]:
     if not path.is_file():
         return
-    for record in tf.data.TFRecordDataset(str(path)).take(MOST_WARMUPS).as_numpy_iterator():
+    for record in tf.data.TFRecordDataset(str(path)).take(MAX_WARMUPS).as_numpy_iterator():
         log = PredictionLog()
         try:
             log.ParseFromString(record)
         except DecodeError as error:
-            raise DataError(f"The warm-up file {FILE} is damaged. Remove it, or export the model again.") from error
+            raise DataError(
+                f"The warm-up file {WARMUP_FILE} is damaged. Remove it, or export the model again."
+            ) from error
         if log.HasField("predict_log"):
             yield log

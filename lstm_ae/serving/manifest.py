@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lstm_ae.files import read_regular
-from lstm_ae.serving.signatures import DEFAULT, Signature
+from lstm_ae.serving.signatures import DEFAULT_SIGNATURE, Signature
 
-MANIFEST = Path("assets.extra") / "manifest.json"
+MANIFEST_PATH = Path("assets.extra") / "manifest.json"
 
 # What is told of a model.
-TOLD = ("task", "read", "metrics", "data", "licence", "symbols", "features", "created")
+DESCRIBED_KEYS = ("task", "read", "metrics", "data", "licence", "symbols", "features", "created")
 
-LARGEST = 8 * 2**20
+MAX_BYTES = 8 * 2**20
 
-MOST_EXAMPLES = 50
+MAX_EXAMPLES = 50
 
 
 class SignatureExample(NamedTuple):
@@ -33,10 +33,10 @@ class SignatureExample(NamedTuple):
 
 def read_manifest(directory: Path) -> dict[str, Any]:
     """A version's manifest, numbers that are not finite as None; empty where it has none or it cannot be read."""
-    path = directory / MANIFEST
+    path = directory / MANIFEST_PATH
     try:
-        text = read_regular(path, LARGEST).decode()
-        content = json.loads(text, parse_constant=_nothing, parse_float=_finite)
+        text = read_regular(path, MAX_BYTES).decode()
+        content = json.loads(text, parse_constant=_replace_constant, parse_float=_parse_finite)
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -50,36 +50,36 @@ def find_changed_files(directory: Path, manifest: Mapping[str, Any]) -> str:
     listed = manifest.get("files")
     if not isinstance(listed, dict):
         return ""
-    hashes = _hashes(directory)
+    hashes = _hash_files(directory)
     for name, known in listed.items():
         if (name == "saved_model.pb" or name.startswith("variables/")) and hashes.get(name) != known:
             return f"{name} {'has changed' if name in hashes else 'is missing'} since the export"
     return ""
 
 
-def version_fingerprint(directory: Path) -> str:
+def hash_version(directory: Path) -> str:
     """What tells a version's graph and weights from any other's, whatever name and number they have."""
-    return hashlib.sha256(json.dumps(_hashes(directory), sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(_hash_files(directory), sort_keys=True).encode()).hexdigest()
 
 
-def _hashes(directory: Path) -> dict[str, str]:
+def _hash_files(directory: Path) -> dict[str, str]:
     there = [path for path in (directory / "saved_model.pb", *directory.glob("variables/*")) if path.is_file()]
     return {path.relative_to(directory).as_posix(): _sha256(path) for path in there}
 
 
 def describe_manifest(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """What a manifest tells people of its model."""
-    return {key: manifest[key] for key in TOLD if manifest.get(key) is not None}
+    return {key: manifest[key] for key in DESCRIBED_KEYS if manifest.get(key) is not None}
 
 
 def manifest_examples(manifest: Mapping[str, Any], signatures: Mapping[str, Signature]) -> list[SignatureExample]:
     """The examples that fit a signature by the names of their inputs."""
     listed = manifest.get("examples")
     found = []
-    for one in listed[:MOST_EXAMPLES] if isinstance(listed, list) else []:
+    for one in listed[:MAX_EXAMPLES] if isinstance(listed, list) else []:
         if not isinstance(one, dict):
             continue
-        name, inputs, called = one.get("name"), one.get("inputs"), one.get("signature") or DEFAULT
+        name, inputs, called = one.get("name"), one.get("inputs"), one.get("signature") or DEFAULT_SIGNATURE
         signature = signatures.get(called) if isinstance(called, str) else None
         if signature is None or not isinstance(name, str) or not isinstance(inputs, dict):
             continue
@@ -93,10 +93,10 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _nothing(_: str) -> None:
+def _replace_constant(_: str) -> None:
     return None
 
 
-def _finite(text: str) -> float | None:
+def _parse_finite(text: str) -> float | None:
     value = float(text)
     return value if math.isfinite(value) else None

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 from prometheus_client import CollectorRegistry, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import Metric
 
-_LATENCIES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+_LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-class _Requests:
+class _RequestCounter:
     """A counter without the suffix `_total`, which the client library would add and TensorFlow Serving has not."""
 
     name = ":tensorflow:serving:request_count"
@@ -28,7 +28,7 @@ class _Requests:
         yield metric
 
 
-class _Versions:
+class _VersionStates:
     """The state of every version."""
 
     name = ":lstmae:serving:version_state"
@@ -50,28 +50,28 @@ class ServerMetrics:
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
-        self._requests = _Requests()
+        self._requests = _RequestCounter()
         self._registry.register(self._requests)
         self._latency = Histogram(
             ":tensorflow:serving:request_latency_seconds",
             "From a request's arrival to its answer; over REST with the time in which its body comes.",
             ["model_name", "entrypoint"],
             registry=self._registry,
-            buckets=_LATENCIES,
+            buckets=_LATENCY_BUCKETS,
         )
         self._calls = Histogram(
             ":tensorflow:serving:runtime_latency_seconds",
             "Calls of a model.",
             ["model_name"],
             registry=self._registry,
-            buckets=_LATENCIES,
+            buckets=_LATENCY_BUCKETS,
         )
         self._sizes = Histogram(
             ":tensorflow:serving:batching_session:processed_batch_size",
             "Samples in a call of a model.",
             ["model_name"],
             registry=self._registry,
-            buckets=_SIZES,
+            buckets=_SIZE_BUCKETS,
         )
 
     def answered(self, protocol: str, model: str, code: str, seconds: float) -> None:
@@ -86,7 +86,7 @@ class ServerMetrics:
 
     def watch(self, states: Callable[[], Iterable[tuple[str, int, str]]]) -> None:
         """Report the states of versions: name, version and state of each."""
-        self._registry.register(_Versions(states))
+        self._registry.register(_VersionStates(states))
 
     def text(self) -> bytes:
         """All of it, as Prometheus reads it."""

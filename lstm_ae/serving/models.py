@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument
-from lstm_ae.serving.folders import ServedModel, choose_versions, versions_in
+from lstm_ae.serving.folders import ServedModel, choose_versions, find_versions
 from lstm_ae.serving.servable import Servable
 from lstm_ae.serving.workers import JobThreads
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 LOG = logging.getLogger(__name__)
 # What the names of the threads begin with.
-LOADING = "loader"
+LOAD_THREAD_PREFIX = "loader"
 # Seconds after which a load that still runs lets the next one begin, and a folder counts as one that cannot be read.
 LOAD_PATIENCE, LOOK_SECONDS = 10.0, 10.0
 
@@ -48,7 +48,7 @@ class VersionStatus(NamedTuple):
     error: str = ""
 
 
-class _Entry:
+class _ModelEntry:
     """What is known of a model.
 
     Attributes:
@@ -104,7 +104,7 @@ class Catalogue:
         limit: float = 300.0,
     ) -> None:
         self.wanted, self._load, self._retry, self._limit = wanted, load, retry, limit
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, _ModelEntry] = {}
         self._wrong: dict[str, str] = {}
         # The models without which there is no readiness; None before the first look.
         self._needed: set[str] | None = None
@@ -113,8 +113,8 @@ class Catalogue:
         self._looking = asyncio.Lock()
         self._updates: set[asyncio.Task[None]] = set()
         # Each load counts for itself: one at a time keeps memory low, and one that hangs is passed by.
-        self._loader = JobThreads(LOADING, 1, LOAD_PATIENCE)
-        self._looker = JobThreads(f"{LOADING}-look", 4, 1.0)
+        self._loader = JobThreads(LOAD_THREAD_PREFIX, 1, LOAD_PATIENCE)
+        self._looker = JobThreads(f"{LOAD_THREAD_PREFIX}-look", 4, 1.0)
 
     def find(self, name: str, version: int | None = None, label: str | None = None) -> Servable:
         """A version that is in memory: the one asked for, or the highest of those that are not set aside."""
@@ -125,7 +125,7 @@ class Catalogue:
         number = max(entry.answering() or entry.serving, default=None) if entry and version is None else version
         if entry is None or number is None or number not in entry.serving:
             if self._needed is None or (entry and entry.coming(version)):
-                raise _loading(which)
+                raise _loading_refusal(which)
             raise Refusal(StatusCode.NOT_FOUND, f"Servable not found for request: {which}")
         if reason := entry.aside.get(number):
             raise Refusal(StatusCode.UNAVAILABLE, f"Servable not available for request: {which}. {reason}")
@@ -139,7 +139,7 @@ class Catalogue:
         known = entry.statuses if entry else {}
         if not known:
             if self._needed is None or (entry and entry.coming(None)):
-                raise _loading(f"Latest({name})")
+                raise _loading_refusal(f"Latest({name})")
             raise Refusal(StatusCode.NOT_FOUND, f"Could not find any versions of model {name}")
         if version is not None and version not in known:
             raise Refusal(StatusCode.NOT_FOUND, f"Could not find version {version} of model {name}")
@@ -152,7 +152,7 @@ class Catalogue:
         if entry and version is not None and (version in entry.serving or entry.coming(version)):
             return version
         if self._needed is None or (entry and not entry.looked):
-            raise _loading(f"Label({name}, {label})")
+            raise _loading_refusal(f"Label({name}, {label})")
         raise invalid_argument(f"Unrecognized servable version label: {label}")
 
     def names(self) -> list[str]:
@@ -186,7 +186,7 @@ class Catalogue:
 
     def labels(self, name: str) -> dict[str, int]:
         """The labels whose versions are in memory."""
-        entry = self._entries.get(name, _Entry())
+        entry = self._entries.get(name, _ModelEntry())
         return {label: version for label, version in entry.labels.items() if version in entry.serving}
 
     def set_aside(self, servable: Servable, reason: str) -> None:
@@ -233,7 +233,7 @@ class Catalogue:
         chosen = {}
         for model in models:
             try:
-                found = await self._listed(await self._looker.queue(partial(versions_in, model.base)))
+                found = await self._listed(await self._looker.queue(partial(find_versions, model.base)))
             except OSError as error:
                 told = f"The base_path of model {model.name} cannot be read ({error.strerror or error})"
                 raise Refusal(StatusCode.FAILED_PRECONDITION, f"{told}; nothing was changed") from error
@@ -278,7 +278,7 @@ class Catalogue:
         """The models that are wanted now; those that are wanted no longer are let go."""
         async with self._looking:
             self._listing = listing = self._listing or await self._looker.queue(lambda: list(self.wanted()))
-            if await _ended(listing, LOOK_SECONDS):
+            if await _wait_until_done(listing, LOOK_SECONDS):
                 self._listing = None
                 self._models = listing.result()
                 self._wrong.pop("", None)
@@ -296,7 +296,7 @@ class Catalogue:
                 del self._entries[name]
                 LOG.info("model gone", extra={"model": name})
             for name in models:
-                self._entries.setdefault(name, _Entry())
+                self._entries.setdefault(name, _ModelEntry())
             self._wrong = {name: reason for name, reason in self._wrong.items() if name in models}
             return list(models.values())
 
@@ -307,7 +307,7 @@ class Catalogue:
         async with entry.updating:
             try:
                 if entry.listing is None or entry.listing[0] != model.base:
-                    entry.listing = model.base, await self._looker.queue(partial(versions_in, model.base))
+                    entry.listing = model.base, await self._looker.queue(partial(find_versions, model.base))
                 found = await self._listed(entry.listing[1])
             except OSError as error:
                 self._tell_once(model.name, "folder cannot be read", str(error))
@@ -347,7 +347,7 @@ class Catalogue:
 
     async def _listed(self, listing: "asyncio.Future[T]") -> T:
         """What a folder holds; raises `TimeoutError` where it does not answer."""
-        if not await _ended(listing, LOOK_SECONDS):
+        if not await _wait_until_done(listing, LOOK_SECONDS):
             raise TimeoutError(f"no answer within {LOOK_SECONDS:g} s")
         return listing.result()
 
@@ -357,7 +357,7 @@ class Catalogue:
             self._wrong[name] = reason
             LOG.warning(wrong, extra={"model": name, "reason": reason})
 
-    async def _bring_in(self, entry: _Entry, name: str, version: int, directory: Path) -> bool:
+    async def _bring_in(self, entry: _ModelEntry, name: str, version: int, directory: Path) -> bool:
         if late := entry.loads.get(version):
             if not late.done():
                 return False
@@ -368,7 +368,7 @@ class Catalogue:
             load = late or await self._loader.queue(partial(self._load, name, version, directory))
             entry.loads[version] = load
             entry.statuses[version] = VersionStatus(version, VersionState.LOADING)
-            if not await _ended(load, self._limit):
+            if not await _wait_until_done(load, self._limit):
                 raise _LateError(f"The version has not loaded within {self._limit:g} s, and is served once it has")
             del entry.loads[version]
             servable = load.result()
@@ -403,13 +403,13 @@ class _LateError(Exception):
     """A load that has not ended within its limit."""
 
 
-def _loading(which: str) -> Refusal:
+def _loading_refusal(which: str) -> Refusal:
     return Refusal(
         StatusCode.UNAVAILABLE, f"Servable not yet available for request: {which}. It is LOADING; try again later"
     )
 
 
-async def _ended(future: "asyncio.Future[Any]", seconds: float) -> bool:
+async def _wait_until_done(future: "asyncio.Future[Any]", seconds: float) -> bool:
     """Whether a future ends within so long; it is not cancelled otherwise."""
     await asyncio.wait({future}, timeout=seconds)
     return future.done()

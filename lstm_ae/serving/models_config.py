@@ -20,12 +20,12 @@ def read_models(path: Path) -> list[ServedModel]:
         first = str(error).splitlines()[0]
         raise ConfigError(f"{str(path)!r} is not TensorFlow Serving's models.config ({first})") from error
     try:
-        return models_of(content, root=path.parent)
+        return parse_models(content, root=path.parent)
     except Exception as error:
         raise ConfigError(f"{str(path)!r}: {error}") from error
 
 
-def models_of(content: Any, *, root: Path | None = None) -> list[ServedModel]:
+def parse_models(content: Any, *, root: Path | None = None) -> list[ServedModel]:
     """The models of a `ModelServerConfig` message; refuses what a server cannot follow.
 
     Args:
@@ -51,13 +51,13 @@ def models_of(content: Any, *, root: Path | None = None) -> list[ServedModel]:
                 f"Expected model {one.name} to have an absolute path; got base_path()={one.base_path}"
             )
         labels = tuple(sorted(one.version_labels.items()))
-        models.append(ServedModel(one.name, base if root is None else root / base, _policy(one), labels))
+        models.append(ServedModel(one.name, base if root is None else root / base, _parse_policy(one), labels))
     if len({model.name for model in models}) < len(models):
         raise invalid_argument("Two models of the configuration have the same name")
     return models
 
 
-def _policy(one: Any) -> VersionPolicy:
+def _parse_policy(one: Any) -> VersionPolicy:
     policy = one.model_version_policy
     kind = policy.WhichOneof("policy_choice")
     if kind == "all":

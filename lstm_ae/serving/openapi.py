@@ -13,11 +13,11 @@ from lstm_ae.serving.metrics import CONTENT_TYPE
 from lstm_ae.serving.models import Catalogue
 from lstm_ae.serving.servable import Servable
 from lstm_ae.serving.service import RequestLimits
-from lstm_ae.serving.signatures import DEFAULT, HORIZON, Signature, TensorSpec
+from lstm_ae.serving.signatures import DEFAULT_SIGNATURE, HORIZON, Signature, TensorSpec
 
 Schema = dict[str, Any]
 
-_TEXT = {
+_BYTES_SCHEMA = {
     "oneOf": [
         {"type": "string"},
         {
@@ -32,7 +32,7 @@ _TEXT = {
 
 def request_schema(signatures: Mapping[str, Signature], limits: RequestLimits) -> Schema:
     """A predict request to any of a model's signatures, within the limits of the server."""
-    return {"anyOf": [form for each in signatures.values() for form in _forms(each, limits)]}
+    return {"anyOf": [form for each in signatures.values() for form in _request_forms(each, limits)]}
 
 
 def response_schema(signatures: Mapping[str, Signature]) -> Schema:
@@ -40,16 +40,18 @@ def response_schema(signatures: Mapping[str, Signature]) -> Schema:
     forms = []
     for each in signatures.values():
         if each.batched:
-            row = _of_one_or_all(each.outputs, 1)
-            forms.append(_object({"predictions": {"type": "array", "items": row}}, f"{each.name}, asked by instances"))
-        columns = _of_one_or_all(each.outputs, 0)
-        forms.append(_object({"outputs": columns}, f"{each.name}, asked by inputs"))
+            row = _outputs_schema(each.outputs, 1)
+            forms.append(
+                _object_schema({"predictions": {"type": "array", "items": row}}, f"{each.name}, asked by instances")
+            )
+        columns = _outputs_schema(each.outputs, 0)
+        forms.append(_object_schema({"outputs": columns}, f"{each.name}, asked by inputs"))
     return {"anyOf": forms}
 
 
 def examples_schema(names: Sequence[str], limits: RequestLimits) -> Schema:
     """Describe a classify or regress request to one of these signatures."""
-    value = {"anyOf": [{"type": ["number", "boolean"]}, *_TEXT["oneOf"]]}
+    value = {"anyOf": [{"type": ["number", "boolean"]}, *_BYTES_SCHEMA["oneOf"]]}
     example = {"type": "object", "additionalProperties": {"anyOf": [value, {"type": "array", "items": value}]}}
     return {
         "type": "object",
@@ -58,22 +60,27 @@ def examples_schema(names: Sequence[str], limits: RequestLimits) -> Schema:
             "context": example | {"description": "features shared by all examples"},
             "examples": {"type": "array", "items": example, "minItems": 1, "maxItems": limits.instances},
         },
-        "required": ["examples", *([] if DEFAULT in names else ["signature_name"])],
+        "required": ["examples", *([] if DEFAULT_SIGNATURE in names else ["signature_name"])],
     }
 
 
 def results_schema(item: Schema) -> Schema:
     """Describe the answer to a classify or regress request, one item per example."""
-    return _object({"results": {"type": "array", "items": item}})
+    return _object_schema({"results": {"type": "array", "items": item}})
 
 
-def _forms(signature: Signature, limits: RequestLimits) -> list[Schema]:
+def _request_forms(signature: Signature, limits: RequestLimits) -> list[Schema]:
     """Row by row under `instances` where inputs and outputs have rows, and column by column under `inputs`."""
-    forms = [(f"{signature.name}, by inputs", "inputs", "instances", _inputs(signature, limits, 0))]
+    forms = [(f"{signature.name}, by inputs", "inputs", "instances", _inputs_schema(signature, limits, 0))]
     if signature.batched:
-        rows = {"type": "array", "items": _inputs(signature, limits, 1), "minItems": 1, "maxItems": limits.instances}
+        rows = {
+            "type": "array",
+            "items": _inputs_schema(signature, limits, 1),
+            "minItems": 1,
+            "maxItems": limits.instances,
+        }
         forms.insert(0, (f"{signature.name}, by instances", "instances", "inputs", rows))
-    needed = [] if signature.name == DEFAULT else ["signature_name"]
+    needed = [] if signature.name == DEFAULT_SIGNATURE else ["signature_name"]
     return [
         {
             "title": title,
@@ -85,25 +92,25 @@ def _forms(signature: Signature, limits: RequestLimits) -> list[Schema]:
     ]
 
 
-def _inputs(signature: Signature, limits: RequestLimits, skipped: int) -> Schema:
+def _inputs_schema(signature: Signature, limits: RequestLimits, skipped: int) -> Schema:
     """All inputs by name; the value of a single one may stand alone as well."""
     most = limits.instances if signature.batched else limits.window
     made = {
         name: tensor_schema(
-            spec, skipped, largest=(most, limits.window), cell=_horizon(limits) if name == HORIZON else None
+            spec, skipped, largest=(most, limits.window), cell=_horizon_schema(limits) if name == HORIZON else None
         )
         for name, spec in signature.inputs.items()
     }
-    return _object(made) if len(made) > 1 else {"anyOf": [*made.values(), _object(made)]}
+    return _object_schema(made) if len(made) > 1 else {"anyOf": [*made.values(), _object_schema(made)]}
 
 
-def _of_one_or_all(outputs: Mapping[str, TensorSpec], skipped: int) -> Schema:
+def _outputs_schema(outputs: Mapping[str, TensorSpec], skipped: int) -> Schema:
     """Return the schema of a single output, or of an object of all outputs if there are several or none."""
     made = {name: tensor_schema(spec, skipped) for name, spec in outputs.items()}
-    return _object(made) if len(made) != 1 else next(iter(made.values()))
+    return _object_schema(made) if len(made) != 1 else next(iter(made.values()))
 
 
-def _object(properties: Schema, title: str = "") -> Schema:
+def _object_schema(properties: Schema, title: str = "") -> Schema:
     made: Schema = {"type": "object", "properties": properties, "required": [*properties]}
     return made | {"additionalProperties": False} | ({"title": title} if title else {})
 
@@ -120,42 +127,42 @@ def tensor_schema(
     """
     if spec.shape is None:
         return {"description": f"{spec.dtype.name} values in lists, nested to any depth"}
-    schema = cell or _cell(spec.dtype)
+    schema = cell or _cell_schema(spec.dtype)
     for place, size in reversed([*enumerate(spec.shape)][skipped:]):
         schema = {"type": "array", "items": schema, "minItems": 1 if size is None else size}
         if size is not None or largest:
             schema["maxItems"] = size if size is not None else (largest or ())[min(place, 1)]
     if spec.shape[skipped:]:
-        schema["description"] = f"{spec.dtype.name}, shape {_shown(spec.shape[skipped:])}"
+        schema["description"] = f"{spec.dtype.name}, shape {_format_shape(spec.shape[skipped:])}"
     return schema
 
 
-def _cell(dtype: "np.dtype[Any]") -> Schema:
+def _cell_schema(dtype: "np.dtype[Any]") -> Schema:
     if dtype.kind == "f":
         return {"type": "number"}
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
         return {"type": "integer", "minimum": int(limits.min), "maximum": int(limits.max)}
-    others: Schema = {"b": {"type": "boolean"}, "O": _TEXT}
+    others: Schema = {"b": {"type": "boolean"}, "O": _BYTES_SCHEMA}
     return dict(others.get(dtype.kind, {}))
 
 
-def _horizon(limits: RequestLimits) -> Schema:
+def _horizon_schema(limits: RequestLimits) -> Schema:
     return {"type": "integer", "minimum": 0, "maximum": limits.horizon}
 
 
-def _shown(shape: Sequence[int | None]) -> str:
+def _format_shape(shape: Sequence[int | None]) -> str:
     return "(" + ", ".join("any" if size is None else str(size) for size in shape) + ")"
 
 
-JSON = "application/json"
+JSON_TYPE = "application/json"
 
-METRICS = "/monitoring/prometheus/metrics"
+METRICS_PATH = "/monitoring/prometheus/metrics"
 
 # What `/ready` counts.
-UNAVAILABLE = ("loading", "failed", "set_aside")
+UNAVAILABLE_STATES = ("loading", "failed", "set_aside")
 
-_REFUSALS = {
+_ERROR_DESCRIPTIONS = {
     "400": "The request is not what the model takes, or names a signature, label or version that is not there.",
     "404": "The model, or the version, is not in memory.",
     "408": "The body did not come in time.",
@@ -167,13 +174,21 @@ _REFUSALS = {
     "504": "There was no answer within the time limit.",
 }
 
-_ASKING = ("400", "404")
+_LOOKUP_ERRORS = ("400", "404")
 
 # The method, and the schema of one example's result, by the verb of the path.
-_PAIR = {"type": "array", "prefixItems": [{"type": "string"}, {"type": "number"}], "minItems": 2, "maxItems": 2}
+_LABEL_SCORE_SCHEMA = {
+    "type": "array",
+    "prefixItems": [{"type": "string"}, {"type": "number"}],
+    "minItems": 2,
+    "maxItems": 2,
+}
 
-_OF_EXAMPLES: dict[str, tuple[str, dict[str, Any]]] = {
-    "classify": (CLASSIFY, {"type": "array", "items": _PAIR, "description": "label and score of each class"}),
+_EXAMPLE_METHODS: dict[str, tuple[str, dict[str, Any]]] = {
+    "classify": (
+        CLASSIFY,
+        {"type": "array", "items": _LABEL_SCORE_SCHEMA, "description": "label and score of each class"},
+    ),
     "regress": (REGRESS, {"type": "number"}),
 }
 
@@ -190,48 +205,56 @@ def served_versions(catalogue: Catalogue) -> list[ServedVersions]:
     """What is in memory and can be asked for by a path: names that a path cannot hold as they are are left out."""
     return [
         ServedVersions(
-            name, catalogue.versions(name), {key: n for key, n in catalogue.labels(name).items() if _plain(key)}
+            name, catalogue.versions(name), {key: n for key, n in catalogue.labels(name).items() if _is_plain_path(key)}
         )
         for name in catalogue.names()
-        if _plain(name)
+        if _is_plain_path(name)
     ]
 
 
 def openapi_document(models: list[ServedVersions], limits: RequestLimits) -> dict[str, Any]:
     """The description; reads the manifests, so it may take a while."""
     paths: dict[str, Any] = {
-        "/health": {"get": _get("health", "Whether the server lives.", _state("alive"))},
+        "/health": {"get": _get_operation("health", "Whether the server lives.", _state_response("alive"))},
         "/ready": {
-            "get": _get(
+            "get": _get_operation(
                 "ready",
                 "Whether every model of the start can be called, and how many versions are not available.",
-                _state("ready", *UNAVAILABLE),
-                {"503": _state("not ready", *UNAVAILABLE)},
+                _state_response("ready", *UNAVAILABLE_STATES),
+                {"503": _state_response("not ready", *UNAVAILABLE_STATES)},
             )
         },
-        METRICS: {"get": _get("metrics", "Counters for Prometheus.", _content(CONTENT_TYPE, {"type": "string"}))},
-        "/openapi.json": {"get": _get("openapi", "This description.", _content(JSON, {"type": "object"}))},
+        METRICS_PATH: {
+            "get": _get_operation(
+                "metrics", "Counters for Prometheus.", _content_schema(CONTENT_TYPE, {"type": "string"})
+            )
+        },
+        "/openapi.json": {
+            "get": _get_operation("openapi", "This description.", _content_schema(JSON_TYPE, {"type": "object"}))
+        },
     }
     bodies: dict[str, Any] = {}
     answers: dict[str, Any] = {}
     for model in models:
         for number, servable in model.versions.items():
-            key, manifest = _key(model.name, number), read_manifest(servable.directory)
+            key, manifest = _operation_key(model.name, number), read_manifest(servable.directory)
             found = manifest_examples(manifest, servable.signatures)
-            bodies[key] = _body(request_schema(servable.signatures, limits), found)
-            answers[key] = {"description": "What the model says."} | _content(
-                JSON, response_schema(servable.signatures)
+            bodies[key] = _request_body(request_schema(servable.signatures, limits), found)
+            answers[key] = {"description": "What the model says."} | _content_schema(
+                JSON_TYPE, response_schema(servable.signatures)
             )
-            about = {"name": model.name, "version": str(number), "labels": _labels(model, number)} | describe_manifest(
-                manifest
-            )
-            for path, operation in _ways(model, number):
-                paths[path] = {"x-lstmae": about} | _status(operation)
-                paths[f"{path}/metadata"] = _metadata(operation)
-                paths[f"{path}:predict"] = _predict(operation, key)
-                for verb, (method, item) in _OF_EXAMPLES.items():
+            about = {
+                "name": model.name,
+                "version": str(number),
+                "labels": _version_labels(model, number),
+            } | describe_manifest(manifest)
+            for path, operation in _version_paths(model, number):
+                paths[path] = {"x-lstmae": about} | _status_path(operation)
+                paths[f"{path}/metadata"] = _metadata_path(operation)
+                paths[f"{path}:predict"] = _predict_path(operation, key)
+                for verb, (method, item) in _EXAMPLE_METHODS.items():
                     if names := [one.name for one in servable.signatures.values() if one.method == method]:
-                        paths[f"{path}:{verb}"] = _examples(operation, verb, examples_schema(names, limits), item)
+                        paths[f"{path}:{verb}"] = _examples_path(operation, verb, examples_schema(names, limits), item)
     return {
         "openapi": "3.1.1",
         "info": {
@@ -245,26 +268,26 @@ def openapi_document(models: list[ServedVersions], limits: RequestLimits) -> dic
         "components": {
             "schemas": _SCHEMAS,
             "requestBodies": bodies,
-            "responses": answers | {f"refused-{code}": _refused(code) for code in _REFUSALS},
+            "responses": answers | {f"refused-{code}": _error_response(code) for code in _ERROR_DESCRIPTIONS},
         },
     }
 
 
-def _ways(model: ServedVersions, number: int) -> Iterator[tuple[str, str]]:
+def _version_paths(model: ServedVersions, number: int) -> Iterator[tuple[str, str]]:
     """Paths that lead to a version, each with the start of its operations' names."""
-    base, name = f"/v1/models/{model.name}", _key(model.name)
+    base, name = f"/v1/models/{model.name}", _operation_key(model.name)
     if number == max(model.versions):
         yield base, name
     yield f"{base}/versions/{number}", f"{name}-version-{number}"
-    for label in _labels(model, number):
-        yield f"{base}/labels/{label}", f"{name}-label-{_key(label)}"
+    for label in _version_labels(model, number):
+        yield f"{base}/labels/{label}", f"{name}-label-{_operation_key(label)}"
 
 
-def _labels(model: ServedVersions, number: int) -> list[str]:
+def _version_labels(model: ServedVersions, number: int) -> list[str]:
     return sorted(label for label, labelled in model.labels.items() if labelled == number)
 
 
-def _body(schema: dict[str, Any], found: list[Any]) -> dict[str, Any]:
+def _request_body(schema: dict[str, Any], found: list[Any]) -> dict[str, Any]:
     named = {
         f"example-{place}": {
             "summary": one.name,
@@ -273,78 +296,88 @@ def _body(schema: dict[str, Any], found: list[Any]) -> dict[str, Any]:
         for place, one in enumerate(found, 1)
     }
     content = {"schema": schema} | ({"examples": named} if named else {})
-    return {"required": True, "content": {JSON: content}}
+    return {"required": True, "content": {JSON_TYPE: content}}
 
 
-def _status(operation: str) -> dict[str, Any]:
-    answer = _content(JSON, {"$ref": "#/components/schemas/Status"})
-    return {"get": _get(f"{operation}-status", "What has become of the versions.", answer, _refusals(*_ASKING))}
+def _status_path(operation: str) -> dict[str, Any]:
+    answer = _content_schema(JSON_TYPE, {"$ref": "#/components/schemas/Status"})
+    return {
+        "get": _get_operation(
+            f"{operation}-status", "What has become of the versions.", answer, _error_references(*_LOOKUP_ERRORS)
+        )
+    }
 
 
-def _metadata(operation: str) -> dict[str, Any]:
-    answer = _content(JSON, {"$ref": "#/components/schemas/Metadata"})
-    return {"get": _get(f"{operation}-metadata", "The signatures.", answer, _refusals(*_ASKING))}
+def _metadata_path(operation: str) -> dict[str, Any]:
+    answer = _content_schema(JSON_TYPE, {"$ref": "#/components/schemas/Metadata"})
+    return {
+        "get": _get_operation(f"{operation}-metadata", "The signatures.", answer, _error_references(*_LOOKUP_ERRORS))
+    }
 
 
-def _predict(operation: str, key: str) -> dict[str, Any]:
+def _predict_path(operation: str, key: str) -> dict[str, Any]:
     return {
         "post": {
             "operationId": f"{operation}-predict",
             "summary": "Ask the model.",
             "requestBody": {"$ref": f"#/components/requestBodies/{key}"},
-            "responses": {"200": {"$ref": f"#/components/responses/{key}"}} | _refusals(*_REFUSALS),
+            "responses": {"200": {"$ref": f"#/components/responses/{key}"}} | _error_references(*_ERROR_DESCRIPTIONS),
         }
     }
 
 
-def _examples(operation: str, verb: str, schema: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
-    answer = {"description": "One result per example."} | _content(JSON, results_schema(item))
+def _examples_path(operation: str, verb: str, schema: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
+    answer = {"description": "One result per example."} | _content_schema(JSON_TYPE, results_schema(item))
     return {
         "post": {
             "operationId": f"{operation}-{verb}",
             "summary": f"{verb.capitalize()} examples.",
-            "requestBody": {"required": True} | _content(JSON, schema),
-            "responses": {"200": answer} | _refusals(*_REFUSALS),
+            "requestBody": {"required": True} | _content_schema(JSON_TYPE, schema),
+            "responses": {"200": answer} | _error_references(*_ERROR_DESCRIPTIONS),
         }
     }
 
 
-def _get(operation: str, summary: str, answer: dict[str, Any], others: dict[str, Any] | None = None) -> dict[str, Any]:
+def _get_operation(
+    operation: str, summary: str, answer: dict[str, Any], others: dict[str, Any] | None = None
+) -> dict[str, Any]:
     responses = {"200": {"description": "As asked."} | answer}
     responses |= {code: {"description": "Not now."} | other for code, other in (others or {}).items()}
     return {"operationId": operation, "summary": summary, "responses": responses}
 
 
-def _refusals(*codes: str) -> dict[str, Any]:
+def _error_references(*codes: str) -> dict[str, Any]:
     return {code: {"$ref": f"#/components/responses/refused-{code}"} for code in codes}
 
 
-def _refused(code: str) -> dict[str, Any]:
-    return {"description": _REFUSALS[code]} | _content(JSON, {"$ref": "#/components/schemas/Error"})
+def _error_response(code: str) -> dict[str, Any]:
+    return {"description": _ERROR_DESCRIPTIONS[code]} | _content_schema(
+        JSON_TYPE, {"$ref": "#/components/schemas/Error"}
+    )
 
 
-def _content(kind: str, schema: dict[str, Any]) -> dict[str, Any]:
+def _content_schema(kind: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"content": {kind: {"schema": schema}}}
 
 
-def _state(word: str, *counts: str) -> dict[str, Any]:
+def _state_response(word: str, *counts: str) -> dict[str, Any]:
     properties = {"status": {"const": word}} | {key: {"type": "integer", "minimum": 1} for key in counts}
     schema = {"type": "object", "properties": properties, "required": ["status"]}
-    return _content(JSON, schema)
+    return _content_schema(JSON_TYPE, schema)
 
 
-def _plain(name: str) -> bool:
+def _is_plain_path(name: str) -> bool:
     """Whether a path says the name as it is; braces mean something else in OpenAPI."""
     return quote(name, safe="!$&'()*+,;=@") == name
 
 
-def _key(name: str, number: int | None = None) -> str:
+def _operation_key(name: str, number: int | None = None) -> str:
     """A name of its own for a model's version, of the letters that OpenAPI allows."""
     plain = quote(name.replace("_x", "_x5Fx"), safe="").replace("~", "%7E").replace("%", "_x")
     return plain if number is None else f"{plain}-{number}"
 
 
-_TEXTS = {"type": "string"}
+_STRING_SCHEMA = {"type": "string"}
 
 _SCHEMAS = {
     "Error": {
@@ -361,11 +394,11 @@ _SCHEMAS = {
                 "items": {
                     "type": "object",
                     "properties": {
-                        "version": _TEXTS,
+                        "version": _STRING_SCHEMA,
                         "state": {"enum": ["START", "LOADING", "AVAILABLE", "UNLOADING", "END"]},
                         "status": {
                             "type": "object",
-                            "properties": {"error_code": _TEXTS, "error_message": _TEXTS},
+                            "properties": {"error_code": _STRING_SCHEMA, "error_message": _STRING_SCHEMA},
                             "required": ["error_code", "error_message"],
                         },
                     },
@@ -378,7 +411,7 @@ _SCHEMAS = {
     "Metadata": {
         "type": "object",
         "properties": {
-            "model_spec": {"type": "object", "properties": {"name": _TEXTS, "version": _TEXTS}},
+            "model_spec": {"type": "object", "properties": {"name": _STRING_SCHEMA, "version": _STRING_SCHEMA}},
             "metadata": {"type": "object", "properties": {"signature_def": {"type": "object"}}},
         },
         "required": ["model_spec", "metadata"],

@@ -33,7 +33,7 @@ def resolve_address(host: str, port: int) -> tuple[str, int]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, OverflowError, UnicodeError) as error:
-        raise _refused(host, port, error) from error
+        raise _port_error(host, port, error) from error
     first: OSError | None = None
     for family, kind, _, _, where in sorted(found, key=lambda one: one[0] != socket.AF_INET):
         try:
@@ -43,7 +43,7 @@ def resolve_address(host: str, port: int) -> tuple[str, int]:
                 return str(where[0]), int(probe.getsockname()[1])
         except OSError as error:
             first = first or error
-    raise _refused(host, port, first)
+    raise _port_error(host, port, first)
 
 
 def bind_grpc(server: grpc.aio.Server, ports: Ports, address: str) -> int:
@@ -62,7 +62,7 @@ def bracket_host(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-async def until_it_listens(address: str, port: int, serving: "asyncio.Task[None]") -> None:
+async def wait_until_listening(address: str, port: int, serving: "asyncio.Task[None]") -> None:
     """Wait until a server takes connections, which granian does not say; raises what ended it before it did."""
     where = ipaddress.ip_address(address.partition("%")[0])
     # Windows connects to no address that stands for all.
@@ -103,7 +103,7 @@ def reset_unread_connections(port: int, seconds: float) -> bool:
     return limited
 
 
-def _refused(host: str, port: int, error: Exception | None) -> ConfigError:
+def _port_error(host: str, port: int, error: Exception | None) -> ConfigError:
     return ConfigError(
         f"--rest-port {port} of {host} cannot be had ({getattr(error, 'strerror', None) or error}); "
         "give another one, or 0 for any that is free"

@@ -15,33 +15,35 @@ from typing import Any, NamedTuple
 from google.protobuf.json_format import MessageToDict
 
 from lstm_ae.serving import metrics, openapi, web_page
-from lstm_ae.serving.errors import LONGEST, Refusal, StatusCode, invalid_argument
-from lstm_ae.serving.folders import LARGEST
-from lstm_ae.serving.grpc_server import to_example
+from lstm_ae.serving.errors import MAX_MESSAGE_LENGTH, Refusal, StatusCode, invalid_argument
+from lstm_ae.serving.folders import MAX_VERSION
+from lstm_ae.serving.grpc_server import serialize_example
 from lstm_ae.serving.inference import CLASSIFY, REGRESS, SentExamples, infer
 from lstm_ae.serving.json_codec import (
     ExampleRequest,
     read_examples,
-    read_request,
-    write_answer,
+    read_predict_request,
     write_classification,
+    write_predictions,
     write_regression,
 )
 from lstm_ae.serving.servable import Servable
 from lstm_ae.serving.service import Service
 
-JSON = "application/json"
+JSON_TYPE = "application/json"
 
-_WHICH = r"/v1/models/(?P<name>{0}+?)(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>{0}+?))?"
-_METHOD, _METADATA = r":(?P<method>predict|classify|regress)", r"(?P<metadata>/metadata)?"
-_CALL = re.compile(_WHICH.format("[^/:]") + _METHOD, re.IGNORECASE)
-_ABOUT = re.compile(_WHICH.format("[^/:]") + _METADATA, re.IGNORECASE)
+_MODEL_PATTERN = r"/v1/models/(?P<name>{0}+?)(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>{0}+?))?"
+_METHOD_PATTERN, _METADATA_PATTERN = r":(?P<method>predict|classify|regress)", r"(?P<metadata>/metadata)?"
+_CALL_PATTERN = re.compile(_MODEL_PATTERN.format("[^/:]") + _METHOD_PATTERN, re.IGNORECASE)
+_MODEL_INFO_PATTERN = re.compile(_MODEL_PATTERN.format("[^/:]") + _METADATA_PATTERN, re.IGNORECASE)
 # Paths arrive decoded, so that a name may contain a slash or a colon.
-_CALL_ANY_NAME = re.compile(_WHICH.format(".") + _METHOD, re.IGNORECASE | re.DOTALL)
-_ABOUT_ANY_NAME = re.compile(_WHICH.format(".") + _METADATA, re.IGNORECASE | re.DOTALL)
+_CALL_PATTERN_ANY_NAME = re.compile(_MODEL_PATTERN.format(".") + _METHOD_PATTERN, re.IGNORECASE | re.DOTALL)
+_MODEL_INFO_PATTERN_ANY_NAME = re.compile(_MODEL_PATTERN.format(".") + _METADATA_PATTERN, re.IGNORECASE | re.DOTALL)
 
 # Where `/ready` counts a version by its state.
-_COUNTED = dict(zip(("LOADING", "ERROR", "SET_ASIDE"), openapi.UNAVAILABLE, strict=True)) | {"START": "loading"}
+_READINESS_COUNTS = dict(zip(("LOADING", "ERROR", "SET_ASIDE"), openapi.UNAVAILABLE_STATES, strict=True)) | {
+    "START": "loading"
+}
 
 
 class RestRequest(NamedTuple):
@@ -66,7 +68,7 @@ class RestResponse(NamedTuple):
 
     status: int
     content: bytes
-    kind: str = JSON
+    kind: str = JSON_TYPE
     headers: tuple[tuple[str, str], ...] = ()
 
 
@@ -74,102 +76,106 @@ async def respond(service: Service, asked: RestRequest) -> RestResponse:
     """The answer to any request whatever."""
     try:
         if asked.path.lower().startswith("/v1/"):
-            return await _versioned(service, asked)
-        return await _other(service, asked)
+            return await _respond_model(service, asked)
+        return await _respond_other(service, asked)
     except Refusal as refusal:
-        return _refused(refusal)
+        return _error_response(refusal)
 
 
-def _refused(refusal: Refusal) -> RestResponse:
+def _error_response(refusal: Refusal) -> RestResponse:
     # ASCII, so that whatever a client has sent, half a surrogate pair as well, can be said back.
     return RestResponse(refusal.http, json.dumps({"error": refusal.message}).encode())
 
 
-async def _versioned(service: Service, asked: RestRequest) -> RestResponse:
-    if asked.method == "POST" and (call := _matched(service, asked.path, _CALL, _CALL_ANY_NAME)):
-        return await service.counted("rest", call["name"], _call(service, asked, call))
+async def _respond_model(service: Service, asked: RestRequest) -> RestResponse:
+    if asked.method == "POST" and (call := _match_path(service, asked.path, _CALL_PATTERN, _CALL_PATTERN_ANY_NAME)):
+        return await service.counted("rest", call["name"], _respond_call(service, asked, call))
     if asked.method == "GET" and asked.path.lower() == "/v1/models":
         raise invalid_argument("Missing model name in request.")
-    if asked.method == "GET" and (about := _matched(service, asked.path, _ABOUT, _ABOUT_ANY_NAME)):
-        version = _version(about["version"])
+    if asked.method == "GET" and (
+        about := _match_path(service, asked.path, _MODEL_INFO_PATTERN, _MODEL_INFO_PATTERN_ANY_NAME)
+    ):
+        version = _parse_version(about["version"])
         if about["metadata"]:
-            return _as_json(metadata(service, about["name"], version, about["label"]))
-        return _as_json(_status(service, about["name"], version, about["label"]))
+            return _json_response(model_metadata(service, about["name"], version, about["label"]))
+        return _json_response(_model_status(service, about["name"], version, about["label"]))
     raise invalid_argument(f"Malformed request: {asked.method} {asked.path}")
 
 
-def _matched(
+def _match_path(
     service: Service, path: str, pattern: re.Pattern[str], of_any_name: re.Pattern[str]
 ) -> re.Match[str] | None:
     """Split a path; a name with a slash or a colon counts only if a model has it."""
     if plain := pattern.fullmatch(path):
         return plain
     # Matching takes quadratic time in the worst case.
-    found = of_any_name.fullmatch(path) if len(path) <= LONGEST else None
+    found = of_any_name.fullmatch(path) if len(path) <= MAX_MESSAGE_LENGTH else None
     return found if found and service.catalogue.serves(found["name"]) else None
 
 
-async def _other(service: Service, asked: RestRequest) -> RestResponse:
-    page = web_page.page_files() if service.page else {}
+async def _respond_other(service: Service, asked: RestRequest) -> RestResponse:
+    page = web_page.load_page_files() if service.page else {}
     if asked.method not in ("GET", "HEAD"):
-        known = asked.path in ("/health", "/ready", "/openapi.json", openapi.METRICS) or asked.path in page
+        known = asked.path in ("/health", "/ready", "/openapi.json", openapi.METRICS_PATH) or asked.path in page
         raise Refusal(
             StatusCode.UNIMPLEMENTED, f"{asked.method} is not for {asked.path}; use GET", http=405 if known else 404
         )
     if asked.path == "/health":
         return RestResponse(200, b'{"status": "alive"}')
     if asked.path == "/ready":
-        return _ready(service)
-    if asked.path == openapi.METRICS:
+        return _respond_ready(service)
+    if asked.path == openapi.METRICS_PATH:
         return RestResponse(200, service.metrics.text(), metrics.CONTENT_TYPE)
     if asked.path == "/openapi.json":
         models = openapi.served_versions(service.catalogue)
-        return _as_json(await asyncio.to_thread(openapi.openapi_document, models, service.limits))
+        return _json_response(await asyncio.to_thread(openapi.openapi_document, models, service.limits))
     if file := page.get(asked.path):
-        return RestResponse(200, file.content, file.kind, web_page.HEADERS)
+        return RestResponse(200, file.content, file.kind, web_page.SECURITY_HEADERS)
     raise Refusal(StatusCode.NOT_FOUND, f"There is nothing at {asked.path}")
 
 
-def _ready(service: Service) -> RestResponse:
+def _respond_ready(service: Service) -> RestResponse:
     """Whether requests are welcome, and how many versions are not available; not which, for anybody may ask."""
     ready = service.ready()
-    counts = Counter(_COUNTED[state] for _, _, state in service.catalogue.states() if state in _COUNTED)
+    counts = Counter(
+        _READINESS_COUNTS[state] for _, _, state in service.catalogue.states() if state in _READINESS_COUNTS
+    )
     return RestResponse(
         200 if ready else 503, json.dumps({"status": "ready" if ready else "not ready"} | counts).encode()
     )
 
 
-async def _call(service: Service, asked: RestRequest, call: re.Match[str]) -> RestResponse:
+async def _respond_call(service: Service, asked: RestRequest, call: re.Match[str]) -> RestResponse:
     service.admit()
-    servable = service.catalogue.find(call["name"], _version(call["version"]), call["label"])
+    servable = service.catalogue.find(call["name"], _parse_version(call["version"]), call["label"])
     deadline = asyncio.get_running_loop().time() + service.limits.seconds
     async with service.limiter.enter(asked.client, deadline) as place:
         body = await place.receive(asked.body(), deadline)
-        return await _answered(service, asked, call, servable, body, deadline)
+        return await _run_call(service, asked, call, servable, body, deadline)
 
 
-async def _answered(
+async def _run_call(
     service: Service, asked: RestRequest, call: re.Match[str], servable: Servable, body: bytes, deadline: float
 ) -> RestResponse:
     now = asyncio.get_running_loop().time
     method = call["method"].lower()
     read = (
-        partial(read_request, signatures=servable.dtypes)
+        partial(read_predict_request, signatures=servable.dtypes)
         if method == "predict"
         else partial(read_examples, most=service.limits.instances)
     )
     try:
         async with asyncio.timeout_at(deadline):
             if encoding := asked.headers.get("content-encoding", ""):
-                body = await asyncio.to_thread(_unpacked, body, encoding, service.limits.body)
+                body = await asyncio.to_thread(_decompress, body, encoding, service.limits.body)
             found: Any = await service.apart.call(len(body), read, body)
     except TimeoutError:
         raise Refusal(StatusCode.DEADLINE_EXCEEDED, "The deadline has passed before the request was read") from None
     if method == "predict":
         outputs = await service.predict(servable, servable.signature(found.signature), found.inputs, deadline - now())
         size = sum(array.nbytes for array in outputs.values())
-        return RestResponse(200, await service.apart.call(size, write_answer, outputs, rows=found.rows))
-    examples = SentExamples(len(found.examples), partial(_serialized, found))
+        return RestResponse(200, await service.apart.call(size, write_predictions, outputs, rows=found.rows))
+    examples = SentExamples(len(found.examples), partial(_serialize_request, found))
     if method == "classify":
         classes = await infer(service, servable, CLASSIFY, found.signature, examples, deadline - now())
         return RestResponse(200, await service.apart.call(classes.scores.nbytes, write_classification, *classes))
@@ -177,11 +183,11 @@ async def _answered(
     return RestResponse(200, await service.apart.call(values.nbytes, write_regression, values))
 
 
-def _serialized(found: ExampleRequest) -> tuple[bytes, list[bytes]]:
-    return to_example(found.context), [to_example(example) for example in found.examples]
+def _serialize_request(found: ExampleRequest) -> tuple[bytes, list[bytes]]:
+    return serialize_example(found.context), [serialize_example(example) for example in found.examples]
 
 
-def _unpacked(body: bytes, encoding: str, limit: int) -> bytes:
+def _decompress(body: bytes, encoding: str, limit: int) -> bytes:
     """The body, unpacked where it came as gzip; never more than the limit."""
     if encoding.strip().lower() in ("", "identity"):
         return body
@@ -208,15 +214,15 @@ def body_too_large(limit: int) -> Refusal:
     return Refusal(StatusCode.INVALID_ARGUMENT, f"The body may have at most {limit} bytes", http=413)
 
 
-def _version(text: str | None) -> int | None:
+def _parse_version(text: str | None) -> int | None:
     if text is None:
         return None
-    if len(text) > 30 or int(text) > LARGEST:
+    if len(text) > 30 or int(text) > MAX_VERSION:
         raise invalid_argument(f"Failed to convert version: {text} to numeric.")
     return int(text)
 
 
-def _status(service: Service, name: str, version: int | None, label: str | None) -> dict[str, Any]:
+def _model_status(service: Service, name: str, version: int | None, label: str | None) -> dict[str, Any]:
     return {
         "model_version_status": [
             {
@@ -229,7 +235,7 @@ def _status(service: Service, name: str, version: int | None, label: str | None)
     }
 
 
-def metadata(service: Service, name: str, version: int | None, label: str | None) -> dict[str, Any]:
+def model_metadata(service: Service, name: str, version: int | None, label: str | None) -> dict[str, Any]:
     """A version's signatures in the form of TensorFlow Serving's `/metadata`."""
     servable = service.catalogue.find(name, version, label)
     definitions = {
@@ -242,5 +248,5 @@ def metadata(service: Service, name: str, version: int | None, label: str | None
     }
 
 
-def _as_json(content: Mapping[str, Any]) -> RestResponse:
+def _json_response(content: Mapping[str, Any]) -> RestResponse:
     return RestResponse(200, json.dumps(content, indent=1).encode() + b"\n")

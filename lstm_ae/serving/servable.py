@@ -20,19 +20,25 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from lstm_ae.errors import DataError
 from lstm_ae.export.graph_check import read_graph_file
-from lstm_ae.export.manifest import FILE as MANIFEST
+from lstm_ae.export.manifest import MANIFEST_FILE as MANIFEST
 from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument
-from lstm_ae.serving.signatures import DEFAULT, Signature, TensorSpec, empty_input, shape_mismatch
+from lstm_ae.serving.signatures import (
+    DEFAULT_SIGNATURE,
+    Signature,
+    TensorSpec,
+    describe_shape_mismatch,
+    empty_input,
+)
 from lstm_ae.serving.tensors import Tensors
 
 # Types that both JSON and gRPC carry; object is text.
-SERVED = frozenset(
+SERVED_DTYPES = frozenset(
     ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool", "object")
 )
 # What TensorFlow raises for a damaged graph instead of an error that describes the damage.
-DAMAGE = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, UnicodeError)
+DAMAGE_ERRORS = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, UnicodeError)
 # Prefix of signatures that initialize a model and cannot be called.
-STARTUP = "__saved_model_"
+STARTUP_PREFIX = "__saved_model_"
 
 
 class Servable:
@@ -64,7 +70,7 @@ class Servable:
             raise
         except Exception as error:
             what = _first_line(str(error)).replace(str(folder), str(directory))
-            if isinstance(error, DAMAGE):
+            if isinstance(error, DAMAGE_ERRORS):
                 what = f"{type(error).__name__}: {what}"
             raise DataError(f"{str(directory)!r} cannot be loaded ({what}). Export the model again.") from error
         self.dtypes = {
@@ -75,9 +81,11 @@ class Servable:
 
     def signature(self, name: str) -> Signature:
         """A signature by name, "" being the usual one; refuses one that is not there."""
-        found = self.signatures.get(name or DEFAULT)
+        found = self.signatures.get(name or DEFAULT_SIGNATURE)
         if found is None:
-            raise Refusal(StatusCode.FAILED_PRECONDITION, f'Serving signature key "{name or DEFAULT}" not found.')
+            raise Refusal(
+                StatusCode.FAILED_PRECONDITION, f'Serving signature key "{name or DEFAULT_SIGNATURE}" not found.'
+            )
         return found
 
     def run(self, signature: str, inputs: Mapping[str, NDArray[Any]]) -> Tensors:
@@ -85,7 +93,7 @@ class Servable:
 
         If the shapes of the inputs differ from the signature, the refusal begins with that.
         """
-        unfit = shape_mismatch(self.signatures[signature], inputs)
+        unfit = describe_shape_mismatch(self.signatures[signature], inputs)
         remark = unfit or empty_input(inputs)
         try:
             function = self._relaxed(signature) if unfit else self._functions[signature]
@@ -96,9 +104,9 @@ class Servable:
                 for name, value in outputs.items()
             }
         except tf.errors.OpError as error:
-            raise Refusal(_code(error.error_code), _after(remark, error.message)) from None
+            raise Refusal(_status_code(error.error_code), _join_message(remark, error.message)) from None
         except (TypeError, ValueError) as error:
-            raise invalid_argument(_after(remark, str(error))) from None
+            raise invalid_argument(_join_message(remark, str(error))) from None
 
     def _relaxed(self, name: str) -> Any:
         """Return a signature's function without its check of shapes."""
@@ -134,33 +142,33 @@ def signature_definitions(folder: Path, directory: Path | None = None) -> dict[s
 
 def callable_signatures(definitions: Mapping[str, SignatureDef]) -> dict[str, SignatureDef]:
     """Return the signatures that a client can call."""
-    return {key: definitions[key] for key in sorted(definitions) if not key.startswith(STARTUP)}
+    return {key: definitions[key] for key in sorted(definitions) if not key.startswith(STARTUP_PREFIX)}
 
 
 def parse_signature(name: str, definition: SignatureDef) -> Signature:
     """What a definition says, in numpy's terms."""
-    inputs = {key: _spec(info) for key, info in sorted(definition.inputs.items())}
-    outputs = {key: _spec(info) for key, info in sorted(definition.outputs.items())}
+    inputs = {key: _tensor_spec(info) for key, info in sorted(definition.inputs.items())}
+    outputs = {key: _tensor_spec(info) for key, info in sorted(definition.outputs.items())}
     every = [*inputs.values(), *outputs.values()]
     for spec in every:
-        if spec.dtype.name not in SERVED:
+        if spec.dtype.name not in SERVED_DTYPES:
             raise DataError(f"the signature {name!r} has values of type {spec.dtype.name}, which are not served")
     batched = bool(inputs) and all(spec.shape and spec.shape[0] is None for spec in every)
     return Signature(name, inputs, outputs, batched, definition.method_name)
 
 
-def _spec(info: Any) -> TensorSpec:
+def _tensor_spec(info: Any) -> TensorSpec:
     dtype = np.dtype(tf.dtypes.as_dtype(info.dtype).as_numpy_dtype)
     if info.tensor_shape.unknown_rank:
         return TensorSpec(dtype, None)
     return TensorSpec(dtype, tuple(None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim))
 
 
-def _code(number: int) -> StatusCode:
+def _status_code(number: int) -> StatusCode:
     return StatusCode(number) if number in StatusCode.__members__.values() else StatusCode.UNKNOWN
 
 
-def _after(remark: str, message: str) -> str:
+def _join_message(remark: str, message: str) -> str:
     return f"{remark}. {_first_line(message)}" if remark else _first_line(message)
 
 

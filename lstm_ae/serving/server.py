@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from lstm_ae.serving.batching import CALLING, Batcher, BatchingConfig
-from lstm_ae.serving.connections import PERIOD, ConnectionSweeper, connections_for
+from lstm_ae.serving.batching import CALL_THREAD_PREFIX, Batcher, BatchingConfig
+from lstm_ae.serving.connections import SWEEP_SECONDS, ConnectionSweeper, connection_limit
 from lstm_ae.serving.errors import Refusal, StatusCode
 from lstm_ae.serving.folders import ServedModel
-from lstm_ae.serving.grpc_server import grpc_server
-from lstm_ae.serving.http import http_server
+from lstm_ae.serving.grpc_server import make_grpc_server
+from lstm_ae.serving.http import make_http_server
 from lstm_ae.serving.limiter import RequestLimiter
 from lstm_ae.serving.metrics import ServerMetrics
-from lstm_ae.serving.models import LOADING, Catalogue
-from lstm_ae.serving.ports import Ports, bind_grpc, reset_unread_connections, resolve_address, until_it_listens
+from lstm_ae.serving.models import LOAD_THREAD_PREFIX, Catalogue
+from lstm_ae.serving.ports import Ports, bind_grpc, reset_unread_connections, resolve_address, wait_until_listening
 from lstm_ae.serving.servable import Servable
 from lstm_ae.serving.service import RequestLimits, Service
 
@@ -36,7 +36,7 @@ class ServerConfig(NamedTuple):
         drain_seconds: within which the server ends once it is told to stop; running requests have so long.
         grace_seconds: at the beginning of these, in which requests are still taken, while the server says that it is
             not ready.
-        hosts: see `http_server`.
+        hosts: see `make_http_server`.
         load_seconds: within which a version must be loaded and warmed up.
         tensor_content: whether gRPC answers carry numbers as bytes instead of typed values.
     """
@@ -84,7 +84,7 @@ async def serve(
     catalogue, batcher = Catalogue(wanted, load, limit=manners.load_seconds), Batcher(batching, limits.seconds)
     limiter = RequestLimiter(manners.concurrency, manners.per_client)
     service = Service(catalogue, batcher, ServerMetrics(), limits, limiter=limiter, page=page)
-    connections = connections_for(manners.concurrency)
+    connections = connection_limit(manners.concurrency)
 
     async def reload(models: list[ServedModel]) -> None:
         for model in models:
@@ -98,10 +98,10 @@ async def serve(
     ports = ports._replace(rest=port)
     rpc = None
     if ports.grpc is not None:
-        rpc = grpc_server(service, reload, connections, manners.header_seconds, content=manners.tensor_content)
+        rpc = make_grpc_server(service, reload, connections, manners.header_seconds, content=manners.tensor_content)
         ports = ports._replace(grpc=bind_grpc(rpc, ports, address))
         await rpc.start()
-    http = http_server(
+    http = make_http_server(
         service,
         address,
         ports.rest,
@@ -110,12 +110,12 @@ async def serve(
         header_seconds=manners.header_seconds,
         hosts=manners.hosts,
     )
-    looking = asyncio.create_task(_look(catalogue, manners.poll))
+    looking = asyncio.create_task(_refresh_catalogue(catalogue, manners.poll))
     own = [port for port in (ports.rest, ports.grpc) if port is not None]
-    sweeping = asyncio.create_task(_sweep(ConnectionSweeper(own, connections, service.busy)))
+    sweeping = asyncio.create_task(_sweep_connections(ConnectionSweeper(own, connections, service.busy)))
     serving = asyncio.create_task(http.serve())
     stopping = asyncio.create_task(stop.wait())
-    begun = asyncio.create_task(until_it_listens(address, ports.rest, serving))
+    begun = asyncio.create_task(wait_until_listening(address, ports.rest, serving))
     end = None
     try:
         await asyncio.wait([begun, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -154,20 +154,22 @@ async def serve(
 def is_busy(seconds: float = 0.2) -> bool:
     """Whether a thread that calls or loads a model is not done within so long; one that waits for work ends at once."""
     end = time.monotonic() + seconds
-    threads = [thread for thread in threading.enumerate() if thread.name.startswith((CALLING, LOADING))]
+    threads = [
+        thread for thread in threading.enumerate() if thread.name.startswith((CALL_THREAD_PREFIX, LOAD_THREAD_PREFIX))
+    ]
     for thread in threads:
         thread.join(max(0.0, end - time.monotonic()))
     return any(thread.is_alive() for thread in threads)
 
 
-async def _sweep(sweeper: ConnectionSweeper) -> None:
+async def _sweep_connections(sweeper: ConnectionSweeper) -> None:
     while True:
         if closed := sweeper.sweep():
             LOG.warning("connections without a request closed", extra={"connections": closed})
-        await asyncio.sleep(PERIOD)
+        await asyncio.sleep(SWEEP_SECONDS)
 
 
-async def _look(catalogue: Catalogue, poll: float) -> None:
+async def _refresh_catalogue(catalogue: Catalogue, poll: float) -> None:
     while True:
         try:
             await catalogue.look()

@@ -25,7 +25,7 @@ T = TypeVar("T")
 LOG = logging.getLogger(__name__)
 # Steps of a request whose call is known to take long: an LSTM takes one after the other, a tenth of a millisecond each
 # or more. It runs beside others.
-LONG = 1000
+LONG_STEPS = 1000
 
 
 class RequestLimits(NamedTuple):
@@ -110,7 +110,7 @@ class Service:
             rows,
             deadline=deadline,
             owner=servable,
-            long=steps > LONG,
+            long=steps > LONG_STEPS,
         )
         # Of outputs whose shapes are unknown before they are there.
         self._limit_elements("outputs", sum(array.size for array in outputs.values()))

@@ -11,7 +11,7 @@ from lstm_ae.serving.errors import invalid_argument
 from lstm_ae.serving.json_values import type_name
 
 # The signature of a request that names none.
-DEFAULT = "serving_default"
+DEFAULT_SIGNATURE = "serving_default"
 PREDICT = "tensorflow/serving/predict"
 # What a client of a rollout asks for; rows with another one are answered in another shape.
 HORIZON = "horizon"
@@ -76,11 +76,11 @@ def check_tensors(signature: Signature, inputs: Mapping[str, NDArray[Any] | Sent
         if inputs[name].dtype != spec.dtype:
             sent, expected = type_name(inputs[name].dtype), type_name(spec.dtype)
             raise invalid_argument(f"Expected input {name} to be {expected} but {sent} is provided.")
-    if signature.exact and (unfit := shape_mismatch(signature, inputs)):
+    if signature.exact and (unfit := describe_shape_mismatch(signature, inputs)):
         raise invalid_argument(unfit)
 
 
-def shape_mismatch(signature: Signature, inputs: Mapping[str, NDArray[Any] | SentTensor]) -> str:
+def describe_shape_mismatch(signature: Signature, inputs: Mapping[str, NDArray[Any] | SentTensor]) -> str:
     """Describe the first input whose shape differs from the signature; "" if all match."""
     for name, spec in signature.inputs.items():
         shape = inputs[name].shape
@@ -94,7 +94,9 @@ def shape_mismatch(signature: Signature, inputs: Mapping[str, NDArray[Any] | Sen
 
 def count_samples(signature: Signature, inputs: Mapping[str, NDArray[Any]]) -> int:
     """Count the samples in the inputs; 0 if the inputs cannot be batched with others."""
-    return len(next(iter(inputs.values()))) if signature.batched and not shape_mismatch(signature, inputs) else 0
+    return (
+        len(next(iter(inputs.values()))) if signature.batched and not describe_shape_mismatch(signature, inputs) else 0
+    )
 
 
 def empty_input(inputs: Mapping[str, NDArray[Any]]) -> str:

@@ -16,14 +16,14 @@ def count_rows(tensors: Mapping[str, Any]) -> int:
     return len(next(iter(tensors.values())))
 
 
-def take_rows_of(tensors: Mapping[str, Any], rows: slice) -> Tensors:
+def take_rows(tensors: Mapping[str, Any], rows: slice) -> Tensors:
     """Some of the rows."""
     return {name: array[rows] for name, array in tensors.items()}
 
 
 def concatenate_tensors(parts: list[Tensors]) -> Tensors:
     """The rows of all parts, one below the other."""
-    return parts[0] if len(parts) == 1 else {name: _stacked([part[name] for part in parts]) for name in parts[0]}
+    return parts[0] if len(parts) == 1 else {name: _concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def pad_steps(array: NDArray[Any], steps: int) -> NDArray[Any]:
@@ -33,7 +33,7 @@ def pad_steps(array: NDArray[Any], steps: int) -> NDArray[Any]:
     return np.pad(array, missing, constant_values=np.nan)
 
 
-def _stacked(arrays: list[NDArray[Any]]) -> NDArray[Any]:
+def _concatenate(arrays: list[NDArray[Any]]) -> NDArray[Any]:
     """One below the other; a part of a forecast that goes less far ends in NaN."""
     if arrays[0].ndim > 1 and arrays[0].dtype.kind == "f" and len({array.shape[1] for array in arrays}) > 1:
         longest = max(array.shape[1] for array in arrays)
@@ -41,7 +41,7 @@ def _stacked(arrays: list[NDArray[Any]]) -> NDArray[Any]:
     return np.concatenate(arrays)
 
 
-def fill_rows(tensors: Tensors, sizes: tuple[int, ...]) -> Tensors:
+def pad_rows(tensors: Tensors, sizes: tuple[int, ...]) -> Tensors:
     """As many rows as the next of the sizes: the last row goes on to the end."""
     rows = count_rows(tensors)
     missing = next((size for size in sizes if size >= rows), rows) - rows

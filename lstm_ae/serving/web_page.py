@@ -7,16 +7,16 @@ from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
-FOLDER = "/page/"
+PAGE_PREFIX = "/page/"
 
-_KINDS = {
+_MEDIA_TYPES = {
     "html": "text/html; charset=utf-8",
     "css": "text/css; charset=utf-8",
     "js": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml",
 }
 
-HEADERS = (
+SECURITY_HEADERS = (
     (
         "content-security-policy",
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -37,11 +37,11 @@ class PageFile(NamedTuple):
 
 
 @cache
-def page_files() -> dict[str, PageFile]:
+def load_page_files() -> dict[str, PageFile]:
     """The page's files by the path that they are asked for under; the page itself is at `/`."""
     found = {}
     for file in (files("lstm_ae.serving") / "page").iterdir():
-        path = "/" if file.name == "index.html" else FOLDER + file.name
-        if kind := _KINDS.get(file.name.rpartition(".")[2]):
+        path = "/" if file.name == "index.html" else PAGE_PREFIX + file.name
+        if kind := _MEDIA_TYPES.get(file.name.rpartition(".")[2]):
             found[path] = PageFile(file.read_bytes(), kind)
     return found

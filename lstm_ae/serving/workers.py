@@ -14,7 +14,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 # Threads, of which those that never end are left behind.
-MOST_THREADS = 1024
+MAX_THREADS = 1024
 # TensorFlow runs the operations of all models in threads of its own, and each call that never ends keeps one. Its
 # default is one for each core, so that a few such calls stop every model.
 INTER_OP_THREADS = 64
@@ -34,7 +34,7 @@ class JobThreads:
     def __init__(self, name: str, places: int, patience: float) -> None:
         self.free, self._patience = places, patience
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._pool = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix=name)
+        self._pool = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix=name)
 
     def start(self, work: Callable[[], T], freed: Callable[[], None]) -> asyncio.Future[T]:
         """Run a job now.

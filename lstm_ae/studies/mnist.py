@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from lstm_ae.config import Mnist
 from lstm_ae.config.space import REPORT
-from lstm_ae.data.digits import WHITE, images_to_windows, load, reading_of_features, rows_to_images
+from lstm_ae.data.digits import MAX_PIXEL, images_to_windows, infer_reading, load, rows_to_images
 from lstm_ae.data.windows import Data
 from lstm_ae.evaluation import Evaluation, Metric, Metrics, RunningMean
 from lstm_ae.plots import base, digits
@@ -134,16 +134,16 @@ def classify(model: Any, read: str, named: Sequence[tuple[str, Any]]) -> tuple[l
 
     window = images_to_windows(np.stack([image for _, image in named]), read)
     outputs = {key: value.numpy() for key, value in model(model_inputs(model, window, None)).items()}
-    error = (((outputs["reconstruction"] - window) / WHITE) ** 2).mean(axis=(1, 2))
+    error = (((outputs["reconstruction"] - window) / MAX_PIXEL) ** 2).mean(axis=(1, 2))
     rows = [
         {"image": path, "label": int(row.argmax()), "probability": float(row.max()), "reconstruction_mse": float(mse)}
         for (path, _), row, mse in zip(named, outputs["label"], error, strict=True)
     ]
-    above, below = (rows_to_images(each[:SHOWN], read) / WHITE for each in (window, outputs["reconstruction"]))
+    above, below = (rows_to_images(each[:SHOWN], read) / MAX_PIXEL for each in (window, outputs["reconstruction"]))
     predicted = outputs["label"][:SHOWN].argmax(axis=1)
     return rows, digits.reconstructions(above, below, predicted=predicted, total=len(rows))
 
 
 def pictures(window: Any, data: Data) -> Any:
     """Convert sequences `(n, steps, features)` of any reading order to pictures `(n, 28, 28)` from 0 to 1."""
-    return rows_to_images(window, reading_of_features(data.feature_names)) / WHITE
+    return rows_to_images(window, infer_reading(data.feature_names)) / MAX_PIXEL

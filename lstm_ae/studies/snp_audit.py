@@ -9,7 +9,7 @@ import numpy as np
 
 from lstm_ae.config import Snp
 from lstm_ae.data.prices import Quotes, describe_future, prepare_prices, select_quotes, split_by_date
-from lstm_ae.data.windows import OPEN, Data, Split
+from lstm_ae.data.windows import OPEN_FEATURE, Data, Split
 from lstm_ae.errors import ConfigError
 from lstm_ae.forecasting.price_metrics import ForecastMethod
 from lstm_ae.studies.snp_one_step import forecast_one_day, forecasts
@@ -88,7 +88,7 @@ def _future(method: ForecastMethod, split: Split) -> list[AuditFinding]:
     past, following = window[:, : method.given], window[:, method.given :]
     changed = following * 1.5
     if method.with_open:
-        changed[:, 0, OPEN] = following[:, 0, OPEN]
+        changed[:, 0, OPEN_FEATURE] = following[:, 0, OPEN_FEATURE]
     moved = int((method.say(past, company, following) != method.say(past, company, changed)).any(axis=(1, 2)).sum())
     known = ", but for its open" if method.with_open else ""
     text = f"the day to forecast was raised by half{known}: {moved:,} of {len(index):,} forecasts of it moved"
@@ -106,7 +106,7 @@ def _later_days(model: Any, method: ForecastMethod, split: Split) -> list[AuditF
     other = window.copy()
     other[:, half:] *= 1.5
     if method.with_open:  # The open of the first changed day is known on the last unchanged day.
-        other[:, half, OPEN] = window[:, half, OPEN]
+        other[:, half, OPEN_FEATURE] = window[:, half, OPEN_FEATURE]
     call = tf.function(lambda inputs: model(inputs, training=False)["future"], input_signature=[input_signature(model)])
     before, after = (
         call(model_inputs(model, values[:, : method.given], company, values[:, method.given :])).numpy()[:, :half]

@@ -18,7 +18,7 @@ from lstm_ae.forecasting.classical import classical_changes
 from lstm_ae.forecasting.intervals import Calibration
 from lstm_ae.forecasting.price_baselines import PriceBaselines, fit_price_baselines
 from lstm_ae.forecasting.price_metrics import (
-    LEVELS,
+    INTERVAL_LEVELS,
     calibrate_price_intervals,
     judge_prices,
     mean_absolute_change,
@@ -84,7 +84,7 @@ def forecast_multistep(
     data: Data,
     horizon: int | None = None,
     *,
-    levels: Sequence[int] = LEVELS,
+    levels: Sequence[int] = INTERVAL_LEVELS,
     paths: int = 0,
     seed: int = 0,
     calibration: Calibration | None = None,
@@ -105,7 +105,7 @@ def forecast_multistep(
         seen: companies of the training, and the last day used for fitting or model selection; forecasts of these
             companies up to that day are not evaluated.
         baselines: baselines of the run for new data; None for persistence only.
-        classical: names of additional baselines in `lstm_ae.forecasting.classical.MODELS`.
+        classical: names of additional baselines in `lstm_ae.forecasting.classical.CLASSICAL_MODELS`.
 
     Raises:
         ConfigError: the model is not a one-step forecaster, or the horizon is too long.

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from lstm_ae.data.prices import SPACED
-from lstm_ae.data.windows import OPEN, Data, Split
+from lstm_ae.data.prices import MIN_SPACING
+from lstm_ae.data.windows import OPEN_FEATURE, Data, Split
 from lstm_ae.evaluation import Evaluation, Metric, RunningMean
 from lstm_ae.forecasting.classical import classical_changes
 from lstm_ae.forecasting.intervals import Calibration, interval_bounds
@@ -63,7 +63,7 @@ def next_days(split: Split, row: int, count: int) -> Any:
     rows = slice(max(0, row - LATELY), row + 1)
     own = split.time[rows][split.company[rows] == split.company[row]]
     interval = np.median(np.diff(own)) if len(own) > 1 else np.timedelta64(1, "D")
-    if interval >= SPACED:
+    if interval >= MIN_SPACING:
         return own[-1] + np.arange(1, count + 1) * interval
     if 20 * np.count_nonzero(~np.is_busday(own)) > len(own):
         return own[-1] + np.arange(1, count + 1).astype("timedelta64[D]")
@@ -139,7 +139,7 @@ def compare_more_baselines(
     Args:
         model: a one-day forecaster.
         data: data of its training.
-        classical: names in `lstm_ae.forecasting.classical.MODELS`.
+        classical: names in `lstm_ae.forecasting.classical.CLASSICAL_MODELS`.
         calibration: calibration of the intervals if the model was also fitted to the validation split.
     """
     method = forecast_one_day(model, data.test.span - 1)
@@ -221,7 +221,7 @@ def predict(
         known = [number for number, name in enumerate(names) if name in data.opens]
         index, openings = index[known], [data.opens[names[number]] for number in known]
         following = np.full((len(known), 1, split.features), np.nan, np.float32)
-        following[:, 0, OPEN] = [opening.price for opening in openings]
+        following[:, 0, OPEN_FEATURE] = [opening.price for opening in openings]
         if known:
             add(last, index, [opening.day for opening in openings], [None] * len(known), following)
         return dict(columns)

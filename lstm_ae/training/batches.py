@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from lstm_ae.data.scaling import Scale
-from lstm_ae.data.windows import OPEN, Split
+from lstm_ae.data.windows import OPEN_FEATURE, Split
 
 
 class Batches:
@@ -57,7 +57,7 @@ class Batches:
             last = slice(1, None) if steps is None else slice(-steps, None)
             targets["future"] = window[:, last, :features]
         if self.with_open:
-            inputs["open"] = window[:, -1, OPEN, None]
+            inputs["open"] = window[:, -1, OPEN_FEATURE, None]
         if "reconstruction" in self.outputs:
             targets["reconstruction"] = window
         if "label" in self.outputs:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from lstm_ae.data.digits import SIDE, pixel_permutation
+from lstm_ae.data.digits import IMAGE_SIDE, pixel_permutation
 
 # Standard deviations at amount 1, which leaves digits easily readable; angles in radians, lengths in pixels.
 TURN, SHEAR, STRETCH, SHIFT, BEND = math.radians(6), 0.08, 0.07, 0.9, 0.9
@@ -36,14 +36,15 @@ class Deformation(NamedTuple):
         """Deform the sequences `(batch, steps, features)` of one part of a training step; 0 is the background."""
         batch = tf.shape(window)[0]
         shape = tf.shape(window)
-        picture = tf.reshape(window, (batch, SIDE * SIDE))
+        picture = tf.reshape(window, (batch, IMAGE_SIDE * IMAGE_SIDE))
         if self.read == "permuted":
             picture = tf.gather(picture, tf.math.invert_permutation(pixel_permutation()), axis=1)
         points = self._source_points(batch, tf.stack([tf.cast(step, tf.int32), self.seed * 64 % 2**31 + part]))
         if self.read == "columns":  # the picture is transposed
             points = tf.reverse(points, [-1])
             points = tf.reshape(
-                tf.transpose(tf.reshape(points, (batch, SIDE, SIDE, 2)), (0, 2, 1, 3)), (batch, SIDE * SIDE, 2)
+                tf.transpose(tf.reshape(points, (batch, IMAGE_SIDE, IMAGE_SIDE, 2)), (0, 2, 1, 3)),
+                (batch, IMAGE_SIDE * IMAGE_SIDE, 2),
             )
         picture = _interpolate(picture, points)
         if self.read == "permuted":
@@ -60,11 +61,13 @@ class Deformation(NamedTuple):
         matrix = tf.reshape(
             tf.stack([cos * tall, (cos * shear - sin) * wide, sin * tall, (sin * shear + cos) * wide], 1), (-1, 2, 2)
         )
-        middle = (SIDE - 1) / 2
-        line = tf.range(SIDE, dtype=tf.float32) - middle
-        grid = tf.stack([tf.repeat(line, SIDE), tf.tile(line, [SIDE])], axis=1)
+        middle = (IMAGE_SIDE - 1) / 2
+        line = tf.range(IMAGE_SIDE, dtype=tf.float32) - middle
+        grid = tf.stack([tf.repeat(line, IMAGE_SIDE), tf.tile(line, [IMAGE_SIDE])], axis=1)
         bends = tf.random.stateless_normal((batch, COARSE, COARSE, 2), tf.stack([seed[0], seed[1] + 32]))
-        bends = tf.reshape(tf.image.resize(bends, (SIDE, SIDE), "bicubic"), (batch, SIDE * SIDE, 2))
+        bends = tf.reshape(
+            tf.image.resize(bends, (IMAGE_SIDE, IMAGE_SIDE), "bicubic"), (batch, IMAGE_SIDE * IMAGE_SIDE, 2)
+        )
         return tf.einsum("pi,bji->bpj", grid, matrix) + shift[:, None] + self.amount * BEND * bends + middle
 
 
@@ -77,8 +80,8 @@ def _interpolate(picture: Any, points: Any) -> Any:
     for down in (0, 1):
         for right in (0, 1):
             row, column = low[..., 0] + down, low[..., 1] + right
-            inside = (row >= 0) & (row < SIDE) & (column >= 0) & (column < SIDE)
-            index = tf.where(inside, row * SIDE + column, 0)
+            inside = (row >= 0) & (row < IMAGE_SIDE) & (column >= 0) & (column < IMAGE_SIDE)
+            index = tf.where(inside, row * IMAGE_SIDE + column, 0)
             value = tf.where(inside, tf.gather(picture, index, batch_dims=1), 0.0)
             by_row = weight[..., 0] if down else 1 - weight[..., 0]
             by_column = weight[..., 1] if right else 1 - weight[..., 1]

@@ -11,17 +11,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from lstm_ae_cli.console import Console
-from lstm_ae_cli.series_classification import _show
+from lstm_ae_cli.series_classification import _show_classes
 from searches import call, refused
 
 from lstm_ae.apply.classify import (
-    Classifier,
+    RunClassifier,
     class_columns,
-    class_of_rows,
     classify,
     classify_prepared,
     count_classes,
-    judge_classification,
+    evaluate_classification,
+    row_probabilities,
 )
 from lstm_ae.config import Series
 from lstm_ae.data.class_labels import choose_classes
@@ -221,7 +221,7 @@ def test_what_is_refused(place: Path) -> None:
     assert "tells no classes apart; train one by" in refused(f"series classify other {place}/walks.csv --out c.csv", 3)
 
 
-def answering(config: Series) -> Classifier:
+def answering(config: Series) -> RunClassifier:
     """The class is the first known value of the window."""
 
     def probabilities(windows: Any) -> Any:
@@ -229,7 +229,7 @@ def answering(config: Series) -> Classifier:
         place = np.nan_to_num(windows[np.arange(len(windows)), first, 0]).astype(int)
         return np.eye(len(config.classes), dtype=np.float32)[place]
 
-    return Classifier(config, probabilities)
+    return RunClassifier(config, probabilities)
 
 
 def test_rows_by_hand() -> None:
@@ -243,10 +243,10 @@ def test_rows_by_hand() -> None:
     assert found.ends.tolist() == [1, 2, 3, 4, 5]
     assert found.answers.tolist() == [0, 1, 2, -1, 1]
     assert found.truth.tolist() == [0, 1, 2, 2, -1]
-    assert judge_classification(found) == (3, 1.0, 1.0)
-    said = class_of_rows(found)
+    assert evaluate_classification(found) == (3, 1.0, 1.0)
+    said = row_probabilities(found)
     assert np.isnan(said).all(axis=1).tolist() == [True, False, False, False, True, False]
-    every = class_of_rows(classify_prepared(answering(config), table, every_row=True))
+    every = row_probabilities(classify_prepared(answering(config), table, every_row=True))
     np.testing.assert_array_equal(every[1:], said[1:])
     assert every[0].tolist() == [1, 0, 0]
 
@@ -265,7 +265,7 @@ def test_rows_that_the_table_does_not_have_are_not_counted(duplicates: str, caps
     assert found.known.tolist() == [True] + [False] * 4 + [True] * 3
     assert count_classes(found) == {"x": 3, "y": 1}
     assert sum(said != "" for said in class_columns(found)["class"]) == 4 + (duplicates == "mean")
-    _show(found, count_classes(found), None, Console())
+    _show_classes(found, count_classes(found), None, Console())
     out = capsys.readouterr().out
     assert [line.split() for line in out.splitlines()[1:3]] == [["x", "3", "75.0%"], ["y", "1", "25.0%"]]
     assert "1 rows without a class: no whole window with a value ends there" in out
@@ -291,10 +291,10 @@ def test_series_by_hand() -> None:
     found = classify_prepared(answering(config), table)
     assert found.of_series
     assert found.prepared.grid.series[found.ends].tolist() == [0, 1]
-    assert class_of_rows(found).argmax(axis=1).tolist() == [1, 2, 1, 2, 1]
+    assert row_probabilities(found).argmax(axis=1).tolist() == [1, 2, 1, 2, 1]
     assert class_columns(found)["walk"] == ["p", "q"]
     assert class_columns(found)["class"] == ["z", "y"]
-    assert judge_classification(found) is None
+    assert evaluate_classification(found) is None
     # A column of the table is not overwritten by an answer.
     layout = found.prepared.table.layout._replace(ids=("class",))
     with pytest.raises(ConfigError, match="The column 'class' has the name of an answer that is written"):
@@ -307,14 +307,16 @@ def test_a_longer_series_changes_no_other_ones_answer(short: str | None) -> None
     config = config_of(
         window=3, classes=("x", "y", "z"), freq="rows", max_gap=1, split_by="series", id_col=("walk",), short=short
     )
-    last = Classifier(config, lambda windows: np.eye(3, dtype=np.float32)[np.nan_to_num(windows[:, -1, 0]).astype(int)])
+    last = RunClassifier(
+        config, lambda windows: np.eye(3, dtype=np.float32)[np.nan_to_num(windows[:, -1, 0]).astype(int)]
+    )
     rows = {"p": [2, 0], "q": [1, 0, 2], "long": [1, 2, 0, 1, 0], "empty": [NAN] * 4}
 
     def said(*names: str) -> Any:
         places = np.repeat(np.arange(len(names), dtype=np.int32), [len(rows[name]) for name in names])
         values = np.concatenate([rows[name] for name in names])[:, None]
         table = measurements_from_rows(values, ["a"], series=RowCodes(("walk",), places, names))
-        answers = class_of_rows(classify_prepared(last, table, every_row=True))
+        answers = row_probabilities(classify_prepared(last, table, every_row=True))
         none = np.isnan(answers[:, 0])
         found = np.where(none, -1, np.where(none[:, None], 0, answers).argmax(axis=1))
         return {name: found[places == place].tolist() for place, name in enumerate(names)}
@@ -334,9 +336,9 @@ def test_rows_of_short_series_have_windows_where_series_are_no_windows() -> None
     table = measurements_from_rows(np.array([[2], [0], [1], [2], [0], [0]], float), ["a"], series=series)
     found = classify_prepared(answering(config), table, every_row=True)
     assert not found.of_series
-    assert class_of_rows(found).argmax(axis=1).tolist() == [2, 2, 1, 1, 1, 2]
+    assert row_probabilities(found).argmax(axis=1).tolist() == [2, 2, 1, 1, 1, 2]
     assert (
-        np.isnan(class_of_rows(classify_prepared(answering(config), table))).all(axis=1).tolist()
+        np.isnan(row_probabilities(classify_prepared(answering(config), table))).all(axis=1).tolist()
         == [True] * 4 + [False] * 2
     )
 

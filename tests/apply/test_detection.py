@@ -19,12 +19,12 @@ from unittest import mock
 import numpy as np
 import pytest
 from detectors import detector_of
-from lstm_ae_cli.console import Console, _finite
-from lstm_ae_cli.series_detection import _show
+from lstm_ae_cli.console import Console, _replace_non_finite
+from lstm_ae_cli.series_detection import _show_detection
 from searches import Said, call, call_unread
 
 from lstm_ae.apply import detect
-from lstm_ae.apply.detect import as_json, describe_detection, event_columns
+from lstm_ae.apply.detect import describe_detection, detection_to_json, event_columns
 from lstm_ae.config import Series
 from lstm_ae.data.scaling import Scale, fixed_scale
 from lstm_ae.data.windows import Data, Source, Split, window_starts
@@ -374,7 +374,7 @@ def test_missing_rows_and_values_do_not_bend_the_judgement() -> None:
     Path("t.csv").write_text("\n".join(("time,a,b,label", *rows)) + "\n")
     detector = detector_of(3, 2, value_cols=("a", "b"), time_col="time", label_col="label")
     prepared = defaults.read_labelled_table(dataclasses.replace(detector.config, data="t.csv"))
-    found = detect.search_series(detector, prepared, "fixed:1e9")
+    found = detect.detect_prepared(detector, prepared, "fixed:1e9")
     assert np.flatnonzero(found.labelled()).tolist() == [*range(20, 30)]
     assert found.judged["model"].findings.ranges == 1
     # The missing rows themselves are all that the raw values do not rank first.
@@ -410,10 +410,10 @@ def test_labels_that_mark_nothing_lose_no_events(label: str, said: str) -> None:
     lines = describe_detection(found)
     assert any(line.startswith(f"model: {said}") for line in lines)
     assert not any(line.startswith("raw values") or "VUS" in line for line in lines)
-    document = as_json(found)
+    document = detection_to_json(found)
     assert len(document["anomalies"]) == 1
     assert np.isnan(document["judged"]["model"]["vus_pr"])
-    assert json.loads(json.dumps(_finite(document)))["judged"]["model"] == {
+    assert json.loads(json.dumps(_replace_non_finite(document)))["judged"]["model"] == {
         **dict.fromkeys(("vus_pr", "vus_roc", "auc_pr", "auc_roc")),
         "found": 0,
         "false": 1,
@@ -468,14 +468,14 @@ def test_events_of_several_series_have_them_in_a_column(capsys: pytest.CaptureFi
     Path("t.csv").write_text("\n".join(("time,id,a", *rows)) + "\n")
     detector = detector_of(3, value_cols=("a",), time_col="time", id_col=("id",))
     prepared = defaults.read_labelled_table(dataclasses.replace(detector.config, data="t.csv"))
-    found = detect.search_series(detector, prepared, "fixed:1")
+    found = detect.detect_prepared(detector, prepared, "fixed:1")
     columns = event_columns(found)
     assert list(columns)[:4] == ["series", "start", "end", "peak"]
     assert (columns["series"], columns["peak"]) == (["q"], ["2024-01-01 00:30:00"])
-    (event,) = as_json(found)["anomalies"]
+    (event,) = detection_to_json(found)["anomalies"]
     assert (event["series"], event["peak"]) == ("q", "2024-01-01 00:30:00")
-    assert list(event_columns(detect.search_series(detector, prepared, "fixed:1e9"))) == list(columns)
-    _show(found, Console())
+    assert list(event_columns(detect.detect_prepared(detector, prepared, "fixed:1e9"))) == list(columns)
+    _show_detection(found, Console())
     assert re.search(r"\nq .* 2024-01-01 00:30:00 ", capsys.readouterr().out)
 
 
@@ -485,7 +485,7 @@ def test_a_budget_is_told_to_be_one_for_each_series() -> None:
     detector = detector_of(3, value_cols=("a",), time_col="time", id_col=("id",))
     prepared = defaults.read_labelled_table(dataclasses.replace(detector.config, data="t.csv"))
     for rule, said in (("budget:1/hour", "budget:1/hour a series, on average over 2: "), ("fixed:2", "fixed:2: fixed")):
-        line = describe_detection(detect.search_series(detector, prepared, rule))[0]
+        line = describe_detection(detect.detect_prepared(detector, prepared, rule))[0]
         assert f", {said}" in line
 
 
@@ -640,7 +640,7 @@ def test_what_is_exported_scores_as_the_command_does(place: Path) -> None:
 def test_a_detectors_scores_are_smoothed(smooth: int) -> None:
     import tensorflow as tf
 
-    from lstm_ae.export.score_endpoint import ScoreParameters, score_function
+    from lstm_ae.export.score_endpoint import ScoreParameters, make_score_function
     from lstm_ae.models.scaling import in_own_units
 
     scale = fixed_scale(2.0, 3.0)
@@ -648,7 +648,7 @@ def test_a_detectors_scores_are_smoothed(smooth: int) -> None:
     rows = np.random.default_rng(0).normal(2, 3, (1, 30, 1)).astype(np.float32)
     rows[0, 10:12] = np.nan
     rows[0, 20:30] = np.nan
-    call_, specs = score_function(model, ScoreParameters(0.5, smooth))
+    call_, specs = make_score_function(model, ScoreParameters(0.5, smooth))
     got = tf.function(call_, input_signature=[specs])({"sequence": tf.constant(rows)})["score"][0].numpy()
     errors = windowwise(reconstruction.model_errors(model, scale), 5)
     expected = score_rows(errors, rows[0], np.zeros(30, np.int32), 5, smooth)[:, 0]
@@ -667,7 +667,7 @@ def test_an_exported_detector_crosses_no_long_gap(pads: bool) -> None:
     from lstm_ae.data.frames import measurements_from_rows
     from lstm_ae.data.padding import original_rows, pad_segments
     from lstm_ae.data.preparation import prepare_table
-    from lstm_ae.export.score_endpoint import ScoreParameters, score_function
+    from lstm_ae.export.score_endpoint import ScoreParameters, make_score_function
     from lstm_ae.models.scaling import in_own_units
 
     scale = fixed_scale(2.0, 3.0)
@@ -679,7 +679,7 @@ def test_an_exported_detector_crosses_no_long_gap(pads: bool) -> None:
         for first, end in gaps:
             rows[series_, first:end] = np.nan
     errors = windowwise(reconstruction.model_errors(model, scale), 5)
-    call_, specs = score_function(model, ScoreParameters(0.5, 7, (), 2, pads))
+    call_, specs = make_score_function(model, ScoreParameters(0.5, 7, (), 2, pads))
     graph = tf.function(call_, input_signature=[specs])
     config = Series(freq="rows", max_gap=2, window=5)
     for length in (40, 3):
@@ -697,7 +697,7 @@ def test_scores_of_many_rows_hold_few_windows_at_a_time(
 ) -> None:
     import tensorflow as tf
 
-    from lstm_ae.export.score_endpoint import BLOCK, ScoreParameters, score_function
+    from lstm_ae.export.score_endpoint import BLOCK_WINDOWS, ScoreParameters, make_score_function
     from lstm_ae.models.scaling import in_own_units
 
     sizes, frame = [0], tf.signal.frame
@@ -712,10 +712,10 @@ def test_scores_of_many_rows_hold_few_windows_at_a_time(
     values = np.random.default_rng(0).normal(2, 3, (series, rows, 1)).astype(np.float32)
     values[0, rows // 2] = np.nan
     monkeypatch.setattr(tf.signal, "frame", spy)
-    call_, _ = score_function(model, ScoreParameters(0.5, smooth))
+    call_, _ = make_score_function(model, ScoreParameters(0.5, smooth))
     # Called as it is, not as a graph: then each size is there to be read.
     got = call_({"sequence": tf.constant(values)})
-    assert max(map(int, sizes)) <= max(BLOCK, series) * 5
+    assert max(map(int, sizes)) <= max(BLOCK_WINDOWS, series) * 5
     assert got["score"].shape == got["anomaly"].shape == (series, rows)
     assert got["threshold"].shape == (series,)
     for each in {0, series - 1} if rows >= 5 else ():

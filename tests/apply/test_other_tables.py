@@ -12,16 +12,16 @@ from detectors import detector_of
 from hypothesis import given
 from hypothesis import strategies as st
 from lstm_ae_cli.console import Console
-from lstm_ae_cli.series_detection import _lines
+from lstm_ae_cli.series_detection import _format_lines
 from lstm_ae_cli.training import show_note
 
-from lstm_ae.apply.detect import event_columns, score_columns, search_series
+from lstm_ae.apply.detect import detect_prepared, event_columns, score_columns
 from lstm_ae.apply.forecast import TableForecast
 from lstm_ae.apply.forecast import forecast_columns as columns_of
-from lstm_ae.apply.stream import Stream
+from lstm_ae.apply.stream import DetectionStream
 from lstm_ae.config import Series
-from lstm_ae.data.checks import inspect_table, new_table_warnings
-from lstm_ae.data.frames import row_names
+from lstm_ae.data.checks import collect_new_table_warnings, inspect_table
+from lstm_ae.data.frames import row_id_columns
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.stream import read_incoming
 from lstm_ae.data.time_zones import format_each_time, format_time, format_times, infer_zone
@@ -115,7 +115,9 @@ def test_a_coarser_table_is_told_of() -> None:
 
     def said(every: int, **options: Any) -> list[str]:
         path = written("time,a", [f"{time},{k % 7}" for k, time in enumerate(minutes(100, every))], "other.csv")
-        return new_table_warnings(defaults.read_labelled_table(dataclasses.replace(config, data=path, **options)))
+        return collect_new_table_warnings(
+            defaults.read_labelled_table(dataclasses.replace(config, data=path, **options))
+        )
 
     assert said(5) == []
     assert said(10) == [
@@ -134,7 +136,7 @@ def test_numbers_without_the_unit_of_the_run_are_told_of() -> None:
     config = settled("time,rate,b", share)
     assert config.column_units == ("rate=%",)
     for lines, columns in ((share, []), (rows, ["rate"])):
-        said = new_table_warnings(defaults.whole_table(config, other(config, "time,rate,b", lines)))
+        said = collect_new_table_warnings(defaults.whole_table(config, other(config, "time,rate,b", lines)))
         assert [
             column for column in ("rate", "b") if any(f"{column} (trained on '%')" in text for text in said)
         ] == columns
@@ -149,9 +151,11 @@ def test_rows_that_are_far_from_those_of_the_training_are_told_of(scale: str, to
         settled = defaults.load_complete(Series(data=written(f"time,{names}", lines[:100]), window=4, scale=scale))
         later = defaults.whole_table(settled.config, other(settled.config, f"time,{names}", lines[500:]))
         text = "Far from what they were in the training part are 'a' in 100% of the rows; scores there say that alone"
-        assert [said.startswith(text) for said in new_table_warnings(later, settled.data.scale)] == [True] * told
+        assert [said.startswith(text) for said in collect_new_table_warnings(later, settled.data.scale)] == [
+            True
+        ] * told
         known = defaults.whole_table(settled.config, other(settled.config, f"time,{names}", lines[:120]))
-        assert new_table_warnings(known, settled.data.scale) == []
+        assert collect_new_table_warnings(known, settled.data.scale) == []
 
 
 def test_remarks_are_told_before_the_answers(capsys: pytest.CaptureFixture[str]) -> None:
@@ -226,7 +230,7 @@ def test_what_is_written_can_be_read_by_the_same_run(suffix: str, zone: str | No
     rows = [f"{time}{suffix},{k % 7}" for k, time in enumerate(minutes(30))]
     path = written("time,a", rows, "other.csv")
     prepared = defaults.read_labelled_table(dataclasses.replace(config, data=path))
-    cells = row_names(prepared)["time"].tolist()
+    cells = row_id_columns(prepared)["time"].tolist()
     assert cells[0].endswith(told_as or ":00")
     assert (len(cells[0]) > 19) == bool(told_as)
     again = [f"{cell},{k % 7}" for k, cell in enumerate(cells)]
@@ -244,13 +248,13 @@ def test_every_output_tells_times_by_the_clocks_of_its_input() -> None:
     path = written("time,a", rows)
     detector = detector_of(3, value_cols=("a",), time_col="time", time_zone="Europe/Berlin")
     prepared = defaults.read_labelled_table(dataclasses.replace(detector.config, data=path))
-    found = search_series(detector, prepared, "fixed:1")
+    found = detect_prepared(detector, prepared, "fixed:1")
     assert event_columns(found)["peak"] == ["2024-03-05 10:30:00+01:00"]
     assert score_columns(found)["time"][0] == "2024-03-05T10:00:00+01:00"
-    stream = Stream(detector)
+    stream = DetectionStream(detector)
     stream.push(prepared.grid.values, prepared.grid.times)
     columns = ["time", "score", "p", "anomaly", "final"]
-    last = list(_lines(stream.end(), columns, str, timed=True, zone=prepared.table.zone))[-1]
+    last = list(_format_lines(stream.end(), columns, str, timed=True, zone=prepared.table.zone))[-1]
     assert last.startswith("['2024-03-05T10:59:00+01:00', ")
     empty = np.zeros((1, 1, 1))
     ahead = prepared.grid.times[-1:, None] + 60 * 10**9

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lstm_ae.apply.detect import RunDetector
-from lstm_ae.apply.stream import FinalScores, Stream
+from lstm_ae.apply.stream import DetectionStream, FinalScores
 from lstm_ae.config import Series
 from lstm_ae.data.frames import measurements_from_rows
 from lstm_ae.data.measurements import Measurements
@@ -51,7 +51,7 @@ def table_of(detector: RunDetector, times: Any, values: Any) -> Measurements:
 def test_by_hand() -> None:
     """Windows of two rows, each row's error ten times its value: a score is the mean of what its windows say of it."""
     detector = detector_of(2)._replace(ours=windowwise(lambda windows: windows * np.array([[1.0], [3.0]]), 2))
-    stream = Stream(detector, "fixed:5")
+    stream = DetectionStream(detector, "fixed:5")
     assert stream.delay == 1
     first = stream.push(np.array([[1.0]]), np.array([START]))
     assert first.scores.tolist() == []
@@ -67,7 +67,7 @@ def test_by_hand() -> None:
 
 
 def test_a_long_gap_makes_what_was_before_it_final() -> None:
-    stream = Stream(detector_of(3))
+    stream = DetectionStream(detector_of(3))
     minutes = np.array([0, 1, 2, 3, 9])
     found = stream.push(np.arange(5.0)[:, None], START + MINUTE * minutes)
     assert ((found.times - START) // MINUTE).tolist() == [0, 1, 2, 3]
@@ -81,7 +81,7 @@ def test_a_long_gap_makes_what_was_before_it_final() -> None:
 @pytest.mark.parametrize("written", [True, False])
 def test_a_long_gap_is_one_whether_its_rows_are_written_or_not(written: bool) -> None:
     """Rows without a value wait until it is known how long their gap is, and are then rows without a score."""
-    stream = Stream(detector_of(3))
+    stream = DetectionStream(detector_of(3))
     minutes = np.array([0, 1, 2, 3, *([4, 5, 6, 7] if written else []), 8, 9, 10])
     values = np.where((minutes > 3) & (minutes < 8), np.nan, minutes)[:, None]
     parts = [stream.push(values[[row]], START + MINUTE * minutes[[row]]) for row in range(len(minutes))]
@@ -98,7 +98,7 @@ def test_a_long_gap_is_one_whether_its_rows_are_written_or_not(written: bool) ->
 
 
 def test_a_short_gap_is_filled() -> None:
-    stream = Stream(detector_of(2))
+    stream = DetectionStream(detector_of(2))
     found = stream.push(np.arange(1.0, 4)[:, None], START + MINUTE * np.array([0, 1, 4]))
     assert ((found.times - START) // MINUTE).tolist() == [0, 1, 2, 3]
     assert np.isnan(found.scores).tolist() == [False, False, True, True]
@@ -143,7 +143,7 @@ def test_any_cutting_gives_what_all_at_once_gives(
     steps, off, values_ = zip(*rows, strict=True)
     times = np.sort(START + MINUTE * np.cumsum(steps) + np.array(off) * 10**9)
     values = np.array([np.nan if value is None else value for value in values_], np.float32)[:, None]
-    stream, parts, start = Stream(detector), list[FinalScores](), 0
+    stream, parts, start = DetectionStream(detector), list[FinalScores](), 0
     while start < len(times):
         size = sizes[len(parts) % len(sizes)] if sizes else len(times)
         piece = slice(start, start + size)
@@ -181,7 +181,7 @@ def test_rows_a_little_off_the_step_are_followed(rows: list[tuple[int, int]], ap
     steps, off = (np.array(column) for column in zip(*rows, strict=True))
     times = START + ((apart * np.cumsum(steps) + off) * 10**9).astype(np.int64)
     values = np.arange(len(times), dtype=np.float32)[:, None]
-    stream, parts, start = Stream(detector), list[FinalScores](), 0
+    stream, parts, start = DetectionStream(detector), list[FinalScores](), 0
     if apart == 50 and len(times) > 10:
         times, values = times[:10], values[:10]
     while start < len(times):
@@ -198,13 +198,13 @@ def test_rows_a_little_off_the_step_are_followed(rows: list[tuple[int, int]], ap
 
 def test_a_stream_that_runs_fast_goes_on_and_one_of_another_step_does_not() -> None:
     times = START + np.arange(2000) * 59_900_000_000
-    stream = Stream(detector_of(2))
+    stream = DetectionStream(detector_of(2))
     for row, time in enumerate(times):
         stream.push(np.full((1, 1), row), np.array([time]))
     assert stream.tracks[""].grid.place == 1999
     problem = "is only 40s after the one before, too near, as others were, for a step of 1min. Add --duplicates"
     with pytest.raises(DataError, match=problem):
-        Stream(detector_of(2)).push(np.zeros((100, 1)), START + np.arange(100) * 40 * 10**9)
+        DetectionStream(detector_of(2)).push(np.zeros((100, 1)), START + np.arange(100) * 40 * 10**9)
 
 
 @pytest.mark.parametrize("size", [1, 7, 100, 5000])
@@ -214,7 +214,7 @@ def test_rows_that_are_fast_for_a_while_are_judged_alike_however_they_come(size:
     times = START + (np.cumsum(apart) * 10**9).astype(np.int64)
     values = np.arange(len(times), dtype=np.float32)[:, None]
     detector = detector_of(3)
-    stream = Stream(detector)
+    stream = DetectionStream(detector)
 
     def push_all() -> None:
         for start in range(0, len(times), size):
@@ -231,7 +231,7 @@ def test_rows_that_are_fast_for_a_while_are_judged_alike_however_they_come(size:
 
 @pytest.mark.parametrize("smooth", [1, 5])
 def test_a_score_is_final_as_soon_as_it_can_be(smooth: int) -> None:
-    stream, values = Stream(detector_of(4, 1, smooth)), np.arange(30.0)
+    stream, values = DetectionStream(detector_of(4, 1, smooth)), np.arange(30.0)
     done = 0
     for row in range(30):
         done += len(stream.push(values[row, None, None], np.array([START + MINUTE * row])).scores)
@@ -242,7 +242,7 @@ def test_a_score_is_final_as_soon_as_it_can_be(smooth: int) -> None:
 
 def test_without_times_rows_are_counted() -> None:
     detector = detector_of(2, 2, freq="rows")
-    stream, values = Stream(detector), np.random.default_rng(0).normal(size=(9, 2))
+    stream, values = DetectionStream(detector), np.random.default_rng(0).normal(size=(9, 2))
     found = joined([stream.push(values[:4]), stream.push(values[4:]), stream.end()])
     times, expected = at_once(detector, table_of(detector, None, values))
     assert found.times.tolist() == times.tolist() == list(range(9))
@@ -250,7 +250,7 @@ def test_without_times_rows_are_counted() -> None:
 
 
 def test_memory_does_not_grow() -> None:
-    stream = Stream(detector_of(5))
+    stream = DetectionStream(detector_of(5))
     sizes = set()
     for row in range(300):
         stream.push(np.ones((1, 1)), np.array([START + MINUTE * row]))
@@ -271,8 +271,8 @@ def test_refused(minutes: list[float], options: dict[str, Any], problem: str) ->
     times = START + (MINUTE * np.array(minutes)).astype(np.int64)
     values = np.zeros((len(times), 1))
     with pytest.raises(DataError, match=problem):
-        Stream(detector_of(**options)).push(values, times)
-    stream = Stream(detector_of(**options))
+        DetectionStream(detector_of(**options)).push(values, times)
+    stream = DetectionStream(detector_of(**options))
     stream.push(values[:2], times[:2])
     with pytest.raises(DataError, match=problem):
         stream.push(values[2:], times[2:])
@@ -288,7 +288,7 @@ def test_a_clock_that_autumn_sets_back_is_hinted_at(
 ) -> None:
     times = np.array([f"{date}T{time}" for time in clock], "datetime64[ns]").astype(np.int64)
     with pytest.raises(DataError) as caught:
-        Stream(detector_of(**options)).push(np.zeros((2, 1)), times)
+        DetectionStream(detector_of(**options)).push(np.zeros((2, 1)), times)
     assert (". Add --time-zone with the zone of these clocks, if daylight" in str(caught.value)) == hinted
 
 
@@ -299,7 +299,7 @@ def test_rows_that_are_refused_may_be_left_out(size: int) -> None:
     bad = np.array([2, 5, 8])
     times, values = START + (MINUTE * minutes).astype(np.int64), np.arange(11.0)[:, None] ** 2
     detector = detector_of(3)
-    stream, parts, said = Stream(detector), list[FinalScores](), list[str]()
+    stream, parts, said = DetectionStream(detector), list[FinalScores](), list[str]()
     for start in range(0, len(times), size):
         own = slice(start, start + size)
         ids = ["a", "b"] * len(times[own])
@@ -317,7 +317,7 @@ def test_rows_that_are_refused_may_be_left_out(size: int) -> None:
 
 def test_what_is_decided_before_a_refused_row_is_not_lost() -> None:
     """Of the series of that row and of the others."""
-    stream = Stream(detector_of(2))
+    stream = DetectionStream(detector_of(2))
     minutes, ids = np.array([0, 0, 1, 1, 2, 2, 1, 3]), ["a", "b"] * 4
     with pytest.raises(DataError, match="A row of 'a' at 2024-01-01 00:01:00 comes after one at 2024-01-01 00:02:00"):
         stream.push(np.ones((8, 1)), START + MINUTE * minutes, ids)

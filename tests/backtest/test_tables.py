@@ -117,7 +117,7 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
             {"": np.ones(HORIZON)},
             means,
             {},
-            table_metrics._moments(split, WINDOW),
+            table_metrics._forecast_moments(split, WINDOW),
             np.zeros(split.samples),
         )
 

@@ -12,7 +12,7 @@ from lstm_ae_cli import main
 from searches import call
 
 from lstm_ae.export import admission
-from lstm_ae.export.examples import examples
+from lstm_ae.export.examples import select_examples
 from lstm_ae.run import open_run
 
 ROOT = Path(__file__).parents[2] / "saved_models"
@@ -104,7 +104,7 @@ def test_the_manifest_holds_real_windows(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_manifest_has_examples_where_the_data_is_there_and_they_are_wanted(tmp_path: Path, proven_here: None) -> None:
     assert call("toy train --sequences 60 --epochs 1 --units 2 --out run").code == 0
     run = open_run("run")
-    found = examples(run)
+    found = select_examples(run)
     assert [example["name"] for example in found] == ["Test window 0", "Test window 5", "Test window 11"]
     for option, expected in (("--no-examples", None), ("", found)):
         said = call(f"export run {option} --json")
@@ -114,5 +114,5 @@ def test_a_manifest_has_examples_where_the_data_is_there_and_they_are_wanted(tmp
     about = json.loads((tmp_path / "run" / "config.json").read_text())
     about["data"]["sha256"] = "0" * 64
     (tmp_path / "run" / "config.json").write_text(json.dumps(about))
-    assert examples(run) == []
+    assert select_examples(run) == []
     assert "no windows to try it with" in call("export run").err

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from lstm_ae.config import Reading, Series
 from lstm_ae.config.reading import TimeStep, parse_step
-from lstm_ae.data.checks import inspect_table, table_warnings
+from lstm_ae.data.checks import collect_table_warnings, inspect_table
 from lstm_ae.data.grid import common_step, find_duplicate_times, find_gaps, grid_slots, regularize
 from lstm_ae.data.measurements import Measurements, read_measurements
-from lstm_ae.data.preparation import PreparedTable, cut_windows, load_series, prepare_normal, prepare_table
+from lstm_ae.data.preparation import PreparedTable, cut_windows, load_series, prepare_for_detection, prepare_table
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.studies import evaluated_parts
 
@@ -198,7 +198,7 @@ def test_rows_outside_the_normal_ranges_are_a_test_whatever_its_share() -> None:
 def test_known_anomalies_are_no_test_where_no_row_is_kept_for_one() -> None:
     rows = [f"2024-01-{1 + k // 24:02} {k % 24:02}:00,{k % 7},{int(100 <= k < 120)}" for k in range(400)]
     config, table = table_of(rows, "t,a,bad", split="0.8,0.2,0", label_col="bad", window=5)
-    data = load_series(config, prepare_normal(config, table))
+    data = load_series(config, prepare_for_detection(config, table))
     assert data.test.samples == 0
     assert data.train.samples == (100 - 4) + (200 - 4)
 
@@ -515,7 +515,7 @@ def test_windows_cross_gaps_that_come_again_and_again() -> None:
     found = prepare_table(config, table)
     assert (found.max_gap, found.window, found.grid.step) == (2, 7, TimeStep(24 * HOUR.nanoseconds))
     assert found.inferred["max_gap"] == "2 steps, as gaps of that length come again and again"
-    said = table_warnings(config, found)["missing rows"]
+    said = collect_table_warnings(config, found)["missing rows"]
     assert said == "28.2% of the steps of 1d have no row; they are taken for missing"
     (note,) = inspect_table(config).findings
     assert (note.text, note.fixes) == ("28% of the steps of 1d have no row; they are taken for missing", ())
@@ -527,7 +527,7 @@ def test_windows_cross_gaps_that_come_again_and_again() -> None:
     assert found.inferred["window"] == (
         "2 steps, half the longest run of rows that every part has, as 102 gaps of more than 1 step part them"
     )
-    assert table_warnings(replace(config, window=4), found._replace(window=4))["missing rows"].startswith(
+    assert collect_table_warnings(replace(config, window=4), found._replace(window=4))["missing rows"].startswith(
         "no window crosses 102 gaps of more than 1 step, which costs 59.5% of the windows"
     )
 

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lstm_ae_cli import main
-from lstm_ae_cli.series import check_command
+from lstm_ae_cli.series import format_check_command
 from processes import CEILING
 
 from lstm_ae.config import Reading
-from lstm_ae.data.checks import Finding, combine_fixes, inspect_table, table_warnings
+from lstm_ae.data.checks import Finding, collect_table_warnings, combine_fixes, inspect_table
 from lstm_ae.data.measurements import read_measurements
 from lstm_ae.errors import ConfigError, DataError
 
@@ -287,7 +287,7 @@ def test_ranges_are_repeated_and_names_with_commas_quoted(called: Any) -> None:
 
 def test_a_command_can_be_copied_into_a_shell() -> None:
     config = Reading(data="-a b.csv", missing=("-999", "it's"), value_cols=("x", "y z"), normal=("..2024-01-01 10:00",))
-    line = check_command(config, {"duplicates": "mean"})
+    line = format_check_command(config, {"duplicates": "mean"})
     assert shlex.split(line)[3:] == [
         "./-a b.csv",
         "--value-cols", "x,y z",
@@ -380,7 +380,7 @@ def test_a_training_is_told_of_lost_digits_and_of_columns_that_count() -> None:
     written([f"{hour},{k},{1e6 + k % 9 / 10:.3f},{k % 7}" for k, hour in enumerate(hours(200))], "when,id,fine,x")
     found = inspect_table(Reading(data="t.csv", window=5))
     assert found.prepared is not None
-    said = table_warnings(Reading(window=5), found.prepared)
+    said = collect_table_warnings(Reading(window=5), found.prepared)
     assert list(said) == ["counters", "digits"]
     assert said["counters"].startswith("'id' rises in every row, as a counter")
     assert said["digits"].startswith("'fine' varies by 0.8")
@@ -434,7 +434,9 @@ def test_numbers_that_stand_for_missing_ones_are_told_of(case: str) -> None:
     if numbers:
         again = inspect_table(Reading(data="t.csv", window=5, missing=numbers))
         assert np.nanmax(np.abs(again.table.values[:, 0])) < 100
-        said = table_warnings(Reading(window=5), inspect_table(Reading(data="t.csv", window=5)).prepared)["far values"]
+        said = collect_table_warnings(Reading(window=5), inspect_table(Reading(data="t.csv", window=5)).prepared)[
+            "far values"
+        ]
         assert said == notes[0].text
         assert said.endswith(f"name it with --missing={','.join(numbers)}")
 
@@ -459,11 +461,11 @@ def test_labels_among_the_values_are_told_of(case: str) -> None:
     notes = [note for text, note in column_of(values, name=name).items() if "is modelled as a value, though" in text]
     assert [note.fixes for note in notes] == [({"label_col": name}, {"value_cols": ("x",)})] * told
     config = Reading(data="t.csv", window=5)
-    assert ("labels" in table_warnings(config, inspect_table(config).prepared)) == told
+    assert ("labels" in collect_table_warnings(config, inspect_table(config).prepared)) == told
     for options in ({"label_col": name}, {"value_cols": (name, "x")}):
         config = Reading(data="t.csv", window=5, **options)
         if case not in ("zeros", "an alarm of many values"):
-            assert "labels" not in table_warnings(config, inspect_table(config).prepared)
+            assert "labels" not in collect_table_warnings(config, inspect_table(config).prepared)
 
 
 def test_labels_beside_those_that_are_named_are_told_of_too(called: Any) -> None:
@@ -501,14 +503,14 @@ TOTALS: dict[str, tuple[Any, bool]] = {
 def test_running_totals_are_told_of(case: str) -> None:
     values, told = TOTALS[case]
     assert any(text.startswith("'a' never falls, unless to begin anew") for text in column_of(values)) == told
-    said = table_warnings(Reading(window=5), inspect_table(Reading(data="t.csv", window=5)).prepared)
+    said = collect_table_warnings(Reading(window=5), inspect_table(Reading(data="t.csv", window=5)).prepared)
     assert ("totals" in said) == told
 
 
 def test_a_column_that_is_constant_in_training_is_told_of() -> None:
     text = "'a' has one value in the training part and others later: any change counts"
     assert any(note.startswith(text) for note in column_of(np.arange(200) // 150))
-    said = table_warnings(Reading(window=5), inspect_table(Reading(data="t.csv", window=5)).prepared)
+    said = collect_table_warnings(Reading(window=5), inspect_table(Reading(data="t.csv", window=5)).prepared)
     assert said["constants"].startswith(text)
     assert not any("in the training part" in note for note in column_of(np.ones(200)))
     assert not any("in the training part" in note for note in column_of(STRETCHES, name="failure"))
@@ -541,7 +543,7 @@ def test_series_that_alternate_are_told_of(rows: list[str], told: bool) -> None:
         ({"id_col": ("machine",)},)
     ] * told
     config = Reading(data="t.csv", window=5)
-    said = table_warnings(config, inspect_table(config).prepared)
+    said = collect_table_warnings(config, inspect_table(config).prepared)
     assert ("series" in said) == told
     if told:
         assert notes[0].text == said["series"]

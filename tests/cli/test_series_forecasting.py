@@ -243,9 +243,9 @@ def test_the_regression_of_one_step_is_that_of_the_first_of_several() -> None:
     frame = table()[["load"]].interpolate()
     options: dict[str, Any] = {"window": 12, "scale": "none"}
     one, two = (prepared(frame, horizon=horizon, **options).data for horizon in (1, 2))
-    fitted = table_baselines._fitted(one, 12, [1e-4])[0]
+    fitted = table_baselines._fit_penalties(one, 12, [1e-4])[0]
     assert (fitted.weights.shape, fitted.bias.shape) == ((12, 1), (1,))
-    longer = table_baselines._fitted(two, 12, [1e-4])[0]
+    longer = table_baselines._fit_penalties(two, 12, [1e-4])[0]
     np.testing.assert_allclose(fitted.weights[:, 0], longer.weights[:, 0], atol=1e-2)
     past = one.test.windows()[:, :12]
     assert fitted.said(past)["linear regression"].shape == (len(past), 1, 1)
@@ -371,13 +371,13 @@ def test_forecasts_of_one_step_are_one_moment() -> None:
     time = np.concatenate([minutes, minutes + 1]).astype("datetime64[s]").astype("datetime64[ns]")
     starts = np.r_[np.arange(17), 20 + np.arange(17)]
     split = Split(np.zeros((40, 1), np.float32), starts, 4, time=time)
-    moments = table_metrics._moments(split, 3)
+    moments = table_metrics._forecast_moments(split, 3)
     assert moments[:17].tolist() == moments[17:].tolist() == time[2:19].astype(np.int64).tolist()
-    assert table_metrics._moments(split._replace(time=None), 3).tolist() == (starts + 2).tolist()
+    assert table_metrics._forecast_moments(split._replace(time=None), 3).tolist() == (starts + 2).tolist()
     # From July on, a step of 30 days would join February and March.
     months = np.arange("2023-07", "2024-09", dtype="datetime64[M]").astype("datetime64[ns]")
     monthly = Split(np.zeros((14, 1), np.float32), np.arange(12), 3, time=months)
-    assert len(np.unique(table_metrics._moments(monthly, 2))) == 12
+    assert len(np.unique(table_metrics._forecast_moments(monthly, 2))) == 12
 
 
 def test_what_a_training_says(place: Path) -> None:

@@ -12,10 +12,10 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from lstm_ae.errors import ConfigError
 from lstm_ae.serving.batching import BatchingConfig
-from lstm_ae.serving.container import INSIDE, write_tensorflow_serving
+from lstm_ae.serving.container import CONTAINER_ROOT, write_tensorflow_serving
 from lstm_ae.serving.errors import Refusal
 from lstm_ae.serving.folders import ServedModel, VersionPolicy, discover_models
-from lstm_ae.serving.models_config import models_of, read_models
+from lstm_ae.serving.models_config import parse_models, read_models
 from lstm_ae.serving.ports import Ports
 from lstm_ae.serving.server import ServerConfig
 from lstm_ae.serving.service import RequestLimits
@@ -103,7 +103,7 @@ def test_tensorflow_serving_gets_the_same_folder(tmp_path: Path) -> None:
     assert command.startswith(f"docker run --rm {ports} -v {tmp_path}:/models:ro tensorflow/serving")
     assert "--model_config_file=/models/models.config" in command
     assert "--allow_version_labels_for_unavailable_models" in command
-    assert models_of(found) == [
+    assert parse_models(found) == [
         ServedModel("a", Path("/models/a"), VersionPolicy("all"), (("stable", 1),)),
         ServedModel("b b", Path("/models/b b"), VersionPolicy("all")),
     ]
@@ -126,7 +126,7 @@ def test_tensorflow_serving_gets_one_model(tmp_path: Path) -> None:
     assert f"-v {tmp_path / 'one'}:/models/one:ro" in command
     assert command.endswith("--model_config_file=/models/one/models.config")
     assert 'base_path: "/models/one"' in path.read_text()
-    assert not isinstance(INSIDE, Path)  # the container's paths have no backslashes, wherever this is written
+    assert not isinstance(CONTAINER_ROOT, Path)  # the container's paths have no backslashes, wherever this is written
     assert "num_versions: 2" in path.read_text()
 
 
@@ -227,7 +227,7 @@ def config(text: str) -> Any:
 )
 def test_configurations_that_cannot_be_followed(text: str, words: str) -> None:
     with pytest.raises(Refusal, match=words):
-        models_of(config(text))
+        parse_models(config(text))
 
 
 def test_a_configuration_from_a_file(tmp_path: Path) -> None:

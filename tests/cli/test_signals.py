@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from lstm_ae_cli import main
-from lstm_ae_cli.signals import call_on_signal, handle_signals, until_stopped
+from lstm_ae_cli.signals import call_on_signal, handle_signals, read_until_signal
 from processes import CEILING
 
 BOTH = (signal.SIGINT, signal.SIGTERM)
@@ -54,7 +54,7 @@ def test_the_third_signal_ends_the_process(monkeypatch):
 
 def test_without_a_signal_the_handlers_come_back():
     before = handlers()
-    with handle_signals(), until_stopped(lambda size: b"x" * size):
+    with handle_signals(), read_until_signal(lambda size: b"x" * size):
         assert handlers() != before
     assert handlers() == before
 
@@ -72,7 +72,7 @@ def test_a_signal_ends_a_stream_and_not_the_work_on_it():
         raise AssertionError("the signal ends the reading")
 
     with handle_signals() as came:
-        with until_stopped(waiting) as read:
+        with read_until_signal(waiting) as read:
             assert read(1) == b""
             signal.raise_signal(signal.SIGINT)
             assert read(1) == b""

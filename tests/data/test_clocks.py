@@ -11,7 +11,7 @@ import pytest
 
 from lstm_ae.config import Reading, Series
 from lstm_ae.data.checks import inspect_table
-from lstm_ae.data.frames import row_names
+from lstm_ae.data.frames import row_id_columns
 from lstm_ae.data.measurements import Measurements, read_measurements
 from lstm_ae.data.stream import read_incoming
 from lstm_ae.errors import ConfigError, DataError
@@ -174,7 +174,7 @@ def test_a_run_keeps_it() -> None:
     _, chunks = read_incoming(lambda size: next(pieces), "standard input", config)
     assert np.concatenate([chunk.times for chunk in chunks]).tolist() == table.table.times.tolist()
     # What is written can be read again.
-    cells = row_names(table)["Date"].tolist()
+    cells = row_id_columns(table)["Date"].tolist()
     again = written("Date,a,b", [f"{cell},{k},1" for k, cell in enumerate(cells)], "again.csv")
     assert (
         defaults.read_labelled_table(dataclasses.replace(config, data=again)).table.times.tolist()

@@ -175,28 +175,28 @@ def test_failing_disk(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -
     def fail(size: int) -> bytes:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(lines_module, "_reader", lambda file: fail)
+    monkeypatch.setattr(lines_module, "_open_reader", lambda file: fail)
     assert "Input/output error" in refusal(written(tmp_path, GOOD))
 
 
 @pytest.mark.parametrize("added", ["C,d,1,2\n", "broken"])
 def test_file_that_changes(added: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path, GOOD)
-    places = table_module._places
+    places = table_module._locate_columns
 
     def grow(*args: object) -> dict[str, int]:
         with path.open("a") as file:
             file.write(added)
         return places(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(lines_module, "BLOCK", 16)
-    monkeypatch.setattr(table_module, "_places", grow)
+    monkeypatch.setattr(lines_module, "BLOCK_BYTES", 16)
+    monkeypatch.setattr(table_module, "_locate_columns", grow)
     assert "changed while it was read" in refusal(path)
 
 
 def test_limits(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path, gzip.compress((HEAD + "A,d,1,2\n" * 1000).encode()))
-    monkeypatch.setattr(lines_module, "BLOCK", 1000)
+    monkeypatch.setattr(lines_module, "BLOCK_BYTES", 1000)
     monkeypatch.setattr(lines_module, "MAX_LINES", 500)
     assert "more than 500 lines" in refusal(path)
     monkeypatch.setattr(lines_module, "MAX_BYTES", 3000)
@@ -214,8 +214,8 @@ def test_accepted_forms(pack: Callable[[bytes], bytes], end: str, encoding: str,
 
 @pytest.mark.parametrize("block", [1, 2, 3, 7, 64])
 def test_blocks_of_any_size(block: int, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lines_module, "BLOCK", block)
-    monkeypatch.setattr(table_module, "CHUNK", 1)
+    monkeypatch.setattr(lines_module, "BLOCK_BYTES", block)
+    monkeypatch.setattr(table_module, "CHUNK_ROWS", 1)
     text = 'name,day,x,y\r\n"\u00e9,\u2028\x0cz",d,1,2\r\r\nB,d,3,4\n'
     table = read(written(tmp_path, text))
     assert table.text["name"].values == ("\u00e9,\u2028\x0cz", "B")
@@ -282,7 +282,7 @@ def test_a_thousand_columns(tmp_path: pathlib.Path) -> None:
 def test_many_chunks_agree_with_one(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path, HEAD + "".join(f"S{i % 7},d,{i},\n" for i in range(1003)))
     whole = read(path)
-    monkeypatch.setattr(table_module, "CHUNK", 10)
+    monkeypatch.setattr(table_module, "CHUNK_ROWS", 10)
     parts = read(path)
     assert parts.text["name"].values == whole.text["name"].values
     for one, other in zip(parts.numbers.values(), whole.numbers.values(), strict=True):

@@ -14,7 +14,7 @@ from digit_makers import idx, idx_bytes, made, npz
 
 from lstm_ae.config import Mnist
 from lstm_ae.data import digit_files, digits
-from lstm_ae.data.digit_files import STEMS
+from lstm_ae.data.digit_files import IDX_STEMS
 from lstm_ae.errors import DataError
 
 
@@ -36,9 +36,9 @@ def test_paths_that_are_no_data(tmp_path):
     assert "must be a regular file. Received: a pipe" in refused(tmp_path / "pipe.npz")
     assert "Received: a pipe, socket or device" in refused("/dev/zero")
     (tmp_path / "folder").mkdir()
-    assert f"lacks {', '.join(STEMS)} (plain or .gz)" in refused(tmp_path / "folder")
-    os.mkfifo(tmp_path / "folder" / STEMS[0])
-    assert f"lacks {', '.join(STEMS[1:])} " in refused(tmp_path / "folder")
+    assert f"lacks {', '.join(IDX_STEMS)} (plain or .gz)" in refused(tmp_path / "folder")
+    os.mkfifo(tmp_path / "folder" / IDX_STEMS[0])
+    assert f"lacks {', '.join(IDX_STEMS[1:])} " in refused(tmp_path / "folder")
     for start in (b"\x89PNG\r\n", b"<!DOCTYPE html>", b"\x1f\x8b\x08\0", b"P"):
         (tmp_path / "fake.npz").write_bytes(start)
         assert f"is not an .npz: it must start with PK. Received: {start[:4]!r}" in refused(tmp_path / "fake.npz")
@@ -135,7 +135,7 @@ def test_an_npz_that_would_unpack_to_more_than_memory(tmp_path):
 )
 def test_idx_files_that_are_no_digits(tmp_path, pack, body, message):
     found = refused(idx(tmp_path / "idx", pack, x_train=body))
-    assert STEMS[0] in found
+    assert IDX_STEMS[0] in found
     assert re.search(message, found)
 
 
@@ -147,7 +147,7 @@ def test_idx_labels_out_of_range_and_exchanged_files(tmp_path):
 
 
 def test_gzip_that_is_cut_or_damaged(tmp_path):
-    path = tmp_path / "idx" / f"{STEMS[0]}.gz"
+    path = tmp_path / "idx" / f"{IDX_STEMS[0]}.gz"
     idx(tmp_path / "idx", pack=True)
     whole = path.read_bytes()
     for body in (whole[:-9], whole[:5000], whole[:-8] + bytes(8), whole[:100] + bytes(100) + whole[200:]):
@@ -159,7 +159,7 @@ def test_gzip_that_is_cut_or_damaged(tmp_path):
 def test_a_gzip_bomb_is_read_no_further_than_declared(tmp_path):
     folder = tmp_path / "idx"
     idx(folder, pack=True)
-    with gzip.open(folder / f"{STEMS[0]}.gz", "wb", 1) as file:
+    with gzip.open(folder / f"{IDX_STEMS[0]}.gz", "wb", 1) as file:
         file.write(struct.pack(">4I", 0x803, 120, 28, 28))
         for _ in range(512):
             file.write(bytes(2**20))

@@ -12,7 +12,7 @@ from processes import CEILING
 
 from lstm_ae.config import Mnist
 from lstm_ae.data import digit_files, digits
-from lstm_ae.data.digit_files import STEMS
+from lstm_ae.data.digit_files import IDX_STEMS
 from lstm_ae.errors import DataError
 
 
@@ -113,8 +113,8 @@ def test_the_directory_of_the_environment_is_next(tmp_path, monkeypatch, nowhere
     assert digits.load(Mnist()).source.text.startswith(f"MNIST from {str(tmp_path)!r}")
     monkeypatch.setenv("LSTMAE_DATA_DIR", idx(tmp_path / "idx"))
     assert digits.load(Mnist()).train.samples == 100
-    (tmp_path / "idx" / STEMS[2]).unlink()
-    with pytest.raises(DataError, match=f"lacks {STEMS[2]} "):
+    (tmp_path / "idx" / IDX_STEMS[2]).unlink()
+    with pytest.raises(DataError, match=f"lacks {IDX_STEMS[2]} "):
         digits.load(Mnist())
 
 
@@ -182,7 +182,7 @@ def test_without_network_it_is_quiet_and_does_not_wait(tmp_path):
 
 def test_the_whole_of_mnist():
     folder = os.environ.get("LSTMAE_DATA_DIR")
-    if not folder or not digit_files.holds_digits(folder):
+    if not folder or not digit_files.has_digit_files(folder):
         pytest.skip("LSTMAE_DATA_DIR names no directory with MNIST")
     data = digits.load(Mnist())
     assert [part.samples for part in (data.train, data.validation, data.test)] == [50_000, 10_000, 10_000]

@@ -70,7 +70,7 @@ def test_windows_of_training_and_validation_are_found_and_no_others(elapsed: boo
 
 
 def test_of_many_windows_some_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fingerprints, "KEPT", 50)
+    monkeypatch.setattr(fingerprints, "MAX_FINGERPRINTS", 50)
     config, prepared = table_of(noise(0))
     known = fingerprint_windows(load_series(config, prepared))
     assert (known.windows, len(known.prints)) == (326, 50)
@@ -96,7 +96,7 @@ def cycles(rows: int, seed: int) -> np.ndarray:
 
 @pytest.mark.parametrize("kept", [20, 1000])
 def test_values_that_repeat_are_no_evidence(kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fingerprints, "KEPT", kept)
+    monkeypatch.setattr(fingerprints, "MAX_FINGERPRINTS", kept)
     config, prepared = table_of(cycles(400, 0))
     known = fingerprint_windows(load_series(config, prepared))
     # Windows of the regular cycle repeat, those around a change mostly do not.

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lstm_ae.config import Series
-from lstm_ae.data.frames import index_times, measurements_from_rows, to_table_rows
+from lstm_ae.data.frames import map_to_table_rows, measurements_from_rows, read_index_times
 from lstm_ae.data.preparation import prepare_table
 from lstm_ae.errors import DataError
 
@@ -48,7 +48,7 @@ def test_periods_begin_when_they_begin() -> None:
 
 def test_times_of_any_resolution() -> None:
     seconds = pd.DatetimeIndex(np.array(["2024-01-01"], "datetime64[s]"))
-    assert index_times(seconds).tolist() == [pd.Timestamp("2024-01-01").value]  # type: ignore[union-attr]
+    assert read_index_times(seconds).tolist() == [pd.Timestamp("2024-01-01").value]  # type: ignore[union-attr]
 
 
 def test_back_to_the_rows_as_they_stood() -> None:
@@ -58,8 +58,8 @@ def test_back_to_the_rows_as_they_stood() -> None:
     prepared = prepare_table(Series(window=2, freq="1h", max_gap=1), table)
     grid = prepared.grid
     np.testing.assert_array_equal(grid.values.ravel(), [0, 1, np.nan, 3, np.nan, 5])
-    assert to_table_rows(prepared, np.arange(6) * 10).tolist() == [50, 0, 10, 30]
-    assert to_table_rows(prepared, np.arange(12).reshape(6, 2)).tolist() == [[10, 11], [0, 1], [2, 3], [6, 7]]
+    assert map_to_table_rows(prepared, np.arange(6) * 10).tolist() == [50, 0, 10, 30]
+    assert map_to_table_rows(prepared, np.arange(12).reshape(6, 2)).tolist() == [[10, 11], [0, 1], [2, 3], [6, 7]]
 
 
 @given(st.lists(st.integers(0, 60), min_size=4, max_size=30, unique=True), st.integers(0, 5))
@@ -67,7 +67,7 @@ def test_every_row_finds_its_own_value(hours: list[int], max_gap: int) -> None:
     index = pd.Timestamp("2024-01-01") + pd.to_timedelta(hours, "h")
     table = measurements_from_rows(np.array(hours, float)[:, None], ["a"], index)
     prepared = prepare_table(Series(window=2, freq="1h", max_gap=max_gap), table)
-    assert to_table_rows(prepared, prepared.grid.values).ravel().tolist() == hours
+    assert map_to_table_rows(prepared, prepared.grid.values).ravel().tolist() == hours
 
 
 @pytest.mark.parametrize(("rule", "values"), [("first", [1, 1, 4]), ("last", [3, 3, 4]), ("mean", [2, 2, 4])])
@@ -75,7 +75,7 @@ def test_rows_of_one_time_share_what_is_found(rule: str, values: list[float]) ->
     index = pd.DatetimeIndex(["2024-01-01", "2024-01-01", "2024-01-02"])
     table = measurements_from_rows(np.array([[1.0], [3], [4]]), ["a"], index)
     prepared = prepare_table(Series(window=2, freq="1d", duplicates=rule), table)
-    assert to_table_rows(prepared, prepared.grid.values).ravel().tolist() == values
+    assert map_to_table_rows(prepared, prepared.grid.values).ravel().tolist() == values
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from lstm_ae.backtest.tables import start_backtest
 from lstm_ae.config import Reading, Series
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.reading import parse_step
-from lstm_ae.data.checks import TableInspection, apply_fix, combine_fixes, command_options, inspect_table
+from lstm_ae.data.checks import TableInspection, apply_fix, combine_fixes, format_options, inspect_table
 from lstm_ae.data.grid import common_step, even_step, grid_slots, missing_share
 from lstm_ae.data.measurements import read_measurements
 from lstm_ae.errors import DataError
@@ -205,7 +205,7 @@ def test_a_training_and_a_check_advise_the_same_of_rows_that_are_too_near(case: 
     with pytest.raises(DataError) as error:
         settled({})
     advice = str(error.value).partition(". Add ")[2]
-    assert advice.split(", or ") == [command_options(fix) for fix in problem.fixes]
+    assert advice.split(", or ") == [format_options(fix) for fix in problem.fixes]
     assert "--id-col" not in advice
 
 

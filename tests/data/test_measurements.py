@@ -13,7 +13,7 @@ import pytest
 from lstm_ae.config import Reading
 from lstm_ae.data import csv_reader as delimited_module
 from lstm_ae.data import text as lines_module
-from lstm_ae.data.columns import id_columns
+from lstm_ae.data.columns import split_id_columns
 from lstm_ae.data.measurements import Measurements, read_measurements
 from lstm_ae.data.stream import read_incoming
 from lstm_ae.data.time_zones import Elapsed, format_each_time, format_time, format_times
@@ -315,9 +315,9 @@ def test_a_file_that_changes_while_it_is_read() -> None:
                 file.write("2024-01-02,1,1\n")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lstm_ae.data.measurements.STRIDE", 1)
-        patch.setattr(lines_module, "BLOCK", 4096)
-        patch.setattr(delimited_module, "CHUNK", 500)
+        patch.setattr("lstm_ae.data.measurements.PROGRESS_ROWS", 1)
+        patch.setattr(lines_module, "BLOCK_BYTES", 4096)
+        patch.setattr(delimited_module, "CHUNK_ROWS", 500)
         with pytest.raises(DataError, match="changed while it was read"):
             read_measurements(Reading(data=str(path)), grow)
 
@@ -452,7 +452,7 @@ def test_several_columns_name_a_series_together() -> None:
     table = read("\n".join(["site,machine,a", *(f"{cells},{k}" for k, cells in enumerate(quoted * 2)), ""]), id_col=IDS)
     assert len(table.ids) == 3
     assert table.values[:, 0].tolist() == [0, 3, 1, 4, 2, 5]
-    assert id_columns(IDS, table.ids) == {name: [cells[k] for cells in names] for k, name in enumerate(IDS)}
+    assert split_id_columns(IDS, table.ids) == {name: [cells[k] for cells in names] for k, name in enumerate(IDS)}
     with pytest.raises(DataError, match=r"line 3, column 'site' or 'machine': the name of the series is missing"):
         read("site,machine,a\nx,1,1\nx,,2\n", id_col=IDS)
 
@@ -583,8 +583,8 @@ def test_counters_keep_all_their_digits() -> None:
 def test_pieces_of_any_size_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     text = HEAD + "".join(f"2024-01-{1 + k // 24:02} {k % 24:02}:00,{k},{k % 7}\n" for k in range(500))
     whole = read(text)
-    monkeypatch.setattr(delimited_module, "CHUNK", 7)
-    monkeypatch.setattr(lines_module, "BLOCK", 64)
+    monkeypatch.setattr(delimited_module, "CHUNK_ROWS", 7)
+    monkeypatch.setattr(lines_module, "BLOCK_BYTES", 64)
     parts = read(text)
     assert parts.layout == whole.layout
     for one, other in ((whole.times, parts.times), (whole.values, parts.values), (whole.lines, parts.lines)):
@@ -684,7 +684,7 @@ def test_what_looks_like_text_of_western_europe(text: str, western: bool) -> Non
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
 def test_a_text_is_decoded_in_blocks_of_any_size(encoding: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "時刻,流量\r\n2024-01-01,1\r\n2024-01-02,2\r"
-    monkeypatch.setattr(lines_module, "BLOCK", size)
+    monkeypatch.setattr(lines_module, "BLOCK_BYTES", size)
     content = io.BytesIO(text.encode(encoding))
     _, found = lines_module.decode_file(content, "x", encoding)
     assert list(found) == ["時刻,流量\n", "2024-01-01,1\n", "2024-01-02,2\n"]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lstm_ae.config import Reading
 from lstm_ae.data.number_notation import (
-    MARKS,
+    NUMBER_MARKS,
     BadNumber,
     CellProblem,
     NumberNotation,
@@ -228,7 +228,7 @@ def test_the_decimal_comma_of_a_run_does_not_tell_of_thousands_in_another_table(
     st.integers(-(10**12), 10**12),
     st.integers(0, 4),
     st.sampled_from(["point", "comma"]),
-    st.sampled_from([None, *MARKS]),
+    st.sampled_from([None, *NUMBER_MARKS]),
     st.sampled_from(["", "%", "\u00b0C", "$", "m3/h"]),
     st.booleans(),
 )
@@ -238,8 +238,8 @@ def test_what_is_written_is_read_again(
     if thousands == decimal:
         return
     value = number / 10**digits
-    written = f"{value:,.{digits}f}".replace(",", "\0").replace(".", MARKS[decimal])
-    written = written.replace("\0", MARKS[thousands][-1] if thousands else "")
+    written = f"{value:,.{digits}f}".replace(",", "\0").replace(".", NUMBER_MARKS[decimal])
+    written = written.replace("\0", NUMBER_MARKS[thousands][-1] if thousands else "")
     cell = f"{unit} {written}" if before and unit == "$" else f"{written} {unit}".strip()
     read = NumberNotation(decimal, thousands)
     assert parse_number(cell, read, unit) == value

@@ -527,7 +527,7 @@ def test_a_gap_stays_one_where_its_row_is_left_out() -> None:
         {"high": np.arange(8.0)},
         np.array([0, 0, 1, 0, 0, 0, 1, 0], bool),
     )
-    left, part = prices.rows_of_parts(quotes, np.array([0, 0, -1, 0, 1, -1, -1, 0], np.int32))
+    left, part = prices.select_part_rows(quotes, np.array([0, 0, -1, 0, 1, -1, -1, 0], np.int32))
     assert left.values["high"].tolist() == [0, 1, 3, 4, 7]
     assert left.gap.tolist() == [False, False, True, False, False]
     assert part.tolist() == [0, 0, 0, 1, 0]

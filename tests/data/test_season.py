@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lstm_ae.config import Reading, Series
 from lstm_ae.config.reading import TimeStep, parse_step
 from lstm_ae.data import season
-from lstm_ae.data.checks import apply_fix, inspect_table, table_warnings
+from lstm_ae.data.checks import apply_fix, collect_table_warnings, inspect_table
 from lstm_ae.data.measurements import Measurements, read_measurements
 from lstm_ae.data.preparation import PreparedTable, prepare_table
 from lstm_ae.data.season import (
@@ -218,11 +218,11 @@ def test_the_filter_keeps_a_season_removes_a_trend_and_is_shorter_than_a_period(
     pattern = np.resize(np.random.default_rng(0).normal(size=period), 10 * period)
     values = pattern + 3 + 0.7 * np.arange(len(pattern))
     half = period // 2
-    filtered = season._filtered(values, period)
+    filtered = season._remove_moving_average(values, period)
     expected = (pattern - pattern[:period].mean())[half : half + len(filtered)]
     np.testing.assert_allclose(filtered, expected, atol=1e-9)
     # The response to a step that stays, as those of a random walk do, is over after half a period on either side.
-    response = season._filtered((np.arange(10 * period) >= 5 * period).astype(float), period)
+    response = season._remove_moving_average((np.arange(10 * period) >= 5 * period).astype(float), period)
     assert np.flatnonzero(abs(response) > 1e-9).size <= period
 
 
@@ -323,7 +323,7 @@ def test_a_season_that_no_default_window_holds() -> None:
     assert "1,440 steps (1d)" in finding.text
     # A day and a half of validation holds no default window, of which there would be two.
     assert finding.fixes == ({"freq": "5min", "duplicates": "mean", "window": 288},)
-    said = table_warnings(config, found.prepared)["season"]
+    said = collect_table_warnings(config, found.prepared)["season"]
     assert "--freq 5min --duplicates mean --window 288, or --window 1440" in said
     again = inspect_table(apply_fix(config, finding.fixes[0]))
     assert again.prepared.window == 288
@@ -339,7 +339,9 @@ def test_a_season_that_no_default_window_holds() -> None:
     (finding,) = inspect_table(short).findings
     assert not finding.fixes
     assert "--window" not in finding.text
-    assert not table_warnings(config, prepare_table(Reading(data="t.csv", window=30), found.table)).get("season")
+    assert not collect_table_warnings(config, prepare_table(Reading(data="t.csv", window=30), found.table)).get(
+        "season"
+    )
     # Without times there is no step to aggregate to.
     pd.DataFrame({"a": values}).to_csv("t.csv", index=False)
     (finding,) = inspect_table(config).findings

@@ -14,17 +14,17 @@ from machines import MACHINES, ROWS, table
 from searches import Said, call
 
 from lstm_ae.apply.detect import load_detector
-from lstm_ae.apply.stream import Stream
+from lstm_ae.apply.stream import DetectionStream
 from lstm_ae.config import Reading, Series
 from lstm_ae.config.reading import REREAD
-from lstm_ae.data.checks import inspect_table, new_table_warnings
+from lstm_ae.data.checks import collect_new_table_warnings, inspect_table
 from lstm_ae.data.frames import RowCodes, measurements_from_rows
-from lstm_ae.data.preparation import scale_lines
+from lstm_ae.data.preparation import find_scale_lines
 from lstm_ae.data.series_scales import SeriesScales, describe_unknown_series
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.export.card import card
-from lstm_ae.export.examples import examples
+from lstm_ae.export.card import render_card
+from lstm_ae.export.examples import select_examples
 from lstm_ae.run import open_run
 from lstm_ae.studies import series
 from lstm_ae.studies.series import defaults
@@ -153,7 +153,7 @@ def test_a_stream_scores_as_the_table(place: Path) -> None:
         wanted.setdefault(name, []).append(float(score))
     rows = [line.split(",") for line in (place / "bad.csv").read_text().splitlines()[1:]]
     times = np.array([row[1] for row in rows], "datetime64[ns]").astype(np.int64)
-    stream, parts = Stream(detector), []
+    stream, parts = DetectionStream(detector), []
     order = np.argsort(times, kind="stable")
     for piece in np.array_split(order, 7):
         values = np.array([rows[place][2:] for place in piece], np.float32)
@@ -200,8 +200,8 @@ def test_a_check_tells_of_series_without_a_scale(place: Path) -> None:
 
 def test_a_card_and_examples_tell_the_series(place: Path) -> None:
     run = open_run(place / "run")
-    assert "- `series`: which one, counted in the `symbols` of the manifest" in card("run", "1", run, [])
-    made = examples(run)
+    assert "- `series`: which one, counted in the `symbols` of the manifest" in render_card("run", "1", run, [])
+    made = select_examples(run)
     assert {row["name"].split()[0] for row in made} == set(MACHINES)
     assert [row["inputs"]["series"] for row in made] == [[1], [2], [3]]
 
@@ -216,7 +216,7 @@ def test_a_run_that_has_lost_its_names(place: Path) -> None:
 
 
 def test_names_that_a_run_does_not_know() -> None:
-    assert scale_lines(("", "b", "a"), ("a", "c", "b", "")).tolist() == [2, 0, 1, 0]
+    assert find_scale_lines(("", "b", "a"), ("a", "c", "b", "")).tolist() == [2, 0, 1, 0]
     assert describe_unknown_series((), ("a",)) == describe_unknown_series(("", "a"), ("a",)) == ""
 
 
@@ -224,9 +224,9 @@ def test_a_far_range_is_told_at_each_series_level(place: Path) -> None:
     data = settled(place)
     config = Series(data=str(place / "turned.csv"), id_col=("machine",), window=12, freq="1h", max_gap=1)
     later = defaults.read_labelled_table(config)
-    assert new_table_warnings(later, data.scale, data.symbols) == []
+    assert collect_new_table_warnings(later, data.scale, data.symbols) == []
     swapped = SeriesScales(data.scale, ("", "small", "middle", "large"))
-    (said_of,) = new_table_warnings(later, *swapped)
+    (said_of,) = collect_new_table_warnings(later, *swapped)
     assert said_of.startswith("Far from what they were in the training part are 'a' in ")
 
 

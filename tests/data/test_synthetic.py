@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from lstm_ae_cli import main
 
-from lstm_ae.data.synthetic import EXAMPLES, LAGS, SHAKES, STICKS, pump
+from lstm_ae.data.synthetic import BEARING_DAYS, EXAMPLES, SLOW_VALVE_DAYS, STUCK_VALVE_DAYS, generate_pump
 
 
 @pytest.fixture(scope="module")
 def table():
-    return pump(days=60, seed=0)
+    return generate_pump(days=60, seed=0)
 
 
 def on(table, days):
@@ -24,14 +24,14 @@ def on(table, days):
 
 def test_what_is_broken_is_labeled(table):
     labeled = np.zeros(len(table["time"]), bool)
-    for days in (SHAKES, LAGS, STICKS):
+    for days in (BEARING_DAYS, SLOW_VALVE_DAYS, STUCK_VALVE_DAYS):
         labeled |= on(table, days)[0]
     np.testing.assert_array_equal(labeled, table["failure"] == 1)
 
 
 def test_a_lagging_valve_shows_in_no_single_row(table):
     """Each value is as on other days, and so is each row's relation of the columns."""
-    lagging, normal = on(table, LAGS)
+    lagging, normal = on(table, SLOW_VALVE_DAYS)
     for name in ("flow", "pressure", "vibration"):
         values = table[name]
         assert values[normal].min() <= values[lagging].min()
@@ -43,15 +43,15 @@ def test_a_lagging_valve_shows_in_no_single_row(table):
 
 
 def test_a_lagging_valve_changes_the_flow_slowly(table):
-    lagging, normal = on(table, LAGS)
+    lagging, normal = on(table, SLOW_VALVE_DAYS)
     hourly = np.abs(table["flow"][6:] - table["flow"][:-6])
     assert hourly[lagging[6:]].max() < 0.6 * hourly[normal[6:]].max()
 
 
 def test_the_other_failures_are_out_of_range_or_stuck(table):
-    shakes, normal = on(table, SHAKES)
+    shakes, normal = on(table, BEARING_DAYS)
     assert table["vibration"][shakes].max() > table["vibration"][normal].max()
-    sticks, _ = on(table, STICKS)
+    sticks, _ = on(table, STUCK_VALVE_DAYS)
     assert len(set(table["flow"][sticks])) == 1
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lstm_ae.data.time_zones import to_utc
-from lstm_ae.data.timestamps import BadCell, TimeForm, infer_form, looks_like_times, parse_times
+from lstm_ae.data.timestamps import BadTime, TimeForm, infer_form, looks_like_times, parse_times
 from lstm_ae.errors import DataError
 
 NOON = "2024-03-05T12:00:00"
@@ -102,7 +102,7 @@ def test_numbers_count_from_1970_or_from_a_start_of_their_own(
     assert (form.unit, form.elapsed) == expected
     if form.unit == "steps":
         assert parse_times(cells, form).tolist() == [int(float(cell)) for cell in cells]
-        with pytest.raises(BadCell, match="between two steps"):
+        with pytest.raises(BadTime, match="between two steps"):
             parse_times([*cells, "2.5"], form)
 
 
@@ -146,7 +146,7 @@ def test_months_of_digits(cells: list[str]) -> None:
     assert all(looks_like_times(cells, column) for column in ("date", "month", "YYYYMM"))
     assert moments(*cells) == [f"{year}-{month}-01T00:00:00" for year, month in months]
     assert not looks_like_times(["202311", "202401"], "part")
-    with pytest.raises(BadCell, match="'202413' is not a time"):
+    with pytest.raises(BadTime, match="'202413' is not a time"):
         parse_times(["202412", "202413"], TimeForm("", "", False, compact=True))
 
 
@@ -202,7 +202,7 @@ def test_years_of_two_digits_that_nothing_tells_are_refused_with_the_orders() ->
     with pytest.raises(DataError, match="--date-order dmy or --date-order mdy or --date-order ymd"):
         infer_form(["01/02/03"], "t")
     assert moments("01/02/03", order="ymd") == ["2001-02-03T00:00:00"]
-    with pytest.raises(BadCell, match="'13/13/20' is not a moment of the calendar"):
+    with pytest.raises(BadTime, match="'13/13/20' is not a moment of the calendar"):
         parse_times(["13/13/20"], TimeForm("", "dmy", False))
 
 
@@ -244,7 +244,7 @@ def test_dates_of_digits_alone_are_told_from_times_since_1970() -> None:
 )
 @pytest.mark.parametrize("others", [["2024013100"], ["2024013100", "202401310000"]])
 def test_no_moments_of_digits_alone(cell: str, problem: str, others: list[str]) -> None:
-    with pytest.raises(BadCell) as caught:
+    with pytest.raises(BadTime) as caught:
         parse_times([*others, cell], TimeForm("", "", False, compact=True))
     assert caught.value.place == len(others)
     assert repr(cell) in caught.value.problem
@@ -274,7 +274,7 @@ def test_months_with_a_dot_are_told_by_the_heading_and_by_all_cells() -> None:
     ["2023-02-29", "2024-13-01", "2024-01-01 24:30", "2024-01-01 10:61", "2024-01-01 10:00 02:00", "13:00 PM", "now"],
 )
 def test_no_moments(cell: str) -> None:
-    with pytest.raises(BadCell) as caught:
+    with pytest.raises(BadTime) as caught:
         parse_times(["2024-01-01", cell], TimeForm("", "dmy", False))
     assert caught.value.place == 1
     assert repr(cell) in caught.value.problem

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lstm_ae.data.scaling import fixed_scale
-from lstm_ae.data.windows import Data, Source, Split, fingerprint, require_samples, window_starts
+from lstm_ae.data.windows import Data, Source, Split, hash_arrays, require_samples, window_starts
 from lstm_ae.errors import DataError
 
 
@@ -103,15 +103,15 @@ def test_an_empty_part_is_named() -> None:
 def test_fingerprints_tell_values_shapes_and_types_apart() -> None:
     array = np.arange(6, dtype=np.float32)
     different = [
-        fingerprint(array),
-        fingerprint(array + 1),
-        fingerprint(array.reshape(2, 3)),
-        fingerprint(array.reshape(3, 2)),
-        fingerprint(array.astype(np.int32)),
-        fingerprint(array, array),
-        fingerprint(array[:3], array[3:]),
+        hash_arrays(array),
+        hash_arrays(array + 1),
+        hash_arrays(array.reshape(2, 3)),
+        hash_arrays(array.reshape(3, 2)),
+        hash_arrays(array.astype(np.int32)),
+        hash_arrays(array, array),
+        hash_arrays(array[:3], array[3:]),
     ]
     assert len(set(different)) == len(different)
-    assert fingerprint(array.copy()) == different[0]
+    assert hash_arrays(array.copy()) == different[0]
     # A view with gaps counts as the values it shows.
-    assert fingerprint(np.repeat(array, 2)[::2]) == different[0]
+    assert hash_arrays(np.repeat(array, 2)[::2]) == different[0]

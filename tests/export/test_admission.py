@@ -22,7 +22,7 @@ from lstm_ae.serving.manifest import read_manifest
 
 DATA = "variables/variables.data-00000-of-00001"
 FILES = (
-    *("assets.extra/manifest.json", "variables/variables.index", DATA, "fingerprint.pb", warmup.FILE),
+    *("assets.extra/manifest.json", "variables/variables.index", DATA, "fingerprint.pb", warmup.WARMUP_FILE),
     *("debug/saved_model_debug_info.pb", "debug/anything", "anything"),
 )
 
@@ -75,7 +75,7 @@ def test_a_manifest_that_is_not_a_regular_file_is_ignored(version: Path, spoil: 
 @pytest.mark.parametrize("name", [DATA, "variables/more", "debug/saved_model_debug_info.pb", "saved_model.pb"])
 def test_large_files_are_refused(version: Path, name: str) -> None:
     (version / name).parent.mkdir(exist_ok=True)
-    most = admission.LARGEST_WEIGHTS if name.startswith("variables/") else admission.LARGEST
+    most = admission.MAX_WEIGHT_BYTES if name.startswith("variables/") else admission.MAX_FILE_BYTES
     (version / name).touch()
     os.truncate(version / name, most + 1)  # without taking room
     with pytest.raises(DataError, match=f"'model/1/{name}' is larger than {most:,} bytes"), admit_version(version):
@@ -85,7 +85,7 @@ def test_large_files_are_refused(version: Path, name: str) -> None:
 def test_large_weights_in_several_files_are_refused(version: Path) -> None:
     for name in ("variables/a", "variables/b"):
         (version / name).touch()
-        os.truncate(version / name, admission.LARGEST_WEIGHTS // 2)
+        os.truncate(version / name, admission.MAX_WEIGHT_BYTES // 2)
     with pytest.raises(DataError, match="bytes of weights"), admit_version(version):
         pass
 
@@ -96,7 +96,7 @@ def test_deep_and_full_folders_are_refused(version: Path, monkeypatch: pytest.Mo
     with pytest.raises(DataError, match="more files or folders than a model does"), admit_version(version):
         pass
     (version / "assets.extra/again").unlink()
-    monkeypatch.setattr(admission, "MOST_FILES", 3)
+    monkeypatch.setattr(admission, "MAX_FILES", 3)
     with pytest.raises(DataError, match="more files or folders than a model does"), admit_version(version):
         pass
 
@@ -227,7 +227,7 @@ def test_a_damaged_graph_is_a_data_error_of_one_line(plain: Path, part: str, fou
 def test_a_damaged_warm_up_file_is_a_data_error(plain: Path, empty_directory: Path) -> None:
     bad = Path(shutil.copytree(plain, "1"))
     (bad / "assets.extra").mkdir()
-    with tf.io.TFRecordWriter(str(bad / warmup.FILE)) as file:
+    with tf.io.TFRecordWriter(str(bad / warmup.WARMUP_FILE)) as file:
         file.write(b"\xff")
-    with pytest.raises(DataError, match=f"{warmup.FILE} is damaged"):
+    with pytest.raises(DataError, match=f"{warmup.WARMUP_FILE} is damaged"):
         make_loader(trust=False)("plain", 1, bad)

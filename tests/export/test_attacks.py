@@ -362,7 +362,7 @@ def test_constants_of_many_dimensions_are_refused_without_their_product(
 ) -> None:
     multiplied = []
     monkeypatch.setattr(math, "prod", lambda sizes: multiplied.append(len(sizes)) or 1)
-    most = graph_check.MOST_DIMENSIONS
+    most = graph_check.MAX_DIMENSIONS
     assert edited(plain, sized(DT_FLOAT, *[1] * most)) == []
     assert edited(plain, sized(DT_FLOAT, *[2**63 - 1] * (most + 1))) == ["constants of more than 254 dimensions"]
     assert max(multiplied) == most
@@ -416,14 +416,14 @@ def test_calls_with_ever_new_arguments_are_followed_once_per_function(
                 return
 
     followed = 0
-    calls = graph_check._calls
+    calls = graph_check._called_functions
 
     def counted(nodes: Any, functions: Any) -> Any:
         nonlocal followed
         followed += 1
         return calls(nodes, functions)
 
-    monkeypatch.setattr(graph_check, "_calls", counted)
+    monkeypatch.setattr(graph_check, "_called_functions", counted)
     assert edited(plain, edit) == []
     assert followed < 100
 
@@ -448,11 +448,11 @@ def test_an_argument_carries_the_filename_only_if_it_does_in_every_call(plain: P
 
 def test_a_graph_of_many_parts_is_refused_before_it_is_parsed(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = (plain / "saved_model.pb").read_bytes()
-    parts = graph_check.count_parts(content, SavedModel.DESCRIPTOR, 10**9)
-    monkeypatch.setattr(graph_check, "MOST_PARTS", parts)
+    parts = graph_check.count_message_parts(content, SavedModel.DESCRIPTOR, 10**9)
+    monkeypatch.setattr(graph_check, "MAX_MESSAGE_PARTS", parts)
     assert forbidden(plain) == []
     assert parts < len(content)
-    monkeypatch.setattr(graph_check, "MOST_PARTS", parts - 1)
+    monkeypatch.setattr(graph_check, "MAX_MESSAGE_PARTS", parts - 1)
     monkeypatch.setattr(SavedModel, "ParseFromString", None)
     with pytest.raises(graph_check.ForbiddenGraphError, match=f"more than {parts - 1:,} messages and strings"):
         forbidden(plain)
@@ -466,10 +466,10 @@ def test_parts_are_counted_at_any_depth() -> None:
     # A node with a name, an operation, two inputs, and an attribute: an entry, its key and value, a list, its numbers.
     # Then a library, a function, its node.
     content = graph.SerializeToString()
-    assert graph_check.count_parts(content, GraphDef.DESCRIPTOR, 100) == 1 + 4 + 5 + 3
-    assert graph_check.count_parts(content, GraphDef.DESCRIPTOR, 5) == 6
+    assert graph_check.count_message_parts(content, GraphDef.DESCRIPTOR, 100) == 1 + 4 + 5 + 3
+    assert graph_check.count_message_parts(content, GraphDef.DESCRIPTOR, 5) == 6
     # The same number may be encoded in more bytes than it needs.
-    assert graph_check.count_parts(b"\x8a\x00\x02\x0a\x00" * 3, GraphDef.DESCRIPTOR, 100) == 6
+    assert graph_check.count_message_parts(b"\x8a\x00\x02\x0a\x00" * 3, GraphDef.DESCRIPTOR, 100) == 6
 
 
 def test_maps_of_many_entries_count_as_too_many_parts() -> None:
@@ -478,10 +478,10 @@ def test_maps_of_many_entries_count_as_too_many_parts() -> None:
     added = node(graph.node, "Const", "a")
     for number in range(most):
         added.attr[str(number)].i = 1
-    count = graph_check.count_parts(graph.SerializeToString(), GraphDef.DESCRIPTOR, 10**6)
+    count = graph_check.count_message_parts(graph.SerializeToString(), GraphDef.DESCRIPTOR, 10**6)
     assert count == 3 + 3 * most
     added.attr["more"].i = 1
-    assert graph_check.count_parts(graph.SerializeToString(), GraphDef.DESCRIPTOR, 10**6) == 10**6 + 1
+    assert graph_check.count_message_parts(graph.SerializeToString(), GraphDef.DESCRIPTOR, 10**6) == 10**6 + 1
 
 
 def test_a_message_in_pieces_is_refused() -> None:
@@ -489,9 +489,9 @@ def test_a_message_in_pieces_is_refused() -> None:
     graph = GraphDef()
     graph.library.function.add()
     piece = graph.SerializeToString()
-    assert graph_check.count_parts(piece, GraphDef.DESCRIPTOR, 100) == 2
+    assert graph_check.count_message_parts(piece, GraphDef.DESCRIPTOR, 100) == 2
     with pytest.raises(ValueError, match="twice"):
-        graph_check.count_parts(piece + piece, GraphDef.DESCRIPTOR, 100)
+        graph_check.count_message_parts(piece + piece, GraphDef.DESCRIPTOR, 100)
 
 
 def test_lists_of_functions_are_not_copied() -> None:
@@ -499,7 +499,7 @@ def test_lists_of_functions_are_not_copied() -> None:
     value = AttrValue()
     for name in ("f", "g"):
         value.list.func.add().name = name
-    found = graph_check._functions_in(value)
+    found = graph_check._attribute_functions(value)
     assert next(found).name == "f"
     assert [each.name for each in found] == ["g"]
 
@@ -510,7 +510,7 @@ def test_lists_of_functions_are_not_copied() -> None:
 )
 def test_parts_of_damaged_content_are_not_counted(content: bytes) -> None:
     with pytest.raises(ValueError, match=r"field|number"):
-        graph_check.count_parts(content, GraphDef.DESCRIPTOR, 100)
+        graph_check.count_message_parts(content, GraphDef.DESCRIPTOR, 100)
 
 
 def test_objects_that_change_shared_classes_are_refused(plain: Path) -> None:
@@ -538,7 +538,7 @@ def test_a_callable_model_passes(empty_directory: Path) -> None:
 def test_allowed_operations_share_no_state_and_call_by_known_attributes() -> None:
     from tensorflow.python.framework import op_def_registry
 
-    for name in operations.ALLOWED:
+    for name in operations.ALLOWED_OPERATIONS:
         attributes = op_def_registry.get(name).attr
         assert not {attribute.name for attribute in attributes} & {"shared_name", "container"}
         assert all("func" not in each.type or each.name in CALLED for each in attributes)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lstm_ae.export.card import MARK, card, write_card
+from lstm_ae.export.card import CARD_MARK, render_card, write_card
 from lstm_ae.run import Run, measured_parts
 
 ROOT = Path(__file__).parents[2] / "saved_models"
@@ -19,8 +19,8 @@ ENDPOINTS = [SimpleNamespace(name="serving_default", inputs=["company", "past"],
 @pytest.mark.parametrize("name", NAMES)
 def test_everything_that_must_be_known_is_there(name):
     run = Run(ROOT / name)
-    about, metrics, text = run.about(), run.metrics(), card(name, "7", run, ENDPOINTS)
-    assert text.startswith(f"# {name}\n\n{MARK}\n")
+    about, metrics, text = run.about(), run.metrics(), render_card(name, "7", run, ENDPOINTS)
+    assert text.startswith(f"# {name}\n\n{CARD_MARK}\n")
     for wanted in (
         about["data"]["text"],
         about["data"]["licence"],
@@ -56,7 +56,7 @@ def test_a_leak_is_told_in_bold():
             about = super().about()
             return about | {"data": about["data"] | {"leaky": "windows were shuffled"}}
 
-    assert "**Leaky: windows were shuffled.**" in card("snp", "1", Leaky(ROOT / "snp"), ENDPOINTS)
+    assert "**Leaky: windows were shuffled.**" in render_card("snp", "1", Leaky(ROOT / "snp"), ENDPOINTS)
 
 
 def test_what_it_does_follows_the_config():
@@ -65,9 +65,9 @@ def test_what_it_does_follows_the_config():
             return dataclasses.replace(super().config(), **changes)
 
     run, changes = Changed(ROOT / "mnist-rows"), {"read": "pixels"}
-    assert "The picture is read pixel by pixel." in card("x", "1", run, ENDPOINTS)
+    assert "The picture is read pixel by pixel." in render_card("x", "1", run, ENDPOINTS)
     run, changes = Changed(ROOT / "snp"), {"goal": "reconstruct", "inputs": None}
-    assert "Gives back a window of daily prices." in card("x", "1", run, ENDPOINTS)
+    assert "Gives back a window of daily prices." in render_card("x", "1", run, ENDPOINTS)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_the_card_of_a_model_trained_again_says_on_what(name: str, told: str) ->
             metrics = super().metrics()
             return metrics | {"training": metrics["training"] | {"refit": note, "seconds": 5.2}}
 
-    text = card(name, "1", Again(ROOT / name), ENDPOINTS)
+    text = render_card(name, "1", Again(ROOT / name), ENDPOINTS)
     assert f"- training: 5 s, {note}\n" in text
     assert (
         "The weights are those of the last epoch and have seen the validation part; nothing was chosen on the test "
@@ -101,27 +101,27 @@ def test_the_card_of_digits_says_what_was_not_trained(weight: float, said: str) 
         def config(self):
             return dataclasses.replace(super().config(), reconstruction_weight=weight)
 
-    text = card("x", "1", Changed(ROOT / "mnist-rows"), ENDPOINTS)
+    text = render_card("x", "1", Changed(ROOT / "mnist-rows"), ENDPOINTS)
     assert f"{said} means nothing, as that was not trained. The picture is read row by row." in text
     assert "Gives back a handwritten digit and says" not in text
 
 
 def test_outputs_without_a_unit_are_explained():
     score = SimpleNamespace(name="score", inputs=["sequence"], outputs=["score"])
-    text = card("toy", "1", Run(ROOT / "toy"), [score])
+    text = render_card("toy", "1", Run(ROOT / "toy"), [score])
     assert "| `score` | sequence | score |" in text
     assert "\n- `score`: how badly a step is given back, the mean over its numbers of the squared error of" in text
     assert "- `label`" not in text
-    assert "- `" not in card("toy", "1", Run(ROOT / "toy"), ENDPOINTS)
+    assert "- `" not in render_card("toy", "1", Run(ROOT / "toy"), ENDPOINTS)
 
 
 def test_a_card_that_somebody_has_written_is_left_alone(empty_directory):
     folder = Path(shutil.copytree(ROOT / "toy", "toy"))
     (folder / "README.md").unlink(missing_ok=True)
-    assert write_card(folder, f"{MARK} one") == folder / "README.md"
-    assert write_card(folder, f"{MARK} two") == folder / "README.md"
+    assert write_card(folder, f"{CARD_MARK} one") == folder / "README.md"
+    assert write_card(folder, f"{CARD_MARK} two") == folder / "README.md"
     (folder / "README.md").write_text("my own words")
-    assert write_card(folder, f"{MARK} three") is None
+    assert write_card(folder, f"{CARD_MARK} three") is None
     assert (folder / "README.md").read_text() == "my own words"
 
 
@@ -144,7 +144,7 @@ def test_a_card_that_somebody_has_written_is_left_alone(empty_directory):
 def test_it_says_what_goes_in(name: str, said: str) -> None:
     manifest = json.loads((ROOT / name / "1/assets.extra/manifest.json").read_text())
     endpoints = [SimpleNamespace(name=key, **shapes) for key, shapes in manifest["signatures"].items()]
-    assert said in card(name, "1", Run(ROOT / name), endpoints)
+    assert said in render_card(name, "1", Run(ROOT / name), endpoints)
     assert said in (ROOT / name / "README.md").read_text()
 
 

@@ -11,9 +11,9 @@ from lstm_ae.config import Mnist, Snp, Toy
 from lstm_ae.data.scaling import Scale, company_scale, fixed_scale
 from lstm_ae.errors import ConfigError, UnprovenError
 from lstm_ae.export import formats
-from lstm_ae.export.endpoints import model_endpoints
-from lstm_ae.export.formats import FORMATS, convert, require_installed
-from lstm_ae.export.saved_model import expected_answers, export
+from lstm_ae.export.endpoints import make_endpoints
+from lstm_ae.export.formats import FORMATS, require_installed, write_formats
+from lstm_ae.export.saved_model import expected_answers, export_model
 from lstm_ae.files import read_object
 from lstm_ae.installation import install_hint
 from lstm_ae.models.autoencoder import autoencoder
@@ -55,9 +55,9 @@ def test_each_says_what_the_model_says(form: str, name: str, tmp_path: Path) -> 
     for module in FORMATS[form].modules:
         pytest.importorskip(module)
     model = MODELS[name]()
-    own = model_endpoints(model)[0]
+    own = make_endpoints(model)[0]
     cases = list(expected_answers(model, [own], 9))
-    found = convert(model, own, cases, tmp_path, [form])
+    found = write_formats(model, own, cases, tmp_path, [form])
     assert list(found) == [form]
     assert found[form] <= 1e-5
     # The file that was written, at a batch size and length that no case had.
@@ -81,7 +81,7 @@ def test_they_are_part_of_the_version(tmp_path: Path, proven_here: None) -> None
     pytest.importorskip("onnxruntime")
     import onnx
 
-    exported = export(MODELS["lstm-steps"](), tmp_path, formats=["onnx"])
+    exported = export_model(MODELS["lstm-steps"](), tmp_path, formats=["onnx"])
     path = exported.directory / "assets.extra/model.onnx"
     listed = read_object(exported.directory / "assets.extra/manifest.json")
     assert "assets.extra/model.onnx" in listed["files"]
@@ -96,9 +96,9 @@ def test_openvino_agrees(tmp_path: Path) -> None:
     openvino = pytest.importorskip("openvino")
     pytest.importorskip("tf2onnx")
     model = MODELS["lstm-steps"]()
-    own = model_endpoints(model)[0]
+    own = make_endpoints(model)[0]
     cases = list(expected_answers(model, [own], 9))
-    convert(model, own, cases, tmp_path, ["onnx"])
+    write_formats(model, own, cases, tmp_path, ["onnx"])
     core = openvino.Core()
     compiled = core.compile_model(
         core.read_model(tmp_path / FORMATS["onnx"].file), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
@@ -129,12 +129,12 @@ def test_what_is_not_installed_or_not_known(monkeypatch: pytest.MonkeyPatch) -> 
 )
 def test_one_that_says_something_else(answer: Any, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = MODELS["lstm-steps"]()
-    own = model_endpoints(model)[0]
+    own = make_endpoints(model)[0]
 
     def run(inputs: Any) -> dict[str, Any]:
         return {"reconstruction": answer(model(dict(inputs))["reconstruction"].numpy()).astype(np.float32)}
 
-    monkeypatch.setitem(FORMATS, "odd", formats.Format("odd", (), lambda *_: b"", lambda _: run))
+    monkeypatch.setitem(FORMATS, "odd", formats.ModelFormat("odd", (), lambda *_: b"", lambda _: run))
     with pytest.raises(UnprovenError, match=text):
-        convert(model, own, expected_answers(model, [own]), tmp_path, ["odd"])
+        write_formats(model, own, expected_answers(model, [own]), tmp_path, ["odd"])
     assert not (tmp_path / "odd").exists()

@@ -11,7 +11,7 @@ import tensorflow as tf
 from lstm_ae.errors import DataError, UnprovenError
 from lstm_ae.export import manifest, warmup
 from lstm_ae.export import versions as verifying
-from lstm_ae.export.graph_check import read_graph, signatures
+from lstm_ae.export.graph_check import read_graph, read_signatures
 from lstm_ae.export.samples import sample_signature
 from lstm_ae.export.saved_model import export_run
 from lstm_ae.export.verification import VerificationCase
@@ -45,13 +45,11 @@ def run(exported: Path, empty_directory: Path) -> Path:
 def _prove_here(patch: pytest.MonkeyPatch) -> None:
     from lstm_ae.export import probe, verification
 
-    patch.setattr(
-        verification, "in_fresh_process", lambda version, cases, _: probe.check_cases(str(version), str(cases))
-    )
+    patch.setattr(verification, "run_probe", lambda version, cases, _: probe.check_cases(str(version), str(cases)))
 
 
 def test_the_manifest_says_what_the_run_knows(exported: Path) -> None:
-    about, found = Run(ROOT / "toy").about(), read_object(exported / "1" / manifest.FILE)
+    about, found = Run(ROOT / "toy").about(), read_object(exported / "1" / manifest.MANIFEST_FILE)
     assert found["format"] == 1
     assert found["name"] == "toy"
     assert found["task"] == "toy"
@@ -79,10 +77,10 @@ def test_the_manifest_says_what_the_run_knows(exported: Path) -> None:
 
 def test_the_manifest_hashes_every_file(exported: Path) -> None:
     version = exported / "1"
-    found = read_object(version / manifest.FILE)["files"]
+    found = read_object(version / manifest.MANIFEST_FILE)["files"]
     there = {path.relative_to(version).as_posix() for path in version.rglob("*") if path.is_file()}
     assert set(found) == there - {"assets.extra/manifest.json"}
-    assert {"saved_model.pb", "variables/variables.index", warmup.FILE} <= set(found)
+    assert {"saved_model.pb", "variables/variables.index", warmup.WARMUP_FILE} <= set(found)
     assert all(len(digest) == 64 for digest in found.values())
 
 
@@ -100,7 +98,9 @@ def test_what_else_its_user_must_know(
     name: str, key: str, value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: dict[str, Any] = {}
-    monkeypatch.setattr("lstm_ae.export.saved_model.export", lambda model, base, about, **_: written.update(about))
+    monkeypatch.setattr(
+        "lstm_ae.export.saved_model.export_model", lambda model, base, about, **_: written.update(about)
+    )
     export_run(Run(ROOT / name), tmp_path)
     assert written[key] == value
 
@@ -109,8 +109,8 @@ def test_the_warm_up_file_is_what_tensorflow_serving_reads(exported: Path) -> No
     pytest.importorskip("tensorflow_serving")
     from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
-    records = [record.numpy() for record in tf.data.TFRecordDataset(str(exported / "1" / warmup.FILE))]
-    assert len(records) == 4 * len(warmup.BATCHES) <= 1000
+    records = [record.numpy() for record in tf.data.TFRecordDataset(str(exported / "1" / warmup.WARMUP_FILE))]
+    assert len(records) == 4 * len(warmup.BATCH_SIZES) <= 1000
     loaded = tf.saved_model.load(str(exported / "1"))
     asked = []
     for record in records:
@@ -131,24 +131,24 @@ def test_the_warm_up_file_is_what_tensorflow_serving_reads(exported: Path) -> No
 
 def test_numbers_on_the_wire() -> None:
     """protobuf.dev, "Encoding": 150 is 96 01; field 2 of "testing" is 12 07 and the letters."""
-    assert warmup._varint(1) == b"\x01"
-    assert warmup._varint(127) == b"\x7f"
-    assert warmup._varint(128) == b"\x80\x01"
-    assert warmup._varint(150) == b"\x96\x01"
+    assert warmup._encode_varint(1) == b"\x01"
+    assert warmup._encode_varint(127) == b"\x7f"
+    assert warmup._encode_varint(128) == b"\x80\x01"
+    assert warmup._encode_varint(150) == b"\x96\x01"
     assert warmup.encode_field(2, b"testing") == b"\x12\x07testing"
 
 
 def test_requests_too_large_for_a_server_are_left_out(
     exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lstm_ae.export.endpoints import model_endpoints
-    from lstm_ae.export.saved_model import _requests
+    from lstm_ae.export.endpoints import make_endpoints
+    from lstm_ae.export.saved_model import _make_requests
 
     model = Run(exported).model()
-    made = model_endpoints(model)
-    monkeypatch.setattr("lstm_ae.export.saved_model.MESSAGE", 32 * 30 * 4 - 1)
-    assert len(list(_requests(model, made, 1, 30))) == 4
-    assert list(_requests(model, made, 32, 30)) == []
+    made = make_endpoints(model)
+    monkeypatch.setattr("lstm_ae.export.saved_model.MAX_MESSAGE_BYTES", 32 * 30 * 4 - 1)
+    assert len(list(_make_requests(model, made, 1, 30))) == 4
+    assert list(_make_requests(model, made, 32, 30)) == []
 
 
 def test_a_run_is_verified_against_its_model(run: Path, proven_here: None) -> None:
@@ -179,7 +179,7 @@ def test_old_versions_say_what_could_not_be_checked(proven_here: None) -> None:
 
 
 def test_versions_come_in_the_order_of_their_numbers(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lstm_ae.export.versions._verified", lambda version: version.name)
+    monkeypatch.setattr("lstm_ae.export.versions._verify_version", lambda version: version.name)
     for name in ("10", "2", "03", "abc", "-1", "²", ".export-1"):
         (run / name).mkdir()
     assert list(verify_versions(run)) == ["1", "2", "03", "10"]
@@ -197,13 +197,16 @@ def test_versions_come_in_the_order_of_their_numbers(run: Path, monkeypatch: pyt
             lambda version: _flip(version / "variables/variables.data-00000-of-00001"),
             "variables.data-00000-of-00001' changed since the export",
         ),
-        (lambda version: (version / manifest.FILE).write_text("{"), "'toy/1/assets.extra/manifest.json' is not JSON"),
         (
-            lambda version: (version / manifest.FILE).write_text("{}"),
+            lambda version: (version / manifest.MANIFEST_FILE).write_text("{"),
+            "'toy/1/assets.extra/manifest.json' is not JSON",
+        ),
+        (
+            lambda version: (version / manifest.MANIFEST_FILE).write_text("{}"),
             "is no manifest: it must hold 'format' and 'files'",
         ),
         (
-            lambda version: (version / manifest.FILE).write_text('{"format": 2, "files": {}}'),
+            lambda version: (version / manifest.MANIFEST_FILE).write_text('{"format": 2, "files": {}}'),
             "has format 2, newer than this version knows",
         ),
         (lambda version: _pipe(version / "assets.extra/pipe"), "'toy/1/assets.extra/pipe' is not a file"),
@@ -259,8 +262,8 @@ class _Evil(tf.Module):
 
 
 def _forge(version: Path) -> None:
-    content = read_object(version / manifest.FILE)
-    (version / manifest.FILE).write_bytes(as_json(content | {"files": manifest.hash_files(version)}))
+    content = read_object(version / manifest.MANIFEST_FILE)
+    (version / manifest.MANIFEST_FILE).write_bytes(as_json(content | {"files": manifest.hash_files(version)}))
 
 
 def test_other_peoples_models_are_tried_by_their_signatures(empty_directory: Path, proven_here: None) -> None:
@@ -309,7 +312,7 @@ def test_what_needs_a_window_of_rows_is_tried_with_more(empty_directory: Path, p
 
 
 def test_inputs_of_a_signature() -> None:
-    described = signatures(read_graph(ROOT / "snp" / "1"))["forecast"]["inputs"]
+    described = read_signatures(read_graph(ROOT / "snp" / "1"))["forecast"]["inputs"]
     made = sample_signature(described, 2)
     assert made is not None
     assert made["horizon"].tolist() == [3, 3]
@@ -336,13 +339,13 @@ def test_what_an_older_export_says_of_gaps_is_not_compared(run: Path, monkeypatc
         VerificationCase("score", {"sequence": series}, {}) for series in (whole, np.where(whole > 1, whole, np.nan))
     ]
     tried: list[list[VerificationCase]] = []
-    monkeypatch.setattr(verifying, "sample_answers", lambda _: cases)
+    monkeypatch.setattr(verifying, "expected_run_answers", lambda _: cases)
     monkeypatch.setattr(verifying, "verify_export", lambda _, found, __: tried.append(found) or 0.0)
     (one,) = verify_versions(run)
     assert [any(case is one for one in tried[0]) for case in cases] == [True, False]
     (told,) = one.unchecked
     assert told.startswith("what it says of series with long gaps")
-    path = run / "1" / manifest.FILE
+    path = run / "1" / manifest.MANIFEST_FILE
     path.write_bytes(as_json(read_object(path) | {"max_gap": 2}))
     (one,) = verify_versions(run)
     assert [any(case is one for one in tried[1]) for case in cases] == [True, True]

@@ -21,7 +21,7 @@ from tensorflow.python.framework import op_def_registry
 from lstm_ae.errors import DataError
 from lstm_ae.export import graph_check, operations
 from lstm_ae.export.graph_check import find_forbidden
-from lstm_ae.export.operations import ALLOWED
+from lstm_ae.export.operations import ALLOWED_OPERATIONS
 
 ROOT = Path(__file__).parents[2] / "saved_models"
 SHIPPED = sorted(ROOT.glob("*/[0-9]*"))
@@ -233,13 +233,18 @@ def test_classes_that_would_be_looked_up(plain: Path) -> None:
 
 
 def test_the_list_names_operations_that_exist() -> None:
-    every = ALLOWED | operations.OUTSIDE_FUNCTIONS | operations.RESTORE | operations.SAVE
+    every = (
+        ALLOWED_OPERATIONS
+        | operations.TOP_LEVEL_OPERATIONS
+        | operations.RESTORE_OPERATIONS
+        | operations.SAVE_OPERATIONS
+    )
     assert not [name for name in every if op_def_registry.get(name) is None]
 
 
 def test_what_keeps_a_state_is_on_the_list_by_name_only() -> None:
     """A new operation with side effects does not slip in among two hundred."""
-    assert {name for name in ALLOWED if op_def_registry.get(name).is_stateful} == {
+    assert {name for name in ALLOWED_OPERATIONS if op_def_registry.get(name).is_stateful} == {
         *("AssignAddVariableOp", "AssignSubVariableOp", "AssignVariableOp"),
         *("Assert", "Case", "If", "StatefulPartitionedCall", "While"),
         *("DisableCopyOnRead", "ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape"),
@@ -266,7 +271,7 @@ def test_files_that_are_none(plain: Path, empty_directory: Path) -> None:
     assert graph_check.read_graph(path, limit=len(whole)).HasField("object_graph_def")
     with pytest.raises(DataError, match=f"is larger than {len(whole) - 1:,} bytes"):
         graph_check.read_graph(path, limit=len(whole) - 1)
-    for name in graph_check.OTHER_FORMS:  # TensorFlow would load what was not judged
+    for name in graph_check.OTHER_GRAPH_FILES:  # TensorFlow would load what was not judged
         (path / name).touch()
         with pytest.raises(DataError, match=f"^'model/{name}' is a form of SavedModel that is not read here"):
             forbidden(path)
@@ -282,4 +287,4 @@ def test_a_damaged_file_is_an_error_of_ours(plain: Path, tmp_path: Path, place: 
     (tmp_path / "saved_model.pb").write_bytes(whole[:place] if cut else whole)
     with contextlib.suppress(DataError):
         assert all(isinstance(name, str) for name in forbidden(tmp_path))
-        graph_check.signatures(graph_check.read_graph(tmp_path))
+        graph_check.read_signatures(graph_check.read_graph(tmp_path))

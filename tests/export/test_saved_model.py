@@ -22,10 +22,10 @@ from lstm_ae.data.scaling import company_scale, fixed_scale, log_scale
 from lstm_ae.errors import ConfigError, DataError, UnprovenError
 from lstm_ae.export import admission, probe, verification
 from lstm_ae.export import saved_model as exporting
-from lstm_ae.export.endpoints import model_endpoints
+from lstm_ae.export.endpoints import make_endpoints
 from lstm_ae.export.samples import sample_endpoints
-from lstm_ae.export.saved_model import Endpoint, ExportResult, export
-from lstm_ae.export.score_endpoint import BLOCK, ScoreParameters
+from lstm_ae.export.saved_model import Endpoint, ExportResult, export_model
+from lstm_ae.export.score_endpoint import BLOCK_WINDOWS, ScoreParameters
 from lstm_ae.export.verification import VerificationCase
 from lstm_ae.models.autoencoder import autoencoder, pooled_autoencoder
 from lstm_ae.models.classifier import classifier
@@ -48,7 +48,7 @@ def model() -> Any:
 @pytest.fixture(scope="module")
 def exported(model: Any, tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
     """Proven for real, in a process that has neither Keras nor this package."""
-    return export(model, tmp_path_factory.mktemp("served") / "snp")
+    return export_model(model, tmp_path_factory.mktemp("served") / "snp")
 
 
 def small(**choices: Any) -> Any:
@@ -58,11 +58,11 @@ def small(**choices: Any) -> Any:
 @pytest.fixture
 def one_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     """For what does not depend on which there are: an endpoint takes half a second."""
-    monkeypatch.setattr(exporting, "endpoints", lambda model, detector: model_endpoints(model, detector)[:1])
+    monkeypatch.setattr(exporting, "endpoints", lambda model, detector: make_endpoints(model, detector)[:1])
 
 
 def called(model: Any, name: str, inputs: dict[str, Any]) -> dict[str, Any]:
-    (call,) = [each.call for each in model_endpoints(model) if each.name == name]
+    (call,) = [each.call for each in make_endpoints(model) if each.name == name]
     return {key: value.numpy() for key, value in call({k: tf.constant(v) for k, v in inputs.items()}).items()}
 
 
@@ -141,7 +141,7 @@ def test_the_endpoints_say_what_the_model_says(model: Any, exported: ExportResul
 def test_an_endpoint_for_each_thing_a_model_can_do(
     made: Any, wanted: dict[str, list[str]], tmp_path: Path, proven_here: None
 ) -> None:
-    found = export(made(), tmp_path)
+    found = export_model(made(), tmp_path)
     assert {each.name: each.outputs for each in found.endpoints} == {
         key: sorted(value) for key, value in wanted.items()
     }
@@ -151,7 +151,7 @@ def test_an_endpoint_for_each_thing_a_model_can_do(
 def test_a_score_of_rows_is_proven_over_joined_windows_and_blocks() -> None:
     scale = fixed_scale(2.0, 3.0)
     model = in_own_units(drawn(pooled_autoencoder(Series(units=2, code=2), steps=5, features=2, missing=True)), scale)
-    asked = list(sample_endpoints(model, model_endpoints(model, ScoreParameters(0.5, 3))))
+    asked = list(sample_endpoints(model, make_endpoints(model, ScoreParameters(0.5, 3))))
     shapes = {
         name: [given["sequence"].shape for (own, *_), given in asked if own == name] for name in ("score", "encode")
     }
@@ -159,7 +159,7 @@ def test_a_score_of_rows_is_proven_over_joined_windows_and_blocks() -> None:
     assert shapes["score"][:2] == shapes["encode"]
     ((series, rows, features),) = shapes["score"][2:]
     assert (series, features) == (3, 2)
-    assert series * (rows - 5 + 1) > BLOCK
+    assert series * (rows - 5 + 1) > BLOCK_WINDOWS
     assert np.isnan(asked[-1].inputs["sequence"]).all(axis=2).sum(axis=1).tolist() == [0, 1, 5]
 
 
@@ -220,10 +220,10 @@ def test_the_class_is_the_most_probable() -> None:
 def test_versions_count_up(tmp_path: Path, proven_here: None, one_endpoint: None) -> None:
     base = tmp_path / "models" / "toy"
     model = small()
-    assert export(model, base).directory == base / "1"
+    assert export_model(model, base).directory == base / "1"
     for other in ("7", "abc", ".export-old", "-9", ".export-part-k1ll3d__"):
         (base / other).mkdir()
-    assert export(model, base).directory == base / "8"
+    assert export_model(model, base).directory == base / "8"
     assert [path.name for path in base.glob(".*")] == [".export-old"]  # what a killed export left is gone
     assert (base / "1" / "saved_model.pb").is_file()
 
@@ -240,7 +240,7 @@ def test_two_exports_at_once(
         return rename(path, target)
 
     monkeypatch.setattr(Path, "rename", second)
-    assert export(small(), tmp_path).directory == tmp_path / "2"
+    assert export_model(small(), tmp_path).directory == tmp_path / "2"
     assert [path.name for path in (tmp_path / "1").iterdir()] == ["variables"]
 
 
@@ -257,7 +257,7 @@ def test_layers_get_their_kernels_back(tmp_path: Path, one_endpoint: None, monke
         return 0.0
 
     monkeypatch.setattr(verification, "verify_export", look)
-    export(model, tmp_path)
+    export_model(model, tmp_path)
     assert inside == [False, False]
     assert [layer.use_cudnn for layer in recurrent] == before
 
@@ -265,20 +265,20 @@ def test_layers_get_their_kernels_back(tmp_path: Path, one_endpoint: None, monke
 def test_what_is_not_proven_is_not_published(
     tmp_path: Path, one_endpoint: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verification, "in_fresh_process", lambda *_: {"difference": None, "error": "it is wrong"})
+    monkeypatch.setattr(verification, "run_probe", lambda *_: {"difference": None, "error": "it is wrong"})
     (tmp_path / "3").mkdir()
     with pytest.raises(UnprovenError, match=r"^The exported model: it is wrong; nothing was published$"):
-        export(small(), tmp_path)
+        export_model(small(), tmp_path)
 
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(verification, "in_fresh_process", interrupt)
+    monkeypatch.setattr(verification, "run_probe", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        export(small(), tmp_path)
+        export_model(small(), tmp_path)
     monkeypatch.setattr(admission.graph_check, "find_forbidden", lambda _: ["WriteFile"])
     with pytest.raises(UnprovenError, match=r"^The exported model contains forbidden parts: WriteFile; nothing"):
-        export(small(), tmp_path)
+        export_model(small(), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["3"]
 
 
@@ -286,7 +286,7 @@ def test_damaged_weights_are_told_as_such(tmp_path: Path) -> None:
     model = small()
     inner_network(model).get_layer("reconstruction").bias.assign([float("nan")])
     with pytest.raises(DataError, match="answers with NaN or infinity, so its weights are damaged; train a new run"):
-        export(model, tmp_path)
+        export_model(model, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -343,17 +343,17 @@ def test_a_process_that_dies_or_hangs(exported: ExportResult, tmp_path: Path, mo
         ("", "it ended its process with code 0 (without a word)"),
     ):
         program.write_text(text)
-        assert verification.in_fresh_process(*arguments) == {"difference": None, "error": wanted}
+        assert verification.run_probe(*arguments) == {"difference": None, "error": wanted}
     program.write_text("import threading; threading.Event().wait()")
-    monkeypatch.setattr(verification, "SECONDS", 0.2)
-    assert verification.in_fresh_process(*arguments)["error"] == "it did not answer within 0.2 seconds"
+    monkeypatch.setattr(verification, "TIMEOUT_SECONDS", 0.2)
+    assert verification.run_probe(*arguments)["error"] == "it did not answer within 0.2 seconds"
 
 
 def test_the_fresh_process_finds_packages_where_this_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "tensorflow.py").write_text("raise ImportError('found on the path')")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(ConfigError, match=r"cannot import its packages \(ImportError: found on the path\)"):
-        verification.in_fresh_process(tmp_path, tmp_path / "cases.npz", tmp_path / "report.json")
+        verification.run_probe(tmp_path, tmp_path / "cases.npz", tmp_path / "report.json")
 
 
 def test_the_fresh_process_ends_with_this_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -368,7 +368,7 @@ def test_the_fresh_process_ends_with_this_one(tmp_path: Path, monkeypatch: pytes
     make = os.pipe
     monkeypatch.setattr(verification.os, "pipe", lambda: pipes.append(make()) or pipes[-1])
     arguments = (tmp_path, tmp_path / "cases.npz", tmp_path / "report.json")
-    thread = threading.Thread(target=lambda: reports.append(verification.in_fresh_process(*arguments)))
+    thread = threading.Thread(target=lambda: reports.append(verification.run_probe(*arguments)))
     thread.start()
     wait_for(lambda: any(path.name.isdecimal() for path in tmp_path.iterdir()), "TensorFlow is not imported")
     # Close the first pipe's end of this process, as the system does when it is killed.
@@ -383,7 +383,7 @@ def test_the_fresh_process_ends_with_this_one(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.slow
 def test_the_fresh_process_has_tensorflow_alone(exported: ExportResult, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
-    verification.in_fresh_process(exported.directory, _cases(tmp_path, _answers(exported)), report)
+    verification.run_probe(exported.directory, _cases(tmp_path, _answers(exported)), report)
     assert json.loads(report.read_text()) == {"difference": 0.0, "error": "", "modules": []}
 
 

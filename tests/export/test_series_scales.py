@@ -13,10 +13,10 @@ from lstm_ae.config import Series
 from lstm_ae.data.scaling import Scale, fixed_scale
 from lstm_ae.detection.calibration import score_rows, windowwise
 from lstm_ae.detection.scores import row_scores as means
-from lstm_ae.export.endpoints import model_endpoints
+from lstm_ae.export.endpoints import make_endpoints
 from lstm_ae.export.samples import sample_endpoints
-from lstm_ae.export.saved_model import export
-from lstm_ae.export.score_endpoint import ScoreParameters, score_function
+from lstm_ae.export.saved_model import export_model
+from lstm_ae.export.score_endpoint import ScoreParameters, make_score_function
 from lstm_ae.models.autoencoder import pooled_autoencoder
 from lstm_ae.models.forecaster import horizon_forecaster
 from lstm_ae.models.inference import model_inputs
@@ -85,7 +85,7 @@ def test_saved_and_exported_alike(kind: str, request: pytest.FixtureRequest, tmp
     expected = model(inputs)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
-    exported = export(loaded, tmp_path / "served", detector=ScoreParameters(0.5, 3) if kind == "model" else None)
+    exported = export_model(loaded, tmp_path / "served", detector=ScoreParameters(0.5, 3) if kind == "model" else None)
     assert exported.difference <= 1e-6
     assert all("series" in endpoint.inputs for endpoint in exported.endpoints)
     served = tf.saved_model.load(str(exported.directory))
@@ -96,7 +96,7 @@ def test_saved_and_exported_alike(kind: str, request: pytest.FixtureRequest, tmp
 def test_the_score_of_rows_is_that_of_levelled_ones(model: Any) -> None:
     own, level = rows_of(30)
     own[:, 10] = level[:, 10] = np.nan
-    call, specs = score_function(model, ScoreParameters(0.5, 3, (1.0, 4.0)))
+    call, specs = make_score_function(model, ScoreParameters(0.5, 3, (1.0, 4.0)))
     assert specs["series"].dtype == tf.int32
     given = {"sequence": tf.constant(own), "series": tf.constant(LINES)}
     got = tf.function(call, input_signature=[specs])(given)["score"].numpy()
@@ -108,7 +108,7 @@ def test_the_score_of_rows_is_that_of_levelled_ones(model: Any) -> None:
 
 def test_an_export_is_tried_with_several_series(model: Any) -> None:
     """Also over blocks of windows that have to be joined, where each row of the batch is one series."""
-    asked = list(sample_endpoints(model, model_endpoints(model, ScoreParameters(0.5, 3))))
+    asked = list(sample_endpoints(model, make_endpoints(model, ScoreParameters(0.5, 3))))
     for _, inputs in asked:
         assert inputs["series"].tolist() == list(range(len(inputs["sequence"])))
     assert asked[-1].endpoint.name == "score"

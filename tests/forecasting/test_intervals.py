@@ -8,7 +8,7 @@ from lstm_ae.forecasting.intervals import (
     calibrate_intervals,
     conformal_quantiles,
     crps,
-    effective_number,
+    effective_sample_size,
     interval_bounds,
     predictive_quantiles,
     recent_volatility,
@@ -97,22 +97,22 @@ def test_errors_that_overlap_say_less_than_as_many_independent_ones() -> None:
     # Each the sum of ten steps: of ten forecasts that overlap one is independent.
     sums = np.lib.stride_tricks.sliding_window_view(steps[:, 0], 10).sum(axis=1)[:, None]
     moments = np.arange(2000)
-    assert effective_number(steps, moments)[0] == pytest.approx(2000, rel=0.2)
-    assert effective_number(sums, moments[: len(sums)])[0] == pytest.approx(200, rel=0.3)
+    assert effective_sample_size(steps, moments)[0] == pytest.approx(2000, rel=0.2)
+    assert effective_sample_size(sums, moments[: len(sums)])[0] == pytest.approx(200, rel=0.3)
     # A level that stays is one error, however often it is seen.
-    assert effective_number(np.full((500, 1), 3.0), moments[:500])[0] < 3
-    assert effective_number(np.zeros((500, 1)), moments[:500])[0] == 500
+    assert effective_sample_size(np.full((500, 1), 3.0), moments[:500])[0] < 3
+    assert effective_sample_size(np.zeros((500, 1)), moments[:500])[0] == 500
 
 
 def test_series_that_err_together_are_one() -> None:
     random, moments = np.random.default_rng(0), np.tile(np.arange(1000), 4)
     together = np.tile(random.normal(size=1000), 4)[:, None]
     apart = random.normal(size=4000)[:, None]
-    assert effective_number(together, moments)[0] == pytest.approx(1000, rel=0.2)
-    assert effective_number(apart, moments)[0] == pytest.approx(4000, rel=0.3)
+    assert effective_sample_size(together, moments)[0] == pytest.approx(1000, rel=0.2)
+    assert effective_sample_size(apart, moments)[0] == pytest.approx(4000, rel=0.3)
     missing = np.where(moments[:, None] % 3 == 0, np.nan, together)
-    assert effective_number(missing, moments)[0] == pytest.approx(667, rel=0.2)
-    assert effective_number(np.full((5, 2), np.nan), np.arange(5)).tolist() == [1, 1]
+    assert effective_sample_size(missing, moments)[0] == pytest.approx(667, rel=0.2)
+    assert effective_sample_size(np.full((5, 2), np.nan), np.arange(5)).tolist() == [1, 1]
 
 
 def test_quantiles_for_a_new_error_by_hand() -> None:
@@ -145,7 +145,7 @@ def test_intervals_of_forecasts_that_overlap_hold_as_often_as_they_say(walks: bo
         values = random.normal(size=2 * count + 2 * ahead)
         errors = np.cumsum(values)[ahead:] - np.cumsum(values)[:-ahead] if walks else values[ahead:]
         known, new = errors[:count, None], errors[count + ahead :]
-        independent = effective_number(known, np.arange(count))
+        independent = effective_sample_size(known, np.arange(count))
         for name, spread in (
             ("conformal", conformal_quantiles(known)),
             ("predictive", predictive_quantiles(known, independent)),

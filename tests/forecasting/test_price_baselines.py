@@ -5,12 +5,18 @@ import pytest
 from price_forecasts import data_of
 
 from lstm_ae.forecasting import price_baselines
-from lstm_ae.forecasting.price_baselines import KnownPrices, fit_price_baselines, known_prices, regressors, weekday_of
+from lstm_ae.forecasting.price_baselines import (
+    KnownPrices,
+    fit_price_baselines,
+    known_prices,
+    regressors,
+    weekday_numbers,
+)
 
 
 def test_weekdays() -> None:
     days = np.array(["1969-12-31", "1970-01-01", "2024-01-01", "2024-02-29", "2023-12-31"], "datetime64[D]")
-    assert weekday_of(days).tolist() == [2, 3, 0, 3, 6]
+    assert weekday_numbers(days).tolist() == [2, 3, 0, 3, 6]
 
 
 def test_a_line_is_drift() -> None:
@@ -80,7 +86,7 @@ def test_what_the_regression_reads() -> None:
 
 
 def test_nothing_is_fitted_on_validation_or_test(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(price_baselines, "DAYS", (2,))
+    monkeypatch.setattr(price_baselines, "REGRESSION_DAYS", (2,))
     series = 50 + np.cumsum(np.random.default_rng(0).normal(0, 1, 200))
     other = series.copy()
     other[120:] *= 3

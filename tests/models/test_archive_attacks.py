@@ -26,7 +26,7 @@ from lstm_ae.config import Mnist, Series, Snp, Toy
 from lstm_ae.data.scaling import Scale
 from lstm_ae.errors import DataError
 from lstm_ae.export import saved_model
-from lstm_ae.export.saved_model import LAST, list_versions
+from lstm_ae.export.saved_model import MAX_VERSION, list_versions
 from lstm_ae.models import archive
 from lstm_ae.models.autoencoder import autoencoder, pooled_autoencoder
 from lstm_ae.models.classifier import classifier, pooled_classifier
@@ -474,22 +474,24 @@ def test_a_version_that_is_spoilt(empty_directory: Path, proven_here: None, kind
 
 
 def test_what_a_server_takes_for_a_version_an_export_counts_and_nothing_else(tmp_path: Path) -> None:
-    for name in ("abc", "01", "1", "-1", "7", "\u0664", str(LAST + 1), "9" * 40, ".export-x"):
+    for name in ("abc", "01", "1", "-1", "7", "\u0664", str(MAX_VERSION + 1), "9" * 40, ".export-x"):
         (tmp_path / name).mkdir()  # 7 is half copied: the number is taken all the same
     assert sorted(list_versions(tmp_path)) == [1, 1, 7]
 
 
 def test_there_is_no_version_after_the_last(tmp_path: Path) -> None:
     base = tmp_path / "base"
-    (base / str(LAST + 1)).mkdir(parents=True)
+    (base / str(MAX_VERSION + 1)).mkdir(parents=True)
 
     def publish() -> str:
         (tmp_path / "beside").mkdir(exist_ok=True)
-        return saved_model._publish(tmp_path / "beside", base).name
+        return saved_model._publish_version(tmp_path / "beside", base).name
 
     assert publish() == "1"
-    (base / str(LAST)).mkdir()
-    with pytest.raises(DataError, match=f"base' holds version {LAST}, the last number there is; export to another"):
+    (base / str(MAX_VERSION)).mkdir()
+    with pytest.raises(
+        DataError, match=f"base' holds version {MAX_VERSION}, the last number there is; export to another"
+    ):
         publish()
 
 

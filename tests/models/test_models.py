@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from lstm_ae.config import CLASSIFIERS, Mnist, Snp, Toy
 from lstm_ae.data.scaling import Scale, company_scale, fixed_scale
-from lstm_ae.export.saved_model import export
+from lstm_ae.export.saved_model import export_model
 from lstm_ae.models.archive import load, normalize_archive
 from lstm_ae.models.autoencoder import autoencoder
 from lstm_ae.models.classifier import classifier
@@ -163,7 +163,7 @@ def test_saved_loaded_and_exported_alike(form: Form, model: Any, tmp_path: Path,
     for name, value in loaded(inputs).items():
         close(value, expected[name])
 
-    exported = export(loaded, tmp_path / "served")
+    exported = export_model(loaded, tmp_path / "served")
     served = tf.saved_model.load(str(exported.directory))
     for name, value in served.signatures["serving_default"](**inputs).items():
         close(value, expected[name])

@@ -20,7 +20,7 @@ from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2
 
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.serving import client
-from lstm_ae.serving.grpc_server import to_array, to_proto
+from lstm_ae.serving.grpc_server import array_to_proto, proto_to_array
 from lstm_ae.serving.servable import Servable, signature_definitions
 from lstm_ae.serving.signatures import PREDICT
 
@@ -64,7 +64,7 @@ def rest(version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             raise urllib.error.HTTPError(path, said.status, "", {}, io.BytesIO(said.content))  # type: ignore[arg-type]
         return io.BytesIO(said.content)
 
-    monkeypatch.setattr(client, "_open", open_)
+    monkeypatch.setattr(client, "_open_url", open_)
 
 
 @pytest.fixture
@@ -85,9 +85,9 @@ def grpc(version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
         def Predict(self, asked: Any, timeout: float) -> Any:  # noqa: N802
             said = predict_pb2.PredictResponse()
-            inputs = {name: to_array(name, one) for name, one in asked.inputs.items()}
+            inputs = {name: proto_to_array(name, one) for name, one in asked.inputs.items()}
             for name, array in servable.run(asked.model_spec.signature_name, inputs).items():
-                said.outputs[name].CopyFrom(to_proto(array))
+                said.outputs[name].CopyFrom(array_to_proto(array))
             return said
 
     monkeypatch.setattr(client.prediction_service_pb2_grpc, "PredictionServiceStub", Stub)
@@ -129,11 +129,13 @@ def test_text_goes_there_and_back(rest: None, grpc: None, tmp_path: Path) -> Non
 
 def test_an_interrupted_call_of_texts_is_gone_on_with(version: Path, tmp_path: Path) -> None:
     (tmp_path / "k.jsonl").write_text((json.dumps(KINDS) + "\n") * 3)
-    from lstm_ae.serving.client import _hash
+    from lstm_ae.serving.client import _hash_samples
     from lstm_ae.serving.inputs import read_samples
 
     signature = client.connect("plus", None, None, "kinds").signature
-    assert _hash(read_samples(Path("k.jsonl"), signature)) == _hash(read_samples(Path("k.jsonl"), signature))
+    assert _hash_samples(read_samples(Path("k.jsonl"), signature)) == _hash_samples(
+        read_samples(Path("k.jsonl"), signature)
+    )
 
 
 def test_a_refusal_is_read_although_the_server_stopped_reading() -> None:
@@ -151,16 +153,16 @@ def test_a_refusal_is_read_although_the_server_stopped_reading() -> None:
         server.start()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1/models/x:predict"
         with pytest.raises(DataError, match="refuses: too big"):
-            client._json(url, b"0" * 20_000_000)
+            client._request_json(url, b"0" * 20_000_000)
         server.join()
     with pytest.raises(DataError, match="cannot be reached"):
-        client._json(url, b"0")
+        client._request_json(url, b"0")
 
 
 def test_a_strangers_answer_is_told(rest: None, monkeypatch: pytest.MonkeyPatch) -> None:
     found = client.connect(URL, "plus", None, "")
     for answer in ({}, {"outputs": [[1], [2, 3]]}, {"outputs": "x"}, []):
-        monkeypatch.setattr(client, "_json", lambda url, body, answer=answer: answer)
+        monkeypatch.setattr(client, "_request_json", lambda url, body, answer=answer: answer)
         with pytest.raises(DataError, match="does not answer as TensorFlow Serving does"):
             found.call({})
         if "outputs" not in answer:

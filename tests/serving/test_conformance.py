@@ -36,8 +36,8 @@ from tensorflow_serving.apis import (
 from lstm_ae.export import admission
 from lstm_ae.serving.errors import Refusal, StatusCode
 from lstm_ae.serving.folders import ServedModel, VersionPolicy
-from lstm_ae.serving.grpc_server import grpc_server
-from lstm_ae.serving.json_codec import read_request, write_answer
+from lstm_ae.serving.grpc_server import make_grpc_server
+from lstm_ae.serving.json_codec import read_predict_request, write_predictions
 from lstm_ae.serving.service import Service
 
 # A name of every letter that a path may hold only in another form.
@@ -91,7 +91,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
     async def start() -> tuple[Any, int]:
         await made.catalogue.refresh()
-        server = grpc_server(made, made.catalogue.follow, 64)
+        server = make_grpc_server(made, made.catalogue.follow, 64)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         return server, port
@@ -204,7 +204,7 @@ def test_json_tensor_test_reads(case: str) -> None:
     dtypes = {name: np.dtype(kind) for name, kind in kinds.items()}
 
     def read() -> Any:
-        return read_request(body.encode(), {"serving_default": dtypes, "other": dtypes})
+        return read_predict_request(body.encode(), {"serving_default": dtypes, "other": dtypes})
 
     if isinstance(expected, str):
         with pytest.raises(Refusal, match=expected) as caught:
@@ -287,14 +287,14 @@ def test_json_tensor_test_writes(case: str) -> None:
     outputs, rows, expected = WRITES[case]
     if isinstance(expected, str):
         with pytest.raises(Refusal, match=expected) as caught:
-            write_answer(outputs, rows=rows)
+            write_predictions(outputs, rows=rows)
         assert caught.value.code is StatusCode.INVALID_ARGUMENT
     else:
-        assert json.loads(write_answer(outputs, rows=rows)) == {"predictions" if rows else "outputs": expected}
+        assert json.loads(write_predictions(outputs, rows=rows)) == {"predictions" if rows else "outputs": expected}
 
 
 def test_json_tensor_test_writes_not_a_number() -> None:
-    assert write_answer({"f": np.float32([np.nan])}, rows=True) == b'{"predictions": [NaN]}'
+    assert write_predictions({"f": np.float32([np.nan])}, rows=True) == b'{"predictions": [NaN]}'
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -341,13 +341,13 @@ def test_json_tensor_test_examples(served: Served, case: str, method: str) -> No
         status, content = served.rest("POST", f"/v1/models/half:{method}", body.encode())
         assert (status, expected in content["error"]) == (400, True), content
         return
-    from lstm_ae.serving.grpc_server import to_example
+    from lstm_ae.serving.grpc_server import serialize_example
     from lstm_ae.serving.json_codec import read_examples
 
     found = read_examples(body.encode(), 1000)
     assert found.signature == ("own" if "own" in body else "")
     for features, wanted in zip(found.examples, expected, strict=True):
-        example = tf.train.Example.FromString(to_example(found.context) + to_example(features))
+        example = tf.train.Example.FromString(serialize_example(found.context) + serialize_example(features))
         kinds = {name: one.WhichOneof("kind") for name, one in example.features.feature.items()}
         values = {name: list(getattr(example.features.feature[name], kind).value) for name, kind in kinds.items()}
         np.testing.assert_equal(values, wanted)
@@ -1106,7 +1106,7 @@ def test_grpc_writes_bytes_where_asked_to(served: Served) -> None:
     """`kAsProtoContent`, by `--enable_serialization_as_tensor_content`: numbers alone have bytes."""
 
     async def ask_another() -> Any:
-        server = grpc_server(served.made, served.made.catalogue.follow, 8, content=True)
+        server = make_grpc_server(served.made, served.made.catalogue.follow, 8, content=True)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         try:

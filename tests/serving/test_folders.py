@@ -16,7 +16,7 @@ from lstm_ae.errors import ConfigError
 from lstm_ae.serving.client import connect
 from lstm_ae.serving.errors import Refusal, StatusCode
 from lstm_ae.serving.folders import ServedModel, VersionPolicy
-from lstm_ae.serving.grpc_server import _Models
+from lstm_ae.serving.grpc_server import _ModelService
 from lstm_ae.serving.models import VersionState
 from lstm_ae.serving.service import Service
 
@@ -201,7 +201,7 @@ def test_a_reload_says_what_did_not_become_available(tmp_path: Path) -> None:
                 name=base, base_path=str(tmp_path / base), model_platform="tensorflow"
             )
             one.model_version_policy.specific.versions.extend(versions)
-        answer = await _Models(made, made.catalogue.follow).HandleReloadConfigRequest(asked, context)
+        answer = await _ModelService(made, made.catalogue.follow).HandleReloadConfigRequest(asked, context)
         assert told == ([_status(answer), answer.status.error_message] if answer.status.error_code else [])
         return answer.status
 

@@ -9,7 +9,7 @@ import pytest
 
 from lstm_ae.serving import json_values
 from lstm_ae.serving.errors import Refusal, StatusCode
-from lstm_ae.serving.json_codec import PredictRequest, read_request, write_answer
+from lstm_ae.serving.json_codec import PredictRequest, read_predict_request, write_predictions
 
 DTYPES = {
     "float": np.float32,
@@ -25,7 +25,9 @@ DTYPES = {
 def read(body: str | bytes, **inputs: str) -> PredictRequest:
     """Read a request of inputs with these kinds."""
     dtypes = {name: np.dtype(DTYPES[kind]) for name, kind in inputs.items()}
-    return read_request(body.encode() if isinstance(body, str) else body, {"serving_default": dtypes, "s": dtypes})
+    return read_predict_request(
+        body.encode() if isinstance(body, str) else body, {"serving_default": dtypes, "s": dtypes}
+    )
 
 
 def refused(body: str | bytes, **inputs: str) -> str:
@@ -203,40 +205,40 @@ def test_an_error_repeats_no_more_than_a_thousand_characters() -> None:
 
 def test_answers() -> None:
     numbers = np.float32([[0.1, 1], [1e10, -3e-8]])
-    assert write_answer({"y": numbers}, rows=True) == b'{"predictions":[[0.1,1.0],[10000000000.0,-3e-8]]}'
-    assert json.loads(write_answer({"y": numbers}, rows=False)) == {"outputs": [[0.1, 1.0], [1e10, -3e-8]]}
+    assert write_predictions({"y": numbers}, rows=True) == b'{"predictions":[[0.1,1.0],[10000000000.0,-3e-8]]}'
+    assert json.loads(write_predictions({"y": numbers}, rows=False)) == {"outputs": [[0.1, 1.0], [1e10, -3e-8]]}
     two = {"y": numbers, "n": np.int32([1, 2])}
-    assert json.loads(write_answer(two, rows=True))["predictions"][1] == {"y": [1e10, -3e-8], "n": 2}
-    assert json.loads(write_answer(two, rows=False))["outputs"]["n"] == [1, 2]
+    assert json.loads(write_predictions(two, rows=True))["predictions"][1] == {"y": [1e10, -3e-8], "n": 2}
+    assert json.loads(write_predictions(two, rows=False))["outputs"]["n"] == [1, 2]
 
 
 def test_answers_that_are_not_finite() -> None:
-    said = write_answer({"y": np.float32([0.1, np.nan, np.inf, -np.inf])}, rows=True)
+    said = write_predictions({"y": np.float32([0.1, np.nan, np.inf, -np.inf])}, rows=True)
     assert said == b'{"predictions": [0.1, NaN, Infinity, -Infinity]}'
-    rows = write_answer({"y": np.float32([[np.nan], [0.2]]), "t": np.array([True, False])}, rows=True)
+    rows = write_predictions({"y": np.float32([[np.nan], [0.2]]), "t": np.array([True, False])}, rows=True)
     assert rows == b'{"predictions": [{"y": [NaN], "t": true}, {"y": [0.2], "t": false}]}'
 
 
 def test_answers_of_text() -> None:
     text = np.array([b"a", "ä".encode()], object)
-    assert json.loads(write_answer({"s": text}, rows=True)) == {"predictions": ["a", "ä"]}
-    assert json.loads(write_answer({"s_bytes": text}, rows=True))["predictions"][0] == {"b64": "YQ=="}
+    assert json.loads(write_predictions({"s": text}, rows=True)) == {"predictions": ["a", "ä"]}
+    assert json.loads(write_predictions({"s_bytes": text}, rows=True))["predictions"][0] == {"b64": "YQ=="}
     with pytest.raises(Refusal, match="holds bytes that are no text"):
-        write_answer({"s": np.array([b"\xff"], object)}, rows=True)
+        write_predictions({"s": np.array([b"\xff"], object)}, rows=True)
 
 
 def test_answers_without_rows_must_be_asked_by_column() -> None:
     with pytest.raises(Refusal, match=r"no shape information; .* send 'inputs' instead of 'instances'"):
-        write_answer({"y": np.float32(5)}, rows=True)
+        write_predictions({"y": np.float32(5)}, rows=True)
     with pytest.raises(Refusal, match=r"z has inconsistent batch size: 3 expecting: 2; .* send 'inputs'"):
-        write_answer({"y": np.zeros(2, np.float32), "z": np.zeros(3, np.float32)}, rows=True)
-    assert write_answer({"y": np.float32(5)}, rows=False) == b'{"outputs":5.0}'
+        write_predictions({"y": np.zeros(2, np.float32), "z": np.zeros(3, np.float32)}, rows=True)
+    assert write_predictions({"y": np.float32(5)}, rows=False) == b'{"outputs":5.0}'
 
 
 def test_every_float_comes_back_as_it_was() -> None:
     random = np.random.default_rng(0)
     bits = random.integers(0, 2**32, 10_000, np.uint64).astype(np.uint32).view(np.float32)
     for values in (bits[np.isfinite(bits)], bits):
-        said = write_answer({"y": values}, rows=False)
+        said = write_predictions({"y": values}, rows=False)
         back = np.array(json.loads(said)["outputs"], np.float32)
         np.testing.assert_array_equal(back, values)

@@ -18,7 +18,7 @@ from servers import live
 
 from lstm_ae.serving import batching, server
 from lstm_ae.serving.errors import Refusal, StatusCode
-from lstm_ae.serving.json_workers import LARGE, JsonWorkers
+from lstm_ae.serving.json_workers import LARGE_BYTES, JsonWorkers
 
 PREDICT = "/v1/models/plus:predict"
 ROW = np.arange(20_000, dtype=float) / 8
@@ -40,7 +40,7 @@ def apart() -> Iterator[JsonWorkers]:
 
 
 def test_large_requests_are_answered_and_refused_as_small_ones(models: Path) -> None:
-    assert len(BODY) > LARGE
+    assert len(BODY) > LARGE_BYTES
 
     async def work(made: Any) -> Any:
         bodies = [BODY, BODY.replace(b"1.5", b"nil"), BODY[:-1] + b', "signature_name": "x"}', BODY * 2]
@@ -65,9 +65,9 @@ def test_what_is_small_stays_here_and_what_is_large_goes_to_a_light_process(apar
     async def work() -> list[Any]:
         reader = "(__import__('lstm_ae.serving.json_codec'), 'tensorflow' in __import__('sys').modules)[1]"
         return [
-            await apart.call(LARGE - 1, os.getpid),
-            await apart.call(LARGE, os.getpid),
-            await apart.call(LARGE, eval, reader),
+            await apart.call(LARGE_BYTES - 1, os.getpid),
+            await apart.call(LARGE_BYTES, os.getpid),
+            await apart.call(LARGE_BYTES, eval, reader),
         ]
 
     here, there, heavy = asyncio.run(work())
@@ -77,9 +77,9 @@ def test_what_is_small_stays_here_and_what_is_large_goes_to_a_light_process(apar
 
 def test_a_process_that_dies_takes_no_request_with_it(apart: JsonWorkers) -> None:
     async def work() -> list[int]:
-        first = await apart.call(LARGE, os.getpid)
+        first = await apart.call(LARGE_BYTES, os.getpid)
         os.kill(first, signal.SIGKILL)
-        return [first, await apart.call(LARGE, os.getpid), await apart.call(LARGE, os.getpid)]
+        return [first, await apart.call(LARGE_BYTES, os.getpid), await apart.call(LARGE_BYTES, os.getpid)]
 
     first, *others = asyncio.run(work())
     assert not {first, os.getpid()} & set(others)
@@ -88,8 +88,8 @@ def test_a_process_that_dies_takes_no_request_with_it(apart: JsonWorkers) -> Non
 def test_a_request_that_kills_its_process_is_refused_and_never_worked_on_here(apart: JsonWorkers) -> None:
     async def work() -> Refusal:
         with pytest.raises(Refusal) as caught:
-            await apart.call(LARGE, os._exit, 1)
-        assert await apart.call(LARGE, os.getpid) != os.getpid()
+            await apart.call(LARGE_BYTES, os._exit, 1)
+        assert await apart.call(LARGE_BYTES, os.getpid) != os.getpid()
         return caught.value
 
     assert asyncio.run(work()).code == StatusCode.UNAVAILABLE

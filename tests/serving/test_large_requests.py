@@ -20,15 +20,15 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from lstm_ae.serving import grpc_server, loading
 from lstm_ae.serving.errors import Refusal
-from lstm_ae.serving.grpc_server import _Prediction, described_tensor, sent_examples
+from lstm_ae.serving.grpc_server import _PredictionService, read_tensor_header, sent_examples
 from lstm_ae.serving.inference import CLASSIFY, REGRESS, SentExamples, infer, infer_many
 from lstm_ae.serving.json_codec import read_examples
-from lstm_ae.serving.json_workers import LARGE
-from lstm_ae.serving.signatures import DEFAULT, NAMES, PREDICT, Signature, TensorSpec, check_names
+from lstm_ae.serving.json_workers import LARGE_BYTES
+from lstm_ae.serving.signatures import DEFAULT_SIGNATURE, NAMES, PREDICT, Signature, TensorSpec, check_names
 
 TEXT, NUMBERS = TensorSpec(np.dtype(object), (None,)), TensorSpec(np.dtype(np.float32), (None, None))
 SIGNATURES = {
-    DEFAULT: Signature(DEFAULT, {"inputs": TEXT}, {"scores": NUMBERS}, True, CLASSIFY),
+    DEFAULT_SIGNATURE: Signature(DEFAULT_SIGNATURE, {"inputs": TEXT}, {"scores": NUMBERS}, True, CLASSIFY),
     "plain": Signature("plain", {"x": NUMBERS}, {"y": NUMBERS}, True, PREDICT),
 }
 
@@ -115,12 +115,12 @@ class Unread(list[Any]):
         raise AssertionError("gone through")
 
 
-def prediction(made: Any) -> _Prediction:
+def prediction(made: Any) -> _PredictionService:
     found = SimpleNamespace(find=lambda *_: servable())
     stub: Any = SimpleNamespace(
         admit=lambda: None, catalogue=found, limits=made.limits, check=made.check, predict=made.predict
     )
-    return _Prediction(stub, content=False)
+    return _PredictionService(stub, content=False)
 
 
 CONTEXT = SimpleNamespace(time_remaining=lambda: 1.0)
@@ -130,7 +130,7 @@ def test_tasks_are_counted_before_they_are_read(tmp_path: Path) -> None:
     task = SimpleNamespace(model_spec=model_pb2.ModelSpec(name="m"), method_name=CLASSIFY)
     request = SimpleNamespace(tasks=Unread([task] * 1000), input=classification_pb2.ClassificationRequest().input)
     words = refusal(prediction(service(tmp_path))._infer_many(request, CONTEXT))
-    assert words == f"Duplicate evaluation of signature: {DEFAULT}"
+    assert words == f"Duplicate evaluation of signature: {DEFAULT_SIGNATURE}"
 
 
 def test_dimensions_are_counted_before_they_are_multiplied(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +140,7 @@ def test_dimensions_are_counted_before_they_are_multiplied(monkeypatch: pytest.M
         largest.tensor_shape.dim.add(size=2**63 - 1)
     shape = SimpleNamespace(dim=Unread([None] * 1000), unknown_rank=False)
     for proto in (largest, SimpleNamespace(dtype=1, tensor_shape=shape)):
-        assert "more dimensions, or a longer one" in refusal(lambda proto=proto: described_tensor("x", proto))
+        assert "more dimensions, or a longer one" in refusal(lambda proto=proto: read_tensor_header("x", proto))
 
 
 def test_a_warm_up_request_repeats_its_value_up_to_a_limit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -154,7 +154,7 @@ def test_a_warm_up_request_repeats_its_value_up_to_a_limit(tmp_path: Path, caplo
         file.write(log.SerializeToString())
     made = servable()
     made.run = lambda *_: pytest.fail("laid out")
-    loading._warm_up(made, tmp_path / "requests")
+    loading._run_warmup(made, tmp_path / "requests")
     assert [record.message for record in caplog.records] == ["warm-up request refused"]
 
 
@@ -204,7 +204,7 @@ def test_large_messages_are_converted_beside_the_event_loop(tmp_path: Path, monk
 
     made = service(tmp_path)
     made.predict = predict  # type: ignore[method-assign,assignment]
-    for cells, here in ((4, True), (LARGE // 2, False)):
+    for cells, here in ((4, True), (LARGE_BYTES // 2, False)):
         request = predict_pb2.PredictRequest()
         request.model_spec.name, request.model_spec.signature_name = "m", "plain"
         request.inputs["x"].CopyFrom(tf.make_tensor_proto(np.ones((1, cells), np.float32)))

@@ -14,10 +14,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from processes import CEILING, wait_for, wait_on_loop
 
 from lstm_ae.serving import connections
-from lstm_ae.serving.connections import BusyConnections, ConnectionSweeper, connections_for
+from lstm_ae.serving.connections import BusyConnections, ConnectionSweeper, connection_limit
 from lstm_ae.serving.errors import Refusal, StatusCode
-from lstm_ae.serving.grpc_server import grpc_server
-from lstm_ae.serving.limiter import RequestLimiter, client_key, peer_of
+from lstm_ae.serving.grpc_server import make_grpc_server
+from lstm_ae.serving.limiter import RequestLimiter, client_key, normalize_peer
 from lstm_ae.serving.service import RequestLimits
 
 
@@ -34,7 +34,7 @@ from lstm_ae.serving.service import RequestLimits
     ],
 )
 def test_who_is_at_the_other_side(address: str, peer: str, client: str) -> None:
-    assert peer_of(address) == peer
+    assert normalize_peer(address) == peer
     assert client_key(peer) == client
 
 
@@ -216,7 +216,7 @@ def test_connections_without_a_request_are_closed_where_there_are_many(monkeypat
     with connected(12) as (port, pairs), connected(1) as (_, (other,)):
         busy = BusyConnections()
         sweeper = ConnectionSweeper([port], 8, busy)
-        peers = [peer_of("{}:{}".format(*client.getsockname())) for client, _ in pairs]
+        peers = [normalize_peer("{}:{}".format(*client.getsockname())) for client, _ in pairs]
         with busy.during(peers[0]), busy.during(peers[3]):
             assert sweeper.sweep() == 0  # all may be about to ask
             assert sweeper.sweep() == 6
@@ -247,8 +247,8 @@ def sweeping(monkeypatch: pytest.MonkeyPatch, there: list[Any], most: int) -> Ca
     """What looks at these connections, and returns which it would close."""
     closed: list[str] = []
     monkeypatch.setattr(connections.os, "listdir", lambda path: there * 9)  # other files too
-    monkeypatch.setattr(connections, "_connections", lambda ports: iter(there))
-    monkeypatch.setattr(connections, "_close", lambda number, peer: closed.append(peer) or True)
+    monkeypatch.setattr(connections, "_list_connections", lambda ports: iter(there))
+    monkeypatch.setattr(connections, "_close_connection", lambda number, peer: closed.append(peer) or True)
     monkeypatch.setattr(connections.sys, "platform", "linux")
     sweeper = ConnectionSweeper([80], most, BusyConnections())
 
@@ -286,7 +286,7 @@ def test_what_the_other_side_has_not_taken_is_unsent() -> None:
     with connected(1) as (port, ((client, server),)):
 
         def unsent() -> bool:
-            return next(one.unsent for one in connections._connections({port}) if one.number == server.fileno())
+            return next(one.unsent for one in connections._list_connections({port}) if one.number == server.fileno())
 
         assert not unsent()
         server.setblocking(False)
@@ -303,12 +303,12 @@ def test_what_the_other_side_has_not_taken_is_unsent() -> None:
 def test_connections_leave_files_for_the_rest() -> None:
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = connections_for(10**6)
+    most = connection_limit(10**6)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
     assert hard == before[1]
     assert 1 <= most <= max(1, (soft - connections.OTHER_FILES) // 2)
-    assert connections_for(1) <= connections.LEAST
+    assert connection_limit(1) <= connections.MIN_CONNECTIONS
 
 
 class Serving:
@@ -324,7 +324,7 @@ class Serving:
         async def reload(models: Any) -> None:
             raise AssertionError
 
-        server = grpc_server(self.service, reload, 100, self.seconds)
+        server = make_grpc_server(self.service, reload, 100, self.seconds)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         own = [("grpc.use_local_subchannel_pool", 1)]  # a connection of its own

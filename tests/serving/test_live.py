@@ -38,9 +38,9 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from lstm_ae.serving.connections import connections_for
+from lstm_ae.serving.connections import connection_limit
 from lstm_ae.serving.errors import Refusal
-from lstm_ae.serving.grpc_server import described_tensor, to_array
+from lstm_ae.serving.grpc_server import proto_to_array, read_tensor_header
 from lstm_ae.serving.signatures import Signature, TensorSpec
 
 PREDICT = "/v1/models/plus:predict"
@@ -176,7 +176,7 @@ def test_what_is_too_large_is_refused_before_it_is_laid_out(tmp_path: Path, monk
         'dtype: DT_STRING tensor_shape { dim { size: 5 } } string_val: "a" string_val: "twenty and one letters"',
     ):
         with pytest.raises(Refusal, match=r"up to 100 bytes\. Its shape says: 1"):
-            to_array("x", spoilt(tensor), 100)
+            proto_to_array("x", spoilt(tensor), 100)
     signature = Signature("s", {"x": TensorSpec(np.dtype(np.float32), (None, None))}, {}, True)
     made = service(tmp_path, limits={"instances": 10})
     for shape, words in (
@@ -184,7 +184,7 @@ def test_what_is_too_large_is_refused_before_it_is_laid_out(tmp_path: Path, monk
         ((1, 100_001), "at most 100000 steps"),
     ):
         sizes = " ".join(f"dim {{ size: {size} }}" for size in shape)
-        said = described_tensor("x", spoilt(f"dtype: DT_FLOAT tensor_shape {{ {sizes} }} float_val: 1"))
+        said = read_tensor_header("x", spoilt(f"dtype: DT_FLOAT tensor_shape {{ {sizes} }} float_val: 1"))
         with pytest.raises(Refusal, match=words):
             made.check(signature, {"x": said})
 
@@ -348,7 +348,7 @@ REFUSED = b"POST /v1/models/nobody:predict HTTP/1.1\r\nHost: localhost\r\nConten
 @pytest.mark.parametrize("start", [b"", UNFINISHED, REFUSED], ids=["silent", "headers", "refused"])
 def test_slow_clients_lock_nobody_out(server: Live, many_files: int, start: bytes) -> None:
     """More connections than the server takes, of which none ends its request: others get their answers."""
-    count = connections_for(CONCURRENCY) + 50
+    count = connection_limit(CONCURRENCY) + 50
     assert count < many_files
     opened = send(server, start, count)
     try:

@@ -12,9 +12,9 @@ from lstm_ae.errors import ConfigError
 from lstm_ae.serving import http
 from lstm_ae.serving.connections import BusyConnections
 from lstm_ae.serving.errors import Refusal
-from lstm_ae.serving.http import _Application, _Body, allowed_hosts, open_paths, requested_host
+from lstm_ae.serving.http import _RequestBody, _RsgiApplication, allowed_hosts, any_host_paths, parse_host
 from lstm_ae.serving.limiter import RequestLimiter
-from lstm_ae.serving.ports import reset_unread_connections, resolve_address, until_it_listens
+from lstm_ae.serving.ports import reset_unread_connections, resolve_address, wait_until_listening
 from lstm_ae.serving.service import RequestLimits
 
 
@@ -45,7 +45,7 @@ def test_what_ends_before_it_listens_is_not_announced() -> None:
             if error is not None:
                 raise error
 
-        await until_it_listens(*resolve_address("127.0.0.1", 0), asyncio.create_task(serve()))
+        await wait_until_listening(*resolve_address("127.0.0.1", 0), asyncio.create_task(serve()))
 
     with pytest.raises(ValueError, match="no address"):
         asyncio.run(work(ValueError("no address")))
@@ -66,7 +66,7 @@ def test_a_server_at_all_addresses_is_asked_at_one(address: str, near: str, monk
         return None, SimpleNamespace(close=lambda: None)
 
     async def work() -> None:
-        await until_it_listens(address, 8501, asyncio.create_task(asyncio.Event().wait()))
+        await wait_until_listening(address, 8501, asyncio.create_task(asyncio.Event().wait()))
 
     monkeypatch.setattr(asyncio, "open_connection", connect)
     asyncio.run(work())
@@ -92,8 +92,12 @@ def test_names_that_are_answered(
 
 
 def test_probes_are_answered_by_any_name() -> None:
-    assert open_paths("127.0.0.1") == open_paths("::1") == {"/health", "/ready"}
-    assert open_paths("0.0.0.0") == open_paths("fe80::1%lo") == {"/health", "/ready", "/monitoring/prometheus/metrics"}
+    assert any_host_paths("127.0.0.1") == any_host_paths("::1") == {"/health", "/ready"}
+    assert (
+        any_host_paths("0.0.0.0")
+        == any_host_paths("fe80::1%lo")
+        == {"/health", "/ready", "/monitoring/prometheus/metrics"}
+    )
     assert [status_for(path, [("Host", "10.0.0.7:8501")]) for path in ("/health", "/v1/models/plus")] == [200, 403]
     assert [status_for(path, []) for path in ("/health", "/v1/models/plus")] == [200, 400]
 
@@ -101,7 +105,7 @@ def test_probes_are_answered_by_any_name() -> None:
 def status_for(path: str, headers: Any, authority: str | None = None) -> int:
     """The status of an answer by a server that is called localhost."""
     service: Any = SimpleNamespace(page=False, limits=RequestLimits(), limiter=RequestLimiter(), busy=BusyConnections())
-    application = _Application(service, frozenset({"localhost"}), open_paths("127.0.0.1"))
+    application = _RsgiApplication(service, frozenset({"localhost"}), any_host_paths("127.0.0.1"))
     told: list[int] = []
     protocol = SimpleNamespace(response_bytes=lambda status, *_: told.append(status))
     given = SimpleNamespace(items=lambda: headers)
@@ -130,12 +134,12 @@ def status_for(path: str, headers: Any, authority: str | None = None) -> int:
     ],
 )
 def test_a_host_header_is_read_as_a_whole(host: str, name: str | None) -> None:
-    assert requested_host(None, [("accept", "*/*"), ("Host", host)]) == name
+    assert parse_host(None, [("accept", "*/*"), ("Host", host)]) == name
 
 
 def test_a_request_calls_the_server_by_exactly_one_name() -> None:
     twice = [("host", "localhost"), ("host", "evil.example")]
-    assert requested_host(None, []) is requested_host(None, twice) is None
+    assert parse_host(None, []) is parse_host(None, twice) is None
     # A target that is a whole URL counts in place of the header.
     assert status_for("/v2", [("host", "localhost")], "evil.example:80") == 403
     assert status_for("/v2", [("host", "evil.example")], "localhost:80") == 404
@@ -174,7 +178,7 @@ class Coming:
 def test_a_body_is_whole_or_refused(headers: dict[str, str], parts: tuple[bytes, ...], body: Any) -> None:
     async def work() -> Any:
         try:
-            return await _Body(headers, Coming(*parts), 8).read()
+            return await _RequestBody(headers, Coming(*parts), 8).read()
         except Refusal as refusal:
             return refusal.http
 
@@ -190,13 +194,13 @@ def test_a_body_must_come_at_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def work(*parts: bytes) -> int:
         with pytest.raises(Refusal) as caught:
-            await _Body({"content-length": "99"}, Slow(*parts), 100).read()
+            await _RequestBody({"content-length": "99"}, Slow(*parts), 100).read()
         return caught.value.http
 
-    monkeypatch.setattr(http, "GRACE", 0.01)
+    monkeypatch.setattr(http, "BODY_GRACE_SECONDS", 0.01)
     assert asyncio.run(work(b"a", b"b")) == 408
     # What has come earns time.
-    monkeypatch.setattr(http, "RATE", 1e-3)
+    monkeypatch.setattr(http, "MIN_BODY_RATE", 1e-3)
     with pytest.raises(TimeoutError):
         asyncio.run(asyncio.wait_for(work(b"a", b"b"), 0.1))
 
@@ -212,13 +216,13 @@ def test_a_body_must_come_at_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_only_a_body_that_may_be_coming_is_unread(headers: dict[str, str], unread: bool) -> None:
-    assert _Body(headers, Coming(), 8).unread is unread
+    assert _RequestBody(headers, Coming(), 8).unread is unread
 
 
 @pytest.mark.parametrize(("parts", "left"), [((b"abcd", b""), 0), ((b"ab",) * 6, 2)])  # up to the limit of 8 bytes
 def test_what_nobody_has_read_is_discarded(parts: tuple[bytes, ...], left: int) -> None:
     coming = Coming(*parts)
-    asyncio.run(_Body({"content-length": "4"}, coming, 8).discard())
+    asyncio.run(_RequestBody({"content-length": "4"}, coming, 8).discard())
     assert len(coming.parts) == left
 
 
@@ -228,9 +232,9 @@ def test_the_rest_of_a_body_must_come_at_a_rate(monkeypatch: pytest.MonkeyPatch)
             await asyncio.sleep(0.005)
             return await super().__anext__()
 
-    monkeypatch.setattr(http, "PAUSE", 0.02)
+    monkeypatch.setattr(http, "DISCARD_PAUSE", 0.02)
     coming = Trickling(*[b"x"] * 1000)
-    asyncio.run(_Body({"content-length": "1000"}, coming, 1000).discard())
+    asyncio.run(_RequestBody({"content-length": "1000"}, coming, 1000).discard())
     assert len(coming.parts) > 900
 
 
@@ -241,7 +245,7 @@ def test_discarding_keeps_no_connection_open_and_has_few_places() -> None:
         service: Any = SimpleNamespace(
             page=False, limits=RequestLimits(), limiter=RequestLimiter(4, 2), busy=BusyConnections()
         )
-        application = _Application(service, frozenset({"localhost"}), frozenset())
+        application = _RsgiApplication(service, frozenset({"localhost"}), frozenset())
         read, go = [], asyncio.Event()
 
         class Protocol:

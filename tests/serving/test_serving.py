@@ -15,7 +15,7 @@ from processes import CEILING, wait_on_loop
 from served_models import ask, run, save, service
 
 from lstm_ae.serving.errors import Refusal, StatusCode
-from lstm_ae.serving.folders import ServedModel, VersionPolicy, choose_versions, versions_in
+from lstm_ae.serving.folders import ServedModel, VersionPolicy, choose_versions, find_versions
 from lstm_ae.serving.loading import make_loader
 from lstm_ae.serving.rest import RestRequest, respond
 from lstm_ae.serving.service import Service
@@ -252,9 +252,9 @@ def test_which_folders_are_versions(tmp_path: Path) -> None:
         if name != "7":  # half copied: saved_model.pb comes last
             (tmp_path / name / "saved_model.pb").touch()
     (tmp_path / "5").touch()
-    found = versions_in(tmp_path)
+    found = find_versions(tmp_path)
     assert {number: path.name for number, path in found.items()} == {1: "1", 2: "02", 2**63 - 1: str(2**63 - 1)}
-    assert versions_in(tmp_path / "nowhere") == {}
+    assert find_versions(tmp_path / "nowhere") == {}
 
 
 def test_policies() -> None:

@@ -14,7 +14,7 @@ from served_models import ask, run, save, service
 from lstm_ae.serving import openapi, web_page
 from lstm_ae.serving import openapi as schemas
 from lstm_ae.serving.folders import VersionPolicy
-from lstm_ae.serving.manifest import LARGEST, SignatureExample, describe_manifest, manifest_examples, read_manifest
+from lstm_ae.serving.manifest import MAX_BYTES, SignatureExample, describe_manifest, manifest_examples, read_manifest
 from lstm_ae.serving.rest import RestResponse
 from lstm_ae.serving.service import RequestLimits
 from lstm_ae.serving.signatures import Signature, TensorSpec
@@ -210,7 +210,7 @@ def test_cells(spec: TensorSpec, schema: Any) -> None:
         (b"\xff\xfe", {}),
         (b"[" * 100_000, {}),
         (b'{"a": ' + b"9" * 5000 + b"}", {}),
-        (b" " * (LARGEST + 1), {}),
+        (b" " * (MAX_BYTES + 1), {}),
         (b'{"a": NaN, "b": [1e999, -Infinity, 2]}', {"a": None, "b": [None, None, 2]}),
     ],
     ids=["empty", "list", "cut off", "no text", "deep", "long number", "large", "not finite"],
@@ -249,13 +249,13 @@ def test_examples_that_do_not_fit_are_left_out(one: Any) -> None:
 
 @pytest.mark.parametrize("name", ["a", "a_x", "a_x5F", "a~", "a+", "a_x2B", "ä", "a/b", "a-1"])
 def test_names_of_components_are_of_allowed_letters_and_tell_names_apart(name: str) -> None:
-    found = openapi._key(name)
+    found = openapi._operation_key(name)
     assert re.fullmatch(r"[A-Za-z0-9._-]+", found)
     assert bytes(re.sub("_x(..)", lambda part: chr(int(part[1], 16)), found), "latin-1").decode() == name
 
 
 def test_the_page_and_its_files_are_served(models: Path) -> None:
-    paths = list(web_page.page_files())
+    paths = list(web_page.load_page_files())
     assert {"/", "/page/main.js", "/page/page.css", "/page/icon.svg"} <= set(paths)
     for path, found in zip(paths, answers(models, *(("GET", path) for path in paths)), strict=True):
         assert found.status == 200
@@ -267,7 +267,7 @@ def test_the_page_and_its_files_are_served(models: Path) -> None:
 
 
 def test_the_page_names_no_other_host_and_only_files_that_are_there() -> None:
-    page = web_page.page_files()
+    page = web_page.load_page_files()
     for path, file in page.items():
         text = file.content.decode()
         assert set(re.findall(r"https?://[^\s\"'`]+", text)) <= {"http://www.w3.org/2000/svg"}, path

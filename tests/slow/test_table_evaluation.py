@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from searches import call
 
-from lstm_ae.apply.evaluate import PART, evaluate_table
+from lstm_ae.apply.evaluate import NEW_DATA_PART, evaluate_table
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.run import Run, measured_parts, open_run
 
@@ -62,7 +62,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def measured(place: Path, task: str, **options: Any) -> dict[str, float]:
     table = "forecast.csv" if task == "forecast" else "last.csv"
     evaluation = evaluate_table(open_run(place / task), str(place / table), **options)
-    return {name: metric.value for name, metric in evaluation.metrics[PART].items()}
+    return {name: metric.value for name, metric in evaluation.metrics[NEW_DATA_PART].items()}
 
 
 @pytest.mark.parametrize("task", list(TASKS))
@@ -87,7 +87,7 @@ def test_a_table_of_its_own_is_the_test_where_no_row_is_kept_for_one(task: str) 
     assert list(Path("run/figures").glob("*.png"))
     said = call("series evaluate run test.csv --json")
     assert said.code == 0, said.err
-    found = json.loads(said.out)["metrics"][PART]
+    found = json.loads(said.out)["metrics"][NEW_DATA_PART]
     assert set(found) >= set(run.metrics()["validation"])
     assert "trained and chosen on" not in said.err
 
@@ -97,25 +97,25 @@ def test_reconstructions_come_with_principal_components_and_a_verdict(place: Pat
     evaluation = evaluate_table(open_run(place / task), str(place / "last.csv"))
     before = open_run(place / task).metrics()
     name = "PCA with 3 numbers"
-    beside = evaluation.metrics[PART]["reconstruction_mse"].baselines[name]
+    beside = evaluation.metrics[NEW_DATA_PART]["reconstruction_mse"].baselines[name]
     assert beside == pytest.approx(before["test"]["reconstruction_mse"]["baselines"][name], rel=1e-4)
-    assert evaluation.verdicts[PART].skill == pytest.approx(before["verdict"]["test"]["skill"], rel=1e-3)
+    assert evaluation.verdicts[NEW_DATA_PART].skill == pytest.approx(before["verdict"]["test"]["skill"], rel=1e-3)
 
 
 def test_forecasts_come_with_their_baselines_and_a_verdict(place: Path) -> None:
     evaluation = evaluate_table(open_run(place / "forecast"), str(place / "forecast.csv"))
     before = open_run(place / "forecast").metrics()
-    beside = evaluation.metrics[PART]["forecast_mse"].baselines
+    beside = evaluation.metrics[NEW_DATA_PART]["forecast_mse"].baselines
     assert beside == pytest.approx(before["test"]["forecast_mse"]["baselines"], rel=1e-4)
-    assert evaluation.verdicts[PART].skill == pytest.approx(before["verdict"]["test"]["skill"], rel=1e-3)
-    assert evaluation.verdicts[PART].baseline == min(beside, key=beside.__getitem__)
+    assert evaluation.verdicts[NEW_DATA_PART].skill == pytest.approx(before["verdict"]["test"]["skill"], rel=1e-3)
+    assert evaluation.verdicts[NEW_DATA_PART].baseline == min(beside, key=beside.__getitem__)
 
 
 def test_forecasts_of_a_run_without_its_regression_are_still_measured(place: Path, tmp_path: Path) -> None:
     run = Run(Path(shutil.copytree(place / "forecast", tmp_path / "run")))
     (run.directory / "regression.npz").unlink()
     evaluation = evaluate_table(run, str(place / "last.csv"))
-    assert "linear regression" not in evaluation.metrics[PART]["forecast_mse"].baselines
+    assert "linear regression" not in evaluation.metrics[NEW_DATA_PART]["forecast_mse"].baselines
     (run.directory / "regression.npz").write_bytes(b"damaged")
     with pytest.raises(DataError, match=r"regression\.npz"):
         evaluate_table(run, str(place / "last.csv"))
@@ -126,16 +126,18 @@ def test_classes_come_with_logistic_regression_and_a_verdict(place: Path) -> Non
     before = open_run(place / "classify").metrics()
     for measure in ("accuracy", "macro_f1", "log_loss"):
         beside = before["test"][measure]["baselines"]["logistic regression"]
-        assert evaluation.metrics[PART][measure].baselines["logistic regression"] == pytest.approx(beside, rel=1e-3)
+        assert evaluation.metrics[NEW_DATA_PART][measure].baselines["logistic regression"] == pytest.approx(
+            beside, rel=1e-3
+        )
     # The class that is always answered is the most frequent one of the other table, not of the training.
-    always = evaluation.metrics[PART]["accuracy"].baselines["always fast"]
+    always = evaluation.metrics[NEW_DATA_PART]["accuracy"].baselines["always fast"]
     assert always > before["test"]["accuracy"]["baselines"]["logistic regression"]
-    assert evaluation.verdicts[PART].baseline == "always fast"
+    assert evaluation.verdicts[NEW_DATA_PART].baseline == "always fast"
 
 
 def test_labelled_anomalies_are_ranked_beside_other_scores(place: Path) -> None:
     evaluation = evaluate_table(open_run(place / "anomaly"), str(place / "last.csv"), label_col="broken")
-    metrics = evaluation.metrics[PART]
+    metrics = evaluation.metrics[NEW_DATA_PART]
     assert metrics["auc_roc"].value > 0.9
     assert set(metrics["vus_pr"].baselines) == {"PCA", "raw values"}
     assert set(metrics["event_recall"].baselines) == {"PCA"}
@@ -146,7 +148,7 @@ def test_by_command(place: Path) -> None:
     said = call(f"series evaluate {place}/classify {place}/last.csv --label-col pace --json")
     assert said.code == 0, said.err
     document = json.loads(said.out)
-    assert document["metrics"][PART]["accuracy"]["value"] == pytest.approx(
+    assert document["metrics"][NEW_DATA_PART]["accuracy"]["value"] == pytest.approx(
         open_run(place / "classify").metrics()["test"]["accuracy"]["value"]
     )
     with contextlib.chdir(place):
@@ -190,7 +192,7 @@ def test_without_what_was_kept_there_is_no_baseline(place: Path, tmp_path: Path,
     (run.directory / f"{name}.npz").unlink()
     evaluation = evaluate_table(run, str(place / "last.csv"))
     assert evaluation.verdicts == {}
-    assert {base for metric in evaluation.metrics[PART].values() for base in metric.baselines} <= {
+    assert {base for metric in evaluation.metrics[NEW_DATA_PART].values() for base in metric.baselines} <= {
         "always fast",
         "always slow",
     }

@@ -5,7 +5,7 @@ import struct
 
 import numpy as np
 
-from lstm_ae.data.digit_files import STEMS
+from lstm_ae.data.digit_files import IDX_STEMS
 
 
 def made(train=120, test=20):
@@ -35,7 +35,7 @@ def idx_bytes(array):
 def idx(folder, pack=False, dotted=False, **changes):
     """Write the four IDX files; `changes` gives the raw bytes of some, by Keras' name of the array, None leaves out."""
     folder.mkdir(exist_ok=True)
-    for stem, (key, array) in zip(STEMS, made().items(), strict=True):
+    for stem, (key, array) in zip(IDX_STEMS, made().items(), strict=True):
         body = changes.get(key, idx_bytes(array))
         if body is not None:
             name = stem.replace("-idx", ".idx") if dotted else stem

@@ -12,7 +12,7 @@ from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow_serving.apis import prediction_log_pb2
 
-from lstm_ae.export.warmup import FILE
+from lstm_ae.export.warmup import WARMUP_FILE
 from lstm_ae.serving.batching import Batcher, BatchingConfig
 from lstm_ae.serving.folders import VersionPolicy, discover_models
 from lstm_ae.serving.loading import make_loader
@@ -134,8 +134,8 @@ def save_endless(base: Path, *, warmup: bool = False) -> Path:
     if warmup:
         log = prediction_log_pb2.PredictionLog()
         log.predict_log.request.inputs["x"].CopyFrom(tf.make_tensor_proto(np.float32([[1.0]])))
-        (directory / FILE).parent.mkdir(exist_ok=True)
-        with tf.io.TFRecordWriter(str(directory / FILE)) as file:
+        (directory / WARMUP_FILE).parent.mkdir(exist_ok=True)
+        with tf.io.TFRecordWriter(str(directory / WARMUP_FILE)) as file:
             file.write(log.SerializeToString())
     return directory
 

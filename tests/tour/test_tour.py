@@ -17,7 +17,7 @@ import pytest
 from digit_makers import npz
 from hypothesis import given
 from hypothesis import strategies as st
-from lstm_ae_cli.report import _teller
+from lstm_ae_cli.report import _progress_printer
 from report_makers import HOSTILE, Page, changed, made, metric, picture
 from scipy import stats
 from searches import call, refused
@@ -463,7 +463,7 @@ def test_an_unfinished_run_of_other_versions_is_trained_anew(monkeypatch: pytest
     monkeypatch.setattr(experiment, "resume", None)
     said: list[str] = []
     bar = SimpleNamespace(clear=lambda: None)
-    told = _teller(SimpleNamespace(say=said.append), bar)
+    told = _progress_printer(SimpleNamespace(say=said.append), bar)
     assert runs.run_tour(legs, lambda config: None, told) == []  # type: ignore[arg-type,return-value]
     assert said == [
         "training 1 of 1: toy, one, seed 0, begun anew: it was begun with other versions, which cannot go on"

@@ -12,18 +12,18 @@ from lstm_ae.config.reading import REREAD
 from lstm_ae.config.threshold import parse_threshold, rows_of_unit
 from lstm_ae.data.checks import (
     check_duplicates,
-    command_options,
+    check_sparse_grid,
+    collect_table_warnings,
     describe_lookahead,
     describe_step_change,
-    mostly_missing,
-    table_warnings,
+    format_options,
 )
-from lstm_ae.data.class_labels import choose_classes, keep_known_classes
-from lstm_ae.data.grid import find_duplicate_times, grid_row_of_each, grid_slots
+from lstm_ae.data.class_labels import choose_classes, drop_unlabeled_windows
+from lstm_ae.data.grid import find_duplicate_times, grid_slots, map_to_grid_rows
 from lstm_ae.data.leakage import describe_lags, describe_leaks, find_leaks
 from lstm_ae.data.measurements import Measurements, Progress, read_measurements
 from lstm_ae.data.padding import pad_segments
-from lstm_ae.data.preparation import PreparedTable, load_series, prepare_normal, prepare_table, step_of
+from lstm_ae.data.preparation import PreparedTable, choose_step, load_series, prepare_for_detection, prepare_table
 from lstm_ae.data.season import find_column_seasons
 from lstm_ae.data.windows import Data
 from lstm_ae.detection.calibration import default_smooth
@@ -118,7 +118,7 @@ def complete_from_table(config: Series, table: Measurements) -> CompletedConfig:
     if config.task == "classify":
         config, table, inferred = choose_classes(config, table)
     finds = config.task in ("anomaly", "reconstruct")
-    prepared = prepare_normal(config, table) if finds else prepare_table(config, table)
+    prepared = prepare_for_detection(config, table) if finds else prepare_table(config, table)
     return complete_config(config, prepared._replace(inferred={**prepared.inferred, **inferred}))
 
 
@@ -129,7 +129,7 @@ def complete_config(config: Series, prepared: PreparedTable, *, folds: bool = Fa
         ConfigError, DataError: as `load_series` says.
     """
     code, said = default_code(config, prepared)
-    prepared = prepared._replace(inferred={**prepared.inferred, **said, **table_warnings(config, prepared)})
+    prepared = prepared._replace(inferred={**prepared.inferred, **said, **collect_table_warnings(config, prepared)})
     short = config.short
     if short and config.split_by != "series":
         raise ConfigError("--short is for whole series; add --split-by series and --id-col, or leave it out")
@@ -176,7 +176,7 @@ def complete_config(config: Series, prepared: PreparedTable, *, folds: bool = Fa
         seasons: tuple[int | None, ...] = (config.season,) * data.train.features
         if not config.season:
             table, grid = prepared.table, prepared.grid
-            training = (prepared.part == 0)[grid_row_of_each(table, grid)]
+            training = (prepared.part == 0)[map_to_grid_rows(table, grid)]
             seasons = choose_seasons(data, prepared.window, find_column_seasons(table, grid.step, training))
         # Where columns differ in it the option cannot say so: it stays open, and is found again.
         found = dataclasses.replace(found, season=seasons[0] if len(set(seasons)) == 1 else None)
@@ -188,7 +188,7 @@ def complete_config(config: Series, prepared: PreparedTable, *, folds: bool = Fa
         notes = (*data.source.notes, *([f"lags: {later}"] if later else []))
         data = data._replace(source=data.source._replace(notes=notes, leaky="; ".join(filter(None, (ahead, future)))))
     if config.task == "classify":
-        data = keep_known_classes(data, found)
+        data = drop_unlabeled_windows(data, found)
     return CompletedConfig(found, data)
 
 
@@ -210,14 +210,14 @@ def require_even(config: Reading, table: Measurements) -> None:
         ConfigError: `freq` does not fit the table.
         DataError: rows have no regular step, or a far longer or shorter one.
     """
-    step = step_of(config, table)
+    step = choose_step(config, table)
     places = grid_slots(table, step, follow=config.duplicates == "error")
-    found = mostly_missing(table, step, places, config)
+    found = check_sparse_grid(table, step, places, config)
     clash = find_duplicate_times(table, places) if config.duplicates == "error" else None
     if clash and not clash.same_time:
         found += check_duplicates(table, step, clash, config)
     for finding in found[:1]:
-        ways = ", or ".join(map(command_options, finding.fixes))
+        ways = ", or ".join(map(format_options, finding.fixes))
         raise DataError(f"{table.name}: {finding.text}" + (f". Add {ways}" if ways else ""))
 
 

@@ -12,7 +12,7 @@ from lstm_ae.data.windows import Data
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.forecasting.table_baselines import TableBaselines, fit_table_baselines, persistence
 from lstm_ae.forecasting.table_metrics import (
-    LEVELS,
+    INTERVAL_LEVELS,
     error_quantiles,
     judge_table,
     past_steps,
@@ -87,7 +87,8 @@ def figures(model: Any, data: Data, history: History, judged_by: Run | None = No
     predicted = np.asarray(model(model_inputs(model, window[:, :steps], lines))["future"])
     scaled = data.scale.scaled(predicted, window[:, :steps], lines)
     ends = {
-        level: prediction_intervals(data.scale, scaled, window[:, :steps], spread, level, lines) for level in LEVELS
+        level: prediction_intervals(data.scale, scaled, window[:, :steps], spread, level, lines)
+        for level in INTERVAL_LEVELS
     }
     naive = next(iter(fitted.said(data.scale.scaled(window, window, lines)[:, :steps]).values()))
     naive = data.scale.own(naive, window, lines)
