@@ -14,10 +14,6 @@ from numpy.typing import NDArray
 
 from lstm_ae.detection.calibration import Adding, sliding_windows
 from lstm_ae.detection.scores import RowSums, sum_windows
-from lstm_ae.kernels.choice import compile_failure, reason_for_keras
-from lstm_ae.models.decoder import POSITION_PERIODS
-from lstm_ae.models.encoder import FILL
-from lstm_ae.models.scaling import inner_network, inner_scaling, with_series_scale
 
 Numbers = NDArray[Any]
 
@@ -76,6 +72,8 @@ def slide(model: Any, scale: str, kernel: str = "auto") -> SlidingAutoencoder:
     try:
         _kernels()
     except Exception as error:
+        from lstm_ae.kernels.choice import compile_failure
+
         return reference._replace(reason=compile_failure(error))
     reason = unsupported_reason(model, scale)
     if not reason:
@@ -244,6 +242,9 @@ def unsupported_reason(model: Any, scale: str) -> str:
     """
     if scale == "window":
         return "each window is scaled by its own range"
+    from lstm_ae.kernels.choice import reason_for_keras
+    from lstm_ae.models.scaling import inner_network
+
     layers = {layer.name: layer for layer in inner_network(model).layers}
     both = layers.get("encoder_1_both")
     encoders = [both.forward_layer, both.backward_layer] if both else [layers.get("encoder_1")]
@@ -255,6 +256,10 @@ def unsupported_reason(model: Any, scale: str) -> str:
 
 def extract_weights(model: Any) -> AutoencoderWeights:
     """Return the weights of a model that `unsupported_reason` accepts, in the layout of the kernels."""
+    from lstm_ae.models.decoder import POSITION_PERIODS
+    from lstm_ae.models.encoder import FILL
+    from lstm_ae.models.scaling import inner_network, inner_scaling, with_series_scale
+
     network, scaling = inner_network(model), inner_scaling(model)
     layers = {layer.name: layer for layer in network.layers}
     _, steps, features = network.input["sequence"].shape
