@@ -416,7 +416,7 @@ def show_kfold(given: GivenOptions, talk: Console, out: Path | None, folds: int,
         rows.append((place, *setting.values.values(), *told_of, *[None] * (4 - len(told_of))))
     talk.show(f"Mean validation loss over {folds} folds:")
     talk.table(header, rows)
-    notes = [f"The places of different windows say nothing: {note}"] if note else []
+    notes = [f"Ranks are not comparable across window sizes: {note}"] if note else []
     notes += found.notes
     for each in notes:
         talk.show(each)

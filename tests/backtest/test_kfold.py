@@ -140,8 +140,8 @@ def test_what_is_said_of_the_data_and_of_windows_on_other_days(path, tmp_path, m
         assert said.err.splitlines().count(line) == 1
     document = json.loads(said.out)
     assert document["data"] == data
-    assert "not of the same days" in document["notes"][0]
-    assert "The places of different windows say nothing: " in call(f"snp kfold --data {path} --window 5,9").out
+    assert "validated on different days" in document["notes"][0]
+    assert "Ranks are not comparable across window sizes: " in call(f"snp kfold --data {path} --window 5,9").out
     assert json.loads(call(f"snp kfold --data {path} --units 5,9 --json").out)["notes"] == []
 
 

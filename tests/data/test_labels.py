@@ -421,7 +421,7 @@ def test_confusion_names_its_classes() -> None:
     axes = drawn_.axes[0]
     assert [text.get_text() for text in axes.texts] == ["8", "2", "5"]
     assert [text.get_text() for text in axes.get_yticklabels()] == ["walk", "run $x$"]
-    assert axes.get_title("left") == "Accuracy 86.67 % of 15 windows"
+    assert axes.get_title("left") == "Accuracy 86.67% of 15 windows"
     # Dark writing on light, light on dark.
     assert [text.get_color() for text in axes.texts] == ["white", "#000000", "white"]
 
@@ -433,7 +433,7 @@ def test_many_classes_share_a_line() -> None:
     labels = [text.get_text() for text in drawn_.axes[0].get_yticklabels()]
     assert labels == [*(f"c{k}" for k in range(19)), "11 others"]
     assert drawn_.axes[0].texts[-1].get_text() == str(sum(range(1, 12)) + 4)
-    assert drawn_.axes[0].get_title("left") == f"Accuracy {100 * 465 / 469:.2f} % of 469 windows"
+    assert drawn_.axes[0].get_title("left") == f"Accuracy {100 * 465 / 469:.2f}% of 469 windows"
 
 
 def test_what_a_probability_is_worth() -> None:

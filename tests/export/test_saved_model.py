@@ -58,7 +58,7 @@ def small(**choices: Any) -> Any:
 @pytest.fixture
 def one_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     """For what does not depend on which there are: an endpoint takes half a second."""
-    monkeypatch.setattr(exporting, "endpoints", lambda model, detector: make_endpoints(model, detector)[:1])
+    monkeypatch.setattr(exporting, "make_endpoints", lambda model, detector: make_endpoints(model, detector)[:1])
 
 
 def called(model: Any, name: str, inputs: dict[str, Any]) -> dict[str, Any]:

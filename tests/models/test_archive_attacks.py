@@ -312,7 +312,7 @@ def test_a_model_file_that_is_none_of_ours(r: Path, kind: str) -> None:
 
 def test_a_report_reads_no_bomb_either(r: Path) -> None:
     zeros(r / "model.keras")
-    with pytest.raises(DataError, match="is damaged or no model"):
+    with pytest.raises(DataError, match="is damaged or not a model"):
         read_network(r / "model.keras")
 
 

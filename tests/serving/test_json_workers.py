@@ -106,7 +106,11 @@ def test_one_that_waits_too_long_is_told(models: Path) -> None:
 
 def test_a_thread_at_work_is_told_from_one_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Python waits for both at its end, so that a long call outlived the server."""
-    for module, name in ((batching, "CALLING"), (server, "CALLING"), (server, "LOADING")):
+    for module, name in (
+        (batching, "CALL_THREAD_PREFIX"),
+        (server, "CALL_THREAD_PREFIX"),
+        (server, "LOAD_THREAD_PREFIX"),
+    ):
         monkeypatch.setattr(module, name, "own")  # other tests have threads too
     begun, end = threading.Event(), threading.Event()
 

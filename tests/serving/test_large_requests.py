@@ -196,7 +196,7 @@ def test_large_messages_are_converted_beside_the_event_loop(tmp_path: Path, monk
 
         return record
 
-    for name in ("to_arrays", "to_proto"):
+    for name in ("to_arrays", "array_to_proto"):
         monkeypatch.setattr(grpc_server, name, recording(name, getattr(grpc_server, name)))
 
     async def predict(servable: Any, signature: Any, inputs: Any, seconds: float) -> Any:
@@ -212,5 +212,5 @@ def test_large_messages_are_converted_beside_the_event_loop(tmp_path: Path, monk
         assert len(answer.outputs["y"].float_val) == cells
         assert {name: thread == threading.get_ident() for name, thread in threads.items()} == {
             "to_arrays": here,
-            "to_proto": here,
+            "array_to_proto": here,
         }
