@@ -190,7 +190,9 @@ def _message_fields(kind: Descriptor) -> dict[str, dict[int, _MessageField]]:
 def _most(field: FieldDescriptor) -> int | None:
     if field.message_type.GetOptions().map_entry:
         return MOST_ENTRIES
-    return None if field.is_repeated else 1
+    # Older protobuf has `label` instead, which newer releases have removed.
+    repeated = field.is_repeated if hasattr(field, "is_repeated") else field.label == field.LABEL_REPEATED
+    return None if repeated else 1
 
 
 def read_signatures(graph: Any) -> dict[str, dict[str, dict[str, Any]]]:
