@@ -1,4 +1,4 @@
-"""The cells of a table's columns as numbers of 32 bits; those that are none are refused, or gathered for a check."""
+"""Convert the cells of a table's columns to float32; invalid cells raise an error or are collected for a check."""
 
 import collections
 import dataclasses
@@ -18,19 +18,19 @@ from lstm_ae.formatting import quote
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 FLOAT32_OVERFLOW_TEXT = f"beyond {FLOAT32_MAX:.2g}, the largest number of 32 bits"
-# Different words of a column that are gathered.
+# Largest number of distinct values to count per column and problem.
 MAX_BAD_WORDS = 1_000
 
 
 @dataclasses.dataclass
 class BadCells:
-    """The cells of a column with one problem.
+    """Cells of a column that have the same problem.
 
     Args:
-        column, problem: what they are.
-        error: what a training would say of the first of them.
-        row: where that stands in the file.
-        words: how many there are of each, or of the first `MAX_BAD_WORDS`.
+        column, problem: the column and the problem.
+        error: error that training would raise for the first of them.
+        row: line or row number of the first of them in the file.
+        words: number of occurrences of each distinct value, for the first `MAX_BAD_WORDS` values.
     """
 
     column: str
@@ -41,13 +41,13 @@ class BadCells:
 
 
 class CellReader:
-    """Reads the cells of a table piece by piece.
+    """Reader that converts the cells of a table piece by piece.
 
     Args:
-        name: the file as errors name it.
-        place: "line" or "row", what errors count.
-        notation: how its numbers are written.
-        lenient: whether cells that are no numbers are gathered in `bad` and missing; else the first one is raised.
+        name: the file as named in errors.
+        place: "line" or "row", the unit of positions in errors.
+        notation: notation of the numbers.
+        lenient: whether to collect invalid cells in `bad` and treat them as missing; otherwise the first one is raised.
     """
 
     def __init__(
@@ -59,13 +59,13 @@ class CellReader:
         self.bad: dict[tuple[str, str], BadCells] = {}
 
     def read(self, cells: Sequence[str], rows: Sequence[int], column: str) -> NDArray[np.float32]:
-        """Return some cells of a column, NaN where they are missing.
+        """Return cells of a column as float32, NaN where they are missing.
 
         Args:
-            rows: where each stands in the file.
+            rows: line or row number of each cell in the file.
 
         Raises:
-            DataError: one of them is no number, unless that is gathered.
+            DataError: if a cell is not a valid number and the reader is not lenient.
         """
         if self.words:
             cells = ["" if cell.strip().lower() in self.words else cell for cell in cells]
@@ -82,14 +82,15 @@ class CellReader:
     def narrow(
         self, values: NDArray[np.float64], cells: Any, rows: Sequence[int], column: str, problem: CellProblem
     ) -> NDArray[np.float32]:
-        """Return numbers in 32 bits, NaN where they stand for a missing value.
+        """Return numbers as float32, NaN where they represent a missing value.
 
         Args:
-            values, cells, rows: `(rows,)` the numbers, how they are written, and where each stands in the file.
-            problem: that of a number that is too large.
+            values, cells, rows: `(rows,)` the numbers, their notation, and their position in the file. `values` is
+                modified in place.
+            problem: problem to report for a number that is too large.
 
         Raises:
-            DataError: as `read`.
+            DataError: if a number is too large and the reader is not lenient.
         """
         if self.numbers:
             values[match_missing_numbers(values, self.numbers)] = np.nan
@@ -116,7 +117,7 @@ class CellReader:
 
 
 def describe_cell_problem(word: str, problem: CellProblem) -> str:
-    """Return what is wrong with a cell and the ways to solve it, as the end of a sentence."""
+    """Return the problem of a cell and the ways to solve it, as the end of a sentence."""
     ways = [problem.advice, *(f"add {flag_name(name)} {value}" for name, value in problem.option.items())]
     if problem.word:
         ways.append(f"add --missing {word}" if re.fullmatch(r"\w[\w.-]{0,40}", word) else "add it to --missing")
@@ -124,7 +125,7 @@ def describe_cell_problem(word: str, problem: CellProblem) -> str:
 
 
 def match_missing_numbers(values: NDArray[np.float64], numbers: Sequence[float]) -> NDArray[np.bool_]:
-    """Return which values are one of the `missing_numbers`, to the digits that 32 bits hold."""
+    """Return a mask of the values that equal one of the `missing_numbers`, at float32 precision."""
     single = np.array([number for number in numbers if abs(number) <= FLOAT32_MAX], np.float32)
     with np.errstate(over="ignore"):
         found: NDArray[np.bool_] = np.isin(values, numbers) | np.isin(values.astype(np.float32), single)

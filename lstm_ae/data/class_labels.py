@@ -1,7 +1,7 @@
-"""The classes of a table: which there are, whether whole series have one, and the windows that have one.
+"""Find the classes of a table, assign them to windows, and choose how to divide the series.
 
-A window has the class of its last row. Where each series has one class throughout, a window is a whole series, and
-whole series are divided: a model that has seen a series' beginning would know its end by its series, not by its class.
+A window has the class of its last row. If each series has a single class, a window is a whole series and whole series
+are divided: a model that has seen the beginning of a series could otherwise recognize the series instead of the class.
 """
 
 from collections.abc import Sequence
@@ -18,18 +18,24 @@ from lstm_ae.data.windows import Data, Split, hash_arrays
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.formatting import format_count, format_heading, format_names
 
-# More different labels than this are numbers, not classes.
+# A column with more different labels probably holds numbers, not classes.
 MAX_CLASSES = 1000
 
-# So many series, each of one class, are divided as wholes.
+# Minimum number of series with a single class for a split by whole series.
 MIN_WHOLE_SERIES = 10
 
-# Steps of the longest series, at most, where a window is a whole one.
+# Maximum length of the longest series, in steps, for a default window of a whole series.
 MAX_SERIES_WINDOW = 1000
 
 
 class LabeledTable(NamedTuple):
-    """A table whose labels count the classes to tell apart, what the config leaves open about them, and in words."""
+    """Table with encoded class labels, and the settings inferred from them.
+
+    Args:
+        config: configuration with the classes, `split_by`, `window`, and `max_gap` that were chosen.
+        table: table whose labels are indices of `config.classes`.
+        inferred: description of each inferred setting, by field of the configuration.
+    """
 
     config: Series
     table: Measurements
@@ -37,11 +43,11 @@ class LabeledTable(NamedTuple):
 
 
 def choose_classes(config: Series, table: Measurements) -> LabeledTable:
-    """Settle what to tell apart, what is divided, and the window where it is a whole series.
+    """Choose the classes, what is divided, and the window if it is a whole series.
 
     Raises:
-        ConfigError: a class that was asked for is not there.
-        DataError: there is one class alone, or far too many.
+        ConfigError: if a requested class does not exist.
+        DataError: if there are fewer than two or more than `MAX_CLASSES` classes.
     """
     names = config.classes or table.classes
     _require_classes(names, config, table)
@@ -70,7 +76,7 @@ def choose_classes(config: Series, table: Measurements) -> LabeledTable:
 
 
 def _default_division(table: Measurements, own: NDArray[np.int32] | None) -> tuple[str, str]:
-    """What is divided, and why."""
+    """Return the default of `split_by` and the reason for it."""
     if own is None:
         assert table.labels is not None
         mixed = _label_by_series(table, table.labels)[1]
@@ -100,21 +106,21 @@ def _require_classes(names: Sequence[str], config: Series, table: Measurements) 
 
 
 def encode_labels(table: Measurements, names: Sequence[str]) -> Measurements:
-    """The same table with labels that count these classes; -1 where a row has another one or none.
+    """Return the table with labels that are indices of the given classes; -1 for other and missing labels.
 
-    A name that is not among them is compared as a number: 1.0 is the class 1.
+    A label that is not among the names is compared as a number: 1.0 is the class 1.
     """
     if table.labels is None:
         return table
     places = {name: place for place, name in enumerate(names)}
-    # No number is equal to NaN.
+    # NaN is not equal to any number, so labels that are no numbers never match here.
     numbers = {_parse_class_number(name): place for name, place in places.items()}
     of = [places.get(name, numbers.get(_parse_class_number(name), -1)) for name in table.classes]
     return table._replace(labels=np.array([*of, -1], np.int32)[table.labels], classes=tuple(names))
 
 
 def _parse_class_number(name: str) -> float:
-    """The number that a name stands for; NaN where it stands for none."""
+    """Return the number that a label represents, or NaN if it is not a number."""
     try:
         return float(name)
     except ValueError:
@@ -122,7 +128,11 @@ def _parse_class_number(name: str) -> float:
 
 
 def find_series_labels(table: Measurements) -> NDArray[np.int32] | None:
-    """The one label of each series, `(series,)`, -1 where none of its rows has one; None where one has several."""
+    """Return the label of each series if every series has at most one.
+
+    Returns:
+        `(series,)` int32, -1 for a series without a label. None if a series has several labels or the table has none.
+    """
     if table.labels is None:
         return None
     found, mixed = _label_by_series(table, table.labels)
@@ -130,7 +140,7 @@ def find_series_labels(table: Measurements) -> NDArray[np.int32] | None:
 
 
 def _label_by_series(table: Measurements, labels: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """A label of each series, -1 where it has none, and the series that have several."""
+    """Return one label per series, -1 if it has none, and the series that have several labels."""
     known = labels >= 0
     series, labels = table.series[known], labels[known]
     found = np.full(len(table.ids), -1, np.int32)
@@ -139,16 +149,22 @@ def _label_by_series(table: Measurements, labels: NDArray[np.int32]) -> tuple[ND
 
 
 def spread_series_labels(table: Measurements) -> Measurements:
-    """The same table with the label of a series in all of its rows, where each series has one."""
+    """Return the table with the label of each series in all of its rows.
+
+    The table is returned unchanged if a series has several labels.
+    """
     own = find_series_labels(table)
     return table if own is None else table._replace(labels=own[table.series])
 
 
 def draw_series_order(table: Measurements) -> NDArray[np.float64]:
-    """Where each series stands between 0 and 1 when whole series are divided, `(series,)`; always drawn alike.
+    """Return the position of each series in the order in which whole series are divided.
 
-    Where each has one label, classes are spread evenly: one after the other, at multiples of the golden ratio, any few
-    of which lie far apart.
+    The order is always the same. If each series has one label, the classes are spread evenly: the series are sorted by
+    class and placed at multiples of the golden ratio, of which any few consecutive ones lie far apart.
+
+    Returns:
+        `(series,)` float64 in the interval (0, 1).
     """
     size = len(table.ids)
     order = np.random.default_rng(0).permutation(size)
@@ -162,10 +178,10 @@ def draw_series_order(table: Measurements) -> NDArray[np.float64]:
 
 
 def drop_unlabeled_windows(data: Data, config: Series) -> Data:
-    """The same data without windows that have no class; what that means is told in notes.
+    """Return the data without windows that have no class, with notes about the consequences.
 
     Raises:
-        DataError: a part has no window with a class, or training has windows of one class alone.
+        DataError: if a part has no window with a class, or the training windows are all of one class.
     """
     parts = {"training": data.train, "validation": data.validation, "test": data.test}
     kept = {name: _drop_unlabeled(split) for name, split in parts.items()}

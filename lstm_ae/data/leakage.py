@@ -1,12 +1,13 @@
-"""Leakage: columns that hold what another column is only one step later.
+"""Detect leakage: columns that contain the next value of another column.
 
-A model that reads such a column forecasts almost perfectly, and worthlessly. Each column is predicted one step ahead
-from its own past, and from that and one value of another column. Where only the latter is nearly right, the other
-column probably contains the future.
+A model that reads such a column has a forecast that is almost perfect but useless in practice. For each column, two
+regressions predict the next value: one on the column's own past, and one on that past and a single value of another
+column. If only the second is nearly exact, the other column probably contains the future.
 
-Where one value of the other column tells all by itself, the values do not show which column is the odd one: a feature
-that repeats the other column later, an outlet behind its inlet, and a value behind its setpoint look like a column that
-was shifted into the past. The former are far more common in tables, so such a pair is a lag and no leak there.
+If one value of the other column is sufficient by itself, the values do not show which of the two columns was shifted. A
+feature that repeats another column later, an outlet behind its inlet, and a value behind its setpoint look the same as
+a column shifted into the past. The former are far more common in tables, so such a pair is reported as a lag and not as
+a leak.
 """
 
 from collections.abc import Sequence
@@ -20,27 +21,28 @@ from lstm_ae.formatting import format_count, format_names, format_skill
 
 Numbers = NDArray[Any]
 
-# An error is almost none if it is at most this share of what a column's own past, and its last value, leave.
+# Largest error of a leak, as a share of the smaller of the errors of the own-past regression and of persistence.
 MAX_LEAK_ERROR = 0.1
-# Steps of the past that are looked at, windows that are fitted and judged on, and columns that are compared.
+# Largest number of past steps to read, of windows to fit or evaluate on, and of columns to compare.
 MAX_STEPS, MAX_WINDOWS, MAX_COLUMNS = 10, 1_000, 500
-# Past values of all columns together, at most: of many columns fewer steps are looked at.
+# Largest number of past values of all columns together; tables with many columns use fewer steps.
 MAX_PAST_VALUES = 500
-# Windows that a fit needs, and that it is judged on, at least.
+# Smallest number of windows to fit on and of windows to evaluate on.
 MIN_FIT_WINDOWS, MIN_TEST_WINDOWS = 30, 10
-# Findings that are described.
+# Largest number of leaks or lags to describe.
 MAX_DESCRIBED_LEAKS = 3
 
 
 class Leak(NamedTuple):
-    """A column that probably contains the future of another.
+    """Column that probably contains the future of another column.
 
     Args:
-        source, target: numbers of the two columns.
-        skill: over the last value, of the regression on the target's own past and one value of the source.
-        own: of that on the target's own past alone.
-        lag: steps that the target follows the source, where one value of the source alone tells it almost perfectly; 0
-            where it takes the target's own past as well. At least 1, also of a column that is known one row ahead.
+        source, target: indices of the two columns.
+        skill: skill over persistence of the regression on the target's own past and one value of the source.
+        own: skill over persistence of the regression on the target's own past alone.
+        lag: steps by which the target follows the source if one value of the source predicts the target almost
+            perfectly without the target's past; 0 otherwise. It is at least 1, also for a source that is known one row
+            ahead.
     """
 
     source: int
@@ -51,17 +53,17 @@ class Leak(NamedTuple):
 
 
 def find_leaks(data: Data, given: int, *, targets: int | None = None, known: int | None = None) -> list[Leak]:
-    """Find columns that tell another one's next value almost perfectly, where its own past does not.
+    """Find columns that predict another column's next value almost perfectly although its own past does not.
 
-    The regressions are fitted on the training split and judged on validation and test.
+    The regressions are fitted on the training split and evaluated on the validation and test splits.
 
     Args:
-        given: steps of a window; the next one is what is predicted.
-        targets: only the first so many columns are forecast; None for all.
-        known: the column whose next value is known as well, such as the open of the day to forecast.
+        given: steps of a window; the step after them is predicted.
+        targets: number of leading columns that are forecast; None for all.
+        known: index of the column whose next value is known too, such as the open of the day to forecast.
 
     Returns:
-        One leak a target at most, the most nearly perfect first.
+        At most one leak per target, sorted by skill in descending order. Lags are included, with `lag` > 0.
     """
     steps = max(min(MAX_STEPS, given, MAX_PAST_VALUES // data.train.features), 1)
     fitted = _sample_rows([data.train], given, steps, known)
@@ -76,7 +78,7 @@ def find_leaks(data: Data, given: int, *, targets: int | None = None, known: int
 
 
 def describe_leaks(leaks: Sequence[Leak], names: Sequence[str]) -> str:
-    """Describe leaks for people, by the names of the columns; "" where there is none."""
+    """Return a description of the leaks that names the columns, or "" if there are none."""
     said = [
         f"{names[leak.source]} probably contains the future: one step ahead, {names[leak.target]} follows from it "
         f"almost perfectly (skill {format_skill(leak.skill)}; from its own past {format_skill(leak.own)})"
@@ -90,7 +92,7 @@ def describe_leaks(leaks: Sequence[Leak], names: Sequence[str]) -> str:
 
 
 def describe_lags(lags: Sequence[Leak], names: Sequence[str]) -> str:
-    """Describe columns that follow others with a lag, by the names of the columns; "" where there is none."""
+    """Return a description of the lags that names the columns, or "" if there are none."""
     said = [
         f"{names[lag.target]} follows {names[lag.source]} {format_count(lag.lag, 'step')} later (skill "
         f"{format_skill(lag.skill)}; from its own past {format_skill(lag.own)})"
@@ -108,13 +110,14 @@ def describe_lags(lags: Sequence[Leak], names: Sequence[str]) -> str:
 
 
 class _LeakSamples(NamedTuple):
-    """Rows to predict, and what came before them.
+    """Rows to predict and the values before them.
 
     Args:
-        past: `(rows, 1 + steps, columns)`, the last step first; before it the row itself, of the column that is known,
-            and of others the last value again. A missing value is the one before it, or 0.
-        whole: `(rows, columns)`, whether nothing is missing then.
-        following: `(rows, columns)`, NaN where missing.
+        past: `(rows, 1 + steps, columns)` float64, the most recent step first. Step 0 is the row to predict itself: it
+            has the actual value of the known column and repeats the last value of the others. A missing value is
+            replaced by the value before it, or by 0 if there is none.
+        whole: `(rows, columns)` bool, True where `past` needed no 0 as a replacement.
+        following: `(rows, columns)` values of the rows to predict, NaN where missing.
     """
 
     past: Numbers
@@ -123,7 +126,7 @@ class _LeakSamples(NamedTuple):
 
 
 def _sample_rows(splits: Sequence[Split], given: int, steps: int, known: int | None) -> _LeakSamples:
-    """Samples spread evenly over some splits."""
+    """Return samples that are spread evenly over the given splits."""
     pieces = []
     for split in splits:
         index = np.unique(np.linspace(0, max(split.samples - 1, 0), MAX_WINDOWS // len(splits)).astype(np.int64))
@@ -139,10 +142,10 @@ def _sample_rows(splits: Sequence[Split], given: int, steps: int, known: int | N
 
 
 def _find_leak(fitted: _LeakSamples, judged: _LeakSamples, candidates: Numbers, target: int) -> Leak | None:
-    """The leak into a column, if there is one.
+    """Return the leak into a target column, or None if there is none.
 
     Args:
-        candidates: `(rows, (1 + steps) * columns)`, the past of all columns without its means.
+        candidates: `(rows, (1 + steps) * columns)` past of all columns, centered.
     """
     usable, usable_judged = (each.whole[:, target] & ~np.isnan(each.following[:, target]) for each in (fitted, judged))
     if usable.sum() < MIN_FIT_WINDOWS or usable_judged.sum() < MIN_TEST_WINDOWS:
@@ -158,7 +161,11 @@ def _find_leak(fitted: _LeakSamples, judged: _LeakSamples, candidates: Numbers, 
     came = judged.following[usable_judged, target]
 
     def error(past: int, further: tuple[int, ...]) -> float:
-        """Of the regression on so many of the columns of `_own_past_features`, and on further columns."""
+        """Return the mean squared error on the evaluation rows.
+
+        The regression is on the first `past` columns of `_own_past_features` and on the columns `further` at the chosen
+        step.
+        """
         design, design_judged = (
             np.c_[_own_past_features(each, target)[:, :past], each.past[:, step, further]] for each in (fitted, judged)
         )
@@ -168,7 +175,7 @@ def _find_leak(fitted: _LeakSamples, judged: _LeakSamples, candidates: Numbers, 
     steps = fitted.past.shape[1]
     before, after = error(steps, ()), error(steps, (source,))
     still = float(np.mean((judged.past[usable_judged, 1, target] - came) ** 2))
-    # Nothing is forecast of a column that stands still.
+    # A constant target cannot be forecast better than by persistence.
     if still == 0 or after > MAX_LEAK_ERROR * min(before, still):
         return None
     alone = error(1, (source,)) <= MAX_LEAK_ERROR * min(before, still)
@@ -176,24 +183,25 @@ def _find_leak(fitted: _LeakSamples, judged: _LeakSamples, candidates: Numbers, 
 
 
 def _own_past_features(samples: _LeakSamples, target: int) -> Numbers:
-    """A constant, the last value of a column, and what the values before differ from it."""
+    """Return a constant, the last value of a column, and the differences of the earlier values from it."""
     values = samples.past[:, 1:, target]
     own: Numbers = np.c_[np.ones(len(values)), values[:, :1], values[:, 1:] - values[:, :1]]
     return own
 
 
 def _choose_candidate(own: Numbers, following: Numbers, candidates: Numbers, target: int, columns: int) -> int | None:
-    """The candidate of another column that explains most of what a column's own past leaves.
+    """Return the candidate of another column that explains most of the residual of the own-past regression.
 
-    None where none explains nearly all.
+    Returns:
+        Index of the candidate, or None if it explains less than `1 - MAX_LEAK_ERROR` of the residual.
     """
-    # Scaled, so that what rounding leaves is told from what is there.
+    # Scaling makes the rounding error comparable between the features.
     basis = np.linalg.qr(own / np.maximum(abs(own).max(axis=0), 1e-300))[0]
     centered = following - following.mean()
     left = centered - basis @ (basis.T @ centered)
     squares = np.einsum("ij,ij->j", candidates, candidates)
     rest = squares - np.square(basis.T @ candidates).sum(axis=0)
-    # Single precision holds no more of a value, so what is left is rounding.
+    # The values have single precision, so a smaller remainder is rounding error.
     real = rest > 1e-10 * squares
     real[target::columns] = False
     if not left @ left > 1e-10 * (centered @ centered):

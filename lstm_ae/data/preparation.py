@@ -1,4 +1,4 @@
-"""From a table to training, validation, and test windows: grid, split, scale, cut."""
+"""Prepare a table as training, validation, and test windows: grid, split, scale, and cut."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -29,14 +29,14 @@ from lstm_ae.formatting import format_count
 
 
 def fit_scale(config: Reading, train: Split, table: Measurements, window: int, lines: int) -> Scale:
-    """The scale of the training rows, NaN aside.
+    """Return the scale fitted on the training rows, ignoring NaN.
 
     Args:
-        window: values that a column of a series must have for a scale of its own.
-        lines: of a scale by series.
+        window: minimum number of values that a column of a series must have for a scale of its own.
+        lines: number of lines of a scale per series.
 
     Raises:
-        DataError: a column without a value.
+        DataError: if a column has no value.
     """
     if config.scale == "none":
         return fixed_scale()
@@ -62,30 +62,30 @@ def fit_scale(config: Reading, train: Split, table: Measurements, window: int, l
 
 
 def find_scale_lines(names: Sequence[str], ids: Sequence[str]) -> NDArray[np.int32]:
-    """The place in `names` of each series, `(ids,)`; 0 where it has none."""
+    """Return the index in `names` of each series, `(ids,)` int32; 0 for a series that has none."""
     places = {name: line for line, name in enumerate(names) if line}
     return np.array([places.get(name, 0) for name in ids], np.int32)
 
 
-# What limits default lengths, in words.
+# Limit of the default lengths, in words.
 LONGEST_RUN_TEXT = "the longest run of rows that every part has"
 
-# From a grid to the part of each of its rows, places in `PARTS`.
+# Function that returns the part of each row of a grid, as indices of `PARTS`.
 Parts = Callable[[Grid], NDArray[np.int8]]
 
 
 class PreparedTable(NamedTuple):
-    """A table that is ready to be cut.
+    """Table that is ready to be cut into windows.
 
     Args:
-        table: as it was read.
-        grid: its rows at a regular step.
-        part: `(rows,)` int8 of the grid's rows, places in `PARTS`.
-        window: steps that the model reads.
-        horizon: steps that it forecasts; 0 where it forecasts none.
-        max_gap: missing rows in a row that were filled.
-        inferred: what nobody told, by field of the config, in words.
-        usual: what defaults rest on; None where the config leaves no length open.
+        table: the table as read.
+        grid: its rows at a regular time step.
+        part: `(rows,)` int8, part of each row of the grid, an index of `PARTS`.
+        window: input steps of the model.
+        horizon: steps to forecast; 0 for none.
+        max_gap: longest run of missing rows that is filled.
+        inferred: description of each inferred setting, by field of the configuration.
+        usual: default steps found in the data; None if the configuration gives all lengths.
     """
 
     table: Measurements
@@ -99,7 +99,13 @@ class PreparedTable(NamedTuple):
 
 
 class PartitionedTable(NamedTuple):
-    """The grid of a table, the part of each row of it, and the parts, places in `PARTS`, that must hold windows."""
+    """Grid of a table with the part of each row.
+
+    Args:
+        grid: the rows at a regular time step.
+        part: `(rows,)` int8, indices of `PARTS`.
+        wanted: indices of the parts that must hold windows.
+    """
 
     grid: Grid
     part: NDArray[np.int8]
@@ -107,11 +113,11 @@ class PartitionedTable(NamedTuple):
 
 
 class WindowLengths(NamedTuple):
-    """Steps of the window and the horizon.
+    """Lengths of the window and the horizon, in steps.
 
     Args:
-        window, horizon: the steps; a horizon of 0 forecasts none.
-        reasons: why those that were not given are so, by field of the config.
+        window, horizon: the lengths; a horizon of 0 means no forecast.
+        reasons: reason for each length that was not given, by field of the configuration.
         seasonal: whether the window is a season.
     """
 
@@ -121,9 +127,9 @@ class WindowLengths(NamedTuple):
     seasonal: bool = False
 
     def fit(self, partition: PartitionedTable) -> bool:
-        """Return whether every part holds such windows: a default more than once, and one that was given at all.
+        """Return whether every part holds windows of these lengths: once if they were given, twice for a default.
 
-        A default horizon comes so often after a window that a test of forecasts, which overlap, is possible.
+        A default horizon must also fit often enough for a test of forecasts, whose windows overlap.
         """
         times = 2 if self.reasons else 1
         futures = 3 * self.horizon - 1 if "horizon" in self.reasons else self.horizon
@@ -134,12 +140,15 @@ class WindowLengths(NamedTuple):
         return bool((train.rows >= times * (self.window + self.horizon)).any()) and all(held)
 
     def reach(self, partition: PartitionedTable) -> int:
-        """Return the rows of the longest run that every part has, with those before it that a first window reads."""
+        """Return the length of the longest run that every part has.
+
+        For a forecast, the length includes the earlier rows that the first window reads.
+        """
         most = self.window if self.horizon else 0
         return min(int((run.rows + np.minimum(run.before, most)).max(initial=0)) for run in self._runs(partition))
 
     def shortened(self, partition: PartitionedTable) -> "WindowLengths":
-        """Return as much of the defaults as the parts hold."""
+        """Return lengths whose defaults are shortened to fit the parts."""
         window, horizon, reasons = self.window, self.horizon, dict(self.reasons)
         train, *later = self._runs(partition)
         longest = min(int(run.rows.max(initial=0)) for run in (train, *later))
@@ -156,7 +165,8 @@ class WindowLengths(NamedTuple):
             half, of = longest // 2, LONGEST_RUN_TEXT
             most = int(train.rows.max(initial=0)) // 2
             if horizon and WindowLengths(max(min(window, most - horizon), 2), horizon, reasons).fit(partition):
-                # Validation and test need no room for the window, which rows before them make up.
+                # The windows of validation and test may begin in the rows before these parts, so only training limits
+                # them.
                 half, of = most, "the training rows"
             if window > half - horizon:
                 window = max(half - horizon, 2)
@@ -166,7 +176,7 @@ class WindowLengths(NamedTuple):
         return WindowLengths(window, horizon, reasons, self.seasonal)
 
     def _runs(self, partition: PartitionedTable) -> list["_Runs"]:
-        """Return the runs of every part."""
+        """Return the runs of each required part."""
         runs = number_runs(partition.grid, partition.part)
         begins = np.flatnonzero(run_starts(runs))
         rows = np.diff(np.append(begins, len(runs)))
@@ -177,7 +187,7 @@ class WindowLengths(NamedTuple):
 
 
 class _Runs(NamedTuple):
-    """Runs of rows of one part: their rows, and those that stand before each in its segment, `(runs,)`."""
+    """Runs of rows of one part: the rows of each and the rows before it in its segment, `(runs,)`."""
 
     rows: NDArray[np.int64]
     before: NDArray[np.int64]
@@ -189,15 +199,15 @@ def prepare_table(
     parts: Parts | None = None,
     hidden: Callable[[Grid], NDArray[np.bool_]] | None = None,
 ) -> PreparedTable:
-    """Put a table on its grid and divide it; what the config leaves open is found.
+    """Put a table on its grid, divide it, and infer the settings that the configuration leaves open.
 
     Args:
-        parts: divides the rows; None where the config says how.
-        hidden: names the rows that no default is found in, beside those of validation and test.
+        parts: function that divides the rows; None to divide them as configured.
+        hidden: function that masks rows to exclude from the inference of defaults, in addition to validation and test.
 
     Raises:
-        ConfigError: `normal` or `freq` does not fit the table.
-        DataError: rows that meet, or a grid far too fine, as `on_grid` says.
+        ConfigError: if `normal` or `freq` does not fit the table.
+        DataError: if rows coincide or the grid is far too fine, see `regularize`.
     """
     inferred = dict(table.layout.inferred)
     step = choose_step(config, table)
@@ -212,7 +222,7 @@ def prepare_table(
 
     lengths, usual, max_gap = _configured_lengths(config), None, config.max_gap
     if lengths is None:
-        # Before gaps are filled: the longest gap that is depends on the window.
+        # The default window is found before gaps are filled, because the default longest gap depends on it.
         found = partition_of(1 if max_gap is None else max_gap)
         training = found.part == 0
         if hidden is not None:
@@ -235,7 +245,7 @@ def prepare_table(
     if not lengths.fit(found):
         lengths = lengths.shortened(found)
         while config.max_gap is None and max_gap > lengths.window:
-            # No gap that is longer than a window is filled, where windows are left without it.
+            # A gap longer than the window is not filled if enough windows remain without it.
             narrower = partition_of(lengths.window)
             shorter = lengths if lengths.fit(narrower) else lengths.shortened(narrower)
             if not shorter._replace(reasons={}).fit(narrower):
@@ -258,10 +268,10 @@ def prepare_table(
 
 
 def choose_step(config: Reading, table: Measurements) -> TimeStep:
-    """Return the step of `freq`, else the most common one of a table.
+    """Return the time step given by `freq`, or the most common one of the table.
 
     Raises:
-        ConfigError: `freq` does not fit the table.
+        ConfigError: if `freq` does not fit the table.
     """
     step = config.step
     if step is None:
@@ -275,14 +285,14 @@ def choose_step(config: Reading, table: Measurements) -> TimeStep:
 
 
 def _configured_lengths(config: Reading) -> WindowLengths | None:
-    """Return the lengths that a config gives; None where it leaves one open."""
+    """Return the configured lengths, or None if one of them is open."""
     if config.window is None or (config.horizon is None and config.forecasts):
         return None
     return WindowLengths(config.window, config.horizon or 0, {})
 
 
 def _default_lengths(config: Reading, usual: DefaultSteps) -> WindowLengths:
-    """Return the default lengths, beside what the config gives."""
+    """Return the configured lengths, with defaults for those that are open."""
     window, horizon, reasons = config.window, config.horizon or 0, {}
     if config.forecasts and config.horizon is None:
         horizon, reasons["horizon"] = usual.season, usual.why
@@ -300,18 +310,21 @@ def _default_lengths(config: Reading, usual: DefaultSteps) -> WindowLengths:
 
 
 def cut_windows(prepared: PreparedTable, config: Reading) -> tuple[Split, Split, Split]:
-    """The three parts, cut into windows; a part may be empty, as test is where no row is kept for one."""
+    """Return the training, validation, and test splits, of which some may be empty.
+
+    The test split is empty if no rows are reserved for it.
+    """
     return tuple(_cut_split(prepared, config, place) for place in range(len(PARTS)))  # type: ignore[return-value]
 
 
 def load_series(config: Reading, prepared: PreparedTable, *, folds: bool = False) -> Data:
-    """What a model trains on.
+    """Return the data to train on.
 
     Args:
-        folds: whether folds divide the rows, so that no --split does.
+        folds: whether the rows are divided by folds instead of `--split`.
 
     Raises:
-        DataError: a part without a window, or a column without a value in the training part.
+        DataError: if a part has no window, or a column has no value in the training part.
     """
     train, validation, test = cut_windows(prepared, config)
     table = prepared.table
@@ -347,9 +360,9 @@ def load_series(config: Reading, prepared: PreparedTable, *, folds: bool = False
 
 
 def scale_line_names(config: Reading, prepared: PreparedTable) -> tuple[str, ...]:
-    """The names of the lines of a scale by series, "" the first; empty where another scale is asked for.
+    """Return the names of the lines of a scale per series, the first "" (unknown); empty for other scales.
 
-    A series has a line where a column of it holds as many training values as a window has steps.
+    A series has a line if one of its columns holds at least as many training values as a window has steps.
     """
     if config.scale != "series":
         return ()
@@ -361,10 +374,13 @@ def scale_line_names(config: Reading, prepared: PreparedTable) -> tuple[str, ...
 
 
 def find_part_rows(prepared: PreparedTable, place: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Return the grid rows that windows of a part are cut from, and the number of the run that each is of.
+    """Return the grid rows that the windows of a part are cut from, and the run of each row.
 
-    The first forecasts of validation and test read the window of rows before them; all that they forecast is of the
-    part.
+    The first forecasts of validation and test read the window of rows before the part; all rows that they forecast are
+    in the part.
+
+    Returns:
+        `(rows,)` int64 indices of grid rows and `(rows,)` int32 run numbers.
     """
     runs = number_runs(prepared.grid, prepared.part)
     begins = np.flatnonzero(run_starts(runs))
@@ -384,7 +400,7 @@ def _cut_split(prepared: PreparedTable, config: Reading, place: int) -> Split:
     rows, segment = find_part_rows(prepared, place)
     values = grid.values[rows]
     starts = window_starts(segment, span, config.stride if place == 0 else 1)
-    # A window without any value tells nothing.
+    # A window without any value holds no information.
     held = np.r_[0, np.cumsum(~np.isnan(values).all(axis=1))]
     starts = starts[held[starts + span] > held[starts]]
     if place == 2 and not config.tests:
@@ -397,12 +413,15 @@ def _cut_split(prepared: PreparedTable, config: Reading, place: int) -> Split:
 
 
 def known_anomalies(table: Measurements, grid: Grid) -> NDArray[np.bool_]:
-    """Which rows of the grid are known to be anomalies, `(rows,)`; so are missing rows between two of them."""
+    """Return a mask of the grid rows that are labeled as anomalies, `(rows,)`.
+
+    Missing rows between two labeled anomalies count as anomalies too.
+    """
     positive = [place for place, flag in enumerate(parse_anomaly_labels(table.classes)) if flag == 1]
     if grid.labels is None:
         return np.zeros(len(grid.times), bool)
     labels = np.isin(grid.labels, positive)
-    # Missing rows have known ones of their segment on both sides.
+    # Missing rows always lie between two known rows of their segment.
     known = np.flatnonzero(grid.known)
     after = np.cumsum(grid.known)
     before, behind = known[np.maximum(after - 1, 0)], known[np.minimum(after, len(known) - 1)]
@@ -411,7 +430,10 @@ def known_anomalies(table: Measurements, grid: Grid) -> NDArray[np.bool_]:
 
 
 def move_anomalies_to_test(prepared: PreparedTable) -> PreparedTable:
-    """Rows known to be anomalies in the test part, so that no window of training and validation holds one."""
+    """Return the table with all rows labeled as anomalies in the test part.
+
+    No window of training and validation then holds a labeled anomaly.
+    """
     moved = known_anomalies(prepared.table, prepared.grid) & (prepared.part < 2)
     if not moved.any():
         return prepared
@@ -426,13 +448,13 @@ def move_anomalies_to_test(prepared: PreparedTable) -> PreparedTable:
 
 
 def prepare_for_detection(config: Reading, table: Measurements) -> PreparedTable:
-    """As `prepare_table`, for a model of what is normal: rows known to be anomalies are left to the test.
+    """Prepare a table for a model of normal behavior: rows labeled as anomalies are in the test part only.
 
-    Where no usual window is left beside them, it is shorter.
+    The default window is shortened if it does not fit the remaining rows.
 
     Raises:
-        ConfigError: labels that are not 0 and 1; or as `prepare_table` says.
-        DataError: as `prepare_table` says.
+        ConfigError: if labels are not 0 and 1, or as in `prepare_table`.
+        DataError: as in `prepare_table`.
     """
     table = encode_anomaly_labels(table)
     prepared = move_anomalies_to_test(prepare_table(config, table, hidden=lambda grid: known_anomalies(table, grid)))
@@ -445,6 +467,9 @@ def prepare_for_detection(config: Reading, table: Measurements) -> PreparedTable
 
 
 def prepare_for_any_task(config: Reading, table: Measurements) -> PreparedTable:
-    """As a training prepares a table whose task nobody told: to forecast, to find anomalies, or else to classify."""
+    """Prepare a table as training would, inferring the task from the configuration and the labels.
+
+    Rows labeled as anomalies are moved to the test part if the labels are 0 and 1 and nothing is forecast.
+    """
     normal = not config.forecasts and are_anomaly_labels(table.classes)
     return prepare_for_detection(config, table) if normal else prepare_table(config, table)

@@ -17,13 +17,13 @@ PARTS = ("training", "validation", "test")
 
 
 def assign_parts(config: Reading, table: Measurements, grid: Grid) -> NDArray[np.int8]:
-    """The part of each row of the grid."""
+    """Return the part of each row of the grid, `(rows,)` int8 indices of `PARTS`."""
     normal = _find_normal_rows(config, table, grid)
     shares = np.array(config.shares)
     if normal is None:
         inside = np.ones(len(grid.series), bool)
     else:
-        # Training and validation share what is normal; the rest is the test.
+        # The normal rows are divided between training and validation; all other rows are the test.
         inside, shares = normal, np.r_[shares[:2] / shares[:2].sum(), 0]
     cuts = np.cumsum(shares)[:2] / shares.sum()
     if config.split_by == "series":
@@ -42,7 +42,11 @@ def assign_parts(config: Reading, table: Measurements, grid: Grid) -> NDArray[np
 
 
 def _find_normal_rows(config: Reading, table: Measurements, grid: Grid) -> NDArray[np.bool_] | None:
-    """The rows within the ranges known to be normal; None where all are."""
+    """Return a mask of the rows within the ranges given as normal, or None if no range is given.
+
+    Raises:
+        ConfigError: if a range is not valid or no row is in any of them.
+    """
     if not config.normal:
         return None
     inside = np.zeros(len(grid.times), bool)
@@ -86,18 +90,18 @@ def _parse_bound(text: str, whole: str, config: Reading, table: Measurements) ->
 
 
 def number_runs(grid: Grid, part: NDArray[np.int8]) -> NDArray[np.int32]:
-    """A number for each run of rows in one segment and one part, `(rows,)`."""
+    """Return the number of the run of each row, `(rows,)` int32; a run lies in one segment and one part."""
     begins = np.r_[True, (grid.segment[1:] != grid.segment[:-1]) | (part[1:] != part[:-1])]
     return np.cumsum(begins, dtype=np.int32) - 1
 
 
 def required_parts(config: Reading) -> range:
-    """The parts, places in `PARTS`, that must hold windows: all, or no test where no row is kept for one."""
+    """Return the indices of `PARTS` that must hold windows: all, or all but test if no rows are reserved for it."""
     return range(len(PARTS) if config.tests else 2)
 
 
 def longest_run(grid: Grid, part: NDArray[np.int8], wanted: range) -> int:
-    """Rows of the longest run without a long gap that each of the `required_parts` has."""
+    """Return the number of rows of the longest run without a long gap that each part in `wanted` has."""
     runs = number_runs(grid, part)
     lengths = np.bincount(runs)
     first = run_starts(runs)

@@ -1,4 +1,4 @@
-"""Synthetic tables to try the commands on: a pump for anomalies, an electric load to forecast, walks to classify."""
+"""Generate synthetic tables: a pump for anomalies, an electric load to forecast, and walks to classify."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,21 +10,21 @@ Columns = dict[str, NDArray[np.generic]]
 Floats = NDArray[np.float64]
 
 STEPS_PER_DAY = 144
-# Of the pump, from which day to which: a bearing shakes, a valve opens and closes slowly, the valve sticks.
+# First and last day of each failure of the pump: a bearing shakes, the valve moves slowly, the valve is stuck.
 BEARING_DAYS, SLOW_VALVE_DAYS, STUCK_VALVE_DAYS = (48.3, 48.9), (51.2, 52.2), (54.5, 55.1)
-# Steps in which the slow valve has gone 63% of its way: three hours.
+# Steps after which the slow valve has completed 63% of a change: three hours.
 VALVE_TIME_CONSTANT = 18
 WALK_KINDS = ("level", "stairs", "run")
 WALK_COUNT = 150
 
 
 class ExampleTable(NamedTuple):
-    """A synthetic table.
+    """Synthetic table.
 
     Args:
-        make: takes the `seed` of the noise, and `days` where a table has them; returns the columns.
-        days: by default; None for a table without them.
-        words: what it holds.
+        make: function of the `seed` of the noise, and of `days` if the table has them, that returns the columns.
+        days: default number of days; None for a table without them.
+        words: description of the content.
     """
 
     make: Callable[..., Columns]
@@ -33,14 +33,14 @@ class ExampleTable(NamedTuple):
 
 
 def generate_pump(days: int, seed: int) -> Columns:
-    """Return flow, pressure, and vibration of a pump every ten minutes, with failures on days 48, 51, and 54.
+    """Return the flow, pressure, and vibration of a pump every ten minutes, with failures on days 48, 51, and 54.
 
-    The pump is busy by day, and slow by night and on Sundays. On day 51 its valve lags: each value stays in its range,
-    and flow, pressure, and vibration go together as ever; only the time that a change takes is wrong.
+    The pump is busy by day, and less at night and on Sundays. On day 51 its valve reacts slowly: each value stays in
+    its usual range and the columns keep their relation to each other; only the duration of a change is unusual.
 
     Returns:
-        time (UTC), flow (liters a second), pressure (bar), vibration (millimeters a second), and failure (1 while
-        something is broken).
+        time (UTC), flow (liters per second), pressure (bar), vibration (millimeters per second), and failure (1 during
+        a failure, else 0).
     """
     random = np.random.default_rng(seed)
     row = np.arange(days * STEPS_PER_DAY)
@@ -66,9 +66,9 @@ def generate_pump(days: int, seed: int) -> Columns:
 
 
 def generate_load(days: int, seed: int) -> Columns:
-    """Return the electric load of a town, and its temperature, every hour.
+    """Return the hourly electric load of a town and its temperature.
 
-    The load follows the hour, the day of the week, and the heating, which begins below 15 degrees.
+    The load depends on the hour, the day of the week, and the heating, which starts below 15 degrees Celsius.
 
     Returns:
         time (UTC), load (megawatts), and temperature (degrees Celsius).
@@ -89,12 +89,12 @@ def generate_load(days: int, seed: int) -> Columns:
 
 
 def generate_walks(seed: int) -> Columns:
-    """Return the acceleration of persons on a level way, on stairs, and running, 20 times a second.
+    """Return the acceleration of persons who walk on level ground, climb stairs, or run, 20 times per second.
 
-    A walk begins anywhere in a step, and is fast or slow, strong or weak; kinds differ in the form of a step.
+    A walk starts at any phase of a step and has a random pace and strength; the kinds differ in the shape of a step.
 
     Returns:
-        walk (its name), time (UTC), forward and upward (meters a second squared), and kind.
+        walk (its name), time (UTC), forward and upward (meters per second squared), and kind.
     """
     random = np.random.default_rng(seed)
     columns: dict[str, list[NDArray[np.generic]]] = {name: [] for name in ("walk", "time", "forward", "upward", "kind")}
@@ -103,7 +103,8 @@ def generate_walks(seed: int) -> Columns:
         pace = random.uniform(1.5, 2.2) if kind < 2 else random.uniform(2.0, 2.8)
         turn = 2 * np.pi * (pace * np.arange(rows) / 20 + random.random())
         strength = random.uniform(0.7, 1.4)
-        # On stairs the push upwards comes before that forwards, and running has a second one.
+        # On stairs, the upward push precedes the forward push more than on level ground; running has a stronger second
+        # push.
         forward = np.sin(turn - (0.5, 1.6, 0.5)[kind])
         upward = np.sin(turn) + (0.3, 0.3, 0.7)[kind] * np.sin(2 * turn + (0.0, 0.8, 1.5)[kind])
         columns["walk"].append(np.full(rows, f"w{number}"))
@@ -116,7 +117,7 @@ def generate_walks(seed: int) -> Columns:
     return {name: np.concatenate(parts) for name, parts in columns.items()}
 
 
-# By the task of `lstmae series train` that a table is for.
+# Example table by task of `lstmae series train`.
 EXAMPLES = {
     "anomaly": ExampleTable(
         generate_pump, 60, "a pump, its failures on days 48, 51, and 54 labeled in the column failure"
@@ -132,13 +133,13 @@ def _times_from(start: str, seconds: NDArray[np.int64] | int) -> NDArray[np.date
 
 
 def _weekday(day: Floats) -> NDArray[np.int64]:
-    """Return 0 for a Monday, which the first day is, to 6 for a Sunday."""
+    """Return the weekday of each day, 0 (Monday) to 6 (Sunday); day 0 is a Monday."""
     weekday: NDArray[np.int64] = day.astype(np.int64) % 7
     return weekday
 
 
 def _lag_valve(wanted: Floats, lags: NDArray[np.bool_]) -> Floats:
-    """Return what a valve lets through that follows its setting slowly in some rows."""
+    """Return the valve opening, which follows the setting slowly in the rows where `lags` is True."""
     passed = wanted.copy()
     for row in np.flatnonzero(lags):
         passed[row] = passed[row - 1] + (wanted[row] - passed[row - 1]) / VALVE_TIME_CONSTANT
@@ -146,7 +147,7 @@ def _lag_valve(wanted: Floats, lags: NDArray[np.bool_]) -> Floats:
 
 
 def _autoregressive_noise(random: np.random.Generator, rows: int, memory: float, size: float) -> Floats:
-    """Return noise of which each row keeps a share of the last."""
+    """Return first-order autoregressive noise with coefficient `memory` and innovation standard deviation `size`."""
     noise = random.normal(0, size, rows)
     for row in range(1, rows):
         noise[row] += memory * noise[row - 1]

@@ -1,7 +1,7 @@
-"""Series are held once; windows are views cut from them when a batch is needed.
+"""Store each series once and cut windows from it when a batch is needed.
 
-A split knows its rows, which rows may stand in one window (`segment`) and where each window starts. Cutting by
-start index instead of storing windows keeps memory flat: a 30-step window at every row would be 30 copies.
+A split holds the rows, the segment of each row (a window never crosses segments), and the first row of each window.
+Start indices keep memory usage low: storing a window of 30 steps at every row would need 30 copies of the series.
 """
 
 import hashlib
@@ -16,23 +16,23 @@ from lstm_ae.errors import DataError
 
 Floats = NDArray[np.float32]
 
-# The feature that is the day's open, where a model is told that of the day to forecast.
+# Index of the feature that is the day's open, for models that know the open of the day to forecast.
 OPEN_FEATURE = 1
-# Rows that are looked at together; numbers, of all samples, that a network is given together.
+# Rows to check at a time, and input values of one batch at inference.
 PIECE_ROWS, MAX_BATCH_NUMBERS = 1 << 20, 1 << 20
 
 
 class Split(NamedTuple):
-    """One part of the data: `train`, `validation` or `test`.
+    """Part of the data: training, validation, or test.
 
     Args:
-        series: `(rows, features)` float32 in the data's own units, in memory or memory-mapped.
+        series: `(rows, features)` float32 in the original units, in memory or memory-mapped.
         starts: `(samples,)` int64, the first row of every window.
-        span: rows that one sample covers: the steps in and, for a forecast, the steps out.
-        segment: `(rows,)` int32; a window never joins rows of two segments. None where samples are whole by nature.
-        company: `(rows,)` int32, each row's line in the scale table (0 is "unknown"), of its company or, in a table
-            with a scale for each, of its series; None without such a table.
-        time: `(rows,)` datetime64[D], ascending within a segment; None where rows carry no date.
+        span: rows per sample: the input steps and, for a forecast, the output steps.
+        segment: `(rows,)` int32; a window never joins rows of two segments. None if each sample is a segment.
+        company: `(rows,)` int32, the line in the scale table (0 is "unknown") of the row's company or, in a table with
+            one scale per series, of its series; None without such a table.
+        time: `(rows,)` datetime64, ascending within a segment; None if rows have no date.
         label: `(samples,)` int32 class of every window; None without classes.
     """
 
@@ -51,40 +51,47 @@ class Split(NamedTuple):
 
     @property
     def features(self) -> int:
-        """Numbers a row."""
+        """Number of values per row."""
         return int(self.series.shape[1])
 
     def windows(self, index: Any = slice(None)) -> Floats:
-        """Cut the samples `index` selects: `(samples, span, features)`, a copy."""
+        """Return the selected samples as a copy.
+
+        Args:
+            index: anything that selects from an array of samples.
+
+        Returns:
+            `(samples, span, features)` float32.
+        """
         rows = self.starts[index][:, None] + np.arange(self.span)
         windows: Floats = self.series[rows]
         return windows
 
     def companies(self, index: Any = slice(None)) -> NDArray[np.int32] | None:
-        """The scale-table line of each selected sample, `(samples,)`; None without such a table."""
+        """Return the scale-table line of each selected sample, `(samples,)`, or None without such a table."""
         return None if self.company is None else self.company[self.starts[index]]
 
     def recut(self, span: int, stride: int = 1) -> "Split":
-        """The same rows in windows of another length, at every `stride`-th row; labels are left behind."""
+        """Return the same rows cut into windows of another length, at every `stride`-th row, without labels."""
         return self._replace(starts=window_starts(self.segment_ids(), span, stride), span=span, label=None)
 
     def thin(self, most: int) -> "Split":
-        """Return at most so many of the windows, evenly spaced."""
+        """Return the split with at most `most` windows, evenly spaced."""
         if self.samples <= most:
             return self
         index = np.linspace(0, self.samples - 1, most).astype(np.int64)
         return self._replace(starts=self.starts[index], label=None if self.label is None else self.label[index])
 
     def segment_ids(self) -> NDArray[np.int32]:
-        """The segment of every row; where none is kept, each sample is one."""
+        """Return the segment of every row, `(rows,)` int32; each sample is one if the split holds no segments."""
         if self.segment is not None:
             return self.segment
         return np.repeat(np.arange(self.samples, dtype=np.int32), self.span)
 
     def apart(self) -> NDArray[np.int64]:
-        """Samples that share no row, as many as fit one after the other: `(some,)` of their numbers.
+        """Return the indices of samples that share no row, `(kept,)` int64, taking each next one that fits.
 
-        Windows start in the order of rows.
+        The windows must be sorted by their first row.
         """
         kept, place = [], 0
         while place < self.samples:
@@ -94,15 +101,15 @@ class Split(NamedTuple):
 
     @property
     def missing(self) -> bool:
-        """Whether a value is missing, NaN; looked for piece by piece, since the rows may lie in a large file."""
+        """True if any value is missing (NaN). The rows may be memory-mapped, so they are checked piece by piece."""
         return any(
             np.isnan(self.series[start : start + PIECE_ROWS]).any() for start in range(0, len(self.series), PIECE_ROWS)
         )
 
     def batches(self, size: int = 1024) -> Iterator[slice]:
-        """Slices that walk over all samples in order; the last one may be short, none is dropped.
+        """Yield slices that cover all samples in order; the last one may be shorter.
 
-        Of long samples there are fewer than `size` in one.
+        Batches of large samples are smaller than `size`, see `inference_batch_size`.
         """
         size = inference_batch_size(self, size)
         for start in range(0, self.samples, size):
@@ -110,19 +117,19 @@ class Split(NamedTuple):
 
 
 def inference_batch_size(split: Split, most: int = 1024) -> int:
-    """Samples that a network is given at a time where no gradient is kept: fewer where they are large."""
+    """Return the number of samples per batch at inference: `most`, or fewer if samples are large."""
     return max(1, min(most, MAX_BATCH_NUMBERS // (split.span * split.features)))
 
 
 class Source(NamedTuple):
-    """What was read: told to the reader of every result and kept in the run.
+    """Description of the data, which is shown with every result and stored in the run.
 
     Args:
-        text: one line, for people: which file or generator, how much of it.
-        sha256: hash of the values used, so that a run can tell other data from its own.
-        licence: of the data.
-        notes: lines about what was dropped or is unusual.
-        leaky: why results on this split flatter the model; empty when the split is honest.
+        text: one line with the file or generator and the amount of data.
+        sha256: hash of the values used, which identifies the data of a run.
+        licence: license of the data.
+        notes: lines about dropped or unusual values.
+        leaky: reason why results on this split are optimistic; empty if they are not.
     """
 
     text: str
@@ -133,25 +140,25 @@ class Source(NamedTuple):
 
 
 class KnownOpen(NamedTuple):
-    """What is known of a day on its morning: the day, and its open in USD."""
+    """Opening price, in USD, of a day that has no other values yet."""
 
     day: np.datetime64
     price: float
 
 
 class Data(NamedTuple):
-    """Train, validation and test, the scale fitted on train, and where it all came from.
+    """Training, validation, and test splits, with their scale and provenance.
 
     Args:
         train, validation, test: the splits.
-        scale: offsets and ranges, see `Scale`.
+        scale: offsets and ranges fitted on the training split, see `Scale`.
         source: provenance.
         symbols: name of every line of the scale table; line 0 is "" (unknown). Empty without such a table.
-        feature_names: one name a feature, with its unit in brackets.
-        seasons: of each feature, steps after which its values repeat themselves, None where they do not; empty where
-            nobody asked.
-        classes: name of every class that labels count, where a study does not know them; else empty.
-        opens: by company, the day after its rows, where that has opened and the model is told.
+        feature_names: one name per feature, with its unit in parentheses.
+        seasons: season of each feature in steps, None for a feature without one; empty if seasons were not searched
+            for.
+        classes: name of every class if the labels are indices of them; empty if the study defines the classes itself.
+        opens: by company, the open of the day after its rows, if it is known and the model reads it.
     """
 
     train: Split
@@ -167,12 +174,15 @@ class Data(NamedTuple):
 
     @property
     def latest(self) -> Split:
-        """The part that figures and examples are drawn from: test, or validation where no row is kept for a test."""
+        """Split for plots and examples: test, or validation if no rows are reserved for a test."""
         return self.test if self.test.samples else self.validation
 
     @property
     def levelled(self) -> "Data":
-        """The same with all series at the level and size of all together, see `Scale`; else the data itself."""
+        """Data with every series at the level and scale of all series together, see `Scale.levelled`.
+
+        The data itself if it has no scale per series.
+        """
         if self.scale.kind != "series":
             return self
 
@@ -185,9 +195,9 @@ class Data(NamedTuple):
 
     @property
     def usual(self) -> tuple[float, ...]:
-        """The scaled means of the training part, feature by feature; empty where they are 0 or each window's own.
+        """Scaled mean of each training feature; empty if all are about 0 or the scale depends on the window.
 
-        A column without any value has 0.
+        The mean of a column without any value is taken as 0 before scaling.
         """
         if self.scale.kind not in ("fixed", "series"):
             return ()
@@ -198,7 +208,10 @@ class Data(NamedTuple):
         return tuple(np.round(scaled, 6).tolist()) if (abs(scaled) > 1e-3).any() else ()
 
     def recut(self, split: Split, span: int) -> Split:
-        """A split of these in windows of another length; where splits share rows, at its own windows' beginnings."""
+        """Return a split of this data cut into windows of another length.
+
+        If the splits share their rows, only the starts that are among the original starts of the split are kept.
+        """
         again = split.recut(span)
         if self.train.series is not self.test.series or not self.train.samples:
             return again
@@ -206,7 +219,10 @@ class Data(NamedTuple):
 
 
 def join_training(data: Data) -> Data:
-    """Train and validation as one training part. No window crosses from one to the other; the scale stays."""
+    """Return the data with training and validation joined into one training split.
+
+    No window crosses from one to the other. The scale is unchanged.
+    """
     one, other = data.train, data.validation
     rows = len(one.series)
 
@@ -230,9 +246,9 @@ def join_training(data: Data) -> Data:
 
 
 def window_starts(segment: NDArray[np.int32], span: int, stride: int = 1) -> NDArray[np.int64]:
-    """First rows of all windows of `span` rows that stay within one segment.
+    """Return the first rows of all windows of `span` rows that lie within one segment.
 
-    Rows of a segment must lie side by side. The stride counts from each segment's first row.
+    The rows of a segment must be contiguous. The stride counts from the first row of each segment.
 
     >>> window_starts(np.array([0, 0, 0, 1, 1], np.int32), span=2).tolist()
     [0, 1, 3]
@@ -251,7 +267,15 @@ def window_starts(segment: NDArray[np.int32], span: int, stride: int = 1) -> NDA
 
 
 def require_samples(data: Data, hint: str, *, tests: bool = True) -> Data:
-    """Raise where a split came out empty, naming it and saying what would help; `tests` says that test is one."""
+    """Return the data if no split is empty.
+
+    Args:
+        hint: advice that ends the error message.
+        tests: whether the test split must hold windows too.
+
+    Raises:
+        DataError: if a split has no windows.
+    """
     for name, split in (("training", data.train), ("validation", data.validation), ("test", data.test)):
         if split.samples == 0 and (tests or split is not data.test):
             raise DataError(f"The {name} part holds no window of {split.span} rows ({data.source.text}). {hint}")
@@ -259,7 +283,7 @@ def require_samples(data: Data, hint: str, *, tests: bool = True) -> Data:
 
 
 def hash_arrays(*arrays: NDArray[Any]) -> str:
-    """sha256 over the bytes, shapes and types of arrays: equal exactly when all their values are equal."""
+    """Return the SHA-256 hash of the bytes, shapes, and dtypes of the arrays."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype}{array.shape}".encode())
