@@ -1,4 +1,4 @@
-"""Labels of anomalies, which are or are not: 1 and 0, or true and false."""
+"""Parse labels of anomalies: 1 and 0, or true and false."""
 
 from collections.abc import Sequence
 
@@ -14,10 +14,10 @@ _BOOLEANS = {"false": 0, "true": 1}
 
 
 def parse_anomaly_labels(classes: Sequence[str]) -> list[int]:
-    """What each label says: 1 for an anomaly, 0 for none, -1 where it stands for a missing one.
+    """Return 1 for each label of an anomaly, 0 for a normal row, and -1 for a missing label.
 
     Raises:
-        ConfigError: one of them says something else.
+        ConfigError: if a label is none of these.
 
     >>> parse_anomaly_labels(["0.0", "1", "TRUE", "NA"])
     [0, 1, 1, -1]
@@ -32,7 +32,11 @@ def parse_anomaly_labels(classes: Sequence[str]) -> list[int]:
 
 
 def are_anomaly_labels(classes: Sequence[str]) -> bool:
-    """Whether labels say which rows are anomalies, so that `parse_anomaly_labels` takes them."""
+    """Return whether `parse_anomaly_labels` accepts all of these labels.
+
+    >>> are_anomaly_labels(["0", "1"]), are_anomaly_labels(["walk", "run"])
+    (True, False)
+    """
     return None not in map(_parse_anomaly_label, classes)
 
 
@@ -46,7 +50,11 @@ def _parse_anomaly_label(name: str) -> int | None:
 
 
 def encode_anomaly_labels(table: Measurements) -> Measurements:
-    """The same table with labels that are 0 or 1, -1 where missing, and `CLASSES`; raises as `parse_anomaly_labels`."""
+    """Return the table with the labels 0 and 1 (-1 where missing) and the classes `CLASSES`.
+
+    Raises:
+        ConfigError: as in `parse_anomaly_labels`.
+    """
     if table.labels is None:
         return table
     return table._replace(

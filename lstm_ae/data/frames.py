@@ -1,4 +1,4 @@
-"""Arrays and data frames as measurements, so that what holds a table in memory goes the way of a file."""
+"""Convert arrays and data frames to measurements, so that tables in memory and in files share one code path."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 class RowCodes(NamedTuple):
-    """A number for each row: of its series, or of its class.
+    """Series or class of each row, as an index of names.
 
     Args:
-        columns: what a table would call the column, or those that together name a series.
-        places: `(rows,)` int32, places in `names`; -1 where a class is not known.
-        names: of all series, or classes.
+        columns: name of the column, or the names of the columns that together identify a series.
+        places: `(rows,)` int32, indices of `names`; -1 for an unknown class.
+        names: names of all series or classes.
     """
 
     columns: tuple[str, ...]
@@ -41,22 +41,22 @@ def measurements_from_rows(
     series: RowCodes | None = None,
     labels: RowCodes | None = None,
 ) -> Measurements:
-    """The rows of an array, of one series or several.
+    """Return the rows of an array as measurements of one or more series.
 
     Args:
         values: `(rows, features)`, NaN where missing.
-        names: `(features,)` of the columns.
-        index: `(rows,)` of pandas; times in it, in any order, tell when each row was. With any other the rows follow
-            one another as they stand.
-        name: what errors call the table.
-        series: which series each row is of; of one where None.
-        labels: the class of each row.
+        names: `(features,)` column names.
+        index: pandas index of length `rows`. A `DatetimeIndex` or `PeriodIndex`, in any order, gives the time of each
+            row; with any other index the rows are consecutive as they are.
+        name: the table as named in errors.
+        series: series of each row; None for a single series.
+        labels: class of each row.
 
     Returns:
-        The rows by series and in the order of time; `lines` holds where each stands in the array, from 0.
+        The rows sorted by series and time; `lines` holds the original position of each row, from 0.
 
     Raises:
-        DataError: a time is missing, or the index has the name of a column.
+        DataError: if a time is missing or out of range, or the index has the name of a column.
     """
     times = None if index is None else read_index_times(index, name)
     column, unsorted = None, 0
@@ -71,7 +71,7 @@ def measurements_from_rows(
         if unsorted:
             order = np.lexsort((times, place)).astype(np.int32)
     marks = [column for mark in (series, labels) if mark is not None for column in mark.columns]
-    first = np.searchsorted(place[order], place[order])  # the first row of the same series
+    first = np.searchsorted(place[order], place[order])  # first row of the same series
     layout = Layout(
         names=(*marks, *([column] if column else []), *names),
         kinds={
@@ -104,9 +104,15 @@ def measurements_from_rows(
 
 
 def read_index_times(index: "pd.Index[Any]", name: str = "X") -> Times | None:
-    """The times of an index in nanoseconds since 1970, `(rows,)`; None where it holds none.
+    """Return the times of a pandas index, or None if it holds no times.
 
-    Times without a zone are taken for UTC, and a period for the moment when it begins.
+    Times without a zone are assumed to be in UTC. A period has the time of its start.
+
+    Returns:
+        `(rows,)` int64 nanoseconds since 1970.
+
+    Raises:
+        DataError: if a time is missing or outside the range of nanoseconds.
     """
     import pandas as pd
 
@@ -127,14 +133,20 @@ def read_index_times(index: "pd.Index[Any]", name: str = "X") -> Times | None:
 
 
 def map_to_table_rows(prepared: PreparedTable, found: NDArray[Any]) -> NDArray[Any]:
-    """What was found for each row of the grid, `(grid's rows, ...)`, for each row of the table as they stood there:
-    `(rows, ...)`."""
+    """Return results by grid row as results by table row, in the original order of the table.
+
+    Args:
+        found: `(grid rows, ...)`.
+
+    Returns:
+        `(rows, ...)`.
+    """
     rows = map_to_grid_rows(prepared.table, prepared.grid)
     return found[rows[np.argsort(prepared.table.lines, kind="stable")]]
 
 
 def row_id_columns(prepared: PreparedTable) -> dict[str, Any]:
-    """What tells the rows apart, under the names that the table has for it."""
+    """Return the columns that identify the rows (series and time), under the names that the table uses."""
     table, order = prepared.table, np.argsort(prepared.table.lines, kind="stable")
     columns: dict[str, Any] = {}
     columns |= split_id_columns(table.layout.ids, [table.ids[place] for place in table.series[order]])

@@ -1,4 +1,4 @@
-"""The regular time grid of a table: its sampling interval, its gaps, its rows, and the times that follow it."""
+"""Build the regular time grid of a table: its sampling interval, gaps, and rows, and the times after it."""
 
 import datetime
 from typing import Any, NamedTuple
@@ -18,10 +18,10 @@ from lstm_ae.formatting import format_heading, quote
 
 Flags = NDArray[np.bool_]
 
-# A gap's length comes again and again where so many gaps in a series have it, and so large a share of the long ones.
+# A gap length is common if at least this many gaps per series, and this share of the long gaps, have it.
 COMMON_GAP_COUNT, COMMON_GAP_SHARE = 3, 0.1
 
-# Numbers of each unit that people use as a step, and the same as nanoseconds, ascending.
+# Common multiples of each unit as a time step, and all of them in nanoseconds in ascending order.
 ROUND_STEPS = {
     **dict.fromkeys(("ns", "us", "ms"), (1, 2, 5, 10, 20, 50, 100, 200, 500)),
     **dict.fromkeys(("s", "min"), (1, 2, 5, 10, 15, 20, 30)),
@@ -32,27 +32,32 @@ ROUND_STEPS = {
 
 ROUND_STEP_SIZES = tuple(sorted(UNITS[unit] * number for unit, numbers in ROUND_STEPS.items() for number in numbers))
 
-# An even step is at least and at most so many median steps; at least this share of at least so many places that are
-# taken follow one another.
+# Range of an even step in median steps, and the share of the occupied grid positions that must be consecutive, of at
+# least so many positions.
 MIN_STEP_RATIO, MAX_STEP_RATIO, MIN_EVEN_SHARE, MIN_EVEN_PLACES = 0.5, 100, 0.9, 20
 
-# The largest share of a grid that may be missing.
+# Largest share of a grid that may be missing.
 MAX_MISSING_SHARE = 0.5
 
-# Days of one, three and twelve months of the calendar.
+# Length in days of one, three, and twelve calendar months.
 MONTH_DAYS = {1: (28, 31), 3: (90, 92), 12: (365, 366)}
 
 
 def run_starts(series: NDArray[np.int32]) -> Flags:
-    """Where a run of equal numbers begins."""
+    """Return a mask of the places where a run of equal numbers begins.
+
+    >>> run_starts(np.array([3, 3, 5, 3], np.int32)).tolist()
+    [True, False, True, True]
+    """
     begins: Flags = np.r_[True, series[1:] != series[:-1]]
     return begins
 
 
 def common_step(table: Measurements) -> TimeStep:
-    """The most common time from one row to the next, within series; by the calendar where it is about a month.
+    """Return the most common step between rows of a series, as calendar months if it is about a month.
 
-    Times that jitter are counted in a unit about a twentieth of their step. A counter's step is one of steps.
+    Jittering times are counted in a unit of at most about a twentieth of their step. A counter has a step in counts,
+    and a table without times has the empty step.
     """
     if table.layout.time is None:
         return TimeStep()
@@ -83,11 +88,14 @@ def common_step(table: Measurements) -> TimeStep:
 
 
 def grid_slots(table: Measurements, step: TimeStep, *, follow: bool = False) -> Times:
-    """The place of each row on the grid of its series, `(rows,)`, from 0: the nearest one.
+    """Return the nearest grid position of each row, counted from 0 in each series.
 
     Args:
-        follow: whether the grid of a series moves with rows that come a little faster than the step, see `follow_grid`;
-            rows that are far faster do not move it.
+        follow: whether the grid of a series follows rows that come slightly faster than the step, see `follow_grid`. If
+            rows are far too fast, no grid is moved.
+
+    Returns:
+        `(rows,)` int64.
     """
     first = run_starts(table.series)
     if step == TimeStep():
@@ -111,25 +119,25 @@ def grid_slots(table: Measurements, step: TimeStep, *, follow: bool = False) -> 
 
 
 def missing_share(table: Measurements, places: Times) -> float:
-    """Return the share of a grid's places that no row takes, from the first to the last of each series.
+    """Return the share of the grid positions without a row, from the first to the last row of each series.
 
-    It is 0 where at most half of the places that are taken have a gap before them: what is missing then are nights,
-    weekends, or outages of a table whose step is right.
+    The share is 0 if at most half of the steps between occupied positions span a gap: what is missing then are nights,
+    weekends, or outages of a table whose step is correct.
 
     Args:
-        places: `(rows,)` as of `grid_slots`.
+        places: `(rows,)` positions as returned by `grid_slots`.
     """
     steps = _forward_steps(table, places)
     return 1 - len(steps) / float(steps.sum(dtype=np.float64)) if (steps > 1).sum() * 2 > len(steps) else 0.0
 
 
 def even_step(table: Measurements) -> TimeStep | None:
-    """Return the shortest usual step at which nearly all places that are taken follow one another.
+    """Return the shortest common step at which nearly all occupied grid positions are consecutive.
 
-    Rows that meet at this step must be merged.
+    Rows that share a position at this step must be merged.
 
     Returns:
-        None where no step from half the median to a hundred medians is so.
+        The step, or None if no step from half the median to a hundred medians meets the condition.
     """
     times = _forward_steps(table, table.times)
     if table.layout.time is None or not len(times):
@@ -146,13 +154,19 @@ def even_step(table: Measurements) -> TimeStep | None:
 
 
 def _forward_steps(table: Measurements, along: Times) -> Times:
-    """Return by how much times or places rise from row to row within series, where they do."""
+    """Return the positive differences between consecutive rows of a series in `along` (times or positions)."""
     steps = np.diff(along)
     return steps[(steps > 0) & ~run_starts(table.series)[1:]]
 
 
 class GridPlacement(NamedTuple):
-    """Places of rows on a grid that follows them, `(rows,)`, its origin after them, and the row that was too fast."""
+    """Result of `follow_grid`.
+
+    Args:
+        places: `(rows,)` grid positions of the rows.
+        origin: time of position 0 after the last row.
+        too_fast: index of the first row that is too fast for the step; None if there is none.
+    """
 
     places: Times
     origin: int
@@ -160,18 +174,19 @@ class GridPlacement(NamedTuple):
 
 
 def follow_grid(times: Times, step: TimeStep, *, begun: int, origin: int, place: int, before: int) -> GridPlacement:
-    """The next rows of a series on a grid that follows them.
+    """Place the next rows of a series on a grid that follows them.
 
-    A row in the place of the one before, though half a step or more after it, has the next place, and the grid moves
-    so that the row stands right there: clocks that run a little fast never catch up with the grid. Where rows have
-    taken so many more places than their time holds steps that their step is another one, it ends there.
+    A row that shares the position of the row before it, although it is at least half a step later, gets the next
+    position, and the grid moves to that row. A clock that runs slightly fast therefore never causes duplicates. The
+    placement stops once rows have used so many more positions than steps have passed that their true step must be
+    another one.
 
     Args:
-        times: `(rows,)` ascending.
-        step: not of months.
-        begun: the time of the series' first row.
-        origin: where place 0 is.
-        place, before: of the row before these, and its time; -1 and any where there is none.
+        times: `(rows,)` ascending times.
+        step: step of a fixed length, not of months.
+        begun: time of the first row of the series.
+        origin: time of position 0.
+        place, before: position and time of the row before these; -1 and any time if there is none.
     """
     size, start, width = step.size, 0, 256
     places = np.empty(len(times), np.int64)
@@ -195,7 +210,7 @@ def follow_grid(times: Times, step: TimeStep, *, begun: int, origin: int, place:
 
 
 def grid_positions(times: Times, origin: Times, step: TimeStep) -> Times:
-    """The place of each moment on a grid that begins at `origin`, the nearest one; alike in shape."""
+    """Return the nearest position of each time on a grid that begins at `origin`, in the shape of `times`."""
     if step.months:
         month, start = (
             moments.astype("datetime64[ns]").astype("datetime64[M]").astype(np.int64) for moments in (times, origin)
@@ -207,7 +222,13 @@ def grid_positions(times: Times, origin: Times, step: TimeStep) -> Times:
 
 
 class DuplicateTimes(NamedTuple):
-    """Rows that meet in one place of the grid: how many are too many, two of them, and the nanoseconds between."""
+    """Rows that share a grid position with the row before them.
+
+    Args:
+        rows: number of these rows.
+        first, second: indices of the first two rows that share a position.
+        apart: time between these two, in nanoseconds or counts.
+    """
 
     rows: int
     first: int
@@ -216,12 +237,12 @@ class DuplicateTimes(NamedTuple):
 
     @property
     def same_time(self) -> bool:
-        """Whether their times agree."""
+        """True if the times of the two rows are equal."""
         return self.apart == 0
 
 
 def find_duplicate_times(table: Measurements, places: Times) -> DuplicateTimes | None:
-    """What meets in one place; None where nothing does."""
+    """Return the rows that share a grid position, or None if there are none."""
     again = np.r_[False, places[1:] == places[:-1]] & ~run_starts(table.series)
     rows = np.flatnonzero(again)
     if not len(rows):
@@ -231,8 +252,10 @@ def find_duplicate_times(table: Measurements, places: Times) -> DuplicateTimes |
 
 
 def repeats_autumn_hour(table: Measurements, places: Times) -> bool:
-    """Whether all rows that meet may be those of the hour that daylight saving repeats, by clocks whose zone is not
-    known, or another one than was told."""
+    """Return whether all duplicates may belong to the hour that is repeated at the end of daylight saving time.
+
+    This is possible if the time zone of the clocks is unknown or wrong.
+    """
     again = np.r_[False, places[1:] == places[:-1]] & ~run_starts(table.series)
     times = table.times[again]
     if isinstance(table.zone, datetime.tzinfo):
@@ -241,7 +264,7 @@ def repeats_autumn_hour(table: Measurements, places: Times) -> bool:
 
 
 def is_autumn_night(times: Times) -> Flags:
-    """Which times are before four o'clock on a Sunday of September to November."""
+    """Return a mask of the times before four o'clock on a Sunday from September to November."""
     moments = times.astype("datetime64[ns]")
     days = moments.astype("datetime64[D]")
     month = days.astype("datetime64[M]").astype(np.int64) % 12 + 1
@@ -252,22 +275,23 @@ def is_autumn_night(times: Times) -> Flags:
 
 
 def describe_time(table: Measurements, row: int) -> str:
-    """A row's time in UTC, for people, or as it was written; its number without a column of times."""
+    """Return the time of a row in UTC or as written in the table, or its number if the table has no times."""
     if table.layout.time is None:
         return f"row {table.times[row]}"
     return format_time(int(table.times[row]), table.zone if isinstance(table.zone, Elapsed) else None)
 
 
 class Gaps(NamedTuple):
-    """What is missing between rows that hold a value.
+    """Gaps between rows that hold a value.
 
     Args:
-        places: in how many places there is a gap: rows are missing, or too many in a row hold no value.
-        rows: that are missing, in all.
-        longest: steps of the longest gap.
-        before: the row before it.
-        long: gaps that no window crosses.
-        empty: rows in these that hold no value.
+        places: number of gaps. A gap is a place where rows are missing, or where more than the allowed number of
+            consecutive rows hold no value.
+        rows: total number of missing rows.
+        longest: length of the longest gap in steps.
+        before: index of the row before the longest gap.
+        long: number of gaps that no window crosses.
+        empty: number of rows without a value in these long gaps.
     """
 
     places: int
@@ -279,10 +303,11 @@ class Gaps(NamedTuple):
 
 
 def find_gaps(table: Measurements, places: Times, max_gap: int) -> Gaps:
-    """The gaps within series between rows at these `grid_slots`.
+    """Return the gaps within series.
 
     Args:
-        max_gap: steps of the longest one that a window may cross.
+        places: `(rows,)` positions as returned by `grid_slots`.
+        max_gap: length in steps of the longest gap that a window may cross.
     """
     missing = np.where(run_starts(table.series), 0, np.diff(places, prepend=0) - 1)
     held = np.flatnonzero(~np.isnan(table.values).all(axis=1))
@@ -302,9 +327,9 @@ def find_gaps(table: Measurements, places: Times, max_gap: int) -> Gaps:
 
 
 def common_gaps(table: Measurements, places: Times, max_gap: int) -> list[int]:
-    """The lengths of gaps that come again and again, as of weekends or nights, ascending, beyond `max_gap`.
+    """Return the common gap lengths beyond `max_gap`, such as those of weekends or nights, in ascending order.
 
-    Those are left out with which, and all shorter ones, more of the grid would be missing than is there.
+    A length is omitted if filling all gaps up to it would add more rows than there are.
     """
     held = np.flatnonzero(~np.isnan(table.values).all(axis=1))
     steps = (np.diff(places[held]) - 1)[np.diff(table.series[held]) == 0]
@@ -313,21 +338,22 @@ def common_gaps(table: Measurements, places: Times, max_gap: int) -> list[int]:
     return [int(length) for length in often if steps[(steps > 0) & (steps <= length)].sum() <= len(held)]
 
 
-# Filled gaps may make a table so many times longer, and no more.
+# Largest factor by which filling gaps may lengthen a table.
 MAX_GROWTH = 20
 
 
 class Grid(NamedTuple):
-    """Rows at a regular step.
+    """Rows at a regular time step.
 
     Args:
-        step: the step; `Step()` where rows follow one another as they stand.
-        series: `(rows,)` int32, places in the table's `ids`, ascending.
-        segment: `(rows,)` int32; rows of a segment are one step apart, and in a long gap hold no value.
-        times: `(rows,)` int64 as of `Measurements`; of a missing row when it would have been.
+        step: the step; `TimeStep()` if rows are consecutive regardless of time.
+        series: `(rows,)` int32, indices of the table's `ids`, ascending.
+        segment: `(rows,)` int32; the rows of a segment are one step apart. Rows without a value in a long gap have a
+            segment of their own.
+        times: `(rows,)` int64 as in `Measurements`; for a missing row, the time at which it was due.
         values: `(rows, features)` float32, NaN where missing.
         labels: `(rows,)` int32, -1 where missing; None without labels.
-        known: `(rows,)` bool, False for rows that the table does not have.
+        known: `(rows,)` bool, False for rows that are missing in the table.
     """
 
     step: TimeStep
@@ -340,7 +366,7 @@ class Grid(NamedTuple):
 
     @property
     def valued(self) -> Flags:
-        """Which rows are of a segment that holds a value, `(rows,)`."""
+        """Mask of the rows in a segment that holds a value, `(rows,)`."""
         first = run_starts(self.segment)
         found: Flags = np.logical_or.reduceat(rows_with_values(self.values), np.flatnonzero(first))[
             np.cumsum(first) - 1
@@ -349,13 +375,14 @@ class Grid(NamedTuple):
 
 
 def regularize(table: Measurements, step: TimeStep, max_gap: int, config: Reading) -> Grid:
-    """The table's rows at a regular step.
+    """Return the rows of a table at a regular step.
 
     Args:
-        max_gap: rows in a row that are missing, or hold no value, and are filled with NaN; more part the series.
+        max_gap: longest run of rows that are missing or hold no value and are filled with NaN; longer gaps divide the
+            series into segments.
 
     Raises:
-        DataError: rows meet in one place and `--duplicates` does not say what then, or the grid is far too fine.
+        DataError: if rows share a position and `duplicates` is "error", or if the grid is far too fine.
     """
     places = grid_slots(table, step, follow=config.duplicates == "error")
     clash = find_duplicate_times(table, places)
@@ -394,18 +421,18 @@ def regularize(table: Measurements, step: TimeStep, max_gap: int, config: Readin
 
 
 def rows_with_values(values: NDArray[np.float32]) -> Flags:
-    """Which rows hold a value, `(rows,)`."""
+    """Return a mask of the rows that hold a value, `(rows,)`."""
     held: Flags = np.asarray(~np.isnan(values).all(axis=1))
     return held
 
 
 class Segmentation(NamedTuple):
-    """Where rows stand on the grid, `(rows,)` each.
+    """Positions of rows relative to each other, `(rows,)` each.
 
     Args:
-        advance: places from the row before, at least 1.
+        advance: positions from the row before, at least 1.
         parted: whether a row begins a segment; its advance is 1.
-        apart: whether it stands in a long gap, without a value.
+        apart: whether a row lies in a long gap and has no value.
     """
 
     advance: Times
@@ -414,12 +441,13 @@ class Segmentation(NamedTuple):
 
 
 def find_segments(places: Times, held: Flags, first: Flags, max_gap: int) -> Segmentation:
-    """Where rows begin a segment.
+    """Find the rows that begin a segment.
 
     Args:
-        places: `(rows,)` ascending within a series.
+        places: `(rows,)` positions, ascending within a series.
         held: `(rows,)` whether a row holds a value.
-        first: `(rows,)` where a series begins.
+        first: `(rows,)` whether a row is the first of a series.
+        max_gap: length of the longest gap within a segment.
     """
     apart, rows = np.zeros(len(places), bool), np.flatnonzero(~held)
     if len(rows):
@@ -427,7 +455,7 @@ def find_segments(places: Times, held: Flags, first: Flags, max_gap: int) -> Seg
         series, after = np.searchsorted(begins, rows, side="right") - 1, np.searchsorted(valued, rows)
         begin, end = begins[series], np.r_[begins[1:], len(places)][series] - 1
         before, after = np.r_[-1, valued][after], np.r_[valued, len(places)][after]
-        # Where none of the series holds a value before or after, the gap ends with the series.
+        # Without a value before or after it in the series, a gap ends at the bounds of the series.
         low = np.where(before >= begin, places[before], places[begin] - 1)
         high = np.where(after <= end, places[np.minimum(after, end)], places[end] + 1)
         apart[rows] = high - low - 1 > max_gap
@@ -445,17 +473,17 @@ def insert_missing_rows(
     advance: Times,
     parted: Flags,
 ) -> Grid:
-    """Rows with those that are missing between them.
+    """Return a grid with the missing rows inserted.
 
     Args:
-        advance: `(rows,)` places from the row before to each row, at least 1.
+        advance: `(rows,)` positions from the row before to each row, at least 1.
         parted: `(rows,)` whether a row begins a segment; its advance is 1.
     """
     rows = int(advance.sum())
     at = np.cumsum(advance) - 1
     known = np.zeros(rows, bool)
     known[at] = True
-    # Of a row that is missing, the known row before it.
+    # The source of a missing row is the known row before it.
     source = np.cumsum(known) - 1
     times = times[source]
     behind = np.arange(rows) - at[source]
@@ -477,9 +505,9 @@ def insert_missing_rows(
 
 
 def map_to_grid_rows(table: Measurements, grid: Grid) -> NDArray[np.int64]:
-    """Which row of the grid each row of the table has gone into, `(rows,)`."""
+    """Return the index of the grid row that holds each row of the table, `(rows,)` int64."""
     rows: NDArray[np.int64] = np.flatnonzero(grid.known)
-    if len(rows) < len(table.times):  # some have met
+    if len(rows) < len(table.times):  # some rows were merged
         places = grid_slots(table, grid.step)
         begins = run_starts(table.series) | np.r_[True, places[1:] != places[:-1]]
         rows = rows[np.cumsum(begins) - 1]
@@ -495,9 +523,14 @@ def merge_duplicates(
     *,
     highest: bool = False,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int32] | None]:
-    """One row for each place by the rule of `--duplicates`: which row gives the time, the values and the label.
+    """Merge the rows that share a position according to the rule of `--duplicates`.
 
-    With `highest` the mean of rows has the highest of their labels.
+    Args:
+        rule: "first", "last", or "mean"; used only if rows share a position.
+        highest: whether the merged row gets the highest label if the rule is "mean".
+
+    Returns:
+        Indices of the rows that give the times, the merged values, and the merged labels.
     """
     begins = run_starts(series) | np.r_[True, places[1:] != places[:-1]]
     first = np.flatnonzero(begins)
@@ -522,13 +555,13 @@ MONTH = np.timedelta64(1, "M")
 
 
 def future_times(table: Measurements, series: NDArray[Any], last: Times, step: TimeStep, horizon: int) -> Times:
-    """The times of the steps behind some rows, `(n, horizon)`.
+    """Return the times of the steps after the given rows, `(n, horizon)`.
 
-    A day or a month later the clocks of the table's zone show the same hour, whether or not they were put back.
+    Steps of whole days or months keep the local hour in the table's time zone across daylight-saving changes.
 
     Args:
-        series: `(n,)` places in the table's ids.
-        last: `(n,)` the times of the rows.
+        series: `(n,)` indices of the table's ids.
+        last: `(n,)` times of the rows.
     """
     count = np.arange(1, horizon + 1)
     zone = table.zone if isinstance(table.zone, datetime.tzinfo) else None
@@ -546,14 +579,15 @@ def future_times(table: Measurements, series: NDArray[Any], last: Times, step: T
 
 
 def _to_local_times(times: Times, zone: datetime.tzinfo | None) -> Times:
-    """What the clocks of a zone show."""
+    """Return the local times of a zone; unchanged without a zone."""
     return times if zone is None else times + utc_offsets(times, zone) * UNITS["min"]
 
 
 def _days_of_month(table: Measurements, zone: datetime.tzinfo | None) -> NDArray[np.int64]:
-    """The day of the month on which all rows of a series are, as far as their months have it, `(series,)`.
+    """Return the day of the month that all rows of each series share, `(series,)` int64.
 
-    31 where each is the last day of its month; 0 where they have no day in common.
+    A shorter month is allowed to have its last day instead. The day is 31 if every row is on the last day of its month,
+    and 0 if the rows share no day.
     """
     days = _to_local_times(table.times, zone).view("datetime64[ns]").astype("datetime64[D]")
     month = days.astype("datetime64[M]")
@@ -570,7 +604,10 @@ def _days_of_month(table: Measurements, zone: datetime.tzinfo | None) -> NDArray
 
 
 def _add_months(last: Times, months: NDArray[np.int64], days: NDArray[np.int64]) -> Times:
-    """The same day of later months, as far as these have it, `(n, steps)`; the last row's own where `days` is 0."""
+    """Return the times some months later, `(n, steps)`.
+
+    The day of the month is the given one, or that of `last` if it is 0. In a shorter month it is the last day.
+    """
     month = last.view("datetime64[ns]").astype("datetime64[M]")
     own = (last.view("datetime64[ns]").astype("datetime64[D]") - month.astype("datetime64[D]")).astype(np.int64) + 1
     later = month[:, None] + months.astype("timedelta64[M]")

@@ -1,7 +1,7 @@
-"""The scale between the data's own units and the numbers a network trains on.
+"""Scale between the original units of the data and the inputs of a network.
 
-The same numbers are used twice: here on whole arrays, to cut training batches, and inside the saved model's graph
-(`lstm_ae.models.scaling`), so that what is served takes and returns own units. A test holds the two together.
+The same formulas are used here on whole arrays, to create training batches, and in the graph of the saved model
+(`lstm_ae.models.scaling`), so that a served model accepts and returns original units. A test compares the two.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,20 +13,20 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 
-# Kinds with a line for each of many, and the name of the model's input that tells which.
+# Kinds with one line per group, and the name of the model input that selects the line.
 GROUPED_KINDS = ("company", "series")
-# Rows that are moved together.
+# Rows to convert at a time.
 BLOCK_ROWS = 1 << 16
 
 
 class Scale(NamedTuple):
-    """`scaled = (value - offset) / range`, feature by feature; with "log" of the values' logarithms.
+    """Linear scale `scaled = (value - offset) / range` per feature; kind "log" applies it to logarithms.
 
     Args:
-        kind: "fixed" (one offset and range for everything), "company" (a line a company; line 0, "unknown", takes
-            the minimum and range of the window itself), "series" (a line a series; line 0, "unknown", is of all
-            together), "window" (always the window's own) or "log" (one offset and range for everything, of natural
-            logarithms).
+        kind: "fixed" (one offset and range for all rows), "company" (one line per company; line 0, "unknown", uses the
+            minimum and range of the window itself), "series" (one line per series; line 0, "unknown", is that of all
+            series together), "window" (always the minimum and range of the window), or "log" (one offset and range for
+            all rows, of natural logarithms).
         offset: `(lines, features)` float32; one line for "fixed" and "log", none for "window".
         range: like `offset`; never 0.
     """
@@ -36,7 +36,15 @@ class Scale(NamedTuple):
     range: Floats
 
     def of(self, past: Floats, company: NDArray[np.int32] | None = None) -> tuple[Floats, Floats]:
-        """Offset and range of each window of `past` `(samples, steps, features)`, both `(samples, 1, features)`."""
+        """Return the offset and range of each window.
+
+        Args:
+            past: `(samples, steps, features)`.
+            company: `(samples,)` lines of the scale table.
+
+        Returns:
+            Two arrays `(samples, 1, features)`.
+        """
         if self.kind in ("fixed", "log"):
             shape = (len(past), 1, past.shape[2])
             return np.broadcast_to(self.offset, shape), np.broadcast_to(self.range, shape)
@@ -55,13 +63,16 @@ class Scale(NamedTuple):
         )
 
     def plain(self, values: Floats) -> Floats:
-        """What offset and range are of: the values, or their logarithms."""
+        """Return the values on which offset and range are defined: the values or their logarithms."""
         return np.log(values) if self.kind == "log" else values
 
     def scaled(self, values: Floats, past: Floats, company: NDArray[np.int32] | None = None) -> Floats:
-        """Scale values `(samples, any, features)` that belong to windows `past` `(samples, steps, features)`.
+        """Scale values that belong to the given windows.
 
-        Of the features the first ones alone may be given.
+        Args:
+            values: `(samples, any, features)`; may hold only the first features of `past`.
+            past: `(samples, steps, features)` windows.
+            company: `(samples,)` lines of the scale table.
         """
         offset, span = self.of(past, company)
         features = values.shape[2]
@@ -69,7 +80,7 @@ class Scale(NamedTuple):
         return scaled
 
     def own(self, scaled: Floats, past: Floats, company: NDArray[np.int32] | None = None) -> Floats:
-        """The way back from `scaled`."""
+        """Return scaled values in their original units; the inverse of `scaled`."""
         offset, span = self.of(past, company)
         features = scaled.shape[2]
         values = offset[..., :features] + scaled * span[..., :features]
@@ -77,18 +88,25 @@ class Scale(NamedTuple):
 
     @property
     def together(self) -> "Scale":
-        """The scale of what `levelled` returns: of all series together; itself where they have none of their own."""
+        """Scale of the rows that `levelled` returns.
+
+        It is that of all series together, or this scale if series have no scales of their own.
+        """
         return Scale("fixed", self.offset[:1], self.range[:1]) if self.kind == "series" else self
 
     def levelled(self, rows: Floats, line: NDArray[np.int32]) -> Floats:
-        """Rows `(rows, features)` of series `(rows,)` as if all had the level and size of all together.
+        """Return rows converted from the level and size of their series to those of all series together.
 
-        In scaled values they stay what they are. Nothing changes where series have no scale of their own.
+        Their scaled values stay the same. Nothing changes if series have no scales of their own.
+
+        Args:
+            rows: `(rows, features)`.
+            line: `(rows,)` lines of the scale table.
         """
         return self._moved(rows, line, back=False)
 
     def unlevelled(self, rows: Floats, line: NDArray[np.int32]) -> Floats:
-        """The way back from `levelled`."""
+        """Return leveled rows in their original units; the inverse of `levelled`."""
         return self._moved(rows, line, back=True)
 
     @np.errstate(over="ignore")
@@ -101,33 +119,33 @@ class Scale(NamedTuple):
         line, moved = self._lines(line), np.array(rows, np.float32)
         for start in range(0, len(rows), BLOCK_ROWS):
             place = slice(start, start + BLOCK_ROWS)
-            # What is scaled as all together is left to the last bit.
+            # Rows with the common scale stay bit-identical.
             own = (line[place] > 0)[:, None]
             moved[place] = np.where(own, rows[place] * factor[line[place]] + shift[line[place]], rows[place])
         return moved
 
     def _lines(self, line: NDArray[np.int32]) -> NDArray[np.int32]:
-        """Lines of the table; 0 for those that it does not have."""
+        """Return the lines, with 0 for those that the table does not have."""
         return np.where((line > 0) & (line < len(self.offset)), line, 0)
 
 
 def fixed_scale(offset: float = 0.0, range: float = 1.0) -> Scale:
-    """One offset and one range for every feature and sample."""
+    """Return a scale with one offset and one range for every feature and sample."""
     return Scale("fixed", np.full((1, 1), offset, np.float32), np.full((1, 1), range, np.float32))
 
 
 def window_scale(features: int) -> Scale:
-    """Each window by its own minimum and range."""
+    """Return a scale that uses the minimum and range of each window."""
     return Scale("window", np.empty((0, features), np.float32), np.empty((0, features), np.float32))
 
 
 def company_scale(series: Floats, company: NDArray[np.int32], companies: int) -> Scale:
-    """Minimum and range of each company's rows (Kaggle's and the report's `MinMaxScaler`, one a company).
+    """Return a scale with the minimum and range of each company, like one scikit-learn `MinMaxScaler` per company.
 
     Args:
-        series: `(rows, features)`, the training rows only, unless a leaky scale is wanted and named so.
+        series: `(rows, features)`, only the training rows unless the results are reported as leaky.
         company: `(rows,)` lines from 1 to `companies`.
-        companies: number of companies; the table gets one more line, 0, that is never read.
+        companies: number of companies; the table has one more line, 0, which is never read.
     """
     low = np.full((companies + 1, series.shape[1]), np.inf, np.float32)
     high = np.full((companies + 1, series.shape[1]), -np.inf, np.float32)
@@ -139,17 +157,18 @@ def company_scale(series: Floats, company: NDArray[np.int32], companies: int) ->
 
 
 def series_scale(series: Floats, line: NDArray[np.int32], lines: int, together: Scale, fewest: int) -> Scale:
-    """Mean and standard deviation of each series' rows, NaN aside; those of all together in line 0.
+    """Return a scale with the mean and standard deviation of each series, ignoring NaN.
 
-    A column with few values in a series has those of all together there. One that is constant in it, to the digits of
-    32 bits, has the standard deviation of all: beside others in such units, 1 would be any size.
+    Line 0 is that of all series together. A column with too few values in a series uses line 0. A column that is
+    constant in a series, at float32 precision, uses the standard deviation of line 0, because a range of 1 would be
+    arbitrary in these units.
 
     Args:
         series: `(rows, features)`, the training rows only.
-        line: `(rows,)`, 0 for rows of series that have none.
-        lines: number of them, line 0 included.
-        together: the scale of all rows.
-        fewest: values that are enough.
+        line: `(rows,)` lines; 0 for rows of series without a line.
+        lines: number of lines, including line 0.
+        together: scale of all rows.
+        fewest: number of values that a column of a series must have.
     """
 
     def summed(values: NDArray[Any]) -> NDArray[np.float64]:
@@ -167,13 +186,14 @@ def series_scale(series: Floats, line: NDArray[np.int32], lines: int, together: 
 
 
 def log_scale(series: Floats, segment: NDArray[np.int32], *, volume: bool) -> Scale:
-    """Logarithms in multiples of a usual change: what a day adds to one is about 1.
+    """Return a scale of logarithms in units of their standard deviation of change, so that a daily change is about 1.
 
-    All prices share the first one's mean and range, so that the difference of two scaled prices is their ratio.
+    All prices share the mean and range of the first feature, so the difference of two scaled prices is the scaled
+    logarithm of their ratio.
 
     Args:
-        series: `(rows, features)`, all above 0: the training rows only.
-        segment: `(rows,)`; a change is one from row to row within a segment.
+        series: `(rows, features)`, all positive: the training rows only.
+        segment: `(rows,)`; a change is the difference between consecutive rows of a segment.
         volume: whether the last feature is a volume, which has a mean and range of its own.
     """
     within = segment[1:] == segment[:-1]
@@ -187,10 +207,14 @@ def log_scale(series: Floats, segment: NDArray[np.int32], *, volume: bool) -> Sc
 
 
 def nonzero_ranges(range: Floats) -> Floats:
-    """Ranges with 0 (a constant series) replaced by 1, so that dividing keeps the series at 0."""
+    """Return the ranges with 0 (a constant series) replaced by 1, so that scaled constants stay 0.
+
+    >>> nonzero_ranges(np.array([0, 2], np.float32)).tolist()
+    [1.0, 2.0]
+    """
     return np.where(range > 0, range, np.float32(1)).astype(np.float32)
 
 
 def read_scale(meta: Mapping[str, Any], groups: Mapping[str, Sequence[Any]]) -> Scale:
-    """The scale that a file of arrays holds in its group "scale", with its kind beside."""
+    """Return the scale stored in the group "scale" of an array file, with its kind in the metadata."""
     return Scale(meta["kind"], *groups["scale"])

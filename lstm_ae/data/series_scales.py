@@ -1,7 +1,7 @@
-"""All series of a table at one level, where each has a scale of its own.
+"""Convert series that have scales of their own to a common level.
 
-Machines, meters and shops in one table differ in level and size. With a scale for each, what works on rows of one scale
-works on all of them once they are levelled: their scaled values, and so all errors, stay the same.
+Machines, meters, and shops in one table differ in level and size. With one scale per series, code that works on rows of
+a single scale works on all series once they are leveled: their scaled values, and so all errors, stay the same.
 """
 
 from collections.abc import Sequence
@@ -17,19 +17,20 @@ from lstm_ae.formatting import format_heading, format_names
 
 
 class SeriesScales(NamedTuple):
-    """A scale, and the names of the series that it has lines for.
+    """Scale and the names of the series that have a line in it.
 
     Args:
-        names: of every line, "" the first; empty where series have no scale of their own.
+        names: name of every line, the first "" (unknown); empty if series have no scales of their own.
     """
 
     scale: Scale
     names: Sequence[str] = ()
 
     def lines(self, prepared: PreparedTable) -> NDArray[np.int32]:
-        """The line of each row of the grid, `(rows,)`: series are told by their names, not by their places.
+        """Return the scale line of each grid row, `(rows,)` int32; series are matched by name.
 
-        Raises `DataError` where the names are not those of the scale.
+        Raises:
+            DataError: if the number of names and of scale lines differ.
         """
         if self.scale.kind == "series" and len(self.names) != len(self.scale.offset):
             raise DataError(
@@ -39,19 +40,19 @@ class SeriesScales(NamedTuple):
         return find_scale_lines(self.names, prepared.table.ids)[prepared.grid.series]
 
     def levelled(self, prepared: PreparedTable) -> PreparedTable:
-        """The table with all series at the level of all together; itself where they have none of their own."""
+        """Return the table with all series at the common level; unchanged if series have no scales of their own."""
         if self.scale.kind != "series":
             return prepared
         values = self.scale.levelled(prepared.grid.values, self.lines(prepared))
         return prepared._replace(grid=prepared.grid._replace(values=values))
 
     def unlevelled(self, prepared: PreparedTable, rows: Floats) -> Floats:
-        """Rows of the table's grid, levelled, in their own units."""
+        """Return leveled rows of the table's grid in their original units."""
         return self.scale.unlevelled(rows, self.lines(prepared))
 
 
 def describe_unknown_series(names: Sequence[str], ids: Sequence[str]) -> str:
-    """Which series have no scale of their own; "" where all have one, or none is to."""
+    """Return a description of the series without a scale of their own; "" if there are none."""
     known = set(names[1:])
     without = [name for name in ids if name not in known] if names else []
     if not without:

@@ -1,4 +1,4 @@
-"""Rows that arrive over time: a CSV that grows, and the grid of a series whose rows are still coming."""
+"""Read rows that arrive over time: a CSV stream, and the grid of a series that is still growing."""
 
 import collections
 import itertools
@@ -46,18 +46,18 @@ COMPRESSION_MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")
 
 
 class IncomingLines:
-    """The lines of a text that comes piece by piece, and how many of them are at hand.
+    """Lines of a text that arrives in pieces, with the number of lines that are available without waiting.
 
     Args:
-        read: returns some bytes as soon as there are any, no more than it is asked for, and none at the end.
-        name: how errors call the text.
-        encoding: as of `decode_file`.
+        read: function that returns bytes as soon as there are any, at most as many as requested, and none at the end.
+        name: the text as named in errors.
+        encoding: as in `decode_file`.
     """
 
     def __init__(self, read: Callable[[int], bytes], name: str, encoding: str | None = None) -> None:
         self.encoding, self.blocks = decode_blocks(_read_blocks(read, name), name, encoding)
         self.lines = collections.deque[str]()
-        # Lines up to the last that is not blank: waiting for a row behind that would be waiting for another piece.
+        # Number of lines up to the last that is not blank: reading a row beyond it would wait for another piece.
         self.held = 0
         self.broken: DataError | None = None
 
@@ -71,7 +71,7 @@ class IncomingLines:
         return self.lines.popleft()
 
     def first(self, count: int) -> list[str]:
-        """The first lines that are not blank, and those between them, which still come; fewer if there are no more."""
+        """Return the lines up to the first `count` that are not blank, without consuming them; fewer at the end."""
         while sum(bool(line.strip()) for line in self.lines) < count:
             try:
                 self._take()
@@ -84,7 +84,11 @@ class IncomingLines:
         self.held = max((place for place, line in enumerate(self.lines, 1) if line.strip()), default=0)
 
     def at_hand(self, rows: Iterator[Row]) -> list[Row]:
-        """The next of the rows made of these lines, one at least, and those that need not be waited for."""
+        """Return the next row and the rows after it that are available without waiting.
+
+        Args:
+            rows: iterator of the rows made of these lines.
+        """
         if self.broken:
             raise self.broken
         found = list(itertools.islice(rows, 1))
@@ -92,24 +96,24 @@ class IncomingLines:
             while found and self.held and len(found) < CHUNK_ROWS and (row := next(rows, None)):
                 found.append(row)
         except DataError as error:
-            self.broken = error  # of what comes behind these
+            self.broken = error  # The rows before the error are returned first.
         return found
 
 
 def read_incoming(
     read: Callable[[int], bytes], name: str, config: Reading, refuse: Refuse = raise_row_error
 ) -> tuple[Layout, Iterator[Chunk]]:
-    """What a CSV text holds, and its rows as they come, times in UTC.
+    """Return the layout of a CSV stream and an iterator of its rows as they arrive, with times in UTC.
 
-    How it is written is taken from its header and the first rows that come with it.
+    The format is inferred from the header and the first rows that arrive with it.
 
     Args:
-        read, name: as of `IncomingLines`.
-        config: with the columns of times and values; what it leaves open is found.
-        refuse: is told what is wrong with a row that cannot be read; raises it where not given.
+        read, name: as in `IncomingLines`.
+        config: configuration with the columns of times and values; settings that it leaves open are inferred.
+        refuse: function that receives the error of a row that cannot be read. The default raises it.
 
     Raises:
-        ConfigError, DataError: as `read_delimited` says, at once or with a later piece.
+        ConfigError, DataError: as in `read_delimited`, at once or with a later piece.
     """
     arriving = IncomingLines(read, name, config.encoding)
     for _ in itertools.islice(arriving, config.skip_rows):
@@ -118,7 +122,7 @@ def read_incoming(
     rows = split_rows(arriving, name, separator, config.skip_rows + 1)
     start, header = read_first_row(rows, name, config)
     sample = arriving.at_hand(rows) if not config.columns or arriving.held else []
-    # A row of another width tells nothing, and is refused when its turn comes.
+    # A row of another width is not used for inference, and is refused later in its turn.
     even = [row for row in sample if len(row[1]) == len(config.columns or header)]
     layout, _, notation = infer_table_layout(start, header, even or sample, separator, name, config, of_run=True)
     layout = add_encoding(layout, arriving.encoding)
@@ -142,7 +146,10 @@ def _read_blocks(read: Callable[[int], bytes], name: str) -> Iterator[bytes]:
 
 
 def _make_utc_converter(layout: Layout, name: str, config: Reading) -> Callable[[Chunk], Chunk]:
-    """What gives one piece after the other in UTC; what was before a piece tells the hour that autumn repeats."""
+    """Return a function that converts one piece after the other to UTC.
+
+    It remembers the last rows of each series, which resolve the repeated hour at the end of daylight saving time.
+    """
     before: dict[str, Times] = {}
 
     def convert(chunk: Chunk) -> Chunk:
@@ -170,9 +177,9 @@ class GridPiece(NamedTuple):
     """Rows one step apart.
 
     Args:
-        begins: whether they follow a long gap, so that nothing that crosses it means anything.
-        times: `(rows,)` int64 nanoseconds in UTC, or row numbers; of a missing row when it would have been.
-        values: `(rows, features)`, NaN where missing.
+        begins: whether the rows follow a long gap, so that no window may include earlier rows.
+        times: `(rows,)` int64 nanoseconds in UTC, or row numbers; for a missing row, the time at which it was due.
+        values: `(rows, features)` float32, NaN where missing.
     """
 
     begins: bool
@@ -181,15 +188,16 @@ class GridPiece(NamedTuple):
 
 
 class IncomingGrid:
-    """The grid of one series.
+    """Grid of one series whose rows are still arriving.
 
-    A row is on it once no other can take its place, and one without any value once it is known whether its gap is long.
+    A row is released once no other row can share its position. A row without any value is released once it is known
+    whether its gap is long.
 
     Args:
-        config: of a run, with nothing left open.
-        features: numbers a row.
-        name: of the series, for errors; "" where there is one.
-        zone: how errors tell times.
+        config: configuration of a run, with nothing left open.
+        features: number of values per row.
+        name: name of the series for errors; "" if there is only one.
+        zone: time zone of times in errors.
     """
 
     def __init__(self, config: Reading, features: int, name: str = "", zone: Zone = None) -> None:
@@ -198,25 +206,25 @@ class IncomingGrid:
         self.step, self.rule, self.max_gap = config.step or TimeStep(), config.duplicates, config.max_gap or 0
         self.zoned = config.time_zone is not None
         self.counted = 0
-        # Once there are any: times of the first row, of place 0, of the newest row and of the newest that is on the
-        # grid, and its place.
+        # The attributes are -1 before the first row. They hold the times of the first row, of position 0, of the newest
+        # row, and of the newest row on the grid, and the position of the latter.
         self.begun = self.origin = self.newest = self.last = self.place = -1
-        # Rows of the newest place, while others may still join them.
+        # Rows at the newest position, while others may still share it.
         self.held = (np.empty(0, np.int64), np.empty((0, features), np.float32))
-        # Times and places of the newest row with a value and of those without one since, in a long gap of the newest
-        # alone; how many of these are on the grid.
+        # Times and positions of the newest row with a value and of the later rows without one (in a long gap, only of
+        # the newest of these), and how many of them are on the grid already.
         self.gap, self.laid = (np.empty(0, np.int64), np.empty(0, np.int64)), 1
 
     def push(self, values: Floats, times: Times | None = None) -> list[GridPiece]:
-        """Take the next rows and return those that are on the grid now.
+        """Add the next rows and return those that are complete.
 
         Args:
-            values: `(rows, features)`, NaN where missing; one row at least.
-            times: `(rows,)` int64 nanoseconds since 1970 in UTC; None where rows just follow one another.
+            values: `(rows, features)`, NaN where missing; at least one row.
+            times: `(rows,)` int64 nanoseconds since 1970 in UTC; None if rows are consecutive regardless of time.
 
         Raises:
-            DataError: a row is earlier than one before it, or has its place, and the rule for duplicates is "error";
-                none of them is taken.
+            DataError: if a row is earlier than the row before it, or if it shares a position and the rule for
+                duplicates is "error". No row is added then.
         """
         counted = np.arange(self.counted, self.counted + len(values))
         times = counted if times is None else times
@@ -246,7 +254,7 @@ class IncomingGrid:
         return self._laid_out(times, values, places)
 
     def end(self) -> list[GridPiece]:
-        """What is left, as no more will come."""
+        """Return the remaining rows at the end of the stream."""
         times, values = self.held
         return self._laid_out(times, values, self._places(times), over=True)
 
@@ -268,7 +276,7 @@ class IncomingGrid:
         return format_time(int(time), self.zone)
 
     def _hint(self, time: np.int64, before: int) -> str:
-        """What helps where clocks may have gone back from the one time to the other."""
+        """Return advice if clocks may have been put back between the two times, else ""."""
         back = before - int(time) <= UNITS["h"] and not self.zoned and is_autumn_night(np.array([time])).all()
         return "Add --time-zone with the zone of these clocks, if daylight saving repeats this hour. " if back else ""
 
@@ -290,15 +298,15 @@ class IncomingGrid:
         )
 
     def _laid_out(self, times: Times, values: Floats, places: Times, *, over: bool = False) -> list[GridPiece]:
-        """Rows of places that nothing can join any more, and what is missing between them and the row before.
+        """Return rows whose positions are complete, with the missing rows between them and the row before.
 
         Args:
-            over: whether no more will come, so that rows without a value wait for none.
+            over: whether the stream has ended, so that rows without a value are released at once.
         """
         if len(times):
             kept, values, _ = merge_duplicates(np.zeros(len(times), np.int32), values, None, places, self.rule)
             times, places = times[kept], places[kept]
-            if self.place < 0:  # what a first row follows
+            if self.place < 0:  # the first row follows a virtual row one step earlier
                 self.gap = times[:1], places[:1] - 1
             self.last, self.place = int(times[-1]), int(places[-1])
         waiting = len(self.gap[0])
@@ -315,7 +323,7 @@ class IncomingGrid:
         self.laid = 1 + apart
         if end <= start:
             return []
-        # The row before stands in front, and is left out again.
+        # The row before the piece is included for the insertion and removed from the result.
         grid = insert_missing_rows(
             self.step,
             np.zeros(end - start + 1, np.int32),

@@ -43,7 +43,7 @@ BINARY_KINDS = {
     b"<html": "an HTML page",
 }
 
-# What a text may begin with to show its encoding; that of UTF-16 is the beginning of UTF-32's.
+# Byte order marks and their encodings. The mark of UTF-16-LE is a prefix of that of UTF-32-LE, which comes first.
 BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -52,13 +52,13 @@ BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 
-# What Windows writes in Western Europe and America.
+# Default encoding of Windows in Western Europe and America.
 WESTERN_ENCODING = "cp1252"
 
 CAPITALS = r"\xc0-\xd6\xd8-\xde\u0160\u0152\u017d\u0178"
 
-# What words of these languages do not have: a capital with an accent inside, three letters with one in a row, or a
-# sign between two letters, but for spaces, dashes, apostrophes, points and degrees.
+# Patterns that do not occur in Western European words: an accented capital inside a word, three consecutive non-ASCII
+# letters, or a symbol between two letters other than a space, dash, apostrophe, ellipsis, or degree sign.
 UNLIKELY_TEXT = re.compile(
     rf"[a-z][{CAPITALS}]|[A-Z][{CAPITALS}][a-z]|[^\W\d_\x00-\x7f]{{3}}"
     r"|[^\W\d_][^\w\x00-\x7f\xa0\xad\xb0\xb7\u2013\u2014\u2019\u2026][^\W\d_]"
@@ -66,11 +66,11 @@ UNLIKELY_TEXT = re.compile(
 
 
 class TextEncoding(NamedTuple):
-    """How a text is encoded.
+    """Encoding of a text.
 
     Args:
-        name: the codec, as Python calls it.
-        example: a piece of the text that made it the likeliest one; "" where it was told, or is certain.
+        name: codec name in Python.
+        example: piece of the text that made the encoding the likeliest one; "" if it was given or is certain.
     """
 
     name: str
@@ -79,10 +79,15 @@ class TextEncoding(NamedTuple):
 
 @contextlib.contextmanager
 def open_stable_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Open a regular file for reading; `DataError` where it is none, cannot be read, or changes until it is closed."""
+    """Open a regular file for reading and check that it does not change until it is closed.
+
+    Raises:
+        DataError: if the path is not a regular file, cannot be read, or changes while it is open.
+    """
     name = quote(path)
     try:
-        # Looking first, because opening some devices already acts on them; without O_NONBLOCK a FIFO would hang.
+        # The file is checked before it is opened because opening some devices has side effects. Without O_NONBLOCK,
+        # opening a FIFO would block.
         _require_regular(os.stat(path), name)
         file = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb")
     except DataError:
@@ -121,26 +126,29 @@ def _has_changed(before: os.stat_result, file: BinaryIO) -> bool:
 
 
 def read_lines(file: BinaryIO, name: str) -> Iterator[str]:
-    r"""Return the lines of an open file of UTF-8, or of UTF-16 with its mark, as text ending in ``\n``.
+    r"""Return the lines of an open UTF-8 file, each ending in ``\n``.
+
+    A byte order mark of UTF-16 or UTF-32 selects that encoding instead.
 
     Args:
-        file: open at its start; compression is known by the first bytes.
-        name: how errors call the file.
+        file: file open at its start; compression is detected by the first bytes.
+        name: the file as named in errors.
 
     Raises:
-        DataError: binary content, another encoding, a NUL, a broken archive, or a limit of this module passed.
+        DataError: if the content is binary, in another encoding, has a NUL, is a damaged archive, or exceeds a limit of
+            this module.
     """
     return decode_file(file, name, "utf-8")[1]
 
 
 def decode_file(file: BinaryIO, name: str, encoding: str | None) -> tuple[TextEncoding, Iterator[str]]:
-    r"""Return how an open file is encoded, and its lines, whether they ended in ``\n``, ``\r\n`` or ``\r``.
+    r"""Return the encoding of an open file and its lines, which may end in ``\n``, ``\r\n``, or ``\r``.
 
     Args:
-        encoding: the one to read it with; None chooses between UTF-8 and cp1252 by the first block.
+        encoding: encoding to read the file with; None chooses between UTF-8 and cp1252 by the first block.
 
     Raises:
-        DataError: as `read_lines` says, at once or with a later line.
+        DataError: as in `read_lines`, at once or with a later line.
     """
     found, pieces = decode_blocks(_read_blocks(file, name), name, encoding)
     return found, _limit_lines(pieces, name)
@@ -156,12 +164,12 @@ def _limit_lines(pieces: Iterator[list[str]], name: str) -> Iterator[str]:
 
 
 def decode_blocks(blocks: Iterator[bytes], name: str, encoding: str | None) -> tuple[TextEncoding, Iterator[list[str]]]:
-    """Return how blocks of bytes are encoded, by the first of them, and the lines that end in each.
+    """Return the encoding of blocks of bytes, found from the first of them, and the lines that end in each block.
 
-    What is left at the end is a line as well.
+    An incomplete line at the end counts as a line.
     """
     first = b""
-    while len(first) < 4 and (block := next(blocks, b"")):  # a mark is never cut
+    while len(first) < 4 and (block := next(blocks, b"")):  # a byte order mark may span blocks
         first += block
     told = None if encoding is None else codecs.lookup(encoding).name
     found, size = _detect_encoding(first, name, told)
@@ -178,7 +186,7 @@ def _decode_lines(blocks: Iterator[bytes], name: str, encoding: str, told: str |
             before = rest + error.object[: error.start].decode(encoding, "replace")
             line, byte = number + len(_split_lines(before + "x")), error.object[error.start]
             raise _decoding_error(f"{name}, line {line}: byte 0x{byte:02x}", encoding, told) from None
-        # A \r at the very end may be the first half of a \r\n.
+        # A \r at the end of a block may be the first half of a \r\n.
         end = max(text.rfind("\n"), text.rfind("\r", 0, len(text) - 1)) + 1 if block else len(text)
         found, rest = _split_lines(text[:end]), text[end:]
         if "\0" in text[:end]:
@@ -208,7 +216,7 @@ def _decoding_error(where: str, encoding: str, told: str | None) -> DataError:
 
 
 def _detect_encoding(head: bytes, name: str, told: str | None) -> tuple[TextEncoding, int]:
-    """Return the encoding of a text by its first block, and the size of the mark that shows it."""
+    """Return the encoding of a text, found from its first block, and the size of its byte order mark."""
     for mark, encoding in BYTE_ORDER_MARKS:
         if head.startswith(mark):
             _refuse_binary(head[len(mark) :].decode(encoding, "replace").encode(), name)
@@ -221,7 +229,7 @@ def _detect_encoding(head: bytes, name: str, told: str | None) -> tuple[TextEnco
         return TextEncoding(WESTERN_ENCODING if example else "utf-8", example), 0
     one_byte = not told.startswith("utf") and len(bytes(range(256)).decode(told, "replace")) == 256
     if one_byte and not head.isascii() and _is_utf_8(head):
-        # Text with one byte a character is never UTF-8 by chance.
+        # Text in a single-byte encoding is practically never valid UTF-8 by chance.
         raise DataError(f"{name} is UTF-8, not {told}. Give --encoding utf-8")
     return TextEncoding(told), 0
 
@@ -235,7 +243,7 @@ def _is_utf_8(head: bytes) -> bool:
 
 
 def _find_western_word(head: bytes) -> str:
-    """Return a word of a text with letters or signs of cp1252; "" where it does not look like such a text."""
+    """Return a word with letters or symbols of cp1252, or "" if the text does not look like cp1252."""
     try:
         text = head.decode(WESTERN_ENCODING)
     except UnicodeDecodeError:
@@ -245,7 +253,7 @@ def _find_western_word(head: bytes) -> str:
 
 
 def _split_lines(text: str) -> list[str]:
-    # Not str.splitlines: that splits at form feeds and Unicode separators inside cells as well.
+    # str.splitlines would also split at form feeds and Unicode separators inside cells.
     return list(io.StringIO(text, newline=None))
 
 
