@@ -1,7 +1,7 @@
-"""MNIST from files: an .npz in Keras' form, or the four IDX files of the original.
+"""Read MNIST from files: an .npz in the format of Keras, or the four original IDX files.
 
-Files come from anywhere, so sizes are read and checked before any array is made, no pickle is ever loaded, and
-nothing but regular files is opened.
+The files are untrusted: sizes are checked before arrays are allocated, pickles are never loaded, and only regular files
+are opened.
 """
 
 import gzip
@@ -28,12 +28,12 @@ Bytes = NDArray[np.uint8]
 ARRAY_NAMES = ("x_train", "y_train", "x_test", "y_test")
 IDX_STEMS = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 ADVICE = "Give by --data an .npz with x_train, y_train, x_test and y_test, or a folder with MNIST's four IDX files"
-MAX_BYTES = 2**30  # bytes in all; MNIST is 55 MB, and as float32 this becomes four times as much
+MAX_BYTES = 2**30  # bytes in total; MNIST has 55 MB, and the conversion to float32 multiplies this by four
 READ_ERRORS = (OSError, EOFError, ValueError, zlib.error, struct.error, zipfile.BadZipFile, RuntimeError, MemoryError)
 
 
 class Digits(NamedTuple):
-    """The two parts as the files hold them: images `(n, 28, 28)` and labels `(n,)`, all uint8."""
+    """Training and test digits as stored: images `(n, 28, 28)` and labels `(n,)`, all uint8."""
 
     images: Bytes
     labels: Bytes
@@ -42,10 +42,10 @@ class Digits(NamedTuple):
 
 
 def read_digits(path: str) -> Digits:
-    """Read an .npz, or a folder with `mnist.npz` or the four IDX files.
+    """Return the digits of an .npz file, or of a directory with `mnist.npz` or the four IDX files.
 
     Raises:
-        DataError: whatever is wrong with it, in one line.
+        DataError: if a file is missing or not valid.
     """
     if not os.path.isdir(path):
         return _read_npz(path)
@@ -60,7 +60,7 @@ def read_digits(path: str) -> Digits:
 
 
 def has_digit_files(folder: str) -> bool:
-    """Whether `folder` has `mnist.npz` or any of the IDX files, sound or not."""
+    """Return whether a directory has `mnist.npz` or any of the IDX files, valid or not."""
     return os.path.lexists(os.path.join(folder, "mnist.npz")) or any(_find_file(folder, stem) for stem in IDX_STEMS)
 
 
@@ -75,12 +75,16 @@ def _find_file(folder: str, stem: str) -> str | None:
 
 @contextmanager
 def open_file(path: str, advice: str = ADVICE) -> Iterator[IO[bytes]]:
-    """A regular, readable, not empty file of bearable size, open; `DataError` for everything else."""
+    """Open a regular, readable file of 1 byte to 1 GiB.
+
+    Raises:
+        DataError: if the path is anything else.
+    """
     try:
         status = os.stat(path)
         regular = stat.S_ISREG(status.st_mode)
-        file = open(path, "rb") if regular else io.BytesIO()  # noqa: SIM115 (closed below; a FIFO would wait)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        file = open(path, "rb") if regular else io.BytesIO()  # noqa: SIM115 (closed below; opening a FIFO would block)
+    except (OSError, ValueError) as error:  # ValueError: the path has a NUL
         reason = error.strerror if isinstance(error, OSError) else error
         raise DataError(f"{path!r} cannot be read: {reason}. {advice}") from None
     with file:
@@ -120,7 +124,7 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> 
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise DataError(f"{name} must be stored as numpy.savez does. Received: another compression. Save it anew")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # numpy warns of headers written by Python 2, which are sound
+        warnings.simplefilter("ignore")  # NumPy warns about headers written by Python 2, which are valid
         with archive.open(info) as stream:
             version = npy.read_magic(stream)
             header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
@@ -154,7 +158,7 @@ def _read_idx(path: str) -> NDArray[Any]:
             want = math.prod(shape)
             body = (
                 stream.read(want + 1) if want < MAX_BYTES else b""
-            )  # one byte more shows a longer file, or a gzip bomb
+            )  # One extra byte reveals a file that is too long, or a gzip bomb.
         except DataError:
             raise
         except READ_ERRORS as error:
@@ -183,7 +187,11 @@ def _check_array(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], image:
 
 
 def _check_digits(arrays: list[NDArray[Any]], names: list[str]) -> Digits:
-    """Counts that match, values in range; as uint8."""
+    """Return the digits as uint8 if the numbers of images and labels match and all values are in range.
+
+    Raises:
+        DataError: if they are not.
+    """
     for k in (0, 2):
         if len(arrays[k]) != len(arrays[k + 1]):
             raise DataError(

@@ -1,7 +1,8 @@
-"""A picture from disk, made into a digit as MNIST's were.
+"""Convert a picture from disk to a digit in the format of MNIST.
 
-LeCun et al. (1998), section III.A: size-normalised into 20x20 pixels keeping the aspect ratio, anti-aliased, then
-placed in 28x28 with the centre of mass in the middle; the middle is index 14, as it is in the 60,000 digits.
+The procedure is that of LeCun et al. (1998), section III.A: normalize the size to 20x20 pixels while preserving the
+aspect ratio, with anti-aliasing, and place the digit in 28x28 pixels with its center of mass in the middle. The middle
+is index 14, as in the 60,000 training digits.
 """
 
 import warnings
@@ -17,23 +18,24 @@ Floats = NDArray[np.float32]
 
 ADVICE = "Give a PNG or JPEG that shows one digit on a plain ground"
 
-MAX_PIXELS = 100_000_000  # more than a telephone's camera takes, and 1 GB while it is reduced
+MAX_PIXELS = 100_000_000  # more than a phone camera has; about 1 GB while resizing
 
-MIN_CONTRAST = 24  # of 255; less is paper or noise, no digit
+MIN_CONTRAST = 24  # of 255; less is paper or noise
 
-MAX_SPECK_SHARE = 0.02  # of the largest stroke; smaller pieces are dirt
+MAX_SPECK_SHARE = 0.02  # of the largest piece; smaller pieces are dirt
 
 
 def read_image(path: str) -> Floats:
-    """Read a picture of one digit and make it like MNIST's: light on dark, fitted, centred.
+    """Return the picture of one digit in the format of MNIST: light on dark, resized, and centered.
 
-    Colour, transparency, size and polarity are free; a picture that is 28x28, light on dark, is taken as it is.
+    Color, transparency, size, and polarity are arbitrary. A picture of 28x28 pixels, light on dark, is returned
+    unchanged except for the conversion to grayscale.
 
     Returns:
-        `(28, 28)` float32, whole numbers from 0 to 255.
+        `(28, 28)` float32, integers from 0 to 255.
 
     Raises:
-        DataError: not a regular file, not a PNG or JPEG, too large, or blank.
+        DataError: if the file is not a regular file or not a PNG or JPEG, is too large, or is blank.
     """
     grey = _read_grayscale(path)
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
@@ -49,11 +51,11 @@ def read_image(path: str) -> Floats:
 
 
 def _read_grayscale(path: str) -> Floats:
-    """Brightness `(height, width)`, 0 to 255, upright; what is transparent contrasts with what is not."""
+    """Return the brightness `(height, width)`, from 0 to 255, upright; transparent pixels contrast with the others."""
     image = _open_image(path)
-    if image.mode.startswith("I"):  # 16 bits a pixel, which convert("L") would cut off at 255
+    if image.mode.startswith("I"):  # 16 bits per pixel, which convert("L") would clip at 255
         deep = np.asarray(image, np.float32).clip(0, 65535)
-        # Cameras and scanners of 10 to 14 bits leave the upper ones empty.
+        # Cameras and scanners with 10 to 14 bits leave the upper bits empty.
         bits = max(8, int(deep.max()).bit_length())
         return np.asarray(deep * (255 / (2**bits - 1)), np.float32)
     grey = np.asarray(image.convert("RGB").convert("L"), np.float32)
@@ -67,7 +69,7 @@ def _read_grayscale(path: str) -> Floats:
 
 
 def _open_image(path: str) -> Image.Image:
-    """The picture, decoded: mode "RGBA" where it has transparency, "I" or "I;16" where it is deep, else "RGB"."""
+    """Return the decoded picture: mode "RGBA" with transparency, "I" or "I;16" with 16 bits, else "RGB"."""
     with open_file(path, ADVICE) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -84,12 +86,15 @@ def _open_image(path: str) -> Image.Image:
             raise DataError(
                 f"{path!r} must have at most {MAX_PIXELS:,} pixels. Received: more. Scale it down"
             ) from None
-        except Exception:  # Pillow's decoders raise many kinds; each means that this is no picture
+        except Exception:  # Pillow's decoders raise many kinds; all mean that it cannot be decoded
             raise DataError(f"{path!r} is no picture that can be read: damaged, or of another kind. {ADVICE}") from None
 
 
 def _crop_and_stretch(ink: Floats, noise: float) -> Floats:
-    """Ink cut to its box and brought to 0 to 255: the ground's noise falls to 0, the stroke's middle rises to 255."""
+    """Return the ink cropped to its bounding box and stretched to the range from 0 to 255.
+
+    The noise of the background becomes 0, and the median of the strokes becomes 255.
+    """
     middle = _otsu_threshold(ink)
     strokes = _remove_specks(ink > middle)
     low, high = min(middle / 2, noise), float(np.median(ink[strokes]))
@@ -99,7 +104,7 @@ def _crop_and_stretch(ink: Floats, noise: float) -> Floats:
 
 
 def _remove_specks(strokes: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The strokes but for pieces that are small beside all of them."""
+    """Return the strokes without pieces that are small relative to the largest one."""
     from scipy.ndimage import label
 
     pieces, count = label(strokes, np.ones((3, 3)))
@@ -110,7 +115,7 @@ def _remove_specks(strokes: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _otsu_threshold(ink: Floats) -> float:
-    """The level that parts ground from stroke with the least variance on both sides (Otsu, 1979)."""
+    """Return the threshold between background and strokes that minimizes the variance within both (Otsu, 1979)."""
     counts, edges = np.histogram(ink, 256)
     levels = (edges[:-1] + edges[1:]) / 2
     below, total = np.cumsum(counts)[:-1], np.cumsum(counts * levels)
@@ -120,7 +125,7 @@ def _otsu_threshold(ink: Floats) -> float:
 
 
 def _resize_digit(box: Floats) -> Floats:
-    """The box scaled so that its longer side has 20 pixels."""
+    """Return the box resized so that its longer side has 20 pixels."""
     height, width = box.shape
     factor = 20 / max(height, width)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
@@ -129,7 +134,7 @@ def _resize_digit(box: Floats) -> Floats:
 
 
 def _center_digit(digit: Floats) -> Floats:
-    """The digit in 28x28 with its centre of mass at index 14, as near as whole pixels and the edges allow."""
+    """Return the digit in 28x28 pixels with its center of mass as close to index 14 as pixels and edges allow."""
     result = np.zeros((28, 28), np.float32)
     at = []
     for axis, length in enumerate(digit.shape):

@@ -1,4 +1,4 @@
-"""Whether rows are those of several series that alternate in time, though nobody told them apart."""
+"""Detect rows of several series that alternate in time without an id column."""
 
 from collections.abc import Sequence
 
@@ -7,20 +7,20 @@ import numpy as np
 from lstm_ae.data.timestamps import BadTime, TimeForm, Times, infer_form, parse_times
 from lstm_ae.errors import DataError
 
-# Steps of a regular series are within a tenth of the middle one, almost all; of a mixture many are not.
+# Share of the steps of a regular series that are within 10% of the median, at least, and of mixed series, at most.
 MIN_REGULAR_SHARE, MAX_MIXED_SHARE = 0.9, 0.75
 
-# More different whole numbers are measured, or count something.
+# More distinct integers than this are measurements or counts, not series.
 MAX_ID_NUMBERS = 10
 
 
 def are_interleaved(moments: Sequence[str], names: Sequence[str], form: TimeForm | None) -> bool:
-    """Whether the steps of rows that share a name are regular, and those of all rows are not.
+    """Return whether rows that share a name have regular time steps and all rows together do not.
 
     Args:
-        moments: `(rows,)` the cells of their times.
-        names: `(rows,)` what may tell series apart.
-        form: how the times are read; found in them where None.
+        moments: `(rows,)` cells with the times.
+        names: `(rows,)` values that may identify series.
+        form: format of the times; None to infer it.
     """
     if len(set(names)) > MAX_ID_NUMBERS and all(map(str.isdigit, names)):
         return False
@@ -39,7 +39,7 @@ def are_interleaved(moments: Sequence[str], names: Sequence[str], form: TimeForm
 
 
 def _regular_share(times: Times) -> float:
-    """The share of steps that are near the middle one."""
+    """Return the share of time steps within 10% of the median."""
     steps = np.sort(times)[1:] - np.sort(times)[:-1]
     middle = float(np.median(steps))
     return float((np.abs(steps - middle) <= middle / 10).mean())

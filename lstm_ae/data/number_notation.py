@@ -1,4 +1,4 @@
-"""How numbers are written in a table: the marks of decimals and of thousands, and units beside the numbers."""
+"""Parse numbers in a table: decimal and thousands separators, and units next to the numbers."""
 
 import calendar
 import collections
@@ -23,12 +23,13 @@ INFINITE_WORDS = frozenset({"inf", "infinity"})
 
 BOOLEAN_WORDS = frozenset({"true", "false"})
 
-# Cells that `float` reads as we do; it takes `1_000`, `inf`, blanks and other scripts' digits as well.
+# `float` parses cells without these characters as this module does; it also accepts `1_000`, `inf`, blanks, and digits
+# of other scripts.
 NON_NUMERIC_CHARACTER = re.compile(r"[^0-9.eE+\-]")
 
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
-# The characters of each mark, by the names that options have for them.
+# Characters of each separator, by its name in options.
 NUMBER_MARKS = {"point": ".", "comma": ",", "space": " \xa0\u2009\u202f", "apostrophe": "'\u2019"}
 
 DECIMAL_MARKS = ("point", "comma")
@@ -37,7 +38,7 @@ CURRENCY = (
     r"(?:(?:US|CA?|AU?|NZ|HK|S|R)?\$|[¢£¤¥\u20a0-\u20bf]|USD|EUR|GBP|CHF|JPY|CNY|INR|AUD|CAD|SEK|NOK|DKK|PLN|CZK)"
 )
 
-# What may stand in a unit behind a blank: letters or a sign, with exponents, as in kWh, °C, %, m/s, m3, W/m², kg·m⁻³.
+# Unit after a blank: letters or a symbol, with exponents, as in kWh, °C, %, m/s, m3, W/m², kg·m⁻³.
 UNIT_WORD = (
     r"(?![\u00bc-\u00be\u00b2\u00b3\u00b9\u2070-\u209f\u2150-\u218b])(?:[^\W\d_]|[%\u2030\u2031°$¢£¤¥\u20a0-\u20bf])"
     r"(?:[^\W\d_]|[%°/·*\u207b]|(?<=[^\W\d_])(?:[23]|-[1-3]|\^-?[1-3])){0,14}"
@@ -56,7 +57,7 @@ _UNIT_PART = (
 
 _UNIT_EXPONENT = r"(?:[23\u00b2\u00b3]|\^?-[1-3]|\^[1-3]|\u207b[\u00b9\u00b2\u00b3])?"
 
-# Units that may follow a number without a blank. A lone letter is not among them: 12A is a seat or a room as well.
+# Units that may follow a number without a blank. Single letters are excluded because 12A may be a seat or a room.
 KNOWN_UNIT = (
     rf"(?![A-Za-z](?![^\W_]|[/·*^\-\u00b2\u00b3\u207b])|[A-Za-ln-z][23])"
     rf"{_UNIT_PART}{_UNIT_EXPONENT}(?:[/·*]{_UNIT_PART}{_UNIT_EXPONENT}){{0,3}}|{CURRENCY}(?:/{_UNIT_PART}{_UNIT_EXPONENT})?"
@@ -70,36 +71,36 @@ NUMBER_CELL_PATTERN = re.compile(
     rf"(?:\s+(?P<word>{UNIT_WORD})|(?P<known>{KNOWN_UNIT}))?"
 )
 
-# Digits with letters that are no unit.
+# Digits followed by letters, which are a code unless the letters are a unit.
 CODE_PATTERN = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?[^\W\d_]{1,14}")
 
-# Letters behind a number that are no unit.
+# Letters after a number that are not a unit.
 NON_UNITS = frozenset(
     name.lower() for name in ("st", "nd", "rd", "th", "am", "pm", *calendar.month_name, *calendar.month_abbr)
 )
 
-# 1,234 may be a number with decimals as well as one of thousands; a group of three is not the first with a zero.
+# 1,234 may have decimals or a thousands separator; a thousands group does not begin with 0.
 AMBIGUOUS_NUMBER = re.compile(r"[1-9][0-9]{0,2}[.,][0-9]{3}", re.ASCII)
 
-# Longer cells are not taken apart.
+# Cells longer than this are not numbers with a unit.
 MAX_CELL_LENGTH = 60
 
 
 class NumberCell(NamedTuple):
-    """A cell with a number: the number with its sign, as it is written, and the unit beside it or ""."""
+    """Number of a cell as written, with its sign, and the unit next to it or ""."""
 
     number: str
     unit: str
 
 
 class CellProblem(NamedTuple):
-    """Why a cell is not read as a number.
+    """Reason why a cell is not read as a number.
 
     Args:
-        text: what is wrong, as a predicate.
-        advice: what to do about the cell.
-        option: a choice that would read it, by field of the config; empty where none does.
-        word: whether it may be a word for a missing value.
+        text: the problem, as a predicate.
+        advice: how to correct the cell.
+        option: configuration that would make the cell readable, by field; empty if there is none.
+        word: whether the cell may represent a missing value.
     """
 
     text: str
@@ -109,13 +110,13 @@ class CellProblem(NamedTuple):
 
 
 class NumberNotation(NamedTuple):
-    """How the numbers of one table are written.
+    """Notation of the numbers of a table.
 
     Args:
-        decimal: the mark of decimals, "point" or "comma".
-        thousands: the mark between groups of three digits, of `NUMBER_MARKS`; None where there is none.
-        units: beside the numbers, by column; columns without one are not in it.
-        marks: `decimal` and `thousands` of the columns that have others than the table.
+        decimal: decimal separator, "point" or "comma".
+        thousands: thousands separator, a key of `NUMBER_MARKS`; None if there is none.
+        units: unit next to the numbers, by column; columns without one are absent.
+        marks: `decimal` and `thousands` of the columns that differ from the table.
     """
 
     decimal: str = "point"
@@ -124,7 +125,7 @@ class NumberNotation(NamedTuple):
     marks: Mapping[str, tuple[str, str | None]] = types.MappingProxyType({})
 
     def of_column(self, column: str) -> "NumberNotation":
-        """Return the notation of a column's numbers."""
+        """Return the notation of a column's numbers, without units."""
         decimal, thousands = self.marks.get(column, (self.decimal, self.thousands))
         return NumberNotation(decimal, thousands)
 
@@ -135,7 +136,7 @@ Refuse = Callable[[int, CellProblem], Any]
 
 
 class BadNumber(Exception):
-    """A cell that is not read as a number: its place among those given, and why."""
+    """Error for a cell that is not read as a number, with its index among the given cells and the problem."""
 
     def __init__(self, place: int, problem: CellProblem) -> None:
         super().__init__(problem.text)
@@ -143,14 +144,16 @@ class BadNumber(Exception):
 
 
 def raise_bad_number(place: int, problem: CellProblem) -> NoReturn:
-    """Refuse a cell by raising `BadNumber`."""
+    """Raise `BadNumber` for a cell."""
     raise BadNumber(place, problem)
 
 
 @functools.cache
 def _number_pattern(decimal: str, thousands: str | None, unit: str = "") -> re.Pattern[str]:
-    """Return the numbers of a notation, with a unit before or behind them; a group of three is not the first with a
-    zero, so that 0.123 has none."""
+    """Return a pattern of the numbers in a notation, with the unit before or after them.
+
+    The first thousands group does not begin with 0, so that 0.123 has decimals.
+    """
     point, whole = re.escape(NUMBER_MARKS[decimal]), "[0-9]+"
     if thousands:
         whole = rf"(?:[0-9]+|[1-9][0-9]{{0,2}}(?:[{NUMBER_MARKS[thousands]}][0-9]{{3}})+)"
@@ -169,9 +172,13 @@ def _list_notations() -> Iterable[tuple[str, str | None]]:
 
 
 def split_unit(cell: str, told: str = "") -> NumberCell | None:
-    """Return the number and the unit of a cell, blanks stripped, in whatever notation; None where it holds no number.
+    """Return the number and the unit of a cell in any notation, or None if it holds no number.
 
-    A unit matches `KNOWN_UNIT`, was named, or stands behind a blank; other letters make a code, as in 101a.
+    A unit matches `KNOWN_UNIT`, is the given one, or follows a blank; other letters make the cell a code, as in 101a.
+
+    Args:
+        cell: cell without surrounding blanks.
+        told: unit given for the column, which need not be a common one.
 
     >>> split_unit("-$10,050.29"), split_unit("10,1 °C"), split_unit("3rd")
     (NumberCell(number='-10,050.29', unit='$'), NumberCell(number='10,1', unit='°C'), None)
@@ -195,18 +202,25 @@ def split_unit(cell: str, told: str = "") -> NumberCell | None:
 
 
 def is_number(cell: str) -> bool:
-    """Return whether a cell is meant as a number, even if it is written so that it will be refused."""
+    """Return whether a cell is meant as a number, even if it would be refused.
+
+    >>> is_number("1.5 kWh"), is_number("-inf"), is_number("pump")
+    (True, True, False)
+    """
     return split_unit(cell) is not None or cell.lower().lstrip("+-") in INFINITE_WORDS
 
 
 def infer_unit(cells: Sequence[str], told: str = "") -> str | None:
-    """Return the unit beside the numbers of a column, "" where they have none; None where the column is of text.
+    """Return the unit of a column's numbers, "" if they have none, or None if the column holds text.
 
-    It is of numbers where more than half of the cells are, and all but a few of these have the same unit.
+    A column holds numbers if more than half of its cells do and at least about 90% of these have the same unit.
 
     Args:
-        cells: of its first rows, blanks stripped and missing ones left out.
-        told: the unit that was told, which need be no common one.
+        cells: cells of the first rows, without surrounding blanks and without missing values.
+        told: unit given for the column, which need not be a common one.
+
+    >>> infer_unit(["3 kW", "4 kW"]), infer_unit(["3", "4"]), infer_unit(["on", "off"])
+    ('kW', '', None)
     """
     plain = sum(1 for cell in cells if NUMBER.fullmatch(cell))
     if 2 * plain > len(cells):
@@ -221,7 +235,7 @@ def infer_unit(cells: Sequence[str], told: str = "") -> str | None:
 
 
 def describe_text_column(cells: Sequence[str]) -> str:
-    """Return why a column is of text, as a predicate; the cells as of `infer_unit`."""
+    """Return the reason why a column holds text, as a predicate; `cells` as in `infer_unit`."""
     written = list(map(split_unit, cells))
     share = sum(each is not None for each in written) / len(cells)
     if all(cell.lower() in BOOLEAN_WORDS for cell in cells):
@@ -250,17 +264,17 @@ def _is_in_parentheses(cell: str) -> bool:
 def infer_notation(
     columns: Mapping[str, Sequence[str]], config: Reading, where: str, *, of_run: bool = False, dotted: bool = False
 ) -> NumberNotation:
-    """Return how a table's numbers are written, as told, or as the first rows of each column show.
+    """Return the notation of a table's numbers, as configured or as inferred from the first rows of each column.
 
     Args:
-        columns: the cells of the columns of numbers, by name, blanks stripped and missing ones left out.
-        where: the file and the line, for errors.
-        of_run: the config is that of a run on another table. Its decimal comma may have been inferred, and does not
-            tell whether a point parts thousands.
-        dotted: the parts of its dates are parted by points, as where points part thousands.
+        columns: cells of each column of numbers, without surrounding blanks and without missing values.
+        where: file and line, for errors.
+        of_run: whether the configuration is that of a run on another table. Its decimal comma may have been inferred,
+            so it does not imply that a point separates thousands.
+        dotted: whether the table has dates with points, as notations with a thousands point do.
 
     Raises:
-        DataError: a comma or a point can part decimals as well as thousands.
+        DataError: if a comma or a point may separate decimals as well as thousands.
     """
     told, units = config.units_by_column, {}  # type: Mapping[str, str], dict[str, str]
     numbers: dict[str, list[str]] = {}
@@ -270,7 +284,7 @@ def infer_notation(
             unit = told.get(name, "")
             numbers[name] = [written.number for cell in cells if (written := split_unit(cell, unit))]
             units[name] = infer_unit(cells, unit) or ""
-        elif not cells:  # none of the first rows has a value
+        elif not cells:  # None of the first rows has a value.
             units[name] = told.get(name, "")
     groups = {name: _group_numbers(held) for name, held in numbers.items()}
     decimal = config.decimal or (_other_mark(config.thousands) if config.thousands in DECIMAL_MARKS else None)
@@ -293,7 +307,7 @@ def infer_notation(
                 raise _ambiguous_mark_error(
                     group.either["comma"][0], name, where, "--thousands point, or --decimal point"
                 )
-    # A point between thousands in one column is one in another, whose cells alone do not tell.
+    # A thousands point in one column implies one in other columns that are ambiguous by themselves.
     certain = (decimal == "comma" and not of_run) or any(
         decimals[name] == "comma"
         and any(_number_pattern("comma", "point").fullmatch(number) for number in group.grouped)
@@ -312,13 +326,13 @@ def infer_notation(
 
 
 class _NumberGroups(NamedTuple):
-    """The numbers of a column, by how they can be read.
+    """Numbers of a column, grouped by the notations in which they are valid.
 
     Args:
-        decimals: those whose decimals are parted by the key and by nothing else.
-        grouped: those that have a mark between thousands, whichever mark parts decimals.
-        either: those whose mark, the key, can part decimals as well as thousands.
-        digits: the lengths of those of digits alone.
+        decimals: by decimal separator, the numbers that are valid with this separator only.
+        grouped: numbers that have a thousands separator in every valid notation.
+        either: by separator, the numbers in which it may separate decimals or thousands.
+        digits: lengths of the numbers that consist of digits only.
     """
 
     decimals: Mapping[str, list[str]]
@@ -328,7 +342,7 @@ class _NumberGroups(NamedTuple):
 
 
 def _group_numbers(numbers: Iterable[str]) -> _NumberGroups:
-    """Group the numbers of a column, all of which are in some notation."""
+    """Group the numbers of a column, each of which is valid in some notation."""
     decimals: dict[str, list[str]] = {mark: [] for mark in DECIMAL_MARKS}
     either: dict[str, list[str]] = {mark: [] for mark in DECIMAL_MARKS}
     grouped, digits = [], set()
@@ -338,7 +352,7 @@ def _group_numbers(numbers: Iterable[str]) -> _NumberGroups:
             digits.add(len(number))
         elif AMBIGUOUS_NUMBER.fullmatch(number):
             either["comma" if "," in number else "point"].append(number)
-        elif _number_pattern("point", None).fullmatch(number):  # as almost all are
+        elif _number_pattern("point", None).fullmatch(number):  # This is by far the most common case.
             if "." in number:
                 decimals["point"].append(number)
         else:
@@ -358,18 +372,19 @@ def _single_mark(decimals: Collection[str]) -> str | None:
 
 
 def _infer_decimal(group: _NumberGroups) -> str | None:
-    """Return the mark of decimals that most numbers of a column show; None where none does."""
+    """Return the decimal separator of most numbers of a column, or None if none shows one."""
     points, commas = (len(group.decimals[mark]) for mark in DECIMAL_MARKS)
     return None if not points + commas else "comma" if commas > points else "point"
 
 
 def _require_decimals(group: _NumberGroups, column: str, where: str, agreed: Collection[str], *, dotted: bool) -> None:
-    """Raise `DataError` where the numbers of a column have decimals or thousands, and nothing tells which.
+    """Raise `DataError` if the numbers of a column are ambiguous between decimals and thousands.
 
     Args:
-        group: shows no mark of decimals.
-        agreed: the marks that the other columns show.
-        dotted: as of `infer_notation`.
+        group: numbers of a column without a certain decimal separator.
+        column, where: the column and its place, for the error.
+        agreed: decimal separators that the other columns show.
+        dotted: as in `infer_notation`.
     """
     options = "--decimal comma, or --decimal point"
     if group.either["comma"] and _single_mark(agreed) is None:
@@ -388,22 +403,24 @@ def _ambiguous_mark_error(number: str, column: str, where: str, options: str) ->
 
 
 def _has_only_short_integers(group: _NumberGroups, mark: str) -> bool:
-    """Return whether numbers of three digits, and none of more, stand beside ones with a mark, as in 999 and 1.000."""
+    """Return whether the column has integers of three digits, none longer, and no decimals with the separator.
+
+    The separator then probably marks thousands, as in a column with 999 and 1.000.
+    """
     return bool(group.digits) and max(group.digits) == 3 and not group.decimals[mark]
 
 
 def _infer_thousands(group: _NumberGroups, decimal: str, certain: bool) -> str | None:
-    """Return the mark between thousands that a column shows; None where it shows none, or it may be of decimals.
+    """Return the thousands separator that a column shows, or None if there is none or it may mark decimals.
 
     Args:
-        certain: whether another column, or the reader of the table, tells that points part thousands where commas part
-            decimals.
+        certain: whether another column or an option shows that points separate thousands if commas separate decimals.
     """
     for mark in NUMBER_MARKS:
         if mark != decimal and any(_number_pattern(decimal, mark).fullmatch(number) for number in group.grouped):
             return mark
     other = _other_mark(decimal)
-    # In a column of 0.247 and the like, 1,000 is 1.0 written otherwise, or 1,000.000 cut off.
+    # In a column of values like 0.247, 1,000 may be 1.0 in another notation or a truncated 1,000.000.
     if not group.either[other] or group.decimals[decimal] or group.either[decimal]:
         return None
     longest = max(map(len, group.either[other])) - 1
@@ -416,9 +433,13 @@ def _infer_thousands(group: _NumberGroups, decimal: str, certain: bool) -> str |
 
 
 def parse_number(cell: str, notation: NumberNotation = PLAIN_NOTATION, unit: str = "") -> float | None:
-    """Return the number of a cell, NaN where it is missing; None where it is not read as one.
+    """Return the number of a cell, NaN if it is missing, or None if it is not a valid number.
 
-    A cell that shows both of its marks, or that of thousands twice, is read in a column without thousands as well.
+    If the notation has no thousands separator, a cell is still accepted if it has both separators or the thousands
+    separator twice.
+
+    >>> parse_number("1,234.5"), parse_number("na"), parse_number("1,5")
+    (1234.5, nan, None)
     """
     thousands = notation.thousands
     found = _number_pattern(notation.decimal, thousands, unit).fullmatch(cell)
@@ -437,7 +458,7 @@ def parse_number(cell: str, notation: NumberNotation = PLAIN_NOTATION, unit: str
 
 
 def find_cell_problem(word: str, notation: NumberNotation = PLAIN_NOTATION, unit: str = "") -> CellProblem:
-    """Return why a cell, blanks stripped, has no `parse_number`."""
+    """Return the reason why `parse_number` does not accept a cell without surrounding blanks."""
     if word.lower().lstrip("+-") in INFINITE_WORDS:
         return CellProblem("is infinite", "Leave the cell empty if the value is unknown", word=True)
     if word.lower() in BOOLEAN_WORDS:
@@ -484,10 +505,11 @@ def find_cell_problem(word: str, notation: NumberNotation = PLAIN_NOTATION, unit
 def parse_numbers(
     cells: Sequence[str], notation: NumberNotation = PLAIN_NOTATION, unit: str = "", refuse: Refuse = raise_bad_number
 ) -> NDArray[np.float64]:
-    """Return a column's cells as numbers, NaN where they are missing or refused.
+    """Return a column's cells as float64, NaN where they are missing or refused.
 
     Args:
-        refuse: is told of each cell that is not read as a number; raises it where not given.
+        refuse: function called with the index and the problem of each cell that is not a number. The default raises
+            `BadNumber`.
     """
     joined, held, plain = "".join(cells), cells, not unit
     if notation.decimal == "comma":

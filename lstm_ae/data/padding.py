@@ -1,4 +1,4 @@
-"""Missing rows before what is too short for a window, so that a short series is one window and no other changes."""
+"""Pad short series with missing rows, so that each fills one window and other series are unchanged."""
 
 from typing import Any, Literal
 
@@ -15,15 +15,16 @@ Where = Literal["series", "segments", "rows"]
 def pad_segments(
     prepared: PreparedTable, where: Where = "series", of: NDArray[np.bool_] | None = None
 ) -> PreparedTable:
-    """Put missing rows at the beginning of segments that hold a value, up to one window of rows.
+    """Insert missing rows at the beginning of segments that hold a value, up to the length of a window.
 
     Args:
-        where: of each segment of a series that holds no whole window ("series"); of each segment that is shorter than
-            a window ("segments"); or `window - 1` rows of all segments, so that every row ends a window ("rows").
-        of: `(series,)` which series may be padded; all where None.
+        where: "series" to pad each segment of a series that has no complete window; "segments" to pad each segment
+            shorter than a window; "rows" to insert `window - 1` rows into every segment, so that every row ends a
+            window.
+        of: `(series,)` mask of the series that may be padded; None for all.
 
     Raises:
-        DataError: that would be far more rows than there are.
+        DataError: if padding would add far more rows than there are.
     """
     grid, window = prepared.grid, prepared.window
     first = np.flatnonzero(run_starts(grid.segment))
@@ -50,7 +51,7 @@ def pad_segments(
     at = np.repeat(first, more)
     source = np.insert(np.arange(len(grid.segment)), at, at)
     pad = np.insert(np.zeros(len(grid.segment), bool), at, True)
-    # How many rows each stands before the first of its segment.
+    # Distance in rows from each inserted row to the first row of its segment.
     ahead = np.repeat(np.cumsum(more), more) - np.arange(len(at))
     times, values = grid.times[source], grid.values[source]
     times[pad] -= ahead * (1 if prepared.table.layout.time is None else grid.step.size)
@@ -69,12 +70,19 @@ def pad_segments(
 
 
 def original_rows(grid: Grid) -> NDArray[np.bool_]:
-    """Return which rows of a grid `pad_segments` did not add, `(rows,)`: a segment begins with a known row."""
+    """Return a mask of the grid rows that `pad_segments` did not add, `(rows,)`.
+
+    An unpadded segment always begins with a known row.
+    """
     return rows_from_first_value(grid.segment, grid.known)
 
 
 def rows_from_first_value(segment: NDArray[np.int32], known: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The rows from the first known one of their segment on, `(rows,)`."""
+    """Return a mask of the rows from the first known row of their segment on, `(rows,)`.
+
+    >>> rows_from_first_value(np.array([0, 0, 0, 1], np.int32), np.array([False, True, False, False])).tolist()
+    [False, True, True, False]
+    """
     begins = run_starts(segment)
     counted = np.cumsum(known)
     before: NDArray[np.int64] = (counted - known)[begins][np.cumsum(begins) - 1]
@@ -82,7 +90,7 @@ def rows_from_first_value(segment: NDArray[np.int32], known: NDArray[np.bool_]) 
 
 
 def remove_padding(prepared: PreparedTable, own: NDArray[np.bool_]) -> PreparedTable:
-    """The rows of `original_rows` alone."""
+    """Return the table with only the rows in `own`, which is the mask of `original_rows`."""
     if own.all():
         return prepared
     grid = prepared.grid

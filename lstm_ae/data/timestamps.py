@@ -1,4 +1,4 @@
-"""Timestamps: recognize their form and read them."""
+"""Recognize the format of timestamps and parse them."""
 
 import datetime
 import itertools
@@ -13,10 +13,10 @@ from lstm_ae.config.reading import STEPS, UNITS
 from lstm_ae.errors import DataError
 from lstm_ae.formatting import quote
 
-# Times that are numbers are taken for seconds where those lead into these years, else for ms, us or ns.
-FIRST_SECOND, LAST_SECOND = 631_152_000, 4_102_444_800  # 1990 and 2100, in seconds
+# Numeric times are seconds if their median is between these dates, else milliseconds, microseconds, or nanoseconds.
+FIRST_SECOND, LAST_SECOND = 631_152_000, 4_102_444_800  # 1990 and 2100, in seconds since 1970
 
-# Numbers of a unit that was told are elapsed time where they begin within a year of 0.
+# Numbers with a given unit are elapsed times if the first one is within a year of 0.
 MAX_ELAPSED_START = 366 * UNITS["d"]
 
 DATE = re.compile(
@@ -30,10 +30,10 @@ DATE = re.compile(
 
 NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE]\+?\d+)?", re.ASCII)
 
-# A month that is a number as well. One digit may be October, of which a program has cut the 0.
+# Month that is also a valid number. A single digit after the point is not accepted: it may be October with a dropped 0.
 YEAR_MONTH_NUMBER = re.compile(r"(1[89]|2[01])\d{2}\.(0[1-9]|1[0-2])", re.ASCII)
 
-# YYYYMMDDHH, YYYYMMDDHHMM or YYYYMMDDHHMMSS. Before 1900 these were seconds of today.
+# YYYYMMDDHH, YYYYMMDDHHMM, or YYYYMMDDHHMMSS. Years before 1900 are excluded: such numbers are seconds since 1970.
 DIGIT_STAMP = re.compile(
     r"(?P<day>(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01]))(?P<clock>([01]\d|2[0-3])([0-5]\d([0-5]\d)?)?)", re.ASCII
 )
@@ -42,13 +42,13 @@ TIME_HEADING = re.compile(r"time|date|datum|epoch|unix|stamp|zeit|^ts$|^t$", re.
 
 MONTH_HEADING = re.compile(r"month|monat|yyyy[ _-]?mm|period", re.IGNORECASE)
 
-# Headings of dates alone. Numbers below them are no values.
+# Headings of dates only. Numbers in such columns are not values to model.
 DATE_HEADING = re.compile(r"(?<![^\W_])(date|datum)([ _-]?time)?(?![^\W_])", re.IGNORECASE)
 
-# Days since the end of 1899, as spreadsheets count dates, from 1954 to 2064.
+# Spreadsheet dates, counted in days since 1899-12-30, from 1954 to 2064.
 EXCEL_SERIALS = range(20_000, 60_001)
 
-# Headings of elapsed time and of counters of steps, and of those that never begin anew.
+# Headings of elapsed time and step counters, which may restart, and of calendar counters, which must not.
 ELAPSED_HEADING = re.compile(
     r"(t|ts|time([ _-]?(stamp|step|index|idx))?|zeit|elapsed([ _-]?time)?|uptime|second|tick|step|sample([ _-]?no)?)s?"
     r"([ _-]*(s|sec|seconds|ms|us|min|h)|\s*[\[(].*[\])])?",
@@ -57,13 +57,13 @@ ELAPSED_HEADING = re.compile(
 
 CALENDAR_HEADING = re.compile(r"year|jahr|week|woche|day|tag", re.IGNORECASE)
 
-# Headings of temperatures.
+# Headings that are a temperature rather than a time.
 TEMPERATURE_HEADING = re.compile(r"T(\s*[\[(].*[\])])?")
 
-# Digits that are a year and a month, which no counter of steps has in most of its rows; .0 where some were missing.
+# Year and month in digits, which few step counters have in most rows; .0 is added by programs if values were missing.
 YEAR_MONTH = re.compile(r"(?P<y>(19|20)\d{2})(?P<m>0[1-9]|1[0-2])(\.0)?", re.ASCII)
 
-# Those that are a day with a year of two digits as well.
+# Year and month that is also a valid day with a year of two digits.
 AMBIGUOUS_SHORT_DAY = re.compile(r"(19|20)(0[1-9]|1[0-2])(0[1-9]|1[0-2])", re.ASCII)
 
 QUARTER = re.compile(r"(?P<y1>\d{4})[-/\s]?Q(?P<q1>[1-4])|Q(?P<q2>[1-4])[-/\s]?(?P<y2>\d{4})", re.ASCII | re.IGNORECASE)
@@ -84,7 +84,7 @@ _WEEKDAY = (
 
 _DATE_SEPARATOR = r"[-/\s,.]"
 
-# 2 Jan 2024, Jan 2 2024, 2024-Jan-2, Jan 2024, 2024 Jan, and Jan 2 10:00:00 2024 as `date` writes it.
+# 2 Jan 2024, Jan 2 2024, 2024-Jan-2, Jan 2024, 2024 Jan, and Jan 2 10:00:00 2024 as written by `date`.
 WORDED_DATE = re.compile(
     rf"(?:{_WEEKDAY})?(?:"
     rf"(?P<d1>[0-9]{{1,2}})(?:st|nd|rd|th)?{_DATE_SEPARATOR}*(?P<m1>{_MONTH_WORD}){_DATE_SEPARATOR}*(?P<y1>[0-9]{{4}}|[0-9]{{2}}(?![0-9:]))"
@@ -99,13 +99,13 @@ WORDED_DATE = re.compile(
 
 WEEKDAY_DATE = re.compile(rf"(?:{_WEEKDAY})(?=[0-9])", re.IGNORECASE)
 
-# Years of two digits up to this one are of this century.
+# Last two-digit year of this century; later ones are of the previous century.
 LAST_SHORT_YEAR = 68
 
-# Where the day, the month and the year stand.
+# Positions of the day, the month, and the year in each date order.
 DATE_ORDERS = {"dmy": (0, 1, 2), "mdy": (1, 0, 2), "ymd": (2, 1, 0)}
 
-# What a cell holds that is meant as a time, and letters that may stand in one.
+# Content of a cell that is meant as a time, and the letters that a time may contain.
 _TIME_LIKE = re.compile(
     rf"(?<!\d)(19|20)\d{{2}}(?!\d)|\d{{1,2}}[/.]\d{{1,2}}[/.]\d{{2,4}}|\d{{1,2}}:\d{{2}}|{_MONTH_WORD}\W*\d|\d\W*{_MONTH_WORD}",
     re.IGNORECASE,
@@ -115,16 +115,16 @@ _TIME_LETTERS = re.compile(rf"{_MONTH_WORD}|{_WEEKDAY}|am|pm|utc|gmt|kw|st|nd|rd
 
 
 class TimeForm(NamedTuple):
-    """How a column's cells are to be read.
+    """Format of the times of a column.
 
     Args:
-        unit: of cells that are numbers, `STEPS` for a counter; "" where they are dates.
-        order: of dates that do not begin with a year of four digits: "dmy", "mdy" or "ymd"; "" where none of the first
-            rows has such.
-        aware: whether each cell has an offset of its own, or needs none.
-        compact: whether they are dates of digits alone, with the hour, as in 2024013123, or months, as in 202401.
-        worded: whether months or weekdays have names, or they are quarters.
-        elapsed: whether numbers count from a start that nobody dated.
+        unit: unit of numeric times, `STEPS` for a counter; "" for dates.
+        order: order of dates that do not begin with a four-digit year: "dmy", "mdy", or "ymd"; "" if the first rows
+            have no such dates.
+        aware: whether each cell has a UTC offset or needs none.
+        compact: whether the cells are digits only, with a date and an hour as in 2024013123, or a month as in 202401.
+        worded: whether months or weekdays are words, or the cells are quarters.
+        elapsed: whether numbers count from a start whose date is unknown.
     """
 
     unit: str
@@ -136,17 +136,22 @@ class TimeForm(NamedTuple):
 
 
 def parse_date_parts(cell: str) -> re.Match[str] | None:
-    """The parts of a date; None where the cell is none, as 1013.25 is none, which may be a month only by its form."""
+    """Return the match of `DATE` on a cell, or None if it is no date.
+
+    A number such as 1013.25, which has the form of a month, is no date.
+    """
     found = DATE.fullmatch(month_name_to_digits(cell))
     return None if found and not found["c"] and NUMBER.fullmatch(cell) else found
 
 
 def month_name_to_digits(cell: str, order: str = "") -> str:
-    """A date with the name of its month as digits, the year first, and without a weekday; any other cell as it is.
+    """Return a date with its month as a number, the year first, and without a weekday.
 
-    A quarter is its first month.
+    A quarter becomes its first month. Other cells are returned unchanged. A two-digit year stays at the end, as in
+    02/1/24, if no `order` tells it apart from the day.
 
-    A year of two digits remains, as in 02-Jan-24, where `order` does not tell it from the day.
+    >>> month_name_to_digits("2 Jan 2024"), month_name_to_digits("Q3 2024"), month_name_to_digits("02-Jan-24")
+    ('2024-01-02', '2024-07', '02/1/24')
     """
     if quarter := QUARTER.fullmatch(cell):
         first = 3 * int(quarter["q1"] or quarter["q2"]) - 2
@@ -171,21 +176,26 @@ def month_name_to_digits(cell: str, order: str = "") -> str:
 
 
 def expand_year(year: str) -> str:
-    """A year of two digits in four, 1969 to 2068."""
+    """Return a year with four digits; years of two digits become 1969 to 2068.
+
+    >>> expand_year("68"), expand_year("69"), expand_year("2024")
+    ('2068', '1969', '2024')
+    """
     return year if len(year) > 2 else f"{20 if int(year) <= LAST_SHORT_YEAR else 19}{year:0>2}"
 
 
 def infer_form(
     cells: Sequence[str], column: str, *, order: str | None = None, unit: str | None = None
 ) -> TimeForm | None:
-    """How the first cells of a column are to be read as moments; None where most of them are none.
+    """Return the format of a column's times, inferred from its first cells, or None if most are no times.
 
     Args:
-        cells: blanks stripped, none of them missing.
-        order, unit: what the reader of the file was told.
+        cells: cells without surrounding blanks and without missing values.
+        column: the column as named in errors.
+        order, unit: date order and unit given by the user.
 
     Raises:
-        DataError: the day and the month cannot be told apart, or the unit cannot.
+        DataError: if the day and the month, or the unit, are ambiguous.
     """
     if unit is None and are_digit_stamps(cells, named=True):
         return TimeForm("", "", aware=False, compact=True)
@@ -213,13 +223,13 @@ def infer_form(
 
 
 def looks_like_times(cells: Sequence[str], column: str) -> bool:
-    """Whether a column that nobody named holds moments; numbers do only where the heading and their size say so."""
+    """Return whether a column holds times; numbers do only if both the heading and their size suggest it."""
     named = bool(TIME_HEADING.search(column))
     if are_digit_stamps(cells, named=named):
         return True
     dates = {cell: found for cell in cells if (found := parse_date_parts(cell))}
     if 2 * sum(cell in dates for cell in cells) > len(cells):
-        # Three pairs of digits may be anything.
+        # Three pairs of digits may have other meanings, so more evidence is needed.
         short = [found for found in dates.values() if found["a"] and len(found["z"]) == 2]
         sure = named or any(found["t"] != "-" or found["h"] for found in short)
         if 2 * len(short) > len(dates) and not (sure and _possible_orders(short, DATE_ORDERS)):
@@ -233,11 +243,11 @@ def looks_like_times(cells: Sequence[str], column: str) -> bool:
 
 
 def counts_steps(cells: Sequence[str], column: str, series: Sequence[str] | None = None) -> bool:
-    """Whether a column of numbers that nobody named counts the steps of its rows: by its heading, where they rise.
+    """Return whether a column of integers counts steps or elapsed time, judged by its heading and rising values.
 
     Args:
-        cells: of the first rows, in their order.
-        series: `(rows,)` which series each is of; None where there is one, or nobody has told them apart.
+        cells: cells of the first rows in their order.
+        series: `(rows,)` series of each row; None if there is one or they are unknown.
     """
     if not all(NUMBER.fullmatch(cell) and float(cell).is_integer() for cell in cells) or len(cells) < 3:
         return False
@@ -245,7 +255,7 @@ def counts_steps(cells: Sequence[str], column: str, series: Sequence[str] | None
         return False
     order = range(len(cells)) if series is None else np.argsort(np.array(series), kind="stable").tolist()
     numbers = [float(cells[row]) for row in order]
-    # Where series follow one another each begins anew.
+    # Each series starts the count anew.
     falls = sum(after <= before for before, after in itertools.pairwise(numbers))
     if ELAPSED_HEADING.fullmatch(column.strip()):
         return falls <= len(set(series or ())) or 3 * falls < len(cells)
@@ -253,10 +263,10 @@ def counts_steps(cells: Sequence[str], column: str, series: Sequence[str] | None
 
 
 def resembles_times(cells: Sequence[str], column: str, *, first: bool) -> bool:
-    """Whether most cells are meant as times, though they cannot be read as such.
+    """Return whether most cells are meant as times, although they may not be parseable.
 
     Args:
-        first: the column stands at the left, where times do, so that its heading need not say so.
+        first: whether the column is the first one, where times usually are, so that the heading need not suggest it.
     """
     if not (first or TIME_HEADING.search(column)):
         return False
@@ -267,25 +277,30 @@ def resembles_times(cells: Sequence[str], column: str, *, first: bool) -> bool:
 
 
 def are_digit_stamps(cells: Sequence[str], *, named: bool) -> bool:
-    """Whether cells are dates of digits alone, with the hour.
+    """Return whether cells are dates with an hour, written with digits only.
 
     Args:
-        named: the column is known for times, or its heading says so. In another one ten digits may be any number.
+        named: whether the column is known to hold times, or its heading suggests it. In other columns, ten digits may
+            be any number.
     """
     found = [cell for cell in cells if DIGIT_STAMP.fullmatch(cell)]
     if cells and len(found) == len(cells):
         return named or min(map(len, cells)) > 10
-    # Among times since 1970 there may be some that look so.
+    # Some times since 1970 have this form by chance, so the length is required too.
     return named and 2 * len(found) > len(cells) and min(map(len, found)) > 10
 
 
 def are_year_months(cells: Sequence[str]) -> bool:
-    """Return whether most cells are a year and a month in digits alone, as in 202401."""
+    """Return whether most cells are a year and a month in digits only, as in 202401.
+
+    >>> are_year_months(["202401", "202402"]), are_year_months(["202413", "202414"])
+    (True, False)
+    """
     return 2 * sum(YEAR_MONTH.fullmatch(cell) is not None for cell in cells) > len(cells)
 
 
 def _require_months(cells: Sequence[str], column: str) -> None:
-    """Raise `DataError` where digits that are a year and a month can be a day with a short year in all cells."""
+    """Raise `DataError` if every cell with a year and a month may also be a day with a two-digit year."""
     found = [match for match in map(YEAR_MONTH.fullmatch, cells) if match]
     if len({match["y"] for match in found}) > 1 or not all(AMBIGUOUS_SHORT_DAY.match(match[0]) for match in found):
         return
@@ -297,7 +312,7 @@ def _require_months(cells: Sequence[str], column: str) -> None:
 
 
 def find_date_number(cells: Sequence[str], column: str) -> str | None:
-    """Return what the numbers of a column are whose heading says dates, as a predicate; None where it says none."""
+    """Return a description of the numbers in a column whose heading says dates, as a predicate; None for others."""
     if not cells or not DATE_HEADING.search(column):
         return None
     numbers = [float(cell) for cell in cells if NUMBER.fullmatch(cell)]
@@ -308,7 +323,11 @@ def find_date_number(cells: Sequence[str], column: str) -> str | None:
 
 
 def expand_stamp(cell: str) -> str:
-    """2024013123 as 20240131T2300 and 202401 as 2024-01; what is not written so remains as it is."""
+    """Return a date written with digits only in the format of ISO 8601; other cells are returned unchanged.
+
+    >>> expand_stamp("2024013123"), expand_stamp("202401"), expand_stamp("x")
+    ('20240131T2300', '2024-01', 'x')
+    """
     if month := YEAR_MONTH.fullmatch(cell):
         return f"{month['y']}-{month['m']}"
     found = DIGIT_STAMP.fullmatch(cell)
@@ -316,7 +335,7 @@ def expand_stamp(cell: str) -> str:
 
 
 def counts_from_1970(cells: Sequence[str]) -> bool:
-    """Whether most cells are numbers and lead from 1970, in some unit, to the years around today."""
+    """Return whether most cells are numbers that, in some unit since 1970, are between 1990 and 2100."""
     numbers = [float(cell) for cell in cells if NUMBER.fullmatch(cell)]
     return 2 * len(numbers) > len(cells) and any(
         FIRST_SECOND <= float(np.median(numbers)) * UNITS[unit] / UNITS["s"] <= LAST_SECOND
@@ -325,13 +344,17 @@ def counts_from_1970(cells: Sequence[str]) -> bool:
 
 
 def _infer_date_order(loose: Sequence[re.Match[str]], column: str, *, named: bool) -> str:
-    """The order of dates that do not begin with a year of four digits.
+    """Return the order of dates that do not begin with a four-digit year.
 
     Args:
-        named: months have names and were put between the other two numbers.
+        loose: matches of `DATE` on these dates.
+        named: whether months are words, which `month_name_to_digits` puts between the other two numbers.
+
+    Raises:
+        DataError: if more than one order is possible.
     """
     if named or 2 * sum(len(found["z"]) == 2 for found in loose) > len(loose):
-        # Dots are written with the day first, or the year.
+        # Dates with dots begin with the day or the year.
         return _infer_short_date_order(
             loose, column, ["dmy", "ymd"] if named or loose[0]["t"] == "." else list(DATE_ORDERS)
         )
@@ -341,7 +364,8 @@ def _infer_date_order(loose: Sequence[re.Match[str]], column: str, *, named: boo
     if second > 12 >= first:
         return "mdy"
     a, b, mark = int(loose[0]["a"]), int(loose[0]["b"]), loose[0]["t"]
-    # Dots are written with the day first; where both are past 12 some cell is wrong, and will be named.
+    # Dates with dots begin with the day. If both numbers exceed 12, some cell is wrong and is reported when it is
+    # parsed.
     if mark == "." or first > 12:
         return "dmy"
     raise DataError(
@@ -352,7 +376,7 @@ def _infer_date_order(loose: Sequence[re.Match[str]], column: str, *, named: boo
 
 
 def _possible_orders(loose: Sequence[re.Match[str]], orders: Iterable[str]) -> list[str]:
-    """The orders in which all of these are days of a month."""
+    """Return the orders in which all of these dates have a valid day and month."""
     parts = [tuple(int(found[part]) for part in "abz") for found in loose]
     return [
         name
@@ -362,15 +386,17 @@ def _possible_orders(loose: Sequence[re.Match[str]], orders: Iterable[str]) -> l
 
 
 def _infer_short_date_order(loose: Sequence[re.Match[str]], column: str, orders: Sequence[str]) -> str:
-    """Return the order of dates with years of two digits: days change most often from row to row, and years least.
+    """Return the order of dates with two-digit years.
+
+    Days change most often between rows, and years least often.
 
     Raises:
-        DataError: more than one order fits the dates.
+        DataError: if more than one order fits the dates.
     """
     possible = _possible_orders(loose, orders)
     if len(possible) == 1:
         return possible[0]
-    # Where none is possible some cell is wrong, and will be named.
+    # If no order is possible, some cell is wrong and is reported when it is parsed.
     likely = ["dmy"] if not possible or "mdy" not in orders else []
     if possible:
         parts = np.array([[int(found[part]) for part in "abz"] for found in loose])
@@ -388,10 +414,12 @@ def _infer_short_date_order(loose: Sequence[re.Match[str]], column: str, orders:
 
 
 def _is_ambiguous_order(parts: NDArray[np.int64], order: str, possible: Sequence[str]) -> bool:
-    """Return whether what changes as days do can be the months of a year, or the years of one day.
+    """Return whether the part that changes like days may be months of a year, or years of a single day.
 
     Args:
-        parts: `(rows, 3)` the numbers of the dates as they are written.
+        parts: `(rows, 3)` numbers of the dates as written.
+        order: the likely order.
+        possible: all possible orders.
     """
     if order == "dmy" and "mdy" not in possible:
         return False
@@ -430,19 +458,19 @@ Times = NDArray[np.int64]
 
 EPOCH = datetime.datetime(1970, 1, 1)
 
-# Years that 64 bits of nanoseconds reach.
+# Years within the range of int64 nanoseconds.
 YEAR_RANGE = range(1678, 2262)
 
 UTC_OFFSET = re.compile(r"(?<=\d)\s*(Z|[+-]\d{2}:?\d{2})$", re.ASCII)
 
-# Characters of a time to the microsecond, and to the nanosecond.
+# Maximum length of a time with microseconds and with nanoseconds.
 ISO_LENGTHS = (26, 29)
 
 NON_ISO_CHARACTER = re.compile(r"[^0-9:T. \-]")
 
 
 class BadTime(Exception):
-    """A cell that is no moment: its place among those given, and what is wrong."""
+    """Error for a cell that is not a valid time, with its index among the given cells and the problem."""
 
     def __init__(self, place: int, problem: str) -> None:
         super().__init__(problem)
@@ -450,10 +478,13 @@ class BadTime(Exception):
 
 
 def parse_times(cells: Sequence[str], form: TimeForm) -> Times:
-    """The cells, blanks stripped, as nanoseconds: in UTC where the form is aware, else as a local clock shows them.
+    """Return cells without surrounding blanks as nanoseconds, `(rows,)` int64.
+
+    Times are in UTC if the form is aware, else in local time. Elapsed times count from their own zero, and counters are
+    returned as counts.
 
     Raises:
-        BadCell: with the place of the first cell that is none.
+        BadTime: for the first cell that is not a valid time.
     """
     if form.unit:
         return _parse_numeric_times(cells, form)
@@ -461,7 +492,7 @@ def parse_times(cells: Sequence[str], form: TimeForm) -> Times:
         cells = [month_name_to_digits(cell, form.order) for cell in cells]
     offset, plain = None if form.aware else 0, cells
     if form.aware and (end := UTC_OFFSET.search(cells[0])):
-        # One offset for all is the usual case; what is left is plain.
+        # A single offset for all cells is the common case; without it the cells can be parsed by NumPy.
         suffix = end[0]
         if all(cell.endswith(suffix) for cell in cells):
             plain, offset = [cell[: -len(suffix)] for cell in cells], _parse_offset(end[1])
@@ -473,7 +504,7 @@ def parse_times(cells: Sequence[str], form: TimeForm) -> Times:
         and joined.count("-") == 2 * len(plain)
         and min(map(len, plain)) >= 10
         and max(map(len, plain)) <= ISO_LENGTHS[1]
-        # What follows a second blank numpy takes for an offset.
+        # NumPy parses the text after a second blank as an offset.
         and not any(" " in cell[11:] for cell in plain)
     ):
         try:
@@ -485,7 +516,7 @@ def parse_times(cells: Sequence[str], form: TimeForm) -> Times:
                 np.datetime64(f"{year}-01-01", "us").astype(np.int64) for year in (YEAR_RANGE.start, YEAR_RANGE.stop)
             )
             if ((times >= low) & (times < high)).all():
-                # To microseconds first, which hold every year: nanoseconds beyond 2262 would wrap around.
+                # Microseconds can hold every year, but nanoseconds would wrap around after 2262.
                 if max(map(len, plain)) > ISO_LENGTHS[0]:
                     exact = np.array(plain, "datetime64[ns]").astype(np.int64)
                 else:
@@ -495,7 +526,7 @@ def parse_times(cells: Sequence[str], form: TimeForm) -> Times:
 
 
 def _reorder_dates(cells: Sequence[str], order: str) -> Sequence[str]:
-    """Dates like 31.12.2024 in the order of ISO 8601, if all have this width; else as they are."""
+    """Return dates like 31.12.2024 in ISO 8601 order if all have this width; unchanged otherwise."""
     if not order or not all(cell[2:3] in ("/", ".", "-") and cell[2:3] == cell[5:6] for cell in cells):
         return cells
     if order == "dmy":
@@ -504,7 +535,7 @@ def _reorder_dates(cells: Sequence[str], order: str) -> Sequence[str]:
 
 
 def _separate_digits(cells: Sequence[str]) -> Sequence[str]:
-    """Dates of digits alone in the marks of ISO 8601, if all are as long and no longer; else as they are."""
+    """Return dates of digits in ISO 8601 format if all have the same length with an hour; unchanged otherwise."""
     length = len(cells[0])
     if length not in (10, 12, 14) or not all(len(cell) == length and cell.isdigit() for cell in cells):
         return cells
@@ -527,7 +558,7 @@ def _parse_numeric_times(cells: Sequence[str], form: TimeForm) -> Times:
             raise BadTime(place, f"{quote(cell)} is not a time. Correct it, or remove the row")
         if form.unit == STEPS and not float(cell).is_integer():
             raise BadTime(place, f"{quote(cell)} is between two steps. Correct it, or tell a --time-unit")
-    # To the microsecond, which is what a double holds of today's seconds.
+    # The result is rounded to microseconds, the precision of a double for the seconds of today.
     if size < 1000:
         return np.rint(np.array(cells, np.float64) * size).astype(np.int64)
     return np.rint(np.array(cells, np.float64) * (size // 1000)).astype(np.int64) * 1000
@@ -571,7 +602,11 @@ def _parse_moment(cell: str, form: TimeForm, place: int) -> int:
 
 
 def _parse_offset(offset: str) -> int:
-    """An offset in minutes; `+0200` and `+02:00` are 120."""
+    """Return a UTC offset in minutes.
+
+    >>> _parse_offset("+0200"), _parse_offset("-01:30"), _parse_offset("Z")
+    (120, -90, 0)
+    """
     if offset[0] not in "+-":
         return 0
     digits = offset[1:].replace(":", "").ljust(4, "0")
@@ -586,7 +621,8 @@ CLOCK_TIME = re.compile(
 
 DOTTED_CLOCK = re.compile(r"^(\d{1,2})\.(\d{2})\.(\d{2})", re.ASCII)
 
-# Not any heading with a time in it: a day has a sunrise time as well.
+# Only these headings are accepted, because a column of a daily event, such as the sunrise time, also holds times of
+# day.
 CLOCK_HEADING = re.compile(
     r"((local|utc|gmt|obs(ervation)?|sampl(e|ing)|log|record(ed|ing)?|measur(ed|ing|ement))[ _-]*)?"
     r"(time|clock|hour|hh:?mm(:?ss)?|uhrzeit|zeit|heure|hora|ora|tijd)([ _-]*(of[ _-]day|utc|gmt|local))?"
@@ -596,23 +632,27 @@ CLOCK_HEADING = re.compile(
 
 
 def are_clock_times(cells: Sequence[str], words: Collection[str]) -> bool:
-    """Whether most cells are times of a day; `words` stand for a missing one."""
+    """Return whether most cells are times of day; `words` are the lowercase words for missing values."""
     held = [cell for cell in cells if cell.lower() not in words]
     return 2 * sum(CLOCK_TIME.fullmatch(cell) is not None for cell in held) > len(held)
 
 
 def are_dates(cells: Sequence[str], words: Collection[str]) -> bool:
-    """Whether most cells are dates with the day and without the time of it."""
+    """Return whether most cells are dates with a day and without a time of day."""
     held = [cell for cell in cells if cell.lower() not in words]
     days = [found for found in map(parse_date_parts, held) if found and (found["d"] or found["b"] or found["c"])]
     return 2 * sum(found["h"] is None for found in days) > len(held)
 
 
 def choose_clock_column(columns: Sequence[str], days: Sequence[str], ids: Sequence[str] | None) -> str | None:
-    """The one of these columns of clock times that is the dates' own: by its heading, where dates repeat.
+    """Return the column of clock times that completes repeated dates, chosen by its heading.
 
     Args:
-        days, ids: `(rows,)` the dates, and the names of the series.
+        columns: names of the columns of clock times.
+        days, ids: `(rows,)` dates and series names.
+
+    Returns:
+        None if no date repeats within a series, or no heading fits.
     """
     if len(set(days if ids is None else zip(ids, days, strict=True))) == len(days):
         return None
@@ -620,8 +660,12 @@ def choose_clock_column(columns: Sequence[str], days: Sequence[str], ids: Sequen
 
 
 def join_date_and_clock(days: Sequence[str], clocks: Sequence[str], words: Collection[str]) -> list[str]:
-    """Dates and times of the day as one, `(rows,)`; empty where one of the two is missing."""
-    # Some loggers write 18.00.00, which is no time elsewhere.
+    """Return dates and times of day joined, `(rows,)`; empty where one of them is missing.
+
+    >>> join_date_and_clock(["2024-01-02", "2024-01-02"], ["18.00.00", ""], {""})
+    ['2024-01-02 18:00:00', '']
+    """
+    # Some data loggers write 18.00.00, which no other parser accepts.
     marked = [DOTTED_CLOCK.sub(r"\1:\2:\3", clock) for clock in clocks]
     return [
         "" if day.lower() in words or clock.lower() in words else f"{day} {clock}"

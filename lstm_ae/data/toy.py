@@ -1,4 +1,4 @@
-"""The report's synthetic signal: uniform noise with a damped stretch at a random place."""
+"""Generate the synthetic signal of the report: uniform noise with a damped range at a random position."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +13,11 @@ HALF_WIDTH = 5
 
 
 def generate_signals(sequences: int, seed: int) -> tuple[Floats, NDArray[np.int64]]:
-    """Draw the signals.
+    """Return random signals and the centers of their damped range.
 
     Returns:
-        `(sequences, 50)` values uniform in [0, 1), of which steps centre - 5 to centre + 5 are multiplied by 0.1,
-        and the centres, `(sequences,)` whole numbers from 20 to 30.
+        `(sequences, 50)` float32, uniform in [0, 1) and multiplied by 0.1 from step center - 5 to center + 5, and the
+        centers, `(sequences,)` integers from 20 to 30.
     """
     random = np.random.default_rng(seed)
     values = random.random((sequences, STEPS), np.float32)
@@ -28,7 +28,7 @@ def generate_signals(sequences: int, seed: int) -> tuple[Floats, NDArray[np.int6
 
 
 def load(config: Toy) -> Data:
-    """Generate the data and divide it 60/20/20, sample by sample."""
+    """Generate the data and divide the samples 60/20/20 into training, validation, and test."""
     values, _ = generate_signals(config.sequences, config.seed)
     first, second = round(0.6 * config.sequences), round(0.8 * config.sequences)
     train, validation, test = (_make_split(part) for part in (values[:first], values[first:second], values[second:]))
