@@ -1,4 +1,4 @@
-"""Which columns of a table are times, values, names and labels: as told, or as its first rows show."""
+"""Choose the columns of times, values, series names, and labels of a table, as configured or inferred."""
 
 import csv
 import difflib
@@ -42,31 +42,32 @@ from lstm_ae.formatting import format_heading, format_names, quote
 
 Kind = Literal["time", "number", "text", "empty"]
 
-# Columns of which two may tell series apart together.
+# Largest number of candidates for a pair of columns that identifies series.
 MAX_ID_PAIR_COLUMNS = 12
 
 
 class Layout(NamedTuple):
-    """What the columns of a table are for.
+    """Roles of the columns of a table.
 
     Args:
-        names: all columns, in the order of the file.
-        kinds: what the first rows of each hold.
-        time: the column of the times; None where rows are counted.
-        form: how its cells are read; None where they are times already, as in Parquet.
-        aware: whether the times need no zone.
-        values: the columns to model.
-        ids: the columns that together tell series apart; empty where there is one series.
-        label: the column that holds known classes.
-        apart: what could tell series apart whose times agree, beside `ids`: each the columns that together would, the
-            likeliest first.
-        inferred: what nobody told, by field of the config, in words.
-        clock: the column of the time of day, where that of the times holds dates alone.
-        clocks: columns that nobody named and that could be it, where none is.
-        woven: of `apart`, those within whose values rows follow far more evenly than all together.
-        settings: what nobody told and a run needs to read another table in the same way, by field of the config.
-        texts: why columns of text are not numbers, as predicates, by name.
-        unitless: the units that a run's config names for columns whose numbers have none in this table.
+        names: all columns in the order of the file.
+        kinds: kind of each column, inferred from the first rows.
+        time: column of times; None if rows are counted.
+        form: format of the times; None if they are stored as times, as in Parquet.
+        aware: whether the times need no time zone.
+        values: columns to model.
+        ids: columns that together identify the series; empty for a single series.
+        label: column of known classes.
+        apart: candidates that would identify series together with `ids` if times are duplicate, each with all columns
+            needed, the most likely first.
+        inferred: description of each inferred setting, by field of the configuration.
+        clock: column of the time of day if the times are only dates.
+        clocks: unnamed columns that may be `clock` if there is none.
+        woven: candidates of `apart` whose groups have far more regular time steps than all rows together.
+        settings: inferred settings that are needed to read another table in the same way, by field of the
+            configuration.
+        texts: reason why each text column does not hold numbers, as a predicate, by column.
+        unitless: units that the configuration names for columns whose numbers have none in this table.
     """
 
     names: tuple[str, ...]
@@ -88,20 +89,25 @@ class Layout(NamedTuple):
 
     @property
     def dated(self) -> bool:
-        """Whether rows have times of the calendar: those of elapsed time, or of a counter, are no moments."""
+        """True if rows have calendar times; elapsed times and counters are not."""
         return self.time is not None and not (self.form and self.form.elapsed)
 
     @property
     def counts(self) -> bool:
-        """Whether times count steps."""
+        """True if times count steps."""
         return self.form is not None and self.form.unit == STEPS
 
 
 def join_id_columns(columns: Sequence[Sequence[str]]) -> list[str]:
-    """The name of the series of each row, `(rows,)`: its cells, of several as a line of CSV; "" where one is empty.
+    """Return the name of the series of each row, `(rows,)`.
+
+    The name is the row's cell or, for several columns, its cells as a line of CSV; "" if a cell is empty.
 
     Args:
-        columns: the cells of each column that tells series apart, `(columns, rows)`.
+        columns: `(columns, rows)` cells of the columns that identify the series.
+
+    >>> join_id_columns([["a", "a"], ["1", ""]])
+    ['a,1', '']
     """
     if len(columns) == 1:
         return list(columns[0])
@@ -114,7 +120,15 @@ def join_id_columns(columns: Sequence[Sequence[str]]) -> list[str]:
 
 
 def split_id_columns(ids: Sequence[str], names: Sequence[str]) -> dict[str, list[str]]:
-    """The cells of `join_id_columns` again, `(rows,)` by column; empty without a column that tells series apart."""
+    """Return the cells of each id column, `(rows,)` by column; the inverse of `join_id_columns`.
+
+    Args:
+        ids: columns that identify the series; the result is empty without them.
+        names: `(rows,)` series names.
+
+    >>> split_id_columns(["plant", "pump"], ["a,1", "a,2"])
+    {'plant': ['a', 'a'], 'pump': ['1', '2']}
+    """
     if len(ids) < 2:
         return {column: list(names) for column in ids}
     cells = {name: next(csv.reader([name], strict=True)) for name in set(names)}
@@ -122,24 +136,24 @@ def split_id_columns(ids: Sequence[str], names: Sequence[str]) -> dict[str, list
 
 
 def missing_words(config: Reading) -> frozenset[str]:
-    """The words, lower case, that stand for a missing value."""
+    """Return the lowercase words that represent a missing value."""
     return MISSING_WORDS | {word.lower() for word in config.missing}
 
 
 def missing_numbers(config: Reading, notation: NumberNotation = PLAIN_NOTATION) -> tuple[float, ...]:
-    """Return those of the words that are numbers: -999 stands for -999.0 as well."""
+    """Return the configured missing values that are numbers, so that -999 matches -999.0 too."""
     numbers = [parse_number(word, notation) for word in config.missing]
     return tuple(number for number in numbers if number is not None and not math.isnan(number))
 
 
 def drop_missing_cells(cells: Sequence[str], config: Reading) -> list[str]:
-    """Return the cells, blanks stripped, that are not missing."""
+    """Return the cells, without surrounding blanks, that are not missing."""
     words = missing_words(config)
     return [cell for cell in cells if cell.lower() not in words]
 
 
 def infer_kind(cells: Sequence[str], column: str, config: Reading) -> Kind:
-    """Return what most of a column's first cells are, those that are `drop_missing_cells`."""
+    """Return the kind of a column, inferred from its first cells as returned by `drop_missing_cells`."""
     if not cells:
         return "empty"
     if looks_like_times(cells, column):
@@ -150,18 +164,18 @@ def infer_kind(cells: Sequence[str], column: str, config: Reading) -> Kind:
 def add_notation(
     layout: Layout, first: Mapping[str, Sequence[str]], config: Reading, where: str, *, of_run: bool
 ) -> tuple[Layout, NumberNotation]:
-    """Return the layout with what its first rows show of how numbers are written, and the notation itself.
+    """Return the layout with the notation of numbers inferred from the first rows, and the notation.
 
     Args:
-        first: the `drop_missing_cells` of the first rows, by column; without those that hold no text in the file.
-        where: the file and the line of the header, for errors.
-        of_run: as of `require_units`.
+        first: first cells by column as returned by `drop_missing_cells`, without columns that are not text in the file.
+        where: file and line of the header, for errors.
+        of_run: as in `require_units`.
 
     Raises:
-        DataError: as `infer_notation` and `require_units` say.
+        DataError: as in `infer_notation` and `require_units`.
     """
     cells = {name: first[name] for name in layout.values if name in first}
-    # The table of a run has told how such dates and points go together.
+    # The settings of a run already resolve the ambiguity between dates with points and thousands points.
     dates = map(parse_date_parts, () if of_run else first.get(layout.time or "", ())[:1])
     dotted = any(found is not None and found["t"] == "." for found in dates)
     notation = infer_notation(cells, config, where, of_run=of_run, dotted=dotted)
@@ -172,7 +186,8 @@ def add_notation(
         settings["decimal"] = "comma"
     thousands = {notation.of_column(name).thousands for name in cells} - {None}
     if config.decimal and len(thousands) == 1 and not config.thousands:
-        # The decimals that were told tell it of other tables as well; what the rows of this one show does not.
+        # If the decimal separator was given, the thousands separator applies to other tables as well. If both were
+        # inferred, the next table must show it again.
         settings["thousands"] = thousands.pop()
     if notation.units and notation.units != config.units_by_column:
         units = notation.units.items()
@@ -189,11 +204,11 @@ def add_notation(
 
 
 def _describe_marks(notations: Mapping[str, NumberNotation], decimal: str, config: Reading) -> dict[str, str]:
-    """Return the marks in numbers that nobody told, in words, by option.
+    """Return a description of the inferred separators in numbers, by option.
 
     Args:
-        notations: of the columns.
-        decimal: the mark of decimals of the table.
+        notations: notation of each column.
+        decimal: decimal separator of the table.
     """
     words = {"decimal": "comma"} if decimal == "comma" else {}
     for option, usual in (("decimal", decimal), ("thousands", None)):
@@ -209,11 +224,11 @@ def _describe_marks(notations: Mapping[str, NumberNotation], decimal: str, confi
 
 
 def require_units(layout: Layout, notation: NumberNotation, config: Reading, where: str, *, of_run: bool) -> None:
-    """Raise `DataError` where the numbers of a column have another unit than they should.
+    """Raise `DataError` if the numbers of a column have another unit than expected.
 
     Args:
-        of_run: the config is a run's, which names the units of all columns that had one; numbers without a unit are
-            taken for those of the run.
+        of_run: whether the configuration is that of a run, which names the units of all columns that had one. Numbers
+            without a unit are then assumed to have that of the run.
     """
     told = config.units_by_column
     for column in layout.values:
@@ -244,18 +259,18 @@ def infer_layout(
     aware: frozenset[str] = frozenset(),
     index: str | None = None,
 ) -> Layout:
-    """Choose the columns.
+    """Return the roles of the columns, as configured or inferred.
 
     Args:
-        names, kinds: of all columns.
-        cells: gives the first cells of a column, blanks stripped.
-        where: the file and the line of the header, for errors.
-        typed, aware: columns whose cells are times already, and those of them that are in UTC.
-        index: a column that only counts the rows, as pandas writes one; no value unless it is asked for.
+        names, kinds: name and kind of every column.
+        cells: function that returns the first cells of a column, without surrounding blanks.
+        where: file and line of the header, for errors.
+        typed, aware: columns stored as times, and those of them that are in UTC.
+        index: column that only numbers the rows, as written by pandas; not a value unless it is requested.
 
     Raises:
-        ConfigError: a column that was asked for is not there.
-        DataError: no column holds numbers, or times that cannot be told or read.
+        ConfigError: if a requested column does not exist.
+        DataError: if no column holds numbers, or the times are ambiguous or not readable.
     """
     for option in ("time_col", "label_col"):
         if (column := getattr(config, option)) is not None:
@@ -329,7 +344,11 @@ def _choose_time_column(
     where: str,
     taken: set[str | None],
 ) -> tuple[str | None, str]:
-    """The column of the times where nobody named one, and why it is taken, in words; None where rows are counted."""
+    """Return the inferred column of times and the reason for it; None if rows are counted.
+
+    Raises:
+        DataError: if a column seems to hold times that cannot be read.
+    """
     free = [name for name in names if name not in taken]
     times = [name for name in free if kinds[name] == "time"]
     if times:
@@ -365,12 +384,16 @@ def _find_clock_column(
     config: Reading,
     where: str,
 ) -> tuple[str | None, tuple[str, ...]]:
-    """The column of the time of day that belongs to the dates, if any, and where there is none those that might be."""
+    """Return the column of the time of day that completes the dates, or None, and the candidates if there is none.
+
+    Raises:
+        ConfigError: if `clock_col` does not exist or does not fit.
+    """
     if time is None or not are_dates(cells(time), missing_words(config)):
         if config.clock_col in names:
             problem = "no column holds dates" if time is None else f"{time[:80]!r} does not hold dates alone"
             raise ConfigError(f"--clock-col is the time of day beside dates, and {problem}. Leave it out")
-        # A run's own answers hold the time of day, and can be read by it.
+        # Output tables of a run have the time of day in the time column and must remain readable.
         return None, ()
     if config.clock_col is not None:
         _require_column(config.clock_col, "clock_col", names, where)
@@ -379,7 +402,7 @@ def _find_clock_column(
     rest = [name for name in names if kinds[name] == "text" and name not in taken]
     clocks = [name for name in rest if are_clock_times(cells(name), missing_words(config))]
     clock = None
-    if config.time_col is None:  # who names the dates would name the time of day as well
+    if config.time_col is None:  # A user who names the dates would name the time of day too.
         ids = join_id_columns(list(map(cells, config.id_col))) if config.id_col else None
         clock = choose_clock_column(clocks, cells(time), ids)
     return clock, () if clock else tuple(clocks)
@@ -388,7 +411,11 @@ def _find_clock_column(
 def _infer_time_form(
     column: str, cells: Sequence[str], config: Reading, where: str, inferred: dict[str, str]
 ) -> TimeForm:
-    """How the column of the times is to be read; what nobody told is added to `inferred`."""
+    """Return the format of the column of times, and add the inferred settings to `inferred`.
+
+    Raises:
+        DataError: if the column does not hold times, or they are ambiguous.
+    """
     words = missing_words(config)
     held = [cell for cell in cells if cell.lower() not in words]
     try:
@@ -421,9 +448,10 @@ def _choose_id_columns(
     ids: tuple[str, ...],
     taken: set[str | None],
 ) -> tuple[tuple[str, ...], ...]:
-    """Columns whose few different names or whole numbers leave no time twice in the first rows; names first.
+    """Return candidate columns whose values leave no duplicate time in the first rows, text columns first.
 
-    One beside `ids`, or two where no one does.
+    Candidates hold few distinct texts or integers. Each result is one column in addition to `ids`, or a pair of columns
+    if no single one is sufficient.
     """
     rows, might = len(times), []
     for name in names:
@@ -438,7 +466,7 @@ def _choose_id_columns(
             if 2 * len(set(column)) <= rows:
                 might.append((kinds[name] == "number", len(set(column)), name))
     might.sort()
-    # Any two columns of many numbers leave no time twice.
+    # Two columns with many distinct integers leave no duplicate time by chance.
     words = [name for number, different, name in might if not number or different * different <= rows][
         :MAX_ID_PAIR_COLUMNS
     ]

@@ -1,4 +1,4 @@
-"""Read CSV files strictly: every cell is understood, or the file is refused with the line that breaks a rule."""
+"""Read CSV files strictly: a file with a cell that cannot be interpreted is refused, with its line."""
 
 import bisect
 import collections
@@ -40,23 +40,26 @@ from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.formatting import quote
 from lstm_ae.table_files import unescape_formulas
 
-# The likelier ones first: a file with semicolons may well hold decimal commas.
+# In order of preference: a file with semicolons may hold decimal commas.
 CELL_SEPARATORS = (";", "\t", "|", ",")
 
-# Characters of the first rows that are enough to see the separator.
+# Number of leading characters that are sufficient to infer the separator.
 SEPARATOR_SAMPLE_CHARS = 1 << 18
 
-# A cell in quotes. Nothing in it is tried twice, so that no text makes the search slow.
+# Quoted cell. The possessive quantifier prevents backtracking, so that no text makes the search slow.
 QUOTED_CELL = re.compile(r'(?:^|(?<=[;\t|,]))[ ]*"((?:[^"]|"")*+)"(?=[ ]*(?:[;\t|,]|$))', re.MULTILINE)
 
-# A row's line in the file, and its cells.
+# Line number of a row in the file, and its cells.
 Row = tuple[int, list[str]]
 
 
 def infer_separator(head: Sequence[str]) -> str:
-    """Return the mark between the cells: the one that gives most rows the same width and most cells a value.
+    r"""Return the separator that gives most rows the same width and most cells a value; "," if none does.
 
-    A mark within quotes separates nothing, whichever mark is tried.
+    Separators within quotes are ignored.
+
+    >>> infer_separator(["time;flow\n", "2024-01-01;1,5\n"])
+    ';'
     """
     some = max(2, bisect.bisect(list(itertools.accumulate(map(len, head))), SEPARATOR_SAMPLE_CHARS))
     bare = QUOTED_CELL.sub(_replace_quoted_cell, "".join(head[:some])).split("\n")
@@ -70,7 +73,7 @@ def _replace_quoted_cell(match: re.Match[str]) -> str:
 
 
 def _score_separator(rows: Sequence[str], mark: str) -> float:
-    """How well a mark separates the cells of rows without quotes, from 0 to 1.1."""
+    """Return how well a separator fits rows without quotes, from 0 to 1.1."""
     split = [row.split(mark) for row in rows]
     widths = collections.Counter(len(cells) for cells in split if len(cells) > 1)
     if not widths:
@@ -81,7 +84,7 @@ def _score_separator(rows: Sequence[str], mark: str) -> float:
 
 
 def require_width(rows: Sequence[Row], width: int, name: str) -> None:
-    """Raise `ConfigError` where the first row is not as wide as the names of `--columns` are many."""
+    """Raise `ConfigError` if the number of cells in the first row differs from the number of `--columns`."""
     line, cells = rows[0]
     if len(cells) == width:
         return
@@ -93,10 +96,10 @@ def require_width(rows: Sequence[Row], width: int, name: str) -> None:
 
 
 def refuse_title(rows: Sequence[Row], name: str) -> None:
-    """Raise `DataError` where a title stands above the header, alone on its line or beside empty cells.
+    """Raise `DataError` if a title precedes the header, alone on its line or next to empty cells.
 
     Args:
-        rows: the first rows; the header, if there is no title.
+        rows: the first rows, beginning with the header if there is no title.
     """
     (start, first), *rest = rows
     width, times = collections.Counter(len(cells) for _, cells in rest).most_common(1)[0] if rest else (0, 0)
@@ -105,7 +108,7 @@ def refuse_title(rows: Sequence[Row], name: str) -> None:
     line, cells = next(row for row in rest if len(row[1]) == width)
     held, title = ([cell.strip() for cell in row if cell.strip()] for row in (cells, first))
     if any(map(_is_value, held)):
-        # A header that is only too short has several cells, and two numbers may be one with a decimal comma.
+        # A header that is too short has several cells, and two numbers may be one with a decimal comma.
         alone = len(first) == 1 and not _is_value(title[0]) and (width > 2 or parse_date_parts(held[0]))
         if not alone:
             return
@@ -123,12 +126,12 @@ def refuse_title(rows: Sequence[Row], name: str) -> None:
 
 
 def refuse_second_header(names: Sequence[str], sample: Sequence[Row], words: Collection[str], name: str) -> None:
-    """Raise `DataError` where the first row below the names holds no value and those below it do, as one of units.
+    """Raise `DataError` if the first row below the header holds no values and later rows do, such as a row of units.
 
     Args:
-        names: of the columns.
+        names: column names.
         sample: the first rows below the header.
-        words: lower case, that stand for a missing value.
+        words: lowercase words for missing values.
     """
     (line, first), *rest = sample
     if len(rest) < 2 or any(len(row) != len(names) for _, row in sample):
@@ -148,10 +151,13 @@ def refuse_second_header(names: Sequence[str], sample: Sequence[Row], words: Col
 
 
 def read_headings(header: list[str], sample: Sequence[Row], where: str, skipped: int = 0) -> tuple[str, ...]:
-    """Return the names of the columns, those without heading counted; `DataError` where the first row is no header.
+    """Return the names of the columns; a column without a heading is named by its position.
 
     Args:
-        skipped: lines above the header that were.
+        skipped: number of lines skipped above the header.
+
+    Raises:
+        DataError: if the first row is not a header, or a name is duplicate.
     """
     cells = [unescape_formulas(cell.strip()) for cell in header]
     plain = [k for k, cell in enumerate(cells) if _is_value(cell)]
@@ -178,17 +184,17 @@ def read_headings(header: list[str], sample: Sequence[Row], where: str, skipped:
 
 
 def _suggest_column_names(cells: Sequence[str]) -> str:
-    """Names for `--columns`, by the cells of the first row."""
+    """Return a suggestion for `--columns`, derived from the cells of the first row."""
     names = [f"c{k + 1}" for k in range(len(cells))]
     if cells and (parse_date_parts(cells[0]) or DIGIT_STAMP.fullmatch(cells[0])):
         names[0] = "time"
-        # A heading by which it will be known.
+        # This heading is recognized as a time of day.
         names = ["clock" if CLOCK_TIME.fullmatch(cell) else name for name, cell in zip(names, cells, strict=True)]
     return _format_column_names(names)
 
 
 def _format_column_names(names: Sequence[str]) -> str:
-    """Names as `--columns` takes them; of many the first."""
+    """Return names in the format of `--columns`, abbreviated after 12 names."""
     text = io.StringIO()
     csv.writer(text, lineterminator="").writerow(names[:12])
     line = text.getvalue() + (",..." if len(names) > 12 else "")
@@ -196,25 +202,25 @@ def _format_column_names(names: Sequence[str]) -> str:
 
 
 def _looks_like_data_row(cells: list[str], sample: Sequence[Row]) -> bool:
-    """Whether the first row holds values wherever the second one does."""
+    """Return whether the first row holds a value wherever the second row does."""
     return all(
         _is_value(first) for first, second in zip(cells, sample[0][1], strict=False) if _is_value(second.strip())
     )
 
 
 def _is_value(cell: str) -> bool:
-    """Return whether a cell is a number or a date; one with a unit may be a heading, as 10m of a wind is."""
+    """Return whether a cell is a number without a unit or a date; one with a unit may be a heading, such as 10m."""
     written = split_unit(cell)
     return bool((written and not written.unit) or parse_date_parts(cell))
 
 
 def _is_data_cell(cell: str) -> bool:
-    """Return whether a cell below a header is a number or a date."""
+    """Return whether a cell below the header is a number or a date."""
     return is_number(cell) or bool(parse_date_parts(cell))
 
 
 def is_row_number_column(header: list[str], columns: dict[str, list[str]]) -> str | None:
-    """A first column without heading that counts the rows, as pandas writes it."""
+    """Return the first column if it has no heading and numbers the rows, as written by pandas; None otherwise."""
     name, cells = next(iter(columns.items()))
     unnamed = header[0].strip() in ("", "Unnamed: 0", "index")
     counts = all(cell.isdigit() for cell in cells) and [int(cell) for cell in cells] == [
@@ -223,27 +229,27 @@ def is_row_number_column(header: list[str], columns: dict[str, list[str]]) -> st
     return name if unnamed and counts and len(columns) > 1 else None
 
 
-# Larger chunks fall out of the processor caches: 50,000 rows at a time take twice as long.
+# Larger chunks exceed the processor caches: 50,000 rows at a time take twice as long.
 CHUNK_ROWS = 5_000
 
 SEPARATOR_NAMES = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 class TextColumn(NamedTuple):
-    """A text column: `values[codes[row]]`. The distinct values, blanks stripped, stand once."""
+    """Text column as `values[codes[row]]`, with each distinct value, without surrounding blanks, stored once."""
 
     codes: NDArray[np.int32]
     values: tuple[str, ...]
 
 
 class CsvColumns(NamedTuple):
-    """What `read_csv` read.
+    """Columns read by `read_csv`.
 
     Args:
-        name: the file as errors name it.
-        text: text columns by the names asked for.
-        numbers: `(rows,)` float64 columns by the names asked for; NaN where a value is missing.
-        lines: `(rows,)` int64, the line in the file on which each row starts, from 1.
+        name: the file as named in errors.
+        text: text columns by requested name.
+        numbers: `(rows,)` float64 columns by requested name; NaN where a value is missing.
+        lines: `(rows,)` int64, the line on which each row starts, from 1.
     """
 
     name: str
@@ -252,7 +258,7 @@ class CsvColumns(NamedTuple):
     lines: NDArray[np.int64]
 
     def error(self, row: int, problem: str) -> DataError:
-        """An error that names the file and the row's line."""
+        """Return an error that names the file and the line of a row."""
         return DataError(f"{self.name}, line {self.lines[row]}: {problem}")
 
 
@@ -264,19 +270,20 @@ def read_csv(
     optional: Sequence[str] = (),
     aliases: Mapping[str, Sequence[str]] = types.MappingProxyType({}),
 ) -> CsvColumns:
-    """Read the asked columns of a comma-separated UTF-8 file with a header, plain or compressed.
+    """Read the requested columns of a comma-separated UTF-8 file with a header, plain or compressed.
 
-    Columns may stand in any order and case; others are ignored. Blank lines are skipped. A number is missing where
-    its cell is empty or NA, N/A, null, None, nan or -.
+    Columns may be in any order and case; others are ignored. Blank lines are skipped. A number is missing if its cell
+    is empty or one of NA, N/A, null, None, nan, and -.
 
     Args:
         path: a regular file.
-        text, numbers: names of the columns, lower case.
-        optional: names of further columns of numbers, which the file need not have.
-        aliases: other headings under which a column is accepted where its own name is absent, lower case.
+        text, numbers: names of the columns in lower case.
+        optional: names of additional columns of numbers, which may be absent.
+        aliases: alternative headings in lower case, used if the column's own name is absent.
 
     Raises:
-        DataError: the file is not such a table; one line with the file, the line, the rule and what was received.
+        DataError: if the file is not such a table. The message is one line with the file, the line, the rule, and the
+            value received.
     """
     name = quote(path)
     with open_stable_file(path) as file:
@@ -322,7 +329,14 @@ def read_csv(
 def split_rows(
     source: Iterable[str], name: str, separator: str = ",", first: int = 1
 ) -> Iterator[tuple[int, list[str]]]:
-    """Return each row that is not blank, with the line on which it starts; `first` is that of the source's first."""
+    """Yield each row that is not blank, with the line on which it starts.
+
+    Args:
+        first: line number of the first line of the source.
+
+    Raises:
+        DataError: if a line is not valid CSV.
+    """
     reader = csv.reader(source, delimiter=separator, strict=True)
     start = first
     try:
@@ -348,7 +362,11 @@ def _locate_columns(
     aliases: Mapping[str, Sequence[str]],
     where: str,
 ) -> dict[str, int]:
-    """Where each needed column stands in the header, and each optional one that is there."""
+    """Return the position of each required column, and of each optional one that exists.
+
+    Raises:
+        DataError: if a required column is missing or a column is duplicate.
+    """
     found = [cell.strip().lower() for cell in header]
     place, missing = {}, []
     for name in (*needed, *optional):
@@ -374,7 +392,7 @@ def _locate_columns(
 
 
 def uneven_row_error(chunk: Sequence[tuple[int, list[str]]], width: int, name: str) -> DataError:
-    """The error about the first row whose cells are not as many as the header's."""
+    """Return an error about the first row whose number of cells differs from that of the header."""
     line, row = next((line, row) for line, row in chunk if len(row) != width)
     advice = (
         "Add what is missing; leave an unknown cell empty between its commas"
@@ -387,28 +405,32 @@ def uneven_row_error(chunk: Sequence[tuple[int, list[str]]], width: int, name: s
 def locate_bad_cell(
     error: BadNumber, cells: Sequence[str], numbered: Sequence[int], column: str, name: str, place: str = "line"
 ) -> str:
-    """Return where a cell stands that is no number, and why; `numbered` holds the cells' lines, or rows."""
+    """Return the place and the problem of a cell that is not a number.
+
+    Args:
+        numbered: line or row number of each cell.
+    """
     where, problem = f"{name}, {place} {numbered[error.place]}, column {column!r}", error.problem
     return f"{where}: {quote(cells[error.place])} {problem.text}. {problem.advice}"
 
 
-# Rows that tell what a file holds, and how many cells of a wide one are enough.
+# Number of leading rows used for inference, and limit of their cells for wide tables.
 SAMPLE_ROWS, SAMPLE_CELLS = 1_000, 500_000
 
-# Cells of a piece.
+# Largest number of cells per chunk.
 CHUNK_CELLS = 1_000_000
 
 MAX_COLUMNS = 10_000
 
 
 class Chunk(NamedTuple):
-    """Some rows of a table.
+    """Consecutive rows of a table.
 
     Args:
-        lines: `(rows,)` int32, where each stands in the file, from 1.
-        times: `(rows,)` nanoseconds; None where rows are counted.
+        lines: `(rows,)` int32, line or row number in the file, from 1.
+        times: `(rows,)` int64 nanoseconds or counts; None if rows are counted.
         values: `(rows, features)` float32, NaN where missing.
-        ids, labels: a cell a row; None without such a column.
+        ids, labels: one cell per row; None without such a column.
     """
 
     lines: NDArray[np.int32]
@@ -421,14 +443,16 @@ class Chunk(NamedTuple):
 def read_delimited(
     file: BinaryIO, name: str, config: Reading, *, of_run: bool = False, lenient: bool = False
 ) -> tuple[Layout, Iterator[Chunk], CellReader]:
-    """Return what an open CSV file holds, its rows piece by piece, and what reads their numbers.
+    """Return the layout of an open CSV file, an iterator of its chunks, and the reader of its numbers.
 
     Args:
-        of_run: the config is a run's, see `require_units`.
-        lenient: as of `CellReader`.
+        of_run: whether the configuration is that of a run, see `require_units`.
+        lenient: as in `CellReader`.
 
     Raises:
-        DataError: at once or with a later piece: one line with the file, the line, the rule and the option that helps.
+        ConfigError: if an option does not fit the file.
+        DataError: if the file cannot be interpreted, at once or with a later chunk. The message is one line with the
+            file, the line, the rule, and the option that helps.
     """
     encoding, source = decode_file(file, name, config.encoding)
     source = itertools.islice(source, config.skip_rows, None)
@@ -447,7 +471,11 @@ def read_delimited(
 
 
 def read_first_row(rows: Iterator[Row], name: str, config: Reading) -> Row:
-    """Return the first row of a text, the header where there is one; `DataError` where no row is, or it is too wide."""
+    """Return the first row of a text with its line; it is the header if there is one.
+
+    Raises:
+        DataError: if there is no row, or it has too many cells.
+    """
     start, cells = next(rows, (0, []))
     if not cells and config.skip_rows:
         raise DataError(f"{name} holds nothing below the lines that --skip-rows {config.skip_rows} skips. Give fewer")
@@ -458,7 +486,7 @@ def read_first_row(rows: Iterator[Row], name: str, config: Reading) -> Row:
 
 
 def limit_columns(columns: int, where: str) -> None:
-    """Raise `DataError` where a table has more columns than a model could be trained on in any useful time."""
+    """Raise `DataError` if a table has more columns than a model can be trained on in a reasonable time."""
     if columns > MAX_COLUMNS:
         raise DataError(
             f"{where}: the table has {columns:,} columns; at most {MAX_COLUMNS:,} are read. Keep those to model, or "
@@ -467,12 +495,12 @@ def limit_columns(columns: int, where: str) -> None:
 
 
 def sample_rows(columns: int) -> int:
-    """Return how many of its first rows show what a table with so many columns holds."""
+    """Return the number of leading rows used for inference in a table with the given number of columns."""
     return max(10, min(SAMPLE_ROWS, SAMPLE_CELLS // max(columns, 1)))
 
 
 def add_encoding(layout: Layout, encoding: TextEncoding) -> Layout:
-    """Return the layout with the encoding of the text, where that was chosen by its looks."""
+    """Return the layout with the encoding of the text among the inferred settings, if it was inferred."""
     if not encoding.example:
         return layout
     words = f"{encoding.name}, as in {quote(encoding.example)}"
@@ -484,13 +512,13 @@ def add_encoding(layout: Layout, encoding: TextEncoding) -> Layout:
 def infer_table_layout(
     start: int, header: list[str], sample: list[Row], separator: str, name: str, config: Reading, *, of_run: bool
 ) -> tuple[Layout, list[Row], NumberNotation]:
-    """Return what a table's columns are for by its first rows, these rows, and how its numbers are written.
+    """Return the layout inferred from the first rows, these rows, and the notation of numbers.
 
     Args:
-        start, header: the first row and its line; one of the rows where the config names the columns.
+        start, header: line and cells of the first row, which is data if the configuration names the columns.
 
     Raises:
-        ConfigError, DataError: as `read_delimited` says.
+        ConfigError, DataError: as in `read_delimited`.
     """
     where = f"{name}, line {start}"
     if config.columns:
@@ -521,11 +549,11 @@ def infer_table_layout(
 def make_chunk_parser(
     layout: Layout, config: Reading, name: str, separator: str, reader: CellReader
 ) -> Callable[[Sequence[Row]], Chunk]:
-    """Return a function that makes arrays of some of a table's rows.
+    """Return a function that converts rows of a table to a chunk.
 
     Args:
-        layout, config, name, separator: as `infer_table_layout` takes and returns them.
-        reader: reads the columns of numbers.
+        layout, config, name, separator: as accepted and returned by `infer_table_layout`.
+        reader: reader of the columns of numbers.
     """
     place = {column: k for k, column in enumerate(layout.names)}
 
@@ -577,16 +605,16 @@ Refuse = Callable[[DataError], Any]
 
 
 def raise_row_error(error: DataError) -> None:
-    """Refuse a row by raising what is wrong with it."""
+    """Raise the error of a row."""
     raise error
 
 
 def apply_in_parts(rows: Sequence[Any], act: Callable[[Any], Made], refuse: Refuse = raise_row_error) -> Iterator[Made]:
-    """What `act` makes of rows, all at once where it can: it is tried on ever smaller pieces, in their order.
+    """Yield the results of `act` on rows, at once if possible, else on successively smaller parts in order.
 
     Args:
-        act: makes something of a piece of the rows, one at least; where it raises `DataError` it has changed nothing.
-        refuse: is told what is wrong with a row; what was made of those before it has been given by then.
+        act: function of one or more rows. If it raises `DataError`, it must not have changed any state.
+        refuse: function that receives the error of a single row, after the results of the rows before it were yielded.
     """
     try:
         made = act(rows)

@@ -1,8 +1,8 @@
-"""Whether a table holds windows that a model was trained and chosen on, by fingerprints of their values.
+"""Detect whether a table holds windows that a model was trained or selected on, by fingerprints of their values.
 
-Times alone do not tell: those of another machine, or of another recording that begins at 0 as well, may be the same.
-Nor do values that repeat, as those of switches and of regular cycles: other rows hold them too. So windows that occur
-more than once in training have no fingerprint, and where rows are dated, the dates must fit as well.
+Times alone are not sufficient: another machine, or another recording that begins at 0, may have the same times. Neither
+are repeated values, such as those of switches and regular cycles, which occur in other rows too. Therefore windows that
+occur more than once in training have no fingerprint, and if rows are dated, the dates must match as well.
 """
 
 from pathlib import Path
@@ -18,19 +18,19 @@ from lstm_ae.files import load_state, save_state
 
 Prints = NDArray[np.uint64]
 
-# Windows that are kept, evenly spread over those of training and validation.
+# Largest number of fingerprints, evenly spread over the training and validation windows.
 MAX_FINGERPRINTS = 1000
-# Odd, so that its powers have inverses among numbers of 64 bits.
+# The base is odd, so that its powers have inverses modulo 2**64.
 HASH_BASE = 0x9E3779B97F4A7C15
 
 
 class WindowFingerprints(NamedTuple):
-    """Some of the windows that a model was trained and chosen on.
+    """Fingerprints of some of the windows that a model was trained and selected on.
 
     Args:
-        windows: how many there were whose values occurred once.
-        prints: `(kept,)` of some of these, ascending.
-        times: `(2,)` int64 nanoseconds in UTC of their first and last row; empty where these have no dates.
+        windows: number of windows whose values occurred once.
+        prints: `(kept,)` uint64 fingerprints of some of these, ascending.
+        times: `(2,)` int64 nanoseconds in UTC of the first and last row; empty if the rows have no dates.
     """
 
     windows: int
@@ -38,19 +38,22 @@ class WindowFingerprints(NamedTuple):
     times: Times
 
     def found_in(self, prepared: PreparedTable) -> tuple[int, int]:
-        """Return about how many windows of a table the model has learned from, and how many windows it has."""
+        """Return the estimated number of windows of a table that the model has seen, and the number of all windows.
+
+        A window was seen if the model was trained or selected on it.
+        """
         grid, span = prepared.grid, prepared.window + prepared.horizon
         starts = every = window_starts(grid.segment, span)
         if prepared.table.layout.dated and len(self.times):
             first, last = grid.times[starts], grid.times[starts + span - 1]
             starts = starts[(first >= self.times[0]) & (last <= self.times[1])]
-        # Each once, however often a table repeats it.
+        # Each fingerprint counts once, regardless of how often the table repeats its window.
         known = int(np.isin(self.prints, hash_windows(grid.values, starts, span)).sum())
         return min(round(known * self.windows / max(len(self.prints), 1)), len(starts)), len(every)
 
 
 def fingerprint_windows(data: Data) -> WindowFingerprints:
-    """Return those of the training and the validation part."""
+    """Return the fingerprints of the training and validation windows."""
     kept, ends = [], []
     for split in (data.train, data.validation):
         kept.append(hash_windows(split.series, split.starts, split.span))
@@ -66,19 +69,22 @@ def fingerprint_windows(data: Data) -> WindowFingerprints:
 
 
 def hash_windows(values: NDArray[np.float32], starts: NDArray[np.int64], span: int) -> Prints:
-    """Return a number for each window that its values decide, `(windows,)`; without windows whose rows are all alike.
+    """Return a hash of the values of each window, `(windows,)` uint64.
+
+    Windows whose rows are all equal are omitted.
 
     Args:
-        values: `(rows, features)` in own units, NaN where missing.
+        values: `(rows, features)` in original units, NaN where missing.
         starts: `(windows,)` first rows.
-        span: rows of a window.
+        span: rows per window.
     """
     rows = np.zeros(len(values), np.uint64)
     for column in values.T:
-        # One number for each value: NaN has many forms, and 0 two.
+        # Values are normalized because NaN has many bit patterns and 0 has two.
         bits = np.where(np.isnan(column), np.float32(np.nan), column + np.float32(0)).view(np.uint32)
         rows = _mix_bits(rows * np.uint64(HASH_BASE) + bits)
-    # Sums of so many rows by the powers of a base, modulo 2 to the 64, divided by the power of the first.
+    # Polynomial rolling hash modulo 2**64: the sum of each row times a power of the base, divided by the power of the
+    # first row of the window.
     size = len(rows) + 1
     powers = np.cumprod(np.r_[np.uint64(1), np.full(size - 1, HASH_BASE, np.uint64)], dtype=np.uint64)
     inverses = np.cumprod(np.r_[np.uint64(1), np.full(size - 1, pow(HASH_BASE, -1, 2**64), np.uint64)], dtype=np.uint64)
@@ -89,18 +95,22 @@ def hash_windows(values: NDArray[np.float32], starts: NDArray[np.int64], span: i
 
 
 def _mix_bits(numbers: Prints) -> Prints:
-    """Return numbers whose every bit depends on every bit of these: the last step of SplitMix64."""
+    """Return numbers in which every bit depends on every input bit: the last step of SplitMix64."""
     numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return numbers ^ (numbers >> np.uint64(31))
 
 
 def read_fingerprints(path: Path) -> WindowFingerprints:
-    """Return what `write_fingerprints` has written; raises `DataError` where it is damaged."""
+    """Return the fingerprints written by `write_fingerprints`.
+
+    Raises:
+        DataError: if the file is damaged.
+    """
     meta, groups = load_state(path, {"prints": 1, "times": 1})
     return WindowFingerprints(meta["windows"], groups["prints"][0], groups["times"][0])
 
 
 def write_fingerprints(path: Path, found: WindowFingerprints) -> None:
-    """Write which windows a model has learned from."""
+    """Write the fingerprints of the windows that a model was trained and selected on."""
     save_state(path, {"windows": found.windows}, {"prints": [found.prints], "times": [found.times]})

@@ -1,6 +1,7 @@
-"""Anyone's own table as arrays: series told apart, times in UTC, values with NaN where they are missing.
+"""Read a table into arrays: rows by series, times in UTC, and values with NaN where they are missing.
 
-CSV and Parquet are read piece by piece into float32, so that ten million rows need a few times their own size.
+CSV and Parquet files are read in chunks into float32, so that ten million rows need only a few times their own size in
+memory.
 """
 
 import array
@@ -26,30 +27,30 @@ from lstm_ae.formatting import format_heading, format_names, quote
 
 Progress = Callable[[int, float], None]
 
-# Rows between two calls of the progress callback.
+# Number of rows between calls of the progress callback.
 PROGRESS_ROWS = 100_000
-# Choices about a file of text, which mean nothing for Parquet.
+# Options for text files that do not apply to Parquet.
 TEXT_OPTIONS = ("columns", "skip_rows", "encoding")
 
 
 class Measurements(NamedTuple):
-    """All rows of a table, series by series, each in the order of time.
+    """Rows of a table, sorted by series and time.
 
     Args:
-        name: the file as errors name it.
-        place: "line" or "row": what `lines` counts in the file.
-        layout: what its columns are for.
-        ids: names of the series; `("",)` without a column that tells them apart.
-        series: `(rows,)` int32, places in `ids`, ascending.
-        times: `(rows,)` int64 nanoseconds since 1970 in UTC or since an unknown start, or steps of a counter, ascending
-            within a series; without a column of times the number of the row within its series.
+        name: the file as named in errors.
+        place: "line" or "row", the unit of `lines`.
+        layout: roles of the columns.
+        ids: names of the series; `("",)` without an id column.
+        series: `(rows,)` int32, indices of `ids`, ascending.
+        times: `(rows,)` int64 nanoseconds since 1970 in UTC or since an unknown start, or counts of steps, ascending
+            within a series; without a column of times, the number of the row within its series.
         values: `(rows, features)` float32, NaN where missing.
-        labels: `(rows,)` int32, places in `classes`, -1 where missing; None without labels.
-        classes: the different labels; numbers in their order, else by alphabet.
-        lines: `(rows,)` int32, where each row stands in the file.
-        unsorted: rows that stood before one of an earlier time.
-        zone: how times are told; None where they were written without any zone.
-        bad: cells that are no numbers, where a lenient reading took them for missing.
+        labels: `(rows,)` int32, indices of `classes`, -1 where missing; None without labels.
+        classes: distinct labels in numerical order if all are numbers, else in alphabetical order.
+        lines: `(rows,)` int32, position of each row in the file.
+        unsorted: number of rows that are earlier than the row before them in the file.
+        zone: zone in which times are formatted; None if they were written without a time zone.
+        bad: cells that are not numbers, which a lenient reading treated as missing.
     """
 
     name: str
@@ -68,24 +69,27 @@ class Measurements(NamedTuple):
 
     @property
     def clock(self) -> datetime.tzinfo | None:
-        """By whose clocks a figure tells times: as `zone`, and of numbers since 1970 UTC's."""
+        """Time zone for times in plots.
+
+        It is `zone`, or UTC for numbers since 1970; None for elapsed times and for times without a zone.
+        """
         if isinstance(self.zone, Elapsed):
             return None
         return self.zone or (datetime.UTC if self.layout.aware else None)
 
     def axis(self, times: Times) -> NDArray[Any]:
-        """Times as a figure takes them: datetime64; floating numbers where elapsed, whole ones of rows."""
+        """Return times for the axis of a plot: datetime64, float64 for elapsed times, or integers for counted rows."""
         if isinstance(self.zone, Elapsed):
             return self.zone.numbers(times).astype(np.float64)
         return times.view("datetime64[ns]") if self.layout.dated else times
 
     def where(self, row: int) -> str:
-        """The file and the place in it of a row, for errors."""
+        """Return the file and the position of a row in it, for errors."""
         return f"{self.name}, {self.place} {self.lines[row]}"
 
 
 class _TableColumns(NamedTuple):
-    """The columns of a whole table in the order of the file; `text` holds the different cells of ids and labels."""
+    """Columns of a table in the order of the file; `text` holds the distinct cells of ids and labels."""
 
     lines: NDArray[np.int32]
     times: Times | None
@@ -101,14 +105,15 @@ def read_measurements(
     """Read the table `config.data`.
 
     Args:
-        progress: is told the rows read so far, and the share of the file.
-        of_run: the config is that of a run, which says what its own table was like; in another one a column may be
-            empty, and times may have an offset, as those have that a run writes.
-        lenient: whether cells that are no numbers are gathered, and taken for missing; else the first one is raised.
+        progress: function called with the number of rows read and the fraction of the file.
+        of_run: whether the configuration is that of a run, which describes the run's own table. Another table may have
+            an empty column, and times with an offset, as in the output of a run.
+        lenient: whether to collect cells that are not numbers and treat them as missing; otherwise the first one is
+            raised.
 
     Raises:
-        ConfigError: a column that was asked for is not there, or an option does not fit the file.
-        DataError: the file is no table that can be understood; one line with the rule and the option that helps.
+        ConfigError: if a requested column does not exist, or an option does not fit the file.
+        DataError: if the file cannot be interpreted. The message is one line with the rule and the option that helps.
     """
     if config.data is None:
         raise ConfigError("--data must name the table to read. Received: None")
@@ -156,7 +161,11 @@ def _read_source(
 def _collect_chunks(
     chunks: Iterator[Chunk], layout: Layout, name: str, place: str, told: Callable[[int], None]
 ) -> _TableColumns:
-    """All pieces together, in buffers that grow, so that no column stands twice in memory."""
+    """Return all chunks joined, in growing buffers, so that no column is in memory twice.
+
+    Raises:
+        DataError: if the name of a series is missing.
+    """
     lines, times, values, ids, labels = (array.array(code) for code in "iqfii")
     index, classes = ({}, {})  # type: tuple[dict[str, int], dict[str, int]]
     last = 0
@@ -189,7 +198,11 @@ def _collect_chunks(
 
 
 def _drop_unreadable(layout: Layout, columns: _TableColumns, bad: Sequence[BadCells]) -> tuple[Layout, _TableColumns]:
-    """Leave out columns without any number, for which what their cells hold is the problem."""
+    """Remove unreadable columns without any valid number.
+
+    Raises:
+        DataError: if no column remains.
+    """
     unread = {cells.column for cells in bad}
     held = [name not in unread or bool((~np.isnan(columns.values[:, k])).any()) for k, name in enumerate(layout.values)]
     if not any(held):
@@ -199,7 +212,11 @@ def _drop_unreadable(layout: Layout, columns: _TableColumns, bad: Sequence[BadCe
 
 
 def _drop_empty(layout: Layout, columns: _TableColumns, name: str, config: Reading) -> tuple[Layout, _TableColumns]:
-    """Leave out columns without any value, unless they were asked for: those are refused."""
+    """Remove columns without any value.
+
+    Raises:
+        DataError: if no column remains, or an empty column was requested.
+    """
     held = [bool((~np.isnan(columns.values[:, k])).any()) for k in range(len(layout.values))]
     if all(held):
         return layout, columns
@@ -227,7 +244,7 @@ def _sort_by_series(layout: Layout, columns: _TableColumns, name: str, place: st
     times = columns.times
     if times is not None:
         times = table_times_to_utc(times, series, layout, columns.lines, name, place, config)
-    # By series in the order of the file, to see what is out of order, then by time.
+    # The rows are sorted by series first, to count the unsorted ones, and then by time.
     order = None if columns.ids is None else np.argsort(series, kind="stable")
     ordered = series if order is None else series[order]
     unsorted = 0
@@ -262,7 +279,7 @@ def _sort_by_series(layout: Layout, columns: _TableColumns, name: str, place: st
 
 
 def _encode_classes(columns: _TableColumns, config: Reading) -> tuple[NDArray[np.int32] | None, tuple[str, ...]]:
-    """Labels as places among the classes, -1 where missing."""
+    """Return the labels as indices of the classes, -1 where missing, and the classes."""
     if columns.labels is None:
         return None, ()
     found = columns.text[1]
@@ -276,7 +293,10 @@ def _encode_classes(columns: _TableColumns, config: Reading) -> tuple[NDArray[np
 
 
 def _class_names(labels: Sequence[str], config: Reading) -> list[str]:
-    """The labels that are one: NA or none may well be a class, but NA beside numbers is none of them."""
+    """Return the labels that are classes.
+
+    NA or none may be a class among words, but represents a missing label among numbers.
+    """
     words = {"", "nan", *(word.lower() for word in config.missing)}
     numbers = missing_numbers(config)
     held = [
@@ -286,6 +306,6 @@ def _class_names(labels: Sequence[str], config: Reading) -> list[str]:
     ]
     rest = [cell for cell in held if cell.lower() not in MISSING_WORDS]
     if rest and all(NUMBER.fullmatch(cell) and float(cell) in (0, 1) for cell in rest):
-        return rest  # of anomalies, which are or are not
+        return rest  # labels of anomalies
     rest = [cell for cell in held if cell.lower() not in MISSING_WORDS - {"none"}]
     return rest if rest and all(NUMBER.fullmatch(cell) for cell in rest) else held

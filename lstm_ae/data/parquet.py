@@ -1,4 +1,4 @@
-"""Anyone's Parquet file in pieces, by the optional package pyarrow."""
+"""Read Parquet files in chunks with the optional package pyarrow."""
 
 import collections
 from collections.abc import Iterator, Sequence
@@ -39,10 +39,13 @@ BATCH_ROWS = 50_000
 def read_parquet(
     file: BinaryIO, name: str, config: Reading, *, of_run: bool = False, lenient: bool = False
 ) -> tuple[Layout, Iterator[Chunk], CellReader]:
-    """Return what an open Parquet file holds, its rows piece by piece, and what reads their numbers.
+    """Return the layout of an open Parquet file, an iterator of its chunks, and the reader of its numbers.
+
+    Args:
+        of_run, lenient: as in `read_delimited`.
 
     Raises:
-        DataError: pyarrow is missing, or as `read_delimited`, with the row in the line's place.
+        DataError: if pyarrow is missing, or as in `read_delimited` with rows instead of lines.
     """
     try:
         import pyarrow
@@ -80,7 +83,7 @@ def read_parquet(
             if types.is_integer(field.type):
                 times = bool(filled) and looks_like_times(filled, field.name)
             else:
-                # 2024.1 may be January or October, and is most likely neither.
+                # 2024.1 may be January or October, and is most likely not a date.
                 times = bool(TIME_HEADING.search(field.name)) and counts_from_1970(filled)
             kinds[field.name] = "time" if times else "number"
         elif types.is_null(field.type):
@@ -106,7 +109,7 @@ def _column_to_texts(column: Any) -> list[str]:
 
 
 def _timestamps_to_texts(column: Any) -> list[str]:
-    """Times as texts; where all are at midnight, dates are meant."""
+    """Return times as texts, without the time of day if all are at midnight."""
     texts, midnight = _column_to_texts(column), " 00:00:00"
     if not all(text.endswith(midnight) for text in texts if text):
         return texts
@@ -161,7 +164,7 @@ def _read_times(batch: Any, layout: Layout, rows: Any, name: str, config: Readin
     if column.null_count:
         missing = int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
         raise fail(missing, "the time is missing. Write it, or remove the row")
-    # To microseconds first, which hold every year: nanoseconds beyond 2262 would wrap around.
+    # Microseconds can hold every year, but nanoseconds would wrap around after 2262.
     times = column.cast(pyarrow.timestamp("us"), safe=False).to_numpy(zero_copy_only=False)
     years = times.astype("datetime64[Y]").astype(np.int64) + 1970
     wrong = (years < YEAR_RANGE.start) | (years >= YEAR_RANGE.stop)

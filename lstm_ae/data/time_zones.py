@@ -1,4 +1,4 @@
-"""Time zones: convert a table's times to UTC, and write them in the table's own form."""
+"""Convert the times of a table to UTC, and format them in the notation of the table."""
 
 import datetime
 from typing import Any, Literal, NamedTuple
@@ -14,25 +14,32 @@ from lstm_ae.errors import DataError
 
 Texts = NDArray[np.str_]
 
-# Characters of a time without its offset; rows that are told at once.
+# Length of a time without its offset, and rows to format at a time.
 TIME_WIDTHS = {"s": 19, "ns": 29}
 
 BLOCK_ROWS = 500_000
 
-OFFSET_STEP = 15 * UNITS["min"]  # no clock changes its offset between
+OFFSET_STEP = 15 * UNITS["min"]  # offsets change only at multiples of 15 minutes
 
 
 class Elapsed(NamedTuple):
-    """Times that count from a start that nobody dated: `size` nanoseconds each, or 1 where they count steps."""
+    """Times that count from a start whose date is unknown.
+
+    Args:
+        size: nanoseconds per unit, or 1 for a counter of steps.
+    """
 
     size: int
 
     def numbers(self, times: Times) -> NDArray[Any]:
-        """Times as they were written, `(rows,)`: whole numbers where all are."""
+        """Return times as written in the table, `(rows,)`: integers if all are, else floats."""
         return times / self.size if (times % self.size).any() else times // self.size
 
     def number(self, time: int) -> int | float:
-        """Return a time as it was written; a whole number has all its digits, also those that a float has not."""
+        """Return a time as written in the table.
+
+        An integer keeps all digits, including those that a float cannot hold.
+        """
         whole, rest = divmod(int(time), self.size)
         return int(time) / self.size if rest else whole
 
@@ -43,7 +50,11 @@ Zone = datetime.tzinfo | Elapsed | None
 
 
 def format_time(nanoseconds: int, zone: Zone = None) -> str:
-    """A time in UTC in as few characters as it has, or by the clocks of a zone with their offset."""
+    """Return a time in UTC as briefly as possible, or in a time zone with its offset.
+
+    >>> format_time(0), format_time(1_500_000_000, datetime.UTC)
+    ('1970-01-01', '1970-01-01 00:00:01.5+00:00')
+    """
     if isinstance(zone, Elapsed):
         number = zone.number(nanoseconds)
         return str(number) if isinstance(number, int) else f"{number:.15g}"
@@ -54,9 +65,9 @@ def format_time(nanoseconds: int, zone: Zone = None) -> str:
 
 
 def format_times(nanoseconds: Times, zone: Zone = None) -> NDArray[Any]:
-    """Times for a file, in UTC or by the clocks of a zone with their offset, `(rows,)`; numbers where elapsed.
+    """Return times for a file, `(rows,)`: in UTC, in a time zone with the offset, or as numbers if elapsed.
 
-    All to the second, or all to the nanosecond where one needs it.
+    All times have seconds, or all have nanoseconds if one of them needs it.
     """
     if isinstance(zone, Elapsed):
         return zone.numbers(nanoseconds)
@@ -64,7 +75,7 @@ def format_times(nanoseconds: Times, zone: Zone = None) -> NDArray[Any]:
     if zone is None:
         return np.datetime_as_string(nanoseconds.view("datetime64[ns]"), unit)
     texts: Texts = np.empty(len(nanoseconds), f"U{TIME_WIDTHS[unit] + len(_format_offset(0))}")
-    # In blocks, since numpy's texts are twice as long on the way.
+    # Blocks limit memory usage, because intermediate results of NumPy are twice as long.
     for start in range(0, len(texts), BLOCK_ROWS):
         some = nanoseconds[start : start + BLOCK_ROWS]
         found = utc_offsets(some, zone)
@@ -76,7 +87,7 @@ def format_times(nanoseconds: Times, zone: Zone = None) -> NDArray[Any]:
 
 
 def format_each_time(nanoseconds: Times, zone: Zone = None) -> list[Any]:
-    """The same of rows that come one by one: each to the second, or as far as it goes."""
+    """Return times as in `format_times`, but each with only as many decimals as it needs."""
     if isinstance(zone, Elapsed):
         return [zone.number(time) for time in nanoseconds.tolist()]
     found = utc_offsets(nanoseconds, zone) if zone else np.zeros(len(nanoseconds), np.int64)
@@ -88,7 +99,7 @@ def format_each_time(nanoseconds: Times, zone: Zone = None) -> list[Any]:
 
 
 def utc_offsets(nanoseconds: Times, zone: datetime.tzinfo) -> Times:
-    """Whole minutes by which the clocks of a zone are ahead of UTC at these moments, `(rows,)`."""
+    """Return the offset of a time zone from UTC at each time, `(rows,)` int64 in minutes."""
     quarters, place = np.unique(nanoseconds // OFFSET_STEP, return_inverse=True)
     start, minute = EPOCH.replace(tzinfo=datetime.UTC), datetime.timedelta(minutes=1)
     found = [
@@ -103,13 +114,13 @@ def _format_offset(minutes: int) -> str:
     return f"{'-' if minutes < 0 else '+'}{hours:02}:{rest:02}"
 
 
-QUARTER_HOUR = 15 * UNITS["min"]  # what zones' offsets and changes are multiples of, since 1970
+QUARTER_HOUR = 15 * UNITS["min"]  # Since 1970, offsets and their changes are multiples of this.
 
 DAY = UNITS["d"]
 
 
 def infer_zone(layout: Layout, config: Reading) -> Zone:
-    """How times are told: by the clocks of `--time-zone`, else in UTC where cells have offsets, or as elapsed."""
+    """Return the zone in which times are formatted: `--time-zone`, else UTC for cells with offsets, or `Elapsed`."""
     if layout.form and layout.form.elapsed:
         return Elapsed(UNITS.get(layout.form.unit, 1))
     if config.time_zone is not None:
@@ -126,10 +137,13 @@ def table_times_to_utc(
     place: str,
     config: Reading,
 ) -> Times:
-    """Times as read, in UTC; rows stand as in the file, see `to_utc`.
+    """Return the times of a table in UTC; rows must be in the order of the file, see `to_utc`.
+
+    Args:
+        lines, name, place: line or row numbers, the file, and "line" or "row", for errors.
 
     Raises:
-        DataError: a time that the clocks of the zone leave out.
+        DataError: if a time does not exist in the time zone.
     """
     if config.time_zone is None or config.zone is None or layout.aware:
         return times
@@ -144,11 +158,17 @@ def table_times_to_utc(
 
 
 def to_utc(local: Times, zone: datetime.tzinfo, series: NDArray[np.int32] | None = None) -> tuple[Times, Times]:
-    """What a clock of the zone showed, as UTC; and the rows, if any, at which no clock of the zone shows that.
+    """Convert local times of a zone to UTC.
 
-    The hour that autumn repeats is told by the order of the rows: where its times step back, the second one begins. A
-    series most of whose steps go back is read from its end. Rows must stand as in the file; `series` `(rows,)` tells
-    several that are mixed apart.
+    The repeated hour at the end of daylight saving time is resolved by the order of the rows: its second pass begins
+    where times step back. A series most of whose steps go back is read from its end.
+
+    Args:
+        local: `(rows,)` local nanoseconds in the order of the file.
+        series: `(rows,)` series of each row; None for a single series.
+
+    Returns:
+        `(rows,)` times in UTC, and the indices of the rows whose local time does not exist.
     """
     offsets = _zone_offsets(local, zone)
     second = np.zeros(len(local), bool)
@@ -162,7 +182,7 @@ def to_utc(local: Times, zone: datetime.tzinfo, series: NDArray[np.int32] | None
         change = np.diff(local[twice])
         begins = np.r_[True, (own[1:] != own[:-1]) | (abs(change) > DAY)]
         back = np.cumsum(np.r_[False, (change <= 0) & ~begins[1:]])
-        # Steps back since the run began.
+        # Number of steps back since the beginning of the run.
         run = np.maximum.accumulate(np.where(begins, np.arange(len(twice)), 0))
         second[twice] = back > back[run]
     nowhere = np.flatnonzero(offsets[0] < offsets[1])
@@ -171,7 +191,10 @@ def to_utc(local: Times, zone: datetime.tzinfo, series: NDArray[np.int32] | None
 
 
 def _is_newest_first(local: Times, series: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Whether more steps of a series go back than on, `(series,)`; one or two that do may be the autumn's."""
+    """Return whether most steps of each series go back, `(series,)`.
+
+    At most two steps back may be due to the end of daylight saving time and do not count.
+    """
     order = np.argsort(series, kind="stable")
     change, of = np.diff(local[order]), series[order]
     same = of[1:] == of[:-1]
@@ -181,9 +204,10 @@ def _is_newest_first(local: Times, series: NDArray[np.int32]) -> NDArray[np.bool
 
 
 def context_before(local: Times, utc: Times, zone: datetime.tzinfo) -> Times:
-    """What `to_utc` must see of these rows, one series in the order of the file, before the rows that come after them.
+    """Return the local times that `to_utc` must see before the rows that follow these rows of one series.
 
-    The last row in an hour that is repeated, twice where it was in the second one; nothing where there is none.
+    Returns:
+        The last time in a repeated hour, twice if it was in the second pass; empty if there is none.
     """
     offsets = _zone_offsets(local, zone)
     twice = np.flatnonzero(offsets[0] > offsets[1])[-1:]
@@ -192,7 +216,7 @@ def context_before(local: Times, utc: Times, zone: datetime.tzinfo) -> Times:
 
 
 def _zone_offsets(local: Times, zone: datetime.tzinfo) -> Times:
-    """The zone's offset when its clock shows these times for the first and for the second time, `(2, rows)`."""
+    """Return the offsets of a zone at local times in nanoseconds, `(2, rows)`, for the first and second occurrence."""
     quarters, at = np.unique(local // QUARTER_HOUR, return_inverse=True)
     clock = [EPOCH + int(quarter) * datetime.timedelta(minutes=15) for quarter in quarters]
     offsets = [[_offset_nanoseconds(moment.replace(tzinfo=zone, fold=fold)) for moment in clock] for fold in (0, 1)]
