@@ -1,4 +1,4 @@
-"""Stock prices: read, select, split, scale, and cut them into windows."""
+"""Read stock prices, and select, split, scale, and cut them into windows."""
 
 import datetime
 import difflib
@@ -36,7 +36,8 @@ MAX_VOLUME = 1e15
 
 MAX_PAUSE = np.timedelta64(10, "D")
 
-# The share of the calendar's days from which on a company has a calendar of its own, if it has rows of so many days.
+# A company that lacks more than this share of the calendar days, and has rows of at least so many days, has a calendar
+# of its own.
 OWN_CALENDAR_SHARE, OWN_CALENDAR_DAYS = 0.02, 250
 
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
@@ -47,17 +48,17 @@ LICENSES = {"snp500.csv.gz": "MIT (CNuge/kaggle-code)"}
 
 
 class Quotes(NamedTuple):
-    """All rows of a file, by company in alphabetical order, then by day.
+    """Rows of a file, by company in alphabetical order, then by day.
 
     Args:
-        name: the file, for people.
-        licence: of the data.
-        notes: about where they were found.
-        symbols: names of the companies, upper case.
-        company: `(rows,)` int32, places in `symbols`.
+        name: name of the file for messages.
+        licence: license of the data.
+        notes: notes about the source of the data.
+        symbols: names of the companies in upper case.
+        company: `(rows,)` int32, indices of `symbols`.
         day: `(rows,)` datetime64[D].
         values: `(rows,)` float64 for each of `PRICES` and for "volume" that the file has; NaN where missing.
-        gap: `(rows,)` bool, True where days are missing between a row and the company's row before it.
+        gap: `(rows,)` bool, True if days are missing between a row and the company's row before it.
     """
 
     name: str
@@ -71,14 +72,16 @@ class Quotes(NamedTuple):
 
 
 def read_quotes(path: str | None, fields: Sequence[str] = (*PRICES, "volume")) -> Quotes:
-    """Read `path`, else `snp500.csv.gz` in the directory `LSTMAE_DATA_DIR`, else the file of the package.
+    """Read the quotes in `path`, in `snp500.csv.gz` of the directory `LSTMAE_DATA_DIR`, or in the shipped file.
 
     Args:
-        path: a CSV with the columns symbol, date and some of the prices and the volume.
-        fields: the columns that must be there besides symbol and date.
+        path: CSV file with the columns symbol, date, and some of the prices and the volume; None for one of the
+            defaults.
+        fields: required columns besides symbol and date.
 
     Raises:
-        DataError: a table that `read_csv` refuses, a date that is none, a price that is not above 0, a repeated day.
+        DataError: if `read_csv` refuses the table, or a date, a price, a volume, or a symbol is not valid, or a company
+            has a day twice.
     """
     notes: tuple[str, ...] = ()
     folder = os.environ.get("LSTMAE_DATA_DIR", "")
@@ -96,7 +99,7 @@ def read_quotes(path: str | None, fields: Sequence[str] = (*PRICES, "volume")) -
 
 
 def _read_columns(path: str | os.PathLike[str], fields: Sequence[str]) -> CsvColumns:
-    # Kaggle's own file calls the symbol "Name".
+    # The Kaggle file names the symbol column "Name".
     aliases = {"symbol": ("ticker", "name")}
     table = read_csv(path, text=("symbol", "date"), numbers=(), optional=(*PRICES, "volume"), aliases=aliases)
     if lacking := [field for field in fields if field not in table.numbers]:
@@ -111,7 +114,7 @@ def _build_quotes(table: CsvColumns, name: str, licence: str, notes: tuple[str, 
         if column not in table.numbers:
             continue
         value = table.numbers[column]
-        # As float32, which is how prices are kept: 1e-50 would become 0.
+        # Prices are stored as float32, in which 1e-50 would become 0.
         wrong = (value.astype(np.float32) <= 0) | (value >= MAX_PRICE)
         if wrong.any():
             row = int(wrong.argmax())
@@ -153,7 +156,7 @@ def _parse_days(table: CsvColumns) -> NDArray[np.datetime64]:
     text = table.text["date"]
     days = []
     for code, value in enumerate(text.values):
-        # Codes are given in the order of the rows, so the first bad value is the one on the earliest line.
+        # Codes are numbered in the order of the rows, so the first invalid value is the one on the earliest line.
         day = parse_day(value)
         if day is None:
             rule = "must be a day of the calendar, written YYYY-MM-DD, without time or zone"
@@ -165,7 +168,11 @@ def _parse_days(table: CsvColumns) -> NDArray[np.datetime64]:
 
 
 def parse_day(value: str) -> datetime.date | None:
-    """The day that `YYYY-MM-DD` names; None where it names none."""
+    """Return the date written as `YYYY-MM-DD`, or None if it is not valid.
+
+    >>> parse_day("2024-02-29"), parse_day("2023-02-29")
+    (datetime.date(2024, 2, 29), None)
+    """
     try:
         return datetime.date.fromisoformat(value) if DATE.fullmatch(value) else None
     except ValueError:
@@ -176,7 +183,7 @@ def _encode_companies(table: CsvColumns) -> tuple[tuple[str, ...], NDArray[np.in
     text = table.text["symbol"]
     names = [value.upper() for value in text.values]
     for code, value in enumerate(names):
-        # A cell that starts like a formula would become one wherever results are opened in a spreadsheet.
+        # A cell that starts like a formula would become one when results are opened in a spreadsheet.
         if not value or not value.isprintable() or len(value) > 40 or value[0] in "=+-@":
             rule = "must be a name of 1 to 40 characters that does not start with =, +, - or @. Received:"
             raise table.error(_find_first_row(text, code), f"column 'symbol' {rule} {quote(value)}. Correct it")
@@ -186,14 +193,14 @@ def _encode_companies(table: CsvColumns) -> tuple[tuple[str, ...], NDArray[np.in
 
 
 def _find_gaps(company: NDArray[np.int32], day: NDArray[np.datetime64]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Where a day of the calendar, or more than `MAX_PAUSE`, lies between a row and the one before.
+    """Find the rows with a missing day, or more than `MAX_PAUSE`, between them and the row before.
 
-    The calendar is the file's own: days on which at least half of the companies listed then have a row. A company is
+    The calendar is inferred from the file: days on which at least half of the listed companies have a row. A company is
     listed from its first to its last row.
 
     Returns:
-        The gaps, `(rows,)`, and the companies that have a calendar of their own, as a stock has beside currencies: they
-        lack too many days for those to be missing.
+        `(rows,)` mask of the gaps, and the companies with a calendar of their own, such as a stock among currencies:
+        they lack too many days for these to be missing. Only long pauses are gaps there.
     """
     days, at = np.unique(day, return_inverse=True)
     first = np.flatnonzero(np.r_[True, company[1:] != company[:-1]])
@@ -201,7 +208,7 @@ def _find_gaps(company: NDArray[np.int32], day: NDArray[np.datetime64]) -> tuple
     change = np.bincount(at[first], minlength=len(days) + 1) - np.bincount(at[last] + 1, minlength=len(days) + 1)
     listed = np.cumsum(change)[:-1]
     traded = 2 * np.bincount(at, minlength=len(days)) >= listed
-    before = np.r_[0, np.cumsum(traded)]  # calendar days before each day
+    before = np.r_[0, np.cumsum(traded)]  # number of calendar days before each day
     pause, lacking = np.zeros(len(company), bool), np.zeros(len(company), np.int64)
     pause[1:], lacking[1:] = day[1:] - day[:-1] > MAX_PAUSE, before[at[1:]] - before[at[:-1] + 1]
     pause[first], lacking[first] = False, 0
@@ -215,14 +222,19 @@ def _find_gaps(company: NDArray[np.int32], day: NDArray[np.datetime64]) -> tuple
 
 MIN_TRAINING_DAYS = 250
 
-# Rows that are usually so far apart are no days.
+# Rows with at least this median distance are not daily.
 MIN_SPACING = np.timedelta64(5, "D")
 
 Flags = NDArray[np.bool_]
 
 
 def select_quotes(config: Snp, quotes: Quotes) -> Quotes:
-    """The rows of the companies and days that a config asks for."""
+    """Return the rows of the companies and days that the configuration selects.
+
+    Raises:
+        ConfigError: if a day or a symbol is not valid.
+        DataError: if no row is selected.
+    """
     first, last = _parse_config_day(config, "start"), _parse_config_day(config, "end")
     if first and last and first >= last:
         raise ConfigError(f"--start must be before --end. Received: --start {first}, --end {last}")
@@ -238,15 +250,18 @@ def _parse_config_day(config: Snp, name: str) -> datetime.date | None:
 
 
 def take_rows(quotes: Quotes, rows: Flags) -> Quotes:
-    """The rows of these flags."""
+    """Return the quotes of the rows in a mask."""
     values = {field: values[rows] for field, values in quotes.values.items()}
     return quotes._replace(company=quotes.company[rows], day=quotes.day[rows], values=values, gap=quotes.gap[rows])
 
 
 def split_open_days(quotes: Quotes) -> tuple[Quotes, dict[str, KnownOpen], list[str]]:
-    """The rows of whole days, what is known of days that have just opened, and a note on those that nothing is made of.
+    """Separate complete days from days that have just opened.
 
-    Such a day is a company's last row, if of its prices it has the open alone. It must follow a whole day.
+    Such a day is the last row of a company, with the open as its only price. It must follow a complete day.
+
+    Returns:
+        Quotes without these rows, the known open by symbol, and notes about opens that do not follow a complete day.
     """
     last = np.r_[quotes.company[1:] != quotes.company[:-1], True]
     missing = {name: np.isnan(quotes.values[name]) for name in PRICES if name in quotes.values}
@@ -266,7 +281,7 @@ def split_open_days(quotes: Quotes) -> tuple[Quotes, dict[str, KnownOpen], list[
 
 
 def describe_open_days(opens: Mapping[str, KnownOpen]) -> list[str]:
-    """A note about days that have just opened."""
+    """Return a note about the days that have just opened, if any."""
     if not opens:
         return []
     latest = max(opening.day for opening in opens.values())
@@ -274,14 +289,20 @@ def describe_open_days(opens: Mapping[str, KnownOpen]) -> list[str]:
 
 
 def find_excluded_rows(config: Snp, quotes: Quotes) -> Flags:
-    """The rows that a config's companies and last day leave out; its first day does not matter here."""
+    """Return a mask of the rows excluded by the companies and the last day of the configuration.
+
+    Its first day is ignored.
+    """
     last = _parse_config_day(config, "end")
     later = quotes.day > np.datetime64(last) if last else np.zeros(len(quotes.day), bool)
     return later | (~_select_rows(quotes, config.symbols, None, None) if config.symbols else False)
 
 
 def select_part_rows(quotes: Quotes, part: NDArray[np.int32]) -> tuple[Quotes, NDArray[np.int32]]:
-    """The rows of a part, and their part; a gap stays one where the row that it was found at is of none (-1)."""
+    """Return the rows that belong to a part, and their parts.
+
+    A gap remains one if the row at which it was found belongs to no part (-1).
+    """
     keep = part >= 0
     crossed = np.cumsum(quotes.gap)
     left, company = crossed[keep], quotes.company[keep]
@@ -294,7 +315,12 @@ def select_part_rows(quotes: Quotes, part: NDArray[np.int32]) -> tuple[Quotes, N
 def _select_rows(
     quotes: Quotes, symbols: tuple[str, ...], first: datetime.date | None, last: datetime.date | None
 ) -> Flags:
-    """The rows of the wanted companies and days."""
+    """Return a mask of the rows of the selected companies and days.
+
+    Raises:
+        ConfigError: if a symbol does not exist.
+        DataError: if no row is selected.
+    """
     wanted = {symbol.strip().upper(): symbol for symbol in symbols}
     for name, given in wanted.items():
         if name not in quotes.symbols:
@@ -315,7 +341,15 @@ def _select_rows(
 
 
 def describe_excluded_companies(quotes: Quotes, days: NDArray[np.int64], enough: Flags) -> list[str]:
-    """A note about companies without enough training days, `(companies,)` each; `DataError` where none has enough."""
+    """Return a note about companies without enough training days.
+
+    Args:
+        days: `(companies,)` number of training days.
+        enough: `(companies,)` whether these are enough.
+
+    Raises:
+        DataError: if no company has enough.
+    """
     present = np.unique(quotes.company)
     short = [i for i in present if not enough[i]]
     if not short:
@@ -335,10 +369,17 @@ def describe_excluded_companies(quotes: Quotes, days: NDArray[np.int64], enough:
 def assign_segments(
     quotes: Quotes, part: NDArray[np.int32], missing: Flags, span: int, field: str, notes: list[str]
 ) -> NDArray[np.int32]:
-    """Segment of each row that is not missing; what missing values and gaps cost is added to the notes."""
+    """Return the segment of each row without missing values, and append the number of lost windows to `notes`.
+
+    Args:
+        part: `(rows,)` part of each row.
+        missing: `(rows,)` mask of rows with a missing value.
+        span: rows per window.
+        field: names of the fields, for the notes.
+    """
     change = np.ones(len(part), bool)
     change[1:] = (quotes.company[1:] != quotes.company[:-1]) | (part[1:] != part[:-1])
-    # A missing row starts a segment that the rows after it go on with; then it is taken out.
+    # A missing row starts a segment, which the rows after it continue; then the row is removed.
     holes, keep = change | missing, ~missing
     steps = [_number_segments(change), _number_segments(holes)[keep], _number_segments(holes | quotes.gap)[keep]]
     windows = [len(window_starts(segment, span)) for segment in steps]
@@ -361,22 +402,23 @@ def _number_segments(breaks: Flags) -> NDArray[np.int32]:
 
 
 def find_incomplete_rows(quotes: Quotes, fields: Sequence[str]) -> Flags:
-    """The rows in which one of the fields has no value."""
+    """Return a mask of the rows in which one of the fields is missing."""
     found: Flags = np.logical_or.reduce([np.isnan(quotes.values[field]) for field in fields])
     return found
 
 
 def fingerprint_quotes(quotes: Quotes) -> str:
-    """sha256 of all rows."""
+    """Return the SHA-256 hash of all rows."""
     names = np.frombuffer("\n".join(quotes.symbols).encode(), np.uint8)
     values = [quotes.values[name] for name in sorted(quotes.values)]
     return hash_arrays(names, quotes.company, quotes.day.astype(np.int64), *values)
 
 
 def find_training_rows(quotes: Quotes, known: Sequence[str], until: np.datetime64, window: int) -> Flags:
-    """Rows of known companies up to a day, but for the last `window` of them, which later days are forecast from.
+    """Return a mask of the rows up to a day that need not be forecast again.
 
-    Those too where a company's rows end long before that day.
+    They belong to companies that the model knows. The last `window` rows of each company are excluded, because later
+    days are forecast from them, unless its rows end long before that day.
     """
     of_known = np.array([symbol in known for symbol in quotes.symbols])[quotes.company]
     before = of_known & (quotes.day <= until)
@@ -390,7 +432,7 @@ def find_training_rows(quotes: Quotes, known: Sequence[str], until: np.datetime6
 
 
 def describe_spacing(quotes: Quotes) -> list[str]:
-    """Notes about companies whose rows are no days, but weeks for instance."""
+    """Return notes about companies whose rows are not daily, but for example weekly."""
     within = quotes.company[1:] == quotes.company[:-1]
     step, company = np.diff(quotes.day)[within], quotes.company[1:][within]
     usual = {number: np.median(step[company == number]) for number in np.unique(company)}
@@ -406,7 +448,7 @@ def describe_spacing(quotes: Quotes) -> list[str]:
 
 
 def describe_swapped_prices(quotes: Quotes) -> list[str]:
-    """A note about rows whose high is below their low."""
+    """Return a note about rows whose high is below their low, if any."""
     if not {"high", "low"} <= set(quotes.values):
         return []
     rows = quotes.values["high"] < quotes.values["low"]
@@ -418,18 +460,22 @@ def describe_swapped_prices(quotes: Quotes) -> list[str]:
 
 
 def stack_fields(quotes: Quotes, fields: Sequence[str]) -> NDArray[np.float32]:
-    """The fields' values, `(rows, features)`."""
-    # Of a volume the logarithm is used, and a day without trade has none.
+    """Return the values of the fields, `(rows, features)` float32."""
+    # The model uses the logarithm of the volume, which needs at least 1 on days without trade.
     columns = [np.maximum(quotes.values[field], 1) if field == "volume" else quotes.values[field] for field in fields]
     return np.stack(columns, axis=1).astype(np.float32)
 
 
 def format_field_names(fields: Sequence[str]) -> tuple[str, ...]:
-    """The fields with their units."""
+    """Return the names of the fields with their units.
+
+    >>> format_field_names(["close", "volume"])
+    ('close (USD)', 'volume (shares)')
+    """
     return tuple(f"{field} ({'shares' if field == 'volume' else 'USD'})" for field in fields)
 
 
-TRAINING_END, VALIDATION_END = 70, 85  # percent of the days after which a part ends
+TRAINING_END, VALIDATION_END = 70, 85  # percentage of the days at which each part ends
 
 LEAKY_SPLIT = "windows were shuffled before they were divided: most days of a test window stand in training windows too"
 
@@ -441,43 +487,46 @@ Parts = Callable[[Quotes], NDArray[np.int32]]
 
 
 def load(config: Snp) -> Data:
-    """Read what `config` asks for, `(rows, features)` float32 a split, the price to model first.
+    """Return the price data of a configuration, with the price to model as the first feature.
 
-    `--split time` gives the first 70 % of the days to training, the next 15 % to validation and the rest to test;
-    each split holds its own rows only. With `--split report` all three share their rows and differ in their windows.
+    With `--split time`, the first 70% of the days are training, the next 15% validation, and the rest test; each split
+    holds only its own rows. With `--split report`, the splits share all rows and differ in their windows.
 
     Raises:
-        ConfigError: an unknown symbol, a date that is none.
-        DataError: a file that cannot be used, or too few days.
+        ConfigError: if a symbol or a date is not valid.
+        DataError: if the file is not valid or has too few days.
     """
     return prepare_prices(config, read_quotes(config.data, config.fields))
 
 
 def describe_future(config: Snp, data: Data) -> str:
-    """Describe inputs that probably contain the future of the price to model; "" where there is none."""
+    """Return a description of inputs that probably contain the future of the price; "" if there are none."""
     leaks = find_leaks(data, config.window, targets=1, known=OPEN_FEATURE if config.with_open else None)
     return describe_leaks(leaks, config.fields)
 
 
 def has_new_rows(config: Snp) -> bool:
-    """Whether a file has companies, or days after the last one, that a config leaves out of it."""
+    """Return whether the file has rows that the companies or the last day of the configuration exclude."""
     limited = config.end or config.symbols
     return bool(limited) and bool(find_excluded_rows(config, read_quotes(config.data, config.fields)).any())
 
 
 def split_by_date(quotes: Quotes) -> NDArray[np.int32]:
-    """The days of all companies are divided together."""
+    """Return the part of each row, dividing the days of all companies at the same dates."""
     days, at = np.unique(quotes.day, return_inverse=True)
     ends = [len(days) * TRAINING_END // 100, len(days) * VALIDATION_END // 100]
     return np.searchsorted(ends, at, side="right").astype(np.int32)
 
 
 def prepare_prices(config: Snp, quotes: Quotes, parts: Parts = split_by_date, *, held_out: bool = False) -> Data:
-    """What `load` makes of a file's rows.
+    """Return the data made of a file's rows, see `load`.
 
     Args:
-        parts: which rows belong where, except with `--split report`.
-        held_out: whether companies without any training day stay.
+        parts: function that returns the part of each row; not used with `--split report`.
+        held_out: whether to keep companies without any training day.
+
+    Raises:
+        ConfigError, DataError: as in `load`.
     """
     fields = config.fields
     quotes = select_quotes(config, quotes)
@@ -518,18 +567,18 @@ def prepare_prices(config: Snp, quotes: Quotes, parts: Parts = split_by_date, *,
 
 
 def load_new_prices(config: Snp, scale: Scale, known: Sequence[str], until: np.datetime64) -> Data:
-    """Rows that a trained model is to forecast from, all of them in `test`; training and validation are empty.
+    """Return rows to forecast from with a trained model, all in `test`; training and validation have no windows.
 
-    Of companies that it was trained on only the days after `until` are forecast, and the window before them read.
+    For companies that the model was trained on, only the days after `until` are forecast, from the window before them.
 
     Args:
-        config: the trained model's, but for its `data`.
-        scale: the trained model's.
-        known: the symbols of its scale's lines. Other companies get lines past its end, which are "unknown".
-        until: the last day that it was fitted to or chosen by.
+        config: configuration of the trained model with other `data`.
+        scale: scale of the trained model.
+        known: symbols of the lines of its scale. Other companies get lines beyond its end, which are "unknown".
+        until: last day used for training or model selection.
 
     Raises:
-        DataError: a file that cannot be used, or no window in it.
+        DataError: if the file is not valid or holds no window.
     """
     quotes = read_quotes(config.data, config.fields)
     quotes, opens, late = split_open_days(quotes) if config.with_open else (quotes, {}, [])
@@ -605,7 +654,10 @@ def _shuffle_split(whole: Split, config: Snp) -> tuple[Split, Split, Split]:
 
 
 def _choose_scale(config: Snp, whole: Split, train: Split, companies: int) -> tuple[Scale, str]:
-    """The scale, and why it flatters; rows of windows of the training part alone decide where the split has no days."""
+    """Return the scale, and the reason why it makes results optimistic, or "".
+
+    If the splits share their rows, the scale is fitted on the rows of training windows only.
+    """
     if config.scaling == "none":
         return fixed_scale(), ""
     if config.scaling == "window":

@@ -1,20 +1,20 @@
-"""Seasons: the numbers of steps after which the values of a series repeat.
+"""Find seasons: the numbers of steps after which the values of a series repeat.
 
-This is the only season finder: the default window and horizon, the seasonal baseline of forecasts and `series check`
-all use it.
+The default window and horizon, the seasonal baseline of forecasts, and `series check` all use this module.
 
-A period is tested on the values minus the mean of one period around them. This filter keeps a season as it is and
-removes a trend. Its response to white noise, to a random walk and to an integrated random walk is no longer than one
-period, so without a season the filtered values are uncorrelated one period apart. Bartlett's formula (1946) gives the
-variance of that correlation, Fisher's transformation its significance. The periods of the calendar are tested first;
-any other lag is held to a stricter level, as there are many of them.
+A period is tested on the values minus the mean of one period around them. This filter preserves a season and removes a
+trend. Its response to white noise, to a random walk, and to an integrated random walk is no longer than one period, so
+without a season the filtered values are uncorrelated one period apart. Bartlett's formula (1946) gives the variance of
+that correlation, and Fisher's transformation its significance. Calendar periods are tested first; all other lags must
+meet a stricter significance level because there are many of them.
 
-Values that repeat after 2 or 3 steps, as alternating ones do, repeat after every multiple of it as well. They are
-averaged over so many steps before, which leaves only longer seasons.
+Values that repeat after 2 or 3 steps, such as alternating ones, also repeat after every multiple of these steps. They
+are averaged over that many steps first, which leaves only longer seasons.
 
-The test does not tell a season, which keeps its phase, from a cycle whose length varies, such as that of sunspots or of
-an autoregressive process of order 2 near a unit root: of such series of 25 cycles about half have a season by it. To
-repeat the last cycle is a fair forecast of both, and validation decides whether it is a baseline.
+The test does not distinguish a season, which keeps its phase, from a cycle of varying length, such as that of sunspots
+or of an autoregressive process of order 2 near a unit root: it finds a season in about half of such series of 25
+cycles. Repeating the last cycle is a reasonable forecast for both, and validation decides whether it is used as a
+baseline.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,41 +31,43 @@ from lstm_ae.formatting import format_heading
 
 Floats = NDArray[np.float64]
 
-# Steps of the shortest season, of the longest default window, and of a window without a season.
+# Steps of the shortest season, of the longest default window, and of the default window without a season.
 MIN_SEASON, MAX_DEFAULT_WINDOW, DEFAULT_WINDOW = 4, 366, 30
-# Grid rows, series and columns that are examined for a default window.
+# Largest number of grid rows, series, and columns that are examined for a default window.
 MAX_ROWS, MAX_SERIES, MAX_COLUMNS = 20_000, 64, 32
-# Values of all columns together that are examined for their baselines, and the fewest rows of one.
+# Largest number of values of all columns together that are examined for baselines, and smallest number of rows per
+# column.
 MAX_VALUES, MIN_COLUMN_ROWS = 4_000_000, 1_000
-# Probability of a false season in one column; half of it for the calendar and half for all other lags.
+# Probability of a false season in one column, half of it for calendar periods and half for all other lags.
 SIGNIFICANCE_LEVEL = 0.01
-# The smallest correlation one period apart that counts as a season, and the smallest typical one of its stretches.
+# Smallest correlation one period apart, overall and as the median over stretches of the series.
 MIN_CORRELATION, MIN_TYPICAL_CORRELATION = 0.3, 0.15
-# The share of the variance that repeats, at least: less may come from rounding.
+# Smallest share of the variance that repeats: a smaller one may be due to rounding.
 MIN_REPEATED_SHARE = 1e-6
-# Stretches of a series that must agree, and products of values that must carry the correlation.
+# Number of stretches that must agree, and smallest effective number of products that make up the correlation.
 STRETCH_COUNT, MIN_CARRIERS = 8, 5
-# The sum of the squared autocorrelations, in periods, of a filtered and twice integrated random walk. It is the largest
-# of the noises considered: a larger sum comes from the season itself.
+# Sum of the squared autocorrelations, in periods, of a filtered and twice integrated random walk. It is the largest of
+# the noise models considered, so a larger sum is due to the season itself.
 MAX_NOISE_AUTOCORRELATION = 0.39
-# Of the clearest season: the share of its correlation and of its variance that a shorter one has at least.
+# Smallest correlation and repeated variance of a shorter season, relative to those of the clearest one.
 SHORTER_CORRELATION_SHARE, SHORTER_VARIANCE_SHARE = 0.7, 0.2
-# The share of the error of repeating a shorter season that a longer one saves, and in standard errors.
+# Smallest reduction of the error by repeating a longer season, relative to the shorter one and in standard errors.
 MIN_ERROR_GAIN, MIN_GAIN_STANDARD_ERRORS = 0.1, 2.0
-# Periods this close to one of the calendar are that one.
+# Relative distance within which a lag counts as a known calendar period.
 CALENDAR_TOLERANCE = 0.04
-# Local maxima of the autocorrelation that are tested in each octave of lags.
+# Number of local maxima of the autocorrelation that are tested per octave of lags.
 PEAKS_PER_OCTAVE = 3
-# The mean length of a year in days.
+# Mean length of a year in days.
 DAYS_PER_YEAR = 365.2425
 
 
 class ColumnSeasons(NamedTuple):
-    """The seasons of a column.
+    """Seasons of a column.
 
     Args:
-        steps: ascending; each longer one repeats the values better than the shorter ones. Empty without a season.
-        share: of the variance, what repeats after the shortest.
+        steps: seasons in ascending order, each of which repeats the values better than the shorter ones; empty without
+            a season.
+        share: share of the variance that repeats after the shortest season.
     """
 
     steps: tuple[int, ...] = ()
@@ -77,11 +79,11 @@ class DefaultSteps(NamedTuple):
 
     Args:
         season: the shortest season, else a day, else 30.
-        strongest: the season that repeats the values best; with a daily season it may be a week.
-        why: the shortest, in words.
-        found: whether it is a season of the values.
-        long: a season that is longer than a default window, where there is no shorter one.
-        column: the name of the column with the season; "" where there is one column.
+        strongest: the season that repeats the values best; for a daily season it may be a week.
+        why: description of `season`.
+        found: whether `season` is a season of the values.
+        long: a season longer than the longest default window, if there is no shorter one.
+        column: name of the column with the season; "" if there is only one column.
     """
 
     season: int
@@ -93,12 +95,12 @@ class DefaultSteps(NamedTuple):
 
 
 def choose_default_steps(table: Measurements, step: TimeStep, training: NDArray[np.bool_]) -> DefaultSteps:
-    """Return the default steps that the training rows of a table suggest.
+    """Return the default steps inferred from the training rows of a table.
 
-    Of several columns, the one in which the largest share of the variance repeats decides.
+    If there are several columns, the one with the largest share of repeated variance is used.
 
     Args:
-        training: `(rows,)` which rows of the table are training rows.
+        training: `(rows,)` mask of the training rows.
     """
     found = list(_find_seasons_by_column(table, step, training, MAX_COLUMNS))
     best = max(range(len(found)), key=lambda column: found[column].share)
@@ -123,24 +125,24 @@ def find_column_seasons(
     """Return the seasons of every column in the training rows of a table.
 
     Args:
-        training: `(rows,)` which rows of the table are training rows.
+        training: `(rows,)` mask of the training rows.
     """
     return tuple(found.steps for found in _find_seasons_by_column(table, step, training, len(table.layout.values)))
 
 
 class PlacedSeries(NamedTuple):
-    """A series of one quantity: places on its grid, ascending from 0, and the values there; NaN where missing."""
+    """Series of one column: its grid positions, ascending from 0, and its values, NaN where missing."""
 
     places: NDArray[np.int64]
     values: Floats
 
     @property
     def steps(self) -> int:
-        """Return the number of steps that the series spans."""
+        """Number of steps that the series spans."""
         return int(self.places[-1]) + 1 if len(self.places) else 0
 
     def last(self, steps: int) -> Floats:
-        """Return the values at the last steps, at most `(steps,)`."""
+        """Return the values at the last steps, at most `(steps,)`, NaN where missing."""
         first = max(self.steps - steps, 0)
         kept = self.places >= first
         found = np.full(self.steps - first, np.nan)
@@ -148,7 +150,7 @@ class PlacedSeries(NamedTuple):
         return found
 
     def means(self, width: int) -> Floats:
-        """Return the means of every `width` steps that follow one another."""
+        """Return the means of consecutive blocks of `width` steps, NaN for blocks without a value."""
         held = ~np.isnan(self.values)
         blocks, values = self.places[held] // width, self.values[held]
         counts = np.bincount(blocks)
@@ -160,7 +162,7 @@ class PlacedSeries(NamedTuple):
 def _find_seasons_by_column(
     table: Measurements, step: TimeStep, training: NDArray[np.bool_], columns: int
 ) -> Iterator[ColumnSeasons]:
-    """Yield the seasons of the first columns. The longest series are examined, each at its end."""
+    """Yield the seasons of the first `columns` columns, found at the end of each of the longest series."""
     columns = min(columns, len(table.layout.values))
     rows = np.flatnonzero(training)
     places = grid_slots(table, step)[rows]
@@ -178,7 +180,7 @@ def _find_seasons_by_column(
 
 
 def calendar_periods(step: TimeStep) -> tuple[int, ...]:
-    """Return the steps of an hour, a day, a week and a year, as far as they are whole numbers.
+    """Return the steps of an hour, a day, and a week if they are integers, and the rounded steps of a year.
 
     >>> calendar_periods(TimeStep(months=1)), calendar_periods(TimeStep(UNITS["h"]))
     ((12,), (24, 168, 8766))
@@ -188,14 +190,14 @@ def calendar_periods(step: TimeStep) -> tuple[int, ...]:
     if not step.nanoseconds:
         return ()
     whole = [UNITS[unit] // step.nanoseconds for unit in ("h", "d", "w") if UNITS[unit] % step.nanoseconds == 0]
-    # A year is no whole number of most steps, and long enough for that not to matter.
+    # A year is not an integer number of most steps, but is long enough to be rounded.
     return tuple(
         steps for steps in (*whole, round(DAYS_PER_YEAR * UNITS["d"] / step.nanoseconds)) if steps >= MIN_SEASON
     )
 
 
 def choose_coarser_step(step: TimeStep, season: int) -> TimeStep | None:
-    """Return the shortest usual step that makes a season short enough for a default window; None if there is none."""
+    """Return the shortest common step with which a season fits in a default window, or None if there is none."""
     if not step.nanoseconds:
         return None
     length = season * step.nanoseconds
@@ -209,12 +211,12 @@ def choose_coarser_step(step: TimeStep, season: int) -> TimeStep | None:
 
 
 def find_seasons(series: Sequence[PlacedSeries], calendar: Sequence[int] = (), rows: int = MAX_ROWS) -> ColumnSeasons:
-    """Find the seasons of one quantity.
+    """Find the seasons of one column.
 
     Args:
-        series: one or several, which are examined together.
-        calendar: periods that are likely beforehand.
-        rows: steps of each series that are examined, the last ones.
+        series: one or more series, which are examined together.
+        calendar: periods that are likely a priori.
+        rows: number of last steps of each series to examine.
     """
     pieces = [_standardize(each.last(rows)) for each in series]
     pieces = _without_short_cycles(pieces) if pieces else pieces
@@ -231,7 +233,8 @@ def find_seasons(series: Sequence[PlacedSeries], calendar: Sequence[int] = (), r
     steps = _select_seasons(pieces, tested)
     share = tested[steps[0]].repeated if steps else 0.0
     whole = max((each.steps for each in series), default=0)
-    # Others are too long for the steps that are examined one by one; multiples of a season that was found say nothing.
+    # The other calendar periods are too long to be examined step by step. Multiples of a season that was found are not
+    # informative.
     for period in () if steps else calendar:
         if longest and longest // 3 < period <= whole // 3:
             found = _test_means(series, period, rows)
@@ -241,7 +244,10 @@ def find_seasons(series: Sequence[PlacedSeries], calendar: Sequence[int] = (), r
 
 
 def _without_short_cycles(pieces: Sequence[Floats]) -> list[Floats]:
-    """Average series over the steps, too few for a season, after which they repeat far better than after fewer."""
+    """Return the series averaged over cycles that are too short for a season.
+
+    Such a cycle repeats the values far better than all shorter ones.
+    """
     gap = np.full(MIN_SEASON, np.nan)
     correlation = autocorrelation(np.concatenate([part for piece in pieces for part in (piece, gap)]), MIN_SEASON - 1)
     found = list(pieces)
@@ -249,9 +255,9 @@ def _without_short_cycles(pieces: Sequence[Floats]) -> list[Floats]:
         if correlation[steps] < MIN_CORRELATION + max(correlation[1:steps].max(), 0):
             continue
         means = [np.convolve(values, np.ones(steps) / steps, "valid") for values in found if len(values) > steps]
-        # Where every other step has no row, nothing is known of a single step.
+        # If every other step has no row, nothing is known about single steps.
         if 2 * _count(means) >= _count(found):
-            # Less may come from rounding.
+            # Smaller values may be due to rounding.
             found = [
                 _standardize(values)
                 for values in means
@@ -261,27 +267,28 @@ def _without_short_cycles(pieces: Sequence[Floats]) -> list[Floats]:
 
 
 def _count(pieces: Sequence[Floats]) -> int:
-    """Count the values that are not missing."""
+    """Return the number of values that are not missing."""
     return sum(int((~np.isnan(values)).sum()) for values in pieces)
 
 
 def _standardize(values: Floats) -> Floats:
-    """Scale values to mean 0 and variance 1; of a constant none is left."""
+    """Return values scaled to mean 0 and variance 1; empty if they are constant or too few."""
     held = values[~np.isnan(values)]
     deviation = held.std() if len(held) >= 3 * MIN_SEASON else 0.0
     return (values - held.mean()) / deviation if deviation > 1e-9 * abs(held).max(initial=1e-300) else values[:0]
 
 
 class _SeasonEvidence(NamedTuple):
-    """What speaks for a period.
+    """Evidence for a period.
 
     Args:
-        correlation: of the filtered values one period apart.
-        score: the correlation in standard errors of noise.
-        typical, later: medians of the correlations of stretches of the series, and of those of its later half.
-        carriers: the number of products of values that carry the correlation; few where outliers meet by chance.
-        repeated: variance that repeats, of 1.
-        paired: the share of the values with a value one period later.
+        correlation: correlation of the filtered values one period apart.
+        score: Fisher transformation of the correlation in standard errors of noise.
+        typical, later: medians of the correlations in stretches of the series, and in its later half.
+        carriers: effective number of products of values that make up the correlation; small if it is due to a few
+            outliers.
+        repeated: share of the variance that repeats.
+        paired: share of the values that have a value one period later.
     """
 
     correlation: float
@@ -293,14 +300,14 @@ class _SeasonEvidence(NamedTuple):
     paired: float
 
     def holds(self, level: float) -> bool:
-        """Return whether the period is a season at a level of significance."""
+        """Return whether the period is a season at a significance level."""
         steady = min(self.typical, self.later) >= MIN_TYPICAL_CORRELATION
         large = self.carriers >= MIN_CARRIERS and self.repeated >= MIN_REPEATED_SHARE
         return bool(steady and large and self.score >= -NormalDist().inv_cdf(level))
 
 
 def _select_seasons(pieces: Sequence[Floats], tested: dict[int, _SeasonEvidence]) -> tuple[int, ...]:
-    """Return the shortest clear season, and each longer one that repeats the values surely better."""
+    """Return the shortest clear season and each longer one that repeats the values significantly better."""
     if not tested:
         return ()
     correlation, repeated, paired = (
@@ -314,7 +321,7 @@ def _select_seasons(pieces: Sequence[Floats], tested: dict[int, _SeasonEvidence]
                 found.correlation >= SHORTER_CORRELATION_SHARE * correlation
                 and found.repeated >= SHORTER_VARIANCE_SHARE * repeated
             )
-            # Where nights are missing, half a day pairs few values.
+            # If nights are missing, few values have a pair half a day later.
             if near and found.paired >= SHORTER_CORRELATION_SHARE * paired:
                 kept.append(lag)
         elif _is_better(pieces, lag, kept[-1]):
@@ -323,7 +330,7 @@ def _select_seasons(pieces: Sequence[Floats], tested: dict[int, _SeasonEvidence]
 
 
 def _is_better(pieces: Sequence[Floats], longer: int, shorter: int) -> bool:
-    """Return whether repeating the longer period errs less by far, and does so throughout the series."""
+    """Return whether repeating the longer period has a much smaller error, consistently over the series."""
     both = [
         np.square([values[longer:] - values[longer - lag : len(values) - lag] for lag in (longer, shorter)])
         for values in pieces
@@ -340,13 +347,13 @@ def _is_better(pieces: Sequence[Floats], longer: int, shorter: int) -> bool:
 
 
 def _split_stretches(pieces: Sequence[Floats], count: int) -> list[Floats]:
-    """Join the first, the second, ... part of all pieces."""
+    """Return `count` stretches, each the concatenation of the corresponding parts of all pieces."""
     parts = [np.array_split(values, count, axis=-1) for values in pieces]
     return [np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)]
 
 
 def _test_period(pieces: Sequence[Floats], period: int) -> _SeasonEvidence | None:
-    """Test a period; None where too few values stand a period apart, or they are not clearly correlated."""
+    """Return the evidence for a period, or None if the pairs one period apart are too few or weakly correlated."""
     filtered = [_remove_moving_average(values, period) for values in pieces if len(values) > 2 * period]
     pairs = [np.array([values[:-period], values[period:]]) for values in filtered if len(values) > period]
     held = sum(int((~np.isnan(values[0])).sum()) for values in pairs)
@@ -376,7 +383,10 @@ def _test_period(pieces: Sequence[Floats], period: int) -> _SeasonEvidence | Non
 
 
 def _test_means(series: Sequence[PlacedSeries], period: int, rows: int) -> _SeasonEvidence | None:
-    """Test a long period on means over several steps, of which few enough span all rows."""
+    """Return the evidence for a long period, tested on means over several steps so that all rows are covered.
+
+    None if no number of steps divides the period, or the evidence is too weak.
+    """
     whole = max(each.steps for each in series)
     width = next((n for n in range(-(-whole // rows), period // MIN_SEASON + 1) if period % n == 0), None)
     if width is None:
@@ -385,16 +395,18 @@ def _test_means(series: Sequence[PlacedSeries], period: int, rows: int) -> _Seas
 
 
 def _correlation(pairs: Floats) -> float:
-    """Return the correlation of `(2, pairs)` values whose means are 0."""
+    """Return the correlation of `(2, pairs)` values with mean 0."""
     size = float(np.sqrt(np.square(pairs).sum(axis=1).prod()))
     return float(pairs.prod(axis=0).sum()) / size if size > 0 else 0.0
 
 
 def _remove_moving_average(values: Floats, period: int) -> Floats:
-    """Subtract the mean of one period around each value; without the ends, `(steps - period,)` or one step more.
+    """Return the values minus the mean of one period around each, without the ends.
 
-    Of an even period the first and the last step of that mean count half, so that it is centred. NaN where more than
-    half of a period is missing.
+    For an even period, the first and last step of the mean have half the weight, so that it is centered.
+
+    Returns:
+        `(steps - period,)`, or one step more for an odd period; NaN where more than half of the period is missing.
     """
     held = ~np.isnan(values)
     sums = [np.cumsum(np.r_[0.0, v]) for v in (np.where(held, values, 0.0), held.astype(float))]
@@ -408,7 +420,7 @@ def _remove_moving_average(values: Floats, period: int) -> Floats:
 
 
 def _find_peaks(pieces: Sequence[Floats], longest: int) -> list[int]:
-    """Return the lags of the highest local maxima of the autocorrelation, a few in each octave."""
+    """Return the lags of the highest local maxima of the autocorrelation, a few per octave."""
     found: list[int] = []
     wide = 2 * MIN_SEASON
     while wide // 2 <= longest:
@@ -431,10 +443,10 @@ def _is_peak(correlation: Floats, lag: int) -> bool:
 
 
 def autocorrelation(values: Floats, lags: int) -> Floats:
-    """Return the correlation of a series `(steps,)` with itself `0..lags` steps later, over pairs without NaN."""
+    """Return the autocorrelation of a series `(steps,)` at the lags 0 to `lags`, over pairs without NaN."""
     held = ~np.isnan(values)
     centred = np.where(held, values - (np.nanmean(values) if held.any() else 0.0), 0)
-    # Long enough that no value meets one from the other end.
+    # The padding prevents the circular correlation from pairing both ends of the series.
     size = 1 << int(len(values) + lags).bit_length()
 
     def products(numbers: Floats) -> Floats:
