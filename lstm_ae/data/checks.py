@@ -1,4 +1,4 @@
-"""Check a table: errors with the options that fix them, and warnings about a table that can be used."""
+"""Check a table for errors, with options that fix them, and for conditions that deserve a warning."""
 
 import collections
 import csv
@@ -51,17 +51,17 @@ from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError
 from lstm_ae.formatting import format_count, format_heading, format_names, quote
 
-# Numbers that loggers commonly write where there is no value.
+# Numbers that data loggers commonly write for missing values.
 COMMON_SENTINELS = (
     "-9999", "-999", "-99", "-99999", "9999", "99999", "999999", "65535", "32767", "-32768", "2147483647",
     "-2147483648", "4294967295", "1e20", "1e30", "-1e20", "-1e30",
 )  # fmt: skip
 
-# How many times its usual spread a number lies beyond a column's others: one of those, any other, and one that comes
-# only once or twice.
+# Smallest distance of a sentinel from the other values of the column, in terms of their spread: for a common sentinel,
+# for any other number, and for one that occurs only once or twice.
 COMMON_SENTINEL_DISTANCE, SENTINEL_DISTANCE, RARE_SENTINEL_DISTANCE = 3, 10, 1_000
 
-# Headings of labels, whatever they hold, and words in those of columns of 0 and 1 that mark what is not normal.
+# Headings of label columns with any content, and words in headings of columns of 0 and 1 that mark anomalies.
 LABEL_HEADING = re.compile(r"(is_?)?(anomal(y|ous)|outlier|label|class|target)s?", re.IGNORECASE)
 
 ANOMALY_HEADING = re.compile(
@@ -70,15 +70,18 @@ ANOMALY_HEADING = re.compile(
     re.IGNORECASE,
 )
 
-# A column of 0 and 1 marks something where so few rows at most have a 1, so many in a row.
+# A column of 0 and 1 is a label if at most this share of rows has a 1 and the runs of 1 have at least this mean length.
 MAX_ANOMALY_SHARE, MIN_ANOMALY_RUN = 0.1, 3
 
-# Rows that tell a total from values that rise by chance, and how often it may begin anew.
+# Smallest number of rows for a running total, and largest number of resets per series.
 MIN_TOTAL_ROWS, MAX_TOTAL_RESETS = 30, 2
 
 
 def find_sentinels(table: Measurements) -> dict[str, list[str]]:
-    """By column the numbers, as text, that stand far from all others, again and again or so far that these are one."""
+    """Return by column the numbers, as text, that probably represent missing values.
+
+    They are far from all other values, and occur repeatedly or are extremely far.
+    """
     found = {}
     for name, column in zip(table.layout.values, table.values.T, strict=True):
         if numbers := _find_column_sentinels(column[~np.isnan(column)]):
@@ -93,11 +96,11 @@ def _find_column_sentinels(values: NDArray[np.float32]) -> list[str]:
         for extreme in (float(values.min()), float(values.max())):
             rest, text = values[values != extreme], known.get(extreme)
             times = len(values) - len(rest)
-            # Zero is off, and what is common or one of a few numbers is a state.
+            # Zero often means off, and a frequent number or one of a few distinct numbers is a state.
             if extreme == 0 or len(rest) < MIN_TOTAL_ROWS or times > len(rest):
                 continue
             away = max(float(rest.min()) - extreme, extreme - float(rest.max()))
-            # One that comes seldom may be a value, but not beside which all others would be one.
+            # A rare number may be a valid value unless it is so far away that the others seem equal.
             away /= (
                 RARE_SENTINEL_DISTANCE
                 if times < (2 if text else 3)
@@ -118,7 +121,7 @@ def _find_column_sentinels(values: NDArray[np.float32]) -> list[str]:
 
 
 def describe_sentinels(table: Measurements) -> str:
-    """Which columns hold numbers that seem to stand for a missing value; "" where none does."""
+    """Return a description of the columns with probable sentinels for missing values; "" if there are none."""
     found = find_sentinels(table)
     if not found:
         return ""
@@ -135,12 +138,19 @@ def describe_sentinels(table: Measurements) -> str:
 
 
 def list_sentinels(found: dict[str, list[str]]) -> list[str]:
-    """All the different numbers of `find_sentinels`."""
+    """Return the distinct numbers of `find_sentinels`.
+
+    >>> list_sentinels({"flow": ["-999"], "level": ["-999", "9999"]})
+    ['-999', '9999']
+    """
     return list(dict.fromkeys(text for numbers in found.values() for text in numbers))
 
 
 def find_label_columns(config: Reading, table: Measurements) -> dict[str, str]:
-    """By column why it seems to hold labels, though it is modelled; none where values were named."""
+    """Return the modeled columns that probably hold labels, with the reason for each.
+
+    The result is empty if the columns to model are configured.
+    """
     names = table.layout.values
     if config.value_cols or len(names) < 2:
         return {}
@@ -160,7 +170,7 @@ def find_label_columns(config: Reading, table: Measurements) -> dict[str, str]:
 
 
 def describe_label_columns(config: Reading, table: Measurements) -> str:
-    """Which columns are modelled and seem to be labels; "" where none is."""
+    """Return a description of modeled columns that are probably labels; "" if there are none."""
     found = find_label_columns(config, table)
     told = [f"{quote(name)} is modelled as a value, though {why}" for name, why in list(found.items())[:3]]
     more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
@@ -169,7 +179,7 @@ def describe_label_columns(config: Reading, table: Measurements) -> str:
 
 
 def find_totals(table: Measurements) -> list[str]:
-    """The columns that never fall, but where they begin anew, while they rise in many rows."""
+    """Return the columns of running totals: they rise in many rows and never fall except at resets."""
     found = []
     for name, column in zip(table.layout.values, table.values.T, strict=True):
         held = np.flatnonzero(~np.isnan(column))
@@ -183,7 +193,7 @@ def find_totals(table: Measurements) -> list[str]:
         if (
             len(rises) >= max(10, len(change) / 10)
             and rises.max() < 0.5 * rises.sum()
-            # It is what has come together since that is lost, most of it.
+            # A reset loses most of the accumulated total.
             and len(falls) <= MAX_TOTAL_RESETS * int(first.sum())
             and (falls < -0.5 * width / (1 + MAX_TOTAL_RESETS)).all()
         ):
@@ -192,7 +202,7 @@ def find_totals(table: Measurements) -> list[str]:
 
 
 def describe_totals(table: Measurements, counters: list[str]) -> str:
-    """Which columns but counters only rise, and are modelled as values; "" where none does."""
+    """Return a description of modeled running totals, except for counters; "" if there are none."""
     names = [name for name in find_totals(table) if name not in counters]
     if not names:
         return ""
@@ -207,10 +217,10 @@ def describe_totals(table: Measurements, counters: list[str]) -> str:
 
 
 def describe_constants(prepared: PreparedTable, besides: Collection[str] = ()) -> str:
-    """Which columns have one value in the training part and others elsewhere; "" where none does.
+    """Return a description of columns that are constant in the training part only; "" if there are none.
 
     Args:
-        besides: columns of which something else is told.
+        besides: columns to omit, because another warning covers them.
     """
     values = prepared.grid.values
     train = prepared.part == 0
@@ -229,7 +239,7 @@ def describe_constants(prepared: PreparedTable, besides: Collection[str] = ()) -
     )
 
 
-# What remarks are about, as the notes of a training begin.
+# Topics of the warnings, with which the notes of a training begin.
 WARNING_TOPICS = (
     "missing rows",
     "season",
@@ -244,17 +254,17 @@ WARNING_TOPICS = (
     "columns",
 )
 
-# The share of missing rows or values that is worth a word.
+# Smallest share of missing rows or values for a warning.
 LARGE_MISSING_SHARE = 0.2
 
-# How many deviations, or ranges, a value lies from those of the training part to be far.
+# Distance from the training values, in standard deviations or ranges, beyond which a value is far.
 FAR_DEVIATIONS = 4
 
-# How many times less a series varies than all together until it is hardly seen beside them, and until that is told of
-# where no series may have a scale of its own.
+# Ratio between the spread of all series and that of one series beyond which its variation is hardly visible: if a scale
+# per series is possible, and if it is not.
 UNEQUAL_SCALE_RATIO, UNKNOWN_SERIES_SCALE_RATIO = 3, 10
 
-# Headings of columns that count, whose values rise in every row if not by as much.
+# Headings of counters, which rise in every row, though not necessarily by the same amount.
 COUNTER_HEADING = re.compile(
     r"((row|line|record|sample|reading|scan|seq(uence)?|step|obs(ervation)?)?[ _-]*"
     r"(id|index|idx|no\.?|nr\.?|num(ber)?|#)|counter)"
@@ -262,12 +272,12 @@ COUNTER_HEADING = re.compile(
     re.IGNORECASE,
 )
 
-# Rows that tell a counter from values that rise by chance.
+# Smallest number of rows for a counter.
 MIN_COUNTER_ROWS = 10
 
 
 def collect_table_warnings(config: Reading, prepared: PreparedTable) -> dict[str, str]:
-    """About a table to train on, by what they are about."""
+    """Return the warnings about a table to train on, by topic."""
     table = prepared.table
     said = (
         describe_missing_rows(prepared),
@@ -287,12 +297,12 @@ def collect_table_warnings(config: Reading, prepared: PreparedTable) -> dict[str
 
 
 def describe_lookahead(data: Data, window: int) -> str:
-    """That training holds what comes later than forecasts of the test part; "" where it does not.
+    """Return a warning if training rows are later than forecasts of the test part; "" otherwise.
 
-    Series that are divided each in its own time do not end their training at one time.
+    This happens if each series is divided within its own time range.
 
     Args:
-        window: steps before a forecast.
+        window: input steps before a forecast.
     """
     train, test = data.train, data.test
     if train.time is None or test.time is None:
@@ -310,7 +320,10 @@ def describe_lookahead(data: Data, window: int) -> str:
 
 
 def describe_excluded_columns(config: Reading, table: Measurements) -> str:
-    """Return which columns are left out as they are not of numbers, and why; "" where none is, or values are named."""
+    """Return a description of the columns left out because they are not numeric, with the reasons.
+
+    The result is "" if there are none, or the columns to model are configured.
+    """
     layout = table.layout
     roles = {layout.time, layout.clock, *layout.ids, layout.label, *layout.values}
     names: dict[str, list[str]] = {}
@@ -326,12 +339,12 @@ def describe_excluded_columns(config: Reading, table: Measurements) -> str:
 
 
 def describe_missing_steps(share: float, step: TimeStep) -> str:
-    """Return which share of the steps has no row."""
+    """Return a description of the share of steps without a row."""
     return f"{'Over 99%' if share > 0.99 else f'{share:.0%}'} of the steps of {step} have no row"
 
 
 def describe_counters(table: Measurements) -> str:
-    """Which columns count, and are modelled as values; "" where none does."""
+    """Return a description of modeled counters; "" if there are none."""
     names = find_counters(table)
     if not names:
         return ""
@@ -342,7 +355,7 @@ def describe_counters(table: Measurements) -> str:
 
 
 def describe_interleaved_series(table: Measurements) -> str:
-    """Which column tells series apart whose rows alternate in time, though they are taken for one; "" where none."""
+    """Return a description of the columns that probably identify interleaved series; "" if there are none."""
     if not table.layout.woven:
         return ""
     names = " and ".join(map(quote, table.layout.woven[0]))
@@ -353,8 +366,10 @@ def describe_interleaved_series(table: Measurements) -> str:
 
 
 def describe_lost_precision(table: Measurements) -> str:
-    """Return which columns vary so little for their size that 32 bits, of about seven digits, do not hold how; "" where
-    none does."""
+    """Return a description of the columns whose variation is too small for float32; "" if there are none.
+
+    float32 has about seven digits, so variation below 1e-5 of the values is largely lost.
+    """
     lost = []
     for name, column in zip(table.layout.values, table.values.T, strict=True):
         held = column[~np.isnan(column)]
@@ -372,11 +387,11 @@ def describe_lost_precision(table: Measurements) -> str:
 def collect_new_table_warnings(
     prepared: PreparedTable, scale: Scale | None = None, symbols: Sequence[str] = ()
 ) -> list[str]:
-    """About a table that comes after the one that a run was trained on.
+    """Return the warnings about a table to which a trained model is applied.
 
     Args:
-        scale: what its values had; None tells nothing of values.
-        symbols: names of its series that had a scale of their own.
+        scale: scale of the run; None to omit warnings about values.
+        symbols: names of the lines of its scale per series.
     """
     words = [
         describe_step_change(prepared),
@@ -384,13 +399,15 @@ def collect_new_table_warnings(
         describe_missing_rows(prepared),
         describe_unknown_series(symbols, prepared.table.ids),
     ]
-    if scale is not None and scale.together.kind == "fixed" and not np.array_equal(scale.range[0], [1]):  # of no scale
+    if (
+        scale is not None and scale.together.kind == "fixed" and not np.array_equal(scale.range[0], [1])
+    ):  # A range of 1 means that there is no scale.
         words.append(describe_range_change(prepared, scale, symbols))
     return [text for text in words if text]
 
 
 def describe_step_change(prepared: PreparedTable) -> str:
-    """Whether rows are commonly further apart than on the grid; "" where they are not."""
+    """Return a warning if rows are commonly further apart than the step of the run; "" otherwise."""
     step, own = prepared.grid.step, common_step(prepared.table)
     if not step.size or own.size < 1.5 * step.size:
         return ""
@@ -401,7 +418,7 @@ def describe_step_change(prepared: PreparedTable) -> str:
 
 
 def describe_missing_units(table: Measurements) -> str:
-    """Return which columns have no unit where the run's had one; "" where none is so."""
+    """Return a description of the columns without a unit that had one in the run; "" if there are none."""
     unitless = table.layout.unitless
     if not unitless:
         return ""
@@ -413,9 +430,10 @@ def describe_missing_units(table: Measurements) -> str:
 
 
 def describe_range_change(prepared: PreparedTable, scale: Scale, symbols: Sequence[str] = ()) -> str:
-    """Which columns are mostly beyond what a training can have seen much of; "" where none is.
+    """Return a description of the columns that are mostly far outside the training range; "" if there are none.
 
-    No more than a sixteenth of any numbers lies four deviations from their mean, and none that many ranges.
+    By Chebyshev's inequality, at most 1/16 of any values lie four standard deviations from their mean, and none lie
+    four ranges from their minimum.
     """
     far, table = [], prepared.table
     values = scale.levelled(table.values, find_scale_lines(symbols, table.ids)[table.series])
@@ -436,7 +454,7 @@ def describe_range_change(prepared: PreparedTable, scale: Scale, symbols: Sequen
 
 
 def describe_missing_rows(prepared: PreparedTable) -> str:
-    """How many rows of the grid the table does not have, and windows that gaps cost; "" where they are not many."""
+    """Return a description of the missing rows and of the windows lost to gaps; "" if they are few."""
     grid, span = prepared.grid, prepared.window + prepared.horizon
     own = original_rows(grid)
     said, share = [], 1 - float(grid.known[own].mean())
@@ -452,7 +470,7 @@ def describe_missing_rows(prepared: PreparedTable) -> str:
 
 
 def describe_unequal_scales(config: Reading, prepared: PreparedTable) -> str:
-    """Whether some series vary far less than all together, whose scale they share; "" where none does."""
+    """Return a warning if some series vary far less than all together but share their scale; "" otherwise."""
     grid, ids = prepared.grid, prepared.table.ids
     if len(ids) < 2 or config.scale not in ("standard", "minmax"):
         return ""
@@ -470,7 +488,7 @@ def describe_unequal_scales(config: Reading, prepared: PreparedTable) -> str:
         centre = np.bincount(of, values, len(ids)) / counts
         own = np.sqrt(np.bincount(of, np.square(values - centre[of]), len(ids)) / counts)
         together = float(values.std())
-        # One that never varies is small at any scale.
+        # A constant series is not visible at any scale.
         times = np.divide(together, own, out=np.zeros(len(ids)), where=own > 1e-9 * together)
         small |= set(np.flatnonzero(times > apart).tolist())
         if times.max() > worst:
@@ -493,7 +511,10 @@ def describe_unequal_scales(config: Reading, prepared: PreparedTable) -> str:
 
 
 def allows_scale_by_series(config: Reading, table: Measurements) -> bool:
-    """Whether each series may have a scale; of those that are classified or divided as wholes, some are held out."""
+    """Return whether each series may have a scale of its own.
+
+    It may not if whole series are held out, as for classification and a split by series.
+    """
     classified = getattr(config, "task", "") == "classify" or not (
         config.forecasts or are_anomaly_labels(table.classes)
     )
@@ -501,7 +522,10 @@ def allows_scale_by_series(config: Reading, table: Measurements) -> bool:
 
 
 def find_counters(table: Measurements) -> list[str]:
-    """The columns of values that rise in every row of each series: evenly, or in time, or as their heading says."""
+    """Return the columns that rise in every row of each series.
+
+    They rise evenly, in proportion to time, or have the heading of a counter.
+    """
     found = []
     for k, name in enumerate(table.layout.values):
         held = np.flatnonzero(~np.isnan(table.values[:, k]))
@@ -510,7 +534,7 @@ def find_counters(table: Measurements) -> list[str]:
         rise, rows, apart = (np.diff(numbers)[~first] for numbers in (values, held, table.times[held]))
         if len(rise) < MIN_COUNTER_ROWS - 1:
             continue
-        # What 32 bits leave of a value is no better.
+        # The rounding error of float32 is tolerated.
         loose = 2 * float(np.finfo(np.float32).eps) * float(np.abs(values).max())
         if (rise > 0).all() and (
             COUNTER_HEADING.fullmatch(name.strip())
@@ -521,20 +545,20 @@ def find_counters(table: Measurements) -> list[str]:
     return found
 
 
-# Different words that may all stand for a missing value; more are the text of a column that is none of numbers.
+# Largest number of distinct words that may all represent missing values; more are probably text.
 MAX_MISSING_WORDS = 20
 
-# Rows of a regular table that come too near to another, at most: so few are stray ones.
+# Largest share of rows too close to another for them to be treated as exceptions in a regular table.
 MAX_STRAY_SHARE = 0.02
 
 
 class Finding(NamedTuple):
-    """Something that its reader should know.
+    """Result of a check that the user should know.
 
     Args:
         text: one sentence.
-        fatal: whether nothing can be trained before it is solved.
-        fixes: options, by field of the config, that solve it; the best first.
+        fatal: whether it must be fixed before training.
+        fixes: options, by field of the configuration, that fix it; the best first.
     """
 
     text: str
@@ -543,7 +567,7 @@ class Finding(NamedTuple):
 
 
 class ColumnSummary(NamedTuple):
-    """One column that is modelled, over the rows of the table."""
+    """Statistics of a modeled column over the rows of the table; `missing` is the share of missing values."""
 
     name: str
     minimum: float
@@ -553,7 +577,7 @@ class ColumnSummary(NamedTuple):
 
 
 def combine_fixes(config: Reading, findings: Sequence[Finding]) -> Mapping[str, Any]:
-    """The best fix of each finding, all at once, but for those that are refused beside the ones before them."""
+    """Return the best fix of each finding in one, without those that conflict with earlier ones."""
     fixes: list[Mapping[str, Any]] = []
     for finding in findings:
         more = [*fixes, *finding.fixes[:1]]
@@ -571,7 +595,7 @@ def _merge_fixes(fixes: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     if lists:
         taken = {*merged.get("id_col", ()), merged.get("label_col")}
         kept = [name for name in merged["value_cols"] if name not in taken and all(name in names for names in lists)]
-        # Where nothing would be left, none of these is followed.
+        # If no column would be left, none of these fixes is applied.
         merged = (
             {**merged, "value_cols": tuple(kept)} if kept else {k: v for k, v in merged.items() if k != "value_cols"}
         )
@@ -579,12 +603,16 @@ def _merge_fixes(fixes: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 
 def apply_fix(config: Reading, fix: Mapping[str, Any]) -> Reading:
-    """The same choices with these fields changed."""
+    """Return the configuration with these fields changed.
+
+    Raises:
+        ConfigError: if the changed configuration is not valid.
+    """
     return type(config).from_dict({**config.to_dict(), **fix})
 
 
 def format_options(values: Mapping[str, Any]) -> str:
-    """Return the options of the command line that set fields of a config, to be copied into a shell."""
+    """Return the command-line options that set fields of the configuration, quoted for a shell."""
     repeated = {field.name for field in declared_options(Reading) if field.option.repeated}
     words = []
     for name, value in values.items():
@@ -592,7 +620,7 @@ def format_options(values: Mapping[str, Any]) -> str:
             texts = [str(item) for item in value] if name in repeated else [_format_csv_line(value)]
         else:
             texts = [str(value)]
-        # A value that looks like an option is not taken for one behind an equals sign.
+        # A value that begins with "-" needs an equals sign so that it is not parsed as an option.
         words += [f"{flag_name(name)}{'=' if text.startswith('-') else ' '}{shlex.quote(text)}" for text in texts]
     return " ".join(words)
 
@@ -604,7 +632,7 @@ def _format_csv_line(items: Sequence[str]) -> str:
 
 
 def check_cells(table: Measurements, config: Reading) -> list[Finding]:
-    """Return the cells that are no numbers: one finding for all that have the same problem, with their words."""
+    """Return a finding for each kind of cells that are not numbers, with the distinct values."""
     values, found = set(table.layout.values), []
     key = lambda cells: (cells.column not in values, cells.problem.text)  # noqa: E731
     for _, group in itertools.groupby(sorted(table.bad, key=key), key):
@@ -631,7 +659,7 @@ def check_cells(table: Measurements, config: Reading) -> list[Finding]:
 def check_duplicates(
     table: Measurements, step: TimeStep, clash: DuplicateTimes | None, config: Reading
 ) -> list[Finding]:
-    """Rows at the same time, or so near that they meet on the grid."""
+    """Return a finding if rows have the same time or share a grid position."""
     if clash is None:
         return []
     first, second = (f"{table.place} {table.lines[row]}" for row in (clash.first, clash.second))
@@ -645,7 +673,7 @@ def check_duplicates(
     if clash.same_time:
         text = f"{rows} with the time of another: {first} and {second} are both at {when}"
         if repeats_autumn_hour(table, grid_slots(table, step)):
-            # Of two hours there is no mean, and which zone it is nobody but their owner knows.
+            # Two different hours must not be averaged, and only the user knows the time zone.
             last = []
             other = f", though not in {config.time_zone}" if config.time_zone else ""
             text += (
@@ -669,7 +697,7 @@ def check_duplicates(
 
 
 def suggest_time_fixes(table: Measurements, step: TimeStep, config: Reading) -> list[Mapping[str, Any]]:
-    """Return the options that read a table whose rows do not follow at a step, the best first."""
+    """Return options that read a table whose rows do not fit the step, the best first."""
     even = even_step(table)
     return [
         *([{"freq": str(even), "duplicates": _merge_rule(config)}] if even not in (None, step) else []),
@@ -678,7 +706,7 @@ def suggest_time_fixes(table: Measurements, step: TimeStep, config: Reading) -> 
 
 
 def _suggest_clock_columns(table: Measurements) -> list[Mapping[str, Any]]:
-    """Columns of numbers that may be the hours of days whose dates repeat."""
+    """Return fixes with number columns that may hold the hours of repeated dates."""
     if (table.times % UNITS["d"]).any() or not table.layout.dated or table.layout.clock:
         return []
     return [
@@ -690,7 +718,7 @@ def _suggest_clock_columns(table: Measurements) -> list[Mapping[str, Any]]:
 
 
 def check_windows(prepared: PreparedTable, windows: tuple[int, int, int], config: Reading) -> list[Finding]:
-    """Parts that hold no window."""
+    """Return a finding if a required part holds no window."""
     wanted = [PARTS[place] for place in required_parts(config)]
     empty = [name for name, held in zip(wanted, windows, strict=False) if not held]
     if not empty:
@@ -729,7 +757,7 @@ def _duplicate_rule(config: Reading) -> str:
 
 
 def check_times(table: Measurements, step: TimeStep, config: Reading) -> list[Finding]:
-    """Return what is odd about the order of rows: all of one time, out of order, or of several series."""
+    """Return findings about the order of rows: equal times, unsorted rows, or interleaved series."""
     found, layout = [], table.layout
     if layout.time is not None and step == TimeStep() and config.step is None:
         fixes: list[Mapping[str, Any]] = [{"clock_col": name} for name in layout.clocks[:1]]
@@ -747,7 +775,7 @@ def check_times(table: Measurements, step: TimeStep, config: Reading) -> list[Fi
 
 
 def check_sparse_grid(table: Measurements, step: TimeStep, places: Times, config: Reading) -> list[Finding]:
-    """Return that most steps have no row, and other steps."""
+    """Return a finding, with other steps as fixes, if most steps have no row."""
     share = missing_share(table, places)
     if share <= MAX_MISSING_SHARE:
         return []
@@ -757,10 +785,10 @@ def check_sparse_grid(table: Measurements, step: TimeStep, places: Times, config
 def check_gaps(
     table: Measurements, step: TimeStep, gaps: Gaps, prepared: PreparedTable, config: Reading
 ) -> list[Finding]:
-    """Return how many steps have no row, and the gaps that no window crosses."""
+    """Return findings about missing rows and about gaps that no window crosses."""
     found = []
     share = gaps.rows / max(gaps.rows + len(table.lines), 1)
-    # As weekends may be.
+    # Common gaps, such as weekends, may be short enough to be crossed.
     crossed = any(gap <= prepared.max_gap for gap in common_gaps(table, grid_slots(table, step), 1))
     if share > LARGE_MISSING_SHARE:
         why = "; they are taken for missing" if crossed else ", as if rows had no regular step"
@@ -779,7 +807,7 @@ def check_gaps(
 
 
 def check_season_length(config: Reading, prepared: PreparedTable) -> list[Finding]:
-    """Return that a season is longer than a default window, with the options that give a window of one."""
+    """Return a finding if a season is longer than the longest default window, with options for a window of a season."""
     usual, step = prepared.usual, prepared.grid.step
     if usual is None or usual.long is None:
         return []
@@ -787,7 +815,7 @@ def check_season_length(config: Reading, prepared: PreparedTable) -> list[Findin
     if wider := choose_coarser_step(step, season):
         fix: dict[str, Any] = {"freq": str(wider), "duplicates": _merge_rule(config)}
         steps = season * step.nanoseconds // wider.nanoseconds
-        # Parts that hold a season but once have a shorter default window, whatever the step.
+        # Parts that hold only one season have a shorter default window, whatever the step.
         default = config.window is None and _window_after_fix(config, prepared.table, fix) >= steps
         fixes.append(fix if default else fix | {"window": steps})
     fixes = [fix for fix in (*fixes, {"window": season}) if _window_after_fix(config, prepared.table, fix)]
@@ -804,7 +832,7 @@ def check_season_length(config: Reading, prepared: PreparedTable) -> list[Findin
 
 
 def _window_after_fix(config: Reading, table: Measurements, fix: Mapping[str, Any]) -> int:
-    """Return the steps of the window with a fix; 0 where a part that must hold such windows holds none."""
+    """Return the window length with a fix, or 0 if a required part would hold no window."""
     changed = apply_fix(config, {"duplicates": _duplicate_rule(config), **fix})
     found = prepare_for_any_task(changed, table)
     parts = cut_windows(found, changed)
@@ -812,12 +840,12 @@ def _window_after_fix(config: Reading, table: Measurements, fix: Mapping[str, An
 
 
 def _merge_rule(config: Reading) -> str:
-    """Return the rule of `--duplicates` for rows that meet at a coarser step."""
+    """Return the rule of `--duplicates` for rows that share a position at a coarser step."""
     return "mean" if config.duplicates == "error" else config.duplicates
 
 
 def check_series(config: Reading, prepared: PreparedTable) -> list[Finding]:
-    """Series that are too small for the scale that they share, or have none of their own though they should."""
+    """Return a finding if series are too small for their common scale, or lack a scale of their own."""
     if unknown := describe_unknown_series(scale_line_names(config, prepared), prepared.table.ids):
         return [Finding(unknown, False)]
     text = describe_unequal_scales(config, prepared)
@@ -830,7 +858,7 @@ def check_series(config: Reading, prepared: PreparedTable) -> list[Finding]:
 
 
 def check_columns(prepared: PreparedTable, features: tuple[ColumnSummary, ...], config: Reading) -> list[Finding]:
-    """Columns that are constant, that count, are often missing, too finely graded, labels or text."""
+    """Return findings about constant, counting, incomplete, imprecise, label, and text columns."""
     table = prepared.table
     found = []
 
@@ -892,16 +920,16 @@ def check_columns(prepared: PreparedTable, features: tuple[ColumnSummary, ...], 
 
 
 class TableInspection(NamedTuple):
-    """What a table holds.
+    """Content of a table and the findings about it.
 
     Args:
-        table: as it was read.
-        step, gaps, clash: of its rows in time.
-        features: the columns to model.
-        others: the other columns, with what they hold.
-        prepared: on its grid and divided.
-        windows: how many each of `PARTS` holds.
-        findings: what is wrong, the worst first.
+        table: the table as read.
+        step, gaps, clash: time step, gaps, and duplicate times.
+        features: statistics of the columns to model.
+        others: kind of each of the other columns.
+        prepared: the table on its grid and divided.
+        windows: number of windows in each of `PARTS`.
+        findings: findings, fatal ones first.
     """
 
     table: Measurements
@@ -916,21 +944,21 @@ class TableInspection(NamedTuple):
 
     @property
     def usable(self) -> bool:
-        """Whether a model can be trained on it as it is."""
+        """True if a model can be trained on the table as it is."""
         return not any(finding.fatal for finding in self.findings)
 
 
 def inspect_table(config: Reading, progress: Progress | None = None) -> TableInspection:
-    """Read a table and look for what is wrong with it.
+    """Read a table and return its content and all findings.
 
     Raises:
-        ConfigError, DataError: what leaves nothing to be looked at, as `read_measurements` and `prepare` say.
+        ConfigError, DataError: if the table cannot be inspected, as in `read_measurements` and `prepare_table`.
     """
     table = read_measurements(config, progress, lenient=True)
     step = config.step or common_step(table)
     places = grid_slots(table, step, follow=config.duplicates == "error")
     clash = find_duplicate_times(table, places)
-    # What is wrong otherwise is told as well.
+    # The inspection continues in spite of duplicates, to report other problems as well.
     lenient = config if clash is None or config.duplicates != "error" else apply_fix(config, {"duplicates": "first"})
     prepared = prepare_for_any_task(lenient, table)
     filled = pad_segments(prepared, "segments") if config.may_pad else prepared
@@ -941,7 +969,7 @@ def inspect_table(config: Reading, progress: Progress | None = None) -> TableIns
     layout = table.layout
     roles = {layout.time, layout.clock, *layout.ids, layout.label, *layout.values}
     others = {name: layout.kinds[name] for name in layout.names if name not in roles}
-    # Where the advice is another grid, gaps and windows of this one say nothing.
+    # If another step is advised, gaps and windows at this step are not informative.
     near = clash is not None and not clash.same_time and config.duplicates == "error"
     uneven = check_sparse_grid(table, step, places, config)
     findings = [
