@@ -1,4 +1,4 @@
-"""The classes of another table's windows by a trained run: of every row, or of every series where each is a window."""
+"""Classify the windows of a table with a trained run: one class per row, or per series if each series is one window."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -24,15 +24,16 @@ Numbers = NDArray[Any]
 
 Floats = NDArray[np.float32]
 
-# Windows that are classified at a time.
 BATCH_WINDOWS = 2048
 
 
 class RunClassifier(NamedTuple):
-    """What a run tells windows apart by, ready to be applied to any number of tables.
+    """A run's classifier, ready to be applied to any number of tables.
 
     Args:
-        probabilities: of windows `(windows, window, features)` in own units, NaN where missing, `(windows, classes)`.
+        config: The run's settings.
+        probabilities: Function that maps windows `(windows, window, features)` in the data's units, NaN where
+            missing, to class probabilities `(windows, classes)`.
     """
 
     config: Series
@@ -40,15 +41,16 @@ class RunClassifier(NamedTuple):
 
 
 class ClassifiedTable(NamedTuple):
-    """The windows of a table, told apart.
+    """The classified windows of a table.
 
     Args:
-        prepared: the table on its grid.
-        names: of the classes.
-        ends: `(windows,)` int64, the row of the grid that ends each window.
-        probability: `(windows, classes)`, NaN where a window holds no value.
-        single: `(series,)` which series are one window, whose answer is that of all of their rows.
-        unknown: labels in the table that the run does not know.
+        prepared: The table on its time grid.
+        names: The names of the classes.
+        ends: `(windows,)` int64, the grid row that ends each window.
+        probability: `(windows, classes)` float32, NaN where a window contains no value.
+        single: `(series,)` bool, the series that consist of one window. The class of that window applies to all their
+            rows.
+        unknown: Labels in the table that the run does not know.
     """
 
     prepared: PreparedTable
@@ -60,29 +62,29 @@ class ClassifiedTable(NamedTuple):
 
     @property
     def of_series(self) -> bool:
-        """Whether every window is a whole series."""
+        """Return whether every window is a whole series."""
         return bool(self.single.all())
 
     @property
     def answers(self) -> NDArray[np.int64]:
-        """`(windows,)` the place of the most probable class; -1 where a window holds no value."""
+        """Return the index of the most probable class of each window, `(windows,)`; -1 for windows without a value."""
         none = np.isnan(self.probability[:, 0])
         return np.where(none, -1, np.where(none[:, None], 0, self.probability).argmax(axis=1))
 
     @property
     def known(self) -> NDArray[np.bool_]:
-        """`(windows,)` whether the table has the row that ends the window; some stand in gaps that were filled."""
+        """Return whether the row that ends each window is in the table, `(windows,)`; rows that fill gaps are not."""
         return self.prepared.grid.known[self.ends]
 
     @property
     def truth(self) -> NDArray[np.int32]:
-        """`(windows,)` the place of the class that the table says; -1 where it says none."""
+        """Return the index of the labeled class of each window, `(windows,)` int32; -1 where the table has no label."""
         labels = self.prepared.grid.labels
         return np.full(len(self.ends), -1, np.int32) if labels is None else labels[self.ends]
 
 
 class ClassificationQuality(NamedTuple):
-    """How right the answers to labelled windows are."""
+    """The quality of the predicted classes on the labeled windows."""
 
     windows: int
     accuracy: float
@@ -90,10 +92,10 @@ class ClassificationQuality(NamedTuple):
 
 
 def load_classifier(run: Run) -> RunClassifier:
-    """A run's own.
+    """Load the classifier of a run.
 
     Raises:
-        ConfigError, DataError: the run is unfinished or damaged, or tells no classes apart.
+        ConfigError, DataError: If the run is unfinished or damaged, or is not a classification run.
     """
     import tensorflow as tf
 
@@ -118,15 +120,17 @@ def classify(
     reading: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> ClassifiedTable:
-    """Tell the windows of a table apart.
+    """Classify the windows of a table.
 
     Args:
-        data: the table, with the columns of the one that the run was trained on, in any order.
-        label_col: a column of known classes, to judge the answers by.
-        reading: how the table is written where that differs from the run's own, see `settling.read_as`.
+        run: A finished classification run.
+        data: The table, with the columns of the training table in any order.
+        label_col: Column of known classes to evaluate the predictions on.
+        reading: Reading options that differ from the run's, see `settling.read_as`.
 
     Raises:
-        ConfigError, DataError: the table cannot be read so, or the run tells no classes apart.
+        ConfigError, DataError: If the table cannot be read with these options, or the run is not a classification
+            run.
     """
     classifier = load_classifier(run)
     classifier = classifier._replace(config=read_with_run_config(classifier.config, reading))
@@ -135,14 +139,16 @@ def classify(
 
 
 def classify_prepared(classifier: RunClassifier, table: Measurements, *, every_row: bool = False) -> ClassifiedTable:
-    """Tell the windows of a table apart.
+    """Classify the windows of a table that is in memory.
 
     Args:
-        every_row: give every row a window, also where it begins before its series, with missing rows there; but for
-            series that are one window as they are, whatever others are.
+        classifier: The classifier of a run.
+        table: The table.
+        every_row: Whether to give every row a window, padded with missing rows where the window begins before its
+            series. Series that consist of one window keep that window.
 
     Raises:
-        DataError: no window fits into the table.
+        DataError: If no window fits into the table.
     """
     config, names = classifier.config, classifier.config.classes
     found = encode_labels(table, names)
@@ -161,7 +167,7 @@ def classify_prepared(classifier: RunClassifier, table: Measurements, *, every_r
         whole = pad_segments(whole, "rows", ~single)
         starts = _known_window_starts(whole)
     elif not single.all():
-        # A line is written for each row, and those of one window are counted as one.
+        # The output has one line per row here, so series of one window get no line of their own.
         single[:] = False
     if not len(starts) and whole.grid.valued.any():
         raise DataError(
@@ -178,13 +184,13 @@ def classify_prepared(classifier: RunClassifier, table: Measurements, *, every_r
 
 
 def _known_window_starts(prepared: PreparedTable) -> NDArray[np.int64]:
-    """The first rows of all windows but those within a long gap."""
+    """Return the first rows of all windows that do not start within a long gap."""
     starts = window_starts(prepared.grid.segment, prepared.window)
     return starts[prepared.grid.valued[starts]]
 
 
 def _match_classes(table: Measurements, found: Measurements) -> list[int]:
-    """Where the names of a table's labels stand among the classes; -1 for one that does not."""
+    """Return the index of each of the table's label names among the classes; -1 for an unknown name."""
     if table.labels is None or found.labels is None:
         return []
     places = np.full(len(table.classes) + 1, -1)
@@ -193,7 +199,7 @@ def _match_classes(table: Measurements, found: Measurements) -> list[int]:
 
 
 def evaluate_classification(found: ClassifiedTable) -> ClassificationQuality | None:
-    """How right the answers are; None where no window has a known class."""
+    """Return the quality of the predicted classes; None if no window has a known class."""
     known = (found.truth >= 0) & (found.answers >= 0)
     truth, said = found.truth[known], found.answers[known]
     if not len(truth):
@@ -202,9 +208,12 @@ def evaluate_classification(found: ClassifiedTable) -> ClassificationQuality | N
 
 
 def row_probabilities(found: ClassifiedTable) -> Floats:
-    """What is said of every row of the table, in its order: `(rows, classes)`; NaN where none ends with it.
+    """Return the class probabilities of every row of the table.
 
-    Where a series is one window, it is said of all of its rows.
+    Rows of a series that is one window all have the probabilities of that window.
+
+    Returns:
+        `(rows, classes)` float32 in the order of the table; NaN where no window ends with the row.
     """
     grid = found.prepared.grid
     spread = np.full((len(grid.series), len(found.names)), np.nan, np.float32)
@@ -218,12 +227,13 @@ def row_probabilities(found: ClassifiedTable) -> Floats:
 
 
 def class_columns(found: ClassifiedTable) -> dict[str, Any]:
-    """A line for each series, where a window is a whole one, or for each row: its class and the probability of all.
+    """Return the classes and probabilities as table columns.
 
-    Empty where no window ends with the row, or none of its values is there.
+    The table has one line per series if every window is a whole series, and one line per row otherwise. The class is
+    empty and the probabilities are NaN where no window ends with the row or its window contains no value.
 
     Raises:
-        ConfigError: a column that tells rows apart has the name of an answer.
+        ConfigError: If an id or time column has the name of an output column.
     """
     table = found.prepared.table
     if found.of_series:
@@ -245,6 +255,6 @@ def class_columns(found: ClassifiedTable) -> dict[str, Any]:
 
 
 def count_classes(found: ClassifiedTable) -> dict[str, int]:
-    """How many windows that end with a row of the table are said to be of each class."""
+    """Return the number of windows predicted for each class, counting windows that end with a row of the table."""
     answers = found.answers[found.known]
     return dict(zip(found.names, np.bincount(answers[answers >= 0], minlength=len(found.names)).tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""Detect anomalies in a table with a trained run: scores, events, the baseline, and labels where there are some."""
+"""Detect anomalies in a table with a trained run, and compare the scores with a baseline and with labels."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -30,19 +30,20 @@ Numbers = NDArray[Any]
 
 
 class LabelMetrics(NamedTuple):
-    """How well scores rank labelled rows, and how well events meet labelled ranges."""
+    """The ranking metrics of scores on labeled rows and the event metrics on labeled ranges."""
 
     ranking: RankingMetrics
     findings: EventMetrics
 
 
 class Detection(NamedTuple):
-    """What a table was found to hold.
+    """The scores and events of a table.
 
     Args:
-        prepared: the table on its grid.
-        ours, baseline: by the model, and by as many principal components as its code has numbers.
-        judged: by name ("model", "PCA", "raw values") where there are labels.
+        prepared: The table on its time grid.
+        normal: The scores of the run's training rows.
+        ours, baseline: Scores and events of the model, and of as many principal components as its code has numbers.
+        judged: Metrics by name ("model", "PCA", "raw values") if the table has labels.
     """
 
     prepared: PreparedTable
@@ -52,26 +53,29 @@ class Detection(NamedTuple):
     judged: dict[str, LabelMetrics]
 
     def when(self, row: int) -> str:
-        """The time of a row, or its number."""
+        """Return the time of a grid row as text, or its number if the table has no time column."""
         time, measurements = int(self.prepared.grid.times[row]), self.prepared.table
         return format_time(time, measurements.zone) if measurements.layout.time is not None else str(time)
 
     def series(self, row: int) -> str | None:
-        """The name of a row's series; None where there is one series."""
+        """Return the name of a row's series; None if there is one series."""
         ids = self.prepared.table.ids
         return ids[self.prepared.grid.series[row]] if len(ids) > 1 else None
 
     def labelled(self) -> Numbers:
-        """Which rows are known to be anomalies, `(rows,)` bool."""
+        """Return which rows are known anomalies, `(rows,)` bool."""
         return known_anomalies(self.prepared.table, self.prepared.grid)
 
 
 class RunDetector(NamedTuple):
-    """What a run searches tables by, ready to be applied to any number of them.
+    """A run's detector, ready to be applied to any number of tables.
 
     Args:
-        ours, baseline: squared errors of windows at every row, levelled, by the model and by as many principal
-            components as its code has numbers; each column's times its weight.
+        config: The run's settings.
+        normal: The scores of the run's training rows.
+        levels: The scales of the series.
+        ours, baseline: Functions that return the squared window errors of scaled rows, for the model and for as many
+            principal components as its code has numbers. The errors of each column are multiplied by its weight.
     """
 
     config: Series
@@ -82,14 +86,14 @@ class RunDetector(NamedTuple):
 
 
 def load_detector(run: Run) -> RunDetector:
-    """A run's own.
+    """Load the detector of a run.
 
     Raises:
-        ConfigError, DataError: the run is damaged, or does not find anomalies.
+        ConfigError, DataError: If the run is damaged or is not an anomaly detection run.
     """
     config = run.config()
     assert isinstance(config, Series)
-    # Which rule is the usual one may change; a run's threshold does not.
+    # The default rule may change in a later version, but the threshold of a run must not.
     rule = run.metrics().get("threshold", {}).get("rule")
     config = dataclasses.replace(config, threshold=config.threshold or rule)
     normal, scale = run.normal()
@@ -108,24 +112,26 @@ def detect(
     progress: Progress | None = None,
     scoring: Progress | None = None,
 ) -> Detection:
-    """Search a table for anomalies.
+    """Detect anomalies in a table.
 
     Args:
-        data: the table, with the columns of the one that the run was trained on, in any order.
-        rule: of the threshold; that of the run where None.
-        label_col: a column of known anomalies, 0 or 1, or false or true.
-        reading: how the table is written where that differs from the run's own, see `settling.read_as`.
-        progress: is told the rows read so far, and the share of the file.
-        scoring: the same of the rows scored.
+        run: A finished anomaly detection run.
+        data: The table, with the columns of the training table in any order.
+        rule: The threshold rule; None for the run's own rule.
+        label_col: Column of known anomalies, with the values 0 and 1, or false and true.
+        reading: Reading options that differ from the run's, see `settling.read_as`.
+        progress: Function that is called with the number of rows read and the share of the file.
+        scoring: Function that is called with the number of rows scored and their share.
 
     Raises:
-        ConfigError, DataError: the table cannot be read so, or the run does not find anomalies.
+        ConfigError, DataError: If the table cannot be read with these options, or the run is not an anomaly
+            detection run.
     """
     config = run.config()
     assert isinstance(config, Series)
-    run.normal()  # before the table, which may take long to read
+    run.normal()  # Report a damaged run before reading a table that may be large.
     config = dataclasses.replace(defaults.read_with_run_config(config, reading), data=data, label_col=label_col)
-    # Labels are looked at before the search, which may take long.
+    # Report invalid labels before scoring, which may take long.
     prepared = defaults.whole_table(config, encode_anomaly_labels(read_measurements(config, progress, of_run=True)))
     return detect_prepared(load_detector(run), prepared, rule, scoring)
 
@@ -133,14 +139,21 @@ def detect(
 def detect_prepared(
     detector: RunDetector, prepared: PreparedTable, rule: str | None = None, progress: Progress | None = None
 ) -> Detection:
-    """Search a table that is on its grid; `rule` is of the threshold, that of the detector where None."""
+    """Detect anomalies in a table that is on its time grid.
+
+    Args:
+        detector: The detector of a run.
+        prepared: The table.
+        rule: The threshold rule; None for the detector's own rule.
+        progress: Function that is called with the number of rows scored and their share.
+    """
     normal, grid, values = detector.normal, prepared.grid, detector.levels.levelled(prepared).grid.values
     asked = parse_threshold(rule) if rule else reconstruction.threshold_rule(detector.config, normal)
     found, own = [], original_rows(grid)
     prepared = remove_padding(prepared, own)
     kept: Any = slice(None) if prepared.grid is grid else own
     for errors, scores in ((detector.ours, normal.scores), (detector.baseline, normal.baseline)):
-        # The model's part takes longest; the other follows at its end.
+        # Only the model reports progress: the baseline takes much less time.
         told = progress if errors is detector.ours else None
         by_feature = score_rows(errors, values, grid.segment, normal.window, normal.smooth, told)
         threshold = normal.threshold(asked, scores)
@@ -159,9 +172,10 @@ def detect_prepared(
 def _evaluate_on_labels(
     prepared: PreparedTable, ours: ScoredSeries, baseline: ScoredSeries, raw: Numbers | None, window: int
 ) -> dict[str, LabelMetrics]:
-    """Scores and events against the labels; rows without a score or a label count as ordinary and unsuspicious.
+    """Return the metrics of scores and events on the labels, by scorer.
 
-    What no row, or every row, is labelled for is NaN.
+    Rows without a label count as normal, and rows without a score have the lowest score. Metrics that need both
+    labeled and unlabeled rows are NaN otherwise.
     """
     grid, labels = prepared.grid, known_anomalies(prepared.table, prepared.grid)
     found = {}
@@ -181,14 +195,14 @@ def _label_metrics(
     )
 
 
-# Expected counts below it are not told apart.
+# Smaller expected counts are reported as "fewer than" this number.
 MIN_EXPECTED_COUNT = 0.1
 
 
 def event_rows(found: Detection) -> list[dict[str, Any]]:
-    """The events for a screen or a file: times, score, p-value, and the columns that caused them.
+    """Return one record per event: times, score, p-value, and the columns that caused it.
 
-    Where there are several series, that of each stands first.
+    If the table has several series, each record starts with the name of its series.
     """
     names = found.prepared.table.layout.values
     rows = []
@@ -212,7 +226,7 @@ def event_rows(found: Detection) -> list[dict[str, Any]]:
 
 
 def event_columns(found: Detection) -> dict[str, Sequence[Any]]:
-    """The events as columns of a table."""
+    """Return the events as table columns."""
     rows = event_rows(found)
     several = ("series",) if len(found.prepared.table.ids) > 1 else ()
     names = (*several, "start", "end", "peak", "score", "p", "columns", "provisional")
@@ -220,7 +234,7 @@ def event_columns(found: Detection) -> dict[str, Sequence[Any]]:
 
 
 def score_columns(found: Detection) -> dict[str, Any]:
-    """Every row of the grid: its time, score, p-value, whether it is an anomaly, and the score of each column."""
+    """Return time, score, p-value, anomaly flag, and the score of each column for every grid row, as table columns."""
     names, grid = found.prepared.table.layout.values, found.prepared.grid
     timed = found.prepared.table.layout.time is not None
     columns: dict[str, Any] = {}
@@ -238,7 +252,7 @@ def score_columns(found: Detection) -> dict[str, Any]:
 
 
 def describe_detection(found: Detection) -> list[str]:
-    """Threshold, false alarms to expect, the baseline, and the labels, a line each."""
+    """Return lines about the threshold, the events, the expected false alarms, the baseline, and the labels."""
     ours, rows = found.ours, int(np.count_nonzero(~np.isnan(found.ours.scores)))
     lines = [
         (
@@ -271,13 +285,13 @@ def describe_detection(found: Detection) -> list[str]:
 
 
 def _describe_series_budget(found: Detection) -> str:
-    """That a budget is one for each of several series, which side by side raise so many times the alarms."""
+    """Return a note that an alarm budget is a mean over several series; empty for one series and for other rules."""
     series = len(found.prepared.table.ids)
     return f" a series, on average over {series:,}" if found.ours.threshold.rule.kind == "budget" and series > 1 else ""
 
 
 def _describe_chance(found: Detection, rows: int) -> list[str]:
-    """What as many normal rows would give: events, and rows that stand out as much as the weakest event found."""
+    """Return lines about the events and the high scores to expect in as many normal rows."""
     expected, low, high = found.ours.threshold.alarms.per(rows)
     interval = f"95% interval: {_format_short(low)} to {_format_short(high)}"
     lines = [f"false alarms expected in as many normal rows: {_format_expected(expected)} ({interval})"]
@@ -296,13 +310,13 @@ def _format_short(number: float) -> str:
 
 
 def _count_agreeing_events(found: Detection) -> int:
-    """Events of the baseline that meet one of the model's."""
+    """Return the number of baseline events that overlap an event of the model."""
     ours = [(event.first, event.last) for event in found.ours.events]
     return sum(any(a <= event.last and event.first <= b for a, b in ours) for event in found.baseline.events)
 
 
 def _format_duration(found: Detection, rows: int) -> str:
-    # Rows of several series lie beside one another.
+    # Rows of several series overlap in time, so their number is no duration.
     if not found.normal.step or len(found.prepared.table.ids) > 1:
         return ""
     seconds = rows * found.normal.step / 1e9
@@ -311,7 +325,7 @@ def _format_duration(found: Detection, rows: int) -> str:
 
 
 def detection_to_json(found: Detection) -> dict[str, Any]:
-    """All of it but the rows."""
+    """Return the threshold, the events, and the metrics as a JSON object, without the scores of the rows."""
     expected = found.ours.threshold.alarms.per(int(np.count_nonzero(~np.isnan(found.ours.scores))))
     return {
         "threshold": found.ours.threshold.value,
@@ -328,18 +342,22 @@ def detection_to_json(found: Detection) -> dict[str, Any]:
 
 
 def largest_contributors(events: Sequence[Event], columns: int, most: int) -> list[int]:
-    """So many columns, in their order: those with the largest shares in the events, or the first where there are none.
+    """Return the `most` columns with the largest shares in the events, or the first ones if there are no events.
 
-    >>> from types import SimpleNamespace as Event
-    >>> largest_contributors([Event(shares=[0.1, 0.2, 0.7])], 3, 2)
-    [1, 2]
+    Returns:
+        The column indices in ascending order.
+
+    Examples:
+        >>> from types import SimpleNamespace as Event
+        >>> largest_contributors([Event(shares=[0.1, 0.2, 0.7])], 3, 2)
+        [1, 2]
     """
     shares = np.sum([event.shares for event in events], axis=0) if events else np.zeros(columns)
     return sorted(np.argsort(-shares, kind="stable")[:most].tolist())
 
 
 def detection_figure(found: Detection) -> Figure:
-    """Columns, events, scores and threshold; of several series the one with the most events."""
+    """Plot the columns, events, scores, and threshold of the series with the most events."""
     from lstm_ae.plots.anomalies import MAX_COLUMNS, anomalies
 
     grid, measurements = found.prepared.grid, found.prepared.table
@@ -370,14 +388,14 @@ def detection_figure(found: Detection) -> Figure:
 
 
 def sketch_detection(found: Detection) -> TableSketch:
-    """The series with the most events, their columns with the largest shares in them, their scores, and all events."""
+    """Return a sketch of the series with the most events, their main columns and scores, and a list of all events."""
     grid, measurements, events = found.prepared.grid, found.prepared.table, found.ours.events
     owners = np.array([grid.series[event.peak] for event in events], np.int64)
     counts = np.bincount(owners, minlength=len(measurements.ids))
     kept = sorted(np.argsort(-counts, kind="stable")[:SERIES].tolist())
     names, made = measurements.layout.values, []
     dated = measurements.layout.dated
-    # What is not dated is drawn by the numbers of rows.
+    # The x-axis of rows without dates is their row number.
     step = 1 if dated else max(grid.step.size, 1)
     for place in kept:
         rows = np.flatnonzero(grid.series == place)

@@ -27,8 +27,11 @@ Floats = NDArray[np.float32]
 
 
 def encode_rows(halves: SlidingAutoencoder, grid: Grid) -> Floats:
-    """The code of the window that ends with each row, `(rows, code)`; NaN where a window would begin before its
-    segment, or holds no value."""
+    """Return the code of the window that ends with each row.
+
+    Returns:
+        `(rows, code)` float32; NaN where the window would begin before its segment or contains no value.
+    """
     found, window = np.full((len(grid.values), halves.code), np.nan, np.float32), halves.window
     for first, end in window_segments(grid.segment, window):
         for place in window_blocks(first, end, window):
@@ -39,10 +42,18 @@ def encode_rows(halves: SlidingAutoencoder, grid: Grid) -> Floats:
 
 
 def decode_rows(halves: SlidingAutoencoder, codes: Numbers, segment: Numbers) -> Floats:
-    """Rows given back from codes as `encode_rows` lays them out: `(rows, code)` to `(rows, features)`.
+    """Reconstruct rows from codes in the layout of `encode_rows`.
+
+    Args:
+        halves: The encoder and decoder.
+        codes: `(rows, code)`.
+        segment: `(rows,)` the segment of each row.
+
+    Returns:
+        `(rows, features)` float32, the mean over all windows that contain the row.
 
     Raises:
-        ConfigError: the model scales each window by its own range.
+        ConfigError: If the model scales each window by its own range.
     """
     decode = halves.decode
     if decode is None:
@@ -58,19 +69,25 @@ def decode_rows(halves: SlidingAutoencoder, codes: Numbers, segment: Numbers) ->
 
 
 def reconstruct_rows(halves: SlidingAutoencoder, grid: Grid) -> Floats:
-    """Every row given back, `(rows, features)`, missing values too; NaN where a row stands in no window."""
+    """Reconstruct every row, including missing values.
+
+    Returns:
+        `(rows, features)` float32; NaN where no window contains the row.
+    """
     rows = score_rows(halves.rebuild, grid.values, grid.segment, halves.window, smooth=1)
     return rows.astype(np.float32)
 
 
 def mean_squared_error(errors: Adding, grid: Grid, window: int) -> float:
-    """The mean squared error of all windows, in scaled values, as a run tells it of its test part.
+    """Return the mean squared error over all windows in scaled values, as in the run's test metrics.
 
     Args:
-        errors: of the windows at every row of some rows, of a model or of its baseline.
+        errors: Function that returns the window errors of a block of rows, for the model or a baseline.
+        grid: The rows.
+        window: Rows per window.
 
     Raises:
-        DataError: no window holds a value.
+        DataError: If no window contains a value.
     """
     total = count = 0.0
     for first, end in window_segments(grid.segment, window):
@@ -83,14 +100,14 @@ def mean_squared_error(errors: Adding, grid: Grid, window: int) -> float:
 
 
 class OpenTable(NamedTuple):
-    """A table on its grid, and the model that reads it levelled."""
+    """A table on its time grid with the autoencoder of a run and the scales of its series."""
 
     prepared: PreparedTable
     halves: SlidingAutoencoder
     levels: SeriesScales
 
     def given_back(self) -> NDArray[np.float32]:
-        """Every row of the grid as the model gives it back, `(rows, features)`, in the table's units."""
+        """Return the reconstruction of every grid row, `(rows, features)`, in the table's units."""
         rows = reconstruct_rows(self.halves, self.levels.levelled(self.prepared).grid)
         return self.levels.unlevelled(self.prepared, rows)
 
@@ -98,14 +115,15 @@ class OpenTable(NamedTuple):
 def open_table(
     run: Run, data: str, progress: Progress | None = None, *, reading: Mapping[str, Any] | None = None
 ) -> OpenTable:
-    """Read a table as a run's config says.
+    """Read a table with a run's settings and load the run's autoencoder.
 
     Args:
-        data: the table, with the columns of the one that the run was trained on, in any order.
-        reading: how the table is written where that differs from the run's own, see `settling.read_as`.
+        run: A finished anomaly detection or reconstruction run.
+        data: The table, with the columns of the training table in any order.
+        reading: Reading options that differ from the run's, see `settling.read_as`.
 
     Raises:
-        ConfigError, DataError: the run is unfinished or damaged, or the table cannot be read so.
+        ConfigError, DataError: If the run is unfinished or damaged, or the table cannot be read with these options.
     """
     from lstm_ae.models.scaling import series_scales_of
 
@@ -118,20 +136,26 @@ def open_table(
 
 
 def code_columns(opened: OpenTable) -> dict[str, Any]:
-    """Series, time, and the code of the window that ends with each row: code0, code1, ...; NaN where there is none."""
+    """Return series, time, and code (`code0`, `code1`, ...) as table columns.
+
+    The code of a row belongs to the window that ends with it; NaN where there is none.
+    """
     codes = map_to_table_rows(opened.prepared, encode_rows(opened.halves, opened.levels.levelled(opened.prepared).grid))
     return row_id_columns(opened.prepared) | {f"code{place}": codes[:, place] for place in range(opened.halves.code)}
 
 
 def reconstruction_columns(opened: OpenTable) -> dict[str, Any]:
-    """Series, time, and every value given back under its own name, missing ones too; NaN where no window holds it."""
+    """Return series, time, and the reconstructed values as table columns.
+
+    Each value column keeps its name. Missing values are reconstructed too; NaN where no window contains the row.
+    """
     rows = map_to_table_rows(opened.prepared, opened.given_back())
     names = opened.prepared.table.layout.values
     return row_id_columns(opened.prepared) | {name: rows[:, place] for place, name in enumerate(names)}
 
 
 def reconstruction_figure(opened: OpenTable) -> Figure:
-    """The columns and what is given back of them; of several series the first."""
+    """Plot the columns of the first series and their reconstruction."""
     from lstm_ae.plots.anomalies import MAX_COLUMNS, reconstruction
 
     grid, table = opened.prepared.grid, opened.prepared.table

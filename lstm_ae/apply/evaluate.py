@@ -1,4 +1,4 @@
-"""What a run of a table is worth on another table, one that it was neither trained nor judged on."""
+"""Evaluate a run on a table that it was not trained on."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -40,25 +40,27 @@ def evaluate_table(
     progress: Progress | None = None,
     remark: Callable[[str], None] | None = None,
 ) -> Evaluation:
-    """Measure a run on a table, the baselines that it has kept beside it, as the part "new data".
+    """Evaluate a run on a table and compare it with the baselines stored in the run.
 
-    A run that was trained on validation as well has kept none.
+    A run whose training data included the validation split has no stored baselines. The results are those of the part
+    "new data":
 
-    - forecast: errors after every window, beside its last value, its last season and the linear regression; a verdict
-    - classify: accuracy, macro-F1 and log loss by `label_col`, beside logistic regression; a verdict
-    - anomaly with `label_col`: how well scores rank the labelled rows, and events meet labelled ranges, never
-      point-adjusted, beside principal components
-    - anomaly and reconstruct otherwise: the mean squared error of what is given back, beside principal components; a
-      verdict
+    - forecast: errors of all windows, compared with the last value, the last season, and linear regression; a verdict
+    - classify: accuracy, macro-F1, and log loss on `label_col`, compared with logistic regression; a verdict
+    - anomaly with `label_col`: ranking metrics of the scores on labeled rows and event metrics on labeled ranges
+      (without point adjustment), compared with principal components
+    - anomaly without `label_col`, and reconstruct: the mean squared reconstruction error, compared with principal
+      components; a verdict
 
     Args:
-        data: the table, with the columns of the one that the run was trained on, in any order.
-        label_col: a column of known classes, or of 0 and 1 for known anomalies.
-        reading: how the table is written where that differs from the run's own, see `settling.read_as`.
-        remark: is told what is worth a word about the table.
+        run: A finished run on tables.
+        data: The table, with the columns of the training table in any order.
+        label_col: Column of known classes, or of 0 and 1 for known anomalies.
+        reading: Reading options that differ from the run's, see `settling.read_as`.
+        remark: Function that is called with each note about the table.
 
     Raises:
-        ConfigError, DataError: the run is unfinished or damaged, or the table cannot be read so.
+        ConfigError, DataError: If the run is unfinished or damaged, or the table cannot be read with these options.
     """
     config = run.config()
     assert isinstance(config, Series)
@@ -93,7 +95,7 @@ def evaluate_table(
 
 
 def describe_known_windows(prepared: PreparedTable, known: WindowFingerprints | None) -> list[str]:
-    """Return a note where a table holds windows that a run was trained and chosen on; empty where it holds none."""
+    """Return a note if the table contains windows that the run was trained or selected on; an empty list otherwise."""
     found, windows = known.found_in(prepared) if known else (0, 0)
     if known is None or not found:
         return []
@@ -159,7 +161,7 @@ def _evaluate_forecasts(
 
 
 def _make_split(prepared: PreparedTable, span: int) -> Split:
-    """Every window of a table that holds a value."""
+    """Return all windows of a table that contain a value."""
     grid = prepared.grid
     starts = window_starts(grid.segment, span)
     held = np.r_[0, np.cumsum(~np.isnan(grid.values).all(axis=1))]
@@ -201,7 +203,7 @@ def _anomaly_metrics(judged: dict[str, detect.LabelMetrics]) -> dict[str, Metric
     metrics: Metrics = {}
     for name, of in judged.items():
         numbers: dict[str, Any] = of.ranking._asdict()
-        if name != "raw values":  # which no threshold is for
+        if name != "raw values":  # Raw values have no threshold.
             numbers |= {f"event_{key}": getattr(of.findings, key) for key in ("precision", "recall", "f1", "false")}
         metrics[name] = {
             key: Metric(float(value), "", higher_is_better=key != "event_false") for key, value in numbers.items()

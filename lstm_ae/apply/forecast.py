@@ -1,4 +1,4 @@
-"""What follows a table, by a trained run: each series from its last rows on."""
+"""Forecast the continuation of each series of a table with a trained run."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -27,16 +27,18 @@ from lstm_ae.studies.series.defaults import config_of, read_with_run_config
 
 Numbers = NDArray[Any]
 
-# Windows that go through the model at once.
 BATCH_WINDOWS = 1024
 
 
 class RunForecaster(NamedTuple):
-    """What a run forecasts by.
+    """The model of a forecasting run, with its scales and error quantiles.
 
     Args:
-        spread: `(features, horizon, 199)` quantiles of its errors on validation, scaled.
-        seasons: of each column, see `lstm_ae.forecasting.table_baselines.TableBaselines`.
+        config: The run's settings.
+        model: The Keras model.
+        levels: The scales of the series.
+        spread: `(features, horizon, 199)` quantiles of the scaled validation errors.
+        seasons: The season of each column, see `lstm_ae.forecasting.table_baselines.TableBaselines`.
     """
 
     config: Series
@@ -47,20 +49,21 @@ class RunForecaster(NamedTuple):
 
 
 class TableForecast(NamedTuple):
-    """Forecasts of the steps behind a table, of every series that has a window there.
+    """Forecasts for every series of a table that ends with a complete window.
 
     Args:
-        table: what was read.
-        ids: places of the series in `table.ids`.
-        short: names of the series that are left out, as a long gap or too few rows stand before their end.
-        timed: whether steps have times.
+        table: The table.
+        ids: `(n,)` indices of the series in `table.ids`.
+        short: Names of the skipped series, which have a long gap or too few rows before their end.
+        timed: Whether the forecast steps have times.
         times, ahead: `(n, window)` and `(n, horizon)` int64 nanoseconds in UTC, or row numbers.
-        past: `(n, window, features)`, NaN where missing.
-        future, naive: `(n, horizon, features)`, by the model and by the baseline; NaN where the window holds no value.
-        baseline: its name.
-        intervals: by level in per cent the two ends, each like `future`; NaN after step `known`.
-        known: steps that the run was trained to forecast.
-        remarks: what is worth a word about the table.
+        past: `(n, window, features)` in the data's units, NaN where missing.
+        future, naive: `(n, horizon, features)` forecasts of the model and of the baseline; NaN where the column has
+            no value in the window.
+        baseline: The name of the baseline.
+        intervals: Lower and upper bounds by level in percent, each shaped like `future`; NaN after step `known`.
+        known: Number of steps that the run was trained to forecast.
+        remarks: Notes about the table.
     """
 
     table: Measurements
@@ -79,10 +82,10 @@ class TableForecast(NamedTuple):
 
 
 def load_forecaster(run: Run) -> RunForecaster:
-    """A run's own.
+    """Load the forecaster of a run.
 
     Raises:
-        ConfigError, DataError: the run is damaged, or does not forecast.
+        ConfigError, DataError: If the run is damaged or is not a forecasting run.
     """
     config = config_of(run, "forecast")
     spread, scale = run.spread()
@@ -102,14 +105,17 @@ def forecast_file(
     reading: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> TableForecast:
-    """Forecast what follows a file; see `forecast_table`.
+    """Forecast the continuation of a file; see `forecast_table`.
 
     Args:
-        data: the table, with the columns of the one that the run was trained on, in any order.
-        reading: how the table is written where that differs from the run's own, see `settling.read_as`.
+        run: A finished forecasting run.
+        data: The table, with the columns of the training table in any order.
+        horizon: Steps to forecast.
+        levels: Interval levels in percent.
+        reading: Reading options that differ from the run's, see `settling.read_as`.
     """
     config = config_of(run, "forecast")
-    run.spread()  # before the table, which may take long to read
+    run.spread()  # Report a damaged run before reading a table that may be large.
     config = dataclasses.replace(read_with_run_config(config, reading), data=data, label_col=None)
     table = read_measurements(config, progress, of_run=True)
     return forecast_table(load_forecaster(run), prepare_table(config, table), horizon=horizon, levels=levels)
@@ -118,15 +124,18 @@ def forecast_file(
 def forecast_table(
     forecaster: RunForecaster, prepared: PreparedTable, *, horizon: int | None = None, levels: tuple[int, ...] = ()
 ) -> TableForecast:
-    """Forecast what follows a table on its grid.
+    """Forecast the continuation of a table on its time grid.
 
     Args:
-        horizon: steps; that of the run where None. Further ahead the model reads its own forecasts.
-        levels: per cent; each adds an interval.
+        forecaster: The forecaster of a run.
+        prepared: The table.
+        horizon: Steps to forecast; None for the horizon of the run. Beyond that horizon the model reads its own
+            forecasts.
+        levels: Interval levels in percent.
 
     Raises:
-        ConfigError: a horizon above 100,000 steps.
-        DataError: no series ends with a window.
+        ConfigError: If `horizon` is not between 1 and 100,000 steps.
+        DataError: If no series ends with a complete window.
     """
     config, window = forecaster.config, prepared.window
     assert config.horizon is not None
@@ -150,11 +159,11 @@ def forecast_table(
     scale, lines = forecaster.levels.scale, forecaster.levels.lines(prepared)[last]
     future = _roll_forecasts(forecaster.model, past, lines, steps)
     naive = seasonal_naive(past, steps, forecaster.seasons)
-    # Of a column without any value in the window nothing is known.
+    # A column without a value in the window has no basis for a forecast.
     unknown = np.broadcast_to(np.isnan(past).all(axis=1, keepdims=True), future.shape)
     future, naive = (np.where(unknown, np.float32(np.nan), values) for values in (future, naive))
     said = scale.scaled(future, past, lines)
-    # Rows that follow one another as they stand have times, but what comes has none.
+    # Rows without a regular sampling interval have times, but the times of future rows are unknown.
     timed = table.layout.time is not None and grid.step != TimeStep()
     if timed:
         ahead = future_times(table, grid.series[last], grid.times[last], grid.step, steps)
@@ -184,7 +193,7 @@ def forecast_table(
 
 
 def _describe_missing_intervals(spread: Numbers, table: Measurements) -> list[str]:
-    """Say which columns have steps without an interval."""
+    """Return a note that names the columns with steps without an interval; an empty list if there are none."""
     names = [format_heading(table.layout.values[k]) for k in np.flatnonzero(np.isinf(spread).any(axis=(1, 2)))]
     if not names:
         return []
@@ -196,7 +205,7 @@ def _describe_missing_intervals(spread: Numbers, table: Measurements) -> list[st
 
 
 def _roll_forecasts(model: Any, past: Numbers, lines: NDArray[np.int32], horizon: int) -> Numbers:
-    """`(n, horizon, features)` in own units."""
+    """Return the model's rollout, `(n, horizon, features)`, in the data's units."""
     import tensorflow as tf
 
     from lstm_ae.models.inference import input_signature, model_inputs
@@ -212,11 +221,13 @@ def _roll_forecasts(model: Any, past: Numbers, lines: NDArray[np.int32], horizon
 
 
 def forecast_columns(outlook: TableForecast) -> dict[str, Any]:
-    """A row for each step behind each series: series, time, step, and of every column its forecast, the baseline's and
-    two ends a level.
+    """Return the forecasts as table columns, one row per series and step.
+
+    The columns are series, time, step, and for each value column its forecast, the baseline's forecast, and the two
+    bounds of each interval level.
 
     Raises:
-        ConfigError: a column that tells rows apart, or a value, has the name of an answer.
+        ConfigError: If the table has a column `step`.
     """
     layout, horizon = outlook.table.layout, outlook.future.shape[1]
     found: dict[str, Any] = {}
@@ -236,7 +247,7 @@ def forecast_columns(outlook: TableForecast) -> dict[str, Any]:
 
 
 def forecast_figure(outlook: TableForecast, most: int = 4) -> Figure:
-    """The first series and columns, so many panels in all."""
+    """Plot the first `most` forecasts, one panel per series and column."""
     from lstm_ae.plots.table_forecasts import forecasts as drawn
 
     table = outlook.table

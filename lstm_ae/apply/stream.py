@@ -1,8 +1,8 @@
-"""Anomalies in rows that are still coming: each row's score as soon as no later row can change it.
+"""Detect anomalies in incoming rows, with each score final as soon as no later row can change it.
 
-A score is the mean over all windows that hold a row and over the rows around it, so that it is final once the
-`window - 1 + smooth // 2` rows after it have come, or a long gap. It is then what a search of the whole table finds.
-No more is kept than a window of rows for each series.
+A score is the mean over all windows that contain the row and over the rows around it. It is final after the next
+`window - 1 + smooth // 2` rows, or after a long gap, and then equals the score from the whole table. The memory holds
+at most one window of rows per series.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,16 +27,16 @@ Numbers = NDArray[Any]
 
 
 class FinalScores(NamedTuple):
-    """Rows that a stream has decided, series by series in the order of time.
+    """Scored rows of a stream, grouped by series and ordered by time.
 
     Args:
-        series: the name of each row's series.
-        times: `(rows,)` int64 nanoseconds in UTC, or row numbers; of a missing row when it would have been.
-        by_feature: `(rows, features)` scores of each column; NaN where a row stands in no window.
-        scores: `(rows,)` their means.
-        p: `(rows,)` the probability that a normal row scores as high.
-        anomaly: `(rows,)` whether the score is above the threshold.
-        final: `(rows,)` False where rows to come could still have changed the score.
+        series: The name of each row's series.
+        times: `(rows,)` int64 nanoseconds in UTC, or row numbers. A missing row has the time that the grid gives it.
+        by_feature: `(rows, features)` score of each column; NaN where no window contains the row.
+        scores: `(rows,)` mean of `by_feature` over the columns.
+        p: `(rows,)` probability that a normal row has a score this high.
+        anomaly: `(rows,)` bool, whether the score is above the threshold.
+        final: `(rows,)` bool, False where later rows could still have changed the score.
     """
 
     series: list[str]
@@ -49,7 +49,7 @@ class FinalScores(NamedTuple):
 
 
 class _ScoredRows(NamedTuple):
-    """Rows of one series with their scores, and whether these are final."""
+    """Scored rows of one series, with a flag for final scores."""
 
     times: Times
     by_feature: Numbers
@@ -57,28 +57,28 @@ class _ScoredRows(NamedTuple):
 
 
 class DetectionStream:
-    """A detector applied to rows while they come.
+    """A detector for rows that arrive one batch at a time.
 
     Args:
-        detector: of a run, see `lstm_ae.apply.detect.load_detector`.
-        rule: of the threshold; that of the detector where None.
+        detector: The detector of a run, see `lstm_ae.apply.detect.load_detector`.
+        rule: The threshold rule; None for the detector's own rule.
     """
 
     def __init__(self, detector: RunDetector, rule: str | None = None) -> None:
         self.detector = detector
         asked = parse_threshold(rule) if rule else threshold_rule(detector.config, detector.normal)
         self.threshold: Threshold = detector.normal.threshold(asked)
-        # How errors tell times.
+        # The time zone of the times in error messages.
         self.zone: Zone = None
         self.tracks: dict[str, _SeriesStream] = {}
-        # Of series with a scale of their own, its line.
+        # The scale of each series is found by its index; unknown series use the first one.
         self.lines = {name: line for line, name in enumerate(detector.levels.names)}
-        # Decided and not returned yet.
+        # Scored rows stay here until `push` or `end` returns them, also after an error.
         self.found: list[tuple[str, _ScoredRows]] = []
 
     @property
     def delay(self) -> int:
-        """How many rows must come after a row until its score is final."""
+        """Return the number of later rows after which the score of a row is final."""
         normal, held = self.detector.normal, self.detector.config.duplicates in ("last", "mean")
         return normal.window - 1 + normal.smooth // 2 + held
 
@@ -90,19 +90,19 @@ class DetectionStream:
         *,
         refuse: Refuse = raise_row_error,
     ) -> FinalScores:
-        """Take the next rows and return those that are decided by them.
+        """Add rows and return those whose scores are final now.
 
         Args:
-            values: `(rows, features)` in own units, NaN where missing.
-            times: `(rows,)` int64 nanoseconds since 1970 in UTC, in their order within a series; None where rows just
-                follow one another.
-            ids: the name of each row's series; None where there is one.
-            refuse: is told what is wrong with a row that cannot be taken; raises it where not given.
+            values: `(rows, features)` in the data's units, NaN where missing.
+            times: `(rows,)` int64 nanoseconds since 1970 in UTC, ascending within a series; None if rows simply
+                follow each other.
+            ids: The name of each row's series; None if there is one series.
+            refuse: Function that handles the error of an invalid row; by default it raises the error.
 
         Raises:
-            DataError: a row is earlier than one before it, or has its place, and the rule for duplicates is "error".
-                Those of its series before it and all of other series are taken, and what they decide is returned by
-                the next call.
+            DataError: If a row is earlier than a previous row of its series, or has the same time while the rule for
+                duplicates is "error". The rows of that series before it and all rows of other series are still added;
+                the next call returns their scores.
         """
         names = np.array([""] * len(values) if ids is None else ids, object)
         problem = None
@@ -121,7 +121,7 @@ class DetectionStream:
         return self._decided()
 
     def end(self) -> FinalScores:
-        """The rows that are not decided yet, scored by what has come; the stream is over."""
+        """End the stream and return the remaining rows, scored with the rows received so far."""
         self.found += [(name, part) for name, track in self.tracks.items() for part in track.end()]
         self.tracks = {}
         return self._decided()
@@ -147,7 +147,7 @@ class DetectionStream:
 
 
 class _SeriesStream:
-    """One series of a stream."""
+    """The stream of one series."""
 
     def __init__(self, detector: RunDetector, name: str, line: int, zone: Zone) -> None:
         self.detector, self.line = detector, np.array([line], np.int32)
@@ -155,7 +155,7 @@ class _SeriesStream:
         self.segment = _SegmentStream(detector)
 
     def push(self, values: Numbers, times: Times | None, refuse: Refuse) -> Iterator[_ScoredRows]:
-        """Take the next rows; give those that are decided."""
+        """Add rows and yield those whose scores are final."""
 
         def push(rows: range) -> list[GridPiece]:
             own = slice(rows.start, rows.stop)
@@ -165,7 +165,7 @@ class _SeriesStream:
             yield from self._take(pieces)
 
     def end(self) -> list[_ScoredRows]:
-        """What is left."""
+        """Return the remaining rows of the series."""
         return [*self._take(self.grid.end()), self.segment.rest(final=False)]
 
     def _take(self, pieces: list[GridPiece]) -> list[_ScoredRows]:
@@ -180,7 +180,7 @@ class _SeriesStream:
 
 
 class _SegmentStream:
-    """Rows one step apart, of which a window's are kept, and those that are not decided."""
+    """The stream of one segment, which keeps the last window of rows and the rows without a final score."""
 
     def __init__(self, detector: RunDetector) -> None:
         self.errors: Adding = detector.ours
@@ -191,7 +191,7 @@ class _SegmentStream:
         self.waiting = np.empty(0, np.int64)
 
     def add(self, times: Times, values: Numbers) -> _ScoredRows:
-        """Take the next rows; return those that are final."""
+        """Add rows and return those whose scores are final."""
         rows = np.concatenate([self.rows, values])
         waiting = np.concatenate([self.waiting, times])
         final = [self.overlap.add(self.errors(rows[place])) for place in window_blocks(0, len(rows), self.window)]
@@ -200,9 +200,9 @@ class _SegmentStream:
         return _ScoredRows(waiting[: len(by_feature)], by_feature, final=True)
 
     def rest(self, *, final: bool) -> _ScoredRows:
-        """What is not decided, by the windows that there are."""
+        """Return the remaining rows, scored by the windows that contain them so far."""
         by_feature = self.overlap.rest()
-        if not len(by_feature):  # fewer rows than a window
+        if not len(by_feature):  # The segment is shorter than a window.
             by_feature = np.full((len(self.waiting), self.rows.shape[1]), np.nan)
             if self.pads and len(self.waiting):
                 missing = np.full((self.window - len(self.rows), self.rows.shape[1]), np.nan, np.float32)

@@ -1,4 +1,4 @@
-"""What makes an export one that can be trusted: its endpoints, its checks, and what lies beside it.
+"""Export a trained model as a verified SavedModel with a manifest and a model card.
 
-`graph`, `operations`, `probe` and `manifest` need no Keras, so that a server can use them.
+`graph_check`, `operations`, `probe`, and `manifest` do not need Keras, so a server can use them.
 """

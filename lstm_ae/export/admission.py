@@ -16,7 +16,7 @@ from lstm_ae.export.graph_check import GRAPH_FILE, ForbiddenGraphError, parse_gr
 from lstm_ae.files import require_regular
 from lstm_ae.temporary import temporary_folder
 
-# Limits in bytes: of all weights together, and of any other file.
+# The limits, in bytes, are for all weights together and for any other file.
 MAX_WEIGHT_BYTES, MAX_FILE_BYTES = 2**34, 2**28
 
 MAX_FILES, MAX_DEPTH = 10_000, 4
@@ -26,17 +26,17 @@ MAX_FILES, MAX_DEPTH = 10_000, 4
 def admit_version(version: Path, *, trust: bool = False, name: str = "") -> Iterator[Path]:
     """Check a version and yield a folder to load it from, which exists until the block ends.
 
-    The folder contains the checked graph, and links to the weights and the warm-up requests.
+    The folder contains the checked graph and links to the weights and the warm-up requests.
 
     Args:
-        version: the folder that contains `saved_model.pb`.
-        trust: check only the kinds and sizes of the files, and yield the version's own folder.
-        name: the name of the version in errors (default: its path).
+        version: The folder that contains `saved_model.pb`.
+        trust: Whether to check only the types and sizes of the files, and yield the version's own folder.
+        name: The name of the version in errors (default: its path).
 
     Raises:
-        ForbiddenGraphError: the graph contains what a served model must not contain.
-        DataError: a file is missing, damaged, too large, or not a regular file.
-        ConfigError: there is no folder for temporary files.
+        ForbiddenGraphError: If the graph contains forbidden parts.
+        DataError: If a file is missing, damaged, too large, or not a regular file.
+        ConfigError: If there is no folder for temporary files.
     """
     if trust:
         _list_files(version)
@@ -51,10 +51,13 @@ def admit_version(version: Path, *, trust: bool = False, name: str = "") -> Iter
 
 
 def check_version(version: Path, name: str = "") -> tuple[bytes, list[str]]:
-    """Check a version; return the content of `saved_model.pb` and the paths of the other files that loading reads.
+    """Check a version and return its graph file and the paths of the other files to load.
+
+    Returns:
+        The content of `saved_model.pb`, and the paths of the weights and warm-up requests within the version.
 
     Raises:
-        ForbiddenGraphError, DataError: see `admit_version`.
+        ForbiddenGraphError, DataError: See `admit_version`.
     """
     files, content = _list_files(version), read_graph_file(version)
     if found := graph_check.find_forbidden(parse_graph(content, version)):
@@ -63,10 +66,10 @@ def check_version(version: Path, name: str = "") -> tuple[bytes, list[str]]:
 
 
 def _list_files(version: Path) -> list[str]:
-    """Return the paths within a version of its weights and warm-up requests.
+    """Return the paths of the weights and warm-up requests within a version.
 
     Raises:
-        DataError: an entry is neither a regular file nor a folder, or is too large.
+        DataError: If an entry is neither a regular file nor a folder, or is too large.
     """
     found, weights, count = [], 0, 0
     waiting = [("", 0)]
@@ -100,5 +103,5 @@ def _link_or_copy(path: Path, link: Path) -> None:
     link.parent.mkdir(exist_ok=True)
     try:
         link.symlink_to(path.absolute())
-    except OSError:  # Windows, where links need a privilege
+    except OSError:  # Links need a privilege on Windows.
         shutil.copyfile(path, link)

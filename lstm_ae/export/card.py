@@ -1,4 +1,4 @@
-"""The model card: what a person must know before using a model, as Markdown beside its exported versions."""
+"""Model cards: Markdown files next to the exported versions that describe a model, its data, results, and limits."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from lstm_ae.files import write
 from lstm_ae.formatting import format_epoch, format_heading
 from lstm_ae.run import Run, measured_parts
 
-# A card with this line may be written anew; one without it has been changed by somebody.
+# A card without this line was written or edited by the user and must not be overwritten.
 CARD_MARK = "<!-- written by lstmae export -->"
 
 _PURPOSES = {
@@ -22,7 +22,7 @@ _PURPOSES = {
     "reconstruct": "Gives back a window of daily prices.",
 }
 
-# Of digits, by the share of the reconstruction in the loss, where the other output is not trained.
+# With these shares of the reconstruction in the loss, the other output of a digit model is not trained.
 _SINGLE_LOSS_PURPOSES = {
     0.0: "Says which handwritten digit it is; what it gives back means nothing, as that was not trained.",
     1.0: "Gives back a handwritten digit; the class that it says means nothing, as that was not trained.",
@@ -59,13 +59,13 @@ _OUTPUT_DESCRIPTIONS = {
 
 
 def render_card(name: str, version: str, run: Run, endpoints: Sequence[Any]) -> str:
-    """A run's model card.
+    """Return the model card of a run as Markdown.
 
     Args:
-        name: the model's, its title.
-        version: the exported one's, as its folder is called.
-        run: a finished run.
-        endpoints: of the exported version, with `name`, `inputs` and `outputs`.
+        name: The name of the model, used as the title.
+        version: The folder name of the exported version.
+        run: A finished run.
+        endpoints: The endpoints of the exported version, with `name`, `inputs`, and `outputs`.
     """
     about, metrics, config = run.about(), run.metrics(), run.config()
     data, training, task = about["data"], metrics["training"], about["task"]
@@ -113,7 +113,11 @@ def render_card(name: str, version: str, run: Run, endpoints: Sequence[Any]) -> 
 
 
 def write_card(folder: Path, text: str) -> Path | None:
-    """Write `README.md` beside the versions, unless there is one that somebody else has written; returns where."""
+    """Write `README.md` next to the versions, unless there is one that was not written by `lstmae export`.
+
+    Returns:
+        The path of the file; None if it was not written.
+    """
     path = folder / "README.md"
     if path.exists() and CARD_MARK not in path.read_text(encoding="utf-8", errors="replace"):
         return None
@@ -138,14 +142,14 @@ def _describe_purpose(task: str, config: Config) -> str:
 
 
 def _model_kind(task: str, config: Config) -> str:
-    """A study, or what is learned there where that is told of in other words."""
+    """Return the key of the model's texts: the name of its study, or of its task if the study has several."""
     if isinstance(config, Snp) and config.goal == "reconstruct":
         return "prices given back"
     return config.task if isinstance(config, Series) and config.task in ("classify", "forecast") else task
 
 
 def _describe_classes(config: Config) -> list[str]:
-    """What the numbers of the classes stand for."""
+    """Return a line that maps class indices to names; an empty list if the model has no classes."""
     if not isinstance(config, Series) or not config.classes:
         return []
     named = ", ".join(f"{place} {format_heading(name)}" for place, name in enumerate(config.classes))
@@ -160,7 +164,7 @@ def _describe_training(training: Mapping[str, Any]) -> str:
 
 
 def _describe_weights(metrics: Mapping[str, Any], kind: str) -> str:
-    """What the weights, and what is told with them, were chosen on."""
+    """Return a text about the data that the weights, intervals, and threshold were selected on."""
     if not metrics["training"].get("refit"):
         return "The weights were chosen on the validation part; nothing was chosen on the test part."
     text = (
@@ -190,7 +194,7 @@ def _format_number(value: float | None) -> str:
 
 
 def _describe_inputs(config: Config) -> list[str]:
-    """What the inputs hold, and in which order; of a forecaster, what comes out as well."""
+    """Return a description of the inputs in their order, and of a forecaster's outputs."""
     lines = []
     if isinstance(config, Mnist):
         lines.append(f"- `sequence`: {_READ_ORDERS[config.read]}; each from 0, the ground, to 255, the brightest ink.")
@@ -220,7 +224,7 @@ def _describe_inputs(config: Config) -> list[str]:
 
 
 def _describe_outputs(endpoints: Sequence[Any], metrics: Mapping[str, Any]) -> list[str]:
-    """What outputs hold that are not in the data's own units."""
+    """Return a description of the outputs that are not in the data's units."""
     known = {name for endpoint in endpoints for name in endpoint.outputs}
     texts = dict(_OUTPUT_DESCRIPTIONS)
     if threshold := metrics.get("threshold"):

@@ -1,17 +1,18 @@
-"""Endpoints: one function for each thing a model can do, all in the data's own units.
+"""Endpoints: one function for each operation of a model, with inputs and outputs in the data's units.
 
-| endpoint          | of                  | outputs                                                              |
+| endpoint          | model               | outputs                                                              |
 |-------------------|---------------------|----------------------------------------------------------------------|
-| `serving_default` | every model         | the model's own                                                      |
+| `serving_default` | every model         | the outputs of the model                                             |
 | `reconstruct`     | autoencoders        | `reconstruction` `(batch, steps, features)`                          |
 | `encode`          | autoencoders        | `code` `(batch, n)`; with the latent `steps` `(batch, steps, n)`     |
-| `score`           | autoencoders        | `score` `(batch, steps)`; to find anomalies see `detector`           |
+| `score`           | autoencoders        | `score` `(batch, steps)`; for anomaly detection see `detector`       |
 | `classify`        | classifiers         | `label` `(batch, classes)`, the probabilities; `class` `(batch,)`    |
-| `predict`         | forecasters         | `future`, one step ahead, or the horizon that was trained            |
+| `predict`         | forecasters         | `future`, one step ahead, or the horizon of the training             |
 | `forecast`        | forecasters         | `future` `(batch, max(horizon), features)`                           |
 
-A forecaster has no `encode`: what its encoder hands over are the states of layers that its decoder and a direct linear
-path share the work with, no code of the window; nor a `score`, since it says nothing of the window itself.
+A forecaster has no `encode` endpoint, because its decoder receives layer states and shares the work with a direct
+linear path, so there is no code of the window. It has no `score` endpoint, because it does not reconstruct the
+window.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,7 +30,7 @@ Tensors = dict[str, Any]
 
 
 class EndpointFunction(NamedTuple):
-    """An endpoint before it is exported: its name, what it does with named tensors, and the types of its inputs."""
+    """An endpoint before its export: its name, its function of named tensors, and the types of its inputs."""
 
     name: str
     call: Callable[[Tensors], Tensors]
@@ -37,10 +38,11 @@ class EndpointFunction(NamedTuple):
 
 
 def make_endpoints(model: Any, detector: ScoreParameters | None = None) -> list[EndpointFunction]:
-    """The endpoints of a model in own units; `serving_default` comes first.
+    """Return the endpoints of a model; `serving_default` is first.
 
     Args:
-        detector: makes `score` one of rows, with `threshold` and `anomaly`.
+        model: A model with inputs and outputs in the data's units.
+        detector: If given, `score` returns one score per row, with `threshold` and `anomaly`.
     """
     own = input_signature(model)
     calls: dict[str, Callable[[Tensors], Tensors]] = {"serving_default": lambda inputs: model(inputs, training=False)}
@@ -58,7 +60,7 @@ def make_endpoints(model: Any, detector: ScoreParameters | None = None) -> list[
             EndpointFunction("score", *make_score_function(model, detector)) if each.name == "score" else each
             for each in made
         ]
-    # Of later days the open is not known.
+    # A model that reads the open cannot forecast more days, because their opens are unknown.
     if "future" in model.output and "open" not in model.input:
         made.append(EndpointFunction("forecast", _make_forecast(model), own | {"horizon": HORIZON}))
     return made
@@ -69,7 +71,7 @@ def _select_output(model: Any, output: str) -> Callable[[Tensors], Tensors]:
 
 
 def _make_encode(model: Any) -> Callable[[Tensors], Tensors]:
-    """What the encoder hands to the decoder."""
+    """Return the `encode` function, which returns the encoder's output."""
     network = inner_network(model)
     encoder = keras.Model(network.input, network.get_layer("code").output, name="encoder")
 
@@ -80,12 +82,12 @@ def _make_encode(model: Any) -> Callable[[Tensors], Tensors]:
 
 
 def _make_score(model: Any) -> Callable[[Tensors], Tensors]:
-    """The reconstruction's error at each step: the mean over the features of the squared error of *scaled* values.
+    """Return the `score` function: for each step, the mean over the features of the squared error of scaled values.
 
-    Own units would let the feature with the largest numbers decide alone: a volume of millions beside a price. Scaled,
-    all features count alike, the mean over the steps is the `reconstruction_mse` of the metrics, and a threshold that
-    was found on validation data holds for every company. Missing values (NaN) do not count; a step of nothing else
-    has no score, NaN.
+    In the data's units, the feature with the largest numbers would dominate: a volume of millions next to a price.
+    With scaled values all features have the same weight, the mean over the steps is the `reconstruction_mse` of the
+    metrics, and a threshold from validation data applies to every company. Missing values (NaN) are ignored; the
+    score of a step without any value is NaN.
     """
     network = inner_network(model)
 
@@ -101,7 +103,7 @@ def _make_score(model: Any) -> Callable[[Tensors], Tensors]:
 
 
 def _network_inputs(model: Any, inputs: Mapping[str, Any]) -> Tensors:
-    """What an autoencoder's network is given: the scaled window."""
+    """Return the input of an autoencoder's network, the scaled window, by name."""
     (name,) = inner_network(model).input
     return {name: inner_scaling(model)(inputs, training=False)["scaled"]}
 
@@ -115,7 +117,10 @@ def _make_classify(model: Any) -> Callable[[Tensors], Tensors]:
 
 
 def _make_forecast(model: Any) -> Callable[[Tensors], Tensors]:
-    """The rollout to the further input `horizon`, int32, one a row; steps past a row's own horizon are NaN."""
+    """Return the `forecast` function, which rolls the model out.
+
+    Its additional input `horizon` is int32, one per row; steps beyond a row's horizon are NaN.
+    """
     roll = rollout(model)
 
     def forecast(inputs: Tensors) -> Tensors:

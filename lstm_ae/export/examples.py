@@ -1,4 +1,4 @@
-"""A few real windows that a run was not fitted to, for a served model's manifest: what to try it with."""
+"""Example windows for a served model's manifest, from data that the run was not fitted to."""
 
 from typing import Any
 
@@ -13,12 +13,16 @@ from lstm_ae.studies import load_study
 
 EXAMPLE_COUNT = 3
 
-# A window of more numbers makes a manifest that nobody reads.
+# Larger windows would make the manifest unreadable.
 MAX_WINDOW_NUMBERS = 4000
 
 
 def select_examples(run: Run) -> list[dict[str, Any]]:
-    """Names and inputs of some windows, or none where the run's data is not at hand as it was."""
+    """Return the names, signatures, and inputs of some windows as JSON values.
+
+    The list is empty if the run's data is unavailable or has changed, the windows are large or have missing values,
+    or the model reads the open.
+    """
     about = run.about()
     try:
         data = load_study(about["task"]).load(run.config())
@@ -34,7 +38,7 @@ def select_examples(run: Run) -> list[dict[str, Any]]:
     ):
         return []
     index = np.unique(np.linspace(0, data.latest.samples - 1, EXAMPLE_COUNT).astype(int))
-    # JSON knows no NaN.
+    # JSON has no NaN.
     index = index[np.isfinite(data.latest.windows(index)[:, :steps]).all(axis=(1, 2))]
     if not len(index):
         return []
@@ -44,7 +48,7 @@ def select_examples(run: Run) -> list[dict[str, Any]]:
         {
             "name": _example_name(about["task"], data, sample, steps),
             "signature": "serving_default",
-            # By way of text, in the digits of a float32.
+            # The values are converted through text, which limits them to the digits of a float32.
             "inputs": {name: [_to_plain_list(values[place])] for name, values in found.items()},
         }
         for place, sample in enumerate(index)

@@ -1,7 +1,7 @@
-"""The model in other formats, each run in its own runtime and compared with the trained one: ONNX and LiteRT.
+"""Export to ONNX and LiteRT, with a check of each file in its own runtime against the trained model.
 
-Both files hold what `serving_default` does: the model's own inputs and outputs. They lie in `assets.extra`, which
-TensorFlow Serving leaves alone, so that they are renamed with their version and stand in its manifest.
+Both files contain `serving_default`: the inputs and outputs of the model. They are stored in `assets.extra`, which
+TensorFlow Serving ignores, so they are renamed with their version and listed in its manifest.
 """
 
 import warnings
@@ -21,20 +21,20 @@ from lstm_ae.export.probe import compare_outputs
 from lstm_ae.export.verification import VerificationCase
 from lstm_ae.installation import install_hint
 
-# Other kernels round otherwise: 3e-7 for series, 3e-6 for small class probabilities, in parts of the largest value.
+# Other kernels round differently: by 3e-7 of the largest value for series, and 3e-6 for small class probabilities.
 TOLERANCE = 1e-5
 
 ONNX_OPSET = 17
 
 
 class ModelFormat(NamedTuple):
-    """A further format.
+    """An additional export format.
 
     Args:
-        file: its path in a version.
-        modules: what converts and runs it; the extra of the format's name brings them.
-        convert: the file's content, of a model and its `serving_default`.
-        runner: from the content, a function of named arrays.
+        file: The path of the file in a version.
+        modules: Packages that convert and run the model, installed with the extra of the format's name.
+        convert: Function that returns the file content for a model and its `serving_default`.
+        runner: Function that returns, for the file content, a function of named arrays.
     """
 
     file: str
@@ -44,7 +44,7 @@ class ModelFormat(NamedTuple):
 
 
 def require_installed(formats: Sequence[str]) -> None:
-    """Raise `ConfigError` where a format is unknown, or what it needs is not installed."""
+    """Raise `ConfigError` if a format is unknown or its packages are not installed."""
     for name in formats:
         if name not in FORMATS:
             known = ", ".join(("savedmodel", *FORMATS))
@@ -56,14 +56,20 @@ def require_installed(formats: Sequence[str]) -> None:
 def write_formats(
     model: Any, function: EndpointFunction, cases: Iterable[VerificationCase], version: Path, names: Sequence[str]
 ) -> dict[str, float]:
-    """Write the model into a version in each of these formats; returns the largest difference of each, relative.
+    """Write the model into a version in each of the given formats.
 
     Args:
-        function: the model's `serving_default`.
-        cases: what to compare with; those of other endpoints are left out.
+        model: The trained model.
+        function: The model's `serving_default`.
+        cases: Inputs and expected outputs; those of other endpoints are ignored.
+        version: The folder of the version.
+        names: Keys of `FORMATS`.
+
+    Returns:
+        The largest difference from the trained model for each format, relative to the largest value of the output.
 
     Raises:
-        Unproven: a format's runtime cannot run it or says something else than the model.
+        UnprovenError: If the model cannot be converted, or a runtime fails or returns other outputs than the model.
     """
     own = [case for case in cases if case.endpoint == function.name]
     differences = {}
@@ -75,7 +81,7 @@ def write_formats(
                 differences[name] = _largest_difference(form.runner(content), own)
         except UnprovenError as error:
             raise UnprovenError(f"The model as {name} {error}") from error
-        except Exception as error:  # whatever converters and runtimes raise
+        except Exception as error:  # Converters and runtimes raise exceptions of any type.
             first = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
             raise UnprovenError(f"The model cannot be had as {name} ({first}); leave that format out") from error
         path = version / form.file
@@ -98,7 +104,7 @@ def _largest_difference(run: Callable[[Mapping[str, Any]], dict[str, Any]], case
 
 
 def _convert_to_onnx(model: Any, function: EndpointFunction) -> bytes:
-    """By tf2onnx; batch and, where the model leaves it so, steps stay open."""
+    """Convert with tf2onnx; the batch size, and the number of steps if the model allows it, stay variable."""
     import tf2onnx
 
     call = tf.function(function.call)
@@ -120,10 +126,10 @@ def _make_onnx_runner(content: bytes) -> Callable[[Mapping[str, Any]], dict[str,
 
 
 def _convert_to_litert(model: Any, function: EndpointFunction) -> bytes:
-    """By TensorFlow's converter, with LiteRT's own operations only, one window at a time.
+    """Convert with TensorFlow's converter, using LiteRT's own operations only and a batch size of 1.
 
-    With an open batch size the loop over the steps comes out in operations that LiteRT alone does not have. So do
-    variables that are read within the loop; here they are constants.
+    With a variable batch size, or with variables that are read within the loop over the steps, the loop would need
+    operations that LiteRT alone does not have. The variables are therefore replaced with constants.
     """
     weights = [(variable, variable.numpy()) for variable in model.variables]
     specs = {name: tf.TensorSpec((1, *spec.shape[1:]), spec.dtype, name=name) for name, spec in function.specs.items()}
@@ -155,7 +161,7 @@ def _make_litert_runner(content: bytes) -> Callable[[Mapping[str, Any]], dict[st
 
 @contextmanager
 def _ignore_warnings() -> Iterator[None]:
-    """Without the converters' advice on what will be renamed in some later version of them."""
+    """Suppress the deprecation warnings of the converters."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -15,7 +15,7 @@ from lstm_ae.errors import DataError
 from lstm_ae.export.operations import ALLOWED_OPERATIONS, RESTORE_OPERATIONS, SAVE_OPERATIONS, TOP_LEVEL_OPERATIONS
 from lstm_ae.files import read_regular
 
-MAX_GRAPH_BYTES = 64 * 2**20  # bytes; weights are in other files, and a graph of a few megabytes is large
+MAX_GRAPH_BYTES = 64 * 2**20  # In bytes. Weights are in other files, so a graph of a few megabytes is large.
 
 # Messages and strings in a graph. A file of 64 MB can contain 32 million, each of which becomes an object in memory.
 # This package's graphs have 50,000, and very large models have a million.
@@ -33,25 +33,32 @@ INITIALIZER_SIGNATURE = "__saved_model_init_op"
 
 
 class ForbiddenGraphError(DataError):
-    """A SavedModel that contains what a served model must not contain."""
+    """An error for a SavedModel that contains forbidden parts."""
 
 
 def read_graph(version: Path, limit: int = MAX_GRAPH_BYTES) -> Any:
-    """Return the one meta graph of a SavedModel, a `tensorflow.MetaGraphDef`: nodes, functions, signatures, objects.
+    """Return the only meta graph of a SavedModel.
 
     Args:
-        version: the folder that holds `saved_model.pb`.
-        limit: largest file to read, in bytes; parsed, it takes some twenty times as much memory.
+        version: The folder that contains `saved_model.pb`.
+        limit: The largest file to read, in bytes. The parsed graph takes about twenty times as much memory.
+
+    Returns:
+        A `tensorflow.MetaGraphDef` with nodes, functions, signatures, and objects.
 
     Raises:
-        ForbiddenGraphError: it has too many parts.
-        DataError: there is no such file, it is too large, damaged, or in another form than TensorFlow 2 writes.
+        ForbiddenGraphError: If the graph has too many parts.
+        DataError: If the file is missing, too large, damaged, or not in the form of TensorFlow 2.
     """
     return parse_graph(read_graph_file(version, limit), version)
 
 
 def read_graph_file(version: Path, limit: int = MAX_GRAPH_BYTES) -> bytes:
-    """Return the content of `saved_model.pb`; raises as `read_graph` does."""
+    """Return the content of `saved_model.pb`.
+
+    Raises:
+        DataError: See `read_graph`.
+    """
     path = version / GRAPH_FILE
     for name in OTHER_GRAPH_FILES:
         if os.path.lexists(version / name):
@@ -67,12 +74,16 @@ def read_graph_file(version: Path, limit: int = MAX_GRAPH_BYTES) -> bytes:
 
 
 def parse_graph(content: bytes, version: Path) -> Any:
-    """Return the meta graph in the content of a version's `saved_model.pb`; raises as `read_graph` does."""
+    """Return the meta graph in the content of a version's `saved_model.pb`.
+
+    Raises:
+        ForbiddenGraphError, DataError: See `read_graph`.
+    """
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
     path, model = version / GRAPH_FILE, SavedModel()
     try:
-        # Protobuf keeps all other threads waiting while it parses, so count before.
+        # Protobuf blocks all other threads while it parses, so the parts are counted first.
         parts = count_message_parts(content, SavedModel.DESCRIPTOR, MAX_MESSAGE_PARTS)
         if parts <= MAX_MESSAGE_PARTS:
             model.ParseFromString(content)
@@ -91,16 +102,17 @@ def parse_graph(content: bytes, version: Path) -> Any:
 def count_message_parts(content: bytes, kind: Descriptor, most: int) -> int:
     """Return the number of messages, strings, and bytes values in an encoded message, at any depth.
 
-    Counting stops after a given number, or at a map of more than `MOST_ENTRIES`, whose parts count as too many.
+    Counting stops above `most`, or at a map with more than `MOST_ENTRIES` entries, for which the result is `most +
+    1`.
 
     Args:
-        content: the encoded message.
-        kind: its type.
-        most: the number after which counting stops.
+        content: The encoded message.
+        kind: Its type.
+        most: The number above which counting stops.
 
     Raises:
-        ValueError: the content is damaged, or in a form that protobuf reads but does not write: a message in several
-            pieces, or fields in groups.
+        ValueError: If the content is damaged, or in a form that protobuf reads but does not write: a message in
+            several pieces, or fields in groups.
     """
     types = _message_fields(kind)
     count, waiting = 0, [(0, len(content), kind.full_name)]
@@ -142,14 +154,14 @@ def count_message_parts(content: bytes, kind: Descriptor, most: int) -> int:
     return count
 
 
-# The forms of fields: the lowest three bits of their tags (protobuf.dev, "Encoding").
+# The lowest three bits of a tag are the wire type of its field (protobuf.dev, "Encoding").
 VARINT, LENGTH_DELIMITED = 0, 2
 
 FIXED_SIZES = {1: 8, 5: 4}
 
 
 def _read_varint(content: bytes, place: int) -> tuple[int, int]:
-    """Return a number of seven bits per byte, the lowest first, and the place after it."""
+    """Return a number encoded with seven bits per byte, lowest first, and the position after it."""
     number = 0
     for count, byte in enumerate(content[place : place + 10]):
         number |= (byte & 127) << 7 * count
@@ -162,8 +174,8 @@ class _MessageField(NamedTuple):
     """A field that contains messages.
 
     Attributes:
-        kind: the name of their type.
-        most: how many there may be; None for any number.
+        kind: The name of the message type.
+        most: The largest number of messages; None for any number.
     """
 
     kind: str
@@ -172,7 +184,7 @@ class _MessageField(NamedTuple):
 
 @cache
 def _message_fields(kind: Descriptor) -> dict[str, dict[int, _MessageField]]:
-    """Return the fields that contain messages, for a type and all types within it: by name of the type, by tag."""
+    """Return the fields that contain messages, by type name and tag, for a type and all types within it."""
     types: dict[str, dict[int, _MessageField]] = {}
     waiting = [kind]
     while waiting:
@@ -196,9 +208,11 @@ def _most(field: FieldDescriptor) -> int | None:
 
 
 def read_signatures(graph: Any) -> dict[str, dict[str, dict[str, Any]]]:
-    """Each signature's `inputs` and `outputs`, each a dict by name of `{"dtype": ..., "shape": [...]}`.
+    """Return the `inputs` and `outputs` of each signature, by name.
 
-    Open sizes are None; so is the shape where not even the rank is known.
+    Returns:
+        For each tensor, `{"dtype": ..., "shape": [...]}`. Variable sizes are None, and so is the shape if the rank
+        is unknown.
     """
     return {
         name: {"inputs": _describe_tensors(signature.inputs), "outputs": _describe_tensors(signature.outputs)}
@@ -258,14 +272,14 @@ HANDLE_TYPES = ("DT_RESOURCE", "DT_VARIANT")
 
 
 def find_forbidden(meta: Any) -> list[str]:
-    """Return descriptions of what a SavedModel must not contain, sorted; empty if it may be served.
+    """Return descriptions of the forbidden parts of a SavedModel, sorted; empty if it may be served.
 
-    Every node of every function is checked, reachable or not; none is where calls are recursive or excessive. Only the
-    saver may restore and save weights: its two nodes, their dependencies, and the functions they call, provided that
-    the model refers to them nowhere else. The saver may restore from the model's own files only.
+    The check covers every node of every function, reachable or not, unless calls are recursive or excessive. Only
+    the saver may restore and save weights: its two nodes, their dependencies, and the functions they call, provided
+    that the model refers to them nowhere else. The saver may restore from the model's own files only.
 
     Args:
-        meta: a `tensorflow.MetaGraphDef`. Nothing of it is loaded or run.
+        meta: A `tensorflow.MetaGraphDef`. Nothing of it is loaded or run.
     """
     nodes = {node.name: node for node in meta.graph_def.node}
     functions = {each.signature.name: each for each in meta.graph_def.library.function}
@@ -276,7 +290,7 @@ def find_forbidden(meta: Any) -> list[str]:
     }
     calls = {name: list(_called_functions(function.node_def, functions)) for name, function in functions.items()}
     if excesses := set(_find_excessive_calls(functions, calls)):
-        # What follows takes an order of the calls for granted, and a finding is enough to refuse the model.
+        # The checks below need calls without cycles, and one finding is enough to refuse the model.
         return sorted(found | excesses)
 
     # Any text in these parts may be the name of a function to run.
@@ -375,7 +389,7 @@ def _find_forbidden_constants(meta: Any) -> Iterator[str]:
 
 
 def _constant_bytes(tensor: Any, count: int) -> int:
-    """Return the bytes in memory of a constant of so many values."""
+    """Return the size in memory, in bytes, of a constant with `count` values."""
     import tensorflow as tf
 
     if tensor.string_val or tensor.dtype == tf.string.as_datatype_enum:
@@ -408,18 +422,18 @@ def _find_excessive_calls(functions: Mapping[str, Any], calls: Mapping[str, list
 
 
 def _reads_elsewhere(functions: Mapping[str, Any], restoring: list[Any], filename: str) -> bool:
-    """Return whether weights are restored from any other file than the one passed to the saver.
+    """Return whether weights are restored from any file other than the one passed to the saver.
 
     Args:
-        functions: the functions by name, each after all functions that call it.
-        restoring: the nodes of the outer graph that restore weights.
-        filename: the node that receives the name of the file.
+        functions: The functions by name, each after all functions that call it.
+        restoring: The nodes of the outer graph that restore weights.
+        filename: The node that receives the file name.
     """
-    # The arguments of each called function that carry the name of the file in every call.
+    # An argument of a function counts as the file name only if it is the file name in every call.
     carried: dict[str, frozenset[str]] = {}
 
     def read(nodes: Iterable[Any], own: frozenset[str]) -> bool:
-        """Note the calls of nodes; return whether one of the nodes restores from an input that is not among `own`."""
+        """Record the calls of nodes and return whether a node restores from an input that is not in `own`."""
         for node in nodes:
             if node.op in RESTORE_OPERATIONS and (not node.input or node.input[0] not in own):
                 return True
@@ -440,7 +454,7 @@ def _reads_elsewhere(functions: Mapping[str, Any], restoring: list[Any], filenam
 def _reachable_functions(functions: Mapping[str, Any], messages: Iterable[Any]) -> set[str]:
     """Return the functions that messages name in any field, and those that these functions name in turn.
 
-    Calls are not the only way to a function, but every way needs its name.
+    A function can be reached in other ways than by a call, but each way contains its name.
     """
     known: dict[str | bytes, str] = {name: name for name in functions} | {name.encode(): name for name in functions}
     waiting, seen = list(messages), set[str]()
@@ -489,7 +503,7 @@ def _iterate_texts(messages: Iterable[Any]) -> Iterator[str | bytes]:
 
 def _iterate_messages(messages: Iterable[Any], kind: str) -> Iterator[Any]:
     """Yield all messages of a kind at any depth; if the kind is "", all strings and bytes, including keys of maps."""
-    # Iterators rather than lists: to list a million messages is one step that no other thread can interrupt.
+    # Other threads can run between the steps of an iterator, but not while a list of a million messages is made.
     waiting = [iter(messages)]
     while waiting:
         for value in waiting[-1]:
@@ -502,7 +516,7 @@ def _iterate_messages(messages: Iterable[Any], kind: str) -> Iterator[Any]:
             elif hasattr(value, "ListFields"):
                 if value.DESCRIPTOR.full_name == kind:
                     yield value
-                # Skip numbers: there may be millions.
+                # Numbers are skipped, because there may be millions of them.
                 waiting.append(iter([part for field, part in value.ListFields() if field.type in TEXT_FIELD_TYPES]))
                 break
             elif isinstance(value, Sequence):

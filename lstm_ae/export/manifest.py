@@ -1,6 +1,6 @@
-"""The manifest of an exported version, `assets.extra/manifest.json`: what it is, and the sha256 of each of its files.
+"""The manifest of an exported version, `assets.extra/manifest.json`, with its metadata and the SHA-256 of each file.
 
-TensorFlow and TensorFlow Serving leave what lies in `assets.extra` alone, and it is renamed with its version.
+TensorFlow and TensorFlow Serving ignore the files in `assets.extra`, which are renamed with their version.
 """
 
 import hashlib
@@ -19,15 +19,20 @@ FORMAT_VERSION = 1
 
 
 def write_manifest(version: Path, about: Mapping[str, Any]) -> None:
-    """Write the manifest of a version that is otherwise complete; `about` is JSON."""
+    """Write the manifest of a version whose other files are complete.
+
+    Args:
+        version: The folder of the version.
+        about: Metadata as JSON values.
+    """
     write(version / MANIFEST_FILE, as_json({"format": FORMAT_VERSION, **about, "files": hash_files(version)}))
 
 
 def read_manifest(version: Path) -> dict[str, Any] | None:
-    """A version's manifest; None where it has none.
+    """Return the manifest of a version; None if it has none.
 
     Raises:
-        Unproven: it is damaged, or newer than this package.
+        UnprovenError: If the manifest is damaged or has a newer format.
     """
     path = version / MANIFEST_FILE
     if not path.exists():
@@ -45,7 +50,7 @@ def read_manifest(version: Path) -> dict[str, Any] | None:
 
 
 def require_unchanged_files(version: Path, manifest: Mapping[str, Any]) -> None:
-    """Raise `Unproven` where a file is missing, changed or one too many."""
+    """Raise `UnprovenError` if a file is missing, has changed, or is not in the manifest."""
     there, listed = hash_files(version), manifest["files"]
     for name in sorted(set(there) | set(listed)):
         if there.get(name) != listed.get(name):
@@ -54,7 +59,7 @@ def require_unchanged_files(version: Path, manifest: Mapping[str, Any]) -> None:
 
 
 def hash_files(version: Path) -> dict[str, str]:
-    """The sha256 of every file of a version but the manifest, by its path within."""
+    """Return the SHA-256 of every file of a version except the manifest, by its path within the version."""
     paths = sorted(path for path in version.rglob("*") if not path.is_dir())
     return {name: _sha256(path) for path in paths if (name := path.relative_to(version).as_posix()) != MANIFEST_FILE}
 

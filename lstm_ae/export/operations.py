@@ -1,10 +1,11 @@
-"""Allowed operations: what a SavedModel may be made of.
+"""The list of operations that a SavedModel may contain.
 
-A SavedModel is a program, and TensorFlow's operations can read and write files, start Python functions and reach the
-network. The list here names what recurrent, dense, convolutional and attention models compute with; whatever is not on
-it is forbidden, however harmless. Not on it on purpose: files, queues, tables (their creators run while loading),
-Python functions, printing, remote calls, variables made within a function, cuDNN and other operations that a CPU does
-not have. A model may write its own variables: Keras counts its random seeds so, even where nothing is drawn.
+A SavedModel is a program, and TensorFlow's operations can read and write files, run Python functions, and access the
+network. The list contains the operations that recurrent, dense, convolutional, and attention models compute with;
+all others are forbidden, even harmless ones. It excludes on purpose: files, queues, tables (their creators run
+during loading), Python functions, printing, remote calls, variables made within a function, cuDNN, and other
+operations that a CPU does not have. A model may write its own variables, because Keras updates its random seeds even
+if nothing is sampled.
 """
 
 _CONTROL = """
@@ -76,10 +77,12 @@ ALLOWED_OPERATIONS = PARSING_OPERATIONS.union(
     (_CONTROL + _VARIABLES + _MATH + _REDUCTIONS + _SHAPES + _LINEAR_ALGEBRA + _NETWORKS + _LISTS + _RANDOM).split()
 )
 
-# A variable made within a function goes by a name that all models of a process share, and so may be another model's.
+# All models of a process share the names of variables made within a function, so such a variable may belong to
+# another model.
 TOP_LEVEL_OPERATIONS = frozenset({"VarHandleOp", "VarIsInitializedOp"})
 
-# How every SavedModel reads its own weights, which a server does once, and how it writes them, which none does.
+# Every SavedModel contains operations that read its weights, which a server runs once, and operations that write
+# them, which a server never runs.
 RESTORE_OPERATIONS = frozenset({"RestoreV2"})
 
 SAVE_OPERATIONS = frozenset({"MergeV2Checkpoints", "SaveV2", "ShardedFilename", "StaticRegexFullMatch", "StringJoin"})

@@ -1,12 +1,13 @@
-"""A check of a SavedModel by TensorFlow alone: run by its path in a process that finds neither Keras nor this package.
+"""A check of a SavedModel with TensorFlow alone, run by its path in a process without Keras and this package.
 
     python -I probe.py VERSION CASES REPORT PATH...
 
-CASES is an `.npz` of arrays, one of them, `plan`, the bytes of a JSON list of `{"endpoint", "inputs", "expected"}`
-whose dicts name the arrays; without `expected` the answers have to be finite, that is all. REPORT becomes a JSON
-object: `difference`, the largest found, relative to the largest value of the output; `error`, "" where all is well.
-The PATHs become `sys.path`, since `-I` leaves out folders where packages may be installed. The process ends as soon as
-its standard input does, which is a pipe that only its parent holds open.
+CASES is an `.npz` file of arrays. The array `plan` contains the bytes of a JSON list of `{"endpoint", "inputs",
+"expected"}`, whose dicts refer to the arrays by name. Without `expected`, the outputs only have to be finite. REPORT
+becomes a JSON object: `difference` is the largest difference relative to the largest value of the output; `error` is
+"" if all cases passed; `modules` lists the modules of Keras and this package that were imported. The PATHs become
+`sys.path`, because `-I` omits folders that may contain packages. The process ends when its standard input ends,
+which is a pipe that only its parent holds open.
 """
 
 import gc
@@ -19,12 +20,12 @@ from typing import Any
 
 
 def follow_parent() -> None:
-    """End this process as soon as its parent has ended, which cannot tell it so if it is killed."""
+    """End this process when its parent ends, even if the parent was killed."""
 
     def follow() -> None:
         while os.read(0, 1):
             pass
-        # Windows has no SIGKILL, and ends a process by SIGTERM.
+        # Windows has no SIGKILL, but terminates a process on SIGTERM.
         os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
 
     threading.Thread(target=follow, daemon=True).start()
@@ -40,12 +41,16 @@ ABSENT_MODULES = ("keras", "tf_keras", "lstm_ae", "lstm_ae_cli")
 
 
 def check_cases(version: str, cases: str, tolerance: float = 1e-6) -> dict[str, Any]:
-    """Load a version and compare every case. Errors are returned, in one line each."""
+    """Load a version and compare the outputs of every case.
+
+    Returns:
+        `difference`, and `error` as a one-line text; "" if all cases passed.
+    """
     import tensorflow as tf
 
     try:
         loaded = tf.saved_model.load(version)
-    except Exception as error:  # whatever TensorFlow makes of a damaged model
+    except Exception as error:  # TensorFlow raises exceptions of any type for a damaged model.
         return {"difference": None, "error": f"it does not load ({_format_error(error)})"}
     worst = 0.0
     with np.load(cases, allow_pickle=False) as arrays:
@@ -67,7 +72,12 @@ def check_cases(version: str, cases: str, tolerance: float = 1e-6) -> dict[str, 
 
 
 def compare_outputs(got: dict[str, Any], expected: dict[str, Any]) -> tuple[str, float]:
-    """What is wrong with outputs, "" where nothing is, and their largest difference in parts of the largest value."""
+    """Compare outputs with the expected ones.
+
+    Returns:
+        A description of the first mismatch in names, shapes, types, or NaN; "" if there is none. Then the largest
+        difference relative to the largest value of the output.
+    """
     if set(got) != set(expected):
         return f"has the outputs {sorted(got)} in place of {sorted(expected)}", 0.0
     worst = 0.0
@@ -85,7 +95,7 @@ def compare_outputs(got: dict[str, Any], expected: dict[str, Any]) -> tuple[str,
 
 
 def check_finite(got: dict[str, Any]) -> str:
-    """What is wrong with outputs that nothing is known of."""
+    """Return a description of the first output with NaN or infinity; "" if there is none."""
     wrong = [key for key, value in got.items() if value.dtype.kind in "fc" and not np.isfinite(value).all()]
     return f"gives NaN or infinity in {wrong[0]!r}" if wrong else ""
 
@@ -95,8 +105,8 @@ def _format_error(error: BaseException) -> str:
 
 
 if __name__ == "__main__":
-    gc.disable()  # a third of the time of an import of TensorFlow is the collector's, and what it makes stays
-    for absent in ABSENT_MODULES:  # TensorFlow imports Keras by itself where it finds it
+    gc.disable()  # Garbage collection takes a third of TensorFlow's import time and frees almost nothing.
+    for absent in ABSENT_MODULES:  # TensorFlow imports Keras if it is installed.
         sys.modules[absent] = None  # type: ignore[assignment]
     import tensorflow  # noqa: F401
 

@@ -1,4 +1,4 @@
-"""Inputs to try a model with: numbers as the model knows them, or, where only a signature is known, of its types."""
+"""Sample inputs of a model, in the range of its scale or, if only a signature is known, of its types."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -14,11 +14,11 @@ from lstm_ae.export.score_endpoint import BLOCK_WINDOWS
 from lstm_ae.models.inference import input_signature
 from lstm_ae.models.scaling import inner_scaling, undo_scaling
 
-DEFAULT_STEPS = 30  # where the model leaves the length open
+DEFAULT_STEPS = 30  # This length is for models with a variable number of steps.
 
 
 class SignatureSample(NamedTuple):
-    """Inputs of an endpoint by name, as arrays."""
+    """The sample inputs of an endpoint, as arrays by name."""
 
     endpoint: EndpointFunction
     inputs: dict[str, Any]
@@ -27,11 +27,11 @@ class SignatureSample(NamedTuple):
 def sample_endpoints(
     model: Any, made: list[EndpointFunction], *, window: int = DEFAULT_STEPS
 ) -> Iterator[SignatureSample]:
-    """For each endpoint one window, three, and, where the length is open, five of another length.
+    """Yield batches of one and three windows for each endpoint, and five shorter ones if the length is variable.
 
-    Five of five steps each: a batch as long as its windows is where an offset of the steps and one of the samples are
-    easily confused. What takes longer series than the model's windows gets three as well that are so long that its
-    blocks of windows have to be joined; two of these have gaps, of one row and of as many as a window has.
+    The five windows have five steps each, because equal sizes reveal code that confuses samples and steps. Endpoints
+    that accept longer series than the model's windows also get three series that are long enough to span several
+    blocks of windows; two of these have gaps, of one row and of as many rows as a window has.
     """
     (name,) = (name for name, spec in input_signature(model).items() if spec.shape.rank == 3)
     _, steps, features = input_signature(model)[name].shape
@@ -53,10 +53,14 @@ def sample_endpoints(
 def sample_windows(
     model: Any, batch: int, steps: int, seed: int = 0, lines: NDArray[np.int32] | None = None
 ) -> dict[str, Any]:
-    """A model's own inputs: windows spread evenly over the range that its scale calls 0 to 1, in own units.
+    """Return random inputs of a model, uniform over the range that its scale maps to 0 to 1, in the data's units.
 
     Args:
-        lines: `(batch,)` of the companies or series; None takes them in turn, "unknown" among them.
+        model: The model.
+        batch: Number of windows.
+        steps: Steps per window.
+        seed: The random seed.
+        lines: `(batch,)` indices of the companies or series; None for 0, 1, 2, ..., including the unknown one.
     """
     random = np.random.default_rng(seed)
     specs = input_signature(model)
@@ -64,7 +68,7 @@ def sample_windows(
     shape = (batch, steps, specs[name].shape[2])
     lines = np.arange(batch, dtype=np.int32) if lines is None else lines
     of_many = {key: lines for key in specs if key in GROUPED_KINDS}
-    # Where the scale is the window's own it is that of these numbers.
+    # A model that scales each window by its own range uses the range of these numbers.
     plain = {name: tf.constant(random.uniform(1, 100, shape), tf.float32)}
     known = {key: tf.constant(value) for key, value in of_many.items()}
     scaled = inner_scaling(model)(plain | known, training=False)
@@ -76,15 +80,15 @@ def sample_windows(
 def sample_signature(
     inputs: Mapping[str, Mapping[str, Any]], batch: int, beside: Mapping[str, Mapping[str, Any]] | None = None
 ) -> dict[str, Any] | None:
-    """Inputs by their types and shapes alone; None where these do not say enough: text, or an unknown rank.
+    """Return inputs for a signature, based on its types and shapes only; None for text or an unknown rank.
 
-    Numbers are between 1 and 100, whole ones count the samples, a `horizon` is 3 steps.
+    Floats are between 1 and 100, integers count the samples, and a `horizon` is 3 steps.
 
     Args:
-        inputs: those of a signature, as `lstm_ae.export.graph_check.read_signatures` describes them.
-        batch: samples, where the signature leaves their number open.
-        beside: the inputs of another endpoint of the model. A length that is open here and not there is the window's:
-            series twice as long are tried, as there may be no answer to shorter ones than a window.
+        inputs: The inputs of a signature as returned by `lstm_ae.export.graph_check.read_signatures`.
+        batch: Number of samples if the signature leaves it variable.
+        beside: The inputs of another endpoint of the model. If a length is variable here but fixed there, it is the
+            window length, and the sample is twice as long, because shorter series may have no output.
     """
     random, made = np.random.default_rng(0), {}
     for name, tensor in inputs.items():

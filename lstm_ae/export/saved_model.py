@@ -1,11 +1,12 @@
-"""A model as a SavedModel: named inputs and outputs, own units, standard TensorFlow operations only.
+"""Export a model as a SavedModel with named inputs and outputs in the data's units and standard operations only.
 
-The version is written beside its place and proven there: only allowed operations, and in a fresh process, by TensorFlow
-alone, the same answers as the model that was trained. Only then is it renamed to the next number. A server that watches
-the folder never sees half a version, and a kill at any moment leaves the old ones as they are.
+The version is written to a temporary folder and verified there: it contains only allowed operations and, in a new
+process with TensorFlow alone, returns the same outputs as the trained model. It is then renamed to the next version
+number. A server that watches the folder never sees an incomplete version, and a kill at any moment leaves the
+existing versions unchanged.
 
     <next number>/saved_model.pb, variables/, fingerprint.pb
-    <next number>/assets.extra/manifest.json, tf_serving_warmup_requests, and where asked for model.onnx, model.tflite
+    <next number>/assets.extra/manifest.json, tf_serving_warmup_requests, and on request model.onnx, model.tflite
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,13 +35,13 @@ from lstm_ae.files import sync
 from lstm_ae.run import Run, installed_versions, measured_parts
 from lstm_ae.temporary import temporary_folder
 
-MAX_MESSAGE_BYTES = 4 * 2**20  # bytes: gRPC's usual limit, so that no larger request comes
+MAX_MESSAGE_BYTES = 4 * 2**20  # In bytes. gRPC rejects larger requests by default.
 
-MAX_VERSION = 2**63 - 1  # servers count versions in 64 bits
+MAX_VERSION = 2**63 - 1  # Servers store version numbers in signed 64-bit integers.
 
 
 class Endpoint(NamedTuple):
-    """One callable of a SavedModel, with the names of its inputs and outputs."""
+    """A signature of a SavedModel with the names of its inputs and outputs."""
 
     name: str
     inputs: list[str]
@@ -48,11 +49,13 @@ class Endpoint(NamedTuple):
 
 
 class ExportResult(NamedTuple):
-    """What was written, and the largest difference between it and the trained model.
+    """An exported version and its largest difference from the trained model.
 
     Args:
-        difference: in parts of the largest value of an output; 0 means equal to the last bit.
-        formats: the same of each further format, by its name.
+        directory: The folder of the version.
+        endpoints: The endpoints of the version.
+        difference: Relative to the largest value of an output; 0 means that all outputs are equal.
+        formats: The difference of each additional format, by name.
     """
 
     directory: Path
@@ -70,19 +73,21 @@ def export_model(
     formats: Sequence[str] = (),
     detector: ScoreParameters | None = None,
 ) -> ExportResult:
-    """Write the model to `base/<next integer>/`, with an endpoint for each thing it can do.
+    """Export a model to `base/<next version>/`, with an endpoint for each of its operations.
 
     Args:
-        model: in own units, as built or loaded.
-        about: what the manifest says besides what is known here; JSON.
-        window: steps of the windows it is tried with, where the model leaves their number open.
-        formats: of "onnx" and "litert", what to write besides.
-        detector: of a model that finds anomalies: its `score` then says of every row whether it is one.
+        model: A model with inputs and outputs in the data's units.
+        base: The folder of the model's versions.
+        about: Additional metadata for the manifest, as JSON values.
+        window: Steps of the sample windows if the model leaves their number variable.
+        formats: Additional formats: "onnx", "litert".
+        detector: Parameters of an anomaly detection model, whose `score` endpoint then returns a score and an
+            anomaly flag for every row.
 
     Raises:
-        ConfigError: a format needs a package that is not installed.
-        DataError: the model answers with NaN.
-        Unproven: the SavedModel, or another format, does not say what the model says.
+        ConfigError: If a format needs a package that is not installed.
+        DataError: If the model returns NaN or infinity.
+        UnprovenError: If the SavedModel or another format returns other outputs than the model.
     """
     require_installed(formats)
     base.mkdir(parents=True, exist_ok=True)
@@ -118,7 +123,7 @@ def export_model(
 def export_run(
     run: Run, base: Path, formats: Sequence[str] = (), examples: Sequence[Mapping[str, Any]] = ()
 ) -> ExportResult:
-    """Export a run's model as `export_model` does, with a manifest of the run and `examples` to try it with."""
+    """Export the model of a run with `export_model`, with metadata of the run and `examples` in the manifest."""
     about, config = run.about(), run.config()
     data = about["data"]
     known = {
@@ -127,7 +132,8 @@ def export_run(
         "metrics": measured_parts(run.metrics()),
         "data": {key: data[key] for key in ("text", "sha256", "licence", "notes", "leaky")},
     }
-    # Line by line what the input `company`, or `series`, counts; and how a picture became a sequence.
+    # Clients need the symbols to set the input `company` or `series`, and the read order to turn an image into a
+    # sequence.
     known |= {"symbols": data["symbols"]} if data.get("symbols") else {}
     if isinstance(config, Mnist):
         known["read"] = config.read
@@ -143,7 +149,7 @@ def export_run(
 
 
 def expected_run_answers(run: Run) -> list[verification.VerificationCase]:
-    """What a run's own model says to samples of every endpoint."""
+    """Return the outputs of a run's model for samples of every endpoint."""
     model = run.model()
     with _without_cudnn(model):
         return list(expected_answers(model, make_endpoints(model, _score_parameters(run)), _window_steps(run)))
@@ -170,7 +176,7 @@ def _window_steps(run: Run) -> int:
 
 
 def write_saved_model(model: Any, made: Sequence[EndpointFunction], directory: Path) -> None:
-    """Write the SavedModel alone, unproven."""
+    """Write the SavedModel only, without verification."""
     archive = ExportArchive()
     for name, call, specs in made:
         archive.add_endpoint(name, call, input_signature=[specs])
@@ -180,11 +186,12 @@ def write_saved_model(model: Any, made: Sequence[EndpointFunction], directory: P
 def expected_answers(
     model: Any, made: list[EndpointFunction], window: int = DEFAULT_STEPS
 ) -> Iterator[verification.VerificationCase]:
-    """What the model in memory says to samples of every endpoint, on the CPU.
+    """Yield the outputs of the model in memory for samples of every endpoint, computed on the CPU.
 
-    In graphs of its own, as the measures of a run are taken: step by step 784 steps would take minutes.
+    The model runs in graph mode, because eager execution of 784 steps would take minutes.
 
-    Raises `DataError` where it says NaN.
+    Raises:
+        DataError: If `serving_default` returns NaN or infinity.
     """
     with tf.device("CPU:0"):
         calls = {each.name: tf.function(each.call, input_signature=[each.specs]) for each in made}
@@ -199,7 +206,7 @@ def expected_answers(
 def _make_requests(
     model: Any, made: list[EndpointFunction], batch: int, window: int
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """One request of so many windows for each endpoint."""
+    """Yield one request of `batch` windows for each endpoint; none if it would exceed the message size limit."""
     (steps,) = (tensor.shape[1] for tensor in model.input.values() if len(tensor.shape) == 3)
     inputs = sample_windows(model, batch, steps or window)
     if sum(value.nbytes for value in inputs.values()) > MAX_MESSAGE_BYTES:
@@ -210,7 +217,7 @@ def _make_requests(
 
 
 def _publish_version(beside: Path, base: Path) -> Path:
-    """Rename a finished version to the next number that is free."""
+    """Rename a finished version to the next free number."""
     for path in beside.rglob("*"):
         if path.is_file():
             sync(path)
@@ -224,19 +231,19 @@ def _publish_version(beside: Path, base: Path) -> Path:
         try:
             return beside.rename(base / str(version))
         except OSError:
-            if not (base / str(version)).exists():  # else another export was faster
+            if not (base / str(version)).exists():  # Otherwise another export took the number.
                 raise
 
 
 def list_versions(base: Path) -> list[int]:
-    """The numbers of the folders that a server takes for versions, complete or not."""
+    """Return the numbers of the folders that a server treats as versions, complete or not."""
     names = [path.name for path in base.iterdir() if path.name.isascii() and path.name.isdecimal()]
     return [number for name in names if len(name) < 30 and (number := int(name)) <= MAX_VERSION]
 
 
 @contextmanager
 def _without_cudnn(model: Any) -> Iterator[None]:
-    """Trace the portable kernels: a graph with cuDNN's operation in it does not load on a machine without a GPU."""
+    """Disable cuDNN while the model is traced: a graph with its operations does not load on a machine without a GPU."""
     recurrent = [layer for layer in model._flatten_layers() if isinstance(layer, layers.LSTM | layers.GRU)]
     before = [layer.use_cudnn for layer in recurrent]
     for layer in recurrent:

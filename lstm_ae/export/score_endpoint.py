@@ -1,4 +1,7 @@
-"""Long gaps within a graph: they part a series as `lstm_ae.data.grid` parts a table, and no window crosses one."""
+"""The `score` endpoint of anomaly detection models, which scores the rows of series of any length in a graph.
+
+Long gaps divide a series into segments as in `lstm_ae.data.grid`, and no window crosses a gap.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -8,20 +11,21 @@ import tensorflow as tf
 from lstm_ae.models.inference import input_signature
 from lstm_ae.models.scaling import inner_network, inner_scaling, shift_to_series_scale, with_series_scale
 
-# Of what stands before and behind a series.
+# This is the segment of the padding before and after a series.
 NO_SEGMENT = -1
 
 
 def segment_ids(series: Any, max_gap: int) -> Any:
-    """Which segment each row of a series belongs to, counted from 0: `(batch, rows)` int32.
+    """Return the segment of each row of a series, counted from 0: `(batch, rows)` int32.
 
     Args:
         series: `(batch, rows, features)`, NaN where missing.
-        max_gap: rows in a row without any value that a segment may hold; more are a segment of their own.
+        max_gap: The largest number of consecutive rows without a value in a segment. A longer gap is a segment
+            itself.
     """
     missing = tf.reduce_all(tf.math.is_nan(series), axis=2)
     batch, rows = tf.shape(missing)[0], tf.shape(missing)[1]
-    # Rows without a value have the number of those with one before them in common.
+    # All rows of a gap have the same number of rows with a value before them, which identifies the gap.
     runs = tf.cumsum(tf.cast(~missing, tf.int32), axis=1) + (rows + 1) * tf.range(batch)[:, None]
     lengths = tf.math.unsorted_segment_sum(tf.cast(missing, tf.int32), runs, batch * (rows + 1))
     apart = missing & (tf.gather(lengths, runs) > max_gap)
@@ -30,12 +34,15 @@ def segment_ids(series: Any, max_gap: int) -> Any:
 
 
 def mask_other_segments(windows: Any, segment: Any, *, pads: bool) -> Any:
-    """Windows without what is of another segment than their last row; all of a window is NaN that is no whole one.
+    """Replace rows that belong to another segment than the last row of their window with NaN.
+
+    A window that is not complete becomes NaN entirely.
 
     Args:
-        windows: `(batch, count, window, features)`, one row after the other.
-        segment: `(batch, count + window)` of their rows, and of the row that follows them.
-        pads: whether the last rows of a segment shorter than a window are one, with missing rows before them.
+        windows: `(batch, count, window, features)`, each starting one row after the previous one.
+        segment: `(batch, count + window)` segments of their rows and of the row after them.
+        pads: Whether the last rows of a segment that is shorter than a window form a window, with missing rows
+            before them.
     """
     window = windows.shape[2]
     segments = tf.signal.frame(segment[:, :-1], window, 1, axis=1)
@@ -48,19 +55,19 @@ def mask_other_segments(windows: Any, segment: Any, *, pads: bool) -> Any:
 
 Tensors = dict[str, Any]
 
-# Windows that the network takes at a time.
+# Larger blocks of windows would need more memory.
 BLOCK_WINDOWS = 1024
 
 
 class ScoreParameters(NamedTuple):
-    """What a run adds to its model.
+    """The parameters of a run's anomaly score and threshold.
 
     Args:
-        threshold: from which score on a row is an anomaly.
-        smooth: of how many rows a score is.
-        weights: by which the errors of each feature are multiplied, see `lstm_ae.detection.scores.feature_weights`.
-        max_gap: rows in a row without any value that a window may cross; any number where None.
-        pads: whether what is shorter than a window, between long gaps, is one with missing rows before it.
+        threshold: A row with a higher score is an anomaly.
+        smooth: The number of rows that a score is averaged over.
+        weights: Factors for the errors of each feature, see `lstm_ae.detection.scores.feature_weights`; empty for 1.
+        max_gap: The largest number of consecutive rows without a value that a window may cross; None for any number.
+        pads: Whether segments shorter than a window are padded with missing rows before them.
     """
 
     threshold: float
@@ -71,12 +78,13 @@ class ScoreParameters(NamedTuple):
 
 
 def make_score_function(model: Any, detector: ScoreParameters) -> tuple[Callable[[Tensors], Tensors], dict[str, Any]]:
-    """The function of `sequence` `(batch, rows, features)` and its signature; `series` `(batch,)` as of the model.
+    """Return the `score` function and its signature.
 
-    It returns `score` and `anomaly` `(batch, rows)`, and `threshold` `(batch,)`. A score is what `lstm_ae.detection`
-    makes of windows at every row: the mean over all windows in which the row stands and over the rows around it. The
-    last `window - 1 + smooth // 2` rows are provisional. A missing value is NaN; a row without any has no score, NaN,
-    and none has between long gaps where there are fewer rows than a window, unless they are padded.
+    The function takes `sequence` `(batch, rows, features)` and, if the model does, `series` `(batch,)`. It returns
+    `score` and `anomaly` `(batch, rows)`, and `threshold` `(batch,)`. A score is computed as in `lstm_ae.detection`:
+    the mean over all windows that contain the row and over the rows around it. The scores of the last `window - 1 +
+    smooth // 2` rows are provisional. Missing values are NaN. The score is NaN for rows without a value and, unless
+    short segments are padded, in segments shorter than a window.
     """
     network = inner_network(model)
     window, features = network.input["sequence"].shape[1:]
@@ -107,16 +115,17 @@ def make_score_function(model: Any, detector: ScoreParameters) -> tuple[Callable
 def _sum_over_windows(
     errors: Callable[[Any], Any], series: Any, window: int, features: int, segment: Any, *, pads: bool
 ) -> tuple[Any, Any]:
-    """Sums of the errors over the windows that hold a row, and how many are no NaN: `(batch, features, rows)` each.
+    """Return the sum and the number of known errors over the windows that contain a row, `(batch, features, rows)`
+    each.
 
-    Windows that begin at rows beside one another are cut, judged and summed together, some at a time, and what they say
-    of rows that later windows hold as well is handed on: all windows are `window` times as large as the series, and
-    what the network holds of each is a hundred times as large again. None is whole that holds rows of two segments,
-    `(batch, rows)`, see `gaps`.
+    The windows start at consecutive rows and are processed in blocks; sums of rows that later windows contain too
+    are passed on to the next block. All windows together would be `window` times as large as the series, and the
+    network's activations a hundred times as large again. Windows with rows of two segments `(batch, rows)` are not
+    complete, see `mask_other_segments`.
     """
     asked = tf.shape(series)[1]
     if segment is not None:
-        # So that a window ends at each row, the first ones too.
+        # With this padding a window ends at each row, including the first ones.
         front = window - 1 if pads else 0
         series = tf.pad(series, ((0, 0), (front, 0), (0, 0)), constant_values=float("nan"))
         segment = tf.pad(segment, ((0, 0), (front, 1)), constant_values=NO_SEGMENT)
@@ -137,12 +146,12 @@ def _sum_over_windows(
         missing = tf.math.is_nan(squared)
         both = tf.concat([tf.where(missing, tf.zeros_like(squared), squared), tf.cast(~missing, tf.float32)], axis=-1)
         both = tf.transpose(tf.reshape(both, (batch, count, window, 2 * features)), (0, 3, 1, 2))
-        # By row, then of which series, then of which feature: a block is joined to the next by rows.
+        # The axes are row, series, and feature, because blocks are joined along the rows.
         summed = tf.transpose(tf.signal.overlap_and_add(both, 1), (2, 0, 1))
         summed = tf.concat([summed[: window - 1] + open_, summed[window - 1 :]], axis=0)
         return place + 1, done.write(place, summed[:count]), summed[count:]
 
-    # Once at least, so that there is something to join; without any window, of no window.
+    # The loop runs at least once, possibly with no window, so that there is a block to join.
     blocks = tf.maximum(1, (starts + step - 1) // step)
     _, done, open_ = tf.while_loop(
         lambda place, *_: place < blocks,
@@ -156,7 +165,7 @@ def _sum_over_windows(
 
 
 def _compute_in_blocks(errors: Callable[[Any], Any], windows: Any) -> Any:
-    """The errors of windows, some at a time: there may be more series than windows in a block."""
+    """Compute the errors of windows in blocks, because there may be more series than windows in a block."""
     count = tf.shape(windows)[0]
     found = tf.TensorArray(
         tf.float32, size=0, dynamic_size=True, infer_shape=False, element_shape=(None, *windows.shape[1:])
@@ -179,7 +188,7 @@ def _has_values(counts: Any) -> Any:
 
 
 def _sum_around(values: Any, half: int, segment: Any) -> Any:
-    """Sums over `half` rows of its segment on either side: `(batch, features, rows)` alike."""
+    """Sum `(batch, features, rows)` over `half` rows of the same segment on either side."""
     if not half:
         return values
     rows = tf.shape(values)[2]
@@ -192,7 +201,8 @@ def _sum_around(values: Any, half: int, segment: Any) -> Any:
             more = tf.where((beside[:, place : place + rows] == segment)[:, None], more, 0.0)
         return place + 1, sums + more
 
-    # One after the other: side by side they are as many times as large as there are rows to either side.
+    # The shifted rows are added one at a time, because all of them together would take `2 * half + 1` times the
+    # memory.
     _, sums = tf.while_loop(lambda place, _: place <= 2 * half, add, [0, tf.zeros_like(values)], parallel_iterations=1)
     return sums
 

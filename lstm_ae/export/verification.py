@@ -1,4 +1,4 @@
-"""The proof of an export: every endpoint, run in a fresh process by TensorFlow alone, against the trained model."""
+"""Verify an export by running every endpoint in a new process with TensorFlow alone."""
 
 import io
 import json
@@ -21,7 +21,7 @@ TIMEOUT_SECONDS = 600
 
 
 class VerificationCase(NamedTuple):
-    """What an endpoint is asked, and what it should answer; `expected` is None where that only has to be finite."""
+    """The inputs of an endpoint and its expected outputs; if `expected` is None, the outputs only have to be finite."""
 
     endpoint: str
     inputs: Mapping[str, Any]
@@ -29,24 +29,24 @@ class VerificationCase(NamedTuple):
 
 
 def require_allowed_operations(version: Path, name: str) -> None:
-    """Raise `Unproven` where a version holds other than allowed operations, or cannot be read."""
+    """Raise `UnprovenError` if a version cannot be read or contains operations that are not allowed."""
     with _raise_unproven():
         check_version(version, name)
 
 
 def verify_export(version: Path, cases: Iterable[VerificationCase], name: str) -> float:
-    """Run an exported version on inputs and compare.
+    """Run an exported version on inputs and compare its outputs with the expected ones.
 
     Args:
-        version: the folder of a SavedModel.
-        cases: what to ask, and what should come back.
-        name: what errors call the version.
+        version: The folder of a SavedModel.
+        cases: The inputs and expected outputs.
+        name: The name of the version in errors.
 
     Returns:
-        The largest difference in parts of the largest value of its output; 0 means equal to the last bit.
+        The largest difference relative to the largest value of its output; 0 means that all outputs are equal.
 
     Raises:
-        Unproven: it holds forbidden operations, does not load or run, or says something else than expected.
+        UnprovenError: If the version contains forbidden operations, does not load or run, or returns other outputs.
     """
     with _raise_unproven(), admit_version(version, name=name) as checked, temporary_folder("lstmae") as folder:
         path = folder / "cases.npz"
@@ -66,15 +66,18 @@ def _raise_unproven() -> Iterator[None]:
 
 
 def run_probe(version: Path, cases: Path, report: Path) -> dict[str, Any]:
-    """Run `probe` by its path; returns its report. Raises `ConfigError` where its packages cannot be imported there.
+    """Run `probe` in a new process and return its report.
 
     The process ends with this one, even if this one is killed.
+
+    Raises:
+        ConfigError: If the packages cannot be imported there.
     """
-    # What is exported on a machine with a GPU has to run on one without.
+    # A version exported on a machine with a GPU must run on one without.
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     paths = [path for path in sys.path if path]
     command = [sys.executable, "-I", probe.__file__, str(version.absolute()), str(cases), str(report), *paths]
-    # The probe reads this pipe, to which nothing is written, until it ends with this process.
+    # Nothing is written to this pipe. It closes when this process ends, which ends the probe.
     read, held = os.pipe()
     try:
         done = subprocess.run(
@@ -105,7 +108,7 @@ def run_probe(version: Path, cases: Path, report: Path) -> dict[str, Any]:
 
 
 def pack_cases(cases: Iterable[VerificationCase]) -> bytes:
-    """The `.npz` that `probe` reads."""
+    """Return the cases as the content of the `.npz` file that `probe` reads."""
     arrays: dict[str, Any] = {}
 
     def stored(values: Mapping[str, Any]) -> dict[str, str]:

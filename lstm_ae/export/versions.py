@@ -1,4 +1,4 @@
-"""Exported versions, checked again where they lie: nobody has to remember how they were made."""
+"""Verify exported versions in their folders, independently of how they were written."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,13 +16,14 @@ from lstm_ae.run import Run
 
 
 class VerifiedVersion(NamedTuple):
-    """A version that has passed.
+    """A version that passed the checks.
 
     Args:
-        directory: its folder.
-        endpoints: those that were run.
-        difference: the largest from the trained model, relative to the largest value; None where there is no model.
-        unchecked: what could not be checked, in words.
+        directory: The folder of the version.
+        endpoints: The endpoints that were run.
+        difference: The largest difference from the trained model, relative to the largest value; None without a
+            trained model.
+        unchecked: Descriptions of the properties that could not be checked.
     """
 
     directory: Path
@@ -32,15 +33,15 @@ class VerifiedVersion(NamedTuple):
 
 
 def verify_versions(folder: Path) -> Iterator[VerifiedVersion]:
-    """Check a version, or every version of a model's folder, in the order of their numbers.
+    """Verify a version, or every version in a model's folder, in ascending order.
 
-    Of each: its files are those of its manifest; it holds allowed operations only; TensorFlow alone loads it, in a
-    process of its own; every endpoint runs there and answers in finite numbers; and where the folder is a run, the
-    answers are those of its `model.keras`.
+    A version passes if its files match its manifest, it contains only allowed operations, TensorFlow alone loads it
+    in a new process, and every endpoint runs there and returns finite numbers. If the folder is a run directory, the
+    outputs must equal those of its `model.keras`.
 
     Raises:
-        DataError: there is no version; or the run's own model cannot be used.
-        Unproven: a version fails.
+        DataError: If there is no version, or the run's model cannot be used.
+        UnprovenError: If a version fails.
     """
     for version in _list_version_folders(folder):
         yield _verify_version(version)

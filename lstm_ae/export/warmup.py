@@ -1,9 +1,9 @@
-"""The warm-up file of a version: requests that a server answers to itself before the first client asks.
+"""The warm-up file of a version: requests that a server runs before it accepts the first client.
 
-TensorFlow Serving reads `assets.extra/tf_serving_warmup_requests`, a TFRecord of at most 1,000 `PredictionLog`. The
-messages' classes come with `tensorflow-serving-api`, which an export does not need for four nested messages: they are
-encoded here (protobuf.dev, "Encoding"), after the field numbers in `tensorflow_serving/apis/{prediction_log,predict,
-model}.proto`.
+TensorFlow Serving reads `assets.extra/tf_serving_warmup_requests`, a TFRecord of at most 1,000 `PredictionLog`
+messages. Their classes are in `tensorflow-serving-api`, which an export does not need for four nested messages: they
+are encoded here (protobuf.dev, "Encoding") with the field numbers in
+`tensorflow_serving/apis/{prediction_log,predict,model}.proto`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,11 +14,11 @@ import tensorflow as tf
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 
-BATCH_SIZES = (1, 32)  # one alone, and as many as a server joins
+BATCH_SIZES = (1, 32)  # Servers run single requests and batches.
 
 
 def write_warmup(version: Path, name: str, requests: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
-    """Write the requests, each an endpoint and its inputs by name, for the model called `name`."""
+    """Write warm-up requests, each an endpoint and its inputs by name, for the model called `name`."""
     path = version / WARMUP_FILE
     path.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as file:
@@ -27,7 +27,7 @@ def write_warmup(version: Path, name: str, requests: Iterable[tuple[str, Mapping
 
 
 def make_prediction_log(name: str, endpoint: str, inputs: Mapping[str, Any]) -> bytes:
-    """A `PredictionLog` of one `PredictRequest`."""
+    """Return an encoded `PredictionLog` with one `PredictRequest`."""
     model = encode_field(1, name.encode()) + encode_field(3, endpoint.encode())  # ModelSpec: name, signature_name
     request = encode_field(1, model)  # PredictRequest: model_spec, inputs
     for key, value in sorted(inputs.items()):
@@ -37,12 +37,14 @@ def make_prediction_log(name: str, endpoint: str, inputs: Mapping[str, Any]) -> 
 
 
 def encode_field(number: int, content: bytes) -> bytes:
-    """A field of bytes, text or a message: its number and wire type, the length, the content."""
+    """Return an encoded field of bytes, text, or a message: its tag, its length, and its content."""
     return _encode_varint(number << 3 | 2) + _encode_varint(len(content)) + content
 
 
 def _encode_varint(number: int) -> bytes:
-    """Seven bits a byte, the lowest first; all but the last byte have the highest bit set."""
+    """Return a number encoded with seven bits per byte, lowest first; all bytes except the last have the highest bit
+    set.
+    """
     low = []
     while number > 127:
         low.append(number & 127 | 128)

@@ -1,7 +1,7 @@
-"""Exponential smoothing and the Theta method, fitted to each company: baselines of the extra `[baselines]`.
+"""Exponential smoothing and Theta baselines, fitted to each company with statsforecast (extra `[baselines]`).
 
-Both choose their own form on all days before the test part (Hyndman et al. 2002; Fiorucci et al. 2016), and are then
-carried on from day to day without being fitted again.
+Both select their form on all days before the test split (Hyndman et al. 2002; Fiorucci et al. 2016) and are then
+updated from day to day without refitting.
 """
 
 from collections.abc import Sequence
@@ -14,24 +14,26 @@ from lstm_ae.data.windows import Data, Split
 from lstm_ae.errors import ConfigError
 from lstm_ae.installation import install_hint
 
-# By the names that are typed: statsforecast's.
+# Maps the values of --baselines to the class names in statsforecast.
 CLASSICAL_MODELS = {"ets": "AutoETS", "theta": "AutoTheta"}
 
 
 def classical_changes(
     names: Sequence[str], data: Data, split: Split, given: int, ahead: int
 ) -> dict[str, NDArray[Any]]:
-    """What each of them says of the samples of a split of the test part: changes from the last known value, scaled.
+    """Forecast the samples of a test split with each classical model.
 
     Args:
-        names: of `CLASSICAL_MODELS`.
-        split: rows of `data.test`, in samples of `given` days and `ahead`.
+        names: Keys of `CLASSICAL_MODELS`.
+        data: The data set.
+        split: Rows of `data.test`, in samples of `given` + `ahead` days.
+        given, ahead: Days read and days forecast.
 
     Returns:
-        By statsforecast's name, `(samples, ahead)`.
+        `(samples, ahead)` scaled changes from the last known value, by statsforecast's name of the model.
 
     Raises:
-        ConfigError: statsforecast is not installed; or the scale is the window's own, which leaves no series.
+        ConfigError: If statsforecast is not installed, the split is not by time, or each window has its own scale.
     """
     try:
         import statsforecast.models as models
@@ -58,7 +60,7 @@ def classical_changes(
 
 
 def _company_series(data: Data, line: int) -> tuple[NDArray[np.datetime64], NDArray[np.float64]]:
-    """The days and scaled values of a company over all parts."""
+    """Return the days and the scaled values of a company over all splits."""
     pieces = []
     for part in data[:3]:
         assert part.company is not None

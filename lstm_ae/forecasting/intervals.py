@@ -1,13 +1,14 @@
-"""How far a forecast may be off: intervals by split-conformal calibration, sampled futures, and their scores.
+"""Prediction intervals by split-conformal calibration, sampled errors, and the CRPS.
 
-Errors are taken in multiples of the window's own volatility (Lei et al. 2018, "Distribution-free predictive inference
-for regression", section 5.2), so that a calm stock gets narrow intervals and a wild one wide ones. The multiples are
-counted on validation, on windows that the weights were not fitted to. Futures are drawn by adding such errors step by
-step (filtered historical simulation, Barone-Adesi, Giannopoulos and Vosper 1999).
+Errors are divided by the volatility of their window (Lei et al. 2018, "Distribution-free predictive inference for
+regression", section 5.2), so that calm stocks get narrow intervals and volatile stocks wide ones. They come from the
+validation split, which the weights were not fitted to. Sampled paths add such errors step by step (filtered
+historical simulation, Barone-Adesi, Giannopoulos, and Vosper 1999).
 
-Errors of forecasts that overlap, or of a level that drifts, say less than as many independent ones. For a table, the
-quantiles are therefore widened as Student's t distribution is beside a normal one, for the effective number of errors
-(Thiebaux and Zwiers 1984, "The interpretation and estimation of effective sample size").
+Errors of overlapping forecasts, or of a drifting level, contain less information than the same number of independent
+errors. The quantiles of a table are therefore widened by the ratio of Student's t to the normal distribution, for
+the effective number of errors (Thiebaux and Zwiers 1984, "The interpretation and estimation of effective sample
+size").
 """
 
 from pathlib import Path
@@ -21,29 +22,29 @@ from lstm_ae.files import load_state, save_state
 
 Numbers = NDArray[Any]
 
-# The quantiles that are kept: every half per cent.
+# Quantiles in steps of 0.5% contain the bounds of every interval level in whole percent.
 QUANTILES = np.arange(1, 200) / 200
 
-# A day's weight in the volatility against that of the day after it (RiskMetrics 1996).
+# The weight of a day relative to the following day follows RiskMetrics (1996).
 VOLATILITY_DECAY = 0.94
 
-# Of the usual volatility: below that a window counts as no calmer.
+# A floor as a share of the mean volatility keeps errors of constant windows finite.
 MIN_VOLATILITY_SHARE = 0.1
 
-# One-step errors kept to draw futures from.
+# At most this many one-step errors are stored for sampling.
 MAX_RESIDUALS = 2000
 
-# Errors of a step that quantiles can be counted from.
+# Fewer errors per step do not determine quantiles.
 MIN_ERRORS = 5
 
 
 class Calibration(NamedTuple):
-    """What the errors on validation were, in multiples of the volatility.
+    """The validation errors in multiples of the volatility.
 
     Args:
-        quantiles: `(horizon, 199)`, infinite where there were too few windows to tell.
-        residuals: `(any, features)` of one step, all features of a day together.
-        calmest: the smallest volatility that counts.
+        quantiles: `(horizon, 199)`, infinite where there were too few windows.
+        residuals: `(any, features)` one-step errors, all features of a day together.
+        calmest: The lower limit of the volatility.
     """
 
     quantiles: Numbers
@@ -51,17 +52,24 @@ class Calibration(NamedTuple):
     calmest: float
 
     def volatility(self, past: Numbers) -> Numbers:
-        """The volatility after each window `(samples, steps, features)` of scaled values, `(samples,)`."""
+        """Return the volatility `(samples,)` after each window `(samples, steps, features)` of scaled values."""
         return np.maximum(recent_volatility(past), self.calmest)
 
     def spread(self, past: Numbers) -> Numbers:
-        """What each quantile adds to a point forecast, `(samples, horizon, 199)`."""
+        """Return the offset of each quantile from a point forecast, `(samples, horizon, 199)`, scaled."""
         return self.volatility(past)[:, None, None] * self.quantiles
 
     def scores(self, past: Numbers, errors: Numbers) -> Numbers:
-        """The continuous ranked probability score of errors `(samples, days ahead)` after these windows, alike.
+        """Return the continuous ranked probability score of each error.
 
-        Quantiles that are not known count as the outermost one that is.
+        Unknown quantiles are replaced with the outermost known one.
+
+        Args:
+            past: `(samples, steps, features)` scaled windows.
+            errors: `(samples, days ahead)` truth minus forecast, scaled.
+
+        Returns:
+            `(samples, days ahead)`.
         """
         known = np.where(np.isfinite(self.quantiles), self.quantiles, np.nan)
         low, high = np.nanmin(known, axis=1, keepdims=True), np.nanmax(known, axis=1, keepdims=True)
@@ -69,14 +77,16 @@ class Calibration(NamedTuple):
         return crps(self.volatility(past)[:, None, None] * quantiles, errors)
 
     def shocks(self, past: Numbers, horizon: int, seed: int) -> Numbers:
-        """Drawn errors for every step of futures that start from the windows, `(samples, horizon, features)`."""
+        """Return random errors for every step of sampled paths after the windows, `(samples, horizon, features)`
+        float32.
+        """
         random = np.random.default_rng([seed, horizon])
         drawn = self.residuals[random.integers(len(self.residuals), size=(len(past), horizon))]
         return (self.volatility(past)[:, None, None] * drawn).astype(np.float32)
 
 
 def recent_volatility(past: Numbers) -> Numbers:
-    """Mean absolute change of the first feature, later days weighing more, `(samples,)`; 0 for one step."""
+    """Return the exponentially weighted mean absolute change of the first feature, `(samples,)`; 0 for one step."""
     change = abs(np.diff(past[..., 0].astype(np.float64), axis=1))
     if not change.shape[1]:
         return np.zeros(len(past))
@@ -85,12 +95,12 @@ def recent_volatility(past: Numbers) -> Numbers:
 
 
 def calibrate_intervals(errors: Numbers, residuals: Numbers, volatilities: Numbers) -> Calibration:
-    """Count the errors of validation.
+    """Calibrate intervals on validation errors.
 
     Args:
         errors: `(samples, horizon)` truth minus forecast, scaled.
-        residuals: `(samples, features)` the same one step ahead, for all that is forecast.
-        volatilities: `(samples,)` as `recent_volatility` finds them.
+        residuals: `(samples, features)` one-step errors of all forecast features.
+        volatilities: `(samples,)` as returned by `recent_volatility`.
     """
     calmest = max(MIN_VOLATILITY_SHARE * float(np.mean(volatilities)), 1e-12)
     of = np.maximum(volatilities, calmest)[:, None]
@@ -99,30 +109,31 @@ def calibrate_intervals(errors: Numbers, residuals: Numbers, volatilities: Numbe
 
 
 def conformal_quantiles(scores: Numbers) -> Numbers:
-    """The quantiles of `scores` `(samples, horizon)` that hold for a new one, `(horizon, 199)`.
+    """Return the quantiles of `scores` `(samples, horizon)` that hold for a new score, `(horizon, 199)`.
 
-    Of n exchangeable scores the k-th smallest is above a new one with probability k / (n + 1) (Vovk et al. 2005), so
-    that is rounded outwards; a quantile past the outermost score is infinite.
+    The k-th smallest of n exchangeable scores is at least as large as a new score with probability k / (n + 1) (Vovk
+    et al. 2005). Ranks are rounded outwards; a quantile beyond the outermost score is infinite.
     """
     count = len(scores)
     ordered = np.concatenate([np.full((1, scores.shape[1]), -np.inf), np.sort(scores, axis=0)])
     ordered = np.concatenate([ordered, np.full((1, scores.shape[1]), np.inf)])
     rank = (count + 1) * QUANTILES
-    # Rounded first: 0.95 * 200 is a bit more than 190.
+    # Floating-point products such as 0.95 * 200 may be slightly above a whole number, so they are rounded first.
     rank = np.where(QUANTILES < 0.5, np.floor(rank.round(9)), np.ceil(rank.round(9))).astype(int)
     quantiles: Numbers = ordered[rank].T
     return quantiles
 
 
 def effective_sample_size(errors: Numbers, moments: Numbers) -> Numbers:
-    """Return how many independent errors say as much about the mean error as these, `(horizon,)`.
+    """Return the number of independent errors that determine the mean error as precisely as these, `(horizon,)`.
 
-    The errors of forecasts of the same moment are averaged; the means are taken as a stationary series around 0, whose
-    autocorrelations count up to the first that is not positive (Geyer 1992, "Practical Markov chain Monte Carlo").
+    The errors of forecasts made at the same moment are averaged. The averages are treated as a stationary series
+    around 0, whose autocorrelations count up to the first that is not positive (Geyer 1992, "Practical Markov chain
+    Monte Carlo").
 
     Args:
         errors: `(samples, horizon)`, NaN where the truth is missing.
-        moments: `(samples,)` when each forecast was made.
+        moments: `(samples,)` the moment of each forecast.
     """
     which = np.unique(moments, return_inverse=True)[1]
     known = ~np.isnan(errors)
@@ -140,11 +151,11 @@ def effective_sample_size(errors: Numbers, moments: Numbers) -> Numbers:
 
 
 def _correlation_time(values: Numbers, there: Numbers) -> Numbers:
-    """Return how many steps of each series count as one independent value, `(n, steps)` to `(n,)`.
+    """Return the number of steps of each series that count as one independent value, `(n, steps)` to `(n,)`.
 
     Args:
-        values: 0 where a value is missing.
-        there: `(n, steps)` where none is missing.
+        values: `(n, steps)`, 0 where a value is missing.
+        there: `(n, steps)` bool, False where a value is missing.
     """
     steps = values.shape[1]
     size = 1 << int(2 * steps - 1).bit_length()
@@ -163,10 +174,11 @@ def _correlation_time(values: Numbers, there: Numbers) -> Numbers:
 
 
 def predictive_quantiles(errors: Numbers, independent: Numbers) -> Numbers:
-    """Return quantiles that hold for a new error, `(horizon, 199)`; infinite where fewer than five errors are known.
+    """Return the quantiles that hold for a new error, `(horizon, 199)`; infinite with fewer than five known errors.
 
-    They are the conformal quantiles, and beyond the outermost error those of a normal distribution. Deviations from the
-    median are multiplied by the ratio of Student's t to the normal distribution and by the uncertainty of the mean.
+    These are the conformal quantiles, and those of a normal distribution beyond the outermost error. Deviations from
+    the median are multiplied by the ratio of Student's t to the normal distribution and by the uncertainty of the
+    mean.
 
     Args:
         errors: `(samples, horizon)`, NaN where the truth is missing.
@@ -192,13 +204,21 @@ def predictive_quantiles(errors: Numbers, independent: Numbers) -> Numbers:
 
 
 def interval_bounds(level: int) -> tuple[int, int]:
-    """Places among the quantiles between which `level` per cent lie."""
+    """Return the indices of the two quantiles that bound the central `level` percent."""
     return 99 - level, 99 + level
 
 
 def crps(quantiles: Numbers, truth: Numbers) -> Numbers:
-    """The continuous ranked probability score, twice the mean pinball loss over the quantiles (Gneiting and Raftery
-    2007, section 4.2); `(..., 199)` and `(...)` to `(...)`.
+    """Return the continuous ranked probability score: twice the mean pinball loss over the quantiles.
+
+    See Gneiting and Raftery (2007), section 4.2.
+
+    Args:
+        quantiles: `(..., 199)`.
+        truth: `(...)`.
+
+    Returns:
+        `(...)`.
     """
     below = truth[..., None] - quantiles
     scores: Numbers = 2 * np.mean(np.maximum(QUANTILES * below, (QUANTILES - 1) * below), axis=-1)
@@ -206,27 +226,35 @@ def crps(quantiles: Numbers, truth: Numbers) -> Numbers:
 
 
 def read_calibration(path: Path) -> tuple[Calibration, Scale, str]:
-    """What `write_calibration` has written; raises `DataError` where it is damaged."""
+    """Return the calibration, the scale, and the last validation day from a file written by `write_calibration`.
+
+    Raises:
+        DataError: If the file is damaged.
+    """
     meta, groups = load_state(path, {"errors": 2, "scale": 2})
     quantiles, residuals = groups["errors"]
     return Calibration(quantiles, residuals, meta["calmest"]), read_scale(meta, groups), meta["until"]
 
 
 def write_calibration(path: Path, calibration: Calibration, scale: Scale, until: str) -> None:
-    """Write how far forecasts were off, their scale, and the last day that this was measured on."""
-    # In single precision: what is written down is a tenth of a per cent of a volatility at best.
+    """Write a calibration, its scale, and the last day of the data that it was measured on."""
+    # Single precision is far more exact than the error quantiles themselves.
     errors = [values.astype(np.float32) for values in (calibration.quantiles, calibration.residuals)]
     meta = {"calmest": calibration.calmest, "kind": scale.kind, "until": until}
     save_state(path, meta, {"errors": errors, "scale": [scale.offset, scale.range]})
 
 
 def read_error_quantiles(path: Path) -> tuple[Numbers, Scale]:
-    """What `write_error_quantiles` has written; raises `DataError` where it is damaged."""
+    """Return the error quantiles and their scale from a file written by `write_error_quantiles`.
+
+    Raises:
+        DataError: If the file is damaged.
+    """
     meta, groups = load_state(path, {"errors": 1, "scale": 2})
     return groups["errors"][0], read_scale(meta, groups)
 
 
 def write_error_quantiles(path: Path, quantiles: Numbers, scale: Scale) -> None:
-    """Write quantiles of errors `(features, horizon, 199)`, and the scale that they are in."""
+    """Write error quantiles `(features, horizon, 199)` and their scale."""
     groups = {"errors": [quantiles.astype(np.float32)], "scale": [scale.offset, scale.range]}
     save_state(path, {"kind": scale.kind}, groups)

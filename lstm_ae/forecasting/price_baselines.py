@@ -1,6 +1,7 @@
-"""What a forecast has to beat: predictors of the first feature's next days without a recurrent layer.
+"""Baseline predictors for the next days of the first feature.
 
-All work on scaled values and are fitted on the training part alone. Each says the change from the last known value.
+All baselines work on scaled values, are fitted on the training split, and predict the change from the last known
+value.
 """
 
 from collections.abc import Iterator
@@ -16,23 +17,25 @@ from lstm_ae.forecasting.intervals import QUANTILES, Calibration, calibrate_inte
 
 Numbers = NDArray[Any]
 
-# Days that the linear regression reads; the number with the smallest error on validation is taken.
+# The number of days with the smallest validation error is used.
 REGRESSION_DAYS = (1, 2, 6, 10)
 
-# Windows that are fitted on, spread evenly; more change nothing and take memory.
+# More windows take memory without changing the fit.
 MAX_FIT_WINDOWS = 200_000
 
 MONDAY = np.datetime64("1970-01-05")
 
 
 class KnownPrices(NamedTuple):
-    """What a predictor may know of some samples, and what came, all scaled.
+    """The inputs of the predictors and the true changes of some samples, scaled.
 
     Args:
-        past: `(samples, days, features)`, the last known days; prices, and last a volume where `volume` is True.
-        opens: `(samples,)` the open of the first day to forecast; None where it is not known.
+        past: `(samples, days, features)` the last known days: prices, and in the last feature a volume if `volume`
+            is True.
+        opens: `(samples,)` the open of the first day to forecast; None if unknown.
         days: `(samples, horizon)` the days to forecast.
-        change: `(samples, horizon)` how far the first feature then was from its last known value.
+        change: `(samples, horizon)` the change of the first feature from its last known value.
+        volume: Whether the last feature is a volume.
     """
 
     past: Numbers
@@ -43,24 +46,23 @@ class KnownPrices(NamedTuple):
 
 
 class LinearCoefficients(NamedTuple):
-    """A linear regression, as fitted: `weights` `(columns, horizon)` and `intercept` `(horizon,)`."""
+    """The coefficients of a fitted linear regression: `weights` `(columns, horizon)` and `intercept` `(horizon,)`."""
 
     weights: Numbers
     intercept: Numbers
 
 
 class PriceBaselines(NamedTuple):
-    """Fitted predictors.
+    """The fitted predictors. With the default values, persistence is the only one.
 
     Args:
-        drift: the mean change of a day.
+        drift: The mean change per day.
         weekday: `(7,)` the mean change by day of the week, Monday first.
-        linear: the regression from what is known to the change on every day of the horizon.
-        days: the last days that it reads.
-        walk: `(horizon, 199)` quantiles of the changes: what the empirical random walk says of every sample.
-        spread: how far persistence was off on validation, counted as a model's errors are; None where nobody did.
-
-    Without any of these, where there is nothing to fit them on, persistence alone is left.
+        linear: The regression from the known values to the change on every day of the horizon.
+        days: The number of last days that the regression reads.
+        walk: `(horizon, 199)` quantiles of the changes, which are the forecast distribution of the empirical random
+            walk.
+        spread: The calibration of persistence on validation; None without validation windows.
     """
 
     drift: float = 0.0
@@ -71,7 +73,11 @@ class PriceBaselines(NamedTuple):
     spread: Calibration | None = None
 
     def cut(self, given: int, ahead: int) -> "PriceBaselines":
-        """The same for fewer days ahead; persistence alone where so many days given, or ahead, are too few or many."""
+        """Return the predictors for a shorter horizon.
+
+        If `given` is less than the days that the regression reads, or `ahead` is beyond the horizon, only
+        persistence remains.
+        """
         if self.linear is None or self.walk is None or given < self.days or ahead > len(self.walk):
             return PriceBaselines()
         linear = LinearCoefficients(self.linear.weights[:, :ahead], self.linear.intercept[:ahead])
@@ -79,7 +85,7 @@ class PriceBaselines(NamedTuple):
         return self._replace(linear=linear, walk=self.walk[:ahead], spread=spread)
 
     def changes(self, known: KnownPrices) -> dict[str, Numbers]:
-        """The change that each predictor expects of each sample, by name, `(samples, horizon)`."""
+        """Return the change that each predictor forecasts for each sample, by name, `(samples, horizon)`, scaled."""
         if self.weekday is None or self.linear is None:
             return {"persistence": np.zeros(known.days.shape)}
         ahead = np.arange(1, known.days.shape[1] + 1)
@@ -95,14 +101,17 @@ class PriceBaselines(NamedTuple):
 def fit_price_baselines(
     data: Data, given: int, ahead: int, *, with_open: bool, days: int | None = None, refit: bool = False
 ) -> PriceBaselines:
-    """Fit all predictors on the training part; validation chooses how many days the linear regression reads, and tells
-    how far persistence is off.
+    """Fit all predictors on the training split.
+
+    The validation split selects the number of days that the linear regression reads and calibrates the errors of
+    persistence.
 
     Args:
-        given, ahead: days in a window and days to forecast after it.
-        with_open: whether the open of the first day to forecast is known.
-        days: that the linear regression reads, where that has been chosen.
-        refit: fit once more on train and validation together, as the model was.
+        data: The data set.
+        given, ahead: Days in a window and days to forecast after it.
+        with_open: Whether the open of the first day to forecast is known.
+        days: The number of days that the regression reads; None to select it.
+        refit: Whether to fit again on training and validation data together, as the model was.
     """
     from sklearn.linear_model import LinearRegression
 
@@ -118,7 +127,7 @@ def fit_price_baselines(
         linear = LinearRegression().fit(regressors(seen, number), seen.change)
         tried.append((_squared_error(linear, judged, number), number, linear))
     _, number, linear = min(tried, key=lambda found: found[:2])
-    # Of a shuffled split, windows of another length would be those of all rows.
+    # In a shuffled split, the training windows of another length would include rows of the test split.
     if refit and data.train.series is not data.test.series:
         return fit_price_baselines(join_training(data), given, ahead, with_open=with_open, days=number)
     kept = LinearCoefficients(linear.coef_.T.astype(np.float64), np.asarray(linear.intercept_, np.float64))
@@ -127,7 +136,7 @@ def fit_price_baselines(
 
 
 def write_baselines(path: Path, fitted: PriceBaselines) -> None:
-    """Write what forecasts of new data are compared with."""
+    """Write the baselines that forecasts of new data are compared with."""
     assert fitted.linear is not None
     meta, groups = {"drift": fitted.drift, "days": fitted.days}, {"fit": [fitted.weekday, *fitted.linear, fitted.walk]}
     if fitted.spread is not None:
@@ -136,7 +145,11 @@ def write_baselines(path: Path, fitted: PriceBaselines) -> None:
 
 
 def read_baselines(path: Path) -> PriceBaselines:
-    """What `write_baselines` has written; raises `DataError` where it is damaged."""
+    """Return the baselines from a file written by `write_baselines`.
+
+    Raises:
+        DataError: If the file is damaged.
+    """
     meta, groups = load_state(path, {"fit": 4})
     by_weekday, weights, intercept, walk = groups["fit"]
     spread = None
@@ -147,7 +160,7 @@ def read_baselines(path: Path) -> PriceBaselines:
 
 
 def _calibrate_persistence(data: Data, split: Split, given: int) -> Calibration | None:
-    """The errors of persistence on a part, in multiples of each window's volatility; None where there is no window."""
+    """Return the calibration of persistence on a split; None if it contains no window."""
     changes, moved = [], []
     for index in split.batches():
         window = split.windows(index)
@@ -167,7 +180,7 @@ def _squared_error(linear: Any, judged: KnownPrices, days: int) -> float:
 
 
 def _sample_known_prices(data: Data, split: Split, given: int, *, with_open: bool) -> KnownPrices:
-    """Samples spread evenly over a split."""
+    """Return samples that are evenly spaced over a split."""
     index = (
         np.unique(np.linspace(0, split.samples - 1, MAX_FIT_WINDOWS).astype(int)) if split.samples else np.empty(0, int)
     )
@@ -183,7 +196,7 @@ def _iterate_batches(index: Numbers, size: int = 16_384) -> Iterator[Numbers]:
 
 
 def known_prices(data: Data, split: Split, index: Any, given: int, *, with_open: bool) -> KnownPrices:
-    """What is known after the first `given` days of some samples, and what came on the others."""
+    """Return the known values after the first `given` days of some samples, and the changes on the remaining days."""
     window = split.windows(index)
     scaled = data.scale.scaled(window, window[:, :given], split.companies(index))
     assert split.time is not None
@@ -195,7 +208,11 @@ def known_prices(data: Data, split: Split, index: Any, given: int, *, with_open:
 
 
 def regressors(known: KnownPrices, days: int) -> Numbers:
-    """All prices of the last days relative to the last of the first, a volume to its own last; `(samples, columns)`."""
+    """Return the inputs of the regression, `(samples, columns)`.
+
+    The columns are the prices of the last `days` days minus the last value of the first feature, the volumes minus
+    the last volume, and the next open minus the last value if it is known.
+    """
     past = known.past[:, -days:]
     base = np.repeat(past[:, -1:, :1], past.shape[2], axis=2)
     if known.volume:
@@ -207,6 +224,6 @@ def regressors(known: KnownPrices, days: int) -> Numbers:
 
 
 def weekday_numbers(days: NDArray[np.datetime64]) -> Numbers:
-    """0 for a Monday to 6 for a Sunday."""
+    """Return the day of the week, from 0 for Monday to 6 for Sunday."""
     number: Numbers = ((days - MONDAY) // np.timedelta64(1, "D") % 7).astype(int)
     return number

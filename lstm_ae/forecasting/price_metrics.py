@@ -1,4 +1,4 @@
-"""Errors of forecasts of one day or many, of the model and of every baseline on the same samples."""
+"""Errors and metrics of price forecasts for one or more days, for the model and every baseline on the same samples."""
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -12,19 +12,18 @@ from lstm_ae.forecasting.intervals import Calibration, calibrate_intervals, crps
 from lstm_ae.forecasting.price_baselines import PriceBaselines, known_prices
 from lstm_ae.significance import compare_forecasts, hardest
 
-# The intervals that every forecast is judged by, in per cent.
 INTERVAL_LEVELS = (80, 95)
 
 
 class ForecastMethod(NamedTuple):
-    """A way to forecast.
+    """A forecasting function with its window length and horizon.
 
     Args:
-        say: from windows `(samples, given, features)`, lines of the scale table or None, and the days after the
-            windows (of which a model may be told the first one's open) to `(samples, ahead, any)` in own units, of
-            which the first feature is the one to model.
-        given, ahead: days read and days forecast.
-        with_open: whether the open of the first day is told.
+        say: Function of windows `(samples, given, features)`, the indices of their scales or None, and the days
+            after the windows. Returns `(samples, ahead, any)` in the data's units, with the modeled feature first. A
+            model may read only the open of the first day after the window.
+        given, ahead: Days read and days forecast.
+        with_open: Whether the open of the first day is known.
     """
 
     say: Callable[[Any, Any, Any], Any]
@@ -34,18 +33,20 @@ class ForecastMethod(NamedTuple):
 
 
 class PriceErrors(NamedTuple):
-    """Arrays `(samples, ahead)`, by predictor where there are several; the model is "".
+    """The forecast errors of a split, as arrays `(samples, ahead)`, by predictor where there are several; the model is
+    "".
 
     Args:
-        scaled, own, log: truth minus forecast of the first feature in scaled values, in own units, of logarithms.
-        said: the change forecast from the last known value, scaled.
-        change: the true one.
-        days: the days forecast.
-        company: `(samples,)` lines of the scale table; zeros where there is none.
-        inside: by level in per cent, 1 where the truth lies in the interval and 0 where it does not, NaN where too few
-            errors tell an end; empty without a calibration.
-        crps: the score of the whole distribution, scaled: of the model, of "persistence" with intervals of its own, and
-            of the "random walk".
+        scaled, own, log: Truth minus forecast of the first feature in scaled values, in the data's units, and of
+            logarithms.
+        said: The forecast change from the last known value, scaled.
+        change: The true change, scaled.
+        days: The forecast days.
+        company: `(samples,)` indices of the companies' scales; zeros if there is one scale.
+        inside: By level in percent, 1 where the truth is in the interval, 0 where it is not, and NaN where too few
+            errors determine a bound. Empty without a calibration.
+        crps: The continuous ranked probability score, scaled: of the model, of "persistence" with its own intervals,
+            and of the "random walk".
     """
 
     scaled: dict[str, Any]
@@ -68,13 +69,18 @@ def price_errors(
     more: Mapping[str, Any] = MappingProxyType({}),
     levels: Sequence[int] = INTERVAL_LEVELS,
 ) -> PriceErrors:
-    """Forecast from every window of a split, whose span is the days given and ahead.
+    """Forecast every window of a split and return the errors.
 
-    `more` are further baselines by name: the changes they say of every sample, `(samples, ahead)`, scaled; `levels` are
-    those of the intervals, in per cent.
+    For the errors of logarithms, a forecast below 1% of the last known price is raised to that 1%.
 
-    A forecast below a hundredth of the last known price, which a model of levels may make, counts as that hundredth
-    where logarithms are compared.
+    Args:
+        way: The forecasting function of the model.
+        data: The data set.
+        split: Windows whose span is the days given and ahead.
+        fitted: The baselines.
+        calibration: The calibration of the model's intervals; None for no intervals.
+        more: Scaled changes `(samples, ahead)` of further baselines by name.
+        levels: Interval levels in percent.
     """
     pieces: list[dict[str, Any]] = []
     for index in split.batches():
@@ -90,7 +96,7 @@ def price_errors(
         for name, change in said.items():
             if name == "":
                 price = predicted[..., 0]
-            elif name == "persistence":  # to the last bit, which a way there and back is not
+            elif name == "persistence":  # Scaling back and forth would add rounding errors.
                 price = np.repeat(before, way.ahead, axis=1)
             else:
                 price = data.scale.own((last + change)[..., None], past, company)[..., 0]
@@ -126,7 +132,7 @@ def price_errors(
 
 
 def calibrate_price_intervals(way: ForecastMethod, data: Data) -> Calibration | None:
-    """Count the errors on validation; None where it holds no window of the days given and ahead."""
+    """Calibrate the intervals on the validation split; return None if it contains no window of this length."""
     split = data.validation if data.validation.span == way.given + way.ahead else None
     split = split or data.recut(data.validation, way.given + way.ahead)
     if not split.samples:
@@ -145,7 +151,7 @@ def calibrate_price_intervals(way: ForecastMethod, data: Data) -> Calibration | 
 
 
 def mean_absolute_change(data: Data) -> Any:
-    """Mean absolute change from row to row of the training part by line of the scale table, `(lines,)`; NaN if none."""
+    """Return the mean absolute change between training rows by scale index, `(lines,)`; NaN if there are none."""
     train = data.train
     within = np.diff(train.segment_ids()) == 0
     change = abs(np.diff(train.series[:, 0].astype(np.float64)))[within]
@@ -156,20 +162,23 @@ def mean_absolute_change(data: Data) -> Any:
 
 
 def price_metrics(found: PriceErrors, usual: Any, step: int = 1) -> dict[str, Metric]:
-    """All measures of a day ahead, each beside its baselines'.
+    """Return all metrics of one day ahead, with the values of the baselines.
 
-    - `last_day_mse`: scaled; `log_mae`, `log_rmse`: of logarithms, so about shares of the price; `mae`, `rmse`: in USD
-    - `mase`: absolute error in multiples of the company's usual change of a day (Hyndman and Koehler 2006)
-    - `skill`: 1 - MSE / MSE of persistence, scaled; `theil_u`: root of MSE / MSE of persistence, of logarithms
-    - `direction`: share of right signs among the days with a change for which one is said; NaN where none is said for
-      most of them, as by persistence
-    - `coverage_80` and so on: share of truths within the interval, left out where too few errors tell it
-    - `crps`: score of the whole distribution, scaled, beside those of persistence with errors counted in the same way,
-      and of the changes of training days whatever the window (the random walk)
+    - `last_day_mse`: scaled; `log_mae`, `log_rmse`: of logarithms, so approximately relative errors; `mae`, `rmse`:
+      in USD
+    - `mase`: absolute error divided by the company's mean absolute daily change (Hyndman and Koehler 2006)
+    - `skill`: 1 - MSE / MSE of persistence, scaled; `theil_u`: square root of MSE / MSE of persistence, of
+      logarithms
+    - `direction`: share of correct signs among the days where the true and the forecast change are not 0; NaN if the
+      forecast change is 0 on at least half of the days with a change, as for persistence
+    - `coverage_80` and other levels: share of true values in the interval; omitted if no interval is known
+    - `crps`: continuous ranked probability score, scaled, compared with persistence with intervals calibrated in the
+      same way, and with the distribution of training changes (random walk)
 
     Args:
-        usual: `(lines,)` as `mean_absolute_change` finds them; None leaves the MASE out.
-        step: the day ahead, from 1.
+        found: The errors of a split.
+        usual: `(lines,)` as returned by `mean_absolute_change`; None omits the MASE.
+        step: The day ahead, from 1.
     """
     at = step - 1
     scaled, own, log, said = (
@@ -211,7 +220,7 @@ def price_metrics(found: PriceErrors, usual: Any, step: int = 1) -> dict[str, Me
 
 
 def _finite_mean(values: Any) -> float:
-    """The mean over what is known: usual changes of companies, ends of intervals; NaN where nothing is."""
+    """Return the mean of the finite values; NaN if there are none."""
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else float("nan")
 
@@ -221,11 +230,12 @@ def _mse(values: Any) -> float:
 
 
 def judge_prices(found: PriceErrors, step: int | None = None, against: str | None = None) -> Verdict:
-    """Whether the forecast beats a baseline in squared scaled errors, on one day ahead or on the mean of all.
+    """Compare the squared scaled errors of the forecast with those of a baseline.
 
     Args:
-        step: the day ahead, from 1; None for all.
-        against: the baseline; None for the one with the smallest error there.
+        found: The errors of a split.
+        step: The day ahead, from 1; None for the mean of all days.
+        against: The baseline; None for the one with the smallest error.
     """
     which = slice(None) if step is None else slice(step - 1, step)
     losses = {name: (error[:, which] ** 2).mean(axis=1) for name, error in found.scaled.items()}

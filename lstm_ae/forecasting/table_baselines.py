@@ -1,7 +1,7 @@
-"""What a forecast of anyone's own table has to beat: its last value, its last season, and a linear regression.
+"""Baseline forecasts of a table: last value, last season, and linear regression.
 
-All work on scaled windows `(samples, steps, features)` with NaN where a value is missing, and say every step of a
-horizon, `(samples, horizon, features)`.
+All baselines work on scaled windows `(samples, steps, features)` with NaN where a value is missing, and forecast
+every step of a horizon, `(samples, horizon, features)`.
 """
 
 from collections.abc import Sequence
@@ -18,25 +18,25 @@ Numbers = NDArray[Any]
 
 LINEAR_NAME = "linear regression"
 
-# Windows that are fitted and chosen on, spread evenly over their part, and the values that these may hold.
+# These limits bound the time and memory of the fit.
 MAX_FIT_WINDOWS, MAX_VALIDATION_WINDOWS, MAX_VALUES = 20_000, 2_000, 20_000_000
 
-# The last steps of a window that the regression reads, at most.
+# The regression reads at most this many steps at the end of a window.
 MAX_REGRESSION_STEPS = 1024
 
-# Penalties of the regression, in multiples of its windows; the one with the smallest error on validation is taken.
+# Penalties are multiplied by the number of windows. The one with the smallest validation error is used.
 PENALTIES = (1e-6, 1e-4, 1e-2, 1e-1)
 
-# A season saves so much of the error of the last value and of any shorter season, or it is not used.
+# A season must reduce the error of the last value and of any shorter season by this share to be used.
 MIN_SEASON_GAIN = 0.02
 
 
 class TableBaselines(NamedTuple):
-    """Fitted predictors.
+    """The fitted baselines.
 
     Args:
-        seasons: of each feature, steps after which its values repeat; None where the last value says as much.
-        weights: `(last steps, horizon)` of the regression, one for all features, of values relative to the last
+        seasons: The season of each feature in steps; None for a feature without one.
+        weights: `(last steps, horizon)` regression weights, shared by all features, for values relative to the last
             known one; None without a regression.
         bias: `(horizon,)`.
     """
@@ -46,7 +46,9 @@ class TableBaselines(NamedTuple):
     bias: Numbers
 
     def said(self, past: Numbers) -> dict[str, Numbers]:
-        """The forecast of each predictor by name, the one that skill is counted against first."""
+        """Return the forecast of each baseline by name, `(samples, horizon, features)`; the reference for skill is
+        first.
+        """
         horizon = len(self.bias)
         found = {"persistence": persistence(past, horizon)}
         if any(self.seasons):
@@ -66,13 +68,17 @@ def write_regression(path: Path, fitted: TableBaselines) -> None:
 
 
 def read_regression(path: Path) -> tuple[Numbers, Numbers]:
-    """Read the weights and the bias of `TableBaselines`; raises `DataError` where the file is damaged."""
+    """Return the weights and bias of `TableBaselines` from a file written by `write_regression`.
+
+    Raises:
+        DataError: If the file is damaged.
+    """
     weights, bias = load_state(path, {"regression": 2})[1]["regression"]
     return weights, bias
 
 
 def last_known_values(past: Numbers) -> Numbers:
-    """The last value of each feature that is there, `(samples, 1, features)`; 0 where none is."""
+    """Return the last known value of each feature, `(samples, 1, features)`; 0 if there is none."""
     there = ~np.isnan(past)
     place = past.shape[1] - 1 - there[:, ::-1].argmax(axis=1, keepdims=True)
     last: Numbers = np.nan_to_num(np.take_along_axis(past, place, axis=1))
@@ -80,18 +86,18 @@ def last_known_values(past: Numbers) -> Numbers:
 
 
 def persistence(past: Numbers, horizon: int) -> Numbers:
-    """The last known value, for every step."""
+    """Return the last known value for every step, `(samples, horizon, features)`."""
     return np.repeat(last_known_values(past), horizon, axis=1)
 
 
 def repeat_season(past: Numbers, horizon: int, season: int) -> Numbers:
-    """The last season over again; a value that is missing in it is the last known one."""
+    """Repeat the last season over the horizon; missing values are replaced with the last known one."""
     again = past[:, past.shape[1] - season + np.arange(horizon) % season]
     return np.where(np.isnan(again), last_known_values(past), again)
 
 
 def seasonal_naive(past: Numbers, horizon: int, seasons: Sequence[int | None]) -> Numbers:
-    """The last season of each feature over again, or its last known value where it has none."""
+    """Repeat the last season of each feature, or its last known value if it has no season."""
     said = persistence(past, horizon)
     for season in {season for season in seasons if season}:
         places = [place for place, of in enumerate(seasons) if of == season]
@@ -100,18 +106,22 @@ def seasonal_naive(past: Numbers, horizon: int, seasons: Sequence[int | None]) -
 
 
 def season_name(seasons: Sequence[int | None]) -> str:
-    """What the baseline to beat is called."""
+    """Return the name of the naive baseline for these seasons."""
     if not any(seasons):
         return "persistence"
     return f"season of {seasons[0]} steps" if len(set(seasons)) == 1 else "season by column"
 
 
 def choose_seasons(data: Data, steps: int, found: Sequence[Sequence[int]]) -> tuple[int | None, ...]:
-    """Choose, for each feature, the season that forecasts validation windows best; None where it hardly helps.
+    """Select the season of each feature that forecasts the validation windows best.
 
     Args:
-        steps: of the window, which holds the season; the others of a sample are the horizon.
-        found: of each feature, the seasons of its training rows, ascending.
+        data: The data set.
+        steps: Steps of a window, which must contain the season; the remaining steps of a sample are the horizon.
+        found: The seasons of the training rows of each feature, ascending.
+
+    Returns:
+        The season of each feature in steps; None where no season reduces the error enough.
     """
     fitting = [[season for season in seasons if season <= steps] for seasons in found]
     if not any(fitting):
@@ -133,10 +143,12 @@ def choose_seasons(data: Data, steps: int, found: Sequence[Sequence[int]]) -> tu
 
 
 def fit_table_baselines(data: Data, steps: int, *, refit: bool = False) -> TableBaselines:
-    """Fit the regression on the training part; validation chooses its penalty. The seasons are the data's.
+    """Fit the linear regression on the training split and select its penalty on the validation split.
 
     Args:
-        refit: fit once more on train and validation together, as the model was.
+        data: The data set, which also provides the seasons.
+        steps: Steps of a window.
+        refit: Whether to fit again on training and validation data together, as the model was.
     """
     judged = sample_scaled_windows(data, data.validation, MAX_VALIDATION_WINDOWS, steps)
     past, truth = judged[:, :steps], judged[:, steps:]
@@ -147,7 +159,7 @@ def fit_table_baselines(data: Data, steps: int, *, refit: bool = False) -> Table
 
 
 def _fit_penalties(data: Data, steps: int, penalties: Sequence[float]) -> list[TableBaselines]:
-    """One for each penalty, all the same where the training part tells nothing."""
+    """Return the baselines for each penalty; the regression is all zeros if the training split has no usable window."""
     from sklearn.linear_model import Ridge
 
     rows, changes = _regression_data(sample_scaled_windows(data, data.train, MAX_FIT_WINDOWS, steps), steps)
@@ -155,7 +167,7 @@ def _fit_penalties(data: Data, steps: int, penalties: Sequence[float]) -> list[T
         weights, bias = np.zeros((rows.shape[1], changes.shape[1]), np.float32), np.zeros(changes.shape[1], np.float32)
         return [TableBaselines(data.seasons, weights, bias)] * len(penalties)
     fits = [Ridge(penalty * len(rows), solver="cholesky").fit(rows, changes) for penalty in penalties]
-    # Of a single step the coefficients have one axis in some versions of scikit-learn, and two in others.
+    # For a single step, the coefficients have one axis or two, depending on the version of scikit-learn.
     return [
         TableBaselines(
             data.seasons,
@@ -167,7 +179,7 @@ def _fit_penalties(data: Data, steps: int, penalties: Sequence[float]) -> list[T
 
 
 def sample_scaled_windows(data: Data, split: Split, most: int, steps: int) -> Numbers:
-    """So many samples, spread evenly over a part, scaled; `steps` of each are its window."""
+    """Return at most `most` evenly spaced samples of a split, scaled; the first `steps` rows of each are its window."""
     index = _spaced_samples(split, most)
     window = split.windows(index)
     scaled: Numbers = data.scale.scaled(window, window[:, :steps], split.companies(index))
@@ -180,10 +192,12 @@ def _spaced_samples(split: Split, most: int) -> Numbers:
 
 
 def _regression_data(windows: Numbers, steps: int) -> tuple[Numbers, Numbers]:
-    """Each feature of each window: `(rows, steps)` and `(rows, horizon)`, both relative.
+    """Return the inputs `(rows, steps)` and targets `(rows, horizon)` of the regression, relative to the last known
+    value.
 
-    Windows that have their whole future; where fewer than half do, as of business days, all that know some of it, in
-    which a missing value is the one before it.
+    Each feature of each window is one row. Only windows with a complete future are used. If these are fewer than
+    half of the windows with some known future value, as for business days, all of the latter are used and missing
+    values are filled forward.
     """
     past, future = windows[:, :steps], windows[:, steps:]
     level = last_known_values(past)
@@ -195,7 +209,7 @@ def _regression_data(windows: Numbers, steps: int) -> tuple[Numbers, Numbers]:
 
 
 def _fill_forward(level: Numbers, future: Numbers) -> Numbers:
-    """Steps `(samples, horizon, features)` whose missing values are the last known ones, at first the level."""
+    """Fill missing values of future steps `(samples, horizon, features)` forward, starting from `level`."""
     values = np.concatenate([level, future], axis=1)
     place = np.where(np.isnan(values), 0, np.arange(values.shape[1])[:, None])
     filled: Numbers = np.take_along_axis(values, np.maximum.accumulate(place, axis=1), axis=1)[:, 1:]
@@ -203,14 +217,14 @@ def _fill_forward(level: Numbers, future: Numbers) -> Numbers:
 
 
 def _mse(said: Numbers, truth: Numbers) -> float:
-    """The mean squared error over what is there; NaN where nothing is."""
+    """Return the mean squared error over the known values; NaN if there are none."""
     error = np.square(said - truth, dtype=np.float64)
     there = ~np.isnan(error)
     return float(error[there].mean()) if there.any() else float("nan")
 
 
 def _mse_by_feature(said: Numbers, truth: Numbers) -> Numbers:
-    """The same of each feature, `(features,)`."""
+    """Return the mean squared error of each feature over its known values, `(features,)`."""
     error = np.square(said - truth, dtype=np.float64)
     with np.errstate(invalid="ignore"):
         means: Numbers = np.nansum(error, axis=(0, 1)) / (~np.isnan(error)).sum(axis=(0, 1))

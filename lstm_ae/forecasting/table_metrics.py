@@ -1,4 +1,4 @@
-"""Errors of forecasts of anyone's own table: of the model, and of its baselines on the same windows."""
+"""Errors and metrics of table forecasts, for the model and its baselines on the same windows."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -16,31 +16,30 @@ from lstm_ae.significance import compare_forecasts, hardest
 
 Numbers = NDArray[Any]
 
-# The intervals that every forecast is judged by, in per cent.
 INTERVAL_LEVELS = (80, 95)
 
-# Windows whose errors count for the intervals, spread evenly over the validation part; so many errors in all, but of so
-# many windows whatever their length.
+# The number of errors is limited to save memory, but long horizons must not leave too few windows for the quantiles.
 MAX_INTERVAL_WINDOWS, MAX_INTERVAL_NUMBERS, MIN_INTERVAL_WINDOWS = 20_000, 20_000_000, 2_000
 
-# Roundings to single precision between a forecast and the same one computed in another order of operations.
+# Computing a forecast in another order of operations changes it by up to this many rounding units.
 ROUNDING_UNITS = 2
 
-# Windows of the training part that tell how slowly errors change.
+# The autocorrelation of the errors is estimated on at most this many training windows.
 MAX_CORRELATION_WINDOWS = 5_000
 
 
 class TableErrors(NamedTuple):
-    """Errors of forecasts of one part, in scaled values.
+    """The forecast errors of a split, in scaled values.
 
     Args:
-        squared, absolute: by predictor, the model "" first and the naive baseline next: `(samples,)` means over the
-            steps and features whose truth is known.
-        by_step: by predictor, `(horizon,)` mean squared errors of each step ahead.
-        by_feature: by predictor, `(features,)` mean squared errors of each column.
-        inside: by level in per cent, the share of truths within the interval; empty without intervals.
-        moments: `(samples,)` when each forecast was made, to the step: nanoseconds since 1970, or rows without times.
-        rounding: `(samples,)` how far the squared error of the model may be off by rounding, a mean as in `squared`.
+        squared, absolute: By predictor, `(samples,)` means over the steps and features with a known true value. The
+            model "" is first and the naive baseline second.
+        by_step: By predictor, `(horizon,)` mean squared errors of each step ahead.
+        by_feature: By predictor, `(features,)` mean squared errors of each column.
+        inside: By level in percent, the share of true values in the interval; empty without intervals.
+        moments: `(samples,)` the time of each forecast, rounded down to the sampling interval: nanoseconds since
+            1970, or row numbers without times.
+        rounding: `(samples,)` the possible rounding error of the model's squared error, a mean as in `squared`.
     """
 
     squared: dict[str, Numbers]
@@ -53,17 +52,19 @@ class TableErrors(NamedTuple):
 
     @property
     def naive(self) -> str:
-        """The name of the baseline that skill is counted against."""
+        """Return the name of the baseline that is the reference for skill."""
         return list(self.squared)[1]
 
 
 def past_steps(model: Any) -> int:
-    """Steps that a forecaster reads."""
+    """Return the number of steps that a forecaster reads."""
     return int(model.input["past"].shape[1])
 
 
 class _ForecastBatch(NamedTuple):
-    """Windows, what came, what each predictor said of it, and how exact the model's is, all scaled."""
+    """Windows with their true future, the forecast of each predictor, and the resolution of the model's forecast,
+    scaled.
+    """
 
     past: Numbers
     truth: Numbers
@@ -80,7 +81,8 @@ def _forecast_batches(model: Any, data: Data, split: Split, fitted: TableBaselin
         scaled = data.scale.scaled(batch.window, *given)
         future = batch.outputs["future"]
         said = data.scale.scaled(future, *given)
-        # In own units, whose level may be far above what varies, and once more when scaled.
+        # Values are rounded in the data's units, where the level may be far above the variation, and again when
+        # scaled.
         next_one = data.scale.scaled(np.nextafter(future, np.float32(np.inf)), *given)
         resolution = ROUNDING_UNITS * (abs(next_one.astype(np.float64) - said) + np.spacing(abs(said)))
         past = scaled[:, :steps]
@@ -90,10 +92,14 @@ def _forecast_batches(model: Any, data: Data, split: Split, fitted: TableBaselin
 def table_errors(
     model: Any, data: Data, split: Split, fitted: TableBaselines, spread: Numbers | None = None
 ) -> TableErrors:
-    """Forecast after every window of a part.
+    """Forecast after every window of a split and return the errors.
 
     Args:
-        spread: `(features, horizon, 199)` quantiles of the errors, for the intervals.
+        model: The Keras model.
+        data: The data set.
+        split: The windows with their futures.
+        fitted: The baselines.
+        spread: `(features, horizon, 199)` error quantiles for the intervals; None for no intervals.
     """
     horizon, features = split.span - past_steps(model), split.features
     pieces: dict[str, list[tuple[Numbers, Numbers]]] = {}
@@ -114,7 +120,7 @@ def table_errors(
             error = batch.truth - batch.said[""]
             for place, level in enumerate(INTERVAL_LEVELS):
                 low, high = (spread[..., at].T for at in interval_bounds(level))
-                # An end that too few errors tell says nothing.
+                # A bound is infinite where too few errors determine it, so it cannot be evaluated.
                 known = np.isfinite(error) & np.isfinite(low) & np.isfinite(high)
                 hits[place] += ((error >= low) & (error <= high) & known).sum()
                 judged[place] += known.sum()
@@ -131,7 +137,10 @@ def table_errors(
 
 
 def _forecast_moments(split: Split, steps: int) -> Numbers:
-    """When each forecast is made, rounded down to a step: those of two series within one are as good as at once."""
+    """Return the time of each forecast, rounded down to the sampling interval, `(samples,)`.
+
+    Forecasts of two series within the same interval thus share a time.
+    """
     made = split.starts + steps - 1
     if split.time is None or not split.samples:
         return made
@@ -143,11 +152,11 @@ def _forecast_moments(split: Split, steps: int) -> Numbers:
 
 
 def table_metrics(found: TableErrors) -> dict[str, Metric]:
-    """All measures of a part, each beside its baselines'.
+    """Return all metrics of a split, with the values of the baselines.
 
     - `forecast_mse`, `forecast_mae`: of scaled values, over all steps and columns
     - `skill`: 1 - MSE / MSE of the naive baseline
-    - `coverage_80`, `coverage_95`: share of truths within the interval
+    - `coverage_80`, `coverage_95`: share of true values in the interval
     """
     squared, absolute = (
         {name: float(np.nanmean(values)) for name, values in group.items()} for group in (found.squared, found.absolute)
@@ -165,7 +174,7 @@ def table_metrics(found: TableErrors) -> dict[str, Metric]:
 
 
 def skill_by_column(found: TableErrors, names: Sequence[str], seasons: Sequence[int | None]) -> dict[str, ColumnSkill]:
-    """What the forecasts are worth in each column, by name; empty of a single one, which the measures tell of."""
+    """Return the skill of the forecasts in each column, by name; empty if there is one column."""
     errors = found.by_feature
     ours, naive = errors[""], errors[found.naive]
     linear = errors.get(LINEAR_NAME, np.full(len(ours), np.nan))
@@ -184,15 +193,18 @@ def skill_by_column(found: TableErrors, names: Sequence[str], seasons: Sequence[
 
 
 def _column_skill(ours: Numbers, theirs: Numbers, columns: Any) -> float:
-    """The skill over a baseline in some columns, by the mean squared errors of each, `(features,)`."""
+    """Return the skill in some columns relative to other forecasts, from mean squared errors `(features,)`."""
     return skill(float(np.nansum(ours[columns])), float(np.nansum(theirs[columns])))
 
 
 def judge_table(found: TableErrors, names: Sequence[str]) -> Verdict:
-    """Whether the forecasts beat the best baseline in squared errors, and whether one column alone makes them do so.
+    """Compare the squared errors of the forecasts with those of the best baseline.
+
+    The verdict notes if the forecasts are better only because of one column.
 
     Args:
-        names: of the columns.
+        found: The errors of a split.
+        names: The names of the columns.
     """
     there = ~np.isnan(found.squared[""])
     losses = {name: of[there] for name, of in found.squared.items()}
@@ -219,13 +231,14 @@ def judge_table(found: TableErrors, names: Sequence[str]) -> Verdict:
 
 
 def error_quantiles(model: Any, data: Data, fitted: TableBaselines) -> Numbers:
-    """Return quantiles of the errors by column and step ahead, `(features, horizon, 199)`, scaled.
+    """Return the quantiles of the scaled validation errors by column and step ahead, `(features, horizon, 199)`
+    float32.
 
-    The errors are those on validation. How many independent ones they are worth is the least that they say themselves
-    and that the regression's errors on the training part say, which is longer and so shows slower drifts of the level.
-    A network's own errors there do not: it has learned the drifts.
+    The effective number of errors is the smaller of two estimates: from the validation errors, and from the
+    regression's errors on the training split, which is longer and so shows slower drifts of the level. The model's
+    own training errors do not show them, because it has learned the drifts.
 
-    Every quantile is infinite where too few truths are known.
+    A quantile is infinite if too few true values are known.
     """
     steps, split = past_steps(model), data.validation
     index = _evenly_spaced(split, steps, MAX_INTERVAL_WINDOWS)
@@ -235,7 +248,7 @@ def error_quantiles(model: Any, data: Data, fitted: TableBaselines) -> Numbers:
     windows = data.train.windows(before)
     windows = data.scale.scaled(windows, windows[:, :steps], data.train.companies(before))
     linear = windows[:, steps:] - fitted.said(windows[:, :steps])[LINEAR_NAME]
-    # Windows of the training part may begin further apart.
+    # Training windows may have a larger stride than validation windows.
     stride = int(np.median(np.diff(data.train.starts))) if data.train.samples > 1 else 1
     share = split.samples / (data.train.samples * stride)
     moments, times = _forecast_moments(split, steps)[index], _forecast_moments(data.train, steps)[before]
@@ -248,7 +261,7 @@ def error_quantiles(model: Any, data: Data, fitted: TableBaselines) -> Numbers:
 
 
 def _evenly_spaced(split: Split, steps: int, most: int) -> NDArray[np.int64]:
-    """Return the numbers of evenly spaced windows of a part, fewer where they are large."""
+    """Return the indices of evenly spaced windows of a split, fewer if they are large."""
     most = min(most, max(MAX_INTERVAL_NUMBERS // ((split.span - steps) * split.features), MIN_INTERVAL_WINDOWS))
     return np.unique(np.linspace(0, split.samples - 1, most).astype(np.int64))
 
@@ -256,14 +269,17 @@ def _evenly_spaced(split: Split, steps: int, most: int) -> NDArray[np.int64]:
 def prediction_intervals(
     scale: Scale, said: Numbers, past: Numbers, spread: Numbers, level: int, lines: NDArray[np.int32] | None = None
 ) -> tuple[Numbers, Numbers]:
-    """The two ends of the interval around scaled forecasts `(samples, steps, features)`, in own units.
+    """Return the lower and upper bounds of the intervals around forecasts, in the data's units.
 
-    NaN past the horizon that `spread` `(features, horizon, 199)` is known for, and where there were too few errors.
+    The bounds are NaN beyond the horizon of `spread` and where there were too few errors.
 
     Args:
-        past: `(samples, window, features)` in own units, what the forecasts follow.
-        level: in per cent.
-        lines: `(samples,)` of the scale, where each series has one.
+        scale: The scale of the values.
+        said: `(samples, steps, features)` scaled forecasts.
+        past: `(samples, window, features)` windows in the data's units that the forecasts follow.
+        spread: `(features, horizon, 199)` scaled error quantiles.
+        level: Interval level in percent.
+        lines: `(samples,)` scale indices if each series has its own scale.
     """
     ends = []
     for at in interval_bounds(level):
