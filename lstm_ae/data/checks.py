@@ -399,9 +399,8 @@ def collect_new_table_warnings(
         describe_missing_rows(prepared),
         describe_unknown_series(symbols, prepared.table.ids),
     ]
-    if (
-        scale is not None and scale.together.kind == "fixed" and not np.array_equal(scale.range[0], [1])
-    ):  # A range of 1 means that there is no scale.
+    # A range of 1 means that there is no scale.
+    if scale is not None and scale.together.kind == "fixed" and not np.array_equal(scale.range[0], [1]):
         words.append(describe_range_change(prepared, scale, symbols))
     return [text for text in words if text]
 

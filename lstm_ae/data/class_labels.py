@@ -113,7 +113,7 @@ def encode_labels(table: Measurements, names: Sequence[str]) -> Measurements:
     if table.labels is None:
         return table
     places = {name: place for place, name in enumerate(names)}
-    # NaN is not equal to any number, so labels that are no numbers never match here.
+    # NaN is not equal to any number, so non-numeric labels never match here.
     numbers = {_parse_class_number(name): place for name, place in places.items()}
     of = [places.get(name, numbers.get(_parse_class_number(name), -1)) for name in table.classes]
     return table._replace(labels=np.array([*of, -1], np.int32)[table.labels], classes=tuple(names))

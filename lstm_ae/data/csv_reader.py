@@ -220,7 +220,7 @@ def _is_data_cell(cell: str) -> bool:
 
 
 def is_row_number_column(header: list[str], columns: dict[str, list[str]]) -> str | None:
-    """Return the first column if it has no heading and numbers the rows, as written by pandas; None otherwise."""
+    """Return the first column if it numbers the rows and has no heading or that of pandas; None otherwise."""
     name, cells = next(iter(columns.items()))
     unnamed = header[0].strip() in ("", "Unnamed: 0", "index")
     counts = all(cell.isdigit() for cell in cells) and [int(cell) for cell in cells] == [

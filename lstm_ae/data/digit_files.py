@@ -156,9 +156,8 @@ def _read_idx(path: str) -> NDArray[Any]:
                 )
             _check_array(repr(path), tuple(shape), np.dtype(np.uint8), image)
             want = math.prod(shape)
-            body = (
-                stream.read(want + 1) if want < MAX_BYTES else b""
-            )  # One extra byte reveals a file that is too long, or a gzip bomb.
+            # One extra byte reveals a file that is too long, or a gzip bomb.
+            body = stream.read(want + 1) if want < MAX_BYTES else b""
         except DataError:
             raise
         except READ_ERRORS as error:

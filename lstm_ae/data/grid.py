@@ -32,8 +32,8 @@ ROUND_STEPS = {
 
 ROUND_STEP_SIZES = tuple(sorted(UNITS[unit] * number for unit, numbers in ROUND_STEPS.items() for number in numbers))
 
-# Range of an even step in median steps, and the share of the occupied grid positions that must be consecutive, of at
-# least so many positions.
+# Range of an even step in median steps, the smallest share of consecutive steps among the occupied grid positions, and
+# the smallest number of such steps.
 MIN_STEP_RATIO, MAX_STEP_RATIO, MIN_EVEN_SHARE, MIN_EVEN_PLACES = 0.5, 100, 0.9, 20
 
 # Largest share of a grid that may be missing.

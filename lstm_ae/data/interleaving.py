@@ -7,7 +7,7 @@ import numpy as np
 from lstm_ae.data.timestamps import BadTime, TimeForm, Times, infer_form, parse_times
 from lstm_ae.errors import DataError
 
-# Share of the steps of a regular series that are within 10% of the median, at least, and of mixed series, at most.
+# Smallest share of steps within 10% of the median in regular series, and largest share of such steps in mixed series.
 MIN_REGULAR_SHARE, MAX_MIXED_SHARE = 0.9, 0.75
 
 # More distinct integers than this are measurements or counts, not series.

@@ -193,7 +193,8 @@ def _choose_candidate(own: Numbers, following: Numbers, candidates: Numbers, tar
     """Return the candidate of another column that explains most of the residual of the own-past regression.
 
     Returns:
-        Index of the candidate, or None if it explains less than `1 - MAX_LEAK_ERROR` of the residual.
+        Index of the candidate, or None if it explains less than `1 - MAX_LEAK_ERROR` of the residual, or there is no
+        residual.
     """
     # Scaling makes the rounding error comparable between the features.
     basis = np.linalg.qr(own / np.maximum(abs(own).max(axis=0), 1e-300))[0]

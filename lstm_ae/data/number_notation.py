@@ -213,7 +213,8 @@ def is_number(cell: str) -> bool:
 def infer_unit(cells: Sequence[str], told: str = "") -> str | None:
     """Return the unit of a column's numbers, "" if they have none, or None if the column holds text.
 
-    A column holds numbers if more than half of its cells do and at least about 90% of these have the same unit.
+    A column holds numbers if more than half of its cells are numbers without a unit, or if more than half are numbers
+    and over 90% of these have the same unit.
 
     Args:
         cells: cells of the first rows, without surrounding blanks and without missing values.

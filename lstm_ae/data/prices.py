@@ -36,8 +36,8 @@ MAX_VOLUME = 1e15
 
 MAX_PAUSE = np.timedelta64(10, "D")
 
-# A company that lacks more than this share of the calendar days, and has rows of at least so many days, has a calendar
-# of its own.
+# A company has a calendar of its own if it lacks more than this share of the calendar days and spans at least this
+# number of rows.
 OWN_CALENDAR_SHARE, OWN_CALENDAR_DAYS = 0.02, 250
 
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)

@@ -71,7 +71,10 @@ class IncomingLines:
         return self.lines.popleft()
 
     def first(self, count: int) -> list[str]:
-        """Return the lines up to the first `count` that are not blank, without consuming them; fewer at the end."""
+        """Return the buffered lines without consuming them, after waiting for `count` lines that are not blank.
+
+        There are fewer at the end of the text.
+        """
         while sum(bool(line.strip()) for line in self.lines) < count:
             try:
                 self._take()

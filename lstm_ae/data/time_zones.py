@@ -120,7 +120,10 @@ DAY = UNITS["d"]
 
 
 def infer_zone(layout: Layout, config: Reading) -> Zone:
-    """Return the zone in which times are formatted: `--time-zone`, else UTC for cells with offsets, or `Elapsed`."""
+    """Return the zone in which times are formatted.
+
+    It is `Elapsed` for elapsed times, else `--time-zone`, else UTC for cells with offsets, else None.
+    """
     if layout.form and layout.form.elapsed:
         return Elapsed(UNITS.get(layout.form.unit, 1))
     if config.time_zone is not None:

@@ -60,7 +60,8 @@ CALENDAR_HEADING = re.compile(r"year|jahr|week|woche|day|tag", re.IGNORECASE)
 # Headings that are a temperature rather than a time.
 TEMPERATURE_HEADING = re.compile(r"T(\s*[\[(].*[\])])?")
 
-# Year and month in digits, which few step counters have in most rows; .0 is added by programs if values were missing.
+# Year and month in digits, a form that most values of a step counter do not have. Programs add .0 if values are
+# missing.
 YEAR_MONTH = re.compile(r"(?P<y>(19|20)\d{2})(?P<m>0[1-9]|1[0-2])(\.0)?", re.ASCII)
 
 # Year and month that is also a valid day with a year of two digits.
@@ -136,9 +137,9 @@ class TimeForm(NamedTuple):
 
 
 def parse_date_parts(cell: str) -> re.Match[str] | None:
-    """Return the match of `DATE` on a cell, or None if it is no date.
+    """Return the match of `DATE` on a cell, or None if it is not a date.
 
-    A number such as 1013.25, which has the form of a month, is no date.
+    A number such as 1013.25, which has the form of a month, is not a date.
     """
     found = DATE.fullmatch(month_name_to_digits(cell))
     return None if found and not found["c"] and NUMBER.fullmatch(cell) else found
@@ -187,7 +188,7 @@ def expand_year(year: str) -> str:
 def infer_form(
     cells: Sequence[str], column: str, *, order: str | None = None, unit: str | None = None
 ) -> TimeForm | None:
-    """Return the format of a column's times, inferred from its first cells, or None if most are no times.
+    """Return the format of a column's times, inferred from its first cells, or None if most are not times.
 
     Args:
         cells: cells without surrounding blanks and without missing values.
@@ -300,7 +301,7 @@ def are_year_months(cells: Sequence[str]) -> bool:
 
 
 def _require_months(cells: Sequence[str], column: str) -> None:
-    """Raise `DataError` if every cell with a year and a month may also be a day with a two-digit year."""
+    """Raise `DataError` if cells with a year and a month, all of one year, may also be days with a two-digit year."""
     found = [match for match in map(YEAR_MONTH.fullmatch, cells) if match]
     if len({match["y"] for match in found}) > 1 or not all(AMBIGUOUS_SHORT_DAY.match(match[0]) for match in found):
         return
@@ -335,7 +336,7 @@ def expand_stamp(cell: str) -> str:
 
 
 def counts_from_1970(cells: Sequence[str]) -> bool:
-    """Return whether most cells are numbers that, in some unit since 1970, are between 1990 and 2100."""
+    """Return whether most cells are numbers whose median, in some unit since 1970, is between 1990 and 2100."""
     numbers = [float(cell) for cell in cells if NUMBER.fullmatch(cell)]
     return 2 * len(numbers) > len(cells) and any(
         FIRST_SECOND <= float(np.median(numbers)) * UNITS[unit] / UNITS["s"] <= LAST_SECOND

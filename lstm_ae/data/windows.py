@@ -195,9 +195,10 @@ class Data(NamedTuple):
 
     @property
     def usual(self) -> tuple[float, ...]:
-        """Scaled mean of each training feature; empty if all are about 0 or the scale depends on the window.
+        """Scaled mean of each training feature; empty if all are about 0.
 
-        The mean of a column without any value is taken as 0 before scaling.
+        It is also empty for scales other than "fixed" and "series". The mean of a column without any value is taken as
+        0 before scaling.
         """
         if self.scale.kind not in ("fixed", "series"):
             return ()
