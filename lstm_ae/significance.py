@@ -1,5 +1,4 @@
-"""Significance tests: Diebold-Mariano, McNemar, Welch, and equivalence tests, and the verdicts that follow from
-them."""
+"""Significance tests (Diebold-Mariano, McNemar, Welch, and equivalence tests) and the verdicts based on them."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,18 +12,18 @@ from lstm_ae.formatting import format_number
 
 Numbers = NDArray[Any]
 
-# The skill of an error twice as large as the baseline's. Without a significant test it is no tie.
+# This is the skill of an error twice as large as the baseline's, which is not called a tie even without significance.
 ROUT = -1.0
 
 
 def hardest(losses: Mapping[str, Numbers], counts: Numbers | None = None) -> str:
-    """Return the name of the baseline with the smallest mean loss; of equal ones the first.
+    """Return the name of the baseline with the smallest mean loss; the first one in case of a tie.
 
-    It is chosen on the very samples that the verdict is about. That can only make the verdict on the model stricter.
+    The baseline is selected on the same samples as the verdict, which can only make the verdict stricter.
 
     Args:
-        losses: `(samples,)` by baseline.
-        counts: `(samples,)` forecasts that each loss is the mean of; None for one each.
+        losses: `(samples,)` losses by baseline.
+        counts: `(samples,)` number of forecasts that each loss is the mean of; None for one each.
     """
     return min(losses, key=lambda name: float(np.average(losses[name], weights=counts)))
 
@@ -40,22 +39,23 @@ def compare_forecasts(
     counts: Numbers | None = None,
     rounding: Numbers | float = 0.0,
 ) -> Verdict:
-    """Compare two forecasts by Diebold and Mariano's test with the correction of Harvey, Leybourne and Newbold (1997).
+    """Compare two forecasts with the Diebold-Mariano test, as corrected by Harvey, Leybourne, and Newbold (1997).
 
-    Series that share a day move together, so the test is on the daily means of the loss difference; its variance has
-    the autocovariances of `steps` - 1 lags, since forecasts of `steps` steps overlap, and is at least Newey and West's.
-    The skill is over all samples: where it has the other sign, nothing is decided. Nor is it where the error is at
-    least twice the baseline's and the test finds no difference; where the test cannot be computed, it is worse.
+    Series are correlated within a day, so the test uses the daily means of the loss difference. Its variance
+    includes the autocovariances of `steps` - 1 lags, since forecasts of `steps` steps overlap, and is at least Newey
+    and West's. The skill is over all samples. The outcome is undecided if the skill and the statistic have opposite
+    signs, or if the error is at least twice the baseline's and the test is not significant; if the test cannot be
+    computed, such a forecast is worse.
 
     Args:
         errors, baseline: `(samples,)` losses (squared errors) of the model and of the baseline.
         days: `(samples,)` the day of each forecast.
-        name: the baseline's name.
-        steps: horizon of the forecasts.
-        kernel: as `diebold_mariano` takes it.
-        counts: `(samples,)` forecasts that each loss is the mean of; None for one each.
-        rounding: `(samples,)` the largest difference of the losses that comes from rounding of the forecasts alone; up
-            to that they are taken for equal.
+        name: The name of the baseline.
+        steps: The horizon of the forecasts.
+        kernel: See `diebold_mariano`.
+        counts: `(samples,)` number of forecasts that each loss is the mean of; None for one each.
+        rounding: `(samples,)` largest difference of the losses due to rounding of the forecasts; losses that differ
+            by no more are treated as equal.
     """
     from scipy import stats
 
@@ -72,11 +72,11 @@ def compare_forecasts(
     elif p >= 0.05:
         outcome = "undecided against" if gained <= ROUT else "ties with"
     elif gained * statistic < 0:
-        # A few crowded days against many others: better by the day, worse by the sample, or the reverse.
+        # If few days have many samples, the mean over days and the mean over samples may have opposite signs.
         outcome = "undecided against"
     middle = len(days) // 2
     first, second = (diebold_mariano(half, steps, kernel)[0] for half in (difference[:middle], difference[middle:]))
-    # In shares of the baseline's loss, as the skill is.
+    # The margin is relative to the baseline's loss, like the skill.
     unit = float(counts @ baseline) / max(float(counts.sum()), 1.0) or float("nan")
     margin = float(stats.t.ppf(0.975, len(days) - 1)) * _standard_error(difference, steps, kernel) / unit
     return Verdict(outcome, name, gained, p, statistic, (first, second), margin=margin)
@@ -101,15 +101,15 @@ def against_each(
 
 
 def compare_classifiers(ours: NDArray[np.bool_], theirs: NDArray[np.bool_], *, name: str, what: str) -> Verdict:
-    """Compare two classifiers by McNemar's exact test: of the samples that one of them alone names rightly, half each.
+    """Compare two classifiers with McNemar's exact test on the samples that only one of them classifies correctly.
 
-    McNemar (1947), "Note on the sampling error of the difference between correlated proportions or percentages". The
-    samples must be independent of one another.
+    See McNemar (1947), "Note on the sampling error of the difference between correlated proportions or percentages".
+    The samples must be independent.
 
     Args:
-        ours, theirs: `(samples,)` whether the model, and the baseline, are right.
-        name: the baseline's name.
-        what: the noun of a sample, in the plural.
+        ours, theirs: `(samples,)` whether the model, and the baseline, are correct.
+        name: The name of the baseline.
+        what: The plural noun for the samples.
     """
     from scipy import stats
 
@@ -122,15 +122,15 @@ def compare_classifiers(ours: NDArray[np.bool_], theirs: NDArray[np.bool_], *, n
 
 
 def diebold_mariano(difference: Numbers, steps: int, kernel: str = "uniform") -> tuple[float, float]:
-    """The statistic of a mean loss difference, above 0 where it is negative, and its two-sided p-value.
+    """Return the test statistic of a mean loss difference and its two-sided p-value.
 
-    Both are NaN with too few days or without any variance.
+    The statistic is positive if the mean difference is negative. Both are NaN with too few days or without variance.
 
     Args:
-        difference: `(days,)` the loss less that of the baseline.
-        steps: so many days following one another are dependent.
-        kernel: weights of the autocovariances: "uniform" where those of `steps` or more days apart are 0, as of
-            forecasts that overlap; "bartlett" (Newey and West) where `steps` is a rule of thumb.
+        difference: `(days,)` the loss minus that of the baseline.
+        steps: The number of consecutive days that are dependent.
+        kernel: The weights of the autocovariances: "uniform" if they are 0 from `steps` days on, as for overlapping
+            forecasts; "bartlett" (Newey and West) if `steps` is a rule of thumb.
     """
     from scipy import stats
 
@@ -142,14 +142,14 @@ def diebold_mariano(difference: Numbers, steps: int, kernel: str = "uniform") ->
 
 
 def _standard_error(difference: Numbers, steps: int, kernel: str) -> float:
-    """Of a mean loss difference, as `diebold_mariano` takes it; NaN where that is."""
+    """Return the standard error of a mean loss difference for `diebold_mariano`; NaN if it cannot be computed."""
     from statsmodels.stats.sandwich_covariance import S_hac_simple, weights_bartlett, weights_uniform
 
     days = len(difference)
     if days < max(10, 2 * steps) or np.ptp(difference) == 0:
         return float("nan")
     centred = (difference - np.mean(difference))[:, None]
-    # The uniform kernel's may be far too small, even below 0, where there are few days a horizon.
+    # With few days per horizon, the variance with the uniform kernel may be far too small or even negative.
     weights = (weights_bartlett, weights_uniform) if kernel == "uniform" else (weights_bartlett,)
     variance = max(S_hac_simple(centred, steps - 1, each).item() for each in weights) / days
     harvey = (days + 1 - 2 * steps + steps * (steps - 1) / days) / days
@@ -162,14 +162,14 @@ SIGNIFICANT = 0.05
 
 
 class SettingResult(NamedTuple):
-    """What a setting reached.
+    """The results of a setting.
 
     Args:
-        name: the setting's.
-        values: one number a seed.
-        unit: "%" for shares, which are told in per cent; "" for none.
-        higher: whether more is better.
-        log: whether the logarithms are compared; the values are then above 0.
+        name: The name of the setting.
+        values: One value per seed.
+        unit: "%" for shares, which are formatted in percent; "" for none.
+        higher: Whether larger values are better.
+        log: Whether to compare the logarithms; the values are positive then.
     """
 
     name: str
@@ -179,10 +179,11 @@ class SettingResult(NamedTuple):
     log: bool = False
 
     def __str__(self) -> str:
-        """Mean and spread, as in "97.10 % ± 0.20".
+        """Return the mean and standard deviation, as in "97.10 % ± 0.20".
 
-        >>> str(SettingResult("V3", (0.97, 0.98), "%")), str(SettingResult("loss", (0.0002,)))
-        ('97.50 % ± 0.71', '0.0002')
+        Examples:
+            >>> str(SettingResult("V3", (0.97, 0.98), "%")), str(SettingResult("loss", (0.0002,)))
+            ('97.50 % ± 0.71', '0.0002')
         """
         if not self.values:
             return "no number"
@@ -199,26 +200,26 @@ class SettingResult(NamedTuple):
 
     @property
     def compared(self) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        """The values as they are compared: larger is better."""
+        """Return the values, or their logarithms if `log` is set, with the sign for which larger is better."""
         values = np.asarray(self.values, np.float64)
         values = np.log10(values) if self.log else values
         return values if self.higher else -values
 
 
 class Decision(NamedTuple):
-    """A verdict, the figures that decide it in words, and why they do not where they do not; "" where they do."""
+    """A verdict on a claim, the figures that it is based on, and the reason if it is not decidable ("" otherwise)."""
 
     verdict: str
     figures: str
     why: str = ""
 
     def __str__(self) -> str:
-        """All of it: "0.3 (one), the threshold is 0.2: not decidable, since the seeds do not agree"."""
+        """Return, for example, "0.3 (one), the threshold is 0.2: not decidable, since the seeds do not agree"."""
         return f"{self.figures}: {self.verdict}" + (f", since {self.why}" if self.why else "")
 
 
 class Difference(NamedTuple):
-    """The difference of two means: its value, its 90 % interval, and the two-sided p-value of none."""
+    """The difference of two means: its value, its 90% interval, and the two-sided p-value."""
 
     value: float
     low: float
@@ -227,7 +228,7 @@ class Difference(NamedTuple):
 
 
 def welch_difference(ours: SettingResult, theirs: SettingResult) -> Difference | None:
-    """How much better ours is, by Welch's test; None with fewer than two numbers on a side."""
+    """Return how much better `ours` is with Welch's test; None with fewer than two values on a side."""
     from scipy import stats
 
     one, two = ours.compared, theirs.compared
@@ -236,7 +237,7 @@ def welch_difference(ours: SettingResult, theirs: SettingResult) -> Difference |
     found = float(one.mean() - two.mean())
     parts = [float(values.var(ddof=1)) / len(values) for values in (one, two)]
     error = math.sqrt(sum(parts))
-    # Seeds that agree to the last bit leave nothing to chance.
+    # Without any variance the difference is exact.
     if error == 0:
         return Difference(found, found, found, float(found == 0))
     freedom = sum(parts) ** 2 / sum(part**2 / (len(v) - 1) for part, v in zip(parts, (one, two), strict=True))
@@ -245,9 +246,9 @@ def welch_difference(ours: SettingResult, theirs: SettingResult) -> Difference |
 
 
 def decide_better(ours: SettingResult, theirs: SettingResult, by: float = 0.0) -> Decision:
-    """Whether one setting is better than another; where a claim says how much, `by` at least so much.
+    """Decide whether one setting is better than another, by at least `by` if the claim states an amount.
 
-    Where logarithms are compared that is a factor.
+    `by` is a factor if logarithms are compared.
     """
     text = f"{_named(ours)} against {_named(theirs)}"
     found = welch_difference(ours, theirs)
@@ -267,7 +268,7 @@ def decide_better(ours: SettingResult, theirs: SettingResult, by: float = 0.0) -
 
 
 def decide_alike(ours: SettingResult, theirs: SettingResult, margin: float) -> Decision:
-    """Whether two settings differ by less than a margin, which is a factor where logarithms are compared."""
+    """Decide whether two settings differ by less than a margin, which is a factor if logarithms are compared."""
     wide = math.log10(margin) if ours.log else margin
     told = f"a factor of {margin:g}" if ours.log else _told(margin, ours)
     text = f"{_named(ours)} against {_named(theirs)}"
@@ -285,11 +286,14 @@ def decide_alike(ours: SettingResult, theirs: SettingResult, margin: float) -> D
 def decide_reached(
     ours: SettingResult, threshold: float, *, whole: bool, baseline: SettingResult | None = None
 ) -> Decision:
-    """Whether a setting comes to a threshold, and past its baseline, with all seeds.
+    """Decide whether a setting reaches a threshold, and exceeds its baseline, with all seeds.
 
     Args:
-        whole: whether it was trained as long, and on as much, as the claim is about. If not, missing the threshold
-            says nothing: more may reach it.
+        ours: The setting.
+        threshold: The threshold.
+        whole: Whether it was trained for as long and on as much data as the claim is about. Otherwise missing the
+            threshold is not conclusive, because more training may reach it.
+        baseline: The setting to exceed.
     """
     level = SettingResult("", (threshold,), ours.unit, ours.higher, ours.log)
     text = f"{_named(ours)}, the threshold is {level}"
@@ -311,18 +315,17 @@ def decide_reached(
 
 
 def decide_missed(ours: SettingResult, threshold: float, *, whole: bool) -> Decision:
-    """Whether a setting stays worse than a threshold: the reverse of `decide_reached`, without a baseline."""
+    """Decide whether a setting is worse than a threshold: the reverse of `decide_reached`, without a baseline."""
     judged = decide_reached(ours, threshold, whole=whole)
     turned = {CONFIRMED: REFUTED, REFUTED: CONFIRMED, OPEN: OPEN}
     return judged._replace(verdict=turned[judged.verdict])
 
 
 def decide_compromise(middle: Sequence[SettingResult], others: Sequence[Sequence[SettingResult]]) -> Decision:
-    """Whether the middle setting is the best of all in all measures, which leaves nothing to weigh.
+    """Decide whether the middle setting is the best in all measures, so that there is no trade-off.
 
-    Confirmed where each of the others is worse in all of them; not confirmed where one is better in all of them; both
-    by Welch's test. Where some are better in one and worse in another, it is a matter of taste. Each setting is a
-    sequence of the same measures.
+    The claim is confirmed if each of the others is worse in all measures, and not confirmed if one is better in all
+    measures, both by Welch's test. It is not decidable otherwise. Each setting is a sequence of the same measures.
     """
     said = " and ".join(map(str, middle))
     text = f"{middle[0].name} has {said}"
@@ -342,10 +345,10 @@ def decide_compromise(middle: Sequence[SettingResult], others: Sequence[Sequence
 
 
 def decide_all(judged: Sequence[Decision]) -> Decision:
-    """A claim of several comparisons: confirmed where all are, not confirmed where one is not."""
+    """Decide a claim of several comparisons: confirmed if all are confirmed, not confirmed if one is not confirmed."""
     verdicts = [each.verdict for each in judged]
     verdict = REFUTED if REFUTED in verdicts else OPEN if OPEN in verdicts else CONFIRMED
-    # Why some of them decide nothing explains a verdict that is open, and no other.
+    # The reasons of undecided comparisons explain an open verdict only.
     whys = dict.fromkeys(each.why for each in judged if each.why and verdict == OPEN)
     return Decision(verdict, "; ".join(each.figures for each in judged), "; ".join(whys))
 

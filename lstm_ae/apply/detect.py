@@ -41,7 +41,7 @@ class Detection(NamedTuple):
 
     Args:
         prepared: The table on its time grid.
-        normal: The scores of the run's training rows.
+        normal: The scores of normal rows that the model was not trained on.
         ours, baseline: Scores and events of the model, and of as many principal components as its code has numbers.
         judged: Metrics by name ("model", "PCA", "raw values") if the table has labels.
     """
@@ -72,7 +72,7 @@ class RunDetector(NamedTuple):
 
     Args:
         config: The run's settings.
-        normal: The scores of the run's training rows.
+        normal: The scores of normal rows that the model was not trained on.
         levels: The scales of the series.
         ours, baseline: Functions that return the squared window errors of scaled rows, for the model and for as many
             principal components as its code has numbers. The errors of each column are multiplied by its weight.

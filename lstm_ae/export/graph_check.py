@@ -1,4 +1,4 @@
-"""Check a SavedModel's graph, read from its file without loading it: what it must not contain."""
+"""Check the graph of a SavedModel for forbidden parts, by reading its file without loading it."""
 
 import math
 import os
@@ -17,16 +17,16 @@ from lstm_ae.files import read_regular
 
 MAX_GRAPH_BYTES = 64 * 2**20  # In bytes. Weights are in other files, so a graph of a few megabytes is large.
 
-# Messages and strings in a graph. A file of 64 MB can contain 32 million, each of which becomes an object in memory.
-# This package's graphs have 50,000, and very large models have a million.
+# Each message and string of a graph becomes an object in memory, and a file of 64 MB can contain 32 million. This
+# package's graphs have 50,000, and very large models have a million.
 MAX_MESSAGE_PARTS = 2**21
 
-# Entries of one map. The time to parse a map can grow with the square of their number.
+# The time to parse a map can grow with the square of the number of its entries.
 MOST_ENTRIES = 2**14
 
 GRAPH_FILE = "saved_model.pb"
 
-# TensorFlow would load these instead of, or where there is no, saved_model.pb.
+# TensorFlow would load these files instead of saved_model.pb, or if there is no saved_model.pb.
 OTHER_GRAPH_FILES = ("saved_model.cpb", "saved_model.pbtxt")
 
 INITIALIZER_SIGNATURE = "__saved_model_init_op"
@@ -238,36 +238,36 @@ def _describe_tensors(tensors: Mapping[str, Any]) -> dict[str, Any]:
         raise DataError(f"A signature has a tensor without a type ({error}); export the model again") from None
 
 
-# Operations that pass their inputs to a function one for one.
+# These operations pass their inputs to a function one for one.
 CALL_OPERATIONS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 
 OBJECT_KINDS = frozenset(
     {"bare_concrete_function", "captured_tensor", "constant", "function", "user_object", "variable", None}
 )
 
-# Identifiers of objects that are loaded as instances of a class of their own.
+# Objects whose identifiers start with these prefixes are loaded as instances of a class of their own.
 PLAIN_OBJECT_PREFIXES = ("_generic_user_object", "_tf_keras_")
 
-# Nodes of one call after inlining. TensorFlow inlines functions before it runs them, and a chain of functions that each
-# call the next one twice grows exponentially.
+# The number of nodes of a call after inlining is limited: TensorFlow inlines functions before it runs them, and a
+# chain of functions that each call the next one twice grows exponentially.
 MAX_CALL_NODES = 2**20
 
-# Depth of nested calls. TensorFlow recurses into functions on the stack of its process.
+# The depth of nested calls is limited, because TensorFlow recurses into functions on the stack of its process.
 MAX_CALL_DEPTH = 64
 
-# Bytes of all constants. A file stores a repeated value once, memory stores every copy.
+# In bytes. A file stores a repeated value of a constant once, but memory stores every copy.
 MAX_CONSTANT_VALUES = 2**30
 
-# Dimensions of a tensor; TensorFlow has no tensors with more.
+# TensorFlow has no tensors with more dimensions.
 MAX_DIMENSIONS = 254
 
-# Bytes of a string in a tensor without its text, and of any other value whose size is unknown.
+# These are the bytes of a string in a tensor without its text, and of any other value whose size is unknown.
 STRING_BYTES, MAX_VALUE_BYTES = 24, 16
 
-# Types of protobuf fields that contain text.
+# Only protobuf fields of these types can contain text.
 TEXT_FIELD_TYPES = (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES, FieldDescriptor.TYPE_MESSAGE)
 
-# Types that refer to objects, which may belong to other models in the process.
+# Constants of these types refer to objects, which may belong to other models in the process.
 HANDLE_TYPES = ("DT_RESOURCE", "DT_VARIANT")
 
 

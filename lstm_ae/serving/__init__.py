@@ -1,1 +1,1 @@
-"""A server of SavedModels that speaks TensorFlow Serving's language, over REST and gRPC, with TensorFlow alone."""
+"""A server of SavedModels with TensorFlow Serving's REST and gRPC interfaces, based on TensorFlow alone."""

@@ -1,11 +1,10 @@
-"""Micro-batching: requests that wait at the same time for the same signature are answered by one call.
+"""Micro-batching: requests that wait for the same signature at the same time are answered by one call.
 
-A call costs about as much for sixteen samples as for one, so under load a server gains by letting requests ride
-together. Nothing waits for company unless asked (`wait`): while one call runs, the next batch gathers by itself.
-The options are TensorFlow Serving's (`max_batch_size`, `batch_timeout_micros`, `max_enqueued_batches`,
-`num_batch_threads`); see https://www.tensorflow.org/tfx/serving/serving_config, "Batching configuration".
-
-All of it lives on one event loop; only the calls run in threads.
+A call takes about as long for sixteen samples as for one, so batching increases the throughput under load. Requests
+do not wait for others unless configured (`wait`): while one call runs, the next batch accumulates. The options are
+those of TensorFlow Serving (`max_batch_size`, `batch_timeout_micros`, `max_enqueued_batches`, `num_batch_threads`);
+see https://www.tensorflow.org/tfx/serving/serving_config, "Batching configuration". Everything except the calls runs
+on one event loop; the calls run in threads.
 """
 
 import asyncio
@@ -21,22 +20,23 @@ from lstm_ae.serving.tensors import Tensors, concatenate_tensors, count_rows, pa
 from lstm_ae.serving.workers import JobThreads
 
 Run = Callable[[Tensors], Tensors]
-# What the names of the threads begin with.
+# The server finds these threads by the prefix of their names.
 CALL_THREAD_PREFIX = "model"
-# Seconds after which a call that still runs lets another one begin.
+# In seconds. A call that runs longer no longer occupies its slot.
 CALL_PATIENCE = 1.0
 
 
 class BatchingConfig(NamedTuple):
-    """How requests are gathered.
+    """The batching options.
 
     Args:
-        size: most samples in a call; 1 turns batching off.
-        wait: seconds that a request may wait for others.
-        queue: where so many calls' worth of a model's samples wait, further requests are refused as UNAVAILABLE.
-        threads: calls at the same time, those left out that take long.
-        sizes: the sizes that a call may have, ascending, the last one `size`; smaller batches are filled up by their
-            last row. Empty: any size.
+        size: The largest number of samples in a call; 1 turns batching off.
+        wait: Seconds that a request may wait for others.
+        queue: The largest number of waiting samples per model, in multiples of `size`. Further requests are refused
+            as UNAVAILABLE.
+        threads: The number of concurrent calls, not counting calls that take long.
+        sizes: The allowed batch sizes, ascending, the last one equal to `size`. Smaller batches are padded with
+            copies of their last row. Empty for any size.
     """
 
     size: int = 64
@@ -54,12 +54,12 @@ class _QueuedRequest(NamedTuple):
 
 
 class _CallTarget(NamedTuple):
-    """What is called.
+    """The function that a request calls.
 
     Args:
-        run: from inputs to outputs.
-        owner: the model.
-        long: whether a call is known to take long.
+        run: Function from inputs to outputs.
+        owner: The model.
+        long: Whether a call is expected to take long.
     """
 
     run: Run
@@ -68,7 +68,7 @@ class _CallTarget(NamedTuple):
 
 
 class _RequestQueue:
-    """The requests that may ride together: one signature of one version, one shape of a sample."""
+    """The waiting requests that may share a call: one signature of one version, one sample shape."""
 
     def __init__(self, target: _CallTarget, sizes: tuple[int, ...]) -> None:
         self.target, self.sizes = target, sizes
@@ -79,7 +79,7 @@ class _RequestQueue:
 
 
 class _BatchCall:
-    """A batch on its way through the model."""
+    """A running call of a batch."""
 
     def __init__(self, target: _CallTarget, items: list[_QueuedRequest]) -> None:
         self.target, self.items = target, items
@@ -88,7 +88,7 @@ class _BatchCall:
 
 
 class _ModelLoad:
-    """What a model has in the batcher: samples that wait, and calls that run or are late, each by `long`."""
+    """The waiting samples, running calls, and late calls of a model; the calls are counted by `long`."""
 
     def __init__(self) -> None:
         self.waiting = 0
@@ -97,13 +97,14 @@ class _ModelLoad:
 
 
 class Batcher:
-    """Gathers requests and runs them in threads.
+    """A scheduler that combines requests into batches and runs them in threads.
 
-    No model keeps others waiting: each has a queue of its own and at most `threads` calls at a time, and a call that
-    takes longer than `CALL_PATIENCE` gives its place to another one. Long calls run one at a time beside all others.
+    Models do not block each other: each has its own queue and at most `threads` concurrent calls, and a call that
+    takes longer than `CALL_PATIENCE` frees its slot. Long calls run one at a time, next to all others.
 
     Args:
-        limit: seconds of a call; one that takes longer is late, and nothing like it is called until it has ended.
+        batching: The batching options.
+        limit: Seconds after which a call is late. Calls of the same model and kind are then refused until it ends.
     """
 
     def __init__(self, batching: BatchingConfig, limit: float = 60.0) -> None:
@@ -112,7 +113,7 @@ class Batcher:
         self._ended: Callable[[Any, bool], None] = lambda owner, long: None
         self._lanes: dict[Hashable, _RequestQueue] = {}
         self._loads: dict[Hashable, _ModelLoad] = {}
-        # By whether they are for long calls.
+        # The second queue is for long calls, which have their own thread.
         self._ready: tuple[deque[tuple[Hashable, _RequestQueue]], ...] = (deque(), deque())
         self._workers = (
             JobThreads(CALL_THREAD_PREFIX, batching.threads, CALL_PATIENCE),
@@ -120,11 +121,12 @@ class Batcher:
         )
 
     def watch(self, late: Callable[[Any, bool, str], None], ended: Callable[[Any, bool], None]) -> None:
-        """Report calls that are late.
+        """Register callbacks for late calls.
 
         Args:
-            late: called with the owner, whether its call is a long one, and the reason to refuse others.
-            ended: called with the owner and the same once none of them runs any longer.
+            late: Called with the owner, whether the call is a long one, and the reason for refusing others.
+            ended: Called with the owner and whether the calls are long ones, when none of its late calls runs any
+                more.
         """
         self._late, self._ended = late, ended
 
@@ -139,18 +141,20 @@ class Batcher:
         owner: Hashable = None,
         long: bool = False,
     ) -> Tensors:
-        """The outputs of `run` for these inputs.
+        """Run a request, possibly together with others, and return its outputs.
 
         Args:
-            key: requests of one key may ride together; they call the same `run`.
-            run: from inputs to outputs; all of them have rows, as many as there are samples, where `rows`.
-            rows: samples in the inputs, or 0 where they cannot be told: then nothing rides with them.
-            deadline: by the event loop's clock.
-            owner: the model that is called.
-            long: whether the call is known to take long.
+            key: Requests with the same key may share a call; they have the same `run`.
+            run: Function from inputs to outputs. If `rows` is not 0, all inputs and outputs have one row per sample.
+            inputs: The input arrays by name.
+            rows: The number of samples; 0 if unknown, in which case the request runs alone.
+            deadline: Time on the event loop's clock.
+            owner: The model.
+            long: Whether the call is expected to take long.
 
         Raises:
-            Refusal: the queue is full, the deadline has passed, or `run` refused these inputs.
+            Refusal: If the queue is full, a call of the model is late, the deadline has passed, or `run` refuses the
+                inputs.
         """
         limit = self.batching.size
         load = self._loads.get(owner, _ModelLoad())
@@ -168,7 +172,7 @@ class Batcher:
     async def _in_parts(
         self, key: Hashable, target: _CallTarget, inputs: Tensors, rows: int, deadline: float
     ) -> Tensors:
-        """A large request, cut; few parts of it wait at a time, and in a lane of their own, so that others pass."""
+        """Run a large request in parts, few of which wait at a time, in a separate queue, so that others can pass."""
         starts = iter(range(0, rows, self.batching.size))
         answers: dict[int, Tensors] = {}
 
@@ -179,7 +183,7 @@ class Batcher:
                     answer = await self._one((key, "parts"), target, some, count_rows(some), deadline)
                     answers[start] = require_row_outputs(answer, count_rows(some))
                 except BaseException:
-                    for _ in starts:  # what is left would be in vain
+                    for _ in starts:  # The remaining parts are skipped, because the request has failed.
                         pass
                     raise
 
@@ -208,7 +212,7 @@ class Batcher:
             raise Refusal(StatusCode.DEADLINE_EXCEEDED, "The deadline has passed before there was an answer") from None
 
     def close(self) -> None:
-        """End the threads, without waiting for what runs in them."""
+        """Stop the threads without waiting for running calls."""
         for workers in self._workers:
             workers.close()
 
@@ -236,7 +240,7 @@ class Batcher:
                 lane.ready = False
                 items = self._take(lane, now)
                 if lane.items:
-                    # In turn with the other lanes.
+                    # The queues take turns.
                     lane.ready = True
                     ready.append((key, lane))
                 else:
@@ -253,21 +257,21 @@ class Batcher:
         run, owner, long = call.target
         self._loads[owner].running[long] += 1
         self._time(call)
-        # A batch that is repeated request by request is as many calls, each of which has its time.
+        # If a batch is repeated request by request, each of these calls has its own time limit.
         again = functools.partial(asyncio.get_running_loop().call_soon_threadsafe, self._time, call)
         work = functools.partial(_run_batch, run, lane.sizes, [item.inputs for item in call.items], again)
         future = self._workers[long].start(work, self._dispatch)
         future.add_done_callback(functools.partial(self._answer, call))
 
     def _time(self, call: _BatchCall) -> None:
-        """Let the time of a call begin."""
+        """Start the time limit of a call."""
         if call.timer:
             call.timer.cancel()
         if not call.late:
             call.timer = asyncio.get_running_loop().call_later(self.limit, self._is_late, call)
 
     def _take(self, lane: _RequestQueue, now: float) -> list[_QueuedRequest]:
-        """As many waiting requests as fit; those that nobody waits for any longer are dropped."""
+        """Remove and return as many waiting requests as fit into a batch; expired and canceled requests are dropped."""
         taken: list[_QueuedRequest] = []
         rows = 0
         while lane.items and (not taken or rows + lane.items[0].rows <= self.batching.size):
@@ -280,7 +284,7 @@ class Batcher:
         return taken
 
     def _weight(self, item: _QueuedRequest) -> int:
-        # What rides alone is a call's worth, whatever it holds.
+        # A request that runs alone counts as a whole batch, independently of its size.
         return item.rows or self.batching.size
 
     def _reason(self) -> str:
@@ -291,7 +295,7 @@ class Batcher:
         load = self._loads[owner]
         call.late = True
         load.late[long] += 1
-        # Those that wait learn it now: nothing like it is called until it ends.
+        # Waiting requests are refused now, because no such call starts until this one ends.
         for lane in self._lanes.values():
             if (lane.target.owner, lane.target.long) == (owner, long):
                 for item in lane.items:
@@ -323,7 +327,7 @@ class Batcher:
         self._dispatch()
 
     def _forget(self, owner: Hashable) -> None:
-        """A model that has nothing here any longer need not stay in memory."""
+        """Remove the counters of a model without requests, so that its memory can be freed."""
         load = self._loads.get(owner)
         if load and not load.waiting and not any(load.running):
             del self._loads[owner]
@@ -332,10 +336,15 @@ class Batcher:
 def _run_batch(
     run: Run, sizes: tuple[int, ...], requests: list[Tensors], again: Callable[[], object]
 ) -> list[Tensors | Exception]:
-    """In a thread: one call for all, and if that fails one for each, so that a bad request fails alone.
+    """Run one call for all requests and, if it fails, one for each, so that only invalid requests fail.
+
+    This function runs in a thread.
 
     Args:
-        again: called before each of the latter.
+        run: Function from inputs to outputs.
+        sizes: The allowed batch sizes; empty for any size.
+        requests: The inputs of each request.
+        again: Called before each single call.
     """
     try:
         return [*_run_concatenated(run, sizes, requests)]

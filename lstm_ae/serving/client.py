@@ -1,4 +1,4 @@
-"""Predict a whole file with a model in a folder or behind a server's REST or gRPC interface."""
+"""Predict a whole file with a model in a folder or on a server with a REST or gRPC interface."""
 
 import hashlib
 import http.client
@@ -40,8 +40,10 @@ class SignatureClient(NamedTuple):
     """A signature that can be called.
 
     Args:
-        model: its name and version, which tell one answer from another.
-        source: whose they are: the address of the server, or of a folder the hash of the model's files.
+        model: The name and version of the model.
+        source: The origin of the model: the address of the server or, for a folder, the hash of the model's files.
+        signature: The signature.
+        call: Function from inputs to outputs.
     """
 
     model: str
@@ -53,17 +55,19 @@ class SignatureClient(NamedTuple):
 def connect(
     where: str, model: str | None, version: int | None, signature: str, *, trust: bool = False
 ) -> SignatureClient:
-    """What answers for a model.
+    """Connect to a signature of a model.
 
     Args:
-        where: a folder of models, of versions, or a version; or the address of a server, `http://host:port` (REST) or
-            `grpc://host:port`.
-        model: its name; may be left out where there is only one.
-        version: None takes the newest.
-        trust: load a model from a folder whatever its operations are.
+        where: A folder of models, a folder of versions, or a version; or the address of a server, `http://host:port`
+            (REST) or `grpc://host:port`.
+        model: The name of the model; optional if there is only one.
+        version: The version number; None for the newest.
+        signature: The name of the signature; "" for the default one.
+        trust: Whether to load a model from a folder regardless of its operations.
 
     Raises:
-        ConfigError: the choice is not clear. DataError: there is no such model, or it cannot be reached.
+        ConfigError: If the model, version, or signature is missing or ambiguous.
+        DataError: If there is no such model, or it cannot be reached.
     """
     scheme = urlsplit(where).scheme
     if scheme in ("http", "https", "grpc"):
@@ -119,7 +123,7 @@ def _connect_rest(url: str, model: str, version: int | None, signature: str) -> 
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _protocol_error(path, error) from error
     found = _choose_signature(definitions, signature)
-    # A newer version that comes while a file is worked on answers differently.
+    # The version is fixed, because a newer one that appears during the prediction of a file may have other outputs.
     path = f"{url.rstrip('/')}/v1/models/{quote(model, safe='')}/versions/{number}"
 
     def call(inputs: Tensors) -> Tensors:
@@ -139,10 +143,12 @@ def _protocol_error(path: str, error: Exception) -> DataError:
 
 
 class _HttpConnection(http.client.HTTPConnection):
-    """Reads the answer of a server that stopped reading the request, too: it says why."""
+    """A connection that reads the response even if the server has stopped reading the request, to get its error
+    message.
+    """
 
     def send(self, data: Any) -> None:
-        """Send, as far as the server takes it."""
+        """Send data as far as the server accepts it."""
         try:
             super().send(data)
         except (BrokenPipeError, ConnectionResetError):
@@ -216,7 +222,7 @@ def _call_grpc(url: str, call: Any, request: Any) -> Any:
 
 
 def _choose_signature(definitions: Mapping[str, SignatureDef], name: str) -> Signature:
-    """The signature of that name, "" being the usual one; of the others nothing need be readable."""
+    """Return a signature by name, "" for the default one; other signatures need not be readable."""
     known = callable_signatures(definitions)
     if (name or DEFAULT_SIGNATURE) not in known:
         raise ConfigError(f"--signature must be one of {', '.join(known)}. Received: {name or DEFAULT_SIGNATURE!r}")
@@ -244,20 +250,24 @@ def predict_file(
     notify: Callable[[int, int], None],
     keep_formulas: bool = False,
 ) -> tuple[int, int]:
-    """Write the answer for every sample to a file: `.jsonl`, one a line, or `.csv`, one a row.
+    """Write the outputs for every sample to a file: one sample per line (`.jsonl`) or per row (`.csv`).
 
-    What an interrupted call of the same model with the same samples has left is kept.
+    The results of an interrupted call with the same model and samples are kept.
 
     Args:
-        batch: samples in a call.
-        notify: told after each batch how many samples are done, and of how many.
-        keep_formulas: keep text in a `.csv` that a spreadsheet would execute.
+        caller: The signature to call.
+        samples: The samples.
+        out: The file to write.
+        batch: Samples per call.
+        notify: Called after each batch with the number of finished samples and the total.
+        keep_formulas: Whether to keep text in a `.csv` that a spreadsheet would execute.
 
     Returns:
-        How many samples there are, and how many of them an earlier call had done.
+        The number of samples, and how many of them an earlier call had finished.
 
     Raises:
-        ConfigError: the file is there already, or has another ending. DataError: the model refuses the samples.
+        ConfigError: If the file exists or has another suffix, or an interrupted result belongs to another call.
+        DataError: If the model refuses the samples.
     """
     if out.suffix not in (".jsonl", ".csv"):
         raise ConfigError(f"--out must end in .jsonl or .csv. Received: {str(out)!r}")
@@ -286,7 +296,7 @@ def predict_file(
         write(about, as_json(asked))
     had = done
     header = _read_first_line(part) if head and done else None
-    # A header alone is written anew.
+    # A file with a header only is rewritten.
     with part.open("ab" if done else "wb") as file:
         while done < len(samples):
             inputs = samples.part(done, done + batch)
@@ -327,7 +337,7 @@ def _call_checked(caller: SignatureClient, inputs: Tensors, rows: int) -> Tensor
 
 
 def _pad_rollouts(outputs: Tensors, signature: Signature, inputs: Tensors, samples: FileSamples) -> Tensors:
-    """Rollouts as long as the longest of the whole file, their ends NaN, as those of rows that stop before others."""
+    """Pad rollouts with NaN to the longest horizon of the file, as the server does for rows with shorter horizons."""
     asked = samples.inputs.get(HORIZON)
     if asked is None or asked.dtype.kind not in "iu":
         return outputs
@@ -342,7 +352,7 @@ def _pad_rollouts(outputs: Tensors, signature: Signature, inputs: Tensors, sampl
 
 
 def _format_rows(outputs: Tensors, first: int, *, keep_formulas: bool) -> tuple[bytes, bytes]:
-    """A table's header and its rows."""
+    """Return the header and the rows of a table as CSV."""
     header, columns = ["sample"], []
     for name, array in outputs_to_cells(outputs).items():
         flat = array.reshape(len(array), -1)
@@ -361,17 +371,18 @@ def _read_first_line(path: Path) -> bytes:
 
 
 def _cell_names(shape: Sequence[int]) -> Iterator[str]:
-    """Names of an array's cells, counted from 1; a last size of 1 says nothing."""
+    """Yield the names of an array's cells, counted from 1; a last dimension of size 1 is omitted."""
     sizes = shape[:-1] if len(shape) > 1 and shape[-1] == 1 else shape
     for index in np.ndindex(*sizes):
         yield "_".join(str(place + 1) for place in index)
 
 
 def _truncate_partial_row(path: Path, *, quoted: bool) -> int:
-    """Cut off a last row that is not whole; returns how many are left.
+    """Remove an incomplete last row and return the number of remaining rows.
 
     Args:
-        quoted: whether a line may end within a cell, which then stands in quotes.
+        path: The file.
+        quoted: Whether quoted cells may contain line breaks.
     """
     count, whole, end, quotes = 0, 0, 0, 0
     with path.open("r+b") as file:
@@ -390,18 +401,22 @@ def _hash_samples(samples: FileSamples) -> str:
         found.update(f"{name} {array.dtype} {array.shape}".encode())
         for start in range(0, len(array), 4096):
             part = array[start : start + 4096]
-            # An array of texts holds their addresses.
+            # The bytes of an object array are memory addresses, so its values are hashed as text.
             found.update(repr(part.tolist()).encode() if part.dtype.kind == "O" else part.tobytes())
     return found.hexdigest()
 
 
 def parse_constants(texts: Sequence[str]) -> dict[str, float]:
-    """`name=number` each."""
+    """Parse `name=number` texts.
+
+    Raises:
+        ConfigError: If a text has another form.
+    """
     found: dict[str, Any] = {}
     for text in texts:
         name, equals, number = text.partition("=")
         try:
-            # A whole number by itself: not every one of 64 bits has a float of its own.
+            # Integers are not converted to float, which cannot represent all 64-bit integers.
             value = int(number) if number.isascii() and number.isdecimal() and len(number) < 19 else float(number)
         except ValueError:
             equals = ""

@@ -1,8 +1,8 @@
-"""Connections that ask for nothing: the server closes some before they keep others out.
+"""Limits for connections without a request, so that they do not block other clients.
 
-granian and gRPC limit how many connections there are, and close those that send no request in time, but neither limits
-how many come from one client. Where the system lets a process look at its own sockets, as Linux does, those without a
-request are closed once there are many, of the clients that have most of them first.
+granian and gRPC limit the number of connections and close those that send no request in time, but neither limits the
+number per client. On Linux, where a process can list its own sockets, connections without a request are closed when
+there are many, starting with the clients that have the most.
 """
 
 import contextlib
@@ -15,23 +15,22 @@ from typing import NamedTuple
 
 from lstm_ae.serving.limiter import client_key, normalize_peer
 
-# Seconds between two looks.
 SWEEP_SECONDS = 0.25
-# Connections of each protocol, at least; for each request at a time there are so many.
+# The limit per protocol is a multiple of the concurrent requests, because clients keep idle connections open.
 MIN_CONNECTIONS, CONNECTIONS_PER_REQUEST = 1024, 4
-# Open files that the server has besides connections.
+# The server also needs open files other than connections.
 OTHER_FILES = 512
 
 
 def connection_limit(requests: int) -> int:
-    """Return how many connections of each protocol a server takes for so many requests at a time.
+    """Return the connection limit of each protocol for a number of concurrent requests.
 
-    The limit of open files of this process is raised for them as far as the system allows.
+    The limit of open files of this process is raised as needed and as far as the system allows.
     """
     wanted = max(MIN_CONNECTIONS, CONNECTIONS_PER_REQUEST * requests)
     try:
         import resource
-    except ModuleNotFoundError:  # as on Windows, which has no such limit
+    except ModuleNotFoundError:  # Windows has no such limit.
         return wanted
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     need = 2 * wanted + OTHER_FILES
@@ -44,7 +43,7 @@ def connection_limit(requests: int) -> int:
 
 
 class BusyConnections:
-    """The connections that have a request in progress, by `normalize_peer`."""
+    """The connections that have a request in progress, in the form of `normalize_peer`."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
@@ -54,7 +53,7 @@ class BusyConnections:
 
     @contextlib.contextmanager
     def during(self, peer: str) -> Iterator[None]:
-        """Count a request of a connection."""
+        """Mark a connection as busy until the block ends."""
         self._counts[peer] += 1
         try:
             yield
@@ -65,22 +64,25 @@ class BusyConnections:
 
 
 class ConnectionSweeper:
-    """Closes connections without a request, where there are too many.
+    """A sweeper that closes connections without a request if there are too many.
 
     Args:
-        ports: of this server.
-        most: connections of each.
+        ports: The ports of this server.
+        most: The connection limit of each port.
+        busy: The connections with a request.
     """
 
     def __init__(self, ports: list[int], most: int, busy: BusyConnections) -> None:
         self._ports, self._most, self._busy = ports, most, busy
-        # Those that had no request at the last look, the longest first: others may be about to send one.
+        # Only connections that were already idle in the previous sweep are closed, longest first: new ones may be
+        # about to send a request.
         self._idle: dict[str, None] = {}
 
     def sweep(self) -> int:
-        """Close connections without a request until one in four of each port is free; returns how many.
+        """Close connections without a request until a quarter of each port's limit is free, and return their number.
 
-        Of one client, those go first that have nothing left to send, and of these those that have been idle longest.
+        The clients with the most idle connections come first. Within a client, connections without unsent data come
+        first, and among these the ones that have been idle longest.
         """
         limit, closed = self._most * 3 // 4, 0
         if sys.platform != "linux" or len(os.listdir("/proc/self/fd")) <= limit:
@@ -107,8 +109,10 @@ class _Connection(NamedTuple):
     """A connection of this process.
 
     Args:
-        number: of its file.
-        unsent: whether the other side has not yet taken all that was sent.
+        number: The file descriptor.
+        port: The port of this server.
+        peer: The client's address and port.
+        unsent: Whether the client has not yet received all sent data.
     """
 
     number: int
@@ -118,9 +122,9 @@ class _Connection(NamedTuple):
 
 
 def _list_connections(ports: set[int]) -> Iterator[_Connection]:
-    """Yield each connection to one of these ports."""
+    """Yield each connection to one of the given ports."""
     for name in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):  # no socket, not connected, or closed in between
+        with contextlib.suppress(OSError):  # The file may be no socket, not connected, or closed by now.
             found = socket.socket(fileno=int(name))
             try:
                 port = found.getsockname()[1] if found.family in (socket.AF_INET, socket.AF_INET6) else 0
@@ -131,7 +135,7 @@ def _list_connections(ports: set[int]) -> Iterator[_Connection]:
 
 
 def _has_unsent(connection: socket.socket) -> bool:
-    """Return whether an answer is still on its way; on Linux."""
+    """Return whether a connection has data that the client has not yet received. Linux only."""
     import fcntl
     import termios
 
@@ -139,7 +143,10 @@ def _has_unsent(connection: socket.socket) -> bool:
 
 
 def _close_connection(number: int, peer: str) -> bool:
-    """Shut a connection down; its owner sees its end. By a copy, since the number may be another file's meanwhile."""
+    """Shut a connection down if it still belongs to this peer, and return whether it was.
+
+    The descriptor is duplicated, because its number may be reused for another file at any time.
+    """
     with contextlib.suppress(OSError), socket.socket(fileno=os.dup(number)) as found:
         if _socket_peer(found) == peer:
             found.shutdown(socket.SHUT_RDWR)

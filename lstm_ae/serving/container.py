@@ -1,4 +1,4 @@
-"""The same models and options for TensorFlow Serving in its container: its files, and its command."""
+"""Configuration files and the command to serve the same models with TensorFlow Serving in a container."""
 
 import math
 import shlex
@@ -16,11 +16,11 @@ from lstm_ae.serving.ports import Ports, bracket_host
 from lstm_ae.serving.server import ServerConfig
 from lstm_ae.serving.service import RequestLimits
 
-# Where TensorFlow Serving's image looks by custom.
+# TensorFlow Serving's image has its models here by convention.
 CONTAINER_ROOT = PurePosixPath("/models")
-# A file that begins so may be written anew; any other one is somebody's own.
+# A file without this first line belongs to the user and must not be overwritten.
 FILE_HEADER = "# Written by lstmae serve --tf-serving; without this line it is left alone.\n"
-# What TensorFlow Serving has nothing like, by its field here.
+# TensorFlow Serving has no counterpart of these fields.
 _UNSUPPORTED_OPTIONS = {
     "concurrency": "--max-concurrency",
     "per_client": "--max-concurrency-per-client",
@@ -46,19 +46,24 @@ def write_tensorflow_serving(
     batching: BatchingConfig = BatchingConfig(),  # noqa: B008
     limits: RequestLimits = RequestLimits(),  # noqa: B008
 ) -> tuple[Path, str]:
-    """Write `models.config` for TensorFlow Serving into a folder of models, and `batching.config` where it is to batch.
+    """Write `models.config` for TensorFlow Serving into a folder of models, and `batching.config` if it should batch.
 
-    What differs from its default is handed on.
+    Options that differ from their defaults are passed on.
 
     Args:
-        ports: their host must be an address.
+        folder: The folder of models.
+        models: The models to serve.
+        ports: The published ports; the host must be an address.
+        manners: The server options.
+        batching: The batching options.
+        limits: The request limits.
 
     Returns:
-        The first file, and the command that serves the folder in TensorFlow Serving's image.
+        The path of `models.config`, and the command that serves the folder with TensorFlow Serving's image.
 
     Raises:
-        ConfigError: there is a file of that name of somebody's own, a model lies outside the folder, or TensorFlow
-            Serving has nothing that does what is asked for.
+        ConfigError: If a file of that name belongs to the user, a model is outside the folder, or TensorFlow Serving
+            has no counterpart of an option.
     """
     if lacking := list(_list_unsupported_options(manners, limits)):
         raise ConfigError(f"TensorFlow Serving has no counterpart of {', '.join(lacking)}; leave these out")
@@ -96,7 +101,7 @@ def write_tensorflow_serving(
         words.append(f"--rest_api_timeout_in_ms={math.ceil(1000 * limits.seconds)}")
     if manners.tensor_content:
         words.append("--enable_serialization_as_tensor_content=true")
-    # It batches nothing unless told to.
+    # TensorFlow Serving does not batch by default.
     if batching != BatchingConfig() and batching.size > 1:
         file = _write_own_file(root / "batching.config", _format_batching_parameters(batching))
         words += ["--enable_batching=true", f"--batching_parameters_file={top / file.name}"]
@@ -104,7 +109,7 @@ def write_tensorflow_serving(
 
 
 def _list_unsupported_options(*given: ServerConfig | RequestLimits) -> Iterator[str]:
-    """The options that differ from their defaults and that TensorFlow Serving lacks."""
+    """Yield the options that differ from their defaults and that TensorFlow Serving lacks."""
     for one in given:
         for name, value in one._asdict().items():
             if name in _UNSUPPORTED_OPTIONS and value != type(one)._field_defaults[name]:
@@ -112,7 +117,7 @@ def _list_unsupported_options(*given: ServerConfig | RequestLimits) -> Iterator[
 
 
 def _format_batching_parameters(batching: BatchingConfig) -> str:
-    """A `BatchingParameters` message as text; its own module is not in the package of clients."""
+    """Return a `BatchingParameters` message as text; its module is not part of the client package."""
     values = {
         "max_batch_size": batching.size,
         "batch_timeout_micros": round(batching.wait * 1e6),

@@ -1,11 +1,11 @@
-"""What a request is refused with: a status code of gRPC, its HTTP status, and a sentence."""
+"""Refusals of requests: a gRPC status code, its HTTP status, and a message."""
 
 import enum
 from typing import Any
 
 
 class StatusCode(enum.IntEnum):
-    """Status codes, numbered as gRPC and TensorFlow number them."""
+    """The status codes of gRPC and TensorFlow."""
 
     CANCELLED = 1
     UNKNOWN = 2
@@ -26,7 +26,7 @@ class StatusCode(enum.IntEnum):
 
     @property
     def http(self) -> int:
-        """The HTTP status that TensorFlow Serving answers with."""
+        """Return the HTTP status that TensorFlow Serving uses for this code."""
         return _HTTP_STATUS.get(self, 500)
 
 
@@ -46,17 +46,17 @@ _HTTP_STATUS = {
     StatusCode.DEADLINE_EXCEEDED: 504,
 }
 
-# Longer messages repeat what the client has sent.
+# Longer messages consist mostly of the client's own data.
 MAX_MESSAGE_LENGTH = 1000
 
 
 class Refusal(Exception):
-    """A request that gets no answer, and why.
+    """The refusal of a request.
 
     Args:
-        code: the status.
-        message: for the client; made one line of a thousand characters at most.
-        http: an HTTP status other than the code's, where HTTP has a word of its own (413, 415).
+        code: The status code.
+        message: The message for the client, reduced to one line of at most 1,000 characters.
+        http: An HTTP status that is more specific than the code's (such as 413 or 415).
     """
 
     def __init__(self, code: StatusCode, message: str, *, http: int | None = None) -> None:
@@ -67,7 +67,7 @@ class Refusal(Exception):
         super().__init__(self.message)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # An exception is pickled by the arguments of its base, which are not ours.
+        # Exceptions are pickled with the arguments of their base class, which differ from those of this class.
         return _refusal, (self.code, self.message, self.http)
 
 
@@ -76,11 +76,11 @@ def _refusal(code: StatusCode, message: str, http: int) -> Refusal:
 
 
 def limit_instances(count: int, most: int) -> None:
-    """Refuse a request of more rows or examples than the limit."""
+    """Refuse a request with more rows or examples than the limit."""
     if count > most:
         raise invalid_argument(f"At most {most} instances a request. Received: {count}")
 
 
 def invalid_argument(message: str) -> Refusal:
-    """The refusal of a request that no state of the server would make right."""
+    """Return the refusal of an invalid request, which would fail in any state of the server."""
     return Refusal(StatusCode.INVALID_ARGUMENT, message)

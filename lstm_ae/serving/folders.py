@@ -1,4 +1,4 @@
-"""Which models and versions lie in folders.
+"""Models and versions in folders.
 
 A version is a folder `NAME/<integer>/` with a `saved_model.pb`, which exporters write last.
 """
@@ -14,10 +14,12 @@ MAX_VERSION = 2**63 - 1
 
 
 class VersionPolicy(NamedTuple):
-    """Which of a model's versions are served.
+    """The rule for which versions of a model are served.
 
     Args:
-        kind: "latest" (the `newest` highest), "all", or "specific" (`versions`).
+        kind: "latest" (the `newest` highest ones), "all", or "specific" (`versions`).
+        newest: The number of versions for "latest".
+        versions: The version numbers for "specific".
     """
 
     kind: str = "latest"
@@ -25,17 +27,21 @@ class VersionPolicy(NamedTuple):
     versions: tuple[int, ...] = ()
 
     def __str__(self) -> str:
-        """As `--versions` has it."""
+        """Return the policy in the form of `--versions`."""
         if self.kind == "specific":
             return ",".join(map(str, self.versions))
         return f"{self.kind} {self.newest}" if self.newest > 1 else self.kind
 
 
 class ServedModel(NamedTuple):
-    """What is to be served under a name: the folder of its versions, which of them, and names of some of them.
+    """A model to serve.
 
     Args:
-        sure: False for a folder that cannot be read: perhaps it is no model's at all.
+        name: The name of the model.
+        base: The folder of its versions.
+        policy: The rule for which versions are served.
+        labels: Pairs of label and version.
+        sure: False for a folder that cannot be read and may not contain a model.
     """
 
     name: str
@@ -46,15 +52,21 @@ class ServedModel(NamedTuple):
 
 
 def find_versions(base: Path) -> dict[int, Path]:
-    """The folders of a model's versions by number: whole numbers up to 2**63 - 1 that hold a `saved_model.pb`."""
+    """Return the folders of a model's versions by number.
+
+    A version is named with an integer up to 2**63 - 1 and contains a `saved_model.pb`.
+
+    Raises:
+        OSError: If the folder exists but cannot be read.
+    """
     found: dict[int, Path] = {}
     try:
         folders = sorted(path for path in base.iterdir() if path.name.isascii() and path.name.isdecimal())
     except (FileNotFoundError, NotADirectoryError):
-        # Any other error passes: a disk that does not answer now says nothing of what is on it.
+        # Other errors are raised: a disk that is unavailable now may still contain versions.
         return {}
     for folder in folders:
-        # Of "01" and "1" the plain one counts.
+        # If there are both "01" and "1", the name without leading zeros is used.
         number = int(folder.name) if len(folder.name) < 30 else MAX_VERSION + 1
         if (
             number <= MAX_VERSION
@@ -66,7 +78,7 @@ def find_versions(base: Path) -> dict[int, Path]:
 
 
 def choose_versions(found: Iterable[int], policy: VersionPolicy) -> set[int]:
-    """The versions that a policy serves of those that are there."""
+    """Return the versions that a policy serves."""
     if policy.kind == "all":
         return set(found)
     if policy.kind == "specific":
@@ -75,15 +87,15 @@ def choose_versions(found: Iterable[int], policy: VersionPolicy) -> set[int]:
 
 
 def check_served_models(models: Sequence[ServedModel]) -> None:
-    """Refuse to start a server for nothing, or with labels that none could ask by.
+    """Check that there is a version to serve and that every label refers to a served version.
 
     Raises:
-        DataError: no folder holds a version that is asked for.
-        ConfigError: a label is of a version that is not served.
+        DataError: If no folder contains a selected version.
+        ConfigError: If a label refers to a version that is not served.
     """
     chosen: dict[str, set[int]] = {}
     for model in models:
-        # One that cannot be read now may hold any version.
+        # A folder that cannot be read now may contain any version.
         with contextlib.suppress(OSError):
             chosen[model.name] = choose_versions(find_versions(model.base), model.policy)
     if len(chosen) == len(models) and not any(chosen.values()):
@@ -101,15 +113,17 @@ def check_served_models(models: Sequence[ServedModel]) -> None:
 def discover_models(
     folder: Path, policy: VersionPolicy, labels: Iterable[tuple[str, str, int]] = ()
 ) -> list[ServedModel]:
-    """The models in a folder: itself where it holds versions, else each of its folders that does.
+    """Return the models in a folder: the folder itself if it contains versions, otherwise each subfolder that does.
 
-    One of its folders that cannot be read is among them, not `sure`.
+    Subfolders that cannot be read are included with `sure=False`.
 
     Args:
-        labels: triples of model, label and version.
+        folder: The folder.
+        policy: The policy of all models.
+        labels: Triples of model, label, and version.
 
     Raises:
-        OSError: the folder itself cannot be read.
+        OSError: If the folder itself cannot be read.
     """
     bases: dict[Path, bool | None] = (
         {folder.resolve(): True}
@@ -126,7 +140,7 @@ def discover_models(
 
 
 def _has_versions(base: Path) -> bool | None:
-    """Whether a folder holds versions; None where it cannot be read."""
+    """Return whether a folder contains versions; None if it cannot be read."""
     try:
         return bool(find_versions(base))
     except OSError:

@@ -41,7 +41,7 @@ from lstm_ae.serving.service import Service
 from lstm_ae.serving.signatures import DEFAULT_SIGNATURE, SentTensor, check_names
 from lstm_ae.serving.tensors import Tensors
 
-# By dtype, the field that holds values one by one.
+# Each dtype has its own field for typed values.
 _VALUE_FIELDS = {
     types_pb2.DT_FLOAT: "float_val",
     types_pb2.DT_DOUBLE: "double_val",
@@ -57,17 +57,21 @@ _VALUE_FIELDS = {
     types_pb2.DT_STRING: "string_val",
 }
 
-# Cells of a tensor. A message of a few bytes can ask for any number of copies of its last value.
+# The number of cells is limited, because a message of a few bytes can request any number of copies of its last value.
 MAX_CELLS = 2**25
 
 
 def read_tensor_header(name: str, proto: TensorProto) -> SentTensor:
-    """The dtype and the shape that a message says of itself; refuses those that no array here can have."""
+    """Return the dtype and shape of a tensor message.
+
+    Raises:
+        Refusal: If no array here can have this dtype or shape.
+    """
     if proto.dtype not in _VALUE_FIELDS:
         known = proto.dtype in types_pb2.DataType.values() and proto.dtype != types_pb2.DT_INVALID
         which = f"a dtype that is not served: {types_pb2.DataType.Name(proto.dtype)}" if known else "no dtype"
         raise invalid_argument(f"Input {name!r} has {which}")
-    # First of all: the product of many sizes, and the sizes as text, take long.
+    # This check comes first, because the product of many sizes and their text take long to compute.
     if len(proto.tensor_shape.dim) > MAX_DIMENSIONS:
         raise _too_large(name)
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
@@ -86,10 +90,15 @@ def _too_large(name: str) -> Refusal:
 
 
 def proto_to_array(name: str, proto: TensorProto, most: int | None = None) -> NDArray[Any]:
-    """The array that a message says; refuses one whose values are not as many as its shape needs.
+    """Convert a tensor message to an array.
 
     Args:
-        most: bytes of an array whose last value is repeated; None for any number.
+        name: The name of the input.
+        proto: The message.
+        most: The largest size in bytes of an array whose last value is repeated; None for any size.
+
+    Raises:
+        Refusal: If the number of values does not fit the shape.
     """
     dtype, shape = read_tensor_header(name, proto)
     key, cells = _VALUE_FIELDS[proto.dtype], math.prod(shape)
@@ -101,7 +110,7 @@ def proto_to_array(name: str, proto: TensorProto, most: int | None = None) -> ND
             )
         return np.frombuffer(proto.tensor_content, dtype).reshape(shape)
     values = getattr(proto, key)
-    # As in TensorFlow, the last value repeats to the end, and without any value all are zero or empty text.
+    # As in TensorFlow, the last value is repeated to the end; without values all cells are zero or empty.
     if len(values) > cells:
         raise invalid_argument(
             f"Input {name!r} must have {cells} values in {key} for its shape. Received: {len(values)}"
@@ -121,7 +130,7 @@ def to_arrays(protos: Mapping[str, TensorProto], most: int) -> Tensors:
 
 
 def _size(sent: Mapping[str, SentTensor]) -> int:
-    """Return the bytes of tensors that are not yet laid out in memory."""
+    """Return the size in bytes of tensors that are not yet allocated."""
     return sum(math.prod(tensor.shape) * tensor.dtype.itemsize for tensor in sent.values())
 
 
@@ -137,7 +146,9 @@ def array_to_proto(array: NDArray[Any], *, content: bool = False) -> TensorProto
     """Convert an array to a message.
 
     Args:
-        content: write numbers to `tensor_content` as bytes instead of to the field of their type (`float_val`, ...).
+        array: The array.
+        content: Whether to write numbers to `tensor_content` as bytes instead of to the field of their type
+            (`float_val`, ...).
     """
     number = tf.dtypes.as_dtype(array.dtype).as_datatype_enum
     shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in array.shape])
@@ -199,29 +210,30 @@ def to_regression(values: NDArray[Any]) -> RegressionResult:
 Reload = Callable[[Any], Awaitable[None]]
 
 
-# The places of calls of the health service.
+# Health checks have their own slots, so that they work under full load.
 HEALTH_SLOTS = 64
 
-# Seconds after which a connection without calls is closed.
+# A connection without calls is closed after this many seconds.
 IDLE_SECONDS = 300
 
 
 def make_grpc_server(
     service: Service, reload: Reload, connections: int = 1024, seconds: float = 10.0, *, content: bool = False
 ) -> grpc.aio.Server:
-    """A server with all services, not yet bound to a port.
+    """Return a server with all services that is not yet bound to a port.
 
     Args:
-        reload: takes the models of a new configuration and brings them into memory.
-        connections: at the same time; further ones are closed.
-        seconds: within which a connection must begin, and the message of a call must come.
-        content: write the numbers of Predict's answers as bytes (`tensor_content`) instead of typed values.
+        service: The service that answers requests.
+        reload: Function that loads the models of a new configuration.
+        connections: The connection limit; further connections are closed.
+        seconds: The time limit for the handshake of a connection, and for receiving the message of a call.
+        content: Whether Predict responses contain numbers as bytes (`tensor_content`) instead of typed values.
     """
     server = grpc.aio.server(
         options=[
             ("grpc.max_receive_message_length", service.limits.body),
             ("grpc.max_send_message_length", -1),
-            # Else a second server on the same port would take half of the requests.
+            # Otherwise a second server on the same port would receive half of the requests.
             ("grpc.so_reuseport", 0),
             ("grpc.max_allowed_incoming_connections", connections),
             ("grpc.max_concurrent_streams", service.limiter.places),
@@ -237,10 +249,10 @@ def make_grpc_server(
 
 
 class _RequestInterceptor(grpc.aio.ServerInterceptor):
-    """Gives a call its place before its message has come, and limits how long that may take.
+    """An interceptor that gives a call its slot before its message arrives, and limits the time until then.
 
-    gRPC reads the message of a call before any other code learns of it, and waits for it for ever. It leaves the
-    reading of a stream of messages to the server; on the network both look alike.
+    gRPC reads the message of a call before it calls any other code, and waits for it indefinitely. It leaves the
+    reading of a message stream to the server, and both are the same on the network.
     """
 
     def __init__(self, service: Service, seconds: float) -> None:
@@ -249,7 +261,7 @@ class _RequestInterceptor(grpc.aio.ServerInterceptor):
         self._guarded: dict[str, Any] = {}
 
     async def intercept_service(self, continuation: Any, details: Any) -> Any:
-        """The handler of a method, guarded."""
+        """Return the handler of a method with the time limit."""
         if details.method not in self._guarded:
             handler = await continuation(details)
             if handler is None or handler.unary_unary is None:
@@ -301,7 +313,7 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         protos = {**servable.definitions[signature.name].defaults, **request.inputs}
         check_names(signature, protos)
         sent = {name: read_tensor_header(name, proto) for name, proto in protos.items()}
-        # Before any of them is laid out in memory.
+        # The limits are checked before any array is allocated.
         self.service.check(signature, sent)
         inputs = await call_in_thread(_size(sent), to_arrays, protos, self.service.limits.body)
         for place, name in enumerate(request.output_filter):
@@ -346,7 +358,7 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         if not request.tasks:
             raise invalid_argument("Inference request has no tasks")
         servable = _find_servable(self.service, request.tasks[0].model_spec)
-        # More tasks than the model has signatures are never valid, and one of the first then shows it.
+        # More tasks than signatures always contain a duplicate, so the first ones are enough to refuse the request.
         asked = request.tasks[: len(servable.signatures) + 1]
         if any(not task.model_spec.name for task in asked):
             raise invalid_argument("Found ModelSpec with an empty model name.")
@@ -403,7 +415,7 @@ class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
         try:
             await self.reload(parse_models(request.config))
         except Refusal as refusal:
-            # As TensorFlow Serving, which says it in both places.
+            # TensorFlow Serving reports the error in both places.
             answer.status.error_code, answer.status.error_message = refusal.code, refusal.message
             context.set_code(_STATUSES[refusal.code])
             context.set_details(_escape_ascii(refusal.message))
@@ -437,7 +449,7 @@ async def _fill_result(result: Any, method: str, found: Any) -> None:
 
 
 def _fill_spec(spec: Any, servable: Servable, signature: str) -> None:
-    """Fill in the model, version and signature that gave an answer."""
+    """Write the model, version, and signature of a response."""
     spec.name, spec.version.value, spec.signature_name = servable.name, servable.version, signature or DEFAULT_SIGNATURE
 
 
@@ -449,7 +461,7 @@ _STATUSES = {code: getattr(grpc.StatusCode, code.name) for code in StatusCode}
 
 
 def _parse_model_spec(spec: Any) -> tuple[str, int | None, str | None]:
-    """Name, version and label of what is asked for."""
+    """Return the name, version, and label in a model spec."""
     if not spec.name:
         raise invalid_argument("Missing ModelSpec" if not spec.ByteSize() else "ModelSpec has no name specified.")
     chosen = spec.WhichOneof("version_choice")

@@ -1,8 +1,8 @@
-"""REST over HTTP by granian: reads requests with every size limited and hands them on.
+"""The HTTP server of the REST interface, based on granian, with limits for every size.
 
-granian because it closes connections that send no header in time, which uvicorn cannot. What it lacks stands here: a
-limit of the body (bytes are counted while they come, whatever Content-Length says), the detection of bodies that are
-cut off, and the check of the Host header.
+granian closes connections that send no headers in time, which uvicorn cannot. This module adds what granian lacks: a
+limit of the body size (received bytes are counted, regardless of Content-Length), the detection of truncated bodies,
+and the check of the Host header.
 """
 
 import asyncio
@@ -26,9 +26,9 @@ from lstm_ae.serving.service import Service
 LOG = logging.getLogger(__name__)
 
 
-# Bytes per second at which a body must come, and the seconds for which a slower one is forgiven.
+# A body must arrive at this rate in bytes per second, after a grace period for slow starts.
 MIN_BODY_RATE, BODY_GRACE_SECONDS = 1000, 5.0
-# Seconds that a client may pause, and take in all, while the rest of a body that was not read is discarded.
+# In seconds. These limit the pauses and the total time while an unread body is discarded.
 DISCARD_PAUSE, DISCARD_SECONDS = 0.5, 10.0
 LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
 
@@ -43,21 +43,23 @@ def make_http_server(
     header_seconds: float,
     hosts: Iterable[str] = (),
 ) -> Server:
-    """A server that is not yet listening.
+    """Return a server that is not yet listening.
 
     Args:
-        address: of IP.
-        name: by which the address was asked for.
-        connections: at the same time; further ones wait until others are closed.
-        header_seconds: a connection that has not sent its headers by then is closed.
-        hosts: see `allowed_hosts`.
+        service: The service that answers requests.
+        address: The IP address.
+        port: The port.
+        name: The host name that was resolved to the address.
+        connections: The connection limit; further connections wait until others are closed.
+        header_seconds: The time limit for receiving the headers of a connection.
+        hosts: See `allowed_hosts`.
     """
     return Server(
         _RsgiApplication(service, allowed_hosts(address, name, hosts), any_host_paths(address)),
         address=address,
         port=port,
         interface=Interfaces.RSGI,
-        # Where it looks for HTTP/2 first, a connection that says nothing at all is never closed.
+        # With HTTP/2 detection, a connection that sends nothing would never be closed.
         http=HTTPModes.http1,
         websockets=False,
         backpressure=connections,
@@ -68,9 +70,9 @@ def make_http_server(
 
 
 def any_host_paths(address: str) -> frozenset[str]:
-    """What a server answers by whatever name it is called: probes and Prometheus come by the address.
+    """Return the paths that are served for any Host header, because health probes and Prometheus use the address.
 
-    The metrics of one that listens on this machine only are left out: they name its models.
+    A server on a loopback address excludes its metrics, which contain the names of its models.
     """
     probes = frozenset(("/health", "/ready"))
     return probes if _is_loopback(address) else probes | {METRICS_PATH}
@@ -81,10 +83,10 @@ def _is_loopback(address: str) -> bool:
 
 
 def allowed_hosts(address: str, name: str, hosts: Iterable[str]) -> frozenset[str] | None:
-    """The names by which clients may call a server; None where any will do.
+    """Return the host names that clients may use in lower case; None for any name.
 
-    One that listens on this machine only answers to its own names and `hosts`: a page from elsewhere could reach it by
-    a name of its own that leads here (DNS rebinding). Any other server does so where there are `hosts`.
+    A server on a loopback address accepts its own names and `hosts` only, because a web page could otherwise reach
+    it through its own domain name (DNS rebinding). Other servers check the name only if there are `hosts`.
     """
     hosts = frozenset(hosts)
     if not hosts and not _is_loopback(address):
@@ -94,16 +96,16 @@ def allowed_hosts(address: str, name: str, hosts: Iterable[str]) -> frozenset[st
 
 UNKNOWN_HOST_RESPONSE = RestResponse(403, b'{"error": "This server is not known by that name; see --allowed-host"}')
 MISSING_HOST_RESPONSE = RestResponse(400, b'{"error": "A request needs one Host header, such as localhost:8501"}')
-# A name or an address of IPv4, or one of IPv6 in brackets; then perhaps a port.
+# The pattern accepts a name, an IPv4 address, or an IPv6 address in brackets, with an optional port.
 _HOST_PATTERN = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\s:/?#@\[\]]+))(?::[0-9]*)?", re.IGNORECASE | re.ASCII)
 
 
 def parse_host(authority: str | None, headers: Iterable[tuple[str, str]]) -> str | None:
-    """Return the name that a request calls the server by, in lower case; None where there is no valid one.
+    """Return the host name of a request in lower case; None if it has no valid one.
 
     Args:
-        authority: of the request's target where that is a whole URL; the Host header does not count then.
-        headers: pairs of name and value; granian leaves out values that are not ASCII.
+        authority: The authority of the request's target if that is a whole URL. The Host header is ignored then.
+        headers: Pairs of name and value. granian omits values that are not ASCII.
     """
     given = [value for name, value in headers if name.lower() == "host"] if authority is None else [authority]
     found = _HOST_PATTERN.fullmatch(given[0].strip()) if len(given) == 1 else None
@@ -111,11 +113,11 @@ def parse_host(authority: str | None, headers: Iterable[tuple[str, str]]) -> str
 
 
 class _RsgiApplication:
-    """The program that granian calls for every request (RSGI)."""
+    """The application that granian calls for every request (RSGI)."""
 
     def __init__(self, service: Service, hosts: frozenset[str] | None, paths: frozenset[str]) -> None:
         self.service, self.hosts, self.paths = service, hosts, paths
-        # A refused request has no place of its own while its body is discarded.
+        # A refused request has no slot in the service, so discarding its body needs its own limit.
         self._discards = RequestLimiter(service.limiter.places, service.limiter.per_client)
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
@@ -125,7 +127,7 @@ class _RsgiApplication:
         body = _RequestBody(headers, protocol, self.service.limits.body)
         with self.service.busy.during(peer):
             await self._serve(scope, protocol, client, headers, body)
-        # The connection counts as one without a request from here on, so that it can be closed if there are too many.
+        # From here on the connection counts as idle, so that it can be closed if there are too many.
         if body.unread:
             with self._discards.enter_if_free(client) as free:
                 if free:
@@ -150,7 +152,7 @@ class _RsgiApplication:
             protocol.response_bytes(found.status, sent, found.content)
 
     def _stranger(self, scope: Any) -> RestResponse | None:
-        """The refusal of a request that calls the server by no name of its own."""
+        """Return the refusal of a request without an allowed host name; None if the name is allowed."""
         if self.hosts is None or scope.path in self.paths:
             return None
         name = parse_host(scope.authority, scope.headers.items())
@@ -160,24 +162,30 @@ class _RsgiApplication:
 
 
 class _RequestBody:
-    """A request's body: read once, or discarded.
+    """The body of a request, which is read once or discarded.
 
     Args:
-        limit: bytes that are read; as many more are discarded.
+        headers: The headers with names in lower case.
+        protocol: granian's protocol object.
+        limit: The largest number of bytes to read, and to discard.
     """
 
     def __init__(self, headers: Mapping[str, str], protocol: Any, limit: int) -> None:
         self._protocol, self._limit = protocol, limit
         declared = headers.get("content-length", "")
-        # hyper has refused a length that is no number.
+        # hyper has already refused lengths that are not numbers.
         self._length = int(declared) if declared.isdecimal() else None
-        # A client that asks before it sends has nothing on its way until then.
+        # A client with an Expect header sends no body until it is asked to.
         self._waits = "expect" in headers
         self._ended = self._length in (None, 0) and "transfer-encoding" not in headers
         self._coming: Any = None
 
     async def read(self) -> bytes:
-        """Return the whole body; refuse one that is too large, too slow or cut off."""
+        """Return the whole body.
+
+        Raises:
+            Refusal: If the body is too large, too slow, or truncated.
+        """
         if self._length is not None and self._length > self._limit:
             raise body_too_large(self._limit)
         parts, size, ends = [], 0, 0
@@ -194,22 +202,22 @@ class _RequestBody:
         except TimeoutError:
             told = f"The body must come at {MIN_BODY_RATE} bytes a second or faster; send it again"
             raise Refusal(StatusCode.DEADLINE_EXCEEDED, told, http=408) from None
-        # granian has no error for a connection that ends early or a chunk that is none: an empty part stands for it,
-        # and another one for the end. A body with trailers looks alike, and is refused as well.
+        # granian has no error for a connection that ends early or an invalid chunk: it yields an empty part instead,
+        # and another one at the end. A body with trailers looks the same and is refused as well.
         if ends > 1 or self._length not in (None, size):
             raise invalid_argument("The body is cut off, or its chunks are damaged; send the request again")
         return b"".join(parts)
 
     @property
     def unread(self) -> bool:
-        """Whether the client may be sending more of the body."""
+        """Return whether the client may still be sending the body."""
         return not self._ended and (self._coming is not None or not self._waits)
 
     async def discard(self) -> None:
-        """Take what was not read of the body, up to a limit, for as long as it comes at the required rate.
+        """Discard the unread body, up to the limit, while it arrives at the required rate.
 
-        A client that sends its whole request before it reads would lose the answer: closing a connection with unread
-        data resets it.
+        A client that sends its whole request before it reads would lose the response, because closing a connection
+        with unread data resets it.
         """
         now, size = asyncio.get_running_loop().time, 0
         begun = now()
@@ -224,13 +232,13 @@ class _RequestBody:
                     )
 
     async def _next(self) -> bytes | None:
-        """The next part of the body, None at its end."""
+        """Return the next part of the body; None at its end."""
         if self._ended:
             return None
         if self._coming is None:
-            # It can be asked to begin once only.
+            # The protocol can be iterated only once.
             self._coming = aiter(self._protocol)
-        # anext's own default ends the process: Python 3.11 cannot combine it with granian's iterator.
+        # The default argument of anext would crash the process in Python 3.11 with granian's iterator.
         try:
             part: bytes = await anext(self._coming)
         except StopAsyncIteration:

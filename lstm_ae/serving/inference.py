@@ -1,6 +1,6 @@
-"""Classify, Regress and MultiInference: calls of signatures that take serialized `tf.Example`s.
+"""Classify, Regress, and MultiInference: calls of signatures that take serialized `tf.Example`s.
 
-Rules and messages are TensorFlow Serving's (`servables/tensorflow/{classifier,regressor,multi_inference}.cc`).
+The rules and messages are TensorFlow Serving's (`servables/tensorflow/{classifier,regressor,multi_inference}.cc`).
 """
 
 import asyncio
@@ -22,19 +22,19 @@ INPUTS, CLASSES, SCORES, OUTPUTS = "inputs", "classes", "scores", "outputs"
 
 
 class Classification(NamedTuple):
-    """A classifier's result: the label (text) and the score of each class, both `(examples, classes)`."""
+    """The result of a classifier: the label (text) and the score of each class, both `(examples, classes)`."""
 
     labels: NDArray[Any]
     scores: NDArray[Any]
 
 
 class SentExamples(NamedTuple):
-    """The examples of a request, which are serialized only once the request is known to be valid.
+    """The examples of a request, which are serialized only after the request has been checked.
 
     Args:
-        number: of examples.
-        serialize: returns the serialized features that all examples share, and the examples as serialized
-            `tf.Example`s.
+        number: The number of examples.
+        serialize: Function that returns the serialized features shared by all examples, and the examples as
+            serialized `tf.Example`s.
     """
 
     number: int
@@ -47,17 +47,19 @@ async def infer(
     """Run a signature on examples.
 
     Args:
-        method: CLASSIFY or REGRESS.
-        name: the signature; "" for the default one.
-        examples: of the request.
-        seconds: time left until the client's deadline; None for no deadline of its own.
+        service: The service that runs the call.
+        servable: The model version.
+        method: `CLASSIFY` or `REGRESS`.
+        name: The name of the signature; "" for the default one.
+        examples: The examples of the request.
+        seconds: Time until the client's deadline; None if it has none.
 
     Returns:
-        Classes for CLASSIFY, an array `(examples,)` of float32 for REGRESS.
+        A `Classification` for `CLASSIFY`, a float32 array `(examples,)` for `REGRESS`.
 
     Raises:
-        Refusal: the model has no such signature, it is for another method, its outputs do not fit the method, or the
-            examples exceed the limits.
+        Refusal: If the model has no such signature, the signature is for another method, its outputs do not fit the
+            method, or the examples exceed the limits.
     """
     signature = servable.signatures.get(name or DEFAULT_SIGNATURE)
     if signature is None:
@@ -77,10 +79,15 @@ async def infer_many(
     """Run several signatures on the same examples; see `infer`.
 
     Args:
-        tasks: pairs of signature and method.
+        service: The service that runs the calls.
+        servable: The model version.
+        tasks: Pairs of signature and method.
+        examples: The examples of the request.
+        seconds: Time until the client's deadline; None if it has none.
 
     Raises:
-        Refusal: also if a signature occurs twice, or if signatures read different tensors of the model.
+        Refusal: See `infer`; also if a signature occurs twice, or the signatures read different tensors of the
+            model.
     """
     chosen: dict[str, tuple[str, Signature]] = {}
     for name, method in tasks:
@@ -101,7 +108,7 @@ async def infer_many(
 
 
 def require_example_signature(signature: Signature, method: str) -> None:
-    """Refuse a signature that does not fit CLASSIFY or REGRESS."""
+    """Refuse a signature that does not fit `CLASSIFY` or `REGRESS`."""
     kind = "classification" if method == CLASSIFY else "regression"
     if signature.method != method:
         raise invalid_argument(f"Expected {kind} signature method_name to be {method}. Was: {signature.method}")
@@ -127,7 +134,11 @@ def _signature_error(words: str, signature: Signature) -> Refusal:
 
 
 async def _serialized(service: Service, examples: SentExamples) -> NDArray[Any]:
-    """Return the serialized examples, `(examples,)`; refuse those that exceed the limits."""
+    """Return the serialized examples, `(examples,)`.
+
+    Raises:
+        Refusal: If there are no examples, or they exceed the limits.
+    """
     if not examples.number:
         raise invalid_argument("Input is empty.")
     limit_instances(examples.number, service.limits.instances)
@@ -135,10 +146,10 @@ async def _serialized(service: Service, examples: SentExamples) -> NDArray[Any]:
 
 
 def _joined(examples: SentExamples, limit: int) -> NDArray[Any]:
-    """Put the shared features before each example, which overrides them."""
+    """Put the shared features before each example, whose own features override them."""
     context, own = examples.serialize()
     size = len(context) * len(own) + sum(map(len, own))
-    # A small request can otherwise ask for many copies of a long context.
+    # Otherwise a small request could create many copies of a long context.
     if size > limit:
         raise invalid_argument(
             f"The examples, each with the context, may have at most {limit} bytes; send fewer examples. "
@@ -177,7 +188,7 @@ def _check_regression(values: NDArray[Any], examples: int) -> NDArray[Any]:
 
 
 def _make_classification(labels: NDArray[Any] | None, scores: NDArray[Any] | None, examples: int) -> Classification:
-    """Check the outputs and fill in a missing one: empty labels, or scores of zero."""
+    """Check the outputs and replace a missing one with empty labels or scores of zero."""
     for name, array, dtype in ((CLASSES, labels, "STRING"), (SCORES, scores, "FLOAT")):
         if array is None:
             continue

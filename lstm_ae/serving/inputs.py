@@ -1,4 +1,4 @@
-"""Files as a model's inputs: rows of a table, windows of a series, arrays, or instances as a server takes them."""
+"""Files as model inputs: table rows, windows of a series, arrays, or instances in JSON."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from lstm_ae.serving.tensors import Tensors
 
 
 class FileSamples(NamedTuple):
-    """All inputs by name, `(samples, ...)`; windows of a series are views of it."""
+    """The inputs of all samples by name, `(samples, ...)`; windows of a series are views."""
 
     inputs: dict[str, NDArray[Any]]
 
@@ -27,7 +27,7 @@ class FileSamples(NamedTuple):
         return len(next(iter(self.inputs.values())))
 
     def part(self, start: int, end: int) -> Tensors:
-        """The inputs of samples `start` to `end`."""
+        """Return the inputs of the samples from `start` to `end`."""
         return {name: np.ascontiguousarray(array[start:end]) for name, array in self.inputs.items()}
 
 
@@ -40,23 +40,26 @@ def read_samples(
     stride: int = 1,
     constants: Mapping[str, float] | None = None,
 ) -> FileSamples:
-    """A file's samples for a signature.
+    """Read the samples of a file for a signature.
 
-    - `.csv` (and `.csv.gz`): of a model of steps, `(any, steps or any, features)`, where the file has as many columns
-      as the model features: each row is a step and the file one series, of which windows are cut, so long as the model
-      reads them; of any other model each row is a sample, its cells in the model's order.
-    - `.npy`: the one input; `.npz`: every input by name.
-    - `.jsonl`: an instance a line, as a server takes them.
+    - `.csv` and `.csv.gz`: If the model reads steps, `(any, steps or any, features)`, and the file has as many
+      columns as features, each row is a step and the file is one series, which is cut into windows. For other
+      models, each row is a sample with its cells in the model's order.
+    - `.npy`: the only input; `.npz`: every input by name.
+    - `.jsonl`: one instance per line, in the form of a REST request.
 
     Args:
-        columns: of a table; all numeric ones where empty.
-        window: steps of a window; where None those that the model reads, and where that is any number the whole series
-            is one sample.
-        stride: steps from one window's start to the next one's.
-        constants: inputs that are the same for every sample, such as a horizon.
+        path: The file.
+        signature: The signature to call.
+        columns: Columns of a table; empty for all numeric ones.
+        window: Steps per window. None for the steps that the model reads; if their number is variable, the whole
+            series is one sample.
+        stride: Steps between the starts of consecutive windows.
+        constants: Inputs that are the same for every sample, such as a horizon.
 
     Raises:
-        ConfigError: an option does not fit the model. DataError: the file does not.
+        ConfigError: If an option does not fit the model.
+        DataError: If the file cannot be read or does not fit the model.
     """
     constants = constants or {}
     for name in constants:
@@ -129,7 +132,7 @@ def _read_table_inputs(
 
 
 def _cut_windows(values: NDArray[Any], window: int | None, stride: int, path: Path) -> NDArray[Any]:
-    """Rows `(rows, features)` to `(windows, window, features)`; without a window to the one series."""
+    """Cut rows `(rows, features)` into `(windows, window, features)`; without a window, return them as one series."""
     if window is None:
         if stride != 1:
             raise ConfigError("--stride is for windows; give --window too, or leave it out")
@@ -141,7 +144,7 @@ def _cut_windows(values: NDArray[Any], window: int | None, stride: int, path: Pa
 
 
 def _find_numeric_columns(path: Path) -> list[str]:
-    """The headings above cells that are numbers or empty in the first row."""
+    """Return the headings of the columns whose first cell is a number or empty."""
     import csv
 
     with open_stable_file(path) as file:
@@ -210,10 +213,10 @@ def _convert_cells(path: Path, name: str, values: NDArray[Any], dtype: np.dtype[
 
 
 def convert_exactly(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """The same numbers in another type; a float takes the nearest that it has.
+    """Convert numbers to another dtype without changing them; floats are rounded to the nearest value.
 
     Raises:
-        ValueError: the type has nothing like one of them.
+        ValueError: If a number cannot be represented.
     """
     if dtype.kind == "O":
         raise ValueError("the model takes text there, which a .jsonl file can hold")
@@ -222,7 +225,7 @@ def convert_exactly(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
             bad = np.isinf(values.astype(dtype)) & ~np.isinf(values)
         else:
             low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-            # The largest whole numbers have no float of their own, but the next one, a power of 2, has.
+            # The largest integers of a dtype may have no exact float, but the next one, a power of 2, has.
             bad = ~((values >= low) & (values < high + 1) & (values == np.floor(values)))
         if bad.any():
             raise ValueError(f"the model takes {dtype.name} there, which {values[bad][0]!s} is not; change the number")

@@ -1,4 +1,4 @@
-"""TensorFlow Serving's JSON: requests and answers to and from tensors, strictly checked."""
+"""Conversion between TensorFlow Serving's JSON requests and responses and tensors, with strict checks."""
 
 import base64
 import json
@@ -28,12 +28,12 @@ _INT64, _UINT64 = np.iinfo(np.int64), np.iinfo(np.uint64)
 
 
 class PredictRequest(NamedTuple):
-    """A request's content.
+    """The content of a predict request.
 
     Args:
-        signature: "" where none is named.
-        rows: whether it came as `instances`, so that the answer is `predictions`.
-        inputs: tensors by name.
+        signature: The name of the signature; "" if the request has none.
+        rows: Whether the request has `instances`, so that the response has `predictions`.
+        inputs: The tensors by name.
     """
 
     signature: str
@@ -41,7 +41,7 @@ class PredictRequest(NamedTuple):
     inputs: dict[str, Tensor]
 
 
-# The features of an example by name: an array of bytes (object), float32 or int64; None for a feature without values.
+# A feature is an array of bytes (object), float32, or int64; None stands for a feature without values.
 Features = dict[str, Tensor | None]
 
 
@@ -49,8 +49,9 @@ class ExampleRequest(NamedTuple):
     """The content of a classify or regress request.
 
     Args:
-        signature: "" if the request names none.
-        context: features shared by all examples.
+        signature: The name of the signature; "" if the request has none.
+        context: The features shared by all examples.
+        examples: The features of each example.
     """
 
     signature: str
@@ -59,14 +60,14 @@ class ExampleRequest(NamedTuple):
 
 
 def read_predict_request(body: bytes, signatures: Mapping[str, Mapping[str, np.dtype[Any]]]) -> PredictRequest:
-    """A predict request's tensors.
+    """Read the tensors of a predict request.
 
     Args:
         body: JSON in UTF-8.
-        signatures: the dtypes of their inputs by name (object means bytes).
+        signatures: The dtypes of the inputs by signature and name (object for bytes).
 
     Raises:
-        Refusal: INVALID_ARGUMENT, in TensorFlow Serving's words where it has some.
+        Refusal: INVALID_ARGUMENT, with TensorFlow Serving's message where it has one.
     """
     content = parse_object(body)
     signature = _read_signature_name(content)
@@ -92,10 +93,10 @@ def read_examples(body: bytes, most: int) -> ExampleRequest:
 
     Args:
         body: JSON in UTF-8.
-        most: examples that a request may have.
+        most: The largest number of examples.
 
     Raises:
-        Refusal: INVALID_ARGUMENT, in TensorFlow Serving's words where it has some.
+        Refusal: INVALID_ARGUMENT, with TensorFlow Serving's message where it has one.
     """
     content = parse_object(body)
     signature = _read_signature_name(content)
@@ -130,7 +131,7 @@ def _read_features(example: Any) -> Features:
 
 
 def _read_feature(name: str, values: list[Any]) -> Tensor | None:
-    """Convert the values of a feature, all of one kind: bytes, float, or int64, to which booleans belong."""
+    """Convert the values of a feature, which must all be of one kind: bytes, float, or int64 (including booleans)."""
     kind = ""
     for value in values:
         if value is None or isinstance(value, list) or (isinstance(value, dict) and not is_base64(value)):
@@ -151,14 +152,14 @@ def _read_feature(name: str, values: list[Any]) -> Tensor | None:
 
 
 def _feature_kind(value: Any) -> str:
-    """Return the kind of feature that holds a value; integers beyond 64 bits are read as doubles."""
+    """Return the kind of feature for a value; integers beyond 64 bits are read as doubles."""
     if isinstance(value, str | dict):
         return "bytes"
     return "int64" if isinstance(value, int) and _INT64.min <= value <= _UINT64.max else "float"
 
 
 def _tensors_from_rows(instances: Any, dtypes: Mapping[str, np.dtype[Any]]) -> dict[str, Tensor]:
-    """From a list of instances, each the value of the one input or an object of all inputs."""
+    """Convert a list of instances, each the value of the only input or an object with all inputs."""
     if not isinstance(instances, list):
         raise invalid_argument(f"JSON Value: {quote_value(instances)} Expecting 'instances' to be an list/array")
     if not instances:
@@ -197,7 +198,7 @@ def _tensors_from_rows(instances: Any, dtypes: Mapping[str, np.dtype[Any]]) -> d
 
 
 def _tensors_from_columns(inputs: Any, dtypes: Mapping[str, np.dtype[Any]]) -> dict[str, Tensor]:
-    """From the value of the one input, or an object of all inputs; other keys are ignored."""
+    """Convert the value of the only input or an object with all inputs; other keys are ignored."""
     if not _is_object(inputs):
         if len(dtypes) > 1:
             raise invalid_argument(
@@ -212,7 +213,7 @@ def _tensors_from_columns(inputs: Any, dtypes: Mapping[str, np.dtype[Any]]) -> d
 
 
 def _raise_irregular_instance(name: str | None, instances: list[Any], dtype: np.dtype[Any]) -> NoReturn:
-    """Raise what is wrong with the first instance that does not fit."""
+    """Raise the refusal of the first instance that does not fit."""
     first = shape_of(instances[0])
     for item, value in enumerate(instances):
         try:
@@ -240,12 +241,13 @@ _COLUMNS_ADVICE = "to get columns instead of rows, send 'inputs' instead of 'ins
 
 
 def write_predictions(outputs: Mapping[str, Tensor], *, rows: bool) -> bytes:
-    """The body of a predict answer; floats in their shortest exact form, NaN and Infinity as these words.
+    """Return the body of a predict response.
 
-    Bytes are text, or `{"b64": ...}` where the output's name ends in `_bytes`.
+    Floats have their shortest exact form; NaN and Infinity are written as these words. Bytes are written as text, or
+    as `{"b64": ...}` if the output's name ends in `_bytes`.
 
     Raises:
-        Refusal: INVALID_ARGUMENT where outputs do not have one row for each instance, or JSON has nothing for them.
+        Refusal: INVALID_ARGUMENT if the outputs do not have one row per instance, or have no JSON form.
     """
     outputs = _decode_outputs(outputs)
     if rows:
@@ -254,10 +256,10 @@ def write_predictions(outputs: Mapping[str, Tensor], *, rows: bool) -> bytes:
 
 
 def write_classification(labels: Tensor, scores: Tensor) -> bytes:
-    """Write the body of a classify answer: for each example a list of `[label, score]`.
+    """Return the body of a classify response: a list of `[label, score]` for each example.
 
     Args:
-        labels: text, `(examples, classes)`.
+        labels: Text, `(examples, classes)`.
         scores: `(examples, classes)`.
     """
     rows = zip(labels.tolist(), _to_json_value(scores), strict=True)
@@ -266,18 +268,18 @@ def write_classification(labels: Tensor, scores: Tensor) -> bytes:
 
 
 def write_regression(values: Tensor) -> bytes:
-    """Write the body of a regress answer, one number per example."""
+    """Return the body of a regress response, one number per example."""
     return _dump_json({"results": values}, {"results": values})
 
 
 def write_lines(outputs: Mapping[str, Tensor]) -> bytes:
-    """An item of `predictions` a line."""
+    """Return the outputs as JSON lines, one item of `predictions` per line."""
     outputs = _decode_outputs(outputs)
     return b"".join(_dump_json(row, outputs) + b"\n" for row in _outputs_by_row(outputs))
 
 
 def outputs_to_cells(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The outputs with bytes as text for the cells of a table: base64 where the output's name ends in `_bytes`."""
+    """Return the outputs with bytes as text for table cells, in base64 if the output's name ends in `_bytes`."""
     found = _decode_outputs(outputs)
     for name, array in found.items():
         if array.dtype.kind == "O" and name.endswith("_bytes"):
@@ -287,7 +289,7 @@ def outputs_to_cells(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _outputs_by_row(outputs: Mapping[str, Tensor]) -> Any:
-    """What stands for each instance: the one output's row, or an object of all outputs' rows."""
+    """Return one item per instance: the row of the only output, or an object with the rows of all outputs."""
     first: int | None = None
     for name, array in outputs.items():
         if not array.ndim:
@@ -313,7 +315,7 @@ def _decode_outputs(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _dump_json(content: Any, outputs: Mapping[str, Tensor]) -> bytes:
-    # orjson writes null for what is not finite, and is some twenty times as fast.
+    # orjson is about twenty times as fast, but writes null for numbers that are not finite.
     if all(array.dtype.kind != "f" or bool(np.isfinite(array).all()) for array in outputs.values()):
         return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY, default=_to_json_value)
     return json.dumps(content, default=_to_json_value).encode()
@@ -322,7 +324,8 @@ def _dump_json(content: Any, outputs: Mapping[str, Tensor]) -> bytes:
 def _to_json_value(value: Any) -> Any:
     array = np.ascontiguousarray(value)
     if array.dtype.kind == "f":
-        # By way of text, so that a float32 is written with its own few digits, not those of its double.
+        # The values are converted through text, so that a float32 is written with its own digits, not those of its
+        # double.
         array = array.astype(str).astype(np.float64)
     return array.tolist() if np.ndim(value) else array.reshape(()).item()
 
@@ -343,8 +346,8 @@ def _decode_cells(name: str, array: Tensor) -> Tensor:
 
 
 def write_request(signature: Signature, inputs: Tensors) -> bytes:
-    """The body that asks a signature for these inputs; text goes as base64, which any bytes survive."""
-    # orjson writes null for NaN, which no server takes for a number.
+    """Return the body of a predict request for these inputs; text is encoded in base64, which preserves any bytes."""
+    # orjson writes null for NaN, which servers do not accept as a number.
     if all(array.dtype.kind == "f" and np.isfinite(array).all() for array in inputs.values()):
         return orjson.dumps({"signature_name": signature.name, "inputs": inputs}, option=orjson.OPT_SERIALIZE_NUMPY)
     plain = {
@@ -354,10 +357,10 @@ def write_request(signature: Signature, inputs: Tensors) -> bytes:
 
 
 def read_outputs(signature: Signature, content: Any) -> Tensors:
-    """An answer's outputs, text as bytes.
+    """Read the outputs in the content of a predict response, with text as bytes.
 
     Raises:
-        ValueError: the answer is none of this signature's.
+        ValueError: If the response does not fit the signature.
     """
     try:
         outputs = content["outputs"]

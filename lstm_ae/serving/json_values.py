@@ -1,4 +1,4 @@
-"""JSON text to values: strict about what TensorFlow Serving is strict about."""
+"""Conversion of JSON text to values, as strict as TensorFlow Serving."""
 
 import base64
 import binascii
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from lstm_ae.serving.errors import Refusal, invalid_argument
 
-# A key whose colon stands apart; also `": "` within a text, which is then read slowly, and rightly.
+# This also matches a quote before a colon within a text, which is then parsed slowly but correctly.
 _SPACED_KEY = re.compile(rb'"[ \t\r\n]+:')
 
-# Every number outside the range of doubles has a long exponent or many digits.
+# Every number outside the range of doubles has an exponent of three digits or many digits.
 _HUGE_NUMBER = re.compile(rb"[eE]\+?0*[0-9]{3}|[0-9]{300}")
 
-# Messages of Python's parser and of TensorFlow Serving's.
+# Clients expect the messages of TensorFlow Serving's parser instead of Python's.
 _PARSE_ERRORS = {
     "Expecting value": "Invalid value.",
     "Illegal trailing comma before end of array": "Invalid value.",
@@ -38,10 +38,15 @@ _PARSE_ERRORS = {
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
-    """A JSON object in UTF-8, each key there once."""
+    """Parse a JSON object in UTF-8.
+
+    Raises:
+        Refusal: If the body is invalid, is not an object, or contains a key twice.
+    """
     try:
         content = orjson.loads(body)
-        # orjson is ten times as fast, but keeps the last of equal keys: then there are more in the text than here.
+        # orjson is ten times as fast, but keeps only the last of equal keys, so the text then contains more keys than
+        # the result.
         quick = isinstance(content, dict) and _count_keys(content) == body.count(b'":') and not _SPACED_KEY.search(body)
     except (orjson.JSONDecodeError, RecursionError):
         quick = False
@@ -53,7 +58,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
 
 
 def _count_keys(content: Any) -> int:
-    """How many keys the objects hold that a request may hold."""
+    """Count the keys of all objects in the places where a request may have objects."""
     if isinstance(content, dict):
         return len(content) + sum(map(_count_keys, content.values()))
     return (
@@ -62,7 +67,7 @@ def _count_keys(content: Any) -> int:
 
 
 def _parse_slowly(body: bytes) -> Any:
-    """The words NaN and Infinity, and the exact error."""
+    """Parse JSON with Python's parser, which accepts NaN and Infinity and reports the exact error."""
     if not body.strip():
         raise invalid_argument("JSON Parse error: The document is empty")
     try:
@@ -101,7 +106,7 @@ def _dict_of_unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def quote_value(value: Any) -> str:
-    """A value for an error, shortened: what a client sends can be of any size, and hold numbers too long to print."""
+    """Return a value as shortened JSON for an error message, or "..." if it cannot be written."""
     try:
         text = json.dumps(value)
     except (ValueError, RecursionError):
@@ -111,7 +116,7 @@ def quote_value(value: Any) -> str:
 
 Tensor = NDArray[Any]
 
-# The limit of NumPy's arrays; TensorFlow's tensors may have 254.
+# NumPy's arrays have fewer dimensions than TensorFlow's tensors, which may have 254.
 MAX_DIMENSIONS = 64 if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else 32
 
 _TYPE_NAMES = {"float32": "float", "float64": "double", "bool": "bool", "object": "string"}
@@ -120,7 +125,11 @@ _JSON_TYPES = {"f": (int, float), "i": (int,), "u": (int,), "b": (bool,), "O": (
 
 
 def to_tensor(value: Any, dtype: np.dtype[Any]) -> Tensor:
-    """A JSON value, nested lists of one shape, as an array; raises `Refusal` at the first cell that does not fit."""
+    """Convert a JSON value or nested lists to an array.
+
+    Raises:
+        Refusal: If the lists are irregular or a cell does not fit the dtype.
+    """
     found = regular_array(value, dtype)
     if found is None:
         _check_cells(value, shape_of(value), dtype, 0)
@@ -129,7 +138,7 @@ def to_tensor(value: Any, dtype: np.dtype[Any]) -> Tensor:
 
 
 def regular_array(value: Any, dtype: np.dtype[Any]) -> Tensor | None:
-    """The array, or None where shape or cells are not as they must be. Works a level at a time, for speed."""
+    """Convert nested lists to an array, level by level for speed; return None if the shape or a cell does not fit."""
     shape = shape_of(value)
     level = [value]
     for size in shape:
@@ -141,20 +150,20 @@ def regular_array(value: Any, dtype: np.dtype[Any]) -> Tensor | None:
         return None
     if dtype.kind == "O":
         return encode_cells(level).reshape(shape)
-    # Before numpy 2 a number too large becomes another one.
+    # Before NumPy 2, integers that are too large wrap around.
     if dtype.kind in "iu" and level and not _fits_limits(level, np.iinfo(dtype)):
         return None
     try:
         flat = np.array(level, np.float64 if dtype.kind == "f" else dtype)
     except OverflowError:
         return None
-    # Round to the nearest value of the dtype; beyond its range that is infinity.
+    # Numbers beyond the range of the dtype become infinity.
     with np.errstate(over="ignore"):
         return flat.astype(dtype).reshape(shape)
 
 
 def shape_of(value: Any) -> tuple[int, ...]:
-    """The shape of nested lists, by each list's first item."""
+    """Return the shape of nested lists, based on the first item of each list."""
     shape: list[int] = []
     while isinstance(value, list):
         if len(shape) == MAX_DIMENSIONS:
@@ -171,7 +180,7 @@ def _fits_limits(numbers: Sequence[int], limits: "np.iinfo[Any]") -> bool:
 
 
 def encode_cells(cells: Sequence[Any]) -> Tensor:
-    """Encode texts as UTF-8 and decode base64 objects."""
+    """Encode texts as UTF-8 and decode base64 objects, `(cells,)`."""
     found = np.empty(len(cells), object)
     for place, cell in enumerate(cells):
         if isinstance(cell, str):
@@ -187,7 +196,7 @@ def encode_cells(cells: Sequence[Any]) -> Tensor:
 
 
 def _decode_base64(text: str) -> bytes:
-    """Decode base64; as in TensorFlow Serving the padding is optional and white space is ignored."""
+    """Decode base64; as in TensorFlow Serving, padding is optional and white space is ignored."""
     text = "".join(text.split())
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
@@ -196,7 +205,7 @@ def _decode_base64(text: str) -> bytes:
 
 
 def _check_cells(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any], level: int) -> None:
-    """Raise what is wrong with the first cell that does not fit."""
+    """Raise the refusal of the first cell that does not fit."""
     if isinstance(value, list):
         if level >= len(shape):
             raise invalid_argument(f"Encountered list at unexpected level: {level} expected < {len(shape)}")
@@ -229,7 +238,7 @@ def _check_cells(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any], level
 
 
 def is_base64(value: Any) -> bool:
-    """Whether a value is an object that stands for bytes."""
+    """Return whether a value is an object that encodes bytes."""
     return isinstance(value, dict) and value.keys() == {"b64"} and isinstance(value["b64"], str)
 
 

@@ -1,7 +1,7 @@
-"""Large JSON is read and written in processes beside the server, so that small requests do not wait for it.
+"""Worker processes for large JSON, so that small requests do not wait for it.
 
-A thread would not do: the parser holds Python's lock for as long as it takes, a tenth of a second for 8 MB, and
-whoever needs the lock for anything waits. What these processes import is light; they know no TensorFlow.
+Threads do not help: the parser holds Python's global lock until it is done, a tenth of a second for 8 MB, and blocks
+all other threads. The processes import only light modules, not TensorFlow.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from typing import ParamSpec, TypeVar
 from lstm_ae.serving.errors import Refusal, StatusCode
 from lstm_ae.startup import follow_parent
 
-# Bytes. What is smaller takes less time than the way to another process and back.
+# In bytes. Smaller content takes less time to process than to send to another process and back.
 LARGE_BYTES = 2**17
 
 P = ParamSpec("P")
@@ -24,30 +24,30 @@ T = TypeVar("T")
 
 
 async def call_in_thread(size: int, work: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
-    """Return what a function returns: called here for few bytes, else in a thread, so that other requests go on.
+    """Call a function, in a thread if it processes many bytes, so that other requests continue.
 
     Args:
-        size: bytes that it reads or writes.
-        work: takes `given` and `named`, and keeps Python's lock for short times only.
+        size: Number of bytes that the function reads or writes.
+        work: Function of `given` and `named` that holds Python's global lock for short times only.
     """
     return work(*given, **named) if size < LARGE_BYTES else await asyncio.to_thread(work, *given, **named)
 
 
 class JsonWorkers:
-    """Processes that start when they are first needed and end with the server, however that ends."""
+    """A pool of processes that start when first needed and end with the server, even if it is killed."""
 
     def __init__(self) -> None:
         self._pool: ProcessPoolExecutor | None = None
 
     async def call(self, size: int, work: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
-        """What a function returns or raises: called here where it is about few bytes, else in another process.
+        """Call a function, in another process if it processes many bytes, and return its result.
 
         Args:
-            size: bytes that it reads or writes.
-            work, given, named: can be pickled, and so can what comes back.
+            size: Number of bytes that the function reads or writes.
+            work, given, named: Function and arguments; they and the result must be picklable.
 
         Raises:
-            Refusal: the processes were killed twice in a row.
+            Refusal: If the processes were killed twice in a row.
         """
         if size < LARGE_BYTES:
             return work(*given, **named)
@@ -60,8 +60,8 @@ class JsonWorkers:
             try:
                 return await asyncio.wrap_future(pool.submit(work, *given, **named))
             except BrokenProcessPool:
-                # Somebody has killed a process, such as a system without memory: new ones come with the next request.
-                # The work is never done here, where it could have the server itself killed.
+                # A process was killed, for example because the system ran out of memory. The next attempt starts new
+                # ones. The work never runs in the server's own process, which could then be killed too.
                 if self._pool is pool:
                     self._pool = None
         raise Refusal(
@@ -70,6 +70,6 @@ class JsonWorkers:
         )
 
     def close(self) -> None:
-        """End the processes, without waiting for them."""
+        """Stop the processes without waiting for them."""
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)

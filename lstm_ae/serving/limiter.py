@@ -1,7 +1,7 @@
-"""How many requests are in progress at a time, in all and for one client.
+"""Limits for the number of requests in progress, in total and per client.
 
-A request has its place from before its body comes until it is answered. Further ones wait, and while they do, bodies
-that are slow to come lose their places. Health, readiness and metrics need none.
+A request has a slot from before its body arrives until it is answered. Further requests wait, and during that time
+requests with slow bodies lose their slots. Health, readiness, and metrics do not use these slots.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from lstm_ae.serving.errors import Refusal, StatusCode
 
 T = TypeVar("T")
 
-# So many requests wait for each that is in progress.
+# The number of waiting requests is limited to this multiple of the slots.
 WAITING_PER_REQUEST = 2
 
 
@@ -24,8 +24,8 @@ class RequestSlot:
     """A request in progress.
 
     Attributes:
-        coming: the limit of time for its body, while that comes.
-        evicted: whether it has lost its place to another request.
+        coming: The time limit of its body while the body arrives; None otherwise.
+        evicted: Whether it has lost its slot to another request.
     """
 
     def __init__(self, client: str) -> None:
@@ -34,10 +34,14 @@ class RequestSlot:
         self.evicted = False
 
     async def receive(self, message: Awaitable[T], deadline: float) -> T:
-        """Await the request's body or message.
+        """Wait for the body or message of the request.
+
+        Args:
+            message: The awaitable body or message.
+            deadline: Time on the event loop's clock.
 
         Raises:
-            Refusal: it did not come by the deadline, or was slow while others waited.
+            Refusal: If it did not arrive by the deadline, or was slow while others waited.
         """
         self.since = asyncio.get_running_loop().time()
         try:
@@ -50,20 +54,20 @@ class RequestSlot:
             self.coming = None
 
     def evict(self) -> None:
-        """End the wait for the body."""
-        # A limit that has passed already cannot be moved any more; the request is about to learn of it.
+        """Stop waiting for the body."""
+        # An expired time limit cannot be rescheduled; the request is refused anyway.
         if self.coming is not None and not self.coming.expired():
             self.evicted = True
             self.coming.reschedule(asyncio.get_running_loop().time())
 
 
 class RequestLimiter:
-    """Lets so many requests be in progress.
+    """A limiter of the number of requests in progress.
 
     Args:
-        places: requests at a time.
-        per_client: of these for one client; three quarters where 0.
-        slow: seconds that a body or message may take while others wait for its place.
+        places: The number of slots.
+        per_client: The number of slots per client; 0 for three quarters of all.
+        slow: Seconds that a body or message may take while others wait for its slot.
     """
 
     def __init__(self, places: int = 256, per_client: int = 0, slow: float = 1.0) -> None:
@@ -75,14 +79,14 @@ class RequestLimiter:
 
     @contextlib.asynccontextmanager
     async def enter(self, client: str, deadline: float) -> AsyncIterator[RequestSlot]:
-        """A place, once there is one.
+        """Wait for a slot and hold it until the block ends.
 
         Args:
-            client: see `client_key`.
-            deadline: by the event loop's clock.
+            client: The client, see `client_key`.
+            deadline: Time on the event loop's clock.
 
         Raises:
-            Refusal: too many wait already, or the deadline has passed.
+            Refusal: If too many requests are waiting, or the deadline has passed.
         """
         place = RequestSlot(client)
         if self._has_room(client):
@@ -96,10 +100,10 @@ class RequestLimiter:
 
     @contextlib.contextmanager
     def enter_if_free(self, client: str) -> Iterator[bool]:
-        """Take a place if there is one now; yields whether there is.
+        """Hold a slot until the block ends if one is free now; yield whether it is.
 
         Args:
-            client: see `client_key`.
+            client: The client, see `client_key`.
         """
         if not self._has_room(client):
             yield False
@@ -154,7 +158,7 @@ class RequestLimiter:
                 turn.set_result(None)
 
     def _relieve(self) -> None:
-        """End the wait for slow bodies, one for each request that waits for a place."""
+        """Evict slow bodies, one for each request that waits for a slot."""
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self._slow / 4, self._relieve) if self._queue else None
         begun = loop.time() - self._slow
@@ -170,10 +174,10 @@ class RequestLimiter:
 
 
 def normalize_peer(address: str) -> str:
-    """Return the address and port of the other side of a connection, in one form.
+    """Return the address and port of a client in a uniform format.
 
     Args:
-        address: as granian says it ("127.0.0.1:80", "[::1]:80") or as gRPC does ("ipv4:127.0.0.1:80",
+        address: The format of granian ("127.0.0.1:80", "[::1]:80") or gRPC ("ipv4:127.0.0.1:80",
             "ipv6:%5B::1%5D:80").
     """
     host, _, port = unquote(address).removeprefix("ipv4:").removeprefix("ipv6:").rpartition(":")
@@ -182,6 +186,6 @@ def normalize_peer(address: str) -> str:
 
 
 def client_key(peer: str) -> str:
-    """Return who is at the other side: an address of IPv4, or the network of one of IPv6, whose owner has them all."""
+    """Return the identity of a client: its IPv4 address, or its IPv6 /64 network, which has one owner."""
     host = peer.rpartition(":")[0].strip("[]")
     return str(ipaddress.ip_network((host, 64), strict=False)) if ":" in host else host

@@ -22,9 +22,9 @@ from lstm_ae.serving.signatures import check_tensors
 from lstm_ae.temporary import system_folder
 
 LOG = logging.getLogger(__name__)
-# TensorFlow Serving reads no more.
+# This is TensorFlow Serving's limit as well.
 MAX_WARMUPS = 1000
-# Bytes of an input whose message repeats its last value; a small file could ask for any number of copies.
+# In bytes. Without this limit, a small file could request any number of copies of an input's last value.
 MOST_REPEATED = 2**24
 
 
@@ -33,12 +33,13 @@ def open_version(directory: Path, *, trust: bool) -> Iterator[Path]:
     """Check a version and yield a folder to load it from, which exists until the block ends.
 
     Args:
-        trust: allow operations that a served model must not contain, and files that have changed since the export.
+        directory: The folder of the version.
+        trust: Whether to allow forbidden operations and files that have changed since the export.
 
     Raises:
-        ForbiddenGraphError: the version must not be served.
-        DataError: the version has changed since its export, or cannot be read.
-        ConfigError: there is no folder for temporary files.
+        ForbiddenGraphError: If the version must not be served.
+        DataError: If the version has changed since its export, or cannot be read.
+        ConfigError: If there is no folder for temporary files.
     """
     try:
         with admit_version(directory, trust=trust) as folder:
@@ -52,13 +53,14 @@ def open_version(directory: Path, *, trust: bool) -> Iterator[Path]:
 def make_loader(*, trust: bool) -> Callable[[str, int, Path], Servable]:
     """Return a function that loads versions.
 
-    A version whose graph is forbidden is not checked again as long as its graph does not change.
+    A version with a forbidden graph is not checked again until its graph file changes.
 
     Args:
-        trust: load a model whatever its operations are; a SavedModel is a program and may read and write files.
+        trust: Whether to load models regardless of their operations. A SavedModel is a program and may read and
+            write files.
 
     Raises:
-        ConfigError: there is no folder for temporary files, without which only trusted versions can be loaded.
+        ConfigError: If there is no folder for temporary files, which untrusted versions need.
     """
     if not trust:
         system_folder()
@@ -83,7 +85,7 @@ def make_loader(*, trust: bool) -> Callable[[str, int, Path], Servable]:
 
 
 def _file_state(path: Path) -> tuple[int, ...]:
-    """Return what changes whenever a file is written or replaced; empty if there is no file."""
+    """Return values that change when a file is written or replaced; empty if there is no file."""
     try:
         found = path.stat()
     except OSError:

@@ -1,6 +1,6 @@
-"""What an export says of itself, `assets.extra/manifest.json`, read for people and to find files that have changed.
+"""Read the manifest of an export, `assets.extra/manifest.json`, for descriptions and to detect changed files.
 
-Whatever of it is missing or damaged is left out, and nothing is refused for that: other people's models have none.
+Missing or damaged parts are ignored and never cause a refusal, because models from other programs have no manifest.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from lstm_ae.serving.signatures import DEFAULT_SIGNATURE, Signature
 
 MANIFEST_PATH = Path("assets.extra") / "manifest.json"
 
-# What is told of a model.
+# Only these keys are published.
 DESCRIBED_KEYS = ("task", "read", "metrics", "data", "licence", "symbols", "features", "created")
 
 MAX_BYTES = 8 * 2**20
@@ -24,7 +24,7 @@ MAX_EXAMPLES = 50
 
 
 class SignatureExample(NamedTuple):
-    """Inputs to try a signature with, as columns."""
+    """Example inputs of a signature, as columns."""
 
     name: str
     signature: str
@@ -32,7 +32,7 @@ class SignatureExample(NamedTuple):
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
-    """A version's manifest, numbers that are not finite as None; empty where it has none or it cannot be read."""
+    """Return the manifest of a version, with None for numbers that are not finite; empty if it cannot be read."""
     path = directory / MANIFEST_PATH
     try:
         text = read_regular(path, MAX_BYTES).decode()
@@ -43,9 +43,9 @@ def read_manifest(directory: Path) -> dict[str, Any]:
 
 
 def find_changed_files(directory: Path, manifest: Mapping[str, Any]) -> str:
-    """What of a version's graph and weights is not as its manifest says, in words; empty where all of it is.
+    """Return a description of the first graph or weight file that differs from the manifest; "" if there is none.
 
-    A flipped byte of the graph is a graph all the same: nothing else would notice.
+    A graph with a flipped byte may still be a valid graph, so no other check detects it.
     """
     listed = manifest.get("files")
     if not isinstance(listed, dict):
@@ -58,7 +58,7 @@ def find_changed_files(directory: Path, manifest: Mapping[str, Any]) -> str:
 
 
 def hash_version(directory: Path) -> str:
-    """What tells a version's graph and weights from any other's, whatever name and number they have."""
+    """Return a hash of a version's graph and weights, which does not depend on its name and number."""
     return hashlib.sha256(json.dumps(_hash_files(directory), sort_keys=True).encode()).hexdigest()
 
 
@@ -68,12 +68,12 @@ def _hash_files(directory: Path) -> dict[str, str]:
 
 
 def describe_manifest(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """What a manifest tells people of its model."""
+    """Return the part of a manifest that describes its model."""
     return {key: manifest[key] for key in DESCRIBED_KEYS if manifest.get(key) is not None}
 
 
 def manifest_examples(manifest: Mapping[str, Any], signatures: Mapping[str, Signature]) -> list[SignatureExample]:
-    """The examples that fit a signature by the names of their inputs."""
+    """Return the examples whose input names match their signature."""
     listed = manifest.get("examples")
     found = []
     for one in listed[:MAX_EXAMPLES] if isinstance(listed, list) else []:

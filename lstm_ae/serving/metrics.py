@@ -1,4 +1,4 @@
-"""Counters for Prometheus, named as TensorFlow Serving names its own."""
+"""Prometheus metrics with the names that TensorFlow Serving uses."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -12,7 +12,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class _RequestCounter:
-    """A counter without the suffix `_total`, which the client library would add and TensorFlow Serving has not."""
+    """A counter without the suffix `_total`, which the client library would add but TensorFlow Serving does not use."""
 
     name = ":tensorflow:serving:request_count"
 
@@ -20,7 +20,7 @@ class _RequestCounter:
         self.counts: Counter[tuple[str, str, str]] = Counter()
 
     def collect(self) -> Iterator[Metric]:
-        """Every count, for the registry."""
+        """Yield all counts for the registry."""
         metric = Metric(self.name, "Requests.", "unknown")
         for (model, protocol, code), count in list(self.counts.items()):
             labels = {"model_name": model, "entrypoint": protocol, "status": code}
@@ -29,7 +29,7 @@ class _RequestCounter:
 
 
 class _VersionStates:
-    """The state of every version."""
+    """The states of all versions as a metric."""
 
     name = ":lstmae:serving:version_state"
 
@@ -37,7 +37,7 @@ class _VersionStates:
         self.states = states
 
     def collect(self) -> Iterator[Metric]:
-        """A 1 for each, for the registry."""
+        """Yield a sample of 1 for each version and its state, for the registry."""
         metric = Metric(self.name, "Versions by state; START to END as TensorFlow Serving says it.", "unknown")
         for model, version, state in self.states():
             metric.add_sample(self.name, {"model_name": model, "version": str(version), "state": state}, 1)
@@ -45,7 +45,7 @@ class _VersionStates:
 
 
 class ServerMetrics:
-    """What has been asked and how it ended."""
+    """The metrics of requests, model calls, and versions."""
 
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -75,19 +75,19 @@ class ServerMetrics:
         )
 
     def answered(self, protocol: str, model: str, code: str, seconds: float) -> None:
-        """Count a request."""
+        """Record a request with its status and duration in seconds."""
         self._requests.counts[model, protocol, code] += 1
         self._latency.labels(model, protocol).observe(seconds)
 
     def ran(self, model: str, rows: int, seconds: float) -> None:
-        """Count a call of a model; may come from any thread."""
+        """Record a call of a model with its samples and duration in seconds; may be called from any thread."""
         self._calls.labels(model).observe(seconds)
         self._sizes.labels(model).observe(rows)
 
     def watch(self, states: Callable[[], Iterable[tuple[str, int, str]]]) -> None:
-        """Report the states of versions: name, version and state of each."""
+        """Register a function that returns the name, version, and state of every version."""
         self._registry.register(_VersionStates(states))
 
     def text(self) -> bytes:
-        """All of it, as Prometheus reads it."""
+        """Return all metrics in the text format of Prometheus."""
         return generate_latest(self._registry)

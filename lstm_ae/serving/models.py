@@ -1,9 +1,9 @@
-"""Which models and versions are served: folders on disk, looked at again and again.
+"""The catalogue of served models and versions, updated from folders that are polled.
 
-A new version is loaded and warmed up before the old one goes; one that cannot be loaded is reported and tried again
-while the old one serves on. A request holds the version that it has found, so nothing is taken from under it. Where a
-folder cannot be read, what is served of it stays as it is. Reading a folder and loading a version have time limits, so
-that one which hangs keeps no other model from being loaded.
+A new version is loaded and warmed up before the old one is unloaded. A version that cannot be loaded is reported and
+retried while the old one remains available. A request keeps the version that it started with. If a folder cannot be
+read, its versions remain in memory. Reading a folder and loading a version have time limits, so that a hanging one
+does not block other models.
 """
 
 import asyncio
@@ -24,14 +24,14 @@ from lstm_ae.serving.workers import JobThreads
 T = TypeVar("T")
 
 LOG = logging.getLogger(__name__)
-# What the names of the threads begin with.
+# The server finds these threads by the prefix of their names.
 LOAD_THREAD_PREFIX = "loader"
-# Seconds after which a load that still runs lets the next one begin, and a folder counts as one that cannot be read.
+# In seconds. A longer load no longer blocks the next one, and a folder that takes longer counts as unreadable.
 LOAD_PATIENCE, LOOK_SECONDS = 10.0, 10.0
 
 
 class VersionState(enum.IntEnum):
-    """Where a version is in its life, numbered as TensorFlow Serving numbers it."""
+    """The life-cycle states of a version, with TensorFlow Serving's numbers."""
 
     START = 10
     LOADING = 20
@@ -41,7 +41,7 @@ class VersionState(enum.IntEnum):
 
 
 class VersionStatus(NamedTuple):
-    """A version's state and, where its loading failed, why."""
+    """The state of a version, with the error message if its loading failed."""
 
     version: int
     state: VersionState
@@ -49,17 +49,18 @@ class VersionStatus(NamedTuple):
 
 
 class _ModelEntry:
-    """What is known of a model.
+    """The state of a model.
 
     Attributes:
-        serving: versions in memory.
-        statuses: of all versions that are wanted or were.
-        labels: versions by label.
-        aside: why a version in memory is given to no request.
-        loads: loads that run; one that is late stays until it ends.
-        failed: when a version could not be loaded.
-        listing: the reading of a folder that has not ended.
-        looked: whether the folder of the model has been read.
+        serving: The versions in memory.
+        statuses: The status of each current or former version.
+        labels: The versions by label.
+        aside: The reason why a version in memory receives no requests.
+        loads: The running loads; a late one remains until it ends.
+        failed: The time at which loading a version failed.
+        listing: The unfinished listing of the model's folder.
+        looked: Whether the model's folder has been read.
+        updating: A lock that is held during an update of the model.
     """
 
     def __init__(self) -> None:
@@ -74,11 +75,11 @@ class _ModelEntry:
         self.updating = asyncio.Lock()
 
     def answering(self) -> set[int]:
-        """Return the versions that requests are given to."""
+        """Return the versions that receive requests."""
         return self.serving.keys() - self.aside.keys()
 
     def coming(self, version: int | None) -> bool:
-        """Whether a version, or any where None, is yet to be loaded, or the folder to be read."""
+        """Return whether a version (any version for None) may still be loaded, or the folder has not been read."""
         return not self.looked or any(
             status.state in (VersionState.START, VersionState.LOADING)
             for number, status in self.statuses.items()
@@ -87,13 +88,13 @@ class _ModelEntry:
 
 
 class Catalogue:
-    """The versions in memory, brought up to date by `refresh`.
+    """The versions in memory, updated by `look` and `refresh`.
 
     Args:
-        wanted: says anew at every look which models are to be served.
-        load: from name, version and folder to a version that is ready to answer.
-        retry: seconds after which a version that could not be loaded is tried again.
-        limit: seconds within which a version must be loaded; one that is late is served once it has loaded.
+        wanted: Function that returns the models to serve; called in every update.
+        load: Function of name, version, and folder that returns a version ready for requests.
+        retry: Seconds after which a failed version is loaded again.
+        limit: Seconds within which a version must be loaded; a late version is served when it has loaded.
     """
 
     def __init__(
@@ -106,18 +107,23 @@ class Catalogue:
         self.wanted, self._load, self._retry, self._limit = wanted, load, retry, limit
         self._entries: dict[str, _ModelEntry] = {}
         self._wrong: dict[str, str] = {}
-        # The models without which there is no readiness; None before the first look.
+        # The server is ready only when all these models are. None means that the folders have not been read.
         self._needed: set[str] | None = None
         self._models: list[ServedModel] = []
         self._listing: asyncio.Future[list[ServedModel]] | None = None
         self._looking = asyncio.Lock()
         self._updates: set[asyncio.Task[None]] = set()
-        # Each load counts for itself: one at a time keeps memory low, and one that hangs is passed by.
+        # Loading one version at a time saves memory; a hanging load does not block others after its patience has run
+        # out.
         self._loader = JobThreads(LOAD_THREAD_PREFIX, 1, LOAD_PATIENCE)
         self._looker = JobThreads(f"{LOAD_THREAD_PREFIX}-look", 4, 1.0)
 
     def find(self, name: str, version: int | None = None, label: str | None = None) -> Servable:
-        """A version that is in memory: the one asked for, or the highest of those that are not set aside."""
+        """Return a version in memory: the requested one, or the highest one that receives requests.
+
+        Raises:
+            Refusal: If there is no such version, it is still loading, or it is set aside.
+        """
         entry = self._entries.get(name)
         if label is not None:
             version = self._labeled(name, label)
@@ -132,7 +138,11 @@ class Catalogue:
         return entry.serving[number]
 
     def statuses(self, name: str, version: int | None = None, label: str | None = None) -> list[VersionStatus]:
-        """What has become of a model's versions, the highest first."""
+        """Return the statuses of a model's versions, in descending order.
+
+        Raises:
+            Refusal: If there is no such model or version, or the folder has not been read.
+        """
         entry = self._entries.get(name)
         if label is not None:
             version = self._labeled(name, label)
@@ -146,7 +156,11 @@ class Catalogue:
         return [known[number] for number in sorted(known, reverse=True) if version in (None, number)]
 
     def _labeled(self, name: str, label: str) -> int:
-        """The version of a label; refuses one whose version is neither in memory nor on its way there."""
+        """Return the version of a label.
+
+        Raises:
+            Refusal: If the label is unknown, or its version is neither in memory nor being loaded.
+        """
         entry = self._entries.get(name)
         version = entry.labels.get(label) if entry else None
         if entry and version is not None and (version in entry.serving or entry.coming(version)):
@@ -156,28 +170,29 @@ class Catalogue:
         raise invalid_argument(f"Unrecognized servable version label: {label}")
 
     def names(self) -> list[str]:
-        """The models of which a version is in memory."""
+        """Return the names of the models with a version in memory, sorted."""
         return sorted(filter(self.serves, self._entries))
 
     def versions(self, name: str) -> dict[int, Servable]:
-        """A model's versions in memory."""
+        """Return the versions of a model in memory, by number."""
         return dict(self._entries[name].serving) if name in self._entries else {}
 
     def serves(self, name: str) -> bool:
-        """Whether a version of the model is in memory."""
+        """Return whether a model has a version in memory."""
         return name in self._entries and bool(self._entries[name].serving)
 
     def ready(self) -> bool:
-        """Whether all models of the first look, and those that had a version since, have one that can be called.
+        """Return whether all models of the first look, and those that have had a version since, can be called.
 
-        A model that comes later and cannot be loaded is told of in its status: all others serve on.
+        A model that is added later and cannot be loaded only has an error in its status, since all others remain
+        available.
         """
         return bool(self._needed) and all(
             name in self._entries and self._entries[name].answering() for name in self._needed or ()
         )
 
     def states(self) -> list[tuple[str, int, str]]:
-        """The name and number of every version, and its state: a `VersionState`'s name, "ERROR" or "SET_ASIDE"."""
+        """Return the name, number, and state of every version: a name of `VersionState`, "ERROR", or "SET_ASIDE"."""
         return [
             (name, number, "SET_ASIDE" if number in entry.aside else "ERROR" if status.error else status.state.name)
             for name, entry in sorted(self._entries.items())
@@ -185,12 +200,12 @@ class Catalogue:
         ]
 
     def labels(self, name: str) -> dict[str, int]:
-        """The labels whose versions are in memory."""
+        """Return the labels whose versions are in memory."""
         entry = self._entries.get(name, _ModelEntry())
         return {label: version for label, version in entry.labels.items() if version in entry.serving}
 
     def set_aside(self, servable: Servable, reason: str) -> None:
-        """Give a version to no request until it is taken back."""
+        """Stop sending requests to a version until `take_back` is called."""
         entry = self._entries.get(servable.name)
         if entry and entry.serving.get(servable.version) is servable:
             entry.aside[servable.version] = reason
@@ -200,14 +215,14 @@ class Catalogue:
             )
 
     def take_back(self, servable: Servable) -> None:
-        """Serve a version that was set aside."""
+        """Send requests to a version again that was set aside."""
         entry = self._entries.get(servable.name)
         if entry and entry.serving.get(servable.version) is servable and entry.aside.pop(servable.version, None):
             entry.statuses[servable.version] = VersionStatus(servable.version, VersionState.AVAILABLE)
             LOG.info("version taken back", extra={"model": servable.name, "version": servable.version})
 
     async def look(self) -> None:
-        """Look at the folders and begin to load what is new, without waiting for it."""
+        """Read the folders and start loading new versions without waiting for them."""
         for model in await self._look():
             entry = self._entries[model.name]
             if not entry.updating.locked():
@@ -216,19 +231,19 @@ class Catalogue:
                 update.add_done_callback(self._updated)
 
     async def refresh(self) -> None:
-        """Look at the folders; load what is new, then let go what is no longer wanted."""
+        """Read the folders, load new versions, and unload those that are no longer wanted."""
         ends = await asyncio.gather(*map(self._update, await self._look()), return_exceptions=True)
-        # One model's failure keeps no other from its update.
+        # All models are updated before the first error is raised.
         for end in ends:
             if end is not None:
                 raise end
 
     async def follow(self, models: list[ServedModel]) -> None:
-        """Serve these models from now on.
+        """Serve other models from now on.
 
         Raises:
-            Refusal: a model has no version to serve, or a label is of one that is not served, and all stays as it was;
-                or one could not be loaded.
+            Refusal: If a model has no version to serve or a label refers to a version that is not served, in which
+                case nothing changes; or if a version could not be loaded.
         """
         chosen = {}
         for model in models:
@@ -250,7 +265,7 @@ class Catalogue:
             chosen[model.name] |= set(model.policy.versions)
         async with self._looking:
             self.wanted, self._listing = (lambda: models), None
-        # Whoever asks anew has perhaps mended what failed.
+        # The cause of a failure may have been fixed before this request, so failed versions are retried at once.
         for entry in self._entries.values():
             entry.failed.clear()
         await self.refresh()
@@ -264,7 +279,7 @@ class Catalogue:
             raise Refusal(StatusCode.UNKNOWN, told)
 
     def close(self) -> None:
-        """Load nothing more, without waiting for what is being loaded."""
+        """Stop loading without waiting for running loads."""
         for update in self._updates:
             update.cancel()
         self._loader.close()
@@ -275,7 +290,7 @@ class Catalogue:
         return status.error if status and status.error else "there is no such version"
 
     async def _look(self) -> list[ServedModel]:
-        """The models that are wanted now; those that are wanted no longer are let go."""
+        """Return the wanted models and unload all others."""
         async with self._looking:
             self._listing = listing = self._listing or await self._looker.queue(lambda: list(self.wanted()))
             if await _wait_until_done(listing, LOOK_SECONDS):
@@ -283,7 +298,7 @@ class Catalogue:
                 self._models = listing.result()
                 self._wrong.pop("", None)
             else:
-                # One of the folders hangs: those that are known are looked at, each for itself.
+                # One of the folders hangs, so the known models are updated separately.
                 self._tell_once("", "folder cannot be read", f"no answer within {LOOK_SECONDS:g} s")
                 if self._needed is None:
                     return []
@@ -330,13 +345,13 @@ class Catalogue:
             ends = await asyncio.gather(
                 *(self._bring_in(entry, model.name, version, found[version]) for version in new)
             )
-            # A label goes over to its new version once that can answer.
+            # A label moves to its new version only when that version is in memory.
             entry.labels = {
                 label: version if version in entry.serving else entry.labels.get(label, version)
                 for label, version in model.labels
             }
             entry.loads = {version: load for version, load in entry.loads.items() if version in chosen}
-            # What is served stays until what replaces it is there; what nothing replaces goes.
+            # Old versions remain until all new ones have been loaded.
             if all(ends) and self._entries.get(model.name) is entry:
                 self._let_go(model.name, set(entry.serving) - chosen)
 
@@ -346,13 +361,17 @@ class Catalogue:
             LOG.error("update of a model failed", exc_info=error)
 
     async def _listed(self, listing: "asyncio.Future[T]") -> T:
-        """What a folder holds; raises `TimeoutError` where it does not answer."""
+        """Return the result of a folder listing.
+
+        Raises:
+            TimeoutError: If the folder does not respond.
+        """
         if not await _wait_until_done(listing, LOOK_SECONDS):
             raise TimeoutError(f"no answer within {LOOK_SECONDS:g} s")
         return listing.result()
 
     def _tell_once(self, name: str, wrong: str, reason: str) -> None:
-        """Not at every look."""
+        """Log a problem, but not again in every look."""
         if self._wrong.get(name) != reason:
             self._wrong[name] = reason
             LOG.warning(wrong, extra={"model": name, "reason": reason})
@@ -400,7 +419,7 @@ class Catalogue:
 
 
 class _LateError(Exception):
-    """A load that has not ended within its limit."""
+    """An error for a load that has not ended within its limit."""
 
 
 def _loading_refusal(which: str) -> Refusal:
@@ -410,6 +429,6 @@ def _loading_refusal(which: str) -> Refusal:
 
 
 async def _wait_until_done(future: "asyncio.Future[Any]", seconds: float) -> bool:
-    """Whether a future ends within so long; it is not cancelled otherwise."""
+    """Return whether a future ends within the given time; otherwise it is not canceled."""
     await asyncio.wait({future}, timeout=seconds)
     return future.done()

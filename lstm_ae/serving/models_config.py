@@ -1,4 +1,4 @@
-"""TensorFlow Serving's `models.config`, read: which models, where, which versions, under which labels."""
+"""Read TensorFlow Serving's `models.config`: models, their folders, version policies, and labels."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,11 @@ from lstm_ae.serving.folders import ServedModel, VersionPolicy
 
 
 def read_models(path: Path) -> list[ServedModel]:
-    """The models of a `models.config`; paths in it that are not absolute start at its own folder."""
+    """Return the models of a `models.config`; relative paths start at its folder.
+
+    Raises:
+        ConfigError: If the file is invalid or contains a configuration that a server cannot follow.
+    """
     content = model_server_config_pb2.ModelServerConfig()
     try:
         text_format.Parse(path.read_text(encoding="utf-8"), content)
@@ -26,10 +30,14 @@ def read_models(path: Path) -> list[ServedModel]:
 
 
 def parse_models(content: Any, *, root: Path | None = None) -> list[ServedModel]:
-    """The models of a `ModelServerConfig` message; refuses what a server cannot follow.
+    """Return the models of a `ModelServerConfig` message.
 
     Args:
-        root: the folder that relative paths start at; None refuses them.
+        content: The message.
+        root: The folder that relative paths start at; None refuses them.
+
+    Raises:
+        Refusal: If the configuration is invalid or a server cannot follow it.
     """
     if content.WhichOneof("config") != "model_config_list":
         raise invalid_argument("The configuration must hold a model_config_list")

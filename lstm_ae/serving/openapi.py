@@ -1,4 +1,4 @@
-"""`/openapi.json`: what this server serves at the moment, as OpenAPI 3.1."""
+"""`/openapi.json`: a description of the currently served models in OpenAPI 3.1."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -31,12 +31,12 @@ _BYTES_SCHEMA = {
 
 
 def request_schema(signatures: Mapping[str, Signature], limits: RequestLimits) -> Schema:
-    """A predict request to any of a model's signatures, within the limits of the server."""
+    """Return the schema of a predict request to any of a model's signatures, within the limits of the server."""
     return {"anyOf": [form for each in signatures.values() for form in _request_forms(each, limits)]}
 
 
 def response_schema(signatures: Mapping[str, Signature]) -> Schema:
-    """What a predict request is answered with."""
+    """Return the schema of a predict response."""
     forms = []
     for each in signatures.values():
         if each.batched:
@@ -50,7 +50,7 @@ def response_schema(signatures: Mapping[str, Signature]) -> Schema:
 
 
 def examples_schema(names: Sequence[str], limits: RequestLimits) -> Schema:
-    """Describe a classify or regress request to one of these signatures."""
+    """Return the schema of a classify or regress request to one of the given signatures."""
     value = {"anyOf": [{"type": ["number", "boolean"]}, *_BYTES_SCHEMA["oneOf"]]}
     example = {"type": "object", "additionalProperties": {"anyOf": [value, {"type": "array", "items": value}]}}
     return {
@@ -65,12 +65,12 @@ def examples_schema(names: Sequence[str], limits: RequestLimits) -> Schema:
 
 
 def results_schema(item: Schema) -> Schema:
-    """Describe the answer to a classify or regress request, one item per example."""
+    """Return the schema of a classify or regress response, with one item per example."""
     return _object_schema({"results": {"type": "array", "items": item}})
 
 
 def _request_forms(signature: Signature, limits: RequestLimits) -> list[Schema]:
-    """Row by row under `instances` where inputs and outputs have rows, and column by column under `inputs`."""
+    """Return the schemas with `instances` (rows), if inputs and outputs have rows, and with `inputs` (columns)."""
     forms = [(f"{signature.name}, by inputs", "inputs", "instances", _inputs_schema(signature, limits, 0))]
     if signature.batched:
         rows = {
@@ -93,7 +93,7 @@ def _request_forms(signature: Signature, limits: RequestLimits) -> list[Schema]:
 
 
 def _inputs_schema(signature: Signature, limits: RequestLimits, skipped: int) -> Schema:
-    """All inputs by name; the value of a single one may stand alone as well."""
+    """Return the schema of all inputs by name; a single input may also be given as its value alone."""
     most = limits.instances if signature.batched else limits.window
     made = {
         name: tensor_schema(
@@ -105,7 +105,7 @@ def _inputs_schema(signature: Signature, limits: RequestLimits, skipped: int) ->
 
 
 def _outputs_schema(outputs: Mapping[str, TensorSpec], skipped: int) -> Schema:
-    """Return the schema of a single output, or of an object of all outputs if there are several or none."""
+    """Return the schema of a single output, or of an object with all outputs if there are several or none."""
     made = {name: tensor_schema(spec, skipped) for name, spec in outputs.items()}
     return _object_schema(made) if len(made) != 1 else next(iter(made.values()))
 
@@ -118,12 +118,13 @@ def _object_schema(properties: Schema, title: str = "") -> Schema:
 def tensor_schema(
     spec: TensorSpec, skipped: int = 0, *, largest: tuple[int, int] | None = None, cell: Schema | None = None
 ) -> Schema:
-    """Nested lists of an input or output.
+    """Return the schema of an input or output as nested lists.
 
     Args:
-        skipped: dimensions that are left out in front: 1 for a row of it.
-        largest: how long a list may be where the shape leaves its size open: the outermost one, and those within.
-        cell: what the values must be, where not all of the dtype are taken.
+        spec: The dtype and shape.
+        skipped: The number of leading dimensions to omit: 1 for a row.
+        largest: The largest lengths of lists whose size is variable: of the outermost list, and of the inner ones.
+        cell: The schema of the values if not all values of the dtype are allowed.
     """
     if spec.shape is None:
         return {"description": f"{spec.dtype.name} values in lists, nested to any depth"}
@@ -159,7 +160,7 @@ JSON_TYPE = "application/json"
 
 METRICS_PATH = "/monitoring/prometheus/metrics"
 
-# What `/ready` counts.
+# `/ready` reports the number of versions in each of these states.
 UNAVAILABLE_STATES = ("loading", "failed", "set_aside")
 
 _ERROR_DESCRIPTIONS = {
@@ -176,7 +177,6 @@ _ERROR_DESCRIPTIONS = {
 
 _LOOKUP_ERRORS = ("400", "404")
 
-# The method, and the schema of one example's result, by the verb of the path.
 _LABEL_SCORE_SCHEMA = {
     "type": "array",
     "prefixItems": [{"type": "string"}, {"type": "number"}],
@@ -194,7 +194,7 @@ _EXAMPLE_METHODS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 class ServedVersions(NamedTuple):
-    """A model's versions and labels in memory, at one moment."""
+    """The versions and labels of a model in memory at one moment."""
 
     name: str
     versions: dict[int, Servable]
@@ -202,7 +202,7 @@ class ServedVersions(NamedTuple):
 
 
 def served_versions(catalogue: Catalogue) -> list[ServedVersions]:
-    """What is in memory and can be asked for by a path: names that a path cannot hold as they are are left out."""
+    """Return the models in memory, without names and labels that a path cannot contain unescaped."""
     return [
         ServedVersions(
             name, catalogue.versions(name), {key: n for key, n in catalogue.labels(name).items() if _is_plain_path(key)}
@@ -213,7 +213,7 @@ def served_versions(catalogue: Catalogue) -> list[ServedVersions]:
 
 
 def openapi_document(models: list[ServedVersions], limits: RequestLimits) -> dict[str, Any]:
-    """The description; reads the manifests, so it may take a while."""
+    """Return the OpenAPI document. This reads the manifests, so it may take a while."""
     paths: dict[str, Any] = {
         "/health": {"get": _get_operation("health", "Whether the server lives.", _state_response("alive"))},
         "/ready": {
@@ -274,7 +274,7 @@ def openapi_document(models: list[ServedVersions], limits: RequestLimits) -> dic
 
 
 def _version_paths(model: ServedVersions, number: int) -> Iterator[tuple[str, str]]:
-    """Paths that lead to a version, each with the start of its operations' names."""
+    """Yield the paths of a version, each with the prefix of its operation names."""
     base, name = f"/v1/models/{model.name}", _operation_key(model.name)
     if number == max(model.versions):
         yield base, name
@@ -367,12 +367,12 @@ def _state_response(word: str, *counts: str) -> dict[str, Any]:
 
 
 def _is_plain_path(name: str) -> bool:
-    """Whether a path says the name as it is; braces mean something else in OpenAPI."""
+    """Return whether a path can contain a name unescaped; braces have another meaning in OpenAPI."""
     return quote(name, safe="!$&'()*+,;=@") == name
 
 
 def _operation_key(name: str, number: int | None = None) -> str:
-    """A name of its own for a model's version, of the letters that OpenAPI allows."""
+    """Return a unique name for a model or version, with characters that OpenAPI allows."""
     plain = quote(name.replace("_x", "_x5Fx"), safe="").replace("~", "%7E").replace("%", "_x")
     return plain if number is None else f"{plain}-{number}"
 

@@ -1,4 +1,4 @@
-"""Where a server listens: from what was asked for to an address and ports that can be had."""
+"""The addresses and ports of the server."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ from lstm_ae.errors import ConfigError
 
 
 class Ports(NamedTuple):
-    """Where the server listens; 0 takes any free port, a gRPC port of None none at all."""
+    """The host and ports of the server; port 0 selects a free port, and a gRPC port of None turns gRPC off."""
 
     host: str = "127.0.0.1"
     rest: int = 8501
@@ -22,13 +22,13 @@ class Ports(NamedTuple):
 
 
 def resolve_address(host: str, port: int) -> tuple[str, int]:
-    """The address that a host's name stands for, and the port there, a free one for 0.
+    """Return the IP address of a host name and an available port; port 0 selects a free one.
 
-    granian takes addresses only, and says little where it cannot have a port. Of several addresses the first of IPv4
-    that can be had is taken, else the first of IPv6.
+    granian accepts IP addresses only, and its errors about unavailable ports are not clear. The first available IPv4
+    address is preferred, then the first IPv6 address.
 
     Raises:
-        ConfigError: none can be had.
+        ConfigError: If no address is available.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -47,7 +47,11 @@ def resolve_address(host: str, port: int) -> tuple[str, int]:
 
 
 def bind_grpc(server: grpc.aio.Server, ports: Ports, address: str) -> int:
-    """Let a gRPC server listen at an address; returns the port."""
+    """Bind a gRPC server to an address and return its port.
+
+    Raises:
+        ConfigError: If the port is not available.
+    """
     try:
         return int(server.add_insecure_port(f"{bracket_host(address)}:{ports.grpc or 0}"))
     except RuntimeError as error:
@@ -58,14 +62,18 @@ def bind_grpc(server: grpc.aio.Server, ports: Ports, address: str) -> int:
 
 
 def bracket_host(host: str) -> str:
-    """A host as it stands before a port."""
+    """Return a host in the form that may precede a port: IPv6 addresses in brackets."""
     return f"[{host}]" if ":" in host else host
 
 
 async def wait_until_listening(address: str, port: int, serving: "asyncio.Task[None]") -> None:
-    """Wait until a server takes connections, which granian does not say; raises what ended it before it did."""
+    """Wait until a server accepts connections, which granian does not report.
+
+    Raises:
+        ConfigError: If the server ends before it listens. If it ended with an error, that error is raised.
+    """
     where = ipaddress.ip_address(address.partition("%")[0])
-    # Windows connects to no address that stands for all.
+    # Windows cannot connect to an unspecified address such as 0.0.0.0.
     near = {4: "127.0.0.1", 6: "::1"}[where.version] if where.is_unspecified else address
     while not serving.done():
         try:
@@ -80,18 +88,22 @@ async def wait_until_listening(address: str, port: int, serving: "asyncio.Task[N
 
 
 def reset_unread_connections(port: int, seconds: float) -> bool:
-    """Let the system end connections to a port whose client takes nothing of what is sent for so long.
+    """Make the system close connections to a port whose client does not read the sent data for some time.
 
-    granian writes without a limit of time, so that a few such clients would hold all connections for ever; and as it
-    keeps its sockets to itself, the one that listens is looked for. Connections have their limits from that one.
+    granian writes without a time limit, so a few such clients could hold all connections indefinitely. It does not
+    expose its sockets, so the listening one is searched for; connections inherit the limit from it.
+
+    Args:
+        port: The port.
+        seconds: The time limit.
 
     Returns:
-        Whether the system can, as Linux does.
+        Whether the limit was set, which is possible on Linux only.
     """
     limited = False
     if sys.platform == "linux":
         for name in os.listdir("/proc/self/fd"):
-            with contextlib.suppress(OSError):  # a file, or closed in between
+            with contextlib.suppress(OSError):  # The descriptor may be a file, or closed by now.
                 found = socket.socket(fileno=int(name))
                 try:
                     listens = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)

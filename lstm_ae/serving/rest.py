@@ -1,6 +1,6 @@
-"""TensorFlow Serving's REST interface, from a request to an answer; no server of HTTP is in here.
+"""TensorFlow Serving's REST interface, from requests to responses, without an HTTP server.
 
-Source: https://www.tensorflow.org/tfx/serving/api_rest.
+See https://www.tensorflow.org/tfx/serving/api_rest.
 """
 
 import asyncio
@@ -36,24 +36,25 @@ _MODEL_PATTERN = r"/v1/models/(?P<name>{0}+?)(?:/versions/(?P<version>[0-9]+)|/l
 _METHOD_PATTERN, _METADATA_PATTERN = r":(?P<method>predict|classify|regress)", r"(?P<metadata>/metadata)?"
 _CALL_PATTERN = re.compile(_MODEL_PATTERN.format("[^/:]") + _METHOD_PATTERN, re.IGNORECASE)
 _MODEL_INFO_PATTERN = re.compile(_MODEL_PATTERN.format("[^/:]") + _METADATA_PATTERN, re.IGNORECASE)
-# Paths arrive decoded, so that a name may contain a slash or a colon.
+# Paths arrive decoded, so a name may contain a slash or a colon.
 _CALL_PATTERN_ANY_NAME = re.compile(_MODEL_PATTERN.format(".") + _METHOD_PATTERN, re.IGNORECASE | re.DOTALL)
 _MODEL_INFO_PATTERN_ANY_NAME = re.compile(_MODEL_PATTERN.format(".") + _METADATA_PATTERN, re.IGNORECASE | re.DOTALL)
 
-# Where `/ready` counts a version by its state.
+# `/ready` groups the states of versions.
 _READINESS_COUNTS = dict(zip(("LOADING", "ERROR", "SET_ASIDE"), openapi.UNAVAILABLE_STATES, strict=True)) | {
     "START": "loading"
 }
 
 
 class RestRequest(NamedTuple):
-    """A request as HTTP brings it.
+    """An HTTP request.
 
     Args:
-        path: decoded, without the query.
-        headers: names in lower case.
-        body: reads it, for as long as it takes; refuses one that is too large.
-        client: who asks; see `client_of`.
+        method: The HTTP method.
+        path: The decoded path without the query.
+        headers: The headers with names in lower case.
+        body: Function that reads the body, and refuses one that is too large.
+        client: The client, see `client_key`.
     """
 
     method: str
@@ -64,7 +65,7 @@ class RestRequest(NamedTuple):
 
 
 class RestResponse(NamedTuple):
-    """What goes back."""
+    """An HTTP response."""
 
     status: int
     content: bytes
@@ -73,7 +74,7 @@ class RestResponse(NamedTuple):
 
 
 async def respond(service: Service, asked: RestRequest) -> RestResponse:
-    """The answer to any request whatever."""
+    """Return the response to a request; a refusal becomes an error response."""
     try:
         if asked.path.lower().startswith("/v1/"):
             return await _respond_model(service, asked)
@@ -83,7 +84,7 @@ async def respond(service: Service, asked: RestRequest) -> RestResponse:
 
 
 def _error_response(refusal: Refusal) -> RestResponse:
-    # ASCII, so that whatever a client has sent, half a surrogate pair as well, can be said back.
+    # JSON in ASCII can repeat anything that a client has sent, including unpaired surrogates.
     return RestResponse(refusal.http, json.dumps({"error": refusal.message}).encode())
 
 
@@ -105,10 +106,10 @@ async def _respond_model(service: Service, asked: RestRequest) -> RestResponse:
 def _match_path(
     service: Service, path: str, pattern: re.Pattern[str], of_any_name: re.Pattern[str]
 ) -> re.Match[str] | None:
-    """Split a path; a name with a slash or a colon counts only if a model has it."""
+    """Match a path; a name with a slash or a colon counts only if there is such a model."""
     if plain := pattern.fullmatch(path):
         return plain
-    # Matching takes quadratic time in the worst case.
+    # The length is limited, because matching takes quadratic time in the worst case.
     found = of_any_name.fullmatch(path) if len(path) <= MAX_MESSAGE_LENGTH else None
     return found if found and service.catalogue.serves(found["name"]) else None
 
@@ -135,7 +136,7 @@ async def _respond_other(service: Service, asked: RestRequest) -> RestResponse:
 
 
 def _respond_ready(service: Service) -> RestResponse:
-    """Whether requests are welcome, and how many versions are not available; not which, for anybody may ask."""
+    """Return the readiness and the number of unavailable versions, without names, because anyone may ask."""
     ready = service.ready()
     counts = Counter(
         _READINESS_COUNTS[state] for _, _, state in service.catalogue.states() if state in _READINESS_COUNTS
@@ -188,7 +189,7 @@ def _serialize_request(found: ExampleRequest) -> tuple[bytes, list[bytes]]:
 
 
 def _decompress(body: bytes, encoding: str, limit: int) -> bytes:
-    """The body, unpacked where it came as gzip; never more than the limit."""
+    """Return the body, decompressed if it is gzip, but never more than the limit."""
     if encoding.strip().lower() in ("", "identity"):
         return body
     if encoding.strip().lower() != "gzip":
@@ -210,7 +211,7 @@ def _decompress(body: bytes, encoding: str, limit: int) -> bytes:
 
 
 def body_too_large(limit: int) -> Refusal:
-    """The refusal of a body over the limit."""
+    """Return the refusal of a body above the limit."""
     return Refusal(StatusCode.INVALID_ARGUMENT, f"The body may have at most {limit} bytes", http=413)
 
 
@@ -236,7 +237,7 @@ def _model_status(service: Service, name: str, version: int | None, label: str |
 
 
 def model_metadata(service: Service, name: str, version: int | None, label: str | None) -> dict[str, Any]:
-    """A version's signatures in the form of TensorFlow Serving's `/metadata`."""
+    """Return the signatures of a version in the form of TensorFlow Serving's `/metadata`."""
     servable = service.catalogue.find(name, version, label)
     definitions = {
         key: MessageToDict(found, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)

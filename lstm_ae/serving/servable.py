@@ -1,8 +1,8 @@
-"""One version of a model, loaded: its signatures, and the call of one of them with checked tensors.
+"""A loaded model version, with its signatures and calls with checked tensors.
 
-TensorFlow Serving does not compare the shapes of inputs with the signature; the model computes with them or fails. The
-same holds here, except for exports of this package: their graphs broadcast, so that a window of 1 feature instead of 4
-would give a meaningless answer instead of an error.
+TensorFlow Serving does not compare the shapes of inputs with the signature; the model computes with them or fails.
+This module does the same, except for exports of this package: their graphs broadcast, so a window with 1 feature
+instead of 4 would give a meaningless result instead of an error.
 """
 
 import re
@@ -31,13 +31,13 @@ from lstm_ae.serving.signatures import (
 )
 from lstm_ae.serving.tensors import Tensors
 
-# Types that both JSON and gRPC carry; object is text.
+# Both JSON and gRPC can represent these types; object is text.
 SERVED_DTYPES = frozenset(
     ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool", "object")
 )
-# What TensorFlow raises for a damaged graph instead of an error that describes the damage.
+# TensorFlow raises these for a damaged graph instead of an error that describes the damage.
 DAMAGE_ERRORS = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, UnicodeError)
-# Prefix of signatures that initialize a model and cannot be called.
+# Signatures with this prefix initialize a model and cannot be called by clients.
 STARTUP_PREFIX = "__saved_model_"
 
 
@@ -45,13 +45,13 @@ class Servable:
     """A SavedModel in memory.
 
     Args:
-        name: the model's.
-        version: its number.
-        directory: of the version.
-        folder: the folder to load it from; not needed afterwards.
+        name: The name of the model.
+        version: The version number.
+        directory: The folder of the version.
+        folder: The folder to load it from, which is not needed afterwards.
 
     Raises:
-        DataError: TensorFlow cannot load the model.
+        DataError: If TensorFlow cannot load the model.
     """
 
     def __init__(self, name: str, version: int, directory: Path, folder: Path) -> None:
@@ -80,7 +80,11 @@ class Servable:
         self._making = threading.Lock()
 
     def signature(self, name: str) -> Signature:
-        """A signature by name, "" being the usual one; refuses one that is not there."""
+        """Return a signature by name; "" for the default one.
+
+        Raises:
+            Refusal: If there is no such signature.
+        """
         found = self.signatures.get(name or DEFAULT_SIGNATURE)
         if found is None:
             raise Refusal(
@@ -89,9 +93,11 @@ class Servable:
         return found
 
     def run(self, signature: str, inputs: Mapping[str, NDArray[Any]]) -> Tensors:
-        """Call a signature; what TensorFlow refuses is refused with its code and the first line of its words.
+        """Call a signature and return its outputs.
 
-        If the shapes of the inputs differ from the signature, the refusal begins with that.
+        Raises:
+            Refusal: If TensorFlow raises an error, with its code and the first line of its message. If the shapes of
+                the inputs differ from the signature, the message starts with that.
         """
         unfit = describe_shape_mismatch(self.signatures[signature], inputs)
         remark = unfit or empty_input(inputs)
@@ -109,7 +115,7 @@ class Servable:
             raise invalid_argument(_join_message(remark, str(error))) from None
 
     def _relaxed(self, name: str) -> Any:
-        """Return a signature's function without its check of shapes."""
+        """Return the function of a signature without its shape check."""
         with self._making:
             if name not in self._of_any_shape:
                 function = self._functions[name]
@@ -126,8 +132,11 @@ def signature_definitions(folder: Path, directory: Path | None = None) -> dict[s
     """Read all signatures of a SavedModel without loading it.
 
     Args:
-        folder: that holds its `saved_model.pb`.
-        directory: what errors name, where that is another one.
+        folder: The folder that contains `saved_model.pb`.
+        directory: The folder to name in errors, if different.
+
+    Raises:
+        DataError: If the graph file is missing or damaged, or contains no graph for serving.
     """
     path, content = (directory or folder) / "saved_model.pb", SavedModel()
     try:
@@ -141,12 +150,16 @@ def signature_definitions(folder: Path, directory: Path | None = None) -> dict[s
 
 
 def callable_signatures(definitions: Mapping[str, SignatureDef]) -> dict[str, SignatureDef]:
-    """Return the signatures that a client can call."""
+    """Return the signatures that a client can call, sorted by name."""
     return {key: definitions[key] for key in sorted(definitions) if not key.startswith(STARTUP_PREFIX)}
 
 
 def parse_signature(name: str, definition: SignatureDef) -> Signature:
-    """What a definition says, in numpy's terms."""
+    """Convert a signature definition to a `Signature` with NumPy dtypes.
+
+    Raises:
+        DataError: If the signature has values of a type that is not served.
+    """
     inputs = {key: _tensor_spec(info) for key, info in sorted(definition.inputs.items())}
     outputs = {key: _tensor_spec(info) for key, info in sorted(definition.outputs.items())}
     every = [*inputs.values(), *outputs.values()]
@@ -173,7 +186,7 @@ def _join_message(remark: str, message: str) -> str:
 
 
 def _first_line(message: str) -> str:
-    # TensorFlow adds the place in the graph, in lines of its own before or after, and in braces.
+    # TensorFlow adds the position in the graph in separate lines before or after the message, and in braces.
     place = ("Graph execution error", "Detected at node", "<stack traces", "File ", "[[")
     lines = [line for line in message.splitlines() if line.strip() and not line.strip().startswith(place)]
     return re.sub(r"\s*\[?\[?\{\{.*?\}\}\]?\]?|\s*\[Op:.*?\]", "", lines[0] if lines else "The model failed").strip()

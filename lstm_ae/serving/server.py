@@ -1,4 +1,4 @@
-"""REST, gRPC and the models on one event loop, from the first look at the folder to the last answer."""
+"""The server: REST, gRPC, and the models on one event loop."""
 
 import asyncio
 import contextlib
@@ -26,19 +26,19 @@ LOG = logging.getLogger(__name__)
 
 
 class ServerConfig(NamedTuple):
-    """How the server treats folders and connections.
+    """The options for folders and connections.
 
     Args:
-        poll: seconds between two looks at the folder.
-        concurrency: requests at the same time; further ones wait.
-        per_client: of these for one client; three quarters where 0.
-        header_seconds: within which a connection must have sent its headers, and a call over gRPC its message.
-        drain_seconds: within which the server ends once it is told to stop; running requests have so long.
-        grace_seconds: at the beginning of these, in which requests are still taken, while the server says that it is
-            not ready.
-        hosts: see `make_http_server`.
-        load_seconds: within which a version must be loaded and warmed up.
-        tensor_content: whether gRPC answers carry numbers as bytes instead of typed values.
+        poll: Seconds between two looks at the folder.
+        concurrency: The number of concurrent requests; further ones wait.
+        per_client: The number of concurrent requests per client; 0 for three quarters of all.
+        header_seconds: The time limit for receiving the headers of a connection, and the message of a gRPC call.
+        drain_seconds: The time limit for running requests after the server is told to stop.
+        grace_seconds: The first part of `drain_seconds`, in which the server still accepts requests but reports that
+            it is not ready.
+        hosts: See `make_http_server`.
+        load_seconds: The time limit for loading a version and its warm-up.
+        tensor_content: Whether gRPC responses contain numbers as bytes instead of typed values.
     """
 
     poll: float = 1.0
@@ -65,21 +65,25 @@ async def serve(
     listening: Callable[[Ports, Service], None],
     stop: asyncio.Event,
 ) -> bool:
-    """Serve until `stop` is set, then let what runs end.
+    """Serve until `stop` is set, then let running requests finish.
 
     Args:
-        root: the folder; a configuration that comes over gRPC may name only folders in it.
-        wanted: says at every look which models are to be served.
-        load: see `lstm_ae.serving.loading`.
-        page: whether there is a page at `/`.
-        listening: called once requests are taken, with the ports; models may still be on their way into memory.
-        stop: ends the server.
+        root: The served folder; a configuration received over gRPC may only refer to folders within it.
+        wanted: Function that returns the models to serve; called in every look at the folder.
+        load: Function that loads a version, see `lstm_ae.serving.loading`.
+        ports: The host and ports.
+        manners: The server options.
+        batching: The batching options.
+        limits: The request limits.
+        page: Whether to serve a page at `/`.
+        listening: Function that is called with the ports once requests are accepted; models may still be loading.
+        stop: Event that stops the server.
 
     Returns:
-        Whether a call of a model, or its loading, goes on all the same: Python ends no thread, and waits for it.
+        Whether a call or load of a model is still running. Python cannot stop its thread and would wait for it.
 
     Raises:
-        ConfigError: the address or a port cannot be had.
+        ConfigError: If the address or a port is not available.
     """
     catalogue, batcher = Catalogue(wanted, load, limit=manners.load_seconds), Batcher(batching, limits.seconds)
     limiter = RequestLimiter(manners.concurrency, manners.per_client)
@@ -152,7 +156,7 @@ async def serve(
 
 
 def is_busy(seconds: float = 0.2) -> bool:
-    """Whether a thread that calls or loads a model is not done within so long; one that waits for work ends at once."""
+    """Return whether a thread that calls or loads a model still runs after `seconds`; idle threads end at once."""
     end = time.monotonic() + seconds
     threads = [
         thread for thread in threading.enumerate() if thread.name.startswith((CALL_THREAD_PREFIX, LOAD_THREAD_PREFIX))
@@ -174,6 +178,6 @@ async def _refresh_catalogue(catalogue: Catalogue, poll: float) -> None:
         try:
             await catalogue.look()
         except Exception:
-            # A folder that cannot be read now may be readable at the next look.
+            # A folder that cannot be read now may be readable in the next look.
             LOG.exception("looking at the folder failed")
         await asyncio.sleep(poll)

@@ -1,4 +1,4 @@
-"""What both REST and gRPC do with a request once they have read it: find, check, limit, run together, count."""
+"""The processing of requests that REST and gRPC share: checks, limits, batching, and metrics."""
 
 import asyncio
 import logging
@@ -23,21 +23,21 @@ from lstm_ae.serving.tensors import Tensors
 T = TypeVar("T")
 
 LOG = logging.getLogger(__name__)
-# Steps of a request whose call is known to take long: an LSTM takes one after the other, a tenth of a millisecond each
-# or more. It runs beside others.
+# A request with more steps takes long, because an LSTM computes them one after another, at 0.1 ms or more each. It
+# runs in a separate thread.
 LONG_STEPS = 1000
 
 
 class RequestLimits(NamedTuple):
-    """What one request may ask for.
+    """The limits of one request.
 
     Args:
-        body: bytes.
-        instances: rows.
-        window: steps, or any other size that a model leaves open.
-        horizon: steps of a rollout.
-        elements: numbers and texts of all inputs together, and of all outputs.
-        seconds: that it may take, the coming of its body and the reading of it included.
+        body: Bytes of the body.
+        instances: Rows.
+        window: Steps, or any other size that a model leaves variable.
+        horizon: Steps of a rollout.
+        elements: Numbers and texts of all inputs together, and of all outputs together.
+        seconds: Duration, including the time to receive and read the body.
     """
 
     body: int = 16 * 2**20
@@ -49,13 +49,19 @@ class RequestLimits(NamedTuple):
 
 
 class Service:
-    """The models, and how their requests are run.
+    """The models and the processing of their requests.
 
     Args:
-        limiter: of requests in progress.
-        page: whether there is a page at `/`.
-        leaving: set once the server is to stop, for load balancers, which ask for its readiness.
-        draining: set once no new request is taken.
+        catalogue: The models.
+        batcher: The batcher that calls them.
+        metrics: The metrics.
+        limits: The request limits.
+        limiter: The limiter of concurrent requests.
+        page: Whether there is a page at `/`.
+
+    Attributes:
+        leaving: Whether the server is about to stop, which load balancers see as not ready.
+        draining: Whether new requests are refused.
     """
 
     def __init__(
@@ -77,28 +83,35 @@ class Service:
         batcher.watch(self._late, self._ended)
 
     def ready(self) -> bool:
-        """Whether requests are welcome."""
+        """Return whether the server is ready for requests."""
         return not (self.leaving or self.draining) and self.catalogue.ready()
 
     def admit(self) -> None:
-        """Refuse a request that comes once the server is stopping; what it has begun with it ends."""
+        """Refuse a request if the server is stopping; requests that have started continue."""
         if self.draining:
             raise Refusal(StatusCode.UNAVAILABLE, "The server is stopping; ask another one")
 
     async def predict(
         self, servable: Servable, signature: Signature, inputs: Mapping[str, NDArray[Any]], seconds: float | None = None
     ) -> Tensors:
-        """The outputs of a signature.
+        """Call a signature and return its outputs.
 
         Args:
-            seconds: that are left of the client's time; the server's own limit where None or longer.
+            servable: The model version.
+            signature: The signature.
+            inputs: The input arrays by name.
+            seconds: Time until the client's deadline; the server's limit applies if it is None or longer.
+
+        Raises:
+            Refusal: If the inputs do not fit the signature or the limits, the server is overloaded, or the call
+                fails.
         """
         self.check(signature, inputs)
         rows = count_samples(signature, inputs)
         most = self.limits.seconds
         deadline = asyncio.get_running_loop().time() + (most if seconds is None else min(seconds, most))
         shapes = tuple(array.shape[1:] for array in inputs.values())
-        # A rollout answers all rows with as many steps as its longest needs, so other horizons ride apart.
+        # A rollout has as many steps for all rows as the longest one needs, so only equal horizons share a batch.
         asked = inputs.get(HORIZON)
         horizon = float(asked.max(initial=0)) if asked is not None and asked.dtype.kind in "iuf" else 0
         key = (id(servable), signature.name, shapes, horizon)
@@ -112,12 +125,12 @@ class Service:
             owner=servable,
             long=steps > LONG_STEPS,
         )
-        # Of outputs whose shapes are unknown before they are there.
+        # The shapes of some outputs are unknown before the call.
         self._limit_elements("outputs", sum(array.size for array in outputs.values()))
         return outputs
 
     def _late(self, servable: Servable, long: bool, reason: str) -> None:
-        """Set a model aside whose call does not end; a long call that is late keeps other long ones out alone."""
+        """Set a version aside whose call does not end. A late long call only blocks other long calls."""
         LOG.error("call is late", extra={"model": servable.name, "version": servable.version, "long": long})
         if not long:
             self.catalogue.set_aside(servable, reason)
@@ -137,7 +150,7 @@ class Service:
         return run
 
     def check(self, signature: Signature, inputs: Mapping[str, NDArray[Any] | SentTensor]) -> None:
-        """Refuse inputs, or what is said of them, that are not the signature's, or larger than the limits."""
+        """Refuse inputs, or their headers, that do not fit the signature or the limits."""
         check_tensors(signature, inputs)
         limits = self.limits
         for name, array in inputs.items():
@@ -156,7 +169,7 @@ class Service:
             )
 
     def _limit_steps(self, signature: Signature, inputs: Mapping[str, NDArray[Any]], rows: int) -> int:
-        """Refuse a rollout over the limits, and what would answer more than they allow; returns the steps of a row."""
+        """Refuse a rollout or outputs above the limits, and return the number of steps per row."""
         steps = ahead = free_size(signature, inputs)
         if HORIZON in inputs and inputs[HORIZON].dtype.kind in "iu":
             for ahead in (int(inputs[HORIZON].min(initial=0)), int(inputs[HORIZON].max(initial=0))):
@@ -166,11 +179,12 @@ class Service:
         return max(steps, ahead)
 
     async def counted(self, protocol: str, model: str, work: Awaitable[T]) -> T:
-        """Await a request's work and count how it ended.
+        """Await the work of a request and record its outcome.
 
         Args:
             protocol: "rest" or "grpc".
-            model: the model's name, of which unknown ones are counted as one.
+            model: The name of the model; unknown names are counted as "unknown".
+            work: The awaitable response.
         """
         began, code = time.perf_counter(), "OK"
         self.running += 1
@@ -180,7 +194,7 @@ class Service:
             code = refusal.code.name
             raise
         except asyncio.CancelledError:
-            code = "CANCELLED"  # the client has gone, or its time is over
+            code = "CANCELLED"  # The client has disconnected or its deadline has passed.
             raise
         except BaseException:
             code = "INTERNAL"
@@ -192,7 +206,7 @@ class Service:
 
 
 def free_size(signature: Signature, inputs: Mapping[str, NDArray[Any]]) -> int:
-    """Return the largest size of an input that the signature leaves open, besides the number of rows."""
+    """Return the largest input size that the signature leaves variable, apart from the number of rows."""
     longest = 1
     for name, array in inputs.items():
         spec = signature.inputs[name].shape
@@ -203,7 +217,7 @@ def free_size(signature: Signature, inputs: Mapping[str, NDArray[Any]]) -> int:
 
 
 def count_outputs(signature: Signature, rows: int, steps: int) -> int:
-    """Return how many elements the outputs have, as far as the signature tells, where open sizes are of steps."""
+    """Return the number of output elements as far as the signature defines it; variable sizes count as `steps`."""
     shapes = [spec.shape for spec in signature.outputs.values() if spec.shape is not None]
     if signature.batched:
         shapes = [(rows, *shape[1:]) for shape in shapes]

@@ -1,4 +1,7 @@
-"""The signatures of a model, and whether tensors fit one; needs no TensorFlow, as the processes that read JSON do."""
+"""The signatures of a model and checks of tensors against them.
+
+This module does not import TensorFlow, because the processes that read JSON use it.
+"""
 
 import itertools
 from collections.abc import Iterable, Mapping
@@ -10,36 +13,39 @@ from numpy.typing import NDArray
 from lstm_ae.serving.errors import invalid_argument
 from lstm_ae.serving.json_values import type_name
 
-# The signature of a request that names none.
+# A request without a signature name uses this one.
 DEFAULT_SIGNATURE = "serving_default"
 PREDICT = "tensorflow/serving/predict"
-# What a client of a rollout asks for; rows with another one are answered in another shape.
+# The value of this input of a rollout determines the shape of the output.
 HORIZON = "horizon"
-# Names that a message lists.
+# Error messages list at most this many names.
 NAMES = 50
 
 
 class TensorSpec(NamedTuple):
-    """An input's or output's dtype (object means bytes) and shape; None is a size that is open, or the whole shape."""
+    """The dtype (object for bytes) and shape of an input or output; None for a variable size or an unknown shape."""
 
     dtype: np.dtype[Any]
     shape: tuple[int | None, ...] | None
 
 
 class SentTensor(NamedTuple):
-    """What a message says of its tensor, which is not yet laid out in memory."""
+    """The dtype and shape of a tensor message that is not yet converted to an array."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
 
 
 class Signature(NamedTuple):
-    """One callable of a model.
+    """A callable function of a model.
 
     Args:
-        batched: whether inputs and outputs all have rows, as many as there are samples.
+        name: The name of the signature.
+        inputs: The inputs by name.
+        outputs: The outputs by name.
+        batched: Whether all inputs and outputs have one row per sample.
         method: TensorFlow Serving's name of the method that it is for.
-        exact: whether inputs of other shapes are refused without calling the model.
+        exact: Whether inputs of other shapes are refused without calling the model.
     """
 
     name: str
@@ -51,7 +57,7 @@ class Signature(NamedTuple):
 
 
 def check_names(signature: Signature, inputs: Mapping[str, Any]) -> None:
-    """Refuse inputs other than the signature's."""
+    """Refuse inputs whose names differ from the signature."""
     expected = signature.inputs
     extra = (name for name in inputs if name not in expected)
     if len(inputs) != len(expected):
@@ -67,9 +73,9 @@ def check_names(signature: Signature, inputs: Mapping[str, Any]) -> None:
 
 
 def check_tensors(signature: Signature, inputs: Mapping[str, NDArray[Any] | SentTensor]) -> None:
-    """Refuse tensors, or what is said of them, whose names or dtypes differ from the signature.
+    """Refuse tensors, or their headers, whose names or dtypes differ from the signature.
 
-    An exact signature refuses other shapes as well.
+    An exact signature also refuses other shapes.
     """
     check_names(signature, inputs)
     for name, spec in signature.inputs.items():
@@ -93,7 +99,7 @@ def describe_shape_mismatch(signature: Signature, inputs: Mapping[str, NDArray[A
 
 
 def count_samples(signature: Signature, inputs: Mapping[str, NDArray[Any]]) -> int:
-    """Count the samples in the inputs; 0 if the inputs cannot be batched with others."""
+    """Return the number of samples in the inputs; 0 if they cannot be batched with others."""
     return (
         len(next(iter(inputs.values()))) if signature.batched and not describe_shape_mismatch(signature, inputs) else 0
     )
@@ -116,7 +122,7 @@ def _shown(shape: tuple[int | None, ...]) -> str:
 
 
 def _names(names: Iterable[str]) -> str:
-    """Return names in braces; only some of very many, since a message can hold a million of them."""
+    """Return names in braces, limited to some of them, since a message can contain a million."""
     names = iter(names)
     listed = sorted(itertools.islice(names, NAMES))
     return f"{{{','.join(listed)}{',...' if next(names, None) is not None else ''}}}"

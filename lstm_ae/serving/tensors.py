@@ -1,4 +1,4 @@
-"""Tensors with a row for each sample, cut, joined and filled up."""
+"""Operations on tensors with one row per sample: slicing, concatenation, and padding."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,29 +12,29 @@ Tensors = dict[str, NDArray[Any]]
 
 
 def count_rows(tensors: Mapping[str, Any]) -> int:
-    """How many rows there are."""
+    """Return the number of rows."""
     return len(next(iter(tensors.values())))
 
 
 def take_rows(tensors: Mapping[str, Any], rows: slice) -> Tensors:
-    """Some of the rows."""
+    """Return a slice of the rows."""
     return {name: array[rows] for name, array in tensors.items()}
 
 
 def concatenate_tensors(parts: list[Tensors]) -> Tensors:
-    """The rows of all parts, one below the other."""
+    """Concatenate the rows of all parts."""
     return parts[0] if len(parts) == 1 else {name: _concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def pad_steps(array: NDArray[Any], steps: int) -> NDArray[Any]:
-    """A forecast that goes so many steps; what it lacks is NaN, as the ends of rows with a shorter horizon are."""
+    """Pad a forecast with NaN to a number of steps, as is done for rows with a shorter horizon."""
     missing = [(0, 0)] * array.ndim
     missing[1] = (0, steps - array.shape[1])
     return np.pad(array, missing, constant_values=np.nan)
 
 
 def _concatenate(arrays: list[NDArray[Any]]) -> NDArray[Any]:
-    """One below the other; a part of a forecast that goes less far ends in NaN."""
+    """Concatenate arrays along the rows; forecasts with fewer steps are padded with NaN."""
     if arrays[0].ndim > 1 and arrays[0].dtype.kind == "f" and len({array.shape[1] for array in arrays}) > 1:
         longest = max(array.shape[1] for array in arrays)
         arrays = [pad_steps(array, longest) for array in arrays]
@@ -42,7 +42,7 @@ def _concatenate(arrays: list[NDArray[Any]]) -> NDArray[Any]:
 
 
 def pad_rows(tensors: Tensors, sizes: tuple[int, ...]) -> Tensors:
-    """As many rows as the next of the sizes: the last row goes on to the end."""
+    """Pad tensors with copies of their last row to the next allowed size."""
     rows = count_rows(tensors)
     missing = next((size for size in sizes if size >= rows), rows) - rows
     if not missing:
@@ -51,7 +51,11 @@ def pad_rows(tensors: Tensors, sizes: tuple[int, ...]) -> Tensors:
 
 
 def require_row_outputs(outputs: Tensors, rows: int) -> Tensors:
-    """The outputs; refuses those of which nobody can tell whose they are."""
+    """Return the outputs if they have one row per sample.
+
+    Raises:
+        Refusal: If the rows of an output cannot be assigned to samples.
+    """
     if any(array.ndim == 0 or len(array) != rows for array in outputs.values()):
         raise Refusal(
             StatusCode.INTERNAL,

@@ -1,6 +1,6 @@
-"""The page at `/`: its files, held in memory, and the headers that keep it to this server.
+"""The web page at `/`: its files, kept in memory, and the headers that restrict it to this server.
 
-The page is plain HTML, CSS and JavaScript in `page/`; it asks this server alone, by the same REST that clients use.
+The page consists of plain HTML, CSS, and JavaScript in `page/` and uses the REST interface of this server only.
 """
 
 from functools import cache
@@ -24,13 +24,13 @@ SECURITY_HEADERS = (
     ),
     ("x-content-type-options", "nosniff"),
     ("referrer-policy", "no-referrer"),
-    # Asked for anew each time, so that the page is as old as its server.
+    # Browsers must revalidate the page, so that it matches the version of the server.
     ("cache-control", "no-cache"),
 )
 
 
 class PageFile(NamedTuple):
-    """A file's bytes and its media type."""
+    """The bytes and the media type of a file."""
 
     content: bytes
     kind: str
@@ -38,7 +38,7 @@ class PageFile(NamedTuple):
 
 @cache
 def load_page_files() -> dict[str, PageFile]:
-    """The page's files by the path that they are asked for under; the page itself is at `/`."""
+    """Return the page's files by request path; the page itself is at `/`."""
     found = {}
     for file in (files("lstm_ae.serving") / "page").iterdir():
         path = "/" if file.name == "index.html" else PAGE_PREFIX + file.name

@@ -1,8 +1,8 @@
-"""Threads for loads and calls of models, of which some may never end.
+"""Threads for loads and calls of models, some of which may never end.
 
-Python cannot end a thread, and TensorFlow cannot end an operation that runs. A job that takes too long is therefore
-left behind in its thread, and the next job gets another one. A process for each model could be killed, but every one
-would import TensorFlow (seconds, and hundreds of megabytes), and every call would copy its tensors there and back.
+Python cannot stop a thread, and TensorFlow cannot stop a running operation. A job that takes too long is therefore
+left in its thread, and the next job gets another thread. A process per model could be killed, but each would import
+TensorFlow (seconds and hundreds of megabytes), and every call would copy its tensors between processes.
 """
 
 import asyncio
@@ -13,22 +13,22 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-# Threads, of which those that never end are left behind.
+# The pool must have enough threads even if some never end.
 MAX_THREADS = 1024
-# TensorFlow runs the operations of all models in threads of its own, and each call that never ends keeps one. Its
-# default is one for each core, so that a few such calls stop every model.
+# TensorFlow runs the operations of all models in its own threads, and each call that never ends occupies one. With
+# its default of one thread per core, a few such calls would block all models.
 INTER_OP_THREADS = 64
 
 
 class JobThreads:
-    """Runs jobs in threads, so many at a time.
+    """A pool of threads with a limited number of slots for jobs.
 
-    A job that takes longer than `patience` gives its place to another one and goes on beside it.
+    A job that takes longer than `patience` frees its slot and continues to run.
 
     Args:
-        name: what the names of the threads begin with.
-        places: jobs at a time.
-        patience: seconds for which a job counts.
+        name: The prefix of the names of the threads.
+        places: The number of slots.
+        patience: Seconds after which a job frees its slot.
     """
 
     def __init__(self, name: str, places: int, patience: float) -> None:
@@ -37,10 +37,11 @@ class JobThreads:
         self._pool = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix=name)
 
     def start(self, work: Callable[[], T], freed: Callable[[], None]) -> asyncio.Future[T]:
-        """Run a job now.
+        """Start a job now.
 
         Args:
-            freed: called once the job's place is free.
+            work: The job.
+            freed: Function that is called when the job frees its slot.
         """
         loop = asyncio.get_running_loop()
         future = loop.run_in_executor(self._pool, work)
@@ -57,12 +58,12 @@ class JobThreads:
 
         timer = loop.call_later(self._patience, free)
         future.add_done_callback(free)
-        # Nobody may wait for one that was late.
+        # The exception of a late job must be retrieved, because no caller may be waiting for it.
         future.add_done_callback(lambda done: done.cancelled() or done.exception())
         return future
 
     async def queue(self, work: Callable[[], T]) -> asyncio.Future[T]:
-        """Run a job once there is a place for it; returns when it has begun."""
+        """Wait for a free slot, start a job, and return its future."""
         while self.free < 1:
             turn = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
@@ -70,7 +71,7 @@ class JobThreads:
         return self.start(work, self._next)
 
     def close(self) -> None:
-        """Begin no further job, without waiting for those that run."""
+        """Start no further jobs, without waiting for running ones."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _next(self) -> None:
