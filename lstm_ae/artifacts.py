@@ -14,10 +14,8 @@ calibration.npz   scale and validation errors of price forecasts, for intervals 
 import dataclasses
 import shutil
 from pathlib import Path
-from typing import Any
 
-from numpy.typing import NDArray
-
+from lstm_ae.arrays import Array
 from lstm_ae.classification.baselines import LogisticRegression, read_logistic_regression, write_logistic_regression
 from lstm_ae.data.fingerprints import WindowFingerprints, read_fingerprints, write_fingerprints
 from lstm_ae.data.scaling import Scale
@@ -97,7 +95,7 @@ class ArtifactFiles:
         """Write the logistic regression."""
         write_logistic_regression(self.directory / "logistic.npz", regression)
 
-    def regression(self) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    def regression(self) -> tuple[Array, Array] | None:
         """Read weights and bias of the linear regression; return None if there is no file."""
         path = self.directory / "regression.npz"
         return read_regression(path) if path.is_file() else None
@@ -106,7 +104,7 @@ class ArtifactFiles:
         """Write the linear regression."""
         write_regression(self.directory / "regression.npz", fitted)
 
-    def spread(self) -> tuple[NDArray[Any], Scale]:
+    def spread(self) -> tuple[Array, Scale]:
         """Read the quantiles of scaled validation errors, `(features, horizon, 199)`, and the scale.
 
         Raises:
@@ -114,7 +112,7 @@ class ArtifactFiles:
         """
         return read_error_quantiles(self._require("spread.npz"))
 
-    def write_spread(self, quantiles: NDArray[Any], scale: Scale) -> None:
+    def write_spread(self, quantiles: Array, scale: Scale) -> None:
         """Write the quantiles of scaled validation errors and the scale."""
         write_error_quantiles(self.directory / "spread.npz", quantiles, scale)
 

@@ -4,11 +4,9 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lstm_ae.arrays import Array
 from lstm_ae.formatting import format_skill
-
-Numbers = NDArray[Any]
 
 
 class Metric(NamedTuple):
@@ -125,7 +123,7 @@ class Evaluation(NamedTuple):
         return parts | ({"verdict": verdicts} if verdicts else {}) | ({"columns": columns} if columns else {})
 
 
-def sample_means(errors: Numbers) -> Numbers:
+def sample_means(errors: Array) -> Array:
     """Return the mean of each sample of `(samples, steps, features)` ignoring NaN; NaN for samples without values.
 
     >>> sample_means(np.array([[[1.0, np.nan], [2.0, 3.0]]])).tolist()
@@ -133,7 +131,7 @@ def sample_means(errors: Numbers) -> Numbers:
     """
     present = ~np.isnan(errors)
     with np.errstate(invalid="ignore"):
-        means: Numbers = np.nansum(errors, axis=(1, 2)) / present.sum(axis=(1, 2))
+        means: Array = np.nansum(errors, axis=(1, 2)) / present.sum(axis=(1, 2))
     return means
 
 
@@ -151,7 +149,7 @@ class RunningMean:
         self.total: Any = 0.0
         self.count = 0
 
-    def add(self, values: Numbers, axis: Any = None) -> None:
+    def add(self, values: Array, axis: Any = None) -> None:
         """Add values; with `axis`, average over those axes only."""
         sums = values.sum(axis=axis, dtype=np.float64)
         self.total = self.total + sums
@@ -172,7 +170,7 @@ def skill(error: float, baseline: float) -> float:
     return 1 - error / baseline if baseline else float("nan")
 
 
-def pca_error(train: Numbers, test: Numbers, numbers: int) -> float:
+def pca_error(train: Array, test: Array, numbers: int) -> float:
     """Return the mean squared error of a reconstruction by principal components.
 
     Args:

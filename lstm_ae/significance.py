@@ -2,21 +2,19 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lstm_ae.arrays import Array, BoolArray
 from lstm_ae.evaluation import Verdict, skill
 from lstm_ae.formatting import format_number
-
-Numbers = NDArray[Any]
 
 # This is the skill of an error twice as large as the baseline's, which is not called a tie even without significance.
 ROUT = -1.0
 
 
-def hardest(losses: Mapping[str, Numbers], counts: Numbers | None = None) -> str:
+def hardest(losses: Mapping[str, Array], counts: Array | None = None) -> str:
     """Return the name of the baseline with the smallest mean loss; the first one in case of a tie.
 
     The baseline is selected on the same samples as the verdict, which can only make the verdict stricter.
@@ -29,15 +27,15 @@ def hardest(losses: Mapping[str, Numbers], counts: Numbers | None = None) -> str
 
 
 def compare_forecasts(
-    errors: Numbers,
-    baseline: Numbers,
-    days: Numbers,
+    errors: Array,
+    baseline: Array,
+    days: Array,
     *,
     name: str,
     steps: int,
     kernel: str = "uniform",
-    counts: Numbers | None = None,
-    rounding: Numbers | float = 0.0,
+    counts: Array | None = None,
+    rounding: Array | float = 0.0,
 ) -> Verdict:
     """Compare two forecasts with the Diebold-Mariano test, as corrected by Harvey, Leybourne, and Newbold (1997).
 
@@ -83,13 +81,13 @@ def compare_forecasts(
 
 
 def against_each(
-    errors: Numbers,
-    baselines: Mapping[str, Numbers],
-    days: Numbers,
+    errors: Array,
+    baselines: Mapping[str, Array],
+    days: Array,
     *,
     steps: int,
-    counts: Numbers,
-    rounding: Numbers | float = 0.0,
+    counts: Array,
+    rounding: Array | float = 0.0,
 ) -> dict[str, Verdict]:
     """Compare a forecast with every baseline, the one with the smallest error first; see `compare_forecasts`."""
     first = hardest(baselines, counts)
@@ -100,7 +98,7 @@ def against_each(
     }
 
 
-def compare_classifiers(ours: NDArray[np.bool_], theirs: NDArray[np.bool_], *, name: str, what: str) -> Verdict:
+def compare_classifiers(ours: BoolArray, theirs: BoolArray, *, name: str, what: str) -> Verdict:
     """Compare two classifiers with McNemar's exact test on the samples that only one of them classifies correctly.
 
     See McNemar (1947), "Note on the sampling error of the difference between correlated proportions or percentages".
@@ -121,7 +119,7 @@ def compare_classifiers(ours: NDArray[np.bool_], theirs: NDArray[np.bool_], *, n
     return Verdict(outcome, name, skill(float(1 - ours.mean()), float(1 - theirs.mean())), p, statistic, words=words)
 
 
-def diebold_mariano(difference: Numbers, steps: int, kernel: str = "uniform") -> tuple[float, float]:
+def diebold_mariano(difference: Array, steps: int, kernel: str = "uniform") -> tuple[float, float]:
     """Return the test statistic of a mean loss difference and its two-sided p-value.
 
     The statistic is positive if the mean difference is negative. Both are NaN with too few days or without variance.
@@ -141,7 +139,7 @@ def diebold_mariano(difference: Numbers, steps: int, kernel: str = "uniform") ->
     return statistic, float(2 * stats.t.sf(abs(statistic), len(difference) - 1))
 
 
-def _standard_error(difference: Numbers, steps: int, kernel: str) -> float:
+def _standard_error(difference: Array, steps: int, kernel: str) -> float:
     """Return the standard error of a mean loss difference for `diebold_mariano`; NaN if it cannot be computed."""
     from statsmodels.stats.sandwich_covariance import S_hac_simple, weights_bartlett, weights_uniform
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ae.arrays import Array, BoolArray, Float32Array, Int64Array
 from lstm_ae.config import Series
 from lstm_ae.data.class_labels import encode_labels, spread_series_labels
 from lstm_ae.data.columns import split_id_columns
@@ -19,10 +20,6 @@ from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.run import Run
 from lstm_ae.studies.series.classification import macro_f1
 from lstm_ae.studies.series.defaults import read_with_run_config, reading_config, require_complete_windows
-
-Numbers = NDArray[Any]
-
-Floats = NDArray[np.float32]
 
 BATCH_WINDOWS = 2048
 
@@ -37,7 +34,7 @@ class RunClassifier(NamedTuple):
     """
 
     config: Series
-    probabilities: Callable[[Numbers], Floats]
+    probabilities: Callable[[Array], Float32Array]
 
 
 class ClassifiedTable(NamedTuple):
@@ -55,9 +52,9 @@ class ClassifiedTable(NamedTuple):
 
     prepared: PreparedTable
     names: tuple[str, ...]
-    ends: NDArray[np.int64]
-    probability: Floats
-    single: NDArray[np.bool_]
+    ends: Int64Array
+    probability: Float32Array
+    single: BoolArray
     unknown: tuple[str, ...] = ()
 
     @property
@@ -66,13 +63,13 @@ class ClassifiedTable(NamedTuple):
         return bool(self.single.all())
 
     @property
-    def answers(self) -> NDArray[np.int64]:
+    def answers(self) -> Int64Array:
         """Return the index of the most probable class of each window, `(windows,)`; -1 for windows without a value."""
         none = np.isnan(self.probability[:, 0])
         return np.where(none, -1, np.where(none[:, None], 0, self.probability).argmax(axis=1))
 
     @property
-    def known(self) -> NDArray[np.bool_]:
+    def known(self) -> BoolArray:
         """Return whether the row that ends each window is in the table, `(windows,)`; rows that fill gaps are not."""
         return self.prepared.grid.known[self.ends]
 
@@ -183,7 +180,7 @@ def classify_prepared(classifier: RunClassifier, table: Measurements, *, every_r
     return ClassifiedTable(whole, names, starts + whole.window - 1, probability, single, unknown)
 
 
-def _known_window_starts(prepared: PreparedTable) -> NDArray[np.int64]:
+def _known_window_starts(prepared: PreparedTable) -> Int64Array:
     """Return the first rows of all windows that do not start within a long gap."""
     starts = window_starts(prepared.grid.segment, prepared.window)
     return starts[prepared.grid.valued[starts]]
@@ -207,7 +204,7 @@ def evaluate_classification(found: ClassifiedTable) -> ClassificationQuality | N
     return ClassificationQuality(len(truth), float((truth == said).mean()), macro_f1(truth, said))
 
 
-def row_probabilities(found: ClassifiedTable) -> Floats:
+def row_probabilities(found: ClassifiedTable) -> Float32Array:
     """Return the class probabilities of every row of the table.
 
     Rows of a series that is one window all have the probabilities of that window.
@@ -222,7 +219,7 @@ def row_probabilities(found: ClassifiedTable) -> Floats:
     by_series[grid.series[found.ends]] = found.probability
     alike = found.single[grid.series]
     spread[alike] = by_series[grid.series[alike]]
-    said: Floats = map_to_table_rows(found.prepared, spread)
+    said: Float32Array = map_to_table_rows(found.prepared, spread)
     return said
 
 

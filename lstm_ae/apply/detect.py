@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
+from lstm_ae.arrays import Array
 from lstm_ae.config import Series
 from lstm_ae.config.threshold import UNITS, parse_threshold
 from lstm_ae.data.anomaly_labels import encode_anomaly_labels
@@ -25,8 +25,6 @@ from lstm_ae.formatting import format_count
 from lstm_ae.models.sliding import slide
 from lstm_ae.run import Run
 from lstm_ae.studies.series import defaults, reconstruction
-
-Numbers = NDArray[Any]
 
 
 class LabelMetrics(NamedTuple):
@@ -62,7 +60,7 @@ class Detection(NamedTuple):
         ids = self.prepared.table.ids
         return ids[self.prepared.grid.series[row]] if len(ids) > 1 else None
 
-    def labelled(self) -> Numbers:
+    def labelled(self) -> Array:
         """Return which rows are known anomalies, `(rows,)` bool."""
         return known_anomalies(self.prepared.table, self.prepared.grid)
 
@@ -170,7 +168,7 @@ def detect_prepared(
 
 
 def _evaluate_on_labels(
-    prepared: PreparedTable, ours: ScoredSeries, baseline: ScoredSeries, raw: Numbers | None, window: int
+    prepared: PreparedTable, ours: ScoredSeries, baseline: ScoredSeries, raw: Array | None, window: int
 ) -> dict[str, LabelMetrics]:
     """Return the metrics of scores and events on the labels, by scorer.
 
@@ -186,9 +184,7 @@ def _evaluate_on_labels(
     return found
 
 
-def _label_metrics(
-    labels: Numbers, scores: Numbers, events: Sequence[Any], window: int, segment: Numbers
-) -> LabelMetrics:
+def _label_metrics(labels: Array, scores: Array, events: Sequence[Any], window: int, segment: Array) -> LabelMetrics:
     filled = np.where(np.isnan(scores), np.nanmin(scores), scores)
     return LabelMetrics(
         ranking_metrics(labels, filled, window, segment), event_metrics(labels, filled, events, segment)

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
+from lstm_ae.arrays import Array, Float32Array
 from lstm_ae.data.frames import map_to_table_rows, row_id_columns
 from lstm_ae.data.grid import Grid
 from lstm_ae.data.measurements import Progress
@@ -21,12 +21,8 @@ from lstm_ae.models.sliding import SlidingAutoencoder, empty_windows, slide
 from lstm_ae.run import Run
 from lstm_ae.studies.series import defaults
 
-Numbers = NDArray[Any]
 
-Floats = NDArray[np.float32]
-
-
-def encode_rows(halves: SlidingAutoencoder, grid: Grid) -> Floats:
+def encode_rows(halves: SlidingAutoencoder, grid: Grid) -> Float32Array:
     """Return the code of the window that ends with each row.
 
     Returns:
@@ -41,7 +37,7 @@ def encode_rows(halves: SlidingAutoencoder, grid: Grid) -> Floats:
     return found
 
 
-def decode_rows(halves: SlidingAutoencoder, codes: Numbers, segment: Numbers) -> Floats:
+def decode_rows(halves: SlidingAutoencoder, codes: Array, segment: Array) -> Float32Array:
     """Reconstruct rows from codes in the layout of `encode_rows`.
 
     Args:
@@ -68,7 +64,7 @@ def decode_rows(halves: SlidingAutoencoder, codes: Numbers, segment: Numbers) ->
     return found
 
 
-def reconstruct_rows(halves: SlidingAutoencoder, grid: Grid) -> Floats:
+def reconstruct_rows(halves: SlidingAutoencoder, grid: Grid) -> Float32Array:
     """Reconstruct every row, including missing values.
 
     Returns:
@@ -106,7 +102,7 @@ class OpenTable(NamedTuple):
     halves: SlidingAutoencoder
     levels: SeriesScales
 
-    def given_back(self) -> NDArray[np.float32]:
+    def given_back(self) -> Float32Array:
         """Return the reconstruction of every grid row, `(rows, features)`, in the table's units."""
         rows = reconstruct_rows(self.halves, self.levels.levelled(self.prepared).grid)
         return self.levels.unlevelled(self.prepared, rows)

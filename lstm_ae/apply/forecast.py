@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from lstm_ae.arrays import Array, Int64Array
 from lstm_ae.config import Series
 from lstm_ae.config.reading import TimeStep
 from lstm_ae.data.checks import collect_new_table_warnings
@@ -24,8 +25,6 @@ from lstm_ae.forecasting.table_baselines import season_name, seasonal_naive
 from lstm_ae.formatting import format_heading, format_names
 from lstm_ae.run import Run
 from lstm_ae.studies.series.defaults import config_of, read_with_run_config
-
-Numbers = NDArray[Any]
 
 BATCH_WINDOWS = 1024
 
@@ -44,7 +43,7 @@ class RunForecaster(NamedTuple):
     config: Series
     model: Any
     levels: SeriesScales
-    spread: Numbers
+    spread: Array
     seasons: tuple[int | None, ...]
 
 
@@ -67,16 +66,16 @@ class TableForecast(NamedTuple):
     """
 
     table: Measurements
-    ids: NDArray[np.int64]
+    ids: Int64Array
     short: tuple[str, ...]
     timed: bool
-    times: Numbers
-    ahead: Numbers
-    past: Numbers
-    future: Numbers
-    naive: Numbers
+    times: Array
+    ahead: Array
+    past: Array
+    future: Array
+    naive: Array
     baseline: str
-    intervals: dict[int, tuple[Numbers, Numbers]]
+    intervals: dict[int, tuple[Array, Array]]
     known: int
     remarks: tuple[str, ...] = ()
 
@@ -192,7 +191,7 @@ def forecast_table(
     )
 
 
-def _describe_missing_intervals(spread: Numbers, table: Measurements) -> list[str]:
+def _describe_missing_intervals(spread: Array, table: Measurements) -> list[str]:
     """Return a note that names the columns with steps without an interval; an empty list if there are none."""
     names = [format_heading(table.layout.values[k]) for k in np.flatnonzero(np.isinf(spread).any(axis=(1, 2)))]
     if not names:
@@ -204,7 +203,7 @@ def _describe_missing_intervals(spread: Numbers, table: Measurements) -> list[st
     ]
 
 
-def _roll_forecasts(model: Any, past: Numbers, lines: NDArray[np.int32], horizon: int) -> Numbers:
+def _roll_forecasts(model: Any, past: Array, lines: NDArray[np.int32], horizon: int) -> Array:
     """Return the model's rollout, `(n, horizon, features)`, in the data's units."""
     import tensorflow as tf
 
@@ -259,7 +258,7 @@ def forecast_figure(outlook: TableForecast, most: int = 4) -> Figure:
     if outlook.timed:
         times, ahead = table.axis(times), table.axis(ahead)
 
-    def taken(values: Numbers) -> Numbers:
+    def taken(values: Array) -> Array:
         return values[which, :, column]
 
     return drawn(

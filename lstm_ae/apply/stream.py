@@ -6,24 +6,21 @@ at most one window of rows per series.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lstm_ae.apply.detect import RunDetector
+from lstm_ae.arrays import Array, Int64Array
 from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.data.csv_reader import Refuse, apply_in_parts, raise_row_error
 from lstm_ae.data.stream import GridPiece, IncomingGrid
 from lstm_ae.data.time_zones import Zone
-from lstm_ae.data.timestamps import Times
 from lstm_ae.detection.calibration import Adding, window_blocks
 from lstm_ae.detection.scores import Overlap, row_scores
 from lstm_ae.detection.thresholds import Threshold
 from lstm_ae.errors import DataError
 from lstm_ae.studies.series.reconstruction import threshold_rule
-
-Numbers = NDArray[Any]
 
 
 class FinalScores(NamedTuple):
@@ -40,19 +37,19 @@ class FinalScores(NamedTuple):
     """
 
     series: list[str]
-    times: Times
-    by_feature: Numbers
-    scores: Numbers
-    p: Numbers
-    anomaly: Numbers
-    final: Numbers
+    times: Int64Array
+    by_feature: Array
+    scores: Array
+    p: Array
+    anomaly: Array
+    final: Array
 
 
 class _ScoredRows(NamedTuple):
     """Scored rows of one series, with a flag for final scores."""
 
-    times: Times
-    by_feature: Numbers
+    times: Int64Array
+    by_feature: Array
     final: bool
 
 
@@ -84,8 +81,8 @@ class DetectionStream:
 
     def push(
         self,
-        values: Numbers,
-        times: Times | None = None,
+        values: Array,
+        times: Int64Array | None = None,
         ids: Sequence[str] | None = None,
         *,
         refuse: Refuse = raise_row_error,
@@ -142,7 +139,7 @@ class DetectionStream:
         )
 
     @property
-    def _nothing(self) -> Numbers:
+    def _nothing(self) -> Array:
         return np.empty((0, self.detector.normal.components.mean.shape[1]))
 
 
@@ -154,7 +151,7 @@ class _SeriesStream:
         self.grid = IncomingGrid(detector.config, detector.normal.components.mean.shape[1], name, zone)
         self.segment = _SegmentStream(detector)
 
-    def push(self, values: Numbers, times: Times | None, refuse: Refuse) -> Iterator[_ScoredRows]:
+    def push(self, values: Array, times: Int64Array | None, refuse: Refuse) -> Iterator[_ScoredRows]:
         """Add rows and yield those whose scores are final."""
 
         def push(rows: range) -> list[GridPiece]:
@@ -190,7 +187,7 @@ class _SegmentStream:
         self.rows = np.empty((0, features), np.float32)
         self.waiting = np.empty(0, np.int64)
 
-    def add(self, times: Times, values: Numbers) -> _ScoredRows:
+    def add(self, times: Int64Array, values: Array) -> _ScoredRows:
         """Add rows and return those whose scores are final."""
         rows = np.concatenate([self.rows, values])
         waiting = np.concatenate([self.waiting, times])

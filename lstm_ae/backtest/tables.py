@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ae.arrays import Array
 from lstm_ae.backtest.prices import FIRST, VALIDATION
 from lstm_ae.config import Series
 from lstm_ae.data.grid import Grid
@@ -27,8 +28,6 @@ from lstm_ae.forecasting.table_baselines import LINEAR_NAME, fit_table_baselines
 from lstm_ae.run import describe_other_versions, installed_versions
 from lstm_ae.significance import against_each
 from lstm_ae.studies.series.defaults import complete_config, require_even
-
-Numbers = NDArray[Any]
 
 
 class FoldData(NamedTuple):
@@ -48,8 +47,8 @@ class FoldData(NamedTuple):
     data: Data
     ids: tuple[str, ...]
     series: NDArray[np.int32]
-    times: Numbers
-    places: Numbers
+    times: Array
+    places: Array
     zone: Zone
 
 
@@ -112,7 +111,7 @@ def split_fold(config: Series, table: Measurements, number: int, folds: int) -> 
     return FoldData(*completed, table.ids, series, times, places, table.zone)
 
 
-def fold_edges(table: Measurements, folds: int) -> Numbers:
+def fold_edges(table: Measurements, folds: int) -> Array:
     """Return the start of each test block and the end of the last one, `(folds + 1,)` in the units of `_order`.
 
     Raises:
@@ -120,17 +119,17 @@ def fold_edges(table: Measurements, folds: int) -> Numbers:
     """
     order = np.sort(_order(table, table))
     begins = order[np.linspace(len(order) * FIRST, len(order), folds + 1)[:-1].astype(int)]
-    edges: Numbers = np.append(begins, order[-1] + 1)
+    edges: Array = np.append(begins, order[-1] + 1)
     if (np.diff(edges) <= 0).any():
         raise DataError(f"{table.name} has too few times for {folds} folds. Reduce --folds")
     return edges
 
 
-def _order(table: Measurements, rows: Measurements | Grid) -> Numbers:
+def _order(table: Measurements, rows: Measurements | Grid) -> Array:
     """Return the times of rows; without times, their relative position in their series, from 0 to 1."""
     if table.layout.time is not None:
         return rows.times
-    positions: Numbers = rows.times / np.bincount(table.series, minlength=len(table.ids))[rows.series]
+    positions: Array = rows.times / np.bincount(table.series, minlength=len(table.ids))[rows.series]
     return positions
 
 

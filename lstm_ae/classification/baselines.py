@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lstm_ae.arrays import Array, Float32Array, Float64Array
 from lstm_ae.data.scaling import Scale, read_scale
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.files import load_state, save_state
-
-Numbers = NDArray[Any]
 
 NAME = "logistic regression"
 
@@ -45,11 +43,11 @@ class LogisticRegression(NamedTuple):
 
     scale: Scale
     missing: bool
-    weights: Numbers
-    bias: Numbers
+    weights: Array
+    bias: Array
     windows: int
 
-    def probabilities(self, windows: Numbers) -> NDArray[np.float64]:
+    def probabilities(self, windows: Array) -> Float64Array:
         """Return class probabilities `(samples, classes)`; 0 for classes without training windows.
 
         Args:
@@ -57,7 +55,7 @@ class LogisticRegression(NamedTuple):
         """
         from scipy.special import softmax
 
-        probabilities: NDArray[np.float64] = softmax(
+        probabilities: Float64Array = softmax(
             _columns(windows, self.scale, missing=self.missing) @ self.weights + self.bias, axis=1
         )
         return probabilities
@@ -82,7 +80,7 @@ def fit_logistic_regression(data: Data) -> LogisticRegression:
     return LogisticRegression(data.scale, missing, weights, bias, len(train.label))
 
 
-def _combine(components: Any, regression: Any, classes: int) -> tuple[Numbers, Numbers]:
+def _combine(components: Any, regression: Any, classes: int) -> tuple[Array, Array]:
     """Combine components and regression into one linear map from columns to all classes."""
     weights, bias = regression.coef_.T, regression.intercept_
     if len(regression.classes_) == 2:  # scikit-learn stores only the log odds of the second class
@@ -137,7 +135,7 @@ def _fit(train: "_Samples", validation: "_Samples", classes: int) -> tuple[Any, 
     return components, best
 
 
-def log_loss(probability: Numbers, truth: Numbers) -> float:
+def log_loss(probability: Array, truth: Array) -> float:
     """Return the mean negative log probability of the true classes in nats, with probabilities of at least 1e-7.
 
     Args:
@@ -152,8 +150,8 @@ def log_loss(probability: Numbers, truth: Numbers) -> float:
 
 
 class _Samples(NamedTuple):
-    columns: Numbers
-    label: Numbers
+    columns: Array
+    label: Array
 
 
 def _sample(data: Data, split: Split, most: int, *, missing: bool) -> _Samples:
@@ -168,12 +166,12 @@ def _sample(data: Data, split: Split, most: int, *, missing: bool) -> _Samples:
     return _Samples(np.concatenate(pieces), split.label[index])
 
 
-def _batches(index: Numbers, size: int = 1024) -> Iterator[Numbers]:
+def _batches(index: Array, size: int = 1024) -> Iterator[Array]:
     for start in range(0, len(index), size):
         yield index[start : start + size]
 
 
-def _columns(windows: Numbers, scale: Scale, *, missing: bool) -> NDArray[np.float32]:
+def _columns(windows: Array, scale: Scale, *, missing: bool) -> Float32Array:
     """Return flattened scaled windows `(samples, columns)`, 0 where missing, followed by the mask of missing values."""
     absent = np.isnan(windows)
     scaled = np.where(absent, 0, scale.scaled(windows, windows)).reshape(len(windows), -1)

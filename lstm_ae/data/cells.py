@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lstm_ae.arrays import BoolArray, Float32Array, Float64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.options import flag_name
 from lstm_ae.data.columns import missing_numbers, missing_words
@@ -58,7 +58,7 @@ class CellReader:
         self.numbers = missing_numbers(config, notation)
         self.bad: dict[tuple[str, str], BadCells] = {}
 
-    def read(self, cells: Sequence[str], rows: Sequence[int], column: str) -> NDArray[np.float32]:
+    def read(self, cells: Sequence[str], rows: Sequence[int], column: str) -> Float32Array:
         """Return cells of a column as float32, NaN where they are missing.
 
         Args:
@@ -80,8 +80,8 @@ class CellReader:
         return self.narrow(values, cells, rows, column, CellProblem(f"is {FLOAT32_OVERFLOW_TEXT}", advice))
 
     def narrow(
-        self, values: NDArray[np.float64], cells: Any, rows: Sequence[int], column: str, problem: CellProblem
-    ) -> NDArray[np.float32]:
+        self, values: Float64Array, cells: Any, rows: Sequence[int], column: str, problem: CellProblem
+    ) -> Float32Array:
         """Return numbers as float32, NaN where they represent a missing value.
 
         Args:
@@ -124,9 +124,9 @@ def describe_cell_problem(word: str, problem: CellProblem) -> str:
     return f"{problem.text}. {', or '.join(ways)}, or name the columns to read with --value-cols"
 
 
-def match_missing_numbers(values: NDArray[np.float64], numbers: Sequence[float]) -> NDArray[np.bool_]:
+def match_missing_numbers(values: Float64Array, numbers: Sequence[float]) -> BoolArray:
     """Return a mask of the values that equal one of the `missing_numbers`, at float32 precision."""
     single = np.array([number for number in numbers if abs(number) <= FLOAT32_MAX], np.float32)
     with np.errstate(over="ignore"):
-        found: NDArray[np.bool_] = np.isin(values, numbers) | np.isin(values.astype(np.float32), single)
+        found: BoolArray = np.isin(values, numbers) | np.isin(values.astype(np.float32), single)
     return found

@@ -11,8 +11,8 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lstm_ae.arrays import Float32Array, Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.options import declared_options, flag_name
 from lstm_ae.config.reading import UNITS, TimeStep
@@ -46,7 +46,7 @@ from lstm_ae.data.scaling import Scale
 from lstm_ae.data.season import MAX_DEFAULT_WINDOW, choose_coarser_step
 from lstm_ae.data.series_scales import describe_unknown_series
 from lstm_ae.data.split import PARTS, required_parts
-from lstm_ae.data.timestamps import CLOCK_HEADING, TIME_HEADING, Times
+from lstm_ae.data.timestamps import CLOCK_HEADING, TIME_HEADING
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError
 from lstm_ae.formatting import format_count, format_heading, format_names, quote
@@ -89,7 +89,7 @@ def find_sentinels(table: Measurements) -> dict[str, list[str]]:
     return found
 
 
-def _find_column_sentinels(values: NDArray[np.float32]) -> list[str]:
+def _find_column_sentinels(values: Float32Array) -> list[str]:
     known = {float(np.float32(text)): text for text in COMMON_SENTINELS}
     found: list[str] = []
     while len(values):
@@ -773,7 +773,7 @@ def check_times(table: Measurements, step: TimeStep, config: Reading) -> list[Fi
     return found
 
 
-def check_sparse_grid(table: Measurements, step: TimeStep, places: Times, config: Reading) -> list[Finding]:
+def check_sparse_grid(table: Measurements, step: TimeStep, places: Int64Array, config: Reading) -> list[Finding]:
     """Return a finding, with other steps as fixes, if most steps have no row."""
     share = missing_share(table, places)
     if share <= MAX_MISSING_SHARE:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ae.arrays import Float64Array
 from lstm_ae.config import Series
 from lstm_ae.data.grid import common_step, grid_slots
 from lstm_ae.data.measurements import Measurements
@@ -157,7 +158,7 @@ def spread_series_labels(table: Measurements) -> Measurements:
     return table if own is None else table._replace(labels=own[table.series])
 
 
-def draw_series_order(table: Measurements) -> NDArray[np.float64]:
+def draw_series_order(table: Measurements) -> Float64Array:
     """Return the position of each series in the order in which whole series are divided.
 
     The order is always the same. If each series has one label, the classes are spread evenly: the series are sorted by

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ae.arrays import Float32Array, Float64Array, Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.data.cells import CellReader
 from lstm_ae.data.columns import (
@@ -27,15 +28,7 @@ from lstm_ae.data.columns import (
 )
 from lstm_ae.data.number_notation import NUMBER, BadNumber, NumberNotation, is_number, parse_numbers, split_unit
 from lstm_ae.data.text import TextEncoding, decode_file, open_stable_file, read_lines
-from lstm_ae.data.timestamps import (
-    CLOCK_TIME,
-    DIGIT_STAMP,
-    BadTime,
-    Times,
-    join_date_and_clock,
-    parse_date_parts,
-    parse_times,
-)
+from lstm_ae.data.timestamps import CLOCK_TIME, DIGIT_STAMP, BadTime, join_date_and_clock, parse_date_parts, parse_times
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.formatting import quote
 from lstm_ae.table_files import unescape_formulas
@@ -254,8 +247,8 @@ class CsvColumns(NamedTuple):
 
     name: str
     text: dict[str, TextColumn]
-    numbers: dict[str, NDArray[np.float64]]
-    lines: NDArray[np.int64]
+    numbers: dict[str, Float64Array]
+    lines: Int64Array
 
     def error(self, row: int, problem: str) -> DataError:
         """Return an error that names the file and the line of a row."""
@@ -296,7 +289,7 @@ def read_csv(
         index: dict[str, collections.defaultdict[str, int]] = {
             column: collections.defaultdict(itertools.count().__next__) for column in text
         }
-        parts: dict[str, list[NDArray[np.int32] | NDArray[np.float64]]] = {column: [] for column in place}
+        parts: dict[str, list[NDArray[np.int32] | Float64Array]] = {column: [] for column in place}
         starts = []
         while chunk := list(itertools.islice(rows, CHUNK_ROWS)):
             numbered, wide = zip(*chunk, strict=True)
@@ -434,8 +427,8 @@ class Chunk(NamedTuple):
     """
 
     lines: NDArray[np.int32]
-    times: Times | None
-    values: NDArray[np.float32]
+    times: Int64Array | None
+    values: Float32Array
     ids: Sequence[str] | None
     labels: Sequence[str] | None
 

@@ -19,11 +19,9 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.lib import format as npy
-from numpy.typing import NDArray
 
+from lstm_ae.arrays import Array, UInt8Array
 from lstm_ae.errors import DataError
-
-Bytes = NDArray[np.uint8]
 
 ARRAY_NAMES = ("x_train", "y_train", "x_test", "y_test")
 IDX_STEMS = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -35,10 +33,10 @@ READ_ERRORS = (OSError, EOFError, ValueError, zlib.error, struct.error, zipfile.
 class Digits(NamedTuple):
     """Training and test digits as stored: images `(n, 28, 28)` and labels `(n,)`, all uint8."""
 
-    images: Bytes
-    labels: Bytes
-    test_images: Bytes
-    test_labels: Bytes
+    images: UInt8Array
+    labels: UInt8Array
+    test_images: UInt8Array
+    test_labels: UInt8Array
 
 
 def read_digits(path: str) -> Digits:
@@ -120,7 +118,7 @@ def _read_npz(path: str) -> Digits:
     return _check_digits(arrays, names)
 
 
-def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> NDArray[Any]:
+def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> Array:
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise DataError(f"{name} must be stored as numpy.savez does. Received: another compression. Save it anew")
     with warnings.catch_warnings():
@@ -137,7 +135,7 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> 
             return np.asarray(npy.read_array(stream, allow_pickle=False))
 
 
-def _read_idx(path: str) -> NDArray[Any]:
+def _read_idx(path: str) -> Array:
     image = "images" in os.path.basename(path)
     magic, size = (0x803, 16) if image else (0x801, 8)
     with open_file(path) as file:
@@ -185,7 +183,7 @@ def _check_array(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], image:
         raise DataError(f"{name} must hold at least one {'image' if image else 'label'}. Received: none. {ADVICE}")
 
 
-def _check_digits(arrays: list[NDArray[Any]], names: list[str]) -> Digits:
+def _check_digits(arrays: list[Array], names: list[str]) -> Digits:
     """Return the digits as uint8 if the numbers of images and labels match and all values are in range.
 
     Raises:

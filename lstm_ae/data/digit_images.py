@@ -8,13 +8,11 @@ is index 14, as in the 60,000 training digits.
 import warnings
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from lstm_ae.arrays import BoolArray, Float32Array
 from lstm_ae.data.digit_files import open_file
 from lstm_ae.errors import DataError
-
-Floats = NDArray[np.float32]
 
 ADVICE = "Give a PNG or JPEG that shows one digit on a plain ground"
 
@@ -25,7 +23,7 @@ MIN_CONTRAST = 24  # of 255; less is paper or noise
 MAX_SPECK_SHARE = 0.02  # of the largest piece; smaller pieces are dirt
 
 
-def read_image(path: str) -> Floats:
+def read_image(path: str) -> Float32Array:
     """Return the picture of one digit in the format of MNIST: light on dark, resized, and centered.
 
     Color, transparency, size, and polarity are arbitrary. A picture of 28x28 pixels, light on dark, is returned
@@ -50,7 +48,7 @@ def read_image(path: str) -> Floats:
     return _center_digit(_resize_digit(_crop_and_stretch(ink, noise)))
 
 
-def _read_grayscale(path: str) -> Floats:
+def _read_grayscale(path: str) -> Float32Array:
     """Return the brightness `(height, width)`, from 0 to 255, upright; transparent pixels contrast with the others."""
     image = _open_image(path)
     if image.mode.startswith("I"):  # 16 bits per pixel, which convert("L") would clip at 255
@@ -90,7 +88,7 @@ def _open_image(path: str) -> Image.Image:
             raise DataError(f"{path!r} is no picture that can be read: damaged, or of another kind. {ADVICE}") from None
 
 
-def _crop_and_stretch(ink: Floats, noise: float) -> Floats:
+def _crop_and_stretch(ink: Float32Array, noise: float) -> Float32Array:
     """Return the ink cropped to its bounding box and stretched to the range from 0 to 255.
 
     The noise of the background becomes 0, and the median of the strokes becomes 255.
@@ -103,7 +101,7 @@ def _crop_and_stretch(ink: Floats, noise: float) -> Floats:
     return ((box - low) / (high - low) * 255).clip(0, 255).astype(np.float32)
 
 
-def _remove_specks(strokes: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _remove_specks(strokes: BoolArray) -> BoolArray:
     """Return the strokes without pieces that are small relative to the largest one."""
     from scipy.ndimage import label
 
@@ -114,7 +112,7 @@ def _remove_specks(strokes: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.asarray(large[pieces])
 
 
-def _otsu_threshold(ink: Floats) -> float:
+def _otsu_threshold(ink: Float32Array) -> float:
     """Return the threshold between background and strokes that minimizes the variance within both (Otsu, 1979)."""
     counts, edges = np.histogram(ink, 256)
     levels = (edges[:-1] + edges[1:]) / 2
@@ -124,7 +122,7 @@ def _otsu_threshold(ink: Floats) -> float:
     return float(edges[np.argmax(between) + 1])
 
 
-def _resize_digit(box: Floats) -> Floats:
+def _resize_digit(box: Float32Array) -> Float32Array:
     """Return the box resized so that its longer side has 20 pixels."""
     height, width = box.shape
     factor = 20 / max(height, width)
@@ -133,7 +131,7 @@ def _resize_digit(box: Floats) -> Floats:
     return np.asarray(image, np.float32).clip(0, 255)
 
 
-def _center_digit(digit: Floats) -> Floats:
+def _center_digit(digit: Float32Array) -> Float32Array:
     """Return the digit in 28x28 pixels with its center of mass as close to index 14 as pixels and edges allow."""
     result = np.zeros((28, 28), np.float32)
     at = []

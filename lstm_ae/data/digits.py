@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lstm_ae.arrays import Float32Array, Int64Array, UInt8Array
 from lstm_ae.config import Mnist
 from lstm_ae.data import digit_files, scaling
 from lstm_ae.data.digit_files import Digits
@@ -24,7 +24,6 @@ from lstm_ae.errors import DataError
 
 __all__ = ["images_to_rows", "load", "read_image", "rows_to_images", "stratified_order"]
 
-Index = NDArray[np.int64]
 
 LICENSE = "CC BY-SA 3.0 (LeCun, Cortes, Burges)"
 SPLIT_SEED = 28
@@ -83,7 +82,7 @@ def load(config: Mnist) -> Data:
     )
 
 
-def images_to_rows(images: NDArray[np.uint8] | NDArray[np.float32], read: str) -> NDArray[np.float32]:
+def images_to_rows(images: UInt8Array | Float32Array, read: str) -> Float32Array:
     """Return images as the rows of a series.
 
     Args:
@@ -101,7 +100,7 @@ def images_to_rows(images: NDArray[np.uint8] | NDArray[np.float32], read: str) -
     return images.astype(np.float32, order="C").reshape(-1, 1 if read in ("pixels", "permuted") else IMAGE_SIDE)
 
 
-def images_to_windows(images: NDArray[np.uint8], read: str) -> NDArray[np.float32]:
+def images_to_windows(images: UInt8Array, read: str) -> Float32Array:
     """Return images `(n, 28, 28)` as sequences `(n, steps, features)`, float32."""
     rows = images_to_rows(images, read)
     return rows.reshape(len(images), -1, rows.shape[1])
@@ -112,7 +111,7 @@ def infer_reading(feature_names: tuple[str, ...]) -> str:
     return next(read for read, names in _FEATURES.items() if names == feature_names)
 
 
-def rows_to_images(series: NDArray[np.float32], read: str) -> NDArray[np.float32]:
+def rows_to_images(series: Float32Array, read: str) -> Float32Array:
     """Return a series of any shape as images `(n, 28, 28)`; the inverse of `images_to_rows`."""
     if read == "permuted":
         series = series.reshape(-1, IMAGE_SIDE * IMAGE_SIDE)[:, np.argsort(pixel_permutation())]
@@ -120,7 +119,7 @@ def rows_to_images(series: NDArray[np.float32], read: str) -> NDArray[np.float32
     return images.transpose(0, 2, 1) if read == "columns" else images
 
 
-def pixel_permutation() -> Index:
+def pixel_permutation() -> Int64Array:
     """Return the order in which "permuted" reads the pixels, `(784,)`.
 
     The task is that of Le, Jaitly, and Hinton (2015), https://arxiv.org/abs/1504.00941.
@@ -128,7 +127,7 @@ def pixel_permutation() -> Index:
     return np.random.default_rng(SPLIT_SEED).permutation(IMAGE_SIDE * IMAGE_SIDE)
 
 
-def stratified_order(labels: NDArray[np.uint8]) -> Index:
+def stratified_order(labels: UInt8Array) -> Int64Array:
     """Return a fixed shuffle in which every contiguous range holds about the same share of each class.
 
     Returns:
@@ -142,7 +141,7 @@ def stratified_order(labels: NDArray[np.uint8]) -> Index:
     return order[np.argsort(place, kind="stable")]
 
 
-def _split(images: NDArray[np.uint8], labels: NDArray[np.uint8], index: Index, read: str) -> Split:
+def _split(images: UInt8Array, labels: UInt8Array, index: Int64Array, read: str) -> Split:
     steps = IMAGE_SIDE * IMAGE_SIDE if read in ("pixels", "permuted") else IMAGE_SIDE
     return Split(
         series=images_to_rows(images[index], read),

@@ -9,14 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lstm_ae.arrays import Float32Array, Int64Array, UInt64Array
 from lstm_ae.data.preparation import PreparedTable
-from lstm_ae.data.timestamps import Times
 from lstm_ae.data.windows import Data, window_starts
 from lstm_ae.files import load_state, save_state
-
-Prints = NDArray[np.uint64]
 
 # Largest number of fingerprints, evenly spread over the training and validation windows.
 MAX_FINGERPRINTS = 1000
@@ -34,8 +31,8 @@ class WindowFingerprints(NamedTuple):
     """
 
     windows: int
-    prints: Prints
-    times: Times
+    prints: UInt64Array
+    times: Int64Array
 
     def found_in(self, prepared: PreparedTable) -> tuple[int, int]:
         """Return the estimated number of windows of a table that the model has seen, and the number of all windows.
@@ -68,7 +65,7 @@ def fingerprint_windows(data: Data) -> WindowFingerprints:
     )
 
 
-def hash_windows(values: NDArray[np.float32], starts: NDArray[np.int64], span: int) -> Prints:
+def hash_windows(values: Float32Array, starts: Int64Array, span: int) -> UInt64Array:
     """Return a hash of the values of each window, `(windows,)` uint64.
 
     Windows whose rows are all equal are omitted.
@@ -94,7 +91,7 @@ def hash_windows(values: NDArray[np.float32], starts: NDArray[np.int64], span: i
     return _mix_bits((sums[starts + span] - sums[starts]) * inverses[starts])
 
 
-def _mix_bits(numbers: Prints) -> Prints:
+def _mix_bits(numbers: UInt64Array) -> UInt64Array:
     """Return numbers in which every bit depends on every input bit: the last step of SplitMix64."""
     numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ae.arrays import Array, Int64Array
 from lstm_ae.data.columns import Layout, split_id_columns
 from lstm_ae.data.grid import map_to_grid_rows
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.data.time_zones import format_times
-from lstm_ae.data.timestamps import Times
 from lstm_ae.errors import DataError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class RowCodes(NamedTuple):
 
 
 def measurements_from_rows(
-    values: NDArray[Any],
+    values: Array,
     names: Sequence[str],
     index: "pd.Index[Any] | None" = None,
     name: str = "X",
@@ -103,7 +103,7 @@ def measurements_from_rows(
     )
 
 
-def read_index_times(index: "pd.Index[Any]", name: str = "X") -> Times | None:
+def read_index_times(index: "pd.Index[Any]", name: str = "X") -> Int64Array | None:
     """Return the times of a pandas index, or None if it holds no times.
 
     Times without a zone are assumed to be in UTC. A period has the time of its start.
@@ -132,7 +132,7 @@ def read_index_times(index: "pd.Index[Any]", name: str = "X") -> Times | None:
         ) from None
 
 
-def map_to_table_rows(prepared: PreparedTable, found: NDArray[Any]) -> NDArray[Any]:
+def map_to_table_rows(prepared: PreparedTable, found: Array) -> Array:
     """Return results by grid row as results by table row, in the original order of the table.
 
     Args:

@@ -1,22 +1,20 @@
 """Build the regular time grid of a table: its sampling interval, gaps, and rows, and the times after it."""
 
 import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ae.arrays import Array, BoolArray, Float32Array, Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.reading import UNITS, TimeStep
 from lstm_ae.data.anomaly_labels import CLASSES
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.time_zones import Elapsed, format_time, to_utc, utc_offsets
-from lstm_ae.data.timestamps import Times
 from lstm_ae.errors import DataError
 from lstm_ae.formatting import format_heading, quote
-
-Flags = NDArray[np.bool_]
 
 # A gap length is common if at least this many gaps per series, and this share of the long gaps, have it.
 COMMON_GAP_COUNT, COMMON_GAP_SHARE = 3, 0.1
@@ -43,13 +41,13 @@ MAX_MISSING_SHARE = 0.5
 MONTH_DAYS = {1: (28, 31), 3: (90, 92), 12: (365, 366)}
 
 
-def run_starts(series: NDArray[np.int32]) -> Flags:
+def run_starts(series: NDArray[np.int32]) -> BoolArray:
     """Return a mask of the places where a run of equal numbers begins.
 
     >>> run_starts(np.array([3, 3, 5, 3], np.int32)).tolist()
     [True, False, True, True]
     """
-    begins: Flags = np.r_[True, series[1:] != series[:-1]]
+    begins: BoolArray = np.r_[True, series[1:] != series[:-1]]
     return begins
 
 
@@ -87,7 +85,7 @@ def common_step(table: Measurements) -> TimeStep:
     return TimeStep(size)
 
 
-def grid_slots(table: Measurements, step: TimeStep, *, follow: bool = False) -> Times:
+def grid_slots(table: Measurements, step: TimeStep, *, follow: bool = False) -> Int64Array:
     """Return the nearest grid position of each row, counted from 0 in each series.
 
     Args:
@@ -99,7 +97,7 @@ def grid_slots(table: Measurements, step: TimeStep, *, follow: bool = False) -> 
     """
     first = run_starts(table.series)
     if step == TimeStep():
-        counted: Times = np.arange(len(first)) - np.flatnonzero(first)[np.cumsum(first) - 1]
+        counted: Int64Array = np.arange(len(first)) - np.flatnonzero(first)[np.cumsum(first) - 1]
         return counted
     places = grid_positions(table.times, table.times[first][np.cumsum(first) - 1], step)
     if not follow or step.months:
@@ -118,7 +116,7 @@ def grid_slots(table: Measurements, step: TimeStep, *, follow: bool = False) -> 
     return moved
 
 
-def missing_share(table: Measurements, places: Times) -> float:
+def missing_share(table: Measurements, places: Int64Array) -> float:
     """Return the share of the grid positions without a row, from the first to the last row of each series.
 
     The share is 0 if at most half of the steps between occupied positions span a gap: what is missing then are nights,
@@ -153,7 +151,7 @@ def even_step(table: Measurements) -> TimeStep | None:
     return None
 
 
-def _forward_steps(table: Measurements, along: Times) -> Times:
+def _forward_steps(table: Measurements, along: Int64Array) -> Int64Array:
     """Return the positive differences between consecutive rows of a series in `along` (times or positions)."""
     steps = np.diff(along)
     return steps[(steps > 0) & ~run_starts(table.series)[1:]]
@@ -168,12 +166,14 @@ class GridPlacement(NamedTuple):
         too_fast: index of the first row that is too fast for the step; None if there is none.
     """
 
-    places: Times
+    places: Int64Array
     origin: int
     too_fast: int | None = None
 
 
-def follow_grid(times: Times, step: TimeStep, *, begun: int, origin: int, place: int, before: int) -> GridPlacement:
+def follow_grid(
+    times: Int64Array, step: TimeStep, *, begun: int, origin: int, place: int, before: int
+) -> GridPlacement:
     """Place the next rows of a series on a grid that follows them.
 
     A row that shares the position of the row before it, although it is at least half a step later, gets the next
@@ -209,13 +209,13 @@ def follow_grid(times: Times, step: TimeStep, *, begun: int, origin: int, place:
     return GridPlacement(places, origin)
 
 
-def grid_positions(times: Times, origin: Times, step: TimeStep) -> Times:
+def grid_positions(times: Int64Array, origin: Int64Array, step: TimeStep) -> Int64Array:
     """Return the nearest position of each time on a grid that begins at `origin`, in the shape of `times`."""
     if step.months:
         month, start = (
             moments.astype("datetime64[ns]").astype("datetime64[M]").astype(np.int64) for moments in (times, origin)
         )
-        places: Times = (month - start) // step.months
+        places: Int64Array = (month - start) // step.months
     else:
         places = (times - origin + step.size // 2) // step.size
     return places
@@ -241,7 +241,7 @@ class DuplicateTimes(NamedTuple):
         return self.apart == 0
 
 
-def find_duplicate_times(table: Measurements, places: Times) -> DuplicateTimes | None:
+def find_duplicate_times(table: Measurements, places: Int64Array) -> DuplicateTimes | None:
     """Return the rows that share a grid position, or None if there are none."""
     again = np.r_[False, places[1:] == places[:-1]] & ~run_starts(table.series)
     rows = np.flatnonzero(again)
@@ -251,7 +251,7 @@ def find_duplicate_times(table: Measurements, places: Times) -> DuplicateTimes |
     return DuplicateTimes(len(rows), second - 1, second, int(table.times[second] - table.times[second - 1]))
 
 
-def repeats_autumn_hour(table: Measurements, places: Times) -> bool:
+def repeats_autumn_hour(table: Measurements, places: Int64Array) -> bool:
     """Return whether all duplicates may belong to the hour that is repeated at the end of daylight saving time.
 
     This is possible if the time zone of the clocks is unknown or wrong.
@@ -263,14 +263,14 @@ def repeats_autumn_hour(table: Measurements, places: Times) -> bool:
     return not table.layout.aware and bool(is_autumn_night(times).all())
 
 
-def is_autumn_night(times: Times) -> Flags:
+def is_autumn_night(times: Int64Array) -> BoolArray:
     """Return a mask of the times before four o'clock on a Sunday from September to November."""
     moments = times.astype("datetime64[ns]")
     days = moments.astype("datetime64[D]")
     month = days.astype("datetime64[M]").astype(np.int64) % 12 + 1
     sunday = (days.astype(np.int64) + 3) % 7 == 6
     early = (moments - days) < np.timedelta64(4, "h")
-    found: Flags = sunday & early & (month >= 9) & (month <= 11)
+    found: BoolArray = sunday & early & (month >= 9) & (month <= 11)
     return found
 
 
@@ -302,7 +302,7 @@ class Gaps(NamedTuple):
     empty: int
 
 
-def find_gaps(table: Measurements, places: Times, max_gap: int) -> Gaps:
+def find_gaps(table: Measurements, places: Int64Array, max_gap: int) -> Gaps:
     """Return the gaps within series.
 
     Args:
@@ -326,7 +326,7 @@ def find_gaps(table: Measurements, places: Times, max_gap: int) -> Gaps:
     )
 
 
-def common_gaps(table: Measurements, places: Times, max_gap: int) -> list[int]:
+def common_gaps(table: Measurements, places: Int64Array, max_gap: int) -> list[int]:
     """Return the common gap lengths beyond `max_gap`, such as those of weekends or nights, in ascending order.
 
     A length is omitted if filling all gaps up to it would add more rows than there are.
@@ -359,16 +359,16 @@ class Grid(NamedTuple):
     step: TimeStep
     series: NDArray[np.int32]
     segment: NDArray[np.int32]
-    times: Times
-    values: NDArray[np.float32]
+    times: Int64Array
+    values: Float32Array
     labels: NDArray[np.int32] | None
-    known: Flags
+    known: BoolArray
 
     @property
-    def valued(self) -> Flags:
+    def valued(self) -> BoolArray:
         """Mask of the rows in a segment that holds a value, `(rows,)`."""
         first = run_starts(self.segment)
-        found: Flags = np.logical_or.reduceat(rows_with_values(self.values), np.flatnonzero(first))[
+        found: BoolArray = np.logical_or.reduceat(rows_with_values(self.values), np.flatnonzero(first))[
             np.cumsum(first) - 1
         ]
         return found
@@ -420,9 +420,9 @@ def regularize(table: Measurements, step: TimeStep, max_gap: int, config: Readin
     return insert_missing_rows(step, series, table.times[kept], values, labels, parting.advance, parting.parted)
 
 
-def rows_with_values(values: NDArray[np.float32]) -> Flags:
+def rows_with_values(values: Float32Array) -> BoolArray:
     """Return a mask of the rows that hold a value, `(rows,)`."""
-    held: Flags = np.asarray(~np.isnan(values).all(axis=1))
+    held: BoolArray = np.asarray(~np.isnan(values).all(axis=1))
     return held
 
 
@@ -435,12 +435,12 @@ class Segmentation(NamedTuple):
         apart: whether a row lies in a long gap and has no value.
     """
 
-    advance: Times
-    parted: Flags
-    apart: Flags
+    advance: Int64Array
+    parted: BoolArray
+    apart: BoolArray
 
 
-def find_segments(places: Times, held: Flags, first: Flags, max_gap: int) -> Segmentation:
+def find_segments(places: Int64Array, held: BoolArray, first: BoolArray, max_gap: int) -> Segmentation:
     """Find the rows that begin a segment.
 
     Args:
@@ -467,11 +467,11 @@ def find_segments(places: Times, held: Flags, first: Flags, max_gap: int) -> Seg
 def insert_missing_rows(
     step: TimeStep,
     series: NDArray[np.int32],
-    times: Times,
-    values: NDArray[np.float32],
+    times: Int64Array,
+    values: Float32Array,
     labels: NDArray[np.int32] | None,
-    advance: Times,
-    parted: Flags,
+    advance: Int64Array,
+    parted: BoolArray,
 ) -> Grid:
     """Return a grid with the missing rows inserted.
 
@@ -504,9 +504,9 @@ def insert_missing_rows(
     return Grid(step, series[source], segment, times, spread, labels, known)
 
 
-def map_to_grid_rows(table: Measurements, grid: Grid) -> NDArray[np.int64]:
+def map_to_grid_rows(table: Measurements, grid: Grid) -> Int64Array:
     """Return the index of the grid row that holds each row of the table, `(rows,)` int64."""
-    rows: NDArray[np.int64] = np.flatnonzero(grid.known)
+    rows: Int64Array = np.flatnonzero(grid.known)
     if len(rows) < len(table.times):  # some rows were merged
         places = grid_slots(table, grid.step)
         begins = run_starts(table.series) | np.r_[True, places[1:] != places[:-1]]
@@ -516,13 +516,13 @@ def map_to_grid_rows(table: Measurements, grid: Grid) -> NDArray[np.int64]:
 
 def merge_duplicates(
     series: NDArray[np.int32],
-    values: NDArray[np.float32],
+    values: Float32Array,
     labels: NDArray[np.int32] | None,
-    places: Times,
+    places: Int64Array,
     rule: str,
     *,
     highest: bool = False,
-) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int32] | None]:
+) -> tuple[Int64Array, Float32Array, NDArray[np.int32] | None]:
     """Merge the rows that share a position according to the rule of `--duplicates`.
 
     Args:
@@ -554,7 +554,7 @@ DAY = UNITS["d"]
 MONTH = np.timedelta64(1, "M")
 
 
-def future_times(table: Measurements, series: NDArray[Any], last: Times, step: TimeStep, horizon: int) -> Times:
+def future_times(table: Measurements, series: Array, last: Int64Array, step: TimeStep, horizon: int) -> Int64Array:
     """Return the times of the steps after the given rows, `(n, horizon)`.
 
     Steps of whole days or months keep the local hour in the table's time zone across daylight-saving changes.
@@ -578,12 +578,12 @@ def future_times(table: Measurements, series: NDArray[Any], last: Times, step: T
     return utc.reshape(ahead.shape)
 
 
-def _to_local_times(times: Times, zone: datetime.tzinfo | None) -> Times:
+def _to_local_times(times: Int64Array, zone: datetime.tzinfo | None) -> Int64Array:
     """Return the local times of a zone; unchanged without a zone."""
     return times if zone is None else times + utc_offsets(times, zone) * UNITS["min"]
 
 
-def _days_of_month(table: Measurements, zone: datetime.tzinfo | None) -> NDArray[np.int64]:
+def _days_of_month(table: Measurements, zone: datetime.tzinfo | None) -> Int64Array:
     """Return the day of the month that all rows of each series share, `(series,)` int64.
 
     A shorter month is allowed to have its last day instead. The day is 31 if every row is on the last day of its month,
@@ -603,7 +603,7 @@ def _days_of_month(table: Measurements, zone: datetime.tzinfo | None) -> NDArray
     return by_series
 
 
-def _add_months(last: Times, months: NDArray[np.int64], days: NDArray[np.int64]) -> Times:
+def _add_months(last: Int64Array, months: Int64Array, days: Int64Array) -> Int64Array:
     """Return the times some months later, `(n, steps)`.
 
     The day of the month is the given one, or that of `last` if it is 0. In a shorter month it is the last day.
@@ -613,5 +613,5 @@ def _add_months(last: Times, months: NDArray[np.int64], days: NDArray[np.int64])
     later = month[:, None] + months.astype("timedelta64[M]")
     start, end = (found.astype("datetime64[D]").astype(np.int64) for found in (later, later + MONTH))
     day = np.minimum(start + np.where(days, days, own)[:, None] - 1, end - 1)
-    ahead: Times = day * DAY + (last % DAY)[:, None]
+    ahead: Int64Array = day * DAY + (last % DAY)[:, None]
     return ahead

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lstm_ae.data.timestamps import BadTime, TimeForm, Times, infer_form, parse_times
+from lstm_ae.arrays import Int64Array
+from lstm_ae.data.timestamps import BadTime, TimeForm, infer_form, parse_times
 from lstm_ae.errors import DataError
 
 # Smallest share of steps within 10% of the median in regular series, and largest share of such steps in mixed series.
@@ -38,7 +39,7 @@ def are_interleaved(moments: Sequence[str], names: Sequence[str], form: TimeForm
     return bool(each) and min(each) >= MIN_REGULAR_SHARE
 
 
-def _regular_share(times: Times) -> float:
+def _regular_share(times: Int64Array) -> float:
     """Return the share of time steps within 10% of the median."""
     steps = np.sort(times)[1:] - np.sort(times)[:-1]
     middle = float(np.median(steps))

@@ -11,15 +11,13 @@ a leak.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lstm_ae.arrays import Array, BoolArray
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.formatting import format_count, format_names, format_skill
-
-Numbers = NDArray[Any]
 
 # Largest error of a leak, as a share of the smaller of the errors of the own-past regression and of persistence.
 MAX_LEAK_ERROR = 0.1
@@ -120,9 +118,9 @@ class _LeakSamples(NamedTuple):
         following: `(rows, columns)` values of the rows to predict, NaN where missing.
     """
 
-    past: Numbers
-    whole: NDArray[np.bool_]
-    following: Numbers
+    past: Array
+    whole: BoolArray
+    following: Array
 
 
 def _sample_rows(splits: Sequence[Split], given: int, steps: int, known: int | None) -> _LeakSamples:
@@ -141,7 +139,7 @@ def _sample_rows(splits: Sequence[Split], given: int, steps: int, known: int | N
     return _LeakSamples(*(np.concatenate(parts) for parts in zip(*pieces, strict=True)))
 
 
-def _find_leak(fitted: _LeakSamples, judged: _LeakSamples, candidates: Numbers, target: int) -> Leak | None:
+def _find_leak(fitted: _LeakSamples, judged: _LeakSamples, candidates: Array, target: int) -> Leak | None:
     """Return the leak into a target column, or None if there is none.
 
     Args:
@@ -182,14 +180,14 @@ def _find_leak(fitted: _LeakSamples, judged: _LeakSamples, candidates: Numbers, 
     return Leak(source, target, 1 - after / still, 1 - before / still, max(step, 1) if alone else 0)
 
 
-def _own_past_features(samples: _LeakSamples, target: int) -> Numbers:
+def _own_past_features(samples: _LeakSamples, target: int) -> Array:
     """Return a constant, the last value of a column, and the differences of the earlier values from it."""
     values = samples.past[:, 1:, target]
-    own: Numbers = np.c_[np.ones(len(values)), values[:, :1], values[:, 1:] - values[:, :1]]
+    own: Array = np.c_[np.ones(len(values)), values[:, :1], values[:, 1:] - values[:, :1]]
     return own
 
 
-def _choose_candidate(own: Numbers, following: Numbers, candidates: Numbers, target: int, columns: int) -> int | None:
+def _choose_candidate(own: Array, following: Array, candidates: Array, target: int, columns: int) -> int | None:
     """Return the candidate of another column that explains most of the residual of the own-past regression.
 
     Returns:

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ae.arrays import Array, Float32Array, Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.options import flag_name
 from lstm_ae.data.cells import BadCells, CellReader
@@ -21,7 +22,6 @@ from lstm_ae.data.csv_reader import Chunk, read_delimited
 from lstm_ae.data.number_notation import MISSING_WORDS, NUMBER
 from lstm_ae.data.text import open_stable_file
 from lstm_ae.data.time_zones import Elapsed, Zone, infer_zone, table_times_to_utc
-from lstm_ae.data.timestamps import Times
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.formatting import format_heading, format_names, quote
 
@@ -58,8 +58,8 @@ class Measurements(NamedTuple):
     layout: Layout
     ids: tuple[str, ...]
     series: NDArray[np.int32]
-    times: Times
-    values: NDArray[np.float32]
+    times: Int64Array
+    values: Float32Array
     labels: NDArray[np.int32] | None
     classes: tuple[str, ...]
     lines: NDArray[np.int32]
@@ -77,7 +77,7 @@ class Measurements(NamedTuple):
             return None
         return self.zone or (datetime.UTC if self.layout.aware else None)
 
-    def axis(self, times: Times) -> NDArray[Any]:
+    def axis(self, times: Int64Array) -> Array:
         """Return times for the axis of a plot: datetime64, float64 for elapsed times, or integers for counted rows."""
         if isinstance(self.zone, Elapsed):
             return self.zone.numbers(times).astype(np.float64)
@@ -92,8 +92,8 @@ class _TableColumns(NamedTuple):
     """Columns of a table in the order of the file; `text` holds the distinct cells of ids and labels."""
 
     lines: NDArray[np.int32]
-    times: Times | None
-    values: NDArray[np.float32]
+    times: Int64Array | None
+    values: Float32Array
     ids: NDArray[np.int32] | None
     labels: NDArray[np.int32] | None
     text: tuple[tuple[str, ...], tuple[str, ...]]

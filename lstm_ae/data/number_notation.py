@@ -11,8 +11,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lstm_ae.arrays import Float64Array
 from lstm_ae.config import Reading
 from lstm_ae.errors import DataError
 from lstm_ae.formatting import quote
@@ -505,7 +505,7 @@ def find_cell_problem(word: str, notation: NumberNotation = PLAIN_NOTATION, unit
 
 def parse_numbers(
     cells: Sequence[str], notation: NumberNotation = PLAIN_NOTATION, unit: str = "", refuse: Refuse = raise_bad_number
-) -> NDArray[np.float64]:
+) -> Float64Array:
     """Return a column's cells as float64, NaN where they are missing or refused.
 
     Args:

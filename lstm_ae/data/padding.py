@@ -5,6 +5,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ae.arrays import BoolArray, Int64Array
 from lstm_ae.data.grid import MAX_GROWTH, Grid, run_starts
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.errors import DataError
@@ -12,9 +13,7 @@ from lstm_ae.errors import DataError
 Where = Literal["series", "segments", "rows"]
 
 
-def pad_segments(
-    prepared: PreparedTable, where: Where = "series", of: NDArray[np.bool_] | None = None
-) -> PreparedTable:
+def pad_segments(prepared: PreparedTable, where: Where = "series", of: BoolArray | None = None) -> PreparedTable:
     """Insert missing rows at the beginning of segments that hold a value, up to the length of a window.
 
     Args:
@@ -69,7 +68,7 @@ def pad_segments(
     )
 
 
-def original_rows(grid: Grid) -> NDArray[np.bool_]:
+def original_rows(grid: Grid) -> BoolArray:
     """Return a mask of the grid rows that `pad_segments` did not add, `(rows,)`.
 
     An unpadded segment always begins with a known row.
@@ -77,7 +76,7 @@ def original_rows(grid: Grid) -> NDArray[np.bool_]:
     return rows_from_first_value(grid.segment, grid.known)
 
 
-def rows_from_first_value(segment: NDArray[np.int32], known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def rows_from_first_value(segment: NDArray[np.int32], known: BoolArray) -> BoolArray:
     """Return a mask of the rows from the first known row of their segment on, `(rows,)`.
 
     >>> rows_from_first_value(np.array([0, 0, 0, 1], np.int32), np.array([False, True, False, False])).tolist()
@@ -85,11 +84,11 @@ def rows_from_first_value(segment: NDArray[np.int32], known: NDArray[np.bool_]) 
     """
     begins = run_starts(segment)
     counted = np.cumsum(known)
-    before: NDArray[np.int64] = (counted - known)[begins][np.cumsum(begins) - 1]
+    before: Int64Array = (counted - known)[begins][np.cumsum(begins) - 1]
     return counted > before
 
 
-def remove_padding(prepared: PreparedTable, own: NDArray[np.bool_]) -> PreparedTable:
+def remove_padding(prepared: PreparedTable, own: BoolArray) -> PreparedTable:
     """Return the table with only the rows in `own`, which is the mask of `original_rows`."""
     if own.all():
         return prepared

@@ -6,6 +6,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from lstm_ae.arrays import Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.data.cells import FLOAT32_OVERFLOW_TEXT, CellReader
 from lstm_ae.data.columns import (
@@ -24,7 +25,6 @@ from lstm_ae.data.timestamps import (
     TIME_HEADING,
     YEAR_RANGE,
     BadTime,
-    Times,
     counts_from_1970,
     join_date_and_clock,
     looks_like_times,
@@ -145,7 +145,7 @@ def _read_chunks(source: Any, layout: Layout, config: Reading, reader: CellReade
         ) from None
 
 
-def _read_times(batch: Any, layout: Layout, rows: Any, name: str, config: Reading) -> Times:
+def _read_times(batch: Any, layout: Layout, rows: Any, name: str, config: Reading) -> Int64Array:
     import pyarrow
 
     column = batch.column(layout.time)
@@ -174,9 +174,9 @@ def _read_times(batch: Any, layout: Layout, rows: Any, name: str, config: Readin
             f"the time is outside the years {YEAR_RANGE.start} to {YEAR_RANGE.stop - 1}. Correct it",
         )
     if pyarrow.types.is_timestamp(column.type) and column.type.unit == "ns":
-        exact: Times = column.cast(pyarrow.int64()).to_numpy(zero_copy_only=False)
+        exact: Int64Array = column.cast(pyarrow.int64()).to_numpy(zero_copy_only=False)
         return exact
-    moments: Times = times.astype("datetime64[us]").astype(np.int64) * 1000
+    moments: Int64Array = times.astype("datetime64[us]").astype(np.int64) * 1000
     return moments
 
 

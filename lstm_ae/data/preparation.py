@@ -1,11 +1,12 @@
 """Prepare a table as training, validation, and test windows: grid, split, scale, and cut."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ae.arrays import Array, BoolArray, Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.reading import TimeStep
 from lstm_ae.data.anomaly_labels import are_anomaly_labels, encode_anomaly_labels, parse_anomaly_labels
@@ -49,7 +50,7 @@ def fit_scale(config: Reading, train: Split, table: Measurements, window: int, l
                 f"{table.name}: the column {column[:80]!r} has no value in the training part. Leave it out with "
                 "--value-cols, or give another --split"
             )
-    low: NDArray[Any]
+    low: Array
     if config.scale == "minmax":
         low, width = np.nanmin(values, axis=0), np.nanmax(values, axis=0) - np.nanmin(values, axis=0)
     else:
@@ -189,15 +190,15 @@ class WindowLengths(NamedTuple):
 class _Runs(NamedTuple):
     """Runs of rows of one part: the rows of each and the rows before it in its segment, `(runs,)`."""
 
-    rows: NDArray[np.int64]
-    before: NDArray[np.int64]
+    rows: Int64Array
+    before: Int64Array
 
 
 def prepare_table(
     config: Reading,
     table: Measurements,
     parts: Parts | None = None,
-    hidden: Callable[[Grid], NDArray[np.bool_]] | None = None,
+    hidden: Callable[[Grid], BoolArray] | None = None,
 ) -> PreparedTable:
     """Put a table on its grid, divide it, and infer the settings that the configuration leaves open.
 
@@ -373,7 +374,7 @@ def scale_line_names(config: Reading, prepared: PreparedTable) -> tuple[str, ...
     return ("", *(name for name, values in zip(ids, most, strict=True) if values >= prepared.window))
 
 
-def find_part_rows(prepared: PreparedTable, place: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+def find_part_rows(prepared: PreparedTable, place: int) -> tuple[Int64Array, NDArray[np.int32]]:
     """Return the grid rows that the windows of a part are cut from, and the run of each row.
 
     The first forecasts of validation and test read the window of rows before the part; all rows that they forecast are
@@ -412,7 +413,7 @@ def _cut_split(prepared: PreparedTable, config: Reading, place: int) -> Split:
     return Split(values, starts, span, segment, lines, times, labels)
 
 
-def known_anomalies(table: Measurements, grid: Grid) -> NDArray[np.bool_]:
+def known_anomalies(table: Measurements, grid: Grid) -> BoolArray:
     """Return a mask of the grid rows that are labeled as anomalies, `(rows,)`.
 
     Missing rows between two labeled anomalies count as anomalies too.
@@ -425,7 +426,7 @@ def known_anomalies(table: Measurements, grid: Grid) -> NDArray[np.bool_]:
     known = np.flatnonzero(grid.known)
     after = np.cumsum(grid.known)
     before, behind = known[np.maximum(after - 1, 0)], known[np.minimum(after, len(known) - 1)]
-    found: NDArray[np.bool_] = labels | (~grid.known & labels[before] & labels[behind])
+    found: BoolArray = labels | (~grid.known & labels[before] & labels[behind])
     return found
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ae.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 from lstm_ae.config import PRICES, Snp
 from lstm_ae.config.options import flag_name
 from lstm_ae.data.csv_reader import CsvColumns, TextColumn, read_csv
@@ -67,8 +68,8 @@ class Quotes(NamedTuple):
     symbols: tuple[str, ...]
     company: NDArray[np.int32]
     day: NDArray[np.datetime64]
-    values: dict[str, NDArray[np.float64]]
-    gap: NDArray[np.bool_]
+    values: dict[str, Float64Array]
+    gap: BoolArray
 
 
 def read_quotes(path: str | None, fields: Sequence[str] = (*PRICES, "volume")) -> Quotes:
@@ -192,7 +193,7 @@ def _encode_companies(table: CsvColumns) -> tuple[tuple[str, ...], NDArray[np.in
     return symbols, np.array([place[value] for value in names], np.int32)[text.codes]
 
 
-def _find_gaps(company: NDArray[np.int32], day: NDArray[np.datetime64]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+def _find_gaps(company: NDArray[np.int32], day: NDArray[np.datetime64]) -> tuple[BoolArray, Int64Array]:
     """Find the rows with a missing day, or more than `MAX_PAUSE`, between them and the row before.
 
     The calendar is inferred from the file: days on which at least half of the listed companies have a row. A company is
@@ -225,8 +226,6 @@ MIN_TRAINING_DAYS = 250
 # Rows with at least this median distance are not daily.
 MIN_SPACING = np.timedelta64(5, "D")
 
-Flags = NDArray[np.bool_]
-
 
 def select_quotes(config: Snp, quotes: Quotes) -> Quotes:
     """Return the rows of the companies and days that the configuration selects.
@@ -249,7 +248,7 @@ def _parse_config_day(config: Snp, name: str) -> datetime.date | None:
     return day
 
 
-def take_rows(quotes: Quotes, rows: Flags) -> Quotes:
+def take_rows(quotes: Quotes, rows: BoolArray) -> Quotes:
     """Return the quotes of the rows in a mask."""
     values = {field: values[rows] for field, values in quotes.values.items()}
     return quotes._replace(company=quotes.company[rows], day=quotes.day[rows], values=values, gap=quotes.gap[rows])
@@ -288,7 +287,7 @@ def describe_open_days(opens: Mapping[str, KnownOpen]) -> list[str]:
     return [f"the open of a day to forecast is known of {format_count(len(opens), 'company')}, the latest of {latest}"]
 
 
-def find_excluded_rows(config: Snp, quotes: Quotes) -> Flags:
+def find_excluded_rows(config: Snp, quotes: Quotes) -> BoolArray:
     """Return a mask of the rows excluded by the companies and the last day of the configuration.
 
     Its first day is ignored.
@@ -314,7 +313,7 @@ def select_part_rows(quotes: Quotes, part: NDArray[np.int32]) -> tuple[Quotes, N
 
 def _select_rows(
     quotes: Quotes, symbols: tuple[str, ...], first: datetime.date | None, last: datetime.date | None
-) -> Flags:
+) -> BoolArray:
     """Return a mask of the rows of the selected companies and days.
 
     Raises:
@@ -340,7 +339,7 @@ def _select_rows(
     return rows
 
 
-def describe_excluded_companies(quotes: Quotes, days: NDArray[np.int64], enough: Flags) -> list[str]:
+def describe_excluded_companies(quotes: Quotes, days: Int64Array, enough: BoolArray) -> list[str]:
     """Return a note about companies without enough training days.
 
     Args:
@@ -367,7 +366,7 @@ def describe_excluded_companies(quotes: Quotes, days: NDArray[np.int64], enough:
 
 
 def assign_segments(
-    quotes: Quotes, part: NDArray[np.int32], missing: Flags, span: int, field: str, notes: list[str]
+    quotes: Quotes, part: NDArray[np.int32], missing: BoolArray, span: int, field: str, notes: list[str]
 ) -> NDArray[np.int32]:
     """Return the segment of each row without missing values, and append the number of lost windows to `notes`.
 
@@ -397,13 +396,13 @@ def assign_segments(
     return steps[-1]
 
 
-def _number_segments(breaks: Flags) -> NDArray[np.int32]:
+def _number_segments(breaks: BoolArray) -> NDArray[np.int32]:
     return np.cumsum(breaks, dtype=np.int32)
 
 
-def find_incomplete_rows(quotes: Quotes, fields: Sequence[str]) -> Flags:
+def find_incomplete_rows(quotes: Quotes, fields: Sequence[str]) -> BoolArray:
     """Return a mask of the rows in which one of the fields is missing."""
-    found: Flags = np.logical_or.reduce([np.isnan(quotes.values[field]) for field in fields])
+    found: BoolArray = np.logical_or.reduce([np.isnan(quotes.values[field]) for field in fields])
     return found
 
 
@@ -414,7 +413,7 @@ def fingerprint_quotes(quotes: Quotes) -> str:
     return hash_arrays(names, quotes.company, quotes.day.astype(np.int64), *values)
 
 
-def find_training_rows(quotes: Quotes, known: Sequence[str], until: np.datetime64, window: int) -> Flags:
+def find_training_rows(quotes: Quotes, known: Sequence[str], until: np.datetime64, window: int) -> BoolArray:
     """Return a mask of the rows up to a day that need not be forecast again.
 
     They belong to companies that the model knows. The last `window` rows of each company are excluded, because later
@@ -427,7 +426,7 @@ def find_training_rows(quotes: Quotes, known: Sequence[str], until: np.datetime6
     place = np.arange(len(before)) - np.maximum.accumulate(np.where(first, np.arange(len(before)), 0))
     ends = np.full(len(quotes.symbols), np.datetime64("0001-01-01", "D"))
     np.maximum.at(ends, quotes.company, quotes.day)
-    found: Flags = before & ((place < left - window) | (ends < until - MAX_PAUSE)[quotes.company])
+    found: BoolArray = before & ((place < left - window) | (ends < until - MAX_PAUSE)[quotes.company])
     return found
 
 
@@ -459,7 +458,7 @@ def describe_swapped_prices(quotes: Quotes) -> list[str]:
     return [f"{format_count(int(rows.sum()), 'row')} with high below low, kept ({example})"]
 
 
-def stack_fields(quotes: Quotes, fields: Sequence[str]) -> NDArray[np.float32]:
+def stack_fields(quotes: Quotes, fields: Sequence[str]) -> Float32Array:
     """Return the values of the fields, `(rows, features)` float32."""
     # The model uses the logarithm of the volume, which needs at least 1 on days without trade.
     columns = [np.maximum(quotes.values[field], 1) if field == "volume" else quotes.values[field] for field in fields]
@@ -615,7 +614,7 @@ def load_new_prices(config: Snp, scale: Scale, known: Sequence[str], until: np.d
 def _describe_source(
     quotes: Quotes,
     fields: Sequence[str],
-    series: NDArray[np.float32],
+    series: Float32Array,
     company: NDArray[np.int32],
     symbols: Sequence[str],
     notes: Sequence[str],

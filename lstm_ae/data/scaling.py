@@ -10,8 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
-
+from lstm_ae.arrays import Array, Float32Array, Float64Array
 
 # Kinds with one line per group, and the name of the model input that selects the line.
 GROUPED_KINDS = ("company", "series")
@@ -32,10 +31,10 @@ class Scale(NamedTuple):
     """
 
     kind: Literal["fixed", "company", "series", "window", "log"]
-    offset: Floats
-    range: Floats
+    offset: Float32Array
+    range: Float32Array
 
-    def of(self, past: Floats, company: NDArray[np.int32] | None = None) -> tuple[Floats, Floats]:
+    def of(self, past: Float32Array, company: NDArray[np.int32] | None = None) -> tuple[Float32Array, Float32Array]:
         """Return the offset and range of each window.
 
         Args:
@@ -62,11 +61,13 @@ class Scale(NamedTuple):
             np.where(known, self.range[line][:, None, :], span),
         )
 
-    def plain(self, values: Floats) -> Floats:
+    def plain(self, values: Float32Array) -> Float32Array:
         """Return the values on which offset and range are defined: the values or their logarithms."""
         return np.log(values) if self.kind == "log" else values
 
-    def scaled(self, values: Floats, past: Floats, company: NDArray[np.int32] | None = None) -> Floats:
+    def scaled(
+        self, values: Float32Array, past: Float32Array, company: NDArray[np.int32] | None = None
+    ) -> Float32Array:
         """Scale values that belong to the given windows.
 
         Args:
@@ -76,10 +77,10 @@ class Scale(NamedTuple):
         """
         offset, span = self.of(past, company)
         features = values.shape[2]
-        scaled: Floats = (self.plain(values) - offset[..., :features]) / span[..., :features]
+        scaled: Float32Array = (self.plain(values) - offset[..., :features]) / span[..., :features]
         return scaled
 
-    def own(self, scaled: Floats, past: Floats, company: NDArray[np.int32] | None = None) -> Floats:
+    def own(self, scaled: Float32Array, past: Float32Array, company: NDArray[np.int32] | None = None) -> Float32Array:
         """Return scaled values in their original units; the inverse of `scaled`."""
         offset, span = self.of(past, company)
         features = scaled.shape[2]
@@ -94,7 +95,7 @@ class Scale(NamedTuple):
         """
         return Scale("fixed", self.offset[:1], self.range[:1]) if self.kind == "series" else self
 
-    def levelled(self, rows: Floats, line: NDArray[np.int32]) -> Floats:
+    def levelled(self, rows: Float32Array, line: NDArray[np.int32]) -> Float32Array:
         """Return rows converted from the level and size of their series to those of all series together.
 
         Their scaled values stay the same. Nothing changes if series have no scales of their own.
@@ -105,12 +106,12 @@ class Scale(NamedTuple):
         """
         return self._moved(rows, line, back=False)
 
-    def unlevelled(self, rows: Floats, line: NDArray[np.int32]) -> Floats:
+    def unlevelled(self, rows: Float32Array, line: NDArray[np.int32]) -> Float32Array:
         """Return leveled rows in their original units; the inverse of `levelled`."""
         return self._moved(rows, line, back=True)
 
     @np.errstate(over="ignore")
-    def _moved(self, rows: Floats, line: NDArray[np.int32], *, back: bool) -> Floats:
+    def _moved(self, rows: Float32Array, line: NDArray[np.int32], *, back: bool) -> Float32Array:
         if self.kind != "series":
             return rows
         span, offset = self.range.astype(np.float64), self.offset.astype(np.float64)
@@ -139,7 +140,7 @@ def window_scale(features: int) -> Scale:
     return Scale("window", np.empty((0, features), np.float32), np.empty((0, features), np.float32))
 
 
-def company_scale(series: Floats, company: NDArray[np.int32], companies: int) -> Scale:
+def company_scale(series: Float32Array, company: NDArray[np.int32], companies: int) -> Scale:
     """Return a scale with the minimum and range of each company, like one scikit-learn `MinMaxScaler` per company.
 
     Args:
@@ -156,7 +157,7 @@ def company_scale(series: Floats, company: NDArray[np.int32], companies: int) ->
     return Scale("company", low, nonzero_ranges(np.where(seen, high - low, np.float32(1))))
 
 
-def series_scale(series: Floats, line: NDArray[np.int32], lines: int, together: Scale, fewest: int) -> Scale:
+def series_scale(series: Float32Array, line: NDArray[np.int32], lines: int, together: Scale, fewest: int) -> Scale:
     """Return a scale with the mean and standard deviation of each series, ignoring NaN.
 
     Line 0 is that of all series together. A column with too few values in a series uses line 0. A column that is
@@ -171,7 +172,7 @@ def series_scale(series: Floats, line: NDArray[np.int32], lines: int, together: 
         fewest: number of values that a column of a series must have.
     """
 
-    def summed(values: NDArray[Any]) -> NDArray[np.float64]:
+    def summed(values: Array) -> Float64Array:
         return np.stack([np.bincount(line, column, lines) for column in values.T], axis=1)
 
     there = ~np.isnan(series)
@@ -185,7 +186,7 @@ def series_scale(series: Floats, line: NDArray[np.int32], lines: int, together: 
     return Scale("series", offset.astype(np.float32), nonzero_ranges(span.astype(np.float32)))
 
 
-def log_scale(series: Floats, segment: NDArray[np.int32], *, volume: bool) -> Scale:
+def log_scale(series: Float32Array, segment: NDArray[np.int32], *, volume: bool) -> Scale:
     """Return a scale of logarithms in units of their standard deviation of change, so that a daily change is about 1.
 
     All prices share the mean and range of the first feature, so the difference of two scaled prices is the scaled
@@ -206,7 +207,7 @@ def log_scale(series: Floats, segment: NDArray[np.int32], *, volume: bool) -> Sc
     return Scale("log", offset[of][None].astype(np.float32), width[of][None])
 
 
-def nonzero_ranges(range: Floats) -> Floats:
+def nonzero_ranges(range: Float32Array) -> Float32Array:
     """Return the ranges with 0 (a constant series) replaced by 1, so that scaled constants stay 0.
 
     >>> nonzero_ranges(np.array([0, 2], np.float32)).tolist()

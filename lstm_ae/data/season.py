@@ -22,14 +22,12 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lstm_ae.arrays import BoolArray, Float64Array, Int64Array
 from lstm_ae.config.reading import UNITS, TimeStep
 from lstm_ae.data.grid import ROUND_STEP_SIZES, grid_slots, run_starts
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.formatting import format_heading
-
-Floats = NDArray[np.float64]
 
 # Steps of the shortest season, of the longest default window, and of the default window without a season.
 MIN_SEASON, MAX_DEFAULT_WINDOW, DEFAULT_WINDOW = 4, 366, 30
@@ -94,7 +92,7 @@ class DefaultSteps(NamedTuple):
     column: str = ""
 
 
-def choose_default_steps(table: Measurements, step: TimeStep, training: NDArray[np.bool_]) -> DefaultSteps:
+def choose_default_steps(table: Measurements, step: TimeStep, training: BoolArray) -> DefaultSteps:
     """Return the default steps inferred from the training rows of a table.
 
     If there are several columns, the one with the largest share of repeated variance is used.
@@ -119,9 +117,7 @@ def choose_default_steps(table: Measurements, step: TimeStep, training: NDArray[
     return DefaultSteps(DEFAULT_WINDOW, DEFAULT_WINDOW, why, long=long, column=column)
 
 
-def find_column_seasons(
-    table: Measurements, step: TimeStep, training: NDArray[np.bool_]
-) -> tuple[tuple[int, ...], ...]:
+def find_column_seasons(table: Measurements, step: TimeStep, training: BoolArray) -> tuple[tuple[int, ...], ...]:
     """Return the seasons of every column in the training rows of a table.
 
     Args:
@@ -133,15 +129,15 @@ def find_column_seasons(
 class PlacedSeries(NamedTuple):
     """Series of one column: its grid positions, ascending from 0, and its values, NaN where missing."""
 
-    places: NDArray[np.int64]
-    values: Floats
+    places: Int64Array
+    values: Float64Array
 
     @property
     def steps(self) -> int:
         """Number of steps that the series spans."""
         return int(self.places[-1]) + 1 if len(self.places) else 0
 
-    def last(self, steps: int) -> Floats:
+    def last(self, steps: int) -> Float64Array:
         """Return the values at the last steps, at most `(steps,)`, NaN where missing."""
         first = max(self.steps - steps, 0)
         kept = self.places >= first
@@ -149,18 +145,18 @@ class PlacedSeries(NamedTuple):
         found[self.places[kept] - first] = self.values[kept]
         return found
 
-    def means(self, width: int) -> Floats:
+    def means(self, width: int) -> Float64Array:
         """Return the means of consecutive blocks of `width` steps, NaN for blocks without a value."""
         held = ~np.isnan(self.values)
         blocks, values = self.places[held] // width, self.values[held]
         counts = np.bincount(blocks)
         with np.errstate(invalid="ignore"):
-            found: Floats = np.bincount(blocks, values) / counts
+            found: Float64Array = np.bincount(blocks, values) / counts
         return found
 
 
 def _find_seasons_by_column(
-    table: Measurements, step: TimeStep, training: NDArray[np.bool_], columns: int
+    table: Measurements, step: TimeStep, training: BoolArray, columns: int
 ) -> Iterator[ColumnSeasons]:
     """Yield the seasons of the first `columns` columns, found at the end of each of the longest series."""
     columns = min(columns, len(table.layout.values))
@@ -243,7 +239,7 @@ def find_seasons(series: Sequence[PlacedSeries], calendar: Sequence[int] = (), r
     return ColumnSeasons(steps, share)
 
 
-def _without_short_cycles(pieces: Sequence[Floats]) -> list[Floats]:
+def _without_short_cycles(pieces: Sequence[Float64Array]) -> list[Float64Array]:
     """Return the series averaged over cycles that are too short for a season.
 
     Such a cycle repeats the values far better than all shorter ones.
@@ -266,12 +262,12 @@ def _without_short_cycles(pieces: Sequence[Floats]) -> list[Floats]:
     return found
 
 
-def _count(pieces: Sequence[Floats]) -> int:
+def _count(pieces: Sequence[Float64Array]) -> int:
     """Return the number of values that are not missing."""
     return sum(int((~np.isnan(values)).sum()) for values in pieces)
 
 
-def _standardize(values: Floats) -> Floats:
+def _standardize(values: Float64Array) -> Float64Array:
     """Return values scaled to mean 0 and variance 1; empty if they are constant or too few."""
     held = values[~np.isnan(values)]
     deviation = held.std() if len(held) >= 3 * MIN_SEASON else 0.0
@@ -306,7 +302,7 @@ class _SeasonEvidence(NamedTuple):
         return bool(steady and large and self.score >= -NormalDist().inv_cdf(level))
 
 
-def _select_seasons(pieces: Sequence[Floats], tested: dict[int, _SeasonEvidence]) -> tuple[int, ...]:
+def _select_seasons(pieces: Sequence[Float64Array], tested: dict[int, _SeasonEvidence]) -> tuple[int, ...]:
     """Return the shortest clear season and each longer one that repeats the values significantly better."""
     if not tested:
         return ()
@@ -329,7 +325,7 @@ def _select_seasons(pieces: Sequence[Floats], tested: dict[int, _SeasonEvidence]
     return tuple(kept)
 
 
-def _is_better(pieces: Sequence[Floats], longer: int, shorter: int) -> bool:
+def _is_better(pieces: Sequence[Float64Array], longer: int, shorter: int) -> bool:
     """Return whether repeating the longer period has a much smaller error, consistently over the series."""
     both = [
         np.square([values[longer:] - values[longer - lag : len(values) - lag] for lag in (longer, shorter)])
@@ -341,18 +337,18 @@ def _is_better(pieces: Sequence[Floats], longer: int, shorter: int) -> bool:
     errors = np.array([part[:, kept].mean(axis=1) for part, kept in zip(parts, there, strict=True) if kept.any()])
     if len(errors) < 2:
         return False
-    saved: Floats = errors[:, 1] - errors[:, 0]
+    saved: Float64Array = errors[:, 1] - errors[:, 0]
     spread = float(saved.std(ddof=1) / np.sqrt(len(saved)))
     return float(saved.mean()) > max(MIN_ERROR_GAIN * float(errors[:, 1].mean()), MIN_GAIN_STANDARD_ERRORS * spread)
 
 
-def _split_stretches(pieces: Sequence[Floats], count: int) -> list[Floats]:
+def _split_stretches(pieces: Sequence[Float64Array], count: int) -> list[Float64Array]:
     """Return `count` stretches, each the concatenation of the corresponding parts of all pieces."""
     parts = [np.array_split(values, count, axis=-1) for values in pieces]
     return [np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)]
 
 
-def _test_period(pieces: Sequence[Floats], period: int) -> _SeasonEvidence | None:
+def _test_period(pieces: Sequence[Float64Array], period: int) -> _SeasonEvidence | None:
     """Return the evidence for a period, or None if the pairs one period apart are too few or weakly correlated."""
     filtered = [_remove_moving_average(values, period) for values in pieces if len(values) > 2 * period]
     pairs = [np.array([values[:-period], values[period:]]) for values in filtered if len(values) > period]
@@ -394,13 +390,13 @@ def _test_means(series: Sequence[PlacedSeries], period: int, rows: int) -> _Seas
     return _test_period([_standardize(each.means(width)) for each in series], period // width)
 
 
-def _correlation(pairs: Floats) -> float:
+def _correlation(pairs: Float64Array) -> float:
     """Return the correlation of `(2, pairs)` values with mean 0."""
     size = float(np.sqrt(np.square(pairs).sum(axis=1).prod()))
     return float(pairs.prod(axis=0).sum()) / size if size > 0 else 0.0
 
 
-def _remove_moving_average(values: Floats, period: int) -> Floats:
+def _remove_moving_average(values: Float64Array, period: int) -> Float64Array:
     """Return the values minus the mean of one period around each, without the ends.
 
     For an even period, the first and last step of the mean have half the weight, so that it is centered.
@@ -415,11 +411,11 @@ def _remove_moving_average(values: Floats, period: int) -> Floats:
         totals, counts = ((v[1:] + v[:-1]) / 2 for v in (totals, counts))
     means = np.divide(totals, counts, out=np.full(len(totals), np.nan), where=counts >= period / 2)
     half = period // 2
-    found: Floats = values[half : half + len(means)] - means
+    found: Float64Array = values[half : half + len(means)] - means
     return found
 
 
-def _find_peaks(pieces: Sequence[Floats], longest: int) -> list[int]:
+def _find_peaks(pieces: Sequence[Float64Array], longest: int) -> list[int]:
     """Return the lags of the highest local maxima of the autocorrelation, a few per octave."""
     found: list[int] = []
     wide = 2 * MIN_SEASON
@@ -437,19 +433,19 @@ def _find_peaks(pieces: Sequence[Floats], longest: int) -> list[int]:
     return found
 
 
-def _is_peak(correlation: Floats, lag: int) -> bool:
+def _is_peak(correlation: Float64Array, lag: int) -> bool:
     near = correlation[lag - lag // 10 - 1 : lag + lag // 10 + 2]
     return bool(correlation[lag] >= near.max())
 
 
-def autocorrelation(values: Floats, lags: int) -> Floats:
+def autocorrelation(values: Float64Array, lags: int) -> Float64Array:
     """Return the autocorrelation of a series `(steps,)` at the lags 0 to `lags`, over pairs without NaN."""
     held = ~np.isnan(values)
     centred = np.where(held, values - (np.nanmean(values) if held.any() else 0.0), 0)
     # The padding prevents the circular correlation from pairing both ends of the series.
     size = 1 << int(len(values) + lags).bit_length()
 
-    def products(numbers: Floats) -> Floats:
+    def products(numbers: Float64Array) -> Float64Array:
         return np.fft.irfft(abs(np.fft.rfft(numbers, size)) ** 2, size)[: lags + 1]
 
     pairs = np.maximum(np.rint(products(held.astype(float))), 1)

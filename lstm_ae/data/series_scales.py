@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ae.arrays import Float32Array
 from lstm_ae.data.preparation import PreparedTable, find_scale_lines
-from lstm_ae.data.scaling import Floats, Scale
+from lstm_ae.data.scaling import Scale
 from lstm_ae.errors import DataError
 from lstm_ae.formatting import format_heading, format_names
 
@@ -46,7 +47,7 @@ class SeriesScales(NamedTuple):
         values = self.scale.levelled(prepared.grid.values, self.lines(prepared))
         return prepared._replace(grid=prepared.grid._replace(values=values))
 
-    def unlevelled(self, prepared: PreparedTable, rows: Floats) -> Floats:
+    def unlevelled(self, prepared: PreparedTable, rows: Float32Array) -> Float32Array:
         """Return leveled rows of the table's grid in their original units."""
         return self.scale.unlevelled(rows, self.lines(prepared))
 

@@ -5,6 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ae.arrays import BoolArray
 from lstm_ae.config import Reading
 from lstm_ae.data.class_labels import draw_series_order
 from lstm_ae.data.grid import Grid, run_starts
@@ -41,7 +42,7 @@ def assign_parts(config: Reading, table: Measurements, grid: Grid) -> NDArray[np
     return part
 
 
-def _find_normal_rows(config: Reading, table: Measurements, grid: Grid) -> NDArray[np.bool_] | None:
+def _find_normal_rows(config: Reading, table: Measurements, grid: Grid) -> BoolArray | None:
     """Return a mask of the rows within the ranges given as normal, or None if no range is given.
 
     Raises:

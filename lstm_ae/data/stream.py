@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lstm_ae.arrays import Float32Array, Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.reading import UNITS, TimeStep
 from lstm_ae.data.cells import CellReader
@@ -37,7 +37,6 @@ from lstm_ae.data.grid import (
 )
 from lstm_ae.data.text import decode_blocks
 from lstm_ae.data.time_zones import Zone, context_before, format_time, table_times_to_utc
-from lstm_ae.data.timestamps import Times
 from lstm_ae.errors import DataError
 
 BLOCK_BYTES = 1 << 16
@@ -153,7 +152,7 @@ def _make_utc_converter(layout: Layout, name: str, config: Reading) -> Callable[
 
     It remembers the last rows of each series, which resolve the repeated hour at the end of daylight saving time.
     """
-    before: dict[str, Times] = {}
+    before: dict[str, Int64Array] = {}
 
     def convert(chunk: Chunk) -> Chunk:
         if chunk.times is None or layout.aware or config.zone is None or config.time_zone is None:
@@ -173,9 +172,6 @@ def _make_utc_converter(layout: Layout, name: str, config: Reading) -> Callable[
     return convert
 
 
-Floats = NDArray[np.float32]
-
-
 class GridPiece(NamedTuple):
     """Rows one step apart.
 
@@ -186,8 +182,8 @@ class GridPiece(NamedTuple):
     """
 
     begins: bool
-    times: Times
-    values: Floats
+    times: Int64Array
+    values: Float32Array
 
 
 class IncomingGrid:
@@ -218,7 +214,7 @@ class IncomingGrid:
         # the newest of these), and how many of them are on the grid already.
         self.gap, self.laid = (np.empty(0, np.int64), np.empty(0, np.int64)), 1
 
-    def push(self, values: Floats, times: Times | None = None) -> list[GridPiece]:
+    def push(self, values: Float32Array, times: Int64Array | None = None) -> list[GridPiece]:
         """Add the next rows and return those that are complete.
 
         Args:
@@ -261,10 +257,10 @@ class IncomingGrid:
         times, values = self.held
         return self._laid_out(times, values, self._places(times), over=True)
 
-    def _places(self, times: Times) -> Times:
+    def _places(self, times: Int64Array) -> Int64Array:
         return grid_positions(times, np.full_like(times, self.origin), self.step)
 
-    def _refuse_late(self, times: Times) -> None:
+    def _refuse_late(self, times: Int64Array) -> None:
         late = np.flatnonzero(np.diff(times, prepend=self.newest) < 0)
         if len(late):
             at = int(late[0])
@@ -283,7 +279,7 @@ class IncomingGrid:
         back = before - int(time) <= UNITS["h"] and not self.zoned and is_autumn_night(np.array([time])).all()
         return "Add --time-zone with the zone of these clocks, if daylight saving repeats this hour. " if back else ""
 
-    def _refuse_clash(self, times: Times, places: Times, fast: int | None) -> None:
+    def _refuse_clash(self, times: Int64Array, places: Int64Array, fast: int | None) -> None:
         known = places if fast is None else places[:fast]
         again = np.flatnonzero(np.diff(known, prepend=self.place) == 0)
         if not len(again) and fast is None:
@@ -300,7 +296,9 @@ class IncomingGrid:
             "apart, or train with another --freq"
         )
 
-    def _laid_out(self, times: Times, values: Floats, places: Times, *, over: bool = False) -> list[GridPiece]:
+    def _laid_out(
+        self, times: Int64Array, values: Float32Array, places: Int64Array, *, over: bool = False
+    ) -> list[GridPiece]:
         """Return rows whose positions are complete, with the missing rows between them and the row before.
 
         Args:

@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ae.arrays import BoolArray, Float64Array, Int64Array
+
 Columns = dict[str, NDArray[np.generic]]
-Floats = NDArray[np.float64]
 
 STEPS_PER_DAY = 144
 # First and last day of each failure of the pump: a bearing shakes, the valve moves slowly, the valve is stuck.
@@ -127,18 +128,18 @@ EXAMPLES = {
 }
 
 
-def _times_from(start: str, seconds: NDArray[np.int64] | int) -> NDArray[np.datetime64]:
+def _times_from(start: str, seconds: Int64Array | int) -> NDArray[np.datetime64]:
     times: NDArray[np.datetime64] = np.datetime64(start, "s") + np.asarray(seconds).astype("timedelta64[s]")
     return times
 
 
-def _weekday(day: Floats) -> NDArray[np.int64]:
+def _weekday(day: Float64Array) -> Int64Array:
     """Return the weekday of each day, 0 (Monday) to 6 (Sunday); day 0 is a Monday."""
-    weekday: NDArray[np.int64] = day.astype(np.int64) % 7
+    weekday: Int64Array = day.astype(np.int64) % 7
     return weekday
 
 
-def _lag_valve(wanted: Floats, lags: NDArray[np.bool_]) -> Floats:
+def _lag_valve(wanted: Float64Array, lags: BoolArray) -> Float64Array:
     """Return the valve opening, which follows the setting slowly in the rows where `lags` is True."""
     passed = wanted.copy()
     for row in np.flatnonzero(lags):
@@ -146,7 +147,7 @@ def _lag_valve(wanted: Floats, lags: NDArray[np.bool_]) -> Floats:
     return passed
 
 
-def _autoregressive_noise(random: np.random.Generator, rows: int, memory: float, size: float) -> Floats:
+def _autoregressive_noise(random: np.random.Generator, rows: int, memory: float, size: float) -> Float64Array:
     """Return first-order autoregressive noise with coefficient `memory` and innovation standard deviation `size`."""
     noise = random.normal(0, size, rows)
     for row in range(1, rows):

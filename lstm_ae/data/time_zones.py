@@ -6,13 +6,12 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ae.arrays import Array, BoolArray, Int64Array, StringArray
 from lstm_ae.config import Reading
 from lstm_ae.config.reading import UNITS
 from lstm_ae.data.columns import Layout
-from lstm_ae.data.timestamps import EPOCH, Times
+from lstm_ae.data.timestamps import EPOCH
 from lstm_ae.errors import DataError
-
-Texts = NDArray[np.str_]
 
 # Length of a time without its offset, and rows to format at a time.
 TIME_WIDTHS = {"s": 19, "ns": 29}
@@ -31,7 +30,7 @@ class Elapsed(NamedTuple):
 
     size: int
 
-    def numbers(self, times: Times) -> NDArray[Any]:
+    def numbers(self, times: Int64Array) -> Array:
         """Return times as written in the table, `(rows,)`: integers if all are, else floats."""
         return times / self.size if (times % self.size).any() else times // self.size
 
@@ -64,7 +63,7 @@ def format_time(nanoseconds: int, zone: Zone = None) -> str:
     return text + _format_offset(offset) if zone else text.removesuffix(" 00:00:00")
 
 
-def format_times(nanoseconds: Times, zone: Zone = None) -> NDArray[Any]:
+def format_times(nanoseconds: Int64Array, zone: Zone = None) -> Array:
     """Return times for a file, `(rows,)`: in UTC, in a time zone with the offset, or as numbers if elapsed.
 
     All times have seconds, or all have nanoseconds if one of them needs it.
@@ -74,7 +73,7 @@ def format_times(nanoseconds: Times, zone: Zone = None) -> NDArray[Any]:
     unit: Literal["s", "ns"] = "ns" if (nanoseconds % UNITS["s"]).any() else "s"
     if zone is None:
         return np.datetime_as_string(nanoseconds.view("datetime64[ns]"), unit)
-    texts: Texts = np.empty(len(nanoseconds), f"U{TIME_WIDTHS[unit] + len(_format_offset(0))}")
+    texts: StringArray = np.empty(len(nanoseconds), f"U{TIME_WIDTHS[unit] + len(_format_offset(0))}")
     # Blocks limit memory usage, because intermediate results of NumPy are twice as long.
     for start in range(0, len(texts), BLOCK_ROWS):
         some = nanoseconds[start : start + BLOCK_ROWS]
@@ -86,7 +85,7 @@ def format_times(nanoseconds: Times, zone: Zone = None) -> NDArray[Any]:
     return texts
 
 
-def format_each_time(nanoseconds: Times, zone: Zone = None) -> list[Any]:
+def format_each_time(nanoseconds: Int64Array, zone: Zone = None) -> list[Any]:
     """Return times as in `format_times`, but each with only as many decimals as it needs."""
     if isinstance(zone, Elapsed):
         return [zone.number(time) for time in nanoseconds.tolist()]
@@ -98,7 +97,7 @@ def format_each_time(nanoseconds: Times, zone: Zone = None) -> list[Any]:
     ]
 
 
-def utc_offsets(nanoseconds: Times, zone: datetime.tzinfo) -> Times:
+def utc_offsets(nanoseconds: Int64Array, zone: datetime.tzinfo) -> Int64Array:
     """Return the offset of a time zone from UTC at each time, `(rows,)` int64 in minutes."""
     quarters, place = np.unique(nanoseconds // OFFSET_STEP, return_inverse=True)
     start, minute = EPOCH.replace(tzinfo=datetime.UTC), datetime.timedelta(minutes=1)
@@ -132,14 +131,14 @@ def infer_zone(layout: Layout, config: Reading) -> Zone:
 
 
 def table_times_to_utc(
-    times: Times,
+    times: Int64Array,
     series: NDArray[np.int32],
     layout: Layout,
     lines: NDArray[np.int32],
     name: str,
     place: str,
     config: Reading,
-) -> Times:
+) -> Int64Array:
     """Return the times of a table in UTC; rows must be in the order of the file, see `to_utc`.
 
     Args:
@@ -160,7 +159,9 @@ def table_times_to_utc(
     return utc
 
 
-def to_utc(local: Times, zone: datetime.tzinfo, series: NDArray[np.int32] | None = None) -> tuple[Times, Times]:
+def to_utc(
+    local: Int64Array, zone: datetime.tzinfo, series: NDArray[np.int32] | None = None
+) -> tuple[Int64Array, Int64Array]:
     """Convert local times of a zone to UTC.
 
     The repeated hour at the end of daylight saving time is resolved by the order of the rows: its second pass begins
@@ -189,11 +190,11 @@ def to_utc(local: Times, zone: datetime.tzinfo, series: NDArray[np.int32] | None
         run = np.maximum.accumulate(np.where(begins, np.arange(len(twice)), 0))
         second[twice] = back > back[run]
     nowhere = np.flatnonzero(offsets[0] < offsets[1])
-    utc: Times = local - np.where(second, offsets[1], offsets[0])
+    utc: Int64Array = local - np.where(second, offsets[1], offsets[0])
     return utc, nowhere
 
 
-def _is_newest_first(local: Times, series: NDArray[np.int32]) -> NDArray[np.bool_]:
+def _is_newest_first(local: Int64Array, series: NDArray[np.int32]) -> BoolArray:
     """Return whether most steps of each series go back, `(series,)`.
 
     At most two steps back may be due to the end of daylight saving time and do not count.
@@ -202,11 +203,11 @@ def _is_newest_first(local: Times, series: NDArray[np.int32]) -> NDArray[np.bool
     change, of = np.diff(local[order]), series[order]
     same = of[1:] == of[:-1]
     back, on = (np.bincount(of[1:][same & steps], minlength=int(of[-1]) + 1) for steps in (change < 0, change > 0))
-    found: NDArray[np.bool_] = (back > on) & (back > 2)
+    found: BoolArray = (back > on) & (back > 2)
     return found
 
 
-def context_before(local: Times, utc: Times, zone: datetime.tzinfo) -> Times:
+def context_before(local: Int64Array, utc: Int64Array, zone: datetime.tzinfo) -> Int64Array:
     """Return the local times that `to_utc` must see before the rows that follow these rows of one series.
 
     Returns:
@@ -218,7 +219,7 @@ def context_before(local: Times, utc: Times, zone: datetime.tzinfo) -> Times:
     return np.repeat(local[twice], 1 + second)
 
 
-def _zone_offsets(local: Times, zone: datetime.tzinfo) -> Times:
+def _zone_offsets(local: Int64Array, zone: datetime.tzinfo) -> Int64Array:
     """Return the offsets of a zone at local times in nanoseconds, `(2, rows)`, for the first and second occurrence."""
     quarters, at = np.unique(local // QUARTER_HOUR, return_inverse=True)
     clock = [EPOCH + int(quarter) * datetime.timedelta(minutes=15) for quarter in quarters]

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lstm_ae.arrays import Int64Array
 from lstm_ae.config.reading import STEPS, UNITS
 from lstm_ae.errors import DataError
 from lstm_ae.formatting import quote
@@ -414,7 +414,7 @@ def _infer_short_date_order(loose: Sequence[re.Match[str]], column: str, orders:
     )
 
 
-def _is_ambiguous_order(parts: NDArray[np.int64], order: str, possible: Sequence[str]) -> bool:
+def _is_ambiguous_order(parts: Int64Array, order: str, possible: Sequence[str]) -> bool:
     """Return whether the part that changes like days may be months of a year, or years of a single day.
 
     Args:
@@ -455,8 +455,6 @@ def _infer_unit(numbers: Sequence[float], column: str) -> str:
     )
 
 
-Times = NDArray[np.int64]
-
 EPOCH = datetime.datetime(1970, 1, 1)
 
 # Years within the range of int64 nanoseconds.
@@ -478,7 +476,7 @@ class BadTime(Exception):
         self.place, self.problem = place, problem
 
 
-def parse_times(cells: Sequence[str], form: TimeForm) -> Times:
+def parse_times(cells: Sequence[str], form: TimeForm) -> Int64Array:
     """Return cells without surrounding blanks as nanoseconds, `(rows,)` int64.
 
     Times are in UTC if the form is aware, else in local time. Elapsed times count from their own zero, and counters are
@@ -545,7 +543,7 @@ def _separate_digits(cells: Sequence[str]) -> Sequence[str]:
     return [f"{d[:4]}-{d[4:6]}-{d[6:8]} {d[8:10]}:{d[10:12]}:{d[12:]}" for d in digits]
 
 
-def _parse_numeric_times(cells: Sequence[str], form: TimeForm) -> Times:
+def _parse_numeric_times(cells: Sequence[str], form: TimeForm) -> Int64Array:
     size = 1 if form.unit == STEPS else UNITS[form.unit]
     limit = 9e18 / size
     try:

@@ -1,18 +1,18 @@
 """Generate the synthetic signal of the report: uniform noise with a damped range at a random position."""
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lstm_ae.arrays import Float32Array, Int64Array
 from lstm_ae.config import Toy
 from lstm_ae.data.scaling import fixed_scale
-from lstm_ae.data.windows import Data, Floats, Source, Split, hash_arrays
+from lstm_ae.data.windows import Data, Source, Split, hash_arrays
 
 STEPS = 50
 DAMPING = 0.1
 HALF_WIDTH = 5
 
 
-def generate_signals(sequences: int, seed: int) -> tuple[Floats, NDArray[np.int64]]:
+def generate_signals(sequences: int, seed: int) -> tuple[Float32Array, Int64Array]:
     """Return random signals and the centers of their damped range.
 
     Returns:
@@ -40,5 +40,5 @@ def load(config: Toy) -> Data:
     return Data(train, validation, test, fixed_scale(), source)
 
 
-def _make_split(values: Floats) -> Split:
+def _make_split(values: Float32Array) -> Split:
     return Split(values.reshape(-1, 1), np.arange(len(values), dtype=np.int64) * STEPS, STEPS)

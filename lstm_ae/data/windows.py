@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ae.arrays import Array, Float32Array, Int64Array
 from lstm_ae.data.scaling import Scale
 from lstm_ae.errors import DataError
-
-Floats = NDArray[np.float32]
 
 # Index of the feature that is the day's open, for models that know the open of the day to forecast.
 OPEN_FEATURE = 1
@@ -36,8 +35,8 @@ class Split(NamedTuple):
         label: `(samples,)` int32 class of every window; None without classes.
     """
 
-    series: Floats
-    starts: NDArray[np.int64]
+    series: Float32Array
+    starts: Int64Array
     span: int
     segment: NDArray[np.int32] | None = None
     company: NDArray[np.int32] | None = None
@@ -54,7 +53,7 @@ class Split(NamedTuple):
         """Number of values per row."""
         return int(self.series.shape[1])
 
-    def windows(self, index: Any = slice(None)) -> Floats:
+    def windows(self, index: Any = slice(None)) -> Float32Array:
         """Return the selected samples as a copy.
 
         Args:
@@ -64,7 +63,7 @@ class Split(NamedTuple):
             `(samples, span, features)` float32.
         """
         rows = self.starts[index][:, None] + np.arange(self.span)
-        windows: Floats = self.series[rows]
+        windows: Float32Array = self.series[rows]
         return windows
 
     def companies(self, index: Any = slice(None)) -> NDArray[np.int32] | None:
@@ -88,7 +87,7 @@ class Split(NamedTuple):
             return self.segment
         return np.repeat(np.arange(self.samples, dtype=np.int32), self.span)
 
-    def apart(self) -> NDArray[np.int64]:
+    def apart(self) -> Int64Array:
         """Return the indices of samples that share no row, `(kept,)` int64, taking each next one that fits.
 
         The windows must be sorted by their first row.
@@ -246,7 +245,7 @@ def join_training(data: Data) -> Data:
     return data._replace(train=train)
 
 
-def window_starts(segment: NDArray[np.int32], span: int, stride: int = 1) -> NDArray[np.int64]:
+def window_starts(segment: NDArray[np.int32], span: int, stride: int = 1) -> Int64Array:
     """Return the first rows of all windows of `span` rows that lie within one segment.
 
     The rows of a segment must be contiguous. The stride counts from the first row of each segment.
@@ -263,7 +262,7 @@ def window_starts(segment: NDArray[np.int32], span: int, stride: int = 1) -> NDA
     offset = np.arange(rows) - np.repeat(first, np.diff(np.r_[first, rows]))
     start = np.arange(rows - span + 1, dtype=np.int64)
     whole = segment[start] == segment[start + span - 1]
-    starts: NDArray[np.int64] = start[whole & (offset[: len(start)] % stride == 0)]
+    starts: Int64Array = start[whole & (offset[: len(start)] % stride == 0)]
     return starts
 
 
@@ -283,7 +282,7 @@ def require_samples(data: Data, hint: str, *, tests: bool = True) -> Data:
     return data
 
 
-def hash_arrays(*arrays: NDArray[Any]) -> str:
+def hash_arrays(*arrays: Array) -> str:
     """Return the SHA-256 hash of the bytes, shapes, and dtypes of the arrays."""
     digest = hashlib.sha256()
     for array in arrays:

@@ -4,18 +4,14 @@ Like a model, it maps windows to squared errors of the same shape, so that all l
 """
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lstm_ae.arrays import Array, Float32Array
 from lstm_ae.data.scaling import Scale, read_scale
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.files import load_state, save_state
-
-Numbers = NDArray[Any]
-
-Floats = NDArray[np.float32]
 
 # Maximum number of windows and of values to fit on; larger data is sampled.
 MOST_WINDOWS = 20_000
@@ -31,15 +27,15 @@ class PrincipalComponents(NamedTuple):
         axes: `(components, window * features)` float32, orthonormal rows.
     """
 
-    mean: Floats
-    axes: Floats
+    mean: Float32Array
+    axes: Float32Array
 
     @property
     def name(self) -> str:
         """Name in results."""
         return f"PCA with {len(self.axes)} numbers"
 
-    def errors(self, windows: Numbers) -> Floats:
+    def errors(self, windows: Array) -> Float32Array:
         """Return the squared errors of the reconstruction of `(windows, window, features)`, in the same shape.
 
         A missing value (NaN) is replaced by the training mean of its position, and its error is NaN.
@@ -48,11 +44,11 @@ class PrincipalComponents(NamedTuple):
         missing = np.isnan(centered)
         filled = np.where(missing, np.float32(0), centered)
         rebuilt = (filled @ self.axes.T) @ self.axes
-        errors: Floats = np.square(centered - rebuilt).reshape(windows.shape)
+        errors: Float32Array = np.square(centered - rebuilt).reshape(windows.shape)
         return errors
 
 
-def fit_principal_components(windows: Numbers, components: int, seed: int = 0) -> PrincipalComponents:
+def fit_principal_components(windows: Array, components: int, seed: int = 0) -> PrincipalComponents:
     """Fit principal components on training windows, or on a random sample of them, with scikit-learn.
 
     Args:
@@ -75,7 +71,7 @@ def fit_principal_components(windows: Numbers, components: int, seed: int = 0) -
     most = max(components, min(MOST_WINDOWS, MOST_NUMBERS // values))
     # Draw in random order until there are enough complete windows.
     order = np.random.default_rng(seed).permutation(count)
-    drawn: list[Numbers] = []
+    drawn: list[Array] = []
     for start in range(0, count, most):
         block = windows[np.sort(order[start : start + most])].reshape(-1, values)
         drawn.append(block[~np.isnan(block).any(axis=1)])
@@ -98,7 +94,7 @@ def fit_principal_components(windows: Numbers, components: int, seed: int = 0) -
     )
 
 
-def _filled(block: Numbers) -> Numbers:
+def _filled(block: Array) -> Array:
     """Replace missing values by the mean of their position, or by 0 if all values at that position are missing."""
     missing = np.isnan(block)
     known = (~missing).sum(axis=0)

@@ -3,12 +3,12 @@
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
 
+from lstm_ae.arrays import Array
 from lstm_ae.config.threshold import UNITS, Rule, parse_threshold
 from lstm_ae.data.measurements import Progress
 from lstm_ae.data.scaling import Scale, read_scale
@@ -18,10 +18,8 @@ from lstm_ae.detection.scores import RowSums, mean_errors, row_scores, sum_windo
 from lstm_ae.detection.thresholds import Threshold, fit_threshold
 from lstm_ae.files import load_state, save_state
 
-Numbers = NDArray[Any]
-
 # A function from rows `(windows + window - 1, features)` in original units to the sums over their windows.
-Adding = Callable[[Numbers], RowSums]
+Adding = Callable[[Array], RowSums]
 
 # Windows per batch.
 BATCH = 2048
@@ -44,13 +42,13 @@ class NormalScores(NamedTuple):
             `scores.feature_weights`; None for ones.
     """
 
-    scores: Numbers
-    baseline: Numbers
-    segment: Numbers
+    scores: Array
+    baseline: Array
+    segment: Array
     components: PrincipalComponents
     smooth: int
     step: int
-    weights: Numbers | None = None
+    weights: Array | None = None
 
     @property
     def window(self) -> int:
@@ -63,7 +61,7 @@ class NormalScores(NamedTuple):
             return model, components
         return weight_errors(model, self.weights[0]), weight_errors(components, self.weights[1])
 
-    def threshold(self, rule: Rule, scores: Numbers | None = None) -> Threshold:
+    def threshold(self, rule: Rule, scores: Array | None = None) -> Threshold:
         """Fit the threshold of a rule on these rows.
 
         Args:
@@ -91,10 +89,10 @@ class ScoredSeries(NamedTuple):
         events: in the order of time.
     """
 
-    by_feature: Numbers
-    scores: Numbers
+    by_feature: Array
+    scores: Array
     threshold: Threshold
-    p: Numbers
+    p: Array
     events: list[Event]
 
 
@@ -125,16 +123,16 @@ def default_smooth(window: int) -> int:
     return max(1, window // 8)
 
 
-def windowwise(errors: Callable[[Numbers], Numbers], window: int) -> Adding:
+def windowwise(errors: Callable[[Array], Array], window: int) -> Adding:
     """Return a function of rows from a function of windows `(windows, window, features)` to errors of that shape."""
 
-    def adding(rows: Numbers) -> RowSums:
+    def adding(rows: Array) -> RowSums:
         return sum_windows(errors(sliding_windows(rows, window)))
 
     return adding
 
 
-def sliding_windows(rows: Numbers, window: int) -> Numbers:
+def sliding_windows(rows: Array, window: int) -> Array:
     """Return a copy of the windows at every row, `(windows, window, features)`.
 
     >>> sliding_windows(np.array([[1], [2], [3]]), 2).tolist()
@@ -144,8 +142,8 @@ def sliding_windows(rows: Numbers, window: int) -> Numbers:
 
 
 def score_rows(
-    errors: Adding, series: Numbers, segment: Numbers, window: int, smooth: int, progress: Progress | None = None
-) -> Numbers:
+    errors: Adding, series: Array, segment: Array, window: int, smooth: int, progress: Progress | None = None
+) -> Array:
     """Return the score of every row and feature, `(rows, features)`, from windows at every row.
 
     Args:
@@ -175,7 +173,7 @@ def window_blocks(first: int, end: int, window: int) -> Iterator[slice]:
         yield slice(start, min(start + BATCH + window - 1, end))
 
 
-def window_segments(segment: Numbers, window: int) -> Iterator[tuple[int, int]]:
+def window_segments(segment: Array, window: int) -> Iterator[tuple[int, int]]:
     """Yield the first row and the end of each segment with at least one window.
 
     >>> list(window_segments(np.array([0, 0, 0, 1, 2, 2]), window=2))
@@ -188,7 +186,7 @@ def window_segments(segment: Numbers, window: int) -> Iterator[tuple[int, int]]:
 
 
 def find_anomalies(
-    by_feature: Numbers, normal: NormalScores, threshold: Threshold, segment: Numbers, series: Numbers
+    by_feature: Array, normal: NormalScores, threshold: Threshold, segment: Array, series: Array
 ) -> ScoredSeries:
     """Return events and p-values of scored rows.
 

@@ -7,12 +7,11 @@ the threshold. They may lie up to `window - 1` rows outside the anomaly; the pea
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Numbers = NDArray[Any]
+from lstm_ae.arrays import Array, Int64Array
 
 
 class Event(NamedTuple):
@@ -37,7 +36,7 @@ class Event(NamedTuple):
     provisional: bool
 
 
-def true_ranges(above: Numbers, join: int = 1, segment: Numbers | None = None) -> NDArray[np.int64]:
+def true_ranges(above: Array, join: int = 1, segment: Array | None = None) -> Int64Array:
     """Return start and stop (exclusive) of each run of true rows, `(runs, 2)`.
 
     Args:
@@ -59,15 +58,15 @@ def true_ranges(above: Numbers, join: int = 1, segment: Numbers | None = None) -
 
 
 def find_events(
-    by_feature: Numbers,
-    scores: Numbers,
+    by_feature: Array,
+    scores: Array,
     threshold: float,
     join: int,
     *,
     pending: int = 0,
-    p_values: Callable[[Numbers], Numbers] | None = None,
-    segment: Numbers | None = None,
-    series: Numbers | None = None,
+    p_values: Callable[[Array], Array] | None = None,
+    segment: Array | None = None,
+    series: Array | None = None,
 ) -> list[Event]:
     """Return the events in the order of time; the list may be empty.
 
@@ -107,8 +106,8 @@ def find_events(
     ]
 
 
-def _ends(rows: int, group: Numbers | None) -> NDArray[np.int64]:
+def _ends(rows: int, group: Array | None) -> Int64Array:
     """Return the end of the group that each row belongs to, `(rows,)`."""
     borders = np.r_[np.flatnonzero(group[1:] != group[:-1]) + 1 if group is not None else [], rows].astype(np.int64)
-    ends: NDArray[np.int64] = borders[np.searchsorted(borders, np.arange(rows), side="right")]
+    ends: Int64Array = borders[np.searchsorted(borders, np.arange(rows), side="right")]
     return ends

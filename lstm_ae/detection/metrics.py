@@ -11,17 +11,13 @@ without events, are NaN.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lstm_ae.arrays import Array, BoolArray, Float64Array
 from lstm_ae.detection.events import Event, true_ranges
 from lstm_ae.errors import DataError
-
-Numbers = NDArray[Any]
-
-Floats = NDArray[np.float64]
 
 
 class RankingMetrics(NamedTuple):
@@ -57,7 +53,7 @@ class EventMetrics(NamedTuple):
     delays: tuple[int, ...]
 
 
-def ranking_metrics(labels: Numbers, scores: Numbers, buffer: int, segment: Numbers | None = None) -> RankingMetrics:
+def ranking_metrics(labels: Array, scores: Array, buffer: int, segment: Array | None = None) -> RankingMetrics:
     """Return all ranking metrics.
 
     Args:
@@ -80,7 +76,7 @@ def ranking_metrics(labels: Numbers, scores: Numbers, buffer: int, segment: Numb
 
 
 def volume_under_surface(
-    labels: Numbers, scores: Numbers, buffer: int, segment: Numbers | None = None
+    labels: Array, scores: Array, buffer: int, segment: Array | None = None
 ) -> tuple[float, float]:
     """Return VUS-PR and VUS-ROC (Paparrizos et al. 2022, "Volume under the surface", sections 3.2 and 3.3).
 
@@ -138,7 +134,7 @@ def volume_under_surface(
     return float(np.mean(precise)), float(np.mean(rates)) if rates else np.nan
 
 
-def _checked(labels: Numbers, scores: Numbers) -> tuple[NDArray[np.bool_], Floats]:
+def _checked(labels: Array, scores: Array) -> tuple[BoolArray, Float64Array]:
     labels, scores = np.asarray(labels, bool), np.asarray(scores, np.float64)
     if labels.shape != scores.shape or labels.ndim != 1:
         raise DataError(f"Labels and scores must have one value per row. Received: {labels.shape} and {scores.shape}")
@@ -147,11 +143,11 @@ def _checked(labels: Numbers, scores: Numbers) -> tuple[NDArray[np.bool_], Float
     return labels, scores
 
 
-def _area(x: Floats, y: Floats) -> float:
+def _area(x: Float64Array, y: Float64Array) -> float:
     return float(np.sum(np.diff(x) * (y[1:] + y[:-1]))) / 2
 
 
-def _slopes(labels: NDArray[np.bool_], segment: Numbers | None) -> tuple[Numbers, Numbers, Numbers]:
+def _slopes(labels: BoolArray, segment: Array | None) -> tuple[Array, Array, Array]:
     """Return, for each unlabeled row, the half buffers from which one and two slopes reach it, and its distance.
 
     The slope before a range reaches one row further than the slope after it, because a range ends on its last row. Each
@@ -182,20 +178,20 @@ def _slopes(labels: NDArray[np.bool_], segment: Numbers | None) -> tuple[Numbers
     return two[0], two[1], distance
 
 
-def _detected_share(soft: NDArray[np.bool_], scores: Floats, thresholds: Floats, segment: Numbers | None) -> Floats:
+def _detected_share(
+    soft: BoolArray, scores: Float64Array, thresholds: Float64Array, segment: Array | None
+) -> Float64Array:
     """Return the share of ranges with a row at or above each of the descending thresholds."""
     ranges = true_ranges(soft, 1, segment)
     filled = np.where(np.isnan(scores), -np.inf, scores)
     # Padded, since a range may stop after the last row. Every other slice lies between two ranges.
     tops = np.maximum.reduceat(np.r_[filled, -np.inf], ranges.ravel())[::2]
     tops = np.sort(tops[tops > -np.inf])
-    shares: Floats = (len(tops) - np.searchsorted(tops, thresholds, side="left")) / len(tops)
+    shares: Float64Array = (len(tops) - np.searchsorted(tops, thresholds, side="left")) / len(tops)
     return shares
 
 
-def event_metrics(
-    labels: Numbers, scores: Numbers, events: Sequence[Event], segment: Numbers | None = None
-) -> EventMetrics:
+def event_metrics(labels: Array, scores: Array, events: Sequence[Event], segment: Array | None = None) -> EventMetrics:
     """Return the metrics of events: a labeled range is detected if an event overlaps it.
 
     Args:

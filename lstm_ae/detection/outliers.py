@@ -1,20 +1,17 @@
 """Outliers among the normal rows, which raise the threshold so far that it detects nothing."""
 
 import datetime
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lstm_ae.arrays import Array
 from lstm_ae.data.time_zones import format_time
-
-Numbers = NDArray[Any]
 
 # Quantile of the scores of most normal rows, and the multiple of it from which a row is an outlier.
 MOST, TIMES = 0.75, 10
 
 
-def find_outlying_rows(scores: Numbers, segment: Numbers) -> tuple[int, int, float] | None:
+def find_outlying_rows(scores: Array, segment: Array) -> tuple[int, int, float] | None:
     """Return the range around the highest score if that score is many times that of most rows, else None.
 
     Args:
@@ -39,9 +36,7 @@ def find_outlying_rows(scores: Numbers, segment: Numbers) -> tuple[int, int, flo
     return first, last, float(scores[peak]) / usual
 
 
-def describe_outlying_rows(
-    scores: Numbers, segment: Numbers, time: Numbers | None, zone: datetime.tzinfo | None
-) -> str:
+def describe_outlying_rows(scores: Array, segment: Array, time: Array | None, zone: datetime.tzinfo | None) -> str:
     """Describe outliers of the validation split and the remedy; "" if there are none.
 
     Args:

@@ -7,15 +7,12 @@ which belong to fewer windows. It is final after `window - 1 + smooth // 2` furt
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
 
-Numbers = NDArray[Any]
-
-Floats = NDArray[np.float64]
+from lstm_ae.arrays import Array, Float64Array
 
 # Values per block, such that a block stays in the processor's cache.
 BLOCK = 1 << 18
@@ -33,12 +30,12 @@ class RowSums(NamedTuple):
         window: rows per window.
     """
 
-    sums: Floats
-    counts: Floats
+    sums: Float64Array
+    counts: Float64Array
     window: int
 
 
-def sum_windows(values: Numbers) -> RowSums:
+def sum_windows(values: Array) -> RowSums:
     """Sum the values of windows at every row per row; NaN is ignored.
 
     Args:
@@ -85,11 +82,11 @@ class Overlap:
         if smooth < 0:
             raise ValueError(f"smooth must be 0 or more. Received: {smooth}")
         self.half = smooth // 2
-        self.sums: Floats | None = None  # (window - 1, features), of rows that later windows contain
+        self.sums: Float64Array | None = None  # (window - 1, features), of rows that later windows contain
         self.counts = np.empty((0, 0))
         self.means = np.empty((0, 0))  # (2 * half, features), of rows before those; NaN before the first row
 
-    def add(self, errors: Numbers | RowSums) -> Floats:
+    def add(self, errors: Array | RowSums) -> Float64Array:
         """Add any number of windows and return the scores that became final.
 
         Args:
@@ -121,7 +118,7 @@ class Overlap:
         self.means = self.means[len(final) :]
         return final
 
-    def rest(self) -> Floats:
+    def rest(self) -> Float64Array:
         """Return the provisional scores of the rows that are not final yet, `(rows, features)`."""
         if self.sums is None:
             return np.empty((0, 1))
@@ -129,12 +126,12 @@ class Overlap:
         return _smoothed(np.concatenate([self.means, _means(self.sums, self.counts), after]), self.half)
 
 
-def _means(sums: Numbers, counts: Numbers) -> Floats:
-    means: Floats = np.divide(sums, counts, out=np.full(np.shape(sums), np.nan), where=np.asarray(counts) > 0)
+def _means(sums: Array, counts: Array) -> Float64Array:
+    means: Float64Array = np.divide(sums, counts, out=np.full(np.shape(sums), np.nan), where=np.asarray(counts) > 0)
     return means
 
 
-def _smoothed(means: Floats, half: int) -> Floats:
+def _smoothed(means: Float64Array, half: int) -> Float64Array:
     """Return moving averages over `2 * half + 1` rows, `(rows - 2 * half, features)`, ignoring NaN."""
     if not half:
         return means
@@ -146,7 +143,7 @@ def _smoothed(means: Floats, half: int) -> Floats:
     return _means(sums, sliding_window_view(valid, 2 * half + 1, axis=0).sum(axis=-1))
 
 
-def mean_errors(blocks: Numbers | Iterable[Numbers | RowSums], smooth: int = 1) -> Floats:
+def mean_errors(blocks: Array | Iterable[Array | RowSums], smooth: int = 1) -> Float64Array:
     """Return the mean error of every row and feature over the windows that contain it, see `Overlap`.
 
     Args:
@@ -162,17 +159,17 @@ def mean_errors(blocks: Numbers | Iterable[Numbers | RowSums], smooth: int = 1) 
     return np.concatenate([*final, overlap.rest()])
 
 
-def weight_errors(errors: Callable[[Numbers], RowSums], weights: Numbers) -> Callable[[Numbers], RowSums]:
+def weight_errors(errors: Callable[[Array], RowSums], weights: Array) -> Callable[[Array], RowSums]:
     """Return the error function with each feature's errors multiplied by its weight, `(features,)`."""
 
-    def weighted(rows: Numbers) -> RowSums:
+    def weighted(rows: Array) -> RowSums:
         unweighted = errors(rows)
         return unweighted._replace(sums=unweighted.sums * weights)
 
     return weighted
 
 
-def feature_weights(by_feature: Numbers, spread: Numbers) -> Floats:
+def feature_weights(by_feature: Array, spread: Array) -> Float64Array:
     """Return weights that reduce differences between the typical errors of features, `(features,)`; 1 for one feature.
 
     A score is the mean over the features, in which the feature with the largest errors would dominate. Each weight is
@@ -192,11 +189,11 @@ def feature_weights(by_feature: Numbers, spread: Numbers) -> Floats:
         return np.ones(len(usual))
     mean = np.nanmean(usual)
     least = np.where(spread > 0, LEAST * spread, mean)
-    weights: Floats = np.where(np.isnan(usual), 1.0, np.sqrt(mean / np.maximum(usual, least)))
+    weights: Float64Array = np.where(np.isnan(usual), 1.0, np.sqrt(mean / np.maximum(usual, least)))
     return weights
 
 
-def row_scores(by_feature: Numbers) -> Floats:
+def row_scores(by_feature: Array) -> Float64Array:
     """Return the mean over the features that have a score: `(rows, features)` to `(rows,)`."""
     by_feature = np.asarray(by_feature, np.float64)
     valid = ~np.isnan(by_feature)

@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lstm_ae.arrays import Array, Float32Array, Int64Array
 from lstm_ae.errors import DataError
 from lstm_ae.files import load_state, save_state
-
-Numbers = NDArray[Any]
 
 # Maximum numbers of points per line, of columns per series, and of series; those with the largest event shares.
 POINTS, COLUMNS, SERIES = 10_000, 3, 4
@@ -29,8 +27,8 @@ class SketchLine(NamedTuple):
     """
 
     name: str
-    times: NDArray[np.int64]
-    values: NDArray[np.float32]
+    times: Int64Array
+    values: Float32Array
 
 
 class SeriesSketch(NamedTuple):
@@ -46,7 +44,7 @@ class SeriesSketch(NamedTuple):
     series: str
     rows: int
     lines: tuple[SketchLine, ...]
-    events: NDArray[np.int64]
+    events: Int64Array
 
 
 class TableSketch(NamedTuple):
@@ -73,11 +71,11 @@ class TableSketch(NamedTuple):
 
 
 def sketch_series(
-    times: Numbers,
-    segment: Numbers,
-    values: Numbers,
-    scores: Numbers,
-    events: Numbers,
+    times: Array,
+    segment: Array,
+    values: Array,
+    scores: Array,
+    events: Array,
     *,
     series: str,
     names: Sequence[str],
@@ -111,7 +109,7 @@ def sketch_series(
     return SeriesSketch(series, len(times), tuple(lines), times[events.astype(np.int64)].reshape(-1, 2))
 
 
-def thin_line(values: Numbers, events: Numbers, around: int, points: int) -> NDArray[np.int64]:
+def thin_line(values: Array, events: Array, around: int, points: int) -> Int64Array:
     """Return the rows of a downsampled line, ascending and at most `points`.
 
     At most half of the points are rows around events, in the order of the events; the others are the minimum and the

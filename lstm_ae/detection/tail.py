@@ -4,11 +4,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Numbers = NDArray[Any]
-
-Floats = NDArray[np.float64]
+from lstm_ae.arrays import Array, Float64Array
 
 # Allowed shapes: at 1 the mean is infinite; below -1/2 maximum likelihood estimates are not regular (Smith 1985).
 SHAPES = (-0.5, 1.0)
@@ -19,7 +16,7 @@ SAMPLES = 199
 DRAWS = 4000
 
 
-def pareto_survival(excess: Numbers, shape: Any, scale: Any) -> Floats:
+def pareto_survival(excess: Array, shape: Any, scale: Any) -> Float64Array:
     """Return the survival function of a generalized Pareto distribution at each excess.
 
     >>> pareto_survival(np.array([0.0, 1.0]), shape=1.0, scale=1.0).tolist()
@@ -28,24 +25,24 @@ def pareto_survival(excess: Numbers, shape: Any, scale: Any) -> Floats:
     excess, shape = np.maximum(excess, 0), np.asarray(shape)
     nonzero = np.where(abs(shape) < 1e-9, 1e-9, shape)
     with np.errstate(divide="ignore", over="ignore"):
-        parts: Floats = np.exp(-np.log1p(np.maximum(nonzero * excess / scale, -1)) / nonzero)
+        parts: Float64Array = np.exp(-np.log1p(np.maximum(nonzero * excess / scale, -1)) / nonzero)
     return parts
 
 
-def pareto_excesses(uniform: Floats, shape: float, scale: float) -> Floats:
+def pareto_excesses(uniform: Float64Array, shape: float, scale: float) -> Float64Array:
     """Return quantiles of a generalized Pareto distribution for probabilities `uniform`.
 
     They are never exactly 0, where the likelihood would be unbounded.
     """
     parts = np.clip(1 - uniform, 1e-300, 1 - 1e-12)
     if abs(shape) < 1e-9:
-        drawn: Floats = -scale * np.log(parts)
+        drawn: Float64Array = -scale * np.log(parts)
     else:
         drawn = scale / shape * np.expm1(-shape * np.log(parts))
     return drawn
 
 
-def fit_grimshaw(excess: Numbers) -> tuple[float, float]:
+def fit_grimshaw(excess: Array) -> tuple[float, float]:
     """Fit a generalized Pareto distribution by maximum likelihood (Grimshaw 1993).
 
     With x = shape / scale the likelihood equations reduce to one in x, whose roots SciPy's `brentq` finds between sign
@@ -83,24 +80,24 @@ def fit_grimshaw(excess: Numbers) -> tuple[float, float]:
     return shape, scale * mean
 
 
-def _equations(grid: Floats, y: Floats) -> Floats:
+def _equations(grid: Float64Array, y: Float64Array) -> Float64Array:
     inner = 1 + grid[:, None] * y
-    values: Floats = np.mean(1 / inner, axis=1) * (1 + np.mean(np.log(inner), axis=1)) - 1
+    values: Float64Array = np.mean(1 / inner, axis=1) * (1 + np.mean(np.log(inner), axis=1)) - 1
     return values
 
 
-def _log_likelihood(y: Floats, shape: float, scale: float) -> float:
+def _log_likelihood(y: Float64Array, shape: float, scale: float) -> float:
     if not shape:
         return -len(y) * (float(np.log(scale)) + float(np.mean(y)) / scale)
     return -len(y) * float(np.log(scale)) - (1 + 1 / shape) * float(np.sum(np.log1p(shape / scale * y)))
 
 
-def fit_exponential(excess: Numbers) -> tuple[float, float]:
+def fit_exponential(excess: Array) -> tuple[float, float]:
     """Fit an exponential distribution by maximum likelihood; return shape 0 and the scale."""
     return 0.0, float(np.mean(excess))
 
 
-def anderson_darling(excess: Numbers, shape: float, scale: float) -> float:
+def anderson_darling(excess: Array, shape: float, scale: float) -> float:
     """Return the Anderson-Darling statistic of the excesses `(peaks,)`; it weights the tails most."""
     count = len(excess)
     above = np.clip(pareto_survival(np.sort(excess), shape, scale), 1e-300, 1 - 1e-16)
@@ -108,15 +105,15 @@ def anderson_darling(excess: Numbers, shape: float, scale: float) -> float:
     return -count - float(np.mean(weights * (np.log1p(-above) + np.log(above[::-1]))))
 
 
-def greenwood_statistic(excess: Numbers, shape: float, scale: float) -> float:
+def greenwood_statistic(excess: Array, shape: float, scale: float) -> float:
     """Return Greenwood's statistic of the excesses `(peaks,)`, a measure of inequality that ignores their scale."""
     return float(np.sum(np.square(excess)) / np.sum(excess) ** 2)
 
 
 def goodness_of_fit(
-    excess: Floats,
-    estimate: Callable[[Numbers], tuple[float, float]],
-    statistic: Callable[[Numbers, float, float], float],
+    excess: Float64Array,
+    estimate: Callable[[Array], tuple[float, float]],
+    statistic: Callable[[Array, float, float], float],
     random: np.random.Generator,
 ) -> float:
     """Return the p-value of a goodness-of-fit test by parametric bootstrap.
@@ -139,7 +136,7 @@ def goodness_of_fit(
     return further / (SAMPLES + 1)
 
 
-def sample_tails(excess: Numbers, random: np.random.Generator) -> Floats:
+def sample_tails(excess: Array, random: np.random.Generator) -> Float64Array:
     """Draw shapes and scales from their posterior, `(4000, 2)`, with a flat prior of shape and log scale.
 
     Intervals from a parametric bootstrap would be too narrow: the tail of a refitted sample is lighter than that of the
@@ -166,7 +163,7 @@ def sample_tails(excess: Numbers, random: np.random.Generator) -> Floats:
     return np.column_stack([drawn, spread * np.mean(excess)])
 
 
-def sample_exponentials(excess: Numbers, random: np.random.Generator) -> Floats:
+def sample_exponentials(excess: Array, random: np.random.Generator) -> Float64Array:
     """Draw scales of an exponential distribution from their posterior, `(4000, 2)` with shape 0."""
     return np.column_stack([np.zeros(DRAWS), np.sum(excess) / random.gamma(len(excess), size=DRAWS)])
 
@@ -212,13 +209,13 @@ class Tail(NamedTuple):
     scale: float
     peaks: int
     fit: float
-    draws: Floats
-    curve: Floats
+    draws: Float64Array
+    curve: Float64Array
 
-    def survival(self, scores: Numbers) -> Floats:
+    def survival(self, scores: Array) -> Float64Array:
         """Return the share of the tail above each score; 1 up to the level."""
         excess = np.maximum(np.asarray(scores, np.float64) - self.level, np.exp(self.curve[0, 0]))
-        parts: Floats = np.exp(np.interp(np.log(excess), *self.curve))
+        parts: Float64Array = np.exp(np.interp(np.log(excess), *self.curve))
         return parts
 
     def score_at(self, part: float) -> float:
@@ -234,9 +231,7 @@ class Tail(NamedTuple):
         return self.rate * float(self.survival(np.array(score))), float(low), float(high)
 
 
-def fit_tail(
-    scores: Numbers, min_gap: int = 1, segment: Numbers | None = None, seed: int = 0
-) -> tuple[Tail | None, str]:
+def fit_tail(scores: Array, min_gap: int = 1, segment: Array | None = None, seed: int = 0) -> tuple[Tail | None, str]:
     """Fit the tail of normal scores at the lowest level that passes the goodness-of-fit test.
 
     Args:
@@ -263,7 +258,7 @@ def fit_tail(
     return None, reason
 
 
-def _tail(peaks: Floats, level: float, known: Floats, seed: int) -> tuple[Tail | None, str]:
+def _tail(peaks: Float64Array, level: float, known: Float64Array, seed: int) -> tuple[Tail | None, str]:
     excess = peaks - level
     if len(excess) > MOST_PEAKS:
         excess = np.random.default_rng([seed, 1]).choice(excess, MOST_PEAKS, replace=False)
@@ -289,7 +284,7 @@ def _tail(peaks: Floats, level: float, known: Floats, seed: int) -> tuple[Tail |
     return Tail(level, share, len(peaks) / len(known), shape, scale, len(peaks), fit, draws, curve), ""
 
 
-def cluster_peaks(scores: Numbers, level: float, min_gap: int = 1, segment: Numbers | None = None) -> Floats:
+def cluster_peaks(scores: Array, level: float, min_gap: int = 1, segment: Array | None = None) -> Float64Array:
     """Return the highest score of each cluster above the level, `(clusters,)`.
 
     Clusters are separated by the method of Ferro and Segers 2003, "Inference for clusters of extreme values".
@@ -317,11 +312,11 @@ def cluster_peaks(scores: Numbers, level: float, min_gap: int = 1, segment: Numb
     if min_gap > 1:
         split &= times > min_gap
     starts = np.flatnonzero(np.r_[True, split | ~within])
-    peaks: Floats = np.maximum.reduceat(scores[rows].astype(np.float64), starts)
+    peaks: Float64Array = np.maximum.reduceat(scores[rows].astype(np.float64), starts)
     return peaks
 
 
-def extremal_index(times: Numbers) -> float:
+def extremal_index(times: Array) -> float:
     """Return the reciprocal of the mean cluster size (Ferro and Segers 2003, section 3.1).
 
     Args:

@@ -1,19 +1,15 @@
 """Thresholds of anomaly scores, fitted on normal rows that the model was not trained on."""
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lstm_ae.arrays import Array, Float64Array
 from lstm_ae.config.threshold import Rule, rows_of_unit
 from lstm_ae.detection.events import true_ranges
 from lstm_ae.detection.tail import PEAKS, Tail, fit_tail
 from lstm_ae.errors import DataError
-
-Numbers = NDArray[Any]
-
-Floats = NDArray[np.float64]
 
 # Rounding error of a float32 model on scaled values. The scores of a constant series vary by nothing else.
 ROUNDING = 1e-5
@@ -55,10 +51,10 @@ class Threshold(NamedTuple):
     how: str
     fell_back: bool
     alarms: ExpectedAlarms
-    normal: Floats
+    normal: Float64Array
     tail: Tail | None
 
-    def p_values(self, scores: Numbers) -> Floats:
+    def p_values(self, scores: Array) -> Float64Array:
         """Return the probability that a normal row has a score at least as high, in the shape of `scores`.
 
         Up to the level of the tail it is the empirical frequency, above it that of the tail. It is at least 1e-12, and
@@ -69,18 +65,18 @@ class Threshold(NamedTuple):
         p = (above + 1) / (len(self.normal) + 1)
         if self.tail is not None:
             p = np.where(scores > self.tail.level, self.tail.share * self.tail.survival(scores), p)
-        values: Floats = np.where(np.isnan(scores), np.nan, np.maximum(p, LEAST_P))
+        values: Float64Array = np.where(np.isnan(scores), np.nan, np.maximum(p, LEAST_P))
         return values
 
 
 def fit_threshold(
     rule: Rule,
-    scores: Numbers,
+    scores: Array,
     join: int,
     *,
     smooth: int = 1,
     step: np.timedelta64 | None = None,
-    segment: Numbers | None = None,
+    segment: Array | None = None,
     rounding: float = ROUNDING,
     seed: int = 0,
 ) -> Threshold:
@@ -141,7 +137,7 @@ def fit_threshold(
     return Threshold(value, rule, how, fell_back, alarms, normal, tail)
 
 
-def _quantile(normal: Floats, part: float) -> tuple[float, str]:
+def _quantile(normal: Float64Array, part: float) -> tuple[float, str]:
     # The k-th smallest of n scores exceeds a new one with probability k / (n + 1); round before ceil for float errors.
     rank = math.ceil(round((len(normal) + 1) * part, 9))
     if rank > len(normal):
@@ -150,7 +146,7 @@ def _quantile(normal: Floats, part: float) -> tuple[float, str]:
     return float(normal[rank - 1]), f"quantile {part:g} of {len(normal)} normal scores"
 
 
-def _budget(scores: Floats, rate: float, join: int, segment: Numbers | None) -> tuple[float, str]:
+def _budget(scores: Float64Array, rate: float, join: int, segment: Array | None) -> tuple[float, str]:
     """Return the lowest score above which these rows certainly have no more events than the budget allows.
 
     The peak of an event is the maximum within `join` rows, or the larger score would belong to the event. The number
@@ -166,12 +162,12 @@ def _budget(scores: Floats, rate: float, join: int, segment: Numbers | None) -> 
     return float(tops[0]), f"the highest of {rows} normal scores, too few for so few alarms"
 
 
-def _tops(scores: Floats, join: int, segment: Numbers | None) -> Floats:
+def _tops(scores: Float64Array, join: int, segment: Array | None) -> Float64Array:
     """Return the local maxima of each segment within `join` rows; ties count once."""
     from scipy.ndimage import maximum_filter1d
 
     filled = np.where(np.isnan(scores), -np.inf, scores)
-    borders: Numbers | list[int] = [] if segment is None else np.flatnonzero(segment[1:] != segment[:-1]) + 1
+    borders: Array | list[int] = [] if segment is None else np.flatnonzero(segment[1:] != segment[:-1]) + 1
     tops = [np.empty(0)]
     for part in np.split(filled, borders):
         highest = maximum_filter1d(part, 2 * join + 1, mode="constant", cval=-np.inf)
@@ -185,7 +181,7 @@ def _describe_tail(tail: Tail) -> str:
 
 
 def _alarms(
-    scores: Floats, value: float, at_score: bool, tail: Tail | None, join: int, segment: Numbers | None
+    scores: Float64Array, value: float, at_score: bool, tail: Tail | None, join: int, segment: Array | None
 ) -> ExpectedAlarms:
     """Estimate false alarms from the tail, or below it from the number of events with Garwood's exact Poisson interval.
 

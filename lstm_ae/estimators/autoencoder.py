@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from lstm_ae.apply import encode
+from lstm_ae.arrays import Array
 from lstm_ae.config import Series
 from lstm_ae.data.frames import measurements_from_rows
 from lstm_ae.estimators.base import Estimator, Frame
@@ -148,7 +148,7 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
         sliding = self._run_files.sliding
         return -encode.mean_squared_error(sliding.errors, prepared.grid, sliding.window)
 
-    def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
+    def get_feature_names_out(self, input_features: Any = None) -> Array:
         """Return the names of the columns of a code: code0, code1, ...
 
         Args:

@@ -14,13 +14,13 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from lstm_ae import experiment
+from lstm_ae.arrays import Array
 from lstm_ae.config import Series
 from lstm_ae.config.reading import TimeStep
 from lstm_ae.data.checks import WARNING_TOPICS
@@ -35,7 +35,6 @@ from lstm_ae.formatting import format_epoch
 from lstm_ae.run import Run
 from lstm_ae.studies.series.defaults import complete_from_table, whole_table
 
-Numbers = NDArray[Any]
 Frame = Any  # An array if X is an array, otherwise a pandas object.
 
 # Options that follow from the data or from the estimator.
@@ -254,7 +253,7 @@ class Estimator(BaseEstimator):
             config = replace(config, freq="rows")
         return whole_table(config, table)
 
-    def _to_rows(self, prepared: PreparedTable, values: Numbers, X: Any, names: Any) -> Frame:
+    def _to_rows(self, prepared: PreparedTable, values: Array, X: Any, names: Any) -> Frame:
         """Return values on the grid as rows of X.
 
         Args:

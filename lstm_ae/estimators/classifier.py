@@ -16,6 +16,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from lstm_ae.apply.classify import classify_prepared, row_probabilities
+from lstm_ae.arrays import Array, Float32Array
 from lstm_ae.config import Series
 from lstm_ae.data.frames import RowCodes
 from lstm_ae.errors import ConfigError, DataError
@@ -151,7 +152,7 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         classes = self.classes_[self.predict_proba(X, groups=groups).argmax(axis=1)]
         return pd.Series(classes, X.index, name="class") if isinstance(X, pd.DataFrame | pd.Series) else classes
 
-    def predict_proba(self, X: Any, *, groups: Any = None) -> NDArray[np.float32]:
+    def predict_proba(self, X: Any, *, groups: Any = None) -> Float32Array:
         """Return the probabilities of all classes.
 
         They are those of the window that ends at the row. The part of a window before the start of its series counts
@@ -192,7 +193,7 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         return self
 
 
-def _encode_classes(y: Any) -> tuple[NDArray[np.int32], NDArray[Any]]:
+def _encode_classes(y: Any) -> tuple[NDArray[np.int32], Array]:
     """Return the index of each row's class, -1 for an unlabeled row, and the classes."""
     target = column_or_1d(y, warn=True)
     labeled = ~np.asarray(pd.isna(target))
@@ -211,16 +212,16 @@ def _encode_classes(y: Any) -> tuple[NDArray[np.int32], NDArray[Any]]:
     return codes, classes
 
 
-def _class_names(classes: NDArray[Any]) -> tuple[str, ...]:
+def _class_names(classes: Array) -> tuple[str, ...]:
     return tuple(map(str, classes.tolist()))
 
 
-def _parse_classes(names: tuple[str, ...]) -> NDArray[Any]:
+def _parse_classes(names: tuple[str, ...]) -> Array:
     """Return the classes of a run from their names: integers, floats, or booleans if all can be parsed, else text."""
     kinds: tuple[tuple[type, Any], ...] = ((int, int), (float, float), (bool, {"False": False, "True": True}.get))
     for kind, parse in kinds:
         try:
-            classes: NDArray[Any] = np.array([parse(name) for name in names], kind)
+            classes: Array = np.array([parse(name) for name in names], kind)
         except ValueError:
             continue
         if _class_names(classes) == names:

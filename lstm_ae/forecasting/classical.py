@@ -5,11 +5,11 @@ updated from day to day without refitting.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ae.arrays import Array, Float64Array
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.errors import ConfigError
 from lstm_ae.installation import install_hint
@@ -18,9 +18,7 @@ from lstm_ae.installation import install_hint
 CLASSICAL_MODELS = {"ets": "AutoETS", "theta": "AutoTheta"}
 
 
-def classical_changes(
-    names: Sequence[str], data: Data, split: Split, given: int, ahead: int
-) -> dict[str, NDArray[Any]]:
+def classical_changes(names: Sequence[str], data: Data, split: Split, given: int, ahead: int) -> dict[str, Array]:
     """Forecast the samples of a test split with each classical model.
 
     Args:
@@ -59,7 +57,7 @@ def classical_changes(
     return said
 
 
-def _company_series(data: Data, line: int) -> tuple[NDArray[np.datetime64], NDArray[np.float64]]:
+def _company_series(data: Data, line: int) -> tuple[NDArray[np.datetime64], Float64Array]:
     """Return the days and the scaled values of a company over all splits."""
     pieces = []
     for part in data[:3]:

@@ -12,15 +12,13 @@ size").
 """
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lstm_ae.arrays import Array
 from lstm_ae.data.scaling import Scale, read_scale
 from lstm_ae.files import load_state, save_state
-
-Numbers = NDArray[Any]
 
 # Quantiles in steps of 0.5% contain the bounds of every interval level in whole percent.
 QUANTILES = np.arange(1, 200) / 200
@@ -47,19 +45,19 @@ class Calibration(NamedTuple):
         calmest: The lower limit of the volatility.
     """
 
-    quantiles: Numbers
-    residuals: Numbers
+    quantiles: Array
+    residuals: Array
     calmest: float
 
-    def volatility(self, past: Numbers) -> Numbers:
+    def volatility(self, past: Array) -> Array:
         """Return the volatility `(samples,)` after each window `(samples, steps, features)` of scaled values."""
         return np.maximum(recent_volatility(past), self.calmest)
 
-    def spread(self, past: Numbers) -> Numbers:
+    def spread(self, past: Array) -> Array:
         """Return the offset of each quantile from a point forecast, `(samples, horizon, 199)`, scaled."""
         return self.volatility(past)[:, None, None] * self.quantiles
 
-    def scores(self, past: Numbers, errors: Numbers) -> Numbers:
+    def scores(self, past: Array, errors: Array) -> Array:
         """Return the continuous ranked probability score of each error.
 
         Unknown quantiles are replaced with the outermost known one.
@@ -76,7 +74,7 @@ class Calibration(NamedTuple):
         quantiles = np.clip(self.quantiles, low, high)[: errors.shape[1]]
         return crps(self.volatility(past)[:, None, None] * quantiles, errors)
 
-    def shocks(self, past: Numbers, horizon: int, seed: int) -> Numbers:
+    def shocks(self, past: Array, horizon: int, seed: int) -> Array:
         """Return random errors for every step of sampled paths after the windows, `(samples, horizon, features)`
         float32.
         """
@@ -85,16 +83,16 @@ class Calibration(NamedTuple):
         return (self.volatility(past)[:, None, None] * drawn).astype(np.float32)
 
 
-def recent_volatility(past: Numbers) -> Numbers:
+def recent_volatility(past: Array) -> Array:
     """Return the exponentially weighted mean absolute change of the first feature, `(samples,)`; 0 for one step."""
     change = abs(np.diff(past[..., 0].astype(np.float64), axis=1))
     if not change.shape[1]:
         return np.zeros(len(past))
-    moved: Numbers = np.average(change, axis=1, weights=VOLATILITY_DECAY ** np.arange(change.shape[1])[::-1])
+    moved: Array = np.average(change, axis=1, weights=VOLATILITY_DECAY ** np.arange(change.shape[1])[::-1])
     return moved
 
 
-def calibrate_intervals(errors: Numbers, residuals: Numbers, volatilities: Numbers) -> Calibration:
+def calibrate_intervals(errors: Array, residuals: Array, volatilities: Array) -> Calibration:
     """Calibrate intervals on validation errors.
 
     Args:
@@ -108,7 +106,7 @@ def calibrate_intervals(errors: Numbers, residuals: Numbers, volatilities: Numbe
     return Calibration(conformal_quantiles(errors / of), (residuals / of)[kept], calmest)
 
 
-def conformal_quantiles(scores: Numbers) -> Numbers:
+def conformal_quantiles(scores: Array) -> Array:
     """Return the quantiles of `scores` `(samples, horizon)` that hold for a new score, `(horizon, 199)`.
 
     The k-th smallest of n exchangeable scores is at least as large as a new score with probability k / (n + 1) (Vovk
@@ -120,11 +118,11 @@ def conformal_quantiles(scores: Numbers) -> Numbers:
     rank = (count + 1) * QUANTILES
     # Floating-point products such as 0.95 * 200 may be slightly above a whole number, so they are rounded first.
     rank = np.where(QUANTILES < 0.5, np.floor(rank.round(9)), np.ceil(rank.round(9))).astype(int)
-    quantiles: Numbers = ordered[rank].T
+    quantiles: Array = ordered[rank].T
     return quantiles
 
 
-def effective_sample_size(errors: Numbers, moments: Numbers) -> Numbers:
+def effective_sample_size(errors: Array, moments: Array) -> Array:
     """Return the number of independent errors that determine the mean error as precisely as these, `(horizon,)`.
 
     The errors of forecasts made at the same moment are averaged. The averages are treated as a stationary series
@@ -146,11 +144,11 @@ def effective_sample_size(errors: Numbers, moments: Numbers) -> Numbers:
     shared = np.square(means).sum(axis=1) / np.maximum(times, 1)
     variance = shared * _correlation_time(means, there) / np.maximum(times, 1)
     found = np.divide(power, variance, out=count.astype(np.float64), where=variance > 0)
-    limited: Numbers = np.clip(found, 1, np.maximum(count, 1))
+    limited: Array = np.clip(found, 1, np.maximum(count, 1))
     return limited
 
 
-def _correlation_time(values: Numbers, there: Numbers) -> Numbers:
+def _correlation_time(values: Array, there: Array) -> Array:
     """Return the number of steps of each series that count as one independent value, `(n, steps)` to `(n,)`.
 
     Args:
@@ -160,7 +158,7 @@ def _correlation_time(values: Numbers, there: Numbers) -> Numbers:
     steps = values.shape[1]
     size = 1 << int(2 * steps - 1).bit_length()
 
-    def products(numbers: Numbers) -> Numbers:
+    def products(numbers: Array) -> Array:
         return np.fft.irfft(abs(np.fft.rfft(numbers, size)) ** 2, size)[:, : max(steps // 2, 1)]
 
     found = np.ones(len(values))
@@ -173,7 +171,7 @@ def _correlation_time(values: Numbers, there: Numbers) -> Numbers:
     return found
 
 
-def predictive_quantiles(errors: Numbers, independent: Numbers) -> Numbers:
+def predictive_quantiles(errors: Array, independent: Array) -> Array:
     """Return the quantiles that hold for a new error, `(horizon, 199)`; infinite with fewer than five known errors.
 
     These are the conformal quantiles, and those of a normal distribution beyond the outermost error. Deviations from
@@ -208,7 +206,7 @@ def interval_bounds(level: int) -> tuple[int, int]:
     return 99 - level, 99 + level
 
 
-def crps(quantiles: Numbers, truth: Numbers) -> Numbers:
+def crps(quantiles: Array, truth: Array) -> Array:
     """Return the continuous ranked probability score: twice the mean pinball loss over the quantiles.
 
     See Gneiting and Raftery (2007), section 4.2.
@@ -221,7 +219,7 @@ def crps(quantiles: Numbers, truth: Numbers) -> Numbers:
         `(...)`.
     """
     below = truth[..., None] - quantiles
-    scores: Numbers = 2 * np.mean(np.maximum(QUANTILES * below, (QUANTILES - 1) * below), axis=-1)
+    scores: Array = 2 * np.mean(np.maximum(QUANTILES * below, (QUANTILES - 1) * below), axis=-1)
     return scores
 
 
@@ -244,7 +242,7 @@ def write_calibration(path: Path, calibration: Calibration, scale: Scale, until:
     save_state(path, meta, {"errors": errors, "scale": [scale.offset, scale.range]})
 
 
-def read_error_quantiles(path: Path) -> tuple[Numbers, Scale]:
+def read_error_quantiles(path: Path) -> tuple[Array, Scale]:
     """Return the error quantiles and their scale from a file written by `write_error_quantiles`.
 
     Raises:
@@ -254,7 +252,7 @@ def read_error_quantiles(path: Path) -> tuple[Numbers, Scale]:
     return groups["errors"][0], read_scale(meta, groups)
 
 
-def write_error_quantiles(path: Path, quantiles: Numbers, scale: Scale) -> None:
+def write_error_quantiles(path: Path, quantiles: Array, scale: Scale) -> None:
     """Write error quantiles `(features, horizon, 199)` and their scale."""
     groups = {"errors": [quantiles.astype(np.float32)], "scale": [scale.offset, scale.range]}
     save_state(path, {"kind": scale.kind}, groups)

@@ -11,11 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ae.arrays import Array
 from lstm_ae.data.windows import OPEN_FEATURE, Data, Split, join_training
 from lstm_ae.files import load_state, save_state
 from lstm_ae.forecasting.intervals import QUANTILES, Calibration, calibrate_intervals, recent_volatility
-
-Numbers = NDArray[Any]
 
 # The number of days with the smallest validation error is used.
 REGRESSION_DAYS = (1, 2, 6, 10)
@@ -38,18 +37,18 @@ class KnownPrices(NamedTuple):
         volume: Whether the last feature is a volume.
     """
 
-    past: Numbers
-    opens: Numbers | None
+    past: Array
+    opens: Array | None
     days: NDArray[np.datetime64]
-    change: Numbers
+    change: Array
     volume: bool
 
 
 class LinearCoefficients(NamedTuple):
     """The coefficients of a fitted linear regression: `weights` `(columns, horizon)` and `intercept` `(horizon,)`."""
 
-    weights: Numbers
-    intercept: Numbers
+    weights: Array
+    intercept: Array
 
 
 class PriceBaselines(NamedTuple):
@@ -66,10 +65,10 @@ class PriceBaselines(NamedTuple):
     """
 
     drift: float = 0.0
-    weekday: Numbers | None = None
+    weekday: Array | None = None
     linear: LinearCoefficients | None = None
     days: int = 0
-    walk: Numbers | None = None
+    walk: Array | None = None
     spread: Calibration | None = None
 
     def cut(self, given: int, ahead: int) -> "PriceBaselines":
@@ -84,7 +83,7 @@ class PriceBaselines(NamedTuple):
         spread = self.spread and self.spread._replace(quantiles=self.spread.quantiles[:ahead])
         return self._replace(linear=linear, walk=self.walk[:ahead], spread=spread)
 
-    def changes(self, known: KnownPrices) -> dict[str, Numbers]:
+    def changes(self, known: KnownPrices) -> dict[str, Array]:
         """Return the change that each predictor forecasts for each sample, by name, `(samples, horizon)`, scaled."""
         if self.weekday is None or self.linear is None:
             return {"persistence": np.zeros(known.days.shape)}
@@ -190,7 +189,7 @@ def _sample_known_prices(data: Data, split: Split, given: int, *, with_open: boo
     return KnownPrices(past, opens, days, change, pieces[0].volume)
 
 
-def _iterate_batches(index: Numbers, size: int = 16_384) -> Iterator[Numbers]:
+def _iterate_batches(index: Array, size: int = 16_384) -> Iterator[Array]:
     for start in range(0, max(len(index), 1), size):
         yield index[start : start + size]
 
@@ -207,7 +206,7 @@ def known_prices(data: Data, split: Split, index: Any, given: int, *, with_open:
     return KnownPrices(past, opens, days, change, data.feature_names[-1].startswith("volume"))
 
 
-def regressors(known: KnownPrices, days: int) -> Numbers:
+def regressors(known: KnownPrices, days: int) -> Array:
     """Return the inputs of the regression, `(samples, columns)`.
 
     The columns are the prices of the last `days` days minus the last value of the first feature, the volumes minus
@@ -217,13 +216,13 @@ def regressors(known: KnownPrices, days: int) -> Numbers:
     base = np.repeat(past[:, -1:, :1], past.shape[2], axis=2)
     if known.volume:
         base[..., -1] = past[:, -1:, -1]
-    columns: Numbers = (past - base).reshape(len(past), -1)
+    columns: Array = (past - base).reshape(len(past), -1)
     if known.opens is not None:
         columns = np.concatenate([columns, (known.opens - past[:, -1, 0])[:, None]], axis=1)
     return columns
 
 
-def weekday_numbers(days: NDArray[np.datetime64]) -> Numbers:
+def weekday_numbers(days: NDArray[np.datetime64]) -> Array:
     """Return the day of the week, from 0 for Monday to 6 for Sunday."""
-    number: Numbers = ((days - MONDAY) // np.timedelta64(1, "D") % 7).astype(int)
+    number: Array = ((days - MONDAY) // np.timedelta64(1, "D") % 7).astype(int)
     return number

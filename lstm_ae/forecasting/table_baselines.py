@@ -6,15 +6,13 @@ every step of a horizon, `(samples, horizon, features)`.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lstm_ae.arrays import Array
 from lstm_ae.data.windows import Data, Split, join_training
 from lstm_ae.files import load_state, save_state
-
-Numbers = NDArray[Any]
 
 LINEAR_NAME = "linear regression"
 
@@ -42,10 +40,10 @@ class TableBaselines(NamedTuple):
     """
 
     seasons: tuple[int | None, ...]
-    weights: Numbers | None
-    bias: Numbers
+    weights: Array | None
+    bias: Array
 
-    def said(self, past: Numbers) -> dict[str, Numbers]:
+    def said(self, past: Array) -> dict[str, Array]:
         """Return the forecast of each baseline by name, `(samples, horizon, features)`; the reference for skill is
         first.
         """
@@ -67,7 +65,7 @@ def write_regression(path: Path, fitted: TableBaselines) -> None:
     save_state(path, {}, {"regression": [fitted.weights, fitted.bias]})
 
 
-def read_regression(path: Path) -> tuple[Numbers, Numbers]:
+def read_regression(path: Path) -> tuple[Array, Array]:
     """Return the weights and bias of `TableBaselines` from a file written by `write_regression`.
 
     Raises:
@@ -77,26 +75,26 @@ def read_regression(path: Path) -> tuple[Numbers, Numbers]:
     return weights, bias
 
 
-def last_known_values(past: Numbers) -> Numbers:
+def last_known_values(past: Array) -> Array:
     """Return the last known value of each feature, `(samples, 1, features)`; 0 if there is none."""
     there = ~np.isnan(past)
     place = past.shape[1] - 1 - there[:, ::-1].argmax(axis=1, keepdims=True)
-    last: Numbers = np.nan_to_num(np.take_along_axis(past, place, axis=1))
+    last: Array = np.nan_to_num(np.take_along_axis(past, place, axis=1))
     return last
 
 
-def persistence(past: Numbers, horizon: int) -> Numbers:
+def persistence(past: Array, horizon: int) -> Array:
     """Return the last known value for every step, `(samples, horizon, features)`."""
     return np.repeat(last_known_values(past), horizon, axis=1)
 
 
-def repeat_season(past: Numbers, horizon: int, season: int) -> Numbers:
+def repeat_season(past: Array, horizon: int, season: int) -> Array:
     """Repeat the last season over the horizon; missing values are replaced with the last known one."""
     again = past[:, past.shape[1] - season + np.arange(horizon) % season]
     return np.where(np.isnan(again), last_known_values(past), again)
 
 
-def seasonal_naive(past: Numbers, horizon: int, seasons: Sequence[int | None]) -> Numbers:
+def seasonal_naive(past: Array, horizon: int, seasons: Sequence[int | None]) -> Array:
     """Repeat the last season of each feature, or its last known value if it has no season."""
     said = persistence(past, horizon)
     for season in {season for season in seasons if season}:
@@ -178,20 +176,20 @@ def _fit_penalties(data: Data, steps: int, penalties: Sequence[float]) -> list[T
     ]
 
 
-def sample_scaled_windows(data: Data, split: Split, most: int, steps: int) -> Numbers:
+def sample_scaled_windows(data: Data, split: Split, most: int, steps: int) -> Array:
     """Return at most `most` evenly spaced samples of a split, scaled; the first `steps` rows of each are its window."""
     index = _spaced_samples(split, most)
     window = split.windows(index)
-    scaled: Numbers = data.scale.scaled(window, window[:, :steps], split.companies(index))
+    scaled: Array = data.scale.scaled(window, window[:, :steps], split.companies(index))
     return scaled
 
 
-def _spaced_samples(split: Split, most: int) -> Numbers:
+def _spaced_samples(split: Split, most: int) -> Array:
     most = min(most, max(MAX_VALUES // (split.span * split.features), 20))
     return np.unique(np.linspace(0, split.samples - 1, most).astype(np.int64))
 
 
-def _regression_data(windows: Numbers, steps: int) -> tuple[Numbers, Numbers]:
+def _regression_data(windows: Array, steps: int) -> tuple[Array, Array]:
     """Return the inputs `(rows, steps)` and targets `(rows, horizon)` of the regression, relative to the last known
     value.
 
@@ -208,24 +206,24 @@ def _regression_data(windows: Numbers, steps: int) -> tuple[Numbers, Numbers]:
     return np.nan_to_num(rows).astype(np.float64), changes.astype(np.float64)
 
 
-def _fill_forward(level: Numbers, future: Numbers) -> Numbers:
+def _fill_forward(level: Array, future: Array) -> Array:
     """Fill missing values of future steps `(samples, horizon, features)` forward, starting from `level`."""
     values = np.concatenate([level, future], axis=1)
     place = np.where(np.isnan(values), 0, np.arange(values.shape[1])[:, None])
-    filled: Numbers = np.take_along_axis(values, np.maximum.accumulate(place, axis=1), axis=1)[:, 1:]
+    filled: Array = np.take_along_axis(values, np.maximum.accumulate(place, axis=1), axis=1)[:, 1:]
     return filled
 
 
-def _mse(said: Numbers, truth: Numbers) -> float:
+def _mse(said: Array, truth: Array) -> float:
     """Return the mean squared error over the known values; NaN if there are none."""
     error = np.square(said - truth, dtype=np.float64)
     there = ~np.isnan(error)
     return float(error[there].mean()) if there.any() else float("nan")
 
 
-def _mse_by_feature(said: Numbers, truth: Numbers) -> Numbers:
+def _mse_by_feature(said: Array, truth: Array) -> Array:
     """Return the mean squared error of each feature over its known values, `(features,)`."""
     error = np.square(said - truth, dtype=np.float64)
     with np.errstate(invalid="ignore"):
-        means: Numbers = np.nansum(error, axis=(0, 1)) / (~np.isnan(error)).sum(axis=(0, 1))
+        means: Array = np.nansum(error, axis=(0, 1)) / (~np.isnan(error)).sum(axis=(0, 1))
     return means

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ae.arrays import Array, Int64Array
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.evaluation import ColumnSkill, Metric, Verdict, sample_means, skill
@@ -13,8 +14,6 @@ from lstm_ae.forecasting.intervals import effective_sample_size, interval_bounds
 from lstm_ae.forecasting.table_baselines import LINEAR_NAME, TableBaselines, season_name
 from lstm_ae.formatting import format_heading, format_skill
 from lstm_ae.significance import compare_forecasts, hardest
-
-Numbers = NDArray[Any]
 
 INTERVAL_LEVELS = (80, 95)
 
@@ -42,13 +41,13 @@ class TableErrors(NamedTuple):
         rounding: `(samples,)` the possible rounding error of the model's squared error, a mean as in `squared`.
     """
 
-    squared: dict[str, Numbers]
-    absolute: dict[str, Numbers]
-    by_step: dict[str, Numbers]
-    by_feature: dict[str, Numbers]
+    squared: dict[str, Array]
+    absolute: dict[str, Array]
+    by_step: dict[str, Array]
+    by_feature: dict[str, Array]
     inside: dict[int, float]
-    moments: Numbers
-    rounding: Numbers
+    moments: Array
+    rounding: Array
 
     @property
     def naive(self) -> str:
@@ -66,10 +65,10 @@ class _ForecastBatch(NamedTuple):
     scaled.
     """
 
-    past: Numbers
-    truth: Numbers
-    said: dict[str, Numbers]
-    resolution: Numbers
+    past: Array
+    truth: Array
+    said: dict[str, Array]
+    resolution: Array
 
 
 def _forecast_batches(model: Any, data: Data, split: Split, fitted: TableBaselines | None) -> Iterator[_ForecastBatch]:
@@ -90,7 +89,7 @@ def _forecast_batches(model: Any, data: Data, split: Split, fitted: TableBaselin
 
 
 def table_errors(
-    model: Any, data: Data, split: Split, fitted: TableBaselines, spread: Numbers | None = None
+    model: Any, data: Data, split: Split, fitted: TableBaselines, spread: Array | None = None
 ) -> TableErrors:
     """Forecast after every window of a split and return the errors.
 
@@ -102,8 +101,8 @@ def table_errors(
         spread: `(features, horizon, 199)` error quantiles for the intervals; None for no intervals.
     """
     horizon, features = split.span - past_steps(model), split.features
-    pieces: dict[str, list[tuple[Numbers, Numbers]]] = {}
-    sums: dict[str, Numbers] = {}
+    pieces: dict[str, list[tuple[Array, Array]]] = {}
+    sums: dict[str, Array] = {}
     count = np.zeros((horizon, features))
     hits, judged = np.zeros(len(INTERVAL_LEVELS)), np.zeros(len(INTERVAL_LEVELS))
     rounding = []
@@ -136,7 +135,7 @@ def table_errors(
     return TableErrors(squared, absolute, by_step, by_feature, inside, moments, np.concatenate(rounding))
 
 
-def _forecast_moments(split: Split, steps: int) -> Numbers:
+def _forecast_moments(split: Split, steps: int) -> Array:
     """Return the time of each forecast, rounded down to the sampling interval, `(samples,)`.
 
     Forecasts of two series within the same interval thus share a time.
@@ -147,7 +146,7 @@ def _forecast_moments(split: Split, steps: int) -> Numbers:
     time = split.time.astype(np.int64)
     moments = time[made]
     step = max(int((time[made + 1] - moments).min()), 1)
-    rounded: Numbers = moments - (moments - moments.min()) % step
+    rounded: Array = moments - (moments - moments.min()) % step
     return rounded
 
 
@@ -192,7 +191,7 @@ def skill_by_column(found: TableErrors, names: Sequence[str], seasons: Sequence[
     }
 
 
-def _column_skill(ours: Numbers, theirs: Numbers, columns: Any) -> float:
+def _column_skill(ours: Array, theirs: Array, columns: Any) -> float:
     """Return the skill in some columns relative to other forecasts, from mean squared errors `(features,)`."""
     return skill(float(np.nansum(ours[columns])), float(np.nansum(theirs[columns])))
 
@@ -230,7 +229,7 @@ def judge_table(found: TableErrors, names: Sequence[str]) -> Verdict:
     )
 
 
-def error_quantiles(model: Any, data: Data, fitted: TableBaselines) -> Numbers:
+def error_quantiles(model: Any, data: Data, fitted: TableBaselines) -> Array:
     """Return the quantiles of the scaled validation errors by column and step ahead, `(features, horizon, 199)`
     float32.
 
@@ -260,15 +259,15 @@ def error_quantiles(model: Any, data: Data, fitted: TableBaselines) -> Numbers:
     return np.array(found, np.float32)
 
 
-def _evenly_spaced(split: Split, steps: int, most: int) -> NDArray[np.int64]:
+def _evenly_spaced(split: Split, steps: int, most: int) -> Int64Array:
     """Return the indices of evenly spaced windows of a split, fewer if they are large."""
     most = min(most, max(MAX_INTERVAL_NUMBERS // ((split.span - steps) * split.features), MIN_INTERVAL_WINDOWS))
     return np.unique(np.linspace(0, split.samples - 1, most).astype(np.int64))
 
 
 def prediction_intervals(
-    scale: Scale, said: Numbers, past: Numbers, spread: Numbers, level: int, lines: NDArray[np.int32] | None = None
-) -> tuple[Numbers, Numbers]:
+    scale: Scale, said: Array, past: Array, spread: Array, level: int, lines: NDArray[np.int32] | None = None
+) -> tuple[Array, Array]:
     """Return the lower and upper bounds of the intervals around forecasts, in the data's units.
 
     The bounds are NaN beyond the horizon of `spread` and where there were too few errors.

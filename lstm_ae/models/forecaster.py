@@ -18,14 +18,12 @@ from typing import Any
 import keras
 import numpy as np
 from keras import layers, ops
-from numpy.typing import NDArray
 
+from lstm_ae.arrays import Float32Array
 from lstm_ae.config import Series, Snp
 from lstm_ae.data.windows import OPEN_FEATURE
 from lstm_ae.models.decoder import decode, repeat_with_position
 from lstm_ae.models.encoder import encode, pool_last, pool_mean, recurrent_layer
-
-Floats = NDArray[np.float32]
 
 
 def step_forecaster(config: Snp, *, typical: float = 1.0) -> keras.Model:
@@ -75,7 +73,7 @@ def horizon_forecaster(
     horizon: int,
     features: int,
     missing: bool,
-    regression: tuple[Floats, Floats] | None = None,
+    regression: tuple[Float32Array, Float32Array] | None = None,
 ) -> keras.Model:
     """Build a network from `past` `(batch, steps, features)` to `future` `(batch, horizon, features)`, scaled values.
 

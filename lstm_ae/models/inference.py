@@ -7,11 +7,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from lstm_ae.arrays import Float32Array
 from lstm_ae.data.scaling import GROUPED_KINDS
 from lstm_ae.data.windows import OPEN_FEATURE, Split
 from lstm_ae.errors import DataError
-
-Floats = NDArray[np.float32]
 
 
 class InferenceBatch(NamedTuple):
@@ -25,9 +24,9 @@ class InferenceBatch(NamedTuple):
     """
 
     samples: slice
-    window: Floats
+    window: Float32Array
     company: NDArray[np.int32] | None
-    outputs: dict[str, Floats]
+    outputs: dict[str, Float32Array]
 
 
 def predict_split(model: Any, split: Split, *, steps: int | None = None, size: int = 1024) -> Iterator[InferenceBatch]:
@@ -67,7 +66,7 @@ def input_signature(model: Any) -> dict[str, Any]:
 
 
 def model_inputs(
-    model: Any, series: Floats, company: NDArray[np.int32] | None, following: Floats | None = None
+    model: Any, series: Float32Array, company: NDArray[np.int32] | None, following: Float32Array | None = None
 ) -> dict[str, Any]:
     """Return the model's inputs by name.
 

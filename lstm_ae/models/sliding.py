@@ -10,14 +10,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lstm_ae.arrays import Array, BoolArray, Float32Array
 from lstm_ae.detection.calibration import Adding, sliding_windows
 from lstm_ae.detection.scores import RowSums, sum_windows
-
-Numbers = NDArray[Any]
-
-Floats = NDArray[np.float32]
 
 LOG = logging.getLogger(__name__)
 
@@ -49,7 +45,7 @@ class SlidingAutoencoder(NamedTuple):
     window: int
     features: int
     code: int
-    encode: Callable[[Numbers], Floats]
+    encode: Callable[[Array], Float32Array]
     decode: Adding | None
     rebuild: Adding
     errors: Adding
@@ -86,7 +82,7 @@ def slide(model: Any, scale: str, kernel: str = "auto") -> SlidingAutoencoder:
     return reference._replace(reason=reason)
 
 
-def empty_windows(rows: Numbers, window: int) -> NDArray[np.bool_]:
+def empty_windows(rows: Array, window: int) -> BoolArray:
     """Return which windows contain no value: `(windows + window - 1, features)` to `(windows,)`."""
     counts = np.r_[0, np.cumsum(~np.isnan(rows).all(axis=1))]
     return np.asarray(counts[window:] == counts[:-window])
@@ -108,7 +104,7 @@ def slide_with_keras(model: Any, scale: str) -> SlidingAutoencoder:
     sequence, code = network.input["sequence"], network.get_layer("code").output
     _, window, features = sequence.shape
 
-    def compiled(function: Callable[[Any], Any], *shape: int) -> Callable[[Numbers], Floats]:
+    def compiled(function: Callable[[Any], Any], *shape: int) -> Callable[[Array], Float32Array]:
         @functools.cache
         def call() -> Any:
             # A concrete function: TensorFlow warns of retracing when several models are loaded one after another.
@@ -137,7 +133,7 @@ def slide_with_keras(model: Any, scale: str) -> SlidingAutoencoder:
     )
     errors_of = compiled(errors, window, features)
 
-    def rebuild(rows: Numbers) -> Any:
+    def rebuild(rows: Array) -> Any:
         windows = rebuilt(sliding_windows(rows, window))
         return sum_windows(np.where(empty_windows(rows, window)[:, None, None], np.float32(np.nan), windows))
 
@@ -163,7 +159,7 @@ def _with_kernels(reference: SlidingAutoencoder, weights: "AutoencoderWeights") 
     )
 
 
-def _agree(fast: SlidingAutoencoder, reference: SlidingAutoencoder, offset: Floats, span: Floats) -> bool:
+def _agree(fast: SlidingAutoencoder, reference: SlidingAutoencoder, offset: Float32Array, span: Float32Array) -> bool:
     """Return whether both compute equal errors for random windows, with and without outliers.
 
     This detects networks whose layers have the expected names but compute something else.
@@ -190,8 +186,8 @@ class EncoderWeights(NamedTuple):
         backwards: whether windows are read from last to first row.
     """
 
-    kernel: Floats
-    recurrent: Floats
+    kernel: Float32Array
+    recurrent: Float32Array
     backwards: bool
 
 
@@ -205,10 +201,10 @@ class DecoderWeights(NamedTuple):
         dense: `(features, units + 1)` kernel and bias of the output layer.
     """
 
-    kernel: Floats
-    waves: Floats
-    recurrent: Floats
-    dense: Floats
+    kernel: Float32Array
+    waves: Float32Array
+    recurrent: Float32Array
+    dense: Float32Array
 
 
 class AutoencoderWeights(NamedTuple):
@@ -225,11 +221,11 @@ class AutoencoderWeights(NamedTuple):
     """
 
     steps: int
-    offset: Floats
-    range: Floats
-    fill: Floats
+    offset: Float32Array
+    range: Float32Array
+    fill: Float32Array
     encoders: tuple[EncoderWeights, ...]
-    to_code: Floats
+    to_code: Float32Array
     decoder: DecoderWeights
 
 
@@ -282,23 +278,23 @@ def extract_weights(model: Any) -> AutoencoderWeights:
     return AutoencoderWeights(steps, offset, span, fill, directions, _with_bias(layers["to_code"]), decoder)
 
 
-def _gates(layer: Any) -> tuple[Floats, Floats]:
+def _gates(layer: Any) -> tuple[Float32Array, Float32Array]:
     """Return the kernel with the bias, and the recurrent kernel, gates unit by unit and inputs last."""
     kernel, recurrent, bias = (np.asarray(weight) for weight in layer.weights)
     units = recurrent.shape[0]
 
-    def transposed(weight: Numbers) -> Floats:
+    def transposed(weight: Array) -> Float32Array:
         return np.ascontiguousarray(weight.reshape(-1, 4, units).transpose(2, 1, 0))
 
     return transposed(np.concatenate([kernel, bias[None]])), transposed(recurrent)
 
 
-def _with_bias(layer: Any) -> Floats:
+def _with_bias(layer: Any) -> Float32Array:
     kernel, bias = (np.asarray(weight) for weight in layer.weights)
     return np.ascontiguousarray(np.concatenate([kernel, bias[None]]).T)
 
 
-def encode(weights: AutoencoderWeights, rows: Numbers) -> Floats:
+def encode(weights: AutoencoderWeights, rows: Array) -> Float32Array:
     """Encode the windows at every row: `(windows + steps - 1, features)` to `(windows, code)`."""
     windows = len(rows) - weights.steps + 1
     codes = _codes(weights, windows)
@@ -306,7 +302,7 @@ def encode(weights: AutoencoderWeights, rows: Numbers) -> Floats:
     return codes[:-1, :windows].T
 
 
-def decode(weights: AutoencoderWeights, codes: Numbers) -> RowSums:
+def decode(weights: AutoencoderWeights, codes: Array) -> RowSums:
     """Return the sums per row of the reconstructions of codes `(windows, code)`, in original units.
 
     Windows whose code is NaN are ignored.
@@ -317,7 +313,7 @@ def decode(weights: AutoencoderWeights, codes: Numbers) -> RowSums:
     return _in_own_units(weights, _added(weights, decoding, len(codes)))
 
 
-def rebuild(weights: AutoencoderWeights, rows: Numbers, included: Numbers) -> RowSums:
+def rebuild(weights: AutoencoderWeights, rows: Array, included: Array) -> RowSums:
     """Return the sums per row of the reconstructions of the windows at every row, in original units.
 
     Args:
@@ -331,7 +327,7 @@ def rebuild(weights: AutoencoderWeights, rows: Numbers, included: Numbers) -> Ro
     return _in_own_units(weights, _added(weights, lambda *run: (encoding(*run), decoding(*run))[1], len(included)))
 
 
-def squared_errors(weights: AutoencoderWeights, rows: Numbers) -> RowSums:
+def squared_errors(weights: AutoencoderWeights, rows: Array) -> RowSums:
     """Return the sums per row of the squared errors of the windows at every row, in scaled values, without NaN."""
     windows = len(rows) - weights.steps + 1
     scaled, codes = _scaled(weights, rows), _codes(weights, windows)
@@ -340,7 +336,7 @@ def squared_errors(weights: AutoencoderWeights, rows: Numbers) -> RowSums:
     return _added(weights, lambda *run: (encoding(*run), decoding(*run))[1], windows)
 
 
-def _encoding(weights: AutoencoderWeights, scaled: Floats, codes: Floats) -> Callable[[int, int], None]:
+def _encoding(weights: AutoencoderWeights, scaled: Float32Array, codes: Float32Array) -> Callable[[int, int], None]:
     """Return a function that computes the codes of a range of windows; `scaled` is `(features, rows)`."""
     features, rows = scaled.shape
     inputs = weights.encoders[0].kernel.shape[2]
@@ -369,14 +365,14 @@ def _encoding(weights: AutoencoderWeights, scaled: Floats, codes: Floats) -> Cal
 
 
 def _decoding(
-    weights: AutoencoderWeights, codes: Floats, truth: Floats | None, included: Numbers
-) -> Callable[[int, int], Numbers]:
+    weights: AutoencoderWeights, codes: Float32Array, truth: Float32Array | None, included: Array
+) -> Callable[[int, int], Array]:
     """Return a function from a range of windows to sums and counts `(2, features, rows)`, of errors given a truth."""
     decoder, steps = weights.decoder, weights.steps
     units, features = len(decoder.kernel), len(decoder.dense)
     against = np.empty((features, 0), np.float32) if truth is None else truth
 
-    def decoding(first: int, end: int) -> Numbers:
+    def decoding(first: int, end: int) -> Array:
         totals = np.zeros((2, features, end - first + steps - 1))
         _kernels().decode(
             codes.ravel(), codes.shape[1], first, end, steps, len(codes) - 1, units, features, decoder.kernel.ravel(),
@@ -388,7 +384,7 @@ def _decoding(
     return decoding
 
 
-def _added(weights: AutoencoderWeights, decoding: Callable[[int, int], Numbers], windows: int) -> RowSums:
+def _added(weights: AutoencoderWeights, decoding: Callable[[int, int], Array], windows: int) -> RowSums:
     """Return the sums per row over all windows."""
     added = np.zeros((2, len(weights.offset), windows + weights.steps - 1))
     for first, totals in _on_all_cores(decoding, windows):
@@ -402,13 +398,13 @@ def _in_own_units(weights: AutoencoderWeights, scaled: RowSums) -> RowSums:
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def _scaled(weights: AutoencoderWeights, rows: Numbers) -> Floats:
+def _scaled(weights: AutoencoderWeights, rows: Array) -> Float32Array:
     """Return scaled rows, `(features, rows)`."""
     scaled = (np.asarray(rows, np.float32) - weights.offset) / weights.range
     return np.ascontiguousarray(scaled.T, np.float32)
 
 
-def _codes(weights: AutoencoderWeights, windows: int) -> Floats:
+def _codes(weights: AutoencoderWeights, windows: int) -> Float32Array:
     """Allocate the codes of whole blocks of windows, `(code + 1, windows)`, with ones in the last row."""
     codes = np.zeros((len(weights.to_code) + 1, _blocks(windows) * _kernels().COUNT), np.float32)
     codes[-1] = 1

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from numpy.typing import NDArray
 
+from lstm_ae.arrays import Array, BoolArray
 from lstm_ae.plots.base import BLACK, BLUE, GRAY, VERMILLION, figure, label, legend, shorten, with_title
 from lstm_ae.plots.lines import format_date_axis, time_axis_label, time_numbers
 
@@ -20,14 +20,14 @@ MAX_POINTS = 4000
 
 
 def anomalies(
-    times: NDArray[Any],
-    values: NDArray[Any],
-    scores: NDArray[Any],
+    times: Array,
+    values: Array,
+    scores: Array,
     threshold: float,
     events: Sequence[tuple[int, int]],
     *,
     names: Sequence[str],
-    labels: NDArray[np.bool_] | None = None,
+    labels: BoolArray | None = None,
     zone: tzinfo | None = None,
     title: str = "",
 ) -> Figure:
@@ -76,9 +76,9 @@ def anomalies(
 
 
 def reconstruction(
-    times: NDArray[Any],
-    values: NDArray[Any],
-    reconstruction: NDArray[Any],
+    times: Array,
+    values: Array,
+    reconstruction: Array,
     *,
     names: Sequence[str],
     zone: tzinfo | None = None,
@@ -109,7 +109,7 @@ def reconstruction(
     return with_title(fig, title) if title else fig
 
 
-def reduce_points(x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+def reduce_points(x: Array, y: Array) -> tuple[Array, Array]:
     """Return the lowest and the highest point of each interval if there are more than `MAX_POINTS` points."""
     if len(x) <= MAX_POINTS:
         return x, y

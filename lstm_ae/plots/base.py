@@ -18,11 +18,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import Formatter, MaxNLocator
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from lstm_ae.formatting import format_epoch
-
-Floats = NDArray[np.floating[Any]]
 
 WIDTH = 6.5
 

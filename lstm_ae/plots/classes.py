@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from lstm_ae.arrays import Float64Array
 from lstm_ae.plots.base import BLACK, BLUE, GRAY, VERMILLION, Thousands, figure, label, legend, shorten
 
 # A color map from light to dark, which keeps its order in black and white print.
@@ -60,7 +61,7 @@ def confusion(matrix: ArrayLike, names: Sequence[str] | None = None, *, noun: st
     return fig
 
 
-def _combine_rare_classes(counts: NDArray[np.float64], names: Sequence[str]) -> tuple[NDArray[np.float64], list[str]]:
+def _combine_rare_classes(counts: Float64Array, names: Sequence[str]) -> tuple[Float64Array, list[str]]:
     """Combine all but the most frequent classes."""
     frequent = np.sort(np.argsort(-counts.sum(axis=1), kind="stable")[: MAX_CLASSES - 1])
     position = np.full(len(counts), MAX_CLASSES - 1)

@@ -4,15 +4,15 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from lstm_ae.arrays import Array
 from lstm_ae.plots.base import BLACK, BLUE, GRAY, VERMILLION, figure, label, largest, legend, shorten
 from lstm_ae.plots.lines import MODEL, PERSISTENCE, ZERO, compare_three, date_numbers, errors, format_date_axis
 from lstm_ae.plots.prices import PerCompany
@@ -134,7 +134,7 @@ def skill_by_step(
     return fig
 
 
-def _describe_band(ahead: NDArray[Any], margin: NDArray[Any]) -> str:
+def _describe_band(ahead: Array, margin: Array) -> str:
     """Describe the band and its end."""
     available = np.flatnonzero(np.isfinite(margin))
     if not len(available):

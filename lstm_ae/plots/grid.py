@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
+from lstm_ae.arrays import FloatArray
 from lstm_ae.plots import base
-from lstm_ae.plots.base import BLACK, GRAY, VERMILLION, Floats, label, legend, number, shorten
+from lstm_ae.plots.base import BLACK, GRAY, VERMILLION, label, legend, number, shorten
 from lstm_ae.plots.scores import TEXT_BACKGROUND, finite, format_tick, score_colors, spell_option_name, spell_value
 
 PANELS = 6
@@ -113,11 +114,11 @@ class _Grid(NamedTuple):
     column: int
     rest: list[int]
     shape: tuple[int, int]
-    panels: dict[Key, Floats]
+    panels: dict[Key, FloatArray]
     positions: list[tuple[Key, Cell]]
 
 
-def _grid(levels: Sequence[Sequence[Any]], settings: Sequence[Sequence[Any]], costs: Floats) -> _Grid:
+def _grid(levels: Sequence[Sequence[Any]], settings: Sequence[Sequence[Any]], costs: FloatArray) -> _Grid:
     two = sorted(sorted(range(len(levels)), key=lambda k: -len(levels[k]))[:2])
     # A tall map has space for its numbers, unlike a wide one.
     if len(levels[two[-1]]) > max(8, len(levels[two[0]])):
@@ -125,7 +126,7 @@ def _grid(levels: Sequence[Sequence[Any]], settings: Sequence[Sequence[Any]], co
     row, column = two[0], two[-1]
     rest = [k for k in range(len(levels)) if k not in two]
     shape = (len(levels[row]) if row != column else 1, len(levels[column]))
-    panels: dict[Key, Floats] = {}
+    panels: dict[Key, FloatArray] = {}
     positions = []
     for setting, cost in zip(settings, costs, strict=True):
         pairs = list(zip(levels, setting, strict=True))
@@ -194,7 +195,7 @@ def _kinds(grid: _Grid, key: Key, marked: int) -> dict[Cell, str]:
 
 
 def _write(
-    axes: Axes, values: Floats, kinds: dict[Cell, str], norm: Normalize, size: _Size, higher_is_better: bool
+    axes: Axes, values: FloatArray, kinds: dict[Cell, str], norm: Normalize, size: _Size, higher_is_better: bool
 ) -> None:
     """Write the numbers of a panel in a color that contrasts with the cell."""
     shades = np.asarray(norm(values), float)

@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from numpy.typing import ArrayLike, NDArray
 
-from lstm_ae.plots.base import BLACK, GRAY, SKY, VERMILLION, Floats, number, rmse
+from lstm_ae.arrays import Array, FloatArray
+from lstm_ae.plots.base import BLACK, GRAY, SKY, VERMILLION, number, rmse
 
 # The truth is wide and pale, so that the model's line is visible on top of it.
 TRUTH: dict[str, Any] = {"color": SKY, "linestyle": "-", "linewidth": 2.6, "solid_capstyle": "round"}
@@ -21,7 +22,7 @@ PERSISTENCE: dict[str, Any] = {"color": GRAY, "linestyle": (0, (1, 1)), "linewid
 ZERO: dict[str, Any] = {"color": GRAY, "linewidth": 0.8, "zorder": 1}
 
 
-def compare(upper: Axes, lower: Axes, x: ArrayLike, truth: Floats, model: Floats) -> list[Artist]:
+def compare(upper: Axes, lower: Axes, x: ArrayLike, truth: FloatArray, model: FloatArray) -> list[Artist]:
     """Draw truth and model in one panel and their difference in another.
 
     Args:
@@ -46,7 +47,7 @@ def compare(upper: Axes, lower: Axes, x: ArrayLike, truth: Floats, model: Floats
 
 
 def compare_three(
-    axes: Axes, x: Floats, truth: Floats, model: Floats, naive: Floats, *, thin: bool = False
+    axes: Axes, x: FloatArray, truth: FloatArray, model: FloatArray, naive: FloatArray, *, thin: bool = False
 ) -> list[Artist]:
     """Draw truth, model, and persistence.
 
@@ -75,23 +76,23 @@ def compare_three(
     return lines
 
 
-def errors(truth: Floats, model: Floats, naive: Floats) -> str:
+def errors(truth: FloatArray, model: FloatArray, naive: FloatArray) -> str:
     """Return the RMSE of the model and of persistence as text, over the days where all three values are finite."""
     common = np.where(np.isfinite(model) & np.isfinite(naive), truth, np.nan)
     return f"RMSE {number(rmse(common, model))} (persistence {number(rmse(common, naive))})"
 
 
-def date_numbers(dates: ArrayLike) -> Floats:
+def date_numbers(dates: ArrayLike) -> FloatArray:
     """Return dates as matplotlib's day numbers, `(days,)`."""
     return np.asarray(date2num(np.asarray(dates, "datetime64[D]")), np.float64)  # type: ignore[no-untyped-call]
 
 
-def time_numbers(times: NDArray[np.datetime64]) -> Floats:
+def time_numbers(times: NDArray[np.datetime64]) -> FloatArray:
     """Return times as matplotlib's day numbers with fractions."""
     return np.asarray(date2num(times), np.float64)  # type: ignore[no-untyped-call]
 
 
-def time_axis_label(times: NDArray[Any], zone: tzinfo | None) -> str:
+def time_axis_label(times: Array, zone: tzinfo | None) -> str:
     """Return the label of an axis of times, elapsed times, or row numbers.
 
     Args:

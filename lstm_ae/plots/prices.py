@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from lstm_ae.arrays import Array
 from lstm_ae.plots.base import (
     BLACK,
     BLUE,
@@ -26,7 +27,7 @@ from lstm_ae.plots.base import (
 from lstm_ae.plots.lines import MODEL, PERSISTENCE, ZERO, compare, compare_three, date_numbers, errors, format_date_axis
 
 # One `(days,)` array per company, of equal or different lengths, or one `(companies, days)` array.
-PerCompany = Sequence[ArrayLike] | NDArray[Any]
+PerCompany = Sequence[ArrayLike] | Array
 
 MODEL_DOT: dict[str, Any] = {"color": VERMILLION, "linestyle": "none", "marker": "D", "markerfacecolor": "white"}
 

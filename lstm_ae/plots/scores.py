@@ -10,7 +10,8 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from lstm_ae.plots.base import VERMILLION, Floats, shorten
+from lstm_ae.arrays import FloatArray
+from lstm_ae.plots.base import VERMILLION, shorten
 
 Positions = tuple[Callable[[Any], float], dict[float, str]]
 
@@ -20,13 +21,13 @@ BEST: dict[str, Any] = {"color": VERMILLION, "linewidth": 2.5, "zorder": 5}
 TEXT_BACKGROUND: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6}
 
 
-def finite(values: ArrayLike) -> Floats:
+def finite(values: ArrayLike) -> FloatArray:
     """Return scores with NaN for infinite values."""
     array = np.asarray(values, float)
     return np.where(np.isfinite(array), array, np.nan)
 
 
-def score_colors(values: Floats) -> Normalize:
+def score_colors(values: FloatArray) -> Normalize:
     """Return the color scale of scores; logarithmic if all are positive and the highest is over 10 times the lowest."""
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)

@@ -7,27 +7,25 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
+from lstm_ae.arrays import Array
 from lstm_ae.plots.base import BLACK, GRAY, figure, label, largest, legend, shorten, with_title
 from lstm_ae.plots.forecasts import interval_colors
 from lstm_ae.plots.lines import MODEL, PERSISTENCE, TRUTH, ZERO, format_date_axis, time_axis_label, time_numbers
 
-Numbers = NDArray[Any]
-
 
 def forecasts(
-    times: Numbers,
-    past: Numbers,
-    times_ahead: Numbers,
-    future: Numbers,
-    naive: Numbers,
+    times: Array,
+    past: Array,
+    times_ahead: Array,
+    future: Array,
+    naive: Array,
     *,
     baseline: str,
     names: Sequence[str],
     quantities: Sequence[str],
-    truth: Numbers | None = None,
-    intervals: Mapping[int, tuple[Numbers, Numbers]],
+    truth: Array | None = None,
+    intervals: Mapping[int, tuple[Array, Array]],
     zone: tzinfo | None = None,
     title: str = "",
 ) -> Figure:
@@ -76,7 +74,7 @@ def forecasts(
     return with_title(fig, title) if title else fig
 
 
-def by_step(errors: Mapping[str, Numbers], baseline: str) -> Figure:
+def by_step(errors: Mapping[str, Array], baseline: str) -> Figure:
     """Draw the error of each predictor at each forecast step, and below it the skill of the model.
 
     Args:

@@ -12,8 +12,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from lstm_ae.arrays import Array, BoolArray
 from lstm_ae.formatting import format_epoch, format_name, format_number, shorten_paths
 from lstm_ae.plots.anomalies import reduce_points
 from lstm_ae.plots.base import BLACK, BLUE, GRAY, PALE, SKY, VERMILLION, Thousands, figure, label, legend, shorten
@@ -181,9 +182,7 @@ def normal_score_chart(values: Sequence[float], threshold: float | None) -> Repo
     return _chart(drawing, "Scores of normal rows", text)
 
 
-def score_chart(
-    times: NDArray[Any], values: ArrayLike, anomalies: NDArray[np.bool_], threshold: float | None
-) -> ReportChart:
+def score_chart(times: Array, values: ArrayLike, anomalies: BoolArray, threshold: float | None) -> ReportChart:
     """Draw the scores of a table's rows and its anomalies.
 
     Args:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lstm_ae.arrays import Array, BoolArray
 from lstm_ae.config import Config
 from lstm_ae.config.options import declared_options
 from lstm_ae.detection.sketch import TableSketch
@@ -321,9 +321,9 @@ class DetectedTable(NamedTuple):
     """
 
     series: str
-    times: NDArray[Any]
-    scores: NDArray[Any]
-    anomalies: NDArray[np.bool_]
+    times: Array
+    scores: Array
+    anomalies: BoolArray
 
 
 def read_detected(path: Path) -> DetectedTable:

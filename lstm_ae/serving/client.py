@@ -15,10 +15,10 @@ from urllib.parse import quote, urlsplit
 import grpc
 import numpy as np
 from google.protobuf.json_format import ParseDict
-from numpy.typing import NDArray
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
 
+from lstm_ae.arrays import Array
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.files import as_json, read_object, sync, write
 from lstm_ae.serving.errors import Refusal
@@ -343,7 +343,7 @@ def _pad_rollouts(outputs: Tensors, signature: Signature, inputs: Tensors, sampl
         return outputs
     own, longest = int(inputs[HORIZON].max()), int(asked.max())
 
-    def rolls(name: str, array: NDArray[Any]) -> bool:
+    def rolls(name: str, array: Array) -> bool:
         shape = signature.outputs[name].shape
         is_open = shape is None or (len(shape) > 1 and shape[1] is None)
         return is_open and array.ndim > 1 and array.dtype.kind == "f" and array.shape[1] == own

@@ -9,7 +9,6 @@ import grpc
 import numpy as np
 import tensorflow as tf
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from numpy.typing import NDArray
 from tensorflow.core.example.example_pb2 import Example
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.framework.tensor_pb2 import TensorProto
@@ -28,6 +27,7 @@ from tensorflow_serving.apis import (
 from tensorflow_serving.apis.classification_pb2 import ClassificationResult
 from tensorflow_serving.apis.regression_pb2 import RegressionResult
 
+from lstm_ae.arrays import Array
 from lstm_ae.export.warmup import encode_field
 from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument
 from lstm_ae.serving.inference import CLASSIFY, REGRESS, SentExamples, infer, infer_many
@@ -89,7 +89,7 @@ def _too_large(name: str) -> Refusal:
     return invalid_argument(f"Input {name!r} has more dimensions, or a longer one, than any model takes")
 
 
-def proto_to_array(name: str, proto: TensorProto, most: int | None = None) -> NDArray[Any]:
+def proto_to_array(name: str, proto: TensorProto, most: int | None = None) -> Array:
     """Convert a tensor message to an array.
 
     Args:
@@ -134,7 +134,7 @@ def _size(sent: Mapping[str, SentTensor]) -> int:
     return sum(math.prod(tensor.shape) * tensor.dtype.itemsize for tensor in sent.values())
 
 
-def _fill_array(values: Sequence[Any], dtype: np.dtype[Any], cells: int) -> NDArray[Any]:
+def _fill_array(values: Sequence[Any], dtype: np.dtype[Any], cells: int) -> Array:
     array = np.empty(cells, dtype)
     with np.errstate(over="ignore"):
         array[: len(values)] = np.asarray(values, dtype if dtype.kind == "O" else None).astype(dtype)
@@ -142,7 +142,7 @@ def _fill_array(values: Sequence[Any], dtype: np.dtype[Any], cells: int) -> NDAr
     return array
 
 
-def array_to_proto(array: NDArray[Any], *, content: bool = False) -> TensorProto:
+def array_to_proto(array: Array, *, content: bool = False) -> TensorProto:
     """Convert an array to a message.
 
     Args:
@@ -189,7 +189,7 @@ def sent_examples(given: Any) -> SentExamples:
     return SentExamples(len(listed.examples), serialize)
 
 
-def to_classification(labels: NDArray[Any], scores: NDArray[Any]) -> ClassificationResult:
+def to_classification(labels: Array, scores: Array) -> ClassificationResult:
     """Convert labels and scores, both `(examples, classes)`, to a message."""
     result = ClassificationResult()
     for row in zip(labels.tolist(), scores.tolist(), strict=True):
@@ -199,7 +199,7 @@ def to_classification(labels: NDArray[Any], scores: NDArray[Any]) -> Classificat
     return result
 
 
-def to_regression(values: NDArray[Any]) -> RegressionResult:
+def to_regression(values: Array) -> RegressionResult:
     """Convert values, one per example, to a message."""
     result = RegressionResult()
     for value in values.tolist():

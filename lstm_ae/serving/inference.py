@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lstm_ae.arrays import Array
 from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument, limit_instances
 from lstm_ae.serving.json_workers import call_in_thread
 from lstm_ae.serving.servable import Servable
@@ -24,8 +24,8 @@ INPUTS, CLASSES, SCORES, OUTPUTS = "inputs", "classes", "scores", "outputs"
 class Classification(NamedTuple):
     """The result of a classifier: the label (text) and the score of each class, both `(examples, classes)`."""
 
-    labels: NDArray[Any]
-    scores: NDArray[Any]
+    labels: Array
+    scores: Array
 
 
 class SentExamples(NamedTuple):
@@ -133,7 +133,7 @@ def _signature_error(words: str, signature: Signature) -> Refusal:
     return Refusal(StatusCode.FAILED_PRECONDITION, f"{words}. Signature {signature.name!r} has {names}")
 
 
-async def _serialized(service: Service, examples: SentExamples) -> NDArray[Any]:
+async def _serialized(service: Service, examples: SentExamples) -> Array:
     """Return the serialized examples, `(examples,)`.
 
     Raises:
@@ -145,7 +145,7 @@ async def _serialized(service: Service, examples: SentExamples) -> NDArray[Any]:
     return await asyncio.to_thread(_joined, examples, service.limits.body)
 
 
-def _joined(examples: SentExamples, limit: int) -> NDArray[Any]:
+def _joined(examples: SentExamples, limit: int) -> Array:
     """Put the shared features before each example, whose own features override them."""
     context, own = examples.serialize()
     size = len(context) * len(own) + sum(map(len, own))
@@ -165,7 +165,7 @@ async def _run_examples(
     servable: Servable,
     method: str,
     signature: Signature,
-    inputs: NDArray[Any],
+    inputs: Array,
     seconds: float | None,
 ) -> Any:
     outputs = await service.predict(servable, signature, {INPUTS: inputs}, seconds)
@@ -175,7 +175,7 @@ async def _run_examples(
     return await call_in_thread(size, _make_classification, outputs.get(CLASSES), outputs.get(SCORES), len(inputs))
 
 
-def _check_regression(values: NDArray[Any], examples: int) -> NDArray[Any]:
+def _check_regression(values: Array, examples: int) -> Array:
     if values.ndim != 1 and not (values.ndim == 2 and values.shape[1] == 1):
         raise invalid_argument(
             "Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got " + _format_shape(values)
@@ -187,7 +187,7 @@ def _check_regression(values: NDArray[Any], examples: int) -> NDArray[Any]:
     return values.reshape(examples)
 
 
-def _make_classification(labels: NDArray[Any] | None, scores: NDArray[Any] | None, examples: int) -> Classification:
+def _make_classification(labels: Array | None, scores: Array | None, examples: int) -> Classification:
     """Check the outputs and replace a missing one with empty labels or scores of zero."""
     for name, array, dtype in ((CLASSES, labels, "STRING"), (SCORES, scores, "FLOAT")):
         if array is None:
@@ -215,10 +215,10 @@ def _make_classification(labels: NDArray[Any] | None, scores: NDArray[Any] | Non
     return Classification(texts, scores)
 
 
-def _format_shape(array: NDArray[Any]) -> str:
+def _format_shape(array: Array) -> str:
     return f"[{','.join(map(str, array.shape))}]"
 
 
-def _dtype_name(array: NDArray[Any]) -> str:
+def _dtype_name(array: Array) -> str:
     names = {"object": "STRING", "float32": "FLOAT", "float64": "DOUBLE"}
     return f"DT_{names.get(array.dtype.name, array.dtype.name.upper())}"

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lstm_ae.arrays import Array
 from lstm_ae.data.csv_reader import read_csv
 from lstm_ae.data.text import open_stable_file, read_lines
 from lstm_ae.errors import ConfigError, DataError
@@ -21,7 +21,7 @@ from lstm_ae.serving.tensors import Tensors
 class FileSamples(NamedTuple):
     """The inputs of all samples by name, `(samples, ...)`; windows of a series are views."""
 
-    inputs: dict[str, NDArray[Any]]
+    inputs: dict[str, Array]
 
     def __len__(self) -> int:
         return len(next(iter(self.inputs.values())))
@@ -94,7 +94,7 @@ def read_samples(
 
 def _read_table_inputs(
     path: Path, wanted: Mapping[str, Any], columns: Sequence[str], window: int | None, stride: int
-) -> dict[str, NDArray[Any]]:
+) -> dict[str, Array]:
     if len(wanted) != 1:
         raise ConfigError(
             f"A table holds one input and this signature has {len(wanted)} ({', '.join(wanted)}); "
@@ -131,7 +131,7 @@ def _read_table_inputs(
     return {name: values.reshape(-1, *sizes)}
 
 
-def _cut_windows(values: NDArray[Any], window: int | None, stride: int, path: Path) -> NDArray[Any]:
+def _cut_windows(values: Array, window: int | None, stride: int, path: Path) -> Array:
     """Cut rows `(rows, features)` into `(windows, window, features)`; without a window, return them as one series."""
     if window is None:
         if stride != 1:
@@ -161,7 +161,7 @@ def _is_number(cell: str) -> bool:
         return False
 
 
-def _read_line_inputs(path: Path, wanted: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+def _read_line_inputs(path: Path, wanted: Mapping[str, Any]) -> dict[str, Array]:
     cells: dict[str, list[Any]] = {name: [] for name in wanted}
     with open_stable_file(path) as file:
         for number, line in enumerate(file, 1):
@@ -185,7 +185,7 @@ def _read_line_inputs(path: Path, wanted: Mapping[str, Any]) -> dict[str, NDArra
         raise DataError(f"{quote(path)}: the instances differ in shape; put those of one shape into a file") from None
 
 
-def _read_array_inputs(path: Path, wanted: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+def _read_array_inputs(path: Path, wanted: Mapping[str, Any]) -> dict[str, Array]:
     try:
         with path.open("rb") as file:
             loaded = np.load(file, allow_pickle=False)
@@ -205,14 +205,14 @@ def _read_array_inputs(path: Path, wanted: Mapping[str, Any]) -> dict[str, NDArr
     return {name: _convert_cells(path, name, array, wanted[name].dtype) for name, array in found.items()}
 
 
-def _convert_cells(path: Path, name: str, values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+def _convert_cells(path: Path, name: str, values: Array, dtype: np.dtype[Any]) -> Array:
     try:
         return convert_exactly(values, dtype)
     except ValueError as error:
         raise DataError(f"{quote(path)}, input {name!r}: {error}") from None
 
 
-def convert_exactly(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+def convert_exactly(values: Array, dtype: np.dtype[Any]) -> Array:
     """Convert numbers to another dtype without changing them; floats are rounded to the nearest value.
 
     Raises:

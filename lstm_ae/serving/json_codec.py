@@ -7,11 +7,10 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
+from lstm_ae.arrays import Array
 from lstm_ae.serving.errors import Refusal, invalid_argument, limit_instances
 from lstm_ae.serving.json_values import (
-    Tensor,
     encode_cells,
     is_base64,
     json_type,
@@ -38,11 +37,11 @@ class PredictRequest(NamedTuple):
 
     signature: str
     rows: bool
-    inputs: dict[str, Tensor]
+    inputs: dict[str, Array]
 
 
 # A feature is an array of bytes (object), float32, or int64; None stands for a feature without values.
-Features = dict[str, Tensor | None]
+Features = dict[str, Array | None]
 
 
 class ExampleRequest(NamedTuple):
@@ -130,7 +129,7 @@ def _read_features(example: Any) -> Features:
     return {name: _read_feature(name, value if isinstance(value, list) else [value]) for name, value in example.items()}
 
 
-def _read_feature(name: str, values: list[Any]) -> Tensor | None:
+def _read_feature(name: str, values: list[Any]) -> Array | None:
     """Convert the values of a feature, which must all be of one kind: bytes, float, or int64 (including booleans)."""
     kind = ""
     for value in values:
@@ -158,7 +157,7 @@ def _feature_kind(value: Any) -> str:
     return "int64" if isinstance(value, int) and _INT64.min <= value <= _UINT64.max else "float"
 
 
-def _tensors_from_rows(instances: Any, dtypes: Mapping[str, np.dtype[Any]]) -> dict[str, Tensor]:
+def _tensors_from_rows(instances: Any, dtypes: Mapping[str, np.dtype[Any]]) -> dict[str, Array]:
     """Convert a list of instances, each the value of the only input or an object with all inputs."""
     if not isinstance(instances, list):
         raise invalid_argument(f"JSON Value: {quote_value(instances)} Expecting 'instances' to be an list/array")
@@ -197,7 +196,7 @@ def _tensors_from_rows(instances: Any, dtypes: Mapping[str, np.dtype[Any]]) -> d
     return tensors
 
 
-def _tensors_from_columns(inputs: Any, dtypes: Mapping[str, np.dtype[Any]]) -> dict[str, Tensor]:
+def _tensors_from_columns(inputs: Any, dtypes: Mapping[str, np.dtype[Any]]) -> dict[str, Array]:
     """Convert the value of the only input or an object with all inputs; other keys are ignored."""
     if not _is_object(inputs):
         if len(dtypes) > 1:
@@ -240,7 +239,7 @@ def _format_shape(shape: tuple[int, ...]) -> str:
 _COLUMNS_ADVICE = "to get columns instead of rows, send 'inputs' instead of 'instances'"
 
 
-def write_predictions(outputs: Mapping[str, Tensor], *, rows: bool) -> bytes:
+def write_predictions(outputs: Mapping[str, Array], *, rows: bool) -> bytes:
     """Return the body of a predict response.
 
     Floats have their shortest exact form; NaN and Infinity are written as these words. Bytes are written as text, or
@@ -255,7 +254,7 @@ def write_predictions(outputs: Mapping[str, Tensor], *, rows: bool) -> bytes:
     return _dump_json({"outputs": outputs if len(outputs) > 1 else next(iter(outputs.values()))}, outputs)
 
 
-def write_classification(labels: Tensor, scores: Tensor) -> bytes:
+def write_classification(labels: Array, scores: Array) -> bytes:
     """Return the body of a classify response: a list of `[label, score]` for each example.
 
     Args:
@@ -267,18 +266,18 @@ def write_classification(labels: Tensor, scores: Tensor) -> bytes:
     return _dump_json({"results": pairs}, {"scores": scores})
 
 
-def write_regression(values: Tensor) -> bytes:
+def write_regression(values: Array) -> bytes:
     """Return the body of a regress response, one number per example."""
     return _dump_json({"results": values}, {"results": values})
 
 
-def write_lines(outputs: Mapping[str, Tensor]) -> bytes:
+def write_lines(outputs: Mapping[str, Array]) -> bytes:
     """Return the outputs as JSON lines, one item of `predictions` per line."""
     outputs = _decode_outputs(outputs)
     return b"".join(_dump_json(row, outputs) + b"\n" for row in _outputs_by_row(outputs))
 
 
-def outputs_to_cells(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def outputs_to_cells(outputs: Mapping[str, Array]) -> dict[str, Array]:
     """Return the outputs with bytes as text for table cells, in base64 if the output's name ends in `_bytes`."""
     found = _decode_outputs(outputs)
     for name, array in found.items():
@@ -288,7 +287,7 @@ def outputs_to_cells(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
-def _outputs_by_row(outputs: Mapping[str, Tensor]) -> Any:
+def _outputs_by_row(outputs: Mapping[str, Array]) -> Any:
     """Return one item per instance: the row of the only output, or an object with the rows of all outputs."""
     first: int | None = None
     for name, array in outputs.items():
@@ -305,7 +304,7 @@ def _outputs_by_row(outputs: Mapping[str, Tensor]) -> Any:
     return [dict(zip(names, row, strict=True)) for row in zip(*outputs.values(), strict=True)]
 
 
-def _decode_outputs(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _decode_outputs(outputs: Mapping[str, Array]) -> dict[str, Array]:
     if not outputs:
         raise invalid_argument("Cannot convert empty tensor map to JSON")
     for array in outputs.values():
@@ -314,7 +313,7 @@ def _decode_outputs(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: _decode_cells(name, array) if array.dtype.kind == "O" else array for name, array in outputs.items()}
 
 
-def _dump_json(content: Any, outputs: Mapping[str, Tensor]) -> bytes:
+def _dump_json(content: Any, outputs: Mapping[str, Array]) -> bytes:
     # orjson is about twenty times as fast, but writes null for numbers that are not finite.
     if all(array.dtype.kind != "f" or bool(np.isfinite(array).all()) for array in outputs.values()):
         return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY, default=_to_json_value)
@@ -330,7 +329,7 @@ def _to_json_value(value: Any) -> Any:
     return array.tolist() if np.ndim(value) else array.reshape(()).item()
 
 
-def _decode_cells(name: str, array: Tensor) -> Tensor:
+def _decode_cells(name: str, array: Array) -> Array:
     found = np.empty(array.shape, object)
     for place, cell in np.ndenumerate(array):
         if name.endswith("_bytes"):
@@ -373,7 +372,7 @@ def read_outputs(signature: Signature, content: Any) -> Tensors:
         raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
-def _encode_base64(array: NDArray[Any]) -> NDArray[Any]:
+def _encode_base64(array: Array) -> Array:
     found = np.empty(array.shape, object)
     for place, cell in np.ndenumerate(array):
         found[place] = {"b64": base64.b64encode(cell).decode()}

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
+from lstm_ae.arrays import Array
 from lstm_ae.serving.errors import Refusal, invalid_argument
 
 # This also matches a quote before a colon within a text, which is then parsed slowly but correctly.
@@ -114,8 +114,6 @@ def quote_value(value: Any) -> str:
     return text if len(text) <= 100 else text[:100] + "..."
 
 
-Tensor = NDArray[Any]
-
 # NumPy's arrays have fewer dimensions than TensorFlow's tensors, which may have 254.
 MAX_DIMENSIONS = 64 if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else 32
 
@@ -124,7 +122,7 @@ _TYPE_NAMES = {"float32": "float", "float64": "double", "bool": "bool", "object"
 _JSON_TYPES = {"f": (int, float), "i": (int,), "u": (int,), "b": (bool,), "O": (str, dict)}
 
 
-def to_tensor(value: Any, dtype: np.dtype[Any]) -> Tensor:
+def to_tensor(value: Any, dtype: np.dtype[Any]) -> Array:
     """Convert a JSON value or nested lists to an array.
 
     Raises:
@@ -137,7 +135,7 @@ def to_tensor(value: Any, dtype: np.dtype[Any]) -> Tensor:
     return found
 
 
-def regular_array(value: Any, dtype: np.dtype[Any]) -> Tensor | None:
+def regular_array(value: Any, dtype: np.dtype[Any]) -> Array | None:
     """Convert nested lists to an array, level by level for speed; return None if the shape or a cell does not fit."""
     shape = shape_of(value)
     level = [value]
@@ -179,7 +177,7 @@ def _fits_limits(numbers: Sequence[int], limits: "np.iinfo[Any]") -> bool:
     return limits.min <= min(numbers) and max(numbers) <= limits.max
 
 
-def encode_cells(cells: Sequence[Any]) -> Tensor:
+def encode_cells(cells: Sequence[Any]) -> Array:
     """Encode texts as UTF-8 and decode base64 objects, `(cells,)`."""
     found = np.empty(len(cells), object)
     for place, cell in enumerate(cells):

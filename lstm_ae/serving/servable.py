@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
-from numpy.typing import NDArray
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
+from lstm_ae.arrays import Array
 from lstm_ae.errors import DataError
 from lstm_ae.export.graph_check import read_graph_file
 from lstm_ae.export.manifest import MANIFEST_FILE as MANIFEST
@@ -92,7 +92,7 @@ class Servable:
             )
         return found
 
-    def run(self, signature: str, inputs: Mapping[str, NDArray[Any]]) -> Tensors:
+    def run(self, signature: str, inputs: Mapping[str, Array]) -> Tensors:
         """Call a signature and return its outputs.
 
         Raises:

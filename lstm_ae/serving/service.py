@@ -5,10 +5,9 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
-from numpy.typing import NDArray
-
+from lstm_ae.arrays import Array
 from lstm_ae.serving.batching import Batcher, Run
 from lstm_ae.serving.connections import BusyConnections
 from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument, limit_instances
@@ -92,7 +91,7 @@ class Service:
             raise Refusal(StatusCode.UNAVAILABLE, "The server is stopping; ask another one")
 
     async def predict(
-        self, servable: Servable, signature: Signature, inputs: Mapping[str, NDArray[Any]], seconds: float | None = None
+        self, servable: Servable, signature: Signature, inputs: Mapping[str, Array], seconds: float | None = None
     ) -> Tensors:
         """Call a signature and return its outputs.
 
@@ -149,7 +148,7 @@ class Service:
 
         return run
 
-    def check(self, signature: Signature, inputs: Mapping[str, NDArray[Any] | SentTensor]) -> None:
+    def check(self, signature: Signature, inputs: Mapping[str, Array | SentTensor]) -> None:
         """Refuse inputs, or their headers, that do not fit the signature or the limits."""
         check_tensors(signature, inputs)
         limits = self.limits
@@ -168,7 +167,7 @@ class Service:
                 f"Received: {count}"
             )
 
-    def _limit_steps(self, signature: Signature, inputs: Mapping[str, NDArray[Any]], rows: int) -> int:
+    def _limit_steps(self, signature: Signature, inputs: Mapping[str, Array], rows: int) -> int:
         """Refuse a rollout or outputs above the limits, and return the number of steps per row."""
         steps = ahead = free_size(signature, inputs)
         if HORIZON in inputs and inputs[HORIZON].dtype.kind in "iu":
@@ -205,7 +204,7 @@ class Service:
             self.metrics.answered(protocol, known, code, time.perf_counter() - began)
 
 
-def free_size(signature: Signature, inputs: Mapping[str, NDArray[Any]]) -> int:
+def free_size(signature: Signature, inputs: Mapping[str, Array]) -> int:
     """Return the largest input size that the signature leaves variable, apart from the number of rows."""
     longest = 1
     for name, array in inputs.items():

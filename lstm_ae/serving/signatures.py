@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lstm_ae.arrays import Array
 from lstm_ae.serving.errors import invalid_argument
 from lstm_ae.serving.json_values import type_name
 
@@ -72,7 +72,7 @@ def check_names(signature: Signature, inputs: Mapping[str, Any]) -> None:
         )
 
 
-def check_tensors(signature: Signature, inputs: Mapping[str, NDArray[Any] | SentTensor]) -> None:
+def check_tensors(signature: Signature, inputs: Mapping[str, Array | SentTensor]) -> None:
     """Refuse tensors, or their headers, whose names or dtypes differ from the signature.
 
     An exact signature also refuses other shapes.
@@ -86,7 +86,7 @@ def check_tensors(signature: Signature, inputs: Mapping[str, NDArray[Any] | Sent
         raise invalid_argument(unfit)
 
 
-def describe_shape_mismatch(signature: Signature, inputs: Mapping[str, NDArray[Any] | SentTensor]) -> str:
+def describe_shape_mismatch(signature: Signature, inputs: Mapping[str, Array | SentTensor]) -> str:
     """Describe the first input whose shape differs from the signature; "" if all match."""
     for name, spec in signature.inputs.items():
         shape = inputs[name].shape
@@ -98,14 +98,14 @@ def describe_shape_mismatch(signature: Signature, inputs: Mapping[str, NDArray[A
     return ""
 
 
-def count_samples(signature: Signature, inputs: Mapping[str, NDArray[Any]]) -> int:
+def count_samples(signature: Signature, inputs: Mapping[str, Array]) -> int:
     """Return the number of samples in the inputs; 0 if they cannot be batched with others."""
     return (
         len(next(iter(inputs.values()))) if signature.batched and not describe_shape_mismatch(signature, inputs) else 0
     )
 
 
-def empty_input(inputs: Mapping[str, NDArray[Any]]) -> str:
+def empty_input(inputs: Mapping[str, Array]) -> str:
     """Describe the first input without values; "" if there is none."""
     for name, array in inputs.items():
         if not array.size:

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lstm_ae.arrays import Array
 from lstm_ae.serving.errors import Refusal, StatusCode
 
-Tensors = dict[str, NDArray[Any]]
+Tensors = dict[str, Array]
 
 
 def count_rows(tensors: Mapping[str, Any]) -> int:
@@ -26,14 +26,14 @@ def concatenate_tensors(parts: list[Tensors]) -> Tensors:
     return parts[0] if len(parts) == 1 else {name: _concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def pad_steps(array: NDArray[Any], steps: int) -> NDArray[Any]:
+def pad_steps(array: Array, steps: int) -> Array:
     """Pad a forecast with NaN to a number of steps, as is done for rows with a shorter horizon."""
     missing = [(0, 0)] * array.ndim
     missing[1] = (0, steps - array.shape[1])
     return np.pad(array, missing, constant_values=np.nan)
 
 
-def _concatenate(arrays: list[NDArray[Any]]) -> NDArray[Any]:
+def _concatenate(arrays: list[Array]) -> Array:
     """Concatenate arrays along the rows; forecasts with fewer steps are padded with NaN."""
     if arrays[0].ndim > 1 and arrays[0].dtype.kind == "f" and len({array.shape[1] for array in arrays}) > 1:
         longest = max(array.shape[1] for array in arrays)

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
+from lstm_ae.arrays import Array, Float32Array
 from lstm_ae.classification.baselines import NAME, fit_logistic_regression, log_loss
 from lstm_ae.config import Series
 from lstm_ae.data.windows import Data, Split
@@ -17,8 +17,6 @@ from lstm_ae.plots import classes as drawings
 from lstm_ae.run import Run
 from lstm_ae.significance import compare_classifiers
 from lstm_ae.studies import History, evaluated_parts, history_columns
-
-Numbers = NDArray[Any]
 
 
 def build(config: Series, data: Data) -> Any:
@@ -68,7 +66,7 @@ def keep(run: Run, config: Series, model: Any, data: Data, evaluation: Evaluatio
 
 
 def compare(
-    split: Split, ours: Numbers, linear: Numbers | None, *, frequent: int, name: str, shares: Numbers | None
+    split: Split, ours: Array, linear: Array | None, *, frequent: int, name: str, shares: Array | None
 ) -> tuple[dict[str, Metric], Verdict | None]:
     """Return metrics of labeled windows with those of the baselines, and the verdict against the most accurate one.
 
@@ -114,7 +112,7 @@ def _metric(values: dict[str, float], *, higher_is_better: bool) -> Metric:
     return Metric(values.pop(""), "", values, higher_is_better)
 
 
-def macro_f1(truth: Numbers, predicted: Numbers) -> float:
+def macro_f1(truth: Array, predicted: Array) -> float:
     """Return the mean F1 score over all classes among the labels or the predictions.
 
     >>> round(macro_f1(np.array([0, 0, 1]), np.array([0, 1, 1])), 4)
@@ -125,7 +123,7 @@ def macro_f1(truth: Numbers, predicted: Numbers) -> float:
     return float(f1_score(truth, predicted, average="macro", zero_division=0))
 
 
-def probabilities(model: Any, split: Split) -> NDArray[np.float32]:
+def probabilities(model: Any, split: Split) -> Float32Array:
     """Return the model's class probabilities of every window of a split, `(samples, classes)`."""
     from lstm_ae.models.inference import predict_split
 

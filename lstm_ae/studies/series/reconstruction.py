@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
+from lstm_ae.arrays import Array
 from lstm_ae.config import Series
 from lstm_ae.config.threshold import Rule, parse_threshold
 from lstm_ae.data.padding import rows_from_first_value
@@ -23,8 +23,6 @@ from lstm_ae.run import Run
 from lstm_ae.significance import compare_forecasts
 from lstm_ae.studies import History, all_training_data, evaluated_parts, history_columns
 from lstm_ae.studies.reconstruction import code_size
-
-Numbers = NDArray[Any]
 
 # A function from windows `(windows, window, features)` in original units to their squared scaled errors.
 Errors = Callable[[Any], Any]
@@ -132,9 +130,9 @@ def score_normal_rows(model: Any, data: Data, config: Series) -> NormalScores:
     return NormalScores(scores, baseline, segment, components, smooth, step.nanoseconds if step else 0, weights)
 
 
-def _spread(series: Numbers, scale: Scale) -> Numbers:
+def _spread(series: Array, scale: Scale) -> Array:
     """Return the variance of each column `(features,)` in scaled values."""
-    spread: Numbers = np.ma.masked_invalid(series).var(axis=0, dtype=np.float64).filled(0)
+    spread: Array = np.ma.masked_invalid(series).var(axis=0, dtype=np.float64).filled(0)
     # The variance of a uniform distribution over the window's range.
     return spread / np.square(scale.range[0], dtype=np.float64) if scale.kind == "fixed" else (spread > 0) / 12
 
@@ -230,13 +228,13 @@ def judge_reconstruction(split: Split, ours: Errors, theirs: Errors, name: str) 
     return compare_forecasts(mine[known], other[known], moments, name=name, steps=lags + 1, kernel="bartlett")
 
 
-def _moments(split: Split) -> Numbers:
+def _moments(split: Split) -> Array:
     """Return equal numbers for windows that end within one window length, `(samples,)`; unique ones without times."""
     if split.time is None:
         return split.starts
     last = split.time[split.starts + split.span - 1].astype(np.int64)
     length = int(np.median(last - split.time[split.starts].astype(np.int64))) * split.span // (split.span - 1)
-    numbers: Numbers = (last - last.min()) // max(length, 1)
+    numbers: Array = (last - last.min()) // max(length, 1)
     return numbers
 
 
