@@ -205,7 +205,7 @@ def test_a_network_that_only_looks_alike_is_left_to_keras(monkeypatch: pytest.Mo
     assert slide(model, "standard").reason == ""
     assert slide(model, "standard", "keras").reason == "--kernel keras"
     # As if the network had been trained with other waves.
-    monkeypatch.setattr("lstm_ae.models.sliding.POSITION_PERIODS", (1, 2, 4, 8, 17))
+    monkeypatch.setattr("lstm_ae.models.decoder.POSITION_PERIODS", (1, 2, 4, 8, 17))
     made = slide(model, "standard")
     assert "differ from those of Keras" in made.reason
     assert_near(made.errors(rows_of(30, 2)), slide_with_keras(model, "standard").errors(rows_of(30, 2)))

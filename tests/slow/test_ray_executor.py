@@ -21,7 +21,7 @@ ON_RAY = f"{GRID} --engine ray --jobs 2 --out s"
 
 def actors(pid):
     """Processes of the cluster that run trials."""
-    return [child for child in children(pid) if command_of(child).startswith(b"ray::Actor")]
+    return [child for child in children(pid) if command_of(child).startswith(b"ray::RayActor")]
 
 
 def test_a_cluster_of_its_own_gives_the_same_and_leaves_nothing_running(references, tmp_path):
