@@ -149,7 +149,8 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         Returns:
             `(rows,)` classes.
         """
-        classes = self.classes_[self.predict_proba(X, groups=groups).argmax(axis=1)]
+        best = self.predict_proba(X, groups=groups).argmax(axis=1)
+        classes = self.classes_[best]
         return pd.Series(classes, X.index, name="class") if isinstance(X, pd.DataFrame | pd.Series) else classes
 
     def predict_proba(self, X: Any, *, groups: Any = None) -> Float32Array:

@@ -157,7 +157,8 @@ class AnomalyDetector(OutlierMixin, Estimator):
         return pd.DataFrame(frame)
 
     def _detect(self, X: Any, threshold: str | None = None) -> Detection:
-        return detect_prepared(self._run_files.detector, self._prepare(X), threshold)
+        prepared = self._prepare(X)
+        return detect_prepared(self._run_files.detector, prepared, threshold)
 
     def _set_run(self, files: RunFiles) -> Self:
         super()._set_run(files)
