@@ -57,8 +57,7 @@ def register(app: typer.Typer) -> None:
 
         import_tensorflow(talk, keras=False)
         try:
-            from lstm_ae.serving.client import connect, parse_constants
-            from lstm_ae.serving.client import predict_file as write
+            from lstm_ae.serving.client import connect, parse_constants, predict_file
             from lstm_ae.serving.inputs import read_samples
         except ModuleNotFoundError as error:
             raise ConfigError(f"lstmae predict needs {error.name}: {install_hint('serve')}") from error
@@ -73,7 +72,7 @@ def register(app: typer.Typer) -> None:
             constants=parse_constants(set_ or []),
         )
         count = ProgressCounter(talk, "samples")
-        done, had = write(found, samples, out, batch=batch_size, notify=count, keep_formulas=keep_formulas)
+        done, had = predict_file(found, samples, out, batch=batch_size, notify=count, keep_formulas=keep_formulas)
         count.clear()
         talk.show(f"{done:,} samples answered by {found.model}, written to {out}")
         if had:

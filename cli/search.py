@@ -289,7 +289,7 @@ class SearchRequest(NamedTuple):
     max_retries: int | None = None
 
 
-def tune(given: GivenOptions, kind: type[Config], asked: SearchRequest, talk: Console) -> None:
+def tune_study(given: GivenOptions, kind: type[Config], asked: SearchRequest, talk: Console) -> None:
     """Search, and show what was found."""
 
     folder, plan, found, _ = search(given, kind, asked, talk)
@@ -300,7 +300,7 @@ def tune(given: GivenOptions, kind: type[Config], asked: SearchRequest, talk: Co
 def search(given: GivenOptions, kind: type[Config], asked: SearchRequest, talk: Console) -> tuple[Any, Any, Any, Any]:
     """Search; returns the folder, the plan, what was found and the data."""
     from lstm_ae.run import command_line, require_free
-    from lstm_ae.search import directory as folders
+    from lstm_ae.search.directory import SearchPurpose, create_search
     from lstm_ae.search.plan import describe_unaligned_days
 
     name = task_of(kind())
@@ -314,7 +314,7 @@ def search(given: GivenOptions, kind: type[Config], asked: SearchRequest, talk: 
             purpose = purpose._replace(keep=keep, refit=asked.refit or purpose.refit)
         plan = _update_plan(folder.plan(), given, asked)
     else:
-        purpose = folders.SearchPurpose(asked.verb, 1 if asked.keep is None else asked.keep, asked.refit)
+        purpose = SearchPurpose(asked.verb, 1 if asked.keep is None else asked.keep, asked.refit)
         if asked.out is not None:
             require_free(asked.out)
         plan = make_plan(given, kind, asked)
@@ -328,7 +328,7 @@ def search(given: GivenOptions, kind: type[Config], asked: SearchRequest, talk: 
         for note in require_same_search(folder, plan, data):
             talk.say(note)
     else:
-        folder = folders.create_search(asked.out, plan, data.source, data.symbols, command_line(), purpose)
+        folder = create_search(asked.out, plan, data.source, data.symbols, command_line(), purpose)
     with add_resume_command(folder):
         found = _run_search(folder, plan, purpose, data, asked, talk)
     return folder, plan, found, data
@@ -338,7 +338,7 @@ def _run_search(folder: Any, plan: Any, purpose: Any, data: Any, asked: SearchRe
     from lstm_ae.search.executors import Executor, LocalExecutor, WorkerPool, cores, default_jobs, runs_in_turn
     from lstm_ae.search.job import DataLoader, data_key
     from lstm_ae.search.search import TimeBudget, open_record
-    from lstm_ae.search.search import search as go_on
+    from lstm_ae.search.search import search as run_search
 
     retries = 2 if asked.max_retries is None else asked.max_retries
     with open_record(folder, plan=plan, purpose=purpose, repair=asked.repair) as record:
@@ -357,7 +357,7 @@ def _run_search(folder: Any, plan: Any, purpose: Any, data: Any, asked: SearchRe
             else:
                 executor = WorkerPool(jobs, max(1, cores() // jobs), board.step, folder.log)
             talk.say(f"searching in {folder.directory}: {describe_plan(plan)}, {executor.slots} at once")
-            found = go_on(record, folder, load, executor, board, clock=clock, retries=retries)
+            found = run_search(record, folder, load, executor, board, clock=clock, retries=retries)
     return found
 
 

@@ -256,9 +256,7 @@ def register(app: typer.Typer) -> None:
         if data == "-":
             follow_stream(opened, talk, threshold, reading=given, skip_bad=skip_bad, keep_formulas=keep_formulas)
             return
-        from lstm_ae.apply import detect as detected
         from lstm_ae.apply import detect as detection
-        from lstm_ae.apply.detect import sketch_detection
         from lstm_ae.apply.evaluate import describe_known_windows
         from lstm_ae.data.checks import collect_new_table_warnings
         from lstm_ae.files import write
@@ -284,21 +282,21 @@ def register(app: typer.Typer) -> None:
         # Before anything is shown: whoever reads the output may stop early.
         files = {}
         if events is not None:
-            files["events"] = write_table(events, detected.event_columns(found), keep_formulas=keep_formulas)
+            files["events"] = write_table(events, detection.event_columns(found), keep_formulas=keep_formulas)
         if scores is not None:
-            files["scores"] = write_table(scores, detected.score_columns(found), keep_formulas=keep_formulas)
+            files["scores"] = write_table(scores, detection.score_columns(found), keep_formulas=keep_formulas)
         if figure is not None:
-            files["figure"] = write(figure, png(detected.detection_figure(found)))
+            files["figure"] = write(figure, png(detection.detection_figure(found)))
         try:
             if events is None:
                 files["events"] = write_table(
-                    opened.directory / "events.csv", detected.event_columns(found), keep_formulas=keep_formulas
+                    opened.directory / "events.csv", detection.event_columns(found), keep_formulas=keep_formulas
                 )
             if figure is None:
                 files["figure"] = write(
-                    opened.directory / "figures" / "detection.png", png(detected.detection_figure(found))
+                    opened.directory / "figures" / "detection.png", png(detection.detection_figure(found))
                 )
-            opened.write_detection(sketch_detection(found))
+            opened.write_detection(detection.sketch_detection(found))
         except OSError as error:
             if not files:
                 raise
@@ -306,7 +304,7 @@ def register(app: typer.Typer) -> None:
             talk.say(f"not kept in {opened.directory} ({error.strerror or error})")
         _show_detection(found, talk)
         show_files(talk, files)
-        talk.document(detected.detection_to_json(found) | {name: str(path) for name, path in files.items()})
+        talk.document(detection.detection_to_json(found) | {name: str(path) for name, path in files.items()})
 
 
 def _show_trained(talk: Console, run: Any) -> None:

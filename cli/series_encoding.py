@@ -95,14 +95,14 @@ def register(app: typer.Typer) -> None:
         talk: Console,
     ) -> None:
         """Draw a table's columns with what the model gives back of them."""
-        from lstm_ae.apply import encode as tables
+        from lstm_ae.apply.encode import reconstruction_figure
         from lstm_ae.files import write
         from lstm_ae.plots.base import png
 
         if figure is not None:
             require_png(figure)
         found, opened = _open_table(run, data, given, talk)
-        drawn = png(tables.reconstruction_figure(opened))
+        drawn = png(reconstruction_figure(opened))
         path = write(figure, drawn) if figure is not None else found.write_figure("table", drawn)
         show_files(talk, {"figure": path})
         talk.document({"run": str(found.directory), "figure": str(path)})

@@ -11,9 +11,9 @@ from lstm_ae.config.options import check_value, declared_options
 from lstm_ae.errors import InsufficientSkillError
 from lstm_ae.formatting import format_skill
 
-from . import dry_run as estimating
 from .backend import import_tensorflow
 from .console import Console
+from .dry_run import show_table_backtest_estimate
 from .options import Formulas, GivenOptions, RunArgument, command, make_option
 from .snp import FOLDS_OPTION, SKILL_OPTION, Folder, Level, interruption_note, new_results_folder, parse_levels
 from .training import require_png, require_table, show_files, show_note, show_verdicts
@@ -62,17 +62,17 @@ def register(app: typer.Typer) -> None:
         found = open_run(run, "series")
         metrics = found.metrics()
         import_tensorflow(talk)
-        from lstm_ae.apply import forecast as outlook
+        from lstm_ae.apply.forecast import forecast_columns, forecast_figure, forecast_file
         from lstm_ae.files import write
         from lstm_ae.plots.base import png
         from lstm_ae.table_files import write_table
 
         bar = talk.progress()
-        ahead = outlook.forecast_file(found, data, horizon=horizon, levels=asked, reading=given, progress=bar.reading)
+        ahead = forecast_file(found, data, horizon=horizon, levels=asked, reading=given, progress=bar.reading)
         bar.clear()
-        columns = outlook.forecast_columns(ahead)
+        columns = forecast_columns(ahead)
         # Before anything is shown: whoever reads the output may stop early.
-        drawn = png(outlook.forecast_figure(ahead))
+        drawn = png(forecast_figure(ahead))
         files = {
             "forecast": write_table(out, columns, keep_formulas=keep_formulas),
             "figure": write(figure, drawn) if figure is not None else found.write_figure("outlook", drawn),
@@ -103,7 +103,7 @@ def _add_backtest_command(app: typer.Typer) -> None:
         *, data: str, folds: int, out: Path | None, require_skill: float | None, given: GivenOptions, talk: Console
     ) -> None:
         number, _ = check_value(FOLDS_OPTION, folds), check_value(SKILL_OPTION, require_skill)
-        estimating.show_table_backtest_estimate(given.config(Series, data=data, task="forecast"), talk, out, number)
+        show_table_backtest_estimate(given.config(Series, data=data, task="forecast"), talk, out, number)
 
     example = "lstmae series backtest pump.csv --folds 2 --epochs 1"
 

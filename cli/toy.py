@@ -93,7 +93,7 @@ def _parse_sizes(text: str) -> tuple[int, ...]:
 
 def _show_limits(talk: Console, folder: Any, plan: Any, found: Any, data: Any) -> None:
     from lstm_ae.plots.base import png
-    from lstm_ae.plots.code_limits import limits as draw
+    from lstm_ae.plots.code_limits import limits as limits_figure
     from lstm_ae.studies.toy import load
     from lstm_ae.studies.toy_code_limits import code_limits
 
@@ -115,7 +115,7 @@ def _show_limits(talk: Console, folder: Any, plan: Any, found: Any, data: Any) -
         for row, spread, ratio in zip(rows, spreads, times, strict=True)
     ]
     folder.write_table({name: [row[place] for row in cells] for place, name in enumerate(header)})
-    drawn = draw(
+    drawn = limits_figure(
         [row.size for row in rows],
         {
             "LSTM autoencoder": [row.model for row in rows],

@@ -8,8 +8,8 @@ from lstm_ae.config import Config
 from lstm_ae.config.options import Declared, Option, check_value
 from lstm_ae.errors import ConfigError
 
-from . import dry_run as estimating
 from .console import Console
+from .dry_run import show_search_estimate
 from .options import GivenOptions, Out, command, make_option
 
 SEARCH_EXAMPLE_OPTIONS = {
@@ -78,7 +78,7 @@ def register(app: typer.Typer, name: str, config: type[Config]) -> None:
 
     def dry_run(*, given: GivenOptions, talk: Console, data: str | None = None, **values: Any) -> None:
         _set_table(given, data, name, values["resume"])
-        estimating.show_search_estimate(given, _search_request(**values), config, talk)
+        show_search_estimate(given, _search_request(**values), config, talk)
 
     @command(
         app,
@@ -143,7 +143,7 @@ def register(app: typer.Typer, name: str, config: type[Config]) -> None:
         talk: Console,
     ) -> None:
         """Search for better options: each one that is given a list (8,16,32) or a range (1e-4..1e-1:log) is varied."""
-        from . import search as searching
+        from .search import tune_study
 
         _set_table(given, data, name, resume)
         asked = _search_request(
@@ -164,7 +164,7 @@ def register(app: typer.Typer, name: str, config: type[Config]) -> None:
             tensorboard=tensorboard,
             out=out,
         )
-        searching.tune(given, config, asked, talk)
+        tune_study(given, config, asked, talk)
 
 
 def _search_request(*, max_time: str | None, engine: str, address: str | None, **others: Any) -> Any:

@@ -22,8 +22,7 @@ from lstm_ae.forecasting import table_baselines, table_metrics
 from lstm_ae.formatting import format_count
 from lstm_ae.models.sliding import slide
 from lstm_ae.run import Run
-from lstm_ae.studies.series import classification as classes
-from lstm_ae.studies.series import reconstruction
+from lstm_ae.studies.series import classification, reconstruction
 from lstm_ae.studies.series.defaults import read_labelled_table, read_with_run_config
 
 NEW_DATA_PART = "new data"
@@ -193,7 +192,7 @@ def _evaluate_classes(
     if regression is not None:
         linear = np.concatenate([regression.probabilities(split.windows(index)) for index in split.batches()])
     most = int(np.bincount(found.truth[known]).argmax())
-    metrics, judged = classes.compare(
+    metrics, judged = classification.compare(
         split, found.probability[known], linear, frequent=most, name=found.names[most], shares=None
     )
     return Evaluation({NEW_DATA_PART: metrics}, {NEW_DATA_PART: judged} if judged else {})

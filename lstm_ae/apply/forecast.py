@@ -219,7 +219,7 @@ def _roll_forecasts(model: Any, past: Array, lines: NDArray[np.int32], horizon: 
     return np.concatenate(found)
 
 
-def forecast_columns(outlook: TableForecast) -> dict[str, Any]:
+def forecast_columns(forecast: TableForecast) -> dict[str, Any]:
     """Return the forecasts as table columns, one row per series and step.
 
     The columns are series, time, step, and for each value column its forecast, the baseline's forecast, and the two
@@ -228,49 +228,49 @@ def forecast_columns(outlook: TableForecast) -> dict[str, Any]:
     Raises:
         ConfigError: If the table has a column `step`.
     """
-    layout, horizon = outlook.table.layout, outlook.future.shape[1]
+    layout, horizon = forecast.table.layout, forecast.future.shape[1]
     found: dict[str, Any] = {}
-    found |= split_id_columns(layout.ids, [outlook.table.ids[place] for place in outlook.ids.repeat(horizon)])
-    if outlook.timed:
-        found[str(layout.time)] = format_times(outlook.ahead.ravel(), outlook.table.zone)
+    found |= split_id_columns(layout.ids, [forecast.table.ids[place] for place in forecast.ids.repeat(horizon)])
+    if forecast.timed:
+        found[str(layout.time)] = format_times(forecast.ahead.ravel(), forecast.table.zone)
     if "step" in (*found, *layout.values):
         raise ConfigError("The table has a column 'step', which the steps ahead are called. Rename it")
-    found["step"] = np.tile(np.arange(1, horizon + 1), len(outlook.ids))
+    found["step"] = np.tile(np.arange(1, horizon + 1), len(forecast.ids))
     for k, name in enumerate(layout.values):
-        found[name] = outlook.future[..., k].ravel()
-        found[f"{name} {outlook.baseline}"] = outlook.naive[..., k].ravel()
-        for level, (low, high) in outlook.intervals.items():
+        found[name] = forecast.future[..., k].ravel()
+        found[f"{name} {forecast.baseline}"] = forecast.naive[..., k].ravel()
+        for level, (low, high) in forecast.intervals.items():
             found[f"{name} low_{level}"] = low[..., k].ravel()
             found[f"{name} high_{level}"] = high[..., k].ravel()
     return found
 
 
-def forecast_figure(outlook: TableForecast, most: int = 4) -> Figure:
+def forecast_figure(forecast: TableForecast, most: int = 4) -> Figure:
     """Plot the first `most` forecasts, one panel per series and column."""
-    from lstm_ae.plots.table_forecasts import forecasts as drawn
+    from lstm_ae.plots.table_forecasts import forecasts as forecasts_figure
 
-    table = outlook.table
+    table = forecast.table
     names = table.layout.values
-    whole = len(outlook.ids) * len(names)
-    panels = [(n, k) for n in range(len(outlook.ids)) for k in range(len(names))][:most]
+    whole = len(forecast.ids) * len(names)
+    panels = [(n, k) for n in range(len(forecast.ids)) for k in range(len(names))][:most]
     which, column = (np.array(places) for places in zip(*panels, strict=True))
-    times, ahead = (values[which] for values in (outlook.times, outlook.ahead))
-    if outlook.timed:
+    times, ahead = (values[which] for values in (forecast.times, forecast.ahead))
+    if forecast.timed:
         times, ahead = table.axis(times), table.axis(ahead)
 
     def taken(values: Array) -> Array:
         return values[which, :, column]
 
-    return drawn(
+    return forecasts_figure(
         times,
-        taken(outlook.past),
+        taken(forecast.past),
         ahead,
-        taken(outlook.future),
-        taken(outlook.naive),
-        baseline=outlook.baseline,
-        names=[table.ids[outlook.ids[n]] for n in which],
+        taken(forecast.future),
+        taken(forecast.naive),
+        baseline=forecast.baseline,
+        names=[table.ids[forecast.ids[n]] for n in which],
         quantities=[names[k] for k in column],
-        intervals={level: (taken(low), taken(high)) for level, (low, high) in outlook.intervals.items()},
+        intervals={level: (taken(low), taken(high)) for level, (low, high) in forecast.intervals.items()},
         zone=table.clock,
         title=f"The first {most} of {whole:,} forecasts, a column of a series each" if whole > most else "",
     )

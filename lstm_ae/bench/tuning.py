@@ -92,7 +92,7 @@ class _SilentObserver:
 
 
 def _ours(config: Toy, jobs: int, directory: Path, lap: Lap) -> None:
-    from lstm_ae.search import directory as folders
+    from lstm_ae.search.directory import create_search
     from lstm_ae.search.executors import Executor, LocalExecutor, WorkerPool, cores
     from lstm_ae.search.job import DataLoader, data_key
     from lstm_ae.search.plan import SearchPlan, choose_objective
@@ -100,7 +100,7 @@ def _ours(config: Toy, jobs: int, directory: Path, lap: Lap) -> None:
 
     data = load(config)
     plan = SearchPlan(config=config, axes=REPORT.axes, objective=choose_objective(config, None))
-    folder = folders.create_search(directory / "search", plan, data.source, data.symbols, "lstmae bench tune")
+    folder = create_search(directory / "search", plan, data.source, data.symbols, "lstmae bench tune")
     executor: Executor = LocalExecutor(DataLoader({data_key(config): data}), lambda step: None, lambda: False)
     if jobs > 1:
         executor = WorkerPool(jobs, max(1, cores() // jobs), lambda step: None, folder.log)

@@ -20,7 +20,7 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from lstm_ae.arrays import Array
 from lstm_ae.errors import DataError
 from lstm_ae.export.graph_check import read_graph_file
-from lstm_ae.export.manifest import MANIFEST_FILE as MANIFEST
+from lstm_ae.export.manifest import MANIFEST_FILE
 from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument
 from lstm_ae.serving.signatures import (
     DEFAULT_SIGNATURE,
@@ -56,7 +56,7 @@ class Servable:
 
     def __init__(self, name: str, version: int, directory: Path, folder: Path) -> None:
         self.name, self.version, self.directory = name, version, directory
-        exported = (directory / MANIFEST).is_file()
+        exported = (directory / MANIFEST_FILE).is_file()
         try:
             self.definitions = signature_definitions(folder, directory)
             self.signatures = {

@@ -25,7 +25,7 @@ from lstm_ae.forecasting.price_metrics import (
     price_errors,
     price_metrics,
 )
-from lstm_ae.plots import forecasts as drawn
+from lstm_ae.plots import forecasts as plots
 from lstm_ae.plots.base import with_title
 from lstm_ae.studies.snp_one_step import (
     dates_of,
@@ -214,7 +214,7 @@ class _Last:
     def figure(self, predicted: Any, ends: dict[int, tuple[Any, Any]], simulated: Any) -> Figure:
         """Draw the forecasts of the first companies with their intervals and some simulated paths."""
         few = slice(0, 4)
-        figure = drawn.multistep(
+        figure = plots.multistep(
             self.dates_past[few],
             self.past[few, :, 0],
             self.dates[few],
@@ -265,7 +265,7 @@ def _by_step(steps: list[HorizonStep]) -> dict[str, Figure]:
     rmse = [step.metrics["rmse"] for step in steps]
     gained = [step.metrics["skill"].value for step in steps]
     figures = {
-        "skill_by_step": drawn.skill_by_step(
+        "skill_by_step": plots.skill_by_step(
             ahead,
             [metric.value for metric in rmse],
             [metric.baselines["persistence"] for metric in rmse],
@@ -277,5 +277,5 @@ def _by_step(steps: list[HorizonStep]) -> dict[str, Figure]:
     names = [name for name in steps[0].metrics if name.startswith("coverage_")]
     if names:
         covered = {int(name.rpartition("_")[2]): [step.metrics[name].value for step in steps] for name in names}
-        figures["coverage_by_step"] = drawn.coverage(ahead, covered)
+        figures["coverage_by_step"] = plots.coverage(ahead, covered)
     return figures

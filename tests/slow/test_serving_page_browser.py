@@ -9,18 +9,9 @@ from typing import Any
 
 import pytest
 import tensorflow as tf
+from browsers import pytestmark, resize, scheme  # noqa: F401
 from servers import Live, live
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-DRIVER, CHROMIUM = Path("/usr/bin/chromedriver"), Path("/usr/bin/chromium")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not DRIVER.exists() or not CHROMIUM.exists(), reason="chromium and chromedriver are missing"),
-]
-OPTIONS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--lang=en"),
-)
 SAVED = Path(__file__).parents[2] / "saved_models"
 WIDTHS = (360, 1280)
 BOLD = "<b id=injected>bold</b>"
@@ -158,20 +149,6 @@ class Browser:
         )
 
 
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    options = webdriver.ChromeOptions()
-    for option in (*OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('user')}"):
-        options.add_argument(option)
-    options.binary_location = str(CHROMIUM)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    made = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
-    try:
-        yield made
-    finally:
-        made.quit()
-
-
 @pytest.fixture
 def browser(driver: Any, server: Live) -> Iterator[Browser]:
     """The page at a desk's width. After every test: no error in the console, and no request to another host."""
@@ -190,16 +167,6 @@ def browser(driver: Any, server: Live) -> Iterator[Browser]:
 def errors(driver: Any) -> list[str]:
     """What has gone wrong, by the console, since this was asked the last time."""
     return [entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
-
-
-def resize(driver: Any, width: int) -> None:
-    size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-
-
-def scheme(driver: Any, name: str) -> None:
-    features = [{"name": "prefers-color-scheme", "value": name}]
-    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
 
 def test_models_are_listed_and_chosen(browser: Browser) -> None:

@@ -11,11 +11,9 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not DRIVER.exists() or not CHROMIUM.exists(), reason="chromium and chromedriver are missing"),
 ]
-
-
 OPTIONS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync", "--lang=en"),
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--lang=en"),
 )
 
 

@@ -13,7 +13,7 @@ from lstm_ae.data.windows import Data, Split
 from lstm_ae.evaluation import Evaluation, Metric, Verdict
 from lstm_ae.formatting import format_heading
 from lstm_ae.plots import base
-from lstm_ae.plots import classes as drawings
+from lstm_ae.plots import classes as plots
 from lstm_ae.run import Run
 from lstm_ae.significance import compare_classifiers
 from lstm_ae.studies import History, evaluated_parts, history_columns
@@ -141,8 +141,8 @@ def figures(model: Any, data: Data, history: History, judged_by: Run | None = No
         base.HistoryPanel("label_accuracy", "Accuracy", "percent"),
     ]
     return {
-        "confusion": drawings.confusion(confusion, data.classes),
-        "trust": drawings.reliability(predicted, truth, data.classes),
+        "confusion": plots.confusion(confusion, data.classes),
+        "trust": plots.reliability(predicted, truth, data.classes),
         "curves": base.curves(history_columns(history), panels),
     }
 
