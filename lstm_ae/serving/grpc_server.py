@@ -1,6 +1,7 @@
 """TensorFlow Serving's gRPC interface: PredictionService, ModelService, and the standard health service."""
 
 import asyncio
+import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -229,6 +230,7 @@ def make_grpc_server(
         seconds: The time limit for the handshake of a connection, and for receiving the message of a call.
         content: Whether Predict responses contain numbers as bytes (`tensor_content`) instead of typed values.
     """
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_keep_record)
     server = grpc.aio.server(
         options=[
             ("grpc.max_receive_message_length", service.limits.body),
@@ -246,6 +248,15 @@ def make_grpc_server(
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(_ModelService(service, reload), server)
     health_pb2_grpc.add_HealthServicer_to_server(_HealthService(service), server)
     return server
+
+
+def _keep_record(record: logging.LogRecord) -> bool:
+    """Return False for a response that could not be sent.
+
+    gRPC logs it as an error where the client's deadline passes at the same moment as the server's.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, grpc.aio.InternalError)
 
 
 class _RequestInterceptor(grpc.aio.ServerInterceptor):
