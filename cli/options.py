@@ -104,7 +104,7 @@ Out = Annotated[
     Path | None,
     typer.Option(
         metavar="<folder>",
-        help="Directory to make: new or empty; with --resume the one to go on with (default: a new one below runs).",
+        help="Directory to make: new or empty; with --resume the one to continue (default: a new one below runs).",
     ),
 ]
 
@@ -133,7 +133,7 @@ Register = Callable[[Callable[..., None]], Callable[..., None]]
 
 _OUTPUT_OPTIONS = {
     "json_": Annotated[bool, typer.Option("--json", metavar="", help="Print the result as one JSON document.")],
-    "quiet": Annotated[bool, typer.Option("--quiet", metavar="", help="Say nothing but the result.")],
+    "quiet": Annotated[bool, typer.Option("--quiet", metavar="", help="Print only the result.")],
     "verbose": Annotated[
         bool, typer.Option("--verbose", metavar="", help="Say more, and show where an error came from.")
     ],
@@ -174,7 +174,7 @@ _DRY_RUN = Annotated[
     typer.Option(
         "--dry-run",
         metavar="",
-        help="Say what it would take of time, memory and disk, after a few timed steps; leave nothing behind.",
+        help="Estimate time, memory, and disk usage without training.",
     ),
 ]
 

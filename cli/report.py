@@ -160,7 +160,7 @@ def _add_resume_command(bar: TrainingBar) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         bar.clear()
-        raise Interrupted(f"Interrupted; what is done is kept. Go on with: {command_line()}") from None
+        raise Interrupted(f"Interrupted; what is done is kept. Resume with: {command_line()}") from None
 
 
 def register(app: typer.Typer) -> None:

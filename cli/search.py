@@ -35,7 +35,7 @@ def find_search(study: str, verb: str, varied: str | None, out: Path | None) -> 
 
     folder = _latest_search(study, verb) if out is None else open_search(out, study)
     if folder.purpose().verb != verb:
-        raise ConfigError(f"{str(folder.directory)!r} is of another command; go on with: {folder.resume_command}")
+        raise ConfigError(f"{str(folder.directory)!r} belongs to another command. Resume with: {folder.resume_command}")
     names = [axis.name for axis in folder.plan().axes]
     if varied is not None and varied not in names:
         raise ConfigError(
@@ -59,7 +59,7 @@ def add_resume_command(folder: Any) -> Iterator[None]:
     """Add the command that goes on to what ends a search before its time."""
     from lstm_ae.search.ray_executor import ClusterLostError
 
-    again = f"Go on with: {folder.resume_command}"
+    again = f"Resume with: {folder.resume_command}"
     try:
         yield
     except KeyboardInterrupt:
@@ -196,7 +196,7 @@ def show_results(talk: Console, folder: Any, plan: Any, found: Any) -> None:
         talk.show(line)
     talk.show("")
     if not found.complete:
-        talk.show(f"Time was over. Go on with: {again}")
+        talk.show(f"Time limit reached. Resume with: {again}")
     winner = found.trials[0]
     files = {
         "table": folder.directory / "table.csv",
@@ -227,7 +227,7 @@ def require_results(folder: Any, found: Any) -> str:
     if any(trial.status == "completed" for trial in found.trials):
         return again
     if not found.complete:
-        raise LstmAeError(f"Time was over before a trial was complete. Go on with: {again}")
+        raise LstmAeError(f"The time limit was reached before a trial was complete. Resume with: {again}")
     reasons: dict[str, list[str]] = {}
     for trial in found.trials:
         if trial.reason:

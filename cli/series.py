@@ -123,7 +123,7 @@ def _format_verdict(found: "TableInspection", config: Reading) -> str:
     problems = [finding for finding in found.findings if finding.fatal]
     fix = combine_fixes(config, problems)
     advice = f"Add {format_options(fix)}" if fix else "Change the table as said there"
-    return f"{found.table.name} cannot be used so: {format_count(len(problems), 'problem')}, as listed. {advice}"
+    return f"{found.table.name} has {format_count(len(problems), 'problem')}, as listed. {advice}"
 
 
 def _show_inspection(found: "TableInspection", config: Reading, talk: Console) -> None:
@@ -173,7 +173,7 @@ def _show_inspection(found: "TableInspection", config: Reading, talk: Console) -
         ],
     )
     if prepared.inferred:
-        talk.show("\nFound out, and changed with these options:")
+        talk.show("\nInferred settings (override with the option shown):")
         fields = {field.name for field in declared_options(Reading)}
         names = {name: flag_name(name) if name in fields else "" for name in prepared.inferred}
         width = max(map(len, names.values()))
@@ -186,8 +186,8 @@ def _show_inspection(found: "TableInspection", config: Reading, talk: Console) -
                 talk.show(f"  {line}")
     fix = combine_fixes(config, found.findings)
     if fix and all(fix not in finding.fixes for finding in found.findings):
-        talk.show(f"\nThe first of each together:\n  {format_check_command(config, fix)}")
-    talk.show("\nThis table cannot be used so." if not found.usable else "\nThis table can be used.")
+        talk.show(f"\nApply all suggested fixes:\n  {format_check_command(config, fix)}")
+    talk.show("\nFix the errors above before training." if not found.usable else "\nThis table can be used.")
 
 
 def _time_range(found: "TableInspection") -> tuple[str | float, str | float]:

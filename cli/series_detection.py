@@ -175,14 +175,14 @@ def register(app: typer.Typer) -> None:
         given: GivenOptions,
         talk: Console,
     ) -> None:
-        """Train a model of a table; every choice that is left open is found and said."""
+        """Train a model on a table; options you omit are chosen from the data and reported."""
         if resume:
             if data is not None:
                 given["data"] = data
             _show_trained(talk, training.resume(given, Series, talk, out=out))
             return
         if data is None:
-            raise ConfigError("Give the table to train on: lstmae series train DATA, or --resume to go on with a run")
+            raise ConfigError("Give the table to train on: lstmae series train DATA, or --resume to continue a run")
         config = given.config(Series, data=data)
         import_tensorflow(talk)
         found, loaded = training.complete_config(config, talk)

@@ -358,7 +358,7 @@ def new_results_folder(kind: str) -> Path:
 def interruption_note(out: Path) -> Interrupted:
     """What a long command says that was interrupted."""
     where = shlex.quote(str(out))
-    return Interrupted(f"Interrupted; what is done is kept. Go on with the same command and --out {where}")
+    return Interrupted(f"Interrupted; what is done is kept. Resume with the same command and --out {where}")
 
 
 def _data_printer(talk: Console) -> Callable[[Mapping[str, Any]], None]:

@@ -328,5 +328,5 @@ class _TrainingGuard:
         if self.run is not None and isinstance(error, KeyboardInterrupt):
             directory = shlex.quote(str(self.run.directory))
             raise Interrupted(
-                f"Interrupted; the state is saved. Go on with: lstmae {self.task} train --resume --out {directory}"
+                f"Interrupted; the state is saved. Resume with: lstmae {self.task} train --resume --out {directory}"
             ) from None

@@ -62,7 +62,7 @@ _SEARCH_OPTIONS = (TRIALS_OPTION, REPEATS_OPTION, JOBS_OPTION, KEEP_OPTION, RETR
 
 
 Resume = Annotated[
-    bool, typer.Option("--resume", metavar="", help="Go on with the search at --out, or the study's latest one.")
+    bool, typer.Option("--resume", metavar="", help="Resume the search at --out, or the study's latest one.")
 ]
 
 Repair = Annotated[
@@ -185,7 +185,7 @@ def _set_table(given: GivenOptions, data: str | None, name: str, resume: bool) -
     if data is not None:
         given["data"] = data
     elif name == "series" and not resume and given.file is None:
-        raise ConfigError("Give the table to train on: lstmae series tune DATA, or --resume to go on with a search")
+        raise ConfigError("Give the table to train on: lstmae series tune DATA, or --resume to continue a search")
 
 
 def _parse_duration(text: str | None) -> float | None:

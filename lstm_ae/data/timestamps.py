@@ -371,7 +371,7 @@ def _infer_date_order(loose: Sequence[re.Match[str]], column: str, *, named: boo
         return "dmy"
     raise DataError(
         f"column {column!r}: {a}{mark}{b} can be {_format_month_day(b, a)} or {_format_month_day(a, b)}, "
-        "and the first rows do not tell. Add "
+        "and the first rows are ambiguous. Add "
         "--date-order dmy (day first) or --date-order mdy (month first)"
     )
 
@@ -409,7 +409,7 @@ def _infer_short_date_order(loose: Sequence[re.Match[str]], column: str, orders:
     date = loose[0]["t"].join(loose[0][part] for part in "abz")
     raise DataError(
         f"column {column!r}: {date} can be read as "
-        f"{' or '.join(possible)} (d: day, m: month, y: year), and the first rows do not tell. Add --date-order "
+        f"{' or '.join(possible)} (d: day, m: month, y: year), and the first rows are ambiguous. Add --date-order "
         f"{' or --date-order '.join(possible)}"
     )
 

@@ -35,8 +35,8 @@ _LIMITS = {
     "series": "Has seen the rows under Data only. Other columns, units or steps of time make its scores meaningless.",
     "forecast": "Has seen the rows under Data only. Measure it against the baselines on your own rows before any use; "
     "no forecast knows what will change the series from then on.",
-    "classify": "Has seen the rows under Data only. What is of no class that it knows gets one of them as well, and "
-    "the probabilities do not tell that it is of none.",
+    "classify": "Has seen the rows under Data only. Unknown classes are assigned to one of the known classes, and "
+    "the probabilities do not show it.",
     "snp": "Has seen the companies and years under Data only. Measure it against persistence on your own days before "
     "any use; it is no advice to trade.",
     "prices given back": "Has seen the companies and years under Data only.",
@@ -170,8 +170,8 @@ def _describe_weights(metrics: Mapping[str, Any], kind: str) -> str:
     text = (
         "The weights are those of the last epoch and have seen the validation part; nothing was chosen on the test part"
     )
-    told = "threshold is" if metrics.get("threshold") else "intervals are" if kind in ("forecast", "snp") else ""
-    return f"{text}." + (f" The {told} what the trial needed there, which had not learned from it." if told else "")
+    what = "threshold comes" if metrics.get("threshold") else "intervals come" if kind in ("forecast", "snp") else ""
+    return f"{text}." + (f" The {what} from the trial's model, which did not see the validation data." if what else "")
 
 
 def _result_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:

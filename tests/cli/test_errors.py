@@ -184,7 +184,7 @@ def test_resuming_with_other_versions(refused, empty_directory, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr("lstm_ae_cli.console.TrainingBar.__call__", stop)
-        text = "Interrupted; the state is saved. Go on with: lstmae toy train --resume --out 'a  b'"
+        text = "Interrupted; the state is saved. Resume with: lstmae toy train --resume --out 'a  b'"
         assert refused(f"toy train {TINY} --out 'a  b'", 130) == text
     monkeypatch.setattr("lstm_ae.run.installed_versions", lambda: {"keras": "4"})
     assert refused("toy train --resume --out 'a  b'", 2).startswith(

@@ -68,7 +68,7 @@ def test_what_a_person_reads(called: Any) -> None:
         "validation    60             37",
         "test          60             37",
         "",
-        "Found out, and changed with these options:",
+        "Inferred settings (override with the option shown):",
         "  --time-col    'when', as it holds times",
         "  --value-cols  flow, const, as they hold numbers",
         "  --freq        1h, the most common step",
@@ -161,7 +161,7 @@ def test_problems_come_with_the_command_that_solves_them(case: str, called: Any)
     code, out, err = called(f"series check t.csv {WITH.get(case, '')}")
     assert code == 3
     assert piece in out
-    assert err.startswith("lstmae: 't.csv' cannot be used so: 1 problem, as listed. ")
+    assert err.startswith("lstmae: 't.csv' has 1 problem, as listed. ")
     assert f"Add {fix}\n" in err
     assert err.count("\n") == 1
     commands = [line.strip() for line in out.splitlines() if line.startswith("  lstmae series check t.csv")]

@@ -43,7 +43,7 @@ def test_fixes_that_are_refused_beside_others_are_not_among_all_together(capsys:
     assert inspect_table(apply_fix(config, combine_fixes(config, findings))).usable
     main(["series", "check", name, "--id-col", "m", "--window", "24"])
     # It would be the command of the first alone.
-    assert "The first of each" not in capsys.readouterr().out
+    assert "Apply all suggested fixes" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -73,8 +73,8 @@ def test_what_it_does_follows_the_config():
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("pump", " The threshold is what the trial needed there, which had not learned from it."),
-        ("snp", " The intervals are what the trial needed there, which had not learned from it."),
+        ("pump", " The threshold comes from the trial's model, which did not see the validation data."),
+        ("snp", " The intervals come from the trial's model, which did not see the validation data."),
         ("mnist-rows", ""),
     ],
 )

@@ -114,7 +114,7 @@ def test_a_cluster_that_cannot_be_reached_loses_nothing(s):
     said = refused("toy tune --resume --out s --engine ray --address 127.0.0.1:1", 1)
     assert said.startswith("Cannot reach a Ray cluster at '127.0.0.1:1' (")
     assert said.endswith(
-        "; nothing is lost. Go on with: lstmae toy tune --resume --out s, with --engine ray or without"
+        "; nothing is lost. Resume with: lstmae toy tune --resume --out s, with --engine ray or without"
     )
 
 
@@ -129,7 +129,7 @@ def test_a_search_of_another_command_names_it(s):
     about["purpose"]["verb"] = "limits"
     (s / "search.json").write_text(json.dumps(about))
     assert refused("toy tune --resume --out s", 2) == (
-        "'s' is of another command; go on with: lstmae toy limits --resume --out s"
+        "'s' belongs to another command. Resume with: lstmae toy limits --resume --out s"
     )
 
 

@@ -76,7 +76,7 @@ def test_interrupted_then_resumed_as_told(reference, tmp_path, number):
         out, err = process.communicate(timeout=CEILING)
     assert (process.returncode, out) == (130, "")
     said = err.splitlines()[-1]
-    before, command = said.split(" Go on with: ")
+    before, command = said.split(" Resume with: ")
     assert before == "lstmae: Interrupted; the state is saved."
     assert not [line for line in err.splitlines()[:-1] if not line.startswith("epoch ")]
     code, lines = finished(command.removeprefix("lstmae "), tmp_path)
@@ -90,7 +90,7 @@ def test_interrupted_again_and_again_ends_as_interrupted_once(tmp_path):
         until(process, "epoch 2/1000")
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGTERM)
-        until(process, "lstmae: Interrupted; the state is saved. Go on with: ")
+        until(process, "lstmae: Interrupted; the state is saved. Resume with: ")
         while process.poll() is None:  # while Python ends
             process.send_signal(signal.SIGINT)
     assert process.returncode == 130

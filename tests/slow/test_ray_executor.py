@@ -62,7 +62,7 @@ def test_a_driver_that_ends_leaves_nothing_running_and_nothing_lost(references, 
     if number == signal.SIGINT:
         assert (process.returncode, out) == (130, "")
         assert err.splitlines()[-1] == (
-            "lstmae: Interrupted; nothing is lost. Go on with: lstmae toy tune --resume --out s"
+            "lstmae: Interrupted; nothing is lost. Resume with: lstmae toy tune --resume --out s"
         )
     until_gone(left)  # Ray's own processes look for one another now and then only
     code, lines = finished(f"{RESUME} --engine ray --jobs 2", tmp_path)
@@ -103,7 +103,7 @@ def test_a_cluster_that_goes_away_is_named_and_the_search_goes_on_without_it(tmp
     said = err.splitlines()[-1]
     assert said.startswith("lstmae: The Ray cluster is lost")
     assert said.endswith(
-        "; nothing is lost. Go on with: lstmae toy tune --resume --out s, with --engine ray or without"
+        "; nothing is lost. Resume with: lstmae toy tune --resume --out s, with --engine ray or without"
     )
     code, lines = finished(f"{RESUME} --jobs 1", tmp_path)
     assert code == 0, lines

@@ -133,7 +133,7 @@ def test_interrupted_then_resumed_as_told(references, tmp_path, number, jobs):
     assert (process.returncode, out) == (130, "")
     *before, said = err.splitlines()
     assert not [line for line in before if not line.startswith("trial ")]
-    text, command = said.split(" Go on with: ")
+    text, command = said.split(" Resume with: ")
     assert text == "lstmae: Interrupted; nothing is lost."
     code, lines = finished(f"{command.removeprefix('lstmae ')} --jobs {jobs}", tmp_path)
     assert code == 0, lines

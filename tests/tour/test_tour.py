@@ -678,7 +678,7 @@ def test_a_tour_goes_on_where_it_was_stopped(toy_alone: None, monkeypatch: pytes
     line = "report --tour --digits digits.npz --out t"
     said = call(line)
     assert said.code == 130
-    assert said.last.startswith("Interrupted; what is done is kept. Go on with: ")
+    assert said.last.startswith("Interrupted; what is done is kept. Resume with: ")
     assert not Path("t/report.html").exists()
     first = trained[:3]
     said = call(f"{line} --json")
