@@ -10,7 +10,7 @@ import numpy as np
 
 from lstm_ae.arrays import Array, Float32Array, Float64Array
 from lstm_ae.data.scaling import Scale, read_scale
-from lstm_ae.data.windows import Data, Split
+from lstm_ae.data.windows import Data, Split, evenly_spaced
 from lstm_ae.files import load_state, save_state
 
 NAME = "logistic regression"
@@ -157,10 +157,10 @@ class _Samples(NamedTuple):
 def _sample(data: Data, split: Split, most: int, *, missing: bool) -> _Samples:
     """Return evenly spaced windows of a split, with a minimum number per class."""
     assert split.label is not None
-    spread = [np.linspace(0, split.samples - 1, most).astype(np.int64)]
+    spread = [evenly_spaced(split.samples, most)]
     if split.samples > most:
         by_class = [np.flatnonzero(split.label == number) for number in np.unique(split.label)]
-        spread += [own[np.linspace(0, len(own) - 1, FEWEST).astype(np.int64)] for own in by_class]
+        spread += [own[evenly_spaced(len(own), FEWEST)] for own in by_class]
     index = np.unique(np.concatenate(spread))
     pieces = [_columns(split.windows(part), data.scale, missing=missing) for part in _batches(index)]
     return _Samples(np.concatenate(pieces), split.label[index])

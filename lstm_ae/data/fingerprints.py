@@ -12,7 +12,7 @@ import numpy as np
 
 from lstm_ae.arrays import Float32Array, Int64Array, UInt64Array
 from lstm_ae.data.preparation import PreparedTable
-from lstm_ae.data.windows import Data, window_starts
+from lstm_ae.data.windows import Data, evenly_spaced, window_starts
 from lstm_ae.files import load_state, save_state
 
 # Largest number of fingerprints, evenly spread over the training and validation windows.
@@ -58,10 +58,11 @@ def fingerprint_windows(data: Data) -> WindowFingerprints:
             ends += [split.time[split.starts].min(), split.time[split.starts + split.span - 1].max()]
     _, place, counts = np.unique(np.concatenate(kept), return_index=True, return_counts=True)
     prints = np.concatenate(kept)[np.sort(place[counts == 1])]
-    index = np.unique(np.linspace(0, len(prints) - 1, min(MAX_FINGERPRINTS, len(prints))).astype(np.int64))
     times = np.array(ends, "datetime64[ns]").astype(np.int64)
     return WindowFingerprints(
-        len(prints), np.sort(prints[index]), np.array([times.min(), times.max()]) if ends else times
+        len(prints),
+        np.sort(prints[evenly_spaced(len(prints), MAX_FINGERPRINTS)]),
+        np.array([times.min(), times.max()]) if ends else times,
     )
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lstm_ae.arrays import Array, BoolArray
-from lstm_ae.data.windows import Data, Split
+from lstm_ae.data.windows import Data, Split, evenly_spaced
 from lstm_ae.formatting import format_count, format_names, format_skill
 
 # Largest error of a leak, as a share of the smaller of the errors of the own-past regression and of persistence.
@@ -127,8 +127,7 @@ def _sample_rows(splits: Sequence[Split], given: int, steps: int, known: int | N
     """Return samples that are spread evenly over the given splits."""
     pieces = []
     for split in splits:
-        index = np.unique(np.linspace(0, max(split.samples - 1, 0), MAX_WINDOWS // len(splits)).astype(np.int64))
-        rows = split.starts[index[: split.samples]] + given
+        rows = split.starts[evenly_spaced(split.samples, MAX_WINDOWS // len(splits))] + given
         past = split.series[rows[:, None] - np.arange(steps + 1), :MAX_COLUMNS].astype(np.float64)
         following = past[:, 0].copy()
         past[:, 0, np.arange(past.shape[2]) != (-1 if known is None else known)] = np.nan

@@ -78,7 +78,7 @@ class Split(NamedTuple):
         """Return the split with at most `most` windows, evenly spaced."""
         if self.samples <= most:
             return self
-        index = np.linspace(0, self.samples - 1, most).astype(np.int64)
+        index = evenly_spaced(self.samples, most)
         return self._replace(starts=self.starts[index], label=None if self.label is None else self.label[index])
 
     def segment_ids(self) -> NDArray[np.int32]:
@@ -243,6 +243,17 @@ def join_training(data: Data) -> Data:
         both("label"),
     )
     return data._replace(train=train)
+
+
+def evenly_spaced(count: int, most: int) -> Int64Array:
+    """Return at most `most` evenly spaced indices of `count` items, the first and last included.
+
+    >>> evenly_spaced(9, 3).tolist(), evenly_spaced(2, 3).tolist()
+    ([0, 4, 8], [0, 1])
+    """
+    if count <= most:
+        return np.arange(count)
+    return np.linspace(0, count - 1, most).astype(np.int64)
 
 
 def window_starts(segment: NDArray[np.int32], span: int, stride: int = 1) -> Int64Array:

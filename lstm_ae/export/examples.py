@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from lstm_ae.data.windows import Data
+from lstm_ae.data.windows import Data, evenly_spaced
 from lstm_ae.errors import LstmAeError
 from lstm_ae.formatting import format_heading
 from lstm_ae.models.inference import model_inputs
@@ -37,7 +37,7 @@ def select_examples(run: Run) -> list[dict[str, Any]]:
         or "open" in model.input
     ):
         return []
-    index = np.unique(np.linspace(0, data.latest.samples - 1, EXAMPLE_COUNT).astype(int))
+    index = evenly_spaced(data.latest.samples, EXAMPLE_COUNT)
     # JSON has no NaN.
     index = index[np.isfinite(data.latest.windows(index)[:, :steps]).all(axis=(1, 2))]
     if not len(index):

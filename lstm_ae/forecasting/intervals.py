@@ -18,6 +18,7 @@ import numpy as np
 
 from lstm_ae.arrays import Array
 from lstm_ae.data.scaling import Scale, read_scale
+from lstm_ae.data.windows import evenly_spaced
 from lstm_ae.files import load_state, save_state
 
 # Quantiles in steps of 0.5% contain the bounds of every interval level in whole percent.
@@ -102,7 +103,7 @@ def calibrate_intervals(errors: Array, residuals: Array, volatilities: Array) ->
     """
     calmest = max(MIN_VOLATILITY_SHARE * float(np.mean(volatilities)), 1e-12)
     of = np.maximum(volatilities, calmest)[:, None]
-    kept = np.unique(np.linspace(0, len(residuals) - 1, MAX_RESIDUALS).astype(int))
+    kept = evenly_spaced(len(residuals), MAX_RESIDUALS)
     return Calibration(conformal_quantiles(errors / of), (residuals / of)[kept], calmest)
 
 

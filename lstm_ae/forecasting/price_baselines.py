@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.arrays import Array
-from lstm_ae.data.windows import OPEN_FEATURE, Data, Split, join_training
+from lstm_ae.data.windows import OPEN_FEATURE, Data, Split, evenly_spaced, join_training
 from lstm_ae.files import load_state, save_state
 from lstm_ae.forecasting.intervals import QUANTILES, Calibration, calibrate_intervals, recent_volatility
 
@@ -180,9 +180,7 @@ def _squared_error(linear: Any, judged: KnownPrices, days: int) -> float:
 
 def _sample_known_prices(data: Data, split: Split, given: int, *, with_open: bool) -> KnownPrices:
     """Return samples that are evenly spaced over a split."""
-    index = (
-        np.unique(np.linspace(0, split.samples - 1, MAX_FIT_WINDOWS).astype(int)) if split.samples else np.empty(0, int)
-    )
+    index = evenly_spaced(split.samples, MAX_FIT_WINDOWS)
     pieces = [known_prices(data, split, part, given, with_open=with_open) for part in _iterate_batches(index)]
     opens = np.concatenate([piece.opens for piece in pieces]) if with_open else None
     past, days, change = (np.concatenate([piece[k] for piece in pieces]) for k in (0, 2, 3))

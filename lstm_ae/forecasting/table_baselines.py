@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lstm_ae.arrays import Array
-from lstm_ae.data.windows import Data, Split, join_training
+from lstm_ae.data.windows import Data, Split, evenly_spaced, join_training
 from lstm_ae.files import load_state, save_state
 
 LINEAR_NAME = "linear regression"
@@ -186,7 +186,7 @@ def sample_scaled_windows(data: Data, split: Split, most: int, steps: int) -> Ar
 
 def _spaced_samples(split: Split, most: int) -> Array:
     most = min(most, max(MAX_VALUES // (split.span * split.features), 20))
-    return np.unique(np.linspace(0, split.samples - 1, most).astype(np.int64))
+    return evenly_spaced(split.samples, most)
 
 
 def _regression_data(windows: Array, steps: int) -> tuple[Array, Array]:

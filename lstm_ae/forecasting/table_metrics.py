@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lstm_ae.arrays import Array, Int64Array
 from lstm_ae.data.scaling import Scale
-from lstm_ae.data.windows import Data, Split
+from lstm_ae.data.windows import Data, Split, evenly_spaced
 from lstm_ae.evaluation import ColumnSkill, Metric, Verdict, sample_means, skill
 from lstm_ae.forecasting.intervals import effective_sample_size, interval_bounds, predictive_quantiles
 from lstm_ae.forecasting.table_baselines import LINEAR_NAME, TableBaselines, season_name
@@ -262,7 +262,7 @@ def error_quantiles(model: Any, data: Data, fitted: TableBaselines) -> Array:
 def _evenly_spaced(split: Split, steps: int, most: int) -> Int64Array:
     """Return the indices of evenly spaced windows of a split, fewer if they are large."""
     most = min(most, max(MAX_INTERVAL_NUMBERS // ((split.span - steps) * split.features), MIN_INTERVAL_WINDOWS))
-    return np.unique(np.linspace(0, split.samples - 1, most).astype(np.int64))
+    return evenly_spaced(split.samples, most)
 
 
 def prediction_intervals(

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from lstm_ae.config import Snp
 from lstm_ae.config.space import REPORT
 from lstm_ae.data.prices import load
-from lstm_ae.data.windows import Data
+from lstm_ae.data.windows import Data, evenly_spaced
 from lstm_ae.evaluation import Evaluation, Metric, Metrics, RunningMean
 from lstm_ae.plots import base, prices
 from lstm_ae.run import Run
@@ -39,7 +39,7 @@ def build(config: Snp, data: Data) -> Any:
 
 def typical_change(data: Data, most: int = 4096) -> float:
     """Return the standard deviation of one-step changes in scaled values, over evenly spaced training windows."""
-    index = np.unique(np.linspace(0, data.train.samples - 1, most).astype(int))
+    index = evenly_spaced(data.train.samples, most)
     window = data.train.windows(index)[:, :-1]
     _, span = data.scale.of(window, data.train.companies(index))
     return float(np.std(np.diff(window, axis=1) / span, dtype=np.float64)) or 1.0

@@ -9,7 +9,7 @@ import numpy as np
 
 from lstm_ae.config import Snp
 from lstm_ae.data.prices import Quotes, describe_future, prepare_prices, select_quotes, split_by_date
-from lstm_ae.data.windows import OPEN_FEATURE, Data, Split
+from lstm_ae.data.windows import OPEN_FEATURE, Data, Split, evenly_spaced
 from lstm_ae.errors import ConfigError
 from lstm_ae.forecasting.price_metrics import ForecastMethod
 from lstm_ae.studies.snp_one_step import forecast_one_day, forecasts
@@ -78,7 +78,7 @@ def _finding(check: str, clean: bool, text: str) -> AuditFinding:
 
 
 def _sample_index(split: Split) -> Any:
-    return np.unique(np.linspace(0, split.samples - 1, MOST).astype(int))
+    return evenly_spaced(split.samples, MOST)
 
 
 def _future(method: ForecastMethod, split: Split) -> list[AuditFinding]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lstm_ae.data.scaling import fixed_scale
-from lstm_ae.data.windows import Data, Source, Split, hash_arrays, require_samples, window_starts
+from lstm_ae.data.windows import Data, Source, Split, evenly_spaced, hash_arrays, require_samples, window_starts
 from lstm_ae.errors import DataError
 
 
@@ -115,3 +115,12 @@ def test_fingerprints_tell_values_shapes_and_types_apart() -> None:
     assert hash_arrays(array.copy()) == different[0]
     # A view with gaps counts as the values it shows.
     assert hash_arrays(np.repeat(array, 2)[::2]) == different[0]
+
+
+def test_evenly_spaced_indices_keep_both_ends_and_repeat_none():
+    assert evenly_spaced(0, 5).tolist() == []
+    assert evenly_spaced(1, 5).tolist() == [0]
+    assert evenly_spaced(5, 5).tolist() == [0, 1, 2, 3, 4]
+    found = evenly_spaced(1000, 7)
+    assert (found[0], found[-1], len(found)) == (0, 999, 7)
+    assert np.ptp(np.diff(found)) <= 1

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lstm_ae.config import Series
-from lstm_ae.data.windows import Data
+from lstm_ae.data.windows import Data, evenly_spaced
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.forecasting.table_baselines import TableBaselines, fit_table_baselines, persistence
 from lstm_ae.forecasting.table_metrics import (
@@ -81,7 +81,7 @@ def figures(model: Any, data: Data, history: History, judged_by: Run | None = No
     fitted, spread = _baselines_and_spread(model, data, judged_by)
     split = data.latest
     errors = table_errors(model, data, split, fitted)
-    index = np.unique(np.linspace(0, split.samples - 1, 3).astype(np.int64))
+    index = evenly_spaced(split.samples, 3)
     window, lines = split.windows(index), split.companies(index)
     past, truth = window[:, :steps, 0], window[:, steps:, 0]
     predicted = np.asarray(model(model_inputs(model, window[:, :steps], lines))["future"])

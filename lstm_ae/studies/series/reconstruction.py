@@ -11,7 +11,7 @@ from lstm_ae.config import Series
 from lstm_ae.config.threshold import Rule, parse_threshold
 from lstm_ae.data.padding import rows_from_first_value
 from lstm_ae.data.scaling import Scale
-from lstm_ae.data.windows import Data, Split
+from lstm_ae.data.windows import Data, Split, evenly_spaced
 from lstm_ae.detection.baselines import MOST_NUMBERS, MOST_WINDOWS, PrincipalComponents, fit_principal_components
 from lstm_ae.detection.calibration import NormalScores, default_rule, default_smooth, score_rows, windowwise
 from lstm_ae.detection.outliers import describe_outlying_rows
@@ -96,7 +96,7 @@ def principal_components(data: Data, numbers: int, seed: int = 0) -> PrincipalCo
     most = min(numbers, data.train.span * data.train.features, data.train.samples)
     # Limit the memory for long windows of many columns, but fit on at least ten windows per component.
     drawn = max(MOST_NUMBERS // (data.train.span * data.train.features), 10 * numbers)
-    index = np.unique(np.linspace(0, data.train.samples - 1, min(MOST_WINDOWS, drawn)).astype(np.int64))
+    index = evenly_spaced(data.train.samples, min(MOST_WINDOWS, drawn))
     windows = data.train.windows(index)
     return fit_principal_components(data.scale.scaled(windows, windows), most, seed)
 
