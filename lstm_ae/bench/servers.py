@@ -48,7 +48,7 @@ def sample_request(folder: Path) -> tuple[str, dict[str, Any]]:
         DataError: there is no exported version with the default signature.
         ConfigError: the model has several inputs.
     """
-    from lstm_ae.serving.folders import find_versions
+    from lstm_ae.export.layout import find_versions
     from lstm_ae.serving.servable import parse_signature, signature_definitions
     from lstm_ae.serving.signatures import DEFAULT_SIGNATURE
 

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lstm_ae.errors import DataError
-from lstm_ae.export import graph_check, warmup
-from lstm_ae.export.graph_check import GRAPH_FILE, ForbiddenGraphError, parse_graph, read_graph_file
+from lstm_ae.export import graph_check
+from lstm_ae.export.graph_check import ForbiddenGraphError, parse_graph, read_graph_file
+from lstm_ae.export.layout import GRAPH_FILE, WARMUP_FILE, WEIGHTS_FOLDER
 from lstm_ae.files import require_regular
 from lstm_ae.temporary import temporary_folder
 
@@ -88,11 +89,13 @@ def _list_files(version: Path) -> list[str]:
                 waiting.append((f"{path}/", depth + 1))
                 continue
             try:
-                size = require_regular(version / path, MAX_WEIGHT_BYTES if folder == "variables/" else MAX_FILE_BYTES)
+                size = require_regular(
+                    version / path, MAX_WEIGHT_BYTES if folder == WEIGHTS_FOLDER + "/" else MAX_FILE_BYTES
+                )
             except OSError as error:
                 raise DataError(f"{str(version / path)!r} cannot be read: {error.strerror}") from error
-            weights += size if folder == "variables/" else 0
-            if folder == "variables/" or path == warmup.WARMUP_FILE:
+            weights += size if folder == WEIGHTS_FOLDER + "/" else 0
+            if folder == WEIGHTS_FOLDER + "/" or path == WARMUP_FILE:
                 found.append(path)
     if weights > MAX_WEIGHT_BYTES:
         raise DataError(f"{str(version)!r} has more than {MAX_WEIGHT_BYTES:,} bytes of weights. Use a smaller model.")

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from lstm_ae.errors import ConfigError, UnprovenError
 from lstm_ae.export.endpoints import EndpointFunction, Tensors
+from lstm_ae.export.layout import LITERT_FILE, ONNX_FILE
 from lstm_ae.export.probe import compare_outputs
 from lstm_ae.export.verification import VerificationCase
 from lstm_ae.installation import install_hint
@@ -168,6 +169,6 @@ def _ignore_warnings() -> Iterator[None]:
 
 
 FORMATS = {
-    "onnx": ModelFormat("assets.extra/model.onnx", ("tf2onnx", "onnxruntime"), _convert_to_onnx, _make_onnx_runner),
-    "litert": ModelFormat("assets.extra/model.tflite", ("ai_edge_litert",), _convert_to_litert, _make_litert_runner),
+    "onnx": ModelFormat(ONNX_FILE, ("tf2onnx", "onnxruntime"), _convert_to_onnx, _make_onnx_runner),
+    "litert": ModelFormat(LITERT_FILE, ("ai_edge_litert",), _convert_to_litert, _make_litert_runner),
 }

@@ -12,6 +12,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError
 
 from lstm_ae.errors import DataError
+from lstm_ae.export.layout import GRAPH_FILE
 from lstm_ae.export.operations import ALLOWED_OPERATIONS, RESTORE_OPERATIONS, SAVE_OPERATIONS, TOP_LEVEL_OPERATIONS
 from lstm_ae.files import read_regular
 
@@ -23,8 +24,6 @@ MAX_MESSAGE_PARTS = 2**21
 
 # The time to parse a map can grow with the square of the number of its entries.
 MOST_ENTRIES = 2**14
-
-GRAPH_FILE = "saved_model.pb"
 
 # TensorFlow would load these files instead of saved_model.pb, or if there is no saved_model.pb.
 OTHER_GRAPH_FILES = ("saved_model.cpb", "saved_model.pbtxt")

@@ -1,21 +1,20 @@
-"""The manifest of an exported version, `assets.extra/manifest.json`, with its metadata and the SHA-256 of each file.
-
-TensorFlow and TensorFlow Serving ignore the files in `assets.extra`, which are renamed with their version.
-"""
+"""The manifest of an exported version, `assets.extra/manifest.json`, with its metadata and the SHA-256 of each file."""
 
 import hashlib
+import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lstm_ae.errors import DataError, UnprovenError
-from lstm_ae.files import as_json, read_object, write
-
-EXTRA_FOLDER = "assets.extra"
-
-MANIFEST_FILE = f"{EXTRA_FOLDER}/manifest.json"
+from lstm_ae.export.layout import GRAPH_FILE, MANIFEST_FILE, WEIGHTS_FOLDER
+from lstm_ae.files import as_json, read_object, read_regular, write
 
 FORMAT_VERSION = 1
+
+# In bytes.
+MAX_LENIENT_BYTES = 8 * 2**20
 
 
 def write_manifest(version: Path, about: Mapping[str, Any]) -> None:
@@ -28,44 +27,102 @@ def write_manifest(version: Path, about: Mapping[str, Any]) -> None:
     write(version / MANIFEST_FILE, as_json({"format": FORMAT_VERSION, **about, "files": hash_files(version)}))
 
 
-def read_manifest(version: Path) -> dict[str, Any] | None:
-    """Return the manifest of a version; None if it has none.
+def read_manifest(version: Path) -> dict[str, Any]:
+    """Return the manifest of a version; empty if it has none.
 
     Raises:
         UnprovenError: If the manifest is damaged or has a newer format.
     """
     path = version / MANIFEST_FILE
     if not path.exists():
-        return None
+        return {}
     try:
         content = read_object(path)
     except DataError as error:
         raise UnprovenError(str(error)) from error
     files, number = content.get("files"), content.get("format")
     if not isinstance(number, int) or not isinstance(files, dict):
-        raise UnprovenError(f"{str(path)!r} is no manifest: it must hold 'format' and 'files'; export the model again")
+        raise UnprovenError(f"{str(path)!r} lacks 'format' or 'files'. Export the model again.")
     if number > FORMAT_VERSION:
-        raise UnprovenError(f"{str(path)!r} has format {number}, newer than this version knows; update lstm-ae")
+        raise UnprovenError(f"{str(path)!r} has format {number}, newer than {FORMAT_VERSION}. Update lstm-ae.")
     return content
+
+
+def read_manifest_leniently(version: Path) -> dict[str, Any]:
+    """Return the manifest of a version, with None for numbers that are not finite; empty if it cannot be read.
+
+    A damaged manifest is no reason to refuse a model, because models from other programs have none.
+    """
+    try:
+        text = read_regular(version / MANIFEST_FILE, MAX_LENIENT_BYTES).decode()
+        content = json.loads(text, parse_constant=lambda _: None, parse_float=_parse_finite)
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def require_unchanged_files(version: Path, manifest: Mapping[str, Any]) -> None:
     """Raise `UnprovenError` if a file is missing, has changed, or is not in the manifest."""
-    there, listed = hash_files(version), manifest["files"]
-    for name in sorted(set(there) | set(listed)):
-        if there.get(name) != listed.get(name):
-            what = "is missing" if name not in there else "is not in the manifest" if name not in listed else "changed"
-            raise UnprovenError(f"{str(version / name)!r} {what} since the export; export the model again")
+    if change := _describe_change(hash_files(version), manifest["files"]):
+        raise UnprovenError(f"{str(version)!r}: {change}. Export the model again.")
+
+
+def describe_changed_model(version: Path, manifest: Mapping[str, Any]) -> str:
+    """Return a description of the first graph or weight file that differs from the manifest; "" if there is none.
+
+    A graph with a flipped byte may still be a valid graph, so no other check detects it.
+    """
+    listed = manifest.get("files")
+    if not isinstance(listed, dict):
+        return ""
+    known = {name: listed[name] for name in listed if name == GRAPH_FILE or name.startswith(f"{WEIGHTS_FOLDER}/")}
+    hashes = _hash_model_files(version)
+    return _describe_change({name: hashes[name] for name in hashes if name in known}, known)
+
+
+def hash_model(version: Path) -> str:
+    """Return a hash of a version's graph and weights, which does not depend on its name and number."""
+    return hashlib.sha256(json.dumps(_hash_model_files(version), sort_keys=True).encode()).hexdigest()
 
 
 def hash_files(version: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file of a version except the manifest, by its path within the version."""
+    """Return the SHA-256 of every file of a version except the manifest, by its path within the version.
+
+    Raises:
+        UnprovenError: If an entry is neither a file nor a folder.
+    """
     paths = sorted(path for path in version.rglob("*") if not path.is_dir())
-    return {name: _sha256(path) for path in paths if (name := path.relative_to(version).as_posix()) != MANIFEST_FILE}
+    hashes = {}
+    for path in paths:
+        if not path.is_file():
+            raise UnprovenError(f"{str(path)!r} is not a regular file. Export the model again.")
+        if (name := path.relative_to(version).as_posix()) != MANIFEST_FILE:
+            hashes[name] = _sha256(path)
+    return hashes
+
+
+def _hash_model_files(version: Path) -> dict[str, str]:
+    paths = [path for path in (version / GRAPH_FILE, *version.glob(f"{WEIGHTS_FOLDER}/*")) if path.is_file()]
+    return {path.relative_to(version).as_posix(): _sha256(path) for path in paths}
+
+
+def _describe_change(hashes: Mapping[str, str], listed: Mapping[str, Any]) -> str:
+    """Return a description of the first file whose hash is not the listed one; "" if there is none."""
+    for name in sorted({*hashes, *listed}):
+        if name not in hashes:
+            return f"{name} is missing since the export"
+        if name not in listed:
+            return f"{name} is not in the manifest"
+        if hashes[name] != listed[name]:
+            return f"{name} has changed since the export"
+    return ""
 
 
 def _sha256(path: Path) -> str:
-    if not path.is_file():
-        raise UnprovenError(f"{str(path)!r} is not a file; export the model again")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _parse_finite(text: str) -> float | None:
+    value = float(text)
+    return value if math.isfinite(value) else None

@@ -4,9 +4,6 @@ The version is written to a temporary folder and verified there: it contains onl
 process with TensorFlow alone, returns the same outputs as the trained model. It is then renamed to the next version
 number. A server that watches the folder never sees an incomplete version, and a kill at any moment leaves the
 existing versions unchanged.
-
-    <next number>/saved_model.pb, variables/, fingerprint.pb
-    <next number>/assets.extra/manifest.json, tf_serving_warmup_requests, and on request model.onnx, model.tflite
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +24,7 @@ from lstm_ae.export import verification
 from lstm_ae.export.endpoints import EndpointFunction, make_endpoints
 from lstm_ae.export.formats import require_installed, write_formats
 from lstm_ae.export.graph_check import read_graph, read_signatures
+from lstm_ae.export.layout import MAX_VERSION, list_versions
 from lstm_ae.export.manifest import write_manifest
 from lstm_ae.export.samples import DEFAULT_STEPS, sample_endpoints, sample_windows
 from lstm_ae.export.score_endpoint import ScoreParameters
@@ -36,8 +34,6 @@ from lstm_ae.run import Run, installed_versions, measured_parts
 from lstm_ae.temporary import temporary_folder
 
 MAX_MESSAGE_BYTES = 4 * 2**20  # In bytes. gRPC rejects larger requests by default.
-
-MAX_VERSION = 2**63 - 1  # Servers store version numbers in signed 64-bit integers.
 
 
 class Endpoint(NamedTuple):
@@ -223,7 +219,7 @@ def _publish_version(beside: Path, base: Path) -> Path:
             sync(path)
     beside.chmod(0o755)
     while True:
-        version = 1 + max(list_versions(base), default=0)
+        version = 1 + max((number for number, _ in list_versions(base)), default=0)
         if version > MAX_VERSION:
             raise DataError(
                 f"{str(base)!r} holds version {MAX_VERSION}, the last number there is; export to another folder"
@@ -233,12 +229,6 @@ def _publish_version(beside: Path, base: Path) -> Path:
         except OSError:
             if not (base / str(version)).exists():  # Otherwise another export took the number.
                 raise
-
-
-def list_versions(base: Path) -> list[int]:
-    """Return the numbers of the folders that a server treats as versions, complete or not."""
-    names = [path.name for path in base.iterdir() if path.name.isascii() and path.name.isdecimal()]
-    return [number for name in names if len(name) < 30 and (number := int(name)) <= MAX_VERSION]
 
 
 @contextmanager

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from lstm_ae.errors import DataError
-from lstm_ae.export.graph_check import GRAPH_FILE, read_graph, read_signatures
+from lstm_ae.export.graph_check import read_graph, read_signatures
+from lstm_ae.export.layout import GRAPH_FILE, list_versions
 from lstm_ae.export.manifest import read_manifest, require_unchanged_files
 from lstm_ae.export.samples import sample_signature
 from lstm_ae.export.saved_model import expected_run_answers
@@ -50,10 +51,10 @@ def verify_versions(folder: Path) -> Iterator[VerifiedVersion]:
 def _list_version_folders(folder: Path) -> list[Path]:
     if (folder / GRAPH_FILE).exists():
         return [folder]
-    found = [path for path in folder.glob("*") if path.is_dir() and path.name.isascii() and path.name.isdecimal()]
+    found = [path for _, path in list_versions(folder) if path.is_dir()]
     if not found:
         raise DataError(f"{str(folder)!r} holds no exported version; give a folder that lstmae export has written")
-    return sorted(found, key=lambda path: int(path.name))
+    return found
 
 
 def _has_missing_values(case: VerificationCase) -> bool:
@@ -63,7 +64,7 @@ def _has_missing_values(case: VerificationCase) -> bool:
 def _verify_version(version: Path) -> VerifiedVersion:
     name, unchecked = repr(str(version)), []
     manifest = read_manifest(version)
-    if manifest is None:
+    if not manifest:
         unchecked.append("whether its files are as they were exported, since it has no manifest")
     else:
         require_unchanged_files(version, manifest)
@@ -73,7 +74,7 @@ def _verify_version(version: Path) -> VerifiedVersion:
     cases = []
     if run.model_file.is_file():
         cases = [case for case in expected_run_answers(run) if case.endpoint in called]
-        if "max_gap" not in (manifest or {}) and any(map(_has_missing_values, cases)):
+        if "max_gap" not in manifest and any(map(_has_missing_values, cases)):
             cases = [case for case in cases if not _has_missing_values(case)]
             unchecked.append(
                 "what it says of series with long gaps, across which windows run in older exports; export it anew"

@@ -12,7 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
+from lstm_ae.export.layout import WARMUP_FILE
 
 BATCH_SIZES = (1, 32)  # Servers run single requests and batches.
 

@@ -20,14 +20,15 @@ from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, predict
 
 from lstm_ae.arrays import Array
 from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.export.layout import GRAPH_FILE, find_versions, parse_version
+from lstm_ae.export.manifest import hash_model
 from lstm_ae.files import as_json, read_object, sync, write
 from lstm_ae.serving.errors import Refusal
-from lstm_ae.serving.folders import VersionPolicy, discover_models, find_versions
+from lstm_ae.serving.folders import VersionPolicy, discover_models
 from lstm_ae.serving.grpc_server import array_to_proto, proto_to_array
 from lstm_ae.serving.inputs import FileSamples
 from lstm_ae.serving.json_codec import outputs_to_cells, read_outputs, write_lines, write_request
 from lstm_ae.serving.loading import open_version
-from lstm_ae.serving.manifest import hash_version
 from lstm_ae.serving.servable import Servable, callable_signatures, parse_signature
 from lstm_ae.serving.signatures import DEFAULT_SIGNATURE, HORIZON, Signature, check_tensors
 from lstm_ae.serving.tensors import Tensors, pad_steps
@@ -82,8 +83,8 @@ def _connect_folder(
 ) -> SignatureClient:
     if not folder.is_dir():
         raise DataError(f"There is no folder {str(folder)!r}; give one of exported models, or http://host:port")
-    if (folder / "saved_model.pb").is_file():
-        name, number, directory = folder.resolve().parent.name, _parse_version(folder.resolve().name), folder
+    if (folder / GRAPH_FILE).is_file():
+        name, number, directory = folder.resolve().parent.name, parse_version(folder.resolve().name) or 0, folder
         for flag, asked, own in (("--model", model, name), ("--model-version", version, number)):
             if asked not in (None, own):
                 raise ConfigError(f"{str(folder)!r} is a version: {flag} must be {own}, or left out. Received: {asked}")
@@ -107,7 +108,7 @@ def _connect_folder(
         servable = Servable(name, number, directory, checked)
     found = _choose_signature(servable.definitions, signature)
     return SignatureClient(
-        f"{name}/{number}", hash_version(directory), found, lambda inputs: servable.run(found.name, inputs)
+        f"{name}/{number}", hash_model(directory), found, lambda inputs: servable.run(found.name, inputs)
     )
 
 
@@ -235,10 +236,6 @@ def _choose_signature(definitions: Mapping[str, SignatureDef], name: str) -> Sig
             f"The signature {found.name!r} does not answer sample by sample; choose another by --signature"
         )
     return found
-
-
-def _parse_version(text: str) -> int:
-    return int(text) if text.isascii() and text.isdecimal() else 0
 
 
 def predict_file(

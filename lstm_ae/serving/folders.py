@@ -1,7 +1,4 @@
-"""Models and versions in folders.
-
-A version is a folder `NAME/<integer>/` with a `saved_model.pb`, which exporters write last.
-"""
+"""Models in folders, and the rules for which of their versions are served."""
 
 import contextlib
 from collections.abc import Iterable, Sequence
@@ -9,8 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lstm_ae.errors import ConfigError, DataError
-
-MAX_VERSION = 2**63 - 1
+from lstm_ae.export.layout import find_versions
 
 
 class VersionPolicy(NamedTuple):
@@ -49,32 +45,6 @@ class ServedModel(NamedTuple):
     policy: VersionPolicy = VersionPolicy()
     labels: tuple[tuple[str, int], ...] = ()
     sure: bool = True
-
-
-def find_versions(base: Path) -> dict[int, Path]:
-    """Return the folders of a model's versions by number.
-
-    A version is named with an integer up to 2**63 - 1 and contains a `saved_model.pb`.
-
-    Raises:
-        OSError: If the folder exists but cannot be read.
-    """
-    found: dict[int, Path] = {}
-    try:
-        folders = sorted(path for path in base.iterdir() if path.name.isascii() and path.name.isdecimal())
-    except (FileNotFoundError, NotADirectoryError):
-        # Other errors are raised: a disk that is unavailable now may still contain versions.
-        return {}
-    for folder in folders:
-        # If there are both "01" and "1", the name without leading zeros is used.
-        number = int(folder.name) if len(folder.name) < 30 else MAX_VERSION + 1
-        if (
-            number <= MAX_VERSION
-            and (folder / "saved_model.pb").is_file()
-            and found.get(number, folder).name >= folder.name
-        ):
-            found[number] = folder
-    return {number: folder if (folder := base / str(number)).is_dir() else path for number, path in found.items()}
 
 
 def choose_versions(found: Iterable[int], policy: VersionPolicy) -> set[int]:

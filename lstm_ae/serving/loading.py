@@ -10,13 +10,12 @@ from google.protobuf.message import DecodeError
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from lstm_ae.errors import DataError
-from lstm_ae.export import graph_check
 from lstm_ae.export.admission import admit_version
 from lstm_ae.export.graph_check import ForbiddenGraphError
-from lstm_ae.export.warmup import WARMUP_FILE
+from lstm_ae.export.layout import GRAPH_FILE, WARMUP_FILE
+from lstm_ae.export.manifest import describe_changed_model, read_manifest_leniently
 from lstm_ae.serving.errors import Refusal
 from lstm_ae.serving.grpc_server import proto_to_array
-from lstm_ae.serving.manifest import find_changed_files, read_manifest
 from lstm_ae.serving.servable import Servable
 from lstm_ae.serving.signatures import check_tensors
 from lstm_ae.temporary import system_folder
@@ -43,8 +42,8 @@ def open_version(directory: Path, *, trust: bool) -> Iterator[Path]:
     """
     try:
         with admit_version(directory, trust=trust) as folder:
-            if not trust and (wrong := find_changed_files(folder, read_manifest(directory))):
-                raise DataError(f"{str(directory)!r}: {wrong}. Copy or export it again, or pass --trust to load it")
+            if not trust and (change := describe_changed_model(folder, read_manifest_leniently(directory))):
+                raise DataError(f"{str(directory)!r}: {change}. Copy or export it again, or pass --trust to load it")
             yield folder
     except ForbiddenGraphError as error:
         raise ForbiddenGraphError(f"{error}. Pass --trust to load it; it can then read and write files") from error
@@ -68,7 +67,7 @@ def make_loader(*, trust: bool) -> Callable[[str, int, Path], Servable]:
 
     def load(name: str, version: int, directory: Path) -> Servable:
         """Load a version and run its warm-up requests, so that the first client does not wait for them."""
-        state = _file_state(directory / graph_check.GRAPH_FILE)
+        state = _file_state(directory / GRAPH_FILE)
         known, reason = refused.pop(directory, ((), ""))
         try:
             if state and state == known:

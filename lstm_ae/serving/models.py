@@ -16,8 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from lstm_ae.export.layout import find_versions
 from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument
-from lstm_ae.serving.folders import ServedModel, choose_versions, find_versions
+from lstm_ae.serving.folders import ServedModel, choose_versions
 from lstm_ae.serving.servable import Servable
 from lstm_ae.serving.workers import JobThreads
 

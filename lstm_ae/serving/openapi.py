@@ -7,8 +7,8 @@ from urllib.parse import quote
 import numpy as np
 
 from lstm_ae import __version__
+from lstm_ae.export.manifest import read_manifest_leniently
 from lstm_ae.serving.inference import CLASSIFY, REGRESS
-from lstm_ae.serving.manifest import describe_manifest, manifest_examples, read_manifest
 from lstm_ae.serving.metrics import CONTENT_TYPE
 from lstm_ae.serving.models import Catalogue
 from lstm_ae.serving.servable import Servable
@@ -16,6 +16,11 @@ from lstm_ae.serving.service import RequestLimits
 from lstm_ae.serving.signatures import DEFAULT_SIGNATURE, HORIZON, Signature, TensorSpec
 
 Schema = dict[str, Any]
+
+# Only these keys of a manifest are published.
+MANIFEST_KEYS = ("task", "read", "metrics", "data", "licence", "symbols", "features", "created")
+
+MAX_EXAMPLES = 50
 
 _BYTES_SCHEMA = {
     "oneOf": [
@@ -193,6 +198,14 @@ _EXAMPLE_METHODS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+class SignatureExample(NamedTuple):
+    """Example inputs of a signature, as columns."""
+
+    name: str
+    signature: str
+    inputs: dict[str, list[Any]]
+
+
 class ServedVersions(NamedTuple):
     """The versions and labels of a model in memory at one moment."""
 
@@ -237,7 +250,7 @@ def openapi_document(models: list[ServedVersions], limits: RequestLimits) -> dic
     answers: dict[str, Any] = {}
     for model in models:
         for number, servable in model.versions.items():
-            key, manifest = _operation_key(model.name, number), read_manifest(servable.directory)
+            key, manifest = _operation_key(model.name, number), read_manifest_leniently(servable.directory)
             found = manifest_examples(manifest, servable.signatures)
             bodies[key] = _request_body(request_schema(servable.signatures, limits), found)
             answers[key] = {"description": "What the model says."} | _content_schema(
@@ -271,6 +284,27 @@ def openapi_document(models: list[ServedVersions], limits: RequestLimits) -> dic
             "responses": answers | {f"refused-{code}": _error_response(code) for code in _ERROR_DESCRIPTIONS},
         },
     }
+
+
+def describe_manifest(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a manifest that describes its model."""
+    return {key: manifest[key] for key in MANIFEST_KEYS if manifest.get(key) is not None}
+
+
+def manifest_examples(manifest: Mapping[str, Any], signatures: Mapping[str, Signature]) -> list[SignatureExample]:
+    """Return the examples whose input names match their signature."""
+    listed = manifest.get("examples")
+    found = []
+    for one in listed[:MAX_EXAMPLES] if isinstance(listed, list) else []:
+        if not isinstance(one, dict):
+            continue
+        name, inputs, called = one.get("name"), one.get("inputs"), one.get("signature") or DEFAULT_SIGNATURE
+        signature = signatures.get(called) if isinstance(called, str) else None
+        if signature is None or not isinstance(name, str) or not isinstance(inputs, dict):
+            continue
+        if inputs.keys() == signature.inputs.keys() and all(isinstance(rows, list) for rows in inputs.values()):
+            found.append(SignatureExample(name, signature.name, inputs))
+    return found
 
 
 def _version_paths(model: ServedVersions, number: int) -> Iterator[tuple[str, str]]:

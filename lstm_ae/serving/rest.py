@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 from google.protobuf.json_format import MessageToDict
 
+from lstm_ae.export.layout import parse_version
 from lstm_ae.serving import metrics, openapi, web_page
 from lstm_ae.serving.errors import MAX_MESSAGE_LENGTH, Refusal, StatusCode, invalid_argument
-from lstm_ae.serving.folders import MAX_VERSION
 from lstm_ae.serving.grpc_server import serialize_example
 from lstm_ae.serving.inference import CLASSIFY, REGRESS, SentExamples, infer
 from lstm_ae.serving.json_codec import (
@@ -218,9 +218,10 @@ def body_too_large(limit: int) -> Refusal:
 def _parse_version(text: str | None) -> int | None:
     if text is None:
         return None
-    if len(text) > 30 or int(text) > MAX_VERSION:
+    number = parse_version(text)
+    if number is None:
         raise invalid_argument(f"Failed to convert version: {text} to numeric.")
-    return int(text)
+    return number
 
 
 def _model_status(service: Service, name: str, version: int | None, label: str | None) -> dict[str, Any]:

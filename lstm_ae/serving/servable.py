@@ -20,7 +20,7 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from lstm_ae.arrays import Array
 from lstm_ae.errors import DataError
 from lstm_ae.export.graph_check import read_graph_file
-from lstm_ae.export.manifest import MANIFEST_FILE
+from lstm_ae.export.layout import GRAPH_FILE, MANIFEST_FILE
 from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument
 from lstm_ae.serving.signatures import (
     DEFAULT_SIGNATURE,
@@ -138,7 +138,7 @@ def signature_definitions(folder: Path, directory: Path | None = None) -> dict[s
     Raises:
         DataError: If the graph file is missing or damaged, or contains no graph for serving.
     """
-    path, content = (directory or folder) / "saved_model.pb", SavedModel()
+    path, content = (directory or folder) / GRAPH_FILE, SavedModel()
     try:
         content.ParseFromString(read_graph_file(folder))
     except DecodeError as error:

@@ -55,7 +55,7 @@ def test_exported_then_verified(toy: Path, said: Any, proven_here: None) -> None
 
 def test_a_version_that_fails_ends_with_5(toy: Path, said: Any) -> None:
     (toy / "1/saved_model.pb").write_bytes(b"<html>")
-    assert said("export toy --verify-only", 5).startswith("'toy/1/")
+    assert said("export toy --verify-only", 5).startswith("'toy/1': saved_model.pb ")
 
 
 def test_nothing_is_published_that_is_not_proven(toy: Path, said: Any, monkeypatch: pytest.MonkeyPatch) -> None:

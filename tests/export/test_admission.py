@@ -14,15 +14,16 @@ from graphs import edit_graph, function, save_plain
 from served_models import ask, run, save, service
 
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.export import admission, warmup
+from lstm_ae.export import admission
 from lstm_ae.export.admission import admit_version
 from lstm_ae.export.graph_check import ForbiddenGraphError
+from lstm_ae.export.layout import WARMUP_FILE
+from lstm_ae.export.manifest import read_manifest_leniently
 from lstm_ae.serving.loading import make_loader
-from lstm_ae.serving.manifest import read_manifest
 
 DATA = "variables/variables.data-00000-of-00001"
 FILES = (
-    *("assets.extra/manifest.json", "variables/variables.index", DATA, "fingerprint.pb", warmup.WARMUP_FILE),
+    *("assets.extra/manifest.json", "variables/variables.index", DATA, "fingerprint.pb", WARMUP_FILE),
     *("debug/saved_model_debug_info.pb", "debug/anything", "anything"),
 )
 
@@ -69,7 +70,7 @@ def test_entries_that_are_not_regular_files_are_refused(
 def test_a_manifest_that_is_not_a_regular_file_is_ignored(version: Path, spoil: Callable[[Path], None]) -> None:
     (version / "assets.extra").mkdir()
     spoil(version / "assets.extra/manifest.json")
-    assert read_manifest(version) == {}
+    assert read_manifest_leniently(version) == {}
 
 
 @pytest.mark.parametrize("name", [DATA, "variables/more", "debug/saved_model_debug_info.pb", "saved_model.pb"])
@@ -227,7 +228,7 @@ def test_a_damaged_graph_is_a_data_error_of_one_line(plain: Path, part: str, fou
 def test_a_damaged_warm_up_file_is_a_data_error(plain: Path, empty_directory: Path) -> None:
     bad = Path(shutil.copytree(plain, "1"))
     (bad / "assets.extra").mkdir()
-    with tf.io.TFRecordWriter(str(bad / warmup.WARMUP_FILE)) as file:
+    with tf.io.TFRecordWriter(str(bad / WARMUP_FILE)) as file:
         file.write(b"\xff")
-    with pytest.raises(DataError, match=f"{warmup.WARMUP_FILE} is damaged"):
+    with pytest.raises(DataError, match=f"{WARMUP_FILE} is damaged"):
         make_loader(trust=False)("plain", 1, bad)

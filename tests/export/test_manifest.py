@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from lstm_ae.errors import DataError, UnprovenError
-from lstm_ae.export import manifest, warmup
+from lstm_ae.export import layout, manifest, warmup
 from lstm_ae.export import versions as verifying
 from lstm_ae.export.graph_check import read_graph, read_signatures
 from lstm_ae.export.samples import sample_signature
@@ -49,7 +49,7 @@ def _prove_here(patch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_manifest_says_what_the_run_knows(exported: Path) -> None:
-    about, found = Run(ROOT / "toy").about(), read_object(exported / "1" / manifest.MANIFEST_FILE)
+    about, found = Run(ROOT / "toy").about(), read_object(exported / "1" / layout.MANIFEST_FILE)
     assert found["format"] == 1
     assert found["name"] == "toy"
     assert found["task"] == "toy"
@@ -77,10 +77,10 @@ def test_the_manifest_says_what_the_run_knows(exported: Path) -> None:
 
 def test_the_manifest_hashes_every_file(exported: Path) -> None:
     version = exported / "1"
-    found = read_object(version / manifest.MANIFEST_FILE)["files"]
+    found = read_object(version / layout.MANIFEST_FILE)["files"]
     there = {path.relative_to(version).as_posix() for path in version.rglob("*") if path.is_file()}
     assert set(found) == there - {"assets.extra/manifest.json"}
-    assert {"saved_model.pb", "variables/variables.index", warmup.WARMUP_FILE} <= set(found)
+    assert {"saved_model.pb", "variables/variables.index", layout.WARMUP_FILE} <= set(found)
     assert all(len(digest) == 64 for digest in found.values())
 
 
@@ -109,7 +109,7 @@ def test_the_warm_up_file_is_what_tensorflow_serving_reads(exported: Path) -> No
     pytest.importorskip("tensorflow_serving")
     from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
-    records = [record.numpy() for record in tf.data.TFRecordDataset(str(exported / "1" / warmup.WARMUP_FILE))]
+    records = [record.numpy() for record in tf.data.TFRecordDataset(str(exported / "1" / layout.WARMUP_FILE))]
     assert len(records) == 4 * len(warmup.BATCH_SIZES) <= 1000
     loaded = tf.saved_model.load(str(exported / "1"))
     asked = []
@@ -190,26 +190,26 @@ def test_versions_come_in_the_order_of_their_numbers(run: Path, monkeypatch: pyt
     [
         (
             lambda version: (version / "variables/variables.index").unlink(),
-            "'toy/1/variables/variables.index' is missing since the export",
+            "'toy/1': variables/variables.index is missing since the export",
         ),
-        (lambda version: (version / "more").touch(), "'toy/1/more' is not in the manifest since the export"),
+        (lambda version: (version / "more").touch(), "'toy/1': more is not in the manifest"),
         (
             lambda version: _flip(version / "variables/variables.data-00000-of-00001"),
-            "variables.data-00000-of-00001' changed since the export",
+            "variables.data-00000-of-00001 has changed since the export",
         ),
         (
-            lambda version: (version / manifest.MANIFEST_FILE).write_text("{"),
+            lambda version: (version / layout.MANIFEST_FILE).write_text("{"),
             "'toy/1/assets.extra/manifest.json' is not JSON",
         ),
         (
-            lambda version: (version / manifest.MANIFEST_FILE).write_text("{}"),
-            "is no manifest: it must hold 'format' and 'files'",
+            lambda version: (version / layout.MANIFEST_FILE).write_text("{}"),
+            "lacks 'format' or 'files'",
         ),
         (
-            lambda version: (version / manifest.MANIFEST_FILE).write_text('{"format": 2, "files": {}}'),
-            "has format 2, newer than this version knows",
+            lambda version: (version / layout.MANIFEST_FILE).write_text('{"format": 2, "files": {}}'),
+            "has format 2, newer than 1",
         ),
-        (lambda version: _pipe(version / "assets.extra/pipe"), "'toy/1/assets.extra/pipe' is not a file"),
+        (lambda version: _pipe(version / "assets.extra/pipe"), "'toy/1/assets.extra/pipe' is not a regular file"),
     ],
     ids=["missing", "added", "flipped", "cut", "empty", "newer", "pipe"],
 )
@@ -262,8 +262,8 @@ class _Evil(tf.Module):
 
 
 def _forge(version: Path) -> None:
-    content = read_object(version / manifest.MANIFEST_FILE)
-    (version / manifest.MANIFEST_FILE).write_bytes(as_json(content | {"files": manifest.hash_files(version)}))
+    content = read_object(version / layout.MANIFEST_FILE)
+    (version / layout.MANIFEST_FILE).write_bytes(as_json(content | {"files": manifest.hash_files(version)}))
 
 
 def test_other_peoples_models_are_tried_by_their_signatures(empty_directory: Path, proven_here: None) -> None:
@@ -345,7 +345,7 @@ def test_what_an_older_export_says_of_gaps_is_not_compared(run: Path, monkeypatc
     assert [any(case is one for one in tried[0]) for case in cases] == [True, False]
     (told,) = one.unchecked
     assert told.startswith("what it says of series with long gaps")
-    path = run / "1" / manifest.MANIFEST_FILE
+    path = run / "1" / layout.MANIFEST_FILE
     path.write_bytes(as_json(read_object(path) | {"max_gap": 2}))
     (one,) = verify_versions(run)
     assert [any(case is one for one in tried[1]) for case in cases] == [True, True]

@@ -26,7 +26,7 @@ from lstm_ae.config import Mnist, Series, Snp, Toy
 from lstm_ae.data.scaling import Scale
 from lstm_ae.errors import DataError
 from lstm_ae.export import saved_model
-from lstm_ae.export.saved_model import MAX_VERSION, list_versions
+from lstm_ae.export.layout import MAX_VERSION, list_versions
 from lstm_ae.models import archive
 from lstm_ae.models.autoencoder import autoencoder, pooled_autoencoder
 from lstm_ae.models.classifier import classifier, pooled_classifier
@@ -400,12 +400,12 @@ VERSIONS: dict[str, tuple[Spoil, str, str]] = {
     "a byte of the graph flipped": (
         flipped("saved_model.pb", 9000),
         "saved_model.pb has changed since the export. Copy or export it again",
-        "saved_model.pb' changed since the export",
+        "saved_model.pb has changed since the export",
     ),
     "a byte of the weights flipped": (
         flipped(DATA, 900),
         f"{DATA} has changed since the export",
-        f"{DATA}' changed since the export",
+        f"{DATA} has changed since the export",
     ),
     "a byte of the weights flipped, no manifest": (
         without_manifest(flipped(DATA, 900)),
@@ -476,7 +476,7 @@ def test_a_version_that_is_spoilt(empty_directory: Path, proven_here: None, kind
 def test_what_a_server_takes_for_a_version_an_export_counts_and_nothing_else(tmp_path: Path) -> None:
     for name in ("abc", "01", "1", "-1", "7", "\u0664", str(MAX_VERSION + 1), "9" * 40, ".export-x"):
         (tmp_path / name).mkdir()  # 7 is half copied: the number is taken all the same
-    assert sorted(list_versions(tmp_path)) == [1, 1, 7]
+    assert [(number, path.name) for number, path in list_versions(tmp_path)] == [(1, "01"), (1, "1"), (7, "7")]
 
 
 def test_there_is_no_version_after_the_last(tmp_path: Path) -> None:

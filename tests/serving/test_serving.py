@@ -14,8 +14,9 @@ import tensorflow as tf
 from processes import CEILING, wait_on_loop
 from served_models import ask, run, save, service
 
+from lstm_ae.export.layout import find_versions
 from lstm_ae.serving.errors import Refusal, StatusCode
-from lstm_ae.serving.folders import ServedModel, VersionPolicy, choose_versions, find_versions
+from lstm_ae.serving.folders import ServedModel, VersionPolicy, choose_versions
 from lstm_ae.serving.loading import make_loader
 from lstm_ae.serving.rest import RestRequest, respond
 from lstm_ae.serving.service import Service

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from served_models import ask, run, save, service
 
+from lstm_ae.export.manifest import MAX_LENIENT_BYTES, read_manifest_leniently
 from lstm_ae.serving import openapi, web_page
 from lstm_ae.serving import openapi as schemas
 from lstm_ae.serving.folders import VersionPolicy
-from lstm_ae.serving.manifest import MAX_BYTES, SignatureExample, describe_manifest, manifest_examples, read_manifest
+from lstm_ae.serving.openapi import SignatureExample, describe_manifest, manifest_examples
 from lstm_ae.serving.rest import RestResponse
 from lstm_ae.serving.service import RequestLimits
 from lstm_ae.serving.signatures import Signature, TensorSpec
@@ -210,7 +211,7 @@ def test_cells(spec: TensorSpec, schema: Any) -> None:
         (b"\xff\xfe", {}),
         (b"[" * 100_000, {}),
         (b'{"a": ' + b"9" * 5000 + b"}", {}),
-        (b" " * (MAX_BYTES + 1), {}),
+        (b" " * (MAX_LENIENT_BYTES + 1), {}),
         (b'{"a": NaN, "b": [1e999, -Infinity, 2]}', {"a": None, "b": [None, None, 2]}),
     ],
     ids=["empty", "list", "cut off", "no text", "deep", "long number", "large", "not finite"],
@@ -218,11 +219,11 @@ def test_cells(spec: TensorSpec, schema: Any) -> None:
 def test_a_manifest_is_read_leniently(tmp_path: Path, content: bytes, found: Any) -> None:
     (tmp_path / "assets.extra").mkdir()
     (tmp_path / "assets.extra" / "manifest.json").write_bytes(content)
-    assert read_manifest(tmp_path) == found
+    assert read_manifest_leniently(tmp_path) == found
 
 
 def test_without_a_manifest_nothing_is_told(tmp_path: Path) -> None:
-    assert read_manifest(tmp_path) == {}
+    assert read_manifest_leniently(tmp_path) == {}
     assert describe_manifest({"task": "toy", "files": {}, "read": None}) == {"task": "toy"}
 
 
@@ -318,7 +319,7 @@ def test_reading_manifests_holds_nobody_up(models: Path, monkeypatch: pytest.Mon
             asyncio.run_coroutine_threadsafe(read.wait(), loop).result(10)
             return {}
 
-        monkeypatch.setattr(openapi, "read_manifest", slow)
+        monkeypatch.setattr(openapi, "read_manifest_leniently", slow)
         asked = asyncio.create_task(ask(made, "GET", "/openapi.json"))
         await reading.wait()
         assert (await ask(made, "GET", "/health")).status == 200

@@ -12,7 +12,7 @@ from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow_serving.apis import prediction_log_pb2
 
-from lstm_ae.export.warmup import WARMUP_FILE
+from lstm_ae.export.layout import WARMUP_FILE
 from lstm_ae.serving.batching import Batcher, BatchingConfig
 from lstm_ae.serving.folders import VersionPolicy, discover_models
 from lstm_ae.serving.loading import make_loader
