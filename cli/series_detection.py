@@ -71,9 +71,8 @@ def follow_stream(
     """
     from lstm_ae.apply.detect import load_detector
     from lstm_ae.apply.stream import DetectionStream
-    from lstm_ae.data.csv_reader import raise_row_error
-    from lstm_ae.data.series_scales import describe_unknown_series
-    from lstm_ae.data.stream import read_incoming
+    from lstm_ae.data.scaling import describe_unknown_series
+    from lstm_ae.data.stream import raise_row_error, read_incoming
     from lstm_ae.data.time_zones import infer_zone
     from lstm_ae.studies.series.defaults import read_with_run_config
     from lstm_ae.table_files import table

@@ -10,11 +10,10 @@ from matplotlib.figure import Figure
 from lstm_ae.arrays import Array
 from lstm_ae.config import Series
 from lstm_ae.config.threshold import UNITS, parse_threshold
-from lstm_ae.data.anomaly_labels import encode_anomaly_labels
+from lstm_ae.data.anomaly_labels import encode_anomaly_labels, known_anomalies
 from lstm_ae.data.measurements import Progress, read_measurements
 from lstm_ae.data.padding import original_rows, remove_padding
-from lstm_ae.data.preparation import PreparedTable, known_anomalies
-from lstm_ae.data.series_scales import SeriesScales
+from lstm_ae.data.preparation import PreparedTable, SeriesScales
 from lstm_ae.data.time_zones import format_time, format_times
 from lstm_ae.detection.calibration import Adding, NormalScores, ScoredSeries, find_anomalies, score_rows, windowwise
 from lstm_ae.detection.events import Event

@@ -12,8 +12,7 @@ from lstm_ae.data.frames import map_to_table_rows, row_id_columns
 from lstm_ae.data.grid import Grid
 from lstm_ae.data.measurements import Progress
 from lstm_ae.data.padding import original_rows
-from lstm_ae.data.preparation import PreparedTable
-from lstm_ae.data.series_scales import SeriesScales
+from lstm_ae.data.preparation import PreparedTable, SeriesScales
 from lstm_ae.detection.calibration import BATCH, Adding, score_rows, window_blocks, window_segments
 from lstm_ae.detection.scores import mean_errors
 from lstm_ae.errors import ConfigError, DataError

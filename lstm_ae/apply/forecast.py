@@ -15,8 +15,7 @@ from lstm_ae.data.checks import collect_new_table_warnings
 from lstm_ae.data.columns import split_id_columns
 from lstm_ae.data.grid import future_times
 from lstm_ae.data.measurements import Measurements, Progress, read_measurements
-from lstm_ae.data.preparation import PreparedTable, prepare_table
-from lstm_ae.data.series_scales import SeriesScales
+from lstm_ae.data.preparation import PreparedTable, SeriesScales, prepare_table
 from lstm_ae.data.time_zones import format_times
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.forecasting import table_metrics

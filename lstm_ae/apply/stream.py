@@ -13,8 +13,7 @@ import numpy as np
 from lstm_ae.apply.detect import RunDetector
 from lstm_ae.arrays import Array, Int64Array
 from lstm_ae.config.threshold import parse_threshold
-from lstm_ae.data.csv_reader import Refuse, apply_in_parts, raise_row_error
-from lstm_ae.data.stream import GridPiece, IncomingGrid
+from lstm_ae.data.stream import GridPiece, IncomingGrid, Refuse, apply_in_parts, raise_row_error
 from lstm_ae.data.time_zones import Zone
 from lstm_ae.detection.calibration import Adding, window_blocks
 from lstm_ae.detection.scores import Overlap, row_scores

@@ -55,7 +55,7 @@ def make_table(search: DetectionLoad, rows: int) -> Measurements:
 def _detector(search: DetectionLoad, kernel: str) -> Any:
     """Return an untrained detector, which is as fast as a trained one."""
     from lstm_ae.apply.detect import RunDetector
-    from lstm_ae.data.series_scales import SeriesScales
+    from lstm_ae.data.preparation import SeriesScales
     from lstm_ae.detection.calibration import windowwise
     from lstm_ae.models.sliding import slide
     from lstm_ae.studies import series

@@ -1,14 +1,14 @@
-"""Parse labels of anomalies: 1 and 0, or true and false."""
+"""Parse labels of anomalies (1 and 0, or true and false) and find the rows that they mark."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from lstm_ae.data.measurements import Measurements
+from lstm_ae.arrays import BoolArray
+from lstm_ae.data.grid import Grid
+from lstm_ae.data.measurements import ANOMALY_CLASSES, Measurements
 from lstm_ae.data.number_notation import MISSING_WORDS, NUMBER
 from lstm_ae.errors import ConfigError
-
-CLASSES = ("0", "1")
 
 _BOOLEANS = {"false": 0, "true": 1}
 
@@ -50,7 +50,7 @@ def _parse_anomaly_label(name: str) -> int | None:
 
 
 def encode_anomaly_labels(table: Measurements) -> Measurements:
-    """Return the table with the labels 0 and 1 (-1 where missing) and the classes `CLASSES`.
+    """Return the table with the labels 0 and 1 (-1 where missing) and the classes `ANOMALY_CLASSES`.
 
     Raises:
         ConfigError: as in `parse_anomaly_labels`.
@@ -58,5 +58,22 @@ def encode_anomaly_labels(table: Measurements) -> Measurements:
     if table.labels is None:
         return table
     return table._replace(
-        labels=np.array([*parse_anomaly_labels(table.classes), -1], np.int32)[table.labels], classes=CLASSES
+        labels=np.array([*parse_anomaly_labels(table.classes), -1], np.int32)[table.labels], classes=ANOMALY_CLASSES
     )
+
+
+def known_anomalies(table: Measurements, grid: Grid) -> BoolArray:
+    """Return a mask of the grid rows that are labeled as anomalies, `(rows,)`.
+
+    Missing rows between two labeled anomalies count as anomalies too.
+    """
+    positive = [place for place, flag in enumerate(parse_anomaly_labels(table.classes)) if flag == 1]
+    if grid.labels is None:
+        return np.zeros(len(grid.times), bool)
+    labels = np.isin(grid.labels, positive)
+    # Missing rows always lie between two known rows of their segment.
+    known = np.flatnonzero(grid.known)
+    after = np.cumsum(grid.known)
+    before, behind = known[np.maximum(after - 1, 0)], known[np.minimum(after, len(known) - 1)]
+    found: BoolArray = labels | (~grid.known & labels[before] & labels[behind])
+    return found

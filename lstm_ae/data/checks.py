@@ -35,16 +35,9 @@ from lstm_ae.data.grid import (
 from lstm_ae.data.measurements import Measurements, Progress, read_measurements
 from lstm_ae.data.number_notation import MISSING_WORDS
 from lstm_ae.data.padding import original_rows, pad_segments
-from lstm_ae.data.preparation import (
-    PreparedTable,
-    cut_windows,
-    find_scale_lines,
-    prepare_for_any_task,
-    scale_line_names,
-)
-from lstm_ae.data.scaling import Scale
+from lstm_ae.data.preparation import PreparedTable, cut_windows, prepare_for_any_task, scale_line_names
+from lstm_ae.data.scaling import Scale, describe_unknown_series, find_scale_lines
 from lstm_ae.data.season import MAX_DEFAULT_WINDOW, choose_coarser_step
-from lstm_ae.data.series_scales import describe_unknown_series
 from lstm_ae.data.split import PARTS, required_parts
 from lstm_ae.data.timestamps import CLOCK_HEADING, TIME_HEADING
 from lstm_ae.data.windows import Data

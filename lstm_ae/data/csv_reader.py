@@ -9,7 +9,7 @@ import os
 import re
 import types
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, BinaryIO, NamedTuple, TypeVar
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -590,35 +590,3 @@ def _uneven_chunk_error(chunk: Sequence[Row], width: int, name: str, separator: 
     problem, _, _ = str(error).partition(". ")
     word = {";": "semicolons", "\t": "tabs", "|": "bars"}[separator]
     return DataError(f"{problem}. Write as many cells between {word} in each row, an unknown one empty")
-
-
-Made = TypeVar("Made")
-
-Refuse = Callable[[DataError], Any]
-
-
-def raise_row_error(error: DataError) -> None:
-    """Raise the error of a row."""
-    raise error
-
-
-def apply_in_parts(rows: Sequence[Any], act: Callable[[Any], Made], refuse: Refuse = raise_row_error) -> Iterator[Made]:
-    """Yield the results of `act` on rows, at once if possible, else on successively smaller parts in order.
-
-    Args:
-        act: function of one or more rows. If it raises `DataError`, it must not have changed any state.
-        refuse: function that receives the error of a single row, after the results of the rows before it were yielded.
-    """
-    try:
-        made = act(rows)
-    except DataError as error:
-        problem = error
-    else:
-        yield made
-        return
-    if len(rows) == 1:
-        refuse(problem)
-        return
-    half = len(rows) // 2
-    yield from apply_in_parts(rows[:half], act, refuse)
-    yield from apply_in_parts(rows[half:], act, refuse)

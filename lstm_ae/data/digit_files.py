@@ -4,8 +4,8 @@ The files are untrusted: sizes are checked before arrays are allocated, pickles 
 are opened.
 """
 
-import gzip
 import io
+import lzma
 import math
 import os
 import stat
@@ -21,13 +21,24 @@ import numpy as np
 from numpy.lib import format as npy
 
 from lstm_ae.arrays import Array, UInt8Array
+from lstm_ae.data.text import decompress
 from lstm_ae.errors import DataError
 
 ARRAY_NAMES = ("x_train", "y_train", "x_test", "y_test")
 IDX_STEMS = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 ADVICE = "Give by --data an .npz with x_train, y_train, x_test and y_test, or a folder with MNIST's four IDX files"
 MAX_BYTES = 2**30  # bytes in total; MNIST has 55 MB, and the conversion to float32 multiplies this by four
-READ_ERRORS = (OSError, EOFError, ValueError, zlib.error, struct.error, zipfile.BadZipFile, RuntimeError, MemoryError)
+READ_ERRORS = (
+    OSError,
+    EOFError,
+    ValueError,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    zipfile.BadZipFile,
+    RuntimeError,
+    MemoryError,
+)
 
 
 class Digits(NamedTuple):
@@ -140,9 +151,7 @@ def _read_idx(path: str) -> Array:
     magic, size = (0x803, 16) if image else (0x801, 8)
     with open_file(path) as file:
         try:
-            zipped = file.read(2) == b"\x1f\x8b"
-            file.seek(0)
-            stream: IO[bytes] = gzip.GzipFile(fileobj=file) if zipped else file  # type: ignore[assignment]
+            stream = decompress(file)
             head = stream.read(size)
             if len(head) < size:
                 raise DataError(f"{path!r} must start with {size} bytes of header. Received: {len(head)}. Copy it anew")

@@ -10,9 +10,8 @@ from lstm_ae.arrays import Array, BoolArray, Float32Array, Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.reading import UNITS, TimeStep
-from lstm_ae.data.anomaly_labels import CLASSES
-from lstm_ae.data.measurements import Measurements
-from lstm_ae.data.time_zones import Elapsed, format_time, to_utc, utc_offsets
+from lstm_ae.data.measurements import ANOMALY_CLASSES, Measurements
+from lstm_ae.data.time_zones import DAY, Elapsed, format_time, is_autumn_night, to_local_times, to_utc
 from lstm_ae.errors import DataError
 from lstm_ae.formatting import format_heading, quote
 
@@ -257,21 +256,8 @@ def repeats_autumn_hour(table: Measurements, places: Int64Array) -> bool:
     This is possible if the time zone of the clocks is unknown or wrong.
     """
     again = np.r_[False, places[1:] == places[:-1]] & ~run_starts(table.series)
-    times = table.times[again]
-    if isinstance(table.zone, datetime.tzinfo):
-        times = times + utc_offsets(times, table.zone) * UNITS["min"]
+    times = to_local_times(table.times[again], table.zone if isinstance(table.zone, datetime.tzinfo) else None)
     return not table.layout.aware and bool(is_autumn_night(times).all())
-
-
-def is_autumn_night(times: Int64Array) -> BoolArray:
-    """Return a mask of the times before four o'clock on a Sunday from September to November."""
-    moments = times.astype("datetime64[ns]")
-    days = moments.astype("datetime64[D]")
-    month = days.astype("datetime64[M]").astype(np.int64) % 12 + 1
-    sunday = (days.astype(np.int64) + 3) % 7 == 6
-    early = (moments - days) < np.timedelta64(4, "h")
-    found: BoolArray = sunday & early & (month >= 9) & (month <= 11)
-    return found
 
 
 def describe_time(table: Measurements, row: int) -> str:
@@ -407,7 +393,7 @@ def regularize(table: Measurements, step: TimeStep, max_gap: int, config: Readin
             "--duplicates mean (or first, last)"
         )
     kept, values, labels = merge_duplicates(
-        table.series, table.values, table.labels, places, config.duplicates, highest=table.classes == CLASSES
+        table.series, table.values, table.labels, places, config.duplicates, highest=table.classes == ANOMALY_CLASSES
     )
     series, places = table.series[kept], places[kept]
     parting = find_segments(places, rows_with_values(values), run_starts(series), max_gap)
@@ -549,8 +535,6 @@ def merge_duplicates(
         return kept, (sums / counts).astype(np.float32), labels
 
 
-DAY = UNITS["d"]
-
 MONTH = np.timedelta64(1, "M")
 
 
@@ -567,7 +551,7 @@ def future_times(table: Measurements, series: Array, last: Int64Array, step: Tim
     zone = table.zone if isinstance(table.zone, datetime.tzinfo) else None
     if not step.months and step.size % DAY:
         zone = None
-    local = _to_local_times(last, zone)
+    local = to_local_times(last, zone)
     if step.months:
         ahead = _add_months(local, count * step.months, _days_of_month(table, zone)[series])
     else:
@@ -578,18 +562,13 @@ def future_times(table: Measurements, series: Array, last: Int64Array, step: Tim
     return utc.reshape(ahead.shape)
 
 
-def _to_local_times(times: Int64Array, zone: datetime.tzinfo | None) -> Int64Array:
-    """Return the local times of a zone; unchanged without a zone."""
-    return times if zone is None else times + utc_offsets(times, zone) * UNITS["min"]
-
-
 def _days_of_month(table: Measurements, zone: datetime.tzinfo | None) -> Int64Array:
     """Return the day of the month that all rows of each series share, `(series,)` int64.
 
     A shorter month is allowed to have its last day instead. The day is 31 if every row is on the last day of its month,
     and 0 if the rows share no day.
     """
-    days = _to_local_times(table.times, zone).view("datetime64[ns]").astype("datetime64[D]")
+    days = to_local_times(table.times, zone).view("datetime64[ns]").astype("datetime64[D]")
     month = days.astype("datetime64[M]")
     day = (days - month.astype("datetime64[D]")).astype(np.int64) + 1
     length = ((month + MONTH).astype("datetime64[D]") - month.astype("datetime64[D]")).astype(np.int64)

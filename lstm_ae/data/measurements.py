@@ -31,6 +31,8 @@ Progress = Callable[[int, float], None]
 PROGRESS_ROWS = 100_000
 # Options for text files that do not apply to Parquet.
 TEXT_OPTIONS = ("columns", "skip_rows", "encoding")
+# Classes of a table whose labels mark anomalies: 0 for a normal row and 1 for an anomaly.
+ANOMALY_CLASSES = ("0", "1")
 
 
 class Measurements(NamedTuple):

@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.arrays import Array, BoolArray, Int64Array
+from lstm_ae.arrays import BoolArray, Float32Array, Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.reading import TimeStep
-from lstm_ae.data.anomaly_labels import are_anomaly_labels, encode_anomaly_labels, parse_anomaly_labels
+from lstm_ae.data.anomaly_labels import are_anomaly_labels, encode_anomaly_labels, known_anomalies
 from lstm_ae.data.grid import (
     Grid,
     common_gaps,
@@ -21,52 +21,12 @@ from lstm_ae.data.grid import (
     run_starts,
 )
 from lstm_ae.data.measurements import Measurements
-from lstm_ae.data.scaling import Scale, fixed_scale, nonzero_ranges, series_scale, window_scale
+from lstm_ae.data.scaling import Scale, find_scale_lines, fit_scale
 from lstm_ae.data.season import DefaultSteps, choose_default_steps
 from lstm_ae.data.split import PARTS, assign_parts, longest_run, number_runs, required_parts
 from lstm_ae.data.windows import Data, Source, Split, hash_arrays, require_samples, window_starts
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.formatting import format_count
-
-
-def fit_scale(config: Reading, train: Split, table: Measurements, window: int, lines: int) -> Scale:
-    """Return the scale fitted on the training rows, ignoring NaN.
-
-    Args:
-        window: minimum number of values that a column of a series must have for a scale of its own.
-        lines: number of lines of a scale per series.
-
-    Raises:
-        DataError: if a column has no value.
-    """
-    if config.scale == "none":
-        return fixed_scale()
-    if config.scale == "window":
-        return window_scale(train.features)
-    values = train.series
-    for k, column in enumerate(table.layout.values):
-        if np.isnan(values[:, k]).all():
-            raise DataError(
-                f"{table.name}: the column {column[:80]!r} has no value in the training part. Leave it out with "
-                "--value-cols, or give another --split"
-            )
-    low: Array
-    if config.scale == "minmax":
-        low, width = np.nanmin(values, axis=0), np.nanmax(values, axis=0) - np.nanmin(values, axis=0)
-    else:
-        low = np.asarray(np.nanmean(values, axis=0, dtype=np.float64))
-        width = np.asarray(np.nanstd(values, axis=0, dtype=np.float64))
-    together = Scale("fixed", low[None].astype(np.float32), nonzero_ranges(width[None].astype(np.float32)))
-    if train.company is None:
-        return together
-    return series_scale(values, train.company, lines, together, window)
-
-
-def find_scale_lines(names: Sequence[str], ids: Sequence[str]) -> NDArray[np.int32]:
-    """Return the index in `names` of each series, `(ids,)` int32; 0 for a series that has none."""
-    places = {name: line for line, name in enumerate(names) if line}
-    return np.array([places.get(name, 0) for name in ids], np.int32)
-
 
 # Limit of the default lengths, in words.
 LONGEST_RUN_TEXT = "the longest run of rows that every part has"
@@ -97,6 +57,44 @@ class PreparedTable(NamedTuple):
     max_gap: int
     inferred: Mapping[str, str]
     usual: DefaultSteps | None = None
+
+
+class SeriesScales(NamedTuple):
+    """Scale and the names of the series that have a line in it.
+
+    With one scale per series, code that works on rows of a single scale works on all series once they are at a common
+    level: their scaled values, and so all errors, stay the same.
+
+    Args:
+        names: name of every line, the first "" (unknown); empty if series have no scales of their own.
+    """
+
+    scale: Scale
+    names: Sequence[str] = ()
+
+    def lines(self, prepared: PreparedTable) -> NDArray[np.int32]:
+        """Return the scale line of each grid row, `(rows,)` int32; series are matched by name.
+
+        Raises:
+            DataError: if the number of names and of scale lines differ.
+        """
+        if self.scale.kind == "series" and len(self.names) != len(self.scale.offset):
+            raise DataError(
+                f"The run names {len(self.names)} series and its scale has {len(self.scale.offset)}, so its "
+                "config.json is damaged; restore it, or train a new run"
+            )
+        return find_scale_lines(self.names, prepared.table.ids)[prepared.grid.series]
+
+    def levelled(self, prepared: PreparedTable) -> PreparedTable:
+        """Return the table with all series at the common level; unchanged if series have no scales of their own."""
+        if self.scale.kind != "series":
+            return prepared
+        values = self.scale.levelled(prepared.grid.values, self.lines(prepared))
+        return prepared._replace(grid=prepared.grid._replace(values=values))
+
+    def unlevelled(self, prepared: PreparedTable, rows: Float32Array) -> Float32Array:
+        """Return leveled rows of the table's grid in their original units."""
+        return self.scale.unlevelled(rows, self.lines(prepared))
 
 
 class PartitionedTable(NamedTuple):
@@ -338,7 +336,7 @@ def load_series(config: Reading, prepared: PreparedTable, *, folds: bool = False
         tuple(f"{name}: {words}" for name, words in prepared.inferred.items()),
     )
     symbols = scale_line_names(config, prepared)
-    scale = fit_scale(config, train, table, prepared.window, len(symbols))
+    scale = _fit_scale(config, train, prepared, len(symbols))
     data = Data(train, validation, test, scale, source, symbols, feature_names=table.layout.values)
     several = len(table.ids) >= len(PARTS) and "series" not in (config.split_by, config.scale)
     why, ways = [], []  # type: list[str], list[str]
@@ -358,6 +356,22 @@ def load_series(config: Reading, prepared: PreparedTable, *, folds: bool = False
         ways += ["another --split", *(["--split-by series"] if several else [])]
     hint = f"{'; '.join(why)}{': ' * bool(why)}give {', '.join([*ways, 'or more rows'])}"
     return require_samples(data, hint[0].upper() + hint[1:], tests=config.tests)
+
+
+def _fit_scale(config: Reading, train: Split, prepared: PreparedTable, lines: int) -> Scale:
+    """Return the scale fitted on the training rows.
+
+    Raises:
+        DataError: if a column has no value in them.
+    """
+    table = prepared.table
+    for column, values in zip(table.layout.values, train.series.T, strict=True):
+        if config.scale not in ("none", "window") and np.isnan(values).all():
+            raise DataError(
+                f"{table.name}: the column {column[:80]!r} has no value in the training part. Leave it out with "
+                "--value-cols, or give another --split"
+            )
+    return fit_scale(config.scale, train.series, line=train.company, lines=lines, fewest=prepared.window)
 
 
 def scale_line_names(config: Reading, prepared: PreparedTable) -> tuple[str, ...]:
@@ -411,23 +425,6 @@ def _cut_split(prepared: PreparedTable, config: Reading, place: int) -> Split:
     symbols = scale_line_names(config, prepared)
     lines = find_scale_lines(symbols, prepared.table.ids)[grid.series[rows]] if symbols else None
     return Split(values, starts, span, segment, lines, times, labels)
-
-
-def known_anomalies(table: Measurements, grid: Grid) -> BoolArray:
-    """Return a mask of the grid rows that are labeled as anomalies, `(rows,)`.
-
-    Missing rows between two labeled anomalies count as anomalies too.
-    """
-    positive = [place for place, flag in enumerate(parse_anomaly_labels(table.classes)) if flag == 1]
-    if grid.labels is None:
-        return np.zeros(len(grid.times), bool)
-    labels = np.isin(grid.labels, positive)
-    # Missing rows always lie between two known rows of their segment.
-    known = np.flatnonzero(grid.known)
-    after = np.cumsum(grid.known)
-    before, behind = known[np.maximum(after - 1, 0)], known[np.minimum(after, len(known) - 1)]
-    found: BoolArray = labels | (~grid.known & labels[before] & labels[behind])
-    return found
 
 
 def move_anomalies_to_test(prepared: PreparedTable) -> PreparedTable:

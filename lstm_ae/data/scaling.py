@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.arrays import Array, Float32Array, Float64Array
+from lstm_ae.formatting import format_heading, format_names
 
 # Kinds with one line per group, and the name of the model input that selects the line.
 GROUPED_KINDS = ("company", "series")
@@ -140,6 +141,32 @@ def window_scale(features: int) -> Scale:
     return Scale("window", np.empty((0, features), np.float32), np.empty((0, features), np.float32))
 
 
+def fit_scale(
+    kind: str, values: Float32Array, *, line: NDArray[np.int32] | None = None, lines: int = 1, fewest: int = 1
+) -> Scale:
+    """Return the scale of a table, fitted on its training rows without NaN.
+
+    Args:
+        kind: "standard", "minmax", "series", "window", or "none".
+        values: `(rows, features)`, the training rows; every column holds a value unless the scale is not fitted.
+        line: `(rows,)` lines of a scale per series, see `series_scale`; None for the other kinds.
+        lines: number of these lines.
+        fewest: number of values that a column of a series must have for a scale of its own.
+    """
+    if kind == "none":
+        return fixed_scale()
+    if kind == "window":
+        return window_scale(values.shape[1])
+    low: Array
+    if kind == "minmax":
+        low, width = np.nanmin(values, axis=0), np.nanmax(values, axis=0) - np.nanmin(values, axis=0)
+    else:
+        low = np.asarray(np.nanmean(values, axis=0, dtype=np.float64))
+        width = np.asarray(np.nanstd(values, axis=0, dtype=np.float64))
+    together = Scale("fixed", low[None].astype(np.float32), nonzero_ranges(width[None].astype(np.float32)))
+    return together if line is None else series_scale(values, line, lines, together, fewest)
+
+
 def company_scale(series: Float32Array, company: NDArray[np.int32], companies: int) -> Scale:
     """Return a scale with the minimum and range of each company, like one scikit-learn `MinMaxScaler` per company.
 
@@ -219,3 +246,22 @@ def nonzero_ranges(range: Float32Array) -> Float32Array:
 def read_scale(meta: Mapping[str, Any], groups: Mapping[str, Sequence[Any]]) -> Scale:
     """Return the scale stored in the group "scale" of an array file, with its kind in the metadata."""
     return Scale(meta["kind"], *groups["scale"])
+
+
+def find_scale_lines(names: Sequence[str], ids: Sequence[str]) -> NDArray[np.int32]:
+    """Return the index in `names` of each series, `(ids,)` int32; 0 for a series that has none."""
+    places = {name: line for line, name in enumerate(names) if line}
+    return np.array([places.get(name, 0) for name in ids], np.int32)
+
+
+def describe_unknown_series(names: Sequence[str], ids: Sequence[str]) -> str:
+    """Return a description of the series without a scale of their own; "" if there are none."""
+    known = set(names[1:])
+    without = [name for name in ids if name not in known] if names else []
+    if not without:
+        return ""
+    return (
+        f"{len(without):,} of {len(ids):,} series had too few values in the training part, or none, for a scale of "
+        "their own, and are scaled as all together are, so that what is found or forecast in them says little: "
+        f"{format_names([format_heading(name) for name in without])}"
+    )

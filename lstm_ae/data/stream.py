@@ -2,8 +2,8 @@
 
 import collections
 import itertools
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -15,14 +15,11 @@ from lstm_ae.data.columns import Layout
 from lstm_ae.data.csv_reader import (
     CHUNK_ROWS,
     Chunk,
-    Refuse,
     Row,
     add_encoding,
-    apply_in_parts,
     infer_separator,
     infer_table_layout,
     make_chunk_parser,
-    raise_row_error,
     read_first_row,
     split_rows,
 )
@@ -31,17 +28,46 @@ from lstm_ae.data.grid import (
     follow_grid,
     grid_positions,
     insert_missing_rows,
-    is_autumn_night,
     merge_duplicates,
     rows_with_values,
 )
-from lstm_ae.data.text import decode_blocks
-from lstm_ae.data.time_zones import Zone, context_before, format_time, table_times_to_utc
+from lstm_ae.data.text import decode_blocks, is_compressed
+from lstm_ae.data.time_zones import Zone, context_before, format_time, is_autumn_night, table_times_to_utc
 from lstm_ae.errors import DataError
 
 BLOCK_BYTES = 1 << 16
 
-COMPRESSION_MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")
+
+Made = TypeVar("Made")
+
+Refuse = Callable[[DataError], Any]
+
+
+def raise_row_error(error: DataError) -> None:
+    """Raise the error of a row."""
+    raise error
+
+
+def apply_in_parts(rows: Sequence[Any], act: Callable[[Any], Made], refuse: Refuse = raise_row_error) -> Iterator[Made]:
+    """Yield the results of `act` on rows, at once if possible, else on successively smaller parts in order.
+
+    Args:
+        act: function of one or more rows. If it raises `DataError`, it must not have changed any state.
+        refuse: function that receives the error of a single row, after the results of the rows before it were yielded.
+    """
+    try:
+        made = act(rows)
+    except DataError as error:
+        problem = error
+    else:
+        yield made
+        return
+    if len(rows) == 1:
+        refuse(problem)
+        return
+    half = len(rows) // 2
+    yield from apply_in_parts(rows[:half], act, refuse)
+    yield from apply_in_parts(rows[half:], act, refuse)
 
 
 class IncomingLines:
@@ -140,7 +166,7 @@ def read_incoming(
 
 def _read_blocks(read: Callable[[int], bytes], name: str) -> Iterator[bytes]:
     block = read(BLOCK_BYTES)
-    if block.startswith(COMPRESSION_MAGIC):
+    if is_compressed(block):
         raise DataError(f"{name} is compressed. Unpack it on the way, as zcat does")
     while block:
         yield block

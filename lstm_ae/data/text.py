@@ -12,7 +12,7 @@ import re
 import stat
 import zlib
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, NamedTuple
+from typing import IO, BinaryIO, NamedTuple
 
 from lstm_ae.errors import DataError
 from lstm_ae.formatting import quote
@@ -41,6 +41,13 @@ BINARY_KINDS = {
     b"\x28\xb5\x2f\xfd": "compressed with zstd",
     b"<!DOCTYPE": "an HTML page",
     b"<html": "an HTML page",
+}
+
+# Readers of compressed files, by the bytes with which these begin.
+DECOMPRESSORS: dict[bytes, Callable[[IO[bytes]], IO[bytes]]] = {
+    b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),  # type: ignore[dict-item, return-value]
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\0": lzma.LZMAFile,
 }
 
 # Byte order marks and their encodings. The mark of UTF-16-LE is a prefix of that of UTF-32-LE, which comes first.
@@ -264,7 +271,7 @@ def _line_too_long_error(line: int, name: str) -> DataError:
 def _read_blocks(file: BinaryIO, name: str) -> Iterator[bytes]:
     total = 0
     try:
-        read = _open_reader(file)
+        read = decompress(file).read
         while block := read(BLOCK_BYTES):
             total += len(block)
             if total > MAX_BYTES:
@@ -277,22 +284,22 @@ def _read_blocks(file: BinaryIO, name: str) -> Iterator[bytes]:
         raise DataError(f"{name} is damaged or unreadable ({reason}). Copy or download it again") from None
 
 
-def _open_reader(file: BinaryIO) -> Callable[[int], bytes]:
-    head = file.read(6)
+def is_compressed(head: bytes) -> bool:
+    """Return whether a file with these first bytes is compressed with gzip, bzip2, or xz."""
+    return head.startswith(tuple(DECOMPRESSORS))
+
+
+def decompress(file: IO[bytes]) -> IO[bytes]:
+    """Return the content of a file that is open at its start: decompressed, or the file itself if it is plain."""
+    head = file.read(max(map(len, DECOMPRESSORS)))
     file.seek(0)
-    if head.startswith(b"\x1f\x8b"):
-        return gzip.GzipFile(fileobj=file).read
-    if head.startswith(b"BZh"):
-        return bz2.BZ2File(file).read
-    if head == b"\xfd7zXZ\0":
-        return lzma.LZMAFile(file).read
-    return file.read
+    return next((open_it(file) for magic, open_it in DECOMPRESSORS.items() if head.startswith(magic)), file)
 
 
 def _refuse_binary(block: bytes, name: str) -> None:
     head = block[:1024]
     kind = next((kind for magic, kind in BINARY_KINDS.items() if head.startswith(magic)), "")
-    if not kind and head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")):
+    if not kind and is_compressed(head):
         kind = "compressed twice"
     if not kind and b"ustar" in head[257:263]:
         kind = "a tar archive"

@@ -18,7 +18,10 @@ TIME_WIDTHS = {"s": 19, "ns": 29}
 
 BLOCK_ROWS = 500_000
 
-OFFSET_STEP = 15 * UNITS["min"]  # offsets change only at multiples of 15 minutes
+# Since 1970, offsets and their changes are multiples of this.
+QUARTER_HOUR = 15 * UNITS["min"]
+
+DAY = UNITS["d"]
 
 
 class Elapsed(NamedTuple):
@@ -43,9 +46,8 @@ class Elapsed(NamedTuple):
         return int(time) / self.size if rest else whole
 
 
+# Notation of times: in a time zone, as elapsed, or as written, without a zone.
 Zone = datetime.tzinfo | Elapsed | None
-
-"""How times are told: by the clocks of a zone, as elapsed, or as they were written, without any zone."""
 
 
 def format_time(nanoseconds: int, zone: Zone = None) -> str:
@@ -99,7 +101,7 @@ def format_each_time(nanoseconds: Int64Array, zone: Zone = None) -> list[Any]:
 
 def utc_offsets(nanoseconds: Int64Array, zone: datetime.tzinfo) -> Int64Array:
     """Return the offset of a time zone from UTC at each time, `(rows,)` int64 in minutes."""
-    quarters, place = np.unique(nanoseconds // OFFSET_STEP, return_inverse=True)
+    quarters, place = np.unique(nanoseconds // QUARTER_HOUR, return_inverse=True)
     start, minute = EPOCH.replace(tzinfo=datetime.UTC), datetime.timedelta(minutes=1)
     found = [
         ((start + 15 * quarter * minute).astimezone(zone).utcoffset() or 0 * minute) // minute
@@ -108,14 +110,25 @@ def utc_offsets(nanoseconds: Int64Array, zone: datetime.tzinfo) -> Int64Array:
     return np.array(found, np.int64)[place]
 
 
+def to_local_times(times: Int64Array, zone: datetime.tzinfo | None) -> Int64Array:
+    """Return the local times of a zone; unchanged without a zone."""
+    return times if zone is None else times + utc_offsets(times, zone) * UNITS["min"]
+
+
+def is_autumn_night(times: Int64Array) -> BoolArray:
+    """Return a mask of the times before four o'clock on a Sunday from September to November."""
+    moments = times.astype("datetime64[ns]")
+    days = moments.astype("datetime64[D]")
+    month = days.astype("datetime64[M]").astype(np.int64) % 12 + 1
+    sunday = (days.astype(np.int64) + 3) % 7 == 6
+    early = (moments - days) < np.timedelta64(4, "h")
+    found: BoolArray = sunday & early & (month >= 9) & (month <= 11)
+    return found
+
+
 def _format_offset(minutes: int) -> str:
     hours, rest = divmod(abs(minutes), 60)
     return f"{'-' if minutes < 0 else '+'}{hours:02}:{rest:02}"
-
-
-QUARTER_HOUR = 15 * UNITS["min"]  # Since 1970, offsets and their changes are multiples of this.
-
-DAY = UNITS["d"]
 
 
 def infer_zone(layout: Layout, config: Reading) -> Zone:

@@ -27,7 +27,7 @@ from lstm_ae.data.checks import WARNING_TOPICS
 from lstm_ae.data.frames import RowCodes, map_to_table_rows, measurements_from_rows
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.preparation import PreparedTable
-from lstm_ae.data.series_scales import describe_unknown_series
+from lstm_ae.data.scaling import describe_unknown_series
 from lstm_ae.errors import ConfigError, DataError, DivergedError
 from lstm_ae.estimators.packed import RunFiles, read_run_files
 from lstm_ae.estimators.several import default_column_names, series_by_scale

@@ -12,7 +12,7 @@ from lstm_ae.apply.classify import RunClassifier, load_classifier
 from lstm_ae.apply.detect import RunDetector, load_detector
 from lstm_ae.apply.forecast import RunForecaster, load_forecaster
 from lstm_ae.config import Series
-from lstm_ae.data.series_scales import SeriesScales
+from lstm_ae.data.preparation import SeriesScales
 from lstm_ae.errors import DataError
 from lstm_ae.models.sliding import SlidingAutoencoder, slide
 from lstm_ae.run import Run, open_run, require_free

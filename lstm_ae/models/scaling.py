@@ -12,8 +12,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from lstm_ae.data.preparation import SeriesScales
 from lstm_ae.data.scaling import GROUPED_KINDS, Scale, fixed_scale
-from lstm_ae.data.series_scales import SeriesScales
 from lstm_ae.data.windows import OPEN_FEATURE
 
 # Class probabilities have no unit; all other outputs are scaled series.

@@ -12,9 +12,8 @@ from searches import call
 from lstm_ae.apply.encode import OpenTable, code_columns, reconstruction_columns
 from lstm_ae.config import Series
 from lstm_ae.data.frames import measurements_from_rows
-from lstm_ae.data.preparation import prepare_table
+from lstm_ae.data.preparation import SeriesScales, prepare_table
 from lstm_ae.data.scaling import fixed_scale
-from lstm_ae.data.series_scales import SeriesScales
 from lstm_ae.detection.calibration import windowwise
 from lstm_ae.estimators import SequenceAutoencoder
 from lstm_ae.models.sliding import SlidingAutoencoder

@@ -10,6 +10,7 @@ import os
 import pathlib
 import socket
 import tracemalloc
+import types
 from collections.abc import Callable
 
 import numpy as np
@@ -175,7 +176,7 @@ def test_failing_disk(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -
     def fail(size: int) -> bytes:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(lines_module, "_open_reader", lambda file: fail)
+    monkeypatch.setattr(lines_module, "decompress", lambda file: types.SimpleNamespace(read=fail))
     assert "Input/output error" in refusal(written(tmp_path, GOOD))
 
 

@@ -19,8 +19,8 @@ from lstm_ae.config import Reading, Series
 from lstm_ae.config.reading import REREAD
 from lstm_ae.data.checks import collect_new_table_warnings, inspect_table
 from lstm_ae.data.frames import RowCodes, measurements_from_rows
-from lstm_ae.data.preparation import find_scale_lines
-from lstm_ae.data.series_scales import SeriesScales, describe_unknown_series
+from lstm_ae.data.preparation import SeriesScales
+from lstm_ae.data.scaling import describe_unknown_series, find_scale_lines
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.export.card import render_card

@@ -6,8 +6,8 @@ import numpy as np
 
 from lstm_ae.apply.detect import RunDetector
 from lstm_ae.config import Series
+from lstm_ae.data.preparation import SeriesScales
 from lstm_ae.data.scaling import fixed_scale
-from lstm_ae.data.series_scales import SeriesScales
 from lstm_ae.detection.baselines import PrincipalComponents
 from lstm_ae.detection.calibration import NormalScores, windowwise
 
