@@ -10,6 +10,7 @@ import typer
 from lstm_ae.config import Toy
 from lstm_ae.config.options import check_value
 from lstm_ae.errors import ConfigError
+from lstm_ae.formatting import format_range
 
 from .backend import import_tensorflow
 from .console import Console
@@ -33,8 +34,6 @@ def register(app: typer.Typer) -> None:
         talk: Console,
     ) -> None:
         """Time the search of a table for anomalies, as `series detect` does it, beside Keras window by window."""
-        from lstm_ae.errors import ConfigError
-
         if rows < window:
             raise ConfigError(f"--rows must be at least --window, {window}. Received: {rows}")
         import_tensorflow(talk)
@@ -53,8 +52,8 @@ def register(app: typer.Typer) -> None:
                 (
                     name,
                     round(rate.median),
-                    f"{rate.low:,.0f} to {rate.high:,.0f}",
-                    f"{ratio.median:.2f} ({ratio.low:.2f} to {ratio.high:.2f})",
+                    format_range(rate.low, rate.high, ",.0f"),
+                    _format_spread(ratio, ".2f"),
                 )
             )
         talk.table(["by", "rows/s", "range", "times ours"], shown)
@@ -196,8 +195,8 @@ def serve(
                     r.by,
                     r.clients,
                     r.rate.median,
-                    f"{r.rate.low:.4g} to {r.rate.high:.4g}",
-                    _format_range(r.times),
+                    format_range(r.rate.low, r.rate.high, ".4g"),
+                    _format_spread(r.times),
                     *r[4:],
                 )
                 for r in rows
@@ -211,9 +210,9 @@ def serve(
                     s.batch,
                     s.direct.median,
                     s.grpc.median,
-                    _format_range(s.grpc_share),
+                    _format_spread(s.grpc_share),
                     s.rest.median,
-                    _format_range(s.rest_share),
+                    _format_spread(s.rest_share),
                 )
                 for s in shares
             ],
@@ -240,9 +239,9 @@ def serve(
         )
 
 
-def _format_range(found: Any) -> str:
-    """A spread in words."""
-    return "" if found is None else f"{found.median:.3g} ({found.low:.3g} to {found.high:.3g})"
+def _format_spread(found: Any, form: str = ".3g") -> str:
+    """Return the median and the range of a spread."""
+    return "" if found is None else f"{found.median:{form}} ({format_range(found.low, found.high, form)})"
 
 
 def _compare_training(shapes: list[Any], rounds: int, talk: Console) -> dict[str, Any]:
@@ -266,8 +265,8 @@ def _compare_training(shapes: list[Any], rounds: int, talk: Console) -> dict[str
                     size,
                     name,
                     step.median,
-                    f"{step.low:.3g} to {step.high:.3g}",
-                    f"{ratio.median:.2f} ({ratio.low:.2f} to {ratio.high:.2f})",
+                    format_range(step.low, step.high),
+                    _format_spread(ratio, ".2f"),
                     f"{100 * share:.1f}%",
                 )
             )
@@ -292,7 +291,7 @@ def _measure_scaling(rounds: int, talk: Console) -> dict[str, Any]:
     talk.table(
         ["axis", "size", "ms", "range", "growth (1 is linear)"],
         [
-            (p.axis, p.size, p.milliseconds.median, f"{p.milliseconds.low:.3g} to {p.milliseconds.high:.3g}", p.growth)
+            (p.axis, p.size, p.milliseconds.median, format_range(p.milliseconds.low, p.milliseconds.high), p.growth)
             for p in points
         ],
     )

@@ -7,6 +7,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from lstm_ae.formatting import format_clock, format_name, format_value
+
 
 def prepare_streams() -> None:
     """Make both usable, whatever the caller did to them."""
@@ -76,15 +78,6 @@ class Console(NamedTuple):
         return TrainingBar(self)
 
 
-def format_value(cell: Any) -> str:
-    """A value as a table shows it."""
-    if cell is None or cell != cell:
-        return "-"
-    if isinstance(cell, float):
-        return f"{cell:.4g}"
-    return f"{cell:,}" if isinstance(cell, int) and not isinstance(cell, bool) else str(cell)
-
-
 class TrainingBar:
     """Progress of a training: a live line on a terminal, a plain line an epoch elsewhere."""
 
@@ -97,7 +90,7 @@ class TrainingBar:
         values = progress.values
         if progress.finished:
             numbers = "  ".join(
-                f"{name.replace('val_', 'validation ').replace('_', ' ')} {value:.4g}"
+                f"{format_name(name)} {value:.4g}"
                 for name, value in values.items()
                 if name not in ("epoch", "learning_rate") and (name == "loss" or name.startswith("val_"))
             )
@@ -127,8 +120,6 @@ class TrainingBar:
 
     def draw(self, line: str) -> None:
         """Show a line in place of the last one."""
-        import os
-
         try:
             columns = os.get_terminal_size(sys.stderr.fileno()).columns or 80
         except OSError:
@@ -160,13 +151,6 @@ class ProgressCounter:
     def clear(self) -> None:
         """Wipe the live line away."""
         self.bar.clear()
-
-
-def format_clock(seconds: float) -> str:
-    """Seconds as m:ss or h:mm:ss."""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 def _replace_non_finite(value: Any) -> Any:

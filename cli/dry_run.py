@@ -6,10 +6,11 @@ from typing import Any
 
 from lstm_ae.config import Config, Series, Snp
 from lstm_ae.errors import ConfigError
+from lstm_ae.formatting import format_clock, format_size
 
 from . import training
 from .backend import import_tensorflow
-from .console import Console, format_clock
+from .console import Console
 from .options import GivenOptions
 
 
@@ -133,9 +134,9 @@ def describe_estimate(found: Any, talk: Console) -> dict[str, Any]:
     talk.show(
         f"duration: {format_clock(whole.usual)}, or {format_clock(whole.slowest)} if all were like the slowest timed"
     )
-    memory = "not known on this system" if found.memory is None else _format_size(found.memory)
+    memory = "not known on this system" if found.memory is None else format_size(found.memory)
     talk.show(f"memory: {memory}")
-    talk.show(f"disk: {_format_size(found.disk)} in the end, and {_format_size(found.meanwhile)} more meanwhile")
+    talk.show(f"disk: {format_size(found.disk)} in the end, and {format_size(found.meanwhile)} more meanwhile")
     for note in found.notes:
         talk.show(f"  {note}")
     talk.show("Nothing was trained to its end, and nothing is left behind.")
@@ -151,7 +152,3 @@ def describe_estimate(found: Any, talk: Console) -> dict[str, Any]:
         "disk_bytes_meanwhile": found.meanwhile,
         "notes": list(found.notes),
     }
-
-
-def _format_size(number: int) -> str:
-    return f"{number / 1e9:.2f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"

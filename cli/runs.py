@@ -5,9 +5,11 @@ from typing import Annotated, Any
 
 import typer
 
+from lstm_ae.formatting import format_option
+
 from .console import Console
 from .options import RunArgument, command, complete_runs
-from .training import format_option_value, require_png, show_files, show_metrics
+from .training import require_png, show_files, show_metrics
 
 app = typer.Typer(name="runs", help="List, show and compare runs.\n\nExample: lstmae runs list", no_args_is_help=True)
 
@@ -57,7 +59,7 @@ def show(run: RunArgument, *, talk: Console) -> None:
     )
     for note in about["data"]["notes"]:
         talk.show(f"  {note}")
-    talk.table(["option", "value"], [(name, format_option_value(value)) for name, value in about["config"].items()])
+    talk.table(["option", "value"], [(name, format_option(value)) for name, value in about["config"].items()])
     if metrics:
         show_metrics(talk, metrics, about["data"]["leaky"])
     else:
@@ -133,7 +135,7 @@ def _compare_searches(places: list[str], talk: Console) -> None:
     found = [summarize_search(search) for search in opened]
     settings = [each.best.values if each.best else {} for each in found]
     measures = [
-        each.measures | {f"its {name}": format_option_value(value) for name, value in setting.items()}
+        each.measures | {f"its {name}": format_option(value) for name, value in setting.items()}
         for each, setting in zip(found, settings, strict=True)
     ]
     names, choices = [str(search.directory) for search in opened], [each.choices for each in found]
@@ -146,7 +148,7 @@ def _show_comparison(
     keys = dict.fromkeys(key for config in choices for key in config)
     differing = [key for key in keys if len({str(config.get(key)) for config in choices}) > 1]
     talk.table(
-        ["option", *names], [(key, *(format_option_value(config.get(key)) for config in choices)) for key in differing]
+        ["option", *names], [(key, *(format_option(config.get(key)) for config in choices)) for key in differing]
     )
     if not differing:
         talk.show("(no option differs)")

@@ -13,13 +13,14 @@ from lstm_ae.config import Config, task_of
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.space import Axis, find_axes
 from lstm_ae.errors import ConfigError, LstmAeError
+from lstm_ae.formatting import format_clock, format_count, format_names, format_setting, format_value
 
 from . import training
 from .backend import import_tensorflow
-from .console import Console, format_clock, format_value
+from .console import Console
 from .errors import Interrupted
 from .options import GivenOptions
-from .training import format_option_value, show_files
+from .training import show_files
 
 
 def find_search(study: str, verb: str, varied: str | None, out: Path | None) -> Any:
@@ -159,7 +160,7 @@ class SearchProgress:
 
 def describe_setting(trial: Any) -> str:
     """A trial's searched options, as they are typed."""
-    values = " ".join(f"{flag_name(name)} {_format_setting_value(value)}" for name, value in trial.values.items())
+    values = " ".join(f"{flag_name(name)} {format_setting(value)}" for name, value in trial.values.items())
     return f"{values} to epoch {trial.until}" if trial.until else values
 
 
@@ -170,10 +171,6 @@ def describe_result(trial: Any, objective: Any) -> str:
     spread = f" ± {format_value(trial.spread)}" if len(trial.executions) > 1 else ""
     why = f" ({trial.reason})" if trial.reason else ""
     return f"{objective.name} {format_value(trial.score)}{spread}{why}, {trial.seconds:.0f} s"
-
-
-def _format_setting_value(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else format_option_value(value)
 
 
 def show_results(talk: Console, folder: Any, plan: Any, found: Any) -> None:
@@ -232,17 +229,11 @@ def require_results(folder: Any, found: Any) -> str:
     for trial in found.trials:
         if trial.reason:
             reasons.setdefault(trial.reason, []).append(str(trial.number))
-    told = "; ".join(f"{_format_trials(numbers)}: {reason}" for reason, numbers in reasons.items())
+    told = "; ".join(
+        f"trial{'s' * (len(numbers) > 1)} {format_names(numbers)}: {reason}" for reason, numbers in reasons.items()
+    )
     advice = "Lower --learning-rate, or change what the reasons name"
     raise LstmAeError(f"All {len(found.trials)} trials failed. {told}. {advice}")
-
-
-def _format_trials(numbers: list[str]) -> str:
-    """The trials of one reason; of many, how many."""
-    if len(numbers) == 1:
-        return f"trial {numbers[0]}"
-    more = f" and {len(numbers) - 3} more" if len(numbers) > 4 else ""
-    return f"trials {', '.join(numbers[: 3 if more else None])}{more}"
 
 
 def _trial_row(trial: Any) -> dict[str, Any]:
@@ -374,7 +365,7 @@ def _load_all_seeds(plan: Any) -> dict[str, Any]:
 def describe_plan(plan: Any) -> str:
     """What a plan searches, in words."""
     axes = ", ".join(f"{flag_name(axis.name)} {axis}" for axis in plan.axes)
-    trials = "" if plan.size is None else f", {plan.size} trial" + ("s" if plan.size != 1 else "")
+    trials = "" if plan.size is None else f", {format_count(plan.size, 'trial')}"
     return f"{plan.search} over {axes}{trials}"
 
 

@@ -12,6 +12,7 @@ import typer
 from lstm_ae.config import Reading, Series
 from lstm_ae.config.options import declared_options, flag_name
 from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.formatting import format_count, format_heading, format_names, quote
 
 from . import series_classification, series_detection, series_encoding, series_forecasting, tune
 from .console import Console
@@ -118,7 +119,6 @@ def format_check_command(config: Reading, fix: Mapping[str, Any]) -> str:
 def _format_verdict(found: "TableInspection", config: Reading) -> str:
     """Return how many problems there are, which the result lists, and what solves them all."""
     from lstm_ae.data.checks import combine_fixes, format_options
-    from lstm_ae.formatting import format_count
 
     problems = [finding for finding in found.findings if finding.fatal]
     fix = combine_fixes(config, problems)
@@ -129,7 +129,6 @@ def _format_verdict(found: "TableInspection", config: Reading) -> str:
 def _show_inspection(found: "TableInspection", config: Reading, talk: Console) -> None:
     from lstm_ae.data.checks import combine_fixes
     from lstm_ae.data.split import PARTS, required_parts
-    from lstm_ae.formatting import format_count, format_heading, format_names, quote
 
     table, prepared = found.table, found.prepared
     first, last = _time_range(found)

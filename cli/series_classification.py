@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from lstm_ae.formatting import format_count, format_heading, format_names
+
 from .backend import import_tensorflow
 from .console import Console
 from .options import Formulas, GivenOptions, RunArgument, command
@@ -68,8 +70,6 @@ def register(app: typer.Typer) -> None:
 
 def _show_classes(answers: Any, counts: dict[str, int], judged: Any, talk: Console) -> None:
     """How many windows of each class, and how right that is where it is known."""
-    from lstm_ae.formatting import format_count, format_heading, format_names
-
     of = "series" if answers.of_series else "rows"
     total = sum(counts.values())
     talk.table(

@@ -13,6 +13,7 @@ from lstm_ae.config import Series
 from lstm_ae.config.options import declared_options
 from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.formatting import format_count
 
 from . import dry_run, training
 from .backend import import_tensorflow
@@ -48,8 +49,6 @@ class SkippedRows:
 
     def end(self) -> None:
         """Say how many there were."""
-        from lstm_ae.formatting import format_count
-
         if self.count:
             self.talk.say(f"{format_count(self.count, 'row')} left out")
 

@@ -1,6 +1,5 @@
 """`lstmae series forecast` and `backtest`: what follows a table, and how often that was right."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +8,7 @@ import typer
 from lstm_ae.config import Series
 from lstm_ae.config.options import check_value, declared_options
 from lstm_ae.errors import InsufficientSkillError
-from lstm_ae.formatting import format_skill
+from lstm_ae.formatting import format_count, format_names, format_skill
 
 from .backend import import_tensorflow
 from .console import Console
@@ -180,7 +179,7 @@ def show_table_backtest(config: Series, talk: Console, out: Path | None, folds: 
     for fold in result.folds:
         if fold.left_out:
             talk.show(
-                f"Left out of fold {fold.number}, without a window to forecast from: {_abbreviate_names(fold.left_out)}"
+                f"Left out of fold {fold.number}, without a window to forecast from: {format_names(fold.left_out)}"
             )
     for note in result.notes:
         talk.show(note)
@@ -200,8 +199,6 @@ def show_table_backtest(config: Series, talk: Console, out: Path | None, folds: 
 
 def _show_forecast(columns: dict[str, Any], ahead: Any, talk: Console) -> None:
     """The first lines, what is left out, and how far intervals reach."""
-    from lstm_ae.formatting import format_count
-
     show_note(ahead.remarks, talk)
     rows = len(next(iter(columns.values())))
     shown = list(columns)[:8]
@@ -212,15 +209,9 @@ def _show_forecast(columns: dict[str, Any], ahead: Any, talk: Console) -> None:
         shown, [tuple(_to_python(columns[name][row]) for name in shown) for row in range(min(rows, MAX_SHOWN_LINES))]
     )
     if ahead.short:
-        talk.show(
-            f"Left out, without {ahead.past.shape[1]} rows in a row at their end: {_abbreviate_names(ahead.short)}"
-        )
+        talk.show(f"Left out, without {ahead.past.shape[1]} rows in a row at their end: {format_names(ahead.short)}")
     if ahead.intervals and ahead.future.shape[1] > ahead.known:
         talk.show(f"No intervals after step {ahead.known}: there are no validation errors beyond it")
-
-
-def _abbreviate_names(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def _to_python(cell: Any) -> Any:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lstm_ae.formatting import format_count
+
 from .backend import import_tensorflow
 from .console import Console
 from .options import command
@@ -205,7 +207,7 @@ def register(app: typer.Typer) -> None:
                 talk.show(f"page  http://{shown}:{ports.rest}/")
             if ports.grpc is not None:
                 talk.show(f"gRPC  {shown}:{ports.grpc}")
-            talk.show(f"{len(names)} model{'s' * (len(names) != 1)}: {', '.join(names)}")
+            talk.show(f"{format_count(len(names), 'model')}: {', '.join(names)}")
             talk.document(ports._asdict() | {"models": names})
             sys.stdout.flush()
             talk.say(f"listening after {time.monotonic() - began:.1f} s; Ctrl-C ends")

@@ -13,7 +13,7 @@ import typer
 from lstm_ae.config import TASKS, Config, Snp
 from lstm_ae.config.options import Declared, Option, check_value
 from lstm_ae.errors import ConfigError, InsufficientSkillError, LeakageError
-from lstm_ae.formatting import format_skill
+from lstm_ae.formatting import format_count, format_decimal, format_names, format_range, format_skill
 
 from . import dry_run, training
 from .backend import import_tensorflow
@@ -117,18 +117,13 @@ def _show_next_day(talk: Console, opened: Any, columns: Mapping[str, Sequence[An
                 row["date"],
                 f"{row['persistence']:,.2f}",
                 f"{row['predicted']:,.2f}",
-                *(_format_interval(row[f"low_{level}"], row[f"high_{level}"]) for level in levels),
+                *(format_range(row[f"low_{level}"], row[f"high_{level}"], ",.2f") for level in levels),
             )
             for row in rows[:MAX_SHOWN_LINES]
         ],
     )
     if "open" not in opened.model.input:
         _show_missing_companies(talk, opened.data, [row["symbol"] for row in rows])
-
-
-def _format_interval(low: float, high: float) -> str:
-    known = [f"{end:,.2f}" if end == end else "?" for end in (low, high)]
-    return " to ".join(known)
 
 
 def show_many_days(
@@ -237,7 +232,7 @@ def _show_forecast(talk: Console, data: Any, table: Mapping[str, Sequence[Any]],
                 row["step"],
                 f"{row['persistence']:,.2f}",
                 f"{row['predicted']:,.2f}",
-                *(_format_interval(row[f"low_{level}"], row[f"high_{level}"]) for level in intervals),
+                *(format_range(row[f"low_{level}"], row[f"high_{level}"], ",.2f") for level in intervals),
                 *([f"{row['actual']:,.2f}"] if known else []),
             )
             for row in rows
@@ -283,8 +278,6 @@ def _show_missing_companies(talk: Console, data: Any, shown: Sequence[str]) -> N
     """The companies of the test part that have no window up to their last day."""
     import numpy as np
 
-    from lstm_ae.formatting import format_count, format_names
-
     there = [data.symbols[line] for line in np.unique(data.test.company)]
     missing = [symbol for symbol in there if symbol not in set(shown)]
     if missing:
@@ -297,22 +290,18 @@ def _step_row(step: Any, covered: Sequence[str]) -> tuple[Any, ...]:
     return (
         step.step,
         format_skill(step.persistence.skill),
-        _format_known(step.persistence.p, ".2g"),
-        _format_known(metrics["theil_u"].value, ".4f"),
+        format_decimal(step.persistence.p, ".2g"),
+        format_decimal(metrics["theil_u"].value, ".4f"),
         *(
             f"{value:.4g}"
             for name in ("mae", "rmse")
             for value in (metrics[name].value, _persistence_value(metrics[name]))
         ),
-        _format_known(metrics["mase"].value if "mase" in metrics else None, ".3f"),
-        _format_known(metrics["direction"].value, ".1%"),
-        *(_format_known(value, ".4g") for value in _crps_values(metrics.get("crps"))),
+        format_decimal(metrics["mase"].value if "mase" in metrics else None, ".3f"),
+        format_decimal(metrics["direction"].value, ".1%"),
+        *(format_decimal(value, ".4g") for value in _crps_values(metrics.get("crps"))),
         *(f"{metrics[name].value:.1%}" for name in covered),
     )
-
-
-def _format_known(value: float | None, form: str) -> str:
-    return "-" if value is None or value != value else format(value, form)
 
 
 def _persistence_value(metric: Any) -> float:

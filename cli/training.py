@@ -10,11 +10,11 @@ from typing import Any
 from lstm_ae.config import Config, Series, Snp, task_of
 from lstm_ae.config.options import declared_options, flag_name
 from lstm_ae.errors import ConfigError
-from lstm_ae.formatting import format_epoch, format_skill
+from lstm_ae.formatting import format_count, format_epoch, format_heading, format_option, format_skill, format_value
 from lstm_ae.installation import install_hint
 
 from .backend import import_tensorflow
-from .console import Console, format_value
+from .console import Console
 from .errors import Interrupted
 from .options import GivenOptions
 
@@ -50,8 +50,6 @@ def show_verdicts(talk: Console, verdicts: Mapping[str, Any], naive: str) -> Non
 
 def _show_columns(talk: Console, columns: Mapping[str, Any]) -> None:
     """What a forecast is worth in each column of a table."""
-    from lstm_ae.formatting import format_heading
-
     rows = [(part, *row) for part, found in columns.items() for row in list(found.items())[:MAX_SHOWN_COLUMNS]]
     if not rows:
         return
@@ -100,9 +98,8 @@ def show_training(talk: Console, run: Any) -> None:
     show_metrics(talk, metrics, leaky)
     done = metrics["training"]
     why = f" ({done['stopped']})" if done["stopped"] else ""
-    epochs = f"{done['epochs']} epoch" + ("s" if done["epochs"] != 1 else "")
     best = f"weights of {format_epoch(done['best_epoch'])}, {done['parameters']:,} parameters"
-    talk.show(f"{epochs} in {done['seconds']:.0f} s{why}, {best}")
+    talk.show(f"{format_count(done['epochs'], 'epoch')} in {done['seconds']:.0f} s{why}, {best}")
     if "note" in done:
         talk.show(done["note"])
     show_files(talk, {"run": run.directory, "figures": run.directory / "figures"})
@@ -118,13 +115,6 @@ def show_predictions(opened: Any, talk: Console) -> None:
     files = {"predictions": path, "figures": opened.run.directory / "figures", "run": opened.run.directory}
     show_files(talk, files)
     talk.document({"metrics": metrics, "leaky": leaky} | {name: str(file) for name, file in files.items()})
-
-
-def format_option_value(value: Any) -> str:
-    """An option's value as it is typed."""
-    if isinstance(value, list | tuple):
-        return ",".join(map(str, value)) or "-"
-    return "-" if value in (None, "") else str(value)
 
 
 def load(config: Config, talk: Console) -> Any:
@@ -302,11 +292,11 @@ def require_equal(given: GivenOptions, config: Config, why: str, free: tuple[str
         asked = fields[name].option.aliases.get(str(value).lower(), value)
         if name not in free and (tuple(asked) if isinstance(asked, list) else asked) != settled:
             was = (
-                f"with {flag_name(name)} {format_option_value(settled)}"
+                f"with {flag_name(name)} {format_option(settled)}"
                 if settled not in (None, "", ())
                 else f"without {flag_name(name)}"
             )
-            raise ConfigError(f"{why} {was}. Received: {format_option_value(value)}. Leave it out, or train a new run")
+            raise ConfigError(f"{why} {was}. Received: {format_option(value)}. Leave it out, or train a new run")
 
 
 class _TrainingGuard:

@@ -1,4 +1,4 @@
-"""Format numbers, durations, and names for people."""
+"""Format numbers, ranges, sizes, durations, option values, and names for people."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,6 +19,77 @@ def format_number(value: Any) -> str:
     else:
         text = f"{value:.4g}".replace("e-0", "e-") if isinstance(value, float) else f"{value:,}"
     return text.replace("-", "−")
+
+
+def format_value(value: Any, missing: str = "-") -> str:
+    """Format a value for a table of plain text: floats with four significant digits, with ASCII signs.
+
+    Args:
+        value: number or other value.
+        missing: text for None and NaN.
+
+    >>> [format_value(value) for value in (1234567, 0.00016683, -12345.6, True, None)]
+    ['1,234,567', '0.0001668', '-1.235e+04', 'True', '-']
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | None):
+        return str(value)
+    return format_decimal(value, ".4g" if isinstance(value, float) else ",", missing)
+
+
+def format_decimal(value: float | None, form: str, missing: str = "-") -> str:
+    """Format a number by a format specification; return `missing` for None and NaN.
+
+    >>> format_decimal(0.25, ".1%"), format_decimal(float("nan"), ".1%")
+    ('25.0%', '-')
+    """
+    return missing if value is None or value != value else format(value, form)
+
+
+def format_range(low: float, high: float, form: str = ".3g") -> str:
+    """Format the two ends of a range by a format specification; an end that is NaN is a question mark.
+
+    >>> format_range(1.2345, 2), format_range(1000, float("nan"), ",.2f")
+    ('1.23 to 2', '1,000.00 to ?')
+    """
+    return f"{format_decimal(low, form, '?')} to {format_decimal(high, form, '?')}"
+
+
+def format_expected_count(number: float) -> str:
+    """Format the mean of a count: with one decimal below 10, else whole.
+
+    >>> [format_expected_count(number) for number in (0.25, 3.0, 1234.5)]
+    ['0.2', '3', '1,234']
+    """
+    return f"{number:,.0f}" if number >= 10 else f"{number:.1f}".removesuffix(".0")
+
+
+def format_size(number: float) -> str:
+    """Format a number of bytes.
+
+    >>> format_size(123_456), format_size(2_345_678_901)
+    ('0.1 MB', '2.35 GB')
+    """
+    return f"{number / 1e9:.2f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"
+
+
+def format_option(value: Any) -> str:
+    """Format the value of an option as typed; "-" for none.
+
+    >>> format_option((8, 16)), format_option(None), format_option(0.5)
+    ('8,16', '-', '0.5')
+    """
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value)) or "-"
+    return "-" if value in (None, "") else str(value)
+
+
+def format_setting(value: Any) -> str:
+    """Format the value of a searched option as `format_option` does, numbers with six significant digits.
+
+    >>> format_setting(0.00123456789), format_setting("vector")
+    ('0.00123457', 'vector')
+    """
+    return f"{value:g}" if isinstance(value, float) else format_option(value)
 
 
 def format_cell(text: str) -> str:
@@ -91,6 +162,31 @@ def format_duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def format_clock(seconds: float) -> str:
+    """Format a duration as m:ss or h:mm:ss.
+
+    >>> format_clock(59.6), format_clock(7300)
+    ('1:00', '2:01:40')
+    """
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def format_period(seconds: float, units: dict[str, int]) -> str:
+    """Format a long duration in the largest unit that it reaches, else in the smallest.
+
+    Args:
+        seconds: duration in seconds.
+        units: seconds of each unit, in ascending order.
+
+    >>> format_period(200_000, {"hour": 3600, "day": 86_400, "week": 604_800})
+    '2.3 days'
+    """
+    unit = next((unit for unit, size in reversed(units.items()) if seconds >= size), next(iter(units)))
+    return f"{seconds / units[unit]:.1f} {unit}s"
 
 
 def quote(text: object) -> str:

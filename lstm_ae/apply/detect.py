@@ -20,7 +20,7 @@ from lstm_ae.detection.events import Event
 from lstm_ae.detection.metrics import EventMetrics, RankingMetrics, event_metrics, ranking_metrics
 from lstm_ae.detection.scores import row_scores
 from lstm_ae.detection.sketch import COLUMNS, SERIES, TableSketch, sketch_series
-from lstm_ae.formatting import format_count
+from lstm_ae.formatting import format_count, format_expected_count, format_period
 from lstm_ae.models.sliding import slide
 from lstm_ae.run import Run
 from lstm_ae.studies.series import defaults, reconstruction
@@ -193,6 +193,9 @@ def _label_metrics(labels: Array, scores: Array, events: Sequence[Any], window: 
 # Smaller expected counts are reported as "fewer than" this number.
 MIN_EXPECTED_COUNT = 0.1
 
+# Seconds of the units in which the duration of a table is described.
+PERIODS = {unit: UNITS[unit] for unit in ("hour", "day", "week", "month")}
+
 
 def event_rows(found: Detection) -> list[dict[str, Any]]:
     """Return one record per event: times, score, p-value, and the columns that caused it.
@@ -288,7 +291,7 @@ def _describe_series_budget(found: Detection) -> str:
 def _describe_chance(found: Detection, rows: int) -> list[str]:
     """Return lines about the events and the high scores to expect in as many normal rows."""
     expected, low, high = found.ours.threshold.alarms.per(rows)
-    interval = f"95% interval: {_format_short(low)} to {_format_short(high)}"
+    interval = f"95% interval: {format_expected_count(low)} to {format_expected_count(high)}"
     lines = [f"false alarms expected in as many normal rows: {_format_expected(expected)} ({interval})"]
     if events := found.ours.events:
         weakest = max(event.p for event in events)
@@ -297,11 +300,9 @@ def _describe_chance(found: Detection, rows: int) -> list[str]:
 
 
 def _format_expected(number: float) -> str:
-    return f"about {_format_short(number)}" if number >= MIN_EXPECTED_COUNT else f"fewer than {MIN_EXPECTED_COUNT}"
-
-
-def _format_short(number: float) -> str:
-    return f"{number:,.0f}" if number >= 10 else f"{number:.1f}".removesuffix(".0")
+    if number < MIN_EXPECTED_COUNT:
+        return f"fewer than {MIN_EXPECTED_COUNT}"
+    return f"about {format_expected_count(number)}"
 
 
 def _count_agreeing_events(found: Detection) -> int:
@@ -314,9 +315,7 @@ def _format_duration(found: Detection, rows: int) -> str:
     # Rows of several series overlap in time, so their number is no duration.
     if not found.normal.step or len(found.prepared.table.ids) > 1:
         return ""
-    seconds = rows * found.normal.step / 1e9
-    unit = next((unit for unit in ("month", "week", "day", "hour") if seconds >= UNITS[unit]), "hour")
-    return f" ({seconds / UNITS[unit]:.1f} {unit}s)"
+    return f" ({format_period(rows * found.normal.step / 1e9, PERIODS)})"
 
 
 def detection_to_json(found: Detection) -> dict[str, Any]:

@@ -6,11 +6,14 @@ from typing import Any
 
 from lstm_ae.config import Config, Mnist, Series, Snp
 from lstm_ae.files import write
-from lstm_ae.formatting import format_epoch, format_heading
+from lstm_ae.formatting import format_epoch, format_heading, format_value
 from lstm_ae.run import Run, measured_parts
 
 # A card without this line was written or edited by the user and must not be overwritten.
 CARD_MARK = "<!-- written by lstmae export -->"
+
+# Value of a measure without a value.
+_UNKNOWN = "not computable"
 
 _PURPOSES = {
     "toy": "Gives back noise with a damped stretch: sequences of 50 numbers, as the toy study generates them.",
@@ -180,17 +183,18 @@ def _result_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
         for measure, metric in row.items():
             unit = f" {metric['unit']}" if metric["unit"] not in ("", "scaled") else ""
             baselines = ", ".join(
-                f"{name}: {_format_number(value)}{unit}" for name, value in metric["baselines"].items()
+                f"{name}: {format_value(value, _UNKNOWN)}{unit}" for name, value in metric["baselines"].items()
             )
             scaled = " (scaled)" if metric["unit"] == "scaled" else ""
             rows.append(
-                (part, measure.replace("_", " ") + scaled, f"{_format_number(metric['value'])}{unit}", baselines)
+                (
+                    part,
+                    measure.replace("_", " ") + scaled,
+                    f"{format_value(metric['value'], _UNKNOWN)}{unit}",
+                    baselines,
+                )
             )
     return rows
-
-
-def _format_number(value: float | None) -> str:
-    return "not computable" if value is None else f"{value:.4g}"
 
 
 def _describe_inputs(config: Config) -> list[str]:

@@ -15,6 +15,7 @@ from lstm_ae.config import Config
 from lstm_ae.config.options import declared_options
 from lstm_ae.detection.sketch import TableSketch
 from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.formatting import format_option
 from lstm_ae.report.figures import ReportFigure, read_figures
 from lstm_ae.report.network import Network, read_network
 from lstm_ae.report.source_report import ReportedValue, reported_values
@@ -121,17 +122,6 @@ def choices_in_request(config: Config | None, values: Any = None) -> list[Option
             )
         )
     return options
-
-
-def format_option(value: Any) -> str:
-    """Return the value of an option as typed; "-" for none.
-
-    >>> format_option((8, 16)), format_option(None), format_option(0.5)
-    ('8,16', '-', '0.5')
-    """
-    if isinstance(value, list | tuple):
-        return ",".join(map(str, value)) or "-"
-    return "-" if value in (None, "") else str(value)
 
 
 T = TypeVar("T")

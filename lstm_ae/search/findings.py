@@ -6,6 +6,7 @@ from itertools import pairwise, product
 from typing import Any, NamedTuple
 
 from lstm_ae.config.space import Axis
+from lstm_ae.formatting import format_setting
 from lstm_ae.search.trial import Objective, Trial, rank_trials
 
 
@@ -144,7 +145,7 @@ def findings(trials: Iterable[Trial], axes: Sequence[Axis], objective: Objective
             first = count.first >= count.second
             best, other = pair if first else pair[::-1]
             text = _describe_count(
-                count, f"{name} {_format_value(best)}", f"{name} {_format_value(other)}", first=first
+                count, f"{name} {format_setting(best)}", f"{name} {format_setting(other)}", first=first
             )
             results.append(OptionFinding(axis.name, (best, other), *count.counts(first), text))
         if numeric and len(steps) > 1:
@@ -158,7 +159,7 @@ def findings(trials: Iterable[Trial], axes: Sequence[Axis], objective: Objective
         if winner is not None and axis.name in winner.values:
             value = winner.values[axis.name]
             results.append(
-                OptionFinding(axis.name, (value,), 0, 0, None, f"the winner has {name} {_format_value(value)}")
+                OptionFinding(axis.name, (value,), 0, 0, None, f"the winner has {name} {format_setting(value)}")
             )
     return results
 
@@ -182,7 +183,3 @@ def _ordered(axis: Axis) -> tuple[tuple[Any, ...], bool]:
         return axis.values, False
     unlimited = axis.name in _LIMITS
     return tuple(sorted(axis.values, key=lambda value: math.inf if unlimited and value == 0 else value)), True
-
-
-def _format_value(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -132,7 +132,7 @@ def test_one_reason_of_many_trials_is_told_once(monkeypatch, failing):
     monkeypatch.setattr(load_study("toy"), "build", build)
     units = ",".join(map(str, range(1, failing + 1)))
     said = call(f"toy tune --units {units} --sequences 60 --jobs 1 --out s")
-    which = {2: "trials 0, 1", 6: "trials 0, 1, 2 and 3 more"}[failing]
+    which = {2: "trials 0, 1", 6: "trials 0, 1, 2, 3, 4, 5"}[failing]
     assert (said.code, said.out) == (1, "")
     assert said.last.startswith(f"All {failing} trials failed. {which}: ArithmeticError: no such thing. Lower ")
 
