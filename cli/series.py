@@ -103,7 +103,7 @@ tune.register(app, "series", Series)
 
 def format_check_command(config: Reading, fix: Mapping[str, Any]) -> str:
     """The command that checks the same table with a fix, to be copied into a shell."""
-    from lstm_ae.data.checks import format_options
+    from lstm_ae.data.findings import format_options
 
     path = str(config.data)
     path = os.path.join(".", path) if path.startswith("-") else path
@@ -118,7 +118,7 @@ def format_check_command(config: Reading, fix: Mapping[str, Any]) -> str:
 
 def _format_verdict(found: "TableInspection", config: Reading) -> str:
     """Return how many problems there are, which the result lists, and what solves them all."""
-    from lstm_ae.data.checks import combine_fixes, format_options
+    from lstm_ae.data.findings import combine_fixes, format_options
 
     problems = [finding for finding in found.findings if finding.fatal]
     fix = combine_fixes(config, problems)
@@ -127,7 +127,7 @@ def _format_verdict(found: "TableInspection", config: Reading) -> str:
 
 
 def _show_inspection(found: "TableInspection", config: Reading, talk: Console) -> None:
-    from lstm_ae.data.checks import combine_fixes
+    from lstm_ae.data.findings import combine_fixes
     from lstm_ae.data.split import PARTS, required_parts
 
     table, prepared = found.table, found.prepared
@@ -216,7 +216,7 @@ def _count_labels(found: "TableInspection") -> dict[str, int]:
 
 
 def _inspection_document(found: "TableInspection", config: Reading) -> dict[str, Any]:
-    from lstm_ae.data.checks import combine_fixes
+    from lstm_ae.data.findings import combine_fixes
     from lstm_ae.data.split import PARTS
 
     table, prepared, layout, clash = found.table, found.prepared, found.table.layout, found.clash

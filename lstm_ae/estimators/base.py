@@ -23,7 +23,7 @@ from lstm_ae import experiment
 from lstm_ae.arrays import Array
 from lstm_ae.config import Series
 from lstm_ae.config.reading import TimeStep
-from lstm_ae.data.checks import WARNING_TOPICS
+from lstm_ae.data.checks import TRAINING_RULES
 from lstm_ae.data.frames import RowCodes, map_to_table_rows, measurements_from_rows
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.preparation import PreparedTable
@@ -99,7 +99,7 @@ class Estimator(BaseEstimator):
             )
         completed = complete_from_table(config, table)
         for note in completed.data.source.notes:
-            if note.partition(": ")[0] in WARNING_TOPICS:
+            if note.partition(": ")[0] in TRAINING_RULES:
                 warnings.warn(note, UserWarning, stacklevel=3)  # The warning names the line that calls `fit`.
         with tempfile.TemporaryDirectory() as folder, _preserve_random_state():
             run, command = Run(Path(folder) / "run"), f"{type(self).__name__}.fit"

@@ -17,7 +17,8 @@ from lstm_ae_cli.series import format_check_command
 from processes import CEILING
 
 from lstm_ae.config import Reading
-from lstm_ae.data.checks import Finding, collect_table_warnings, combine_fixes, inspect_table
+from lstm_ae.data.checks import collect_table_warnings, inspect_table
+from lstm_ae.data.findings import Finding, combine_fixes
 from lstm_ae.data.measurements import read_measurements
 from lstm_ae.errors import ConfigError, DataError
 

@@ -8,7 +8,8 @@ import pytest
 from lstm_ae_cli import main
 
 from lstm_ae.config import Reading
-from lstm_ae.data.checks import apply_fix, combine_fixes, inspect_table
+from lstm_ae.data.checks import inspect_table
+from lstm_ae.data.findings import apply_fix, combine_fixes
 from lstm_ae.data.measurements import read_measurements
 from lstm_ae.data.preparation import load_series, prepare_table
 from lstm_ae.errors import DataError

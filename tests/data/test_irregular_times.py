@@ -14,7 +14,8 @@ from lstm_ae.backtest.tables import start_backtest
 from lstm_ae.config import Reading, Series
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.reading import parse_step
-from lstm_ae.data.checks import TableInspection, apply_fix, combine_fixes, format_options, inspect_table
+from lstm_ae.data.checks import TableInspection, inspect_table
+from lstm_ae.data.findings import apply_fix, combine_fixes, format_options
 from lstm_ae.data.grid import common_step, even_step, grid_slots, missing_share
 from lstm_ae.data.measurements import read_measurements
 from lstm_ae.errors import DataError

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from lstm_ae.config import Reading, Series
 from lstm_ae.config.reading import TimeStep, parse_step
 from lstm_ae.data import season
-from lstm_ae.data.checks import apply_fix, collect_table_warnings, inspect_table
+from lstm_ae.data.checks import collect_table_warnings, inspect_table
+from lstm_ae.data.findings import apply_fix
 from lstm_ae.data.measurements import Measurements, read_measurements
 from lstm_ae.data.preparation import PreparedTable, prepare_table
 from lstm_ae.data.season import (

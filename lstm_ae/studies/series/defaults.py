@@ -16,9 +16,9 @@ from lstm_ae.data.checks import (
     collect_table_warnings,
     describe_lookahead,
     describe_step_change,
-    format_options,
 )
 from lstm_ae.data.class_labels import choose_classes, drop_unlabeled_windows
+from lstm_ae.data.findings import format_options
 from lstm_ae.data.grid import find_duplicate_times, grid_slots, map_to_grid_rows
 from lstm_ae.data.leakage import describe_lags, describe_leaks, find_leaks
 from lstm_ae.data.measurements import Measurements, Progress, read_measurements

@@ -1,0 +1,84 @@
+"""Hold the findings of the checks of a table, and combine and format the options that fix them."""
+
+import csv
+import io
+import shlex
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from lstm_ae.config import Reading
+from lstm_ae.config.options import declared_options, flag_name
+from lstm_ae.errors import ConfigError
+
+# Values, by field of the configuration, that fix a finding.
+Fix = Mapping[str, Any]
+
+
+class Finding(NamedTuple):
+    """Result of a check that the user should know.
+
+    Args:
+        text: one sentence.
+        fatal: whether it must be fixed before training.
+        fixes: options that fix it; the best first.
+    """
+
+    text: str
+    fatal: bool = False
+    fixes: tuple[Fix, ...] = ()
+
+
+def combine_fixes(config: Reading, findings: Sequence[Finding]) -> Fix:
+    """Return the best fix of each finding in one, without those that conflict with earlier ones."""
+    fixes: list[Fix] = []
+    for finding in findings:
+        more = [*fixes, *finding.fixes[:1]]
+        with suppress(ConfigError):
+            apply_fix(config, _merge_fixes(more))
+            fixes = more
+    return _merge_fixes(fixes)
+
+
+def _merge_fixes(fixes: Sequence[Fix]) -> Fix:
+    merged = {name: value for fix in reversed(fixes) for name, value in fix.items()}
+    if words := [word for fix in fixes for word in fix.get("missing", ())]:
+        merged["missing"] = tuple(dict.fromkeys(words))
+    lists = [set(fix["value_cols"]) for fix in fixes if "value_cols" in fix]
+    if lists:
+        taken = {*merged.get("id_col", ()), merged.get("label_col")}
+        kept = [name for name in merged["value_cols"] if name not in taken and all(name in names for names in lists)]
+        # If no column would be left, none of these fixes is applied.
+        merged = (
+            {**merged, "value_cols": tuple(kept)} if kept else {k: v for k, v in merged.items() if k != "value_cols"}
+        )
+    return merged
+
+
+def apply_fix(config: Reading, fix: Fix) -> Reading:
+    """Return the configuration with these fields changed.
+
+    Raises:
+        ConfigError: if the changed configuration is not valid.
+    """
+    return type(config).from_dict({**config.to_dict(), **fix})
+
+
+def format_options(values: Fix) -> str:
+    """Return the command-line options that set fields of the configuration, quoted for a shell."""
+    repeated = {field.name for field in declared_options(Reading) if field.option.repeated}
+    words = []
+    for name, value in values.items():
+        if isinstance(value, list | tuple):
+            texts = [str(item) for item in value] if name in repeated else [_format_csv_line(value)]
+        else:
+            texts = [str(value)]
+        # A value that begins with "-" needs an equals sign so that it is not parsed as an option.
+        words += [f"{flag_name(name)}{'=' if text.startswith('-') else ' '}{shlex.quote(text)}" for text in texts]
+    return " ".join(words)
+
+
+def _format_csv_line(items: Sequence[str]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(items)
+    return text.getvalue()
