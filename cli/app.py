@@ -9,10 +9,10 @@ from . import bench, export, predict, report, runs, series, serve, studies
 
 
 class OrderedGroup(TyperGroup):
-    """Lists the studies and other groups before the single commands."""
+    """Group whose help lists the subgroups before the single commands."""
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
-        """The names, in the order of the help."""
+        """Return the names in the order of the help."""
         return sorted(self.commands, key=lambda name: not isinstance(self.commands[name], TyperGroup))
 
 

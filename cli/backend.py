@@ -18,7 +18,7 @@ from .console import Console
 MIN_ADDRESS_SPACE = 2_350_000_000
 
 
-def import_tensorflow(talk: Console, *, keras: bool = True) -> None:
+def import_tensorflow(console: Console, *, keras: bool = True) -> None:
     """Import TensorFlow and Keras; what they write to stderr meanwhile is shown with `--verbose` only.
 
     So is what this library logs.
@@ -31,7 +31,7 @@ def import_tensorflow(talk: Console, *, keras: bool = True) -> None:
     """
     if "tensorflow" not in sys.modules:
         _require_address_space()
-    if talk.verbose:
+    if console.verbose:
         _import_without_collection(keras)
         told = logging.StreamHandler(sys.stderr)
         told.setFormatter(logging.Formatter("%(message)s"))
@@ -40,7 +40,7 @@ def import_tensorflow(talk: Console, *, keras: bool = True) -> None:
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.simplefilter("ignore")
-    with silence_stderr(talk):
+    with silence_stderr(console):
         tf = _import_without_collection(keras)
         tf.get_logger().setLevel(logging.ERROR)
         with contextlib.suppress(Exception):
@@ -48,9 +48,9 @@ def import_tensorflow(talk: Console, *, keras: bool = True) -> None:
 
 
 @contextlib.contextmanager
-def silence_stderr(talk: Console) -> Iterator[None]:
+def silence_stderr(console: Console) -> Iterator[None]:
     """Let nothing through to stderr meanwhile, unless with `--verbose`."""
-    if talk.verbose:
+    if console.verbose:
         yield
         return
     sys.stderr.flush()

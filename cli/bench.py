@@ -31,19 +31,19 @@ def register(app: typer.Typer) -> None:
         rounds: Annotated[
             int, typer.Option(metavar="<int>", min=1, help="Rounds in which all contestants run in turn.")
         ] = 5,
-        talk: Console,
+        console: Console,
     ) -> None:
         """Time the search of a table for anomalies, as `series detect` does it, beside Keras window by window."""
         if rows < window:
             raise ConfigError(f"--rows must be at least --window, {window}. Received: {rows}")
-        import_tensorflow(talk)
+        import_tensorflow(console)
         from lstm_ae.bench.detecting import DetectionLoad, contestants
         from lstm_ae.bench.turns import ratios, spread, take_turns
 
         search = DetectionLoad(window, units, features, rows)
-        talk.say(f"{rows:,} rows of {features} columns, window {window}, {units} units:")
+        console.say(f"{rows:,} rows of {features} columns, window {window}, {units} units:")
         runners = contestants(search, rounds)
-        laps = take_turns(runners, rounds, lambda number: talk.say(f"  round {number}" if number else "  warmed up"))
+        laps = take_turns(runners, rounds, lambda number: console.say(f"  round {number}" if number else "  warmed up"))
         shown = []
         for name, taken in laps.items():
             rate = spread([rows / seconds for seconds in taken])
@@ -56,8 +56,8 @@ def register(app: typer.Typer) -> None:
                     _format_spread(ratio, ".2f"),
                 )
             )
-        talk.table(["by", "rows/s", "range", "times ours"], shown)
-        talk.document({"search": search._asdict(), "rounds": rounds, "seconds": laps})
+        console.table(["by", "rows/s", "range", "times ours"], shown)
+        console.document({"search": search._asdict(), "rounds": rounds, "seconds": laps})
 
 
 app = typer.Typer(
@@ -104,7 +104,7 @@ def train(
         bool,
         typer.Option("--scaling", metavar="", help="Show how a step's cost grows with steps, units, batch and data."),
     ] = False,
-    talk: Console,
+    console: Console,
 ) -> None:
     """Time training steps: this package, stock Keras and, where it is installed, PyTorch, in turn."""
     if rounds < 1:
@@ -114,14 +114,14 @@ def train(
     if shapes is not None and scaling:
         raise ConfigError("--shapes is not for --scaling, which has shapes of its own. Leave one of them out")
     chosen = _parse_shapes(DEFAULT_SHAPES if shapes is None else shapes)
-    import_tensorflow(talk)
+    import_tensorflow(console)
     from lstm_ae.bench.training import Shape
 
     made = [Shape(*numbers) for numbers in chosen]
-    talk.document(
-        (_profile_training if profile else _compare_training)(made, rounds, talk)
+    console.document(
+        (_profile_training if profile else _compare_training)(made, rounds, console)
         if not scaling
-        else _measure_scaling(rounds, talk)
+        else _measure_scaling(rounds, console)
     )
 
 
@@ -139,7 +139,7 @@ def tune(
         bool, typer.Option("--no-stock", metavar="", help="Leave out stock Keras and KerasTuner, which take longest.")
     ] = False,
     given: GivenOptions,
-    talk: Console,
+    console: Console,
 ) -> None:
     """Search the report's 18 settings with one job, with one a core, and with stock Keras and KerasTuner."""
     from lstm_ae.bench.tuning import require_stock_search, time_searches
@@ -147,18 +147,18 @@ def tune(
     config, number = given.config(Toy, patience=0), check_value(JOBS_OPTION, jobs)
     if not no_stock:
         require_stock_search(config)
-    import_tensorflow(talk)
+    import_tensorflow(console)
     from lstm_ae.search.executors import cores
 
     found = list(
-        time_searches(config, number or cores(), stock=not no_stock, done=lambda name: talk.say(f"{name} ..."))
+        time_searches(config, number or cores(), stock=not no_stock, done=lambda name: console.say(f"{name} ..."))
     )
     fastest = min(search.seconds for search in found)
-    talk.table(
+    console.table(
         ["by", "seconds", "times the fastest", "trials", "best val_loss"],
         [(s.by, round(s.seconds, 1), s.seconds / fastest, s.trials, s.best) for s in found],
     )
-    talk.document({"config": config.to_dict(), "searches": [search._asdict() for search in found]})
+    console.document({"config": config.to_dict(), "searches": [search._asdict() for search in found]})
 
 
 @command(app, "serve", "lstmae bench serve saved_models/toy --no-plain --seconds 1")
@@ -173,22 +173,22 @@ def serve(
     requests: Annotated[
         int, typer.Option(metavar="<int>", min=0, help="Watch the server's memory over so many requests as well.")
     ] = 0,
-    talk: Console,
+    console: Console,
 ) -> None:
     """Time the server under 1, 8 and 64 clients, beside FastAPI with model.predict, and beside no server at all."""
     if not no_plain:
         for module in ("fastapi", "uvicorn"):
             if importlib.util.find_spec(module) is None:
                 raise ConfigError(f"The plain server needs {module}: pip install fastapi uvicorn, or --no-plain")
-    import_tensorflow(talk, keras=False)
+    import_tensorflow(console, keras=False)
     from lstm_ae.bench import servers, serving
 
     _, instance = servers.sample_request(folder)
     body = json.dumps(instance).encode()
-    talk.say("starting ...")
+    console.say("starting ...")
     with servers.start_servers(folder, plain=not no_plain) as found:
-        rows = serving.measure_load(found, body, rounds=rounds, seconds=seconds, done=talk.say)
-        talk.table(
+        rows = serving.measure_load(found, body, rounds=rounds, seconds=seconds, done=console.say)
+        console.table(
             ["by", "clients", "requests/s", "range", "times plain", "p50 ms", "p95 ms", "p99 ms", "failed"],
             [
                 (
@@ -203,7 +203,7 @@ def serve(
             ],
         )
         shares = serving.measure_batch_sizes(folder, found["ours, batching"], rounds=rounds, seconds=min(seconds, 2))
-        talk.table(
+        console.table(
             ["samples a call", "no server/s", "gRPC/s", "of no server", "REST/s", "of no server"],
             [
                 (
@@ -219,16 +219,20 @@ def serve(
         )
         importing = serving.measure_import()
         for by, server in found.items():
-            talk.show(f"{by}: first answer after {server.started:.1f} s (importing TensorFlow takes {importing:.1f} s)")
+            console.show(
+                f"{by}: first answer after {server.started:.1f} s (importing TensorFlow takes {importing:.1f} s)"
+            )
         grown = (
-            serving.measure_memory(found["ours, batching"], body, requests=requests, done=talk.say) if requests else []
+            serving.measure_memory(found["ours, batching"], body, requests=requests, done=console.say)
+            if requests
+            else []
         )
         if grown:
-            talk.show(
+            console.show(
                 f"memory: {grown[1][1]:.0f} MB after {grown[1][0]:,} requests, "
                 f"{grown[-1][1]:.0f} after {grown[-1][0]:,}"
             )
-        talk.document(
+        console.document(
             {
                 "rows": [row._asdict() for row in rows],
                 "shares": [share._asdict() for share in shares],
@@ -244,18 +248,18 @@ def _format_spread(found: Any, form: str = ".3g") -> str:
     return "" if found is None else f"{found.median:{form}} ({format_range(found.low, found.high, form)})"
 
 
-def _compare_training(shapes: list[Any], rounds: int, talk: Console) -> dict[str, Any]:
-    """The table of all contestants; returns the raw times."""
+def _compare_training(shapes: list[Any], rounds: int, console: Console) -> dict[str, Any]:
+    """Show the table of all contestants and return the measured times."""
     from lstm_ae.bench.training import contestants, measure_peak_flops
     from lstm_ae.bench.turns import ratios, spread, take_turns
 
     fastest = measure_peak_flops()
-    talk.say(f"fastest matrix product here: {fastest / 1e9:.0f} GFLOP/s")
+    console.say(f"fastest matrix product here: {fastest / 1e9:.0f} GFLOP/s")
     rows, raw = [], []
     for shape in shapes:
         runners = contestants(shape, rounds)
-        talk.say(f"{shape.units} units, {shape.steps} steps, {shape.features} features, batch {shape.batch}:")
-        laps = take_turns(runners, rounds, lambda number: talk.say(f"  round {number}" if number else "  warmed up"))
+        console.say(f"{shape.units} units, {shape.steps} steps, {shape.features} features, batch {shape.batch}:")
+        laps = take_turns(runners, rounds, lambda number: console.say(f"  round {number}" if number else "  warmed up"))
         for name, taken in laps.items():
             step, ratio = spread([1000 * seconds / shape.laps for seconds in taken]), ratios(taken, laps["ours"])
             share = shape.operations() / (step.median / 1000) / fastest
@@ -271,24 +275,24 @@ def _compare_training(shapes: list[Any], rounds: int, talk: Console) -> dict[str
                 )
             )
         raw.append({"shape": shape._asdict(), "steps": shape.laps, "seconds": laps})
-    talk.table(["units x steps x features x batch", "by", "ms a step", "range", "times ours", "of peak"], rows)
+    console.table(["units x steps x features x batch", "by", "ms a step", "range", "times ours", "of peak"], rows)
     return {"peak_flops": fastest, "rounds": rounds, "shapes": raw}
 
 
-def _profile_training(shapes: list[Any], rounds: int, talk: Console) -> dict[str, Any]:
+def _profile_training(shapes: list[Any], rounds: int, console: Console) -> dict[str, Any]:
     from lstm_ae.bench.training import profile_step
 
     found = [(shape, profile_step(shape, 20 * rounds)) for shape in shapes]
     header = ["units x steps x features x batch", *(f"{part} (ms)" for part in found[0][1])]
-    talk.table(header, [(" x ".join(map(str, shape)), *parts.values()) for shape, parts in found])
+    console.table(header, [(" x ".join(map(str, shape)), *parts.values()) for shape, parts in found])
     return {"profile": [{"shape": shape._asdict(), "milliseconds": parts} for shape, parts in found]}
 
 
-def _measure_scaling(rounds: int, talk: Console) -> dict[str, Any]:
+def _measure_scaling(rounds: int, console: Console) -> dict[str, Any]:
     from lstm_ae.bench.scaling import scaling, two_processes
 
-    points = list(scaling(rounds, talk.say))
-    talk.table(
+    points = list(scaling(rounds, console.say))
+    console.table(
         ["axis", "size", "ms", "range", "growth (1 is linear)"],
         [
             (p.axis, p.size, p.milliseconds.median, format_range(p.milliseconds.low, p.milliseconds.high), p.growth)
@@ -296,7 +300,7 @@ def _measure_scaling(rounds: int, talk: Console) -> dict[str, Any]:
         ],
     )
     beside = two_processes(rounds)
-    talk.show(
+    console.show(
         f"two trainings at once: {beside.together:.0f} steps/s together, {beside.alone:.0f} alone "
         f"({beside.together / beside.alone:.2f} times)"
     )

@@ -1,4 +1,4 @@
-"""Console output: results to stdout, everything else to stderr."""
+"""Console output: results go to stdout, everything else to stderr."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from lstm_ae.formatting import format_clock, format_name, format_value
 
 
 def prepare_streams() -> None:
-    """Make both usable, whatever the caller did to them."""
+    """Make stdout and stderr usable, even if the caller closed them."""
     # The next file opened would take the number of a closed stream, and what is meant for the stream.
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
@@ -24,7 +24,7 @@ def prepare_streams() -> None:
 
 
 def write_stderr(text: str, end: str = "\n") -> None:
-    """Write to stderr. Work goes on where nobody reads it any more."""
+    """Write to stderr; do nothing if its reader is gone."""
     try:
         print(text, end=end, file=sys.stderr, flush=True)
     except OSError:
@@ -32,7 +32,7 @@ def write_stderr(text: str, end: str = "\n") -> None:
 
 
 def discard_output(stream: Any) -> None:
-    """Send what is left in a stream, and what comes, nowhere; Python would complain once more when it exits."""
+    """Discard the buffered and the later output of a stream; otherwise Python reports the error again at exit."""
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
@@ -42,30 +42,30 @@ def discard_output(stream: Any) -> None:
 
 
 class Console(NamedTuple):
-    """How much a command says, from `--json`, `--quiet` and `--verbose`."""
+    """Output of a command, as `--json`, `--quiet`, and `--verbose` select it."""
 
     json: bool = False
     quiet: bool = False
     verbose: bool = False
 
     def say(self, text: str) -> None:
-        """A line for people, on stderr."""
+        """Print a message to stderr, unless `--quiet` is given."""
         if not self.quiet:
             write_stderr(text)
 
     def show(self, text: str) -> None:
-        """A line of the result, on stdout; with `--json` the document says it instead."""
+        """Print a line of the result to stdout; with `--json`, only the document is printed."""
         if not self.json:
             print(text)
 
     def document(self, content: Mapping[str, Any]) -> None:
-        """The whole result as one JSON document, where it was asked for. NaN becomes null."""
+        """Print the whole result as one JSON document if `--json` is given. NaN becomes null."""
         if self.json:
             plain = (sys.stdout.encoding or "").lower() != "utf-8"
             print(json.dumps(_replace_non_finite(content), indent=2, ensure_ascii=plain, allow_nan=False))
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """An aligned table; numbers to the right."""
+        """Print a table with aligned columns, numbers to the right."""
         cells = [[format_value(cell) for cell in row] for row in rows]
         widths = [max(len(line[k]) for line in [list(header), *cells]) for k in range(len(header))]
         numeric = [all(isinstance(row[k], int | float) or row[k] is None for row in rows) for k in range(len(header))]
@@ -74,19 +74,19 @@ class Console(NamedTuple):
             self.show("  ".join(cell.rjust(n) if right else cell.ljust(n) for cell, n, right in pairs).rstrip())
 
     def progress(self) -> "TrainingBar":
-        """What shows how far a training is."""
+        """Return a progress bar for a training."""
         return TrainingBar(self)
 
 
 class TrainingBar:
-    """Progress of a training: a live line on a terminal, a plain line an epoch elsewhere."""
+    """Progress of a training: a live line on a terminal, else a line for each epoch."""
 
-    def __init__(self, talk: Console) -> None:
-        self.talk, self.drawn, self.width = talk, 0.0, 0
-        self.live = sys.stderr.isatty() and not talk.quiet
+    def __init__(self, console: Console) -> None:
+        self.console, self.drawn, self.width = console, 0.0, 0
+        self.live = sys.stderr.isatty() and not console.quiet
 
     def __call__(self, progress: Any) -> None:
-        """Take a `lstm_ae.training.loop.Progress`."""
+        """Show a `lstm_ae.training.loop.Progress`."""
         values = progress.values
         if progress.finished:
             numbers = "  ".join(
@@ -95,7 +95,7 @@ class TrainingBar:
                 if name not in ("epoch", "learning_rate") and (name == "loss" or name.startswith("val_"))
             )
             self.clear()
-            self.talk.say(f"epoch {progress.epoch}/{progress.epochs}  {numbers}  {progress.seconds:.0f} s")
+            self.console.say(f"epoch {progress.epoch}/{progress.epochs}  {numbers}  {progress.seconds:.0f} s")
         elif self.live and time.monotonic() - self.drawn > 0.2:
             self.drawn = time.monotonic()
             done = (progress.epoch - 1 - progress.first) * progress.steps + progress.step
@@ -107,19 +107,19 @@ class TrainingBar:
             )
 
     def reading(self, rows: int, share: float) -> None:
-        """Show how far a file is read, on a terminal."""
+        """Show on a terminal how much of a file has been read."""
         if self.live and share < 1 and time.monotonic() - self.drawn > 0.2:
             self.drawn = time.monotonic()
             self.draw(f"read {rows:,} rows, {share:.0%} of the file")
 
     def scoring(self, rows: int, share: float) -> None:
-        """Show how far a table is searched, on a terminal."""
+        """Show on a terminal how many rows of a table have been scored."""
         if self.live and time.monotonic() - self.drawn > 0.2:
             self.drawn = time.monotonic()
             self.draw(f"scored {rows:,} rows, {share:.0%} of the table")
 
     def draw(self, line: str) -> None:
-        """Show a line in place of the last one."""
+        """Replace the live line."""
         try:
             columns = os.get_terminal_size(sys.stderr.fileno()).columns or 80
         except OSError:
@@ -129,27 +129,27 @@ class TrainingBar:
         self.width = len(line)
 
     def clear(self) -> None:
-        """Wipe the live line away, for whatever is said next."""
+        """Erase the live line, so that other output can follow."""
         if self.width:
             write_stderr("\r" + " " * self.width + "\r", end="")
             self.width = 0
 
 
 class ProgressCounter:
-    """How many of many are done, as a live line on a terminal; nothing elsewhere."""
+    """Number of finished items as a live line on a terminal; no output elsewhere."""
 
-    def __init__(self, talk: Console, what: str) -> None:
-        self.bar, self.what, self.began = TrainingBar(talk), what, time.monotonic()
+    def __init__(self, console: Console, what: str) -> None:
+        self.bar, self.what, self.began = TrainingBar(console), what, time.monotonic()
 
     def __call__(self, done: int, of: int) -> None:
-        """So many are done, of so many."""
+        """Show the number of finished items."""
         if self.bar.live and time.monotonic() - self.bar.drawn > 0.2:
             self.bar.drawn = time.monotonic()
             left = (of - done) * (self.bar.drawn - self.began) / max(done, 1)
             self.bar.draw(f"{done:,}/{of:,} {self.what}  {format_clock(left)} left")
 
     def clear(self) -> None:
-        """Wipe the live line away."""
+        """Erase the live line."""
         self.bar.clear()
 
 

@@ -1,4 +1,4 @@
-"""`--dry-run`: what a long command will take, in place of the command itself."""
+"""`--dry-run`: estimate the resources of a command instead of running it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,12 +15,12 @@ from .options import GivenOptions
 
 
 def show_training_estimate(kind: type[Config]) -> Callable[..., None]:
-    """The dry run of a study's `train`, or of `series train`."""
+    """Return the dry run of `train` of a study or of `series train`."""
 
     def dry_run(
         *,
         given: GivenOptions,
-        talk: Console,
+        console: Console,
         out: Path | None,
         resume: bool,
         data: str | None = None,
@@ -34,19 +34,19 @@ def show_training_estimate(kind: type[Config]) -> Callable[..., None]:
         if kind is Series and data is None:
             raise ConfigError("Give the table to train on: lstmae series train DATA --dry-run")
         config = given.config(kind, **({"data": data} if kind is Series else {}))
-        import_tensorflow(talk)
-        config, loaded = training.complete_config(config, talk)
+        import_tensorflow(console)
+        config, loaded = training.complete_config(config, console)
         from lstm_ae.estimate.training import estimate_training
         from lstm_ae.run import command_line
 
-        talk.say("timing some steps ...")
-        show_estimate(estimate_training(config, loaded, command=command_line()), talk)
+        console.say("timing some steps ...")
+        show_estimate(estimate_training(config, loaded, command=command_line()), console)
 
     return dry_run
 
 
-def show_search_estimate(given: GivenOptions, asked: Any, kind: type[Config], talk: Console) -> None:
-    """The dry run of a search."""
+def show_search_estimate(given: GivenOptions, asked: Any, kind: type[Config], console: Console) -> None:
+    """Estimate a search."""
     from lstm_ae.run import require_free
 
     from . import search
@@ -57,61 +57,61 @@ def show_search_estimate(given: GivenOptions, asked: Any, kind: type[Config], ta
     if asked.out is not None:
         require_free(asked.out)
     plan = search.make_plan(given, kind, asked)
-    import_tensorflow(talk)
-    plan, data = search.complete_plan(plan, talk)
+    import_tensorflow(console)
+    plan, data = search.complete_plan(plan, console)
     from lstm_ae.estimate.searches import estimate_search
     from lstm_ae.search.executors import default_jobs
 
     jobs, keep = asked.jobs or default_jobs(plan), 1 if asked.keep is None else asked.keep
-    talk.say(f"timing settings of {search.describe_plan(plan)}, {jobs} at once ...")
+    console.say(f"timing settings of {search.describe_plan(plan)}, {jobs} at once ...")
     found = estimate_search(plan, data, jobs=jobs, keep=keep, refit=asked.refit)
     if asked.seconds is not None:
         found = found._replace(notes=(*found.notes, "this is the whole search, whatever --max-time says"))
-    show_estimate(found, talk)
+    show_estimate(found, console)
 
 
 def show_backtest_estimate(
-    config: Config, talk: Console, out: Path | None, folds: int, by: str, *, refit: bool
+    config: Config, console: Console, out: Path | None, folds: int, by: str, *, refit: bool
 ) -> None:
-    """The dry run of a backtest."""
+    """Estimate a backtest on prices."""
     _require_no_folder(out)
-    import_tensorflow(talk)
+    import_tensorflow(console)
     from lstm_ae.estimate.folds import estimate_backtest
 
     assert isinstance(config, Snp)
-    talk.say("timing a training and a test ...")
-    show_estimate(estimate_backtest(config, folds, by=by, refit=refit), talk)
+    console.say("timing a training and a test ...")
+    show_estimate(estimate_backtest(config, folds, by=by, refit=refit), console)
 
 
-def show_table_backtest_estimate(config: Series, talk: Console, out: Path | None, folds: int) -> None:
-    """The dry run of a backtest of anyone's own table."""
+def show_table_backtest_estimate(config: Series, console: Console, out: Path | None, folds: int) -> None:
+    """Estimate a backtest on a table."""
     _require_no_folder(out)
-    import_tensorflow(talk)
+    import_tensorflow(console)
     from lstm_ae.estimate.folds import estimate_table_backtest
 
-    bar = talk.progress()
-    talk.say("timing a training and a test ...")
+    bar = console.progress()
+    console.say("timing a training and a test ...")
     found = estimate_table_backtest(config, folds, bar.reading)
     bar.clear()
-    show_estimate(found, talk)
+    show_estimate(found, console)
 
 
-def show_kfold_estimate(given: GivenOptions, talk: Console, out: Path | None, folds: int, keep: float) -> None:
-    """The dry run of a choice by folds."""
+def show_kfold_estimate(given: GivenOptions, console: Console, out: Path | None, folds: int, keep: float) -> None:
+    """Estimate a cross-validated selection of settings."""
     from .search import split_values
 
     _require_no_folder(out)
     config, axes = split_values(given, Snp)
-    import_tensorflow(talk)
+    import_tensorflow(console)
     from lstm_ae.estimate.folds import estimate_kfold
 
     assert isinstance(config, Snp)
-    talk.say("timing settings ...")
-    show_estimate(estimate_kfold(config, axes, folds, keep=keep), talk)
+    console.say("timing settings ...")
+    show_estimate(estimate_kfold(config, axes, folds, keep=keep), console)
 
 
 def _require_no_folder(out: Path | None) -> None:
-    """What is begun in a folder would be gone on with there, and takes less than the whole."""
+    """Raise if the directory exists: the command would resume there, which takes less than the whole."""
     if out is not None and out.exists():
         raise ConfigError(f"--dry-run is for what is begun anew, and --out {str(out)!r} exists; leave one of them out")
 
@@ -121,25 +121,25 @@ def _forbid_resume(resume: bool) -> None:
         raise ConfigError("--dry-run is for what is begun anew, and --resume goes on; leave one of them out")
 
 
-def show_estimate(found: Any, talk: Console) -> None:
+def show_estimate(found: Any, console: Console) -> None:
     """Show an estimate."""
-    talk.document(describe_estimate(found, talk))
+    console.document(describe_estimate(found, console))
 
 
-def describe_estimate(found: Any, talk: Console) -> dict[str, Any]:
-    """Show an estimate; returned is what a document says of it."""
+def describe_estimate(found: Any, console: Console) -> dict[str, Any]:
+    """Show an estimate and return its JSON document."""
     rows = [(part.name, part.duration.usual, part.duration.slowest, part.how) for part in found.parts]
     whole = found.duration
-    talk.table(["part", "seconds", "slowest", "how"], rows)
-    talk.show(
+    console.table(["part", "seconds", "slowest", "how"], rows)
+    console.show(
         f"duration: {format_clock(whole.usual)}, or {format_clock(whole.slowest)} if all were like the slowest timed"
     )
     memory = "not known on this system" if found.memory is None else format_size(found.memory)
-    talk.show(f"memory: {memory}")
-    talk.show(f"disk: {format_size(found.disk)} in the end, and {format_size(found.meanwhile)} more meanwhile")
+    console.show(f"memory: {memory}")
+    console.show(f"disk: {format_size(found.disk)} in the end, and {format_size(found.meanwhile)} more meanwhile")
     for note in found.notes:
-        talk.show(f"  {note}")
-    talk.show("Nothing was trained to its end, and nothing is left behind.")
+        console.show(f"  {note}")
+    console.show("Nothing was trained to its end, and nothing is left behind.")
     return {
         "seconds": whole.usual,
         "seconds_slowest": whole.slowest,

@@ -1,4 +1,4 @@
-"""Turn errors and signals into one line on stderr and an exit code."""
+"""Turn errors and signals into a line on stderr and an exit code."""
 
 import errno
 import sys
@@ -12,7 +12,7 @@ from .signals import INTERRUPTED_CODE
 
 
 class Interrupted(LstmAeError):
-    """Stopped by Ctrl-C or a signal; its text says how to go on."""
+    """The command was stopped by Ctrl-C or a signal; the message says how to resume."""
 
 
 EXIT_CODES: tuple[tuple[type[LstmAeError], int], ...] = (
@@ -28,10 +28,10 @@ DEFAULT_INTERRUPTION = Interrupted("Interrupted; nothing was being trained")
 
 
 def run_guarded(command: Callable[[], Any], arguments: list[str], came: list[int]) -> int:
-    """Run the command line; return the exit code, having said why where it is not 0.
+    """Run the command line and return its exit code; print the reason if it is not 0.
 
     Args:
-        came: the signals that have come, see `handle_signals`.
+        came: signals received so far, see `handle_signals`.
     """
     prepare_streams()
     try:
@@ -65,7 +65,7 @@ def _is_from_typer(error: BaseException, name: str) -> bool:
 
 
 def explain_error(error: BaseException) -> tuple[str, int]:
-    """An error's line and exit code."""
+    """Return the message and the exit code of an error."""
     for kind, code in EXIT_CODES:
         if isinstance(error, kind):
             return str(error), code

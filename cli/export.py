@@ -55,13 +55,13 @@ def register(app: typer.Typer) -> None:
                 "model with; whoever has the version, or asks its server for /openapi.json, can read them.",
             ),
         ] = False,
-        talk: Console,
+        console: Console,
     ) -> None:
         """Write a run's model as the next version of a SavedModel folder and prove that it says the same."""
         if verify_only:
             if to is not None or name is not None or format != "savedmodel" or no_examples:
                 raise ConfigError("--verify-only writes nothing; leave --to, --name, --format and --no-examples out")
-            _verify(Path(run), talk)
+            _verify(Path(run), console)
             return
         from lstm_ae.run import Run, open_run
 
@@ -75,32 +75,32 @@ def register(app: typer.Typer) -> None:
         base = opened.directory if to is None else to / (name or task)
         if Run(base).begun and not base.samefile(opened.directory):
             raise ConfigError(f"{str(base)!r} is a run of its own; give the folder of this model another --name")
-        import_tensorflow(talk)
+        import_tensorflow(console)
         from lstm_ae.export.card import render_card, write_card
         from lstm_ae.export.examples import select_examples
         from lstm_ae.export.saved_model import export_run
 
         formats = [word for each in format.split(",") if (word := each.strip()) != "savedmodel"]
-        with silence_stderr(talk):
+        with silence_stderr(console):
             tried = [] if no_examples else select_examples(opened)
         if not (tried or no_examples):
-            talk.say("no windows to try it with: the run's data is not at hand as it was, or a window is too large")
-        with silence_stderr(talk):
+            console.say("no windows to try it with: the run's data is not at hand as it was, or a window is too large")
+        with silence_stderr(console):
             exported = export_run(opened, base, list(dict.fromkeys(formats)), tried)
         written = write_card(
             base, render_card(base.resolve().name, exported.directory.name, opened, exported.endpoints)
         )
-        talk.table(
+        console.table(
             ["endpoint", "inputs", "outputs"],
             [(e.name, ", ".join(e.inputs), ", ".join(e.outputs)) for e in exported.endpoints],
         )
         if leaky := opened.about()["data"]["leaky"]:
-            talk.show(f"LEAKY: {leaky}")
-        talk.show(_format_difference(exported.difference))
+            console.show(f"LEAKY: {leaky}")
+        console.show(_format_difference(exported.difference))
         for other, difference in exported.formats.items():
-            talk.show(f"{other}: {_format_difference(difference)}")
-        show_files(talk, {"saved model": exported.directory} | ({"model card": written} if written else {}))
-        talk.document(
+            console.show(f"{other}: {_format_difference(difference)}")
+        show_files(console, {"saved model": exported.directory} | ({"model card": written} if written else {}))
+        console.document(
             {
                 "saved_model": str(exported.directory),
                 "model_card": str(written) if written else None,
@@ -111,20 +111,20 @@ def register(app: typer.Typer) -> None:
         )
 
 
-def _verify(folder: Path, talk: Console) -> None:
+def _verify(folder: Path, console: Console) -> None:
     if not folder.is_dir():
         raise DataError(f"There is no folder {str(folder)!r}; give an exported version, or a model's folder")
-    import_tensorflow(talk)
+    import_tensorflow(console)
     from lstm_ae.export.versions import verify_versions
 
     done = []
     for one in verify_versions(folder):
         said = "runs, compared with no trained model" if one.difference is None else _format_difference(one.difference)
-        talk.show(f"{one.directory}: {', '.join(one.endpoints)}: {said}")
+        console.show(f"{one.directory}: {', '.join(one.endpoints)}: {said}")
         for each in one.unchecked:
-            talk.show(f"{one.directory}: not checked: {each}")
+            console.show(f"{one.directory}: not checked: {each}")
         done.append(one._asdict() | {"directory": str(one.directory)})
-    talk.document({"verified": done})
+    console.document({"verified": done})
 
 
 def _format_difference(difference: float) -> str:

@@ -24,8 +24,15 @@ _TYPE_NAMES = {int: "int", float: "float"}
 
 
 def make_option(field: Declared, *, lists: bool = False, **details: Any) -> Any:
-    """An option's annotation, made of a declared field. Numbers stay text where they are none: the rule, which is
-    written once, then refuses them in its own words. With `lists`, one that can be searched takes several values."""
+    """Return the annotation of a declared field's option.
+
+    Text that is not a number is passed on as text, so that `check_value` reports it in the words of the rule.
+
+    Args:
+        field: the declared field.
+        lists: whether an option that can be searched takes several values.
+        details: arguments of `typer.Option`.
+    """
     rule = field.option
     details |= {"help": rule.help}
     if lists and is_searchable(field):
@@ -55,7 +62,7 @@ def make_option(field: Declared, *, lists: bool = False, **details: Any) -> Any:
 
 
 def option_parameters(field: Declared, lists: bool) -> Iterator[inspect.Parameter]:
-    """A field's option; for a switch also the hidden one that puts it off, for use beside `--config`."""
+    """Yield the option of a field; for a switch also the hidden one that turns it off, for use with `--config`."""
     default = None if field.default in ("", ()) else field.default
     yield make_parameter(field.name, make_option(field, lists=lists, rich_help_panel="Configuration"), default)
     if field.kind is bool:
@@ -65,12 +72,12 @@ def option_parameters(field: Declared, lists: bool) -> Iterator[inspect.Paramete
 
 
 def switch_off_name(field: Declared) -> str:
-    """The name of what switches a field off."""
+    """Return the name of the option that turns a switch off."""
     return f"no_{field.name}"
 
 
 def make_parameter(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
-    """A parameter of a command's function, as Typer reads it."""
+    """Return a parameter of a command's function for Typer."""
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
@@ -92,7 +99,7 @@ def _axis_parser(field: Declared) -> Callable[[Any], Any]:
 
 
 def _split_list(text: str) -> tuple[str, ...]:
-    """The items between commas; one that holds commas itself stands in quotes, as in CSV."""
+    """Return the items between commas; an item that contains commas is quoted, as in CSV."""
     try:
         items = next(csv.reader([text], skipinitialspace=True), [])
     except csv.Error:  # a line break outside quotes
@@ -178,27 +185,27 @@ _DRY_RUN = Annotated[
     ),
 ]
 
-_INJECTED_PARAMETERS = ("given", "talk")
+_INJECTED_PARAMETERS = ("given", "console")
 
 
 class GivenOptions(dict[str, Any]):
-    """The config options that were typed, by field, and what they rest on: a file, a preset, what was asked before."""
+    """Options given on the command line, by field, and their base: a file, a preset, or the options of a run."""
 
     file: Path | None = None
     preset: str | None = None
     before: Mapping[str, Any] = MappingProxyType({})
 
     def resting(self, other: "GivenOptions") -> "GivenOptions":
-        """These options, on what others rest on."""
+        """Return these options with the base of others."""
         self.file, self.preset, self.before = other.file, other.preset, other.before
         return self
 
     def config(self, kind: type[Chosen], **fixed: Any) -> Chosen:
-        """The config they make: file or preset first, then what was typed, then what the command itself fixes."""
+        """Return the config: the base, overridden by the given options and then by those that the command fixes."""
         return kind.merge(self.base(kind), self | fixed)
 
     def base(self, kind: type[Options]) -> dict[str, Any]:
-        """What was typed rests on this."""
+        """Return the values that the given options override."""
         if not issubclass(kind, Config):
             return dict(self.before)
         from lstm_ae.config.presets import load_preset
@@ -226,7 +233,7 @@ def command(
     """Register a function as a command.
 
     Its parameters become options, except two: `given: Given` becomes all options of the config class (but those to
-    `hide`), with a study's `--preset` and `--config`, and `talk: Talk` becomes `--json`, `--quiet` and `--verbose`.
+    `hide`), with a study's `--preset` and `--config`, and `console: Talk` becomes `--json`, `--quiet` and `--verbose`.
     Its docstring's first sentence is the help, the example follows it. With `lists`, options that can be searched
     take lists. Parameters of the function that are named in `without` keep their defaults. With `dry_run`, the option
     of that name calls this function, with the same values, in its place. `preset` is the one whose values the function
@@ -267,8 +274,8 @@ def command(
 
         @functools.wraps(function)
         def run(context: typer.Context, **values: Any) -> None:
-            talk = Console(*(values.pop(key) for key in _OUTPUT_OPTIONS))
-            if talk.quiet and talk.verbose:
+            console = Console(*(values.pop(key) for key in _OUTPUT_OPTIONS))
+            if console.quiet and console.verbose:
                 raise ConfigError("--quiet and --verbose exclude each other; give one of them")
             if fields:
                 values["given"] = GivenOptions(_take_typed_options(context, fields, values))
@@ -277,7 +284,7 @@ def command(
             if shared:
                 values["given"].file, values["given"].preset = values.pop("config_file"), values.pop("preset", None)
             instead = dry_run if dry_run and values.pop("dry_run") else None
-            (instead or function)(talk=talk, **values)
+            (instead or function)(console=console, **values)
 
         run.__signature__ = inspect.Signature(taken)  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in taken}
@@ -289,7 +296,7 @@ def command(
 
 
 def _escape_help(annotation: Any) -> Any:
-    """An option whose help is shown as it is written."""
+    """Return an option whose help Rich prints as it is written."""
     if get_origin(annotation) is not Annotated:
         return annotation
     kind, info = get_args(annotation)
@@ -299,25 +306,25 @@ def _escape_help(annotation: Any) -> Any:
 
 
 def _escape_markup(text: str) -> str:
-    """Text in which Rich finds no markup: it would take the name of an extra, as in [ray], for a style."""
+    """Return text in which Rich finds no markup: it takes the name of an extra, as in [ray], for a style."""
     return re.sub(r"\[(?=[a-z#/@][^\[]*\])", r"\\[", text)
 
 
 def _replacement_option(field: Declared) -> Declared:
-    """The option with which a run's choice is replaced for one table."""
+    """Return the option that overrides the choice of a run for one table."""
     sentence = field.option.help.partition(" (default: ")[0].removesuffix(".")
     return field._replace(default=None, option=field.option._replace(help=f"{sentence} (default: as trained)."))
 
 
 def complete_runs(incomplete: str) -> list[str]:
-    """The runs whose path starts so, for completion."""
+    """Return the runs whose path starts with a text, for shell completion."""
     from lstm_ae.run import list_runs
 
     return [path for path in ("latest", *(str(run.directory) for run in list_runs())) if path.startswith(incomplete)]
 
 
 def _take_typed_options(context: typer.Context, fields: list[Declared], values: dict[str, Any]) -> dict[str, Any]:
-    """Take the config's options out of the values; keep those that were typed."""
+    """Remove the config's options from the values and return those that were given on the command line."""
 
     def typed(name: str) -> bool:
         source = context.get_parameter_source(name)

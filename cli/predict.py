@@ -49,13 +49,13 @@ def register(app: typer.Typer) -> None:
         ] = False,
         batch_size: Annotated[int, typer.Option(metavar="<int>", min=1, help="Samples in a call.")] = 256,
         keep_formulas: Formulas = False,
-        talk: Console,
+        console: Console,
     ) -> None:
         """Write an exported model's answers for a file's samples; an interrupted call is gone on with."""
         from lstm_ae.errors import ConfigError
         from lstm_ae.installation import install_hint
 
-        import_tensorflow(talk, keras=False)
+        import_tensorflow(console, keras=False)
         try:
             from lstm_ae.serving.client import connect, parse_constants, predict_file
             from lstm_ae.serving.inputs import read_samples
@@ -71,10 +71,10 @@ def register(app: typer.Typer) -> None:
             stride=stride,
             constants=parse_constants(set_ or []),
         )
-        count = ProgressCounter(talk, "samples")
+        count = ProgressCounter(console, "samples")
         done, had = predict_file(found, samples, out, batch=batch_size, notify=count, keep_formulas=keep_formulas)
         count.clear()
-        talk.show(f"{done:,} samples answered by {found.model}, written to {out}")
+        console.show(f"{done:,} samples answered by {found.model}, written to {out}")
         if had:
-            talk.say(f"{had:,} of them were there from an earlier call")
-        talk.document({"samples": done, "model": found.model, "signature": found.signature.name, "out": str(out)})
+            console.say(f"{had:,} of them were there from an earlier call")
+        console.document({"samples": done, "model": found.model, "signature": found.signature.name, "out": str(out)})

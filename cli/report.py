@@ -29,7 +29,7 @@ class TourRequest(NamedTuple):
     dry_run: bool
 
 
-def show_tour(asked: TourRequest, talk: Console) -> None:
+def show_tour(asked: TourRequest, console: Console) -> None:
     """Train what is missing and write the page; with `dry_run`, list the trainings alone."""
     from lstm_ae.report.page import require_report_path
     from lstm_ae.tour import digits, stocks, toy
@@ -45,7 +45,7 @@ def show_tour(asked: TourRequest, talk: Console) -> None:
     require_report_path(folder / PAGE_NAME)
     found = read_source_data(asked.digits, asked.prices)
     for note in found.notes:
-        talk.say(note)
+        console.say(note)
     with TemporaryDirectory() as scratch:
         if not asked.dry_run:
             open_tour(folder)
@@ -53,36 +53,38 @@ def show_tour(asked: TourRequest, talk: Console) -> None:
         parts = [part for module in (toy, digits, stocks) for part in module.parts(level, ground)]
         legs = plan_tour(parts, level.seeds, folder, load.sha256)
         if asked.dry_run:
-            _list_trainings(legs, folder, load, talk)
+            _list_trainings(legs, folder, load, console)
             return
-    _run_tour(parts, legs, level, folder, load, found.notes, talk)
+    _run_tour(parts, legs, level, folder, load, found.notes, console)
 
 
-def _list_trainings(legs: Any, folder: Path, load: Any, talk: Console) -> None:
+def _list_trainings(legs: Any, folder: Path, load: Any, console: Console) -> None:
     from lstm_ae.tour.runs import OUTDATED, STATES, THERE
 
     from .dry_run import describe_estimate
 
     rows = [(leg.part, leg.setting, leg.config.seed, leg.config.epochs, leg.state) for leg in legs]
-    talk.table(["part", "setting", "seed", "epochs", "state"], rows)
+    console.table(["part", "setting", "seed", "epochs", "state"], rows)
     counts = {state: sum(leg.state == state for leg in legs) for state in STATES}
     epochs = sum(leg.config.epochs for leg in legs if leg.state != THERE)
     told = ", ".join(f"{count} {state}" for state, count in counts.items() if count or state != OUTDATED)
-    talk.show(f"{len(legs)} trainings in {folder}: {told}; at most {epochs:,} epochs to train")
-    import_tensorflow(talk)
+    console.show(f"{len(legs)} trainings in {folder}: {told}; at most {epochs:,} epochs to train")
+    import_tensorflow(console)
     from lstm_ae.tour.estimate import estimate_tour
 
-    estimate = estimate_tour(legs, load, lambda number, of: talk.say(f"timing trainings of size {number} of {of} ..."))
-    told_of = describe_estimate(estimate, talk)
+    estimate = estimate_tour(
+        legs, load, lambda number, of: console.say(f"timing trainings of size {number} of {of} ...")
+    )
+    told_of = describe_estimate(estimate, console)
     keys = ("part", "setting", "seed", "epochs", "state")
     trainings = [
         dict(zip(keys, row, strict=True)) | {"run": str(leg.directory), "command": leg.command}
         for row, leg in zip(rows, legs, strict=True)
     ]
-    talk.document({"folder": str(folder), **counts, "epochs_to_train": epochs, "trainings": trainings, **told_of})
+    console.document({"folder": str(folder), **counts, "epochs_to_train": epochs, "trainings": trainings, **told_of})
 
 
-def _run_tour(parts: Any, legs: Any, level: Any, folder: Path, load: Any, notes: Any, talk: Console) -> None:
+def _run_tour(parts: Any, legs: Any, level: Any, folder: Path, load: Any, notes: Any, console: Console) -> None:
     from datetime import UTC, datetime
 
     from lstm_ae.report.page import write_report
@@ -91,13 +93,13 @@ def _run_tour(parts: Any, legs: Any, level: Any, folder: Path, load: Any, notes:
     from lstm_ae.tour.results import read_results
     from lstm_ae.tour.runs import run_tour
 
-    import_tensorflow(talk)
-    bar = talk.progress()
+    import_tensorflow(console)
+    bar = console.progress()
     with _add_resume_command(bar):
         draw_data(parts, load, folder)
-        diverged = run_tour(legs, load, _progress_printer(talk, bar))
+        diverged = run_tour(legs, load, _progress_printer(console, bar))
     for sentence in diverged:
-        talk.say(sentence)
+        console.say(sentence)
     told = read_results(parts, level.seeds, legs)
     page = render_tour(
         told,
@@ -110,19 +112,21 @@ def _run_tour(parts: Any, legs: Any, level: Any, folder: Path, load: Any, notes:
     )
     path = write_report(folder / PAGE_NAME, page.html)
     for sentence in told.missing:
-        talk.say(sentence)
+        console.say(sentence)
     for name in page.left_out:
-        talk.say(f"no room for the figure {name}")
+        console.say(f"no room for the figure {name}")
     answers = [(outcome.part.key, claim) for outcome in told.outcomes for claim in outcome.claims]
-    talk.table(["part", "the report", "verdict"], [(key, a.claim.statement, a.decision.verdict) for key, a in answers])
+    console.table(
+        ["part", "the report", "verdict"], [(key, a.claim.statement, a.decision.verdict) for key, a in answers]
+    )
     if not level.whole:
-        talk.show(level.note)
-    show_files(talk, {"report": path, "runs": folder})
+        console.show(level.note)
+    show_files(console, {"report": path, "runs": folder})
     findings = [
         {"part": key, "said": a.claim.statement, **a.decision._asdict(), "rule": a.claim.rule_text}
         for key, a in answers
     ]
-    talk.document(
+    console.document(
         {
             "level": level.name,
             "report": str(path),
@@ -134,8 +138,8 @@ def _run_tour(parts: Any, legs: Any, level: Any, folder: Path, load: Any, notes:
     )
 
 
-def _progress_printer(talk: Console, bar: TrainingBar) -> Any:
-    """What shows a journey: a line a training, and its progress on a terminal."""
+def _progress_printer(console: Console, bar: TrainingBar) -> Any:
+    """Return a function that prints a line for each training, and its progress on a terminal."""
     from lstm_ae.tour.runs import OUTDATED
 
     def tell(event: Any) -> None:
@@ -143,10 +147,10 @@ def _progress_printer(talk: Console, bar: TrainingBar) -> Any:
             bar.clear()
             leg = event.training
             anew = ", begun anew: it was begun with other versions, which cannot go on" if leg.state == OUTDATED else ""
-            talk.say(
+            console.say(
                 f"training {event.number} of {event.total}: {leg.part}, {leg.setting}, seed {leg.config.seed}{anew}"
             )
-        elif bar.live or talk.verbose:
+        elif bar.live or console.verbose:
             bar(event.progress)
 
     return tell
@@ -211,7 +215,7 @@ def register(app: typer.Typer) -> None:
             bool,
             typer.Option("--dry-run", metavar="", help="With --tour: list what is there and what would be trained."),
         ] = False,
-        talk: Console,
+        console: Console,
     ) -> None:
         """Write a report of runs and searches: one HTML file that needs no network and no other file."""
         if tour == bool(runs):
@@ -221,12 +225,12 @@ def register(app: typer.Typer) -> None:
             for name, value in (("level", level), ("digits", digits), ("prices", prices), ("dry-run", dry_run)):
                 if value:
                     raise ConfigError(f"--{name} is for --tour; leave it out")
-            _report_runs(runs, out, talk)
+            _report_runs(runs, out, console)
         else:
-            show_tour(TourRequest(level or "smoke", out, digits, prices, dry_run), talk)
+            show_tour(TourRequest(level or "smoke", out, digits, prices, dry_run), console)
 
 
-def _report_runs(runs: list[str], out: Path | None, talk: Console) -> None:
+def _report_runs(runs: list[str], out: Path | None, console: Console) -> None:
     from datetime import UTC, datetime
 
     from lstm_ae.report.page import gather_sources, render_report, require_report_path, write_report
@@ -241,11 +245,11 @@ def _report_runs(runs: list[str], out: Path | None, talk: Console) -> None:
     write_report(path, page.html)
     for subject in subjects:
         for sentence in subject.missing:
-            talk.say(f"{subject.name}: {sentence}")
+            console.say(f"{subject.name}: {sentence}")
     for name in page.left_out:
-        talk.say(f"no room for the figure {name}")
-    show_files(talk, {"report": path})
-    talk.document(
+        console.say(f"no room for the figure {name}")
+    show_files(console, {"report": path})
+    console.document(
         {
             "report": str(path),
             "bytes": path.stat().st_size,

@@ -17,7 +17,7 @@ Root = Annotated[Path | None, typer.Argument(help="Directory that holds the runs
 
 
 @command(app, "list", "lstmae runs list")
-def list_(root: Root = None, *, talk: Console) -> None:
+def list_(root: Root = None, *, console: Console) -> None:
     """List the runs and searches, newest first."""
     from lstm_ae.errors import DataError
     from lstm_ae.run import RUNS, list_runs
@@ -37,34 +37,34 @@ def list_(root: Root = None, *, talk: Console) -> None:
         rows.append((str(search.directory), name, str(about["created"])[:19], *_best_result(search), leaky))
     rows.sort(key=lambda row: row[2], reverse=True)
     if not rows:
-        talk.say(f"There is no run in {str(root or RUNS)!r}; train one, as with lstmae toy train")
+        console.say(f"There is no run in {str(root or RUNS)!r}; train one, as with lstmae toy train")
     else:
-        talk.table(["run", "task", "created", "measure", "value", ""], rows)
+        console.table(["run", "task", "created", "measure", "value", ""], rows)
     names = ("run", "task", "created", "measure", "value", "leaky")
-    talk.document({"runs": [dict(zip(names, row, strict=True)) for row in rows]})
+    console.document({"runs": [dict(zip(names, row, strict=True)) for row in rows]})
 
 
 @command(app, "show", "lstmae runs show latest")
-def show(run: RunArgument, *, talk: Console) -> None:
+def show(run: RunArgument, *, console: Console) -> None:
     """Show what a run was asked and what came out."""
     from lstm_ae.run import open_run
 
     opened = open_run(run)
     about = opened.about()
     metrics = opened.metrics() if opened.finished else {}
-    talk.show(f"{opened.directory}: {about['task']}, {about['created'][:19]}")
-    talk.show(f"command: {about['command']}")
-    talk.show(
+    console.show(f"{opened.directory}: {about['task']}, {about['created'][:19]}")
+    console.show(f"command: {about['command']}")
+    console.show(
         f"data: {about['data']['text']} (sha256 {about['data']['sha256'][:12]}, licence: {about['data']['licence']})"
     )
     for note in about["data"]["notes"]:
-        talk.show(f"  {note}")
-    talk.table(["option", "value"], [(name, format_option(value)) for name, value in about["config"].items()])
+        console.show(f"  {note}")
+    console.table(["option", "value"], [(name, format_option(value)) for name, value in about["config"].items()])
     if metrics:
-        show_metrics(talk, metrics, about["data"]["leaky"])
+        show_metrics(console, metrics, about["data"]["leaky"])
     else:
-        talk.show("unfinished")
-    talk.document({"run": str(opened.directory), "about": about, "metrics": metrics})
+        console.show("unfinished")
+    console.document({"run": str(opened.directory), "about": about, "metrics": metrics})
 
 
 @command(app, "compare", "lstmae runs compare latest latest")
@@ -81,7 +81,7 @@ def compare(
         Path | None,
         typer.Option(metavar="<file>", help="Draw the runs over their epochs into this file, which ends in .png."),
     ] = None,
-    talk: Console,
+    console: Console,
 ) -> None:
     """Put runs, or searches, side by side: the options in which they differ, then their measures."""
     from lstm_ae.errors import ConfigError
@@ -96,14 +96,14 @@ def compare(
         if any(searches):
             raise ConfigError("--figure is for runs; a search draws its own. Leave it out")
     if all(searches):
-        return _compare_searches(runs, talk)
+        return _compare_searches(runs, console)
     if any(searches):
         raise ConfigError(f"{runs[searches.index(True)]!r} is a search; compare runs with runs, searches with searches")
     opened = [open_run(run) for run in runs]
     names = [str(run.directory) for run in opened]
     drawn = {"figure": str(_draw_histories(opened, figure))} if figure else {}
     choices, measures = [_run_options(run) for run in opened], [_run_measures(run) for run in opened]
-    _show_comparison("runs", names, choices, measures, talk, drawn)
+    _show_comparison("runs", names, choices, measures, console, drawn)
     return None
 
 
@@ -127,8 +127,8 @@ def _draw_histories(opened: list[Any], figure: Path) -> Path:
         raise DataError(f"{error}; compare runs of one study, or leave --figure out") from None
 
 
-def _compare_searches(places: list[str], talk: Console) -> None:
-    """The options and what was searched, where they differ; then what was found."""
+def _compare_searches(places: list[str], console: Console) -> None:
+    """Show the options and settings in which searches differ, then their results."""
     from lstm_ae.search.directory import open_search, summarize_search
 
     opened = [open_search(place) for place in places]
@@ -139,31 +139,31 @@ def _compare_searches(places: list[str], talk: Console) -> None:
         for each, setting in zip(found, settings, strict=True)
     ]
     names, choices = [str(search.directory) for search in opened], [each.choices for each in found]
-    _show_comparison("searches", names, choices, measures, talk, {})
+    _show_comparison("searches", names, choices, measures, console, {})
 
 
 def _show_comparison(
-    what: str, names: list[str], choices: list[Any], measures: list[Any], talk: Console, files: dict[str, str]
+    what: str, names: list[str], choices: list[Any], measures: list[Any], console: Console, files: dict[str, str]
 ) -> None:
     keys = dict.fromkeys(key for config in choices for key in config)
     differing = [key for key in keys if len({str(config.get(key)) for config in choices}) > 1]
-    talk.table(
+    console.table(
         ["option", *names], [(key, *(format_option(config.get(key)) for config in choices)) for key in differing]
     )
     if not differing:
-        talk.show("(no option differs)")
-    talk.show("")
+        console.show("(no option differs)")
+    console.show("")
     keys = dict.fromkeys(sorted((key for row in measures for key in row), key=lambda key: key.startswith("training")))
-    talk.table(["measure", *names], [(key, *(row.get(key) for row in measures)) for key in keys])
+    console.table(["measure", *names], [(key, *(row.get(key) for row in measures)) for key in keys])
     if files:
-        talk.show("")
-        show_files(talk, {name: Path(path) for name, path in files.items()})
+        console.show("")
+        show_files(console, {name: Path(path) for name, path in files.items()})
     differences = {key: [config.get(key) for config in choices] for key in differing}
-    talk.document({what: names, "differing": differences, "measures": measures, **files})
+    console.document({what: names, "differing": differences, "measures": measures, **files})
 
 
 def _run_options(run: Any) -> dict[str, Any]:
-    """What a run was asked, as options; whether its results are leaky follows from them, and from its data."""
+    """Return the options of a run, with the leakage and the hash of its data."""
     from lstm_ae.errors import ConfigError
 
     about = run.about()
@@ -189,7 +189,7 @@ def _run_measures(run: Any) -> dict[str, float]:
 
 
 def _best_result(search: Any) -> tuple[str, float | None]:
-    """What a search went by, and the best that it has found."""
+    """Return the objective of a search and its best value."""
     from lstm_ae.errors import ConfigError, DataError
     from lstm_ae.search.directory import summarize_search
 

@@ -24,7 +24,7 @@ from .training import show_files
 
 
 def find_search(study: str, verb: str, varied: str | None, out: Path | None) -> Any:
-    """The search at `out`, or a command's latest one.
+    """Return the search at `out`, or the latest one of a command.
 
     Args:
         varied: the option that the command itself varies.
@@ -57,7 +57,7 @@ def _latest_search(study: str, verb: str) -> Any:
 
 @contextmanager
 def add_resume_command(folder: Any) -> Iterator[None]:
-    """Add the command that goes on to what ends a search before its time."""
+    """Add the command that resumes a search to the error that ends it early."""
     from lstm_ae.search.ray_executor import ClusterLostError
 
     again = f"Resume with: {folder.resume_command}"
@@ -70,10 +70,10 @@ def add_resume_command(folder: Any) -> Iterator[None]:
 
 
 class SearchProgress:
-    """Told by the search of every trial; shows what is done, what runs, the best so far and the time left."""
+    """Observer of a search that shows the finished and running trials, the best score, and the remaining time."""
 
-    def __init__(self, talk: Console, record: Any, folder: Any, *, tensorboard: bool) -> None:
-        self.talk, self.record = talk, record
+    def __init__(self, console: Console, record: Any, folder: Any, *, tensorboard: bool) -> None:
+        self.console, self.record = console, record
         self.objective = record.plan.objective
         self.began, self.ended_here = time.monotonic(), 0
         self.steps: dict[int, Any] = {}
@@ -83,7 +83,7 @@ class SearchProgress:
 
             self.hparams = TensorBoardWriter(folder, record.plan)
         self.live: Any = None
-        if sys.stderr.isatty() and not talk.quiet:
+        if sys.stderr.isatty() and not console.quiet:
             from rich.console import Console
             from rich.live import Live
 
@@ -106,15 +106,15 @@ class SearchProgress:
             self.live.stop()
 
     def started(self, trial: Any) -> None:
-        """A trial runs."""
+        """Show that a trial has started."""
         self.steps[trial.number] = None
 
     def step(self, step: Any) -> None:
-        """How far a trial is."""
+        """Show the progress of a trial."""
         self.steps[step.number] = step
 
     def ended(self, trial: Any) -> None:
-        """A trial has ended: one line."""
+        """Print a line about a finished trial."""
         self.steps.pop(trial.number, None)
         self.ended_here += 1
         if self.hparams:
@@ -122,7 +122,7 @@ class SearchProgress:
         self._say(f"trial {trial.number}: {describe_setting(trial)}: {describe_result(trial, self.objective)}")
 
     def lost(self, trial: Any, how: str) -> None:
-        """A trial's worker died."""
+        """Print that the worker of a trial died."""
         self.steps.pop(trial.number, None)
         self._say(f"trial {trial.number}: its worker died ({how}); it is given to another")
 
@@ -130,7 +130,7 @@ class SearchProgress:
         if self.live:
             self.live.console.print(text)
         else:
-            self.talk.say(text)
+            self.console.say(text)
 
     def _table(self) -> Any:
         from rich.console import Group
@@ -159,13 +159,13 @@ class SearchProgress:
 
 
 def describe_setting(trial: Any) -> str:
-    """A trial's searched options, as they are typed."""
+    """Return the searched options of a trial as typed."""
     values = " ".join(f"{flag_name(name)} {format_setting(value)}" for name, value in trial.values.items())
     return f"{values} to epoch {trial.until}" if trial.until else values
 
 
 def describe_result(trial: Any, objective: Any) -> str:
-    """What came of a trial, in one line."""
+    """Return the result of a trial in one line."""
     if not trial.scored:
         return f"{trial.status} ({trial.reason})"
     spread = f" ± {format_value(trial.spread)}" if len(trial.executions) > 1 else ""
@@ -173,7 +173,7 @@ def describe_result(trial: Any, objective: Any) -> str:
     return f"{objective.name} {format_value(trial.score)}{spread}{why}, {trial.seconds:.0f} s"
 
 
-def show_results(talk: Console, folder: Any, plan: Any, found: Any) -> None:
+def show_results(console: Console, folder: Any, plan: Any, found: Any) -> None:
     """Show the table of all trials, the best first; write it, and the figures.
 
     Raises:
@@ -185,15 +185,15 @@ def show_results(talk: Console, folder: Any, plan: Any, found: Any) -> None:
     folder.write_table({name: [row[place] for row in rows] for place, name in enumerate(header)})
     again = require_results(folder, found)
     drawn = result_figures(folder, plan, found.trials)
-    talk.table(header, rows)
+    console.table(header, rows)
     told = result_statements(plan, found.trials)
     if told:
-        talk.show("")
+        console.show("")
     for line in told:
-        talk.show(line)
-    talk.show("")
+        console.show(line)
+    console.show("")
     if not found.complete:
-        talk.show(f"Time limit reached. Resume with: {again}")
+        console.show(f"Time limit reached. Resume with: {again}")
     winner = found.trials[0]
     files = {
         "table": folder.directory / "table.csv",
@@ -202,9 +202,9 @@ def show_results(talk: Console, folder: Any, plan: Any, found: Any) -> None:
     }
     if found.refit:
         files["refit"] = found.refit.directory
-        talk.show(f"The setting of the winner was {found.refit.metrics()['training']['refit']}.")
-    show_files(talk, files)
-    talk.document(
+        console.show(f"The setting of the winner was {found.refit.metrics()['training']['refit']}.")
+    show_files(console, files)
+    console.document(
         {
             "search": str(folder.directory),
             "complete": found.complete,
@@ -219,7 +219,11 @@ def show_results(talk: Console, folder: Any, plan: Any, found: Any) -> None:
 
 
 def require_results(folder: Any, found: Any) -> str:
-    """The command that goes on with the search; raises where no trial came to an end, with the reasons."""
+    """Return the command that resumes a search.
+
+    Raises:
+        LstmAeError: no trial is complete; the message has the reasons.
+    """
     again: str = folder.resume_command
     if any(trial.status == "completed" for trial in found.trials):
         return again
@@ -280,16 +284,18 @@ class SearchRequest(NamedTuple):
     max_retries: int | None = None
 
 
-def tune_study(given: GivenOptions, kind: type[Config], asked: SearchRequest, talk: Console) -> None:
-    """Search, and show what was found."""
+def tune_study(given: GivenOptions, kind: type[Config], asked: SearchRequest, console: Console) -> None:
+    """Run a search and show its results."""
 
-    folder, plan, found, _ = search(given, kind, asked, talk)
+    folder, plan, found, _ = search(given, kind, asked, console)
     with add_resume_command(folder):
-        show_results(talk, folder, plan, found)
+        show_results(console, folder, plan, found)
 
 
-def search(given: GivenOptions, kind: type[Config], asked: SearchRequest, talk: Console) -> tuple[Any, Any, Any, Any]:
-    """Search; returns the folder, the plan, what was found and the data."""
+def search(
+    given: GivenOptions, kind: type[Config], asked: SearchRequest, console: Console
+) -> tuple[Any, Any, Any, Any]:
+    """Run a search; return its directory, plan, result, and data."""
     from lstm_ae.run import command_line, require_free
     from lstm_ae.search.directory import SearchPurpose, create_search
     from lstm_ae.search.plan import describe_unaligned_days
@@ -310,22 +316,22 @@ def search(given: GivenOptions, kind: type[Config], asked: SearchRequest, talk: 
             require_free(asked.out)
         plan = make_plan(given, kind, asked)
     if note := describe_unaligned_days(plan.config, plan.axes):
-        talk.say(f"note: {note}")
-    import_tensorflow(talk)
-    plan, data = complete_plan(plan, talk)
+        console.say(f"note: {note}")
+    import_tensorflow(console)
+    plan, data = complete_plan(plan, console)
     if asked.resume:
         from lstm_ae.search.search import require_same_search
 
         for note in require_same_search(folder, plan, data):
-            talk.say(note)
+            console.say(note)
     else:
         folder = create_search(asked.out, plan, data.source, data.symbols, command_line(), purpose)
     with add_resume_command(folder):
-        found = _run_search(folder, plan, purpose, data, asked, talk)
+        found = _run_search(folder, plan, purpose, data, asked, console)
     return folder, plan, found, data
 
 
-def _run_search(folder: Any, plan: Any, purpose: Any, data: Any, asked: SearchRequest, talk: Console) -> Any:
+def _run_search(folder: Any, plan: Any, purpose: Any, data: Any, asked: SearchRequest, console: Console) -> Any:
     from lstm_ae.search.executors import Executor, LocalExecutor, WorkerPool, cores, default_jobs, runs_in_turn
     from lstm_ae.search.job import DataLoader, data_key
     from lstm_ae.search.search import TimeBudget, open_record
@@ -336,7 +342,7 @@ def _run_search(folder: Any, plan: Any, purpose: Any, data: Any, asked: SearchRe
         load = DataLoader({data_key(plan.config): data})
         jobs = asked.jobs or default_jobs(plan)
         clock = TimeBudget(asked.seconds)
-        with SearchProgress(talk, record, folder, tensorboard=asked.tensorboard) as board:
+        with SearchProgress(console, record, folder, tensorboard=asked.tensorboard) as board:
             executor: Executor
             if asked.engine == "ray":
                 from lstm_ae.search.ray_executor import RayExecutor
@@ -347,13 +353,13 @@ def _run_search(folder: Any, plan: Any, purpose: Any, data: Any, asked: SearchRe
                 executor = LocalExecutor(load, board.step, lambda: clock.expired)
             else:
                 executor = WorkerPool(jobs, max(1, cores() // jobs), board.step, folder.log)
-            talk.say(f"searching in {folder.directory}: {describe_plan(plan)}, {executor.slots} at once")
+            console.say(f"searching in {folder.directory}: {describe_plan(plan)}, {executor.slots} at once")
             found = run_search(record, folder, load, executor, board, clock=clock, retries=retries)
     return found
 
 
 def _load_all_seeds(plan: Any) -> dict[str, Any]:
-    """The data of every repeat, by key: other machines need not have the files."""
+    """Return the data of every repeat by its key, because other machines may not have the files."""
     from lstm_ae.search.job import data_key
     from lstm_ae.studies import load_study
 
@@ -363,20 +369,20 @@ def _load_all_seeds(plan: Any) -> dict[str, Any]:
 
 
 def describe_plan(plan: Any) -> str:
-    """What a plan searches, in words."""
+    """Describe what a plan searches."""
     axes = ", ".join(f"{flag_name(axis.name)} {axis}" for axis in plan.axes)
     trials = "" if plan.size is None else f", {format_count(plan.size, 'trial')}"
     return f"{plan.search} over {axes}{trials}"
 
 
-def complete_plan(plan: Any, talk: Console) -> tuple[Any, Any]:
-    """The plan with a config that leaves nothing open, and its data; says what that is."""
-    config, data = training.complete_config(plan.config, talk)
+def complete_plan(plan: Any, console: Console) -> tuple[Any, Any]:
+    """Return the plan with a complete config, and its data; print a description of the data."""
+    config, data = training.complete_config(plan.config, console)
     return dataclasses.replace(plan, config=config), data
 
 
 def make_plan(given: GivenOptions, kind: type[Config], asked: SearchRequest) -> Any:
-    """The plan of what was typed: what is listed is searched; the report's grid where nothing is."""
+    """Return the plan for the given options: the listed values, else the grid of the source report."""
     from lstm_ae.search.plan import SearchPlan, align_days, choose_objective, require_comparable_trials
     from lstm_ae.studies import load_study
 
@@ -400,7 +406,7 @@ def make_plan(given: GivenOptions, kind: type[Config], asked: SearchRequest) -> 
 
 
 def _update_plan(plan: Any, given: GivenOptions, asked: SearchRequest) -> Any:
-    """A search's plan with what was typed this time in its place."""
+    """Return the plan of a search, updated by the given options."""
     from lstm_ae.search.plan import choose_objective
 
     base = GivenOptions(given).resting(given)
@@ -426,7 +432,7 @@ def _restore_order(before: tuple[Axis, ...], now: list[Axis]) -> list[Axis]:
 
 
 def split_values(given: GivenOptions, kind: type[Config]) -> tuple[Config, list[Axis]]:
-    """The single values as a config, and the lists and ranges."""
+    """Return the single values as a config, and the lists and ranges as axes."""
     axes = [value for value in given.values() if isinstance(value, Axis)]
     single = GivenOptions({name: value for name, value in given.items() if not isinstance(value, Axis)}).resting(given)
     # What is chosen by its name decides which other options there are: one choice that goes with them is enough.

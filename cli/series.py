@@ -33,22 +33,24 @@ def check(
     data: Annotated[str, typer.Argument(help="The table: CSV, plain or compressed, or Parquet.")],
     *,
     given: GivenOptions,
-    talk: Console,
+    console: Console,
 ) -> None:
     """Say what a table holds, how it will be read and cut into windows, and what is wrong with it."""
     from lstm_ae.data.checks import inspect_table
 
     config = given.config(Reading, data=data)
-    bar = talk.progress()
+    bar = console.progress()
     try:
         found = inspect_table(config, bar.reading)
     except DataError as error:
         bar.clear()
-        talk.document({"data": data, "usable": False, "problems": [{"text": str(error), "fatal": True, "fixes": []}]})
+        console.document(
+            {"data": data, "usable": False, "problems": [{"text": str(error), "fatal": True, "fixes": []}]}
+        )
         raise
     bar.clear()
-    _show_inspection(found, config, talk)
-    talk.document(_inspection_document(found, config))
+    _show_inspection(found, config, console)
+    console.document(_inspection_document(found, config))
     if not found.usable:
         raise DataError(_format_verdict(found, config))
 
@@ -71,7 +73,7 @@ def example(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(metavar="<int>", min=0, help="Seed of its noise.")] = 0,
-    talk: Console,
+    console: Console,
 ) -> None:
     """Write a synthetic table to try the other commands on."""
     from lstm_ae.data.synthetic import EXAMPLES
@@ -90,8 +92,8 @@ def example(
     cells = [column.astype(str) if column.dtype.kind == "M" else column for column in columns.values()]
     rows = list(zip(*cells, strict=True))
     write(path, table(list(columns), rows))
-    talk.show(f"{path}: {len(rows):,} rows of {chosen.words}")
-    talk.document({"file": str(path), "rows": len(rows)})
+    console.show(f"{path}: {len(rows):,} rows of {chosen.words}")
+    console.document({"file": str(path), "rows": len(rows)})
 
 
 series_detection.register(app)
@@ -102,7 +104,7 @@ tune.register(app, "series", Series)
 
 
 def format_check_command(config: Reading, fix: Mapping[str, Any]) -> str:
-    """The command that checks the same table with a fix, to be copied into a shell."""
+    """Return the shell command that checks the same table with a fix."""
     from lstm_ae.data.findings import format_options
 
     path = str(config.data)
@@ -126,13 +128,13 @@ def _format_verdict(found: "TableInspection", config: Reading) -> str:
     return f"{found.table.name} has {format_count(len(problems), 'problem')}, as listed. {advice}"
 
 
-def _show_inspection(found: "TableInspection", config: Reading, talk: Console) -> None:
+def _show_inspection(found: "TableInspection", config: Reading, console: Console) -> None:
     from lstm_ae.data.findings import combine_fixes
     from lstm_ae.data.split import PARTS, required_parts
 
     table, prepared = found.table, found.prepared
     first, last = _time_range(found)
-    talk.show(
+    console.show(
         f"{table.name}: {format_count(len(table.lines), 'row')}"
         + (f" of {len(table.ids):,} series" if table.layout.ids else "")
     )
@@ -147,12 +149,12 @@ def _show_inspection(found: "TableInspection", config: Reading, talk: Console) -
             meet = f"{format_count(found.clash.rows, 'row')} {near} another"
         steps = "rows as they follow" if str(found.step) == "rows" else f"a row every {found.step}"
         clock = " UTC" if table.layout.dated and (table.layout.aware or config.time_zone) else ""
-        talk.show(f"{quote(table.layout.time)}: {first} to {last}{clock}, {steps}; {gaps}, {meet}")
+        console.show(f"{quote(table.layout.time)}: {first} to {last}{clock}, {steps}; {gaps}, {meet}")
     if classes := _count_labels(found):
         rows = [f"{format_heading(name) or '(no label)'} ({number:,})" for name, number in classes.items()]
-        talk.show(f"{quote(table.layout.label)}: {format_names(rows)}")
-    talk.show("")
-    talk.table(
+        console.show(f"{quote(table.layout.label)}: {format_names(rows)}")
+    console.show("")
+    console.table(
         ["column", "minimum", "mean", "maximum", "missing"],
         [
             (
@@ -163,8 +165,8 @@ def _show_inspection(found: "TableInspection", config: Reading, talk: Console) -
             for f in found.features
         ],
     )
-    talk.show("")
-    talk.table(
+    console.show("")
+    console.table(
         ["part", "rows", f"windows of {prepared.window}" + (f" + {prepared.horizon}" if prepared.horizon else "")],
         [
             (name, int((prepared.part == k).sum()), found.windows[k])
@@ -172,21 +174,21 @@ def _show_inspection(found: "TableInspection", config: Reading, talk: Console) -
         ],
     )
     if prepared.inferred:
-        talk.show("\nInferred settings (override with the option shown):")
+        console.show("\nInferred settings (override with the option shown):")
         fields = {field.name for field in declared_options(Reading)}
         names = {name: flag_name(name) if name in fields else "" for name in prepared.inferred}
         width = max(map(len, names.values()))
         for name, words in prepared.inferred.items():
-            talk.show(f"  {names[name].ljust(width)}  {words}")
+            console.show(f"  {names[name].ljust(width)}  {words}")
     for finding in found.findings:
-        talk.show(f"\n{'Problem' if finding.fatal else 'Note'}: {finding.text}.")
+        console.show(f"\n{'Problem' if finding.fatal else 'Note'}: {finding.text}.")
         for line in map(functools.partial(format_check_command, config), finding.fixes):
             if line.isprintable():
-                talk.show(f"  {line}")
+                console.show(f"  {line}")
     fix = combine_fixes(config, found.findings)
     if fix and all(fix not in finding.fixes for finding in found.findings):
-        talk.show(f"\nApply all suggested fixes:\n  {format_check_command(config, fix)}")
-    talk.show("\nFix the errors above before training." if not found.usable else "\nThis table can be used.")
+        console.show(f"\nApply all suggested fixes:\n  {format_check_command(config, fix)}")
+    console.show("\nFix the errors above before training." if not found.usable else "\nThis table can be used.")
 
 
 def _time_range(found: "TableInspection") -> tuple[str | float, str | float]:
@@ -201,12 +203,12 @@ def _time_range(found: "TableInspection") -> tuple[str | float, str | float]:
 
 
 def _drop_decimals(number: float) -> float:
-    """The number, without decimals where it has none."""
+    """Return a whole number as an integer, so that it is shown without decimals."""
     return int(number) if number == round(number) and abs(number) < 1e9 else number
 
 
 def _count_labels(found: "TableInspection") -> dict[str, int]:
-    """How many rows each label has; without a name those that have none."""
+    """Return the number of rows of each label; rows without a label have the empty name."""
     import numpy as np
 
     if found.table.labels is None:

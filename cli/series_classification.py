@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
         keep_formulas: Formulas = False,
         given: GivenOptions,
-        talk: Console,
+        console: Console,
     ) -> None:
         """Say to which class the window that ends with each row belongs, or each series where it is one window."""
         from lstm_ae.run import open_run
@@ -42,20 +42,20 @@ def register(app: typer.Typer) -> None:
         require_table("--out", out)
         found = open_run(run, "series")
         found.metrics()
-        import_tensorflow(talk)
+        import_tensorflow(console)
         from lstm_ae.apply import classify as classification
         from lstm_ae.data.checks import collect_new_table_warnings
         from lstm_ae.table_files import write_table
 
-        bar = talk.progress()
+        bar = console.progress()
         answers = classification.classify(found, data, label_col=label_col, reading=given, progress=bar.reading)
         bar.clear()
-        show_note(collect_new_table_warnings(answers.prepared), talk)
+        show_note(collect_new_table_warnings(answers.prepared), console)
         path = write_table(out, classification.class_columns(answers), keep_formulas=keep_formulas)
         counts, judged = classification.count_classes(answers), classification.evaluate_classification(answers)
-        _show_classes(answers, counts, judged, talk)
-        show_files(talk, {"classes": path})
-        talk.document(
+        _show_classes(answers, counts, judged, console)
+        show_files(console, {"classes": path})
+        console.document(
             {
                 "run": str(found.directory),
                 "of": "series" if answers.of_series else "rows",
@@ -68,11 +68,11 @@ def register(app: typer.Typer) -> None:
         )
 
 
-def _show_classes(answers: Any, counts: dict[str, int], judged: Any, talk: Console) -> None:
-    """How many windows of each class, and how right that is where it is known."""
+def _show_classes(answers: Any, counts: dict[str, int], judged: Any, console: Console) -> None:
+    """Show the number of windows of each class, and the accuracy if the classes are known."""
     of = "series" if answers.of_series else "rows"
     total = sum(counts.values())
-    talk.table(
+    console.table(
         ["class", of, "share"],
         [(format_heading(name), number, f"{number / max(total, 1):.1%}") for name, number in counts.items() if number],
     )
@@ -81,9 +81,11 @@ def _show_classes(answers: Any, counts: dict[str, int], judged: Any, talk: Conso
     missing = (len(prepared.table.ids) if answers.of_series else int(prepared.grid.known.sum())) - total
     if missing:
         why = "it holds no value" if answers.of_series else "no whole window with a value ends there"
-        talk.show(f"{missing:,} {of} without a class: {why}")
+        console.show(f"{missing:,} {of} without a class: {why}")
     if answers.unknown:
         names = format_names(list(map(format_heading, answers.unknown)))
-        talk.show(f"{format_count(len(answers.unknown), 'label')} unknown to the run and not judged: {names}")
+        console.show(f"{format_count(len(answers.unknown), 'label')} unknown to the run and not judged: {names}")
     if judged is not None:
-        talk.show(f"accuracy {judged.accuracy:.2%}, macro-F1 {judged.macro_f1:.3f} of {judged.windows:,} labelled {of}")
+        console.show(
+            f"accuracy {judged.accuracy:.2%}, macro-F1 {judged.macro_f1:.3f} of {judged.windows:,} labelled {of}"
+        )

@@ -34,28 +34,28 @@ MAX_SKIPPED_MESSAGES = 10
 
 
 class SkippedRows:
-    """Rows of a stream that could not be taken, a line on stderr for each of the first, and then ever fewer."""
+    """Print skipped rows of a stream to stderr: each of the first ones, then one at every doubling."""
 
-    def __init__(self, talk: Console) -> None:
-        self.talk, self.count = talk, 0
+    def __init__(self, console: Console) -> None:
+        self.console, self.count = console, 0
 
     def __call__(self, error: DataError) -> None:
-        """One more."""
+        """Print a skipped row."""
         self.count += 1
         if self.count <= MAX_SKIPPED_MESSAGES:
-            self.talk.say(f"left out: {error}")
+            self.console.say(f"left out: {error}")
         elif self.count & (self.count - 1) == 0:  # a power of two
-            self.talk.say(f"left out: {error}; {self.count:,} rows so far")
+            self.console.say(f"left out: {error}; {self.count:,} rows so far")
 
     def end(self) -> None:
-        """Say how many there were."""
+        """Print the number of skipped rows."""
         if self.count:
-            self.talk.say(f"{format_count(self.count, 'row')} left out")
+            self.console.say(f"{format_count(self.count, 'row')} left out")
 
 
 def follow_stream(
     run: Any,
-    talk: Console,
+    console: Console,
     threshold: str | None,
     *,
     reading: Mapping[str, Any] | None = None,
@@ -79,11 +79,11 @@ def follow_stream(
     detector = load_detector(run)
     config = read_with_run_config(detector.config, reading)
     stream = DetectionStream(detector._replace(config=config), threshold)
-    talk.say(f"anomalies score above {stream.threshold.value:.4g}, by {stream.threshold.rule}")
-    talk.say(f"a score is final once the {stream.delay} rows after its row have come; Ctrl-C ends the stream")
+    console.say(f"anomalies score above {stream.threshold.value:.4g}, by {stream.threshold.rule}")
+    console.say(f"a score is final once the {stream.delay} rows after its row have come; Ctrl-C ends the stream")
     with read_until_signal(lambda size: os.read(0, size)) as read:
         # What a training was told to learn from is not known of rows that come.
-        left_out = SkippedRows(talk)
+        left_out = SkippedRows(console)
         refuse = left_out if skip_bad else raise_row_error
         layout, chunks = read_incoming(read, STREAM_NAME, dataclasses.replace(config, label_col=None), refuse)
         timed, zone = layout.time is not None, infer_zone(layout, config)
@@ -94,18 +94,18 @@ def follow_stream(
         columns += [f"score {name}" for name in names]
 
         def line(cells: list[Any]) -> str:
-            if talk.json:
+            if console.json:
                 return json.dumps(dict(zip(columns, cells, strict=True)))
             return table(None, [cells], keep_formulas=keep_formulas).decode().removesuffix("\n")
 
-        if not talk.json:
+        if not console.json:
             _print_lines([line(columns)])
         problem = None
         try:
             for chunk in chunks:
                 new = [name for name in dict.fromkeys(chunk.ids or ()) if name not in stream.tracks]
                 if unknown := describe_unknown_series(detector.levels.names, new):
-                    show_note([unknown], talk)
+                    show_note([unknown], console)
                 found = stream.push(chunk.values, chunk.times, chunk.ids, refuse=refuse)
                 _print_lines(_format_lines(found, columns, line, timed=timed, zone=zone))
         except DataError as error:
@@ -137,7 +137,7 @@ def _format_lines(
 
 
 def _print_lines(lines: Any) -> None:
-    """All at once, for whoever waits for them."""
+    """Print lines at once, for readers that wait for them."""
     if text := "".join(f"{line}\n" for line in lines):
         print(text, end="", flush=True)
 
@@ -171,25 +171,25 @@ def register(app: typer.Typer) -> None:
             typer.Option("--resume", metavar="", help="Continue the unfinished run at --out, or the latest one."),
         ] = False,
         given: GivenOptions,
-        talk: Console,
+        console: Console,
     ) -> None:
         """Train a model on a table; options you omit are chosen from the data and reported."""
         if resume:
             if data is not None:
                 given["data"] = data
-            _show_trained(talk, training.resume(given, Series, talk, out=out))
+            _show_trained(console, training.resume(given, Series, console, out=out))
             return
         if data is None:
             raise ConfigError("Give the table to train on: lstmae series train DATA, or --resume to continue a run")
         config = given.config(Series, data=data)
-        import_tensorflow(talk)
-        found, loaded = training.complete_config(config, talk)
+        import_tensorflow(console)
+        found, loaded = training.complete_config(config, console)
         if config.task == "anomaly" and not config.normal:
             marked = ", but those that --label-col marks" * (config.label_col is not None)
-            talk.say(
+            console.say(
                 f"  normal: all rows of the training and validation parts are taken for normal{marked} (see --normal)"
             )
-        _show_trained(talk, training.train(found, talk, out=out, data=loaded))
+        _show_trained(console, training.train(found, console, out=out, data=loaded))
 
     @command(app, "detect", "lstmae series detect latest pump.csv --events events.csv", reads=True)
     def detect(
@@ -231,7 +231,7 @@ def register(app: typer.Typer) -> None:
         ] = False,
         keep_formulas: Formulas = False,
         given: GivenOptions,
-        talk: Console,
+        console: Console,
     ) -> None:
         """Find the anomalies in a table: events with their time, their p-value and the columns that caused them."""
         from lstm_ae.run import open_run
@@ -250,9 +250,9 @@ def register(app: typer.Typer) -> None:
             raise ConfigError("--skip-bad is for rows that come on standard input; give - as DATA, or leave it out")
         opened = open_run(run, "series")
         opened.metrics()
-        import_tensorflow(talk)
+        import_tensorflow(console)
         if data == "-":
-            follow_stream(opened, talk, threshold, reading=given, skip_bad=skip_bad, keep_formulas=keep_formulas)
+            follow_stream(opened, console, threshold, reading=given, skip_bad=skip_bad, keep_formulas=keep_formulas)
             return
         from lstm_ae.apply import detect as detection
         from lstm_ae.apply.evaluate import describe_known_windows
@@ -261,7 +261,7 @@ def register(app: typer.Typer) -> None:
         from lstm_ae.plots.base import png
         from lstm_ae.table_files import write_table
 
-        bar = talk.progress()
+        bar = console.progress()
         found = detection.detect(
             opened,
             data,
@@ -275,7 +275,8 @@ def register(app: typer.Typer) -> None:
         notes = collect_new_table_warnings(found.prepared, opened.normal()[1], opened.symbols)
         rests = opened.metrics().get("threshold", {}).get("note") if threshold is None else None
         show_note(
-            (*notes, *describe_known_windows(found.prepared, opened.fingerprints()), *([rests] if rests else [])), talk
+            (*notes, *describe_known_windows(found.prepared, opened.fingerprints()), *([rests] if rests else [])),
+            console,
         )
         # Before anything is shown: whoever reads the output may stop early.
         files = {}
@@ -299,36 +300,36 @@ def register(app: typer.Typer) -> None:
             if not files:
                 raise
             # What was asked for is written; a run that belongs to somebody else stays as it is.
-            talk.say(f"not kept in {opened.directory} ({error.strerror or error})")
-        _show_detection(found, talk)
-        show_files(talk, files)
-        talk.document(detection.detection_to_json(found) | {name: str(path) for name, path in files.items()})
+            console.say(f"not kept in {opened.directory} ({error.strerror or error})")
+        _show_detection(found, console)
+        show_files(console, files)
+        console.document(detection.detection_to_json(found) | {name: str(path) for name, path in files.items()})
 
 
-def _show_trained(talk: Console, run: Any) -> None:
-    """What a training came to, and what comes next."""
+def _show_trained(console: Console, run: Any) -> None:
+    """Show the result of a training and the command to run next."""
     config, metrics = run.config(), run.metrics()
-    show_training(talk, run)
+    show_training(console, run)
     if note := _undertraining_note(config.epochs, metrics):
-        talk.say(note)
+        console.say(note)
     if not config.tests:
-        talk.say(f"next: lstmae series evaluate {run.directory} DATA, as no row was kept for a test")
+        console.say(f"next: lstmae series evaluate {run.directory} DATA, as no row was kept for a test")
     if config.task == "forecast":
-        talk.say(f"next: lstmae series forecast {run.directory} DATA --out FILE")
+        console.say(f"next: lstmae series forecast {run.directory} DATA --out FILE")
     if config.task == "anomaly":
         threshold = metrics["threshold"]
-        show_note([threshold["note"]] if "note" in threshold else [], talk)
+        show_note([threshold["note"]] if "note" in threshold else [], console)
         # One threshold for all: a series whose scores are high has more of the alarms, a calm one fewer.
         budget = bool(config.id_col) and threshold["rule"].startswith("budget")
         each = " a series, on average" if budget else ""
-        talk.show(f"threshold: {threshold['value']:.4g}, {threshold['rule']}{each}: {threshold['how']}")
-        talk.say(f"next: lstmae series detect {run.directory} DATA")
+        console.show(f"threshold: {threshold['value']:.4g}, {threshold['rule']}{each}: {threshold['how']}")
+        console.say(f"next: lstmae series detect {run.directory} DATA")
     elif config.task == "classify":
-        talk.say(f"next: lstmae series classify {run.directory} DATA --out classes.csv")
+        console.say(f"next: lstmae series classify {run.directory} DATA --out classes.csv")
 
 
 def _undertraining_note(epochs: int, metrics: dict[str, Any]) -> str:
-    """That the network is hardly better than the windows' means, and principal components are far better; else ""."""
+    """Return a note if principal components are far better than the network, and the window mean almost as good."""
     measured = metrics["validation"].get("reconstruction_mse")
     # Components that are as many as the numbers of a window have no error, and no verdict.
     if measured is None or "validation" not in metrics.get("verdict", {}):
@@ -345,16 +346,16 @@ def _undertraining_note(epochs: int, metrics: dict[str, Any]) -> str:
     )
 
 
-def _show_detection(found: Any, talk: Console) -> None:
-    """The events, the threshold and what false alarms to expect, and the same of the baseline."""
+def _show_detection(found: Any, console: Console) -> None:
+    """Show the events, the threshold, and the expected false alarms, with those of the baseline."""
     from lstm_ae.apply import detect
 
     rows = detect.event_rows(found)
     if rows:
         names = [name for name in rows[0] if name != "provisional"]
         told = [row | {"end": row["end"] + " (provisional)" * row["provisional"]} for row in rows]
-        talk.table(names, [tuple(row[name] for name in names) for row in told])
+        console.table(names, [tuple(row[name] for name in names) for row in told])
     else:
-        talk.show("No anomaly found.")
+        console.show("No anomaly found.")
     for line in detect.describe_detection(found):
-        talk.show(line)
+        console.show(line)

@@ -24,21 +24,33 @@ def register(app: typer.Typer) -> None:
 
     @command(app, "encode", "lstmae series encode latest pump.csv --out codes.csv", reads=True)
     def encode(
-        run: RunArgument, data: Table, *, out: Rows, keep_formulas: Formulas = False, given: GivenOptions, talk: Console
+        run: RunArgument,
+        data: Table,
+        *,
+        out: Rows,
+        keep_formulas: Formulas = False,
+        given: GivenOptions,
+        console: Console,
     ) -> None:
         """Write the code of the window that ends with each row; empty where no whole window does."""
         from lstm_ae.apply.encode import code_columns
 
-        _write_output(run, data, out, given, talk, code_columns, keep_formulas=keep_formulas)
+        _write_output(run, data, out, given, console, code_columns, keep_formulas=keep_formulas)
 
     @command(app, "reconstruct", "lstmae series reconstruct latest pump.csv --out again.csv", reads=True)
     def reconstruct(
-        run: RunArgument, data: Table, *, out: Rows, keep_formulas: Formulas = False, given: GivenOptions, talk: Console
+        run: RunArgument,
+        data: Table,
+        *,
+        out: Rows,
+        keep_formulas: Formulas = False,
+        given: GivenOptions,
+        console: Console,
     ) -> None:
         """Write every row as the model gives it back, missing values too: the mean over the windows that hold it."""
         from lstm_ae.apply.encode import reconstruction_columns
 
-        _write_output(run, data, out, given, talk, reconstruction_columns, keep_formulas=keep_formulas)
+        _write_output(run, data, out, given, console, reconstruction_columns, keep_formulas=keep_formulas)
 
     @command(app, "evaluate", "lstmae series evaluate latest pump.csv", reads=True)
     def evaluate(
@@ -51,7 +63,7 @@ def register(app: typer.Typer) -> None:
             str | None, typer.Option(metavar="<name>", help="Column of known classes, or of 0 and 1 for anomalies.")
         ] = None,
         given: GivenOptions,
-        talk: Console,
+        console: Console,
     ) -> None:
         """Measure a run on another table, beside the baselines that it has kept, or again on the parts of its own."""
         from lstm_ae.run import open_run
@@ -61,10 +73,10 @@ def register(app: typer.Typer) -> None:
             raise ConfigError(f"{flag_name(options[0])} is for another table; give it as DATA")
         found = open_run(run, "series")
         found.metrics()
-        import_tensorflow(talk)
+        import_tensorflow(console)
         from lstm_ae.experiment import open_trained
 
-        bar = talk.progress()
+        bar = console.progress()
         if data is None:
             opened = open_trained(found)
             evaluation, leaky = opened.evaluate(), opened.data.source.leaky
@@ -77,11 +89,11 @@ def register(app: typer.Typer) -> None:
                 found, data, label_col=label_col, reading=given, progress=bar.reading, remark=notes.append
             )
             bar.clear()
-            show_note(notes, talk)
+            show_note(notes, console)
             leaky = ""
         metrics = evaluation.as_json()
-        show_metrics(talk, metrics, leaky)
-        talk.document({"run": str(found.directory), "data": data, "metrics": metrics})
+        show_metrics(console, metrics, leaky)
+        console.document({"run": str(found.directory), "data": data, "metrics": metrics})
 
     @command(app, "plot", "lstmae series plot latest pump.csv", reads=True)
     def plot(
@@ -92,7 +104,7 @@ def register(app: typer.Typer) -> None:
             Path | None, typer.Option(metavar="<file>", help="Where the figure goes (default: into the run).")
         ] = None,
         given: GivenOptions,
-        talk: Console,
+        console: Console,
     ) -> None:
         """Draw a table's columns with what the model gives back of them."""
         from lstm_ae.apply.encode import reconstruction_figure
@@ -101,26 +113,26 @@ def register(app: typer.Typer) -> None:
 
         if figure is not None:
             require_png(figure)
-        found, opened = _open_table(run, data, given, talk)
+        found, opened = _open_table(run, data, given, console)
         drawn = png(reconstruction_figure(opened))
         path = write(figure, drawn) if figure is not None else found.write_figure("table", drawn)
-        show_files(talk, {"figure": path})
-        talk.document({"run": str(found.directory), "figure": str(path)})
+        show_files(console, {"figure": path})
+        console.document({"run": str(found.directory), "figure": str(path)})
 
 
-def _open_table(run: str, data: str, given: GivenOptions, talk: Console) -> tuple[Any, Any]:
+def _open_table(run: str, data: str, given: GivenOptions, console: Console) -> tuple[Any, Any]:
     from lstm_ae.run import open_run
 
     found = open_run(run, "series")
     found.metrics()
-    import_tensorflow(talk)
+    import_tensorflow(console)
     from lstm_ae.apply.encode import open_table
     from lstm_ae.data.checks import collect_new_table_warnings
 
-    bar = talk.progress()
+    bar = console.progress()
     opened = open_table(found, data, bar.reading, reading=given)
     bar.clear()
-    show_note(collect_new_table_warnings(opened.prepared, symbols=opened.levels.names), talk)
+    show_note(collect_new_table_warnings(opened.prepared, symbols=opened.levels.names), console)
     return found, opened
 
 
@@ -129,16 +141,16 @@ def _write_output(
     data: str,
     out: Path,
     given: GivenOptions,
-    talk: Console,
+    console: Console,
     columns: Callable[[Any], dict[str, Any]],
     *,
     keep_formulas: bool,
 ) -> None:
     require_table("--out", out)
-    found, opened = _open_table(run, data, given, talk)
+    found, opened = _open_table(run, data, given, console)
     from lstm_ae.table_files import write_table
 
     path = write_table(out, columns(opened), keep_formulas=keep_formulas)
     rows = len(opened.prepared.table.lines)
-    show_files(talk, {"rows": path})
-    talk.document({"run": str(found.directory), "rows": rows, "out": str(path)})
+    show_files(console, {"rows": path})
+    console.document({"run": str(found.directory), "rows": rows, "out": str(path)})

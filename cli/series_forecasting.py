@@ -48,7 +48,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
         keep_formulas: Formulas = False,
         given: GivenOptions,
-        talk: Console,
+        console: Console,
     ) -> None:
         """Forecast what follows a table, from the last rows of every series on."""
         from lstm_ae.run import open_run
@@ -60,13 +60,13 @@ def register(app: typer.Typer) -> None:
         check_value(_HORIZON, horizon)
         found = open_run(run, "series")
         metrics = found.metrics()
-        import_tensorflow(talk)
+        import_tensorflow(console)
         from lstm_ae.apply.forecast import forecast_columns, forecast_figure, forecast_file
         from lstm_ae.files import write
         from lstm_ae.plots.base import png
         from lstm_ae.table_files import write_table
 
-        bar = talk.progress()
+        bar = console.progress()
         ahead = forecast_file(found, data, horizon=horizon, levels=asked, reading=given, progress=bar.reading)
         bar.clear()
         columns = forecast_columns(ahead)
@@ -76,16 +76,16 @@ def register(app: typer.Typer) -> None:
             "forecast": write_table(out, columns, keep_formulas=keep_formulas),
             "figure": write(figure, drawn) if figure is not None else found.write_figure("outlook", drawn),
         }
-        _show_forecast(columns, ahead, talk)
+        _show_forecast(columns, ahead, console)
         for part, verdict in metrics.get("verdict", {}).items():
-            talk.show(f"Of its training, on {part}: {verdict['text']}")
+            console.show(f"Of its training, on {part}: {verdict['text']}")
         shares = [
             (name.rpartition("_"), of) for name, of in metrics.get("test", {}).items() if name.startswith("coverage_")
         ]
         if held := [f"{level} % held {of['value']:.1%}" for (_, _, level), of in shares]:
-            talk.show(f"Of its training, on test: intervals of {', those of '.join(held)} of what came")
-        show_files(talk, files)
-        talk.document(
+            console.show(f"Of its training, on test: intervals of {', those of '.join(held)} of what came")
+        show_files(console, files)
+        console.document(
             {
                 "run": str(found.directory),
                 "series": len(ahead.ids),
@@ -99,10 +99,10 @@ def register(app: typer.Typer) -> None:
 
 def _add_backtest_command(app: typer.Typer) -> None:
     def dry_run(
-        *, data: str, folds: int, out: Path | None, require_skill: float | None, given: GivenOptions, talk: Console
+        *, data: str, folds: int, out: Path | None, require_skill: float | None, given: GivenOptions, console: Console
     ) -> None:
         number, _ = check_value(FOLDS_OPTION, folds), check_value(SKILL_OPTION, require_skill)
-        show_table_backtest_estimate(given.config(Series, data=data, task="forecast"), talk, out, number)
+        show_table_backtest_estimate(given.config(Series, data=data, task="forecast"), console, out, number)
 
     example = "lstmae series backtest pump.csv --folds 2 --epochs 1"
 
@@ -114,46 +114,46 @@ def _add_backtest_command(app: typer.Typer) -> None:
         out: Folder = None,
         require_skill: make_option(SKILL_OPTION) = None,  # type: ignore[valid-type]
         given: GivenOptions,
-        talk: Console,
+        console: Console,
     ) -> None:
         """Train and test a forecaster on one stretch of time after the other, each after all that came before."""
         number, wanted = check_value(FOLDS_OPTION, folds), check_value(SKILL_OPTION, require_skill)
-        found = show_table_backtest(given.config(Series, data=data, task="forecast"), talk, out, number)
+        found = show_table_backtest(given.config(Series, data=data, task="forecast"), console, out, number)
         if wanted is not None and not found >= wanted:
             raise InsufficientSkillError(
                 f"The skill over all folds is {format_skill(found)}, less than --require-skill {wanted:g}"
             )
 
 
-def show_table_backtest(config: Series, talk: Console, out: Path | None, folds: int) -> float:
+def show_table_backtest(config: Series, console: Console, out: Path | None, folds: int) -> float:
     """Backtest a config; show each fold and what they say together. Returns the skill over all."""
     out = out or new_results_folder("backtest")
-    import_tensorflow(talk)
+    import_tensorflow(console)
     from lstm_ae.backtest.tables import backtest_table, fold_skills
     from lstm_ae.evaluation import Evaluation
     from lstm_ae.files import write
     from lstm_ae.plots.base import png
     from lstm_ae.plots.forecasts import skill_by_fold
 
-    bar = talk.progress()
+    bar = console.progress()
     started = []
 
     def notify(number: int, told_of: Any) -> None:
         if number not in started:
             started.append(number)
             bar.clear()
-            talk.say(f"fold {number} of {folds}")
+            console.say(f"fold {number} of {folds}")
         bar(told_of)
 
     def finished(fold: Any) -> None:
         bar.clear()
-        talk.say(f"fold {fold.number}: {fold.first} to {fold.last}: {fold.evaluation['verdict']['test']['text']}")
+        console.say(f"fold {fold.number}: {fold.first} to {fold.last}: {fold.evaluation['verdict']['test']['text']}")
 
     def begins(notes: tuple[str, ...]) -> None:
         bar.clear()
-        talk.say("found in the rows of fold 1, and so for all folds:")
+        console.say("found in the rows of fold 1, and so for all folds:")
         for note in notes:
-            talk.say(f"  {note}")
+            console.say(f"  {note}")
 
     try:
         result = backtest_table(
@@ -175,18 +175,18 @@ def show_table_backtest(config: Series, talk: Console, out: Path | None, folds: 
         covered = [f"{test[name]['value']:.1%}" if name in test else "-" for name in ("coverage_80", "coverage_95")]
         cells = (fold.windows, format_skill(ours), format_skill(linear), words, judged["p"])
         rows.append((fold.number, fold.first, fold.last, *cells, *covered))
-    talk.table(["fold", "first", "last", "windows", "skill", "linear", "verdict", "p", "in 80 %", "in 95 %"], rows)
+    console.table(["fold", "first", "last", "windows", "skill", "linear", "verdict", "p", "in 80 %", "in 95 %"], rows)
     for fold in result.folds:
         if fold.left_out:
-            talk.show(
+            console.show(
                 f"Left out of fold {fold.number}, without a window to forecast from: {format_names(fold.left_out)}"
             )
     for note in result.notes:
-        talk.show(note)
-    show_verdicts(talk, result.verdicts, "baseline")
-    show_files(talk, files)
+        console.show(note)
+    show_verdicts(console, result.verdicts, "baseline")
+    show_files(console, files)
     kept = ("number", "first", "last", "windows", "epochs", "evaluation", "baseline", "left_out")
-    talk.document(
+    console.document(
         {
             "folds": [{key: getattr(fold, key) for key in kept} for fold in result.folds],
             "verdict": Evaluation({}, result.verdicts).as_json()["verdict"],
@@ -197,21 +197,21 @@ def show_table_backtest(config: Series, talk: Console, out: Path | None, folds: 
     return result.verdicts["baseline"].skill
 
 
-def _show_forecast(columns: dict[str, Any], ahead: Any, talk: Console) -> None:
-    """The first lines, what is left out, and how far intervals reach."""
-    show_note(ahead.remarks, talk)
+def _show_forecast(columns: dict[str, Any], ahead: Any, console: Console) -> None:
+    """Show the first lines, the series left out, and the reach of the intervals."""
+    show_note(ahead.remarks, console)
     rows = len(next(iter(columns.values())))
     shown = list(columns)[:8]
     first = f", the first {MAX_SHOWN_LINES} lines" if rows > MAX_SHOWN_LINES else ""
     more = f", {len(shown)} of {len(columns)} columns" if len(columns) > len(shown) else ""
-    talk.show(f"{ahead.table.name}: {format_count(ahead.future.shape[1], 'step')} ahead{first}{more}")
-    talk.table(
+    console.show(f"{ahead.table.name}: {format_count(ahead.future.shape[1], 'step')} ahead{first}{more}")
+    console.table(
         shown, [tuple(_to_python(columns[name][row]) for name in shown) for row in range(min(rows, MAX_SHOWN_LINES))]
     )
     if ahead.short:
-        talk.show(f"Left out, without {ahead.past.shape[1]} rows in a row at their end: {format_names(ahead.short)}")
+        console.show(f"Left out, without {ahead.past.shape[1]} rows in a row at their end: {format_names(ahead.short)}")
     if ahead.intervals and ahead.future.shape[1] > ahead.known:
-        talk.show(f"No intervals after step {ahead.known}: there are no validation errors beyond it")
+        console.show(f"No intervals after step {ahead.known}: there are no validation errors beyond it")
 
 
 def _to_python(cell: Any) -> Any:

@@ -131,7 +131,7 @@ def register(app: typer.Typer) -> None:
                 help="Serve nothing; write models.config for TensorFlow Serving and show its command.",
             ),
         ] = False,
-        talk: Console,
+        console: Console,
     ) -> None:
         """Serve exported models over REST and gRPC, as TensorFlow Serving does."""
         began = time.monotonic()
@@ -147,7 +147,7 @@ def register(app: typer.Typer) -> None:
             raise ConfigError(f"--grace must be at most --drain ({drain:g}). Received: {grace:g}")
         sizes = _parse_sizes(allowed_batch_sizes, max_batch_size)
         os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(INTER_OP_THREADS))
-        import_tensorflow(talk, keras=False)
+        import_tensorflow(console, keras=False)
         try:
             from lstm_ae.serving import loading, server
             from lstm_ae.serving.batching import BatchingConfig
@@ -195,22 +195,22 @@ def register(app: typer.Typer) -> None:
             path, words = write_tensorflow_serving(
                 folder, models, ports=outside, manners=manners, batching=batching, limits=limits
             )
-            talk.say(f"{path} written. TensorFlow Serving takes the folder by:")
-            talk.show(words)
-            talk.document({"models_config": str(path), "command": words})
+            console.say(f"{path} written. TensorFlow Serving takes the folder by:")
+            console.show(words)
+            console.document({"models_config": str(path), "command": words})
             return
 
         def listening(ports: Ports, service: Any) -> None:
             shown = bracket_host(ports.host)
-            talk.show(f"REST  http://{shown}:{ports.rest}/v1/models/{models[0].name}")
+            console.show(f"REST  http://{shown}:{ports.rest}/v1/models/{models[0].name}")
             if not no_page:
-                talk.show(f"page  http://{shown}:{ports.rest}/")
+                console.show(f"page  http://{shown}:{ports.rest}/")
             if ports.grpc is not None:
-                talk.show(f"gRPC  {shown}:{ports.grpc}")
-            talk.show(f"{format_count(len(names), 'model')}: {', '.join(names)}")
-            talk.document(ports._asdict() | {"models": names})
+                console.show(f"gRPC  {shown}:{ports.grpc}")
+            console.show(f"{format_count(len(names), 'model')}: {', '.join(names)}")
+            console.document(ports._asdict() | {"models": names})
             sys.stdout.flush()
-            talk.say(f"listening after {time.monotonic() - began:.1f} s; Ctrl-C ends")
+            console.say(f"listening after {time.monotonic() - began:.1f} s; Ctrl-C ends")
 
         load = loading.make_loader(trust=trust)
 
@@ -237,7 +237,7 @@ def register(app: typer.Typer) -> None:
 
         import asyncio
 
-        _log_to_stderr(talk)
+        _log_to_stderr(console)
         asyncio.run(serving())
 
 
@@ -294,9 +294,9 @@ class _JsonFormatter(logging.Formatter):
         return json.dumps(line | said, default=str)
 
 
-def _log_to_stderr(talk: Console) -> None:
+def _log_to_stderr(console: Console) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonFormatter())
     log = logging.getLogger("lstm_ae")
     log.handlers, log.propagate = [handler], False
-    log.setLevel(logging.WARNING if talk.quiet else logging.INFO)
+    log.setLevel(logging.WARNING if console.quiet else logging.INFO)

@@ -31,7 +31,9 @@ MAX_SHOWN_LINES = 20
 SHOWN_DAYS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 
-def show_one_day(opened: Any, talk: Console, levels: Sequence[int], *, classical: Sequence[str] = ()) -> float | None:
+def show_one_day(
+    opened: Any, console: Console, levels: Sequence[int], *, classical: Sequence[str] = ()
+) -> float | None:
     """Write the forecasts of a day ahead; show what they are worth and those of days to come.
 
     Returns:
@@ -51,16 +53,16 @@ def show_one_day(opened: Any, talk: Console, levels: Sequence[int], *, classical
         more = compare_more_baselines(opened.model, opened.data, classical, calibration).as_json()
         metrics["test"] |= more["test"]
         metrics["verdict"] |= more["verdict"]
-    show_metrics(talk, metrics, leaky)
-    _show_next_day(talk, opened, columns, levels)
-    show_files(talk, files)
+    show_metrics(console, metrics, leaky)
+    _show_next_day(console, opened, columns, levels)
+    show_files(console, files)
     verdict: dict[str, Any] = metrics["verdict"]["test"]
     shown = {"metrics": metrics, "verdict": verdict, "leaky": leaky}
-    talk.document(shown | {name: str(file) for name, file in files.items()})
+    console.document(shown | {name: str(file) for name, file in files.items()})
     return _persistence_skill(metrics["test"])
 
 
-def show_new_days(opened: Any, talk: Console, levels: Sequence[int]) -> float | None:
+def show_new_days(opened: Any, console: Console, levels: Sequence[int]) -> float | None:
     """Forecast data that the run was not trained on; where its days are known, show what that is worth.
 
     Returns:
@@ -76,40 +78,40 @@ def show_new_days(opened: Any, talk: Console, levels: Sequence[int]) -> float | 
     }
     measured = evaluate_new(opened.model, opened.data, calibration, opened.run.baselines()).as_json()
     if measured:
-        show_metrics(talk, measured, "")
+        show_metrics(console, measured, "")
     else:
-        talk.show("No window has a day after it in this data, so nothing can be said of the errors")
-    _show_next_day(talk, opened, columns, levels)
-    show_files(talk, files)
+        console.show("No window has a day after it in this data, so nothing can be said of the errors")
+    _show_next_day(console, opened, columns, levels)
+    show_files(console, files)
     verdict: dict[str, Any] | None = measured.pop("verdict", {}).get("new data")
-    talk.document({"metrics": measured, "verdict": verdict} | {name: str(file) for name, file in files.items()})
+    console.document({"metrics": measured, "verdict": verdict} | {name: str(file) for name, file in files.items()})
     return _persistence_skill(measured.get("new data"))
 
 
 def _persistence_skill(measures: Mapping[str, Any] | None) -> float | None:
-    """The skill over persistence, where there are measures."""
+    """Return the skill over persistence; None without measures."""
     found: float | None = measures["skill"]["value"] if measures else None
     return found
 
 
 def _validation_calibration(opened: Any) -> Any:
-    """How far forecasts were off before the weights were fitted to validation as well; None where they were not."""
+    """Return the calibration from before the refit on the validation data; None without a refit."""
     return opened.judged_by.calibration()[0] if opened.judged_by else None
 
 
-def _show_next_day(talk: Console, opened: Any, columns: Mapping[str, Sequence[Any]], levels: Sequence[int]) -> None:
-    """The forecasts of days that have not come yet."""
+def _show_next_day(console: Console, opened: Any, columns: Mapping[str, Sequence[Any]], levels: Sequence[int]) -> None:
+    """Show the forecasts of days after the data."""
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     rows = [row for row in rows if row["actual"] is None]
     if "open" in opened.model.input and not rows:
-        talk.show(
+        console.show(
             "The day after the data is not forecast: its open is not known. A last row with the open alone tells it"
         )
         return
     dates = "" if "open" in opened.model.input else f" ({HOLIDAY_NOTE})"
     first = f", first {MAX_SHOWN_LINES} of {len(rows)} companies" if len(rows) > MAX_SHOWN_LINES else ""
-    talk.show(f"The day after the data{dates}{first}:")
-    talk.table(
+    console.show(f"The day after the data{dates}{first}:")
+    console.table(
         ["symbol", "date", "last known", "forecast", *(f"{level} %" for level in levels)],
         [
             (
@@ -123,12 +125,12 @@ def _show_next_day(talk: Console, opened: Any, columns: Mapping[str, Sequence[An
         ],
     )
     if "open" not in opened.model.input:
-        _show_missing_companies(talk, opened.data, [row["symbol"] for row in rows])
+        _show_missing_companies(console, opened.data, [row["symbol"] for row in rows])
 
 
 def show_many_days(
     opened: Any,
-    talk: Console,
+    console: Console,
     levels: Sequence[int],
     *,
     horizon: int | None,
@@ -176,23 +178,23 @@ def show_many_days(
     evaluation = Evaluation({str(step.step): step.metrics for step in result.steps}, verdicts | overall)
     measured = evaluation.as_json()
     judged = measured.pop("verdict", {})
-    _show_forecast(talk, opened.data, result.table, levels)
+    _show_forecast(console, opened.data, result.table, levels)
     if result.steps:
-        talk.show(f"What the forecast is worth over {result.windows:,} test windows, by day ahead:")
-        _show_steps(talk, result.steps)
-        _show_baselines(talk, result.steps)
-        talk.show(f"Verdict over all days ahead: {result.verdict}")
+        console.show(f"What the forecast is worth over {result.windows:,} test windows, by day ahead:")
+        _show_steps(console, result.steps)
+        _show_baselines(console, result.steps)
+        console.show(f"Verdict over all days ahead: {result.verdict}")
     else:
-        talk.show("No window has so many days after it in this data, so nothing can be said of the errors")
+        console.show("No window has so many days after it in this data, so nothing can be said of the errors")
     if opened.data.source.leaky:
-        talk.show(f"LEAKY: {opened.data.source.leaky}")
+        console.show(f"LEAKY: {opened.data.source.leaky}")
     beyond = result.table["actual"][0] is None
     if beyond:
-        talk.show(f"Dates: {HOLIDAY_NOTE}")
+        console.show(f"Dates: {HOLIDAY_NOTE}")
     if beyond:
-        _show_missing_companies(talk, opened.data, result.table["symbol"])
-    show_files(talk, files)
-    talk.document(
+        _show_missing_companies(console, opened.data, result.table["symbol"])
+    show_files(console, files)
+    console.document(
         {
             "steps": [{"step": int(step), "metrics": row, "verdict": judged[step]} for step, row in measured.items()],
             "verdict": judged.get("all"),
@@ -205,17 +207,17 @@ def show_many_days(
     return result.persistence.skill if result.persistence else None
 
 
-def _show_forecast(talk: Console, data: Any, table: Mapping[str, Sequence[Any]], levels: Sequence[int]) -> None:
-    """The forecast itself: some of its days, of as many companies as fit."""
+def _show_forecast(console: Console, data: Any, table: Mapping[str, Sequence[Any]], levels: Sequence[int]) -> None:
+    """Show some days of the forecast for the first companies."""
     rows = [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
     last, symbols = max(table["step"]), list(dict.fromkeys(table["symbol"]))
     steps = sorted({1, last, *(step for step in SHOWN_DAYS if step < last)})
     some = symbols[: max(1, MAX_SHOWN_LINES // len(steps))]
     first = f", first {len(some)} of {len(symbols)} companies" if len(symbols) > len(some) else ""
-    talk.show(f"Forecast of the {data.feature_names[0]}{first}:")
+    console.show(f"Forecast of the {data.feature_names[0]}{first}:")
     known = rows[0]["actual"] is not None
     intervals = [level for level in levels if f"low_{level}" in table]
-    talk.table(
+    console.table(
         [
             "symbol",
             "date",
@@ -242,7 +244,7 @@ def _show_forecast(talk: Console, data: Any, table: Mapping[str, Sequence[Any]],
 
 
 def _steps_to_columns(steps: Sequence[Any]) -> dict[str, list[Any]]:
-    """Every measure of every day ahead, each beside its baselines', and the verdict in words."""
+    """Return every measure by day ahead, with its baselines and the verdict, as table columns."""
     columns: dict[str, list[Any]] = {"day": [step.step for step in steps]}
     columns["verdict"] = [str(step.verdict) for step in steps]
     for name, metric in steps[0].metrics.items():
@@ -252,37 +254,39 @@ def _steps_to_columns(steps: Sequence[Any]) -> dict[str, list[Any]]:
     return columns
 
 
-def _show_steps(talk: Console, steps: Sequence[Any]) -> None:
+def _show_steps(console: Console, steps: Sequence[Any]) -> None:
     covered = [name for name in steps[0].metrics if name.startswith("coverage_")]
     header = ["day", "skill", "p", "theil_u", "mae (USD)", "persistence", "rmse (USD)", "persistence", "mase"]
-    talk.table(
+    console.table(
         [*header, "direction", "crps", "persistence", "random walk", *(f"in {name[9:]} %" for name in covered)],
         [_step_row(step, covered) for step in steps],
     )
 
 
-def _show_baselines(talk: Console, steps: Sequence[Any]) -> None:
-    """The skill of every other baseline beside the model's, and the verdict on the best of them."""
+def _show_baselines(console: Console, steps: Sequence[Any]) -> None:
+    """Show the skill of the model and of the other baselines, and the verdict on the best of them."""
     others = list(steps[0].metrics["skill"].baselines)
     if others:
-        talk.show("Skill over persistence, by day ahead, and the verdict on the best baseline:")
+        console.show("Skill over persistence, by day ahead, and the verdict on the best baseline:")
         skills = [step.metrics["skill"] for step in steps]
         rows = [
             (step.step, *map(format_skill, (skill.value, *skill.baselines.values())), str(step.verdict))
             for step, skill in zip(steps, skills, strict=True)
         ]
-        talk.table(["day", "model", *others, "verdict"], rows)
+        console.table(["day", "model", *others, "verdict"], rows)
 
 
-def _show_missing_companies(talk: Console, data: Any, shown: Sequence[str]) -> None:
-    """The companies of the test part that have no window up to their last day."""
+def _show_missing_companies(console: Console, data: Any, shown: Sequence[str]) -> None:
+    """Show the companies of the test part without a window that ends with their last day."""
     import numpy as np
 
     there = [data.symbols[line] for line in np.unique(data.test.company)]
     missing = [symbol for symbol in there if symbol not in set(shown)]
     if missing:
         days = f"{data.test.span - 1} days in a row before the end of its data"
-        talk.show(f"Without {days}, so not forecast: {format_count(len(missing), 'company')} ({format_names(missing)})")
+        console.show(
+            f"Without {days}, so not forecast: {format_count(len(missing), 'company')} ({format_names(missing)})"
+        )
 
 
 def _step_row(step: Any, covered: Sequence[str]) -> tuple[Any, ...]:
@@ -314,13 +318,13 @@ def _crps_values(metric: Any) -> tuple[float | None, ...]:
     return (metric.value, *(metric.baselines.get(name) for name in ("persistence", "random walk")))
 
 
-def show_audit(where: str, talk: Console, data: str | None) -> None:
+def show_audit(where: str, console: Console, data: str | None) -> None:
     """Show what an audit of a run finds; raises `Leak` where the future reaches its forecasts."""
     from lstm_ae.run import open_run
 
     run = open_run(where, "snp")
     run.metrics()
-    import_tensorflow(talk)
+    import_tensorflow(console)
     from lstm_ae.data.prices import prepare_prices, read_quotes
     from lstm_ae.experiment import open_trained
     from lstm_ae.studies.snp_audit import audit
@@ -330,28 +334,28 @@ def show_audit(where: str, talk: Console, data: str | None) -> None:
     config = config if data is None else dataclasses.replace(config, data=data)
     quotes = read_quotes(config.data, config.fields)
     opened = open_trained(run, prepare_prices(config, quotes))
-    describe_data(opened.data, talk)
+    describe_data(opened.data, console)
     findings = audit(opened.model, config, opened.data, quotes)
-    talk.table(["check", "outcome", "what was seen"], [tuple(finding) for finding in findings])
-    talk.document({"run": str(run.directory), "findings": [finding._asdict() for finding in findings]})
+    console.table(["check", "outcome", "what was seen"], [tuple(finding) for finding in findings])
+    console.document({"run": str(run.directory), "findings": [finding._asdict() for finding in findings]})
     leaks = [finding.check for finding in findings if finding.outcome == "leak"]
     if leaks:
         raise LeakageError(f"Something of the future reaches {str(run.directory)!r}: {', '.join(leaks)}")
 
 
 def new_results_folder(kind: str) -> Path:
-    """Where the results of a long command go that nobody named a folder for."""
+    """Return a new directory for the results of a command."""
     return Path("runs") / f"{kind}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
 
 
 def interruption_note(out: Path) -> Interrupted:
-    """What a long command says that was interrupted."""
+    """Return the error of an interrupted command that can be resumed in its directory."""
     where = shlex.quote(str(out))
     return Interrupted(f"Interrupted; what is done is kept. Resume with the same command and --out {where}")
 
 
-def _data_printer(talk: Console) -> Callable[[Mapping[str, Any]], None]:
-    """What says of each fold what data it has, once: only what no fold before it had."""
+def _data_printer(console: Console) -> Callable[[Mapping[str, Any]], None]:
+    """Return a function that prints the data of each fold, without lines printed before."""
     said: set[str] = set()
 
     def tell(data: Mapping[str, Any]) -> None:
@@ -361,17 +365,17 @@ def _data_printer(talk: Console) -> Callable[[Mapping[str, Any]], None]:
         for line in lines:
             if line not in said:
                 said.add(line)
-                talk.say(line)
+                console.say(line)
 
     return tell
 
 
-def show_kfold(given: GivenOptions, talk: Console, out: Path | None, folds: int, keep: float) -> None:
+def show_kfold(given: GivenOptions, console: Console, out: Path | None, folds: int, keep: float) -> None:
     """Choose among listed settings; show them all, the best first, and what the winner is worth on test."""
     config, axes = split_values(given, Snp)
     assert isinstance(config, Snp)
     out = out or new_results_folder("kfold")
-    import_tensorflow(talk)
+    import_tensorflow(console)
     import numpy as np
 
     from lstm_ae.backtest.kfold import kfold
@@ -380,19 +384,19 @@ def show_kfold(given: GivenOptions, talk: Console, out: Path | None, folds: int,
 
     note = describe_unaligned_days(config, axes)
     if note:
-        talk.say(f"note: {note}")
-    progress = talk.progress()
+        console.say(f"note: {note}")
+    progress = console.progress()
     titles: list[str] = []
 
     def notify(title: str, told_of: Any) -> None:
         if title not in titles:
             titles.append(title)
-            talk.say(title)
+            console.say(title)
         progress(told_of)
 
     try:
         found = kfold(
-            config, axes, folds, out, keep=keep, command=command_line(), prepared=_data_printer(talk), notify=notify
+            config, axes, folds, out, keep=keep, command=command_line(), prepared=_data_printer(console), notify=notify
         )
     except KeyboardInterrupt:
         progress.clear()
@@ -403,18 +407,18 @@ def show_kfold(given: GivenOptions, talk: Console, out: Path | None, folds: int,
     for place, setting in enumerate(found.settings, 1):
         told_of = [value for losses in setting.rounds for value in (float(np.mean(losses)), float(np.std(losses)))]
         rows.append((place, *setting.values.values(), *told_of, *[None] * (4 - len(told_of))))
-    talk.show(f"Mean validation loss over {folds} folds:")
-    talk.table(header, rows)
+    console.show(f"Mean validation loss over {folds} folds:")
+    console.table(header, rows)
     notes = [f"Ranks are not comparable across window sizes: {note}"] if note else []
     notes += found.notes
     for each in notes:
-        talk.show(each)
+        console.show(each)
     metrics = found.winner.metrics()
-    talk.show("The winner, trained as usual:")
-    show_metrics(talk, metrics, found.winner.about()["data"]["leaky"])
-    show_files(talk, {"winner": found.winner.directory, "folder": out})
+    console.show("The winner, trained as usual:")
+    show_metrics(console, metrics, found.winner.about()["data"]["leaky"])
+    show_files(console, {"winner": found.winner.directory, "folder": out})
     settings = [setting._asdict() for setting in found.settings]
-    talk.document(
+    console.document(
         {
             "settings": settings,
             "data": found.winner.about()["data"],
@@ -426,33 +430,33 @@ def show_kfold(given: GivenOptions, talk: Console, out: Path | None, folds: int,
     )
 
 
-def show_backtest(config: Config, talk: Console, out: Path | None, folds: int, by: str, *, refit: bool) -> float:
+def show_backtest(config: Config, console: Console, out: Path | None, folds: int, by: str, *, refit: bool) -> float:
     """Backtest a config; show each fold and what they say together. Returns the skill over persistence in all."""
     assert isinstance(config, Snp)
     out = out or new_results_folder("backtest")
-    import_tensorflow(talk)
+    import_tensorflow(console)
     from lstm_ae.backtest.prices import backtest_prices
     from lstm_ae.evaluation import Evaluation
     from lstm_ae.files import write
     from lstm_ae.plots.base import png
     from lstm_ae.plots.forecasts import skill_by_fold
 
-    progress = talk.progress()
+    progress = console.progress()
     started = []
 
     def notify(number: int, told_of: Any) -> None:
         if number not in started:
             started.append(number)
-            talk.say(f"fold {number} of {folds}")
+            console.say(f"fold {number} of {folds}")
         progress(told_of)
 
     def finished(fold: Any) -> None:
         progress.clear()
-        talk.say(f"fold {fold.number}: {fold.first} to {fold.last}: {fold.evaluation['verdict']['test']['text']}")
+        console.say(f"fold {fold.number}: {fold.first} to {fold.last}: {fold.evaluation['verdict']['test']['text']}")
 
     try:
         result = backtest_prices(
-            config, folds, out, by=by, refit=refit, prepared=_data_printer(talk), notify=notify, finished=finished
+            config, folds, out, by=by, refit=refit, prepared=_data_printer(console), notify=notify, finished=finished
         )
     except KeyboardInterrupt:
         progress.clear()
@@ -489,12 +493,12 @@ def show_backtest(config: Config, talk: Console, out: Path | None, folds: int, b
     )
     files = {"figure": write(out / "skill_by_fold.png", png(drawn)), "folder": out}
     header = ["fold", "first day", "last day", "companies", "skill", "linear", "verdict", "p"]
-    talk.table([*header, "mae (USD)", "persistence", "in 80 %", "in 95 %"], rows)
+    console.table([*header, "mae (USD)", "persistence", "in 80 %", "in 95 %"], rows)
     for note in result.notes:
-        talk.show(note)
-    show_verdicts(talk, result.verdicts, "persistence")
-    show_files(talk, files)
-    talk.document(
+        console.show(note)
+    show_verdicts(console, result.verdicts, "persistence")
+    show_files(console, files)
+    console.document(
         {
             "folds": [fold._asdict() for fold in result.folds],
             "verdict": Evaluation({}, result.verdicts).as_json()["verdict"],
@@ -567,7 +571,7 @@ Level = Annotated[str, typer.Option("--level", metavar="<int,...>", help="Interv
 
 
 def parse_levels(text: str) -> tuple[int, ...]:
-    """The levels of intervals that a user typed."""
+    """Parse the levels of intervals."""
     found = [item.strip() for item in text.split(",")]
     plain = all(item.isascii() and item.isdigit() and len(item) < 3 and int(item) for item in found)
     if not plain or len(set(found)) != len(found):
@@ -576,7 +580,7 @@ def parse_levels(text: str) -> tuple[int, ...]:
 
 
 def _parse_baselines(text: str | None) -> tuple[str, ...]:
-    """The further baselines that a user typed."""
+    """Parse the names of further baselines."""
     from lstm_ae.forecasting.classical import CLASSICAL_MODELS
 
     names = tuple(name.strip().lower() for name in (text or "").split(",") if name.strip())
@@ -598,15 +602,15 @@ def _dry_run_backtest(
     out: Path | None,
     require_skill: float | None,
     given: GivenOptions,
-    talk: Console,
+    console: Console,
 ) -> None:
     _require_split_by(split_by)
     number, _ = check_value(FOLDS_OPTION, folds), check_value(SKILL_OPTION, require_skill)
-    dry_run.show_backtest_estimate(given.config(TASKS["snp"]), talk, out, number, split_by, refit=not no_refit)
+    dry_run.show_backtest_estimate(given.config(TASKS["snp"]), console, out, number, split_by, refit=not no_refit)
 
 
-def _dry_run_kfold(*, folds: int, keep: float, out: Path | None, given: GivenOptions, talk: Console) -> None:
-    dry_run.show_kfold_estimate(given, talk, out, check_value(FOLDS_OPTION, folds), check_value(KEEP_OPTION, keep))
+def _dry_run_kfold(*, folds: int, keep: float, out: Path | None, given: GivenOptions, console: Console) -> None:
+    dry_run.show_kfold_estimate(given, console, out, check_value(FOLDS_OPTION, folds), check_value(KEEP_OPTION, keep))
 
 
 def register(app: typer.Typer, small: str) -> None:
@@ -632,7 +636,7 @@ def register(app: typer.Typer, small: str) -> None:
         run: RunPath = None,
         retrain: Retrain = False,
         given: GivenOptions,
-        talk: Console,
+        console: Console,
     ) -> None:
         """Forecast prices and say whether that beats "tomorrow = today"."""
         for name, value in (("horizon", horizon), ("paths", paths)):
@@ -649,16 +653,16 @@ def register(app: typer.Typer, small: str) -> None:
                 "--with-open is for one day ahead: of later days the open is not known. Leave out --multistep, or "
                 "--with-open"
             )
-        opened = training.obtain_run_for_data(given, TASKS["snp"], talk, run=run, retrain=retrain, goal="predict")
+        opened = training.obtain_run_for_data(given, TASKS["snp"], console, run=run, retrain=retrain, goal="predict")
         new = opened.data.train.samples == 0
         if new and classical:
             raise ConfigError("--baselines are fitted on training days, and new data has none. Leave out --baselines")
         if multistep:
-            skill = show_many_days(opened, talk, ends, horizon=ahead, paths=futures or 0, classical=classical)
+            skill = show_many_days(opened, console, ends, horizon=ahead, paths=futures or 0, classical=classical)
         elif new:
-            skill = show_new_days(opened, talk, ends)
+            skill = show_new_days(opened, console, ends)
         else:
-            skill = show_one_day(opened, talk, ends, classical=classical)
+            skill = show_one_day(opened, console, ends, classical=classical)
         if wanted is not None and not (skill is not None and skill >= wanted):
             found = "not known" if skill is None else format_skill(skill)
             raise InsufficientSkillError(f"The skill over persistence is {found}, less than --require-skill {wanted:g}")
@@ -671,10 +675,10 @@ def register(app: typer.Typer, small: str) -> None:
             str | None,
             typer.Option(metavar="<file>", help="The file it was trained on, where that has moved (default: as then)."),
         ] = None,
-        talk: Console,
+        console: Console,
     ) -> None:
         """Look for what of the future reaches a run's forecasts, and whether they only repeat yesterday."""
-        show_audit(run, talk, data)
+        show_audit(run, console, data)
 
     @command(
         app,
@@ -698,12 +702,12 @@ def register(app: typer.Typer, small: str) -> None:
         out: Folder = None,
         require_skill: make_option(SKILL_OPTION) = None,  # type: ignore[valid-type]
         given: GivenOptions,
-        talk: Console,
+        console: Console,
     ) -> None:
         """Train up to a day and test on the days after it, several times over."""
         _require_split_by(split_by)
         number, wanted = check_value(FOLDS_OPTION, folds), check_value(SKILL_OPTION, require_skill)
-        found = show_backtest(given.config(TASKS["snp"]), talk, out, number, split_by, refit=not no_refit)
+        found = show_backtest(given.config(TASKS["snp"]), console, out, number, split_by, refit=not no_refit)
         if wanted is not None and not found >= wanted:
             raise InsufficientSkillError(
                 f"The skill over all folds is {format_skill(found)}, less than --require-skill {wanted:g}"
@@ -724,10 +728,10 @@ def register(app: typer.Typer, small: str) -> None:
         keep: make_option(KEEP_OPTION) = 0.5,  # type: ignore[valid-type]
         out: Folder = None,
         given: GivenOptions,
-        talk: Console,
+        console: Console,
     ) -> None:
         """Choose as the report does: folds to drop weak settings, folds again for those left, the winner on test."""
-        show_kfold(given, talk, out, check_value(FOLDS_OPTION, folds), check_value(KEEP_OPTION, keep))
+        show_kfold(given, console, out, check_value(FOLDS_OPTION, folds), check_value(KEEP_OPTION, keep))
 
     @command(
         app,
@@ -736,8 +740,8 @@ def register(app: typer.Typer, small: str) -> None:
         TASKS["snp"],
         hide=("goal", "last_day_only", "target", "inputs", "with_open"),
     )
-    def reconstruct(*, run: RunPath = None, retrain: Retrain = False, given: GivenOptions, talk: Console) -> None:
+    def reconstruct(*, run: RunPath = None, retrain: Retrain = False, given: GivenOptions, console: Console) -> None:
         """Give back windows of prices."""
         show_predictions(
-            training.obtain_run(given, TASKS["snp"], talk, run=run, retrain=retrain, goal="reconstruct"), talk
+            training.obtain_run(given, TASKS["snp"], console, run=run, retrain=retrain, goal="reconstruct"), console
         )

@@ -51,7 +51,7 @@ def _add_common_commands(app: typer.Typer, name: str, config: type[Config]) -> N
             typer.Option(metavar="<file>", help=f"Where the figure goes (default: {name}-data.png)."),
         ] = None,
         given: GivenOptions,
-        talk: Console,
+        console: Console,
     ) -> None:
         """Describe the data and draw it."""
         from lstm_ae.files import write
@@ -61,14 +61,14 @@ def _add_common_commands(app: typer.Typer, name: str, config: type[Config]) -> N
         if figure is not None:
             require_png(figure)
         chosen = given.config(config)
-        loaded = training.load(chosen, talk)
+        loaded = training.load(chosen, console)
         parts = [("train", loaded.train), ("validation", loaded.validation), ("test", loaded.test)]
-        talk.table(["part", "samples", "steps", "features"], [(k, s.samples, s.span, s.features) for k, s in parts])
+        console.table(["part", "samples", "steps", "features"], [(k, s.samples, s.span, s.features) for k, s in parts])
         (drawn,) = load_study(name).describe(chosen, loaded).values()
         path = write(figure or Path(f"{name}-data.png"), png(drawn))
-        show_files(talk, {"figure": path})
+        show_files(console, {"figure": path})
         samples = {part: split.samples for part, split in parts}
-        talk.document({"data": loaded.source._asdict(), "samples": samples, "figure": str(path)})
+        console.document({"data": loaded.source._asdict(), "samples": samples, "figure": str(path)})
 
     @command(app, "train", f"lstmae {name} train {small}", config, dry_run=dry_run.show_training_estimate(config))
     def train(
@@ -84,33 +84,33 @@ def _add_common_commands(app: typer.Typer, name: str, config: type[Config]) -> N
             bool, typer.Option("--tensorboard", metavar="", help="Write TensorBoard logs into the run.")
         ] = False,
         given: GivenOptions,
-        talk: Console,
+        console: Console,
     ) -> None:
         """Train a model and leave a run: config, metrics, history, model and figures."""
         if resume:
-            run = training.resume(given, config, talk, out=out, tensorboard=tensorboard)
+            run = training.resume(given, config, console, out=out, tensorboard=tensorboard)
         else:
-            run = training.train(given.config(config), talk, out=out, tensorboard=tensorboard)
-        show_training(talk, run)
+            run = training.train(given.config(config), console, out=out, tensorboard=tensorboard)
+        show_training(console, run)
 
     @command(app, "evaluate", f"lstmae {name} evaluate {small}", config)
-    def evaluate(*, run: RunPath = None, retrain: Retrain = False, given: GivenOptions, talk: Console) -> None:
+    def evaluate(*, run: RunPath = None, retrain: Retrain = False, given: GivenOptions, console: Console) -> None:
         """Measure a trained model on validation and test, a baseline beside each number."""
 
-        opened = training.obtain_run(given, config, talk, run=run, retrain=retrain)
+        opened = training.obtain_run(given, config, console, run=run, retrain=retrain)
         metrics = opened.evaluate().as_json()
         leaky = opened.data.source.leaky
-        show_metrics(talk, metrics, leaky)
-        talk.document({"run": str(opened.run.directory), "metrics": metrics, "leaky": leaky})
+        show_metrics(console, metrics, leaky)
+        console.document({"run": str(opened.run.directory), "metrics": metrics, "leaky": leaky})
 
     @command(app, "plot", f"lstmae {name} plot {small}", config)
-    def plot(*, run: RunPath = None, retrain: Retrain = False, given: GivenOptions, talk: Console) -> None:
+    def plot(*, run: RunPath = None, retrain: Retrain = False, given: GivenOptions, console: Console) -> None:
         """Draw a run's figures again."""
 
-        opened = training.obtain_run(given, config, talk, run=run, retrain=retrain)
+        opened = training.obtain_run(given, config, console, run=run, retrain=retrain)
         paths = opened.plot()
-        show_files(talk, {path.stem: path for path in paths})
-        talk.document({"run": str(opened.run.directory), "figures": [str(path) for path in paths]})
+        show_files(console, {path.stem: path for path in paths})
+        console.document({"run": str(opened.run.directory), "figures": [str(path) for path in paths]})
 
     tune.register(app, name, config)
 
@@ -119,9 +119,9 @@ def _add_toy_commands(app: typer.Typer, small: str) -> None:
     toy.register(app)
 
     @command(app, "predict", f"lstmae toy predict {small}", TASKS["toy"])
-    def predict(*, run: RunPath = None, retrain: Retrain = False, given: GivenOptions, talk: Console) -> None:
+    def predict(*, run: RunPath = None, retrain: Retrain = False, given: GivenOptions, console: Console) -> None:
         """Reconstruct the test signals and write them beside the originals."""
-        show_predictions(training.obtain_run(given, TASKS["toy"], talk, run=run, retrain=retrain), talk)
+        show_predictions(training.obtain_run(given, TASKS["toy"], console, run=run, retrain=retrain), console)
 
 
 def _add_mnist_commands(app: typer.Typer, small: str) -> None:
@@ -136,7 +136,7 @@ def _add_mnist_commands(app: typer.Typer, small: str) -> None:
         run: RunPath = None,
         retrain: Retrain = False,
         given: GivenOptions,
-        talk: Console,
+        console: Console,
     ) -> None:
         """Name the digits in pictures, or all digits of the test part."""
         from lstm_ae.data.digits import read_image
@@ -144,13 +144,13 @@ def _add_mnist_commands(app: typer.Typer, small: str) -> None:
         # Read before anything is trained for them.
         pictures = [(str(path), read_image(str(path))) for path in images or ()]
         if not pictures:
-            show_predictions(training.obtain_run(given, TASKS["mnist"], talk, run=run, retrain=retrain), talk)
+            show_predictions(training.obtain_run(given, TASKS["mnist"], console, run=run, retrain=retrain), console)
             return
-        found, config, model = training.obtain_model(given, TASKS["mnist"], talk, run=run, retrain=retrain)
+        found, config, model = training.obtain_model(given, TASKS["mnist"], console, run=run, retrain=retrain)
         from lstm_ae.studies.mnist import classify
 
         rows, drawn = classify(model, config.read, pictures)
         (path,) = found.write_figures({"pictures": drawn})
-        talk.table(["image", "label", "probability", "reconstruction_mse"], [list(row.values()) for row in rows])
-        show_files(talk, {"figure": path})
-        talk.document({"run": str(found.directory), "images": rows, "figure": str(path)})
+        console.table(["image", "label", "probability", "reconstruction_mse"], [list(row.values()) for row in rows])
+        show_files(console, {"figure": path})
+        console.document({"run": str(found.directory), "images": rows, "figure": str(path)})

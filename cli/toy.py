@@ -45,7 +45,7 @@ def register(app: typer.Typer) -> None:
         repair: Repair = False,
         out: Out = None,
         given: GivenOptions,
-        talk: Console,
+        console: Console,
     ) -> None:
         """Train autoencoders with codes of several sizes, and set those of linear codes beside them."""
         from . import search
@@ -53,16 +53,16 @@ def register(app: typer.Typer) -> None:
         listed, asked = _grid_request(
             given, sizes=sizes, repeats=repeats, jobs=jobs, resume=resume, repair=repair, out=out
         )
-        folder, plan, found, data = search.search(listed, Toy, asked, talk)
-        _show_limits(talk, folder, plan, found, data)
+        folder, plan, found, data = search.search(listed, Toy, asked, console)
+        _show_limits(console, folder, plan, found, data)
 
 
-def _dry_run(*, given: GivenOptions, talk: Console, **values: Any) -> None:
-    dry_run.show_search_estimate(*_grid_request(given, **values), Toy, talk)
+def _dry_run(*, given: GivenOptions, console: Console, **values: Any) -> None:
+    dry_run.show_search_estimate(*_grid_request(given, **values), Toy, console)
 
 
 def _grid_request(given: GivenOptions, *, sizes: str | None, **others: Any) -> tuple[GivenOptions, Any]:
-    """The grid over sizes of the code, and what else was typed."""
+    """Return the options with a grid over sizes of the code, and the search request."""
     from . import search
 
     listed = GivenOptions(given | {"latent": "vector"}).resting(given)
@@ -91,7 +91,7 @@ def _parse_sizes(text: str) -> tuple[int, ...]:
     return tuple(sorted(numbers))
 
 
-def _show_limits(talk: Console, folder: Any, plan: Any, found: Any, data: Any) -> None:
+def _show_limits(console: Console, folder: Any, plan: Any, found: Any, data: Any) -> None:
     from lstm_ae.plots.base import png
     from lstm_ae.plots.code_limits import limits as limits_figure
     from lstm_ae.studies.toy import load
@@ -125,7 +125,9 @@ def _show_limits(talk: Console, folder: Any, plan: Any, found: Any, data: Any) -
         },
     )
     figure = folder.write_figure("limits", png(drawn))
-    talk.table(header, cells)
+    console.table(header, cells)
     files: dict[str, Path] = {"table": folder.directory / "table.csv", "figure": figure}
-    show_files(talk, files | {"runs": folder.directory / "trials"})
-    talk.document({"search": str(folder.directory), "limits": [row._asdict() for row in rows], "figure": str(figure)})
+    show_files(console, files | {"runs": folder.directory / "trials"})
+    console.document(
+        {"search": str(folder.directory), "limits": [row._asdict() for row in rows], "figure": str(figure)}
+    )

@@ -24,8 +24,8 @@ TABLE_SUFFIXES = (".csv", ".parquet")
 MAX_SHOWN_COLUMNS = 20
 
 
-def show_metrics(talk: Console, metrics: Mapping[str, Any], leaky: str) -> None:
-    """A row a measure: the value and its baselines; and what flatters them, if anything does."""
+def show_metrics(console: Console, metrics: Mapping[str, Any], leaky: str) -> None:
+    """Show a table of measures with their baselines, the verdicts, and a warning about leakage."""
     from lstm_ae.run import measured_parts
 
     rows = []
@@ -33,33 +33,33 @@ def show_metrics(talk: Console, metrics: Mapping[str, Any], leaky: str) -> None:
         for name, metric in measures.items():
             beside = "  ".join(f"{base} {format_value(value)}" for base, value in metric["baselines"].items())
             rows.append((part, name, metric["value"], metric["unit"] or "-", beside or "-"))
-    talk.table(["part", "measure", "value", "unit", "baseline"], rows)
-    _show_columns(talk, metrics.get("columns", {}))
+    console.table(["part", "measure", "value", "unit", "baseline"], rows)
+    _show_columns(console, metrics.get("columns", {}))
     for part, verdict in metrics.get("verdict", {}).items():
-        talk.show(f"Verdict on {part}: {verdict['text']}")
+        console.show(f"Verdict on {part}: {verdict['text']}")
     if leaky:
-        talk.show(f"LEAKY: {leaky}")
+        console.show(f"LEAKY: {leaky}")
 
 
-def show_verdicts(talk: Console, verdicts: Mapping[str, Any], naive: str) -> None:
-    """The verdict on the best baseline of a backtest, and on the naive one where that is another."""
+def show_verdicts(console: Console, verdicts: Mapping[str, Any], naive: str) -> None:
+    """Show the verdicts of a backtest on the best baseline and on the naive one."""
     first = next(iter(verdicts))
     told = dict.fromkeys((first, naive))
-    talk.show(f"Verdict over all folds: {'; '.join(str(verdicts[name]) for name in told)}")
+    console.show(f"Verdict over all folds: {'; '.join(str(verdicts[name]) for name in told)}")
 
 
-def _show_columns(talk: Console, columns: Mapping[str, Any]) -> None:
-    """What a forecast is worth in each column of a table."""
+def _show_columns(console: Console, columns: Mapping[str, Any]) -> None:
+    """Show the skill of a forecast by column."""
     rows = [(part, *row) for part, found in columns.items() for row in list(found.items())[:MAX_SHOWN_COLUMNS]]
     if not rows:
         return
     most = max(map(len, columns.values()))
-    talk.show(
+    console.show(
         "Skill by column" + (f", the first {MAX_SHOWN_COLUMNS} of {most:,}:" if most > MAX_SHOWN_COLUMNS else ":")
     )
     header = ["part", "column", "skill", "linear regression", "all other columns", "baseline"]
     names = ("skill", "linear", "others")
-    talk.table(
+    console.table(
         header,
         [(part, format_heading(k), *(format_skill(of[n]) for n in names), of["baseline"]) for part, k, of in rows],
     )
@@ -79,84 +79,84 @@ def require_table(name: str, path: Path) -> None:
         raise ConfigError(f"{name} {path} needs pyarrow: {install_hint('parquet')}, or give .csv")
 
 
-def show_note(remarks: Sequence[str], talk: Console) -> None:
-    """Say what is worth a word about a table."""
+def show_note(remarks: Sequence[str], console: Console) -> None:
+    """Print notes about a table."""
     for text in remarks:
-        talk.say(f"note: {text}")
+        console.say(f"note: {text}")
 
 
-def show_files(talk: Console, files: Mapping[str, Path]) -> None:
-    """A line a file: what it is and where."""
+def show_files(console: Console, files: Mapping[str, Path]) -> None:
+    """Show the paths of files."""
     width = max(len(name) for name in files) + 1
     for name, path in files.items():
-        talk.show(f"{name + ':':<{width}} {path}")
+        console.show(f"{name + ':':<{width}} {path}")
 
 
-def show_training(talk: Console, run: Any) -> None:
-    """What a training came to."""
+def show_training(console: Console, run: Any) -> None:
+    """Show the result of a training."""
     metrics, leaky = run.metrics(), run.about()["data"]["leaky"]
-    show_metrics(talk, metrics, leaky)
+    show_metrics(console, metrics, leaky)
     done = metrics["training"]
     why = f" ({done['stopped']})" if done["stopped"] else ""
     best = f"weights of {format_epoch(done['best_epoch'])}, {done['parameters']:,} parameters"
-    talk.show(f"{format_count(done['epochs'], 'epoch')} in {done['seconds']:.0f} s{why}, {best}")
+    console.show(f"{format_count(done['epochs'], 'epoch')} in {done['seconds']:.0f} s{why}, {best}")
     if "note" in done:
-        talk.show(done["note"])
-    show_files(talk, {"run": run.directory, "figures": run.directory / "figures"})
-    talk.document({"run": str(run.directory), "metrics": metrics, "leaky": leaky})
+        console.show(done["note"])
+    show_files(console, {"run": run.directory, "figures": run.directory / "figures"})
+    console.document({"run": str(run.directory), "metrics": metrics, "leaky": leaky})
 
 
-def show_predictions(opened: Any, talk: Console) -> None:
+def show_predictions(opened: Any, console: Console) -> None:
     """Write a table of predictions into the run; show what the model is worth and where they are."""
 
     path = opened.save_predictions(opened.task.predict(opened.model, opened.data))
     metrics, leaky = opened.run.metrics(), opened.data.source.leaky
-    show_metrics(talk, metrics, leaky)
+    show_metrics(console, metrics, leaky)
     files = {"predictions": path, "figures": opened.run.directory / "figures", "run": opened.run.directory}
-    show_files(talk, files)
-    talk.document({"metrics": metrics, "leaky": leaky} | {name: str(file) for name, file in files.items()})
+    show_files(console, files)
+    console.document({"metrics": metrics, "leaky": leaky} | {name: str(file) for name, file in files.items()})
 
 
-def load(config: Config, talk: Console) -> Any:
-    """Load a study's data and say what it is."""
-    return complete_config(config, talk)[1]
+def load(config: Config, console: Console) -> Any:
+    """Load the data of a study and print a description of it."""
+    return complete_config(config, console)[1]
 
 
-def complete_config(config: Config, talk: Console) -> tuple[Config, Any]:
-    """A config that leaves nothing open, and its data; says what that is."""
+def complete_config(config: Config, console: Console) -> tuple[Config, Any]:
+    """Return the config with all options set, and its data; print a description of the data."""
     from lstm_ae.studies import load_study
 
     if isinstance(config, Series):
         from lstm_ae.studies.series.defaults import load_complete
 
-        bar = talk.progress()
+        bar = console.progress()
         config, data = load_complete(config, bar.reading)
         bar.clear()
     else:
         data = load_study(task_of(config)).load(config)
-    describe_data(data, talk)
+    describe_data(data, console)
     return config, data
 
 
-def describe_data(data: Any, talk: Console) -> None:
-    """Say what data is."""
-    talk.say(f"data: {data.source.text} (licence: {data.source.licence})")
+def describe_data(data: Any, console: Console) -> None:
+    """Print a description of the data."""
+    console.say(f"data: {data.source.text} (licence: {data.source.licence})")
     for note in data.source.notes:
-        talk.say(f"  {note}")
+        console.say(f"  {note}")
     if data.source.leaky:
-        talk.say(f"  LEAKY: {data.source.leaky}")
+        console.say(f"  LEAKY: {data.source.leaky}")
 
 
-def train(config: Config, talk: Console, *, out: Path | None, data: Any = None, tensorboard: bool = False) -> Any:
-    """Train a new run; returns it."""
+def train(config: Config, console: Console, *, out: Path | None, data: Any = None, tensorboard: bool = False) -> Any:
+    """Train and return a new run."""
     from lstm_ae import experiment
     from lstm_ae.run import command_line, require_free
 
     if out is not None:
         require_free(out)
-    import_tensorflow(talk)
-    data = load(config, talk) if data is None else data
-    with _TrainingGuard(talk, task_of(config)) as guard:
+    import_tensorflow(console)
+    data = load(config, console) if data is None else data
+    with _TrainingGuard(console, task_of(config)) as guard:
         return experiment.train(
             config,
             data,
@@ -169,7 +169,7 @@ def train(config: Config, talk: Console, *, out: Path | None, data: Any = None, 
 
 
 def resume(
-    given: GivenOptions, kind: type[Config], talk: Console, *, out: Path | None, tensorboard: bool = False
+    given: GivenOptions, kind: type[Config], console: Console, *, out: Path | None, tensorboard: bool = False
 ) -> Any:
     """Continue an unfinished run: the one at `out`, or the latest of the study."""
     from lstm_ae import experiment
@@ -190,35 +190,35 @@ def resume(
         )
     config = run.config()
     require_equal(given, config, f"--resume continues {str(run.directory)!r}", free=("data",))
-    import_tensorflow(talk)
-    data = load(kind.merge(config.to_dict(), given), talk)
-    with _TrainingGuard(talk, name) as guard:
+    import_tensorflow(console)
+    data = load(kind.merge(config.to_dict(), given), console)
+    with _TrainingGuard(console, name) as guard:
         return experiment.resume(
             run, config, data, notify=guard.progress, started=guard.started, tensorboard=tensorboard
         )
 
 
 def obtain_run(
-    given: GivenOptions, kind: type[Config], talk: Console, *, run: str | None, retrain: bool, **fixed: Any
+    given: GivenOptions, kind: type[Config], console: Console, *, run: str | None, retrain: bool, **fixed: Any
 ) -> Any:
-    """A trained run, opened: the one named, else the latest of this configuration and data, else a new one."""
+    """Return an opened run: the named one, else the latest with this config and data, else a new one."""
     from lstm_ae.experiment import open_trained
     from lstm_ae.run import find_run
 
     if run is not None:
-        found = _open_named_run(given, kind, talk, run, retrain, **fixed)
-        return open_trained(found, load(kind.merge(found.config().to_dict(), given), talk))
+        found = _open_named_run(given, kind, console, run, retrain, **fixed)
+        return open_trained(found, load(kind.merge(found.config().to_dict(), given), console))
     config = given.config(kind, **fixed)
-    import_tensorflow(talk)
-    data = load(config, talk)
+    import_tensorflow(console)
+    data = load(config, console)
     same = None if retrain else find_run(config, data.source)
     known = f"run: {same.directory} (same configuration and data)" if same else "run: none of this configuration yet"
-    talk.say("run: a new one" if retrain else known)
-    return open_trained(same or train(config, talk, out=None, data=data), data)
+    console.say("run: a new one" if retrain else known)
+    return open_trained(same or train(config, console, out=None, data=data), data)
 
 
 def obtain_run_for_data(
-    given: GivenOptions, kind: type[Config], talk: Console, *, run: str | None, retrain: bool, **fixed: Any
+    given: GivenOptions, kind: type[Config], console: Console, *, run: str | None, retrain: bool, **fixed: Any
 ) -> Any:
     """Like `obtain_run`; but data that is not what the named run was trained on is new data to apply it to.
 
@@ -229,8 +229,8 @@ def obtain_run_for_data(
     from lstm_ae.experiment import open_on_new_data, open_trained
 
     if run is None or not given.get("data"):
-        return obtain_run(given, kind, talk, run=run, retrain=retrain, **fixed)
-    found = _open_named_run(given, kind, talk, run, retrain, **fixed)
+        return obtain_run(given, kind, console, run=run, retrain=retrain, **fixed)
+    found = _open_named_run(given, kind, console, run, retrain, **fixed)
     before = found.config()
     config = kind.merge(before.to_dict(), given)
     assert isinstance(before, Snp)
@@ -241,29 +241,29 @@ def obtain_run_for_data(
         # Another file that begins as the old one did can go on where the run's own options ended it.
         if not (moved and has_new_rows(config)):
             opened = open_trained(found, data)
-            describe_data(opened.data, talk)
+            describe_data(opened.data, console)
             return opened
     opened = open_on_new_data(found, config)
-    describe_data(opened.data, talk)
-    talk.say("  new to the run: all its days are forecast")
+    describe_data(opened.data, console)
+    console.say("  new to the run: all its days are forecast")
     return opened
 
 
 def obtain_model(
-    given: GivenOptions, kind: type[Config], talk: Console, *, run: str | None, retrain: bool
+    given: GivenOptions, kind: type[Config], console: Console, *, run: str | None, retrain: bool
 ) -> tuple[Any, Any, Any]:
-    """A trained run with its config and model. The data is loaded only where no run is named."""
+    """Return a trained run with its config and model; load the data only if no run is named."""
     if run is not None:
-        found = _open_named_run(given, kind, talk, run, retrain)
+        found = _open_named_run(given, kind, console, run, retrain)
         return found, found.config(), found.model()
-    opened = obtain_run(given, kind, talk, run=None, retrain=retrain)
+    opened = obtain_run(given, kind, console, run=None, retrain=retrain)
     return opened.run, opened.config, opened.model
 
 
 def _open_named_run(
-    given: GivenOptions, kind: type[Config], talk: Console, run: str, retrain: bool, **fixed: Any
+    given: GivenOptions, kind: type[Config], console: Console, run: str, retrain: bool, **fixed: Any
 ) -> Any:
-    """The finished run of this name, which is what the options say."""
+    """Return the named finished run after checking that it agrees with the options."""
     from lstm_ae.run import open_run
 
     if retrain:
@@ -278,13 +278,13 @@ def _open_named_run(
         )
     require_equal(given, found.config(), f"{str(found.directory)!r} is trained", free=("data",), **fixed)
     found.metrics()
-    import_tensorflow(talk)
-    talk.say(f"run: {found.directory}")
+    import_tensorflow(console)
+    console.say(f"run: {found.directory}")
     return found
 
 
 def require_equal(given: GivenOptions, config: Config, why: str, free: tuple[str, ...], **fixed: Any) -> None:
-    """Raise where an option was typed that a run has settled otherwise."""
+    """Raise if a given option differs from the config of a run."""
     fields = {field.name: field for field in declared_options(type(config))}
     typed = given.config(type(config), **fixed).to_dict() if given.file or given.preset else given | fixed
     for name, value in typed.items():
@@ -300,15 +300,15 @@ def require_equal(given: GivenOptions, config: Config, why: str, free: tuple[str
 
 
 class _TrainingGuard:
-    """Shows how far a training is, and turns its interruption into the command that goes on with it."""
+    """Show the progress of a training; on an interruption, raise an error with the command that resumes it."""
 
-    def __init__(self, talk: Console, task: str) -> None:
-        self.talk, self.task, self.progress = talk, task, talk.progress()
+    def __init__(self, console: Console, task: str) -> None:
+        self.console, self.task, self.progress = console, task, console.progress()
         self.run: Any = None
 
     def started(self, run: Any) -> None:
         self.run = run
-        self.talk.say(f"training in {run.directory}")
+        self.console.say(f"training in {run.directory}")
 
     def __enter__(self) -> "_TrainingGuard":
         return self

@@ -24,7 +24,7 @@ SEARCH_METHODS = ("grid", "random", "bayesian", "hyperband")
 
 
 def _number_option(name: str, help: str, **rules: Any) -> Declared:
-    """A whole number that may be left out, and belongs to no config."""
+    """Return an optional integer that belongs to no config."""
     return Declared(name, int, optional=True, default=None, option=Option(help, **rules))
 
 
@@ -76,9 +76,9 @@ def register(app: typer.Typer, name: str, config: type[Config]) -> None:
     # A table is an argument; what the studies read is an option among the others.
     hide, without = (("data",), ()) if name == "series" else ((), ("data",))
 
-    def dry_run(*, given: GivenOptions, talk: Console, data: str | None = None, **values: Any) -> None:
+    def dry_run(*, given: GivenOptions, console: Console, data: str | None = None, **values: Any) -> None:
         _set_table(given, data, name, values["resume"])
-        show_search_estimate(given, _search_request(**values), config, talk)
+        show_search_estimate(given, _search_request(**values), config, console)
 
     @command(
         app,
@@ -140,7 +140,7 @@ def register(app: typer.Typer, name: str, config: type[Config]) -> None:
         ] = False,
         out: Out = None,
         given: GivenOptions,
-        talk: Console,
+        console: Console,
     ) -> None:
         """Search for better options: each one that is given a list (8,16,32) or a range (1e-4..1e-1:log) is varied."""
         from .search import tune_study
@@ -164,11 +164,11 @@ def register(app: typer.Typer, name: str, config: type[Config]) -> None:
             tensorboard=tensorboard,
             out=out,
         )
-        tune_study(given, config, asked, talk)
+        tune_study(given, config, asked, console)
 
 
 def _search_request(*, max_time: str | None, engine: str, address: str | None, **others: Any) -> Any:
-    """What was typed besides the config, checked."""
+    """Return the search request after checking its values."""
     from . import search
 
     for field in _SEARCH_OPTIONS:
@@ -181,7 +181,7 @@ def _search_request(*, max_time: str | None, engine: str, address: str | None, *
 
 
 def _set_table(given: GivenOptions, data: str | None, name: str, resume: bool) -> None:
-    """Put the argument where the config has it."""
+    """Move the table argument into the config options."""
     if data is not None:
         given["data"] = data
     elif name == "series" and not resume and given.file is None:
@@ -189,7 +189,7 @@ def _set_table(given: GivenOptions, data: str | None, name: str, resume: bool) -
 
 
 def _parse_duration(text: str | None) -> float | None:
-    """`90s`, `10m`, `2h` in seconds; a number alone is seconds."""
+    """Parse a duration such as `90s`, `10m`, or `2h`; a number alone is in seconds."""
     if text is None:
         return None
     units = {"s": 1, "m": 60, "h": 3600, "d": 86400}

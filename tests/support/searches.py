@@ -42,7 +42,7 @@ def call(line):
 def call_unread(line, monkeypatch):
     """Call where whoever reads the output has stopped, as behind `| head`, before its first line."""
 
-    def unread(talk, text):
+    def unread(console, text):
         raise BrokenPipeError
 
     with monkeypatch.context() as patched:

@@ -364,7 +364,7 @@ def test_every_command_trains_the_very_config(monkeypatch: pytest.MonkeyPatch) -
 
     caught: list[tuple[Config, Path | None]] = []
 
-    def capture(config: Config, talk: Any, *, out: Path | None, tensorboard: bool) -> None:
+    def capture(config: Config, console: Any, *, out: Path | None, tensorboard: bool) -> None:
         caught.append((config, out))
         raise Captured
 
