@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.formatting import quote
 
 try:
     import fcntl
@@ -42,21 +43,39 @@ def read_object(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_regular(path: Path, most: int) -> bytes:
-    """Return the content of a regular file of at most `most` bytes.
+def open_regular(
+    path: str | os.PathLike[str], most: int | None = None, *, advice: str = "Pass the path of a regular file."
+) -> BinaryIO:
+    """Open a regular file for reading.
 
     Opening a pipe or reading a device may never end, and a folder of unknown origin may contain either.
 
+    Args:
+        path: the file.
+        most: largest size in bytes; None for any size.
+        advice: remedy in errors.
+
     Raises:
         OSError: the file is missing or cannot be read.
+        ValueError: the path contains a NUL.
         DataError: it is not a regular file, or larger.
     """
     # Check before opening: opening some devices has side effects.
-    _require_regular(path, os.stat(path), most)
-    number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with open(number, "rb") as file:
+    _require_regular(path, os.stat(path), most, advice)
+    # Without O_NONBLOCK, opening a pipe would block.
+    file = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb")
+    try:
         # Check again: another file may have replaced it.
-        _require_regular(path, os.fstat(number), most)
+        _require_regular(path, os.fstat(file.fileno()), most, advice)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """Return the content of a regular file of at most `most` bytes; raises as `open_regular` does."""
+    with open_regular(path, most, advice="Remove it.") as file:
         content = file.read(most + 1)
     if len(content) > most:
         raise _too_large(path, most)
@@ -64,21 +83,44 @@ def read_regular(path: Path, most: int) -> bytes:
 
 
 def require_regular(path: Path, most: int) -> int:
-    """Return the size of a regular file without opening it; raises as `read_regular` does."""
+    """Return the size of a regular file without opening it; raises as `open_regular` does."""
     status = os.stat(path)
-    _require_regular(path, status, most)
+    _require_regular(path, status, most, "Remove it.")
     return status.st_size
 
 
-def _require_regular(path: Path, status: os.stat_result, most: int) -> None:
+def _require_regular(path: str | os.PathLike[str], status: os.stat_result, most: int | None, advice: str) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise DataError(f"{str(path)!r} is not a regular file. Remove it.")
-    if status.st_size > most:
+        kind = "directory" if stat.S_ISDIR(status.st_mode) else "pipe, socket, or device"
+        raise DataError(f"{quote(path)} is a {kind}, not a regular file. {advice}")
+    if most is not None and status.st_size > most:
         raise _too_large(path, most)
 
 
-def _too_large(path: Path, most: int) -> DataError:
-    return DataError(f"{str(path)!r} is larger than {most:,} bytes, the limit. Use a smaller file.")
+def _too_large(path: str | os.PathLike[str], most: int) -> DataError:
+    return DataError(f"{quote(path)} is larger than {most:,} bytes, the limit. Use a smaller file.")
+
+
+def is_own(path: Path, mark: str) -> bool:
+    """Return whether a file may be overwritten: there is none, or its first 4,096 bytes contain `mark`."""
+    if not os.path.lexists(path):
+        return True
+    try:
+        with open_regular(path) as file:
+            return mark.encode() in file.read(4096)
+    except (OSError, DataError):
+        return False
+
+
+def write_own(path: Path, mark: str, text: str) -> Path:
+    """Write a text file atomically, unless there is one without `mark`, which belongs to the user.
+
+    Raises:
+        FileExistsError: the file belongs to the user, or another process has just written it.
+    """
+    if not is_own(path, mark):
+        raise FileExistsError(errno.EEXIST, "not written by lstmae", str(path))
+    return write(path, text.encode(errors="replace"), new=not path.exists())
 
 
 def write(path: Path, content: bytes, *, new: bool = False) -> Path:
@@ -159,6 +201,17 @@ def sync(path: Path) -> None:
 def as_json(content: Mapping[str, Any]) -> bytes:
     """Return the content of a JSON file; raise `ValueError` for NaN and infinity."""
     return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode(errors="backslashreplace")
+
+
+def as_json_value(values: Any) -> Any:
+    """Return an array or a NumPy number as JSON values.
+
+    A float32 is converted through text, so that it keeps its own digits instead of those of its double.
+    """
+    array = np.asarray(values)
+    if array.dtype.kind == "f":
+        array = array.astype(str).astype(np.float64)
+    return array.tolist()
 
 
 def parse_json(text: str) -> Any:

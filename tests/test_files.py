@@ -8,7 +8,7 @@ import pytest
 
 from lstm_ae import files
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.files import claim, read_regular, sync, write
+from lstm_ae.files import claim, is_own, read_regular, sync, write, write_own
 
 
 def test_what_is_flushed_is_open_for_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +72,7 @@ def test_only_regular_files_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
     plain.write_bytes(b"abc")
     assert read_regular(plain, 3) == b"abc"
     for path in (pipe, zero, tmp_path):
-        with pytest.raises(DataError, match="is not a regular file"):
+        with pytest.raises(DataError, match="not a regular file"):
             read_regular(path, 10)
     with pytest.raises(DataError, match="larger than 2 bytes"):
         read_regular(plain, 2)
@@ -82,7 +82,7 @@ def test_only_regular_files_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
     status = os.stat(plain)
     monkeypatch.setattr(os, "stat", lambda path: status)
     for path in (pipe, zero):
-        with pytest.raises(DataError, match="is not a regular file"):
+        with pytest.raises(DataError, match="not a regular file"):
             read_regular(path, 10)
 
 
@@ -94,3 +94,18 @@ def test_a_file_that_grows_while_it_is_read_is_refused(tmp_path: Path, monkeypat
     monkeypatch.setattr(os, "fstat", lambda number: status)
     with pytest.raises(DataError, match="larger than 3 bytes"):
         read_regular(tmp_path / "x", 3)
+
+
+def test_only_own_files_are_overwritten(tmp_path: Path) -> None:
+    own, other, link, pipe = (tmp_path / name for name in ("own", "other", "link", "pipe"))
+    for text in ("# mine: 1", "# mine: 2"):
+        assert write_own(own, "# mine", text) == own
+        assert own.read_text() == text
+    other.write_text("notes")
+    link.symlink_to("nowhere")
+    os.mkfifo(pipe)
+    for path in (other, link, pipe, tmp_path):
+        assert not is_own(path, "# mine")
+        with pytest.raises(FileExistsError):
+            write_own(path, "# mine", "# mine: 1")
+    assert other.read_text() == "notes"

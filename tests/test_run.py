@@ -168,7 +168,7 @@ def test_what_is_not_a_run(content: str | None, message: str) -> None:
 
 def test_config_json_must_be_a_file() -> None:
     Path("here/config.json").mkdir(parents=True)
-    with pytest.raises(DataError, match=r"'here/config.json' is not a regular file"):
+    with pytest.raises(DataError, match=r"'here/config.json' is a directory, not a regular file"):
         runs.open_run("here")
 
 

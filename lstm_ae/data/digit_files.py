@@ -4,18 +4,14 @@ The files are untrusted: sizes are checked before arrays are allocated, pickles 
 are opened.
 """
 
-import io
 import lzma
 import math
 import os
-import stat
 import struct
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import IO, Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.lib import format as npy
@@ -23,6 +19,7 @@ from numpy.lib import format as npy
 from lstm_ae.arrays import Array, UInt8Array
 from lstm_ae.data.text import decompress
 from lstm_ae.errors import DataError
+from lstm_ae.files import open_regular
 
 ARRAY_NAMES = ("x_train", "y_train", "x_test", "y_test")
 IDX_STEMS = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -82,27 +79,22 @@ def _find_file(folder: str, stem: str) -> str | None:
     return None
 
 
-@contextmanager
-def open_file(path: str, advice: str = ADVICE) -> Iterator[IO[bytes]]:
-    """Open a regular, readable file of 1 byte to 1 GiB.
+def open_file(path: str, advice: str = ADVICE) -> BinaryIO:
+    """Open a regular file of 1 byte to 1 GiB.
 
     Raises:
         DataError: if the path is anything else.
     """
     try:
-        status = os.stat(path)
-        regular = stat.S_ISREG(status.st_mode)
-        file = open(path, "rb") if regular else io.BytesIO()  # noqa: SIM115 (closed below; opening a FIFO would block)
+        file = open_regular(path, MAX_BYTES, advice=advice)
+    except DataError:
+        raise
     except (OSError, ValueError) as error:  # ValueError: the path has a NUL
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise DataError(f"{path!r} cannot be read: {reason}. {advice}") from None
-    with file:
-        if not regular:
-            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
-            raise DataError(f"{path!r} must be a regular file. Received: {kind}. {advice}")
-        if not 0 < status.st_size <= MAX_BYTES:
-            raise DataError(f"{path!r} must hold 1 byte to 1 GiB. Received: {status.st_size} bytes. {advice}")
-        yield file
+        raise DataError(f"{path!r} cannot be read: {getattr(error, 'strerror', None) or error}. {advice}") from None
+    if not os.fstat(file.fileno()).st_size:
+        file.close()
+        raise DataError(f"{path!r} is empty. {advice}")
+    return file
 
 
 def _read_npz(path: str) -> Digits:

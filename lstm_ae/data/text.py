@@ -9,12 +9,12 @@ import itertools
 import lzma
 import os
 import re
-import stat
 import zlib
 from collections.abc import Callable, Iterator
 from typing import IO, BinaryIO, NamedTuple
 
 from lstm_ae.errors import DataError
+from lstm_ae.files import open_regular
 from lstm_ae.formatting import quote
 
 BLOCK_BYTES = 1 << 20
@@ -93,10 +93,7 @@ def open_stable_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """
     name = quote(path)
     try:
-        # The file is checked before it is opened because opening some devices has side effects. Without O_NONBLOCK,
-        # opening a FIFO would block.
-        _require_regular(os.stat(path), name)
-        file = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb")
+        file = open_regular(path)
     except DataError:
         raise
     except FileNotFoundError:
@@ -108,7 +105,6 @@ def open_stable_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         raise DataError(f"{name} cannot be opened ({reason}). Check the path") from None
     with file:
         before = os.fstat(file.fileno())
-        _require_regular(before, name)
         changed = DataError(f"{name} changed while it was read. Wait until it is complete, or copy it and use the copy")
         try:
             yield file
@@ -118,13 +114,6 @@ def open_stable_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             raise
         if _has_changed(before, file):
             raise changed
-
-
-def _require_regular(status: os.stat_result, name: str) -> None:
-    if stat.S_ISDIR(status.st_mode):
-        raise DataError(f"{name} is a directory. Give a file in it")
-    if not stat.S_ISREG(status.st_mode):
-        raise DataError(f"{name} is not a regular file (a pipe, socket or device). Write its content to a file first")
 
 
 def _has_changed(before: os.stat_result, file: BinaryIO) -> bool:

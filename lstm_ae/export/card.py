@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lstm_ae.config import Config, Mnist, Series, Snp
-from lstm_ae.files import write
+from lstm_ae.files import write_own
 from lstm_ae.formatting import format_epoch, format_heading, format_value
 from lstm_ae.run import Run, measured_parts
 
@@ -121,10 +121,10 @@ def write_card(folder: Path, text: str) -> Path | None:
     Returns:
         The path of the file; None if it was not written.
     """
-    path = folder / "README.md"
-    if path.exists() and CARD_MARK not in path.read_text(encoding="utf-8", errors="replace"):
+    try:
+        return write_own(folder / "README.md", CARD_MARK, text)
+    except FileExistsError:
         return None
-    return write(path, text.encode())
 
 
 def _describe_purpose(task: str, config: Config) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 
 from lstm_ae.data.windows import Data, evenly_spaced
 from lstm_ae.errors import LstmAeError
+from lstm_ae.files import as_json_value
 from lstm_ae.formatting import format_heading
 from lstm_ae.models.inference import model_inputs
 from lstm_ae.run import Run
@@ -48,16 +49,10 @@ def select_examples(run: Run) -> list[dict[str, Any]]:
         {
             "name": _example_name(about["task"], data, sample, steps),
             "signature": "serving_default",
-            # The values are converted through text, which limits them to the digits of a float32.
-            "inputs": {name: [_to_plain_list(values[place])] for name, values in found.items()},
+            "inputs": {name: [as_json_value(values[place])] for name, values in found.items()},
         }
         for place, sample in enumerate(index)
     ]
-
-
-def _to_plain_list(values: Any) -> Any:
-    array = np.asarray(values)
-    return array.astype(str).astype(np.float64).tolist() if array.dtype.kind == "f" else array.tolist()
 
 
 def _example_name(study: str, data: Data, sample: int, steps: int) -> str:

@@ -296,7 +296,7 @@ def find_forbidden(meta: Any) -> list[str]:
     others = [
         part for field, part in meta.ListFields() if field.name not in ("graph_def", "meta_info_def", "saver_def")
     ]
-    served = _dependencies(nodes, _iterate_texts([meta.signature_def, meta.collection_def]))
+    served = _dependencies(nodes, _iterate_messages([meta.signature_def, meta.collection_def]))
     restoring = _dependencies(nodes, [meta.saver_def.restore_op_name]) - served
     saving = _dependencies(nodes, [meta.saver_def.save_tensor_name]) - served - restoring
     library = meta.graph_def.library
@@ -458,7 +458,7 @@ def _reachable_functions(functions: Mapping[str, Any], messages: Iterable[Any]) 
     known: dict[str | bytes, str] = {name: name for name in functions} | {name.encode(): name for name in functions}
     waiting, seen = list(messages), set[str]()
     while waiting:
-        for name in {known[text] for text in _iterate_texts([waiting.pop()]) if text in known} - seen:
+        for name in {known[text] for text in _iterate_messages([waiting.pop()]) if text in known} - seen:
             seen.add(name)
             waiting.append(functions[name])
     return seen
@@ -495,12 +495,7 @@ def _attribute_functions(value: Any) -> Iterator[Any]:
     yield from value.list.func
 
 
-def _iterate_texts(messages: Iterable[Any]) -> Iterator[str | bytes]:
-    """Yield every string and bytes value in messages, at any depth."""
-    return _iterate_messages(messages, "")
-
-
-def _iterate_messages(messages: Iterable[Any], kind: str) -> Iterator[Any]:
+def _iterate_messages(messages: Iterable[Any], kind: str = "") -> Iterator[Any]:
     """Yield all messages of a kind at any depth; if the kind is "", all strings and bytes, including keys of maps."""
     # Other threads can run between the steps of an iterator, but not while a list of a million messages is made.
     waiting = [iter(messages)]

@@ -99,12 +99,13 @@ def make_score_function(model: Any, detector: ScoreParameters) -> tuple[Callable
         series = shift_to_series_scale(model, inputs)
         segment = None if detector.max_gap is None else segment_ids(series, detector.max_gap)
         sums, counts = _sum_over_windows(errors, series, window, features, segment, pads=detector.pads)
-        by_feature = _mean_or_nan(
-            _sum_around(_ratio(sums, counts), half, segment), _sum_around(_has_values(counts), half, segment)
+        means, known = sums / tf.maximum(counts, 1.0), tf.cast(counts > 0, tf.float32)
+        by_feature = _mean_or_nan(_sum_around(means, half, segment), _sum_around(known, half, segment))
+        missing = tf.math.is_nan(by_feature)
+        scores = _mean_or_nan(
+            tf.reduce_sum(tf.where(missing, tf.zeros_like(by_feature), by_feature), axis=1),
+            tf.reduce_sum(tf.cast(~missing, tf.float32), axis=1),
         )
-        known = tf.cast(~tf.math.is_nan(by_feature), tf.float32)
-        scores = _ratio(tf.reduce_sum(_nan_to_zero(by_feature), axis=1), tf.reduce_sum(known, axis=1))
-        scores = tf.where(tf.reduce_sum(known, axis=1) > 0, scores, tf.constant(float("nan")))
         threshold = tf.constant(detector.threshold, tf.float32)
         return {"score": scores, "threshold": tf.fill(tf.shape(series)[:1], threshold), "anomaly": scores > threshold}
 
@@ -179,14 +180,6 @@ def _compute_in_blocks(errors: Callable[[Any], Any], windows: Any) -> Any:
     return tf.ensure_shape(found.concat(), windows.shape)
 
 
-def _ratio(sums: Any, counts: Any) -> Any:
-    return sums / tf.maximum(counts, 1.0)
-
-
-def _has_values(counts: Any) -> Any:
-    return tf.cast(counts > 0, tf.float32)
-
-
 def _sum_around(values: Any, half: int, segment: Any) -> Any:
     """Sum `(batch, features, rows)` over `half` rows of the same segment on either side."""
     if not half:
@@ -209,7 +202,3 @@ def _sum_around(values: Any, half: int, segment: Any) -> Any:
 
 def _mean_or_nan(sums: Any, counts: Any) -> Any:
     return tf.where(counts > 0, sums / tf.maximum(counts, 1.0), tf.constant(float("nan")))
-
-
-def _nan_to_zero(values: Any) -> Any:
-    return tf.where(tf.math.is_nan(values), tf.zeros_like(values), values)

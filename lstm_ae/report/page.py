@@ -11,7 +11,7 @@ import numpy as np
 from markupsafe import Markup
 
 from lstm_ae.errors import ConfigError
-from lstm_ae.files import write
+from lstm_ae.files import is_own, write_own
 from lstm_ae.formatting import format_cell, format_duration, format_epoch, format_name, format_number
 from lstm_ae.report import charts, interactive_chart
 from lstm_ae.report.charts import ReportChart, svg
@@ -299,7 +299,7 @@ def write_report(path: Path, html: str) -> Path:
     """
     require_report_path(path)
     try:
-        return write(path, html.encode(errors="replace"), new=not path.exists())
+        return write_own(path, MARK, html)
     except FileExistsError:
         raise ConfigError(f"Another process has just written {str(path)!r}. Pass another --out.") from None
 
@@ -312,16 +312,8 @@ def require_report_path(path: Path) -> None:
     """
     if path.is_dir() or path.suffix.lower() not in (".html", ".htm"):
         raise ConfigError(f"--out must be a file that ends in .html. Received: {str(path)!r}")
-    if (path.exists() or path.is_symlink()) and not _is_report(path):
+    if not is_own(path, MARK):
         raise ConfigError(f"{str(path)!r} was not written by lstmae; not overwriting it. Pass another --out.")
-
-
-def _is_report(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return MARK.encode() in file.read(4096)
-    except OSError:
-        return False
 
 
 def _title(subjects: Sequence[Facts]) -> str:

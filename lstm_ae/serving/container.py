@@ -9,7 +9,7 @@ from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from lstm_ae.errors import ConfigError
-from lstm_ae.files import write
+from lstm_ae.files import write_own
 from lstm_ae.serving.batching import BatchingConfig
 from lstm_ae.serving.folders import ServedModel
 from lstm_ae.serving.ports import Ports, bracket_host
@@ -18,8 +18,8 @@ from lstm_ae.serving.service import RequestLimits
 
 # TensorFlow Serving's image has its models here by convention.
 CONTAINER_ROOT = PurePosixPath("/models")
-# A file without this first line belongs to the user and must not be overwritten.
-FILE_HEADER = "# Written by lstmae serve --tf-serving; without this line it is left alone.\n"
+# A file without this line belongs to the user and must not be overwritten.
+FILE_HEADER = "# Written by lstmae serve --tf-serving, which overwrites only files with this line.\n"
 # TensorFlow Serving has no counterpart of these fields.
 _UNSUPPORTED_OPTIONS = {
     "concurrency": "--max-concurrency",
@@ -129,6 +129,7 @@ def _format_batching_parameters(batching: BatchingConfig) -> str:
 
 
 def _write_own_file(path: Path, text: str) -> Path:
-    if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(FILE_HEADER):
-        raise ConfigError(f"{str(path)!r} was not written by --tf-serving; move it away, or serve another folder")
-    return write(path, (FILE_HEADER + text).encode())
+    try:
+        return write_own(path, FILE_HEADER, FILE_HEADER + text)
+    except FileExistsError:
+        raise ConfigError(f"{str(path)!r} was not written by --tf-serving. Move it, or serve another folder.") from None

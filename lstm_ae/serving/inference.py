@@ -15,6 +15,7 @@ from lstm_ae.serving.json_workers import call_in_thread
 from lstm_ae.serving.servable import Servable
 from lstm_ae.serving.service import Service
 from lstm_ae.serving.signatures import DEFAULT_SIGNATURE, Signature
+from lstm_ae.serving.tensors import list_shape
 
 CLASSIFY = "tensorflow/serving/classify"
 REGRESS = "tensorflow/serving/regress"
@@ -178,7 +179,8 @@ async def _run_examples(
 def _check_regression(values: Array, examples: int) -> Array:
     if values.ndim != 1 and not (values.ndim == 2 and values.shape[1] == 1):
         raise invalid_argument(
-            "Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got " + _format_shape(values)
+            "Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got "
+            + list_shape(values.shape)
         )
     if len(values) != examples:
         raise invalid_argument(f"Input batch size did not match output batch size: {examples} vs. {len(values)}")
@@ -193,7 +195,7 @@ def _make_classification(labels: Array | None, scores: Array | None, examples: i
         if array is None:
             continue
         if array.ndim != 2:
-            raise invalid_argument(f"Expected Tensor shape: [batch_size num_classes] but got {_format_shape(array)}")
+            raise invalid_argument(f"Expected Tensor shape: [batch_size num_classes] but got {list_shape(array.shape)}")
         if _dtype_name(array) != f"DT_{dtype}":
             raise invalid_argument(f"Expected {name} Tensor of DT_{dtype}. Got: {_dtype_name(array)}")
         if len(array) != examples:
@@ -213,10 +215,6 @@ def _make_classification(labels: Array | None, scores: Array | None, examples: i
             except UnicodeDecodeError:
                 raise invalid_argument(f"Output {CLASSES!r} holds bytes that are no text") from None
     return Classification(texts, scores)
-
-
-def _format_shape(array: Array) -> str:
-    return f"[{','.join(map(str, array.shape))}]"
 
 
 def _dtype_name(array: Array) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import orjson
 
 from lstm_ae.arrays import Array
+from lstm_ae.files import as_json_value
 from lstm_ae.serving.errors import Refusal, invalid_argument, limit_instances
 from lstm_ae.serving.json_values import (
     encode_cells,
@@ -21,7 +22,7 @@ from lstm_ae.serving.json_values import (
     to_tensor,
 )
 from lstm_ae.serving.signatures import DEFAULT_SIGNATURE, Signature
-from lstm_ae.serving.tensors import Tensors
+from lstm_ae.serving.tensors import Tensors, list_shape
 
 _INT64, _UINT64 = np.iinfo(np.int64), np.iinfo(np.uint64)
 
@@ -220,7 +221,7 @@ def _raise_irregular_instance(name: str | None, instances: list[Any], dtype: np.
             if np.prod(shape) != np.prod(first):
                 raise invalid_argument(f"Expecting tensor size: {int(np.prod(first))} but got: {int(np.prod(shape))}")
             if shape != first:
-                raise invalid_argument(f"Expecting shape {_format_shape(first)} but got: {_format_shape(shape)}")
+                raise invalid_argument(f"Expecting shape {list_shape(first)} but got: {list_shape(shape)}")
         except Refusal as refusal:
             key = "" if name is None else f" key: {name}"
             where = f"Failed to process element: {item}{key} of 'instances' list."
@@ -230,10 +231,6 @@ def _raise_irregular_instance(name: str | None, instances: list[Any], dtype: np.
 
 def _is_object(value: Any) -> bool:
     return isinstance(value, dict) and not is_base64(value)
-
-
-def _format_shape(shape: tuple[int, ...]) -> str:
-    return "[" + ",".join(map(str, shape)) + "]"
 
 
 _COLUMNS_ADVICE = "to get columns instead of rows, send 'inputs' instead of 'instances'"
@@ -261,7 +258,7 @@ def write_classification(labels: Array, scores: Array) -> bytes:
         labels: Text, `(examples, classes)`.
         scores: `(examples, classes)`.
     """
-    rows = zip(labels.tolist(), _to_json_value(scores), strict=True)
+    rows = zip(labels.tolist(), as_json_value(scores), strict=True)
     pairs = [[list(pair) for pair in zip(*row, strict=True)] for row in rows]
     return _dump_json({"results": pairs}, {"scores": scores})
 
@@ -316,17 +313,8 @@ def _decode_outputs(outputs: Mapping[str, Array]) -> dict[str, Array]:
 def _dump_json(content: Any, outputs: Mapping[str, Array]) -> bytes:
     # orjson is about twenty times as fast, but writes null for numbers that are not finite.
     if all(array.dtype.kind != "f" or bool(np.isfinite(array).all()) for array in outputs.values()):
-        return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY, default=_to_json_value)
-    return json.dumps(content, default=_to_json_value).encode()
-
-
-def _to_json_value(value: Any) -> Any:
-    array = np.ascontiguousarray(value)
-    if array.dtype.kind == "f":
-        # The values are converted through text, so that a float32 is written with its own digits, not those of its
-        # double.
-        array = array.astype(str).astype(np.float64)
-    return array.tolist() if np.ndim(value) else array.reshape(()).item()
+        return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY, default=as_json_value)
+    return json.dumps(content, default=as_json_value).encode()
 
 
 def _decode_cells(name: str, array: Array) -> Array:

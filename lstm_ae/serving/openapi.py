@@ -14,6 +14,7 @@ from lstm_ae.serving.models import Catalogue
 from lstm_ae.serving.servable import Servable
 from lstm_ae.serving.service import RequestLimits
 from lstm_ae.serving.signatures import DEFAULT_SIGNATURE, HORIZON, Signature, TensorSpec
+from lstm_ae.serving.tensors import format_shape
 
 Schema = dict[str, Any]
 
@@ -139,7 +140,7 @@ def tensor_schema(
         if size is not None or largest:
             schema["maxItems"] = size if size is not None else (largest or ())[min(place, 1)]
     if spec.shape[skipped:]:
-        schema["description"] = f"{spec.dtype.name}, shape {_format_shape(spec.shape[skipped:])}"
+        schema["description"] = f"{spec.dtype.name}, shape {format_shape(spec.shape[skipped:])}"
     return schema
 
 
@@ -155,10 +156,6 @@ def _cell_schema(dtype: "np.dtype[Any]") -> Schema:
 
 def _horizon_schema(limits: RequestLimits) -> Schema:
     return {"type": "integer", "minimum": 0, "maximum": limits.horizon}
-
-
-def _format_shape(shape: Sequence[int | None]) -> str:
-    return "(" + ", ".join("any" if size is None else str(size) for size in shape) + ")"
 
 
 JSON_TYPE = "application/json"

@@ -27,10 +27,9 @@ from lstm_ae.serving.json_codec import (
     write_predictions,
     write_regression,
 )
+from lstm_ae.serving.openapi import JSON_TYPE
 from lstm_ae.serving.servable import Servable
 from lstm_ae.serving.service import Service
-
-JSON_TYPE = "application/json"
 
 _MODEL_PATTERN = r"/v1/models/(?P<name>{0}+?)(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>{0}+?))?"
 _METHOD_PATTERN, _METADATA_PATTERN = r":(?P<method>predict|classify|regress)", r"(?P<metadata>/metadata)?"

@@ -12,6 +12,7 @@ import numpy as np
 from lstm_ae.arrays import Array
 from lstm_ae.serving.errors import invalid_argument
 from lstm_ae.serving.json_values import type_name
+from lstm_ae.serving.tensors import format_shape
 
 # A request without a signature name uses this one.
 DEFAULT_SIGNATURE = "serving_default"
@@ -91,7 +92,7 @@ def describe_shape_mismatch(signature: Signature, inputs: Mapping[str, Array | S
     for name, spec in signature.inputs.items():
         shape = inputs[name].shape
         if spec.shape is not None and not _fits(shape, spec.shape):
-            return f"Input {name!r} must have the shape {_shown(spec.shape)}. Received: {_shown(shape)}"
+            return f"Input {name!r} must have the shape {format_shape(spec.shape)}. Received: {format_shape(shape)}"
     if signature.batched and len({array.shape[0] for array in inputs.values()}) > 1:
         sizes = ", ".join(f"{name}: {array.shape[0]}" for name, array in inputs.items())
         return f"All inputs must have the same number of rows. Received: {sizes}"
@@ -109,16 +110,12 @@ def empty_input(inputs: Mapping[str, Array]) -> str:
     """Describe the first input without values; "" if there is none."""
     for name, array in inputs.items():
         if not array.size:
-            return f"Input {name!r} is empty. Received the shape: {_shown(array.shape)}"
+            return f"Input {name!r} is empty. Received the shape: {format_shape(array.shape)}"
     return ""
 
 
 def _fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
     return len(shape) == len(expected) and all(b in (None, a) for a, b in zip(shape, expected, strict=True))
-
-
-def _shown(shape: tuple[int | None, ...]) -> str:
-    return "(" + ", ".join("any" if size is None else str(size) for size in shape) + ")"
 
 
 def _names(names: Iterable[str]) -> str:

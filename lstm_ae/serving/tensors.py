@@ -1,6 +1,6 @@
 """Operations on tensors with one row per sample: slicing, concatenation, and padding."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,20 @@ from lstm_ae.arrays import Array
 from lstm_ae.serving.errors import Refusal, StatusCode
 
 Tensors = dict[str, Array]
+
+
+def format_shape(shape: Sequence[int | None]) -> str:
+    """Return a shape as text, with "any" for variable sizes.
+
+    >>> format_shape((None, 3))
+    '(any, 3)'
+    """
+    return "(" + ", ".join("any" if size is None else str(size) for size in shape) + ")"
+
+
+def list_shape(shape: Sequence[int]) -> str:
+    """Return a shape as TensorFlow Serving's messages have it, such as `[2,3]`."""
+    return f"[{','.join(map(str, shape))}]"
 
 
 def count_rows(tensors: Mapping[str, Any]) -> int:

@@ -180,7 +180,7 @@ def test_a_file_of_somebodys_own_is_left_alone(tmp_path: Path) -> None:
     for more in ("", " --models-config served/models.config"):
         said = call("serve served --tf-serving" + more)
         assert said.code == 2
-        assert "models.config' was not written by --tf-serving; move it away" in said.err
+        assert "models.config' was not written by --tf-serving. Move it" in said.err
         assert own.read_text().startswith("model_config_list {")
     own.unlink()
     for _ in range(2):  # the second time it is its own

@@ -31,10 +31,10 @@ def test_paths_that_are_no_data(tmp_path):
     assert refused(tmp_path / "a\nb.npz").endswith(f"No such file or directory. {digit_files.ADVICE}")
     assert "cannot be read" in refused("a\0b")
     (tmp_path / "empty.npz").touch()
-    assert "must hold 1 byte to 1 GiB. Received: 0 bytes" in refused(tmp_path / "empty.npz")
+    assert "empty.npz' is empty. " in refused(tmp_path / "empty.npz")
     os.mkfifo(tmp_path / "pipe.npz")
-    assert "must be a regular file. Received: a pipe" in refused(tmp_path / "pipe.npz")
-    assert "Received: a pipe, socket or device" in refused("/dev/zero")
+    assert "is a pipe, socket, or device, not a regular file" in refused(tmp_path / "pipe.npz")
+    assert "is a pipe, socket, or device" in refused("/dev/zero")
     (tmp_path / "folder").mkdir()
     assert f"lacks {', '.join(IDX_STEMS)} (plain or .gz)" in refused(tmp_path / "folder")
     os.mkfifo(tmp_path / "folder" / IDX_STEMS[0])
@@ -121,7 +121,7 @@ def test_an_npz_that_would_unpack_to_more_than_memory(tmp_path):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"", "must hold 1 byte|16 bytes of header. Received: 0"),
+        (b"", "is empty|16 bytes of header. Received: 0"),
         (b"\0\0\x08", "must start with 16 bytes of header. Received: 3"),
         (struct.pack(">4I", 0x801, 120, 28, 28), r"magic number 0x00000803 \(images\). Received: 0x00000801"),
         (b"<!DOCTYPE html><html>", "Received: 0x3c21444f"),
