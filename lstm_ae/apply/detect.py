@@ -94,7 +94,7 @@ def load_detector(run: Run) -> RunDetector:
     rule = run.metrics().get("threshold", {}).get("rule")
     config = dataclasses.replace(config, threshold=config.threshold or rule)
     normal, scale = run.normal()
-    by_components = windowwise(reconstruction.component_errors(normal.components, scale.together), normal.window)
+    by_components = windowwise(reconstruction.component_errors(normal.components, scale.common), normal.window)
     errors = normal.weigh(slide(run.model(), config.scale).errors, by_components)
     return RunDetector(config, normal, SeriesScales(scale, run.symbols), *errors)
 
@@ -144,7 +144,7 @@ def detect_prepared(
         rule: The threshold rule; None for the detector's own rule.
         progress: Function that is called with the number of rows scored and their share.
     """
-    normal, grid, values = detector.normal, prepared.grid, detector.levels.levelled(prepared).grid.values
+    normal, grid, values = detector.normal, prepared.grid, detector.levels.to_common(prepared).grid.values
     asked = parse_threshold(rule) if rule else reconstruction.threshold_rule(detector.config, normal)
     found, own = [], original_rows(grid)
     prepared = remove_padding(prepared, own)
@@ -158,7 +158,7 @@ def detect_prepared(
     ours, baseline = found
     judged = {}
     if prepared.grid.labels is not None:
-        scale = detector.levels.scale.together
+        scale = detector.levels.scale.common
         away = np.square((values[kept] - scale.offset) / scale.range) if scale.kind == "fixed" else None
         judged = _evaluate_on_labels(
             prepared, ours, baseline, None if away is None else row_scores(away), normal.window

@@ -101,10 +101,10 @@ class OpenTable(NamedTuple):
     halves: SlidingAutoencoder
     levels: SeriesScales
 
-    def given_back(self) -> Float32Array:
+    def reconstruction(self) -> Float32Array:
         """Return the reconstruction of every grid row, `(rows, features)`, in the table's units."""
-        rows = reconstruct_rows(self.halves, self.levels.levelled(self.prepared).grid)
-        return self.levels.unlevelled(self.prepared, rows)
+        rows = reconstruct_rows(self.halves, self.levels.to_common(self.prepared).grid)
+        return self.levels.from_common(self.prepared, rows)
 
 
 def open_table(
@@ -135,7 +135,9 @@ def code_columns(opened: OpenTable) -> dict[str, Any]:
 
     The code of a row belongs to the window that ends with it; NaN where there is none.
     """
-    codes = map_to_table_rows(opened.prepared, encode_rows(opened.halves, opened.levels.levelled(opened.prepared).grid))
+    codes = map_to_table_rows(
+        opened.prepared, encode_rows(opened.halves, opened.levels.to_common(opened.prepared).grid)
+    )
     return row_id_columns(opened.prepared) | {f"code{place}": codes[:, place] for place in range(opened.halves.code)}
 
 
@@ -144,7 +146,7 @@ def reconstruction_columns(opened: OpenTable) -> dict[str, Any]:
 
     Each value column keeps its name. Missing values are reconstructed too; NaN where no window contains the row.
     """
-    rows = map_to_table_rows(opened.prepared, opened.given_back())
+    rows = map_to_table_rows(opened.prepared, opened.reconstruction())
     names = opened.prepared.table.layout.values
     return row_id_columns(opened.prepared) | {name: rows[:, place] for place, name in enumerate(names)}
 
@@ -163,7 +165,7 @@ def reconstruction_figure(opened: OpenTable) -> Figure:
     return reconstruction(
         table.axis(grid.times[rows]),
         grid.values[rows],
-        opened.given_back()[rows],
+        opened.reconstruction()[rows],
         names=names,
         zone=table.clock,
         title="; ".join(told),

@@ -117,11 +117,11 @@ def _evaluate_reconstruction(
     halves, levels = slide(model, config.scale), series_scales_of(model, run.symbols)
     prepared = read_labelled_table(dataclasses.replace(config, data=data, label_col=None), progress)
     seen(prepared)
-    prepared = levels.levelled(prepared)
+    prepared = levels.to_common(prepared)
     metric = Metric(encode.mean_squared_error(halves.errors, prepared.grid, halves.window), "scaled")
     if kept is None:
         return Evaluation({NEW_DATA_PART: {"reconstruction_mse": metric}})
-    components, scale = kept[0], kept[1].together
+    components, scale = kept[0], kept[1].common
     linear = reconstruction.component_errors(components, scale)
     theirs = encode.mean_squared_error(windowwise(linear, halves.window), prepared.grid, halves.window)
     metric = metric._replace(baselines={components.name: theirs})

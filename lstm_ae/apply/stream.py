@@ -171,7 +171,7 @@ class _SeriesStream:
                 parts.append(self.segment.rest(final=True))
                 self.segment = _SegmentStream(self.detector)
             line = self.line.repeat(len(piece.values))
-            parts.append(self.segment.add(piece.times, self.detector.levels.scale.levelled(piece.values, line)))
+            parts.append(self.segment.add(piece.times, self.detector.levels.scale.to_common(piece.values, line)))
         return parts
 
 

@@ -74,7 +74,7 @@ def check_duplicates(
     rows, when = format_count(clash.rows, "row"), describe_time(table, clash.second)
     if config.duplicates != "error":
         return [Finding(f"{rows} met others in time; of those {config.duplicates} was kept", False)]
-    fixes: list[Fix] = [{"id_col": ids} for ids in table.layout.apart[:2]]
+    fixes: list[Fix] = [{"id_col": ids} for ids in table.layout.id_candidates[:2]]
     if table.layout.clocks:
         fixes = [{"clock_col": table.layout.clocks[0]}, *fixes]
     last: list[Fix] = [{"duplicates": "mean"}]
@@ -90,7 +90,7 @@ def check_duplicates(
             )
         fixes = [*_suggest_clock_columns(table), *fixes]
     else:
-        text = f"{rows} too near for a step of {step}: {second} is only {step.resized(clash.apart)} after {first}"
+        text = f"{rows} too near for a step of {step}: {second} is only {step.resized(clash.distance)} after {first}"
         gap = np.diff(table.times)
         finer = step.resized(int(gap[(gap > 0) & ~run_starts(table.series)[1:]].min()))
         places = grid_slots(table, finer)
@@ -127,18 +127,18 @@ def _suggest_clock_columns(table: Measurements) -> list[Fix]:
 
 def check_windows(prepared: PreparedTable, windows: tuple[int, int, int], config: Reading) -> list[Finding]:
     """Return a finding if a required part holds no window."""
-    wanted = [PARTS[place] for place in required_parts(config)]
-    empty = [name for name, held in zip(wanted, windows, strict=False) if not held]
+    required = [PARTS[place] for place in required_parts(config)]
+    empty = [name for name, problem in zip(required, windows, strict=False) if not problem]
     if not empty:
         return []
     rows = [
-        f"{format_count(int((prepared.part == place).sum()), 'row')} for {name}" for place, name in enumerate(wanted)
+        f"{format_count(int((prepared.part == place).sum()), 'row')} for {name}" for place, name in enumerate(required)
     ]
     span = f"window of {prepared.window} steps" + (f" and {prepared.horizon} ahead" if prepared.horizon else "")
-    held = f"The {' and '.join(empty)} part{'s hold' if len(empty) > 1 else ' holds'} no {span}"
+    problem = f"The {' and '.join(empty)} part{'s hold' if len(empty) > 1 else ' holds'} no {span}"
     runs = np.unique(prepared.grid.segment[prepared.grid.valued], return_counts=True)[1]
     text = (
-        f"{held if len(empty) < len(wanted) else f'No part holds a {span}'}: there are "
+        f"{problem if len(empty) < len(required) else f'No part holds a {span}'}: there are "
         f"{', '.join(rows)}, and at most {runs.max(initial=0):,} without a long gap"
     )
     if known := prepared.inferred.get("label_col"):
@@ -170,7 +170,7 @@ def check_times(checked: CheckedTable, step: TimeStep) -> list[Finding]:
     config, table, layout = checked.config, checked.table, checked.table.layout
     if layout.time is not None and step == TimeStep() and config.step is None:
         fixes: list[Fix] = [{"clock_col": name} for name in layout.clocks[:1]]
-        fixes += [{"id_col": ids} for ids in layout.apart[:1]]
+        fixes += [{"id_col": ids} for ids in layout.id_candidates[:1]]
         of = " of a series" if len(table.ids) > 1 else ""
         text = f"No two rows{of} differ in time; they are taken as they follow, as with --freq rows"
         found.append(Finding(text, False, (*fixes, {"freq": "rows"})))
@@ -184,14 +184,14 @@ def check_times(checked: CheckedTable, step: TimeStep) -> list[Finding]:
 
 def check_interleaved_series(checked: CheckedTable) -> list[Finding]:
     """Return a finding if columns probably identify interleaved series."""
-    woven = checked.table.layout.woven
-    if not woven:
+    candidates = checked.table.layout.interleaved
+    if not candidates:
         return []
     text = (
-        f"Rows with one value of {' and '.join(map(quote, woven[0]))} follow one another far more evenly than all "
+        f"Rows with one value of {' and '.join(map(quote, candidates[0]))} follow one another far more evenly than all "
         "together, as where several series are mixed; tell them apart with --id-col"
     )
-    return [Finding(text, fixes=tuple({"id_col": ids} for ids in woven[:2]))]
+    return [Finding(text, fixes=tuple({"id_col": ids} for ids in candidates[:2]))]
 
 
 def describe_missing_steps(share: float, step: TimeStep) -> str:
@@ -234,10 +234,10 @@ def check_gaps(
 def check_season_length(checked: CheckedTable) -> list[Finding]:
     """Return a finding if a season is longer than the longest default window, with options for a window of a season."""
     config, prepared = checked.config, checked.prepared
-    usual, step = prepared.usual, prepared.grid.step
-    if usual is None or usual.long is None:
+    defaults, step = prepared.defaults, prepared.grid.step
+    if defaults is None or defaults.long is None:
         return []
-    season, fixes = usual.long, []
+    season, fixes = defaults.long, []
     if wider := choose_coarser_step(step, season):
         fix: dict[str, Any] = {"freq": str(wider), "duplicates": _merge_rule(config)}
         steps = season * step.nanoseconds // wider.nanoseconds
@@ -247,8 +247,8 @@ def check_season_length(checked: CheckedTable) -> list[Finding]:
     fixes = [fix for fix in (*fixes, {"window": season}) if _window_after_fix(config, prepared.table, fix)]
     rows = f" ({TimeStep(season * step.nanoseconds)})" if step.nanoseconds else ""
     text = (
-        f"{usual.column or 'The values'} repeat{'s' * bool(usual.column)} after {season:,} steps{rows}, more than the "
-        f"{MAX_DEFAULT_WINDOW} of a default window. "
+        f"{defaults.column or 'The values'} repeat{'s' * bool(defaults.column)} after {season:,} steps{rows}, more "
+        f"than the {MAX_DEFAULT_WINDOW} of a default window. "
     )
     if not fixes:
         text += "Not every part holds a window of one; give more rows, or another --split"
@@ -306,25 +306,25 @@ def _describe_unequal_scales(config: Reading, prepared: PreparedTable) -> str:
     rows = prepared.part == 0
     series = grid.series[rows]
     small: set[int] = set()
-    apart = UNEQUAL_SCALE_RATIO if allows_scale_by_series(config, prepared.table) else UNKNOWN_SERIES_SCALE_RATIO
-    worst, example = float(apart), ""
+    ratio = UNEQUAL_SCALE_RATIO if allows_scale_by_series(config, prepared.table) else UNKNOWN_SERIES_SCALE_RATIO
+    worst, example = float(ratio), ""
     for name, values in zip(prepared.table.layout.values, grid.values[rows].T.astype(np.float64), strict=True):
         held = ~np.isnan(values)
         if not held.any():
             continue
-        values, of = values[held] - values[held].mean(), series[held]
-        counts = np.maximum(np.bincount(of, minlength=len(ids)), 1)
-        centre = np.bincount(of, values, len(ids)) / counts
-        own = np.sqrt(np.bincount(of, np.square(values - centre[of]), len(ids)) / counts)
-        together = float(values.std())
+        values, series_of = values[held] - values[held].mean(), series[held]
+        counts = np.maximum(np.bincount(series_of, minlength=len(ids)), 1)
+        centre = np.bincount(series_of, values, len(ids)) / counts
+        own = np.sqrt(np.bincount(series_of, np.square(values - centre[series_of]), len(ids)) / counts)
+        common = float(values.std())
         # A constant series is not visible at any scale.
-        times = np.divide(together, own, out=np.zeros(len(ids)), where=own > 1e-9 * together)
-        small |= set(np.flatnonzero(times > apart).tolist())
+        times = np.divide(common, own, out=np.zeros(len(ids)), where=own > 1e-9 * common)
+        small |= set(np.flatnonzero(times > ratio).tolist())
         if times.max() > worst:
             worst, which = float(times.max()), int(times.argmax())
             example = (
                 f"{format_heading(ids[which])} varies by {own[which]:.3g} in {format_heading(name)}, "
-                f"all together by {together:.3g}"
+                f"all together by {common:.3g}"
             )
     if not small:
         return ""
@@ -412,7 +412,7 @@ def collect_new_table_warnings(
         describe_unknown_series(symbols, prepared.table.ids),
     ]
     # A range of 1 means that there is no scale.
-    if scale is not None and scale.together.kind == "fixed" and not np.array_equal(scale.range[0], [1]):
+    if scale is not None and scale.common.kind == "fixed" and not np.array_equal(scale.range[0], [1]):
         words.append(describe_range_change(prepared, scale, symbols))
     return [text for text in words if text]
 
@@ -447,7 +447,7 @@ def describe_range_change(prepared: PreparedTable, scale: Scale, symbols: Sequen
     four ranges from their minimum.
     """
     far, table = [], prepared.table
-    values = scale.levelled(table.values, find_scale_lines(symbols, table.ids)[table.series])
+    values = scale.to_common(table.values, find_scale_lines(symbols, table.ids)[table.series])
     for name, column, offset, width in zip(table.layout.values, values.T, scale.offset[0], scale.range[0], strict=True):
         held = column[~np.isnan(column)]
         if (

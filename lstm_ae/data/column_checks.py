@@ -160,15 +160,18 @@ def find_counters(table: Measurements) -> list[str]:
         held = np.flatnonzero(~np.isnan(table.values[:, k]))
         first = run_starts(table.series[held])[1:]
         values = table.values[held, k].astype(np.float64)
-        rise, rows, apart = (np.diff(numbers)[~first] for numbers in (values, held, table.times[held]))
+        rise, rows, durations = (np.diff(numbers)[~first] for numbers in (values, held, table.times[held]))
         if len(rise) < MIN_COUNTER_ROWS - 1:
             continue
         # The rounding error of float32 is tolerated.
-        loose = 2 * float(np.finfo(np.float32).eps) * float(np.abs(values).max())
+        tolerance = 2 * float(np.finfo(np.float32).eps) * float(np.abs(values).max())
         if (rise > 0).all() and (
             COUNTER_HEADING.fullmatch(name.strip())
-            or np.ptp(rise / rows) <= 0.01 * (rise / rows).mean() + loose
-            or ((apart > 0).all() and (abs(rise - apart * (rise.sum() / apart.sum())) <= 0.01 * rise + loose).all())
+            or np.ptp(rise / rows) <= 0.01 * (rise / rows).mean() + tolerance
+            or (
+                (durations > 0).all()
+                and (abs(rise - durations * (rise.sum() / durations.sum())) <= 0.01 * rise + tolerance).all()
+            )
         ):
             found.append(name)
     return found

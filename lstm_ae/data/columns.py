@@ -68,12 +68,12 @@ class Layout(NamedTuple):
         values: columns to model.
         ids: columns that together identify the series; empty for a single series.
         label: column of known classes.
-        apart: candidates that would identify series together with `ids` if times are duplicate, each with all columns
-            needed, the most likely first.
+        id_candidates: columns that would identify series together with `ids` if times are duplicate, each with all
+            columns needed, the most likely first.
         inferred: description of each inferred setting, by field of the configuration.
         clock: column of the time of day if the times are only dates.
         clocks: unnamed columns that may be `clock` if there is none.
-        woven: candidates of `apart` whose groups have far more regular time steps than all rows together.
+        interleaved: those of `id_candidates` whose groups have far more regular time steps than all rows together.
         settings: inferred settings that are needed to read another table in the same way, by field of the
             configuration.
         texts: reason why each text column does not hold numbers, as a predicate, by column.
@@ -88,11 +88,11 @@ class Layout(NamedTuple):
     values: tuple[str, ...]
     ids: tuple[str, ...]
     label: str | None
-    apart: tuple[tuple[str, ...], ...]
+    id_candidates: tuple[tuple[str, ...], ...]
     inferred: Mapping[str, str]
     clock: str | None = None
     clocks: tuple[str, ...] = ()
-    woven: tuple[tuple[str, ...], ...] = ()
+    interleaved: tuple[tuple[str, ...], ...] = ()
     settings: Mapping[str, Any] = types.MappingProxyType({})
     texts: Mapping[str, str] = types.MappingProxyType({})
     unitless: Mapping[str, str] = types.MappingProxyType({})
@@ -206,9 +206,11 @@ def add_notation(
     texts = {
         name: describe_text_column(cells) for name, cells in first.items() if cells and layout.kinds[name] == "text"
     }
-    told = config.units_by_column
+    configured = config.units_by_column
     unitless = {
-        name: told[name] for name, held in cells.items() if held and name in told and name not in notation.units
+        name: configured[name]
+        for name, held in cells.items()
+        if held and name in configured and name not in notation.units
     }
     return layout._replace(inferred=inferred, settings=settings, texts=texts, unitless=unitless), notation
 
@@ -221,10 +223,10 @@ def _describe_marks(notations: Mapping[str, NumberNotation], decimal: str, confi
         decimal: decimal separator of the table.
     """
     words = {"decimal": "comma"} if decimal == "comma" else {}
-    for option, usual in (("decimal", decimal), ("thousands", None)):
+    for option, default in (("decimal", decimal), ("thousands", None)):
         names: dict[str, list[str]] = {}
         for name, notation in notations.items():
-            if (mark := getattr(notation, option)) != usual:
+            if (mark := getattr(notation, option)) != default:
                 names.setdefault(mark, []).append(format_heading(name))
         if names:
             words[option] = "; ".join(f"{mark} in {format_names(held)}" for mark, held in names.items())
@@ -240,20 +242,20 @@ def require_units(layout: Layout, notation: NumberNotation, config: Reading, whe
         of_run: whether the configuration is that of a run, which names the units of all columns that had one. Numbers
             without a unit are then assumed to have that of the run.
     """
-    told = config.units_by_column
+    configured = config.units_by_column
     for column in layout.values:
-        unit, wanted = notation.units.get(column, ""), told.get(column, "")
-        if unit == wanted or not (wanted or of_run) or (of_run and not unit):
+        unit, expected = notation.units.get(column, ""), configured.get(column, "")
+        if unit == expected or not (expected or of_run) or (of_run and not unit):
             continue
         has = f"has the unit {quote(unit)}" if unit else "has no unit"
         if of_run:
             raise DataError(
                 f"{where}: the column {column[:80]!r} {has}, and the run was trained "
-                f"{f'on {quote(wanted)}' if wanted else 'without one'}. Convert the column; or add --column-units "
+                f"{f'on {quote(expected)}' if expected else 'without one'}. Convert the column; or add --column-units "
                 f"{quote(f'{column}={unit}')} if its numbers mean the same"
             )
         raise DataError(
-            f"{where}: the column {column[:80]!r} {has} in the first rows, not {quote(wanted)} as in --column-units. "
+            f"{where}: the column {column[:80]!r} {has} in the first rows, not {quote(expected)} as in --column-units. "
             "Correct one of the two"
         )
 
@@ -294,15 +296,15 @@ def infer_layout(
     if time is None:
         time, inferred["time_col"] = _choose_time_column(names, kinds, cells, config, where, {index, *taken})
     clock, clocks = _find_clock_column(names, kinds, cells, time, config, where)
-    moments: Sequence[str] = () if time is None else cells(time)
+    times: Sequence[str] = () if time is None else cells(time)
     if clock is not None:
-        moments = join_date_and_clock(moments, cells(clock), missing_words(config))
+        times = join_date_and_clock(times, cells(clock), missing_words(config))
         if config.clock_col is None:
             inferred["clock_col"] = f"{quote(clock)}, as it holds the time of day"
     form = (
         None
         if time is None or (time in typed and clock is None)
-        else _infer_time_form(time, moments, config, where, inferred)
+        else _infer_time_form(time, times, config, where, inferred)
     )
     values = config.value_cols or tuple(
         name for name in names if kinds[name] in ("number", "empty") and name not in {time, clock, index, *taken}
@@ -320,10 +322,10 @@ def infer_layout(
         )
     if index in names and index not in (time, *values, *taken):
         inferred["index"] = f"{quote(index)} counts the rows and is left out"
-    apart = (
+    id_candidates = (
         ()
         if time is None
-        else _choose_id_columns(names, kinds, cells, moments, config.id_col, {time, index, clock, *taken})
+        else _choose_id_columns(names, kinds, cells, times, config.id_col, {time, index, clock, *taken})
     )
     return Layout(
         tuple(names),
@@ -334,13 +336,15 @@ def infer_layout(
         values,
         config.id_col,
         config.label_col,
-        apart,
+        id_candidates,
         inferred,
         clock,
         clocks,
         ()
         if config.id_col
-        else tuple(ids for ids in apart if are_interleaved(moments, join_id_columns(list(map(cells, ids))), form)),
+        else tuple(
+            ids for ids in id_candidates if are_interleaved(times, join_id_columns(list(map(cells, ids))), form)
+        ),
         ({"date_order": form.order} if form and "date_order" in inferred else {})
         | ({"time_unit": STEPS} if form and form.unit == STEPS else {}),
     )
@@ -463,7 +467,7 @@ def _choose_id_columns(
     Candidates hold few distinct texts or integers. Each result is one column in addition to `ids`, or a pair of columns
     if no single one is sufficient.
     """
-    rows, might = len(times), []
+    rows, possible = len(times), []
     for name in names:
         if kinds[name] in ("text", "number") and name not in taken:
             column = cells(name)
@@ -474,20 +478,20 @@ def _choose_id_columns(
             ):
                 continue
             if 2 * len(set(column)) <= rows:
-                might.append((kinds[name] == "number", len(set(column)), name))
-    might.sort()
+                possible.append((kinds[name] == "number", len(set(column)), name))
+    possible.sort()
     # Two columns with many distinct integers leave no duplicate time by chance.
-    words = [name for number, different, name in might if not number or different * different <= rows][
+    words = [name for number, different, name in possible if not number or different * different <= rows][
         :MAX_ID_PAIR_COLUMNS
     ]
-    for size, beside in ((1, [name for _, _, name in might]), (2, words)):
-        found = []
-        for more in itertools.combinations(beside, size):
-            together = list(zip(*map(cells, (*ids, *more)), strict=True))
-            if 2 * len(set(together)) <= rows and len(set(zip(together, times, strict=True))) == rows:
-                found.append((*ids, *more))
-        if found:
-            return tuple(found)
+    for size, candidates in ((1, [name for _, _, name in possible]), (2, words)):
+        sufficient = []
+        for more in itertools.combinations(candidates, size):
+            keys = list(zip(*map(cells, (*ids, *more)), strict=True))
+            if 2 * len(set(keys)) <= rows and len(set(zip(keys, times, strict=True))) == rows:
+                sufficient.append((*ids, *more))
+        if sufficient:
+            return tuple(sufficient)
     return ()
 
 

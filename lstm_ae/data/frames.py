@@ -85,7 +85,7 @@ def measurements_from_rows(
         values=tuple(names),
         ids=() if series is None else series.columns,
         label=None if labels is None else labels.columns[0],
-        apart=(),
+        id_candidates=(),
         inferred={},
     )
     return Measurements(

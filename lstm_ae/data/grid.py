@@ -226,18 +226,18 @@ class DuplicateTimes(NamedTuple):
     Args:
         rows: number of these rows.
         first, second: indices of the first two rows that share a position.
-        apart: time between these two, in nanoseconds or counts.
+        distance: time between these two, in nanoseconds or counts.
     """
 
     rows: int
     first: int
     second: int
-    apart: int
+    distance: int
 
     @property
     def same_time(self) -> bool:
         """True if the times of the two rows are equal."""
-        return self.apart == 0
+        return self.distance == 0
 
 
 def find_duplicate_times(table: Measurements, places: Int64Array) -> DuplicateTimes | None:
@@ -377,33 +377,33 @@ def regularize(table: Measurements, step: TimeStep, max_gap: int, config: Readin
         why = (
             f"has the time of {table.place} {table.lines[clash.first]}"
             if clash.same_time
-            else f"is only {step.resized(clash.apart)} after {table.place} {table.lines[clash.first]}, too near for a "
-            f"step of {step}"
+            else f"is only {step.resized(clash.distance)} after {table.place} {table.lines[clash.first]}, too near for "
+            f"a step of {step}"
         )
         rest = f", and so have {clash.rows - 1:,} more rows" if clash.rows > 1 and clash.same_time else ""
         clock = f"--clock-col {quote(table.layout.clocks[0])}; or " if table.layout.clocks else ""
-        names = ",".join(map(format_heading, table.layout.apart[0])) if table.layout.apart else ""
-        apart = f"--id-col {names}" if names else "--id-col with the column that tells series apart"
+        names = ",".join(map(format_heading, table.layout.id_candidates[0])) if table.layout.id_candidates else ""
+        advice = f"--id-col {names}" if names else "--id-col with the column that tells series apart"
         if clash.same_time and repeats_autumn_hour(table, places):
             other = "another " if config.time_zone else ""
             clock += f"{other}--time-zone with the zone of these clocks, if daylight saving repeats this hour; or "
         raise DataError(
             f"{table.where(clash.second)}: {describe_time(table, clash.second)}{ids} {why}{rest}. Add "
-            f"{clock}{apart}, or "
+            f"{clock}{advice}, or "
             "--duplicates mean (or first, last)"
         )
     kept, values, labels = merge_duplicates(
         table.series, table.values, table.labels, places, config.duplicates, highest=table.classes == ANOMALY_CLASSES
     )
     series, places = table.series[kept], places[kept]
-    parting = find_segments(places, rows_with_values(values), run_starts(series), max_gap)
-    rows = int(parting.advance.sum())
+    segments = find_segments(places, rows_with_values(values), run_starts(series), max_gap)
+    rows = int(segments.advance.sum())
     if rows > MAX_GROWTH * max(len(kept), 1000):
         raise DataError(
             f"{table.name}: a grid of {step} with gaps up to {max_gap:,} steps filled would have {rows:,} rows for "
             f"{len(kept):,}. Give a longer --freq, a smaller {flag_name('max_gap')}, or --freq rows"
         )
-    return insert_missing_rows(step, series, table.times[kept], values, labels, parting.advance, parting.parted)
+    return insert_missing_rows(step, series, table.times[kept], values, labels, segments.advance, segments.begins)
 
 
 def rows_with_values(values: Float32Array) -> BoolArray:
@@ -417,13 +417,13 @@ class Segmentation(NamedTuple):
 
     Args:
         advance: positions from the row before, at least 1.
-        parted: whether a row begins a segment; its advance is 1.
-        apart: whether a row lies in a long gap and has no value.
+        begins: whether a row begins a segment; its advance is 1.
+        in_long_gap: whether a row lies in a long gap and has no value.
     """
 
     advance: Int64Array
-    parted: BoolArray
-    apart: BoolArray
+    begins: BoolArray
+    in_long_gap: BoolArray
 
 
 def find_segments(places: Int64Array, held: BoolArray, first: BoolArray, max_gap: int) -> Segmentation:
@@ -435,19 +435,21 @@ def find_segments(places: Int64Array, held: BoolArray, first: BoolArray, max_gap
         first: `(rows,)` whether a row is the first of a series.
         max_gap: length of the longest gap within a segment.
     """
-    apart, rows = np.zeros(len(places), bool), np.flatnonzero(~held)
+    in_long_gap, rows = np.zeros(len(places), bool), np.flatnonzero(~held)
     if len(rows):
-        begins, valued = np.flatnonzero(first), np.flatnonzero(held)
-        series, after = np.searchsorted(begins, rows, side="right") - 1, np.searchsorted(valued, rows)
-        begin, end = begins[series], np.r_[begins[1:], len(places)][series] - 1
+        series_begins, valued = np.flatnonzero(first), np.flatnonzero(held)
+        series, after = np.searchsorted(series_begins, rows, side="right") - 1, np.searchsorted(valued, rows)
+        begin, end = series_begins[series], np.r_[series_begins[1:], len(places)][series] - 1
         before, after = np.r_[-1, valued][after], np.r_[valued, len(places)][after]
         # Without a value before or after it in the series, a gap ends at the bounds of the series.
         low = np.where(before >= begin, places[before], places[begin] - 1)
         high = np.where(after <= end, places[np.minimum(after, end)], places[end] + 1)
-        apart[rows] = high - low - 1 > max_gap
+        in_long_gap[rows] = high - low - 1 > max_gap
     advance = np.where(first, 1, np.diff(places, prepend=0))
-    parted = first | (advance - 1 > max_gap) | np.diff(apart, prepend=False) | (apart & (advance > 1))
-    return Segmentation(np.where(parted, 1, advance), parted, apart)
+    segment_begins = (
+        first | (advance - 1 > max_gap) | np.diff(in_long_gap, prepend=False) | (in_long_gap & (advance > 1))
+    )
+    return Segmentation(np.where(segment_begins, 1, advance), segment_begins, in_long_gap)
 
 
 def insert_missing_rows(
@@ -457,13 +459,13 @@ def insert_missing_rows(
     values: Float32Array,
     labels: NDArray[np.int32] | None,
     advance: Int64Array,
-    parted: BoolArray,
+    begins: BoolArray,
 ) -> Grid:
     """Return a grid with the missing rows inserted.
 
     Args:
         advance: `(rows,)` positions from the row before to each row, at least 1.
-        parted: `(rows,)` whether a row begins a segment; its advance is 1.
+        begins: `(rows,)` whether a row begins a segment; its advance is 1.
     """
     rows = int(advance.sum())
     at = np.cumsum(advance) - 1
@@ -486,7 +488,7 @@ def insert_missing_rows(
         named = np.full(rows, -1, np.int32)
         named[at] = labels
         labels = named
-    segment = (np.cumsum(parted) - 1).astype(np.int32)[source]
+    segment = (np.cumsum(begins) - 1).astype(np.int32)[source]
     return Grid(step, series[source], segment, times, spread, labels, known)
 
 

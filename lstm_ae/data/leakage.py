@@ -37,7 +37,7 @@ class Leak(NamedTuple):
     Args:
         source, target: indices of the two columns.
         skill: skill over persistence of the regression on the target's own past and one value of the source.
-        own: skill over persistence of the regression on the target's own past alone.
+        own_skill: skill over persistence of the regression on the target's own past alone.
         lag: steps by which the target follows the source if one value of the source predicts the target almost
             perfectly without the target's past; 0 otherwise. It is at least 1, also for a source that is known one row
             ahead.
@@ -46,7 +46,7 @@ class Leak(NamedTuple):
     source: int
     target: int
     skill: float
-    own: float
+    own_skill: float
     lag: int = 0
 
 
@@ -79,7 +79,7 @@ def describe_leaks(leaks: Sequence[Leak], names: Sequence[str]) -> str:
     """Return a description of the leaks that names the columns, or "" if there are none."""
     said = [
         f"{names[leak.source]} probably contains the future: one step ahead, {names[leak.target]} follows from it "
-        f"almost perfectly (skill {format_skill(leak.skill)}; from its own past {format_skill(leak.own)})"
+        f"almost perfectly (skill {format_skill(leak.skill)}; from its own past {format_skill(leak.own_skill)})"
         for leak in leaks[:MAX_DESCRIBED_LEAKS]
     ]
     if not said:
@@ -93,7 +93,7 @@ def describe_lags(lags: Sequence[Leak], names: Sequence[str]) -> str:
     """Return a description of the lags that names the columns, or "" if there are none."""
     said = [
         f"{names[lag.target]} follows {names[lag.source]} {format_count(lag.lag, 'step')} later (skill "
-        f"{format_skill(lag.skill)}; from its own past {format_skill(lag.own)})"
+        f"{format_skill(lag.skill)}; from its own past {format_skill(lag.own_skill)})"
         for lag in lags[:MAX_DESCRIBED_LEAKS]
     ]
     if not said:

@@ -121,11 +121,11 @@ def _read_chunks(source: Any, layout: Layout, config: Reading, reader: CellReade
 
     name = reader.name
     roles = (layout.time, layout.clock, *layout.ids, layout.label, *layout.values)
-    wanted = [column for column in roles if column is not None]
+    columns = [column for column in roles if column is not None]
     row = 1
     try:
-        size = max(1, min(BATCH_ROWS, CHUNK_CELLS // len(wanted)))
-        for batch in source.iter_batches(size, columns=list(dict.fromkeys(wanted))):
+        size = max(1, min(BATCH_ROWS, CHUNK_CELLS // len(columns)))
+        for batch in source.iter_batches(size, columns=list(dict.fromkeys(columns))):
             rows = np.arange(row, row + batch.num_rows, dtype=np.int32)
             row += batch.num_rows
             times = None if layout.time is None else _read_times(batch, layout, rows, name, config)

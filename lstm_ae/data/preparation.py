@@ -46,7 +46,7 @@ class PreparedTable(NamedTuple):
         horizon: steps to forecast; 0 for none.
         max_gap: longest run of missing rows that is filled.
         inferred: description of each inferred setting, by field of the configuration.
-        usual: default steps found in the data; None if the configuration gives all lengths.
+        defaults: default steps found in the data; None if the configuration gives all lengths.
     """
 
     table: Measurements
@@ -56,7 +56,7 @@ class PreparedTable(NamedTuple):
     horizon: int
     max_gap: int
     inferred: Mapping[str, str]
-    usual: DefaultSteps | None = None
+    defaults: DefaultSteps | None = None
 
 
 class SeriesScales(NamedTuple):
@@ -85,16 +85,16 @@ class SeriesScales(NamedTuple):
             )
         return find_scale_lines(self.names, prepared.table.ids)[prepared.grid.series]
 
-    def levelled(self, prepared: PreparedTable) -> PreparedTable:
+    def to_common(self, prepared: PreparedTable) -> PreparedTable:
         """Return the table with all series at the common level; unchanged if series have no scales of their own."""
         if self.scale.kind != "series":
             return prepared
-        values = self.scale.levelled(prepared.grid.values, self.lines(prepared))
+        values = self.scale.to_common(prepared.grid.values, self.lines(prepared))
         return prepared._replace(grid=prepared.grid._replace(values=values))
 
-    def unlevelled(self, prepared: PreparedTable, rows: Float32Array) -> Float32Array:
+    def from_common(self, prepared: PreparedTable, rows: Float32Array) -> Float32Array:
         """Return leveled rows of the table's grid in their original units."""
-        return self.scale.unlevelled(rows, self.lines(prepared))
+        return self.scale.from_common(rows, self.lines(prepared))
 
 
 class PartitionedTable(NamedTuple):
@@ -103,12 +103,12 @@ class PartitionedTable(NamedTuple):
     Args:
         grid: the rows at a regular time step.
         part: `(rows,)` int8, indices of `PARTS`.
-        wanted: indices of the parts that must hold windows.
+        required: indices of the parts that must hold windows.
     """
 
     grid: Grid
     part: NDArray[np.int8]
-    wanted: range
+    required: range
 
 
 class WindowLengths(NamedTuple):
@@ -182,7 +182,7 @@ class WindowLengths(NamedTuple):
         whole = run_starts(partition.grid.segment)
         before = begins - np.flatnonzero(whole)[np.cumsum(whole)[begins] - 1]
         part, held = partition.part[begins], partition.grid.valued[begins]
-        return [_Runs(rows[held & (part == place)], before[held & (part == place)]) for place in partition.wanted]
+        return [_Runs(rows[held & (part == place)], before[held & (part == place)]) for place in partition.required]
 
 
 class _Runs(NamedTuple):
@@ -219,39 +219,39 @@ def prepare_table(
             grid, parts(grid) if parts else assign_parts(config, table, grid), required_parts(config)
         )
 
-    lengths, usual, max_gap = _configured_lengths(config), None, config.max_gap
+    lengths, defaults, max_gap = _configured_lengths(config), None, config.max_gap
     if lengths is None:
         # The default window is found before gaps are filled, because the default longest gap depends on it.
-        found = partition_of(1 if max_gap is None else max_gap)
-        training = found.part == 0
+        partition = partition_of(1 if max_gap is None else max_gap)
+        training = partition.part == 0
         if hidden is not None:
-            training &= ~hidden(found.grid)
-        usual = choose_default_steps(table, step, training[map_to_grid_rows(table, found.grid)])
-        lengths = _default_lengths(config, usual)
+            training &= ~hidden(partition.grid)
+        defaults = choose_default_steps(table, step, training[map_to_grid_rows(table, partition.grid)])
+        lengths = _default_lengths(config, defaults)
     if max_gap is None:
         max_gap = max(1, lengths.window // 10)
         if table.layout.time is not None or not rows_with_values(table.values).all():
             inferred["max_gap"] = format_count(max_gap, "step")
-    found = partition_of(max_gap)
-    if config.max_gap is None and not lengths.fit(found):
+    partition = partition_of(max_gap)
+    if config.max_gap is None and not lengths.fit(partition):
         for gap in common_gaps(table, grid_slots(table, step), max_gap):
             wider = partition_of(gap)
-            if lengths.reach(wider) > lengths.reach(found):
-                max_gap, found = gap, wider
+            if lengths.reach(wider) > lengths.reach(partition):
+                max_gap, partition = gap, wider
                 inferred["max_gap"] = f"{format_count(gap, 'step')}, as gaps of that length come again and again"
-            if lengths.fit(found):
+            if lengths.fit(partition):
                 break
-    if not lengths.fit(found):
-        lengths = lengths.shortened(found)
+    if not lengths.fit(partition):
+        lengths = lengths.shortened(partition)
         while config.max_gap is None and max_gap > lengths.window:
             # A gap longer than the window is not filled if enough windows remain without it.
             narrower = partition_of(lengths.window)
             shorter = lengths if lengths.fit(narrower) else lengths.shortened(narrower)
             if not shorter._replace(reasons={}).fit(narrower):
                 break
-            max_gap, found, lengths = lengths.window, narrower, shorter
+            max_gap, partition, lengths = lengths.window, narrower, shorter
             inferred["max_gap"] = f"{format_count(max_gap, 'step')}, as long as the window"
-        if (gaps := int((run_starts(found.grid.segment) & found.grid.valued).sum()) - len(table.ids)) > 0:
+        if (gaps := int((run_starts(partition.grid.segment) & partition.grid.valued).sum()) - len(table.ids)) > 0:
             why = (
                 f", as {format_count(gaps, 'gap')} of more than {format_count(max_gap, 'step')} "
                 f"part{'s' * (gaps == 1)} them"
@@ -262,7 +262,7 @@ def prepare_table(
                 }
             )
     return PreparedTable(
-        table, *found[:2], lengths.window, lengths.horizon, max_gap, {**inferred, **lengths.reasons}, usual
+        table, *partition[:2], lengths.window, lengths.horizon, max_gap, {**inferred, **lengths.reasons}, defaults
     )
 
 
@@ -290,22 +290,24 @@ def _configured_lengths(config: Reading) -> WindowLengths | None:
     return WindowLengths(config.window, config.horizon or 0, {})
 
 
-def _default_lengths(config: Reading, usual: DefaultSteps) -> WindowLengths:
+def _default_lengths(config: Reading, defaults: DefaultSteps) -> WindowLengths:
     """Return the configured lengths, with defaults for those that are open."""
     window, horizon, reasons = config.window, config.horizon or 0, {}
     if config.forecasts and config.horizon is None:
-        horizon, reasons["horizon"] = usual.season, usual.why
+        horizon, reasons["horizon"] = defaults.season, defaults.reason
     if window is None:
-        window, reasons["window"] = usual.season, usual.why
+        window, reasons["window"] = defaults.season, defaults.reason
         if horizon:
-            window = usual.strongest + usual.season
-            reasons["window"] = f"{window} steps, twice {usual.why.replace(' steps', '', 1)}"
-            if usual.strongest > usual.season:
-                reasons["window"] = f"{window} steps, the seasons of {usual.season} and {usual.strongest} together"
+            window = defaults.strongest + defaults.season
+            reasons["window"] = f"{window} steps, twice {defaults.reason.replace(' steps', '', 1)}"
+            if defaults.strongest > defaults.season:
+                reasons["window"] = (
+                    f"{window} steps, the seasons of {defaults.season} and {defaults.strongest} together"
+                )
             if horizon > window:
                 window = horizon
                 reasons["window"] = f"{window} steps, as many as the horizon"
-    return WindowLengths(window, horizon, reasons, usual.found)
+    return WindowLengths(window, horizon, reasons, defaults.found)
 
 
 def cut_windows(prepared: PreparedTable, config: Reading) -> tuple[Split, Split, Split]:

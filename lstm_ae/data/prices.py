@@ -141,10 +141,12 @@ def _build_quotes(table: CsvColumns, name: str, licence: str, notes: tuple[str, 
             f"{symbols[company[at]]} on {days[at]} stands on line {table.lines[first]} already. Remove one of the two",
         )
     values = {column: numbers[order] for column, numbers in table.numbers.items()}
-    gap, apart = _find_gaps(company, days)
-    if len(apart):
-        named = ", ".join(symbols[i] for i in apart[:10]) + (f" and {len(apart) - 10} more" if len(apart) > 10 else "")
-        days_of = f"{named} {'has' if len(apart) == 1 else 'have'} a calendar unlike that of most here"
+    gap, irregular = _find_gaps(company, days)
+    if len(irregular):
+        named = ", ".join(symbols[i] for i in irregular[:10]) + (
+            f" and {len(irregular) - 10} more" if len(irregular) > 10 else ""
+        )
+        days_of = f"{named} {'has' if len(irregular) == 1 else 'have'} a calendar unlike that of most here"
         notes += (f"{days_of}: only pauses of more than {MAX_PAUSE.astype(int)} days are gaps there",)
     return Quotes(name, licence, notes, symbols, company, days, values, gap)
 
@@ -320,13 +322,13 @@ def _select_rows(
         ConfigError: if a symbol does not exist.
         DataError: if no row is selected.
     """
-    wanted = {symbol.strip().upper(): symbol for symbol in symbols}
-    for name, given in wanted.items():
+    selected = {symbol.strip().upper(): symbol for symbol in symbols}
+    for name, given in selected.items():
         if name not in quotes.symbols:
             near = difflib.get_close_matches(name, quotes.symbols, 3)
             hint = "Did you mean " + ", ".join(near) + "?" if near else "It holds " + format_names(quotes.symbols)
             raise ConfigError(f"--symbols names {given[:40]!r}, no company of {quotes.name}. {hint}")
-    rows = np.isin(quotes.company, [i for i, name in enumerate(quotes.symbols) if not wanted or name in wanted])
+    rows = np.isin(quotes.company, [i for i, name in enumerate(quotes.symbols) if not selected or name in selected])
     if first:
         rows &= quotes.day >= np.datetime64(first)
     if last:
@@ -434,11 +436,11 @@ def describe_spacing(quotes: Quotes) -> list[str]:
     """Return notes about companies whose rows are not daily, but for example weekly."""
     within = quotes.company[1:] == quotes.company[:-1]
     step, company = np.diff(quotes.day)[within], quotes.company[1:][within]
-    usual = {number: np.median(step[company == number]) for number in np.unique(company)}
+    spacing = {number: np.median(step[company == number]) for number in np.unique(company)}
     notes = []
-    for apart in sorted({days for days in usual.values() if days >= MIN_SPACING}):
-        names = [quotes.symbols[number] for number, days in usual.items() if days == apart]
-        days = apart.astype(int)
+    for distance in sorted({days for days in spacing.values() if days >= MIN_SPACING}):
+        names = [quotes.symbols[number] for number, days in spacing.items() if days == distance]
+        days = distance.astype(int)
         notes.append(
             f"rows {days} days apart, which count as days here: {format_count(len(names), 'company')} "
             f"({format_names(names)})"

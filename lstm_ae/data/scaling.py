@@ -81,7 +81,9 @@ class Scale(NamedTuple):
         scaled: Float32Array = (self.plain(values) - offset[..., :features]) / span[..., :features]
         return scaled
 
-    def own(self, scaled: Float32Array, past: Float32Array, company: NDArray[np.int32] | None = None) -> Float32Array:
+    def unscaled(
+        self, scaled: Float32Array, past: Float32Array, company: NDArray[np.int32] | None = None
+    ) -> Float32Array:
         """Return scaled values in their original units; the inverse of `scaled`."""
         offset, span = self.of(past, company)
         features = scaled.shape[2]
@@ -89,14 +91,14 @@ class Scale(NamedTuple):
         return np.exp(values) if self.kind == "log" else values
 
     @property
-    def together(self) -> "Scale":
-        """Scale of the rows that `levelled` returns.
+    def common(self) -> "Scale":
+        """Scale of the rows that `to_common` returns.
 
         It is that of all series together, or this scale if series have no scales of their own.
         """
         return Scale("fixed", self.offset[:1], self.range[:1]) if self.kind == "series" else self
 
-    def levelled(self, rows: Float32Array, line: NDArray[np.int32]) -> Float32Array:
+    def to_common(self, rows: Float32Array, line: NDArray[np.int32]) -> Float32Array:
         """Return rows converted from the level and size of their series to those of all series together.
 
         Their scaled values stay the same. Nothing changes if series have no scales of their own.
@@ -107,8 +109,8 @@ class Scale(NamedTuple):
         """
         return self._moved(rows, line, back=False)
 
-    def unlevelled(self, rows: Float32Array, line: NDArray[np.int32]) -> Float32Array:
-        """Return leveled rows in their original units; the inverse of `levelled`."""
+    def from_common(self, rows: Float32Array, line: NDArray[np.int32]) -> Float32Array:
+        """Return leveled rows in their original units; the inverse of `to_common`."""
         return self._moved(rows, line, back=True)
 
     @np.errstate(over="ignore")
@@ -163,8 +165,8 @@ def fit_scale(
     else:
         low = np.asarray(np.nanmean(values, axis=0, dtype=np.float64))
         width = np.asarray(np.nanstd(values, axis=0, dtype=np.float64))
-    together = Scale("fixed", low[None].astype(np.float32), nonzero_ranges(width[None].astype(np.float32)))
-    return together if line is None else series_scale(values, line, lines, together, fewest)
+    common = Scale("fixed", low[None].astype(np.float32), nonzero_ranges(width[None].astype(np.float32)))
+    return common if line is None else series_scale(values, line, lines, common, fewest)
 
 
 def company_scale(series: Float32Array, company: NDArray[np.int32], companies: int) -> Scale:
@@ -184,7 +186,7 @@ def company_scale(series: Float32Array, company: NDArray[np.int32], companies: i
     return Scale("company", low, nonzero_ranges(np.where(seen, high - low, np.float32(1))))
 
 
-def series_scale(series: Float32Array, line: NDArray[np.int32], lines: int, together: Scale, fewest: int) -> Scale:
+def series_scale(series: Float32Array, line: NDArray[np.int32], lines: int, common: Scale, fewest: int) -> Scale:
     """Return a scale with the mean and standard deviation of each series, ignoring NaN.
 
     Line 0 is that of all series together. A column with too few values in a series uses line 0. A column that is
@@ -195,7 +197,7 @@ def series_scale(series: Float32Array, line: NDArray[np.int32], lines: int, toge
         series: `(rows, features)`, the training rows only.
         line: `(rows,)` lines; 0 for rows of series without a line.
         lines: number of lines, including line 0.
-        together: scale of all rows.
+        common: scale of all rows.
         fewest: number of values that a column of a series must have.
     """
 
@@ -209,7 +211,7 @@ def series_scale(series: Float32Array, line: NDArray[np.int32], lines: int, toge
     width = np.sqrt(squares / np.maximum(count, 1))
     own = (count >= fewest) & (np.arange(lines) > 0)[:, None]
     varies = own & (width > np.finfo(np.float32).eps * abs(mean))
-    offset, span = np.where(own, mean, together.offset), np.where(varies, width, together.range)
+    offset, span = np.where(own, mean, common.offset), np.where(varies, width, common.range)
     return Scale("series", offset.astype(np.float32), nonzero_ranges(span.astype(np.float32)))
 
 

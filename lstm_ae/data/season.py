@@ -78,7 +78,7 @@ class DefaultSteps(NamedTuple):
     Args:
         season: the shortest season, else a day, else 30.
         strongest: the season that repeats the values best; for a daily season it may be a week.
-        why: description of `season`.
+        reason: description of `season`.
         found: whether `season` is a season of the values.
         long: a season longer than the longest default window, if there is no shorter one.
         column: name of the column with the season; "" if there is only one column.
@@ -86,7 +86,7 @@ class DefaultSteps(NamedTuple):
 
     season: int
     strongest: int
-    why: str
+    reason: str
     found: bool = False
     long: int | None = None
     column: str = ""

@@ -101,10 +101,10 @@ def required_parts(config: Reading) -> range:
     return range(len(PARTS) if config.tests else 2)
 
 
-def longest_run(grid: Grid, part: NDArray[np.int8], wanted: range) -> int:
-    """Return the number of rows of the longest run without a long gap that each part in `wanted` has."""
+def longest_run(grid: Grid, part: NDArray[np.int8], parts: range) -> int:
+    """Return the number of rows of the longest run without a long gap that each part in `parts` has."""
     runs = number_runs(grid, part)
     lengths = np.bincount(runs)
     first = run_starts(runs)
     of, held = part[first], grid.valued[first]
-    return min(int(lengths[held & (of == place)].max(initial=0)) for place in wanted)
+    return min(int(lengths[held & (of == place)].max(initial=0)) for place in parts)

@@ -281,7 +281,7 @@ class IncomingGrid:
     def end(self) -> list[GridPiece]:
         """Return the remaining rows at the end of the stream."""
         times, values = self.held
-        return self._laid_out(times, values, self._places(times), over=True)
+        return self._laid_out(times, values, self._places(times), ended=True)
 
     def _places(self, times: Int64Array) -> Int64Array:
         return grid_positions(times, np.full_like(times, self.origin), self.step)
@@ -311,11 +311,11 @@ class IncomingGrid:
         if not len(again) and fast is None:
             return
         at = int(again[0]) if len(again) else fast or 0
-        apart = int(times[at]) - (int(times[at - 1]) if at else self.last)
+        distance = int(times[at]) - (int(times[at - 1]) if at else self.last)
         why = "has the time of the one before"
-        if apart:
-            why = f"is only {self.step.resized(apart)} after the one before, too near"
-        hint = "" if apart else self._hint(times[at], int(times[at]))
+        if distance:
+            why = f"is only {self.step.resized(distance)} after the one before, too near"
+        hint = "" if distance else self._hint(times[at], int(times[at]))
         raise DataError(
             f"A row{self.of} at {self._told(times[at])} {why}{'' if len(again) else ', as others were,'} for a step of "
             f"{self.step}. {hint}Add --duplicates mean (or first, last), or --id-col with the column that tells series "
@@ -323,12 +323,12 @@ class IncomingGrid:
         )
 
     def _laid_out(
-        self, times: Int64Array, values: Float32Array, places: Int64Array, *, over: bool = False
+        self, times: Int64Array, values: Float32Array, places: Int64Array, *, ended: bool = False
     ) -> list[GridPiece]:
         """Return rows whose positions are complete, with the missing rows between them and the row before.
 
         Args:
-            over: whether the stream has ended, so that rows without a value are released at once.
+            ended: whether the stream has ended, so that rows without a value are released at once.
         """
         if len(times):
             kept, values, _ = merge_duplicates(np.zeros(len(times), np.int32), values, None, places, self.rule)
@@ -343,11 +343,11 @@ class IncomingGrid:
         values = np.concatenate([np.full((waiting, values.shape[1]), np.nan, np.float32), values])
         held = rows_with_values(values)
         held[0] = True
-        parting = find_segments(places, held, np.arange(len(times)) == 0, self.max_gap)
-        newest, apart = int(np.flatnonzero(held)[-1]), bool(parting.apart[-1])
-        start, end = self.laid, len(times) if over or apart else newest + 1
-        self.gap = (times[[newest, -1]], places[[newest, -1]]) if apart else (times[newest:], places[newest:])
-        self.laid = 1 + apart
+        segments = find_segments(places, held, np.arange(len(times)) == 0, self.max_gap)
+        newest, in_long_gap = int(np.flatnonzero(held)[-1]), bool(segments.in_long_gap[-1])
+        start, end = self.laid, len(times) if ended or in_long_gap else newest + 1
+        self.gap = (times[[newest, -1]], places[[newest, -1]]) if in_long_gap else (times[newest:], places[newest:])
+        self.laid = 1 + in_long_gap
         if end <= start:
             return []
         # The row before the piece is included for the insertion and removed from the result.
@@ -357,8 +357,8 @@ class IncomingGrid:
             times[start - 1 : end],
             values[start - 1 : end],
             None,
-            np.r_[1, parting.advance[start:end]],
-            np.r_[True, parting.parted[start:end]],
+            np.r_[1, segments.advance[start:end]],
+            np.r_[True, segments.begins[start:end]],
         )
         times, values, segment = grid.times[1:], grid.values[1:], grid.segment[1:]
         bounds = [*np.searchsorted(segment, np.arange(segment[0], segment[-1] + 1)).tolist(), len(segment)]

@@ -139,12 +139,12 @@ def _weekday(day: Float64Array) -> Int64Array:
     return weekday
 
 
-def _lag_valve(wanted: Float64Array, lags: BoolArray) -> Float64Array:
+def _lag_valve(setting: Float64Array, lags: BoolArray) -> Float64Array:
     """Return the valve opening, which follows the setting slowly in the rows where `lags` is True."""
-    passed = wanted.copy()
+    opening = setting.copy()
     for row in np.flatnonzero(lags):
-        passed[row] = passed[row - 1] + (wanted[row] - passed[row - 1]) / VALVE_TIME_CONSTANT
-    return passed
+        opening[row] = opening[row - 1] + (setting[row] - opening[row - 1]) / VALVE_TIME_CONSTANT
+    return opening
 
 
 def _autoregressive_noise(random: np.random.Generator, rows: int, memory: float, size: float) -> Float64Array:

@@ -167,12 +167,12 @@ def decode_blocks(blocks: Iterator[bytes], name: str, encoding: str | None) -> t
     first = b""
     while len(first) < 4 and (block := next(blocks, b"")):  # a byte order mark may span blocks
         first += block
-    told = None if encoding is None else codecs.lookup(encoding).name
-    found, size = _detect_encoding(first, name, told)
-    return found, _decode_lines(itertools.chain([first[size:]], blocks), name, found.name, told)
+    configured = None if encoding is None else codecs.lookup(encoding).name
+    found, size = _detect_encoding(first, name, configured)
+    return found, _decode_lines(itertools.chain([first[size:]], blocks), name, found.name, configured)
 
 
-def _decode_lines(blocks: Iterator[bytes], name: str, encoding: str, told: str | None) -> Iterator[list[str]]:
+def _decode_lines(blocks: Iterator[bytes], name: str, encoding: str, configured: str | None) -> Iterator[list[str]]:
     decode = codecs.getincrementaldecoder(encoding)().decode
     number, rest = 0, ""
     for block in itertools.chain(blocks, [b""]):
@@ -181,7 +181,7 @@ def _decode_lines(blocks: Iterator[bytes], name: str, encoding: str, told: str |
         except UnicodeDecodeError as error:
             before = rest + error.object[: error.start].decode(encoding, "replace")
             line, byte = number + len(_split_lines(before + "x")), error.object[error.start]
-            raise _decoding_error(f"{name}, line {line}: byte 0x{byte:02x}", encoding, told) from None
+            raise _decoding_error(f"{name}, line {line}: byte 0x{byte:02x}", encoding, configured) from None
         # A \r at the end of a block may be the first half of a \r\n.
         end = max(text.rfind("\n"), text.rfind("\r", 0, len(text) - 1)) + 1 if block else len(text)
         found, rest = _split_lines(text[:end]), text[end:]
@@ -198,36 +198,36 @@ def _decode_lines(blocks: Iterator[bytes], name: str, encoding: str, told: str |
         yield found
 
 
-def _decoding_error(where: str, encoding: str, told: str | None) -> DataError:
-    usual = "UTF-8" if encoding == "utf-8" else encoding
-    if told == "utf-8":
-        return DataError(f"{where} is not {usual}. Save the file as UTF-8")
-    if told is not None or encoding == WESTERN_ENCODING:
-        return DataError(f"{where} is not {usual}. Give another --encoding, or save the file as UTF-8")
+def _decoding_error(where: str, encoding: str, configured: str | None) -> DataError:
+    expected = "UTF-8" if encoding == "utf-8" else encoding
+    if configured == "utf-8":
+        return DataError(f"{where} is not {expected}. Save the file as UTF-8")
+    if configured is not None or encoding == WESTERN_ENCODING:
+        return DataError(f"{where} is not {expected}. Give another --encoding, or save the file as UTF-8")
     return DataError(
-        f"{where} is not {usual}. Give its --encoding, such as {WESTERN_ENCODING} for Windows in Western "
+        f"{where} is not {expected}. Give its --encoding, such as {WESTERN_ENCODING} for Windows in Western "
         "Europe, or save the "
         "file as UTF-8"
     )
 
 
-def _detect_encoding(head: bytes, name: str, told: str | None) -> tuple[TextEncoding, int]:
+def _detect_encoding(head: bytes, name: str, configured: str | None) -> tuple[TextEncoding, int]:
     """Return the encoding of a text, found from its first block, and the size of its byte order mark."""
     for mark, encoding in BYTE_ORDER_MARKS:
         if head.startswith(mark):
             _refuse_binary(head[len(mark) :].decode(encoding, "replace").encode(), name)
             return TextEncoding(encoding), len(mark)
-    if told is not None and told.startswith(("utf-16", "utf-32")):
-        return TextEncoding(told), 0
+    if configured is not None and configured.startswith(("utf-16", "utf-32")):
+        return TextEncoding(configured), 0
     _refuse_binary(head, name)
-    if told is None:
+    if configured is None:
         example = "" if _is_utf_8(head) else _find_western_word(head)
         return TextEncoding(WESTERN_ENCODING if example else "utf-8", example), 0
-    one_byte = not told.startswith("utf") and len(bytes(range(256)).decode(told, "replace")) == 256
+    one_byte = not configured.startswith("utf") and len(bytes(range(256)).decode(configured, "replace")) == 256
     if one_byte and not head.isascii() and _is_utf_8(head):
         # Text in a single-byte encoding is practically never valid UTF-8 by chance.
-        raise DataError(f"{name} is UTF-8, not {told}. Give --encoding utf-8")
-    return TextEncoding(told), 0
+        raise DataError(f"{name} is UTF-8, not {configured}. Give --encoding utf-8")
+    return TextEncoding(configured), 0
 
 
 def _is_utf_8(head: bytes) -> bool:

@@ -87,7 +87,7 @@ class Split(NamedTuple):
             return self.segment
         return np.repeat(np.arange(self.samples, dtype=np.int32), self.span)
 
-    def apart(self) -> Int64Array:
+    def disjoint_samples(self) -> Int64Array:
         """Return the indices of samples that share no row, `(kept,)` int64, taking each next one that fits.
 
         The windows must be sorted by their first row.
@@ -177,8 +177,8 @@ class Data(NamedTuple):
         return self.test if self.test.samples else self.validation
 
     @property
-    def levelled(self) -> "Data":
-        """Data with every series at the level and scale of all series together, see `Scale.levelled`.
+    def in_common_scale(self) -> "Data":
+        """Data with every series at the level and scale of all series together, see `Scale.to_common`.
 
         The data itself if it has no scale per series.
         """
@@ -187,13 +187,13 @@ class Data(NamedTuple):
 
         def level(split: Split) -> Split:
             assert split.company is not None
-            return split._replace(series=self.scale.levelled(split.series, split.company), company=None)
+            return split._replace(series=self.scale.to_common(split.series, split.company), company=None)
 
         train, validation, test = map(level, self[:3])
-        return self._replace(train=train, validation=validation, test=test, scale=self.scale.together, symbols=())
+        return self._replace(train=train, validation=validation, test=test, scale=self.scale.common, symbols=())
 
     @property
-    def usual(self) -> tuple[float, ...]:
+    def scaled_means(self) -> tuple[float, ...]:
         """Scaled mean of each training feature; empty if all are about 0.
 
         It is also empty for scales other than "fixed" and "series". The mean of a column without any value is taken as
@@ -201,7 +201,7 @@ class Data(NamedTuple):
         """
         if self.scale.kind not in ("fixed", "series"):
             return ()
-        series, scale = self.levelled.train.series, self.scale.together
+        series, scale = self.in_common_scale.train.series, self.scale.common
         held = np.maximum((~np.isnan(series)).sum(axis=0), 1)
         means = np.nansum(series, axis=0, dtype=np.float64) / held
         scaled = (means - scale.offset[0]) / scale.range[0]

@@ -89,7 +89,7 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
             `(rows, code)` float32. The first `window_ - 1` rows, also after a long gap, are NaN.
         """
         prepared = self._prepare(X)
-        codes = encode.encode_rows(self._run_files.sliding, self._run_files.series_scales.levelled(prepared).grid)
+        codes = encode.encode_rows(self._run_files.sliding, self._run_files.series_scales.to_common(prepared).grid)
         return self._to_rows(prepared, codes, X, self.get_feature_names_out())
 
     def inverse_transform(self, X: Any) -> Frame:
@@ -120,7 +120,7 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
         # Codes are not scaled.
         prepared = whole_table(replace(config, freq=freq, scale="none"), table)
         rows = encode.decode_rows(sliding, prepared.grid.values[:, :-1], prepared.grid.segment)
-        rows = self._run_files.series_scales.unlevelled(prepared, rows)
+        rows = self._run_files.series_scales.from_common(prepared, rows)
         return self._to_rows(prepared, rows, X, list(config.value_cols))
 
     def reconstruct(self, X: Any) -> Frame:
@@ -133,8 +133,8 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
             `(rows, features)` float32, the mean over all windows that contain the row; NaN if there is none.
         """
         prepared = self._prepare(X)
-        rows = encode.reconstruct_rows(self._run_files.sliding, self._run_files.series_scales.levelled(prepared).grid)
-        rows = self._run_files.series_scales.unlevelled(prepared, rows)
+        rows = encode.reconstruct_rows(self._run_files.sliding, self._run_files.series_scales.to_common(prepared).grid)
+        rows = self._run_files.series_scales.from_common(prepared, rows)
         return self._to_rows(prepared, rows, X, list(self._run_files.config.value_cols))
 
     def score(self, X: Any, y: Any = None) -> float:
@@ -144,7 +144,7 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
             X: `(rows, features)`.
             y: ignored.
         """
-        prepared = self._run_files.series_scales.levelled(self._prepare(X))
+        prepared = self._run_files.series_scales.to_common(self._prepare(X))
         sliding = self._run_files.sliding
         return -encode.mean_squared_error(sliding.errors, prepared.grid, sliding.window)
 

@@ -99,7 +99,7 @@ def price_errors(
             elif name == "persistence":  # Scaling back and forth would add rounding errors.
                 price = np.repeat(before, way.ahead, axis=1)
             else:
-                price = data.scale.own((last + change)[..., None], past, company)[..., 0]
+                price = data.scale.unscaled((last + change)[..., None], past, company)[..., 0]
             piece[f"said/{name}"] = change.astype(np.float64)
             piece[f"scaled/{name}"] = known.change - change
             piece[f"own/{name}"] = truth - price

@@ -285,6 +285,6 @@ def prediction_intervals(
         reach = np.full(said.shape[1:], np.nan, np.float32)
         known = min(said.shape[1], spread.shape[1])
         reach[:known] = np.where(np.isfinite(spread[:, :known, at]), spread[:, :known, at], np.nan).T
-        ends.append(scale.own(said + reach, past, lines))
+        ends.append(scale.unscaled(said + reach, past, lines))
     low, high = ends
     return low, high

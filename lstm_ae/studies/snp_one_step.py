@@ -249,6 +249,8 @@ def forecast_interval(
         return (np.full(predicted.shape[:2], np.nan),) * 2
     point = data.scale.scaled(predicted, past, company)
     spread = calibration.spread(data.scale.scaled(past, past, company))[:, : point.shape[1]]
-    bounds = (data.scale.own(point + spread[..., [index]], past, company)[..., 0] for index in interval_bounds(level))
+    bounds = (
+        data.scale.unscaled(point + spread[..., [index]], past, company)[..., 0] for index in interval_bounds(level)
+    )
     low, high = (np.where(np.isfinite(bound) & (bound > 0), bound, np.nan) for bound in bounds)
     return low, high

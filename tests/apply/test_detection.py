@@ -522,18 +522,18 @@ def test_what_is_missing_is_read_as_usual(told: bool) -> None:
         series[3, 0] = np.nan
     split = Split(series, np.arange(9), 4)
     data = Data(split, split, split, fixed_scale(), Source("", "", ""))
-    assert data.usual == pytest.approx((1001.090909 if told else 1001.0, 6.0))
+    assert data.scaled_means == pytest.approx((1001.090909 if told else 1001.0, 6.0))
     model = reconstruction.build(Series(units=3, code=2, scale="none"), data)
     windows = split.windows(slice(0, 1)).copy()
     windows[0, 2] = np.nan
     instead = windows.copy()
-    instead[0, 2] = data.usual
+    instead[0, 2] = data.scaled_means
     one, other = (model({"sequence": each})["reconstruction"].numpy() for each in (windows, instead))
     assert np.isfinite(one).all()
     if not told:
         np.testing.assert_allclose(one, other, rtol=1e-6)
     standard = Scale("fixed", np.array([[1001, 6]], np.float32), np.ones((1, 2), np.float32))
-    assert data._replace(scale=standard).usual == (pytest.approx((0.090909, 0.0)) if told else ())
+    assert data._replace(scale=standard).scaled_means == (pytest.approx((0.090909, 0.0)) if told else ())
 
 
 def test_gradients_are_finite_where_values_are_missing() -> None:

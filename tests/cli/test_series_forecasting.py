@@ -299,7 +299,7 @@ def test_the_untrained_network_is_the_regression() -> None:
     scaled = settled.data.scale.scaled(window, window)[:, :30]
     assert np.isnan(scaled).any()
     said = np.asarray(model({"past": window[:, :30]})["future"])
-    expected = settled.data.scale.own(fitted.said(scaled)["linear regression"], window)
+    expected = settled.data.scale.unscaled(fitted.said(scaled)["linear regression"], window)
     np.testing.assert_allclose(said, expected, rtol=1e-4, atol=1e-3)
 
 

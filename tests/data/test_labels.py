@@ -328,7 +328,7 @@ def test_padding_loses_nothing(lengths: list[int], window: int, every: bool) -> 
 
 def test_windows_that_share_no_row() -> None:
     split = Split(np.zeros((20, 1), np.float32), np.array([0, 1, 2, 3, 5, 6, 10, 12, 13]), 3)
-    assert split.apart().tolist() == [0, 3, 5, 6, 8]
+    assert split.disjoint_samples().tolist() == [0, 3, 5, 6, 8]
 
 
 def test_mcnemar_by_hand() -> None:

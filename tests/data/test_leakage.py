@@ -60,7 +60,7 @@ def test_a_column_with_the_future_is_found(told: Any, least: float, column: int)
     into = [leak for leak in find_leaks(data_of(*columns), WINDOW) if leak.target == 0]
     assert [leak.source for leak in into] == [column]
     assert least <= into[0].skill <= 1
-    assert into[0].own < 0.2
+    assert into[0].own_skill < 0.2
 
 
 @pytest.mark.parametrize(

@@ -411,7 +411,7 @@ def test_codes_of_digits_and_letters_are_no_values() -> None:
     rows = "".join(f"2024-01-{day + 1:02},{room}{{}},{day}\n" for day in range(9) for room in (101, 102, 103))
     for unit in ("a", " kg"):
         layout = read("time,room,x\n" + rows.replace("{}", unit), duplicates="first").layout
-        assert layout.apart == (("room",),)
+        assert layout.id_candidates == (("room",),)
         assert ("room" in layout.values) == (unit == " kg")
     table = read("time,room,x\n" + rows.replace("{}", "V"), duplicates="first", column_units=("room=V",))
     assert table.layout.values == ("room", "x")

@@ -58,22 +58,22 @@ def test_what_varies_by_less_than_its_digits_stands_still() -> None:
     assert series_scale(rows, np.ones(8, np.int32), 2, fixed_scale(0, 50), fewest=4).range[1].item() == 50
 
 
-def test_levelled_rows_keep_their_scaled_values() -> None:
+def test_rows_in_the_common_scale_keep_their_scaled_values() -> None:
     scale, line = machines(), np.array([1, 1, 2, 3, 0, -1, 99, 1], np.int32)
     rows = np.array([[3], [5], [6], [20], [0.1], [0.3], [12], [np.nan]], np.float32)
-    level = scale.levelled(rows, line)
+    level = scale.to_common(rows, line)
     assert level.dtype == np.float32
     assert level[:4].ravel().tolist() == [10, 18, 11, 20]  # 10 + (5 - 3) / 1 * 4, and so on
     np.testing.assert_array_equal(level[3:7], rows[3:7])  # as all together, to the last bit
     own, common = (
         scale.scaled(rows[:, None], rows[:, None], line),
-        scale.together.scaled(level[:, None], level[:, None]),
+        scale.common.scaled(level[:, None], level[:, None]),
     )
     np.testing.assert_allclose(own, common, rtol=1e-6)
-    np.testing.assert_allclose(scale.unlevelled(level, line), rows, rtol=1e-6)
-    assert scale.together.kind == "fixed"
-    assert fixed_scale(1, 2).levelled(rows, line) is rows
-    assert np.isinf(scale.levelled(np.full((1, 1), 3e38, np.float32), np.ones(1, np.int32)))
+    np.testing.assert_allclose(scale.from_common(level, line), rows, rtol=1e-6)
+    assert scale.common.kind == "fixed"
+    assert fixed_scale(1, 2).to_common(rows, line) is rows
+    assert np.isinf(scale.to_common(np.full((1, 1), 3e38, np.float32), np.ones(1, np.int32)))
 
 
 @pytest.mark.parametrize("company", [0, -1, 4, 2**31 - 1])

@@ -1,4 +1,4 @@
-"""A scale for each series of a table: fitted to training rows alone, told by name, and levelled for what finds."""
+"""A scale for each series of a table: fitted to training rows, matched by name, and undone by the common scale."""
 
 import io
 import json
@@ -68,8 +68,8 @@ def test_the_scale_is_of_each_series_training_rows(place: Path) -> None:
     together = defaults.load_complete(Series(data=str(place / "good.csv"), id_col=("machine",), window=12)).data.scale
     np.testing.assert_array_equal(data.scale.offset[:1], together.offset)
     np.testing.assert_array_equal(data.scale.range[:1], together.range)
-    level = data.levelled
-    assert (level.scale.kind, level.train.company, data.usual) == ("fixed", None, ())
+    level = data.in_common_scale
+    assert (level.scale.kind, level.train.company, data.scaled_means) == ("fixed", None, ())
     scaled = level.scale.scaled(level.train.series[:, None], level.train.series[:, None])[:, 0]
     for line in (1, 2, 3):
         np.testing.assert_allclose(scaled[data.train.company == line].std(axis=0), 1, rtol=1e-4)
@@ -87,7 +87,7 @@ def test_a_feed_scales_rows_by_their_series(place: Path, tmp_path: Path, mapped:
         output={"reconstruction": SimpleNamespace(shape=(None, 12, 2))}, input={"sequence": SimpleNamespace()}
     )
     inputs, _ = Batches(split, data.scale, network).cut(np.arange(split.samples))
-    level = data.levelled
+    level = data.in_common_scale
     windows = level.train.windows()
     np.testing.assert_allclose(inputs["sequence"], level.scale.scaled(windows, windows), atol=1e-5)
 
@@ -212,7 +212,7 @@ def test_a_run_that_has_lost_its_names(place: Path) -> None:
         Series(data=str(place / "turned.csv"), id_col=("machine",), window=12, freq="1h", max_gap=1)
     )
     with pytest.raises(DataError, match="The run names 2 series and its scale has 4"):
-        SeriesScales(data.scale, ("", "large")).levelled(later)
+        SeriesScales(data.scale, ("", "large")).to_common(later)
 
 
 def test_names_that_a_run_does_not_know() -> None:

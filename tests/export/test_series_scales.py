@@ -50,7 +50,7 @@ def rows_of(count: int) -> Any:
     """Rows of each of `LINES` in own units, and the same levelled: `(4, rows, 2)` each."""
     level = np.random.default_rng(1).normal(0, 1, (1, count, 2)).astype(np.float32) * SCALE.range[0] + SCALE.offset[0]
     level = np.repeat(level, len(LINES), axis=0)
-    own = [SCALE.unlevelled(rows, np.full(count, line, np.int32)) for rows, line in zip(level, LINES, strict=True)]
+    own = [SCALE.from_common(rows, np.full(count, line, np.int32)) for rows, line in zip(level, LINES, strict=True)]
     return np.array(own), level
 
 
@@ -60,7 +60,7 @@ def test_each_series_is_given_back_in_its_own_units(model: Any) -> None:
     given_back = model(model_inputs(model, own, LINES))["reconstruction"].numpy()
     (common,) = model(model_inputs(model, level[:1], None))["reconstruction"].numpy()
     for rows, line in zip(given_back, LINES, strict=True):
-        wanted = SCALE.unlevelled(common, np.full(STEPS, line, np.int32))
+        wanted = SCALE.from_common(common, np.full(STEPS, line, np.int32))
         np.testing.assert_allclose(rows, wanted, rtol=1e-5)
 
 
@@ -70,7 +70,7 @@ def test_halves_read_levelled_rows(model: Any) -> None:
     assert halves.reason == ""
     np.testing.assert_array_equal(levels.scale.offset, SCALE.offset)
     np.testing.assert_array_equal(levels.scale.range, SCALE.range)
-    same = slide(in_own_units(model.get_layer("network"), SCALE.together), "standard")
+    same = slide(in_own_units(model.get_layer("network"), SCALE.common), "standard")
     for name in ("encode", "errors", "rebuild"):
         for found, wanted in zip(getattr(halves, name)(level), getattr(same, name)(level), strict=True):
             np.testing.assert_array_equal(found, wanted)
@@ -100,7 +100,7 @@ def test_the_score_of_rows_is_that_of_levelled_ones(model: Any) -> None:
     assert specs["series"].dtype == tf.int32
     given = {"sequence": tf.constant(own), "series": tf.constant(LINES)}
     got = tf.function(call, input_signature=[specs])(given)["score"].numpy()
-    errors = windowwise(reconstruction.model_errors(model, SCALE.together), STEPS)
+    errors = windowwise(reconstruction.model_errors(model, SCALE.common), STEPS)
     wanted = means(score_rows(errors, level[0], np.zeros(30, np.int32), STEPS, 3) * [1, 4])
     for scores in got:
         np.testing.assert_allclose(scores, wanted, rtol=1e-3)

@@ -32,7 +32,7 @@ def build(config: Series, data: Data) -> Any:
         features=features,
         classes=len(data.classes),
         missing=data.train.missing,
-        fill=data.usual,
+        fill=data.scaled_means,
     )
     return in_own_units(set_initial_values(network, config, steps), data.scale)
 
@@ -99,7 +99,7 @@ def compare(
     }
     if linear is None:
         return metrics, None
-    disjoint = split.apart()
+    disjoint = split.disjoint_samples()
     what = "windows" if len(disjoint) == split.samples else "non-overlapping windows"
     best = max((NAME, always), key=right.__getitem__)
     return metrics, compare_classifiers(

@@ -91,7 +91,7 @@ def figures(model: Any, data: Data, history: History, judged_by: Run | None = No
         for level in INTERVAL_LEVELS
     }
     naive = next(iter(fitted.said(data.scale.scaled(window, window, lines)[:, :steps]).values()))
-    naive = data.scale.own(naive, window, lines)
+    naive = data.scale.unscaled(naive, window, lines)
     rows = split.starts[index][:, None] + np.arange(split.span)
     when = rows if split.time is None else split.time[rows]
     drawn = table_forecasts.forecasts(

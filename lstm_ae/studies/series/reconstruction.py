@@ -35,7 +35,9 @@ def build(config: Series, data: Data) -> Any:
     from lstm_ae.models.scaling import in_own_units
 
     steps, features = data.train.span, data.train.features
-    network = pooled_autoencoder(config, steps=steps, features=features, missing=data.train.missing, fill=data.usual)
+    network = pooled_autoencoder(
+        config, steps=steps, features=features, missing=data.train.missing, fill=data.scaled_means
+    )
     return in_own_units(set_initial_values(network, config, steps), data.scale)
 
 
@@ -44,7 +46,7 @@ def model_errors(model: Any, scale: Scale) -> Errors:
 
     Args:
         model: an autoencoder in original units.
-        scale: scale of the windows; for models with a scale per series that of `Data.levelled`.
+        scale: scale of the windows; for models with a scale per series that of `Data.in_common_scale`.
     """
     import tensorflow as tf
 
@@ -104,7 +106,7 @@ def principal_components(data: Data, numbers: int, seed: int = 0) -> PrincipalCo
 def score_normal_rows(model: Any, data: Data, config: Series) -> NormalScores:
     """Return the scores of the validation split, which the model was not fitted to, by model and baseline."""
     assert config.code is not None
-    data = data.levelled
+    data = data.in_common_scale
     components = principal_components(data, config.code, config.seed)
     split, window = data.validation, data.validation.span
     segment = split.segment_ids()
@@ -175,7 +177,7 @@ def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation
     """
     size = code_size(model)
     assert size is not None
-    data = data.levelled
+    data = data.in_common_scale
     components = principal_components(all_training_data(data, judged_by), size)
     ours = model_errors(model, data.scale)
     others = {
@@ -216,7 +218,7 @@ def judge_reconstruction(split: Split, ours: Errors, theirs: Errors, name: str) 
         theirs: errors of the baseline.
         name: name of the baseline.
     """
-    disjoint = split._replace(starts=split.starts[split.apart()])
+    disjoint = split._replace(starts=split.starts[split.disjoint_samples()])
     pairs = []
     for index in disjoint.batches():
         windows = disjoint.windows(index)
