@@ -77,7 +77,7 @@ def register(app: typer.Typer) -> None:
             raise ConfigError(f"{str(base)!r} is a run of its own; give the folder of this model another --name")
         import_tensorflow(console)
         from lstm_ae.export.card import render_card, write_card
-        from lstm_ae.export.examples import select_examples
+        from lstm_ae.export.samples import select_examples
         from lstm_ae.export.saved_model import export_run
 
         formats = [word for each in format.split(",") if (word := each.strip()) != "savedmodel"]
@@ -115,7 +115,7 @@ def _verify(folder: Path, console: Console) -> None:
     if not folder.is_dir():
         raise DataError(f"There is no folder {str(folder)!r}; give an exported version, or a model's folder")
     import_tensorflow(console)
-    from lstm_ae.export.versions import verify_versions
+    from lstm_ae.export.verification import verify_versions
 
     done = []
     for one in verify_versions(folder):

@@ -15,11 +15,13 @@ linear path, so there is no code of the window. It has no `score` endpoint, beca
 window.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
+from keras import layers
 
 from lstm_ae.export.score_endpoint import ScoreParameters, make_score_function
 from lstm_ae.models.inference import input_signature
@@ -128,3 +130,17 @@ def _make_forecast(model: Any) -> Callable[[Tensors], Tensors]:
         return {"future": roll(past, inputs["horizon"])}
 
     return forecast
+
+
+@contextmanager
+def without_cudnn(model: Any) -> Iterator[None]:
+    """Disable cuDNN while the model is traced: a graph with its operations does not load on a machine without a GPU."""
+    recurrent = [layer for layer in model._flatten_layers() if isinstance(layer, layers.LSTM | layers.GRU)]
+    before = [layer.use_cudnn for layer in recurrent]
+    for layer in recurrent:
+        layer.use_cudnn = False
+    try:
+        yield
+    finally:
+        for layer, value in zip(recurrent, before, strict=True):
+            layer.use_cudnn = value

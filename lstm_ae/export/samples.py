@@ -1,4 +1,4 @@
-"""Sample inputs of a model, in the range of its scale or, if only a signature is known, of its types."""
+"""Inputs to try a model with: random samples, and example windows of the data that the run was not fitted to."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -7,14 +7,26 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from lstm_ae.config import Snp
 from lstm_ae.data.scaling import GROUPED_KINDS
-from lstm_ae.data.windows import OPEN_FEATURE
+from lstm_ae.data.windows import OPEN_FEATURE, Data, evenly_spaced
+from lstm_ae.errors import LstmAeError
 from lstm_ae.export.endpoints import EndpointFunction
 from lstm_ae.export.score_endpoint import BLOCK_WINDOWS
-from lstm_ae.models.inference import input_signature
+from lstm_ae.files import as_json_value
+from lstm_ae.formatting import format_heading
+from lstm_ae.models.inference import input_signature, model_inputs
 from lstm_ae.models.scaling import inner_scaling, undo_scaling
+from lstm_ae.run import Run
+from lstm_ae.studies import load_study
 
 DEFAULT_STEPS = 30  # This length is for models with a variable number of steps.
+
+
+EXAMPLE_COUNT = 3
+
+# Larger windows would make the manifest unreadable.
+MAX_WINDOW_NUMBERS = 4000
 
 
 class SignatureSample(NamedTuple):
@@ -108,3 +120,59 @@ def sample_signature(
             values = np.indices(shape)[0] if shape else np.zeros(())
         made[name] = values.astype(kind.as_numpy_dtype)
     return made
+
+
+def window_steps(run: Run) -> int:
+    """Return the steps of the sample windows of a run whose model leaves their number variable."""
+    config = run.config()
+    return config.window if isinstance(config, Snp) else DEFAULT_STEPS
+
+
+def select_examples(run: Run) -> list[dict[str, Any]]:
+    """Return the names, signatures, and inputs of some windows as JSON values.
+
+    The list is empty if the run's data is unavailable or has changed, the windows are large or have missing values,
+    or the model reads the open.
+    """
+    about = run.about()
+    try:
+        data = load_study(about["task"]).load(run.config())
+    except (LstmAeError, OSError):
+        return []
+    model = run.model()
+    (spec,) = (tensor for tensor in model.input.values() if len(tensor.shape) == 3)
+    steps = spec.shape[1] or data.latest.span - ("future" in model.output)
+    if (
+        data.source.sha256 != about["data"]["sha256"]
+        or steps * spec.shape[2] > MAX_WINDOW_NUMBERS
+        or "open" in model.input
+    ):
+        return []
+    index = evenly_spaced(data.latest.samples, EXAMPLE_COUNT)
+    # JSON has no NaN.
+    index = index[np.isfinite(data.latest.windows(index)[:, :steps]).all(axis=(1, 2))]
+    if not len(index):
+        return []
+    window = data.latest.windows(index)[:, :steps]
+    found = {name: value.numpy() for name, value in model_inputs(model, window, data.latest.companies(index)).items()}
+    return [
+        {
+            "name": _example_name(about["task"], data, sample, steps),
+            "signature": "serving_default",
+            "inputs": {name: [as_json_value(values[place])] for name, values in found.items()},
+        }
+        for place, sample in enumerate(index)
+    ]
+
+
+def _example_name(study: str, data: Data, sample: int, steps: int) -> str:
+    split = data.latest
+    last = int(split.starts[sample]) + steps - 1
+    when = f" up to {np.datetime_as_string(split.time[last], unit='auto')}" if split.time is not None else ""
+    if split.company is not None:
+        return f"{data.symbols[split.company[last]] or f'Test window {sample}'}{when}"
+    if split.label is not None and study == "mnist":
+        return f"Test digit {sample}, a {split.label[sample]}"
+    if split.label is not None and data.classes:
+        return f"Test window {sample}{when}, of class {format_heading(data.classes[split.label[sample]])}"
+    return f"Test window {sample}{when}"

@@ -7,27 +7,24 @@ existing versions unchanged.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
-from keras import layers
 from keras.export import ExportArchive
 
 from lstm_ae.config import Mnist, Series, Snp
 from lstm_ae.data.digits import pixel_permutation
 from lstm_ae.errors import DataError, UnprovenError
 from lstm_ae.export import verification
-from lstm_ae.export.endpoints import EndpointFunction, make_endpoints
+from lstm_ae.export.endpoints import EndpointFunction, make_endpoints, without_cudnn
 from lstm_ae.export.formats import require_installed, write_formats
 from lstm_ae.export.graph_check import read_graph, read_signatures
 from lstm_ae.export.layout import MAX_VERSION, list_versions
 from lstm_ae.export.manifest import write_manifest
-from lstm_ae.export.samples import DEFAULT_STEPS, sample_endpoints, sample_windows
-from lstm_ae.export.score_endpoint import ScoreParameters
+from lstm_ae.export.samples import DEFAULT_STEPS, sample_windows, window_steps
+from lstm_ae.export.score_endpoint import ScoreParameters, score_parameters
 from lstm_ae.export.warmup import BATCH_SIZES, write_warmup
 from lstm_ae.files import sync
 from lstm_ae.run import Run, installed_versions, measured_parts
@@ -89,9 +86,9 @@ def export_model(
     base.mkdir(parents=True, exist_ok=True)
     try:
         with temporary_folder("export", base) as beside:
-            with _without_cudnn(model):
+            with without_cudnn(model):
                 made = make_endpoints(model, detector)
-                cases = list(expected_answers(model, made, window))
+                cases = list(verification.expected_answers(model, made, window))
                 write_saved_model(model, made, beside)
                 difference = verification.verify_export(beside, cases, "The exported model")
                 others = write_formats(model, made[0], cases, beside, formats)
@@ -140,35 +137,8 @@ def export_run(
         known["classes"] = list(config.classes)
     known |= {"examples": list(examples)} if examples else {}
     return export_model(
-        run.model(), base, about=known, window=_window_steps(run), formats=formats, detector=_score_parameters(run)
+        run.model(), base, about=known, window=window_steps(run), formats=formats, detector=score_parameters(run)
     )
-
-
-def expected_run_answers(run: Run) -> list[verification.VerificationCase]:
-    """Return the outputs of a run's model for samples of every endpoint."""
-    model = run.model()
-    with _without_cudnn(model):
-        return list(expected_answers(model, make_endpoints(model, _score_parameters(run)), _window_steps(run)))
-
-
-def _score_parameters(run: Run) -> ScoreParameters | None:
-    threshold = run.metrics().get("threshold")
-    if not threshold:
-        return None
-    weights, config = run.normal()[0].weights, run.config()
-    assert isinstance(config, Series)
-    return ScoreParameters(
-        threshold["value"],
-        threshold["smooth"],
-        () if weights is None else tuple(weights[0].tolist()),
-        config.max_gap,
-        config.short == "pad",
-    )
-
-
-def _window_steps(run: Run) -> int:
-    config = run.config()
-    return config.window if isinstance(config, Snp) else DEFAULT_STEPS
 
 
 def write_saved_model(model: Any, made: Sequence[EndpointFunction], directory: Path) -> None:
@@ -177,26 +147,6 @@ def write_saved_model(model: Any, made: Sequence[EndpointFunction], directory: P
     for name, call, specs in made:
         archive.add_endpoint(name, call, input_signature=[specs])
     archive.write_out(str(directory), verbose=False)
-
-
-def expected_answers(
-    model: Any, made: list[EndpointFunction], window: int = DEFAULT_STEPS
-) -> Iterator[verification.VerificationCase]:
-    """Yield the outputs of the model in memory for samples of every endpoint, computed on the CPU.
-
-    The model runs in graph mode, because eager execution of 784 steps would take minutes.
-
-    Raises:
-        DataError: If `serving_default` returns NaN or infinity.
-    """
-    with tf.device("CPU:0"):
-        calls = {each.name: tf.function(each.call, input_signature=[each.specs]) for each in made}
-        for endpoint, inputs in sample_endpoints(model, made, window=window):
-            outputs = calls[endpoint.name]({key: tf.constant(value) for key, value in inputs.items()})
-            answers = {key: value.numpy() for key, value in outputs.items()}
-            if endpoint.name == "serving_default" and not all(np.isfinite(value).all() for value in answers.values()):
-                raise DataError("The model answers with NaN or infinity, so its weights are damaged; train a new run")
-            yield verification.VerificationCase(endpoint.name, inputs, answers)
 
 
 def _make_requests(
@@ -229,17 +179,3 @@ def _publish_version(beside: Path, base: Path) -> Path:
         except OSError:
             if not (base / str(version)).exists():  # Otherwise another export took the number.
                 raise
-
-
-@contextmanager
-def _without_cudnn(model: Any) -> Iterator[None]:
-    """Disable cuDNN while the model is traced: a graph with its operations does not load on a machine without a GPU."""
-    recurrent = [layer for layer in model._flatten_layers() if isinstance(layer, layers.LSTM | layers.GRU)]
-    before = [layer.use_cudnn for layer in recurrent]
-    for layer in recurrent:
-        layer.use_cudnn = False
-    try:
-        yield
-    finally:
-        for layer, value in zip(recurrent, before, strict=True):
-            layer.use_cudnn = value

@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from lstm_ae.config import Series
 from lstm_ae.models.inference import input_signature
 from lstm_ae.models.scaling import inner_network, inner_scaling, shift_to_series_scale, with_series_scale
+from lstm_ae.run import Run
 
 # This is the segment of the padding before and after a series.
 NO_SEGMENT = -1
@@ -75,6 +77,22 @@ class ScoreParameters(NamedTuple):
     weights: tuple[float, ...] = ()
     max_gap: int | None = None
     pads: bool = False
+
+
+def score_parameters(run: Run) -> ScoreParameters | None:
+    """Return the score parameters of a run; None if it has no threshold."""
+    threshold = run.metrics().get("threshold")
+    if not threshold:
+        return None
+    weights, config = run.normal()[0].weights, run.config()
+    assert isinstance(config, Series)
+    return ScoreParameters(
+        threshold["value"],
+        threshold["smooth"],
+        () if weights is None else tuple(weights[0].tolist()),
+        config.max_gap,
+        config.short == "pad",
+    )
 
 
 def make_score_function(model: Any, detector: ScoreParameters) -> tuple[Callable[[Tensors], Tensors], dict[str, Any]]:

@@ -12,7 +12,7 @@ from lstm_ae_cli import main
 from searches import call
 
 from lstm_ae.export import admission
-from lstm_ae.export.examples import select_examples
+from lstm_ae.export.samples import select_examples
 from lstm_ae.run import open_run
 
 ROOT = Path(__file__).parents[2] / "saved_models"

@@ -24,7 +24,7 @@ from lstm_ae.data.scaling import describe_unknown_series, find_scale_lines
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.export.card import render_card
-from lstm_ae.export.examples import select_examples
+from lstm_ae.export.samples import select_examples
 from lstm_ae.run import open_run
 from lstm_ae.studies import series
 from lstm_ae.studies.series import defaults

@@ -13,7 +13,8 @@ from lstm_ae.errors import ConfigError, UnprovenError
 from lstm_ae.export import formats
 from lstm_ae.export.endpoints import make_endpoints
 from lstm_ae.export.formats import FORMATS, require_installed, write_formats
-from lstm_ae.export.saved_model import expected_answers, export_model
+from lstm_ae.export.saved_model import export_model
+from lstm_ae.export.verification import expected_answers
 from lstm_ae.files import read_object
 from lstm_ae.installation import install_hint
 from lstm_ae.models.autoencoder import autoencoder

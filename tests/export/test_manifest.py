@@ -9,13 +9,11 @@ import pytest
 import tensorflow as tf
 
 from lstm_ae.errors import DataError, UnprovenError
-from lstm_ae.export import layout, manifest, warmup
-from lstm_ae.export import versions as verifying
+from lstm_ae.export import layout, manifest, verification, warmup
 from lstm_ae.export.graph_check import read_graph, read_signatures
 from lstm_ae.export.samples import sample_signature
 from lstm_ae.export.saved_model import export_run
-from lstm_ae.export.verification import VerificationCase
-from lstm_ae.export.versions import VerifiedVersion, verify_versions
+from lstm_ae.export.verification import VerificationCase, VerifiedVersion, verify_versions
 from lstm_ae.files import as_json, read_object
 from lstm_ae.run import Run
 
@@ -179,7 +177,7 @@ def test_old_versions_say_what_could_not_be_checked(proven_here: None) -> None:
 
 
 def test_versions_come_in_the_order_of_their_numbers(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lstm_ae.export.versions._verify_version", lambda version: version.name)
+    monkeypatch.setattr("lstm_ae.export.verification._verify_version", lambda version: version.name)
     for name in ("10", "2", "03", "abc", "-1", "²", ".export-1"):
         (run / name).mkdir()
     assert list(verify_versions(run)) == ["1", "2", "03", "10"]
@@ -339,8 +337,8 @@ def test_what_an_older_export_says_of_gaps_is_not_compared(run: Path, monkeypatc
         VerificationCase("score", {"sequence": series}, {}) for series in (whole, np.where(whole > 1, whole, np.nan))
     ]
     tried: list[list[VerificationCase]] = []
-    monkeypatch.setattr(verifying, "expected_run_answers", lambda _: cases)
-    monkeypatch.setattr(verifying, "verify_export", lambda _, found, __: tried.append(found) or 0.0)
+    monkeypatch.setattr(verification, "expected_run_answers", lambda _: cases)
+    monkeypatch.setattr(verification, "verify_export", lambda _, found, __: tried.append(found) or 0.0)
     (one,) = verify_versions(run)
     assert [any(case is one for one in tried[0]) for case in cases] == [True, False]
     (told,) = one.unchecked
