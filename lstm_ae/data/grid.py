@@ -40,14 +40,24 @@ MAX_MISSING_SHARE = 0.5
 MONTH_DAYS = {1: (28, 31), 3: (90, 92), 12: (365, 366)}
 
 
-def run_starts(series: NDArray[np.int32]) -> BoolArray:
-    """Return a mask of the places where a run of equal numbers begins.
+def run_starts(*keys: Array) -> BoolArray:
+    """Return a mask of the rows at which a run begins, in which every key keeps its value.
 
-    >>> run_starts(np.array([3, 3, 5, 3], np.int32)).tolist()
-    [True, False, True, True]
+    >>> run_starts(np.array([3, 3, 5, 3]), np.array([0, 1, 1, 1])).tolist()
+    [True, True, True, True]
     """
-    begins: BoolArray = np.r_[True, series[1:] != series[:-1]]
+    changes = [np.r_[True, key[1:] != key[:-1]] for key in keys]
+    begins: BoolArray = np.logical_or.reduce(changes)[: len(keys[0])]
     return begins
+
+
+def number_runs(*keys: Array) -> NDArray[np.int32]:
+    """Return the number of the run of each row, `(rows,)` int32 from 0, see `run_starts`.
+
+    >>> number_runs(np.array([3, 3, 5, 3])).tolist()
+    [0, 0, 1, 2]
+    """
+    return np.cumsum(run_starts(*keys), dtype=np.int32) - 1
 
 
 def common_step(table: Measurements) -> TimeStep:
@@ -497,7 +507,7 @@ def map_to_grid_rows(table: Measurements, grid: Grid) -> Int64Array:
     rows: Int64Array = np.flatnonzero(grid.known)
     if len(rows) < len(table.times):  # some rows were merged
         places = grid_slots(table, grid.step)
-        begins = run_starts(table.series) | np.r_[True, places[1:] != places[:-1]]
+        begins = run_starts(table.series, places)
         rows = rows[np.cumsum(begins) - 1]
     return rows
 
@@ -520,7 +530,7 @@ def merge_duplicates(
     Returns:
         Indices of the rows that give the times, the merged values, and the merged labels.
     """
-    begins = run_starts(series) | np.r_[True, places[1:] != places[:-1]]
+    begins = run_starts(series, places)
     first = np.flatnonzero(begins)
     if len(first) == len(places):
         return first, values, labels

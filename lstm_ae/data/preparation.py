@@ -16,6 +16,7 @@ from lstm_ae.data.grid import (
     common_step,
     grid_slots,
     map_to_grid_rows,
+    number_runs,
     regularize,
     rows_with_values,
     run_starts,
@@ -23,7 +24,7 @@ from lstm_ae.data.grid import (
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.scaling import Scale, find_scale_lines, fit_scale
 from lstm_ae.data.season import DefaultSteps, choose_default_steps
-from lstm_ae.data.split import PARTS, assign_parts, longest_run, number_runs, required_parts
+from lstm_ae.data.split import PARTS, assign_parts, longest_run, required_parts
 from lstm_ae.data.windows import Data, Source, Split, hash_arrays, require_samples, window_starts
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.formatting import format_count
@@ -176,7 +177,7 @@ class WindowLengths(NamedTuple):
 
     def _runs(self, partition: PartitionedTable) -> list["_Runs"]:
         """Return the runs of each required part."""
-        runs = number_runs(partition.grid, partition.part)
+        runs = number_runs(partition.grid.segment, partition.part)
         begins = np.flatnonzero(run_starts(runs))
         rows = np.diff(np.append(begins, len(runs)))
         whole = run_starts(partition.grid.segment)
@@ -399,7 +400,7 @@ def find_part_rows(prepared: PreparedTable, place: int) -> tuple[Int64Array, NDA
     Returns:
         `(rows,)` int64 indices of grid rows and `(rows,)` int32 run numbers.
     """
-    runs = number_runs(prepared.grid, prepared.part)
+    runs = number_runs(prepared.grid.segment, prepared.part)
     begins = np.flatnonzero(run_starts(runs))
     ends = np.append(begins[1:], len(runs))
     if prepared.horizon and place:

@@ -6,7 +6,7 @@ import importlib.resources
 import os
 import pathlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from lstm_ae.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 from lstm_ae.config import PRICES, Snp
 from lstm_ae.config.options import flag_name
 from lstm_ae.data.csv_reader import CsvColumns, TextColumn, read_csv
+from lstm_ae.data.grid import number_runs, run_starts
 from lstm_ae.data.leakage import describe_leaks, find_leaks
 from lstm_ae.data.scaling import Scale, company_scale, fixed_scale, log_scale, window_scale
 from lstm_ae.data.windows import (
@@ -111,34 +112,32 @@ def _read_columns(path: str | os.PathLike[str], fields: Sequence[str]) -> CsvCol
 
 
 def _build_quotes(table: CsvColumns, name: str, licence: str, notes: tuple[str, ...]) -> Quotes:
-    for column in PRICES:
-        if column not in table.numbers:
-            continue
-        value = table.numbers[column]
-        # Prices are stored as float32, in which 1e-50 would become 0.
-        wrong = (value.astype(np.float32) <= 0) | (value >= MAX_PRICE)
+    for column in (*PRICES, "volume"):
+        value = table.numbers.get(column, np.empty(0))
+        if column == "volume":
+            wrong = (value < 0) | (value >= MAX_VOLUME)
+            rule = f"a volume must be 0 or more and below {MAX_VOLUME:g}"
+        else:
+            # Prices are stored as float32, in which 1e-50 would become 0.
+            wrong = (value.astype(np.float32) <= 0) | (value >= MAX_PRICE)
+            rule = f"a price must be above 0 and below {MAX_PRICE:g}"
         if wrong.any():
             row = int(wrong.argmax())
-            rule = f"a price must be above 0 and below {MAX_PRICE:g}. Received: {value[row]:g}"
-            raise table.error(row, f"column {column!r}: {rule}. Correct it, or leave the cell empty if it is unknown")
-    volume = table.numbers.get("volume", np.empty(0))
-    wrong = (volume < 0) | (volume >= MAX_VOLUME)
-    if wrong.any():
-        row = int(wrong.argmax())
-        rule = f"a volume must be 0 or more and below {MAX_VOLUME:g}. Received: {volume[row]:g}"
-        raise table.error(row, f"column 'volume': {rule}. Correct it, or leave the cell empty if it is unknown")
+            raise table.error(
+                row,
+                f"column {column!r}: {rule}. Received: {value[row]:g}. Correct it, or leave the cell empty if it is "
+                "unknown",
+            )
     days = _parse_days(table)
     symbols, company = _encode_companies(table)
     order = np.lexsort((table.lines, days, company))
     company, days = company[order], days[order]
-    same = company[1:] == company[:-1]
-    repeated = np.flatnonzero(same & (days[1:] == days[:-1]))
+    repeated = np.flatnonzero(~run_starts(company, days))
     if len(repeated):
-        at = min(repeated, key=lambda i: table.lines[order[i + 1]])
-        first, second = order[at], order[at + 1]
+        at = min(repeated, key=lambda row: table.lines[order[row]])
         raise table.error(
-            second,
-            f"{symbols[company[at]]} on {days[at]} stands on line {table.lines[first]} already. Remove one of the two",
+            order[at],
+            f"{symbols[company[at]]} on {days[at]} is also on line {table.lines[order[at - 1]]}. Remove one row",
         )
     values = {column: numbers[order] for column, numbers in table.numbers.items()}
     gap, irregular = _find_gaps(company, days)
@@ -206,7 +205,7 @@ def _find_gaps(company: NDArray[np.int32], day: NDArray[np.datetime64]) -> tuple
         they lack too many days for these to be missing. Only long pauses are gaps there.
     """
     days, at = np.unique(day, return_inverse=True)
-    first = np.flatnonzero(np.r_[True, company[1:] != company[:-1]])
+    first = np.flatnonzero(run_starts(company))
     last = np.r_[first[1:], len(company)] - 1
     change = np.bincount(at[first], minlength=len(days) + 1) - np.bincount(at[last] + 1, minlength=len(days) + 1)
     listed = np.cumsum(change)[:-1]
@@ -262,7 +261,7 @@ def split_open_days(quotes: Quotes) -> tuple[Quotes, dict[str, KnownOpen], list[
     Such a day is the last row of a company, with the open as its only price. It must follow a complete day.
 
     Returns:
-        Quotes without these rows, the known open by symbol, and notes about opens that do not follow a complete day.
+        Quotes without these rows, the known open by symbol, and notes about both kinds of opens.
     """
     last = np.r_[quotes.company[1:] != quotes.company[:-1], True]
     missing = {name: np.isnan(quotes.values[name]) for name in PRICES if name in quotes.values}
@@ -270,23 +269,19 @@ def split_open_days(quotes: Quotes) -> tuple[Quotes, dict[str, KnownOpen], list[
     flags = last & unknown & ~missing["open"]
     whole = ~np.logical_or.reduce(list(missing.values()))
     follows = ~quotes.gap & np.r_[False, whole[:-1] & (quotes.company[1:] == quotes.company[:-1])]
-    found = {
+    opens = {
         quotes.symbols[quotes.company[row]]: KnownOpen(quotes.day[row], float(quotes.values["open"][row]))
         for row in np.flatnonzero(flags & follows)
     }
-    left = [quotes.symbols[i] for i in quotes.company[flags & ~follows]]
-    notes = (
-        [f"the open of {format_count(len(left), 'company')} follows no whole day: {format_names(left)}"] if left else []
-    )
-    return take_rows(quotes, ~flags), found, notes
-
-
-def describe_open_days(opens: Mapping[str, KnownOpen]) -> list[str]:
-    """Return a note about the days that have just opened, if any."""
-    if not opens:
-        return []
-    latest = max(opening.day for opening in opens.values())
-    return [f"the open of a day to forecast is known of {format_count(len(opens), 'company')}, the latest of {latest}"]
+    notes = []
+    if opens:
+        latest = max(opening.day for opening in opens.values())
+        number = format_count(len(opens), "company")
+        notes.append(f"the open of a day to forecast is known of {number}, the latest of {latest}")
+    if ignored := [quotes.symbols[i] for i in quotes.company[flags & ~follows]]:
+        number = format_count(len(ignored), "company")
+        notes.append(f"the open of {number} follows no whole day: {format_names(ignored)}")
+    return take_rows(quotes, ~flags), opens, notes
 
 
 def find_excluded_rows(config: Snp, quotes: Quotes) -> BoolArray:
@@ -378,11 +373,13 @@ def assign_segments(
         span: rows per window.
         field: names of the fields, for the notes.
     """
-    change = np.ones(len(part), bool)
-    change[1:] = (quotes.company[1:] != quotes.company[:-1]) | (part[1:] != part[:-1])
     # A missing row starts a segment, which the rows after it continue; then the row is removed.
-    holes, keep = change | missing, ~missing
-    steps = [_number_segments(change), _number_segments(holes)[keep], _number_segments(holes | quotes.gap)[keep]]
+    before, kept = np.cumsum(missing), ~missing
+    steps = [
+        number_runs(quotes.company, part),
+        number_runs(quotes.company, part, before)[kept],
+        number_runs(quotes.company, part, before, np.cumsum(quotes.gap))[kept],
+    ]
     windows = [len(window_starts(segment, span)) for segment in steps]
     if missing.any():
         lost = f"{format_count(windows[0] - windows[1], 'window')} that would touch them dropped"
@@ -396,10 +393,6 @@ def assign_segments(
         )
         notes.append(f"{gaps}: {format_count(windows[1] - windows[2], 'window')} that would cross them dropped")
     return steps[-1]
-
-
-def _number_segments(breaks: BoolArray) -> NDArray[np.int32]:
-    return np.cumsum(breaks, dtype=np.int32)
 
 
 def find_incomplete_rows(quotes: Quotes, fields: Sequence[str]) -> BoolArray:
@@ -424,7 +417,7 @@ def find_training_rows(quotes: Quotes, known: Sequence[str], until: np.datetime6
     of_known = np.array([symbol in known for symbol in quotes.symbols])[quotes.company]
     before = of_known & (quotes.day <= until)
     left = np.bincount(quotes.company[before], minlength=len(quotes.symbols))[quotes.company]
-    first = np.r_[True, quotes.company[1:] != quotes.company[:-1]]
+    first = run_starts(quotes.company)
     place = np.arange(len(before)) - np.maximum.accumulate(np.where(first, np.arange(len(before)), 0))
     ends = np.full(len(quotes.symbols), np.datetime64("0001-01-01", "D"))
     np.maximum.at(ends, quotes.company, quotes.day)
@@ -529,35 +522,27 @@ def prepare_prices(config: Snp, quotes: Quotes, parts: Parts = split_by_date, *,
     Raises:
         ConfigError, DataError: as in `load`.
     """
-    fields = config.fields
     quotes = select_quotes(config, quotes)
-    quotes, opens, late = split_open_days(quotes) if config.with_open else (quotes, {}, [])
+    quotes, opens, notes = split_open_days(quotes) if config.with_open else (quotes, {}, [])
     part = parts(quotes) if config.split == "time" else np.zeros(len(quotes.day), np.int32)
     quotes, part = select_part_rows(quotes, part)
-    missing = find_incomplete_rows(quotes, fields)
-    days = np.bincount(quotes.company[(part == 0) & ~missing], minlength=len(quotes.symbols))
+    complete = ~find_incomplete_rows(quotes, config.fields)
+    days = np.bincount(quotes.company[(part == 0) & complete], minlength=len(quotes.symbols))
     enough = (days >= MIN_TRAINING_DAYS) | (held_out & (days == 0))
-    notes = [*quotes.notes, *describe_excluded_companies(quotes, days, enough), *describe_open_days(opens), *late]
+    notes = [*quotes.notes, *describe_excluded_companies(quotes, days, enough), *notes]
     keep = enough[quotes.company]
-    quotes, part, missing = take_rows(quotes, keep), part[keep], missing[keep]
-
+    present = np.unique(quotes.company[keep & complete])
+    symbols = ("", *(quotes.symbols[i] for i in present))
     span = config.window + (config.goal == "predict")
-    segment = assign_segments(quotes, part, missing, span, " or ".join(fields), notes)
-    notes += [*describe_swapped_prices(quotes), *describe_spacing(quotes)]
-    quotes, part = take_rows(quotes, ~missing), part[~missing]
-    kept, place = np.unique(quotes.company, return_inverse=True)
-    company = (place + 1).astype(np.int32)
-    symbols = ("", *(quotes.symbols[i] for i in kept))
-    series = stack_fields(quotes, fields)
-    whole = Split(series, window_starts(segment, span), span, segment, company, quotes.day)
-    if none := sorted({symbols[line] for line in np.setdiff1d(company, company[whole.starts])}):
+    quotes, part, whole, none = _cut_windows(config, take_rows(quotes, keep), part[keep], span, symbols, notes)
+    if none:
         notes.append(f"{format_count(len(none), 'company')} without {span} days in a row: {format_names(none)}")
     splits = _cut_parts(whole, part, config) if config.split == "time" else _shuffle_split(whole, config)
-    scale, leaky = _choose_scale(config, whole, splits[0], len(kept))
+    scale, leaky = _choose_scale(config, whole, splits[0], len(present))
     if config.split == "report":
         leaky = "; ".join(filter(None, (LEAKY_SPLIT, leaky)))
-    source = _describe_source(quotes, fields, series, company, symbols, notes, leaky)
-    data = Data(*splits, scale, source, symbols, format_field_names(fields), opens=opens)
+    source = _describe_source(config, quotes, whole, symbols, notes, leaky)
+    data = Data(*splits, scale, source, symbols, format_field_names(config.fields), opens=opens)
     if config.goal == "predict" and (future := describe_future(config, data)):
         data = data._replace(source=source._replace(leaky="; ".join(filter(None, (leaky, future)))))
     advice = f"Lower --window (now {config.window}), give more days with --data, or widen --start and --end"
@@ -582,52 +567,59 @@ def load_new_prices(config: Snp, scale: Scale, known: Sequence[str], until: np.d
         DataError: if the file is not valid or holds no window.
     """
     quotes = read_quotes(config.data, config.fields)
-    quotes, opens, late = split_open_days(quotes) if config.with_open else (quotes, {}, [])
-    fields, notes = config.fields, [*quotes.notes, *describe_open_days(opens), *late]
+    quotes, opens, notes = split_open_days(quotes) if config.with_open else (quotes, {}, [])
+    notes = [*quotes.notes, *notes]
     seen = find_training_rows(quotes, known, until, config.window)
     if seen.any():
         notes.append(
             f"{format_count(int(seen.sum()), 'row')} up to {until} of companies it was trained on not forecast again"
         )
     quotes = take_rows(quotes, ~seen)
-    missing, part = find_incomplete_rows(quotes, fields), np.zeros(len(quotes.day), np.int32)
-    segment = assign_segments(quotes, part, missing, config.window, " or ".join(fields), notes)
-    notes += [*describe_swapped_prices(quotes), *describe_spacing(quotes)]
-    quotes = take_rows(quotes, ~missing)
     symbols = tuple(dict.fromkeys((*(known or ("",)), *quotes.symbols)))
-    lines = np.array([symbols.index(symbol) for symbol in quotes.symbols], np.int32)
-    company = lines[quotes.company]
-    series = stack_fields(quotes, fields)
-    whole = Split(series, window_starts(segment, config.window), config.window, segment, company, quotes.day)
-    short = np.setdiff1d(company, company[whole.starts])
-    if len(short):
-        named = format_names([symbols[line] for line in short])
+    part = np.zeros(len(quotes.day), np.int32)
+    quotes, part, whole, short = _cut_windows(config, quotes, part, config.window, symbols, notes)
+    if short:
         notes.append(
-            f"{format_count(len(short), 'company')} with fewer than {config.window} days in a row left out: {named}"
+            f"{format_count(len(short), 'company')} with fewer than {config.window} days in a row left out: "
+            f"{format_names(short)}"
         )
     if not whole.samples:
         raise DataError(f"{quotes.name}: no company has {config.window} days in a row, which the model reads")
-    source = _describe_source(quotes, fields, series, company, symbols, notes, "")
+    source = _describe_source(config, quotes, whole, symbols, notes, "")
     empty = whole._replace(starts=whole.starts[:0])
     test = whole.recut(config.window + 1)
-    return Data(empty, empty, test, scale, source, symbols, format_field_names(fields), opens=opens)
+    return Data(empty, empty, test, scale, source, symbols, format_field_names(config.fields), opens=opens)
+
+
+def _cut_windows(
+    config: Snp, quotes: Quotes, part: NDArray[np.int32], span: int, symbols: Sequence[str], notes: list[str]
+) -> tuple[Quotes, NDArray[np.int32], Split, list[str]]:
+    """Return the complete rows, their parts, all their windows, and the companies without one, and append notes.
+
+    Args:
+        symbols: name of every line of the scale table, which holds all companies with a complete row.
+    """
+    missing = find_incomplete_rows(quotes, config.fields)
+    segment = assign_segments(quotes, part, missing, span, " or ".join(config.fields), notes)
+    notes += [*describe_swapped_prices(quotes), *describe_spacing(quotes)]
+    quotes = take_rows(quotes, ~missing)
+    line = {symbol: number for number, symbol in enumerate(symbols)}
+    company = np.array([line.get(symbol, 0) for symbol in quotes.symbols], np.int32)[quotes.company]
+    series = stack_fields(quotes, config.fields)
+    whole = Split(series, window_starts(segment, span), span, segment, company, quotes.day)
+    without = [symbols[line] for line in np.setdiff1d(company, company[whole.starts])]
+    return quotes, part[~missing], whole, without
 
 
 def _describe_source(
-    quotes: Quotes,
-    fields: Sequence[str],
-    series: Float32Array,
-    company: NDArray[np.int32],
-    symbols: Sequence[str],
-    notes: Sequence[str],
-    leaky: str,
+    config: Snp, quotes: Quotes, whole: Split, symbols: Sequence[str], notes: Sequence[str], leaky: str
 ) -> Source:
+    assert whole.company is not None
     names = np.frombuffer("\n".join(symbols).encode(), np.uint8)
     return Source(
-        f"{quotes.name}: {', '.join(fields)} of {format_count(len(np.unique(company)), 'company')}, "
-        f"{len(series):,} rows, "
-        f"{quotes.day.min()} to {quotes.day.max()}",
-        hash_arrays(series, company, quotes.day.astype(np.int64), quotes.gap, names),
+        f"{quotes.name}: {', '.join(config.fields)} of {format_count(len(np.unique(whole.company)), 'company')}, "
+        f"{len(quotes.day):,} rows, {quotes.day.min()} to {quotes.day.max()}",
+        hash_arrays(whole.series, whole.company, quotes.day.astype(np.int64), quotes.gap, names),
         quotes.licence,
         tuple(notes),
         leaky,

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from lstm_ae.arrays import BoolArray
 from lstm_ae.config import Reading
 from lstm_ae.data.class_labels import draw_series_order
-from lstm_ae.data.grid import Grid, run_starts
+from lstm_ae.data.grid import Grid, number_runs, run_starts
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.time_zones import Elapsed, to_utc
 from lstm_ae.data.timestamps import BadTime, infer_form, parse_times
@@ -90,12 +90,6 @@ def _parse_bound(text: str, whole: str, config: Reading, table: Measurements) ->
     return int(moment[0])
 
 
-def number_runs(grid: Grid, part: NDArray[np.int8]) -> NDArray[np.int32]:
-    """Return the number of the run of each row, `(rows,)` int32; a run lies in one segment and one part."""
-    begins = np.r_[True, (grid.segment[1:] != grid.segment[:-1]) | (part[1:] != part[:-1])]
-    return np.cumsum(begins, dtype=np.int32) - 1
-
-
 def required_parts(config: Reading) -> range:
     """Return the indices of `PARTS` that must hold windows: all, or all but test if no rows are reserved for it."""
     return range(len(PARTS) if config.tests else 2)
@@ -103,7 +97,7 @@ def required_parts(config: Reading) -> range:
 
 def longest_run(grid: Grid, part: NDArray[np.int8], parts: range) -> int:
     """Return the number of rows of the longest run without a long gap that each part in `parts` has."""
-    runs = number_runs(grid, part)
+    runs = number_runs(grid.segment, part)
     lengths = np.bincount(runs)
     first = run_starts(runs)
     of, held = part[first], grid.valued[first]

@@ -339,7 +339,7 @@ FILES: dict[str, tuple[str, tuple[str, ...]]] = {
     "text": ("A,2024-02-29,1,x,1,1,1", ("line 22", "'high'", "'x'")),
     "text in volume": ("A,2024-02-29,1,1,1,1,many", ("line 22", "'volume'", "'many'")),
     "short row": ("A,2024-02-29,1", ("line 22", "3 cells")),
-    "repeated day": (row("a", 3, 8), ("line 22", "A on 2020-01-04", "line 5 already")),
+    "repeated day": (row("a", 3, 8), ("line 22", "A on 2020-01-04", "line 5.")),
 }
 
 
@@ -387,7 +387,7 @@ def test_bad_options(case: str, tmp_path: pathlib.Path) -> None:
 
 def test_the_first_of_several_repeated_days_is_named(tmp_path: pathlib.Path) -> None:
     path = written(tmp_path, [*ten_days("A"), *ten_days("B"), row("B", 5, 1), row("A", 5, 1)])
-    with pytest.raises(DataError, match="line 22: B on 2020-01-06 stands on line 17 already"):
+    with pytest.raises(DataError, match=r"line 22: B on 2020-01-06 .* line 17\b"):
         reconstruct(path)
 
 
