@@ -8,14 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from lstm_ae.config import Toy
-from lstm_ae.config.options import check_value
 from lstm_ae.errors import ConfigError
 from lstm_ae.formatting import format_range
 
 from .backend import import_tensorflow
 from .console import Console
-from .options import GivenOptions, command, make_option
-from .tune import JOBS_OPTION
+from .options import GivenOptions, Jobs, command
 
 
 def register(app: typer.Typer) -> None:
@@ -134,7 +132,7 @@ def train(
 )
 def tune(
     *,
-    jobs: make_option(JOBS_OPTION) = None,  # type: ignore[valid-type]
+    jobs: Jobs = None,
     no_stock: Annotated[
         bool, typer.Option("--no-stock", metavar="", help="Leave out stock Keras and KerasTuner, which take longest.")
     ] = False,
@@ -144,14 +142,14 @@ def tune(
     """Search the report's 18 settings with one job, with one a core, and with stock Keras and KerasTuner."""
     from lstm_ae.bench.tuning import require_stock_search, time_searches
 
-    config, number = given.config(Toy, patience=0), check_value(JOBS_OPTION, jobs)
+    config = given.config(Toy, patience=0)
     if not no_stock:
         require_stock_search(config)
     import_tensorflow(console)
     from lstm_ae.search.executors import cores
 
     found = list(
-        time_searches(config, number or cores(), stock=not no_stock, done=lambda name: console.say(f"{name} ..."))
+        time_searches(config, jobs or cores(), stock=not no_stock, done=lambda name: console.say(f"{name} ..."))
     )
     fastest = min(search.seconds for search in found)
     console.table(

@@ -45,27 +45,27 @@ def show_training_estimate(kind: type[Config]) -> Callable[..., None]:
     return dry_run
 
 
-def show_search_estimate(given: GivenOptions, asked: Any, kind: type[Config], console: Console) -> None:
+def show_search_estimate(given: GivenOptions, request: Any, kind: type[Config], console: Console) -> None:
     """Estimate a search."""
     from lstm_ae.run import require_free
 
     from . import search
 
-    _forbid_resume(asked.resume)
-    if asked.engine != "local":
+    _forbid_resume(request.resume)
+    if request.engine != "local":
         raise ConfigError("--dry-run is for --engine local, since it times this machine; leave one of them out")
-    if asked.out is not None:
-        require_free(asked.out)
-    plan = search.make_plan(given, kind, asked)
+    if request.out is not None:
+        require_free(request.out)
+    plan = search.make_plan(given, kind, request)
     import_tensorflow(console)
     plan, data = search.complete_plan(plan, console)
     from lstm_ae.estimate.searches import estimate_search
     from lstm_ae.search.executors import default_jobs
 
-    jobs, keep = asked.jobs or default_jobs(plan), 1 if asked.keep is None else asked.keep
+    jobs, keep = request.jobs or default_jobs(plan), 1 if request.keep is None else request.keep
     console.say(f"timing settings of {search.describe_plan(plan)}, {jobs} at once ...")
-    found = estimate_search(plan, data, jobs=jobs, keep=keep, refit=asked.refit)
-    if asked.seconds is not None:
+    found = estimate_search(plan, data, jobs=jobs, keep=keep, refit=request.refit)
+    if request.max_time is not None:
         found = found._replace(notes=(*found.notes, "this is the whole search, whatever --max-time says"))
     show_estimate(found, console)
 

@@ -2,18 +2,19 @@
 
 import copy
 import csv
+import dataclasses
 import functools
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
 
 from lstm_ae.config import Config, Reading, task_of
-from lstm_ae.config.options import Declared, Options, declared_options, flag_name
+from lstm_ae.config.options import Declared, Option, Options, check_value, declared_options, flag_name
 from lstm_ae.config.reading import REREAD
 from lstm_ae.config.space import is_searchable, parse_axis
 from lstm_ae.errors import ConfigError
@@ -107,6 +108,13 @@ def _split_list(text: str) -> tuple[str, ...]:
     return tuple(item.strip() for item in items)
 
 
+def declare(name: str, kind: type, help: str, *, default: Any = None, **rules: Any) -> Declared:
+    """Return the declaration of an option that belongs to no config: its value is checked by these rules."""
+    return Declared(name, kind, optional=default is None, default=default, option=Option(help, **rules))
+
+
+# Options that several commands have. A declared one is checked before the command begins.
+
 Out = Annotated[
     Path | None,
     typer.Option(
@@ -115,14 +123,16 @@ Out = Annotated[
     ),
 ]
 
-RunPath = Annotated[
-    str | None,
+Folder = Annotated[
+    Path | None,
     typer.Option(
-        "--run",
-        metavar="<run>",
-        help="A run's directory, or latest (default: the latest of this configuration and data).",
-        autocompletion=lambda incomplete: complete_runs(incomplete),
+        metavar="<folder>",
+        help="Directory for the results; an interrupted command resumes in it (default: a new one below runs).",
     ),
+]
+
+Resume = Annotated[
+    bool, typer.Option("--resume", metavar="", help="Continue the unfinished run at --out, or the latest one.")
 ]
 
 RunArgument = Annotated[
@@ -130,9 +140,122 @@ RunArgument = Annotated[
     typer.Argument(help="A run's directory, or latest.", autocompletion=lambda incomplete: complete_runs(incomplete)),
 ]
 
-Retrain = Annotated[
-    bool, typer.Option("--retrain", metavar="", help="Train anew even if a run of this configuration exists.")
+Table = Annotated[
+    str, typer.Argument(metavar="DATA", help="The table, with the columns of the one that the run was trained on.")
 ]
+
+NewTable = Annotated[str, typer.Argument(metavar="DATA", help="The table: CSV, plain or compressed, or Parquet.")]
+
+OptionalTable = Annotated[
+    str | None, typer.Argument(metavar="DATA", help="The table: CSV, plain or compressed, or Parquet.")
+]
+
+LabelColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--label-col",
+        metavar="<name>",
+        help="Column of known classes, or of 0 and 1 for anomalies, with which the results are compared.",
+    ),
+]
+
+Figure = Annotated[
+    Path | None, typer.Option(metavar="<file>", help="The .png file for the figure (default: in the run).")
+]
+
+Formulas = Annotated[
+    bool,
+    typer.Option("--keep-formulas", metavar="", help="Keep text in a .csv that a spreadsheet would execute."),
+]
+
+Trust = Annotated[
+    bool, typer.Option("--trust", metavar="", help="Load models with operations that may access files, too.")
+]
+
+TensorBoard = Annotated[
+    bool,
+    typer.Option("--tensorboard", metavar="", help="Write logs for TensorBoard; a search writes those of HParams."),
+]
+
+Levels = Annotated[
+    str, typer.Option("--level", metavar="<int,...>", help="Coverage of the prediction intervals in percent.")
+]
+
+Folds = Annotated[int, declare("folds", int, "Number of folds.", default=5, minimum=2, maximum=100)]
+
+RequiredSkill = Annotated[
+    float | None,
+    declare(
+        "require_skill",
+        float,
+        "Exit with code 4 unless the skill on test reaches this (0.01 is 1%).",
+        minimum=-1e6,
+        maximum=1,
+    ),
+]
+
+Jobs = Annotated[
+    int | None,
+    declare(
+        "jobs",
+        int,
+        "Trials that run at once, each with its share of the cores (default: one a core for small models; 1 if the "
+        "search depends on finished trials).",
+        minimum=1,
+        maximum=1024,
+    ),
+]
+
+Repeats = Annotated[
+    int | None,
+    declare(
+        "repeats",
+        int,
+        "Trainings of each setting, with one seed after the other (default: 1).",
+        minimum=1,
+        maximum=1000,
+    ),
+]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunChoice:
+    """Options of the commands that use a run of a study, and train it if there is none."""
+
+    run: Annotated[
+        str | None,
+        typer.Option(
+            metavar="<run>",
+            help="A run's directory, or latest (default: the latest of this configuration and data).",
+            autocompletion=lambda incomplete: complete_runs(incomplete),
+        ),
+    ] = None
+    retrain: Annotated[
+        bool, typer.Option("--retrain", metavar="", help="Train anew even if a run of this configuration exists.")
+    ] = False
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="<folder>",
+            help="Train anew in this directory, new or empty (default: one below runs, if there is no such run).",
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        """Refuse options that contradict each other."""
+        for name in ("retrain", "out"):
+            if self.run is not None and getattr(self, name):
+                raise ConfigError(f"--{name} and --run exclude each other; give one of them")
+
+
+def parse_levels(text: str) -> tuple[int, ...]:
+    """Parse the levels of intervals."""
+    found = [item.strip() for item in text.split(",")]
+    plain = all(item.isascii() and item.isdigit() and len(item) < 3 and int(item) for item in found)
+    if not plain or len(set(found)) != len(found):
+        raise ConfigError(f"--level must be different whole numbers from 1 to 99, as in 80,95. Received: {text[:60]!r}")
+    return tuple(sorted(map(int, found)))
+
 
 Chosen = TypeVar("Chosen", bound=Options)
 
@@ -170,11 +293,6 @@ def _preset_option(names: Iterable[str], usual: str | None) -> Any:
         ),
     ]
 
-
-Formulas = Annotated[
-    bool,
-    typer.Option("--keep-formulas", metavar="", help="Keep text in a .csv that a spreadsheet would execute."),
-]
 
 _DRY_RUN = Annotated[
     bool,
@@ -232,13 +350,21 @@ def command(
 ) -> Register:
     """Register a function as a command.
 
-    Its parameters become options, except two: `given: Given` becomes all options of the config class (but those to
-    `hide`), with a study's `--preset` and `--config`, and `console: Talk` becomes `--json`, `--quiet` and `--verbose`.
-    Its docstring's first sentence is the help, the example follows it. With `lists`, options that can be searched
-    take lists. Parameters of the function that are named in `without` keep their defaults. With `dry_run`, the option
-    of that name calls this function, with the same values, in its place. `preset` is the one whose values the function
-    takes where no other is typed. Of a command that `reads` a table as a run says, `given` is what was typed of how
-    this one is written.
+    Its parameters become options. One whose annotation is a dataclass stands for the options that are the annotated
+    fields. One that is annotated with a declaration is checked by it. Two are special: `given` receives the options of
+    the config class, and `console` the output options. The first sentence of the docstring is the help.
+
+    Args:
+        app: the group of the command.
+        name: the name of the command.
+        example: a command line for the help.
+        config: class whose fields become options, with `--preset` and `--config` for a study.
+        hide: fields of the config without an option.
+        lists: whether options that can be searched take lists.
+        dry_run: function that runs in place of the command, with the same arguments, if `--dry-run` is given.
+        without: parameters of the function that keep their defaults.
+        preset: preset whose values are the defaults.
+        reads: whether `given` receives the options that override how a run reads its table.
     """
     from lstm_ae.config.presets import PRESETS
 
@@ -256,15 +382,21 @@ def command(
         ]
         if reads:
             fields = [_replacement_option(field) for field in declared_options(Reading) if field.name in REREAD]
-        signature = inspect.signature(function).parameters
-        own = [
-            make_parameter(p.name, p.annotation, p.default)
-            for p in signature.values()
-            if p.name not in (*_INJECTED_PARAMETERS, *without)
-        ]
+        signature = inspect.signature(function).parameters.values()
+        own = [p for p in signature if p.name not in (*_INJECTED_PARAMETERS, *without)]
+        groups = {
+            p.name: _group_parameters(p.annotation)
+            for p in own
+            if isinstance(p.annotation, type) and dataclasses.is_dataclass(p.annotation)
+        }
+        own = [each for p in own for each in groups.get(p.name, [p])]
+        checked = {p.name: rule for p in own if (rule := _find_declaration(p.annotation))}
         taken = [
             make_parameter("context", typer.Context),
-            *own,
+            *(
+                make_parameter(p.name, make_option(checked[p.name]) if p.name in checked else p.annotation, p.default)
+                for p in own
+            ),
             *(each for field in fields for each in option_parameters(field, lists)),
             *shared,
             *([make_parameter("dry_run", _DRY_RUN, False)] if dry_run else []),
@@ -272,11 +404,17 @@ def command(
         ]
         taken = [each.replace(annotation=_escape_help(each.annotation)) for each in taken]
 
+        annotations = {p.name: p.annotation for p in signature}
+
         @functools.wraps(function)
         def run(context: typer.Context, **values: Any) -> None:
             console = Console(*(values.pop(key) for key in _OUTPUT_OPTIONS))
             if console.quiet and console.verbose:
                 raise ConfigError("--quiet and --verbose exclude each other; give one of them")
+            values |= {name: check_value(rule, values[name]) for name, rule in checked.items()}
+            for name, options in groups.items():
+                chosen = {option.name: values.pop(option.name) for option in options}
+                values[name] = annotations[name](**chosen)
             if fields:
                 values["given"] = GivenOptions(_take_typed_options(context, fields, values))
             if reads:
@@ -293,6 +431,20 @@ def command(
         return function
 
     return register
+
+
+def _group_parameters(group: type) -> list[inspect.Parameter]:
+    """Return the parameters of the options in a dataclass: its annotated fields."""
+    kinds = get_type_hints(group, include_extras=True)
+    return [
+        make_parameter(field.name, kinds[field.name], field.default)
+        for field in dataclasses.fields(group)
+        if get_origin(kinds[field.name]) is Annotated
+    ]
+
+
+def _find_declaration(annotation: Any) -> Declared | None:
+    return next((each for each in get_args(annotation)[1:] if isinstance(each, Declared)), None)
 
 
 def _escape_help(annotation: Any) -> Any:

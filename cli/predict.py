@@ -7,7 +7,7 @@ import typer
 
 from .backend import import_tensorflow
 from .console import Console, ProgressCounter
-from .options import Formulas, command
+from .options import Formulas, Trust, command
 
 
 def register(app: typer.Typer) -> None:
@@ -44,9 +44,7 @@ def register(app: typer.Typer) -> None:
             list[str] | None,
             typer.Option("--set", metavar="name=number", help="An input that is the same for every sample."),
         ] = None,
-        trust: Annotated[
-            bool, typer.Option("--trust", metavar="", help="Load a model with operations that may touch files as well.")
-        ] = False,
+        trust: Trust = False,
         batch_size: Annotated[int, typer.Option(metavar="<int>", min=1, help="Samples in a call.")] = 256,
         keep_formulas: Formulas = False,
         console: Console,

@@ -1,26 +1,190 @@
-"""Start, continue, and show a search; what its commands share."""
+"""`lstmae ... tune`, and what all commands that search have in common: plan, start, and resume a search."""
 
 import dataclasses
 import itertools
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any
+
+import typer
 
 from lstm_ae.config import Config, task_of
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.space import Axis, find_axes
-from lstm_ae.errors import ConfigError, LstmAeError
-from lstm_ae.formatting import format_clock, format_count, format_names, format_setting, format_value
+from lstm_ae.errors import ConfigError
+from lstm_ae.formatting import format_count
 
-from . import training
+from . import dry_run, training
 from .backend import import_tensorflow
 from .console import Console
 from .errors import Interrupted
-from .options import GivenOptions
-from .training import show_files
+from .options import GivenOptions, Jobs, OptionalTable, Out, Repeats, TensorBoard, command, declare
+from .search_results import SearchProgress, show_results
+
+SEARCH_EXAMPLE_OPTIONS = {
+    "toy": "--units 4,8 --learning-rate 0.1,0.01 --sequences 500 --epochs 1 --jobs 1",
+    "mnist": "--units 2,4 --epochs 1 --search random --trials 1 --jobs 1",
+    "snp": "--clip 1,5 --units 4 --symbols IBM --start 2009-01-01 --epochs 1 --jobs 1",
+    "series": "pump.csv --code 2,8 --units 8 --epochs 1 --jobs 1",
+}
+
+SEARCH_METHODS = ("grid", "random", "bayesian", "hyperband")
+
+DEFAULT_TRIALS = 20
+
+
+def _parse_duration(text: Any) -> Any:
+    """Parse a duration such as `90s`, `10m`, or `2h`; a number alone is in seconds."""
+    if not isinstance(text, str):  # the default
+        return text
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    number, unit = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 1)
+    try:
+        seconds = float(number) * unit
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise ConfigError(f"--max-time must be a time such as 90s, 10m or 2h. Received: {text!r}")
+    return seconds
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GridRequest:
+    """Options of every command that searches; None where nothing was given."""
+
+    repeats: Repeats = None
+    jobs: Jobs = None
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", metavar="", help="Resume the search at --out, or the latest one of this command."),
+    ] = False
+    repair: Annotated[
+        bool, typer.Option("--repair", metavar="", help="With --resume: run again what is damaged in the directory.")
+    ] = False
+    out: Out = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SearchRequest(GridRequest):
+    """Options of `tune`, and the search that a command makes.
+
+    Args:
+        verb: name of the command.
+        varied: option that the command itself varies.
+    """
+
+    verb: str = "tune"
+    varied: str | None = None
+    search: Annotated[
+        str | None,
+        typer.Option(
+            metavar="<name>",
+            help="Search method: grid (all listed values), random, bayesian or hyperband (default: grid).",
+            autocompletion=lambda incomplete: [method for method in SEARCH_METHODS if method.startswith(incomplete)],
+        ),
+    ] = None
+    trials: Annotated[
+        int | None,
+        declare(
+            "trials",
+            int,
+            "Settings to try at most (default: the whole grid, 20 of random and bayesian, what hyperband comes to).",
+            minimum=1,
+            maximum=1_000_000,
+        ),
+    ] = None
+    objective: Annotated[
+        str | None,
+        typer.Option(metavar="<name>", help="Column of the history to optimize (default: the study's usual)."),
+    ] = None
+    prune: Annotated[
+        bool,
+        typer.Option("--prune", metavar="", help="Stop trainings that are worse than the median of earlier ones."),
+    ] = False
+    max_time: Annotated[
+        float | None,
+        typer.Option(
+            metavar="<time>",
+            parser=_parse_duration,
+            help="Time limit, such as 90s, 10m or 2h; --resume continues the search.",
+        ),
+    ] = None
+    engine: Annotated[
+        str, typer.Option(metavar="<name>", help="Where trials run: local, or ray (a cluster; the extra [ray]).")
+    ] = "local"
+    address: Annotated[
+        str | None,
+        typer.Option(metavar="<address>", help="Address of the Ray cluster, as for ray.init (default: this machine)."),
+    ] = None
+    max_retries: Annotated[
+        int | None,
+        declare(
+            "max_retries",
+            int,
+            "How often a trial whose worker died is given to another one (default: 2).",
+            minimum=0,
+            maximum=1000,
+        ),
+    ] = None
+    keep: Annotated[
+        int | None,
+        declare("keep", int, "Best trials that become runs, with their weights (default: 1).", minimum=1, maximum=1000),
+    ] = None
+    refit: Annotated[
+        bool, typer.Option("--refit", metavar="", help="Train the best setting on train and validation as well.")
+    ] = False
+    tensorboard: TensorBoard = False
+
+    def __post_init__(self) -> None:
+        """Refuse values that are not allowed, or contradict each other."""
+        if self.address is not None and self.engine != "ray":
+            raise ConfigError("--address is for --engine ray; add it, or leave --address out")
+        if self.engine not in ("local", "ray"):
+            raise ConfigError(f"--engine must be one of local, ray. Received: {self.engine!r}")
+
+
+def request_grid(
+    given: GivenOptions, axis: Axis, request: GridRequest, verb: str, **others: Any
+) -> tuple[GivenOptions, SearchRequest]:
+    """Return the options with a grid over one of them, and the request of the command that searches it."""
+    options = GivenOptions(given | {axis.name: axis}).resting(given)
+    return options, SearchRequest(**vars(request), verb=verb, varied=axis.name, **others)
+
+
+def register(app: typer.Typer, name: str, config: type[Config]) -> None:
+    """Add `tune` to a study."""
+    # A table is an argument; the data of the other studies is one of the options.
+    hide, without = (("data",), ()) if name == "series" else ((), ("data",))
+
+    def estimate(*, request: SearchRequest, given: GivenOptions, console: Console, data: str | None = None) -> None:
+        _set_table(given, data, name, request.resume)
+        dry_run.show_search_estimate(given, request, config, console)
+
+    @command(
+        app,
+        "tune",
+        f"lstmae {name} tune {SEARCH_EXAMPLE_OPTIONS[name]}",
+        config,
+        hide,
+        lists=True,
+        dry_run=estimate,
+        without=without,
+    )
+    def tune(data: OptionalTable = None, *, request: SearchRequest, given: GivenOptions, console: Console) -> None:
+        """Search for better options: each one that is given a list (8,16,32) or a range (1e-4..1e-1:log) is varied."""
+        _set_table(given, data, name, request.resume)
+        folder, plan, found, _ = search(given, config, request, console)
+        with add_resume_command(folder):
+            show_results(console, folder, plan, found)
+
+
+def _set_table(given: GivenOptions, data: str | None, name: str, resume: bool) -> None:
+    """Move the table argument into the config options."""
+    if data is not None:
+        given["data"] = data
+    elif name == "series" and not resume and given.file is None:
+        raise ConfigError("Give the table to train on: lstmae series tune DATA, or --resume to continue a search")
 
 
 def find_search(study: str, verb: str, varied: str | None, out: Path | None) -> Any:
@@ -69,231 +233,8 @@ def add_resume_command(folder: Any) -> Iterator[None]:
         raise ClusterLostError(f"{error}; nothing is lost. {again}, with --engine ray or without") from error
 
 
-class SearchProgress:
-    """Observer of a search that shows the finished and running trials, the best score, and the remaining time."""
-
-    def __init__(self, console: Console, record: Any, folder: Any, *, tensorboard: bool) -> None:
-        self.console, self.record = console, record
-        self.objective = record.plan.objective
-        self.began, self.ended_here = time.monotonic(), 0
-        self.steps: dict[int, Any] = {}
-        self.hparams: Any = None
-        if tensorboard:
-            from lstm_ae.search.tensorboard import TensorBoardWriter
-
-            self.hparams = TensorBoardWriter(folder, record.plan)
-        self.live: Any = None
-        if sys.stderr.isatty() and not console.quiet:
-            from rich.console import Console
-            from rich.live import Live
-
-            self.live = Live(
-                console=Console(file=sys.stderr, highlight=False, markup=False),
-                get_renderable=self._table,
-                refresh_per_second=2,
-                transient=True,
-                redirect_stdout=False,
-                redirect_stderr=False,
-            )
-
-    def __enter__(self) -> "SearchProgress":
-        if self.live:
-            self.live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.live:
-            self.live.stop()
-
-    def started(self, trial: Any) -> None:
-        """Show that a trial has started."""
-        self.steps[trial.number] = None
-
-    def step(self, step: Any) -> None:
-        """Show the progress of a trial."""
-        self.steps[step.number] = step
-
-    def ended(self, trial: Any) -> None:
-        """Print a line about a finished trial."""
-        self.steps.pop(trial.number, None)
-        self.ended_here += 1
-        if self.hparams:
-            self.hparams.write(trial)
-        self._say(f"trial {trial.number}: {describe_setting(trial)}: {describe_result(trial, self.objective)}")
-
-    def lost(self, trial: Any, how: str) -> None:
-        """Print that the worker of a trial died."""
-        self.steps.pop(trial.number, None)
-        self._say(f"trial {trial.number}: its worker died ({how}); it is given to another")
-
-    def _say(self, text: str) -> None:
-        if self.live:
-            self.live.console.print(text)
-        else:
-            self.console.say(text)
-
-    def _table(self) -> Any:
-        from rich.console import Group
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table.grid(padding=(0, 2))
-        for number, step in sorted(self.steps.items()):
-            where = "begins" if step is None else f"epoch {step.epoch}/{step.epochs}"
-            value = "" if step is None else f"{self.objective.name} {format_value(step.value)}"
-            table.add_row(f"trial {number}", describe_setting(self.record.trials[number]), where, value)
-        return Group(Text(self._headline()), table)
-
-    def _headline(self) -> str:
-        trials = self.record.trials
-        done = sum(trial.status in ("completed", "pruned") for trial in trials)
-        failed = sum(trial.status in ("failed", "lost") for trial in trials)
-        size = self.record.plan.size
-        words = [f"{done}{f' of {size}' if size else ''} done, {len(self.steps)} running, {failed} failed"]
-        if best := self.record.best(1):
-            words.append(f"best {self.objective.name} {format_value(best[0].score)} (trial {best[0].number})")
-        if size and self.ended_here:
-            each = (time.monotonic() - self.began) / self.ended_here
-            words.append(f"about {format_clock(each * max(0, size - done - failed))} left")
-        return "; ".join(words)
-
-
-def describe_setting(trial: Any) -> str:
-    """Return the searched options of a trial as typed."""
-    values = " ".join(f"{flag_name(name)} {format_setting(value)}" for name, value in trial.values.items())
-    return f"{values} to epoch {trial.until}" if trial.until else values
-
-
-def describe_result(trial: Any, objective: Any) -> str:
-    """Return the result of a trial in one line."""
-    if not trial.scored:
-        return f"{trial.status} ({trial.reason})"
-    spread = f" ± {format_value(trial.spread)}" if len(trial.executions) > 1 else ""
-    why = f" ({trial.reason})" if trial.reason else ""
-    return f"{objective.name} {format_value(trial.score)}{spread}{why}, {trial.seconds:.0f} s"
-
-
-def show_results(console: Console, folder: Any, plan: Any, found: Any) -> None:
-    """Show the table of all trials, the best first; write it, and the figures.
-
-    Raises:
-        LstmAeError: no trial came to an end; the text has the reasons.
-    """
-    from lstm_ae.search.results import result_columns, result_figures, result_statements
-
-    header, rows = result_columns(plan, found.trials)
-    folder.write_table({name: [row[place] for row in rows] for place, name in enumerate(header)})
-    again = require_results(folder, found)
-    drawn = result_figures(folder, plan, found.trials)
-    console.table(header, rows)
-    told = result_statements(plan, found.trials)
-    if told:
-        console.show("")
-    for line in told:
-        console.show(line)
-    console.show("")
-    if not found.complete:
-        console.show(f"Time limit reached. Resume with: {again}")
-    winner = found.trials[0]
-    files = {
-        "table": folder.directory / "table.csv",
-        "figures": drawn[0].parent,
-        "winner": found.runs[0].directory,
-    }
-    if found.refit:
-        files["refit"] = found.refit.directory
-        console.show(f"The setting of the winner was {found.refit.metrics()['training']['refit']}.")
-    show_files(console, files)
-    console.document(
-        {
-            "search": str(folder.directory),
-            "complete": found.complete,
-            "objective": plan.objective.name,
-            "trials": [_trial_row(trial) for trial in found.trials],
-            "findings": told,
-            "winner": {"trial": winner.number, "values": winner.values, "run": str(found.runs[0].directory)},
-            "kept": [str(run.directory) for run in found.runs],
-            "refit": str(found.refit.directory) if found.refit else None,
-        }
-    )
-
-
-def require_results(folder: Any, found: Any) -> str:
-    """Return the command that resumes a search.
-
-    Raises:
-        LstmAeError: no trial is complete; the message has the reasons.
-    """
-    again: str = folder.resume_command
-    if any(trial.status == "completed" for trial in found.trials):
-        return again
-    if not found.complete:
-        raise LstmAeError(f"The time limit was reached before a trial was complete. Resume with: {again}")
-    reasons: dict[str, list[str]] = {}
-    for trial in found.trials:
-        if trial.reason:
-            reasons.setdefault(trial.reason, []).append(str(trial.number))
-    told = "; ".join(
-        f"trial{'s' * (len(numbers) > 1)} {format_names(numbers)}: {reason}" for reason, numbers in reasons.items()
-    )
-    advice = "Lower --learning-rate, or change what the reasons name"
-    raise LstmAeError(f"All {len(found.trials)} trials failed. {told}. {advice}")
-
-
-def _trial_row(trial: Any) -> dict[str, Any]:
-    return {
-        "number": trial.number,
-        "values": trial.values,
-        "status": trial.status,
-        "score": trial.score,
-        "spread": trial.spread,
-        "reason": trial.reason,
-        "until": trial.until,
-        "parent": trial.parent,
-        "executions": [execution._asdict() for execution in trial.executions],
-    }
-
-
-DEFAULT_TRIALS = 20
-
-
-class SearchRequest(NamedTuple):
-    """What was typed besides the config, and as what command; None where nothing was.
-
-    Args:
-        varied: the option that the command itself varies.
-    """
-
-    verb: str = "tune"
-    varied: str | None = None
-    search: str | None = None
-    objective: str | None = None
-    prune: bool = False
-    seconds: float | None = None
-    engine: str = "local"
-    address: str | None = None
-    refit: bool = False
-    resume: bool = False
-    repair: bool = False
-    tensorboard: bool = False
-    out: Path | None = None
-    trials: int | None = None
-    repeats: int | None = None
-    jobs: int | None = None
-    keep: int | None = None
-    max_retries: int | None = None
-
-
-def tune_study(given: GivenOptions, kind: type[Config], asked: SearchRequest, console: Console) -> None:
-    """Run a search and show its results."""
-
-    folder, plan, found, _ = search(given, kind, asked, console)
-    with add_resume_command(folder):
-        show_results(console, folder, plan, found)
-
-
 def search(
-    given: GivenOptions, kind: type[Config], asked: SearchRequest, console: Console
+    given: GivenOptions, kind: type[Config], request: SearchRequest, console: Console
 ) -> tuple[Any, Any, Any, Any]:
     """Run a search; return its directory, plan, result, and data."""
     from lstm_ae.run import command_line, require_free
@@ -301,54 +242,54 @@ def search(
     from lstm_ae.search.plan import describe_unaligned_days
 
     name = task_of(kind())
-    if asked.repair and not asked.resume:
+    if request.repair and not request.resume:
         raise ConfigError("--repair is for a search that goes on; add --resume")
-    if asked.resume:
-        folder = find_search(name, asked.verb, asked.varied, asked.out)
+    if request.resume:
+        folder = find_search(name, request.verb, request.varied, request.out)
         purpose = folder.purpose()
-        if asked.keep is not None or asked.refit:
-            keep = purpose.keep if asked.keep is None else asked.keep
-            purpose = purpose._replace(keep=keep, refit=asked.refit or purpose.refit)
-        plan = _update_plan(folder.plan(), given, asked)
+        if request.keep is not None or request.refit:
+            keep = purpose.keep if request.keep is None else request.keep
+            purpose = purpose._replace(keep=keep, refit=request.refit or purpose.refit)
+        plan = _update_plan(folder.plan(), given, request)
     else:
-        purpose = SearchPurpose(asked.verb, 1 if asked.keep is None else asked.keep, asked.refit)
-        if asked.out is not None:
-            require_free(asked.out)
-        plan = make_plan(given, kind, asked)
+        purpose = SearchPurpose(request.verb, 1 if request.keep is None else request.keep, request.refit)
+        if request.out is not None:
+            require_free(request.out)
+        plan = make_plan(given, kind, request)
     if note := describe_unaligned_days(plan.config, plan.axes):
         console.say(f"note: {note}")
     import_tensorflow(console)
     plan, data = complete_plan(plan, console)
-    if asked.resume:
+    if request.resume:
         from lstm_ae.search.search import require_same_search
 
         for note in require_same_search(folder, plan, data):
             console.say(note)
     else:
-        folder = create_search(asked.out, plan, data.source, data.symbols, command_line(), purpose)
+        folder = create_search(request.out, plan, data.source, data.symbols, command_line(), purpose)
     with add_resume_command(folder):
-        found = _run_search(folder, plan, purpose, data, asked, console)
+        found = _run_search(folder, plan, purpose, data, request, console)
     return folder, plan, found, data
 
 
-def _run_search(folder: Any, plan: Any, purpose: Any, data: Any, asked: SearchRequest, console: Console) -> Any:
+def _run_search(folder: Any, plan: Any, purpose: Any, data: Any, request: SearchRequest, console: Console) -> Any:
     from lstm_ae.search.executors import Executor, LocalExecutor, WorkerPool, cores, default_jobs, runs_in_turn
     from lstm_ae.search.job import DataLoader, data_key
     from lstm_ae.search.search import TimeBudget, open_record
     from lstm_ae.search.search import search as run_search
 
-    retries = 2 if asked.max_retries is None else asked.max_retries
-    with open_record(folder, plan=plan, purpose=purpose, repair=asked.repair) as record:
+    retries = 2 if request.max_retries is None else request.max_retries
+    with open_record(folder, plan=plan, purpose=purpose, repair=request.repair) as record:
         load = DataLoader({data_key(plan.config): data})
-        jobs = asked.jobs or default_jobs(plan)
-        clock = TimeBudget(asked.seconds)
-        with SearchProgress(console, record, folder, tensorboard=asked.tensorboard) as board:
+        jobs = request.jobs or default_jobs(plan)
+        clock = TimeBudget(request.max_time)
+        with SearchProgress(console, record, folder, tensorboard=request.tensorboard) as board:
             executor: Executor
-            if asked.engine == "ray":
+            if request.engine == "ray":
                 from lstm_ae.search.ray_executor import RayExecutor
 
-                slots = asked.jobs or (1 if runs_in_turn(plan) else None)
-                executor = RayExecutor(asked.address, slots, _load_all_seeds(plan), board.step)
+                slots = request.jobs or (1 if runs_in_turn(plan) else None)
+                executor = RayExecutor(request.address, slots, _load_all_seeds(plan), board.step)
             elif jobs == 1:
                 executor = LocalExecutor(load, board.step, lambda: clock.expired)
             else:
@@ -381,7 +322,7 @@ def complete_plan(plan: Any, console: Console) -> tuple[Any, Any]:
     return dataclasses.replace(plan, config=config), data
 
 
-def make_plan(given: GivenOptions, kind: type[Config], asked: SearchRequest) -> Any:
+def make_plan(given: GivenOptions, kind: type[Config], request: SearchRequest) -> Any:
     """Return the plan for the given options: the listed values, else the grid of the source report."""
     from lstm_ae.search.plan import SearchPlan, align_days, choose_objective, require_comparable_trials
     from lstm_ae.studies import load_study
@@ -390,22 +331,22 @@ def make_plan(given: GivenOptions, kind: type[Config], asked: SearchRequest) -> 
     config, axes = split_values(given, kind)
     if not axes:
         axes = [axis for axis in find_axes(load_study(name).space, config) if axis.name not in given]
-    search = asked.search or "grid"
+    search = request.search or "grid"
     usual = DEFAULT_TRIALS if search in ("random", "bayesian") else None
     plan = SearchPlan(
         config=align_days(config, axes),
         axes=tuple(axes),
         search=search,
-        trials=asked.trials or usual,
-        repeats=asked.repeats or 1,
-        objective=choose_objective(config, asked.objective, axes),
-        prune=asked.prune,
+        trials=request.trials or usual,
+        repeats=request.repeats or 1,
+        objective=choose_objective(config, request.objective, axes),
+        prune=request.prune,
     )
     require_comparable_trials(plan)
     return plan
 
 
-def _update_plan(plan: Any, given: GivenOptions, asked: SearchRequest) -> Any:
+def _update_plan(plan: Any, given: GivenOptions, request: SearchRequest) -> Any:
     """Return the plan of a search, updated by the given options."""
     from lstm_ae.search.plan import choose_objective
 
@@ -418,11 +359,11 @@ def _update_plan(plan: Any, given: GivenOptions, asked: SearchRequest) -> Any:
         plan,
         config=config,
         axes=tuple(every),
-        search=asked.search or plan.search,
-        trials=asked.trials or plan.trials,
-        repeats=asked.repeats or plan.repeats,
-        objective=choose_objective(config, asked.objective, every) if asked.objective else plan.objective,
-        prune=asked.prune or plan.prune,
+        search=request.search or plan.search,
+        trials=request.trials or plan.trials,
+        repeats=request.repeats or plan.repeats,
+        objective=choose_objective(config, request.objective, every) if request.objective else plan.objective,
+        prune=request.prune or plan.prune,
     )
 
 

@@ -14,9 +14,9 @@ from lstm_ae.config.options import declared_options, flag_name
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.formatting import format_count, format_heading, format_names, quote
 
-from . import series_classification, series_detection, series_encoding, series_forecasting, tune
+from . import search, series_classification, series_detection, series_encoding, series_forecasting
 from .console import Console
-from .options import GivenOptions, command
+from .options import GivenOptions, NewTable, command
 
 if TYPE_CHECKING:
     from lstm_ae.data.checks import TableInspection
@@ -30,7 +30,7 @@ app = typer.Typer(
 
 @command(app, "check", "lstmae series check pump.csv", Reading, hide=("data",))
 def check(
-    data: Annotated[str, typer.Argument(help="The table: CSV, plain or compressed, or Parquet.")],
+    data: NewTable,
     *,
     given: GivenOptions,
     console: Console,
@@ -100,7 +100,7 @@ series_detection.register(app)
 series_encoding.register(app)
 series_forecasting.register(app)
 series_classification.register(app)
-tune.register(app, "series", Series)
+search.register(app, "series", Series)
 
 
 def format_check_command(config: Reading, fix: Mapping[str, Any]) -> str:

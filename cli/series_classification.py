@@ -9,7 +9,7 @@ from lstm_ae.formatting import format_count, format_heading, format_names
 
 from .backend import import_tensorflow
 from .console import Console
-from .options import Formulas, GivenOptions, RunArgument, command
+from .options import Formulas, GivenOptions, LabelColumn, RunArgument, Table, command
 from .training import require_table, show_files, show_note
 
 
@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
     @command(app, "classify", "lstmae series classify latest walks.csv --out classes.csv", reads=True)
     def classify(
         run: RunArgument,
-        data: Annotated[str, typer.Argument(metavar="DATA", help="The table, with the columns of the one trained on.")],
+        data: Table,
         *,
         out: Annotated[
             Path,
@@ -29,9 +29,7 @@ def register(app: typer.Typer) -> None:
                 "for each row.",
             ),
         ],
-        label_col: Annotated[
-            str | None, typer.Option(metavar="<name>", help="Column of known classes: judge the answers by it.")
-        ] = None,
+        label_col: LabelColumn = None,
         keep_formulas: Formulas = False,
         given: GivenOptions,
         console: Console,

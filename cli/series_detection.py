@@ -18,7 +18,7 @@ from lstm_ae.formatting import format_count
 from . import dry_run, training
 from .backend import import_tensorflow
 from .console import Console
-from .options import Formulas, GivenOptions, Out, RunArgument, command
+from .options import Figure, Formulas, GivenOptions, LabelColumn, OptionalTable, Out, Resume, RunArgument, command
 from .signals import read_until_signal
 from .training import require_png, require_table, show_files, show_note, show_training
 
@@ -142,8 +142,6 @@ def _print_lines(lines: Any) -> None:
         print(text, end="", flush=True)
 
 
-Table = Annotated[str | None, typer.Argument(metavar="DATA", help="The table: CSV, plain or compressed, or Parquet.")]
-
 # A network is hardly trained whose error is so many times that of principal components, and no so many times smaller
 # than that of the windows' means.
 UNDERTRAINED_RATIO = 3
@@ -163,13 +161,10 @@ def register(app: typer.Typer) -> None:
         dry_run=dry_run.show_training_estimate(Series),
     )
     def train(
-        data: Table = None,
+        data: OptionalTable = None,
         *,
         out: Out = None,
-        resume: Annotated[
-            bool,
-            typer.Option("--resume", metavar="", help="Continue the unfinished run at --out, or the latest one."),
-        ] = False,
+        resume: Resume = False,
         given: GivenOptions,
         console: Console,
     ) -> None:
@@ -215,12 +210,8 @@ def register(app: typer.Typer) -> None:
         scores: Annotated[
             Path | None, typer.Option(metavar="<file>", help="Write every row's score as a .csv or .parquet file.")
         ] = None,
-        figure: Annotated[
-            Path | None, typer.Option(metavar="<file>", help="Where the figure goes (default: into the run).")
-        ] = None,
-        label_col: Annotated[
-            str | None, typer.Option(metavar="<name>", help="Column of 0 and 1: judge the scores by it.")
-        ] = None,
+        figure: Figure = None,
+        label_col: LabelColumn = None,
         skip_bad: Annotated[
             bool,
             typer.Option(

@@ -11,10 +11,8 @@ from lstm_ae.errors import ConfigError
 
 from .backend import import_tensorflow
 from .console import Console
-from .options import Formulas, GivenOptions, RunArgument, command
+from .options import Figure, Formulas, GivenOptions, LabelColumn, RunArgument, Table, command
 from .training import require_png, require_table, show_files, show_metrics, show_note
-
-Table = Annotated[str, typer.Argument(metavar="DATA", help="The table, with the columns of the one trained on.")]
 
 Rows = Annotated[Path, typer.Option(metavar="<file>", help="The .csv or .parquet file to write, a row for each row.")]
 
@@ -59,9 +57,7 @@ def register(app: typer.Typer) -> None:
             str | None, typer.Argument(metavar="DATA", help="A table to measure on; the one trained on if none.")
         ] = None,
         *,
-        label_col: Annotated[
-            str | None, typer.Option(metavar="<name>", help="Column of known classes, or of 0 and 1 for anomalies.")
-        ] = None,
+        label_col: LabelColumn = None,
         given: GivenOptions,
         console: Console,
     ) -> None:
@@ -100,9 +96,7 @@ def register(app: typer.Typer) -> None:
         run: RunArgument,
         data: Table,
         *,
-        figure: Annotated[
-            Path | None, typer.Option(metavar="<file>", help="Where the figure goes (default: into the run).")
-        ] = None,
+        figure: Figure = None,
         given: GivenOptions,
         console: Console,
     ) -> None:

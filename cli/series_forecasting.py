@@ -7,15 +7,27 @@ import typer
 
 from lstm_ae.config import Series
 from lstm_ae.config.options import check_value, declared_options
-from lstm_ae.errors import InsufficientSkillError
 from lstm_ae.formatting import format_count, format_names, format_skill
 
 from .backend import import_tensorflow
 from .console import Console
 from .dry_run import show_table_backtest_estimate
-from .options import Formulas, GivenOptions, RunArgument, command, make_option
-from .snp import FOLDS_OPTION, SKILL_OPTION, Folder, Level, interruption_note, new_results_folder, parse_levels
-from .training import require_png, require_table, show_files, show_note, show_verdicts
+from .options import (
+    Figure,
+    Folder,
+    Folds,
+    Formulas,
+    GivenOptions,
+    Levels,
+    NewTable,
+    RequiredSkill,
+    RunArgument,
+    Table,
+    command,
+    parse_levels,
+)
+from .snp import interruption_note, new_results_folder
+from .training import check_skill, require_png, require_table, show_files, show_note, show_verdicts
 
 _HORIZON = next(field for field in declared_options(Series) if field.name == "horizon")
 
@@ -30,7 +42,7 @@ def register(app: typer.Typer) -> None:
     @command(app, "forecast", "lstmae series forecast latest pump.csv --out next.csv", reads=True)
     def forecast(
         run: RunArgument,
-        data: Annotated[str, typer.Argument(help="The table to go on from, with the columns of the one trained on.")],
+        data: Table,
         *,
         out: Annotated[
             Path, typer.Option(metavar="<file>", help="The .csv or .parquet file to write, a row for each step ahead.")
@@ -42,10 +54,8 @@ def register(app: typer.Typer) -> None:
                 help="Steps to forecast (default: as trained); further ahead the model reads its own forecasts.",
             ),
         ] = None,
-        level: Level = "80,95",
-        figure: Annotated[
-            Path | None, typer.Option(metavar="<file>", help="Where the figure goes (default: into the run).")
-        ] = None,
+        level: Levels = "80,95",
+        figure: Figure = None,
         keep_formulas: Formulas = False,
         given: GivenOptions,
         console: Console,
@@ -101,28 +111,23 @@ def _add_backtest_command(app: typer.Typer) -> None:
     def dry_run(
         *, data: str, folds: int, out: Path | None, require_skill: float | None, given: GivenOptions, console: Console
     ) -> None:
-        number, _ = check_value(FOLDS_OPTION, folds), check_value(SKILL_OPTION, require_skill)
-        show_table_backtest_estimate(given.config(Series, data=data, task="forecast"), console, out, number)
+        show_table_backtest_estimate(given.config(Series, data=data, task="forecast"), console, out, folds)
 
     example = "lstmae series backtest pump.csv --folds 2 --epochs 1"
 
     @command(app, "backtest", example, Series, hide=("data", "task"), dry_run=dry_run)
     def backtest(
-        data: Annotated[str, typer.Argument(help="The table: CSV, plain or compressed, or Parquet.")],
+        data: NewTable,
         *,
-        folds: make_option(FOLDS_OPTION) = 5,  # type: ignore[valid-type]
+        folds: Folds = 5,
         out: Folder = None,
-        require_skill: make_option(SKILL_OPTION) = None,  # type: ignore[valid-type]
+        require_skill: RequiredSkill = None,
         given: GivenOptions,
         console: Console,
     ) -> None:
         """Train and test a forecaster on one stretch of time after the other, each after all that came before."""
-        number, wanted = check_value(FOLDS_OPTION, folds), check_value(SKILL_OPTION, require_skill)
-        found = show_table_backtest(given.config(Series, data=data, task="forecast"), console, out, number)
-        if wanted is not None and not found >= wanted:
-            raise InsufficientSkillError(
-                f"The skill over all folds is {format_skill(found)}, less than --require-skill {wanted:g}"
-            )
+        found = show_table_backtest(given.config(Series, data=data, task="forecast"), console, out, folds)
+        check_skill("The skill over all folds", found, require_skill)
 
 
 def show_table_backtest(config: Series, console: Console, out: Path | None, folds: int) -> float:

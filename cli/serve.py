@@ -14,7 +14,7 @@ from lstm_ae.formatting import format_count
 
 from .backend import import_tensorflow
 from .console import Console
-from .options import command
+from .options import Trust, command
 from .signals import call_on_signal
 
 if TYPE_CHECKING:
@@ -72,9 +72,7 @@ def register(app: typer.Typer) -> None:
         poll: Annotated[
             float, _number_option("Seconds between two looks for new versions.", least=0.05, unit="float")
         ] = 1.0,
-        trust: Annotated[
-            bool, typer.Option("--trust", metavar="", help="Load models with operations that may touch files as well.")
-        ] = False,
+        trust: Trust = False,
         max_batch_size: Annotated[
             int, _number_option("Most samples in a call; 1: no batching.", _BATCHING_PANEL, least=1)
         ] = 64,

@@ -11,17 +11,27 @@ from typing import Annotated, Any
 import typer
 
 from lstm_ae.config import TASKS, Config, Snp
-from lstm_ae.config.options import Declared, Option, check_value
-from lstm_ae.errors import ConfigError, InsufficientSkillError, LeakageError
+from lstm_ae.errors import ConfigError, LeakageError
 from lstm_ae.formatting import format_count, format_decimal, format_names, format_range, format_skill
 
 from . import dry_run, training
 from .backend import import_tensorflow
 from .console import Console
 from .errors import Interrupted
-from .options import GivenOptions, Retrain, RunArgument, RunPath, command, make_option
+from .options import (
+    Folder,
+    Folds,
+    GivenOptions,
+    Levels,
+    RequiredSkill,
+    RunArgument,
+    RunChoice,
+    command,
+    declare,
+    parse_levels,
+)
 from .search import split_values
-from .training import describe_data, show_files, show_metrics, show_predictions, show_verdicts
+from .training import check_skill, describe_data, show_files, show_metrics, show_predictions, show_verdicts
 
 HOLIDAY_NOTE = "the next weekdays, or as far apart as a company's rows are; holidays are not known"
 
@@ -510,73 +520,37 @@ def show_backtest(config: Config, console: Console, out: Path | None, folds: int
 
 
 # Not part of a config: the same model forecasts any number of days.
-HORIZON_OPTION = Declared(
-    "horizon",
-    int,
-    optional=True,
-    default=None,
-    option=Option(
+Horizon = Annotated[
+    int | None,
+    declare(
+        "horizon",
+        int,
         "With --multistep: days ahead, past the end of the data (default: the second half of the last window, from "
         "its first half).",
         minimum=1,
         maximum=1000,
     ),
-)
+]
 
-PATHS_OPTION = Declared(
-    "paths",
-    int,
-    optional=True,
-    default=None,
-    option=Option(
-        "With --multistep: so many drawn futures of each company, into paths.csv and the figure.",
+Paths = Annotated[
+    int | None,
+    declare(
+        "paths",
+        int,
+        "With --multistep: number of simulated paths of each company, for paths.csv and the figure.",
         minimum=1,
         maximum=10_000,
     ),
-)
-
-FOLDS_OPTION = Declared(
-    "folds",
-    int,
-    optional=False,
-    default=5,
-    option=Option("How often to train and test.", minimum=2, maximum=100),
-)
-
-KEEP_OPTION = Declared(
-    "keep",
-    float,
-    optional=False,
-    default=0.5,
-    option=Option("Share of the settings that comes to the second round.", above=0, maximum=1),
-)
-
-SKILL_OPTION = Declared(
-    "require_skill",
-    float,
-    optional=True,
-    default=None,
-    option=Option("End with code 4 unless the skill on test reaches this (0.01 is 1 %).", minimum=-1e6, maximum=1),
-)
-
-Folder = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="<folder>",
-        help="Where the results go; that of an interrupted command goes on (default: a new one below runs).",
-    ),
 ]
 
-Level = Annotated[str, typer.Option("--level", metavar="<int,...>", help="Intervals to give, in per cent.")]
+KeptShare = Annotated[
+    float,
+    declare("keep", float, "Share of the settings in the second round.", default=0.5, above=0, maximum=1),
+]
 
-
-def parse_levels(text: str) -> tuple[int, ...]:
-    """Parse the levels of intervals."""
-    found = [item.strip() for item in text.split(",")]
-    plain = all(item.isascii() and item.isdigit() and len(item) < 3 and int(item) for item in found)
-    if not plain or len(set(found)) != len(found):
-        raise ConfigError(f"--level must be different whole numbers from 1 to 99, as in 80,95. Received: {text[:60]!r}")
-    return tuple(sorted(map(int, found)))
+SplitBy = Annotated[
+    str, typer.Option(metavar="time|company", help="Test on later days (time), or on companies held out (company).")
+]
 
 
 def _parse_baselines(text: str | None) -> tuple[str, ...]:
@@ -605,12 +579,11 @@ def _dry_run_backtest(
     console: Console,
 ) -> None:
     _require_split_by(split_by)
-    number, _ = check_value(FOLDS_OPTION, folds), check_value(SKILL_OPTION, require_skill)
-    dry_run.show_backtest_estimate(given.config(TASKS["snp"]), console, out, number, split_by, refit=not no_refit)
+    dry_run.show_backtest_estimate(given.config(TASKS["snp"]), console, out, folds, split_by, refit=not no_refit)
 
 
 def _dry_run_kfold(*, folds: int, keep: float, out: Path | None, given: GivenOptions, console: Console) -> None:
-    dry_run.show_kfold_estimate(given, console, out, check_value(FOLDS_OPTION, folds), check_value(KEEP_OPTION, keep))
+    dry_run.show_kfold_estimate(given, console, out, folds, keep)
 
 
 def register(app: typer.Typer, small: str) -> None:
@@ -622,9 +595,9 @@ def register(app: typer.Typer, small: str) -> None:
         multistep: Annotated[
             bool, typer.Option("--multistep", metavar="", help="Forecast many days, each from the forecasts before it.")
         ] = False,
-        horizon: make_option(HORIZON_OPTION) = None,  # type: ignore[valid-type]
-        level: Level = "80,95",
-        paths: make_option(PATHS_OPTION) = None,  # type: ignore[valid-type]
+        horizon: Horizon = None,
+        level: Levels = "80,95",
+        paths: Paths = None,
         baselines: Annotated[
             str | None,
             typer.Option(
@@ -632,9 +605,8 @@ def register(app: typer.Typer, small: str) -> None:
                 help="Further baselines, of the extra [baselines]: ets (exponential smoothing), theta, or both.",
             ),
         ] = None,
-        require_skill: make_option(SKILL_OPTION) = None,  # type: ignore[valid-type]
-        run: RunPath = None,
-        retrain: Retrain = False,
+        require_skill: RequiredSkill = None,
+        choice: RunChoice,
         given: GivenOptions,
         console: Console,
     ) -> None:
@@ -643,29 +615,22 @@ def register(app: typer.Typer, small: str) -> None:
             if value is not None and not multistep:
                 raise ConfigError(f"--{name} is for --multistep; add it, or leave --{name} out")
         ends, classical = parse_levels(level), _parse_baselines(baselines)
-        ahead, futures, wanted = (
-            check_value(HORIZON_OPTION, horizon),
-            check_value(PATHS_OPTION, paths),
-            check_value(SKILL_OPTION, require_skill),
-        )
         if multistep and given.get("with_open"):
             raise ConfigError(
                 "--with-open is for one day ahead: of later days the open is not known. Leave out --multistep, or "
                 "--with-open"
             )
-        opened = training.obtain_run_for_data(given, TASKS["snp"], console, run=run, retrain=retrain, goal="predict")
+        opened = training.obtain_run_for_data(given, TASKS["snp"], console, choice, goal="predict")
         new = opened.data.train.samples == 0
         if new and classical:
             raise ConfigError("--baselines are fitted on training days, and new data has none. Leave out --baselines")
         if multistep:
-            skill = show_many_days(opened, console, ends, horizon=ahead, paths=futures or 0, classical=classical)
+            skill = show_many_days(opened, console, ends, horizon=horizon, paths=paths or 0, classical=classical)
         elif new:
             skill = show_new_days(opened, console, ends)
         else:
             skill = show_one_day(opened, console, ends, classical=classical)
-        if wanted is not None and not (skill is not None and skill >= wanted):
-            found = "not known" if skill is None else format_skill(skill)
-            raise InsufficientSkillError(f"The skill over persistence is {found}, less than --require-skill {wanted:g}")
+        check_skill("The skill over persistence", skill, require_skill)
 
     @command(app, "audit", "lstmae snp audit latest")
     def audit(
@@ -690,28 +655,21 @@ def register(app: typer.Typer, small: str) -> None:
     )
     def backtest(
         *,
-        folds: make_option(FOLDS_OPTION) = 5,  # type: ignore[valid-type]
-        split_by: Annotated[
-            str,
-            typer.Option(metavar="time|company", help="Test on later days (time), or on companies held out (company)."),
-        ] = "time",
+        folds: Folds = 5,
+        split_by: SplitBy = "time",
         no_refit: Annotated[
             bool,
             typer.Option("--no-refit", metavar="", help="Train once, before the first test, instead of before each."),
         ] = False,
         out: Folder = None,
-        require_skill: make_option(SKILL_OPTION) = None,  # type: ignore[valid-type]
+        require_skill: RequiredSkill = None,
         given: GivenOptions,
         console: Console,
     ) -> None:
         """Train up to a day and test on the days after it, several times over."""
         _require_split_by(split_by)
-        number, wanted = check_value(FOLDS_OPTION, folds), check_value(SKILL_OPTION, require_skill)
-        found = show_backtest(given.config(TASKS["snp"]), console, out, number, split_by, refit=not no_refit)
-        if wanted is not None and not found >= wanted:
-            raise InsufficientSkillError(
-                f"The skill over all folds is {format_skill(found)}, less than --require-skill {wanted:g}"
-            )
+        found = show_backtest(given.config(TASKS["snp"]), console, out, folds, split_by, refit=not no_refit)
+        check_skill("The skill over all folds", found, require_skill)
 
     @command(
         app,
@@ -724,14 +682,14 @@ def register(app: typer.Typer, small: str) -> None:
     )
     def kfold(
         *,
-        folds: make_option(FOLDS_OPTION) = 5,  # type: ignore[valid-type]
-        keep: make_option(KEEP_OPTION) = 0.5,  # type: ignore[valid-type]
+        folds: Folds = 5,
+        keep: KeptShare = 0.5,
         out: Folder = None,
         given: GivenOptions,
         console: Console,
     ) -> None:
         """Choose as the report does: folds to drop weak settings, folds again for those left, the winner on test."""
-        show_kfold(given, console, out, check_value(FOLDS_OPTION, folds), check_value(KEEP_OPTION, keep))
+        show_kfold(given, console, out, folds, keep)
 
     @command(
         app,
@@ -740,8 +698,6 @@ def register(app: typer.Typer, small: str) -> None:
         TASKS["snp"],
         hide=("goal", "last_day_only", "target", "inputs", "with_open"),
     )
-    def reconstruct(*, run: RunPath = None, retrain: Retrain = False, given: GivenOptions, console: Console) -> None:
+    def reconstruct(*, choice: RunChoice, given: GivenOptions, console: Console) -> None:
         """Give back windows of prices."""
-        show_predictions(
-            training.obtain_run(given, TASKS["snp"], console, run=run, retrain=retrain, goal="reconstruct"), console
-        )
+        show_predictions(training.obtain_run(given, TASKS["snp"], console, choice, goal="reconstruct"), console)

@@ -8,9 +8,9 @@ import typer
 
 from lstm_ae.config import TASKS, Config
 
-from . import dry_run, mnist, snp, toy, training, tune
+from . import dry_run, mnist, search, snp, toy, training
 from .console import Console
-from .options import GivenOptions, Out, Retrain, RunPath, command
+from .options import GivenOptions, Out, Resume, RunChoice, TensorBoard, command
 from .training import require_png, show_files, show_metrics, show_predictions, show_training
 
 STUDY_HELP = {
@@ -74,15 +74,8 @@ def _add_common_commands(app: typer.Typer, name: str, config: type[Config]) -> N
     def train(
         *,
         out: Out = None,
-        resume: Annotated[
-            bool,
-            typer.Option(
-                "--resume", metavar="", help="Continue the unfinished run at --out, or the study's latest one."
-            ),
-        ] = False,
-        tensorboard: Annotated[
-            bool, typer.Option("--tensorboard", metavar="", help="Write TensorBoard logs into the run.")
-        ] = False,
+        resume: Resume = False,
+        tensorboard: TensorBoard = False,
         given: GivenOptions,
         console: Console,
     ) -> None:
@@ -94,34 +87,32 @@ def _add_common_commands(app: typer.Typer, name: str, config: type[Config]) -> N
         show_training(console, run)
 
     @command(app, "evaluate", f"lstmae {name} evaluate {small}", config)
-    def evaluate(*, run: RunPath = None, retrain: Retrain = False, given: GivenOptions, console: Console) -> None:
-        """Measure a trained model on validation and test, a baseline beside each number."""
-
-        opened = training.obtain_run(given, config, console, run=run, retrain=retrain)
+    def evaluate(*, choice: RunChoice, given: GivenOptions, console: Console) -> None:
+        """Measure a trained model on validation and test, with a baseline for each number."""
+        opened = training.obtain_run(given, config, console, choice)
         metrics = opened.evaluate().as_json()
         leaky = opened.data.source.leaky
         show_metrics(console, metrics, leaky)
         console.document({"run": str(opened.run.directory), "metrics": metrics, "leaky": leaky})
 
     @command(app, "plot", f"lstmae {name} plot {small}", config)
-    def plot(*, run: RunPath = None, retrain: Retrain = False, given: GivenOptions, console: Console) -> None:
+    def plot(*, choice: RunChoice, given: GivenOptions, console: Console) -> None:
         """Draw a run's figures again."""
-
-        opened = training.obtain_run(given, config, console, run=run, retrain=retrain)
+        opened = training.obtain_run(given, config, console, choice)
         paths = opened.plot()
         show_files(console, {path.stem: path for path in paths})
         console.document({"run": str(opened.run.directory), "figures": [str(path) for path in paths]})
 
-    tune.register(app, name, config)
+    search.register(app, name, config)
 
 
 def _add_toy_commands(app: typer.Typer, small: str) -> None:
     toy.register(app)
 
     @command(app, "predict", f"lstmae toy predict {small}", TASKS["toy"])
-    def predict(*, run: RunPath = None, retrain: Retrain = False, given: GivenOptions, console: Console) -> None:
+    def predict(*, choice: RunChoice, given: GivenOptions, console: Console) -> None:
         """Reconstruct the test signals and write them beside the originals."""
-        show_predictions(training.obtain_run(given, TASKS["toy"], console, run=run, retrain=retrain), console)
+        show_predictions(training.obtain_run(given, TASKS["toy"], console, choice), console)
 
 
 def _add_mnist_commands(app: typer.Typer, small: str) -> None:
@@ -133,8 +124,7 @@ def _add_mnist_commands(app: typer.Typer, small: str) -> None:
             list[Path] | None, typer.Argument(help="Pictures of one digit each; the test digits if none.")
         ] = None,
         *,
-        run: RunPath = None,
-        retrain: Retrain = False,
+        choice: RunChoice,
         given: GivenOptions,
         console: Console,
     ) -> None:
@@ -144,9 +134,9 @@ def _add_mnist_commands(app: typer.Typer, small: str) -> None:
         # Read before anything is trained for them.
         pictures = [(str(path), read_image(str(path))) for path in images or ()]
         if not pictures:
-            show_predictions(training.obtain_run(given, TASKS["mnist"], console, run=run, retrain=retrain), console)
+            show_predictions(training.obtain_run(given, TASKS["mnist"], console, choice), console)
             return
-        found, config, model = training.obtain_model(given, TASKS["mnist"], console, run=run, retrain=retrain)
+        found, config, model = training.obtain_model(given, TASKS["mnist"], console, choice)
         from lstm_ae.studies.mnist import classify
 
         rows, drawn = classify(model, config.read, pictures)

@@ -7,18 +7,24 @@ from typing import Annotated, Any
 import typer
 
 from lstm_ae.config import Toy
-from lstm_ae.config.options import check_value
 from lstm_ae.config.space import Axis
 from lstm_ae.errors import ConfigError
 
 from . import dry_run
 from .console import Console
-from .options import GivenOptions, Out, command, make_option
-from .tune import JOBS_OPTION, REPEATS_OPTION, Repair, Resume
+from .options import GivenOptions, command
+from .search import GridRequest, SearchRequest, request_grid, search
+from .search_results import require_results
+from .training import show_files
 
 DEFAULT_SIZES = "8,16,32,50"
 
 DEFAULT_PRESET = "code"
+
+
+CodeSizes = Annotated[
+    str | None, typer.Option(metavar="<int,...>", help=f"Numbers in the code (default: {DEFAULT_SIZES}).")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -35,48 +41,32 @@ def register(app: typer.Typer) -> None:
     )
     def limits(
         *,
-        sizes: Annotated[
-            str | None,
-            typer.Option(metavar="<int,...>", help=f"Numbers in the code (default: {DEFAULT_SIZES})."),
-        ] = None,
-        repeats: make_option(REPEATS_OPTION) = None,  # type: ignore[valid-type]
-        jobs: make_option(JOBS_OPTION) = None,  # type: ignore[valid-type]
-        resume: Resume = False,
-        repair: Repair = False,
-        out: Out = None,
+        sizes: CodeSizes = None,
+        request: GridRequest,
         given: GivenOptions,
         console: Console,
     ) -> None:
         """Train autoencoders with codes of several sizes, and set those of linear codes beside them."""
-        from . import search
-
-        listed, asked = _grid_request(
-            given, sizes=sizes, repeats=repeats, jobs=jobs, resume=resume, repair=repair, out=out
-        )
-        folder, plan, found, data = search.search(listed, Toy, asked, console)
+        options, full_request = _request_limits(given, sizes, request)
+        folder, plan, found, data = search(options, Toy, full_request, console)
         _show_limits(console, folder, plan, found, data)
 
 
-def _dry_run(*, given: GivenOptions, console: Console, **values: Any) -> None:
-    dry_run.show_search_estimate(*_grid_request(given, **values), Toy, console)
+def _dry_run(*, sizes: str | None, request: GridRequest, given: GivenOptions, console: Console) -> None:
+    dry_run.show_search_estimate(*_request_limits(given, sizes, request), Toy, console)
 
 
-def _grid_request(given: GivenOptions, *, sizes: str | None, **others: Any) -> tuple[GivenOptions, Any]:
+def _request_limits(given: GivenOptions, sizes: str | None, request: GridRequest) -> tuple[GivenOptions, SearchRequest]:
     """Return the options with a grid over sizes of the code, and the search request."""
-    from . import search
-
-    listed = GivenOptions(given | {"latent": "vector"}).resting(given)
-    if not (given.file or given.preset or others["resume"]):
-        listed.preset = DEFAULT_PRESET
-    if sizes is not None or not others["resume"]:
-        numbers = _parse_sizes(sizes or DEFAULT_SIZES)
-        if not others["resume"]:
-            listed.config(Toy, code=max(numbers))
-        listed["code"] = Axis("code", numbers)
-    keep = len(listed["code"].values) if "code" in listed else None
-    for field in (REPEATS_OPTION, JOBS_OPTION):
-        check_value(field, others[field.name])
-    return listed, search.SearchRequest("limits", "code", keep=keep, **others)
+    options = GivenOptions(given | {"latent": "vector"}).resting(given)
+    if not (given.file or given.preset or request.resume):
+        options.preset = DEFAULT_PRESET
+    if sizes is None and request.resume:
+        return options, SearchRequest(**vars(request), verb="limits", varied="code")
+    numbers = _parse_sizes(sizes or DEFAULT_SIZES)
+    if not request.resume:
+        options.config(Toy, code=max(numbers))
+    return request_grid(options, Axis("code", numbers), request, "limits", keep=len(numbers))
 
 
 def _parse_sizes(text: str) -> tuple[int, ...]:
@@ -96,9 +86,6 @@ def _show_limits(console: Console, folder: Any, plan: Any, found: Any, data: Any
     from lstm_ae.plots.code_limits import limits as limits_figure
     from lstm_ae.studies.toy import load
     from lstm_ae.studies.toy_code_limits import code_limits
-
-    from .search import require_results
-    from .training import show_files
 
     require_results(folder, found)
     scores = {trial.values["code"]: trial for trial in found.trials if trial.scored}

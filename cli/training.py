@@ -9,14 +9,14 @@ from typing import Any
 
 from lstm_ae.config import Config, Series, Snp, task_of
 from lstm_ae.config.options import declared_options, flag_name
-from lstm_ae.errors import ConfigError
+from lstm_ae.errors import ConfigError, InsufficientSkillError
 from lstm_ae.formatting import format_count, format_epoch, format_heading, format_option, format_skill, format_value
 from lstm_ae.installation import install_hint
 
 from .backend import import_tensorflow
 from .console import Console
 from .errors import Interrupted
-from .options import GivenOptions
+from .options import GivenOptions, RunChoice
 
 TABLE_SUFFIXES = (".csv", ".parquet")
 
@@ -63,6 +63,13 @@ def _show_columns(console: Console, columns: Mapping[str, Any]) -> None:
         header,
         [(part, format_heading(k), *(format_skill(of[n]) for n in names), of["baseline"]) for part, k, of in rows],
     )
+
+
+def check_skill(name: str, skill: float | None, required: float | None) -> None:
+    """Raise `InsufficientSkillError` if a skill is below the one of `--require-skill`, or unknown."""
+    if required is not None and not (skill is not None and skill >= required):
+        shown = "not known" if skill is None else format_skill(skill)
+        raise InsufficientSkillError(f"{name} is {shown}, less than --require-skill {required:g}")
 
 
 def require_png(figure: Path) -> None:
@@ -198,27 +205,28 @@ def resume(
         )
 
 
-def obtain_run(
-    given: GivenOptions, kind: type[Config], console: Console, *, run: str | None, retrain: bool, **fixed: Any
-) -> Any:
+def obtain_run(given: GivenOptions, kind: type[Config], console: Console, choice: RunChoice, **fixed: Any) -> Any:
     """Return an opened run: the named one, else the latest with this config and data, else a new one."""
     from lstm_ae.experiment import open_trained
-    from lstm_ae.run import find_run
+    from lstm_ae.run import find_run, require_free
 
-    if run is not None:
-        found = _open_named_run(given, kind, console, run, retrain, **fixed)
+    if choice.run is not None:
+        found = _open_named_run(given, kind, console, choice.run, **fixed)
         return open_trained(found, load(kind.merge(found.config().to_dict(), given), console))
     config = given.config(kind, **fixed)
+    if choice.out is not None:
+        require_free(choice.out)
     import_tensorflow(console)
     data = load(config, console)
-    same = None if retrain else find_run(config, data.source)
+    anew = choice.retrain or choice.out is not None
+    same = None if anew else find_run(config, data.source)
     known = f"run: {same.directory} (same configuration and data)" if same else "run: none of this configuration yet"
-    console.say("run: a new one" if retrain else known)
-    return open_trained(same or train(config, console, out=None, data=data), data)
+    console.say("run: a new one" if anew else known)
+    return open_trained(same or train(config, console, out=choice.out, data=data), data)
 
 
 def obtain_run_for_data(
-    given: GivenOptions, kind: type[Config], console: Console, *, run: str | None, retrain: bool, **fixed: Any
+    given: GivenOptions, kind: type[Config], console: Console, choice: RunChoice, **fixed: Any
 ) -> Any:
     """Like `obtain_run`; but data that is not what the named run was trained on is new data to apply it to.
 
@@ -228,9 +236,9 @@ def obtain_run_for_data(
     from lstm_ae.errors import DataError
     from lstm_ae.experiment import open_on_new_data, open_trained
 
-    if run is None or not given.get("data"):
-        return obtain_run(given, kind, console, run=run, retrain=retrain, **fixed)
-    found = _open_named_run(given, kind, console, run, retrain, **fixed)
+    if choice.run is None or not given.get("data"):
+        return obtain_run(given, kind, console, choice, **fixed)
+    found = _open_named_run(given, kind, console, choice.run, **fixed)
     before = found.config()
     config = kind.merge(before.to_dict(), given)
     assert isinstance(before, Snp)
@@ -249,25 +257,19 @@ def obtain_run_for_data(
     return opened
 
 
-def obtain_model(
-    given: GivenOptions, kind: type[Config], console: Console, *, run: str | None, retrain: bool
-) -> tuple[Any, Any, Any]:
+def obtain_model(given: GivenOptions, kind: type[Config], console: Console, choice: RunChoice) -> tuple[Any, Any, Any]:
     """Return a trained run with its config and model; load the data only if no run is named."""
-    if run is not None:
-        found = _open_named_run(given, kind, console, run, retrain)
+    if choice.run is not None:
+        found = _open_named_run(given, kind, console, choice.run)
         return found, found.config(), found.model()
-    opened = obtain_run(given, kind, console, run=None, retrain=retrain)
+    opened = obtain_run(given, kind, console, choice)
     return opened.run, opened.config, opened.model
 
 
-def _open_named_run(
-    given: GivenOptions, kind: type[Config], console: Console, run: str, retrain: bool, **fixed: Any
-) -> Any:
+def _open_named_run(given: GivenOptions, kind: type[Config], console: Console, run: str, **fixed: Any) -> Any:
     """Return the named finished run after checking that it agrees with the options."""
     from lstm_ae.run import open_run
 
-    if retrain:
-        raise ConfigError("--retrain and --run exclude each other; give one of them")
     found = open_run(run, task_of(kind()))
     goal = fixed.get("goal")
     if goal and getattr(found.config(), "goal", goal) != goal:

@@ -130,6 +130,19 @@ def test_the_help_lists_studies_first():
     ]
 
 
+def test_a_command_trains_in_the_directory_that_out_names(run):
+    line = "toy predict --sequences 60 --epochs 1 --batch-size 16"
+    first = document(run, f"{line} --out elsewhere/one")
+    assert first["run"] == "elsewhere/one"
+    assert Path(first["predictions"]).parent == Path("elsewhere/one")
+    # An existing run is not used, and a directory that is not empty is refused before anything is loaded.
+    assert document(run, f"{line} --out elsewhere/two")["run"] == "elsewhere/two"
+    code, out, err = run(f"{line} --out elsewhere/two")
+    assert (code, out) == (2, "")
+    assert "elsewhere/two" in err
+    assert "data:" not in err
+
+
 def test_help_loads_nothing_heavy():
     """All helps in one process, which then looks at what it has imported; each shows its example."""
     lines = [[*path, "--help"] for path, _ in commands()]

@@ -89,6 +89,7 @@ def test_a_detection_looks_at_its_options_before_its_run(refused, option, text):
         ),
         ("snp predict --horizon 5", "--horizon is for --multistep; add it, or leave --horizon out"),
         ("toy predict --run latest --retrain", "--retrain and --run exclude each other; give one of them"),
+        ("snp predict --run latest --out new", "--out and --run exclude each other; give one of them"),
         (
             "toy train --deterministic --no-deterministic",
             "--deterministic and --no-deterministic exclude each other; give one of them",

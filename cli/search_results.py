@@ -1,0 +1,197 @@
+"""Show the progress and the results of a search."""
+
+import sys
+import time
+from typing import Any
+
+from lstm_ae.config.options import flag_name
+from lstm_ae.errors import LstmAeError
+from lstm_ae.formatting import format_clock, format_names, format_setting, format_value
+
+from .console import Console
+from .training import show_files
+
+
+class SearchProgress:
+    """Observer of a search that shows the finished and running trials, the best score, and the remaining time."""
+
+    def __init__(self, console: Console, record: Any, folder: Any, *, tensorboard: bool) -> None:
+        self.console, self.record = console, record
+        self.objective = record.plan.objective
+        self.began, self.ended_here = time.monotonic(), 0
+        self.steps: dict[int, Any] = {}
+        self.hparams: Any = None
+        if tensorboard:
+            from lstm_ae.search.tensorboard import TensorBoardWriter
+
+            self.hparams = TensorBoardWriter(folder, record.plan)
+        self.live: Any = None
+        if sys.stderr.isatty() and not console.quiet:
+            from rich.console import Console
+            from rich.live import Live
+
+            self.live = Live(
+                console=Console(file=sys.stderr, highlight=False, markup=False),
+                get_renderable=self._table,
+                refresh_per_second=2,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+
+    def __enter__(self) -> "SearchProgress":
+        if self.live:
+            self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.live:
+            self.live.stop()
+
+    def started(self, trial: Any) -> None:
+        """Show that a trial has started."""
+        self.steps[trial.number] = None
+
+    def step(self, step: Any) -> None:
+        """Show the progress of a trial."""
+        self.steps[step.number] = step
+
+    def ended(self, trial: Any) -> None:
+        """Print a line about a finished trial."""
+        self.steps.pop(trial.number, None)
+        self.ended_here += 1
+        if self.hparams:
+            self.hparams.write(trial)
+        self._say(f"trial {trial.number}: {describe_setting(trial)}: {describe_result(trial, self.objective)}")
+
+    def lost(self, trial: Any, how: str) -> None:
+        """Print that the worker of a trial died."""
+        self.steps.pop(trial.number, None)
+        self._say(f"trial {trial.number}: its worker died ({how}); it is given to another")
+
+    def _say(self, text: str) -> None:
+        if self.live:
+            self.live.console.print(text)
+        else:
+            self.console.say(text)
+
+    def _table(self) -> Any:
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table.grid(padding=(0, 2))
+        for number, step in sorted(self.steps.items()):
+            where = "begins" if step is None else f"epoch {step.epoch}/{step.epochs}"
+            value = "" if step is None else f"{self.objective.name} {format_value(step.value)}"
+            table.add_row(f"trial {number}", describe_setting(self.record.trials[number]), where, value)
+        return Group(Text(self._headline()), table)
+
+    def _headline(self) -> str:
+        trials = self.record.trials
+        done = sum(trial.status in ("completed", "pruned") for trial in trials)
+        failed = sum(trial.status in ("failed", "lost") for trial in trials)
+        size = self.record.plan.size
+        words = [f"{done}{f' of {size}' if size else ''} done, {len(self.steps)} running, {failed} failed"]
+        if best := self.record.best(1):
+            words.append(f"best {self.objective.name} {format_value(best[0].score)} (trial {best[0].number})")
+        if size and self.ended_here:
+            each = (time.monotonic() - self.began) / self.ended_here
+            words.append(f"about {format_clock(each * max(0, size - done - failed))} left")
+        return "; ".join(words)
+
+
+def describe_setting(trial: Any) -> str:
+    """Return the searched options of a trial as typed."""
+    values = " ".join(f"{flag_name(name)} {format_setting(value)}" for name, value in trial.values.items())
+    return f"{values} to epoch {trial.until}" if trial.until else values
+
+
+def describe_result(trial: Any, objective: Any) -> str:
+    """Return the result of a trial in one line."""
+    if not trial.scored:
+        return f"{trial.status} ({trial.reason})"
+    spread = f" ± {format_value(trial.spread)}" if len(trial.executions) > 1 else ""
+    why = f" ({trial.reason})" if trial.reason else ""
+    return f"{objective.name} {format_value(trial.score)}{spread}{why}, {trial.seconds:.0f} s"
+
+
+def show_results(console: Console, folder: Any, plan: Any, found: Any) -> None:
+    """Show the table of all trials, the best first; write it, and the figures.
+
+    Raises:
+        LstmAeError: no trial came to an end; the text has the reasons.
+    """
+    from lstm_ae.search.results import result_columns, result_figures, result_statements
+
+    header, rows = result_columns(plan, found.trials)
+    folder.write_table({name: [row[place] for row in rows] for place, name in enumerate(header)})
+    again = require_results(folder, found)
+    drawn = result_figures(folder, plan, found.trials)
+    console.table(header, rows)
+    told = result_statements(plan, found.trials)
+    if told:
+        console.show("")
+    for line in told:
+        console.show(line)
+    console.show("")
+    if not found.complete:
+        console.show(f"Time limit reached. Resume with: {again}")
+    winner = found.trials[0]
+    files = {
+        "table": folder.directory / "table.csv",
+        "figures": drawn[0].parent,
+        "winner": found.runs[0].directory,
+    }
+    if found.refit:
+        files["refit"] = found.refit.directory
+        console.show(f"The setting of the winner was {found.refit.metrics()['training']['refit']}.")
+    show_files(console, files)
+    console.document(
+        {
+            "search": str(folder.directory),
+            "complete": found.complete,
+            "objective": plan.objective.name,
+            "trials": [_trial_row(trial) for trial in found.trials],
+            "findings": told,
+            "winner": {"trial": winner.number, "values": winner.values, "run": str(found.runs[0].directory)},
+            "kept": [str(run.directory) for run in found.runs],
+            "refit": str(found.refit.directory) if found.refit else None,
+        }
+    )
+
+
+def require_results(folder: Any, found: Any) -> str:
+    """Return the command that resumes a search.
+
+    Raises:
+        LstmAeError: no trial is complete; the message has the reasons.
+    """
+    again: str = folder.resume_command
+    if any(trial.status == "completed" for trial in found.trials):
+        return again
+    if not found.complete:
+        raise LstmAeError(f"The time limit was reached before a trial was complete. Resume with: {again}")
+    reasons: dict[str, list[str]] = {}
+    for trial in found.trials:
+        if trial.reason:
+            reasons.setdefault(trial.reason, []).append(str(trial.number))
+    told = "; ".join(
+        f"trial{'s' * (len(numbers) > 1)} {format_names(numbers)}: {reason}" for reason, numbers in reasons.items()
+    )
+    advice = "Lower --learning-rate, or change what the reasons name"
+    raise LstmAeError(f"All {len(found.trials)} trials failed. {told}. {advice}")
+
+
+def _trial_row(trial: Any) -> dict[str, Any]:
+    return {
+        "number": trial.number,
+        "values": trial.values,
+        "status": trial.status,
+        "score": trial.score,
+        "spread": trial.spread,
+        "reason": trial.reason,
+        "until": trial.until,
+        "parent": trial.parent,
+        "executions": [execution._asdict() for execution in trial.executions],
+    }
