@@ -55,8 +55,8 @@ def register(app: typer.Typer) -> None:
 
         import_tensorflow(console, keras=False)
         try:
-            from lstm_ae.serving.client import connect, parse_constants, predict_file
-            from lstm_ae.serving.inputs import read_samples
+            from lstm_ae.serving.batch_prediction import parse_constants, predict_file, read_samples
+            from lstm_ae.serving.client import connect
         except ModuleNotFoundError as error:
             raise ConfigError(f"lstmae predict needs {error.name}: {install_hint('serve')}") from error
 

@@ -18,7 +18,7 @@ from .options import Trust, command
 from .signals import call_on_signal
 
 if TYPE_CHECKING:
-    from lstm_ae.serving.folders import VersionPolicy
+    from lstm_ae.serving.model_folders import VersionPolicy
 
 _BATCHING_PANEL = "Batching"
 _LIMITS_PANEL = "Limits"
@@ -148,12 +148,10 @@ def register(app: typer.Typer) -> None:
         import_tensorflow(console, keras=False)
         try:
             from lstm_ae.serving import loading, server
-            from lstm_ae.serving.batching import BatchingConfig
-            from lstm_ae.serving.container import write_tensorflow_serving
-            from lstm_ae.serving.folders import check_served_models, discover_models
-            from lstm_ae.serving.models_config import read_models
-            from lstm_ae.serving.ports import Ports, bracket_host, resolve_address
-            from lstm_ae.serving.service import RequestLimits
+            from lstm_ae.serving.config import BatchingConfig, Ports, RequestLimits, ServerConfig
+            from lstm_ae.serving.model_folders import check_served_models, discover_models
+            from lstm_ae.serving.ports import bracket_host, resolve_address
+            from lstm_ae.serving.tensorflow_serving import read_models, write_tensorflow_serving
         except ModuleNotFoundError as error:
             raise ConfigError(f"lstmae serve needs {error.name}: {install_hint('serve')}") from error
 
@@ -172,8 +170,11 @@ def register(app: typer.Typer) -> None:
             if name not in names:
                 raise ConfigError(f"--label must begin with one of {', '.join(names)}. Received: {name!r}")
         check_served_models(models)
-        asked = Ports(host, rest_port, None if no_grpc else grpc_port)
-        manners = server.ServerConfig(
+        config = ServerConfig(
+            Ports(host, rest_port, None if no_grpc else grpc_port),
+            BatchingConfig(max_batch_size, batch_timeout_micros / 1e6, max_enqueued_batches, num_batch_threads, sizes),
+            RequestLimits(max_body, max_instances, max_window, max_horizon, max_elements, timeout),
+            page=not no_page,
             poll=poll,
             concurrency=max_concurrency,
             per_client=max_concurrency_per_client or 0,
@@ -184,15 +185,9 @@ def register(app: typer.Typer) -> None:
             load_seconds=load_timeout,
             tensor_content=enable_serialization_as_tensor_content,
         )
-        batching = BatchingConfig(
-            max_batch_size, batch_timeout_micros / 1e6, max_enqueued_batches, num_batch_threads, sizes
-        )
-        limits = RequestLimits(max_body, max_instances, max_window, max_horizon, max_elements, timeout)
         if tf_serving:
-            outside = asked._replace(host=resolve_address(host, 0)[0])
-            path, words = write_tensorflow_serving(
-                folder, models, ports=outside, manners=manners, batching=batching, limits=limits
-            )
+            outside = config.ports._replace(host=resolve_address(host, 0)[0])
+            path, words = write_tensorflow_serving(folder, models, config._replace(ports=outside))
             console.say(f"{path} written. TensorFlow Serving takes the folder by:")
             console.show(words)
             console.document({"models_config": str(path), "command": words})
@@ -219,11 +214,7 @@ def register(app: typer.Typer) -> None:
                     folder,
                     wanted,
                     load,
-                    ports=asked,
-                    manners=manners,
-                    batching=batching,
-                    limits=limits,
-                    page=not no_page,
+                    config,
                     listening=listening,
                     stop=stop,
                 )
@@ -241,7 +232,7 @@ def register(app: typer.Typer) -> None:
 
 def _parse_policy(text: str) -> "VersionPolicy":
     from lstm_ae.errors import ConfigError
-    from lstm_ae.serving.folders import VersionPolicy
+    from lstm_ae.serving.model_folders import VersionPolicy
 
     if text in ("latest", "all"):
         return VersionPolicy(text)

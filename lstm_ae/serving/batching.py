@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lstm_ae.serving.config import BatchingConfig
 from lstm_ae.serving.errors import Refusal, StatusCode
 from lstm_ae.serving.tensors import Tensors, concatenate_tensors, count_rows, pad_rows, require_row_outputs, take_rows
 from lstm_ae.serving.workers import JobThreads
@@ -24,26 +25,6 @@ Run = Callable[[Tensors], Tensors]
 CALL_THREAD_PREFIX = "model"
 # In seconds. A call that runs longer no longer occupies its slot.
 CALL_PATIENCE = 1.0
-
-
-class BatchingConfig(NamedTuple):
-    """The batching options.
-
-    Args:
-        size: The largest number of samples in a call; 1 turns batching off.
-        wait: Seconds that a request may wait for others.
-        queue: The largest number of waiting samples per model, in multiples of `size`. Further requests are refused
-            as UNAVAILABLE.
-        threads: The number of concurrent calls, not counting calls that take long.
-        sizes: The allowed batch sizes, ascending, the last one equal to `size`. Smaller batches are padded with
-            copies of their last row. Empty for any size.
-    """
-
-    size: int = 64
-    wait: float = 0.0
-    queue: int = 100
-    threads: int = 2
-    sizes: tuple[int, ...] = ()
 
 
 class _QueuedRequest(NamedTuple):

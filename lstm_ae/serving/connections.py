@@ -1,4 +1,4 @@
-"""Limits for connections without a request, so that they do not block other clients.
+"""The connections of the server: their clients, and limits, so that idle connections do not block other clients.
 
 granian and gRPC limit the number of connections and close those that send no request in time, but neither limits the
 number per client. On Linux, where a process can list its own sockets, connections without a request are closed when
@@ -6,20 +6,38 @@ there are many, starting with the clients that have the most.
 """
 
 import contextlib
+import ipaddress
 import os
 import socket
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
-
-from lstm_ae.serving.limiter import client_key, normalize_peer
+from urllib.parse import unquote
 
 SWEEP_SECONDS = 0.25
 # The limit per protocol is a multiple of the concurrent requests, because clients keep idle connections open.
 MIN_CONNECTIONS, CONNECTIONS_PER_REQUEST = 1024, 4
 # The server also needs open files other than connections.
 OTHER_FILES = 512
+
+
+def normalize_peer(address: str) -> str:
+    """Return the address and port of a client in a uniform format.
+
+    Args:
+        address: The format of granian ("127.0.0.1:80", "[::1]:80") or gRPC ("ipv4:127.0.0.1:80",
+            "ipv6:%5B::1%5D:80").
+    """
+    host, _, port = unquote(address).removeprefix("ipv4:").removeprefix("ipv6:").rpartition(":")
+    host = host.strip("[]").partition("%")[0].removeprefix("::ffff:" if "." in host else "")
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def client_key(peer: str) -> str:
+    """Return the identity of a client: its IPv4 address, or its IPv6 /64 network, which has one owner."""
+    host = peer.rpartition(":")[0].strip("[]")
+    return str(ipaddress.ip_network((host, 64), strict=False)) if ":" in host else host
 
 
 def connection_limit(requests: int) -> int:
@@ -123,13 +141,20 @@ class _Connection(NamedTuple):
 
 def _list_connections(ports: set[int]) -> Iterator[_Connection]:
     """Yield each connection to one of the given ports."""
+    for number, found in _own_sockets():
+        with contextlib.suppress(OSError):  # The socket may not be connected, or closed by now.
+            port = found.getsockname()[1] if found.family in (socket.AF_INET, socket.AF_INET6) else 0
+            if port in ports:
+                yield _Connection(number, port, _socket_peer(found), _has_unsent(found))
+
+
+def _own_sockets() -> Iterator[tuple[int, socket.socket]]:
+    """Yield each socket of this process with its file descriptor. Linux only."""
     for name in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):  # The file may be no socket, not connected, or closed by now.
+        with contextlib.suppress(OSError):  # The file may be no socket, or closed by now.
             found = socket.socket(fileno=int(name))
             try:
-                port = found.getsockname()[1] if found.family in (socket.AF_INET, socket.AF_INET6) else 0
-                if port in ports:
-                    yield _Connection(int(name), port, _socket_peer(found), _has_unsent(found))
+                yield int(name), found
             finally:
                 found.detach()
 
@@ -157,3 +182,26 @@ def _close_connection(number: int, peer: str) -> bool:
 def _socket_peer(connection: socket.socket) -> str:
     host, port = connection.getpeername()[:2]
     return normalize_peer(f"{host}:{port}")
+
+
+def reset_unread_connections(port: int, seconds: float) -> bool:
+    """Make the system close connections to a port whose client does not read the sent data for some time.
+
+    granian writes without a time limit, so a few such clients could hold all connections indefinitely. It does not
+    expose its sockets, so the listening one is searched for; connections inherit the limit from it.
+
+    Args:
+        port: The port.
+        seconds: The time limit.
+
+    Returns:
+        Whether the limit was set, which is possible on Linux only.
+    """
+    limited = False
+    for _, found in _own_sockets() if sys.platform == "linux" else ():
+        with contextlib.suppress(OSError):
+            listens = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            if listens and found.family != socket.AF_UNIX and found.getsockname()[1] == port:
+                found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, round(1000 * seconds)))
+                limited = True
+    return limited

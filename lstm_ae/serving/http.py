@@ -17,11 +17,12 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
+from lstm_ae.serving.connections import client_key, normalize_peer
 from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument
-from lstm_ae.serving.limiter import RequestLimiter, client_key, normalize_peer
+from lstm_ae.serving.limiter import RequestLimiter
 from lstm_ae.serving.openapi import METRICS_PATH
+from lstm_ae.serving.request_handler import RequestHandler
 from lstm_ae.serving.rest import RestRequest, RestResponse, body_too_large, respond
-from lstm_ae.serving.service import Service
 
 LOG = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
 
 
 def make_http_server(
-    service: Service,
+    handler: RequestHandler,
     address: str,
     port: int,
     *,
@@ -46,7 +47,7 @@ def make_http_server(
     """Return a server that is not yet listening.
 
     Args:
-        service: The service that answers requests.
+        handler: The handler of the requests.
         address: The IP address.
         port: The port.
         name: The host name that was resolved to the address.
@@ -55,7 +56,7 @@ def make_http_server(
         hosts: See `allowed_hosts`.
     """
     return Server(
-        _RsgiApplication(service, allowed_hosts(address, name, hosts), any_host_paths(address)),
+        _RsgiApplication(handler, allowed_hosts(address, name, hosts), any_host_paths(address)),
         address=address,
         port=port,
         interface=Interfaces.RSGI,
@@ -115,17 +116,17 @@ def parse_host(authority: str | None, headers: Iterable[tuple[str, str]]) -> str
 class _RsgiApplication:
     """The application that granian calls for every request (RSGI)."""
 
-    def __init__(self, service: Service, hosts: frozenset[str] | None, paths: frozenset[str]) -> None:
-        self.service, self.hosts, self.paths = service, hosts, paths
-        # A refused request has no slot in the service, so discarding its body needs its own limit.
-        self._discards = RequestLimiter(service.limiter.places, service.limiter.per_client)
+    def __init__(self, handler: RequestHandler, hosts: frozenset[str] | None, paths: frozenset[str]) -> None:
+        self.handler, self.hosts, self.paths = handler, hosts, paths
+        # A refused request has no slot, so discarding its body needs its own limit.
+        self._discards = RequestLimiter(handler.limiter.places, handler.limiter.per_client)
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         peer = normalize_peer(scope.client)
         client = client_key(peer)
         headers = {name.lower(): value for name, value in scope.headers.items()}
-        body = _RequestBody(headers, protocol, self.service.limits.body)
-        with self.service.busy.during(peer):
+        body = _RequestBody(headers, protocol, self.handler.limits.body)
+        with self.handler.busy.during(peer):
             await self._serve(scope, protocol, client, headers, body)
         # From here on the connection counts as idle, so that it can be closed if there are too many.
         if body.unread:
@@ -138,7 +139,7 @@ class _RsgiApplication:
     ) -> None:
         try:
             found = self._stranger(scope) or await respond(
-                self.service, RestRequest(scope.method, scope.path, headers, body.read, client)
+                self.handler, RestRequest(scope.method, scope.path, headers, body.read, client)
             )
         except asyncio.CancelledError:
             raise

@@ -12,8 +12,8 @@ import numpy as np
 from lstm_ae.arrays import Array
 from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument, limit_instances
 from lstm_ae.serving.json_workers import call_in_thread
+from lstm_ae.serving.request_handler import RequestHandler
 from lstm_ae.serving.servable import Servable
-from lstm_ae.serving.service import Service
 from lstm_ae.serving.signatures import DEFAULT_SIGNATURE, Signature
 from lstm_ae.serving.tensors import list_shape
 
@@ -43,12 +43,12 @@ class SentExamples(NamedTuple):
 
 
 async def infer(
-    service: Service, servable: Servable, method: str, name: str, examples: SentExamples, seconds: float | None
+    handler: RequestHandler, servable: Servable, method: str, name: str, examples: SentExamples, seconds: float | None
 ) -> Any:
     """Run a signature on examples.
 
     Args:
-        service: The service that runs the call.
+        handler: The handler of the requests.
         servable: The model version.
         method: `CLASSIFY` or `REGRESS`.
         name: The name of the signature; "" for the default one.
@@ -66,12 +66,12 @@ async def infer(
     if signature is None:
         raise invalid_argument(f"No signature was found with the name: {name or DEFAULT_SIGNATURE}")
     require_example_signature(signature, method)
-    inputs = await _serialized(service, examples)
-    return await _run_examples(service, servable, method, signature, inputs, seconds)
+    inputs = await _serialized(handler, examples)
+    return await _run_examples(handler, servable, method, signature, inputs, seconds)
 
 
 async def infer_many(
-    service: Service,
+    handler: RequestHandler,
     servable: Servable,
     tasks: Iterable[tuple[str, str]],
     examples: SentExamples,
@@ -80,7 +80,7 @@ async def infer_many(
     """Run several signatures on the same examples; see `infer`.
 
     Args:
-        service: The service that runs the calls.
+        handler: The handler of the requests.
         servable: The model version.
         tasks: Pairs of signature and method.
         examples: The examples of the request.
@@ -103,8 +103,8 @@ async def infer_many(
         chosen[signature.name] = method, signature
     if len({servable.definitions[name].inputs[INPUTS].name for name in chosen}) > 1:
         raise invalid_argument("Input tensor must be the same for all Signatures.")
-    inputs = await _serialized(service, examples)
-    asked = [_run_examples(service, servable, method, found, inputs, seconds) for method, found in chosen.values()]
+    inputs = await _serialized(handler, examples)
+    asked = [_run_examples(handler, servable, method, found, inputs, seconds) for method, found in chosen.values()]
     return list(await asyncio.gather(*asked))
 
 
@@ -134,7 +134,7 @@ def _signature_error(words: str, signature: Signature) -> Refusal:
     return Refusal(StatusCode.FAILED_PRECONDITION, f"{words}. Signature {signature.name!r} has {names}")
 
 
-async def _serialized(service: Service, examples: SentExamples) -> Array:
+async def _serialized(handler: RequestHandler, examples: SentExamples) -> Array:
     """Return the serialized examples, `(examples,)`.
 
     Raises:
@@ -142,8 +142,8 @@ async def _serialized(service: Service, examples: SentExamples) -> Array:
     """
     if not examples.number:
         raise invalid_argument("Input is empty.")
-    limit_instances(examples.number, service.limits.instances)
-    return await asyncio.to_thread(_joined, examples, service.limits.body)
+    limit_instances(examples.number, handler.limits.instances)
+    return await asyncio.to_thread(_joined, examples, handler.limits.body)
 
 
 def _joined(examples: SentExamples, limit: int) -> Array:
@@ -162,14 +162,14 @@ def _joined(examples: SentExamples, limit: int) -> Array:
 
 
 async def _run_examples(
-    service: Service,
+    handler: RequestHandler,
     servable: Servable,
     method: str,
     signature: Signature,
     inputs: Array,
     seconds: float | None,
 ) -> Any:
-    outputs = await service.predict(servable, signature, {INPUTS: inputs}, seconds)
+    outputs = await handler.predict(servable, signature, {INPUTS: inputs}, seconds)
     if method == REGRESS:
         return _check_regression(outputs[OUTPUTS], len(inputs))
     size = sum(array.nbytes for array in outputs.values())

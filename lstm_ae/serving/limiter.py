@@ -6,11 +6,9 @@ requests with slow bodies lose their slots. Health, readiness, and metrics do no
 
 import asyncio
 import contextlib
-import ipaddress
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from typing import TypeVar
-from urllib.parse import unquote
 
 from lstm_ae.serving.errors import Refusal, StatusCode
 
@@ -82,7 +80,7 @@ class RequestLimiter:
         """Wait for a slot and hold it until the block ends.
 
         Args:
-            client: The client, see `client_key`.
+            client: The client, see `lstm_ae.serving.connections.client_key`.
             deadline: Time on the event loop's clock.
 
         Raises:
@@ -103,7 +101,7 @@ class RequestLimiter:
         """Hold a slot until the block ends if one is free now; yield whether it is.
 
         Args:
-            client: The client, see `client_key`.
+            client: The client, see `lstm_ae.serving.connections.client_key`.
         """
         if not self._has_room(client):
             yield False
@@ -171,21 +169,3 @@ class RequestLimiter:
                     place.evict()
                     slow.remove(place)
                     break
-
-
-def normalize_peer(address: str) -> str:
-    """Return the address and port of a client in a uniform format.
-
-    Args:
-        address: The format of granian ("127.0.0.1:80", "[::1]:80") or gRPC ("ipv4:127.0.0.1:80",
-            "ipv6:%5B::1%5D:80").
-    """
-    host, _, port = unquote(address).removeprefix("ipv4:").removeprefix("ipv6:").rpartition(":")
-    host = host.strip("[]").partition("%")[0].removeprefix("::ffff:" if "." in host else "")
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def client_key(peer: str) -> str:
-    """Return the identity of a client: its IPv4 address, or its IPv6 /64 network, which has one owner."""
-    host = peer.rpartition(":")[0].strip("[]")
-    return str(ipaddress.ip_network((host, 64), strict=False)) if ":" in host else host

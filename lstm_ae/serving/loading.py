@@ -15,7 +15,7 @@ from lstm_ae.export.graph_check import ForbiddenGraphError
 from lstm_ae.export.layout import GRAPH_FILE, WARMUP_FILE
 from lstm_ae.export.manifest import describe_changed_model, read_manifest_leniently
 from lstm_ae.serving.errors import Refusal
-from lstm_ae.serving.grpc_server import proto_to_array
+from lstm_ae.serving.proto_codec import proto_to_array
 from lstm_ae.serving.servable import Servable
 from lstm_ae.serving.signatures import check_tensors
 from lstm_ae.temporary import system_folder

@@ -8,11 +8,11 @@ import numpy as np
 
 from lstm_ae import __version__
 from lstm_ae.export.manifest import read_manifest_leniently
+from lstm_ae.serving.catalog import ModelCatalog
+from lstm_ae.serving.config import RequestLimits
 from lstm_ae.serving.inference import CLASSIFY, REGRESS
 from lstm_ae.serving.metrics import CONTENT_TYPE
-from lstm_ae.serving.models import Catalogue
 from lstm_ae.serving.servable import Servable
-from lstm_ae.serving.service import RequestLimits
 from lstm_ae.serving.signatures import DEFAULT_SIGNATURE, HORIZON, Signature, TensorSpec
 from lstm_ae.serving.tensors import format_shape
 
@@ -211,13 +211,13 @@ class ServedVersions(NamedTuple):
     labels: dict[str, int]
 
 
-def served_versions(catalogue: Catalogue) -> list[ServedVersions]:
+def served_versions(catalog: ModelCatalog) -> list[ServedVersions]:
     """Return the models in memory, without names and labels that a path cannot contain unescaped."""
     return [
         ServedVersions(
-            name, catalogue.versions(name), {key: n for key, n in catalogue.labels(name).items() if _is_plain_path(key)}
+            name, catalog.versions(name), {key: n for key, n in catalog.labels(name).items() if _is_plain_path(key)}
         )
-        for name in catalogue.names()
+        for name in catalog.names()
         if _is_plain_path(name)
     ]
 

@@ -1,24 +1,13 @@
 """The addresses and ports of the server."""
 
 import asyncio
-import contextlib
 import ipaddress
-import os
 import socket
-import sys
-from typing import NamedTuple
 
 import grpc
 
 from lstm_ae.errors import ConfigError
-
-
-class Ports(NamedTuple):
-    """The host and ports of the server; port 0 selects a free port, and a gRPC port of None turns gRPC off."""
-
-    host: str = "127.0.0.1"
-    rest: int = 8501
-    grpc: int | None = 8500
+from lstm_ae.serving.config import Ports
 
 
 def resolve_address(host: str, port: int) -> tuple[str, int]:
@@ -85,34 +74,6 @@ async def wait_until_listening(address: str, port: int, serving: "asyncio.Task[N
             return
     serving.result()
     raise ConfigError(f"The server of HTTP ended before it listened at {address}:{port}; give another --host")
-
-
-def reset_unread_connections(port: int, seconds: float) -> bool:
-    """Make the system close connections to a port whose client does not read the sent data for some time.
-
-    granian writes without a time limit, so a few such clients could hold all connections indefinitely. It does not
-    expose its sockets, so the listening one is searched for; connections inherit the limit from it.
-
-    Args:
-        port: The port.
-        seconds: The time limit.
-
-    Returns:
-        Whether the limit was set, which is possible on Linux only.
-    """
-    limited = False
-    if sys.platform == "linux":
-        for name in os.listdir("/proc/self/fd"):
-            with contextlib.suppress(OSError):  # The descriptor may be a file, or closed by now.
-                found = socket.socket(fileno=int(name))
-                try:
-                    listens = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-                    if listens and found.family != socket.AF_UNIX and found.getsockname()[1] == port:
-                        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, round(1000 * seconds)))
-                        limited = True
-                finally:
-                    found.detach()
-    return limited
 
 
 def _port_error(host: str, port: int, error: Exception | None) -> ConfigError:

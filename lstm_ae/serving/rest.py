@@ -17,7 +17,6 @@ from google.protobuf.json_format import MessageToDict
 from lstm_ae.export.layout import parse_version
 from lstm_ae.serving import metrics, openapi, web_page
 from lstm_ae.serving.errors import MAX_MESSAGE_LENGTH, Refusal, StatusCode, invalid_argument
-from lstm_ae.serving.grpc_server import serialize_example
 from lstm_ae.serving.inference import CLASSIFY, REGRESS, SentExamples, infer
 from lstm_ae.serving.json_codec import (
     ExampleRequest,
@@ -28,8 +27,9 @@ from lstm_ae.serving.json_codec import (
     write_regression,
 )
 from lstm_ae.serving.openapi import JSON_TYPE
+from lstm_ae.serving.proto_codec import serialize_example
+from lstm_ae.serving.request_handler import RequestHandler
 from lstm_ae.serving.servable import Servable
-from lstm_ae.serving.service import Service
 
 _MODEL_PATTERN = r"/v1/models/(?P<name>{0}+?)(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>{0}+?))?"
 _METHOD_PATTERN, _METADATA_PATTERN = r":(?P<method>predict|classify|regress)", r"(?P<metadata>/metadata)?"
@@ -72,12 +72,12 @@ class RestResponse(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
 
 
-async def respond(service: Service, asked: RestRequest) -> RestResponse:
+async def respond(handler: RequestHandler, asked: RestRequest) -> RestResponse:
     """Return the response to a request; a refusal becomes an error response."""
     try:
         if asked.path.lower().startswith("/v1/"):
-            return await _respond_model(service, asked)
-        return await _respond_other(service, asked)
+            return await _respond_model(handler, asked)
+        return await _respond_other(handler, asked)
     except Refusal as refusal:
         return _error_response(refusal)
 
@@ -87,34 +87,34 @@ def _error_response(refusal: Refusal) -> RestResponse:
     return RestResponse(refusal.http, json.dumps({"error": refusal.message}).encode())
 
 
-async def _respond_model(service: Service, asked: RestRequest) -> RestResponse:
-    if asked.method == "POST" and (call := _match_path(service, asked.path, _CALL_PATTERN, _CALL_PATTERN_ANY_NAME)):
-        return await service.counted("rest", call["name"], _respond_call(service, asked, call))
+async def _respond_model(handler: RequestHandler, asked: RestRequest) -> RestResponse:
+    if asked.method == "POST" and (call := _match_path(handler, asked.path, _CALL_PATTERN, _CALL_PATTERN_ANY_NAME)):
+        return await handler.counted("rest", call["name"], _respond_call(handler, asked, call))
     if asked.method == "GET" and asked.path.lower() == "/v1/models":
         raise invalid_argument("Missing model name in request.")
     if asked.method == "GET" and (
-        about := _match_path(service, asked.path, _MODEL_INFO_PATTERN, _MODEL_INFO_PATTERN_ANY_NAME)
+        about := _match_path(handler, asked.path, _MODEL_INFO_PATTERN, _MODEL_INFO_PATTERN_ANY_NAME)
     ):
         version = _parse_version(about["version"])
         if about["metadata"]:
-            return _json_response(model_metadata(service, about["name"], version, about["label"]))
-        return _json_response(_model_status(service, about["name"], version, about["label"]))
+            return _json_response(model_metadata(handler, about["name"], version, about["label"]))
+        return _json_response(_model_status(handler, about["name"], version, about["label"]))
     raise invalid_argument(f"Malformed request: {asked.method} {asked.path}")
 
 
 def _match_path(
-    service: Service, path: str, pattern: re.Pattern[str], of_any_name: re.Pattern[str]
+    handler: RequestHandler, path: str, pattern: re.Pattern[str], of_any_name: re.Pattern[str]
 ) -> re.Match[str] | None:
     """Match a path; a name with a slash or a colon counts only if there is such a model."""
     if plain := pattern.fullmatch(path):
         return plain
     # The length is limited, because matching takes quadratic time in the worst case.
     found = of_any_name.fullmatch(path) if len(path) <= MAX_MESSAGE_LENGTH else None
-    return found if found and service.catalogue.serves(found["name"]) else None
+    return found if found and handler.catalog.serves(found["name"]) else None
 
 
-async def _respond_other(service: Service, asked: RestRequest) -> RestResponse:
-    page = web_page.load_page_files() if service.page else {}
+async def _respond_other(handler: RequestHandler, asked: RestRequest) -> RestResponse:
+    page = web_page.load_page_files() if handler.page else {}
     if asked.method not in ("GET", "HEAD"):
         known = asked.path in ("/health", "/ready", "/openapi.json", openapi.METRICS_PATH) or asked.path in page
         raise Refusal(
@@ -123,64 +123,62 @@ async def _respond_other(service: Service, asked: RestRequest) -> RestResponse:
     if asked.path == "/health":
         return RestResponse(200, b'{"status": "alive"}')
     if asked.path == "/ready":
-        return _respond_ready(service)
+        return _respond_ready(handler)
     if asked.path == openapi.METRICS_PATH:
-        return RestResponse(200, service.metrics.text(), metrics.CONTENT_TYPE)
+        return RestResponse(200, handler.metrics.text(), metrics.CONTENT_TYPE)
     if asked.path == "/openapi.json":
-        models = openapi.served_versions(service.catalogue)
-        return _json_response(await asyncio.to_thread(openapi.openapi_document, models, service.limits))
+        models = openapi.served_versions(handler.catalog)
+        return _json_response(await asyncio.to_thread(openapi.openapi_document, models, handler.limits))
     if file := page.get(asked.path):
         return RestResponse(200, file.content, file.kind, web_page.SECURITY_HEADERS)
     raise Refusal(StatusCode.NOT_FOUND, f"There is nothing at {asked.path}")
 
 
-def _respond_ready(service: Service) -> RestResponse:
+def _respond_ready(handler: RequestHandler) -> RestResponse:
     """Return the readiness and the number of unavailable versions, without names, because anyone may ask."""
-    ready = service.ready()
-    counts = Counter(
-        _READINESS_COUNTS[state] for _, _, state in service.catalogue.states() if state in _READINESS_COUNTS
-    )
+    ready = handler.ready()
+    counts = Counter(_READINESS_COUNTS[state] for _, _, state in handler.catalog.states() if state in _READINESS_COUNTS)
     return RestResponse(
         200 if ready else 503, json.dumps({"status": "ready" if ready else "not ready"} | counts).encode()
     )
 
 
-async def _respond_call(service: Service, asked: RestRequest, call: re.Match[str]) -> RestResponse:
-    service.admit()
-    servable = service.catalogue.find(call["name"], _parse_version(call["version"]), call["label"])
-    deadline = asyncio.get_running_loop().time() + service.limits.seconds
-    async with service.limiter.enter(asked.client, deadline) as place:
+async def _respond_call(handler: RequestHandler, asked: RestRequest, call: re.Match[str]) -> RestResponse:
+    handler.admit()
+    servable = handler.catalog.find(call["name"], _parse_version(call["version"]), call["label"])
+    deadline = asyncio.get_running_loop().time() + handler.limits.seconds
+    async with handler.limiter.enter(asked.client, deadline) as place:
         body = await place.receive(asked.body(), deadline)
-        return await _run_call(service, asked, call, servable, body, deadline)
+        return await _run_call(handler, asked, call, servable, body, deadline)
 
 
 async def _run_call(
-    service: Service, asked: RestRequest, call: re.Match[str], servable: Servable, body: bytes, deadline: float
+    handler: RequestHandler, asked: RestRequest, call: re.Match[str], servable: Servable, body: bytes, deadline: float
 ) -> RestResponse:
     now = asyncio.get_running_loop().time
     method = call["method"].lower()
     read = (
         partial(read_predict_request, signatures=servable.dtypes)
         if method == "predict"
-        else partial(read_examples, most=service.limits.instances)
+        else partial(read_examples, most=handler.limits.instances)
     )
     try:
         async with asyncio.timeout_at(deadline):
             if encoding := asked.headers.get("content-encoding", ""):
-                body = await asyncio.to_thread(_decompress, body, encoding, service.limits.body)
-            found: Any = await service.apart.call(len(body), read, body)
+                body = await asyncio.to_thread(_decompress, body, encoding, handler.limits.body)
+            found: Any = await handler.json_workers.call(len(body), read, body)
     except TimeoutError:
         raise Refusal(StatusCode.DEADLINE_EXCEEDED, "The deadline has passed before the request was read") from None
     if method == "predict":
-        outputs = await service.predict(servable, servable.signature(found.signature), found.inputs, deadline - now())
+        outputs = await handler.predict(servable, servable.signature(found.signature), found.inputs, deadline - now())
         size = sum(array.nbytes for array in outputs.values())
-        return RestResponse(200, await service.apart.call(size, write_predictions, outputs, rows=found.rows))
+        return RestResponse(200, await handler.json_workers.call(size, write_predictions, outputs, rows=found.rows))
     examples = SentExamples(len(found.examples), partial(_serialize_request, found))
     if method == "classify":
-        classes = await infer(service, servable, CLASSIFY, found.signature, examples, deadline - now())
-        return RestResponse(200, await service.apart.call(classes.scores.nbytes, write_classification, *classes))
-    values = await infer(service, servable, REGRESS, found.signature, examples, deadline - now())
-    return RestResponse(200, await service.apart.call(values.nbytes, write_regression, values))
+        classes = await infer(handler, servable, CLASSIFY, found.signature, examples, deadline - now())
+        return RestResponse(200, await handler.json_workers.call(classes.scores.nbytes, write_classification, *classes))
+    values = await infer(handler, servable, REGRESS, found.signature, examples, deadline - now())
+    return RestResponse(200, await handler.json_workers.call(values.nbytes, write_regression, values))
 
 
 def _serialize_request(found: ExampleRequest) -> tuple[bytes, list[bytes]]:
@@ -223,7 +221,7 @@ def _parse_version(text: str | None) -> int | None:
     return number
 
 
-def _model_status(service: Service, name: str, version: int | None, label: str | None) -> dict[str, Any]:
+def _model_status(handler: RequestHandler, name: str, version: int | None, label: str | None) -> dict[str, Any]:
     return {
         "model_version_status": [
             {
@@ -231,14 +229,14 @@ def _model_status(service: Service, name: str, version: int | None, label: str |
                 "state": status.state.name,
                 "status": {"error_code": "UNKNOWN" if status.error else "OK", "error_message": status.error},
             }
-            for status in service.catalogue.statuses(name, version, label)
+            for status in handler.catalog.statuses(name, version, label)
         ]
     }
 
 
-def model_metadata(service: Service, name: str, version: int | None, label: str | None) -> dict[str, Any]:
+def model_metadata(handler: RequestHandler, name: str, version: int | None, label: str | None) -> dict[str, Any]:
     """Return the signatures of a version in the form of TensorFlow Serving's `/metadata`."""
-    servable = service.catalogue.find(name, version, label)
+    servable = handler.catalog.find(name, version, label)
     definitions = {
         key: MessageToDict(found, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
         for key, found in servable.definitions.items()

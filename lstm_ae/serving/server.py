@@ -7,62 +7,31 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
 
-from lstm_ae.serving.batching import CALL_THREAD_PREFIX, Batcher, BatchingConfig
-from lstm_ae.serving.connections import SWEEP_SECONDS, ConnectionSweeper, connection_limit
+from lstm_ae.serving.batching import CALL_THREAD_PREFIX, Batcher
+from lstm_ae.serving.catalog import LOAD_THREAD_PREFIX, ModelCatalog
+from lstm_ae.serving.config import Ports, ServerConfig
+from lstm_ae.serving.connections import SWEEP_SECONDS, ConnectionSweeper, connection_limit, reset_unread_connections
 from lstm_ae.serving.errors import Refusal, StatusCode
-from lstm_ae.serving.folders import ServedModel
 from lstm_ae.serving.grpc_server import make_grpc_server
 from lstm_ae.serving.http import make_http_server
 from lstm_ae.serving.limiter import RequestLimiter
 from lstm_ae.serving.metrics import ServerMetrics
-from lstm_ae.serving.models import LOAD_THREAD_PREFIX, Catalogue
-from lstm_ae.serving.ports import Ports, bind_grpc, reset_unread_connections, resolve_address, wait_until_listening
+from lstm_ae.serving.model_folders import ServedModel
+from lstm_ae.serving.ports import bind_grpc, resolve_address, wait_until_listening
+from lstm_ae.serving.request_handler import RequestHandler
 from lstm_ae.serving.servable import Servable
-from lstm_ae.serving.service import RequestLimits, Service
 
 LOG = logging.getLogger(__name__)
-
-
-class ServerConfig(NamedTuple):
-    """The options for folders and connections.
-
-    Args:
-        poll: Seconds between two looks at the folder.
-        concurrency: The number of concurrent requests; further ones wait.
-        per_client: The number of concurrent requests per client; 0 for three quarters of all.
-        header_seconds: The time limit for receiving the headers of a connection, and the message of a gRPC call.
-        drain_seconds: The time limit for running requests after the server is told to stop.
-        grace_seconds: The first part of `drain_seconds`, in which the server still accepts requests but reports that
-            it is not ready.
-        hosts: See `make_http_server`.
-        load_seconds: The time limit for loading a version and its warm-up.
-        tensor_content: Whether gRPC responses contain numbers as bytes instead of typed values.
-    """
-
-    poll: float = 1.0
-    concurrency: int = 256
-    per_client: int = 0
-    header_seconds: float = 10.0
-    drain_seconds: float = 20.0
-    grace_seconds: float = 0.0
-    hosts: tuple[str, ...] = ()
-    load_seconds: float = 300.0
-    tensor_content: bool = False
 
 
 async def serve(
     root: Path,
     wanted: Callable[[], Iterable[ServedModel]],
     load: Callable[[str, int, Path], Servable],
+    config: ServerConfig,
     *,
-    ports: Ports,
-    manners: ServerConfig,
-    batching: BatchingConfig,
-    limits: RequestLimits,
-    page: bool,
-    listening: Callable[[Ports, Service], None],
+    listening: Callable[[Ports, RequestHandler], None],
     stop: asyncio.Event,
 ) -> bool:
     """Serve until `stop` is set, then let running requests finish.
@@ -71,11 +40,7 @@ async def serve(
         root: The served folder; a configuration received over gRPC may only refer to folders within it.
         wanted: Function that returns the models to serve; called in every look at the folder.
         load: Function that loads a version, see `lstm_ae.serving.loading`.
-        ports: The host and ports.
-        manners: The server options.
-        batching: The batching options.
-        limits: The request limits.
-        page: Whether to serve a page at `/`.
+        config: The server options.
         listening: Function that is called with the ports once requests are accepted; models may still be loading.
         stop: Event that stops the server.
 
@@ -85,10 +50,11 @@ async def serve(
     Raises:
         ConfigError: If the address or a port is not available.
     """
-    catalogue, batcher = Catalogue(wanted, load, limit=manners.load_seconds), Batcher(batching, limits.seconds)
-    limiter = RequestLimiter(manners.concurrency, manners.per_client)
-    service = Service(catalogue, batcher, ServerMetrics(), limits, limiter=limiter, page=page)
-    connections = connection_limit(manners.concurrency)
+    ports, limits = config.ports, config.limits
+    catalog, batcher = ModelCatalog(wanted, load, limit=config.load_seconds), Batcher(config.batching, limits.seconds)
+    limiter = RequestLimiter(config.concurrency, config.per_client)
+    handler = RequestHandler(catalog, batcher, ServerMetrics(), limits, limiter=limiter, page=config.page)
+    connections = connection_limit(config.concurrency)
 
     async def reload(models: list[ServedModel]) -> None:
         for model in models:
@@ -96,27 +62,27 @@ async def serve(
                 raise Refusal(
                     StatusCode.PERMISSION_DENIED, f"The base_path of {model.name!r} is not in the served folder"
                 )
-        await catalogue.follow(models)
+        await catalog.follow(models)
 
     address, port = resolve_address(ports.host, ports.rest)
     ports = ports._replace(rest=port)
     rpc = None
     if ports.grpc is not None:
-        rpc = make_grpc_server(service, reload, connections, manners.header_seconds, content=manners.tensor_content)
+        rpc = make_grpc_server(handler, reload, connections, config.header_seconds, content=config.tensor_content)
         ports = ports._replace(grpc=bind_grpc(rpc, ports, address))
         await rpc.start()
     http = make_http_server(
-        service,
+        handler,
         address,
         ports.rest,
         name=ports.host,
         connections=connections,
-        header_seconds=manners.header_seconds,
-        hosts=manners.hosts,
+        header_seconds=config.header_seconds,
+        hosts=config.hosts,
     )
-    looking = asyncio.create_task(_refresh_catalogue(catalogue, manners.poll))
+    looking = asyncio.create_task(_refresh_catalog(catalog, config.poll))
     own = [port for port in (ports.rest, ports.grpc) if port is not None]
-    sweeping = asyncio.create_task(_sweep_connections(ConnectionSweeper(own, connections, service.busy)))
+    sweeping = asyncio.create_task(_sweep_connections(ConnectionSweeper(own, connections, handler.busy)))
     serving = asyncio.create_task(http.serve())
     stopping = asyncio.create_task(stop.wait())
     begun = asyncio.create_task(wait_until_listening(address, ports.rest, serving))
@@ -126,22 +92,22 @@ async def serve(
         if begun.done():
             begun.result()
             reset_unread_connections(ports.rest, limits.seconds)
-            listening(ports, service)
+            listening(ports, handler)
             await asyncio.wait([stopping, serving, looking], return_when=asyncio.FIRST_COMPLETED)
         for task in (looking, serving):
             if task.done() and task.exception():
                 raise task.exception() or AssertionError
-        end = time.monotonic() + manners.drain_seconds
-        service.leaving = True
-        await asyncio.wait([serving], timeout=min(manners.grace_seconds, manners.drain_seconds))
+        end = time.monotonic() + config.drain_seconds
+        handler.leaving = True
+        await asyncio.wait([serving], timeout=min(config.grace_seconds, config.drain_seconds))
     finally:
         begun.cancel()
         looking.cancel()
         sweeping.cancel()
-        service.draining = True
-        LOG.info("draining", extra={"running": service.running})
-        end = end or time.monotonic() + manners.drain_seconds
-        while service.running and time.monotonic() < end:
+        handler.draining = True
+        LOG.info("draining", extra={"running": handler.running})
+        end = end or time.monotonic() + config.drain_seconds
+        while handler.running and time.monotonic() < end:
             await asyncio.sleep(0.01)
         if rpc is not None:
             await rpc.stop(max(0.0, end - time.monotonic()))
@@ -149,8 +115,8 @@ async def serve(
         with contextlib.suppress(Exception):
             await asyncio.wait_for(serving, max(1.0, end - time.monotonic()))
         batcher.close()
-        catalogue.close()
-        service.apart.close()
+        catalog.close()
+        handler.json_workers.close()
         LOG.info("stopped")
     return is_busy()
 
@@ -173,10 +139,10 @@ async def _sweep_connections(sweeper: ConnectionSweeper) -> None:
         await asyncio.sleep(SWEEP_SECONDS)
 
 
-async def _refresh_catalogue(catalogue: Catalogue, poll: float) -> None:
+async def _refresh_catalog(catalog: ModelCatalog, poll: float) -> None:
     while True:
         try:
-            await catalogue.look()
+            await catalog.look()
         except Exception:
             # A folder that cannot be read now may be readable in the next look.
             LOG.exception("looking at the folder failed")

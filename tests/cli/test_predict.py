@@ -12,9 +12,8 @@ from served_models import save
 from servers import live
 
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.serving import client
+from lstm_ae.serving.batch_prediction import FileSamples, convert_exactly, parse_constants, predict_file, read_samples
 from lstm_ae.serving.client import SignatureClient, connect
-from lstm_ae.serving.inputs import FileSamples, convert_exactly, read_samples
 from lstm_ae.serving.signatures import Signature, TensorSpec
 
 FLOAT = np.dtype(np.float32)
@@ -126,16 +125,16 @@ def test_an_interrupted_call_is_gone_on_with(tmp_path: Path, ending: str) -> Non
     samples = FileSamples({"past": np.arange(20, dtype=np.float32).reshape(10, 2, 1)})
     out, other = tmp_path / f"out.{ending}", tmp_path / f"other.{ending}"
     told: list[int] = []
-    client.predict_file(doubled([]), samples, other, batch=3, notify=lambda done, of: told.append(done))
+    predict_file(doubled([]), samples, other, batch=3, notify=lambda done, of: told.append(done))
     assert told == [3, 6, 9, 10]
     with pytest.raises(KeyboardInterrupt):
-        client.predict_file(doubled([], 3), samples, out, batch=3, notify=lambda done, of: None)
+        predict_file(doubled([], 3), samples, out, batch=3, notify=lambda done, of: None)
     assert not out.exists()
     part = tmp_path / f".out.{ending}.part"
     with part.open("ab") as file:
         file.write(b"half a li")  # what a power cut leaves
     calls: list[int] = []
-    assert client.predict_file(doubled(calls), samples, out, batch=3, notify=lambda done, of: None) == (10, 6)
+    assert predict_file(doubled(calls), samples, out, batch=3, notify=lambda done, of: None) == (10, 6)
     assert calls == [3, 1]
     assert out.read_bytes() == other.read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"other.{ending}", f"out.{ending}"]
@@ -144,20 +143,20 @@ def test_an_interrupted_call_is_gone_on_with(tmp_path: Path, ending: str) -> Non
 def test_what_another_call_has_begun_is_left_alone(tmp_path: Path) -> None:
     samples = FileSamples({"past": np.zeros((4, 2, 1), np.float32)})
     with pytest.raises(KeyboardInterrupt):
-        client.predict_file(doubled([], 2), samples, tmp_path / "o.csv", batch=1, notify=lambda done, of: None)
+        predict_file(doubled([], 2), samples, tmp_path / "o.csv", batch=1, notify=lambda done, of: None)
     others = FileSamples({"past": np.ones((4, 2, 1), np.float32)})
     with pytest.raises(ConfigError, match="is of another model or other data"):
-        client.predict_file(doubled([]), others, tmp_path / "o.csv", batch=1, notify=lambda done, of: None)
+        predict_file(doubled([]), others, tmp_path / "o.csv", batch=1, notify=lambda done, of: None)
     for other in ({"model": "m/2"}, {"source": "http://else:8501"}):
         with pytest.raises(ConfigError, match="is of another model or other data"):
-            client.predict_file(
+            predict_file(
                 doubled([])._replace(**other), samples, tmp_path / "o.csv", batch=1, notify=lambda done, of: None
             )
     (tmp_path / "there.csv").touch()
     with pytest.raises(ConfigError, match="is there already"):
-        client.predict_file(doubled([]), samples, tmp_path / "there.csv", batch=1, notify=lambda done, of: None)
+        predict_file(doubled([]), samples, tmp_path / "there.csv", batch=1, notify=lambda done, of: None)
     with pytest.raises(ConfigError, match=r"must end in \.jsonl or \.csv"):
-        client.predict_file(doubled([]), samples, tmp_path / "o.xls", batch=1, notify=lambda done, of: None)
+        predict_file(doubled([]), samples, tmp_path / "o.xls", batch=1, notify=lambda done, of: None)
 
 
 def test_columns_of_a_table_are_named(tmp_path: Path) -> None:
@@ -166,7 +165,7 @@ def test_columns_of_a_table_are_named(tmp_path: Path) -> None:
         return {"code": np.zeros((count, 2), np.float32), "class": np.ones(count, np.int32), "y": inputs["past"]}
 
     samples = FileSamples({"past": np.zeros((1, 2, 1), np.float32)})
-    client.predict_file(
+    predict_file(
         SignatureClient("m/1", "abc", SERIES, answer),
         samples,
         tmp_path / "o.csv",
@@ -225,10 +224,8 @@ def test_rows_of_many_horizons_make_an_even_table(tmp_path: Path, interrupted: b
                 return found.call(inputs)
 
             with pytest.raises(KeyboardInterrupt):
-                client.predict_file(
-                    found._replace(call=call_), samples, Path(out), batch=1, notify=lambda done, of: None
-                )
-        client.predict_file(found, samples, Path(out), batch=1, notify=lambda done, of: None)
+                predict_file(found._replace(call=call_), samples, Path(out), batch=1, notify=lambda done, of: None)
+        predict_file(found, samples, Path(out), batch=1, notify=lambda done, of: None)
         assert Path(out).read_text() == text
 
 
@@ -238,12 +235,12 @@ def test_a_table_of_uneven_answers_is_refused(tmp_path: Path) -> None:
 
     samples = FileSamples({"past": np.array([[[2]], [[3]]], np.float32)})
     with pytest.raises(DataError, match="From sample 1 on the answers have other columns than before"):
-        client.predict_file(
+        predict_file(
             SignatureClient("m/1", "abc", SERIES, answer), samples, Path("o.csv"), batch=1, notify=lambda done, of: None
         )
     # Nor is it gone on with where another call has stopped.
     with pytest.raises(DataError, match="From sample 1 on"):
-        client.predict_file(
+        predict_file(
             SignatureClient("m/1", "abc", SERIES, answer), samples, Path("o.csv"), batch=1, notify=lambda done, of: None
         )
     assert not Path("o.csv").exists()
@@ -264,21 +261,21 @@ def test_rows_of_several_lines_are_gone_on_with(tmp_path: Path, cut: int, kept: 
 
     samples = FileSamples({"past": np.arange(4, dtype=np.float32).reshape(4, 1, 1)})
     made = SignatureClient("m/1", "abc", SERIES, answer)
-    client.predict_file(made, samples, Path("whole.csv"), batch=1, notify=lambda done, of: None)
+    predict_file(made, samples, Path("whole.csv"), batch=1, notify=lambda done, of: None)
     with pytest.raises(KeyboardInterrupt):
-        client.predict_file(made._replace(call=stopped), samples, Path("o.csv"), batch=1, notify=lambda done, of: None)
+        predict_file(made._replace(call=stopped), samples, Path("o.csv"), batch=1, notify=lambda done, of: None)
     part = Path(".o.csv.part")
     part.write_bytes(part.read_bytes()[: len(part.read_bytes()) - cut])
-    assert client.predict_file(made, samples, Path("o.csv"), batch=1, notify=lambda done, of: None) == (4, kept)
+    assert predict_file(made, samples, Path("o.csv"), batch=1, notify=lambda done, of: None) == (4, kept)
     assert Path("o.csv").read_bytes() == Path("whole.csv").read_bytes()
 
 
 def test_a_header_alone_is_not_gone_on_with(tmp_path: Path) -> None:
     samples = FileSamples({"past": np.zeros((1, 1, 1), np.float32)})
     with pytest.raises(KeyboardInterrupt):
-        client.predict_file(doubled([], 1), samples, Path("o.csv"), batch=1, notify=lambda done, of: None)
+        predict_file(doubled([], 1), samples, Path("o.csv"), batch=1, notify=lambda done, of: None)
     Path(".o.csv.part").write_text("sample,y\n0,0")
-    client.predict_file(doubled([]), samples, Path("o.csv"), batch=1, notify=lambda done, of: None)
+    predict_file(doubled([]), samples, Path("o.csv"), batch=1, notify=lambda done, of: None)
     assert Path("o.csv").read_text() == "sample,y\n0,0.0\n"
 
 
@@ -325,11 +322,11 @@ def test_options_and_files_with_other_numbers_are_refused(tmp_path: Path) -> Non
     (tmp_path / "t.csv").write_text("v\n1\n0.1\n")
     for text in ("2.5", "1e12", "nan", "99999999999"):
         with pytest.raises(ConfigError, match="--set horizon: the model takes int32 there"):
-            read_samples(Path("t.csv"), FORECAST, constants=client.parse_constants([f"horizon={text}"]))
+            read_samples(Path("t.csv"), FORECAST, constants=parse_constants([f"horizon={text}"]))
     for text in ("2", "2.0", "2e0"):
-        found = read_samples(Path("t.csv"), FORECAST, constants=client.parse_constants([f"horizon={text}"]))
+        found = read_samples(Path("t.csv"), FORECAST, constants=parse_constants([f"horizon={text}"]))
         assert found.inputs["horizon"].tolist() == [2]
-    assert client.parse_constants(["n=9007199254740993"]) == {"n": 9007199254740993}
+    assert parse_constants(["n=9007199254740993"]) == {"n": 9007199254740993}
 
 
 def test_which_model(tmp_path: Path) -> None:

@@ -11,14 +11,10 @@ from served_models import save
 from tensorflow_serving.config import model_server_config_pb2
 
 from lstm_ae.errors import ConfigError
-from lstm_ae.serving.batching import BatchingConfig
-from lstm_ae.serving.container import CONTAINER_ROOT, write_tensorflow_serving
+from lstm_ae.serving.config import BatchingConfig, Ports, RequestLimits, ServerConfig
 from lstm_ae.serving.errors import Refusal
-from lstm_ae.serving.folders import ServedModel, VersionPolicy, discover_models
-from lstm_ae.serving.models_config import parse_models, read_models
-from lstm_ae.serving.ports import Ports
-from lstm_ae.serving.server import ServerConfig
-from lstm_ae.serving.service import RequestLimits
+from lstm_ae.serving.model_folders import ServedModel, VersionPolicy, discover_models
+from lstm_ae.serving.tensorflow_serving import CONTAINER_ROOT, parse_models, read_models, write_tensorflow_serving
 
 TENSORFLOW = "model_platform: 'tensorflow'"
 
@@ -86,7 +82,7 @@ def test_tensorflow_serving_gets_the_same_folder(tmp_path: Path) -> None:
     path, command = write_tensorflow_serving(
         tmp_path,
         discover_models(tmp_path, VersionPolicy("all"), [("a", "stable", 1)]),
-        ports=Ports("127.0.0.1", 81, 80),
+        ServerConfig(Ports("127.0.0.1", 81, 80)),
     )
     found = model_server_config_pb2.ModelServerConfig()
     text_format.Parse(path.read_text(), found)
@@ -121,7 +117,7 @@ def test_tensorflow_serving_gets_one_model(tmp_path: Path) -> None:
     (tmp_path / "one" / "3").mkdir(parents=True)
     (tmp_path / "one" / "3" / "saved_model.pb").touch()
     path, command = write_tensorflow_serving(
-        tmp_path / "one", discover_models(tmp_path / "one", VersionPolicy("latest", 2)), ports=Ports()
+        tmp_path / "one", discover_models(tmp_path / "one", VersionPolicy("latest", 2))
     )
     assert f"-v {tmp_path / 'one'}:/models/one:ro" in command
     assert command.endswith("--model_config_file=/models/one/models.config")
@@ -137,10 +133,9 @@ def test_tensorflow_serving_gets_the_same_options(tmp_path: Path) -> None:
     _, command = write_tensorflow_serving(
         tmp_path,
         models,
-        ports=Ports("::1", 81, None),
-        manners=ServerConfig(poll=2.5),
-        batching=BatchingConfig(8, 0.002, sizes=(4, 8)),
-        limits=RequestLimits(seconds=0.5),
+        ServerConfig(
+            Ports("::1", 81, None), BatchingConfig(8, 0.002, sizes=(4, 8)), RequestLimits(seconds=0.5), poll=2.5
+        ),
     )
     assert "--rm -p '[::1]:81:8501' -v" in command
     assert command.endswith(
@@ -159,9 +154,7 @@ def test_tensorflow_serving_gets_the_same_options(tmp_path: Path) -> None:
         write_tensorflow_serving(
             tmp_path,
             models,
-            ports=Ports(),
-            manners=ServerConfig(drain_seconds=1, hosts=("x",)),
-            limits=RequestLimits(body=1),
+            ServerConfig(limits=RequestLimits(body=1), drain_seconds=1, hosts=("x",)),
         )
 
 
@@ -193,7 +186,7 @@ def test_models_behind_links(tmp_path: Path) -> None:
     served = tmp_path / "served"
     save(served / "plus", 1)
     (served / "same").symlink_to("plus")
-    path, _ = write_tensorflow_serving(served, discover_models(served, VersionPolicy()), ports=Ports())
+    path, _ = write_tensorflow_serving(served, discover_models(served, VersionPolicy()))
     assert [str(model.base) for model in read_models(path)] == ["/models/plus", "/models/plus"]
     (served / "link").symlink_to(tmp_path / "elsewhere")
     said = call("serve served --tf-serving")

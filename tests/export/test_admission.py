@@ -183,7 +183,7 @@ def test_other_models_are_served_beside_one_with_a_pipe(name: str, empty_directo
     path.unlink(missing_ok=True)
     pipe(path)
     made = service(Path("models"))
-    made.catalogue._load = make_loader(trust=False)
+    made.catalog._load = make_loader(trust=False)
 
     async def work(made: Any) -> Any:
         bad = await ask(made, "GET", "/v1/models/bad")

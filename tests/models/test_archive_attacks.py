@@ -452,7 +452,7 @@ def test_a_version_that_is_spoilt(empty_directory: Path, proven_here: None, kind
     before = tree(Path.cwd())
 
     made = service(Path.cwd())
-    made.catalogue._load = make_loader(trust=False)
+    made.catalog._load = make_loader(trust=False)
 
     async def work(made: Any) -> Any:
         found = await ask(made, "GET", "/v1/models/toy"), await ask(made, "POST", "/v1/models/toy:predict", {})

@@ -10,7 +10,8 @@ import pytest
 from processes import CEILING, wait_on_loop
 
 from lstm_ae.serving import batching as module
-from lstm_ae.serving.batching import Batcher, BatchingConfig
+from lstm_ae.serving.batching import Batcher
+from lstm_ae.serving.config import BatchingConfig
 from lstm_ae.serving.errors import Refusal, StatusCode
 
 

@@ -20,7 +20,7 @@ from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2
 
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.serving import client
-from lstm_ae.serving.grpc_server import array_to_proto, proto_to_array
+from lstm_ae.serving.proto_codec import array_to_proto, proto_to_array
 from lstm_ae.serving.servable import Servable, signature_definitions
 from lstm_ae.serving.signatures import PREDICT
 
@@ -45,7 +45,7 @@ def version(tmp_path: Path) -> Path:
 @pytest.fixture
 def rest(version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = service(version.parent)
-    asyncio.run(made.catalogue.refresh())
+    asyncio.run(made.catalog.refresh())
     listed = {
         key: MessageToDict(one, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
         for key, one in definitions(version).items()
@@ -129,8 +129,7 @@ def test_text_goes_there_and_back(rest: None, grpc: None, tmp_path: Path) -> Non
 
 def test_an_interrupted_call_of_texts_is_gone_on_with(version: Path, tmp_path: Path) -> None:
     (tmp_path / "k.jsonl").write_text((json.dumps(KINDS) + "\n") * 3)
-    from lstm_ae.serving.client import _hash_samples
-    from lstm_ae.serving.inputs import read_samples
+    from lstm_ae.serving.batch_prediction import _hash_samples, read_samples
 
     signature = client.connect("plus", None, None, "kinds").signature
     assert _hash_samples(read_samples(Path("k.jsonl"), signature)) == _hash_samples(

@@ -35,10 +35,10 @@ from tensorflow_serving.apis import (
 
 from lstm_ae.export import admission
 from lstm_ae.serving.errors import Refusal, StatusCode
-from lstm_ae.serving.folders import ServedModel, VersionPolicy
 from lstm_ae.serving.grpc_server import make_grpc_server
 from lstm_ae.serving.json_codec import read_predict_request, write_predictions
-from lstm_ae.serving.service import Service
+from lstm_ae.serving.model_folders import ServedModel, VersionPolicy
+from lstm_ae.serving.request_handler import RequestHandler
 
 # A name of every letter that a path may hold only in another form.
 RESERVED = "model!#$%&'()*+,/:;=?@[]"
@@ -48,7 +48,7 @@ INF = float("inf")
 class Served(NamedTuple):
     """Our server in this process, with one channel to it."""
 
-    made: Service
+    made: RequestHandler
     loop: asyncio.AbstractEventLoop
     channel: Any
 
@@ -84,14 +84,14 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         ServedModel("examples", folder / "examples"),
         ServedModel("plus", folder / "plus"),
     ]
-    made.catalogue.wanted = lambda: models
+    made.catalog.wanted = lambda: models
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
 
     async def start() -> tuple[Any, int]:
-        await made.catalogue.refresh()
-        server = make_grpc_server(made, made.catalogue.follow, 64)
+        await made.catalog.refresh()
+        server = make_grpc_server(made, made.catalog.follow, 64)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         return server, port
@@ -103,7 +103,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     finally:
         asyncio.run_coroutine_threadsafe(server.stop(None), loop).result(60)
         made.batcher.close()
-        made.catalogue.close()
+        made.catalog.close()
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
@@ -341,8 +341,8 @@ def test_json_tensor_test_examples(served: Served, case: str, method: str) -> No
         status, content = served.rest("POST", f"/v1/models/half:{method}", body.encode())
         assert (status, expected in content["error"]) == (400, True), content
         return
-    from lstm_ae.serving.grpc_server import serialize_example
     from lstm_ae.serving.json_codec import read_examples
+    from lstm_ae.serving.proto_codec import serialize_example
 
     found = read_examples(body.encode(), 1000)
     assert found.signature == ("own" if "own" in body else "")
@@ -1106,7 +1106,7 @@ def test_grpc_writes_bytes_where_asked_to(served: Served) -> None:
     """`kAsProtoContent`, by `--enable_serialization_as_tensor_content`: numbers alone have bytes."""
 
     async def ask_another() -> Any:
-        server = make_grpc_server(served.made, served.made.catalogue.follow, 8, content=True)
+        server = make_grpc_server(served.made, served.made.catalog.follow, 8, content=True)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         try:
@@ -1128,7 +1128,7 @@ def test_grpc_writes_bytes_where_asked_to(served: Served) -> None:
 
 def test_a_model_of_examples_needs_no_trust(served: Served) -> None:
     """`admission.check` raises `Forbidden` for a model that contains forbidden parts."""
-    assert admission.check_version(served.made.catalogue.find("examples").directory)
+    assert admission.check_version(served.made.catalog.find("examples").directory)
 
 
 def test_signatures_of_examples_are_described(served: Served) -> None:

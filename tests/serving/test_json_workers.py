@@ -17,6 +17,7 @@ from served_models import ask, run, save, service
 from servers import live
 
 from lstm_ae.serving import batching, server
+from lstm_ae.serving.config import BatchingConfig
 from lstm_ae.serving.errors import Refusal, StatusCode
 from lstm_ae.serving.json_workers import LARGE_BYTES, JsonWorkers
 
@@ -118,7 +119,7 @@ def test_a_thread_at_work_is_told_from_one_that_waits(monkeypatch: pytest.Monkey
         begun.set()
         end.wait(30)
 
-    batcher = batching.Batcher(batching.BatchingConfig())
+    batcher = batching.Batcher(BatchingConfig())
     batcher._workers[0]._pool.submit(work)
     assert begun.wait(10)
     batcher.close()

@@ -20,10 +20,11 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from lstm_ae.serving import grpc_server, loading
 from lstm_ae.serving.errors import Refusal
-from lstm_ae.serving.grpc_server import _PredictionService, read_tensor_header, sent_examples
+from lstm_ae.serving.grpc_server import _PredictionService
 from lstm_ae.serving.inference import CLASSIFY, REGRESS, SentExamples, infer, infer_many
 from lstm_ae.serving.json_codec import read_examples
 from lstm_ae.serving.json_workers import LARGE_BYTES
+from lstm_ae.serving.proto_codec import read_tensor_header, sent_examples
 from lstm_ae.serving.signatures import DEFAULT_SIGNATURE, NAMES, PREDICT, Signature, TensorSpec, check_names
 
 TEXT, NUMBERS = TensorSpec(np.dtype(object), (None,)), TensorSpec(np.dtype(np.float32), (None, None))
@@ -118,7 +119,7 @@ class Unread(list[Any]):
 def prediction(made: Any) -> _PredictionService:
     found = SimpleNamespace(find=lambda *_: servable())
     stub: Any = SimpleNamespace(
-        admit=lambda: None, catalogue=found, limits=made.limits, check=made.check, predict=made.predict
+        admit=lambda: None, catalog=found, limits=made.limits, check=made.check, predict=made.predict
     )
     return _PredictionService(stub, content=False)
 

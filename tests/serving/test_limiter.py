@@ -14,11 +14,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from processes import CEILING, wait_for, wait_on_loop
 
 from lstm_ae.serving import connections
-from lstm_ae.serving.connections import BusyConnections, ConnectionSweeper, connection_limit
+from lstm_ae.serving.config import RequestLimits
+from lstm_ae.serving.connections import BusyConnections, ConnectionSweeper, client_key, connection_limit, normalize_peer
 from lstm_ae.serving.errors import Refusal, StatusCode
 from lstm_ae.serving.grpc_server import make_grpc_server
-from lstm_ae.serving.limiter import RequestLimiter, client_key, normalize_peer
-from lstm_ae.serving.service import RequestLimits
+from lstm_ae.serving.limiter import RequestLimiter
 
 
 @pytest.mark.parametrize(
@@ -316,7 +316,7 @@ class Serving:
 
     def __init__(self, seconds: float, limits: RequestLimits = RequestLimits()) -> None:  # noqa: B008
         self.service: Any = SimpleNamespace(
-            limits=limits, limiter=RequestLimiter(4), busy=BusyConnections(), ready=lambda: True, catalogue=None
+            limits=limits, limiter=RequestLimiter(4), busy=BusyConnections(), ready=lambda: True, catalog=None
         )
         self.seconds = seconds
 

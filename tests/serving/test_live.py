@@ -40,7 +40,7 @@ from tensorflow_serving.apis import (
 
 from lstm_ae.serving.connections import connection_limit
 from lstm_ae.serving.errors import Refusal
-from lstm_ae.serving.grpc_server import proto_to_array, read_tensor_header
+from lstm_ae.serving.proto_codec import proto_to_array, read_tensor_header
 from lstm_ae.serving.signatures import Signature, TensorSpec
 
 PREDICT = "/v1/models/plus:predict"

@@ -10,12 +10,12 @@ import pytest
 
 from lstm_ae.errors import ConfigError
 from lstm_ae.serving import http
-from lstm_ae.serving.connections import BusyConnections
+from lstm_ae.serving.config import RequestLimits
+from lstm_ae.serving.connections import BusyConnections, reset_unread_connections
 from lstm_ae.serving.errors import Refusal
 from lstm_ae.serving.http import _RequestBody, _RsgiApplication, allowed_hosts, any_host_paths, parse_host
 from lstm_ae.serving.limiter import RequestLimiter
-from lstm_ae.serving.ports import reset_unread_connections, resolve_address, wait_until_listening
-from lstm_ae.serving.service import RequestLimits
+from lstm_ae.serving.ports import resolve_address, wait_until_listening
 
 
 def test_a_name_becomes_an_address() -> None:

@@ -16,10 +16,10 @@ from served_models import ask, run, save, service
 
 from lstm_ae.export.layout import find_versions
 from lstm_ae.serving.errors import Refusal, StatusCode
-from lstm_ae.serving.folders import ServedModel, VersionPolicy, choose_versions
 from lstm_ae.serving.loading import make_loader
+from lstm_ae.serving.model_folders import ServedModel, VersionPolicy, choose_versions
+from lstm_ae.serving.request_handler import RequestHandler
 from lstm_ae.serving.rest import RestRequest, respond
-from lstm_ae.serving.service import Service
 
 PREDICT = "/v1/models/plus:predict"
 
@@ -33,17 +33,17 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def asked(made: Service, *requests: tuple[Any, ...], **headers: str) -> list[tuple[int, Any]]:
+def asked(made: RequestHandler, *requests: tuple[Any, ...], **headers: str) -> list[tuple[int, Any]]:
     """The status and JSON of each answer, one request after the other."""
 
-    async def all_of_them(made: Service) -> list[tuple[int, Any]]:
+    async def all_of_them(made: RequestHandler) -> list[tuple[int, Any]]:
         answers = [await ask(made, *request, **headers) for request in requests]
         return [(answer.status, json.loads(answer.content)) for answer in answers]
 
     return run(made, all_of_them)
 
 
-def error(made: Service, *request: Any, **headers: str) -> tuple[int, str]:
+def error(made: RequestHandler, *request: Any, **headers: str) -> tuple[int, str]:
     """The status and the words of a refusal."""
     ((status, content),) = asked(made, request, **headers)
     assert list(content) == ["error"]
@@ -177,7 +177,7 @@ def test_rest_knows_every_kind_of_number_and_text(models: Path) -> None:
 
 
 def test_rest_answers_that_are_not_finite(models: Path) -> None:
-    async def work(made: Service) -> bytes:
+    async def work(made: RequestHandler) -> bytes:
         body = {"signature_name": "not_finite", "instances": [[1.0, 0.0, -1.0]]}
         return (await ask(made, "POST", PREDICT, body)).content
 
@@ -221,7 +221,7 @@ def test_ten_thousand_instances(models: Path) -> None:
 
 
 def test_health_readiness_and_metrics(models: Path) -> None:
-    async def work(made: Service) -> Any:
+    async def work(made: RequestHandler) -> Any:
         await ask(made, "POST", PREDICT, {"instances": [[1.0], [1.0]]})
         await ask(made, "POST", PREDICT, {"instances": 5})
         await ask(made, "POST", "/v1/models/nobody:predict", {"instances": 5})
@@ -269,8 +269,8 @@ def test_policies() -> None:
 def test_a_new_version_is_taken_up_and_a_rollback_as_well(tmp_path: Path) -> None:
     save(tmp_path / "plus", 1, 1.0)
 
-    async def work(made: Service) -> list[Any]:
-        found = made.catalogue
+    async def work(made: RequestHandler) -> list[Any]:
+        found = made.catalog
         held = found.find("plus")
         save(tmp_path / "plus", 2, 2.0)
         await found.refresh()
@@ -295,8 +295,8 @@ def test_a_version_that_cannot_be_loaded_is_reported_while_the_old_one_serves(tm
     whole = (broken / "saved_model.pb").read_bytes()
     (broken / "saved_model.pb").write_bytes(whole[:100])
 
-    async def work(made: Service) -> Any:
-        found = made.catalogue
+    async def work(made: RequestHandler) -> Any:
+        found = made.catalog
         with pytest.raises(Refusal):
             found.find("plus")  # as TensorFlow Serving: only the latest is wanted
         shutil.move(tmp_path / "plus" / "2", tmp_path / "kept")
@@ -309,7 +309,7 @@ def test_a_version_that_cannot_be_loaded_is_reported_while_the_old_one_serves(tm
         await found.refresh()
         return before, found.find("plus").version
 
-    made = service(tmp_path, catalogue={"retry": 0.0})
+    made = service(tmp_path, catalog={"retry": 0.0})
     assert run(made, work) == ((1, "END", True), 2)
 
 
@@ -322,8 +322,8 @@ def test_a_model_of_other_types_is_refused(tmp_path: Path) -> None:
     model = Half()
     tf.saved_model.save(model, str(tmp_path / "half" / "1"), signatures=model.same)
 
-    async def work(made: Service) -> str:
-        return made.catalogue.statuses("half")[0].error
+    async def work(made: RequestHandler) -> str:
+        return made.catalog.statuses("half")[0].error
 
     assert (
         run(service(tmp_path), work)
@@ -343,7 +343,7 @@ def test_models_that_touch_files_need_trust(tmp_path: Path) -> None:
     ((status, content),) = asked(service(tmp_path), request)
     assert status == 200  # the tests' own service trusts
     careful = service(tmp_path)
-    careful.catalogue._load = make_loader(trust=False)
+    careful.catalog._load = make_loader(trust=False)
     ((status, content),) = asked(careful, request)
     assert (status, content["error"]) == (404, "Servable not found for request: Latest(evil)")
     ((status, content),) = asked(careful, ("GET", "/v1/models/evil"))
@@ -357,17 +357,17 @@ def test_a_broken_version_is_not_tried_at_every_look(tmp_path: Path) -> None:
     (tmp_path / "plus" / "1" / "saved_model.pb").write_bytes(b"\xff" * 50)
     made = service(tmp_path)
     tried = []
-    load = made.catalogue._load
+    load = made.catalog._load
 
     def counted(name: str, version: int, directory: Path) -> Any:
         tried.append(version)
         return load(name, version, directory)
 
-    made.catalogue._load = counted
+    made.catalog._load = counted
 
-    async def work(made: Service) -> None:
+    async def work(made: RequestHandler) -> None:
         for _ in range(3):
-            await made.catalogue.refresh()
+            await made.catalog.refresh()
 
     run(made, work)
     assert tried == [1]
@@ -376,8 +376,8 @@ def test_a_broken_version_is_not_tried_at_every_look(tmp_path: Path) -> None:
 def test_different_shapes_and_horizons_ride_apart(models: Path) -> None:
     seen: list[tuple[int, ...]] = []
 
-    async def work(made: Service) -> list[Any]:
-        servable = made.catalogue.find("plus")
+    async def work(made: RequestHandler) -> list[Any]:
+        servable = made.catalog.find("plus")
         original = servable.run
 
         def spy(signature: str, inputs: Any) -> Any:
@@ -399,14 +399,14 @@ def test_different_shapes_and_horizons_ride_apart(models: Path) -> None:
 def test_rows_past_their_own_horizon_are_nan(models: Path) -> None:
     body = {"signature_name": "forecast", "instances": [{"x": [5.0], "horizon": 1}, {"x": [6.0], "horizon": 3}]}
 
-    async def work(made: Service) -> bytes:
+    async def work(made: RequestHandler) -> bytes:
         return (await ask(made, "POST", PREDICT, body)).content
 
     assert run(service(models), work) == b'{"predictions": [[5.0, NaN, NaN], [6.0, 6.0, 6.0]]}'
 
 
 def test_a_signature_without_rows_rides_alone(models: Path) -> None:
-    async def work(made: Service) -> list[Any]:
+    async def work(made: RequestHandler) -> list[Any]:
         body = {"signature_name": "whole", "inputs": [[1.0, 2.0]]}
         return await asyncio.gather(*(ask(made, "POST", PREDICT, body) for _ in range(5)))
 
@@ -415,7 +415,7 @@ def test_a_signature_without_rows_rides_alone(models: Path) -> None:
 
 
 def test_a_negative_row_among_others_fails_alone(models: Path) -> None:
-    async def work(made: Service) -> list[int]:
+    async def work(made: RequestHandler) -> list[int]:
         bodies = [{"signature_name": "positive", "instances": [[value]]} for value in (1.0, -1.0, 2.0, 3.0)]
         return [a.status for a in await asyncio.gather(*(ask(made, "POST", PREDICT, body) for body in bodies))]
 
@@ -439,7 +439,7 @@ def test_a_large_request_of_many_horizons(models: Path) -> None:
     rows = [{"x": [1.0], "horizon": 1}] * 64 + [{"x": [2.0], "horizon": 3}] * 6
     body = {"signature_name": "forecast", "instances": rows}
 
-    async def work(made: Service) -> Any:
+    async def work(made: RequestHandler) -> Any:
         return await ask(made, "POST", PREDICT, body)
 
     answer = run(service(models, size=64), work)
@@ -487,7 +487,7 @@ def test_an_answer_that_turns_out_too_large_is_refused(tmp_path: Path) -> None:
 def test_many_steps_make_a_call_a_long_one(models: Path) -> None:
     long: list[bool] = []
 
-    async def work(made: Service) -> None:
+    async def work(made: RequestHandler) -> None:
         submit = made.batcher.submit
 
         async def spy(*given: Any, **named: Any) -> Any:
@@ -507,8 +507,8 @@ def test_many_steps_make_a_call_a_long_one(models: Path) -> None:
 def test_a_model_whose_call_does_not_end_is_set_aside(models: Path) -> None:
     go = threading.Event()
 
-    async def work(made: Service) -> list[Any]:
-        servable = made.catalogue.find("plus")
+    async def work(made: RequestHandler) -> list[Any]:
+        servable = made.catalog.find("plus")
         original = servable.run
 
         def slow(signature: str, inputs: Any) -> Any:
@@ -518,13 +518,13 @@ def test_a_model_whose_call_does_not_end_is_set_aside(models: Path) -> None:
         servable.run = slow  # type: ignore[method-assign]
         body = {"instances": [[1.0]]}
         seen: list[Any] = [(await ask(made, "POST", PREDICT, body)).status]
-        await wait_on_loop(lambda: not made.catalogue.ready(), "not set aside")
+        await wait_on_loop(lambda: not made.catalog.ready(), "not set aside")
         for request in (("POST", PREDICT, body), ("GET", "/ready")):
             answer = await ask(made, *request)
             seen.append((answer.status, json.loads(answer.content)))
         assert b'state="SET_ASIDE",version="2"} 1.0' in made.metrics.text()
         go.set()
-        await wait_on_loop(made.catalogue.ready, "not taken back")
+        await wait_on_loop(made.catalog.ready, "not taken back")
         return [*seen, (await ask(made, "POST", PREDICT, body)).status]
 
     made = service(models, limits={"seconds": 0.1})
@@ -551,7 +551,7 @@ def test_deep_and_doubled_requests_are_refused(models: Path, body: bytes) -> Non
 
 
 def test_a_server_that_stops_takes_no_more(models: Path) -> None:
-    async def work(made: Service) -> Any:
+    async def work(made: RequestHandler) -> Any:
         made.draining = True
         return await ask(made, "POST", PREDICT, {"instances": [[1.0]]})
 
@@ -559,13 +559,13 @@ def test_a_server_that_stops_takes_no_more(models: Path) -> None:
     assert (answer.status, b"stopping" in answer.content) == (503, True)
 
 
-def coming(made: Service, body: Any) -> Any:
+def coming(made: RequestHandler, body: Any) -> Any:
     """A request whose body comes by a function of its own."""
     return respond(made, RestRequest("POST", PREDICT, {}, body))
 
 
 def test_what_is_on_its_way_when_the_server_stops_is_answered(models: Path) -> None:
-    async def work(made: Service) -> list[int]:
+    async def work(made: RequestHandler) -> list[int]:
         async def body() -> bytes:
             made.draining = True
             return b'{"instances": [[1.0]]}'
@@ -576,7 +576,7 @@ def test_what_is_on_its_way_when_the_server_stops_is_answered(models: Path) -> N
 
 
 def test_one_deadline_holds_for_the_whole_of_a_request(models: Path) -> None:
-    async def work(made: Service) -> tuple[float, float, int]:
+    async def work(made: RequestHandler) -> tuple[float, float, int]:
         left: list[float] = []
         took: list[float] = []
         predict, now = made.predict, asyncio.get_running_loop().time
@@ -603,8 +603,8 @@ def test_one_deadline_holds_for_the_whole_of_a_request(models: Path) -> None:
 
 
 def test_no_time_left_is_not_all_the_time(models: Path) -> None:
-    async def work(made: Service) -> None:
-        found = made.catalogue.find("plus")
+    async def work(made: RequestHandler) -> None:
+        found = made.catalog.find("plus")
         with pytest.raises(Refusal) as caught:
             await made.predict(found, found.signature(""), {"x": np.ones((1, 1), np.float32)}, 0.0)
         assert caught.value.code == StatusCode.DEADLINE_EXCEEDED
@@ -615,14 +615,14 @@ def test_no_time_left_is_not_all_the_time(models: Path) -> None:
 def test_a_disk_that_does_not_answer_takes_no_model_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path / "plus", 1)
 
-    async def work(made: Service) -> int:
+    async def work(made: RequestHandler) -> int:
         def stale(path: Path) -> Any:
             raise OSError(116, "Stale file handle")
 
         monkeypatch.setattr(Path, "iterdir", stale)
         with pytest.raises(OSError, match="Stale"):
-            await made.catalogue.refresh()
-        return made.catalogue.find("plus").version
+            await made.catalog.refresh()
+        return made.catalog.find("plus").version
 
     assert run(service(tmp_path), work) == 1
 
@@ -631,18 +631,18 @@ def test_a_label_goes_over_once_its_version_answers(tmp_path: Path) -> None:
     save(tmp_path / "plus", 1)
     wanted = [ServedModel("plus", tmp_path / "plus", VersionPolicy("all"), (("stable", 1),))]
 
-    async def work(made: Service) -> list[int]:
-        made.catalogue.wanted = lambda: wanted
-        await made.catalogue.refresh()
-        seen = [made.catalogue.find("plus", label="stable").version]
+    async def work(made: RequestHandler) -> list[int]:
+        made.catalog.wanted = lambda: wanted
+        await made.catalog.refresh()
+        seen = [made.catalog.find("plus", label="stable").version]
         broken = save(tmp_path / "plus", 2)
         whole = (broken / "saved_model.pb").read_bytes()
         (broken / "saved_model.pb").write_bytes(whole[:99])
         wanted[0] = wanted[0]._replace(labels=(("stable", 2),))
-        await made.catalogue.refresh()
-        seen.append(made.catalogue.find("plus", label="stable").version)
+        await made.catalog.refresh()
+        seen.append(made.catalog.find("plus", label="stable").version)
         (broken / "saved_model.pb").write_bytes(whole)
-        await made.catalogue.refresh()
-        return [*seen, made.catalogue.find("plus", label="stable").version]
+        await made.catalog.refresh()
+        return [*seen, made.catalog.find("plus", label="stable").version]
 
-    assert run(service(tmp_path, catalogue={"retry": 0.0}), work) == [1, 1, 2]
+    assert run(service(tmp_path, catalog={"retry": 0.0}), work) == [1, 1, 2]

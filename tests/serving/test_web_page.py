@@ -14,10 +14,10 @@ from served_models import ask, run, save, service
 from lstm_ae.export.manifest import MAX_LENIENT_BYTES, read_manifest_leniently
 from lstm_ae.serving import openapi, web_page
 from lstm_ae.serving import openapi as schemas
-from lstm_ae.serving.folders import VersionPolicy
+from lstm_ae.serving.config import RequestLimits
+from lstm_ae.serving.model_folders import VersionPolicy
 from lstm_ae.serving.openapi import SignatureExample, describe_manifest, manifest_examples
 from lstm_ae.serving.rest import RestResponse
-from lstm_ae.serving.service import RequestLimits
 from lstm_ae.serving.signatures import Signature, TensorSpec
 
 FLOAT, INT, TEXT = np.dtype(np.float32), np.dtype(np.int32), np.dtype(object)

@@ -1,4 +1,4 @@
-"""Small SavedModels for the server's tests, made of tf.Module alone, and a catalogue and service over them."""
+"""Small SavedModels for the server's tests, made of tf.Module alone, and a catalog and service over them."""
 
 import asyncio
 import json
@@ -13,13 +13,14 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow_serving.apis import prediction_log_pb2
 
 from lstm_ae.export.layout import WARMUP_FILE
-from lstm_ae.serving.batching import Batcher, BatchingConfig
-from lstm_ae.serving.folders import VersionPolicy, discover_models
+from lstm_ae.serving.batching import Batcher
+from lstm_ae.serving.catalog import ModelCatalog
+from lstm_ae.serving.config import BatchingConfig, RequestLimits
 from lstm_ae.serving.loading import make_loader
 from lstm_ae.serving.metrics import ServerMetrics
-from lstm_ae.serving.models import Catalogue
+from lstm_ae.serving.model_folders import VersionPolicy, discover_models
+from lstm_ae.serving.request_handler import RequestHandler
 from lstm_ae.serving.rest import RestRequest, RestResponse, respond
-from lstm_ae.serving.service import RequestLimits, Service
 
 FLOATS = tf.TensorSpec((None, None), tf.float32, name="x")
 
@@ -140,30 +141,30 @@ def save_endless(base: Path, *, warmup: bool = False) -> Path:
     return directory
 
 
-def service(folder: Path, policy: VersionPolicy = VersionPolicy(), labels: Any = (), **options: Any) -> Service:  # noqa: B008
+def service(folder: Path, policy: VersionPolicy = VersionPolicy(), labels: Any = (), **options: Any) -> RequestHandler:  # noqa: B008
     """A service over the models in a folder, to be used within `run`."""
     limits = RequestLimits(**options.pop("limits", {}))
-    catalogue = Catalogue(
-        lambda: discover_models(folder, policy, labels), make_loader(trust=True), **options.pop("catalogue", {})
+    catalog = ModelCatalog(
+        lambda: discover_models(folder, policy, labels), make_loader(trust=True), **options.pop("catalog", {})
     )
-    return Service(catalogue, Batcher(BatchingConfig(**options)), ServerMetrics(), limits)
+    return RequestHandler(catalog, Batcher(BatchingConfig(**options)), ServerMetrics(), limits)
 
 
-def run(made: Service, work: Callable[[Service], Awaitable[Any]]) -> Any:
+def run(made: RequestHandler, work: Callable[[RequestHandler], Awaitable[Any]]) -> Any:
     """Load the models and await what `work` makes of the service."""
 
     async def whole() -> Any:
-        await made.catalogue.refresh()
+        await made.catalog.refresh()
         try:
             return await work(made)
         finally:
             made.batcher.close()
-            made.apart.close()
+            made.json_workers.close()
 
     return asyncio.run(whole())
 
 
-async def ask(made: Service, method: str, path: str, body: Any = b"", **headers: str) -> RestResponse:
+async def ask(made: RequestHandler, method: str, path: str, body: Any = b"", **headers: str) -> RestResponse:
     """One request; a body that is not bytes is sent as JSON."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
 

@@ -5,16 +5,17 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Mapping
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from lstm_ae.arrays import Array
 from lstm_ae.serving.batching import Batcher, Run
+from lstm_ae.serving.catalog import ModelCatalog
+from lstm_ae.serving.config import RequestLimits
 from lstm_ae.serving.connections import BusyConnections
 from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument, limit_instances
 from lstm_ae.serving.json_workers import JsonWorkers
 from lstm_ae.serving.limiter import RequestLimiter
 from lstm_ae.serving.metrics import ServerMetrics
-from lstm_ae.serving.models import Catalogue
 from lstm_ae.serving.servable import Servable
 from lstm_ae.serving.signatures import HORIZON, SentTensor, Signature, check_tensors, count_samples
 from lstm_ae.serving.tensors import Tensors
@@ -27,31 +28,11 @@ LOG = logging.getLogger(__name__)
 LONG_STEPS = 1000
 
 
-class RequestLimits(NamedTuple):
-    """The limits of one request.
-
-    Args:
-        body: Bytes of the body.
-        instances: Rows.
-        window: Steps, or any other size that a model leaves variable.
-        horizon: Steps of a rollout.
-        elements: Numbers and texts of all inputs together, and of all outputs together.
-        seconds: Duration, including the time to receive and read the body.
-    """
-
-    body: int = 16 * 2**20
-    instances: int = 10_000
-    window: int = 100_000
-    horizon: int = 10_000
-    elements: int = 1_000_000
-    seconds: float = 60.0
-
-
-class Service:
+class RequestHandler:
     """The models and the processing of their requests.
 
     Args:
-        catalogue: The models.
+        catalog: The models.
         batcher: The batcher that calls them.
         metrics: The metrics.
         limits: The request limits.
@@ -65,7 +46,7 @@ class Service:
 
     def __init__(
         self,
-        catalogue: Catalogue,
+        catalog: ModelCatalog,
         batcher: Batcher,
         metrics: ServerMetrics,
         limits: RequestLimits,
@@ -73,17 +54,17 @@ class Service:
         limiter: RequestLimiter | None = None,
         page: bool = True,
     ) -> None:
-        self.catalogue, self.batcher, self.metrics, self.limits = catalogue, batcher, metrics, limits
+        self.catalog, self.batcher, self.metrics, self.limits = catalog, batcher, metrics, limits
         self.limiter, self.busy = limiter or RequestLimiter(), BusyConnections()
-        self.page, self.apart = page, JsonWorkers()
+        self.page, self.json_workers = page, JsonWorkers()
         self.leaving = self.draining = False
         self.running = 0
-        metrics.watch(catalogue.states)
+        metrics.watch(catalog.states)
         batcher.watch(self._late, self._ended)
 
     def ready(self) -> bool:
         """Return whether the server is ready for requests."""
-        return not (self.leaving or self.draining) and self.catalogue.ready()
+        return not (self.leaving or self.draining) and self.catalog.ready()
 
     def admit(self) -> None:
         """Refuse a request if the server is stopping; requests that have started continue."""
@@ -132,11 +113,11 @@ class Service:
         """Set a version aside whose call does not end. A late long call only blocks other long calls."""
         LOG.error("call is late", extra={"model": servable.name, "version": servable.version, "long": long})
         if not long:
-            self.catalogue.set_aside(servable, reason)
+            self.catalog.set_aside(servable, reason)
 
     def _ended(self, servable: Servable, long: bool) -> None:
         if not long:
-            self.catalogue.take_back(servable)
+            self.catalog.take_back(servable)
 
     def _run(self, servable: Servable, signature: Signature) -> Run:
         def run(inputs: Tensors) -> Tensors:
@@ -200,7 +181,7 @@ class Service:
             raise
         finally:
             self.running -= 1
-            known = model if self.catalogue.serves(model) else "unknown"
+            known = model if self.catalog.serves(model) else "unknown"
             self.metrics.answered(protocol, known, code, time.perf_counter() - began)
 
 

@@ -1,4 +1,4 @@
-"""The catalogue of served models and versions, updated from folders that are polled.
+"""The catalog of served models and versions, updated from folders that are polled.
 
 A new version is loaded and warmed up before the old one is unloaded. A version that cannot be loaded is reported and
 retried while the old one remains available. A request keeps the version that it started with. If a folder cannot be
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from lstm_ae.export.layout import find_versions
 from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument
-from lstm_ae.serving.folders import ServedModel, choose_versions
+from lstm_ae.serving.model_folders import ServedModel, choose_versions
 from lstm_ae.serving.servable import Servable
 from lstm_ae.serving.workers import JobThreads
 
@@ -88,7 +88,7 @@ class _ModelEntry:
         )
 
 
-class Catalogue:
+class ModelCatalog:
     """The versions in memory, updated by `look` and `refresh`.
 
     Args:

@@ -1,7 +1,9 @@
-"""Files as model inputs: table rows, windows of a series, arrays, or instances in JSON."""
+"""Predict a whole file: table rows, windows of a series, arrays, or instances in JSON."""
 
+import hashlib
 import itertools
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,11 +13,15 @@ from lstm_ae.arrays import Array
 from lstm_ae.data.csv_reader import read_csv
 from lstm_ae.data.text import open_stable_file, read_lines
 from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.files import as_json, read_object, sync, write
 from lstm_ae.formatting import format_count, quote
+from lstm_ae.serving.client import SignatureClient
 from lstm_ae.serving.errors import Refusal
+from lstm_ae.serving.json_codec import outputs_to_cells, write_lines
 from lstm_ae.serving.json_values import parse_object, to_tensor
-from lstm_ae.serving.signatures import Signature
-from lstm_ae.serving.tensors import Tensors
+from lstm_ae.serving.signatures import HORIZON, Signature, check_tensors
+from lstm_ae.serving.tensors import Tensors, pad_steps
+from lstm_ae.table_files import table
 
 
 class FileSamples(NamedTuple):
@@ -230,3 +236,188 @@ def convert_exactly(values: Array, dtype: np.dtype[Any]) -> Array:
         if bad.any():
             raise ValueError(f"the model takes {dtype.name} there, which {values[bad][0]!s} is not; change the number")
         return values.astype(dtype)
+
+
+def predict_file(
+    caller: SignatureClient,
+    samples: FileSamples,
+    out: Path,
+    *,
+    batch: int,
+    notify: Callable[[int, int], None],
+    keep_formulas: bool = False,
+) -> tuple[int, int]:
+    """Write the outputs for every sample to a file: one sample per line (`.jsonl`) or per row (`.csv`).
+
+    The results of an interrupted call with the same model and samples are kept.
+
+    Args:
+        caller: The signature to call.
+        samples: The samples.
+        out: The file to write.
+        batch: Samples per call.
+        notify: Called after each batch with the number of finished samples and the total.
+        keep_formulas: Whether to keep text in a `.csv` that a spreadsheet would execute.
+
+    Returns:
+        The number of samples, and how many of them an earlier call had finished.
+
+    Raises:
+        ConfigError: If the file exists or has another suffix, or an interrupted result belongs to another call.
+        DataError: If the model refuses the samples.
+    """
+    if out.suffix not in (".jsonl", ".csv"):
+        raise ConfigError(f"--out must end in .jsonl or .csv. Received: {str(out)!r}")
+    if out.exists():
+        raise ConfigError(f"--out {str(out)!r} is there already; give another file")
+    part, about = out.with_name(f".{out.name}.part"), out.with_name(f".{out.name}.about.json")
+    asked = {
+        "model": caller.model,
+        "source": caller.source,
+        "signature": caller.signature.name,
+        "samples": _hash_samples(samples),
+        "keep_formulas": keep_formulas,
+    }
+    head = 1 if out.suffix == ".csv" else 0
+    done = 0
+    if part.exists() and about.exists():
+        if read_object(about) != asked:
+            raise ConfigError(
+                f"{str(part)!r} is of another model or other data, or was begun with other options; "
+                "delete it, or give another --out"
+            )
+        done = max(0, _truncate_partial_row(part, quoted=out.suffix == ".csv") - head)
+    else:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        part.unlink(missing_ok=True)
+        write(about, as_json(asked))
+    had = done
+    header = _read_first_line(part) if head and done else None
+    # A file with a header only is rewritten.
+    with part.open("ab" if done else "wb") as file:
+        while done < len(samples):
+            inputs = samples.part(done, done + batch)
+            rows = len(next(iter(inputs.values())))
+            outputs = _pad_rollouts(_call_checked(caller, inputs, rows), caller.signature, inputs, samples)
+            if head:
+                columns, lines = _format_rows(outputs, done, keep_formulas=keep_formulas)
+                if header is None:
+                    file.write(columns)
+                elif columns != header:
+                    raise DataError(
+                        f"From sample {done} on the answers have other columns than before; write a .jsonl, or give "
+                        "those samples in a file of their own"
+                    )
+                header = columns
+            else:
+                lines = write_lines(outputs)
+            file.write(lines)
+            file.flush()
+            os.fsync(file.fileno())
+            done += rows
+            notify(done, len(samples))
+    sync(part)
+    part.rename(out)
+    about.unlink()
+    return done, had
+
+
+def _call_checked(caller: SignatureClient, inputs: Tensors, rows: int) -> Tensors:
+    try:
+        check_tensors(caller.signature, inputs)
+        outputs = caller.call(inputs)
+    except Refusal as refusal:
+        raise DataError(f"The model refuses the data: {refusal.message}") from None
+    if any(array.ndim == 0 or len(array) != rows for array in outputs.values()):
+        raise DataError(f"The signature {caller.signature.name!r} does not answer sample by sample; choose another one")
+    return outputs
+
+
+def _pad_rollouts(outputs: Tensors, signature: Signature, inputs: Tensors, samples: FileSamples) -> Tensors:
+    """Pad rollouts with NaN to the longest horizon of the file, as the server does for rows with shorter horizons."""
+    asked = samples.inputs.get(HORIZON)
+    if asked is None or asked.dtype.kind not in "iu":
+        return outputs
+    own, longest = int(inputs[HORIZON].max()), int(asked.max())
+
+    def rolls(name: str, array: Array) -> bool:
+        shape = signature.outputs[name].shape
+        is_open = shape is None or (len(shape) > 1 and shape[1] is None)
+        return is_open and array.ndim > 1 and array.dtype.kind == "f" and array.shape[1] == own
+
+    return {name: pad_steps(array, longest) if rolls(name, array) else array for name, array in outputs.items()}
+
+
+def _format_rows(outputs: Tensors, first: int, *, keep_formulas: bool) -> tuple[bytes, bytes]:
+    """Return the header and the rows of a table as CSV."""
+    header, columns = ["sample"], []
+    for name, array in outputs_to_cells(outputs).items():
+        flat = array.reshape(len(array), -1)
+        columns.append(flat)
+        header += [name] if flat.shape[1] == 1 else [f"{name}_{place}" for place in _cell_names(array.shape[1:])]
+    rows = [
+        [number, *(cell for array in columns for cell in array[number - first])]
+        for number in range(first, first + len(columns[0]))
+    ]
+    return table(header, [], keep_formulas=keep_formulas), table(None, rows, keep_formulas=keep_formulas)
+
+
+def _read_first_line(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.readline()
+
+
+def _cell_names(shape: Sequence[int]) -> Iterator[str]:
+    """Yield the names of an array's cells, counted from 1; a last dimension of size 1 is omitted."""
+    sizes = shape[:-1] if len(shape) > 1 and shape[-1] == 1 else shape
+    for index in np.ndindex(*sizes):
+        yield "_".join(str(place + 1) for place in index)
+
+
+def _truncate_partial_row(path: Path, *, quoted: bool) -> int:
+    """Remove an incomplete last row and return the number of remaining rows.
+
+    Args:
+        path: The file.
+        quoted: Whether quoted cells may contain line breaks.
+    """
+    count, whole, end, quotes = 0, 0, 0, 0
+    with path.open("r+b") as file:
+        for line in file:
+            end += len(line)
+            quotes += line.count(b'"') if quoted else 0
+            if line.endswith(b"\n") and quotes % 2 == 0:
+                count, whole = count + 1, end
+        file.truncate(whole)
+    return count
+
+
+def _hash_samples(samples: FileSamples) -> str:
+    found = hashlib.sha256()
+    for name, array in samples.inputs.items():
+        found.update(f"{name} {array.dtype} {array.shape}".encode())
+        for start in range(0, len(array), 4096):
+            part = array[start : start + 4096]
+            # The bytes of an object array are memory addresses, so its values are hashed as text.
+            found.update(repr(part.tolist()).encode() if part.dtype.kind == "O" else part.tobytes())
+    return found.hexdigest()
+
+
+def parse_constants(texts: Sequence[str]) -> dict[str, float]:
+    """Parse `name=number` texts.
+
+    Raises:
+        ConfigError: If a text has another form.
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, number = text.partition("=")
+        try:
+            # Integers are not converted to float, which cannot represent all 64-bit integers.
+            value = int(number) if number.isascii() and number.isdecimal() and len(number) < 19 else float(number)
+        except ValueError:
+            equals = ""
+        if not equals or not name:
+            raise ConfigError(f"--set must be name=number, such as horizon=20. Received: {text!r}")
+        found[name] = value
+    return found

@@ -13,12 +13,12 @@ from served_models import run, save, service
 from tensorflow_serving.apis import model_management_pb2
 
 from lstm_ae.errors import ConfigError
+from lstm_ae.serving.catalog import VersionState
 from lstm_ae.serving.client import connect
 from lstm_ae.serving.errors import Refusal, StatusCode
-from lstm_ae.serving.folders import ServedModel, VersionPolicy
 from lstm_ae.serving.grpc_server import _ModelService
-from lstm_ae.serving.models import VersionState
-from lstm_ae.serving.service import Service
+from lstm_ae.serving.model_folders import ServedModel, VersionPolicy
+from lstm_ae.serving.request_handler import RequestHandler
 
 
 @pytest.fixture
@@ -48,8 +48,8 @@ def test_one_unreadable_folder_stops_nothing(
     (tmp_path / "lost+found").mkdir()
     unreadable.add("lost+found")
 
-    async def work(made: Service) -> None:
-        found = made.catalogue
+    async def work(made: RequestHandler) -> None:
+        found = made.catalog
         assert (found.names(), found.ready()) == (["other", "plus"], True)
         await found.refresh()
         assert warnings(caplog) == ["lost+found"]
@@ -72,11 +72,11 @@ def test_a_configured_folder_that_cannot_be_read_is_waited_for(tmp_path: Path, u
     save(tmp_path / "plus", 1)
     save(tmp_path / "other", 1)
     made = service(tmp_path)
-    made.catalogue.wanted = lambda: [ServedModel(name, tmp_path / name) for name in ("other", "plus")]
+    made.catalog.wanted = lambda: [ServedModel(name, tmp_path / name) for name in ("other", "plus")]
     unreadable.add("other")
 
-    async def work(made: Service) -> None:
-        assert (made.catalogue.names(), made.catalogue.ready()) == (["plus"], False)
+    async def work(made: RequestHandler) -> None:
+        assert (made.catalog.names(), made.catalog.ready()) == (["plus"], False)
 
     run(made, work)
 
@@ -85,28 +85,28 @@ def test_a_damaged_newcomer_leaves_the_server_ready(tmp_path: Path) -> None:
     save(tmp_path / "plus", 1)
     made = service(tmp_path)
     models = [ServedModel("plus", tmp_path / "plus")]
-    made.catalogue.wanted = lambda: models
+    made.catalog.wanted = lambda: models
 
-    async def work(made: Service) -> None:
+    async def work(made: RequestHandler) -> None:
         (tmp_path / "broken" / "1").mkdir(parents=True)
         (tmp_path / "broken" / "1" / "saved_model.pb").write_bytes(b"no")
         models.append(ServedModel("broken", tmp_path / "broken"))
-        await made.catalogue.refresh()
-        assert [status.state for status in made.catalogue.statuses("broken")] == [VersionState.END]
-        assert made.catalogue.ready()
+        await made.catalog.refresh()
+        assert [status.state for status in made.catalog.statuses("broken")] == [VersionState.END]
+        assert made.catalog.ready()
         # One that has served and serves no more is missed, until nobody wants it any longer.
         save(tmp_path / "late", 1)
         models[1] = ServedModel("late", tmp_path / "late")
-        await made.catalogue.refresh()
+        await made.catalog.refresh()
         shutil.rmtree(tmp_path / "late" / "1")
-        await made.catalogue.refresh()
-        assert not made.catalogue.ready()
+        await made.catalog.refresh()
+        assert not made.catalog.ready()
         del models[1]
-        await made.catalogue.refresh()
-        assert made.catalogue.ready()
+        await made.catalog.refresh()
+        assert made.catalog.ready()
         shutil.rmtree(tmp_path / "plus" / "1")
-        await made.catalogue.refresh()
-        assert not made.catalogue.ready()
+        await made.catalog.refresh()
+        assert not made.catalog.ready()
 
     run(made, work)
 
@@ -116,11 +116,11 @@ def test_a_model_damaged_from_the_start_is_waited_for(tmp_path: Path) -> None:
     (tmp_path / "broken" / "1").mkdir(parents=True)
     (tmp_path / "broken" / "1" / "saved_model.pb").write_bytes(b"no")
 
-    async def work(made: Service) -> None:
-        assert (made.catalogue.names(), made.catalogue.ready()) == (["plus"], False)
+    async def work(made: RequestHandler) -> None:
+        assert (made.catalog.names(), made.catalog.ready()) == (["plus"], False)
         shutil.rmtree(tmp_path / "broken")
-        await made.catalogue.refresh()
-        assert made.catalogue.ready()
+        await made.catalog.refresh()
+        assert made.catalog.ready()
 
     run(service(tmp_path), work)
 
@@ -129,10 +129,10 @@ def test_a_folder_that_holds_nothing_to_serve_is_told_once(tmp_path: Path, caplo
     save(tmp_path / "plus", 1)
     made = service(tmp_path)
     lost = ServedModel("lost", tmp_path / "lost", VersionPolicy("specific", versions=(7,)))
-    made.catalogue.wanted = lambda: [ServedModel("plus", tmp_path / "plus"), lost]
+    made.catalog.wanted = lambda: [ServedModel("plus", tmp_path / "plus"), lost]
 
-    async def work(made: Service) -> None:
-        await made.catalogue.refresh()
+    async def work(made: RequestHandler) -> None:
+        await made.catalog.refresh()
         assert warnings(caplog) == ["lost"]
         assert vars(caplog.records[-1])["reason"] == f"{tmp_path / 'lost'} holds none of the versions 7"
 
@@ -175,13 +175,13 @@ def test_a_configuration_with_a_typo_changes_nothing(
     save(tmp_path / "plus", 1)
     unreadable.add("locked")
 
-    async def work(made: Service) -> None:
+    async def work(made: RequestHandler) -> None:
         with pytest.raises(Refusal) as caught:
-            await made.catalogue.follow([model])
+            await made.catalog.follow([model])
         assert caught.value.code == code
         assert words in caught.value.message
-        await made.catalogue.refresh()
-        assert made.catalogue.find("plus").version == 1
+        await made.catalog.refresh()
+        assert made.catalog.find("plus").version == 1
 
     run(service(tmp_path), work)
 
@@ -193,7 +193,7 @@ def test_a_reload_says_what_did_not_become_available(tmp_path: Path) -> None:
     told: list[Any] = []
     context = SimpleNamespace(set_code=told.append, set_details=told.append)
 
-    async def reload(made: Service, *bases: str, versions: tuple[int, ...] = ()) -> Any:
+    async def reload(made: RequestHandler, *bases: str, versions: tuple[int, ...] = ()) -> Any:
         told.clear()
         asked = model_management_pb2.ReloadConfigRequest()
         for base in bases:
@@ -201,11 +201,11 @@ def test_a_reload_says_what_did_not_become_available(tmp_path: Path) -> None:
                 name=base, base_path=str(tmp_path / base), model_platform="tensorflow"
             )
             one.model_version_policy.specific.versions.extend(versions)
-        answer = await _ModelService(made, made.catalogue.follow).HandleReloadConfigRequest(asked, context)
+        answer = await _ModelService(made, made.catalog.follow).HandleReloadConfigRequest(asked, context)
         assert told == ([_status(answer), answer.status.error_message] if answer.status.error_code else [])
         return answer.status
 
-    async def work(made: Service) -> None:
+    async def work(made: RequestHandler) -> None:
         assert (await reload(made, "plus", versions=(1,))).error_code == 0
         status = await reload(made, "plus", "broken", versions=(1, 3))
         assert status.error_code == StatusCode.UNKNOWN
@@ -213,7 +213,7 @@ def test_a_reload_says_what_did_not_become_available(tmp_path: Path) -> None:
         assert "{{name: plus version: 3} due to error: there is no such version}" in status.error_message
         assert "{{name: broken version: 3} due to error: '" in status.error_message
         assert "is damaged" in status.error_message
-        assert made.catalogue.find("plus").version == 1
+        assert made.catalog.find("plus").version == 1
         assert (await reload(made, "nowhere")).error_code == StatusCode.NOT_FOUND
 
     run(service(tmp_path), work)
@@ -227,8 +227,8 @@ def test_one_models_failure_keeps_no_other_from_its_update(tmp_path: Path, monke
     save(tmp_path / "plus", 1)
     save(tmp_path / "other", 1)
 
-    async def work(made: Service) -> None:
-        update = made.catalogue._update
+    async def work(made: RequestHandler) -> None:
+        update = made.catalog._update
 
         async def failing(model: ServedModel) -> None:
             if model.name == "other":
@@ -236,10 +236,10 @@ def test_one_models_failure_keeps_no_other_from_its_update(tmp_path: Path, monke
             await asyncio.sleep(0.05)
             await update(model)
 
-        monkeypatch.setattr(made.catalogue, "_update", failing)
+        monkeypatch.setattr(made.catalog, "_update", failing)
         save(tmp_path / "plus", 2)
         with pytest.raises(ValueError, match="other"):
-            await made.catalogue.refresh()
-        assert made.catalogue.find("plus").version == 2
+            await made.catalog.refresh()
+        assert made.catalog.find("plus").version == 2
 
     run(service(tmp_path), work)

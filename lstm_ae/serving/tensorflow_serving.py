@@ -1,20 +1,20 @@
-"""Configuration files and the command to serve the same models with TensorFlow Serving in a container."""
+"""The configuration files of TensorFlow Serving: read `models.config`, or write it to serve the same models with it."""
 
 import math
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from lstm_ae.errors import ConfigError
 from lstm_ae.files import write_own
-from lstm_ae.serving.batching import BatchingConfig
-from lstm_ae.serving.folders import ServedModel
-from lstm_ae.serving.ports import Ports, bracket_host
-from lstm_ae.serving.server import ServerConfig
-from lstm_ae.serving.service import RequestLimits
+from lstm_ae.serving.config import BatchingConfig, RequestLimits, ServerConfig
+from lstm_ae.serving.errors import invalid_argument
+from lstm_ae.serving.model_folders import ServedModel, VersionPolicy
+from lstm_ae.serving.ports import bracket_host
 
 # TensorFlow Serving's image has its models here by convention.
 CONTAINER_ROOT = PurePosixPath("/models")
@@ -37,14 +37,74 @@ _UNSUPPORTED_OPTIONS = {
 }
 
 
+def read_models(path: Path) -> list[ServedModel]:
+    """Return the models of a `models.config`; relative paths start at its folder.
+
+    Raises:
+        ConfigError: If the file is invalid or contains a configuration that a server cannot follow.
+    """
+    content = model_server_config_pb2.ModelServerConfig()
+    try:
+        text_format.Parse(path.read_text(encoding="utf-8"), content)
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        first = str(error).splitlines()[0]
+        raise ConfigError(f"{str(path)!r} is not TensorFlow Serving's models.config ({first})") from error
+    try:
+        return parse_models(content, root=path.parent)
+    except Exception as error:
+        raise ConfigError(f"{str(path)!r}: {error}") from error
+
+
+def parse_models(content: Any, *, root: Path | None = None) -> list[ServedModel]:
+    """Return the models of a `ModelServerConfig` message.
+
+    Args:
+        content: The message.
+        root: The folder that relative paths start at; None refuses them.
+
+    Raises:
+        Refusal: If the configuration is invalid or a server cannot follow it.
+    """
+    if content.WhichOneof("config") != "model_config_list":
+        raise invalid_argument("The configuration must hold a model_config_list")
+    models = []
+    for one in content.model_config_list.config:
+        if not one.name or not one.base_path:
+            raise invalid_argument("Every model of the configuration needs a name and a base_path")
+        if one.model_platform and one.model_type:
+            raise invalid_argument(
+                f"Illegal setting both model_type (deprecated) and model_platform of model {one.name}"
+            )
+        if one.model_platform != "tensorflow" and one.model_type != model_server_config_pb2.TENSORFLOW:
+            raise invalid_argument(
+                f"The model_platform of a model must be tensorflow. Received: {one.model_platform!r}"
+            )
+        base = Path(one.base_path)
+        if root is None and not base.is_absolute():
+            raise invalid_argument(
+                f"Expected model {one.name} to have an absolute path; got base_path()={one.base_path}"
+            )
+        labels = tuple(sorted(one.version_labels.items()))
+        models.append(ServedModel(one.name, base if root is None else root / base, _parse_policy(one), labels))
+    if len({model.name for model in models}) < len(models):
+        raise invalid_argument("Two models of the configuration have the same name")
+    return models
+
+
+def _parse_policy(one: Any) -> VersionPolicy:
+    policy = one.model_version_policy
+    kind = policy.WhichOneof("policy_choice")
+    if kind == "all":
+        return VersionPolicy("all")
+    if kind == "specific":
+        return VersionPolicy("specific", versions=tuple(policy.specific.versions))
+    return VersionPolicy("latest", newest=max(1, policy.latest.num_versions) if kind == "latest" else 1)
+
+
 def write_tensorflow_serving(
     folder: Path,
     models: Sequence[ServedModel],
-    *,
-    ports: Ports,
-    manners: ServerConfig = ServerConfig(),  # noqa: B008
-    batching: BatchingConfig = BatchingConfig(),  # noqa: B008
-    limits: RequestLimits = RequestLimits(),  # noqa: B008
+    config: ServerConfig = ServerConfig(),  # noqa: B008
 ) -> tuple[Path, str]:
     """Write `models.config` for TensorFlow Serving into a folder of models, and `batching.config` if it should batch.
 
@@ -53,10 +113,7 @@ def write_tensorflow_serving(
     Args:
         folder: The folder of models.
         models: The models to serve.
-        ports: The published ports; the host must be an address.
-        manners: The server options.
-        batching: The batching options.
-        limits: The request limits.
+        config: The server options; the host must be an address.
 
     Returns:
         The path of `models.config`, and the command that serves the folder with TensorFlow Serving's image.
@@ -65,7 +122,8 @@ def write_tensorflow_serving(
         ConfigError: If a file of that name belongs to the user, a model is outside the folder, or TensorFlow Serving
             has no counterpart of an option.
     """
-    if lacking := list(_list_unsupported_options(manners, limits)):
+    ports, batching, limits = config.ports, config.batching, config.limits
+    if lacking := list(_list_unsupported_options(config, limits)):
         raise ConfigError(f"TensorFlow Serving has no counterpart of {', '.join(lacking)}; leave these out")
     root = folder.resolve()
     bases = {model.name: model.base.resolve() for model in models}
@@ -95,11 +153,11 @@ def write_tensorflow_serving(
     words += ["-v", f"{root}:{top}:ro", "tensorflow/serving", f"--model_config_file={top / path.name}"]
     if any(model.labels for model in models):
         words.append("--allow_version_labels_for_unavailable_models=true")
-    if manners.poll != ServerConfig().poll:
-        words.append(f"--file_system_poll_wait_seconds={math.ceil(manners.poll)}")
+    if config.poll != ServerConfig().poll:
+        words.append(f"--file_system_poll_wait_seconds={math.ceil(config.poll)}")
     if limits.seconds != RequestLimits().seconds:
         words.append(f"--rest_api_timeout_in_ms={math.ceil(1000 * limits.seconds)}")
-    if manners.tensor_content:
+    if config.tensor_content:
         words.append("--enable_serialization_as_tensor_content=true")
     # TensorFlow Serving does not batch by default.
     if batching != BatchingConfig() and batching.size > 1:

@@ -1,4 +1,4 @@
-"""Versions that load slowly, late or never: no server and no TensorFlow model, only the catalogue."""
+"""Versions that load slowly, late or never: no server and no TensorFlow model, only the catalog."""
 
 import asyncio
 import threading
@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from processes import wait_on_loop
 
-from lstm_ae.serving import models
+from lstm_ae.serving import catalog as module
+from lstm_ae.serving.catalog import ModelCatalog, VersionState
 from lstm_ae.serving.errors import Refusal, StatusCode
-from lstm_ae.serving.folders import ServedModel, VersionPolicy, discover_models
-from lstm_ae.serving.models import Catalogue, VersionState
+from lstm_ae.serving.model_folders import ServedModel, VersionPolicy, discover_models
 from lstm_ae.serving.workers import JobThreads
 
 
@@ -55,25 +55,25 @@ def test_what_is_loading_is_not_yet_available(tmp_path: Path, go: threading.Even
 
     async def work() -> None:
         wanted = [ServedModel("plus", tmp_path / "plus", labels=(("stable", 1),))]
-        catalogue = Catalogue(lambda: wanted, loads_after(go, "plus"))
+        catalog = ModelCatalog(lambda: wanted, loads_after(go, "plus"))
         # Before the first look nobody knows.
-        for call in (catalogue.find, catalogue.statuses):
+        for call in (catalog.find, catalog.statuses):
             assert refusal(call, "plus")[0] == refusal(call, "plus", label="stable")[0] == StatusCode.UNAVAILABLE
-        await catalogue.look()
-        await wait_on_loop(lambda: catalogue.states() == [("plus", 1, "LOADING")], catalogue.states())
-        assert [status.state for status in catalogue.statuses("plus")] == [VersionState.LOADING]
+        await catalog.look()
+        await wait_on_loop(lambda: catalog.states() == [("plus", 1, "LOADING")], catalog.states())
+        assert [status.state for status in catalog.statuses("plus")] == [VersionState.LOADING]
         for given in ({}, {"version": 1}, {"label": "stable"}):
-            code, message = refusal(catalogue.find, "plus", **given)
+            code, message = refusal(catalog.find, "plus", **given)
             assert (code.http, "LOADING" in message) == (503, True)
-        assert refusal(catalogue.find, "plus", 2)[0] == refusal(catalogue.find, "other")[0] == StatusCode.NOT_FOUND
-        assert refusal(catalogue.find, "plus", label="x")[0] == StatusCode.INVALID_ARGUMENT
+        assert refusal(catalog.find, "plus", 2)[0] == refusal(catalog.find, "other")[0] == StatusCode.NOT_FOUND
+        assert refusal(catalog.find, "plus", label="x")[0] == StatusCode.INVALID_ARGUMENT
         # Looks do not wait for a load, nor begin it anew.
-        await catalogue.look()
+        await catalog.look()
         go.set()
-        await wait_on_loop(catalogue.ready, catalogue.states())
-        assert catalogue.find("plus", label="stable").version == 1
-        assert refusal(catalogue.find, "plus", 2)[0] == StatusCode.NOT_FOUND
-        catalogue.close()
+        await wait_on_loop(catalog.ready, catalog.states())
+        assert catalog.find("plus", label="stable").version == 1
+        assert refusal(catalog.find, "plus", 2)[0] == StatusCode.NOT_FOUND
+        catalog.close()
 
     asyncio.run(work())
 
@@ -81,19 +81,19 @@ def test_what_is_loading_is_not_yet_available(tmp_path: Path, go: threading.Even
 def test_a_load_that_never_ends_is_passed_by(
     tmp_path: Path, go: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(models, "LOAD_PATIENCE", 0.01)
+    monkeypatch.setattr(module, "LOAD_PATIENCE", 0.01)
     for name in ("endless", "plus", "zeta"):
         version(tmp_path, name)
 
     async def work() -> None:
-        catalogue = Catalogue(lambda: discover_models(tmp_path, VersionPolicy()), loads_after(go, "endless"))
-        await catalogue.look()
-        await wait_on_loop(lambda: catalogue.names() == ["plus", "zeta"], catalogue.states())
-        assert not catalogue.ready()
+        catalog = ModelCatalog(lambda: discover_models(tmp_path, VersionPolicy()), loads_after(go, "endless"))
+        await catalog.look()
+        await wait_on_loop(lambda: catalog.names() == ["plus", "zeta"], catalog.states())
+        assert not catalog.ready()
         # Others get their new versions.
         version(tmp_path, "plus", 2)
-        await wait_on_loop(lambda: catalogue.find("plus").version == 2, catalogue.states(), catalogue.look)
-        catalogue.close()
+        await wait_on_loop(lambda: catalog.find("plus").version == 2, catalog.states(), catalog.look)
+        catalog.close()
 
     asyncio.run(work())
 
@@ -108,25 +108,25 @@ def test_a_late_version_is_reported_and_served_once_it_has_loaded(tmp_path: Path
         return stand_in(name, number, directory)
 
     async def work() -> None:
-        catalogue = Catalogue(lambda: [ServedModel("plus", tmp_path / "plus")], load, limit=0.01)
-        await catalogue.refresh()
-        (status,) = catalogue.statuses("plus")
+        catalog = ModelCatalog(lambda: [ServedModel("plus", tmp_path / "plus")], load, limit=0.01)
+        await catalog.refresh()
+        (status,) = catalog.statuses("plus")
         assert (status.state, "within 0.01 s" in status.error) == (VersionState.LOADING, True)
-        assert catalogue.states() == [("plus", 1, "ERROR")]
-        assert refusal(catalogue.find, "plus")[0] == StatusCode.UNAVAILABLE
-        await catalogue.refresh()  # neither waits nor loads it twice
+        assert catalog.states() == [("plus", 1, "ERROR")]
+        assert refusal(catalog.find, "plus")[0] == StatusCode.UNAVAILABLE
+        await catalog.refresh()  # neither waits nor loads it twice
         go.set()
-        await wait_on_loop(catalogue.ready, catalogue.states(), catalogue.look)
+        await wait_on_loop(catalog.ready, catalog.states(), catalog.look)
         assert loads == [1]
-        assert catalogue.statuses("plus")[0].error == ""
-        catalogue.close()
+        assert catalog.statuses("plus")[0].error == ""
+        catalog.close()
 
     asyncio.run(work())
 
 
 def test_a_folder_that_hangs_is_passed_by(tmp_path: Path, go: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
     """As one of a network's file system may."""
-    monkeypatch.setattr(models, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.05)
     for name in ("hung", "plus"):
         version(tmp_path, name)
     iterdir, hangs = Path.iterdir, threading.Event()
@@ -139,16 +139,16 @@ def test_a_folder_that_hangs_is_passed_by(tmp_path: Path, go: threading.Event, m
     monkeypatch.setattr(Path, "iterdir", hanging)
 
     async def work() -> None:
-        catalogue = Catalogue(lambda: discover_models(tmp_path, VersionPolicy()), stand_in)
-        await wait_on_loop(catalogue.ready, catalogue.states(), catalogue.look)
+        catalog = ModelCatalog(lambda: discover_models(tmp_path, VersionPolicy()), stand_in)
+        await wait_on_loop(catalog.ready, catalog.states(), catalog.look)
         hangs.set()
         version(tmp_path, "plus", 2)
-        await wait_on_loop(lambda: catalogue.find("plus").version == 2, catalogue.states(), catalogue.look)
-        assert catalogue.find("hung").version == 1
+        await wait_on_loop(lambda: catalog.find("plus").version == 2, catalog.states(), catalog.look)
+        assert catalog.find("hung").version == 1
         go.set()
         version(tmp_path, "hung", 2)
-        await wait_on_loop(lambda: catalogue.find("hung").version == 2, catalogue.states(), catalogue.look)
-        catalogue.close()
+        await wait_on_loop(lambda: catalog.find("hung").version == 2, catalog.states(), catalog.look)
+        catalog.close()
 
     asyncio.run(work())
 
@@ -158,28 +158,28 @@ def test_a_version_set_aside_is_given_to_no_request(tmp_path: Path) -> None:
     version(tmp_path, "zeta")
 
     async def work() -> None:
-        catalogue = Catalogue(lambda: discover_models(tmp_path, VersionPolicy()), stand_in)
-        await catalogue.refresh()
-        plus = catalogue.find("plus")
-        catalogue.set_aside(plus, "A call has not ended.")
-        code, message = refusal(catalogue.find, "plus")
+        catalog = ModelCatalog(lambda: discover_models(tmp_path, VersionPolicy()), stand_in)
+        await catalog.refresh()
+        plus = catalog.find("plus")
+        catalog.set_aside(plus, "A call has not ended.")
+        code, message = refusal(catalog.find, "plus")
         assert (code, "A call has not ended" in message) == (StatusCode.UNAVAILABLE, True)
-        assert catalogue.states() == [("plus", 1, "SET_ASIDE"), ("zeta", 1, "AVAILABLE")]
-        assert catalogue.statuses("plus")[0].state == VersionState.END
-        assert not catalogue.ready()
-        await catalogue.refresh()
-        assert catalogue.find("zeta").version == 1
-        catalogue.take_back(plus)
-        assert catalogue.find("plus") is plus
-        assert catalogue.ready()
+        assert catalog.states() == [("plus", 1, "SET_ASIDE"), ("zeta", 1, "AVAILABLE")]
+        assert catalog.statuses("plus")[0].state == VersionState.END
+        assert not catalog.ready()
+        await catalog.refresh()
+        assert catalog.find("zeta").version == 1
+        catalog.take_back(plus)
+        assert catalog.find("plus") is plus
+        assert catalog.ready()
         # Another version takes its place, and the old one is no longer of any account.
-        catalogue.set_aside(plus, "A call has not ended.")
+        catalog.set_aside(plus, "A call has not ended.")
         version(tmp_path, "plus", 2)
-        await catalogue.refresh()
-        catalogue.take_back(plus)
-        assert catalogue.find("plus").version == 2
-        assert ("plus", 1, "END") in catalogue.states()
-        catalogue.close()
+        await catalog.refresh()
+        catalog.take_back(plus)
+        assert catalog.find("plus").version == 2
+        assert ("plus", 1, "END") in catalog.states()
+        catalog.close()
 
     asyncio.run(work())
 
@@ -189,20 +189,20 @@ def test_the_highest_version_that_is_not_set_aside_serves(tmp_path: Path) -> Non
         version(tmp_path, "plus", number)
 
     async def work() -> None:
-        catalogue = Catalogue(lambda: discover_models(tmp_path, VersionPolicy("all")), stand_in)
-        await catalogue.refresh()
-        newest = catalogue.find("plus")
+        catalog = ModelCatalog(lambda: discover_models(tmp_path, VersionPolicy("all")), stand_in)
+        await catalog.refresh()
+        newest = catalog.find("plus")
         assert newest.version == 2
-        catalogue.set_aside(newest, "A call has not ended.")
-        assert catalogue.ready()
-        assert catalogue.find("plus").version == 1
-        assert refusal(catalogue.find, "plus", 2)[0] == StatusCode.UNAVAILABLE
-        catalogue.set_aside(catalogue.find("plus"), "Nor has this one.")
-        assert not catalogue.ready()
-        assert refusal(catalogue.find, "plus")[0] == StatusCode.UNAVAILABLE
-        catalogue.take_back(newest)
-        assert catalogue.find("plus") is newest
-        catalogue.close()
+        catalog.set_aside(newest, "A call has not ended.")
+        assert catalog.ready()
+        assert catalog.find("plus").version == 1
+        assert refusal(catalog.find, "plus", 2)[0] == StatusCode.UNAVAILABLE
+        catalog.set_aside(catalog.find("plus"), "Nor has this one.")
+        assert not catalog.ready()
+        assert refusal(catalog.find, "plus")[0] == StatusCode.UNAVAILABLE
+        catalog.take_back(newest)
+        assert catalog.find("plus") is newest
+        catalog.close()
 
     asyncio.run(work())
 

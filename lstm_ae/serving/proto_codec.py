@@ -1,0 +1,188 @@
+"""Conversion between the messages of TensorFlow Serving's gRPC interface and arrays, with strict checks."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.example.example_pb2 import Example
+from tensorflow.core.framework import types_pb2
+from tensorflow.core.framework.tensor_pb2 import TensorProto
+from tensorflow.core.framework.tensor_shape_pb2 import TensorShapeProto
+from tensorflow_serving.apis.classification_pb2 import ClassificationResult
+from tensorflow_serving.apis.regression_pb2 import RegressionResult
+
+from lstm_ae.arrays import Array
+from lstm_ae.export.warmup import encode_field
+from lstm_ae.serving.errors import Refusal, invalid_argument
+from lstm_ae.serving.inference import SentExamples
+from lstm_ae.serving.json_codec import Features
+from lstm_ae.serving.json_values import MAX_DIMENSIONS
+from lstm_ae.serving.signatures import SentTensor
+from lstm_ae.serving.tensors import Tensors
+
+# Each dtype has its own field for typed values.
+_VALUE_FIELDS = {
+    types_pb2.DT_FLOAT: "float_val",
+    types_pb2.DT_DOUBLE: "double_val",
+    types_pb2.DT_INT8: "int_val",
+    types_pb2.DT_INT16: "int_val",
+    types_pb2.DT_INT32: "int_val",
+    types_pb2.DT_UINT8: "int_val",
+    types_pb2.DT_UINT16: "int_val",
+    types_pb2.DT_INT64: "int64_val",
+    types_pb2.DT_UINT32: "uint32_val",
+    types_pb2.DT_UINT64: "uint64_val",
+    types_pb2.DT_BOOL: "bool_val",
+    types_pb2.DT_STRING: "string_val",
+}
+
+# The number of cells is limited, because a message of a few bytes can request any number of copies of its last value.
+MAX_CELLS = 2**25
+
+
+def read_tensor_header(name: str, proto: TensorProto) -> SentTensor:
+    """Return the dtype and shape of a tensor message.
+
+    Raises:
+        Refusal: If no array here can have this dtype or shape.
+    """
+    if proto.dtype not in _VALUE_FIELDS:
+        known = proto.dtype in types_pb2.DataType.values() and proto.dtype != types_pb2.DT_INVALID
+        which = f"a dtype that is not served: {types_pb2.DataType.Name(proto.dtype)}" if known else "no dtype"
+        raise invalid_argument(f"Input {name!r} has {which}")
+    # This check comes first, because the product of many sizes and their text take long to compute.
+    if len(proto.tensor_shape.dim) > MAX_DIMENSIONS:
+        raise _too_large(name)
+    shape = tuple(dim.size for dim in proto.tensor_shape.dim)
+    if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
+        raise invalid_argument(f"Input {name!r} must have a shape of whole numbers from 0 up. Received: {list(shape)}")
+    if max(shape, default=0) > MAX_CELLS:
+        raise _too_large(name)
+    cells = math.prod(shape)
+    if cells > MAX_CELLS:
+        raise invalid_argument(f"Input {name!r} may have at most {MAX_CELLS} values. Its shape says: {cells}")
+    return SentTensor(np.dtype(tf.dtypes.as_dtype(proto.dtype).as_numpy_dtype), shape)
+
+
+def _too_large(name: str) -> Refusal:
+    return invalid_argument(f"Input {name!r} has more dimensions, or a longer one, than any model takes")
+
+
+def proto_to_array(name: str, proto: TensorProto, most: int | None = None) -> Array:
+    """Convert a tensor message to an array.
+
+    Args:
+        name: The name of the input.
+        proto: The message.
+        most: The largest size in bytes of an array whose last value is repeated; None for any size.
+
+    Raises:
+        Refusal: If the number of values does not fit the shape.
+    """
+    dtype, shape = read_tensor_header(name, proto)
+    key, cells = _VALUE_FIELDS[proto.dtype], math.prod(shape)
+    if proto.tensor_content and dtype.kind != "O":
+        if len(proto.tensor_content) != cells * dtype.itemsize:
+            raise invalid_argument(
+                f"Input {name!r} must have {cells * dtype.itemsize} bytes of tensor_content for its shape and dtype. "
+                f"Received: {len(proto.tensor_content)}"
+            )
+        return np.frombuffer(proto.tensor_content, dtype).reshape(shape)
+    values = getattr(proto, key)
+    # As in TensorFlow, the last value is repeated to the end; without values all cells are zero or empty.
+    if len(values) > cells:
+        raise invalid_argument(
+            f"Input {name!r} must have {cells} values in {key} for its shape. Received: {len(values)}"
+        )
+    if most is not None and len(values) < cells:
+        size = cells * (max(1, len(values[-1]) if values else 0) if dtype.kind == "O" else dtype.itemsize)
+        if size > most:
+            raise invalid_argument(
+                f"Input {name!r} may repeat its last value up to {most} bytes. Its shape says: {size}"
+            )
+    return _fill_array(values, dtype, cells).reshape(shape)
+
+
+def to_arrays(protos: Mapping[str, TensorProto], most: int) -> Tensors:
+    """Convert messages to arrays by name; see `proto_to_array`."""
+    return {name: proto_to_array(name, proto, most) for name, proto in protos.items()}
+
+
+def count_bytes(sent: Mapping[str, SentTensor]) -> int:
+    """Return the size in bytes of tensors that are not yet allocated."""
+    return sum(math.prod(tensor.shape) * tensor.dtype.itemsize for tensor in sent.values())
+
+
+def _fill_array(values: Sequence[Any], dtype: np.dtype[Any], cells: int) -> Array:
+    array = np.empty(cells, dtype)
+    with np.errstate(over="ignore"):
+        array[: len(values)] = np.asarray(values, dtype if dtype.kind == "O" else None).astype(dtype)
+    array[len(values) :] = values[-1] if len(values) else b"" if dtype.kind == "O" else 0
+    return array
+
+
+def array_to_proto(array: Array, *, content: bool = False) -> TensorProto:
+    """Convert an array to a message.
+
+    Args:
+        array: The array.
+        content: Whether to write numbers to `tensor_content` as bytes instead of to the field of their type
+            (`float_val`, ...).
+    """
+    number = tf.dtypes.as_dtype(array.dtype).as_datatype_enum
+    shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in array.shape])
+    proto = TensorProto(dtype=number, tensor_shape=shape)
+    key = _VALUE_FIELDS[number]
+    if content and array.dtype.kind != "O":
+        proto.tensor_content = array.tobytes()
+    elif array.dtype.kind == "f":
+        # A packed field of floats has the layout of the array; appending values one by one takes 200 times as long.
+        little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        proto.MergeFromString(encode_field(TensorProto.DESCRIPTOR.fields_by_name[key].number, little.tobytes()))
+    else:
+        getattr(proto, key).extend(array.ravel().tolist())
+    return proto
+
+
+def serialize_example(features: Features) -> bytes:
+    """Serialize features as a `tf.Example`."""
+    example = Example()
+    for name, values in features.items():
+        feature = example.features.feature[name]
+        if values is None:
+            continue
+        kind = {"O": feature.bytes_list, "f": feature.float_list, "i": feature.int64_list}[values.dtype.kind]
+        kind.value.extend(values.tolist())
+    return bytes(example.SerializeToString())
+
+
+def sent_examples(given: Any) -> SentExamples:
+    """Return the examples of an `Input` message."""
+    shared = given.WhichOneof("kind") == "example_list_with_context"
+    listed = given.example_list_with_context if shared else given.example_list
+
+    def serialize() -> tuple[bytes, list[bytes]]:
+        context = listed.context.SerializeToString() if shared else b""
+        return context, [example.SerializeToString() for example in listed.examples]
+
+    return SentExamples(len(listed.examples), serialize)
+
+
+def to_classification(labels: Array, scores: Array) -> ClassificationResult:
+    """Convert labels and scores, both `(examples, classes)`, to a message."""
+    result = ClassificationResult()
+    for row in zip(labels.tolist(), scores.tolist(), strict=True):
+        classes = result.classifications.add().classes
+        for label, score in zip(*row, strict=True):
+            classes.add(label=label, score=score)
+    return result
+
+
+def to_regression(values: Array) -> RegressionResult:
+    """Convert values, one per example, to a message."""
+    result = RegressionResult()
+    for value in values.tolist():
+        result.regressions.add(value=value)
+    return result
