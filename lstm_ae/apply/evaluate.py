@@ -18,7 +18,8 @@ from lstm_ae.data.windows import Data, Source, Split, window_starts
 from lstm_ae.detection.calibration import windowwise
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.evaluation import Evaluation, Metric, Metrics
-from lstm_ae.forecasting import table_baselines, table_metrics
+from lstm_ae.forecasting import metrics as forecast_metrics
+from lstm_ae.forecasting import table_baselines
 from lstm_ae.formatting import format_count
 from lstm_ae.models.sliding import slide
 from lstm_ae.run import Run
@@ -151,11 +152,13 @@ def _evaluate_forecasts(
     whole = Data(nothing, nothing, split, forecaster.levels.scale, source, feature_names=prepared.table.layout.values)
     weights, bias = run.regression() or (None, np.zeros(config.horizon, np.float32))
     fitted = table_baselines.TableBaselines(forecaster.seasons, weights, bias)
-    found = table_metrics.table_errors(forecaster.model, whole, split, fitted, forecaster.spread)
-    columns = table_metrics.skill_by_column(found, whole.feature_names, forecaster.seasons)
-    judged = table_metrics.judge_table(found, whole.feature_names)
+    found = forecast_metrics.table_errors(forecaster.model, whole, split, fitted, forecaster.spread)
+    columns = forecast_metrics.skill_by_column(found, whole.feature_names, forecaster.seasons)
+    judged = forecast_metrics.judge_forecasts(found, whole.feature_names)
     return Evaluation(
-        {NEW_DATA_PART: table_metrics.table_metrics(found)}, {NEW_DATA_PART: judged}, columns={NEW_DATA_PART: columns}
+        {NEW_DATA_PART: forecast_metrics.table_metrics(found)},
+        {NEW_DATA_PART: judged},
+        columns={NEW_DATA_PART: columns},
     )
 
 

@@ -18,8 +18,7 @@ from lstm_ae.data.measurements import Measurements, Progress, read_measurements
 from lstm_ae.data.preparation import PreparedTable, SeriesScales, prepare_table
 from lstm_ae.data.time_zones import format_times
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.forecasting import table_metrics
-from lstm_ae.forecasting.intervals import MIN_ERRORS
+from lstm_ae.forecasting.intervals import MIN_ERRORS, prediction_intervals, quantile_offsets
 from lstm_ae.forecasting.table_baselines import season_name, seasonal_naive
 from lstm_ae.formatting import format_heading, format_names
 from lstm_ae.run import Run
@@ -179,7 +178,7 @@ def forecast_table(
         naive,
         season_name(forecaster.seasons),
         {
-            level: table_metrics.prediction_intervals(scale, said, past, forecaster.spread, level, lines)
+            level: prediction_intervals(scale, said, past, quantile_offsets(forecaster.spread), level, lines)
             for level in levels
         },
         config.horizon,

@@ -20,14 +20,14 @@ from lstm_ae.errors import ConfigError, DataError, DivergedError
 from lstm_ae.evaluation import Evaluation, Verdict
 from lstm_ae.experiment import fit_model, identity_in
 from lstm_ae.files import as_json, claim, read_part, write
-from lstm_ae.forecasting.price_baselines import fit_price_baselines
-from lstm_ae.forecasting.price_metrics import (
+from lstm_ae.forecasting.metrics import (
     calibrate_price_intervals,
-    judge_prices,
+    judge_forecasts,
     mean_absolute_change,
     price_errors,
     price_metrics,
 )
+from lstm_ae.forecasting.price_baselines import fit_price_baselines
 from lstm_ae.run import describe_other_versions, installed_versions
 from lstm_ae.significance import against_each
 from lstm_ae.studies.snp_one_step import forecast_one_day
@@ -244,12 +244,12 @@ def test_price_fold(trained: tuple[Any, int], data: Data, number: int) -> PriceF
     fitted = fit_price_baselines(data, method.given, 1, with_open=method.with_open)
     errors = price_errors(method, data, data.test, fitted, calibrate_price_intervals(method, data))
     evaluation = Evaluation(
-        {"test": price_metrics(errors, mean_absolute_change(data))}, {"test": judge_prices(errors)}
+        {"test": price_metrics(errors, mean_absolute_change(data))}, {"test": judge_forecasts(errors.at())}
     ).as_json()
-    days, which = np.unique(errors.days[:, 0], return_inverse=True)
+    days, which = np.unique(errors.moments, return_inverse=True)
     count = np.bincount(which)
     daily: dict[str, list[Any]] = {"days": days.astype(str).tolist()}
     for name, error in errors.scaled.items():
         daily[name or "model"] = (np.bincount(which, error[:, 0] ** 2) / count).tolist()
-    tested = len(np.unique(errors.company))
+    tested = len(np.unique(errors.lines))
     return PriceFold(number, daily["days"][0], daily["days"][-1], tested, epochs, evaluation, daily, count.tolist())

@@ -23,7 +23,7 @@ from lstm_ae.errors import ConfigError, DataError, DivergedError
 from lstm_ae.evaluation import Evaluation, Verdict, skill
 from lstm_ae.experiment import fit_model, identity_in
 from lstm_ae.files import as_json, claim, read_part, write
-from lstm_ae.forecasting import table_metrics
+from lstm_ae.forecasting import metrics
 from lstm_ae.forecasting.table_baselines import LINEAR_NAME, fit_table_baselines
 from lstm_ae.run import describe_other_versions, installed_versions
 from lstm_ae.significance import against_each
@@ -290,19 +290,19 @@ def test_table_fold(rows: FoldData, model: Any, epoch: int, number: int) -> Tabl
         DataError: no forecast has actual values.
     """
     data = rows.data
-    fitted = fit_table_baselines(data, table_metrics.past_steps(model))
-    forecast_errors = table_metrics.table_errors(
-        model, data, data.test, fitted, table_metrics.error_quantiles(model, data, fitted)
+    fitted = fit_table_baselines(data, metrics.past_steps(model))
+    forecast_errors = metrics.table_errors(
+        model, data, data.test, fitted, metrics.calibrate_table_intervals(model, data, fitted)
     )
-    columns = table_metrics.skill_by_column(forecast_errors, data.feature_names, fitted.seasons)
-    verdict = table_metrics.judge_table(forecast_errors, data.feature_names)
+    columns = metrics.skill_by_column(forecast_errors, data.feature_names, fitted.seasons)
+    verdict = metrics.judge_forecasts(forecast_errors, data.feature_names)
     evaluation = Evaluation(
-        {"test": table_metrics.table_metrics(forecast_errors)}, {"test": verdict}, columns={"test": columns}
+        {"test": metrics.table_metrics(forecast_errors)}, {"test": verdict}, columns={"test": columns}
     ).as_json()
     known = ~np.isnan(forecast_errors.squared[""])
     if not known.any():
         raise DataError(f"Fold {number}: all values after its windows are missing. Reduce --folds")
-    made, time = data.test.starts + table_metrics.past_steps(model) - 1, data.test.time
+    made, time = data.test.starts + metrics.past_steps(model) - 1, data.test.time
     ends = rows.times[made]
     first, last = (
         str(end) if time is None and rows.zone is None else format_time(int(end), rows.zone)

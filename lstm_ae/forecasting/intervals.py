@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lstm_ae.arrays import Array
 from lstm_ae.data.scaling import Scale, read_scale
@@ -54,9 +55,9 @@ class Calibration(NamedTuple):
         """Return the volatility `(samples,)` after each window `(samples, steps, features)` of scaled values."""
         return np.maximum(recent_volatility(past), self.calmest)
 
-    def spread(self, past: Array) -> Array:
-        """Return the offset of each quantile from a point forecast, `(samples, horizon, 199)`, scaled."""
-        return self.volatility(past)[:, None, None] * self.quantiles
+    def offsets(self, past: Array) -> Array:
+        """Return the offset of each quantile from a point forecast, `(samples, horizon, 1, 199)`, scaled."""
+        return self.volatility(past)[:, None, None, None] * self.quantiles[:, None]
 
     def scores(self, past: Array, errors: Array) -> Array:
         """Return the continuous ranked probability score of each error.
@@ -202,9 +203,77 @@ def predictive_quantiles(errors: Array, independent: Array) -> Array:
     return found
 
 
+def error_quantiles(errors: Array, moments: Array, longer: Array, longer_moments: Array, share: float) -> Array:
+    """Return the quantiles of forecast errors by feature and step ahead, `(features, horizon, 199)` float32; infinite
+    if too few errors are known.
+
+    The effective number of errors is the smaller of two estimates: from these errors, and from those of a longer
+    period, which shows slower drifts of the level.
+
+    Args:
+        errors: `(samples, horizon, features)` truth minus forecast, scaled, NaN where the truth is missing.
+        moments: `(samples,)` the moment of each forecast.
+        longer: Errors of the longer period like `errors`.
+        longer_moments: Their moments.
+        share: The length of the period of `errors`, as a share of the longer one.
+    """
+    found = []
+    for feature in range(errors.shape[2]):
+        own = effective_sample_size(errors[..., feature], moments)
+        extrapolated = share * effective_sample_size(longer[..., feature], longer_moments)
+        found.append(predictive_quantiles(errors[..., feature], np.maximum(np.minimum(own, extrapolated), 1)))
+    return np.array(found, np.float32)
+
+
 def interval_bounds(level: int) -> tuple[int, int]:
     """Return the indices of the two quantiles that bound the central `level` percent."""
     return 99 - level, 99 + level
+
+
+def interval_hits(errors: Array, offsets: Array, level: int) -> Array:
+    """Return 1 where the truth is in the interval, 0 where it is not, and NaN where a bound or the truth is unknown.
+
+    Args:
+        errors: Truth minus forecast.
+        offsets: `(..., 199)` offsets of the quantiles from a forecast, which broadcast with `errors`; infinite where
+            too few errors determine a quantile.
+        level: Interval level in percent.
+    """
+    low, high = (offsets[..., at] for at in interval_bounds(level))
+    known = np.isfinite(low) & np.isfinite(high) & ~np.isnan(errors)
+    return np.where(known, (low <= errors) & (errors <= high), np.nan)
+
+
+def prediction_intervals(
+    scale: Scale, predicted: Array, past: Array, offsets: Array, level: int, lines: NDArray[np.int32] | None = None
+) -> tuple[Array, Array]:
+    """Return the lower and upper bounds of the intervals around forecasts, in the data's units.
+
+    The bounds are NaN beyond the horizon of `offsets` and where there were too few errors.
+
+    Args:
+        scale: The scale of the values.
+        predicted: `(samples, steps, features)` scaled forecasts.
+        past: `(samples, window, features)` windows in the data's units that the forecasts follow.
+        offsets: `(samples or 1, horizon, features, 199)` scaled offsets of the quantiles from a forecast, as returned
+            by `Calibration.offsets` and `quantile_offsets`.
+        level: Interval level in percent.
+        lines: `(samples,)` lines of the scale table if each series has its own scale.
+    """
+    known = min(predicted.shape[1], offsets.shape[1])
+    ends = []
+    for at in interval_bounds(level):
+        offset = np.full((len(offsets), *predicted.shape[1:]), np.nan, offsets.dtype)
+        inner = offsets[:, :known, :, at]
+        offset[:, :known] = np.where(np.isfinite(inner), inner, np.nan)
+        ends.append(scale.unscaled(predicted + offset, past, lines))
+    low, high = ends
+    return low, high
+
+
+def quantile_offsets(quantiles: Array) -> Array:
+    """Return error quantiles `(features, horizon, 199)` as offsets `(1, horizon, features, 199)` from any forecast."""
+    return quantiles.swapaxes(0, 1)[None]
 
 
 def crps(quantiles: Array, truth: Array) -> Array:

@@ -11,7 +11,7 @@ from lstm_ae.config import Snp
 from lstm_ae.data.prices import Quotes, describe_future, prepare_prices, select_quotes, split_by_date
 from lstm_ae.data.windows import OPEN_FEATURE, Data, Split, evenly_spaced
 from lstm_ae.errors import ConfigError
-from lstm_ae.forecasting.price_metrics import ForecastMethod
+from lstm_ae.forecasting.metrics import ForecastMethod
 from lstm_ae.studies.snp_one_step import forecast_one_day, forecasts
 
 # Windows that are forecast twice, evenly spaced over the test split.
@@ -89,7 +89,9 @@ def _future(method: ForecastMethod, split: Split) -> list[AuditFinding]:
     changed = following * 1.5
     if method.with_open:
         changed[:, 0, OPEN_FEATURE] = following[:, 0, OPEN_FEATURE]
-    moved = int((method.say(past, company, following) != method.say(past, company, changed)).any(axis=(1, 2)).sum())
+    moved = int(
+        (method.predict(past, company, following) != method.predict(past, company, changed)).any(axis=(1, 2)).sum()
+    )
     known = ", but for its open" if method.with_open else ""
     text = f"the day to forecast was raised by half{known}: {moved:,} of {len(index):,} forecasts of it moved"
     return [_finding("the day to forecast", not moved, text)]
@@ -142,7 +144,7 @@ def _test_forecasts(method: ForecastMethod, data: Data) -> tuple[Any, Any]:
     predicted, split = [], data.test
     for index in split.batches():
         window, company = split.windows(index), split.companies(index)
-        predicted.append(method.say(window[:, : method.given], company, window[:, method.given :])[:, 0, 0])
+        predicted.append(method.predict(window[:, : method.given], company, window[:, method.given :])[:, 0, 0])
     assert split.time is not None
     days = split.time[split.starts + method.given]
     order = np.argsort(days, kind="stable")
@@ -218,7 +220,7 @@ def _copy(method: ForecastMethod, data: Data) -> AuditFinding:
         window, company = data.test.windows(index), data.test.companies(index)
         past = window[:, : method.given]
         last = data.scale.scaled(past[:, -1:, :1], past, company)
-        predicted = data.scale.scaled(method.say(past, company, window[:, method.given :])[..., :1], past, company)
+        predicted = data.scale.scaled(method.predict(past, company, window[:, method.given :])[..., :1], past, company)
         changes.append((predicted - last).ravel())
         actual_changes.append((data.scale.scaled(window[:, method.given :, :1], past, company) - last).ravel())
         assert data.test.time is not None

@@ -16,15 +16,15 @@ from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.evaluation import Metric, Verdict
 from lstm_ae.forecasting.classical import classical_changes
 from lstm_ae.forecasting.intervals import Calibration
-from lstm_ae.forecasting.price_baselines import PriceBaselines, fit_price_baselines
-from lstm_ae.forecasting.price_metrics import (
+from lstm_ae.forecasting.metrics import (
     INTERVAL_LEVELS,
     calibrate_price_intervals,
-    judge_prices,
+    judge_forecasts,
     mean_absolute_change,
     price_errors,
     price_metrics,
 )
+from lstm_ae.forecasting.price_baselines import PriceBaselines, fit_price_baselines
 from lstm_ae.plots import forecasts as plots
 from lstm_ae.plots.base import with_title
 from lstm_ae.studies.snp_one_step import (
@@ -46,7 +46,7 @@ class HorizonStep(NamedTuple):
 
     Args:
         step: days ahead.
-        metrics: see `lstm_ae.forecasting.price_metrics.price_metrics`.
+        metrics: see `lstm_ae.forecasting.metrics.price_metrics`.
         verdict: comparison with the best baseline on this day ahead.
         persistence: comparison with persistence.
     """
@@ -151,12 +151,12 @@ def forecast_multistep(
             HorizonStep(
                 step,
                 price_metrics(errors, usual, step),
-                judge_prices(errors, step),
-                judge_prices(errors, step, "persistence"),
+                judge_forecasts(errors.at(step)),
+                judge_forecasts(errors.at(step), against="persistence"),
             )
             for step in range(1, ahead + 1)
         ]
-        verdict, persistence = judge_prices(errors), judge_prices(errors, against="persistence")
+        verdict, persistence = judge_forecasts(errors.at()), judge_forecasts(errors.at(), against="persistence")
     last = _Last(data, data.test.recut(given + ahead if horizon is None else given), given, ahead)
     predicted = forecast(last.past, last.company, ahead)[..., :1]
     table = last.columns() | {

@@ -9,16 +9,16 @@ from lstm_ae.data.prices import MIN_SPACING
 from lstm_ae.data.windows import OPEN_FEATURE, Data, Split
 from lstm_ae.evaluation import Evaluation, Metric, RunningMean
 from lstm_ae.forecasting.classical import classical_changes
-from lstm_ae.forecasting.intervals import Calibration, interval_bounds
-from lstm_ae.forecasting.price_baselines import PriceBaselines, fit_price_baselines
-from lstm_ae.forecasting.price_metrics import (
+from lstm_ae.forecasting.intervals import Calibration, prediction_intervals
+from lstm_ae.forecasting.metrics import (
     ForecastMethod,
     calibrate_price_intervals,
-    judge_prices,
+    judge_forecasts,
     mean_absolute_change,
     price_errors,
     price_metrics,
 )
+from lstm_ae.forecasting.price_baselines import PriceBaselines, fit_price_baselines
 from lstm_ae.run import Run
 from lstm_ae.studies import evaluated_parts
 
@@ -118,7 +118,7 @@ def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation
         # Intervals are calibrated on the validation split, so they are evaluated on the test split only.
         errors = price_errors(method, data, split, fitted, calibration if part == "test" else None)
         metrics[part] = _all_days_metrics(model, data, split) | price_metrics(errors, usual)
-        verdicts[part] = judge_prices(errors)
+        verdicts[part] = judge_forecasts(errors.at())
     return Evaluation(metrics, verdicts, (stored, baselines))
 
 
@@ -128,7 +128,7 @@ def evaluate_new(model: Any, data: Data, calibration: Calibration, fitted: Price
     if not data.test.samples:
         return Evaluation({})
     errors = price_errors(method, data, data.test, fitted.cut(method.given, 1), calibration)
-    return Evaluation({"new data": price_metrics(errors, None)}, {"new data": judge_prices(errors)})
+    return Evaluation({"new data": price_metrics(errors, None)}, {"new data": judge_forecasts(errors.at())})
 
 
 def compare_more_baselines(
@@ -147,7 +147,9 @@ def compare_more_baselines(
     calibration = calibration or calibrate_price_intervals(method, data)
     more = classical_changes(classical, data, data.test, method.given, 1)
     errors = price_errors(method, data, data.test, fitted, calibration, more)
-    return Evaluation({"test": price_metrics(errors, mean_absolute_change(data))}, {"test": judge_prices(errors)})
+    return Evaluation(
+        {"test": price_metrics(errors, mean_absolute_change(data))}, {"test": judge_forecasts(errors.at())}
+    )
 
 
 def _all_days_metrics(model: Any, data: Data, split: Split) -> dict[str, Metric]:
@@ -170,7 +172,7 @@ def _all_days_metrics(model: Any, data: Data, split: Split) -> dict[str, Metric]
 def skill_by_company(model: Any, data: Data) -> tuple[list[str], Any]:
     """Return the companies of the test split and the skill for each; NaN for constant prices."""
     errors = price_errors(forecast_one_day(model, data.test.span - 1), data, data.test, PriceBaselines())
-    lines, which = np.unique(errors.company, return_inverse=True)
+    lines, which = np.unique(errors.lines, return_inverse=True)
     ours, naive = (np.bincount(which, errors.scaled[name][:, 0] ** 2) for name in ("", "persistence"))
     with np.errstate(invalid="ignore", divide="ignore"):
         return [data.symbols[line] for line in lines], np.where(naive > 0, 1 - ours / naive, np.nan)
@@ -200,7 +202,7 @@ def predict(
         window, company = part.windows(index), part.companies(index)
         past = window[:, : method.given]
         assert part.company is not None
-        predicted = method.say(past, company, window[:, method.given :] if opens is None else opens)[..., :1]
+        predicted = method.predict(past, company, window[:, method.given :] if opens is None else opens)[..., :1]
         columns["symbol"] += [data.symbols[line] for line in part.company[part.starts[index]]]
         columns["date"] += np.asarray(days).astype(str).tolist()
         columns["actual"] += actual
@@ -248,9 +250,7 @@ def forecast_interval(
     if calibration is None:
         return (np.full(predicted.shape[:2], np.nan),) * 2
     point = data.scale.scaled(predicted, past, company)
-    spread = calibration.spread(data.scale.scaled(past, past, company))[:, : point.shape[1]]
-    bounds = (
-        data.scale.unscaled(point + spread[..., [index]], past, company)[..., 0] for index in interval_bounds(level)
-    )
-    low, high = (np.where(np.isfinite(bound) & (bound > 0), bound, np.nan) for bound in bounds)
+    offsets = calibration.offsets(data.scale.scaled(past, past, company))
+    bounds = prediction_intervals(data.scale, point, past, offsets, level, company)
+    low, high = (np.where(np.isfinite(bound) & (bound > 0), bound, np.nan)[..., 0] for bound in bounds)
     return low, high

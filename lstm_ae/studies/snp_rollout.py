@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from lstm_ae.forecasting.price_metrics import ForecastMethod
+from lstm_ae.forecasting.metrics import ForecastMethod
 from lstm_ae.models.inference import input_signature, model_inputs
 from lstm_ae.models.rollout import HORIZON, rollout
 

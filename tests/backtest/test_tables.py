@@ -13,7 +13,7 @@ from lstm_ae.backtest import tables
 from lstm_ae.config import Series
 from lstm_ae.data.windows import Split
 from lstm_ae.errors import DataError
-from lstm_ae.forecasting import table_metrics
+from lstm_ae.forecasting import metrics
 from lstm_ae.studies.series import defaults
 
 WINDOW, HORIZON = 5, 2
@@ -107,25 +107,24 @@ def test_what_leaves_no_window_is_told_with_options_that_a_backtest_takes() -> N
 def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
     """Folds without a model: it errs by 0.9 and more, its baselines by 1."""
 
-    def outcome(model: Any, data: Any, split: Split, *_: Any) -> table_metrics.TableErrors:
+    def outcome(model: Any, data: Any, split: Split, *_: Any) -> metrics.ForecastErrors:
         ours = 0.9 + 0.001 * (np.arange(split.samples) % 7)
         squared = {"": ours, "last value": np.ones_like(ours), "linear regression": np.ones_like(ours)}
         means = {name: errors.mean(keepdims=True) for name, errors in squared.items()}
-        return table_metrics.TableErrors(
+        return metrics.ForecastErrors(
             squared,
-            squared,
-            {"": np.ones(HORIZON)},
-            means,
-            {},
-            table_metrics._forecast_moments(split, WINDOW),
+            metrics.forecast_moments(split, WINDOW),
+            HORIZON,
             np.zeros(split.samples),
+            squared,
+            by_feature=means,
         )
 
     monkeypatch.setattr(tables, "_train_fold", lambda *_: (None, 1))
     monkeypatch.setattr(tables, "fit_table_baselines", lambda *_: SimpleNamespace(seasons=(None,)))
-    monkeypatch.setattr(table_metrics, "past_steps", lambda _: WINDOW)
-    monkeypatch.setattr(table_metrics, "error_quantiles", lambda *_: None)
-    monkeypatch.setattr(table_metrics, "table_errors", outcome)
+    monkeypatch.setattr(metrics, "past_steps", lambda _: WINDOW)
+    monkeypatch.setattr(metrics, "calibrate_table_intervals", lambda *_: None)
+    monkeypatch.setattr(metrics, "table_errors", outcome)
 
 
 def test_without_times_rows_of_two_folds_are_not_one_moment(untrained: None) -> None:

@@ -24,7 +24,8 @@ from lstm_ae.data.windows import Split
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.estimators import SequenceForecaster, forecaster
 from lstm_ae.experiment import open_trained
-from lstm_ae.forecasting import table_baselines, table_metrics
+from lstm_ae.forecasting import metrics as forecast_metrics
+from lstm_ae.forecasting import table_baselines
 from lstm_ae.run import Run, open_run
 from lstm_ae.studies.series import defaults, forecasting
 
@@ -203,16 +204,17 @@ def test_a_column_that_carries_the_verdict_is_named() -> None:
     random = np.random.default_rng(0)
     squared = {"": random.uniform(1, 2, 100), "season by column": random.uniform(3, 4, 100)}
     by_feature = {"": np.array([2.5, 0.5]), "season by column": np.array([2.0, 5.0])}
-    found = table_metrics.TableErrors(squared, squared, {"": np.ones(1)}, by_feature, {}, np.arange(100), np.zeros(100))
-    columns = table_metrics.skill_by_column(found, ("price", "hour"), (None, 12))
+    found = forecast_metrics.ForecastErrors(squared, np.arange(100), 1, np.zeros(100), by_feature=by_feature)
+    columns = forecast_metrics.skill_by_column(found, ("price", "hour"), (None, 12))
     assert columns["price"][:2] == ("persistence", pytest.approx(-0.25))
     assert columns["hour"][:2] == ("season of 12 steps", pytest.approx(0.9))
     assert (columns["price"].others, columns["hour"].others) == (pytest.approx(0.9), pytest.approx(-0.25))
-    assert str(table_metrics.judge_table(found, ("price", "hour"))).endswith(", but -25.00% without the column hour)")
+    verdict = forecast_metrics.judge_forecasts(found, ("price", "hour"))
+    assert str(verdict).endswith(", but -25.00% without the column hour)")
     even = found._replace(by_feature=found.by_feature | {"": np.array([1.5, 0.5])})
-    assert "without" not in str(table_metrics.judge_table(even, ("price", "hour")))
+    assert "without" not in str(forecast_metrics.judge_forecasts(even, ("price", "hour")))
     assert (
-        table_metrics.skill_by_column(found._replace(by_feature={"": [1], "season by column": [2]}), ("a",), (None,))
+        forecast_metrics.skill_by_column(found._replace(by_feature={"": [1], "season by column": [2]}), ("a",), (None,))
         == {}
     )
 
@@ -309,14 +311,14 @@ def test_the_untrained_network_ties_with_the_regression_whatever_the_level(level
     settled = prepared(frame, window=30, horizon=2, units=2)
     model = forecasting.build(settled.config, settled.data)
     fitted = table_baselines.fit_table_baselines(settled.data, 30)
-    found = table_metrics.table_errors(model, settled.data, settled.data.test, fitted)
+    found = forecast_metrics.table_errors(model, settled.data, settled.data.test, fitted)
     away = abs(found.squared[""] - found.squared["linear regression"])
     there = ~np.isnan(away)
     assert (away[there] <= found.rounding[there]).all()
     # No real difference counts as rounding.
     assert np.mean(found.rounding[there]) < 0.05 * np.mean(found.squared[""][there])
     alone = {name: found.squared[name] for name in ("", "linear regression")}
-    judged = table_metrics.judge_table(found._replace(squared=alone), ("load",))
+    judged = forecast_metrics.judge_forecasts(found._replace(squared=alone), ("load",))
     assert (judged.outcome, judged.baseline, judged.skill) == ("ties with", "linear regression", 0)
     assert np.isnan(judged.p)
 
@@ -348,7 +350,7 @@ def test_errors_by_hand() -> None:
     fitted = table_baselines.TableBaselines((None,), np.zeros((2, 2), np.float32), np.zeros(2, np.float32))
     spread = np.zeros((1, 2, 199), np.float32)
     spread[..., 19], spread[..., 179] = -1, 1
-    found = table_metrics.table_errors(
+    found = forecast_metrics.table_errors(
         Constant(2, [9.0, 9.0]), data._replace(scale=fixed_scale()), split, fitted, spread
     )
     errors = np.square(9 - window[:, 2:])
@@ -359,7 +361,7 @@ def test_errors_by_hand() -> None:
     naive = np.square(window[:, 1:2] - window[:, 2:])
     assert found.squared["persistence"].tolist() == pytest.approx([naive[0].mean(), naive[1, 0]])
     assert found.inside[80] == pytest.approx(np.nanmean(np.where(np.isnan(window[:, 2:]), NAN, errors <= 1)))
-    measured = table_metrics.table_metrics(found)
+    measured = forecast_metrics.table_metrics(found)
     assert measured["skill"].value == pytest.approx(
         1 - np.mean(found.squared[""]) / np.mean(found.squared["persistence"])
     )
@@ -371,13 +373,13 @@ def test_forecasts_of_one_step_are_one_moment() -> None:
     time = np.concatenate([minutes, minutes + 1]).astype("datetime64[s]").astype("datetime64[ns]")
     starts = np.r_[np.arange(17), 20 + np.arange(17)]
     split = Split(np.zeros((40, 1), np.float32), starts, 4, time=time)
-    moments = table_metrics._forecast_moments(split, 3)
+    moments = forecast_metrics.forecast_moments(split, 3)
     assert moments[:17].tolist() == moments[17:].tolist() == time[2:19].astype(np.int64).tolist()
-    assert table_metrics._forecast_moments(split._replace(time=None), 3).tolist() == (starts + 2).tolist()
+    assert forecast_metrics.forecast_moments(split._replace(time=None), 3).tolist() == (starts + 2).tolist()
     # From July on, a step of 30 days would join February and March.
     months = np.arange("2023-07", "2024-09", dtype="datetime64[M]").astype("datetime64[ns]")
     monthly = Split(np.zeros((14, 1), np.float32), np.arange(12), 3, time=months)
-    assert len(np.unique(table_metrics._forecast_moments(monthly, 2))) == 12
+    assert len(np.unique(forecast_metrics.forecast_moments(monthly, 2))) == 12
 
 
 def test_what_a_training_says(place: Path) -> None:
@@ -485,9 +487,9 @@ def test_a_part_with_few_windows_has_intervals_of_every_level() -> None:
     assert settled.data.validation.samples == 25
     model = forecasting.build(settled.config, settled.data)
     fitted = table_baselines.fit_table_baselines(settled.data, 24)
-    spread = table_metrics.error_quantiles(model, settled.data, fitted)
+    spread = forecast_metrics.calibrate_table_intervals(model, settled.data, fitted)
     assert np.isfinite(spread).all()
-    found = table_metrics.table_errors(model, settled.data, settled.data.test, fitted, spread)
+    found = forecast_metrics.table_errors(model, settled.data, settled.data.test, fitted, spread)
     assert 0.7 < found.inside[80] < 0.95
     assert found.inside[95] > 0.9
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.forecasting.intervals import (
     QUANTILES,
     calibrate_intervals,
@@ -10,6 +11,8 @@ from lstm_ae.forecasting.intervals import (
     crps,
     effective_sample_size,
     interval_bounds,
+    interval_hits,
+    prediction_intervals,
     predictive_quantiles,
     recent_volatility,
 )
@@ -52,9 +55,7 @@ def test_intervals_hold_as_often_as_they_say(level: int) -> None:
     error = (wild * random.normal(size=8000))[:, None]
     known, new = slice(None, 4000), slice(4000, None)
     found = calibrate_intervals(error[known], error[known], recent_volatility(past[known]))
-    spread = found.spread(past[new])
-    low, high = interval_bounds(level)
-    inside = (spread[..., low] <= error[new]) & (error[new] <= spread[..., high])
+    inside = interval_hits(error[new], found.offsets(past[new])[:, :, 0], level)
     assert inside.mean() == pytest.approx(level / 100, abs=0.02)
     for kind in (wild[new] < 1.5, wild[new] > 4):
         assert inside[kind, 0].mean() == pytest.approx(level / 100, abs=0.05)
@@ -154,3 +155,21 @@ def test_intervals_of_forecasts_that_overlap_hold_as_often_as_they_say(walks: bo
             held[name].append(float(((new >= low) & (new <= high)).mean()))
     assert 0.78 < np.mean(held["predictive"]) < 0.87
     assert np.mean(held["conformal"]) == pytest.approx(0.63 if walks else 0.8, abs=0.03)
+
+
+def test_unknown_bounds_count_neither_as_hit_nor_as_miss() -> None:
+    offsets = np.zeros((2, 199))
+    offsets[:, list(interval_bounds(80))] = [[-1, 2], [-np.inf, 2]]
+    errors = np.array([[0.0, 0.0], [3.0, 3.0], [np.nan, 1.0]])
+    np.testing.assert_array_equal(interval_hits(errors, offsets, 80), [[1, np.nan], [0, np.nan], [np.nan, np.nan]])
+
+
+def test_bounds_are_in_the_units_of_the_data_up_to_the_last_known_step() -> None:
+    """Two columns, of which the second has a known bound for its first step only; the third step has none."""
+    offsets = np.zeros((1, 2, 2, 199))
+    low, high = interval_bounds(80)
+    offsets[..., low], offsets[..., high] = -1, 2
+    offsets[0, 1, 1, high] = np.inf
+    ends = prediction_intervals(fixed_scale(100, 10), np.ones((1, 3, 2)), np.zeros((1, 4, 2)), offsets, 80)
+    np.testing.assert_array_equal(ends[0][0], [[100, 100], [100, 100], [np.nan, np.nan]])
+    np.testing.assert_array_equal(ends[1][0], [[130, 130], [130, np.nan], [np.nan, np.nan]])

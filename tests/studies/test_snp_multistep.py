@@ -8,7 +8,7 @@ from price_makers import prices
 from lstm_ae.config import Snp
 from lstm_ae.data import prices as selection
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.forecasting.price_metrics import ForecastMethod, price_metrics
+from lstm_ae.forecasting.metrics import ForecastMethod, price_metrics
 from lstm_ae.models.forecaster import step_forecaster
 from lstm_ae.models.scaling import in_own_units
 from lstm_ae.studies.snp import build, load

@@ -14,8 +14,8 @@ from lstm_ae.data.prices import load_new_prices
 from lstm_ae.data.scaling import company_scale, fixed_scale
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.experiment import open_on_new_data, open_trained
+from lstm_ae.forecasting.metrics import price_errors, price_metrics
 from lstm_ae.forecasting.price_baselines import read_baselines, write_baselines
-from lstm_ae.forecasting.price_metrics import price_errors, price_metrics
 from lstm_ae.run import Run
 from lstm_ae.studies.snp import load
 from lstm_ae.studies.snp_multistep import forecast_multistep

@@ -10,17 +10,17 @@ from matplotlib.figure import Figure
 from lstm_ae.config import Series
 from lstm_ae.data.windows import Data, evenly_spaced
 from lstm_ae.evaluation import Evaluation
-from lstm_ae.forecasting.table_baselines import TableBaselines, fit_table_baselines, persistence
-from lstm_ae.forecasting.table_metrics import (
+from lstm_ae.forecasting.intervals import prediction_intervals, quantile_offsets
+from lstm_ae.forecasting.metrics import (
     INTERVAL_LEVELS,
-    error_quantiles,
-    judge_table,
+    calibrate_table_intervals,
+    judge_forecasts,
     past_steps,
-    prediction_intervals,
     skill_by_column,
     table_errors,
     table_metrics,
 )
+from lstm_ae.forecasting.table_baselines import TableBaselines, fit_table_baselines, persistence
 from lstm_ae.plots import base, table_forecasts
 from lstm_ae.run import Run
 from lstm_ae.studies import History, evaluated_parts, history_columns
@@ -54,14 +54,14 @@ def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation
         # Intervals are calibrated on the validation split, so they are evaluated on the test split only.
         errors = table_errors(model, data, split, fitted, spread if part == "test" else None)
         by_part[part] = skill_by_column(errors, data.feature_names, fitted.seasons)
-        metrics[part], verdicts[part] = table_metrics(errors), judge_table(errors, data.feature_names)
+        metrics[part], verdicts[part] = table_metrics(errors), judge_forecasts(errors, data.feature_names)
     return Evaluation(metrics, verdicts, (fitted, spread), by_part)
 
 
 def _baselines_and_spread(model: Any, data: Data, judged_by: Run | None) -> tuple[TableBaselines, Any]:
     """Return the baselines and the error quantiles of the intervals."""
     fitted = fit_table_baselines(data, past_steps(model), refit=judged_by is not None)
-    return fitted, judged_by.spread()[0] if judged_by else error_quantiles(model, data, fitted)
+    return fitted, judged_by.spread()[0] if judged_by else calibrate_table_intervals(model, data, fitted)
 
 
 def keep(run: Run, config: Series, model: Any, data: Data, evaluation: Evaluation) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def figures(model: Any, data: Data, history: History, judged_by: Run | None = No
     predicted = np.asarray(model(model_inputs(model, window[:, :steps], lines))["future"])
     scaled = data.scale.scaled(predicted, window[:, :steps], lines)
     ends = {
-        level: prediction_intervals(data.scale, scaled, window[:, :steps], spread, level, lines)
+        level: prediction_intervals(data.scale, scaled, window[:, :steps], quantile_offsets(spread), level, lines)
         for level in INTERVAL_LEVELS
     }
     naive = next(iter(fitted.said(data.scale.scaled(window, window, lines)[:, :steps]).values()))

@@ -7,11 +7,12 @@ import pytest
 from price_forecasts import data_of, found_of
 
 from lstm_ae.data.scaling import Scale, fixed_scale
-from lstm_ae.forecasting.price_metrics import (
+from lstm_ae.forecasting.metrics import (
+    ForecastErrors,
     ForecastMethod,
     PriceErrors,
     calibrate_price_intervals,
-    judge_prices,
+    judge_forecasts,
     mean_absolute_change,
     price_metrics,
 )
@@ -59,10 +60,10 @@ def test_shares_and_ratios_by_hand():
         scaled=own,
         own=own,
         log={name: values / 100 for name, values in own.items()},
-        said={"": np.array([[0.5], [-1], [-2], [3]]), "persistence": np.zeros((4, 1))},
+        predicted_change={"": np.array([[0.5], [-1], [-2], [3]]), "persistence": np.zeros((4, 1))},
         change=change,
-        days=np.array([["2020-01-01"]] * 4, "datetime64[D]"),
-        company=np.ones(4, int),
+        moments=np.array(["2020-01-01"] * 4, "datetime64[D]"),
+        lines=np.ones(4, int),
         inside={80: np.array([[True], [True], [False], [True]])},
         crps={"": np.array([[0.1], [0.2], [0.3], [0.4]]), "random walk": np.full((4, 1), 0.5)},
     )
@@ -75,7 +76,7 @@ def test_shares_and_ratios_by_hand():
     assert measured["direction"].value == pytest.approx(2 / 3)
     # A day for which no change is said is not judged, and where most have none there is nothing to judge.
     for says, share in (([0.5, 0, -2, 3], 1.0), ([0.5, -1, 0, 0], 0.5), ([0, 0, -2, 3], math.nan), ([0] * 4, math.nan)):
-        found.said[""] = np.array(says, float)[:, None]
+        found.predicted_change[""] = np.array(says, float)[:, None]
         assert price_metrics(found, None)["direction"].value == pytest.approx(share, nan_ok=True)
     assert measured["coverage_80"].value == pytest.approx(0.75)
     assert measured["crps"].value == pytest.approx(0.25)
@@ -144,17 +145,16 @@ def test_the_verdict_is_on_squared_errors_of_the_days_asked():
     series = 100 + np.cumsum(np.tile([3.0, -3.0], 100) + random.normal(0, 0.1, 200))
     way = ForecastMethod(lambda past, company, following: past[:, -2:], 4, 2)  # two days ago, then yesterday
     _, found = found_of(series, way)
-    first, second, both = (judge_prices(found, step, "persistence") for step in (1, 2, None))
+    first, second, both = (judge_forecasts(found.at(step), against="persistence") for step in (1, 2, None))
     assert (first.outcome, second.outcome) == ("beats", "ties with")
     assert math.isnan(second.p)  # the same forecast
     errors_1, errors_2 = (found.scaled[name] ** 2 for name in ("", "persistence"))
     assert first.skill == pytest.approx(1 - errors_1[:, 0].mean() / errors_2[:, 0].mean())
     assert both.skill == pytest.approx(1 - errors_1.mean() / errors_2.mean())
     # The linear regression sees the pattern as well, so that beating persistence is no merit.
-    assert [(judge_prices(found, step).outcome, judge_prices(found, step).baseline) for step in (1, None)] == [
-        ("ties with", "linear"),
-        ("ties with", "linear"),
-    ]
+    for step in (1, None):
+        verdict = judge_forecasts(found.at(step))
+        assert (verdict.outcome, verdict.baseline) == ("ties with", "linear")
 
 
 def test_against_utilsforecast():
@@ -175,3 +175,18 @@ def test_against_utilsforecast():
         assert measured[name].baselines["persistence"] == pytest.approx(theirs["last"].item(), rel=1e-5)
     theirs = losses.mase(frame, ["ours"], seasonality=1, train_df=train)
     assert measured["mase"].value == pytest.approx(theirs["ours"].item(), rel=1e-5)
+
+
+def test_only_samples_without_a_true_value_are_left_out_of_the_verdict():
+    random = np.random.default_rng(0)
+    squared = {"": random.uniform(1, 2, 50), "persistence": random.uniform(3, 4, 50)}
+    for errors in squared.values():
+        errors[7] = np.nan
+    found = ForecastErrors(squared, np.arange(50), 1, np.zeros(50))
+    verdict = judge_forecasts(found)
+    assert verdict.skill == pytest.approx(1 - np.nanmean(squared[""]) / np.nanmean(squared["persistence"]))
+    # A forecast that is not a number is no reason to leave its sample out.
+    squared[""][8] = np.nan
+    verdict = judge_forecasts(found)
+    assert math.isnan(verdict.skill)
+    assert verdict.outcome == "undecided against"

@@ -1,0 +1,529 @@
+"""Errors, metrics, and verdicts of forecasts, for a model and its baselines on the same windows.
+
+Two functions collect the errors. `table_errors` averages them over the steps and columns of each forecast, since one
+array `(samples, horizon, features)` per baseline may not fit into memory. `price_errors` forecasts one column, so it
+keeps every day ahead, in scaled values, USD, and logarithms. Both return what `judge_forecasts` compares.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lstm_ae.arrays import Array, Int64Array
+from lstm_ae.data.windows import Data, Split, evenly_spaced
+from lstm_ae.evaluation import ColumnSkill, Metric, Verdict, sample_means, skill
+from lstm_ae.forecasting.intervals import (
+    Calibration,
+    calibrate_intervals,
+    crps,
+    error_quantiles,
+    interval_hits,
+    quantile_offsets,
+    recent_volatility,
+)
+from lstm_ae.forecasting.price_baselines import PriceBaselines, known_prices
+from lstm_ae.forecasting.table_baselines import LINEAR_NAME, TableBaselines, season_name
+from lstm_ae.formatting import format_heading, format_skill
+from lstm_ae.significance import compare_forecasts, hardest
+
+INTERVAL_LEVELS = (80, 95)
+
+# The number of errors is limited to save memory, but long horizons must not leave too few windows for the quantiles.
+MAX_INTERVAL_WINDOWS, MAX_INTERVAL_NUMBERS, MIN_INTERVAL_WINDOWS = 20_000, 20_000_000, 2_000
+
+# Computing a forecast in another order of operations changes it by up to this many rounding units.
+ROUNDING_UNITS = 2
+
+# The autocorrelation of the errors is estimated on at most this many training windows.
+MAX_CORRELATION_WINDOWS = 5_000
+
+
+class ForecastErrors(NamedTuple):
+    """The forecast errors of a split in scaled values, by predictor.
+
+    The model "" is first and the naive baseline second.
+
+    Args:
+        squared: `(samples,)` mean squared errors over the steps and features with a known true value; NaN for samples
+            without one.
+        moments: `(samples,)` the time of each forecast. Forecasts of the same time are correlated.
+        steps: The steps ahead of the last forecast value, by which consecutive forecasts overlap.
+        rounding: `(samples,)` the possible rounding error of the model's squared error.
+        absolute: Mean absolute errors like `squared`; empty if they are not measured.
+        inside: By level in percent, the share of true values in the interval; empty without intervals.
+        by_step: `(horizon,)` mean squared errors of each step ahead; empty if they are not measured.
+        by_feature: `(features,)` mean squared errors of each column; empty if they are not measured.
+    """
+
+    squared: dict[str, Array]
+    moments: Array
+    steps: int
+    rounding: Array
+    absolute: dict[str, Array] = {}
+    inside: dict[int, float] = {}
+    by_step: dict[str, Array] = {}
+    by_feature: dict[str, Array] = {}
+
+    @property
+    def naive(self) -> str:
+        """Return the name of the baseline that is the reference for skill."""
+        return list(self.squared)[1]
+
+
+def judge_forecasts(errors: ForecastErrors, names: Sequence[str] = (), against: str | None = None) -> Verdict:
+    """Compare the squared errors of the forecasts with those of a baseline.
+
+    The verdict notes if the forecasts are better only because of one column.
+
+    Args:
+        errors: The errors of a split.
+        names: The names of the columns; needed if there are several.
+        against: The baseline; None for the one with the smallest error.
+    """
+    there = ~np.isnan(errors.squared[errors.naive])
+    losses = {name: of[there] for name, of in errors.squared.items()}
+    ours = losses.pop("")
+    best = against or hardest(losses)
+    verdict = compare_forecasts(
+        ours, losses[best], errors.moments[there], name=best, steps=errors.steps, rounding=errors.rounding[there]
+    )
+    if len(errors.by_feature.get("", ())) < 2:
+        return verdict
+    by_feature = errors.by_feature[""], errors.by_feature[best]
+    every = range(len(by_feature[0]))
+    others = [_column_skill(*by_feature, [other for other in every if other != place]) for place in every]
+    alone = [place for place in every if others[place] <= 0 < verdict.skill]
+    if not alone:
+        return verdict
+    place = max(alone, key=lambda place: _column_skill(*by_feature, [place]))
+    return verdict._replace(
+        remark=f"but {format_skill(others[place])} without the column {format_heading(names[place])}"
+    )
+
+
+def skill_by_column(
+    errors: ForecastErrors, names: Sequence[str], seasons: Sequence[int | None]
+) -> dict[str, ColumnSkill]:
+    """Return the skill of the forecasts in each column, by name; empty if there is one column."""
+    by_feature = errors.by_feature
+    ours, naive = by_feature[""], by_feature[errors.naive]
+    linear = by_feature.get(LINEAR_NAME, np.full(len(ours), np.nan))
+    if len(ours) == 1:
+        return {}
+    every = np.arange(len(ours))
+    return {
+        name: ColumnSkill(
+            season_name([seasons[place]] if seasons else []),
+            _column_skill(ours, naive, [place]),
+            float("nan") if np.isnan(linear[place]) else _column_skill(linear, naive, [place]),
+            _column_skill(ours, naive, every != place),
+        )
+        for place, name in enumerate(names[: len(ours)])
+    }
+
+
+def _column_skill(ours: Array, theirs: Array, columns: Any) -> float:
+    """Return the skill in some columns relative to other forecasts, from mean squared errors `(features,)`."""
+    return skill(float(np.nansum(ours[columns])), float(np.nansum(theirs[columns])))
+
+
+def _metric(values: Mapping[str, float], unit: str = "", *, without: str = "", higher: bool = False) -> Metric:
+    """Return the metric of the model "" with the values of the baselines except `without`."""
+    baselines = {name: float(value) for name, value in values.items() if name not in ("", without)}
+    return Metric(float(values[""]), unit, baselines, higher)
+
+
+def _skill(errors: Mapping[str, float], naive: str) -> Metric:
+    """Return the skill over the naive baseline from the mean squared error of each predictor."""
+    gained = {name: skill(error, errors[naive]) for name, error in errors.items()}
+    return _metric(gained, without=naive, higher=True)
+
+
+def _coverage(inside: Mapping[int, float]) -> dict[str, Metric]:
+    """Return the coverage of the intervals of each level, with the level as the value to reach."""
+    return {f"coverage_{level}": Metric(share, "", {"wanted": level / 100}, True) for level, share in inside.items()}
+
+
+# Tables: several columns, several steps.
+
+
+def past_steps(model: Any) -> int:
+    """Return the number of steps that a forecaster reads."""
+    return int(model.input["past"].shape[1])
+
+
+class _ForecastBatch(NamedTuple):
+    """Windows with their true future, the forecast of each predictor, and the resolution of the model's forecast,
+    scaled.
+    """
+
+    past: Array
+    truth: Array
+    predicted: dict[str, Array]
+    resolution: Array
+
+
+def _forecast_batches(model: Any, data: Data, split: Split, fitted: TableBaselines | None) -> Iterator[_ForecastBatch]:
+    from lstm_ae.models.inference import predict_split
+
+    steps = past_steps(model)
+    for batch in predict_split(model, split, steps=steps):
+        given = batch.window[:, :steps], batch.company
+        scaled = data.scale.scaled(batch.window, *given)
+        future = batch.outputs["future"]
+        predicted = data.scale.scaled(future, *given)
+        # Values are rounded in the data's units, where the level may be far above the variation, and again when
+        # scaled.
+        next_one = data.scale.scaled(np.nextafter(future, np.float32(np.inf)), *given)
+        resolution = ROUNDING_UNITS * (abs(next_one.astype(np.float64) - predicted) + np.spacing(abs(predicted)))
+        past = scaled[:, :steps]
+        baselines = fitted.said(past) if fitted else {}
+        yield _ForecastBatch(past, scaled[:, steps:], {"": predicted} | baselines, resolution)
+
+
+def table_errors(
+    model: Any, data: Data, split: Split, fitted: TableBaselines, quantiles: Array | None = None
+) -> ForecastErrors:
+    """Forecast after every window of a split and return the errors.
+
+    Args:
+        model: The Keras model.
+        data: The data set.
+        split: The windows with their futures.
+        fitted: The baselines.
+        quantiles: `(features, horizon, 199)` error quantiles for the intervals; None for no intervals.
+    """
+    horizon, features = split.span - past_steps(model), split.features
+    pieces: dict[str, list[tuple[Array, Array]]] = {}
+    sums: dict[str, Array] = {}
+    count = np.zeros((horizon, features))
+    hits, judged = np.zeros(len(INTERVAL_LEVELS)), np.zeros(len(INTERVAL_LEVELS))
+    rounding = []
+    for batch in _forecast_batches(model, data, split, fitted):
+        there = ~np.isnan(batch.truth)
+        count += there.sum(axis=0)
+        for name, predicted in batch.predicted.items():
+            error = np.where(there, predicted.astype(np.float64) - batch.truth, np.nan)
+            pieces.setdefault(name, []).append((sample_means(np.square(error)), sample_means(abs(error))))
+            sums[name] = sums.get(name, 0) + np.nansum(np.square(error), axis=0)
+        error = np.where(there, batch.predicted[""].astype(np.float64) - batch.truth, np.nan)
+        rounding.append(sample_means(batch.resolution * (2 * abs(error) + batch.resolution)))
+        if quantiles is not None:
+            error = batch.truth - batch.predicted[""]
+            for place, level in enumerate(INTERVAL_LEVELS):
+                inside = interval_hits(error, quantile_offsets(quantiles), level)
+                hits[place] += np.nansum(inside)
+                judged[place] += (~np.isnan(inside)).sum()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        by_step = {name: total.sum(axis=1) / count.sum(axis=1) for name, total in sums.items()}
+        by_feature = {name: total.sum(axis=0) / count.sum(axis=0) for name, total in sums.items()}
+    squared, absolute = (
+        {name: np.concatenate([piece[kind] for piece in found]) for name, found in pieces.items()} for kind in (0, 1)
+    )
+    shares = zip(INTERVAL_LEVELS, hits, judged, strict=True)
+    return ForecastErrors(
+        squared,
+        forecast_moments(split, past_steps(model)),
+        horizon,
+        np.concatenate(rounding),
+        absolute,
+        {level: float(hit / of) for level, hit, of in shares if of},
+        by_step,
+        by_feature,
+    )
+
+
+def forecast_moments(split: Split, steps: int) -> Array:
+    """Return the time of each forecast, rounded down to the sampling interval.
+
+    Forecasts of two series within the same interval thus share a time.
+
+    Args:
+        split: The windows with their futures.
+        steps: The steps of a window.
+
+    Returns:
+        `(samples,)` nanoseconds since 1970, or row numbers without times.
+    """
+    made = split.starts + steps - 1
+    if split.time is None or not split.samples:
+        return made
+    time = split.time.astype(np.int64)
+    moments = time[made]
+    step = max(int((time[made + 1] - moments).min()), 1)
+    rounded: Array = moments - (moments - moments.min()) % step
+    return rounded
+
+
+def table_metrics(errors: ForecastErrors) -> dict[str, Metric]:
+    """Return all metrics of a split, with the values of the baselines.
+
+    - `forecast_mse`, `forecast_mae`: of scaled values, over all steps and columns
+    - `skill`: 1 - MSE / MSE of the naive baseline
+    - `coverage_80`, `coverage_95`: share of true values in the interval
+    """
+    squared, absolute = (
+        {name: float(np.nanmean(values)) for name, values in group.items()}
+        for group in (errors.squared, errors.absolute)
+    )
+    return {
+        "forecast_mse": _metric(squared, "scaled"),
+        "forecast_mae": _metric(absolute, "scaled"),
+        "skill": _skill(squared, errors.naive),
+        **_coverage(errors.inside),
+    }
+
+
+def calibrate_table_intervals(model: Any, data: Data, fitted: TableBaselines) -> Array:
+    """Return the quantiles of the scaled validation errors by column and step ahead, `(features, horizon, 199)`
+    float32; infinite if too few true values are known.
+
+    The regression's errors on the training split, which is longer, show slower drifts of the level. The model's own
+    training errors do not show them, because it has learned the drifts.
+    """
+    steps, split = past_steps(model), data.validation
+    index = _evenly_spaced(split, steps, MAX_INTERVAL_WINDOWS)
+    some = split._replace(starts=split.starts[index])
+    errors = np.concatenate([batch.truth - batch.predicted[""] for batch in _forecast_batches(model, data, some, None)])
+    before = _evenly_spaced(data.train, steps, MAX_CORRELATION_WINDOWS)
+    windows = data.train.windows(before)
+    windows = data.scale.scaled(windows, windows[:, :steps], data.train.companies(before))
+    linear = windows[:, steps:] - fitted.said(windows[:, :steps])[LINEAR_NAME]
+    # Training windows may have a larger stride than validation windows.
+    stride = int(np.median(np.diff(data.train.starts))) if data.train.samples > 1 else 1
+    share = split.samples / (data.train.samples * stride)
+    moments, times = forecast_moments(split, steps)[index], forecast_moments(data.train, steps)[before]
+    return error_quantiles(errors, moments, linear, times, share)
+
+
+def _evenly_spaced(split: Split, steps: int, most: int) -> Int64Array:
+    """Return the indices of evenly spaced windows of a split, fewer if they are large."""
+    most = min(most, max(MAX_INTERVAL_NUMBERS // ((split.span - steps) * split.features), MIN_INTERVAL_WINDOWS))
+    return evenly_spaced(split.samples, most)
+
+
+# Prices: one column, with the errors of every day ahead.
+
+
+class ForecastMethod(NamedTuple):
+    """A forecasting function with its window length and horizon.
+
+    Args:
+        predict: Function of windows `(samples, given, features)`, the indices of their scales or None, and the days
+            after the windows. Returns `(samples, ahead, any)` in the data's units, with the modeled feature first. A
+            model may read only the open of the first day after the window.
+        given, ahead: Days read and days forecast.
+        with_open: Whether the open of the first day is known.
+    """
+
+    predict: Callable[[Any, Any, Any], Any]
+    given: int
+    ahead: int
+    with_open: bool = False
+
+
+class PriceErrors(NamedTuple):
+    """The errors of price forecasts, as arrays `(samples, ahead)`, by predictor where there are several; the model is
+    "".
+
+    Args:
+        scaled, own, log: Truth minus forecast of the first feature in scaled values, in the data's units, and of
+            logarithms.
+        predicted_change: The forecast change from the last known value, scaled.
+        change: The true change, scaled.
+        moments: `(samples,)` the last forecast day.
+        lines: `(samples,)` lines of the scale table; zeros if there is one scale.
+        inside: By level in percent, 1 where the truth is in the interval, 0 where it is not, and NaN where too few
+            errors determine a bound. Empty without a calibration.
+        crps: The continuous ranked probability score, scaled: of the model, of "persistence" with its own intervals,
+            and of the "random walk".
+    """
+
+    scaled: dict[str, Array]
+    own: dict[str, Array]
+    log: dict[str, Array]
+    predicted_change: dict[str, Array]
+    change: Array
+    moments: Array
+    lines: Array
+    inside: dict[int, Array]
+    crps: dict[str, Array]
+
+    def at(self, step: int | None = None) -> ForecastErrors:
+        """Return the errors of one day ahead, from 1, or of the mean over all days ahead."""
+        which = slice(None) if step is None else slice(step - 1, step)
+        inside = {level: values[:, which] for level, values in self.inside.items()}
+        return ForecastErrors(
+            {name: (error[:, which] ** 2).mean(axis=1) for name, error in self.scaled.items()},
+            self.moments,
+            step or self.change.shape[1],
+            np.zeros(len(self.moments)),
+            inside={level: _finite_mean(values) for level, values in inside.items() if not np.isnan(values).all()},
+        )
+
+
+def price_errors(
+    method: ForecastMethod,
+    data: Data,
+    split: Split,
+    fitted: PriceBaselines,
+    calibration: Calibration | None = None,
+    more: Mapping[str, Array] = MappingProxyType({}),
+    levels: Sequence[int] = INTERVAL_LEVELS,
+) -> PriceErrors:
+    """Forecast every window of a split and return the errors.
+
+    For the errors of logarithms, a forecast below 1% of the last known price is raised to that 1%.
+
+    Args:
+        method: The forecasting function of the model.
+        data: The data set.
+        split: Windows whose span is the days given and ahead.
+        fitted: The baselines.
+        calibration: The calibration of the model's intervals; None for no intervals.
+        more: Scaled changes `(samples, ahead)` of further baselines by name.
+        levels: Interval levels in percent.
+    """
+    pieces: list[dict[str, Any]] = []
+    for index in split.batches():
+        window, lines = split.windows(index), split.companies(index)
+        past, truth = window[:, : method.given], window[:, method.given :, 0].astype(np.float64)
+        known = known_prices(data, split, index, method.given, with_open=method.with_open)
+        predicted = method.predict(past, lines, window[:, method.given :])[..., :1]
+        last, before = known.past[:, -1:, 0], past[:, -1:, 0].astype(np.float64)
+        changes = {"": data.scale.scaled(predicted, past, lines)[..., 0] - last, **fitted.changes(known)}
+        changes |= {name: values[index] for name, values in more.items()}
+        piece = {"change": known.change, "moments": known.days[:, -1]}
+        piece["lines"] = np.zeros(len(truth), np.int32) if lines is None else lines
+        for name, change in changes.items():
+            if name == "":
+                price = predicted[..., 0]
+            elif name == "persistence":  # Scaling back and forth would add rounding errors.
+                price = np.repeat(before, method.ahead, axis=1)
+            else:
+                price = data.scale.unscaled((last + change)[..., None], past, lines)[..., 0]
+            piece[f"predicted_change/{name}"] = change.astype(np.float64)
+            piece[f"scaled/{name}"] = known.change - change
+            piece[f"own/{name}"] = truth - price
+            piece[f"log/{name}"] = np.log(truth) - np.log(np.maximum(price, before / 100))
+        if calibration is not None:
+            scaled_past = data.scale.scaled(past, past, lines)
+            offsets, error = calibration.offsets(scaled_past)[:, : method.ahead, 0], piece["scaled/"]
+            for level in levels:
+                piece[f"inside/{level}"] = interval_hits(error, offsets, level)
+            piece["crps/"] = calibration.scores(scaled_past, error)
+            if fitted.spread is not None:
+                piece["crps/persistence"] = fitted.spread.scores(scaled_past, piece["scaled/persistence"])
+            if fitted.walk is not None:
+                piece["crps/random walk"] = crps(fitted.walk, known.change)
+        pieces.append(piece)
+    whole = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+
+    def group(of: str) -> dict[str, Any]:
+        return {name.partition("/")[2]: values for name, values in whole.items() if name.startswith(f"{of}/")}
+
+    return PriceErrors(
+        scaled=group("scaled"),
+        own=group("own"),
+        log=group("log"),
+        predicted_change=group("predicted_change"),
+        change=whole["change"],
+        moments=whole["moments"],
+        lines=whole["lines"],
+        inside={int(level): values for level, values in group("inside").items()},
+        crps=group("crps"),
+    )
+
+
+def calibrate_price_intervals(method: ForecastMethod, data: Data) -> Calibration | None:
+    """Calibrate the intervals on the validation split; return None if it contains no window of this length."""
+    split = data.validation if data.validation.span == method.given + method.ahead else None
+    split = split or data.recut(data.validation, method.given + method.ahead)
+    if not split.samples:
+        return None
+    far, near, moved = [], [], []
+    for index in split.batches():
+        window, lines = split.windows(index), split.companies(index)
+        past = window[:, : method.given]
+        predicted = method.predict(past, lines, window[:, method.given :])
+        truth = window[:, method.given :, : predicted.shape[2]]
+        difference = data.scale.scaled(truth, past, lines) - data.scale.scaled(predicted, past, lines)
+        far.append(difference[..., 0])
+        near.append(difference[:, 0])
+        moved.append(recent_volatility(data.scale.scaled(past, past, lines)))
+    return calibrate_intervals(*(np.concatenate(parts).astype(np.float64) for parts in (far, near, moved)))
+
+
+def mean_absolute_change(data: Data) -> Array:
+    """Return the mean absolute change between training rows by scale index, `(lines,)`; NaN if there are none."""
+    train = data.train
+    within = np.diff(train.segment_ids()) == 0
+    change = abs(np.diff(train.series[:, 0].astype(np.float64)))[within]
+    line = np.zeros(len(train.series), int) if train.company is None else train.company
+    count = np.bincount(line[1:][within], minlength=max(len(data.symbols), 1))
+    with np.errstate(invalid="ignore"):
+        means: Array = np.bincount(line[1:][within], change, minlength=len(count)) / count
+    return means
+
+
+def price_metrics(found: PriceErrors, usual: Array | None, step: int = 1) -> dict[str, Metric]:
+    """Return all metrics of one day ahead, with the values of the baselines.
+
+    - `last_day_mse`: scaled; `log_mae`, `log_rmse`: of logarithms, so approximately relative errors; `mae`, `rmse`:
+      in USD
+    - `mase`: absolute error divided by the company's mean absolute daily change (Hyndman and Koehler 2006)
+    - `skill`: 1 - MSE / MSE of persistence, scaled; `theil_u`: square root of MSE / MSE of persistence, of
+      logarithms
+    - `direction`: share of correct signs among the days where the true and the forecast change are not 0; NaN if the
+      forecast change is 0 on at least half of the days with a change, as for persistence
+    - `coverage_80` and other levels: share of true values in the interval; omitted if no interval is known
+    - `crps`: continuous ranked probability score, scaled, compared with persistence with intervals calibrated in the
+      same way, and with the distribution of training changes (random walk)
+
+    Args:
+        found: The errors of a split.
+        usual: `(lines,)` as returned by `mean_absolute_change`; None omits the MASE.
+        step: The day ahead, from 1.
+    """
+    at, errors = step - 1, found.at(step)
+    own, log, changes = (
+        {name: values[:, at] for name, values in group.items()}
+        for group in (found.own, found.log, found.predicted_change)
+    )
+    squared = {name: float(np.mean(values)) for name, values in errors.squared.items()}
+    log_mse = {name: float(np.mean(values**2)) for name, values in log.items()}
+    naive, sign = log_mse[errors.naive], np.sign(found.change[:, at])
+
+    def right(change: Array) -> float:
+        theirs = np.sign(change)
+        judged = (sign != 0) & (theirs != 0)
+        return float(np.mean((theirs == sign)[judged])) if 2 * judged.sum() > (sign != 0).sum() else np.nan
+
+    def metric(of: Callable[[Any], Any], values: Mapping[str, Any], unit: str = "", **options: Any) -> Metric:
+        return _metric({name: of(value) for name, value in values.items()}, unit, **options)
+
+    measured = {
+        "last_day_mse": _metric(squared, "scaled"),
+        "skill": _skill(squared, errors.naive),
+        "log_mae": metric(lambda error: np.mean(abs(error)), log, "log"),
+        "log_rmse": metric(np.sqrt, log_mse, "log"),
+        "mae": metric(lambda error: np.mean(abs(error)), own, "USD"),
+        "rmse": metric(lambda error: np.sqrt(np.mean(error**2)), own, "USD"),
+        **({} if usual is None else {"mase": metric(lambda error: _finite_mean(abs(error) / usual[found.lines]), own)}),
+        "theil_u": metric(lambda mse: np.sqrt(mse / naive) if naive else np.nan, log_mse),
+        "direction": metric(right, changes, without=errors.naive, higher=True),
+        **_coverage(errors.inside),
+    }
+    if found.crps:
+        measured["crps"] = _metric(
+            {name: float(np.mean(values[:, at])) for name, values in found.crps.items()}, "scaled"
+        )
+    return measured
+
+
+def _finite_mean(values: Array) -> float:
+    """Return the mean of the finite values; NaN if there are none."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else float("nan")
