@@ -555,7 +555,7 @@ SplitBy = Annotated[
 
 def _parse_baselines(text: str | None) -> tuple[str, ...]:
     """Parse the names of further baselines."""
-    from lstm_ae.forecasting.classical import CLASSICAL_MODELS
+    from lstm_ae.forecasting.baselines import CLASSICAL_MODELS
 
     names = tuple(name.strip().lower() for name in (text or "").split(",") if name.strip())
     if text is not None and (not names or not set(names) <= set(CLASSICAL_MODELS) or len(set(names)) < len(names)):

@@ -23,6 +23,15 @@ from lstm_ae.detection.baselines import PrincipalComponents, read_principal_comp
 from lstm_ae.detection.calibration import NormalScores, read_normal_scores, write_normal_scores
 from lstm_ae.detection.sketch import TableSketch, read_sketches, write_sketches
 from lstm_ae.errors import DataError
+from lstm_ae.forecasting.baselines import (
+    LinearCoefficients,
+    PriceBaselines,
+    TableBaselines,
+    read_price_baselines,
+    read_regression,
+    write_price_baselines,
+    write_regression,
+)
 from lstm_ae.forecasting.intervals import (
     Calibration,
     read_calibration,
@@ -30,8 +39,6 @@ from lstm_ae.forecasting.intervals import (
     write_calibration,
     write_error_quantiles,
 )
-from lstm_ae.forecasting.price_baselines import PriceBaselines, read_baselines, write_baselines
-from lstm_ae.forecasting.table_baselines import TableBaselines, read_regression, write_regression
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,11 +62,11 @@ class ArtifactFiles:
     def baselines(self) -> PriceBaselines:
         """Read the baselines of price forecasts; return only persistence if there is no file."""
         path = self.directory / "baselines.npz"
-        return read_baselines(path) if path.is_file() else PriceBaselines()
+        return read_price_baselines(path) if path.is_file() else PriceBaselines()
 
     def write_baselines(self, fitted: PriceBaselines) -> None:
         """Write the baselines of price forecasts."""
-        write_baselines(self.directory / "baselines.npz", fitted)
+        write_price_baselines(self.directory / "baselines.npz", fitted)
 
     def normal(self) -> tuple[NormalScores, Scale]:
         """Read the scores of normal rows and the scale.
@@ -95,8 +102,8 @@ class ArtifactFiles:
         """Write the logistic regression."""
         write_logistic_regression(self.directory / "logistic.npz", regression)
 
-    def regression(self) -> tuple[Array, Array] | None:
-        """Read weights and bias of the linear regression; return None if there is no file."""
+    def regression(self) -> LinearCoefficients | None:
+        """Read the linear regression of table forecasts; return None if there is no file."""
         path = self.directory / "regression.npz"
         return read_regression(path) if path.is_file() else None
 

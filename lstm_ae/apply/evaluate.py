@@ -19,7 +19,7 @@ from lstm_ae.detection.calibration import windowwise
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.evaluation import Evaluation, Metric, Metrics
 from lstm_ae.forecasting import metrics as forecast_metrics
-from lstm_ae.forecasting import table_baselines
+from lstm_ae.forecasting.baselines import TableBaselines
 from lstm_ae.formatting import format_count
 from lstm_ae.models.sliding import slide
 from lstm_ae.run import Run
@@ -150,8 +150,7 @@ def _evaluate_forecasts(
     nothing = split._replace(starts=split.starts[:0])
     source = Source(prepared.table.name, "", "")
     whole = Data(nothing, nothing, split, forecaster.levels.scale, source, feature_names=prepared.table.layout.values)
-    weights, bias = run.regression() or (None, np.zeros(config.horizon, np.float32))
-    fitted = table_baselines.TableBaselines(forecaster.seasons, weights, bias)
+    fitted = TableBaselines(forecaster.seasons, config.horizon, run.regression())
     found = forecast_metrics.table_errors(forecaster.model, whole, split, fitted, forecaster.spread)
     columns = forecast_metrics.skill_by_column(found, whole.feature_names, forecaster.seasons)
     judged = forecast_metrics.judge_forecasts(found, whole.feature_names)

@@ -18,8 +18,8 @@ from lstm_ae.data.measurements import Measurements, Progress, read_measurements
 from lstm_ae.data.preparation import PreparedTable, SeriesScales, prepare_table
 from lstm_ae.data.time_zones import format_times
 from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.forecasting.baselines import season_name, seasonal_naive
 from lstm_ae.forecasting.intervals import MIN_ERRORS, prediction_intervals, quantile_offsets
-from lstm_ae.forecasting.table_baselines import season_name, seasonal_naive
 from lstm_ae.formatting import format_heading, format_names
 from lstm_ae.run import Run
 from lstm_ae.studies.series.defaults import config_of, read_with_run_config
@@ -35,7 +35,7 @@ class RunForecaster(NamedTuple):
         model: The Keras model.
         levels: The scales of the series.
         spread: `(features, horizon, 199)` quantiles of the scaled validation errors.
-        seasons: The season of each column, see `lstm_ae.forecasting.table_baselines.TableBaselines`.
+        seasons: The season of each column, see `lstm_ae.forecasting.baselines.TableBaselines`.
     """
 
     config: Series

@@ -20,6 +20,7 @@ from lstm_ae.errors import ConfigError, DataError, DivergedError
 from lstm_ae.evaluation import Evaluation, Verdict
 from lstm_ae.experiment import fit_model, identity_in
 from lstm_ae.files import as_json, claim, read_part, write
+from lstm_ae.forecasting.baselines import fit_price_baselines
 from lstm_ae.forecasting.metrics import (
     calibrate_price_intervals,
     judge_forecasts,
@@ -27,7 +28,6 @@ from lstm_ae.forecasting.metrics import (
     price_errors,
     price_metrics,
 )
-from lstm_ae.forecasting.price_baselines import fit_price_baselines
 from lstm_ae.run import describe_other_versions, installed_versions
 from lstm_ae.significance import against_each
 from lstm_ae.studies.snp_one_step import forecast_one_day

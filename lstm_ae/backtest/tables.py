@@ -24,7 +24,7 @@ from lstm_ae.evaluation import Evaluation, Verdict, skill
 from lstm_ae.experiment import fit_model, identity_in
 from lstm_ae.files import as_json, claim, read_part, write
 from lstm_ae.forecasting import metrics
-from lstm_ae.forecasting.table_baselines import LINEAR_NAME, fit_table_baselines
+from lstm_ae.forecasting.baselines import LINEAR_NAME, fit_table_baselines
 from lstm_ae.run import describe_other_versions, installed_versions
 from lstm_ae.significance import against_each
 from lstm_ae.studies.series.defaults import complete_config, require_even

@@ -14,6 +14,7 @@ import numpy as np
 from lstm_ae.arrays import Array, Int64Array
 from lstm_ae.data.windows import Data, Split, evenly_spaced
 from lstm_ae.evaluation import ColumnSkill, Metric, Verdict, sample_means, skill
+from lstm_ae.forecasting.baselines import LINEAR_NAME, PriceBaselines, TableBaselines, known_prices, season_name
 from lstm_ae.forecasting.intervals import (
     Calibration,
     calibrate_intervals,
@@ -23,8 +24,6 @@ from lstm_ae.forecasting.intervals import (
     quantile_offsets,
     recent_volatility,
 )
-from lstm_ae.forecasting.price_baselines import PriceBaselines, known_prices
-from lstm_ae.forecasting.table_baselines import LINEAR_NAME, TableBaselines, season_name
 from lstm_ae.formatting import format_heading, format_skill
 from lstm_ae.significance import compare_forecasts, hardest
 
@@ -179,7 +178,7 @@ def _forecast_batches(model: Any, data: Data, split: Split, fitted: TableBaselin
         next_one = data.scale.scaled(np.nextafter(future, np.float32(np.inf)), *given)
         resolution = ROUNDING_UNITS * (abs(next_one.astype(np.float64) - predicted) + np.spacing(abs(predicted)))
         past = scaled[:, :steps]
-        baselines = fitted.said(past) if fitted else {}
+        baselines = fitted.predict(past) if fitted else {}
         yield _ForecastBatch(past, scaled[:, steps:], {"": predicted} | baselines, resolution)
 
 
@@ -290,7 +289,7 @@ def calibrate_table_intervals(model: Any, data: Data, fitted: TableBaselines) ->
     before = _evenly_spaced(data.train, steps, MAX_CORRELATION_WINDOWS)
     windows = data.train.windows(before)
     windows = data.scale.scaled(windows, windows[:, :steps], data.train.companies(before))
-    linear = windows[:, steps:] - fitted.said(windows[:, :steps])[LINEAR_NAME]
+    linear = windows[:, steps:] - fitted.predict(windows[:, :steps])[LINEAR_NAME]
     # Training windows may have a larger stride than validation windows.
     stride = int(np.median(np.diff(data.train.starts))) if data.train.samples > 1 else 1
     share = split.samples / (data.train.samples * stride)
@@ -393,7 +392,7 @@ def price_errors(
         known = known_prices(data, split, index, method.given, with_open=method.with_open)
         predicted = method.predict(past, lines, window[:, method.given :])[..., :1]
         last, before = known.past[:, -1:, 0], past[:, -1:, 0].astype(np.float64)
-        changes = {"": data.scale.scaled(predicted, past, lines)[..., 0] - last, **fitted.changes(known)}
+        changes = {"": data.scale.scaled(predicted, past, lines)[..., 0] - last, **fitted.predict(known)}
         changes |= {name: values[index] for name, values in more.items()}
         piece = {"change": known.change, "moments": known.days[:, -1]}
         piece["lines"] = np.zeros(len(truth), np.int32) if lines is None else lines

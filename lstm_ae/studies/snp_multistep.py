@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.evaluation import Metric, Verdict
-from lstm_ae.forecasting.classical import classical_changes
+from lstm_ae.forecasting.baselines import PriceBaselines, classical_changes, fit_price_baselines
 from lstm_ae.forecasting.intervals import Calibration
 from lstm_ae.forecasting.metrics import (
     INTERVAL_LEVELS,
@@ -24,7 +24,6 @@ from lstm_ae.forecasting.metrics import (
     price_errors,
     price_metrics,
 )
-from lstm_ae.forecasting.price_baselines import PriceBaselines, fit_price_baselines
 from lstm_ae.plots import forecasts as plots
 from lstm_ae.plots.base import with_title
 from lstm_ae.studies.snp_one_step import (
@@ -105,7 +104,7 @@ def forecast_multistep(
         seen: companies of the training, and the last day used for fitting or model selection; forecasts of these
             companies up to that day are not evaluated.
         baselines: baselines of the run for new data; None for persistence only.
-        classical: names of additional baselines in `lstm_ae.forecasting.classical.CLASSICAL_MODELS`.
+        classical: names of additional baselines in `lstm_ae.forecasting.baselines.CLASSICAL_MODELS`.
 
     Raises:
         ConfigError: the model is not a one-step forecaster, or the horizon is too long.

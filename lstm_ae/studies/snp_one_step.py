@@ -8,7 +8,7 @@ import numpy as np
 from lstm_ae.data.prices import MIN_SPACING
 from lstm_ae.data.windows import OPEN_FEATURE, Data, Split
 from lstm_ae.evaluation import Evaluation, Metric, RunningMean
-from lstm_ae.forecasting.classical import classical_changes
+from lstm_ae.forecasting.baselines import PriceBaselines, classical_changes, fit_price_baselines
 from lstm_ae.forecasting.intervals import Calibration, prediction_intervals
 from lstm_ae.forecasting.metrics import (
     ForecastMethod,
@@ -18,7 +18,6 @@ from lstm_ae.forecasting.metrics import (
     price_errors,
     price_metrics,
 )
-from lstm_ae.forecasting.price_baselines import PriceBaselines, fit_price_baselines
 from lstm_ae.run import Run
 from lstm_ae.studies import evaluated_parts
 
@@ -139,7 +138,7 @@ def compare_more_baselines(
     Args:
         model: a one-day forecaster.
         data: data of its training.
-        classical: names in `lstm_ae.forecasting.classical.CLASSICAL_MODELS`.
+        classical: names in `lstm_ae.forecasting.baselines.CLASSICAL_MODELS`.
         calibration: calibration of the intervals if the model was also fitted to the validation split.
     """
     method = forecast_one_day(model, data.test.span - 1)

@@ -24,8 +24,8 @@ from lstm_ae.data.windows import Split
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.estimators import SequenceForecaster, forecaster
 from lstm_ae.experiment import open_trained
+from lstm_ae.forecasting import baselines
 from lstm_ae.forecasting import metrics as forecast_metrics
-from lstm_ae.forecasting import table_baselines
 from lstm_ae.run import Run, open_run
 from lstm_ae.studies.series import defaults, forecasting
 
@@ -62,17 +62,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_last_known_value() -> None:
     past = np.array([[[1.0, NAN], [2.0, 5.0], [NAN, NAN]], [[NAN, NAN], [NAN, 1.0], [3.0, 2.0]]])
-    assert table_baselines.last_known_values(past)[:, 0].tolist() == [[2, 5], [3, 2]]
-    assert table_baselines.last_known_values(np.full((1, 3, 1), NAN)).tolist() == [[[0]]]
-    assert table_baselines.persistence(past, 2)[0].tolist() == [[2, 5], [2, 5]]
+    assert baselines.last_known_values(past)[:, 0].tolist() == [[2, 5], [3, 2]]
+    assert baselines.last_known_values(np.full((1, 3, 1), NAN)).tolist() == [[[0]]]
+    assert baselines.persistence(past, 2)[0].tolist() == [[2, 5], [2, 5]]
 
 
 def test_the_last_season_over_again() -> None:
     past = np.array([1.0, 2, 3, 4, NAN, 6])[None, :, None]
-    assert table_baselines.repeat_season(past, 4, 3).ravel().tolist() == [4, 6, 6, 4], (
-        "a missing value is the last known one"
-    )
-    assert table_baselines.repeat_season(past, 3, 2).ravel().tolist() == [6, 6, 6]
+    assert baselines.repeat_season(past, 4, 3).ravel().tolist() == [4, 6, 6, 4], "a missing value is the last known one"
+    assert baselines.repeat_season(past, 3, 2).ravel().tolist() == [6, 6, 6]
 
 
 def prepared(frame: pd.DataFrame, **options: Any) -> defaults.CompletedConfig:
@@ -105,11 +103,11 @@ def test_each_column_has_a_season_of_its_own() -> None:
         "as it is found by whoever reads the config"
     )
     past = settled.data.test.windows(slice(0, 5))[:, :30]
-    fitted = table_baselines.TableBaselines(settled.data.seasons, None, np.zeros(6, np.float32))
-    name, said = next(iter(fitted.said(past).items()))
+    fitted = baselines.TableBaselines(settled.data.seasons, 6, None)
+    name, said = next(iter(fitted.predict(past).items()))
     assert name == "season by column"
     assert (said[..., 0] == past[:, -1:, 0]).all()
-    np.testing.assert_array_equal(said[..., 1], table_baselines.repeat_season(past[..., 1:], 6, 24)[..., 0])
+    np.testing.assert_array_equal(said[..., 1], baselines.repeat_season(past[..., 1:], 6, 24)[..., 0])
     assert prepared(calendar(), **options, season=12).data.seasons == (12, 12)
     # Of a single column, and where all are alike, the option says it.
     assert prepared(table()[["load"]], window=60, horizon=6).config.season == 24
@@ -234,9 +232,9 @@ def test_a_window_that_nobody_chose_holds_the_strongest_season() -> None:
 def test_the_regression_finds_a_linear_rule() -> None:
     series = np.sin(0.3 * np.arange(500))
     settled = prepared(pd.DataFrame({"a": series}), window=8, horizon=3, scale="none", value_cols=("a",))
-    fitted = table_baselines.fit_table_baselines(settled.data, 8)
+    fitted = baselines.fit_table_baselines(settled.data, 8)
     window = settled.data.test.windows()
-    said = fitted.said(window[:, :8])
+    said = fitted.predict(window[:, :8])
     assert list(said)[-1] == "linear regression"
     np.testing.assert_allclose(said["linear regression"], window[:, 8:], atol=1e-3)
 
@@ -245,12 +243,13 @@ def test_the_regression_of_one_step_is_that_of_the_first_of_several() -> None:
     frame = table()[["load"]].interpolate()
     options: dict[str, Any] = {"window": 12, "scale": "none"}
     one, two = (prepared(frame, horizon=horizon, **options).data for horizon in (1, 2))
-    fitted = table_baselines._fit_penalties(one, 12, [1e-4])[0]
-    assert (fitted.weights.shape, fitted.bias.shape) == ((12, 1), (1,))
-    longer = table_baselines._fit_penalties(two, 12, [1e-4])[0]
-    np.testing.assert_allclose(fitted.weights[:, 0], longer.weights[:, 0], atol=1e-2)
+    fitted = baselines._fit_penalties(one, 12, [1e-4])[0]
+    weights, intercept = fitted.linear
+    assert (weights.shape, intercept.shape) == ((12, 1), (1,))
+    longer = baselines._fit_penalties(two, 12, [1e-4])[0].linear.weights
+    np.testing.assert_allclose(weights[:, 0], longer[:, 0], atol=1e-2)
     past = one.test.windows()[:, :12]
-    assert fitted.said(past)["linear regression"].shape == (len(past), 1, 1)
+    assert fitted.predict(past)["linear regression"].shape == (len(past), 1, 1)
 
 
 @pytest.mark.parametrize("rows", [16, 24, 36])
@@ -280,28 +279,28 @@ def test_the_regression_of_business_days() -> None:
     frame = pd.DataFrame({"a": np.arange(600.0)}, pd.Index(days, name="time"))
     settled = prepared(frame, window=14, horizon=9, scale="none", freq="1d", max_gap=6)
     assert np.isnan(settled.data.train.windows()[:, 14:]).any(axis=(1, 2)).all()
-    fitted = table_baselines.fit_table_baselines(settled.data, 14)
+    fitted = baselines.fit_table_baselines(settled.data, 14)
     window = settled.data.test.windows()
-    error = fitted.said(window[:, :14])["linear regression"] - window[:, 14:]
+    error = fitted.predict(window[:, :14])["linear regression"] - window[:, 14:]
     assert np.nanmax(abs(error)) < 1.5
     # Nothing to learn from leaves the last value.
     train = settled.data.train._replace(series=np.full_like(settled.data.train.series, NAN))
-    said = table_baselines.fit_table_baselines(settled.data._replace(train=train), 14).said(window[:, :14])[
+    said = baselines.fit_table_baselines(settled.data._replace(train=train), 14).predict(window[:, :14])[
         "linear regression"
     ]
-    np.testing.assert_array_equal(said, table_baselines.persistence(window[:, :14], 9))
+    np.testing.assert_array_equal(said, baselines.persistence(window[:, :14], 9))
 
 
 def test_the_untrained_network_is_the_regression() -> None:
     settled = prepared(table(), window=30, horizon=6, units=3)
     model = forecasting.build(settled.config, settled.data)
-    fitted = table_baselines.fit_table_baselines(settled.data, 30)
+    fitted = baselines.fit_table_baselines(settled.data, 30)
     window = settled.data.train.windows()
     window = window[np.isnan(window).any(axis=(1, 2))][:50]
     scaled = settled.data.scale.scaled(window, window)[:, :30]
     assert np.isnan(scaled).any()
     said = np.asarray(model({"past": window[:, :30]})["future"])
-    expected = settled.data.scale.unscaled(fitted.said(scaled)["linear regression"], window)
+    expected = settled.data.scale.unscaled(fitted.predict(scaled)["linear regression"], window)
     np.testing.assert_allclose(said, expected, rtol=1e-4, atol=1e-3)
 
 
@@ -310,7 +309,7 @@ def test_the_untrained_network_ties_with_the_regression_whatever_the_level(level
     frame = table()[["load"]] + level
     settled = prepared(frame, window=30, horizon=2, units=2)
     model = forecasting.build(settled.config, settled.data)
-    fitted = table_baselines.fit_table_baselines(settled.data, 30)
+    fitted = baselines.fit_table_baselines(settled.data, 30)
     found = forecast_metrics.table_errors(model, settled.data, settled.data.test, fitted)
     away = abs(found.squared[""] - found.squared["linear regression"])
     there = ~np.isnan(away)
@@ -347,7 +346,9 @@ def test_errors_by_hand() -> None:
     assert split.windows()[..., 0].tolist()[0] == pytest.approx([6, 7, 8, 9])
     window = split.windows()[..., 0]
     assert np.isnan(window[1, 3])
-    fitted = table_baselines.TableBaselines((None,), np.zeros((2, 2), np.float32), np.zeros(2, np.float32))
+    fitted = baselines.TableBaselines(
+        (None,), 2, baselines.LinearCoefficients(np.zeros((2, 2), np.float32), np.zeros(2, np.float32))
+    )
     spread = np.zeros((1, 2, 199), np.float32)
     spread[..., 19], spread[..., 179] = -1, 1
     found = forecast_metrics.table_errors(
@@ -486,7 +487,7 @@ def test_a_part_with_few_windows_has_intervals_of_every_level() -> None:
     settled = prepared(pd.DataFrame({"a": sales}, months), units=3)
     assert settled.data.validation.samples == 25
     model = forecasting.build(settled.config, settled.data)
-    fitted = table_baselines.fit_table_baselines(settled.data, 24)
+    fitted = baselines.fit_table_baselines(settled.data, 24)
     spread = forecast_metrics.calibrate_table_intervals(model, settled.data, fitted)
     assert np.isfinite(spread).all()
     found = forecast_metrics.table_errors(model, settled.data, settled.data.test, fitted, spread)
@@ -592,7 +593,7 @@ def test_a_column_that_is_called_as_an_answer() -> None:
 def test_repetition_repeats(season: int, horizon: int, seed: int) -> None:
     cycle = np.random.default_rng(seed).normal(size=season)
     series = np.resize(cycle, 24 + horizon)
-    said = table_baselines.repeat_season(series[None, :24, None], horizon, season)
+    said = baselines.repeat_season(series[None, :24, None], horizon, season)
     np.testing.assert_array_equal(said.ravel(), series[24:])
 
 

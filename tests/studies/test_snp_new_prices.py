@@ -14,8 +14,8 @@ from lstm_ae.data.prices import load_new_prices
 from lstm_ae.data.scaling import company_scale, fixed_scale
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.experiment import open_on_new_data, open_trained
+from lstm_ae.forecasting.baselines import read_price_baselines, write_price_baselines
 from lstm_ae.forecasting.metrics import price_errors, price_metrics
-from lstm_ae.forecasting.price_baselines import read_baselines, write_baselines
 from lstm_ae.run import Run
 from lstm_ae.studies.snp import load
 from lstm_ae.studies.snp_multistep import forecast_multistep
@@ -158,9 +158,9 @@ def test_what_it_is_worth_is_told_beside_the_baselines_of_the_run(run):
 
 def test_baselines_of_a_run_without_the_errors_of_persistence(run, tmp_path):
     """As older runs have them."""
-    write_baselines(tmp_path / "old.npz", run.baselines()._replace(spread=None))
+    write_price_baselines(tmp_path / "old.npz", run.baselines()._replace(spread=None))
     opened = opened_on(run, days_of("NEW", 60, seed=5))
-    found = evaluate_new(opened.model, opened.data, run.calibration()[0], read_baselines(tmp_path / "old.npz"))
+    found = evaluate_new(opened.model, opened.data, run.calibration()[0], read_price_baselines(tmp_path / "old.npz"))
     assert list(found.metrics["new data"]["crps"].baselines) == ["random walk"]
 
 

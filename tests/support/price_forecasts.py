@@ -6,8 +6,8 @@ import numpy as np
 
 from lstm_ae.data.scaling import Scale, fixed_scale
 from lstm_ae.data.windows import Data, Source, Split, window_starts
+from lstm_ae.forecasting.baselines import fit_price_baselines
 from lstm_ae.forecasting.metrics import price_errors
-from lstm_ae.forecasting.price_baselines import fit_price_baselines
 
 MONDAY = np.datetime64("2024-01-01")
 

@@ -28,7 +28,7 @@ from lstm_ae.data.season import find_column_seasons
 from lstm_ae.data.windows import Data
 from lstm_ae.detection.calibration import default_smooth
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.forecasting.table_baselines import choose_seasons
+from lstm_ae.forecasting.baselines import choose_seasons
 from lstm_ae.formatting import format_count, format_heading
 from lstm_ae.run import Run
 

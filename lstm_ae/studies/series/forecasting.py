@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from lstm_ae.config import Series
 from lstm_ae.data.windows import Data, evenly_spaced
 from lstm_ae.evaluation import Evaluation
+from lstm_ae.forecasting.baselines import TableBaselines, fit_table_baselines, persistence
 from lstm_ae.forecasting.intervals import prediction_intervals, quantile_offsets
 from lstm_ae.forecasting.metrics import (
     INTERVAL_LEVELS,
@@ -20,7 +21,6 @@ from lstm_ae.forecasting.metrics import (
     table_errors,
     table_metrics,
 )
-from lstm_ae.forecasting.table_baselines import TableBaselines, fit_table_baselines, persistence
 from lstm_ae.plots import base, table_forecasts
 from lstm_ae.run import Run
 from lstm_ae.studies import History, evaluated_parts, history_columns
@@ -41,7 +41,7 @@ def build(config: Series, data: Data) -> Any:
         horizon=config.horizon,
         features=data.train.features,
         missing=data.train.missing,
-        regression=None if fitted.weights is None else (fitted.weights, fitted.bias),
+        regression=fitted.linear,
     )
     return in_own_units(set_initial_values(network, config, config.window), data.scale)
 
@@ -90,7 +90,7 @@ def figures(model: Any, data: Data, history: History, judged_by: Run | None = No
         level: prediction_intervals(data.scale, scaled, window[:, :steps], quantile_offsets(spread), level, lines)
         for level in INTERVAL_LEVELS
     }
-    naive = next(iter(fitted.said(data.scale.scaled(window, window, lines)[:, :steps]).values()))
+    naive = next(iter(fitted.predict(data.scale.scaled(window, window, lines)[:, :steps]).values()))
     naive = data.scale.unscaled(naive, window, lines)
     rows = split.starts[index][:, None] + np.arange(split.span)
     when = rows if split.time is None else split.time[rows]

@@ -1,17 +1,25 @@
-"""Predictors without a network, worked by hand and against the data they were made from."""
+"""Baselines of forecasts: by hand, and against the data that they were made from."""
+
+import re
+import sys
 
 import numpy as np
 import pytest
 from price_forecasts import data_of
 
-from lstm_ae.forecasting import price_baselines
-from lstm_ae.forecasting.price_baselines import (
+from lstm_ae.data.scaling import window_scale
+from lstm_ae.errors import ConfigError
+from lstm_ae.forecasting import baselines
+from lstm_ae.forecasting.baselines import (
     KnownPrices,
+    classical_changes,
     fit_price_baselines,
+    fit_regression,
     known_prices,
     regressors,
     weekday_numbers,
 )
+from lstm_ae.installation import install_hint
 
 
 def test_weekdays() -> None:
@@ -25,7 +33,7 @@ def test_a_line_is_drift() -> None:
     assert found.drift == pytest.approx(3)
     known = known_prices(data, data.test, slice(0, 2), 4, with_open=False)
     assert known.change.tolist() == [[3, 6], [3, 6]]
-    said = found.changes(known)
+    said = found.predict(known)
     assert said["persistence"].tolist() == [[0, 0], [0, 0]]
     for name in ("drift", "weekday", "linear"):
         np.testing.assert_allclose(said[name], known.change, rtol=1e-4)
@@ -41,7 +49,7 @@ def test_a_week_is_seen_by_the_weekday() -> None:
     np.testing.assert_allclose(found.weekday[:5], steps, atol=1e-5)
     assert found.weekday[5:].tolist() == [found.drift] * 2
     known = known_prices(data, data.test, slice(None), 3, with_open=False)
-    np.testing.assert_allclose(found.changes(known)["weekday"], known.change, atol=1e-4)
+    np.testing.assert_allclose(found.predict(known)["weekday"], known.change, atol=1e-4)
 
 
 def test_a_linear_rule_is_found_with_as_many_days_as_it_needs() -> None:
@@ -54,7 +62,7 @@ def test_a_linear_rule_is_found_with_as_many_days_as_it_needs() -> None:
     found = fit_price_baselines(data, 8, 1, with_open=False)
     assert found.days == 6
     known = known_prices(data, data.test, slice(None), 8, with_open=False)
-    error = found.changes(known)["linear"] - known.change
+    error = found.predict(known)["linear"] - known.change
     assert np.mean(error**2) < 0.3 * np.mean(known.change**2)
 
 
@@ -66,11 +74,11 @@ def test_an_open_that_is_known_is_used() -> None:
     data = data_of(series, span=4, names=("high (USD)", "open (USD)"))
     known = known_prices(data, data.test, slice(None), 3, with_open=True)
     np.testing.assert_allclose(known.opens - known.past[:, -1, 0], known.change[:, 0], atol=1e-4)
-    said = fit_price_baselines(data, 3, 1, with_open=True).changes(known)
+    said = fit_price_baselines(data, 3, 1, with_open=True).predict(known)
     np.testing.assert_allclose(said["linear"], known.change, atol=1e-3)
     assert (
         abs(
-            fit_price_baselines(data, 3, 1, with_open=False).changes(known._replace(opens=None))["linear"]
+            fit_price_baselines(data, 3, 1, with_open=False).predict(known._replace(opens=None))["linear"]
             - known.change
         ).max()
         > 0.3
@@ -86,7 +94,7 @@ def test_what_the_regression_reads() -> None:
 
 
 def test_nothing_is_fitted_on_validation_or_test(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(price_baselines, "REGRESSION_DAYS", (2,))
+    monkeypatch.setattr(baselines, "REGRESSION_DAYS", (2,))
     series = 50 + np.cumsum(np.random.default_rng(0).normal(0, 1, 200))
     other = series.copy()
     other[120:] *= 3
@@ -101,3 +109,68 @@ def test_the_random_walk_has_the_quantiles_of_the_changes() -> None:
     assert walk.shape == (3, 199)
     assert walk[0, 99] == pytest.approx(0, abs=0.15)
     assert walk[2, 159] == pytest.approx(2 * 3**0.5 * 0.84, rel=0.1)  # the 80 % quantile of a normal is 0.84
+
+
+@pytest.mark.parametrize("penalty", [0.0, 3.0])
+def test_the_regression_minimizes_its_squared_errors_and_its_penalty(penalty: float) -> None:
+    random = np.random.default_rng(0)
+    inputs, targets = random.normal(size=(50, 3)), random.normal(size=(50, 2))
+    fitted = fit_regression(inputs, targets, penalty)
+    assert (fitted.weights.shape, fitted.intercept.shape) == ((3, 2), (2,))
+    centered = inputs - inputs.mean(axis=0)
+    wanted = np.linalg.solve(centered.T @ centered + penalty * np.eye(3), centered.T @ targets)
+    np.testing.assert_allclose(fitted.weights, wanted, atol=1e-9)
+    np.testing.assert_allclose(fitted.predict(inputs).mean(axis=0), targets.mean(axis=0))
+
+
+def walk(days=200, seed=0):
+    return 100 + np.cumsum(np.random.default_rng(seed).normal(0.3, 1, days))
+
+
+def test_a_line_is_carried_on():
+    pytest.importorskip("statsforecast")
+    noise = np.random.default_rng(0).normal(0, 0.01, 200)
+    data = data_of(np.arange(200.0) * 2 + 5 + noise, span=8)
+    said = classical_changes(("ets", "theta"), data, data.test, 5, 3)
+    assert set(said) == {"AutoETS", "AutoTheta"}
+    assert said["AutoETS"].shape == (data.test.samples, 3)
+    np.testing.assert_allclose(said["AutoETS"], np.broadcast_to([2, 4, 6], said["AutoETS"].shape), atol=0.1)
+
+
+def test_the_first_forecast_is_that_of_a_fit_by_hand():
+    models = pytest.importorskip("statsforecast.models")
+    values = walk()
+    data = data_of(values, span=6)
+    said = classical_changes(("theta",), data, data.test, 5, 1)["AutoTheta"]
+    known = values.astype(np.float32).astype(float)[: 160 + 5]  # 160 days before the test part, five within it
+    by_hand = models.AutoTheta(season_length=1).fit(known[:160]).forward(known, h=1)["mean"]
+    assert said[0, 0] == pytest.approx(by_hand[0] - known[-1], abs=1e-6)
+
+
+def test_nothing_of_the_future_is_known():
+    pytest.importorskip("statsforecast")
+    values = walk()
+    other = values.copy()
+    other[180:] += 50
+    first, second = (
+        classical_changes(("ets",), data, data.test, 5, 1)["AutoETS"]
+        for data in (data_of(values, 6), data_of(other, 6))
+    )
+    # The windows of the test part that end before day 180.
+    np.testing.assert_array_equal(first[:15], second[:15])
+    assert (first[16:] != second[16:]).any()
+
+
+def test_a_scale_of_windows_leaves_no_walk():
+    pytest.importorskip("statsforecast")
+    data = data_of(walk(), 6, scale=window_scale(1))
+    with pytest.raises(ConfigError, match="--baselines needs a scale of whole series"):
+        classical_changes(("ets",), data, data.test, 5, 1)
+
+
+def test_without_the_extra_it_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "statsforecast.models", None)
+    monkeypatch.setitem(sys.modules, "statsforecast", None)
+    data = data_of(walk(), 6)
+    with pytest.raises(ConfigError, match=re.escape(install_hint("baselines"))):
+        classical_changes(("ets",), data, data.test, 5, 1)

@@ -1,0 +1,515 @@
+"""Baseline forecasts of tables and prices: last value, season, drift, weekday, linear regression, and classical models.
+
+All baselines work on scaled values and are fitted on the training split; the validation split selects their form.
+`TableBaselines` forecast all columns of a window. `PriceBaselines` forecast the change of one column. They also know
+the dates and, if the model reads it, the open of the first day. Classical models (extra `[baselines]`) select their
+form on all days before the test split (Hyndman et al. 2002; Fiorucci et al. 2016) and are then updated from day to day
+without refitting.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ae.arrays import Array, Float64Array
+from lstm_ae.data.windows import OPEN_FEATURE, Data, Split, evenly_spaced, join_training
+from lstm_ae.errors import ConfigError
+from lstm_ae.files import load_state, save_state
+from lstm_ae.forecasting.intervals import QUANTILES, Calibration, calibrate_intervals, recent_volatility
+from lstm_ae.installation import install_hint
+
+LINEAR_NAME = "linear regression"
+
+# These limits bound the time and memory of a fit.
+MAX_FIT_WINDOWS, MAX_VALIDATION_WINDOWS, MAX_VALUES = 20_000, 2_000, 20_000_000
+
+# More windows of prices take memory without changing the fit.
+MAX_PRICE_WINDOWS = 200_000
+
+# The regression of a table reads at most this many steps at the end of a window.
+MAX_REGRESSION_STEPS = 1024
+
+# Penalties are multiplied by the number of windows. The one with the smallest validation error is used.
+PENALTIES = (1e-6, 1e-4, 1e-2, 1e-1)
+
+# The regression of prices reads the number of days with the smallest validation error.
+REGRESSION_DAYS = (1, 2, 6, 10)
+
+# A season must reduce the error of the last value and of any shorter season by this share to be used.
+MIN_SEASON_GAIN = 0.02
+
+MONDAY = np.datetime64("1970-01-05")
+
+# Maps the values of --baselines to the class names in statsforecast.
+CLASSICAL_MODELS = {"ets": "AutoETS", "theta": "AutoTheta"}
+
+
+class LinearCoefficients(NamedTuple):
+    """The coefficients of a fitted linear regression: `weights` `(inputs, horizon)` and `intercept` `(horizon,)`."""
+
+    weights: Array
+    intercept: Array
+
+    def predict(self, inputs: Array) -> Array:
+        """Return the predictions for inputs `(samples, inputs)`, `(samples, horizon)`."""
+        predicted: Array = inputs @ self.weights + self.intercept
+        return predicted
+
+
+def fit_regression(inputs: Array, targets: Array, penalty: float = 0.0) -> LinearCoefficients:
+    """Fit a linear regression: by least squares, or by ridge regression with a penalty.
+
+    Args:
+        inputs: `(samples, inputs)`.
+        targets: `(samples, horizon)`.
+        penalty: The weight of the squared coefficients relative to the sum of the squared errors.
+    """
+    from sklearn.linear_model import LinearRegression, Ridge
+
+    fitted = Ridge(penalty, solver="cholesky") if penalty else LinearRegression()
+    fitted.fit(inputs, targets)
+    # For a single step, the coefficients have one axis or two, depending on the version of scikit-learn.
+    return LinearCoefficients(np.atleast_2d(fitted.coef_).T, np.atleast_1d(fitted.intercept_))
+
+
+# Naive forecasts of windows `(samples, steps, features)` with NaN where a value is missing.
+
+
+def last_known_values(past: Array) -> Array:
+    """Return the last known value of each feature, `(samples, 1, features)`; 0 if there is none."""
+    there = ~np.isnan(past)
+    place = past.shape[1] - 1 - there[:, ::-1].argmax(axis=1, keepdims=True)
+    last: Array = np.nan_to_num(np.take_along_axis(past, place, axis=1))
+    return last
+
+
+def persistence(past: Array, horizon: int) -> Array:
+    """Return the last known value for every step, `(samples, horizon, features)`."""
+    return np.repeat(last_known_values(past), horizon, axis=1)
+
+
+def repeat_season(past: Array, horizon: int, season: int) -> Array:
+    """Repeat the last season over the horizon; missing values are replaced with the last known one."""
+    again = past[:, past.shape[1] - season + np.arange(horizon) % season]
+    return np.where(np.isnan(again), last_known_values(past), again)
+
+
+def seasonal_naive(past: Array, horizon: int, seasons: Sequence[int | None]) -> Array:
+    """Repeat the last season of each feature, or its last known value if it has no season."""
+    predicted = persistence(past, horizon)
+    for season in {season for season in seasons if season}:
+        places = [place for place, of in enumerate(seasons) if of == season]
+        predicted[..., places] = repeat_season(past[..., places], horizon, season)
+    return predicted
+
+
+def season_name(seasons: Sequence[int | None]) -> str:
+    """Return the name of the naive baseline for these seasons."""
+    if not any(seasons):
+        return "persistence"
+    return f"season of {seasons[0]} steps" if len(set(seasons)) == 1 else "season by column"
+
+
+def choose_seasons(data: Data, steps: int, found: Sequence[Sequence[int]]) -> tuple[int | None, ...]:
+    """Select the season of each feature that forecasts the validation windows best.
+
+    Args:
+        data: The data set.
+        steps: Steps of a window, which must contain the season; the remaining steps of a sample are the horizon.
+        found: The seasons of the training rows of each feature, ascending.
+
+    Returns:
+        The season of each feature in steps; None where no season reduces the error enough.
+    """
+    fitting = [[season for season in seasons if season <= steps] for seasons in found]
+    if not any(fitting):
+        return (None,) * len(found)
+    past, truth = _sample_windows(data, data.validation, MAX_VALIDATION_WINDOWS, steps)
+    errors = {
+        season: _mse_by_feature(seasonal_naive(past, truth.shape[1], [season] * past.shape[2]), truth)
+        for season in {None, *(season for seasons in fitting for season in seasons)}
+    }
+    chosen: list[int | None] = []
+    for place, seasons in enumerate(fitting):
+        best = None
+        for season in seasons:
+            if errors[season][place] < (1 - MIN_SEASON_GAIN) * errors[best][place]:
+                best = season
+        chosen.append(best)
+    return tuple(chosen)
+
+
+# Tables.
+
+
+class TableBaselines(NamedTuple):
+    """The fitted baselines of a table.
+
+    Args:
+        seasons: The season of each feature in steps; None for a feature without one.
+        horizon: The number of steps to forecast.
+        linear: The regression from the last steps to the horizon, shared by all features, for values relative to the
+            last known one; None without a regression.
+    """
+
+    seasons: tuple[int | None, ...]
+    horizon: int
+    linear: LinearCoefficients | None
+
+    def predict(self, past: Array) -> dict[str, Array]:
+        """Return the forecast of each baseline by name, `(samples, horizon, features)`; the reference for skill is
+        first.
+
+        Args:
+            past: `(samples, steps, features)` scaled windows.
+        """
+        found = {"persistence": persistence(past, self.horizon)}
+        if any(self.seasons):
+            found = {season_name(self.seasons): seasonal_naive(past, self.horizon, self.seasons)} | found
+        if self.linear is None:
+            return found
+        weights, intercept = self.linear
+        level = last_known_values(past)
+        relative = np.nan_to_num(past[:, -len(weights) :] - level)
+        change = np.einsum("nsf,sh->nhf", relative, weights, optimize=True) + intercept[:, None]
+        return found | {LINEAR_NAME: level + change}
+
+
+def fit_table_baselines(data: Data, steps: int, *, refit: bool = False) -> TableBaselines:
+    """Fit the linear regression on the training split and select its penalty on the validation split.
+
+    Args:
+        data: The data set, which also provides the seasons.
+        steps: Steps of a window.
+        refit: Whether to fit again on training and validation data together, as the model was.
+    """
+    past, truth = _sample_windows(data, data.validation, MAX_VALIDATION_WINDOWS, steps)
+    tried = _fit_penalties(data, steps, PENALTIES)
+    errors = [_mse(found.predict(past)[LINEAR_NAME], truth) for found in tried]
+    best = min(range(len(tried)), key=errors.__getitem__)
+    return _fit_penalties(join_training(data), steps, PENALTIES[best : best + 1])[0] if refit else tried[best]
+
+
+def _fit_penalties(data: Data, steps: int, penalties: Sequence[float]) -> list[TableBaselines]:
+    """Return the baselines for each penalty; the regression is all zeros if the training split has no usable window."""
+    inputs, changes = _regression_data(*_sample_windows(data, data.train, MAX_FIT_WINDOWS, steps))
+    horizon = changes.shape[1]
+    if not len(inputs):
+        zeros = LinearCoefficients(np.zeros((inputs.shape[1], horizon), np.float32), np.zeros(horizon, np.float32))
+        return [TableBaselines(data.seasons, horizon, zeros)] * len(penalties)
+    fits = [fit_regression(inputs, changes, penalty * len(inputs)) for penalty in penalties]
+    single = (LinearCoefficients(*(values.astype(np.float32) for values in fit)) for fit in fits)
+    return [TableBaselines(data.seasons, horizon, linear) for linear in single]
+
+
+def _sample_windows(data: Data, split: Split, most: int, steps: int) -> tuple[Array, Array]:
+    """Return evenly spaced samples of a split, scaled: windows `(samples, steps, features)` and what follows them."""
+    most = min(most, max(MAX_VALUES // (split.span * split.features), 20))
+    index = evenly_spaced(split.samples, most)
+    window = split.windows(index)
+    scaled = data.scale.scaled(window, window[:, :steps], split.companies(index))
+    return scaled[:, :steps], scaled[:, steps:]
+
+
+def _regression_data(past: Array, future: Array) -> tuple[Array, Array]:
+    """Return the inputs `(rows, steps)` and targets `(rows, horizon)` of the regression, relative to the last known
+    value.
+
+    Each feature of each window is one row. Only windows with a complete future are used. If these are fewer than
+    half of the windows with some known future value, as for business days, all of the latter are used and missing
+    values are filled forward.
+    """
+    level = last_known_values(past)
+    kept, some = ~np.isnan(future).any(axis=1), ~np.isnan(future).all(axis=1)
+    if 2 * kept.sum() < some.sum():
+        kept, future = some, _fill_forward(level, future)
+    rows, changes = (np.moveaxis(values - level, 1, 2)[kept] for values in (past[:, -MAX_REGRESSION_STEPS:], future))
+    return np.nan_to_num(rows).astype(np.float64), changes.astype(np.float64)
+
+
+def _fill_forward(level: Array, future: Array) -> Array:
+    """Fill missing values of future steps `(samples, horizon, features)` forward, starting from `level`."""
+    values = np.concatenate([level, future], axis=1)
+    place = np.where(np.isnan(values), 0, np.arange(values.shape[1])[:, None])
+    filled: Array = np.take_along_axis(values, np.maximum.accumulate(place, axis=1), axis=1)[:, 1:]
+    return filled
+
+
+def _mse(predicted: Array, truth: Array) -> float:
+    """Return the mean squared error over the known values; NaN if there are none."""
+    error = np.square(predicted - truth, dtype=np.float64)
+    there = ~np.isnan(error)
+    return float(error[there].mean()) if there.any() else float("nan")
+
+
+def _mse_by_feature(predicted: Array, truth: Array) -> Array:
+    """Return the mean squared error of each feature over its known values, `(features,)`."""
+    error = np.square(predicted - truth, dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        means: Array = np.nansum(error, axis=(0, 1)) / (~np.isnan(error)).sum(axis=(0, 1))
+    return means
+
+
+def write_regression(path: Path, fitted: TableBaselines) -> None:
+    """Write the regression that forecasts of other tables are compared with."""
+    assert fitted.linear is not None
+    save_state(path, {}, {"regression": [*fitted.linear]})
+
+
+def read_regression(path: Path) -> LinearCoefficients:
+    """Return the regression of `TableBaselines` from a file written by `write_regression`.
+
+    Raises:
+        DataError: If the file is damaged.
+    """
+    return LinearCoefficients(*load_state(path, {"regression": 2})[1]["regression"])
+
+
+# Prices.
+
+
+class KnownPrices(NamedTuple):
+    """The inputs of the price baselines and the true changes of some samples, scaled.
+
+    Args:
+        past: `(samples, days, features)` the last known days: prices, and in the last feature a volume if `volume`
+            is True.
+        opens: `(samples,)` the open of the first day to forecast; None if unknown.
+        days: `(samples, horizon)` the days to forecast.
+        change: `(samples, horizon)` the change of the first feature from its last known value.
+        volume: Whether the last feature is a volume.
+    """
+
+    past: Array
+    opens: Array | None
+    days: NDArray[np.datetime64]
+    change: Array
+    volume: bool
+
+
+class PriceBaselines(NamedTuple):
+    """The fitted baselines of prices. With the default values, persistence is the only one.
+
+    Args:
+        drift: The mean change per day.
+        weekday: `(7,)` the mean change by day of the week, Monday first.
+        linear: The regression from the known values to the change on every day of the horizon.
+        days: The number of last days that the regression reads.
+        walk: `(horizon, 199)` quantiles of the changes, which are the forecast distribution of the empirical random
+            walk.
+        spread: The calibration of persistence on validation; None without validation windows.
+    """
+
+    drift: float = 0.0
+    weekday: Array | None = None
+    linear: LinearCoefficients | None = None
+    days: int = 0
+    walk: Array | None = None
+    spread: Calibration | None = None
+
+    def cut(self, given: int, ahead: int) -> "PriceBaselines":
+        """Return the baselines for a shorter horizon.
+
+        If `given` is less than the days that the regression reads, or `ahead` is beyond the horizon, only
+        persistence remains.
+        """
+        if self.linear is None or self.walk is None or given < self.days or ahead > len(self.walk):
+            return PriceBaselines()
+        linear = LinearCoefficients(self.linear.weights[:, :ahead], self.linear.intercept[:ahead])
+        spread = self.spread and self.spread._replace(quantiles=self.spread.quantiles[:ahead])
+        return self._replace(linear=linear, walk=self.walk[:ahead], spread=spread)
+
+    def predict(self, known: KnownPrices) -> dict[str, Array]:
+        """Return the change that each baseline forecasts for each sample, by name, `(samples, horizon)`, scaled."""
+        if self.weekday is None or self.linear is None:
+            return {"persistence": np.zeros(known.days.shape)}
+        ahead = np.arange(1, known.days.shape[1] + 1)
+        return {
+            "persistence": np.zeros(known.days.shape),
+            "drift": np.broadcast_to(self.drift * ahead, known.days.shape),
+            "weekday": np.cumsum(self.weekday[weekday_numbers(known.days)], axis=1),
+            "linear": self.linear.predict(regressors(known, self.days)).reshape(known.days.shape),
+        }
+
+
+def fit_price_baselines(
+    data: Data, given: int, ahead: int, *, with_open: bool, days: int | None = None, refit: bool = False
+) -> PriceBaselines:
+    """Fit all baselines on the training split.
+
+    The validation split selects the number of days that the linear regression reads and calibrates the errors of
+    persistence.
+
+    Args:
+        data: The data set.
+        given, ahead: Days in a window and days to forecast after it.
+        with_open: Whether the open of the first day to forecast is known.
+        days: The number of days that the regression reads; None to select it.
+        refit: Whether to fit again on training and validation data together, as the model was.
+    """
+    parts = [part if part.span == given + ahead else data.recut(part, given + ahead) for part in data[:2]]
+    seen, judged = (_sample_known_prices(data, part, given, with_open=with_open) for part in parts)
+    first = seen.change[:, 0]
+    drift = float(first.mean())
+    which = weekday_numbers(seen.days[:, 0])
+    count, sums = np.bincount(which, minlength=7), np.bincount(which, first, minlength=7)
+    by_weekday = np.where(count > 0, sums / np.maximum(count, 1), drift)
+    tried = []
+    for number in [days] if days else [number for number in REGRESSION_DAYS if number <= given]:
+        linear = fit_regression(regressors(seen, number), seen.change)
+        tried.append((_price_mse(linear, judged, number), number, linear))
+    _, number, linear = min(tried, key=lambda found: found[:2])
+    # In a shuffled split, the training windows of another length would include rows of the test split.
+    if refit and data.train.series is not data.test.series:
+        return fit_price_baselines(join_training(data), given, ahead, with_open=with_open, days=number)
+    linear = LinearCoefficients(*(values.astype(np.float64) for values in linear))
+    walk = np.quantile(seen.change, QUANTILES, axis=0).T
+    return PriceBaselines(drift, by_weekday, linear, number, walk, _calibrate_persistence(data, parts[1], given))
+
+
+def _price_mse(linear: LinearCoefficients, judged: KnownPrices, days: int) -> float:
+    """Return the mean squared error of a regression on known prices; 0 if there are none."""
+    if not len(judged.change):
+        return 0.0
+    return float(np.mean((linear.predict(regressors(judged, days)) - judged.change) ** 2))
+
+
+def _calibrate_persistence(data: Data, split: Split, given: int) -> Calibration | None:
+    """Return the calibration of persistence on a split; None if it contains no window."""
+    changes, moved = [], []
+    for index in split.batches():
+        window = split.windows(index)
+        scaled = data.scale.scaled(window, window[:, :given], split.companies(index))
+        changes.append((scaled[:, given:, 0] - scaled[:, given - 1 : given, 0]).astype(np.float64))
+        moved.append(recent_volatility(scaled[:, :given]))
+    if not changes:
+        return None
+    errors = np.concatenate(changes)
+    return calibrate_intervals(errors, errors[:, :1], np.concatenate(moved))
+
+
+def _sample_known_prices(data: Data, split: Split, given: int, *, with_open: bool) -> KnownPrices:
+    """Return samples that are evenly spaced over a split."""
+    index = evenly_spaced(split.samples, MAX_PRICE_WINDOWS)
+    pieces = [known_prices(data, split, part, given, with_open=with_open) for part in _iterate_batches(index)]
+    opens = np.concatenate([piece.opens for piece in pieces]) if with_open else None
+    past, days, change = (np.concatenate([piece[k] for piece in pieces]) for k in (0, 2, 3))
+    return KnownPrices(past, opens, days, change, pieces[0].volume)
+
+
+def _iterate_batches(index: Array, size: int = 16_384) -> Iterator[Array]:
+    for start in range(0, max(len(index), 1), size):
+        yield index[start : start + size]
+
+
+def known_prices(data: Data, split: Split, index: Any, given: int, *, with_open: bool) -> KnownPrices:
+    """Return the known values after the first `given` days of some samples, and the changes on the remaining days."""
+    window = split.windows(index)
+    scaled = data.scale.scaled(window, window[:, :given], split.companies(index))
+    assert split.time is not None
+    days = split.time[split.starts[index][:, None] + np.arange(given, split.span)]
+    opens = scaled[:, given, OPEN_FEATURE] if with_open else None
+    change = (scaled[:, given:, 0] - scaled[:, given - 1 : given, 0]).astype(np.float64)
+    past = scaled[:, max(0, given - REGRESSION_DAYS[-1]) : given]
+    return KnownPrices(past, opens, days, change, data.feature_names[-1].startswith("volume"))
+
+
+def regressors(known: KnownPrices, days: int) -> Array:
+    """Return the inputs of the regression, `(samples, columns)`.
+
+    The columns are the prices of the last `days` days minus the last value of the first feature, the volumes minus
+    the last volume, and the next open minus the last value if it is known.
+    """
+    past = known.past[:, -days:]
+    base = np.repeat(past[:, -1:, :1], past.shape[2], axis=2)
+    if known.volume:
+        base[..., -1] = past[:, -1:, -1]
+    columns: Array = (past - base).reshape(len(past), -1)
+    if known.opens is not None:
+        columns = np.concatenate([columns, (known.opens - past[:, -1, 0])[:, None]], axis=1)
+    return columns
+
+
+def weekday_numbers(days: NDArray[np.datetime64]) -> Array:
+    """Return the day of the week, from 0 for Monday to 6 for Sunday."""
+    number: Array = ((days - MONDAY) // np.timedelta64(1, "D") % 7).astype(int)
+    return number
+
+
+def classical_changes(names: Sequence[str], data: Data, split: Split, given: int, ahead: int) -> dict[str, Array]:
+    """Forecast the samples of a test split with each classical model, fitted to each company with statsforecast.
+
+    Args:
+        names: Keys of `CLASSICAL_MODELS`.
+        data: The data set.
+        split: Rows of `data.test`, in samples of `given` + `ahead` days.
+        given, ahead: Days read and days forecast.
+
+    Returns:
+        `(samples, ahead)` scaled changes from the last known value, by statsforecast's name of the model.
+
+    Raises:
+        ConfigError: If statsforecast is not installed, the split is not by time, or each window has its own scale.
+    """
+    try:
+        import statsforecast.models as models
+    except ImportError:
+        raise ConfigError(f"--baselines needs statsforecast: {install_hint('baselines')}") from None
+    if data.train.series is data.test.series:
+        raise ConfigError("--baselines needs a split by time. Received: --split report")
+    if data.scale.kind == "window":
+        raise ConfigError("--baselines needs a scale of whole series. Received: --scale window")
+    changes = {CLASSICAL_MODELS[name]: np.zeros((split.samples, ahead)) for name in names}
+    assert split.company is not None
+    assert split.time is not None
+    origins = split.starts + given - 1
+    for line in np.unique(split.company[split.starts]):
+        days, series = _company_series(data, line)
+        samples = np.flatnonzero(split.company[split.starts] == line)
+        ends = np.searchsorted(days, split.time[origins[samples]]) + 1
+        first = int(np.searchsorted(days, data.test.time.min()))  # type: ignore[union-attr]
+        for name, table in changes.items():
+            fitted = getattr(models, name)(season_length=1).fit(series[:first])
+            for sample, end in zip(samples, ends, strict=True):
+                table[sample] = fitted.forward(series[:end], h=ahead)["mean"] - series[end - 1]
+    return changes
+
+
+def _company_series(data: Data, line: int) -> tuple[NDArray[np.datetime64], Float64Array]:
+    """Return the days and the scaled values of a company over all splits."""
+    pieces = []
+    for part in data[:3]:
+        assert part.company is not None
+        assert part.time is not None
+        rows = part.company == line
+        scaled = data.scale.scaled(part.series[rows][:, None], part.series[rows][:, None], part.company[rows])
+        pieces.append((part.time[rows], scaled[:, 0, 0].astype(np.float64)))
+    days, values = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
+    return days, values
+
+
+def write_price_baselines(path: Path, fitted: PriceBaselines) -> None:
+    """Write the baselines that forecasts of new prices are compared with."""
+    assert fitted.linear is not None
+    meta, groups = {"drift": fitted.drift, "days": fitted.days}, {"fit": [fitted.weekday, *fitted.linear, fitted.walk]}
+    if fitted.spread is not None:
+        meta["calmest"], groups["spread"] = fitted.spread.calmest, [fitted.spread.quantiles]
+    save_state(path, meta, groups)
+
+
+def read_price_baselines(path: Path) -> PriceBaselines:
+    """Return the baselines from a file written by `write_price_baselines`.
+
+    Raises:
+        DataError: If the file is damaged.
+    """
+    meta, groups = load_state(path, {"fit": 4})
+    by_weekday, weights, intercept, walk = groups["fit"]
+    spread = None
+    if "calmest" in meta:
+        (quantiles,) = load_state(path, {"spread": 1})[1]["spread"]
+        spread = Calibration(quantiles, np.empty((0, 1)), meta["calmest"])
+    return PriceBaselines(meta["drift"], by_weekday, LinearCoefficients(weights, intercept), meta["days"], walk, spread)
