@@ -1,25 +1,35 @@
-"""Backtests of price forecasters: rolling origins, or held-out companies.
-
-A single split by date measures a model in one period only. A rolling origin (Tashman 2000, "Out-of-sample tests of
-forecasting accuracy") shows whether the result holds in others.
-"""
+"""Folds of price forecasters: rolling origins, or held-out companies."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ae.backtest.folds import (
+    FIRST,
+    VALIDATION,
+    Backtest,
+    BacktestPlan,
+    TrainedModel,
+    average_by_moment,
+    run_backtest,
+)
 from lstm_ae.config import Snp
-from lstm_ae.data import prices
-from lstm_ae.data.prices import Parts, Quotes, prepare_prices, read_quotes, select_quotes, split_by_date
+from lstm_ae.data.prices import (
+    Parts,
+    Quotes,
+    fingerprint_quotes,
+    prepare_prices,
+    read_quotes,
+    select_quotes,
+    split_by_date,
+)
 from lstm_ae.data.windows import Data
-from lstm_ae.errors import ConfigError, DataError, DivergedError
-from lstm_ae.evaluation import Evaluation, Verdict
-from lstm_ae.experiment import fit_model, identity_in
-from lstm_ae.files import as_json, claim, read_part, write
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.evaluation import Evaluation
 from lstm_ae.forecasting.baselines import fit_price_baselines
 from lstm_ae.forecasting.metrics import (
     calibrate_price_intervals,
@@ -28,12 +38,14 @@ from lstm_ae.forecasting.metrics import (
     price_errors,
     price_metrics,
 )
-from lstm_ae.run import describe_other_versions, installed_versions
-from lstm_ae.significance import against_each
 from lstm_ae.studies.snp_one_step import forecast_one_day
 
-# Share of the days that is never tested, and share of the days before a test that is the validation split.
-FIRST, VALIDATION = 0.5, 0.15
+
+class PriceFoldData(NamedTuple):
+    """Config and data of a fold."""
+
+    config: Snp
+    data: Data
 
 
 class PriceFold(NamedTuple):
@@ -63,23 +75,20 @@ class PriceFold(NamedTuple):
     data: dict[str, Any] = {}
     versions: dict[str, str] = {}
 
+    @property
+    def moments(self) -> NDArray[np.datetime64]:
+        """Forecast days."""
+        return np.array(self.daily["days"], "datetime64[D]")
 
-# Keys that folds of older versions lack.
-LATER = ("data", "versions")
+    @property
+    def errors(self) -> dict[str, list[float]]:
+        """Mean squared scaled error per day by predictor."""
+        return {name: values for name, values in self.daily.items() if name != "days"}
 
-
-class PriceBacktest(NamedTuple):
-    """Result of a backtest.
-
-    Args:
-        folds: the folds in order.
-        verdicts: verdicts over all folds by baseline, that with the smallest error first.
-        notes: notes on the folds, such as different versions.
-    """
-
-    folds: list[PriceFold]
-    verdicts: dict[str, Verdict]
-    notes: list[str] = []
+    @property
+    def rounding(self) -> Sequence[float]:
+        """Rounding errors, which are not measured for prices."""
+        return [0.0] * len(self.counts)
 
 
 def backtest_prices(
@@ -92,7 +101,7 @@ def backtest_prices(
     prepared: Callable[[dict[str, Any]], None] | None = None,
     notify: Callable[[int, Any], None] | None = None,
     finished: Callable[[PriceFold], None] | None = None,
-) -> PriceBacktest:
+) -> Backtest[PriceFold]:
     """Train and test a forecaster on each fold.
 
     Args:
@@ -101,59 +110,19 @@ def backtest_prices(
         out: a new folder, or that of the same backtest to resume; completed folds are not repeated.
         by: "time" for rolling origins, "company" to hold out companies.
         refit: train on each fold; otherwise train on the first fold only.
-        prepared: called before each fold with the entries of its `lstm_ae.data.windows.Source`.
-        notify: called with the number of the fold and a `lstm_ae.training.loop.Progress`.
-        finished: called with each completed fold, including those completed earlier.
+        prepared, notify, finished: see `lstm_ae.backtest.folds.run_backtest`.
 
     Raises:
         ConfigError: a folder of another command, or incompatible options.
         DataError: too few days or companies.
         DivergedError: a fold without a completed epoch.
     """
-    quotes, every = plan_backtest(config, folds, by=by, refit=refit)
-    about = {
-        "config": config.to_dict(),
-        "data": prices.fingerprint_quotes(quotes),
-        "folds": folds,
-        "by": by,
-        "refit": refit,
-    }
-    claim(out, "backtest.json", about)
-    done, trained = [], None
-    for number, parts in enumerate(every, 1):
-        path = out / f"fold-{number}.json"
-        if path.exists():
-            fold = PriceFold(**read_part(path, PriceFold._fields, LATER))
-            if prepared and fold.data:
-                prepared(fold.data)
-        else:
-            data = prepare_prices(config, quotes, parts, held_out=by == "company")
-            if prepared:
-                prepared(data.source._asdict())
-            if trained is None or refit:
-                first = data if refit or number == 1 else prepare_prices(config, quotes, every[0])
-                trained = _train_fold(config, first, out / f"state-{number if refit else 1}.npz", number, notify)
-            fold = test_price_fold(trained, data, number)._replace(
-                data=data.source._asdict(), versions=installed_versions()
-            )
-            write(path, as_json(fold._asdict()))
-            if refit or number == folds:
-                (out / f"state-{number if refit else 1}.npz").unlink(missing_ok=True)
-        done.append(fold)
-        if finished:
-            finished(fold)
-    # Folds of older versions may lack baselines.
-    common = [name for name in done[0].daily if all(name in fold.daily for fold in done)]
-    daily = {name: np.concatenate([fold.daily[name] for fold in done]) for name in common}
-    days, model = daily.pop("days").astype("datetime64[D]"), daily.pop("model")
-    counts = np.concatenate([fold.counts for fold in done])
-    verdicts = against_each(model, daily, days, steps=1, counts=counts)
-    note = describe_other_versions([fold.versions for fold in done], "folds")
-    return PriceBacktest(done, verdicts, [note] if note else [])
+    plan = plan_backtest(config, folds, by=by, refit=refit)
+    return run_backtest(plan, folds, out, prepared=prepared, notify=notify, finished=finished)
 
 
-def plan_backtest(config: Snp, folds: int, *, by: str = "time", refit: bool = True) -> tuple[Quotes, list[Parts]]:
-    """Read the prices and return them with the split of each fold; see `backtest_prices` for the arguments.
+def plan_backtest(config: Snp, folds: int, *, by: str = "time", refit: bool = True) -> BacktestPlan[PriceFold]:
+    """Read the prices and plan the folds; see `backtest_prices` for the arguments.
 
     Raises:
         ConfigError: incompatible options.
@@ -168,8 +137,30 @@ def plan_backtest(config: Snp, folds: int, *, by: str = "time", refit: bool = Tr
     if by == "company" and not refit:
         raise ConfigError("--no-refit needs --split-by time, since holding out companies requires training")
     quotes = select_quotes(config, read_quotes(config.data, config.fields))
-    splits = _companies(quotes, folds, config.seed) if by == "company" else _origins(quotes, folds, config, refit)
-    return quotes, list(splits)
+    parts = list(_companies(quotes, folds, config.seed) if by == "company" else _origins(quotes, folds, config, refit))
+
+    def load(number: int) -> PriceFoldData:
+        return PriceFoldData(config, prepare_prices(config, quotes, parts[number - 1], held_out=by == "company"))
+
+    def test(trained: TrainedModel, rows: PriceFoldData, number: int) -> PriceFold:
+        return test_price_fold(trained, rows.data, number)._replace(data=rows.data.source._asdict())
+
+    return BacktestPlan(
+        {
+            "config": config.to_dict(),
+            "data": fingerprint_quotes(quotes),
+            "folds": folds,
+            "by": by,
+            "refit": refit,
+        },
+        load,
+        test,
+        PriceFold,
+        PriceFold._fields,
+        added_fields=("data", "versions"),
+        steps=1,
+        refit=refit,
+    )
 
 
 def _origins(quotes: Quotes, folds: int, config: Snp, refit: bool) -> Iterator[Parts]:
@@ -213,43 +204,32 @@ def _companies(quotes: Quotes, folds: int, seed: int) -> Iterator[Parts]:
         yield parts
 
 
-def _train_fold(
-    config: Snp, data: Data, state: Path, number: int, notify: Callable[[int, Any], None] | None
-) -> tuple[Any, int]:
-    """Return a fold's model and the epoch of its weights."""
-
-    def report(progress: Any) -> None:
-        if notify:
-            notify(number, progress)
-
-    model, fitted = fit_model(config, data, state=state, identity=identity_in(state, config, data), notify=report)
-    if not fitted.epochs:
-        raise DivergedError(
-            f"Fold {number}: {fitted.stopped} before the first epoch was complete. Try a lower --learning-rate or "
-            "--clip 1"
-        )
-    return model, fitted.best_epoch
-
-
-def test_price_fold(trained: tuple[Any, int], data: Data, number: int) -> PriceFold:
+def test_price_fold(trained: TrainedModel, data: Data, number: int) -> PriceFold:
     """Test a model on a fold.
 
     Args:
-        trained: the model and the epoch of its weights.
+        trained: a trained model.
         data: data of the fold.
         number: number of the fold, from 1.
     """
     model, epochs = trained
     method = forecast_one_day(model, data.test.span - 1)
     fitted = fit_price_baselines(data, method.given, 1, with_open=method.with_open)
-    errors = price_errors(method, data, data.test, fitted, calibrate_price_intervals(method, data))
+    found = price_errors(method, data, data.test, fitted, calibrate_price_intervals(method, data))
+    errors = found.at(1)
     evaluation = Evaluation(
-        {"test": price_metrics(errors, mean_absolute_change(data))}, {"test": judge_forecasts(errors.at())}
+        {"test": price_metrics(found, mean_absolute_change(data))}, {"test": judge_forecasts(errors)}
     ).as_json()
-    days, which = np.unique(errors.moments, return_inverse=True)
-    count = np.bincount(which)
-    daily: dict[str, list[Any]] = {"days": days.astype(str).tolist()}
-    for name, error in errors.scaled.items():
-        daily[name or "model"] = (np.bincount(which, error[:, 0] ** 2) / count).tolist()
-    tested = len(np.unique(errors.lines))
-    return PriceFold(number, daily["days"][0], daily["days"][-1], tested, epochs, evaluation, daily, count.tolist())
+    daily = average_by_moment(errors, errors.moments, {"": "model"})
+    days = daily.moments.astype(str).tolist()
+    tested = len(np.unique(found.lines))
+    return PriceFold(
+        number,
+        days[0],
+        days[-1],
+        tested,
+        epochs,
+        evaluation,
+        {"days": days, **daily.errors},
+        daily.counts,
+    )

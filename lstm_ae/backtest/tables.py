@@ -1,4 +1,4 @@
-"""Backtests of forecasters of tables with rolling origins.
+"""Folds of forecasters of tables: rolling origins.
 
 The second half of the rows in time is tested in blocks of equal size. A block starts and ends at the same time in all
 series, so that no model is trained on later rows of another series.
@@ -12,25 +12,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.arrays import Array
-from lstm_ae.backtest.prices import FIRST, VALIDATION
+from lstm_ae.backtest.folds import (
+    FIRST,
+    VALIDATION,
+    Backtest,
+    BacktestPlan,
+    TrainedModel,
+    average_by_moment,
+    run_backtest,
+)
 from lstm_ae.config import Series
 from lstm_ae.data.grid import Grid
 from lstm_ae.data.measurements import Measurements, Progress, read_measurements
 from lstm_ae.data.preparation import find_part_rows, prepare_table
 from lstm_ae.data.time_zones import Zone, format_time
 from lstm_ae.data.windows import Data, hash_arrays
-from lstm_ae.errors import ConfigError, DataError, DivergedError
-from lstm_ae.evaluation import Evaluation, Verdict, skill
-from lstm_ae.experiment import fit_model, identity_in
-from lstm_ae.files import as_json, claim, read_part, write
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.evaluation import Evaluation, skill
 from lstm_ae.forecasting import metrics
 from lstm_ae.forecasting.baselines import LINEAR_NAME, fit_table_baselines
-from lstm_ae.run import describe_other_versions, installed_versions
-from lstm_ae.significance import against_each
 from lstm_ae.studies.series.defaults import complete_config, require_even
 
 
-class FoldData(NamedTuple):
+class TableFoldData(NamedTuple):
     """Table up to the end of a fold's test block.
 
     Args:
@@ -79,7 +83,7 @@ def start_backtest(
     return first.config, table, (*source.notes, *leaky)
 
 
-def split_fold(config: Series, table: Measurements, number: int, folds: int) -> FoldData:
+def split_fold(config: Series, table: Measurements, number: int, folds: int) -> TableFoldData:
     """Return the rows up to the end of a fold's test block, split into training, validation, and test.
 
     Args:
@@ -108,7 +112,7 @@ def split_fold(config: Series, table: Measurements, number: int, folds: int) -> 
     rows, _ = find_part_rows(prepared, 2)
     series, times = prepared.grid.series[rows], prepared.grid.times[rows]
     places = np.searchsorted(table.series, series) + times if table.layout.time is None else times
-    return FoldData(*completed, table.ids, series, times, places, table.zone)
+    return TableFoldData(*completed, table.ids, series, times, places, table.zone)
 
 
 def fold_edges(table: Measurements, folds: int) -> Array:
@@ -180,20 +184,6 @@ class TableFold(NamedTuple):
     versions: dict[str, str] = {}
 
 
-class TableBacktest(NamedTuple):
-    """Result of a backtest.
-
-    Args:
-        folds: the folds in order.
-        verdicts: verdicts over all folds by baseline as in `TableFold.errors`, that with the smallest error first.
-        notes: notes on the folds, such as different versions.
-    """
-
-    folds: list[TableFold]
-    verdicts: dict[str, Verdict]
-    notes: list[str] = []
-
-
 def backtest_table(
     config: Series,
     folds: int,
@@ -203,7 +193,7 @@ def backtest_table(
     begins: Callable[[tuple[str, ...]], None] | None = None,
     notify: Callable[[int, Any], None] | None = None,
     finished: Callable[[TableFold], None] | None = None,
-) -> TableBacktest:
+) -> Backtest[TableFold]:
     """Train and test a forecaster on each fold: on each block of the second half of the rows after all earlier rows.
 
     Blocks start at the same time in all series, or without times at the same relative position. Omitted options are
@@ -215,109 +205,81 @@ def backtest_table(
         out: a new folder, or that of the same backtest to resume; completed folds are not repeated.
         reading: called while the table is read.
         begins: called before the first fold with notes on the inferred options.
-        notify: called with the number of the fold and a `lstm_ae.training.loop.Progress`.
-        finished: called with each completed fold, including those completed earlier.
+        notify, finished: see `lstm_ae.backtest.folds.run_backtest`.
 
     Raises:
         ConfigError: a folder of another command, or incompatible options.
         DataError: too few rows.
         DivergedError: a fold without a completed epoch.
     """
-    config, table, notes = start_backtest(config, folds, reading)
-    values = hash_arrays(table.series, table.times, table.values)
-    claim(out, "backtest.json", {"config": config.to_dict(), "data": values, "folds": folds})
+    plan, notes = plan_table_backtest(config, folds, reading)
     if begins:
         begins(notes)
-    done = []
-    for number in range(1, folds + 1):
-        path, state = out / f"fold-{number}.json", out / f"state-{number}.npz"
-        if path.exists():
-            fold = TableFold(**read_part(path, TableFold._fields, ("versions",)))
-        else:
-            rows = split_fold(config, table, number, folds)
-            fold = test_table_fold(rows, *_train_fold(rows, number, state, notify), number)._replace(
-                versions=installed_versions()
-            )
-            write(path, as_json(fold._asdict()))
-            state.unlink(missing_ok=True)
-        done.append(fold)
-        if finished:
-            finished(fold)
-    moments = np.concatenate([fold.moments for fold in done])
-    # Seasons, and thus the names of baselines, may differ between folds.
-    common = [name for name in done[0].errors if all(name in fold.errors for fold in done)]
-    errors = {name: np.concatenate([fold.errors[name] for fold in done]) for name in common}
-    names = {fold.baseline for fold in done}
+    found = run_backtest(plan, folds, out, notify=notify, finished=finished)
+    names = {fold.baseline for fold in found.folds}
     called = {"baseline": names.pop() if len(names) == 1 else "the naive baselines", "linear": LINEAR_NAME}
+    verdicts = {name: verdict._replace(baseline=called.get(name, name)) for name, verdict in found.verdicts.items()}
+    return found._replace(verdicts=verdicts)
+
+
+def plan_table_backtest(
+    config: Series, folds: int, reading: Progress | None = None
+) -> tuple[BacktestPlan[TableFold], tuple[str, ...]]:
+    """Read the table and plan the folds; see `start_backtest` for the arguments.
+
+    Returns:
+        The plan, and notes on the inferred options.
+
+    Raises:
+        ConfigError: incompatible options.
+        DataError: too few rows.
+    """
+    config, table, notes = start_backtest(config, folds, reading)
     assert config.horizon is not None
-    counts = np.concatenate([fold.counts for fold in done])
-    rounding = np.concatenate([fold.rounding for fold in done])
-    verdicts = against_each(
-        errors.pop("model"), errors, moments, steps=config.horizon, counts=counts, rounding=rounding
+    plan = BacktestPlan(
+        {"config": config.to_dict(), "data": hash_arrays(table.series, table.times, table.values), "folds": folds},
+        lambda number: split_fold(config, table, number, folds),
+        test_table_fold,
+        TableFold,
+        TableFold._fields,
+        added_fields=("versions",),
+        steps=config.horizon,
     )
-    verdicts = {name: verdict._replace(baseline=called.get(name, name)) for name, verdict in verdicts.items()}
-    note = describe_other_versions([fold.versions for fold in done], "folds")
-    return TableBacktest(done, verdicts, [note] if note else [])
+    return plan, notes
 
 
-def _train_fold(rows: FoldData, number: int, state: Path, notify: Callable[[int, Any], None] | None) -> tuple[Any, int]:
-    """Return a fold's model and the epoch of its weights."""
-
-    def report(progress: Any) -> None:
-        if notify:
-            notify(number, progress)
-
-    config, data = rows.config, rows.data
-    model, fitted = fit_model(config, data, state=state, identity=identity_in(state, config, data), notify=report)
-    if not fitted.epochs:
-        raise DivergedError(
-            f"Fold {number}: {fitted.stopped} before the first epoch was complete. Try a lower --learning-rate or "
-            "--clip 1"
-        )
-    return model, fitted.best_epoch
-
-
-def test_table_fold(rows: FoldData, model: Any, epoch: int, number: int) -> TableFold:
+def test_table_fold(trained: TrainedModel, rows: TableFoldData, number: int) -> TableFold:
     """Test a model on a fold.
 
     Args:
+        trained: a trained model.
         rows: data of the fold.
-        model: the trained model.
-        epoch: epoch of its weights.
         number: number of the fold, from 1.
 
     Raises:
         DataError: no forecast has actual values.
     """
-    data = rows.data
-    fitted = fit_table_baselines(data, metrics.past_steps(model))
-    forecast_errors = metrics.table_errors(
-        model, data, data.test, fitted, metrics.calibrate_table_intervals(model, data, fitted)
-    )
-    columns = metrics.skill_by_column(forecast_errors, data.feature_names, fitted.seasons)
-    verdict = metrics.judge_forecasts(forecast_errors, data.feature_names)
-    evaluation = Evaluation(
-        {"test": metrics.table_metrics(forecast_errors)}, {"test": verdict}, columns={"test": columns}
-    ).as_json()
-    known = ~np.isnan(forecast_errors.squared[""])
-    if not known.any():
+    (model, epoch), data = trained, rows.data
+    steps = metrics.past_steps(model)
+    fitted = fit_table_baselines(data, steps)
+    quantiles = metrics.calibrate_table_intervals(model, data, fitted)
+    errors = metrics.table_errors(model, data, data.test, fitted, quantiles)
+    if not errors.known.any():
         raise DataError(f"Fold {number}: all values after its windows are missing. Reduce --folds")
-    made, time = data.test.starts + metrics.past_steps(model) - 1, data.test.time
+    columns = metrics.skill_by_column(errors, data.feature_names, fitted.seasons)
+    verdict = metrics.judge_forecasts(errors, data.feature_names)
+    evaluation = Evaluation(
+        {"test": metrics.table_metrics(errors)}, {"test": verdict}, columns={"test": columns}
+    ).as_json()
+    made, time = data.test.starts + steps - 1, data.test.time
     ends = rows.times[made]
     first, last = (
         str(end) if time is None and rows.zone is None else format_time(int(end), rows.zone)
         for end in (ends.min(), ends.max())
     )
-    moments = rows.places[made] if time is None else forecast_errors.moments
-    forecast = set(rows.series[made[known]].tolist())
-    left_out = [name for number, name in enumerate(rows.ids) if number not in forecast]
-    keys = {"": "model", forecast_errors.naive: "baseline", LINEAR_NAME: "linear"}
-    when, which = np.unique(moments[known], return_inverse=True)
-    count = np.bincount(which)
-    errors = {
-        keys.get(name, name): (np.bincount(which, squared[known]) / count).tolist()
-        for name, squared in forecast_errors.squared.items()
-    }
+    names = {"": "model", errors.naive: "baseline", LINEAR_NAME: "linear"}
+    means = average_by_moment(errors, rows.places[made] if time is None else errors.moments, names)
+    forecast = set(rows.series[made[errors.known]].tolist())
     return TableFold(
         number,
         first,
@@ -325,12 +287,12 @@ def test_table_fold(rows: FoldData, model: Any, epoch: int, number: int) -> Tabl
         data.test.samples,
         epoch,
         evaluation,
-        forecast_errors.naive,
-        when.tolist(),
-        errors,
-        count.tolist(),
-        (np.bincount(which, forecast_errors.rounding[known]) / count).tolist(),
-        left_out,
+        errors.naive,
+        means.moments.tolist(),
+        means.errors,
+        means.counts,
+        means.rounding,
+        left_out=[name for line, name in enumerate(rows.ids) if line not in forecast],
     )
 
 

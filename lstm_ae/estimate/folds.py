@@ -1,9 +1,11 @@
 """Estimates of backtests and of k-fold selections, from one or two timed trainings."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from lstm_ae.backtest import kfold, prices, tables
+from lstm_ae.backtest.folds import BacktestPlan, FoldData
 from lstm_ae.config import Config, Series, Snp
 from lstm_ae.config.space import Axis
 from lstm_ae.data.measurements import Progress
@@ -34,45 +36,11 @@ def estimate_backtest(config: Snp, folds: int, *, by: str = "time", refit: bool 
         ConfigError: the options are not valid for a backtest.
         DataError: the data is not sufficient.
     """
-    quotes, fold_rows = prices.plan_backtest(config, folds, by=by, refit=refit)
-    start = time.monotonic()
-    works, windows = [], []
-    largest: Data | None = None
-    for rows in fold_rows:
-        data = prepare_prices(config, quotes, rows, held_out=by == "company")
-        works.append(training_work(config, data))
-        windows.append(data.test.samples)
-        if largest is None or data.train.samples > largest.train.samples:
-            largest = data
-    assert largest is not None
-    prepare_seconds = time.monotonic() - start
-    works = works if refit else works[:1]
-    measured = measure_training(config, largest, finish=False)
-    model = load_study("snp").build(config, largest)
-    start = time.monotonic()
-    fold = prices.test_price_fold((model, 1), largest, 1)
-    # The model of each fold is traced again, which takes most of the time of a test, so all tests take about as long.
-    tests = (time.monotonic() - start) * folds
-    steps = [work.epochs * work.steps for work in works]
-    steps_text = f"{min(steps):,} to {max(steps):,}" if len(set(steps)) > 1 else f"{steps[0]:,}"
-    total = sum((measured.pace.of(work) for work in works), Duration(0, 0))
-    parts = (
-        EstimatePart(
-            "prepare", f"the windows of {format_count(folds, 'fold')}", Duration(prepare_seconds, prepare_seconds)
-        ),
-        EstimatePart("train", f"{format_count(len(works), 'training')} of {steps_text} steps", total),
-        EstimatePart(
-            "test",
-            f"{format_count(folds, 'test')} on {min(windows):,} to {max(windows):,} windows",
-            Duration(tests, tests),
-        ),
-    )
-    disk = folds * len(as_json(fold._asdict()))
-    return CommandEstimate(parts, peak_memory(), disk, 2 * measured.state, (*describe_patience(config), MEMORY))
+    return _estimate_plan("snp", prices.plan_backtest(config, folds, by=by, refit=refit), folds)
 
 
 def estimate_table_backtest(config: Series, folds: int, progress: Progress | None = None) -> CommandEstimate:
-    """Estimate the cost of `lstm_ae.backtest.tables.backtest_table` by timing its last and largest training.
+    """Estimate the cost of `lstm_ae.backtest.tables.backtest_table` by timing its largest training.
 
     Args:
         config: the config.
@@ -83,30 +51,50 @@ def estimate_table_backtest(config: Series, folds: int, progress: Progress | Non
         ConfigError: the options are not valid for a backtest.
         DataError: the data is not sufficient.
     """
-    config, table, _ = tables.start_backtest(config, folds, progress)
+    plan, _ = tables.plan_table_backtest(config, folds, progress)
+    return _estimate_plan("series", plan, folds)
+
+
+def _estimate_plan(study: str, plan: BacktestPlan[Any], folds: int) -> CommandEstimate:
+    """Estimate the cost of a backtest by timing its largest training and its test."""
     start = time.monotonic()
-    splits = [tables.split_fold(config, table, number, folds) for number in range(1, folds + 1)]
+    works, windows = [], []
+    largest: FoldData | None = None
+    for number in range(1, folds + 1):
+        rows: FoldData = plan.load(number)
+        works.append(training_work(rows.config, rows.data))
+        windows.append(rows.data.test.samples)
+        if largest is None or rows.data.train.samples > largest.data.train.samples:
+            largest = rows
+    assert largest is not None
     prepare_seconds = time.monotonic() - start
-    works = [training_work(config, split.data) for split in splits]
-    last = splits[-1]
-    measured = measure_training(last.config, last.data, finish=False)
-    model = load_study("series").build(last.config, last.data)
+    works = works if plan.refit else works[:1]
+    measured = measure_training(largest.config, largest.data, finish=False)
+    model = load_study(study).build(largest.config, largest.data)
     start = time.monotonic()
-    fold = tables.test_table_fold(last, model, 1, folds)
+    fold = plan.test((model, 1), largest, 1)
+    # The model of each fold is traced again, which takes most of the time of a test, so all tests take about as long.
     tests = (time.monotonic() - start) * folds
     total = sum((measured.pace.of(work) for work in works), Duration(0, 0))
-    steps = [work.epochs * work.steps for work in works]
+    steps = _format_range(work.epochs * work.steps for work in works)
     parts = (
         EstimatePart(
             "prepare", f"the windows of {format_count(folds, 'fold')}", Duration(prepare_seconds, prepare_seconds)
         ),
-        EstimatePart("train", f"{format_count(folds, 'training')} of {steps[0]:,} to {steps[-1]:,} steps", total),
+        EstimatePart("train", f"{format_count(len(works), 'training')} of {steps} steps", total),
         EstimatePart(
-            "test", f"{format_count(folds, 'test')} on {last.data.test.samples:,} windows", Duration(tests, tests)
+            "test", f"{format_count(folds, 'test')} on {_format_range(windows)} windows", Duration(tests, tests)
         ),
     )
     disk = folds * len(as_json(fold._asdict()))
-    return CommandEstimate(parts, peak_memory(), disk, 2 * measured.state, (*describe_patience(config), MEMORY))
+    notes = (*describe_patience(largest.config), MEMORY)
+    return CommandEstimate(parts, peak_memory(), disk, 2 * measured.state, notes)
+
+
+def _format_range(numbers: Iterable[int]) -> str:
+    found = list(numbers)
+    low, high = min(found), max(found)
+    return f"{low:,} to {high:,}" if low < high else f"{low:,}"
 
 
 def estimate_kfold(config: Snp, axes: Sequence[Axis], folds: int, *, keep: float = 0.5) -> CommandEstimate:

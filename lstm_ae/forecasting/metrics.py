@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lstm_ae.arrays import Array, Int64Array
+from lstm_ae.arrays import Array, BoolArray, Int64Array
 from lstm_ae.data.windows import Data, Split, evenly_spaced
 from lstm_ae.evaluation import ColumnSkill, Metric, Verdict, sample_means, skill
 from lstm_ae.forecasting.baselines import LINEAR_NAME, PriceBaselines, TableBaselines, known_prices, season_name
@@ -70,6 +70,12 @@ class ForecastErrors(NamedTuple):
         """Return the name of the baseline that is the reference for skill."""
         return list(self.squared)[1]
 
+    @property
+    def known(self) -> BoolArray:
+        """Return for each sample whether any true value is known, `(samples,)`."""
+        known: BoolArray = ~np.isnan(self.squared[self.naive])
+        return known
+
 
 def judge_forecasts(errors: ForecastErrors, names: Sequence[str] = (), against: str | None = None) -> Verdict:
     """Compare the squared errors of the forecasts with those of a baseline.
@@ -81,12 +87,12 @@ def judge_forecasts(errors: ForecastErrors, names: Sequence[str] = (), against: 
         names: The names of the columns; needed if there are several.
         against: The baseline; None for the one with the smallest error.
     """
-    there = ~np.isnan(errors.squared[errors.naive])
-    losses = {name: of[there] for name, of in errors.squared.items()}
+    known = errors.known
+    losses = {name: of[known] for name, of in errors.squared.items()}
     ours = losses.pop("")
     best = against or hardest(losses)
     verdict = compare_forecasts(
-        ours, losses[best], errors.moments[there], name=best, steps=errors.steps, rounding=errors.rounding[there]
+        ours, losses[best], errors.moments[known], name=best, steps=errors.steps, rounding=errors.rounding[known]
     )
     if len(errors.by_feature.get("", ())) < 2:
         return verdict

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from price_makers import days_of, prices
 
+from lstm_ae.backtest import folds as folding
 from lstm_ae.backtest import prices as backtests
 from lstm_ae.backtest.prices import PriceFold, backtest_prices
 from lstm_ae.config import Snp
@@ -191,9 +192,9 @@ def test_each_fold_says_what_its_data_was(path, tmp_path, monkeypatch):
         PriceFold(number, "", "", 4, 1, {}, {"days": [], "model": [], "linear": [], "persistence": []}, [])
         for number in (1, 2)
     )
-    monkeypatch.setattr(backtests, "_train_fold", lambda *_: None)
+    monkeypatch.setattr(folding, "train_fold", lambda *_: None)
     monkeypatch.setattr(backtests, "test_price_fold", lambda kept, data, number: (first, last)[number - 1])
-    monkeypatch.setattr(backtests, "against_each", lambda *_, **__: {})
+    monkeypatch.setattr(folding, "judge_folds", lambda *_: {})
     told = []
     folds = backtest_prices(config_of(path), 2, tmp_path, prepared=told.append).folds
     assert [fold.data for fold in folds] == told
@@ -213,9 +214,9 @@ def test_each_fold_says_what_its_data_was(path, tmp_path, monkeypatch):
 
 def test_folds_of_other_versions_are_told_of(path, tmp_path, monkeypatch):
     fold = PriceFold(1, "", "", 4, 1, {}, {"days": [], "model": [], "linear": [], "persistence": []}, [])
-    monkeypatch.setattr(backtests, "_train_fold", lambda *_: None)
+    monkeypatch.setattr(folding, "train_fold", lambda *_: None)
     monkeypatch.setattr(backtests, "test_price_fold", lambda *_: fold)
-    monkeypatch.setattr(backtests, "against_each", lambda *_, **__: {})
+    monkeypatch.setattr(folding, "judge_folds", lambda *_: {})
     assert backtest_prices(config_of(path), 2, tmp_path).notes == []
     first = read_object(tmp_path / "fold-1.json")
     assert set(first["versions"]) > {"keras", "lstm-ae"}
@@ -243,7 +244,7 @@ def test_every_forecast_of_all_folds_counts(path, tmp_path, monkeypatch):
         daily = {"days": some, "model": ours.tolist(), "persistence": [1.0] * 50, "linear": [0.5] * 50}
         return backtests.PriceFold(number, some[0], some[-1], 1, 1, {}, daily, np.where(crowded, 1000, 1).tolist())
 
-    monkeypatch.setattr(backtests, "_train_fold", lambda *_: None)
+    monkeypatch.setattr(folding, "train_fold", lambda *_: None)
     monkeypatch.setattr(backtests, "test_price_fold", tested)
     verdicts = backtest_prices(config_of(path), 2, tmp_path / "out").verdicts
     assert list(verdicts) == ["linear", "persistence"]
@@ -255,18 +256,18 @@ def test_every_forecast_of_all_folds_counts(path, tmp_path, monkeypatch):
 
 
 def test_a_fold_may_be_tested_untrained(path, tmp_path, monkeypatch):
-    learn = backtests.fit_model
+    learn = folding.fit_model
 
     def untrained(config, data, **details):
         model, fitted = learn(config, data, **details)
         return model, fitted._replace(best_epoch=0)
 
-    monkeypatch.setattr(backtests, "fit_model", untrained)
+    monkeypatch.setattr(folding, "fit_model", untrained)
     assert [fold.epochs for fold in backtest_prices(config_of(path), 2, tmp_path / "x").folds] == [0, 0]
 
 
 def test_a_training_without_a_good_epoch_is_no_fold(path, tmp_path, monkeypatch):
-    learn = backtests.fit_model
+    learn = folding.fit_model
 
     def diverge(config, data, **details):
         model, fitted = learn(config, data, **details)
@@ -274,7 +275,7 @@ def test_a_training_without_a_good_epoch_is_no_fold(path, tmp_path, monkeypatch)
             history=fitted.history[:1], best_epoch=0, stopped="the loss became NaN or infinite in epoch 1"
         )
 
-    monkeypatch.setattr(backtests, "fit_model", diverge)
+    monkeypatch.setattr(folding, "fit_model", diverge)
     with pytest.raises(DivergedError, match="Fold 1: the loss became NaN or infinite in epoch 1"):
         backtest_prices(config_of(path), 2, tmp_path / "x")
 

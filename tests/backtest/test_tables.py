@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lstm_ae.backtest import folds as folding
 from lstm_ae.backtest import tables
 from lstm_ae.config import Series
 from lstm_ae.data.windows import Split
@@ -40,7 +41,7 @@ def targets(split: Split) -> list[float]:
     return np.unique(split.windows()[:, WINDOW:]).tolist()
 
 
-def folds_of(config: Series, folds: int) -> list[tables.FoldData]:
+def folds_of(config: Series, folds: int) -> list[tables.TableFoldData]:
     config, table, _ = tables.start_backtest(config, folds)
     return [tables.split_fold(config, table, number, folds) for number in range(1, folds + 1)]
 
@@ -120,7 +121,7 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
             by_feature=means,
         )
 
-    monkeypatch.setattr(tables, "_train_fold", lambda *_: (None, 1))
+    monkeypatch.setattr(folding, "train_fold", lambda *_: (None, 1))
     monkeypatch.setattr(tables, "fit_table_baselines", lambda *_: SimpleNamespace(seasons=(None,)))
     monkeypatch.setattr(metrics, "past_steps", lambda _: WINDOW)
     monkeypatch.setattr(metrics, "calibrate_table_intervals", lambda *_: None)

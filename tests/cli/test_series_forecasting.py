@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from searches import call, call_unread
 
 from lstm_ae.apply import forecast
-from lstm_ae.backtest import tables
+from lstm_ae.backtest import folds, tables
 from lstm_ae.config import Reading, Series
 from lstm_ae.data.measurements import read_measurements
 from lstm_ae.data.preparation import prepare_table
@@ -663,8 +663,8 @@ def test_a_backtest_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) ->
     assert next(iter(skills)) == min(skills, key=skills.get)
     Path("out/fold-2.json").unlink()
     trained = []
-    learn = tables.fit_model
-    monkeypatch.setattr(tables, "fit_model", lambda *a, **k: (trained.append(1), learn(*a, **k))[1])
+    learn = folds.fit_model
+    monkeypatch.setattr(folds, "fit_model", lambda *a, **k: (trained.append(1), learn(*a, **k))[1])
     again = tables.backtest_table(config, 2, Path("out"))
     assert len(trained) == 1
     assert again.verdicts["baseline"].skill == pytest.approx(first.verdicts["baseline"].skill, rel=1e-5)
