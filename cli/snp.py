@@ -49,7 +49,7 @@ def show_one_day(
     Returns:
         The skill over persistence.
     """
-    from lstm_ae.studies.snp_one_step import compare_more_baselines, predict
+    from lstm_ae.studies.snp.forecasting import compare_more_baselines, predict
 
     calibration = _validation_calibration(opened)
     columns = predict(opened.model, opened.data, opened.data.test, levels, calibration)
@@ -78,7 +78,7 @@ def show_new_days(opened: Any, console: Console, levels: Sequence[int]) -> float
     Returns:
         The skill over persistence.
     """
-    from lstm_ae.studies.snp_one_step import evaluate_new, predict
+    from lstm_ae.studies.snp.forecasting import evaluate_new, predict
 
     calibration, *_ = opened.run.calibration()
     columns = predict(opened.model, opened.data, opened.data.test, levels, calibration)
@@ -155,7 +155,7 @@ def show_many_days(
     import numpy as np
 
     from lstm_ae.evaluation import Evaluation
-    from lstm_ae.studies.snp_multistep import forecast_multistep
+    from lstm_ae.studies.snp.multistep import forecast_multistep
 
     new = opened.data.train.samples == 0
     calibration, seen, seed = _validation_calibration(opened), None, opened.config.seed
@@ -337,7 +337,7 @@ def show_audit(where: str, console: Console, data: str | None) -> None:
     import_tensorflow(console)
     from lstm_ae.data.prices import prepare_prices, read_quotes
     from lstm_ae.experiment import open_trained
-    from lstm_ae.studies.snp_audit import audit
+    from lstm_ae.studies.snp.audit import audit
 
     config = run.config()
     assert isinstance(config, Snp)

@@ -38,7 +38,7 @@ from lstm_ae.forecasting.metrics import (
     price_errors,
     price_metrics,
 )
-from lstm_ae.studies.snp_one_step import forecast_one_day
+from lstm_ae.studies.snp.forecasting import forecast_one_day
 
 
 class PriceFoldData(NamedTuple):

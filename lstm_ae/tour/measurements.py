@@ -138,7 +138,7 @@ def measure_multistep(opened: Any) -> None:
     """
     import numpy as np
 
-    from lstm_ae.studies.snp_multistep import forecast_multistep
+    from lstm_ae.studies.snp.multistep import forecast_multistep
 
     forecast = forecast_multistep(opened.model, opened.data)
     opened.save_predictions(forecast.table, "forecast")

@@ -20,7 +20,7 @@ from lstm_ae.data import prices
 from lstm_ae.data.prices import Quotes, load, read_quotes
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.errors import ConfigError, DataError, LstmAeError
-from lstm_ae.studies.snp_one_step import next_days
+from lstm_ae.studies.snp.forecasting import next_days
 
 HEAD = "symbol,date,open,high,low,close,volume"
 DATA_DIR = os.environ.get("LSTMAE_DATA_DIR", "")

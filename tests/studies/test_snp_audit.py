@@ -11,7 +11,7 @@ from lstm_ae.config import Snp
 from lstm_ae.data.prices import prepare_prices, read_quotes
 from lstm_ae.errors import ConfigError
 from lstm_ae.forecasting.metrics import ForecastMethod
-from lstm_ae.studies import snp_audit as audits
+from lstm_ae.studies.snp import audit as audits
 from lstm_ae.studies.snp import build, load
 
 

@@ -12,8 +12,8 @@ from lstm_ae.forecasting.metrics import ForecastMethod, price_metrics
 from lstm_ae.models.forecaster import step_forecaster
 from lstm_ae.models.scaling import in_own_units
 from lstm_ae.studies.snp import build, load
-from lstm_ae.studies.snp_multistep import forecast_multistep
-from lstm_ae.studies.snp_one_step import evaluate, predict
+from lstm_ae.studies.snp.forecasting import evaluate, predict
+from lstm_ae.studies.snp.multistep import forecast_multistep
 
 GROWTH = 1.01
 
@@ -170,7 +170,7 @@ def test_a_wave_of_five_days_is_told_day_by_day(tmp_path, monkeypatch, model, ho
     wave = [50.0, 52, 57, 51, 48]
     rows = [f"AAA,{day},{v},{v},{v},{v},5" for day, v in zip(days, wave * 30, strict=True)]
     data = load(Snp(data=prices(tmp_path, rows), window=10))
-    monkeypatch.setattr("lstm_ae.studies.snp_multistep.Rollout", Repeats)
+    monkeypatch.setattr("lstm_ae.studies.snp.multistep.Rollout", Repeats)
     found = forecast_multistep(model, data, horizon)
     assert all(step.metrics["skill"].value == pytest.approx(1) for step in found.steps if step.step % 5)
     if horizon is None:

@@ -18,8 +18,8 @@ from lstm_ae.forecasting.baselines import read_price_baselines, write_price_base
 from lstm_ae.forecasting.metrics import price_errors, price_metrics
 from lstm_ae.run import Run
 from lstm_ae.studies.snp import load
-from lstm_ae.studies.snp_multistep import forecast_multistep
-from lstm_ae.studies.snp_one_step import compare_more_baselines, evaluate_new, forecast_one_day, predict
+from lstm_ae.studies.snp.forecasting import compare_more_baselines, evaluate_new, forecast_one_day, predict
+from lstm_ae.studies.snp.multistep import forecast_multistep
 
 LONG_AGO = np.datetime64("2000-01-01")
 

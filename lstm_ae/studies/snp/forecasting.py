@@ -98,6 +98,41 @@ def forecast_one_day(model: Any, given: int) -> ForecastMethod:
     return ForecastMethod(forecast, given, 1, "open" in model.input)
 
 
+class Rollout:
+    """Multi-step forecast of a model, traced once for any batch size, horizon, and window length."""
+
+    def __init__(self, model: Any) -> None:
+        import tensorflow as tf
+
+        from lstm_ae.models.inference import input_signature
+        from lstm_ae.models.rollout import HORIZON, rollout
+
+        self.model, forecast = model, rollout(model)
+        inputs = input_signature(model)
+        features = inputs["past"].shape[-1]
+        shocks = tf.TensorSpec((None, None, features), tf.float32)
+        self.call = tf.function(forecast, input_signature=[inputs, HORIZON])
+        self.shocked = tf.function(forecast, input_signature=[inputs, HORIZON, shocks])
+
+    def __call__(self, past: Any, company: Any, ahead: int, shocks: Any = None) -> Any:
+        """Return forecasts `(samples, ahead, features)` in original units.
+
+        Args:
+            past: `(samples, days, features)` in original units.
+            company: `(samples,)` rows of the scale table, or None.
+            ahead: days to forecast.
+            shocks: `(samples, ahead, features)` scaled values to add to each day's forecast before the next.
+        """
+        from lstm_ae.models.inference import model_inputs
+
+        arguments = [model_inputs(self.model, past, company), np.full(len(past), ahead, np.int32)]
+        return (self.call(*arguments) if shocks is None else self.shocked(*arguments, shocks)).numpy()
+
+    def method(self, given: int, ahead: int) -> ForecastMethod:
+        """Return the forecast of `ahead` days from windows of `given` days as a forecast method."""
+        return ForecastMethod(lambda past, company, _: self(past, company, ahead), given, ahead)
+
+
 def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation:
     """Evaluate the forecast of the day after each window, and of all days of the window if the model returns them."""
     method = forecast_one_day(model, data.test.span - 1)
@@ -107,8 +142,6 @@ def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation
     # The rollout's first day equals the one-day forecast; its errors of later days are stored for new data.
     stored, baselines = calibration, fitted
     if not method.with_open and not judged_by:
-        from lstm_ae.studies.snp_rollout import Rollout
-
         stored = calibrate_price_intervals(Rollout(model).method(method.given, STORED_STEPS), data) or calibration
         if data.recut(data.train, method.given + STORED_STEPS).samples:
             baselines = fit_price_baselines(data, method.given, STORED_STEPS, with_open=False, days=fitted.days)

@@ -26,7 +26,8 @@ from lstm_ae.forecasting.metrics import (
 )
 from lstm_ae.plots import forecasts as plots
 from lstm_ae.plots.base import with_title
-from lstm_ae.studies.snp_one_step import (
+from lstm_ae.studies.snp.forecasting import (
+    Rollout,
     dates_of,
     forecast_interval,
     forecasts,
@@ -34,7 +35,6 @@ from lstm_ae.studies.snp_one_step import (
     next_days,
     quantity_label,
 )
-from lstm_ae.studies.snp_rollout import Rollout
 
 # Simulated paths per batch.
 AT_ONCE = 4096

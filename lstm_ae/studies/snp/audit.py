@@ -11,8 +11,9 @@ from lstm_ae.config import Snp
 from lstm_ae.data.prices import Quotes, describe_future, prepare_prices, select_quotes, split_by_date
 from lstm_ae.data.windows import OPEN_FEATURE, Data, Split, evenly_spaced
 from lstm_ae.errors import ConfigError
-from lstm_ae.forecasting.metrics import ForecastMethod
-from lstm_ae.studies.snp_one_step import forecast_one_day, forecasts
+from lstm_ae.forecasting.baselines import PriceBaselines
+from lstm_ae.forecasting.metrics import ForecastMethod, price_errors
+from lstm_ae.studies.snp.forecasting import forecast_one_day, forecasts
 
 # Windows that are forecast twice, evenly spaced over the test split.
 MOST = 1024
@@ -215,21 +216,12 @@ def _copy(method: ForecastMethod, data: Data) -> AuditFinding:
     """Regress actual on predicted changes, with clusters by day, since the changes of companies are correlated."""
     import statsmodels.api as sm
 
-    changes, actual_changes, days = [], [], []
-    for index in data.test.batches():
-        window, company = data.test.windows(index), data.test.companies(index)
-        past = window[:, : method.given]
-        last = data.scale.scaled(past[:, -1:, :1], past, company)
-        predicted = data.scale.scaled(method.predict(past, company, window[:, method.given :])[..., :1], past, company)
-        changes.append((predicted - last).ravel())
-        actual_changes.append((data.scale.scaled(window[:, method.given :, :1], past, company) - last).ravel())
-        assert data.test.time is not None
-        days.append(data.test.time[data.test.starts[index] + method.given])
-    predicted, actual, day = (np.concatenate(pieces) for pieces in (changes, actual_changes, days))
+    errors = price_errors(method, data, data.test, PriceBaselines())
+    predicted, actual = (values[:, 0].astype(np.float32) for values in (errors.predicted_change[""], errors.change))
     size = float(predicted.std() / actual.std()) if actual.std() else 0.0
     slope, p = float("nan"), float("nan")
     if size > 1e-9:
-        groups = np.unique(day, return_inverse=True)[1]
+        groups = np.unique(errors.moments, return_inverse=True)[1]
         design = sm.add_constant(predicted.astype(np.float64))
         fit = sm.OLS(actual.astype(np.float64), design).fit(cov_type="cluster", cov_kwds={"groups": groups})
         slope, p = float(fit.params[1]), float(fit.pvalues[1])

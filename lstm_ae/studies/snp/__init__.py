@@ -13,9 +13,10 @@ from lstm_ae.data.windows import Data, evenly_spaced
 from lstm_ae.evaluation import Evaluation, Metric, Metrics, RunningMean
 from lstm_ae.plots import base, prices
 from lstm_ae.run import Run
-from lstm_ae.studies import History, all_training_data, evaluated_parts, history_columns, snp_one_step
+from lstm_ae.studies import History, all_training_data, evaluated_parts, history_columns
 from lstm_ae.studies.reconstruction import measure_reconstruction, reconstruction
-from lstm_ae.studies.snp_one_step import dates_of, forecasts, latest_windows, quantity_label
+from lstm_ae.studies.snp import forecasting
+from lstm_ae.studies.snp.forecasting import dates_of, forecasts, latest_windows, quantity_label
 
 __all__ = ["build", "describe", "evaluate", "figures", "keep", "load", "predict", "space"]
 
@@ -53,7 +54,7 @@ def space(hp: Any, config: Snp) -> Snp:
 def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation:
     """Evaluate forecasts or reconstructions with their baselines."""
     if forecasts(model):
-        return snp_one_step.evaluate(model, data, judged_by)
+        return forecasting.evaluate(model, data, judged_by)
     from lstm_ae.models.inference import predict_split
 
     metrics: Metrics = {}
@@ -98,7 +99,7 @@ def figures(model: Any, data: Data, history: History, judged_by: Run | None = No
     past, truth = window[:, :-1, 0], window[:, 1:, 0]
     future = model(inputs)["future"].numpy()[..., 0]
     drawn = {"last_day": prices.last_days(names, truth[:, -1], future[:, -1], past[:, -1]), "loss": loss}
-    drawn["skill_by_company"] = prices.skill_by_company(*snp_one_step.skill_by_company(model, data))
+    drawn["skill_by_company"] = prices.skill_by_company(*forecasting.skill_by_company(model, data))
     if future.shape[1] > 1:
         one = names.index("AAPL") if "AAPL" in names else 0
         days = [each[1:] for each in dates]
@@ -142,7 +143,7 @@ def _company_prices(data: Data, line: int) -> tuple[Any, Any]:
 def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
     """Return the forecast of the day after every test window, or the reconstruction of its last day."""
     if forecasts(model):
-        return snp_one_step.predict(model, data, data.test)
+        return forecasting.predict(model, data, data.test)
     from lstm_ae.models.inference import predict_split
 
     split = data.test
