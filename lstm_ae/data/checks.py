@@ -73,13 +73,13 @@ def check_duplicates(
     first, second = (f"{table.place} {table.lines[row]}" for row in (clash.first, clash.second))
     rows, when = format_count(clash.rows, "row"), describe_time(table, clash.second)
     if config.duplicates != "error":
-        return [Finding(f"{rows} met others in time; of those {config.duplicates} was kept", False)]
+        return [Finding(f"{rows} at the time step of another row merged (--duplicates {config.duplicates})")]
     fixes: list[Fix] = [{"id_col": ids} for ids in table.layout.id_candidates[:2]]
     if table.layout.clocks:
         fixes = [{"clock_col": table.layout.clocks[0]}, *fixes]
     last: list[Fix] = [{"duplicates": "mean"}]
     if clash.same_time:
-        text = f"{rows} with the time of another: {first} and {second} are both at {when}"
+        text = f"{rows} with a duplicate timestamp: {first} and {second} are both at {when}"
         if repeats_autumn_hour(table, grid_slots(table, step)):
             # Two different hours must not be averaged, and only the user knows the time zone.
             last = []
@@ -90,7 +90,7 @@ def check_duplicates(
             )
         fixes = [*_suggest_clock_columns(table), *fixes]
     else:
-        text = f"{rows} too near for a step of {step}: {second} is only {step.resized(clash.distance)} after {first}"
+        text = f"{rows} too close for a step of {step}: {second} is only {step.resized(clash.distance)} after {first}"
         gap = np.diff(table.times)
         finer = step.resized(int(gap[(gap > 0) & ~run_starts(table.series)[1:]].min()))
         places = grid_slots(table, finer)
@@ -142,7 +142,7 @@ def check_windows(prepared: PreparedTable, windows: tuple[int, int, int], config
         f"{', '.join(rows)}, and at most {runs.max(initial=0):,} without a long gap"
     )
     if known := prepared.inferred.get("label_col"):
-        text += f"; {known}, but in those of --task classify"
+        text += f"; {known}, except with --task classify"
     fixes: list[Fix] = []
     tries: list[dict[str, Any]] = [{}]
     if len(prepared.table.ids) >= len(PARTS) and "series" not in (config.split_by, config.scale):
@@ -172,12 +172,14 @@ def check_times(checked: CheckedTable, step: TimeStep) -> list[Finding]:
         fixes: list[Fix] = [{"clock_col": name} for name in layout.clocks[:1]]
         fixes += [{"id_col": ids} for ids in layout.id_candidates[:1]]
         of = " of a series" if len(table.ids) > 1 else ""
-        text = f"No two rows{of} differ in time; they are taken as they follow, as with --freq rows"
+        text = f"All rows{of} have the same time; they are read in the order of the file, as with --freq rows"
         found.append(Finding(text, False, (*fixes, {"freq": "rows"})))
     found += check_interleaved_series(checked)
     if table.unsorted:
         found.append(
-            Finding(f"{format_count(table.unsorted, 'row')} stood after a later one; rows are sorted by time", False)
+            Finding(
+                f"{format_count(table.unsorted, 'row')} earlier than the row before; rows are sorted by time", False
+            )
         )
     return found
 
@@ -188,8 +190,8 @@ def check_interleaved_series(checked: CheckedTable) -> list[Finding]:
     if not candidates:
         return []
     text = (
-        f"Rows with one value of {' and '.join(map(quote, candidates[0]))} follow one another far more evenly than all "
-        "together, as where several series are mixed; tell them apart with --id-col"
+        f"Rows with the same {' and '.join(map(quote, candidates[0]))} have far more regular time steps than all rows, "
+        "so the table probably mixes several series; name their column with --id-col"
     )
     return [Finding(text, fixes=tuple({"id_col": ids} for ids in candidates[:2]))]
 
@@ -216,7 +218,7 @@ def check_gaps(
     # Common gaps, such as weekends, may be short enough to be crossed.
     crossed = any(gap <= prepared.max_gap for gap in common_gaps(table, grid_slots(table, step), 1))
     if share > LARGE_MISSING_SHARE:
-        why = "; they are taken for missing" if crossed else ", as if rows had no regular step"
+        why = "; they count as missing" if crossed else "; rows seem to have no regular step"
         fixes = () if crossed else tuple(suggest_time_fixes(table, step, config))
         found.append(Finding(describe_missing_steps(share, step) + why, False, fixes))
     if (crossed or share <= LARGE_MISSING_SHARE) and gaps.longest > prepared.max_gap:
@@ -224,7 +226,7 @@ def check_gaps(
         text = (
             f"No window crosses {format_count(gaps.long, 'gap')} of more than "
             f"{format_count(prepared.max_gap, 'step')}{without}; the "
-            f"longest is of {gaps.longest:,} after {describe_time(table, gaps.before)}"
+            f"longest has {format_count(gaps.longest, 'step')}, after {describe_time(table, gaps.before)}"
         )
         fill: tuple[Fix, ...] = ({"max_gap": gaps.longest},) if gaps.longest <= prepared.window else ()
         found.append(Finding(text, False, fill))
@@ -276,7 +278,7 @@ def check_missing_rows(prepared: PreparedTable) -> list[Finding]:
     own = original_rows(grid)
     found, share = [], 1 - float(grid.known[own].mean())
     if share > LARGE_MISSING_SHARE:
-        found.append(Finding(f"{share:.1%} of the steps of {grid.step} have no row; they are taken for missing"))
+        found.append(Finding(f"{share:.1%} of the steps of {grid.step} have no row; they count as missing"))
     there = grid.valued & own
     runs, wholes = (np.unique(numbers[there], return_counts=True)[1] for numbers in (grid.segment, grid.series))
     windows, most = (int(np.maximum(lengths - span + 1, 0).sum()) for lengths in (runs, wholes))
@@ -329,12 +331,12 @@ def _describe_unequal_scales(config: Reading, prepared: PreparedTable) -> str:
     if not small:
         return ""
     return (
-        f"{len(small):,} of {len(ids):,} series are small beside the others and share one scale with them, so that "
-        f"little is seen in them ({example}); "
+        f"{len(small):,} of {len(ids):,} series vary far less than the others and share one scale with them, so their "
+        f"errors hardly count ({example}); "
         + (
             "train with --scale series"
             if allows_scale_by_series(config, prepared.table)
-            else "train groups of like size apart, or with --scale window"
+            else "train series of similar size together, or with --scale window"
         )
     )
 
@@ -390,9 +392,8 @@ def describe_lookahead(data: Data, window: int) -> str:
         return ""
     verb = "forecasts" if early == 1 else "forecast"
     return (
-        f"{early:,} of {format_count(test.samples, 'test window')} {verb} what is earlier than training "
-        "rows of other series; "
-        "series backtest divides all series at the same times"
+        f"{early:,} of {format_count(test.samples, 'test window')} {verb} rows that are earlier than training rows of "
+        "other series; series backtest divides all series at the same times"
     )
 
 
@@ -435,8 +436,8 @@ def describe_missing_units(table: Measurements) -> str:
         return ""
     columns = [f"{format_heading(name)} (trained on {quote(unit)})" for name, unit in unitless.items()]
     return (
-        f"The numbers of {format_names(columns)} have no unit in {table.name} and are taken for the same. Convert "
-        "them if they are not"
+        f"The numbers of {format_names(columns)} have no unit in {table.name}; the unit of the training is assumed. "
+        "Convert them if they have another"
     )
 
 
@@ -455,12 +456,11 @@ def describe_range_change(prepared: PreparedTable, scale: Scale, symbols: Sequen
             and (share := float((np.abs(held - offset) > FAR_DEVIATIONS * width).mean())) > LARGE_MISSING_SHARE
         ):
             far.append(f"{quote(name)} in {share:.0%} of the rows")
+    if not far:
+        return ""
     return (
-        f"Far from what they were in the training part are {format_names(far)}; scores there say that "
-        "alone. Train again on "
-        "rows like these, or on the differences of values that keep rising"
-        if far
-        else ""
+        f"Far outside the training range: {format_names(far)}; scores mainly reflect this drift. Train again on rows "
+        "like these, or on the differences of values that keep rising"
     )
 
 

@@ -144,9 +144,9 @@ def check_constants(checked: CheckedTable) -> list[Finding]:
     if not constant:
         return []
     names = [column.name for column in constant]
-    verbs = "has one value in all rows and tells" if len(names) == 1 else "have one value each and tell"
-    digits = ", to the seven digits of 32 bits," if any(abs(column.maximum) >= 1e5 for column in constant) else ""
-    text = f"{format_names([quote(name) for name in names])}{digits} {verbs} nothing"
+    verbs = "is constant and carries" if len(names) == 1 else "are constant and carry"
+    digits = " (to the seven digits of float32)" if any(abs(column.maximum) >= 1e5 for column in constant) else ""
+    text = f"{format_names([quote(name) for name in names])} {verbs} no information{digits}"
     return [Finding(text, fixes=checked.without(names))]
 
 
@@ -182,9 +182,9 @@ def check_counters(checked: CheckedTable) -> list[Finding]:
     names = checked.counters
     if not names:
         return []
-    verbs = "rises in every row, as a counter or elapsed time does, and is modelled as a value"
+    verbs = "rises in every row like a counter or elapsed time, but is modeled as a value"
     if len(names) > 1:
-        verbs = "rise in every row, as counters or elapsed time do, and are modelled as values"
+        verbs = "rise in every row like counters or elapsed time, but are modeled as values"
     fixes = checked.without(names)
     if fixes and checked.table.layout.time is None and TIME_HEADING.search(names[0]):
         fixes += ({"time_col": names[0], "time_unit": "s"},)
@@ -218,7 +218,7 @@ def check_lost_precision(checked: CheckedTable) -> list[Finding]:
             lost.append(f"{quote(name)} varies by {span:.2g} around {size:.7g}")
     if not lost:
         return []
-    return [Finding(f"{format_names(lost)}, of which 32 bits lose digits; subtract the level from the values")]
+    return [Finding(f"{format_names(lost)}, for which float32 has too few digits; subtract a constant from the values")]
 
 
 def find_totals(table: Measurements) -> list[str]:
@@ -249,13 +249,12 @@ def check_totals(checked: CheckedTable) -> list[Finding]:
     names = [name for name in find_totals(checked.table) if name not in checked.counters]
     if not names:
         return []
-    verbs = "never falls" if len(names) == 1 else "never fall"
-    whose = "is modelled as a value" if len(names) == 1 else "are modelled as values"
+    verbs = "never falls except at resets, like a running total, but is modeled as a value"
+    if len(names) > 1:
+        verbs = "never fall except at resets, like running totals, but are modeled as values"
     text = (
-        f"{format_names([quote(name) for name in names])} {verbs}, unless to begin anew, as running totals "
-        f"do, and {whose}: "
-        "later rows lie beyond all that a training sees; give the differences from row to row, or leave it out with "
-        "--value-cols"
+        f"{format_names([quote(name) for name in names])} {verbs}: later rows lie outside the training range; give the "
+        "differences between rows, or leave it out with --value-cols"
     )
     return [Finding(text)]
 
@@ -309,16 +308,16 @@ def check_sentinels(checked: CheckedTable) -> list[Finding]:
     found = find_sentinels(table)
     if not found:
         return []
-    told = []
+    columns = []
     for name, numbers in list(found.items())[:10]:
         column = table.values[:, table.layout.values.index(name)]
         rows = [f"{text} ({format_count(int((column == np.float32(text)).sum()), 'row')})" for text in numbers]
-        told.append(f"{quote(name)} {', '.join(rows)}")
+        columns.append(f"{quote(name)} {', '.join(rows)}")
     more = f" and {len(found) - 10} more" if len(found) > 10 else ""
     distinct = tuple(dict.fromkeys(text for numbers in found.values() for text in numbers))
     text = (
-        f"Far from all other values are of {'; of '.join(told)}{more}; where that stands for a missing value, name it "
-        f"with --missing={','.join(distinct)}"
+        f"Far from all other values: {'; '.join(columns)}{more}; if these stand for missing values, add "
+        f"--missing={','.join(distinct)}"
     )
     return [Finding(text, fixes=({"missing": (*checked.config.missing, *distinct)},))]
 
@@ -340,9 +339,9 @@ def find_label_columns(config: Reading, table: Measurements) -> dict[str, str]:
         if (LABEL_HEADING.fullmatch(name.strip()) and not (config.forecasts and not binary)) or (
             binary and ANOMALY_HEADING.search(name.strip())
         ):
-            found[name] = "its name says that it is a label"
+            found[name] = "its name suggests a label"
         elif binary and one.mean() <= MAX_ANOMALY_SHARE and one.sum() >= MIN_ANOMALY_RUN * runs:
-            found[name] = "it holds 0 and 1 alone, and 1 rarely and in stretches, as labels do"
+            found[name] = "it holds only 0 and 1, with 1 rare and in runs, like labels"
     return found
 
 
@@ -351,14 +350,14 @@ def check_label_columns(checked: CheckedTable) -> list[Finding]:
     found, has_label = checked.labels, checked.table.layout.label is not None
     if not found:
         return []
-    told = [f"{quote(name)} is modelled as a value, though {why}" for name, why in list(found.items())[:3]]
+    texts = [f"{quote(name)} is modeled as a value, but {why}" for name, why in list(found.items())[:3]]
     more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
     solved = "" if has_label else "name it with --label-col, or "
     fixes = checked.without(list(found))
     if not has_label:
         others_too = fixes[0] if fixes and len(found) > 1 else {}
         fixes = ({"label_col": next(iter(found)), **others_too}, *fixes)
-    return [Finding(f"{'; '.join(told)}{more}; {solved}leave it out with --value-cols", fixes=fixes)]
+    return [Finding(f"{'; '.join(texts)}{more}; {solved}leave it out with --value-cols", fixes=fixes)]
 
 
 def check_training_constants(checked: CheckedTable) -> list[Finding]:
@@ -374,8 +373,8 @@ def check_training_constants(checked: CheckedTable) -> list[Finding]:
         return []
     text = (
         f"{format_names([quote(name) for name in names])} {'has' if len(names) == 1 else 'have'} one value in the "
-        "training part and others later: any change counts, the more the smaller its unit; leave it out with "
-        "--value-cols, or give another --split"
+        "training part and others later, so any change counts as an error; leave it out with --value-cols, or give "
+        "another --split"
     )
     return [Finding(text)]
 
@@ -386,14 +385,14 @@ def check_class_names(checked: CheckedTable) -> list[Finding]:
     if odd := [name for name in table.classes if name.lower() in MISSING_WORDS]:
         verbs = "is a class" if len(odd) == 1 else "are classes"
         text = (
-            f"{format_names([quote(name) for name in odd])} {verbs}; where that stands for no label, "
-            "name it with --missing"
+            f"{format_names([quote(name) for name in odd])} {verbs}; if that stands for a missing label, "
+            "add it to --missing"
         )
         found.append(Finding(text, fixes=({"missing": (*checked.config.missing, *odd)},)))
     if not (checked.config.forecasts or are_anomaly_labels(table.classes)):
         text = (
-            f"{quote(table.layout.label)} holds classes for --task classify; to find anomalies it must hold 0 and 1, 1 "
-            "for a row known to be one, or be left out"
+            f"{quote(table.layout.label)} holds classes for --task classify; to detect anomalies it must hold 0 and 1 "
+            "(1 for an anomaly), or be left out"
         )
         found.append(Finding(text))
     return found

@@ -170,8 +170,8 @@ def read_headings(header: list[str], sample: Sequence[Row], where: str, skipped:
     if len(set(names)) < len(names):
         twice = collections.Counter(names).most_common(1)[0][0]
         raise DataError(
-            f"{where}: the column {twice[:80]!r} stands there more than once. Rename or remove one; or take the line "
-            "out and name all columns with --columns"
+            f"{where}: the column {twice[:80]!r} occurs more than once. Rename or remove one; or remove the line and "
+            "name all columns with --columns"
         )
     return names
 
@@ -367,7 +367,7 @@ def _locate_columns(
         if heading is None:
             missing += [name] * (name in needed)
         elif found.count(heading) > 1:
-            raise DataError(f"{where}: the column {heading!r} stands there more than once. Rename or remove one")
+            raise DataError(f"{where}: the column {heading!r} occurs more than once. Rename or remove one")
         else:
             place[name] = found.index(heading)
     if not missing:
@@ -381,7 +381,7 @@ def _locate_columns(
     received = ", ".join(quote(cell)[:40] for cell in header[:12]) + (", ..." if len(header) > 12 else "")
     if not place and any(NUMBER.fullmatch(cell.strip()) for cell in header):
         raise DataError(f"{where}: there is no header. Put {','.join(needed)} above the data. Received: {received}")
-    raise DataError(f"{where}: the header lacks {', '.join(missing)}. Name the columns so. Received: {received}")
+    raise DataError(f"{where}: the header lacks {', '.join(missing)}. Rename the columns. Received: {received}")
 
 
 def uneven_row_error(chunk: Sequence[tuple[int, list[str]]], width: int, name: str) -> DataError:

@@ -387,13 +387,13 @@ def regularize(table: Measurements, step: TimeStep, max_gap: int, config: Readin
         why = (
             f"has the time of {table.place} {table.lines[clash.first]}"
             if clash.same_time
-            else f"is only {step.resized(clash.distance)} after {table.place} {table.lines[clash.first]}, too near for "
-            f"a step of {step}"
+            else f"is only {step.resized(clash.distance)} after {table.place} {table.lines[clash.first]}, too close "
+            f"for a step of {step}"
         )
         rest = f", and so have {clash.rows - 1:,} more rows" if clash.rows > 1 and clash.same_time else ""
         clock = f"--clock-col {quote(table.layout.clocks[0])}; or " if table.layout.clocks else ""
         names = ",".join(map(format_heading, table.layout.id_candidates[0])) if table.layout.id_candidates else ""
-        advice = f"--id-col {names}" if names else "--id-col with the column that tells series apart"
+        advice = f"--id-col {names}" if names else "--id-col with the column that identifies the series"
         if clash.same_time and repeats_autumn_hour(table, places):
             other = "another " if config.time_zone else ""
             clock += f"{other}--time-zone with the zone of these clocks, if daylight saving repeats this hour; or "

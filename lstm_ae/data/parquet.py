@@ -65,7 +65,7 @@ def read_parquet(
         ) from None
     if len(set(schema.names)) < len(schema.names):
         twice = collections.Counter(schema.names).most_common(1)[0][0]
-        raise DataError(f"{name}: the column {twice[:80]!r} stands there more than once. Rename or remove one")
+        raise DataError(f"{name}: the column {twice[:80]!r} occurs more than once. Rename or remove one")
     if first is None or not first.num_rows:
         raise DataError(f"{name} has no rows. Give a file with data")
     types = pyarrow.types

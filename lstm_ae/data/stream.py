@@ -314,12 +314,12 @@ class IncomingGrid:
         distance = int(times[at]) - (int(times[at - 1]) if at else self.last)
         why = "has the time of the one before"
         if distance:
-            why = f"is only {self.step.resized(distance)} after the one before, too near"
+            why = f"is only {self.step.resized(distance)} after the one before, too close"
         hint = "" if distance else self._hint(times[at], int(times[at]))
         raise DataError(
             f"A row{self.of} at {self._told(times[at])} {why}{'' if len(again) else ', as others were,'} for a step of "
-            f"{self.step}. {hint}Add --duplicates mean (or first, last), or --id-col with the column that tells series "
-            "apart, or train with another --freq"
+            f"{self.step}. {hint}Add --duplicates mean (or first, last), or --id-col with the column that identifies "
+            "the series, or train with another --freq"
         )
 
     def _laid_out(

@@ -202,7 +202,7 @@ def test_a_stream_that_runs_fast_goes_on_and_one_of_another_step_does_not() -> N
     for row, time in enumerate(times):
         stream.push(np.full((1, 1), row), np.array([time]))
     assert stream.tracks[""].grid.place == 1999
-    problem = "is only 40s after the one before, too near, as others were, for a step of 1min. Add --duplicates"
+    problem = "is only 40s after the one before, too close, as others were, for a step of 1min. Add --duplicates"
     with pytest.raises(DataError, match=problem):
         DetectionStream(detector_of(2)).push(np.zeros((100, 1)), START + np.arange(100) * 40 * 10**9)
 
@@ -222,7 +222,7 @@ def test_rows_that_are_fast_for_a_while_are_judged_alike_however_they_come(size:
 
     if refused:
         for act in (push_all, lambda: at_once(detector, table_of(detector, times, values))):
-            with pytest.raises(DataError, match="too near"):
+            with pytest.raises(DataError, match="too close"):
                 act()
     else:
         push_all()
@@ -263,7 +263,7 @@ def test_memory_does_not_grow() -> None:
     ("minutes", "options", "problem"),
     [
         ([0, 5, 4], {}, r"A row at 2024-01-01 00:04:00 comes after one at 2024-01-01 00:05:00; rows of a stream must"),
-        ([0, 1, 1.25], {}, r"at 2024-01-01 00:01:15 is only 15s after the one before, too near for a step of 1min"),
+        ([0, 1, 1.25], {}, r"at 2024-01-01 00:01:15 is only 15s after the one before, too close for a step of 1min"),
         ([0, 1, 1], {}, r"at 2024-01-01 00:01:00 has the time of the one before for a step of 1min. Add --dup"),
     ],
 )

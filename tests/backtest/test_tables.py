@@ -80,10 +80,8 @@ def test_a_training_that_looks_ahead_says_so() -> None:
     tested = 120 * 3 // 20 - HORIZON + 1
     data = defaults.load_complete(config).data
     assert data.test.samples == tested + 80 * 3 // 20 - HORIZON + 1
-    assert data.source.leaky == (
-        f"{tested} of {data.test.samples} test windows forecast what is earlier than training rows of other series; "
-        "series backtest divides all series at the same times"
-    )
+    assert data.source.leaky.startswith(f"{tested} of {data.test.samples} test windows forecast rows that are earlier")
+    assert "series backtest" in data.source.leaky
     for fold in folds_of(config, 2):
         assert not fold.data.source.leaky
     together = config_of(series_of({"x": 100, "y": 90}, dict.fromkeys("xy", "2020-01-01")), id_col=("pump",))

@@ -331,7 +331,7 @@ def test_rows_of_the_hour_that_autumn_repeats_are_refused_with_the_option(
 
 def test_rows_too_near_are_refused_with_the_option() -> None:
     config, table = table_of(["2024-01-01 00:00,1", "2024-01-01 01:00,2", "2024-01-01 01:20,5", "2024-01-01 02:00,9"])
-    with pytest.raises(DataError, match=r"line 4: .* is only 20min after line 3, too near for a step of 1h"):
+    with pytest.raises(DataError, match=r"line 4: .* is only 20min after line 3, too close for a step of 1h"):
         regularize(table, HOUR, 0, config)
 
 
@@ -516,9 +516,9 @@ def test_windows_cross_gaps_that_come_again_and_again() -> None:
     assert (found.max_gap, found.window, found.grid.step) == (2, 7, TimeStep(24 * HOUR.nanoseconds))
     assert found.inferred["max_gap"] == "2 steps, as gaps of that length come again and again"
     said = collect_table_warnings(config, found)["missing rows"]
-    assert said == "28.2% of the steps of 1d have no row; they are taken for missing"
+    assert said == "28.2% of the steps of 1d have no row; they count as missing"
     (note,) = inspect_table(config).findings
-    assert (note.text, note.fixes) == ("28% of the steps of 1d have no row; they are taken for missing", ())
+    assert (note.text, note.fixes) == ("28% of the steps of 1d have no row; they count as missing", ())
     found = prepare_table(config := replace(config, horizon=7), table)
     assert (found.max_gap, found.window) == (2, 28)
     config, table = shops(max_gap=1)

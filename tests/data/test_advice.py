@@ -54,8 +54,10 @@ def test_fixes_that_are_refused_beside_others_are_not_among_all_together(capsys:
 def test_series_of_classes_are_not_advised_a_scale_each(classes: str, options: dict[str, Any], each: bool) -> None:
     label = {"label_col": "cls"} if classes else {}
     config = Reading(data=machines(99, np.geomspace(1, 1e4, 6), classes), id_col=("m",), window=4, **label, **options)
-    (finding,) = (finding for finding in inspect_table(config).findings if "small beside the others" in finding.text)
-    assert finding.text.endswith("; train with --scale series" if each else "apart, or with --scale window")
+    (finding,) = (
+        finding for finding in inspect_table(config).findings if "vary far less than the others" in finding.text
+    )
+    assert finding.text.endswith("; train with --scale series" if each else "or with --scale window")
     assert finding.fixes == ({"scale": "series"}, {"scale": "window"}) * each
 
 

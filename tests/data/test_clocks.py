@@ -81,7 +81,7 @@ def test_it_may_stand_before_the_date_or_be_named() -> None:
 def test_one_that_might_be_it_is_offered_and_none_is_a_name_of_series() -> None:
     of_hours("Date;from;a;b")
     finding = inspect_table(Reading(data="t.csv")).findings[0]
-    assert finding.text.startswith("92 rows with the time of another")
+    assert finding.text.startswith("92 rows with a duplicate timestamp")
     assert finding.fixes == ({"clock_col": "from"}, {"duplicates": "mean"})
     assert inspect_table(Reading(data="t.csv", clock_col="from", window=4)).usable
     with pytest.raises(DataError, match=r"Add --clock-col 'from'; or .*--duplicates mean"):

@@ -202,7 +202,7 @@ def test_a_grid_that_is_mostly_missing_is_refused_with_what_trains(case: str, op
 def test_a_training_and_a_check_advise_the_same_of_rows_that_are_too_near(case: str) -> None:
     found = inspect_table(table_of(TABLES[case][0]))
     (problem,) = (finding for finding in found.findings if finding.fatal)
-    assert "too near for a step" in problem.text
+    assert "too close for a step" in problem.text
     with pytest.raises(DataError) as error:
         settled({})
     advice = str(error.value).partition(". Add ")[2]

@@ -215,7 +215,7 @@ def test_columns_keep_their_names() -> None:
     frame = pd.DataFrame({"label": LEVEL[:, 0], "series": LEVEL[:, 0]})
     groups = np.arange(400) // 20
     model = SequenceClassifier(units=2, epochs=1)
-    with pytest.warns(UserWarning, match="labels: 'label' is modelled as a value, though its name says"):
+    with pytest.warns(UserWarning, match="labels: 'label' is modeled as a value, but its name suggests"):
         model.fit(frame, np.where(groups % 2, "b", "a"), groups=groups)
     assert model.feature_names_in_.tolist() == ["label", "series"]
     assert model.window_ == 20

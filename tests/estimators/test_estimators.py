@@ -224,7 +224,7 @@ def test_what_a_training_remarks_is_a_warning(monkeypatch: pytest.MonkeyPatch) -
     with pytest.warns(UserWarning, match=note) as told, pytest.raises(DataError, match="enough"):
         AnomalyDetector(window=5, options={"max_gap": 2}).fit(frame)
     missing, counters, digits = [str(warning.message) for warning in told]
-    assert missing == "missing rows: 28.1% of the steps of 1d have no row; they are taken for missing"
+    assert missing == "missing rows: 28.1% of the steps of 1d have no row; they count as missing"
     assert counters.startswith("counters: 'count' rises in every row")
     assert digits.startswith("digits: 'level' varies by 2 around 1")
     assert {warning.filename for warning in told} == {__file__}
