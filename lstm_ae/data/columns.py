@@ -260,12 +260,28 @@ def require_units(layout: Layout, notation: NumberNotation, config: Reading, whe
         )
 
 
+class TableSample(NamedTuple):
+    """Columns of a table with their first rows.
+
+    Args:
+        names, kinds: name and kind of every column.
+        cells: function that returns the first cells of a column, without surrounding blanks.
+        where: file and line of the header, for errors.
+    """
+
+    names: Sequence[str]
+    kinds: Mapping[str, Kind]
+    cells: Callable[[str], Sequence[str]]
+    where: str
+
+    def join_ids(self, ids: Sequence[str]) -> list[str]:
+        """Return the name of the series of each row, see `join_id_columns`."""
+        return join_id_columns(list(map(self.cells, ids)))
+
+
 def infer_layout(
-    names: Sequence[str],
-    kinds: Mapping[str, Kind],
-    cells: Callable[[str], Sequence[str]],
+    sample: TableSample,
     config: Reading,
-    where: str,
     *,
     typed: frozenset[str] = frozenset(),
     aware: frozenset[str] = frozenset(),
@@ -274,9 +290,6 @@ def infer_layout(
     """Return the roles of the columns, as configured or inferred.
 
     Args:
-        names, kinds: name and kind of every column.
-        cells: function that returns the first cells of a column, without surrounding blanks.
-        where: file and line of the header, for errors.
         typed, aware: columns stored as times, and those of them that are in UTC.
         index: column that only numbers the rows, as written by pandas; not a value unless it is requested.
 
@@ -284,6 +297,7 @@ def infer_layout(
         ConfigError: if a requested column does not exist.
         DataError: if no column holds numbers, or the times are ambiguous or not readable.
     """
+    names, kinds, cells, where = sample
     for option in ("time_col", "label_col"):
         if (column := getattr(config, option)) is not None:
             _require_column(column, option, names, where)
@@ -294,8 +308,8 @@ def infer_layout(
     taken = {*config.id_col, config.label_col, *config.value_cols}
     time = config.time_col
     if time is None:
-        time, inferred["time_col"] = _choose_time_column(names, kinds, cells, config, where, {index, *taken})
-    clock, clocks = _find_clock_column(names, kinds, cells, time, config, where)
+        time, inferred["time_col"] = _choose_time_column(sample, config, {index, *taken})
+    clock, clocks = _find_clock_column(sample, time, config)
     times: Sequence[str] = () if time is None else cells(time)
     if clock is not None:
         times = join_date_and_clock(times, cells(clock), missing_words(config))
@@ -316,16 +330,13 @@ def infer_layout(
         )
     if not any(kinds[name] == "number" or config.value_cols for name in values):
         raise DataError(
-            f"{where}: no column holds numbers to model. Columns: {_describe_columns(names, kinds)}. Give "
-            "a table with numbers, or "
-            "name their columns with --value-cols to see what is wrong with them"
+            f"{where}: no column holds numbers to model. Columns: {_describe_columns(names, kinds)}. Give a table with "
+            "numbers, or name columns with --value-cols to see why their cells are not numbers"
         )
     if index in names and index not in (time, *values, *taken):
         inferred["index"] = f"{quote(index)} counts the rows and is left out"
     id_candidates = (
-        ()
-        if time is None
-        else _choose_id_columns(names, kinds, cells, times, config.id_col, {time, index, clock, *taken})
+        () if time is None else _choose_id_columns(sample, times, config.id_col, {time, index, clock, *taken})
     )
     return Layout(
         tuple(names),
@@ -342,33 +353,25 @@ def infer_layout(
         clocks,
         ()
         if config.id_col
-        else tuple(
-            ids for ids in id_candidates if are_interleaved(times, join_id_columns(list(map(cells, ids))), form)
-        ),
+        else tuple(ids for ids in id_candidates if are_interleaved(times, sample.join_ids(ids), form)),
         ({"date_order": form.order} if form and "date_order" in inferred else {})
         | ({"time_unit": STEPS} if form and form.unit == STEPS else {}),
     )
 
 
-def _choose_time_column(
-    names: Sequence[str],
-    kinds: Mapping[str, Kind],
-    cells: Callable[[str], Sequence[str]],
-    config: Reading,
-    where: str,
-    taken: set[str | None],
-) -> tuple[str | None, str]:
+def _choose_time_column(sample: TableSample, config: Reading, taken: set[str | None]) -> tuple[str | None, str]:
     """Return the inferred column of times and the reason for it; None if rows are counted.
 
     Raises:
         DataError: if a column seems to hold times that cannot be read.
     """
+    names, kinds, cells, where = sample
     free = [name for name in names if name not in taken]
     times = [name for name in free if kinds[name] == "time"]
     if times:
         rest = f" ({format_names(list(map(format_heading, times[1:])))} also)" if times[1:] else ""
         return times[0], f"{quote(times[0])}, as it holds times{rest}"
-    series = join_id_columns(list(map(cells, config.id_col))) if config.id_col else None
+    series = sample.join_ids(config.id_col) if config.id_col else None
     for name in free:
         if kinds[name] == "number" and counts_steps(cells(name), name, series):
             return name, f"{quote(name)}, as it counts steps"
@@ -381,7 +384,7 @@ def _choose_time_column(
                 "the columns to model with --value-cols, and rows are counted"
             )
         if kinds[name] == "text" and resembles_times(held, name, first=name == names[0]):
-            what = "the time of a day alone" if are_clock_times(held, ()) else "times that cannot be read"
+            what = "only times of day" if are_clock_times(held, ()) else "times that cannot be read"
             raise DataError(
                 f"{where}: the column {name[:80]!r} seems to hold {what}. Its first cell is {quote(held[0])}. Write "
                 "YYYY-MM-DD HH:MM:SS, give --time-col another column, or name the columns to model with --value-cols, "
@@ -390,23 +393,17 @@ def _choose_time_column(
     return None, "none; rows are counted, as no column holds times"
 
 
-def _find_clock_column(
-    names: Sequence[str],
-    kinds: Mapping[str, Kind],
-    cells: Callable[[str], Sequence[str]],
-    time: str | None,
-    config: Reading,
-    where: str,
-) -> tuple[str | None, tuple[str, ...]]:
+def _find_clock_column(sample: TableSample, time: str | None, config: Reading) -> tuple[str | None, tuple[str, ...]]:
     """Return the column of the time of day that completes the dates, or None, and the candidates if there is none.
 
     Raises:
         ConfigError: if `clock_col` does not exist or does not fit.
     """
+    names, kinds, cells, where = sample
     if time is None or not are_dates(cells(time), missing_words(config)):
         if config.clock_col in names:
-            problem = "no column holds dates" if time is None else f"{time[:80]!r} does not hold dates alone"
-            raise ConfigError(f"--clock-col is the time of day beside dates, and {problem}. Leave it out")
+            problem = "no column holds dates" if time is None else f"{time[:80]!r} does not hold only dates"
+            raise ConfigError(f"--clock-col needs a column of dates, and {problem}. Leave it out")
         # Output tables of a run have the time of day in the time column and must remain readable.
         return None, ()
     if config.clock_col is not None:
@@ -417,7 +414,7 @@ def _find_clock_column(
     clocks = [name for name in rest if are_clock_times(cells(name), missing_words(config))]
     clock = None
     if config.time_col is None:  # A user who names the dates would name the time of day too.
-        ids = join_id_columns(list(map(cells, config.id_col))) if config.id_col else None
+        ids = sample.join_ids(config.id_col) if config.id_col else None
         clock = choose_clock_column(clocks, cells(time), ids)
     return clock, () if clock else tuple(clocks)
 
@@ -439,7 +436,7 @@ def _infer_time_form(
     if form is None:
         first = f"Its first cell is {quote(held[0])}" if held else "Its first cells are empty"
         if held and are_clock_times(held, ()):
-            first += ", the time of a day; that is for --clock-col, beside a column of dates"
+            first += ", a time of day. Name it with --clock-col and the dates with --time-col"
         raise DataError(
             f"{where}: the column {column[:80]!r} does not hold times. {first}. Give --time-col another column, or "
             "leave it out"
@@ -455,18 +452,14 @@ def _infer_time_form(
 
 
 def _choose_id_columns(
-    names: Sequence[str],
-    kinds: Mapping[str, Kind],
-    cells: Callable[[str], Sequence[str]],
-    times: Sequence[str],
-    ids: tuple[str, ...],
-    taken: set[str | None],
+    sample: TableSample, times: Sequence[str], ids: tuple[str, ...], taken: set[str | None]
 ) -> tuple[tuple[str, ...], ...]:
     """Return candidate columns whose values leave no duplicate time in the first rows, text columns first.
 
     Candidates hold few distinct texts or integers. Each result is one column in addition to `ids`, or a pair of columns
     if no single one is sufficient.
     """
+    names, kinds, cells, _ = sample
     rows, possible = len(times), []
     for name in names:
         if kinds[name] in ("text", "number") and name not in taken:

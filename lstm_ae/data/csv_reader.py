@@ -19,6 +19,7 @@ from lstm_ae.config import Reading
 from lstm_ae.data.cells import CellReader
 from lstm_ae.data.columns import (
     Layout,
+    TableSample,
     add_notation,
     drop_missing_cells,
     infer_kind,
@@ -534,7 +535,8 @@ def infer_table_layout(
             f"{where}: the rows have one cell each, such as {quote(sample[0][1][0])}, which is no number. Separate the "
             "cells of a row by commas, semicolons, tabs or bars"
         )
-    layout = infer_layout(names, kinds, columns.__getitem__, config, where, index=is_row_number_column(header, columns))
+    head = TableSample(names, kinds, columns.__getitem__, where)
+    layout = infer_layout(head, config, index=is_row_number_column(header, columns))
     layout, notation = add_notation(layout, first, config, where, of_run=of_run)
     return layout, sample, notation
 

@@ -10,7 +10,7 @@ a column shifted into the past. The former are far more common in tables, so suc
 a leak.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -77,34 +77,48 @@ def find_leaks(data: Data, given: int, *, targets: int | None = None, known: int
 
 def describe_leaks(leaks: Sequence[Leak], names: Sequence[str]) -> str:
     """Return a description of the leaks that names the columns, or "" if there are none."""
-    said = [
-        f"{names[leak.source]} probably contains the future: one step ahead, {names[leak.target]} follows from it "
-        f"almost perfectly (skill {format_skill(leak.skill)}; from its own past {format_skill(leak.own_skill)})"
-        for leak in leaks[:MAX_DESCRIBED_LEAKS]
-    ]
-    if not said:
+    if not leaks:
         return ""
-    more = f", and {len(leaks) - MAX_DESCRIBED_LEAKS} columns more" if len(leaks) > MAX_DESCRIBED_LEAKS else ""
-    sources = list(dict.fromkeys(names[leak.source] for leak in leaks[:MAX_DESCRIBED_LEAKS]))
-    return f"{'; '.join(said)}{more}. Leave {' and '.join(sources)} out unless known at that time"
+    text, sources = _list_leaks(
+        leaks,
+        names,
+        lambda source, target, _: (
+            f"{source} probably contains the future: one step ahead, {target} follows from it almost perfectly"
+        ),
+    )
+    return f"{text}. Leave {' and '.join(sources)} out unless known at that time"
 
 
 def describe_lags(lags: Sequence[Leak], names: Sequence[str]) -> str:
     """Return a description of the lags that names the columns, or "" if there are none."""
-    said = [
-        f"{names[lag.target]} follows {names[lag.source]} {format_count(lag.lag, 'step')} later (skill "
-        f"{format_skill(lag.skill)}; from its own past {format_skill(lag.own_skill)})"
-        for lag in lags[:MAX_DESCRIBED_LEAKS]
-    ]
-    if not said:
+    if not lags:
         return ""
-    more = f", and {len(lags) - MAX_DESCRIBED_LEAKS} columns more" if len(lags) > MAX_DESCRIBED_LEAKS else ""
-    targets = format_names([names[lag.target] for lag in lags[:MAX_DESCRIBED_LEAKS]])
-    sources = list(dict.fromkeys(names[lag.source] for lag in lags[:MAX_DESCRIBED_LEAKS]))
-    return (
-        f"{'; '.join(said)}{more}. Forecasts of {targets} are easy and raise the skill over all columns; see the skill "
-        f"by column, and check that {format_names(sources)} {'is' if len(sources) == 1 else 'are'} known at that time"
+    text, sources = _list_leaks(
+        lags, names, lambda source, target, lag: f"{target} follows {source} {format_count(lag, 'step')} later"
     )
+    targets = format_names([names[lag.target] for lag in lags[:MAX_DESCRIBED_LEAKS]])
+    return (
+        f"{text}. Forecasts of {targets} are easy and raise the skill over all columns; see the skill by column, and "
+        f"check that {format_names(sources)} {'is' if len(sources) == 1 else 'are'} known at that time"
+    )
+
+
+def _list_leaks(
+    leaks: Sequence[Leak], names: Sequence[str], describe: Callable[[str, str, int], str]
+) -> tuple[str, list[str]]:
+    """Return the first leaks as text, and the names of their sources.
+
+    Args:
+        describe: function that describes a leak by its source, target, and lag.
+    """
+    first = leaks[:MAX_DESCRIBED_LEAKS]
+    texts = [
+        f"{describe(names[leak.source], names[leak.target], leak.lag)} (skill {format_skill(leak.skill)}; from its own "
+        f"past {format_skill(leak.own_skill)})"
+        for leak in first
+    ]
+    more = f", and {len(leaks) - len(first)} columns more" if len(leaks) > len(first) else ""
+    return "; ".join(texts) + more, list(dict.fromkeys(names[leak.source] for leak in first))
 
 
 class _LeakSamples(NamedTuple):

@@ -12,6 +12,7 @@ from lstm_ae.data.cells import FLOAT32_OVERFLOW_TEXT, CellReader
 from lstm_ae.data.columns import (
     Kind,
     Layout,
+    TableSample,
     add_notation,
     drop_missing_cells,
     infer_kind,
@@ -96,9 +97,8 @@ def read_parquet(
     typed = {field.name for field in schema if types.is_timestamp(field.type) or types.is_date(field.type)}
     aware = {field.name for field in schema if types.is_timestamp(field.type) and field.type.tz is not None}
     index = next((column for column in schema.names if column == "__index_level_0__"), None)
-    layout = infer_layout(
-        schema.names, kinds, cells, config, name, typed=frozenset(typed), aware=frozenset(aware), index=index
-    )
+    head = TableSample(schema.names, kinds, cells, name)
+    layout = infer_layout(head, config, typed=frozenset(typed), aware=frozenset(aware), index=index)
     layout, notation = add_notation(layout, texts, config, name, of_run=of_run)
     reader = CellReader(config, name, "row", notation, lenient=lenient)
     return layout, _read_chunks(source, layout, config, reader), reader

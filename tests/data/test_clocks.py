@@ -141,14 +141,14 @@ def test_a_row_without_one_of_the_two_is_refused(row: str, problem: str) -> None
     ("header", "row", "options", "problem"),
     [
         ("Date,a", "2024-01-03,1", {"clock_col": "x"}, "--clock-col names 'x', no column"),
-        ("x,a", "7,1", {"clock_col": "x"}, "--clock-col is the time of day beside dates, and no column holds dates"),
-        ("t,x,a", "2024-01-03 01:00,02:00,1", {"clock_col": "x"}, "'t' does not hold dates alone. Leave it out"),
+        ("x,a", "7,1", {"clock_col": "x"}, "--clock-col needs a column of dates, and no column holds dates"),
+        ("t,x,a", "2024-01-03 01:00,02:00,1", {"clock_col": "x"}, "'t' does not hold only dates. Leave it out"),
         ("t,x,a", "2024-01-03,02:00,1", {"clock_col": "x", "id_col": ("x",)}, "--clock-col and --id-col both name 'x'"),
         (
             "Date,Time,a",
             "2024-01-03,02:00,1",
             {"time_col": "Time"},
-            "'02:00', the time of a day; that is for",
+            "'02:00', a time of day",
         ),
         (
             "Date,x,a",

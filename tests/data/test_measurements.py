@@ -125,7 +125,7 @@ REFUSED: dict[str, tuple[bytes | str, dict[str, Any], tuple[str, ...]]] = {
     "numbers as dates": ("a,order date\n5,1\n6,7\n", {}, ("'order date'", "no dates", "--time-col", "--value-cols")),
     "months or days": ("date,a\n201001,1\n201002,2\n", {}, ("2010-01", "2020-10-01", "YYYY-MM")),
     "a date that is none": ("a,date,b\n1,2 janv. 2024,2\n3,3 janv. 2024,4\n", {}, ("'date'", "'2 janv. 2024'")),
-    "times of no day": ("time,a\n10:00,1\n10:10,2\n", {}, ("'time'", "'10:00'", "the time of a day alone")),
+    "times of no day": ("time,a\n10:00,1\n10:10,2\n", {}, ("'time'", "'10:00'", "only times of day")),
     "text that is no time": ("t,a\nx,1\ny,2\n", {"time_col": "t"}, ("'t'", "'x'", "--time-col")),
     "wrong column": (GOOD, {"time_col": "tme"}, ("--time-col", "'tme'", "Did you mean 'time'?")),
     "wrong value column": (GOOD, {"value_cols": ("zz",)}, ("--value-cols", "'zz'", "'time', 'a', 'b'")),
