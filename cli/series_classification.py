@@ -42,11 +42,12 @@ def register(app: typer.Typer) -> None:
         found.metrics()
         import_tensorflow(console)
         from lstm_ae.apply import classify as classification
+        from lstm_ae.apply.run_table import TableRequest
         from lstm_ae.data.checks import collect_new_table_warnings
         from lstm_ae.table_files import write_table
 
         bar = console.progress()
-        answers = classification.classify(found, data, label_col=label_col, reading=given, progress=bar.reading)
+        answers = classification.classify(found, TableRequest(data, label_col, given, bar.reading))
         bar.clear()
         show_note(collect_new_table_warnings(answers.prepared), console)
         path = write_table(out, classification.class_columns(answers), keep_formulas=keep_formulas)
@@ -56,7 +57,7 @@ def register(app: typer.Typer) -> None:
         console.document(
             {
                 "run": str(found.directory),
-                "of": "series" if answers.of_series else "rows",
+                "of": "series" if answers.by_series else "rows",
                 "windows": int(answers.known.sum()),
                 "classes": counts,
                 "unknown": list(answers.unknown),
@@ -68,7 +69,7 @@ def register(app: typer.Typer) -> None:
 
 def _show_classes(answers: Any, counts: dict[str, int], judged: Any, console: Console) -> None:
     """Show the number of windows of each class, and the accuracy if the classes are known."""
-    of = "series" if answers.of_series else "rows"
+    of = "series" if answers.by_series else "rows"
     total = sum(counts.values())
     console.table(
         ["class", of, "share"],
@@ -76,9 +77,9 @@ def _show_classes(answers: Any, counts: dict[str, int], judged: Any, console: Co
     )
     prepared = answers.prepared
     # Of rows that have met in one time there is one.
-    missing = (len(prepared.table.ids) if answers.of_series else int(prepared.grid.known.sum())) - total
+    missing = (len(prepared.table.ids) if answers.by_series else int(prepared.grid.known.sum())) - total
     if missing:
-        why = "it holds no value" if answers.of_series else "no whole window with a value ends there"
+        why = "it holds no value" if answers.by_series else "no whole window with a value ends there"
         console.show(f"{missing:,} {of} without a class: {why}")
     if answers.unknown:
         names = format_names(list(map(format_heading, answers.unknown)))

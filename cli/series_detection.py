@@ -73,12 +73,11 @@ def follow_stream(
     from lstm_ae.data.scaling import describe_unknown_series
     from lstm_ae.data.stream import raise_row_error, read_incoming
     from lstm_ae.data.time_zones import infer_zone
-    from lstm_ae.studies.series.defaults import read_with_run_config
     from lstm_ae.table_files import table
 
-    detector = load_detector(run)
-    config = read_with_run_config(detector.config, reading)
-    stream = DetectionStream(detector._replace(config=config), threshold)
+    detector = load_detector(run, reading)
+    config = detector.config
+    stream = DetectionStream(detector, threshold)
     console.say(f"anomalies score above {stream.threshold.value:.4g}, by {stream.threshold.rule}")
     console.say(f"a score is final once the {stream.delay} rows after its row have come; Ctrl-C ends the stream")
     with read_until_signal(lambda size: os.read(0, size)) as read:
@@ -104,7 +103,7 @@ def follow_stream(
         try:
             for chunk in chunks:
                 new = [name for name in dict.fromkeys(chunk.ids or ()) if name not in stream.tracks]
-                if unknown := describe_unknown_series(detector.levels.names, new):
+                if unknown := describe_unknown_series(detector.scales.names, new):
                     show_note([unknown], console)
                 found = stream.push(chunk.values, chunk.times, chunk.ids, refuse=refuse)
                 _print_lines(_format_lines(found, columns, line, timed=timed, zone=zone))
@@ -245,23 +244,19 @@ def register(app: typer.Typer) -> None:
         if data == "-":
             follow_stream(opened, console, threshold, reading=given, skip_bad=skip_bad, keep_formulas=keep_formulas)
             return
-        from lstm_ae.apply import detect as detection
+        from lstm_ae.apply import detection_output
+        from lstm_ae.apply.detect import detect as detect_anomalies
         from lstm_ae.apply.evaluate import describe_known_windows
+        from lstm_ae.apply.figures import detection_figure
+        from lstm_ae.apply.run_table import TableRequest
         from lstm_ae.data.checks import collect_new_table_warnings
         from lstm_ae.files import write
         from lstm_ae.plots.base import png
         from lstm_ae.table_files import write_table
 
         bar = console.progress()
-        found = detection.detect(
-            opened,
-            data,
-            rule=threshold,
-            label_col=label_col,
-            reading=given,
-            progress=bar.reading,
-            scoring=bar.scoring,
-        )
+        request = TableRequest(data, label_col, given, bar.reading)
+        found = detect_anomalies(opened, request, rule=threshold, scoring=bar.scoring)
         bar.clear()
         notes = collect_new_table_warnings(found.prepared, opened.normal()[1], opened.symbols)
         rests = opened.metrics().get("threshold", {}).get("note") if threshold is None else None
@@ -272,21 +267,19 @@ def register(app: typer.Typer) -> None:
         # Before anything is shown: whoever reads the output may stop early.
         files = {}
         if events is not None:
-            files["events"] = write_table(events, detection.event_columns(found), keep_formulas=keep_formulas)
+            files["events"] = write_table(events, detection_output.event_columns(found), keep_formulas=keep_formulas)
         if scores is not None:
-            files["scores"] = write_table(scores, detection.score_columns(found), keep_formulas=keep_formulas)
+            files["scores"] = write_table(scores, detection_output.score_columns(found), keep_formulas=keep_formulas)
         if figure is not None:
-            files["figure"] = write(figure, png(detection.detection_figure(found)))
+            files["figure"] = write(figure, png(detection_figure(found)))
         try:
             if events is None:
                 files["events"] = write_table(
-                    opened.directory / "events.csv", detection.event_columns(found), keep_formulas=keep_formulas
+                    opened.directory / "events.csv", detection_output.event_columns(found), keep_formulas=keep_formulas
                 )
             if figure is None:
-                files["figure"] = write(
-                    opened.directory / "figures" / "detection.png", png(detection.detection_figure(found))
-                )
-            opened.write_detection(detection.sketch_detection(found))
+                files["figure"] = write(opened.directory / "figures" / "detection.png", png(detection_figure(found)))
+            opened.write_detection(detection_output.sketch_detection(found))
         except OSError as error:
             if not files:
                 raise
@@ -294,7 +287,7 @@ def register(app: typer.Typer) -> None:
             console.say(f"not kept in {opened.directory} ({error.strerror or error})")
         _show_detection(found, console)
         show_files(console, files)
-        console.document(detection.detection_to_json(found) | {name: str(path) for name, path in files.items()})
+        console.document(detection_output.detection_to_json(found) | {name: str(path) for name, path in files.items()})
 
 
 def _show_trained(console: Console, run: Any) -> None:
@@ -339,14 +332,14 @@ def _undertraining_note(epochs: int, metrics: dict[str, Any]) -> str:
 
 def _show_detection(found: Any, console: Console) -> None:
     """Show the events, the threshold, and the expected false alarms, with those of the baseline."""
-    from lstm_ae.apply import detect
+    from lstm_ae.apply.detection_output import describe_detection, event_rows
 
-    rows = detect.event_rows(found)
+    rows = event_rows(found)
     if rows:
         names = [name for name in rows[0] if name != "provisional"]
         told = [row | {"end": row["end"] + " (provisional)" * row["provisional"]} for row in rows]
         console.table(names, [tuple(row[name] for name in names) for row in told])
     else:
         console.show("No anomaly found.")
-    for line in detect.describe_detection(found):
+    for line in describe_detection(found):
         console.show(line)

@@ -79,11 +79,11 @@ def register(app: typer.Typer) -> None:
             bar.clear()
         else:
             from lstm_ae.apply.evaluate import evaluate_table
+            from lstm_ae.apply.run_table import TableRequest
 
             notes: list[str] = []
-            evaluation = evaluate_table(
-                found, data, label_col=label_col, reading=given, progress=bar.reading, remark=notes.append
-            )
+            request = TableRequest(data, label_col, given, bar.reading)
+            evaluation = evaluate_table(found, request, notify=notes.append)
             bar.clear()
             show_note(notes, console)
             leaky = ""
@@ -101,33 +101,36 @@ def register(app: typer.Typer) -> None:
         console: Console,
     ) -> None:
         """Draw a table's columns with what the model gives back of them."""
-        from lstm_ae.apply.encode import reconstruction_figure
+        from lstm_ae.apply.figures import reconstruction_figure
         from lstm_ae.files import write
         from lstm_ae.plots.base import png
 
         if figure is not None:
             require_png(figure)
-        found, opened = _open_table(run, data, given, console)
-        drawn = png(reconstruction_figure(opened))
+        found, autoencoder, table = _read_table(run, data, given, console)
+        drawn = png(reconstruction_figure(autoencoder, table))
         path = write(figure, drawn) if figure is not None else found.write_figure("table", drawn)
         show_files(console, {"figure": path})
         console.document({"run": str(found.directory), "figure": str(path)})
 
 
-def _open_table(run: str, data: str, given: GivenOptions, console: Console) -> tuple[Any, Any]:
+def _read_table(run: str, data: str, given: GivenOptions, console: Console) -> tuple[Any, Any, Any]:
+    """Return the run, its autoencoder, and the table on its time grid."""
     from lstm_ae.run import open_run
 
     found = open_run(run, "series")
     found.metrics()
     import_tensorflow(console)
-    from lstm_ae.apply.encode import open_table
+    from lstm_ae.apply.encode import load_autoencoder
+    from lstm_ae.apply.run_table import TableRequest
     from lstm_ae.data.checks import collect_new_table_warnings
 
     bar = console.progress()
-    opened = open_table(found, data, bar.reading, reading=given)
+    autoencoder = load_autoencoder(found, given)
+    table = autoencoder.read(TableRequest(data, progress=bar.reading))
     bar.clear()
-    show_note(collect_new_table_warnings(opened.prepared, symbols=opened.levels.names), console)
-    return found, opened
+    show_note(collect_new_table_warnings(table, symbols=autoencoder.scales.names), console)
+    return found, autoencoder, table
 
 
 def _write_output(
@@ -136,15 +139,15 @@ def _write_output(
     out: Path,
     given: GivenOptions,
     console: Console,
-    columns: Callable[[Any], dict[str, Any]],
+    columns: Callable[[Any, Any], dict[str, Any]],
     *,
     keep_formulas: bool,
 ) -> None:
     require_table("--out", out)
-    found, opened = _open_table(run, data, given, console)
+    found, autoencoder, table = _read_table(run, data, given, console)
     from lstm_ae.table_files import write_table
 
-    path = write_table(out, columns(opened), keep_formulas=keep_formulas)
-    rows = len(opened.prepared.table.lines)
+    path = write_table(out, columns(autoencoder, table), keep_formulas=keep_formulas)
+    rows = len(table.table.lines)
     show_files(console, {"rows": path})
     console.document({"run": str(found.directory), "rows": rows, "out": str(path)})

@@ -71,13 +71,16 @@ def register(app: typer.Typer) -> None:
         found = open_run(run, "series")
         metrics = found.metrics()
         import_tensorflow(console)
-        from lstm_ae.apply.forecast import forecast_columns, forecast_figure, forecast_file
+        from lstm_ae.apply.figures import forecast_figure
+        from lstm_ae.apply.forecast import forecast_columns, forecast_file
+        from lstm_ae.apply.run_table import TableRequest
         from lstm_ae.files import write
         from lstm_ae.plots.base import png
         from lstm_ae.table_files import write_table
 
         bar = console.progress()
-        ahead = forecast_file(found, data, horizon=horizon, levels=asked, reading=given, progress=bar.reading)
+        request = TableRequest(data, reading=given, progress=bar.reading)
+        ahead = forecast_file(found, request, horizon=horizon, levels=asked)
         bar.clear()
         columns = forecast_columns(ahead)
         # Before anything is shown: whoever reads the output may stop early.
@@ -99,7 +102,7 @@ def register(app: typer.Typer) -> None:
             {
                 "run": str(found.directory),
                 "series": len(ahead.ids),
-                "left_out": list(ahead.short),
+                "left_out": list(ahead.skipped),
                 "steps": ahead.future.shape[1],
                 "baseline": ahead.baseline,
                 **{name: str(path) for name, path in files.items()},
@@ -204,7 +207,7 @@ def show_table_backtest(config: Series, console: Console, out: Path | None, fold
 
 def _show_forecast(columns: dict[str, Any], ahead: Any, console: Console) -> None:
     """Show the first lines, the series left out, and the reach of the intervals."""
-    show_note(ahead.remarks, console)
+    show_note(ahead.notes, console)
     rows = len(next(iter(columns.values())))
     shown = list(columns)[:8]
     first = f", the first {MAX_SHOWN_LINES} lines" if rows > MAX_SHOWN_LINES else ""
@@ -213,10 +216,12 @@ def _show_forecast(columns: dict[str, Any], ahead: Any, console: Console) -> Non
     console.table(
         shown, [tuple(_to_python(columns[name][row]) for name in shown) for row in range(min(rows, MAX_SHOWN_LINES))]
     )
-    if ahead.short:
-        console.show(f"Left out, without {ahead.past.shape[1]} rows in a row at their end: {format_names(ahead.short)}")
-    if ahead.intervals and ahead.future.shape[1] > ahead.known:
-        console.show(f"No intervals after step {ahead.known}: there are no validation errors beyond it")
+    if ahead.skipped:
+        console.show(
+            f"Left out, without {ahead.past.shape[1]} rows in a row at their end: {format_names(ahead.skipped)}"
+        )
+    if ahead.intervals and ahead.future.shape[1] > ahead.trained_horizon:
+        console.show(f"No intervals after step {ahead.trained_horizon}: there are no validation errors beyond it")
 
 
 def _to_python(cell: Any) -> Any:

@@ -1,39 +1,38 @@
 """Classify the windows of a table with a trained run: one class per row, or per series if each series is one window."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ae.apply.run_table import LoadedRun, TableRequest, grid_run_table, read_run_table, run_config
 from lstm_ae.arrays import Array, BoolArray, Float32Array, Int64Array
-from lstm_ae.config import Series
 from lstm_ae.data.class_labels import encode_labels, spread_series_labels
 from lstm_ae.data.columns import split_id_columns
 from lstm_ae.data.frames import map_to_table_rows, row_id_columns
-from lstm_ae.data.measurements import Measurements, Progress, read_measurements
+from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.padding import pad_segments
-from lstm_ae.data.preparation import PreparedTable, prepare_table
+from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.data.windows import window_starts
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.run import Run
 from lstm_ae.studies.series.classification import macro_f1
-from lstm_ae.studies.series.defaults import read_with_run_config, reading_config, require_complete_windows
+from lstm_ae.studies.series.defaults import require_complete_windows
 
 BATCH_WINDOWS = 2048
 
 
-class RunClassifier(NamedTuple):
-    """A run's classifier, ready to be applied to any number of tables.
+@dataclass(frozen=True)
+class RunClassifier(LoadedRun):
+    """The classifier of a run.
 
     Args:
-        config: The run's settings.
         probabilities: Function that maps windows `(windows, window, features)` in the data's units, NaN where
             missing, to class probabilities `(windows, classes)`.
     """
 
-    config: Series
     probabilities: Callable[[Array], Float32Array]
 
 
@@ -58,12 +57,12 @@ class ClassifiedTable(NamedTuple):
     unknown: tuple[str, ...] = ()
 
     @property
-    def of_series(self) -> bool:
+    def by_series(self) -> bool:
         """Return whether every window is a whole series."""
         return bool(self.single.all())
 
     @property
-    def answers(self) -> Int64Array:
+    def predicted(self) -> Int64Array:
         """Return the index of the most probable class of each window, `(windows,)`; -1 for windows without a value."""
         none = np.isnan(self.probability[:, 0])
         return np.where(none, -1, np.where(none[:, None], 0, self.probability).argmax(axis=1))
@@ -88,8 +87,12 @@ class ClassificationQuality(NamedTuple):
     macro_f1: float
 
 
-def load_classifier(run: Run) -> RunClassifier:
+def load_classifier(run: Run, reading: Mapping[str, Any] | None = None) -> RunClassifier:
     """Load the classifier of a run.
+
+    Args:
+        run: A finished classification run.
+        reading: Reading options of the tables that differ from the run's.
 
     Raises:
         ConfigError, DataError: If the run is unfinished or damaged, or is not a classification run.
@@ -97,45 +100,40 @@ def load_classifier(run: Run) -> RunClassifier:
     import tensorflow as tf
 
     from lstm_ae.models.inference import input_signature
+    from lstm_ae.models.scaling import series_scales_of
 
-    config = run.config()
-    if not isinstance(config, Series) or config.task != "classify":
+    config = run_config(run, reading=reading)
+    if config.task != "classify":
         raise DataError(
             f"The run {str(run.directory)!r} tells no classes apart; train one by lstmae series train --task classify"
         )
     model = run.model()
     function = tf.function(lambda inputs: model(inputs, training=False)["label"])
     call = function.get_concrete_function(input_signature(model))
-    return RunClassifier(config, lambda windows: call(sequence=tf.constant(windows, tf.float32)).numpy())
+
+    def probabilities(windows: Array) -> Float32Array:
+        output: Float32Array = call(sequence=tf.constant(windows, tf.float32)).numpy()
+        return output
+
+    return RunClassifier(config, series_scales_of(model, run.symbols), probabilities)
 
 
-def classify(
-    run: Run,
-    data: str,
-    *,
-    label_col: str | None = None,
-    reading: Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
-) -> ClassifiedTable:
+def classify(run: Run, request: TableRequest) -> ClassifiedTable:
     """Classify the windows of a table.
 
     Args:
         run: A finished classification run.
-        data: The table, with the columns of the training table in any order.
-        label_col: Column of known classes to evaluate the predictions on.
-        reading: Reading options that differ from the run's, see `settling.read_as`.
+        request: The table.
 
     Raises:
         ConfigError, DataError: If the table cannot be read with these options, or the run is not a classification
             run.
     """
-    classifier = load_classifier(run)
-    classifier = classifier._replace(config=read_with_run_config(classifier.config, reading))
-    config = reading_config(classifier.config, data, label_col)
-    return classify_prepared(classifier, read_measurements(config, progress, of_run=True))
+    classifier = load_classifier(run, request.reading)
+    return classify_table(classifier, read_run_table(classifier.config, request))
 
 
-def classify_prepared(classifier: RunClassifier, table: Measurements, *, every_row: bool = False) -> ClassifiedTable:
+def classify_table(classifier: RunClassifier, table: Measurements, *, every_row: bool = False) -> ClassifiedTable:
     """Classify the windows of a table that is in memory.
 
     Args:
@@ -148,36 +146,35 @@ def classify_prepared(classifier: RunClassifier, table: Measurements, *, every_r
         DataError: If no window fits into the table.
     """
     config, names = classifier.config, classifier.config.classes
-    found = encode_labels(table, names)
-    unknown = tuple(name for name, place in zip(table.classes, _match_classes(table, found), strict=True) if place < 0)
+    labeled = encode_labels(table, names)
+    unknown = tuple(
+        name for name, index in zip(table.classes, _match_classes(table, labeled), strict=True) if index < 0
+    )
     by_series = config.split_by == "series" and bool(table.layout.ids)
     if by_series:
-        found = spread_series_labels(found)
-    reading = reading_config(config, config.data)
-    if table.layout.time is None:
-        reading = replace(reading, freq="rows")
-    prepared = prepare_table(reading, found)
-    whole = pad_segments(prepared) if by_series and config.short != "drop" else prepared
-    starts = _known_window_starts(whole)
-    single = (np.bincount(whole.grid.series[starts], minlength=len(table.ids)) <= 1) & by_series
+        labeled = spread_series_labels(labeled)
+    prepared = grid_run_table(config, labeled)
+    padded = pad_segments(prepared) if by_series and config.short != "drop" else prepared
+    starts = _known_window_starts(padded)
+    single = (np.bincount(padded.grid.series[starts], minlength=len(table.ids)) <= 1) & by_series
     if every_row and not single.all():
-        whole = pad_segments(whole, "rows", ~single)
-        starts = _known_window_starts(whole)
+        padded = pad_segments(padded, "rows", ~single)
+        starts = _known_window_starts(padded)
     elif not single.all():
         # The output has one line per row here, so series of one window get no line of their own.
         single[:] = False
-    if not len(starts) and whole.grid.valued.any():
+    if not len(starts) and padded.grid.valued.any():
         raise DataError(
             f"{table.name} has no run of {prepared.window} rows without a long gap, as a window needs; give more rows"
         )
-    require_complete_windows(reading, whole)
+    require_complete_windows(config, padded)
     probability = np.empty((len(starts), len(names)), np.float32)
     for first in range(0, len(starts), BATCH_WINDOWS):
-        windows = whole.grid.values[starts[first : first + BATCH_WINDOWS, None] + np.arange(whole.window)]
-        said = classifier.probabilities(windows)
-        said[np.isnan(windows).all(axis=(1, 2))] = np.nan
-        probability[first : first + BATCH_WINDOWS] = said
-    return ClassifiedTable(whole, names, starts + whole.window - 1, probability, single, unknown)
+        windows = padded.grid.values[starts[first : first + BATCH_WINDOWS, None] + np.arange(padded.window)]
+        batch = classifier.probabilities(windows)
+        batch[np.isnan(windows).all(axis=(1, 2))] = np.nan
+        probability[first : first + BATCH_WINDOWS] = batch
+    return ClassifiedTable(padded, names, starts + padded.window - 1, probability, single, unknown)
 
 
 def _known_window_starts(prepared: PreparedTable) -> Int64Array:
@@ -186,25 +183,25 @@ def _known_window_starts(prepared: PreparedTable) -> Int64Array:
     return starts[prepared.grid.valued[starts]]
 
 
-def _match_classes(table: Measurements, found: Measurements) -> list[int]:
+def _match_classes(table: Measurements, labeled: Measurements) -> list[int]:
     """Return the index of each of the table's label names among the classes; -1 for an unknown name."""
-    if table.labels is None or found.labels is None:
+    if table.labels is None or labeled.labels is None:
         return []
-    places = np.full(len(table.classes) + 1, -1)
-    places[table.labels] = found.labels
-    return [int(place) for place in places[:-1]]
+    indices = np.full(len(table.classes) + 1, -1)
+    indices[table.labels] = labeled.labels
+    return [int(index) for index in indices[:-1]]
 
 
-def evaluate_classification(found: ClassifiedTable) -> ClassificationQuality | None:
+def evaluate_classification(classified: ClassifiedTable) -> ClassificationQuality | None:
     """Return the quality of the predicted classes; None if no window has a known class."""
-    known = (found.truth >= 0) & (found.answers >= 0)
-    truth, said = found.truth[known], found.answers[known]
+    known = (classified.truth >= 0) & (classified.predicted >= 0)
+    truth, predicted = classified.truth[known], classified.predicted[known]
     if not len(truth):
         return None
-    return ClassificationQuality(len(truth), float((truth == said).mean()), macro_f1(truth, said))
+    return ClassificationQuality(len(truth), float((truth == predicted).mean()), macro_f1(truth, predicted))
 
 
-def row_probabilities(found: ClassifiedTable) -> Float32Array:
+def row_probabilities(classified: ClassifiedTable) -> Float32Array:
     """Return the class probabilities of every row of the table.
 
     Rows of a series that is one window all have the probabilities of that window.
@@ -212,18 +209,24 @@ def row_probabilities(found: ClassifiedTable) -> Float32Array:
     Returns:
         `(rows, classes)` float32 in the order of the table; NaN where no window ends with the row.
     """
-    grid = found.prepared.grid
-    spread = np.full((len(grid.series), len(found.names)), np.nan, np.float32)
-    spread[found.ends] = found.probability
-    by_series = np.full((len(found.single), len(found.names)), np.nan, np.float32)
-    by_series[grid.series[found.ends]] = found.probability
-    alike = found.single[grid.series]
-    spread[alike] = by_series[grid.series[alike]]
-    said: Float32Array = map_to_table_rows(found.prepared, spread)
-    return said
+    grid = classified.prepared.grid
+    by_row = np.full((len(grid.series), len(classified.names)), np.nan, np.float32)
+    by_row[classified.ends] = classified.probability
+    by_series = _series_probabilities(classified)
+    single = classified.single[grid.series]
+    by_row[single] = by_series[grid.series[single]]
+    probabilities: Float32Array = map_to_table_rows(classified.prepared, by_row)
+    return probabilities
 
 
-def class_columns(found: ClassifiedTable) -> dict[str, Any]:
+def _series_probabilities(classified: ClassifiedTable) -> Float32Array:
+    """Return the class probabilities of the last window of each series, `(series, classes)`; NaN if it has none."""
+    probabilities = np.full((len(classified.single), len(classified.names)), np.nan, np.float32)
+    probabilities[classified.prepared.grid.series[classified.ends]] = classified.probability
+    return probabilities
+
+
+def class_columns(classified: ClassifiedTable) -> dict[str, Any]:
     """Return the classes and probabilities as table columns.
 
     The table has one line per series if every window is a whole series, and one line per row otherwise. The class is
@@ -232,26 +235,26 @@ def class_columns(found: ClassifiedTable) -> dict[str, Any]:
     Raises:
         ConfigError: If an id or time column has the name of an output column.
     """
-    table = found.prepared.table
-    if found.of_series:
-        named: dict[str, Any] = {**split_id_columns(table.layout.ids, table.ids)}
-        said = np.full((len(table.ids), len(found.names)), np.nan, np.float32)
-        said[found.prepared.grid.series[found.ends]] = found.probability
+    table = classified.prepared.table
+    if classified.by_series:
+        ids: dict[str, Any] = {**split_id_columns(table.layout.ids, table.ids)}
+        probabilities = _series_probabilities(classified)
     else:
-        named, said = row_id_columns(found.prepared), row_probabilities(found)
-    none = np.isnan(said[:, 0])
-    best = np.where(none[:, None], 0, said).argmax(axis=1)
-    answer = {
-        "class": ["" if empty else found.names[place] for empty, place in zip(none, best, strict=True)],
-        "probability": said.max(axis=1),
-    } | {f"probability {name}": said[:, place] for place, name in enumerate(found.names)}
-    for name in named:
-        if name in answer:
-            raise ConfigError(f"The column {name!r} has the name of an answer that is written; rename it in the table")
-    return named | answer
+        ids, probabilities = row_id_columns(classified.prepared), row_probabilities(classified)
+    missing = np.isnan(probabilities[:, 0])
+    best = np.where(missing[:, None], 0, probabilities).argmax(axis=1)
+    output = {
+        "class": ["" if empty else classified.names[index] for empty, index in zip(missing, best, strict=True)],
+        "probability": probabilities.max(axis=1),
+    } | {f"probability {name}": probabilities[:, index] for index, name in enumerate(classified.names)}
+    for name in ids:
+        if name in output:
+            raise ConfigError(f"The column {name!r} has the name of an output column. Rename it in the table")
+    return ids | output
 
 
-def count_classes(found: ClassifiedTable) -> dict[str, int]:
+def count_classes(classified: ClassifiedTable) -> dict[str, int]:
     """Return the number of windows predicted for each class, counting windows that end with a row of the table."""
-    answers = found.answers[found.known]
-    return dict(zip(found.names, np.bincount(answers[answers >= 0], minlength=len(found.names)).tolist(), strict=True))
+    predicted = classified.predicted[classified.known]
+    counts = np.bincount(predicted[predicted >= 0], minlength=len(classified.names))
+    return dict(zip(classified.names, counts.tolist(), strict=True))

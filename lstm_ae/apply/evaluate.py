@@ -1,17 +1,15 @@
 """Evaluate a run on a table that it was not trained on."""
 
-import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from lstm_ae.apply import classify, detect, encode
 from lstm_ae.apply.forecast import load_forecaster
-from lstm_ae.config import Series
+from lstm_ae.apply.run_table import TableRequest, run_config
 from lstm_ae.data.checks import collect_new_table_warnings
 from lstm_ae.data.fingerprints import WindowFingerprints
-from lstm_ae.data.measurements import Progress
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.data.time_zones import format_time
 from lstm_ae.data.windows import Data, Source, Split, window_starts
@@ -21,25 +19,16 @@ from lstm_ae.evaluation import Evaluation, Metric, Metrics
 from lstm_ae.forecasting import metrics as forecast_metrics
 from lstm_ae.forecasting.baselines import TableBaselines
 from lstm_ae.formatting import format_count
-from lstm_ae.models.sliding import slide
 from lstm_ae.run import Run
 from lstm_ae.studies.series import classification, reconstruction
-from lstm_ae.studies.series.defaults import read_labelled_table, read_with_run_config
 
 NEW_DATA_PART = "new data"
 
-TrainingPeriod = Callable[[PreparedTable], None]
+# Function that is called with the table before it is evaluated.
+TableObserver = Callable[[PreparedTable], None]
 
 
-def evaluate_table(
-    run: Run,
-    data: str,
-    *,
-    label_col: str | None = None,
-    reading: Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
-    remark: Callable[[str], None] | None = None,
-) -> Evaluation:
+def evaluate_table(run: Run, request: TableRequest, *, notify: Callable[[str], None] | None = None) -> Evaluation:
     """Evaluate a run on a table and compare it with the baselines stored in the run.
 
     A run whose training data included the validation split has no stored baselines. The results are those of the part
@@ -54,109 +43,106 @@ def evaluate_table(
 
     Args:
         run: A finished run on tables.
-        data: The table, with the columns of the training table in any order.
-        label_col: Column of known classes, or of 0 and 1 for known anomalies.
-        reading: Reading options that differ from the run's, see `settling.read_as`.
-        remark: Function that is called with each note about the table.
+        request: The table.
+        notify: Function that is called with each note about the table.
 
     Raises:
         ConfigError, DataError: If the run is unfinished or damaged, or the table cannot be read with these options.
     """
-    config = run.config()
-    assert isinstance(config, Series)
-    config = read_with_run_config(config, reading)
+    config = run_config(run, reading=request.reading)
     run.metrics()
-    known = run.fingerprints()
-    if config.task in ("forecast", "reconstruct") and label_col is not None:
+    fingerprints = run.fingerprints()
+    if config.task in ("forecast", "reconstruct") and request.label_col is not None:
         raise ConfigError(f"--label-col is for runs of --task anomaly or classify. Received: one of {config.task}")
 
-    def seen(prepared: PreparedTable) -> None:
-        if remark:
+    def observe(prepared: PreparedTable) -> None:
+        if notify:
             for text in (
                 *collect_new_table_warnings(prepared, symbols=run.symbols),
-                *describe_known_windows(prepared, known),
+                *describe_known_windows(prepared, fingerprints),
             ):
-                remark(text)
+                notify(text)
 
     if config.task == "forecast":
-        return _evaluate_forecasts(run, config, data, progress, seen)
+        return _evaluate_forecasts(run, request, observe)
     if config.task == "classify":
-        return _evaluate_classes(run, data, label_col or config.label_col, reading, progress, seen)
-    if label_col is not None:
-        found = detect.detect(run, data, label_col=label_col, reading=reading, progress=progress)
-        seen(found.prepared)
-        labels = found.labelled()
-        if not labels.any() or labels.all():
-            raise DataError(
-                f"{label_col!r} marks no row, or every row, so nothing can be judged; leave --label-col out"
-            )
-        return Evaluation({NEW_DATA_PART: _anomaly_metrics(found.judged)})
-    return _evaluate_reconstruction(run, config, data, progress, seen)
+        return _evaluate_classes(run, request._replace(label_col=request.label_col or config.label_col), observe)
+    if request.label_col is not None:
+        return _evaluate_detection(run, request, observe)
+    return _evaluate_reconstruction(run, request, observe)
 
 
-def describe_known_windows(prepared: PreparedTable, known: WindowFingerprints | None) -> list[str]:
+def describe_known_windows(prepared: PreparedTable, fingerprints: WindowFingerprints | None) -> list[str]:
     """Return a note if the table contains windows that the run was trained or selected on; an empty list otherwise."""
-    found, windows = known.found_in(prepared) if known else (0, 0)
-    if known is None or not found:
+    known, windows = fingerprints.found_in(prepared) if fingerprints else (0, 0)
+    if fingerprints is None or not known:
         return []
     table, when = prepared.table, ""
-    if table.layout.dated and len(known.times):
-        when = f" ({' to '.join(format_time(int(time), table.zone) for time in known.times)})"
+    if table.layout.dated and len(fingerprints.times):
+        when = f" ({' to '.join(format_time(int(time), table.zone) for time in fingerprints.times)})"
     return [
-        f"About {found:,} of {format_count(windows, 'window')} of {table.name} hold the values of windows that the run "
+        f"About {known:,} of {format_count(windows, 'window')} of {table.name} hold the values of windows that the run "
         f"was trained and chosen on{when}; results on them are optimistic. Evaluate on "
         f"{'later' if when else 'other'} rows"
     ]
 
 
-def _evaluate_reconstruction(
-    run: Run, config: Series, data: str, progress: Progress | None, seen: TrainingPeriod
-) -> Evaluation:
-    from lstm_ae.models.scaling import series_scales_of
+def _evaluate_detection(run: Run, request: TableRequest, observe: TableObserver) -> Evaluation:
+    detection = detect.detect(run, request)
+    observe(detection.prepared)
+    labels = detection.labeled_rows()
+    if not labels.any() or labels.all():
+        raise DataError(
+            f"{request.label_col!r} marks no row, or every row, so nothing can be judged; leave --label-col out"
+        )
+    return Evaluation({NEW_DATA_PART: _anomaly_metrics(detection.metrics)})
 
-    kept, model = run.components(), run.model()
-    halves, levels = slide(model, config.scale), series_scales_of(model, run.symbols)
-    prepared = read_labelled_table(dataclasses.replace(config, data=data, label_col=None), progress)
-    seen(prepared)
-    prepared = levels.to_common(prepared)
-    metric = Metric(encode.mean_squared_error(halves.errors, prepared.grid, halves.window), "scaled")
-    if kept is None:
+
+def _evaluate_reconstruction(run: Run, request: TableRequest, observe: TableObserver) -> Evaluation:
+    baseline, autoencoder = run.components(), encode.load_autoencoder(run, request.reading)
+    prepared = autoencoder.read(request)
+    observe(prepared)
+    prepared, sliding = autoencoder.scales.to_common(prepared), autoencoder.sliding
+    metric = Metric(encode.mean_squared_error(sliding.errors, prepared.grid, sliding.window), "scaled")
+    if baseline is None:
         return Evaluation({NEW_DATA_PART: {"reconstruction_mse": metric}})
-    components, scale = kept[0], kept[1].common
+    components, scale = baseline[0], baseline[1].common
     linear = reconstruction.component_errors(components, scale)
-    theirs = encode.mean_squared_error(windowwise(linear, halves.window), prepared.grid, halves.window)
-    metric = metric._replace(baselines={components.name: theirs})
+    linear_error = encode.mean_squared_error(windowwise(linear, sliding.window), prepared.grid, sliding.window)
+    metric = metric._replace(baselines={components.name: linear_error})
     if reconstruction.is_lossless(components):
         return Evaluation({NEW_DATA_PART: {"reconstruction_mse": metric}})
-    judged = reconstruction.judge_reconstruction(
-        _make_split(prepared, halves.window), reconstruction.model_errors(model, scale), linear, components.name
+    verdict = reconstruction.judge_reconstruction(
+        _make_split(prepared, sliding.window),
+        reconstruction.model_errors(autoencoder.model, scale),
+        linear,
+        components.name,
     )
-    return Evaluation({NEW_DATA_PART: {"reconstruction_mse": metric}}, {NEW_DATA_PART: judged})
+    return Evaluation({NEW_DATA_PART: {"reconstruction_mse": metric}}, {NEW_DATA_PART: verdict})
 
 
-def _evaluate_forecasts(
-    run: Run, config: Series, data: str, progress: Progress | None, seen: TrainingPeriod
-) -> Evaluation:
-    forecaster = load_forecaster(run)
-    assert config.horizon is not None
-    prepared = read_labelled_table(dataclasses.replace(config, data=data, label_col=None), progress)
-    seen(prepared)
-    split = _make_split(prepared, prepared.window + config.horizon)._replace(company=forecaster.levels.lines(prepared))
+def _evaluate_forecasts(run: Run, request: TableRequest, observe: TableObserver) -> Evaluation:
+    forecaster = load_forecaster(run, request.reading)
+    horizon = forecaster.config.horizon
+    assert horizon is not None
+    prepared = forecaster.read(request)
+    observe(prepared)
+    split = _make_split(prepared, prepared.window + horizon)._replace(company=forecaster.scales.lines(prepared))
     if not split.samples:
         raise DataError(
             f"{prepared.table.name} has no run of {split.span} rows without a long gap, as a window and what follows "
             "it need; give more rows"
         )
-    nothing = split._replace(starts=split.starts[:0])
+    empty = split._replace(starts=split.starts[:0])
     source = Source(prepared.table.name, "", "")
-    whole = Data(nothing, nothing, split, forecaster.levels.scale, source, feature_names=prepared.table.layout.values)
-    fitted = TableBaselines(forecaster.seasons, config.horizon, run.regression())
-    found = forecast_metrics.table_errors(forecaster.model, whole, split, fitted, forecaster.spread)
-    columns = forecast_metrics.skill_by_column(found, whole.feature_names, forecaster.seasons)
-    judged = forecast_metrics.judge_forecasts(found, whole.feature_names)
+    whole = Data(empty, empty, split, forecaster.scales.scale, source, feature_names=prepared.table.layout.values)
+    fitted = TableBaselines(forecaster.seasons, horizon, run.regression())
+    errors = forecast_metrics.table_errors(forecaster.model, whole, split, fitted, forecaster.error_quantiles)
+    columns = forecast_metrics.skill_by_column(errors, whole.feature_names, forecaster.seasons)
+    verdict = forecast_metrics.judge_forecasts(errors, whole.feature_names)
     return Evaluation(
-        {NEW_DATA_PART: forecast_metrics.table_metrics(found)},
-        {NEW_DATA_PART: judged},
+        {NEW_DATA_PART: forecast_metrics.table_metrics(errors)},
+        {NEW_DATA_PART: verdict},
         columns={NEW_DATA_PART: columns},
     )
 
@@ -165,52 +151,52 @@ def _make_split(prepared: PreparedTable, span: int) -> Split:
     """Return all windows of a table that contain a value."""
     grid = prepared.grid
     starts = window_starts(grid.segment, span)
-    held = np.r_[0, np.cumsum(~np.isnan(grid.values).all(axis=1))]
-    starts = starts[held[starts + span] > held[starts]]
+    valued = np.r_[0, np.cumsum(~np.isnan(grid.values).all(axis=1))]
+    starts = starts[valued[starts + span] > valued[starts]]
     times = grid.times.view("datetime64[ns]") if prepared.table.layout.dated else None
     return Split(grid.values, starts, span, grid.segment, time=times)
 
 
-def _evaluate_classes(
-    run: Run,
-    data: str,
-    label_col: str | None,
-    reading: Mapping[str, Any] | None,
-    progress: Progress | None,
-    seen: TrainingPeriod,
-) -> Evaluation:
+def _evaluate_classes(run: Run, request: TableRequest, observe: TableObserver) -> Evaluation:
     regression = run.logistic()
-    found = classify.classify(run, data, label_col=label_col, reading=reading, progress=progress)
-    seen(found.prepared)
-    grid, window = found.prepared.grid, found.prepared.window
-    known = (found.truth >= 0) & (found.answers >= 0)
+    classified = classify.classify(run, request)
+    observe(classified.prepared)
+    grid, window = classified.prepared.grid, classified.prepared.window
+    known = (classified.truth >= 0) & (classified.predicted >= 0)
     if not known.any():
         raise DataError(
-            f"The column {label_col!r} holds no class that the run knows ({', '.join(found.names[:5])}) where a window "
-            "ends, so nothing can be judged; give another --label-col"
+            f"The column {request.label_col!r} holds no class that the run knows ({', '.join(classified.names[:5])}) "
+            "where a window ends, so nothing can be judged; give another --label-col"
         )
-    split = Split(grid.values, found.ends[known] - window + 1, window, label=found.truth[known])
+    truth = classified.truth[known]
+    split = Split(grid.values, classified.ends[known] - window + 1, window, label=truth)
     linear = None
     if regression is not None:
         linear = np.concatenate([regression.probabilities(split.windows(index)) for index in split.batches()])
-    most = int(np.bincount(found.truth[known]).argmax())
-    metrics, judged = classification.compare(
-        split, found.probability[known], linear, frequent=most, name=found.names[most], shares=None
+    frequent = int(np.bincount(truth).argmax())
+    metrics, verdict = classification.compare(
+        split,
+        classified.probability[known],
+        linear,
+        frequent=frequent,
+        name=classified.names[frequent],
+        shares=None,
     )
-    return Evaluation({NEW_DATA_PART: metrics}, {NEW_DATA_PART: judged} if judged else {})
+    return Evaluation({NEW_DATA_PART: metrics}, {NEW_DATA_PART: verdict} if verdict else {})
 
 
-def _anomaly_metrics(judged: dict[str, detect.LabelMetrics]) -> dict[str, Metric]:
+def _anomaly_metrics(by_scorer: dict[str, detect.LabelMetrics]) -> dict[str, Metric]:
+    """Return the metrics of the model with those of the other scorers as baselines."""
     metrics: Metrics = {}
-    for name, of in judged.items():
-        numbers: dict[str, Any] = of.ranking._asdict()
+    for name, scorer in by_scorer.items():
+        numbers: dict[str, Any] = scorer.ranking._asdict()
         if name != "raw values":  # Raw values have no threshold.
-            numbers |= {f"event_{key}": getattr(of.findings, key) for key in ("precision", "recall", "f1", "false")}
+            numbers |= {f"event_{key}": getattr(scorer.events, key) for key in ("precision", "recall", "f1", "false")}
         metrics[name] = {
             key: Metric(float(value), "", higher_is_better=key != "event_false") for key, value in numbers.items()
         }
-    ours = metrics.pop("model")
+    model = metrics.pop("model")
     return {
         key: metric._replace(baselines={name: row[key].value for name, row in metrics.items() if key in row})
-        for key, metric in ours.items()
+        for key, metric in model.items()
     }

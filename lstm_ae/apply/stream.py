@@ -62,15 +62,15 @@ class DetectionStream:
 
     def __init__(self, detector: RunDetector, rule: str | None = None) -> None:
         self.detector = detector
-        asked = parse_threshold(rule) if rule else threshold_rule(detector.config, detector.normal)
-        self.threshold: Threshold = detector.normal.threshold(asked)
+        parsed = parse_threshold(rule) if rule else threshold_rule(detector.config, detector.normal)
+        self.threshold: Threshold = detector.normal.threshold(parsed)
         # The time zone of the times in error messages.
         self.zone: Zone = None
         self.tracks: dict[str, _SeriesStream] = {}
         # The scale of each series is found by its index; unknown series use the first one.
-        self.lines = {name: line for line, name in enumerate(detector.levels.names)}
+        self.lines = {name: line for line, name in enumerate(detector.scales.names)}
         # Scored rows stay here until `push` or `end` returns them, also after an error.
-        self.found: list[tuple[str, _ScoredRows]] = []
+        self.scored: list[tuple[str, _ScoredRows]] = []
 
     @property
     def delay(self) -> int:
@@ -103,32 +103,32 @@ class DetectionStream:
         names = np.array([""] * len(values) if ids is None else ids, object)
         problem = None
         for name in dict.fromkeys(names.tolist()):
-            own = names == name
+            of_series = names == name
             if name not in self.tracks:
                 self.tracks[name] = _SeriesStream(self.detector, name, self.lines.get(name, 0), self.zone)
-            rows = np.asarray(values, np.float32)[own], None if times is None else times[own]
+            rows = np.asarray(values, np.float32)[of_series], None if times is None else times[of_series]
             try:
                 for part in self.tracks[name].push(*rows, refuse):
-                    self.found.append((name, part))
+                    self.scored.append((name, part))
             except DataError as error:
                 problem = problem or error
         if problem:
             raise problem
-        return self._decided()
+        return self._take_scored()
 
     def end(self) -> FinalScores:
         """End the stream and return the remaining rows, scored with the rows received so far."""
-        self.found += [(name, part) for name, track in self.tracks.items() for part in track.end()]
+        self.scored += [(name, part) for name, track in self.tracks.items() for part in track.end()]
         self.tracks = {}
-        return self._decided()
+        return self._take_scored()
 
-    def _decided(self) -> FinalScores:
-        found, self.found = self.found, []
-        parts = [part for _, part in found]
-        by_feature = np.concatenate([self._nothing, *(part.by_feature for part in parts)])
+    def _take_scored(self) -> FinalScores:
+        scored, self.scored = self.scored, []
+        parts = [part for _, part in scored]
+        by_feature = np.concatenate([self._no_scores, *(part.by_feature for part in parts)])
         scores = row_scores(by_feature)
         return FinalScores(
-            [name for name, part in found for _ in part.times],
+            [name for name, part in scored for _ in part.times],
             np.concatenate([np.empty(0, np.int64), *(part.times for part in parts)]),
             by_feature,
             scores,
@@ -138,7 +138,7 @@ class DetectionStream:
         )
 
     @property
-    def _nothing(self) -> Array:
+    def _no_scores(self) -> Array:
         return np.empty((0, self.detector.normal.components.mean.shape[1]))
 
 
@@ -154,8 +154,8 @@ class _SeriesStream:
         """Add rows and yield those whose scores are final."""
 
         def push(rows: range) -> list[GridPiece]:
-            own = slice(rows.start, rows.stop)
-            return self.grid.push(values[own], None if times is None else times[own])
+            place = slice(rows.start, rows.stop)
+            return self.grid.push(values[place], None if times is None else times[place])
 
         for pieces in apply_in_parts(range(len(values)), push, refuse):
             yield from self._take(pieces)
@@ -171,7 +171,7 @@ class _SeriesStream:
                 parts.append(self.segment.rest(final=True))
                 self.segment = _SegmentStream(self.detector)
             line = self.line.repeat(len(piece.values))
-            parts.append(self.segment.add(piece.times, self.detector.levels.scale.to_common(piece.values, line)))
+            parts.append(self.segment.add(piece.times, self.detector.scales.scale.to_common(piece.values, line)))
         return parts
 
 
@@ -179,7 +179,7 @@ class _SegmentStream:
     """The stream of one segment, which keeps the last window of rows and the rows without a final score."""
 
     def __init__(self, detector: RunDetector) -> None:
-        self.errors: Adding = detector.ours
+        self.errors: Adding = detector.model_errors
         self.pads = detector.config.short == "pad"
         self.window, features = detector.normal.components.mean.shape
         self.overlap = Overlap(detector.normal.smooth)

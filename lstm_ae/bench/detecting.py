@@ -67,18 +67,18 @@ def _detector(search: DetectionLoad, kernel: str) -> Any:
     normal = reconstruction.score_normal_rows(model, data, config)
     by_components = windowwise(reconstruction.component_errors(normal.components, data.scale), search.window)
     return RunDetector(
-        config, normal, SeriesScales(data.scale), slide(model, config.scale, kernel).errors, by_components
+        config, SeriesScales(data.scale), normal, slide(model, config.scale, kernel).errors, by_components
     )
 
 
 def _run_detection(search: DetectionLoad, rounds: int, kernel: str, lap: Lap) -> None:
     from lstm_ae.apply import detect
-    from lstm_ae.studies.series.defaults import whole_table
+    from lstm_ae.apply.run_table import prepare_run_table
 
     detector = _detector(search, kernel)
     table = make_table(search, search.rows)
     for _ in range(rounds + 1):
-        detect.detect_prepared(detector, whole_table(detector.config, table))
+        detect.detect_prepared(detector, prepare_run_table(detector.config, table))
         lap()
 
 
@@ -88,5 +88,5 @@ def _run_scores(search: DetectionLoad, rounds: int, kernel: str, lap: Lap) -> No
     detector = _detector(search, kernel)
     values, segment = make_table(search, search.rows).values, np.zeros(search.rows, np.int32)
     for _ in range(rounds + 1):
-        score_rows(detector.ours, values, segment, search.window, detector.normal.smooth)
+        score_rows(detector.model_errors, values, segment, search.window, detector.normal.smooth)
         lap()

@@ -6,7 +6,7 @@ therefore one event; `join` should be the window length. The start and end of an
 the threshold. They may lie up to `window - 1` rows outside the anomaly; the peak locates it best.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -111,3 +111,18 @@ def _ends(rows: int, group: Array | None) -> Int64Array:
     borders = np.r_[np.flatnonzero(group[1:] != group[:-1]) + 1 if group is not None else [], rows].astype(np.int64)
     ends: Int64Array = borders[np.searchsorted(borders, np.arange(rows), side="right")]
     return ends
+
+
+def largest_contributors(events: Sequence[Event], columns: int, most: int) -> list[int]:
+    """Return the `most` columns with the largest shares in the events, or the first ones if there are no events.
+
+    Returns:
+        The column indices in ascending order.
+
+    Examples:
+        >>> from types import SimpleNamespace as Event
+        >>> largest_contributors([Event(shares=[0.1, 0.2, 0.7])], 3, 2)
+        [1, 2]
+    """
+    shares = np.sum([event.shares for event in events], axis=0) if events else np.zeros(columns)
+    return sorted(np.argsort(-shares, kind="stable")[:most].tolist())

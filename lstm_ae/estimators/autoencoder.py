@@ -13,12 +13,12 @@ from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from lstm_ae.apply import encode
+from lstm_ae.apply.run_table import prepare_run_table
 from lstm_ae.arrays import Array
 from lstm_ae.config import Series
 from lstm_ae.data.frames import measurements_from_rows
 from lstm_ae.estimators.base import Estimator, Frame
 from lstm_ae.estimators.several import last_index_level, series_by_scale
-from lstm_ae.studies.series.defaults import whole_table
 
 
 class SequenceAutoencoder(TransformerMixin, Estimator):
@@ -89,8 +89,7 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
             `(rows, code)` float32. The first `window_ - 1` rows, also after a long gap, are NaN.
         """
         prepared = self._prepare(X)
-        codes = encode.encode_rows(self._run_files.sliding, self._run_files.series_scales.to_common(prepared).grid)
-        return self._to_rows(prepared, codes, X, self.get_feature_names_out())
+        return self._to_rows(prepared, encode.encode_table(self._loaded, prepared), X, self.get_feature_names_out())
 
     def inverse_transform(self, X: Any) -> Frame:
         """Return the rows that codes decode to.
@@ -107,7 +106,7 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
             ConfigError: `scale` is "window", because a code does not contain the range of its window.
         """
         check_is_fitted(self)
-        sliding, config = self._run_files.sliding, self._run_files.config
+        sliding, config = self._loaded.sliding, self._loaded.config
         codes = np.asarray(X, np.float32)
         if codes.ndim != 2 or codes.shape[1] != sliding.code:
             raise ValueError(f"X must be codes (rows, {sliding.code}), as transform returns. Received: {codes.shape}")
@@ -116,11 +115,10 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
         names = [*(f"code {number}" for number in range(sliding.code)), "present"]
         series = series_by_scale(X, config.scale)
         table = measurements_from_rows(np.c_[codes, np.ones(len(codes), np.float32)], names, index, series=series)
-        freq = "rows" if table.layout.time is None else config.freq
         # Codes are not scaled.
-        prepared = whole_table(replace(config, freq=freq, scale="none"), table)
+        prepared = prepare_run_table(replace(config, scale="none"), table)
         rows = encode.decode_rows(sliding, prepared.grid.values[:, :-1], prepared.grid.segment)
-        rows = self._run_files.series_scales.from_common(prepared, rows)
+        rows = self._loaded.scales.from_common(prepared, rows)
         return self._to_rows(prepared, rows, X, list(config.value_cols))
 
     def reconstruct(self, X: Any) -> Frame:
@@ -133,8 +131,7 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
             `(rows, features)` float32, the mean over all windows that contain the row; NaN if there is none.
         """
         prepared = self._prepare(X)
-        rows = encode.reconstruct_rows(self._run_files.sliding, self._run_files.series_scales.to_common(prepared).grid)
-        rows = self._run_files.series_scales.from_common(prepared, rows)
+        rows = encode.reconstruct_table(self._loaded, prepared)
         return self._to_rows(prepared, rows, X, list(self._run_files.config.value_cols))
 
     def score(self, X: Any, y: Any = None) -> float:
@@ -144,8 +141,8 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
             X: `(rows, features)`.
             y: ignored.
         """
-        prepared = self._run_files.series_scales.to_common(self._prepare(X))
-        sliding = self._run_files.sliding
+        prepared = self._prepare(X)
+        prepared, sliding = self._loaded.scales.to_common(prepared), self._loaded.sliding
         return -encode.mean_squared_error(sliding.errors, prepared.grid, sliding.window)
 
     def get_feature_names_out(self, input_features: Any = None) -> Array:
@@ -155,7 +152,11 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
             input_features: ignored.
         """
         check_is_fitted(self)
-        return np.array([f"code{number}" for number in range(self._run_files.sliding.code)], object)
+        return np.array([f"code{number}" for number in range(self._loaded.sliding.code)], object)
+
+    @property
+    def _loaded(self) -> encode.RunAutoencoder:
+        return self._run_files.load(encode.load_autoencoder)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

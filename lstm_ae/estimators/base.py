@@ -20,6 +20,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from lstm_ae import experiment
+from lstm_ae.apply.run_table import prepare_run_table
 from lstm_ae.arrays import Array
 from lstm_ae.config import Series
 from lstm_ae.config.reading import TimeStep
@@ -33,7 +34,7 @@ from lstm_ae.estimators.packed import RunFiles, read_run_files
 from lstm_ae.estimators.several import default_column_names, series_by_scale
 from lstm_ae.formatting import format_epoch
 from lstm_ae.run import Run
-from lstm_ae.studies.series.defaults import complete_from_table, whole_table
+from lstm_ae.studies.series.defaults import complete_from_table
 
 Frame = Any  # An array if X is an array, otherwise a pandas object.
 
@@ -249,9 +250,7 @@ class Estimator(BaseEstimator):
         table = self._measurements(X, reset=False, series=series_by_scale(X, config.scale))
         if unknown := describe_unknown_series(self._run_files.symbols, table.ids):
             warnings.warn(unknown, UserWarning, stacklevel=3)
-        if table.layout.time is None:
-            config = replace(config, freq="rows")
-        return whole_table(config, table)
+        return prepare_run_table(config, table)
 
     def _to_rows(self, prepared: PreparedTable, values: Array, X: Any, names: Any) -> Frame:
         """Return values on the grid as rows of X.

@@ -15,7 +15,7 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from lstm_ae.apply.classify import classify_prepared, row_probabilities
+from lstm_ae.apply.classify import classify_table, load_classifier, row_probabilities
 from lstm_ae.arrays import Array, Float32Array
 from lstm_ae.config import Series
 from lstm_ae.data.frames import RowCodes
@@ -170,7 +170,8 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         """
         check_is_fitted(self)
         table = self._measurements(X, reset=False, series=series_of_rows(X, groups))
-        probabilities = row_probabilities(classify_prepared(self._run_files.classifier, table, every_row=True))
+        classified = classify_table(self._run_files.load(load_classifier), table, every_row=True)
+        probabilities = row_probabilities(classified)
         return np.where(np.isnan(probabilities), np.float32(1 / len(self.classes_)), probabilities)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None, *, groups: Any = None) -> float:

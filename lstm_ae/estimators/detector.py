@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import OutlierMixin
 
-from lstm_ae.apply.detect import Detection, detect_prepared
+from lstm_ae.apply.detect import Detection, detect_prepared, load_detector
 from lstm_ae.config import Series
 from lstm_ae.estimators.base import Estimator, Frame
 from lstm_ae.estimators.packed import RunFiles
@@ -101,7 +101,7 @@ class AnomalyDetector(OutlierMixin, Estimator):
             `(rows,)`, NaN for a row that is in no window with a value.
         """
         detection = self._detect(X)
-        return self._to_rows(detection.prepared, -detection.ours.scores, X, "score")
+        return self._to_rows(detection.prepared, -detection.model.scores, X, "score")
 
     def decision_function(self, X: Any) -> Frame:
         """Return the difference of the threshold and the anomaly score of each row; negative for an anomaly.
@@ -141,7 +141,7 @@ class AnomalyDetector(OutlierMixin, Estimator):
             share of the score at the peak.
         """
         detection = self._detect(X, threshold)
-        labels, events = _grid_labels(detection, X), detection.ours.events
+        labels, events = _grid_labels(detection, X), detection.model.events
         grid, ids = detection.prepared.grid, detection.prepared.table.ids
         series = {"series": [ids[grid.series[event.peak]] for event in events]} if self._run_files.symbols else {}
         frame: dict[str, Any] = series | {
@@ -158,7 +158,7 @@ class AnomalyDetector(OutlierMixin, Estimator):
 
     def _detect(self, X: Any, threshold: str | None = None) -> Detection:
         prepared = self._prepare(X)
-        return detect_prepared(self._run_files.detector, prepared, threshold)
+        return detect_prepared(self._run_files.load(load_detector), prepared, threshold)
 
     def _set_run(self, files: RunFiles) -> Self:
         super()._set_run(files)

@@ -142,11 +142,12 @@ class SequenceForecaster(Estimator):
     def _forecast(self, X: Any, horizon: int | None, levels: Sequence[int] = ()) -> forecast.TableForecast:
         prepared = self._prepare(X)
         prepared = prepared._replace(table=prepared.table._replace(zone=_zone(X)))
-        predicted = forecast.forecast_table(self._run_files.forecaster, prepared, horizon=horizon, levels=tuple(levels))
-        if predicted.short:
+        forecaster = self._run_files.load(forecast.load_forecaster)
+        predicted = forecast.forecast_table(forecaster, prepared, horizon=horizon, levels=tuple(levels))
+        if predicted.skipped:
             text = (
                 f"No forecast without {self.window_} consecutive rows at the end of a series: "
-                f"{format_names(predicted.short)}"
+                f"{format_names(predicted.skipped)}"
             )
             warnings.warn(text, UserWarning, stacklevel=3)
         return predicted

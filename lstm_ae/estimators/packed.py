@@ -4,18 +4,16 @@ import contextlib
 import functools
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from lstm_ae.apply.classify import RunClassifier, load_classifier
-from lstm_ae.apply.detect import RunDetector, load_detector
-from lstm_ae.apply.forecast import RunForecaster, load_forecaster
+from lstm_ae.apply.run_table import LoadedRun
 from lstm_ae.config import Series
-from lstm_ae.data.preparation import SeriesScales
 from lstm_ae.errors import DataError
-from lstm_ae.models.sliding import SlidingAutoencoder, slide
 from lstm_ae.run import Run, open_run, require_free
+
+_Loaded = TypeVar("_Loaded", bound=LoadedRun)
 
 
 class RunFiles:
@@ -29,9 +27,10 @@ class RunFiles:
     def __init__(self, files: Mapping[str, bytes], name: str) -> None:
         self.files = dict(files)
         self.name = name
+        self._loaded: dict[Callable[[Run], Any], Any] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"files": self.files, "name": self.name}
+        return {"files": self.files, "name": self.name, "_loaded": {}}
 
     def unpack(self, directory: Path) -> Run:
         """Write the run atomically to a new or empty directory and return it."""
@@ -84,42 +83,22 @@ class RunFiles:
             return run.metrics()
 
     @functools.cached_property
-    def sliding(self) -> SlidingAutoencoder:
-        """The model for sliding windows."""
-        with self.open() as run:
-            return slide(run.model(), self.config.scale)
-
-    @functools.cached_property
     def symbols(self) -> tuple[str, ...]:
         """The names of the series with their own scale; empty if all have the same scale."""
         with self.open() as run:
             return run.symbols
 
-    @functools.cached_property
-    def series_scales(self) -> SeriesScales:
-        """The scale of each series."""
-        from lstm_ae.models.scaling import series_scales_of
+    def load(self, loader: Callable[[Run], _Loaded]) -> _Loaded:
+        """Return the run as a function such as `load_detector` loads it; later calls return the same object.
 
-        with self.open() as run:
-            return series_scales_of(run.model(), run.symbols)
-
-    @functools.cached_property
-    def classifier(self) -> RunClassifier:
-        """The classifier; raises `DataError` if the run has another task."""
-        with self.open() as run:
-            return load_classifier(run)
-
-    @functools.cached_property
-    def detector(self) -> RunDetector:
-        """The detector; raises `DataError` if the run has another task."""
-        with self.open() as run:
-            return load_detector(run)
-
-    @functools.cached_property
-    def forecaster(self) -> RunForecaster:
-        """The forecaster; raises `DataError` if the run has another task."""
-        with self.open() as run:
-            return load_forecaster(run)
+        Raises:
+            ConfigError, DataError: the run is damaged or of another task.
+        """
+        if loader not in self._loaded:
+            with self.open() as run:
+                self._loaded[loader] = loader(run)
+        loaded: _Loaded = self._loaded[loader]
+        return loaded
 
 
 def read_run_files(path: str | Path) -> RunFiles:

@@ -18,14 +18,16 @@ from lstm_ae.apply.classify import (
     RunClassifier,
     class_columns,
     classify,
-    classify_prepared,
+    classify_table,
     count_classes,
     evaluate_classification,
     row_probabilities,
 )
+from lstm_ae.apply.run_table import TableRequest
 from lstm_ae.config import Series
 from lstm_ae.data.class_labels import choose_classes
 from lstm_ae.data.frames import RowCodes, measurements_from_rows
+from lstm_ae.data.preparation import SeriesScales
 from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.data.windows import Data, Source, Split
 from lstm_ae.errors import ConfigError
@@ -147,12 +149,12 @@ def test_answers_depend_on_the_series_alone(place: Path) -> None:
     """Not on the order of rows or of series, nor on which others there are; labels do not matter either."""
     run, table = open_run(place / "run"), walks(12, seed=2)
     table.to_csv("all.csv", index=False)
-    every = pd.DataFrame(class_columns(classify(run, "all.csv"))).set_index("walk")
+    every = pd.DataFrame(class_columns(classify(run, TableRequest("all.csv")))).set_index("walk")
     table.sample(frac=1, random_state=0).drop(columns="kind").to_csv("some.csv", index=False)
-    mixed = pd.DataFrame(class_columns(classify(run, "some.csv"))).set_index("walk")
+    mixed = pd.DataFrame(class_columns(classify(run, TableRequest("some.csv")))).set_index("walk")
     pd.testing.assert_frame_equal(mixed.loc[every.index], every, rtol=1e-5)
     table[table["walk"] == "w5"].to_csv("one.csv", index=False)
-    (alone,) = pd.DataFrame(class_columns(classify(run, "one.csv")))["probability"]
+    (alone,) = pd.DataFrame(class_columns(classify(run, TableRequest("one.csv"))))["probability"]
     assert alone == pytest.approx(every.loc["w5", "probability"], rel=1e-5)
 
 
@@ -229,7 +231,7 @@ def answering(config: Series) -> RunClassifier:
         place = np.nan_to_num(windows[np.arange(len(windows)), first, 0]).astype(int)
         return np.eye(len(config.classes), dtype=np.float32)[place]
 
-    return RunClassifier(config, probabilities)
+    return RunClassifier(config, SeriesScales(fixed_scale()), probabilities)
 
 
 def test_rows_by_hand() -> None:
@@ -238,15 +240,15 @@ def test_rows_by_hand() -> None:
     values = np.array([[0], [1], [2], [NAN], [NAN], [1]], float)
     labels = RowCodes(("kind",), np.array([0, 0, 1, 2, 2, -1], np.int32), ("x", "y", "z"))
     table = measurements_from_rows(values, ["a"], labels=labels)
-    found = classify_prepared(answering(config), table)
-    assert not found.of_series
+    found = classify_table(answering(config), table)
+    assert not found.by_series
     assert found.ends.tolist() == [1, 2, 3, 4, 5]
-    assert found.answers.tolist() == [0, 1, 2, -1, 1]
+    assert found.predicted.tolist() == [0, 1, 2, -1, 1]
     assert found.truth.tolist() == [0, 1, 2, 2, -1]
     assert evaluate_classification(found) == (3, 1.0, 1.0)
     said = row_probabilities(found)
     assert np.isnan(said).all(axis=1).tolist() == [True, False, False, False, True, False]
-    every = row_probabilities(classify_prepared(answering(config), table, every_row=True))
+    every = row_probabilities(classify_table(answering(config), table, every_row=True))
     np.testing.assert_array_equal(every[1:], said[1:])
     assert every[0].tolist() == [1, 0, 0]
 
@@ -260,7 +262,7 @@ def test_rows_that_the_table_does_not_have_are_not_counted(duplicates: str, caps
         window=2, classes=("x", "y"), freq="1min", max_gap=4, split_by="time", value_cols=("a",), duplicates=duplicates
     )
     table = measurements_from_rows(np.array([[1.0]] * 2 + [[0.0]] * (len(minutes) - 2)), ["a"], index)
-    found = classify_prepared(answering(config), table)
+    found = classify_table(answering(config), table)
     assert found.ends.tolist() == [1, 2, 3, 4, 5, 6, 7, 8]
     assert found.known.tolist() == [True] + [False] * 4 + [True] * 3
     assert count_classes(found) == {"x": 3, "y": 1}
@@ -288,8 +290,8 @@ def test_series_by_hand() -> None:
     series = RowCodes(("walk",), np.array([1, 0, 1, 0, 1], np.int32), ("p", "q"))
     table = measurements_from_rows(np.array([[1], [2], [0], [0], [0]], float), ["a"], series=series)
     config = config_of(window=3, classes=("x", "y", "z"), freq="rows", max_gap=3, split_by="series", id_col=("walk",))
-    found = classify_prepared(answering(config), table)
-    assert found.of_series
+    found = classify_table(answering(config), table)
+    assert found.by_series
     assert found.prepared.grid.series[found.ends].tolist() == [0, 1]
     assert row_probabilities(found).argmax(axis=1).tolist() == [1, 2, 1, 2, 1]
     assert class_columns(found)["walk"] == ["p", "q"]
@@ -297,7 +299,7 @@ def test_series_by_hand() -> None:
     assert evaluate_classification(found) is None
     # A column of the table is not overwritten by an answer.
     layout = found.prepared.table.layout._replace(ids=("class",))
-    with pytest.raises(ConfigError, match="The column 'class' has the name of an answer that is written"):
+    with pytest.raises(ConfigError, match="The column 'class' has the name of an output column"):
         class_columns(found._replace(prepared=found.prepared._replace(table=table._replace(layout=layout))))
 
 
@@ -308,7 +310,9 @@ def test_a_longer_series_changes_no_other_ones_answer(short: str | None) -> None
         window=3, classes=("x", "y", "z"), freq="rows", max_gap=1, split_by="series", id_col=("walk",), short=short
     )
     last = RunClassifier(
-        config, lambda windows: np.eye(3, dtype=np.float32)[np.nan_to_num(windows[:, -1, 0]).astype(int)]
+        config,
+        SeriesScales(fixed_scale()),
+        lambda windows: np.eye(3, dtype=np.float32)[np.nan_to_num(windows[:, -1, 0]).astype(int)],
     )
     rows = {"p": [2, 0], "q": [1, 0, 2], "long": [1, 2, 0, 1, 0], "empty": [NAN] * 4}
 
@@ -316,7 +320,7 @@ def test_a_longer_series_changes_no_other_ones_answer(short: str | None) -> None
         places = np.repeat(np.arange(len(names), dtype=np.int32), [len(rows[name]) for name in names])
         values = np.concatenate([rows[name] for name in names])[:, None]
         table = measurements_from_rows(values, ["a"], series=RowCodes(("walk",), places, names))
-        answers = row_probabilities(classify_prepared(last, table, every_row=True))
+        answers = row_probabilities(classify_table(last, table, every_row=True))
         none = np.isnan(answers[:, 0])
         found = np.where(none, -1, np.where(none[:, None], 0, answers).argmax(axis=1))
         return {name: found[places == place].tolist() for place, name in enumerate(names)}
@@ -334,11 +338,11 @@ def test_rows_of_short_series_have_windows_where_series_are_no_windows() -> None
     config = config_of(window=3, classes=("x", "y", "z"), freq="rows", max_gap=1, split_by="time", id_col=("walk",))
     series = RowCodes(("walk",), np.array([0, 0, 1, 1, 1, 1], np.int32), ("short", "long"))
     table = measurements_from_rows(np.array([[2], [0], [1], [2], [0], [0]], float), ["a"], series=series)
-    found = classify_prepared(answering(config), table, every_row=True)
-    assert not found.of_series
+    found = classify_table(answering(config), table, every_row=True)
+    assert not found.by_series
     assert row_probabilities(found).argmax(axis=1).tolist() == [2, 2, 1, 1, 1, 2]
     assert (
-        np.isnan(row_probabilities(classify_prepared(answering(config), table))).all(axis=1).tolist()
+        np.isnan(row_probabilities(classify_table(answering(config), table))).all(axis=1).tolist()
         == [True] * 4 + [False] * 2
     )
 
@@ -367,7 +371,7 @@ def test_an_export_names_the_classes(place: Path) -> None:
     assert "Classes: 0 fast, 1 mid, 2 slow." in card
     run, table = open_run(place / "run"), walks(3, seed=5)
     table.to_csv("t.csv", index=False)
-    found = classify(run, "t.csv")
+    found = classify(run, TableRequest("t.csv"))
     # What begins with missing rows is served as it is classified.
     starts = found.ends - found.prepared.window + 1
     windows = found.prepared.grid.values[starts[:, None] + np.arange(found.prepared.window)]
@@ -375,7 +379,7 @@ def test_an_export_names_the_classes(place: Path) -> None:
     served = tf.saved_model.load("out/walks/1")
     answer = served.signatures["classify"](sequence=tf.constant(windows))
     np.testing.assert_allclose(answer["label"], found.probability, rtol=1e-5)
-    assert answer["class"].numpy().tolist() == found.answers.tolist()
+    assert answer["class"].numpy().tolist() == found.predicted.tolist()
 
 
 def test_what_is_trained_is_measured_and_drawn_again(place: Path) -> None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import dataclasses
 import io
 import json
 import os
@@ -12,7 +11,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -21,10 +19,12 @@ import pytest
 from detectors import detector_of
 from lstm_ae_cli.console import Console, _replace_non_finite
 from lstm_ae_cli.series_detection import _show_detection
+from run_tables import read_prepared
 from searches import Said, call, call_unread
 
 from lstm_ae.apply import detect
-from lstm_ae.apply.detect import describe_detection, detection_to_json, event_columns
+from lstm_ae.apply.detection_output import describe_detection, detection_to_json, event_columns
+from lstm_ae.apply.run_table import TableRequest
 from lstm_ae.config import Series
 from lstm_ae.data.scaling import Scale, fixed_scale
 from lstm_ae.data.windows import Data, Source, Split, window_starts
@@ -234,15 +234,17 @@ def test_a_good_table_has_no_events(place: Path) -> None:
 def test_columns_are_found_by_name(place: Path, tmp_path: Path) -> None:
     other = pump(tmp_path / "other.csv", broken=True, order=("state", "heat", "time", "flow"))
     run = open_run(place / "run")
-    found, same = detect.detect(run, str(other)), detect.detect(run, str(place / "bad.csv"))
-    np.testing.assert_array_equal(found.ours.scores, same.ours.scores)
+    found, same = detect.detect(run, TableRequest(str(other))), detect.detect(run, TableRequest(str(place / "bad.csv")))
+    np.testing.assert_array_equal(found.model.scores, same.model.scores)
 
 
 def test_where_a_table_is_cut_does_not_matter(place: Path, tmp_path: Path) -> None:
     lines = (place / "bad.csv").read_text().splitlines(keepends=True)
     (tmp_path / "part.csv").write_text("".join([lines[0], *lines[301:]]))
     run = open_run(place / "run")
-    whole, part = (detect.detect(run, str(path)).ours.scores for path in (place / "bad.csv", tmp_path / "part.csv"))
+    whole, part = (
+        detect.detect(run, TableRequest(str(path))).model.scores for path in (place / "bad.csv", tmp_path / "part.csv")
+    )
     np.testing.assert_allclose(part[23:], whole[323:], rtol=1e-5, atol=1e-6)
 
 
@@ -373,12 +375,12 @@ def test_missing_rows_and_values_do_not_bend_the_judgement() -> None:
     ]
     Path("t.csv").write_text("\n".join(("time,a,b,label", *rows)) + "\n")
     detector = detector_of(3, 2, value_cols=("a", "b"), time_col="time", label_col="label")
-    prepared = defaults.read_labelled_table(dataclasses.replace(detector.config, data="t.csv"))
+    prepared = read_prepared(detector.config, "t.csv")
     found = detect.detect_prepared(detector, prepared, "fixed:1e9")
-    assert np.flatnonzero(found.labelled()).tolist() == [*range(20, 30)]
-    assert found.judged["model"].findings.ranges == 1
+    assert np.flatnonzero(found.labeled_rows()).tolist() == [*range(20, 30)]
+    assert found.metrics["model"].events.ranges == 1
     # The missing rows themselves are all that the raw values do not rank first.
-    assert found.judged["raw values"].ranking.auc_pr == pytest.approx((8 + 9 / 59 + 10 / 60) / 10, abs=0.02)
+    assert found.metrics["raw values"].ranking.auc_pr == pytest.approx((8 + 9 / 59 + 10 / 60) / 10, abs=0.02)
 
 
 def judged_by(labels: list[str], rule: str, **options: Any) -> detect.Detection:
@@ -392,16 +394,15 @@ def judged_by(labels: list[str], rule: str, **options: Any) -> detect.Detection:
     rows = [",".join(map(str, row)) for row in zip(times, values, labels, strict=True)]
     Path("t.csv").write_text("\n".join(("time,a,label", *rows)) + "\n")
     detector = detector_of(3, value_cols=("a",), time_col="time", **options)
-    run: Any = SimpleNamespace(config=lambda: detector.config, normal=lambda: None)
     with mock.patch.object(detect, "load_detector", return_value=detector):
-        return detect.detect(run, "t.csv", rule=rule, label_col="label")
+        return detect.detect(mock.Mock(), TableRequest("t.csv", "label"), rule=rule)
 
 
 @pytest.mark.parametrize("words_", [("0", "1"), ("false", "TRUE"), ("0.0", "1.0"), ("False", "1"), ("NA", "true")])
 def test_labels_may_be_words(words_: tuple[str, str]) -> None:
     found = judged_by([words_[30 <= minute < 33] for minute in range(60)], "fixed:2")
-    assert np.flatnonzero(found.labelled()).tolist() == [30, 31, 32]
-    assert (found.judged["model"].findings.found, found.judged["model"].findings.false) == (1, 0)
+    assert np.flatnonzero(found.labeled_rows()).tolist() == [30, 31, 32]
+    assert (found.metrics["model"].events.found, found.metrics["model"].events.false) == (1, 0)
 
 
 @pytest.mark.parametrize(("label", "said"), [("0", "0 labelled ranges, 1 false event"), ("", "0 labelled ranges, 1")])
@@ -418,8 +419,8 @@ def test_labels_that_mark_nothing_lose_no_events(label: str, said: str) -> None:
         "found": 0,
         "false": 1,
     }
-    every = judged_by(["1"] * 60, "fixed:2").judged["model"]
-    assert (every.ranking.auc_pr, every.findings.found) == (1, 1)
+    every = judged_by(["1"] * 60, "fixed:2").metrics["model"]
+    assert (every.ranking.auc_pr, every.events.found) == (1, 1)
     assert np.isnan(every.ranking.auc_roc)
 
 
@@ -434,17 +435,17 @@ def test_labels_that_mark_nothing_lose_no_events(label: str, said: str) -> None:
 )
 def test_false_alarms_are_told_in_numbers_for_people(alarms: tuple[float, float, float], said: str) -> None:
     found = judged_by(["0"] * 60, "fixed:2")
-    rows = np.count_nonzero(~np.isnan(found.ours.scores))
-    threshold = found.ours.threshold._replace(alarms=ExpectedAlarms(*(number / rows for number in alarms)))
-    found = found._replace(ours=found.ours._replace(threshold=threshold))
+    rows = np.count_nonzero(~np.isnan(found.model.scores))
+    threshold = found.model.threshold._replace(alarms=ExpectedAlarms(*(number / rows for number in alarms)))
+    found = found._replace(model=found.model._replace(threshold=threshold))
     assert any(line.endswith(f"normal rows: {said}") for line in describe_detection(found))
 
 
 @pytest.mark.parametrize(("p", "said"), [((1e-6, 0.05), "about 3"), ((1e-6,), "fewer than 0.1"), ((), None)])
 def test_the_weakest_event_is_told_by_the_normal_rows_that_score_as_high(p: tuple[float, ...], said: str) -> None:
     found = judged_by(["0"] * 60, "fixed:2")
-    events = [found.ours.events[0]._replace(p=each) for each in p]
-    lines = describe_detection(found._replace(ours=found.ours._replace(events=events)))
+    events = [found.model.events[0]._replace(p=each) for each in p]
+    lines = describe_detection(found._replace(model=found.model._replace(events=events)))
     told = [line.rpartition(": ")[2] for line in lines if "weakest event" in line]
     assert told == ([said] if said else [])
 
@@ -459,7 +460,7 @@ def test_a_row_that_is_the_mean_of_others_is_labelled_if_one_of_them_is() -> Non
     labels = ["0"] * 120
     labels[15] = "1"
     for rule, marked in (("mean", [7]), ("first", []), ("last", [7])):
-        assert np.flatnonzero(judged_by(labels, "fixed:2", duplicates=rule).labelled()).tolist() == marked
+        assert np.flatnonzero(judged_by(labels, "fixed:2", duplicates=rule).labeled_rows()).tolist() == marked
 
 
 def test_events_of_several_series_have_them_in_a_column(capsys: pytest.CaptureFixture[str]) -> None:
@@ -467,7 +468,7 @@ def test_events_of_several_series_have_them_in_a_column(capsys: pytest.CaptureFi
     rows = [f"2024-01-01 00:{k:02},{name},{9 * (k == 30) * (name == 'q')}" for name in "pq" for k in range(60)]
     Path("t.csv").write_text("\n".join(("time,id,a", *rows)) + "\n")
     detector = detector_of(3, value_cols=("a",), time_col="time", id_col=("id",))
-    prepared = defaults.read_labelled_table(dataclasses.replace(detector.config, data="t.csv"))
+    prepared = read_prepared(detector.config, "t.csv")
     found = detect.detect_prepared(detector, prepared, "fixed:1")
     columns = event_columns(found)
     assert list(columns)[:4] == ["series", "start", "end", "peak"]
@@ -483,7 +484,7 @@ def test_a_budget_is_told_to_be_one_for_each_series() -> None:
     rows = [f"2024-01-01 00:{minute:02},{name},{minute % 7}" for name in "pq" for minute in range(60)]
     Path("t.csv").write_text("\n".join(("time,id,a", *rows)) + "\n")
     detector = detector_of(3, value_cols=("a",), time_col="time", id_col=("id",))
-    prepared = defaults.read_labelled_table(dataclasses.replace(detector.config, data="t.csv"))
+    prepared = read_prepared(detector.config, "t.csv")
     for rule, said in (("budget:1/hour", "budget:1/hour a series, on average over 2: "), ("fixed:2", "fixed:2: fixed")):
         line = describe_detection(detect.detect_prepared(detector, prepared, rule))[0]
         assert f", {said}" in line
@@ -589,9 +590,9 @@ def test_gaps_are_trained_over_and_scored(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("v,w\n" + "".join(f"{cell},{k % 5}\n" for k, cell in enumerate(cells)))
     said = call("series train t.csv --window 20 --out run --units 4 --epochs 2")
     assert said.code == 0, said.err
-    found = detect.detect(open_run("run"), "t.csv")
+    found = detect.detect(open_run("run"), TableRequest("t.csv"))
     missing = np.array([not cell for cell in cells])
-    assert np.isfinite(found.ours.scores[~missing]).all()
+    assert np.isfinite(found.model.scores[~missing]).all()
     assert window_starts(found.prepared.grid.segment, 20).size > 0
 
 
@@ -618,7 +619,7 @@ def test_what_is_exported_scores_as_the_command_does(place: Path) -> None:
     run = open_run(place / "run")
     said = call(f"export {place}/run")
     assert said.code == 0, said.err
-    values = defaults.read_labelled_table(run.config(), None).grid.values[:200]  # type: ignore[arg-type]
+    values = read_prepared(run.config()).grid.values[:200]  # type: ignore[arg-type]
     values[50:52] = values[80:83] = np.nan  # one gap is short, one is long
     segment = np.repeat([0, 1, 2], [80, 3, 117])
     loaded = tf.saved_model.load(str(place / "run" / "1"))

@@ -67,12 +67,12 @@ def test_the_error_is_the_mean_over_windows() -> None:
     assert mean_squared_error(LAST.errors, grid_of([1, 2, 4, 8, 16], [0, 0, 0, 1, 1]), 2) == 69 / 6
     # (1, nan) and (nan, 4) hold one value each that is known to err by: unknown, and 0.
     assert mean_squared_error(LAST.errors, grid_of([1, np.nan, 4, 6]), 2) == (0 + 4 + 0) / 3
-    with pytest.raises(DataError, match="No window of 2 rows holds a value, so there is no error to tell"):
+    with pytest.raises(DataError, match="No window of 2 rows contains a value"):
         mean_squared_error(LAST.errors, grid_of([np.nan] * 3), 2)
 
 
 def test_codes_that_cannot_be_undone() -> None:
-    with pytest.raises(ConfigError, match=r"--scale window .*; reconstruct the rows themselves, or train with --scale"):
+    with pytest.raises(ConfigError, match=r"--scale window .*Reconstruct the rows themselves, or train with --scale"):
         decode_rows(LAST._replace(decode=None), np.ones((3, 1)), np.zeros(3, int))
 
 

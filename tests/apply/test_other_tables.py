@@ -14,10 +14,13 @@ from hypothesis import strategies as st
 from lstm_ae_cli.console import Console
 from lstm_ae_cli.series_detection import _format_lines
 from lstm_ae_cli.training import show_note
+from run_tables import read_prepared
 
-from lstm_ae.apply.detect import detect_prepared, event_columns, score_columns
+from lstm_ae.apply.detect import detect_prepared
+from lstm_ae.apply.detection_output import event_columns, score_columns
 from lstm_ae.apply.forecast import TableForecast
 from lstm_ae.apply.forecast import forecast_columns as columns_of
+from lstm_ae.apply.run_table import prepare_run_table, read_with_run_config
 from lstm_ae.apply.stream import DetectionStream
 from lstm_ae.config import Series
 from lstm_ae.data.checks import collect_new_table_warnings, inspect_table
@@ -46,7 +49,7 @@ def settled(header: str, rows: list[str], **options: Any) -> Series:
 
 
 def other(config: Series, header: str, rows: list[str]) -> Measurements:
-    return defaults.read_labelled_table(dataclasses.replace(config, data=written(header, rows, "other.csv"))).table
+    return read_prepared(config, written(header, rows, "other.csv")).table
 
 
 def pieces_of(*texts: str) -> Any:
@@ -98,16 +101,16 @@ def test_a_table_may_be_written_otherwise() -> None:
         "decimal": "comma",
         "time_zone": "Asia/Tokyo",
     }
-    table = other(defaults.read_with_run_config(config, told), "when;a", later)
+    table = other(read_with_run_config(config, told), "when;a", later)
     assert str(table.times[0].view("datetime64[ns]"))[:16] == "2024-04-02T01:00"
     np.testing.assert_array_equal(table.values[:4, 0], [1.5, np.nan, np.nan, 2])
-    assert defaults.read_with_run_config(config, None) == defaults.read_with_run_config(config, {}) == config
+    assert read_with_run_config(config, None) == read_with_run_config(config, {}) == config
     with pytest.raises(
         ConfigError, match="--window is of a training; of another table there are --time-col, --clock-col"
     ):
-        defaults.read_with_run_config(config, {"window": 5})
+        read_with_run_config(config, {"window": 5})
     with pytest.raises(ConfigError, match="--duplicates must be one of error, first, last, mean"):
-        defaults.read_with_run_config(config, {"duplicates": "twice"})
+        read_with_run_config(config, {"duplicates": "twice"})
 
 
 def test_a_coarser_table_is_told_of() -> None:
@@ -115,9 +118,7 @@ def test_a_coarser_table_is_told_of() -> None:
 
     def said(every: int, **options: Any) -> list[str]:
         path = written("time,a", [f"{time},{k % 7}" for k, time in enumerate(minutes(100, every))], "other.csv")
-        return collect_new_table_warnings(
-            defaults.read_labelled_table(dataclasses.replace(config, data=path, **options))
-        )
+        return collect_new_table_warnings(read_prepared(dataclasses.replace(config, data=path, **options)))
 
     assert said(5) == []
     assert said(10) == [
@@ -136,7 +137,7 @@ def test_numbers_without_the_unit_of_the_run_are_told_of() -> None:
     config = settled("time,rate,b", share)
     assert config.column_units == ("rate=%",)
     for lines, columns in ((share, []), (rows, ["rate"])):
-        said = collect_new_table_warnings(defaults.whole_table(config, other(config, "time,rate,b", lines)))
+        said = collect_new_table_warnings(prepare_run_table(config, other(config, "time,rate,b", lines)))
         assert [
             column for column in ("rate", "b") if any(f"{column} (trained on '%')" in text for text in said)
         ] == columns
@@ -149,12 +150,12 @@ def test_rows_that_are_far_from_those_of_the_training_are_told_of(scale: str, to
         lines = [f"{time},{k},{k % 5}" for k, time in enumerate(minutes(1000))]
         lines = lines if names == "a,b" else [line.rpartition(",")[0] for line in lines]
         settled = defaults.load_complete(Series(data=written(f"time,{names}", lines[:100]), window=4, scale=scale))
-        later = defaults.whole_table(settled.config, other(settled.config, f"time,{names}", lines[500:]))
+        later = prepare_run_table(settled.config, other(settled.config, f"time,{names}", lines[500:]))
         text = "Far outside the training range: 'a' in 100% of the rows"
         assert [said.startswith(text) for said in collect_new_table_warnings(later, settled.data.scale)] == [
             True
         ] * told
-        known = defaults.whole_table(settled.config, other(settled.config, f"time,{names}", lines[:120]))
+        known = prepare_run_table(settled.config, other(settled.config, f"time,{names}", lines[:120]))
         assert collect_new_table_warnings(known, settled.data.scale) == []
 
 
@@ -228,7 +229,7 @@ def test_what_is_written_can_be_read_by_the_same_run(suffix: str, zone: str | No
     config = settled("time,a", [f"{time}{suffix},{k % 7}" for k, time in enumerate(minutes(100))], time_zone=zone)
     rows = [f"{time}{suffix},{k % 7}" for k, time in enumerate(minutes(30))]
     path = written("time,a", rows, "other.csv")
-    prepared = defaults.read_labelled_table(dataclasses.replace(config, data=path))
+    prepared = read_prepared(config, path)
     cells = row_id_columns(prepared)["time"].tolist()
     assert cells[0].endswith(told_as or ":00")
     assert (len(cells[0]) > 19) == bool(told_as)
@@ -246,7 +247,7 @@ def test_every_output_tells_times_by_the_clocks_of_its_input() -> None:
     rows = [f"2024-03-05 10:{minute:02},{9 * (minute == 30)}" for minute in range(60)]
     path = written("time,a", rows)
     detector = detector_of(3, value_cols=("a",), time_col="time", time_zone="Europe/Berlin")
-    prepared = defaults.read_labelled_table(dataclasses.replace(detector.config, data=path))
+    prepared = read_prepared(detector.config, path)
     found = detect_prepared(detector, prepared, "fixed:1")
     assert event_columns(found)["peak"] == ["2024-03-05 10:30:00+01:00"]
     assert score_columns(found)["time"][0] == "2024-03-05T10:00:00+01:00"

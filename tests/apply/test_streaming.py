@@ -1,5 +1,6 @@
 """Rows that are scored while they come: the same grid and the same scores as at once, however they are cut."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ def at_once(detector: RunDetector, table: Measurements) -> tuple[Any, Any]:
     prepared = pad_segments(prepared, "segments") if detector.config.short == "pad" else prepared
     grid, normal = prepared.grid, detector.normal
     own = original_rows(grid)
-    scores = score_rows(detector.ours, grid.values, grid.segment, normal.window, normal.smooth)
+    scores = score_rows(detector.model_errors, grid.values, grid.segment, normal.window, normal.smooth)
     return grid.times[own], scores[own]
 
 
@@ -50,7 +51,8 @@ def table_of(detector: RunDetector, times: Any, values: Any) -> Measurements:
 
 def test_by_hand() -> None:
     """Windows of two rows, each row's error ten times its value: a score is the mean of what its windows say of it."""
-    detector = detector_of(2)._replace(ours=windowwise(lambda windows: windows * np.array([[1.0], [3.0]]), 2))
+    errors = windowwise(lambda windows: windows * np.array([[1.0], [3.0]]), 2)
+    detector = dataclasses.replace(detector_of(2), model_errors=errors)
     stream = DetectionStream(detector, "fixed:5")
     assert stream.delay == 1
     first = stream.push(np.array([[1.0]]), np.array([START]))

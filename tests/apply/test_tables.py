@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from searches import call
 
-from lstm_ae.apply.encode import OpenTable, code_columns, reconstruction_columns
+from lstm_ae.apply.encode import RunAutoencoder, code_columns, reconstruction_columns
 from lstm_ae.config import Series
 from lstm_ae.data.frames import measurements_from_rows
 from lstm_ae.data.preparation import SeriesScales, prepare_table
@@ -124,14 +124,18 @@ def test_times_keep_their_parts_of_a_second() -> None:
     table = measurements_from_rows(np.array([[2.0], [1], [3]]), ["a"], index)
     same = windowwise(lambda windows: windows, 2)
     sums = SlidingAutoencoder(2, 1, 1, lambda rows: rows[1:] + rows[:-1], None, same, same)
-    opened = OpenTable(prepare_table(Series(window=2, freq="500ms"), table), sums, SeriesScales(fixed_scale()))
-    assert code_columns(opened)["when"].tolist() == [
+    config = Series(window=2, freq="500ms")
+    autoencoder, prepared = (
+        RunAutoencoder(config, SeriesScales(fixed_scale()), None, sums),
+        prepare_table(config, table),
+    )
+    assert code_columns(autoencoder, prepared)["when"].tolist() == [
         "2024-01-01T00:00:00.500000000",
         "2024-01-01T00:00:00.000000000",
         "2024-01-01T00:00:01.000000000",
     ]
-    np.testing.assert_array_equal(code_columns(opened)["code0"], [3, np.nan, 5])
-    assert reconstruction_columns(opened)["a"].tolist() == [2, 1, 3]
+    np.testing.assert_array_equal(code_columns(autoencoder, prepared)["code0"], [3, np.nan, 5])
+    assert reconstruction_columns(autoencoder, prepared)["a"].tolist() == [2, 1, 3]
 
 
 @pytest.mark.parametrize("command", ["encode", "reconstruct"])

@@ -1,6 +1,7 @@
 """Forecasts of anyone's own table: baselines by hand, windows and horizons, what is written, served and estimated."""
 
 import contextlib
+import dataclasses
 import doctest
 import json
 import shutil
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from searches import call, call_unread
 
 from lstm_ae.apply import forecast
+from lstm_ae.apply.run_table import TableRequest
 from lstm_ae.backtest import folds, tables
 from lstm_ae.config import Reading, Series
 from lstm_ae.data.measurements import read_measurements
@@ -452,7 +454,7 @@ def test_the_files_are_written_where_nobody_reads_the_output(place: Path, monkey
 def test_further_ahead_it_reads_its_own_forecasts(place: Path) -> None:
     run = open_run(place / "run")
     forecaster = forecast.load_forecaster(run)
-    far = forecast.forecast_file(run, str(place / "t.csv"), horizon=15, levels=(80,))
+    far = forecast.forecast_file(run, TableRequest(str(place / "t.csv")), horizon=15, levels=(80,))
     past, pieces = far.past, []
     for _ in range(3):
         future = np.asarray(forecaster.model({"past": past})["future"])
@@ -470,12 +472,12 @@ def test_steps_without_an_interval_are_told_of(place: Path) -> None:
     series = read_measurements(Reading(data=str(place / "t.csv")))
     given = prepare_table(forecaster.config, series)
     known = forecast.forecast_table(forecaster, given, levels=(95,))
-    assert not known.remarks
-    spread = forecaster.spread.copy()
+    assert not known.notes
+    spread = forecaster.error_quantiles.copy()
     spread[1, 3:] = np.inf
-    found = forecast.forecast_table(forecaster._replace(spread=spread), given, levels=(95,))
+    found = forecast.forecast_table(dataclasses.replace(forecaster, error_quantiles=spread), given, levels=(95,))
     assert np.isnan(found.intervals[95][0][0]).tolist() == [[False, step >= 3] for step in range(6)]
-    (remark,) = found.remarks
+    (remark,) = found.notes
     assert remark.startswith("heat has steps without an interval: fewer than 5 validation errors")
 
 
@@ -502,7 +504,7 @@ def test_an_exported_forecast_is_that_of_the_command(place: Path) -> None:
     said = call(f"export {place}/run --to models --name load")
     assert said.code == 0, said.err
     loaded = tf.saved_model.load("models/load/1")
-    far = forecast.forecast_file(open_run(place / "run"), str(place / "t.csv"), horizon=8)
+    far = forecast.forecast_file(open_run(place / "run"), TableRequest(str(place / "t.csv")), horizon=8)
     past = tf.constant(far.past)
     assert set(loaded.signatures) == {"serving_default", "predict", "forecast"}
     future = loaded.signatures["forecast"](past=past, horizon=tf.constant([8]))["future"]
@@ -528,7 +530,7 @@ def test_several_series_of_which_one_is_too_short(place: Path) -> None:
     assert frame["pump"].tolist() == ["a"] * 6
     table(seed=2).iloc[:20].assign(pump="b").to_csv("short.csv")
     with pytest.raises(DataError, match="has no 30 rows in a row at its end"):
-        forecast.forecast_file(open_run("many"), "short.csv")
+        forecast.forecast_file(open_run("many"), TableRequest("short.csv"))
 
 
 @pytest.mark.parametrize(
@@ -604,7 +606,7 @@ def fitted() -> SequenceForecaster:
 
 def test_an_estimator_says_what_the_command_says(fitted: SequenceForecaster, place: Path) -> None:
     loaded = SequenceForecaster.load(place / "run")
-    said = forecast.forecast_file(open_run(place / "run"), str(place / "t.csv"), levels=(80,))
+    said = forecast.forecast_file(open_run(place / "run"), TableRequest(str(place / "t.csv")), levels=(80,))
     mine = fitted.predict(table())
     assert mine.index.equals(pd.date_range("2024-04-10", periods=6, freq="h", name="time"))
     assert list(mine) == ["load", "heat"]

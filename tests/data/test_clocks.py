@@ -1,6 +1,5 @@
 """Dates and the time of day in two columns: joined where they belong together, and never taken for series."""
 
-import dataclasses
 import datetime
 import io
 import pathlib
@@ -8,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from run_tables import read_prepared
 
 from lstm_ae.config import Reading, Series
 from lstm_ae.data.checks import inspect_table
@@ -167,7 +167,7 @@ def test_a_run_keeps_it() -> None:
     of_hours("Date;Time;a;b")
     config = defaults.load_complete(Series(data="t.csv", window=4)).config
     assert (config.time_col, config.clock_col, config.freq, config.date_order) == ("Date", "Time", "1h", "dmy")
-    table = defaults.read_labelled_table(dataclasses.replace(config, data="t.csv"))
+    table = read_prepared(config, "t.csv")
     # One row at a time, of which no first rows tell anything.
     rows = pathlib.Path("t.csv").read_text().splitlines(keepends=True)
     pieces = iter([*(row.encode() for row in rows), b""])
@@ -176,15 +176,12 @@ def test_a_run_keeps_it() -> None:
     # What is written can be read again.
     cells = row_id_columns(table)["Date"].tolist()
     again = written("Date,a,b", [f"{cell},{k},1" for k, cell in enumerate(cells)], "again.csv")
-    assert (
-        defaults.read_labelled_table(dataclasses.replace(config, data=again)).table.times.tolist()
-        == table.table.times.tolist()
-    )
+    assert read_prepared(config, again).table.times.tolist() == table.table.times.tolist()
     _, chunks = read_incoming(io.BytesIO(pathlib.Path(again).read_bytes()).read, "standard input", config)
     assert np.concatenate([chunk.times for chunk in chunks]).tolist() == table.table.times.tolist()
     days = written("Date,a,b", [f"0{k + 1}/02/2024,{k},1" for k in range(9)], "days.csv")
     with pytest.raises(ConfigError, match="--clock-col names 'Time', no column"):
-        defaults.read_labelled_table(dataclasses.replace(config, data=days))
+        read_prepared(config, days)
 
 
 @pytest.mark.parametrize("kind", ["days", "moments", "text"])

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from run_tables import read_prepared
 from searches import Said, call
 
+from lstm_ae.apply.run_table import read_with_run_config
 from lstm_ae.config import Series
 from lstm_ae.data.stream import read_incoming
 from lstm_ae.errors import DataError
@@ -49,7 +51,7 @@ def test_a_run_keeps_how_its_table_is_written() -> None:
     assert kept == (2, "cp1252", "comma", None, ("Außentemperatur=°C",))
     notes = settled.data.source.notes
     assert any("'Bemerkung', 'Zustand' hold no numbers and are left out" in note for note in notes)
-    table = defaults.read_labelled_table(config).table
+    table = read_prepared(config).table
     assert table.values[0].tolist() == [10, np.float32(2220.12)]
     # One row at a time, of which no first rows tell anything.
     pieces = iter([*german().splitlines(keepends=True), b""])
@@ -58,8 +60,8 @@ def test_a_run_keeps_how_its_table_is_written() -> None:
     # Another one may be written otherwise.
     Path("e.csv").write_bytes(english())
     reading = {"skip_rows": 0, "encoding": "utf-8", "decimal": "point", "date_order": None}
-    other = dataclasses.replace(defaults.read_with_run_config(config, reading), data="e.csv")
-    np.testing.assert_array_equal(defaults.read_labelled_table(other).table.values, table.values)
+    other = dataclasses.replace(read_with_run_config(config, reading), data="e.csv")
+    np.testing.assert_array_equal(read_prepared(other).table.values, table.values)
 
 
 def test_a_run_refuses_points_of_another_table_that_may_part_thousands() -> None:
@@ -71,22 +73,22 @@ def test_a_run_refuses_points_of_another_table_that_may_part_thousands() -> None
     with pytest.raises(
         DataError, match=r"line 2.*'1\.500' has a point that can part.*--decimal point.*--thousands point"
     ):
-        defaults.read_labelled_table(dataclasses.replace(config, data="en.csv"))
+        read_prepared(config, "en.csv")
     for options, value in (({"decimal": "point"}, 1.5), ({"thousands": "point"}, 1500)):
-        told = defaults.read_with_run_config(config, options)
-        table = defaults.read_labelled_table(dataclasses.replace(told, data="en.csv")).table
+        told = read_with_run_config(config, options)
+        table = read_prepared(told, "en.csv").table
         assert table.values[0].tolist() == [value]
 
 
 def test_options_for_another_table_are_added_to_those_of_a_run() -> None:
     config = Series(decimal="comma", thousands="point", column_units=("a=%", "b=kg"), missing=("x",))
-    found = defaults.read_with_run_config(config, {"decimal": "point", "column_units": ("b=lb",), "missing": ("y",)})
+    found = read_with_run_config(config, {"decimal": "point", "column_units": ("b=lb",), "missing": ("y",)})
     assert (found.decimal, found.thousands) == ("point", None)
     assert found.column_units == ("a=%", "b=lb")
     assert found.missing == ("x", "y")
-    found = defaults.read_with_run_config(config, {"thousands": "comma"})
+    found = read_with_run_config(config, {"thousands": "comma"})
     assert (found.decimal, found.thousands) == (None, "comma")
-    assert defaults.read_with_run_config(config, {}) == config
+    assert read_with_run_config(config, {}) == config
 
 
 @pytest.fixture(scope="module")

@@ -130,11 +130,11 @@ def test_an_index_tells_an_estimator_its_zone(zone: Any, known: str | None, monk
     prepared = SimpleNamespace(table=measurements_from_rows(frame.to_numpy(), ["a"], frame.index))
     prepared._replace = lambda table: SimpleNamespace(table=table)
     forecaster = SequenceForecaster()
-    forecaster._run_files = SimpleNamespace(forecaster=None)
+    forecaster._run_files = SimpleNamespace(load=lambda loader: None)
     monkeypatch.setattr(SequenceForecaster, "_prepare", lambda self, rows: prepared)
 
     def said(forecaster: Any, prepared: Any, **rest: Any) -> Any:
-        return SimpleNamespace(short=(), zone=prepared.table.zone)
+        return SimpleNamespace(skipped=(), zone=prepared.table.zone)
 
     monkeypatch.setattr(forecast, "forecast_table", said)
     found: Any = forecaster._forecast(frame, None).zone  # type: ignore[attr-defined]

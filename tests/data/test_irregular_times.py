@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from run_tables import read_prepared
 from searches import call
 
 from lstm_ae.backtest.tables import start_backtest
@@ -214,7 +215,7 @@ def test_a_run_searches_tables_that_are_mostly_missing() -> None:
     table_of(np.arange(400) * 60)
     config = settled({"window": 5, "max_gap": 100}).config
     table_of(np.arange(0, 400, 10) * 60)
-    assert not defaults.read_labelled_table(config).grid.known.all()
+    assert not read_prepared(config).grid.known.all()
 
 
 def test_rows_of_one_time_can_be_trained_on_and_a_check_says_so() -> None:

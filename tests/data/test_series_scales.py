@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from machines import MACHINES, ROWS, table
+from run_tables import read_prepared
 from searches import Said, call
 
 from lstm_ae.apply.detect import load_detector
@@ -204,9 +205,7 @@ def test_a_card_and_examples_tell_the_series(place: Path) -> None:
 
 def test_a_run_that_has_lost_its_names(place: Path) -> None:
     data = settled(place)
-    later = defaults.read_labelled_table(
-        Series(data=str(place / "turned.csv"), id_col=("machine",), window=12, freq="1h", max_gap=1)
-    )
+    later = read_prepared(Series(data=str(place / "turned.csv"), id_col=("machine",), window=12, freq="1h", max_gap=1))
     with pytest.raises(DataError, match="The run names 2 series and its scale has 4"):
         SeriesScales(data.scale, ("", "large")).to_common(later)
 
@@ -219,7 +218,7 @@ def test_names_that_a_run_does_not_know() -> None:
 def test_a_far_range_is_told_at_each_series_level(place: Path) -> None:
     data = settled(place)
     config = Series(data=str(place / "turned.csv"), id_col=("machine",), window=12, freq="1h", max_gap=1)
-    later = defaults.read_labelled_table(config)
+    later = read_prepared(config)
     assert collect_new_table_warnings(later, data.scale, data.symbols) == []
     swapped = SeriesScales(data.scale, ("", "small", "middle", "large"))
     (said_of,) = collect_new_table_warnings(later, *swapped)

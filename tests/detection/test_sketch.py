@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lstm_ae.apply.detect import Detection, sketch_detection
+from lstm_ae.apply.detect import Detection
+from lstm_ae.apply.detection_output import sketch_detection
 from lstm_ae.config.reading import TimeStep
 from lstm_ae.detection.events import Event
 from lstm_ae.detection.sketch import TableSketch, read_sketches, sketch_series, thin_line, write_sketches

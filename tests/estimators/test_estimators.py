@@ -26,6 +26,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from lstm_ae.apply import detect
+from lstm_ae.apply.run_table import TableRequest
 from lstm_ae.config import Series
 from lstm_ae.errors import ConfigError, DataError, DivergedError
 from lstm_ae.estimators import AnomalyDetector, SequenceAutoencoder, SequenceClassifier, autoencoder, base, detector
@@ -100,8 +101,8 @@ def test_fitting_is_what_the_command_does(place: Path, fitted: AnomalyDetector) 
 
 def test_a_run_of_the_command_is_loaded(place: Path, fitted: AnomalyDetector) -> None:
     loaded = AnomalyDetector.load(place / "run")
-    found = detect.detect(open_run(place / "run"), str(place / "bad.csv"))
-    np.testing.assert_array_equal(-loaded.score_samples(BAD), found.ours.scores)
+    found = detect.detect(open_run(place / "run"), TableRequest(str(place / "bad.csv")))
+    np.testing.assert_array_equal(-loaded.score_samples(BAD), found.model.scores)
     assert loaded.window == loaded.window_ == DAY
     assert {name: loaded.get_params()[name] for name in SMALL} == SMALL
     assert loaded.get_params()["options"] == {"max_gap": 2}

@@ -305,7 +305,7 @@ def test_a_legend_stays_within_its_figure():
 def test_a_search_of_several_series_names_the_one_and_the_columns_with_the_largest_shares() -> None:
     from types import SimpleNamespace
 
-    from lstm_ae.apply.detect import detection_figure
+    from lstm_ae.apply.figures import detection_figure
     from lstm_ae.detection.events import Event
 
     rows, columns = 40, 8
@@ -322,8 +322,8 @@ def test_a_search_of_several_series_names_the_one_and_the_columns_with_the_large
     )
     shares = (0.0, 0.0, 0.1, 0.1, 0.1, 0.1, 0.1, 0.5)
     events = [Event(25, 27, 26, 9.0, 0.1, shares, False)]
-    ours = SimpleNamespace(events=events, scores=np.full(rows, 0.5), threshold=SimpleNamespace(value=2.0))
-    found = SimpleNamespace(prepared=SimpleNamespace(grid=grid, table=table), ours=ours, judged={})
+    model = SimpleNamespace(events=events, scores=np.full(rows, 0.5), threshold=SimpleNamespace(value=2.0))
+    found = SimpleNamespace(prepared=SimpleNamespace(grid=grid, table=table), model=model, metrics={})
     drawn = checked(detection_figure(found))  # type: ignore[arg-type]
     assert [axes.get_ylabel() for axes in drawn.axes] == [*(f"sensor {k}" for k in range(2, 8)), "Score"]
     said = " ".join(drawn.get_suptitle().split())
@@ -333,7 +333,7 @@ def test_a_search_of_several_series_names_the_one_and_the_columns_with_the_large
     ticks = [tick.get_text() for tick in drawn.axes[-1].get_xticklabels()]
     assert "03:00" in ticks  # of 00:00 to 09:30 in UTC, an hour and then two ahead
     assert "02:00" not in ticks  # which that night's clocks leave out
-    found.ours.events, table.clock = [], None
+    found.model.events, table.clock = [], None
     drawn = checked(detection_figure(found))  # type: ignore[arg-type]
     assert [axes.get_ylabel() for axes in drawn.axes] == [*(f"sensor {k}" for k in range(6)), "Score"]
     assert drawn.get_suptitle() == "left, the first of 2 series; 6 of 8 columns: the first"

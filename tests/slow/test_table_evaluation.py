@@ -12,6 +12,7 @@ import pytest
 from searches import call
 
 from lstm_ae.apply.evaluate import NEW_DATA_PART, evaluate_table
+from lstm_ae.apply.run_table import TableRequest
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.run import Run, measured_parts, open_run
 
@@ -61,7 +62,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def measured(place: Path, task: str, **options: Any) -> dict[str, float]:
     table = "forecast.csv" if task == "forecast" else "last.csv"
-    evaluation = evaluate_table(open_run(place / task), str(place / table), **options)
+    evaluation = evaluate_table(open_run(place / task), TableRequest(str(place / table), **options))
     return {name: metric.value for name, metric in evaluation.metrics[NEW_DATA_PART].items()}
 
 
@@ -94,7 +95,7 @@ def test_a_table_of_its_own_is_the_test_where_no_row_is_kept_for_one(task: str) 
 
 @pytest.mark.parametrize("task", ["reconstruct", "anomaly"])
 def test_reconstructions_come_with_principal_components_and_a_verdict(place: Path, task: str) -> None:
-    evaluation = evaluate_table(open_run(place / task), str(place / "last.csv"))
+    evaluation = evaluate_table(open_run(place / task), TableRequest(str(place / "last.csv")))
     before = open_run(place / task).metrics()
     name = "PCA with 3 numbers"
     beside = evaluation.metrics[NEW_DATA_PART]["reconstruction_mse"].baselines[name]
@@ -103,7 +104,7 @@ def test_reconstructions_come_with_principal_components_and_a_verdict(place: Pat
 
 
 def test_forecasts_come_with_their_baselines_and_a_verdict(place: Path) -> None:
-    evaluation = evaluate_table(open_run(place / "forecast"), str(place / "forecast.csv"))
+    evaluation = evaluate_table(open_run(place / "forecast"), TableRequest(str(place / "forecast.csv")))
     before = open_run(place / "forecast").metrics()
     beside = evaluation.metrics[NEW_DATA_PART]["forecast_mse"].baselines
     assert beside == pytest.approx(before["test"]["forecast_mse"]["baselines"], rel=1e-4)
@@ -114,15 +115,15 @@ def test_forecasts_come_with_their_baselines_and_a_verdict(place: Path) -> None:
 def test_forecasts_of_a_run_without_its_regression_are_still_measured(place: Path, tmp_path: Path) -> None:
     run = Run(Path(shutil.copytree(place / "forecast", tmp_path / "run")))
     (run.directory / "regression.npz").unlink()
-    evaluation = evaluate_table(run, str(place / "last.csv"))
+    evaluation = evaluate_table(run, TableRequest(str(place / "last.csv")))
     assert "linear regression" not in evaluation.metrics[NEW_DATA_PART]["forecast_mse"].baselines
     (run.directory / "regression.npz").write_bytes(b"damaged")
     with pytest.raises(DataError, match=r"regression\.npz"):
-        evaluate_table(run, str(place / "last.csv"))
+        evaluate_table(run, TableRequest(str(place / "last.csv")))
 
 
 def test_classes_come_with_logistic_regression_and_a_verdict(place: Path) -> None:
-    evaluation = evaluate_table(open_run(place / "classify"), str(place / "last.csv"), label_col="pace")
+    evaluation = evaluate_table(open_run(place / "classify"), TableRequest(str(place / "last.csv"), label_col="pace"))
     before = open_run(place / "classify").metrics()
     for measure in ("accuracy", "macro_f1", "log_loss"):
         beside = before["test"][measure]["baselines"]["logistic regression"]
@@ -136,7 +137,7 @@ def test_classes_come_with_logistic_regression_and_a_verdict(place: Path) -> Non
 
 
 def test_labelled_anomalies_are_ranked_beside_other_scores(place: Path) -> None:
-    evaluation = evaluate_table(open_run(place / "anomaly"), str(place / "last.csv"), label_col="broken")
+    evaluation = evaluate_table(open_run(place / "anomaly"), TableRequest(str(place / "last.csv"), label_col="broken"))
     metrics = evaluation.metrics[NEW_DATA_PART]
     assert metrics["auc_roc"].value > 0.9
     assert set(metrics["vus_pr"].baselines) == {"PCA", "raw values"}
@@ -190,7 +191,7 @@ def test_without_what_was_kept_there_is_no_baseline(place: Path, tmp_path: Path,
     """As of a winner that was trained on validation as well."""
     run = open_run(shutil.copytree(place / task, tmp_path / "run"))
     (run.directory / f"{name}.npz").unlink()
-    evaluation = evaluate_table(run, str(place / "last.csv"))
+    evaluation = evaluate_table(run, TableRequest(str(place / "last.csv")))
     assert evaluation.verdicts == {}
     assert {base for metric in evaluation.metrics[NEW_DATA_PART].values() for base in metric.baselines} <= {
         "always fast",
@@ -200,13 +201,13 @@ def test_without_what_was_kept_there_is_no_baseline(place: Path, tmp_path: Path,
 
 def test_what_cannot_be_measured(place: Path) -> None:
     with pytest.raises(ConfigError, match="--label-col is for runs of --task anomaly or classify"):
-        evaluate_table(open_run(place / "forecast"), str(place / "last.csv"), label_col="pace")
+        evaluate_table(open_run(place / "forecast"), TableRequest(str(place / "last.csv"), label_col="pace"))
     frame().iloc[:14].to_csv("few.csv")
     with pytest.raises(DataError, match="no run of 15 rows without a long gap"):
-        evaluate_table(open_run(place / "forecast"), "few.csv")
+        evaluate_table(open_run(place / "forecast"), TableRequest("few.csv"))
     frame().assign(pace="none of these").to_csv("other.csv")
     with pytest.raises(DataError, match="holds no class that the run knows"):
-        evaluate_table(open_run(place / "classify"), "other.csv", label_col="pace")
+        evaluate_table(open_run(place / "classify"), TableRequest("other.csv", label_col="pace"))
     said = call(f"series evaluate {place}/anomaly --label-col broken")
     assert said.code == 2
     assert "--label-col is for another table" in said.err
@@ -214,14 +215,14 @@ def test_what_cannot_be_measured(place: Path) -> None:
 
 def test_rows_that_the_run_has_learned_from_are_told(place: Path) -> None:
     said: list[str] = []
-    evaluate_table(open_run(place / "forecast"), str(place / "all.csv"), remark=said.append)
+    evaluate_table(open_run(place / "forecast"), TableRequest(str(place / "all.csv")), notify=said.append)
     (note,) = said
     assert "(2024-01-01 to 2024-02-05 09:00:00)" in note
     said.clear()
     other = frame()
     other["value"] = other["value"].to_numpy()[::-1]
     other.to_csv("other.csv")
-    evaluate_table(open_run(place / "forecast"), "other.csv", remark=said.append)
+    evaluate_table(open_run(place / "forecast"), TableRequest("other.csv"), notify=said.append)
     assert said == []
-    evaluate_table(open_run(place / "forecast"), str(place / "last.csv"), remark=said.append)
+    evaluate_table(open_run(place / "forecast"), TableRequest(str(place / "last.csv")), notify=said.append)
     assert said == []

@@ -29,4 +29,4 @@ def detector_of(window: int = 3, features: int = 1, smooth: int = 1, **options: 
     scores = np.random.default_rng(0).exponential(size=400)
     normal = NormalScores(scores, scores, np.zeros(400, np.int32), components, smooth, MINUTE)
     adding = windowwise(errors, window)
-    return RunDetector(config, normal, SeriesScales(fixed_scale()), adding, adding)
+    return RunDetector(config, SeriesScales(fixed_scale()), normal, adding, adding)

@@ -2,20 +2,17 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from lstm_ae.config import Reading, Series
-from lstm_ae.config.options import flag_name
-from lstm_ae.config.reading import REREAD
 from lstm_ae.config.threshold import parse_threshold, rows_of_unit
 from lstm_ae.data.checks import (
     check_duplicates,
     check_sparse_grid,
     collect_table_warnings,
     describe_lookahead,
-    describe_step_change,
 )
 from lstm_ae.data.class_labels import choose_classes, drop_unlabeled_windows
 from lstm_ae.data.findings import format_options
@@ -30,7 +27,6 @@ from lstm_ae.detection.calibration import default_smooth
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.forecasting.baselines import choose_seasons
 from lstm_ae.formatting import format_count, format_heading
-from lstm_ae.run import Run
 
 # Numbers of a code, and the share of a window's that it may be at most.
 CODE, SHARE = 16, 1 / 3
@@ -192,17 +188,6 @@ def complete_config(config: Series, prepared: PreparedTable, *, folds: bool = Fa
     return CompletedConfig(found, data)
 
 
-def config_of(run: Run, *tasks: str) -> Series:
-    """A run's config; raises `ConfigError` where it was trained for none of these tasks."""
-    config = run.config()
-    assert isinstance(config, Series)
-    if config.task not in tasks:
-        raise ConfigError(
-            f"{str(run.directory)!r} is a run of --task {config.task}; give one of --task {' or '.join(tasks)}"
-        )
-    return config
-
-
 def require_even(config: Reading, table: Measurements) -> None:
     """Refuse to train on a grid that is mostly missing, or on which rows that are apart in time meet.
 
@@ -230,61 +215,3 @@ def require_complete_windows(config: Reading, prepared: PreparedTable) -> None:
 def load(config: Series) -> Data:
     """Training, validation and test windows of the table."""
     return load_complete(config).data
-
-
-def read_with_run_config(config: Series, reading: Mapping[str, Any] | None) -> Series:
-    """A run's config, to read a table that is written otherwise than the run's own.
-
-    Args:
-        reading: choices, by field, of those in `REREAD`. Words for a missing value, and units of columns, are added to
-            those of the run; a mark of decimals or of thousands takes the place of both of the run's.
-
-    Raises:
-        ConfigError: a choice that is none of them, or is not allowed.
-    """
-    reading = reading or {}
-    for name in reading:
-        if name not in REREAD:
-            raise ConfigError(
-                f"{flag_name(name)} is of a training; of another table there are {', '.join(map(flag_name, REREAD))}"
-            )
-    changed = dict(reading)
-    if {"decimal", "thousands"} & set(reading):
-        changed = {"decimal": None, "thousands": None, **reading}
-    changed["missing"] = (*config.missing, *reading.get("missing", ()))
-    told = {item.rpartition("=")[0] for item in reading.get("column_units", ())}
-    kept = (item for item in config.column_units if item.rpartition("=")[0] not in told)
-    changed["column_units"] = (*kept, *reading.get("column_units", ()))
-    return dataclasses.replace(config, **changed)
-
-
-def reading_config(config: Series, data: str | None, label_col: str | None = None) -> Reading:
-    """How a run's config says that another table is read; its labels, where there are any, are in `label_col`."""
-    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(Reading)}
-    return Reading(**values | {"data": data, "label_col": label_col, "horizon": None, "normal": ()})
-
-
-def read_labelled_table(config: Series, progress: Progress | None = None) -> PreparedTable:
-    """A table read as a run's config says, to be searched."""
-    return whole_table(config, read_measurements(config, progress, of_run=True))
-
-
-def whole_table(config: Series, table: Measurements) -> PreparedTable:
-    """A table put on a grid as a run's config says; its own windows and parts mean nothing.
-
-    Where the run was trained so, segments shorter than a window have missing rows before them, see `padded`.
-
-    Raises:
-        DataError: no window fits into it; or as `prepare` says.
-    """
-    prepared = prepare_table(dataclasses.replace(config, normal=()), table)
-    if config.short == "pad":
-        prepared = pad_segments(prepared, "segments")
-    if not (np.bincount(prepared.grid.segment[prepared.grid.valued]) >= prepared.window).any():
-        other = describe_step_change(prepared)
-        raise DataError(
-            f"{table.name} has no run of {prepared.window} rows without a long gap, as a window needs; give more rows"
-            + (f". {other}" if other else "")
-        )
-    require_complete_windows(config, prepared)
-    return prepared

@@ -1,0 +1,199 @@
+"""Describe a detection: events and scores as table columns, as text, as JSON, and as a sketch for reports."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lstm_ae.apply.detect import Detection
+from lstm_ae.config.threshold import UNITS
+from lstm_ae.data.time_zones import format_times
+from lstm_ae.detection.events import largest_contributors
+from lstm_ae.detection.sketch import COLUMNS, SERIES, TableSketch, sketch_series
+from lstm_ae.formatting import format_count, format_expected_count, format_period
+
+# Smaller expected counts are reported as "fewer than" this number.
+MIN_EXPECTED_COUNT = 0.1
+
+# Seconds of the units in which the duration of a table is described.
+PERIODS = {unit: UNITS[unit] for unit in ("hour", "day", "week", "month")}
+
+
+def event_rows(detection: Detection) -> list[dict[str, Any]]:
+    """Return one record per event: times, score, p-value, and the columns that caused it.
+
+    If the table has several series, each record starts with the name of its series.
+    """
+    names = detection.prepared.table.layout.values
+    rows = []
+    for event in detection.model.events:
+        shares = sorted(zip(event.shares, names, strict=True), reverse=True)
+        causes = ", ".join(f"{name} {share:.0%}" for share, name in shares[:3] if share >= 0.005)
+        series = detection.series_name(event.peak)
+        rows.append(
+            ({} if series is None else {"series": series})
+            | {
+                "start": detection.format_time(event.first),
+                "end": detection.format_time(event.last),
+                "peak": detection.format_time(event.peak),
+                "score": event.score,
+                "p": event.p,
+                "columns": causes,
+                "provisional": event.provisional,
+            }
+        )
+    return rows
+
+
+def event_columns(detection: Detection) -> dict[str, Sequence[Any]]:
+    """Return the events as table columns."""
+    rows = event_rows(detection)
+    several = ("series",) if len(detection.prepared.table.ids) > 1 else ()
+    names = (*several, "start", "end", "peak", "score", "p", "columns", "provisional")
+    return {name: [row[name] for row in rows] for name in names}
+
+
+def score_columns(detection: Detection) -> dict[str, Any]:
+    """Return time, score, p-value, anomaly flag, and the score of each column for every grid row, as table columns."""
+    table, grid, scored = detection.prepared.table, detection.prepared.grid, detection.model
+    names = table.layout.values
+    columns: dict[str, Any] = {}
+    if len(table.ids) > 1:
+        columns["series"] = [table.ids[place] for place in grid.series]
+    columns["time"] = format_times(grid.times, table.zone) if table.layout.time is not None else grid.times
+    columns |= {"score": scored.scores, "p": scored.p, "anomaly": scored.scores > scored.threshold.value}
+    if len(names) > 1:
+        columns |= {f"score {name}": scored.by_feature[:, k] for k, name in enumerate(names)}
+    return columns
+
+
+def describe_detection(detection: Detection) -> list[str]:
+    """Return lines about the threshold, the events, the expected false alarms, the baseline, and the labels."""
+    scored, rows = detection.model, _count_scored_rows(detection)
+    budget, duration = _describe_series_budget(detection), _format_duration(detection, rows)
+    lines = [
+        f"threshold {scored.threshold.value:.4g}, {scored.threshold.rule}{budget}: {scored.threshold.how}",
+        f"{format_count(len(scored.events), 'event')} in {format_count(rows, 'row')}{duration}",
+        *_describe_chance(detection, rows),
+    ]
+    if unscored := len(scored.scores) - rows:
+        have = "has" if unscored == 1 else "have"
+        lines.append(f"{format_count(unscored, 'row')} {have} no score: without a value, or in no whole window")
+    lines.append(
+        f"{detection.normal.components.name}: {format_count(len(detection.baseline.events), 'event')} by the same "
+        f"rule, {_count_agreeing_events(detection)} among these"
+    )
+    for name, metrics in detection.metrics.items():
+        values = (("VUS-PR", metrics.ranking.vus_pr), ("AUC-PR", metrics.ranking.auc_pr))
+        texts = [f"{metric} {value:.3f}" for metric, value in values if value == value]
+        if name != "raw values":  # Raw values have no threshold.
+            ranges = format_count(metrics.events.ranges, "labelled range")
+            texts += [
+                f"{metrics.events.found} of {ranges} found" if metrics.events.ranges else ranges,
+                format_count(metrics.events.false, "false event"),
+            ]
+        if texts:
+            lines.append(f"{name}: {', '.join(texts)}")
+    return lines
+
+
+def _count_scored_rows(detection: Detection) -> int:
+    return int(np.count_nonzero(~np.isnan(detection.model.scores)))
+
+
+def _describe_series_budget(detection: Detection) -> str:
+    """Return a note that an alarm budget is a mean over several series; empty for one series and for other rules."""
+    series = len(detection.prepared.table.ids)
+    budget = detection.model.threshold.rule.kind == "budget"
+    return f" a series, on average over {series:,}" if budget and series > 1 else ""
+
+
+def _describe_chance(detection: Detection, rows: int) -> list[str]:
+    """Return lines about the events and the high scores to expect in as many normal rows."""
+    expected, low, high = detection.model.threshold.alarms.per(rows)
+    interval = f"95% interval: {format_expected_count(low)} to {format_expected_count(high)}"
+    lines = [f"false alarms expected in as many normal rows: {_format_expected(expected)} ({interval})"]
+    if events := detection.model.events:
+        weakest = max(event.p for event in events)
+        lines.append(f"normal rows expected to score as high as the weakest event: {_format_expected(rows * weakest)}")
+    return lines
+
+
+def _format_expected(number: float) -> str:
+    if number < MIN_EXPECTED_COUNT:
+        return f"fewer than {MIN_EXPECTED_COUNT}"
+    return f"about {format_expected_count(number)}"
+
+
+def _count_agreeing_events(detection: Detection) -> int:
+    """Return the number of baseline events that overlap an event of the model."""
+    return sum(
+        any(event.first <= other.last and other.first <= event.last for event in detection.model.events)
+        for other in detection.baseline.events
+    )
+
+
+def _format_duration(detection: Detection, rows: int) -> str:
+    # Rows of several series overlap in time, so their number is no duration.
+    if not detection.normal.step or len(detection.prepared.table.ids) > 1:
+        return ""
+    return f" ({format_period(rows * detection.normal.step / 1e9, PERIODS)})"
+
+
+def detection_to_json(detection: Detection) -> dict[str, Any]:
+    """Return the threshold, the events, and the metrics as a JSON object, without the scores of the rows."""
+    threshold = detection.model.threshold
+    expected = threshold.alarms.per(_count_scored_rows(detection))
+    return {
+        "threshold": threshold.value,
+        "rule": str(threshold.rule),
+        "how": threshold.how,
+        "expected_false_alarms": {"mean": expected.expected, "low": expected.low, "high": expected.high},
+        "anomalies": event_rows(detection),
+        "pca_events": len(detection.baseline.events),
+        "judged": {
+            name: metrics.ranking._asdict() | {"found": metrics.events.found, "false": metrics.events.false}
+            for name, metrics in detection.metrics.items()
+        },
+    }
+
+
+def sketch_detection(detection: Detection) -> TableSketch:
+    """Return a sketch of the series with the most events, their main columns and scores, and a list of all events."""
+    grid, table, scored = detection.prepared.grid, detection.prepared.table, detection.model
+    owners = np.array([grid.series[event.peak] for event in scored.events], np.int64)
+    counts = np.bincount(owners, minlength=len(table.ids))
+    shown = sorted(np.argsort(-counts, kind="stable")[:SERIES].tolist())
+    names, dated = table.layout.values, table.layout.dated
+    # The x-axis of rows without dates is their row number.
+    step = 1 if dated else max(grid.step.size, 1)
+    sketches = []
+    for place in shown:
+        rows = np.flatnonzero(grid.series == place)
+        events = [event for event, owner in zip(scored.events, owners, strict=True) if owner == place]
+        columns = largest_contributors(events, len(names), COLUMNS)
+        sketches.append(
+            sketch_series(
+                grid.times[rows] // step,
+                grid.segment[rows],
+                grid.values[rows][:, columns],
+                scored.scores[rows],
+                np.array([(event.first, event.last) for event in events], np.int64).reshape(-1, 2) - rows[0],
+                series=str(table.ids[place]) if len(table.ids) > 1 else "",
+                names=[names[column] for column in columns],
+                around=2 * detection.prepared.window,
+            )
+        )
+    listed = []
+    for number, (row, owner) in enumerate(zip(event_rows(detection), owners.tolist(), strict=True)):
+        at = [shown.index(owner), int(np.count_nonzero(owners[:number] == owner))] if owner in shown else None
+        listed.append(row | {"at": at})
+    return TableSketch(
+        dated,
+        grid.step.nanoseconds if dated else 1,
+        scored.threshold.value,
+        str(scored.threshold.rule),
+        tuple(sketches),
+        tuple(listed),
+        table.clock is not None,
+    )

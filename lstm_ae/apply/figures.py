@@ -1,0 +1,91 @@
+"""Draw a table with what a run returns for it: anomalies, reconstructions, and forecasts."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from lstm_ae.apply.detect import Detection
+from lstm_ae.apply.encode import RunAutoencoder, reconstruct_table
+from lstm_ae.apply.forecast import TableForecast
+from lstm_ae.arrays import Array
+from lstm_ae.data.padding import original_rows
+from lstm_ae.data.preparation import PreparedTable
+from lstm_ae.detection.events import largest_contributors
+from lstm_ae.plots.anomalies import MAX_COLUMNS, anomalies, reconstruction
+from lstm_ae.plots.table_forecasts import forecasts
+
+
+def detection_figure(detection: Detection) -> Figure:
+    """Plot the columns, events, scores, and threshold of the series with the most events."""
+    grid, table, scored = detection.prepared.grid, detection.prepared.table, detection.model
+    names, ids = table.layout.values, table.ids
+    owners = [grid.series[event.peak] for event in scored.events]
+    shown = int(np.bincount(owners).argmax()) if owners else 0
+    events = [event for event in scored.events if grid.series[event.peak] == shown]
+    columns = largest_contributors(events, len(names), MAX_COLUMNS)
+    title = []
+    if len(ids) > 1:
+        title.append(f"{ids[shown]}, {'the most events' if owners else 'the first'} of {len(ids):,} series")
+    if len(columns) < len(names):
+        which = "the largest shares in the events" if events else "the first"
+        title.append(f"{len(columns)} of {len(names):,} columns: {which}")
+    rows = np.flatnonzero(grid.series == shown)
+    first = int(rows[0])
+    return anomalies(
+        table.axis(grid.times[rows]),
+        grid.values[rows][:, columns],
+        scored.scores[rows],
+        scored.threshold.value,
+        [(event.first - first, event.last - first) for event in events],
+        names=[names[column] for column in columns],
+        labels=detection.labeled_rows()[rows] if detection.metrics else None,
+        zone=table.clock,
+        title="; ".join(title),
+    )
+
+
+def reconstruction_figure(autoencoder: RunAutoencoder, prepared: PreparedTable) -> Figure:
+    """Plot the columns of the first series and their reconstruction."""
+    grid, table = prepared.grid, prepared.table
+    rows = (grid.series == grid.series[0]) & original_rows(grid)
+    names, title = table.layout.values, []
+    if len(table.ids) > 1:
+        title.append(f"{table.ids[grid.series[0]]}, the first of {len(table.ids):,} series")
+    if len(names) > MAX_COLUMNS:
+        title.append(f"the first {MAX_COLUMNS} of {len(names):,} columns")
+    return reconstruction(
+        table.axis(grid.times[rows]),
+        grid.values[rows],
+        reconstruct_table(autoencoder, prepared)[rows],
+        names=names,
+        zone=table.clock,
+        title="; ".join(title),
+    )
+
+
+def forecast_figure(forecast: TableForecast, most: int = 4) -> Figure:
+    """Plot the first `most` forecasts, one panel per series and column."""
+    table = forecast.table
+    names = table.layout.values
+    whole = len(forecast.ids) * len(names)
+    panels = [(n, k) for n in range(len(forecast.ids)) for k in range(len(names))][:most]
+    which, column = (np.array(places) for places in zip(*panels, strict=True))
+    times, ahead = (values[which] for values in (forecast.times, forecast.ahead))
+    if forecast.timed:
+        times, ahead = table.axis(times), table.axis(ahead)
+
+    def select(values: Array) -> Array:
+        return values[which, :, column]
+
+    return forecasts(
+        times,
+        select(forecast.past),
+        ahead,
+        select(forecast.future),
+        select(forecast.naive),
+        baseline=forecast.baseline,
+        names=[table.ids[forecast.ids[n]] for n in which],
+        quantities=[names[k] for k in column],
+        intervals={level: (select(low), select(high)) for level, (low, high) in forecast.intervals.items()},
+        zone=table.clock,
+        title=f"The first {most} of {whole:,} forecasts, a column of a series each" if whole > most else "",
+    )

@@ -1,0 +1,146 @@
+"""Read a table as a trained run read its own, whatever the task of the run."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lstm_ae.config import Reading, Series
+from lstm_ae.config.options import flag_name
+from lstm_ae.config.reading import REREAD
+from lstm_ae.data.anomaly_labels import encode_anomaly_labels
+from lstm_ae.data.checks import describe_step_change
+from lstm_ae.data.measurements import Measurements, Progress, read_measurements
+from lstm_ae.data.padding import pad_segments
+from lstm_ae.data.preparation import PreparedTable, SeriesScales, prepare_table
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.run import Run
+from lstm_ae.studies.series.defaults import require_complete_windows
+
+
+class TableRequest(NamedTuple):
+    """A table to apply a run to.
+
+    Args:
+        data: The table, with the columns of the training table in any order.
+        label_col: Column of known anomalies, with the values 0 and 1, or false and true; for classifiers, of known
+            classes.
+        reading: Reading options that differ from the run's, see `read_with_run_config`.
+        progress: Function that is called with the number of rows read and the share of the file.
+    """
+
+    data: str
+    label_col: str | None = None
+    reading: Mapping[str, Any] | None = None
+    progress: Progress | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedRun:
+    """A run in memory, ready to be applied to any number of tables.
+
+    Args:
+        config: The run's settings, with the reading options of the tables.
+        scales: The scales of the series.
+    """
+
+    config: Series
+    scales: SeriesScales
+
+    def read(self, request: TableRequest) -> PreparedTable:
+        """Read a table and put it on its time grid; see `read_run_table` and `prepare_run_table`."""
+        return prepare_run_table(self.config, read_run_table(self.config, request))
+
+
+def run_config(run: Run, *tasks: str, reading: Mapping[str, Any] | None = None) -> Series:
+    """Return the config of a run, with other reading options.
+
+    Args:
+        run: A run on tables.
+        tasks: The accepted tasks; none for all.
+        reading: Reading options that differ from the run's, see `read_with_run_config`.
+
+    Raises:
+        ConfigError: If the run has another task, or a reading option is not allowed.
+    """
+    config = run.config()
+    assert isinstance(config, Series)
+    if tasks and config.task not in tasks:
+        raise ConfigError(
+            f"{str(run.directory)!r} is a run of --task {config.task}; give one of --task {' or '.join(tasks)}"
+        )
+    return read_with_run_config(config, reading)
+
+
+def read_with_run_config(config: Series, reading: Mapping[str, Any] | None) -> Series:
+    """Return a run's config for a table that is written in another way than the run's own.
+
+    Args:
+        config: The run's settings.
+        reading: Options by field, of those in `REREAD`. Words for a missing value and units of columns are added to
+            those of the run; a decimal or thousands mark replaces both of the run's.
+
+    Raises:
+        ConfigError: If an option is not in `REREAD` or its value is not allowed.
+    """
+    reading = reading or {}
+    for name in reading:
+        if name not in REREAD:
+            raise ConfigError(
+                f"{flag_name(name)} is of a training; of another table there are {', '.join(map(flag_name, REREAD))}"
+            )
+    changed = dict(reading)
+    if {"decimal", "thousands"} & set(reading):
+        changed = {"decimal": None, "thousands": None, **reading}
+    changed["missing"] = (*config.missing, *reading.get("missing", ()))
+    replaced = {item.rpartition("=")[0] for item in reading.get("column_units", ())}
+    units = (item for item in config.column_units if item.rpartition("=")[0] not in replaced)
+    changed["column_units"] = (*units, *reading.get("column_units", ()))
+    return dataclasses.replace(config, **changed)
+
+
+def read_run_table(config: Series, request: TableRequest) -> Measurements:
+    """Read a table with a run's config. Labels of anomalies are encoded as 0 and 1; those of classes are names.
+
+    Raises:
+        ConfigError, DataError: If the table cannot be read with these options.
+    """
+    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(Reading)}
+    # A run's labels, horizon, and normal rows are those of its training table.
+    values |= {"data": request.data, "label_col": request.label_col, "horizon": None, "normal": ()}
+    table = read_measurements(Reading(**values), request.progress, of_run=True)
+    return table if config.task == "classify" else encode_anomaly_labels(table)
+
+
+def grid_run_table(config: Series, table: Measurements) -> PreparedTable:
+    """Put a table on its time grid with a run's config.
+
+    Raises:
+        ConfigError, DataError: As `prepare_table` raises them.
+    """
+    # Without times there is no sampling interval, also if the training table has one.
+    changed: dict[str, Any] = {"freq": "rows"} if table.layout.time is None else {}
+    return prepare_table(dataclasses.replace(config, normal=(), **changed), table)
+
+
+def prepare_run_table(config: Series, table: Measurements) -> PreparedTable:
+    """Put a table on its time grid with a run's config, and check that it contains complete windows.
+
+    If short segments were padded in training, missing rows are inserted before those of this table too.
+
+    Raises:
+        ConfigError: If `--scale window` meets a missing value.
+        DataError: If no window fits into the table.
+    """
+    prepared = grid_run_table(config, table)
+    if config.short == "pad":
+        prepared = pad_segments(prepared, "segments")
+    if not (np.bincount(prepared.grid.segment[prepared.grid.valued]) >= prepared.window).any():
+        other = describe_step_change(prepared)
+        raise DataError(
+            f"{table.name} has no run of {prepared.window} rows without a long gap, as a window needs; give more rows"
+            + (f". {other}" if other else "")
+        )
+    require_complete_windows(config, prepared)
+    return prepared
