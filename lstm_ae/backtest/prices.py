@@ -190,14 +190,14 @@ def _between(validation: Any, end: Any, test: Any, last: Any) -> Parts:
 
 def _companies(quotes: Quotes, folds: int, seed: int) -> Iterator[Parts]:
     """Yield splits by date whose test days belong to companies without training days."""
-    order = np.random.default_rng(seed).permutation(np.unique(quotes.company))
+    order = np.random.default_rng(seed).permutation(np.unique(quotes.series))
     if folds > len(order):
         raise DataError(f"{quotes.name} has {len(order)} selected companies, too few for {folds} folds. Reduce --folds")
     for group in np.array_split(order, folds):
-        names = {quotes.symbols[number] for number in group}
+        names = {quotes.ids[number] for number in group}
 
         def parts(rows: Quotes, names: set[str] = names) -> NDArray[np.int32]:
-            held_out = np.array([symbol in names for symbol in rows.symbols])[rows.company]
+            held_out = np.array([symbol in names for symbol in rows.ids])[rows.series]
             part = split_by_date(rows)
             return np.where((part == 2) == held_out, part, -1).astype(np.int32)
 

@@ -32,11 +32,19 @@ from lstm_ae.data.windows import (
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.formatting import format_count, format_names, quote
 
-MAX_PRICE = 1e9
+MAX_PRICE, MAX_VOLUME = 1e9, 1e15
 
-MAX_VOLUME = 1e15
+# Smallest number of training days of a company.
+MIN_TRAINING_DAYS = 250
 
+# Percentages of the days at which the training and validation parts end.
+TRAINING_END, VALIDATION_END = 70, 85
+
+# Longest time between two rows of a company without a gap.
 MAX_PAUSE = np.timedelta64(10, "D")
+
+# Rows with at least this median distance are not daily.
+MIN_SPACING = np.timedelta64(5, "D")
 
 # A company has a calendar of its own if it lacks more than this share of the calendar days and spans at least this
 # number of rows.
@@ -48,16 +56,20 @@ SHIPPED_NAME = "stocks.csv.gz, shipped with the package"
 
 LICENSES = {"snp500.csv.gz": "MIT (CNuge/kaggle-code)"}
 
+LEAKY_SPLIT = "windows were shuffled before they were divided: most days of a test window are in training windows too"
+
+LEAKY_SCALE = "the scale was fitted on all days, including those of validation and test"
+
 
 class Quotes(NamedTuple):
-    """Rows of a file, by company in alphabetical order, then by day.
+    """Rows of a file, by series in alphabetical order, then by day.
 
     Args:
         name: name of the file for messages.
         licence: license of the data.
         notes: notes about the source of the data.
-        symbols: names of the companies in upper case.
-        company: `(rows,)` int32, indices of `symbols`.
+        ids: names of the series: the symbols of the companies in upper case.
+        series: `(rows,)` int32, indices of `ids`.
         day: `(rows,)` datetime64[D].
         values: `(rows,)` float64 for each of `PRICES` and for "volume" that the file has; NaN where missing.
         gap: `(rows,)` bool, True if days are missing between a row and the company's row before it.
@@ -66,11 +78,15 @@ class Quotes(NamedTuple):
     name: str
     licence: str
     notes: tuple[str, ...]
-    symbols: tuple[str, ...]
-    company: NDArray[np.int32]
+    ids: tuple[str, ...]
+    series: NDArray[np.int32]
     day: NDArray[np.datetime64]
     values: dict[str, Float64Array]
     gap: BoolArray
+
+
+# Function that returns the part of each row: 0 training, 1 validation, 2 test, -1 none.
+Parts = Callable[[Quotes], NDArray[np.int32]]
 
 
 def read_quotes(path: str | None, fields: Sequence[str] = (*PRICES, "volume")) -> Quotes:
@@ -222,12 +238,6 @@ def _find_gaps(company: NDArray[np.int32], day: NDArray[np.datetime64]) -> tuple
     return gap, np.flatnonzero(own)
 
 
-MIN_TRAINING_DAYS = 250
-
-# Rows with at least this median distance are not daily.
-MIN_SPACING = np.timedelta64(5, "D")
-
-
 def select_quotes(config: Snp, quotes: Quotes) -> Quotes:
     """Return the rows of the companies and days that the configuration selects.
 
@@ -252,7 +262,7 @@ def _parse_config_day(config: Snp, name: str) -> datetime.date | None:
 def take_rows(quotes: Quotes, rows: BoolArray) -> Quotes:
     """Return the quotes of the rows in a mask."""
     values = {field: values[rows] for field, values in quotes.values.items()}
-    return quotes._replace(company=quotes.company[rows], day=quotes.day[rows], values=values, gap=quotes.gap[rows])
+    return quotes._replace(series=quotes.series[rows], day=quotes.day[rows], values=values, gap=quotes.gap[rows])
 
 
 def split_open_days(quotes: Quotes) -> tuple[Quotes, dict[str, KnownOpen], list[str]]:
@@ -263,14 +273,14 @@ def split_open_days(quotes: Quotes) -> tuple[Quotes, dict[str, KnownOpen], list[
     Returns:
         Quotes without these rows, the known open by symbol, and notes about both kinds of opens.
     """
-    last = np.r_[quotes.company[1:] != quotes.company[:-1], True]
+    last = np.r_[quotes.series[1:] != quotes.series[:-1], True]
     missing = {name: np.isnan(quotes.values[name]) for name in PRICES if name in quotes.values}
     unknown = np.logical_and.reduce([flags for name, flags in missing.items() if name != "open"])
     flags = last & unknown & ~missing["open"]
     whole = ~np.logical_or.reduce(list(missing.values()))
-    follows = ~quotes.gap & np.r_[False, whole[:-1] & (quotes.company[1:] == quotes.company[:-1])]
+    follows = ~quotes.gap & np.r_[False, whole[:-1] & (quotes.series[1:] == quotes.series[:-1])]
     opens = {
-        quotes.symbols[quotes.company[row]]: KnownOpen(quotes.day[row], float(quotes.values["open"][row]))
+        quotes.ids[quotes.series[row]]: KnownOpen(quotes.day[row], float(quotes.values["open"][row]))
         for row in np.flatnonzero(flags & follows)
     }
     notes = []
@@ -278,7 +288,7 @@ def split_open_days(quotes: Quotes) -> tuple[Quotes, dict[str, KnownOpen], list[
         latest = max(opening.day for opening in opens.values())
         number = format_count(len(opens), "company")
         notes.append(f"the open of a day to forecast is known of {number}, the latest of {latest}")
-    if ignored := [quotes.symbols[i] for i in quotes.company[flags & ~follows]]:
+    if ignored := [quotes.ids[i] for i in quotes.series[flags & ~follows]]:
         number = format_count(len(ignored), "company")
         notes.append(f"the open of {number} follows no whole day: {format_names(ignored)}")
     return take_rows(quotes, ~flags), opens, notes
@@ -301,7 +311,7 @@ def select_part_rows(quotes: Quotes, part: NDArray[np.int32]) -> tuple[Quotes, N
     """
     keep = part >= 0
     crossed = np.cumsum(quotes.gap)
-    left, company = crossed[keep], quotes.company[keep]
+    left, company = crossed[keep], quotes.series[keep]
     quotes = take_rows(quotes, keep)
     gap = np.zeros(len(left), bool)
     gap[1:] = (left[1:] > left[:-1]) & (company[1:] == company[:-1])
@@ -319,11 +329,11 @@ def _select_rows(
     """
     selected = {symbol.strip().upper(): symbol for symbol in symbols}
     for name, given in selected.items():
-        if name not in quotes.symbols:
-            near = difflib.get_close_matches(name, quotes.symbols, 3)
-            hint = "Did you mean " + ", ".join(near) + "?" if near else "It holds " + format_names(quotes.symbols)
+        if name not in quotes.ids:
+            near = difflib.get_close_matches(name, quotes.ids, 3)
+            hint = "Did you mean " + ", ".join(near) + "?" if near else "It holds " + format_names(quotes.ids)
             raise ConfigError(f"--symbols names {given[:40]!r}, no company of {quotes.name}. {hint}")
-    rows = np.isin(quotes.company, [i for i, name in enumerate(quotes.symbols) if not selected or name in selected])
+    rows = np.isin(quotes.series, [i for i, name in enumerate(quotes.ids) if not selected or name in selected])
     if first:
         rows &= quotes.day >= np.datetime64(first)
     if last:
@@ -346,17 +356,17 @@ def describe_excluded_companies(quotes: Quotes, days: Int64Array, enough: BoolAr
     Raises:
         DataError: if no company has enough.
     """
-    present = np.unique(quotes.company)
+    present = np.unique(quotes.series)
     short = [i for i in present if not enough[i]]
     if not short:
         return []
     if len(short) == len(present):
         most = max(short, key=lambda i: days[i])
         raise DataError(
-            f"{quotes.name}: no company has {MIN_TRAINING_DAYS} training days; {quotes.symbols[most]} has the most, "
+            f"{quotes.name}: no company has {MIN_TRAINING_DAYS} training days; {quotes.ids[most]} has the most, "
             f"{days[most]}. Give more days with --data, widen --start and --end, or choose other --symbols"
         )
-    named = format_names([f"{quotes.symbols[i]} ({days[i]})" for i in short])
+    named = format_names([f"{quotes.ids[i]} ({days[i]})" for i in short])
     return [
         f"{format_count(len(short), 'company')} with fewer than {MIN_TRAINING_DAYS} training days left out: {named}"
     ]
@@ -376,17 +386,17 @@ def assign_segments(
     # A missing row starts a segment, which the rows after it continue; then the row is removed.
     before, kept = np.cumsum(missing), ~missing
     steps = [
-        number_runs(quotes.company, part),
-        number_runs(quotes.company, part, before)[kept],
-        number_runs(quotes.company, part, before, np.cumsum(quotes.gap))[kept],
+        number_runs(quotes.series, part),
+        number_runs(quotes.series, part, before)[kept],
+        number_runs(quotes.series, part, before, np.cumsum(quotes.gap))[kept],
     ]
     windows = [len(window_starts(segment, span)) for segment in steps]
     if missing.any():
         lost = f"{format_count(windows[0] - windows[1], 'window')} that would touch them dropped"
         notes.append(f"{format_count(int(missing.sum()), 'missing value')} of {field}: {lost}")
     if quotes.gap.any():
-        where = np.unique(quotes.company[quotes.gap])
-        named = format_names([quotes.symbols[i] for i in where])
+        where = np.unique(quotes.series[quotes.gap])
+        named = format_names([quotes.ids[i] for i in where])
         gaps = (
             f"{format_count(int(quotes.gap.sum()), 'gap')} in the days of "
             f"{format_count(len(where), 'company')} ({named})"
@@ -403,9 +413,9 @@ def find_incomplete_rows(quotes: Quotes, fields: Sequence[str]) -> BoolArray:
 
 def fingerprint_quotes(quotes: Quotes) -> str:
     """Return the SHA-256 hash of all rows."""
-    names = np.frombuffer("\n".join(quotes.symbols).encode(), np.uint8)
+    names = np.frombuffer("\n".join(quotes.ids).encode(), np.uint8)
     values = [quotes.values[name] for name in sorted(quotes.values)]
-    return hash_arrays(names, quotes.company, quotes.day.astype(np.int64), *values)
+    return hash_arrays(names, quotes.series, quotes.day.astype(np.int64), *values)
 
 
 def find_training_rows(quotes: Quotes, known: Sequence[str], until: np.datetime64, window: int) -> BoolArray:
@@ -414,25 +424,25 @@ def find_training_rows(quotes: Quotes, known: Sequence[str], until: np.datetime6
     They belong to companies that the model knows. The last `window` rows of each company are excluded, because later
     days are forecast from them, unless its rows end long before that day.
     """
-    of_known = np.array([symbol in known for symbol in quotes.symbols])[quotes.company]
+    of_known = np.array([symbol in known for symbol in quotes.ids])[quotes.series]
     before = of_known & (quotes.day <= until)
-    left = np.bincount(quotes.company[before], minlength=len(quotes.symbols))[quotes.company]
-    first = run_starts(quotes.company)
+    left = np.bincount(quotes.series[before], minlength=len(quotes.ids))[quotes.series]
+    first = run_starts(quotes.series)
     place = np.arange(len(before)) - np.maximum.accumulate(np.where(first, np.arange(len(before)), 0))
-    ends = np.full(len(quotes.symbols), np.datetime64("0001-01-01", "D"))
-    np.maximum.at(ends, quotes.company, quotes.day)
-    found: BoolArray = before & ((place < left - window) | (ends < until - MAX_PAUSE)[quotes.company])
+    ends = np.full(len(quotes.ids), np.datetime64("0001-01-01", "D"))
+    np.maximum.at(ends, quotes.series, quotes.day)
+    found: BoolArray = before & ((place < left - window) | (ends < until - MAX_PAUSE)[quotes.series])
     return found
 
 
 def describe_spacing(quotes: Quotes) -> list[str]:
     """Return notes about companies whose rows are not daily, but for example weekly."""
-    within = quotes.company[1:] == quotes.company[:-1]
-    step, company = np.diff(quotes.day)[within], quotes.company[1:][within]
+    within = quotes.series[1:] == quotes.series[:-1]
+    step, company = np.diff(quotes.day)[within], quotes.series[1:][within]
     spacing = {number: np.median(step[company == number]) for number in np.unique(company)}
     notes = []
     for distance in sorted({days for days in spacing.values() if days >= MIN_SPACING}):
-        names = [quotes.symbols[number] for number, days in spacing.items() if days == distance]
+        names = [quotes.ids[number] for number, days in spacing.items() if days == distance]
         days = distance.astype(int)
         notes.append(
             f"rows {days} days apart, which count as days here: {format_count(len(names), 'company')} "
@@ -449,7 +459,7 @@ def describe_swapped_prices(quotes: Quotes) -> list[str]:
     if not rows.any():
         return []
     at = int(rows.argmax())
-    example = f"{quotes.symbols[quotes.company[at]]} on {quotes.day[at]}"
+    example = f"{quotes.ids[quotes.series[at]]} on {quotes.day[at]}"
     return [f"{format_count(int(rows.sum()), 'row')} with high below low, kept ({example})"]
 
 
@@ -467,17 +477,6 @@ def format_field_names(fields: Sequence[str]) -> tuple[str, ...]:
     ('close (USD)', 'volume (shares)')
     """
     return tuple(f"{field} ({'shares' if field == 'volume' else 'USD'})" for field in fields)
-
-
-TRAINING_END, VALIDATION_END = 70, 85  # percentage of the days at which each part ends
-
-LEAKY_SPLIT = "windows were shuffled before they were divided: most days of a test window stand in training windows too"
-
-LEAKY_SCALE = "the scale was fitted on all days, those of validation and test as well"
-
-Parts = Callable[[Quotes], NDArray[np.int32]]
-
-"""From rows to their part: 0 training, 1 validation, 2 test, -1 none."""
 
 
 def load(config: Snp) -> Data:
@@ -527,12 +526,12 @@ def prepare_prices(config: Snp, quotes: Quotes, parts: Parts = split_by_date, *,
     part = parts(quotes) if config.split == "time" else np.zeros(len(quotes.day), np.int32)
     quotes, part = select_part_rows(quotes, part)
     complete = ~find_incomplete_rows(quotes, config.fields)
-    days = np.bincount(quotes.company[(part == 0) & complete], minlength=len(quotes.symbols))
+    days = np.bincount(quotes.series[(part == 0) & complete], minlength=len(quotes.ids))
     enough = (days >= MIN_TRAINING_DAYS) | (held_out & (days == 0))
     notes = [*quotes.notes, *describe_excluded_companies(quotes, days, enough), *notes]
-    keep = enough[quotes.company]
-    present = np.unique(quotes.company[keep & complete])
-    symbols = ("", *(quotes.symbols[i] for i in present))
+    keep = enough[quotes.series]
+    present = np.unique(quotes.series[keep & complete])
+    symbols = ("", *(quotes.ids[i] for i in present))
     span = config.window + (config.goal == "predict")
     quotes, part, whole, none = _cut_windows(config, take_rows(quotes, keep), part[keep], span, symbols, notes)
     if none:
@@ -575,7 +574,7 @@ def load_new_prices(config: Snp, scale: Scale, known: Sequence[str], until: np.d
             f"{format_count(int(seen.sum()), 'row')} up to {until} of companies it was trained on not forecast again"
         )
     quotes = take_rows(quotes, ~seen)
-    symbols = tuple(dict.fromkeys((*(known or ("",)), *quotes.symbols)))
+    symbols = tuple(dict.fromkeys((*(known or ("",)), *quotes.ids)))
     part = np.zeros(len(quotes.day), np.int32)
     quotes, part, whole, short = _cut_windows(config, quotes, part, config.window, symbols, notes)
     if short:
@@ -604,7 +603,7 @@ def _cut_windows(
     notes += [*describe_swapped_prices(quotes), *describe_spacing(quotes)]
     quotes = take_rows(quotes, ~missing)
     line = {symbol: number for number, symbol in enumerate(symbols)}
-    company = np.array([line.get(symbol, 0) for symbol in quotes.symbols], np.int32)[quotes.company]
+    company = np.array([line.get(symbol, 0) for symbol in quotes.ids], np.int32)[quotes.series]
     series = stack_fields(quotes, config.fields)
     whole = Split(series, window_starts(segment, span), span, segment, company, quotes.day)
     without = [symbols[line] for line in np.setdiff1d(company, company[whole.starts])]

@@ -79,9 +79,9 @@ def choose_data(
     tour_data = TourData(
         path,
         source.prices_path,
-        choose_companies(source.quotes.symbols, level.companies),
+        choose_companies(source.quotes.ids, level.companies),
         whole_digits=sum(split.samples for split in (data.train, data.validation, data.test)) == MNIST_DIGITS,
-        whole_prices=len(source.quotes.symbols) >= MANY_COMPANIES,
+        whole_prices=len(source.quotes.ids) >= MANY_COMPANIES,
     )
     return tour_data, TourLoader(source.quotes, written)
 
