@@ -86,7 +86,7 @@ def test_interrupted_then_resumed_as_told(reference, tmp_path, number):
 
 def test_interrupted_again_and_again_ends_as_interrupted_once(tmp_path):
     line = "toy train --sequences 2000 --epochs 1000 --units 4 --out run"
-    with started(line, tmp_path) as process:
+    with started(line, tmp_path, fresh=True) as process:
         until(process, "epoch 2/1000")
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGTERM)
@@ -99,7 +99,7 @@ def test_interrupted_again_and_again_ends_as_interrupted_once(tmp_path):
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="this system does not tell what a process imports")
 @pytest.mark.parametrize("library", ["libtensorflow_framework", "_pywrap_tensorflow_internal", "h5py"])
 def test_interrupted_while_it_imports(tmp_path, library):
-    with started(f"{TRAIN} --out run", tmp_path) as process:
+    with started(f"{TRAIN} --out run", tmp_path, fresh=True) as process:
         until_it_imports(process, library)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=CEILING)

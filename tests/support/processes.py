@@ -1,46 +1,143 @@
 """`lstmae` in processes of its own, to be killed and interrupted."""
 
 import asyncio
+import atexit
+import multiprocessing
 import os
 import shlex
 import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from multiprocessing.reduction import DupFd
 from pathlib import Path
 
 # Seconds after which a process that hangs is given up. None takes nearly as long, even on a very busy machine.
 CEILING = 600
 
-# `lstmae`, which kills itself in the middle of the write whose number is in KILL_AT_WRITE.
-LSTMAE = """
-import os, signal, sys
-from lstm_ae_cli import main
-left, fsync = int(os.environ.get("KILL_AT_WRITE", "0")), os.fsync
-def counting(number):
-    global left
-    left -= 1
-    if left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    fsync(number)
-os.fsync = counting
-sys.exit(main())
-"""
+# Commands are forked from a process that has imported TensorFlow, as the import takes longer than most commands.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["lstm_ae_cli.app", "keras", "tensorflow"])
+
+
+def run_lstmae(words, kill_at_write=0):
+    """Run `lstmae`, and end this process in the middle of the write of this number; returns the exit code."""
+    from lstm_ae_cli import main
+
+    left, fsync = kill_at_write, os.fsync
+
+    def counting(number):
+        nonlocal left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        fsync(number)
+
+    os.fsync = counting
+    return main(words)
+
+
+def _run_forked(line, place, environment, descriptors, own_group, kill_at_write):
+    if own_group:
+        os.setsid()
+    for number, descriptor in enumerate(descriptors, 1):
+        given = descriptor.detach()
+        os.dup2(given, number)
+        os.close(given)
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(place)
+    try:
+        code = run_lstmae(shlex.split(line), kill_at_write)
+    finally:
+        # multiprocessing ends its processes without them.
+        atexit._run_exitfuncs()
+        with suppress(BrokenPipeError):
+            sys.stdout.flush()
+    sys.exit(code)
+
+
+class Forked:
+    """A command in a forked process, with the part of `subprocess.Popen` that tests use."""
+
+    def __init__(self, line, place, own_group, kill_at_write):
+        (out, out_end), (err, err_end) = os.pipe(), os.pipe()
+        self.stdout, self.stderr = open(out), open(err)  # noqa: SIM115
+        arguments = (line, place, dict(os.environ), [DupFd(out_end), DupFd(err_end)], own_group, kill_at_write)
+        self._process = FORKS.Process(target=_run_forked, args=arguments)
+        self._process.start()
+        self.pid = self._process.pid
+        os.close(out_end)
+        os.close(err_end)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stdout.close()
+        self.stderr.close()
+        self.wait()
+
+    @property
+    def returncode(self):
+        return self._process.exitcode
+
+    def poll(self):
+        return self._process.exitcode
+
+    def send_signal(self, number):
+        if self.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def kill(self):
+        self.send_signal(signal.SIGKILL)
+
+    def wait(self, timeout=CEILING):
+        self._process.join(timeout)
+        if self.returncode is None:
+            raise subprocess.TimeoutExpired("lstmae", timeout)
+        return self.returncode
+
+    def communicate(self, timeout=CEILING):
+        """Read what is left of stdout and stderr until both end, and wait for the process."""
+        with ThreadPoolExecutor() as threads:
+            texts = [threads.submit(stream.read) for stream in (self.stdout, self.stderr)]
+            try:
+                found = tuple(text.result(timeout) for text in texts)
+            finally:
+                if not all(text.done() for text in texts):
+                    self.kill()
+        self.wait(timeout)
+        return found
 
 
 @contextmanager
-def started(line, place, kill_at_write=0, own_group=False):
-    """The command, running; killed at the end if it still runs. In a group of its own it can get what Ctrl-C sends."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", LSTMAE, *shlex.split(line)],
-        cwd=place,
-        env=os.environ | {"KILL_AT_WRITE": str(kill_at_write)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=own_group,
-    )
+def started(line, place, kill_at_write=0, own_group=False, fresh=False):
+    """Run the command, and kill it at the end if it still runs.
+
+    Args:
+        line: the words after `lstmae`.
+        place: its working directory.
+        kill_at_write: the number of the write in the middle of which it kills itself; 0 for none.
+        own_group: whether it starts a process group, which can get what Ctrl-C sends.
+        fresh: whether it imports all that it needs, for what happens during imports and at the end of Python.
+    """
+    if fresh:
+        process = subprocess.Popen(
+            [sys.executable, "-c", "import sys; from lstm_ae_cli import main; sys.exit(main())", *shlex.split(line)],
+            cwd=place,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=own_group,
+        )
+    else:
+        process = Forked(line, place, own_group, kill_at_write)
     with process:
         try:
             yield process
