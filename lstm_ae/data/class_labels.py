@@ -95,14 +95,13 @@ def _require_classes(names: Sequence[str], config: Series, table: Measurements) 
             raise ConfigError(f"--classes names {format_heading(name)}, which {label} does not hold. It holds {found}")
     if len(names) < 2:
         raise DataError(
-            f"{table.name}: {label} holds {f'one class alone, {found}' if names else 'no class'}, so there is nothing "
-            "to tell apart. Name another --label-col, or give rows of other classes"
+            f"{table.name}: {label} holds {f'only one class, {found}' if names else 'no class'}, and a classifier "
+            "needs two. Name another --label-col, or give rows of other classes"
         )
     if len(names) > MAX_CLASSES:
         raise DataError(
-            f"{table.name}: {label} holds {len(names):,} different labels, and classes are at most "
-            f"{MAX_CLASSES:,}. Name a "
-            "column of classes, or those to tell apart by --classes"
+            f"{table.name}: {label} holds {len(names):,} distinct labels; the limit is {MAX_CLASSES:,} "
+            "classes. Name another --label-col, or select classes with --classes"
         )
 
 
@@ -190,17 +189,17 @@ def drop_unlabeled_windows(data: Data, config: Series) -> Data:
     for name, split in kept.items():
         if not split.samples and (name != "test" or config.tests):
             raise DataError(
-                f"The {name} part holds no window whose last row has a class in {label}. Give --split-by series where "
-                "series have classes, another --split, or label more rows"
+                f"The {name} part holds no window whose last row has a class in {label}. Give --split-by series if "
+                "whole series have a class, another --split, or label more rows"
             )
     labels = {name: split.label for name, split in kept.items() if split.label is not None}
     counts = {name: np.bincount(label, minlength=len(config.classes)) for name, label in labels.items()}
     seen = counts["training"] > 0
     if seen.sum() < 2:
         raise DataError(
-            "The training part holds windows of one class alone, "
+            "The training part holds windows of only one class, "
             f"{format_heading(config.classes[int(seen.argmax())])}; give "
-            "--split-by series where series have classes, or rows of more classes in its time"
+            "--split-by series if whole series have a class, or rows of more classes in its time range"
         )
     notes = list(data.source.notes)
     if dropped := sum(split.samples for split in parts.values()) - sum(split.samples for split in kept.values()):

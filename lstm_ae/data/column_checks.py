@@ -123,9 +123,9 @@ def check_cells(table: Measurements, config: Reading) -> list[Finding]:
         for cells in columns:
             words.update(cells.words)
         problem, names = first.problem, {cells.column for cells in columns}
-        told = [f"{quote(word)[:60]} ({format_count(times, 'cell')})" for word, times in words.most_common()]
+        counted = [f"{quote(word)[:60]} ({format_count(times, 'cell')})" for word, times in words.most_common()]
         text = (
-            f"{format_names(told)} in {format_names([quote(cells.column)[:60] for cells in columns])}, the "
+            f"{format_names(counted)} in {format_names([quote(cells.column)[:60] for cells in columns])}, the "
             f"first in {table.place} "
             f"{first.row}: such a cell {problem.text}"
         )
@@ -409,13 +409,13 @@ def check_excluded_columns(checked: CheckedTable) -> list[Finding]:
     for name, reason in {} if checked.config.value_cols else layout.texts.items():
         if name not in roles:
             names.setdefault(reason, []).append(quote(name))
-    told = [
+    texts = [
         f"{format_names(columns)} {reason if len(columns) == 1 else reason.replace('holds', 'hold', 1)} and "
         f"{'is' if len(columns) == 1 else 'are'} left out"
         for reason, columns in names.items()
     ]
-    more = f"; and others in {len(told) - 10} more ways" if len(told) > 10 else ""
-    return [Finding("; ".join(told[:10]) + more)] if told else []
+    more = f"; and others in {len(texts) - 10} more ways" if len(texts) > 10 else ""
+    return [Finding("; ".join(texts[:10]) + more)] if texts else []
 
 
 # Rules about the columns of a table, in the order of `lstmae series check`.

@@ -125,11 +125,11 @@ def read_measurements(
         layout, chunks, reader = _read_source(file, name, config, of_run=of_run, lenient=lenient)
         place = reader.place
 
-        def told(rows: int) -> None:
+        def report(rows: int) -> None:
             if progress:
                 progress(rows, min(os.lseek(file.fileno(), 0, os.SEEK_CUR) / size, 1.0))
 
-        columns = _collect_chunks(chunks, layout, name, place, told)
+        columns = _collect_chunks(chunks, layout, name, place, report)
     if progress:
         progress(len(columns.lines), 1.0)
     if layout.aware and config.time_zone is not None and not of_run:
@@ -161,7 +161,7 @@ def _read_source(
 
 
 def _collect_chunks(
-    chunks: Iterator[Chunk], layout: Layout, name: str, place: str, told: Callable[[int], None]
+    chunks: Iterator[Chunk], layout: Layout, name: str, place: str, report: Callable[[int], None]
 ) -> _TableColumns:
     """Return all chunks joined, in growing buffers, so that no column is in memory twice.
 
@@ -188,7 +188,7 @@ def _collect_chunks(
             labels.extend([classes.setdefault(cell, len(classes)) for cell in chunk.labels])
         if len(lines) - last >= PROGRESS_ROWS:
             last = len(lines)
-            told(last)
+            report(last)
     return _TableColumns(
         np.frombuffer(lines, np.int32),
         np.frombuffer(times, np.int64) if layout.time is not None else None,
@@ -231,11 +231,11 @@ def _drop_empty(layout: Layout, columns: _TableColumns, name: str, config: Readi
     if config.value_cols:
         raise DataError(f"{name}: the column {empty[0][:80]!r} holds no value in any row. Leave it out of --value-cols")
     kept = tuple(column for column, some in zip(layout.values, held, strict=True) if some)
-    said = {
+    notes = {
         "value_cols": f"{format_names(list(map(format_heading, kept)))}, as they hold numbers",
         "empty": f"{format_names(list(map(format_heading, empty)))} left out, without any value",
     }
-    inferred = {**layout.inferred, **said}
+    inferred = {**layout.inferred, **notes}
     return layout._replace(values=kept, inferred=inferred), columns._replace(values=columns.values[:, held])
 
 
@@ -261,7 +261,7 @@ def _sort_by_series(layout: Layout, columns: _TableColumns, name: str, place: st
             times, order = times[again], again if order is None else order[again]
     labels, classes = _encode_classes(columns, config)
 
-    def taken(column: Any) -> Any:
+    def reordered(column: Any) -> Any:
         return column if order is None else column[order]
 
     return Measurements(
@@ -271,10 +271,10 @@ def _sort_by_series(layout: Layout, columns: _TableColumns, name: str, place: st
         ids,
         ordered,
         times,
-        taken(columns.values),
-        None if labels is None else taken(labels),
+        reordered(columns.values),
+        None if labels is None else reordered(labels),
         classes,
-        taken(columns.lines),
+        reordered(columns.lines),
         unsorted,
         infer_zone(layout, config),
     )

@@ -171,23 +171,23 @@ def _list_notations() -> Iterable[tuple[str, str | None]]:
     )
 
 
-def split_unit(cell: str, told: str = "") -> NumberCell | None:
+def split_unit(cell: str, given: str = "") -> NumberCell | None:
     """Return the number and the unit of a cell in any notation, or None if it holds no number.
 
     A unit matches `KNOWN_UNIT`, is the given one, or follows a blank; other letters make the cell a code, as in 101a.
 
     Args:
         cell: cell without surrounding blanks.
-        told: unit given for the column, which need not be a common one.
+        given: unit given for the column, which need not be a common one.
 
     >>> split_unit("-$10,050.29"), split_unit("10,1 °C"), split_unit("3rd")
     (NumberCell(number='-10,050.29', unit='$'), NumberCell(number='10,1', unit='°C'), None)
     """
     if NUMBER.fullmatch(cell):
         return NumberCell(cell, "")
-    if told and cell.endswith(told) and not (number := cell.removesuffix(told).rstrip()).endswith(told):
+    if given and cell.endswith(given) and not (number := cell.removesuffix(given).rstrip()).endswith(given):
         plain = split_unit(number)
-        return NumberCell(plain.number, told) if plain and not plain.unit else None
+        return NumberCell(plain.number, given) if plain and not plain.unit else None
     found = NUMBER_CELL_PATTERN.fullmatch(cell) if len(cell) <= MAX_CELL_LENGTH else None
     after = found and (found["word"] or found["known"])
     if not found or (found["before"] and after) or (found["sign"] and found["inner"]):
@@ -210,7 +210,7 @@ def is_number(cell: str) -> bool:
     return split_unit(cell) is not None or cell.lower().lstrip("+-") in INFINITE_WORDS
 
 
-def infer_unit(cells: Sequence[str], told: str = "") -> str | None:
+def infer_unit(cells: Sequence[str], given: str = "") -> str | None:
     """Return the unit of a column's numbers, "" if they have none, or None if the column holds text.
 
     A column holds numbers if more than half of its cells are numbers without a unit, or if more than half are numbers
@@ -218,7 +218,7 @@ def infer_unit(cells: Sequence[str], told: str = "") -> str | None:
 
     Args:
         cells: cells of the first rows, without surrounding blanks and without missing values.
-        told: unit given for the column, which need not be a common one.
+        given: unit given for the column, which need not be a common one.
 
     >>> infer_unit(["3 kW", "4 kW"]), infer_unit(["3", "4"]), infer_unit(["on", "off"])
     ('kW', '', None)
@@ -226,7 +226,7 @@ def infer_unit(cells: Sequence[str], told: str = "") -> str | None:
     plain = sum(1 for cell in cells if NUMBER.fullmatch(cell))
     if 2 * plain > len(cells):
         return ""
-    written = [number for cell in cells if (number := split_unit(cell, told))]
+    written = [number for cell in cells if (number := split_unit(cell, given))]
     numbers = len(written) + sum(cell.lower().lstrip("+-") in INFINITE_WORDS for cell in cells)
     if 2 * numbers <= len(cells):
         return None
@@ -277,16 +277,16 @@ def infer_notation(
     Raises:
         DataError: if a comma or a point may separate decimals as well as thousands.
     """
-    told, units = config.units_by_column, {}  # type: Mapping[str, str], dict[str, str]
+    configured, units = config.units_by_column, {}  # type: Mapping[str, str], dict[str, str]
     numbers: dict[str, list[str]] = {}
     for name, cells in columns.items():
         numbers[name] = list(cells)
         if NON_NUMERIC_CHARACTER.search("".join(cells)):
-            unit = told.get(name, "")
+            unit = configured.get(name, "")
             numbers[name] = [written.number for cell in cells if (written := split_unit(cell, unit))]
             units[name] = infer_unit(cells, unit) or ""
         elif not cells:  # None of the first rows has a value.
-            units[name] = told.get(name, "")
+            units[name] = configured.get(name, "")
     groups = {name: _group_numbers(held) for name, held in numbers.items()}
     decimal = config.decimal or (_other_mark(config.thousands) if config.thousands in DECIMAL_MARKS else None)
     shown = {name: _infer_decimal(group) for name, group in groups.items()} if decimal is None else {}
@@ -398,8 +398,8 @@ def _require_decimals(group: _NumberGroups, column: str, where: str, agreed: Col
 def _ambiguous_mark_error(number: str, column: str, where: str, options: str) -> DataError:
     mark = "comma" if "," in number else "point"
     return DataError(
-        f"{where}, column {column!r}: the {mark} in {quote(number)} can part decimals or thousands, and the first rows "
-        f"do not tell. Add {options}"
+        f"{where}, column {column!r}: the {mark} in {quote(number)} can separate decimals or thousands, and the "
+        f"first rows are ambiguous. Add {options}"
     )
 
 
@@ -497,7 +497,7 @@ def find_cell_problem(word: str, notation: NumberNotation = PLAIN_NOTATION, unit
     if _number_pattern(decimal, notation.thousands).fullmatch(written.number):
         return CellProblem("is too large", "Correct it")
     if AMBIGUOUS_NUMBER.fullmatch(written.number.lstrip("+-")):
-        text = f"has a {mark} that can part thousands or decimals"
+        text = f"has a {mark} that can separate thousands or decimals"
         advice = f"Write the number without it, add --decimal {mark} if it parts decimals"
         return CellProblem(text, advice, {"thousands": mark})
     return CellProblem("has thousands separators", "Remove them", {"thousands": mark})

@@ -43,7 +43,7 @@ def pad_segments(prepared: PreparedTable, where: Where = "series", of: BoolArray
         return prepared
     if where != "rows" and more.sum() > MAX_GROWTH * max(len(grid.segment), 1000):
         raise DataError(
-            f"{prepared.table.name}: {int((more > 0).sum()):,} stretches shorter than the window of {window} steps "
+            f"{prepared.table.name}: {int((more > 0).sum()):,} segments shorter than the window of {window} steps "
             f"would be padded with {int(more.sum()):,} missing rows. Give a shorter --window, a longer --max-gap, or "
             "--short drop"
         )

@@ -279,8 +279,9 @@ def choose_step(config: Reading, table: Measurements) -> TimeStep:
     if step != TimeStep() and table.layout.time is None:
         raise ConfigError("--freq needs a column of times; name it with --time-col, or leave --freq out")
     if step != TimeStep() and bool(step.steps) != table.layout.counts:
-        kind = "steps, as in 1step, since they" if table.layout.counts else "time, as in 1h, since they do not"
-        raise ConfigError(f"--freq must be of {kind} count in {table.layout.time!r}. Received: {config.freq}")
+        unit = "a number of steps, as in 1step" if table.layout.counts else "a time, as in 1h"
+        kind = "counts" if table.layout.counts else "times"
+        raise ConfigError(f"--freq must be {unit}: {table.layout.time!r} holds {kind}. Received: {config.freq}")
     return step
 
 
@@ -345,9 +346,9 @@ def load_series(config: Reading, prepared: PreparedTable, *, folds: bool = False
     why, ways = [], []  # type: list[str], list[str]
     if known := prepared.inferred.get("label_col"):
         why.append(known)
-    stretches = int((run_starts(prepared.grid.segment) & prepared.grid.valued).sum())
-    if stretches > len(table.ids):
-        why.append(f"gaps part the rows into {stretches:,} stretches")
+    segments = int((run_starts(prepared.grid.segment) & prepared.grid.valued).sum())
+    if segments > len(table.ids):
+        why.append(f"gaps divide the rows into {segments:,} segments")
         ways += [f"a longer --max-gap (now {prepared.max_gap})", "--freq rows"]
     if prepared.horizon > 1:
         ways.append(f"a shorter --horizon than {prepared.horizon}")

@@ -60,7 +60,7 @@ def _find_normal_rows(config: Reading, table: Measurements, grid: Grid) -> BoolA
         inside |= (grid.times >= low) & (grid.times < high)
     if not inside.any():
         raise ConfigError(
-            f"--normal {', '.join(config.normal)} holds no row of {table.name}. Give times within its own"
+            f"--normal {', '.join(config.normal)} holds no row of {table.name}. Give a range within its times"
         )
     return inside
 

@@ -238,7 +238,7 @@ class IncomingGrid:
         self.held = (np.empty(0, np.int64), np.empty((0, features), np.float32))
         # Times and positions of the newest row with a value and of the later rows without one (in a long gap, only of
         # the newest of these), and how many of them are on the grid already.
-        self.gap, self.laid = (np.empty(0, np.int64), np.empty(0, np.int64)), 1
+        self.gap, self.placed = (np.empty(0, np.int64), np.empty(0, np.int64)), 1
 
     def push(self, values: Float32Array, times: Int64Array | None = None) -> list[GridPiece]:
         """Add the next rows and return those that are complete.
@@ -259,7 +259,7 @@ class IncomingGrid:
         origin = self.origin
         if self.step == TimeStep():
             self.counted, self.newest = self.counted + len(values), int(times[-1])
-            return self._laid_out(times, values, counted)
+            return self._place_rows(times, values, counted)
         times, values = np.concatenate([self.held[0], times]), np.concatenate([self.held[1], values])
         if self.rule == "error" and not self.step.months:
             places, origin, fast = follow_grid(
@@ -276,12 +276,12 @@ class IncomingGrid:
             newest = places == places[-1]
             self.held = times[newest], values[newest]
             times, values, places = times[~newest], values[~newest], places[~newest]
-        return self._laid_out(times, values, places)
+        return self._place_rows(times, values, places)
 
     def end(self) -> list[GridPiece]:
         """Return the remaining rows at the end of the stream."""
         times, values = self.held
-        return self._laid_out(times, values, self._places(times), ended=True)
+        return self._place_rows(times, values, self._places(times), ended=True)
 
     def _places(self, times: Int64Array) -> Int64Array:
         return grid_positions(times, np.full_like(times, self.origin), self.step)
@@ -292,12 +292,12 @@ class IncomingGrid:
             at = int(late[0])
             before = int(times[at - 1]) if at else self.newest
             raise DataError(
-                f"A row{self.of} at {self._told(times[at])} comes after one at {self._told(before)}; rows of a stream "
-                f"must come in the order of time. {self._hint(times[at], before)}"
-                "Sort them, or write them to a file and search that"
+                f"A row{self.of} at {self._format(times[at])} comes after one at {self._format(before)}; rows of a "
+                f"stream must be in order of time. {self._hint(times[at], before)}Sort them, or write them to a file "
+                "and search the file"
             )
 
-    def _told(self, time: int | np.int64) -> str:
+    def _format(self, time: int | np.int64) -> str:
         return format_time(int(time), self.zone)
 
     def _hint(self, time: np.int64, before: int) -> str:
@@ -317,12 +317,12 @@ class IncomingGrid:
             why = f"is only {self.step.resized(distance)} after the one before, too close"
         hint = "" if distance else self._hint(times[at], int(times[at]))
         raise DataError(
-            f"A row{self.of} at {self._told(times[at])} {why}{'' if len(again) else ', as others were,'} for a step of "
-            f"{self.step}. {hint}Add --duplicates mean (or first, last), or --id-col with the column that identifies "
-            "the series, or train with another --freq"
+            f"A row{self.of} at {self._format(times[at])} {why}{'' if len(again) else ', as others were,'} for a step "
+            f"of {self.step}. {hint}Add --duplicates mean (or first, last), or --id-col with the column that "
+            "identifies the series, or train with another --freq"
         )
 
-    def _laid_out(
+    def _place_rows(
         self, times: Int64Array, values: Float32Array, places: Int64Array, *, ended: bool = False
     ) -> list[GridPiece]:
         """Return rows whose positions are complete, with the missing rows between them and the row before.
@@ -338,16 +338,16 @@ class IncomingGrid:
             self.last, self.place = int(times[-1]), int(places[-1])
         waiting = len(self.gap[0])
         times, places = np.r_[self.gap[0], times], np.r_[self.gap[1], places]
-        if len(times) <= self.laid:
+        if len(times) <= self.placed:
             return []
         values = np.concatenate([np.full((waiting, values.shape[1]), np.nan, np.float32), values])
         held = rows_with_values(values)
         held[0] = True
         segments = find_segments(places, held, np.arange(len(times)) == 0, self.max_gap)
         newest, in_long_gap = int(np.flatnonzero(held)[-1]), bool(segments.in_long_gap[-1])
-        start, end = self.laid, len(times) if ended or in_long_gap else newest + 1
+        start, end = self.placed, len(times) if ended or in_long_gap else newest + 1
         self.gap = (times[[newest, -1]], places[[newest, -1]]) if in_long_gap else (times[newest:], places[newest:])
-        self.laid = 1 + in_long_gap
+        self.placed = 1 + in_long_gap
         if end <= start:
             return []
         # The row before the piece is included for the insertion and removed from the result.

@@ -296,7 +296,7 @@ def _refuse_binary(block: bytes, name: str) -> None:
         even, odd = (half.count(0) / len(half) for half in (head[::2], head[1::2]))
         if min(even, odd) == 0 and max(even, odd) > 0.4:
             raise DataError(
-                f"{name} is UTF-16 text without the mark that says so. Save it as UTF-8, or give --encoding "
+                f"{name} is UTF-16 text without a byte order mark. Save it as UTF-8, or give --encoding "
                 f"utf-16-{'be' if even else 'le'}"
             )
         control = sum(byte < 32 and byte not in b"\t\n\v\f\r" for byte in head) / len(head)

@@ -80,10 +80,10 @@ def format_times(nanoseconds: Int64Array, zone: Zone = None) -> Array:
     for start in range(0, len(texts), BLOCK_ROWS):
         some = nanoseconds[start : start + BLOCK_ROWS]
         found = utc_offsets(some, zone)
-        told_so = np.datetime_as_string((some + found * UNITS["min"]).view("datetime64[ns]"), unit)
+        local = np.datetime_as_string((some + found * UNITS["min"]).view("datetime64[ns]"), unit)
         different, place = np.unique(found, return_inverse=True)
         ends = np.array([_format_offset(minutes) for minutes in different.tolist()])
-        texts[start : start + BLOCK_ROWS] = np.char.add(told_so, ends[place])
+        texts[start : start + BLOCK_ROWS] = np.char.add(local, ends[place])
     return texts
 
 
@@ -166,8 +166,8 @@ def table_times_to_utc(
     if len(nowhere):
         moment = str(times[nowhere[0]].astype("datetime64[ns]").astype("datetime64[s]")).replace("T", " ")
         raise DataError(
-            f"{name}, {place} {lines[nowhere[0]]}, column {layout.time!r}: {moment} is left out by the clocks of "
-            f"{config.time_zone}, in the hour that spring skips. Give another --time-zone, or none for UTC"
+            f"{name}, {place} {lines[nowhere[0]]}, column {layout.time!r}: {moment} does not exist in "
+            f"{config.time_zone}: daylight saving time skips this hour. Give another --time-zone, or none for UTC"
         )
     return utc
 

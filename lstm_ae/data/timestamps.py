@@ -308,7 +308,7 @@ def _require_months(cells: Sequence[str], column: str) -> None:
     (year, month), cell = found[0].group("y", "m"), found[0][0]
     raise DataError(
         f"column {column!r}: {cell} can be {year}-{month} or 20{year[:2]}-{year[2:]}-{month}, and the first rows "
-        "do not tell. Write months as YYYY-MM or days as YYYY-MM-DD; or add --time-unit steps to count them"
+        "are ambiguous. Write months as YYYY-MM or days as YYYY-MM-DD; or add --time-unit steps to count them"
     )
 
 
@@ -449,9 +449,9 @@ def _infer_unit(numbers: Sequence[float], column: str) -> str:
     if all(number.is_integer() for number in numbers):
         return STEPS
     raise DataError(
-        f"{example} are times since 1970 in no usual unit, nor do they count steps. Tell the unit of elapsed time with "
-        "--time-unit s, ms, us or ns; or leave --time-col out and name the columns to model with --value-cols, and "
-        "rows are counted"
+        f"{example} are neither times since 1970 in a common unit nor counts of steps. Name the unit of elapsed time "
+        "with --time-unit s, ms, us or ns; or, to count rows, leave --time-col out and name the columns to model with "
+        "--value-cols"
     )
 
 

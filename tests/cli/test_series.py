@@ -216,9 +216,9 @@ def test_a_counter_has_steps_and_gaps_of_its_own() -> None:
     assert split.time is None
     found = prepare_table(replace(config, freq="20steps", duplicates="mean"), table)
     assert str(found.grid.step) == "20steps"
-    with pytest.raises(ConfigError, match="--freq must be of steps, as in 1step"):
+    with pytest.raises(ConfigError, match="--freq must be a number of steps, as in 1step"):
         prepare_table(replace(config, freq="1h"), table)
-    with pytest.raises(ConfigError, match="--freq must be of time, as in 1h"):
+    with pytest.raises(ConfigError, match="--freq must be a time, as in 1h"):
         prepare_table(*hourly([1, 2, 3], freq="2steps"))
     with pytest.raises(DataError, match="400 has the time of line"):
         prepare_table(*table_of([*rows, "400,3"]))
@@ -492,7 +492,7 @@ def test_where_gaps_leave_no_window_the_error_says_so() -> None:
     with pytest.raises(DataError) as caught:
         load_series(config, prepare_table(config, table))
     assert str(caught.value).endswith(
-        "holds no window of 10 rows ('t.csv': 60 rows). Gaps part the rows into 12 stretches: give a longer --max-gap "
+        "holds no window of 10 rows ('t.csv': 60 rows). Gaps divide the rows into 12 segments: give a longer --max-gap "
         "(now 1), --freq rows, a shorter --window than 10, another --split, or more rows"
     )
     for changed in ({"max_gap": 2}, {"freq": "rows"}):

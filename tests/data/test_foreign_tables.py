@@ -71,7 +71,7 @@ def test_a_run_refuses_points_of_another_table_that_may_part_thousands() -> None
     assert (config.decimal, config.thousands) == ("comma", None)
     Path("en.csv").write_text("d,a\n" + "".join(f"{day},1.{k + 500}\n" for k, day in enumerate(days)))
     with pytest.raises(
-        DataError, match=r"line 2.*'1\.500' has a point that can part.*--decimal point.*--thousands point"
+        DataError, match=r"line 2.*'1\.500' has a point that can separate.*--decimal point.*--thousands point"
     ):
         read_prepared(config, "en.csv")
     for options, value in (({"decimal": "point"}, 1.5), ({"thousands": "point"}, 1500)):

@@ -177,14 +177,14 @@ def test_labels_decide_what_data_is() -> None:
 @pytest.mark.parametrize(
     ("rows", "options", "words"),
     [
-        (runs(20, classes=1), {}, "'t.csv': kind holds one class alone, a, so there is nothing to tell apart"),
-        ([f"r{k},{k}," for k in range(20)], {}, "kind holds no class, so there is nothing to tell apart"),
-        ([f"r{k},1,{k + 0.5}" for k in range(1001)], {}, "kind holds 1,001 different labels, and classes are at most"),
+        (runs(20, classes=1), {}, "'t.csv': kind holds only one class, a,"),
+        ([f"r{k},{k}," for k in range(20)], {}, "kind holds no class"),
+        ([f"r{k},1,{k + 0.5}" for k in range(1001)], {}, "kind holds 1,001 distinct labels"),
         (runs(20), {"classes": ("a", "x")}, "--classes names x, which kind does not hold. It holds a, b"),
         (
             [f"r0,{k},{'ab'[k > 75]}" for k in range(100)],
             {"window": 2},
-            "The training part holds windows of one class alone, a; give --split-by series",
+            "The training part holds windows of only one class, a; give --split-by series",
         ),
         (
             [f"r0,{k},{'ab'[k % 2] if k < 80 else ''}" for k in range(100)],
@@ -300,7 +300,7 @@ def test_padding_has_a_limit() -> None:
     rows = [f"r{number},1,a" for number in range(10_000)]
     config, table = table_of(rows, window=1000, split_by="series")
     with pytest.raises(
-        DataError, match="10,000 stretches shorter than the window of 1000 steps would be padded with 9,99"
+        DataError, match="10,000 segments shorter than the window of 1000 steps would be padded with 9,99"
     ):
         pad_segments(prepare_table(config, table), "segments")
 

@@ -104,7 +104,7 @@ def test_why_a_column_is_of_text() -> None:
     assert describe_text_column(["1", "off", "ERR"]) == "holds more words, such as 'off', than numbers"
 
 
-AMBIGUOUS = "can part decimals or thousands.*--decimal comma, or --decimal point"
+AMBIGUOUS = "can separate decimals or thousands.*--decimal comma, or --decimal point"
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,9 @@ def test_the_mark_of_most_numbers_is_that_of_the_column() -> None:
 )
 def test_points_that_may_part_thousands_are_refused(cells: list[str], refused: bool) -> None:
     if refused:
-        with pytest.raises(DataError, match=r"the point in '1\.088' can part decimals or thousands.*--decimal comma"):
+        with pytest.raises(
+            DataError, match=r"the point in '1\.088' can separate decimals or thousands.*--decimal comma"
+        ):
             marks_of({"a": cells})
     else:
         assert marks_of({"a": cells}) == [("point", None)]
@@ -267,10 +269,10 @@ PROBLEMS = [
     ("12A", {}, "", "is a number with letters that are no common unit", {}),
     ("(1,000)", {}, "", "is in parentheses", {}),
     ("1e999", {}, "", "is too large", {}),
-    ("1,000", {}, "", "has a comma that can part thousands or decimals", {"thousands": "comma"}),
+    ("1,000", {}, "", "has a comma that can separate thousands or decimals", {"thousands": "comma"}),
     ("1,000.5", {"thousands": "space"}, "", "has a comma between thousands, and others a space", {}),
     ("1 000", {}, "", "has thousands separators", {"thousands": "space"}),
-    ("2.500", {"decimal": "comma"}, "", "has a point that can part thousands or decimals", {"thousands": "point"}),
+    ("2.500", {"decimal": "comma"}, "", "has a point that can separate thousands or decimals", {"thousands": "point"}),
     ("1 000", {"thousands": "comma"}, "", "has a space between thousands, and others a comma", {}),
     ("1,5", {}, "", "has a decimal comma", {}),
     ("2.5", {"decimal": "comma"}, "", "has a point in a file with decimal commas", {"decimal": "point"}),

@@ -185,14 +185,14 @@ LEVEL, LABEL = stretches()
     ("changed", "kind", "words"),
     [
         ({"y": None}, ValueError, "requires y to be passed, but the target y is None"),
-        ({"y": ["a"] * 400}, DataError, "holds one class alone, a, so there is nothing to tell apart"),
+        ({"y": ["a"] * 400}, DataError, "holds only one class, a"),
         ({"y": [None] * 400}, DataError, "y contains no labels"),
         ({"y": np.linspace(0, 1, 400)}, ValueError, "Unknown label type"),
         ({"y": np.where(np.arange(400) == 7, np.inf, 1)}, DataError, "y, row 7: infinity is not a class"),
         ({"y": LABEL[:-1]}, ValueError, "inconsistent numbers of samples"),
         ({"groups": [None, *range(399)]}, DataError, "X, row 0: the series is missing. Set it in groups"),
         ({"groups": [1]}, ValueError, "inconsistent numbers of samples"),
-        ({"y": np.arange(400) > 300}, DataError, "The training part holds windows of one class alone, False"),
+        ({"y": np.arange(400) > 300}, DataError, "The training part holds windows of only one class, False"),
     ],
 )
 def test_rows_that_are_refused(changed: dict[str, Any], kind: type[Exception], words: str) -> None:
