@@ -10,7 +10,7 @@ from lstm_ae.errors import ConfigError, DataError
 from .backend import import_tensorflow, silence_stderr
 from .console import Console
 from .options import RunArgument, command
-from .training import show_files
+from .results import show_files
 
 
 def register(app: typer.Typer) -> None:

@@ -11,9 +11,9 @@ from lstm_ae.config.space import Axis
 from . import dry_run
 from .console import Console
 from .options import GivenOptions, command
+from .results import show_files
 from .search import GridRequest, SearchRequest, request_grid, search
 from .search_results import require_results
-from .training import show_files
 
 
 def register(app: typer.Typer) -> None:

@@ -14,7 +14,7 @@ from .backend import import_tensorflow
 from .console import Console, TrainingBar
 from .errors import Interrupted
 from .options import command, complete_runs
-from .training import show_files
+from .results import show_files
 
 PAGE_NAME = "report.html"
 

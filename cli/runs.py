@@ -9,7 +9,7 @@ from lstm_ae.formatting import format_option
 
 from .console import Console
 from .options import RunArgument, command, complete_runs
-from .training import require_png, show_files, show_metrics
+from .results import require_png, show_files, show_metrics
 
 app = typer.Typer(name="runs", help="List, show and compare runs.\n\nExample: lstmae runs list", no_args_is_help=True)
 

@@ -9,7 +9,7 @@ from lstm_ae.errors import LstmAeError
 from lstm_ae.formatting import format_clock, format_names, format_setting, format_value
 
 from .console import Console
-from .training import show_files
+from .results import show_files
 
 
 class SearchProgress:

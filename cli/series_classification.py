@@ -10,7 +10,7 @@ from lstm_ae.formatting import format_count, format_heading, format_names
 from .backend import import_tensorflow
 from .console import Console
 from .options import Formulas, GivenOptions, LabelColumn, RunArgument, Table, command
-from .training import require_table, show_files, show_note
+from .results import require_table, show_files, show_note
 
 
 def register(app: typer.Typer) -> None:

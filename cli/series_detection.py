@@ -19,8 +19,8 @@ from . import dry_run, training
 from .backend import import_tensorflow
 from .console import Console
 from .options import Figure, Formulas, GivenOptions, LabelColumn, OptionalTable, Out, Resume, RunArgument, command
+from .results import require_png, require_table, show_files, show_note, show_training
 from .signals import read_until_signal
-from .training import require_png, require_table, show_files, show_note, show_training
 
 if TYPE_CHECKING:
     from lstm_ae.apply.stream import FinalScores

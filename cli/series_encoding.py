@@ -12,7 +12,7 @@ from lstm_ae.errors import ConfigError
 from .backend import import_tensorflow
 from .console import Console
 from .options import Figure, Formulas, GivenOptions, LabelColumn, RunArgument, Table, command
-from .training import require_png, require_table, show_files, show_metrics, show_note
+from .results import require_png, require_table, show_files, show_metrics, show_note
 
 Rows = Annotated[Path, typer.Option(metavar="<file>", help="The .csv or .parquet file to write, a row for each row.")]
 

@@ -7,9 +7,10 @@ import typer
 
 from lstm_ae.config import Series
 from lstm_ae.config.options import check_value, declared_options
-from lstm_ae.formatting import format_count, format_names, format_skill
+from lstm_ae.formatting import format_count, format_names
 
 from .backend import import_tensorflow
+from .backtest import FoldProgress, show_backtest
 from .console import Console
 from .dry_run import show_table_backtest_estimate
 from .options import (
@@ -26,8 +27,7 @@ from .options import (
     command,
     parse_levels,
 )
-from .snp import interruption_note, new_results_folder
-from .training import check_skill, require_png, require_table, show_files, show_note, show_verdicts
+from .results import check_skill, require_png, require_table, show_files, show_note
 
 _HORIZON = next(field for field in declared_options(Series) if field.name == "horizon")
 
@@ -134,75 +134,33 @@ def _add_backtest_command(app: typer.Typer) -> None:
 
 
 def show_table_backtest(config: Series, console: Console, out: Path | None, folds: int) -> float:
-    """Backtest a config; show each fold and what they say together. Returns the skill over all."""
-    out = out or new_results_folder("backtest")
-    import_tensorflow(console)
-    from lstm_ae.backtest.tables import backtest_table, fold_skills
-    from lstm_ae.evaluation import Evaluation
-    from lstm_ae.files import write
-    from lstm_ae.plots.base import png
-    from lstm_ae.plots.forecasts import skill_by_fold
+    """Backtest a config; show each fold and the verdicts. Return the skill over the naive baseline in all folds."""
 
-    bar = console.progress()
-    started = []
+    def backtest(folder: Path, progress: FoldProgress, **observers: Any) -> Any:
+        from lstm_ae.backtest.tables import backtest_table
 
-    def notify(number: int, told_of: Any) -> None:
-        if number not in started:
-            started.append(number)
-            bar.clear()
-            console.say(f"fold {number} of {folds}")
-        bar(told_of)
+        def begins(notes: tuple[str, ...]) -> None:
+            for line in ("found in the rows of fold 1, and so for all folds:", *(f"  {note}" for note in notes)):
+                progress.say_once(line)
 
-    def finished(fold: Any) -> None:
-        bar.clear()
-        console.say(f"fold {fold.number}: {fold.first} to {fold.last}: {fold.evaluation['verdict']['test']['text']}")
+        return backtest_table(config, folds, folder, reading=progress.bar.reading, begins=begins, **observers)
 
-    def begins(notes: tuple[str, ...]) -> None:
-        bar.clear()
-        console.say("found in the rows of fold 1, and so for all folds:")
-        for note in notes:
-            console.say(f"  {note}")
+    def describe(fold: Any) -> tuple[tuple[float, float], tuple[Any, ...]]:
+        from lstm_ae.backtest.tables import fold_skills
 
-    try:
-        result = backtest_table(
-            config, folds, out, reading=bar.reading, begins=begins, notify=notify, finished=finished
-        )
-    except KeyboardInterrupt:
-        bar.clear()
-        raise interruption_note(out) from None
-    gained, linear_gained = zip(*map(fold_skills, result.folds), strict=True)
-    names = [f"{fold.first} to {fold.last}" for fold in result.folds]
-    numbers = [fold.number for fold in result.folds]
-    drawn = skill_by_fold(numbers, names, gained, linear_gained, result.verdicts["baseline"].baseline)
-    files = {"figure": write(out / "skill_by_fold.png", png(drawn)), "folder": out}
-    rows = []
-    for fold in result.folds:
-        ours, linear = fold_skills(fold)
-        judged, test = fold.evaluation["verdict"]["test"], fold.evaluation["test"]
-        words = f"{judged['outcome']} {judged['baseline']}"
-        covered = [f"{test[name]['value']:.1%}" if name in test else "-" for name in ("coverage_80", "coverage_95")]
-        cells = (fold.windows, format_skill(ours), format_skill(linear), words, judged["p"])
-        rows.append((fold.number, fold.first, fold.last, *cells, *covered))
-    console.table(["fold", "first", "last", "windows", "skill", "linear", "verdict", "p", "in 80 %", "in 95 %"], rows)
-    for fold in result.folds:
-        if fold.left_out:
-            console.show(
-                f"Left out of fold {fold.number}, without a window to forecast from: {format_names(fold.left_out)}"
-            )
-    for note in result.notes:
-        console.show(note)
-    show_verdicts(console, result.verdicts, "baseline")
-    show_files(console, files)
-    kept = ("number", "first", "last", "windows", "epochs", "evaluation", "baseline", "left_out")
-    console.document(
-        {
-            "folds": [{key: getattr(fold, key) for key in kept} for fold in result.folds],
-            "verdict": Evaluation({}, result.verdicts).as_json()["verdict"],
-            "notes": result.notes,
-        }
-        | {name: str(path) for name, path in files.items()}
+        return fold_skills(fold), (fold.windows,)
+
+    keys = ("number", "first", "last", "windows", "epochs", "evaluation", "baseline", "left_out")
+    return show_backtest(
+        console,
+        out,
+        folds,
+        backtest,
+        naive="baseline",
+        headings=("windows",),
+        describe=describe,
+        record=lambda fold: {key: getattr(fold, key) for key in keys},
     )
-    return result.verdicts["baseline"].skill
 
 
 def _show_forecast(columns: dict[str, Any], ahead: Any, console: Console) -> None:

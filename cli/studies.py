@@ -11,7 +11,7 @@ from lstm_ae.config import TASKS, Config
 from . import dry_run, mnist, search, snp, toy, training
 from .console import Console
 from .options import GivenOptions, Out, Resume, RunChoice, TensorBoard, command
-from .training import require_png, show_files, show_metrics, show_predictions, show_training
+from .results import require_png, show_files, show_metrics, show_predictions, show_training
 
 STUDY_HELP = {
     "toy": "A synthetic signal with a damped stretch: reconstruct it.",

@@ -13,9 +13,9 @@ from lstm_ae.errors import ConfigError
 from . import dry_run
 from .console import Console
 from .options import GivenOptions, command
+from .results import show_files
 from .search import GridRequest, SearchRequest, request_grid, search
 from .search_results import require_results
-from .training import show_files
 
 DEFAULT_SIZES = "8,16,32,50"
 

@@ -12,8 +12,8 @@ from detectors import detector_of
 from hypothesis import given
 from hypothesis import strategies as st
 from lstm_ae_cli.console import Console
+from lstm_ae_cli.results import show_note
 from lstm_ae_cli.series_detection import _format_lines
-from lstm_ae_cli.training import show_note
 from run_tables import read_prepared
 
 from lstm_ae.apply.detect import detect_prepared

@@ -1,0 +1,143 @@
+"""Train and test on several folds: what `snp backtest`, `snp kfold`, and `series backtest` have in common."""
+
+import secrets
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lstm_ae.formatting import format_names, format_skill
+
+from .backend import import_tensorflow
+from .console import Console
+from .errors import Interrupted
+from .results import show_files, show_verdicts
+
+
+class FoldProgress:
+    """Progress of trainings in turn: a line when one begins, and its progress bar."""
+
+    def __init__(self, console: Console) -> None:
+        self.console, self.bar = console, console.progress()
+        self.lines: set[str] = set()
+
+    def __call__(self, title: str, progress: Any) -> None:
+        """Show the progress of the training with this title."""
+        self.say_once(title)
+        self.bar(progress)
+
+    def prepared(self, data: Mapping[str, Any]) -> None:
+        """Print the data of a fold, without lines printed before."""
+        self.say_once(f"data: {data['text']} (licence: {data['licence']})")
+        for note in data["notes"]:
+            self.say_once(f"  {note}")
+        if data.get("leaky"):
+            self.say_once(f"  LEAKY: {data['leaky']}")
+
+    def say_once(self, line: str) -> None:
+        """Print a line that was not printed before."""
+        if line not in self.lines:
+            self.lines.add(line)
+            self.bar.clear()
+            self.console.say(line)
+
+    @contextmanager
+    def resumable(self, kind: str, out: Path | None) -> Iterator[Path]:
+        """Yield the directory for the results; after an interruption, raise an error that says how to resume in it."""
+        folder = out or Path("runs") / f"{kind}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+        try:
+            yield folder
+        except KeyboardInterrupt:
+            where = shlex.quote(str(folder))
+            raise Interrupted(
+                f"Interrupted; what is done is kept. Resume with the same command and --out {where}"
+            ) from None
+        finally:
+            self.bar.clear()
+
+
+def show_backtest(
+    console: Console,
+    out: Path | None,
+    folds: int,
+    backtest: Callable[..., Any],
+    *,
+    naive: str,
+    headings: Sequence[str],
+    describe: Callable[[Any], tuple[tuple[float, float], Sequence[Any]]],
+    record: Callable[[Any], Mapping[str, Any]],
+) -> float:
+    """Run a backtest; show each fold and the verdicts over all of them.
+
+    Args:
+        console: the output.
+        out: directory for the results; None for a new one.
+        folds: number of folds.
+        backtest: called with the directory and the functions that show the progress.
+        naive: name of the naive baseline among the verdicts.
+        headings: headings of the columns whose cells `describe` returns.
+        describe: returns the skills of the model and of the linear regression in a fold, and further cells.
+        record: returns the JSON document of a fold.
+
+    Returns:
+        The skill over the naive baseline in all folds.
+    """
+    import_tensorflow(console)
+    from lstm_ae.evaluation import Evaluation
+    from lstm_ae.files import write
+    from lstm_ae.plots.base import png
+    from lstm_ae.plots.forecasts import skill_by_fold
+
+    progress = FoldProgress(console)
+
+    def finished(fold: Any) -> None:
+        text = fold.evaluation["verdict"]["test"]["text"]
+        progress.say_once(f"fold {fold.number}: {fold.first} to {fold.last}: {text}")
+
+    with progress.resumable("backtest", out) as folder:
+        result = backtest(
+            folder, progress, notify=lambda n, told: progress(f"fold {n} of {folds}", told), finished=finished
+        )
+    rows, models, linears = [], [], []
+    for fold in result.folds:
+        (model, linear), cells = describe(fold)
+        models.append(model)
+        linears.append(linear)
+        metrics, verdict = fold.evaluation["test"], fold.evaluation["verdict"]["test"]
+        coverage = [metrics.get(f"coverage_{level}") for level in (80, 95)]
+        rows.append(
+            (
+                *(fold.number, fold.first, fold.last, cells[0], format_skill(model), format_skill(linear)),
+                *(f"{verdict['outcome']} {verdict['baseline']}", verdict["p"], *cells[1:]),
+                *("-" if each is None else f"{each['value']:.1%}" for each in coverage),
+            )
+        )
+    drawn = skill_by_fold(
+        [fold.number for fold in result.folds],
+        [f"{fold.first} to {fold.last}" for fold in result.folds],
+        models,
+        linears,
+        result.verdicts[naive].baseline,
+    )
+    files = {"figure": write(folder / "skill_by_fold.png", png(drawn)), "folder": folder}
+    header = ["fold", "first", "last", headings[0], "skill", "linear", "verdict", "p", *headings[1:]]
+    console.table([*header, "in 80 %", "in 95 %"], rows)
+    for fold in result.folds:
+        if left_out := getattr(fold, "left_out", ()):
+            console.show(f"Left out of fold {fold.number}, without a window to forecast from: {format_names(left_out)}")
+    for note in result.notes:
+        console.show(note)
+    show_verdicts(console, result.verdicts, naive)
+    show_files(console, files)
+    console.document(
+        {
+            "folds": [record(fold) for fold in result.folds],
+            "verdict": Evaluation({}, result.verdicts).as_json()["verdict"],
+            "notes": result.notes,
+        }
+        | {name: str(path) for name, path in files.items()}
+    )
+    skill: float = result.verdicts[naive].skill
+    return skill

@@ -1,0 +1,259 @@
+"""Show the forecasts of `lstmae snp predict`: one day ahead, or many."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lstm_ae.formatting import format_count, format_decimal, format_names, format_range, format_skill
+
+from .console import Console
+from .results import show_files, show_metrics
+
+HOLIDAY_NOTE = "the next weekdays, or as far apart as a company's rows are; holidays are not known"
+
+MAX_SHOWN_LINES = 20
+
+# Days ahead that are shown of a long forecast, beside its last one.
+SHOWN_DAYS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
+
+
+def show_one_day(
+    opened: Any, console: Console, levels: Sequence[int], *, classical: Sequence[str] = ()
+) -> float | None:
+    """Write the forecasts of a day ahead; show their errors and the forecasts of the day after the data.
+
+    Args:
+        opened: the opened run. Data without a training part is new to it.
+        console: the output.
+        levels: levels of the intervals in percent.
+        classical: further baselines, fitted to the training part.
+
+    Returns:
+        The skill over persistence; None if no forecast has an actual value.
+    """
+    from lstm_ae.studies.snp.forecasting import compare_more_baselines, evaluate_new, predict
+
+    new, leaky = opened.data.train.samples == 0, opened.data.source.leaky
+    calibration = opened.run.calibration()[0] if new else _validation_calibration(opened)
+    columns = predict(opened.model, opened.data, opened.data.test, levels, calibration)
+    files = {"predictions": opened.save_predictions(columns, "predictions-new" if new else "predictions")}
+    if new:
+        metrics = evaluate_new(opened.model, opened.data, calibration, opened.run.baselines()).as_json()
+    else:
+        files["figures"] = opened.run.directory / "figures"
+        metrics = opened.run.metrics()
+    files["run"] = opened.run.directory
+    if classical:
+        more = compare_more_baselines(opened.model, opened.data, classical, calibration).as_json()
+        metrics["test"] |= more["test"]
+        metrics["verdict"] |= more["verdict"]
+    if metrics:
+        show_metrics(console, metrics, "" if new else leaky)
+    else:
+        console.show("No window has a day after it in this data, so nothing can be said of the errors")
+    _show_next_day(console, opened, columns, levels)
+    show_files(console, files)
+    if new:
+        document = {"verdict": metrics.pop("verdict", {}).get("new data"), "metrics": metrics}
+    else:
+        document = {"metrics": metrics, "verdict": metrics["verdict"]["test"], "leaky": leaky}
+    console.document(document | {name: str(file) for name, file in files.items()})
+    measures = metrics.get("new data" if new else "test")
+    skill: float | None = measures["skill"]["value"] if measures else None
+    return skill
+
+
+def _validation_calibration(opened: Any) -> Any:
+    """Return the calibration from before the refit on the validation data; None without a refit."""
+    return opened.judged_by.calibration()[0] if opened.judged_by else None
+
+
+def _show_next_day(console: Console, opened: Any, columns: Mapping[str, Sequence[Any]], levels: Sequence[int]) -> None:
+    """Show the forecasts of days after the data."""
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    rows = [row for row in rows if row["actual"] is None]
+    if "open" in opened.model.input and not rows:
+        console.show(
+            "The day after the data is not forecast: its open is not known. A last row with the open alone tells it"
+        )
+        return
+    dates = "" if "open" in opened.model.input else f" ({HOLIDAY_NOTE})"
+    first = f", first {MAX_SHOWN_LINES} of {len(rows)} companies" if len(rows) > MAX_SHOWN_LINES else ""
+    console.show(f"The day after the data{dates}{first}:")
+    _show_rows(console, rows[:MAX_SHOWN_LINES], levels)
+    if "open" not in opened.model.input:
+        _show_missing_companies(console, opened.data, [row["symbol"] for row in rows])
+
+
+def show_many_days(
+    opened: Any,
+    console: Console,
+    levels: Sequence[int],
+    *,
+    horizon: int | None,
+    paths: int,
+    classical: Sequence[str] = (),
+) -> float | None:
+    """Forecast many days; show what each is worth and where everything is.
+
+    Returns:
+        The skill over persistence, over all days.
+    """
+    import numpy as np
+
+    from lstm_ae.evaluation import Evaluation
+    from lstm_ae.studies.snp.multistep import forecast_multistep
+
+    new = opened.data.train.samples == 0
+    calibration, seen, seed = _validation_calibration(opened), None, opened.config.seed
+    if new:
+        calibration, _, until = opened.run.calibration()
+        seen = opened.run.about()["data"]["symbols"], np.datetime64(until)
+    result = forecast_multistep(
+        opened.model,
+        opened.data,
+        horizon,
+        levels=levels,
+        paths=paths,
+        seed=seed,
+        calibration=calibration,
+        seen=seen,
+        baselines=opened.run.baselines() if new else None,
+        classical=classical,
+    )
+    end = "-new" if new else ""
+    files = {"forecast": opened.save_predictions(result.table, f"forecast{end}")}
+    if result.paths is not None:
+        files["paths"] = opened.save_predictions(result.paths, f"paths{end}")
+    for path in opened.run.write_figures({name + end: figure for name, figure in result.figures.items()}):
+        files[path.stem.removesuffix(end).replace("_", " ")] = path
+    if result.steps:
+        files["errors"] = opened.save_predictions(_steps_to_columns(result.steps), f"errors{end}")
+    files["run"] = opened.run.directory
+    verdicts = {str(step.step): step.verdict for step in result.steps}
+    overall = {"all": result.verdict} if result.verdict else {}
+    evaluation = Evaluation({str(step.step): step.metrics for step in result.steps}, verdicts | overall)
+    measured = evaluation.as_json()
+    judged = measured.pop("verdict", {})
+    _show_forecast(console, opened.data, result.table, levels)
+    if result.steps:
+        console.show(f"What the forecast is worth over {result.windows:,} test windows, by day ahead:")
+        _show_steps(console, result.steps)
+        _show_baselines(console, result.steps)
+        console.show(f"Verdict over all days ahead: {result.verdict}")
+    else:
+        console.show("No window has so many days after it in this data, so nothing can be said of the errors")
+    if opened.data.source.leaky:
+        console.show(f"LEAKY: {opened.data.source.leaky}")
+    beyond = result.table["actual"][0] is None
+    if beyond:
+        console.show(f"Dates: {HOLIDAY_NOTE}")
+        _show_missing_companies(console, opened.data, result.table["symbol"])
+    show_files(console, files)
+    console.document(
+        {
+            "steps": [{"step": int(step), "metrics": row, "verdict": judged[step]} for step, row in measured.items()],
+            "verdict": judged.get("all"),
+            "windows": result.windows,
+            "leaky": opened.data.source.leaky,
+            "dates": HOLIDAY_NOTE if beyond else "",
+        }
+        | {name: str(path) for name, path in files.items()}
+    )
+    return result.persistence.skill if result.persistence else None
+
+
+def _show_forecast(console: Console, data: Any, table: Mapping[str, Sequence[Any]], levels: Sequence[int]) -> None:
+    """Show some days of the forecast for the first companies."""
+    rows = [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
+    last, symbols = max(table["step"]), list(dict.fromkeys(table["symbol"]))
+    steps = sorted({1, last, *(step for step in SHOWN_DAYS if step < last)})
+    some = symbols[: max(1, MAX_SHOWN_LINES // len(steps))]
+    first = f", first {len(some)} of {len(symbols)} companies" if len(symbols) > len(some) else ""
+    console.show(f"Forecast of the {data.feature_names[0]}{first}:")
+    chosen = [row for row in rows if row["symbol"] in some and row["step"] in steps]
+    _show_rows(console, chosen, [level for level in levels if f"low_{level}" in table])
+
+
+def _show_rows(console: Console, rows: Sequence[Mapping[str, Any]], levels: Sequence[int]) -> None:
+    """Show the columns that forecasts of one or of many days have, the prices with two decimals."""
+    stepped = bool(rows) and "step" in rows[0]
+    known = bool(rows) and rows[0]["actual"] is not None
+    header = ["symbol", "date", *(["day"] if stepped else []), "last known", "forecast", *(f"{n} %" for n in levels)]
+    console.table(
+        [*header, *(["actual"] if known else [])],
+        [
+            (
+                *(row["symbol"], row["date"], *([row["step"]] if stepped else [])),
+                *(f"{row[name]:,.2f}" for name in ("persistence", "predicted")),
+                *(format_range(row[f"low_{level}"], row[f"high_{level}"], ",.2f") for level in levels),
+                *([f"{row['actual']:,.2f}"] if known else []),
+            )
+            for row in rows
+        ],
+    )
+
+
+def _steps_to_columns(steps: Sequence[Any]) -> dict[str, list[Any]]:
+    """Return every measure by day ahead, with its baselines and the verdict, as table columns."""
+    columns: dict[str, list[Any]] = {"day": [step.step for step in steps]}
+    columns["verdict"] = [str(step.verdict) for step in steps]
+    for name, metric in steps[0].metrics.items():
+        columns[name] = [step.metrics[name].value for step in steps]
+        for rival in metric.baselines:
+            columns[f"{name} {rival}"] = [step.metrics[name].baselines[rival] for step in steps]
+    return columns
+
+
+def _show_steps(console: Console, steps: Sequence[Any]) -> None:
+    covered = [name for name in steps[0].metrics if name.startswith("coverage_")]
+    header = ["day", "skill", "p", "theil_u", "mae (USD)", "persistence", "rmse (USD)", "persistence", "mase"]
+    console.table(
+        [*header, "direction", "crps", "persistence", "random walk", *(f"in {name[9:]} %" for name in covered)],
+        [_step_row(step, covered) for step in steps],
+    )
+
+
+def _show_baselines(console: Console, steps: Sequence[Any]) -> None:
+    """Show the skill of the model and of the other baselines, and the verdict on the best of them."""
+    others = list(steps[0].metrics["skill"].baselines)
+    if others:
+        console.show("Skill over persistence, by day ahead, and the verdict on the best baseline:")
+        skills = [step.metrics["skill"] for step in steps]
+        rows = [
+            (step.step, *map(format_skill, (skill.value, *skill.baselines.values())), str(step.verdict))
+            for step, skill in zip(steps, skills, strict=True)
+        ]
+        console.table(["day", "model", *others, "verdict"], rows)
+
+
+def _show_missing_companies(console: Console, data: Any, shown: Sequence[str]) -> None:
+    """Show the companies of the test part without a window that ends with their last day."""
+    import numpy as np
+
+    there = [data.symbols[line] for line in np.unique(data.test.company)]
+    missing = [symbol for symbol in there if symbol not in set(shown)]
+    if missing:
+        days = f"{data.test.span - 1} days in a row before the end of its data"
+        console.show(
+            f"Without {days}, so not forecast: {format_count(len(missing), 'company')} ({format_names(missing)})"
+        )
+
+
+def _step_row(step: Any, covered: Sequence[str]) -> tuple[Any, ...]:
+    metrics = step.metrics
+    errors = [(metric.value, metric.baselines["persistence"]) for metric in (metrics["mae"], metrics["rmse"])]
+    crps = metrics.get("crps")
+    scores = (None, None, None)
+    if crps is not None:
+        scores = (crps.value, *(crps.baselines.get(name) for name in ("persistence", "random walk")))
+    return (
+        step.step,
+        format_skill(step.persistence.skill),
+        format_decimal(step.persistence.p, ".2g"),
+        format_decimal(metrics["theil_u"].value, ".4f"),
+        *(format_decimal(value, ".4g") for pair in errors for value in pair),
+        format_decimal(metrics["mase"].value if "mase" in metrics else None, ".3f"),
+        format_decimal(metrics["direction"].value, ".1%"),
+        *(format_decimal(value, ".4g") for value in scores),
+        *(f"{metrics[name].value:.1%}" for name in covered),
+    )
