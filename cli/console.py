@@ -65,7 +65,11 @@ class Console(NamedTuple):
             print(json.dumps(_replace_non_finite(content), indent=2, ensure_ascii=plain, allow_nan=False))
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """Print a table with aligned columns, numbers to the right."""
+        """Print a table with aligned columns, numbers to the right.
+
+        A table of Rich would be wrapped or cut to the width of the terminal, or to 80 columns in a pipe; these lines
+        are complete, so that they can be searched and copied.
+        """
         cells = [[format_value(cell) for cell in row] for row in rows]
         widths = [max(len(line[k]) for line in [list(header), *cells]) for k in range(len(header))]
         numeric = [all(isinstance(row[k], int | float) or row[k] is None for row in rows) for k in range(len(header))]
@@ -105,6 +109,13 @@ class TrainingBar:
                 f"epoch {progress.epoch}/{progress.epochs}  step {progress.step}/{progress.steps}  "
                 f"loss {values['loss']:.4g}  {rate:.0f} steps/s  {format_clock(left)} left"
             )
+
+    def __enter__(self) -> "TrainingBar":
+        """Return the bar, whose live line is erased at the end."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.clear()
 
     def reading(self, rows: int, share: float) -> None:
         """Show on a terminal how much of a file has been read."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lstm_ae.config import Config, Series, Snp
+from lstm_ae.config import Config, Series
 from lstm_ae.errors import ConfigError
 from lstm_ae.formatting import format_clock, format_size
 
@@ -70,50 +70,21 @@ def show_search_estimate(given: GivenOptions, request: Any, kind: type[Config], 
     show_estimate(found, console)
 
 
-def show_backtest_estimate(
-    config: Config, console: Console, out: Path | None, folds: int, by: str, *, refit: bool
-) -> None:
-    """Estimate a backtest on prices."""
-    _require_no_folder(out)
-    import_tensorflow(console)
-    from lstm_ae.estimate.folds import estimate_backtest
+def show_fold_estimate(console: Console, out: Path | None, estimate: Callable[[Callable[..., None]], Any]) -> None:
+    """Estimate a command that trains on several folds.
 
-    assert isinstance(config, Snp)
-    console.say("timing a training and a test ...")
-    show_estimate(estimate_backtest(config, folds, by=by, refit=refit), console)
-
-
-def show_table_backtest_estimate(config: Series, console: Console, out: Path | None, folds: int) -> None:
-    """Estimate a backtest on a table."""
-    _require_no_folder(out)
-    import_tensorflow(console)
-    from lstm_ae.estimate.folds import estimate_table_backtest
-
-    bar = console.progress()
-    console.say("timing a training and a test ...")
-    found = estimate_table_backtest(config, folds, bar.reading)
-    bar.clear()
-    show_estimate(found, console)
-
-
-def show_kfold_estimate(given: GivenOptions, console: Console, out: Path | None, folds: int, keep: float) -> None:
-    """Estimate a cross-validated selection of settings."""
-    from .search import split_values
-
-    _require_no_folder(out)
-    config, axes = split_values(given, Snp)
-    import_tensorflow(console)
-    from lstm_ae.estimate.folds import estimate_kfold
-
-    assert isinstance(config, Snp)
-    console.say("timing settings ...")
-    show_estimate(estimate_kfold(config, axes, folds, keep=keep), console)
-
-
-def _require_no_folder(out: Path | None) -> None:
-    """Raise if the directory exists: the command would resume there, which takes less than the whole."""
+    Args:
+        console: the output.
+        out: the directory for the results; if it exists, the command would resume there, which takes less.
+        estimate: returns the estimate; called with a function that shows the progress of reading.
+    """
     if out is not None and out.exists():
         raise ConfigError(f"--dry-run is for what is begun anew, and --out {str(out)!r} exists; leave one of them out")
+    import_tensorflow(console)
+    console.say("timing trainings and tests ...")
+    with console.progress() as bar:
+        found = estimate(bar.reading)
+    show_estimate(found, console)
 
 
 def _forbid_resume(resume: bool) -> None:

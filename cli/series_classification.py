@@ -7,10 +7,10 @@ import typer
 
 from lstm_ae.formatting import format_count, format_heading, format_names
 
-from .backend import import_tensorflow
 from .console import Console
 from .options import Formulas, GivenOptions, LabelColumn, RunArgument, Table, command
 from .results import require_table, show_files, show_note
+from .training import open_table_run
 
 
 def register(app: typer.Typer) -> None:
@@ -35,20 +35,15 @@ def register(app: typer.Typer) -> None:
         console: Console,
     ) -> None:
         """Say to which class the window that ends with each row belongs, or each series where it is one window."""
-        from lstm_ae.run import open_run
-
         require_table("--out", out)
-        found = open_run(run, "series")
-        found.metrics()
-        import_tensorflow(console)
+        found = open_table_run(run, console)
         from lstm_ae.apply import classify as classification
         from lstm_ae.apply.run_table import TableRequest
         from lstm_ae.data.checks import collect_new_table_warnings
         from lstm_ae.table_files import write_table
 
-        bar = console.progress()
-        answers = classification.classify(found, TableRequest(data, label_col, given, bar.reading))
-        bar.clear()
+        with console.progress() as bar:
+            answers = classification.classify(found, TableRequest(data, label_col, given, bar.reading))
         show_note(collect_new_table_warnings(answers.prepared), console)
         path = write_table(out, classification.class_columns(answers), keep_formulas=keep_formulas)
         counts, judged = classification.count_classes(answers), classification.evaluate_classification(answers)

@@ -224,8 +224,6 @@ def register(app: typer.Typer) -> None:
         console: Console,
     ) -> None:
         """Find the anomalies in a table: events with their time, their p-value and the columns that caused them."""
-        from lstm_ae.run import open_run
-
         for name, path in (("--events", events), ("--scores", scores)):
             # Before the search, which may take long.
             if path is not None:
@@ -238,9 +236,7 @@ def register(app: typer.Typer) -> None:
             refuse_table_options({"--events": events, "--scores": scores, "--figure": figure, "--label-col": label_col})
         elif skip_bad:
             raise ConfigError("--skip-bad is for rows that come on standard input; give - as DATA, or leave it out")
-        opened = open_run(run, "series")
-        opened.metrics()
-        import_tensorflow(console)
+        opened = training.open_table_run(run, console)
         if data == "-":
             follow_stream(opened, console, threshold, reading=given, skip_bad=skip_bad, keep_formulas=keep_formulas)
             return
@@ -254,10 +250,9 @@ def register(app: typer.Typer) -> None:
         from lstm_ae.plots.base import png
         from lstm_ae.table_files import write_table
 
-        bar = console.progress()
-        request = TableRequest(data, label_col, given, bar.reading)
-        found = detect_anomalies(opened, request, rule=threshold, scoring=bar.scoring)
-        bar.clear()
+        with console.progress() as bar:
+            request = TableRequest(data, label_col, given, bar.reading)
+            found = detect_anomalies(opened, request, rule=threshold, scoring=bar.scoring)
         notes = collect_new_table_warnings(found.prepared, opened.normal()[1], opened.symbols)
         rests = opened.metrics().get("threshold", {}).get("note") if threshold is None else None
         show_note(

@@ -9,10 +9,10 @@ import typer
 from lstm_ae.config.options import flag_name
 from lstm_ae.errors import ConfigError
 
-from .backend import import_tensorflow
 from .console import Console
 from .options import Figure, Formulas, GivenOptions, LabelColumn, RunArgument, Table, command
 from .results import require_png, require_table, show_files, show_metrics, show_note
+from .training import open_table_run
 
 Rows = Annotated[Path, typer.Option(metavar="<file>", help="The .csv or .parquet file to write, a row for each row.")]
 
@@ -62,29 +62,23 @@ def register(app: typer.Typer) -> None:
         console: Console,
     ) -> None:
         """Measure a run on another table, beside the baselines that it has kept, or again on the parts of its own."""
-        from lstm_ae.run import open_run
-
         options = [*(["label_col"] if label_col is not None else []), *given]
         if data is None and options:
             raise ConfigError(f"{flag_name(options[0])} is for another table; give it as DATA")
-        found = open_run(run, "series")
-        found.metrics()
-        import_tensorflow(console)
+        found = open_table_run(run, console)
         from lstm_ae.experiment import open_trained
 
-        bar = console.progress()
         if data is None:
             opened = open_trained(found)
             evaluation, leaky = opened.evaluate(), opened.data.source.leaky
-            bar.clear()
         else:
             from lstm_ae.apply.evaluate import evaluate_table
             from lstm_ae.apply.run_table import TableRequest
 
             notes: list[str] = []
-            request = TableRequest(data, label_col, given, bar.reading)
-            evaluation = evaluate_table(found, request, notify=notes.append)
-            bar.clear()
+            with console.progress() as bar:
+                request = TableRequest(data, label_col, given, bar.reading)
+                evaluation = evaluate_table(found, request, notify=notes.append)
             show_note(notes, console)
             leaky = ""
         metrics = evaluation.as_json()
@@ -116,19 +110,14 @@ def register(app: typer.Typer) -> None:
 
 def _read_table(run: str, data: str, given: GivenOptions, console: Console) -> tuple[Any, Any, Any]:
     """Return the run, its autoencoder, and the table on its time grid."""
-    from lstm_ae.run import open_run
-
-    found = open_run(run, "series")
-    found.metrics()
-    import_tensorflow(console)
+    found = open_table_run(run, console)
     from lstm_ae.apply.encode import load_autoencoder
     from lstm_ae.apply.run_table import TableRequest
     from lstm_ae.data.checks import collect_new_table_warnings
 
-    bar = console.progress()
     autoencoder = load_autoencoder(found, given)
-    table = autoencoder.read(TableRequest(data, progress=bar.reading))
-    bar.clear()
+    with console.progress() as bar:
+        table = autoencoder.read(TableRequest(data, progress=bar.reading))
     show_note(collect_new_table_warnings(table, symbols=autoencoder.scales.names), console)
     return found, autoencoder, table
 

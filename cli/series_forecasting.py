@@ -9,10 +9,9 @@ from lstm_ae.config import Series
 from lstm_ae.config.options import check_value, declared_options
 from lstm_ae.formatting import format_count, format_names
 
-from .backend import import_tensorflow
 from .backtest import FoldProgress, show_backtest
 from .console import Console
-from .dry_run import show_table_backtest_estimate
+from .dry_run import show_fold_estimate
 from .options import (
     Figure,
     Folder,
@@ -28,6 +27,7 @@ from .options import (
     parse_levels,
 )
 from .results import check_skill, require_png, require_table, show_files, show_note
+from .training import open_table_run
 
 _HORIZON = next(field for field in declared_options(Series) if field.name == "horizon")
 
@@ -61,16 +61,13 @@ def register(app: typer.Typer) -> None:
         console: Console,
     ) -> None:
         """Forecast what follows a table, from the last rows of every series on."""
-        from lstm_ae.run import open_run
-
         require_table("--out", out)
         if figure is not None:
             require_png(figure)
         asked = parse_levels(level)
         check_value(_HORIZON, horizon)
-        found = open_run(run, "series")
+        found = open_table_run(run, console)
         metrics = found.metrics()
-        import_tensorflow(console)
         from lstm_ae.apply.figures import forecast_figure
         from lstm_ae.apply.forecast import forecast_columns, forecast_file
         from lstm_ae.apply.run_table import TableRequest
@@ -78,10 +75,9 @@ def register(app: typer.Typer) -> None:
         from lstm_ae.plots.base import png
         from lstm_ae.table_files import write_table
 
-        bar = console.progress()
-        request = TableRequest(data, reading=given, progress=bar.reading)
-        ahead = forecast_file(found, request, horizon=horizon, levels=asked)
-        bar.clear()
+        with console.progress() as bar:
+            request = TableRequest(data, reading=given, progress=bar.reading)
+            ahead = forecast_file(found, request, horizon=horizon, levels=asked)
         columns = forecast_columns(ahead)
         # Before anything is shown: whoever reads the output may stop early.
         drawn = png(forecast_figure(ahead))
@@ -114,7 +110,14 @@ def _add_backtest_command(app: typer.Typer) -> None:
     def dry_run(
         *, data: str, folds: int, out: Path | None, require_skill: float | None, given: GivenOptions, console: Console
     ) -> None:
-        show_table_backtest_estimate(given.config(Series, data=data, task="forecast"), console, out, folds)
+        config = given.config(Series, data=data, task="forecast")
+
+        def estimate(reading: Any) -> Any:
+            from lstm_ae.estimate.folds import estimate_table_backtest
+
+            return estimate_table_backtest(config, folds, reading)
+
+        show_fold_estimate(console, out, estimate)
 
     example = "lstmae series backtest pump.csv --folds 2 --epochs 1"
 

@@ -198,11 +198,26 @@ def _dry_run_backtest(
     console: Console,
 ) -> None:
     _require_split_by(split_by)
-    dry_run.show_backtest_estimate(given.config(TASKS["snp"]), console, out, folds, split_by, refit=not no_refit)
+    config = given.config(Snp)
+
+    def estimate(_: Any) -> Any:
+        from lstm_ae.estimate.folds import estimate_backtest
+
+        return estimate_backtest(config, folds, by=split_by, refit=not no_refit)
+
+    dry_run.show_fold_estimate(console, out, estimate)
 
 
 def _dry_run_kfold(*, folds: int, keep: float, out: Path | None, given: GivenOptions, console: Console) -> None:
-    dry_run.show_kfold_estimate(given, console, out, folds, keep)
+    config, axes = split_values(given, Snp)
+    assert isinstance(config, Snp)
+
+    def estimate(_: Any) -> Any:
+        from lstm_ae.estimate.folds import estimate_kfold
+
+        return estimate_kfold(config, axes, folds, keep=keep)
+
+    dry_run.show_fold_estimate(console, out, estimate)
 
 
 def register(app: typer.Typer, small: str) -> None:

@@ -28,9 +28,8 @@ def complete_config(config: Config, console: Console) -> tuple[Config, Any]:
     if isinstance(config, Series):
         from lstm_ae.studies.series.defaults import load_complete
 
-        bar = console.progress()
-        config, data = load_complete(config, bar.reading)
-        bar.clear()
+        with console.progress() as bar:
+            config, data = load_complete(config, bar.reading)
     else:
         data = load_study(task_of(config)).load(config)
     describe_data(data, console)
@@ -191,6 +190,16 @@ def require_equal(given: GivenOptions, config: Config, why: str, free: tuple[str
                 else f"without {flag_name(name)}"
             )
             raise ConfigError(f"{why} {was}. Received: {format_option(value)}. Leave it out, or train a new run")
+
+
+def open_table_run(run: str, console: Console) -> Any:
+    """Return a finished run on a table, with TensorFlow imported."""
+    from lstm_ae.run import open_run
+
+    found = open_run(run, "series")
+    found.metrics()
+    import_tensorflow(console)
+    return found
 
 
 class _TrainingGuard:

@@ -4,12 +4,14 @@ The command line, `config.json`, and hyperparameter search read the same field.
 """
 
 import contextlib
+import csv
 import dataclasses
 import difflib
+import io
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Self
 
 from lstm_ae.errors import ConfigError
@@ -90,6 +92,39 @@ def spell_option(name: str, *values: Any) -> str:
         return flag_name(name if values[0] else f"no_{name}")
     *others, last = map(str, values)
     return f"{flag_name(name)} {', '.join(others)} or {last}" if others else f"{flag_name(name)} {last}"
+
+
+def option_words(kind: "type[Options]", values: Mapping[str, Any]) -> list[str]:
+    """Return the words of a command line that set these fields of a config class.
+
+    >>> from lstm_ae.config import Reading
+    >>> option_words(Reading, {"window": 8, "columns": ("a", "b,c"), "missing": ("-1",)})
+    ['--window', '8', '--columns', 'a,"b,c"', '--missing=-1']
+    """
+    fields = {field.name: field for field in declared_options(kind)}
+    words: list[str] = []
+    for name, value in values.items():
+        field = fields[name]
+        if field.kind is bool:
+            words.append(spell_option(name, bool(value)))
+            continue
+        several = isinstance(value, list | tuple)
+        texts = list(map(str, value)) if several and field.option.repeated else [value]
+        for text in (format_csv_line(each) if isinstance(each, list | tuple) else str(each) for each in texts):
+            # A value that begins with "-" needs an equals sign so that it is not parsed as an option.
+            words += [f"{flag_name(name)}={text}"] if text.startswith("-") else [flag_name(name), text]
+    return words
+
+
+def format_csv_line(items: Iterable[str]) -> str:
+    """Return items as a line of CSV without its end.
+
+    >>> format_csv_line(["a", "b,c"])
+    'a,"b,c"'
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(items)
+    return text.getvalue()
 
 
 class Declared(NamedTuple):

@@ -3,7 +3,6 @@
 import bisect
 import collections
 import csv
-import io
 import itertools
 import os
 import re
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from lstm_ae.arrays import Float32Array, Float64Array, Int64Array
 from lstm_ae.config import Reading
+from lstm_ae.config.options import format_csv_line
 from lstm_ae.data.cells import CellReader
 from lstm_ae.data.columns import (
     Layout,
@@ -189,9 +189,7 @@ def _suggest_column_names(cells: Sequence[str]) -> str:
 
 def _format_column_names(names: Sequence[str]) -> str:
     """Return names in the format of `--columns`, abbreviated after 12 names."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(names[:12])
-    line = text.getvalue() + (",..." if len(names) > 12 else "")
+    line = format_csv_line(names[:12]) + (",..." if len(names) > 12 else "")
     return line if re.fullmatch(r"[\w,.+-]+", line) else quote(line)
 
 

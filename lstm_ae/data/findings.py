@@ -1,14 +1,12 @@
 """Hold the findings of the checks of a table, and combine and format the options that fix them."""
 
-import csv
-import io
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 from lstm_ae.config import Reading
-from lstm_ae.config.options import declared_options, flag_name
+from lstm_ae.config.options import option_words
 from lstm_ae.errors import ConfigError
 
 # Values, by field of the configuration, that fix a finding.
@@ -66,19 +64,4 @@ def apply_fix(config: Reading, fix: Fix) -> Reading:
 
 def format_options(values: Fix) -> str:
     """Return the command-line options that set fields of the configuration, quoted for a shell."""
-    repeated = {field.name for field in declared_options(Reading) if field.option.repeated}
-    words = []
-    for name, value in values.items():
-        if isinstance(value, list | tuple):
-            texts = [str(item) for item in value] if name in repeated else [_format_csv_line(value)]
-        else:
-            texts = [str(value)]
-        # A value that begins with "-" needs an equals sign so that it is not parsed as an option.
-        words += [f"{flag_name(name)}{'=' if text.startswith('-') else ' '}{shlex.quote(text)}" for text in texts]
-    return " ".join(words)
-
-
-def _format_csv_line(items: Sequence[str]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(items)
-    return text.getvalue()
+    return shlex.join(option_words(Reading, values))

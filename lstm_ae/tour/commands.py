@@ -5,7 +5,7 @@ from collections.abc import Container
 from pathlib import Path
 
 from lstm_ae.config import Config, task_of
-from lstm_ae.config.options import declared_options, flag_name
+from lstm_ae.config.options import declared_options, option_words
 from lstm_ae.config.presets import PRESETS
 
 
@@ -28,13 +28,9 @@ def command_options(config: Config, leave_out: Container[str] = ()) -> str:
 
 
 def _differing(config: Config, base: Config, leave_out: Container[str]) -> list[str]:
-    words: list[str] = []
-    for field in declared_options(type(config)):
-        value = getattr(config, field.name)
-        if value == getattr(base, field.name) or field.name in leave_out:
-            continue
-        if field.kind is bool:
-            words.append(flag_name(field.name) if value else flag_name(f"no_{field.name}"))
-        else:
-            words += [flag_name(field.name), ",".join(value) if isinstance(value, tuple) else f"{value}"]
-    return words
+    values = {
+        field.name: getattr(config, field.name)
+        for field in declared_options(type(config))
+        if getattr(config, field.name) != getattr(base, field.name) and field.name not in leave_out
+    }
+    return option_words(type(config), values)
