@@ -163,7 +163,8 @@ def register(app: typer.Typer) -> None:
         models = [model for model in wanted() if model.sure]
         if not models:
             raise DataError(
-                f"{str(folder)!r} holds no exported model (NAME/<number>/saved_model.pb); make one by lstmae export"
+                f"{str(folder)!r} contains no exported model (NAME/<number>/saved_model.pb). "
+                "Create one with lstmae export."
             )
         names = [model.name for model in models]
         for name, *_ in labels:

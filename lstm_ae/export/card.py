@@ -16,46 +16,46 @@ CARD_MARK = "<!-- written by lstmae export -->"
 _UNKNOWN = "not computable"
 
 _PURPOSES = {
-    "toy": "Gives back noise with a damped stretch: sequences of 50 numbers, as the toy study generates them.",
-    "mnist": "Gives back a handwritten digit and says which one it is.",
-    "series": "Gives back a window of a table's columns; what it gives back badly is unusual.",
-    "classify": "Says to which class a window of a table's columns belongs.",
+    "toy": "Reconstructs sequences of 50 numbers as the toy study generates them: noise with a damped stretch.",
+    "mnist": "Reconstructs and classifies handwritten digits.",
+    "series": "Reconstructs windows of a table's columns; rows with a large reconstruction error are unusual.",
+    "classify": "Classifies windows of a table's columns.",
     "forecast": "Forecasts the rows that follow a window of a table's columns",
     "predict": "Forecasts daily prices",
-    "reconstruct": "Gives back a window of daily prices.",
+    "reconstruct": "Reconstructs windows of daily prices.",
 }
 
-# With these shares of the reconstruction in the loss, the other output of a digit model is not trained.
+# With these shares of the reconstruction in the loss, the other output of a digit model is untrained.
 _SINGLE_LOSS_PURPOSES = {
-    0.0: "Says which handwritten digit it is; what it gives back means nothing, as that was not trained.",
-    1.0: "Gives back a handwritten digit; the class that it says means nothing, as that was not trained.",
+    0.0: "Classifies handwritten digits. Its reconstruction is meaningless, because it is untrained.",
+    1.0: "Reconstructs handwritten digits. Its class is meaningless, because it is untrained.",
 }
 
 _LIMITS = {
-    "toy": "Has seen generated sequences only, and is for trying out reconstruction and serving.",
-    "mnist": "Has seen centred, light digits on dark ground, 28 by 28 pixels. Anything else gets a digit as well, "
-    "and the probabilities do not tell that it is none.",
-    "series": "Has seen the rows under Data only. Other columns, units or steps of time make its scores meaningless.",
-    "forecast": "Has seen the rows under Data only. Measure it against the baselines on your own rows before any use; "
-    "no forecast knows what will change the series from then on.",
-    "classify": "Has seen the rows under Data only. Unknown classes are assigned to one of the known classes, and "
+    "toy": "Trained on generated sequences only, to try out reconstruction and serving.",
+    "mnist": "Trained on centered, light digits on a dark background, 28 by 28 pixels. It assigns a digit to any other "
+    "image too, and the probabilities do not show it.",
+    "series": "Trained on the rows under Data only. Scores of other columns, units, or time steps are meaningless.",
+    "forecast": "Trained on the rows under Data only. Compare it with the baselines on your own rows before use; "
+    "no forecast anticipates changes of the series.",
+    "classify": "Trained on the rows under Data only. Unknown classes are assigned to one of the known classes, and "
     "the probabilities do not show it.",
-    "snp": "Has seen the companies and years under Data only. Measure it against persistence on your own days before "
-    "any use; it is no advice to trade.",
-    "prices given back": "Has seen the companies and years under Data only.",
+    "snp": "Trained on the companies and years under Data only. Compare it with persistence on your own days before "
+    "use. It is not investment advice.",
+    "price reconstruction": "Trained on the companies and years under Data only.",
 }
 
 _READ_ORDERS = {
-    "rows": "the 28 rows of a picture from top to bottom, 28 pixels each",
-    "columns": "the 28 columns of a picture from left to right, 28 pixels each",
-    "pixels": "the 784 pixels of a picture, row by row",
-    "permuted": "the 784 pixels of a picture in the `order` of the manifest in `assets.extra`, which counts them from "
-    "0, row by row",
+    "rows": "the 28 rows of an image from top to bottom, 28 pixels each",
+    "columns": "the 28 columns of an image from left to right, 28 pixels each",
+    "pixels": "the 784 pixels of an image, row by row",
+    "permuted": "the 784 pixels of an image in the `order` of the manifest in `assets.extra`, which "
+    "counts them from 0, row by row",
 }
 
 _OUTPUT_DESCRIPTIONS = {
-    "code": "what the encoder hands to the decoder",
-    "score": "how badly a step is given back, the mean over its numbers of the squared error of scaled values",
+    "code": "the output of the encoder",
+    "score": "the reconstruction error of a step: the mean squared error of its scaled values",
     "label": "the probability of each class",
     "class": "the number of the most probable class",
 }
@@ -92,11 +92,11 @@ def render_card(name: str, version: str, run: Run, endpoints: Sequence[Any]) -> 
     if data["notes"]:
         parts.append("\n".join(f"- {note}" for note in data["notes"]))
     if data["leaky"]:
-        parts.append(f"**Leaky: {data['leaky']}.** The results below flatter the model.")
+        parts.append(f"**Leaky: {data['leaky']}.** The results below are optimistic.")
     parts += [
         "## Results",
         _describe_weights(metrics, _model_kind(task, config)),
-        _format_table(("part", "measure", "value", "baseline"), _result_rows(metrics)),
+        _format_table(("split", "metric", "value", "baseline"), _result_rows(metrics)),
         *("Verdict on " + part + ": " + verdict["text"] for part, verdict in metrics.get("verdict", {}).items()),
         "## Inputs and outputs",
         _format_table(
@@ -106,7 +106,7 @@ def render_card(name: str, version: str, run: Run, endpoints: Sequence[Any]) -> 
         *_describe_inputs(config),
         *_describe_outputs(endpoints, metrics),
         *_describe_classes(config),
-        "Series are in the data's own units. TensorFlow alone runs it:",
+        "Values are in the units of the data. The model runs with TensorFlow alone:",
         f'```python\nimport tensorflow as tf\n\nloaded = tf.saved_model.load("{name}/{version}")\n'
         'print(loaded.signatures["serving_default"].structured_input_signature)\n```',
         "## Limits",
@@ -136,9 +136,9 @@ def _describe_purpose(task: str, config: Config) -> str:
         return _PURPOSES["reconstruct"]
     if isinstance(config, Mnist):
         order = {"rows": "row by row", "columns": "column by column", "pixels": "pixel by pixel"}
-        how = order.get(config.read, "pixel by pixel in a mixed order")
+        how = order.get(config.read, "pixel by pixel in a permuted order")
         purpose = _SINGLE_LOSS_PURPOSES.get(config.reconstruction_weight, _PURPOSES[task])
-        return f"{purpose} The picture is read {how}."
+        return f"{purpose} The image is read {how}."
     if isinstance(config, Series) and config.task == "forecast":
         return f"{_PURPOSES['forecast']}: {config.horizon} after {config.window}; and any number of rows ahead."
     return _PURPOSES[_model_kind(task, config)]
@@ -147,7 +147,7 @@ def _describe_purpose(task: str, config: Config) -> str:
 def _model_kind(task: str, config: Config) -> str:
     """Return the key of the model's texts: the name of its study, or of its task if the study has several."""
     if isinstance(config, Snp) and config.goal == "reconstruct":
-        return "prices given back"
+        return "price reconstruction"
     return config.task if isinstance(config, Series) and config.task in ("classify", "forecast") else task
 
 
@@ -162,16 +162,17 @@ def _describe_classes(config: Config) -> list[str]:
 def _describe_training(training: Mapping[str, Any]) -> str:
     if training.get("refit"):
         return f"{training['seconds']:,.0f} s, {training['refit']}"
-    text = f"{training['seconds']:,.0f} s, {training['epochs']} epochs, the weights are those of "
+    text = f"{training['seconds']:,.0f} s, {training['epochs']} epochs, weights of "
     return text + format_epoch(training["best_epoch"]) + (f" ({training['stopped']})" if training["stopped"] else "")
 
 
 def _describe_weights(metrics: Mapping[str, Any], kind: str) -> str:
     """Return a text about the data that the weights, intervals, and threshold were selected on."""
     if not metrics["training"].get("refit"):
-        return "The weights were chosen on the validation part; nothing was chosen on the test part."
+        return "The weights were selected on the validation split; nothing was selected on the test split."
     text = (
-        "The weights are those of the last epoch and have seen the validation part; nothing was chosen on the test part"
+        "The weights are those of the last epoch and have seen the validation split; nothing was selected on the test "
+        "split"
     )
     what = "threshold comes" if metrics.get("threshold") else "intervals come" if kind in ("forecast", "snp") else ""
     return f"{text}." + (f" The {what} from the trial's model, which did not see the validation data." if what else "")
@@ -201,28 +202,28 @@ def _describe_inputs(config: Config) -> list[str]:
     """Return a description of the inputs in their order, and of a forecaster's outputs."""
     lines = []
     if isinstance(config, Mnist):
-        lines.append(f"- `sequence`: {_READ_ORDERS[config.read]}; each from 0, the ground, to 255, the brightest ink.")
+        lines.append(f"- `sequence`: {_READ_ORDERS[config.read]}; each from 0 (background) to 255 (brightest ink).")
     if isinstance(config, Series):
         given, columns = "past" if config.forecasts else "sequence", ", ".join(map(format_heading, config.value_cols))
-        lines.append(f"- `{given}`: rows of one series, the last one last; of each row, in this order: {columns}.")
+        lines.append(f"- `{given}`: consecutive rows of one series, oldest first; the columns: {columns}.")
         if config.scale == "series":
             lines.append(
-                "- `series`: which one, counted in the `symbols` of the manifest in `assets.extra`; 0 is one that the "
-                "model does not know, which is scaled as all together are."
+                "- `series`: the index of the series in the `symbols` of the manifest in `assets.extra`; 0 for an "
+                "unknown series, which is scaled like all series together."
             )
     if isinstance(config, Snp):
         given = "past" if config.goal == "predict" else "sequence"
         order = ", ".join(f"{field} (shares)" if field == "volume" else f"{field} (USD)" for field in config.fields)
-        lines.append(f"- `{given}`: days of one company, the last one last; of each day, in this order: {order}.")
+        lines.append(f"- `{given}`: consecutive days of one company, oldest first; the columns: {order}.")
         if config.scaling in ("company", "report"):
             lines.append(
-                "- `company`: which one, counted in the `symbols` of the manifest in `assets.extra`; 0 is one that the "
-                "model does not know, which is scaled by the range of its own window."
+                "- `company`: the index of the company in the `symbols` of the manifest in `assets.extra`; 0 for an "
+                "unknown company, which is scaled by the range of its window."
             )
     if isinstance(config, Snp) and config.goal == "predict":
         if config.with_open:
-            lines.append("- `open`: the open of the day to forecast, which is known that morning.")
-        said = config.fields[0] if config.with_open else "the same, in the same order"
+            lines.append("- `open`: the open of the day to forecast.")
+        said = config.fields[0] if config.with_open else "the same columns in the same order"
         lines.append(f"- `future`: {said}.")
     return ["\n".join(lines)] if lines else []
 
@@ -234,10 +235,11 @@ def _describe_outputs(endpoints: Sequence[Any], metrics: Mapping[str, Any]) -> l
     if threshold := metrics.get("threshold"):
         around = f" and over the {threshold['smooth']} rows around it" if threshold["smooth"] > 1 else ""
         texts["score"] = (
-            "how unusual a row is, from any number of rows: the squared error of its scaled values, of several columns "
-            f"each over the root of its mean in normal rows, the mean over all windows that hold it{around}"
+            "the anomaly score of each row of a series of any length: the squared error of its scaled values, with "
+            "several columns each divided by the root of its mean in normal rows, averaged over all windows that "
+            f"contain the row{around}"
         )
-        texts["threshold"] = f"{threshold['value']:.6g}, by the rule {threshold['rule']}"
+        texts["threshold"] = f"{threshold['value']:.6g}, from the rule {threshold['rule']}"
         texts["anomaly"] = "whether a row's score is above the threshold"
     lines = [f"- `{name}`: {text}." for name, text in texts.items() if name in known]
     return ["\n".join(lines)] if lines else []

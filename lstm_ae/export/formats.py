@@ -84,7 +84,7 @@ def write_formats(
             raise UnprovenError(f"The model as {name} {error}") from error
         except Exception as error:  # Converters and runtimes raise exceptions of any type.
             first = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-            raise UnprovenError(f"The model cannot be had as {name} ({first}); leave that format out") from error
+            raise UnprovenError(f"The model cannot be converted to {name} ({first}). Omit this format.") from error
         path = version / form.file
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)
@@ -100,7 +100,7 @@ def _largest_difference(run: Callable[[Mapping[str, Any]], dict[str, Any]], case
             raise UnprovenError(wrong)
         worst = max(worst, difference)
     if worst > TOLERANCE:
-        raise UnprovenError(f"differs from the trained one by {worst:.2g}, more than {TOLERANCE}")
+        raise UnprovenError(f"differs from the trained model by {worst:.2g}, more than {TOLERANCE}")
     return worst
 
 

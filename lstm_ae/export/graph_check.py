@@ -61,11 +61,9 @@ def read_graph_file(version: Path, limit: int = MAX_GRAPH_BYTES) -> bytes:
     path = version / GRAPH_FILE
     for name in OTHER_GRAPH_FILES:
         if os.path.lexists(version / name):
-            raise DataError(
-                f"{str(version / name)!r} is a form of SavedModel that is not read here; save it as {GRAPH_FILE}"
-            )
+            raise DataError(f"{str(version / name)!r} is not a supported form of SavedModel. Save it as {GRAPH_FILE}.")
     if not path.is_file():
-        raise DataError(f"{str(version)!r} is no SavedModel: it has no {GRAPH_FILE}")
+        raise DataError(f"{str(version)!r} is not a SavedModel: it has no {GRAPH_FILE}")
     try:
         return read_regular(path, limit)
     except OSError as error:
@@ -87,14 +85,14 @@ def parse_graph(content: bytes, version: Path) -> Any:
         if parts <= MAX_MESSAGE_PARTS:
             model.ParseFromString(content)
     except (ValueError, DecodeError):
-        raise DataError(f"{str(path)!r} is damaged; export the model again") from None
+        raise DataError(f"{str(path)!r} is damaged. Export the model again.") from None
     if parts > MAX_MESSAGE_PARTS:
         raise ForbiddenGraphError(
             f"{str(path)!r} has more than {MAX_MESSAGE_PARTS:,} messages and strings, or a map of more "
             f"than {MOST_ENTRIES:,} entries"
         )
     if len(model.meta_graphs) != 1 or not model.meta_graphs[0].HasField("object_graph_def"):
-        raise DataError(f"{str(path)!r} is damaged, or not in TensorFlow 2's form; export the model again")
+        raise DataError(f"{str(path)!r} is damaged, or not in the format of TensorFlow 2. Export the model again.")
     return model.meta_graphs[0]
 
 
@@ -234,7 +232,7 @@ def _describe_tensors(tensors: Mapping[str, Any]) -> dict[str, Any]:
             for name, tensor in sorted(tensors.items())
         }
     except TypeError as error:
-        raise DataError(f"A signature has a tensor without a type ({error}); export the model again") from None
+        raise DataError(f"A signature has a tensor without a type ({error}). Export the model again.") from None
 
 
 # These operations pass their inputs to a function one for one.

@@ -79,14 +79,14 @@ def compare_outputs(got: dict[str, Any], expected: dict[str, Any]) -> tuple[str,
         difference relative to the largest value of the output.
     """
     if set(got) != set(expected):
-        return f"has the outputs {sorted(got)} in place of {sorted(expected)}", 0.0
+        return f"has the outputs {sorted(got)} instead of {sorted(expected)}", 0.0
     worst = 0.0
     for key, value in expected.items():
         if got[key].shape != value.shape or got[key].dtype != value.dtype:
-            said = f"{got[key].dtype} {list(got[key].shape)} in place of {value.dtype} {list(value.shape)}"
-            return f"gives {key!r} as {said}", worst
+            said = f"{got[key].dtype} {list(got[key].shape)} instead of {value.dtype} {list(value.shape)}"
+            return f"returns {key!r} as {said}", worst
         if not np.array_equal(np.isfinite(value), np.isfinite(got[key])):
-            return f"gives NaN in {key!r} where the trained model does not, or the reverse", worst
+            return f"returns NaN in {key!r} where the trained model does not, or vice versa", worst
         known = np.isfinite(value)
         one, other = value[known].astype(np.float64), got[key][known].astype(np.float64)
         if one.size and not np.array_equal(one, other):
@@ -97,7 +97,7 @@ def compare_outputs(got: dict[str, Any], expected: dict[str, Any]) -> tuple[str,
 def check_finite(got: dict[str, Any]) -> str:
     """Return a description of the first output with NaN or infinity; "" if there is none."""
     wrong = [key for key, value in got.items() if value.dtype.kind in "fc" and not np.isfinite(value).all()]
-    return f"gives NaN or infinity in {wrong[0]!r}" if wrong else ""
+    return f"returns NaN or infinity in {wrong[0]!r}" if wrong else ""
 
 
 def _format_error(error: BaseException) -> str:

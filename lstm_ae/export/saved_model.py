@@ -108,7 +108,7 @@ def export_model(
             write_manifest(beside, head | dict(about or {}))
             directory = _publish_version(beside, base)
     except UnprovenError as error:
-        raise UnprovenError(f"{error}; nothing was published") from error
+        raise UnprovenError(f"{str(error).rstrip('.')}. Nothing was published.") from error
     found = [Endpoint(name, *(sorted(called[name][key]) for key in ("inputs", "outputs"))) for name, *_ in made]
     return ExportResult(directory, found, difference, others)
 
@@ -172,7 +172,7 @@ def _publish_version(beside: Path, base: Path) -> Path:
         version = 1 + max((number for number, _ in list_versions(base)), default=0)
         if version > MAX_VERSION:
             raise DataError(
-                f"{str(base)!r} holds version {MAX_VERSION}, the last number there is; export to another folder"
+                f"{str(base)!r} contains version {MAX_VERSION}, the largest possible one. Export to another folder."
             )
         try:
             return beside.rename(base / str(version))

@@ -73,7 +73,7 @@ def _list_version_folders(folder: Path) -> list[Path]:
         return [folder]
     found = [path for _, path in list_versions(folder) if path.is_dir()]
     if not found:
-        raise DataError(f"{str(folder)!r} holds no exported version; give a folder that lstmae export has written")
+        raise DataError(f"{str(folder)!r} contains no exported version. Pass a folder that lstmae export has written.")
     return found
 
 
@@ -85,7 +85,7 @@ def _verify_version(version: Path) -> VerifiedVersion:
     name, unchecked = repr(str(version)), []
     manifest = read_manifest(version)
     if not manifest:
-        unchecked.append("whether its files are as they were exported, since it has no manifest")
+        unchecked.append("whether its files are unchanged: it has no manifest")
     else:
         require_unchanged_files(version, manifest)
     require_allowed_operations(version, name)
@@ -97,10 +97,10 @@ def _verify_version(version: Path) -> VerifiedVersion:
         if "max_gap" not in manifest and any(map(_has_missing_values, cases)):
             cases = [case for case in cases if not _has_missing_values(case)]
             unchecked.append(
-                "what it says of series with long gaps, across which windows run in older exports; export it anew"
+                "the scores of series with long gaps, which windows of older exports cross. Export the model again."
             )
     else:
-        unchecked.append("whether it says what the trained model says, since no run lies around it")
+        unchecked.append("whether its outputs equal those of the trained model: its folder is not in a run")
     compared = {case.endpoint for case in cases}
     beside = called.get("serving_default", {"inputs": {}})["inputs"]
     for endpoint, described in called.items():
@@ -108,7 +108,7 @@ def _verify_version(version: Path) -> VerifiedVersion:
             continue
         tried = [sample_signature(described["inputs"], batch, beside) for batch in (1, 3)]
         if None in tried:
-            unchecked.append(f"the endpoint {endpoint!r}, which wants text or leaves its inputs' shape open")
+            unchecked.append(f"the endpoint {endpoint!r}: it reads text, or the shape of its inputs is unknown")
         else:
             cases += [VerificationCase(endpoint, inputs, None) for inputs in tried if inputs is not None]
     difference = verify_export(version, cases, name)
@@ -133,7 +133,7 @@ def expected_answers(
             outputs = calls[endpoint.name]({key: tf.constant(value) for key, value in inputs.items()})
             answers = {key: value.numpy() for key, value in outputs.items()}
             if endpoint.name == "serving_default" and not all(np.isfinite(value).all() for value in answers.values()):
-                raise DataError("The model answers with NaN or infinity, so its weights are damaged; train a new run")
+                raise DataError("The model returns NaN or infinity: its weights are damaged. Train a new run.")
             yield VerificationCase(endpoint.name, inputs, answers)
 
 
@@ -206,7 +206,7 @@ def run_probe(version: Path, cases: Path, report: Path) -> dict[str, Any]:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return {"difference": None, "error": f"it did not answer within {TIMEOUT_SECONDS} seconds"}
+        return {"difference": None, "error": f"it did not finish within {TIMEOUT_SECONDS} seconds"}
     finally:
         os.close(read)
         os.close(held)
@@ -214,11 +214,11 @@ def run_probe(version: Path, cases: Path, report: Path) -> dict[str, Any]:
         lines = done.stderr.decode(errors="replace").strip().splitlines()
         if unfound := [line for line in lines if line.startswith(("ImportError:", "ModuleNotFoundError:"))]:
             raise ConfigError(
-                f"The model cannot be checked, as a fresh process cannot import its packages ({unfound[-1][:200]}); "
-                f"install them anew for {sys.executable}"
+                f"The model cannot be verified: a new process cannot import its packages ({unfound[-1][:200]}). "
+                f"Reinstall them for {sys.executable}."
             )
-        last = lines[-1:] or ["without a word"]
-        return {"difference": None, "error": f"it ended its process with code {done.returncode} ({last[0][:200]})"}
+        last = lines[-1:] or ["no output"]
+        return {"difference": None, "error": f"its process ended with code {done.returncode} ({last[0][:200]})"}
     content: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
     return content
 

@@ -74,22 +74,24 @@ def read_samples(
             single = [
                 name for name, spec in signature.inputs.items() if spec.shape is not None and len(spec.shape) == 1
             ]
-            raise ConfigError(f"--set {name}: the inputs of one number a sample are {', '.join(single) or 'none'}")
+            raise ConfigError(
+                f"--set {name}: only inputs with one number per sample can be set ({', '.join(single) or 'none'})."
+            )
     wanted = {name: spec for name, spec in signature.inputs.items() if name not in constants}
     suffix = "".join(path.suffixes[-2:]).lower()
     if suffix.endswith((".csv", ".csv.gz")):
         inputs = _read_table_inputs(path, wanted, columns, window, stride)
     elif columns or window is not None or stride != 1:
-        raise ConfigError("--columns, --window and --stride are for a .csv file; leave them out")
+        raise ConfigError("--columns, --window, and --stride require a .csv file.")
     elif suffix.endswith(".jsonl"):
         inputs = _read_line_inputs(path, wanted)
     elif suffix.endswith((".npy", ".npz")):
         inputs = _read_array_inputs(path, wanted)
     else:
-        raise ConfigError(f"The data must be a .csv, .jsonl, .npy or .npz file. Received: {str(path)!r}")
+        raise ConfigError(f"The data must be a .csv, .jsonl, .npy, or .npz file. Received: {str(path)!r}")
     samples = len(next(iter(inputs.values())))
     if not samples:
-        raise DataError(f"{str(path)!r} holds no sample; give a file with data")
+        raise DataError(f"{str(path)!r} contains no samples.")
     for name, value in constants.items():
         try:
             inputs[name] = np.repeat(convert_exactly(np.array([value]), signature.inputs[name].dtype), samples)
@@ -103,8 +105,8 @@ def _read_table_inputs(
 ) -> dict[str, Array]:
     if len(wanted) != 1:
         raise ConfigError(
-            f"A table holds one input and this signature has {len(wanted)} ({', '.join(wanted)}); "
-            "set the others by --set, or give a .jsonl or .npz file"
+            f"A table provides one input, but the signature has {len(wanted)} ({', '.join(wanted)}). "
+            "Set the others with --set, or pass a .jsonl or .npz file."
         )
     ((name, spec),) = wanted.items()
     names = [column.lower() for column in columns] or _find_numeric_columns(path)
@@ -114,25 +116,23 @@ def _read_table_inputs(
     steps = shape[1] if len(shape) == 3 else 1
     if steps is None and shape[2] not in (None, values.shape[1]):
         raise ConfigError(
-            f"The model reads {shape[2]} column{'s' * (shape[2] != 1)} and the file has {', '.join(names)}; "
-            "choose by --columns"
+            f"The model reads {format_count(shape[2] or 0, 'column')}, but the file has {', '.join(names)}. "
+            "Select columns with --columns."
         )
     if steps is None or (steps > 1 and shape[2] == values.shape[1]):
         if window is not None and steps not in (None, window):
-            raise ConfigError(f"The model reads windows of {steps} rows; leave --window out. Received: {window}")
+            raise ConfigError(f"--window must be {steps}, the model's window, or omitted. Received: {window}")
         return {name: _cut_windows(values, window or steps, stride, path)}
     if window is not None or stride != 1:
-        raise ConfigError(
-            "--window and --stride are for a file with a column for each number of a step; leave them out"
-        )
+        raise ConfigError("--window and --stride require a file with one column per feature.")
     sizes = tuple(size for size in shape[1:] if size is not None)
     if len(sizes) < len(shape) - 1:
         sizes = (values.shape[1],)
     if np.prod(sizes) != values.shape[1]:
-        of_steps = f", or {shape[2]} and windows of {steps} rows are cut" if steps and steps > 1 else ""
+        of_steps = f", or {shape[2]} as a series" if steps and steps > 1 else ""
         raise ConfigError(
-            f"The model reads {np.prod(sizes)} cells a row{of_steps}, and the file has {values.shape[1]}: "
-            f"{', '.join(names)[:60]}; choose by --columns"
+            f"The model reads {np.prod(sizes)} columns{of_steps}, but the file has {values.shape[1]}: "
+            f"{', '.join(names)[:60]}. Select columns with --columns."
         )
     return {name: values.reshape(-1, *sizes)}
 
@@ -141,7 +141,7 @@ def _cut_windows(values: Array, window: int | None, stride: int, path: Path) -> 
     """Cut rows `(rows, features)` into `(windows, window, features)`; without a window, return them as one series."""
     if window is None:
         if stride != 1:
-            raise ConfigError("--stride is for windows; give --window too, or leave it out")
+            raise ConfigError("--stride requires --window.")
         return values[None]
     if len(values) < window:
         raise DataError(f"{str(path)!r} has {format_count(len(values), 'row')}, fewer than a window of {window:,}")
@@ -176,11 +176,11 @@ def _read_line_inputs(path: Path, wanted: Mapping[str, Any]) -> dict[str, Array]
             try:
                 content = parse_object(b'{"v":' + line + b"}")
                 if content.keys() != {"v"}:
-                    raise DataError("there is more than one JSON value")
+                    raise DataError("the line contains more than one JSON value")
                 value = content["v"]
                 named = value if isinstance(value, dict) and value.keys() == wanted.keys() else None
                 if named is None and (len(wanted) > 1 or isinstance(value, dict)):
-                    raise DataError(f"an object with the keys {', '.join(wanted)} belongs there")
+                    raise DataError(f"an object with the keys {', '.join(wanted)} is expected")
                 for name, spec in wanted.items():
                     cells[name].append(to_tensor(value if named is None else named[name], spec.dtype))
             except (Refusal, DataError) as error:
@@ -188,7 +188,7 @@ def _read_line_inputs(path: Path, wanted: Mapping[str, Any]) -> dict[str, Array]
     try:
         return {name: np.stack(values) if values else np.empty(0) for name, values in cells.items()}
     except ValueError:
-        raise DataError(f"{quote(path)}: the instances differ in shape; put those of one shape into a file") from None
+        raise DataError(f"{quote(path)}: the instances have different shapes. Use one file per shape.") from None
 
 
 def _read_array_inputs(path: Path, wanted: Mapping[str, Any]) -> dict[str, Array]:
@@ -197,17 +197,17 @@ def _read_array_inputs(path: Path, wanted: Mapping[str, Any]) -> dict[str, Array
             loaded = np.load(file, allow_pickle=False)
             found = {next(iter(wanted)): loaded} if isinstance(loaded, np.ndarray) else {k: loaded[k] for k in loaded}
     except FileNotFoundError:
-        raise DataError(f"There is no file {str(path)!r}") from None
+        raise DataError(f"{str(path)!r} does not exist.") from None
     except Exception as error:
         raise DataError(
-            f"{str(path)!r} is no file of numpy ({type(error).__name__}); write it by numpy.save"
+            f"{str(path)!r} is not a NumPy file ({type(error).__name__}). Write it with numpy.save."
         ) from error
     if found.keys() != wanted.keys():
-        raise DataError(f"{str(path)!r} must hold {', '.join(wanted)}. Received: {', '.join(found)}")
+        raise DataError(f"{str(path)!r} must contain the arrays {', '.join(wanted)}. Received: {', '.join(found)}")
     if any(array.dtype.kind not in "fiub" or array.ndim == 0 for array in found.values()):
-        raise DataError(f"{str(path)!r} must hold arrays of numbers, one row a sample")
+        raise DataError(f"{str(path)!r} must contain arrays of numbers with one row per sample.")
     if len({len(array) for array in found.values()}) > 1:
-        raise DataError(f"{str(path)!r}: the inputs differ in their number of samples")
+        raise DataError(f"{str(path)!r}: the inputs have different numbers of samples.")
     return {name: _convert_cells(path, name, array, wanted[name].dtype) for name, array in found.items()}
 
 
@@ -225,7 +225,7 @@ def convert_exactly(values: Array, dtype: np.dtype[Any]) -> Array:
         ValueError: If a number cannot be represented.
     """
     if dtype.kind == "O":
-        raise ValueError("the model takes text there, which a .jsonl file can hold")
+        raise ValueError("the model reads text. Pass a .jsonl file.")
     with np.errstate(over="ignore", invalid="ignore"):
         if dtype.kind == "f":
             bad = np.isinf(values.astype(dtype)) & ~np.isinf(values)
@@ -234,7 +234,7 @@ def convert_exactly(values: Array, dtype: np.dtype[Any]) -> Array:
             # The largest integers of a dtype may have no exact float, but the next one, a power of 2, has.
             bad = ~((values >= low) & (values < high + 1) & (values == np.floor(values)))
         if bad.any():
-            raise ValueError(f"the model takes {dtype.name} there, which {values[bad][0]!s} is not; change the number")
+            raise ValueError(f"{values[bad][0]!s} is not a valid {dtype.name}.")
         return values.astype(dtype)
 
 
@@ -269,7 +269,7 @@ def predict_file(
     if out.suffix not in (".jsonl", ".csv"):
         raise ConfigError(f"--out must end in .jsonl or .csv. Received: {str(out)!r}")
     if out.exists():
-        raise ConfigError(f"--out {str(out)!r} is there already; give another file")
+        raise ConfigError(f"--out {str(out)!r} already exists. Pass another file.")
     part, about = out.with_name(f".{out.name}.part"), out.with_name(f".{out.name}.about.json")
     asked = {
         "model": caller.model,
@@ -283,8 +283,8 @@ def predict_file(
     if part.exists() and about.exists():
         if read_object(about) != asked:
             raise ConfigError(
-                f"{str(part)!r} is of another model or other data, or was begun with other options; "
-                "delete it, or give another --out"
+                f"{str(part)!r} belongs to another model, other data, or other options. "
+                "Delete it, or pass another --out."
             )
         done = max(0, _truncate_partial_row(part, quoted=out.suffix == ".csv") - head)
     else:
@@ -305,8 +305,8 @@ def predict_file(
                     file.write(columns)
                 elif columns != header:
                     raise DataError(
-                        f"From sample {done} on the answers have other columns than before; write a .jsonl, or give "
-                        "those samples in a file of their own"
+                        f"The columns change at sample {done}. Write a .jsonl file, or predict "
+                        "these samples separately."
                     )
                 header = columns
             else:
@@ -327,9 +327,11 @@ def _call_checked(caller: SignatureClient, inputs: Tensors, rows: int) -> Tensor
         check_tensors(caller.signature, inputs)
         outputs = caller.call(inputs)
     except Refusal as refusal:
-        raise DataError(f"The model refuses the data: {refusal.message}") from None
+        raise DataError(f"The model refused the data: {refusal.message}") from None
     if any(array.ndim == 0 or len(array) != rows for array in outputs.values()):
-        raise DataError(f"The signature {caller.signature.name!r} does not answer sample by sample; choose another one")
+        raise DataError(
+            f"The signature {caller.signature.name!r} does not return one row per sample. Choose another --signature."
+        )
     return outputs
 
 

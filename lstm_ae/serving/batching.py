@@ -140,7 +140,7 @@ class Batcher:
         limit = self.batching.size
         load = self._loads.get(owner, _ModelLoad())
         if load.waiting >= self.batching.queue * limit:
-            raise Refusal(StatusCode.UNAVAILABLE, "The queue of requests is full; try again later")
+            raise Refusal(StatusCode.UNAVAILABLE, "The request queue is full. Try again later.")
         if load.late[long]:
             raise Refusal(StatusCode.UNAVAILABLE, self._reason())
         target = _CallTarget(run, owner, long)
@@ -190,7 +190,7 @@ class Batcher:
             async with asyncio.timeout_at(deadline):
                 return await item.answer
         except TimeoutError:
-            raise Refusal(StatusCode.DEADLINE_EXCEEDED, "The deadline has passed before there was an answer") from None
+            raise Refusal(StatusCode.DEADLINE_EXCEEDED, "The deadline passed before the response was ready.") from None
 
     def close(self) -> None:
         """Stop the threads without waiting for running calls."""
@@ -269,7 +269,7 @@ class Batcher:
         return item.rows or self.batching.size
 
     def _reason(self) -> str:
-        return f"A call of this model has not ended within {self.limit:g} s; try again once it has"
+        return f"A call of this model has not ended within {self.limit:g} s. Try again later."
 
     def _is_late(self, call: _BatchCall) -> None:
         _, owner, long = call.target

@@ -123,7 +123,7 @@ class ModelCatalog:
         """Return a version in memory: the requested one, or the highest one that receives requests.
 
         Raises:
-            Refusal: If there is no such version, it is still loading, or it is set aside.
+            Refusal: If no such version, it is still loading, or it is set aside.
         """
         entry = self._entries.get(name)
         if label is not None:
@@ -252,16 +252,17 @@ class ModelCatalog:
                 found = await self._listed(await self._looker.queue(partial(find_versions, model.base)))
             except OSError as error:
                 told = f"The base_path of model {model.name} cannot be read ({error.strerror or error})"
-                raise Refusal(StatusCode.FAILED_PRECONDITION, f"{told}; nothing was changed") from error
+                raise Refusal(StatusCode.FAILED_PRECONDITION, f"{told}. Nothing was changed.") from error
             chosen[model.name] = choose_versions(found, model.policy)
             if not chosen[model.name]:
                 told = f"Could not find any versions of model {model.name} to serve at {str(model.base)!r}"
-                raise Refusal(StatusCode.NOT_FOUND, f"{told}; nothing was changed")
+                raise Refusal(StatusCode.NOT_FOUND, f"{told}. Nothing was changed.")
             for label, version in model.labels:
                 if version not in chosen[model.name]:
                     told = f"Request to assign label to version {version} of model {model.name}, which is not currently"
                     raise Refusal(
-                        StatusCode.FAILED_PRECONDITION, f"{told} available for inference ({label}); nothing was changed"
+                        StatusCode.FAILED_PRECONDITION,
+                        f"{told} available for inference ({label}). Nothing was changed.",
                     )
             chosen[model.name] |= set(model.policy.versions)
         async with self._looking:
@@ -288,7 +289,7 @@ class ModelCatalog:
 
     def _why(self, name: str, version: int) -> str:
         status = self._entries[name].statuses.get(version) if name in self._entries else None
-        return status.error if status and status.error else "there is no such version"
+        return status.error if status and status.error else "no such version"
 
     async def _look(self) -> list[ServedModel]:
         """Return the wanted models and unload all others."""
@@ -300,7 +301,7 @@ class ModelCatalog:
                 self._wrong.pop("", None)
             else:
                 # One of the folders hangs, so the known models are updated separately.
-                self._tell_once("", "folder cannot be read", f"no answer within {LOOK_SECONDS:g} s")
+                self._tell_once("", "folder cannot be read", f"no response within {LOOK_SECONDS:g} s")
                 if self._needed is None:
                     return []
             models = {model.name: model for model in self._models}
@@ -335,7 +336,7 @@ class ModelCatalog:
             if chosen:
                 self._wrong.pop(model.name, None)
             else:
-                reason = f"{model.base} holds none of the versions {model.policy}"
+                reason = f"{model.base} contains none of the versions {model.policy}"
                 self._tell_once(model.name, "no version to serve", reason)
             new = sorted(chosen - set(entry.serving))
             for version in new:
@@ -368,7 +369,7 @@ class ModelCatalog:
             TimeoutError: If the folder does not respond.
         """
         if not await _wait_until_done(listing, LOOK_SECONDS):
-            raise TimeoutError(f"no answer within {LOOK_SECONDS:g} s")
+            raise TimeoutError(f"no response within {LOOK_SECONDS:g} s")
         return listing.result()
 
     def _tell_once(self, name: str, wrong: str, reason: str) -> None:
@@ -389,7 +390,7 @@ class ModelCatalog:
             entry.loads[version] = load
             entry.statuses[version] = VersionStatus(version, VersionState.LOADING)
             if not await _wait_until_done(load, self._limit):
-                raise _LateError(f"The version has not loaded within {self._limit:g} s, and is served once it has")
+                raise _LateError(f"The version has not loaded within {self._limit:g} s. It will be served once it has.")
             del entry.loads[version]
             servable = load.result()
         except Exception as error:
@@ -425,7 +426,7 @@ class _LateError(Exception):
 
 def _loading_refusal(which: str) -> Refusal:
     return Refusal(
-        StatusCode.UNAVAILABLE, f"Servable not yet available for request: {which}. It is LOADING; try again later"
+        StatusCode.UNAVAILABLE, f"Servable not yet available for request: {which}. It is LOADING. Try again later."
     )
 
 

@@ -65,7 +65,7 @@ def connect(
     scheme = urlsplit(where).scheme
     if scheme in ("http", "https", "grpc"):
         if not model:
-            raise ConfigError("--model must name the model, since a server has several")
+            raise ConfigError("--model is required with the address of a server.")
         return (_connect_grpc if scheme == "grpc" else _connect_rest)(where, model, version, signature)
     return _connect_folder(Path(where), model, version, signature, trust)
 
@@ -74,16 +74,18 @@ def _connect_folder(
     folder: Path, model: str | None, version: int | None, signature: str, trust: bool
 ) -> SignatureClient:
     if not folder.is_dir():
-        raise DataError(f"There is no folder {str(folder)!r}; give one of exported models, or http://host:port")
+        raise DataError(f"{str(folder)!r} is not a folder. Pass a folder of exported models, or http://host:port.")
     if (folder / GRAPH_FILE).is_file():
         name, number, directory = folder.resolve().parent.name, parse_version(folder.resolve().name) or 0, folder
         for flag, asked, own in (("--model", model, name), ("--model-version", version, number)):
             if asked not in (None, own):
-                raise ConfigError(f"{str(folder)!r} is a version: {flag} must be {own}, or left out. Received: {asked}")
+                raise ConfigError(
+                    f"{str(folder)!r} is a version, so {flag} must be {own} or omitted. Received: {asked}"
+                )
     else:
         models = {found.name: found for found in discover_models(folder, VersionPolicy()) if found.sure}
         if not models:
-            raise DataError(f"{str(folder)!r} holds no exported model; make one by lstmae export")
+            raise DataError(f"{str(folder)!r} contains no exported model. Create one with lstmae export.")
         if model is None and len(models) > 1:
             raise ConfigError(f"--model must be one of {', '.join(models)}")
         name = model or next(iter(models))
@@ -130,9 +132,7 @@ def _connect_rest(url: str, model: str, version: int | None, signature: str) -> 
 
 
 def _protocol_error(path: str, error: Exception) -> DataError:
-    return DataError(
-        f"{path} does not answer as TensorFlow Serving does ({str(error)[:200]!r}); give a server's address"
-    )
+    return DataError(f"{path} does not respond like TensorFlow Serving ({str(error)[:200]!r}). Check the address.")
 
 
 class _HttpConnection(http.client.HTTPConnection):
@@ -175,10 +175,10 @@ def _request_json(url: str, body: bytes | None) -> Any:
                 said = json.loads(error.read())["error"]
             except (ValueError, KeyError, TypeError):
                 said = error.reason
-        raise DataError(f"{url} refuses: {str(said)[:300]}") from error
+        raise DataError(f"{url} refused the request: {str(said)[:300]}") from error
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise DataError(
-            f"{url} cannot be reached ({getattr(error, 'reason', error)}); is the server running?"
+            f"{url} cannot be reached ({getattr(error, 'reason', error)}). Check that the server is running."
         ) from error
 
 
@@ -211,7 +211,7 @@ def _call_grpc(url: str, call: Any, request: Any) -> Any:
         return call(request, timeout=TIMEOUT_SECONDS)
     except grpc.RpcError as error:
         said = str(error.details() if isinstance(error, grpc.Call) else error)
-        raise DataError(f"{url} refuses or cannot be reached: {said[:300]}") from error
+        raise DataError(f"{url} refused the request or cannot be reached: {said[:300]}") from error
 
 
 def _choose_signature(definitions: Mapping[str, SignatureDef], name: str) -> Signature:
@@ -222,9 +222,9 @@ def _choose_signature(definitions: Mapping[str, SignatureDef], name: str) -> Sig
     try:
         found = parse_signature(name or DEFAULT_SIGNATURE, known[name or DEFAULT_SIGNATURE])
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"The signature cannot be asked ({error}); choose another by --signature") from error
+        raise ConfigError(f"The signature cannot be called ({error}). Choose another one with --signature.") from error
     if not found.batched:
         raise ConfigError(
-            f"The signature {found.name!r} does not answer sample by sample; choose another by --signature"
+            f"The signature {found.name!r} does not return one row per sample. Choose another one with --signature."
         )
     return found

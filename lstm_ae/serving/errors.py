@@ -78,7 +78,7 @@ def _refusal(code: StatusCode, message: str, http: int) -> Refusal:
 def limit_instances(count: int, most: int) -> None:
     """Refuse a request with more rows or examples than the limit."""
     if count > most:
-        raise invalid_argument(f"At most {most} instances a request. Received: {count}")
+        raise invalid_argument(f"A request may have at most {most} instances. Received: {count}")
 
 
 def invalid_argument(message: str) -> Refusal:

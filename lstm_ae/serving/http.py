@@ -95,7 +95,7 @@ def allowed_hosts(address: str, name: str, hosts: Iterable[str]) -> frozenset[st
     return frozenset(one.lower() for one in LOOPBACK | hosts | {address, name})
 
 
-UNKNOWN_HOST_RESPONSE = RestResponse(403, b'{"error": "This server is not known by that name; see --allowed-host"}')
+UNKNOWN_HOST_RESPONSE = RestResponse(403, b'{"error": "This host name is not allowed. See --allowed-host."}')
 MISSING_HOST_RESPONSE = RestResponse(400, b'{"error": "A request needs one Host header, such as localhost:8501"}')
 # The pattern accepts a name, an IPv4 address, or an IPv6 address in brackets, with an optional port.
 _HOST_PATTERN = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\s:/?#@\[\]]+))(?::[0-9]*)?", re.IGNORECASE | re.ASCII)
@@ -145,7 +145,7 @@ class _RsgiApplication:
             raise
         except Exception:
             LOG.exception("request failed", extra={"path": scope.path[:200]})
-            found = RestResponse(500, b'{"error": "Internal error; the log of the server says more"}')
+            found = RestResponse(500, b'{"error": "Internal error. See the log of the server."}')
         sent = [("content-type", found.kind), *found.headers]
         if scope.method == "HEAD":
             protocol.response_empty(found.status, [*sent, ("content-length", str(len(found.content)))])
@@ -201,12 +201,12 @@ class _RequestBody:
                         raise body_too_large(self._limit)
                     time.reschedule(forgiven + size / MIN_BODY_RATE)
         except TimeoutError:
-            told = f"The body must come at {MIN_BODY_RATE} bytes a second or faster; send it again"
+            told = f"The body must arrive at {MIN_BODY_RATE} bytes per second or faster. Send it again."
             raise Refusal(StatusCode.DEADLINE_EXCEEDED, told, http=408) from None
         # granian has no error for a connection that ends early or an invalid chunk: it yields an empty part instead,
         # and another one at the end. A body with trailers looks the same and is refused as well.
         if ends > 1 or self._length not in (None, size):
-            raise invalid_argument("The body is cut off, or its chunks are damaged; send the request again")
+            raise invalid_argument("The body is incomplete, or its chunks are damaged. Send the request again.")
         return b"".join(parts)
 
     @property

@@ -153,7 +153,7 @@ def _joined(examples: SentExamples, limit: int) -> Array:
     # Otherwise a small request could create many copies of a long context.
     if size > limit:
         raise invalid_argument(
-            f"The examples, each with the context, may have at most {limit} bytes; send fewer examples. "
+            f"The examples, each with the context, may have at most {limit} bytes. Send fewer examples. "
             f"Received: {size}"
         )
     inputs = np.empty(len(own), object)
@@ -213,7 +213,7 @@ def _make_classification(labels: Array | None, scores: Array | None, examples: i
             try:
                 texts[place] = label.decode()
             except UnicodeDecodeError:
-                raise invalid_argument(f"Output {CLASSES!r} holds bytes that are no text") from None
+                raise invalid_argument(f"Output {CLASSES!r} contains bytes that are not text") from None
     return Classification(texts, scores)
 
 

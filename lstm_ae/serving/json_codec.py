@@ -327,7 +327,7 @@ def _decode_cells(name: str, array: Array) -> Array:
             found[place] = cell.decode()
         except UnicodeDecodeError:
             raise invalid_argument(
-                f"Output {name!r} holds bytes that are no text; only one named ..._bytes may"
+                f"Output {name!r} contains bytes that are not text. Only outputs named ..._bytes may."
             ) from None
     return found
 

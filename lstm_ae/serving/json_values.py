@@ -75,7 +75,7 @@ def _parse_slowly(body: bytes) -> Any:
         number = _parse_finite if _HUGE_NUMBER.search(body) else None
         return json.loads(body.decode("utf-8-sig"), object_pairs_hook=_dict_of_unique_keys, parse_float=number)
     except RecursionError:
-        raise invalid_argument("JSON Parse error: lists are nested too deep") from None
+        raise invalid_argument("JSON Parse error: lists are nested too deeply") from None
     except json.JSONDecodeError as error:
         words = _PARSE_ERRORS.get(error.msg.partition(": ")[0], error.msg)
         raise invalid_argument(f"JSON Parse error: {words} at offset: {error.pos}") from None
@@ -101,7 +101,7 @@ def number_too_large() -> Refusal:
 def _dict_of_unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise invalid_argument("JSON Parse error: a key of an object is there twice")
+        raise invalid_argument("JSON Parse error: an object contains a key twice")
     return found
 
 
@@ -165,7 +165,7 @@ def shape_of(value: Any) -> tuple[int, ...]:
     shape: list[int] = []
     while isinstance(value, list):
         if len(shape) == MAX_DIMENSIONS:
-            raise invalid_argument(f"Lists may be nested {MAX_DIMENSIONS} deep")
+            raise invalid_argument(f"Lists may be nested at most {MAX_DIMENSIONS} deep")
         shape.append(len(value))
         if not value:
             break

@@ -46,8 +46,12 @@ class RequestSlot:
             async with asyncio.timeout_at(deadline) as self.coming:
                 return await message
         except TimeoutError:
-            told = "The request came slowly while others waited" if self.evicted else "The request did not come in time"
-            raise Refusal(StatusCode.DEADLINE_EXCEEDED, f"{told}; send it again", http=408) from None
+            told = (
+                "The request arrived too slowly while others waited"
+                if self.evicted
+                else "The request did not arrive in time"
+            )
+            raise Refusal(StatusCode.DEADLINE_EXCEEDED, f"{told}. Send it again.", http=408) from None
         finally:
             self.coming = None
 
@@ -123,7 +127,7 @@ class RequestLimiter:
     async def _wait(self, place: RequestSlot, deadline: float) -> None:
         own = sum(other.client == place.client for other, _ in self._queue)
         if len(self._queue) >= WAITING_PER_REQUEST * self.places or own >= WAITING_PER_REQUEST * self.per_client:
-            raise Refusal(StatusCode.UNAVAILABLE, "Too many requests at a time; try again later")
+            raise Refusal(StatusCode.UNAVAILABLE, "Too many concurrent requests. Try again later.")
         turn = asyncio.get_running_loop().create_future()
         waiter = place, turn
         self._queue.append(waiter)
@@ -138,7 +142,7 @@ class RequestLimiter:
             else:
                 self._queue.remove(waiter)
             if isinstance(error, TimeoutError):
-                raise Refusal(StatusCode.DEADLINE_EXCEEDED, "Too many requests at a time; try again later") from None
+                raise Refusal(StatusCode.DEADLINE_EXCEEDED, "Too many concurrent requests. Try again later.") from None
             raise
 
     def _leave(self, place: RequestSlot) -> None:

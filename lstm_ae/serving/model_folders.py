@@ -70,13 +70,13 @@ def check_served_models(models: Sequence[ServedModel]) -> None:
             chosen[model.name] = choose_versions(find_versions(model.base), model.policy)
     if len(chosen) == len(models) and not any(chosen.values()):
         each = ", ".join(f"{model.name!r} (versions {model.policy}) in {str(model.base)!r}" for model in models)
-        raise DataError(f"There is no version to serve of {each}; give versions that are there")
+        raise DataError(f"No version to serve: {each}. Choose versions that exist.")
     for model in models:
         for label, version in model.labels:
             if version not in chosen.get(model.name, {version}):
                 raise ConfigError(
-                    f"The label {label!r} is for version {version} of {model.name!r}, which is not served "
-                    f"(versions {model.policy}); serve it, or leave the label out"
+                    f"The label {label!r} refers to version {version} of {model.name!r}, which is not served "
+                    f"(versions {model.policy}). Serve it, or remove the label."
                 )
 
 

@@ -45,8 +45,8 @@ def bind_grpc(server: grpc.aio.Server, ports: Ports, address: str) -> int:
         return int(server.add_insecure_port(f"{bracket_host(address)}:{ports.grpc or 0}"))
     except RuntimeError as error:
         raise ConfigError(
-            f"--grpc-port {ports.grpc} of {ports.host} cannot be had; "
-            "give another one, 0 for any that is free, or --no-grpc"
+            f"--grpc-port {ports.grpc} is not available on {ports.host}. "
+            "Choose another port, 0 for a free one, or --no-grpc."
         ) from error
 
 
@@ -73,11 +73,11 @@ async def wait_until_listening(address: str, port: int, serving: "asyncio.Task[N
             writer.close()
             return
     serving.result()
-    raise ConfigError(f"The server of HTTP ended before it listened at {address}:{port}; give another --host")
+    raise ConfigError(f"The HTTP server ended before it listened at {address}:{port}. Choose another --host.")
 
 
 def _port_error(host: str, port: int, error: Exception | None) -> ConfigError:
     return ConfigError(
-        f"--rest-port {port} of {host} cannot be had ({getattr(error, 'strerror', None) or error}); "
-        "give another one, or 0 for any that is free"
+        f"--rest-port {port} is not available on {host} ({getattr(error, 'strerror', None) or error}). "
+        "Choose another port, or 0 for a free one."
     )

@@ -57,17 +57,17 @@ def read_tensor_header(name: str, proto: TensorProto) -> SentTensor:
         raise _too_large(name)
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
-        raise invalid_argument(f"Input {name!r} must have a shape of whole numbers from 0 up. Received: {list(shape)}")
+        raise invalid_argument(f"Input {name!r} must have a shape of non-negative integers. Received: {list(shape)}")
     if max(shape, default=0) > MAX_CELLS:
         raise _too_large(name)
     cells = math.prod(shape)
     if cells > MAX_CELLS:
-        raise invalid_argument(f"Input {name!r} may have at most {MAX_CELLS} values. Its shape says: {cells}")
+        raise invalid_argument(f"Input {name!r} may have at most {MAX_CELLS} values. Its shape has: {cells}")
     return SentTensor(np.dtype(tf.dtypes.as_dtype(proto.dtype).as_numpy_dtype), shape)
 
 
 def _too_large(name: str) -> Refusal:
-    return invalid_argument(f"Input {name!r} has more dimensions, or a longer one, than any model takes")
+    return invalid_argument(f"Input {name!r} has too many dimensions, or one that is too large")
 
 
 def proto_to_array(name: str, proto: TensorProto, most: int | None = None) -> Array:
@@ -100,7 +100,7 @@ def proto_to_array(name: str, proto: TensorProto, most: int | None = None) -> Ar
         size = cells * (max(1, len(values[-1]) if values else 0) if dtype.kind == "O" else dtype.itemsize)
         if size > most:
             raise invalid_argument(
-                f"Input {name!r} may repeat its last value up to {most} bytes. Its shape says: {size}"
+                f"Input {name!r} may repeat its last value up to {most} bytes. Its shape needs: {size}"
             )
     return _fill_array(values, dtype, cells).reshape(shape)
 

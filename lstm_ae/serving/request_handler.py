@@ -69,7 +69,7 @@ class RequestHandler:
     def admit(self) -> None:
         """Refuse a request if the server is stopping; requests that have started continue."""
         if self.draining:
-            raise Refusal(StatusCode.UNAVAILABLE, "The server is stopping; ask another one")
+            raise Refusal(StatusCode.UNAVAILABLE, "The server is shutting down. Use another one.")
 
     async def predict(
         self, servable: Servable, signature: Signature, inputs: Mapping[str, Array], seconds: float | None = None
@@ -144,7 +144,7 @@ class RequestHandler:
     def _limit_elements(self, what: str, count: int) -> None:
         if count > self.limits.elements:
             raise invalid_argument(
-                f"The {what} of a request may have at most {self.limits.elements} elements; send fewer rows or steps. "
+                f"The {what} of a request may have at most {self.limits.elements} elements. Send fewer rows or steps. "
                 f"Received: {count}"
             )
 

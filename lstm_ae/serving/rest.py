@@ -118,7 +118,9 @@ async def _respond_other(handler: RequestHandler, asked: RestRequest) -> RestRes
     if asked.method not in ("GET", "HEAD"):
         known = asked.path in ("/health", "/ready", "/openapi.json", openapi.METRICS_PATH) or asked.path in page
         raise Refusal(
-            StatusCode.UNIMPLEMENTED, f"{asked.method} is not for {asked.path}; use GET", http=405 if known else 404
+            StatusCode.UNIMPLEMENTED,
+            f"{asked.method} is not supported for {asked.path}. Use GET.",
+            http=405 if known else 404,
         )
     if asked.path == "/health":
         return RestResponse(200, b'{"status": "alive"}')
@@ -131,7 +133,7 @@ async def _respond_other(handler: RequestHandler, asked: RestRequest) -> RestRes
         return _json_response(await asyncio.to_thread(openapi.openapi_document, models, handler.limits))
     if file := page.get(asked.path):
         return RestResponse(200, file.content, file.kind, web_page.SECURITY_HEADERS)
-    raise Refusal(StatusCode.NOT_FOUND, f"There is nothing at {asked.path}")
+    raise Refusal(StatusCode.NOT_FOUND, f"{asked.path} does not exist.")
 
 
 def _respond_ready(handler: RequestHandler) -> RestResponse:
@@ -168,7 +170,7 @@ async def _run_call(
                 body = await asyncio.to_thread(_decompress, body, encoding, handler.limits.body)
             found: Any = await handler.json_workers.call(len(body), read, body)
     except TimeoutError:
-        raise Refusal(StatusCode.DEADLINE_EXCEEDED, "The deadline has passed before the request was read") from None
+        raise Refusal(StatusCode.DEADLINE_EXCEEDED, "The deadline passed before the request was read.") from None
     if method == "predict":
         outputs = await handler.predict(servable, servable.signature(found.signature), found.inputs, deadline - now())
         size = sum(array.nbytes for array in outputs.values())
@@ -191,19 +193,19 @@ def _decompress(body: bytes, encoding: str, limit: int) -> bytes:
         return body
     if encoding.strip().lower() != "gzip":
         raise Refusal(
-            StatusCode.INVALID_ARGUMENT, f"Content-Encoding may be gzip or none. Received: {encoding}", http=415
+            StatusCode.INVALID_ARGUMENT, f"Content-Encoding must be gzip or absent. Received: {encoding}", http=415
         )
     unpacking = zlib.decompressobj(16 + zlib.MAX_WBITS)
     try:
         content = unpacking.decompress(body, limit + 1)
     except zlib.error:
-        raise invalid_argument("The body is said to be gzip and is not") from None
+        raise invalid_argument("The body is not valid gzip.") from None
     if len(content) > limit:
         raise body_too_large(limit)
     if not unpacking.eof:
-        raise invalid_argument("The gzip body is cut off")
+        raise invalid_argument("The gzip body is incomplete.")
     if unpacking.unused_data:
-        raise invalid_argument("The gzip body goes on after its end; send it as one gzip member")
+        raise invalid_argument("The gzip body contains data after its end. Send one gzip member.")
     return content
 
 

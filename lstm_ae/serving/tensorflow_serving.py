@@ -66,7 +66,7 @@ def parse_models(content: Any, *, root: Path | None = None) -> list[ServedModel]
         Refusal: If the configuration is invalid or a server cannot follow it.
     """
     if content.WhichOneof("config") != "model_config_list":
-        raise invalid_argument("The configuration must hold a model_config_list")
+        raise invalid_argument("The configuration must contain a model_config_list")
     models = []
     for one in content.model_config_list.config:
         if not one.name or not one.base_path:
@@ -124,14 +124,14 @@ def write_tensorflow_serving(
     """
     ports, batching, limits = config.ports, config.batching, config.limits
     if lacking := list(_list_unsupported_options(config, limits)):
-        raise ConfigError(f"TensorFlow Serving has no counterpart of {', '.join(lacking)}; leave these out")
+        raise ConfigError(f"TensorFlow Serving has no counterpart of {', '.join(lacking)}. Omit these options.")
     root = folder.resolve()
     bases = {model.name: model.base.resolve() for model in models}
     for name, base in bases.items():
         if not base.is_relative_to(root):
             raise ConfigError(
-                f"The model {name!r} lies at {str(base)!r}, outside {str(root)!r}, and the container sees that folder "
-                "alone; copy the model into it"
+                f"The model {name!r} is at {str(base)!r}, outside {str(root)!r}, the only folder that the container "
+                "sees. Copy the model into it."
             )
     top = CONTAINER_ROOT / root.name if root in bases.values() else CONTAINER_ROOT
     content = model_server_config_pb2.ModelServerConfig()

@@ -73,6 +73,6 @@ def require_row_outputs(outputs: Tensors, rows: int) -> Tensors:
     if any(array.ndim == 0 or len(array) != rows for array in outputs.values()):
         raise Refusal(
             StatusCode.INTERNAL,
-            "The model does not answer row by row: send fewer rows, or serve it without --allowed-batch-sizes",
+            "The outputs do not have one row per sample. Send fewer rows, or serve without --allowed-batch-sizes.",
         )
     return outputs

@@ -61,7 +61,7 @@ def test_a_version_that_fails_ends_with_5(toy: Path, said: Any) -> None:
 def test_nothing_is_published_that_is_not_proven(toy: Path, said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission.graph_check, "find_forbidden", lambda _: ["EagerPyFunc"])
     before = sorted(toy.iterdir())
-    text = "The exported model contains forbidden parts: EagerPyFunc; nothing was published"
+    text = "The exported model contains forbidden parts: EagerPyFunc. Nothing was published."
     assert said("export toy", 5) == text
     assert sorted(toy.iterdir()) == before
 

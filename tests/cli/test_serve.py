@@ -23,7 +23,7 @@ TENSORFLOW = "model_platform: 'tensorflow'"
     ("line", "code", "words"),
     [
         ("nowhere", 3, "There is no folder 'nowhere'"),
-        (".", 3, "holds no exported model"),
+        (".", 3, "contains no exported model"),
         (". --versions x", 2, "--versions must be latest, all, or numbers"),
         (". --versions 1,", 2, "--versions must be latest, all, or numbers"),
         (". --label x", 2, "--label must be model:label=version"),
@@ -48,12 +48,12 @@ def test_bad_options(line: str, code: int, words: str) -> None:
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
-        ("--versions 7", 3, "There is no version to serve of 'toy' (versions 7) in '"),
-        ("--models-config lost.config", 3, "There is no version to serve of 'x' (versions latest 2) in 'lost'"),
+        ("--versions 7", 3, "No version to serve: 'toy' (versions 7) in '"),
+        ("--models-config lost.config", 3, "No version to serve: 'x' (versions latest 2) in 'lost'"),
         ("--label tyo:beta=1", 2, "--label must begin with one of toy. Received: 'tyo'"),
-        ("--label toy:stable=9", 2, "The label 'stable' is for version 9 of 'toy', which is not served"),
-        ("--label toy:stable=1", 2, "is not served (versions latest); serve it, or leave the label out"),
-        ("--models-config label.config", 2, "The label 'old' is for version 1 of 'toy', which is not served"),
+        ("--label toy:stable=9", 2, "The label 'stable' refers to version 9 of 'toy', which is not served"),
+        ("--label toy:stable=1", 2, "is not served (versions latest). Serve it, or remove the label"),
+        ("--models-config label.config", 2, "The label 'old' refers to version 1 of 'toy', which is not served"),
     ],
 )
 def test_nothing_is_waited_for_in_silence(tmp_path: Path, options: str, code: int, words: str) -> None:
@@ -150,7 +150,7 @@ def test_tensorflow_serving_gets_the_same_options(tmp_path: Path) -> None:
         "allowed_batch_sizes: 4",
         "allowed_batch_sizes: 8",
     ]
-    with pytest.raises(ConfigError, match="no counterpart of --drain, --allowed-host, --max-body; leave these out"):
+    with pytest.raises(ConfigError, match="no counterpart of --drain, --allowed-host, --max-body"):
         write_tensorflow_serving(
             tmp_path,
             models,
@@ -191,8 +191,8 @@ def test_models_behind_links(tmp_path: Path) -> None:
     (served / "link").symlink_to(tmp_path / "elsewhere")
     said = call("serve served --tf-serving")
     assert said.code == 2
-    assert "The model 'link' lies at" in said.err
-    assert "copy the model into it" in said.err
+    assert "The model 'link' is at" in said.err
+    assert "Copy the model into it" in said.err
 
 
 def config(text: str) -> Any:
@@ -202,7 +202,7 @@ def config(text: str) -> Any:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "must hold a model_config_list"),
+        ("", "must contain a model_config_list"),
         ("model_config_list { config { name: 'a' } }", "needs a name and a base_path"),
         ("model_config_list { config { name: 'a' base_path: '/a' model_platform: 'onnx' } }", "must be tensorflow"),
         ("model_config_list { config { name: 'a' base_path: '/a' } }", "must be tensorflow"),

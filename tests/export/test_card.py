@@ -65,9 +65,9 @@ def test_what_it_does_follows_the_config():
             return dataclasses.replace(super().config(), **changes)
 
     run, changes = Changed(ROOT / "mnist-rows"), {"read": "pixels"}
-    assert "The picture is read pixel by pixel." in render_card("x", "1", run, ENDPOINTS)
+    assert "The image is read pixel by pixel." in render_card("x", "1", run, ENDPOINTS)
     run, changes = Changed(ROOT / "snp"), {"goal": "reconstruct", "inputs": None}
-    assert "Gives back a window of daily prices." in render_card("x", "1", run, ENDPOINTS)
+    assert "Reconstructs windows of daily prices." in render_card("x", "1", run, ENDPOINTS)
 
 
 @pytest.mark.parametrize(
@@ -89,28 +89,28 @@ def test_the_card_of_a_model_trained_again_says_on_what(name: str, told: str) ->
     text = render_card(name, "1", Again(ROOT / name), ENDPOINTS)
     assert f"- training: 5 s, {note}\n" in text
     assert (
-        "The weights are those of the last epoch and have seen the validation part; nothing was chosen on the test "
-        f"part.{told}\n"
+        "The weights are those of the last epoch and have seen the validation split; nothing was selected on the test "
+        f"split.{told}\n"
     ) in text
-    assert "chosen on the validation part" not in text
+    assert "selected on the validation split" not in text
 
 
-@pytest.mark.parametrize(("weight", "said"), [(1.0, "the class that it says"), (0.0, "what it gives back")])
+@pytest.mark.parametrize(("weight", "said"), [(1.0, "class"), (0.0, "reconstruction")])
 def test_the_card_of_digits_says_what_was_not_trained(weight: float, said: str) -> None:
     class Changed(Run):
         def config(self):
             return dataclasses.replace(super().config(), reconstruction_weight=weight)
 
     text = render_card("x", "1", Changed(ROOT / "mnist-rows"), ENDPOINTS)
-    assert f"{said} means nothing, as that was not trained. The picture is read row by row." in text
-    assert "Gives back a handwritten digit and says" not in text
+    assert f"Its {said} is meaningless, because it is untrained. The image is read row by row." in text
+    assert "Reconstructs and classifies" not in text
 
 
 def test_outputs_without_a_unit_are_explained():
     score = SimpleNamespace(name="score", inputs=["sequence"], outputs=["score"])
     text = render_card("toy", "1", Run(ROOT / "toy"), [score])
     assert "| `score` | sequence | score |" in text
-    assert "\n- `score`: how badly a step is given back, the mean over its numbers of the squared error of" in text
+    assert "\n- `score`: the reconstruction error of a step: the mean squared error of its scaled values" in text
     assert "- `label`" not in text
     assert "- `" not in render_card("toy", "1", Run(ROOT / "toy"), ENDPOINTS)
 
@@ -130,13 +130,13 @@ def test_a_card_that_somebody_has_written_is_left_alone(empty_directory):
     [
         (
             "pump",
-            "- `sequence`: rows of one series, the last one last; of each row, in this order: flow, pressure, vibr",
+            "- `sequence`: consecutive rows of one series, oldest first; the columns: flow, pressure, vibr",
         ),
-        ("pump", "the mean over all windows that hold it and over the 18 rows around it."),
+        ("pump", "averaged over all windows that contain the row and over the 18 rows around it."),
         ("pump", "- `anomaly`: whether a row's score is above the threshold."),
         (
             "mnist-rows",
-            "- `sequence`: the 28 rows of a picture from top to bottom, 28 pixels each; each from 0, the grou",
+            "- `sequence`: the 28 rows of an image from top to bottom, 28 pixels each; each from 0 (ba",
         ),
         ("mnist-permuted", "in the `order` of the manifest in `assets.extra`"),
     ],

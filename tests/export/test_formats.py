@@ -121,10 +121,16 @@ def test_what_is_not_installed_or_not_known(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     ("answer", "text"),
     [
-        (lambda right: right * 1.0001, r"^The model as odd differs from the trained one by 0\.0001, more than 1e-05$"),
-        (lambda right: right * np.nan, r"^The model as odd gives NaN in 'reconstruction' where the trained model does"),
-        (lambda right: right[:, :1], r"^The model as odd gives 'reconstruction' as float32 \[1, 1, 1\] in place of"),
-        (lambda right: 1 / 0, r"^The model cannot be had as odd \(division by zero\); leave that format out$"),
+        (
+            lambda right: right * 1.0001,
+            r"^The model as odd differs from the trained model by 0\.0001, more than 1e-05$",
+        ),
+        (
+            lambda right: right * np.nan,
+            r"^The model as odd returns NaN in 'reconstruction' where the trained model does",
+        ),
+        (lambda right: right[:, :1], r"^The model as odd returns 'reconstruction' as float32 \[1, 1, 1\] instead of"),
+        (lambda right: 1 / 0, r"^The model cannot be converted to odd \(division by zero\)\. Omit this format\.$"),
     ],
     ids=["differs", "nan", "shape", "raises"],
 )

@@ -160,7 +160,7 @@ def test_a_version_elsewhere_is_verified_alone(run: Path, proven_here: None) -> 
     (one,) = verify_versions(Path("served"))
     assert one.directory == version
     assert one.difference is None
-    assert one.unchecked == ["whether it says what the trained model says, since no run lies around it"]
+    assert one.unchecked == ["whether its outputs equal those of the trained model: its folder is not in a run"]
     assert one.endpoints == ["encode", "reconstruct", "score", "serving_default"]
 
 
@@ -173,7 +173,7 @@ def test_old_versions_say_what_could_not_be_checked(proven_here: None) -> None:
     (one,) = verify_versions(Path("old"))
     assert one.difference == 0
     assert "serving_default" in one.endpoints
-    assert one.unchecked == ["whether its files are as they were exported, since it has no manifest"]
+    assert one.unchecked == ["whether its files are unchanged: it has no manifest"]
 
 
 def test_versions_come_in_the_order_of_their_numbers(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,9 +285,9 @@ def test_other_peoples_models_are_tried_by_their_signatures(empty_directory: Pat
     tf.saved_model.save(other, "other/1", signatures={"good": other.good, "text": other.text})
     (one,) = verify_versions(Path("other"))
     assert one.endpoints == ["good"]
-    assert one.unchecked[2:] == ["the endpoint 'text', which wants text or leaves its inputs' shape open"]
+    assert one.unchecked[2:] == ["the endpoint 'text': it reads text, or the shape of its inputs is unknown"]
     tf.saved_model.save(other, "other/2", signatures={"infinite": other.infinite})
-    with pytest.raises(UnprovenError, match=r"^'other/2': endpoint 'infinite' gives NaN or infinity in 'y'$"):
+    with pytest.raises(UnprovenError, match=r"^'other/2': endpoint 'infinite' returns NaN or infinity in 'y'$"):
         list(verify_versions(Path("other/2")))
 
 
@@ -326,7 +326,7 @@ def test_inputs_of_a_signature() -> None:
 
 def test_where_there_is_nothing_to_verify(empty_directory: Path) -> None:
     Path("x/abc").mkdir(parents=True)
-    text = r"^'x' holds no exported version; give a folder that lstmae export has written$"
+    text = r"^'x' contains no exported version\. Pass a folder that lstmae export has written\.$"
     with pytest.raises(DataError, match=text):
         list(verify_versions(Path("x")))
 
@@ -342,7 +342,7 @@ def test_what_an_older_export_says_of_gaps_is_not_compared(run: Path, monkeypatc
     (one,) = verify_versions(run)
     assert [any(case is one for one in tried[0]) for case in cases] == [True, False]
     (told,) = one.unchecked
-    assert told.startswith("what it says of series with long gaps")
+    assert told.startswith("the scores of series with long gaps")
     path = run / "1" / layout.MANIFEST_FILE
     path.write_bytes(as_json(read_object(path) | {"max_gap": 2}))
     (one,) = verify_versions(run)

@@ -255,7 +255,7 @@ def test_what_keeps_a_state_is_on_the_list_by_name_only() -> None:
 
 def test_files_that_are_none(plain: Path, empty_directory: Path) -> None:
     path = Path("model")
-    with pytest.raises(DataError, match=r"^'model' is no SavedModel: it has no saved_model\.pb$"):
+    with pytest.raises(DataError, match=r"^'model' is not a SavedModel: it has no saved_model\.pb$"):
         forbidden(path)
     path.mkdir()
     (path / "saved_model.pb").mkdir()
@@ -273,7 +273,7 @@ def test_files_that_are_none(plain: Path, empty_directory: Path) -> None:
         graph_check.read_graph(path, limit=len(whole) - 1)
     for name in graph_check.OTHER_GRAPH_FILES:  # TensorFlow would load what was not judged
         (path / name).touch()
-        with pytest.raises(DataError, match=f"^'model/{name}' is a form of SavedModel that is not read here"):
+        with pytest.raises(DataError, match=f"^'model/{name}' is not a supported form of SavedModel"):
             forbidden(path)
         (path / name).unlink()
 

@@ -267,7 +267,7 @@ def test_what_is_not_proven_is_not_published(
 ) -> None:
     monkeypatch.setattr(verification, "run_probe", lambda *_: {"difference": None, "error": "it is wrong"})
     (tmp_path / "3").mkdir()
-    with pytest.raises(UnprovenError, match=r"^The exported model: it is wrong; nothing was published$"):
+    with pytest.raises(UnprovenError, match=r"^The exported model: it is wrong\. Nothing was published\.$"):
         export_model(small(), tmp_path)
 
     def interrupt(*_: Any) -> None:
@@ -277,7 +277,7 @@ def test_what_is_not_proven_is_not_published(
     with pytest.raises(KeyboardInterrupt):
         export_model(small(), tmp_path)
     monkeypatch.setattr(admission.graph_check, "find_forbidden", lambda _: ["WriteFile"])
-    with pytest.raises(UnprovenError, match=r"^The exported model contains forbidden parts: WriteFile; nothing"):
+    with pytest.raises(UnprovenError, match=r"^The exported model contains forbidden parts: WriteFile. Nothing"):
         export_model(small(), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["3"]
 
@@ -285,7 +285,7 @@ def test_what_is_not_proven_is_not_published(
 def test_damaged_weights_are_told_as_such(tmp_path: Path) -> None:
     model = small()
     inner_network(model).get_layer("reconstruction").bias.assign([float("nan")])
-    with pytest.raises(DataError, match="answers with NaN or infinity, so its weights are damaged; train a new run"):
+    with pytest.raises(DataError, match="returns NaN or infinity: its weights are damaged"):
         export_model(model, tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -303,11 +303,14 @@ def test_a_wrong_answer_is_noticed(exported: ExportResult, tmp_path: Path) -> No
     for wrong, text in (
         (
             {"future": np.zeros((3, 3, 2), np.float32)},
-            "gives 'future' as float32 [3, 3, 1] in place of float32 [3, 3, 2]",
+            "returns 'future' as float32 [3, 3, 1] instead of float32 [3, 3, 2]",
         ),
-        ({"future": np.zeros((3, 3, 1))}, "gives 'future' as float32 [3, 3, 1] in place of float64 [3, 3, 1]"),
-        ({"future": np.full((3, 3, 1), np.nan, np.float32)}, "gives NaN in 'future' where the trained model does not"),
-        ({"past": np.zeros((3, 3, 1), np.float32)}, "has the outputs ['future'] in place of ['past']"),
+        ({"future": np.zeros((3, 3, 1))}, "returns 'future' as float32 [3, 3, 1] instead of float64 [3, 3, 1]"),
+        (
+            {"future": np.full((3, 3, 1), np.nan, np.float32)},
+            "returns NaN in 'future' where the trained model does not",
+        ),
+        ({"past": np.zeros((3, 3, 1), np.float32)}, "has the outputs ['future'] instead of ['past']"),
     ):
         found = probe.check_cases(
             str(exported.directory), str(_cases(tmp_path, [VerificationCase("predict", INPUTS, wrong)]))
@@ -338,15 +341,15 @@ def test_a_process_that_dies_or_hangs(exported: ExportResult, tmp_path: Path, mo
     program = tmp_path / "probe.py"
     monkeypatch.setattr(probe, "__file__", str(program))
     for text, wanted in (
-        ("raise SystemExit('so it is')", "it ended its process with code 1 (so it is)"),
-        ("import os; os.kill(os.getpid(), 9)", "it ended its process with code -9 (without a word)"),
-        ("", "it ended its process with code 0 (without a word)"),
+        ("raise SystemExit('so it is')", "its process ended with code 1 (so it is)"),
+        ("import os; os.kill(os.getpid(), 9)", "its process ended with code -9 (no output)"),
+        ("", "its process ended with code 0 (no output)"),
     ):
         program.write_text(text)
         assert verification.run_probe(*arguments) == {"difference": None, "error": wanted}
     program.write_text("import threading; threading.Event().wait()")
     monkeypatch.setattr(verification, "TIMEOUT_SECONDS", 0.2)
-    assert verification.run_probe(*arguments)["error"] == "it did not answer within 0.2 seconds"
+    assert verification.run_probe(*arguments)["error"] == "it did not finish within 0.2 seconds"
 
 
 def test_the_fresh_process_finds_packages_where_this_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -377,7 +380,7 @@ def test_the_fresh_process_ends_with_this_one(tmp_path: Path, monkeypatch: pytes
     os.close(nowhere)
     thread.join(CEILING)
     (report,) = reports
-    assert report["error"].startswith("it ended its process with code -9")
+    assert report["error"].startswith("its process ended with code -9")
 
 
 @pytest.mark.slow

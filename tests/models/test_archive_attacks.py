@@ -1,4 +1,4 @@
-"""Files of a stranger, or of a broken disk, in place of ours: what is spoilt, where it is read, and what is said.
+"""Files of a stranger, or of a broken disk, instead of ours: what is spoilt, where it is read, and what is said.
 
 The parts of a search are in `test_search_going_on.py` and `test_search_journal.py`, a training's state in
 `test_training.py`, `config.json` in `test_run.py`, what a graph may hold in `test_export_operations.py`.
@@ -111,7 +111,7 @@ BIAS = "layers/functional_1/layers/dense/vars/1"
 
 
 def replaced(make: Callable[[Any, str], Any]) -> Spoil:
-    """Put something else in place of one tensor of the weights."""
+    """Put something else instead of one tensor of the weights."""
 
     def change(file: Any) -> None:
         del file[BIAS]
@@ -490,7 +490,7 @@ def test_there_is_no_version_after_the_last(tmp_path: Path) -> None:
     assert publish() == "1"
     (base / str(MAX_VERSION)).mkdir()
     with pytest.raises(
-        DataError, match=f"base' holds version {MAX_VERSION}, the last number there is; export to another"
+        DataError, match=f"base' holds version {MAX_VERSION}, the largest possible one. Export to another"
     ):
         publish()
 

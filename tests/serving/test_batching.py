@@ -16,7 +16,7 @@ from lstm_ae.serving.errors import Refusal, StatusCode
 
 
 def calls(batcher: Batcher, answers: Any, *rows: int, key: Any = "k", deadline: float = CEILING) -> list[Any]:
-    """Submit requests of so many rows at once; a refusal stands in place of its answer."""
+    """Submit requests of so many rows at once; a refusal stands instead of its answer."""
 
     async def work() -> list[Any]:
         at = asyncio.get_running_loop().time() + deadline
@@ -122,7 +122,7 @@ def test_nobody_gets_rows_of_anothers_answer() -> None:
     for batching in (BatchingConfig(size=2, threads=1), BatchingConfig(size=8, threads=1, sizes=(4, 8))):
         (answer,) = calls(Batcher(batching), twice, 3)
         assert isinstance(answer, Refusal)
-        assert answer.message.startswith("The model does not answer row by row: send fewer rows")
+        assert answer.message.startswith("The outputs do not have one row per sample")
 
 
 def test_what_rides_alone_fills_the_queue_as_well() -> None:

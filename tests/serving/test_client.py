@@ -99,7 +99,7 @@ def test_other_signatures_need_not_be_readable(rest: None, grpc: None) -> None:
         with pytest.raises(ConfigError, match="--signature must be one of forecast, half, kinds") as caught:
             client.connect(where, "plus", None, "__saved_model_init_op")
         assert "init_op" not in str(caught.value).split("Received")[0]
-        with pytest.raises(ConfigError, match=r"float16, which are not served\); choose another by --signature"):
+        with pytest.raises(ConfigError, match=r"float16, which are not served\). Choose another one with --signature"):
             client.connect(where, "plus", None, "half")
 
 
@@ -151,7 +151,7 @@ def test_a_refusal_is_read_although_the_server_stopped_reading() -> None:
         server = threading.Thread(target=refuse, args=(listening,))
         server.start()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1/models/x:predict"
-        with pytest.raises(DataError, match="refuses: too big"):
+        with pytest.raises(DataError, match="refused the request: too big"):
             client._request_json(url, b"0" * 20_000_000)
         server.join()
     with pytest.raises(DataError, match="cannot be reached"):
@@ -162,8 +162,8 @@ def test_a_strangers_answer_is_told(rest: None, monkeypatch: pytest.MonkeyPatch)
     found = client.connect(URL, "plus", None, "")
     for answer in ({}, {"outputs": [[1], [2, 3]]}, {"outputs": "x"}, []):
         monkeypatch.setattr(client, "_request_json", lambda url, body, answer=answer: answer)
-        with pytest.raises(DataError, match="does not answer as TensorFlow Serving does"):
+        with pytest.raises(DataError, match="does not respond like TensorFlow Serving"):
             found.call({})
         if "outputs" not in answer:
-            with pytest.raises(DataError, match="does not answer as TensorFlow Serving does"):
+            with pytest.raises(DataError, match="does not respond like TensorFlow Serving"):
                 client.connect(URL, "plus", None, "")

@@ -1155,8 +1155,8 @@ def test_examples_are_limited_and_counted(served: Served) -> None:
     finally:
         served.made.limits = limits
     assert (answer.code, status) == (StatusCode.INVALID_ARGUMENT, 400)
-    assert "At most 1 instances" in answer.message
-    assert "At most 1 instances" in content["error"]
+    assert "at most 1 instances" in answer.message
+    assert "at most 1 instances" in content["error"]
     counted = served.made.metrics.text().decode()
     assert 'entrypoint="grpc",model_name="examples",status="INVALID_ARGUMENT"' in counted
     assert 'entrypoint="rest",model_name="half",status="INVALID_ARGUMENT"' in counted

@@ -111,11 +111,11 @@ def test_several_inputs_by_column() -> None:
         ('{"instances": [1]}x', "JSON Parse error"),
         (b'{"inputs": ["\xff"]}', "not UTF-8"),
         (b'\xff\xfe{\x00"', "not UTF-8"),
-        ('{"inputs": [1], "inputs": [2]}', "there twice"),
-        ('{"instances": [{"x": 1, "x": 2}]}', "there twice"),
-        ("[" * 200_000, "nested too deep"),
-        ('{"inputs": ' + "[" * 200_000 + "]" * 200_000 + "}", "nested too deep"),
-        ('{"a": {"b": ' * 100_000, "nested too deep"),
+        ('{"inputs": [1], "inputs": [2]}', "contains a key twice"),
+        ('{"instances": [{"x": 1, "x": 2}]}', "contains a key twice"),
+        ("[" * 200_000, "nested too deeply"),
+        ('{"inputs": ' + "[" * 200_000 + "]" * 200_000 + "}", "nested too deeply"),
+        ('{"a": {"b": ' * 100_000, "nested too deeply"),
         ('{"signature_name": 5, "instances": [1]}', "must be a string value"),
         ('{"signature_name": null, "instances": [1]}', "must be a string value"),
         ('{"instances": [1], "inputs": [1]}', "expecting only one of"),
@@ -223,7 +223,7 @@ def test_answers_of_text() -> None:
     text = np.array([b"a", "ä".encode()], object)
     assert json.loads(write_predictions({"s": text}, rows=True)) == {"predictions": ["a", "ä"]}
     assert json.loads(write_predictions({"s_bytes": text}, rows=True))["predictions"][0] == {"b64": "YQ=="}
-    with pytest.raises(Refusal, match="holds bytes that are no text"):
+    with pytest.raises(Refusal, match="contains bytes that are not text"):
         write_predictions({"s": np.array([b"\xff"], object)}, rows=True)
 
 

@@ -54,7 +54,7 @@ def refusal(work: Any) -> str:
         (CLASSIFY, "plain", 3, "Expected classification signature"),
         (REGRESS, "", 3, "Expected regression signature"),
         (CLASSIFY, "", 0, "Input is empty"),
-        (CLASSIFY, "", 11, "At most 10 instances a request. Received: 11"),
+        (CLASSIFY, "", 11, "A request may have at most 10 instances. Received: 11"),
     ],
 )
 def test_only_the_examples_of_a_valid_request_are_serialized(
@@ -81,7 +81,7 @@ def test_a_context_is_not_copied_beyond_the_limit_of_a_body(tmp_path: Path) -> N
         infer(made, servable(), CLASSIFY, "", examples, 1.0),
         infer_many(made, servable(), [("", CLASSIFY)], examples, 1.0),
     ):
-        assert "at most 500 bytes; send fewer examples. Received: 600" in refusal(work)
+        assert "at most 500 bytes. Send fewer examples. Received: 600" in refusal(work)
     assert not calls
     asyncio.run(infer(made, servable(), CLASSIFY, "", SentExamples(5, lambda: (b"c" * 99, [b"e"] * 5)), 1.0))
     assert calls == [[b"c" * 99 + b"e"] * 5]
@@ -105,7 +105,7 @@ def test_examples_of_a_message_follow_their_context() -> None:
 def test_json_examples_are_counted_before_they_are_read() -> None:
     # The first would be refused if it were read.
     body = b'{"examples": [5, {}, {}]}'
-    assert refusal(lambda: read_examples(body, 2)) == "At most 2 instances a request. Received: 3"
+    assert refusal(lambda: read_examples(body, 2)) == "A request may have at most 2 instances. Received: 3"
     assert "must be JSON object" in refusal(lambda: read_examples(body, 3))
 
 
@@ -141,7 +141,9 @@ def test_dimensions_are_counted_before_they_are_multiplied(monkeypatch: pytest.M
         largest.tensor_shape.dim.add(size=2**63 - 1)
     shape = SimpleNamespace(dim=Unread([None] * 1000), unknown_rank=False)
     for proto in (largest, SimpleNamespace(dtype=1, tensor_shape=shape)):
-        assert "more dimensions, or a longer one" in refusal(lambda proto=proto: read_tensor_header("x", proto))
+        assert "too many dimensions, or one that is too large" in refusal(
+            lambda proto=proto: read_tensor_header("x", proto)
+        )
 
 
 def test_a_warm_up_request_repeats_its_value_up_to_a_limit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -124,15 +124,15 @@ def spoilt(text: str) -> TensorProto:
 @pytest.mark.parametrize(
     ("tensor", "words"),
     [
-        ("dtype: DT_FLOAT tensor_shape { dim { size: -1 } } float_val: 1", "whole numbers from 0 up"),
-        ("dtype: DT_FLOAT tensor_shape { unknown_rank: true } float_val: 1", "whole numbers from 0 up"),
+        ("dtype: DT_FLOAT tensor_shape { dim { size: -1 } } float_val: 1", "non-negative integers"),
+        ("dtype: DT_FLOAT tensor_shape { unknown_rank: true } float_val: 1", "non-negative integers"),
         (
             "dtype: DT_FLOAT tensor_shape { dim { size: 1099511627776 } } float_val: 1",
-            "has more dimensions, or a longer one",
+            "has too many dimensions, or one that is too large",
         ),
         (
             "dtype: DT_FLOAT tensor_shape { dim { size: 4294967296 } dim { size: 4294967296 } } float_val: 1",
-            "has more dimensions, or a longer one",
+            "has too many dimensions, or one that is too large",
         ),
         (
             "dtype: DT_FLOAT tensor_shape { dim { size: 20000 } dim { size: 20000 } } float_val: 1",
@@ -148,11 +148,11 @@ def spoilt(text: str) -> TensorProto:
         ),
         (
             "dtype: DT_FLOAT tensor_shape { dim { size: 200 } dim { size: 200 } } float_val: 1",
-            "may repeat its last value up to 100000 bytes. Its shape says: 160000",
+            "may repeat its last value up to 100000 bytes. Its shape needs: 160000",
         ),
         (
             "dtype: DT_FLOAT tensor_shape { dim { size: 200 } dim { size: 200 } }",
-            "may repeat its last value up to 100000 bytes. Its shape says: 160000",
+            "may repeat its last value up to 100000 bytes. Its shape needs: 160000",
         ),
         ("dtype: DT_INT32 tensor_shape { dim { size: 1 } } int_val: 1", "input x to be float but int32 is provided"),
         ("tensor_shape { dim { size: 1 } } float_val: 1", "has no dtype"),
@@ -175,12 +175,12 @@ def test_what_is_too_large_is_refused_before_it_is_laid_out(tmp_path: Path, monk
         "dtype: DT_FLOAT tensor_shape { dim { size: 26 } } float_val: 1",
         'dtype: DT_STRING tensor_shape { dim { size: 5 } } string_val: "a" string_val: "twenty and one letters"',
     ):
-        with pytest.raises(Refusal, match=r"up to 100 bytes\. Its shape says: 1"):
+        with pytest.raises(Refusal, match=r"up to 100 bytes\. Its shape needs: 1"):
             proto_to_array("x", spoilt(tensor), 100)
     signature = Signature("s", {"x": TensorSpec(np.dtype(np.float32), (None, None))}, {}, True)
     made = service(tmp_path, limits={"instances": 10})
     for shape, words in (
-        ((11, 1), "At most 10 instances"),
+        ((11, 1), "at most 10 instances"),
         ((1, 100_001), "at most 100000 steps"),
     ):
         sizes = " ".join(f"dim {{ size: {size} }}" for size in shape)
@@ -611,7 +611,7 @@ def test_ports_that_cannot_be_had(folder: Path) -> None:
         rpc = lstmae("serve", str(folder), "--rest-port", "0", "--grpc-port", port)
     for done, option in ((rest, "--rest-port"), (rpc, "--grpc-port")):
         assert done.returncode == 2
-        assert f"lstmae: {option} {port} of 127.0.0.1 cannot be had" in done.stderr
+        assert f"lstmae: {option} {port} is not available on 127.0.0.1" in done.stderr
         assert "Traceback" not in done.stderr
     assert lstmae("serve", str(folder), "--host", "no.such.host.invalid").returncode == 2
 

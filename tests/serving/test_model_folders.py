@@ -134,7 +134,7 @@ def test_a_folder_that_holds_nothing_to_serve_is_told_once(tmp_path: Path, caplo
     async def work(made: RequestHandler) -> None:
         await made.catalog.refresh()
         assert warnings(caplog) == ["lost"]
-        assert vars(caplog.records[-1])["reason"] == f"{tmp_path / 'lost'} holds none of the versions 7"
+        assert vars(caplog.records[-1])["reason"] == f"{tmp_path / 'lost'} contains none of the versions 7"
 
     run(made, work)
 
@@ -159,7 +159,7 @@ def test_predict_passes_over_what_it_cannot_read(tmp_path: Path, unreadable: set
         (
             ServedModel("plus", Path("plus"), VersionPolicy("specific", versions=(7,))),
             StatusCode.NOT_FOUND,
-            "nothing was changed",
+            "Nothing was changed",
         ),
         (ServedModel("locked", Path("locked")), StatusCode.FAILED_PRECONDITION, "cannot be read (Permission denied)"),
         (
@@ -210,7 +210,7 @@ def test_a_reload_says_what_did_not_become_available(tmp_path: Path) -> None:
         status = await reload(made, "plus", "broken", versions=(1, 3))
         assert status.error_code == StatusCode.UNKNOWN
         assert status.error_message.startswith("3 servable(s) did not become available: {{{name: ")
-        assert "{{name: plus version: 3} due to error: there is no such version}" in status.error_message
+        assert "{{name: plus version: 3} due to error: no such version}" in status.error_message
         assert "{{name: broken version: 3} due to error: '" in status.error_message
         assert "is damaged" in status.error_message
         assert made.catalog.find("plus").version == 1

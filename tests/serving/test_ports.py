@@ -24,7 +24,7 @@ def test_a_name_becomes_an_address() -> None:
     assert port > 0
     assert resolve_address("127.0.0.1", 0)[0] == "127.0.0.1"
     assert resolve_address("0.0.0.0", 0)[0] == "0.0.0.0"
-    with pytest.raises(ConfigError, match=r"--rest-port 8501 of no\.such\.host\.invalid cannot be had"):
+    with pytest.raises(ConfigError, match=r"--rest-port 8501 is not available on no\.such\.host\.invalid"):
         resolve_address("no.such.host.invalid", 8501)
 
 
@@ -35,7 +35,7 @@ def test_of_several_addresses_one_that_can_be_had(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(socket, "getaddrinfo", lambda *given, **named: both)
     assert resolve_address("name", 0)[0] == "127.0.0.1"
     both[:] = [(*kinds, taken)]
-    with pytest.raises(ConfigError, match="of name cannot be had"):
+    with pytest.raises(ConfigError, match="is not available on name"):
         resolve_address("name", 0)
 
 
@@ -140,7 +140,7 @@ def test_a_host_header_is_read_as_a_whole(host: str, name: str | None) -> None:
 def test_a_request_calls_the_server_by_exactly_one_name() -> None:
     twice = [("host", "localhost"), ("host", "evil.example")]
     assert parse_host(None, []) is parse_host(None, twice) is None
-    # A target that is a whole URL counts in place of the header.
+    # A target that is a whole URL counts instead of the header.
     assert status_for("/v2", [("host", "localhost")], "evil.example:80") == 403
     assert status_for("/v2", [("host", "evil.example")], "localhost:80") == 404
     assert status_for("/v2", twice) == 400

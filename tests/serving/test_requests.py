@@ -30,7 +30,7 @@ class Case(NamedTuple):
 
     Args:
         words: in the error, or in the answer's text where the status is 200.
-        headers: in place of the one that says the body's length.
+        headers: instead of the one that says the body's length.
     """
 
     body: bytes
@@ -62,10 +62,10 @@ CASES = {
     "trailing garbage": Case(GOOD + b"}", 400, "must not be followed by other values. at offset: 22"),
     "two documents": Case(GOOD + GOOD, 400, "must not be followed by other values"),
     "cut": Case(GOOD[:-3], 400, "JSON Parse error"),
-    "repeated keys": Case(b'{"instances": [[1.0]], "instances": [[2.0]]}', 400, "there twice"),
-    "a repeated key within": Case(rows('[{"x": [1], "x": [2]}]'), 400, "there twice"),
-    "200,000 deep": Case(rows("[" * 200_000 + "]" * 200_000), 400, "nested too deep"),
-    "200,000 objects deep": Case(b'{"a": ' * 200_000, 400, "nested too deep"),
+    "repeated keys": Case(b'{"instances": [[1.0]], "instances": [[2.0]]}', 400, "contains a key twice"),
+    "a repeated key within": Case(rows('[{"x": [1], "x": [2]}]'), 400, "contains a key twice"),
+    "200,000 deep": Case(rows("[" * 200_000 + "]" * 200_000), 400, "nested too deeply"),
+    "200,000 objects deep": Case(b'{"a": ' * 200_000, 400, "nested too deeply"),
     "17 deep": Case(rows("[" * 17 + "1" + "]" * 17), 200, "[2.0]" + "]" * 16),
     "65 deep": Case(rows("[" * 65 + "1" + "]" * 65), 400, "Lists may be nested "),
     # What it holds
@@ -140,13 +140,13 @@ CASES = {
     "two slashes": Case(GOOD, 400, "Malformed request", "/v1/models//plus:predict"),
     "a semicolon": Case(GOOD, 404, "Latest(plus;x)", "/v1/models/plus;x:predict"),
     "a query": Case(GOOD, 200, "[[2.0]]", PLUS + "?a=b"),
-    "elsewhere": Case(b"", 404, "There is nothing at /etc/passwd", "/etc/passwd", "GET"),
+    "elsewhere": Case(b"", 404, "/etc/passwd does not exist", "/etc/passwd", "GET"),
     "GET": Case(b"", 400, "Malformed request: GET /v1/models/plus:predict", method="GET"),
     "PUT": Case(GOOD, 400, "Malformed request: PUT", method="PUT"),
     "DELETE": Case(b"", 400, "Malformed request: DELETE /v1/models/plus", "/v1/models/plus", "DELETE"),
     "OPTIONS": Case(b"", 400, "Malformed request: OPTIONS", method="OPTIONS"),
     "HEAD": Case(b"", 400, "", method="HEAD"),
-    "POST elsewhere": Case(GOOD, 405, "use GET", "/openapi.json"),
+    "POST elsewhere": Case(GOOD, 405, "Use GET", "/openapi.json"),
     "an action unknown": Case(GOOD, 400, "Malformed request", "/v1/models/plus:explain"),
     "classify": Case(rows("[]").replace(b"instances", b"examples"), 400, "an empty array", "/v1/models/plus:classify"),
     "regress": Case(
@@ -154,14 +154,14 @@ CASES = {
     ),
     # Sizes and encodings
     "10,000 instances": Case(rows(str([[1.0]] * 10_000)), 200, "[2.0]"),
-    "10,001 instances": Case(rows(str([[1.0]] * 10_001)), 400, "At most 10000 instances"),
+    "10,001 instances": Case(rows(str([[1.0]] * 10_001)), 400, "at most 10000 instances"),
     "a window too long": Case(rows(str([[1.0] * 100_001])), 400, "may have at most 100000 steps"),
     "a byte over": Case(b" " * (16 * 2**20 + 1), 413, "at most 16777216 bytes"),
     "2 GB declared": Case(b"", 413, "at most", headers="Content-Length: 2000000000\r\n"),
     "a length too short": Case(GOOD, 400, "JSON Parse error", headers="Content-Length: 5\r\n"),
     "gzip": Case(gzip.compress(GOOD), 200, "[[2.0]]", headers="Content-Encoding: gzip\r\n"),
-    "gzip that is none": Case(GOOD, 400, "is said to be gzip", headers="Content-Encoding: gzip\r\n"),
-    "gzip cut": Case(gzip.compress(GOOD)[:-4], 400, "cut off", headers="Content-Encoding: gzip\r\n"),
+    "gzip that is none": Case(GOOD, 400, "is not valid gzip", headers="Content-Encoding: gzip\r\n"),
+    "gzip cut": Case(gzip.compress(GOOD)[:-4], 400, "gzip body is incomplete", headers="Content-Encoding: gzip\r\n"),
     "gzip of two members": Case(
         gzip.compress(GOOD) + gzip.compress(b" "), 400, "after its end", headers="Content-Encoding: gzip\r\n"
     ),
@@ -169,8 +169,8 @@ CASES = {
         gzip.compress(GOOD) + b"x", 400, "after its end", headers="Content-Encoding: gzip\r\n"
     ),
     "a gzip bomb": Case(gzip.compress(bytes(10**8)), 413, "at most", headers="Content-Encoding: gzip\r\n"),
-    "brotli": Case(GOOD, 415, "may be gzip or none", headers="Content-Encoding: br\r\n"),
-    "another host": Case(GOOD, 403, "not known by that name", headers="Host: evil.example\r\n"),
+    "brotli": Case(GOOD, 415, "must be gzip or absent", headers="Content-Encoding: br\r\n"),
+    "another host": Case(GOOD, 403, "host name is not allowed", headers="Host: evil.example\r\n"),
 }
 
 
@@ -253,4 +253,4 @@ def test_a_port_that_needs_privileges(server: Live) -> None:
 
     done = lstmae("serve", str(Path(__file__).parents[2] / "saved_models"), "--rest-port", "80", "--grpc-port", "0")
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
-    assert "lstmae: --rest-port 80 of 127.0.0.1 cannot be had" in done.stderr
+    assert "lstmae: --rest-port 80 is not available on 127.0.0.1" in done.stderr

@@ -118,9 +118,9 @@ def test_rest_status_and_metadata(models: Path) -> None:
         ("GET", "/v1/models/plus%00", b"", 404, "Could not find any versions"),
         ("GET", "/v1/models/plus;x", b"", 404, "Could not find any versions"),
         ("GET", "/v1/models/\udc80", b"", 404, "Could not find any versions of model \udc80"),
-        ("GET", "/v2/models/plus", b"", 404, "There is nothing at /v2/models/plus"),
-        ("GET", "/../etc/passwd", b"", 404, "There is nothing at"),
-        ("POST", "/ready", b"", 405, "use GET"),
+        ("GET", "/v2/models/plus", b"", 404, "/v2/models/plus does not exist"),
+        ("GET", "/../etc/passwd", b"", 404, "does not exist"),
+        ("POST", "/ready", b"", 405, "Use GET"),
         ("POST", PREDICT, b"", 400, "document is empty"),
         ("POST", PREDICT, {"signature_name": "x", "instances": [[1]]}, 400, '"x" not found in signature def'),
         ("POST", "/v1/models/plus:classify", {"examples": [{"x": 1}]}, 400, "Expected classification signature"),
@@ -137,7 +137,7 @@ def test_rest_refuses(models: Path, method: str, path: str, body: Any, status: i
 
 
 def test_shapes_are_the_models_own_matter_except_for_exports(tmp_path: Path) -> None:
-    """As TensorFlow Serving has it; our exports would repeat the one feature that they are sent in place of four."""
+    """As TensorFlow Serving has it; our exports would repeat the one feature that they are sent instead of four."""
     save(tmp_path / "plus")
     (save(tmp_path / "ours") / "assets.extra").mkdir()
     (tmp_path / "ours" / "1" / "assets.extra" / "manifest.json").write_text("{}")
@@ -204,7 +204,7 @@ def test_rest_takes_gzip_and_no_bomb(models: Path) -> None:
 def test_limits(models: Path) -> None:
     limits = {"instances": 3, "window": 4, "horizon": 5}
     for body, words in (
-        ({"instances": [[1.0]] * 4}, "At most 3 instances"),
+        ({"instances": [[1.0]] * 4}, "at most 3 instances"),
         ({"instances": [[1.0] * 5]}, "at most 4 steps"),
         ({"signature_name": "forecast", "instances": [{"x": [1.0], "horizon": 6}]}, "must be 0 to 5. Received: 6"),
         ({"signature_name": "forecast", "instances": [{"x": [1.0], "horizon": -1}]}, "must be 0 to 5. Received: -1"),
@@ -556,7 +556,7 @@ def test_a_server_that_stops_takes_no_more(models: Path) -> None:
         return await ask(made, "POST", PREDICT, {"instances": [[1.0]]})
 
     answer = run(service(models), work)
-    assert (answer.status, b"stopping" in answer.content) == (503, True)
+    assert (answer.status, b"shutting down" in answer.content) == (503, True)
 
 
 def coming(made: RequestHandler, body: Any) -> Any:

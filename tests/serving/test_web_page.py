@@ -279,7 +279,7 @@ def test_the_page_names_no_other_host_and_only_files_that_are_there() -> None:
 
 def test_without_a_page_the_description_stays(models: Path) -> None:
     gone, file, there = answers(models, ("GET", "/"), ("GET", "/page/main.js"), ("GET", "/openapi.json"), page=False)
-    assert (gone.status, gone.content) == (404, b'{"error": "There is nothing at /"}')
+    assert (gone.status, gone.content) == (404, b'{"error": "/ does not exist."}')
     assert (file.status, there.status) == (404, 200)
 
 
@@ -292,7 +292,7 @@ def test_nothing_else_is_served(models: Path, path: str) -> None:
 def test_files_are_only_read(models: Path, path: str) -> None:
     post, head = answers(models, ("POST", path, {}), ("HEAD", path))
     assert (post.status, head.status) == (405, 200)
-    assert json.loads(post.content) == {"error": f"POST is not for {path}; use GET"}
+    assert json.loads(post.content) == {"error": f"POST is not supported for {path}. Use GET."}
 
 
 def test_a_damaged_manifest_breaks_no_description(tmp_path: Path) -> None:
