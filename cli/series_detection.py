@@ -246,6 +246,8 @@ def register(app: typer.Typer) -> None:
         from lstm_ae.apply.figures import detection_figure
         from lstm_ae.apply.run_table import TableRequest
         from lstm_ae.data.checks import collect_new_table_warnings
+        from lstm_ae.data.fingerprints import WindowFingerprints
+        from lstm_ae.detection.calibration import NormalScores
         from lstm_ae.files import write
         from lstm_ae.plots.base import png
         from lstm_ae.table_files import write_table
@@ -253,10 +255,14 @@ def register(app: typer.Typer) -> None:
         with console.progress() as bar:
             request = TableRequest(data, label_col, given, bar.reading)
             found = detect_anomalies(opened, request, rule=threshold, scoring=bar.scoring)
-        notes = collect_new_table_warnings(found.prepared, opened.normal()[1], opened.symbols)
+        notes = collect_new_table_warnings(found.prepared, opened.artifact(NormalScores).scale, opened.symbols)
         rests = opened.metrics().get("threshold", {}).get("note") if threshold is None else None
         show_note(
-            (*notes, *describe_known_windows(found.prepared, opened.fingerprints()), *([rests] if rests else [])),
+            (
+                *notes,
+                *describe_known_windows(found.prepared, opened.find_artifact(WindowFingerprints)),
+                *([rests] if rests else []),
+            ),
             console,
         )
         # Before anything is shown: whoever reads the output may stop early.
@@ -274,7 +280,7 @@ def register(app: typer.Typer) -> None:
                 )
             if figure is None:
                 files["figure"] = write(opened.directory / "figures" / "detection.png", png(detection_figure(found)))
-            opened.write_detection(detection_output.sketch_detection(found))
+            opened.write_artifact(detection_output.sketch_detection(found))
         except OSError as error:
             if not files:
                 raise

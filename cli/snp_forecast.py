@@ -30,14 +30,16 @@ def show_one_day(
     Returns:
         The skill over persistence; None if no forecast has an actual value.
     """
+    from lstm_ae.forecasting.baselines import PriceBaselines
     from lstm_ae.studies.snp.forecasting import compare_more_baselines, evaluate_new, predict
 
     new, leaky = opened.data.train.samples == 0, opened.data.source.leaky
-    calibration = opened.run.calibration()[0] if new else _validation_calibration(opened)
+    calibration = _calibration(opened.run) if new else _validation_calibration(opened)
     columns = predict(opened.model, opened.data, opened.data.test, levels, calibration)
     files = {"predictions": opened.save_predictions(columns, "predictions-new" if new else "predictions")}
     if new:
-        metrics = evaluate_new(opened.model, opened.data, calibration, opened.run.baselines()).as_json()
+        baselines = opened.run.find_artifact(PriceBaselines) or PriceBaselines()
+        metrics = evaluate_new(opened.model, opened.data, calibration, baselines).as_json()
     else:
         files["figures"] = opened.run.directory / "figures"
         metrics = opened.run.metrics()
@@ -64,7 +66,14 @@ def show_one_day(
 
 def _validation_calibration(opened: Any) -> Any:
     """Return the calibration from before the refit on the validation data; None without a refit."""
-    return opened.judged_by.calibration()[0] if opened.judged_by else None
+    return _calibration(opened.judged_by) if opened.judged_by else None
+
+
+def _calibration(run: Any) -> Any:
+    """Return the calibration of the intervals of a run."""
+    from lstm_ae.forecasting.intervals import PriceCalibration
+
+    return run.artifact(PriceCalibration).calibration
 
 
 def _show_next_day(console: Console, opened: Any, columns: Mapping[str, Sequence[Any]], levels: Sequence[int]) -> None:
@@ -101,13 +110,16 @@ def show_many_days(
     import numpy as np
 
     from lstm_ae.evaluation import Evaluation
+    from lstm_ae.forecasting.baselines import PriceBaselines
+    from lstm_ae.forecasting.intervals import PriceCalibration
     from lstm_ae.studies.snp.multistep import forecast_multistep
 
     new = opened.data.train.samples == 0
     calibration, seen, seed = _validation_calibration(opened), None, opened.config.seed
     if new:
-        calibration, _, until = opened.run.calibration()
-        seen = opened.run.about()["data"]["symbols"], np.datetime64(until)
+        stored = opened.run.artifact(PriceCalibration)
+        calibration = stored.calibration
+        seen = opened.run.about()["data"]["symbols"], np.datetime64(stored.until)
     result = forecast_multistep(
         opened.model,
         opened.data,
@@ -117,7 +129,7 @@ def show_many_days(
         seed=seed,
         calibration=calibration,
         seen=seen,
-        baselines=opened.run.baselines() if new else None,
+        baselines=opened.run.find_artifact(PriceBaselines) if new else None,
         classical=classical,
     )
     end = "-new" if new else ""

@@ -1,156 +1,153 @@
-"""Artifacts of a run: fitted thresholds, intervals, and baselines stored with its model.
+"""Artifacts: fitted statistics that a run stores with its model, one `.npz` file each.
 
-normal.npz        scores of normal rows, for thresholds of anomaly detectors
-components.npz    principal components, the baseline of reconstructions without a normal.npz
-logistic.npz      logistic regression, the baseline of classifiers of tables
-regression.npz    linear regression, a baseline of forecasts of tables
-spread.npz        quantiles of the validation errors, for intervals of forecasts of tables
-fingerprints.npz  hashes of training and validation windows of tables
-detection.npz     the last search of a table for anomalies, downsampled for reports
-baselines.npz     baselines of price forecasts on new data
-calibration.npz   scale and validation errors of price forecasts, for intervals on new data
+An artifact is a frozen dataclass whose fields say what they are in the file:
+
+    @dataclass(frozen=True)
+    class ErrorQuantiles(Artifact):
+        file = "spread.npz"
+
+        quantiles: Annotated[Float32Array, StoredArray("errors_0", np.floating, "features", "horizon", "quantiles")]
+        scale: Scale
+
+Arrays are stored under their names and other values as JSON, under the names of their fields. A field that is a
+dataclass or a named tuple, such as `scale`, is a part, whose fields are declared in the same way.
 """
 
 import dataclasses
-import shutil
+import functools
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
 
-from lstm_ae.arrays import Array
-from lstm_ae.classification.baselines import LogisticRegression, read_logistic_regression, write_logistic_regression
-from lstm_ae.data.fingerprints import WindowFingerprints, read_fingerprints, write_fingerprints
-from lstm_ae.data.scaling import Scale
-from lstm_ae.detection.baselines import PrincipalComponents, read_principal_components, write_principal_components
-from lstm_ae.detection.calibration import NormalScores, read_normal_scores, write_normal_scores
-from lstm_ae.detection.sketch import TableSketch, read_sketches, write_sketches
+import numpy as np
+
 from lstm_ae.errors import DataError
-from lstm_ae.forecasting.baselines import (
-    LinearCoefficients,
-    PriceBaselines,
-    TableBaselines,
-    read_price_baselines,
-    read_regression,
-    write_price_baselines,
-    write_regression,
-)
-from lstm_ae.forecasting.intervals import (
-    Calibration,
-    read_calibration,
-    read_error_quantiles,
-    write_calibration,
-    write_error_quantiles,
-)
+from lstm_ae.files import load_arrays, save_arrays
+
+
+class StoredArray:
+    """An array of an artifact.
+
+    Args:
+        name: Name in the file.
+        dtype: The type of the elements, or a type that includes it, such as `np.floating`.
+        axes: Names of the axes. Axes of one name have one length in an artifact.
+        stored_as: Type in the file; None for that of the array.
+        flag: Name of a value that is true if the array is in the file; "" if the array is never None.
+    """
+
+    def __init__(self, name: str, dtype: type, *axes: str, stored_as: Any = None, flag: str = "") -> None:
+        self.name, self.dtype, self.axes, self.stored_as, self.flag = name, dtype, axes, stored_as, flag
+
+    def check(self, array: Any, lengths: dict[str, int]) -> None:
+        """Raise `ValueError` if the type, an axis, or a length is wrong; add the lengths of the axes to `lengths`."""
+        if not np.issubdtype(array.dtype, self.dtype):
+            raise ValueError(f"{self.name} must be {self.dtype.__name__}. Received: {array.dtype}")
+        if array.ndim != len(self.axes):
+            raise ValueError(f"{self.name} must have the axes {', '.join(self.axes)}. Received: shape {array.shape}")
+        for axis, length in zip(self.axes, array.shape, strict=True):
+            if lengths.setdefault(axis, length) != length:
+                raise ValueError(f"{self.name} must have {lengths[axis]} {axis}. Received: {length}")
 
 
 @dataclasses.dataclass(frozen=True)
-class ArtifactFiles:
-    """Directory with artifacts."""
+class Artifact:
+    """Base class of the artifacts.
 
-    directory: Path
+    Attributes:
+        file: Name of the file in the run directory.
+        advice: What to do if the file is missing.
+    """
 
-    def calibration(self) -> tuple[Calibration, Scale, str]:
-        """Read the calibration of price forecasts, the scale, and the last day of the validation split.
+    file: ClassVar[str]
+    advice: ClassVar[str] = "Train a new run"
 
-        Raises:
-            DataError: the file is missing or damaged.
-        """
-        return read_calibration(self._require("calibration.npz"))
-
-    def write_calibration(self, calibration: Calibration, scale: Scale, until: str) -> None:
-        """Write the calibration of price forecasts; `until` is the last day of the validation split."""
-        write_calibration(self.directory / "calibration.npz", calibration, scale, until)
-
-    def baselines(self) -> PriceBaselines:
-        """Read the baselines of price forecasts; return only persistence if there is no file."""
-        path = self.directory / "baselines.npz"
-        return read_price_baselines(path) if path.is_file() else PriceBaselines()
-
-    def write_baselines(self, fitted: PriceBaselines) -> None:
-        """Write the baselines of price forecasts."""
-        write_price_baselines(self.directory / "baselines.npz", fitted)
-
-    def normal(self) -> tuple[NormalScores, Scale]:
-        """Read the scores of normal rows and the scale.
+    def save(self, path: Path) -> None:
+        """Write the artifact atomically.
 
         Raises:
-            DataError: the file is missing or damaged.
+            ValueError: If an array does not have its declared type and axes.
         """
-        advice = "It is not an anomaly detector; train one with lstmae series train --task anomaly"
-        return read_normal_scores(self._require("normal.npz", advice))
+        values: dict[str, Any] = {}
+        arrays: dict[str, Any] = {}
+        _collect(self, values, arrays, {})
+        save_arrays(path, values, arrays)
 
-    def write_normal(self, normal: NormalScores, scale: Scale) -> None:
-        """Write the scores of normal rows and the scale."""
-        write_normal_scores(self.directory / "normal.npz", normal, scale)
-
-    def components(self) -> tuple[PrincipalComponents, Scale] | None:
-        """Read the principal components and the scale; return None if there is no file."""
-        if (self.directory / "normal.npz").is_file():
-            normal, scale = self.normal()
-            return normal.components, scale
-        path = self.directory / "components.npz"
-        return read_principal_components(path) if path.is_file() else None
-
-    def write_components(self, components: PrincipalComponents, scale: Scale) -> None:
-        """Write the principal components and the scale."""
-        write_principal_components(self.directory / "components.npz", components, scale)
-
-    def logistic(self) -> LogisticRegression | None:
-        """Read the logistic regression; return None if there is no file."""
-        path = self.directory / "logistic.npz"
-        return read_logistic_regression(path) if path.is_file() else None
-
-    def write_logistic(self, regression: LogisticRegression) -> None:
-        """Write the logistic regression."""
-        write_logistic_regression(self.directory / "logistic.npz", regression)
-
-    def regression(self) -> LinearCoefficients | None:
-        """Read the linear regression of table forecasts; return None if there is no file."""
-        path = self.directory / "regression.npz"
-        return read_regression(path) if path.is_file() else None
-
-    def write_regression(self, fitted: TableBaselines) -> None:
-        """Write the linear regression."""
-        write_regression(self.directory / "regression.npz", fitted)
-
-    def spread(self) -> tuple[Array, Scale]:
-        """Read the quantiles of scaled validation errors, `(features, horizon, 199)`, and the scale.
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read an artifact.
 
         Raises:
-            DataError: the file is missing or damaged.
+            DataError: If the file is missing or damaged, or an array or value does not have its declared type.
         """
-        return read_error_quantiles(self._require("spread.npz"))
+        values, arrays = load_arrays(path)
+        try:
+            artifact: Self = _build(cls, values, arrays, {})
+        except (KeyError, ValueError) as error:
+            raise DataError(f"{str(path)!r} is damaged ({error}); restore it, or train a new run") from error
+        return artifact
 
-    def write_spread(self, quantiles: Array, scale: Scale) -> None:
-        """Write the quantiles of scaled validation errors and the scale."""
-        write_error_quantiles(self.directory / "spread.npz", quantiles, scale)
 
-    def fingerprints(self) -> WindowFingerprints | None:
-        """Read the fingerprints of training and validation windows; return None if there is no file."""
-        path = self.directory / "fingerprints.npz"
-        return read_fingerprints(path) if path.is_file() else None
+@functools.cache
+def _stored_fields(kind: Any) -> list[tuple[str, Any, Any]]:
+    """Return name, type, and `StoredArray` (None for other fields) of each field of an artifact or a part."""
+    hints = get_type_hints(kind, include_extras=True)
+    names = [field.name for field in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else kind._fields
+    fields = []
+    for name in names:
+        array = hints[name].__metadata__[0] if get_origin(hints[name]) is Annotated else None
+        fields.append((name, hints[name], array))
+    return fields
 
-    def write_fingerprints(self, fingerprints: WindowFingerprints) -> None:
-        """Write the fingerprints of training and validation windows."""
-        write_fingerprints(self.directory / "fingerprints.npz", fingerprints)
 
-    def copy_artifacts(self, other: "ArtifactFiles") -> None:
-        """Copy the calibration, baselines, and fingerprints of another run."""
-        fitted = ("normal", "components", "logistic", "regression", "spread", "baselines", "calibration")
-        for name in (*fitted, "fingerprints"):
-            if (other.directory / f"{name}.npz").is_file():
-                shutil.copyfile(other.directory / f"{name}.npz", self.directory / f"{name}.npz")
+def _is_part(kind: Any) -> bool:
+    return dataclasses.is_dataclass(kind) or hasattr(kind, "_fields")
 
-    def _require(self, name: str, advice: str = "Train a new run") -> Path:
-        """Return the path of an artifact; raise `DataError` if the file is missing."""
-        path = self.directory / name
-        if not path.is_file():
-            raise DataError(f"The run {str(self.directory)!r} has no {name}. {advice}")
-        return path
 
-    def detection(self) -> TableSketch | None:
-        """Read the downsampled table of the last search; return None if there is no file."""
-        path = self.directory / "detection.npz"
-        return read_sketches(path) if path.is_file() else None
+def _collect(part: Any, values: dict[str, Any], arrays: dict[str, Any], lengths: dict[str, int]) -> None:
+    whole: Any = type(part)
+    for name, kind, array in _stored_fields(whole):
+        value = getattr(part, name)
+        if array is not None:
+            if value is None and array.flag:
+                continue
+            value = np.asarray(value, array.stored_as)
+            array.check(value, lengths)
+            arrays[array.name] = value
+            if array.flag:
+                values[array.flag] = True
+        elif _is_part(kind):
+            _collect(value, values, arrays, lengths)
+        else:
+            _check_value(name, kind, value)
+            values[name] = value
 
-    def write_detection(self, sketch: TableSketch) -> None:
-        """Write the downsampled table of a search."""
-        write_sketches(self.directory / "detection.npz", sketch)
+
+def _build(kind: Any, values: Mapping[str, Any], arrays: Mapping[str, Any], lengths: dict[str, int]) -> Any:
+    fields: dict[str, Any] = {}
+    for name, field_kind, array in _stored_fields(kind):
+        if array is not None:
+            if array.flag and not values.get(array.flag):
+                fields[name] = None
+                continue
+            array.check(arrays[array.name], lengths)
+            fields[name] = arrays[array.name]
+        elif _is_part(field_kind):
+            fields[name] = _build(field_kind, values, arrays, lengths)
+        else:
+            _check_value(name, field_kind, values[name])
+            fields[name] = values[name]
+    return kind(**fields)
+
+
+def _check_value(name: str, kind: Any, value: Any) -> None:
+    """Raise `ValueError` if a value does not have the type of its field."""
+    if get_origin(kind) is Literal:
+        allowed = value in get_args(kind)
+    else:
+        # A whole number is a float too, but a truth value is no number.
+        allowed = isinstance(value, (int, float) if kind is float else kind) and isinstance(value, bool) == (
+            kind is bool
+        )
+    if not allowed:
+        raise ValueError(f"{name} must be {kind}. Received: {value!r}")

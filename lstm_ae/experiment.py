@@ -312,8 +312,10 @@ def open_on_new_data(run: Run, config: Config) -> LoadedRun:
         DataError: the run has no calibration, or the data is not usable.
     """
     from lstm_ae.data.prices import load_new_prices
+    from lstm_ae.forecasting.intervals import PriceCalibration
 
     assert isinstance(config, Snp)
-    _, scale, until = run.calibration()
-    data = load_new_prices(config, scale, run.about()["data"]["symbols"], np.datetime64(until))
+    calibration = run.artifact(PriceCalibration)
+    until = np.datetime64(calibration.until)
+    data = load_new_prices(config, calibration.scale, run.about()["data"]["symbols"], until)
     return LoadedRun(run, load_study("snp"), config, data, run.model())

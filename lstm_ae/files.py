@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from lstm_ae.arrays import Array
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.formatting import quote
 
@@ -286,38 +287,37 @@ def read_part(path: Path, keys: Iterable[str], later: Iterable[str] = ()) -> dic
     return content
 
 
-def save_state(
-    path: Path, meta: Mapping[str, Any], groups: Mapping[str, Sequence[Any]], *, compress: bool = False
-) -> None:
-    """Write groups of arrays and metadata into one `.npz`.
+def save_arrays(path: Path, meta: Mapping[str, Any], arrays: Mapping[str, Array], *, compress: bool = False) -> None:
+    """Write arrays and metadata into one `.npz`.
 
     Args:
         path: the file, written atomically.
         meta: JSON values.
-        groups: arrays, or values that NumPy converts to arrays, by the name of the group.
+        arrays: arrays by name.
         compress: compress the arrays.
     """
-    arrays = {"meta": np.frombuffer(json.dumps(meta).encode(), np.uint8)}
-    for name, values in groups.items():
-        arrays |= {f"{name}_{number}": np.asarray(value) for number, value in enumerate(values)}
     content = io.BytesIO()
-    (np.savez_compressed if compress else np.savez)(content, allow_pickle=False, **arrays)
+    encoded = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+    (np.savez_compressed if compress else np.savez)(content, allow_pickle=False, meta=encoded, **arrays)
     write(path, content.getvalue())
 
 
-def load_state(
-    path: Path, sizes: Mapping[str, int], what: str = "", advice: str = "restore it, or train a new run"
-) -> tuple[dict[str, Any], dict[str, list[Any]]]:
-    """Read a file of `save_state`.
+def load_arrays(
+    path: Path,
+    names: Iterable[str] | None = None,
+    what: str = "",
+    advice: str = "restore it, or train a new run",
+) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Read a file of `save_arrays`.
 
     Args:
         path: the file.
-        sizes: number of arrays of each group.
+        names: names of the arrays to read; None for all.
         what: description of the file in errors, with a trailing space.
         advice: remedy in errors.
 
     Returns:
-        The metadata, and the arrays by group.
+        The metadata, and the arrays by name.
 
     Raises:
         DataError: the file is damaged or missing.
@@ -326,7 +326,33 @@ def load_state(
         # Opened explicitly, since NumPy does not close damaged files.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             meta: dict[str, Any] = json.loads(arrays["meta"].tobytes())
-            groups = {name: [arrays[f"{name}_{k}"] for k in range(size)] for name, size in sizes.items()}
+            wanted = [name for name in arrays if name != "meta"] if names is None else names
+            return meta, {name: arrays[name] for name in wanted}
     except Exception as error:
         raise DataError(f"{what}{str(path)!r} cannot be read ({type(error).__name__}); {advice}") from error
-    return meta, groups
+
+
+def save_state(path: Path, meta: Mapping[str, Any], groups: Mapping[str, Sequence[Any]]) -> None:
+    """Write groups of arrays and metadata into one `.npz`.
+
+    Args:
+        path: the file, written atomically.
+        meta: JSON values.
+        groups: arrays, or values that NumPy converts to arrays, by the name of the group.
+    """
+    arrays = {
+        f"{name}_{number}": np.asarray(value) for name, values in groups.items() for number, value in enumerate(values)
+    }
+    save_arrays(path, meta, arrays)
+
+
+def load_state(
+    path: Path, sizes: Mapping[str, int], what: str = "", advice: str = "restore it, or train a new run"
+) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """Read a file of `save_state`; `sizes` is the number of arrays of each group, and the rest as in `load_arrays`.
+
+    Returns:
+        The metadata, and the arrays by group.
+    """
+    meta, arrays = load_arrays(path, [f"{name}_{k}" for name, size in sizes.items() for k in range(size)], what, advice)
+    return meta, {name: [arrays[f"{name}_{k}"] for k in range(size)] for name, size in sizes.items()}

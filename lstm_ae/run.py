@@ -6,15 +6,16 @@ import os
 import platform
 import secrets
 import shlex
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from lstm_ae.artifacts import ArtifactFiles
+from lstm_ae.artifacts import Artifact
 from lstm_ae.config import TASKS, Config, task_of
 from lstm_ae.data.windows import Source
 from lstm_ae.errors import ConfigError, DataError
@@ -112,14 +113,24 @@ def command_line() -> str:
 
 RUNS = Path("runs")
 
+# Artifacts that belong to the training; a refit has those of the run that its model was selected by.
+TRAINING_ARTIFACTS = (
+    *("normal.npz", "components.npz", "logistic.npz", "regression.npz", "spread.npz"),
+    *("baselines.npz", "calibration.npz", "fingerprints.npz"),
+)
+
+_Artifact = TypeVar("_Artifact", bound=Artifact)
+
 
 @dataclasses.dataclass(frozen=True)
-class Run(ArtifactFiles):
+class Run:
     """Run directory: a `config.json` and the files that training has written so far.
 
     Args:
         directory: path of the directory.
     """
+
+    directory: Path
 
     @property
     def state(self) -> Path:
@@ -231,6 +242,36 @@ class Run(ArtifactFiles):
                 f"{str(self.model_file)!r} is missing, damaged, or not a model ({first[:200]}). "
                 "Restore it or train a new run"
             ) from error
+
+    def find_artifact(self, kind: type[_Artifact]) -> _Artifact | None:
+        """Read an artifact; return None if there is no file.
+
+        Raises:
+            DataError: the file is damaged.
+        """
+        path = self.directory / kind.file
+        return kind.load(path) if path.is_file() else None
+
+    def artifact(self, kind: type[_Artifact]) -> _Artifact:
+        """Read an artifact.
+
+        Raises:
+            DataError: the file is missing or damaged.
+        """
+        found = self.find_artifact(kind)
+        if found is None:
+            raise DataError(f"The run {str(self.directory)!r} has no {kind.file}. {kind.advice}")
+        return found
+
+    def write_artifact(self, artifact: Artifact) -> None:
+        """Write an artifact, or replace the one of its kind."""
+        artifact.save(self.directory / artifact.file)
+
+    def copy_artifacts(self, other: "Run") -> None:
+        """Copy the artifacts of the training of another run."""
+        for name in TRAINING_ARTIFACTS:
+            if (other.directory / name).is_file():
+                shutil.copyfile(other.directory / name, self.directory / name)
 
     def write_model(self, model: Any) -> None:
         """Write `model.keras`; equal models yield identical files."""

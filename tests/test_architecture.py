@@ -16,12 +16,11 @@ ROOT = Path(__file__).parents[1]
 LAYERS = [
     {"", "arrays", "errors", "formatting", "installation", "kernels", "startup"},
     {"config", "evaluation", "files", "plots", "temporary"},
-    {"significance", "table_files"},
+    {"artifacts", "significance", "table_files"},
     {"data"},
     {"classification", "detection"},
     {"models", "training"},
     {"forecasting"},
-    {"artifacts"},
     {"run"},
     {"studies"},
     {"apply", "experiment", "export"},

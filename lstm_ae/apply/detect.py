@@ -91,10 +91,10 @@ def load_detector(run: Run, reading: Mapping[str, Any] | None = None) -> RunDete
     # The default rule may change in a later version, but the threshold of a run must not.
     rule = run.metrics().get("threshold", {}).get("rule")
     config = dataclasses.replace(config, threshold=config.threshold or rule)
-    normal, scale = run.normal()
-    by_components = windowwise(reconstruction.component_errors(normal.components, scale.common), normal.window)
+    normal = run.artifact(NormalScores)
+    by_components = windowwise(reconstruction.component_errors(normal.components, normal.scale.common), normal.window)
     errors = normal.weigh(slide(run.model(), config.scale).errors, by_components)
-    return RunDetector(config, SeriesScales(scale, run.symbols), normal, *errors)
+    return RunDetector(config, SeriesScales(normal.scale, run.symbols), normal, *errors)
 
 
 def detect(run: Run, request: TableRequest, *, rule: str | None = None, scoring: Progress | None = None) -> Detection:

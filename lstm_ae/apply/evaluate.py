@@ -8,16 +8,18 @@ import numpy as np
 from lstm_ae.apply import classify, detect, encode
 from lstm_ae.apply.forecast import load_forecaster
 from lstm_ae.apply.run_table import TableRequest, run_config
+from lstm_ae.classification.baselines import LogisticRegression
 from lstm_ae.data.checks import collect_new_table_warnings
 from lstm_ae.data.fingerprints import WindowFingerprints
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.data.time_zones import format_time
 from lstm_ae.data.windows import Data, Source, Split, window_starts
-from lstm_ae.detection.calibration import windowwise
+from lstm_ae.detection.baselines import ReconstructionBaseline
+from lstm_ae.detection.calibration import NormalScores, windowwise
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.evaluation import Evaluation, Metric, Metrics
 from lstm_ae.forecasting import metrics as forecast_metrics
-from lstm_ae.forecasting.baselines import TableBaselines
+from lstm_ae.forecasting.baselines import TableBaselines, TableRegression
 from lstm_ae.formatting import format_count
 from lstm_ae.run import Run
 from lstm_ae.studies.series import classification, reconstruction
@@ -51,7 +53,7 @@ def evaluate_table(run: Run, request: TableRequest, *, notify: Callable[[str], N
     """
     config = run_config(run, reading=request.reading)
     run.metrics()
-    fingerprints = run.fingerprints()
+    fingerprints = run.find_artifact(WindowFingerprints)
     if config.task in ("forecast", "reconstruct") and request.label_col is not None:
         raise ConfigError(f"--label-col is for runs of --task anomaly or classify. Received: one of {config.task}")
 
@@ -99,14 +101,16 @@ def _evaluate_detection(run: Run, request: TableRequest, observe: TableObserver)
 
 
 def _evaluate_reconstruction(run: Run, request: TableRequest, observe: TableObserver) -> Evaluation:
-    baseline, autoencoder = run.components(), encode.load_autoencoder(run, request.reading)
+    # An anomaly detector has the baseline with its scores of normal rows.
+    baseline = run.find_artifact(NormalScores) or run.find_artifact(ReconstructionBaseline)
+    autoencoder = encode.load_autoencoder(run, request.reading)
     prepared = autoencoder.read(request)
     observe(prepared)
     prepared, sliding = autoencoder.scales.to_common(prepared), autoencoder.sliding
     metric = Metric(encode.mean_squared_error(sliding.errors, prepared.grid, sliding.window), "scaled")
     if baseline is None:
         return Evaluation({NEW_DATA_PART: {"reconstruction_mse": metric}})
-    components, scale = baseline[0], baseline[1].common
+    components, scale = baseline.components, baseline.scale.common
     linear = reconstruction.component_errors(components, scale)
     linear_error = encode.mean_squared_error(windowwise(linear, sliding.window), prepared.grid, sliding.window)
     metric = metric._replace(baselines={components.name: linear_error})
@@ -136,7 +140,8 @@ def _evaluate_forecasts(run: Run, request: TableRequest, observe: TableObserver)
     empty = split._replace(starts=split.starts[:0])
     source = Source(prepared.table.name, "", "")
     whole = Data(empty, empty, split, forecaster.scales.scale, source, feature_names=prepared.table.layout.values)
-    fitted = TableBaselines(forecaster.seasons, horizon, run.regression())
+    regression = run.find_artifact(TableRegression)
+    fitted = TableBaselines(forecaster.seasons, horizon, regression.linear if regression else None)
     errors = forecast_metrics.table_errors(forecaster.model, whole, split, fitted, forecaster.error_quantiles)
     columns = forecast_metrics.skill_by_column(errors, whole.feature_names, forecaster.seasons)
     verdict = forecast_metrics.judge_forecasts(errors, whole.feature_names)
@@ -158,7 +163,7 @@ def _make_split(prepared: PreparedTable, span: int) -> Split:
 
 
 def _evaluate_classes(run: Run, request: TableRequest, observe: TableObserver) -> Evaluation:
-    regression = run.logistic()
+    regression = run.find_artifact(LogisticRegression)
     classified = classify.classify(run, request)
     observe(classified.prepared)
     grid, window = classified.prepared.grid, classified.prepared.window

@@ -18,7 +18,7 @@ from lstm_ae.data.preparation import PreparedTable, SeriesScales
 from lstm_ae.data.time_zones import format_times
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.forecasting.baselines import season_name, seasonal_naive
-from lstm_ae.forecasting.intervals import MIN_ERRORS, prediction_intervals, quantile_offsets
+from lstm_ae.forecasting.intervals import MIN_ERRORS, ErrorQuantiles, prediction_intervals, quantile_offsets
 from lstm_ae.formatting import format_heading, format_names
 from lstm_ae.run import Run
 
@@ -85,13 +85,14 @@ def load_forecaster(run: Run, reading: Mapping[str, Any] | None = None) -> RunFo
         ConfigError, DataError: If the run is damaged or is not a forecasting run.
     """
     config = run_config(run, "forecast", reading=reading)
-    quantiles, scale = run.spread()
+    calibration = run.artifact(ErrorQuantiles)
+    quantiles = calibration.quantiles
     features = len(quantiles)
     seasons = run.metrics().get("seasons", [config.season] * features)
     allowed = [None, *range(2, (config.window or 0) + 1)]
     if not isinstance(seasons, list) or len(seasons) != features or not all(season in allowed for season in seasons):
         raise DataError(f"The metrics.json of {str(run.directory)!r} is damaged at 'seasons'; train a new run")
-    return RunForecaster(config, SeriesScales(scale, run.symbols), run.model(), quantiles, tuple(seasons))
+    return RunForecaster(config, SeriesScales(calibration.scale, run.symbols), run.model(), quantiles, tuple(seasons))
 
 
 def forecast_file(

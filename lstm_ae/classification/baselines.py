@@ -3,15 +3,15 @@
 import copy
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
 from lstm_ae.arrays import Array, Float32Array, Float64Array
-from lstm_ae.data.scaling import Scale, read_scale
+from lstm_ae.artifacts import Artifact, StoredArray
+from lstm_ae.data.scaling import Scale
 from lstm_ae.data.windows import Data, Split, evenly_spaced
-from lstm_ae.files import load_state, save_state
 
 NAME = "logistic regression"
 
@@ -30,21 +30,24 @@ COLUMNS = 500
 ITERATIONS = 200
 
 
-class LogisticRegression(NamedTuple):
+@dataclass(frozen=True)
+class LogisticRegression(Artifact):
     """Logistic regression on windows.
 
     Args:
-        scale: scale of the windows.
-        missing: whether a mask of missing values is part of the inputs.
         weights: `(columns, classes)`.
         bias: `(classes,)`; minus infinity for classes without training windows.
+        scale: scale of the windows.
+        missing: whether a mask of missing values is part of the inputs.
         windows: number of training windows.
     """
 
+    file = "logistic.npz"
+
+    weights: Annotated[Array, StoredArray("regression_0", np.floating, "columns", "classes")]
+    bias: Annotated[Array, StoredArray("regression_1", np.floating, "classes")]
     scale: Scale
     missing: bool
-    weights: Array
-    bias: Array
     windows: int
 
     def probabilities(self, windows: Array) -> Float64Array:
@@ -77,7 +80,7 @@ def fit_logistic_regression(data: Data) -> LogisticRegression:
     with threadpool_limits(1):
         components, regression = _fit(train, validation, classes)
     weights, bias = _combine(components, regression, classes)
-    return LogisticRegression(data.scale, missing, weights, bias, len(train.label))
+    return LogisticRegression(weights, bias, data.scale, missing, len(train.label))
 
 
 def _combine(components: Any, regression: Any, classes: int) -> tuple[Array, Array]:
@@ -91,21 +94,6 @@ def _combine(components: Any, regression: Any, classes: int) -> tuple[Array, Arr
     whole, least = np.zeros((len(weights), classes)), np.full(classes, -np.inf)
     whole[:, regression.classes_], least[regression.classes_] = weights, bias
     return whole, least
-
-
-def read_logistic_regression(path: Path) -> LogisticRegression:
-    """Read the file of `write_logistic_regression`; raise `DataError` if it is damaged."""
-    meta, groups = load_state(path, {"regression": 2, "scale": 2})
-    weights, bias = groups["regression"]
-    return LogisticRegression(read_scale(meta, groups), meta["missing"], weights, bias, meta["windows"])
-
-
-def write_logistic_regression(path: Path, regression: LogisticRegression) -> None:
-    """Write a logistic regression and the scale of its windows."""
-    scale = regression.scale
-    groups = {"regression": [regression.weights, regression.bias], "scale": [scale.offset, scale.range]}
-    meta = {"kind": scale.kind, "missing": regression.missing, "windows": regression.windows}
-    save_state(path, meta, groups)
 
 
 def _fit(train: "_Samples", validation: "_Samples", classes: int) -> tuple[Any, Any]:

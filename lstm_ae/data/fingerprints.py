@@ -5,15 +5,15 @@ are repeated values, such as those of switches and regular cycles, which occur i
 occur more than once in training have no fingerprint, and if rows are dated, the dates must match as well.
 """
 
-from pathlib import Path
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
 from lstm_ae.arrays import Float32Array, Int64Array, UInt64Array
+from lstm_ae.artifacts import Artifact, StoredArray
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.data.windows import Data, evenly_spaced, window_starts
-from lstm_ae.files import load_state, save_state
 
 # Largest number of fingerprints, evenly spread over the training and validation windows.
 MAX_FINGERPRINTS = 1000
@@ -21,7 +21,8 @@ MAX_FINGERPRINTS = 1000
 HASH_BASE = 0x9E3779B97F4A7C15
 
 
-class WindowFingerprints(NamedTuple):
+@dataclass(frozen=True)
+class WindowFingerprints(Artifact):
     """Fingerprints of some of the windows that a model was trained and selected on.
 
     Args:
@@ -30,9 +31,11 @@ class WindowFingerprints(NamedTuple):
         times: `(2,)` int64 nanoseconds in UTC of the first and last row; empty if the rows have no dates.
     """
 
+    file = "fingerprints.npz"
+
     windows: int
-    prints: UInt64Array
-    times: Int64Array
+    prints: Annotated[UInt64Array, StoredArray("prints_0", np.uint64, "kept")]
+    times: Annotated[Int64Array, StoredArray("times_0", np.int64, "ends")]
 
     def found_in(self, prepared: PreparedTable) -> tuple[int, int]:
         """Return the estimated number of windows of a table that the model has seen, and the number of all windows.
@@ -97,18 +100,3 @@ def _mix_bits(numbers: UInt64Array) -> UInt64Array:
     numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return numbers ^ (numbers >> np.uint64(31))
-
-
-def read_fingerprints(path: Path) -> WindowFingerprints:
-    """Return the fingerprints written by `write_fingerprints`.
-
-    Raises:
-        DataError: if the file is damaged.
-    """
-    meta, groups = load_state(path, {"prints": 1, "times": 1})
-    return WindowFingerprints(meta["windows"], groups["prints"][0], groups["times"][0])
-
-
-def write_fingerprints(path: Path, found: WindowFingerprints) -> None:
-    """Write the fingerprints of the windows that a model was trained and selected on."""
-    save_state(path, {"windows": found.windows}, {"prints": [found.prints], "times": [found.times]})

@@ -4,13 +4,14 @@ The same formulas are used here on whole arrays, to create training batches, and
 (`lstm_ae.models.scaling`), so that a served model accepts and returns original units. A test compares the two.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Sequence
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.arrays import Array, Float32Array, Float64Array
+from lstm_ae.artifacts import StoredArray
 from lstm_ae.formatting import format_heading, format_names
 
 # Kinds with one line per group, and the name of the model input that selects the line.
@@ -32,8 +33,8 @@ class Scale(NamedTuple):
     """
 
     kind: Literal["fixed", "company", "series", "window", "log"]
-    offset: Float32Array
-    range: Float32Array
+    offset: Annotated[Float32Array, StoredArray("scale_0", np.floating, "lines", "scaled features")]
+    range: Annotated[Float32Array, StoredArray("scale_1", np.floating, "lines", "scaled features")]
 
     def of(self, past: Float32Array, company: NDArray[np.int32] | None = None) -> tuple[Float32Array, Float32Array]:
         """Return the offset and range of each window.
@@ -243,11 +244,6 @@ def nonzero_ranges(range: Float32Array) -> Float32Array:
     [1.0, 2.0]
     """
     return np.where(range > 0, range, np.float32(1)).astype(np.float32)
-
-
-def read_scale(meta: Mapping[str, Any], groups: Mapping[str, Sequence[Any]]) -> Scale:
-    """Return the scale stored in the group "scale" of an array file, with its kind in the metadata."""
-    return Scale(meta["kind"], *groups["scale"])
 
 
 def find_scale_lines(names: Sequence[str], ids: Sequence[str]) -> NDArray[np.int32]:

@@ -3,15 +3,15 @@
 Like a model, it maps windows to squared errors of the same shape, so that all later steps are the same.
 """
 
-from pathlib import Path
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
 from lstm_ae.arrays import Array, Float32Array
-from lstm_ae.data.scaling import Scale, read_scale
+from lstm_ae.artifacts import Artifact, StoredArray
+from lstm_ae.data.scaling import Scale
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.files import load_state, save_state
 
 # Maximum number of windows and of values to fit on; larger data is sampled.
 MOST_WINDOWS = 20_000
@@ -27,8 +27,8 @@ class PrincipalComponents(NamedTuple):
         axes: `(components, window * features)` float32, orthonormal rows.
     """
 
-    mean: Float32Array
-    axes: Float32Array
+    mean: Annotated[Float32Array, StoredArray("components_0", np.floating, "steps", "features")]
+    axes: Annotated[Float32Array, StoredArray("components_1", np.floating, "components", "values of a window")]
 
     @property
     def name(self) -> str:
@@ -46,6 +46,21 @@ class PrincipalComponents(NamedTuple):
         rebuilt = (filled @ self.axes.T) @ self.axes
         errors: Float32Array = np.square(centered - rebuilt).reshape(windows.shape)
         return errors
+
+
+@dataclass(frozen=True)
+class ReconstructionBaseline(Artifact):
+    """The baseline of a run that reconstructs windows.
+
+    Args:
+        components: Principal components of scaled windows.
+        scale: The scale of the windows.
+    """
+
+    file = "components.npz"
+
+    components: PrincipalComponents
+    scale: Scale
 
 
 def fit_principal_components(windows: Array, components: int, seed: int = 0) -> PrincipalComponents:
@@ -100,15 +115,3 @@ def _filled(block: Array) -> Array:
     known = (~missing).sum(axis=0)
     means = np.where(missing, 0, block).sum(axis=0, dtype=np.float64) / np.maximum(known, 1)
     return np.where(missing, means.astype(block.dtype), block)
-
-
-def read_principal_components(path: Path) -> tuple[PrincipalComponents, Scale]:
-    """Read the file of `write_principal_components`; raise `DataError` if it is damaged."""
-    meta, groups = load_state(path, {"components": 2, "scale": 2})
-    return PrincipalComponents(*groups["components"]), read_scale(meta, groups)
-
-
-def write_principal_components(path: Path, components: PrincipalComponents, scale: Scale) -> None:
-    """Write principal components and the scale of their values."""
-    groups = {"components": [components.mean, components.axes], "scale": [scale.offset, scale.range]}
-    save_state(path, {"kind": scale.kind}, groups)

@@ -2,21 +2,21 @@
 
 import itertools
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from lstm_ae.arrays import Array
+from lstm_ae.artifacts import Artifact, StoredArray
 from lstm_ae.config.threshold import UNITS, Rule, parse_threshold
 from lstm_ae.data.measurements import Progress
-from lstm_ae.data.scaling import Scale, read_scale
+from lstm_ae.data.scaling import Scale
 from lstm_ae.detection.baselines import PrincipalComponents
 from lstm_ae.detection.events import Event, find_events
 from lstm_ae.detection.scores import RowSums, mean_errors, row_scores, sum_windows, weight_errors
 from lstm_ae.detection.thresholds import Threshold, fit_threshold
-from lstm_ae.files import load_state, save_state
 
 # A function from rows `(windows + window - 1, features)` in original units to the sums over their windows.
 Adding = Callable[[Array], RowSums]
@@ -28,7 +28,8 @@ BATCH = 2048
 FEW_WINDOWS, FEW_ROWS = 4, 200
 
 
-class NormalScores(NamedTuple):
+@dataclass(frozen=True)
+class NormalScores(Artifact):
     """Scores of normal rows that the model was not trained on, and how they were computed.
 
     Args:
@@ -38,17 +39,24 @@ class NormalScores(NamedTuple):
         components: the baseline.
         smooth: number of rows that a score averages.
         step: sampling interval in nanoseconds; 0 if it is not constant.
+        scale: scale of the rows.
         weights: `(2, features)` factors of the errors of the model and of the components, see
             `scores.feature_weights`; None for ones.
     """
 
-    scores: Array
-    baseline: Array
-    segment: Array
+    file = "normal.npz"
+    advice = "It is not an anomaly detector; train one with lstmae series train --task anomaly"
+
+    scores: Annotated[Array, StoredArray("scores_0", np.floating, "rows")]
+    baseline: Annotated[Array, StoredArray("scores_1", np.floating, "rows")]
+    segment: Annotated[Array, StoredArray("scores_2", np.integer, "rows")]
     components: PrincipalComponents
     smooth: int
     step: int
-    weights: Array | None = None
+    scale: Scale
+    weights: Annotated[Array | None, StoredArray("weights_0", np.floating, "scorers", "features", flag="weighted")] = (
+        None
+    )
 
     @property
     def window(self) -> int:
@@ -210,29 +218,3 @@ def find_anomalies(
         series=series,
     )
     return ScoredSeries(by_feature, scores, threshold, threshold.p_values(scores), events)
-
-
-def read_normal_scores(path: Path) -> tuple[NormalScores, Scale]:
-    """Read the file of `write_normal_scores`; raise `DataError` if it is damaged."""
-    meta, groups = load_state(path, {"scores": 3, "components": 2, "scale": 2})
-    if meta.get("weighted"):
-        _, groups = load_state(path, {"scores": 3, "components": 2, "scale": 2, "weights": 1})
-    weights = groups["weights"][0] if "weights" in groups else None
-    scores, baseline, segment = groups["scores"]
-    components = PrincipalComponents(*groups["components"])
-    return NormalScores(scores, baseline, segment, components, meta["smooth"], meta["step"], weights), read_scale(
-        meta, groups
-    )
-
-
-def write_normal_scores(path: Path, normal: NormalScores, scale: Scale) -> None:
-    """Write the scores of normal rows and the scale."""
-    groups = {
-        "scores": [normal.scores, normal.baseline, normal.segment],
-        "components": [normal.components.mean, normal.components.axes],
-        "scale": [scale.offset, scale.range],
-    }
-    meta = {"smooth": normal.smooth, "step": normal.step, "kind": scale.kind}
-    if normal.weights is not None:
-        meta["weighted"], groups["weights"] = True, [normal.weights]
-    save_state(path, meta, groups)

@@ -3,15 +3,18 @@
 Downsampling retains the minimum and maximum of every interval, and all rows around events as far as possible.
 """
 
+import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from lstm_ae.arrays import Array, Float32Array, Int64Array
+from lstm_ae.artifacts import Artifact
 from lstm_ae.errors import DataError
-from lstm_ae.files import load_state, save_state
+from lstm_ae.files import load_arrays, save_arrays
 
 # Maximum numbers of points per line, of columns per series, and of series; those with the largest event shares.
 POINTS, COLUMNS, SERIES = 10_000, 3, 4
@@ -47,7 +50,8 @@ class SeriesSketch(NamedTuple):
     events: Int64Array
 
 
-class TableSketch(NamedTuple):
+@dataclass(frozen=True)
+class TableSketch(Artifact):
     """Downsampled table with its events.
 
     Args:
@@ -61,6 +65,8 @@ class TableSketch(NamedTuple):
         zoned: whether the times have a time zone.
     """
 
+    file = "detection.npz"
+
     dated: bool
     step: int
     threshold: float
@@ -68,6 +74,39 @@ class TableSketch(NamedTuple):
     series: tuple[SeriesSketch, ...]
     events: Sequence[dict[str, Any]]
     zoned: bool = True
+
+    def save(self, path: Path) -> None:
+        """Write the sketch; the number of arrays is that of its series and lines."""
+        arrays: dict[str, Array] = {}
+        for k, each in enumerate(self.series):
+            parts = [each.events, *(part for line in each.lines for part in (line.times, line.values))]
+            arrays |= {f"series_{k}_{number}": np.asarray(part) for number, part in enumerate(parts)}
+        series = [
+            {"series": each.series, "rows": each.rows, "lines": [line.name for line in each.lines]}
+            for each in self.series
+        ]
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        save_arrays(path, fields | {"series": series, "events": list(self.events)}, arrays, compress=True)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a sketch.
+
+        Raises:
+            DataError: If the file is damaged.
+        """
+        try:
+            meta, arrays = load_arrays(path)
+            series = []
+            for k, each in enumerate(meta["series"]):
+                lines = [
+                    SketchLine(name, arrays[f"series_{k}_{2 * n + 1}"], arrays[f"series_{k}_{2 * n + 2}"])
+                    for n, name in enumerate(each["lines"])
+                ]
+                series.append(SeriesSketch(each["series"], each["rows"], tuple(lines), arrays[f"series_{k}_0"]))
+            return cls(**meta | {"series": tuple(series)})
+        except (DataError, KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{str(path)!r} is damaged. Run lstmae series detect on the table again") from error
 
 
 def sketch_series(
@@ -139,33 +178,3 @@ def thin_line(values: Array, events: Array, around: int, points: int) -> Int64Ar
         near[start + int(np.argmin(filled[0][start : start + size]))] = True
         near[start + int(np.argmax(filled[1][start : start + size]))] = True
     return np.flatnonzero(near)
-
-
-def write_sketches(path: Path, sketch: TableSketch) -> None:
-    """Write a downsampled table into one `.npz`."""
-    groups = {
-        f"series_{k}": [each.events, *(part for line in each.lines for part in (line.times, line.values))]
-        for k, each in enumerate(sketch.series)
-    }
-    series = [
-        {"series": each.series, "rows": each.rows, "lines": [line.name for line in each.lines]}
-        for each in sketch.series
-    ]
-    save_state(path, sketch._asdict() | {"series": series, "events": list(sketch.events)}, groups, compress=True)
-
-
-def read_sketches(path: Path) -> TableSketch:
-    """Read the file of `write_sketches`; raise `DataError` if it is damaged."""
-    try:
-        meta, _ = load_state(path, {})
-        sizes = {f"series_{k}": 1 + 2 * len(each["lines"]) for k, each in enumerate(meta["series"])}
-        _, groups = load_state(path, sizes)
-        sketches = []
-        for each, (events, *arrays) in zip(meta["series"], groups.values(), strict=True):
-            lines = zip(each["lines"], arrays[::2], arrays[1::2], strict=True)
-            sketches.append(
-                SeriesSketch(each["series"], each["rows"], tuple(SketchLine(*line) for line in lines), events)
-            )
-        return TableSketch(**meta | {"series": tuple(sketches)})
-    except (DataError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{str(path)!r} is damaged. Run lstmae series detect on the table again") from error

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from lstm_ae.config import Series
+from lstm_ae.detection.calibration import NormalScores
 from lstm_ae.models.inference import input_signature
 from lstm_ae.models.scaling import inner_network, inner_scaling, shift_to_series_scale, with_series_scale
 from lstm_ae.run import Run
@@ -84,7 +85,7 @@ def score_parameters(run: Run) -> ScoreParameters | None:
     threshold = run.metrics().get("threshold")
     if not threshold:
         return None
-    weights, config = run.normal()[0].weights, run.config()
+    weights, config = run.artifact(NormalScores).weights, run.config()
     assert isinstance(config, Series)
     return ScoreParameters(
         threshold["value"],

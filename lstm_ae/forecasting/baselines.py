@@ -8,16 +8,18 @@ without refitting.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.arrays import Array, Float64Array
+from lstm_ae.artifacts import Artifact, StoredArray
 from lstm_ae.data.windows import OPEN_FEATURE, Data, Split, evenly_spaced, join_training
-from lstm_ae.errors import ConfigError
-from lstm_ae.files import load_state, save_state
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.files import load_arrays, save_arrays
 from lstm_ae.forecasting.intervals import QUANTILES, Calibration, calibrate_intervals, recent_volatility
 from lstm_ae.installation import install_hint
 
@@ -50,8 +52,8 @@ CLASSICAL_MODELS = {"ets": "AutoETS", "theta": "AutoTheta"}
 class LinearCoefficients(NamedTuple):
     """The coefficients of a fitted linear regression: `weights` `(inputs, horizon)` and `intercept` `(horizon,)`."""
 
-    weights: Array
-    intercept: Array
+    weights: Annotated[Array, StoredArray("regression_0", np.floating, "inputs", "horizon")]
+    intercept: Annotated[Array, StoredArray("regression_1", np.floating, "horizon")]
 
     def predict(self, inputs: Array) -> Array:
         """Return the predictions for inputs `(samples, inputs)`, `(samples, horizon)`."""
@@ -143,6 +145,15 @@ def choose_seasons(data: Data, steps: int, found: Sequence[Sequence[int]]) -> tu
 
 
 # Tables.
+
+
+@dataclass(frozen=True)
+class TableRegression(Artifact):
+    """The regression of `TableBaselines`."""
+
+    file = "regression.npz"
+
+    linear: LinearCoefficients
 
 
 class TableBaselines(NamedTuple):
@@ -253,21 +264,6 @@ def _mse_by_feature(predicted: Array, truth: Array) -> Array:
     return means
 
 
-def write_regression(path: Path, fitted: TableBaselines) -> None:
-    """Write the regression that forecasts of other tables are compared with."""
-    assert fitted.linear is not None
-    save_state(path, {}, {"regression": [*fitted.linear]})
-
-
-def read_regression(path: Path) -> LinearCoefficients:
-    """Return the regression of `TableBaselines` from a file written by `write_regression`.
-
-    Raises:
-        DataError: If the file is damaged.
-    """
-    return LinearCoefficients(*load_state(path, {"regression": 2})[1]["regression"])
-
-
 # Prices.
 
 
@@ -290,7 +286,8 @@ class KnownPrices(NamedTuple):
     volume: bool
 
 
-class PriceBaselines(NamedTuple):
+@dataclass(frozen=True)
+class PriceBaselines(Artifact):
     """The fitted baselines of prices. With the default values, persistence is the only one.
 
     Args:
@@ -302,6 +299,8 @@ class PriceBaselines(NamedTuple):
             walk.
         spread: The calibration of persistence on validation; None without validation windows.
     """
+
+    file = "baselines.npz"
 
     drift: float = 0.0
     weekday: Array | None = None
@@ -320,7 +319,35 @@ class PriceBaselines(NamedTuple):
             return PriceBaselines()
         linear = LinearCoefficients(self.linear.weights[:, :ahead], self.linear.intercept[:ahead])
         spread = self.spread and self.spread._replace(quantiles=self.spread.quantiles[:ahead])
-        return self._replace(linear=linear, walk=self.walk[:ahead], spread=spread)
+        return replace(self, linear=linear, walk=self.walk[:ahead], spread=spread)
+
+    def save(self, path: Path) -> None:
+        """Write the baselines. Of the calibration of persistence, only the quantiles and the limit are needed."""
+        if self.weekday is None or self.linear is None or self.walk is None:
+            raise ValueError("Baselines without a regression cannot be stored")
+        meta: dict[str, Any] = {"drift": self.drift, "days": self.days}
+        arrays = {"fit_0": self.weekday, "fit_1": self.linear.weights, "fit_2": self.linear.intercept}
+        arrays["fit_3"] = self.walk
+        if self.spread is not None:
+            meta["calmest"], arrays["spread_0"] = self.spread.calmest, self.spread.quantiles
+        save_arrays(path, meta, arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read baselines.
+
+        Raises:
+            DataError: If the file is damaged.
+        """
+        meta, arrays = load_arrays(path)
+        try:
+            spread = None
+            if "calmest" in meta:
+                spread = Calibration(arrays["spread_0"], np.empty((0, 1)), meta["calmest"])
+            linear = LinearCoefficients(arrays["fit_1"], arrays["fit_2"])
+            return cls(meta["drift"], arrays["fit_0"], linear, meta["days"], arrays["fit_3"], spread)
+        except KeyError as error:
+            raise DataError(f"{str(path)!r} is damaged ({error}); restore it, or train a new run") from error
 
     def predict(self, known: KnownPrices) -> dict[str, Array]:
         """Return the change that each baseline forecasts for each sample, by name, `(samples, horizon)`, scaled."""
@@ -489,27 +516,3 @@ def _company_series(data: Data, line: int) -> tuple[NDArray[np.datetime64], Floa
         pieces.append((part.time[rows], scaled[:, 0, 0].astype(np.float64)))
     days, values = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
     return days, values
-
-
-def write_price_baselines(path: Path, fitted: PriceBaselines) -> None:
-    """Write the baselines that forecasts of new prices are compared with."""
-    assert fitted.linear is not None
-    meta, groups = {"drift": fitted.drift, "days": fitted.days}, {"fit": [fitted.weekday, *fitted.linear, fitted.walk]}
-    if fitted.spread is not None:
-        meta["calmest"], groups["spread"] = fitted.spread.calmest, [fitted.spread.quantiles]
-    save_state(path, meta, groups)
-
-
-def read_price_baselines(path: Path) -> PriceBaselines:
-    """Return the baselines from a file written by `write_price_baselines`.
-
-    Raises:
-        DataError: If the file is damaged.
-    """
-    meta, groups = load_state(path, {"fit": 4})
-    by_weekday, weights, intercept, walk = groups["fit"]
-    spread = None
-    if "calmest" in meta:
-        (quantiles,) = load_state(path, {"spread": 1})[1]["spread"]
-        spread = Calibration(quantiles, np.empty((0, 1)), meta["calmest"])
-    return PriceBaselines(meta["drift"], by_weekday, LinearCoefficients(weights, intercept), meta["days"], walk, spread)

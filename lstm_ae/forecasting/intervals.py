@@ -11,16 +11,16 @@ the effective number of errors (Thiebaux and Zwiers 1984, "The interpretation an
 size").
 """
 
-from pathlib import Path
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.arrays import Array
-from lstm_ae.data.scaling import Scale, read_scale
+from lstm_ae.artifacts import Artifact, StoredArray
+from lstm_ae.data.scaling import Scale
 from lstm_ae.data.windows import evenly_spaced
-from lstm_ae.files import load_state, save_state
 
 # Quantiles in steps of 0.5% contain the bounds of every interval level in whole percent.
 QUANTILES = np.arange(1, 200) / 200
@@ -47,8 +47,9 @@ class Calibration(NamedTuple):
         calmest: The lower limit of the volatility.
     """
 
-    quantiles: Array
-    residuals: Array
+    # Single precision is far more exact than the error quantiles themselves.
+    quantiles: Annotated[Array, StoredArray("errors_0", np.floating, "horizon", "quantiles", stored_as=np.float32)]
+    residuals: Annotated[Array, StoredArray("errors_1", np.floating, "errors", "features", stored_as=np.float32)]
     calmest: float
 
     def volatility(self, past: Array) -> Array:
@@ -83,6 +84,40 @@ class Calibration(NamedTuple):
         random = np.random.default_rng([seed, horizon])
         drawn = self.residuals[random.integers(len(self.residuals), size=(len(past), horizon))]
         return (self.volatility(past)[:, None, None] * drawn).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class PriceCalibration(Artifact):
+    """The calibration of the intervals of a price forecaster.
+
+    Args:
+        calibration: The validation errors.
+        scale: The scale of the prices.
+        until: The last day of the validation split.
+    """
+
+    file = "calibration.npz"
+
+    calibration: Calibration
+    scale: Scale
+    until: str
+
+
+@dataclass(frozen=True)
+class ErrorQuantiles(Artifact):
+    """The calibration of the intervals of a forecaster of tables.
+
+    Args:
+        quantiles: `(features, horizon, 199)` quantiles of the scaled validation errors.
+        scale: The scale of the values.
+    """
+
+    file = "spread.npz"
+
+    quantiles: Annotated[
+        Array, StoredArray("errors_0", np.floating, "features", "horizon", "quantiles", stored_as=np.float32)
+    ]
+    scale: Scale
 
 
 def recent_volatility(past: Array) -> Array:
@@ -291,38 +326,3 @@ def crps(quantiles: Array, truth: Array) -> Array:
     below = truth[..., None] - quantiles
     scores: Array = 2 * np.mean(np.maximum(QUANTILES * below, (QUANTILES - 1) * below), axis=-1)
     return scores
-
-
-def read_calibration(path: Path) -> tuple[Calibration, Scale, str]:
-    """Return the calibration, the scale, and the last validation day from a file written by `write_calibration`.
-
-    Raises:
-        DataError: If the file is damaged.
-    """
-    meta, groups = load_state(path, {"errors": 2, "scale": 2})
-    quantiles, residuals = groups["errors"]
-    return Calibration(quantiles, residuals, meta["calmest"]), read_scale(meta, groups), meta["until"]
-
-
-def write_calibration(path: Path, calibration: Calibration, scale: Scale, until: str) -> None:
-    """Write a calibration, its scale, and the last day of the data that it was measured on."""
-    # Single precision is far more exact than the error quantiles themselves.
-    errors = [values.astype(np.float32) for values in (calibration.quantiles, calibration.residuals)]
-    meta = {"calmest": calibration.calmest, "kind": scale.kind, "until": until}
-    save_state(path, meta, {"errors": errors, "scale": [scale.offset, scale.range]})
-
-
-def read_error_quantiles(path: Path) -> tuple[Array, Scale]:
-    """Return the error quantiles and their scale from a file written by `write_error_quantiles`.
-
-    Raises:
-        DataError: If the file is damaged.
-    """
-    meta, groups = load_state(path, {"errors": 1, "scale": 2})
-    return groups["errors"][0], read_scale(meta, groups)
-
-
-def write_error_quantiles(path: Path, quantiles: Array, scale: Scale) -> None:
-    """Write error quantiles `(features, horizon, 199)` and their scale."""
-    groups = {"errors": [quantiles.astype(np.float32)], "scale": [scale.offset, scale.range]}
-    save_state(path, {"kind": scale.kind}, groups)

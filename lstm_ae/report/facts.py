@@ -13,6 +13,7 @@ import numpy as np
 from lstm_ae.arrays import Array, BoolArray
 from lstm_ae.config import Config
 from lstm_ae.config.options import declared_options
+from lstm_ae.detection.calibration import NormalScores
 from lstm_ae.detection.sketch import TableSketch
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.formatting import format_option
@@ -488,7 +489,7 @@ def gather_run(directory: Path) -> RunFacts:
         tables=[table for name, table in named.items() if name not in ("events.csv", "scores.csv")],
         events=named.get("events.csv"),
         detected=detected,
-        detection=read("The events are not drawn", run.detection),
+        detection=read("The events are not drawn", lambda: run.find_artifact(TableSketch)),
         scores=read("The scores of normal rows cannot be read", lambda: _scores(run)) or (),
         missing=missing,
     )
@@ -517,9 +518,8 @@ def _history(run: Run) -> dict[str, list[float]]:
 
 def _scores(run: Run) -> Sequence[float]:
     """Return the scores of the validation split without missing ones."""
-    if not (run.directory / "normal.npz").is_file():
-        return ()
-    return [score for score in run.normal()[0].scores.tolist() if score == score]
+    normal = run.find_artifact(NormalScores)
+    return () if normal is None else [score for score in normal.scores.tolist() if score == score]
 
 
 def _tables(directory: Path) -> list[Path]:

@@ -29,7 +29,8 @@ from lstm_ae.config import Series
 from lstm_ae.data.scaling import Scale, fixed_scale
 from lstm_ae.data.windows import Data, Source, Split, window_starts
 from lstm_ae.detection.baselines import PrincipalComponents
-from lstm_ae.detection.calibration import default_rule, default_smooth, score_rows, windowwise
+from lstm_ae.detection.calibration import NormalScores, default_rule, default_smooth, score_rows, windowwise
+from lstm_ae.detection.sketch import TableSketch
 from lstm_ae.detection.thresholds import ExpectedAlarms
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.experiment import open_trained
@@ -167,7 +168,7 @@ def test_what_pads_short_series_is_no_normal_row() -> None:
     assert run.about()["config"]["short"] == "pad"
     # Elapsed seconds are of no calendar.
     assert run.metrics()["threshold"]["rule"] == "pot:0.001"
-    normal, _ = run.normal()
+    normal = run.artifact(NormalScores)
     data = defaults.load(run.config())  # type: ignore[arg-type]
     assert np.isnan(data.validation.series).any()
     np.testing.assert_array_equal(np.isnan(normal.scores), np.isnan(data.validation.series[:, 0]))
@@ -203,7 +204,7 @@ def test_the_broken_day_is_found_with_its_cause(place: Path, tmp_path: Path) -> 
     assert len(scores) == 960
     assert [row["time"] for row in scores[:2]] == ["2024-01-01T00:00:00", "2024-01-01T01:00:00"]
     assert (place / "run" / "figures" / "detection.png").stat().st_size > 10_000
-    kept = open_run(place / "run").detection()
+    kept = open_run(place / "run").find_artifact(TableSketch)
     assert kept is not None
     assert [line.name for line in kept.series[0].lines] == ["flow", "heat", "score"]
     assert [len(line.times) for line in kept.series[0].lines] == [960] * 3
@@ -597,9 +598,9 @@ def test_gaps_are_trained_over_and_scored(tmp_path: Path) -> None:
 
 
 def test_what_is_kept_is_read_again(place: Path) -> None:
-    normal, scale = open_run(place / "run").normal()
+    normal = open_run(place / "run").artifact(NormalScores)
     assert (normal.window, normal.smooth, normal.step) == (24, 1, 3_600_000_000_000)
-    assert scale.kind == "fixed"
+    assert normal.scale.kind == "fixed"
     opened = open_trained(open_run(place / "run"), series.load(open_run(place / "run").config()))  # type: ignore[arg-type]
     again = reconstruction.score_normal_rows(opened.model, opened.data, opened.config)  # type: ignore[arg-type]
     np.testing.assert_allclose(again.scores, normal.scores, rtol=1e-5)
@@ -608,7 +609,7 @@ def test_what_is_kept_is_read_again(place: Path) -> None:
         (place / "spoilt" / name).write_bytes((place / "run" / name).read_bytes())
     (place / "spoilt" / "normal.npz").write_bytes(b"no")
     with pytest.raises(DataError, match=r"normal\.npz"):
-        open_run(place / "spoilt").normal()
+        open_run(place / "spoilt").artifact(NormalScores)
 
 
 @pytest.mark.slow
@@ -624,7 +625,8 @@ def test_what_is_exported_scores_as_the_command_does(place: Path) -> None:
     segment = np.repeat([0, 1, 2], [80, 3, 117])
     loaded = tf.saved_model.load(str(place / "run" / "1"))
     answer = loaded.signatures["score"](sequence=np.stack([values, values[::-1]]))
-    normal, scale = run.normal()
+    normal = run.artifact(NormalScores)
+    scale = normal.scale
     errors, _ = normal.weigh(*[windowwise(reconstruction.model_errors(run.model(), scale), 24)] * 2)
     assert normal.weights is not None
     assert np.ptp(normal.weights[0]) > 0.01

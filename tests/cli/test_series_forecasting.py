@@ -28,6 +28,7 @@ from lstm_ae.estimators import SequenceForecaster, forecaster
 from lstm_ae.experiment import open_trained
 from lstm_ae.forecasting import baselines
 from lstm_ae.forecasting import metrics as forecast_metrics
+from lstm_ae.forecasting.intervals import ErrorQuantiles
 from lstm_ae.run import Run, open_run
 from lstm_ae.studies.series import defaults, forecasting
 
@@ -407,8 +408,8 @@ def test_what_a_training_says(place: Path) -> None:
 def test_a_model_that_learned_from_validation_is_judged_by_the_errors_before(place: Path, tmp_path: Path) -> None:
     """Those of its trial, which it keeps; they are made a hundred times as large here."""
     run = Run(Path(shutil.copytree(place / "run", tmp_path / "refit")))
-    spread, scale = run.spread()
-    run.write_spread(100 * spread, scale)
+    stored = run.artifact(ErrorQuantiles)
+    run.write_artifact(dataclasses.replace(stored, quantiles=100 * stored.quantiles))
     metrics = run.metrics()
     metrics["training"]["refit"] = "trained on train and validation together"
     run.write_metrics(metrics)

@@ -9,7 +9,7 @@ import pytest
 from lstm_ae.apply.evaluate import describe_known_windows
 from lstm_ae.config import Reading
 from lstm_ae.data import fingerprints
-from lstm_ae.data.fingerprints import fingerprint_windows, hash_windows, read_fingerprints, write_fingerprints
+from lstm_ae.data.fingerprints import WindowFingerprints, fingerprint_windows, hash_windows
 from lstm_ae.data.measurements import read_measurements
 from lstm_ae.data.preparation import PreparedTable, load_series, prepare_table
 from lstm_ae.errors import DataError
@@ -114,11 +114,11 @@ def test_values_that_repeat_are_no_evidence(kept: int, monkeypatch: pytest.Monke
 def test_they_come_back_from_their_file(tmp_path: Path) -> None:
     config, prepared = table_of(noise(0))
     known, path = fingerprint_windows(load_series(config, prepared)), tmp_path / "fingerprints.npz"
-    write_fingerprints(path, known)
-    again = read_fingerprints(path)
+    known.save(path)
+    again = WindowFingerprints.load(path)
     assert again.windows == known.windows
     np.testing.assert_array_equal(again.prints, known.prints)
     np.testing.assert_array_equal(again.times, known.times)
     path.write_bytes(b"PK")
     with pytest.raises(DataError, match="cannot be read"):
-        read_fingerprints(path)
+        WindowFingerprints.load(path)

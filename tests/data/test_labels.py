@@ -16,8 +16,6 @@ from lstm_ae.classification.baselines import (
     _Samples,
     fit_logistic_regression,
     log_loss,
-    read_logistic_regression,
-    write_logistic_regression,
 )
 from lstm_ae.config import Series
 from lstm_ae.data.class_labels import draw_series_order, encode_labels, find_series_labels
@@ -390,12 +388,12 @@ def test_components_and_regression_are_one_map(classes: int, wide: int, tmp_path
     components, regression = _fit(_Samples(columns, label), _Samples(columns, label), classes)
     assert (components is None) == (wide == 3)
     weights, bias = _combine(components, regression, classes)
-    fitted = LogisticRegression(fixed_scale(), False, weights, bias, 200)
+    fitted = LogisticRegression(weights, bias, fixed_scale(), False, 200)
     reduced = columns if components is None else components.transform(columns)
     said = fitted.probabilities(columns[:, None])
     np.testing.assert_allclose(said, regression.predict_proba(reduced), rtol=1e-4, atol=1e-6)
-    write_logistic_regression(tmp_path / "l.npz", fitted)
-    np.testing.assert_array_equal(read_logistic_regression(tmp_path / "l.npz").probabilities(columns[:, None]), said)
+    fitted.save(tmp_path / "l.npz")
+    np.testing.assert_array_equal(LogisticRegression.load(tmp_path / "l.npz").probabilities(columns[:, None]), said)
 
 
 def test_a_rare_class_is_fitted_as_well() -> None:

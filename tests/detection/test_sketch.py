@@ -13,7 +13,7 @@ from lstm_ae.apply.detect import Detection
 from lstm_ae.apply.detection_output import sketch_detection
 from lstm_ae.config.reading import TimeStep
 from lstm_ae.detection.events import Event
-from lstm_ae.detection.sketch import TableSketch, read_sketches, sketch_series, thin_line, write_sketches
+from lstm_ae.detection.sketch import TableSketch, sketch_series, thin_line
 from lstm_ae.errors import DataError
 
 NONE = np.empty((0, 2), np.int64)
@@ -72,9 +72,10 @@ def test_lines_break_off_between_segments() -> None:
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     path, found = tmp_path / "detection.npz", made()
-    write_sketches(path, found)
-    again = read_sketches(path)
-    assert again[:4] == found[:4]
+    found.save(path)
+    again = TableSketch.load(path)
+    for name in ("dated", "step", "threshold", "rule"):
+        assert getattr(again, name) == getattr(found, name)
     assert list(again.events) == list(found.events)
     for one, other in zip(again.series[0].lines, found.series[0].lines, strict=True):
         assert one.name == other.name
@@ -85,7 +86,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 def test_a_long_series_stays_small(tmp_path: Path) -> None:
     path = tmp_path / "detection.npz"
-    write_sketches(path, made(200_000, points=10_000))
+    made(200_000, points=10_000).save(path)
     assert path.stat().st_size < 400_000
 
 
@@ -115,7 +116,7 @@ def test_the_series_and_columns_with_the_most_in_their_events_are_kept() -> None
     assert kept.series[3].events.tolist() == [[1, 2], [5, 6]]
     assert [event["at"] for event in kept.events] == [[0, 0], [1, 0], [2, 0], None, [3, 0], [3, 1]]
     assert [kept.events[0][name] for name in ("series", "start")] == ["series 0", "3"]
-    assert kept[:4] == (False, 1, 2.0, "fixed:2")
+    assert (kept.dated, kept.step, kept.threshold, kept.rule) == (False, 1, 2.0, "fixed:2")
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"{}"])
@@ -123,7 +124,7 @@ def test_a_damaged_one_says_what_to_do(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "detection.npz"
     path.write_bytes(content)
     with pytest.raises(DataError) as error:
-        read_sketches(path)
+        TableSketch.load(path)
     assert f"{str(path)!r} is damaged" in str(error.value)
     assert "lstmae series detect" in str(error.value)
 
@@ -132,4 +133,4 @@ def test_one_of_another_version_is_damaged(tmp_path: Path) -> None:
     path = tmp_path / "detection.npz"
     np.savez(path, meta=np.frombuffer(b'{"series": [], "more": 1}', np.uint8))
     with pytest.raises(DataError, match="is damaged"):
-        read_sketches(path)
+        TableSketch.load(path)

@@ -1,6 +1,7 @@
 """The chart of events that can be looked into: drawn by hand's numbers, and what a page holds for it."""
 
 import base64
+import dataclasses
 import hashlib
 import itertools
 import json
@@ -27,13 +28,14 @@ def page_of(*runs: str) -> Page:
 
 def with_events(where: str, **details: object) -> Run:
     run = found_anomalies(where)
-    run.write_detection(searched_series(**details))  # type: ignore[arg-type]
+    run.write_artifact(searched_series(**details))  # type: ignore[arg-type]
     return run
 
 
 def test_events_of_several_series_tell_whose_they_are() -> None:
     run, found = with_events("r", several=2), searched_series(several=2)
-    run.write_detection(found._replace(events=[{**event, "series": "pump 3"} for event in found.events]))
+    events = [{**event, "series": "pump 3"} for event in found.events]
+    run.write_artifact(dataclasses.replace(found, events=events))
     text = page_of("r").text
     assert all(f"pump 3 {time}" in text for time in ("temp event 1", "e", "k"))
 

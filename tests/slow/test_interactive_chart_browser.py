@@ -23,8 +23,8 @@ def zoomed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report of two runs: 1,001 rows at a minute with an event in rows 4 and 5, and two series of numbered rows."""
     place = tmp_path_factory.mktemp("zoomed")
     with contextlib.chdir(place):
-        found_anomalies("a").write_detection(searched_series(1001))
-        found_anomalies("b").write_detection(searched_series(101, dated=False, several=2))
+        found_anomalies("a").write_artifact(searched_series(1001))
+        found_anomalies("b").write_artifact(searched_series(101, dated=False, several=2))
         page = render_report(gather_sources(["a", "b"]), command="lstmae report", written="today")
     return write_report(place / "report.html", page.html)
 

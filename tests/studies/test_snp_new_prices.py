@@ -1,5 +1,6 @@
 """Forecasts of prices that a run was not trained on."""
 
+import dataclasses
 import shlex
 import shutil
 
@@ -14,7 +15,8 @@ from lstm_ae.data.prices import load_new_prices
 from lstm_ae.data.scaling import company_scale, fixed_scale
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.experiment import open_on_new_data, open_trained
-from lstm_ae.forecasting.baselines import read_price_baselines, write_price_baselines
+from lstm_ae.forecasting.baselines import PriceBaselines
+from lstm_ae.forecasting.intervals import PriceCalibration
 from lstm_ae.forecasting.metrics import price_errors, price_metrics
 from lstm_ae.run import Run
 from lstm_ae.studies.snp import load
@@ -66,7 +68,8 @@ def test_too_few_days_are_refused(tmp_path):
 
 
 def test_the_calibration_survives_the_directory(run):
-    calibration, scale, until = Run(run.directory).calibration()
+    stored = Run(run.directory).artifact(PriceCalibration)
+    calibration, scale, until = stored.calibration, stored.scale, stored.until
     opened = open_trained(run)
     assert scale.kind == "log"
     assert until == str(opened.data.validation.time.max())
@@ -89,8 +92,9 @@ def test_intervals_are_not_judged_where_they_were_counted(run):
 def refit(run, tmp_path):
     """A run that learned from validation; the errors that its trial kept are made a hundred times as large."""
     again = Run(shutil.copytree(run.directory, tmp_path / "refit"))
-    calibration, scale, until = again.calibration()
-    again.write_calibration(calibration._replace(quantiles=100 * calibration.quantiles), scale, until)
+    stored = again.artifact(PriceCalibration)
+    wide = stored.calibration._replace(quantiles=100 * stored.calibration.quantiles)
+    again.write_artifact(dataclasses.replace(stored, calibration=wide))
     metrics = again.metrics()
     metrics["training"]["refit"] = "trained on train and validation together"
     again.write_metrics(metrics)
@@ -112,7 +116,7 @@ def test_a_model_that_learned_from_validation_is_judged_by_the_errors_before(run
 def test_and_so_it_is_beside_further_baselines(refit):
     pytest.importorskip("statsforecast", reason="the extra [baselines] is not installed")
     opened = open_trained(refit)
-    wide, _, _ = refit.calibration()
+    wide = refit.artifact(PriceCalibration).calibration
     found = compare_more_baselines(opened.model, opened.data, (), wide)
     assert found.metrics["test"]["coverage_80"].value == 1
     errors = found.metrics["test"]["last_day_mse"].baselines
@@ -121,12 +125,12 @@ def test_and_so_it_is_beside_further_baselines(refit):
 
 def test_a_run_without_calibration_says_so(tmp_path):
     with pytest.raises(DataError, match=r"has no calibration.npz. Train a new run"):
-        Run(tmp_path).calibration()
+        Run(tmp_path).artifact(PriceCalibration)
 
 
 def test_all_its_days_are_forecast_and_the_day_after(run):
     opened = opened_on(run, days_of("NEW", 60, seed=5))
-    calibration, *_ = run.calibration()
+    calibration = run.artifact(PriceCalibration).calibration
     table = predict(opened.model, opened.data, opened.data.test, (80,), calibration)
     assert len(table["date"]) == 60 - 8 + 1
     assert set(table["symbol"]) == {"NEW"}
@@ -139,13 +143,15 @@ def test_all_its_days_are_forecast_and_the_day_after(run):
 
 def test_what_it_is_worth_is_told_beside_the_baselines_of_the_run(run):
     opened = opened_on(run, days_of("NEW", 400, seed=5))
-    found = evaluate_new(opened.model, opened.data, run.calibration()[0], run.baselines())
+    found = evaluate_new(
+        opened.model, opened.data, run.artifact(PriceCalibration).calibration, run.artifact(PriceBaselines)
+    )
     metrics = found.metrics["new data"]
     assert list(metrics["mae"].baselines) == ["persistence", "drift", "weekday", "linear"]
     # Of its own data it says what it said there.
     own = open_trained(run)
     wanted = own.evaluate().metrics["test"]["skill"].baselines
-    again = run.baselines().cut(8, 1)
+    again = run.artifact(PriceBaselines).cut(8, 1)
     found_again = price_errors(forecast_one_day(own.model, 8), own.data, own.data.test, again)
     assert price_metrics(found_again, None)["skill"].baselines == pytest.approx(wanted, abs=0.02)
     assert list(metrics["crps"].baselines) == ["persistence", "random walk"]
@@ -158,9 +164,11 @@ def test_what_it_is_worth_is_told_beside_the_baselines_of_the_run(run):
 
 def test_baselines_of_a_run_without_the_errors_of_persistence(run, tmp_path):
     """As older runs have them."""
-    write_price_baselines(tmp_path / "old.npz", run.baselines()._replace(spread=None))
+    dataclasses.replace(run.artifact(PriceBaselines), spread=None).save(tmp_path / "old.npz")
     opened = opened_on(run, days_of("NEW", 60, seed=5))
-    found = evaluate_new(opened.model, opened.data, run.calibration()[0], read_price_baselines(tmp_path / "old.npz"))
+    found = evaluate_new(
+        opened.model, opened.data, run.artifact(PriceCalibration).calibration, PriceBaselines.load(tmp_path / "old.npz")
+    )
     assert list(found.metrics["new data"]["crps"].baselines) == ["random walk"]
 
 
@@ -200,10 +208,10 @@ def test_days_that_training_knew_are_not_forecast_again(tmp_path, after, forecas
 
 def test_days_that_the_run_knew_are_not_counted(run):
     """The window before the first new day is read, and forecast again by nothing."""
-    until = np.datetime64(run.calibration()[2])
+    until = np.datetime64(run.artifact(PriceCalibration).until)
     rows = days_of("AAA", 900)
     known = sum(np.datetime64(row.split(",")[1]) <= until for row in rows)
-    calibration, *_ = run.calibration()
+    calibration = run.artifact(PriceCalibration).calibration
     opened = opened_on(run, rows[: known + 20], days_of("NEW", 30, seed=5))
     seen = run.about()["data"]["symbols"], until
     everything, new = (
@@ -272,7 +280,7 @@ def test_a_day_that_has_just_opened_is_forecast_from_its_open(place, capsys):
 
 
 def test_many_days(run):
-    calibration, *_ = run.calibration()
+    calibration = run.artifact(PriceCalibration).calibration
     few = opened_on(run, days_of("NEW", 10, seed=5))
     result = forecast_multistep(few.model, few.data, 5, calibration=calibration, paths=7)
     assert (result.steps, result.verdict, result.windows) == ([], None, 0)
@@ -283,7 +291,9 @@ def test_many_days(run):
     assert [step.step for step in result.steps] == [1, 2, 3, 4, 5]
     assert result.windows == 60 - 8 - 5 + 1
     assert list(result.steps[0].metrics["mae"].baselines) == ["persistence"]
-    result = forecast_multistep(more.model, more.data, 5, calibration=calibration, baselines=run.baselines())
+    result = forecast_multistep(
+        more.model, more.data, 5, calibration=calibration, baselines=run.artifact(PriceBaselines)
+    )
     assert list(result.steps[4].metrics["mae"].baselines) == ["persistence", "drift", "weekday", "linear"]
     with pytest.raises(ConfigError, match=r"--horizon must be at most 20\b.* Received: 21"):
         forecast_multistep(more.model, more.data, 21, calibration=calibration)
@@ -291,7 +301,7 @@ def test_many_days(run):
 
 def test_what_ended_long_before_is_not_forecast_again(run):
     """A company that the run knows, whose rows end years before the last day it has learned from."""
-    until = run.calibration()[2]
+    until = run.artifact(PriceCalibration).until
     found = opened_on(run, days_of("AAA", 100), days_of("NEW", 60, seed=5))
     assert np.datetime64(until) - np.datetime64(days_of("AAA", 100)[-1].split(",")[1]) > np.timedelta64(10, "D")
     assert {found.data.symbols[line] for line in found.data.test.company} == {"NEW"}

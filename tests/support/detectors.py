@@ -27,6 +27,6 @@ def detector_of(window: int = 3, features: int = 1, smooth: int = 1, **options: 
         np.zeros((window, features), np.float32), np.zeros((1, window * features), np.float32)
     )
     scores = np.random.default_rng(0).exponential(size=400)
-    normal = NormalScores(scores, scores, np.zeros(400, np.int32), components, smooth, MINUTE)
+    normal = NormalScores(scores, scores, np.zeros(400, np.int32), components, smooth, MINUTE, fixed_scale())
     adding = windowwise(errors, window)
     return RunDetector(config, SeriesScales(fixed_scale()), normal, adding, adding)

@@ -12,7 +12,7 @@ import numpy as np
 from lstm_ae import run as runs
 from lstm_ae.config import Config, Series, Toy
 from lstm_ae.config.space import Axis
-from lstm_ae.data.scaling import Scale
+from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.data.windows import Source
 from lstm_ae.detection.baselines import PrincipalComponents
 from lstm_ae.detection.calibration import NormalScores
@@ -69,10 +69,8 @@ def found_anomalies(where: str, name: str = "temp", threshold: float = 2.0) -> R
     limit = {"threshold": {"value": threshold, "rule": "fixed:2", "how": f"as {name} says"}}
     run = made(where, Series(data="t.csv", time_col="time", value_cols=(name,), window=4), words=name, **limit)
     scores = np.array([0.5, 0.25, np.nan, 1.0])
-    parts = PrincipalComponents(np.zeros((4, 1), np.float32), np.zeros((1, 4, 1), np.float32))
-    run.write_normal(
-        NormalScores(scores, scores, np.zeros(4, int), parts, 1, 0), Scale("fixed", np.zeros(1), np.ones(1))
-    )
+    parts = PrincipalComponents(np.zeros((4, 1), np.float32), np.zeros((1, 4), np.float32))
+    run.write_artifact(NormalScores(scores, scores, np.zeros(4, int), parts, 1, 0, fixed_scale()))
     times = [f"2024-01-0{day}T00:00:00" for day in range(1, 7)]
     marked = [False, False, True, True, False, False]
     run.write_table("scores", {"time": times, "score": [1.0, 0.5, 3.0, 9.0, None, 1.0], "p": times, "anomaly": marked})

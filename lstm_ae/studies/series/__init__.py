@@ -58,7 +58,7 @@ def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation
 
 def keep(run: Run, config: Series, model: Any, data: Data, evaluation: Evaluation) -> dict[str, Any]:
     """Write the artifacts for applying the model to other tables; return entries for `metrics.json`."""
-    run.write_fingerprints(fingerprint_windows(data))
+    run.write_artifact(fingerprint_windows(data))
     entries: dict[str, Any] = _BY_TASK[config.task].keep(run, config, model, data, evaluation)
     return entries
 

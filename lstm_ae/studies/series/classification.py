@@ -61,7 +61,7 @@ def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation
 
 def keep(run: Run, config: Series, model: Any, data: Data, evaluation: Evaluation) -> dict[str, Any]:
     """Write the logistic regression, the baseline on other tables."""
-    run.write_logistic(evaluation.fitted)
+    run.write_artifact(evaluation.fitted)
     return {}
 
 

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from lstm_ae.config import Series
 from lstm_ae.data.windows import Data, evenly_spaced
 from lstm_ae.evaluation import Evaluation
-from lstm_ae.forecasting.baselines import TableBaselines, fit_table_baselines, persistence
-from lstm_ae.forecasting.intervals import prediction_intervals, quantile_offsets
+from lstm_ae.forecasting.baselines import TableBaselines, TableRegression, fit_table_baselines, persistence
+from lstm_ae.forecasting.intervals import ErrorQuantiles, prediction_intervals, quantile_offsets
 from lstm_ae.forecasting.metrics import (
     INTERVAL_LEVELS,
     calibrate_table_intervals,
@@ -61,14 +61,16 @@ def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation
 def _baselines_and_spread(model: Any, data: Data, judged_by: Run | None) -> tuple[TableBaselines, Any]:
     """Return the baselines and the error quantiles of the intervals."""
     fitted = fit_table_baselines(data, past_steps(model), refit=judged_by is not None)
-    return fitted, judged_by.spread()[0] if judged_by else calibrate_table_intervals(model, data, fitted)
+    if judged_by:
+        return fitted, judged_by.artifact(ErrorQuantiles).quantiles
+    return fitted, calibrate_table_intervals(model, data, fitted)
 
 
 def keep(run: Run, config: Series, model: Any, data: Data, evaluation: Evaluation) -> dict[str, Any]:
     """Write the error quantiles of the intervals and the baselines."""
     fitted, spread = evaluation.fitted
-    run.write_spread(spread, data.scale)
-    run.write_regression(fitted)
+    run.write_artifact(ErrorQuantiles(spread, data.scale))
+    run.write_artifact(TableRegression(fitted.linear))
     # The config contains only one season, not one per column.
     return {"seasons": list(data.seasons)} if len(set(data.seasons)) > 1 else {}
 

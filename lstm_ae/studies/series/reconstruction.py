@@ -12,7 +12,13 @@ from lstm_ae.config.threshold import Rule, parse_threshold
 from lstm_ae.data.padding import rows_from_first_value
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.windows import Data, Split, evenly_spaced
-from lstm_ae.detection.baselines import MOST_NUMBERS, MOST_WINDOWS, PrincipalComponents, fit_principal_components
+from lstm_ae.detection.baselines import (
+    MOST_NUMBERS,
+    MOST_WINDOWS,
+    PrincipalComponents,
+    ReconstructionBaseline,
+    fit_principal_components,
+)
 from lstm_ae.detection.calibration import NormalScores, default_rule, default_smooth, score_rows, windowwise
 from lstm_ae.detection.outliers import describe_outlying_rows
 from lstm_ae.detection.scores import feature_weights, row_scores
@@ -106,6 +112,7 @@ def principal_components(data: Data, numbers: int, seed: int = 0) -> PrincipalCo
 def score_normal_rows(model: Any, data: Data, config: Series) -> NormalScores:
     """Return the scores of the validation split, which the model was not fitted to, by model and baseline."""
     assert config.code is not None
+    scale = data.scale
     data = data.in_common_scale
     components = principal_components(data, config.code, config.seed)
     split, window = data.validation, data.validation.span
@@ -129,7 +136,8 @@ def score_normal_rows(model: Any, data: Data, config: Series) -> NormalScores:
         padding = ~rows_from_first_value(segment, present)
         scores[padding] = baseline[padding] = np.nan
     step = config.step
-    return NormalScores(scores, baseline, segment, components, smooth, step.nanoseconds if step else 0, weights)
+    nanoseconds = step.nanoseconds if step else 0
+    return NormalScores(scores, baseline, segment, components, smooth, nanoseconds, scale, weights)
 
 
 def _spread(series: Array, scale: Scale) -> Array:
@@ -161,10 +169,10 @@ def threshold_record(normal: NormalScores, config: Series, *, dated: bool = True
 def keep(run: Run, config: Series, model: Any, data: Data, evaluation: Evaluation) -> dict[str, Any]:
     """Write the calibration of anomaly detection, or the principal components for other tasks."""
     if config.task != "anomaly":
-        run.write_components(evaluation.fitted, data.scale)
+        run.write_artifact(ReconstructionBaseline(evaluation.fitted, data.scale))
         return {}
     normal = score_normal_rows(model, data, config)
-    run.write_normal(normal, data.scale)
+    run.write_artifact(normal)
     note = describe_outlying_rows(normal.scores, normal.segment, data.validation.time, config.zone)
     dated = data.validation.time is not None
     return {"threshold": threshold_record(normal, config, dated=dated) | ({"note": note} if note else {})}

@@ -11,6 +11,7 @@ from lstm_ae.config.space import REPORT
 from lstm_ae.data.prices import load
 from lstm_ae.data.windows import Data, evenly_spaced
 from lstm_ae.evaluation import Evaluation, Metric, Metrics, RunningMean
+from lstm_ae.forecasting.intervals import PriceCalibration
 from lstm_ae.plots import base, prices
 from lstm_ae.run import Run
 from lstm_ae.studies import History, all_training_data, evaluated_parts, history_columns
@@ -74,10 +75,10 @@ def keep(run: Run, config: Snp, model: Any, data: Data, evaluation: Evaluation) 
     """Write the baselines, the scale, and the calibration of the intervals, for forecasts of new prices."""
     if evaluation.fitted is not None:
         calibration, fitted = evaluation.fitted
-        run.write_baselines(fitted)
+        run.write_artifact(fitted)
         if calibration is not None:
             assert data.validation.time is not None
-            run.write_calibration(calibration, data.scale, str(data.validation.time.max()))
+            run.write_artifact(PriceCalibration(calibration, data.scale, str(data.validation.time.max())))
     return {}
 
 

@@ -9,7 +9,7 @@ from lstm_ae.data.prices import MIN_SPACING
 from lstm_ae.data.windows import OPEN_FEATURE, Data, Split
 from lstm_ae.evaluation import Evaluation, Metric, RunningMean
 from lstm_ae.forecasting.baselines import PriceBaselines, classical_changes, fit_price_baselines
-from lstm_ae.forecasting.intervals import Calibration, prediction_intervals
+from lstm_ae.forecasting.intervals import Calibration, PriceCalibration, prediction_intervals
 from lstm_ae.forecasting.metrics import (
     ForecastMethod,
     calibrate_price_intervals,
@@ -137,7 +137,10 @@ def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation
     """Evaluate the forecast of the day after each window, and of all days of the window if the model returns them."""
     method = forecast_one_day(model, data.test.span - 1)
     fitted = fit_price_baselines(data, method.given, 1, with_open=method.with_open, refit=judged_by is not None)
-    calibration = judged_by.calibration()[0] if judged_by else calibrate_price_intervals(method, data)
+    if judged_by:
+        calibration: Calibration | None = judged_by.artifact(PriceCalibration).calibration
+    else:
+        calibration = calibrate_price_intervals(method, data)
     usual = mean_absolute_change(data)
     # The rollout's first day equals the one-day forecast; its errors of later days are stored for new data.
     stored, baselines = calibration, fitted

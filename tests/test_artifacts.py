@@ -1,0 +1,114 @@
+"""Artifacts: what is written is read again, and a file that is damaged is refused."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from lstm_ae.arrays import Array
+from lstm_ae.artifacts import Artifact, StoredArray
+from lstm_ae.config import Toy
+from lstm_ae.data.windows import Source
+from lstm_ae.errors import DataError
+from lstm_ae.run import Run, create_run
+
+
+class Part(NamedTuple):
+    kind: str
+    offset: Annotated[Array, StoredArray("scale_0", np.floating, "lines")]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample(Artifact):
+    file = "sample.npz"
+    advice = "Measure it"
+
+    scores: Annotated[Array, StoredArray("scores_0", np.floating, "rows", "features", stored_as=np.float32)]
+    segment: Annotated[Array, StoredArray("scores_1", np.integer, "rows")]
+    part: Part
+    step: float
+    weighted_only: Annotated[Array | None, StoredArray("weights_0", np.floating, "features", flag="weighted")] = None
+
+
+def sample(**changes: Any) -> Sample:
+    whole = Sample(np.array([[0.5, 1.5]] * 3), np.array([0, 0, 1]), Part("fixed", np.zeros(1)), 2)
+    return dataclasses.replace(whole, **changes)
+
+
+@pytest.mark.parametrize("weights", [None, np.array([1.0, 2.0])])
+def test_an_artifact_is_read_as_it_was_written(tmp_path: Path, weights: Array | None) -> None:
+    run = create_run(tmp_path / "run", Toy(), Source("t", "", ""), (), "")
+    assert run.find_artifact(Sample) is None
+    with pytest.raises(DataError, match=r"has no sample\.npz\. Measure it"):
+        run.artifact(Sample)
+    run.write_artifact(sample(weighted_only=weights))
+    read = run.artifact(Sample)
+    assert (read.scores.dtype, read.scores.tolist()) == (np.float32, [[0.5, 1.5]] * 3)
+    assert (read.segment.tolist(), read.part.kind, read.part.offset.tolist(), read.step) == ([0, 0, 1], "fixed", [0], 2)
+    np.testing.assert_array_equal(read.weighted_only, weights)  # type: ignore[arg-type]
+
+
+def test_names_in_the_file(tmp_path: Path) -> None:
+    """Runs of earlier versions have these names, the values in the order of the fields."""
+    sample(weighted_only=np.ones(2)).save(tmp_path / "a.npz")
+    with np.load(tmp_path / "a.npz") as file:
+        assert list(file) == ["meta", "scores_0", "scores_1", "scale_0", "weights_0"]
+        assert list(json.loads(file["meta"].tobytes()).items()) == [("kind", "fixed"), ("step", 2), ("weighted", True)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "fact"),
+    [
+        ({"scores": np.ones(3)}, "scores_0 must have the axes rows, features"),
+        ({"segment": np.zeros(4, int)}, "scores_1 must have 3 rows"),
+        ({"segment": np.zeros(3)}, "scores_1 must be integer"),
+        ({"weighted_only": np.ones(3)}, "weights_0 must have 2 features"),
+        ({"step": True}, "step must be"),
+        ({"step": "2"}, "step must be"),
+        ({"part": Part(1, np.zeros(1))}, "kind must be"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_wrong_array_or_value_is_neither_written_nor_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], fact: str
+) -> None:
+    path, wrong = tmp_path / "a.npz", sample(**changes)
+    with pytest.raises(ValueError, match=fact):
+        wrong.save(path)
+    assert not path.exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(StoredArray, "check", lambda *_: None)
+        patch.setattr("lstm_ae.artifacts._check_value", lambda *_: None)
+        wrong.save(path)
+    with pytest.raises(DataError) as error:
+        Sample.load(path)
+    assert str(path) in str(error.value)
+
+
+def test_an_array_that_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    sample().save(path)
+    with np.load(path) as file:
+        np.savez(path, **{name: file[name] for name in file if name != "scale_0"})
+    with pytest.raises(DataError, match=r"a\.npz.* is damaged .*scale_0"):
+        Sample.load(path)
+
+
+@pytest.mark.parametrize("name", ["pump", "snp"])
+def test_the_artifacts_of_the_saved_models_are_read(name: str, tmp_path: Path) -> None:
+    """And written again byte by byte."""
+    from lstm_ae.data.fingerprints import WindowFingerprints
+    from lstm_ae.detection.calibration import NormalScores
+    from lstm_ae.forecasting.baselines import PriceBaselines
+    from lstm_ae.forecasting.intervals import PriceCalibration
+
+    run = Run(Path(__file__).parents[1] / "saved_models" / name)
+    kinds: dict[str, list[type[Artifact]]] = {
+        "pump": [NormalScores, WindowFingerprints],
+        "snp": [PriceCalibration, PriceBaselines],
+    }
+    for kind in kinds[name]:
+        run.artifact(kind).save(tmp_path / kind.file)
+        assert (tmp_path / kind.file).read_bytes() == (run.directory / kind.file).read_bytes()
