@@ -3,8 +3,7 @@
 # scikit-learn's name of the data is X.
 # ruff: noqa: N803
 
-from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from lstm_ae.estimators.base import Estimator, Frame
 from lstm_ae.estimators.several import last_index_level, series_by_scale
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class SequenceAutoencoder(TransformerMixin, Estimator):
     """LSTM autoencoder that encodes each window of rows as a latent vector (code).
 
@@ -52,30 +52,7 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
     _task = "reconstruct"
     _accepted_tasks = ("reconstruct", "anomaly")
 
-    def __init__(
-        self,
-        *,
-        window: int | None = Series.window,
-        code: int | None = Series.code,
-        units: int = Series.units,
-        epochs: int = Series.epochs,
-        learning_rate: float = Series.learning_rate,
-        batch_size: int | None = Series.batch_size,
-        scale: str = Series.scale,
-        stride: int = Series.stride,
-        random_state: Any = Series.seed,
-        options: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.window = window
-        self.code = code
-        self.units = units
-        self.epochs = epochs
-        self.learning_rate = learning_rate
-        self.batch_size = batch_size
-        self.scale = scale
-        self.stride = stride
-        self.random_state = random_state
-        self.options = options
+    code: int | None = Series.code
 
     def transform(self, X: Any) -> Frame:
         """Return the code of the window that ends at each row.

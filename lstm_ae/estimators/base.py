@@ -8,7 +8,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -53,17 +53,28 @@ DERIVED_OPTIONS = (
 )
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Estimator(BaseEstimator):
-    """Base class of the estimators: parameters, conversion of X, and the run in memory."""
+    """Base class of the estimators: parameters, conversion of X, and the run in memory.
+
+    The estimators are dataclasses, so that the constructor, the defaults, and `get_params` follow from the fields.
+    """
 
     # The task of a fitted run, and the tasks of runs that `load` accepts.
     _task: ClassVar[str]
     _accepted_tasks: ClassVar[tuple[str, ...]]
     # Options for several series, which an estimator of a single series does not have.
     _series_options: ClassVar[tuple[str, ...]] = ("split_by", "short")
-    scale: Any
-    random_state: Any
-    options: Mapping[str, Any] | None
+
+    window: int | None = Series.window
+    units: int = Series.units
+    epochs: int = Series.epochs
+    learning_rate: float = Series.learning_rate
+    batch_size: int | None = Series.batch_size
+    scale: str = Series.scale
+    stride: int = Series.stride
+    random_state: Any = Series.seed
+    options: Mapping[str, Any] | None = None
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Train on the rows of a table in temporal order.

@@ -3,7 +3,7 @@
 # scikit-learn's name of the data is X.
 # ruff: noqa: N803
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -25,6 +25,7 @@ from lstm_ae.estimators.packed import RunFiles
 from lstm_ae.estimators.several import column_names, series_of_rows, unused_name
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class SequenceClassifier(ClassifierMixin, Estimator):
     """LSTM classifier of the rows of a table or of whole series.
 
@@ -73,30 +74,7 @@ class SequenceClassifier(ClassifierMixin, Estimator):
     _accepted_tasks = ("classify",)
     _series_options = ()
 
-    def __init__(
-        self,
-        *,
-        window: int | None = Series.window,
-        units: int = Series.units,
-        bidirectional: bool = Series.bidirectional,
-        epochs: int = Series.epochs,
-        learning_rate: float = Series.learning_rate,
-        batch_size: int | None = Series.batch_size,
-        scale: str = Series.scale,
-        stride: int = Series.stride,
-        random_state: Any = Series.seed,
-        options: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.window = window
-        self.units = units
-        self.bidirectional = bidirectional
-        self.epochs = epochs
-        self.learning_rate = learning_rate
-        self.batch_size = batch_size
-        self.scale = scale
-        self.stride = stride
-        self.random_state = random_state
-        self.options = options
+    bidirectional: bool = Series.bidirectional
 
     def fit(self, X: Any, y: Any = None, *, groups: Any = None) -> Self:
         """Train on the rows of a table and their classes.

@@ -3,7 +3,7 @@
 # scikit-learn's name of the data is X.
 # ruff: noqa: N803
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -17,6 +17,7 @@ from lstm_ae.estimators.packed import RunFiles
 from lstm_ae.estimators.several import last_index_level
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class AnomalyDetector(OutlierMixin, Estimator):
     """Anomaly detector by the reconstruction error of an LSTM autoencoder, with scikit-learn's outlier interface.
 
@@ -62,34 +63,9 @@ class AnomalyDetector(OutlierMixin, Estimator):
     _task = "anomaly"
     _accepted_tasks = ("anomaly",)
 
-    def __init__(
-        self,
-        *,
-        window: int | None = Series.window,
-        code: int | None = Series.code,
-        units: int = Series.units,
-        epochs: int = Series.epochs,
-        learning_rate: float = Series.learning_rate,
-        batch_size: int | None = Series.batch_size,
-        scale: str = Series.scale,
-        stride: int = Series.stride,
-        threshold: str | None = Series.threshold,
-        smooth: int | None = Series.smooth,
-        random_state: Any = Series.seed,
-        options: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.window = window
-        self.code = code
-        self.units = units
-        self.epochs = epochs
-        self.learning_rate = learning_rate
-        self.batch_size = batch_size
-        self.scale = scale
-        self.stride = stride
-        self.threshold = threshold
-        self.smooth = smooth
-        self.random_state = random_state
-        self.options = options
+    code: int | None = Series.code
+    threshold: str | None = Series.threshold
+    smooth: int | None = Series.smooth
 
     def score_samples(self, X: Any) -> Frame:
         """Return the negative anomaly score of each row; higher is more normal.

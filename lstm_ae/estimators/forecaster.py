@@ -6,7 +6,8 @@
 import datetime
 import warnings
 import zoneinfo
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from lstm_ae.estimators.several import last_index_level
 from lstm_ae.formatting import format_names
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class SequenceForecaster(Estimator):
     """Forecaster with an LSTM and a linear map of the window.
 
@@ -57,32 +59,8 @@ class SequenceForecaster(Estimator):
     _task = "forecast"
     _accepted_tasks = ("forecast",)
 
-    def __init__(
-        self,
-        *,
-        window: int | None = Series.window,
-        horizon: int | None = Series.horizon,
-        season: int | None = Series.season,
-        units: int = Series.units,
-        epochs: int = Series.epochs,
-        learning_rate: float = Series.learning_rate,
-        batch_size: int | None = Series.batch_size,
-        scale: str = Series.scale,
-        stride: int = Series.stride,
-        random_state: Any = Series.seed,
-        options: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.window = window
-        self.horizon = horizon
-        self.season = season
-        self.units = units
-        self.epochs = epochs
-        self.learning_rate = learning_rate
-        self.batch_size = batch_size
-        self.scale = scale
-        self.stride = stride
-        self.random_state = random_state
-        self.options = options
+    horizon: int | None = Series.horizon
+    season: int | None = Series.season
 
     @property
     def horizon_(self) -> int:
