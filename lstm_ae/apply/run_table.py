@@ -74,7 +74,7 @@ def run_config(run: Run, *tasks: str, reading: Mapping[str, Any] | None = None) 
 
 
 def read_with_run_config(config: Series, reading: Mapping[str, Any] | None) -> Series:
-    """Return a run's config for a table that is written in another way than the run's own.
+    """Return a run's config for a table whose format differs from that of the run's own.
 
     Args:
         config: The run's settings.

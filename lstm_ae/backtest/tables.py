@@ -31,7 +31,7 @@ from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.evaluation import Evaluation, skill
 from lstm_ae.forecasting import metrics
 from lstm_ae.forecasting.baselines import LINEAR_NAME, fit_table_baselines
-from lstm_ae.studies.series.defaults import complete_config, require_even
+from lstm_ae.studies.series.defaults import complete_config, require_regular
 
 
 class TableFoldData(NamedTuple):
@@ -76,7 +76,7 @@ def start_backtest(
     if config.task != "forecast" or config.split_by == "series" or config.split != Series.split:
         raise ConfigError("backtest is for --task forecast and defines its own splits. Omit --split")
     table = read_measurements(config, reading)
-    require_even(config, table)
+    require_regular(config, table)
     first = split_fold(config, table, 1, folds)
     source = first.data.source
     leaky = (f"LEAKY: {source.leaky}",) if source.leaky else ()

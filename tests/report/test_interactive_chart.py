@@ -88,7 +88,8 @@ def test_missing_values_break_a_line() -> None:
     (one,) = found.series
     values = one.lines[0].values.copy()
     values[3] = np.nan
-    changed = found._replace(series=(one._replace(lines=(one.lines[0]._replace(values=values), one.lines[1])),))
+    lines = (one.lines[0]._replace(values=values), one.lines[1])
+    changed = dataclasses.replace(found, series=(one._replace(lines=lines),))
     (chart,) = interactive_charts(changed, 100)
     assert chart.panels[0].path.count("M") == 2
     assert json.loads(chart.data)["lines"][0]["y"][3] is None

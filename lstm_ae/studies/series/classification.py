@@ -66,13 +66,13 @@ def keep(run: Run, config: Series, model: Any, data: Data, evaluation: Evaluatio
 
 
 def compare(
-    split: Split, ours: Array, linear: Array | None, *, frequent: int, name: str, shares: Array | None
+    split: Split, model: Array, linear: Array | None, *, frequent: int, name: str, shares: Array | None
 ) -> tuple[dict[str, Metric], Verdict | None]:
     """Return metrics of labeled windows with those of the baselines, and the verdict against the most accurate one.
 
     Args:
         split: labeled windows.
-        ours: `(samples, classes)` probabilities of the model.
+        model: `(samples, classes)` probabilities of the model.
         linear: `(samples, classes)` probabilities of logistic regression; None for no verdict, since the strongest
             baseline is unknown then.
         frequent: index of the most frequent class.
@@ -82,18 +82,18 @@ def compare(
     truth = split.label
     assert truth is not None
     always = f"always {format_heading(name)}"
-    answers = {"": ours.argmax(axis=1), always: np.full(len(truth), frequent)}
+    predictions = {"": model.argmax(axis=1), always: np.full(len(truth), frequent)}
     if linear is not None:
-        answers[NAME] = linear.argmax(axis=1)
-    right = {key: float(np.mean(predicted == truth)) for key, predicted in answers.items()}
-    f1 = {key: macro_f1(truth, predicted) for key, predicted in answers.items()}
-    loss = {"": log_loss(ours, truth)}
+        predictions[NAME] = linear.argmax(axis=1)
+    accuracy = {key: float(np.mean(predicted == truth)) for key, predicted in predictions.items()}
+    f1 = {key: macro_f1(truth, predicted) for key, predicted in predictions.items()}
+    loss = {"": log_loss(model, truth)}
     if shares is not None:
         loss["class shares"] = log_loss(np.tile(shares, (len(truth), 1)), truth)
     if linear is not None:
         loss[NAME] = log_loss(linear, truth)
     metrics = {
-        "accuracy": _metric(right, higher_is_better=True),
+        "accuracy": _metric(accuracy, higher_is_better=True),
         "macro_f1": _metric(f1, higher_is_better=True),
         "log_loss": _metric(loss, higher_is_better=False),
     }
@@ -101,9 +101,9 @@ def compare(
         return metrics, None
     disjoint = split.disjoint_samples()
     what = "windows" if len(disjoint) == split.samples else "non-overlapping windows"
-    best = max((NAME, always), key=right.__getitem__)
+    best = max((NAME, always), key=accuracy.__getitem__)
     return metrics, compare_classifiers(
-        (answers[""] == truth)[disjoint], (answers[best] == truth)[disjoint], name=best, what=what
+        (predictions[""] == truth)[disjoint], (predictions[best] == truth)[disjoint], name=best, what=what
     )
 
 

@@ -28,104 +28,113 @@ from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.forecasting.baselines import choose_seasons
 from lstm_ae.formatting import format_count, format_heading
 
-# Numbers of a code, and the share of a window's that it may be at most.
-CODE, SHARE = 16, 1 / 3
+# Default size of a code, and its largest share of the values of a window.
+CODE_SIZE, CODE_SHARE = 16, 1 / 3
 
-# Samples in a training step, at most and at least, and the steps that an epoch has.
-MOST, LEAST, STEPS = 128, 8, 40
+# Largest and smallest default batch size, and the training steps that an epoch should have.
+MAX_BATCH_SIZE, MIN_BATCH_SIZE, EPOCH_STEPS = 128, 8, 40
 
-# Rows that the windows of an epoch hold together, at most.
-ROWS = 4_000_000
+# Largest number of rows in all windows of an epoch.
+MAX_EPOCH_ROWS = 4_000_000
 
 
 def default_code(config: Series, prepared: PreparedTable) -> tuple[int | None, dict[str, str]]:
-    """Numbers of the code, and what is to be said of them, as `Prepared.inferred` has it.
+    """Return the size of the code and notes on it by option; None for tasks without a code.
 
-    What is as large as the window gives everything back, also what is unusual.
+    A code as large as the window would reconstruct everything, including anomalies.
     """
     if config.task not in ("anomaly", "reconstruct"):
         return None, {}
-    numbers = prepared.window * len(prepared.table.layout.values)
+    values = prepared.window * len(prepared.table.layout.values)
     if config.code is None:
-        code = min(CODE, max(1, int(numbers * SHARE)))
-        few = {"code": f"{format_count(code, 'number')}, a third of the {numbers} of a window"}
-        return code, few if code < CODE else {}
-    if config.code < numbers:
+        code = min(CODE_SIZE, max(1, int(values * CODE_SHARE)))
+        few = {"code": f"{format_count(code, 'number')}, a third of the {values} of a window"}
+        return code, few if code < CODE_SIZE else {}
+    if config.code < values:
         return config.code, {}
-    words = f"{config.code} are no fewer numbers than the {numbers} of a window, which can give back anything unusual"
+    words = f"{config.code} are no fewer numbers than the {values} of a window, which can give back anything unusual"
     return config.code, {"code": f"{words}; give a smaller --code or a longer --window"}
 
 
 def default_batch_size(config: Series, windows: int) -> tuple[int, tuple[str, ...]]:
-    """Samples in a training step, and a note on them.
+    """Return the batch size and notes on it.
 
-    The largest power of 2 that leaves an epoch of so many training windows its steps: in a few large steps a network
-    learns less than as many principal components tell.
+    It is the largest power of 2 with which an epoch has `EPOCH_STEPS` steps. With fewer and larger steps, a network
+    learns less than principal components of the same code size.
     """
     if config.batch_size is not None:
         return config.batch_size, ()
-    size = MOST
-    while size > LEAST and size * STEPS > windows:
+    size = MAX_BATCH_SIZE
+    while size > MIN_BATCH_SIZE and size * EPOCH_STEPS > windows:
         size //= 2
     few = f"batch_size: {size}, as there are {format_count(windows, 'window')} to train on"
-    return size, (few,) if size < MOST else ()
+    return size, (few,) if size < MAX_BATCH_SIZE else ()
 
 
 def default_epoch_steps(config: Series, batch_size: int, windows: int, span: int) -> tuple[int | None, tuple[str, ...]]:
-    """Return the training steps of an epoch, None for all windows, and a note on them.
+    """Return the training steps of an epoch, None for all windows, and notes on them.
 
-    Windows that begin a row apart hold nearly the same rows: an epoch of a large table takes some of them, and the next
-    epoch others, so that a training does not take hours.
+    Consecutive windows share nearly all of their rows. Each epoch of a large table therefore uses a random part of
+    them, so that a training does not take hours.
 
     Args:
-        windows: training windows.
-        span: rows of a window and what follows it.
+        config: config of the training.
+        batch_size: batch size.
+        windows: number of training windows.
+        span: rows of a window and of the horizon after it.
     """
-    if config.steps_per_epoch is not None or windows * span <= ROWS:
+    if config.steps_per_epoch is not None or windows * span <= MAX_EPOCH_ROWS:
         return config.steps_per_epoch, ()
-    steps = max(ROWS // (batch_size * span), 1)
+    steps = max(MAX_EPOCH_ROWS // (batch_size * span), 1)
     return steps, (f"steps_per_epoch: {steps:,}, so that an epoch draws {steps * batch_size:,} of {windows:,} windows",)
 
 
 class CompletedConfig(NamedTuple):
-    """A config that leaves nothing to be found out, and the data it makes of its table."""
+    """A config without open options, and the data that it makes of its table."""
 
     config: Series
     data: Data
 
 
 def load_complete(config: Series, progress: Progress | None = None) -> CompletedConfig:
-    """Read the table and settle what the config leaves open.
+    """Read the table and choose the options that the config leaves open.
 
     Raises:
-        ConfigError, DataError: as `read_measurements` and `complete_from_table` say.
+        ConfigError, DataError: as in `read_measurements` and `complete_from_table`.
     """
     return complete_from_table(config, read_measurements(config, progress))
 
 
 def complete_from_table(config: Series, table: Measurements) -> CompletedConfig:
-    """What the config leaves open is found in the table and written into it, so that it means the same for others.
+    """Choose the options that the config leaves open from the table, so that the config alone determines a training.
 
     Raises:
-        ConfigError, DataError: as `require_even`, `prepare` and `load_series` say.
+        ConfigError, DataError: as in `require_regular`, `prepare_table`, and `load_series`.
     """
-    require_even(config, table)
+    require_regular(config, table)
     inferred: Mapping[str, str] = {}
     if config.task == "classify":
         config, table, inferred = choose_classes(config, table)
-    finds = config.task in ("anomaly", "reconstruct")
-    prepared = prepare_for_detection(config, table) if finds else prepare_table(config, table)
+    reconstructs = config.task in ("anomaly", "reconstruct")
+    prepared = prepare_for_detection(config, table) if reconstructs else prepare_table(config, table)
     return complete_config(config, prepared._replace(inferred={**prepared.inferred, **inferred}))
 
 
 def complete_config(config: Series, prepared: PreparedTable, *, folds: bool = False) -> CompletedConfig:
-    """The same of a table that is on its grid and divided; by `folds` as `load_series` says.
+    """Choose the options that the config leaves open from a table that is on its grid and split.
+
+    Args:
+        config: config of the training.
+        prepared: the table.
+        folds: see `load_series`.
 
     Raises:
-        ConfigError, DataError: as `load_series` says.
+        ConfigError, DataError: as in `load_series`.
     """
-    code, said = default_code(config, prepared)
-    prepared = prepared._replace(inferred={**prepared.inferred, **said, **collect_table_warnings(config, prepared)})
+    code, code_notes = default_code(config, prepared)
+    prepared = prepared._replace(
+        inferred={**prepared.inferred, **code_notes, **collect_table_warnings(config, prepared)}
+    )
     short = config.short
     if short and config.split_by != "series":
         raise ConfigError("--short is for whole series; add --split-by series and --id-col, or leave it out")
@@ -135,10 +144,10 @@ def complete_config(config: Series, prepared: PreparedTable, *, folds: bool = Fa
     elif config.may_pad:
         whole_rows = len(prepared.part)
         prepared = pad_segments(prepared, "segments")
-        # Another table's short series are as unknown to a model that has seen none as any other novelty.
+        # A model that was trained without short series has not learned to read padded ones.
         short = short or ("pad" if len(prepared.part) > whole_rows else "drop")
     layout = prepared.table.layout
-    found = dataclasses.replace(
+    completed = dataclasses.replace(
         config,
         **layout.settings,
         time_col=layout.time,
@@ -157,13 +166,13 @@ def complete_config(config: Series, prepared: PreparedTable, *, folds: bool = Fa
     require_complete_windows(config, prepared)
     step = prepared.grid.step.nanoseconds
     if config.task == "anomaly" and config.threshold and (rule := parse_threshold(config.threshold)).kind == "budget":
-        # Before a training, not after it.
+        # Report a budget that does not fit the sampling interval before the training.
         rows_of_unit(rule.unit, np.timedelta64(step, "ns") if step else None)
-    data = load_series(found, prepared, folds=folds)
-    batch_size, words = default_batch_size(config, data.train.samples)
-    steps, more = default_epoch_steps(config, batch_size, data.train.samples, data.train.span)
-    found = dataclasses.replace(found, batch_size=batch_size, steps_per_epoch=steps)
-    data = data._replace(source=data.source._replace(notes=(*data.source.notes, *words, *more)))
+    data = load_series(completed, prepared, folds=folds)
+    batch_size, batch_notes = default_batch_size(config, data.train.samples)
+    steps, step_notes = default_epoch_steps(config, batch_size, data.train.samples, data.train.span)
+    completed = dataclasses.replace(completed, batch_size=batch_size, steps_per_epoch=steps)
+    data = data._replace(source=data.source._replace(notes=(*data.source.notes, *batch_notes, *step_notes)))
     if config.task == "forecast":
         if config.season and config.season > prepared.window:
             raise ConfigError(
@@ -174,8 +183,8 @@ def complete_config(config: Series, prepared: PreparedTable, *, folds: bool = Fa
             table, grid = prepared.table, prepared.grid
             training = (prepared.part == 0)[map_to_grid_rows(table, grid)]
             seasons = choose_seasons(data, prepared.window, find_column_seasons(table, grid.step, training))
-        # Where columns differ in it the option cannot say so: it stays open, and is found again.
-        found = dataclasses.replace(found, season=seasons[0] if len(set(seasons)) == 1 else None)
+        # The option holds one season. If columns differ, it stays open, and metrics.json has the seasons.
+        completed = dataclasses.replace(completed, season=seasons[0] if len(set(seasons)) == 1 else None)
         data = data._replace(seasons=seasons)
         leaks, names = find_leaks(data, prepared.window), list(map(format_heading, data.feature_names))
         future = describe_leaks([leak for leak in leaks if not leak.lag], names)
@@ -184,34 +193,34 @@ def complete_config(config: Series, prepared: PreparedTable, *, folds: bool = Fa
         notes = (*data.source.notes, *([f"lags: {later}"] if later else []))
         data = data._replace(source=data.source._replace(notes=notes, leaky="; ".join(filter(None, (ahead, future)))))
     if config.task == "classify":
-        data = drop_unlabeled_windows(data, found)
-    return CompletedConfig(found, data)
+        data = drop_unlabeled_windows(data, completed)
+    return CompletedConfig(completed, data)
 
 
-def require_even(config: Reading, table: Measurements) -> None:
-    """Refuse to train on a grid that is mostly missing, or on which rows that are apart in time meet.
+def require_regular(config: Reading, table: Measurements) -> None:
+    """Check that the rows have a regular sampling interval.
 
     Raises:
         ConfigError: `freq` does not fit the table.
-        DataError: rows have no regular step, or a far longer or shorter one.
+        DataError: most rows of the grid would be missing, or rows of different times would share a row of the grid.
     """
     step = choose_step(config, table)
     places = grid_slots(table, step, follow=config.duplicates == "error")
-    found = check_sparse_grid(table, step, places, config)
+    findings = check_sparse_grid(table, step, places, config)
     clash = find_duplicate_times(table, places) if config.duplicates == "error" else None
     if clash and not clash.same_time:
-        found += check_duplicates(table, step, clash, config)
-    for finding in found[:1]:
+        findings += check_duplicates(table, step, clash, config)
+    for finding in findings[:1]:
         ways = ", or ".join(map(format_options, finding.fixes))
         raise DataError(f"{table.name}: {finding.text}" + (f". Add {ways}" if ways else ""))
 
 
 def require_complete_windows(config: Reading, prepared: PreparedTable) -> None:
-    """A window that is scaled by its own minimum must have one."""
+    """Raise `ConfigError` if each window is scaled by its own range and the table has missing values."""
     if config.scale == "window" and np.isnan(prepared.grid.values).any():
         raise ConfigError("--scale window needs values without gaps; give --scale standard, or fill them first")
 
 
 def load(config: Series) -> Data:
-    """Training, validation and test windows of the table."""
+    """Return the training, validation, and test windows of the table."""
     return load_complete(config).data

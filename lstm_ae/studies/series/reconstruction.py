@@ -187,7 +187,7 @@ def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation
     assert size is not None
     data = data.in_common_scale
     components = principal_components(all_training_data(data, judged_by), size)
-    ours = model_errors(model, data.scale)
+    by_model = model_errors(model, data.scale)
     others = {
         components.name: component_errors(components, data.scale),
         "mean of the window": mean_errors_of_windows(data.scale),
@@ -199,13 +199,13 @@ def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation
         for index in split.batches():
             windows = split.windows(index)
             present = ~np.isnan(windows)
-            for name, errors in {"": ours, **others}.items():
+            for name, errors in {"": by_model, **others}.items():
                 means[name].add(errors(windows)[present])
         baselines = {name: means[name].value for name in others}
         metrics[part] = {"reconstruction_mse": Metric(means[""].value, "scaled", baselines)}
         if not is_lossless(components):
             best = min(baselines, key=baselines.__getitem__)
-            verdicts[part] = judge_reconstruction(split, ours, others[best], best)
+            verdicts[part] = judge_reconstruction(split, by_model, others[best], best)
     return Evaluation(metrics, verdicts, components)
 
 
@@ -214,7 +214,7 @@ def is_lossless(components: PrincipalComponents) -> bool:
     return bool(len(components.axes) >= components.axes.shape[1])
 
 
-def judge_reconstruction(split: Split, ours: Errors, theirs: Errors, name: str) -> Verdict:
+def judge_reconstruction(split: Split, model: Errors, baseline: Errors, name: str) -> Verdict:
     """Return the verdict of the model against a baseline on non-overlapping windows.
 
     Windows of several series that end within one window length count as one. Errors of consecutive windows are still
@@ -222,20 +222,22 @@ def judge_reconstruction(split: Split, ours: Errors, theirs: Errors, name: str) 
 
     Args:
         split: windows to compare on.
-        ours: errors of the model.
-        theirs: errors of the baseline.
+        model: errors of the model.
+        baseline: errors of the baseline.
         name: name of the baseline.
     """
     disjoint = split._replace(starts=split.starts[split.disjoint_samples()])
     pairs = []
     for index in disjoint.batches():
         windows = disjoint.windows(index)
-        pairs.append([sample_means(errors(windows)) for errors in (ours, theirs)])
-    mine, other = np.concatenate(pairs, axis=1)
-    known = ~np.isnan(mine)
+        pairs.append([sample_means(errors(windows)) for errors in (model, baseline)])
+    model_means, baseline_means = np.concatenate(pairs, axis=1)
+    known = ~np.isnan(model_means)
     moments = _moments(disjoint)[known]
     lags = int(4 * (len(np.unique(moments)) / 100) ** (2 / 9))
-    return compare_forecasts(mine[known], other[known], moments, name=name, steps=lags + 1, kernel="bartlett")
+    return compare_forecasts(
+        model_means[known], baseline_means[known], moments, name=name, steps=lags + 1, kernel="bartlett"
+    )
 
 
 def _moments(split: Split) -> Array:
