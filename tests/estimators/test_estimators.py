@@ -484,7 +484,7 @@ def test_codes_of_a_window_scale_cannot_be_undone() -> None:
     back, codes = model.reconstruct(rows), model.transform(rows)
     assert back.columns.tolist() == ["level"]
     assert np.isfinite(back).all(axis=None)
-    with pytest.raises(ConfigError, match="Codes of a model with --scale window do not tell the size"):
+    with pytest.raises(ConfigError, match="--scale window do not contain the range"):
         model.inverse_transform(codes)
 
 
