@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from lstm_ae.arrays import Array, Int64Array
 from lstm_ae.data.columns import Layout, split_id_columns
 from lstm_ae.data.grid import map_to_grid_rows
-from lstm_ae.data.measurements import Measurements
+from lstm_ae.data.measurements import Measurements, sort_rows
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.data.time_zones import format_times
 from lstm_ae.errors import DataError
@@ -59,19 +59,14 @@ def measurements_from_rows(
         DataError: if a time is missing or out of range, or the index has the name of a column.
     """
     times = None if index is None else read_index_times(index, name)
-    column, unsorted = None, 0
-    place = np.zeros(len(values), np.int32) if series is None else series.places
-    order = np.argsort(place, kind="stable").astype(np.int32)
+    column = None
+    order = sort_rows(np.zeros(len(values), np.int32) if series is None else series.places, times)
     if times is not None:
         assert index is not None
         column = index.name if isinstance(index.name, str) and index.name else "time"
         if column in names:
             raise DataError(f"{name}: the index of times and a column are both called {column!r}. Rename one of them")
-        unsorted = int(((np.diff(times[order]) < 0) & (np.diff(place[order]) == 0)).sum())
-        if unsorted:
-            order = np.lexsort((times, place)).astype(np.int32)
     marks = [column for mark in (series, labels) if mark is not None for column in mark.columns]
-    first = np.searchsorted(place[order], place[order])  # first row of the same series
     layout = Layout(
         names=(*marks, *([column] if column else []), *names),
         kinds={
@@ -93,13 +88,13 @@ def measurements_from_rows(
         "row",
         layout,
         ("",) if series is None else series.names,
-        place[order],
-        np.arange(len(values)) - first if times is None else times[order],
-        np.asarray(values, np.float32)[order],
-        None if labels is None else labels.places[order],
+        order.series,
+        order.times,
+        order.take(np.array(values, np.float32)),  # a copy, so that the table never shares memory with X
+        None if labels is None else order.take(labels.places),
         () if labels is None else labels.names,
-        order,
-        unsorted,
+        order.take(np.arange(len(values), dtype=np.int32)),
+        order.unsorted,
     )
 
 

@@ -239,43 +239,65 @@ def _drop_empty(layout: Layout, columns: _TableColumns, name: str, config: Readi
     return layout._replace(values=kept, inferred=inferred), columns._replace(values=columns.values[:, held])
 
 
+class RowOrder(NamedTuple):
+    """Order of rows by series, and by time within a series; rows of one time keep their order.
+
+    Args:
+        rows: `(rows,)` int64 row numbers before the sort; None if the rows are in order.
+        series, times: `(rows,)` in this order; without times, the number of the row within its series.
+        unsorted: number of rows that are earlier than the row before them.
+    """
+
+    rows: Int64Array | None
+    series: NDArray[np.int32]
+    times: Int64Array
+    unsorted: int
+
+    def take(self, column: Any) -> Any:
+        """Return a column in this order."""
+        return column if self.rows is None else column[self.rows]
+
+
+def sort_rows(series: NDArray[np.int32], times: Int64Array | None) -> RowOrder:
+    """Sort rows by series and time.
+
+    Args:
+        series: `(rows,)` int32 numbers of the series from 0.
+        times: `(rows,)` int64; None to keep the rows of a series as they are.
+    """
+    rows = None if (series[1:] >= series[:-1]).all() else np.argsort(series, kind="stable")
+    series = series if rows is None else series[rows]
+    if times is None:
+        first = np.searchsorted(series, np.arange(series.max(initial=0) + 1))
+        return RowOrder(rows, series, np.arange(len(series)) - first[series], 0)
+    times = times if rows is None else times[rows]
+    unsorted = int(((np.diff(times) < 0) & (np.diff(series) == 0)).sum())
+    if unsorted:
+        again = np.lexsort((times, series))
+        times, rows = times[again], again if rows is None else rows[again]
+    return RowOrder(rows, series, times, unsorted)
+
+
 def _sort_by_series(layout: Layout, columns: _TableColumns, name: str, place: str, config: Reading) -> Measurements:
-    rows = len(columns.lines)
-    ids = columns.text[0] or ("",)
-    series = columns.ids if columns.ids is not None else np.zeros(rows, np.int32)
-    times = columns.times
+    series, times = columns.ids, columns.times
+    if series is None:
+        series = np.zeros(len(columns.lines), np.int32)
     if times is not None:
         times = table_times_to_utc(times, series, layout, columns.lines, name, place, config)
-    # The rows are sorted by series first, to count the unsorted ones, and then by time.
-    order = None if columns.ids is None else np.argsort(series, kind="stable")
-    ordered = series if order is None else series[order]
-    unsorted = 0
-    if times is None:
-        first = np.searchsorted(ordered, np.arange(len(ids)))
-        times = np.arange(rows) - first[ordered]
-    else:
-        times = times if order is None else times[order]
-        unsorted = int(((np.diff(times) < 0) & (np.diff(ordered) == 0)).sum())
-        if unsorted:
-            again = np.lexsort((times, ordered))
-            times, order = times[again], again if order is None else order[again]
+    order = sort_rows(series, times)
     labels, classes = _encode_classes(columns, config)
-
-    def reordered(column: Any) -> Any:
-        return column if order is None else column[order]
-
     return Measurements(
         name,
         place,
         layout,
-        ids,
-        ordered,
-        times,
-        reordered(columns.values),
-        None if labels is None else reordered(labels),
+        columns.text[0] or ("",),
+        order.series,
+        order.times,
+        order.take(columns.values),
+        None if labels is None else order.take(labels),
         classes,
-        reordered(columns.lines),
-        unsorted,
+        order.take(columns.lines),
+        order.unsorted,
         infer_zone(layout, config),
     )
 

@@ -18,6 +18,7 @@ from lstm_ae.config.options import flag_name
 from lstm_ae.data.csv_reader import CsvColumns, TextColumn, read_csv
 from lstm_ae.data.grid import number_runs, run_starts
 from lstm_ae.data.leakage import describe_leaks, find_leaks
+from lstm_ae.data.measurements import sort_rows
 from lstm_ae.data.scaling import Scale, company_scale, fixed_scale, log_scale, window_scale
 from lstm_ae.data.windows import (
     OPEN_FEATURE,
@@ -146,16 +147,16 @@ def _build_quotes(table: CsvColumns, name: str, licence: str, notes: tuple[str, 
             )
     days = _parse_days(table)
     symbols, company = _encode_companies(table)
-    order = np.lexsort((table.lines, days, company))
-    company, days = company[order], days[order]
+    order = sort_rows(company, days.astype(np.int64))
+    company, days, lines = order.series, order.take(days), order.take(table.lines)
     repeated = np.flatnonzero(~run_starts(company, days))
     if len(repeated):
-        at = min(repeated, key=lambda row: table.lines[order[row]])
-        raise table.error(
-            order[at],
-            f"{symbols[company[at]]} on {days[at]} is also on line {table.lines[order[at - 1]]}. Remove one row",
+        at = min(repeated, key=lambda row: lines[row])
+        raise DataError(
+            f"{table.name}, line {lines[at]}: {symbols[company[at]]} on {days[at]} is also on line {lines[at - 1]}. "
+            "Remove one row"
         )
-    values = {column: numbers[order] for column, numbers in table.numbers.items()}
+    values = {column: order.take(numbers) for column, numbers in table.numbers.items()}
     gap, irregular = _find_gaps(company, days)
     if len(irregular):
         named = ", ".join(symbols[i] for i in irregular[:10]) + (
