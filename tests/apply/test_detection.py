@@ -169,7 +169,7 @@ def test_what_pads_short_series_is_no_normal_row() -> None:
     # Elapsed seconds are of no calendar.
     assert run.metrics()["threshold"]["rule"] == "pot:0.001"
     normal = run.artifact(NormalScores)
-    data = defaults.load(run.config())  # type: ignore[arg-type]
+    data = series.load(run.config())  # type: ignore[arg-type]
     assert np.isnan(data.validation.series).any()
     np.testing.assert_array_equal(np.isnan(normal.scores), np.isnan(data.validation.series[:, 0]))
     said = call("series detect padded beats.csv --scores s.csv --json")

@@ -219,8 +219,3 @@ def require_complete_windows(config: Reading, prepared: PreparedTable) -> None:
     """Raise `ConfigError` if each window is scaled by its own range and the table has missing values."""
     if config.scale == "window" and np.isnan(prepared.grid.values).any():
         raise ConfigError("--scale window needs values without gaps; give --scale standard, or fill them first")
-
-
-def load(config: Series) -> Data:
-    """Return the training, validation, and test windows of the table."""
-    return load_complete(config).data
