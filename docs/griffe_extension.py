@@ -13,10 +13,11 @@ class ResolveDefaults(griffe.Extension):
 
     def on_instance(self, *, obj: griffe.Object, **kwargs: Any) -> None:
         """Change a loaded object in place."""
-        for parameter in getattr(obj, "parameters", ()) if obj.is_function else ():
-            owner, _, name = str(parameter.default).partition(".")
-            if owner == "Series":
-                parameter.default = repr(getattr(Series, name))
+        # The constructor of a dataclass is made from the values of its attributes.
+        if obj.is_attribute and obj.parent.is_class:
+            obj.value = _resolve(obj.value)
+        for parameter in obj.parameters if obj.is_function else ():
+            parameter.default = _resolve(parameter.default)
         if obj.docstring:
             # The Google style knows examples by their heading.
             obj.docstring.value = re.sub(
@@ -25,3 +26,9 @@ class ResolveDefaults(griffe.Extension):
                 obj.docstring.value,
                 flags=re.M,
             )
+
+
+def _resolve(value: Any) -> Any:
+    """Return the text of a value such as `Series.window`; other values are unchanged."""
+    owner, _, name = str(value).partition(".")
+    return repr(getattr(Series, name)) if owner == "Series" else value
