@@ -588,5 +588,6 @@ def _uneven_chunk_error(chunk: Sequence[Row], width: int, name: str, separator: 
     if separator == ",":
         return error
     problem, _, _ = str(error).partition(". ")
-    word = {";": "semicolons", "\t": "tabs", "|": "bars"}[separator]
-    return DataError(f"{problem}. Write as many cells between {word} in each row, an unknown one empty")
+    return DataError(
+        f"{problem}. Write as many cells between {SEPARATOR_NAMES[separator]} in each row, an unknown one empty"
+    )

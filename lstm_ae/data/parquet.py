@@ -61,9 +61,7 @@ def read_parquet(
         limit_columns(len(schema), name)
         first = next(source.iter_batches(sample_rows(len(schema))), None)
     except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(
-            f"{name} is a damaged Parquet file ({' '.join(str(error).split())[:120]}). Write it again"
-        ) from None
+        raise _damaged_file_error(error, name) from None
     if len(set(schema.names)) < len(schema.names):
         twice = collections.Counter(schema.names).most_common(1)[0][0]
         raise DataError(f"{name}: the column {twice[:80]!r} occurs more than once. Rename or remove one")
@@ -140,9 +138,11 @@ def _read_chunks(source: Any, layout: Layout, config: Reading, reader: CellReade
             labels = None if layout.label is None else _column_to_texts(batch.column(layout.label))
             yield Chunk(rows, times, values, ids, labels)
     except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(
-            f"{name} is a damaged Parquet file ({' '.join(str(error).split())[:120]}). Write it again"
-        ) from None
+        raise _damaged_file_error(error, name) from None
+
+
+def _damaged_file_error(error: Exception, name: str) -> DataError:
+    return DataError(f"{name} is a damaged Parquet file ({' '.join(str(error).split())[:120]}). Write it again")
 
 
 def _read_times(batch: Any, layout: Layout, rows: Any, name: str, config: Reading) -> Int64Array:
