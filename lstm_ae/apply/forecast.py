@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lstm_ae.apply.run_table import LoadedRun, TableRequest, grid_run_table, read_run_table, run_config
 from lstm_ae.arrays import Array, Int64Array
@@ -128,6 +127,8 @@ def forecast_table(
         ConfigError: If `horizon` is not between 1 and 100,000 steps.
         DataError: If no series ends with a complete window.
     """
+    from lstm_ae.models.rollout import Rollout
+
     config, window = forecaster.config, prepared.window
     assert config.horizon is not None
     steps = config.horizon if horizon is None else horizon
@@ -148,7 +149,7 @@ def forecast_table(
     if config.scale == "window" and np.isnan(past).any():
         raise DataError(f"{table.name} has missing values in its last {window} rows, which --scale window cannot read")
     scale, lines = forecaster.scales.scale, forecaster.scales.lines(prepared)[last]
-    future = _roll_forecasts(forecaster.model, past, lines, steps)
+    future = Rollout(forecaster.model)(past, lines, steps, size=BATCH_WINDOWS)
     naive = seasonal_naive(past, steps, forecaster.seasons)
     # A column without a value in the window has no basis for a forecast.
     unknown = np.broadcast_to(np.isnan(past).all(axis=1, keepdims=True), future.shape)
@@ -190,22 +191,6 @@ def _describe_missing_intervals(quantiles: Array, table: Measurements) -> list[s
         f"than {MIN_ERRORS} "
         "validation errors are known there. Train with more rows, or with a larger validation share of --split"
     ]
-
-
-def _roll_forecasts(model: Any, past: Array, lines: NDArray[np.int32], horizon: int) -> Array:
-    """Return the model's rollout, `(n, horizon, features)`, in the data's units."""
-    import tensorflow as tf
-
-    from lstm_ae.models.inference import input_signature, model_inputs
-    from lstm_ae.models.rollout import HORIZON, rollout
-
-    roll = tf.function(rollout(model), input_signature=[input_signature(model), HORIZON])
-    forecasts = []
-    for start in range(0, len(past), BATCH_WINDOWS):
-        piece = slice(start, start + BATCH_WINDOWS)
-        inputs = model_inputs(model, past[piece], lines[piece])
-        forecasts.append(roll(inputs, np.full(len(past[piece]), horizon, np.int32)).numpy())
-    return np.concatenate(forecasts)
 
 
 def forecast_columns(forecast: TableForecast) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Apply a model to all samples of a split, in batches and in the data's original units."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,12 +52,20 @@ def predict_split(model: Any, split: Split, *, steps: int | None = None, size: i
             f"The model reads windows of shape {tuple(reads)}; the data has windows of shape {has}. "
             "Pass data with the columns and the window length of the training data."
         )
-    call = tf.function(lambda inputs: model(inputs, training=False), input_signature=[input_signature(model)])
+    call = traced(model)
     for index in split.batches(size):
         window, company = split.windows(index), split.companies(index)
         following = None if steps is None else window[:, steps:]
         outputs = call(model_inputs(model, window[:, :steps], company, following))
         yield InferenceBatch(index, window, company, {key: value.numpy() for key, value in outputs.items()})
+
+
+def traced(model: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Return a function from a model's inputs to its outputs by name that is traced once for all batch sizes."""
+    call: Callable[[dict[str, Any]], dict[str, Any]] = tf.function(
+        lambda inputs: model(inputs, training=False), input_signature=[input_signature(model)]
+    )
+    return call
 
 
 def input_signature(model: Any) -> dict[str, Any]:

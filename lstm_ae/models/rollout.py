@@ -7,9 +7,13 @@ forecaster encodes a window again for every block of its horizon.
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
+from lstm_ae.arrays import Float32Array
 from lstm_ae.models.forecaster import stepper
+from lstm_ae.models.inference import input_signature, model_inputs
 from lstm_ae.models.scaling import inner_network, inner_scaling, undo_scaling
 
 HORIZON = tf.TensorSpec((None,), tf.int32, name="horizon")
@@ -28,6 +32,51 @@ def rollout(model: Any) -> Callable[..., Any]:
         each step's forecast before the next step is computed.
     """
     return _step_by_step(model) if one_step(model) else _block_by_block(model)
+
+
+class Rollout:
+    """Multi-step forecasts of arrays, traced once for all batch sizes, horizons, and window lengths.
+
+    Args:
+        model: a forecaster in original units, as built or loaded.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        signature, forecast = [input_signature(model), HORIZON], rollout(model)
+        self.call = tf.function(forecast, input_signature=signature)
+        # Only one-step forecasters accept shocks.
+        if one_step(model):
+            shocks = tf.TensorSpec((None, None, signature[0]["past"].shape[-1]), tf.float32)
+            self.shocked = tf.function(forecast, input_signature=[*signature, shocks])
+
+    def __call__(
+        self,
+        past: Float32Array,
+        lines: NDArray[np.int32] | None,
+        horizon: int,
+        shocks: Float32Array | None = None,
+        *,
+        size: int | None = None,
+    ) -> Float32Array:
+        """Return forecasts `(samples, horizon, features)` in original units.
+
+        Args:
+            past: `(samples, steps, features)` windows in original units.
+            lines: `(samples,)` lines of the scale table, or None.
+            horizon: number of steps to forecast.
+            shocks: `(samples, horizon, features)` scaled values to add to each step's forecast before the next; for
+                one-step forecasters.
+            size: samples per batch; None for all at once.
+        """
+        pieces = []
+        for start in range(0, len(past), size or len(past)):
+            batch = slice(start, start + (size or len(past)))
+            inputs = model_inputs(self.model, past[batch], None if lines is None else lines[batch])
+            horizons = np.full(len(past[batch]), horizon, np.int32)
+            found = self.call(inputs, horizons) if shocks is None else self.shocked(inputs, horizons, shocks[batch])
+            pieces.append(found.numpy())
+        return np.concatenate(pieces)
 
 
 def one_step(model: Any) -> bool:

@@ -7,11 +7,11 @@ import pytest
 import tensorflow as tf
 from price_forecasts import constant_output
 
-from lstm_ae.config import Snp
+from lstm_ae.config import Series, Snp
 from lstm_ae.data.scaling import Scale, company_scale, fixed_scale, window_scale
-from lstm_ae.models.forecaster import step_forecaster, stepper
+from lstm_ae.models.forecaster import horizon_forecaster, step_forecaster, stepper
 from lstm_ae.models.inference import model_inputs
-from lstm_ae.models.rollout import HORIZON, rollout
+from lstm_ae.models.rollout import HORIZON, Rollout, rollout
 from lstm_ae.models.scaling import in_own_units, inner_network, inner_scaling, undo_scaling
 
 # Company 1 goes from 100 to 108, company 2 from 0 to 20.
@@ -174,3 +174,27 @@ def test_the_stepper_in_pieces_is_the_network_in_one(cell: str) -> None:
     np.testing.assert_allclose(np.concatenate([first, second], axis=1), expected, rtol=1e-5, atol=1e-6)
     # Its weights are the network's own.
     assert {id(weight) for weight in step.weights} == {id(weight) for weight in network.weights}
+
+
+def test_forecasts_of_arrays_do_not_depend_on_the_size_of_batches() -> None:
+    model = in_own_units(random_weights(step_forecaster(Snp(units=3), typical=0.2)), COMPANIES)
+    random = np.random.default_rng(1)
+    past = random.uniform(1, 110, (5, 4, 1)).astype(np.float32)
+    lines, shocks = np.array([1, 2, 0, 1, 2], np.int32), random.normal(size=(5, 3, 1)).astype(np.float32)
+    forecast = Rollout(model)
+    whole = forecast(past, lines, 3)
+    np.testing.assert_allclose(whole, refed(model, past, lines, 3), rtol=1e-5)
+    np.testing.assert_allclose(forecast(past, lines, 3, size=2), whole, rtol=1e-6)
+    shocked = forecast(past, lines, 3, shocks)
+    assert (abs(shocked - whole) > 1e-3).all()
+    np.testing.assert_allclose(forecast(past, lines, 3, shocks, size=2), shocked, rtol=1e-6)
+
+
+def test_forecasters_of_a_fixed_horizon_forecast_arrays_block_by_block() -> None:
+    network = horizon_forecaster(Series(task="forecast", units=3), steps=4, horizon=2, features=2, missing=False)
+    model = in_own_units(random_weights(network), fixed_scale(5, 3))
+    past = np.random.default_rng(1).uniform(1, 9, (3, 4, 2)).astype(np.float32)
+    got = Rollout(model)(past, None, 5)
+    wanted = rollout(model)(model_inputs(model, past, None), tf.constant([5, 5, 5])).numpy()
+    assert got.shape == (3, 5, 2)
+    np.testing.assert_allclose(got, wanted, rtol=1e-6)

@@ -160,9 +160,6 @@ class Repeats:
     def __call__(self, past, company, ahead, shocks=None):
         return past[:, -5:][:, np.arange(ahead) % 5]
 
-    def method(self, given, ahead):
-        return ForecastMethod(lambda past, company, following: self(past, company, ahead), given, ahead)
-
 
 @pytest.mark.parametrize("horizon", [None, 5, 7])
 def test_a_wave_of_five_days_is_told_day_by_day(tmp_path, monkeypatch, model, horizon):

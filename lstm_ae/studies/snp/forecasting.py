@@ -86,51 +86,19 @@ def forecasts(model: Any) -> bool:
 
 def forecast_one_day(model: Any, given: int) -> ForecastMethod:
     """Return the model's forecast of the day after a window of `given` days as a forecast method."""
-    import tensorflow as tf
+    from lstm_ae.models.inference import model_inputs, traced
 
-    from lstm_ae.models.inference import input_signature, model_inputs
-
-    call = tf.function(lambda inputs: model(inputs, training=False)["future"], input_signature=[input_signature(model)])
+    call = traced(model)
 
     def forecast(past: Any, company: Any, following: Any) -> Any:
-        return call(model_inputs(model, past, company, following)).numpy()[:, -1:]
+        return call(model_inputs(model, past, company, following))["future"].numpy()[:, -1:]
 
     return ForecastMethod(forecast, given, 1, "open" in model.input)
 
 
-class Rollout:
-    """Multi-step forecast of a model, traced once for any batch size, horizon, and window length."""
-
-    def __init__(self, model: Any) -> None:
-        import tensorflow as tf
-
-        from lstm_ae.models.inference import input_signature
-        from lstm_ae.models.rollout import HORIZON, rollout
-
-        self.model, forecast = model, rollout(model)
-        inputs = input_signature(model)
-        features = inputs["past"].shape[-1]
-        shocks = tf.TensorSpec((None, None, features), tf.float32)
-        self.call = tf.function(forecast, input_signature=[inputs, HORIZON])
-        self.shocked = tf.function(forecast, input_signature=[inputs, HORIZON, shocks])
-
-    def __call__(self, past: Any, company: Any, ahead: int, shocks: Any = None) -> Any:
-        """Return forecasts `(samples, ahead, features)` in original units.
-
-        Args:
-            past: `(samples, days, features)` in original units.
-            company: `(samples,)` rows of the scale table, or None.
-            ahead: days to forecast.
-            shocks: `(samples, ahead, features)` scaled values to add to each day's forecast before the next.
-        """
-        from lstm_ae.models.inference import model_inputs
-
-        arguments = [model_inputs(self.model, past, company), np.full(len(past), ahead, np.int32)]
-        return (self.call(*arguments) if shocks is None else self.shocked(*arguments, shocks)).numpy()
-
-    def method(self, given: int, ahead: int) -> ForecastMethod:
-        """Return the forecast of `ahead` days from windows of `given` days as a forecast method."""
-        return ForecastMethod(lambda past, company, _: self(past, company, ahead), given, ahead)
+def forecast_days(rollout: Any, given: int, ahead: int) -> ForecastMethod:
+    """Return a `lstm_ae.models.rollout.Rollout` of `ahead` days from windows of `given` days as a forecast method."""
+    return ForecastMethod(lambda past, company, _: rollout(past, company, ahead), given, ahead)
 
 
 def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation:
@@ -145,7 +113,10 @@ def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation
     # The rollout's first day equals the one-day forecast; its errors of later days are stored for new data.
     stored, baselines = calibration, fitted
     if not method.with_open and not judged_by:
-        stored = calibrate_price_intervals(Rollout(model).method(method.given, STORED_STEPS), data) or calibration
+        from lstm_ae.models.rollout import Rollout
+
+        later_days = forecast_days(Rollout(model), method.given, STORED_STEPS)
+        stored = calibrate_price_intervals(later_days, data) or calibration
         if data.recut(data.train, method.given + STORED_STEPS).samples:
             baselines = fit_price_baselines(data, method.given, STORED_STEPS, with_open=False, days=fitted.days)
     metrics, verdicts = {}, {}

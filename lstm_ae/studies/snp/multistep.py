@@ -24,11 +24,12 @@ from lstm_ae.forecasting.metrics import (
     price_errors,
     price_metrics,
 )
+from lstm_ae.models.rollout import Rollout
 from lstm_ae.plots import forecasts as plots
 from lstm_ae.plots.base import with_title
 from lstm_ae.studies.snp.forecasting import (
-    Rollout,
     dates_of,
+    forecast_days,
     forecast_interval,
     forecasts,
     latest_windows,
@@ -119,7 +120,7 @@ def forecast_multistep(
     window = data.test.span - 1
     given, ahead = (window // 2, window - window // 2) if horizon is None else (window, horizon)
     forecast = Rollout(model)
-    method = forecast.method(given, ahead)
+    method = forecast_days(forecast, given, ahead)
     test = _after(data, data.recut(data.test, given + ahead), given, seen)
     fitted, usual = (baselines or PriceBaselines()).cut(given, ahead), None
     residuals = calibration
@@ -239,17 +240,9 @@ def _simulate_paths(
     which = np.repeat(np.arange(len(last.names)), paths)
     scaled = data.scale.scaled(last.past, last.past, last.company)
     shocks = calibration.shocks(scaled[which], last.ahead, seed)
-    pieces = [
-        forecast(
-            last.past[part],
-            None if last.company is None else last.company[part],
-            last.ahead,
-            shocks[start:][: len(part)],
-        )[..., 0]
-        for start in range(0, len(which), AT_ONCE)
-        for part in (which[start : start + AT_ONCE],)
-    ]
-    return np.concatenate(pieces).reshape(len(last.names), paths, last.ahead)
+    company = None if last.company is None else last.company[which]
+    values = forecast(last.past[which], company, last.ahead, shocks, size=AT_ONCE)
+    return values[..., 0].reshape(len(last.names), paths, last.ahead)
 
 
 def _as_columns(last: _Last, simulated: Any) -> dict[str, Sequence[Any]] | None:
