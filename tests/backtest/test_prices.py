@@ -1,4 +1,4 @@
-"""Backtests: which days train and which are forecast, and that an interrupted one goes on."""
+"""Backtests of price forecasters: splits of the folds, verdicts over all folds, and resuming."""
 
 import numpy as np
 import pytest
@@ -36,8 +36,8 @@ def days_in(split):
 
 
 @pytest.mark.parametrize("refit", [True, False])
-def test_days_by_hand(path, refit):
-    """Of 400 days 200 train at least; four folds of 50 days, each read from five days before."""
+def test_days_of_folds_by_hand(path, refit):
+    """Of 400 days, the last 200 are tested in four folds of 50, each with the window of five days before it."""
     config, quotes = config_of(path), read_quotes(path)
     days = np.unique(quotes.day)
     every = list(backtests._origins(quotes, 4, config, refit))
@@ -55,7 +55,7 @@ def test_days_by_hand(path, refit):
         assert np.unique(forecast).tolist() == days[first : first + 50].tolist()
 
 
-def test_companies_held_out_train_nothing(path):
+def test_held_out_companies_have_no_training_rows(path):
     config, quotes = config_of(path), read_quotes(path)
     held = []
     for parts in backtests._companies(quotes, 2, seed=3):
@@ -74,8 +74,8 @@ def test_companies_held_out_train_nothing(path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("by", "refit"), [("time", True), ("time", False), ("company", True)])
-def test_stopped_and_gone_on_with(path, tmp_path, by, refit):
-    """A backtest that is stopped within its second fold ends like one that was not."""
+def test_resumed_backtest_equals_an_uninterrupted_one(path, tmp_path, by, refit):
+    """The backtest is stopped within its second fold."""
 
     class Stop(Exception):
         pass
@@ -100,7 +100,7 @@ def test_stopped_and_gone_on_with(path, tmp_path, by, refit):
     assert left == {"backtest.json", "fold-1.json", "fold-2.json", "fold-3.json"}
 
 
-def test_what_all_folds_say_together(path, tmp_path):
+def test_verdicts_over_all_folds(path, tmp_path):
     found = backtest_prices(config_of(path), 2, tmp_path / "two")
     daily = {name: np.concatenate([fold.daily[name] for fold in found.folds]) for name in found.folds[0].daily}
     assert len(np.unique(daily["days"])) == DAYS // 2
@@ -118,7 +118,7 @@ def test_what_all_folds_say_together(path, tmp_path):
 
 
 @pytest.mark.slow
-def test_another_backtest_in_its_place_is_refused(path, tmp_path):
+def test_folder_of_another_backtest_is_refused(path, tmp_path):
     backtest_prices(config_of(path), 2, tmp_path / "here")
     with pytest.raises(ConfigError, match="was started with other options or data"):
         backtest_prices(config_of(path), 3, tmp_path / "here")
@@ -149,13 +149,13 @@ def test_another_backtest_in_its_place_is_refused(path, tmp_path):
         ({}, {}, DataError, "has 400 days, too few for 300 folds. Reduce --folds"),
     ],
 )
-def test_what_cannot_be_done(path, tmp_path, choices, more, error, words):
+def test_invalid_options_and_too_few_rows(path, tmp_path, choices, more, error, words):
     with pytest.raises(error, match=words):
         backtest_prices(config_of(path, **choices), 300, tmp_path / "out", **more)
 
 
 @pytest.mark.slow
-def test_only_the_days_asked_for_are_divided(path, tmp_path):
+def test_folds_cover_the_selected_days_only(path, tmp_path):
     found = backtest_prices(
         config_of(path, start="2015-08-03", end="2016-03-31", symbols=("BBB",)), 2, tmp_path / "some"
     )
@@ -164,7 +164,7 @@ def test_only_the_days_asked_for_are_divided(path, tmp_path):
 
 
 @pytest.mark.slow
-def test_without_refit_it_goes_on_after_its_first_fold(path, tmp_path):
+def test_backtest_without_refit_is_resumed(path, tmp_path):
     class Stop(Exception):
         pass
 
@@ -179,7 +179,7 @@ def test_without_refit_it_goes_on_after_its_first_fold(path, tmp_path):
     np.testing.assert_allclose(part.folds[1].daily["model"], whole.folds[1].daily["model"], rtol=1e-3)
 
 
-def test_other_data_in_the_same_file_is_another_backtest(tmp_path):
+def test_folder_of_other_data_is_refused(tmp_path):
     path = prices(tmp_path, days_of("AAA", 300))
     backtest_prices(config_of(path), 2, tmp_path / "out")
     prices(tmp_path, days_of("AAA", 301))
@@ -187,7 +187,7 @@ def test_other_data_in_the_same_file_is_another_backtest(tmp_path):
         backtest_prices(config_of(path), 2, tmp_path / "out")
 
 
-def test_each_fold_says_what_its_data_was(path, tmp_path, monkeypatch):
+def test_each_fold_records_its_data(path, tmp_path, monkeypatch):
     first, last = (
         PriceFold(number, "", "", 4, 1, {}, {"days": [], "model": [], "linear": [], "persistence": []}, [])
         for number in (1, 2)
@@ -212,7 +212,7 @@ def test_each_fold_says_what_its_data_was(path, tmp_path, monkeypatch):
     assert folds[0].data == {}
 
 
-def test_folds_of_other_versions_are_told_of(path, tmp_path, monkeypatch):
+def test_folds_of_other_versions_are_noted(path, tmp_path, monkeypatch):
     fold = PriceFold(1, "", "", 4, 1, {}, {"days": [], "model": [], "linear": [], "persistence": []}, [])
     monkeypatch.setattr(folding, "train_fold", lambda *_: None)
     monkeypatch.setattr(backtests, "test_price_fold", lambda *_: fold)
@@ -225,7 +225,7 @@ def test_folds_of_other_versions_are_told_of(path, tmp_path, monkeypatch):
     assert backtest_prices(config_of(path), 2, tmp_path).notes == ["1 of 2 folds used other versions: keras 2.15"]
 
 
-def test_companies_not_asked_for_are_in_no_group(path):
+def test_only_selected_companies_are_held_out(path):
     quotes = selection.select_quotes(config_of(path, symbols=("AAA", "CCC")), read_quotes(path))
     for parts in backtests._companies(quotes, 2, seed=0):
         data = prepare_prices(config_of(path), quotes, parts, held_out=True)
@@ -233,7 +233,7 @@ def test_companies_not_asked_for_are_in_no_group(path):
         assert data.test.samples
 
 
-def test_every_forecast_of_all_folds_counts(path, tmp_path, monkeypatch):
+def test_skill_weights_every_forecast_equally(path, tmp_path, monkeypatch):
     """Better on each of many days of one company, worse on one of a thousand: the days say so, the forecasts do not."""
     days = np.datetime64("2020-01-01") + np.arange(100)
 
@@ -255,7 +255,7 @@ def test_every_forecast_of_all_folds_counts(path, tmp_path, monkeypatch):
     assert found.outcome == "undecided against"
 
 
-def test_a_fold_may_be_tested_untrained(path, tmp_path, monkeypatch):
+def test_fold_with_initial_weights_is_tested(path, tmp_path, monkeypatch):
     learn = folding.fit_model
 
     def untrained(config, data, **details):
@@ -266,7 +266,7 @@ def test_a_fold_may_be_tested_untrained(path, tmp_path, monkeypatch):
     assert [fold.epochs for fold in backtest_prices(config_of(path), 2, tmp_path / "x").folds] == [0, 0]
 
 
-def test_a_training_without_a_good_epoch_is_no_fold(path, tmp_path, monkeypatch):
+def test_diverged_fold_is_an_error(path, tmp_path, monkeypatch):
     learn = folding.fit_model
 
     def diverge(config, data, **details):
@@ -282,7 +282,7 @@ def test_a_training_without_a_good_epoch_is_no_fold(path, tmp_path, monkeypatch)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("content", ['{"number"', '{"number": 1}', "[]"])
-def test_a_damaged_fold_is_named(path, tmp_path, content):
+def test_damaged_fold_file_is_named(path, tmp_path, content):
     backtest_prices(config_of(path), 2, tmp_path / "out")
     damaged = tmp_path / "out/fold-2.json"
     damaged.write_text(content)

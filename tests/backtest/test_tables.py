@@ -1,4 +1,4 @@
-"""A rolling origin over tables: which rows each fold knows and tests, and what the folds say together."""
+"""Backtests of table forecasters: rows of the folds, and results over all folds."""
 
 import dataclasses
 from pathlib import Path
@@ -26,7 +26,7 @@ def config_of(frame: pd.DataFrame, **options: Any) -> Series:
 
 
 def series_of(lengths: dict[str, int], begins: dict[str, str] | None = None) -> pd.DataFrame:
-    """Series of such lengths, of no time, or a row a day from a date on; values tell the row."""
+    """Return series of these lengths, without times or with one row per day; values are row numbers."""
     frames = []
     for number, (name, length) in enumerate(lengths.items()):
         frame = pd.DataFrame({"a": 1000.0 * number + np.arange(length), "pump": name})
@@ -37,7 +37,7 @@ def series_of(lengths: dict[str, int], begins: dict[str, str] | None = None) -> 
 
 
 def targets(split: Split) -> list[float]:
-    """The values that windows forecast, in order."""
+    """Return the values that the windows of a split forecast, in order."""
     return np.unique(split.windows()[:, WINDOW:]).tolist()
 
 
@@ -46,8 +46,8 @@ def folds_of(config: Series, folds: int) -> list[tables.TableFoldData]:
     return [tables.split_fold(config, table, number, folds) for number in range(1, folds + 1)]
 
 
-def test_series_of_unlike_length_are_tested_once_each() -> None:
-    """Of 200 rows and of 40 the second halves, read from the window before: no row twice, and none left out."""
+def test_rows_of_each_series_are_tested_once() -> None:
+    """The second half of each series is tested without gaps, with the window before it."""
     one, two = folds_of(config_of(series_of({"long": 200, "short": 40}), id_col=("pump",)), 2)
     assert targets(one.data.test) == [*range(100, 150), *range(1020, 1030)]
     assert targets(two.data.test) == [*range(150, 200), *range(1030, 1040)]
@@ -59,7 +59,7 @@ def test_series_of_unlike_length_are_tested_once_each() -> None:
     assert len(targets(one.data.validation)) == 18
 
 
-def test_no_fold_knows_what_comes_later_in_another_series() -> None:
+def test_no_fold_trains_on_later_rows_of_another_series() -> None:
     begins = {"early": "2010-01-01", "late": "2015-01-01"}
     config = config_of(series_of({"early": 120, "late": 80}, begins), id_col=("pump",), time_col="day")
     one, two = folds_of(config, 2)
@@ -73,7 +73,7 @@ def test_no_fold_knows_what_comes_later_in_another_series() -> None:
     assert 119 in np.r_[two.data.train.series[:, 0], two.data.validation.series[:, 0]]
 
 
-def test_a_training_that_looks_ahead_says_so() -> None:
+def test_training_on_later_rows_of_other_series_is_reported() -> None:
     begins = {"early": "2010-01-01", "late": "2015-01-01"}
     whole = {"early": 120, "late": 80}
     config = config_of(series_of(whole, begins), id_col=("pump",), time_col="day")
@@ -94,7 +94,7 @@ def test_too_many_folds_for_the_times() -> None:
         tables.start_backtest(config_of(frame, id_col=("pump",), time_col="day"), 30)
 
 
-def test_what_leaves_no_window_is_told_with_options_that_a_backtest_takes() -> None:
+def test_errors_name_options_that_a_backtest_has() -> None:
     config = config_of(series_of({"x": 150}, {"x": "2020-01-01"}), time_col="day")
     with pytest.raises(DataError, match=r"validation part .*\. Give a .* --horizon than 14, .*, or more rows$"):
         tables.start_backtest(dataclasses.replace(config, horizon=14), 2)
@@ -104,7 +104,7 @@ def test_what_leaves_no_window_is_told_with_options_that_a_backtest_takes() -> N
 
 @pytest.fixture
 def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Folds without a model: it errs by 0.9 and more, its baselines by 1."""
+    """Replace the model with errors of at least 0.9, and those of its baselines with 1."""
 
     def outcome(model: Any, data: Any, split: Split, *_: Any) -> metrics.ForecastErrors:
         ours = 0.9 + 0.001 * (np.arange(split.samples) % 7)
@@ -126,7 +126,7 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics, "table_errors", outcome)
 
 
-def test_without_times_rows_of_two_folds_are_not_one_moment(untrained: None) -> None:
+def test_moments_without_times_are_rows(untrained: None) -> None:
     found = tables.backtest_table(config_of(series_of({"x": 200})), 2, Path("out"))
     one, two = found.folds
     assert (one.first, one.last, two.first, two.last) == ("99", "147", "149", "197")
@@ -134,12 +134,12 @@ def test_without_times_rows_of_two_folds_are_not_one_moment(untrained: None) -> 
     assert two.moments == list(range(149, 198))
 
 
-def test_times_are_told_by_the_clocks_of_the_table(untrained: None) -> None:
+def test_times_are_in_the_time_zone_of_the_table(untrained: None) -> None:
     config = config_of(series_of({"x": 200}, {"x": "2020-01-01"}), time_col="day", time_zone="Asia/Tokyo")
     assert tables.backtest_table(config, 2, Path("out")).folds[0].first == "2020-04-09 00:00:00+09:00"
 
 
-def test_every_forecast_counts_and_short_series_are_named(untrained: None) -> None:
+def test_skill_weights_every_forecast_and_short_series_are_named(untrained: None) -> None:
     lengths = {"x": 200, "y": 200, "tiny": 6}
     begins = dict.fromkeys(lengths, "2020-01-01")
     found = tables.backtest_table(

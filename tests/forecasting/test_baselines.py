@@ -27,7 +27,7 @@ def test_weekdays() -> None:
     assert weekday_numbers(days).tolist() == [2, 3, 0, 3, 6]
 
 
-def test_a_line_is_drift() -> None:
+def test_drift_forecasts_a_line() -> None:
     data = data_of(np.arange(100.0) * 3 + 5, span=6)
     found = fit_price_baselines(data, 4, 2, with_open=False)
     assert found.drift == pytest.approx(3)
@@ -40,8 +40,8 @@ def test_a_line_is_drift() -> None:
     np.testing.assert_allclose(found.walk, np.repeat([[3.0], [6.0]], 199, axis=1))
 
 
-def test_a_week_is_seen_by_the_weekday() -> None:
-    """Mondays add 4, Fridays take 4 away; drift sees nothing of it."""
+def test_weekday_changes_are_learned() -> None:
+    """Prices rise by 4 on Mondays and fall by 4 on Fridays, so the drift is 0."""
     steps = np.array([4.0, 0, 1, -1, -4])
     series = 100 + np.cumsum(np.tile(steps, 40))
     data = data_of(series, span=5)
@@ -52,8 +52,8 @@ def test_a_week_is_seen_by_the_weekday() -> None:
     np.testing.assert_allclose(found.predict(known)["weekday"], known.change, atol=1e-4)
 
 
-def test_a_linear_rule_is_found_with_as_many_days_as_it_needs() -> None:
-    """Tomorrow changes almost as five days before it: one or two days say nothing."""
+def test_regression_selects_the_number_of_days() -> None:
+    """Each change is almost that of five days before, so one or two days do not suffice."""
     random = np.random.default_rng(0)
     change = list(random.normal(0, 1, 5))
     for _ in range(600):
@@ -66,7 +66,7 @@ def test_a_linear_rule_is_found_with_as_many_days_as_it_needs() -> None:
     assert np.mean(error**2) < 0.3 * np.mean(known.change**2)
 
 
-def test_an_open_that_is_known_is_used() -> None:
+def test_regression_uses_a_known_open() -> None:
     random = np.random.default_rng(0)
     high = 100 + np.cumsum(random.normal(0, 1, 300))
     opens = np.r_[high[1:], high[-1]]  # an open that is the day's own high
@@ -85,7 +85,7 @@ def test_an_open_that_is_known_is_used() -> None:
     )
 
 
-def test_what_the_regression_reads() -> None:
+def test_regression_inputs() -> None:
     past = np.array([[[1, 10, 7], [2, 20, 9]]], np.float32)
     known = KnownPrices(past, None, np.empty((1, 1), "datetime64[D]"), np.zeros((1, 1)), volume=False)
     assert regressors(known, 2).tolist() == [[-1, 8, 5, 0, 18, 7]]
@@ -93,7 +93,7 @@ def test_what_the_regression_reads() -> None:
     assert regressors(known._replace(opens=np.array([5.0])), 1).tolist() == [[0, 18, 7, 3]]
 
 
-def test_nothing_is_fitted_on_validation_or_test(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_baselines_are_fitted_on_the_training_split_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(baselines, "REGRESSION_DAYS", (2,))
     series = 50 + np.cumsum(np.random.default_rng(0).normal(0, 1, 200))
     other = series.copy()
@@ -103,7 +103,7 @@ def test_nothing_is_fitted_on_validation_or_test(monkeypatch: pytest.MonkeyPatch
     assert first.linear.weights.tolist() == second.linear.weights.tolist()
 
 
-def test_the_random_walk_has_the_quantiles_of_the_changes() -> None:
+def test_random_walk_has_the_quantiles_of_the_changes() -> None:
     data = data_of(np.cumsum(np.random.default_rng(0).normal(0, 2, 5000)), span=6)
     walk = fit_price_baselines(data, 3, 3, with_open=False).walk
     assert walk.shape == (3, 199)
@@ -112,7 +112,7 @@ def test_the_random_walk_has_the_quantiles_of_the_changes() -> None:
 
 
 @pytest.mark.parametrize("penalty", [0.0, 3.0])
-def test_the_regression_minimizes_its_squared_errors_and_its_penalty(penalty: float) -> None:
+def test_regression_minimizes_squared_errors_and_penalty(penalty: float) -> None:
     random = np.random.default_rng(0)
     inputs, targets = random.normal(size=(50, 3)), random.normal(size=(50, 2))
     fitted = fit_regression(inputs, targets, penalty)
@@ -127,7 +127,7 @@ def walk(days=200, seed=0):
     return 100 + np.cumsum(np.random.default_rng(seed).normal(0.3, 1, days))
 
 
-def test_a_line_is_carried_on():
+def test_classical_models_continue_a_line():
     pytest.importorskip("statsforecast")
     noise = np.random.default_rng(0).normal(0, 0.01, 200)
     data = data_of(np.arange(200.0) * 2 + 5 + noise, span=8)
@@ -137,7 +137,7 @@ def test_a_line_is_carried_on():
     np.testing.assert_allclose(said["AutoETS"], np.broadcast_to([2, 4, 6], said["AutoETS"].shape), atol=0.1)
 
 
-def test_the_first_forecast_is_that_of_a_fit_by_hand():
+def test_classical_forecast_equals_a_fit_by_hand():
     models = pytest.importorskip("statsforecast.models")
     values = walk()
     data = data_of(values, span=6)
@@ -147,7 +147,7 @@ def test_the_first_forecast_is_that_of_a_fit_by_hand():
     assert said[0, 0] == pytest.approx(by_hand[0] - known[-1], abs=1e-6)
 
 
-def test_nothing_of_the_future_is_known():
+def test_classical_forecasts_do_not_depend_on_later_days():
     pytest.importorskip("statsforecast")
     values = walk()
     other = values.copy()
@@ -161,14 +161,14 @@ def test_nothing_of_the_future_is_known():
     assert (first[16:] != second[16:]).any()
 
 
-def test_a_scale_of_windows_leaves_no_walk():
+def test_classical_models_need_a_scale_of_whole_series():
     pytest.importorskip("statsforecast")
     data = data_of(walk(), 6, scale=window_scale(1))
     with pytest.raises(ConfigError, match="--baselines needs a scale of whole series"):
         classical_changes(("ets",), data, data.test, 5, 1)
 
 
-def test_without_the_extra_it_says_how_to_get_it(monkeypatch):
+def test_missing_statsforecast_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "statsforecast.models", None)
     monkeypatch.setitem(sys.modules, "statsforecast", None)
     data = data_of(walk(), 6)

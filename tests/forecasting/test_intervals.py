@@ -1,4 +1,4 @@
-"""Intervals and drawn futures: quantiles counted by hand, coverage on made data, scores by their formulas."""
+"""Prediction intervals: quantiles by hand, coverage on synthetic data, and scores against their formulas."""
 
 import numpy as np
 import pytest
@@ -18,13 +18,13 @@ from lstm_ae.forecasting.intervals import (
 )
 
 
-def test_levels_are_places_among_the_quantiles() -> None:
+def test_levels_select_quantiles() -> None:
     for level, ends in ((80, (0.1, 0.9)), (95, (0.025, 0.975)), (1, (0.495, 0.505)), (99, (0.005, 0.995))):
         assert QUANTILES[list(interval_bounds(level))] == pytest.approx(ends)
 
 
 def test_conformal_quantiles_are_rounded_outwards() -> None:
-    """Of 19 scores 1 to 19, the k-th is above a new one with probability k / 20."""
+    """Of the scores 1 to 19, the k-th is at least as large as a new one with probability k / 20."""
     quantiles = conformal_quantiles(np.arange(1.0, 20)[:, None])[0]
     at = dict(zip(QUANTILES.round(3).tolist(), quantiles.tolist(), strict=True))
     assert (at[0.95], at[0.9], at[0.5], at[0.05], at[0.1]) == (19, 18, 10, 1, 2)
@@ -33,22 +33,22 @@ def test_conformal_quantiles_are_rounded_outwards() -> None:
     assert (np.diff(quantiles[10:-10]) >= 0).all()
 
 
-def test_each_day_ahead_has_quantiles_of_its_own() -> None:
+def test_each_step_ahead_has_its_own_quantiles() -> None:
     scores = np.random.default_rng(0).normal(0, [1, 5], (1000, 2))
     quantiles = conformal_quantiles(scores)
     assert quantiles.shape == (2, 199)
     assert quantiles[1, 179] / quantiles[0, 179] == pytest.approx(5, rel=0.15)
 
 
-def test_volatility_weighs_the_last_day_most() -> None:
+def test_volatility_weights_the_last_day_most() -> None:
     past = np.array([[[0], [1], [1]], [[0], [0], [-1]], [[2], [2], [2]]], np.float32)
     assert recent_volatility(past).tolist() == pytest.approx([0.94 / 1.94, 1 / 1.94, 0])
     assert recent_volatility(past[:, :1]).tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize("level", [50, 80, 95])
-def test_intervals_hold_as_often_as_they_say(level: int) -> None:
-    """Samples of ten different volatilities: by its own, each kind of sample is covered."""
+def test_coverage_equals_the_level(level: int) -> None:
+    """Calm and volatile samples are both covered, since errors are relative to the volatility of each sample."""
     random = np.random.default_rng(0)
     wild = random.uniform(0.5, 5, 8000)
     past = np.cumsum(wild[:, None] * random.normal(size=(8000, 40)), axis=1)[..., None]
@@ -61,7 +61,7 @@ def test_intervals_hold_as_often_as_they_say(level: int) -> None:
         assert inside[kind, 0].mean() == pytest.approx(level / 100, abs=0.05)
 
 
-def test_a_calm_window_is_not_without_risk() -> None:
+def test_volatility_has_a_lower_limit() -> None:
     found = calibrate_intervals(np.array([[1.0], [-1.0]]), np.ones((2, 1)), np.array([2.0, 4.0]))
     assert found.calmest == pytest.approx(0.3)
     assert found.volatility(np.zeros((1, 5, 1))).tolist() == pytest.approx([0.3])
@@ -79,12 +79,12 @@ def test_shocks_are_errors_times_volatility() -> None:
     assert (found.shocks(past, 50, seed=2) != shocks).any()
 
 
-def test_the_score_of_a_point_is_its_absolute_error() -> None:
+def test_crps_of_a_point_is_its_absolute_error() -> None:
     assert crps(np.full((2, 199), 3.0), np.array([5.0, 1.0])) == pytest.approx([2, 2])
 
 
-def test_the_score_of_a_normal_by_its_formula() -> None:
-    """Gneiting and Raftery 2007, equation 5; a grid of 199 quantiles comes near it."""
+def test_crps_of_a_normal_distribution_equals_its_formula() -> None:
+    """See Gneiting and Raftery (2007), equation 5, which 199 quantiles approximate."""
     from scipy import stats
 
     quantiles, truth = stats.norm.ppf(QUANTILES), np.array([-1.0, 0, 2.5])
@@ -92,7 +92,7 @@ def test_the_score_of_a_normal_by_its_formula() -> None:
     assert crps(np.tile(quantiles, (3, 1)), truth) == pytest.approx(exact, abs=0.01)
 
 
-def test_errors_that_overlap_say_less_than_as_many_independent_ones() -> None:
+def test_overlapping_errors_reduce_the_effective_sample_size() -> None:
     random = np.random.default_rng(0)
     steps = random.normal(size=(2000, 1))
     # Each the sum of ten steps: of ten forecasts that overlap one is independent.
@@ -105,7 +105,7 @@ def test_errors_that_overlap_say_less_than_as_many_independent_ones() -> None:
     assert effective_sample_size(np.zeros((500, 1)), moments[:500])[0] == 500
 
 
-def test_series_that_err_together_are_one() -> None:
+def test_series_with_equal_errors_count_once() -> None:
     random, moments = np.random.default_rng(0), np.tile(np.arange(1000), 4)
     together = np.tile(random.normal(size=1000), 4)[:, None]
     apart = random.normal(size=4000)[:, None]
@@ -116,8 +116,8 @@ def test_series_that_err_together_are_one() -> None:
     assert effective_sample_size(np.full((5, 2), np.nan), np.arange(5)).tolist() == [1, 1]
 
 
-def test_quantiles_for_a_new_error_by_hand() -> None:
-    """Of 39 errors the conformal quantiles reach 2.5 and 97.5 %; with many independent ones they are nearly these."""
+def test_predictive_quantiles_by_hand() -> None:
+    """The conformal quantiles of 39 errors reach 2.5% and 97.5%; many independent errors do not widen them."""
     from scipy import stats
 
     errors = np.arange(-19.0, 20)[:, None]
@@ -138,8 +138,8 @@ def test_quantiles_for_a_new_error_by_hand() -> None:
 
 
 @pytest.mark.parametrize("walks", [True, False])
-def test_intervals_of_forecasts_that_overlap_hold_as_often_as_they_say(walks: bool) -> None:
-    """Of 60 forecasts 20 steps ahead three are apart, so that of a random walk the quantiles alone hold too few."""
+def test_intervals_of_overlapping_forecasts_have_the_coverage_of_their_level(walks: bool) -> None:
+    """Three of 60 forecasts 20 steps ahead do not overlap, so conformal quantiles of a random walk are too narrow."""
     random, ahead, count = np.random.default_rng(0), 20, 60
     held: dict[str, list[float]] = {"conformal": [], "predictive": []}
     for _ in range(300):

@@ -1,4 +1,4 @@
-"""Measures of forecasts: by hand on small numbers, and against utilsforecast on random ones."""
+"""Metrics of forecasts: by hand on small numbers, and against utilsforecast on random ones."""
 
 import math
 
@@ -21,12 +21,12 @@ LOGARITHMS = Scale("log", np.zeros((1, 1), np.float32), np.ones((1, 1), np.float
 
 
 def naive(given, ahead, times=1.0):
-    """Forecasts: the last known value, times something."""
+    """Return a method that forecasts the last known value times a factor."""
     return ForecastMethod(lambda past, company, following: np.repeat(times * past[:, -1:], ahead, axis=1), given, ahead)
 
 
-def test_by_hand():
-    """The test part is 100, 110, 99, 99; windows of two days leave 99 and 99 to forecast."""
+def test_price_metrics_by_hand():
+    """The test split is 100, 110, 99, 99; after windows of two days, 99 and 99 are forecast."""
     train = [10, 12, 11, 13, 12, 14, 13, 15, 14, 16, 15, 17]
     data, found = found_of([*train, 100, 100, 100, 100, 100, 110, 99, 99], naive(2, 1, 0.9), LOGARITHMS)
     assert found.own[""][:, 0].tolist() == pytest.approx([0, 9.9])
@@ -53,7 +53,7 @@ def test_by_hand():
 
 
 def test_shares_and_ratios_by_hand():
-    """Four forecasts of a day, of which persistence errs by 1, 2, 2 and 1 and we by 1, 1, 0 and -2."""
+    """The errors of four forecasts are 1, 1, 0, and -2; those of persistence are 1, 2, 2, and 1."""
     own = {"": np.array([[1.0], [1], [0], [-2]]), "persistence": np.array([[1.0], [2], [2], [1]])}
     change = np.array([[1.0], [2], [-2], [0]])
     found = PriceErrors(
@@ -83,7 +83,7 @@ def test_shares_and_ratios_by_hand():
     assert measured["crps"].baselines == {"random walk": 0.5}
 
 
-def test_perfect_persistence_leaves_no_skill_to_have():
+def test_skill_is_unknown_if_persistence_has_no_error():
     _, found = found_of([5.0] * 40, naive(3, 2))
     measured = price_metrics(found, np.array([np.nan, 1]), step=2)
     assert math.isnan(measured["skill"].value)
@@ -92,14 +92,14 @@ def test_perfect_persistence_leaves_no_skill_to_have():
     assert measured["mae"].value == 0
 
 
-def test_a_forecast_below_nothing_counts_as_a_hundredth():
+def test_log_error_of_a_negative_forecast_is_limited():
     _, found = found_of(np.linspace(50, 60, 40), naive(3, 1, -1), fixed_scale())
     assert found.log[""].max() < math.log(100) + 0.1
     assert found.own[""].min() > 100
 
 
-def test_each_day_ahead_is_told_apart():
-    """A line: persistence is 2 behind after a day, 6 behind after three; drift is right."""
+def test_each_day_ahead_has_its_own_metrics():
+    """On a line, the error of persistence is 2 after one day and 6 after three; drift has no error."""
     _, found = found_of(np.arange(100.0) * 2 + 5, naive(4, 3))
     for step in (1, 2, 3):
         metric = price_metrics(found, np.array([np.nan, 2]), step)["mase"]
@@ -107,7 +107,7 @@ def test_each_day_ahead_is_told_apart():
         assert metric.baselines["drift"] == pytest.approx(0, abs=1e-4)
 
 
-def test_intervals_and_scores_come_with_a_calibration():
+def test_calibration_adds_coverage_and_crps():
     series = 500 + np.cumsum(np.random.default_rng(0).normal(0, 1, 4000))
     way = naive(10, 3)
     data = data_of(series, 13)
@@ -125,8 +125,8 @@ def test_intervals_and_scores_come_with_a_calibration():
     assert measured["coverage_80"].baselines == {"wanted": 0.8}
 
 
-def test_an_interval_that_too_few_errors_tell_is_not_judged():
-    """Of 21 windows of validation the outermost but one errors are the ends of 80 %, and of 95 % there is none."""
+def test_unknown_intervals_have_no_coverage():
+    """21 validation windows determine the bounds of 80% intervals, but not those of 95% intervals."""
     series = 500 + np.cumsum(np.random.default_rng(0).normal(0, 1, 120))
     way = naive(3, 1)
     data, found = found_of(series, way, calibration=calibrate_price_intervals(way, data_of(series, 4)))
@@ -136,11 +136,11 @@ def test_an_interval_that_too_few_errors_tell_is_not_judged():
     assert "coverage_95" not in measured
 
 
-def test_no_calibration_without_validation():
+def test_no_calibration_without_validation_windows():
     assert calibrate_price_intervals(naive(15, 6), data_of(np.arange(100.0), 8)) is None
 
 
-def test_the_verdict_is_on_squared_errors_of_the_days_asked():
+def test_verdicts_by_day_ahead():
     random = np.random.default_rng(0)
     series = 100 + np.cumsum(np.tile([3.0, -3.0], 100) + random.normal(0, 0.1, 200))
     way = ForecastMethod(lambda past, company, following: past[:, -2:], 4, 2)  # two days ago, then yesterday

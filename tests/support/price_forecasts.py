@@ -1,4 +1,4 @@
-"""Made prices, ready for forecasts, and forecasters that say what they are told."""
+"""Synthetic prices, prepared for forecasts, and networks with a constant output."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ def found_of(series, way, scale=None, calibration=None):
 
 
 def constant_output(network: Any, layer: str, value: float) -> Any:
-    """Make a network whose last dense layer says `value` whatever it reads."""
+    """Make the last dense layer of a network return `value` for every input."""
     dense = network.get_layer(layer)
     kernel, bias = dense.get_weights()
     dense.set_weights([np.zeros_like(kernel), np.full_like(bias, value)])
