@@ -7,9 +7,10 @@ plan the folds of their data; this module runs a plan, resumes it, and compares 
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lstm_ae.arrays import Array
 from lstm_ae.data.windows import Data
@@ -28,57 +29,92 @@ TrainedModel = tuple[Any, int]
 """A model and the epoch of its weights."""
 
 
-class Fold(Protocol):
-    """Result of one training and its test; a named tuple, whose fields are the content of the fold's file."""
+class PriceFold(NamedTuple):
+    """Result of a fold of prices; its fields are the content of the fold's file.
+
+    Args:
+        number: number of the fold, from 1.
+        first: first forecast day.
+        last: last forecast day.
+        tested: number of forecast companies.
+        epochs: epoch whose weights were tested.
+        evaluation: content of `metrics.json` for the split "test".
+        daily: `days`, and the mean squared scaled error per day by predictor ("model", "persistence", "linear", ...).
+        counts: number of forecasts per day.
+        data: entries of a `lstm_ae.data.windows.Source`; {} in folds of older versions.
+        versions: package versions; {} in folds of older versions.
+    """
+
+    number: int
+    first: str
+    last: str
+    tested: int
+    epochs: int
+    evaluation: dict[str, Any]
+    daily: dict[str, list[Any]]
+    counts: list[int]
+    data: dict[str, Any] = {}
+    versions: dict[str, str] = {}
 
     @property
-    def number(self) -> int:
-        """Number of the fold, from 1."""
-        ...
+    def moments(self) -> NDArray[np.datetime64]:
+        """Forecast days."""
+        return np.array(self.daily["days"], "datetime64[D]")
 
     @property
-    def moments(self) -> Any:
-        """Moments of the forecasts."""
-        ...
-
-    @property
-    def errors(self) -> Mapping[str, Sequence[float]]:
-        """Mean squared scaled error per moment by predictor; the model is "model"."""
-        ...
-
-    @property
-    def counts(self) -> Sequence[int]:
-        """Number of forecasts per moment."""
-        ...
+    def errors(self) -> dict[str, list[float]]:
+        """Mean squared scaled error per day by predictor."""
+        return {name: values for name, values in self.daily.items() if name != "days"}
 
     @property
     def rounding(self) -> Sequence[float]:
-        """Maximum rounding error of the model's error, per moment."""
-        ...
-
-    @property
-    def versions(self) -> dict[str, str]:
-        """Package versions of the training; {} in folds of older versions."""
-        ...
-
-    def _asdict(self) -> dict[str, Any]: ...
+        """Rounding errors, which are not measured for prices."""
+        return [0.0] * len(self.counts)
 
 
-class FoldData(Protocol):
-    """Config and data of the training and test of a fold."""
+class TableFold(NamedTuple):
+    """Result of a fold of a table; its fields are the content of the fold's file.
 
-    @property
-    def config(self) -> Any:
-        """Config of the training."""
-        ...
+    Args:
+        number: number of the fold, from 1.
+        first: time of the first window's end in the table's time zone, or its row in its series.
+        last: time of the last window's end.
+        windows: number of test windows.
+        epochs: epoch whose weights were tested.
+        evaluation: content of `metrics.json` for the split "test".
+        baseline: name of the naive baseline of the skill.
+        moments: forecast origins: nanoseconds since 1970, or rows of a table without times.
+        errors: mean squared scaled error per moment by predictor ("model", "baseline", "linear", other names).
+        counts: number of forecasts per moment.
+        rounding: maximum rounding error of the model's error, per moment.
+        left_out: names of the series without any forecast that has actual values.
+        versions: package versions; {} in folds of older versions.
+    """
 
-    @property
-    def data(self) -> Data:
-        """Splits of the fold."""
-        ...
+    number: int
+    first: str
+    last: str
+    windows: int
+    epochs: int
+    evaluation: dict[str, Any]
+    baseline: str
+    moments: list[int]
+    errors: dict[str, list[float]]
+    counts: list[int]
+    rounding: list[float]
+    left_out: list[str]
+    versions: dict[str, str] = {}
 
 
-F = TypeVar("F", bound=Fold)
+F = TypeVar("F", PriceFold, TableFold)
+
+
+class FoldData(NamedTuple):
+    """Config and data of the training and test of a fold; `rows` describes the rows that test windows are cut from."""
+
+    config: Any
+    data: Data
+    rows: Any = None
 
 
 class BacktestPlan(NamedTuple, Generic[F]):
@@ -88,18 +124,16 @@ class BacktestPlan(NamedTuple, Generic[F]):
         about: entries that identify the backtest; its folder is not used for another one.
         load: function that returns the data of a fold by its number, from 1.
         test: function of a trained model, the data of a fold, and its number that returns the result.
-        record: named tuple of a result.
-        fields: names of its fields.
-        added_fields: names of those that files of older versions lack.
+        record: class of the results.
+        added_fields: names of the fields that files of older versions lack.
         steps: horizon of the forecasts.
         refit: train on each fold; otherwise train on the first fold only.
     """
 
     about: dict[str, Any]
-    load: Callable[[int], Any]
-    test: Callable[[TrainedModel, Any, int], F]
-    record: Callable[..., F]
-    fields: tuple[str, ...]
+    load: Callable[[int], FoldData]
+    test: Callable[[TrainedModel, FoldData, int], F]
+    record: type[F]
     added_fields: tuple[str, ...]
     steps: int
     refit: bool = True
@@ -148,18 +182,18 @@ def run_backtest(
     for number in range(1, folds + 1):
         path, state = out / f"fold-{number}.json", out / f"state-{number if plan.refit else 1}.npz"
         if path.exists():
-            fold = plan.record(**read_part(path, plan.fields, plan.added_fields))
+            fold = plan.record(**read_part(path, plan.record._fields, plan.added_fields))
             source = fold._asdict().get("data")
             if prepared and source:
                 prepared(source)
         else:
-            rows: FoldData = plan.load(number)
+            fold_data = plan.load(number)
             if prepared:
-                prepared(rows.data.source._asdict())
+                prepared(fold_data.data.source._asdict())
             if trained is None or plan.refit:
-                first: FoldData = rows if plan.refit or number == 1 else plan.load(1)
+                first = fold_data if plan.refit or number == 1 else plan.load(1)
                 trained = train_fold(first, number, state, notify)
-            fold = plan.test(trained, rows, number)
+            fold = plan.test(trained, fold_data, number)
             fold = plan.record(**fold._asdict() | {"versions": installed_versions()})
             write(path, as_json(fold._asdict()))
             if plan.refit or number == folds:
@@ -172,12 +206,12 @@ def run_backtest(
 
 
 def train_fold(
-    rows: FoldData, number: int, state: Path, notify: Callable[[int, Any], None] | None = None
+    fold_data: FoldData, number: int, state: Path, notify: Callable[[int, Any], None] | None = None
 ) -> TrainedModel:
     """Train on a fold.
 
     Args:
-        rows: config and data.
+        fold_data: config and data.
         number: number of the fold, from 1.
         state: file of the training's state, from which it is resumed.
         notify: see `run_backtest`.
@@ -190,7 +224,7 @@ def train_fold(
         if notify:
             notify(number, progress)
 
-    config, data = rows.config, rows.data
+    config, data = fold_data.config, fold_data.data
     model, fitted = fit_model(config, data, state=state, identity=identity_in(state, config, data), notify=report)
     if not fitted.epochs:
         raise DivergedError(
@@ -200,29 +234,19 @@ def train_fold(
     return model, fitted.best_epoch
 
 
-class MomentErrors(NamedTuple):
-    """Mean errors of the forecasts of each moment.
-
-    Args:
-        moments: `(moments,)` ascending.
-        errors: mean squared scaled error per moment by predictor.
-        counts: number of forecasts per moment.
-        rounding: mean rounding error of the model's error per moment.
-    """
-
-    moments: Array
-    errors: dict[str, list[float]]
-    counts: list[int]
-    rounding: list[float]
-
-
-def average_by_moment(errors: ForecastErrors, moments: Array, names: Mapping[str, str]) -> MomentErrors:
+def average_by_moment(
+    errors: ForecastErrors, moments: Array, names: Mapping[str, str]
+) -> tuple[Array, dict[str, list[float]], list[int], list[float]]:
     """Return the mean errors of the forecasts of each moment; forecasts without a true value are omitted.
 
     Args:
         errors: errors of a fold.
         moments: `(samples,)` moment of each forecast.
         names: names of predictors in the result, where they differ.
+
+    Returns:
+        The moments in ascending order, and for each moment the mean squared scaled error by predictor, the number of
+        forecasts, and the mean rounding error of the model's error.
     """
     known = errors.known
     when, which = np.unique(moments[known], return_inverse=True)
@@ -233,10 +257,10 @@ def average_by_moment(errors: ForecastErrors, moments: Array, names: Mapping[str
         return means
 
     means = {names.get(name, name): average(squared) for name, squared in errors.squared.items()}
-    return MomentErrors(when, means, count.tolist(), average(errors.rounding))
+    return when, means, count.tolist(), average(errors.rounding)
 
 
-def judge_folds(folds: Sequence[Fold], steps: int) -> dict[str, Verdict]:
+def judge_folds(folds: Sequence[F], steps: int) -> dict[str, Verdict]:
     """Compare the forecasts of all folds with every baseline that all folds have, the best baseline first.
 
     Seasons, and thus the names of baselines, may differ between folds, and folds of older versions may lack baselines.

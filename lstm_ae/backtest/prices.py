@@ -1,9 +1,9 @@
 """Folds of price forecasters: rolling origins, or held-out companies."""
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,8 @@ from lstm_ae.backtest.folds import (
     VALIDATION,
     Backtest,
     BacktestPlan,
+    FoldData,
+    PriceFold,
     TrainedModel,
     average_by_moment,
     run_backtest,
@@ -39,56 +41,6 @@ from lstm_ae.forecasting.metrics import (
     price_metrics,
 )
 from lstm_ae.studies.snp.forecasting import forecast_one_day
-
-
-class PriceFoldData(NamedTuple):
-    """Config and data of a fold."""
-
-    config: Snp
-    data: Data
-
-
-class PriceFold(NamedTuple):
-    """Result of one training and its test.
-
-    Args:
-        number: number of the fold, from 1.
-        first: first forecast day.
-        last: last forecast day.
-        tested: number of forecast companies.
-        epochs: epoch whose weights were tested.
-        evaluation: content of `metrics.json` for the split "test".
-        daily: `days`, and the mean squared scaled error per day by predictor ("model", "persistence", "linear", ...).
-        counts: number of forecasts per day.
-        data: entries of a `lstm_ae.data.windows.Source`; {} in folds of older versions.
-        versions: package versions; {} in folds of older versions.
-    """
-
-    number: int
-    first: str
-    last: str
-    tested: int
-    epochs: int
-    evaluation: dict[str, Any]
-    daily: dict[str, list[Any]]
-    counts: list[int]
-    data: dict[str, Any] = {}
-    versions: dict[str, str] = {}
-
-    @property
-    def moments(self) -> NDArray[np.datetime64]:
-        """Forecast days."""
-        return np.array(self.daily["days"], "datetime64[D]")
-
-    @property
-    def errors(self) -> dict[str, list[float]]:
-        """Mean squared scaled error per day by predictor."""
-        return {name: values for name, values in self.daily.items() if name != "days"}
-
-    @property
-    def rounding(self) -> Sequence[float]:
-        """Rounding errors, which are not measured for prices."""
-        return [0.0] * len(self.counts)
 
 
 def backtest_prices(
@@ -139,10 +91,10 @@ def plan_backtest(config: Snp, folds: int, *, by: str = "time", refit: bool = Tr
     quotes = select_quotes(config, read_quotes(config.data, config.fields))
     parts = list(_companies(quotes, folds, config.seed) if by == "company" else _origins(quotes, folds, config, refit))
 
-    def load(number: int) -> PriceFoldData:
-        return PriceFoldData(config, prepare_prices(config, quotes, parts[number - 1], held_out=by == "company"))
+    def load(number: int) -> FoldData:
+        return FoldData(config, prepare_prices(config, quotes, parts[number - 1], held_out=by == "company"))
 
-    def test(trained: TrainedModel, rows: PriceFoldData, number: int) -> PriceFold:
+    def test(trained: TrainedModel, rows: FoldData, number: int) -> PriceFold:
         return test_price_fold(trained, rows.data, number)._replace(data=rows.data.source._asdict())
 
     return BacktestPlan(
@@ -156,7 +108,6 @@ def plan_backtest(config: Snp, folds: int, *, by: str = "time", refit: bool = Tr
         load,
         test,
         PriceFold,
-        PriceFold._fields,
         added_fields=("data", "versions"),
         steps=1,
         refit=refit,
@@ -220,8 +171,8 @@ def test_price_fold(trained: TrainedModel, data: Data, number: int) -> PriceFold
     evaluation = Evaluation(
         {"test": price_metrics(found, mean_absolute_change(data))}, {"test": judge_forecasts(errors)}
     ).as_json()
-    daily = average_by_moment(errors, errors.moments, {"": "model"})
-    days = daily.moments.astype(str).tolist()
+    moments, daily, counts, _ = average_by_moment(errors, errors.moments, {"": "model"})
+    days = moments.astype(str).tolist()
     tested = len(np.unique(found.lines))
     return PriceFold(
         number,
@@ -230,6 +181,6 @@ def test_price_fold(trained: TrainedModel, data: Data, number: int) -> PriceFold
         tested,
         epochs,
         evaluation,
-        {"days": days, **daily.errors},
-        daily.counts,
+        {"days": days, **daily},
+        counts,
     )

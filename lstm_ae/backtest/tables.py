@@ -17,6 +17,8 @@ from lstm_ae.backtest.folds import (
     VALIDATION,
     Backtest,
     BacktestPlan,
+    FoldData,
+    TableFold,
     TrainedModel,
     average_by_moment,
     run_backtest,
@@ -26,7 +28,7 @@ from lstm_ae.data.grid import Grid
 from lstm_ae.data.measurements import Measurements, Progress, read_measurements
 from lstm_ae.data.preparation import find_part_rows, prepare_table
 from lstm_ae.data.time_zones import Zone, format_time
-from lstm_ae.data.windows import Data, hash_arrays
+from lstm_ae.data.windows import hash_arrays
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.evaluation import Evaluation, skill
 from lstm_ae.forecasting import metrics
@@ -34,21 +36,17 @@ from lstm_ae.forecasting.baselines import LINEAR_NAME, fit_table_baselines
 from lstm_ae.studies.series.defaults import complete_config, require_regular
 
 
-class TableFoldData(NamedTuple):
-    """Table up to the end of a fold's test block.
+class FoldRows(NamedTuple):
+    """Rows that the test windows of a fold are cut from.
 
     Args:
-        config: complete config of the training.
-        data: data of the training.
         ids: names of the series.
-        series: `(rows,)` series of the rows that test windows are cut from, as indices into `ids`.
+        series: `(rows,)` series of the rows, as indices into `ids`.
         times: `(rows,)` their times, as in `Measurements`.
         places: `(rows,)` their row numbers in the table; used without times.
         zone: time zone of the output, as in `Measurements`.
     """
 
-    config: Series
-    data: Data
     ids: tuple[str, ...]
     series: NDArray[np.int32]
     times: Array
@@ -83,7 +81,7 @@ def start_backtest(
     return first.config, table, (*source.notes, *leaky)
 
 
-def split_fold(config: Series, table: Measurements, number: int, folds: int) -> TableFoldData:
+def split_fold(config: Series, table: Measurements, number: int, folds: int) -> FoldData:
     """Return the rows up to the end of a fold's test block, split into training, validation, and test.
 
     Args:
@@ -112,7 +110,7 @@ def split_fold(config: Series, table: Measurements, number: int, folds: int) -> 
     rows, _ = find_part_rows(prepared, 2)
     series, times = prepared.grid.series[rows], prepared.grid.times[rows]
     places = np.searchsorted(table.series, series) + times if table.layout.time is None else times
-    return TableFoldData(*completed, table.ids, series, times, places, table.zone)
+    return FoldData(*completed, FoldRows(table.ids, series, times, places, table.zone))
 
 
 def fold_edges(table: Measurements, folds: int) -> Array:
@@ -148,40 +146,6 @@ def rows_until(table: Measurements, end: float) -> Measurements:
         labels=labels,
         lines=table.lines[before],
     )
-
-
-class TableFold(NamedTuple):
-    """Result of one training and its test.
-
-    Args:
-        number: number of the fold, from 1.
-        first: time of the first window's end in the table's time zone, or its row in its series.
-        last: time of the last window's end.
-        windows: number of test windows.
-        epochs: epoch whose weights were tested.
-        evaluation: content of `metrics.json` for the split "test".
-        baseline: name of the naive baseline of the skill.
-        moments: forecast origins: nanoseconds since 1970, or rows of a table without times.
-        errors: mean squared scaled error per moment by predictor ("model", "baseline", "linear", other names).
-        counts: number of forecasts per moment.
-        rounding: maximum rounding error of the model's error, per moment.
-        left_out: names of the series without any forecast that has actual values.
-        versions: package versions; {} in folds of older versions.
-    """
-
-    number: int
-    first: str
-    last: str
-    windows: int
-    epochs: int
-    evaluation: dict[str, Any]
-    baseline: str
-    moments: list[int]
-    errors: dict[str, list[float]]
-    counts: list[int]
-    rounding: list[float]
-    left_out: list[str]
-    versions: dict[str, str] = {}
 
 
 def backtest_table(
@@ -241,25 +205,25 @@ def plan_table_backtest(
         lambda number: split_fold(config, table, number, folds),
         test_table_fold,
         TableFold,
-        TableFold._fields,
         added_fields=("versions",),
         steps=config.horizon,
     )
     return plan, notes
 
 
-def test_table_fold(trained: TrainedModel, rows: TableFoldData, number: int) -> TableFold:
+def test_table_fold(trained: TrainedModel, fold_data: FoldData, number: int) -> TableFold:
     """Test a model on a fold.
 
     Args:
         trained: a trained model.
-        rows: data of the fold.
+        fold_data: data of the fold.
         number: number of the fold, from 1.
 
     Raises:
         DataError: no forecast has actual values.
     """
-    (model, epoch), data = trained, rows.data
+    (model, epoch), data = trained, fold_data.data
+    rows: FoldRows = fold_data.rows
     steps = metrics.past_steps(model)
     fitted = fit_table_baselines(data, steps)
     quantiles = metrics.calibrate_table_intervals(model, data, fitted)
@@ -278,7 +242,9 @@ def test_table_fold(trained: TrainedModel, rows: TableFoldData, number: int) -> 
         for end in (ends.min(), ends.max())
     )
     names = {"": "model", errors.naive: "baseline", LINEAR_NAME: "linear"}
-    means = average_by_moment(errors, rows.places[made] if time is None else errors.moments, names)
+    moments, means, counts, rounding = average_by_moment(
+        errors, rows.places[made] if time is None else errors.moments, names
+    )
     forecast = set(rows.series[made[errors.known]].tolist())
     return TableFold(
         number,
@@ -288,10 +254,10 @@ def test_table_fold(trained: TrainedModel, rows: TableFoldData, number: int) -> 
         epoch,
         evaluation,
         errors.naive,
-        means.moments.tolist(),
-        means.errors,
-        means.counts,
-        means.rounding,
+        moments.tolist(),
+        means,
+        counts,
+        rounding,
         left_out=[name for line, name in enumerate(rows.ids) if line not in forecast],
     )
 

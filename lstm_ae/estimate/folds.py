@@ -61,7 +61,7 @@ def _estimate_plan(study: str, plan: BacktestPlan[Any], folds: int) -> CommandEs
     works, windows = [], []
     largest: FoldData | None = None
     for number in range(1, folds + 1):
-        rows: FoldData = plan.load(number)
+        rows = plan.load(number)
         works.append(training_work(rows.config, rows.data))
         windows.append(rows.data.test.samples)
         if largest is None or rows.data.train.samples > largest.data.train.samples:

@@ -6,7 +6,8 @@ from price_makers import days_of, prices
 
 from lstm_ae.backtest import folds as folding
 from lstm_ae.backtest import prices as backtests
-from lstm_ae.backtest.prices import PriceFold, backtest_prices
+from lstm_ae.backtest.folds import PriceFold
+from lstm_ae.backtest.prices import backtest_prices
 from lstm_ae.config import Snp
 from lstm_ae.data import prices as selection
 from lstm_ae.data.prices import prepare_prices, read_quotes

@@ -41,7 +41,7 @@ def targets(split: Split) -> list[float]:
     return np.unique(split.windows()[:, WINDOW:]).tolist()
 
 
-def folds_of(config: Series, folds: int) -> list[tables.TableFoldData]:
+def folds_of(config: Series, folds: int) -> list[folding.FoldData]:
     config, table, _ = tables.start_backtest(config, folds)
     return [tables.split_fold(config, table, number, folds) for number in range(1, folds + 1)]
 
@@ -66,7 +66,7 @@ def test_no_fold_trains_on_later_rows_of_another_series() -> None:
     assert targets(one.data.test) == [*range(100, 120), *range(1000 + WINDOW, 1030)]
     assert targets(two.data.test) == list(range(1030, 1080))
     for fold in (one, two):
-        first = fold.times[fold.data.test.starts + WINDOW].min()
+        first = fold.rows.times[fold.data.test.starts + WINDOW].min()
         assert max(split.time.astype(np.int64).max() for split in (fold.data.train, fold.data.validation)) < first
     # A series that has ended trains up to its end.
     assert two.data.train.series.max() < 1030
