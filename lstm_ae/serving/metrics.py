@@ -38,7 +38,7 @@ class _VersionStates:
 
     def collect(self) -> Iterator[Metric]:
         """Yield a sample of 1 for each version and its state, for the registry."""
-        metric = Metric(self.name, "Versions by state; START to END as TensorFlow Serving says it.", "unknown")
+        metric = Metric(self.name, "Versions by state, from START to END as in TensorFlow Serving.", "unknown")
         for model, version, state in self.states():
             metric.add_sample(self.name, {"model_name": model, "version": str(version), "state": state}, 1)
         yield metric
@@ -54,21 +54,21 @@ class ServerMetrics:
         self._registry.register(self._requests)
         self._latency = Histogram(
             ":tensorflow:serving:request_latency_seconds",
-            "From a request's arrival to its answer; over REST with the time in which its body comes.",
+            "Time from the arrival of a request to its response; over REST including the arrival of its body.",
             ["model_name", "entrypoint"],
             registry=self._registry,
             buckets=_LATENCY_BUCKETS,
         )
         self._calls = Histogram(
             ":tensorflow:serving:runtime_latency_seconds",
-            "Calls of a model.",
+            "Time of model calls.",
             ["model_name"],
             registry=self._registry,
             buckets=_LATENCY_BUCKETS,
         )
         self._sizes = Histogram(
             ":tensorflow:serving:batching_session:processed_batch_size",
-            "Samples in a call of a model.",
+            "Samples per model call.",
             ["model_name"],
             registry=self._registry,
             buckets=_SIZE_BUCKETS,

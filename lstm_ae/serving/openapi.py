@@ -48,10 +48,10 @@ def response_schema(signatures: Mapping[str, Signature]) -> Schema:
         if each.batched:
             row = _outputs_schema(each.outputs, 1)
             forms.append(
-                _object_schema({"predictions": {"type": "array", "items": row}}, f"{each.name}, asked by instances")
+                _object_schema({"predictions": {"type": "array", "items": row}}, f"{each.name}, with instances")
             )
         columns = _outputs_schema(each.outputs, 0)
-        forms.append(_object_schema({"outputs": columns}, f"{each.name}, asked by inputs"))
+        forms.append(_object_schema({"outputs": columns}, f"{each.name}, with inputs"))
     return {"anyOf": forms}
 
 
@@ -77,7 +77,7 @@ def results_schema(item: Schema) -> Schema:
 
 def _request_forms(signature: Signature, limits: RequestLimits) -> list[Schema]:
     """Return the schemas with `instances` (rows), if inputs and outputs have rows, and with `inputs` (columns)."""
-    forms = [(f"{signature.name}, by inputs", "inputs", "instances", _inputs_schema(signature, limits, 0))]
+    forms = [(f"{signature.name}, with inputs", "inputs", "instances", _inputs_schema(signature, limits, 0))]
     if signature.batched:
         rows = {
             "type": "array",
@@ -85,7 +85,7 @@ def _request_forms(signature: Signature, limits: RequestLimits) -> list[Schema]:
             "minItems": 1,
             "maxItems": limits.instances,
         }
-        forms.insert(0, (f"{signature.name}, by instances", "instances", "inputs", rows))
+        forms.insert(0, (f"{signature.name}, with instances", "instances", "inputs", rows))
     needed = [] if signature.name == DEFAULT_SIGNATURE else ["signature_name"]
     return [
         {
@@ -166,15 +166,15 @@ METRICS_PATH = "/monitoring/prometheus/metrics"
 UNAVAILABLE_STATES = ("loading", "failed", "set_aside")
 
 _ERROR_DESCRIPTIONS = {
-    "400": "The request is not what the model takes, or names a signature, label or version that is not there.",
-    "404": "The model, or the version, is not in memory.",
-    "408": "The body did not come in time.",
+    "400": "The request does not fit the model, or names a signature, label, or version that does not exist.",
+    "404": "The model or version is not in memory.",
+    "408": "The body did not arrive in time.",
     "413": "The body is too large.",
-    "415": "The body is packed in a way that is not known; it may be plain or gzip.",
+    "415": "The content encoding is not supported; it must be gzip or absent.",
     "429": "The model has run out of a resource.",
-    "500": "The model failed, or the server did.",
-    "503": "The model is loading or set aside, the queue is full, or the server is about to stop; try again later.",
-    "504": "There was no answer within the time limit.",
+    "500": "The model or the server failed.",
+    "503": "The model is loading or set aside, the queue is full, or the server is shutting down. Try again later.",
+    "504": "The time limit passed before the response was ready.",
 }
 
 _LOOKUP_ERRORS = ("400", "404")
@@ -225,22 +225,22 @@ def served_versions(catalog: ModelCatalog) -> list[ServedVersions]:
 def openapi_document(models: list[ServedVersions], limits: RequestLimits) -> dict[str, Any]:
     """Return the OpenAPI document. This reads the manifests, so it may take a while."""
     paths: dict[str, Any] = {
-        "/health": {"get": _get_operation("health", "Whether the server lives.", _state_response("alive"))},
+        "/health": {"get": _get_operation("health", "Liveness of the server.", _state_response("alive"))},
         "/ready": {
             "get": _get_operation(
                 "ready",
-                "Whether every model of the start can be called, and how many versions are not available.",
+                "Readiness of the models, and the number of unavailable versions.",
                 _state_response("ready", *UNAVAILABLE_STATES),
                 {"503": _state_response("not ready", *UNAVAILABLE_STATES)},
             )
         },
         METRICS_PATH: {
             "get": _get_operation(
-                "metrics", "Counters for Prometheus.", _content_schema(CONTENT_TYPE, {"type": "string"})
+                "metrics", "Metrics for Prometheus.", _content_schema(CONTENT_TYPE, {"type": "string"})
             )
         },
         "/openapi.json": {
-            "get": _get_operation("openapi", "This description.", _content_schema(JSON_TYPE, {"type": "object"}))
+            "get": _get_operation("openapi", "This document.", _content_schema(JSON_TYPE, {"type": "object"}))
         },
     }
     bodies: dict[str, Any] = {}
@@ -250,7 +250,7 @@ def openapi_document(models: list[ServedVersions], limits: RequestLimits) -> dic
             key, manifest = _operation_key(model.name, number), read_manifest_leniently(servable.directory)
             found = manifest_examples(manifest, servable.signatures)
             bodies[key] = _request_body(request_schema(servable.signatures, limits), found)
-            answers[key] = {"description": "What the model says."} | _content_schema(
+            answers[key] = {"description": "The outputs of the model."} | _content_schema(
                 JSON_TYPE, response_schema(servable.signatures)
             )
             about = {
@@ -271,8 +271,8 @@ def openapi_document(models: list[ServedVersions], limits: RequestLimits) -> dic
             "title": "Models served by lstmae",
             "version": __version__,
             "summary": "TensorFlow Serving's REST interface.",
-            "description": "Besides JSON's numbers the words NaN and Infinity are read and written for these numbers. "
-            "Nested lists must be of one shape throughout. Paths may be written in any case.",
+            "description": "Numbers may be NaN and Infinity in requests and responses. Nested lists must be regular. "
+            "Paths are not case-sensitive.",
         },
         "paths": paths,
         "components": {
@@ -334,7 +334,7 @@ def _status_path(operation: str) -> dict[str, Any]:
     answer = _content_schema(JSON_TYPE, {"$ref": "#/components/schemas/Status"})
     return {
         "get": _get_operation(
-            f"{operation}-status", "What has become of the versions.", answer, _error_references(*_LOOKUP_ERRORS)
+            f"{operation}-status", "States of the versions.", answer, _error_references(*_LOOKUP_ERRORS)
         )
     }
 
@@ -350,7 +350,7 @@ def _predict_path(operation: str, key: str) -> dict[str, Any]:
     return {
         "post": {
             "operationId": f"{operation}-predict",
-            "summary": "Ask the model.",
+            "summary": "Call the model.",
             "requestBody": {"$ref": f"#/components/requestBodies/{key}"},
             "responses": {"200": {"$ref": f"#/components/responses/{key}"}} | _error_references(*_ERROR_DESCRIPTIONS),
         }
@@ -372,8 +372,8 @@ def _examples_path(operation: str, verb: str, schema: dict[str, Any], item: dict
 def _get_operation(
     operation: str, summary: str, answer: dict[str, Any], others: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    responses = {"200": {"description": "As asked."} | answer}
-    responses |= {code: {"description": "Not now."} | other for code, other in (others or {}).items()}
+    responses = {"200": {"description": "Success."} | answer}
+    responses |= {code: {"description": "Not ready."} | other for code, other in (others or {}).items()}
     return {"operationId": operation, "summary": summary, "responses": responses}
 
 
@@ -413,7 +413,7 @@ _STRING_SCHEMA = {"type": "string"}
 _SCHEMAS = {
     "Error": {
         "type": "object",
-        "properties": {"error": {"type": "string", "description": "What is wrong, in a sentence."}},
+        "properties": {"error": {"type": "string", "description": "Description of the error."}},
         "required": ["error"],
         "additionalProperties": False,
     },
