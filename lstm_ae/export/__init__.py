@@ -1,4 +1,4 @@
 """Export a trained model as a verified SavedModel with a manifest and a model card.
 
-`graph_check`, `operations`, `probe`, and `manifest` do not need Keras, so a server can use them.
+A server uses `layout`, `manifest`, `admission`, `graph_check`, `operations`, and `warmup`, which do not need Keras.
 """

@@ -83,19 +83,18 @@ def _list_files(version: Path) -> list[str]:
         count += len(names)
         if count > MAX_FILES or depth > MAX_DEPTH:
             raise DataError(f"{str(version)!r} contains more files or folders than a model does. Remove them.")
+        in_weights = folder == f"{WEIGHTS_FOLDER}/"
         for name in names:
             path = f"{folder}{name}"
             if (version / path).is_dir():
                 waiting.append((f"{path}/", depth + 1))
                 continue
             try:
-                size = require_regular(
-                    version / path, MAX_WEIGHT_BYTES if folder == WEIGHTS_FOLDER + "/" else MAX_FILE_BYTES
-                )
+                size = require_regular(version / path, MAX_WEIGHT_BYTES if in_weights else MAX_FILE_BYTES)
             except OSError as error:
                 raise DataError(f"{str(version / path)!r} cannot be read: {error.strerror}") from error
-            weights += size if folder == WEIGHTS_FOLDER + "/" else 0
-            if folder == WEIGHTS_FOLDER + "/" or path == WARMUP_FILE:
+            weights += size if in_weights else 0
+            if in_weights or path == WARMUP_FILE:
                 found.append(path)
     if weights > MAX_WEIGHT_BYTES:
         raise DataError(f"{str(version)!r} has more than {MAX_WEIGHT_BYTES:,} bytes of weights. Use a smaller model.")
