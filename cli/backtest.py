@@ -123,7 +123,7 @@ def show_backtest(
     )
     files = {"figure": write(folder / "skill_by_fold.png", png(drawn)), "folder": folder}
     header = ["fold", "first", "last", headings[0], "skill", "linear", "verdict", "p", *headings[1:]]
-    console.table([*header, "in 80 %", "in 95 %"], rows)
+    console.table([*header, "in 80%", "in 95%"], rows)
     for fold in result.folds:
         if left_out := getattr(fold, "left_out", ()):
             console.show(f"Left out of fold {fold.number}, without a window to forecast from: {format_names(left_out)}")

@@ -437,7 +437,11 @@ def _group_parameters(group: type) -> list[inspect.Parameter]:
     """Return the parameters of the options in a dataclass: its annotated fields."""
     kinds = get_type_hints(group, include_extras=True)
     return [
-        make_parameter(field.name, kinds[field.name], field.default)
+        make_parameter(
+            field.name,
+            kinds[field.name],
+            inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default,
+        )
         for field in dataclasses.fields(group)
         if get_origin(kinds[field.name]) is Annotated
     ]

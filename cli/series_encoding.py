@@ -1,5 +1,6 @@
 """`lstmae series encode`, `reconstruct`, `evaluate` and `plot`: a table in; a table, measures or a figure out."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,41 +15,35 @@ from .options import Figure, Formulas, GivenOptions, LabelColumn, RunArgument, T
 from .results import require_png, require_table, show_files, show_metrics, show_note
 from .training import open_table_run
 
-Rows = Annotated[Path, typer.Option(metavar="<file>", help="The .csv or .parquet file to write, a row for each row.")]
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RowsRequest:
+    """Arguments and options of a command that writes a row for each row of a table."""
+
+    run: RunArgument
+    data: Table
+    out: Annotated[
+        Path, typer.Option(metavar="<file>", help="The .csv or .parquet file to write, with a row for each row.")
+    ]
+    keep_formulas: Formulas = False
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
 
     @command(app, "encode", "lstmae series encode latest pump.csv --out codes.csv", reads=True)
-    def encode(
-        run: RunArgument,
-        data: Table,
-        *,
-        out: Rows,
-        keep_formulas: Formulas = False,
-        given: GivenOptions,
-        console: Console,
-    ) -> None:
+    def encode(*, request: RowsRequest, given: GivenOptions, console: Console) -> None:
         """Write the code of the window that ends with each row; empty where no whole window does."""
         from lstm_ae.apply.encode import code_columns
 
-        _write_output(run, data, out, given, console, code_columns, keep_formulas=keep_formulas)
+        _write_output(request, given, console, code_columns)
 
     @command(app, "reconstruct", "lstmae series reconstruct latest pump.csv --out again.csv", reads=True)
-    def reconstruct(
-        run: RunArgument,
-        data: Table,
-        *,
-        out: Rows,
-        keep_formulas: Formulas = False,
-        given: GivenOptions,
-        console: Console,
-    ) -> None:
+    def reconstruct(*, request: RowsRequest, given: GivenOptions, console: Console) -> None:
         """Write every row as the model gives it back, missing values too: the mean over the windows that hold it."""
         from lstm_ae.apply.encode import reconstruction_columns
 
-        _write_output(run, data, out, given, console, reconstruction_columns, keep_formulas=keep_formulas)
+        _write_output(request, given, console, reconstruction_columns)
 
     @command(app, "evaluate", "lstmae series evaluate latest pump.csv", reads=True)
     def evaluate(
@@ -123,20 +118,13 @@ def _read_table(run: str, data: str, given: GivenOptions, console: Console) -> t
 
 
 def _write_output(
-    run: str,
-    data: str,
-    out: Path,
-    given: GivenOptions,
-    console: Console,
-    columns: Callable[[Any, Any], dict[str, Any]],
-    *,
-    keep_formulas: bool,
+    request: RowsRequest, given: GivenOptions, console: Console, columns: Callable[[Any, Any], dict[str, Any]]
 ) -> None:
-    require_table("--out", out)
-    found, autoencoder, table = _read_table(run, data, given, console)
+    require_table("--out", request.out)
+    found, autoencoder, table = _read_table(request.run, request.data, given, console)
     from lstm_ae.table_files import write_table
 
-    path = write_table(out, columns(autoencoder, table), keep_formulas=keep_formulas)
+    path = write_table(request.out, columns(autoencoder, table), keep_formulas=request.keep_formulas)
     rows = len(table.table.lines)
     show_files(console, {"rows": path})
     console.document({"run": str(found.directory), "rows": rows, "out": str(path)})

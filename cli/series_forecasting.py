@@ -91,7 +91,7 @@ def register(app: typer.Typer) -> None:
         shares = [
             (name.rpartition("_"), of) for name, of in metrics.get("test", {}).items() if name.startswith("coverage_")
         ]
-        if held := [f"{level} % held {of['value']:.1%}" for (_, _, level), of in shares]:
+        if held := [f"{level}% held {of['value']:.1%}" for (_, _, level), of in shares]:
             console.show(f"Of its training, on test: intervals of {', those of '.join(held)} of what came")
         show_files(console, files)
         console.document(

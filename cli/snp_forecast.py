@@ -190,7 +190,7 @@ def _show_rows(console: Console, rows: Sequence[Mapping[str, Any]], levels: Sequ
     """Show the columns that forecasts of one or of many days have, the prices with two decimals."""
     stepped = bool(rows) and "step" in rows[0]
     known = bool(rows) and rows[0]["actual"] is not None
-    header = ["symbol", "date", *(["day"] if stepped else []), "last known", "forecast", *(f"{n} %" for n in levels)]
+    header = ["symbol", "date", *(["day"] if stepped else []), "last known", "forecast", *(f"{n}%" for n in levels)]
     console.table(
         [*header, *(["actual"] if known else [])],
         [
@@ -220,7 +220,7 @@ def _show_steps(console: Console, steps: Sequence[Any]) -> None:
     covered = [name for name in steps[0].metrics if name.startswith("coverage_")]
     header = ["day", "skill", "p", "theil_u", "mae (USD)", "persistence", "rmse (USD)", "persistence", "mase"]
     console.table(
-        [*header, "direction", "crps", "persistence", "random walk", *(f"in {name[9:]} %" for name in covered)],
+        [*header, "direction", "crps", "persistence", "random walk", *(f"in {name[9:]}%" for name in covered)],
         [_step_row(step, covered) for step in steps],
     )
 
