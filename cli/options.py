@@ -144,11 +144,11 @@ Table = Annotated[
     str, typer.Argument(metavar="DATA", help="The table, with the columns of the one that the run was trained on.")
 ]
 
-NewTable = Annotated[str, typer.Argument(metavar="DATA", help="The table: CSV, plain or compressed, or Parquet.")]
+_NEW_TABLE = typer.Argument(metavar="DATA", help="The table: CSV, plain or compressed, or Parquet.")
 
-OptionalTable = Annotated[
-    str | None, typer.Argument(metavar="DATA", help="The table: CSV, plain or compressed, or Parquet.")
-]
+NewTable = Annotated[str, _NEW_TABLE]
+
+OptionalTable = Annotated[str | None, _NEW_TABLE]
 
 LabelColumn = Annotated[
     str | None,
@@ -174,7 +174,7 @@ Trust = Annotated[
 
 TensorBoard = Annotated[
     bool,
-    typer.Option("--tensorboard", metavar="", help="Write logs for TensorBoard; a search writes those of HParams."),
+    typer.Option("--tensorboard", metavar="", help="Write logs for TensorBoard, of a search for its HParams page."),
 ]
 
 Levels = Annotated[
