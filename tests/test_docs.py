@@ -126,13 +126,16 @@ def shortened(command):
     _, group, verb, *_ = command.split()
     if group == "serve":  # never ends; tests/serving starts servers
         return None
-    if verb in ("compare", "weights", "--tour"):
+    if verb == "--tour":
         return f"{command} --dry-run"
-    if group == "toy" and verb in ("data", "train", "tune", "limits"):
+    trains = verb in ("train", "tune", "limits", "compare", "weights", "backtest")
+    if group == "toy" and (trains or verb == "data"):
         command += " --sequences 200"
     if verb == "tune":
         command += " --trials 1 --jobs 1"
-    if verb in ("train", "tune", "limits", "backtest") or (group == "snp" and verb in ("predict", "reconstruct")):
+    if verb in ("compare", "weights"):
+        command = f"{command.replace('--repeats 3', '--repeats 1')} --units 2 --jobs 1"
+    if trains or (group == "snp" and verb in ("predict", "reconstruct")):
         command += " --epochs 1"
     return command
 
