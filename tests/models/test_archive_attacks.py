@@ -490,7 +490,7 @@ def test_there_is_no_version_after_the_last(tmp_path: Path) -> None:
     assert publish() == "1"
     (base / str(MAX_VERSION)).mkdir()
     with pytest.raises(
-        DataError, match=f"base' holds version {MAX_VERSION}, the largest possible one. Export to another"
+        DataError, match=f"base' contains version {MAX_VERSION}, the largest possible one. Export to another"
     ):
         publish()
 
