@@ -28,7 +28,7 @@ def show_training_estimate(kind: type[Config]) -> Callable[..., None]:
     ) -> None:
         from lstm_ae.run import require_free
 
-        _forbid_resume(resume)
+        forbid_resume(resume)
         if out is not None:
             require_free(out)
         if kind is Series and data is None:
@@ -43,31 +43,6 @@ def show_training_estimate(kind: type[Config]) -> Callable[..., None]:
         show_estimate(estimate_training(config, loaded, command=command_line()), console)
 
     return dry_run
-
-
-def show_search_estimate(given: GivenOptions, request: Any, kind: type[Config], console: Console) -> None:
-    """Estimate a search."""
-    from lstm_ae.run import require_free
-
-    from . import search
-
-    _forbid_resume(request.resume)
-    if request.engine != "local":
-        raise ConfigError("--dry-run is for --engine local, since it times this machine; leave one of them out")
-    if request.out is not None:
-        require_free(request.out)
-    plan = search.make_plan(given, kind, request)
-    import_tensorflow(console)
-    plan, data = search.complete_plan(plan, console)
-    from lstm_ae.estimate.searches import estimate_search
-    from lstm_ae.search.executors import default_jobs
-
-    jobs, keep = request.jobs or default_jobs(plan), 1 if request.keep is None else request.keep
-    console.say(f"timing settings of {search.describe_plan(plan)}, {jobs} at once ...")
-    found = estimate_search(plan, data, jobs=jobs, keep=keep, refit=request.refit)
-    if request.max_time is not None:
-        found = found._replace(notes=(*found.notes, "this is the whole search, whatever --max-time says"))
-    show_estimate(found, console)
 
 
 def show_fold_estimate(console: Console, out: Path | None, estimate: Callable[[Callable[..., None]], Any]) -> None:
@@ -87,7 +62,8 @@ def show_fold_estimate(console: Console, out: Path | None, estimate: Callable[[C
     show_estimate(found, console)
 
 
-def _forbid_resume(resume: bool) -> None:
+def forbid_resume(resume: bool) -> None:
+    """Raise if `--resume` is given: the estimate is for a new command."""
     if resume:
         raise ConfigError("--dry-run is for what is begun anew, and --resume goes on; leave one of them out")
 

@@ -8,11 +8,10 @@ import typer
 from lstm_ae.config import Mnist
 from lstm_ae.config.space import Axis
 
-from . import dry_run
 from .console import Console
 from .options import GivenOptions, command
 from .results import show_files
-from .search import GridRequest, SearchRequest, request_grid, search
+from .search import GridRequest, SearchRequest, request_grid, search, show_search_estimate
 from .search_results import require_results
 
 
@@ -63,7 +62,7 @@ def _add_comparison(
         return request_grid(given, claims()[0], request, verb, keep=0)
 
     def estimate(*, request: GridRequest, given: GivenOptions, console: Console) -> None:
-        dry_run.show_search_estimate(*request_comparison(given, request), Mnist, console)
+        show_search_estimate(*request_comparison(given, request), Mnist, console)
 
     def compare(*, request: GridRequest, given: GivenOptions, console: Console) -> None:
         from lstm_ae.search.report_claims import SHARING, classifier_rows

@@ -159,7 +159,7 @@ def register(app: typer.Typer, name: str, config: type[Config]) -> None:
 
     def estimate(*, request: SearchRequest, given: GivenOptions, console: Console, data: str | None = None) -> None:
         _set_table(given, data, name, request.resume)
-        dry_run.show_search_estimate(given, request, config, console)
+        show_search_estimate(given, request, config, console)
 
     @command(
         app,
@@ -231,6 +231,29 @@ def add_resume_command(folder: Any) -> Iterator[None]:
         raise Interrupted(f"Interrupted; nothing is lost. {again}") from None
     except ClusterLostError as error:
         raise ClusterLostError(f"{error}; nothing is lost. {again}, with --engine ray or without") from error
+
+
+def show_search_estimate(given: GivenOptions, request: Any, kind: type[Config], console: Console) -> None:
+    """Estimate a search."""
+    from lstm_ae.run import require_free
+
+    dry_run.forbid_resume(request.resume)
+    if request.engine != "local":
+        raise ConfigError("--dry-run is for --engine local, since it times this machine; leave one of them out")
+    if request.out is not None:
+        require_free(request.out)
+    plan = make_plan(given, kind, request)
+    import_tensorflow(console)
+    plan, data = complete_plan(plan, console)
+    from lstm_ae.estimate.searches import estimate_search
+    from lstm_ae.search.executors import default_jobs
+
+    jobs, keep = request.jobs or default_jobs(plan), 1 if request.keep is None else request.keep
+    console.say(f"timing settings of {describe_plan(plan)}, {jobs} at once ...")
+    found = estimate_search(plan, data, jobs=jobs, keep=keep, refit=request.refit)
+    if request.max_time is not None:
+        found = found._replace(notes=(*found.notes, "this is the whole search, whatever --max-time says"))
+    dry_run.show_estimate(found, console)
 
 
 def search(

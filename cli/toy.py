@@ -10,11 +10,10 @@ from lstm_ae.config import Toy
 from lstm_ae.config.space import Axis
 from lstm_ae.errors import ConfigError
 
-from . import dry_run
 from .console import Console
 from .options import GivenOptions, command
 from .results import show_files
-from .search import GridRequest, SearchRequest, request_grid, search
+from .search import GridRequest, SearchRequest, request_grid, search, show_search_estimate
 from .search_results import require_results
 
 DEFAULT_SIZES = "8,16,32,50"
@@ -53,7 +52,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _dry_run(*, sizes: str | None, request: GridRequest, given: GivenOptions, console: Console) -> None:
-    dry_run.show_search_estimate(*_request_limits(given, sizes, request), Toy, console)
+    show_search_estimate(*_request_limits(given, sizes, request), Toy, console)
 
 
 def _request_limits(given: GivenOptions, sizes: str | None, request: GridRequest) -> tuple[GivenOptions, SearchRequest]:
