@@ -34,10 +34,10 @@ SEARCH_METHODS = ("grid", "random", "bayesian", "hyperband")
 DEFAULT_TRIALS = 20
 
 
-def _parse_duration(text: Any) -> Any:
+def _parse_duration(text: str | None) -> float | None:
     """Parse a duration such as `90s`, `10m`, or `2h`; a number alone is in seconds."""
-    if not isinstance(text, str):  # the default
-        return text
+    if text is None:
+        return None
     units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
     number, unit = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 1)
     try:
@@ -103,12 +103,8 @@ class SearchRequest(GridRequest):
         typer.Option("--prune", metavar="", help="Stop trainings that are worse than the median of earlier ones."),
     ] = False
     max_time: Annotated[
-        float | None,
-        typer.Option(
-            metavar="<time>",
-            parser=_parse_duration,
-            help="Time limit, such as 90s, 10m or 2h; --resume continues the search.",
-        ),
+        str | None,
+        typer.Option(metavar="<time>", help="Time limit, such as 90s, 10m or 2h; --resume continues the search."),
     ] = None
     engine: Annotated[
         str, typer.Option(metavar="<name>", help="Where trials run: local, or ray (a cluster; the extra [ray]).")
@@ -142,6 +138,12 @@ class SearchRequest(GridRequest):
             raise ConfigError("--address is for --engine ray; add it, or leave --address out")
         if self.engine not in ("local", "ray"):
             raise ConfigError(f"--engine must be one of local, ray. Received: {self.engine!r}")
+        _parse_duration(self.max_time)
+
+    @property
+    def max_seconds(self) -> float | None:
+        """The time limit in seconds."""
+        return _parse_duration(self.max_time)
 
 
 def request_grid(
@@ -305,7 +307,7 @@ def _run_search(folder: Any, plan: Any, purpose: Any, data: Any, request: Search
     with open_record(folder, plan=plan, purpose=purpose, repair=request.repair) as record:
         load = DataLoader({data_key(plan.config): data})
         jobs = request.jobs or default_jobs(plan)
-        clock = TimeBudget(request.max_time)
+        clock = TimeBudget(request.max_seconds)
         with SearchProgress(console, record, folder, tensorboard=request.tensorboard) as board:
             executor: Executor
             if request.engine == "ray":

@@ -367,7 +367,7 @@ def test_an_export_names_the_classes(place: Path) -> None:
     assert manifest["classes"] == ["fast", "mid", "slow"]
     assert set(manifest["signatures"]) == {"serving_default", "classify"}
     card = Path("out/walks/README.md").read_text()
-    assert "Says to which class a window of a table's columns belongs." in card
+    assert "Classifies windows of a table's columns." in card
     assert "Classes: 0 fast, 1 mid, 2 slow." in card
     run, table = open_run(place / "run"), walks(3, seed=5)
     table.to_csv("t.csv", index=False)

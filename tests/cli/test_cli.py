@@ -130,6 +130,7 @@ def test_the_help_lists_studies_first():
     ]
 
 
+@pytest.mark.slow
 def test_a_command_trains_in_the_directory_that_out_names(run):
     line = "toy predict --sequences 60 --epochs 1 --batch-size 16"
     first = document(run, f"{line} --out elsewhere/one")

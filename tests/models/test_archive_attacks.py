@@ -1,7 +1,7 @@
 """Files of a stranger, or of a broken disk, instead of ours: what is spoilt, where it is read, and what is said.
 
-The parts of a search are in `test_search_going_on.py` and `test_search_journal.py`, a training's state in
-`test_training.py`, `config.json` in `test_run.py`, what a graph may hold in `test_export_operations.py`.
+The parts of a search are in `tests/search`, a training's state in `tests/training`, `config.json` in
+`tests/test_run.py`, what a graph may hold in `tests/export/test_operations.py`.
 """
 
 import io
@@ -22,11 +22,16 @@ import tensorflow as tf
 from searches import call, refused, tree
 from served_models import ask, run, service
 
+from lstm_ae.artifacts import Artifact
+from lstm_ae.classification.baselines import LogisticRegression
 from lstm_ae.config import Mnist, Series, Snp, Toy
 from lstm_ae.data.scaling import Scale
+from lstm_ae.detection.baselines import ReconstructionBaseline
+from lstm_ae.detection.calibration import NormalScores
 from lstm_ae.errors import DataError
 from lstm_ae.export import saved_model
 from lstm_ae.export.layout import MAX_VERSION, list_versions
+from lstm_ae.forecasting.intervals import ErrorQuantiles, PriceCalibration
 from lstm_ae.models import archive
 from lstm_ae.models.autoencoder import autoencoder, pooled_autoencoder
 from lstm_ae.models.classifier import classifier, pooled_classifier
@@ -507,12 +512,14 @@ def test_what_is_no_json(r: Path, name: str, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", pickle.dumps([1.0])], ids=["empty", "cut", "a pickle"])
-@pytest.mark.parametrize("name", ["normal", "calibration", "components", "logistic", "spread"])
-def test_what_is_no_state(empty_directory: Path, name: str, content: bytes) -> None:
+@pytest.mark.parametrize(
+    "kind", [NormalScores, PriceCalibration, ReconstructionBaseline, LogisticRegression, ErrorQuantiles]
+)
+def test_a_file_that_is_no_artifact(empty_directory: Path, kind: type[Artifact], content: bytes) -> None:
     found = Run(Path(shutil.copytree(ROOT / "snp", "r")))
-    (found.directory / f"{name}.npz").write_bytes(content)
+    (found.directory / kind.file).write_bytes(content)
     with pytest.raises(
-        DataError, match=rf"^'r/{name}.npz' cannot be read \(\w+\); restore it, or train a new run"
+        DataError, match=rf"^'r/{kind.file}' cannot be read \(\w+\); restore it, or train a new run"
     ) as caught:
-        getattr(found, name)()
+        found.artifact(kind)
     assert "\n" not in str(caught.value)

@@ -44,7 +44,7 @@ def test_an_epoch_of_a_large_table_draws_some_of_its_windows(monkeypatch: pytest
     assert default_epoch_steps(dataclasses.replace(config, steps_per_epoch=7), 128, 700_000, 30) == (7, ())
     pd.DataFrame({"v": np.sin(np.arange(400.0))}).to_csv("t.csv", index=False)
     assert defaults.load_complete(dataclasses.replace(config, window=20)).config.steps_per_epoch is None
-    monkeypatch.setattr(defaults, "ROWS", 2000)
+    monkeypatch.setattr(defaults, "MAX_EPOCH_ROWS", 2000)
     found, data = defaults.load_complete(dataclasses.replace(config, window=20))
     assert found.steps_per_epoch == 2000 // (8 * 20)
     assert data.source.notes[-1].startswith("steps_per_epoch: 12")
