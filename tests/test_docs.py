@@ -121,6 +121,13 @@ def test_source_files_that_are_named_exist(path):
     assert not missing
 
 
+def test_the_tests_that_the_checks_name_exist():
+    """A missing file would fail the checks only after half an hour."""
+    named = re.findall(r"\btests/[\w/]+(?:\.py)?", read(ROOT / ".ci/run"))
+    assert named
+    assert not [name for name in named if not (ROOT / name).exists()]
+
+
 def shortened(command):
     """Return the command with options that shorten it; they change only the results. None to skip it."""
     _, group, verb, *_ = command.split()
