@@ -247,8 +247,13 @@ def average_by_moment(
     Returns:
         The moments in ascending order, and for each moment the mean squared scaled error by predictor, the number of
         forecasts, and the mean rounding error of the model's error.
+
+    Raises:
+        DivergedError: If the model forecasts a value that is not a number.
     """
     known = errors.known
+    if np.isnan(errors.squared[""][known]).any():
+        raise DivergedError("Some forecasts are not numbers. Try a lower --learning-rate or --clip 1")
     when, which = np.unique(moments[known], return_inverse=True)
     count = np.bincount(which)
 

@@ -71,7 +71,7 @@ def verify_versions(folder: Path) -> Iterator[VerifiedVersion]:
 def _list_version_folders(folder: Path) -> list[Path]:
     if (folder / GRAPH_FILE).exists():
         return [folder]
-    found = [path for _, path in list_versions(folder) if path.is_dir()]
+    found = [path for _, path in list_versions(folder) if path.is_dir()] if folder.is_dir() else []
     if not found:
         raise DataError(f"{str(folder)!r} contains no exported version. Pass a folder that lstmae export has written.")
     return found

@@ -348,3 +348,10 @@ def test_what_an_older_export_says_of_gaps_is_not_compared(run: Path, monkeypatc
     (one,) = verify_versions(run)
     assert [any(case is one for one in tried[1]) for case in cases] == [True, True]
     assert one.unchecked == []
+
+
+@pytest.mark.parametrize("name", ["nothing", "file"])
+def test_where_no_version_can_be(name: str) -> None:
+    Path("file").touch()
+    with pytest.raises(DataError, match=f"^'{name}' contains no exported version"):
+        list(verify_versions(Path(name)))
