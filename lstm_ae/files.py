@@ -325,7 +325,9 @@ def load_arrays(
     try:
         # Opened explicitly, since NumPy does not close damaged files.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            meta: dict[str, Any] = json.loads(arrays["meta"].tobytes())
+            meta = json.loads(arrays["meta"].tobytes())
+            if not isinstance(meta, dict):
+                raise TypeError("the metadata are not an object")
             wanted = [name for name in arrays if name != "meta"] if names is None else names
             return meta, {name: arrays[name] for name in wanted}
     except Exception as error:

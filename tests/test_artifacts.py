@@ -96,6 +96,16 @@ def test_an_array_that_is_missing(tmp_path: Path) -> None:
         Sample.load(path)
 
 
+@pytest.mark.parametrize("meta", [b"[]", b"null", b"3"])
+def test_metadata_that_are_not_an_object(tmp_path: Path, meta: bytes) -> None:
+    path = tmp_path / "a.npz"
+    sample().save(path)
+    with np.load(path) as file:
+        np.savez(path, **{name: file[name] for name in file if name != "meta"}, meta=np.frombuffer(meta, np.uint8))
+    with pytest.raises(DataError, match=r"a\.npz.* cannot be read"):
+        Sample.load(path)
+
+
 @pytest.mark.parametrize("name", ["pump", "snp"])
 def test_the_artifacts_of_the_saved_models_are_read(name: str, tmp_path: Path) -> None:
     """And written again byte by byte."""

@@ -62,10 +62,11 @@ def run_config(run: Run, *tasks: str, reading: Mapping[str, Any] | None = None) 
         reading: Reading options that differ from the run's, see `read_with_run_config`.
 
     Raises:
-        ConfigError: If the run has another task, or a reading option is not allowed.
+        ConfigError: If the run is of another study or task, or a reading option is not allowed.
     """
     config = run.config()
-    assert isinstance(config, Series)
+    if not isinstance(config, Series):
+        raise ConfigError(f"{str(run.directory)!r} is no run on a table. Pass a run of lstmae series train")
     if tasks and config.task not in tasks:
         raise ConfigError(
             f"{str(run.directory)!r} is a run of --task {config.task}; give one of --task {' or '.join(tasks)}"

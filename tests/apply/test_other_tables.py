@@ -20,7 +20,7 @@ from lstm_ae.apply.detect import detect_prepared
 from lstm_ae.apply.detection_output import event_columns, score_columns
 from lstm_ae.apply.forecast import TableForecast
 from lstm_ae.apply.forecast import forecast_columns as columns_of
-from lstm_ae.apply.run_table import prepare_run_table, read_with_run_config
+from lstm_ae.apply.run_table import prepare_run_table, read_with_run_config, run_config
 from lstm_ae.apply.stream import DetectionStream
 from lstm_ae.config import Series
 from lstm_ae.data.checks import collect_new_table_warnings, inspect_table
@@ -30,6 +30,7 @@ from lstm_ae.data.stream import read_incoming
 from lstm_ae.data.time_zones import format_each_time, format_time, format_times, infer_zone
 from lstm_ae.data.timestamps import infer_form, parse_times
 from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.run import open_run
 from lstm_ae.studies.series import defaults
 
 
@@ -262,3 +263,9 @@ def test_every_output_tells_times_by_the_clocks_of_its_input() -> None:
         prepared.table, np.zeros(1, int), (), True, ahead, ahead, empty, empty, empty, "none", {}, 1
     )
     assert columns_of(outlook)["time"].tolist() == ["2024-03-05T11:00:00+01:00"]
+
+
+def test_a_run_of_another_study_is_refused() -> None:
+    run = open_run(Path(__file__).parents[2] / "saved_models/toy")
+    with pytest.raises(ConfigError, match="no run on a table"):
+        run_config(run)
