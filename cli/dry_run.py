@@ -54,7 +54,9 @@ def show_fold_estimate(console: Console, out: Path | None, estimate: Callable[[C
         estimate: returns the estimate; called with a function that shows the progress of reading.
     """
     if out is not None and out.exists():
-        raise ConfigError(f"--dry-run is for what is begun anew, and --out {str(out)!r} exists; leave one of them out")
+        raise ConfigError(
+            f"--dry-run estimates a new run, but --out {str(out)!r} exists. Remove one of the two options"
+        )
     import_tensorflow(console)
     console.say("timing trainings and tests ...")
     with console.progress() as bar:
@@ -65,7 +67,7 @@ def show_fold_estimate(console: Console, out: Path | None, estimate: Callable[[C
 def forbid_resume(resume: bool) -> None:
     """Raise if `--resume` is given: the estimate is for a new command."""
     if resume:
-        raise ConfigError("--dry-run is for what is begun anew, and --resume goes on; leave one of them out")
+        raise ConfigError("--dry-run estimates a new run, but --resume continues one. Remove one of the two options")
 
 
 def show_estimate(found: Any, console: Console) -> None:

@@ -241,7 +241,7 @@ def show_search_estimate(given: GivenOptions, request: Any, kind: type[Config], 
 
     dry_run.forbid_resume(request.resume)
     if request.engine != "local":
-        raise ConfigError("--dry-run is for --engine local, since it times this machine; leave one of them out")
+        raise ConfigError("--dry-run times this machine and needs --engine local. Remove one of the two options")
     if request.out is not None:
         require_free(request.out)
     plan = make_plan(given, kind, request)

@@ -51,7 +51,7 @@ def show_one_day(
     if metrics:
         show_metrics(console, metrics, "" if new else leaky)
     else:
-        console.show("No window has a day after it in this data, so nothing can be said of the errors")
+        console.show("No window is followed by a day in this data, so there are no errors")
     _show_next_day(console, opened, columns, levels)
     show_files(console, files)
     if new:
@@ -82,7 +82,7 @@ def _show_next_day(console: Console, opened: Any, columns: Mapping[str, Sequence
     rows = [row for row in rows if row["actual"] is None]
     if "open" in opened.model.input and not rows:
         console.show(
-            "The day after the data is not forecast: its open is not known. A last row with the open alone tells it"
+            "The day after the data is not forecast because its open is not known. Add a last row with the open only"
         )
         return
     dates = "" if "open" in opened.model.input else f" ({HOLIDAY_NOTE})"
@@ -153,7 +153,7 @@ def show_many_days(
         _show_baselines(console, result.steps)
         console.show(f"Verdict over all days ahead: {result.verdict}")
     else:
-        console.show("No window has so many days after it in this data, so nothing can be said of the errors")
+        console.show("No window is followed by enough days in this data, so there are no errors")
     if opened.data.source.leaky:
         console.show(f"LEAKY: {opened.data.source.leaky}")
     beyond = result.table["actual"][0] is None

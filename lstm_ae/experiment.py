@@ -248,7 +248,7 @@ def seed(config: Config) -> None:
         tf.config.experimental.enable_op_determinism()
 
 
-class LoadedRun(NamedTuple):
+class RunWithData(NamedTuple):
     """Run with its study, config, data, and model."""
 
     run: Run
@@ -278,7 +278,7 @@ class LoadedRun(NamedTuple):
         return self.run.write_table(name, columns)
 
 
-def open_trained(run: Run, data: Data | None = None) -> LoadedRun:
+def open_trained(run: Run, data: Data | None = None) -> RunWithData:
     """Open a finished run with its data and model.
 
     Args:
@@ -298,10 +298,10 @@ def open_trained(run: Run, data: Data | None = None) -> LoadedRun:
             f"The data differs from that of {str(run.directory)!r} ({run.about()['data']['text']}). "
             f"Received: {data.source.text}. Pass the same file to --data, or set or unset LSTMAE_DATA_DIR"
         )
-    return LoadedRun(run, study, config, data, model)
+    return RunWithData(run, study, config, data, model)
 
 
-def open_on_new_data(run: Run, config: Config) -> LoadedRun:
+def open_on_new_data(run: Run, config: Config) -> RunWithData:
     """Open a finished price forecaster with new data.
 
     Args:
@@ -318,4 +318,4 @@ def open_on_new_data(run: Run, config: Config) -> LoadedRun:
     calibration = run.artifact(PriceCalibration)
     until = np.datetime64(calibration.until)
     data = load_new_prices(config, calibration.scale, run.about()["data"]["symbols"], until)
-    return LoadedRun(run, load_study("snp"), config, data, run.model())
+    return RunWithData(run, load_study("snp"), config, data, run.model())

@@ -16,7 +16,7 @@ from lstm_ae.config import Config, Mnist, Snp, Toy
 from lstm_ae.data import prices
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError, DivergedError
-from lstm_ae.experiment import LoadedRun, open_trained
+from lstm_ae.experiment import RunWithData, open_trained
 from lstm_ae.files import save_state
 from lstm_ae.run import Run
 from lstm_ae.studies import load_study
@@ -60,7 +60,7 @@ def some_digits(folder: Path) -> str:
     return str(path)
 
 
-def same_again(run: Run, config: Config) -> LoadedRun:
+def same_again(run: Run, config: Config) -> RunWithData:
     """What every study promises: a run measures and draws itself again from its directory alone."""
     assert run.finished
     assert not run.state.exists()

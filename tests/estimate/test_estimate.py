@@ -264,7 +264,7 @@ def test_an_interruption_leaves_nothing(
     assert left_in(temporary) == []
 
 
-RESUME = "--dry-run is for what is begun anew, and --resume goes on; leave one of them out"
+RESUME = "--dry-run estimates a new run, but --resume continues one. Remove one of the two options"
 
 
 @pytest.mark.parametrize(
@@ -278,15 +278,15 @@ RESUME = "--dry-run is for what is begun anew, and --resume goes on; leave one o
         ("toy tune --out full", "--out 'full' is not empty. Pass a new directory, or resume with --resume"),
         (
             "toy tune --engine ray",
-            "--dry-run is for --engine local, since it times this machine; leave one of them out",
+            "--dry-run times this machine and needs --engine local. Remove one of the two options",
         ),
         (
             "snp backtest --out full",
-            "--dry-run is for what is begun anew, and --out 'full' exists; leave one of them out",
+            "--dry-run estimates a new run, but --out 'full' exists. Remove one of the two options",
         ),
         (
             "snp kfold --units 2,4 --out full",
-            "--dry-run is for what is begun anew, and --out 'full' exists; leave one of them out",
+            "--dry-run estimates a new run, but --out 'full' exists. Remove one of the two options",
         ),
         ("snp backtest --split-by size", "--split-by must be time or company. Received: 'size'"),
         ("toy limits --sizes 0", "--sizes must be different whole numbers from 1, such as 8,16,32,50. Received: '0'"),
