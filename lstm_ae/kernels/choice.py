@@ -2,9 +2,9 @@
 
 import functools
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
@@ -21,7 +21,7 @@ class KernelChoice(NamedTuple):
         reason: why Keras computes it in training; "" if the kernels do.
     """
 
-    layer: Any
+    layer: layers.RNN
     reason: str
 
     def __str__(self) -> str:
@@ -47,7 +47,7 @@ def compile_failure(error: Exception) -> str:
     return f"the kernels cannot be compiled here ({': '.join(filter(None, (type(error).__name__, first)))})"
 
 
-def reason_for_keras(layer: Any) -> str:
+def reason_for_keras(layer: keras.Layer) -> str:
     """Return why the kernels do not support a layer on this machine; "" if they do."""
     if not isinstance(layer, layers.LSTM):
         return f"there is no kernel for {type(layer).__name__}"
@@ -62,7 +62,7 @@ def reason_for_keras(layer: Any) -> str:
     return unavailable_reason()
 
 
-def choose_kernels(network: Any, kernel: str) -> list[KernelChoice]:
+def choose_kernels(network: keras.Model, kernel: str) -> list[KernelChoice]:
     """Choose between Keras and the kernels for each recurrent layer of a network.
 
     Args:
@@ -76,7 +76,7 @@ def choose_kernels(network: Any, kernel: str) -> list[KernelChoice]:
 
 
 @contextmanager
-def accelerate(network: Any, kernel: str) -> Iterator[list[KernelChoice]]:
+def accelerate(network: keras.Model, kernel: str) -> Iterator[list[KernelChoice]]:
     """Use the kernels for all supported layers in graphs that are traced within this context.
 
     Only the loop over the time steps is replaced: the network, its variables, and saved files remain those of Keras.
@@ -102,25 +102,32 @@ def accelerate(network: Any, kernel: str) -> Iterator[list[KernelChoice]]:
             del layer.inner_loop
 
 
-def _recurrent(network: Any) -> Iterator[tuple[Any, Any]]:
+def _recurrent(network: keras.Model) -> Iterator[tuple[layers.RNN, keras.Layer]]:
     """Yield every recurrent layer with the layer of the network that contains it (itself, or `Bidirectional`)."""
     for outer in network.layers:
         inner = [outer.forward_layer, outer.backward_layer] if isinstance(outer, layers.Bidirectional) else [outer]
         yield from ((layer, outer) for layer in inner if isinstance(layer, layers.RNN))
 
 
-def _needs_input_gradient(network: Any, layer: Any) -> bool:
+def _needs_input_gradient(network: keras.Model, layer: keras.Layer) -> bool:
     """Return whether the layer's input depends on trainable weights."""
     applied_once = len(layer._inbound_nodes) == 1
     return not applied_once or bool(keras.Model(network.inputs, layer.input).trainable_variables)
 
 
 def _loop(
-    layer: Any, differentiate: bool, sequences: Any, initial_state: Any, mask: Any, training: bool = False
-) -> tuple[Any, Any, list[Any]]:
+    layer: layers.LSTM,
+    differentiate: bool,
+    sequences: tf.Tensor,
+    initial_state: Sequence[tf.Tensor],
+    mask: tf.Tensor | None,
+    training: bool = False,
+) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
     """Replace `keras.layers.LSTM.inner_loop`; return the last output, all outputs, and the final states."""
     if mask is not None or not tf.inside_function() or not tf.is_tensor(sequences):
-        original: tuple[Any, Any, list[Any]] = layers.LSTM.inner_loop(layer, sequences, initial_state, mask, training)
+        original: tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]] = layers.LSTM.inner_loop(
+            layer, sequences, initial_state, mask, training
+        )
         return original
     from lstm_ae.kernels.operation import lstm_layer
 

@@ -5,10 +5,13 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numba
 import numpy as np
+from numba.core.ccallback import CFunc
+
+from lstm_ae.arrays import Float32Array
 
 # Not next to the source: pip does not remove files that it did not install, and stale ones would hide a new version.
 CACHE_DIRECTORY = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lstm-ae" / "numba"
@@ -52,7 +55,7 @@ def _cache_works() -> bool:
 
 
 _CACHE = _cache_works()
-Function = TypeVar("Function", bound=Callable[..., Any])
+Function = TypeVar("Function", bound=Callable[..., object])
 
 
 def compiled(function: Function) -> Function:
@@ -63,14 +66,15 @@ def compiled(function: Function) -> Function:
 
 
 @compiled
-def aligned(size: int) -> Any:
+def aligned(size: int) -> Float32Array:
     """Return `size` zeros aligned to a cache line, since loads across two lines take twice as long."""
     array = np.zeros(size + 15, np.float32)
     skip = (-array.ctypes.data % 64) // 4
     return array[skip : skip + size]
 
 
-def kernel(function: Callable[[int, int], None]) -> Any:
+def kernel(function: Callable[[int, int], None]) -> CFunc:
     """Compile a function that TensorFlow calls with the kernel's state (unused) and the context."""
     with _cache_directory():
-        return numba.cfunc("void(uintp, uintp)", error_model="numpy", cache=_CACHE)(function)
+        made: CFunc = numba.cfunc("void(uintp, uintp)", error_model="numpy", cache=_CACHE)(function)
+    return made

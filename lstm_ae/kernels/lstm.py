@@ -14,20 +14,22 @@ Arrays are flat; shapes below describe their layout. n is the number of rows of 
 B of blocks of units, T of steps, and K = F + U + 1.
 """
 
-from typing import Any
+from collections.abc import Callable
 
+from lstm_ae.arrays import Float32Array
 from lstm_ae.kernels.compiled import compiled
-from lstm_ae.kernels.vectors import LANES, TILE_ROWS, expm1, load, load_first, store, store_first, tile
+from lstm_ae.kernels.vectors import LANES, TILE_ROWS, Lanes, expm1, load, load_first, store, store_first, tile
 
 
-def _strip(rows: int, wide: int) -> Any:
+def _strip(rows: int, wide: int) -> Callable[..., None]:
     """Return a product of `wide` vectors in tiles of `rows` rows; remaining rows are computed one by one."""
     many, one = tile(rows, wide), tile(1, wide)
 
     @compiled
     def strip(
-        out: Any, out_at: int, out_row: int, start: Any, start_at: int, start_row: int, left: Any, left_at: int,
-        left_row: int, left_sum: int, right: Any, right_at: int, right_sum: int, count: int, length: int,
+        out: Float32Array, out_at: int, out_row: int, start: Float32Array, start_at: int, start_row: int,
+        left: Float32Array, left_at: int, left_row: int, left_sum: int, right: Float32Array, right_at: int,
+        right_sum: int, count: int, length: int,
     ) -> None:  # fmt: skip
         m = 0
         while count - m >= rows:
@@ -48,8 +50,8 @@ _strip_4, _strip_2, _strip_1 = _strip(TILE_ROWS, 4), _strip(2 * TILE_ROWS, 2), _
 
 @compiled
 def product(
-    out: Any, out_at: int, out_row: int, start: Any, start_at: int, start_row: int,
-    left: Any, left_at: int, left_row: int, left_sum: int, right: Any, right_at: int, right_sum: int,
+    out: Float32Array, out_at: int, out_row: int, start: Float32Array, start_at: int, start_row: int,
+    left: Float32Array, left_at: int, left_row: int, left_sum: int, right: Float32Array, right_at: int, right_sum: int,
     rows: int, wide: int, length: int,
 ) -> None:  # fmt: skip
     """Compute out = start + left x right for `rows` rows and `wide` vectors; see `vectors.tile` for the arguments."""
@@ -71,13 +73,13 @@ def product(
 
 
 @compiled
-def sigmoid(x: Any) -> Any:
+def sigmoid(x: Lanes) -> Lanes:
     """Return 1 / (1 + exp(-x))."""
     return 1.0 / (2.0 + expm1(0.0 - x))
 
 
 @compiled
-def tanh(x: Any) -> Any:
+def tanh(x: Lanes) -> Lanes:
     """Return the hyperbolic tangent, accurate near 0 as well."""
     grown = expm1(x + x)
     return grown / (grown + 2.0)
@@ -85,7 +87,14 @@ def tanh(x: Any) -> Any:
 
 @compiled
 def pack(
-    kernel: Any, recurrent: Any, bias: Any, features: int, units: int, packed: Any, transposed: Any, inner: int
+    kernel: Float32Array,
+    recurrent: Float32Array,
+    bias: Float32Array,
+    features: int,
+    units: int,
+    packed: Float32Array,
+    transposed: Float32Array,
+    inner: int,
 ) -> None:
     """Arrange the weights for both passes.
 
@@ -122,8 +131,8 @@ def pack(
 
 @compiled
 def forward(
-    x: Any, first: int, n: int, steps: int, features: int, units: int, backwards: bool,
-    packed: Any, inputs: Any, cells: Any, gates: Any, sequence: Any, all_steps: bool,
+    x: Float32Array, first: int, n: int, steps: int, features: int, units: int, backwards: bool, packed: Float32Array,
+    inputs: Float32Array, cells: Float32Array, gates: Float32Array, sequence: Float32Array, all_steps: bool,
 ) -> None:  # fmt: skip
     """Compute the forward pass over all steps.
 
@@ -177,9 +186,9 @@ def forward(
 
 @compiled
 def backward(
-    first: int, n: int, steps: int, features: int, units: int, backwards: bool,
-    transposed: Any, inputs: Any, cells: Any, gates: Any, d_sequence: Any, all_steps: bool,
-    d_inputs: Any, inner: int, d_cells: Any, d_x: Any, d_weights: Any,
+    first: int, n: int, steps: int, features: int, units: int, backwards: bool, transposed: Float32Array,
+    inputs: Float32Array, cells: Float32Array, gates: Float32Array, d_sequence: Float32Array, all_steps: bool,
+    d_inputs: Float32Array, inner: int, d_cells: Float32Array, d_x: Float32Array, d_weights: Float32Array,
 ) -> None:  # fmt: skip
     """Compute the gradients, from last to first step.
 

@@ -14,7 +14,9 @@ import numba
 import numpy as np
 import tensorflow as tf
 from numba import types
+from numba.core.ccallback import CFunc
 
+from lstm_ae.arrays import Float32Array, Int64Array
 from lstm_ae.kernels.compiled import compiled
 
 _PATH = str(next(Path(tf.sysconfig.get_lib()).glob("libtensorflow_framework*.[sd][oy]*"), ""))
@@ -59,25 +61,25 @@ def extent(context: int, index: int, axis: int) -> int:
 
 
 @compiled
-def floats(context: int, index: int) -> Any:
+def floats(context: int, index: int) -> Float32Array:
     """Return the values of a float32 input, flat."""
     tensor = _input(context, index)
-    array = numba.carray(_data(tensor), (_count(tensor),), np.float32)
+    array: Float32Array = numba.carray(_data(tensor), (_count(tensor),), np.float32)
     _delete_tensor(tensor)  # only the handle: the context owns the tensor until the function returns
     return array
 
 
 @compiled
-def integers(context: int, index: int) -> Any:
+def integers(context: int, index: int) -> Int64Array:
     """Return the values of an int64 input, flat."""
     tensor = _input(context, index)
-    array = numba.carray(_data(tensor), (_count(tensor),), np.int64)
+    array: Int64Array = numba.carray(_data(tensor), (_count(tensor),), np.int64)
     _delete_tensor(tensor)
     return array
 
 
 @compiled
-def output(context: int, index: int, rank: int, first: int, second: int = 1, third: int = 1) -> Any:
+def output(context: int, index: int, rank: int, first: int, second: int = 1, third: int = 1) -> Float32Array:
     """Allocate an output of one to three axes and return it flat, or fail the operation if memory is short.
 
     Returns:
@@ -91,12 +93,12 @@ def output(context: int, index: int, rank: int, first: int, second: int = 1, thi
         _fail(context, status)
         tensor = _input(context, 0)  # any valid handle, since the output has none
     _delete_status(status)
-    array = numba.carray(_data(tensor), (0 if failed else size,), np.float32)
+    array: Float32Array = numba.carray(_data(tensor), (0 if failed else size,), np.float32)
     _delete_tensor(tensor)
     return array
 
 
-def register(name: str, inputs: Sequence[str], outputs: Sequence[str], kernel: Any) -> None:
+def register(name: str, inputs: Sequence[str], outputs: Sequence[str], kernel: CFunc) -> None:
     """Register a compiled function as a TensorFlow operation for CPUs.
 
     Args:
@@ -109,12 +111,12 @@ def register(name: str, inputs: Sequence[str], outputs: Sequence[str], kernel: A
         RuntimeError: TensorFlow rejects the operation.
     """
 
-    def call(function: str, *arguments: Any, result: Any = None) -> Any:
+    def call(function: str, *arguments: object, result: type | None = None) -> Any:
         symbol = getattr(_library, function)
         symbol.restype = result
         return symbol(*arguments)
 
-    def checked(function: str, *arguments: Any) -> None:
+    def checked(function: str, *arguments: object) -> None:
         status = ctypes.c_void_p(call("TF_NewStatus", result=ctypes.c_void_p))
         try:
             call(function, *arguments, status)

@@ -1,6 +1,6 @@
 """LSTM layer as one differentiable TensorFlow operation, computed by the kernels of `lstm`."""
 
-from typing import Any
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -135,15 +135,15 @@ register(
 
 
 def lstm_layer(
-    sequence: Any,
-    weights: list[Any],
-    states: list[Any],
+    sequence: tf.Tensor,
+    weights: list[tf.Tensor],
+    states: list[tf.Tensor],
     *,
     backwards: bool,
     all_steps: bool,
     differentiate: bool,
     training: bool,
-) -> tuple[Any, Any, Any]:
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Apply an LSTM layer within a graph.
 
     Args:
@@ -166,7 +166,7 @@ def lstm_layer(
     form = tf.concat([choices, tf.shape(sequence, out_type=tf.int64)[1:2]], axis=0)
     shapes = [(batch, steps, units) if all_steps else (0,), (batch, units), (batch, units)]
 
-    def run(name: str, arguments: list[Any], known: list[Any], others: int) -> list[Any]:
+    def run(name: str, arguments: list[tf.Tensor], known: list[tf.TensorShape], others: int) -> list[tf.Tensor]:
         count = len(known) + others
         outputs = list(
             tf.compat.v1.get_default_graph().create_op(name, [*arguments, form], [tf.float32] * count).outputs
@@ -176,10 +176,10 @@ def lstm_layer(
         return outputs
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]
-    def apply(*arguments: Any) -> Any:
+    def apply(*arguments: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], Callable[..., list[tf.Tensor | None]]]:
         outputs = run("LstmaeForward", list(arguments), shapes, 4)
 
-        def gradient(*upstream: Any) -> list[Any]:
+        def gradient(*upstream: tf.Tensor) -> list[tf.Tensor | None]:
             known = [argument.shape for argument in arguments]
             if not differentiate:
                 known[0] = (0,)

@@ -5,13 +5,16 @@ control vectorization explicitly. LLVM provides vector types on every processor;
 """
 
 import operator
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import llvmlite.binding
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.base import BaseContext as TargetContext
+from numba.core.datamodel import DataModelManager
+from numba.core.typing.context import BaseContext as TypingContext
+from numba.core.typing.templates import Signature
 from numba.extending import intrinsic, models, overload, register_model
 
 _FEATURES = llvmlite.binding.get_host_cpu_features()
@@ -25,6 +28,10 @@ _VECTOR, _INTS = ir.VectorType(_FLOAT, LANES), ir.VectorType(_INT, LANES)
 _LENGTH = ir.IntType(64)
 
 
+# The signature of an intrinsic, and the function that generates its code.
+Intrinsic = tuple[Signature, Callable[[TargetContext, ir.IRBuilder, Signature, Sequence[ir.Value]], ir.Value]]
+
+
 class Vector(types.Type):
     """Numba type of `LANES` float32 values."""
 
@@ -33,36 +40,40 @@ class Vector(types.Type):
 
 
 vector = Vector()
+# Compiled functions use a vector like a number, so that this is the type of its value for type checkers.
+Lanes = float
 
 
 @register_model(Vector)
 class _Model(models.PrimitiveModel):
-    def __init__(self, manager: Any, kind: Any) -> None:
+    def __init__(self, manager: DataModelManager, kind: types.Type) -> None:
         super().__init__(manager, kind, _VECTOR)
 
 
-def _every(value: float | int, kind: Any = _VECTOR) -> Any:
+def _every(value: float, kind: ir.VectorType = _VECTOR) -> ir.Constant:
     """Return a constant in all lanes."""
     return ir.Constant(kind, [ir.Constant(kind.element, value)] * LANES)
 
 
-def _spread(builder: Any, value: Any) -> Any:
+def _spread(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
     """Return a scalar in all lanes."""
     single = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), value, ir.Constant(_INT, 0))
     return builder.shuffle_vector(single, single, ir.Constant(_INTS, [0] * LANES))
 
 
-def _pointer(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
+def _pointer(
+    context: TargetContext, builder: ir.IRBuilder, kind: types.Array, array: ir.Value, index: ir.Value
+) -> ir.Value:
     """Return the address of an element of a one-dimensional array."""
     data = context.make_array(kind)(context, builder, array).data
     return builder.gep(data, [index])
 
 
-def _wide(builder: Any, pointer: Any) -> Any:
+def _wide(builder: ir.IRBuilder, pointer: ir.Value) -> ir.Value:
     return builder.bitcast(pointer, _VECTOR.as_pointer())
 
 
-def _mask(builder: Any, count: Any) -> Any:
+def _mask(builder: ir.IRBuilder, count: ir.Value) -> ir.Value:
     """Return a mask that is true in the first `count` lanes."""
     number = builder.trunc(count, _INT)
     single = builder.insert_element(ir.Constant(_INTS, ir.Undefined), number, ir.Constant(_INT, 0))
@@ -71,10 +82,12 @@ def _mask(builder: Any, count: Any) -> Any:
 
 
 @intrinsic
-def load(typing: Any, array: Any, index: Any) -> Any:
+def load(typing: TypingContext, array: types.Type, index: types.Type) -> Intrinsic:
     """Load `LANES` values from `index`."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def generate(
+        context: TargetContext, builder: ir.IRBuilder, signature: Signature, arguments: Sequence[ir.Value]
+    ) -> ir.Value:
         pointer = _pointer(context, builder, array, *arguments)
         return builder.load(_wide(builder, pointer), align=4)
 
@@ -82,10 +95,12 @@ def load(typing: Any, array: Any, index: Any) -> Any:
 
 
 @intrinsic
-def store(typing: Any, array: Any, index: Any, value: Any) -> Any:
+def store(typing: TypingContext, array: types.Type, index: types.Type, value: types.Type) -> Intrinsic:
     """Store a vector from `index`."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def generate(
+        context: TargetContext, builder: ir.IRBuilder, signature: Signature, arguments: Sequence[ir.Value]
+    ) -> ir.Value:
         pointer = _pointer(context, builder, array, *arguments[:2])
         builder.store(arguments[2], _wide(builder, pointer), align=4)
         return context.get_dummy_value()
@@ -97,10 +112,12 @@ _MASKED = f"v{LANES}f32.p0"
 
 
 @intrinsic
-def load_first(typing: Any, array: Any, index: Any, count: Any) -> Any:
+def load_first(typing: TypingContext, array: types.Type, index: types.Type, count: types.Type) -> Intrinsic:
     """Load `count` values from `index`; the other lanes are zero."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def generate(
+        context: TargetContext, builder: ir.IRBuilder, signature: Signature, arguments: Sequence[ir.Value]
+    ) -> ir.Value:
         pointer = _wide(builder, _pointer(context, builder, array, *arguments[:2]))
         mask = _mask(builder, arguments[2])
         kind = ir.FunctionType(_VECTOR, [pointer.type, _INT, mask.type, _VECTOR])
@@ -111,10 +128,14 @@ def load_first(typing: Any, array: Any, index: Any, count: Any) -> Any:
 
 
 @intrinsic
-def store_first(typing: Any, array: Any, index: Any, value: Any, count: Any) -> Any:
+def store_first(
+    typing: TypingContext, array: types.Type, index: types.Type, value: types.Type, count: types.Type
+) -> Intrinsic:
     """Store the first `count` lanes of a vector from `index`."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def generate(
+        context: TargetContext, builder: ir.IRBuilder, signature: Signature, arguments: Sequence[ir.Value]
+    ) -> ir.Value:
         pointer = _wide(builder, _pointer(context, builder, array, *arguments[:2]))
         mask = _mask(builder, arguments[3])
         kind = ir.FunctionType(ir.VoidType(), [_VECTOR, pointer.type, _INT, mask.type])
@@ -125,12 +146,14 @@ def store_first(typing: Any, array: Any, index: Any, value: Any, count: Any) -> 
     return types.void(array, types.intp, vector, types.intp), generate
 
 
-def _binary(name: str) -> Any:
+def _binary(name: str) -> Callable[..., Lanes]:
     """Return an arithmetic operation on two vectors, or a vector and a scalar; products and sums may be fused."""
 
     @intrinsic
-    def operation(typing: Any, left: Any, right: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def operation(typing: TypingContext, left: types.Type, right: types.Type) -> Intrinsic:
+        def generate(
+            context: TargetContext, builder: ir.IRBuilder, signature: Signature, arguments: Sequence[ir.Value]
+        ) -> ir.Value:
             sides = [
                 value if kind is vector else _spread(builder, context.cast(builder, value, kind, types.float32))
                 for kind, value in zip(signature.args, arguments, strict=True)
@@ -139,14 +162,15 @@ def _binary(name: str) -> Any:
 
         return vector(left, right), generate
 
-    return operation
+    result: Callable[..., Lanes] = operation
+    return result
 
 
-def _overload(python: Callable[..., Any], name: str) -> None:
+def _overload(python: Callable[..., object], name: str) -> None:
     operation = _binary(name)
 
     @overload(python, strict=False)
-    def choose(left: Any, right: Any) -> Any:
+    def choose(left: types.Type, right: types.Type) -> Callable[..., Lanes] | None:
         if vector in (left, right) and {left, right} <= {vector, types.float32, types.float64}:
             return lambda left, right: operation(left, right)
         return None
@@ -165,13 +189,15 @@ _TAYLOR = (1 / 5040, 1 / 720, 1 / 120, 1 / 24, 1 / 6, 1 / 2, 1.0)
 _LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440e-4
 
 
-def _expm1(most: float) -> Any:
+def _expm1(most: float) -> Callable[..., Lanes]:
     """Return the intrinsic exp(x) - 1 for x clipped to [-most, most]."""
 
     @intrinsic
-    def expm1(typing: Any, value: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            def fused(a: Any, b: Any, c: Any) -> Any:
+    def expm1(typing: TypingContext, value: types.Type) -> Intrinsic:
+        def generate(
+            context: TargetContext, builder: ir.IRBuilder, signature: Signature, arguments: Sequence[ir.Value]
+        ) -> ir.Value:
+            def fused(a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
                 return builder.fadd(builder.fmul(a, b, flags=("contract",)), c, flags=("contract",))
 
             (x,) = arguments
@@ -194,7 +220,8 @@ def _expm1(most: float) -> Any:
 
         return vector(vector), generate
 
-    return expm1
+    result: Callable[..., Lanes] = expm1
+    return result
 
 
 # exp(x) - 1 in all lanes, accurate to a few units in the last place, also for small x; NaN stays NaN. x is clipped to
@@ -204,7 +231,7 @@ expm1 = _expm1(87.0)
 expm1_low = _expm1(20.0)
 
 
-def tile(rows: int, wide: int) -> Any:
+def tile(rows: int, wide: int) -> Callable[..., None]:
     """Return a product's tile of `rows` rows and `wide` vectors that keeps its sums in registers.
 
     Returns:
@@ -215,34 +242,36 @@ def tile(rows: int, wide: int) -> Any:
 
     @intrinsic
     def product(
-        typing: Any,
-        out: Any,
-        out_at: Any,
-        out_row: Any,
-        start: Any,
-        start_at: Any,
-        start_row: Any,
-        left: Any,
-        left_at: Any,
-        left_row: Any,
-        left_sum: Any,
-        right: Any,
-        right_at: Any,
-        right_sum: Any,
-        length: Any,
-    ) -> Any:
+        typing: TypingContext,
+        out: types.Type,
+        out_at: types.Type,
+        out_row: types.Type,
+        start: types.Type,
+        start_at: types.Type,
+        start_row: types.Type,
+        left: types.Type,
+        left_at: types.Type,
+        left_row: types.Type,
+        left_sum: types.Type,
+        right: types.Type,
+        right_at: types.Type,
+        right_sum: types.Type,
+        length: types.Type,
+    ) -> Intrinsic:
         n = types.intp
 
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        def generate(
+            context: TargetContext, builder: ir.IRBuilder, signature: Signature, arguments: Sequence[ir.Value]
+        ) -> ir.Value:
             outs, out_at, out_row, starts, start_at, start_row, lefts, left_at, left_row, left_sum = arguments[:10]
             rights, right_at, right_sum, length = arguments[10:]
 
-            def places(kind: Any, array: Any, first: Any, step: Any) -> list[Any]:
+            def places(kind: types.Array, array: ir.Value, first: ir.Value, step: ir.Value) -> list[ir.Value]:
                 """Return the addresses of the tile's rows."""
                 pointer = _pointer(context, builder, kind, array, first)
                 return [builder.gep(pointer, [builder.mul(step, ir.Constant(_LENGTH, row))]) for row in range(rows)]
 
-            def across(pointer: Any, number: int) -> Any:
+            def across(pointer: ir.Value, number: int) -> ir.Value:
                 return _wide(builder, builder.gep(pointer, [ir.Constant(_LENGTH, number * LANES)]))
 
             before = builder.block
@@ -282,4 +311,5 @@ def tile(rows: int, wide: int) -> Any:
 
         return types.void(out, n, n, start, n, n, left, n, n, n, right, n, n, n), generate
 
-    return product
+    result: Callable[..., None] = product
+    return result

@@ -12,13 +12,12 @@ Arrays are flat; shapes below describe their layout. U is the number of units, F
 ordered unit by unit, `(U, 4)`, in Keras' order.
 """
 
-from typing import Any
-
 import numpy as np
 
+from lstm_ae.arrays import BoolArray, Float32Array, Float64Array
 from lstm_ae.kernels.compiled import aligned, compiled
 from lstm_ae.kernels.lstm import product, sigmoid
-from lstm_ae.kernels.vectors import LANES, expm1, expm1_low, load, store
+from lstm_ae.kernels.vectors import LANES, Lanes, expm1, expm1_low, load, store
 
 # Windows that are computed together.
 COUNT = 4 * LANES
@@ -27,7 +26,7 @@ _VECTORS = COUNT // LANES
 
 
 @compiled
-def _gated(gate: Any, value: Any) -> Any:
+def _gated(gate: Lanes, value: Lanes) -> Lanes:
     """Return sigmoid(gate) * tanh(value), with one division, which costs as much as a dozen products.
 
     The divisor overflows float32 only where the result is below 1e-29, which then becomes 0.
@@ -38,8 +37,8 @@ def _gated(gate: Any, value: Any) -> Any:
 
 @compiled
 def _step(
-    gates: Any, start: Any, start_at: int, start_row: int, weights: Any, length: int, hidden: Any, now: int, ahead: int,
-    cells: Any, units: int,
+    gates: Float32Array, start: Float32Array, start_at: int, start_row: int, weights: Float32Array, length: int,
+    hidden: Float32Array, now: int, ahead: int, cells: Float32Array, units: int,
 ) -> None:  # fmt: skip
     """Compute one step of the cell for `COUNT` windows.
 
@@ -62,7 +61,7 @@ def _step(
 
 
 @compiled
-def _hidden(units: int) -> Any:
+def _hidden(units: int) -> Float32Array:
     """Return the hidden states before the first step, `(2, U + 1, COUNT)`: zeros, and ones in the last rows."""
     hidden = aligned(2 * (units + 1) * COUNT)
     for half in range(1, 3):
@@ -72,8 +71,8 @@ def _hidden(units: int) -> Any:
 
 @compiled
 def encode(
-    rows: Any, columns: int, first: int, end: int, steps: int, inputs: int, units: int, backwards: bool, kernel: Any,
-    recurrent: Any, whole: Any, windows: int, mean: int, last: int,
+    rows: Float32Array, columns: int, first: int, end: int, steps: int, inputs: int, units: int, backwards: bool,
+    kernel: Float32Array, recurrent: Float32Array, whole: Float32Array, windows: int, mean: int, last: int,
 ) -> None:  # fmt: skip
     """Compute the mean and the final hidden state of each window.
 
@@ -116,7 +115,8 @@ def encode(
 
 @compiled
 def code(
-    whole: Any, windows: int, first: int, end: int, inputs: int, size: int, kernel: Any, codes: Any
+    whole: Float32Array, windows: int, first: int, end: int, inputs: int, size: int, kernel: Float32Array,
+    codes: Float32Array,
 ) -> None:  # fmt: skip
     """Compute the codes of encoded windows.
 
@@ -131,9 +131,9 @@ def code(
 
 @compiled
 def decode(
-    codes: Any, windows: int, first: int, end: int, steps: int, size: int, units: int, features: int, kernel: Any,
-    waves: Any, recurrent: Any, dense: Any, truth: Any, columns: int, squared: bool, included: Any, sums: Any,
-    counts: Any,
+    codes: Float32Array, windows: int, first: int, end: int, steps: int, size: int, units: int, features: int,
+    kernel: Float32Array, waves: Float32Array, recurrent: Float32Array, dense: Float32Array, truth: Float32Array,
+    columns: int, squared: bool, included: BoolArray, sums: Float64Array, counts: Float64Array,
 ) -> None:  # fmt: skip
     """Decode windows and add their reconstructions or squared errors to the sums per row.
 

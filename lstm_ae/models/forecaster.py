@@ -13,7 +13,7 @@ at once, so that an error at the first step does not propagate to the last (the 
 out, one horizon at a time.
 """
 
-from typing import Any
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -133,7 +133,7 @@ def stepper(network: keras.Model) -> keras.Model:
     stack = [layer for layer in network.layers if isinstance(layer, kinds) and layer.name != "direct"]
     past = keras.Input(network.input["past"].shape[1:], name="past")
     before = keras.Input((1, past.shape[-1]), name="before")
-    states: list[Any] = []
+    states: list[list[keras.KerasTensor] | None] = []
     for layer in stack:
         sizes = layer.state_size if isinstance(layer, layers.RNN) else []
         sizes = sizes if isinstance(sizes, list | tuple) else [sizes]
@@ -147,14 +147,14 @@ def stepper(network: keras.Model) -> keras.Model:
     return keras.Model([past, before, *flat], [future, *ends], name="stepper")
 
 
-def _before(past: Any, first: Any) -> Any:
+def _before(past: keras.KerasTensor, first: keras.KerasTensor) -> keras.KerasTensor:
     """Return the value before each step of `past`; `first` for the first one."""
     return ops.concatenate([first, past[:, :-1]], axis=1)
 
 
-def _stack(config: Snp, outputs: int) -> list[Any]:
+def _stack(config: Snp, outputs: int) -> list[keras.Layer]:
     """Build the layers between the `reading` and `adding` stages."""
-    stack: list[Any] = []
+    stack: list[keras.Layer] = []
     for part in ("encoder", "decoder"):
         for number in range(1, config.layers + 1):
             stack.append(recurrent_layer(config, f"{part}_{number}", states=True, decoder=part == "decoder"))
@@ -169,9 +169,11 @@ def _stack(config: Snp, outputs: int) -> list[Any]:
     return [*stack, output]
 
 
-def _apply_stack(stack: list[Any], hidden: Any, states: list[Any]) -> tuple[Any, list[Any]]:
+def _apply_stack(
+    stack: Sequence[keras.Layer], hidden: keras.KerasTensor, states: Sequence[Sequence[keras.KerasTensor] | None]
+) -> tuple[keras.KerasTensor, list[keras.KerasTensor]]:
     """Apply the layers in order; return their output and the final states of the recurrent layers."""
-    ends: list[Any] = []
+    ends: list[keras.KerasTensor] = []
     for layer, state in zip(stack, states, strict=True):
         if isinstance(layer, layers.RNN):
             hidden, *end = layer(hidden, initial_state=state)

@@ -1,8 +1,9 @@
 """Apply a model to all samples of a split, in batches and in the data's original units."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
@@ -11,6 +12,10 @@ from lstm_ae.arrays import Float32Array
 from lstm_ae.data.scaling import GROUPED_KINDS
 from lstm_ae.data.windows import OPEN_FEATURE, Split
 from lstm_ae.errors import DataError
+
+# Inputs or outputs of a model by name, and their types.
+Tensors = dict[str, tf.Tensor]
+Specs = dict[str, tf.TensorSpec]
 
 
 class InferenceBatch(NamedTuple):
@@ -29,7 +34,9 @@ class InferenceBatch(NamedTuple):
     outputs: dict[str, Float32Array]
 
 
-def predict_split(model: Any, split: Split, *, steps: int | None = None, size: int = 1024) -> Iterator[InferenceBatch]:
+def predict_split(
+    model: keras.Model, split: Split, *, steps: int | None = None, size: int = 1024
+) -> Iterator[InferenceBatch]:
     """Apply the model to every sample of the split; the last batch may be smaller.
 
     Args:
@@ -60,22 +67,22 @@ def predict_split(model: Any, split: Split, *, steps: int | None = None, size: i
         yield InferenceBatch(index, window, company, {key: value.numpy() for key, value in outputs.items()})
 
 
-def traced(model: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def traced(model: keras.Model) -> Callable[[Tensors], Tensors]:
     """Return a function from a model's inputs to its outputs by name that is traced once for all batch sizes."""
-    call: Callable[[dict[str, Any]], dict[str, Any]] = tf.function(
+    call: Callable[[Tensors], Tensors] = tf.function(
         lambda inputs: model(inputs, training=False), input_signature=[input_signature(model)]
     )
     return call
 
 
-def input_signature(model: Any) -> dict[str, Any]:
+def input_signature(model: keras.Model) -> Specs:
     """Return a `tf.TensorSpec` per model input, so that one trace serves every batch size and length."""
     return {name: tf.TensorSpec(tensor.shape, tensor.dtype, name=name) for name, tensor in model.input.items()}
 
 
 def model_inputs(
-    model: Any, series: Float32Array, company: NDArray[np.int32] | None, following: Float32Array | None = None
-) -> dict[str, Any]:
+    model: keras.Model, series: Float32Array, company: NDArray[np.int32] | None, following: Float32Array | None = None
+) -> Tensors:
     """Return the model's inputs by name.
 
     Args:

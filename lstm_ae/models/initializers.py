@@ -4,8 +4,8 @@ They are assigned as values, not configured as initializers, so that a saved mod
 """
 
 from collections.abc import Iterator
-from typing import Any
 
+import keras
 import numpy as np
 from keras import layers, tree
 
@@ -20,7 +20,7 @@ SMALL = 0.03
 RECONSTRUCTION = {"": "reconstruction", "class_": "class_features"}
 
 
-def set_initial_values(network: Any, config: Config, steps: int) -> Any:
+def set_initial_values(network: keras.Model, config: Config, steps: int) -> keras.Model:
     """Assign the initial weights that `config` selects to every recurrent layer of a network.
 
     - `gates` "chrono": forget gate biases log u with u uniform in [1, T - 1], where T is `memory` or the length of the
@@ -63,7 +63,7 @@ def set_initial_values(network: Any, config: Config, steps: int) -> Any:
     return network
 
 
-def _delay_line(encoder: Any, decoder: Any, output: Any, steps: int) -> None:
+def _delay_line(encoder: layers.RNN, decoder: layers.RNN, output: layers.Dense, steps: int) -> None:
     """Assign weights that copy the last values of a sequence to the output, one value per unit.
 
     The recurrent kernel of the candidates shifts by the features of a step, in the decoder cyclically (Henaff, Szlam
@@ -91,7 +91,7 @@ def _delay_line(encoder: Any, decoder: Any, output: Any, steps: int) -> None:
     output.set_weights([reading, np.zeros(features, np.float32)])
 
 
-def recurrent_layers(network: Any) -> Iterator[tuple[Any, int | None]]:
+def recurrent_layers(network: keras.Model) -> Iterator[tuple[layers.RNN, int | None]]:
     """Yield the LSTM and GRU layers of a network, both directions, each with its number of steps (None for any)."""
     for layer in network.layers:
         if isinstance(layer, (layers.Bidirectional, layers.RNN)):

@@ -5,21 +5,21 @@ forecaster encodes a window again for every block of its horizon.
 """
 
 from collections.abc import Callable
-from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from lstm_ae.arrays import Float32Array
 from lstm_ae.models.forecaster import stepper
-from lstm_ae.models.inference import input_signature, model_inputs
+from lstm_ae.models.inference import Tensors, input_signature, model_inputs
 from lstm_ae.models.scaling import inner_network, inner_scaling, undo_scaling
 
 HORIZON = tf.TensorSpec((None,), tf.int32, name="horizon")
 
 
-def rollout(model: Any) -> Callable[..., Any]:
+def rollout(model: keras.Model) -> Callable[..., tf.Tensor]:
     """Return a function that computes multi-step forecasts with a forecaster.
 
     Args:
@@ -41,7 +41,7 @@ class Rollout:
         model: a forecaster in original units, as built or loaded.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: keras.Model) -> None:
         self.model = model
         signature, forecast = [input_signature(model), HORIZON], rollout(model)
         self.call = tf.function(forecast, input_signature=signature)
@@ -74,27 +74,29 @@ class Rollout:
             batch = slice(start, start + (size or len(past)))
             inputs = model_inputs(self.model, past[batch], None if lines is None else lines[batch])
             horizons = np.full(len(past[batch]), horizon, np.int32)
-            found = self.call(inputs, horizons) if shocks is None else self.shocked(inputs, horizons, shocks[batch])
-            pieces.append(found.numpy())
+            forecasts = self.call(inputs, horizons) if shocks is None else self.shocked(inputs, horizons, shocks[batch])
+            pieces.append(forecasts.numpy())
         return np.concatenate(pieces)
 
 
-def one_step(model: Any) -> bool:
+def one_step(model: keras.Model) -> bool:
     """Return whether a forecaster returns the next step of a window of any length, not a fixed horizon."""
     return model.input["past"].shape[1] is None
 
 
-def _block_by_block(model: Any) -> Callable[..., Any]:
+def _block_by_block(model: keras.Model) -> Callable[..., tf.Tensor]:
     scaling, network = inner_scaling(model), inner_network(model)
     (_, steps, features), size = network.input["past"].shape, network.output["future"].shape[1]
 
-    def forecast(inputs: dict[str, Any], horizon: Any) -> Any:
+    def forecast(inputs: Tensors, horizon: tf.Tensor) -> tf.Tensor:
         scaled = scaling(inputs, training=False)
         count = tf.maximum(tf.reduce_max(horizon), 0)
         blocks = -(-count // size)
         values = tf.TensorArray(tf.float32, size=blocks, element_shape=(None, size, features))
 
-        def block(index: Any, past: Any, values: Any) -> Any:
+        def block(
+            index: tf.Tensor, past: tf.Tensor, values: tf.TensorArray
+        ) -> tuple[tf.Tensor, tf.Tensor, tf.TensorArray]:
             future = network({"past": past}, training=False)["future"]
             past = tf.concat([past, future], axis=1)[:, -steps:]
             return index + 1, past, values.write(index, future)
@@ -108,18 +110,18 @@ def _block_by_block(model: Any) -> Callable[..., Any]:
     return forecast
 
 
-def _within(horizon: Any, future: Any) -> Any:
+def _within(horizon: tf.Tensor, future: tf.Tensor) -> tf.Tensor:
     """Replace steps beyond a row's horizon by NaN."""
     due = tf.range(tf.shape(future)[1])[None, :, None] < horizon[:, None, None]
     return tf.where(due, future, tf.constant(float("nan")))
 
 
-def _step_by_step(model: Any) -> Callable[..., Any]:
+def _step_by_step(model: keras.Model) -> Callable[..., tf.Tensor]:
     scaling, steps = inner_scaling(model), stepper(inner_network(model))
     ordered = inner_network(model).get_layer("ordered")
     state_sizes = [state.shape[1] for state in steps.inputs[2:]]
 
-    def forecast(inputs: dict[str, Any], horizon: Any, shocks: Any = None) -> Any:
+    def forecast(inputs: Tensors, horizon: tf.Tensor, shocks: tf.Tensor | None = None) -> tf.Tensor:
         scaled = scaling(inputs, training=False)
         past = scaled["scaled"]
         states = [tf.zeros((tf.shape(past)[0], size)) for size in state_sizes]
@@ -127,7 +129,9 @@ def _step_by_step(model: Any) -> Callable[..., Any]:
         count = tf.maximum(tf.reduce_max(horizon), 0)
         values = tf.TensorArray(tf.float32, size=count, element_shape=(None, past.shape[2]))
 
-        def step(index: Any, before: Any, now: Any, states: list[Any], values: Any) -> Any:
+        def step(
+            index: tf.Tensor, before: tf.Tensor, now: tf.Tensor, states: list[tf.Tensor], values: tf.TensorArray
+        ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, list[tf.Tensor], tf.TensorArray]:
             if shocks is not None:
                 now = ordered(now + shocks[:, index, None], training=False)
             values = values.write(index, now[:, 0])

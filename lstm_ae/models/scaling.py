@@ -5,13 +5,13 @@ operations only. Training uses the inner network (`inner_network`) with values s
 with the same offsets and ranges.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
 from keras import layers, ops
 
+from lstm_ae.arrays import Array
 from lstm_ae.data.preparation import SeriesScales
 from lstm_ae.data.scaling import GROUPED_KINDS, Scale, fixed_scale
 from lstm_ae.data.windows import OPEN_FEATURE
@@ -73,14 +73,14 @@ def series_scales_of(model: keras.Model, names: Sequence[str]) -> SeriesScales:
     return SeriesScales(Scale("series", *np.split(table, 2, axis=1)), names)
 
 
-def with_series_scale(model: keras.Model, values: Any) -> dict[str, Any]:
+def with_series_scale(model: keras.Model, values: keras.KerasTensor | Array) -> dict[str, keras.KerasTensor]:
     """Return a model's inputs for values `(batch, steps, features)` in the common scale of all series."""
     (name,), values = inner_network(model).input, ops.convert_to_tensor(values)
     lines = {"series": ops.zeros_like(values[:, 0, 0], dtype="int32")} if "series" in model.input else {}
     return {name: values} | lines
 
 
-def shift_to_series_scale(model: keras.Model, inputs: dict[str, Any]) -> Any:
+def shift_to_series_scale(model: keras.Model, inputs: Mapping[str, keras.KerasTensor]) -> keras.KerasTensor:
     """Return a model's inputs `(batch, any, features)` in the common scale of all series, see `with_series_scale`."""
     (name,) = inner_network(model).input
     values = inputs[name]
@@ -96,7 +96,9 @@ def shift_to_series_scale(model: keras.Model, inputs: dict[str, Any]) -> Any:
     return ops.where(alike, values, moved)
 
 
-def undo_scaling(model: keras.Model, values: Any, scaled: dict[str, Any]) -> Any:
+def undo_scaling(
+    model: keras.Model, values: keras.KerasTensor, scaled: Mapping[str, keras.KerasTensor]
+) -> keras.KerasTensor:
     """Return scaled values `(batch, any, features)` in original units, scaled_inputs the output of `inner_scaling`."""
     unscalings = [layer for layer in model.layers if layer.name == "unscaling"]
     if not unscalings:
@@ -105,7 +107,9 @@ def undo_scaling(model: keras.Model, values: Any, scaled: dict[str, Any]) -> Any
     return _in_own_units(unscalings[0], values, scaled)
 
 
-def _in_own_units(unscaling: keras.Model, values: Any, scaled: dict[str, Any]) -> Any:
+def _in_own_units(
+    unscaling: keras.Model, values: keras.KerasTensor, scaled: Mapping[str, keras.KerasTensor]
+) -> keras.KerasTensor:
     # A forecast may hold only the first features.
     features = values.shape[-1]
     return unscaling([values, scaled["offset"][..., :features], scaled["range"][..., :features]])
@@ -120,7 +124,7 @@ def _unscaling(scale: Scale) -> keras.Model:
     return keras.Model([values, offset, span], ops.exp(own) if scale.kind == "log" else own, name="unscaling")
 
 
-def _scaling(scale: Scale, name: str, shape: tuple[Any, ...]) -> keras.Model:
+def _scaling(scale: Scale, name: str, shape: tuple[int | None, int]) -> keras.Model:
     features = shape[-1]
     series = keras.Input(shape, name=name)
     inputs = {name: series}
@@ -140,7 +144,7 @@ def _scaling(scale: Scale, name: str, shape: tuple[Any, ...]) -> keras.Model:
     return keras.Model(inputs, {"scaled": (values - offset) / span, "offset": offset, "range": span}, name="scaling")
 
 
-def _lines(scale: Scale, features: int) -> tuple[Any, ...]:
+def _lines(scale: Scale, features: int) -> tuple[keras.KerasTensor, ...]:
     """Return the input of table rows, whether each exists, and its offset and range (row 0's if it does not)."""
     lines = len(scale.offset)
     line = keras.Input((), dtype="int32", name=scale.kind)

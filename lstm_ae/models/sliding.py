@@ -7,13 +7,22 @@ import logging
 import math
 import os
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
 from lstm_ae.arrays import Array, BoolArray, Float32Array
 from lstm_ae.detection.calibration import Adding, sliding_windows
 from lstm_ae.detection.scores import RowSums, sum_windows
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+    from tensorflow.types.experimental import ConcreteFunction
+
+
+Result = TypeVar("Result")
 
 LOG = logging.getLogger(__name__)
 
@@ -52,7 +61,7 @@ class SlidingAutoencoder(NamedTuple):
     reason: str = ""
 
 
-def slide(model: Any, scale: str, kernel: str = "auto") -> SlidingAutoencoder:
+def slide(model: "keras.Model", scale: str, kernel: str = "auto") -> SlidingAutoencoder:
     """Split a trained model into encoder and decoder for sliding windows.
 
     The kernels of this package are used if they support the model and agree with Keras on random windows.
@@ -88,7 +97,7 @@ def empty_windows(rows: Array, window: int) -> BoolArray:
     return np.asarray(counts[window:] == counts[:-window])
 
 
-def slide_with_keras(model: Any, scale: str) -> SlidingAutoencoder:
+def slide_with_keras(model: "keras.Model", scale: str) -> SlidingAutoencoder:
     """Split a trained model into encoder and decoder, computed by Keras for each window separately.
 
     Args:
@@ -104,26 +113,26 @@ def slide_with_keras(model: Any, scale: str) -> SlidingAutoencoder:
     sequence, code = network.input["sequence"], network.get_layer("code").output
     _, window, features = sequence.shape
 
-    def compiled(function: Callable[[Any], Any], *shape: int) -> Callable[[Array], Float32Array]:
+    def compiled(function: "Callable[[tf.Tensor], tf.Tensor]", *shape: int) -> Callable[[Array], Float32Array]:
         @functools.cache
-        def call() -> Any:
+        def call() -> "ConcreteFunction":
             # A concrete function: TensorFlow warns of retracing when several models are loaded one after another.
             return tf.function(function).get_concrete_function(tf.TensorSpec((None, *shape), tf.float32))
 
         return lambda values: call()(tf.constant(values, tf.float32)).numpy()
 
-    def encode(windows: Any) -> Any:
+    def encode(windows: "tf.Tensor") -> "tf.Tensor":
         encoder = keras.Model(network.input, code)
         return encoder({"sequence": scaling(with_series_scale(model, windows))["scaled"]}, training=False)
 
-    def decode(codes: Any) -> Any:
+    def decode(codes: "tf.Tensor") -> "tf.Tensor":
         # The decoder uses only the shape of the sequence.
         decoder = keras.Model([sequence, code], network.output["reconstruction"])
         zeros = tf.zeros((tf.shape(codes)[0], window, features))
         reconstruction = decoder([zeros, codes], training=False)
         return undo_scaling(model, reconstruction, scaling(with_series_scale(model, zeros)))
 
-    def errors(windows: Any) -> Any:
+    def errors(windows: "tf.Tensor") -> "tf.Tensor":
         scaled = scaling(with_series_scale(model, windows))["scaled"]
         return tf.square(network({"sequence": scaled}, training=False)["reconstruction"] - scaled)
 
@@ -133,7 +142,7 @@ def slide_with_keras(model: Any, scale: str) -> SlidingAutoencoder:
     )
     errors_of = compiled(errors, window, features)
 
-    def rebuild(rows: Array) -> Any:
+    def rebuild(rows: Array) -> RowSums:
         windows = rebuilt(sliding_windows(rows, window))
         return sum_windows(np.where(empty_windows(rows, window)[:, None, None], np.float32(np.nan), windows))
 
@@ -229,7 +238,7 @@ class AutoencoderWeights(NamedTuple):
     decoder: DecoderWeights
 
 
-def unsupported_reason(model: Any, scale: str) -> str:
+def unsupported_reason(model: "keras.Model", scale: str) -> str:
     """Return why the kernels of this package do not support a model; "" if they do.
 
     Args:
@@ -250,7 +259,7 @@ def unsupported_reason(model: Any, scale: str) -> str:
     return next((reason for layer in (*encoders, layers["decoder_1"]) if (reason := reason_for_keras(layer))), "")
 
 
-def extract_weights(model: Any) -> AutoencoderWeights:
+def extract_weights(model: "keras.Model") -> AutoencoderWeights:
     """Return the weights of a model that `unsupported_reason` accepts, in the layout of the kernels."""
     from lstm_ae.models.decoder import POSITION_PERIODS
     from lstm_ae.models.encoder import FILL
@@ -278,7 +287,7 @@ def extract_weights(model: Any) -> AutoencoderWeights:
     return AutoencoderWeights(steps, offset, span, fill, directions, _with_bias(layers["to_code"]), decoder)
 
 
-def _gates(layer: Any) -> tuple[Float32Array, Float32Array]:
+def _gates(layer: "keras.Layer") -> tuple[Float32Array, Float32Array]:
     """Return the kernel with the bias, and the recurrent kernel, gates unit by unit and inputs last."""
     kernel, recurrent, bias = (np.asarray(weight) for weight in layer.weights)
     units = recurrent.shape[0]
@@ -289,7 +298,7 @@ def _gates(layer: Any) -> tuple[Float32Array, Float32Array]:
     return transposed(np.concatenate([kernel, bias[None]])), transposed(recurrent)
 
 
-def _with_bias(layer: Any) -> Float32Array:
+def _with_bias(layer: "keras.Layer") -> Float32Array:
     kernel, bias = (np.asarray(weight) for weight in layer.weights)
     return np.ascontiguousarray(np.concatenate([kernel, bias[None]]).T)
 
@@ -411,7 +420,7 @@ def _codes(weights: AutoencoderWeights, windows: int) -> Float32Array:
     return codes
 
 
-def _kernels() -> Any:
+def _kernels() -> ModuleType:
     """Import the kernels on first use, since Numba may be missing or fail to compile."""
     return importlib.import_module("lstm_ae.kernels.windows")
 
@@ -420,7 +429,7 @@ def _blocks(windows: int) -> int:
     return -(-windows // int(_kernels().COUNT))
 
 
-def _on_all_cores(run: Callable[[int, int], Any], windows: int) -> list[tuple[int, Any]]:
+def _on_all_cores(run: Callable[[int, int], Result], windows: int) -> list[tuple[int, Result]]:
     """Call `run`, which must release the GIL, for ranges of whole blocks; return each first window and result."""
     blocks, count = _blocks(windows), _kernels().COUNT
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
