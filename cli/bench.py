@@ -91,7 +91,7 @@ def train(
         str | None,
         typer.Option(
             metavar="<a,b,...>",
-            help=f"Units x steps x features (x batch, else 128) of the autoencoders (default: {DEFAULT_SHAPES}).",
+            help=f"Units x steps x features (x batch) of the autoencoders (default: {DEFAULT_SHAPES}).",
         ),
     ] = None,
     rounds: Annotated[int, typer.Option(metavar="<int>", help="Rounds in which all contestants run in turn.")] = 5,
@@ -100,7 +100,7 @@ def train(
     ] = False,
     scaling: Annotated[
         bool,
-        typer.Option("--scaling", metavar="", help="Show how a step's cost grows with steps, units, batch and data."),
+        typer.Option("--scaling", metavar="", help="Show how the cost grows with steps, units, batch, and data."),
     ] = False,
     console: Console,
 ) -> None:
@@ -164,12 +164,12 @@ def serve(
     folder: Annotated[Path, typer.Argument(help="A run with an exported version; its model must have one input.")],
     *,
     rounds: Annotated[int, typer.Option(metavar="<int>", min=1, help="Rounds in which all servers run in turn.")] = 3,
-    seconds: Annotated[float, typer.Option(metavar="<float>", min=0.1, help="Of load for each.")] = 5.0,
+    seconds: Annotated[float, typer.Option(metavar="<float>", min=0.1, help="Seconds of load for each.")] = 5.0,
     no_plain: Annotated[
         bool, typer.Option("--no-plain", metavar="", help="Leave out the server of FastAPI and model.predict.")
     ] = False,
     requests: Annotated[
-        int, typer.Option(metavar="<int>", min=0, help="Watch the server's memory over so many requests as well.")
+        int, typer.Option(metavar="<int>", min=0, help="Also measure memory over this number of requests.")
     ] = 0,
     console: Console,
 ) -> None:

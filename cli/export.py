@@ -20,21 +20,19 @@ def register(app: typer.Typer) -> None:
     def export(
         run: RunArgument,
         *,
-        to: Annotated[
+        out: Annotated[
             Path | None,
-            typer.Option(
-                metavar="<folder>", help="Where the model's folder is made (default: the run is that folder)."
-            ),
+            typer.Option(metavar="<folder>", help="Directory for the model's folder (default: export into the run)."),
         ] = None,
         name: Annotated[
             str | None,
-            typer.Option(metavar="<name>", help="Name of the model's folder below --to (default: the study)."),
+            typer.Option(metavar="<name>", help="Name of the model's folder below --out (default: the study)."),
         ] = None,
         format: Annotated[
             str,
             typer.Option(
                 metavar="<a,b,...>",
-                help="savedmodel, which is always written, and besides onnx and litert ([onnx], [litert] extras).",
+                help="Formats: savedmodel (always), onnx, litert (extras [onnx], [litert]).",
             ),
         ] = "savedmodel",
         verify_only: Annotated[
@@ -42,8 +40,7 @@ def register(app: typer.Typer) -> None:
             typer.Option(
                 "--verify-only",
                 metavar="",
-                help="Write nothing: check an exported version, or all those in a model's folder, given in place of "
-                "a run.",
+                help="Only check an exported version, or all in a model's folder.",
             ),
         ] = False,
         no_examples: Annotated[
@@ -51,28 +48,27 @@ def register(app: typer.Typer) -> None:
             typer.Option(
                 "--no-examples",
                 metavar="",
-                help="Leave out the three windows of the test data that otherwise go into the manifest, to try the "
-                "model with; whoever has the version, or asks its server for /openapi.json, can read them.",
+                help="Export no windows of the test data as examples.",
             ),
         ] = False,
         console: Console,
     ) -> None:
         """Write a run's model as the next version of a SavedModel folder and prove that it says the same."""
         if verify_only:
-            if to is not None or name is not None or format != "savedmodel" or no_examples:
-                raise ConfigError("--verify-only writes nothing; leave --to, --name, --format and --no-examples out")
+            if out is not None or name is not None or format != "savedmodel" or no_examples:
+                raise ConfigError("--verify-only writes nothing; leave --out, --name, --format and --no-examples out")
             _verify(Path(run), console)
             return
         from lstm_ae.run import Run, open_run
 
         opened = open_run(run)
-        if name is not None and to is None:
-            raise ConfigError("--name is for --to; add --to, or leave --name out")
+        if name is not None and out is None:
+            raise ConfigError("--name is for --out; add --out, or leave --name out")
         if name is not None and (Path(name).name != name or name in ("", "..")):
             raise ConfigError(f"--name must be the name of one folder, without its path. Received: {name!r}")
         opened.metrics()
         task = opened.about()["task"]
-        base = opened.directory if to is None else to / (name or task)
+        base = opened.directory if out is None else out / (name or task)
         if Run(base).begun and not base.samefile(opened.directory):
             raise ConfigError(f"{str(base)!r} is a run of its own; give the folder of this model another --name")
         import_tensorflow(console)

@@ -40,8 +40,7 @@ def register(app: typer.Typer) -> None:
         "weights",
         "reconstruction_weight",
         weights,
-        "Train with several shares of the reconstruction in the loss, and compare what both tasks gain and lose (which "
-        "share weights with --model v2 and head-on-code only).",
+        "Train with several weights of the reconstruction loss, and compare both tasks.",
     )
 
 

@@ -12,9 +12,19 @@ from types import MappingProxyType
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
+from typer.core import TyperCommand
 
 from lstm_ae.config import Config, Reading, task_of
-from lstm_ae.config.options import Declared, Option, Options, check_value, declared_options, flag_name
+from lstm_ae.config.options import (
+    DATA,
+    GROUPS,
+    Declared,
+    Option,
+    Options,
+    check_value,
+    declared_options,
+    flag_name,
+)
 from lstm_ae.config.reading import REREAD
 from lstm_ae.config.space import is_searchable, parse_axis
 from lstm_ae.errors import ConfigError
@@ -35,14 +45,14 @@ def make_option(field: Declared, *, lists: bool = False, **details: Any) -> Any:
         details: arguments of `typer.Option`.
     """
     rule = field.option
-    details |= {"help": rule.help}
+    details |= {"help": rule.help, "rich_help_panel": rule.group or details.get("rich_help_panel")}
+    details |= {"hidden": rule.advanced or details.get("hidden", False)}
     if lists and is_searchable(field):
         details |= {"parser": _axis_parser(field), "metavar": f"<{_TYPE_NAMES.get(field.kind, 'name')},...>"}
         if rule.choices:
             choices = list(rule.choices)
             details["autocompletion"] = lambda: choices
-        if not all(choice in rule.help for choice in rule.choices):
-            details["help"] = f"{rule.help.removesuffix('.')}: {', '.join(rule.choices)}."
+            details["help"] = _list_choices(rule)
         return Annotated[str | None, typer.Option(flag_name(field.name), **details)]
     if field.kind is bool:
         return Annotated[bool, typer.Option(flag_name(field.name), metavar="", **details)]
@@ -50,8 +60,7 @@ def make_option(field: Declared, *, lists: bool = False, **details: Any) -> Any:
         choices, shown = list(rule.choices), "|".join(rule.choices)
         if len(shown) > 20:
             shown = "<name>"
-            if not all(choice in rule.help for choice in choices):
-                details["help"] = f"{rule.help.removesuffix('.')}: {', '.join(choices)}."
+            details["help"] = _list_choices(rule)
         details |= {"metavar": shown, "autocompletion": lambda: choices}
     elif rule.repeated:
         return Annotated[list[str] | None, typer.Option(flag_name(field.name), metavar="<text>", **details)]
@@ -62,14 +71,27 @@ def make_option(field: Declared, *, lists: bool = False, **details: Any) -> Any:
     return Annotated[str | None, typer.Option(flag_name(field.name), **details)]
 
 
+def _list_choices(rule: Option) -> str:
+    """Return the help of an option with its choices, before the default."""
+    if all(choice in rule.help for choice in rule.choices):
+        return rule.help
+    phrase, parenthesis, default = rule.help.removesuffix(".").partition(" (default: ")
+    return f"{phrase}: {', '.join(rule.choices)}{parenthesis}{default}."
+
+
 def option_parameters(field: Declared, lists: bool) -> Iterator[inspect.Parameter]:
-    """Yield the option of a field; for a switch also the hidden one that turns it off, for use with `--config`."""
+    """Yield the option of a field; for a switch also the one that turns it off, for use with `--config`."""
     default = None if field.default in ("", ()) else field.default
-    yield make_parameter(field.name, make_option(field, lists=lists, rich_help_panel="Configuration"), default)
+    yield make_parameter(field.name, make_option(field, lists=lists), default)
     if field.kind is bool:
-        yield make_parameter(
-            switch_off_name(field), Annotated[bool, typer.Option(flag_name(switch_off_name(field)), hidden=True)], False
+        off = typer.Option(
+            flag_name(switch_off_name(field)),
+            metavar="",
+            help=f"Turn off {flag_name(field.name)} of a config or a preset.",
+            rich_help_panel=field.option.group,
+            hidden=True,
         )
+        yield make_parameter(switch_off_name(field), Annotated[bool, off], False)
 
 
 def switch_off_name(field: Declared) -> str:
@@ -108,9 +130,14 @@ def _split_list(text: str) -> tuple[str, ...]:
     return tuple(item.strip() for item in items)
 
 
-def declare(name: str, kind: type, help: str, *, default: Any = None, **rules: Any) -> Declared:
+def declare(name: str, kind: type, help: str, group: str = "", *, default: Any = None, **rules: Any) -> Declared:
     """Return the declaration of an option that belongs to no config: its value is checked by these rules."""
-    return Declared(name, kind, optional=default is None, default=default, option=Option(help, **rules))
+    return Declared(name, kind, optional=default is None, default=default, option=Option(help, group, **rules))
+
+
+# Headings of options that belong to no config, in a help after those of `GROUPS`.
+SEARCH, RUN, OUTPUT = "Search", "Run", "Output"
+_PANELS = (*GROUPS, SEARCH, RUN, OUTPUT)
 
 
 # Options that several commands have. A declared one is checked before the command begins.
@@ -119,7 +146,8 @@ Out = Annotated[
     Path | None,
     typer.Option(
         metavar="<folder>",
-        help="Directory to make: new or empty; with --resume the one to continue (default: a new one below runs).",
+        help="New or empty directory, or with --resume the one to continue.",
+        rich_help_panel=RUN,
     ),
 ]
 
@@ -127,24 +155,26 @@ Folder = Annotated[
     Path | None,
     typer.Option(
         metavar="<folder>",
-        help="Directory for the results; an interrupted command resumes in it (default: a new one below runs).",
+        help="Directory for the results; an interrupted command resumes in it.",
+        rich_help_panel=RUN,
     ),
 ]
 
 Resume = Annotated[
-    bool, typer.Option("--resume", metavar="", help="Continue the unfinished run at --out, or the latest one.")
+    bool,
+    typer.Option(
+        "--resume", metavar="", help="Continue the unfinished run at --out, or the latest one.", rich_help_panel=RUN
+    ),
 ]
 
 RunArgument = Annotated[
     str,
-    typer.Argument(help="A run's directory, or latest.", autocompletion=lambda incomplete: complete_runs(incomplete)),
+    typer.Argument(help="Run directory, or latest.", autocompletion=lambda incomplete: complete_runs(incomplete)),
 ]
 
-Table = Annotated[
-    str, typer.Argument(metavar="DATA", help="The table, with the columns of the one that the run was trained on.")
-]
+Table = Annotated[str, typer.Argument(metavar="DATA", help="Table with the columns of the training table.")]
 
-_NEW_TABLE = typer.Argument(metavar="DATA", help="The table: CSV, plain or compressed, or Parquet.")
+_NEW_TABLE = typer.Argument(metavar="DATA", help="Table: CSV, plain or compressed, or Parquet.")
 
 NewTable = Annotated[str, _NEW_TABLE]
 
@@ -155,30 +185,39 @@ LabelColumn = Annotated[
     typer.Option(
         "--label-col",
         metavar="<name>",
-        help="Column of known classes, or of 0 and 1 for anomalies, with which the results are compared.",
+        help="Column of true classes or anomalies, to compare the results with.",
+        rich_help_panel=DATA,
     ),
 ]
 
 Figure = Annotated[
-    Path | None, typer.Option(metavar="<file>", help="The .png file for the figure (default: in the run).")
+    Path | None,
+    typer.Option(metavar="<file>", help="PNG file for the figure (default: in the run).", rich_help_panel=OUTPUT),
 ]
 
 Formulas = Annotated[
     bool,
-    typer.Option("--keep-formulas", metavar="", help="Keep text in a .csv that a spreadsheet would execute."),
+    typer.Option(
+        "--keep-formulas",
+        metavar="",
+        help="Keep text in a .csv that a spreadsheet would execute.",
+        rich_help_panel=OUTPUT,
+        hidden=True,
+    ),
 ]
 
 Trust = Annotated[
-    bool, typer.Option("--trust", metavar="", help="Load models with operations that may access files, too.")
+    bool, typer.Option("--trust", metavar="", help="Also load models with operations that may access files.")
 ]
 
 TensorBoard = Annotated[
     bool,
-    typer.Option("--tensorboard", metavar="", help="Write logs for TensorBoard, of a search for its HParams page."),
+    typer.Option("--tensorboard", metavar="", help="Write logs for TensorBoard.", rich_help_panel=RUN, hidden=True),
 ]
 
 Levels = Annotated[
-    str, typer.Option("--level", metavar="<int,...>", help="Coverage of the prediction intervals in percent.")
+    str,
+    typer.Option("--level", metavar="<int,...>", help="Coverage of the prediction intervals in percent.", hidden=True),
 ]
 
 Folds = Annotated[int, declare("folds", int, "Number of folds.", default=5, minimum=2, maximum=100)]
@@ -188,7 +227,9 @@ RequiredSkill = Annotated[
     declare(
         "require_skill",
         float,
-        "Exit with code 4 unless the skill on test reaches this (0.01 is 1%).",
+        "Exit with code 4 unless the skill on test reaches this.",
+        OUTPUT,
+        advanced=True,
         minimum=-1e6,
         maximum=1,
     ),
@@ -199,8 +240,8 @@ Jobs = Annotated[
     declare(
         "jobs",
         int,
-        "Trials that run at once, each with its share of the cores (default: one a core for small models; 1 if the "
-        "search depends on finished trials).",
+        "Trials that run at once (default: one per core for small models).",
+        SEARCH,
         minimum=1,
         maximum=1024,
     ),
@@ -211,7 +252,9 @@ Repeats = Annotated[
     declare(
         "repeats",
         int,
-        "Trainings of each setting, with one seed after the other (default: 1).",
+        "Trainings of each setting, each with another seed (default: 1).",
+        SEARCH,
+        advanced=True,
         minimum=1,
         maximum=1000,
     ),
@@ -226,18 +269,23 @@ class RunChoice:
         str | None,
         typer.Option(
             metavar="<run>",
-            help="A run's directory, or latest (default: the latest of this configuration and data).",
+            help="Run directory, or latest (default: the latest with these options).",
+            rich_help_panel=RUN,
             autocompletion=lambda incomplete: complete_runs(incomplete),
         ),
     ] = None
     retrain: Annotated[
-        bool, typer.Option("--retrain", metavar="", help="Train anew even if a run of this configuration exists.")
+        bool,
+        typer.Option(
+            "--retrain", metavar="", help="Train again even if a run with these options exists.", rich_help_panel=RUN
+        ),
     ] = False
     out: Annotated[
         Path | None,
         typer.Option(
             metavar="<folder>",
-            help="Train anew in this directory, new or empty (default: one below runs, if there is no such run).",
+            help="Train again in this new or empty directory.",
+            rich_help_panel=RUN,
         ),
     ] = None
 
@@ -262,11 +310,12 @@ Chosen = TypeVar("Chosen", bound=Options)
 Register = Callable[[Callable[..., None]], Callable[..., None]]
 
 _OUTPUT_OPTIONS = {
-    "json_": Annotated[bool, typer.Option("--json", metavar="", help="Print the result as one JSON document.")],
-    "quiet": Annotated[bool, typer.Option("--quiet", metavar="", help="Print only the result.")],
-    "verbose": Annotated[
-        bool, typer.Option("--verbose", metavar="", help="Say more, and show where an error came from.")
-    ],
+    name: Annotated[bool, typer.Option(f"--{name.removesuffix('_')}", metavar="", help=help, rich_help_panel=OUTPUT)]
+    for name, help in (
+        ("json_", "Print the result as one JSON document."),
+        ("quiet", "Print only the result."),
+        ("verbose", "Print all tables, logs, and the traceback of an error."),
+    )
 }
 
 _CONFIG_FILE = Annotated[
@@ -274,21 +323,20 @@ _CONFIG_FILE = Annotated[
     typer.Option(
         "--config",
         metavar="<file>",
-        help="A run's config.json; options beside it win (--no-deterministic and the like switch one off).",
+        help="Options from a .toml file or a run's config.json; others override them.",
+        rich_help_panel=RUN,
     ),
 ]
 
 
 def _preset_option(names: Iterable[str], usual: str | None) -> Any:
-    from lstm_ae.config.presets import DESCRIPTIONS
-
-    listed = ", ".join(f"{name} ({DESCRIPTIONS[name]})" for name in names)
     return Annotated[
         str | None,
         typer.Option(
             "--preset",
             metavar="<name>",
-            help=f"A set-up with a name: {listed}; options beside it win{f' (default: {usual})' if usual else ''}.",
+            help=f"Named settings: {', '.join(names)}{f' (default: {usual})' if usual else ''}.",
+            rich_help_panel=RUN,
             autocompletion=lambda incomplete: [name for name in names if name.startswith(incomplete)],
         ),
     ]
@@ -300,6 +348,7 @@ _DRY_RUN = Annotated[
         "--dry-run",
         metavar="",
         help="Estimate time, memory, and disk usage without training.",
+        rich_help_panel=RUN,
     ),
 ]
 
@@ -347,6 +396,7 @@ def command(
     without: tuple[str, ...] = (),
     preset: str | None = None,
     reads: bool = False,
+    advanced: tuple[str, ...] = (),
 ) -> Register:
     """Register a function as a command.
 
@@ -365,6 +415,7 @@ def command(
         without: parameters of the function that keep their defaults.
         preset: preset whose values are the defaults.
         reads: whether `given` receives the options that override how a run reads its table.
+        advanced: further fields of the config that only `--help-all` shows.
     """
     from lstm_ae.config.presets import PRESETS
 
@@ -382,6 +433,10 @@ def command(
         ]
         if reads:
             fields = [_replacement_option(field) for field in declared_options(Reading) if field.name in REREAD]
+        fields = [
+            field._replace(option=field.option._replace(advanced=True)) if field.name in advanced else field
+            for field in fields
+        ]
         signature = inspect.signature(function).parameters.values()
         own = [p for p in signature if p.name not in (*_INJECTED_PARAMETERS, *without)]
         groups = {
@@ -401,14 +456,16 @@ def command(
             *shared,
             *([make_parameter("dry_run", _DRY_RUN, False)] if dry_run else []),
             *(make_parameter(key, kind, False) for key, kind in _OUTPUT_OPTIONS.items()),
+            make_parameter("help_all", _HELP_ALL, False),
         ]
-        taken = [each.replace(annotation=_escape_help(each.annotation)) for each in taken]
+        taken = [each.replace(annotation=_escape_help(each.annotation)) for each in sorted(taken, key=_panel_order)]
 
         annotations = {p.name: p.annotation for p in signature}
 
         @functools.wraps(function)
         def run(context: typer.Context, **values: Any) -> None:
             console = Console(*(values.pop(key) for key in _OUTPUT_OPTIONS))
+            del values["help_all"]
             if console.quiet and console.verbose:
                 raise ConfigError("--quiet and --verbose exclude each other; give one of them")
             values |= {name: check_value(rule, values[name]) for name, rule in checked.items()}
@@ -427,10 +484,49 @@ def command(
         run.__signature__ = inspect.Signature(taken)  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in taken}
         sentence = " ".join((function.__doc__ or "").split("\n\n")[0].split())
-        app.command(name, help=_escape_markup(f"{sentence}\n\nExample: {example}"))(run)
+        app.command(name, cls=_Command, help=_escape_markup(f"{sentence}\n\nExample: {example}"))(run)
         return function
 
     return register
+
+
+class _Command(TyperCommand):
+    """Command whose help lists `--help` among the output options."""
+
+    def get_help_option(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        """Return the option `--help`."""
+        option: Any = super().get_help_option(ctx)
+        option.rich_help_panel, option.metavar = OUTPUT, ""
+        return option
+
+
+def _print_full_help(context: typer.Context, requested: bool) -> None:
+    """Print the help with all options, the advanced ones too."""
+    if requested:
+        for parameter in context.command.params:
+            parameter.hidden = False  # type: ignore[attr-defined]
+        typer.echo(context.get_help())
+        raise typer.Exit
+
+
+_HELP_ALL = Annotated[
+    bool,
+    typer.Option(
+        "--help-all",
+        metavar="",
+        callback=_print_full_help,
+        is_eager=True,
+        help="Show all options, including advanced ones.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+
+
+def _panel_order(parameter: inspect.Parameter) -> int:
+    """Return the place of an option's panel in a help; parameters without one of `_PANELS` come first."""
+    details = get_args(parameter.annotation)[1:]
+    panel = getattr(details[0], "rich_help_panel", None) if details else None
+    return _PANELS.index(panel) + 1 if panel in _PANELS else 0
 
 
 def _group_parameters(group: type) -> list[inspect.Parameter]:

@@ -17,17 +17,19 @@ def register(app: typer.Typer) -> None:
     def predict(
         where: Annotated[
             str,
-            typer.Argument(help="A folder of exported models, or a server: http://host:port (REST), grpc://host:port."),
+            typer.Argument(help="Folder of exported models, or a server: http://host:port or grpc://host:port."),
         ],
-        data: Annotated[Path, typer.Argument(help="A .csv, .jsonl, .npy or .npz file.")],
+        data: Annotated[Path, typer.Argument(help="A .csv, .jsonl, .npy, or .npz file.")],
         *,
         out: Annotated[Path, typer.Option(metavar="<file>", help="File to write: .jsonl or .csv.")],
-        model: Annotated[str | None, typer.Option(metavar="<name>", help="The model (default: the only one).")] = None,
+        model: Annotated[
+            str | None, typer.Option(metavar="<name>", help="Name of the model (default: the only one).")
+        ] = None,
         model_version: Annotated[
-            int | None, typer.Option(metavar="<int>", min=0, help="Its version (default: the newest).")
+            int | None, typer.Option(metavar="<int>", min=0, help="Version of the model (default: the newest).")
         ] = None,
         signature: Annotated[
-            str, typer.Option(metavar="<name>", help="What the model is to do: encode, forecast, ...")
+            str, typer.Option(metavar="<name>", help="Endpoint of the model, such as encode or forecast.")
         ] = "serving_default",
         columns: Annotated[
             str,
@@ -35,17 +37,17 @@ def register(app: typer.Typer) -> None:
         ] = "",
         window: Annotated[
             int | None,
-            typer.Option(
-                metavar="<int>", min=1, help="Cut windows of so many rows from a .csv (default: what the model reads)."
-            ),
+            typer.Option(metavar="<int>", min=1, help="Rows per window cut from a .csv (default: as the model reads)."),
         ] = None,
-        stride: Annotated[int, typer.Option(metavar="<int>", min=1, help="Rows from one window to the next.")] = 1,
+        stride: Annotated[
+            int, typer.Option(metavar="<int>", min=1, help="Rows between the starts of two windows.")
+        ] = 1,
         set_: Annotated[
             list[str] | None,
-            typer.Option("--set", metavar="name=number", help="An input that is the same for every sample."),
+            typer.Option("--set", metavar="name=number", help="Input with the same value for every sample."),
         ] = None,
         trust: Trust = False,
-        batch_size: Annotated[int, typer.Option(metavar="<int>", min=1, help="Samples in a call.")] = 256,
+        batch_size: Annotated[int, typer.Option(metavar="<int>", min=1, help="Samples per call.")] = 256,
         keep_formulas: Formulas = False,
         console: Console,
     ) -> None:

@@ -184,8 +184,7 @@ def register(app: typer.Typer) -> None:
             Path | None,
             typer.Option(
                 metavar="<path>",
-                help="Where the report goes: a file (default: report.html in the run; of several, in this directory), "
-                "or with --tour a folder, which its trainings go to as well (default: runs/tour-<level>).",
+                help="HTML file (default: report.html); with --tour a directory for everything.",
             ),
         ] = None,
         tour: Annotated[
@@ -193,16 +192,14 @@ def register(app: typer.Typer) -> None:
             typer.Option(
                 "--tour",
                 metavar="",
-                help="The whole source report again, with every finding checked; trains what is missing, and the same "
-                "command goes on after an interruption.",
+                help="Repeat the source report and check its findings; resumes.",
             ),
         ] = False,
         level: Annotated[
             str | None,
             typer.Option(
                 metavar="smoke|short|full",
-                help="With --tour: a few minutes that show that all runs, parts of the data with two seeds, or all of "
-                "it with three (default: smoke).",
+                help="With --tour: a few minutes, hours, or all data (default: smoke).",
             ),
         ] = None,
         digits: Annotated[
@@ -213,7 +210,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
         dry_run: Annotated[
             bool,
-            typer.Option("--dry-run", metavar="", help="With --tour: list what is there and what would be trained."),
+            typer.Option("--dry-run", metavar="", help="With --tour: list finished and missing trainings."),
         ] = False,
         console: Console,
     ) -> None:

@@ -72,14 +72,14 @@ def compare(
     runs: Annotated[
         list[str],
         typer.Argument(
-            help="Two or more runs (directories, or latest), or two or more searches.",
+            help="Two or more runs (directories, or latest), or searches.",
             autocompletion=lambda incomplete: complete_runs(incomplete),
         ),
     ],
     *,
     figure: Annotated[
         Path | None,
-        typer.Option(metavar="<file>", help="Draw the runs over their epochs into this file, which ends in .png."),
+        typer.Option(metavar="<file>", help="PNG file for a figure of the runs by epoch."),
     ] = None,
     console: Console,
 ) -> None:

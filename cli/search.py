@@ -19,7 +19,18 @@ from . import dry_run, training
 from .backend import import_tensorflow
 from .console import Console
 from .errors import Interrupted
-from .options import GivenOptions, Jobs, OptionalTable, Out, Repeats, TensorBoard, command, declare
+from .options import (
+    RUN,
+    SEARCH,
+    GivenOptions,
+    Jobs,
+    OptionalTable,
+    Out,
+    Repeats,
+    TensorBoard,
+    command,
+    declare,
+)
 from .search_results import SearchProgress, show_results
 
 SEARCH_EXAMPLE_OPTIONS = {
@@ -32,6 +43,14 @@ SEARCH_EXAMPLE_OPTIONS = {
 SEARCH_METHODS = ("grid", "random", "bayesian", "hyperband")
 
 DEFAULT_TRIALS = 20
+
+# Options of a config that only the full help of a search shows, so that the options of the search itself have room.
+ADVANCED_OPTIONS = {
+    "toy": ("batch_size", "seed"),
+    "mnist": ("data", "batch_size", "seed"),
+    "snp": ("goal", "inputs", "start", "end", "seed"),
+    "series": ("value_cols", "id_col", "threshold", "normal", "seed"),
+}
 
 
 def _parse_duration(text: str | None) -> float | None:
@@ -57,10 +76,22 @@ class GridRequest:
     jobs: Jobs = None
     resume: Annotated[
         bool,
-        typer.Option("--resume", metavar="", help="Resume the search at --out, or the latest one of this command."),
+        typer.Option(
+            "--resume",
+            metavar="",
+            help="Resume the search at --out, or the latest one of this command.",
+            rich_help_panel=RUN,
+        ),
     ] = False
     repair: Annotated[
-        bool, typer.Option("--repair", metavar="", help="With --resume: run again what is damaged in the directory.")
+        bool,
+        typer.Option(
+            "--repair",
+            metavar="",
+            help="With --resume: repeat trials whose files are damaged.",
+            rich_help_panel=RUN,
+            hidden=True,
+        ),
     ] = False
     out: Out = None
 
@@ -80,7 +111,8 @@ class SearchRequest(GridRequest):
         str | None,
         typer.Option(
             metavar="<name>",
-            help="Search method: grid (all listed values), random, bayesian or hyperband (default: grid).",
+            help="Search method: grid, random, bayesian, or hyperband (default: grid).",
+            rich_help_panel=SEARCH,
             autocompletion=lambda incomplete: [method for method in SEARCH_METHODS if method.startswith(incomplete)],
         ),
     ] = None
@@ -89,46 +121,86 @@ class SearchRequest(GridRequest):
         declare(
             "trials",
             int,
-            "Settings to try at most (default: the whole grid, 20 of random and bayesian, what hyperband comes to).",
+            "Maximum number of settings to try (default: the whole grid, or 20).",
+            SEARCH,
             minimum=1,
             maximum=1_000_000,
         ),
     ] = None
     objective: Annotated[
         str | None,
-        typer.Option(metavar="<name>", help="Column of the history to optimize (default: the study's usual)."),
+        typer.Option(
+            metavar="<name>",
+            help="Column of the history to optimize (default: depends on the task).",
+            rich_help_panel=SEARCH,
+            hidden=True,
+        ),
     ] = None
     prune: Annotated[
         bool,
-        typer.Option("--prune", metavar="", help="Stop trainings that are worse than the median of earlier ones."),
+        typer.Option(
+            "--prune",
+            metavar="",
+            help="Stop trials that are worse than the median of earlier ones.",
+            rich_help_panel=SEARCH,
+            hidden=True,
+        ),
     ] = False
     max_time: Annotated[
         str | None,
-        typer.Option(metavar="<time>", help="Time limit, such as 90s, 10m or 2h; --resume continues the search."),
+        typer.Option(metavar="<time>", help="Time limit, such as 90s, 10m, or 2h.", rich_help_panel=SEARCH),
     ] = None
     engine: Annotated[
-        str, typer.Option(metavar="<name>", help="Where trials run: local, or ray (a cluster; the extra [ray]).")
+        str,
+        typer.Option(
+            metavar="<name>",
+            help="Where trials run: local, or ray (needs the extra [ray]).",
+            rich_help_panel=SEARCH,
+            hidden=True,
+        ),
     ] = "local"
     address: Annotated[
         str | None,
-        typer.Option(metavar="<address>", help="Address of the Ray cluster, as for ray.init (default: this machine)."),
+        typer.Option(
+            metavar="<address>",
+            help="Address of the Ray cluster, as for ray.init (default: this machine).",
+            rich_help_panel=SEARCH,
+            hidden=True,
+        ),
     ] = None
     max_retries: Annotated[
         int | None,
         declare(
             "max_retries",
             int,
-            "How often a trial whose worker died is given to another one (default: 2).",
+            "Retries of a trial whose worker died (default: 2).",
+            SEARCH,
+            advanced=True,
             minimum=0,
             maximum=1000,
         ),
     ] = None
     keep: Annotated[
         int | None,
-        declare("keep", int, "Best trials that become runs, with their weights (default: 1).", minimum=1, maximum=1000),
+        declare(
+            "keep",
+            int,
+            "Number of best trials to keep as runs (default: 1).",
+            SEARCH,
+            advanced=True,
+            minimum=1,
+            maximum=1000,
+        ),
     ] = None
     refit: Annotated[
-        bool, typer.Option("--refit", metavar="", help="Train the best setting on train and validation as well.")
+        bool,
+        typer.Option(
+            "--refit",
+            metavar="",
+            help="Also train the best setting on the training and validation splits.",
+            rich_help_panel=SEARCH,
+            hidden=True,
+        ),
     ] = False
     tensorboard: TensorBoard = False
 
@@ -172,6 +244,7 @@ def register(app: typer.Typer, name: str, config: type[Config]) -> None:
         lists=True,
         dry_run=estimate,
         without=without,
+        advanced=ADVANCED_OPTIONS[name],
     )
     def tune(data: OptionalTable = None, *, request: SearchRequest, given: GivenOptions, console: Console) -> None:
         """Search for better options: each one that is given a list (8,16,32) or a range (1e-4..1e-1:log) is varied."""

@@ -57,22 +57,20 @@ def check(
 
 @command(app, "example", "lstmae series example load.csv --task forecast")
 def example(
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="The .csv file to write.")],
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="CSV file to write.")],
     *,
     task: Annotated[
         str,
         typer.Option(
             metavar="anomaly|forecast|classify",
-            help="What the table is for: a pump with failures (anomaly), electric load (forecast), walks (classify).",
+            help="Task: a pump with failures, electric load, or walks.",
         ),
     ] = "anomaly",
     days: Annotated[
         int | None,
-        typer.Option(
-            metavar="<int>", min=1, max=10_000, help="Days of the table (default: 60 of the pump, 120 of the load)."
-        ),
+        typer.Option(metavar="<int>", min=1, max=10_000, help="Days in the table (default: 60, or 120 for forecasts)."),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="<int>", min=0, help="Seed of its noise.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="<int>", min=0, help="Seed of the noise.")] = 0,
     console: Console,
 ) -> None:
     """Write a synthetic table to try the other commands on."""

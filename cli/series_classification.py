@@ -8,7 +8,7 @@ import typer
 from lstm_ae.formatting import format_count, format_heading, format_names
 
 from .console import Console
-from .options import Formulas, GivenOptions, LabelColumn, RunArgument, Table, command
+from .options import OUTPUT, Formulas, GivenOptions, LabelColumn, RunArgument, Table, command
 from .results import require_table, show_files, show_note
 from .training import open_table_run
 
@@ -25,8 +25,8 @@ def register(app: typer.Typer) -> None:
             Path,
             typer.Option(
                 metavar="<file>",
-                help="The .csv or .parquet file to write: a line for each series where a window is a whole one, else "
-                "for each row.",
+                help="Classes of all rows or series as a .csv or .parquet file.",
+                rich_help_panel=OUTPUT,
             ),
         ],
         label_col: LabelColumn = None,

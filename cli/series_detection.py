@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lstm_ae.config import Series
-from lstm_ae.config.options import declared_options
 from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.formatting import format_count
@@ -18,7 +17,19 @@ from lstm_ae.formatting import format_count
 from . import dry_run, training
 from .backend import import_tensorflow
 from .console import Console
-from .options import Figure, Formulas, GivenOptions, LabelColumn, OptionalTable, Out, Resume, RunArgument, command
+from .options import (
+    OUTPUT,
+    Figure,
+    Formulas,
+    GivenOptions,
+    LabelColumn,
+    OptionalTable,
+    Out,
+    Resume,
+    RunArgument,
+    TensorBoard,
+    command,
+)
 from .results import require_png, require_table, show_files, show_note, show_training
 from .signals import read_until_signal
 
@@ -145,8 +156,6 @@ def _print_lines(lines: Any) -> None:
 # than that of the windows' means.
 UNDERTRAINED_RATIO = 3
 
-_THRESHOLD = next(field for field in declared_options(Series) if field.name == "threshold")
-
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
@@ -164,6 +173,7 @@ def register(app: typer.Typer) -> None:
         *,
         out: Out = None,
         resume: Resume = False,
+        tensorboard: TensorBoard = False,
         given: GivenOptions,
         console: Console,
     ) -> None:
@@ -171,7 +181,7 @@ def register(app: typer.Typer) -> None:
         if resume:
             if data is not None:
                 given["data"] = data
-            _show_trained(console, training.resume(given, Series, console, out=out))
+            _show_trained(console, training.resume(given, Series, console, out=out, tensorboard=tensorboard))
             return
         if data is None:
             raise ConfigError("Give the table to train on: lstmae series train DATA, or --resume to continue a run")
@@ -183,31 +193,33 @@ def register(app: typer.Typer) -> None:
             console.say(
                 f"  normal: all rows of the training and validation parts are taken for normal{marked} (see --normal)"
             )
-        _show_trained(console, training.train(found, console, out=out, data=loaded))
+        _show_trained(console, training.train(found, console, out=out, data=loaded, tensorboard=tensorboard))
 
     @command(app, "detect", "lstmae series detect latest pump.csv --events events.csv", reads=True)
     def detect(
         run: RunArgument,
         data: Annotated[
             str,
-            typer.Argument(
-                help="The table to search, with the columns of the one trained on; - for rows that come on standard "
-                "input, each answered as soon as its score is final."
-            ),
+            typer.Argument(help="Table with the columns of the training table; - for standard input."),
         ],
         *,
         threshold: Annotated[
             str | None,
-            typer.Option(metavar="<rule>", help=_THRESHOLD.option.help.replace("default: ", "default: as trained; ")),
+            typer.Option(metavar="<rule>", help="Threshold rule, such as budget:1/week (default: as trained)."),
         ] = None,
         events: Annotated[
             Path | None,
             typer.Option(
-                metavar="<file>", help="Where the events go, a .csv or .parquet file (default: events.csv in the run)."
+                metavar="<file>",
+                help="Events as a .csv or .parquet file (default: in the run).",
+                rich_help_panel=OUTPUT,
             ),
         ] = None,
         scores: Annotated[
-            Path | None, typer.Option(metavar="<file>", help="Write every row's score as a .csv or .parquet file.")
+            Path | None,
+            typer.Option(
+                metavar="<file>", help="Scores of all rows as a .csv or .parquet file.", rich_help_panel=OUTPUT
+            ),
         ] = None,
         figure: Figure = None,
         label_col: LabelColumn = None,
@@ -216,7 +228,7 @@ def register(app: typer.Typer) -> None:
             typer.Option(
                 "--skip-bad",
                 metavar="",
-                help="Of a stream, go on past rows that cannot be read or come late, and say so; else they end it.",
+                help="Skip rows of a stream that are unreadable or late.",
             ),
         ] = False,
         keep_formulas: Formulas = False,

@@ -11,7 +11,7 @@ from lstm_ae.config.options import flag_name
 from lstm_ae.errors import ConfigError
 
 from .console import Console
-from .options import Figure, Formulas, GivenOptions, LabelColumn, RunArgument, Table, command
+from .options import OUTPUT, Figure, Formulas, GivenOptions, LabelColumn, RunArgument, Table, command
 from .results import require_png, require_table, show_files, show_metrics, show_note
 from .training import open_table_run
 
@@ -23,7 +23,8 @@ class RowsRequest:
     run: RunArgument
     data: Table
     out: Annotated[
-        Path, typer.Option(metavar="<file>", help="The .csv or .parquet file to write, with a row for each row.")
+        Path,
+        typer.Option(metavar="<file>", help="Result for each row as a .csv or .parquet file.", rich_help_panel=OUTPUT),
     ]
     keep_formulas: Formulas = False
 
@@ -49,7 +50,7 @@ def register(app: typer.Typer) -> None:
     def evaluate(
         run: RunArgument,
         data: Annotated[
-            str | None, typer.Argument(metavar="DATA", help="A table to measure on; the one trained on if none.")
+            str | None, typer.Argument(metavar="DATA", help="Table to evaluate on (default: the training table).")
         ] = None,
         *,
         label_col: LabelColumn = None,

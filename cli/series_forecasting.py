@@ -6,13 +6,14 @@ from typing import Annotated, Any
 import typer
 
 from lstm_ae.config import Series
-from lstm_ae.config.options import check_value, declared_options
+from lstm_ae.config.options import TASK, check_value, declared_options
 from lstm_ae.formatting import format_count, format_names
 
 from .backtest import FoldProgress, show_backtest
 from .console import Console
 from .dry_run import show_fold_estimate
 from .options import (
+    OUTPUT,
     Figure,
     Folder,
     Folds,
@@ -45,13 +46,15 @@ def register(app: typer.Typer) -> None:
         data: Table,
         *,
         out: Annotated[
-            Path, typer.Option(metavar="<file>", help="The .csv or .parquet file to write, a row for each step ahead.")
+            Path,
+            typer.Option(metavar="<file>", help="Forecasts as a .csv or .parquet file.", rich_help_panel=OUTPUT),
         ],
         horizon: Annotated[
             int | None,
             typer.Option(
                 metavar="<int>",
-                help="Steps to forecast (default: as trained); further ahead the model reads its own forecasts.",
+                help="Steps to forecast (default: as trained).",
+                rich_help_panel=TASK,
             ),
         ] = None,
         level: Levels = "80,95",

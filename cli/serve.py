@@ -25,9 +25,15 @@ _LIMITS_PANEL = "Limits"
 
 
 def _number_option(
-    help: str, panel: str | None = None, *, least: float = 0, most: float = 2**31 - 1, unit: str = "int"
+    help: str,
+    panel: str | None = None,
+    *,
+    least: float = 0,
+    most: float = 2**31 - 1,
+    unit: str = "int",
+    advanced: bool = False,
 ) -> Any:
-    return typer.Option(metavar=f"<{unit}>", min=least, max=most, help=help, rich_help_panel=panel)
+    return typer.Option(metavar=f"<{unit}>", min=least, max=most, help=help, rich_help_panel=panel, hidden=advanced)
 
 
 def register(app: typer.Typer) -> None:
@@ -42,8 +48,7 @@ def register(app: typer.Typer) -> None:
             list[str] | None,
             typer.Option(
                 metavar="<name>",
-                help="A further name of this server, such as a proxy's; by others only /health and /ready answer, and "
-                "the metrics where --host is not this machine's own. May be repeated.",
+                help="Another name of this server, such as a proxy's; may be repeated.",
             ),
         ] = None,
         rest_port: Annotated[int, _number_option("Port of REST; 0 takes a free one.", most=65535)] = 8501,
@@ -55,70 +60,102 @@ def register(app: typer.Typer) -> None:
                 "--enable-serialization-as-tensor-content",
                 metavar="",
                 help="Send numbers over gRPC as bytes instead of typed values.",
+                hidden=True,
             ),
         ] = False,
-        no_page: Annotated[bool, typer.Option("--no-page", metavar="", help="No page at / for browsers.")] = False,
+        no_page: Annotated[
+            bool, typer.Option("--no-page", metavar="", help="Serve no page at / for browsers.", hidden=True)
+        ] = False,
         versions: Annotated[
-            str, typer.Option(metavar="latest|all|1,2", help="Which versions of every model are served.")
+            str, typer.Option(metavar="latest|all|1,2", help="Versions of every model to serve.")
         ] = "latest",
         label: Annotated[
             list[str] | None,
-            typer.Option(metavar="model:label=1", help="A name for a version of a model; may be repeated."),
+            typer.Option(metavar="model:label=1", help="Label of a version of a model; may be repeated."),
         ] = None,
         models_config: Annotated[
             Path | None,
-            typer.Option(metavar="<file>", help="TensorFlow Serving's models.config, in place of --versions, --label."),
+            typer.Option(
+                metavar="<file>", help="models.config of TensorFlow Serving; replaces --versions and --label."
+            ),
         ] = None,
         poll: Annotated[
-            float, _number_option("Seconds between two looks for new versions.", least=0.05, unit="float")
+            float, _number_option("Seconds between checks for new versions.", least=0.05, unit="float", advanced=True)
         ] = 1.0,
         trust: Trust = False,
         max_batch_size: Annotated[
-            int, _number_option("Most samples in a call; 1: no batching.", _BATCHING_PANEL, least=1)
+            int, _number_option("Maximum number of samples per call; 1 for no batching.", _BATCHING_PANEL, least=1)
         ] = 64,
         batch_timeout_micros: Annotated[
-            int, _number_option("How long a request waits for others.", _BATCHING_PANEL)
+            int, _number_option("Microseconds a request waits for others.", _BATCHING_PANEL, advanced=True)
         ] = 0,
         max_enqueued_batches: Annotated[
-            int, _number_option("Most calls' worth that waits.", _BATCHING_PANEL, least=1)
+            int, _number_option("Maximum number of waiting batches.", _BATCHING_PANEL, least=1, advanced=True)
         ] = 100,
         num_batch_threads: Annotated[
-            int, _number_option("Calls at the same time.", _BATCHING_PANEL, least=1, most=256)
+            int, _number_option("Batches computed at the same time.", _BATCHING_PANEL, least=1, most=256, advanced=True)
         ] = 2,
         allowed_batch_sizes: Annotated[
-            str, typer.Option(metavar="<a,b,...>", help="Sizes of calls, ascending.", rich_help_panel=_BATCHING_PANEL)
+            str,
+            typer.Option(
+                metavar="<a,b,...>", help="Sizes of batches, ascending.", rich_help_panel=_BATCHING_PANEL, hidden=True
+            ),
         ] = "",
-        max_body: Annotated[int, _number_option("Bytes of a request.", _LIMITS_PANEL, least=1)] = 16 * 2**20,
-        max_instances: Annotated[int, _number_option("Rows of a request.", _LIMITS_PANEL, least=1)] = 10_000,
-        max_window: Annotated[int, _number_option("Steps of a row.", _LIMITS_PANEL, least=1)] = 100_000,
-        max_horizon: Annotated[int, _number_option("Steps of a forecast.", _LIMITS_PANEL, least=1)] = 10_000,
+        max_body: Annotated[int, _number_option("Maximum bytes of a request.", _LIMITS_PANEL, least=1)] = 16 * 2**20,
+        max_instances: Annotated[
+            int, _number_option("Maximum rows of a request.", _LIMITS_PANEL, least=1, advanced=True)
+        ] = 10_000,
+        max_window: Annotated[
+            int, _number_option("Maximum steps of a row.", _LIMITS_PANEL, least=1, advanced=True)
+        ] = 100_000,
+        max_horizon: Annotated[
+            int, _number_option("Maximum steps of a forecast.", _LIMITS_PANEL, least=1, advanced=True)
+        ] = 10_000,
         max_elements: Annotated[
-            int, _number_option("Elements of a request's inputs, and of its outputs.", _LIMITS_PANEL, least=1)
+            int,
+            _number_option(
+                "Maximum elements of a request's inputs, and of its outputs.", _LIMITS_PANEL, least=1, advanced=True
+            ),
         ] = 1_000_000,
         max_concurrency: Annotated[
-            int, _number_option("Requests at a time; further ones wait.", _LIMITS_PANEL, least=1)
+            int, _number_option("Requests at the same time; others wait.", _LIMITS_PANEL, least=1)
         ] = 256,
         max_concurrency_per_client: Annotated[
             int | None,
-            _number_option("Of these, those of one client (default: three quarters).", _LIMITS_PANEL, least=1),
+            _number_option(
+                "Requests of one client at the same time (default: three quarters).",
+                _LIMITS_PANEL,
+                least=1,
+                advanced=True,
+            ),
         ] = None,
         timeout: Annotated[
-            float, _number_option("Seconds of a request.", _LIMITS_PANEL, least=0.001, unit="float")
+            float, _number_option("Maximum seconds of a request.", _LIMITS_PANEL, least=0.001, unit="float")
         ] = 60.0,
         header_timeout: Annotated[
             float,
             _number_option(
-                "Seconds for headers, or the message of a gRPC call.", _LIMITS_PANEL, least=0.1, unit="float"
+                "Maximum seconds for headers, or the message of a gRPC call.",
+                _LIMITS_PANEL,
+                least=0.1,
+                unit="float",
+                advanced=True,
             ),
         ] = 10.0,
         load_timeout: Annotated[
-            float, _number_option("Seconds to load and warm up a version.", _LIMITS_PANEL, least=0.1, unit="float")
+            float,
+            _number_option(
+                "Maximum seconds to load and warm up a version.", _LIMITS_PANEL, least=0.1, unit="float", advanced=True
+            ),
         ] = 300.0,
-        drain: Annotated[float, _number_option("Seconds to end in when stopped.", _LIMITS_PANEL, unit="float")] = 20.0,
+        drain: Annotated[float, _number_option("Seconds for a graceful shutdown.", _LIMITS_PANEL, unit="float")] = 20.0,
         grace: Annotated[
             float,
             _number_option(
-                "Of --drain, those in which it takes requests but is not ready.", _LIMITS_PANEL, unit="float"
+                "Seconds of --drain in which the server still accepts requests.",
+                _LIMITS_PANEL,
+                unit="float",
+                advanced=True,
             ),
         ] = 0.0,
         tf_serving: Annotated[
@@ -126,7 +163,7 @@ def register(app: typer.Typer) -> None:
             typer.Option(
                 "--tf-serving",
                 metavar="",
-                help="Serve nothing; write models.config for TensorFlow Serving and show its command.",
+                help="Only write models.config for TensorFlow Serving, and show its command.",
             ),
         ] = False,
         console: Console,

@@ -144,8 +144,7 @@ Horizon = Annotated[
     declare(
         "horizon",
         int,
-        "With --multistep: days ahead, past the end of the data (default: the second half of the last window, from "
-        "its first half).",
+        "With --multistep: days to forecast (default: half a window before the end).",
         minimum=1,
         maximum=1000,
     ),
@@ -156,7 +155,8 @@ Paths = Annotated[
     declare(
         "paths",
         int,
-        "With --multistep: number of simulated paths of each company, for paths.csv and the figure.",
+        "With --multistep: number of simulated paths of each company.",
+        advanced=True,
         minimum=1,
         maximum=10_000,
     ),
@@ -164,12 +164,10 @@ Paths = Annotated[
 
 KeptShare = Annotated[
     float,
-    declare("keep", float, "Share of the settings in the second round.", default=0.5, above=0, maximum=1),
+    declare("keep_share", float, "Share of the settings in the second round.", default=0.5, above=0, maximum=1),
 ]
 
-SplitBy = Annotated[
-    str, typer.Option(metavar="time|company", help="Test on later days (time), or on companies held out (company).")
-]
+SplitBy = Annotated[str, typer.Option(metavar="time|company", help="Test on later days, or on other companies.")]
 
 
 def _parse_baselines(text: str | None) -> tuple[str, ...]:
@@ -208,14 +206,14 @@ def _dry_run_backtest(
     dry_run.show_fold_estimate(console, out, estimate)
 
 
-def _dry_run_kfold(*, folds: int, keep: float, out: Path | None, given: GivenOptions, console: Console) -> None:
+def _dry_run_kfold(*, folds: int, keep_share: float, out: Path | None, given: GivenOptions, console: Console) -> None:
     config, axes = split_values(given, Snp)
     assert isinstance(config, Snp)
 
     def estimate(_: Any) -> Any:
         from lstm_ae.estimate.folds import estimate_kfold
 
-        return estimate_kfold(config, axes, folds, keep=keep)
+        return estimate_kfold(config, axes, folds, keep=keep_share)
 
     dry_run.show_fold_estimate(console, out, estimate)
 
@@ -223,12 +221,12 @@ def _dry_run_kfold(*, folds: int, keep: float, out: Path | None, given: GivenOpt
 def register(app: typer.Typer, small: str) -> None:
     """Add the commands."""
 
-    @command(app, "predict", f"lstmae snp predict --multistep {small}", TASKS["snp"], hide=("goal",))
+    @command(
+        app, "predict", f"lstmae snp predict --multistep {small}", TASKS["snp"], hide=("goal",), advanced=("seed",)
+    )
     def predict(
         *,
-        multistep: Annotated[
-            bool, typer.Option("--multistep", metavar="", help="Forecast many days, each from the forecasts before it.")
-        ] = False,
+        multistep: Annotated[bool, typer.Option("--multistep", metavar="", help="Forecast many days ahead.")] = False,
         horizon: Horizon = None,
         level: Levels = "80,95",
         paths: Paths = None,
@@ -236,7 +234,8 @@ def register(app: typer.Typer, small: str) -> None:
             str | None,
             typer.Option(
                 metavar="<a,b>",
-                help="Further baselines, of the extra [baselines]: ets (exponential smoothing), theta, or both.",
+                help="Further baselines: ets, theta, or both (need the extra [baselines]).",
+                hidden=True,
             ),
         ] = None,
         require_skill: RequiredSkill = None,
@@ -270,7 +269,7 @@ def register(app: typer.Typer, small: str) -> None:
         *,
         data: Annotated[
             str | None,
-            typer.Option(metavar="<file>", help="The file it was trained on, where that has moved (default: as then)."),
+            typer.Option(metavar="<file>", help="Training file, if it has moved (default: as trained)."),
         ] = None,
         console: Console,
     ) -> None:
@@ -291,7 +290,7 @@ def register(app: typer.Typer, small: str) -> None:
         split_by: SplitBy = "time",
         no_refit: Annotated[
             bool,
-            typer.Option("--no-refit", metavar="", help="Train once, before the first test, instead of before each."),
+            typer.Option("--no-refit", metavar="", help="Train once instead of before each fold.", hidden=True),
         ] = False,
         out: Folder = None,
         require_skill: RequiredSkill = None,
@@ -315,13 +314,13 @@ def register(app: typer.Typer, small: str) -> None:
     def kfold(
         *,
         folds: Folds = 5,
-        keep: KeptShare = 0.5,
+        keep_share: KeptShare = 0.5,
         out: Folder = None,
         given: GivenOptions,
         console: Console,
     ) -> None:
         """Choose as the report does: folds to drop weak settings, folds again for those left, the winner on test."""
-        show_kfold(given, console, out, folds, keep)
+        show_kfold(given, console, out, folds, keep_share)
 
     @command(
         app,

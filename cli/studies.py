@@ -10,7 +10,7 @@ from lstm_ae.config import TASKS, Config
 
 from . import dry_run, mnist, search, snp, toy, training
 from .console import Console
-from .options import GivenOptions, Out, Resume, RunChoice, TensorBoard, command
+from .options import OUTPUT, GivenOptions, Out, Resume, RunChoice, TensorBoard, command
 from .results import require_png, show_files, show_metrics, show_predictions, show_training
 
 STUDY_HELP = {
@@ -48,7 +48,9 @@ def _add_common_commands(app: typer.Typer, name: str, config: type[Config]) -> N
         *,
         figure: Annotated[
             Path | None,
-            typer.Option(metavar="<file>", help=f"Where the figure goes (default: {name}-data.png)."),
+            typer.Option(
+                metavar="<file>", help=f"PNG file for the figure (default: {name}-data.png).", rich_help_panel=OUTPUT
+            ),
         ] = None,
         given: GivenOptions,
         console: Console,

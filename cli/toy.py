@@ -22,7 +22,7 @@ DEFAULT_PRESET = "code"
 
 
 CodeSizes = Annotated[
-    str | None, typer.Option(metavar="<int,...>", help=f"Numbers in the code (default: {DEFAULT_SIZES}).")
+    str | None, typer.Option(metavar="<int,...>", help=f"Sizes of the code (default: {DEFAULT_SIZES}).")
 ]
 
 

@@ -61,7 +61,8 @@ def cli_pages() -> dict[str, str]:
     lines = [
         "# Command line",
         "",
-        "These pages are generated from the help of `lstmae`. `lstmae COMMAND --help` and `-h` print the same.",
+        "These pages are generated from the help of `lstmae`. `lstmae COMMAND --help-all` prints the same,",
+        "`lstmae COMMAND --help` or `-h` leaves out the options that are marked as advanced.",
         "",
         "| | |",
         "|---|---|",
@@ -84,12 +85,12 @@ def describe_command(words: str, command: Any) -> list[str]:
     lines = ["", f"## {words}", "", *format_help(command.help)]
     panels: dict[str, list[Any]] = {}
     for parameter in command.params:
-        if not getattr(parameter, "hidden", False):
-            kind = "Arguments" if parameter.param_type_name == "argument" else "Options"
-            panels.setdefault(getattr(parameter, "rich_help_panel", None) or kind, []).append(parameter)
+        kind = "Arguments" if parameter.param_type_name == "argument" else "Options"
+        panels.setdefault(getattr(parameter, "rich_help_panel", None) or kind, []).append(parameter)
     for panel, parameters in panels.items():
         lines += ["", f"**{panel}**", "", "| | default | |", "|---|---|---|"]
-        lines += [format_parameter(parameter) for parameter in parameters]
+        # Sorting is stable: the options that only the full help shows come last.
+        lines += map(format_parameter, sorted(parameters, key=lambda each: getattr(each, "hidden", False)))
     return lines
 
 
@@ -107,7 +108,8 @@ def format_parameter(parameter: Any) -> str:
         name = (parameter.metavar or name).upper()
     default = parameter.default
     shown = "" if default in (None, False, (), []) else f"`{default}`"
-    return f"| {code(name)} | {'required' if parameter.required else shown} | {cell(parameter.help or '')} |"
+    help = cell(parameter.help or "") + (" (advanced)" if getattr(parameter, "hidden", False) else "")
+    return f"| {code(name)} | {'required' if parameter.required else shown} | {help} |"
 
 
 def configuration_page() -> str:
@@ -131,7 +133,7 @@ def configuration_page() -> str:
                 "" if field.default in (None, ()) else code(str(field.default)),
                 cell(field.option.rule(field.kind)),
                 "yes" if field.option.tunable else "",
-                cell(field.option.help),
+                cell(f"{field.option.help} {field.option.details}"),
             )
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Self
 
-from lstm_ae.config.options import Options, option
+from lstm_ae.config.options import MODEL, TRAINING, Options, option
 from lstm_ae.errors import ConfigError
 
 # Optimizers with a moving average of squared gradients.
@@ -15,24 +15,42 @@ ADAMS = ("adam", "adamw", "nadam")
 class Config(Options):
     """Options of all studies: network, training, and seed."""
 
-    cell: str = option("lstm", "Type of recurrent cell.", choices=("lstm", "gru"))
-    units: int = option(16, "Hidden units of each recurrent layer.", minimum=1, maximum=4096)
+    cell: str = option("lstm", "Type of recurrent cell.", MODEL, advanced=True, choices=("lstm", "gru"))
+    units: int = option(16, "Hidden units of each recurrent layer.", MODEL, minimum=1, maximum=4096)
     decoder_units: int | None = option(
-        None, "Hidden units of each decoder layer (default: those of the encoder).", minimum=1, maximum=4096
+        None,
+        "Hidden units of each decoder layer (default: as in the encoder).",
+        MODEL,
+        advanced=True,
+        minimum=1,
+        maximum=4096,
     )
-    layers: int = option(1, "Recurrent layers in the encoder and in the decoder.", minimum=1, maximum=8)
-    dropout: float = option(0.0, "Dropout rate between layers.", minimum=0, below=1)
-    optimizer: str = option("adam", "Optimizer.", choices=("adam", "adamw", "nadam", "rmsprop", "sgd"))
-    learning_rate: float = option(0.01, "Initial learning rate.", above=0, maximum=10)
+    layers: int = option(1, "Recurrent layers in the encoder and in the decoder.", MODEL, minimum=1, maximum=8)
+    dropout: float = option(0.0, "Dropout rate between layers.", MODEL, advanced=True, minimum=0, below=1)
+    optimizer: str = option(
+        "adam", "Optimizer.", TRAINING, advanced=True, choices=("adam", "adamw", "nadam", "rmsprop", "sgd")
+    )
+    learning_rate: float = option(0.01, "Initial learning rate.", TRAINING, above=0, maximum=10)
     schedule: str = option(
         "constant",
         "Learning rate schedule: constant, or cosine decay to 0.",
+        TRAINING,
+        advanced=True,
         choices=("constant", "cosine"),
     )
-    warmup: float = option(0.0, "Share of training steps for linear warm-up of the learning rate.", minimum=0, below=1)
+    warmup: float = option(
+        0.0,
+        "Share of training steps for linear warm-up of the learning rate.",
+        TRAINING,
+        advanced=True,
+        minimum=0,
+        below=1,
+    )
     beta_2: float = option(
         0.999,
         "Decay rate of the average of squared gradients (Adam variants).",
+        TRAINING,
+        advanced=True,
         minimum=0,
         below=1,
         needs=(("optimizer", ADAMS),),
@@ -40,27 +58,42 @@ class Config(Options):
     epsilon: float = option(
         1e-7,
         "Constant for numerical stability (Adam variants).",
+        TRAINING,
+        advanced=True,
         above=0,
         maximum=1,
         needs=(("optimizer", ADAMS),),
     )
     weight_decay: float = option(
-        0.004, "Weight decay of adamw.", minimum=0, maximum=10, needs=(("optimizer", ("adamw",)),)
+        0.004,
+        "Weight decay of adamw.",
+        TRAINING,
+        advanced=True,
+        minimum=0,
+        maximum=10,
+        needs=(("optimizer", ("adamw",)),),
     )
     average: float = option(
         0.0,
         "Momentum of the moving average of the weights; 0 for no average.",
+        TRAINING,
+        advanced=True,
         minimum=0,
         below=1,
     )
     gates: str = option(
         "keras",
-        "Initial gate biases: keras (forget gates 1), or chrono (time scales up to --memory).",
+        "Initial gate biases.",
+        MODEL,
+        details="keras sets those of the forget gates to 1; chrono sets time scales up to --memory.",
+        advanced=True,
         choices=("keras", "chrono"),
     )
     memory: int | None = option(
         None,
         "Longest time scale of --gates chrono in steps (default: sequence length).",
+        MODEL,
+        advanced=True,
         minimum=2,
         maximum=1_000_000,
         needs=(("gates", ("chrono",)),),
@@ -68,36 +101,51 @@ class Config(Options):
     recurrent: str = option(
         "orthogonal",
         "Initial recurrent kernel: orthogonal, or identity for the candidate state.",
+        MODEL,
+        advanced=True,
         choices=("orthogonal", "identity"),
     )
-    clip: float = option(1.0, "Maximum global norm of the gradients; 0 for no clipping.", minimum=0, maximum=1e6)
-    batch_size: int = option(128, "Samples per training step.", minimum=1, maximum=65_536)
-    epochs: int = option(10, "Passes over the training split.", minimum=1, maximum=100_000)
+    clip: float = option(
+        1.0, "Maximum global norm of the gradients; 0 for no clipping.", TRAINING, advanced=True, minimum=0, maximum=1e6
+    )
+    batch_size: int = option(128, "Samples per training step.", TRAINING, minimum=1, maximum=65_536)
+    epochs: int = option(10, "Passes over the training split.", TRAINING, minimum=1, maximum=100_000)
     patience: int = option(
         10,
-        "Epochs without better validation loss before training stops; 0 disables early stopping.",
+        "Epochs without better validation loss before training stops; 0 for never.",
+        TRAINING,
+        advanced=True,
         minimum=0,
         maximum=100_000,
     )
     parts: int = option(
         2,
-        "Parts of a batch computed in parallel; results depend on it, not on the cores.",
+        "Parts of a batch computed in parallel.",
+        TRAINING,
+        details="Results depend on it, not on the number of cores.",
+        advanced=True,
         minimum=1,
         maximum=64,
         tunable=False,
     )
     kernel: str = option(
         "auto",
-        "LSTM implementation in training: auto (own CPU kernels, cuDNN on GPUs), or keras.",
+        "LSTM implementation in training: auto or keras.",
+        TRAINING,
+        details="auto uses this package's kernels on CPUs, and cuDNN on GPUs.",
+        advanced=True,
         choices=("auto", "keras"),
         tunable=False,
     )
     seed: int = option(
-        0, "Seed of weights, shuffling, and generated data.", minimum=0, maximum=2**32 - 1, tunable=False
+        0, "Seed of weights, shuffling, and generated data.", TRAINING, minimum=0, maximum=2**32 - 1, tunable=False
     )
     deterministic: bool = option(
         False,
-        "Use deterministic kernels only; results are bit-identical on one processor type.",
+        "Use deterministic kernels only.",
+        TRAINING,
+        details="Results are then bit-identical on one type of processor.",
+        advanced=True,
         tunable=False,
     )
 
@@ -106,7 +154,7 @@ class Config(Options):
         return self.merge(self.to_dict(), values)
 
 
-BIDIRECTIONAL = option(False, "Use a bidirectional encoder.")
+BIDIRECTIONAL = option(False, "Use a bidirectional encoder.", MODEL, advanced=True)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -115,12 +163,15 @@ class ReconstructionConfig(Config):
 
     latent: str = option(
         "steps",
-        "Code: hidden states of all steps (as in the report; no bottleneck), or one vector.",
+        "Code: hidden states of all steps, or one vector.",
+        MODEL,
+        details="The report uses the states of all steps, which are no bottleneck.",
         choices=("steps", "vector"),
     )
     code: int | None = option(
         None,
         "Size of the code with --latent vector (default: size of the encoder's state).",
+        MODEL,
         minimum=1,
         maximum=4096,
         needs=(("latent", ("vector",)),),
@@ -128,12 +179,17 @@ class ReconstructionConfig(Config):
     decoder_start: str = option(
         "zero",
         "Initial state of the decoder with --latent vector: zero or the code.",
+        MODEL,
+        advanced=True,
         choices=("zero", "code"),
         needs=(("latent", ("vector",)),),
     )
     delay_line: bool = option(
         False,
-        "Initialize the LSTMs as delay lines, which copy the last values of a sequence.",
+        "Initialize the LSTMs as delay lines.",
+        MODEL,
+        details="Delay lines copy the last values of a sequence.",
+        advanced=True,
         needs=(
             ("decoder_start", ("code",)),
             ("cell", ("lstm",)),

@@ -3,7 +3,7 @@
 import dataclasses
 
 from lstm_ae.config.base import Config, ReconstructionConfig
-from lstm_ae.config.options import option, redefault
+from lstm_ae.config.options import DATA, MODEL, TRAINING, option, redefault
 from lstm_ae.errors import ConfigError
 
 # The report's names of its classifiers.
@@ -21,52 +21,70 @@ MANY_STATES = (("model", ("head-on-code",)), ("latent", ("steps",)))
 class Mnist(ReconstructionConfig):
     """Options of the report's second study: digits as sequences, reconstructed and classified."""
 
-    data: str | None = option(None, "Keras' mnist.npz, or a folder with the four IDX files.", tunable=False)
+    data: str | None = option(None, "Keras' mnist.npz, or a folder with the four IDX files.", DATA, tunable=False)
     read: str = option(
         "rows",
-        "Sequence of a digit: 28 rows, 28 columns, 784 pixels, or permuted pixels.",
+        "Sequence of a digit: rows, columns, pixels, or permuted pixels.",
+        DATA,
+        details="28 rows or columns, or 784 pixels.",
         choices=("rows", "columns", "pixels", "permuted"),
     )
     model: str = option(
         "two-autoencoders-mlp",
-        "Classifier: linear-on-input (V1 in the report), head-on-reconstruction (V2), two-autoencoders (V3), "
-        "two-autoencoders-mlp (V4), or head-on-code; V1 to V4 are aliases.",
+        "Classifier (V1 to V4 in the report).",
+        MODEL,
+        details="V1 is linear-on-input, V2 head-on-reconstruction, V3 two-autoencoders, V4 two-autoencoders-mlp.",
         choices=(*CLASSIFIERS.values(), "head-on-code"),
         aliases=CLASSIFIERS,
     )
     head: int = option(
         64,
         "Units of the hidden dense layer of two-autoencoders-mlp.",
+        MODEL,
+        advanced=True,
         minimum=1,
         maximum=4096,
         needs=(("model", ("two-autoencoders-mlp",)),),
     )
     reconstruction_weight: float = option(
         0.5,
-        "Weight of the reconstruction loss; 1 trains no classifier, 0 no reconstruction.",
+        "Weight of the reconstruction loss.",
+        TRAINING,
+        details="1 trains no classifier, 0 no reconstruction.",
         minimum=0,
         maximum=1,
     )
     pool: str = option(
         "last",
         "Pooling of the states for head-on-code: last, mean, or both.",
+        MODEL,
+        advanced=True,
         choices=("last", "mean", "both"),
         needs=MANY_STATES,
     )
     every: int = option(
         1,
-        "Stride of a second LSTM over the encoder's states for head-on-code; 1 for none.",
+        "Stride of a second LSTM for head-on-code; 1 for none.",
+        MODEL,
+        details="It reads the encoder's states.",
+        advanced=True,
         minimum=1,
         maximum=784,
         needs=MANY_STATES,
     )
-    label_smoothing: float = option(0.0, "Share of the target probability spread over all classes.", minimum=0, below=1)
+    label_smoothing: float = option(
+        0.0, "Share of the target probability spread over all classes.", TRAINING, advanced=True, minimum=0, below=1
+    )
     deform: float = option(
         0.0,
         "Strength of random deformations of the training digits; 0 for none.",
+        TRAINING,
+        advanced=True,
         minimum=0,
         maximum=10,
     )
+    latent: str = redefault(ReconstructionConfig, "latent", "steps", advanced=True)
+    code: int | None = redefault(ReconstructionConfig, "code", None, advanced=True)
     units: int = redefault(Config, "units", 8)
     epochs: int = redefault(Config, "epochs", 12)
     schedule: str = redefault(Config, "schedule", "cosine")

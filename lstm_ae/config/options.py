@@ -11,17 +11,23 @@ import io
 import math
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
 from lstm_ae.errors import ConfigError
+
+# Headings of the options in a help and in a config file, in this order.
+GROUPS = TASK, DATA, MODEL, TRAINING = ("Task", "Data", "Model", "Training")
 
 
 class Option(NamedTuple):
     """Metadata of a config field.
 
     Args:
-        help: help text; ends with a period.
+        help: help text, a phrase of about a dozen words; ends with a period.
+        group: heading of the option in a help and in a config file, one of `GROUPS`.
+        details: further sentences for the reference and for config files.
+        advanced: whether only the full help shows the option.
         minimum: smallest value.
         maximum: largest value.
         above: exclusive lower bound.
@@ -34,6 +40,9 @@ class Option(NamedTuple):
     """
 
     help: str
+    group: str = ""
+    details: str = ""
+    advanced: bool = False
     minimum: float = -math.inf
     maximum: float = math.inf
     above: float = -math.inf
@@ -62,9 +71,9 @@ class Option(NamedTuple):
         return words[0] + (" " + " and ".join(words[1:]) if words[1:] else "")
 
 
-def option(default: Any, help: str, **rules: Any) -> Any:
-    """Declare a config field with its default, help text, and the rules of `Option`."""
-    return dataclasses.field(default=default, metadata={"option": Option(help, **rules)})
+def option(default: Any, help: str, group: str, **rules: Any) -> Any:
+    """Declare a config field with its default, help text, group, and the rules of `Option`."""
+    return dataclasses.field(default=default, metadata={"option": Option(help, group, **rules)})
 
 
 def redefault(base: type, name: str, default: Any, **rules: Any) -> Any:
@@ -145,17 +154,25 @@ class Declared(NamedTuple):
     option: Option
 
 
-def declared_options(config: type) -> list[Declared]:
+_DECLARED: dict[type, tuple[Declared, ...]] = {}
+
+
+def declared_options(config: type) -> tuple[Declared, ...]:
     """Return all options of a config class in the order of declaration."""
+    if config not in _DECLARED:
+        # The command line reads the same classes for every command, and type hints take long to resolve.
+        _DECLARED[config] = tuple(_resolve_options(config))
+    return _DECLARED[config]
+
+
+def _resolve_options(config: type) -> Iterator[Declared]:
     hints = typing.get_type_hints(config)
-    result = []
     for field in dataclasses.fields(config):
         hint = hints[field.name]
         members = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
         kind = next(member for member in members if member is not types.NoneType)
         kind = typing.get_origin(kind) or kind
-        result.append(Declared(field.name, kind, types.NoneType in members, field.default, field.metadata["option"]))
-    return result
+        yield Declared(field.name, kind, types.NoneType in members, field.default, field.metadata["option"])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ import re
 import zoneinfo
 from typing import NamedTuple
 
-from lstm_ae.config.options import Options, flag_name, option
+from lstm_ae.config.options import DATA, TASK, Options, flag_name, option
 from lstm_ae.errors import ConfigError
 
 # Nanoseconds per unit of a step; months differ in length and follow the calendar.
@@ -84,129 +84,197 @@ def parse_step(text: str) -> TimeStep | None:
 class Reading(Options):
     """Options for reading a table of measurements, resampling it to a grid, splitting it, and cutting windows."""
 
-    data: str | None = option(None, "Table: CSV, plain or compressed, or Parquet.", tunable=False)
+    data: str | None = option(None, "Table: CSV, plain or compressed, or Parquet.", DATA, tunable=False)
     time_col: str | None = option(
-        None, "Column of the times (default: the first column of times, else row numbers).", tunable=False
+        None,
+        "Column of the times (default: the first one).",
+        DATA,
+        details="Without a column of times, rows are numbered.",
+        tunable=False,
     )
     clock_col: str | None = option(
         None,
-        "Column of the time of day if --time-col contains dates only (default: a column named Time or similar if dates "
-        "repeat).",
+        "Column of the time of day (default: detected).",
+        DATA,
+        details="For tables whose --time-col contains dates only. Detected if dates repeat and a column is named Time "
+        "or similar.",
+        advanced=True,
         tunable=False,
     )
     value_cols: tuple[str, ...] = option(
-        (), "Columns to model, separated by commas (default: all numeric columns).", tunable=False
+        (), "Columns to model, separated by commas (default: all numeric columns).", DATA, tunable=False
     )
     id_col: tuple[str, ...] = option(
-        (), "Columns that identify the series of a table, separated by commas.", tunable=False
+        (), "Columns that identify the series of a table, separated by commas.", DATA, tunable=False
     )
     label_col: str | None = option(
-        None, "Column of known classes, or of 0 and 1 for known anomalies; not an input.", tunable=False
+        None,
+        "Column of classes, or of 0 and 1 for anomalies.",
+        DATA,
+        details="It is not an input of the model.",
+        tunable=False,
     )
-    columns: tuple[str, ...] = option((), "Names of all columns of a file without a header.", tunable=False)
+    columns: tuple[str, ...] = option(
+        (), "Names of all columns of a file without a header.", DATA, advanced=True, tunable=False
+    )
     skip_rows: int = option(
-        0, "Lines to skip before the header, such as titles.", minimum=0, maximum=1_000_000, tunable=False
+        0,
+        "Lines to skip before the header, such as titles.",
+        DATA,
+        advanced=True,
+        minimum=0,
+        maximum=1_000_000,
+        tunable=False,
     )
     encoding: str | None = option(
-        None, "Text encoding, such as utf-8, cp1252, or utf-16 (default: detected).", tunable=False
+        None, "Text encoding, such as utf-8, cp1252, or utf-16 (default: detected).", DATA, advanced=True, tunable=False
     )
-    missing: tuple[str, ...] = option((), "Additional markers of missing values, such as -999 or ERROR.", tunable=False)
+    missing: tuple[str, ...] = option(
+        (), "Additional markers of missing values, such as -999 or ERROR.", DATA, advanced=True, tunable=False
+    )
     decimal: str | None = option(
-        None, "Decimal separator (default: detected in the first rows).", choices=("point", "comma"), tunable=False
+        None,
+        "Decimal separator (default: detected).",
+        DATA,
+        details="Detected in the first rows.",
+        advanced=True,
+        choices=("point", "comma"),
+        tunable=False,
     )
     thousands: str | None = option(
         None,
-        "Thousands separator (default: detected in the first rows).",
+        "Thousands separator (default: detected).",
+        DATA,
+        details="Detected in the first rows.",
+        advanced=True,
         choices=("comma", "point", "space", "apostrophe"),
         tunable=False,
     )
     column_units: tuple[str, ...] = option(
         (),
-        "Units after numbers in cells, as in share=%,temp=°C (default: detected in the first rows).",
+        "Units after numbers, as in share=%,temp=°C (default: detected).",
+        DATA,
+        details="Detected in the first rows.",
+        advanced=True,
         tunable=False,
     )
     date_order: str | None = option(
         None,
-        "Order in dates such as 1/2/2020 or 20/2/1 (default: detected in the first rows).",
+        "Order in dates such as 1/2/2020 (default: detected).",
+        DATA,
+        details="Detected in the first rows.",
+        advanced=True,
         choices=("dmy", "mdy", "ymd"),
         tunable=False,
     )
     time_unit: str | None = option(
         None,
-        "Unit of numeric times since 1970 or, near 0, since the start (s, ms, us, ns), or steps (default: the unit "
-        "that yields years 1990 to 2100, else steps).",
+        "Unit of numeric times (default: detected).",
+        DATA,
+        details="Times are counted since 1970 or, near 0, since the start. Detected is the unit that yields years 1990 "
+        "to 2100, else steps.",
+        advanced=True,
         choices=("s", "ms", "us", "ns", STEPS),
         tunable=False,
     )
     time_zone: str | None = option(
-        None, "Time zone of times without an offset, such as Europe/Berlin (default: UTC).", tunable=False
+        None,
+        "Time zone of times without an offset, such as Europe/Berlin (default: UTC).",
+        DATA,
+        advanced=True,
+        tunable=False,
     )
     freq: str | None = option(
         None,
-        "Sampling interval, such as 5min, 1h, 1d, 1mo, or 10steps; rows to ignore the times (default: the most common "
-        "interval).",
+        "Sampling interval, such as 5min or 1d (default: most common).",
+        DATA,
+        details="A number with ns, us, ms, s, min, h, d, w, mo, y, or steps; rows to ignore the times.",
+        advanced=True,
         tunable=False,
     )
     duplicates: str = option(
         "error",
-        "Handling of duplicate timestamps: error, or use the first, last, or mean row.",
+        "Handling of duplicate timestamps.",
+        DATA,
+        details="error, or use the first, last, or mean row.",
+        advanced=True,
         choices=("error", "first", "last", "mean"),
         tunable=False,
     )
     max_gap: int | None = option(
         None,
-        "Longest gap within a window in steps (default: a tenth of the window before it is shortened, at most the "
-        "window; if no window fits then, the length of recurring gaps such as weekends).",
+        "Longest gap within a window in steps (default: tenth of a window).",
+        DATA,
+        details="Measured before the window is shortened, and at most the window. If no window fits then, the default "
+        "is the length of recurring gaps such as weekends.",
+        advanced=True,
         minimum=0,
         maximum=1_000_000,
         tunable=False,
     )
     window: int | None = option(
         None,
-        "Window in steps (default: a season detected by autocorrelation, else a day, else 30; twice that for "
-        "forecasts).",
+        "Window in steps (default: a season, a day, or 30).",
+        DATA,
+        details="A season is detected by autocorrelation. Windows for forecasts are twice as long.",
         minimum=2,
         maximum=100_000,
         tunable=False,
     )
-    stride: int = option(1, "Steps between the starts of training windows.", minimum=1, maximum=100_000)
+    stride: int = option(
+        1, "Steps between the starts of training windows.", DATA, advanced=True, minimum=1, maximum=100_000
+    )
     horizon: int | None = option(
         None,
-        "Steps to forecast (default for forecasts: a season detected by autocorrelation, else a day, else 30).",
+        "Steps to forecast (default: a season, a day, or 30).",
+        TASK,
+        details="A season is detected by autocorrelation.",
         minimum=1,
         maximum=100_000,
         tunable=False,
     )
     split: str = option(
         "0.7,0.15,0.15",
-        "Shares of the training, validation, and test splits; the test share may be 0.",
+        "Shares of the training, validation, and test splits.",
+        DATA,
+        details="The shares add up to 1; the test share may be 0.",
+        advanced=True,
         tunable=False,
     )
     split_by: str | None = option(
         None,
-        "Unit of the split: time, or whole series (needs --id-col) (default: time; series for --task classify if each "
-        "of many series has one class).",
+        "Unit of the split: time, or whole series (default: automatic).",
+        DATA,
+        details="series needs --id-col. The default is time; series for --task classify if each of many series has one "
+        "class.",
+        advanced=True,
         choices=("time", "series"),
         tunable=False,
     )
     short: str | None = option(
         None,
-        "Handling of segments shorter than a window with --split-by series: pad with missing rows, or drop (default: "
-        "pad).",
+        "Handling of series shorter than a window (default: pad).",
+        DATA,
+        details="With --split-by series: pad segments with missing rows, or drop them.",
+        advanced=True,
         choices=("pad", "drop"),
         tunable=False,
     )
     scale: str = option(
         "standard",
-        "Scale: none, standard or minmax of the training rows, standard per series (series; needs --id-col), or each "
+        "Scale of the values.",
+        DATA,
+        details="none, standard or minmax of the training rows, standard per series (series; needs --id-col), or each "
         "window's own range (window).",
+        advanced=True,
         choices=("none", "standard", "minmax", "series", "window"),
         tunable=False,
     )
     normal: tuple[str, ...] = option(
         (),
-        "Normal period START..END of times or row numbers, END excluded; may be repeated. Other rows become the test "
-        "split (default: all rows).",
+        "Normal period START..END; may be repeated (default: all rows).",
+        DATA,
+        details="Times or row numbers, END excluded. Other rows become the test split.",
         tunable=False,
         repeated=True,
     )

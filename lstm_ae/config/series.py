@@ -3,7 +3,7 @@
 import dataclasses
 
 from lstm_ae.config.base import BIDIRECTIONAL, Config
-from lstm_ae.config.options import option, redefault
+from lstm_ae.config.options import MODEL, TASK, TRAINING, option, redefault
 from lstm_ae.config.reading import Reading
 from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.errors import ConfigError
@@ -22,28 +22,37 @@ class Series(Reading, Config):
 
     task: str = option(
         "anomaly",
-        "Task: anomaly (detection), reconstruct, forecast, or classify (needs --label-col).",
+        "Task; classify needs --label-col.",
+        TASK,
+        details="anomaly detects anomalies.",
         choices=("anomaly", "reconstruct", "forecast", "classify"),
         tunable=False,
     )
     code: int | None = option(
         None,
-        "Size of the code (default: 16, at most a third of a window's values).",
+        "Size of the code (default: 16, or less for short windows).",
+        MODEL,
+        details="At most a third of the values of a window by default.",
+        advanced=True,
         minimum=1,
         maximum=4096,
         needs=RECONSTRUCTION,
     )
     threshold: str | None = option(
         None,
-        "Threshold rule: quantile:Q, pot:P, budget:N/hour|day|week|month|year (expected false alarms per series), or "
-        "fixed:X (default: budget:1/month; budget:1/year if a month has few rows or windows; pot:1e-3 if a year has "
-        "few, or without a constant sampling interval).",
+        "Threshold rule, such as budget:1/month (default: from the sampling interval).",
+        TASK,
+        details="quantile:Q, pot:P, budget:N/hour|day|week|month|year (expected false alarms per series), or fixed:X. "
+        "Default: budget:1/month; budget:1/year if a month has few rows or windows; pot:1e-3 if a year has few, "
+        "or without a constant sampling interval.",
         tunable=False,
         needs=DETECTION,
     )
     smooth: int | None = option(
         None,
-        "Rows that a score averages; 1 for no smoothing (default: an eighth of the window).",
+        "Rows per averaged score; 1 for none (default: window / 8).",
+        TASK,
+        advanced=True,
         minimum=1,
         maximum=100_000,
         tunable=False,
@@ -51,8 +60,11 @@ class Series(Reading, Config):
     )
     season: int | None = option(
         None,
-        "Season of the forecast baseline in steps, at most a window (default: detected per column in the training "
-        "rows, if it improves the validation error).",
+        "Season of the forecast baseline in steps (default: detected).",
+        TASK,
+        details="At most a window. The default is detected per column in the training rows, if it improves the "
+        "validation error.",
+        advanced=True,
         minimum=2,
         maximum=100_000,
         tunable=False,
@@ -60,7 +72,10 @@ class Series(Reading, Config):
     )
     classes: tuple[str, ...] = option(
         (),
-        "Classes to learn, separated by commas; other rows count as unlabeled (default: all in --label-col).",
+        "Classes to learn, separated by commas (default: all).",
+        TASK,
+        details="Rows of other classes count as unlabeled.",
+        advanced=True,
         tunable=False,
         needs=CLASSIFY,
     )
@@ -69,18 +84,23 @@ class Series(Reading, Config):
     decoder_units: int | None = redefault(Config, "decoder_units", None, needs=DECODING)
     bidirectional: bool = BIDIRECTIONAL
     units: int = redefault(Config, "units", 32)
+    layers: int = redefault(Config, "layers", 1, advanced=True)
     # `lstm_ae.studies.series.defaults` replaces None by a number before training.
     batch_size: int | None = redefault(  # type: ignore[assignment]
         Config,
         "batch_size",
         None,
-        help="Samples per training step (default: 128; with few windows fewer, down to 8, for 40 steps per epoch).",
+        help="Samples per training step (default: 128, or fewer for few windows).",
+        details="With few windows down to 8, for 40 steps per epoch.",
+        advanced=True,
     )
     epochs: int = redefault(Config, "epochs", 30)
     steps_per_epoch: int | None = option(
         None,
-        "Training steps per epoch, on randomly drawn windows (default: all windows; in large tables as many as contain "
-        "4 million rows).",
+        "Training steps per epoch (default: all windows of small tables).",
+        TRAINING,
+        details="Windows are drawn at random. In large tables the default is as many steps as contain 4 million rows.",
+        advanced=True,
         minimum=1,
         maximum=10_000_000,
     )

@@ -3,7 +3,7 @@
 import dataclasses
 
 from lstm_ae.config.base import Config, ReconstructionConfig
-from lstm_ae.config.options import option, redefault
+from lstm_ae.config.options import DATA, TASK, TRAINING, option, redefault
 from lstm_ae.errors import ConfigError
 
 # Prices of a day.
@@ -18,43 +18,66 @@ class Snp(ReconstructionConfig):
 
     data: str | None = option(
         None,
-        "CSV file, plain or compressed, with the columns symbol, date, and the prices and volume to read.",
+        "CSV file of prices, plain or compressed.",
+        DATA,
+        details="Columns: symbol, date, and the prices and volume to read.",
         tunable=False,
     )
-    goal: str = option("predict", "Goal of training.", choices=("predict", "reconstruct"), tunable=False)
-    field: str = option("high", "Price to model.", choices=PRICES, tunable=False)
+    goal: str = option("predict", "Goal of training.", TASK, choices=("predict", "reconstruct"), tunable=False)
+    field: str = option("high", "Price to model.", DATA, choices=PRICES, tunable=False)
     inputs: str | None = option(
         None,
-        "Inputs per day: one price, all four (ohlc), or with the volume (ohlcv) (default: --field, as in the report).",
+        "Inputs per day (default: --field).",
+        DATA,
+        details="ohlc is all four prices, ohlcv with the volume; the report reads one price.",
         choices=(*PRICES, "ohlc", "ohlcv"),
         tunable=False,
         needs=PREDICT,
     )
     with_open: bool = option(
-        False, "Read the open of the day to forecast; for one-day forecasts only.", tunable=False, needs=PREDICT
+        False,
+        "Read the open of the day to forecast.",
+        DATA,
+        details="For one-day forecasts only.",
+        advanced=True,
+        tunable=False,
+        needs=PREDICT,
     )
-    symbols: tuple[str, ...] = option((), "Companies to use, separated by commas (default: all).", tunable=False)
-    start: str = option("", "First day to use (YYYY-MM-DD).", tunable=False)
-    end: str = option("", "Last day to use (YYYY-MM-DD).", tunable=False)
-    window: int = option(30, "Days that the model reads.", minimum=2, maximum=10_000)
-    stride: int = option(1, "Days between the starts of two training windows.", minimum=1, maximum=10_000)
+    symbols: tuple[str, ...] = option((), "Companies to use, separated by commas (default: all).", DATA, tunable=False)
+    start: str = option("", "First day to use (YYYY-MM-DD).", DATA, tunable=False)
+    end: str = option("", "Last day to use (YYYY-MM-DD).", DATA, tunable=False)
+    window: int = option(30, "Days that the model reads.", DATA, minimum=2, maximum=10_000)
+    stride: int = option(
+        1, "Days between the starts of two training windows.", DATA, advanced=True, minimum=1, maximum=10_000
+    )
     split: str = option(
         "time",
-        "Split: by date (time, 70/15/15), or shuffled as in the report, which leaks.",
+        "Split by date (70/15/15), or shuffled as in the report.",
+        DATA,
+        details="A shuffled split leaks: neighboring days of the test windows are trained on.",
+        advanced=True,
         choices=("time", "report"),
         tunable=False,
     )
     scale: str = option(
         "auto",
-        "Scale: logarithms (log), each company's range on training days (company) or on all days (report; it leaks), "
-        "each window's range (window), or none; auto is log for forecasts of changes, else company.",
+        "Scale of the prices.",
+        DATA,
+        details="log: logarithms. company: each company's range on training days. report: its range on all days, which "
+        "leaks. window: each window's range. auto: log for forecasts of changes, else company.",
+        advanced=True,
         choices=("auto", "log", "company", "report", "window", "none"),
         tunable=False,
     )
-    last_day_only: bool = option(False, "Train on the day after the window only, not after every day.", needs=PREDICT)
+    last_day_only: bool = option(
+        False, "Train on the day after the window only, not after every day.", TRAINING, advanced=True, needs=PREDICT
+    )
     validate_after: int | None = option(
         None,
-        "Days of history required for a validation day (default: --window); searches over --window set it.",
+        "Days of history required for a validation day (default: --window).",
+        DATA,
+        details="Searches over --window set it.",
+        advanced=True,
         minimum=2,
         maximum=10_000,
         tunable=False,
@@ -62,14 +85,20 @@ class Snp(ReconstructionConfig):
     )
     target: str = option(
         "change",
-        "Target: change from the last day (initially persistence), or level, as in the report.",
+        "Target: change from the last day, or level.",
+        TRAINING,
+        details="A model of changes starts as persistence; the report uses the level.",
+        advanced=True,
         choices=("change", "level"),
         tunable=False,  # It determines the scale, and losses of different scales are not comparable.
         needs=PREDICT,
     )
     # A forecaster must be causal and needs the states of all steps.
     bidirectional: bool = redefault(ReconstructionConfig, "bidirectional", False, needs=RECONSTRUCT)
-    latent: str = redefault(ReconstructionConfig, "latent", "steps", needs=RECONSTRUCT)
+    latent: str = redefault(ReconstructionConfig, "latent", "steps", needs=RECONSTRUCT, advanced=True)
+    code: int | None = redefault(ReconstructionConfig, "code", None, advanced=True)
+    layers: int = redefault(Config, "layers", 1, advanced=True)
+    batch_size: int = redefault(Config, "batch_size", 128, advanced=True)
     units: int = redefault(Config, "units", 32)
     schedule: str = redefault(Config, "schedule", "cosine")
     clip: float = redefault(Config, "clip", 5.0)

@@ -361,7 +361,7 @@ def test_settling_keeps_a_config_that_is_settled() -> None:
 def test_an_export_names_the_classes(place: Path) -> None:
     import tensorflow as tf
 
-    said = call(f"export {place}/run --to out --name walks")
+    said = call(f"export {place}/run --out out --name walks")
     assert said.code == 0, said.err
     manifest = json.loads(Path("out/walks/1/assets.extra/manifest.json").read_text())
     assert manifest["classes"] == ["fast", "mid", "slow"]

@@ -109,10 +109,73 @@ def test_help_is_a_sentence_and_an_example(path):
 def test_the_help_shows_what_stands_in_brackets(run, monkeypatch):
     """Rich would take the name of an extra for markup, and leave it out."""
     monkeypatch.setenv("COLUMNS", "200")
-    helps = {line: run(f"{line} --help")[1] for line in ("snp predict", "snp tune", "export")}
-    assert "of the extra [baselines]: ets" in helps["snp predict"]
+    helps = {line: run(f"{line} --help-all")[1] for line in ("snp predict", "snp tune", "export")}
+    assert "the extra [baselines])" in helps["snp predict"]
     assert "the extra [ray])" in helps["snp tune"]
-    assert "([onnx], [litert] extras)" in helps["export"]
+    assert "(extras [onnx], [litert])" in helps["export"]
+
+
+@pytest.fixture
+def listed_options(capsys, monkeypatch):
+    """Return the names of the options that a help lists."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(command, option):
+        command.main([option], standalone_mode=False)
+        return set(re.findall(r"^│[ *]+(--[\w-]+)", capsys.readouterr().out, re.M))
+
+    return call
+
+
+def test_the_help_is_short_and_the_full_help_complete(listed_options):
+    for path, command in commands():
+        if hasattr(command, "commands"):
+            continue
+        parameters = [each for each in command.params if each.param_type_name == "option"]
+        everything = {name for each in parameters for name in each.opts} | {"--help"}
+        advanced = {name for each in parameters if each.hidden for name in each.opts}
+        shown, full = listed_options(command, "--help"), listed_options(command, "--help-all")
+        assert len(shown) <= 22, path
+        assert {"--help", "--help-all", "--json"} <= shown, path
+        assert full == everything, path
+        assert shown == everything - advanced, path
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("toy train", {"--gates", "--epsilon", "--delay-line", "--no-delay-line", "--average", "--tensorboard"}),
+        ("mnist tune", {"--deform", "--label-smoothing", "--prune"}),
+        ("serve", {"--max-elements", "--header-timeout"}),
+    ],
+)
+def test_research_options_are_advanced(line, names):
+    parameters = dict(commands())[tuple(line.split())].params
+    assert names <= {name for each in parameters if getattr(each, "hidden", False) for name in each.opts}
+
+
+def test_advanced_options_work(run):
+    code, out, _ = run("toy data --sequences 20 --gates chrono --memory 7 --epsilon 1e-6 --json --quiet")
+    assert (code, json.loads(out)["samples"]["train"]) == (0, 12)
+    assert run("toy data --memory 7 --quiet")[0] == 2
+
+
+def test_help_lines_are_short():
+    for path, command in commands():
+        for parameter in command.params if path else ():
+            phrase = (parameter.help or "").split(" (default")[0]
+            assert phrase, (path, parameter.name)
+            assert len(phrase.split()) <= 12, (path, parameter.name, phrase)
+            assert phrase[0].isupper() or parameter.help.startswith("models.config"), (path, phrase)
+
+
+def test_an_option_has_one_panel_in_all_commands():
+    panels = {}
+    for _, command in commands():
+        for parameter in command.params:
+            if parameter.param_type_name == "option":
+                panels.setdefault((parameter.name, parameter.help), set()).add(parameter.rich_help_panel)
+    assert not {key: each for key, each in panels.items() if len(each) > 1}
 
 
 def test_the_help_lists_studies_first():
@@ -382,5 +445,5 @@ def test_export_is_a_saved_model(run):
     assert answer["reconstruction"].shape == (2, 50, 1)
     assert found["model_card"] == "one/README.md"
     assert Path("one/README.md").read_text().startswith("# one\n")
-    assert document(run, "export one --to served --name signals")["saved_model"] == "served/signals/1"
-    assert document(run, "export one --to served --name signals")["saved_model"] == "served/signals/2"
+    assert document(run, "export one --out served --name signals")["saved_model"] == "served/signals/1"
+    assert document(run, "export one --out served --name signals")["saved_model"] == "served/signals/2"

@@ -216,10 +216,10 @@ def test_plotting_a_run_without_history(refused, one):
 
 def test_export_below_a_file(refused, one):
     Path("file").touch()
-    assert refused("export one --to file", 1).endswith("; choose another place")
-    assert refused("export one --name signals", 2) == "--name is for --to; add --to, or leave --name out"
+    assert refused("export one --out file", 1).endswith("; choose another place")
+    assert refused("export one --name signals", 2) == "--name is for --out; add --out, or leave --name out"
     text = "--name must be the name of one folder, without its path. Received: '../x'"
-    assert refused("export one --to x --name ../x", 2) == text
+    assert refused("export one --out x --name ../x", 2) == text
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems do not limit the address space")

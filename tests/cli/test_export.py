@@ -70,14 +70,14 @@ def test_no_run_gets_the_model_of_another(toy: Path, said: Any) -> None:
     shutil.copytree(toy, "other", ignore=shutil.ignore_patterns("1"))
     before = Path("toy/README.md").read_text()
     told = "'toy' is a run of its own; give the folder of this model another --name"
-    assert said("export other --to .", 2) == told
-    assert said("export other --to . --name toy", 2) == told
+    assert said("export other --out .", 2) == told
+    assert said("export other --out . --name toy", 2) == told
     assert (Path("toy/README.md").read_text(), Path("toy/2").exists()) == (before, False)
 
 
 def test_options_that_cannot_be(toy: Path, said: Any) -> None:
-    for option in ("--to x", "--name x", "--format onnx", "--no-examples"):
-        text = "--verify-only writes nothing; leave --to, --name, --format and --no-examples out"
+    for option in ("--out x", "--name x", "--format onnx", "--no-examples"):
+        text = "--verify-only writes nothing; leave --out, --name, --format and --no-examples out"
         assert said(f"export toy --verify-only {option}", 2) == text
     assert said("export toy --format savedmodel,gguf", 2).endswith("separated by commas. Received: 'gguf'")
     assert said("export nowhere --verify-only", 3).startswith("There is no folder 'nowhere'; give an exported version")

@@ -147,7 +147,7 @@ def test_every_option_of_a_config_is_on_the_command_line_and_rests_on_its_file(e
         for field in declared_options(kind):
             (details,) = make_option(field).__metadata__
             assert list(details.param_decls or [details.default]) == [flag_name(field.name)]
-            assert details.help.startswith(field.option.help.removesuffix("."))
+            assert details.help.startswith(field.option.help.removesuffix(".").split(" (default")[0])
 
 
 def test_only_what_was_typed_wins_over_the_file(capsys, empty_directory):

@@ -502,7 +502,7 @@ def test_a_part_with_few_windows_has_intervals_of_every_level() -> None:
 def test_an_exported_forecast_is_that_of_the_command(place: Path) -> None:
     import tensorflow as tf
 
-    said = call(f"export {place}/run --to models --name load")
+    said = call(f"export {place}/run --out models --name load")
     assert said.code == 0, said.err
     loaded = tf.saved_model.load("models/load/1")
     far = forecast.forecast_file(open_run(place / "run"), TableRequest(str(place / "t.csv")), horizon=8)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lstm_ae.config import TASKS, Config, Mnist, Snp, Toy, task_of
-from lstm_ae.config.options import declared_options, flag_name
+from lstm_ae.config.options import GROUPS, declared_options, flag_name
 from lstm_ae.config.presets import load_preset
 from lstm_ae.errors import ConfigError
 from lstm_ae.files import as_json, parse_json
@@ -290,6 +290,8 @@ def test_nan_is_not_written_as_json() -> None:
 def test_every_option_explains_itself(kind: type[Config]) -> None:
     for field in declared_options(kind):
         assert field.option.help.endswith("."), field.name
+        assert field.option.group in GROUPS, field.name
+        assert not field.option.details or field.option.details.endswith("."), field.name
         assert field.option.rule(field.kind), field.name
         assert kind(**{field.name: field.default}) == kind()
 

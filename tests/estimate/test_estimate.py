@@ -232,7 +232,7 @@ def test_a_dry_run_of_a_backtest(dry: Callable[[str], dict[str, Any]], by: str) 
 
 @pytest.mark.slow
 def test_a_dry_run_of_a_choice_by_folds(dry: Callable[[str], dict[str, Any]]) -> None:
-    found = dry("snp kfold --folds 2 --units 2,4,8 --keep 0.5 --symbols IBM --start 2009-01-01 --epochs 1")
+    found = dry("snp kfold --folds 2 --units 2,4,8 --keep-share 0.5 --symbols IBM --start 2009-01-01 --epochs 1")
     # Three settings in the first round, two in the second, each in both folds.
     assert found["parts"][0]["how"].startswith("10 trainings of ")
 
