@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 from processes import CEILING
 
+PROGRAM = "import sys; from lstm_ae_cli import main; sys.exit(main())"
+
 
 class Live(NamedTuple):
     """A server that runs.
@@ -63,11 +65,15 @@ class Live(NamedTuple):
 
 
 @contextmanager
-def live(folder: Path, *options: str, ready: bool = True) -> Iterator[Live]:
-    """A server of a folder's models on free ports, `ready` or just listening; killed at the end if it still runs."""
+def live(folder: Path, *options: str, ready: bool = True, program: str = PROGRAM) -> Iterator[Live]:
+    """A server of a folder's models on free ports, `ready` or just listening; killed at the end if it still runs.
+
+    Args:
+        program: what Python runs with the arguments of `lstmae`.
+    """
     line = ["serve", str(folder), "--rest-port", "0", "--grpc-port", "0", "--json", "--poll", "0.1", *options]
     process = subprocess.Popen(
-        [sys.executable, "-c", "import sys; from lstm_ae_cli import main; sys.exit(main())", *line],
+        [sys.executable, "-c", program, *line],
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

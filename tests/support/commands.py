@@ -1,0 +1,30 @@
+"""The command line, parsed but not run."""
+
+import functools
+import shlex
+from typing import Any
+
+from lstm_ae_cli.app import app
+from typer.main import get_command
+
+from lstm_ae.config.space import Axis
+
+root_command = functools.cache(lambda: get_command(app))
+
+
+def parse_command(line: str) -> dict[str, Any]:
+    """Return the parameters that a line such as "lstmae serve saved_models" has; empty if it only names a group."""
+    name, *words = shlex.split(line)
+    assert name == "lstmae"
+    command: Any = root_command()
+    while words and words[0] in getattr(command, "commands", {}):
+        command = command.commands[words.pop(0)]
+    if hasattr(command, "commands"):
+        assert all(word.startswith("--") for word in words), line
+        return {}
+    if not words or words == ["--help"]:
+        return {}
+    typed: dict[str, Any] = command.make_context(command.name, words).params
+    ranges = [value for value in typed.values() if isinstance(value, Axis) and not value.values]
+    assert not ranges or typed["search"] in ("random", "bayesian", "hyperband"), line
+    return typed

@@ -1,0 +1,203 @@
+"""The Dockerfiles of docs/deploy, read but not built: files exist, commands parse, and nothing runs as root."""
+
+import fnmatch
+import json
+import re
+import shlex
+import tomllib
+from importlib.metadata import requires
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from commands import parse_command
+from packaging.requirements import Requirement
+from servers import live
+
+ROOT = Path(__file__).parents[1]
+DEPLOY = ROOT / "docs/deploy"
+DOCKERFILES = sorted(DEPLOY.glob("*.Dockerfile"))
+PAGES = sorted((ROOT / "docs/pages").rglob("*.md"))
+
+
+class Instruction(NamedTuple):
+    stage: int
+    name: str
+    arguments: str
+
+
+def instructions(path):
+    """Return the instructions of a Dockerfile, without comments and with continued lines joined."""
+    text = re.sub(r"^\s*#.*\n", "", path.read_text(encoding="utf-8"), flags=re.M)
+    stage, found = -1, []
+    for line in re.sub(r"\\\n\s*", "", text).splitlines():
+        if line.strip():
+            name, arguments = line.split(None, 1)
+            stage += name == "FROM"
+            found.append(Instruction(stage, name, arguments))
+    return found
+
+
+def final(path, name):
+    """Return the arguments of an instruction that must occur exactly once in the last stage."""
+    found = instructions(path)
+    (arguments,) = (one.arguments for one in found if one.stage == found[-1].stage and one.name == name)
+    return arguments
+
+
+def is_ignored(path, rules):
+    """Return whether a .dockerignore leaves out a path; a rule for a folder holds for what it contains."""
+    ignored = False
+    for rule in rules:
+        depth = rule.lstrip("!").count("/") + 1
+        parts = path.split("/")
+        if len(parts) >= depth and all(map(fnmatch.fnmatch, parts, rule.lstrip("!").split("/"))):
+            ignored = not rule.startswith("!")
+    return ignored
+
+
+def test_there_is_an_image_for_training_and_one_for_serving():
+    assert [path.name for path in DOCKERFILES] == ["serve.Dockerfile", "train.Dockerfile"]
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.stem)
+class TestDockerfile:
+    def test_copied_files_exist_and_are_in_the_context(self, path):
+        lines = Path(f"{path}.dockerignore").read_text(encoding="utf-8").splitlines()
+        rules = [line for line in lines if line and not line.startswith(("#", "**"))]
+        copied = [shlex.split(one.arguments) for one in instructions(path) if one.name == "COPY"]
+        sources = [source for words in copied if not words[0].startswith("--from") for source in words[:-1]]
+        assert {"pyproject.toml", "lstm_ae", "cli"} <= set(sources)
+        for source in sources:
+            assert (ROOT / source).exists(), source
+            assert not is_ignored(source, rules), source
+        assert is_ignored("runs", rules)
+        assert is_ignored(".git", rules)
+
+    def test_stages_that_are_copied_from_exist(self, path):
+        found = instructions(path)
+        stages = {
+            match[1] for one in found if one.name == "FROM" and (match := re.search(r" AS (\w+)$", one.arguments))
+        }
+        used = {match[1] for one in found if (match := re.match(r"--from=(\w+) ", one.arguments))}
+        assert used
+        assert used <= stages
+
+    def test_the_command_is_one_of_lstmae(self, path):
+        parse_command(shlex.join(json.loads(final(path, "ENTRYPOINT")) + json.loads(final(path, "CMD"))))
+
+    def test_the_user_is_not_root(self, path):
+        user, _, group = final(path, "USER").partition(":")
+        assert int(user) > 0
+        assert int(group) > 0
+
+    def test_there_is_a_health_check(self, path):
+        words = json.loads(final(path, "HEALTHCHECK").partition("CMD")[2])
+        assert words[0] in ("lstmae", "python")
+        if words[0] == "python":
+            compile(words[2], "HEALTHCHECK", "exec")
+
+    def test_the_python_version_is_supported(self, path):
+        bases = {one.arguments.split()[0] for one in instructions(path) if one.name == "FROM"}
+        (version,) = (re.fullmatch(r"python:(\d\.\d+)-slim", base)[1] for base in bases)
+        assert f'"Programming Language :: Python :: {version}"' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_the_serving_image_has_the_exported_models_only():
+    rules = (DEPLOY / "serve.Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
+    models = sorted(path.parent for path in (ROOT / "saved_models").glob("*/model.keras"))
+    assert models
+    for model in models:
+        for path in model.iterdir():
+            assert is_ignored(path.relative_to(ROOT).as_posix(), rules) == (not path.name.isdigit())
+
+
+def test_the_serving_image_serves_on_all_addresses_the_ports_that_it_exposes():
+    path = DEPLOY / "serve.Dockerfile"
+    typed = parse_command(shlex.join(json.loads(final(path, "ENTRYPOINT")) + json.loads(final(path, "CMD"))))
+    assert typed["host"] == "0.0.0.0"
+    assert {str(typed["rest_port"]), str(typed["grpc_port"])} == set(final(path, "EXPOSE").split())
+    assert f"127.0.0.1:{typed['rest_port']}/health" in final(path, "HEALTHCHECK")
+    (copied,) = (one for one in instructions(path) if one.arguments.startswith("saved_models "))
+    assert copied.arguments.split()[-1] == str(typed["folder"])
+
+
+def test_the_requirements_of_the_serving_image_are_those_of_the_package():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = [Requirement(text) for text in project["dependencies"] + project["optional-dependencies"]["serve"]]
+    known = {one.name: str(one.specifier) for one in declared}
+    lines = (DEPLOY / "serve-requirements.txt").read_text(encoding="utf-8").splitlines()
+    pinned = [Requirement(line) for line in lines if not line.startswith("#")]
+    run = " ".join(one.arguments for one in instructions(DEPLOY / "serve.Dockerfile") if one.name == "RUN")
+    pinned += [Requirement(text) for text in re.findall(r'"([\w-]+>=[\d.]+)"', run)]
+    names = {one.name.replace("tensorflow-cpu", "tensorflow") for one in pinned}
+    assert {Requirement(text).name for text in project["optional-dependencies"]["serve"]} <= names
+    assert {one.name.replace("tensorflow-cpu", "tensorflow"): str(one.specifier) for one in pinned} == {
+        name: known[name] for name in names
+    }
+
+
+def test_the_compose_file_builds_both_images_with_read_only_file_systems():
+    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    built = [(DEPLOY / one["build"]["context"] / one["build"]["dockerfile"]).resolve() for one in services.values()]
+    assert sorted(built) == DOCKERFILES
+    for service in services.values():
+        assert service["read_only"]
+        assert service["cap_drop"] == ["ALL"]
+        assert any(mount.startswith("/tmp") for mount in service["tmpfs"])
+    assert all(port.startswith("127.0.0.1:") for port in services["serve"]["ports"])
+
+
+PROGRAM_WITHOUT = """
+import sys
+from importlib.metadata import packages_distributions
+
+lacking = set({lacking})
+absent = {{module for module, names in packages_distributions().items() if set(names) <= lacking}}
+assert {{"pandas", "sklearn", "matplotlib"}} <= absent
+
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in absent:
+            raise ModuleNotFoundError(name)
+
+
+sys.meta_path.insert(0, Absent())
+from lstm_ae_cli import main
+
+sys.exit(main())
+"""
+
+
+@pytest.mark.slow
+def test_the_server_needs_nothing_that_the_serving_image_lacks():
+    """The server answers without the dependencies of the package that are neither listed nor needed by TensorFlow."""
+    lines = (DEPLOY / "serve-requirements.txt").read_text(encoding="utf-8").splitlines()
+    present = {Requirement(line).name for line in lines if not line.startswith("#")}
+    present |= {Requirement(text).name for name in ("tensorflow", "keras", "typer") for text in requires(name)}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lacking = {Requirement(text).name for text in project["dependencies"]} - present
+    with live(ROOT / "saved_models/toy", program=PROGRAM_WITHOUT.format(lacking=sorted(lacking))) as server:
+        status, answer = server.ask("/v1/models/toy:predict", {"instances": [[[0.1], [0.5]]]})
+        assert (status, len(answer["predictions"][0])) == (200, 2)
+        assert server.stop() == 0
+
+
+def docker_commands():
+    """Return the words after the image or service in each line of the documentation that starts a container."""
+    for path in [*PAGES, DEPLOY / "compose.yaml"]:
+        text = re.sub(r"\\\n\s*", "", path.read_text(encoding="utf-8"))
+        for line in re.findall(r"^(?:# )?(docker .*)$", text, re.M):
+            if match := re.search(r" run .*(?:(lstm-ae-(?:train|serve))|--rm (train)) ?(.*)$", line):
+                yield match[1] or f"lstm-ae-{match[2]}", match[3]
+
+
+def test_the_documented_containers_run_valid_commands():
+    found = list(docker_commands())
+    assert {image for image, _ in found} == {"lstm-ae-train", "lstm-ae-serve"}
+    for image, words in found:
+        path = DEPLOY / f"{image.removeprefix('lstm-ae-')}.Dockerfile"
+        default = shlex.join(json.loads(final(path, "CMD")))
+        parse_command(f"{shlex.join(json.loads(final(path, 'ENTRYPOINT')))} {words or default}")
