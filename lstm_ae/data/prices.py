@@ -531,6 +531,11 @@ def prepare_prices(config: Snp, quotes: Quotes, parts: Parts = split_by_date, *,
     enough = (days >= MIN_TRAINING_DAYS) | (held_out & (days == 0))
     notes = [*quotes.notes, *describe_excluded_companies(quotes, days, enough), *notes]
     keep = enough[quotes.series]
+    if not (keep & complete).any():
+        raise DataError(
+            f"{quotes.name}: no day of these companies has a value of {' and '.join(config.fields)}. Give more days "
+            "with --data, or widen --start and --end"
+        )
     present = np.unique(quotes.series[keep & complete])
     symbols = ("", *(quotes.ids[i] for i in present))
     span = config.window + (config.goal == "predict")
@@ -538,18 +543,19 @@ def prepare_prices(config: Snp, quotes: Quotes, parts: Parts = split_by_date, *,
     if none:
         notes.append(f"{format_count(len(none), 'company')} without {span} days in a row: {format_names(none)}")
     splits = _cut_parts(whole, part, config) if config.split == "time" else _shuffle_split(whole, config)
-    scale, leaky = _choose_scale(config, whole, splits[0], len(present))
-    if config.split == "report":
-        leaky = "; ".join(filter(None, (LEAKY_SPLIT, leaky)))
-    source = _describe_source(config, quotes, whole, symbols, notes, leaky)
-    data = Data(*splits, scale, source, symbols, format_field_names(config.fields), opens=opens)
-    if config.goal == "predict" and (future := describe_future(config, data)):
-        data = data._replace(source=source._replace(leaky="; ".join(filter(None, (leaky, future)))))
+    source = _describe_source(config, quotes, whole, symbols, notes)
+    data = Data(*splits, fixed_scale(), source, symbols, format_field_names(config.fields), opens=opens)
     advice = f"Lower --window (now {config.window}), give more days with --data, or widen --start and --end"
     if config.validate_after:
         advice = f"Lower --validate-after (now {config.validate_after}). {advice}"
     why = f" ({'; '.join(notes)})" if quotes.gap.any() else ""
-    return require_samples(data, advice + why)
+    # A scale is fitted to windows, so their number is checked first.
+    require_samples(data, advice + why)
+    scale, leaky_scale = _choose_scale(config, whole, splits[0], len(present))
+    data = data._replace(scale=scale)
+    future = describe_future(config, data) if config.goal == "predict" else ""
+    leaky = filter(None, (LEAKY_SPLIT if config.split == "report" else "", leaky_scale, future))
+    return data._replace(source=source._replace(leaky="; ".join(leaky)))
 
 
 def load_new_prices(config: Snp, scale: Scale, known: Sequence[str], until: np.datetime64) -> Data:
@@ -585,7 +591,7 @@ def load_new_prices(config: Snp, scale: Scale, known: Sequence[str], until: np.d
         )
     if not whole.samples:
         raise DataError(f"{quotes.name}: no company has {config.window} days in a row, which the model reads")
-    source = _describe_source(config, quotes, whole, symbols, notes, "")
+    source = _describe_source(config, quotes, whole, symbols, notes)
     empty = whole._replace(starts=whole.starts[:0])
     test = whole.recut(config.window + 1)
     return Data(empty, empty, test, scale, source, symbols, format_field_names(config.fields), opens=opens)
@@ -612,7 +618,7 @@ def _cut_windows(
 
 
 def _describe_source(
-    config: Snp, quotes: Quotes, whole: Split, symbols: Sequence[str], notes: Sequence[str], leaky: str
+    config: Snp, quotes: Quotes, whole: Split, symbols: Sequence[str], notes: Sequence[str]
 ) -> Source:
     assert whole.company is not None
     names = np.frombuffer("\n".join(symbols).encode(), np.uint8)
@@ -622,7 +628,6 @@ def _describe_source(
         hash_arrays(whole.series, whole.company, quotes.day.astype(np.int64), quotes.gap, names),
         quotes.licence,
         tuple(notes),
-        leaky,
     )
 
 

@@ -401,6 +401,26 @@ def test_all_values_missing(tmp_path: pathlib.Path) -> None:
         reconstruct(written(tmp_path, [row("A", i, "") for i in range(20)]))
 
 
+@pytest.mark.parametrize("scale", ["log", "company", "report", "window", "none"])
+@pytest.mark.parametrize("split", ["time", "report"])
+def test_no_complete_day_is_refused(split: str, scale: str, tmp_path: pathlib.Path) -> None:
+    """The only day of each company has just opened, or no two complete days follow each other."""
+    opened = written(tmp_path, [f"{symbol},{day(0)},2," for symbol in "AB"], "symbol,date,open,close")
+    choices: dict[str, Any] = {"window": 2, "field": "close", "last_day_only": True, "split": split, "scale": scale}
+    if scale == "log":
+        with pytest.raises(DataError, match="no day of these companies has a value of close and open"):
+            load(Snp(data=opened, with_open=True, **choices))
+    alone = written(tmp_path, [f"A,{day(i)},{'' if i % 2 else 1 + i}" for i in range(20)], "symbol,date,close")
+    with pytest.raises(DataError, match="The training part holds no window of 3 rows"):
+        load(Snp(data=alone, **choices))
+
+
+def test_held_out_companies_need_a_complete_day(tmp_path: pathlib.Path) -> None:
+    quotes = read_quotes(written(tmp_path, [row("A", i, "") for i in range(20)]))
+    with pytest.raises(DataError, match="no day of these companies has a value of high"):
+        prices.prepare_prices(Snp(window=2), quotes, held_out=True)
+
+
 # Properties ---------------------------------------------------------------------------------------------------------
 
 
