@@ -242,7 +242,7 @@ def _show_missing_companies(console: Console, data: Any, shown: Sequence[str]) -
     """Show the companies of the test part without a window that ends with their last day."""
     import numpy as np
 
-    there = [data.symbols[line] for line in np.unique(data.test.company)]
+    there = [data.symbols[line] for line in np.unique(data.test.line)]
     missing = [symbol for symbol in there if symbol not in set(shown)]
     if missing:
         days = f"{data.test.span - 1} days in a row before the end of its data"

@@ -131,7 +131,7 @@ def _evaluate_forecasts(run: Run, request: TableRequest, observe: TableObserver)
     assert horizon is not None
     prepared = forecaster.read(request)
     observe(prepared)
-    split = _make_split(prepared, prepared.window + horizon)._replace(company=forecaster.scales.lines(prepared))
+    split = _make_split(prepared, prepared.window + horizon)._replace(line=forecaster.scales.lines(prepared))
     if not split.samples:
         raise DataError(
             f"{prepared.table.name} has no run of {split.span} rows without a long gap, as a window and what follows "

@@ -375,7 +375,7 @@ def _fit_scale(config: Reading, train: Split, prepared: PreparedTable, lines: in
                 f"{table.name}: the column {column[:80]!r} has no value in the training part. Leave it out with "
                 "--value-cols, or give another --split"
             )
-    return fit_scale(config.scale, train.series, line=train.company, lines=lines, fewest=prepared.window)
+    return fit_scale(config.scale, train.series, line=train.line, lines=lines, fewest=prepared.window)
 
 
 def scale_line_names(config: Reading, prepared: PreparedTable) -> tuple[str, ...]:

@@ -312,10 +312,10 @@ def select_part_rows(quotes: Quotes, part: NDArray[np.int32]) -> tuple[Quotes, N
     """
     keep = part >= 0
     crossed = np.cumsum(quotes.gap)
-    left, company = crossed[keep], quotes.series[keep]
+    left, series = crossed[keep], quotes.series[keep]
     quotes = take_rows(quotes, keep)
     gap = np.zeros(len(left), bool)
-    gap[1:] = (left[1:] > left[:-1]) & (company[1:] == company[:-1])
+    gap[1:] = (left[1:] > left[:-1]) & (series[1:] == series[:-1])
     return quotes._replace(gap=gap | quotes.gap), part[keep]
 
 
@@ -439,8 +439,8 @@ def find_training_rows(quotes: Quotes, known: Sequence[str], until: np.datetime6
 def describe_spacing(quotes: Quotes) -> list[str]:
     """Return notes about companies whose rows are not daily, but for example weekly."""
     within = quotes.series[1:] == quotes.series[:-1]
-    step, company = np.diff(quotes.day)[within], quotes.series[1:][within]
-    spacing = {number: np.median(step[company == number]) for number in np.unique(company)}
+    step, series = np.diff(quotes.day)[within], quotes.series[1:][within]
+    spacing = {number: np.median(step[series == number]) for number in np.unique(series)}
     notes = []
     for distance in sorted({days for days in spacing.values() if days >= MIN_SPACING}):
         names = [quotes.ids[number] for number, days in spacing.items() if days == distance]
@@ -617,15 +617,13 @@ def _cut_windows(
     return quotes, part[~missing], whole, without
 
 
-def _describe_source(
-    config: Snp, quotes: Quotes, whole: Split, symbols: Sequence[str], notes: Sequence[str]
-) -> Source:
-    assert whole.company is not None
+def _describe_source(config: Snp, quotes: Quotes, whole: Split, symbols: Sequence[str], notes: Sequence[str]) -> Source:
+    assert whole.line is not None
     names = np.frombuffer("\n".join(symbols).encode(), np.uint8)
     return Source(
-        f"{quotes.name}: {', '.join(config.fields)} of {format_count(len(np.unique(whole.company)), 'company')}, "
+        f"{quotes.name}: {', '.join(config.fields)} of {format_count(len(np.unique(whole.line)), 'company')}, "
         f"{len(quotes.day):,} rows, {quotes.day.min()} to {quotes.day.max()}",
-        hash_arrays(whole.series, whole.company, quotes.day.astype(np.int64), quotes.gap, names),
+        hash_arrays(whole.series, whole.line, quotes.day.astype(np.int64), quotes.gap, names),
         quotes.licence,
         tuple(notes),
     )
@@ -634,8 +632,8 @@ def _describe_source(
 def _cut_parts(whole: Split, part: NDArray[np.int32], config: Snp) -> tuple[Split, Split, Split]:
     def split(number: int, stride: int) -> Split:
         rows = part == number
-        own = [None if array is None else array[rows] for array in (whole.segment, whole.company, whole.time)]
-        part_of = whole._replace(series=whole.series[rows], segment=own[0], company=own[1], time=own[2])
+        own = [None if array is None else array[rows] for array in (whole.segment, whole.line, whole.time)]
+        part_of = whole._replace(series=whole.series[rows], segment=own[0], line=own[1], time=own[2])
         return part_of.recut(whole.span, stride)
 
     validation, later = split(1, 1), max((config.validate_after or 0) - config.window, 0)
@@ -661,16 +659,16 @@ def _choose_scale(config: Snp, whole: Split, train: Split, companies: int) -> tu
     if config.scaling == "window":
         return window_scale(whole.features), ""
     fitted = whole if config.scaling == "report" else train
-    series, company, segment = fitted.series, fitted.company, fitted.segment_ids()
-    assert company is not None
+    series, line, segment = fitted.series, fitted.line, fitted.segment_ids()
+    assert line is not None
     if config.scaling == "report":
-        return company_scale(series, company, companies), LEAKY_SCALE
+        return company_scale(series, line, companies), LEAKY_SCALE
     if config.split == "report":
         covered = np.zeros(len(series) + 1, np.int64)
         np.add.at(covered, train.starts, 1)
         np.add.at(covered, train.starts + train.span, -1)
         rows = np.cumsum(covered)[:-1] > 0
-        series, company, segment = series[rows], company[rows], segment[rows]
+        series, line, segment = series[rows], line[rows], segment[rows]
     if config.scaling == "log":
         return log_scale(series, segment, volume=config.fields[-1] == "volume"), ""
-    return company_scale(series, company, companies), ""
+    return company_scale(series, line, companies), ""

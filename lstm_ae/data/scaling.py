@@ -36,12 +36,12 @@ class Scale(NamedTuple):
     offset: Annotated[Float32Array, StoredArray("scale_0", np.floating, "lines", "scaled features")]
     range: Annotated[Float32Array, StoredArray("scale_1", np.floating, "lines", "scaled features")]
 
-    def of(self, past: Float32Array, company: NDArray[np.int32] | None = None) -> tuple[Float32Array, Float32Array]:
+    def of(self, past: Float32Array, line: NDArray[np.int32] | None = None) -> tuple[Float32Array, Float32Array]:
         """Return the offset and range of each window.
 
         Args:
             past: `(samples, steps, features)`.
-            company: `(samples,)` lines of the scale table.
+            line: `(samples,)` lines of the scale table.
 
         Returns:
             Two arrays `(samples, 1, features)`.
@@ -50,43 +50,39 @@ class Scale(NamedTuple):
             shape = (len(past), 1, past.shape[2])
             return np.broadcast_to(self.offset, shape), np.broadcast_to(self.range, shape)
         if self.kind == "series":
-            line = self._lines(np.zeros(len(past), np.int32) if company is None else company)
-            return self.offset[line][:, None], self.range[line][:, None]
+            own = self._lines(np.zeros(len(past), np.int32) if line is None else line)
+            return self.offset[own][:, None], self.range[own][:, None]
         low = past.min(axis=1, keepdims=True)
         span = nonzero_ranges(past.max(axis=1, keepdims=True) - low)
-        if self.kind == "window" or company is None:
+        if self.kind == "window" or line is None:
             return low, span
-        known = ((company > 0) & (company < len(self.offset)))[:, None, None]
-        line = np.where(known[:, 0, 0], company, 0)
+        own = self._lines(line)
+        known = (own > 0)[:, None, None]
         return (
-            np.where(known, self.offset[line][:, None, :], low),
-            np.where(known, self.range[line][:, None, :], span),
+            np.where(known, self.offset[own][:, None, :], low),
+            np.where(known, self.range[own][:, None, :], span),
         )
 
     def plain(self, values: Float32Array) -> Float32Array:
         """Return the values on which offset and range are defined: the values or their logarithms."""
         return np.log(values) if self.kind == "log" else values
 
-    def scaled(
-        self, values: Float32Array, past: Float32Array, company: NDArray[np.int32] | None = None
-    ) -> Float32Array:
+    def scaled(self, values: Float32Array, past: Float32Array, line: NDArray[np.int32] | None = None) -> Float32Array:
         """Scale values that belong to the given windows.
 
         Args:
             values: `(samples, any, features)`; may hold only the first features of `past`.
             past: `(samples, steps, features)` windows.
-            company: `(samples,)` lines of the scale table.
+            line: `(samples,)` lines of the scale table.
         """
-        offset, span = self.of(past, company)
+        offset, span = self.of(past, line)
         features = values.shape[2]
         scaled: Float32Array = (self.plain(values) - offset[..., :features]) / span[..., :features]
         return scaled
 
-    def unscaled(
-        self, scaled: Float32Array, past: Float32Array, company: NDArray[np.int32] | None = None
-    ) -> Float32Array:
+    def unscaled(self, scaled: Float32Array, past: Float32Array, line: NDArray[np.int32] | None = None) -> Float32Array:
         """Return scaled values in their original units; the inverse of `scaled`."""
-        offset, span = self.of(past, company)
+        offset, span = self.of(past, line)
         features = scaled.shape[2]
         values = offset[..., :features] + scaled * span[..., :features]
         return np.exp(values) if self.kind == "log" else values
@@ -170,18 +166,18 @@ def fit_scale(
     return common if line is None else series_scale(values, line, lines, common, fewest)
 
 
-def company_scale(series: Float32Array, company: NDArray[np.int32], companies: int) -> Scale:
-    """Return a scale with the minimum and range of each company, like one scikit-learn `MinMaxScaler` per company.
+def company_scale(series: Float32Array, line: NDArray[np.int32], lines: int) -> Scale:
+    """Return a scale with the minimum and range of each line, like one scikit-learn `MinMaxScaler` per company.
 
     Args:
         series: `(rows, features)`, only the training rows unless the results are reported as leaky.
-        company: `(rows,)` lines from 1 to `companies`.
-        companies: number of companies; the table has one more line, 0, which is never read.
+        line: `(rows,)` lines from 1 to `companies`.
+        lines: number of lines; the table has one more, 0, which is never read.
     """
-    low = np.full((companies + 1, series.shape[1]), np.inf, np.float32)
-    high = np.full((companies + 1, series.shape[1]), -np.inf, np.float32)
-    np.minimum.at(low, company, series)
-    np.maximum.at(high, company, series)
+    low = np.full((lines + 1, series.shape[1]), np.inf, np.float32)
+    high = np.full((lines + 1, series.shape[1]), -np.inf, np.float32)
+    np.minimum.at(low, line, series)
+    np.maximum.at(high, line, series)
     seen = np.isfinite(low)
     low = np.where(seen, low, np.float32(0))
     return Scale("company", low, nonzero_ranges(np.where(seen, high - low, np.float32(1))))

@@ -29,8 +29,8 @@ class Split(NamedTuple):
         starts: `(samples,)` int64, the first row of every window.
         span: rows per sample: the input steps and, for a forecast, the output steps.
         segment: `(rows,)` int32; a window never joins rows of two segments. None if each sample is a segment.
-        company: `(rows,)` int32, the line in the scale table (0 is "unknown") of the row's company or, in a table with
-            one scale per series, of its series; None without such a table.
+        line: `(rows,)` int32, the line of the row's series in the scale table (0 is "unknown"); None without such a
+            table.
         time: `(rows,)` datetime64, ascending within a segment; None if rows have no date.
         label: `(samples,)` int32 class of every window; None without classes.
     """
@@ -39,7 +39,7 @@ class Split(NamedTuple):
     starts: Int64Array
     span: int
     segment: NDArray[np.int32] | None = None
-    company: NDArray[np.int32] | None = None
+    line: NDArray[np.int32] | None = None
     time: NDArray[np.datetime64] | None = None
     label: NDArray[np.int32] | None = None
 
@@ -66,9 +66,9 @@ class Split(NamedTuple):
         windows: Float32Array = self.series[rows]
         return windows
 
-    def companies(self, index: Any = slice(None)) -> NDArray[np.int32] | None:
+    def lines(self, index: Any = slice(None)) -> NDArray[np.int32] | None:
         """Return the scale-table line of each selected sample, `(samples,)`, or None without such a table."""
-        return None if self.company is None else self.company[self.starts[index]]
+        return None if self.line is None else self.line[self.starts[index]]
 
     def recut(self, span: int, stride: int = 1) -> "Split":
         """Return the same rows cut into windows of another length, at every `stride`-th row, without labels."""
@@ -157,7 +157,7 @@ class Data(NamedTuple):
         seasons: season of each feature in steps, None for a feature without one; empty if seasons were not searched
             for.
         classes: name of every class if the labels are indices of them; empty if the study defines the classes itself.
-        opens: by company, the open of the day after its rows, if it is known and the model reads it.
+        opens: by series, the open of the day after its rows, if it is known and the model reads it.
     """
 
     train: Split
@@ -186,8 +186,8 @@ class Data(NamedTuple):
             return self
 
         def level(split: Split) -> Split:
-            assert split.company is not None
-            return split._replace(series=self.scale.to_common(split.series, split.company), company=None)
+            assert split.line is not None
+            return split._replace(series=self.scale.to_common(split.series, split.line), line=None)
 
         train, validation, test = map(level, self[:3])
         return self._replace(train=train, validation=validation, test=test, scale=self.scale.common, symbols=())
@@ -238,7 +238,7 @@ def join_training(data: Data) -> Data:
         np.concatenate([one.starts, other.starts + rows]),
         one.span,
         segment,
-        both("company"),
+        both("line"),
         both("time"),
         both("label"),
     )

@@ -154,7 +154,7 @@ def select_examples(run: Run) -> list[dict[str, Any]]:
     if not len(index):
         return []
     window = data.latest.windows(index)[:, :steps]
-    found = {name: value.numpy() for name, value in model_inputs(model, window, data.latest.companies(index)).items()}
+    found = {name: value.numpy() for name, value in model_inputs(model, window, data.latest.lines(index)).items()}
     return [
         {
             "name": _example_name(about["task"], data, sample, steps),
@@ -169,8 +169,8 @@ def _example_name(study: str, data: Data, sample: int, steps: int) -> str:
     split = data.latest
     last = int(split.starts[sample]) + steps - 1
     when = f" up to {np.datetime_as_string(split.time[last], unit='auto')}" if split.time is not None else ""
-    if split.company is not None:
-        return f"{data.symbols[split.company[last]] or f'Test window {sample}'}{when}"
+    if split.line is not None:
+        return f"{data.symbols[split.line[last]] or f'Test window {sample}'}{when}"
     if split.label is not None and study == "mnist":
         return f"Test digit {sample}, a {split.label[sample]}"
     if split.label is not None and data.classes:

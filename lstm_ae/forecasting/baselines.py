@@ -221,7 +221,7 @@ def _sample_windows(data: Data, split: Split, most: int, steps: int) -> tuple[Ar
     most = min(most, max(MAX_VALUES // (split.span * split.features), 20))
     index = evenly_spaced(split.samples, most)
     window = split.windows(index)
-    scaled = data.scale.scaled(window, window[:, :steps], split.companies(index))
+    scaled = data.scale.scaled(window, window[:, :steps], split.lines(index))
     return scaled[:, :steps], scaled[:, steps:]
 
 
@@ -409,7 +409,7 @@ def _calibrate_persistence(data: Data, split: Split, given: int) -> Calibration 
     changes, moved = [], []
     for index in split.batches():
         window = split.windows(index)
-        scaled = data.scale.scaled(window, window[:, :given], split.companies(index))
+        scaled = data.scale.scaled(window, window[:, :given], split.lines(index))
         changes.append((scaled[:, given:, 0] - scaled[:, given - 1 : given, 0]).astype(np.float64))
         moved.append(recent_volatility(scaled[:, :given]))
     if not changes:
@@ -435,7 +435,7 @@ def _iterate_batches(index: Array, size: int = 16_384) -> Iterator[Array]:
 def known_prices(data: Data, split: Split, index: Any, given: int, *, with_open: bool) -> KnownPrices:
     """Return the known values after the first `given` days of some samples, and the changes on the remaining days."""
     window = split.windows(index)
-    scaled = data.scale.scaled(window, window[:, :given], split.companies(index))
+    scaled = data.scale.scaled(window, window[:, :given], split.lines(index))
     assert split.time is not None
     days = split.time[split.starts[index][:, None] + np.arange(given, split.span)]
     opens = scaled[:, given, OPEN_FEATURE] if with_open else None
@@ -490,12 +490,12 @@ def classical_changes(names: Sequence[str], data: Data, split: Split, given: int
     if data.scale.kind == "window":
         raise ConfigError("--baselines needs a scale of whole series. Received: --scale window")
     changes = {CLASSICAL_MODELS[name]: np.zeros((split.samples, ahead)) for name in names}
-    assert split.company is not None
+    assert split.line is not None
     assert split.time is not None
     origins = split.starts + given - 1
-    for line in np.unique(split.company[split.starts]):
+    for line in np.unique(split.line[split.starts]):
         days, series = _company_series(data, line)
-        samples = np.flatnonzero(split.company[split.starts] == line)
+        samples = np.flatnonzero(split.line[split.starts] == line)
         ends = np.searchsorted(days, split.time[origins[samples]]) + 1
         first = int(np.searchsorted(days, data.test.time.min()))  # type: ignore[union-attr]
         for name, table in changes.items():
@@ -509,10 +509,10 @@ def _company_series(data: Data, line: int) -> tuple[NDArray[np.datetime64], Floa
     """Return the days and the scaled values of a company over all splits."""
     pieces = []
     for part in data[:3]:
-        assert part.company is not None
+        assert part.line is not None
         assert part.time is not None
-        rows = part.company == line
-        scaled = data.scale.scaled(part.series[rows][:, None], part.series[rows][:, None], part.company[rows])
+        rows = part.line == line
+        scaled = data.scale.scaled(part.series[rows][:, None], part.series[rows][:, None], part.line[rows])
         pieces.append((part.time[rows], scaled[:, 0, 0].astype(np.float64)))
     days, values = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
     return days, values

@@ -175,7 +175,7 @@ def _forecast_batches(model: Any, data: Data, split: Split, fitted: TableBaselin
 
     steps = past_steps(model)
     for batch in predict_split(model, split, steps=steps):
-        given = batch.window[:, :steps], batch.company
+        given = batch.window[:, :steps], batch.lines
         scaled = data.scale.scaled(batch.window, *given)
         future = batch.outputs["future"]
         predicted = data.scale.scaled(future, *given)
@@ -294,7 +294,7 @@ def calibrate_table_intervals(model: Any, data: Data, fitted: TableBaselines) ->
     errors = np.concatenate([batch.truth - batch.predicted[""] for batch in _forecast_batches(model, data, some, None)])
     before = _evenly_spaced(data.train, steps, MAX_CORRELATION_WINDOWS)
     windows = data.train.windows(before)
-    windows = data.scale.scaled(windows, windows[:, :steps], data.train.companies(before))
+    windows = data.scale.scaled(windows, windows[:, :steps], data.train.lines(before))
     linear = windows[:, steps:] - fitted.predict(windows[:, :steps])[LINEAR_NAME]
     # Training windows may have a larger stride than validation windows.
     stride = int(np.median(np.diff(data.train.starts))) if data.train.samples > 1 else 1
@@ -393,7 +393,7 @@ def price_errors(
     """
     pieces: list[dict[str, Any]] = []
     for index in split.batches():
-        window, lines = split.windows(index), split.companies(index)
+        window, lines = split.windows(index), split.lines(index)
         past, truth = window[:, : method.given], window[:, method.given :, 0].astype(np.float64)
         known = known_prices(data, split, index, method.given, with_open=method.with_open)
         predicted = method.predict(past, lines, window[:, method.given :])[..., :1]
@@ -450,7 +450,7 @@ def calibrate_price_intervals(method: ForecastMethod, data: Data) -> Calibration
         return None
     far, near, moved = [], [], []
     for index in split.batches():
-        window, lines = split.windows(index), split.companies(index)
+        window, lines = split.windows(index), split.lines(index)
         past = window[:, : method.given]
         predicted = method.predict(past, lines, window[:, method.given :])
         truth = window[:, method.given :, : predicted.shape[2]]
@@ -466,7 +466,7 @@ def mean_absolute_change(data: Data) -> Array:
     train = data.train
     within = np.diff(train.segment_ids()) == 0
     change = abs(np.diff(train.series[:, 0].astype(np.float64)))[within]
-    line = np.zeros(len(train.series), int) if train.company is None else train.company
+    line = np.zeros(len(train.series), int) if train.line is None else train.line
     count = np.bincount(line[1:][within], minlength=max(len(data.symbols), 1))
     with np.errstate(invalid="ignore"):
         means: Array = np.bincount(line[1:][within], change, minlength=len(count)) / count

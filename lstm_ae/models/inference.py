@@ -24,13 +24,13 @@ class InferenceBatch(NamedTuple):
     Args:
         samples: slice of the split's samples.
         window: `(samples, span, features)` all steps of each sample.
-        company: `(samples,)` rows of the scale table (companies or series), or None.
+        lines: `(samples,)` lines of the scale table, or None.
         outputs: the model's outputs by name.
     """
 
     samples: slice
     window: Float32Array
-    company: NDArray[np.int32] | None
+    lines: NDArray[np.int32] | None
     outputs: dict[str, Float32Array]
 
 
@@ -61,10 +61,10 @@ def predict_split(
         )
     call = traced(model)
     for index in split.batches(size):
-        window, company = split.windows(index), split.companies(index)
+        window, lines = split.windows(index), split.lines(index)
         following = None if steps is None else window[:, steps:]
-        outputs = call(model_inputs(model, window[:, :steps], company, following))
-        yield InferenceBatch(index, window, company, {key: value.numpy() for key, value in outputs.items()})
+        outputs = call(model_inputs(model, window[:, :steps], lines, following))
+        yield InferenceBatch(index, window, lines, {key: value.numpy() for key, value in outputs.items()})
 
 
 def traced(model: keras.Model) -> Callable[[Tensors], Tensors]:
@@ -81,14 +81,14 @@ def input_signature(model: keras.Model) -> Specs:
 
 
 def model_inputs(
-    model: keras.Model, series: Float32Array, company: NDArray[np.int32] | None, following: Float32Array | None = None
+    model: keras.Model, series: Float32Array, lines: NDArray[np.int32] | None, following: Float32Array | None = None
 ) -> Tensors:
     """Return the model's inputs by name.
 
     Args:
         model: a model in original units.
         series: `(samples, steps, features)`.
-        company: `(samples,)` rows of the scale table; None for the unknown company or series.
+        lines: `(samples,)` lines of the scale table; None for the unknown series.
         following: `(samples, any, features)`, the days after the series; required if the model reads the next open.
     """
     names = list(model.input)
@@ -97,5 +97,5 @@ def model_inputs(
         assert following is not None
         inputs["open"] = tf.constant(following[:, 0, OPEN_FEATURE])
     for name in set(names).intersection(GROUPED_KINDS):
-        inputs[name] = tf.constant(np.zeros(len(series), np.int32) if company is None else company)
+        inputs[name] = tf.constant(np.zeros(len(series), np.int32) if lines is None else lines)
     return inputs

@@ -28,7 +28,7 @@ def measure_reconstruction(
     """Yield the batches unchanged and add their squared scaled reconstruction errors to `error`."""
     for batch in batches:
         reconstructed, window = (
-            data.scale.scaled(values, batch.window, batch.company)
+            data.scale.scaled(values, batch.window, batch.lines)
             for values in (batch.outputs["reconstruction"], batch.window)
         )
         error.add((reconstructed - window) ** 2)
@@ -47,4 +47,4 @@ def reconstruction(model: Any, data: Data, split: Split, error: RunningMean) -> 
 
 def _flat(data: Data, split: Split) -> Any:
     windows = split.windows()
-    return data.scale.scaled(windows, windows, split.companies()).reshape(split.samples, -1)
+    return data.scale.scaled(windows, windows, split.lines()).reshape(split.samples, -1)

@@ -73,9 +73,9 @@ class Batches:
         """Return offset and range of rows of the series; 0 and 1 if each window has its own scale."""
         if self.scale.kind == "window":
             return np.float32(0), np.float32(1)
-        if self.scale.kind in ("fixed", "log") or self.split.company is None:
+        if self.scale.kind in ("fixed", "log") or self.split.line is None:
             return self.scale.offset, self.scale.range
-        line = self.split.company[rows]
+        line = self.split.line[rows]
         return self.scale.offset[line], self.scale.range[line]
 
     def _windows(self, starts: Any) -> Any:

@@ -62,7 +62,7 @@ def test_held_out_companies_have_no_training_rows(path):
     for parts in backtests._companies(quotes, 2, seed=3):
         data = prepare_prices(config, quotes, parts, held_out=True)
         names = [
-            {data.symbols[line] for line in np.unique(split.company[split.starts])}
+            {data.symbols[line] for line in np.unique(split.line[split.starts])}
             for split in (data.train, data.validation, data.test)
         ]
         assert names[0] == names[1]

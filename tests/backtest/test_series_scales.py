@@ -103,7 +103,7 @@ def test_each_fold_of_a_backtest_has_its_own_scale(place: Path) -> None:
     one, two = (split_fold(config, rows, number, 2).data for number in (1, 2))
     assert one.symbols == two.symbols == ("", *MACHINES)
     for data in (one, two):
-        own = data.train.series[data.train.company == 1]
+        own = data.train.series[data.train.line == 1]
         np.testing.assert_allclose(data.scale.offset[1], own.mean(axis=0), rtol=1e-5)
     assert (one.scale.offset[1:] != two.scale.offset[1:]).all()
 

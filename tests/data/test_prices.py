@@ -82,8 +82,8 @@ def test_windows_and_splits_by_hand(tmp_path: pathlib.Path) -> None:
     assert windows(data.test) == [*pairs[0][17:], *pairs[1][17:]]
     assert data.symbols == ("", "A", "B")
     assert data.feature_names == ("high (USD)",)
-    assert data.validation.company is not None
-    assert data.validation.company.tolist() == [1, 1, 1, 2, 2, 2]
+    assert data.validation.line is not None
+    assert data.validation.line.tolist() == [1, 1, 1, 2, 2, 2]
     assert data.validation.time is not None
     assert data.validation.time.tolist() == [datetime.date.fromisoformat(day(i)) for i in (14, 15, 16)] * 2
     assert data.train.series.dtype == np.float32
@@ -128,11 +128,11 @@ def test_windows_of_all_lengths_are_validated_on_the_same_days(tmp_path: pathlib
     for window in (2, 3, 5):
         data = load(Snp(data=path, window=window, last_day_only=True, validate_after=5))
         validation, test = data.validation, data.test
-        assert validation.company is not None
+        assert validation.line is not None
         assert validation.time is not None
         last = validation.starts + window
-        found[window] = list(zip(validation.company[last].tolist(), validation.time[last].tolist(), strict=True))
-        assert (validation.company[validation.starts] == validation.company[last]).all()
+        found[window] = list(zip(validation.line[last].tolist(), validation.time[last].tolist(), strict=True))
+        assert (validation.line[validation.starts] == validation.line[last]).all()
         assert test.samples == 2 * (15 - window)
     assert found[2] == found[3] == found[5]
     assert len(found[5]) == (15 - 5) + (8 - 5) + (6 - 5)
@@ -285,7 +285,7 @@ def test_the_time_between_two_companies_is_no_gap(tmp_path: pathlib.Path) -> Non
 
 def test_a_constant_price_is_scaled_to_0(tmp_path: pathlib.Path) -> None:
     data = reconstruct(written(tmp_path, [row("A", i, 7) for i in range(20)]))
-    offset, extent = data.scale.of(data.test.windows(), data.test.companies())
+    offset, extent = data.scale.of(data.test.windows(), data.test.lines())
     assert ((data.test.windows() - offset) / extent).tolist() == [[[0], [0]]] * 2
 
 
@@ -295,7 +295,7 @@ def test_short_companies_are_left_out_and_named(tmp_path: pathlib.Path, monkeypa
     data = reconstruct(written(tmp_path, rows))
     assert data.symbols == ("", "A")
     assert data.source.notes == ("1 company with fewer than 10 training days left out: B (9)",)
-    assert 2 not in data.test.company  # type: ignore[operator]
+    assert 2 not in data.test.line  # type: ignore[operator]
     with pytest.raises(DataError, match="no company has 10 training days; B has the most, 9"):
         reconstruct(written(tmp_path, rows), symbols=("B",), start=day(7))
     assert reconstruct(written(tmp_path, rows), split="report").symbols == ("", "A", "B")
@@ -578,10 +578,10 @@ def test_a_stock_beside_what_is_traded_every_day_keeps_its_windows(tmp_path: pat
     )
     assert "1 gap in the days of 1 company (AAPL): 30 windows that would cross them dropped" in data.source.notes
     train = data.train
-    assert train.company is not None
-    held = np.bincount(train.company[train.starts], minlength=3)
+    assert train.line is not None
+    held = np.bincount(train.line[train.starts], minlength=3)
     assert held[data.symbols.index("AAPL")] > 400
-    last = [int(np.flatnonzero(train.company == line)[-1]) for line in (1, 2)]
+    last = [int(np.flatnonzero(train.line == line)[-1]) for line in (1, 2)]
     assert data.symbols[1:] == ("AAPL", "BTC")
     assert train.time is not None
     for row, on in zip(last, (np.busday_offset, lambda day, count, roll: day + count), strict=True):

@@ -70,10 +70,10 @@ def test_the_scale_is_of_each_series_training_rows(place: Path) -> None:
     np.testing.assert_array_equal(data.scale.offset[:1], together.offset)
     np.testing.assert_array_equal(data.scale.range[:1], together.range)
     level = data.in_common_scale
-    assert (level.scale.kind, level.train.company, data.scaled_means) == ("fixed", None, ())
+    assert (level.scale.kind, level.train.line, data.scaled_means) == ("fixed", None, ())
     scaled = level.scale.scaled(level.train.series[:, None], level.train.series[:, None])[:, 0]
     for line in (1, 2, 3):
-        np.testing.assert_allclose(scaled[data.train.company == line].std(axis=0), 1, rtol=1e-4)
+        np.testing.assert_allclose(scaled[data.train.line == line].std(axis=0), 1, rtol=1e-4)
 
 
 @pytest.mark.parametrize("mapped", [False, True])
@@ -178,7 +178,7 @@ def test_a_series_with_few_training_values_is_scaled_as_all_together() -> None:
     config = Series(id_col=("id",), window=7, scale="series", freq="rows", max_gap=0)
     data = defaults.complete_from_table(config, rows).data
     assert data.symbols == ("", "long")
-    assert np.unique(data.train.company).tolist() == [0, 1]
+    assert np.unique(data.train.line).tolist() == [0, 1]
     (note,) = [note for note in data.source.notes if note.startswith("scale: ")]
     assert note.startswith("scale: 1 of 2 series have too few values in the training part")
     assert note.endswith(": short")

@@ -47,7 +47,7 @@ def two_companies() -> Split:
     series = np.array([[10, 0], [11, 1], [12, 2], [50, 3], [51, 4]], np.float32)
     segment = ids(1, 1, 1, 2, 2)
     days = np.array("2020-01-01", "datetime64[D]") + np.array([0, 1, 2, 0, 1])
-    return Split(series, window_starts(segment, 2), 2, segment, company=ids(1, 1, 1, 2, 2), time=days)
+    return Split(series, window_starts(segment, 2), 2, segment, line=ids(1, 1, 1, 2, 2), time=days)
 
 
 def test_a_split_cuts_its_windows_when_asked() -> None:
@@ -56,9 +56,9 @@ def test_a_split_cuts_its_windows_when_asked() -> None:
     assert split.windows().tolist() == [[[10, 0], [11, 1]], [[11, 1], [12, 2]], [[50, 3], [51, 4]]]
     assert split.windows(slice(1, 2)).tolist() == [[[11, 1], [12, 2]]]
     assert split.windows([2, 0])[:, 0, 0].tolist() == [50, 10]
-    assert split.companies().tolist() == [1, 1, 2]
-    assert split.companies([2]).tolist() == [2]
-    assert split._replace(company=None).companies() is None
+    assert split.lines().tolist() == [1, 1, 2]
+    assert split.lines([2]).tolist() == [2]
+    assert split._replace(line=None).lines() is None
 
 
 def test_windows_are_copies() -> None:

@@ -113,7 +113,7 @@ def test_too_few_days(model, data):
     with pytest.raises(ConfigError, match="No company has 206 consecutive training days for a window of 6 days"):
         forecast_multistep(model, data, 200)
     short = data._replace(test=data.test._replace(series=data.test.series[:5], starts=data.test.starts[:0],
-                                                  segment=data.test.segment[:5], company=data.test.company[:5],
+                                                  segment=data.test.segment[:5], line=data.test.line[:5],
                                                   time=data.test.time[:5]))  # fmt: skip
     with pytest.raises(DataError, match="No company has 6 consecutive test days"):
         forecast_multistep(model, short)

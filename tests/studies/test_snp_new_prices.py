@@ -47,7 +47,7 @@ def test_known_companies_keep_their_lines_and_others_get_lines_of_their_own(tmp_
     path = prices(tmp_path, days_of("AAA", 5), days_of("NEW", 4), days_of("ZZZ", 2))
     data = load_new_prices(Snp(data=path, window=3), fixed_scale(), ("", "AAA", "BBB"), LONG_AGO)
     assert data.symbols == ("", "AAA", "BBB", "NEW", "ZZZ")
-    assert data.test.companies().tolist() == [1, 1, 3]  # NEW has three days and one after them
+    assert data.test.lines().tolist() == [1, 1, 3]  # NEW has three days and one after them
     assert (data.train.samples, data.validation.samples, data.test.span) == (0, 0, 4)
     assert data.source.notes == ("1 company with fewer than 3 days in a row left out: ZZZ",)
 
@@ -58,7 +58,7 @@ def test_an_unknown_company_is_scaled_by_its_window(tmp_path):
         Snp(data=prices(tmp_path, days_of("NEW", 5)), window=3, scale="company"), scale, ("", "AAA"), LONG_AGO
     )
     past = data.test.windows()[:, :-1]
-    offset, _ = data.scale.of(past, data.test.companies())
+    offset, _ = data.scale.of(past, data.test.lines())
     assert offset.ravel().tolist() == past.min(axis=1).ravel().tolist()
 
 
@@ -198,12 +198,12 @@ def test_days_that_training_knew_are_not_forecast_again(tmp_path, after, forecas
         Snp(data=prices(tmp_path, rows, days_of("NEW", 12)), window=8), fixed_scale(), ("", "AAA"), until
     )
     days = data.test.time[data.test.starts + 8]
-    known = data.test.companies() == 1
+    known = data.test.lines() == 1
     assert known.sum() == forecast
     assert (days[known] > until).all()
     assert (~known).sum() == 4
     assert data.source.notes == (f"12 rows up to {until} of companies it was trained on not forecast again",)
-    assert (data.test.recut(8).companies() == 1).sum() == forecast + 1
+    assert (data.test.recut(8).lines() == 1).sum() == forecast + 1
 
 
 def test_days_that_the_run_knew_are_not_counted(run):
@@ -304,5 +304,5 @@ def test_what_ended_long_before_is_not_forecast_again(run):
     until = run.artifact(PriceCalibration).until
     found = opened_on(run, days_of("AAA", 100), days_of("NEW", 60, seed=5))
     assert np.datetime64(until) - np.datetime64(days_of("AAA", 100)[-1].split(",")[1]) > np.timedelta64(10, "D")
-    assert {found.data.symbols[line] for line in found.data.test.company} == {"NEW"}
+    assert {found.data.symbols[line] for line in found.data.test.line} == {"NEW"}
     assert any("100 rows up to" in note for note in found.data.source.notes)

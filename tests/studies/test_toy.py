@@ -43,7 +43,7 @@ def test_sixty_twenty_twenty() -> None:
     values, _ = generate_signals(50, 9)
     assert np.array_equal(np.concatenate([split.windows()[..., 0] for split in data[:3]]), values)
     assert data.train.windows().shape == (30, 50, 1)
-    assert all(split.label is None and split.company is None for split in data[:3])
+    assert all(split.label is None and split.line is None for split in data[:3])
 
 
 @pytest.mark.parametrize(("sequences", "parts"), [(10, [6, 2, 2]), (11, [7, 2, 2]), (13, [8, 2, 3])])

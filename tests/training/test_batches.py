@@ -86,9 +86,9 @@ def test_labels_go_with_their_samples() -> None:
 
 
 def test_each_company_by_its_own_range() -> None:
-    series = split([2, 4, 10, 100, 150, 200], [0, 3], 3, company=np.array([1, 1, 1, 2, 2, 2], np.int32))
-    assert series.company is not None
-    scale = company_scale(series.series, series.company, 2)
+    series = split([2, 4, 10, 100, 150, 200], [0, 3], 3, line=np.array([1, 1, 1, 2, 2, 2], np.int32))
+    assert series.line is not None
+    scale = company_scale(series.series, series.line, 2)
     inputs, targets = whole(series, scale, FUTURE)
     assert inputs == {"past": [[0, 0.25], [0, 0.5]]}
     assert targets == {"future": [[0.25, 1], [0.5, 1]]}
@@ -136,9 +136,7 @@ def test_a_series_in_a_file_gives_the_same_batches(tmp_path: Path, scale: Scale)
     mapped = np.memmap(tmp_path / "series", np.float32, "w+", shape=values.shape)
     mapped[:] = values
     for outputs in (FUTURE, RECONSTRUCTION):
-        feeds = [
-            Batches(Split(series, np.arange(40), 4, company=COMPANY), scale, outputs) for series in (values, mapped)
-        ]
+        feeds = [Batches(Split(series, np.arange(40), 4, line=COMPANY), scale, outputs) for series in (values, mapped)]
         index = np.array([39, 0, 7])
         in_memory, in_file = [tf.function(feed.cut)(index) for feed in feeds]
         for ours, theirs in zip(in_memory, in_file, strict=True):

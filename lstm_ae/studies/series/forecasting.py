@@ -84,7 +84,7 @@ def figures(model: Any, data: Data, history: History, judged_by: Run | None = No
     split = data.latest
     errors = table_errors(model, data, split, fitted)
     index = evenly_spaced(split.samples, 3)
-    window, lines = split.windows(index), split.companies(index)
+    window, lines = split.windows(index), split.lines(index)
     past, truth = window[:, :steps, 0], window[:, steps:, 0]
     predicted = np.asarray(model(model_inputs(model, window[:, :steps], lines))["future"])
     scaled = data.scale.scaled(predicted, window[:, :steps], lines)
@@ -123,7 +123,7 @@ def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
     steps = past_steps(model)
     split = data.latest._replace(starts=data.latest.starts[:: data.latest.span - steps])
     window = split.windows()
-    predicted = np.asarray(model(model_inputs(model, window[:, :steps], split.companies()))["future"])
+    predicted = np.asarray(model(model_inputs(model, window[:, :steps], split.lines()))["future"])
     naive = persistence(window[:, :steps], predicted.shape[1])
     samples, horizon, features = predicted.shape
     table: dict[str, Sequence[Any]] = {

@@ -264,7 +264,7 @@ def figures(model: Any, data: Data, history: History, judged_by: Run | None = No
     split = data.latest
     index = np.unique([0, split.samples - 1])
     window = split.windows(index)
-    outputs = np.asarray(model(model_inputs(model, window, split.companies(index)))["reconstruction"])
+    outputs = np.asarray(model(model_inputs(model, window, split.lines(index)))["reconstruction"])
     drawn = signals.reconstructions(window[..., 0], outputs[..., 0], data.feature_names[0])
     if (others := data.train.features - 1) > 0:
         base.with_title(drawn, f"First of {others + 1:,} columns, in original units")
@@ -280,7 +280,7 @@ def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
 
     split = data.latest.recut(data.latest.span, data.latest.span)
     windows = split.windows()
-    outputs = np.asarray(model(model_inputs(model, windows, split.companies()))["reconstruction"])
+    outputs = np.asarray(model(model_inputs(model, windows, split.lines()))["reconstruction"])
     samples, steps, features = windows.shape
     table: dict[str, Sequence[Any]] = {
         "sample": np.repeat(np.arange(samples), steps).tolist(),

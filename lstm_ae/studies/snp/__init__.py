@@ -43,7 +43,7 @@ def typical_change(data: Data, most: int = 4096) -> float:
     """Return the standard deviation of one-step changes in scaled values, over evenly spaced training windows."""
     index = evenly_spaced(data.train.samples, most)
     window = data.train.windows(index)[:, :-1]
-    _, span = data.scale.of(window, data.train.companies(index))
+    _, span = data.scale.of(window, data.train.lines(index))
     return float(np.std(np.diff(window, axis=1) / span, dtype=np.float64)) or 1.0
 
 
@@ -87,16 +87,16 @@ def figures(model: Any, data: Data, history: History, judged_by: Run | None = No
     from lstm_ae.models.inference import model_inputs
 
     index, names = latest_windows(data, data.test, SHOWN)
-    window, company = data.test.windows(index), data.test.companies(index)
+    window, lines = data.test.windows(index), data.test.lines(index)
     dates = [dates_of(data.test, start, data.test.span) for start in data.test.starts[index]]
     loss = base.curves(history_columns(history), [base.HistoryPanel("loss", "MSE (scaled)", "log")])
     quantity = quantity_label(data)
     if not forecasts(model):
-        outputs = model(model_inputs(model, window, company))["reconstruction"].numpy()[..., 0]
+        outputs = model(model_inputs(model, window, lines))["reconstruction"].numpy()[..., 0]
         few = slice(0, 2)
         drawing = prices.reconstruction(dates[few], window[few, :, 0], outputs[few], names[few], quantity=quantity)
         return {"reconstruction": drawing, "loss": loss}
-    inputs = model_inputs(model, window[:, :-1], company, window[:, -1:])
+    inputs = model_inputs(model, window[:, :-1], lines, window[:, -1:])
     past, truth = window[:, :-1, 0], window[:, 1:, 0]
     future = model(inputs)["future"].numpy()[..., 0]
     drawn = {"last_day": prices.last_days(names, truth[:, -1], future[:, -1], past[:, -1]), "loss": loss}
@@ -134,7 +134,7 @@ def _company_prices(data: Data, line: int) -> tuple[Any, Any]:
     pieces = []
     for split in (data.train, data.validation, data.test):
         assert split.time is not None
-        rows = split.company == line
+        rows = split.line == line
         pieces.append((split.time[rows], split.series[rows, 0]))
         if data.train.series is data.test.series:
             break
@@ -148,12 +148,12 @@ def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
     from lstm_ae.models.inference import predict_split
 
     split = data.test
-    assert split.company is not None
+    assert split.line is not None
     assert split.time is not None
     rows: dict[str, list[Any]] = {"symbol": [], "date": [], "actual": [], "reconstruction": []}
     for batch in predict_split(model, split):
         last = split.starts[batch.samples] + split.span - 1
-        rows["symbol"] += [data.symbols[line] for line in split.company[last]]
+        rows["symbol"] += [data.symbols[line] for line in split.line[last]]
         rows["date"] += split.time[last].astype(str).tolist()
         rows["actual"] += list(batch.window[:, -1, 0])
         rows["reconstruction"] += list(batch.outputs["reconstruction"][:, -1, 0])

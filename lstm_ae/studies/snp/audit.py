@@ -85,14 +85,12 @@ def _sample_index(split: Split) -> Any:
 def _future(method: ForecastMethod, split: Split) -> list[AuditFinding]:
     """Compare forecasts before and after changing the day to forecast."""
     index = _sample_index(split)
-    window, company = split.windows(index), split.companies(index)
+    window, lines = split.windows(index), split.lines(index)
     past, following = window[:, : method.given], window[:, method.given :]
     changed = following * 1.5
     if method.with_open:
         changed[:, 0, OPEN_FEATURE] = following[:, 0, OPEN_FEATURE]
-    moved = int(
-        (method.predict(past, company, following) != method.predict(past, company, changed)).any(axis=(1, 2)).sum()
-    )
+    moved = int((method.predict(past, lines, following) != method.predict(past, lines, changed)).any(axis=(1, 2)).sum())
     known = ", but for its open" if method.with_open else ""
     text = f"the day to forecast was raised by half{known}: {moved:,} of {len(index):,} forecasts of it moved"
     return [_finding("the day to forecast", not moved, text)]
@@ -103,14 +101,14 @@ def _later_days(model: Any, method: ForecastMethod, split: Split) -> list[AuditF
     from lstm_ae.models.inference import model_inputs, traced
 
     index, half = _sample_index(split), method.given // 2
-    window, company = split.windows(index), split.companies(index)
+    window, lines = split.windows(index), split.lines(index)
     other = window.copy()
     other[:, half:] *= 1.5
     if method.with_open:  # The open of the first changed day is known on the last unchanged day.
         other[:, half, OPEN_FEATURE] = window[:, half, OPEN_FEATURE]
     call = traced(model)
     before, after = (
-        call(model_inputs(model, values[:, : method.given], company, values[:, method.given :]))["future"].numpy()
+        call(model_inputs(model, values[:, : method.given], lines, values[:, method.given :]))["future"].numpy()
         for values in (window, other)
     )
     moved = int((before != after)[:, :half].any(axis=(1, 2)).sum())
@@ -142,8 +140,8 @@ def _test_forecasts(method: ForecastMethod, data: Data) -> tuple[Any, Any]:
     """Return every test window's forecast and its day, in the order of the days."""
     predicted, split = [], data.test
     for index in split.batches():
-        window, company = split.windows(index), split.companies(index)
-        predicted.append(method.predict(window[:, : method.given], company, window[:, method.given :])[:, 0, 0])
+        window, lines = split.windows(index), split.lines(index)
+        predicted.append(method.predict(window[:, : method.given], lines, window[:, method.given :])[:, 0, 0])
     assert split.time is not None
     days = split.time[split.starts + method.given]
     order = np.argsort(days, kind="stable")
@@ -170,12 +168,12 @@ def _scale_of_model(model: Any, data: Data) -> AuditFinding:
     from lstm_ae.models.scaling import inner_scaling
 
     index = _sample_index(data.test)
-    window, company = data.test.windows(index), data.test.companies(index)
+    window, lines = data.test.windows(index), data.test.lines(index)
     past = window[:, :-1]
-    inputs = model_inputs(model, past, company, window[:, -1:])
+    inputs = model_inputs(model, past, lines, window[:, -1:])
     inputs.pop("open", None)
     scaled = inner_scaling(model)(inputs, training=False)["scaled"].numpy()
-    same = np.allclose(scaled, data.scale.scaled(past, past, company), rtol=1e-4, atol=1e-4)
+    same = np.allclose(scaled, data.scale.scaled(past, past, lines), rtol=1e-4, atol=1e-4)
     return _finding("the model's scale", same, "is that of the data" if same else "is not that of the data")
 
 
@@ -199,9 +197,9 @@ def _shared(later: Split, earlier: Split) -> int:
 
 def _keys(split: Split, every: bool = False) -> Any:
     """Return a unique number per company and day, of the rows within windows or of all rows."""
-    assert split.company is not None
+    assert split.line is not None
     assert split.time is not None
-    keys = split.company.astype(np.int64) * 10**6 + split.time.astype("datetime64[D]").astype(np.int64)
+    keys = split.line.astype(np.int64) * 10**6 + split.time.astype("datetime64[D]").astype(np.int64)
     if every:
         return keys
     covered = np.zeros(len(keys) + 1, np.int64)

@@ -34,16 +34,16 @@ def latest_windows(data: Data, split: Split, most: int, *, to_the_end: bool = Fa
         most: maximum number of companies.
         to_the_end: skip companies with rows after their latest sample, which a gap separates.
     """
-    assert split.company is not None
+    assert split.line is not None
     assert split.time is not None
-    company, day = split.company[split.starts], split.time[split.starts]
-    order = np.lexsort((day, company))
-    last = order[np.r_[np.flatnonzero(np.diff(company[order])), len(order) - 1]]
+    lines, day = split.line[split.starts], split.time[split.starts]
+    order = np.lexsort((day, lines))
+    last = order[np.r_[np.flatnonzero(np.diff(lines[order])), len(order) - 1]]
     if to_the_end:
         ends = np.full(len(data.symbols), np.datetime64("0001-01-01", "D"))
-        np.maximum.at(ends, split.company, split.time)
-        last = last[split.time[split.starts[last] + split.span - 1] == ends[company[last]]]
-    return last[:most], [data.symbols[line] for line in company[last[:most]]]
+        np.maximum.at(ends, split.line, split.time)
+        last = last[split.time[split.starts[last] + split.span - 1] == ends[lines[last]]]
+    return last[:most], [data.symbols[line] for line in lines[last[:most]]]
 
 
 def dates_of(split: Split, start: int, days: int) -> Any:
@@ -57,10 +57,10 @@ def next_days(split: Split, row: int, count: int) -> Any:
 
     If the sampling interval is a working week or longer, the days have that interval. Holidays are ignored.
     """
-    assert split.company is not None
+    assert split.line is not None
     assert split.time is not None
     rows = slice(max(0, row - LATELY), row + 1)
-    own = split.time[rows][split.company[rows] == split.company[row]]
+    own = split.time[rows][split.line[rows] == split.line[row]]
     interval = np.median(np.diff(own)) if len(own) > 1 else np.timedelta64(1, "D")
     if interval >= MIN_SPACING:
         return own[-1] + np.arange(1, count + 1) * interval
@@ -90,15 +90,15 @@ def forecast_one_day(model: Any, given: int) -> ForecastMethod:
 
     call = traced(model)
 
-    def forecast(past: Any, company: Any, following: Any) -> Any:
-        return call(model_inputs(model, past, company, following))["future"].numpy()[:, -1:]
+    def forecast(past: Any, lines: Any, following: Any) -> Any:
+        return call(model_inputs(model, past, lines, following))["future"].numpy()[:, -1:]
 
     return ForecastMethod(forecast, given, 1, "open" in model.input)
 
 
 def forecast_days(rollout: Any, given: int, ahead: int) -> ForecastMethod:
     """Return a `lstm_ae.models.rollout.Rollout` of `ahead` days from windows of `given` days as a forecast method."""
-    return ForecastMethod(lambda past, company, _: rollout(past, company, ahead), given, ahead)
+    return ForecastMethod(lambda past, lines, _: rollout(past, lines, ahead), given, ahead)
 
 
 def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation:
@@ -169,9 +169,9 @@ def _all_days_metrics(model: Any, data: Data, split: Split) -> dict[str, Metric]
     ours, naive = RunningMean(), RunningMean()
     for batch in predict_split(model, split, steps=split.span - 1):
         past = batch.window[:, :-1]
-        truth = data.scale.scaled(batch.window[:, 1:, :1], past, batch.company)
+        truth = data.scale.scaled(batch.window[:, 1:, :1], past, batch.lines)
         for mean, predicted in ((ours, batch.outputs["future"]), (naive, past)):
-            mean.add((data.scale.scaled(predicted[..., :1], past, batch.company) - truth) ** 2)
+            mean.add((data.scale.scaled(predicted[..., :1], past, batch.lines) - truth) ** 2)
     return {"mse": Metric(ours.value, "scaled", {"persistence": naive.value})}
 
 
@@ -205,17 +205,17 @@ def predict(
     columns |= {name: [] for level in levels for name in (f"low_{level}", f"high_{level}")}
 
     def add(part: Split, index: Any, days: Any, actual: Any, opens: Any = None) -> None:
-        window, company = part.windows(index), part.companies(index)
+        window, lines = part.windows(index), part.lines(index)
         past = window[:, : method.given]
-        assert part.company is not None
-        predicted = method.predict(past, company, window[:, method.given :] if opens is None else opens)[..., :1]
-        columns["symbol"] += [data.symbols[line] for line in part.company[part.starts[index]]]
+        assert part.line is not None
+        predicted = method.predict(past, lines, window[:, method.given :] if opens is None else opens)[..., :1]
+        columns["symbol"] += [data.symbols[line] for line in part.line[part.starts[index]]]
         columns["date"] += np.asarray(days).astype(str).tolist()
         columns["actual"] += actual
         columns["persistence"] += list(past[:, -1, 0])
         columns["predicted"] += list(predicted[:, 0, 0])
         for level in levels:
-            low, high = forecast_interval(calibration, data, past, company, predicted, level)
+            low, high = forecast_interval(calibration, data, past, lines, predicted, level)
             columns[f"low_{level}"] += list(low[:, 0])
             columns[f"high_{level}"] += list(high[:, 0])
 
@@ -241,7 +241,7 @@ def predict(
 
 
 def forecast_interval(
-    calibration: Calibration | None, data: Data, past: Any, company: Any, predicted: Any, level: int
+    calibration: Calibration | None, data: Data, past: Any, lines: Any, predicted: Any, level: int
 ) -> tuple[Any, Any]:
     """Return lower and upper bounds of prediction intervals, `(samples, ahead)` each, in original units.
 
@@ -249,14 +249,14 @@ def forecast_interval(
         calibration: calibration of the intervals; None for NaN bounds.
         data: data with the scale.
         past: `(samples, days, features)` in original units.
-        company: `(samples,)` rows of the scale table, or None.
+        lines: `(samples,)` rows of the scale table, or None.
         predicted: `(samples, ahead, 1)` forecasts in original units.
         level: level in percent.
     """
     if calibration is None:
         return (np.full(predicted.shape[:2], np.nan),) * 2
-    point = data.scale.scaled(predicted, past, company)
-    offsets = calibration.offsets(data.scale.scaled(past, past, company))
-    bounds = prediction_intervals(data.scale, point, past, offsets, level, company)
+    point = data.scale.scaled(predicted, past, lines)
+    offsets = calibration.offsets(data.scale.scaled(past, past, lines))
+    bounds = prediction_intervals(data.scale, point, past, offsets, level, lines)
     low, high = (np.where(np.isfinite(bound) & (bound > 0), bound, np.nan)[..., 0] for bound in bounds)
     return low, high

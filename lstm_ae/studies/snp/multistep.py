@@ -158,13 +158,13 @@ def forecast_multistep(
         ]
         verdict, persistence = judge_forecasts(errors.at()), judge_forecasts(errors.at(), against="persistence")
     last = _Last(data, data.test.recut(given + ahead if horizon is None else given), given, ahead)
-    predicted = forecast(last.past, last.company, ahead)[..., :1]
+    predicted = forecast(last.past, last.lines, ahead)[..., :1]
     table = last.columns() | {
         "predicted": list(predicted.ravel()),
         "persistence": list(np.repeat(last.past[:, -1, 0], ahead)),
         "actual": [None] * predicted.size if last.truth is None else list(last.truth.ravel()),
     }
-    ends = {level: forecast_interval(calibration, data, last.past, last.company, predicted, level) for level in levels}
+    ends = {level: forecast_interval(calibration, data, last.past, last.lines, predicted, level) for level in levels}
     for level, (low, high) in ends.items():
         table |= {f"low_{level}": list(low.ravel()), f"high_{level}": list(high.ravel())}
     # Paths are simulated day by day from one-day errors.
@@ -178,8 +178,8 @@ def _after(data: Data, split: Split, given: int, seen: tuple[Sequence[str], np.d
     if seen is None:
         return split
     assert split.time is not None
-    assert split.company is not None
-    known = np.isin(data.symbols, [symbol for symbol in seen[0] if symbol])[split.company[split.starts]]
+    assert split.line is not None
+    known = np.isin(data.symbols, [symbol for symbol in seen[0] if symbol])[split.line[split.starts]]
     return split._replace(starts=split.starts[~known | (split.time[split.starts + given] > seen[1])])
 
 
@@ -193,7 +193,7 @@ class _Last:
                 f"No company has {given} consecutive days up to its last one to forecast from. Reduce --window"
             )
         window = split.windows(index)
-        self.data, self.ahead, self.company = data, ahead, split.companies(index)
+        self.data, self.ahead, self.lines = data, ahead, split.lines(index)
         self.past = window[:, :given]
         self.truth = window[:, given:, 0] if window.shape[1] > given else None
         starts = split.starts[index]
@@ -238,10 +238,10 @@ def _simulate_paths(
     if calibration is None:
         raise DataError("--paths needs validation windows to draw errors from, but there are none. Omit --paths")
     which = np.repeat(np.arange(len(last.names)), paths)
-    scaled = data.scale.scaled(last.past, last.past, last.company)
+    scaled = data.scale.scaled(last.past, last.past, last.lines)
     shocks = calibration.shocks(scaled[which], last.ahead, seed)
-    company = None if last.company is None else last.company[which]
-    values = forecast(last.past[which], company, last.ahead, shocks, size=AT_ONCE)
+    lines = None if last.lines is None else last.lines[which]
+    values = forecast(last.past[which], lines, last.ahead, shocks, size=AT_ONCE)
     return values[..., 0].reshape(len(last.names), paths, last.ahead)
 
 
