@@ -23,6 +23,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(words: list[str]) -> object:
     # These imports take half a second; signals and errors are handled meanwhile.
-    from .app import app
+    from .app import command
 
-    return app(args=words, prog_name="lstmae", standalone_mode=False)
+    return command()(args=words, prog_name="lstmae", standalone_mode=False)

@@ -1,5 +1,6 @@
 """The whole command line on one page."""
 
+from functools import cache
 from typing import Annotated
 
 import typer
@@ -50,3 +51,11 @@ def root(
     ] = False,
 ) -> None:
     """Take the options that stand before a command."""
+
+
+@cache
+def command() -> TyperGroup:
+    """Return the command of `app`, which Typer builds anew from all options at each call of `app`."""
+    built = typer.main.get_command(app)
+    assert isinstance(built, TyperGroup)
+    return built

@@ -6,6 +6,7 @@ import shlex
 
 import pytest
 from lstm_ae_cli import main
+from lstm_ae_cli.app import command
 from lstm_ae_cli.options import GivenOptions, complete_runs, make_option
 
 from lstm_ae.config import TASKS
@@ -182,8 +183,11 @@ def test_shell_completion(capsys, monkeypatch, words, expected):
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_show_completion(capsys, monkeypatch, shell):
+def test_show_completion(capsys, monkeypatch, request, shell):
+    # Typer reads the variable when it builds the command.
     monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+    request.addfinalizer(command.cache_clear)
+    command.cache_clear()
     assert main(["--show-completion", shell]) == 0
     assert "_LSTMAE_COMPLETE" in capsys.readouterr().out
 
