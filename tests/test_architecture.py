@@ -121,39 +121,25 @@ def test_every_module_says_what_it_holds() -> None:
     assert not undocumented
 
 
-@pytest.mark.parametrize(
-    "program",
-    [
-        "import lstm_ae, lstm_ae.config, lstm_ae.run, lstm_ae.experiment, lstm_ae_cli",
-        """
-from lstm_ae.config import Toy
-from lstm_ae.studies.toy import describe, load
-config = Toy(sequences=20)
-assert describe(config, load(config))
-""",
-        """
-from lstm_ae.config import Snp
-from lstm_ae.studies.snp import describe, load
-config = Snp(symbols=("IBM",))
-assert describe(config, load(config))
-""",
-        """
-import sys
+WITHOUT_TENSORFLOW = """
+import json, sys
 import numpy
-from lstm_ae.config import Mnist
-from lstm_ae.studies.mnist import describe, load
+import lstm_ae, lstm_ae.experiment, lstm_ae.run, lstm_ae_cli
+from lstm_ae.config import Mnist, Snp, Toy
+from lstm_ae.studies import mnist, snp, toy
+
 label = (numpy.arange(60) % 10).astype("uint8")
 image = numpy.zeros((60, 28, 28), "uint8")
 numpy.savez("digits.npz", x_train=image, y_train=label, x_test=image, y_test=label)
-config = Mnist(data="digits.npz")
-assert describe(config, load(config))
-""",
-    ],
-    ids=["command line", "toy", "snp", "mnist"],
-)
-def test_no_tensorflow_before_it_is_needed(program: str) -> None:
-    program += "\nimport json, sys\nprint(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=CEILING)
+studies = (toy, Toy(sequences=20)), (snp, Snp(symbols=("IBM",))), (mnist, Mnist(data="digits.npz"))
+for study, config in studies:
+    assert study.describe(config, study.load(config))
+print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))
+"""
+
+
+def test_no_tensorflow_before_it_is_needed() -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT_TENSORFLOW], capture_output=True, text=True, timeout=CEILING)
     assert done.returncode == 0, done.stderr
     loaded = set(json.loads(done.stdout.splitlines()[-1]))
     assert "lstm_ae" in loaded

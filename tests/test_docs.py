@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import parse_command, root_command
+from helps import examples
 from searches import call
 
 ROOT = Path(__file__).parents[1]
@@ -54,8 +55,9 @@ def command_of(line):
 
 
 def command_lines():
-    """Return all commands in the texts except those with placeholders."""
+    """Return all commands in the texts except those with placeholders, and the examples of the helps."""
     lines = [line for path in TEXTS for line in (*shell_lines(read(path)), *inline_code(read(path)))]
+    lines += examples().values()
     commands = {command for line in lines if (command := command_of(line))}
     return sorted(line for line in commands if not re.search(r"\.\.\.$|[|<]|--help$|^lstmae COMMAND", line))
 

@@ -249,6 +249,7 @@ def test_where_a_table_is_cut_does_not_matter(place: Path, tmp_path: Path) -> No
     np.testing.assert_allclose(part[23:], whole[323:], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "line",
     [
@@ -294,6 +295,7 @@ def otherwise(place: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "line",
     [
@@ -315,6 +317,7 @@ def test_a_table_may_be_written_otherwise(place: Path, otherwise: str, line: str
     assert (said.code, said.last) == (2, "--decimal must be one of point, comma. Received: 'dot'")
 
 
+@pytest.mark.slow
 def test_a_stream_may_be_written_otherwise(place: Path, otherwise: str) -> None:
     assert followed(place, otherwise).code == 2
     said = followed(place, otherwise, OTHERWISE)
@@ -359,6 +362,7 @@ def test_refused(place: Path, tmp_path: Path, line: str, code: int, words: str) 
     assert "Traceback" not in said.err
 
 
+@pytest.mark.slow
 def test_a_run_that_only_reconstructs_finds_nothing(place: Path) -> None:
     said = call(f"series train {place}/good.csv --value-cols flow --task reconstruct --out plain --epochs 1 --units 2")
     assert said.code == 0, said.err
@@ -585,6 +589,7 @@ def test_a_window_scale_needs_whole_windows(tmp_path: Path) -> None:
         defaults.load_complete(Series(data=str(tmp_path / "t.csv"), window=10, scale="window"))
 
 
+@pytest.mark.slow
 def test_gaps_are_trained_over_and_scored(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     cells = ["" if random.random() < 0.05 else f"{np.sin(k / 3):.3f}" for k in range(600)]
@@ -639,6 +644,7 @@ def test_what_is_exported_scores_as_the_command_does(place: Path) -> None:
     np.testing.assert_array_equal(answer["anomaly"], answer["score"].numpy() > np.float32(threshold))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("smooth", [1, 4, 5])
 def test_a_detectors_scores_are_smoothed(smooth: int) -> None:
     import tensorflow as tf
@@ -662,6 +668,7 @@ def test_a_detectors_scores_are_smoothed(smooth: int) -> None:
     assert few["anomaly"].numpy().tolist() == [[False] * 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pads", [False, True])
 def test_an_exported_detector_crosses_no_long_gap(pads: bool) -> None:
     """At every place a gap can have: the scores are those of the table on its grid, as `series detect` has it."""
@@ -694,6 +701,7 @@ def test_an_exported_detector_crosses_no_long_gap(pads: bool) -> None:
             np.testing.assert_allclose(said, found[:, 0], rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("series", "rows", "smooth"), [(1, 5000, 101), (3, 1500, 1), (1500, 6, 5), (2, 5, 5)])
 def test_scores_of_many_rows_hold_few_windows_at_a_time(
     series: int, rows: int, smooth: int, monkeypatch: pytest.MonkeyPatch
@@ -786,6 +794,7 @@ def test_a_stream_scores_as_the_whole_table_does(place: Path, tmp_path: Path) ->
         np.testing.assert_allclose(got, wanted, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_names_that_a_spreadsheet_would_execute(place: Path) -> None:
     """A column of the table is named like a formula; so are its scores, and the cause of an event."""
     shutil.copytree(place / "run", "run")

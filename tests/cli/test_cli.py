@@ -32,11 +32,8 @@ def in_order():
     # Benchmarks, of which each contestant starts a process with TensorFlow of its own, are run by test_bench.
     found = [line for path, line in examples().items() if path[0] != "bench"]
     lines = sorted(dict.fromkeys(found), key=lambda line: order.index(verb(line)))
-    # A sweep trains many models.
-    slow = (" mnist weights ", " mnist compare ", " snp kfold ", " tune ", " limits ", " backtest ")
-    slow += (" export latest", " series forecast ")
     lines.remove("lstmae serve saved_models")  # it would not end
-    return [pytest.param(line, marks=[pytest.mark.slow] * any(map(line.__contains__, slow))) for line in lines]
+    return lines
 
 
 def verb(line):
@@ -224,6 +221,7 @@ def test_help_loads_nothing_heavy():
     assert "(lstm)" not in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", in_order())
 def test_the_example_in_the_help_works(run, line):
     for verb, options in (
@@ -269,6 +267,7 @@ def test_data_describes_and_draws(run):
     picture("drawn/toy.png")
 
 
+@pytest.mark.slow
 def test_predict_trains_once_then_reuses(run):
     line = "toy predict --sequences 100 --epochs 1 --units 2"
     code, out, err = run(line)
@@ -296,6 +295,7 @@ def test_evaluate_equals_what_training_measured(run):
             assert metric["value"] == pytest.approx(kept[part][name]["value"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_plot_draws_again(run):
     found = document(run, "toy plot --run latest")
     for path in found["figures"]:
@@ -304,6 +304,7 @@ def test_plot_draws_again(run):
         picture(path)
 
 
+@pytest.mark.slow
 def test_config_of_a_run_trains_the_same_again(run):
     first = document(run, "toy train --sequences 100 --epochs 1 --units 2 --deterministic --out one")
     again = document(run, "toy train --config one/config.json --no-deterministic --seed 3 --out two")
@@ -312,6 +313,7 @@ def test_config_of_a_run_trains_the_same_again(run):
     assert {key for key in one if one[key] != two[key]} == {"deterministic", "seed"}
 
 
+@pytest.mark.slow
 def test_mnist_names_the_digit_in_a_picture(run):
     from PIL import Image, ImageDraw
 
@@ -328,6 +330,7 @@ def test_mnist_names_the_digit_in_a_picture(run):
     picture(out.split("figure: ")[1].strip())
 
 
+@pytest.mark.slow
 def test_a_trained_model_names_pictures_without_its_data(run, monkeypatch):
     monkeypatch.setattr("lstm_ae.studies.mnist.load", lambda config: pytest.fail("the data was read"))
     assert run("mnist predict 'one digit.png' --run latest")[0] == 0
@@ -336,6 +339,7 @@ def test_a_trained_model_names_pictures_without_its_data(run, monkeypatch):
     assert "--units" in err
 
 
+@pytest.mark.slow
 def test_snp_forecasts_past_the_end_of_the_data(run):
     found = document(run, f"snp predict --multistep --horizon 5 {SMALL_PRICES}")
     table = rows(found["forecast"])
@@ -363,6 +367,7 @@ def test_snp_forecasts_the_second_half_of_the_last_window(run):
     assert set(found["verdict"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("horizon", "days"), [("--horizon 12", [1, 2, 5, 10, 12]), ("", [1, 2, 5, 10, 15])])
 def test_snp_shows_the_forecast_in_prices(run, horizon, days):
     code, out, _ = run(f"snp predict --multistep {horizon} {SMALL_PRICES}")

@@ -644,6 +644,7 @@ def test_the_command_writes_into_the_run_and_again() -> None:
     }
 
 
+@pytest.mark.slow
 def test_several_go_into_the_working_directory() -> None:
     made("a"), made("b", Toy(units=2)), searched("s")
     assert call("report a b s").out == "report: report.html\n"
@@ -680,6 +681,7 @@ def test_nothing_to_show_is_one_line_and_exit_code_3() -> None:
     assert "'task' must be one of" in refused("report s", 2)
 
 
+@pytest.mark.slow
 def test_a_report_loads_no_tensorflow() -> None:
     made("a"), searched("s")
     program = """

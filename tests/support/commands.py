@@ -1,15 +1,11 @@
 """The command line, parsed but not run."""
 
-import functools
 import shlex
 from typing import Any
 
-from lstm_ae_cli.app import app
-from typer.main import get_command
+from lstm_ae_cli.app import command as root_command
 
 from lstm_ae.config.space import Axis
-
-root_command = functools.cache(lambda: get_command(app))
 
 
 def parse_command(line: str) -> dict[str, Any]:

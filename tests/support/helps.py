@@ -1,13 +1,12 @@
 """The commands as their helps tell of them."""
 
-from lstm_ae_cli.app import app
+from lstm_ae_cli.app import command as root
 from typer.core import TyperGroup
-from typer.main import get_command
 
 
 def commands(group=None, path=()):
     """Every command with its path, groups included, in the order of the help."""
-    group = group or get_command(app)
+    group = group or root()
     yield path, group
     for name in group.list_commands(None):
         command = group.commands[name]
