@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from . import bench, export, predict, report, runs, series, serve, studies
+from . import bench, config, export, predict, report, runs, series, serve, studies
 
 
 class OrderedGroup(TyperGroup):
@@ -29,6 +29,7 @@ for study in studies.study_apps():
     app.add_typer(study)
 app.add_typer(series.app)
 app.add_typer(runs.app)
+app.add_typer(config.app)
 app.add_typer(bench.app)
 export.register(app)
 report.register(app)

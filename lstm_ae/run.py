@@ -17,9 +17,10 @@ from typing import Any, TypeVar
 
 from lstm_ae.artifacts import Artifact
 from lstm_ae.config import TASKS, Config, task_of
+from lstm_ae.config.toml import parse_config
 from lstm_ae.data.windows import Source
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.files import as_json, read_object, write
+from lstm_ae.files import LARGEST_OBJECT, as_json, read_object, read_regular, write
 from lstm_ae.table_files import table
 
 FORMAT = 1
@@ -59,20 +60,35 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def read_config(path: Path, task: str) -> dict[str, Any]:
-    """Read the config values of a study from a `config.json` or a run directory.
+    """Read the config values of a study from a TOML file, a `config.json`, or a run directory.
 
     Raises:
         ConfigError: the file is missing, belongs to another study, or contains invalid values.
         DataError: the file is damaged or has a newer format.
     """
     if not path.exists():
-        raise ConfigError(f"There is no file {str(path)!r}. Pass a run's config.json to --config")
-    if path.is_dir():
-        path = path / "config.json"
-    about = read_record(path)
-    if about["task"] != task:
-        raise ConfigError(f"{str(path)!r} is a config of {about['task']}. Pass a config of {task}")
-    return config_in_record(about, path).to_dict()
+        raise ConfigError(f"There is no file {str(path)!r}. Pass a .toml file or a run's config.json to --config")
+    path = path / "config.json" if path.is_dir() else path
+    config = load_config(path)
+    if task_of(config) != task:
+        raise ConfigError(f"{str(path)!r} is a config of {task_of(config)}. Pass a config of {task}")
+    return config.to_dict()
+
+
+def load_config(path: Path) -> Config:
+    """Return the config in a TOML file or in a `config.json`.
+
+    Raises:
+        ConfigError: the task or a key is unknown, or a value is not allowed.
+        DataError: the file is damaged or has a newer format.
+    """
+    if path.suffix != ".toml":
+        return config_in_record(read_record(path), path)
+    try:
+        text = read_regular(path, LARGEST_OBJECT).decode("utf-8-sig")
+    except ValueError as error:
+        raise DataError(f"{str(path)!r} cannot be read as UTF-8 text ({error}). Pass another file") from error
+    return parse_config(text, path)
 
 
 def config_in_record(about: Mapping[str, Any], path: Path) -> Config:

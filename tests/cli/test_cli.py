@@ -28,7 +28,7 @@ def in_order():
     """The examples in the helps: trainings first, then what uses them, the single commands last."""
     order = ("data", "example", "check", "train", "evaluate", "plot", "predict", "audit", "backtest", "kfold")
     order += ("detect", "encode", "reconstruct", "forecast", "classify", "tune", "limits", "weights")
-    order += ("list", "show", "compare", "export", "report", "serve")
+    order += ("list", "init", "show", "compare", "export", "report", "serve")
     # Benchmarks, of which each contestant starts a process with TensorFlow of its own, are run by test_bench.
     found = [line for path, line in examples().items() if path[0] != "bench"]
     lines = sorted(dict.fromkeys(found), key=lambda line: order.index(verb(line)))
@@ -182,6 +182,7 @@ def test_the_help_lists_studies_first():
         "snp",
         "series",
         "runs",
+        "config",
         "bench",
         "export",
         "report",

@@ -96,7 +96,10 @@ def test_a_detection_looks_at_its_options_before_its_run(refused, option, text):
             "--deterministic and --no-deterministic exclude each other; give one of them",
         ),
         ("snp predict --latent vector", "--latent is for --goal reconstruct. Received: --goal predict"),
-        ("toy train --config none.json", "There is no file 'none.json'. Pass a run's config.json to --config"),
+        (
+            "toy train --config none.json",
+            "There is no file 'none.json'. Pass a .toml file or a run's config.json to --config",
+        ),
         ("runs compare latest", "runs compare needs at least two runs. Received: 1"),
         ("toy train --resume", "There is no unfinished toy run in 'runs'; give its directory with --out"),
     ],
@@ -164,7 +167,10 @@ def test_only_what_was_typed_wins_over_the_file(capsys, empty_directory):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("lstmae ", ["toy", "mnist", "snp", "series", "runs", "bench", "export", "report", "serve", "predict"]),
+        (
+            "lstmae ",
+            ["toy", "mnist", "snp", "series", "runs", "config", "bench", "export", "report", "serve", "predict"],
+        ),
         ("lstmae toy tr", ["train"]),
         ("lstmae toy train --cell ", ["lstm", "gru"]),
         ("lstmae toy tune --cell ", ["lstm", "gru"]),

@@ -1,0 +1,151 @@
+"""Configs as TOML files, commented for people; the same document as a run's `config.json`."""
+
+import datetime
+import json
+import re
+import textwrap
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from lstm_ae.config import TASKS, Config, task_of
+from lstm_ae.config.options import GROUPS, Declared, Options, declared_options, flag_name
+from lstm_ae.config.presets import DESCRIPTIONS, PRESETS
+from lstm_ae.errors import ConfigError, DataError
+
+WIDTH = 100
+
+
+def render_template(task: str) -> str:
+    """Return a TOML file with all options of a study at their defaults, with their ranges and help as comments.
+
+    Options without a default value are commented out, so that the file loads to exactly the defaults.
+    """
+    kind = TASKS[task]
+    lines = [
+        f"# Options of lstmae {task}. Use this file with --config FILE.",
+        "# Options on the command line override those of the file. Lines that start with # have no effect.",
+    ]
+    if PRESETS[task]:
+        lines.append("# Presets, with --preset NAME instead of this file:")
+        lines += [f"#   {name}: {DESCRIPTIONS[name]}" for name in PRESETS[task]]
+    lines += ["", f'task = "{task}"', "", "[config]"]
+    for group, fields in group_options(kind).items():
+        lines += ["", f"# ---- {group} ".ljust(WIDTH, "-")]
+        for field in fields:
+            lines += ["", *_comment(field)]
+            lines.append(f"# {field.name} =" if field.default is None else f"{field.name} = {_value(field.default)}")
+    return "\n".join(lines) + "\n"
+
+
+def render_config(config: Config) -> str:
+    """Return the options of a config as TOML; a comment names the default of those that differ from it."""
+    lines = [f'task = "{task_of(config)}"', "", "[config]"]
+    for group, fields in group_options(type(config)).items():
+        lines += ["", f"# {group}"]
+        for field in fields:
+            value = getattr(config, field.name)
+            line = f"# {field.name} =" if value is None else f"{field.name} = {_value(value)}"
+            default = "none" if field.default is None else _value(field.default)
+            lines.append(line if value == field.default else f"{line}  # default: {default}")
+    return "\n".join(lines) + "\n"
+
+
+def group_options(kind: type[Options]) -> dict[str, list[Declared]]:
+    """Return the options of a config class by group, in the order of a help."""
+    fields = declared_options(kind)
+    groups = {group: [field for field in fields if field.option.group == group] for group in GROUPS}
+    return {group: members for group, members in groups.items() if members}
+
+
+def parse_config(text: str, path: Path) -> Config:
+    """Return the config in the text of a TOML file; `path` is for errors.
+
+    Raises:
+        DataError: the text is not TOML.
+        ConfigError: the study or a key is unknown, or a value is not allowed.
+    """
+    try:
+        document = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise DataError(_describe_syntax_error(error, text, path)) from None
+    task, values = document.pop("task", None), document.pop("config", {})
+    if not isinstance(task, str) or task not in TASKS:
+        raise ConfigError(
+            f"{str(path)!r}{_line_of('task', text)}: 'task' must be one of {', '.join(TASKS)}. Received: {task!r}"
+        )
+    if document:
+        key = next(iter(document))
+        raise ConfigError(
+            f"{str(path)!r}{_line_of(key, text)}: key {key!r} is outside [config]. Move options below the line [config]"
+        )
+    if not isinstance(values, dict):
+        raise ConfigError(f"{str(path)!r}: 'config' must be a table with the options. Received: {values!r}")
+    try:
+        return TASKS[task].from_dict({key: _plain(value) for key, value in values.items()})
+    except ConfigError as error:
+        # The message names a key as it is written, or an option as it is spelled on the command line.
+        wrong = next((key for key in values if re.search(rf"'{re.escape(key)}'|{flag_name(key)}\b", str(error))), "")
+        raise ConfigError(f"{str(path)!r}{_line_of(wrong, text, '[config]')}: {error}") from None
+
+
+def _comment(field: Declared) -> Iterator[str]:
+    rule = field.option
+    default = "" if field.default is not None else " Not set by default."
+    advanced = " Advanced." if rule.advanced else ""
+    for text in (rule.help, rule.details, f"Allowed: {rule.rule(field.kind)}.{default}{advanced}"):
+        yield from textwrap.wrap(text, WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
+
+
+def _value(value: Any) -> str:
+    """Return a value in TOML; its strings, booleans, and lists of strings are those of JSON."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return repr(value)
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    """Return a date without quotation marks as text."""
+    return value.isoformat() if isinstance(value, datetime.date | datetime.time) else value
+
+
+def _describe_syntax_error(error: Exception, text: str, path: Path) -> str:
+    if isinstance(error, RecursionError):
+        return f"{str(path)!r} is not TOML (it is nested too deeply). Pass another file"
+    reason, _, place = str(error).removesuffix(")").partition(" (at ")
+    match = re.match(r"line (\d+)", place)
+    number = int(match[1]) if match else text.count("\n") + 1
+    line = text.splitlines()[number - 1].strip()[:60] if number <= len(text.splitlines()) else ""
+    shown = f" in {line!r}" if line else ""
+    return (
+        f"{str(path)!r}, line {number}: not TOML ({reason.lower()}){shown}. Write options as in units = 16, with text "
+        "in quotation marks"
+    )
+
+
+def _line_of(key: str, text: str, heading: str = "") -> str:
+    """Return the place of a key below a heading of a file, for errors; "" if it is not at the beginning of a line."""
+    lines = text.splitlines()
+    first = next((number for number, line in enumerate(lines) if line.strip() == heading), 0)
+    for number, line in enumerate(lines[first:], first + 1):
+        if key and re.match(rf"""\s*["']?{re.escape(key)}["']?\s*=|\s*\[{re.escape(key)}\]""", line):
+            return f", line {number}"
+    return ""
+
+
+def describe_options(kind: type[Options]) -> list[Mapping[str, Any]]:
+    """Return name, group, default, rule, and help of all options of a config class, in JSON types."""
+    return [
+        {
+            "name": field.name,
+            "group": group,
+            "default": list(field.default) if isinstance(field.default, tuple) else field.default,
+            "allowed": field.option.rule(field.kind),
+            "help": f"{field.option.help} {field.option.details}".strip(),
+            "advanced": field.option.advanced,
+            "searchable": field.option.tunable,
+        }
+        for group, fields in group_options(kind).items()
+        for field in fields
+    ]

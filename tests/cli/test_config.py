@@ -1,0 +1,76 @@
+"""`lstmae config`: templates, options of runs and files, and their use with `--config`."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from processes import CEILING
+from searches import call, refused
+
+from lstm_ae.config import TASKS, Toy
+from lstm_ae.config.options import declared_options
+from lstm_ae.run import load_config
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_template_is_written_and_used(task):
+    printed = call(f"config init {task}")
+    written = call(f"config init {task} --out {task}.toml")
+    assert (printed.code, written.code) == (0, 0)
+    assert Path(f"{task}.toml").read_text() == printed.out
+    assert f"--config {task}.toml" in written.err
+    assert load_config(Path(f"{task}.toml")) == TASKS[task]()
+    assert f"'{task}.toml'" in refused(f"config init {task} --out {task}.toml", 2)
+    listed = json.loads(call(f"config init {task} --json").out)
+    assert {option["name"] for option in listed["options"]} == {field.name for field in declared_options(TASKS[task])}
+
+
+def test_what_is_shown_is_a_config_file():
+    Path("a.toml").write_text('task = "toy"\n[config]\nunits = 3\nsequences = 100')
+    shown = call("config show a.toml")
+    assert "units = 3  # default: 16" in shown.out
+    Path("b.toml").write_text(shown.out)
+    document = call("config show b.toml --json").out
+    Path("c.json").write_text(document)
+    assert load_config(Path("b.toml")) == load_config(Path("c.json")) == Toy(units=3, sequences=100)
+    samples = json.loads(call("toy data --config b.toml --seed 4 --json").out)["samples"]
+    assert sum(samples.values()) == 100
+
+
+def test_the_options_of_a_run_are_shown():
+    trained = Path(__file__).parents[2] / "saved_models/toy"
+    config = json.loads(call(f"config show {trained} --json").out)["config"]
+    stored = json.loads((trained / "config.json").read_text())["config"]
+    assert stored.items() <= config.items()  # an older version did not store options that did not apply
+    assert config.keys() == Toy().to_dict().keys()
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "facts"),
+    [
+        ("config init tyo", 2, ("toy, mnist, snp, series", "'tyo'")),
+        ("config init toy --out a.json", 2, ("'a.json'", ".toml")),
+        ("config show bad.toml", 2, ("'bad.toml', line 3", "'untis'", "'units'")),
+        ("toy train --config bad.toml", 2, ("'bad.toml', line 3", "'untis'", "'units'")),
+        ("config show broken.toml", 3, ("'broken.toml', line 1", "TOML")),
+    ],
+)
+def test_a_file_that_cannot_be_used(line, code, facts):
+    Path("bad.toml").write_text('task = "toy"\n[config]\nuntis = 3')
+    Path("broken.toml").write_text("task = toy")
+    text = refused(line, code)
+    assert all(fact in text for fact in facts)
+
+
+def test_tensorflow_is_not_imported():
+    Path("a.toml").write_text('task = "toy"')
+    program = (
+        "import sys\n"
+        "from lstm_ae_cli import main\n"
+        "codes = [main(line.split()) for line in ('config init series', 'config show a.toml')]\n"
+        "sys.exit(any(codes) or bool({'tensorflow', 'keras'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=CEILING)
+    assert done.returncode == 0, done.stderr

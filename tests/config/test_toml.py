@@ -1,0 +1,104 @@
+"""Configs as TOML: the template loads to the defaults, every config survives a round trip, and errors name a line."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lstm_ae.config import TASKS, Config, Mnist, Series, Snp, Toy
+from lstm_ae.config.options import declared_options
+from lstm_ae.config.presets import PRESETS
+from lstm_ae.config.toml import parse_config, render_config, render_template
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.run import load_config, read_config
+
+FILE = Path("c.toml")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_template_loads_to_the_defaults(task: str) -> None:
+    text = render_template(task)
+    assert parse_config(text, FILE) == TASKS[task]()
+    fields = declared_options(TASKS[task])
+    assert set(tomllib.loads(text)["config"]) == {field.name for field in fields if field.default is not None}
+    lines = text.splitlines()
+    comments = " ".join(line.removeprefix("# ") for line in lines)
+    for field in fields:
+        start = f"# {field.name} =" if field.default is None else f"{field.name} = "
+        assert sum(line.startswith(start) for line in lines) == 1 + (field.name == "task"), field.name
+        assert " ".join(field.option.help.split()) in comments
+        assert field.option.rule(field.kind) in comments
+    assert all(name in text for name in PRESETS[task])
+    assert max(map(len, lines)) <= 120
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        *(kind() for kind in TASKS.values()),
+        *(TASKS[task].from_dict(values) for task in TASKS for values in PRESETS[task].values()),
+        Snp(symbols=("IBM", 'A"B'), start="2010-01-01", learning_rate=1e-300, seed=2**32 - 1),
+        Series(missing=("-999", "\\N", "é", "a\tb"), normal=("..2014-04-10",), id_col=("pump, old",), code=3),
+    ],
+)
+def test_a_config_survives_a_round_trip(config: Config) -> None:
+    assert parse_config(render_config(config), FILE) == config
+
+
+def test_what_differs_from_the_defaults_is_marked() -> None:
+    lines = render_config(Toy(units=3, latent="vector", code=2)).splitlines()
+    assert [line for line in lines if "# default" in line] == [
+        "units = 3  # default: 16",
+        'latent = "vector"  # default: "steps"',
+        "code = 2  # default: none",
+    ]
+
+
+def test_dates_need_no_quotation_marks() -> None:
+    assert parse_config('task = "snp"\n[config]\nstart = 2010-01-01', FILE) == Snp(start="2010-01-01")
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "facts"),
+    [
+        ('task = "toy"\n[config]\nunits = ', DataError, ("line 3", "'units ='")),
+        ('task = "toy"\n[config]\nunits = 1\nunits = 2', DataError, ("line 4", "cannot overwrite")),
+        ('task = "toy"\n[config]\ncell = gru', DataError, ("line 3", "quotation marks")),
+        ('task = "toy"\n[config', DataError, ("line 2",)),
+        ("a = " + "[" * 100_000, DataError, ("not TOML",)),
+        ('task = "toy"\n[config]\nseed = 1\nuntis = 3', ConfigError, ("line 4", "'untis'", "'units'")),
+        ('task = "toy"\n[config]\n\nunits = "3"', ConfigError, ("line 4", "--units", "'3'")),
+        ('task = "toy"\n[config]\nunits = nan', ConfigError, ("line 3", "--units")),
+        ('task = "toy"\n[config]\nmemory = 7', ConfigError, ("line 3", "--memory", "--gates chrono")),
+        ('task = "series"\n[config]\ntask = "find"', ConfigError, ("line 3", "--task", "anomaly")),
+        ('task = "tyo"\n[config]', ConfigError, ("line 1", "toy, mnist", "'tyo'")),
+        ("[config]\nunits = 3", ConfigError, ("'task'", "None")),
+        ('task = "toy"\nunits = 3', ConfigError, ("line 2", "'units'", "[config]")),
+        ('task = "toy"\nconfig = 3', ConfigError, ("'config'", "3")),
+    ],
+)
+def test_an_error_names_the_file_and_the_line(text: str, error: type[Exception], facts: tuple[str, ...]) -> None:
+    with pytest.raises(error) as caught:
+        parse_config(text, FILE)
+    for fact in ("'c.toml'", *facts):
+        assert fact in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DataError, match="UTF-8"):
+        load_config(path)
+
+
+@pytest.mark.parametrize(("task", "values"), [("mnist", {"head": 7}), ("toy", {"units": 5})])
+def test_a_file_is_the_base_of_a_command(tmp_path: Path, task: str, values: dict[str, Any]) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text("\ufeff" + render_config(TASKS[task](**values)), encoding="utf-8")
+    assert TASKS[task].from_dict(read_config(path, task)) == TASKS[task](**values)
+    with pytest.raises(ConfigError, match=f"config of {task}"):
+        read_config(path, "snp")
+    assert load_config(path) == TASKS[task](**values)
+    assert isinstance(load_config(path), Toy | Mnist)
