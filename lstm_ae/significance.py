@@ -141,42 +141,17 @@ def diebold_mariano(difference: Array, steps: int, kernel: str = "uniform") -> t
 
 def _standard_error(difference: Array, steps: int, kernel: str) -> float:
     """Return the standard error of a mean loss difference for `diebold_mariano`; NaN if it cannot be computed."""
+    from statsmodels.stats.sandwich_covariance import S_hac_simple, weights_bartlett, weights_uniform
+
     days = len(difference)
     if days < max(10, 2 * steps) or np.ptp(difference) == 0:
         return float("nan")
-    centred = difference - np.mean(difference)
-    lagged = np.array([(1 if lag == 0 else 2) * (centred[lag:] @ centred[: days - lag]) for lag in range(steps)])
-    bartlett = 1 - np.arange(steps) / steps
+    centred = (difference - np.mean(difference))[:, None]
     # With few days per horizon, the variance with the uniform kernel may be far too small or even negative.
-    weights = (bartlett, np.ones(steps)) if kernel == "uniform" else (bartlett,)
-    variance = max(float(each @ lagged) for each in weights) / days
+    weights = (weights_bartlett, weights_uniform) if kernel == "uniform" else (weights_bartlett,)
+    variance = max(S_hac_simple(centred, steps - 1, each).item() for each in weights) / days
     harvey = (days + 1 - 2 * steps + steps * (steps - 1) / days) / days
     return float(np.sqrt(variance / (days * harvey)))
-
-
-def clustered_slope(x: Array, y: Array, groups: Array) -> tuple[float, float]:
-    """Return the slope of a linear regression of y on x and its two-sided p-value if the errors in a group correlate.
-
-    The standard error is that of Liang and Zeger (1986), with the usual correction for few groups.
-
-    Args:
-        x, y: `(samples,)`; x must not be constant.
-        groups: `(samples,)` number of each sample's group, from 0.
-
-    Returns:
-        The p-value is NaN with a single group.
-    """
-    from scipy import stats
-
-    centred = x - np.mean(x)
-    squares = centred @ centred
-    slope = float(centred @ y / squares)
-    sums = np.bincount(groups, centred * (y - np.mean(y) - slope * centred))
-    if len(sums) < 2:
-        return slope, float("nan")
-    correction = len(sums) / (len(sums) - 1) * (len(x) - 1) / (len(x) - 2)
-    error = float(np.sqrt(correction * (sums @ sums)) / squares)
-    return slope, float(2 * stats.norm.sf(abs(slope) / error)) if error else 0.0
 
 
 CONFIRMED, REFUTED, OPEN = "confirmed", "not confirmed", "not decidable"

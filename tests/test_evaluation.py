@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from lstm_ae.evaluation import RunningMean, Verdict, pca_error, sample_means, skill
-from lstm_ae.significance import against_each, clustered_slope, compare_forecasts, diebold_mariano, hardest
+from lstm_ae.significance import against_each, compare_forecasts, diebold_mariano, hardest
 
 
 @pytest.mark.parametrize(
@@ -46,37 +46,6 @@ def test_a_mean_along_axes_keeps_the_rest_apart() -> None:
     mean.add(np.array([[1.0, 10.0], [3.0, 30.0]]), axis=0)
     mean.add(np.array([[5.0, 50.0]]), axis=0)
     assert (mean.total / mean.count).tolist() == [3, 30]
-
-
-@pytest.mark.parametrize(("samples", "groups"), [(60, 7), (500, 40), (60, 60)])
-def test_a_slope_with_clustered_errors_is_that_of_statsmodels(samples: int, groups: int) -> None:
-    from statsmodels import api
-
-    random = np.random.default_rng(groups)
-    group = random.permutation(np.arange(samples) % groups)
-    x = random.normal(size=samples) + random.normal(size=groups)[group]
-    y = 0.1 * x + random.normal(size=samples) + random.normal(size=groups)[group]
-    fit = api.OLS(y, api.add_constant(x)).fit(cov_type="cluster", cov_kwds={"groups": group})
-    assert clustered_slope(x, y, group) == pytest.approx((fit.params[1], fit.pvalues[1]), rel=1e-9)
-
-
-def test_a_slope_of_one_cluster_has_no_p() -> None:
-    slope, p = clustered_slope(np.arange(4.0), 2 * np.arange(4.0) + [0, 1, 1, 0], np.zeros(4, int))
-    assert slope == pytest.approx(2)
-    assert math.isnan(p)
-
-
-@pytest.mark.parametrize("steps", [1, 2, 5, 15])
-@pytest.mark.parametrize("kernel", ["uniform", "bartlett"])
-def test_the_variance_is_that_of_statsmodels(steps: int, kernel: str) -> None:
-    from statsmodels.stats import sandwich_covariance as sandwich
-
-    values, days = np.convolve(differences(100), np.ones(steps), "valid"), 101 - steps
-    weights = [sandwich.weights_bartlett, *([sandwich.weights_uniform] if kernel == "uniform" else [])]
-    variance = max(sandwich.S_hac_simple(values - values.mean(), steps - 1, each).item() for each in weights)
-    harvey = (days + 1 - 2 * steps + steps * (steps - 1) / days) / days
-    statistic = -values.mean() / math.sqrt(variance / days / (days * harvey))
-    assert diebold_mariano(values, steps, kernel)[0] == pytest.approx(statistic, rel=1e-9)
 
 
 def differences(days: int, seed: int = 0) -> np.ndarray:

@@ -13,7 +13,6 @@ from lstm_ae.data.windows import OPEN_FEATURE, Data, Split, evenly_spaced
 from lstm_ae.errors import ConfigError
 from lstm_ae.forecasting.baselines import PriceBaselines
 from lstm_ae.forecasting.metrics import ForecastMethod, price_errors
-from lstm_ae.significance import clustered_slope
 from lstm_ae.studies.snp.forecasting import forecast_one_day, forecasts
 
 # Windows that are forecast twice, evenly spaced over the test split.
@@ -211,13 +210,17 @@ def _keys(split: Split, every: bool = False) -> Any:
 
 def _copy(method: ForecastMethod, data: Data) -> AuditFinding:
     """Regress actual on predicted changes, with clusters by day, since the changes of companies are correlated."""
+    import statsmodels.api as sm
+
     errors = price_errors(method, data, data.test, PriceBaselines())
     predicted, actual = (values[:, 0].astype(np.float32) for values in (errors.predicted_change[""], errors.change))
     size = float(predicted.std() / actual.std()) if actual.std() else 0.0
     slope, p = float("nan"), float("nan")
     if size > 1e-9:
         groups = np.unique(errors.moments, return_inverse=True)[1]
-        slope, p = clustered_slope(predicted.astype(np.float64), actual.astype(np.float64), groups)
+        design = sm.add_constant(predicted.astype(np.float64))
+        fit = sm.OLS(actual.astype(np.float64), design).fit(cov_type="cluster", cov_kwds={"groups": groups})
+        slope, p = float(fit.params[1]), float(fit.pvalues[1])
     numbers = f"predicted changes are {size:.1%} as large as the actual ones; slope {slope:.2f}, p = {p:.2g}"
     check = "a copy of yesterday"
     if size < STILL:
