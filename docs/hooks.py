@@ -1,9 +1,11 @@
-"""MkDocs hooks: pages generated from the command line and the configs, and files that lie outside `docs/pages`.
+"""MkDocs hooks: pages made from the command line, the configs, and notebooks, and files outside `docs/pages`.
 
 Links in the pages are relative paths in the repository, so that the pages can be read without building the site. A
 link to a file that is also on the site, such as a figure of a trained model, is changed to the copy on the site.
 """
 
+import base64
+import json
 import os
 import re
 from pathlib import Path
@@ -21,7 +23,10 @@ COPIES = {
     "results/trained-models.md": ROOT / "saved_models/README.md",
     "results/stocks.md": ROOT / "lstm_ae/data/stocks.md",
 } | {f"figures/{path.parts[-3]}-{path.name}": path for path in sorted((ROOT / "saved_models").glob("*/figures/*.png"))}
-TARGETS = {path: uri for uri, path in COPIES.items()}
+# Notebooks, by the path of their page.
+NOTEBOOKS = {f"tutorials/{path.stem}-notebook.md": path for path in sorted((ROOT / "docs").glob("*.ipynb"))}
+SOURCES = COPIES | NOTEBOOKS
+TARGETS = {path: uri for uri, path in SOURCES.items()}
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -30,12 +35,17 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, uri, abs_src_path=str(path)))
     for uri, text in {**cli_pages(), "reference/configuration.md": configuration_page()}.items():
         files.append(File.generated(config, uri, content=text))
+    for uri, path in NOTEBOOKS.items():
+        text, figures = notebook_page(path)
+        files.append(File.generated(config, uri, content=text))
+        for name, content in figures.items():
+            files.append(File.generated(config, f"{uri.rpartition('/')[0]}/{name}", content=content))
     return files
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Change links to files of the repository into links of the site."""
-    source = COPIES.get(page.file.src_uri, PAGES / page.file.src_uri)
+    source = SOURCES.get(page.file.src_uri, PAGES / page.file.src_uri)
 
     def replace(match: re.Match[str]) -> str:
         target = Path(os.path.normpath(source.parent / match["path"]))
@@ -48,6 +58,39 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return f"]({os.path.relpath(uri, Path(page.file.src_uri).parent)}{match['anchor'] or ''})"
 
     return re.sub(r"\]\((?P<path>(?!https?:|#)[^)#\s]+)(?P<anchor>#[^)\s]*)?\)", replace, markdown)
+
+
+def notebook_page(path: Path) -> tuple[str, dict[str, bytes]]:
+    """Return a notebook with its outputs as Markdown, and its figures by the names that the text uses."""
+    lines, figures = [], {}
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        text = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            lines += [text, ""]
+            continue
+        shell = text.startswith("%%sh\n")
+        lines += ["```sh" if shell else "```python", text.removeprefix("%%sh\n"), "```", ""]
+        # What is written to stderr, such as TensorFlow's log lines, depends on the machine.
+        printed = "".join("".join(one["text"]) for one in cell["outputs"] if one.get("name") == "stdout")
+        results = [one["data"] for one in cell["outputs"] if "data" in one]
+        for data in [{"text/plain": printed}, *results] if printed else results:
+            if "image/png" in data:
+                name = f"{path.stem}-{len(figures)}.png"
+                figures[name] = base64.b64decode(data["image/png"])
+                lines += [f'<img alt="Figure {len(figures)}" src="{name}">', ""]
+            elif "text/html" in data:
+                lines += [table_only("".join(data["text/html"])), ""]
+            else:
+                lines += ["```text", "".join(data["text/plain"]).rstrip(), "```", ""]
+    lines += [f"This page is the notebook `{path.relative_to(ROOT)}`."]
+    return "\n".join(lines) + "\n", figures
+
+
+def table_only(html: str) -> str:
+    """Return the table of a data frame without pandas' own styles, which do not know the dark scheme."""
+    table = re.search(r"<table.*</table>", html, re.S)
+    assert table, "an HTML output that is not a data frame"
+    return re.sub(r' (border|class|style)="[^"]*"', "", table[0])
 
 
 def cli_pages() -> dict[str, str]:

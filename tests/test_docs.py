@@ -1,7 +1,10 @@
 """The README and the documentation: commands and options exist, links have targets, and the tutorials run."""
 
+import json
+import os
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ from helps import examples
 from searches import call
 
 ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "docs").glob("*.ipynb"))
 TUTORIALS = sorted((ROOT / "docs/pages/tutorials").glob("*.md"))
 TEXTS = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", ".github/SECURITY.md", "saved_models/README.md")),
@@ -166,3 +170,52 @@ def test_a_tutorial_runs(path, tmp_path, monkeypatch):
         elif line := shortened(step):
             said = call(line.removeprefix("lstmae "))
             assert said.code == 0, (line, said.err)
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def kinds(cell):
+    """Return the MIME types of a cell's results, without what it has printed."""
+    return [sorted(output["data"]) for output in cell["outputs"] if "data" in output]
+
+
+def test_there_are_notebooks():
+    assert [path.stem for path in NOTEBOOKS] == ["anomalies", "report"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_outputs_of_a_notebook_are_those_of_one_run(path):
+    cells = code_cells(json.loads(read(path)))
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    assert any("image/png" in output.get("data", ()) for output in outputs)
+    assert not [output for output in outputs if output["output_type"] == "error" or output.get("name") == "stderr"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_is_valid(path):
+    """Its commands parse, and its links have targets."""
+    cells = json.loads(read(path))["cells"]
+    for text in ("".join(cell["source"]) for cell in cells):
+        for line in text.splitlines() if text.startswith("%%sh") else ():
+            if command := command_of(line.split(" | ")[0]):
+                parse_command(command)
+        for target in re.findall(r"\]\(([^)#\s]+)", text):
+            assert (path.parent / target).exists(), target
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs(path, monkeypatch):
+    """It runs without data from elsewhere and returns tables and figures where the committed outputs have them."""
+    nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
+    nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed")
+    monkeypatch.delenv("LSTMAE_DATA_DIR", raising=False)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    notebook = nbformat.read(path, as_version=4)
+    before = [kinds(cell) for cell in code_cells(notebook)]
+    folder = {"metadata": {"path": str(path.parent)}}
+    nbclient.NotebookClient(notebook, timeout=None, kernel_name="python3", resources=folder).execute()
+    assert [kinds(cell) for cell in code_cells(notebook)] == before
