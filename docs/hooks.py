@@ -60,6 +60,15 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     return re.sub(r"\]\((?P<path>(?!https?:|#)[^)#\s]+)(?P<anchor>#[^)\s]*)?\)", replace, markdown)
 
 
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Keep each option in one line; browsers would break `--decoder-units` after any of its hyphens."""
+
+    def mark(match: re.Match[str]) -> str:
+        return re.sub(r"(?<![\w-])--?[a-z][\w-]*", r'<span class="option">\g<0></span>', match[0])
+
+    return re.sub(r"(?<!</span>)<code>[^<]*</code>", mark, html)
+
+
 def notebook_page(path: Path) -> tuple[str, dict[str, bytes]]:
     """Return a notebook with its outputs as Markdown, and its figures by the names that the text uses."""
     lines, figures = [], {}
