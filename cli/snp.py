@@ -45,7 +45,7 @@ def show_audit(where: str, console: Console, data: str | None) -> None:
     config = run.config()
     assert isinstance(config, Snp)
     config = config if data is None else dataclasses.replace(config, data=data)
-    quotes = read_quotes(config.data, config.fields)
+    quotes = read_quotes(config)
     opened = open_trained(run, prepare_prices(config, quotes))
     describe_data(opened.data, console)
     findings = audit(opened.model, config, opened.data, quotes)

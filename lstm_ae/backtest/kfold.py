@@ -136,7 +136,7 @@ def plan_kfold(config: Snp, axes: Sequence[Axis]) -> tuple[Quotes, list[dict[str
         config.with_values(values)
     if config.scaling == "report":
         raise ConfigError("--scale report is fitted on the validation days, which leaks. Use another --scale")
-    quotes = select_quotes(config, read_quotes(config.data, config.fields))
+    quotes = select_quotes(config, read_quotes(config))
     return quotes, every
 
 
@@ -236,8 +236,8 @@ def kfold_blocks(quotes: Quotes, folds: int, window: int, turn: int) -> Iterator
     count = len(days) * VALIDATION_END // 100
     if count // folds <= window:
         raise DataError(
-            f"{quotes.name} has {count} days before the test split, too few for {folds} folds of more than {window} "
-            "days. Reduce --folds or --window"
+            f"{quotes.table.name} has {count} days before the test split, too few for {folds} folds of more than "
+            f"{window} days. Reduce --folds or --window"
         )
     shift = turn * count // (2 * folds)
     block = (np.arange(count) - shift) % count * folds // count

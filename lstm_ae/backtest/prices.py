@@ -88,7 +88,7 @@ def plan_backtest(config: Snp, folds: int, *, by: str = "time", refit: bool = Tr
         raise ConfigError("--scale company has no scale for held-out companies. Use another --scale or --split-by time")
     if by == "company" and not refit:
         raise ConfigError("--no-refit needs --split-by time, since holding out companies requires training")
-    quotes = select_quotes(config, read_quotes(config.data, config.fields))
+    quotes = select_quotes(config, read_quotes(config))
     parts = list(_companies(quotes, folds, config.seed) if by == "company" else _origins(quotes, folds, config, refit))
 
     def load(number: int) -> FoldData:
@@ -122,7 +122,7 @@ def _origins(quotes: Quotes, folds: int, config: Snp, refit: bool) -> Iterator[P
     days = np.unique(quotes.day)
     edges = np.linspace(len(days) * FIRST, len(days), folds + 1).astype(int)
     if (np.diff(edges) < 1).any():
-        raise DataError(f"{quotes.name} has {len(days)} days, too few for {folds} folds. Reduce --folds")
+        raise DataError(f"{quotes.table.name} has {len(days)} days, too few for {folds} folds. Reduce --folds")
     for first, last in itertools.pairwise(edges):
         known = max((first if refit else edges[0]) - config.window, 0)
         validation = int(known * (1 - VALIDATION))
@@ -141,14 +141,16 @@ def _between(validation: Any, end: Any, test: Any, last: Any) -> Parts:
 
 def _companies(quotes: Quotes, folds: int, seed: int) -> Iterator[Parts]:
     """Yield splits by date whose test days belong to companies without training days."""
-    order = np.random.default_rng(seed).permutation(np.unique(quotes.series))
+    order = np.random.default_rng(seed).permutation(np.unique(quotes.table.series))
     if folds > len(order):
-        raise DataError(f"{quotes.name} has {len(order)} selected companies, too few for {folds} folds. Reduce --folds")
+        raise DataError(
+            f"{quotes.table.name} has {len(order)} selected companies, too few for {folds} folds. Reduce --folds"
+        )
     for group in np.array_split(order, folds):
-        names = {quotes.ids[number] for number in group}
+        names = {quotes.table.ids[number] for number in group}
 
         def parts(rows: Quotes, names: set[str] = names) -> NDArray[np.int32]:
-            held_out = np.array([symbol in names for symbol in rows.ids])[rows.series]
+            held_out = np.array([symbol in names for symbol in rows.table.ids])[rows.table.series]
             part = split_by_date(rows)
             return np.where((part == 2) == held_out, part, -1).astype(np.int32)
 

@@ -137,15 +137,7 @@ def _order(table: Measurements, rows: Measurements | Grid) -> Array:
 
 def rows_until(table: Measurements, end: float) -> Measurements:
     """Return the rows before an edge of `fold_edges`."""
-    before = _order(table, table) < end
-    labels = None if table.labels is None else table.labels[before]
-    return table._replace(
-        series=table.series[before],
-        times=table.times[before],
-        values=table.values[before],
-        labels=labels,
-        lines=table.lines[before],
-    )
+    return table.take(_order(table, table) < end)
 
 
 def backtest_table(

@@ -4,7 +4,8 @@ import codecs
 import dataclasses
 import re
 import zoneinfo
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Self
 
 from lstm_ae.config.options import DATA, TASK, Options, flag_name, option
 from lstm_ae.errors import ConfigError
@@ -366,6 +367,15 @@ class Reading(Options):
                     raise ConfigError(
                         f"{flag_name(users[column])} and {flag_name(name)} both name {column[:60]!r}. Change either"
                     )
+
+    def for_columns(self, names: Sequence[str], where: str) -> Self:
+        """Return the options for a table with these columns: the same, unless a subclass recognizes columns.
+
+        Args:
+            names: columns of the table.
+            where: file and line of the header, for errors.
+        """
+        return self
 
     @property
     def shares(self) -> tuple[float, ...]:

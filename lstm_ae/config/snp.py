@@ -1,15 +1,58 @@
 """Options of the stock price study."""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Self
 
 from lstm_ae.config.base import Config, ReconstructionConfig
 from lstm_ae.config.options import DATA, TASK, TRAINING, option, redefault
-from lstm_ae.errors import ConfigError
+from lstm_ae.config.reading import Reading
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.formatting import format_names, quote
 
-# Prices of a day.
+# Prices of a day, and all columns of values.
 PRICES = ("open", "high", "low", "close")
+QUANTITIES = (*PRICES, "volume")
+# Headings of the columns of symbols and of days, in lower case. The Kaggle file names the symbols "Name".
+SYMBOL_HEADINGS, DAY_HEADINGS = ("symbol", "ticker", "name"), ("date",)
+# Options of `Reading` that apply to prices as well.
+READING_OPTIONS = (
+    *("time_col", "id_col", "columns", "skip_rows", "encoding", "missing"),
+    *("decimal", "thousands", "column_units", "date_order"),
+)
 PREDICT = (("goal", ("predict",)),)
 RECONSTRUCT = (("goal", ("reconstruct",)),)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PriceReading(Reading):
+    """Options for reading a table of prices, whose columns are recognized by their headings in any case."""
+
+    def for_columns(self, names: Sequence[str], where: str) -> Self:
+        """Return the options with the columns of symbols, days, prices, and volume.
+
+        Raises:
+            DataError: if a column is missing, or two have the same heading.
+        """
+        headings = [name.lower() for name in names]
+
+        def find(*choices: str) -> str | None:
+            heading = next((heading for heading in choices if heading in headings), None)
+            if heading is not None and headings.count(heading) > 1:
+                raise DataError(f"{where}: the column {heading!r} occurs more than once. Rename or remove one")
+            return None if heading is None else names[headings.index(heading)]
+
+        symbols = self.id_col or tuple(filter(None, [find(*SYMBOL_HEADINGS)]))
+        days = self.time_col or find(*DAY_HEADINGS)
+        values = tuple(filter(None, map(find, QUANTITIES)))
+        if symbols and days and values:
+            return dataclasses.replace(self, id_col=symbols, time_col=days, value_cols=values)
+        lacking = {"symbol (or --id-col)": symbols, "date (or --time-col)": days, format_names(PRICES): values}
+        received = format_names([quote(name)[:40] for name in names])
+        raise DataError(
+            f"{where}: the header lacks {', '.join(name for name, found in lacking.items() if not found)}. Rename the "
+            f"columns. Received: {received}"
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -18,11 +61,25 @@ class Snp(ReconstructionConfig):
 
     data: str | None = option(
         None,
-        "CSV file of prices, plain or compressed.",
+        "Table of prices: CSV, plain or compressed, or Parquet.",
         DATA,
         details="Columns: symbol, date, and the prices and volume to read.",
         tunable=False,
     )
+    id_col: tuple[str, ...] = redefault(
+        Reading, "id_col", (), help="Column of the symbols (default: symbol, ticker, or name).", advanced=True
+    )
+    time_col: str | None = redefault(
+        Reading, "time_col", None, help="Column of the days (default: date).", details="", advanced=True
+    )
+    columns: tuple[str, ...] = redefault(Reading, "columns", ())
+    skip_rows: int = redefault(Reading, "skip_rows", 0)
+    encoding: str | None = redefault(Reading, "encoding", None)
+    missing: tuple[str, ...] = redefault(Reading, "missing", ())
+    decimal: str | None = redefault(Reading, "decimal", None)
+    thousands: str | None = redefault(Reading, "thousands", None)
+    column_units: tuple[str, ...] = redefault(Reading, "column_units", ())
+    date_order: str | None = redefault(Reading, "date_order", None)
     goal: str = option("predict", "Goal of training.", TASK, choices=("predict", "reconstruct"), tunable=False)
     field: str = option("high", "Price to model.", DATA, choices=PRICES, tunable=False)
     inputs: str | None = option(
@@ -111,6 +168,7 @@ class Snp(ReconstructionConfig):
                 "ones. Add --last-day-only or choose another --scale"
             )
         self._check_inputs()
+        self.reading  # noqa: B018 - checks the options
 
     def _check_inputs(self) -> None:
         if self.inputs in PRICES and self.inputs != self.field:
@@ -128,6 +186,11 @@ class Snp(ReconstructionConfig):
                 f"{name} needs --scale log and --target change, where prices are relative to each other. Omit --scale "
                 "and --target"
             )
+
+    @property
+    def reading(self) -> PriceReading:
+        """Options for reading the table."""
+        return PriceReading(data=self.data, **{name: getattr(self, name) for name in READING_OPTIONS})
 
     @property
     def scaling(self) -> str:

@@ -298,6 +298,7 @@ def infer_layout(
         DataError: if no column holds numbers, or the times are ambiguous or not readable.
     """
     names, kinds, cells, where = sample
+    config = config.for_columns(names, where)
     for option in ("time_col", "label_col"):
         if (column := getattr(config, option)) is not None:
             _require_column(column, option, names, where)

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.arrays import Array, Float32Array, Int64Array
+from lstm_ae.arrays import Array, BoolArray, Float32Array, Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.options import flag_name
 from lstm_ae.data.cells import BadCells, CellReader
@@ -84,6 +84,16 @@ class Measurements(NamedTuple):
         if isinstance(self.zone, Elapsed):
             return self.zone.numbers(times).astype(np.float64)
         return times.view("datetime64[ns]") if self.layout.dated else times
+
+    def take(self, rows: BoolArray | Int64Array) -> "Measurements":
+        """Return the rows of a mask, or of indices that keep the rows of a series together."""
+        return self._replace(
+            series=self.series[rows],
+            times=self.times[rows],
+            values=self.values[rows],
+            labels=None if self.labels is None else self.labels[rows],
+            lines=self.lines[rows],
+        )
 
     def where(self, row: int) -> str:
         """Return the file and the position of a row in it, for errors."""

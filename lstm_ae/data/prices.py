@@ -1,5 +1,6 @@
 """Read stock prices, and select, split, scale, and cut them into windows."""
 
+import dataclasses
 import datetime
 import difflib
 import importlib.resources
@@ -12,14 +13,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.arrays import BoolArray, Float32Array, Float64Array, Int64Array
+from lstm_ae.arrays import BoolArray, Float32Array, Int64Array
 from lstm_ae.config import PRICES, Snp
 from lstm_ae.config.options import flag_name
-from lstm_ae.data.csv_reader import CsvColumns, TextColumn, read_csv
+from lstm_ae.config.snp import READING_OPTIONS
 from lstm_ae.data.grid import number_runs, run_starts
 from lstm_ae.data.leakage import describe_leaks, find_leaks
-from lstm_ae.data.measurements import sort_rows
+from lstm_ae.data.measurements import Measurements, read_measurements, sort_rows
 from lstm_ae.data.scaling import Scale, company_scale, fixed_scale, log_scale, window_scale
+from lstm_ae.data.time_zones import DAY, format_time
 from lstm_ae.data.windows import (
     OPEN_FEATURE,
     Data,
@@ -51,7 +53,7 @@ MIN_SPACING = np.timedelta64(5, "D")
 # number of rows.
 OWN_CALENDAR_SHARE, OWN_CALENDAR_DAYS = 0.02, 250
 
-DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+ISO_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 SHIPPED_NAME = "stocks.csv.gz, shipped with the package"
 
@@ -63,47 +65,54 @@ LEAKY_SCALE = "the scale was fitted on all days, including those of validation a
 
 
 class Quotes(NamedTuple):
-    """Rows of a file, by series in alphabetical order, then by day.
+    """Prices of companies, one row per day.
 
     Args:
-        name: name of the file for messages.
+        table: rows by series, which are the symbols in upper case and in alphabetical order, and by day; the columns of
+            values are those of `QUANTITIES` that the file has, named as there.
         licence: license of the data.
         notes: notes about the source of the data.
-        ids: names of the series: the symbols of the companies in upper case.
-        series: `(rows,)` int32, indices of `ids`.
-        day: `(rows,)` datetime64[D].
-        values: `(rows,)` float64 for each of `PRICES` and for "volume" that the file has; NaN where missing.
         gap: `(rows,)` bool, True if days are missing between a row and the company's row before it.
     """
 
-    name: str
+    table: Measurements
     licence: str
     notes: tuple[str, ...]
-    ids: tuple[str, ...]
-    series: NDArray[np.int32]
-    day: NDArray[np.datetime64]
-    values: dict[str, Float64Array]
     gap: BoolArray
+
+    @property
+    def day(self) -> NDArray[np.datetime64]:
+        """Day of each row, `(rows,)` datetime64[D]."""
+        return self.table.times.view("datetime64[ns]").astype("datetime64[D]")
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Names of the columns of values."""
+        return self.table.layout.values
+
+    def columns(self, fields: Sequence[str]) -> Float32Array:
+        """Return the values of some columns, `(rows, features)` float32, NaN where missing."""
+        return np.take(self.table.values, [self.fields.index(field) for field in fields], axis=1)
+
+    def take(self, rows: BoolArray) -> "Quotes":
+        """Return the rows of a mask."""
+        return self._replace(table=self.table.take(rows), gap=self.gap[rows])
 
 
 # Function that returns the part of each row: 0 training, 1 validation, 2 test, -1 none.
 Parts = Callable[[Quotes], NDArray[np.int32]]
 
 
-def read_quotes(path: str | None, fields: Sequence[str] = (*PRICES, "volume")) -> Quotes:
-    """Read the quotes in `path`, in `snp500.csv.gz` of the directory `LSTMAE_DATA_DIR`, or in the shipped file.
-
-    Args:
-        path: CSV file with the columns symbol, date, and some of the prices and the volume; None for one of the
-            defaults.
-        fields: required columns besides symbol and date.
+def read_quotes(config: Snp) -> Quotes:
+    """Read the quotes in `config.data`, in `snp500.csv.gz` of the directory `LSTMAE_DATA_DIR`, or in the shipped file.
 
     Raises:
-        DataError: if `read_csv` refuses the table, or a date, a price, a volume, or a symbol is not valid, or a company
-            has a day twice.
+        ConfigError: if an option does not fit the file.
+        DataError: if `read_measurements` refuses the table, or a day, a price, a volume, or a symbol is not valid, or a
+            company has a day twice.
     """
     notes: tuple[str, ...] = ()
-    folder = os.environ.get("LSTMAE_DATA_DIR", "")
+    path, folder = config.data, os.environ.get("LSTMAE_DATA_DIR", "")
     if path is None and folder:
         found = os.path.join(folder, "snp500.csv.gz")
         if os.path.exists(found):
@@ -112,78 +121,103 @@ def read_quotes(path: str | None, fields: Sequence[str] = (*PRICES, "volume")) -
             notes = (f"LSTMAE_DATA_DIR ({quote(folder)}) holds no snp500.csv.gz; the shipped file was read",)
     if path is not None:
         licence = LICENSES.get(pathlib.Path(path).name, "as given by the file's owner")
-        return _build_quotes(_read_columns(path, fields), quote(path), licence, notes)
+        return _build_quotes(_read_table(config, path), config.fields, licence, notes)
     with importlib.resources.as_file(importlib.resources.files("lstm_ae.data") / "stocks.csv.gz") as shipped:
-        return _build_quotes(_read_columns(shipped, fields), SHIPPED_NAME, "public domain", notes)
+        table = _read_table(config, str(shipped))
+    return _build_quotes(table._replace(name=SHIPPED_NAME), config.fields, "public domain", notes)
 
 
-def _read_columns(path: str | os.PathLike[str], fields: Sequence[str]) -> CsvColumns:
-    # The Kaggle file names the symbol column "Name".
-    aliases = {"symbol": ("ticker", "name")}
-    table = read_csv(path, text=("symbol", "date"), numbers=(), optional=(*PRICES, "volume"), aliases=aliases)
-    if lacking := [field for field in fields if field not in table.numbers]:
-        prices = [price for price in PRICES if price in table.numbers]
-        advice = f", or model {prices[-1]} alone: --field {prices[-1]} without --inputs" if prices else ""
-        raise DataError(f"{table.name}: the header lacks {', '.join(lacking)}. Add what is missing{advice}")
-    return table
+def _read_table(config: Snp, path: str) -> Measurements:
+    return read_measurements(dataclasses.replace(config.reading, data=path))
 
 
-def _build_quotes(table: CsvColumns, name: str, licence: str, notes: tuple[str, ...]) -> Quotes:
-    for column in (*PRICES, "volume"):
-        value = table.numbers.get(column, np.empty(0))
-        if column == "volume":
-            wrong = (value < 0) | (value >= MAX_VOLUME)
-            rule = f"a volume must be 0 or more and below {MAX_VOLUME:g}"
-        else:
-            # Prices are stored as float32, in which 1e-50 would become 0.
-            wrong = (value.astype(np.float32) <= 0) | (value >= MAX_PRICE)
-            rule = f"a price must be above 0 and below {MAX_PRICE:g}"
-        if wrong.any():
-            row = int(wrong.argmax())
-            raise table.error(
-                row,
-                f"column {column!r}: {rule}. Received: {value[row]:g}. Correct it, or leave the cell empty if it is "
-                "unknown",
+def _build_quotes(table: Measurements, needed: Sequence[str], licence: str, notes: tuple[str, ...]) -> Quotes:
+    layout = table.layout
+    table = table._replace(layout=layout._replace(values=tuple(column.lower() for column in layout.values)))
+    _require_fields(table, needed)
+    for column, value in zip(table.layout.values, table.values.T, strict=True):
+        low, limit, rule = 0.0, MAX_VOLUME, f"a volume must be 0 or more and below {MAX_VOLUME:g}"
+        if column != "volume":
+            # Values are stored in 32 bits, in which 1e-50 is 0.
+            low, limit = float(np.finfo(np.float32).smallest_subnormal), MAX_PRICE
+            rule = f"a price must be above 0 in 32 bits and below {MAX_PRICE:g}"
+        wrong = np.flatnonzero((value < low) | (value >= limit))
+        if len(wrong):
+            row = wrong[table.lines[wrong].argmin()]
+            raise DataError(
+                f"{table.where(row)}, column {column!r}: {rule}. Received: {value[row]:g}. Correct it, or leave the "
+                "cell empty if it is unknown"
             )
-    days = _parse_days(table)
-    symbols, company = _encode_companies(table)
-    order = sort_rows(company, days.astype(np.int64))
-    company, days, lines = order.series, order.take(days), order.take(table.lines)
-    repeated = np.flatnonzero(~run_starts(company, days))
+    _require_days(table)
+    table = _sort_by_symbol(table)
+    series, days = table.series, table.times // DAY
+    repeated = np.flatnonzero(~run_starts(series, days))
     if len(repeated):
-        at = min(repeated, key=lambda row: lines[row])
+        at = repeated[table.lines[repeated].argmin()]
         raise DataError(
-            f"{table.name}, line {lines[at]}: {symbols[company[at]]} on {days[at]} is also on line {lines[at - 1]}. "
-            "Remove one row"
+            f"{table.where(at)}: {table.ids[series[at]]} on {days[at].astype('datetime64[D]')} is also on "
+            f"{table.place} {table.lines[at - 1]}. Remove one row"
         )
-    values = {column: order.take(numbers) for column, numbers in table.numbers.items()}
-    gap, irregular = _find_gaps(company, days)
+    notes += tuple(f"{flag_name(name)}: {text}" for name, text in layout.inferred.items() if name in READING_OPTIONS)
+    gap, irregular = _find_gaps(series, days.astype("datetime64[D]"))
     if len(irregular):
-        named = ", ".join(symbols[i] for i in irregular[:10]) + (
+        named = ", ".join(table.ids[i] for i in irregular[:10]) + (
             f" and {len(irregular) - 10} more" if len(irregular) > 10 else ""
         )
         days_of = f"{named} {'has' if len(irregular) == 1 else 'have'} a calendar unlike that of most here"
         notes += (f"{days_of}: only pauses of more than {MAX_PAUSE.astype(int)} days are gaps there",)
-    return Quotes(name, licence, notes, symbols, company, days, values, gap)
+    return Quotes(table, licence, notes, gap)
 
 
-def _find_first_row(text: TextColumn, code: int) -> int:
-    return int((text.codes == code).argmax())
+def _require_fields(table: Measurements, needed: Sequence[str]) -> None:
+    """Raise `DataError` if the table lacks a column that the model reads, or it is empty."""
+    held = table.layout.values
+    if lacking := [field for field in needed if field not in held]:
+        there = {name.lower() for name in table.layout.names}
+        problem = "holds no value of" if there.issuperset(lacking) else "the header lacks"
+        separator = " " if there.issuperset(lacking) else ": "
+        prices = [price for price in PRICES if price in held]
+        advice = f", or model {prices[-1]} alone: --field {prices[-1]} without --inputs" if prices else ""
+        raise DataError(f"{table.name}{separator}{problem} {', '.join(lacking)}. Add what is missing{advice}")
 
 
-def _parse_days(table: CsvColumns) -> NDArray[np.datetime64]:
-    text = table.text["date"]
-    days = []
-    for code, value in enumerate(text.values):
-        # Codes are numbered in the order of the rows, so the first invalid value is the one on the earliest line.
-        day = parse_day(value)
-        if day is None:
-            rule = "must be a day of the calendar, written YYYY-MM-DD, without time or zone"
-            raise table.error(
-                _find_first_row(text, code), f"column 'date' {rule}. Received: {quote(value)}. Correct it"
+def _require_days(table: Measurements) -> None:
+    """Raise `DataError` if times are not days of the calendar."""
+    column = table.layout.time
+    if not table.layout.dated:
+        raise DataError(
+            f"{table.name}: the column {column!r} holds numbers, not days. Write YYYY-MM-DD, or name another column "
+            "with --time-col"
+        )
+    within = np.flatnonzero(table.times % DAY)
+    if len(within) or table.layout.aware:
+        row = within[table.lines[within].argmin()] if len(within) else 0
+        raise DataError(
+            f"{table.where(row)}, column {column!r}: prices are daily, so a day has no time or zone. Received: "
+            f"{format_time(int(table.times[row]), table.zone)}. Write YYYY-MM-DD"
+        )
+
+
+def _sort_by_symbol(table: Measurements) -> Measurements:
+    """Return the table with the series named in upper case, in alphabetical order.
+
+    Raises:
+        DataError: if a name is not valid.
+    """
+    names = [name.upper() for name in table.ids]
+    for code, name in enumerate(names):
+        # A cell that starts like a formula would become one when results are opened in a spreadsheet.
+        if not name.isprintable() or len(name) > 40 or name[0] in "=+-@":
+            row = int((table.series == code).argmax())
+            raise DataError(
+                f"{table.where(row)}, column {format_names(list(map(repr, table.layout.ids)))}: a symbol must have 1 "
+                f"to 40 characters and not start with =, +, -, or @. Received: {quote(name)}. Correct it"
             )
-        days.append(day)
-    return np.array(days, "datetime64[D]")[text.codes]
+    symbols = tuple(sorted(set(names)))
+    place = {symbol: i for i, symbol in enumerate(symbols)}
+    order = sort_rows(np.array([place[name] for name in names], np.int32)[table.series], table.times)
+    table = table if order.rows is None else table.take(order.rows)
+    return table._replace(ids=symbols, series=order.series, times=order.times)
 
 
 def parse_day(value: str) -> datetime.date | None:
@@ -193,25 +227,12 @@ def parse_day(value: str) -> datetime.date | None:
     (datetime.date(2024, 2, 29), None)
     """
     try:
-        return datetime.date.fromisoformat(value) if DATE.fullmatch(value) else None
+        return datetime.date.fromisoformat(value) if ISO_DAY.fullmatch(value) else None
     except ValueError:
         return None
 
 
-def _encode_companies(table: CsvColumns) -> tuple[tuple[str, ...], NDArray[np.int32]]:
-    text = table.text["symbol"]
-    names = [value.upper() for value in text.values]
-    for code, value in enumerate(names):
-        # A cell that starts like a formula would become one when results are opened in a spreadsheet.
-        if not value or not value.isprintable() or len(value) > 40 or value[0] in "=+-@":
-            rule = "must be a name of 1 to 40 characters that does not start with =, +, - or @. Received:"
-            raise table.error(_find_first_row(text, code), f"column 'symbol' {rule} {quote(value)}. Correct it")
-    symbols = tuple(sorted(set(names)))
-    place = {symbol: i for i, symbol in enumerate(symbols)}
-    return symbols, np.array([place[value] for value in names], np.int32)[text.codes]
-
-
-def _find_gaps(company: NDArray[np.int32], day: NDArray[np.datetime64]) -> tuple[BoolArray, Int64Array]:
+def _find_gaps(series: NDArray[np.int32], day: NDArray[np.datetime64]) -> tuple[BoolArray, Int64Array]:
     """Find the rows with a missing day, or more than `MAX_PAUSE`, between them and the row before.
 
     The calendar is inferred from the file: days on which at least half of the listed companies have a row. A company is
@@ -222,20 +243,20 @@ def _find_gaps(company: NDArray[np.int32], day: NDArray[np.datetime64]) -> tuple
         they lack too many days for these to be missing. Only long pauses are gaps there.
     """
     days, at = np.unique(day, return_inverse=True)
-    first = np.flatnonzero(run_starts(company))
-    last = np.r_[first[1:], len(company)] - 1
+    first = np.flatnonzero(run_starts(series))
+    last = np.r_[first[1:], len(series)] - 1
     change = np.bincount(at[first], minlength=len(days) + 1) - np.bincount(at[last] + 1, minlength=len(days) + 1)
     listed = np.cumsum(change)[:-1]
     traded = 2 * np.bincount(at, minlength=len(days)) >= listed
     before = np.r_[0, np.cumsum(traded)]  # number of calendar days before each day
-    pause, lacking = np.zeros(len(company), bool), np.zeros(len(company), np.int64)
+    pause, lacking = np.zeros(len(series), bool), np.zeros(len(series), np.int64)
     pause[1:], lacking[1:] = day[1:] - day[:-1] > MAX_PAUSE, before[at[1:]] - before[at[:-1] + 1]
     pause[first], lacking[first] = False, 0
     lacked = np.add.reduceat(np.where(pause, 0, lacking), first)
     own = (lacked > OWN_CALENDAR_SHARE * (before[at[last] + 1] - before[at[first]])) & (
         last - first >= OWN_CALENDAR_DAYS
     )
-    gap = pause | ((lacking > 0) & ~own[company])
+    gap = pause | ((lacking > 0) & ~own[series])
     return gap, np.flatnonzero(own)
 
 
@@ -249,7 +270,7 @@ def select_quotes(config: Snp, quotes: Quotes) -> Quotes:
     first, last = _parse_config_day(config, "start"), _parse_config_day(config, "end")
     if first and last and first >= last:
         raise ConfigError(f"--start must be before --end. Received: --start {first}, --end {last}")
-    return take_rows(quotes, _select_rows(quotes, config.symbols, first, last))
+    return quotes.take(_select_rows(quotes, config.symbols, first, last))
 
 
 def _parse_config_day(config: Snp, name: str) -> datetime.date | None:
@@ -260,12 +281,6 @@ def _parse_config_day(config: Snp, name: str) -> datetime.date | None:
     return day
 
 
-def take_rows(quotes: Quotes, rows: BoolArray) -> Quotes:
-    """Return the quotes of the rows in a mask."""
-    values = {field: values[rows] for field, values in quotes.values.items()}
-    return quotes._replace(series=quotes.series[rows], day=quotes.day[rows], values=values, gap=quotes.gap[rows])
-
-
 def split_open_days(quotes: Quotes) -> tuple[Quotes, dict[str, KnownOpen], list[str]]:
     """Separate complete days from days that have just opened.
 
@@ -274,14 +289,15 @@ def split_open_days(quotes: Quotes) -> tuple[Quotes, dict[str, KnownOpen], list[
     Returns:
         Quotes without these rows, the known open by symbol, and notes about both kinds of opens.
     """
-    last = np.r_[quotes.series[1:] != quotes.series[:-1], True]
-    missing = {name: np.isnan(quotes.values[name]) for name in PRICES if name in quotes.values}
-    unknown = np.logical_and.reduce([flags for name, flags in missing.items() if name != "open"])
-    flags = last & unknown & ~missing["open"]
-    whole = ~np.logical_or.reduce(list(missing.values()))
-    follows = ~quotes.gap & np.r_[False, whole[:-1] & (quotes.series[1:] == quotes.series[:-1])]
+    series, names = quotes.table.series, [name for name in PRICES if name in quotes.fields]
+    last = np.r_[series[1:] != series[:-1], True]
+    known = ~np.isnan(quotes.columns(names))
+    opens_only = np.array([name == "open" for name in names])
+    flags = last & (known == opens_only).all(axis=1)
+    follows = ~quotes.gap & np.r_[False, np.asarray(known.all(axis=1))[:-1] & (series[1:] == series[:-1])]
+    prices = quotes.columns(["open"])[:, 0]
     opens = {
-        quotes.ids[quotes.series[row]]: KnownOpen(quotes.day[row], float(quotes.values["open"][row]))
+        quotes.table.ids[series[row]]: KnownOpen(quotes.day[row], float(prices[row]))
         for row in np.flatnonzero(flags & follows)
     }
     notes = []
@@ -289,10 +305,10 @@ def split_open_days(quotes: Quotes) -> tuple[Quotes, dict[str, KnownOpen], list[
         latest = max(opening.day for opening in opens.values())
         number = format_count(len(opens), "company")
         notes.append(f"the open of a day to forecast is known of {number}, the latest of {latest}")
-    if ignored := [quotes.ids[i] for i in quotes.series[flags & ~follows]]:
+    if ignored := [quotes.table.ids[i] for i in series[flags & ~follows]]:
         number = format_count(len(ignored), "company")
         notes.append(f"the open of {number} follows no whole day: {format_names(ignored)}")
-    return take_rows(quotes, ~flags), opens, notes
+    return quotes.take(~flags), opens, notes
 
 
 def find_excluded_rows(config: Snp, quotes: Quotes) -> BoolArray:
@@ -312,8 +328,8 @@ def select_part_rows(quotes: Quotes, part: NDArray[np.int32]) -> tuple[Quotes, N
     """
     keep = part >= 0
     crossed = np.cumsum(quotes.gap)
-    left, series = crossed[keep], quotes.series[keep]
-    quotes = take_rows(quotes, keep)
+    left, series = crossed[keep], quotes.table.series[keep]
+    quotes = quotes.take(keep)
     gap = np.zeros(len(left), bool)
     gap[1:] = (left[1:] > left[:-1]) & (series[1:] == series[:-1])
     return quotes._replace(gap=gap | quotes.gap), part[keep]
@@ -328,20 +344,20 @@ def _select_rows(
         ConfigError: if a symbol does not exist.
         DataError: if no row is selected.
     """
-    selected = {symbol.strip().upper(): symbol for symbol in symbols}
+    table, selected = quotes.table, {symbol.strip().upper(): symbol for symbol in symbols}
     for name, given in selected.items():
-        if name not in quotes.ids:
-            near = difflib.get_close_matches(name, quotes.ids, 3)
-            hint = "Did you mean " + ", ".join(near) + "?" if near else "It holds " + format_names(quotes.ids)
-            raise ConfigError(f"--symbols names {given[:40]!r}, no company of {quotes.name}. {hint}")
-    rows = np.isin(quotes.series, [i for i, name in enumerate(quotes.ids) if not selected or name in selected])
+        if name not in table.ids:
+            near = difflib.get_close_matches(name, table.ids, 3)
+            hint = "Did you mean " + ", ".join(near) + "?" if near else "It holds " + format_names(table.ids)
+            raise ConfigError(f"--symbols names {given[:40]!r}, no company of {table.name}. {hint}")
+    rows = np.isin(table.series, [i for i, name in enumerate(table.ids) if not selected or name in selected])
     if first:
         rows &= quotes.day >= np.datetime64(first)
     if last:
         rows &= quotes.day <= np.datetime64(last)
     if not rows.any():
         raise DataError(
-            f"{quotes.name} holds no rows of these companies from {first or 'its start'} to {last or 'its end'}: "
+            f"{quotes.table.name} holds no rows of these companies from {first or 'its start'} to {last or 'its end'}: "
             f"it goes from {quotes.day.min()} to {quotes.day.max()}. Change --start, --end or --symbols"
         )
     return rows
@@ -357,17 +373,17 @@ def describe_excluded_companies(quotes: Quotes, days: Int64Array, enough: BoolAr
     Raises:
         DataError: if no company has enough.
     """
-    present = np.unique(quotes.series)
+    present = np.unique(quotes.table.series)
     short = [i for i in present if not enough[i]]
     if not short:
         return []
     if len(short) == len(present):
         most = max(short, key=lambda i: days[i])
         raise DataError(
-            f"{quotes.name}: no company has {MIN_TRAINING_DAYS} training days; {quotes.ids[most]} has the most, "
-            f"{days[most]}. Give more days with --data, widen --start and --end, or choose other --symbols"
+            f"{quotes.table.name}: no company has {MIN_TRAINING_DAYS} training days; {quotes.table.ids[most]} has the "
+            f"most, {days[most]}. Give more days with --data, widen --start and --end, or choose other --symbols"
         )
-    named = format_names([f"{quotes.ids[i]} ({days[i]})" for i in short])
+    named = format_names([f"{quotes.table.ids[i]} ({days[i]})" for i in short])
     return [
         f"{format_count(len(short), 'company')} with fewer than {MIN_TRAINING_DAYS} training days left out: {named}"
     ]
@@ -387,17 +403,17 @@ def assign_segments(
     # A missing row starts a segment, which the rows after it continue; then the row is removed.
     before, kept = np.cumsum(missing), ~missing
     steps = [
-        number_runs(quotes.series, part),
-        number_runs(quotes.series, part, before)[kept],
-        number_runs(quotes.series, part, before, np.cumsum(quotes.gap))[kept],
+        number_runs(quotes.table.series, part),
+        number_runs(quotes.table.series, part, before)[kept],
+        number_runs(quotes.table.series, part, before, np.cumsum(quotes.gap))[kept],
     ]
     windows = [len(window_starts(segment, span)) for segment in steps]
     if missing.any():
         lost = f"{format_count(windows[0] - windows[1], 'window')} that would touch them dropped"
         notes.append(f"{format_count(int(missing.sum()), 'missing value')} of {field}: {lost}")
     if quotes.gap.any():
-        where = np.unique(quotes.series[quotes.gap])
-        named = format_names([quotes.ids[i] for i in where])
+        where = np.unique(quotes.table.series[quotes.gap])
+        named = format_names([quotes.table.ids[i] for i in where])
         gaps = (
             f"{format_count(int(quotes.gap.sum()), 'gap')} in the days of "
             f"{format_count(len(where), 'company')} ({named})"
@@ -408,15 +424,14 @@ def assign_segments(
 
 def find_incomplete_rows(quotes: Quotes, fields: Sequence[str]) -> BoolArray:
     """Return a mask of the rows in which one of the fields is missing."""
-    found: BoolArray = np.logical_or.reduce([np.isnan(quotes.values[field]) for field in fields])
-    return found
+    return np.asarray(np.isnan(quotes.columns(fields)).any(axis=1))
 
 
 def fingerprint_quotes(quotes: Quotes) -> str:
     """Return the SHA-256 hash of all rows."""
-    names = np.frombuffer("\n".join(quotes.ids).encode(), np.uint8)
-    values = [quotes.values[name] for name in sorted(quotes.values)]
-    return hash_arrays(names, quotes.series, quotes.day.astype(np.int64), *values)
+    table = quotes.table
+    names = np.frombuffer("\n".join(table.ids).encode(), np.uint8)
+    return hash_arrays(names, table.series, table.times, table.values)
 
 
 def find_training_rows(quotes: Quotes, known: Sequence[str], until: np.datetime64, window: int) -> BoolArray:
@@ -425,25 +440,25 @@ def find_training_rows(quotes: Quotes, known: Sequence[str], until: np.datetime6
     They belong to companies that the model knows. The last `window` rows of each company are excluded, because later
     days are forecast from them, unless its rows end long before that day.
     """
-    of_known = np.array([symbol in known for symbol in quotes.ids])[quotes.series]
+    of_known = np.array([symbol in known for symbol in quotes.table.ids])[quotes.table.series]
     before = of_known & (quotes.day <= until)
-    left = np.bincount(quotes.series[before], minlength=len(quotes.ids))[quotes.series]
-    first = run_starts(quotes.series)
+    left = np.bincount(quotes.table.series[before], minlength=len(quotes.table.ids))[quotes.table.series]
+    first = run_starts(quotes.table.series)
     place = np.arange(len(before)) - np.maximum.accumulate(np.where(first, np.arange(len(before)), 0))
-    ends = np.full(len(quotes.ids), np.datetime64("0001-01-01", "D"))
-    np.maximum.at(ends, quotes.series, quotes.day)
-    found: BoolArray = before & ((place < left - window) | (ends < until - MAX_PAUSE)[quotes.series])
+    ends = np.full(len(quotes.table.ids), np.datetime64("0001-01-01", "D"))
+    np.maximum.at(ends, quotes.table.series, quotes.day)
+    found: BoolArray = before & ((place < left - window) | (ends < until - MAX_PAUSE)[quotes.table.series])
     return found
 
 
 def describe_spacing(quotes: Quotes) -> list[str]:
     """Return notes about companies whose rows are not daily, but for example weekly."""
-    within = quotes.series[1:] == quotes.series[:-1]
-    step, series = np.diff(quotes.day)[within], quotes.series[1:][within]
+    within = quotes.table.series[1:] == quotes.table.series[:-1]
+    step, series = np.diff(quotes.day)[within], quotes.table.series[1:][within]
     spacing = {number: np.median(step[series == number]) for number in np.unique(series)}
     notes = []
     for distance in sorted({days for days in spacing.values() if days >= MIN_SPACING}):
-        names = [quotes.ids[number] for number, days in spacing.items() if days == distance]
+        names = [quotes.table.ids[number] for number, days in spacing.items() if days == distance]
         days = distance.astype(int)
         notes.append(
             f"rows {days} days apart, which count as days here: {format_count(len(names), 'company')} "
@@ -454,21 +469,25 @@ def describe_spacing(quotes: Quotes) -> list[str]:
 
 def describe_swapped_prices(quotes: Quotes) -> list[str]:
     """Return a note about rows whose high is below their low, if any."""
-    if not {"high", "low"} <= set(quotes.values):
+    if not {"high", "low"} <= set(quotes.fields):
         return []
-    rows = quotes.values["high"] < quotes.values["low"]
+    high, low = quotes.columns(["high", "low"]).T
+    rows = high < low
     if not rows.any():
         return []
     at = int(rows.argmax())
-    example = f"{quotes.ids[quotes.series[at]]} on {quotes.day[at]}"
+    example = f"{quotes.table.ids[quotes.table.series[at]]} on {quotes.day[at]}"
     return [f"{format_count(int(rows.sum()), 'row')} with high below low, kept ({example})"]
 
 
 def stack_fields(quotes: Quotes, fields: Sequence[str]) -> Float32Array:
-    """Return the values of the fields, `(rows, features)` float32."""
-    # The model uses the logarithm of the volume, which needs at least 1 on days without trade.
-    columns = [np.maximum(quotes.values[field], 1) if field == "volume" else quotes.values[field] for field in fields]
-    return np.stack(columns, axis=1).astype(np.float32)
+    """Return the values of the fields, `(rows, features)` float32, with a volume of at least 1."""
+    values = quotes.columns(fields)
+    if "volume" in fields:
+        # The model uses the logarithm of the volume.
+        volume = fields.index("volume")
+        values[:, volume] = np.maximum(values[:, volume], 1)
+    return values
 
 
 def format_field_names(fields: Sequence[str]) -> tuple[str, ...]:
@@ -490,7 +509,7 @@ def load(config: Snp) -> Data:
         ConfigError: if a symbol or a date is not valid.
         DataError: if the file is not valid or has too few days.
     """
-    return prepare_prices(config, read_quotes(config.data, config.fields))
+    return prepare_prices(config, read_quotes(config))
 
 
 def describe_future(config: Snp, data: Data) -> str:
@@ -502,7 +521,7 @@ def describe_future(config: Snp, data: Data) -> str:
 def has_new_rows(config: Snp) -> bool:
     """Return whether the file has rows that the companies or the last day of the configuration exclude."""
     limited = config.end or config.symbols
-    return bool(limited) and bool(find_excluded_rows(config, read_quotes(config.data, config.fields)).any())
+    return bool(limited) and bool(find_excluded_rows(config, read_quotes(config)).any())
 
 
 def split_by_date(quotes: Quotes) -> NDArray[np.int32]:
@@ -527,19 +546,19 @@ def prepare_prices(config: Snp, quotes: Quotes, parts: Parts = split_by_date, *,
     part = parts(quotes) if config.split == "time" else np.zeros(len(quotes.day), np.int32)
     quotes, part = select_part_rows(quotes, part)
     complete = ~find_incomplete_rows(quotes, config.fields)
-    days = np.bincount(quotes.series[(part == 0) & complete], minlength=len(quotes.ids))
+    days = np.bincount(quotes.table.series[(part == 0) & complete], minlength=len(quotes.table.ids))
     enough = (days >= MIN_TRAINING_DAYS) | (held_out & (days == 0))
     notes = [*quotes.notes, *describe_excluded_companies(quotes, days, enough), *notes]
-    keep = enough[quotes.series]
+    keep = enough[quotes.table.series]
     if not (keep & complete).any():
         raise DataError(
-            f"{quotes.name}: no day of these companies has a value of {' and '.join(config.fields)}. Give more days "
-            "with --data, or widen --start and --end"
+            f"{quotes.table.name}: no day of these companies has a value of {' and '.join(config.fields)}. Give more "
+            "days with --data, or widen --start and --end"
         )
-    present = np.unique(quotes.series[keep & complete])
-    symbols = ("", *(quotes.ids[i] for i in present))
+    present = np.unique(quotes.table.series[keep & complete])
+    symbols = ("", *(quotes.table.ids[i] for i in present))
     span = config.window + (config.goal == "predict")
-    quotes, part, whole, none = _cut_windows(config, take_rows(quotes, keep), part[keep], span, symbols, notes)
+    quotes, part, whole, none = _cut_windows(config, quotes.take(keep), part[keep], span, symbols, notes)
     if none:
         notes.append(f"{format_count(len(none), 'company')} without {span} days in a row: {format_names(none)}")
     splits = _cut_parts(whole, part, config) if config.split == "time" else _shuffle_split(whole, config)
@@ -572,7 +591,7 @@ def load_new_prices(config: Snp, scale: Scale, known: Sequence[str], until: np.d
     Raises:
         DataError: if the file is not valid or holds no window.
     """
-    quotes = read_quotes(config.data, config.fields)
+    quotes = read_quotes(config)
     quotes, opens, notes = split_open_days(quotes) if config.with_open else (quotes, {}, [])
     notes = [*quotes.notes, *notes]
     seen = find_training_rows(quotes, known, until, config.window)
@@ -580,8 +599,8 @@ def load_new_prices(config: Snp, scale: Scale, known: Sequence[str], until: np.d
         notes.append(
             f"{format_count(int(seen.sum()), 'row')} up to {until} of companies it was trained on not forecast again"
         )
-    quotes = take_rows(quotes, ~seen)
-    symbols = tuple(dict.fromkeys((*(known or ("",)), *quotes.ids)))
+    quotes = quotes.take(~seen)
+    symbols = tuple(dict.fromkeys((*(known or ("",)), *quotes.table.ids)))
     part = np.zeros(len(quotes.day), np.int32)
     quotes, part, whole, short = _cut_windows(config, quotes, part, config.window, symbols, notes)
     if short:
@@ -590,7 +609,7 @@ def load_new_prices(config: Snp, scale: Scale, known: Sequence[str], until: np.d
             f"{format_names(short)}"
         )
     if not whole.samples:
-        raise DataError(f"{quotes.name}: no company has {config.window} days in a row, which the model reads")
+        raise DataError(f"{quotes.table.name}: no company has {config.window} days in a row, which the model reads")
     source = _describe_source(config, quotes, whole, symbols, notes)
     empty = whole._replace(starts=whole.starts[:0])
     test = whole.recut(config.window + 1)
@@ -608,9 +627,9 @@ def _cut_windows(
     missing = find_incomplete_rows(quotes, config.fields)
     segment = assign_segments(quotes, part, missing, span, " or ".join(config.fields), notes)
     notes += [*describe_swapped_prices(quotes), *describe_spacing(quotes)]
-    quotes = take_rows(quotes, ~missing)
+    quotes = quotes.take(~missing)
     line = {symbol: number for number, symbol in enumerate(symbols)}
-    company = np.array([line.get(symbol, 0) for symbol in quotes.ids], np.int32)[quotes.series]
+    company = np.array([line.get(symbol, 0) for symbol in quotes.table.ids], np.int32)[quotes.table.series]
     series = stack_fields(quotes, config.fields)
     whole = Split(series, window_starts(segment, span), span, segment, company, quotes.day)
     without = [symbols[line] for line in np.setdiff1d(company, company[whole.starts])]
@@ -621,7 +640,7 @@ def _describe_source(config: Snp, quotes: Quotes, whole: Split, symbols: Sequenc
     assert whole.line is not None
     names = np.frombuffer("\n".join(symbols).encode(), np.uint8)
     return Source(
-        f"{quotes.name}: {', '.join(config.fields)} of {format_count(len(np.unique(whole.line)), 'company')}, "
+        f"{quotes.table.name}: {', '.join(config.fields)} of {format_count(len(np.unique(whole.line)), 'company')}, "
         f"{len(quotes.day):,} rows, {quotes.day.min()} to {quotes.day.max()}",
         hash_arrays(whole.series, whole.line, quotes.day.astype(np.int64), quotes.gap, names),
         quotes.licence,

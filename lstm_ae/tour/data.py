@@ -48,7 +48,7 @@ def read_source_data(digits_path: str | None = None, prices_path: str | None = N
         digits_path: value of `--data` for digits; None for the default of the study.
         prices_path: value of `--data` for prices; None for the default of the study.
     """
-    quotes = read_quotes(prices_path)
+    quotes = read_quotes(Snp(data=prices_path, inputs="ohlcv"))
     data = digits.load(Mnist(data=digits_path))
     return SourceData(digits_path, prices_path, data, quotes, (*data.source.notes, *quotes.notes))
 
@@ -79,9 +79,9 @@ def choose_data(
     tour_data = TourData(
         path,
         source.prices_path,
-        choose_companies(source.quotes.ids, level.companies),
+        choose_companies(source.quotes.table.ids, level.companies),
         whole_digits=sum(split.samples for split in (data.train, data.validation, data.test)) == MNIST_DIGITS,
-        whole_prices=len(source.quotes.ids) >= MANY_COMPANIES,
+        whole_prices=len(source.quotes.table.ids) >= MANY_COMPANIES,
     )
     return tour_data, TourLoader(source.quotes, written)
 

@@ -39,7 +39,7 @@ def days_in(split):
 @pytest.mark.parametrize("refit", [True, False])
 def test_days_of_folds_by_hand(path, refit):
     """Of 400 days, the last 200 are tested in four folds of 50, each with the window of five days before it."""
-    config, quotes = config_of(path), read_quotes(path)
+    config, quotes = config_of(path), read_quotes(Snp(data=path))
     days = np.unique(quotes.day)
     every = list(backtests._origins(quotes, 4, config, refit))
     assert len(every) == 4
@@ -57,7 +57,7 @@ def test_days_of_folds_by_hand(path, refit):
 
 
 def test_held_out_companies_have_no_training_rows(path):
-    config, quotes = config_of(path), read_quotes(path)
+    config, quotes = config_of(path), read_quotes(Snp(data=path))
     held = []
     for parts in backtests._companies(quotes, 2, seed=3):
         data = prepare_prices(config, quotes, parts, held_out=True)
@@ -227,7 +227,7 @@ def test_folds_of_other_versions_are_noted(path, tmp_path, monkeypatch):
 
 
 def test_only_selected_companies_are_held_out(path):
-    quotes = selection.select_quotes(config_of(path, symbols=("AAA", "CCC")), read_quotes(path))
+    quotes = selection.select_quotes(config_of(path, symbols=("AAA", "CCC")), read_quotes(Snp(data=path)))
     for parts in backtests._companies(quotes, 2, seed=0):
         data = prepare_prices(config_of(path), quotes, parts, held_out=True)
         assert data.train.samples

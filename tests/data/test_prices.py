@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from lstm_ae.config import Snp
 from lstm_ae.data import prices
-from lstm_ae.data.prices import Quotes, load, read_quotes
+from lstm_ae.data.prices import load, read_quotes
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.errors import ConfigError, DataError, LstmAeError
 from lstm_ae.studies.snp.forecasting import next_days
@@ -192,6 +192,35 @@ def test_field_and_kaggle_columns(field: str, tmp_path: pathlib.Path) -> None:
     assert data.feature_names == (f"{field} (USD)",)
 
 
+@pytest.mark.parametrize(
+    ("head", "line", "choices", "note"),
+    [
+        ("Ticker;Date;HIGH", "a;{date:%d.%m.%Y};{value},5", {}, "--date-order: day first"),
+        ("date\tname\thigh\tvolume", "{date:%Y%m%d}\tA\t{value}.5\t", {}, ""),
+        ("Aktie,Tag,High", "A,{date:%Y-%m-%d 00:00:00},{value}.5", {"id_col": ("Aktie",), "time_col": "Tag"}, ""),
+    ],
+)
+def test_tables_of_other_programs(
+    head: str, line: str, choices: dict[str, Any], note: str, tmp_path: pathlib.Path
+) -> None:
+    dates = [datetime.date(2020, 1, 1) + datetime.timedelta(i) for i in range(20)]
+    lines = [line.format(date=date, value=10 + i) for i, date in enumerate(dates)]
+    data = reconstruct(written(tmp_path, lines, head), **choices)
+    plain = reconstruct(written(tmp_path, [row("A", i, 10.5 + i) for i in range(20)]))
+    assert data.source.sha256 == plain.source.sha256
+    assert bool(note) == any(text.startswith(note) for text in data.source.notes if note)
+
+
+def test_prices_in_parquet(tmp_path: pathlib.Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "prices.parquet"
+    table = {"symbol": ["a"] * 20, "date": [datetime.date.fromisoformat(day(i)) for i in range(20)]}
+    parquet.write_table(pyarrow.table(table | {"high": [10.5 + i for i in range(20)]}), path)
+    plain = reconstruct(written(tmp_path, [row("A", i, 10.5 + i) for i in range(20)]))
+    assert reconstruct(str(path)).source.sha256 == plain.source.sha256
+
+
 # What is dropped ----------------------------------------------------------------------------------------------------
 
 
@@ -212,7 +241,7 @@ def test_only_the_columns_that_the_model_reads_must_be_there(tmp_path: pathlib.P
     [
         ("symbol,date,close", {"field": "high"}, ("lacks high", "--field close")),
         ("symbol,date,close", {"goal": "predict", "field": "close", "inputs": "ohlc"}, ("lacks open, high, low",)),
-        ("symbol,date,price", {"field": "close"}, ("lacks close",)),
+        ("symbol,date,price", {"field": "close"}, ("lacks open, high, low, close",)),
     ],
 )
 def test_columns_that_the_model_reads_and_the_file_lacks_are_named(
@@ -320,20 +349,19 @@ def test_symbols_and_dates_choose(tmp_path: pathlib.Path) -> None:
 # What is refused ----------------------------------------------------------------------------------------------------
 
 FILES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "29 February": ("A,2023-02-29,1,1,1,1,1", ("line 22", "'date'", "'2023-02-29'", "YYYY-MM-DD")),
+    "29 February": ("A,2023-02-29,1,1,1,1,1", ("line 22", "'date'", "'2023-02-29'")),
     "day first": ("A,29/02/2024,1,1,1,1,1", ("line 22", "'29/02/2024'")),
-    "compact date": ("A,20240229,1,1,1,1,1", ("line 22", "'20240229'")),
     "week date": ("A,2024-W01-1,1,1,1,1,1", ("line 22", "'2024-W01-1'")),
-    "time zone": ("A,2024-02-29T00:00:00+01:00,1,1,1,1,1", ("line 22", "time or zone")),
-    "time": ("A,2024-02-29 00:00,1,1,1,1,1", ("line 22", "time or zone")),
+    "time zone": ("A,2024-02-29T00:00:00+01:00,1,1,1,1,1", ("line 22", "'date'", "+01:00")),
+    "time": ("A,2024-02-29 09:30,1,1,1,1,1", ("line 22", "'date'", "2024-02-29 09:30")),
     "other digits": ("A,٢٠٢٤-02-28,1,1,1,1,1", ("line 22", "'date'")),
-    "no date": ("A,,1,1,1,1,1", ("line 22", "'date'", "''")),
+    "no date": ("A,,1,1,1,1,1", ("line 22", "'date'", "missing")),
     "no symbol": (",2024-02-29,1,1,1,1,1", ("line 22", "'symbol'")),
     "formula": ("=cmd|x,2024-02-29,1,1,1,1,1", ("line 22", "'symbol'", "'=CMD|X'")),
     "newline in a symbol": ('"A\nB",2024-02-29,1,1,1,1,1', ("line 22", "'symbol'", r"'A\nB'")),
     "price 0": ("A,2024-02-29,1,0,1,1,1", ("line 22", "'high'", "above 0", "Received: 0")),
     "negative price": ("A,2024-02-29,1,1,1,-3,1", ("line 22", "'close'", "Received: -3")),
-    "tiny price": ("A,2024-02-29,1,1e-60,1,1,1", ("line 22", "'high'", "1e-60")),
+    "tiny price": ("A,2024-02-29,1,1e-60,1,1,1", ("line 22", "'high'", "above 0")),
     "huge price": ("A,2024-02-29,1,1e20,1,1,1", ("line 22", "'high'", "below 1e+09")),
     "price 1e38": ("A,2024-02-29,1e38,1,1,1,1", ("line 22", "'open'")),
     "text": ("A,2024-02-29,1,x,1,1,1", ("line 22", "'high'", "'x'")),
@@ -397,26 +425,58 @@ def test_exactly_a_window_in_each_part(tmp_path: pathlib.Path) -> None:
 
 
 def test_all_values_missing(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(DataError, match="no company has 2 training days"):
+    with pytest.raises(DataError, match=r"holds no value of high\. .*--field close"):
         reconstruct(written(tmp_path, [row("A", i, "") for i in range(20)]))
+    rows = [row("A", i, "") for i in range(20)] + [row("B", i, 1) for i in range(20)]
+    with pytest.raises(DataError, match="no company has 2 training days"):
+        reconstruct(written(tmp_path, rows), symbols=("A",))
+
+
+@pytest.mark.parametrize(
+    ("head", "line", "pieces"),
+    [
+        ("symbol,date,high", "A,{i},1", ("'date'", "not days")),
+        ("symbol,date,high", "A,{day}T00:00:00-05:00,1", ("line 2", "'date'", "2020-01-01 05:00")),
+        ("date,high", "{day},1", ("line 1", "symbol", "--id-col")),
+        ("symbol,day,high", "A,{day},1", ("line 1", "date", "--time-col")),
+        ("symbol,date,high,HIGH", "A,{day},1,1", ("line 1", "'high'", "more than once")),
+    ],
+)
+def test_tables_without_the_columns_of_prices(
+    head: str, line: str, pieces: tuple[str, ...], tmp_path: pathlib.Path
+) -> None:
+    path = written(tmp_path, [line.format(i=i, day=day(i)) for i in range(20)], head)
+    with pytest.raises(DataError) as caught:
+        reconstruct(path)
+    for piece in (repr(path), *pieces):
+        assert piece in one_line(caught.value)
+
+
+def test_options_of_the_table_are_checked(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(ConfigError, match="--encoding must be"):
+        Snp(encoding="base64")
+    with pytest.raises(ConfigError, match="--id-col names 'Ticker', no column of"):
+        reconstruct(written(tmp_path, ten_days("A")), id_col=("Ticker",))
 
 
 @pytest.mark.parametrize("scale", ["log", "company", "report", "window", "none"])
 @pytest.mark.parametrize("split", ["time", "report"])
 def test_no_complete_day_is_refused(split: str, scale: str, tmp_path: pathlib.Path) -> None:
     """The only day of each company has just opened, or no two complete days follow each other."""
-    opened = written(tmp_path, [f"{symbol},{day(0)},2," for symbol in "AB"], "symbol,date,open,close")
+    rows = [f"{symbol},{day(0)},2,{'' if symbol < 'C' else 1}" for symbol in "ABC"]
+    opened = written(tmp_path, rows, "symbol,date,open,close")
     choices: dict[str, Any] = {"window": 2, "field": "close", "last_day_only": True, "split": split, "scale": scale}
     if scale == "log":
         with pytest.raises(DataError, match="no day of these companies has a value of close and open"):
-            load(Snp(data=opened, with_open=True, **choices))
+            load(Snp(data=opened, symbols=("A", "B"), with_open=True, **choices))
     alone = written(tmp_path, [f"A,{day(i)},{'' if i % 2 else 1 + i}" for i in range(20)], "symbol,date,close")
     with pytest.raises(DataError, match="The training part holds no window of 3 rows"):
         load(Snp(data=alone, **choices))
 
 
 def test_held_out_companies_need_a_complete_day(tmp_path: pathlib.Path) -> None:
-    quotes = read_quotes(written(tmp_path, [row("A", i, "") for i in range(20)]))
+    quotes = read_quotes(Snp(data=written(tmp_path, [row("A", i, "" if i < 19 else 1) for i in range(20)])))
+    quotes = quotes.take(np.arange(20) < 19)
     with pytest.raises(DataError, match="no day of these companies has a value of high"):
         prices.prepare_prices(Snp(window=2), quotes, held_out=True)
 
@@ -490,10 +550,10 @@ def test_shipped_file(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "shipped with the package" in data.source.text
     assert [split.samples for split in parts(data)] == [7914, 1840, 1844]
     assert data.train.span == 31
-    whole = read_quotes(None)
-    assert len(whole.day) == 12_154
+    whole = read_quotes(Snp())
+    assert whole.table.values.shape == (12_154, 5)
     assert not whole.gap.any()
-    assert not any(np.isnan(values).any() for values in whole.values.values())
+    assert not np.isnan(whole.table.values).any()
 
 
 def test_shipped_file_is_the_one_described() -> None:
@@ -530,25 +590,19 @@ def test_snp500(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [split.samples for split in parts(data)] == [413_236, 78_228, 78_228]  # counted by a plain loop as well
     assert any(note.startswith("13 companies with fewer than 250 training days") for note in data.source.notes)
     assert any(note.startswith("1 row with high below low, kept (AOS on 2014-05-19)") for note in data.source.notes)
-    whole = read_quotes(str(SNP500))
+    whole = read_quotes(Snp(data=str(SNP500)))
     assert len(whole.day) == 619_040
-    assert [int(np.isnan(whole.values[field]).sum()) for field in ("open", "high", "low", "close")] == [11, 8, 8, 0]
+    assert whole.fields == ("open", "high", "low", "close", "volume")
+    assert np.isnan(whole.table.values).sum(axis=0).tolist() == [11, 8, 8, 0, 0]
 
 
-def test_a_gap_stays_one_where_its_row_is_left_out() -> None:
-    day = np.datetime64("2020-01-01") + np.arange(8)
-    quotes = Quotes(
-        "q",
-        "",
-        [],
-        ["A", "B"],
-        np.array([0, 0, 0, 0, 0, 1, 1, 1]),
-        day,
-        {"high": np.arange(8.0)},
-        np.array([0, 0, 1, 0, 0, 0, 1, 0], bool),
-    )
+def test_a_gap_stays_one_where_its_row_is_left_out(tmp_path: pathlib.Path) -> None:
+    rows = [*(row("A", i, i + 1) for i in range(5)), *(row("B", i, i + 1) for i in range(5, 8))]
+    quotes = read_quotes(Snp(data=written(tmp_path, rows)))
+    assert not quotes.gap.any()
+    quotes = quotes._replace(gap=np.array([0, 0, 1, 0, 0, 0, 1, 0], bool))
     left, part = prices.select_part_rows(quotes, np.array([0, 0, -1, 0, 1, -1, -1, 0], np.int32))
-    assert left.values["high"].tolist() == [0, 1, 3, 4, 7]
+    assert left.columns(["high"])[:, 0].tolist() == [1, 2, 4, 5, 8]
     assert left.gap.tolist() == [False, False, True, False, False]
     assert part.tolist() == [0, 0, 0, 1, 0]
 

@@ -24,7 +24,7 @@ def found(path, model=None, **choices):
     config = Snp(**{"data": path, "window": 6, "units": 2, **choices})
     data = load(config)
     model = build(config, data) if model is None else model
-    return {each.check: each for each in audits.audit(model, config, data, read_quotes(path))}
+    return {each.check: each for each in audits.audit(model, config, data, read_quotes(Snp(data=path)))}
 
 
 def leaks(findings):
@@ -94,10 +94,11 @@ def test_days_smoothed_with_those_after_them_are_found(path, choices, monkeypatc
     """Prepared so, the last day of every window knows half of the day to forecast."""
 
     def smoothed(config, quotes):
-        values = {name: (column + np.r_[column[1:], column[-1:]]) / 2 for name, column in quotes.values.items()}
-        return prepare_prices(config, quotes._replace(values=values))
+        values = quotes.table.values
+        values = (values + np.r_[values[1:], values[-1:]]) / 2
+        return prepare_prices(config, quotes._replace(table=quotes.table._replace(values=values)))
 
-    config, quotes = Snp(data=path, window=6, units=2, **choices), read_quotes(path)
+    config, quotes = Snp(data=path, window=6, units=2, **choices), read_quotes(Snp(data=path))
     data = smoothed(config, quotes)
     monkeypatch.setattr(audits, "prepare_prices", smoothed)
     findings = {each.check: each for each in audits.audit(build(config, data), config, data, quotes)}

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lstm_ae.arrays import BoolArray
 from lstm_ae.config import Snp
 from lstm_ae.data.prices import Quotes, describe_future, prepare_prices, select_quotes, split_by_date
 from lstm_ae.data.windows import OPEN_FEATURE, Data, Split, evenly_spaced
@@ -124,16 +125,22 @@ def _preparation(method: ForecastMethod, config: Snp, data: Data, quotes: Quotes
     after = quotes.day > last
     # The forecast of the day after may depend on all days before it, and on its open if the model reads it.
     until = quotes.day[after].min() if after.any() else last
-    values = {name: np.where(after, 1.5 * column, column) for name, column in quotes.values.items()}
+    raised = np.repeat(after[:, None], len(quotes.fields), axis=1)
     if method.with_open:
-        values["open"] = np.where(quotes.day > until, values["open"], quotes.values["open"])
-    again, others = _test_forecasts(method, prepare_prices(config, quotes._replace(values=values)))
+        raised[:, quotes.fields.index("open")] = quotes.day > until
+    again, others = _test_forecasts(method, prepare_prices(config, _raise_by_half(quotes, raised)))
     text = f"all rows after {last} were raised by half and prepared again"
     if len(others) != len(days):
         return _finding(check, False, f"{text}: the windows differ")
     up_to = days <= until
     moved = int((first[up_to] != again[up_to]).sum())
     return _finding(check, not moved, f"{text}: {moved:,} of {int(up_to.sum()):,} forecasts up to then moved")
+
+
+def _raise_by_half(quotes: Quotes, where: BoolArray) -> Quotes:
+    """Return the quotes with the values at a mask, `(rows, features)` or `(rows, 1)`, raised by half."""
+    values = np.where(where, np.float32(1.5) * quotes.table.values, quotes.table.values)
+    return quotes._replace(table=quotes.table._replace(values=values))
 
 
 def _test_forecasts(method: ForecastMethod, data: Data) -> tuple[Any, Any]:
@@ -152,8 +159,7 @@ def _scale_of_training(config: Snp, data: Data, quotes: Quotes) -> AuditFinding:
     """Compare the scale before and after changing all rows after the training split."""
     quotes = select_quotes(config, quotes)
     later = split_by_date(quotes) > 0
-    values = {name: np.where(later, 1.5 * column, column) for name, column in quotes.values.items()}
-    again = prepare_prices(config, quotes._replace(values=values))
+    again = prepare_prices(config, _raise_by_half(quotes, later[:, None]))
     same = all(np.array_equal(old, new) for old, new in zip(data.scale[1:], again.scale[1:], strict=True))
     check = "the scale"
     if config.split == "report" and not same:
