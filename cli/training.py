@@ -7,6 +7,7 @@ from typing import Any
 
 from lstm_ae.config import Config, Series, Snp, task_of
 from lstm_ae.config.options import declared_options, flag_name
+from lstm_ae.config.snp import READING_OPTIONS
 from lstm_ae.errors import ConfigError
 from lstm_ae.formatting import format_option
 
@@ -169,7 +170,9 @@ def _open_named_run(given: GivenOptions, kind: type[Config], console: Console, r
         raise ConfigError(
             f"{str(found.directory)!r} {does} prices; use lstmae snp {verb} --run {where}, or give another run"
         )
-    require_equal(given, found.config(), f"{str(found.directory)!r} is trained", free=("data",), **fixed)
+    # Another table may be written in another way.
+    free = ("data", *(READING_OPTIONS if given.get("data") else ()))
+    require_equal(given, found.config(), f"{str(found.directory)!r} is trained", free=free, **fixed)
     found.metrics()
     import_tensorflow(console)
     console.say(f"run: {found.directory}")

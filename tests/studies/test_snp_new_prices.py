@@ -1,6 +1,7 @@
 """Forecasts of prices that a run was not trained on."""
 
 import dataclasses
+import json
 import shlex
 import shutil
 
@@ -277,6 +278,29 @@ def test_a_day_that_has_just_opened_is_forecast_from_its_open(place, capsys):
         assert float(line.split()[3]) == pytest.approx(wanted, abs=0.006)
         assert "BBB  " not in said[of]
         assert "LATE  " not in said[of]
+
+
+def test_new_prices_may_be_written_in_another_way(run, tmp_path, capsys):
+    rows = [row.split(",") for row in days_of("NEW", 60, seed=5)]
+    plain = opened_on(run, [",".join(row) for row in rows])
+    lines = ["Code;Day;open;high;low;close;volume"]
+    for symbol, day, *values in rows:
+        year, month, on = day.split("-")
+        lines.append(";".join([symbol, f"{on}.{month}.{year}", *(value.replace(".", ",") for value in values)]))
+    path = tmp_path / "other.csv"
+    path.write_text("\n".join(lines) + "\n")
+    options = ["--data", str(path), "--id-col", "Code", "--time-col", "Day", "--json"]
+    assert main(["snp", "predict", "--run", str(run.directory), *options]) == 0
+    said = capsys.readouterr()
+    assert "--decimal: comma" in said.err
+    assert "--date-order: day first" in said.err
+    expected = evaluate_new(
+        plain.model, plain.data, run.artifact(PriceCalibration).calibration, run.artifact(PriceBaselines)
+    ).as_json()
+    assert json.loads(said.out)["metrics"]["new data"]["mae"] == expected["new data"]["mae"]
+    # They are those of the run where its own table is read.
+    assert main(["snp", "predict", "--run", str(run.directory), "--id-col", "Code"]) == 2
+    assert "--id-col" in capsys.readouterr().err
 
 
 def test_many_days(run):
