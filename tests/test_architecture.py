@@ -14,7 +14,7 @@ from processes import CEILING
 ROOT = Path(__file__).parents[1]
 # From the ground up: packages, and modules that stand alone. Each may import from the layers below its own.
 LAYERS = [
-    {"", "arrays", "errors", "formatting", "installation", "kernels", "startup"},
+    {"", "arrays", "errors", "formatting", "installation", "json_types", "kernels", "startup"},
     {"config", "evaluation", "files", "plots", "temporary"},
     {"artifacts", "significance", "table_files"},
     {"data"},

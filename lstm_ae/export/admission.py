@@ -61,8 +61,8 @@ def check_version(version: Path, name: str = "") -> tuple[bytes, list[str]]:
         ForbiddenGraphError, DataError: See `admit_version`.
     """
     files, content = _list_files(version), read_graph_file(version)
-    if found := graph_check.find_forbidden(parse_graph(content, version)):
-        raise ForbiddenGraphError(f"{name or repr(str(version))} contains forbidden parts: {', '.join(found[:5])}")
+    if forbidden := graph_check.find_forbidden(parse_graph(content, version)):
+        raise ForbiddenGraphError(f"{name or repr(str(version))} contains forbidden parts: {', '.join(forbidden[:5])}")
     return content, files
 
 
@@ -72,7 +72,7 @@ def _list_files(version: Path) -> list[str]:
     Raises:
         DataError: If an entry is neither a regular file nor a folder, or is too large.
     """
-    found, weights, count = [], 0, 0
+    paths, weights, count = [], 0, 0
     waiting = [("", 0)]
     while waiting:
         folder, depth = waiting.pop()
@@ -95,10 +95,10 @@ def _list_files(version: Path) -> list[str]:
                 raise DataError(f"{str(version / path)!r} cannot be read: {error.strerror}") from error
             weights += size if in_weights else 0
             if in_weights or path == WARMUP_FILE:
-                found.append(path)
+                paths.append(path)
     if weights > MAX_WEIGHT_BYTES:
         raise DataError(f"{str(version)!r} has more than {MAX_WEIGHT_BYTES:,} bytes of weights. Use a smaller model.")
-    return found
+    return paths
 
 
 def _link_or_copy(path: Path, link: Path) -> None:

@@ -1,13 +1,18 @@
 """Model cards: Markdown files next to the exported versions that describe a model, its data, results, and limits."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lstm_ae.config import Config, Mnist, Series, Snp
 from lstm_ae.files import write_own
 from lstm_ae.formatting import format_epoch, format_heading, format_value
+from lstm_ae.json_types import JsonMapping
 from lstm_ae.run import Run, measured_parts
+
+if TYPE_CHECKING:
+    from lstm_ae.export.saved_model import Endpoint
+
 
 # A card without this line was written or edited by the user and must not be overwritten.
 CARD_MARK = "<!-- written by lstmae export -->"
@@ -61,7 +66,7 @@ _OUTPUT_DESCRIPTIONS = {
 }
 
 
-def render_card(name: str, version: str, run: Run, endpoints: Sequence[Any]) -> str:
+def render_card(name: str, version: str, run: Run, endpoints: "Sequence[Endpoint]") -> str:
     """Return the model card of a run as Markdown.
 
     Args:
@@ -159,14 +164,14 @@ def _describe_classes(config: Config) -> list[str]:
     return [f"Classes: {named}."]
 
 
-def _describe_training(training: Mapping[str, Any]) -> str:
+def _describe_training(training: JsonMapping) -> str:
     if training.get("refit"):
         return f"{training['seconds']:,.0f} s, {training['refit']}"
     text = f"{training['seconds']:,.0f} s, {training['epochs']} epochs, weights of "
     return text + format_epoch(training["best_epoch"]) + (f" ({training['stopped']})" if training["stopped"] else "")
 
 
-def _describe_weights(metrics: Mapping[str, Any], kind: str) -> str:
+def _describe_weights(metrics: JsonMapping, kind: str) -> str:
     """Return a text about the data that the weights, intervals, and threshold were selected on."""
     if not metrics["training"].get("refit"):
         return "The weights were selected on the validation split; nothing was selected on the test split."
@@ -178,7 +183,7 @@ def _describe_weights(metrics: Mapping[str, Any], kind: str) -> str:
     return f"{text}." + (f" The {what} from the trial's model, which did not see the validation data." if what else "")
 
 
-def _result_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+def _result_rows(metrics: JsonMapping) -> list[tuple[str, str, str, str]]:
     rows = []
     for part, row in measured_parts(metrics).items():
         for measure, metric in row.items():
@@ -223,12 +228,12 @@ def _describe_inputs(config: Config) -> list[str]:
     if isinstance(config, Snp) and config.goal == "predict":
         if config.with_open:
             lines.append("- `open`: the open of the day to forecast.")
-        said = config.fields[0] if config.with_open else "the same columns in the same order"
-        lines.append(f"- `future`: {said}.")
+        columns = config.fields[0] if config.with_open else "the same columns in the same order"
+        lines.append(f"- `future`: {columns}.")
     return ["\n".join(lines)] if lines else []
 
 
-def _describe_outputs(endpoints: Sequence[Any], metrics: Mapping[str, Any]) -> list[str]:
+def _describe_outputs(endpoints: "Sequence[Endpoint]", metrics: JsonMapping) -> list[str]:
     """Return a description of the outputs that are not in the data's units."""
     known = {name for endpoint in endpoints for name in endpoint.outputs}
     texts = dict(_OUTPUT_DESCRIPTIONS)

@@ -17,18 +17,16 @@ window.
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 from keras import layers
 
 from lstm_ae.export.score_endpoint import ScoreParameters, make_score_function
-from lstm_ae.models.inference import input_signature
+from lstm_ae.models.inference import Specs, Tensors, input_signature
 from lstm_ae.models.rollout import HORIZON, rollout
 from lstm_ae.models.scaling import inner_network, inner_scaling
-
-Tensors = dict[str, Any]
 
 
 class EndpointFunction(NamedTuple):
@@ -36,10 +34,10 @@ class EndpointFunction(NamedTuple):
 
     name: str
     call: Callable[[Tensors], Tensors]
-    specs: dict[str, Any]
+    specs: Specs
 
 
-def make_endpoints(model: Any, detector: ScoreParameters | None = None) -> list[EndpointFunction]:
+def make_endpoints(model: keras.Model, detector: ScoreParameters | None = None) -> list[EndpointFunction]:
     """Return the endpoints of a model; `serving_default` is first.
 
     Args:
@@ -68,11 +66,11 @@ def make_endpoints(model: Any, detector: ScoreParameters | None = None) -> list[
     return made
 
 
-def _select_output(model: Any, output: str) -> Callable[[Tensors], Tensors]:
+def _select_output(model: keras.Model, output: str) -> Callable[[Tensors], Tensors]:
     return lambda inputs: {output: model(inputs, training=False)[output]}
 
 
-def _make_encode(model: Any) -> Callable[[Tensors], Tensors]:
+def _make_encode(model: keras.Model) -> Callable[[Tensors], Tensors]:
     """Return the `encode` function, which returns the encoder's output."""
     network = inner_network(model)
     encoder = keras.Model(network.input, network.get_layer("code").output, name="encoder")
@@ -83,7 +81,7 @@ def _make_encode(model: Any) -> Callable[[Tensors], Tensors]:
     return encode
 
 
-def _make_score(model: Any) -> Callable[[Tensors], Tensors]:
+def _make_score(model: keras.Model) -> Callable[[Tensors], Tensors]:
     """Return the `score` function: for each step, the mean over the features of the squared error of scaled values.
 
     In the data's units, the feature with the largest numbers would dominate: a volume of millions next to a price.
@@ -104,13 +102,13 @@ def _make_score(model: Any) -> Callable[[Tensors], Tensors]:
     return score
 
 
-def _network_inputs(model: Any, inputs: Mapping[str, Any]) -> Tensors:
+def _network_inputs(model: keras.Model, inputs: Mapping[str, tf.Tensor]) -> Tensors:
     """Return the input of an autoencoder's network, the scaled window, by name."""
     (name,) = inner_network(model).input
     return {name: inner_scaling(model)(inputs, training=False)["scaled"]}
 
 
-def _make_classify(model: Any) -> Callable[[Tensors], Tensors]:
+def _make_classify(model: keras.Model) -> Callable[[Tensors], Tensors]:
     def classify(inputs: Tensors) -> Tensors:
         label = model(inputs, training=False)["label"]
         return {"label": label, "class": tf.argmax(label, axis=-1, output_type=tf.int32)}
@@ -118,7 +116,7 @@ def _make_classify(model: Any) -> Callable[[Tensors], Tensors]:
     return classify
 
 
-def _make_forecast(model: Any) -> Callable[[Tensors], Tensors]:
+def _make_forecast(model: keras.Model) -> Callable[[Tensors], Tensors]:
     """Return the `forecast` function, which rolls the model out.
 
     Its additional input `horizon` is int32, one per row; steps beyond a row's horizon are NaN.
@@ -133,7 +131,7 @@ def _make_forecast(model: Any) -> Callable[[Tensors], Tensors]:
 
 
 @contextmanager
-def without_cudnn(model: Any) -> Iterator[None]:
+def without_cudnn(model: keras.Model) -> Iterator[None]:
     """Disable cuDNN while the model is traced: a graph with its operations does not load on a machine without a GPU."""
     recurrent = [layer for layer in model._flatten_layers() if isinstance(layer, layers.LSTM | layers.GRU)]
     before = [layer.use_cudnn for layer in recurrent]

@@ -9,23 +9,29 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from lstm_ae.arrays import Array
 from lstm_ae.errors import ConfigError, UnprovenError
-from lstm_ae.export.endpoints import EndpointFunction, Tensors
+from lstm_ae.export.endpoints import EndpointFunction
 from lstm_ae.export.layout import LITERT_FILE, ONNX_FILE
 from lstm_ae.export.probe import compare_outputs
 from lstm_ae.export.verification import VerificationCase
 from lstm_ae.installation import install_hint
+from lstm_ae.models.inference import Tensors
 
 # Other kernels round differently: by 3e-7 of the largest value for series, and 3e-6 for small class probabilities.
 TOLERANCE = 1e-5
 
 ONNX_OPSET = 17
+
+
+# A function from named inputs to named outputs.
+Runner = Callable[[Mapping[str, Array]], dict[str, Array]]
 
 
 class ModelFormat(NamedTuple):
@@ -40,8 +46,8 @@ class ModelFormat(NamedTuple):
 
     file: str
     modules: tuple[str, ...]
-    convert: Callable[[Any, EndpointFunction], bytes]
-    runner: Callable[[bytes], Callable[[Mapping[str, Any]], dict[str, Any]]]
+    convert: Callable[[keras.Model, EndpointFunction], bytes]
+    runner: Callable[[bytes], Runner]
 
 
 def require_installed(formats: Sequence[str]) -> None:
@@ -55,7 +61,11 @@ def require_installed(formats: Sequence[str]) -> None:
 
 
 def write_formats(
-    model: Any, function: EndpointFunction, cases: Iterable[VerificationCase], version: Path, names: Sequence[str]
+    model: keras.Model,
+    function: EndpointFunction,
+    cases: Iterable[VerificationCase],
+    version: Path,
+    names: Sequence[str],
 ) -> dict[str, float]:
     """Write the model into a version in each of the given formats.
 
@@ -91,7 +101,7 @@ def write_formats(
     return differences
 
 
-def _largest_difference(run: Callable[[Mapping[str, Any]], dict[str, Any]], cases: Iterable[VerificationCase]) -> float:
+def _largest_difference(run: Runner, cases: Iterable[VerificationCase]) -> float:
     worst = 0.0
     for _, inputs, expected in cases:
         assert expected is not None
@@ -104,7 +114,7 @@ def _largest_difference(run: Callable[[Mapping[str, Any]], dict[str, Any]], case
     return worst
 
 
-def _convert_to_onnx(model: Any, function: EndpointFunction) -> bytes:
+def _convert_to_onnx(model: keras.Model, function: EndpointFunction) -> bytes:
     """Convert with tf2onnx; the batch size, and the number of steps if the model allows it, stay variable."""
     import tf2onnx
 
@@ -118,7 +128,7 @@ def _convert_to_onnx(model: Any, function: EndpointFunction) -> bytes:
     return content
 
 
-def _make_onnx_runner(content: bytes) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+def _make_onnx_runner(content: bytes) -> Runner:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
@@ -126,7 +136,7 @@ def _make_onnx_runner(content: bytes) -> Callable[[Mapping[str, Any]], dict[str,
     return lambda inputs: dict(zip(names, session.run(names, dict(inputs)), strict=True))
 
 
-def _convert_to_litert(model: Any, function: EndpointFunction) -> bytes:
+def _convert_to_litert(model: keras.Model, function: EndpointFunction) -> bytes:
     """Convert with TensorFlow's converter, using LiteRT's own operations only and a batch size of 1.
 
     With a variable batch size, or with variables that are read within the loop over the steps, the loop would need
@@ -147,12 +157,12 @@ def _convert_to_litert(model: Any, function: EndpointFunction) -> bytes:
     return content
 
 
-def _make_litert_runner(content: bytes) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+def _make_litert_runner(content: bytes) -> Runner:
     from ai_edge_litert.interpreter import Interpreter
 
     runner = Interpreter(model_content=content).get_signature_runner()
 
-    def run(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
         batch = len(next(iter(inputs.values())))
         rows = [runner(**{name: value[row : row + 1] for name, value in inputs.items()}) for row in range(batch)]
         return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}

@@ -6,15 +6,24 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from lstm_ae.errors import DataError
 from lstm_ae.export.layout import GRAPH_FILE
 from lstm_ae.export.operations import ALLOWED_OPERATIONS, RESTORE_OPERATIONS, SAVE_OPERATIONS, TOP_LEVEL_OPERATIONS
 from lstm_ae.files import read_regular
+
+if TYPE_CHECKING:
+    from tensorflow.core.framework.attr_value_pb2 import AttrValue, NameAttrList
+    from tensorflow.core.framework.function_pb2 import FunctionDef
+    from tensorflow.core.framework.node_def_pb2 import NodeDef
+    from tensorflow.core.framework.tensor_pb2 import TensorProto
+    from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
+    from tensorflow.core.protobuf.meta_graph_pb2 import TensorInfo as TensorInfoProto
+
 
 MAX_GRAPH_BYTES = 64 * 2**20  # In bytes. Weights are in other files, so a graph of a few megabytes is large.
 
@@ -31,11 +40,25 @@ OTHER_GRAPH_FILES = ("saved_model.cpb", "saved_model.pbtxt")
 INITIALIZER_SIGNATURE = "__saved_model_init_op"
 
 
+class TensorInfo(TypedDict):
+    """A tensor of a signature: variable sizes are None, and so is the shape if the rank is unknown."""
+
+    dtype: str
+    shape: list[int | None] | None
+
+
+class SignatureInfo(TypedDict):
+    """The tensors of a signature by name."""
+
+    inputs: dict[str, TensorInfo]
+    outputs: dict[str, TensorInfo]
+
+
 class ForbiddenGraphError(DataError):
     """An error for a SavedModel that contains forbidden parts."""
 
 
-def read_graph(version: Path, limit: int = MAX_GRAPH_BYTES) -> Any:
+def read_graph(version: Path, limit: int = MAX_GRAPH_BYTES) -> "MetaGraphDef":
     """Return the only meta graph of a SavedModel.
 
     Args:
@@ -70,7 +93,7 @@ def read_graph_file(version: Path, limit: int = MAX_GRAPH_BYTES) -> bytes:
         raise DataError(f"{str(path)!r} cannot be read: {error.strerror}") from error
 
 
-def parse_graph(content: bytes, version: Path) -> Any:
+def parse_graph(content: bytes, version: Path) -> "MetaGraphDef":
     """Return the meta graph in the content of a version's `saved_model.pb`.
 
     Raises:
@@ -204,13 +227,8 @@ def _most(field: FieldDescriptor) -> int | None:
     return None if repeated else 1
 
 
-def read_signatures(graph: Any) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return the `inputs` and `outputs` of each signature, by name.
-
-    Returns:
-        For each tensor, `{"dtype": ..., "shape": [...]}`. Variable sizes are None, and so is the shape if the rank
-        is unknown.
-    """
+def read_signatures(graph: "MetaGraphDef") -> dict[str, SignatureInfo]:
+    """Return the `inputs` and `outputs` of each signature, by name."""
     return {
         name: {"inputs": _describe_tensors(signature.inputs), "outputs": _describe_tensors(signature.outputs)}
         for name, signature in sorted(graph.signature_def.items())
@@ -218,10 +236,10 @@ def read_signatures(graph: Any) -> dict[str, dict[str, dict[str, Any]]]:
     }
 
 
-def _describe_tensors(tensors: Mapping[str, Any]) -> dict[str, Any]:
+def _describe_tensors(tensors: "Mapping[str, TensorInfoProto]") -> dict[str, TensorInfo]:
     import tensorflow as tf
 
-    def shape(tensor: Any) -> list[int | None] | None:
+    def shape(tensor: "TensorInfoProto") -> list[int | None] | None:
         if tensor.tensor_shape.unknown_rank:
             return None
         return [None if size.size < 0 else size.size for size in tensor.tensor_shape.dim]
@@ -268,7 +286,7 @@ TEXT_FIELD_TYPES = (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES, Fie
 HANDLE_TYPES = ("DT_RESOURCE", "DT_VARIANT")
 
 
-def find_forbidden(meta: Any) -> list[str]:
+def find_forbidden(meta: "MetaGraphDef") -> list[str]:
     """Return descriptions of the forbidden parts of a SavedModel, sorted; empty if it may be served.
 
     The check covers every node of every function, reachable or not, unless calls are recursive or excessive. Only
@@ -280,7 +298,7 @@ def find_forbidden(meta: Any) -> list[str]:
     """
     nodes = {node.name: node for node in meta.graph_def.node}
     functions = {each.signature.name: each for each in meta.graph_def.library.function}
-    found = {
+    forbidden = {
         *_find_forbidden_features(meta, nodes, functions),
         *_find_forbidden_objects(meta),
         *_find_forbidden_constants(meta),
@@ -288,7 +306,7 @@ def find_forbidden(meta: Any) -> list[str]:
     calls = {name: list(_called_functions(function.node_def, functions)) for name, function in functions.items()}
     if excesses := set(_find_excessive_calls(functions, calls)):
         # The checks below need calls without cycles, and one finding is enough to refuse the model.
-        return sorted(found | excesses)
+        return sorted(forbidden | excesses)
 
     # Any text in these parts may be the name of a function to run.
     others = [
@@ -304,21 +322,23 @@ def find_forbidden(meta: Any) -> list[str]:
     by_save = _reachable_functions(functions, [nodes[name] for name in saving]) - reached - by_restore
     for name, node in nodes.items():
         more = RESTORE_OPERATIONS if name in restoring else SAVE_OPERATIONS if name in saving else frozenset()
-        found |= {node.op} - functions.keys() - ALLOWED_OPERATIONS - TOP_LEVEL_OPERATIONS - more
+        forbidden |= {node.op} - functions.keys() - ALLOWED_OPERATIONS - TOP_LEVEL_OPERATIONS - more
     for name, function in functions.items():
         more = RESTORE_OPERATIONS if name in by_restore else SAVE_OPERATIONS if name in by_save else frozenset()
-        found |= {node.op for node in function.node_def} - functions.keys() - ALLOWED_OPERATIONS - more
+        forbidden |= {node.op for node in function.node_def} - functions.keys() - ALLOWED_OPERATIONS - more
     callers_first = reversed(list(TopologicalSorter(calls).static_order()))
     if _reads_elsewhere(
         {name: functions[name] for name in callers_first},
         [nodes[name] for name in restoring],
         _node_name(meta.saver_def.filename_tensor_name),
     ):
-        found.add("a restore from other files")
-    return sorted(found)
+        forbidden.add("a restore from other files")
+    return sorted(forbidden)
 
 
-def _find_forbidden_features(meta: Any, nodes: Mapping[str, Any], functions: Mapping[str, Any]) -> Iterator[str]:
+def _find_forbidden_features(
+    meta: "MetaGraphDef", nodes: "Mapping[str, NodeDef]", functions: "Mapping[str, FunctionDef]"
+) -> Iterator[str]:
     """Yield features that run code or read files and that TensorFlow 2 models do not need."""
     from tensorflow.python.framework import op_def_registry
 
@@ -347,7 +367,7 @@ def _find_forbidden_features(meta: Any, nodes: Mapping[str, Any], functions: Map
         yield "collections that are not node lists"
 
 
-def _find_forbidden_objects(meta: Any) -> Iterator[str]:
+def _find_forbidden_objects(meta: "MetaGraphDef") -> Iterator[str]:
     """Yield objects that do more when they are loaded than store variables and functions."""
     for node in meta.object_graph_def.nodes:
         kind = node.WhichOneof("kind")
@@ -363,7 +383,7 @@ def _find_forbidden_objects(meta: Any) -> Iterator[str]:
                 yield f"objects that override {child.local_name}"
 
 
-def _find_forbidden_constants(meta: Any) -> Iterator[str]:
+def _find_forbidden_constants(meta: "MetaGraphDef") -> Iterator[str]:
     """Yield constants that are references, have no size, or do not fit into memory."""
     from tensorflow.core.framework.types_pb2 import DataType
 
@@ -385,7 +405,7 @@ def _find_forbidden_constants(meta: Any) -> Iterator[str]:
         yield f"constants of more than {MAX_CONSTANT_VALUES:,} bytes"
 
 
-def _constant_bytes(tensor: Any, count: int) -> int:
+def _constant_bytes(tensor: "TensorProto", count: int) -> int:
     """Return the size in memory, in bytes, of a constant with `count` values."""
     import tensorflow as tf
 
@@ -399,7 +419,7 @@ def _constant_bytes(tensor: Any, count: int) -> int:
         return count * MAX_VALUE_BYTES
 
 
-def _find_excessive_calls(functions: Mapping[str, Any], calls: Mapping[str, list[str]]) -> Iterator[str]:
+def _find_excessive_calls(functions: "Mapping[str, FunctionDef]", calls: Mapping[str, list[str]]) -> Iterator[str]:
     """Yield calls that exhaust the memory or the stack of the process."""
     try:
         order = list(TopologicalSorter(calls).static_order())
@@ -418,7 +438,7 @@ def _find_excessive_calls(functions: Mapping[str, Any], calls: Mapping[str, list
         yield f"calls nested more than {MAX_CALL_DEPTH} functions deep"
 
 
-def _reads_elsewhere(functions: Mapping[str, Any], restoring: list[Any], filename: str) -> bool:
+def _reads_elsewhere(functions: "Mapping[str, FunctionDef]", restoring: "list[NodeDef]", filename: str) -> bool:
     """Return whether weights are restored from any file other than the one passed to the saver.
 
     Args:
@@ -429,7 +449,7 @@ def _reads_elsewhere(functions: Mapping[str, Any], restoring: list[Any], filenam
     # An argument of a function counts as the file name only if it is the file name in every call.
     carried: dict[str, frozenset[str]] = {}
 
-    def read(nodes: Iterable[Any], own: frozenset[str]) -> bool:
+    def read(nodes: "Iterable[NodeDef]", own: frozenset[str]) -> bool:
         """Record the calls of nodes and return whether a node restores from an input that is not in `own`."""
         for node in nodes:
             if node.op in RESTORE_OPERATIONS and (not node.input or node.input[0] not in own):
@@ -448,7 +468,7 @@ def _reads_elsewhere(functions: Mapping[str, Any], restoring: list[Any], filenam
     )
 
 
-def _reachable_functions(functions: Mapping[str, Any], messages: Iterable[Any]) -> set[str]:
+def _reachable_functions(functions: "Mapping[str, FunctionDef]", messages: Iterable[Message]) -> set[str]:
     """Return the functions that messages name in any field, and those that these functions name in turn.
 
     A function can be reached in other ways than by a call, but each way contains its name.
@@ -462,7 +482,7 @@ def _reachable_functions(functions: Mapping[str, Any], messages: Iterable[Any]) 
     return seen
 
 
-def _dependencies(nodes: Mapping[str, Any], tensors: Iterable[str | bytes]) -> set[str]:
+def _dependencies(nodes: "Mapping[str, NodeDef]", tensors: Iterable[str | bytes]) -> set[str]:
     """Return the names of the nodes that tensors depend on, including their own."""
     waiting, seen = [_node_name(tensor) for tensor in tensors], set()
     while waiting:
@@ -478,7 +498,7 @@ def _node_name(tensor: str | bytes) -> str:
     return text.lstrip("^").split(":")[0]
 
 
-def _called_functions(nodes: Iterable[Any], functions: Mapping[str, Any]) -> Iterator[str]:
+def _called_functions(nodes: "Iterable[NodeDef]", functions: "Mapping[str, FunctionDef]") -> Iterator[str]:
     """Yield the function of every call in nodes."""
     for node in nodes:
         if node.op in functions:
@@ -487,7 +507,7 @@ def _called_functions(nodes: Iterable[Any], functions: Mapping[str, Any]) -> Ite
             yield from (called.name for called in _attribute_functions(value) if called.name in functions)
 
 
-def _attribute_functions(value: Any) -> Iterator[Any]:
+def _attribute_functions(value: "AttrValue") -> "Iterator[NameAttrList]":
     if value.HasField("func"):
         yield value.func
     yield from value.list.func
@@ -518,7 +538,7 @@ def _iterate_messages(messages: Iterable[Any], kind: str = "") -> Iterator[Any]:
             waiting.pop()
 
 
-def _iterate_map_items(values: Mapping[Any, Any]) -> Iterator[Any]:
+def _iterate_map_items(values: Mapping[object, object]) -> Iterator[object]:
     """Yield each key of a map and its value."""
     for key in values:
         yield key

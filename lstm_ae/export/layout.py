@@ -43,8 +43,8 @@ def list_versions(base: Path) -> list[tuple[int, Path]]:
     Raises:
         OSError: If the folder cannot be read.
     """
-    found = [(number, path) for path in base.iterdir() if (number := parse_version(path.name)) is not None]
-    return sorted(found, key=lambda one: (one[0], -len(one[1].name)))
+    versions = [(number, path) for path in base.iterdir() if (number := parse_version(path.name)) is not None]
+    return sorted(versions, key=lambda one: (one[0], -len(one[1].name)))
 
 
 def find_versions(base: Path) -> dict[int, Path]:

@@ -5,11 +5,11 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from lstm_ae.errors import DataError, UnprovenError
 from lstm_ae.export.layout import GRAPH_FILE, MANIFEST_FILE, WEIGHTS_FOLDER
 from lstm_ae.files import as_json, read_object, read_regular, write
+from lstm_ae.json_types import JsonMapping, JsonObject
 
 FORMAT_VERSION = 1
 
@@ -17,7 +17,7 @@ FORMAT_VERSION = 1
 MAX_LENIENT_BYTES = 8 * 2**20
 
 
-def write_manifest(version: Path, about: Mapping[str, Any]) -> None:
+def write_manifest(version: Path, about: JsonMapping) -> None:
     """Write the manifest of a version whose other files are complete.
 
     Args:
@@ -27,7 +27,7 @@ def write_manifest(version: Path, about: Mapping[str, Any]) -> None:
     write(version / MANIFEST_FILE, as_json({"format": FORMAT_VERSION, **about, "files": hash_files(version)}))
 
 
-def read_manifest(version: Path) -> dict[str, Any]:
+def read_manifest(version: Path) -> JsonObject:
     """Return the manifest of a version; empty if it has none.
 
     Raises:
@@ -48,7 +48,7 @@ def read_manifest(version: Path) -> dict[str, Any]:
     return content
 
 
-def read_manifest_leniently(version: Path) -> dict[str, Any]:
+def read_manifest_leniently(version: Path) -> JsonObject:
     """Return the manifest of a version, with None for numbers that are not finite; empty if it cannot be read.
 
     A damaged manifest is no reason to refuse a model, because models from other programs have none.
@@ -61,13 +61,13 @@ def read_manifest_leniently(version: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def require_unchanged_files(version: Path, manifest: Mapping[str, Any]) -> None:
+def require_unchanged_files(version: Path, manifest: JsonMapping) -> None:
     """Raise `UnprovenError` if a file is missing, has changed, or is not in the manifest."""
     if change := _describe_change(hash_files(version), manifest["files"]):
         raise UnprovenError(f"{str(version)!r}: {change}. Export the model again.")
 
 
-def describe_changed_model(version: Path, manifest: Mapping[str, Any]) -> str:
+def describe_changed_model(version: Path, manifest: JsonMapping) -> str:
     """Return a description of the first graph or weight file that differs from the manifest; "" if there is none.
 
     A graph with a flipped byte may still be a valid graph, so no other check detects it.
@@ -106,7 +106,7 @@ def _hash_model_files(version: Path) -> dict[str, str]:
     return {path.relative_to(version).as_posix(): _sha256(path) for path in paths}
 
 
-def _describe_change(hashes: Mapping[str, str], listed: Mapping[str, Any]) -> str:
+def _describe_change(hashes: Mapping[str, str], listed: JsonMapping) -> str:
     """Return a description of the first file whose hash is not the listed one; "" if there is none."""
     for name in sorted({*hashes, *listed}):
         if name not in hashes:

@@ -16,7 +16,8 @@ import os
 import signal
 import sys
 import threading
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypedDict
 
 
 def follow_parent() -> None:
@@ -36,11 +37,22 @@ if __name__ == "__main__":
     sys.path[:] = sys.argv[4:]
 
 import numpy as np  # noqa: E402 (its path has only just become known)
+from numpy.typing import NDArray  # noqa: E402
 
 ABSENT_MODULES = ("keras", "tf_keras", "lstm_ae", "lstm_ae_cli")
 
 
-def check_cases(version: str, cases: str, tolerance: float = 1e-6) -> dict[str, Any]:
+Array = NDArray[Any]
+
+
+class ProbeReport(TypedDict):
+    """The largest difference, None if nothing was computed, and the error, "" if there is none."""
+
+    difference: float | None
+    error: str
+
+
+def check_cases(version: str, cases: str, tolerance: float = 1e-6) -> ProbeReport:
     """Load a version and compare the outputs of every case.
 
     Returns:
@@ -58,11 +70,13 @@ def check_cases(version: str, cases: str, tolerance: float = 1e-6) -> dict[str, 
             name = case["endpoint"]
             inputs = {key: tf.constant(arrays[array]) for key, array in case["inputs"].items()}
             try:
-                got = {key: value.numpy() for key, value in loaded.signatures[name](**inputs).items()}
+                outputs = {key: value.numpy() for key, value in loaded.signatures[name](**inputs).items()}
             except Exception as error:
                 return {"difference": worst, "error": f"endpoint {name!r} does not run ({_format_error(error)})"}
             expected = {key: arrays[array] for key, array in case.get("expected", {}).items()}
-            wrong, difference = compare_outputs(got, expected) if "expected" in case else (check_finite(got), 0.0)
+            wrong, difference = (
+                compare_outputs(outputs, expected) if "expected" in case else (check_finite(outputs), 0.0)
+            )
             worst = max(worst, difference)
             if not wrong and worst > tolerance:
                 wrong = f"differs from the trained model by {worst:.2g}, more than {tolerance}"
@@ -71,32 +85,32 @@ def check_cases(version: str, cases: str, tolerance: float = 1e-6) -> dict[str, 
     return {"difference": worst, "error": ""}
 
 
-def compare_outputs(got: dict[str, Any], expected: dict[str, Any]) -> tuple[str, float]:
+def compare_outputs(outputs: Mapping[str, Array], expected: Mapping[str, Array]) -> tuple[str, float]:
     """Compare outputs with the expected ones.
 
     Returns:
         A description of the first mismatch in names, shapes, types, or NaN; "" if there is none. Then the largest
         difference relative to the largest value of the output.
     """
-    if set(got) != set(expected):
-        return f"has the outputs {sorted(got)} instead of {sorted(expected)}", 0.0
+    if set(outputs) != set(expected):
+        return f"has the outputs {sorted(outputs)} instead of {sorted(expected)}", 0.0
     worst = 0.0
     for key, value in expected.items():
-        if got[key].shape != value.shape or got[key].dtype != value.dtype:
-            said = f"{got[key].dtype} {list(got[key].shape)} instead of {value.dtype} {list(value.shape)}"
-            return f"returns {key!r} as {said}", worst
-        if not np.array_equal(np.isfinite(value), np.isfinite(got[key])):
+        if outputs[key].shape != value.shape or outputs[key].dtype != value.dtype:
+            types = f"{outputs[key].dtype} {list(outputs[key].shape)} instead of {value.dtype} {list(value.shape)}"
+            return f"returns {key!r} as {types}", worst
+        if not np.array_equal(np.isfinite(value), np.isfinite(outputs[key])):
             return f"returns NaN in {key!r} where the trained model does not, or vice versa", worst
         known = np.isfinite(value)
-        one, other = value[known].astype(np.float64), got[key][known].astype(np.float64)
+        one, other = value[known].astype(np.float64), outputs[key][known].astype(np.float64)
         if one.size and not np.array_equal(one, other):
             worst = max(worst, float(abs(one - other).max() / max(abs(one).max(), 1e-30)))
     return "", worst
 
 
-def check_finite(got: dict[str, Any]) -> str:
+def check_finite(outputs: Mapping[str, Array]) -> str:
     """Return a description of the first output with NaN or infinity; "" if there is none."""
-    wrong = [key for key, value in got.items() if value.dtype.kind in "fc" and not np.isfinite(value).all()]
+    wrong = [key for key, value in outputs.items() if value.dtype.kind in "fc" and not np.isfinite(value).all()]
     return f"returns NaN or infinity in {wrong[0]!r}" if wrong else ""
 
 
@@ -113,6 +127,6 @@ if __name__ == "__main__":
     gc.freeze()
     gc.enable()
     report = check_cases(sys.argv[1], sys.argv[2])
-    found = sorted(name for name in sys.modules if name.split(".")[0] in ABSENT_MODULES and sys.modules[name])
+    imported = sorted(name for name in sys.modules if name.split(".")[0] in ABSENT_MODULES and sys.modules[name])
     with open(sys.argv[3], "w", encoding="utf-8") as file:
-        json.dump(report | {"modules": found}, file)
+        json.dump(report | {"modules": imported}, file)

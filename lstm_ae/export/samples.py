@@ -1,20 +1,24 @@
 """Inputs to try a model with: random samples, and example windows of the data that the run was not fitted to."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from lstm_ae.arrays import Array
 from lstm_ae.config import Snp
 from lstm_ae.data.scaling import GROUPED_KINDS
 from lstm_ae.data.windows import OPEN_FEATURE, Data, evenly_spaced
 from lstm_ae.errors import LstmAeError
 from lstm_ae.export.endpoints import EndpointFunction
+from lstm_ae.export.graph_check import TensorInfo
 from lstm_ae.export.score_endpoint import BLOCK_WINDOWS
 from lstm_ae.files import as_json_value
 from lstm_ae.formatting import format_heading
+from lstm_ae.json_types import JsonObject
 from lstm_ae.models.inference import input_signature, model_inputs
 from lstm_ae.models.scaling import inner_scaling, undo_scaling
 from lstm_ae.run import Run
@@ -33,11 +37,11 @@ class SignatureSample(NamedTuple):
     """The sample inputs of an endpoint, as arrays by name."""
 
     endpoint: EndpointFunction
-    inputs: dict[str, Any]
+    inputs: dict[str, Array]
 
 
 def sample_endpoints(
-    model: Any, made: list[EndpointFunction], *, window: int = DEFAULT_STEPS
+    model: keras.Model, made: list[EndpointFunction], *, window: int = DEFAULT_STEPS
 ) -> Iterator[SignatureSample]:
     """Yield batches of one and three windows for each endpoint, and five shorter ones if the length is variable.
 
@@ -63,8 +67,8 @@ def sample_endpoints(
 
 
 def sample_windows(
-    model: Any, batch: int, steps: int, seed: int = 0, lines: NDArray[np.int32] | None = None
-) -> dict[str, Any]:
+    model: keras.Model, batch: int, steps: int, seed: int = 0, lines: NDArray[np.int32] | None = None
+) -> dict[str, Array]:
     """Return random inputs of a model, uniform over the range that its scale maps to 0 to 1, in the data's units.
 
     Args:
@@ -90,16 +94,16 @@ def sample_windows(
 
 
 def sample_signature(
-    inputs: Mapping[str, Mapping[str, Any]], batch: int, beside: Mapping[str, Mapping[str, Any]] | None = None
-) -> dict[str, Any] | None:
+    inputs: Mapping[str, TensorInfo], batch: int, reference: Mapping[str, TensorInfo] | None = None
+) -> dict[str, Array] | None:
     """Return inputs for a signature, based on its types and shapes only; None for text or an unknown rank.
 
     Floats are between 1 and 100, integers count the samples, and a `horizon` is 3 steps.
 
     Args:
-        inputs: The inputs of a signature as returned by `lstm_ae.export.graph_check.read_signatures`.
+        inputs: The inputs of a signature as `lstm_ae.export.graph_check.read_signatures` returns them.
         batch: Number of samples if the signature leaves it variable.
-        beside: The inputs of another endpoint of the model. If a length is variable here but fixed there, it is the
+        reference: The inputs of another endpoint of the model. If a length is variable here but fixed there, it is the
             window length, and the sample is twice as long, because shorter series may have no output.
     """
     random, made = np.random.default_rng(0), {}
@@ -107,7 +111,7 @@ def sample_signature(
         kind = tf.dtypes.as_dtype(tensor["dtype"])
         if tensor["shape"] is None or not (kind.is_floating or kind.is_integer or kind.is_bool):
             return None
-        known = (beside or {}).get(name, {}).get("shape") or ()
+        known = (reference[name]["shape"] if reference and name in reference else None) or ()
         longer = dict(enumerate(2 * size if size else DEFAULT_STEPS for size in known))
         shape = [
             size or (longer.get(place, DEFAULT_STEPS) if place else batch) for place, size in enumerate(tensor["shape"])
@@ -128,7 +132,7 @@ def window_steps(run: Run) -> int:
     return config.window if isinstance(config, Snp) else DEFAULT_STEPS
 
 
-def select_examples(run: Run) -> list[dict[str, Any]]:
+def select_examples(run: Run) -> list[JsonObject]:
     """Return the names, signatures, and inputs of some windows as JSON values.
 
     The list is empty if the run's data is unavailable or has changed, the windows are large or have missing values,
@@ -154,12 +158,12 @@ def select_examples(run: Run) -> list[dict[str, Any]]:
     if not len(index):
         return []
     window = data.latest.windows(index)[:, :steps]
-    found = {name: value.numpy() for name, value in model_inputs(model, window, data.latest.lines(index)).items()}
+    inputs = {name: value.numpy() for name, value in model_inputs(model, window, data.latest.lines(index)).items()}
     return [
         {
             "name": _example_name(about["task"], data, sample, steps),
             "signature": "serving_default",
-            "inputs": {name: [as_json_value(values[place])] for name, values in found.items()},
+            "inputs": {name: [as_json_value(values[place])] for name, values in inputs.items()},
         }
         for place, sample in enumerate(index)
     ]

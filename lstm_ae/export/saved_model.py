@@ -6,14 +6,16 @@ number. A server that watches the folder never sees an incomplete version, and a
 existing versions unchanged.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import keras
 import numpy as np
 from keras.export import ExportArchive
 
+from lstm_ae.arrays import Array
 from lstm_ae.config import Mnist, Series, Snp
 from lstm_ae.data.digits import pixel_permutation
 from lstm_ae.errors import DataError, UnprovenError
@@ -27,6 +29,7 @@ from lstm_ae.export.samples import DEFAULT_STEPS, sample_windows, window_steps
 from lstm_ae.export.score_endpoint import ScoreParameters, score_parameters
 from lstm_ae.export.warmup import BATCH_SIZES, write_warmup
 from lstm_ae.files import sync
+from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.run import Run, installed_versions, measured_parts
 from lstm_ae.temporary import temporary_folder
 
@@ -58,10 +61,10 @@ class ExportResult(NamedTuple):
 
 
 def export_model(
-    model: Any,
+    model: keras.Model,
     base: Path,
     *,
-    about: Mapping[str, Any] | None = None,
+    about: JsonMapping | None = None,
     window: int = DEFAULT_STEPS,
     formats: Sequence[str] = (),
     detector: ScoreParameters | None = None,
@@ -85,37 +88,35 @@ def export_model(
     require_installed(formats)
     base.mkdir(parents=True, exist_ok=True)
     try:
-        with temporary_folder("export", base) as beside:
+        with temporary_folder("export", base) as draft:
             with without_cudnn(model):
                 made = make_endpoints(model, detector)
                 cases = list(verification.expected_answers(model, made, window))
-                write_saved_model(model, made, beside)
-                difference = verification.verify_export(beside, cases, "The exported model")
-                others = write_formats(model, made[0], cases, beside, formats)
-            name, called = base.resolve().name, read_signatures(read_graph(beside))
+                write_saved_model(model, made, draft)
+                difference = verification.verify_export(draft, cases, "The exported model")
+                others = write_formats(model, made[0], cases, draft, formats)
+            name, signatures = base.resolve().name, read_signatures(read_graph(draft))
             write_warmup(
-                beside, name, (case for batch in BATCH_SIZES for case in _make_requests(model, made, batch, window))
+                draft, name, (case for batch in BATCH_SIZES for case in _make_requests(model, made, batch, window))
             )
-            head: dict[str, Any] = {
+            head: JsonObject = {
                 "name": name,
                 "created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
                 "versions": installed_versions(),
-                "signatures": called,
+                "signatures": signatures,
                 "difference": {"savedmodel": difference, **others},
             }
             if detector is not None and detector.max_gap is not None:
                 head["max_gap"] = detector.max_gap
-            write_manifest(beside, head | dict(about or {}))
-            directory = _publish_version(beside, base)
+            write_manifest(draft, head | dict(about or {}))
+            directory = _publish_version(draft, base)
     except UnprovenError as error:
         raise UnprovenError(f"{str(error).rstrip('.')}. Nothing was published.") from error
-    found = [Endpoint(name, *(sorted(called[name][key]) for key in ("inputs", "outputs"))) for name, *_ in made]
-    return ExportResult(directory, found, difference, others)
+    endpoints = [Endpoint(name, *(sorted(signatures[name][key]) for key in ("inputs", "outputs"))) for name, *_ in made]
+    return ExportResult(directory, endpoints, difference, others)
 
 
-def export_run(
-    run: Run, base: Path, formats: Sequence[str] = (), examples: Sequence[Mapping[str, Any]] = ()
-) -> ExportResult:
+def export_run(run: Run, base: Path, formats: Sequence[str] = (), examples: Sequence[JsonMapping] = ()) -> ExportResult:
     """Export the model of a run with `export_model`, with metadata of the run and `examples` in the manifest."""
     about, config = run.about(), run.config()
     data = about["data"]
@@ -141,7 +142,7 @@ def export_run(
     )
 
 
-def write_saved_model(model: Any, made: Sequence[EndpointFunction], directory: Path) -> None:
+def write_saved_model(model: keras.Model, made: Sequence[EndpointFunction], directory: Path) -> None:
     """Write the SavedModel only, without verification."""
     archive = ExportArchive()
     for name, call, specs in made:
@@ -150,8 +151,8 @@ def write_saved_model(model: Any, made: Sequence[EndpointFunction], directory: P
 
 
 def _make_requests(
-    model: Any, made: list[EndpointFunction], batch: int, window: int
-) -> Iterator[tuple[str, dict[str, Any]]]:
+    model: keras.Model, made: list[EndpointFunction], batch: int, window: int
+) -> Iterator[tuple[str, dict[str, Array]]]:
     """Yield one request of `batch` windows for each endpoint; none if it would exceed the message size limit."""
     (steps,) = (tensor.shape[1] for tensor in model.input.values() if len(tensor.shape) == 3)
     inputs = sample_windows(model, batch, steps or window)
@@ -162,12 +163,12 @@ def _make_requests(
         yield endpoint.name, inputs | (horizon if "horizon" in endpoint.specs else {})
 
 
-def _publish_version(beside: Path, base: Path) -> Path:
+def _publish_version(draft: Path, base: Path) -> Path:
     """Rename a finished version to the next free number."""
-    for path in beside.rglob("*"):
+    for path in draft.rglob("*"):
         if path.is_file():
             sync(path)
-    beside.chmod(0o755)
+    draft.chmod(0o755)
     while True:
         version = 1 + max((number for number, _ in list_versions(base)), default=0)
         if version > MAX_VERSION:
@@ -175,7 +176,7 @@ def _publish_version(beside: Path, base: Path) -> Path:
                 f"{str(base)!r} contains version {MAX_VERSION}, the largest possible one. Export to another folder."
             )
         try:
-            return beside.rename(base / str(version))
+            return draft.rename(base / str(version))
         except OSError:
             if not (base / str(version)).exists():  # Otherwise another export took the number.
                 raise

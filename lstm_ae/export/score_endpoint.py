@@ -4,13 +4,14 @@ Long gaps divide a series into segments as in `lstm_ae.data.grid`, and no window
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import keras
 import tensorflow as tf
 
 from lstm_ae.config import Series
 from lstm_ae.detection.calibration import NormalScores
-from lstm_ae.models.inference import input_signature
+from lstm_ae.models.inference import Specs, Tensors, input_signature
 from lstm_ae.models.scaling import inner_network, inner_scaling, shift_to_series_scale, with_series_scale
 from lstm_ae.run import Run
 
@@ -18,7 +19,7 @@ from lstm_ae.run import Run
 NO_SEGMENT = -1
 
 
-def segment_ids(series: Any, max_gap: int) -> Any:
+def segment_ids(series: tf.Tensor, max_gap: int) -> tf.Tensor:
     """Return the segment of each row of a series, counted from 0: `(batch, rows)` int32.
 
     Args:
@@ -31,12 +32,12 @@ def segment_ids(series: Any, max_gap: int) -> Any:
     # All rows of a gap have the same number of rows with a value before them, which identifies the gap.
     runs = tf.cumsum(tf.cast(~missing, tf.int32), axis=1) + (rows + 1) * tf.range(batch)[:, None]
     lengths = tf.math.unsorted_segment_sum(tf.cast(missing, tf.int32), runs, batch * (rows + 1))
-    apart = missing & (tf.gather(lengths, runs) > max_gap)
-    begins = tf.concat([tf.zeros_like(apart[:, :1]), apart[:, 1:] != apart[:, :-1]], axis=1)
+    gaps = missing & (tf.gather(lengths, runs) > max_gap)
+    begins = tf.concat([tf.zeros_like(gaps[:, :1]), gaps[:, 1:] != gaps[:, :-1]], axis=1)
     return tf.cumsum(tf.cast(begins, tf.int32), axis=1)
 
 
-def mask_other_segments(windows: Any, segment: Any, *, pads: bool) -> Any:
+def mask_other_segments(windows: tf.Tensor, segment: tf.Tensor, *, pads: bool) -> tf.Tensor:
     """Replace rows that belong to another segment than the last row of their window with NaN.
 
     A window that is not complete becomes NaN entirely.
@@ -55,8 +56,6 @@ def mask_other_segments(windows: Any, segment: Any, *, pads: bool) -> Any:
         counts |= segment[:, window - 1 : -1] != segment[:, window:]
     return tf.where((own & counts[..., None])[..., None], windows, tf.constant(float("nan")))
 
-
-Tensors = dict[str, Any]
 
 # Larger blocks of windows would need more memory.
 BLOCK_WINDOWS = 1024
@@ -96,7 +95,7 @@ def score_parameters(run: Run) -> ScoreParameters | None:
     )
 
 
-def make_score_function(model: Any, detector: ScoreParameters) -> tuple[Callable[[Tensors], Tensors], dict[str, Any]]:
+def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[Callable[[Tensors], Tensors], Specs]:
     """Return the `score` function and its signature.
 
     The function takes `sequence` `(batch, rows, features)` and, if the model does, `series` `(batch,)`. It returns
@@ -109,7 +108,7 @@ def make_score_function(model: Any, detector: ScoreParameters) -> tuple[Callable
     window, features = network.input["sequence"].shape[1:]
     half = detector.smooth // 2
 
-    def errors(windows: Any) -> Any:
+    def errors(windows: tf.Tensor) -> tf.Tensor:
         scaled = inner_scaling(model)(with_series_scale(model, windows), training=False)["scaled"]
         squared = tf.square(network({"sequence": scaled}, training=False)["reconstruction"] - scaled)
         return squared * tf.constant(detector.weights, tf.float32) if detector.weights else squared
@@ -133,8 +132,14 @@ def make_score_function(model: Any, detector: ScoreParameters) -> tuple[Callable
 
 
 def _sum_over_windows(
-    errors: Callable[[Any], Any], series: Any, window: int, features: int, segment: Any, *, pads: bool
-) -> tuple[Any, Any]:
+    errors: Callable[[tf.Tensor], tf.Tensor],
+    series: tf.Tensor,
+    window: int,
+    features: int,
+    segment: tf.Tensor | None,
+    *,
+    pads: bool,
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Return the sum and the number of known errors over the windows that contain a row, `(batch, features, rows)`
     each.
 
@@ -143,7 +148,7 @@ def _sum_over_windows(
     network's activations a hundred times as large again. Windows with rows of two segments `(batch, rows)` are not
     complete, see `mask_other_segments`.
     """
-    asked = tf.shape(series)[1]
+    length = tf.shape(series)[1]
     if segment is not None:
         # With this padding a window ends at each row, including the first ones.
         front = window - 1 if pads else 0
@@ -156,7 +161,7 @@ def _sum_over_windows(
         tf.float32, size=0, dynamic_size=True, infer_shape=False, element_shape=(None, None, 2 * features)
     )
 
-    def block(place: Any, done: Any, open_: Any) -> Any:
+    def block(place: tf.Tensor, done: tf.TensorArray, open_: tf.Tensor) -> tuple[tf.Tensor, tf.TensorArray, tf.Tensor]:
         begin = place * step
         count = tf.minimum(step, starts - begin)
         windows = tf.signal.frame(series[:, begin : begin + count + window - 1], window, 1, axis=1)
@@ -180,37 +185,37 @@ def _sum_over_windows(
         shape_invariants=[tf.TensorShape(()), None, tf.TensorShape((None, None, 2 * features))],
         parallel_iterations=1,
     )
-    whole = tf.transpose(tf.concat([done.concat(), open_], axis=0)[rows - asked : rows], (1, 2, 0))
+    whole = tf.transpose(tf.concat([done.concat(), open_], axis=0)[rows - length : rows], (1, 2, 0))
     return whole[:, :features], whole[:, features:]
 
 
-def _compute_in_blocks(errors: Callable[[Any], Any], windows: Any) -> Any:
+def _compute_in_blocks(errors: Callable[[tf.Tensor], tf.Tensor], windows: tf.Tensor) -> tf.Tensor:
     """Compute the errors of windows in blocks, because there may be more series than windows in a block."""
     count = tf.shape(windows)[0]
-    found = tf.TensorArray(
+    done = tf.TensorArray(
         tf.float32, size=0, dynamic_size=True, infer_shape=False, element_shape=(None, *windows.shape[1:])
     )
 
-    def block(place: Any, found: Any) -> Any:
-        return place + 1, found.write(place, errors(windows[place * BLOCK_WINDOWS : (place + 1) * BLOCK_WINDOWS]))
+    def block(place: tf.Tensor, done: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+        return place + 1, done.write(place, errors(windows[place * BLOCK_WINDOWS : (place + 1) * BLOCK_WINDOWS]))
 
     blocks = tf.maximum(1, (count + BLOCK_WINDOWS - 1) // BLOCK_WINDOWS)
-    _, found = tf.while_loop(lambda place, _: place < blocks, block, [0, found], parallel_iterations=1)
-    return tf.ensure_shape(found.concat(), windows.shape)
+    _, done = tf.while_loop(lambda place, _: place < blocks, block, [0, done], parallel_iterations=1)
+    return tf.ensure_shape(done.concat(), windows.shape)
 
 
-def _sum_around(values: Any, half: int, segment: Any) -> Any:
+def _sum_around(values: tf.Tensor, half: int, segment: tf.Tensor | None) -> tf.Tensor:
     """Sum `(batch, features, rows)` over `half` rows of the same segment on either side."""
     if not half:
         return values
     rows = tf.shape(values)[2]
     padded = tf.pad(values, ((0, 0), (0, 0), (half, half)))
-    beside = None if segment is None else tf.pad(segment, ((0, 0), (half, half)), constant_values=NO_SEGMENT)
+    segments = None if segment is None else tf.pad(segment, ((0, 0), (half, half)), constant_values=NO_SEGMENT)
 
-    def add(place: Any, sums: Any) -> Any:
+    def add(place: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         more = padded[..., place : place + rows]
-        if beside is not None:
-            more = tf.where((beside[:, place : place + rows] == segment)[:, None], more, 0.0)
+        if segments is not None:
+            more = tf.where((segments[:, place : place + rows] == segment)[:, None], more, 0.0)
         return place + 1, sums + more
 
     # The shifted rows are added one at a time, because all of them together would take `2 * half + 1` times the
@@ -219,5 +224,5 @@ def _sum_around(values: Any, half: int, segment: Any) -> Any:
     return sums
 
 
-def _mean_or_nan(sums: Any, counts: Any) -> Any:
+def _mean_or_nan(sums: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
     return tf.where(counts > 0, sums / tf.maximum(counts, 1.0), tf.constant(float("nan")))

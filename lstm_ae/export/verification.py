@@ -8,11 +8,13 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
+from lstm_ae.arrays import Array
 from lstm_ae.errors import ConfigError, DataError, UnprovenError
 from lstm_ae.export import probe
 from lstm_ae.export.admission import admit_version, check_version
@@ -32,8 +34,8 @@ class VerificationCase(NamedTuple):
     """The inputs of an endpoint and its expected outputs; if `expected` is None, the outputs only have to be finite."""
 
     endpoint: str
-    inputs: Mapping[str, Any]
-    expected: Mapping[str, Any] | None
+    inputs: Mapping[str, Array]
+    expected: Mapping[str, Array] | None
 
 
 class VerifiedVersion(NamedTuple):
@@ -71,10 +73,10 @@ def verify_versions(folder: Path) -> Iterator[VerifiedVersion]:
 def _list_version_folders(folder: Path) -> list[Path]:
     if (folder / GRAPH_FILE).exists():
         return [folder]
-    found = [path for _, path in list_versions(folder) if path.is_dir()] if folder.is_dir() else []
-    if not found:
+    versions = [path for _, path in list_versions(folder) if path.is_dir()] if folder.is_dir() else []
+    if not versions:
         raise DataError(f"{str(folder)!r} contains no exported version. Pass a folder that lstmae export has written.")
-    return found
+    return versions
 
 
 def _has_missing_values(case: VerificationCase) -> bool:
@@ -89,11 +91,11 @@ def _verify_version(version: Path) -> VerifiedVersion:
     else:
         require_unchanged_files(version, manifest)
     require_allowed_operations(version, name)
-    called = read_signatures(read_graph(version))
+    signatures = read_signatures(read_graph(version))
     run = Run(version.absolute().parent)
     cases = []
     if run.model_file.is_file():
-        cases = [case for case in expected_run_answers(run) if case.endpoint in called]
+        cases = [case for case in expected_run_answers(run) if case.endpoint in signatures]
         if "max_gap" not in manifest and any(map(_has_missing_values, cases)):
             cases = [case for case in cases if not _has_missing_values(case)]
             unchecked.append(
@@ -102,11 +104,11 @@ def _verify_version(version: Path) -> VerifiedVersion:
     else:
         unchecked.append("whether its outputs equal those of the trained model: its folder is not in a run")
     compared = {case.endpoint for case in cases}
-    beside = called.get("serving_default", {"inputs": {}})["inputs"]
-    for endpoint, described in called.items():
+    default = signatures.get("serving_default", {"inputs": {}})["inputs"]
+    for endpoint, described in signatures.items():
         if endpoint in compared:
             continue
-        tried = [sample_signature(described["inputs"], batch, beside) for batch in (1, 3)]
+        tried = [sample_signature(described["inputs"], batch, default) for batch in (1, 3)]
         if None in tried:
             unchecked.append(f"the endpoint {endpoint!r}: it reads text, or the shape of its inputs is unknown")
         else:
@@ -118,7 +120,7 @@ def _verify_version(version: Path) -> VerifiedVersion:
 
 
 def expected_answers(
-    model: Any, made: list[EndpointFunction], window: int = DEFAULT_STEPS
+    model: keras.Model, made: list[EndpointFunction], window: int = DEFAULT_STEPS
 ) -> Iterator[VerificationCase]:
     """Yield the outputs of the model in memory for samples of every endpoint, computed on the CPU.
 
@@ -170,7 +172,7 @@ def verify_export(version: Path, cases: Iterable[VerificationCase], name: str) -
         report = run_probe(checked, path, folder / "report.json")
     if report["error"]:
         raise UnprovenError(f"{name}: {report['error']}")
-    return float(report["difference"])
+    return report["difference"] or 0.0
 
 
 @contextmanager
@@ -181,7 +183,7 @@ def _raise_unproven() -> Iterator[None]:
         raise UnprovenError(str(error)) from error
 
 
-def run_probe(version: Path, cases: Path, report: Path) -> dict[str, Any]:
+def run_probe(version: Path, cases: Path, report: Path) -> probe.ProbeReport:
     """Run `probe` in a new process and return its report.
 
     The process ends with this one, even if this one is killed.
@@ -219,15 +221,15 @@ def run_probe(version: Path, cases: Path, report: Path) -> dict[str, Any]:
             )
         last = lines[-1:] or ["no output"]
         return {"difference": None, "error": f"its process ended with code {done.returncode} ({last[0][:200]})"}
-    content: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
+    content: probe.ProbeReport = json.loads(report.read_text(encoding="utf-8"))
     return content
 
 
 def pack_cases(cases: Iterable[VerificationCase]) -> bytes:
     """Return the cases as the content of the `.npz` file that `probe` reads."""
-    arrays: dict[str, Any] = {}
+    arrays: dict[str, Array] = {}
 
-    def stored(values: Mapping[str, Any]) -> dict[str, str]:
+    def stored(values: Mapping[str, Array]) -> dict[str, str]:
         names = {}
         for name, value in values.items():
             names[name] = f"array_{len(arrays)}"

@@ -8,16 +8,16 @@ are encoded here (protobuf.dev, "Encoding") with the field numbers in
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 
+from lstm_ae.arrays import Array
 from lstm_ae.export.layout import WARMUP_FILE
 
 BATCH_SIZES = (1, 32)  # Servers run single requests and batches.
 
 
-def write_warmup(version: Path, name: str, requests: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+def write_warmup(version: Path, name: str, requests: Iterable[tuple[str, Mapping[str, Array]]]) -> None:
     """Write warm-up requests, each an endpoint and its inputs by name, for the model called `name`."""
     path = version / WARMUP_FILE
     path.parent.mkdir(exist_ok=True)
@@ -26,7 +26,7 @@ def write_warmup(version: Path, name: str, requests: Iterable[tuple[str, Mapping
             file.write(make_prediction_log(name, endpoint, inputs))
 
 
-def make_prediction_log(name: str, endpoint: str, inputs: Mapping[str, Any]) -> bytes:
+def make_prediction_log(name: str, endpoint: str, inputs: Mapping[str, Array]) -> bytes:
     """Return an encoded `PredictionLog` with one `PredictRequest`."""
     model = encode_field(1, name.encode()) + encode_field(3, endpoint.encode())  # ModelSpec: name, signature_name
     request = encode_field(1, model)  # PredictRequest: model_spec, inputs
