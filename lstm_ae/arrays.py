@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 BoolArray = NDArray[np.bool_]
+Dtype = np.dtype[Any]
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
 FloatArray = NDArray[np.floating[Any]]

@@ -14,8 +14,8 @@ from processes import CEILING
 ROOT = Path(__file__).parents[1]
 # From the ground up: packages, and modules that stand alone. Each may import from the layers below its own.
 LAYERS = [
-    {"", "arrays", "errors", "formatting", "installation", "json_types", "kernels", "startup"},
-    {"config", "evaluation", "files", "plots", "temporary"},
+    {"", "arrays", "errors", "formatting", "installation", "json_types", "startup"},
+    {"config", "evaluation", "files", "kernels", "plots", "temporary"},
     {"artifacts", "significance", "table_files"},
     {"data"},
     {"classification", "detection"},

@@ -5,11 +5,11 @@ import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from lstm_ae.arrays import Array
+from lstm_ae.arrays import Array, Dtype
 from lstm_ae.data.csv_reader import read_csv
 from lstm_ae.data.text import open_stable_file, read_lines
 from lstm_ae.errors import ConfigError, DataError
@@ -19,7 +19,7 @@ from lstm_ae.serving.client import SignatureClient
 from lstm_ae.serving.errors import Refusal
 from lstm_ae.serving.json_codec import outputs_to_cells, write_lines
 from lstm_ae.serving.json_values import parse_object, to_tensor
-from lstm_ae.serving.signatures import HORIZON, Signature, check_tensors
+from lstm_ae.serving.signatures import HORIZON, Signature, TensorSpec, check_tensors
 from lstm_ae.serving.tensors import Tensors, pad_steps
 from lstm_ae.table_files import table
 
@@ -101,7 +101,7 @@ def read_samples(
 
 
 def _read_table_inputs(
-    path: Path, wanted: Mapping[str, Any], columns: Sequence[str], window: int | None, stride: int
+    path: Path, wanted: Mapping[str, TensorSpec], columns: Sequence[str], window: int | None, stride: int
 ) -> dict[str, Array]:
     if len(wanted) != 1:
         raise ConfigError(
@@ -167,8 +167,8 @@ def _is_number(cell: str) -> bool:
         return False
 
 
-def _read_line_inputs(path: Path, wanted: Mapping[str, Any]) -> dict[str, Array]:
-    cells: dict[str, list[Any]] = {name: [] for name in wanted}
+def _read_line_inputs(path: Path, wanted: Mapping[str, TensorSpec]) -> dict[str, Array]:
+    cells: dict[str, list[Array]] = {name: [] for name in wanted}
     with open_stable_file(path) as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
@@ -191,34 +191,34 @@ def _read_line_inputs(path: Path, wanted: Mapping[str, Any]) -> dict[str, Array]
         raise DataError(f"{quote(path)}: the instances have different shapes. Use one file per shape.") from None
 
 
-def _read_array_inputs(path: Path, wanted: Mapping[str, Any]) -> dict[str, Array]:
+def _read_array_inputs(path: Path, wanted: Mapping[str, TensorSpec]) -> dict[str, Array]:
     try:
         with path.open("rb") as file:
             loaded = np.load(file, allow_pickle=False)
-            found = {next(iter(wanted)): loaded} if isinstance(loaded, np.ndarray) else {k: loaded[k] for k in loaded}
+            arrays = {next(iter(wanted)): loaded} if isinstance(loaded, np.ndarray) else {k: loaded[k] for k in loaded}
     except FileNotFoundError:
         raise DataError(f"{str(path)!r} does not exist.") from None
     except Exception as error:
         raise DataError(
             f"{str(path)!r} is not a NumPy file ({type(error).__name__}). Write it with numpy.save."
         ) from error
-    if found.keys() != wanted.keys():
-        raise DataError(f"{str(path)!r} must contain the arrays {', '.join(wanted)}. Received: {', '.join(found)}")
-    if any(array.dtype.kind not in "fiub" or array.ndim == 0 for array in found.values()):
+    if arrays.keys() != wanted.keys():
+        raise DataError(f"{str(path)!r} must contain the arrays {', '.join(wanted)}. Received: {', '.join(arrays)}")
+    if any(array.dtype.kind not in "fiub" or array.ndim == 0 for array in arrays.values()):
         raise DataError(f"{str(path)!r} must contain arrays of numbers with one row per sample.")
-    if len({len(array) for array in found.values()}) > 1:
+    if len({len(array) for array in arrays.values()}) > 1:
         raise DataError(f"{str(path)!r}: the inputs have different numbers of samples.")
-    return {name: _convert_cells(path, name, array, wanted[name].dtype) for name, array in found.items()}
+    return {name: _convert_cells(path, name, array, wanted[name].dtype) for name, array in arrays.items()}
 
 
-def _convert_cells(path: Path, name: str, values: Array, dtype: np.dtype[Any]) -> Array:
+def _convert_cells(path: Path, name: str, values: Array, dtype: Dtype) -> Array:
     try:
         return convert_exactly(values, dtype)
     except ValueError as error:
         raise DataError(f"{quote(path)}, input {name!r}: {error}") from None
 
 
-def convert_exactly(values: Array, dtype: np.dtype[Any]) -> Array:
+def convert_exactly(values: Array, dtype: Dtype) -> Array:
     """Convert numbers to another dtype without changing them; floats are rounded to the nearest value.
 
     Raises:
@@ -271,7 +271,7 @@ def predict_file(
     if out.exists():
         raise ConfigError(f"--out {str(out)!r} already exists. Pass another file.")
     part, about = out.with_name(f".{out.name}.part"), out.with_name(f".{out.name}.about.json")
-    asked = {
+    call = {
         "model": caller.model,
         "source": caller.source,
         "signature": caller.signature.name,
@@ -281,7 +281,7 @@ def predict_file(
     head = 1 if out.suffix == ".csv" else 0
     done = 0
     if part.exists() and about.exists():
-        if read_object(about) != asked:
+        if read_object(about) != call:
             raise ConfigError(
                 f"{str(part)!r} belongs to another model, other data, or other options. "
                 "Delete it, or pass another --out."
@@ -290,7 +290,7 @@ def predict_file(
     else:
         out.parent.mkdir(parents=True, exist_ok=True)
         part.unlink(missing_ok=True)
-        write(about, as_json(asked))
+        write(about, as_json(call))
     had = done
     header = _read_first_line(part) if head and done else None
     # A file with a header only is rewritten.
@@ -337,10 +337,10 @@ def _call_checked(caller: SignatureClient, inputs: Tensors, rows: int) -> Tensor
 
 def _pad_rollouts(outputs: Tensors, signature: Signature, inputs: Tensors, samples: FileSamples) -> Tensors:
     """Pad rollouts with NaN to the longest horizon of the file, as the server does for rows with shorter horizons."""
-    asked = samples.inputs.get(HORIZON)
-    if asked is None or asked.dtype.kind not in "iu":
+    horizons = samples.inputs.get(HORIZON)
+    if horizons is None or horizons.dtype.kind not in "iu":
         return outputs
-    own, longest = int(inputs[HORIZON].max()), int(asked.max())
+    own, longest = int(inputs[HORIZON].max()), int(horizons.max())
 
     def rolls(name: str, array: Array) -> bool:
         shape = signature.outputs[name].shape
@@ -395,14 +395,14 @@ def _truncate_partial_row(path: Path, *, quoted: bool) -> int:
 
 
 def _hash_samples(samples: FileSamples) -> str:
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for name, array in samples.inputs.items():
-        found.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
         for start in range(0, len(array), 4096):
             part = array[start : start + 4096]
             # The bytes of an object array are memory addresses, so its values are hashed as text.
-            found.update(repr(part.tolist()).encode() if part.dtype.kind == "O" else part.tobytes())
-    return found.hexdigest()
+            digest.update(repr(part.tolist()).encode() if part.dtype.kind == "O" else part.tobytes())
+    return digest.hexdigest()
 
 
 def parse_constants(texts: Sequence[str]) -> dict[str, float]:
@@ -411,7 +411,7 @@ def parse_constants(texts: Sequence[str]) -> dict[str, float]:
     Raises:
         ConfigError: If a text has another form.
     """
-    found: dict[str, Any] = {}
+    constants: dict[str, float] = {}
     for text in texts:
         name, equals, number = text.partition("=")
         try:
@@ -421,5 +421,5 @@ def parse_constants(texts: Sequence[str]) -> dict[str, float]:
             equals = ""
         if not equals or not name:
             raise ConfigError(f"--set must be name=number, such as horizon=20. Received: {text!r}")
-        found[name] = value
-    return found
+        constants[name] = value
+    return constants

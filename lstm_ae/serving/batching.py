@@ -253,16 +253,16 @@ class Batcher:
 
     def _take(self, lane: _RequestQueue, now: float) -> list[_QueuedRequest]:
         """Remove and return as many waiting requests as fit into a batch; expired and canceled requests are dropped."""
-        taken: list[_QueuedRequest] = []
+        batch: list[_QueuedRequest] = []
         rows = 0
-        while lane.items and (not taken or rows + lane.items[0].rows <= self.batching.size):
+        while lane.items and (not batch or rows + lane.items[0].rows <= self.batching.size):
             item = lane.items.popleft()
             lane.rows -= item.rows
             self._loads[lane.target.owner].waiting -= self._weight(item)
             if not item.answer.done() and item.deadline > now:
-                taken.append(item)
+                batch.append(item)
                 rows += item.rows
-        return taken
+        return batch
 
     def _weight(self, item: _QueuedRequest) -> int:
         # A request that runs alone counts as a whole batch, independently of its size.

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from lstm_ae.export.layout import find_versions
 from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument
@@ -249,20 +249,22 @@ class ModelCatalog:
         chosen = {}
         for model in models:
             try:
-                found = await self._listed(await self._looker.queue(partial(find_versions, model.base)))
+                available = await self._listed(await self._looker.queue(partial(find_versions, model.base)))
             except OSError as error:
-                told = f"The base_path of model {model.name} cannot be read ({error.strerror or error})"
-                raise Refusal(StatusCode.FAILED_PRECONDITION, f"{told}. Nothing was changed.") from error
-            chosen[model.name] = choose_versions(found, model.policy)
+                message = f"The base_path of model {model.name} cannot be read ({error.strerror or error})"
+                raise Refusal(StatusCode.FAILED_PRECONDITION, f"{message}. Nothing was changed.") from error
+            chosen[model.name] = choose_versions(available, model.policy)
             if not chosen[model.name]:
-                told = f"Could not find any versions of model {model.name} to serve at {str(model.base)!r}"
-                raise Refusal(StatusCode.NOT_FOUND, f"{told}. Nothing was changed.")
+                message = f"Could not find any versions of model {model.name} to serve at {str(model.base)!r}"
+                raise Refusal(StatusCode.NOT_FOUND, f"{message}. Nothing was changed.")
             for label, version in model.labels:
                 if version not in chosen[model.name]:
-                    told = f"Request to assign label to version {version} of model {model.name}, which is not currently"
+                    message = (
+                        f"Request to assign label to version {version} of model {model.name}, which is not currently"
+                    )
                     raise Refusal(
                         StatusCode.FAILED_PRECONDITION,
-                        f"{told} available for inference ({label}). Nothing was changed.",
+                        f"{message} available for inference ({label}). Nothing was changed.",
                     )
             chosen[model.name] |= set(model.policy.versions)
         async with self._looking:
@@ -277,8 +279,8 @@ class ModelCatalog:
             for version in sorted(versions - set(self.versions(name)))
         ]
         if missing:
-            told = f"{len(missing)} servable(s) did not become available: {{{', '.join(missing)}}}"
-            raise Refusal(StatusCode.UNKNOWN, told)
+            message = f"{len(missing)} servable(s) did not become available: {{{', '.join(missing)}}}"
+            raise Refusal(StatusCode.UNKNOWN, message)
 
     def close(self) -> None:
         """Stop loading without waiting for running loads."""
@@ -325,14 +327,14 @@ class ModelCatalog:
             try:
                 if entry.listing is None or entry.listing[0] != model.base:
                     entry.listing = model.base, await self._looker.queue(partial(find_versions, model.base))
-                found = await self._listed(entry.listing[1])
+                available = await self._listed(entry.listing[1])
             except OSError as error:
                 self._tell_once(model.name, "folder cannot be read", str(error))
                 return
             finally:
                 if entry.listing and entry.listing[1].done():
                     entry.listing, entry.looked = None, True
-            chosen = choose_versions(found, model.policy)
+            chosen = choose_versions(available, model.policy)
             if chosen:
                 self._wrong.pop(model.name, None)
             else:
@@ -345,7 +347,7 @@ class ModelCatalog:
             for label, version in model.labels:
                 entry.labels.setdefault(label, version)
             ends = await asyncio.gather(
-                *(self._bring_in(entry, model.name, version, found[version]) for version in new)
+                *(self._bring_in(entry, model.name, version, available[version]) for version in new)
             )
             # A label moves to its new version only when that version is in memory.
             entry.labels = {
@@ -430,7 +432,7 @@ def _loading_refusal(which: str) -> Refusal:
     )
 
 
-async def _wait_until_done(future: "asyncio.Future[Any]", seconds: float) -> bool:
+async def _wait_until_done(future: "asyncio.Future[T]", seconds: float) -> bool:
     """Return whether a future ends within the given time; otherwise it is not canceled."""
     await asyncio.wait({future}, timeout=seconds)
     return future.done()

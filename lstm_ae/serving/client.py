@@ -12,12 +12,14 @@ from urllib.parse import quote, urlsplit
 
 import grpc
 from google.protobuf.json_format import ParseDict
+from google.protobuf.message import Message
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
 
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.export.layout import GRAPH_FILE, find_versions, parse_version
 from lstm_ae.export.manifest import hash_model
+from lstm_ae.json_types import JsonObject
 from lstm_ae.serving.json_codec import read_outputs, write_request
 from lstm_ae.serving.loading import open_version
 from lstm_ae.serving.model_folders import VersionPolicy, discover_models
@@ -77,13 +79,13 @@ def _connect_folder(
         raise DataError(f"{str(folder)!r} is not a folder. Pass a folder of exported models, or http://host:port.")
     if (folder / GRAPH_FILE).is_file():
         name, number, directory = folder.resolve().parent.name, parse_version(folder.resolve().name) or 0, folder
-        for flag, asked, own in (("--model", model, name), ("--model-version", version, number)):
-            if asked not in (None, own):
+        for flag, requested, own in (("--model", model, name), ("--model-version", version, number)):
+            if requested not in (None, own):
                 raise ConfigError(
-                    f"{str(folder)!r} is a version, so {flag} must be {own} or omitted. Received: {asked}"
+                    f"{str(folder)!r} is a version, so {flag} must be {own} or omitted. Received: {requested}"
                 )
     else:
-        models = {found.name: found for found in discover_models(folder, VersionPolicy()) if found.sure}
+        models = {served.name: served for served in discover_models(folder, VersionPolicy()) if served.sure}
         if not models:
             raise DataError(f"{str(folder)!r} contains no exported model. Create one with lstmae export.")
         if model is None and len(models) > 1:
@@ -100,9 +102,9 @@ def _connect_folder(
         directory = versions[number]
     with open_version(directory, trust=trust) as checked:
         servable = Servable(name, number, directory, checked)
-    found = _choose_signature(servable.definitions, signature)
+    chosen = _choose_signature(servable.definitions, signature)
     return SignatureClient(
-        f"{name}/{number}", hash_model(directory), found, lambda inputs: servable.run(found.name, inputs)
+        f"{name}/{number}", hash_model(directory), chosen, lambda inputs: servable.run(chosen.name, inputs)
     )
 
 
@@ -117,18 +119,18 @@ def _connect_rest(url: str, model: str, version: int | None, signature: str) -> 
         number = about["model_spec"]["version"]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _protocol_error(path, error) from error
-    found = _choose_signature(definitions, signature)
+    chosen = _choose_signature(definitions, signature)
     # The version is fixed, because a newer one that appears during the prediction of a file may have other outputs.
     path = f"{url.rstrip('/')}/v1/models/{quote(model, safe='')}/versions/{number}"
 
     def call(inputs: Tensors) -> Tensors:
-        answer = _request_json(f"{path}:predict", write_request(found, inputs))
+        answer = _request_json(f"{path}:predict", write_request(chosen, inputs))
         try:
-            return read_outputs(found, answer)
+            return read_outputs(chosen, answer)
         except ValueError as error:
             raise _protocol_error(path, error) from error
 
-    return SignatureClient(f"{model}/{number}", url.rstrip("/"), found, call)
+    return SignatureClient(f"{model}/{number}", url.rstrip("/"), chosen, call)
 
 
 def _protocol_error(path: str, error: Exception) -> DataError:
@@ -154,28 +156,32 @@ class _HttpsConnection(_HttpConnection, http.client.HTTPSConnection):
 
 
 class _HttpHandler(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
-    def http_open(self, req: urllib.request.Request) -> Any:
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
         return self.do_open(_HttpConnection, req)
 
-    def https_open(self, req: urllib.request.Request) -> Any:
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
         return self.do_open(_HttpsConnection, req, context=ssl.create_default_context())
 
 
-def _open_url(request: urllib.request.Request) -> Any:
-    return urllib.request.build_opener(_HttpHandler).open(request, timeout=TIMEOUT_SECONDS)
+def _open_url(request: urllib.request.Request) -> http.client.HTTPResponse:
+    response: http.client.HTTPResponse = urllib.request.build_opener(_HttpHandler).open(
+        request, timeout=TIMEOUT_SECONDS
+    )
+    return response
 
 
-def _request_json(url: str, body: bytes | None) -> Any:
+def _request_json(url: str, body: bytes | None) -> JsonObject:
     try:
         with _open_url(urllib.request.Request(url, body)) as answer:
-            return json.loads(answer.read())
+            content: JsonObject = json.loads(answer.read())
+            return content
     except urllib.error.HTTPError as error:
         with error:
             try:
-                said = json.loads(error.read())["error"]
+                reason = json.loads(error.read())["error"]
             except (ValueError, KeyError, TypeError):
-                said = error.reason
-        raise DataError(f"{url} refused the request: {str(said)[:300]}") from error
+                reason = error.reason
+        raise DataError(f"{url} refused the request: {str(reason)[:300]}") from error
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise DataError(
             f"{url} cannot be reached ({getattr(error, 'reason', error)}). Check that the server is running."
@@ -192,26 +198,26 @@ def _connect_grpc(url: str, model: str, version: int | None, signature: str) -> 
     answer = _call_grpc(url, stub.GetModelMetadata, about)
     definitions = get_model_metadata_pb2.SignatureDefMap()
     answer.metadata["signature_def"].Unpack(definitions)
-    found = _choose_signature(definitions.signature_def, signature)
+    chosen = _choose_signature(definitions.signature_def, signature)
     about.model_spec.version.value = answer.model_spec.version.value
 
     def call(inputs: Tensors) -> Tensors:
-        asked = predict_pb2.PredictRequest(model_spec=about.model_spec)
-        asked.model_spec.signature_name = found.name
+        request = predict_pb2.PredictRequest(model_spec=about.model_spec)
+        request.model_spec.signature_name = chosen.name
         for name, array in inputs.items():
-            asked.inputs[name].CopyFrom(array_to_proto(array))
-        outputs = _call_grpc(url, stub.Predict, asked).outputs
-        return {name: proto_to_array(name, outputs[name]) for name in found.outputs}
+            request.inputs[name].CopyFrom(array_to_proto(array))
+        outputs = _call_grpc(url, stub.Predict, request).outputs
+        return {name: proto_to_array(name, outputs[name]) for name in chosen.outputs}
 
-    return SignatureClient(f"{model}/{answer.model_spec.version.value}", url.rstrip("/"), found, call)
+    return SignatureClient(f"{model}/{answer.model_spec.version.value}", url.rstrip("/"), chosen, call)
 
 
-def _call_grpc(url: str, call: Any, request: Any) -> Any:
+def _call_grpc(url: str, call: Callable[..., Message], request: Message) -> Message:
     try:
         return call(request, timeout=TIMEOUT_SECONDS)
     except grpc.RpcError as error:
-        said = str(error.details() if isinstance(error, grpc.Call) else error)
-        raise DataError(f"{url} refused the request or cannot be reached: {said[:300]}") from error
+        reason = str(error.details() if isinstance(error, grpc.Call) else error)
+        raise DataError(f"{url} refused the request or cannot be reached: {reason[:300]}") from error
 
 
 def _choose_signature(definitions: Mapping[str, SignatureDef], name: str) -> Signature:
@@ -220,11 +226,11 @@ def _choose_signature(definitions: Mapping[str, SignatureDef], name: str) -> Sig
     if (name or DEFAULT_SIGNATURE) not in known:
         raise ConfigError(f"--signature must be one of {', '.join(known)}. Received: {name or DEFAULT_SIGNATURE!r}")
     try:
-        found = parse_signature(name or DEFAULT_SIGNATURE, known[name or DEFAULT_SIGNATURE])
+        chosen = parse_signature(name or DEFAULT_SIGNATURE, known[name or DEFAULT_SIGNATURE])
     except (TypeError, ValueError) as error:
         raise ConfigError(f"The signature cannot be called ({error}). Choose another one with --signature.") from error
-    if not found.batched:
+    if not chosen.batched:
         raise ConfigError(
-            f"The signature {found.name!r} does not return one row per sample. Choose another one with --signature."
+            f"The signature {chosen.name!r} does not return one row per sample. Choose another one with --signature."
         )
-    return found
+    return chosen

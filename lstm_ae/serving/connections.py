@@ -106,11 +106,11 @@ class ConnectionSweeper:
         if sys.platform != "linux" or len(os.listdir("/proc/self/fd")) <= limit:
             self._idle.clear()
             return 0
-        found: dict[int, dict[str, _Connection]] = {port: {} for port in self._ports}
+        connections: dict[int, dict[str, _Connection]] = {port: {} for port in self._ports}
         for one in _list_connections(set(self._ports)):
-            found[one.port][one.peer] = one
+            connections[one.port][one.peer] = one
         idle: dict[str, None] = {}
-        for ours in found.values():
+        for ours in connections.values():
             old = [peer for peer in self._idle if peer in ours and peer not in self._busy]
             new = [peer for peer in ours if peer not in self._idle and peer not in self._busy]
             idle |= dict.fromkeys((*old, *new))
@@ -141,22 +141,22 @@ class _Connection(NamedTuple):
 
 def _list_connections(ports: set[int]) -> Iterator[_Connection]:
     """Yield each connection to one of the given ports."""
-    for number, found in _own_sockets():
+    for number, connection in _own_sockets():
         with contextlib.suppress(OSError):  # The socket may not be connected, or closed by now.
-            port = found.getsockname()[1] if found.family in (socket.AF_INET, socket.AF_INET6) else 0
+            port = connection.getsockname()[1] if connection.family in (socket.AF_INET, socket.AF_INET6) else 0
             if port in ports:
-                yield _Connection(number, port, _socket_peer(found), _has_unsent(found))
+                yield _Connection(number, port, _socket_peer(connection), _has_unsent(connection))
 
 
 def _own_sockets() -> Iterator[tuple[int, socket.socket]]:
     """Yield each socket of this process with its file descriptor. Linux only."""
     for name in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):  # The file may be no socket, or closed by now.
-            found = socket.socket(fileno=int(name))
+            own = socket.socket(fileno=int(name))
             try:
-                yield int(name), found
+                yield int(name), own
             finally:
-                found.detach()
+                own.detach()
 
 
 def _has_unsent(connection: socket.socket) -> bool:
@@ -172,9 +172,9 @@ def _close_connection(number: int, peer: str) -> bool:
 
     The descriptor is duplicated, because its number may be reused for another file at any time.
     """
-    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(number)) as found:
-        if _socket_peer(found) == peer:
-            found.shutdown(socket.SHUT_RDWR)
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(number)) as connection:
+        if _socket_peer(connection) == peer:
+            connection.shutdown(socket.SHUT_RDWR)
             return True
     return False
 
@@ -198,10 +198,10 @@ def reset_unread_connections(port: int, seconds: float) -> bool:
         Whether the limit was set, which is possible on Linux only.
     """
     limited = False
-    for _, found in _own_sockets() if sys.platform == "linux" else ():
+    for _, listener in _own_sockets() if sys.platform == "linux" else ():
         with contextlib.suppress(OSError):
-            listens = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-            if listens and found.family != socket.AF_UNIX and found.getsockname()[1] == port:
-                found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, round(1000 * seconds)))
+            listens = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            if listens and listener.family != socket.AF_UNIX and listener.getsockname()[1] == port:
+                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, round(1000 * seconds)))
                 limited = True
     return limited

@@ -1,7 +1,7 @@
 """Refusals of requests: a gRPC status code, its HTTP status, and a message."""
 
 import enum
-from typing import Any
+from collections.abc import Callable
 
 
 class StatusCode(enum.IntEnum):
@@ -66,7 +66,7 @@ class Refusal(Exception):
         self.http = http or code.http
         super().__init__(self.message)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> "tuple[Callable[[StatusCode, str, int], Refusal], tuple[StatusCode, str, int]]":
         # Exceptions are pickled with the arguments of their base class, which differ from those of this class.
         return _refusal, (self.code, self.message, self.http)
 

@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
 
 import grpc
+from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import (
     classification_pb2,
@@ -18,12 +19,15 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
     regression_pb2,
 )
+from tensorflow_serving.apis.model_pb2 import ModelSpec
 
+from lstm_ae.arrays import Array
 from lstm_ae.serving.connections import client_key, normalize_peer
 from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument
-from lstm_ae.serving.inference import CLASSIFY, REGRESS, infer, infer_many
+from lstm_ae.serving.inference import CLASSIFY, REGRESS, Classification, infer, infer_many
 from lstm_ae.serving.json_workers import call_in_thread
 from lstm_ae.serving.limiter import RequestLimiter
+from lstm_ae.serving.model_folders import ServedModel
 from lstm_ae.serving.proto_codec import (
     array_to_proto,
     count_bytes,
@@ -38,7 +42,8 @@ from lstm_ae.serving.servable import Servable
 from lstm_ae.serving.signatures import DEFAULT_SIGNATURE, check_names
 from lstm_ae.serving.tensorflow_serving import parse_models
 
-Reload = Callable[[Any], Awaitable[None]]
+Response = TypeVar("Response", bound=Message)
+Reload = Callable[[list[ServedModel]], Awaitable[None]]
 
 
 # Health checks have their own slots, so that they work under full load.
@@ -99,9 +104,13 @@ class _RequestInterceptor(grpc.aio.ServerInterceptor):
     def __init__(self, handler: RequestHandler, seconds: float) -> None:
         self._handler, self._seconds = handler, seconds
         self._probes = RequestLimiter(HEALTH_SLOTS, slow=0.05)
-        self._guarded: dict[str, Any] = {}
+        self._guarded: dict[str, grpc.RpcMethodHandler] = {}
 
-    async def intercept_service(self, continuation: Any, details: Any) -> Any:
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
+        details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler | None:
         """Return the handler of a method, with the time limit."""
         if details.method not in self._guarded:
             method = await continuation(details)
@@ -111,8 +120,8 @@ class _RequestInterceptor(grpc.aio.ServerInterceptor):
             self._guarded[details.method] = self._guard(method, self._probes if health else self._handler.limiter)
         return self._guarded[details.method]
 
-    def _guard(self, method: Any, limiter: RequestLimiter) -> Any:
-        async def call(requests: Any, context: Any) -> Any:
+    def _guard(self, method: grpc.RpcMethodHandler, limiter: RequestLimiter) -> grpc.RpcMethodHandler:
+        async def call(requests: AsyncIterator[Message], context: grpc.aio.ServicerContext) -> Message:
             now, peer = asyncio.get_running_loop().time(), normalize_peer(context.peer())
             left = context.time_remaining()
             most = self._handler.limits.seconds
@@ -129,7 +138,7 @@ class _RequestInterceptor(grpc.aio.ServerInterceptor):
         return grpc.stream_unary_rpc_method_handler(call, method.request_deserializer, method.response_serializer)
 
 
-async def _first_message(requests: Any) -> Any:
+async def _first_message(requests: AsyncIterator[Message]) -> Message:
     async for request in requests:
         return request
     raise invalid_argument("The call has no message")
@@ -139,13 +148,17 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     def __init__(self, handler: RequestHandler, content: bool) -> None:
         self.handler, self.content = handler, content
 
-    async def Predict(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def Predict(  # noqa: N802
+        self, request: predict_pb2.PredictRequest, context: grpc.aio.ServicerContext
+    ) -> predict_pb2.PredictResponse:
         return await self._counted(request.model_spec.name, self._predict(request, context), context)
 
-    async def _counted(self, model: str, work: Awaitable[Any], context: Any) -> Any:
+    async def _counted(self, model: str, work: Awaitable[Response], context: grpc.aio.ServicerContext) -> Response:
         return await _abort_on_refusal(self.handler.counted("grpc", model, work), context)
 
-    async def _predict(self, request: Any, context: Any) -> Any:
+    async def _predict(
+        self, request: predict_pb2.PredictRequest, context: grpc.aio.ServicerContext
+    ) -> predict_pb2.PredictResponse:
         self.handler.admit()
         servable = _find_servable(self.handler, request.model_spec)
         signature = servable.signature(request.model_spec.signature_name)
@@ -173,52 +186,68 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             answer.outputs[name].CopyFrom(made)
         return answer
 
-    async def Classify(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def Classify(  # noqa: N802
+        self, request: classification_pb2.ClassificationRequest, context: grpc.aio.ServicerContext
+    ) -> classification_pb2.ClassificationResponse:
         work = self._infer(request, CLASSIFY, classification_pb2.ClassificationResponse(), context)
         return await self._counted(request.model_spec.name, work, context)
 
-    async def Regress(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def Regress(  # noqa: N802
+        self, request: regression_pb2.RegressionRequest, context: grpc.aio.ServicerContext
+    ) -> regression_pb2.RegressionResponse:
         work = self._infer(request, REGRESS, regression_pb2.RegressionResponse(), context)
         return await self._counted(request.model_spec.name, work, context)
 
-    async def _infer(self, request: Any, method: str, answer: Any, context: Any) -> Any:
+    async def _infer(
+        self, request: Message, method: str, answer: Response, context: grpc.aio.ServicerContext
+    ) -> Response:
         self.handler.admit()
         servable = _find_servable(self.handler, request.model_spec)
         name, examples = request.model_spec.signature_name, sent_examples(request.input)
-        found = await infer(self.handler, servable, method, name, examples, context.time_remaining())
-        await _fill_result(answer.result, method, found)
+        outputs = await infer(self.handler, servable, method, name, examples, context.time_remaining())
+        await _fill_result(answer.result, outputs)
         _fill_spec(answer.model_spec, servable, name)
         return answer
 
-    async def MultiInference(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def MultiInference(  # noqa: N802
+        self, request: inference_pb2.MultiInferenceRequest, context: grpc.aio.ServicerContext
+    ) -> inference_pb2.MultiInferenceResponse:
         model = request.tasks[0].model_spec.name if request.tasks else ""
         return await self._counted(model, self._infer_many(request, context), context)
 
-    async def _infer_many(self, request: Any, context: Any) -> Any:
+    async def _infer_many(
+        self, request: inference_pb2.MultiInferenceRequest, context: grpc.aio.ServicerContext
+    ) -> inference_pb2.MultiInferenceResponse:
         self.handler.admit()
         if not request.tasks:
             raise invalid_argument("Inference request has no tasks")
         servable = _find_servable(self.handler, request.tasks[0].model_spec)
         # More tasks than signatures always contain a duplicate, so the first ones are enough to refuse the request.
-        asked = request.tasks[: len(servable.signatures) + 1]
-        if any(not task.model_spec.name for task in asked):
+        checked = request.tasks[: len(servable.signatures) + 1]
+        if any(not task.model_spec.name for task in checked):
             raise invalid_argument("Found ModelSpec with an empty model name.")
-        if len({task.model_spec.name for task in asked}) > 1:
+        if len({task.model_spec.name for task in checked}) > 1:
             raise invalid_argument("All ModelSpecs in a MultiInferenceRequest must access the same model name.")
-        tasks = [(task.model_spec.signature_name, task.method_name) for task in asked]
-        found = await infer_many(self.handler, servable, tasks, sent_examples(request.input), context.time_remaining())
+        tasks = [(task.model_spec.signature_name, task.method_name) for task in checked]
+        outputs = await infer_many(
+            self.handler, servable, tasks, sent_examples(request.input), context.time_remaining()
+        )
         answer = inference_pb2.MultiInferenceResponse()
-        for (name, method), one in zip(tasks, found, strict=True):
+        for (name, method), one in zip(tasks, outputs, strict=True):
             result = answer.results.add()
             kind = result.classification_result if method == CLASSIFY else result.regression_result
-            await _fill_result(kind, method, one)
+            await _fill_result(kind, one)
             _fill_spec(result.model_spec, servable, name)
         return answer
 
-    async def GetModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def GetModelMetadata(  # noqa: N802
+        self, request: get_model_metadata_pb2.GetModelMetadataRequest, context: grpc.aio.ServicerContext
+    ) -> get_model_metadata_pb2.GetModelMetadataResponse:
         return await _abort_on_refusal(self._metadata(request), context)
 
-    async def _metadata(self, request: Any) -> Any:
+    async def _metadata(
+        self, request: get_model_metadata_pb2.GetModelMetadataRequest
+    ) -> get_model_metadata_pb2.GetModelMetadataResponse:
         if not request.metadata_field:
             raise invalid_argument("GetModelMetadataRequest must specify at least one metadata_field")
         for wanted in request.metadata_field:
@@ -239,10 +268,14 @@ class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
     def __init__(self, handler: RequestHandler, reload: Reload) -> None:
         self.handler, self.reload = handler, reload
 
-    async def GetModelStatus(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def GetModelStatus(  # noqa: N802
+        self, request: get_model_status_pb2.GetModelStatusRequest, context: grpc.aio.ServicerContext
+    ) -> get_model_status_pb2.GetModelStatusResponse:
         return await _abort_on_refusal(self._status(request), context)
 
-    async def _status(self, request: Any) -> Any:
+    async def _status(
+        self, request: get_model_status_pb2.GetModelStatusRequest
+    ) -> get_model_status_pb2.GetModelStatusResponse:
         name, version, label = _parse_model_spec(request.model_spec)
         answer = get_model_status_pb2.GetModelStatusResponse()
         for status in self.handler.catalog.statuses(name, version, label):
@@ -251,7 +284,9 @@ class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
             row.status.error_message = status.error
         return answer
 
-    async def HandleReloadConfigRequest(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def HandleReloadConfigRequest(  # noqa: N802
+        self, request: model_management_pb2.ReloadConfigRequest, context: grpc.aio.ServicerContext
+    ) -> model_management_pb2.ReloadConfigResponse:
         answer = model_management_pb2.ReloadConfigResponse()
         try:
             await self.reload(parse_models(request.config))
@@ -267,29 +302,32 @@ class _HealthService(health_pb2_grpc.HealthServicer):
     def __init__(self, handler: RequestHandler) -> None:
         self.handler = handler
 
-    async def Check(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def Check(  # noqa: N802
+        self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext
+    ) -> health_pb2.HealthCheckResponse:
         if request.service not in ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"):
             await context.abort(grpc.StatusCode.NOT_FOUND, f"There is no service {request.service}")
         kinds = health_pb2.HealthCheckResponse.ServingStatus
         return health_pb2.HealthCheckResponse(status=kinds.SERVING if self.handler.ready() else kinds.NOT_SERVING)
 
 
-async def _abort_on_refusal(work: Awaitable[Any], context: Any) -> Any:
+async def _abort_on_refusal(work: Awaitable[Response], context: grpc.aio.ServicerContext) -> Response:
     try:
         return await work
     except Refusal as refusal:
         await context.abort(_STATUSES[refusal.code], _escape_ascii(refusal.message))
+        raise  # `abort` has raised an error already.
 
 
-async def _fill_result(result: Any, method: str, found: Any) -> None:
-    if method == CLASSIFY:
-        made = await call_in_thread(found.scores.nbytes, to_classification, *found)
+async def _fill_result(result: Message, outputs: Classification | Array) -> None:
+    if isinstance(outputs, Classification):
+        made = await call_in_thread(outputs.scores.nbytes, to_classification, *outputs)
     else:
-        made = await call_in_thread(found.nbytes, to_regression, found)
+        made = await call_in_thread(outputs.nbytes, to_regression, outputs)
     result.CopyFrom(made)
 
 
-def _fill_spec(spec: Any, servable: Servable, signature: str) -> None:
+def _fill_spec(spec: ModelSpec, servable: Servable, signature: str) -> None:
     """Write the model, version, and signature of a response."""
     spec.name, spec.version.value, spec.signature_name = servable.name, servable.version, signature or DEFAULT_SIGNATURE
 
@@ -301,7 +339,7 @@ def _escape_ascii(message: str) -> str:
 _STATUSES = {code: getattr(grpc.StatusCode, code.name) for code in StatusCode}
 
 
-def _parse_model_spec(spec: Any) -> tuple[str, int | None, str | None]:
+def _parse_model_spec(spec: ModelSpec) -> tuple[str, int | None, str | None]:
     """Return the name, version, and label in a model spec."""
     if not spec.name:
         raise invalid_argument("Missing ModelSpec" if not spec.ByteSize() else "ModelSpec has no name specified.")
@@ -315,5 +353,5 @@ def _parse_model_spec(spec: Any) -> tuple[str, int | None, str | None]:
     return spec.name, spec.version.value if chosen == "version" else None, None
 
 
-def _find_servable(handler: RequestHandler, spec: Any) -> Any:
+def _find_servable(handler: RequestHandler, spec: ModelSpec) -> Servable:
     return handler.catalog.find(*_parse_model_spec(spec))

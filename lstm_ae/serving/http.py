@@ -10,8 +10,8 @@ import contextlib
 import ipaddress
 import logging
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
@@ -23,6 +23,11 @@ from lstm_ae.serving.limiter import RequestLimiter
 from lstm_ae.serving.openapi import METRICS_PATH
 from lstm_ae.serving.request_handler import RequestHandler
 from lstm_ae.serving.rest import RestRequest, RestResponse, body_too_large, respond
+
+if TYPE_CHECKING:
+    from granian._granian import RSGIHTTPProtocol
+    from granian.rsgi import Scope
+
 
 LOG = logging.getLogger(__name__)
 
@@ -109,8 +114,8 @@ def parse_host(authority: str | None, headers: Iterable[tuple[str, str]]) -> str
         headers: Pairs of name and value. granian omits values that are not ASCII.
     """
     given = [value for name, value in headers if name.lower() == "host"] if authority is None else [authority]
-    found = _HOST_PATTERN.fullmatch(given[0].strip()) if len(given) == 1 else None
-    return (found[1] or found[2]).lower() if found else None
+    host = _HOST_PATTERN.fullmatch(given[0].strip()) if len(given) == 1 else None
+    return (host[1] or host[2]).lower() if host else None
 
 
 class _RsgiApplication:
@@ -121,7 +126,7 @@ class _RsgiApplication:
         # A refused request has no slot, so discarding its body needs its own limit.
         self._discards = RequestLimiter(handler.limiter.places, handler.limiter.per_client)
 
-    async def __rsgi__(self, scope: Any, protocol: Any) -> None:
+    async def __rsgi__(self, scope: "Scope", protocol: "RSGIHTTPProtocol") -> None:
         peer = normalize_peer(scope.client)
         client = client_key(peer)
         headers = {name.lower(): value for name, value in scope.headers.items()}
@@ -135,24 +140,29 @@ class _RsgiApplication:
                     await body.discard()
 
     async def _serve(
-        self, scope: Any, protocol: Any, client: str, headers: Mapping[str, str], body: "_RequestBody"
+        self,
+        scope: "Scope",
+        protocol: "RSGIHTTPProtocol",
+        client: str,
+        headers: Mapping[str, str],
+        body: "_RequestBody",
     ) -> None:
         try:
-            found = self._stranger(scope) or await respond(
+            response = self._stranger(scope) or await respond(
                 self.handler, RestRequest(scope.method, scope.path, headers, body.read, client)
             )
         except asyncio.CancelledError:
             raise
         except Exception:
             LOG.exception("request failed", extra={"path": scope.path[:200]})
-            found = RestResponse(500, b'{"error": "Internal error. See the log of the server."}')
-        sent = [("content-type", found.kind), *found.headers]
+            response = RestResponse(500, b'{"error": "Internal error. See the log of the server."}')
+        sent = [("content-type", response.kind), *response.headers]
         if scope.method == "HEAD":
-            protocol.response_empty(found.status, [*sent, ("content-length", str(len(found.content)))])
+            protocol.response_empty(response.status, [*sent, ("content-length", str(len(response.content)))])
         else:
-            protocol.response_bytes(found.status, sent, found.content)
+            protocol.response_bytes(response.status, sent, response.content)
 
-    def _stranger(self, scope: Any) -> RestResponse | None:
+    def _stranger(self, scope: "Scope") -> RestResponse | None:
         """Return the refusal of a request without an allowed host name; None if the name is allowed."""
         if self.hosts is None or scope.path in self.paths:
             return None
@@ -171,7 +181,7 @@ class _RequestBody:
         limit: The largest number of bytes to read, and to discard.
     """
 
-    def __init__(self, headers: Mapping[str, str], protocol: Any, limit: int) -> None:
+    def __init__(self, headers: Mapping[str, str], protocol: "RSGIHTTPProtocol", limit: int) -> None:
         self._protocol, self._limit = protocol, limit
         declared = headers.get("content-length", "")
         # hyper has already refused lengths that are not numbers.
@@ -179,7 +189,7 @@ class _RequestBody:
         # A client with an Expect header sends no body until it is asked to.
         self._waits = "expect" in headers
         self._ended = self._length in (None, 0) and "transfer-encoding" not in headers
-        self._coming: Any = None
+        self._coming: AsyncIterator[bytes] | None = None
 
     async def read(self) -> bytes:
         """Return the whole body.
@@ -201,8 +211,8 @@ class _RequestBody:
                         raise body_too_large(self._limit)
                     time.reschedule(forgiven + size / MIN_BODY_RATE)
         except TimeoutError:
-            told = f"The body must arrive at {MIN_BODY_RATE} bytes per second or faster. Send it again."
-            raise Refusal(StatusCode.DEADLINE_EXCEEDED, told, http=408) from None
+            message = f"The body must arrive at {MIN_BODY_RATE} bytes per second or faster. Send it again."
+            raise Refusal(StatusCode.DEADLINE_EXCEEDED, message, http=408) from None
         # granian has no error for a connection that ends early or an invalid chunk: it yields an empty part instead,
         # and another one at the end. A body with trailers looks the same and is refused as well.
         if ends > 1 or self._length not in (None, size):

@@ -5,7 +5,7 @@ The rules and messages are TensorFlow Serving's (`servables/tensorflow/{classifi
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -44,7 +44,7 @@ class SentExamples(NamedTuple):
 
 async def infer(
     handler: RequestHandler, servable: Servable, method: str, name: str, examples: SentExamples, seconds: float | None
-) -> Any:
+) -> Classification | Array:
     """Run a signature on examples.
 
     Args:
@@ -76,7 +76,7 @@ async def infer_many(
     tasks: Iterable[tuple[str, str]],
     examples: SentExamples,
     seconds: float | None,
-) -> list[Any]:
+) -> list[Classification | Array]:
     """Run several signatures on the same examples; see `infer`.
 
     Args:
@@ -104,8 +104,10 @@ async def infer_many(
     if len({servable.definitions[name].inputs[INPUTS].name for name in chosen}) > 1:
         raise invalid_argument("Input tensor must be the same for all Signatures.")
     inputs = await _serialized(handler, examples)
-    asked = [_run_examples(handler, servable, method, found, inputs, seconds) for method, found in chosen.values()]
-    return list(await asyncio.gather(*asked))
+    calls = [
+        _run_examples(handler, servable, method, signature, inputs, seconds) for method, signature in chosen.values()
+    ]
+    return list(await asyncio.gather(*calls))
 
 
 def require_example_signature(signature: Signature, method: str) -> None:
@@ -168,7 +170,7 @@ async def _run_examples(
     signature: Signature,
     inputs: Array,
     seconds: float | None,
-) -> Any:
+) -> Classification | Array:
     outputs = await handler.predict(servable, signature, {INPUTS: inputs}, seconds)
     if method == REGRESS:
         return _check_regression(outputs[OUTPUTS], len(inputs))

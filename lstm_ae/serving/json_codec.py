@@ -8,8 +8,9 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 import orjson
 
-from lstm_ae.arrays import Array
+from lstm_ae.arrays import Array, Dtype
 from lstm_ae.files import as_json_value
+from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.serving.errors import Refusal, invalid_argument, limit_instances
 from lstm_ae.serving.json_values import (
     encode_cells,
@@ -59,7 +60,7 @@ class ExampleRequest(NamedTuple):
     examples: list[Features]
 
 
-def read_predict_request(body: bytes, signatures: Mapping[str, Mapping[str, np.dtype[Any]]]) -> PredictRequest:
+def read_predict_request(body: bytes, signatures: Mapping[str, Mapping[str, Dtype]]) -> PredictRequest:
     """Read the tensors of a predict request.
 
     Args:
@@ -114,7 +115,7 @@ def read_examples(body: bytes, most: int) -> ExampleRequest:
     return ExampleRequest(signature, context, [_read_features(example) for example in examples])
 
 
-def _read_signature_name(content: Mapping[str, Any]) -> str:
+def _read_signature_name(content: JsonMapping) -> str:
     signature = content.get("signature_name", "")
     if not isinstance(signature, str):
         raise invalid_argument(
@@ -124,7 +125,7 @@ def _read_signature_name(content: Mapping[str, Any]) -> str:
     return signature
 
 
-def _read_features(example: Any) -> Features:
+def _read_features(example: object) -> Features:
     if not isinstance(example, dict):
         raise invalid_argument(f"Example must be JSON object but got JSON {json_type(example)}")
     return {name: _read_feature(name, value if isinstance(value, list) else [value]) for name, value in example.items()}
@@ -151,14 +152,14 @@ def _read_feature(name: str, values: list[Any]) -> Array | None:
     return to_tensor(values, np.dtype(np.float32))
 
 
-def _feature_kind(value: Any) -> str:
+def _feature_kind(value: object) -> str:
     """Return the kind of feature for a value; integers beyond 64 bits are read as doubles."""
     if isinstance(value, str | dict):
         return "bytes"
     return "int64" if isinstance(value, int) and _INT64.min <= value <= _UINT64.max else "float"
 
 
-def _tensors_from_rows(instances: Any, dtypes: Mapping[str, np.dtype[Any]]) -> dict[str, Array]:
+def _tensors_from_rows(instances: object, dtypes: Mapping[str, Dtype]) -> dict[str, Array]:
     """Convert a list of instances, each the value of the only input or an object with all inputs."""
     if not isinstance(instances, list):
         raise invalid_argument(f"JSON Value: {quote_value(instances)} Expecting 'instances' to be an list/array")
@@ -190,14 +191,14 @@ def _tensors_from_rows(instances: Any, dtypes: Mapping[str, np.dtype[Any]]) -> d
     )
     tensors = {}
     for name, values in columns.items():
-        found = regular_array(values, dtypes[name])
+        tensor = regular_array(values, dtypes[name])
         tensors[name] = (
-            _raise_irregular_instance(name if named else None, values, dtypes[name]) if found is None else found
+            _raise_irregular_instance(name if named else None, values, dtypes[name]) if tensor is None else tensor
         )
     return tensors
 
 
-def _tensors_from_columns(inputs: Any, dtypes: Mapping[str, np.dtype[Any]]) -> dict[str, Array]:
+def _tensors_from_columns(inputs: Any, dtypes: Mapping[str, Dtype]) -> dict[str, Array]:
     """Convert the value of the only input or an object with all inputs; other keys are ignored."""
     if not _is_object(inputs):
         if len(dtypes) > 1:
@@ -212,7 +213,7 @@ def _tensors_from_columns(inputs: Any, dtypes: Mapping[str, np.dtype[Any]]) -> d
     return {name: to_tensor(inputs[name], dtype) for name, dtype in dtypes.items()}
 
 
-def _raise_irregular_instance(name: str | None, instances: list[Any], dtype: np.dtype[Any]) -> NoReturn:
+def _raise_irregular_instance(name: str | None, instances: list[Any], dtype: Dtype) -> NoReturn:
     """Raise the refusal of the first instance that does not fit."""
     first = shape_of(instances[0])
     for item, value in enumerate(instances):
@@ -229,7 +230,7 @@ def _raise_irregular_instance(name: str | None, instances: list[Any], dtype: np.
     raise AssertionError("every instance fits alone, and so do all")
 
 
-def _is_object(value: Any) -> bool:
+def _is_object(value: object) -> bool:
     return isinstance(value, dict) and not is_base64(value)
 
 
@@ -276,15 +277,15 @@ def write_lines(outputs: Mapping[str, Array]) -> bytes:
 
 def outputs_to_cells(outputs: Mapping[str, Array]) -> dict[str, Array]:
     """Return the outputs with bytes as text for table cells, in base64 if the output's name ends in `_bytes`."""
-    found = _decode_outputs(outputs)
-    for name, array in found.items():
+    tensors = _decode_outputs(outputs)
+    for name, array in tensors.items():
         if array.dtype.kind == "O" and name.endswith("_bytes"):
             cells = [cell["b64"] for cell in array.ravel()]
-            found[name] = np.array(cells, object).reshape(array.shape)
-    return found
+            tensors[name] = np.array(cells, object).reshape(array.shape)
+    return tensors
 
 
-def _outputs_by_row(outputs: Mapping[str, Array]) -> Any:
+def _outputs_by_row(outputs: Mapping[str, Array]) -> Array | list[dict[str, object]]:
     """Return one item per instance: the row of the only output, or an object with the rows of all outputs."""
     first: int | None = None
     for name, array in outputs.items():
@@ -310,7 +311,7 @@ def _decode_outputs(outputs: Mapping[str, Array]) -> dict[str, Array]:
     return {name: _decode_cells(name, array) if array.dtype.kind == "O" else array for name, array in outputs.items()}
 
 
-def _dump_json(content: Any, outputs: Mapping[str, Array]) -> bytes:
+def _dump_json(content: object, outputs: Mapping[str, Array]) -> bytes:
     # orjson is about twenty times as fast, but writes null for numbers that are not finite.
     if all(array.dtype.kind != "f" or bool(np.isfinite(array).all()) for array in outputs.values()):
         return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY, default=as_json_value)
@@ -318,18 +319,18 @@ def _dump_json(content: Any, outputs: Mapping[str, Array]) -> bytes:
 
 
 def _decode_cells(name: str, array: Array) -> Array:
-    found = np.empty(array.shape, object)
+    cells = np.empty(array.shape, object)
     for place, cell in np.ndenumerate(array):
         if name.endswith("_bytes"):
-            found[place] = {"b64": base64.b64encode(cell).decode()}
+            cells[place] = {"b64": base64.b64encode(cell).decode()}
             continue
         try:
-            found[place] = cell.decode()
+            cells[place] = cell.decode()
         except UnicodeDecodeError:
             raise invalid_argument(
                 f"Output {name!r} contains bytes that are not text. Only outputs named ..._bytes may."
             ) from None
-    return found
+    return cells
 
 
 def write_request(signature: Signature, inputs: Tensors) -> bytes:
@@ -343,7 +344,7 @@ def write_request(signature: Signature, inputs: Tensors) -> bytes:
     return json.dumps({"signature_name": signature.name, "inputs": plain}).encode()
 
 
-def read_outputs(signature: Signature, content: Any) -> Tensors:
+def read_outputs(signature: Signature, content: JsonObject) -> Tensors:
     """Read the outputs in the content of a predict response, with text as bytes.
 
     Raises:
@@ -361,7 +362,7 @@ def read_outputs(signature: Signature, content: Any) -> Tensors:
 
 
 def _encode_base64(array: Array) -> Array:
-    found = np.empty(array.shape, object)
+    cells = np.empty(array.shape, object)
     for place, cell in np.ndenumerate(array):
-        found[place] = {"b64": base64.b64encode(cell).decode()}
-    return found
+        cells[place] = {"b64": base64.b64encode(cell).decode()}
+    return cells

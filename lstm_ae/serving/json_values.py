@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import orjson
 
-from lstm_ae.arrays import Array
+from lstm_ae.arrays import Array, Dtype
+from lstm_ae.json_types import JsonObject
 from lstm_ae.serving.errors import Refusal, invalid_argument
 
 # This also matches a quote before a colon within a text, which is then parsed slowly but correctly.
@@ -37,7 +38,7 @@ _PARSE_ERRORS = {
 }
 
 
-def parse_object(body: bytes) -> dict[str, Any]:
+def parse_object(body: bytes) -> JsonObject:
     """Parse a JSON object in UTF-8.
 
     Raises:
@@ -57,7 +58,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
     return content
 
 
-def _count_keys(content: Any) -> int:
+def _count_keys(content: object) -> int:
     """Count the keys of all objects in the places where a request may have objects."""
     if isinstance(content, dict):
         return len(content) + sum(map(_count_keys, content.values()))
@@ -66,7 +67,7 @@ def _count_keys(content: Any) -> int:
     )
 
 
-def _parse_slowly(body: bytes) -> Any:
+def _parse_slowly(body: bytes) -> object:
     """Parse JSON with Python's parser, which accepts NaN and Infinity and reports the exact error."""
     if not body.strip():
         raise invalid_argument("JSON Parse error: The document is empty")
@@ -98,14 +99,14 @@ def number_too_large() -> Refusal:
     return invalid_argument("JSON Parse error: Number too big to be stored in double.")
 
 
-def _dict_of_unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+def _dict_of_unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
         raise invalid_argument("JSON Parse error: an object contains a key twice")
-    return found
+    return content
 
 
-def quote_value(value: Any) -> str:
+def quote_value(value: object) -> str:
     """Return a value as shortened JSON for an error message, or "..." if it cannot be written."""
     try:
         text = json.dumps(value)
@@ -122,20 +123,20 @@ _TYPE_NAMES = {"float32": "float", "float64": "double", "bool": "bool", "object"
 _JSON_TYPES = {"f": (int, float), "i": (int,), "u": (int,), "b": (bool,), "O": (str, dict)}
 
 
-def to_tensor(value: Any, dtype: np.dtype[Any]) -> Array:
+def to_tensor(value: object, dtype: Dtype) -> Array:
     """Convert a JSON value or nested lists to an array.
 
     Raises:
         Refusal: If the lists are irregular or a cell does not fit the dtype.
     """
-    found = regular_array(value, dtype)
-    if found is None:
+    tensor = regular_array(value, dtype)
+    if tensor is None:
         _check_cells(value, shape_of(value), dtype, 0)
         raise AssertionError("every cell fits alone, and so do all")
-    return found
+    return tensor
 
 
-def regular_array(value: Any, dtype: np.dtype[Any]) -> Array | None:
+def regular_array(value: Any, dtype: Dtype) -> Array | None:
     """Convert nested lists to an array, level by level for speed; return None if the shape or a cell does not fit."""
     shape = shape_of(value)
     level = [value]
@@ -160,7 +161,7 @@ def regular_array(value: Any, dtype: np.dtype[Any]) -> Array | None:
         return flat.astype(dtype).reshape(shape)
 
 
-def shape_of(value: Any) -> tuple[int, ...]:
+def shape_of(value: object) -> tuple[int, ...]:
     """Return the shape of nested lists, based on the first item of each list."""
     shape: list[int] = []
     while isinstance(value, list):
@@ -173,24 +174,24 @@ def shape_of(value: Any) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _fits_limits(numbers: Sequence[int], limits: "np.iinfo[Any]") -> bool:
+def _fits_limits(numbers: Sequence[int], limits: "np.iinfo[np.integer]") -> bool:
     return limits.min <= min(numbers) and max(numbers) <= limits.max
 
 
 def encode_cells(cells: Sequence[Any]) -> Array:
     """Encode texts as UTF-8 and decode base64 objects, `(cells,)`."""
-    found = np.empty(len(cells), object)
+    encoded = np.empty(len(cells), object)
     for place, cell in enumerate(cells):
         if isinstance(cell, str):
             try:
-                found[place] = cell.encode()
+                encoded[place] = cell.encode()
             except UnicodeEncodeError:
                 raise invalid_argument("JSON Parse error: The surrogate pair in string is invalid.") from None
             continue
         if not is_base64(cell):
             raise invalid_argument(f"JSON Value: {quote_value(cell)} not formatted correctly for base64 data")
-        found[place] = _decode_base64(cell["b64"])
-    return found
+        encoded[place] = _decode_base64(cell["b64"])
+    return encoded
 
 
 def _decode_base64(text: str) -> bytes:
@@ -202,7 +203,7 @@ def _decode_base64(text: str) -> bytes:
         raise invalid_argument("Unable to base64 decode") from None
 
 
-def _check_cells(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any], level: int) -> None:
+def _check_cells(value: Any, shape: tuple[int, ...], dtype: Dtype, level: int) -> None:
     """Raise the refusal of the first cell that does not fit."""
     if isinstance(value, list):
         if level >= len(shape):
@@ -235,17 +236,17 @@ def _check_cells(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any], level
             raise number_too_large() from None
 
 
-def is_base64(value: Any) -> bool:
+def is_base64(value: object) -> bool:
     """Return whether a value is an object that encodes bytes."""
     return isinstance(value, dict) and value.keys() == {"b64"} and isinstance(value["b64"], str)
 
 
-def json_type(value: Any) -> str:
+def json_type(value: object) -> str:
     """Return TensorFlow Serving's name of a JSON value's type."""
     names = {type(None): "Null", dict: "Object", list: "Array", str: "String"}
     return str(value) if isinstance(value, bool) else names.get(type(value), "Number")
 
 
-def type_name(dtype: np.dtype[Any]) -> str:
+def type_name(dtype: Dtype) -> str:
     """Return TensorFlow's name of a dtype."""
     return _TYPE_NAMES.get(dtype.name, dtype.name)

@@ -46,12 +46,12 @@ class RequestSlot:
             async with asyncio.timeout_at(deadline) as self.coming:
                 return await message
         except TimeoutError:
-            told = (
+            reason = (
                 "The request arrived too slowly while others waited"
                 if self.evicted
                 else "The request did not arrive in time"
             )
-            raise Refusal(StatusCode.DEADLINE_EXCEEDED, f"{told}. Send it again.", http=408) from None
+            raise Refusal(StatusCode.DEADLINE_EXCEEDED, f"{reason}. Send it again.", http=408) from None
         finally:
             self.coming = None
 
@@ -74,7 +74,7 @@ class RequestLimiter:
 
     def __init__(self, places: int = 256, per_client: int = 0, slow: float = 1.0) -> None:
         self.places, self.per_client, self._slow = places, per_client or max(1, places * 3 // 4), slow
-        self._taken: set[RequestSlot] = set()
+        self._occupied: set[RequestSlot] = set()
         self._counts: Counter[str] = Counter()
         self._queue: deque[tuple[RequestSlot, asyncio.Future[None]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -118,10 +118,10 @@ class RequestLimiter:
             self._leave(place)
 
     def _has_room(self, client: str) -> bool:
-        return len(self._taken) < self.places and self._counts[client] < self.per_client
+        return len(self._occupied) < self.places and self._counts[client] < self.per_client
 
     def _take(self, place: RequestSlot) -> None:
-        self._taken.add(place)
+        self._occupied.add(place)
         self._counts[place.client] += 1
 
     async def _wait(self, place: RequestSlot, deadline: float) -> None:
@@ -137,7 +137,7 @@ class RequestLimiter:
             async with asyncio.timeout_at(deadline):
                 await turn
         except BaseException as error:
-            if place in self._taken:
+            if place in self._occupied:
                 self._leave(place)
             else:
                 self._queue.remove(waiter)
@@ -146,12 +146,12 @@ class RequestLimiter:
             raise
 
     def _leave(self, place: RequestSlot) -> None:
-        self._taken.discard(place)
+        self._occupied.discard(place)
         self._counts[place.client] -= 1
         if not self._counts[place.client]:
             del self._counts[place.client]
         for waiter in list(self._queue):
-            if len(self._taken) >= self.places:
+            if len(self._occupied) >= self.places:
                 break
             other, turn = waiter
             if not turn.done() and self._has_room(other.client):
@@ -164,7 +164,7 @@ class RequestLimiter:
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self._slow / 4, self._relieve) if self._queue else None
         begun = loop.time() - self._slow
-        slow = [place for place in self._taken if place.coming and not place.evicted and place.since < begun]
+        slow = [place for place in self._occupied if place.coming and not place.evicted and place.since < begun]
         slow.sort(key=lambda place: place.since)
         for waiting, _ in self._queue:
             own = self._counts[waiting.client] >= self.per_client

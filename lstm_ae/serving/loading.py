@@ -86,10 +86,10 @@ def make_loader(*, trust: bool) -> Callable[[str, int, Path], Servable]:
 def _file_state(path: Path) -> tuple[int, ...]:
     """Return values that change when a file is written or replaced; empty if there is no file."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return ()
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _run_warmup(servable: Servable, requests: Path) -> None:
@@ -101,8 +101,8 @@ def _run_warmup(servable: Servable, requests: Path) -> None:
             check_tensors(signature, inputs)
             servable.run(signature.name, inputs)
         except Refusal as refusal:
-            told = {"model": servable.name, "version": servable.version, "reason": str(refusal)}
-            LOG.warning("warm-up request refused", extra=told)
+            fields = {"model": servable.name, "version": servable.version, "reason": str(refusal)}
+            LOG.warning("warm-up request refused", extra=fields)
 
 
 def _read_warmups(path: Path) -> Iterator[PredictionLog]:

@@ -47,13 +47,13 @@ class ServedModel(NamedTuple):
     sure: bool = True
 
 
-def choose_versions(found: Iterable[int], policy: VersionPolicy) -> set[int]:
+def choose_versions(available: Iterable[int], policy: VersionPolicy) -> set[int]:
     """Return the versions that a policy serves."""
     if policy.kind == "all":
-        return set(found)
+        return set(available)
     if policy.kind == "specific":
-        return set(found) & set(policy.versions)
-    return set(sorted(found)[-policy.newest :])
+        return set(available) & set(policy.versions)
+    return set(sorted(available)[-policy.newest :])
 
 
 def check_served_models(models: Sequence[ServedModel]) -> None:

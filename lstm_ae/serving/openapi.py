@@ -1,13 +1,15 @@
 """`/openapi.json`: a description of the currently served models in OpenAPI 3.1."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote
 
 import numpy as np
 
 from lstm_ae import __version__
+from lstm_ae.arrays import Dtype
 from lstm_ae.export.manifest import read_manifest_leniently
+from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.serving.catalog import ModelCatalog
 from lstm_ae.serving.config import RequestLimits
 from lstm_ae.serving.inference import CLASSIFY, REGRESS
@@ -15,8 +17,6 @@ from lstm_ae.serving.metrics import CONTENT_TYPE
 from lstm_ae.serving.servable import Servable
 from lstm_ae.serving.signatures import DEFAULT_SIGNATURE, HORIZON, Signature, TensorSpec
 from lstm_ae.serving.tensors import format_shape
-
-Schema = dict[str, Any]
 
 # Only these keys of a manifest are published.
 MANIFEST_KEYS = ("task", "read", "metrics", "data", "licence", "symbols", "features", "created")
@@ -36,12 +36,12 @@ _BYTES_SCHEMA = {
 }
 
 
-def request_schema(signatures: Mapping[str, Signature], limits: RequestLimits) -> Schema:
+def request_schema(signatures: Mapping[str, Signature], limits: RequestLimits) -> JsonObject:
     """Return the schema of a predict request to any of a model's signatures, within the limits of the server."""
     return {"anyOf": [form for each in signatures.values() for form in _request_forms(each, limits)]}
 
 
-def response_schema(signatures: Mapping[str, Signature]) -> Schema:
+def response_schema(signatures: Mapping[str, Signature]) -> JsonObject:
     """Return the schema of a predict response."""
     forms = []
     for each in signatures.values():
@@ -55,7 +55,7 @@ def response_schema(signatures: Mapping[str, Signature]) -> Schema:
     return {"anyOf": forms}
 
 
-def examples_schema(names: Sequence[str], limits: RequestLimits) -> Schema:
+def examples_schema(names: Sequence[str], limits: RequestLimits) -> JsonObject:
     """Return the schema of a classify or regress request to one of the given signatures."""
     value = {"anyOf": [{"type": ["number", "boolean"]}, *_BYTES_SCHEMA["oneOf"]]}
     example = {"type": "object", "additionalProperties": {"anyOf": [value, {"type": "array", "items": value}]}}
@@ -70,12 +70,12 @@ def examples_schema(names: Sequence[str], limits: RequestLimits) -> Schema:
     }
 
 
-def results_schema(item: Schema) -> Schema:
+def results_schema(item: JsonObject) -> JsonObject:
     """Return the schema of a classify or regress response, with one item per example."""
     return _object_schema({"results": {"type": "array", "items": item}})
 
 
-def _request_forms(signature: Signature, limits: RequestLimits) -> list[Schema]:
+def _request_forms(signature: Signature, limits: RequestLimits) -> list[JsonObject]:
     """Return the schemas with `instances` (rows), if inputs and outputs have rows, and with `inputs` (columns)."""
     forms = [(f"{signature.name}, with inputs", "inputs", "instances", _inputs_schema(signature, limits, 0))]
     if signature.batched:
@@ -98,7 +98,7 @@ def _request_forms(signature: Signature, limits: RequestLimits) -> list[Schema]:
     ]
 
 
-def _inputs_schema(signature: Signature, limits: RequestLimits, skipped: int) -> Schema:
+def _inputs_schema(signature: Signature, limits: RequestLimits, skipped: int) -> JsonObject:
     """Return the schema of all inputs by name; a single input may also be given as its value alone."""
     most = limits.instances if signature.batched else limits.window
     made = {
@@ -110,20 +110,20 @@ def _inputs_schema(signature: Signature, limits: RequestLimits, skipped: int) ->
     return _object_schema(made) if len(made) > 1 else {"anyOf": [*made.values(), _object_schema(made)]}
 
 
-def _outputs_schema(outputs: Mapping[str, TensorSpec], skipped: int) -> Schema:
+def _outputs_schema(outputs: Mapping[str, TensorSpec], skipped: int) -> JsonObject:
     """Return the schema of a single output, or of an object with all outputs if there are several or none."""
     made = {name: tensor_schema(spec, skipped) for name, spec in outputs.items()}
     return _object_schema(made) if len(made) != 1 else next(iter(made.values()))
 
 
-def _object_schema(properties: Schema, title: str = "") -> Schema:
-    made: Schema = {"type": "object", "properties": properties, "required": [*properties]}
+def _object_schema(properties: JsonObject, title: str = "") -> JsonObject:
+    made: JsonObject = {"type": "object", "properties": properties, "required": [*properties]}
     return made | {"additionalProperties": False} | ({"title": title} if title else {})
 
 
 def tensor_schema(
-    spec: TensorSpec, skipped: int = 0, *, largest: tuple[int, int] | None = None, cell: Schema | None = None
-) -> Schema:
+    spec: TensorSpec, skipped: int = 0, *, largest: tuple[int, int] | None = None, cell: JsonObject | None = None
+) -> JsonObject:
     """Return the schema of an input or output as nested lists.
 
     Args:
@@ -144,17 +144,17 @@ def tensor_schema(
     return schema
 
 
-def _cell_schema(dtype: "np.dtype[Any]") -> Schema:
+def _cell_schema(dtype: Dtype) -> JsonObject:
     if dtype.kind == "f":
         return {"type": "number"}
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
         return {"type": "integer", "minimum": int(limits.min), "maximum": int(limits.max)}
-    others: Schema = {"b": {"type": "boolean"}, "O": _BYTES_SCHEMA}
+    others: JsonObject = {"b": {"type": "boolean"}, "O": _BYTES_SCHEMA}
     return dict(others.get(dtype.kind, {}))
 
 
-def _horizon_schema(limits: RequestLimits) -> Schema:
+def _horizon_schema(limits: RequestLimits) -> JsonObject:
     return {"type": "integer", "minimum": 0, "maximum": limits.horizon}
 
 
@@ -186,7 +186,7 @@ _LABEL_SCORE_SCHEMA = {
     "maxItems": 2,
 }
 
-_EXAMPLE_METHODS: dict[str, tuple[str, dict[str, Any]]] = {
+_EXAMPLE_METHODS: dict[str, tuple[str, JsonObject]] = {
     "classify": (
         CLASSIFY,
         {"type": "array", "items": _LABEL_SCORE_SCHEMA, "description": "label and score of each class"},
@@ -200,7 +200,7 @@ class SignatureExample(NamedTuple):
 
     name: str
     signature: str
-    inputs: dict[str, list[Any]]
+    inputs: dict[str, list[object]]
 
 
 class ServedVersions(NamedTuple):
@@ -222,9 +222,9 @@ def served_versions(catalog: ModelCatalog) -> list[ServedVersions]:
     ]
 
 
-def openapi_document(models: list[ServedVersions], limits: RequestLimits) -> dict[str, Any]:
+def openapi_document(models: list[ServedVersions], limits: RequestLimits) -> JsonObject:
     """Return the OpenAPI document. This reads the manifests, so it may take a while."""
-    paths: dict[str, Any] = {
+    paths: JsonObject = {
         "/health": {"get": _get_operation("health", "Liveness of the server.", _state_response("alive"))},
         "/ready": {
             "get": _get_operation(
@@ -243,13 +243,13 @@ def openapi_document(models: list[ServedVersions], limits: RequestLimits) -> dic
             "get": _get_operation("openapi", "This document.", _content_schema(JSON_TYPE, {"type": "object"}))
         },
     }
-    bodies: dict[str, Any] = {}
-    answers: dict[str, Any] = {}
+    bodies: JsonObject = {}
+    answers: JsonObject = {}
     for model in models:
         for number, servable in model.versions.items():
             key, manifest = _operation_key(model.name, number), read_manifest_leniently(servable.directory)
-            found = manifest_examples(manifest, servable.signatures)
-            bodies[key] = _request_body(request_schema(servable.signatures, limits), found)
+            examples = manifest_examples(manifest, servable.signatures)
+            bodies[key] = _request_body(request_schema(servable.signatures, limits), examples)
             answers[key] = {"description": "The outputs of the model."} | _content_schema(
                 JSON_TYPE, response_schema(servable.signatures)
             )
@@ -283,15 +283,15 @@ def openapi_document(models: list[ServedVersions], limits: RequestLimits) -> dic
     }
 
 
-def describe_manifest(manifest: Mapping[str, Any]) -> dict[str, Any]:
+def describe_manifest(manifest: JsonMapping) -> JsonObject:
     """Return the part of a manifest that describes its model."""
     return {key: manifest[key] for key in MANIFEST_KEYS if manifest.get(key) is not None}
 
 
-def manifest_examples(manifest: Mapping[str, Any], signatures: Mapping[str, Signature]) -> list[SignatureExample]:
+def manifest_examples(manifest: JsonMapping, signatures: Mapping[str, Signature]) -> list[SignatureExample]:
     """Return the examples whose input names match their signature."""
     listed = manifest.get("examples")
-    found = []
+    examples = []
     for one in listed[:MAX_EXAMPLES] if isinstance(listed, list) else []:
         if not isinstance(one, dict):
             continue
@@ -300,8 +300,8 @@ def manifest_examples(manifest: Mapping[str, Any], signatures: Mapping[str, Sign
         if signature is None or not isinstance(name, str) or not isinstance(inputs, dict):
             continue
         if inputs.keys() == signature.inputs.keys() and all(isinstance(rows, list) for rows in inputs.values()):
-            found.append(SignatureExample(name, signature.name, inputs))
-    return found
+            examples.append(SignatureExample(name, signature.name, inputs))
+    return examples
 
 
 def _version_paths(model: ServedVersions, number: int) -> Iterator[tuple[str, str]]:
@@ -318,19 +318,19 @@ def _version_labels(model: ServedVersions, number: int) -> list[str]:
     return sorted(label for label, labelled in model.labels.items() if labelled == number)
 
 
-def _request_body(schema: dict[str, Any], found: list[Any]) -> dict[str, Any]:
+def _request_body(schema: JsonObject, examples: list[SignatureExample]) -> JsonObject:
     named = {
         f"example-{place}": {
             "summary": one.name,
             "value": {"signature_name": one.signature, "inputs": one.inputs},
         }
-        for place, one in enumerate(found, 1)
+        for place, one in enumerate(examples, 1)
     }
     content = {"schema": schema} | ({"examples": named} if named else {})
     return {"required": True, "content": {JSON_TYPE: content}}
 
 
-def _status_path(operation: str) -> dict[str, Any]:
+def _status_path(operation: str) -> JsonObject:
     answer = _content_schema(JSON_TYPE, {"$ref": "#/components/schemas/Status"})
     return {
         "get": _get_operation(
@@ -339,14 +339,14 @@ def _status_path(operation: str) -> dict[str, Any]:
     }
 
 
-def _metadata_path(operation: str) -> dict[str, Any]:
+def _metadata_path(operation: str) -> JsonObject:
     answer = _content_schema(JSON_TYPE, {"$ref": "#/components/schemas/Metadata"})
     return {
         "get": _get_operation(f"{operation}-metadata", "The signatures.", answer, _error_references(*_LOOKUP_ERRORS))
     }
 
 
-def _predict_path(operation: str, key: str) -> dict[str, Any]:
+def _predict_path(operation: str, key: str) -> JsonObject:
     return {
         "post": {
             "operationId": f"{operation}-predict",
@@ -357,7 +357,7 @@ def _predict_path(operation: str, key: str) -> dict[str, Any]:
     }
 
 
-def _examples_path(operation: str, verb: str, schema: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
+def _examples_path(operation: str, verb: str, schema: JsonObject, item: JsonObject) -> JsonObject:
     answer = {"description": "One result per example."} | _content_schema(JSON_TYPE, results_schema(item))
     return {
         "post": {
@@ -369,29 +369,27 @@ def _examples_path(operation: str, verb: str, schema: dict[str, Any], item: dict
     }
 
 
-def _get_operation(
-    operation: str, summary: str, answer: dict[str, Any], others: dict[str, Any] | None = None
-) -> dict[str, Any]:
+def _get_operation(operation: str, summary: str, answer: JsonObject, others: JsonObject | None = None) -> JsonObject:
     responses = {"200": {"description": "Success."} | answer}
     responses |= {code: {"description": "Not ready."} | other for code, other in (others or {}).items()}
     return {"operationId": operation, "summary": summary, "responses": responses}
 
 
-def _error_references(*codes: str) -> dict[str, Any]:
+def _error_references(*codes: str) -> JsonObject:
     return {code: {"$ref": f"#/components/responses/refused-{code}"} for code in codes}
 
 
-def _error_response(code: str) -> dict[str, Any]:
+def _error_response(code: str) -> JsonObject:
     return {"description": _ERROR_DESCRIPTIONS[code]} | _content_schema(
         JSON_TYPE, {"$ref": "#/components/schemas/Error"}
     )
 
 
-def _content_schema(kind: str, schema: dict[str, Any]) -> dict[str, Any]:
+def _content_schema(kind: str, schema: JsonObject) -> JsonObject:
     return {"content": {kind: {"schema": schema}}}
 
 
-def _state_response(word: str, *counts: str) -> dict[str, Any]:
+def _state_response(word: str, *counts: str) -> JsonObject:
     properties = {"status": {"const": word}} | {key: {"type": "integer", "minimum": 1} for key in counts}
     schema = {"type": "object", "properties": properties, "required": ["status"]}
     return _content_schema(JSON_TYPE, schema)

@@ -20,11 +20,11 @@ def resolve_address(host: str, port: int) -> tuple[str, int]:
         ConfigError: If no address is available.
     """
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, OverflowError, UnicodeError) as error:
         raise _port_error(host, port, error) from error
     first: OSError | None = None
-    for family, kind, _, _, where in sorted(found, key=lambda one: one[0] != socket.AF_INET):
+    for family, kind, _, _, where in sorted(addresses, key=lambda one: one[0] != socket.AF_INET):
         try:
             with socket.socket(family, kind) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

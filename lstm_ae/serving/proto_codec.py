@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -11,9 +10,10 @@ from tensorflow.core.framework import types_pb2
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow.core.framework.tensor_shape_pb2 import TensorShapeProto
 from tensorflow_serving.apis.classification_pb2 import ClassificationResult
+from tensorflow_serving.apis.input_pb2 import Input
 from tensorflow_serving.apis.regression_pb2 import RegressionResult
 
-from lstm_ae.arrays import Array
+from lstm_ae.arrays import Array, Dtype
 from lstm_ae.export.warmup import encode_field
 from lstm_ae.serving.errors import Refusal, invalid_argument
 from lstm_ae.serving.inference import SentExamples
@@ -115,7 +115,7 @@ def count_bytes(sent: Mapping[str, SentTensor]) -> int:
     return sum(math.prod(tensor.shape) * tensor.dtype.itemsize for tensor in sent.values())
 
 
-def _fill_array(values: Sequence[Any], dtype: np.dtype[Any], cells: int) -> Array:
+def _fill_array(values: Sequence[bytes | float], dtype: Dtype, cells: int) -> Array:
     array = np.empty(cells, dtype)
     with np.errstate(over="ignore"):
         array[: len(values)] = np.asarray(values, dtype if dtype.kind == "O" else None).astype(dtype)
@@ -158,7 +158,7 @@ def serialize_example(features: Features) -> bytes:
     return bytes(example.SerializeToString())
 
 
-def sent_examples(given: Any) -> SentExamples:
+def sent_examples(given: Input) -> SentExamples:
     """Return the examples of an `Input` message."""
     shared = given.WhichOneof("kind") == "example_list_with_context"
     listed = given.example_list_with_context if shared else given.example_list

@@ -92,8 +92,8 @@ class RequestHandler:
         deadline = asyncio.get_running_loop().time() + (most if seconds is None else min(seconds, most))
         shapes = tuple(array.shape[1:] for array in inputs.values())
         # A rollout has as many steps for all rows as the longest one needs, so only equal horizons share a batch.
-        asked = inputs.get(HORIZON)
-        horizon = float(asked.max(initial=0)) if asked is not None and asked.dtype.kind in "iuf" else 0
+        horizons = inputs.get(HORIZON)
+        horizon = float(horizons.max(initial=0)) if horizons is not None and horizons.dtype.kind in "iuf" else 0
         key = (id(servable), signature.name, shapes, horizon)
         steps = self._limit_steps(signature, inputs, rows)
         outputs = await self.batcher.submit(

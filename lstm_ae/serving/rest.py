@@ -10,16 +10,18 @@ import zlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from google.protobuf.json_format import MessageToDict
 
 from lstm_ae.export.layout import parse_version
+from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.serving import metrics, openapi, web_page
 from lstm_ae.serving.errors import MAX_MESSAGE_LENGTH, Refusal, StatusCode, invalid_argument
-from lstm_ae.serving.inference import CLASSIFY, REGRESS, SentExamples, infer
+from lstm_ae.serving.inference import CLASSIFY, REGRESS, Classification, SentExamples, infer
 from lstm_ae.serving.json_codec import (
     ExampleRequest,
+    PredictRequest,
     read_examples,
     read_predict_request,
     write_classification,
@@ -72,12 +74,12 @@ class RestResponse(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
 
 
-async def respond(handler: RequestHandler, asked: RestRequest) -> RestResponse:
+async def respond(handler: RequestHandler, request: RestRequest) -> RestResponse:
     """Return the response to a request; a refusal becomes an error response."""
     try:
-        if asked.path.lower().startswith("/v1/"):
-            return await _respond_model(handler, asked)
-        return await _respond_other(handler, asked)
+        if request.path.lower().startswith("/v1/"):
+            return await _respond_model(handler, request)
+        return await _respond_other(handler, request)
     except Refusal as refusal:
         return _error_response(refusal)
 
@@ -87,19 +89,19 @@ def _error_response(refusal: Refusal) -> RestResponse:
     return RestResponse(refusal.http, json.dumps({"error": refusal.message}).encode())
 
 
-async def _respond_model(handler: RequestHandler, asked: RestRequest) -> RestResponse:
-    if asked.method == "POST" and (call := _match_path(handler, asked.path, _CALL_PATTERN, _CALL_PATTERN_ANY_NAME)):
-        return await handler.counted("rest", call["name"], _respond_call(handler, asked, call))
-    if asked.method == "GET" and asked.path.lower() == "/v1/models":
+async def _respond_model(handler: RequestHandler, request: RestRequest) -> RestResponse:
+    if request.method == "POST" and (call := _match_path(handler, request.path, _CALL_PATTERN, _CALL_PATTERN_ANY_NAME)):
+        return await handler.counted("rest", call["name"], _respond_call(handler, request, call))
+    if request.method == "GET" and request.path.lower() == "/v1/models":
         raise invalid_argument("Missing model name in request.")
-    if asked.method == "GET" and (
-        about := _match_path(handler, asked.path, _MODEL_INFO_PATTERN, _MODEL_INFO_PATTERN_ANY_NAME)
+    if request.method == "GET" and (
+        about := _match_path(handler, request.path, _MODEL_INFO_PATTERN, _MODEL_INFO_PATTERN_ANY_NAME)
     ):
         version = _parse_version(about["version"])
         if about["metadata"]:
             return _json_response(model_metadata(handler, about["name"], version, about["label"]))
         return _json_response(_model_status(handler, about["name"], version, about["label"]))
-    raise invalid_argument(f"Malformed request: {asked.method} {asked.path}")
+    raise invalid_argument(f"Malformed request: {request.method} {request.path}")
 
 
 def _match_path(
@@ -109,31 +111,31 @@ def _match_path(
     if plain := pattern.fullmatch(path):
         return plain
     # The length is limited, because matching takes quadratic time in the worst case.
-    found = of_any_name.fullmatch(path) if len(path) <= MAX_MESSAGE_LENGTH else None
-    return found if found and handler.catalog.serves(found["name"]) else None
+    match = of_any_name.fullmatch(path) if len(path) <= MAX_MESSAGE_LENGTH else None
+    return match if match and handler.catalog.serves(match["name"]) else None
 
 
-async def _respond_other(handler: RequestHandler, asked: RestRequest) -> RestResponse:
+async def _respond_other(handler: RequestHandler, request: RestRequest) -> RestResponse:
     page = web_page.load_page_files() if handler.page else {}
-    if asked.method not in ("GET", "HEAD"):
-        known = asked.path in ("/health", "/ready", "/openapi.json", openapi.METRICS_PATH) or asked.path in page
+    if request.method not in ("GET", "HEAD"):
+        known = request.path in ("/health", "/ready", "/openapi.json", openapi.METRICS_PATH) or request.path in page
         raise Refusal(
             StatusCode.UNIMPLEMENTED,
-            f"{asked.method} is not supported for {asked.path}. Use GET.",
+            f"{request.method} is not supported for {request.path}. Use GET.",
             http=405 if known else 404,
         )
-    if asked.path == "/health":
+    if request.path == "/health":
         return RestResponse(200, b'{"status": "alive"}')
-    if asked.path == "/ready":
+    if request.path == "/ready":
         return _respond_ready(handler)
-    if asked.path == openapi.METRICS_PATH:
+    if request.path == openapi.METRICS_PATH:
         return RestResponse(200, handler.metrics.text(), metrics.CONTENT_TYPE)
-    if asked.path == "/openapi.json":
+    if request.path == "/openapi.json":
         models = openapi.served_versions(handler.catalog)
         return _json_response(await asyncio.to_thread(openapi.openapi_document, models, handler.limits))
-    if file := page.get(asked.path):
+    if file := page.get(request.path):
         return RestResponse(200, file.content, file.kind, web_page.SECURITY_HEADERS)
-    raise Refusal(StatusCode.NOT_FOUND, f"{asked.path} does not exist.")
+    raise Refusal(StatusCode.NOT_FOUND, f"{request.path} does not exist.")
 
 
 def _respond_ready(handler: RequestHandler) -> RestResponse:
@@ -145,17 +147,17 @@ def _respond_ready(handler: RequestHandler) -> RestResponse:
     )
 
 
-async def _respond_call(handler: RequestHandler, asked: RestRequest, call: re.Match[str]) -> RestResponse:
+async def _respond_call(handler: RequestHandler, request: RestRequest, call: re.Match[str]) -> RestResponse:
     handler.admit()
     servable = handler.catalog.find(call["name"], _parse_version(call["version"]), call["label"])
     deadline = asyncio.get_running_loop().time() + handler.limits.seconds
-    async with handler.limiter.enter(asked.client, deadline) as place:
-        body = await place.receive(asked.body(), deadline)
-        return await _run_call(handler, asked, call, servable, body, deadline)
+    async with handler.limiter.enter(request.client, deadline) as place:
+        body = await place.receive(request.body(), deadline)
+        return await _run_call(handler, request, call, servable, body, deadline)
 
 
 async def _run_call(
-    handler: RequestHandler, asked: RestRequest, call: re.Match[str], servable: Servable, body: bytes, deadline: float
+    handler: RequestHandler, request: RestRequest, call: re.Match[str], servable: Servable, body: bytes, deadline: float
 ) -> RestResponse:
     now = asyncio.get_running_loop().time
     method = call["method"].lower()
@@ -166,25 +168,27 @@ async def _run_call(
     )
     try:
         async with asyncio.timeout_at(deadline):
-            if encoding := asked.headers.get("content-encoding", ""):
+            if encoding := request.headers.get("content-encoding", ""):
                 body = await asyncio.to_thread(_decompress, body, encoding, handler.limits.body)
-            found: Any = await handler.json_workers.call(len(body), read, body)
+            content: PredictRequest | ExampleRequest = await handler.json_workers.call(len(body), read, body)
     except TimeoutError:
         raise Refusal(StatusCode.DEADLINE_EXCEEDED, "The deadline passed before the request was read.") from None
-    if method == "predict":
-        outputs = await handler.predict(servable, servable.signature(found.signature), found.inputs, deadline - now())
+    if isinstance(content, PredictRequest):
+        outputs = await handler.predict(
+            servable, servable.signature(content.signature), content.inputs, deadline - now()
+        )
         size = sum(array.nbytes for array in outputs.values())
-        return RestResponse(200, await handler.json_workers.call(size, write_predictions, outputs, rows=found.rows))
-    examples = SentExamples(len(found.examples), partial(_serialize_request, found))
-    if method == "classify":
-        classes = await infer(handler, servable, CLASSIFY, found.signature, examples, deadline - now())
-        return RestResponse(200, await handler.json_workers.call(classes.scores.nbytes, write_classification, *classes))
-    values = await infer(handler, servable, REGRESS, found.signature, examples, deadline - now())
-    return RestResponse(200, await handler.json_workers.call(values.nbytes, write_regression, values))
+        return RestResponse(200, await handler.json_workers.call(size, write_predictions, outputs, rows=content.rows))
+    examples = SentExamples(len(content.examples), partial(_serialize_request, content))
+    kind = CLASSIFY if method == "classify" else REGRESS
+    result = await infer(handler, servable, kind, content.signature, examples, deadline - now())
+    if isinstance(result, Classification):
+        return RestResponse(200, await handler.json_workers.call(result.scores.nbytes, write_classification, *result))
+    return RestResponse(200, await handler.json_workers.call(result.nbytes, write_regression, result))
 
 
-def _serialize_request(found: ExampleRequest) -> tuple[bytes, list[bytes]]:
-    return serialize_example(found.context), [serialize_example(example) for example in found.examples]
+def _serialize_request(request: ExampleRequest) -> tuple[bytes, list[bytes]]:
+    return serialize_example(request.context), [serialize_example(example) for example in request.examples]
 
 
 def _decompress(body: bytes, encoding: str, limit: int) -> bytes:
@@ -223,7 +227,7 @@ def _parse_version(text: str | None) -> int | None:
     return number
 
 
-def _model_status(handler: RequestHandler, name: str, version: int | None, label: str | None) -> dict[str, Any]:
+def _model_status(handler: RequestHandler, name: str, version: int | None, label: str | None) -> JsonObject:
     return {
         "model_version_status": [
             {
@@ -236,12 +240,12 @@ def _model_status(handler: RequestHandler, name: str, version: int | None, label
     }
 
 
-def model_metadata(handler: RequestHandler, name: str, version: int | None, label: str | None) -> dict[str, Any]:
+def model_metadata(handler: RequestHandler, name: str, version: int | None, label: str | None) -> JsonObject:
     """Return the signatures of a version in the form of TensorFlow Serving's `/metadata`."""
     servable = handler.catalog.find(name, version, label)
     definitions = {
-        key: MessageToDict(found, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
-        for key, found in servable.definitions.items()
+        key: MessageToDict(definition, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+        for key, definition in servable.definitions.items()
     }
     return {
         "model_spec": {"name": servable.name, "signature_name": "", "version": str(servable.version)},
@@ -249,5 +253,5 @@ def model_metadata(handler: RequestHandler, name: str, version: int | None, labe
     }
 
 
-def _json_response(content: Mapping[str, Any]) -> RestResponse:
+def _json_response(content: JsonMapping) -> RestResponse:
     return RestResponse(200, json.dumps(content, indent=1).encode() + b"\n")

@@ -9,13 +9,13 @@ import re
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
-from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
+from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+from tensorflow.types.experimental import ConcreteFunction
 
 from lstm_ae.arrays import Array
 from lstm_ae.errors import DataError
@@ -60,8 +60,8 @@ class Servable:
         try:
             self.definitions = signature_definitions(folder, directory)
             self.signatures = {
-                key: parse_signature(key, found)._replace(exact=exported)
-                for key, found in callable_signatures(self.definitions).items()
+                key: parse_signature(key, definition)._replace(exact=exported)
+                for key, definition in callable_signatures(self.definitions).items()
             }
             # The loaded object owns the variables: it must live as long as its functions do.
             self._loaded = tf.saved_model.load(str(folder))
@@ -74,9 +74,10 @@ class Servable:
                 what = f"{type(error).__name__}: {what}"
             raise DataError(f"{str(directory)!r} cannot be loaded ({what}). Export the model again.") from error
         self.dtypes = {
-            key: {name: spec.dtype for name, spec in found.inputs.items()} for key, found in self.signatures.items()
+            key: {name: spec.dtype for name, spec in definition.inputs.items()}
+            for key, definition in self.signatures.items()
         }
-        self._of_any_shape: dict[str, Any] = {}
+        self._of_any_shape: dict[str, ConcreteFunction] = {}
         self._making = threading.Lock()
 
     def signature(self, name: str) -> Signature:
@@ -85,12 +86,12 @@ class Servable:
         Raises:
             Refusal: If there is no such signature.
         """
-        found = self.signatures.get(name or DEFAULT_SIGNATURE)
-        if found is None:
+        signature = self.signatures.get(name or DEFAULT_SIGNATURE)
+        if signature is None:
             raise Refusal(
                 StatusCode.FAILED_PRECONDITION, f'Serving signature key "{name or DEFAULT_SIGNATURE}" not found.'
             )
-        return found
+        return signature
 
     def run(self, signature: str, inputs: Mapping[str, Array]) -> Tensors:
         """Call a signature and return its outputs.
@@ -114,7 +115,7 @@ class Servable:
         except (TypeError, ValueError) as error:
             raise invalid_argument(_join_message(remark, str(error))) from None
 
-    def _relaxed(self, name: str) -> Any:
+    def _relaxed(self, name: str) -> ConcreteFunction:
         """Return the function of a signature without its shape check."""
         with self._making:
             if name not in self._of_any_shape:
@@ -170,7 +171,7 @@ def parse_signature(name: str, definition: SignatureDef) -> Signature:
     return Signature(name, inputs, outputs, batched, definition.method_name)
 
 
-def _tensor_spec(info: Any) -> TensorSpec:
+def _tensor_spec(info: TensorInfo) -> TensorSpec:
     dtype = np.dtype(tf.dtypes.as_dtype(info.dtype).as_numpy_dtype)
     if info.tensor_shape.unknown_rank:
         return TensorSpec(dtype, None)

@@ -5,11 +5,9 @@ This module does not import TensorFlow, because the processes that read JSON use
 
 import itertools
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-
-from lstm_ae.arrays import Array
+from lstm_ae.arrays import Array, Dtype
 from lstm_ae.serving.errors import invalid_argument
 from lstm_ae.serving.json_values import type_name
 from lstm_ae.serving.tensors import format_shape
@@ -26,14 +24,14 @@ NAMES = 50
 class TensorSpec(NamedTuple):
     """The dtype (object for bytes) and shape of an input or output; None for a variable size or an unknown shape."""
 
-    dtype: np.dtype[Any]
+    dtype: Dtype
     shape: tuple[int | None, ...] | None
 
 
 class SentTensor(NamedTuple):
     """The dtype and shape of a tensor message that is not yet converted to an array."""
 
-    dtype: np.dtype[Any]
+    dtype: Dtype
     shape: tuple[int, ...]
 
 
@@ -57,7 +55,7 @@ class Signature(NamedTuple):
     exact: bool = True
 
 
-def check_names(signature: Signature, inputs: Mapping[str, Any]) -> None:
+def check_names(signature: Signature, inputs: Mapping[str, object]) -> None:
     """Refuse inputs whose names differ from the signature."""
     expected = signature.inputs
     extra = (name for name in inputs if name not in expected)

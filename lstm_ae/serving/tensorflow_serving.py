@@ -4,7 +4,6 @@ import math
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
@@ -55,7 +54,7 @@ def read_models(path: Path) -> list[ServedModel]:
         raise ConfigError(f"{str(path)!r}: {error}") from error
 
 
-def parse_models(content: Any, *, root: Path | None = None) -> list[ServedModel]:
+def parse_models(content: model_server_config_pb2.ModelServerConfig, *, root: Path | None = None) -> list[ServedModel]:
     """Return the models of a `ModelServerConfig` message.
 
     Args:
@@ -91,7 +90,7 @@ def parse_models(content: Any, *, root: Path | None = None) -> list[ServedModel]
     return models
 
 
-def _parse_policy(one: Any) -> VersionPolicy:
+def _parse_policy(one: model_server_config_pb2.ModelConfig) -> VersionPolicy:
     policy = one.model_version_policy
     kind = policy.WhichOneof("policy_choice")
     if kind == "all":

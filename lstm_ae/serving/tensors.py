@@ -1,7 +1,6 @@
 """Operations on tensors with one row per sample: slicing, concatenation, and padding."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -25,12 +24,12 @@ def list_shape(shape: Sequence[int]) -> str:
     return f"[{','.join(map(str, shape))}]"
 
 
-def count_rows(tensors: Mapping[str, Any]) -> int:
+def count_rows(tensors: Mapping[str, Array]) -> int:
     """Return the number of rows."""
     return len(next(iter(tensors.values())))
 
 
-def take_rows(tensors: Mapping[str, Any], rows: slice) -> Tensors:
+def take_rows(tensors: Mapping[str, Array], rows: slice) -> Tensors:
     """Return a slice of the rows."""
     return {name: array[rows] for name, array in tensors.items()}
 

@@ -39,9 +39,9 @@ class PageFile(NamedTuple):
 @cache
 def load_page_files() -> dict[str, PageFile]:
     """Return the page's files by request path; the page itself is at `/`."""
-    found = {}
+    pages = {}
     for file in (files("lstm_ae.serving") / "page").iterdir():
         path = "/" if file.name == "index.html" else PAGE_PREFIX + file.name
         if kind := _MEDIA_TYPES.get(file.name.rpartition(".")[2]):
-            found[path] = PageFile(file.read_bytes(), kind)
-    return found
+            pages[path] = PageFile(file.read_bytes(), kind)
+    return pages

@@ -94,7 +94,7 @@ def test_no_client_takes_all_places() -> None:
         await settle()
         assert made.inside == ["a", "a", "b", "a"]
         await end(*tasks, other)
-        assert not made.limiter._taken
+        assert not made.limiter._occupied
         assert not made.limiter._queue
         assert not made.limiter._counts
 
@@ -126,7 +126,7 @@ def test_who_leaves_while_waiting_takes_no_place() -> None:
         await settle()
         assert made.inside == ["c"]
         await end(third)
-        assert not made.limiter._taken
+        assert not made.limiter._occupied
 
     asyncio.run(work())
 
@@ -155,7 +155,7 @@ def test_a_body_whose_time_is_over_loses_its_place_once() -> None:
         made = Requests(RequestLimiter(1, slow=0.0))
         slow = made.come("a", body=asyncio.Event())
         await settle()
-        (place,) = made.limiter._taken
+        (place,) = made.limiter._occupied
         assert place.coming
         place.coming.reschedule(0.0)
         other = made.come("b")  # begins once the limit has passed, and before the slow one learns of it
@@ -163,7 +163,7 @@ def test_a_body_whose_time_is_over_loses_its_place_once() -> None:
         await settle()
         assert made.inside == ["b"]
         await end(other)
-        assert not made.limiter._taken
+        assert not made.limiter._occupied
         assert not made.limiter._queue
         assert not made.limiter._counts
 
@@ -177,7 +177,7 @@ def test_a_place_that_is_free_now_is_taken_without_waiting() -> None:
             assert (first, second, third, fourth) == (True, True, False, True)
         with limiter.enter_if_free("b") as fifth, limiter.enter_if_free("c") as sixth:
             assert (fifth, sixth) == (True, False)
-    assert not limiter._taken
+    assert not limiter._occupied
     assert not limiter._counts
 
 
