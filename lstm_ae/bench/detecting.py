@@ -1,7 +1,7 @@
 """Benchmark of anomaly detection in a table: the kernel of `lstmae series detect` against Keras on each window."""
 
 import functools
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -9,6 +9,9 @@ from lstm_ae.bench.turns import Contestant, Lap
 from lstm_ae.config import Series
 from lstm_ae.data.frames import measurements_from_rows
 from lstm_ae.data.measurements import Measurements
+
+if TYPE_CHECKING:
+    from lstm_ae.apply.detect import RunDetector
 
 
 class DetectionLoad(NamedTuple):
@@ -52,7 +55,7 @@ def make_table(search: DetectionLoad, rows: int) -> Measurements:
     return measurements_from_rows(np.sin(step + np.arange(search.features)) + noise, names)
 
 
-def _detector(search: DetectionLoad, kernel: str) -> Any:
+def _detector(search: DetectionLoad, kernel: str) -> "RunDetector":
     """Return an untrained detector, which is as fast as a trained one."""
     from lstm_ae.apply.detect import RunDetector
     from lstm_ae.data.preparation import SeriesScales

@@ -2,7 +2,8 @@
 
 import os
 import sys
-from typing import Any
+
+from lstm_ae.json_types import JsonObject
 
 
 def serve(model_file: str, port: int) -> None:
@@ -21,7 +22,7 @@ def serve(model_file: str, port: int) -> None:
     (name,) = model.input
     app = FastAPI()
 
-    def predict(body: dict[str, Any]) -> dict[str, Any]:
+    def predict(body: JsonObject) -> JsonObject:
         outputs = model.predict({name: np.array(body["instances"], np.float32)}, verbose=0)
         return {"predictions": {key: value.tolist() for key, value in outputs.items()}}
 

@@ -9,11 +9,12 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.json_types import JsonObject
 
 PLAIN = "FastAPI, model.predict"
 # Seconds within which a server must answer for the first time.
@@ -38,7 +39,7 @@ class Server(NamedTuple):
     started: float
 
 
-def sample_request(folder: Path) -> tuple[str, dict[str, Any]]:
+def sample_request(folder: Path) -> tuple[str, JsonObject]:
     """Return the input name of the newest exported version and a request with one random instance.
 
     Args:

@@ -7,13 +7,17 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from lstm_ae.bench.load import Load, apply_load
 from lstm_ae.bench.servers import PLAIN, Server
 from lstm_ae.bench.turns import Spread, ratios, silence, spread
+
+if TYPE_CHECKING:
+    from lstm_ae.serving.client import SignatureClient
+
 
 CLIENTS = (1, 8, 64)
 SIZES = (16, 64, 256, 1024)
@@ -124,7 +128,7 @@ def _share(size: int, direct: list[float], grpc: list[float], rest: list[float])
     return BatchShare(size, spread(direct), spread(grpc), spread(rest), ratios(grpc, direct), ratios(rest, direct))
 
 
-_CALLERS: dict[str, Any] = {}
+_CALLERS: "dict[str, SignatureClient]" = {}
 
 
 def _rate(target: str, model: str, size: int, seconds: float) -> float:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lstm_ae.arrays import Float32Array
 from lstm_ae.bench.turns import Contestant, Lap
 from lstm_ae.config import Toy
 from lstm_ae.data.scaling import fixed_scale
@@ -74,7 +75,7 @@ def contestants(shape: Shape, rounds: int) -> dict[str, Contestant]:
     return implementations
 
 
-def make_sequences(shape: Shape, samples: int | None = None) -> Any:
+def make_sequences(shape: Shape, samples: int | None = None) -> Float32Array:
     """Return noise, because the speed does not depend on the values.
 
     Args:
@@ -102,7 +103,7 @@ def make_config(shape: Shape, epochs: int, **others: Any) -> Toy:
     )
 
 
-def train_ours(shape: Shape, values: Any, laps: int, lap: Lap, **others: Any) -> None:
+def train_ours(shape: Shape, values: Float32Array, laps: int, lap: Lap, **others: Any) -> None:
     """Train with this package.
 
     Args:
@@ -117,7 +118,7 @@ def train_ours(shape: Shape, values: Any, laps: int, lap: Lap, **others: Any) ->
 
     config = make_config(shape, laps, **others)
 
-    def split(part: Any) -> Split:
+    def split(part: Float32Array) -> Split:
         return Split(part.reshape(-1, shape.features), np.arange(len(part)) * shape.steps, shape.steps)
 
     data = Data(split(values), split(values[:16]), split(values[:16]), fixed_scale(), Source("noise", "", ""))
@@ -164,7 +165,7 @@ def _torch(shape: Shape, rounds: int, threads: int, lap: Lap) -> None:
             self.decoder = torch.nn.LSTM(shape.units, shape.units, batch_first=True)
             self.output = torch.nn.Linear(shape.units, shape.features)
 
-        def forward(self, sequence: Any) -> Any:
+        def forward(self, sequence: "torch.Tensor") -> "torch.Tensor":
             return self.output(self.decoder(self.encoder(sequence)[0])[0])
 
     torch.set_num_threads(threads)
@@ -232,11 +233,11 @@ def profile_step(shape: Shape, repeats: int = 100) -> dict[str, float]:
     )
     feed, index = Batches(split, fixed_scale(), network), tf.range(shape.batch, dtype=tf.int64)
 
-    def update(variables: Any) -> Any:
+    def update(variables: "list[keras.Variable]") -> "tf.Tensor":
         optimizer.apply([variable.value * 1e-3 for variable in variables], variables)
         return index
 
-    stages: dict[str, Callable[[], Any]] = {
+    stages: dict[str, Callable[[], object]] = {
         "call": lambda: index + 1,
         "cut": lambda: feed.cut(index),
         "forward": lambda: steps.measure(feed, index, training=True)[0],

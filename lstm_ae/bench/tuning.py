@@ -9,7 +9,7 @@ import math
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lstm_ae.bench.turns import Lap, Runner
 from lstm_ae.config import Toy
@@ -17,6 +17,10 @@ from lstm_ae.config.options import flag_name
 from lstm_ae.config.space import REPORT
 from lstm_ae.data.toy import load
 from lstm_ae.errors import ConfigError
+
+if TYPE_CHECKING:
+    from lstm_ae.search.trial import Trial
+
 
 # Options that both searches have.
 _COMMON = {*(axis.name for axis in REPORT.axes), "sequences", "epochs", "batch_size", "schedule", "seed", "patience"}
@@ -81,13 +85,13 @@ def time_searches(config: Toy, jobs: int, *, stock: bool, done: Callable[[str], 
 class _SilentObserver:
     """Observer of a search that does nothing."""
 
-    def started(self, trial: Any) -> None:
+    def started(self, trial: "Trial") -> None:
         pass
 
-    def ended(self, trial: Any) -> None:
+    def ended(self, trial: "Trial") -> None:
         pass
 
-    def lost(self, trial: Any, how: str) -> None:
+    def lost(self, trial: "Trial", how: str) -> None:
         pass
 
 
@@ -118,13 +122,13 @@ def _stock(config: Toy, directory: Path, lap: Lap) -> None:
     train, validation = data.train.windows(), data.validation.windows()
     steps = math.ceil(len(train) / config.batch_size)
 
-    def build(hp: Any) -> Any:
+    def build(hp: "keras_tuner.HyperParameters") -> "keras.Model":
         chosen = REPORT(hp, config)
         inputs = keras.Input(train.shape[1:])
         hidden = keras.layers.LSTM(chosen.units, return_sequences=True)(inputs)
         hidden = keras.layers.LSTM(chosen.units, return_sequences=True)(hidden)
         model = keras.Model(inputs, keras.layers.Dense(1)(hidden))
-        rate: Any = chosen.learning_rate
+        rate: float | keras.optimizers.schedules.LearningRateSchedule = chosen.learning_rate
         if chosen.schedule == "cosine":
             rate = keras.optimizers.schedules.CosineDecay(rate, chosen.epochs * steps)
         model.compile(keras.optimizers.Adam(rate, global_clipnorm=chosen.clip), "mse", jit_compile=False)

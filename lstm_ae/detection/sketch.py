@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from lstm_ae.arrays import Array, Float32Array, Int64Array
 from lstm_ae.artifacts import Artifact
 from lstm_ae.errors import DataError
 from lstm_ae.files import load_arrays, save_arrays
+from lstm_ae.json_types import JsonObject
 
 # Maximum numbers of points per line, of columns per series, and of series; those with the largest event shares.
 POINTS, COLUMNS, SERIES = 10_000, 3, 4
@@ -72,7 +73,7 @@ class TableSketch(Artifact):
     threshold: float
     rule: str
     series: tuple[SeriesSketch, ...]
-    events: Sequence[dict[str, Any]]
+    events: Sequence[JsonObject]
     zoned: bool = True
 
     def save(self, path: Path) -> None:

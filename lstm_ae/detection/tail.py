@@ -1,9 +1,10 @@
 """Model the tail of the normal scores: peaks over a threshold follow a generalized Pareto distribution."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lstm_ae.arrays import Array, Float64Array
 
@@ -16,7 +17,7 @@ SAMPLES = 199
 DRAWS = 4000
 
 
-def pareto_survival(excess: Array, shape: Any, scale: Any) -> Float64Array:
+def pareto_survival(excess: Array, shape: ArrayLike, scale: ArrayLike) -> Float64Array:
     """Return the survival function of a generalized Pareto distribution at each excess.
 
     >>> pareto_survival(np.array([0.0, 1.0]), shape=1.0, scale=1.0).tolist()

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import tzinfo
-from typing import Any
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -63,7 +63,7 @@ def anomalies(
             axes.axvspan(x[first] - step / 2, x[last] + step / 2, color=VERMILLION, alpha=0.25, linewidth=0)
         if dates:
             format_date_axis(axes, zone=zone)
-    handles: list[Any] = [lowest.lines[1], Patch(color=VERMILLION, alpha=0.25)]
+    handles: list[Artist] = [lowest.lines[1], Patch(color=VERMILLION, alpha=0.25)]
     texts = ["threshold", "event"]
     if labels is not None and labels.any():
         bounds = np.flatnonzero(np.diff(np.r_[False, labels, False]))

@@ -82,6 +82,10 @@ def mean(values: ArrayLike) -> float:
     return float(finite.mean()) if finite.size else math.nan
 
 
+# Keyword arguments of a drawing function of matplotlib.
+Style = dict[str, Any]
+
+
 def rmse(truth: ArrayLike, other: ArrayLike) -> float:
     """Return the root mean squared difference over the positions where both values are finite."""
     return math.sqrt(mean((np.asarray(truth, float) - np.asarray(other, float)) ** 2))
@@ -215,7 +219,7 @@ def curves(history: Mapping[str, Sequence[float]], panels: Sequence[HistoryPanel
     shown: dict[str, Artist] = {}
     for axes, panel in zip(fig.axes, panels, strict=True):
         positive = np.empty(0)
-        styles: tuple[tuple[str, str, dict[str, Any]], ...] = (
+        styles: tuple[tuple[str, str, Style], ...] = (
             ("Training", panel.column, {"color": BLUE, "linestyle": "-", "marker": "o"}),
             ("Validation", "val_" + panel.column, {"color": VERMILLION, "linestyle": "--", "marker": "s"}),
         )

@@ -1,13 +1,13 @@
 """Figure of the error against the code size, of trained autoencoders and their baselines."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from lstm_ae.plots import base
+from lstm_ae.plots.base import Style
 
 
 def limits(sizes: Sequence[int], errors: Mapping[str, Sequence[float | None]]) -> Figure:
@@ -20,7 +20,7 @@ def limits(sizes: Sequence[int], errors: Mapping[str, Sequence[float | None]]) -
     """
     fig = base.figure(height=3.4)
     axes = fig.axes[0]
-    styles: list[dict[str, Any]] = [
+    styles: list[Style] = [
         {"color": base.VERMILLION, "marker": "o", "linewidth": 2},
         {"color": base.BLUE, "marker": "s", "linestyle": (0, (4, 1.5))},
         {"color": base.GRAY, "marker": "^", "linestyle": (0, (1, 1))},

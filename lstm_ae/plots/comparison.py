@@ -1,7 +1,6 @@
 """Figure of several trainings over their epochs."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -10,6 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from lstm_ae.formatting import shorten_paths
 from lstm_ae.plots import base
+from lstm_ae.plots.base import Style
 
 # The palette of Okabe and Ito.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -17,7 +17,7 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)), (0, (3, 1, 1, 1)))
 
 
-def training_style(index: int) -> dict[str, Any]:
+def training_style(index: int) -> Style:
     """Return the color and the line style of a training; the first 49 are different.
 
     Args:
@@ -52,7 +52,7 @@ def compare_histories(histories: Mapping[str, Mapping[str, Sequence[float]]]) ->
         all_values = np.concatenate([np.asarray(history[column], float) for history in histories.values()])
         for index, (name, history) in enumerate(histories.items()):
             values = np.asarray(history[column], float) * (100 if percent else 1)
-            dot: dict[str, Any] = {"marker": "o", "markersize": 3} if len(values) == 1 else {}
+            dot: Style = {"marker": "o", "markersize": 3} if len(values) == 1 else {}
             lines[name] = axes.plot(history["epoch"], values, linewidth=1.4, **training_style(index), **dot)[0]
         positive = all_values[all_values > 0]
         if not percent and positive.size and positive.max() > 10 * positive.min():

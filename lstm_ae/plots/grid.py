@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -13,12 +14,12 @@ from numpy.typing import ArrayLike
 
 from lstm_ae.arrays import FloatArray
 from lstm_ae.plots import base
-from lstm_ae.plots.base import BLACK, GRAY, VERMILLION, label, legend, number, shorten
+from lstm_ae.plots.base import BLACK, GRAY, VERMILLION, Style, label, legend, number, shorten
 from lstm_ae.plots.scores import TEXT_BACKGROUND, finite, format_tick, score_colors, spell_option_name, spell_value
 
 PANELS = 6
 
-MARKS: dict[str, dict[str, Any]] = {
+MARKS: dict[str, Style] = {
     "Best": {"fill": False, "edgecolor": VERMILLION, "linewidth": 2.2, "zorder": 3},
     "Failed": {"hatch": "xxxx", "edgecolor": "#b5b5b5", "facecolor": "white", "linewidth": 0.6},
     "Not tried": {"hatch": "///", "edgecolor": "#b5b5b5", "facecolor": "white", "linewidth": 0.6},
@@ -31,8 +32,8 @@ Cell = tuple[int, int]
 
 def heat(
     names: Sequence[str],
-    levels: Sequence[Sequence[Any]],
-    settings: Sequence[Sequence[Any]],
+    levels: Sequence[Sequence[object]],
+    settings: Sequence[Sequence[object]],
     scores: ArrayLike,
     *,
     best: int | None = None,
@@ -63,7 +64,7 @@ def heat(
     norm = score_colors(sign * costs)
     x_labels = [format_tick(value) for value in levels[grid.column]]
     rotated = max(len(line) for text in x_labels for line in text.split("\n")) * 0.075 > size.cell_width
-    marks: dict[str, Any] = {}
+    marks: dict[str, Artist] = {}
     for k, (axes, key) in enumerate(zip(fig.axes, shown, strict=False)):
         kinds = _kinds(grid, key, marked)
         values = sign * grid.panels[key]
@@ -118,7 +119,7 @@ class _Grid(NamedTuple):
     positions: list[tuple[Key, Cell]]
 
 
-def _grid(levels: Sequence[Sequence[Any]], settings: Sequence[Sequence[Any]], costs: FloatArray) -> _Grid:
+def _grid(levels: Sequence[Sequence[object]], settings: Sequence[Sequence[object]], costs: FloatArray) -> _Grid:
     two = sorted(sorted(range(len(levels)), key=lambda k: -len(levels[k]))[:2])
     # A tall map has space for its numbers, unlike a wide one.
     if len(levels[two[-1]]) > max(8, len(levels[two[0]])):

@@ -1,7 +1,6 @@
 """Lines and date axes of several figures: truth, model, and persistence have the same style everywhere."""
 
 from datetime import tzinfo
-from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -10,16 +9,16 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from numpy.typing import ArrayLike, NDArray
 
 from lstm_ae.arrays import Array, FloatArray
-from lstm_ae.plots.base import BLACK, GRAY, SKY, VERMILLION, number, rmse
+from lstm_ae.plots.base import BLACK, GRAY, SKY, VERMILLION, Style, number, rmse
 
 # The truth is wide and pale, so that the model's line is visible on top of it.
-TRUTH: dict[str, Any] = {"color": SKY, "linestyle": "-", "linewidth": 2.6, "solid_capstyle": "round"}
+TRUTH: Style = {"color": SKY, "linestyle": "-", "linewidth": 2.6, "solid_capstyle": "round"}
 
-MODEL: dict[str, Any] = {"color": VERMILLION, "linestyle": (0, (4, 1.5)), "linewidth": 1.2}
+MODEL: Style = {"color": VERMILLION, "linestyle": (0, (4, 1.5)), "linewidth": 1.2}
 
-PERSISTENCE: dict[str, Any] = {"color": GRAY, "linestyle": (0, (1, 1)), "linewidth": 1.1}
+PERSISTENCE: Style = {"color": GRAY, "linestyle": (0, (1, 1)), "linewidth": 1.1}
 
-ZERO: dict[str, Any] = {"color": GRAY, "linewidth": 0.8, "zorder": 1}
+ZERO: Style = {"color": GRAY, "linewidth": 0.8, "zorder": 1}
 
 
 def compare(upper: Axes, lower: Axes, x: ArrayLike, truth: FloatArray, model: FloatArray) -> list[Artist]:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -15,6 +14,7 @@ from lstm_ae.plots.base import (
     BLUE,
     GRAY,
     VERMILLION,
+    Style,
     figure,
     label,
     largest,
@@ -29,7 +29,7 @@ from lstm_ae.plots.lines import MODEL, PERSISTENCE, ZERO, compare, compare_three
 # One `(days,)` array per company, of equal or different lengths, or one `(companies, days)` array.
 PerCompany = Sequence[ArrayLike] | Array
 
-MODEL_DOT: dict[str, Any] = {"color": VERMILLION, "linestyle": "none", "marker": "D", "markerfacecolor": "white"}
+MODEL_DOT: Style = {"color": VERMILLION, "linestyle": "none", "marker": "D", "markerfacecolor": "white"}
 
 
 def history(

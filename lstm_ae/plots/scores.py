@@ -11,14 +11,14 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from lstm_ae.arrays import FloatArray
-from lstm_ae.plots.base import VERMILLION, shorten
+from lstm_ae.plots.base import VERMILLION, Style, shorten
 
-Positions = tuple[Callable[[Any], float], dict[float, str]]
+Positions = tuple[Callable[[object], float], dict[float, str]]
 
-BEST: dict[str, Any] = {"color": VERMILLION, "linewidth": 2.5, "zorder": 5}
+BEST: Style = {"color": VERMILLION, "linewidth": 2.5, "zorder": 5}
 
 # Background of text on lines.
-TEXT_BACKGROUND: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6}
+TEXT_BACKGROUND: Style = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6}
 
 
 def finite(values: ArrayLike) -> FloatArray:
@@ -59,7 +59,7 @@ def axis_positions(levels: Sequence[Any], log: bool | None, format_value: Callab
         ticks = [tick for tick in MaxNLocator(5).tick_values(low, high) if low < tick < high]
     first, last = (math.log(end) if log else end for end in ends)
 
-    def position(value: Any) -> float:
+    def position(value: object) -> float:
         if not isinstance(value, int | float) or (log and value <= 0):
             return math.nan
         return ((math.log(value) if log else value) - first) / (last - first) if last > first else 0.5
@@ -81,11 +81,11 @@ def spell_option_name(option: str) -> str:
     return shorten(option.replace("_", " "), 40)
 
 
-def spell_value(value: Any) -> str:
+def spell_value(value: object) -> str:
     """Return the value of an option for display."""
     return f"{value:g}".replace("-", "−") if isinstance(value, float) else str(value)
 
 
-def format_tick(value: Any) -> str:
+def format_tick(value: object) -> str:
     """Return the value of an option as a tick label; long names break at hyphens."""
     return textwrap.fill(shorten(spell_value(value), 40), 16)

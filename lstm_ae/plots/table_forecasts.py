@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import tzinfo
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lstm_ae.arrays import Array
-from lstm_ae.plots.base import BLACK, GRAY, figure, label, largest, legend, shorten, with_title
+from lstm_ae.plots.base import BLACK, GRAY, Style, figure, label, largest, legend, shorten, with_title
 from lstm_ae.plots.forecasts import interval_colors
 from lstm_ae.plots.lines import MODEL, PERSISTENCE, TRUTH, ZERO, format_date_axis, time_axis_label, time_numbers
 
@@ -58,7 +57,7 @@ def forecasts(
             )
         ]
         actual = [] if truth is None else axes.plot(ahead, truth[k], **TRUTH, zorder=2)
-        marker: dict[str, Any] = {"marker": "D", "markersize": 3.2} if len(ahead) == 1 else {}
+        marker: Style = {"marker": "D", "markersize": 3.2} if len(ahead) == 1 else {}
         model = axes.plot(ahead, future[k], **MODEL, **marker, zorder=4)[0]
         base = axes.plot(ahead, naive[k], **PERSISTENCE, **marker, zorder=3)[0]
         if dates:
@@ -84,13 +83,13 @@ def by_step(errors: Mapping[str, Array], baseline: str) -> Figure:
     fig = figure(2, height=3.7, sharex=True, height_ratios=[1.5, 1])
     upper, lower = fig.axes
     ahead = np.arange(1, len(errors[""]) + 1)
-    styles: list[dict[str, Any]] = [
+    styles: list[Style] = [
         MODEL,
         PERSISTENCE,
         {"color": GRAY, "linewidth": 1.0},
         {"color": BLACK, "linewidth": 0.8},
     ]
-    marker: dict[str, Any] = {"marker": "o", "markersize": 3.5} if len(ahead) <= 30 else {}
+    marker: Style = {"marker": "o", "markersize": 3.5} if len(ahead) <= 30 else {}
     lines = [
         upper.plot(ahead, np.sqrt(values), **line_style, **marker)[0]
         for values, line_style in zip(errors.values(), styles, strict=False)

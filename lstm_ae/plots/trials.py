@@ -2,10 +2,10 @@
 
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from lstm_ae.plots import base
-from lstm_ae.plots.base import BLACK, GRAY, label, legend, number
+from lstm_ae.plots.base import BLACK, GRAY, Style, label, legend, number
 from lstm_ae.plots.scores import (
     BEST,
     TEXT_BACKGROUND,
@@ -28,8 +28,8 @@ from lstm_ae.plots.scores import (
 
 def parallel(
     names: Sequence[str],
-    levels: Sequence[Sequence[Any]],
-    settings: Sequence[Sequence[Any]],
+    levels: Sequence[Sequence[object]],
+    settings: Sequence[Sequence[object]],
     scores: ArrayLike,
     *,
     best: int | None = None,
@@ -69,7 +69,7 @@ def parallel(
     listed = [k for k, name in enumerate(names) if name not in ranges]
     for rank, path in enumerate(paths[1:], 1):
         path[listed, 1] += 0.05 * (rank / count - 0.5)
-    handles: dict[str, Any] = {}
+    handles: dict[str, Artist] = {}
     if scored:
         handles[f"Best: {number(rows[0][-1])}"] = axes.plot(*paths[0].T, marker="o", markersize=4, **BEST)[0]
     if scored > 1:
@@ -119,13 +119,13 @@ def curves(
     rows = [finite(values) for values in histories]
     fig = base.figure(height=3.4)
     axes = fig.axes[0]
-    thin: dict[str, Any] = {"color": "#9a9a9a", "linewidth": 0.8, "zorder": 2}
-    styles: dict[str, dict[str, Any]] = {
+    thin: Style = {"color": "#9a9a9a", "linewidth": 0.8, "zorder": 2}
+    styles: dict[str, Style] = {
         "Best": BEST,
         "Others": thin,
         "Pruned": {**thin, "linestyle": (0, (3, 2)), "marker": "x", "markersize": 3.5, "markevery": [-1]},
     }
-    handles: dict[str, Any] = {}
+    handles: dict[str, Artist] = {}
     for k, row in enumerate(rows):
         kind = "Best" if k in best else "Pruned" if k in pruned else "Others"
         if np.isfinite(row).any():

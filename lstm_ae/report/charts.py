@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import matplotlib
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
@@ -17,7 +18,20 @@ from numpy.typing import ArrayLike
 from lstm_ae.arrays import Array, BoolArray
 from lstm_ae.formatting import format_epoch, format_name, format_number, shorten_paths
 from lstm_ae.plots.anomalies import reduce_points
-from lstm_ae.plots.base import BLACK, BLUE, GRAY, PALE, SKY, VERMILLION, Thousands, figure, label, legend, shorten
+from lstm_ae.plots.base import (
+    BLACK,
+    BLUE,
+    GRAY,
+    PALE,
+    SKY,
+    VERMILLION,
+    Style,
+    Thousands,
+    figure,
+    label,
+    legend,
+    shorten,
+)
 from lstm_ae.plots.comparison import training_style
 from lstm_ae.plots.lines import format_date_axis, time_numbers
 
@@ -222,7 +236,7 @@ def _over_epochs(
     for kind, values in lines.items():
         _line(axes, epochs, values, **styles.get(kind, {"color": BLUE, "linestyle": "-"}))
     names = list(lines)
-    handles: list[Any] = [*axes.lines]
+    handles: list[Artist] = [*axes.lines]
     if best is not None and best in epochs:
         handles.append(axes.axvline(best, color=GRAY, linestyle=":", linewidth=1.2, zorder=1))
         names.append(f"best epoch: {best}")
@@ -238,7 +252,7 @@ def _over_epochs(
 
 def _line(axes: Axes, epochs: Sequence[float], values: Sequence[float], **style: Any) -> None:
     x, y = np.asarray(epochs, float), np.asarray(values, float)
-    dot: dict[str, Any] = {"marker": "o", "markersize": 3} if np.isfinite(y).sum() == 1 else {}
+    dot: Style = {"marker": "o", "markersize": 3} if np.isfinite(y).sum() == 1 else {}
     axes.plot(*reduce_points(x, y), linewidth=1.5, **dot, **style)
 
 

@@ -6,7 +6,7 @@ import itertools
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from lstm_ae.detection.calibration import NormalScores
 from lstm_ae.detection.sketch import TableSketch
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.formatting import format_option
+from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.report.figures import ReportFigure, read_figures
 from lstm_ae.report.network import Network, read_network
 from lstm_ae.report.source_report import ReportedValue, reported_values
@@ -77,7 +78,7 @@ class OptionInRequest(NamedTuple):
     differs: bool
 
 
-def read_request(about: Mapping[str, Any]) -> Request:
+def read_request(about: JsonMapping) -> Request:
     """Return the request in the content of a `config.json` or `search.json`.
 
     Args:
@@ -100,7 +101,7 @@ def read_request(about: Mapping[str, Any]) -> Request:
     )
 
 
-def choices_in_request(config: Config | None, values: Any = None) -> list[OptionInRequest]:
+def choices_in_request(config: Config | None, values: object = None) -> list[OptionInRequest]:
     """Return the options of a config in the order of declaration.
 
     Args:
@@ -199,7 +200,7 @@ class ThresholdFacts(NamedTuple):
     how: str
 
 
-def read_measures(metrics: Mapping[str, Any]) -> list[MeasuredValue]:
+def read_measures(metrics: JsonMapping) -> list[MeasuredValue]:
     """Return the measures of all splits in the order of the file."""
     return [
         MeasuredValue(
@@ -215,7 +216,7 @@ def read_measures(metrics: Mapping[str, Any]) -> list[MeasuredValue]:
     ]
 
 
-def read_training(metrics: Mapping[str, Any]) -> TrainingFacts | None:
+def read_training(metrics: JsonMapping) -> TrainingFacts | None:
     """Return the training; None if the metrics have none."""
     if "training" not in metrics:
         return None
@@ -225,7 +226,7 @@ def read_training(metrics: Mapping[str, Any]) -> TrainingFacts | None:
     return TrainingFacts(epochs, best, str(training["stopped"]), float(training["seconds"]), parameters, refit)
 
 
-def read_threshold(metrics: Mapping[str, Any]) -> ThresholdFacts | None:
+def read_threshold(metrics: JsonMapping) -> ThresholdFacts | None:
     """Return the threshold; None if the run detects no anomalies."""
     if "threshold" not in metrics:
         return None
@@ -233,12 +234,12 @@ def read_threshold(metrics: Mapping[str, Any]) -> ThresholdFacts | None:
     return ThresholdFacts(float(threshold["value"]), str(threshold["rule"]), str(threshold["how"]))
 
 
-def read_verdicts(metrics: Mapping[str, Any]) -> dict[str, str]:
+def read_verdicts(metrics: JsonMapping) -> dict[str, str]:
     """Return the verdict on the forecasts of each split."""
     return {part: str(verdict["text"]) for part, verdict in metrics.get("verdict", {}).items()}
 
 
-def read_metrics_part(path: Path, reader: Callable[[Mapping[str, Any]], T], metrics: Mapping[str, Any]) -> T:
+def read_metrics_part(path: Path, reader: Callable[[JsonMapping], T], metrics: JsonMapping) -> T:
     """Read a part of the metrics.
 
     Args:
@@ -255,7 +256,7 @@ def read_metrics_part(path: Path, reader: Callable[[Mapping[str, Any]], T], metr
         raise DataError(f"{str(path)!r} is damaged ({type(error).__name__}: {error})") from error
 
 
-def _number(value: Any) -> float | None:
+def _number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float | None):
         raise TypeError(f"not a number: {str(value)[:40]!r}")
     return value
@@ -446,7 +447,7 @@ def gather_run(directory: Path) -> RunFacts:
             missing.append(f"{consequence}: {error}")
             return None
 
-    def read_part(name: str, reader: Callable[[Mapping[str, Any]], T]) -> T | None:
+    def read_part(name: str, reader: Callable[[JsonMapping], T]) -> T | None:
         return read(
             f"The {name} cannot be read", lambda: read_metrics_part(directory / "metrics.json", reader, metrics)
         )
@@ -495,7 +496,7 @@ def gather_run(directory: Path) -> RunFacts:
     )
 
 
-def _metrics(run: Run, request: Request | None) -> dict[str, Any]:
+def _metrics(run: Run, request: Request | None) -> JsonObject:
     if not request and not run.finished:  # Without a config, `run.metrics` has no command to name in its message.
         raise DataError(f"{str(run.directory)!r} has no metrics.json")
     return run.metrics()
@@ -559,7 +560,7 @@ class SearchFacts:
     axes: Mapping[str, str]
     choices: Sequence[OptionInRequest]
     header: Sequence[str]
-    rows: Sequence[Sequence[Any]]
+    rows: Sequence[Sequence[object]]
     statements: Sequence[str]
     trials: Sequence[Trial]
     runs: Mapping[str, RunFacts]

@@ -9,12 +9,14 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from lstm_ae.arrays import Array, Float64Array, Int64Array
 from lstm_ae.detection.sketch import SeriesSketch, SketchLine, TableSketch, thin_line
 from lstm_ae.formatting import format_number
 from lstm_ae.plots.base import shorten
@@ -155,7 +157,12 @@ def _unit(detection: TableSketch, lines: Sequence[SketchLine], series: SeriesSke
     return int(np.gcd.reduce(np.concatenate(times) - begin)) or max(1, detection.step)
 
 
-def _y_scale(values: Any, top: int, bottom: int, threshold: float | None, *, log: bool) -> Any:
+Share = TypeVar("Share", float, Float64Array)
+
+
+def _y_scale(
+    values: Array, top: int, bottom: int, threshold: float | None, *, log: bool
+) -> Callable[[ArrayLike], Float64Array]:
     """Return a function from values to y coordinates; its range includes the threshold."""
     finite = values[np.isfinite(values)].astype(float)
     if threshold is not None:
@@ -165,25 +172,25 @@ def _y_scale(values: Any, top: int, bottom: int, threshold: float | None, *, log
     first, last = float(scale(low)), float(scale(high))
     width = (last - first) or 1.0
 
-    def height(value: Any) -> Any:
+    def height(value: ArrayLike) -> Float64Array:
         with np.errstate(divide="ignore", invalid="ignore"):
             return bottom - 4 - (scale(np.asarray(value, float)) - first) / width * (bottom - top - 8)
 
     return height
 
 
-def _marks(values: Any, height: Any) -> Iterator[tuple[str, float]]:
+def _marks(values: Array, height: Callable[[ArrayLike], Float64Array]) -> Iterator[tuple[str, float]]:
     """Yield the lowest and the highest value and their y coordinates."""
     finite = values[np.isfinite(values)]
     for value in dict.fromkeys((float(finite.min()), float(finite.max()))) if len(finite) else ():
         yield format_number(float(f"{value:.3g}")), round(float(height(np.array([value]))[0]), 1)
 
 
-def _x(share: Any) -> Any:
+def _x(share: Share) -> Share:
     return LEFT + share * (WIDTH - LEFT - RIGHT)
 
 
-def _path(shares: Any, heights: Any) -> str:
+def _path(shares: Float64Array, heights: Float64Array) -> str:
     """Return the SVG path of a line, with the first, lowest, highest, and last value of each pixel column."""
     x = np.round(_x(shares), 1)
     column = np.floor(x).astype(int)
@@ -204,7 +211,7 @@ def _path(shares: Any, heights: Any) -> str:
     return "".join(pieces)
 
 
-def _runs(column: Any) -> Iterator[tuple[int, int]]:
+def _runs(column: Int64Array) -> Iterator[tuple[int, int]]:
     edges = np.flatnonzero(np.diff(column)) + 1
     bounds = [0, *edges.tolist(), len(column)]
     yield from itertools.pairwise(bounds)

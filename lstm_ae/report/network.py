@@ -6,12 +6,17 @@ layer, which have no trainable parameters.
 """
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lstm_ae.errors import DataError
+from lstm_ae.json_types import JsonMapping
 from lstm_ae.models.archive import read_archive
+
+if TYPE_CHECKING:
+    import h5py  # type: ignore[import-untyped]
+
 
 # Settings of a layer that are shown if it has them.
 _DETAILS = ("units", "activation", "rate", "return_sequences", "n")
@@ -62,7 +67,7 @@ def read_network(path: Path) -> Network:
     Raises:
         DataError: the file is missing, damaged, or not a model.
     """
-    import h5py  # type: ignore[import-untyped]
+    import h5py
 
     try:
         config, weights = read_archive(path)
@@ -74,7 +79,7 @@ def read_network(path: Path) -> Network:
         raise DataError(f"{str(path)!r} is damaged or not a model ({type(error).__name__})") from error
 
 
-def _network(config: Mapping[str, Any], file: Any) -> Network:
+def _network(config: JsonMapping, file: "h5py.File") -> Network:
     inner = {layer["config"]["name"]: layer["config"] for layer in config["layers"] if "layers" in layer["config"]}
     groups = {_name(group): group for group in file["layers"].values()}
     parts = inner.items() if inner else [(config["name"], config)]
@@ -90,7 +95,7 @@ def _network(config: Mapping[str, Any], file: Any) -> Network:
     return Network(shapes, tuple(_names(config["output_layers"])), tuple(layers))
 
 
-def _layers(listed: list[Any], groups: Any) -> Iterator[Layer]:
+def _layers(listed: Sequence[JsonMapping], groups: "h5py.Group") -> Iterator[Layer]:
     sizes = {_name(group): _size(group) for group in groups.values()}
     for layer in listed:
         config, kind = layer["config"], layer["class_name"]
@@ -113,18 +118,18 @@ def _layers(listed: list[Any], groups: Any) -> Iterator[Layer]:
         yield Layer(config["name"], kind, details, shape, sizes.get(config["name"], 0))
 
 
-def _size(group: Any) -> int:
+def _size(group: "h5py.Group") -> int:
     """Return the number of values in a group and its subgroups."""
     return sum(_size(item) if hasattr(item, "values") else int(item.size) for item in group.values())
 
 
-def _name(group: Any) -> str:
+def _name(group: "h5py.Group") -> str:
     return str(group["vars"].attrs.get("name", "")) if "vars" in group else ""
 
 
-def _names(outputs: Any) -> list[str]:
+def _names(outputs: Mapping[str, object] | Sequence[Sequence[object]]) -> list[str]:
     return list(outputs) if isinstance(outputs, dict) else [str(each[0]) for each in outputs]
 
 
-def _shape(shape: Any) -> str:
+def _shape(shape: Sequence[int | None]) -> str:
     return " × ".join("any" if size is None else str(size) for size in shape)

@@ -20,13 +20,14 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lstm_ae import run as runs
-from lstm_ae.config import task_of
+from lstm_ae.config import Config, task_of
 from lstm_ae.data.windows import Source
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.files import as_json, write
+from lstm_ae.json_types import JsonObject
 from lstm_ae.run import Run, config_record, read_record
 from lstm_ae.search.journal import Journal, ended_trials
 from lstm_ae.search.plan import SearchPlan
@@ -100,7 +101,7 @@ class SearchDirectory:
         """The run of the winner's setting trained on train and validation."""
         return Run(self.directory / "refit")
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> JsonObject:
         """Return the content of `search.json`.
 
         Raises:
@@ -143,7 +144,7 @@ class SearchDirectory:
         changes = {"plan": plan.to_dict(), "purpose": purpose._asdict()}
         write(self.directory / "search.json", as_json(self.about() | changes))
 
-    def new_run(self, run: Run, plan: SearchPlan, config: Any, source: Source, symbols: Sequence[str]) -> Run:
+    def new_run(self, run: Run, plan: SearchPlan, config: Config, source: Source, symbols: Sequence[str]) -> Run:
         """Create a run, replacing an incomplete one.
 
         A run with exported versions is renamed to a free name, because the versions refer to it.
@@ -180,7 +181,7 @@ class SearchDirectory:
             if path.name.isdecimal() and int(path.name) not in best and not Run(path).exported:
                 shutil.rmtree(path)
 
-    def write_table(self, columns: Mapping[str, Sequence[Any]]) -> Path:
+    def write_table(self, columns: Mapping[str, Sequence[object]]) -> Path:
         """Write columns of equal length to `table.csv` and return its path."""
         rows = [list(row) for row in zip(*columns.values(), strict=True)]
         return write(self.directory / "table.csv", table(list(columns), rows))
@@ -272,7 +273,7 @@ class SearchSummary(NamedTuple):
         trials: all trials, best first.
     """
 
-    choices: dict[str, Any]
+    choices: JsonObject
     objective: str
     trials: list[Trial]
 
@@ -282,9 +283,9 @@ class SearchSummary(NamedTuple):
         return next((trial for trial in self.trials if trial.status == COMPLETED), None)
 
     @property
-    def measures(self) -> dict[str, Any]:
+    def measures(self) -> dict[str, float | None]:
         """Numbers of trials, seconds of training, and the best trial's score with its standard deviation."""
-        measures: dict[str, Any] = {
+        measures: dict[str, float | None] = {
             "trials ended": sum(trial.status in (COMPLETED, PRUNED) for trial in self.trials),
             "trials failed": sum(trial.status in (FAILED, LOST) for trial in self.trials),
             "training seconds": total_training_seconds(self.trials),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from lstm_ae.search.job import DataLoader, JobOutcome, JobProgress, JobStopped, Load, LostJob, TrialJob, run_job
 from lstm_ae.search.plan import SearchPlan
@@ -255,7 +255,7 @@ def serve_jobs(pipe: Connection, threads: int, log: str) -> None:
             job = pipe.recv()
         except (EOFError, OSError):
             return
-        answer: Any
+        answer: JobOutcome | Exception
         try:
             answer = run_job(job, load, notify)
         except Exception as error:

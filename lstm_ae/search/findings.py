@@ -41,7 +41,7 @@ def scored_trials(trials: Iterable[Trial]) -> list[Trial]:
 
 
 def compare_values(
-    trials: Sequence[Trial], name: str, others: Sequence[str] | None, pair: tuple[Any, Any], objective: Objective
+    trials: Sequence[Trial], name: str, others: Sequence[str] | None, pair: tuple[object, object], objective: Objective
 ) -> PairCounts:
     """Compare all pairs of trials that have the two values of an option and agree in the other options.
 
@@ -53,7 +53,7 @@ def compare_values(
         objective: decides which score is better.
     """
     # The trials with either value, by their other options.
-    groups: dict[Any, tuple[list[Trial], list[Trial]]] = {}
+    groups: dict[tuple[object, ...], tuple[list[Trial], list[Trial]]] = {}
     for trial in trials:
         names = sorted(set(trial.values) - {name}) if others is None else others
         rest = (trial.until, *((other, trial.values.get(other)) for other in names))
@@ -109,7 +109,7 @@ class OptionFinding(NamedTuple):
     """
 
     axis: str
-    values: tuple[Any, ...]
+    values: tuple[object, ...]
     better: int
     pairs: int
     clear: int | None

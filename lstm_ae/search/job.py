@@ -4,14 +4,19 @@ import dataclasses
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lstm_ae.config import TASKS, Config, task_of
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import DataError, LstmAeError
 from lstm_ae.experiment import fit_model, identity
+from lstm_ae.json_types import JsonObject
 from lstm_ae.search.trial import COMPLETED, FAILED, PRUNED, Execution, Objective
 from lstm_ae.studies import load_study
+
+if TYPE_CHECKING:
+    from lstm_ae.training.checkpoint import Progress
+
 
 Load = Callable[[Config], Data]
 # Options of single studies that do not change their data.
@@ -40,7 +45,7 @@ class TrialJob(NamedTuple):
 
     number: int
     task: str
-    config: dict[str, Any]
+    config: JsonObject
     states: str
     objective: Objective
     repeats: int = 1
@@ -165,7 +170,7 @@ def _execute(
     name, epochs = job.objective.name, job.until or config.epochs
     judge = median_rule(job.bar, job.objective)
 
-    def report(progress: Any) -> None:
+    def report(progress: "Progress") -> None:
         value = float(progress.values.get(name, float("nan")))
         notify(JobProgress(job.number, number, progress.epoch - (not progress.finished), epochs, value))
 

@@ -7,11 +7,12 @@ receives the same calls of `ask` and `tell` in the same order reaches the same s
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lstm_ae.files import parse_json, write
+from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.search.trial import RUNNING, Execution, Trial, trial_of_proposal
 
 # Events of a trial: the oracle proposed it; it ended; its results were dropped and it has to run again.
@@ -28,7 +29,7 @@ class JournalEntry(NamedTuple):
     """
 
     event: str
-    content: dict[str, Any]
+    content: JsonObject
 
 
 class Journal:
@@ -69,7 +70,7 @@ class Journal:
     def _content(self) -> bytes:
         return self.path.read_bytes() if self.path.exists() else b""
 
-    def add(self, event: str, **content: Any) -> None:
+    def add(self, event: str, **content: object) -> None:
         """Append an entry and wait until it is on disk."""
         line = json.dumps({"event": event, **content}, ensure_ascii=False, allow_nan=False)
         with self.path.open("ab") as file:
@@ -97,7 +98,7 @@ def _entry(line: bytes) -> JournalEntry | None:
     return JournalEntry(event, content) if known else None
 
 
-def executions_in_entry(content: Mapping[str, Any]) -> tuple[Execution, ...]:
+def executions_in_entry(content: JsonMapping) -> tuple[Execution, ...]:
     """Return the executions in the content of a "told" entry."""
     return tuple(
         Execution(**row | {"score": math.nan if row["score"] is None else row["score"], "curve": tuple(row["curve"])})

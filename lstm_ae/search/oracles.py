@@ -7,9 +7,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras_tuner
+from keras_tuner.engine.trial import Trial as TunerTrial
 
+from lstm_ae.arrays import Float64Array
 from lstm_ae.config import Config
 from lstm_ae.errors import ConfigError
+from lstm_ae.json_types import JsonObject
 from lstm_ae.search.plan import SearchPlan
 from lstm_ae.search.trial import RUNNING, Objective, Trial, trial_of_proposal
 
@@ -20,7 +23,7 @@ class _InMemory:
     def save(self) -> None:
         """Do nothing, because the journal records the search."""
 
-    def _save_trial(self, trial: Any) -> None:
+    def _save_trial(self, trial: TunerTrial) -> None:
         pass
 
 
@@ -30,9 +33,9 @@ class GridOracle(_InMemory, keras_tuner.oracles.GridSearchOracle):
     KerasTuner's oracle waits for running trials, which could enlarge the space. Here the space is fixed.
     """
 
-    def populate_space(self, trial_id: str) -> dict[str, Any]:
+    def populate_space(self, trial_id: str) -> JsonObject:
         """Return the combination after the last proposed one."""
-        answer: dict[str, Any] = super().populate_space(trial_id)
+        answer: JsonObject = super().populate_space(trial_id)
         if answer["status"] == "RUNNING":
             self._populate_next.append(trial_id)
         return answer
@@ -49,21 +52,21 @@ class BayesianOracle(_InMemory, keras_tuner.oracles.BayesianOptimizationOracle):
     worst score of the completed ones.
     """
 
-    def _vectorize_trials(self) -> tuple[Any, Any]:
+    def _vectorize_trials(self) -> tuple[Float64Array, Float64Array]:
         scores = [trial.score for trial in self.trials.values() if trial.status == "COMPLETED"]
         worst = (min if self.objective.direction == "max" else max)(scores)
         failed = [trial for trial in self.trials.values() if trial.status == "FAILED"]
         for trial in failed:
             trial.status, trial.score = "COMPLETED", worst
         try:
-            answer: tuple[Any, Any] = super()._vectorize_trials()
+            answer: tuple[Float64Array, Float64Array] = super()._vectorize_trials()
             return answer
         finally:
             for trial in failed:
                 trial.status = "FAILED"
 
-    def _vector_to_values(self, vector: Any) -> dict[str, Any]:
-        values: dict[str, Any] = super()._vector_to_values(vector)
+    def _vector_to_values(self, vector: Float64Array) -> JsonObject:
+        values: JsonObject = super()._vector_to_values(vector)
         # KerasTuner's logarithmic integers can exceed the range by one, and rounding can exceed other ranges.
         for hp in self.hyperparameters.space:
             if hp.name in values and hasattr(hp, "max_value"):
@@ -80,7 +83,7 @@ class HyperbandOracle(_InMemory, keras_tuner.oracles.HyperbandOracle):
     Reference: Li et al. 2018, jmlr.org/papers/v18/16-558.html
     """
 
-    _brackets: list[dict[str, Any]]
+    _brackets: list[JsonObject]
 
     def __init__(self, **details: Any) -> None:
         # By bracket, the number of settings it started with if there were too few.
@@ -92,7 +95,7 @@ class HyperbandOracle(_InMemory, keras_tuner.oracles.HyperbandOracle):
         fewer = self._fewer.get(bracket_num)
         return size if fewer is None else min(size, math.ceil(fewer / self.factor**round_num))
 
-    def _sizes(self, bracket: dict[str, Any]) -> list[int]:
+    def _sizes(self, bracket: JsonObject) -> list[int]:
         """Return the trials of a bracket by round: at most as many as the previous round has without failed ones."""
         sizes: list[int] = []
         for number in range(len(bracket["rounds"])):
@@ -100,13 +103,13 @@ class HyperbandOracle(_InMemory, keras_tuner.oracles.HyperbandOracle):
             sizes.append(min(size, sizes[-1] - self._failed(bracket, number - 1)) if sizes else size)
         return sizes
 
-    def _failed(self, bracket: dict[str, Any], number: int) -> int:
+    def _failed(self, bracket: JsonObject, number: int) -> int:
         return sum(self.trials[member["id"]].status == "FAILED" for member in bracket["rounds"][number])
 
     def _remove_completed_brackets(self) -> None:
         self._brackets = [each for each in self._brackets if len(each["rounds"][-1]) != self._sizes(each)[-1]]
 
-    def populate_space(self, trial_id: str) -> dict[str, Any]:
+    def populate_space(self, trial_id: str) -> JsonObject:
         """Promote the best trial that is certain to be among the best of its round, else draw a new setting."""
         self._remove_completed_brackets()
         for bracket in self._brackets:
@@ -125,7 +128,7 @@ class HyperbandOracle(_InMemory, keras_tuner.oracles.HyperbandOracle):
         self._start_new_bracket()
         return self._random_trial(trial_id, self._brackets[-1])
 
-    def _next_promotion(self, bracket: dict[str, Any], number: int, eliminated: int) -> Any:
+    def _next_promotion(self, bracket: JsonObject, number: int, eliminated: int) -> TunerTrial | None:
         """Return the best unpromoted trial of the previous round; None unless more have ended than are eliminated."""
         promoted = {member["past_id"] for member in bracket["rounds"][number]}
         previous = [member["id"] for member in bracket["rounds"][number - 1] if member["id"] not in promoted]
@@ -133,26 +136,26 @@ class HyperbandOracle(_InMemory, keras_tuner.oracles.HyperbandOracle):
         sign = -1 if self.objective.direction == "max" else 1
         return min(ended, key=lambda trial: sign * trial.score) if len(ended) > max(eliminated, 0) else None
 
-    def _longer(self, trial: Any, bracket_num: int, number: int) -> dict[str, Any]:
+    def _longer(self, trial: TunerTrial, bracket_num: int, number: int) -> JsonObject:
         until, initial = (self._get_epochs(bracket_num, each) for each in (number, number - 1))
         fields = {"trial_id": trial.trial_id, "epochs": until, "initial_epoch": initial}
         fields |= {"bracket": self._current_bracket, "round": number}
         return {**trial.hyperparameters.values, **{f"tuner/{name}": value for name, value in fields.items()}}
 
-    def _random_trial(self, trial_id: str, bracket: dict[str, Any]) -> dict[str, Any]:
-        answer: dict[str, Any] = super()._random_trial(trial_id, bracket)
+    def _random_trial(self, trial_id: str, bracket: JsonObject) -> JsonObject:
+        answer: JsonObject = super()._random_trial(trial_id, bracket)
         if answer["status"] == "RUNNING":
             return answer
         self._fewer[bracket["bracket_num"]] = len(bracket["rounds"][0])
         if not bracket["rounds"][0]:
             self._brackets.remove(bracket)
-        retry: dict[str, Any] = self.populate_space(trial_id)
+        retry: JsonObject = self.populate_space(trial_id)
         return retry
 
 
 logger = logging.getLogger(__name__)
 
-Spaces = Callable[[Any, Config], Config]
+Spaces = Callable[[keras_tuner.HyperParameters, Config], Config]
 
 # Larger than any number of trials, so that failed trials never end a search.
 UNLIMITED = 10**9
@@ -182,12 +185,12 @@ class Oracle:
         self.plan, self.space = plan, space
         self.oracle = _create_oracle(plan, registered_hyperparameters(space, plan.config))
         self.oracle.verbose = 0
-        self.proposed: list[Any] = []
+        self.proposed: list[TunerTrial] = []
         # Whether a random search has drawn no new setting. Another draw could find one, but whether there is another
         # draw depends on the timing of the workers, so the search ends here to stay reproducible.
         self.exhausted = False
 
-    def ask(self, recorded: dict[str, Any] | None = None) -> Proposal:
+    def ask(self, recorded: JsonObject | None = None) -> Proposal:
         """Return the next trial.
 
         Args:
@@ -215,7 +218,7 @@ class Oracle:
         self.proposed.append(kt_trial)
         return Proposal(trial_of_proposal(number, kt_trial.hyperparameters.values))
 
-    def _insert_trial(self) -> Any:
+    def _insert_trial(self) -> TunerTrial:
         """Add a trial that the oracle does not propose, because a line of the journal was damaged."""
         identity = f"{len(self.oracle.trials):04}"  # The format of KerasTuner's own trials.
         kt_trial = keras_tuner.engine.trial.Trial(self.oracle.get_space(), identity, status="RUNNING")
@@ -223,7 +226,7 @@ class Oracle:
         self.oracle.start_order.append(identity)
         return kt_trial
 
-    def raw(self, number: int) -> dict[str, Any]:
+    def raw(self, number: int) -> JsonObject:
         """Return all of the oracle's values of a trial, including `tuner/...`, as the journal records them."""
         return dict(self.proposed[number].hyperparameters.values)
 
@@ -261,7 +264,7 @@ class Oracle:
         return {number for number in numbers if number is not None}
 
 
-def _python_value(value: Any) -> Any:
+def _python_value(value: Any) -> object:
     """Return a value as a Python type, because the Gaussian process returns NumPy scalars for ranges."""
     return value.item() if hasattr(value, "item") else value
 
@@ -277,8 +280,8 @@ def registered_hyperparameters(space: Spaces, config: Config) -> keras_tuner.Hyp
     return hp
 
 
-def _create_oracle(plan: SearchPlan, hyperparameters: keras_tuner.HyperParameters) -> Any:
-    shared: dict[str, Any] = {
+def _create_oracle(plan: SearchPlan, hyperparameters: keras_tuner.HyperParameters) -> keras_tuner.Oracle:
+    shared: JsonObject = {
         "objective": keras_tuner.Objective("score", objective_direction(plan.objective)),
         "hyperparameters": hyperparameters,
         "allow_new_entries": False,

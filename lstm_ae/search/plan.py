@@ -2,13 +2,13 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from lstm_ae.config import TASKS, Config, Mnist, Series, Snp, task_of
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.space import Axis
 from lstm_ae.errors import ConfigError
+from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.search.trial import Objective
 
 SEARCHES = ("grid", "random", "bayesian", "hyperband")
@@ -87,7 +87,7 @@ class SearchPlan:
         size = math.prod(len(axis.values) for axis in self.axes)
         return min(size, self.trials or size)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Return the plan as JSON types."""
         return {
             "task": task_of(self.config),
@@ -101,7 +101,7 @@ class SearchPlan:
         }
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> "SearchPlan":
+    def from_dict(cls, content: JsonMapping) -> "SearchPlan":
         """Create a plan from the content that `to_dict` returns."""
         others = {key: content[key] for key in ("search", "trials", "repeats", "prune")}
         return cls(

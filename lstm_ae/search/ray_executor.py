@@ -10,9 +10,11 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, TypeVar
 
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import LstmAeError
@@ -20,8 +22,16 @@ from lstm_ae.installation import install_hint
 from lstm_ae.search.executors import Notify, prepare_worker
 from lstm_ae.search.job import DataLoader, JobOutcome, JobProgress, LostJob, TrialJob, run_job
 
+if TYPE_CHECKING:
+    from ray import ObjectRef
+    from ray.actor import ActorHandle
+
+
 # Number of consecutive failed connections to the head after which the cluster counts as lost.
 MAX_FAILED_CHECKS = 3
+
+
+Result = TypeVar("Result")
 
 
 class ClusterLostError(LstmAeError):
@@ -69,9 +79,9 @@ class RayExecutor:
         self.head, self.failed_checks = str(self.ray.get_runtime_context().gcs_address), 0
         self.data = self.ray.put(dict(data))
         self.kind = self.ray.remote(RayActor)
-        self.free: list[Any] = []
+        self.free: list[ActorHandle[RayActor]] = []
         # The actor and the job of each running job, by Ray's reference to its result.
-        self.running: dict[Any, tuple[Any, TrialJob]] = {}
+        self.running: dict[ObjectRef[JobOutcome], tuple[ActorHandle[RayActor], TrialJob]] = {}
 
     def start(self, job: TrialJob) -> None:
         """Send a job to an idle actor or to a new one."""
@@ -92,7 +102,7 @@ class RayExecutor:
             left = 1.0 if end is None else min(1.0, end - time.monotonic())
             if left <= 0:
                 return []
-            ready, _ = self._call(lambda left=left: self.ray.wait(list(self.running), timeout=left))
+            ready, _ = self._call(partial(self.ray.wait, list(self.running), timeout=left))
             if ready:
                 return [self._collect(each) for each in ready]
             self._check_head()
@@ -107,7 +117,7 @@ class RayExecutor:
         finally:
             self.muted.close()
 
-    def _collect(self, reference: Any) -> JobOutcome | LostJob:
+    def _collect(self, reference: "ObjectRef[JobOutcome]") -> JobOutcome | LostJob:
         actor, job = self.running.pop(reference)
         try:
             outcome: JobOutcome = self._call(lambda: self.ray.get(reference))
@@ -139,7 +149,7 @@ class RayExecutor:
             if step:
                 self.notify(step)
 
-    def _call(self, request: Any) -> Any:
+    def _call(self, request: Callable[[], Result]) -> Result:
         """Return the result of a request to the cluster; an exception of a job is raised unchanged."""
         try:
             return request()
@@ -185,12 +195,12 @@ def _require_reachable(address: str) -> None:
         raise ClusterLostError(f"Cannot reach a Ray cluster at {address!r} ({error})") from error
 
 
-def _describe_actor_error(error: Any) -> str:
+def _describe_actor_error(error: Exception) -> str:
     text = " ".join(str(error).split())
     return "it was killed or ran out of memory" if "unexpectedly" in text else f"Ray says: {text[:120]}"
 
 
-def _ray() -> Any:
+def _ray() -> ModuleType:
     try:
         import ray
     except ImportError:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from lstm_ae.config import CLASSIFIERS
+from lstm_ae.json_types import JsonMapping
 from lstm_ae.search.findings import compare_values, describe_pairs, scored_trials, total_count
 from lstm_ae.search.trial import COMPLETED, RUNNING, WAITING, Execution, Objective, Trial, rank_trials
 from lstm_ae.significance import Decision, SettingResult, decide_better, decide_compromise
@@ -29,7 +30,7 @@ REPORT: Mapping[tuple[float, int, float], float] = {
 _OPTIONS = ("learning_rate", "units", "clip")
 
 # The report's network: one LSTM layer as encoder and one as decoder, with the same number of units.
-NETWORK: Mapping[str, Any] = {
+NETWORK: JsonMapping = {
     "latent": "steps",
     "cell": "lstm",
     "layers": 1,
@@ -84,7 +85,7 @@ class GridClaim(NamedTuple):
         )
 
 
-def differs_in_network(values: Mapping[str, Any]) -> str:
+def differs_in_network(values: JsonMapping) -> str:
     """Return the first option in which a network of the toy study differs from the report's; "" if none differs.
 
     Args:
@@ -100,7 +101,7 @@ def differs_in_network(values: Mapping[str, Any]) -> str:
     return ""
 
 
-def reported_loss(task: str, values: Mapping[str, Any]) -> float | None:
+def reported_loss(task: str, values: JsonMapping) -> float | None:
     """Return the report's final loss for a setting of the toy study; None if the report does not have it.
 
     >>> reported_loss("toy", {"learning_rate": 0.1, "units": 16, "clip": 5.0, "seed": 0})
@@ -175,7 +176,7 @@ def _winner_has(trials: Sequence[Trial], objective: Objective, name: str, wanted
     return value == wanted, f", {'and' if value == wanted else 'but'} the winner has {value:g}"
 
 
-def _setting(values: Mapping[str, Any]) -> Any:
+def _setting(values: JsonMapping) -> tuple[Any, ...]:
     return tuple(values.get(name) for name in _OPTIONS)
 
 
@@ -259,7 +260,9 @@ def _accuracy(trial: Trial, name: str) -> SettingResult:
     return SettingResult(name, tuple(execution.measure(ACCURACY) for execution in trial.executions), "%", higher=True)
 
 
-def classifier_rows(trials: Sequence[Trial], name: str, values: Sequence[Any]) -> tuple[list[str], list[list[Any]]]:
+def classifier_rows(
+    trials: Sequence[Trial], name: str, values: Sequence[object]
+) -> tuple[list[str], list[list[object]]]:
     """Return a table of the trials' measures on the validation digits by one option.
 
     Args:
@@ -272,7 +275,7 @@ def classifier_rows(trials: Sequence[Trial], name: str, values: Sequence[Any]) -
     """
     header = [name, "accuracy", "its spread", "reconstruction", "spread", "parameters", "seconds a training", "status"]
     names = {long: f"{long} ({short.upper()})" for short, long in CLASSIFIERS.items()}
-    by_value: Mapping[Any, Trial] = {trial.values[name]: trial for trial in trials}
+    by_value: Mapping[object, Trial] = {trial.values[name]: trial for trial in trials}
     table = []
     for value in values:
         trial = by_value[value]
@@ -280,5 +283,5 @@ def classifier_rows(trials: Sequence[Trial], name: str, values: Sequence[Any]) -
         size = trial.measure("parameters")[0]
         seconds = trial.seconds / max(len(trial.executions), 1)
         cells = [*accuracy, *error, int(size) if size == size else None, round(seconds, 1)]
-        table.append([names.get(value, value), *cells, trial.reason or trial.status])
+        table.append([names.get(str(value), value), *cells, trial.reason or trial.status])
     return header, table

@@ -17,7 +17,7 @@ from lstm_ae.search.report_claims import NETWORK, report_findings, reported_loss
 from lstm_ae.search.trial import COMPLETED, PRUNED, RUNNING, WAITING, Trial
 
 
-def result_columns(plan: SearchPlan, trials: Sequence[Trial]) -> tuple[list[str], list[list[Any]]]:
+def result_columns(plan: SearchPlan, trials: Sequence[Trial]) -> tuple[list[str], list[list[object]]]:
     """Return the header and the rows of the table of results, with one row per trial in the given order."""
     repeated, hyperband = plan.repeats > 1, plan.search == "hyperband"
     header = ["trial", *(axis.name for axis in plan.axes), plan.objective.name]

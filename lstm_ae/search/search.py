@@ -4,10 +4,10 @@ import dataclasses
 import time
 import zipfile
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import filelock
 
@@ -25,6 +25,9 @@ from lstm_ae.search.oracles import Spaces
 from lstm_ae.search.plan import SearchPlan, plan_difference
 from lstm_ae.search.state import SearchRecord
 from lstm_ae.search.trial import FAILED, LOST, Trial, rank_trials
+
+if TYPE_CHECKING:
+    from lstm_ae.training.checkpoint import Progress
 
 
 class SearchObserver(Protocol):
@@ -199,7 +202,12 @@ def _complete(record: SearchRecord, folder: SearchDirectory, trial: Trial, run: 
 
 
 def refit_trial(
-    record: SearchRecord, folder: SearchDirectory, trial: Trial, first: Run, load: Load, notify: Any = None
+    record: SearchRecord,
+    folder: SearchDirectory,
+    trial: Trial,
+    first: Run,
+    load: Load,
+    notify: "Callable[[Progress], None] | None" = None,
 ) -> Run:
     """Train a trial's setting from scratch on train and validation, for its best number of epochs.
 

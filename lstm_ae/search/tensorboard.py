@@ -1,10 +1,15 @@
 """Logs of a search for TensorBoard's HParams page."""
 
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
+from lstm_ae.config.space import Axis
 from lstm_ae.search.directory import SearchDirectory
 from lstm_ae.search.plan import SearchPlan
 from lstm_ae.search.trial import Trial
+
+if TYPE_CHECKING:
+    from tensorboard.plugins.hparams.summary_v2 import Domain
 
 
 class TensorBoardWriter:
@@ -35,7 +40,7 @@ class TensorBoardWriter:
                 self.tf.summary.scalar(self.plan.objective.name, value, step=epoch)
 
 
-def _domain(axis: Any, api: Any) -> Any:
+def _domain(axis: Axis, api: ModuleType) -> "Domain":
     if axis.values:
         return api.Discrete(list(axis.values))
     kind = api.IntInterval if isinstance(axis.low, int) else api.RealInterval

@@ -3,7 +3,9 @@
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from lstm_ae.json_types import JsonMapping, JsonObject
 
 # Status of a trial. A lost trial is one whose workers died, possibly for a reason outside the trial.
 WAITING, RUNNING, COMPLETED, PRUNED, FAILED, LOST = "waiting", "running", "completed", "pruned", "failed", "lost"
@@ -51,7 +53,7 @@ class Trial(NamedTuple):
     """
 
     number: int
-    values: dict[str, Any]
+    values: JsonObject
     status: str = WAITING
     executions: tuple[Execution, ...] = ()
     reason: str = ""
@@ -114,7 +116,7 @@ def _deviation(values: Sequence[float]) -> float:
     return statistics.stdev(values) if defined else math.nan
 
 
-def trial_of_proposal(number: int, values: Mapping[str, Any]) -> Trial:
+def trial_of_proposal(number: int, values: JsonMapping) -> Trial:
     """Return the trial of an oracle's values.
 
     Args:

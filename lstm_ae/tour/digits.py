@@ -1,7 +1,7 @@
 """Second part of the source report: digits read as sequences, reconstructed and classified."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from lstm_ae.config import Mnist
@@ -34,6 +34,10 @@ SHARE = TourQuantity(
 SECONDS = TourQuantity("seconds an epoch", "seconds", source="seconds", log=True)
 
 
+# A function from options to the reference config with these options, as the only element.
+Variant = Callable[..., tuple[Mnist, ...]]
+
+
 def parts(level: TourLevel, data: TourData) -> Iterator[TourPart]:
     """Yield the parts about digits in the order of the source report."""
     base = Mnist.from_dict(load_preset("mnist", "report") | {"data": data.digits, "epochs": level.epochs["digits"]})
@@ -49,7 +53,7 @@ def parts(level: TourLevel, data: TourData) -> Iterator[TourPart]:
     yield _pixels(variant, level, whole)
 
 
-def _reconstruction(variant: Any, whole: bool) -> TourPart:
+def _reconstruction(variant: Variant, whole: bool) -> TourPart:
     name = "reconstruction alone"
     return TourPart(
         key="mnist-reconstruction",
@@ -70,7 +74,7 @@ def _reconstruction(variant: Any, whole: bool) -> TourPart:
     )
 
 
-def _classification(variant: Any, whole: bool) -> TourPart:
+def _classification(variant: Variant, whole: bool) -> TourPart:
     plain, fast, wide = "V4: 8 units, learning rate 0.01", "learning rate 0.1", "32 units"
     return TourPart(
         key="mnist-classification",
@@ -106,7 +110,7 @@ def _classification(variant: Any, whole: bool) -> TourPart:
     )
 
 
-def _variants(variant: Any, level: TourLevel) -> TourPart:
+def _variants(variant: Variant, level: TourLevel) -> TourPart:
     models = {
         "V1: linear on the input": ("v1", None),
         "V2: head on the reconstruction": ("v2", 0.94),
@@ -153,7 +157,7 @@ def _variants(variant: Any, level: TourLevel) -> TourPart:
     )
 
 
-def _weights(variant: Any, level: TourLevel) -> TourPart:
+def _weights(variant: Variant, level: TourLevel) -> TourPart:
     names = {weight: f"V4, weight {weight:g}" for weight in level.weights}
     shared = {weight: f"V2, weight {weight:g}" for weight in (0.0, 0.1, 0.5, 0.9)}
     uneven = (names[0.1], names[0.9])
@@ -199,7 +203,7 @@ def _weights(variant: Any, level: TourLevel) -> TourPart:
     )
 
 
-def _pixels(variant: Any, level: TourLevel, whole: bool) -> TourPart:
+def _pixels(variant: Variant, level: TourLevel, whole: bool) -> TourPart:
     pixels, rows = "784 pixels, 16 units", "28 rows, 16 units"
     whole = whole and level.epochs["pixels"] >= level.epochs["digits"]
     return TourPart(

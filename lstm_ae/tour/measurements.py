@@ -4,10 +4,16 @@ import csv
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from lstm_ae.arrays import Float64Array
 from lstm_ae.errors import DataError
+from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.run import Run
+
+if TYPE_CHECKING:
+    from lstm_ae.experiment import RunWithData
+
 
 # Name of the table that a forecast of many days writes to its run.
 STEPS = "steps"
@@ -53,7 +59,7 @@ class MeasuredRun(NamedTuple):
         steps: columns of the table of forecast steps; None without one.
     """
 
-    metrics: Mapping[str, Any]
+    metrics: JsonMapping
     steps: Mapping[str, Sequence[float]] | None
 
 
@@ -107,7 +113,7 @@ def _value(facts: MeasuredRun, quantity: TourQuantity) -> float | None:
     return metric["value"] / naive if naive and metric["value"] is not None else None
 
 
-def _metric(facts: MeasuredRun, quantity: TourQuantity) -> dict[str, Any]:
+def _metric(facts: MeasuredRun, quantity: TourQuantity) -> JsonObject:
     metric = facts.metrics.get(quantity.source, {}).get(quantity.name)
     return metric if metric else {"value": None, "baselines": {}}
 
@@ -128,7 +134,7 @@ def _step(facts: MeasuredRun, name: str, source: str) -> float | None:
     return facts.steps[name][0 if source == "first step" else -1]
 
 
-def measure_multistep(opened: Any) -> None:
+def measure_multistep(opened: "RunWithData") -> None:
     """Forecast many days and write predictions, figures, and the table of steps.
 
     The table is written last, so that its presence shows that everything is complete.
@@ -145,12 +151,13 @@ def measure_multistep(opened: Any) -> None:
     opened.run.write_figures(forecast.figures)
     horizon = len(forecast.steps)
 
-    def mean_change(name: str) -> Any:
+    def mean_change(name: str) -> Float64Array:
         """Return the mean absolute change of the log price from day to day over all companies."""
         values = np.log(np.asarray(forecast.table[name], np.float64)).reshape(-1, horizon)
-        return np.abs(np.diff(values, axis=1)).mean(axis=0)
+        changes: Float64Array = np.abs(np.diff(values, axis=1)).mean(axis=0)
+        return changes
 
-    columns: dict[str, list[Any]] = {"step": [step.step for step in forecast.steps]}
+    columns: dict[str, list[float | None]] = {"step": [step.step for step in forecast.steps]}
     for name in ("rmse", "direction"):
         columns[name] = [step.metrics[name].value for step in forecast.steps]
         for base in ("persistence", "drift"):

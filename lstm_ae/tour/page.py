@@ -3,10 +3,12 @@
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from markupsafe import Markup
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from lstm_ae.config import Config, task_of
@@ -43,7 +45,7 @@ def settings_chart(rows: Sequence[SettingRow], index: int, quantity: TourQuantit
         return None
     drawing = figure(height=1.15 + 0.44 * len(rows), width=NARROW)
     axes, factor = drawing.axes[0], 100 if quantity.unit == "%" else 1
-    handles: dict[str, Any] = {}
+    handles: dict[str, Artist] = {}
     for line, row in enumerate(reversed(rows)):
         result, baseline = row.results[index]
         values = factor * np.asarray(result.values)
@@ -79,7 +81,7 @@ def settings_chart(rows: Sequence[SettingRow], index: int, quantity: TourQuantit
     return ReportChart(title, text, svg(drawing, title=title, text=text))
 
 
-def _scale_x(axes: Any, quantity: TourQuantity) -> None:
+def _scale_x(axes: Axes, quantity: TourQuantity) -> None:
     """Set a logarithmic x axis if the values span powers of ten."""
     low, high = axes.get_xlim()
     values = np.concatenate([np.asarray(line.get_xdata(), float) for line in axes.lines])

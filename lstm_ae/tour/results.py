@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lstm_ae.config import Config
 from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.json_types import JsonMapping
 from lstm_ae.run import Run
 from lstm_ae.significance import OPEN, Decision, SettingResult
 from lstm_ae.tour.claims import BASELINE, Numbers, TourClaim, TourPart
@@ -141,7 +142,7 @@ def _outcome(
     return PartResult(part, rows, claims, max(reasons, key=len, default=""))
 
 
-def _environment(about: Mapping[str, Any]) -> str:
+def _environment(about: JsonMapping) -> str:
     """Describe the machine and the versions of a run."""
     versions, names = about.get("versions", {}), ("python", "lstm-ae", "tensorflow", "keras", "numpy")
     shown = ", ".join(f"{name} {versions[name]}" for name in names if name in versions)

@@ -8,7 +8,7 @@ starts again from the first epoch.
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lstm_ae.config import Config, task_of
 from lstm_ae.data.windows import Data
@@ -18,6 +18,10 @@ from lstm_ae.run import Run, config_in_record, installed_versions, read_record
 from lstm_ae.tour.claims import TourPart
 from lstm_ae.tour.commands import training_command
 from lstm_ae.tour.measurements import STEPS, measure_multistep
+
+if TYPE_CHECKING:
+    from lstm_ae.training.checkpoint import Progress
+
 
 # The file that marks the directory of a tour.
 FILE = "tour.json"
@@ -69,7 +73,7 @@ class TourProgress(NamedTuple):
     training: TourTraining
     number: int
     total: int
-    progress: Any
+    progress: "Progress | None"
 
 
 def open_tour(folder: Path, *, create: bool = True) -> None:
@@ -150,7 +154,7 @@ def run_tour(trainings: Sequence[TourTraining], load: Load, notify: Callable[[To
         start = TourProgress(training, number, len(unfinished), None)
         notify(start)
 
-        def report(progress: Any, start: TourProgress = start) -> None:
+        def report(progress: "Progress", start: TourProgress = start) -> None:
             notify(start._replace(progress=progress))
 
         try:
@@ -177,7 +181,7 @@ def _steps(run: Run) -> Path:
     return run.directory / f"{STEPS}.csv"
 
 
-def _train(training: TourTraining, load: Load, notify: Callable[[Any], None]) -> None:
+def _train(training: TourTraining, load: Load, notify: "Callable[[Progress], None]") -> None:
     from lstm_ae import experiment
     from lstm_ae.experiment import open_trained
 

@@ -1,11 +1,12 @@
 """Third part of the source report: stock prices, reconstructed and forecast."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from lstm_ae.config import Snp
 from lstm_ae.config.presets import load_preset
+from lstm_ae.json_types import JsonObject
 from lstm_ae.tour.claims import TourClaim, TourData, TourPart, TourSetting, all_rules, better, reaches, undecided
 from lstm_ae.tour.levels import TourLevel
 from lstm_ae.tour.measurements import TourQuantity
@@ -26,6 +27,10 @@ MOVES = TourQuantity("movement from day to day, of the prices'", "moved/moved_tr
 TREND = TourQuantity("right directions on the last day", "direction", "last step", "%", higher=True, baseline="drift")
 REPORTED = 0.00027201828197576106
 WINDOWS = (10, 30, 90)
+
+
+# A function from options to the reference config with these options, as the only element.
+Variant = Callable[..., tuple[Snp, ...]]
 
 
 def parts(level: TourLevel, data: TourData) -> Iterator[TourPart]:
@@ -60,7 +65,7 @@ def parts(level: TourLevel, data: TourData) -> Iterator[TourPart]:
     yield _windows(variant)
 
 
-def _reconstruction(variant: Any, back: dict[str, Any], whole: bool) -> TourPart:
+def _reconstruction(variant: Variant, back: JsonObject, whole: bool) -> TourPart:
     scaled, raw = "each company's range", "not scaled"
     return TourPart(
         key="snp-reconstruction",
@@ -87,7 +92,7 @@ def _reconstruction(variant: Any, back: dict[str, Any], whole: bool) -> TourPart
     )
 
 
-def _prediction(variant: Any, back: dict[str, Any], whole: bool) -> TourPart:
+def _prediction(variant: Variant, back: JsonObject, whole: bool) -> TourPart:
     plain, dated, raw, given_back = "as the report", "divided by date", "not scaled", "reconstruction, as the report"
     return TourPart(
         key="snp-prediction",
@@ -135,7 +140,7 @@ def _prediction(variant: Any, back: dict[str, Any], whole: bool) -> TourPart:
     )
 
 
-def _last_day(variant: Any) -> TourPart:
+def _last_day(variant: Variant) -> TourPart:
     every_day, one = "every day of the window", "the last day alone"
     return TourPart(
         key="snp-last-day",
@@ -163,7 +168,7 @@ def _last_day(variant: Any) -> TourPart:
     )
 
 
-def _many_days(variant: Any, whole: bool) -> TourPart:
+def _many_days(variant: Variant, whole: bool) -> TourPart:
     name = "divided by date"
     return TourPart(
         key="snp-multistep",
@@ -197,7 +202,7 @@ def _many_days(variant: Any, whole: bool) -> TourPart:
     )
 
 
-def _windows(variant: Any) -> TourPart:
+def _windows(variant: Variant) -> TourPart:
     names = {days: f"{days} days" for days in WINDOWS}
     return TourPart(
         key="snp-window",
