@@ -10,8 +10,8 @@ from lstm_ae.arrays import Array, BoolArray
 from lstm_ae.evaluation import Verdict, skill
 from lstm_ae.formatting import format_number
 
-# This is the skill of an error twice as large as the baseline's, which is not called a tie even without significance.
-ROUT = -1.0
+# The skill of an error twice as large as the baseline's, which is not called a tie even without significance.
+CLEARLY_WORSE = -1.0
 
 
 def hardest(losses: Mapping[str, Array], counts: Array | None = None) -> str:
@@ -65,10 +65,10 @@ def compare_forecasts(
     statistic, p = diebold_mariano(difference, steps, kernel)
     outcome = "beats" if statistic > 0 else "loses to"
     if np.isnan(p):
-        untested = "is worse than" if gained <= ROUT else "undecided against"
+        untested = "is worse than" if gained <= CLEARLY_WORSE else "undecided against"
         outcome = untested if difference.any() else "ties with"
     elif p >= 0.05:
-        outcome = "undecided against" if gained <= ROUT else "ties with"
+        outcome = "undecided against" if gained <= CLEARLY_WORSE else "ties with"
     elif gained * statistic < 0:
         # If few days have many samples, the mean over days and the mean over samples may have opposite signs.
         outcome = "undecided against"
@@ -177,20 +177,20 @@ class SettingResult(NamedTuple):
     log: bool = False
 
     def __str__(self) -> str:
-        """Return the mean and standard deviation, as in "97.10 % ± 0.20".
+        """Return the mean and standard deviation, as in "97.10% ± 0.20".
 
         Examples:
             >>> str(SettingResult("V3", (0.97, 0.98), "%")), str(SettingResult("loss", (0.0002,)))
-            ('97.50 % ± 0.71', '0.0002')
+            ('97.50% ± 0.71', '0.0002')
         """
         if not self.values:
-            return "no number"
+            return "no value"
         mean = float(np.mean(self.values))
         spread = float(np.std(self.values, ddof=1)) if len(self.values) > 1 else None
         if self.unit == "%" and 0 < mean < 5e-4:
-            return f"{format_number(float(f'{100 * mean:.2g}'))} %"
+            return f"{format_number(float(f'{100 * mean:.2g}'))}%"
         if self.unit == "%":
-            return f"{100 * mean:.2f} %" + (f" ± {100 * spread:.2f}" if spread is not None else "")
+            return f"{100 * mean:.2f}%" + (f" ± {100 * spread:.2f}" if spread is not None else "")
         unit = f" {self.unit}" if self.unit else ""
         return (
             format_number(mean) + (f" ± {format_number(float(f'{spread:.2g}'))}" if spread is not None else "") + unit
@@ -212,7 +212,7 @@ class Decision(NamedTuple):
     why: str = ""
 
     def __str__(self) -> str:
-        """Return, for example, "0.3 (one), the threshold is 0.2: not decidable, since the seeds do not agree"."""
+        """Return, for example, "0.3 (one), the threshold is 0.2: not decidable, since the seeds disagree"."""
         return f"{self.figures}: {self.verdict}" + (f", since {self.why}" if self.why else "")
 
 
@@ -232,15 +232,17 @@ def welch_difference(ours: SettingResult, theirs: SettingResult) -> Difference |
     one, two = ours.compared, theirs.compared
     if min(len(one), len(two)) < 2:
         return None
-    found = float(one.mean() - two.mean())
+    difference = float(one.mean() - two.mean())
     parts = [float(values.var(ddof=1)) / len(values) for values in (one, two)]
     error = math.sqrt(sum(parts))
     # Without any variance the difference is exact.
     if error == 0:
-        return Difference(found, found, found, float(found == 0))
+        return Difference(difference, difference, difference, float(difference == 0))
     freedom = sum(parts) ** 2 / sum(part**2 / (len(v) - 1) for part, v in zip(parts, (one, two), strict=True))
     reach = float(stats.t.ppf(1 - SIGNIFICANT, freedom)) * error
-    return Difference(found, found - reach, found + reach, float(2 * stats.t.sf(abs(found) / error, freedom)))
+    return Difference(
+        difference, difference - reach, difference + reach, float(2 * stats.t.sf(abs(difference) / error, freedom))
+    )
 
 
 def decide_better(ours: SettingResult, theirs: SettingResult, by: float = 0.0) -> Decision:
@@ -249,36 +251,36 @@ def decide_better(ours: SettingResult, theirs: SettingResult, by: float = 0.0) -
     `by` is a factor if logarithms are compared.
     """
     text = f"{_named(ours)} against {_named(theirs)}"
-    found = welch_difference(ours, theirs)
-    if found is None:
+    difference = welch_difference(ours, theirs)
+    if difference is None:
         return _few(ours, theirs, text)
-    text += f" over {_seeds(ours, theirs)}, p {_p(found.p)}"
+    text += f" over {_seeds(ours, theirs)}, p {_p(difference.p)}"
     if not by:
-        if found.p >= SIGNIFICANT:
+        if difference.p >= SIGNIFICANT:
             return Decision(OPEN, text, f"p is not below {SIGNIFICANT}")
-        return Decision(CONFIRMED if found.value > 0 else REFUTED, text)
-    wide, told = (math.log10(by), f"a factor of {by:g}") if ours.log else (by, _told(by, ours))
-    if found.low >= wide:
-        return Decision(CONFIRMED, f"{text}, surely by {told} or more")
-    if found.high < wide:
-        return Decision(REFUTED, f"{text}, surely by less than {told}")
-    return Decision(OPEN, text, f"the 90 % interval of the difference reaches over {told}")
+        return Decision(CONFIRMED if difference.value > 0 else REFUTED, text)
+    limit, amount = (math.log10(by), f"a factor of {by:g}") if ours.log else (by, _format_margin(by, ours))
+    if difference.low >= limit:
+        return Decision(CONFIRMED, f"{text}, by at least {amount}")
+    if difference.high < limit:
+        return Decision(REFUTED, f"{text}, by less than {amount}")
+    return Decision(OPEN, text, f"the 90% interval of the difference includes {amount}")
 
 
 def decide_alike(ours: SettingResult, theirs: SettingResult, margin: float) -> Decision:
     """Decide whether two settings differ by less than a margin, which is a factor if logarithms are compared."""
-    wide = math.log10(margin) if ours.log else margin
-    told = f"a factor of {margin:g}" if ours.log else _told(margin, ours)
+    limit = math.log10(margin) if ours.log else margin
+    amount = f"a factor of {margin:g}" if ours.log else _format_margin(margin, ours)
     text = f"{_named(ours)} against {_named(theirs)}"
-    found = welch_difference(ours, theirs)
-    if found is None:
+    difference = welch_difference(ours, theirs)
+    if difference is None:
         return _few(ours, theirs, text)
     text += f" over {_seeds(ours, theirs)}"
-    if -wide < found.low and found.high < wide:
-        return Decision(CONFIRMED, f"{text}, surely within {told}")
-    if found.low > wide or found.high < -wide:
-        return Decision(REFUTED, f"{text}, surely more than {told} apart")
-    return Decision(OPEN, text, f"the 90 % interval of the difference reaches over {told}")
+    if -limit < difference.low and difference.high < limit:
+        return Decision(CONFIRMED, f"{text}, equivalent within {amount}")
+    if difference.low > limit or difference.high < -limit:
+        return Decision(REFUTED, f"{text}, more than {amount} apart")
+    return Decision(OPEN, text, f"the 90% interval of the difference extends beyond {amount}")
 
 
 def decide_reached(
@@ -299,17 +301,15 @@ def decide_reached(
         text += f", the baseline {baseline.name} has {baseline}"
     text += _over(ours)
     if not ours.values:
-        return Decision(OPEN, text, "a number is missing")
+        return Decision(OPEN, text, "a value is missing")
     over = ours.compared >= level.compared[0]
     if baseline is not None and baseline.values:
         over &= ours.compared > baseline.compared.max()
     if over.all():
         return Decision(CONFIRMED, text)
     if not whole:
-        return Decision(
-            OPEN, text, "what is missed with less data or training than the report's may be reached with more"
-        )
-    return Decision(OPEN, text, "the seeds do not agree") if over.any() else Decision(REFUTED, text)
+        return Decision(OPEN, text, "more data or training, as in the report, may reach it")
+    return Decision(OPEN, text, "the seeds disagree") if over.any() else Decision(REFUTED, text)
 
 
 def decide_missed(ours: SettingResult, threshold: float, *, whole: bool) -> Decision:
@@ -325,21 +325,25 @@ def decide_compromise(middle: Sequence[SettingResult], others: Sequence[Sequence
     The claim is confirmed if each of the others is worse in all measures, and not confirmed if one is better in all
     measures, both by Welch's test. It is not decidable otherwise. Each setting is a sequence of the same measures.
     """
-    said = " and ".join(map(str, middle))
-    text = f"{middle[0].name} has {said}"
-    found = [[decide_better(one, other) for one, other in zip(each, middle, strict=True)] for each in others]
+    results = " and ".join(map(str, middle))
+    text = f"{middle[0].name} has {results}"
+    decisions = [[decide_better(one, other) for one, other in zip(each, middle, strict=True)] for each in others]
     fewest = min((sample for each in (middle, *others) for sample in each), key=lambda sample: len(sample.values))
     if len(fewest.values) < 2:
         return _few(fewest, fewest, text)
-    above = [each[0].name for each, row in zip(others, found, strict=True) if all(x.verdict == CONFIRMED for x in row)]
-    below = [each[0].name for each, row in zip(others, found, strict=True) if all(x.verdict == REFUTED for x in row)]
+    above = [
+        each[0].name for each, row in zip(others, decisions, strict=True) if all(x.verdict == CONFIRMED for x in row)
+    ]
+    below = [
+        each[0].name for each, row in zip(others, decisions, strict=True) if all(x.verdict == REFUTED for x in row)
+    ]
     text += f" over {_seeds(middle[0], middle[0])}"
     if above:
         return Decision(REFUTED, f"{text}, better in both: {', '.join(above)}")
     if len(below) == len(others):
         return Decision(CONFIRMED, f"{text}, each of the other {len(others)} is worse in both")
-    unsure = ", ".join(each[0].name for each in others if each[0].name not in below)
-    return Decision(OPEN, text, f"neither surely better nor surely worse in both: {unsure}")
+    others_undecided = ", ".join(each[0].name for each in others if each[0].name not in below)
+    return Decision(OPEN, text, f"not significantly better or worse in both: {others_undecided}")
 
 
 def decide_all(judged: Sequence[Decision]) -> Decision:
@@ -353,14 +357,14 @@ def decide_all(judged: Sequence[Decision]) -> Decision:
 
 def _few(ours: SettingResult, theirs: SettingResult, text: str) -> Decision:
     least = min(len(ours.values), len(theirs.values))
-    return Decision(OPEN, text, "one seed is too few to tell" if least else "a number is missing")
+    return Decision(OPEN, text, "one seed is not enough" if least else "a value is missing")
 
 
 def _named(sample: SettingResult) -> str:
     return f"{sample} ({sample.name})"
 
 
-def _told(margin: float, sample: SettingResult) -> str:
+def _format_margin(margin: float, sample: SettingResult) -> str:
     return f"{100 * margin:g} point{'s' * (margin != 0.01)}" if sample.unit == "%" else f"{margin:g}"
 
 

@@ -291,7 +291,7 @@ class SearchSummary(NamedTuple):
             "training seconds": total_training_seconds(self.trials),
         }
         if self.best:
-            measures |= {f"best {self.objective}": self.best.score, "its spread": self.best.spread}
+            measures |= {f"best {self.objective}": self.best.score, "spread of the best": self.best.spread}
         return measures
 
 

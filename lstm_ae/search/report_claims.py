@@ -273,7 +273,16 @@ def classifier_rows(
     Returns:
         The header and the rows.
     """
-    header = [name, "accuracy", "its spread", "reconstruction", "spread", "parameters", "seconds a training", "status"]
+    header = [
+        name,
+        "accuracy",
+        "accuracy spread",
+        "reconstruction",
+        "reconstruction spread",
+        "parameters",
+        "seconds per training",
+        "status",
+    ]
     names = {long: f"{long} ({short.upper()})" for short, long in CLASSIFIERS.items()}
     by_value: Mapping[object, Trial] = {trial.values[name]: trial for trial in trials}
     table = []

@@ -24,7 +24,7 @@ def result_columns(plan: SearchPlan, trials: Sequence[Trial]) -> tuple[list[str]
     header += ["spread"] if repeated else []
     report = [reported_result(plan, trial) for trial in trials]
     header += ["report"] if any(report) else []
-    header += ["goes on from"] if hyperband else []
+    header += ["resumed from"] if hyperband else []
     # "epochs" is the name of another column if --epochs is searched.
     trained = "epochs trained" if "epochs" in header else "epochs"
     header += [trained, "best epoch", "seconds", "status", "note"]

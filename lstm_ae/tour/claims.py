@@ -158,7 +158,7 @@ def all_rules(*rules: Rule) -> Rule:
 
 def undecided(why: str) -> Rule:
     """Return the rule of a claim that the tour cannot decide."""
-    return lambda numbers: Decision(OPEN, "no figure", why)
+    return lambda numbers: Decision(OPEN, "no value", why)
 
 
 # With this prefix, a setting's name stands for the baseline of the setting.

@@ -31,7 +31,7 @@ ERROR = TourQuantity(
 SHARE = TourQuantity(
     "error, as a share of the mean digit's", "reconstruction_mse", unit="%", baseline="mean sequence", share=True
 )
-SECONDS = TourQuantity("seconds an epoch", "seconds", source="seconds", log=True)
+SECONDS = TourQuantity("seconds per epoch", "seconds", source="seconds", log=True)
 
 
 # A function from options to the reference config with these options, as the only element.
@@ -89,12 +89,12 @@ def _classification(variant: Variant, whole: bool) -> TourPart:
         quantities=(ACCURACY, ERROR),
         claims=(
             TourClaim(
-                "surpassing 98 % accuracy",
+                "surpassing 98% accuracy",
                 reaches(plain, ACCURACY, 0.98, whole=whole),
                 "Confirmed if every seed reaches 98% and beats the most frequent digit as a constant prediction.",
             ),
             TourClaim(
-                "learning rate of 0.1 was horrible: between 9 % and 80 %",
+                "learning rate of 0.1 was horrible: between 9% and 80%",
                 all_rules(better(plain, fast, ACCURACY), fails(fast, ACCURACY, 0.8, whole=whole)),
                 "Confirmed if 0.01 is more accurate and 0.1 stays below 80% with every seed.",
             ),
@@ -134,13 +134,13 @@ def _variants(variant: Variant, level: TourLevel) -> TourPart:
         quantities=(ACCURACY, ERROR),
         claims=(
             TourClaim(
-                "separating classification and reconstruction to 2 different LSTMs improves from 94 % to around 97 %",
+                "separating classification and reconstruction to 2 different LSTMs improves from 94% to around 97%",
                 better(v3, v2, ACCURACY, by=0.02),
                 "Confirmed if V3 is more accurate than V2 by at least two percentage points; not confirmed if the "
                 "difference is smaller.",
             ),
             TourClaim(
-                "adding more layers of even regular FC layers improves performance by another 1 % or more",
+                "adding more layers of even regular FC layers improves performance by another 1% or more",
                 better(v4, v3, ACCURACY, by=0.01),
                 "Confirmed if V4 is more accurate than V3 by at least one percentage point; not confirmed if the "
                 "difference is smaller.",
@@ -218,7 +218,7 @@ def _pixels(variant: Variant, level: TourLevel, whole: bool) -> TourPart:
         quantities=(ACCURACY, SHARE, ERROR, SECONDS),
         claims=(
             TourClaim(
-                "15 % success on average",
+                "15% success on average",
                 fails(pixels, ACCURACY, 0.2, whole=whole),
                 "Confirmed if every seed stays below 20%.",
             ),

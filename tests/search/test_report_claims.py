@@ -35,11 +35,11 @@ def test_findings_on_models_are_tested_over_the_seeds() -> None:
     separate, deeper = classifier_findings(models(v2=[0.90, 0.92, 0.94], v3=[0.93, 0.91, 0.97], v4=[0.99, 0.991, 0.99]))
     assert str(separate) == (
         '"separate LSTMs for the two tasks help": not decidable, since p is not below 0.05 '
-        "(93.67 % ± 3.06 (V3) against 92.00 % ± 2.00 (V2) over 3 seeds, p = 0.48)"  # two of three seeds say nothing
+        "(93.67% ± 3.06 (V3) against 92.00% ± 2.00 (V2) over 3 seeds, p = 0.48)"  # two of three seeds say nothing
     )
     assert deeper.decision.verdict == OPEN  # V3's seeds are far apart
     (deeper,) = classifier_findings(models(v3=[0.93, 0.931, 0.932], v4=[0.99, 0.991, 0.99]))
-    assert str(deeper).startswith('"a deeper head helps": confirmed (99.03 % ± 0.06 (V4) against 93.10 % ± 0.10 (V3)')
+    assert str(deeper).startswith('"a deeper head helps": confirmed (99.03% ± 0.06 (V4) against 93.10% ± 0.10 (V3)')
     (worse,) = classifier_findings(models(v4=[0.93, 0.931, 0.932], v3=[0.99, 0.991, 0.99]))
     assert worse.decision.verdict == REFUTED
 
@@ -56,9 +56,7 @@ def test_chance_is_hardly_ever_a_finding() -> None:
 
 def test_what_was_not_trained_says_nothing() -> None:
     (deeper,) = classifier_findings(models(v3=[0.9], v4=[0.91]))
-    assert str(deeper).startswith(
-        '"a deeper head helps": not decidable, since one seed is too few to tell (91.00 % (V4)'
-    )
+    assert str(deeper).startswith('"a deeper head helps": not decidable, since one seed is not enough (91.00% (V4)')
     assert classifier_findings([trial("model", CLASSIFIERS["v3"], [0.9], [0.1], FAILED), *models(v4=[0.9])]) == []
     assert weight_findings([]) == []
 
@@ -80,8 +78,8 @@ HALF: dict[float, tuple[list[float], list[float]]] = {0.5: ([0.96, 0.961], [0.2,
             REFUTED,
             "better in both: weight 0.9",
         ),
-        ({0.1: ([0.9, 0.99], [0.1, 0.101])}, OPEN, "neither surely better nor surely worse in both: weight 0.1"),
-        ({0.1: ([0.9], [0.1])}, OPEN, "one seed is too few to tell"),
+        ({0.1: ([0.9, 0.99], [0.1, 0.101])}, OPEN, "not significantly better or worse in both: weight 0.1"),
+        ({0.1: ([0.9], [0.1])}, OPEN, "one seed is not enough"),
     ],
     ids=["a matter of taste", "best in both", "beaten in both", "seeds too far apart", "one seed"],
 )
@@ -99,8 +97,8 @@ def test_the_table_stands_in_the_order_of_the_values_with_the_reports_names() ->
     )
     assert [row[0] for row in table] == ["two-autoencoders (V3)", "two-autoencoders-mlp (V4)"]
     assert table[1][header.index("accuracy")] == pytest.approx(0.91)
-    assert table[1][header.index("its spread")] == pytest.approx(0.02 / 2**0.5)
-    assert table[1][header.index("seconds a training")] == 2
+    assert table[1][header.index("accuracy spread")] == pytest.approx(0.02 / 2**0.5)
+    assert table[1][header.index("seconds per training")] == 2
 
 
 @pytest.mark.parametrize("order", ["head-on-code,v4", "v4,head-on-code"])

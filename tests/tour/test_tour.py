@@ -82,7 +82,7 @@ def test_errors_are_compared_as_logarithms() -> None:
 def test_separate_networks_help() -> None:
     v3, v2 = accurate("V3", 0.971, 0.973, 0.969), accurate("V2", 0.943, 0.939, 0.947)
     assert decide_better(v3, v2) == Decision(
-        CONFIRMED, "97.10 % ± 0.20 (V3) against 94.30 % ± 0.40 (V2) over 3 seeds, p = 0.0018"
+        CONFIRMED, "97.10% ± 0.20 (V3) against 94.30% ± 0.40 (V2) over 3 seeds, p = 0.0018"
     )
     assert decide_better(v2, v3).verdict == REFUTED
 
@@ -90,11 +90,11 @@ def test_separate_networks_help() -> None:
 @pytest.mark.parametrize(
     ("ours", "verdict", "end"),
     [
-        ((0.97, 0.971), CONFIRMED, "surely by 1 point or more"),
-        ((0.955, 0.956), REFUTED, "surely by less than 1 point"),
-        ((0.9595, 0.961), OPEN, "reaches over 1 point"),
-        ((0.93, 0.931), REFUTED, "surely by less than 1 point"),
-        ((0.949, 0.951), REFUTED, "surely by less than 1 point"),
+        ((0.97, 0.971), CONFIRMED, "by at least 1 point"),
+        ((0.955, 0.956), REFUTED, "by less than 1 point"),
+        ((0.9595, 0.961), OPEN, "includes 1 point"),
+        ((0.93, 0.931), REFUTED, "by less than 1 point"),
+        ((0.949, 0.951), REFUTED, "by less than 1 point"),
     ],
 )
 def test_better_by_so_much(ours: tuple[float, ...], verdict: str, end: str) -> None:
@@ -110,7 +110,7 @@ def test_what_chance_explains_is_not_decidable() -> None:
 
 @pytest.mark.parametrize(
     ("ours", "theirs", "end"),
-    [((0.9,), (0.1,), "one seed is too few to tell"), ((), (0.1, 0.2), "a number is missing")],
+    [((0.9,), (0.1,), "one seed is not enough"), ((), (0.1, 0.2), "a value is missing")],
 )
 def test_one_seed_decides_no_comparison(ours: tuple[float, ...], theirs: tuple[float, ...], end: str) -> None:
     for judged in (
@@ -129,9 +129,9 @@ def test_seeds_that_agree_to_the_last_bit() -> None:
 @pytest.mark.parametrize(
     ("theirs", "verdict", "end"),
     [
-        ((0.981, 0.982, 0.983), CONFIRMED, "surely within 0.5 points"),
-        ((0.951, 0.952, 0.953), REFUTED, "surely more than 0.5 points apart"),
-        ((0.970, 0.980, 0.990), OPEN, "the 90 % interval of the difference reaches over 0.5 points"),
+        ((0.981, 0.982, 0.983), CONFIRMED, "equivalent within 0.5 points"),
+        ((0.951, 0.952, 0.953), REFUTED, "more than 0.5 points apart"),
+        ((0.970, 0.980, 0.990), OPEN, "the 90% interval of the difference extends beyond 0.5 points"),
     ],
 )
 def test_alike_within_a_margin(theirs: tuple[float, ...], verdict: str, end: str) -> None:
@@ -183,24 +183,24 @@ def test_a_compromise_is_beaten_by_none_in_both() -> None:
     for middle, others in ((half, [sharp, fine]), (sharp, [half, fine]), (fine, [half, sharp])):
         judged = decide_compromise(middle, others)
         assert judged.verdict == OPEN
-        assert judged.why.startswith("neither surely better nor surely worse in both: ")
+        assert judged.why.startswith("not significantly better or worse in both: ")
     judged = decide_compromise(half, [setting("0.1", 0.8, 1e-2), setting("0.9", 0.7, 1e-1)])
     assert (judged.verdict, judged.figures.endswith("each of the other 2 is worse in both")) == (CONFIRMED, True)
     judged = decide_compromise(half, [sharp, setting("0.7", 0.95, 1e-4)])
     assert (judged.verdict, judged.figures.endswith("better in both: 0.7")) == (REFUTED, True)
     judged = decide_compromise(half, [sharp, setting("0.4", 0.9, 1e-3)])
-    assert (judged.verdict, judged.why) == (OPEN, "neither surely better nor surely worse in both: 0.1, 0.4")
+    assert (judged.verdict, judged.why) == (OPEN, "not significantly better or worse in both: 0.1, 0.4")
 
 
 def test_a_compromise_needs_every_number() -> None:
     half, none = accurate("0.5", 0.9, 0.9), accurate("0.1")
-    assert decide_compromise([half], [[none]]).why == "a number is missing"
+    assert decide_compromise([half], [[none]]).why == "a value is missing"
     assert str(wrong("a", 1e-5, 1.4e-5)) == "1.2e−5 ± 2.8e−6"
 
 
 def test_a_tiny_share_is_no_nought() -> None:
-    assert str(SettingResult("a", (1e-5, 3e-5), "%")) == "0.002 %"
-    assert str(SettingResult("a", (0.0, 0.0), "%")) == "0.00 % ± 0.00"
+    assert str(SettingResult("a", (1e-5, 3e-5), "%")) == "0.002%"
+    assert str(SettingResult("a", (0.0, 0.0), "%")) == "0.00% ± 0.00"
 
 
 def test_a_claim_of_several_comparisons() -> None:
@@ -552,7 +552,7 @@ def test_a_spread_over_seeds() -> None:
         run_of(f"t/b{seed}", dataclasses.replace(OTHER, seed=seed), loss)
     page = page_of((PART,), "short", (0, 1))
     assert "“it works”: 0.3 ± 0.14 (one), the threshold is 0.3" in page.text
-    assert "over 2 seeds: ? not decidable , since the seeds do not agree." in page.text
+    assert "over 2 seeds: ? not decidable , since the seeds disagree." in page.text
 
 
 @pytest.fixture(scope="module")
