@@ -271,24 +271,37 @@ def render_report(
     ]
     histories = {run.name: run.history for run in runs if run.history}
     one_study = len({run.request.task if run.request else "" for run in runs}) == 1
-    html = (
-        page_templates()
-        .get_template("page.html")
-        .render(
-            mark=Markup(MARK),
-            title=_title(subjects),
-            subjects=views,
-            comparison=compare_runs(runs) if len(runs) > 1 else None,
-            comparison_charts=charts.compare_charts(histories) if one_study and len(histories) > 1 else (),
-            script=Markup(interactive_chart.SCRIPT) if lines else "",
-            script_hash=interactive_chart.HASH,
-            command=command,
-            written=written,
-            version=installed_versions()["lstm-ae"],
-        )
+    html = render_page(
+        "page.html",
+        title=_title(subjects),
+        command=command,
+        written=written,
+        subjects=views,
+        comparison=compare_runs(runs) if len(runs) > 1 else None,
+        comparison_charts=charts.compare_charts(histories) if one_study and len(histories) > 1 else (),
+        script=Markup(interactive_chart.SCRIPT) if lines else "",
+        script_hash=interactive_chart.HASH,
     )
     omitted = tuple(picture.name for picture, embedded in zip(pictures, fitted, strict=True) if not embedded)
     return ReportPage(html, omitted)
+
+
+def render_page(template: str, *, title: str, command: str, written: str, **content: object) -> str:
+    """Return a page that extends `layout.html` as HTML.
+
+    Args:
+        template: file name of the template.
+        title: title and main heading of the page.
+        command: the command that creates the page.
+        written: time of the page, as text.
+        content: further variables of the template.
+    """
+    version = installed_versions()["lstm-ae"]
+    return (
+        page_templates()
+        .get_template(template)
+        .render(mark=Markup(MARK), title=title, command=command, written=written, version=version, **content)
+    )
 
 
 def write_report(path: Path, html: str) -> Path:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from markupsafe import Markup
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
@@ -17,8 +16,7 @@ from lstm_ae.formatting import format_number
 from lstm_ae.plots.base import BLACK, BLUE, GRAY, VERMILLION, figure, label, legend, png, shorten
 from lstm_ae.report.charts import NARROW, ReportChart, svg
 from lstm_ae.report.figures import ReportFigure, fit_figures, read_figures
-from lstm_ae.report.page import MARK, MAX_FIGURE_BYTES, ReportPage, page_templates
-from lstm_ae.run import installed_versions
+from lstm_ae.report.page import MAX_FIGURE_BYTES, ReportPage, render_page
 from lstm_ae.significance import CONFIRMED, OPEN, REFUTED
 from lstm_ae.studies import load_study
 from lstm_ae.tour.claims import TourPart
@@ -181,26 +179,21 @@ def render_tour(
         left_out += [picture.name for picture in omitted]
         views.append(PartView(outcome, list(_charts(outcome)), embedded, omitted, training))
     verdicts = [result.decision.verdict for outcome in results.outcomes for result in outcome.claims]
-    html = (
-        page_templates()
-        .get_template("tour.html")
-        .render(
-            mark=Markup(MARK),
-            title="Tour of the source report",
-            views=views,
-            level=level,
-            counts=[(verdict, verdicts.count(verdict)) for verdict in (CONFIRMED, REFUTED, OPEN)],
-            claims=len(verdicts),
-            trainings=len(trainings),
-            readable=results.readable,
-            missing=results.missing,
-            sources=results.sources,
-            environments=results.environments,
-            notes=list(dict.fromkeys(notes)),
-            command=command,
-            written=written,
-            version=installed_versions()["lstm-ae"],
-        )
+    html = render_page(
+        "tour.html",
+        title="Tour of the source report",
+        command=command,
+        written=written,
+        views=views,
+        level=level,
+        counts=[(verdict, verdicts.count(verdict)) for verdict in (CONFIRMED, REFUTED, OPEN)],
+        claims=len(verdicts),
+        trainings=len(trainings),
+        readable=results.readable,
+        missing=results.missing,
+        sources=results.sources,
+        environments=results.environments,
+        notes=list(dict.fromkeys(notes)),
     )
     return ReportPage(html, tuple(left_out))
 

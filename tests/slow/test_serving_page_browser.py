@@ -174,7 +174,7 @@ def test_models_are_listed_and_chosen(browser: Browser) -> None:
     listed = ["columns", "companies", "mnist-rows", "permuted", "pixels", "rows", "snp", "toy"]
     assert [link.text for link in browser.all("nav a")] == listed
     assert browser.text("nav a[aria-current]") == "toy"
-    assert "takes sequence: float, any × any × 1" in browser.text("section[aria-label=Signatures]")
+    assert "input sequence: float, any × any × 1" in browser.text("section[aria-label=Signatures]")
     browser.all("nav a")[6].click()
     browser.until(lambda: browser.text("h2") == "snp")
     assert [part.text for part in browser.all("section[aria-label=Signatures] h4")] == [
@@ -189,14 +189,14 @@ def test_a_drawn_digit_is_named_and_given_back(browser: Browser, width: int) -> 
     resize(browser.driver, width)
     browser.open("mnist-rows")
     browser.draw((-60, -80), (120, 0), (-50, 80), (-30, 90))
-    browser.until(lambda: "for a 7" in browser.text(".verdict"))
+    browser.until(lambda: "Predicted digit: 7" in browser.text(".verdict"))
     assert len(browser.all("section[aria-label='Draw a digit'] .chart rect")) == 10
     assert "7: " in browser.one("section[aria-label='Draw a digit'] .chart svg").get_attribute("aria-label")
-    browser.until(lambda: sum(value > 128 for value in browser.pixels("What the model gives back")) > 20)
+    browser.until(lambda: sum(value > 128 for value in browser.pixels("Reconstruction")) > 20)
     browser.one("button").click()
     browser.until(lambda: "Draw a digit from 0 to 9" in browser.text(".verdict"))
     assert not browser.all("section[aria-label='Draw a digit'] .chart")
-    assert not any(browser.pixels("What the model gives back"))
+    assert not any(browser.pixels("Reconstruction"))
 
 
 def test_digits_can_be_had_without_a_pointer(browser: Browser) -> None:
@@ -204,15 +204,15 @@ def test_digits_can_be_had_without_a_pointer(browser: Browser) -> None:
     for digit in range(10):
         browser.run("arguments[0].focus()", browser.one(f"button[aria-label='Draw a {digit}']"))
         browser.driver.switch_to.active_element.send_keys(" ")
-        browser.until(lambda digit=digit: f"for a {digit}" in browser.text(".verdict"))
+        browser.until(lambda digit=digit: f"Predicted digit: {digit}" in browser.text(".verdict"))
 
 
 def test_a_digit_is_placed_as_mnist_places_it(browser: Browser) -> None:
     """Wherever and however small it is drawn: 20 pixels high, its centre of mass in the middle."""
     browser.open("rows")
     browser.draw((60, 60), (0, 40), (12, 0))
-    browser.until(lambda: "for a 7" in browser.text(".verdict"))
-    seen = browser.pixels("What the model sees")
+    browser.until(lambda: "Predicted digit: 7" in browser.text(".verdict"))
+    seen = browser.pixels("Input of the model")
     rows = [row for row in range(28) if max(seen[28 * row : 28 * row + 28]) > 64]
     assert 19 <= len(rows) <= 21
     mass = sum(seen)
@@ -227,8 +227,8 @@ def test_each_order_of_reading_goes_there_and_back(browser: Browser, read: str) 
     """The model gives back the first half of what it read: the upper half of the picture, or the left one."""
     browser.open(read)
     browser.one("button[aria-label='Draw a 8']").click()
-    browser.until(lambda: any(browser.pixels("What the model gives back")))
-    seen, back = browser.pixels("What the model sees"), browser.pixels("What the model gives back")
+    browser.until(lambda: any(browser.pixels("Reconstruction")))
+    seen, back = browser.pixels("Input of the model"), browser.pixels("Reconstruction")
     kept = [place % 28 < 14 if read == "columns" else place < 14 * 28 for place in range(28 * 28)]
     assert back == [value if keep else 0 for value, keep in zip(seen, kept, strict=True)]
     assert any(value and not keep for value, keep in zip(seen, kept, strict=True))
@@ -236,7 +236,7 @@ def test_each_order_of_reading_goes_there_and_back(browser: Browser, read: str) 
 
 def test_a_mixed_order_cannot_be_drawn_for(browser: Browser) -> None:
     browser.open("permuted")
-    assert "in a mixed order of its own" in browser.text("section[aria-label='Draw a digit']")
+    assert "in a permuted order" in browser.text("section[aria-label='Draw a digit']")
     assert not browser.all("canvas")
 
 
@@ -244,7 +244,7 @@ def test_a_mixed_order_cannot_be_drawn_for(browser: Browser) -> None:
 def test_the_horizon_is_dragged(browser: Browser, width: int) -> None:
     resize(browser.driver, width)
     browser.open("snp")
-    browser.choose("An example", 2)
+    browser.choose("Example", 2)
     for days in (10, 3, 60):
         if days != 10:
             browser.drag(days)
@@ -266,34 +266,34 @@ def _forecast(browser: Browser) -> tuple[int, list[int], list[int]]:
 
 def test_persistence_is_the_last_value_of_the_chosen_column(browser: Browser) -> None:
     browser.open("snp")
-    browser.choose("An example", 1)
+    browser.choose("Example", 1)
     browser.drag(2)
     rows = "section[aria-label=Forecast] tbody tr"
     browser.until(lambda: len(browser.all(rows)) == 2)
     assert [row.text.split()[2] for row in browser.all(rows)] == ["14", "14"]
-    browser.choose("In the chart", 1)
+    browser.choose("Column in the chart", 1)
     assert [row.text.split()[2] for row in browser.all(rows)] == ["9", "9"]
 
 
 def test_a_company_is_chosen_by_its_symbol(browser: Browser) -> None:
     browser.open("companies")
-    browser.paste("The window", "5\n7")
-    browser.until(lambda: browser.text("[role=status]") == "In 10 days: 7. Persistence says 7.")
+    browser.paste("Window", "5\n7")
+    browser.until(lambda: browser.text("[role=status]") == "In 10 days: 7. Persistence: 7.")
     assert [option.text for option in browser.field("company").find_elements("tag name", "option")] == [
-        "none of those it knows",
+        "unknown",
         "AAPL",
         "IBM",
     ]
     browser.choose("company", 2)
-    browser.until(lambda: browser.text("[role=status]") == "In 10 days: 9. Persistence says 7.")
+    browser.until(lambda: browser.text("[role=status]") == "In 10 days: 9. Persistence: 7.")
 
 
 def test_a_window_that_cannot_be_read_is_said_and_mended(browser: Browser) -> None:
     browser.open("companies")
-    browser.paste("The window", "5\nx")
-    browser.until(lambda: browser.text(".error") == "Line 2, cell 1 must be a number. It is: x")
-    browser.paste("The window", "5\n6")
-    browser.until(lambda: browser.text("[role=status]") == "In 10 days: 6. Persistence says 6.")
+    browser.paste("Window", "5\nx")
+    browser.until(lambda: browser.text(".error") == "Line 2, cell 1 must be a number. Received: x")
+    browser.paste("Window", "5\n6")
+    browser.until(lambda: browser.text("[role=status]") == "In 10 days: 6. Persistence: 6.")
     assert not browser.all(".error")
 
 
@@ -307,7 +307,7 @@ def test_very_many_steps_are_charted(browser: Browser) -> None:
         await new Promise((done) => setTimeout(done, 500));
         return place.querySelector("svg").getAttribute("aria-label");"""
     )
-    assert drawn == "many. many: 300000 values from 1 to 1, least 1, most 1"
+    assert drawn == "many. many: 300000 values from 1 to 1, minimum 1, maximum 1"
 
 
 def test_the_newest_question_is_answered(browser: Browser) -> None:
@@ -325,7 +325,7 @@ def test_the_newest_question_is_answered(browser: Browser) -> None:
           return answer;
         };"""
     )
-    browser.choose("An example", 2)
+    browser.choose("Example", 2)
     for left, days in ((3, 60), (2, 50), (1, 7)):
         browser.until(lambda left=left: browser.run("return window.waits.length") == left)
         browser.drag(days)
@@ -359,13 +359,13 @@ def test_pasted_numbers_are_charted(browser: Browser, text: str) -> None:
 @pytest.mark.parametrize(
     ("model", "text", "error"),
     [
-        ("toy", "", "There is nothing in sequence yet. Paste or type some numbers."),
-        ("toy", "1\n2\nthree\n4", "Line 3, cell 1 must be a number. It is: three"),
-        ("toy", "a,b\n1,2\n3", "Line 3 has 1 cells, the first 2."),
-        ("toy", "1,2\n3,4", "sequence takes 1 number a row. Here are 2."),
-        ("toy", "[1, 2", "sequence looks like JSON and is not"),
+        ("toy", "", "sequence is empty. Paste or type numbers."),
+        ("toy", "1\n2\nthree\n4", "Line 3, cell 1 must be a number. Received: three"),
+        ("toy", "a,b\n1,2\n3", "Line 3 has 1 cells, but the first line has 2."),
+        ("toy", "1,2\n3,4", "sequence requires 1 number per row. Received: 2"),
+        ("toy", "[1, 2", "sequence is not valid JSON"),
         ("toy", '{"a": 1}', "sequence must be a list, such as [[1, 2], [3, 4]]."),
-        ("snp", "1\n2", "past takes 4 numbers a row. Here are 1."),
+        ("snp", "1\n2", "past requires 4 numbers per row. Received: 1"),
         # From here on in the words of the server.
         ("toy", "[[[1, 2]]]", "Input 'sequence' must have the shape (any, any, 1). Received: (1, 1, 2)"),
         ("toy", '[[["a"]]]', 'JSON Value: "a" Type: String is not of expected type: float'),
@@ -393,7 +393,7 @@ def test_what_a_model_says_of_itself_is_text(browser: Browser) -> None:
     browser.one("summary").click()
     assert f"Trained on: {BOLD}" in browser.text("details")
     browser.open("snp")
-    assert BOLD in browser.field("An example").text
+    assert BOLD in browser.field("Example").text
     assert not browser.all("#injected")
 
 
@@ -403,7 +403,7 @@ def test_every_control_is_reached_by_the_keyboard_and_shows_it(browser: Browser,
 
     browser.open(model)
     if model == "snp":
-        browser.choose("An example", 1)
+        browser.choose("Example", 1)
         browser.until(lambda: browser.all("section[aria-label=Forecast] tbody tr"))
     controls = browser.run(
         "return [...document.querySelectorAll('a, button, select, textarea, input, summary, [tabindex]')]"
@@ -437,7 +437,7 @@ def test_text_stands_out(browser: Browser, model: str, colours: str) -> None:
     scheme(browser.driver, colours)
     browser.open(model)
     if model == "snp":
-        browser.choose("An example", 1)
+        browser.choose("Example", 1)
         browser.until(lambda: browser.all("section[aria-label=Forecast] tbody tr"))
     found = browser.run(CONTRASTS)
     assert len(found) > 20

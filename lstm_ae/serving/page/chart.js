@@ -1,11 +1,11 @@
-// Charts as SVG with a text in their place for those who do not see them. Lines differ by dashes as well as by colour.
+// Charts as SVG with a text alternative. Lines differ in their dashes as well as in their color.
 
 import { element, shown, svg } from "./dom.js";
 
 const HEIGHT = 260;
 const EDGE = { left: 58, right: 12, top: 12, bottom: 28 };
 
-// A chart that is drawn anew whenever its place becomes wider or narrower.
+// Return a chart that is redrawn whenever its width changes.
 export function chart(build) {
   const place = element("div", { class: "chart" });
   let drawn = 0;
@@ -19,15 +19,15 @@ export function chart(build) {
 // `lines`: [{name, values, start}], values at start, start + 1, ...; null and NaN are gaps.
 export function lineChart(title, lines) {
   const points = lines.flatMap(({ values }) => values).filter(Number.isFinite);
-  if (!points.length) return element("p", {}, `${title}: there is no number in it.`);
+  if (!points.length) return element("p", {}, `${title}: no numbers.`);
   const [low, high] = padded(extent(points));
   const first = Math.min(...lines.map(({ start }) => start));
   const last = Math.max(...lines.map(({ start, values }) => start + values.length - 1));
-  const said = lines.map(({ name, values }) => `${name}: ${summary(values)}`).join("; ");
+  const description = lines.map(({ name, values }) => `${name}: ${summary(values)}`).join("; ");
   return chart((width) => {
     const x = (step) => EDGE.left + ((step - first) / Math.max(1, last - first)) * (width - EDGE.left - EDGE.right);
     const y = (value) => EDGE.top + ((high - value) / (high - low)) * (HEIGHT - EDGE.top - EDGE.bottom);
-    const drawing = picture(`${title}. ${said}`, width, HEIGHT, [
+    const drawing = picture(`${title}. ${description}`, width, HEIGHT, [
       ...ticks(low, high, 5).map((value) => horizontal(value, y(value), width)),
       ...ticks(first, last, Math.max(2, Math.floor(width / 90)))
         .filter(Number.isInteger)
@@ -60,7 +60,7 @@ function legend(lines) {
 
 export function barChart(title, names, values) {
   const [low, high] = [Math.min(0, ...values), Math.max(0, ...values)];
-  const said = names.map((name, index) => `${name}: ${shown(values[index])}`).join(", ");
+  const description = names.map((name, index) => `${name}: ${shown(values[index])}`).join(", ");
   const best = Math.max(...values);
   return chart((width) => {
     const from = 12 + 8 * Math.max(...names.map((name) => name.length));
@@ -80,7 +80,7 @@ export function barChart(title, names, values) {
         svg("text", { x: right + 6, y: middle, class: value === best ? "strong" : "" }, shown(value)),
       ];
     });
-    return [picture(`${title}. ${said}`, width, names.length * 24 + 4, bars)];
+    return [picture(`${title}. ${description}`, width, names.length * 24 + 4, bars)];
   });
 }
 
@@ -95,9 +95,9 @@ function horizontal(value, y, width) {
 
 function summary(values) {
   const known = values.filter(Number.isFinite);
-  if (!known.length) return "no number";
+  if (!known.length) return "no numbers";
   const [first, last, least, most] = [known[0], known.at(-1), ...extent(known)].map(shown);
-  return `${known.length} values from ${first} to ${last}, least ${least}, most ${most}`;
+  return `${known.length} values from ${first} to ${last}, minimum ${least}, maximum ${most}`;
 }
 
 function padded([low, high]) {
@@ -105,18 +105,18 @@ function padded([low, high]) {
   return [low - space, high + space];
 }
 
-// Math.min(...values) fails where there are very many.
+// Math.min(...values) fails for very long arrays.
 function extent(values) {
   return values.reduce(([low, high], value) => [Math.min(low, value), Math.max(high, value)], [Infinity, -Infinity]);
 }
 
-// Round numbers between two numbers, about as many as wanted.
-function ticks(low, high, wanted) {
-  const rough = (high - low) / wanted || 1;
+// Return about `count` round numbers between two numbers.
+function ticks(low, high, count) {
+  const rough = (high - low) / count || 1;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].find((size) => size * power >= rough) * power;
-  const found = [];
+  const numbers = [];
   for (let place = Math.ceil(low / step); place * step <= high; place += 1)
-    found.push(Number((place * step).toPrecision(12)));
-  return found;
+    numbers.push(Number((place * step).toPrecision(12)));
+  return numbers;
 }

@@ -1,29 +1,28 @@
-// Draw a digit: what the model takes it for, and what it gives back of it.
+// Draw a digit: its classification and its reconstruction by the model.
 
 import { barChart } from "./chart.js";
 import { choice, element, field, latest } from "./dom.js";
 import { DIGITS, SIDE, drawingField, show } from "./drawing.js";
 import { predict } from "./server.js";
 
-// How a picture becomes the sequence that a model reads, and back.
-const WAYS = {
+// Conversions between an image and the sequence that a model reads.
+const ORDERS = {
   rows: { to: (image) => image, from: (rows) => rows },
   columns: { to: turned, from: turned },
   pixels: { to: (image) => image.flat().map((value) => [value]), from: (pixels) => folded(pixels.flat()) },
 };
 
-const MIXED =
-  "This model reads the pixels in a mixed order of its own, so a digit cannot be drawn for it here. " +
-  "The form below takes numbers.";
+const PERMUTED =
+  "This model reads the pixels in a permuted order, so digits cannot be drawn here. Use the form below.";
 
 export function readsDigits(signature) {
   const outputs = signature.outputs.map(({ name }) => name);
   return (
-    signature.inputs.length === 1 && way(signature) && outputs.includes("label") && outputs.includes("reconstruction")
+    signature.inputs.length === 1 && orderOf(signature) && outputs.includes("label") && outputs.includes("reconstruction")
   );
 }
 
-function way({ inputs: [{ shape }] }) {
+function orderOf({ inputs: [{ shape }] }) {
   const sizes = shape?.slice(1).join();
   return { "28,28": "rows", "784,1": "pixels" }[sizes];
 }
@@ -32,38 +31,38 @@ export function digitPanel(version, signature) {
   const [input] = signature.inputs;
   const panel = element("section", { "aria-label": "Draw a digit" }, element("h3", {}, "Draw a digit"));
   if (version.about.read === "permuted") {
-    panel.append(element("p", {}, MIXED));
+    panel.append(element("p", {}, PERMUTED));
     return panel;
   }
-  let read = version.about.read in WAYS ? version.about.read : way(signature);
+  let read = version.about.read in ORDERS ? version.about.read : orderOf(signature);
   let pixels = null;
   const verdict = element("p", { class: "verdict", role: "status" });
   const bars = element("div");
-  const back = element("canvas", { width: 140, height: 140, role: "img", "aria-label": "What the model gives back" });
+  const back = element("canvas", { width: 140, height: 140, role: "img", "aria-label": "Reconstruction" });
   const seen = element("canvas", {
     width: 140,
     height: 140,
     role: "img",
-    "aria-label": "What the model sees, 28 by 28 pixels",
+    "aria-label": "Input of the model, 28 by 28 pixels",
   });
 
   const empty = () => {
-    verdict.textContent = "Draw a digit from 0 to 9 in the field, or choose one below it.";
+    verdict.textContent = "Draw a digit from 0 to 9 in the field, or select one below it.";
     bars.replaceChildren();
     [back, seen].forEach((canvas) => canvas.getContext("2d").clearRect(0, 0, 140, 140));
   };
-  const tell = ({ label: [probabilities], reconstruction: [sequence] }) => {
+  const report = ({ label: [probabilities], reconstruction: [sequence] }) => {
     if (!pixels) return;
     const best = probabilities.indexOf(Math.max(...probabilities));
-    verdict.textContent = `The model takes it for a ${best}, at ${(100 * probabilities[best]).toFixed(1)} %.`;
+    verdict.textContent = `Predicted digit: ${best} (${(100 * probabilities[best]).toFixed(1)}%).`;
     const names = probabilities.map((_, digit) => String(digit));
     const percent = probabilities.map((part) => Math.round(1000 * part) / 10);
-    bars.replaceChildren(barChart("How likely each digit is, in per cent", names, percent));
-    show(back, WAYS[read].from(sequence));
+    bars.replaceChildren(barChart("Probability of each digit in percent", names, percent));
+    show(back, ORDERS[read].from(sequence));
   };
   const fail = (error) => (verdict.textContent = error.message);
-  const answer = (signal) => predict(version.path, signature, { [input.name]: [WAYS[read].to(pixels)] }, signal);
-  const ask = latest(answer, tell, fail, 60);
+  const answer = (signal) => predict(version.path, signature, { [input.name]: [ORDERS[read].to(pixels)] }, signal);
+  const ask = latest(answer, report, fail, 60);
   const drawing = drawingField((drawn) => {
     pixels = drawn;
     if (!pixels) return empty();
@@ -73,7 +72,7 @@ export function digitPanel(version, signature) {
 
   const button = (text, onclick, label) => element("button", { type: "button", onclick, "aria-label": label }, text);
   const ready = DIGITS.map((lines, digit) => button(String(digit), () => drawing.draw(lines), `Draw a ${digit}`));
-  const pick = (name) => (sequence) => button(name, () => drawing.showPixels(WAYS[read].from(sequence)));
+  const pick = (name) => (sequence) => button(name, () => drawing.showPixels(ORDERS[read].from(sequence)));
   const own = version.examples
     .filter((example) => example.signature === signature.name)
     .flatMap(({ name, inputs }) => inputs[input.name].map(pick(name)));
@@ -87,7 +86,7 @@ export function digitPanel(version, signature) {
       if (pixels) ask();
     },
   );
-  const asksHow = !version.about.read && way(signature) === "rows";
+  const choosesOrder = !version.about.read && orderOf(signature) === "rows";
   empty();
   panel.append(
     element(
@@ -98,15 +97,15 @@ export function digitPanel(version, signature) {
         {},
         drawing.canvas,
         element("div", { class: "row" }, button("Clear", drawing.clear)),
-        element("div", { class: "row", role: "group", "aria-label": "Digits to choose" }, ...ready, ...own),
-        asksHow ? field("The model reads a digit", readers) : "",
+        element("div", { class: "row", role: "group", "aria-label": "Sample digits" }, ...ready, ...own),
+        choosesOrder ? field("Reading order", readers) : "",
       ),
       element(
         "div",
         { class: "grows" },
         verdict,
         bars,
-        element("div", { class: "row" }, pictured(seen, "what the model sees"), pictured(back, "what it gives back")),
+        element("div", { class: "row" }, pictured(seen, "Input"), pictured(back, "Reconstruction")),
       ),
     ),
   );

@@ -1,4 +1,4 @@
-// Elements made from data: text stays text, whatever is in it.
+// Create elements from data. Text is never interpreted as HTML.
 
 export function element(tag, properties = {}, ...children) {
   return fill(document.createElement(tag), properties, children);
@@ -19,7 +19,7 @@ function fill(made, properties, children) {
 
 let labelled = 0;
 
-// A control below its label, which is a text or several parts.
+// Return a control below its label, which is a text or several parts.
 export function field(text, control, note = "") {
   control.id = `field-${(labelled += 1)}`;
   const label = element("label", { for: control.id }, ...[text].flat());
@@ -53,19 +53,19 @@ export function shown(value) {
   return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(5)));
 }
 
-// Calls work a moment after the last of many calls. Of its answers only the newest counts, the older are given up.
+// Return a function that calls `work` a moment after the last of many calls. A new call aborts the previous one.
 export function latest(work, done, failed, wait = 120) {
   let timer, running;
   return () => {
     clearTimeout(timer);
     running?.abort();
     timer = setTimeout(async () => {
-      const mine = (running = new AbortController());
+      const current = (running = new AbortController());
       try {
-        const answer = await work(mine.signal);
-        if (!mine.signal.aborted) done(answer);
+        const answer = await work(current.signal);
+        if (!current.signal.aborted) done(answer);
       } catch (error) {
-        if (!mine.signal.aborted) failed(error);
+        if (!current.signal.aborted) failed(error);
       }
     }, wait);
   };

@@ -1,4 +1,4 @@
-// A field to draw a digit in, and the digit as MNIST has it: 28 by 28 pixels from 0 to 255, light on dark.
+// A field to draw a digit in, and its conversion to MNIST's format: 28 by 28 pixels from 0 to 255, light on dark.
 
 import { element } from "./dom.js";
 
@@ -6,7 +6,7 @@ export const SIDE = 28;
 const BOX = 20;
 const PEN = 2.4;
 
-// Lines to draw each digit by, for those who have no pointer: points from the left and the top, in per cent.
+// The lines of each digit, for use without a pointer: points from the left and the top, in percent.
 export const DIGITS = [
   "50,10 63,13 72,24 76,42 75,58 71,76 62,87 50,90 38,87 29,76 25,58 24,42 28,24 37,13 50,10",
   "52,10 48,90",
@@ -24,7 +24,7 @@ function point(text) {
   return text.split(",").map((part) => Number(part) / 100);
 }
 
-// The element, and how to set it from outside; `changed` is called with the pixels, or null where there is no ink.
+// Return the element and functions that set it; `changed` is called with the pixels, or null without ink.
 export function drawingField(changed) {
   const side = 280;
   const canvas = element("canvas", {
@@ -60,7 +60,7 @@ export function drawingField(changed) {
   });
   canvas.addEventListener("pointermove", (event) => {
     if (!canvas.hasPointerCapture(event.pointerId)) return;
-    // A fast pen is reported in bundles.
+    // The browser reports the moves of a fast pen in groups.
     const moves = event.getCoalescedEvents?.() ?? [];
     strokes.at(-1).push(...(moves.length ? moves : [event]).map(place));
     setTo(strokes, null);
@@ -74,7 +74,7 @@ export function drawingField(changed) {
   };
 }
 
-// Scaled so that the ink fills a box of 20 pixels, its centre of mass in the middle of 28.
+// Scale the ink to a box of 20 pixels with its center of mass in the middle of 28, as MNIST does.
 export function asMnist(strokes) {
   const points = strokes.flat();
   if (!points.length) return null;
@@ -84,7 +84,7 @@ export function asMnist(strokes) {
   });
   const scale = (BOX - PEN) / Math.max(right - left, bottom - top, 0.05);
   const [x, y] = [SIDE / 2 - (scale * (left + right)) / 2, SIDE / 2 - (scale * (top + bottom)) / 2];
-  const middle = centreOfMass(rendered(strokes, scale, x, y));
+  const middle = centerOfMass(rendered(strokes, scale, x, y));
   return rendered(strokes, scale, x + Math.round(SIDE / 2 - middle.x), y + Math.round(SIDE / 2 - middle.y));
 }
 
@@ -98,7 +98,7 @@ function rendered(strokes, scale, x, y) {
   );
 }
 
-function centreOfMass(pixels) {
+function centerOfMass(pixels) {
   let [mass, x, y] = [0, 0, 0];
   pixels.forEach((row, down) =>
     row.forEach((value, right) => {
@@ -119,13 +119,13 @@ function ink(pen, strokes, scale, x, y, width) {
   Object.assign(pen, { strokeStyle: "#fff", lineWidth: width, lineCap: "round", lineJoin: "round" });
   for (const stroke of strokes) {
     pen.beginPath();
-    // A line of no length is a dot.
+    // A line of length 0 is a dot.
     [stroke[0], ...stroke].forEach(([right, down]) => pen.lineTo(x + scale * right, y + scale * down));
     pen.stroke();
   }
 }
 
-// Pixels on a canvas of any size.
+// Draw pixels on a canvas of any size.
 export function show(canvas, pixels) {
   const small = element("canvas", { width: SIDE, height: SIDE });
   const image = new ImageData(SIDE, SIDE);

@@ -1,4 +1,4 @@
-// Any signature of any model: numbers in, a chart and JSON out.
+// A form for any signature: numbers as input, a chart and JSON as output.
 
 import { barChart, lineChart } from "./chart.js";
 import { choice, element, field, shown } from "./dom.js";
@@ -26,9 +26,9 @@ export function formPanel(version, signatures) {
   open(start.name);
   return element(
     "section",
-    { "aria-label": "Ask with your own numbers" },
-    element("h3", {}, "Ask with your own numbers"),
-    field("What to ask for", select),
+    { "aria-label": "Call the model with your own data" },
+    element("h3", {}, "Call the model with your own data"),
+    field("Operation", select),
     place,
   );
 }
@@ -49,7 +49,7 @@ function formOf(version, signature) {
     }
   };
   const fitting = version.examples.filter((example) => example.signature === signature.name);
-  const pick = choice([["", "choose one"], ...fitting.map(({ name }, place) => [place, name])], (event) => {
+  const pick = choice([["", "Select an example"], ...fitting.map(({ name }, place) => [place, name])], (event) => {
     const chosen = fitting[event.target.value];
     areas.forEach(({ input, area }) => (area.value = chosen ? JSON.stringify(chosen.inputs[input.name]) : ""));
   });
@@ -61,16 +61,16 @@ function formOf(version, signature) {
         send();
       },
     },
-    fitting.length ? field("An example", pick) : "",
+    fitting.length ? field("Example", pick) : "",
     ...areas.map(({ input, area }) =>
       field(input.name, area, `${hint(input)}; CSV with or without a header, or JSON.`),
     ),
-    element("button", { type: "submit" }, "Ask the model"),
+    element("button", { type: "submit" }, "Call the model"),
     answer,
   );
 }
 
-// The first sample of an output: lines for a series, bars for a few numbers.
+// Draw the first sample of an output: lines for a series, bars for a few numbers.
 function pictured(name, value) {
   const sample = Array.isArray(value) ? value[0] : value;
   const title = Array.isArray(value) && value.length > 1 ? `${name}, the first of ${value.length}` : name;
@@ -90,9 +90,9 @@ function drawn(name, sample) {
   const series = sample.every(
     (row) => Array.isArray(row) && row.every((item) => typeof item === "number" || item === null),
   );
-  if (!series || !sample[0].length) return element("p", {}, "This is no series of numbers; see the JSON below.");
+  if (!series || !sample[0].length) return element("p", {}, "The output is not a series of numbers; see the JSON below.");
   const columns = sample[0].slice(0, MOST_LINES).map((_, column) => ({
-    name: sample[0].length > 1 ? `${name}, number ${column + 1}` : name,
+    name: sample[0].length > 1 ? `${name}, column ${column + 1}` : name,
     values: sample.map((row) => row[column]),
     start: 1,
   }));
@@ -101,7 +101,7 @@ function drawn(name, sample) {
     "div",
     {},
     lineChart(name, columns),
-    more > 0 ? element("p", {}, `${more} further numbers of each row are in the JSON only.`) : "",
+    more > 0 ? element("p", {}, `The chart omits ${more} further columns; see the JSON below.`) : "",
   );
 }
 
@@ -114,10 +114,10 @@ function asJson(outputs) {
   return element(
     "details",
     {},
-    element("summary", {}, "The answer as JSON"),
+    element("summary", {}, "Response as JSON"),
     element("pre", { tabindex: "0", "aria-label": "JSON" }, compact(text)),
   );
 }
 
-// The innermost lists on one line each.
+// Write each innermost list on one line.
 const compact = (text) => text.replace(/\[([^[\]{}]*)\]/g, (_, inside) => `[${inside.replace(/\s+/g, " ").trim()}]`);

@@ -1,4 +1,4 @@
-// The list of models, and the panels of the one that is chosen.
+// The list of models, and the panels of the selected model.
 
 import { digitPanel, readsDigits } from "./digit.js";
 import { choice, element, field, shown, table } from "./dom.js";
@@ -7,29 +7,29 @@ import { formPanel } from "./form.js";
 import { models, signatures } from "./server.js";
 
 const SIGNATURES =
-  "What can be asked for, what it takes and what it gives. The first size is that of the list of samples.";
+  "The operations of the model with their inputs and outputs. The first size is the number of samples.";
 const main = document.getElementById("main");
-let wanted = 0;
+let openings = 0;
 
 async function start() {
-  let found;
+  let listed;
   try {
-    found = await models();
+    listed = await models();
   } catch (error) {
     main.replaceChildren(
-      element("p", { class: "error", role: "alert" }, `The server does not answer: ${error.message}`),
+      element("p", { class: "error", role: "alert" }, `The server does not respond: ${error.message}`),
     );
     return;
   }
-  if (!found.length) {
-    main.replaceChildren(element("p", {}, "No model is in memory yet. Load this page again in a moment."));
+  if (!listed.length) {
+    main.replaceChildren(element("p", {}, "No model is loaded yet. Reload this page in a moment."));
     return;
   }
-  const links = found.map(({ name }) => element("li", {}, element("a", { href: hashOf(name) }, name)));
+  const links = listed.map(({ name }) => element("li", {}, element("a", { href: hashOf(name) }, name)));
   document.getElementById("models").replaceChildren(...links);
   const follow = () => {
-    const model = found.find(({ name }) => hashOf(name) === location.hash) ?? found[0];
-    links.forEach((item, place) => item.firstChild.toggleAttribute("aria-current", found[place] === model));
+    const model = listed.find(({ name }) => hashOf(name) === location.hash) ?? listed[0];
+    links.forEach((item, place) => item.firstChild.toggleAttribute("aria-current", listed[place] === model));
     open(model, model.versions[0]);
   };
   addEventListener("hashchange", follow);
@@ -39,15 +39,15 @@ async function start() {
 const hashOf = (name) => `#${encodeURIComponent(name)}`;
 
 async function open(model, version) {
-  const mine = (wanted += 1);
+  const opening = (openings += 1);
   let called;
   try {
     called = await signatures(version.path);
   } catch (error) {
     called = error;
   }
-  // Another model may have been chosen in the meantime.
-  if (mine !== wanted) return;
+  // The user may have selected another model in the meantime.
+  if (opening !== openings) return;
   const parts =
     called instanceof Error
       ? [element("p", { class: "error", role: "alert" }, called.message)]
@@ -87,7 +87,7 @@ function aboutPanel({ data, licence, metrics }) {
   const known = typeof data === "object" && data !== null ? data : { text: data };
   const lines = [
     ["Trained on", known.text],
-    ["Licence of the data", licence ?? known.licence],
+    ["License of the data", licence ?? known.licence],
   ].filter(([, text]) => typeof text === "string");
   const results = Object.entries(metrics?.test ?? {}).filter(([, one]) => typeof one?.value === "number");
   if (!lines.length && !results.length) return "";
@@ -97,22 +97,22 @@ function aboutPanel({ data, licence, metrics }) {
     element("summary", {}, "About this model"),
     ...lines.map(([name, text]) => element("p", {}, `${name}: ${text}`)),
     results.length
-      ? table("Measured on test data", ["measure", "value", "to compare with"], results.map(resultRow))
+      ? table("Results on test data", ["metric", "value", "baselines"], results.map(resultRow))
       : "",
   );
 }
 
 function resultRow([name, { value, unit, baselines }]) {
-  const beside = Object.entries(baselines ?? {}).map(([other, number]) => `${other} ${shown(number)}`);
-  return [name.replaceAll("_", " "), `${shown(value)} ${unit ?? ""}`.trim(), beside.join(", ")];
+  const compared = Object.entries(baselines ?? {}).map(([other, number]) => `${other} ${shown(number)}`);
+  return [name.replaceAll("_", " "), `${shown(value)} ${unit ?? ""}`.trim(), compared.join(", ")];
 }
 
 function signaturePanel(called) {
   const size = (shape) => (shape === null ? "any shape" : shape.map((one) => one ?? "any").join(" × "));
-  const line = (verb) => (one) => element("li", {}, `${verb} ${one.name}: ${one.kind}, ${size(one.shape)}`);
+  const line = (role) => (one) => element("li", {}, `${role} ${one.name}: ${one.kind}, ${size(one.shape)}`);
   const parts = called.flatMap(({ name, inputs, outputs }) => [
     element("h4", {}, name),
-    element("ul", {}, ...inputs.map(line("takes")), ...outputs.map(line("gives"))),
+    element("ul", {}, ...inputs.map(line("input")), ...outputs.map(line("output"))),
   ]);
   return element(
     "section",

@@ -1,4 +1,4 @@
-// What the server serves, and how it is asked. Numbers that JSON has no words for travel as NaN and Infinity.
+// Requests to the server. NaN and Infinity, which JSON does not have, are sent as these words.
 
 export async function models() {
   const described = await read(await fetch("openapi.json"));
@@ -10,13 +10,13 @@ export async function models() {
       versions.set(about.name, [one, ...(versions.get(about.name) ?? [])]);
     }
   }
-  return [...versions].map(([name, found]) => ({ name, versions: found }));
+  return [...versions].map(([name, listed]) => ({ name, versions: listed }));
 }
 
 function examplesOf(described, path) {
   const key = described.paths[`${path}:predict`].post.requestBody.$ref.split("/").at(-1);
-  const found = described.components.requestBodies[key].content["application/json"].examples ?? {};
-  return Object.values(found).map(({ summary, value }) => ({
+  const listed = described.components.requestBodies[key].content["application/json"].examples ?? {};
+  return Object.values(listed).map(({ summary, value }) => ({
     name: summary,
     signature: value.signature_name,
     inputs: value.inputs,
@@ -26,7 +26,7 @@ function examplesOf(described, path) {
 export async function signatures(path) {
   const { metadata } = await read(await fetch(path.slice(1) + "/metadata"));
   const listed = Object.entries(metadata.signature_def.signature_def);
-  // One of these starts the model up, and nobody calls it.
+  // Signatures of this prefix initialize the model; clients do not call them.
   const called = listed.filter(([name]) => !name.startsWith("__saved_model_"));
   return called.map(([name, { inputs, outputs }]) => ({ name, inputs: tensors(inputs), outputs: tensors(outputs) }));
 }
@@ -36,12 +36,12 @@ function tensors(infos) {
   return sorted.map(([name, { dtype, tensor_shape: shape }]) => ({
     name,
     kind: dtype.replace("DT_", "").toLowerCase(),
-    // null: a size that is open, or, for the whole shape, a shape that is.
+    // null stands for a variable size or an unknown shape.
     shape: shape.unknown_rank ? null : shape.dim.map(({ size }) => (Number(size) < 0 ? null : Number(size))),
   }));
 }
 
-// The outputs by name, for inputs by name; throws the server's own words.
+// Return the outputs by name for inputs by name; throws the server's error message.
 export async function predict(path, signature, inputs, signal) {
   const written = signature.inputs.map(({ name }) => `${JSON.stringify(name)}: ${write(inputs[name])}`);
   const body = `{"signature_name": ${JSON.stringify(signature.name)}, "inputs": {${written.join(", ")}}}`;
@@ -55,7 +55,7 @@ async function read(answer) {
   return content;
 }
 
-// JSON, and NaN and Infinity outside of strings.
+// Parse JSON that may contain NaN and Infinity.
 export function parse(text) {
   const numbers = { NaN: null, Infinity: "1e999", "-Infinity": "-1e999" };
   return JSON.parse(
