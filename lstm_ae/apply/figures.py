@@ -11,7 +11,7 @@ from lstm_ae.data.padding import original_rows
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.detection.events import largest_contributors
 from lstm_ae.plots.anomalies import MAX_COLUMNS, anomalies, reconstruction
-from lstm_ae.plots.table_forecasts import forecasts
+from lstm_ae.plots.forecasts import forecast_panels
 
 
 def detection_figure(detection: Detection) -> Figure:
@@ -76,7 +76,7 @@ def forecast_figure(forecast: TableForecast, most: int = 4) -> Figure:
     def select(values: Array) -> Array:
         return values[which, :, column]
 
-    return forecasts(
+    return forecast_panels(
         times,
         select(forecast.past),
         ahead,

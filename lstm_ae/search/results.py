@@ -8,8 +8,7 @@ from matplotlib.figure import Figure
 
 from lstm_ae.config import task_of
 from lstm_ae.plots.base import png
-from lstm_ae.plots.grid import heat
-from lstm_ae.plots.trials import curves, parallel
+from lstm_ae.plots.search import curves, heat, parallel
 from lstm_ae.search.directory import SearchDirectory
 from lstm_ae.search.findings import findings
 from lstm_ae.search.plan import SearchPlan, describe_unaligned_days

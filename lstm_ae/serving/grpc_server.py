@@ -25,7 +25,6 @@ from lstm_ae.arrays import Array
 from lstm_ae.serving.connections import client_key, normalize_peer
 from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument
 from lstm_ae.serving.inference import CLASSIFY, REGRESS, Classification, infer, infer_many
-from lstm_ae.serving.json_workers import call_in_thread
 from lstm_ae.serving.limiter import RequestLimiter
 from lstm_ae.serving.model_folders import ServedModel
 from lstm_ae.serving.proto_codec import (
@@ -41,6 +40,7 @@ from lstm_ae.serving.request_handler import RequestHandler
 from lstm_ae.serving.servable import Servable
 from lstm_ae.serving.signatures import DEFAULT_SIGNATURE, check_names
 from lstm_ae.serving.tensorflow_serving import parse_models
+from lstm_ae.serving.workers import call_in_thread
 
 Response = TypeVar("Response", bound=Message)
 Reload = Callable[[list[ServedModel]], Awaitable[None]]

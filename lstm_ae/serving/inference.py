@@ -11,11 +11,11 @@ import numpy as np
 
 from lstm_ae.arrays import Array
 from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument, limit_instances
-from lstm_ae.serving.json_workers import call_in_thread
 from lstm_ae.serving.request_handler import RequestHandler
 from lstm_ae.serving.servable import Servable
 from lstm_ae.serving.signatures import DEFAULT_SIGNATURE, Signature
 from lstm_ae.serving.tensors import list_shape
+from lstm_ae.serving.workers import call_in_thread
 
 CLASSIFY = "tensorflow/serving/classify"
 REGRESS = "tensorflow/serving/regress"

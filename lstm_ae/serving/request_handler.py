@@ -13,12 +13,12 @@ from lstm_ae.serving.catalog import ModelCatalog
 from lstm_ae.serving.config import RequestLimits
 from lstm_ae.serving.connections import BusyConnections
 from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument, limit_instances
-from lstm_ae.serving.json_workers import JsonWorkers
 from lstm_ae.serving.limiter import RequestLimiter
 from lstm_ae.serving.metrics import ServerMetrics
 from lstm_ae.serving.servable import Servable
 from lstm_ae.serving.signatures import HORIZON, SentTensor, Signature, check_tensors, count_samples
 from lstm_ae.serving.tensors import Tensors
+from lstm_ae.serving.workers import JsonWorkers
 
 T = TypeVar("T")
 

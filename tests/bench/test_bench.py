@@ -14,7 +14,7 @@ from lstm_ae_cli import main
 from searches import Said, call
 
 from lstm_ae.bench import detecting, scaling, servers, serving, tuning
-from lstm_ae.bench.load import Load
+from lstm_ae.bench.serving import Load
 from lstm_ae.bench.training import Shape, profile_step
 from lstm_ae.bench.turns import Lap, Spread, ratios, spread, take_turns
 from lstm_ae.config import Toy

@@ -12,9 +12,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from lstm_ae.plots import base
-from lstm_ae.plots.grid import MARKS, heat
-from lstm_ae.plots.scores import axis_positions, score_colors
-from lstm_ae.plots.trials import curves, parallel
+from lstm_ae.plots.search import MARKS, axis_positions, curves, heat, parallel, score_colors
 
 NAMES = ["units", "learning_rate", "clip"]
 LEVELS = [(8, 16, 32), (0.001, 0.01, 0.1), (1.0, 5.0)]

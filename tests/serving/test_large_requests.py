@@ -23,9 +23,9 @@ from lstm_ae.serving.errors import Refusal
 from lstm_ae.serving.grpc_server import _PredictionService
 from lstm_ae.serving.inference import CLASSIFY, REGRESS, SentExamples, infer, infer_many
 from lstm_ae.serving.json_codec import read_examples
-from lstm_ae.serving.json_workers import LARGE_BYTES
 from lstm_ae.serving.proto_codec import read_tensor_header, sent_examples
 from lstm_ae.serving.signatures import DEFAULT_SIGNATURE, NAMES, PREDICT, Signature, TensorSpec, check_names
+from lstm_ae.serving.workers import LARGE_BYTES
 
 TEXT, NUMBERS = TensorSpec(np.dtype(object), (None,)), TensorSpec(np.dtype(np.float32), (None, None))
 SIGNATURES = {

@@ -11,7 +11,7 @@ import pytest
 from served_models import save
 from servers import Live, live
 
-from lstm_ae.bench.load import apply_load
+from lstm_ae.bench.serving import apply_load
 
 PREDICT = "/v1/models/plus:predict"
 ONE = json.dumps({"instances": [[1.0]]}).encode()

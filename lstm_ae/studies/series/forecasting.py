@@ -21,7 +21,7 @@ from lstm_ae.forecasting.metrics import (
     table_errors,
     table_metrics,
 )
-from lstm_ae.plots import base, table_forecasts
+from lstm_ae.plots import base, forecasts
 from lstm_ae.run import Run
 from lstm_ae.studies import History, evaluated_parts, history_columns
 
@@ -96,7 +96,7 @@ def figures(model: Any, data: Data, history: History, judged_by: Run | None = No
     naive = data.scale.unscaled(naive, window, lines)
     rows = split.starts[index][:, None] + np.arange(split.span)
     when = rows if split.time is None else split.time[rows]
-    drawn = table_forecasts.forecasts(
+    drawn = forecasts.forecast_panels(
         when[:, :steps],
         past,
         when[:, steps:],
@@ -111,7 +111,7 @@ def figures(model: Any, data: Data, history: History, judged_by: Run | None = No
     )
     return {
         "forecasts": drawn,
-        "skill_by_step": table_forecasts.by_step(errors.by_step, errors.naive),
+        "skill_by_step": forecasts.error_by_step(errors.by_step, errors.naive),
         "loss": base.curves(history_columns(history), [base.HistoryPanel("loss", "MSE (scaled)", "log")]),
     }
 

@@ -19,7 +19,7 @@ from servers import live
 from lstm_ae.serving import batching, server
 from lstm_ae.serving.config import BatchingConfig
 from lstm_ae.serving.errors import Refusal, StatusCode
-from lstm_ae.serving.json_workers import LARGE_BYTES, JsonWorkers
+from lstm_ae.serving.workers import LARGE_BYTES, JsonWorkers
 
 PREDICT = "/v1/models/plus:predict"
 ROW = np.arange(20_000, dtype=float) / 8
