@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lstm_ae.formatting import format_names, format_skill
+from lstm_ae.formatting import format_count, format_names, format_skill
 
 from .backend import import_tensorflow
 from .console import Console
@@ -98,7 +98,7 @@ def show_backtest(
 
     with progress.resumable("backtest", out) as folder:
         result = backtest(
-            folder, progress, notify=lambda n, told: progress(f"fold {n} of {folds}", told), finished=finished
+            folder, progress, notify=lambda n, state: progress(f"fold {n} of {folds}", state), finished=finished
         )
     rows, models, linears = [], [], []
     for fold in result.folds:
@@ -122,15 +122,22 @@ def show_backtest(
         result.verdicts[naive].baseline,
     )
     files = {"figure": write(folder / "skill_by_fold.png", png(drawn)), "folder": folder}
-    header = ["fold", "first", "last", headings[0], "skill", "linear", "verdict", "p", *headings[1:]]
-    console.table([*header, "in 80%", "in 95%"], rows)
+    show_verdicts(console, result.verdicts, naive)
+    better = sum(model > linear for model, linear in zip(models, linears, strict=True))
+    span = f"{format_skill(min(models))} to {format_skill(max(models))}"
+    console.show(
+        f"skill over {result.verdicts[naive].baseline} by fold: {span}; better than a linear regression in {better} of "
+        f"{format_count(len(models), 'fold')}"
+    )
     for fold in result.folds:
         if left_out := getattr(fold, "left_out", ()):
             console.show(f"Left out of fold {fold.number}, without a window to forecast from: {format_names(left_out)}")
     for note in result.notes:
         console.show(note)
-    show_verdicts(console, result.verdicts, naive)
     show_files(console, files)
+    if console.verbose:
+        header = ["fold", "first", "last", headings[0], "skill", "linear", "verdict", "p", *headings[1:]]
+        console.table([*header, "in 80%", "in 95%"], rows)
     console.document(
         {
             "folds": [record(fold) for fold in result.folds],

@@ -72,11 +72,12 @@ def _add_comparison(
         require_results(folder, found)
         header, table = classifier_rows(found.trials, axis.name, axis.values)
         folder.write_table({column: [row[place] for row in table] for place, column in enumerate(header)})
-        console.table(header, table)
         lines = [str(line) for line in findings(found.trials)]
         for line in lines:
             console.show(line)
         show_files(console, {"table": folder.directory / "table.csv"})
+        if console.verbose:
+            console.table(header, table)
         console.document(
             {
                 "search": str(folder.directory),

@@ -503,10 +503,19 @@ class _Command(TyperCommand):
 def _print_full_help(context: typer.Context, requested: bool) -> None:
     """Print the help with all options, the advanced ones too."""
     if requested:
-        for parameter in context.command.params:
-            parameter.hidden = False  # type: ignore[attr-defined]
-        typer.echo(context.get_help())
+        hidden = [parameter for parameter in context.command.params if getattr(parameter, "hidden", False)]
+        # The command is used again in the same process.
+        _set_hidden(hidden, False)
+        try:
+            typer.echo(context.get_help())
+        finally:
+            _set_hidden(hidden, True)
         raise typer.Exit
+
+
+def _set_hidden(parameters: Iterable[Any], hidden: bool) -> None:
+    for parameter in parameters:
+        parameter.hidden = hidden
 
 
 _HELP_ALL = Annotated[

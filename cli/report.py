@@ -1,5 +1,6 @@
 """`lstmae report`: one HTML file of runs and searches, or of the whole source report."""
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from lstm_ae.errors import ConfigError
+from lstm_ae.formatting import format_count
 
 from .backend import import_tensorflow
 from .console import Console, TrainingBar
@@ -116,12 +118,18 @@ def _run_tour(parts: Any, legs: Any, level: Any, folder: Path, load: Any, notes:
     for name in page.left_out:
         console.say(f"no room for the figure {name}")
     answers = [(outcome.part.key, claim) for outcome in told.outcomes for claim in outcome.claims]
-    console.table(
-        ["part", "the report", "verdict"], [(key, a.claim.statement, a.decision.verdict) for key, a in answers]
+    counts = Counter(answer.decision.verdict for _, answer in answers)
+    console.show(
+        f"{format_count(len(answers), 'claim')} of the report: "
+        + ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
     )
     if not level.whole:
         console.show(level.note)
     show_files(console, {"report": path, "runs": folder})
+    if console.verbose:
+        console.table(
+            ["part", "the report", "verdict"], [(key, a.claim.statement, a.decision.verdict) for key, a in answers]
+        )
     findings = [
         {"part": key, "said": a.claim.statement, **a.decision._asdict(), "rule": a.claim.rule_text}
         for key, a in answers

@@ -13,37 +13,81 @@ from .console import Console
 
 TABLE_SUFFIXES = (".csv", ".parquet")
 
-# Columns of a table that are told of one by one.
+# Columns of a table whose skills are shown, in one line and in a table.
+MAX_LISTED_COLUMNS = 5
 MAX_SHOWN_COLUMNS = 20
+
+# Metrics that a result begins with; a split that has none of them begins with its first ones.
+KEY_METRICS = ("accuracy", "macro_f1", "skill", "mae", "forecast_mae", "coverage_80", "reconstruction_mse")
+MAX_KEY_METRICS = 3
 
 
 def show_metrics(console: Console, metrics: Mapping[str, Any], leaky: str) -> None:
-    """Show a table of measures with their baselines, the verdicts, and a warning about leakage."""
+    """Show the verdict and the key metrics of the last split, and a warning about leakage.
+
+    With `--verbose`, all metrics, skills by column, and verdicts of all splits follow.
+
+    Args:
+        console: the output.
+        metrics: content of a `metrics.json`.
+        leaky: description of the leakage; "" for none.
+    """
     from lstm_ae.run import measured_parts
 
-    rows = []
-    for part, measures in measured_parts(metrics).items():
-        for name, metric in measures.items():
-            beside = "  ".join(f"{base} {format_value(value)}" for base, value in metric["baselines"].items())
-            rows.append((part, name, metric["value"], metric["unit"] or "-", beside or "-"))
-    console.table(["part", "measure", "value", "unit", "baseline"], rows)
-    _show_columns(console, metrics.get("columns", {}))
-    for part, verdict in metrics.get("verdict", {}).items():
-        console.show(f"Verdict on {part}: {verdict['text']}")
+    parts, verdicts = measured_parts(metrics), metrics.get("verdict", {})
+    for part, measures in list(parts.items())[-1:]:
+        if part in verdicts:
+            console.show(f"Verdict on {part}: {verdicts[part]['text']}")
+        names = [name for name in KEY_METRICS if name in measures] or list(measures)
+        texts = {name: _format_metric(measures[name]) for name in names[:MAX_KEY_METRICS]}
+        width = max(map(len, texts), default=0)
+        for name, text in texts.items():
+            console.show(f"{part} {name:<{width}}  {text}")
+        _list_columns(console, metrics.get("columns", {}).get(part, {}))
     if leaky:
         console.show(f"LEAKY: {leaky}")
+    if not console.verbose:
+        return
+    rows = [
+        (part, name, metric["value"], metric["unit"] or "-", _format_baselines(metric, "  ") or "-")
+        for part, measures in parts.items()
+        for name, metric in measures.items()
+    ]
+    console.table(["part", "measure", "value", "unit", "baseline"], rows)
+    _show_columns(console, metrics.get("columns", {}))
+    for part in list(parts)[:-1]:
+        if part in verdicts:
+            console.show(f"Verdict on {part}: {verdicts[part]['text']}")
+
+
+def _format_metric(metric: Mapping[str, Any]) -> str:
+    """Return a metric with its unit and its baselines."""
+    unit = f" {metric['unit']}" if metric["unit"] else ""
+    baselines = _format_baselines(metric, ", ")
+    return f"{format_value(metric['value'])}{unit}" + (f"  ({baselines})" if baselines else "")
+
+
+def _format_baselines(metric: Mapping[str, Any], separator: str) -> str:
+    return separator.join(f"{name} {format_value(value)}" for name, value in metric["baselines"].items())
 
 
 def show_verdicts(console: Console, verdicts: Mapping[str, Any], naive: str) -> None:
     """Show the verdicts of a backtest on the best baseline and on the naive one."""
-    first = next(iter(verdicts))
-    told = dict.fromkeys((first, naive))
-    console.show(f"Verdict over all folds: {'; '.join(str(verdicts[name]) for name in told)}")
+    names = dict.fromkeys((next(iter(verdicts)), naive))
+    console.show(f"Verdict over all folds: {'; '.join(str(verdicts[name]) for name in names)}")
+
+
+def _list_columns(console: Console, columns: Mapping[str, Any]) -> None:
+    """Show the skill of a forecast by column in one line."""
+    texts = [f"{format_heading(name)} {format_skill(columns[name]['skill'])}" for name in columns]
+    if texts:
+        more = f", and {len(texts) - MAX_LISTED_COLUMNS:,} more" if len(texts) > MAX_LISTED_COLUMNS else ""
+        console.show(f"Skill by column: {', '.join(texts[:MAX_LISTED_COLUMNS])}{more}")
 
 
 def _show_columns(console: Console, columns: Mapping[str, Any]) -> None:
-    """Show the skill of a forecast by column."""
-    rows = [(part, *row) for part, found in columns.items() for row in list(found.items())[:MAX_SHOWN_COLUMNS]]
+    """Show a table of the skill of a forecast by split and column."""
+    rows = [(part, *row) for part, skills in columns.items() for row in list(skills.items())[:MAX_SHOWN_COLUMNS]]
     if not rows:
         return
     most = max(map(len, columns.values()))

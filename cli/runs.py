@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lstm_ae.config import TASKS
 from lstm_ae.formatting import format_option
 
 from .console import Console
@@ -46,7 +47,7 @@ def list_(root: Root = None, *, console: Console) -> None:
 
 @command(app, "show", "lstmae runs show latest")
 def show(run: RunArgument, *, console: Console) -> None:
-    """Show what a run was asked and what came out."""
+    """Show the results of a run, its data, and its options."""
     from lstm_ae.run import open_run
 
     opened = open_run(run)
@@ -59,11 +60,15 @@ def show(run: RunArgument, *, console: Console) -> None:
     )
     for note in about["data"]["notes"]:
         console.show(f"  {note}")
-    console.table(["option", "value"], [(name, format_option(value)) for name, value in about["config"].items()])
     if metrics:
         show_metrics(console, metrics, about["data"]["leaky"])
     else:
         console.show("unfinished")
+    usual = TASKS[about["task"]]().to_dict()
+    options = {name: value for name, value in about["config"].items() if console.verbose or value != usual.get(name)}
+    if options:
+        console.show("Options:" if console.verbose else "Options that differ from their defaults:")
+        console.table(["option", "value"], [(name, format_option(value)) for name, value in options.items()])
     console.document({"run": str(opened.directory), "about": about, "metrics": metrics})
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from lstm_ae.config.options import flag_name
 from lstm_ae.errors import LstmAeError
-from lstm_ae.formatting import format_clock, format_names, format_setting, format_value
+from lstm_ae.formatting import format_clock, format_count, format_names, format_setting, format_value
 
 from .console import Console
 from .results import show_files
@@ -117,7 +117,7 @@ def describe_result(trial: Any, objective: Any) -> str:
 
 
 def show_results(console: Console, folder: Any, plan: Any, found: Any) -> None:
-    """Show the table of all trials, the best first; write it, and the figures.
+    """Show the best trial, findings, and files; write the table of all trials, best first, and the figures.
 
     Raises:
         LstmAeError: no trial came to an end; the text has the reasons.
@@ -128,16 +128,16 @@ def show_results(console: Console, folder: Any, plan: Any, found: Any) -> None:
     folder.write_table({name: [row[place] for row in rows] for place, name in enumerate(header)})
     again = require_results(folder, found)
     drawn = result_figures(folder, plan, found.trials)
-    console.table(header, rows)
-    told = result_statements(plan, found.trials)
-    if told:
-        console.show("")
-    for line in told:
+    statements = result_statements(plan, found.trials)
+    winner = found.trials[0]
+    console.show(
+        f"Best of {format_count(len(found.trials), 'trial')}: {describe_setting(winner)} "
+        f"({describe_result(winner, plan.objective)}, trial {winner.number})"
+    )
+    for line in statements:
         console.show(line)
-    console.show("")
     if not found.complete:
         console.show(f"Time limit reached. Resume with: {again}")
-    winner = found.trials[0]
     files = {
         "table": folder.directory / "table.csv",
         "figures": drawn[0].parent,
@@ -147,13 +147,15 @@ def show_results(console: Console, folder: Any, plan: Any, found: Any) -> None:
         files["refit"] = found.refit.directory
         console.show(f"The setting of the winner was {found.refit.metrics()['training']['refit']}.")
     show_files(console, files)
+    if console.verbose:
+        console.table(header, rows)
     console.document(
         {
             "search": str(folder.directory),
             "complete": found.complete,
             "objective": plan.objective.name,
             "trials": [_trial_row(trial) for trial in found.trials],
-            "findings": told,
+            "findings": statements,
             "winner": {"trial": winner.number, "values": winner.values, "run": str(found.runs[0].directory)},
             "kept": [str(run.directory) for run in found.runs],
             "refit": str(found.refit.directory) if found.refit else None,
@@ -176,11 +178,11 @@ def require_results(folder: Any, found: Any) -> str:
     for trial in found.trials:
         if trial.reason:
             reasons.setdefault(trial.reason, []).append(str(trial.number))
-    told = "; ".join(
+    causes = "; ".join(
         f"trial{'s' * (len(numbers) > 1)} {format_names(numbers)}: {reason}" for reason, numbers in reasons.items()
     )
     advice = "Lower --learning-rate, or change what the reasons name"
-    raise LstmAeError(f"All {len(found.trials)} trials failed. {told}. {advice}")
+    raise LstmAeError(f"All {len(found.trials)} trials failed. {causes}. {advice}")
 
 
 def _trial_row(trial: Any) -> dict[str, Any]:

@@ -66,6 +66,10 @@ def _show_classes(answers: Any, counts: dict[str, int], judged: Any, console: Co
     """Show the number of windows of each class, and the accuracy if the classes are known."""
     of = "series" if answers.by_series else "rows"
     total = sum(counts.values())
+    if judged is not None:
+        console.show(
+            f"accuracy {judged.accuracy:.2%}, macro-F1 {judged.macro_f1:.3f} of {judged.windows:,} labelled {of}"
+        )
     console.table(
         ["class", of, "share"],
         [(format_heading(name), number, f"{number / max(total, 1):.1%}") for name, number in counts.items() if number],
@@ -79,7 +83,3 @@ def _show_classes(answers: Any, counts: dict[str, int], judged: Any, console: Co
     if answers.unknown:
         names = format_names(list(map(format_heading, answers.unknown)))
         console.show(f"{format_count(len(answers.unknown), 'label')} unknown to the run and not judged: {names}")
-    if judged is not None:
-        console.show(
-            f"accuracy {judged.accuracy:.2%}, macro-F1 {judged.macro_f1:.3f} of {judged.windows:,} labelled {of}"
-        )

@@ -152,6 +152,9 @@ def _print_lines(lines: Any) -> None:
         print(text, end="", flush=True)
 
 
+# Events that are shown without --verbose.
+MAX_SHOWN_EVENTS = 10
+
 # A network is hardly trained whose error is so many times that of principal components, and no so many times smaller
 # than that of the windows' means.
 UNDERTRAINED_RATIO = 3
@@ -347,12 +350,19 @@ def _show_detection(found: Any, console: Console) -> None:
     """Show the events, the threshold, and the expected false alarms, with those of the baseline."""
     from lstm_ae.apply.detection_output import describe_detection, event_rows
 
-    rows = event_rows(found)
+    rows = [row | {"end": row["end"] + " (provisional)" * row["provisional"]} for row in event_rows(found)]
+    lines = describe_detection(found)
     if rows:
+        console.show(f"Anomalies found: {lines[0]}")
+        # The strongest ones if there are many, in the order of their times.
+        most = len(rows) if console.verbose else MAX_SHOWN_EVENTS
+        weakest = sorted((row["score"] for row in rows), reverse=True)[:most][-1]
         names = [name for name in rows[0] if name != "provisional"]
-        told = [row | {"end": row["end"] + " (provisional)" * row["provisional"]} for row in rows]
-        console.table(names, [tuple(row[name] for name in names) for row in told])
+        shown = [tuple(row[name] for name in names) for row in rows if row["score"] >= weakest]
+        if len(rows) > most:
+            console.show(f"The {most} events with the highest scores (all are in the file of events):")
+        console.table(names, shown)
     else:
-        console.show("No anomaly found.")
-    for line in describe_detection(found):
+        console.show(f"No anomaly found.\n{lines[0]}")
+    for line in lines[1:]:
         console.show(line)

@@ -1,5 +1,6 @@
 """`lstmae series forecast` and `backtest`: what follows a table, and how often that was right."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,7 +33,8 @@ from .training import open_table_run
 
 _HORIZON = next(field for field in declared_options(Series) if field.name == "horizon")
 
-# Lines of the table that is shown.
+# Rows and columns of the table that is shown, and rows of all columns with --verbose.
+MAX_FIRST_LINES, MAX_FIRST_COLUMNS = 3, 5
 MAX_SHOWN_LINES = 12
 
 
@@ -67,7 +69,7 @@ def register(app: typer.Typer) -> None:
         require_table("--out", out)
         if figure is not None:
             require_png(figure)
-        asked = parse_levels(level)
+        levels = parse_levels(level)
         check_value(_HORIZON, horizon)
         found = open_table_run(run, console)
         metrics = found.metrics()
@@ -80,7 +82,7 @@ def register(app: typer.Typer) -> None:
 
         with console.progress() as bar:
             request = TableRequest(data, reading=given, progress=bar.reading)
-            ahead = forecast_file(found, request, horizon=horizon, levels=asked)
+            ahead = forecast_file(found, request, horizon=horizon, levels=levels)
         columns = forecast_columns(ahead)
         # Before anything is shown: whoever reads the output may stop early.
         drawn = png(forecast_figure(ahead))
@@ -88,15 +90,10 @@ def register(app: typer.Typer) -> None:
             "forecast": write_table(out, columns, keep_formulas=keep_formulas),
             "figure": write(figure, drawn) if figure is not None else found.write_figure("outlook", drawn),
         }
-        _show_forecast(columns, ahead, console)
-        for part, verdict in metrics.get("verdict", {}).items():
-            console.show(f"Of its training, on {part}: {verdict['text']}")
-        shares = [
-            (name.rpartition("_"), of) for name, of in metrics.get("test", {}).items() if name.startswith("coverage_")
-        ]
-        if held := [f"{level}% held {of['value']:.1%}" for (_, _, level), of in shares]:
-            console.show(f"Of its training, on test: intervals of {', those of '.join(held)} of what came")
+        _show_forecast(columns, ahead, metrics, console)
         show_files(console, files)
+        if console.verbose:
+            _show_rows(columns, console, MAX_SHOWN_LINES)
         console.document(
             {
                 "run": str(found.directory),
@@ -169,23 +166,39 @@ def show_table_backtest(config: Series, console: Console, out: Path | None, fold
     )
 
 
-def _show_forecast(columns: dict[str, Any], ahead: Any, console: Console) -> None:
-    """Show the first lines, the series left out, and the reach of the intervals."""
+def _show_forecast(columns: dict[str, Any], ahead: Any, metrics: Mapping[str, Any], console: Console) -> None:
+    """Show what was forecast, the verdict and the coverage of the training, the series left out, and first rows."""
     show_note(ahead.notes, console)
-    rows = len(next(iter(columns.values())))
-    shown = list(columns)[:8]
-    first = f", the first {MAX_SHOWN_LINES} lines" if rows > MAX_SHOWN_LINES else ""
-    more = f", {len(shown)} of {len(columns)} columns" if len(columns) > len(shown) else ""
-    console.show(f"{ahead.table.name}: {format_count(ahead.future.shape[1], 'step')} ahead{first}{more}")
-    console.table(
-        shown, [tuple(_to_python(columns[name][row]) for name in shown) for row in range(min(rows, MAX_SHOWN_LINES))]
+    console.show(
+        f"{ahead.table.name}: {format_count(ahead.future.shape[1], 'step')} ahead of "
+        f"{format_count(len(ahead.table.layout.values), 'column')}"
     )
+    for part, verdict in list(metrics.get("verdict", {}).items())[-1:]:
+        console.show(f"Verdict of the training on {part}: {verdict['text']}")
+    shares = [
+        f"{metric['value']:.1%} of the values in {name.removeprefix('coverage_')}% intervals"
+        for name, metric in metrics.get("test", {}).items()
+        if name.startswith("coverage_")
+    ]
+    if shares:
+        console.show(f"Coverage on test: {', '.join(shares)}")
+    if not console.verbose:
+        _show_rows(columns, console, MAX_FIRST_LINES)
     if ahead.skipped:
         console.show(
             f"Left out, without {ahead.past.shape[1]} rows in a row at their end: {format_names(ahead.skipped)}"
         )
     if ahead.intervals and ahead.future.shape[1] > ahead.trained_horizon:
         console.show(f"No intervals after step {ahead.trained_horizon}: there are no validation errors beyond it")
+
+
+def _show_rows(columns: Mapping[str, Any], console: Console, most: int) -> None:
+    """Show the first rows of a forecast: of the first columns, or with `--verbose` of all."""
+    rows = len(next(iter(columns.values())))
+    names = list(columns) if console.verbose else list(columns)[:MAX_FIRST_COLUMNS]
+    if rows > most or len(names) < len(columns):
+        console.show(f"First {min(rows, most)} of {rows:,} rows, {len(names)} of {len(columns)} columns:")
+    console.table(names, [tuple(_to_python(columns[name][row]) for name in names) for row in range(min(rows, most))])
 
 
 def _to_python(cell: Any) -> Any:

@@ -7,7 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from lstm_ae.config import TASKS, Config, Snp
+from lstm_ae.config.options import flag_name
 from lstm_ae.errors import ConfigError, LeakageError
+from lstm_ae.formatting import format_count, format_setting, format_value
 
 from . import dry_run, training
 from .backend import import_tensorflow
@@ -57,7 +59,7 @@ def show_audit(where: str, console: Console, data: str | None) -> None:
 
 
 def show_kfold(given: GivenOptions, console: Console, out: Path | None, folds: int, keep: float) -> None:
-    """Choose among listed settings; show them all, the best first, and what the winner is worth on test."""
+    """Choose among listed settings; show the best one and its metrics on the test split."""
     config, axes = split_values(given, Snp)
     assert isinstance(config, Snp)
     import_tensorflow(console)
@@ -85,18 +87,25 @@ def show_kfold(given: GivenOptions, console: Console, out: Path | None, folds: i
     header = ["place", *found.settings[0].values, "first round", "spread", "second round", "spread"]
     rows = []
     for place, setting in enumerate(found.settings, 1):
-        told_of = [value for losses in setting.rounds for value in (float(np.mean(losses)), float(np.std(losses)))]
-        rows.append((place, *setting.values.values(), *told_of, *[None] * (4 - len(told_of))))
-    console.show(f"Mean validation loss over {folds} folds:")
-    console.table(header, rows)
+        losses = [value for scores in setting.rounds for value in (float(np.mean(scores)), float(np.std(scores)))]
+        rows.append((place, *setting.values.values(), *losses, *[None] * (4 - len(losses))))
+    best = found.settings[0]
+    chosen = " ".join(f"{flag_name(name)} {format_setting(value)}" for name, value in best.values.items())
+    loss = format_value(float(np.mean(best.rounds[-1])))
+    console.show(
+        f"Best of {format_count(len(rows), 'setting')}: {chosen or 'the only one'} "
+        f"(mean validation loss over {folds} folds {loss})"
+    )
     notes = [f"Ranks are not comparable across window sizes: {note}"] if note else []
     notes += found.notes
+    metrics = found.winner.metrics()
+    show_metrics(console, metrics, found.winner.about()["data"]["leaky"])
     for each in notes:
         console.show(each)
-    metrics = found.winner.metrics()
-    console.show("The winner, trained as usual:")
-    show_metrics(console, metrics, found.winner.about()["data"]["leaky"])
     show_files(console, {"winner": found.winner.directory, "folder": folder})
+    if console.verbose:
+        console.show(f"Mean validation loss over {folds} folds:")
+        console.table(header, rows)
     settings = [setting._asdict() for setting in found.settings]
     console.document(
         {

@@ -1,15 +1,19 @@
 """Show the forecasts of `lstmae snp predict`: one day ahead, or many."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from lstm_ae.formatting import format_count, format_decimal, format_names, format_range, format_skill
 
 from .console import Console
 from .results import show_files, show_metrics
 
+Item = TypeVar("Item")
+
 HOLIDAY_NOTE = "the next weekdays, or as far apart as a company's rows are; holidays are not known"
 
+# Companies that are shown without and with --verbose.
+MAX_SHOWN_COMPANIES = 3
 MAX_SHOWN_LINES = 20
 
 # Days ahead that are shown of a long forecast, beside its last one.
@@ -86,9 +90,10 @@ def _show_next_day(console: Console, opened: Any, columns: Mapping[str, Sequence
         )
         return
     dates = "" if "open" in opened.model.input else f" ({HOLIDAY_NOTE})"
-    first = f", first {MAX_SHOWN_LINES} of {len(rows)} companies" if len(rows) > MAX_SHOWN_LINES else ""
+    most = MAX_SHOWN_LINES if console.verbose else MAX_SHOWN_COMPANIES
+    first = f", first {most} of {len(rows)} companies" if len(rows) > most else ""
     console.show(f"The day after the data{dates}{first}:")
-    _show_rows(console, rows[:MAX_SHOWN_LINES], levels)
+    _show_rows(console, rows[:most], levels)
     if "open" not in opened.model.input:
         _show_missing_companies(console, opened.data, [row["symbol"] for row in rows])
 
@@ -102,7 +107,9 @@ def show_many_days(
     paths: int,
     classical: Sequence[str] = (),
 ) -> float | None:
-    """Forecast many days; show what each is worth and where everything is.
+    """Forecast many days; show the forecast, the verdict, how far ahead it is useful, and the files.
+
+    With `--verbose`, tables of the forecast and of the metrics by day ahead follow.
 
     Returns:
         The skill over persistence, over all days.
@@ -146,12 +153,11 @@ def show_many_days(
     evaluation = Evaluation({str(step.step): step.metrics for step in result.steps}, verdicts | overall)
     measured = evaluation.as_json()
     judged = measured.pop("verdict", {})
-    _show_forecast(console, opened.data, result.table, levels)
+    _describe_forecast(console, opened.data, result.table)
     if result.steps:
-        console.show(f"What the forecast is worth over {result.windows:,} test windows, by day ahead:")
-        _show_steps(console, result.steps)
-        _show_baselines(console, result.steps)
-        console.show(f"Verdict over all days ahead: {result.verdict}")
+        console.show(f"Verdict over all days ahead, in {result.windows:,} test windows: {result.verdict}")
+        for line in compare_by_day(result.steps, result.persistence):
+            console.show(line)
     else:
         console.show("No window is followed by enough days in this data, so there are no errors")
     if opened.data.source.leaky:
@@ -161,6 +167,12 @@ def show_many_days(
         console.show(f"Dates: {HOLIDAY_NOTE}")
         _show_missing_companies(console, opened.data, result.table["symbol"])
     show_files(console, files)
+    if console.verbose:
+        _show_forecast(console, opened.data, result.table, levels)
+        if result.steps:
+            console.show("Metrics by day ahead:")
+            _show_steps(console, result.steps)
+            _show_baselines(console, result.steps)
     console.document(
         {
             "steps": [{"step": int(step), "metrics": row, "verdict": judged[step]} for step, row in measured.items()],
@@ -172,6 +184,59 @@ def show_many_days(
         | {name: str(path) for name, path in files.items()}
     )
     return result.persistence.skill if result.persistence else None
+
+
+def _describe_forecast(console: Console, data: Any, table: Mapping[str, Sequence[Any]]) -> None:
+    """Show in one line per company what was forecast: the first and the last day, for the first companies."""
+    rows = [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
+    symbols = list(dict.fromkeys(table["symbol"]))
+    console.show(
+        f"Forecast of the {data.feature_names[0]}, {format_count(max(table['step']), 'day')} ahead, for "
+        f"{format_count(len(symbols), 'company')}:"
+    )
+    for symbol in symbols[:MAX_SHOWN_COMPANIES]:
+        days = [row for row in rows if row["symbol"] == symbol]
+        texts = [f"{row['predicted']:,.2f} on {row['date']}" for row in _first_and_last(days)]
+        console.show(f"  {symbol}: {', '.join(texts)} (last known price {days[0]['persistence']:,.2f})")
+    if len(symbols) > MAX_SHOWN_COMPANIES:
+        console.show(
+            f"  and {format_count(len(symbols) - MAX_SHOWN_COMPANIES, 'further company')}, see the forecast file"
+        )
+
+
+def compare_by_day(steps: Sequence[Any], overall: Any) -> list[str]:
+    """Return lines that compare the forecast with persistence and a linear regression, and say how far it is useful.
+
+    Args:
+        steps: evaluations by day ahead.
+        overall: comparison with persistence over all days ahead.
+    """
+    lines = [f'Against persistence ("tomorrow = today"), over all days ahead: {overall}']
+    if "linear" in steps[0].metrics["skill"].baselines:
+        skills = [(step.step, step.metrics["skill"]) for step in _first_and_last(steps)]
+        texts = [
+            f"day {day} {format_skill(skill.value)} (linear regression {format_skill(skill.baselines['linear'])})"
+            for day, skill in skills
+        ]
+        lines.append(f"Skill over persistence: {', '.join(texts)}")
+    return [*lines, _describe_reach(steps)]
+
+
+def _describe_reach(steps: Sequence[Any]) -> str:
+    """Return a sentence on how far ahead the forecast is better than persistence."""
+    better = [step.step for step in steps if step.persistence.outcome == "beats"]
+    first_tie = next((step.step for step in steps if step.step not in better), None)
+    if first_tie is None:
+        return f"Useful on all days ahead (1 to {steps[-1].step}): significantly better than persistence."
+    if first_tie > 1:
+        return f"Useful up to day {first_tie - 1}: on day {first_tie} it is not significantly better than persistence."
+    if better:
+        return f"Of little use: significantly better than persistence only on day {', '.join(map(str, better))}."
+    return "Not useful: on no day significantly better than persistence."
+
+
+def _first_and_last(items: Sequence[Item]) -> Sequence[Item]:
+    return items[:: max(len(items) - 1, 1)]
 
 
 def _show_forecast(console: Console, data: Any, table: Mapping[str, Sequence[Any]], levels: Sequence[int]) -> None:

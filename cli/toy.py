@@ -9,6 +9,7 @@ import typer
 from lstm_ae.config import Toy
 from lstm_ae.config.space import Axis
 from lstm_ae.errors import ConfigError
+from lstm_ae.formatting import format_count, format_value
 
 from .console import Console
 from .options import GivenOptions, command
@@ -111,9 +112,14 @@ def _show_limits(console: Console, folder: Any, plan: Any, found: Any, data: Any
         },
     )
     figure = folder.write_figure("limits", png(drawn))
-    console.table(header, cells)
+    for row, ratio in zip(rows, times, strict=True):
+        error = "no result" if row.model is None else f"mse {format_value(row.model)}"
+        beside = "" if ratio is None else f", {ratio:.3g} times that of PCA"
+        console.show(f"code of {format_count(row.size, 'number')}: {error}{beside}")
     files: dict[str, Path] = {"table": folder.directory / "table.csv", "figure": figure}
     show_files(console, files | {"runs": folder.directory / "trials"})
+    if console.verbose:
+        console.table(header, cells)
     console.document(
         {"search": str(folder.directory), "limits": [row._asdict() for row in rows], "figure": str(figure)}
     )

@@ -203,10 +203,10 @@ def format_heading(name: str) -> str:
 def format_count(number: int, noun: str) -> str:
     """Return a number with its noun in singular or plural.
 
-    >>> format_count(1, "row"), format_count(2000, "company")
-    ('1 row', '2,000 companies')
+    >>> format_count(1, "row"), format_count(2000, "company"), format_count(2, "day")
+    ('1 row', '2,000 companies', '2 days')
     """
-    plural = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
+    plural = noun[:-1] + "ies" if noun.endswith("y") and noun[-2] not in "aeiou" else noun + "s"
     return f"{number:,} {noun if number == 1 else plural}"
 
 

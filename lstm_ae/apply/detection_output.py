@@ -68,12 +68,12 @@ def score_columns(detection: Detection) -> dict[str, Any]:
 
 
 def describe_detection(detection: Detection) -> list[str]:
-    """Return lines about the threshold, the events, the expected false alarms, the baseline, and the labels."""
+    """Return lines about the events, the threshold, the expected false alarms, the baseline, and the labels."""
     scored, rows = detection.model, _count_scored_rows(detection)
     budget, duration = _describe_series_budget(detection), _format_duration(detection, rows)
     lines = [
-        f"threshold {scored.threshold.value:.4g}, {scored.threshold.rule}{budget}: {scored.threshold.how}",
         f"{format_count(len(scored.events), 'event')} in {format_count(rows, 'row')}{duration}",
+        f"threshold {scored.threshold.value:.4g}, {scored.threshold.rule}{budget}: {scored.threshold.how}",
         *_describe_chance(detection, rows),
     ]
     if unscored := len(scored.scores) - rows:

@@ -491,7 +491,7 @@ def test_a_budget_is_told_to_be_one_for_each_series() -> None:
     detector = detector_of(3, value_cols=("a",), time_col="time", id_col=("id",))
     prepared = read_prepared(detector.config, "t.csv")
     for rule, said in (("budget:1/hour", "budget:1/hour a series, on average over 2: "), ("fixed:2", "fixed:2: fixed")):
-        line = describe_detection(detect.detect_prepared(detector, prepared, rule))[0]
+        line = describe_detection(detect.detect_prepared(detector, prepared, rule))[1]
         assert f", {said}" in line
 
 

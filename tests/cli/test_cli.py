@@ -15,9 +15,12 @@ import pytest
 from digit_makers import npz
 from helps import commands, examples
 from lstm_ae_cli import main
+from lstm_ae_cli.snp_forecast import compare_by_day
 from processes import CEILING
 
 from lstm_ae import __version__
+from lstm_ae.evaluation import Metric, Verdict
+from lstm_ae.studies.snp.multistep import HorizonStep
 
 SMALL_DIGITS = "--units 4 --epochs 1"  # as in the helps, so that their run is found
 SMALL_WALKS = "--window 4 --units 2 --epochs 1"
@@ -254,7 +257,8 @@ def test_train_leaves_a_run(run):
 def test_results_go_to_stdout_and_talk_to_stderr(run):
     code, out, err = run("toy train --sequences 100 --epochs 2 --units 2 --out said")
     assert code == 0
-    assert "reconstruction_mse" in out
+    assert out.startswith("test reconstruction_mse")
+    assert "validation" not in out
     assert "epoch" not in out.split("2 epochs in")[0]
     lines = err.splitlines()
     assert lines[0].startswith("data: 100 generated sequences")
@@ -371,10 +375,21 @@ def test_snp_forecasts_the_second_half_of_the_last_window(run):
 @pytest.mark.slow
 @pytest.mark.parametrize(("horizon", "days"), [("--horizon 12", [1, 2, 5, 10, 12]), ("", [1, 2, 5, 10, 15])])
 def test_snp_shows_the_forecast_in_prices(run, horizon, days):
-    code, out, _ = run(f"snp predict --multistep {horizon} {SMALL_PRICES}")
+    code, short, _ = run(f"snp predict --multistep {horizon} {SMALL_PRICES}")
     assert code == 0
-    title, header, *lines = out.splitlines()[: 2 + len(days)]
+    assert "high (USD)" in short.splitlines()[0]
+    assert "Verdict over all days ahead" in short.splitlines()[2]
+    assert 'persistence ("tomorrow = today")' in short
+    assert "linear regression" in short
+    assert re.search("^(Useful|Not useful|Of little use)", short, re.M)
+    assert max(map(len, short.splitlines())) < 200
+    assert "theil_u" not in short
+    code, out, _ = run(f"snp predict --multistep {horizon} {SMALL_PRICES} --verbose")
+    assert code == 0
+    assert out.startswith(short)
+    title, header, *lines = out.removeprefix(short).splitlines()[: 2 + len(days)]
     assert "high (USD)" in title
+    assert "theil_u" in out
     assert header.split("  ")[0] == "symbol"
     (table,) = (rows(line.split()[-1]) for line in out.splitlines() if line.startswith("forecast:"))
     for day, line in zip(days, lines, strict=True):
@@ -383,6 +398,25 @@ def test_snp_shows_the_forecast_in_prices(run, horizon, days):
         assert cells[2:5] == [row["step"], *(f"{float(row[name]):,.2f}" for name in ("persistence", "predicted"))]
         assert cells[5] == f"{float(row['low_80']):,.2f} to {float(row['high_80']):,.2f}"
         assert cells[7:] == ([] if horizon else [f"{float(row['actual']):,.2f}"])
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "sentence"),
+    [
+        (("beats",) * 3, "Useful on all days ahead (1 to 3): "),
+        (("beats", "beats", "ties with"), "Useful up to day 2: on day 3 "),
+        (("ties with", "beats", "loses to"), "Of little use: significantly better than persistence only on day 2."),
+        (("loses to", "ties with", "undecided against"), "Not useful: "),
+    ],
+)
+def test_the_reach_of_a_forecast_is_a_sentence(outcomes, sentence):
+    skills = Metric(0.1, baselines={"linear": 0.25})
+    verdicts = [Verdict(outcome, "persistence", 0.1, 0.01) for outcome in outcomes]
+    steps = [HorizonStep(day, {"skill": skills}, each, each) for day, each in enumerate(verdicts, 1)]
+    against, skill, reach = compare_by_day(steps, verdicts[0])
+    assert str(verdicts[0]) in against
+    assert skill.endswith("day 1 +10.00% (linear regression +25.00%), day 3 +10.00% (linear regression +25.00%)")
+    assert reach.startswith(sentence)
 
 
 def test_snp_predicts_one_day(run):
@@ -410,7 +444,12 @@ def test_runs(run):
     assert shown["metrics"] == json.loads(Path(listed[0]["run"], "metrics.json").read_text())
     code, out, _ = run("runs show latest")
     assert code == 0
-    assert "units" in out
+    assert "Options that differ from their defaults:" in out
+    assert "epsilon" not in out
+    code, out, _ = run("runs show latest --verbose")
+    assert code == 0
+    assert "epsilon" in out
+    assert "validation" in out
     compared = document(run, "runs compare one two")
     data = compared["differing"].pop("sha256 of the data")  # which is drawn with the seed
     assert data == [json.loads(Path(name, "config.json").read_text())["data"]["sha256"][:12] for name in ("one", "two")]

@@ -466,6 +466,13 @@ def test_further_ahead_it_reads_its_own_forecasts(place: Path) -> None:
     assert np.isnan(low).all(axis=2).tolist() == [[False] * 6 + [True] * 9]
     said = call(f"series forecast {place}/run {place}/t.csv --out far.csv --horizon 8")
     assert "No intervals after step 6" in said.out
+    verdict, coverage = said.out.splitlines()[1:3]
+    assert verdict.startswith("Verdict of the training on test: ")
+    assert coverage.startswith("Coverage on test: ")
+    assert "heat high_95" not in said.out
+    wide = call(f"series forecast {place}/run {place}/t.csv --out far.csv --horizon 8 --verbose")
+    assert "heat high_95" in wide.out
+    assert "First" not in wide.out
 
 
 def test_steps_without_an_interval_are_told_of(place: Path) -> None:

@@ -135,16 +135,18 @@ def test_a_finished_search_is_shown_again_without_training(grid, s, monkeypatch)
     shutil.rmtree(s / "figures")
     (s / "table.csv").unlink()
     before = tree(s)
-    said = call("toy tune --resume --out s --keep 2")
+    said = call("toy tune --resume --out s --keep 2 --verbose")
     assert said.code == 0, said.err
     assert table_of(s) == table_of(grid.place)
     assert {path: content for path, content in tree(s).items() if path in before} == before
-    # Its lines: header, four trials, the findings, the files.
-    header, *rows = said.out.splitlines()
+    # Its lines: the best trial, findings, files, header, four trials.
+    best, *lines = said.out.splitlines()
+    assert best.startswith("Best of 4 trials: --units ")
+    assert "units 3 better than units 2 in 2 of 2 pairs" in lines
+    assert [line.split()[0] for line in lines[-8:-5]] == ["table:", "figures:", "winner:"]
+    header, *rows = lines[-5:]
     assert header.split() == ["trial", "units", "clip", "val_loss", "epochs", "best", "epoch", "seconds", "status"]
     assert [int(row.split()[0]) for row in rows[:4]] == [int(row[0]) for row in table_of(s)[1:]]
-    assert "units 3 better than units 2 in 2 of 2 pairs" in rows
-    assert [row.split()[0] for row in rows[-3:]] == ["table:", "figures:", "winner:"]
 
 
 def test_the_latest_search_of_the_study_is_gone_on_with(grid, empty_directory, monkeypatch):
@@ -179,10 +181,10 @@ def test_searches_stand_side_by_side(s):
 
 def test_the_grid_of_the_report_with_its_values_beside_ours(monkeypatch):
     faked(monkeypatch, lambda config: 2 * REPORT[config["learning_rate"], config["units"], config["clip"]])
-    said = call("toy tune --sequences 60 --out s --jobs 1")
+    said = call("toy tune --sequences 60 --out s --jobs 1 --verbose")
     assert said.code == 0, said.err
     assert len([line for line in said.err.splitlines() if line.startswith("trial ")]) == 18
-    rows = [line.split() for line in said.out.splitlines()[:19]]
+    rows = [line.split() for line in said.out.splitlines()[-19:]]
     assert " ".join(rows[0]) == "trial learning_rate units clip val_loss report epochs best epoch seconds status"
     assert len(rows[1:]) == 18
     ours, report = ([float(row[place]) for row in rows[1:]] for place in (4, 5))
