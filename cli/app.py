@@ -1,44 +1,107 @@
 """The whole command line on one page."""
 
-from functools import cache
-from typing import Annotated
+from collections.abc import Callable, MutableMapping
+from functools import cache, cached_property, partial
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from . import bench, config, export, predict, report, runs, series, serve, studies
+from . import export, predict, report, serve
 
 
-class OrderedGroup(TyperGroup):
-    """Group whose help lists the subgroups before the single commands."""
+def _load_app(module: str) -> typer.Typer:
+    loaded: typer.Typer = import_module(f".{module}", __package__).app
+    return loaded
+
+
+def _load_study(name: str) -> typer.Typer:
+    from .studies import study_app
+
+    return study_app(name)
+
+
+# Groups in the order of the help: help, example, and the function that imports the commands.
+GROUPS: dict[str, tuple[str, str, Callable[[], typer.Typer]]] = {
+    "toy": (
+        "A synthetic signal with a damped stretch: reconstruct it.",
+        "lstmae toy train --sequences 1000 --epochs 1",
+        partial(_load_study, "toy"),
+    ),
+    "mnist": (
+        "Handwritten digits read as sequences: reconstruct and classify them together.",
+        "lstmae mnist train --units 4 --epochs 1",
+        partial(_load_study, "mnist"),
+    ),
+    "snp": (
+        "Stock prices: forecast one day or many, or reconstruct them.",
+        "lstmae snp train --symbols IBM --start 2009-01-01 --epochs 1",
+        partial(_load_study, "snp"),
+    ),
+    "series": (
+        "Your own table of measurements, CSV or Parquet.",
+        "lstmae series check pump.csv",
+        partial(_load_app, "series"),
+    ),
+    "runs": ("List, show, and compare runs.", "lstmae runs list", partial(_load_app, "runs")),
+    "config": ("Write and show files with options.", "lstmae config init toy", partial(_load_app, "config")),
+    "bench": (
+        "Measure this package here, against others.",
+        "lstmae bench train --rounds 3 --shapes 4x10x1x32",
+        partial(_load_app, "bench"),
+    ),
+}
+
+
+class LazyGroup(TyperGroup):
+    """Group whose commands are imported and built when one of them is needed.
+
+    Building the options of all commands takes as long as the rest of the start-up.
+    """
+
+    def __init__(self, name: str, help: str, load: Callable[[], typer.Typer]) -> None:
+        super().__init__(name=name, help=help, no_args_is_help=True)
+        del self.commands  # the empty one that the base class has set
+        self._load = load
+
+    @cached_property
+    def commands(self) -> MutableMapping[str, Any]:  # type: ignore[override]
+        """Commands by name."""
+        return typer.main.get_group(self._load()).commands
+
+
+class Root(TyperGroup):
+    """Root whose help lists the groups before the single commands."""
+
+    def __init__(self, *, commands: MutableMapping[str, Any], **settings: Any) -> None:
+        groups = {
+            name: LazyGroup(name, f"{help}\n\nExample: {example}", load)
+            for name, (help, example, load) in GROUPS.items()
+        }
+        super().__init__(commands={**groups, **commands}, **settings)
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         """Return the names in the order of the help."""
-        return sorted(self.commands, key=lambda name: not isinstance(self.commands[name], TyperGroup))
+        return list(self.commands)
 
 
 app = typer.Typer(
     name="lstmae",
-    cls=OrderedGroup,
+    cls=Root,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="LSTM autoencoders for sequences: reconstruct, classify, forecast.\n\nExample: lstmae snp predict --multistep",
 )
-for study in studies.study_apps():
-    app.add_typer(study)
-app.add_typer(series.app)
-app.add_typer(runs.app)
-app.add_typer(config.app)
-app.add_typer(bench.app)
 export.register(app)
 report.register(app)
 serve.register(app)
 predict.register(app)
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         from lstm_ae import __version__
 
         print(f"lstmae {__version__}")

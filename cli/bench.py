@@ -58,11 +58,7 @@ def register(app: typer.Typer) -> None:
         console.document({"search": search._asdict(), "rounds": rounds, "seconds": laps})
 
 
-app = typer.Typer(
-    name="bench",
-    help="Measure this package here, against others.\n\nExample: lstmae bench train --rounds 3 --shapes 4x10x1x32",
-    no_args_is_help=True,
-)
+app = typer.Typer(name="bench")
 
 register(app)
 

@@ -13,11 +13,7 @@ from .console import Console
 from .options import OUTPUT, command, complete_runs
 from .results import show_files
 
-app = typer.Typer(
-    name="config",
-    help="Write and show files with options.\n\nExample: lstmae config init toy",
-    no_args_is_help=True,
-)
+app = typer.Typer(name="config")
 
 
 @command(app, "init", "lstmae config init toy")

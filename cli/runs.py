@@ -12,7 +12,7 @@ from .console import Console
 from .options import RunArgument, command, complete_runs
 from .results import require_png, show_files, show_metrics
 
-app = typer.Typer(name="runs", help="List, show and compare runs.\n\nExample: lstmae runs list", no_args_is_help=True)
+app = typer.Typer(name="runs")
 
 Root = Annotated[Path | None, typer.Argument(help="Directory that holds the runs.", show_default="runs")]
 

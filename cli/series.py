@@ -21,11 +21,7 @@ from .options import GivenOptions, NewTable, command
 if TYPE_CHECKING:
     from lstm_ae.data.checks import TableInspection
 
-app = typer.Typer(
-    name="series",
-    help="Your own table of measurements, CSV or Parquet.\n\nExample: lstmae series check pump.csv",
-    no_args_is_help=True,
-)
+app = typer.Typer(name="series")
 
 
 @command(app, "check", "lstmae series check pump.csv", Reading, hide=("data",))

@@ -1,6 +1,5 @@
 """`lstmae toy|mnist|snp`: the same verbs for every study, and what a study has besides."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -13,11 +12,6 @@ from .console import Console
 from .options import OUTPUT, GivenOptions, Out, Resume, RunChoice, TensorBoard, command
 from .results import require_png, show_files, show_metrics, show_predictions, show_training
 
-STUDY_HELP = {
-    "toy": "A synthetic signal with a damped stretch: reconstruct it.",
-    "mnist": "Handwritten digits read as sequences: reconstruct and classify them together.",
-    "snp": "Stock prices: forecast one day or many, or reconstruct them.",
-}
 # Small enough to try, and for a test to run: what follows the verb in each study's examples.
 EXAMPLE_OPTIONS = {
     "toy": "--sequences 1000 --epochs 1",
@@ -26,18 +20,12 @@ EXAMPLE_OPTIONS = {
 }
 
 
-def study_apps() -> Iterator[typer.Typer]:
-    """One sub-application a study."""
-    for name in STUDY_HELP:
-        config = TASKS[name]
-        app = typer.Typer(
-            name=name,
-            help=f"{STUDY_HELP[name]}\n\nExample: lstmae {name} train {EXAMPLE_OPTIONS[name]}",
-            no_args_is_help=True,
-        )
-        _add_common_commands(app, name, config)
-        {"toy": _add_toy_commands, "mnist": _add_mnist_commands, "snp": snp.register}[name](app, EXAMPLE_OPTIONS[name])
-        yield app
+def study_app(name: str) -> typer.Typer:
+    """Return the commands of a study."""
+    app = typer.Typer(name=name)
+    _add_common_commands(app, name, TASKS[name])
+    {"toy": _add_toy_commands, "mnist": _add_mnist_commands, "snp": snp.register}[name](app, EXAMPLE_OPTIONS[name])
+    return app
 
 
 def _add_common_commands(app: typer.Typer, name: str, config: type[Config]) -> None:

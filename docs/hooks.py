@@ -104,10 +104,9 @@ def table_only(html: str) -> str:
 
 def cli_pages() -> dict[str, str]:
     """Return the reference of all commands, made from the Typer app: a page for each group, and one for the others."""
-    from lstm_ae_cli.app import app
-    from typer.main import get_command
+    from lstm_ae_cli.app import command as root_command
 
-    commands = get_command(app).commands  # type: ignore[attr-defined]
+    commands = root_command().commands
     single = {name: command for name, command in commands.items() if not hasattr(command, "commands")}
     groups = {name: command for name, command in commands.items() if name not in single}
     lines = [

@@ -3,6 +3,16 @@
 Importing this package loads no TensorFlow; its sub-modules that need it do.
 """
 
-from importlib.metadata import version
+from typing import TYPE_CHECKING
 
-__version__ = version("lstm-ae")
+__version__: str
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> str:
+        """Return the version, which takes longer to look up than the whole package to import."""
+        if name != "__version__":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib.metadata import version
+
+        return version("lstm-ae")

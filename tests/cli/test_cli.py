@@ -208,6 +208,19 @@ def test_a_command_trains_in_the_directory_that_out_names(run):
     assert "data:" not in err
 
 
+def test_the_first_help_imports_no_group():
+    """The options of all commands take longer to build than the rest of the start-up."""
+    program = (
+        "import sys\n"
+        "from lstm_ae_cli import main\n"
+        "code = main(['--help'])\n"
+        "groups = {f'lstm_ae_cli.{name}' for name in ('studies', 'series', 'runs', 'bench', 'search')}\n"
+        "sys.exit(code or bool(({'importlib.metadata'} | groups) & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=CEILING)
+    assert done.returncode == 0, done.stderr
+
+
 def test_help_loads_nothing_heavy():
     """All helps in one process, which then looks at what it has imported; each shows its example."""
     lines = [[*path, "--help"] for path, _ in commands()]

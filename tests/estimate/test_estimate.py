@@ -15,8 +15,7 @@ from helps import commands
 from hypothesis import given
 from hypothesis import strategies as st
 from lstm_ae_cli import main
-from lstm_ae_cli.app import app
-from typer.main import get_command
+from lstm_ae_cli.app import command
 
 from lstm_ae.config import Toy
 from lstm_ae.config.space import Axis
@@ -306,9 +305,7 @@ def test_what_cannot_be_estimated(line: str, text: str, capsys: pytest.CaptureFi
 
 
 def test_every_long_command_has_it() -> None:
-    long = {
-        " ".join(path) for path, one in commands(get_command(app)) if any("--dry-run" in p.opts for p in one.params)
-    }
+    long = {" ".join(path) for path, one in commands(command()) if any("--dry-run" in p.opts for p in one.params)}
     studies = {f"{study} {verb}" for study in ("toy", "mnist", "snp", "series") for verb in ("train", "tune")}
     others = {"series backtest", "report", "snp backtest", "snp kfold", "toy limits", "mnist compare", "mnist weights"}
     assert long == studies | others

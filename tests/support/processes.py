@@ -19,7 +19,7 @@ CEILING = 600
 
 # Commands are forked from a process that has imported TensorFlow, as the import takes longer than most commands.
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["lstm_ae_cli.app", "keras", "tensorflow"])
+FORKS.set_forkserver_preload(["lstm_ae_cli.app", "lstm_ae_cli.series", "lstm_ae_cli.studies", "keras", "tensorflow"])
 
 
 def run_lstmae(words, kill_at_write=0):

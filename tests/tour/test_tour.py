@@ -21,7 +21,6 @@ from lstm_ae_cli.report import _progress_printer
 from report_makers import HOSTILE, Page, changed, made, metric, picture
 from scipy import stats
 from searches import call, refused
-from typer.main import get_command
 
 from lstm_ae import significance
 from lstm_ae.config import Config, Mnist, Toy
@@ -360,7 +359,7 @@ class Captured(LstmAeError):
 def test_every_command_trains_the_very_config(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the page tells people to paste comes to what the tour has trained."""
     from lstm_ae_cli import training
-    from lstm_ae_cli.app import app
+    from lstm_ae_cli.app import command as root_command
 
     caught: list[tuple[Config, Path | None]] = []
 
@@ -369,7 +368,7 @@ def test_every_command_trains_the_very_config(monkeypatch: pytest.MonkeyPatch) -
         raise Captured
 
     monkeypatch.setattr(training, "train", capture)
-    command = get_command(app)
+    command = root_command()
     for config in trainings("smoke"):
         with pytest.raises(Captured):
             command(shlex.split(training_command(config, Path("a b")))[1:], standalone_mode=False)
