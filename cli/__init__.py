@@ -8,13 +8,13 @@ from .signals import INTERRUPTED_CODE, handle_signals
 def main(arguments: list[str] | None = None) -> int:
     """Run `lstmae`; returns the exit code."""
     words = sys.argv[1:] if arguments is None else arguments
-    with handle_signals() as came:
+    with handle_signals() as signals:
         try:
             from .errors import run_guarded
 
-            return run_guarded(lambda: _run(words), words, came)
+            return run_guarded(lambda: _run(words), words, signals)
         except BaseException:
-            if not came:
+            if not signals:
                 raise
             # So early that there is nothing yet to explain errors with.
             print("lstmae: Interrupted", file=sys.stderr)

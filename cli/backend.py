@@ -33,9 +33,9 @@ def import_tensorflow(console: Console, *, keras: bool = True) -> None:
         _require_address_space()
     if console.verbose:
         _import_without_collection(keras)
-        told = logging.StreamHandler(sys.stderr)
-        told.setFormatter(logging.Formatter("%(message)s"))
-        logging.getLogger("lstm_ae").handlers = [told]
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logging.getLogger("lstm_ae").handlers = [handler]
         logging.getLogger("lstm_ae").setLevel(logging.INFO)
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -55,14 +55,14 @@ def silence_stderr(console: Console) -> Iterator[None]:
         return
     sys.stderr.flush()
     # C++ libraries write to the descriptor, whatever log level was set.
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
         yield
     finally:
         sys.stderr.flush()
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(stderr, 2)
+        os.close(stderr)
         os.close(nowhere)
 
 

@@ -43,9 +43,9 @@ def register(app: typer.Typer) -> None:
         runners = contestants(search, rounds)
         laps = take_turns(runners, rounds, lambda number: console.say(f"  round {number}" if number else "  warmed up"))
         shown = []
-        for name, taken in laps.items():
-            rate = spread([rows / seconds for seconds in taken])
-            ratio = ratios(taken, laps["ours"])
+        for name, seconds_taken in laps.items():
+            rate = spread([rows / seconds for seconds in seconds_taken])
+            ratio = ratios(seconds_taken, laps["ours"])
             shown.append(
                 (
                     name,
@@ -69,15 +69,15 @@ DEFAULT_SHAPES = "16x50x1,8x28x28,32x28x28,16x784x1,128x784x1"
 def _parse_shapes(text: str) -> list[tuple[int, ...]]:
     """`16x50x1,8x28x28` as numbers."""
     try:
-        found = [tuple(int(number) for number in item.split("x")) for item in text.split(",")]
+        shapes = [tuple(int(number) for number in item.split("x")) for item in text.split(",")]
     except ValueError:
-        found = []
-    if not found or any(len(item) not in (3, 4) or min(item) < 1 for item in found):
+        shapes = []
+    if not shapes or any(len(item) not in (3, 4) or min(item) < 1 for item in shapes):
         raise ConfigError(
             "--shapes must be units x steps x features (x batch), separated by commas, such as 16x50x1,8x28x28. "
             f"Received: {text!r}"
         )
-    return found
+    return shapes
 
 
 @command(app, "train", "lstmae bench train --rounds 3 --shapes 4x10x1x32")
@@ -111,9 +111,9 @@ def train(
     import_tensorflow(console)
     from lstm_ae.bench.training import Shape
 
-    made = [Shape(*numbers) for numbers in chosen]
+    parsed = [Shape(*numbers) for numbers in chosen]
     console.document(
-        (_profile_training if profile else _compare_training)(made, rounds, console)
+        (_profile_training if profile else _compare_training)(parsed, rounds, console)
         if not scaling
         else _measure_scaling(rounds, console)
     )
@@ -144,15 +144,15 @@ def tune(
     import_tensorflow(console)
     from lstm_ae.search.executors import cores
 
-    found = list(
+    searches = list(
         time_searches(config, jobs or cores(), stock=not no_stock, done=lambda name: console.say(f"{name} ..."))
     )
-    fastest = min(search.seconds for search in found)
+    fastest = min(search.seconds for search in searches)
     console.table(
         ["by", "seconds", "times the fastest", "trials", "best val_loss"],
-        [(s.by, round(s.seconds, 1), s.seconds / fastest, s.trials, s.best) for s in found],
+        [(s.by, round(s.seconds, 1), s.seconds / fastest, s.trials, s.best) for s in searches],
     )
-    console.document({"config": config.to_dict(), "searches": [search._asdict() for search in found]})
+    console.document({"config": config.to_dict(), "searches": [search._asdict() for search in searches]})
 
 
 @command(app, "serve", "lstmae bench serve saved_models/toy --no-plain --seconds 1")
@@ -180,8 +180,8 @@ def serve(
     _, instance = servers.sample_request(folder)
     body = json.dumps(instance).encode()
     console.say("starting ...")
-    with servers.start_servers(folder, plain=not no_plain) as found:
-        rows = serving.measure_load(found, body, rounds=rounds, seconds=seconds, done=console.say)
+    with servers.start_servers(folder, plain=not no_plain) as servers_by_name:
+        rows = serving.measure_load(servers_by_name, body, rounds=rounds, seconds=seconds, done=console.say)
         console.table(
             ["by", "clients", "requests/s", "range", "times plain", "p50 ms", "p95 ms", "p99 ms", "failed"],
             [
@@ -196,7 +196,9 @@ def serve(
                 for r in rows
             ],
         )
-        shares = serving.measure_batch_sizes(folder, found["ours, batching"], rounds=rounds, seconds=min(seconds, 2))
+        shares = serving.measure_batch_sizes(
+            folder, servers_by_name["ours, batching"], rounds=rounds, seconds=min(seconds, 2)
+        )
         console.table(
             ["samples a call", "no server/s", "gRPC/s", "of no server", "REST/s", "of no server"],
             [
@@ -212,12 +214,12 @@ def serve(
             ],
         )
         importing = serving.measure_import()
-        for by, server in found.items():
+        for by, server in servers_by_name.items():
             console.show(
                 f"{by}: first answer after {server.started:.1f} s (importing TensorFlow takes {importing:.1f} s)"
             )
         grown = (
-            serving.measure_memory(found["ours, batching"], body, requests=requests, done=console.say)
+            serving.measure_memory(servers_by_name["ours, batching"], body, requests=requests, done=console.say)
             if requests
             else []
         )
@@ -231,15 +233,15 @@ def serve(
                 "rows": [row._asdict() for row in rows],
                 "shares": [share._asdict() for share in shares],
                 "import_seconds": importing,
-                "first_answer_seconds": {by: server.started for by, server in found.items()},
+                "first_answer_seconds": {by: server.started for by, server in servers_by_name.items()},
                 "memory_megabytes": grown,
             }
         )
 
 
-def _format_spread(found: Any, form: str = ".3g") -> str:
+def _format_spread(spread: Any, form: str = ".3g") -> str:
     """Return the median and the range of a spread."""
-    return "" if found is None else f"{found.median:{form}} ({format_range(found.low, found.high, form)})"
+    return "" if spread is None else f"{spread.median:{form}} ({format_range(spread.low, spread.high, form)})"
 
 
 def _compare_training(shapes: list[Any], rounds: int, console: Console) -> dict[str, Any]:
@@ -254,8 +256,11 @@ def _compare_training(shapes: list[Any], rounds: int, console: Console) -> dict[
         runners = contestants(shape, rounds)
         console.say(f"{shape.units} units, {shape.steps} steps, {shape.features} features, batch {shape.batch}:")
         laps = take_turns(runners, rounds, lambda number: console.say(f"  round {number}" if number else "  warmed up"))
-        for name, taken in laps.items():
-            step, ratio = spread([1000 * seconds / shape.laps for seconds in taken]), ratios(taken, laps["ours"])
+        for name, lap_seconds in laps.items():
+            step, ratio = (
+                spread([1000 * seconds / shape.laps for seconds in lap_seconds]),
+                ratios(lap_seconds, laps["ours"]),
+            )
             share = shape.operations() / (step.median / 1000) / fastest
             size = f"{shape.units} x {shape.steps} x {shape.features} x {shape.batch}"
             rows.append(
@@ -276,10 +281,10 @@ def _compare_training(shapes: list[Any], rounds: int, console: Console) -> dict[
 def _profile_training(shapes: list[Any], rounds: int, console: Console) -> dict[str, Any]:
     from lstm_ae.bench.training import profile_step
 
-    found = [(shape, profile_step(shape, 20 * rounds)) for shape in shapes]
-    header = ["units x steps x features x batch", *(f"{part} (ms)" for part in found[0][1])]
-    console.table(header, [(" x ".join(map(str, shape)), *parts.values()) for shape, parts in found])
-    return {"profile": [{"shape": shape._asdict(), "milliseconds": parts} for shape, parts in found]}
+    profiles = [(shape, profile_step(shape, 20 * rounds)) for shape in shapes]
+    header = ["units x steps x features x batch", *(f"{part} (ms)" for part in profiles[0][1])]
+    console.table(header, [(" x ".join(map(str, shape)), *parts.values()) for shape, parts in profiles])
+    return {"profile": [{"shape": shape._asdict(), "milliseconds": parts} for shape, parts in profiles]}
 
 
 def _measure_scaling(rounds: int, console: Console) -> dict[str, Any]:
@@ -293,9 +298,9 @@ def _measure_scaling(rounds: int, console: Console) -> dict[str, Any]:
             for p in points
         ],
     )
-    beside = two_processes(rounds)
+    processes = two_processes(rounds)
     console.show(
-        f"two trainings at once: {beside.together:.0f} steps/s together, {beside.alone:.0f} alone "
-        f"({beside.together / beside.alone:.2f} times)"
+        f"two trainings at once: {processes.together:.0f} steps/s together, {processes.alone:.0f} alone "
+        f"({processes.together / processes.alone:.2f} times)"
     )
-    return {"scaling": [point._asdict() for point in points], "processes": beside._asdict()}
+    return {"scaling": [point._asdict() for point in points], "processes": processes._asdict()}

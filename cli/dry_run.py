@@ -60,8 +60,8 @@ def show_fold_estimate(console: Console, out: Path | None, estimate: Callable[[C
     import_tensorflow(console)
     console.say("timing trainings and tests ...")
     with console.progress() as bar:
-        found = estimate(bar.reading)
-    show_estimate(found, console)
+        result = estimate(bar.reading)
+    show_estimate(result, console)
 
 
 def forbid_resume(resume: bool) -> None:
@@ -70,23 +70,23 @@ def forbid_resume(resume: bool) -> None:
         raise ConfigError("--dry-run estimates a new run, but --resume continues one. Remove one of the two options")
 
 
-def show_estimate(found: Any, console: Console) -> None:
+def show_estimate(estimate: Any, console: Console) -> None:
     """Show an estimate."""
-    console.document(describe_estimate(found, console))
+    console.document(describe_estimate(estimate, console))
 
 
-def describe_estimate(found: Any, console: Console) -> dict[str, Any]:
+def describe_estimate(estimate: Any, console: Console) -> dict[str, Any]:
     """Show an estimate and return its JSON document."""
-    rows = [(part.name, part.duration.usual, part.duration.slowest, part.how) for part in found.parts]
-    whole = found.duration
+    rows = [(part.name, part.duration.usual, part.duration.slowest, part.how) for part in estimate.parts]
+    whole = estimate.duration
     console.table(["part", "seconds", "slowest", "how"], rows)
     console.show(
         f"duration: {format_clock(whole.usual)}, or {format_clock(whole.slowest)} if all were like the slowest timed"
     )
-    memory = "not known on this system" if found.memory is None else format_size(found.memory)
+    memory = "not known on this system" if estimate.memory is None else format_size(estimate.memory)
     console.show(f"memory: {memory}")
-    console.show(f"disk: {format_size(found.disk)} in the end, and {format_size(found.meanwhile)} more meanwhile")
-    for note in found.notes:
+    console.show(f"disk: {format_size(estimate.disk)} in the end, and {format_size(estimate.meanwhile)} more meanwhile")
+    for note in estimate.notes:
         console.show(f"  {note}")
     console.show("Nothing was trained to its end, and nothing is left behind.")
     return {
@@ -94,10 +94,10 @@ def describe_estimate(found: Any, console: Console) -> dict[str, Any]:
         "seconds_slowest": whole.slowest,
         "parts": [
             {"name": p.name, "how": p.how, "seconds": p.duration.usual, "seconds_slowest": p.duration.slowest}
-            for p in found.parts
+            for p in estimate.parts
         ],
-        "memory_bytes": found.memory,
-        "disk_bytes": found.disk,
-        "disk_bytes_meanwhile": found.meanwhile,
-        "notes": list(found.notes),
+        "memory_bytes": estimate.memory,
+        "disk_bytes": estimate.disk,
+        "disk_bytes_meanwhile": estimate.meanwhile,
+        "notes": list(estimate.notes),
     }

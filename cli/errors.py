@@ -27,11 +27,11 @@ EXIT_CODES: tuple[tuple[type[LstmAeError], int], ...] = (
 DEFAULT_INTERRUPTION = Interrupted("Interrupted; nothing was being trained")
 
 
-def run_guarded(command: Callable[[], Any], arguments: list[str], came: list[int]) -> int:
+def run_guarded(command: Callable[[], Any], arguments: list[str], signals: list[int]) -> int:
     """Run the command line and return its exit code; print the reason if it is not 0.
 
     Args:
-        came: signals received so far, see `handle_signals`.
+        signals: numbers of the signals received so far, see `handle_signals`.
     """
     prepare_streams()
     try:
@@ -47,7 +47,7 @@ def run_guarded(command: Callable[[], Any], arguments: list[str], came: list[int
             return 0
         if isinstance(error, SystemExit):  # Typer ends its answers to the shell's completion so
             return error.code if isinstance(error.code, int) else 0
-        interrupted = isinstance(error, KeyboardInterrupt) or (came and not isinstance(error, Interrupted))
+        interrupted = isinstance(error, KeyboardInterrupt) or (signals and not isinstance(error, Interrupted))
         if interrupted or _is_from_typer(error, "Abort"):
             return _print_error(DEFAULT_INTERRUPTION)
         if "--verbose" in arguments and not _is_from_typer(error, "TyperException"):

@@ -78,11 +78,11 @@ def register(app: typer.Typer) -> None:
 
         formats = [word for each in format.split(",") if (word := each.strip()) != "savedmodel"]
         with silence_stderr(console):
-            tried = [] if no_examples else select_examples(opened)
-        if not (tried or no_examples):
+            examples = [] if no_examples else select_examples(opened)
+        if not (examples or no_examples):
             console.say("no windows to try it with: the run's data is not at hand as it was, or a window is too large")
         with silence_stderr(console):
-            exported = export_run(opened, base, list(dict.fromkeys(formats)), tried)
+            exported = export_run(opened, base, list(dict.fromkeys(formats)), examples)
         written = write_card(
             base, render_card(base.resolve().name, exported.directory.name, opened, exported.endpoints)
         )
@@ -115,8 +115,10 @@ def _verify(folder: Path, console: Console) -> None:
 
     done = []
     for one in verify_versions(folder):
-        said = "runs, compared with no trained model" if one.difference is None else _format_difference(one.difference)
-        console.show(f"{one.directory}: {', '.join(one.endpoints)}: {said}")
+        result = (
+            "runs, compared with no trained model" if one.difference is None else _format_difference(one.difference)
+        )
+        console.show(f"{one.directory}: {', '.join(one.endpoints)}: {result}")
         for each in one.unchecked:
             console.show(f"{one.directory}: not checked: {each}")
         done.append(one._asdict() | {"directory": str(one.directory)})

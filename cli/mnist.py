@@ -68,11 +68,11 @@ def _add_comparison(
 
         axis, findings = claims()
         options, full_request = request_comparison(given, request)
-        folder, plan, found, _ = search(options, Mnist, full_request, console)
-        require_results(folder, found)
-        header, table = classifier_rows(found.trials, axis.name, axis.values)
+        folder, plan, result, _ = search(options, Mnist, full_request, console)
+        require_results(folder, result)
+        header, table = classifier_rows(result.trials, axis.name, axis.values)
         folder.write_table({column: [row[place] for row in table] for place, column in enumerate(header)})
-        lines = [str(line) for line in findings(found.trials)]
+        lines = [str(line) for line in findings(result.trials)]
         for line in lines:
             console.show(line)
         show_files(console, {"table": folder.directory / "table.csv"})
@@ -83,7 +83,7 @@ def _add_comparison(
                 "search": str(folder.directory),
                 "trials": [
                     {"values": trial.values, "executions": [each._asdict() for each in trial.executions]}
-                    for trial in found.trials
+                    for trial in result.trials
                 ],
                 "findings": lines,
             }

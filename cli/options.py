@@ -298,11 +298,11 @@ class RunChoice:
 
 def parse_levels(text: str) -> tuple[int, ...]:
     """Parse the levels of intervals."""
-    found = [item.strip() for item in text.split(",")]
-    plain = all(item.isascii() and item.isdigit() and len(item) < 3 and int(item) for item in found)
-    if not plain or len(set(found)) != len(found):
+    items = [item.strip() for item in text.split(",")]
+    plain = all(item.isascii() and item.isdigit() and len(item) < 3 and int(item) for item in items)
+    if not plain or len(set(items)) != len(items):
         raise ConfigError(f"--level must be different whole numbers from 1 to 99, as in 80,95. Received: {text[:60]!r}")
-    return tuple(sorted(map(int, found)))
+    return tuple(sorted(map(int, items)))
 
 
 Chosen = TypeVar("Chosen", bound=Options)
@@ -446,7 +446,7 @@ def command(
         }
         own = [each for p in own for each in groups.get(p.name, [p])]
         checked = {p.name: rule for p in own if (rule := _find_declaration(p.annotation))}
-        taken = [
+        parameters = [
             make_parameter("context", typer.Context),
             *(
                 make_parameter(p.name, make_option(checked[p.name]) if p.name in checked else p.annotation, p.default)
@@ -458,7 +458,9 @@ def command(
             *(make_parameter(key, kind, False) for key, kind in _OUTPUT_OPTIONS.items()),
             make_parameter("help_all", _HELP_ALL, False),
         ]
-        taken = [each.replace(annotation=_escape_help(each.annotation)) for each in sorted(taken, key=_panel_order)]
+        parameters = [
+            each.replace(annotation=_escape_help(each.annotation)) for each in sorted(parameters, key=_panel_order)
+        ]
 
         annotations = {p.name: p.annotation for p in signature}
 
@@ -481,8 +483,8 @@ def command(
             instead = dry_run if dry_run and values.pop("dry_run") else None
             (instead or function)(console=console, **values)
 
-        run.__signature__ = inspect.Signature(taken)  # type: ignore[attr-defined]
-        run.__annotations__ = {p.name: p.annotation for p in taken}
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in parameters}
         sentence = " ".join((function.__doc__ or "").split("\n\n")[0].split())
         app.command(name, cls=_Command, help=_escape_markup(f"{sentence}\n\nExample: {example}"))(run)
         return function

@@ -62,19 +62,19 @@ def register(app: typer.Typer) -> None:
         except ModuleNotFoundError as error:
             raise ConfigError(f"lstmae predict needs {error.name}: {install_hint('serve')}") from error
 
-        found = connect(where, model, model_version, signature, trust=trust)
+        served = connect(where, model, model_version, signature, trust=trust)
         samples = read_samples(
             data,
-            found.signature,
+            served.signature,
             columns=[column.strip() for column in columns.split(",")] if columns else (),
             window=window,
             stride=stride,
             constants=parse_constants(set_ or []),
         )
         count = ProgressCounter(console, "samples")
-        done, had = predict_file(found, samples, out, batch=batch_size, notify=count, keep_formulas=keep_formulas)
+        done, had = predict_file(served, samples, out, batch=batch_size, notify=count, keep_formulas=keep_formulas)
         count.clear()
-        console.show(f"{done:,} samples answered by {found.model}, written to {out}")
+        console.show(f"{done:,} samples answered by {served.model}, written to {out}")
         if had:
             console.say(f"{had:,} of them were there from an earlier call")
-        console.document({"samples": done, "model": found.model, "signature": found.signature.name, "out": str(out)})
+        console.document({"samples": done, "model": served.model, "signature": served.signature.name, "out": str(out)})

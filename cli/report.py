@@ -31,7 +31,7 @@ class TourRequest(NamedTuple):
     dry_run: bool
 
 
-def show_tour(asked: TourRequest, console: Console) -> None:
+def show_tour(request: TourRequest, console: Console) -> None:
     """Train what is missing and write the page; with `dry_run`, list the trainings alone."""
     from lstm_ae.report.page import require_report_path
     from lstm_ae.tour import digits, stocks, toy
@@ -39,25 +39,25 @@ def show_tour(asked: TourRequest, console: Console) -> None:
     from lstm_ae.tour.levels import find_level
     from lstm_ae.tour.runs import open_tour, plan_tour
 
-    level = find_level(asked.level)
-    folder = asked.out or Path("runs") / f"tour-{level.name}"
+    level = find_level(request.level)
+    folder = request.out or Path("runs") / f"tour-{level.name}"
     if folder.suffix.lower() in (".html", ".htm"):
         raise ConfigError(f"--out of --tour is a folder, where trainings and page go. Received: {str(folder)!r}")
     open_tour(folder, create=False)
     require_report_path(folder / PAGE_NAME)
-    found = read_source_data(asked.digits, asked.prices)
-    for note in found.notes:
+    sources = read_source_data(request.digits, request.prices)
+    for note in sources.notes:
         console.say(note)
     with TemporaryDirectory() as scratch:
-        if not asked.dry_run:
+        if not request.dry_run:
             open_tour(folder)
-        ground, load = choose_data(level, found, folder, Path(scratch) if asked.dry_run else None)
+        ground, load = choose_data(level, sources, folder, Path(scratch) if request.dry_run else None)
         parts = [part for module in (toy, digits, stocks) for part in module.parts(level, ground)]
         legs = plan_tour(parts, level.seeds, folder, load.sha256)
-        if asked.dry_run:
+        if request.dry_run:
             _list_trainings(legs, folder, load, console)
             return
-    _run_tour(parts, legs, level, folder, load, found.notes, console)
+    _run_tour(parts, legs, level, folder, load, sources.notes, console)
 
 
 def _list_trainings(legs: Any, folder: Path, load: Any, console: Console) -> None:
@@ -69,21 +69,21 @@ def _list_trainings(legs: Any, folder: Path, load: Any, console: Console) -> Non
     console.table(["part", "setting", "seed", "epochs", "state"], rows)
     counts = {state: sum(leg.state == state for leg in legs) for state in STATES}
     epochs = sum(leg.config.epochs for leg in legs if leg.state != THERE)
-    told = ", ".join(f"{count} {state}" for state, count in counts.items() if count or state != OUTDATED)
-    console.show(f"{len(legs)} trainings in {folder}: {told}; at most {epochs:,} epochs to train")
+    summary = ", ".join(f"{count} {state}" for state, count in counts.items() if count or state != OUTDATED)
+    console.show(f"{len(legs)} trainings in {folder}: {summary}; at most {epochs:,} epochs to train")
     import_tensorflow(console)
     from lstm_ae.tour.estimate import estimate_tour
 
     estimate = estimate_tour(
         legs, load, lambda number, of: console.say(f"timing trainings of size {number} of {of} ...")
     )
-    told_of = describe_estimate(estimate, console)
+    document = describe_estimate(estimate, console)
     keys = ("part", "setting", "seed", "epochs", "state")
     trainings = [
         dict(zip(keys, row, strict=True)) | {"run": str(leg.directory), "command": leg.command}
         for row, leg in zip(rows, legs, strict=True)
     ]
-    console.document({"folder": str(folder), **counts, "epochs_to_train": epochs, "trainings": trainings, **told_of})
+    console.document({"folder": str(folder), **counts, "epochs_to_train": epochs, "trainings": trainings, **document})
 
 
 def _run_tour(parts: Any, legs: Any, level: Any, folder: Path, load: Any, notes: Any, console: Console) -> None:
@@ -102,9 +102,9 @@ def _run_tour(parts: Any, legs: Any, level: Any, folder: Path, load: Any, notes:
         diverged = run_tour(legs, load, _progress_printer(console, bar))
     for sentence in diverged:
         console.say(sentence)
-    told = read_results(parts, level.seeds, legs)
+    results = read_results(parts, level.seeds, legs)
     page = render_tour(
-        told,
+        results,
         legs,
         folder,
         level,
@@ -113,11 +113,11 @@ def _run_tour(parts: Any, legs: Any, level: Any, folder: Path, load: Any, notes:
         notes=(*notes, *diverged),
     )
     path = write_report(folder / PAGE_NAME, page.html)
-    for sentence in told.missing:
+    for sentence in results.missing:
         console.say(sentence)
     for name in page.left_out:
         console.say(f"no room for the figure {name}")
-    answers = [(outcome.part.key, claim) for outcome in told.outcomes for claim in outcome.claims]
+    answers = [(outcome.part.key, claim) for outcome in results.outcomes for claim in outcome.claims]
     counts = Counter(answer.decision.verdict for _, answer in answers)
     console.show(
         f"{format_count(len(answers), 'claim')} of the report: "
@@ -140,7 +140,7 @@ def _run_tour(parts: Any, legs: Any, level: Any, folder: Path, load: Any, notes:
             "report": str(path),
             "bytes": path.stat().st_size,
             "findings": findings,
-            "missing": [*told.missing, *diverged],
+            "missing": [*results.missing, *diverged],
             "left_out": list(page.left_out),
         }
     )

@@ -106,9 +106,9 @@ def compare(
         raise ConfigError(f"{runs[searches.index(True)]!r} is a search; compare runs with runs, searches with searches")
     opened = [open_run(run) for run in runs]
     names = [str(run.directory) for run in opened]
-    drawn = {"figure": str(_draw_histories(opened, figure))} if figure else {}
+    figures = {"figure": str(_draw_histories(opened, figure))} if figure else {}
     choices, measures = [_run_options(run) for run in opened], [_run_measures(run) for run in opened]
-    _show_comparison("runs", names, choices, measures, console, drawn)
+    _show_comparison("runs", names, choices, measures, console, figures)
     return None
 
 
@@ -137,13 +137,13 @@ def _compare_searches(places: list[str], console: Console) -> None:
     from lstm_ae.search.directory import open_search, summarize_search
 
     opened = [open_search(place) for place in places]
-    found = [summarize_search(search) for search in opened]
-    settings = [each.best.values if each.best else {} for each in found]
+    summaries = [summarize_search(search) for search in opened]
+    settings = [each.best.values if each.best else {} for each in summaries]
     measures = [
         each.measures | {f"its {name}": format_option(value) for name, value in setting.items()}
-        for each, setting in zip(found, settings, strict=True)
+        for each, setting in zip(summaries, settings, strict=True)
     ]
-    names, choices = [str(search.directory) for search in opened], [each.choices for each in found]
+    names, choices = [str(search.directory) for search in opened], [each.choices for each in summaries]
     _show_comparison("searches", names, choices, measures, console, {})
 
 
@@ -199,10 +199,10 @@ def _best_result(search: Any) -> tuple[str, float | None]:
     from lstm_ae.search.directory import summarize_search
 
     try:
-        found = summarize_search(search)
+        summary = summarize_search(search)
     except (ConfigError, DataError):
         return "unreadable", None
-    return (f"best {found.objective}", found.best.score) if found.best else ("nothing yet", None)
+    return (f"best {summary.objective}", summary.best.score) if summary.best else ("nothing yet", None)
 
 
 def _run_headline(run: Any) -> tuple[str, float | None]:

@@ -249,9 +249,9 @@ def register(app: typer.Typer, name: str, config: type[Config]) -> None:
     def tune(data: OptionalTable = None, *, request: SearchRequest, given: GivenOptions, console: Console) -> None:
         """Search for better options: each one that is given a list (8,16,32) or a range (1e-4..1e-1:log) is varied."""
         _set_table(given, data, name, request.resume)
-        folder, plan, found, _ = search(given, config, request, console)
+        folder, plan, result, _ = search(given, config, request, console)
         with add_resume_command(folder):
-            show_results(console, folder, plan, found)
+            show_results(console, folder, plan, result)
 
 
 def _set_table(given: GivenOptions, data: str | None, name: str, resume: bool) -> None:
@@ -325,10 +325,10 @@ def show_search_estimate(given: GivenOptions, request: Any, kind: type[Config], 
 
     jobs, keep = request.jobs or default_jobs(plan), 1 if request.keep is None else request.keep
     console.say(f"timing settings of {describe_plan(plan)}, {jobs} at once ...")
-    found = estimate_search(plan, data, jobs=jobs, keep=keep, refit=request.refit)
+    estimate = estimate_search(plan, data, jobs=jobs, keep=keep, refit=request.refit)
     if request.max_time is not None:
-        found = found._replace(notes=(*found.notes, "this is the whole search, whatever --max-time says"))
-    dry_run.show_estimate(found, console)
+        estimate = estimate._replace(notes=(*estimate.notes, "this is the whole search, whatever --max-time says"))
+    dry_run.show_estimate(estimate, console)
 
 
 def search(
@@ -366,8 +366,8 @@ def search(
     else:
         folder = create_search(request.out, plan, data.source, data.symbols, command_line(), purpose)
     with add_resume_command(folder):
-        found = _run_search(folder, plan, purpose, data, request, console)
-    return folder, plan, found, data
+        result = _run_search(folder, plan, purpose, data, request, console)
+    return folder, plan, result, data
 
 
 def _run_search(folder: Any, plan: Any, purpose: Any, data: Any, request: SearchRequest, console: Console) -> Any:
@@ -393,8 +393,8 @@ def _run_search(folder: Any, plan: Any, purpose: Any, data: Any, request: Search
             else:
                 executor = WorkerPool(jobs, max(1, cores() // jobs), board.step, folder.log)
             console.say(f"searching in {folder.directory}: {describe_plan(plan)}, {executor.slots} at once")
-            found = run_search(record, folder, load, executor, board, clock=clock, retries=retries)
-    return found
+            result = run_search(record, folder, load, executor, board, clock=clock, retries=retries)
+    return result
 
 
 def _load_all_seeds(plan: Any) -> dict[str, Any]:
@@ -477,8 +477,8 @@ def split_values(given: GivenOptions, kind: type[Config]) -> tuple[Config, list[
     # What is chosen by its name decides which other options there are: one choice that goes with them is enough.
     named = [axis for axis in axes if axis.values and isinstance(axis.values[0], str)]
     choices = itertools.product(*(axis.values for axis in named))
-    tried = [{}, *(dict(zip((axis.name for axis in named), choice, strict=True)) for choice in choices if choice)]
-    for number, chosen in enumerate(tried):
-        with suppress(ConfigError) if number + 1 < len(tried) else nullcontext():
+    attempts = [{}, *(dict(zip((axis.name for axis in named), choice, strict=True)) for choice in choices if choice)]
+    for number, chosen in enumerate(attempts):
+        with suppress(ConfigError) if number + 1 < len(attempts) else nullcontext():
             return single.config(kind, **chosen), axes
     raise AssertionError("the last one returns or raises")

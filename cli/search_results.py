@@ -116,7 +116,7 @@ def describe_result(trial: Any, objective: Any) -> str:
     return f"{objective.name} {format_value(trial.score)}{spread}{why}, {trial.seconds:.0f} s"
 
 
-def show_results(console: Console, folder: Any, plan: Any, found: Any) -> None:
+def show_results(console: Console, folder: Any, plan: Any, result: Any) -> None:
     """Show the best trial, findings, and files; write the table of all trials, best first, and the figures.
 
     Raises:
@@ -124,65 +124,65 @@ def show_results(console: Console, folder: Any, plan: Any, found: Any) -> None:
     """
     from lstm_ae.search.results import result_columns, result_figures, result_statements
 
-    header, rows = result_columns(plan, found.trials)
+    header, rows = result_columns(plan, result.trials)
     folder.write_table({name: [row[place] for row in rows] for place, name in enumerate(header)})
-    again = require_results(folder, found)
-    drawn = result_figures(folder, plan, found.trials)
-    statements = result_statements(plan, found.trials)
-    winner = found.trials[0]
+    again = require_results(folder, result)
+    figures = result_figures(folder, plan, result.trials)
+    statements = result_statements(plan, result.trials)
+    winner = result.trials[0]
     console.show(
-        f"Best of {format_count(len(found.trials), 'trial')}: {describe_setting(winner)} "
+        f"Best of {format_count(len(result.trials), 'trial')}: {describe_setting(winner)} "
         f"({describe_result(winner, plan.objective)}, trial {winner.number})"
     )
     for line in statements:
         console.show(line)
-    if not found.complete:
+    if not result.complete:
         console.show(f"Time limit reached. Resume with: {again}")
     files = {
         "table": folder.directory / "table.csv",
-        "figures": drawn[0].parent,
-        "winner": found.runs[0].directory,
+        "figures": figures[0].parent,
+        "winner": result.runs[0].directory,
     }
-    if found.refit:
-        files["refit"] = found.refit.directory
-        console.show(f"The setting of the winner was {found.refit.metrics()['training']['refit']}.")
+    if result.refit:
+        files["refit"] = result.refit.directory
+        console.show(f"The setting of the winner was {result.refit.metrics()['training']['refit']}.")
     show_files(console, files)
     if console.verbose:
         console.table(header, rows)
     console.document(
         {
             "search": str(folder.directory),
-            "complete": found.complete,
+            "complete": result.complete,
             "objective": plan.objective.name,
-            "trials": [_trial_row(trial) for trial in found.trials],
+            "trials": [_trial_row(trial) for trial in result.trials],
             "findings": statements,
-            "winner": {"trial": winner.number, "values": winner.values, "run": str(found.runs[0].directory)},
-            "kept": [str(run.directory) for run in found.runs],
-            "refit": str(found.refit.directory) if found.refit else None,
+            "winner": {"trial": winner.number, "values": winner.values, "run": str(result.runs[0].directory)},
+            "kept": [str(run.directory) for run in result.runs],
+            "refit": str(result.refit.directory) if result.refit else None,
         }
     )
 
 
-def require_results(folder: Any, found: Any) -> str:
+def require_results(folder: Any, result: Any) -> str:
     """Return the command that resumes a search.
 
     Raises:
         LstmAeError: no trial is complete; the message has the reasons.
     """
     again: str = folder.resume_command
-    if any(trial.status == "completed" for trial in found.trials):
+    if any(trial.status == "completed" for trial in result.trials):
         return again
-    if not found.complete:
+    if not result.complete:
         raise LstmAeError(f"The time limit was reached before a trial was complete. Resume with: {again}")
     reasons: dict[str, list[str]] = {}
-    for trial in found.trials:
+    for trial in result.trials:
         if trial.reason:
             reasons.setdefault(trial.reason, []).append(str(trial.number))
     causes = "; ".join(
         f"trial{'s' * (len(numbers) > 1)} {format_names(numbers)}: {reason}" for reason, numbers in reasons.items()
     )
     advice = "Lower --learning-rate, or change what the reasons name"
-    raise LstmAeError(f"All {len(found.trials)} trials failed. {causes}. {advice}")
+    raise LstmAeError(f"All {len(result.trials)} trials failed. {causes}. {advice}")
 
 
 def _trial_row(trial: Any) -> dict[str, Any]:

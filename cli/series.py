@@ -37,7 +37,7 @@ def check(
     config = given.config(Reading, data=data)
     bar = console.progress()
     try:
-        found = inspect_table(config, bar.reading)
+        inspection = inspect_table(config, bar.reading)
     except DataError as error:
         bar.clear()
         console.document(
@@ -45,10 +45,10 @@ def check(
         )
         raise
     bar.clear()
-    _show_inspection(found, config, console)
-    console.document(_inspection_document(found, config))
-    if not found.usable:
-        raise DataError(_format_verdict(found, config))
+    _show_inspection(inspection, config, console)
+    console.document(_inspection_document(inspection, config))
+    if not inspection.usable:
+        raise DataError(_format_verdict(inspection, config))
 
 
 @command(app, "example", "lstmae series example load.csv --task forecast")
@@ -112,39 +112,40 @@ def format_check_command(config: Reading, fix: Mapping[str, Any]) -> str:
     return " ".join(["lstmae series check", shlex.quote(path), *([format_options(changed)] if changed else [])])
 
 
-def _format_verdict(found: "TableInspection", config: Reading) -> str:
+def _format_verdict(inspection: "TableInspection", config: Reading) -> str:
     """Return how many problems there are, which the result lists, and what solves them all."""
     from lstm_ae.data.findings import combine_fixes, format_options
 
-    problems = [finding for finding in found.findings if finding.fatal]
+    problems = [finding for finding in inspection.findings if finding.fatal]
     fix = combine_fixes(config, problems)
     advice = f"Add {format_options(fix)}" if fix else "Change the table as said there"
-    return f"{found.table.name} has {format_count(len(problems), 'problem')}, as listed. {advice}"
+    return f"{inspection.table.name} has {format_count(len(problems), 'problem')}, as listed. {advice}"
 
 
-def _show_inspection(found: "TableInspection", config: Reading, console: Console) -> None:
+def _show_inspection(inspection: "TableInspection", config: Reading, console: Console) -> None:
     from lstm_ae.data.findings import combine_fixes
     from lstm_ae.data.split import PARTS, required_parts
 
-    table, prepared = found.table, found.prepared
-    first, last = _time_range(found)
+    table, prepared = inspection.table, inspection.prepared
+    first, last = _time_range(inspection)
     console.show(
         f"{table.name}: {format_count(len(table.lines), 'row')}"
         + (f" of {len(table.ids):,} series" if table.layout.ids else "")
     )
     if table.layout.time is not None:
         gaps, meet = "no gaps", "no duplicates"
-        if found.gaps.places:
-            gaps = f"{format_count(found.gaps.places, 'gap')} with {format_count(found.gaps.rows, 'row')} missing"
-        if found.gaps.empty:
-            gaps += f" and {found.gaps.empty:,} without any value"
-        if found.clash:
-            near = "at the time of" if found.clash.same_time else "too near to"
-            meet = f"{format_count(found.clash.rows, 'row')} {near} another"
-        steps = "rows as they follow" if str(found.step) == "rows" else f"a row every {found.step}"
+        if inspection.gaps.places:
+            rows_missing = format_count(inspection.gaps.rows, "row")
+            gaps = f"{format_count(inspection.gaps.places, 'gap')} with {rows_missing} missing"
+        if inspection.gaps.empty:
+            gaps += f" and {inspection.gaps.empty:,} without any value"
+        if inspection.clash:
+            near = "at the time of" if inspection.clash.same_time else "too near to"
+            meet = f"{format_count(inspection.clash.rows, 'row')} {near} another"
+        steps = "rows as they follow" if str(inspection.step) == "rows" else f"a row every {inspection.step}"
         clock = " UTC" if table.layout.dated and (table.layout.aware or config.time_zone) else ""
         console.show(f"{quote(table.layout.time)}: {first} to {last}{clock}, {steps}; {gaps}, {meet}")
-    if classes := _count_labels(found):
+    if classes := _count_labels(inspection):
         rows = [f"{format_heading(name) or '(no label)'} ({number:,})" for name, number in classes.items()]
         console.show(f"{quote(table.layout.label)}: {format_names(rows)}")
     console.show("")
@@ -156,14 +157,14 @@ def _show_inspection(found: "TableInspection", config: Reading, console: Console
                 *map(_drop_decimals, (f.minimum, f.mean, f.maximum)),
                 f"{f.missing:.2%}" if f.missing else "0",
             )
-            for f in found.features
+            for f in inspection.features
         ],
     )
     console.show("")
     console.table(
         ["part", "rows", f"windows of {prepared.window}" + (f" + {prepared.horizon}" if prepared.horizon else "")],
         [
-            (name, int((prepared.part == k).sum()), found.windows[k])
+            (name, int((prepared.part == k).sum()), inspection.windows[k])
             for k, name in enumerate(PARTS[: len(required_parts(config))])
         ],
     )
@@ -174,21 +175,21 @@ def _show_inspection(found: "TableInspection", config: Reading, console: Console
         width = max(map(len, names.values()))
         for name, words in prepared.inferred.items():
             console.show(f"  {names[name].ljust(width)}  {words}")
-    for finding in found.findings:
+    for finding in inspection.findings:
         console.show(f"\n{'Problem' if finding.fatal else 'Note'}: {finding.text}.")
         for line in map(functools.partial(format_check_command, config), finding.fixes):
             if line.isprintable():
                 console.show(f"  {line}")
-    fix = combine_fixes(config, found.findings)
-    if fix and all(fix not in finding.fixes for finding in found.findings):
+    fix = combine_fixes(config, inspection.findings)
+    if fix and all(fix not in finding.fixes for finding in inspection.findings):
         console.show(f"\nApply all suggested fixes:\n  {format_check_command(config, fix)}")
-    console.show("\nFix the errors above before training." if not found.usable else "\nThis table can be used.")
+    console.show("\nFix the errors above before training." if not inspection.usable else "\nThis table can be used.")
 
 
-def _time_range(found: "TableInspection") -> tuple[str | float, str | float]:
+def _time_range(inspection: "TableInspection") -> tuple[str | float, str | float]:
     from lstm_ae.data.time_zones import format_time
 
-    table = found.table
+    table = inspection.table
     low, high = int(table.times.min()), int(table.times.max())
     if table.layout.time is None:
         return low, high
@@ -201,53 +202,56 @@ def _drop_decimals(number: float) -> float:
     return int(number) if number == round(number) and abs(number) < 1e9 else number
 
 
-def _count_labels(found: "TableInspection") -> dict[str, int]:
+def _count_labels(inspection: "TableInspection") -> dict[str, int]:
     """Return the number of rows of each label; rows without a label have the empty name."""
     import numpy as np
 
-    if found.table.labels is None:
+    if inspection.table.labels is None:
         return {}
-    counts = np.bincount(found.table.labels + 1, minlength=len(found.table.classes) + 1).tolist()
-    return {name: rows for name, rows in zip(("", *found.table.classes), counts, strict=True) if rows}
+    counts = np.bincount(inspection.table.labels + 1, minlength=len(inspection.table.classes) + 1).tolist()
+    return {name: rows for name, rows in zip(("", *inspection.table.classes), counts, strict=True) if rows}
 
 
-def _inspection_document(found: "TableInspection", config: Reading) -> dict[str, Any]:
+def _inspection_document(inspection: "TableInspection", config: Reading) -> dict[str, Any]:
     from lstm_ae.data.findings import combine_fixes
     from lstm_ae.data.split import PARTS
 
-    table, prepared, layout, clash = found.table, found.prepared, found.table.layout, found.clash
-    first, last = _time_range(found)
+    table, prepared, layout, clash = inspection.table, inspection.prepared, inspection.table.layout, inspection.clash
+    first, last = _time_range(inspection)
     return {
         "data": config.data,
-        "usable": found.usable,
+        "usable": inspection.usable,
         "rows": len(table.lines),
         "series": len(table.ids),
         "time": {
             "column": layout.time,
             "first": first,
             "last": last,
-            "frequency": str(found.step),
+            "frequency": str(inspection.step),
             "unsorted": table.unsorted,
             "duplicates": clash.rows if clash and clash.same_time else 0,
             "too_near": clash.rows if clash and not clash.same_time else 0,
-            "gaps": found.gaps.places,
-            "missing_rows": found.gaps.rows,
-            "empty_rows": found.gaps.empty,
-            "longest_gap": found.gaps.longest,
+            "gaps": inspection.gaps.places,
+            "missing_rows": inspection.gaps.rows,
+            "empty_rows": inspection.gaps.empty,
+            "longest_gap": inspection.gaps.longest,
         },
-        "columns": [feature._asdict() | {"constant": feature.minimum == feature.maximum} for feature in found.features],
-        "others": dict(found.others),
-        "classes": _count_labels(found),
+        "columns": [
+            feature._asdict() | {"constant": feature.minimum == feature.maximum} for feature in inspection.features
+        ],
+        "others": dict(inspection.others),
+        "classes": _count_labels(inspection),
         "window": prepared.window,
         "horizon": prepared.horizon,
         "max_gap": prepared.max_gap,
         "parts": {
-            name: {"rows": int((prepared.part == k).sum()), "windows": found.windows[k]} for k, name in enumerate(PARTS)
+            name: {"rows": int((prepared.part == k).sum()), "windows": inspection.windows[k]}
+            for k, name in enumerate(PARTS)
         },
         "inferred": dict(prepared.inferred),
         "problems": [
             finding._asdict() | {"fixes": [format_check_command(config, fix) for fix in finding.fixes]}
-            for finding in found.findings
+            for finding in inspection.findings
         ],
-        "command": format_check_command(config, combine_fixes(config, found.findings)),
+        "command": format_check_command(config, combine_fixes(config, inspection.findings)),
     }

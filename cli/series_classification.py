@@ -36,14 +36,14 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Say to which class the window that ends with each row belongs, or each series where it is one window."""
         require_table("--out", out)
-        found = open_table_run(run, console)
+        opened = open_table_run(run, console)
         from lstm_ae.apply import classify as classification
         from lstm_ae.apply.run_table import TableRequest
         from lstm_ae.data.checks import collect_new_table_warnings
         from lstm_ae.table_files import write_table
 
         with console.progress() as bar:
-            answers = classification.classify(found, TableRequest(data, label_col, given, bar.reading))
+            answers = classification.classify(opened, TableRequest(data, label_col, given, bar.reading))
         show_note(collect_new_table_warnings(answers.prepared), console)
         path = write_table(out, classification.class_columns(answers), keep_formulas=keep_formulas)
         counts, judged = classification.count_classes(answers), classification.evaluate_classification(answers)
@@ -51,7 +51,7 @@ def register(app: typer.Typer) -> None:
         show_files(console, {"classes": path})
         console.document(
             {
-                "run": str(found.directory),
+                "run": str(opened.directory),
                 "of": "series" if answers.by_series else "rows",
                 "windows": int(answers.known.sum()),
                 "classes": counts,

@@ -116,8 +116,8 @@ def follow_stream(
                 new = [name for name in dict.fromkeys(chunk.ids or ()) if name not in stream.tracks]
                 if unknown := describe_unknown_series(detector.scales.names, new):
                     show_note([unknown], console)
-                found = stream.push(chunk.values, chunk.times, chunk.ids, refuse=refuse)
-                _print_lines(_format_lines(found, columns, line, timed=timed, zone=zone))
+                decided = stream.push(chunk.values, chunk.times, chunk.ids, refuse=refuse)
+                _print_lines(_format_lines(decided, columns, line, timed=timed, zone=zone))
         except DataError as error:
             problem = error
         _print_lines(_format_lines(stream.end(), columns, line, timed=timed, zone=zone))
@@ -134,14 +134,14 @@ def refuse_table_options(given: dict[str, Any]) -> None:
 
 
 def _format_lines(
-    found: "FinalScores", columns: list[str], line: Callable[[list[Any]], str], *, timed: bool, zone: "Zone"
+    scores: "FinalScores", columns: list[str], line: Callable[[list[Any]], str], *, timed: bool, zone: "Zone"
 ) -> Iterator[str]:
     from lstm_ae.data.time_zones import format_each_time
 
-    times = format_each_time(found.times, zone) if timed else found.times.tolist()
-    values: list[Any] = [found.series] if "series" in columns else []
-    values += [times, *(column.tolist() for column in (found.scores, found.p, found.anomaly, found.final))]
-    values += [column.tolist() for column in found.by_feature.T][: len(columns) - len(values)]
+    times = format_each_time(scores.times, zone) if timed else scores.times.tolist()
+    values: list[Any] = [scores.series] if "series" in columns else []
+    values += [times, *(column.tolist() for column in (scores.scores, scores.p, scores.anomaly, scores.final))]
+    values += [column.tolist() for column in scores.by_feature.T][: len(columns) - len(values)]
     for row in zip(*values, strict=True):
         yield line([None if cell != cell else cell for cell in row])
 
@@ -190,13 +190,13 @@ def register(app: typer.Typer) -> None:
             raise ConfigError("Give the table to train on: lstmae series train DATA, or --resume to continue a run")
         config = given.config(Series, data=data)
         import_tensorflow(console)
-        found, loaded = training.complete_config(config, console)
+        complete, loaded = training.complete_config(config, console)
         if config.task == "anomaly" and not config.normal:
             marked = ", but those that --label-col marks" * (config.label_col is not None)
             console.say(
                 f"  normal: all rows of the training and validation parts are taken for normal{marked} (see --normal)"
             )
-        _show_trained(console, training.train(found, console, out=out, data=loaded, tensorboard=tensorboard))
+        _show_trained(console, training.train(complete, console, out=out, data=loaded, tensorboard=tensorboard))
 
     @command(app, "detect", "lstmae series detect latest pump.csv --events events.csv", reads=True)
     def detect(
@@ -269,13 +269,13 @@ def register(app: typer.Typer) -> None:
 
         with console.progress() as bar:
             request = TableRequest(data, label_col, given, bar.reading)
-            found = detect_anomalies(opened, request, rule=threshold, scoring=bar.scoring)
-        notes = collect_new_table_warnings(found.prepared, opened.artifact(NormalScores).scale, opened.symbols)
+            detection = detect_anomalies(opened, request, rule=threshold, scoring=bar.scoring)
+        notes = collect_new_table_warnings(detection.prepared, opened.artifact(NormalScores).scale, opened.symbols)
         rests = opened.metrics().get("threshold", {}).get("note") if threshold is None else None
         show_note(
             (
                 *notes,
-                *describe_known_windows(found.prepared, opened.find_artifact(WindowFingerprints)),
+                *describe_known_windows(detection.prepared, opened.find_artifact(WindowFingerprints)),
                 *([rests] if rests else []),
             ),
             console,
@@ -283,27 +283,37 @@ def register(app: typer.Typer) -> None:
         # Before anything is shown: whoever reads the output may stop early.
         files = {}
         if events is not None:
-            files["events"] = write_table(events, detection_output.event_columns(found), keep_formulas=keep_formulas)
+            files["events"] = write_table(
+                events, detection_output.event_columns(detection), keep_formulas=keep_formulas
+            )
         if scores is not None:
-            files["scores"] = write_table(scores, detection_output.score_columns(found), keep_formulas=keep_formulas)
+            files["scores"] = write_table(
+                scores, detection_output.score_columns(detection), keep_formulas=keep_formulas
+            )
         if figure is not None:
-            files["figure"] = write(figure, png(detection_figure(found)))
+            files["figure"] = write(figure, png(detection_figure(detection)))
         try:
             if events is None:
                 files["events"] = write_table(
-                    opened.directory / "events.csv", detection_output.event_columns(found), keep_formulas=keep_formulas
+                    opened.directory / "events.csv",
+                    detection_output.event_columns(detection),
+                    keep_formulas=keep_formulas,
                 )
             if figure is None:
-                files["figure"] = write(opened.directory / "figures" / "detection.png", png(detection_figure(found)))
-            opened.write_artifact(detection_output.sketch_detection(found))
+                files["figure"] = write(
+                    opened.directory / "figures" / "detection.png", png(detection_figure(detection))
+                )
+            opened.write_artifact(detection_output.sketch_detection(detection))
         except OSError as error:
             if not files:
                 raise
             # What was asked for is written; a run that belongs to somebody else stays as it is.
             console.say(f"not kept in {opened.directory} ({error.strerror or error})")
-        _show_detection(found, console)
+        _show_detection(detection, console)
         show_files(console, files)
-        console.document(detection_output.detection_to_json(found) | {name: str(path) for name, path in files.items()})
+        console.document(
+            detection_output.detection_to_json(detection) | {name: str(path) for name, path in files.items()}
+        )
 
 
 def _show_trained(console: Console, run: Any) -> None:
@@ -346,12 +356,12 @@ def _undertraining_note(epochs: int, metrics: dict[str, Any]) -> str:
     )
 
 
-def _show_detection(found: Any, console: Console) -> None:
+def _show_detection(detection: Any, console: Console) -> None:
     """Show the events, the threshold, and the expected false alarms, with those of the baseline."""
     from lstm_ae.apply.detection_output import describe_detection, event_rows
 
-    rows = [row | {"end": row["end"] + " (provisional)" * row["provisional"]} for row in event_rows(found)]
-    lines = describe_detection(found)
+    rows = [row | {"end": row["end"] + " (provisional)" * row["provisional"]} for row in event_rows(detection)]
+    lines = describe_detection(detection)
     if rows:
         console.show(f"Anomalies found: {lines[0]}")
         # The strongest ones if there are many, in the order of their times.

@@ -61,11 +61,11 @@ def register(app: typer.Typer) -> None:
         options = [*(["label_col"] if label_col is not None else []), *given]
         if data is None and options:
             raise ConfigError(f"{flag_name(options[0])} is for another table; give it as DATA")
-        found = open_table_run(run, console)
+        opened_run = open_table_run(run, console)
         from lstm_ae.experiment import open_trained
 
         if data is None:
-            opened = open_trained(found)
+            opened = open_trained(opened_run)
             evaluation, leaky = opened.evaluate(), opened.data.source.leaky
         else:
             from lstm_ae.apply.evaluate import evaluate_table
@@ -74,12 +74,12 @@ def register(app: typer.Typer) -> None:
             notes: list[str] = []
             with console.progress() as bar:
                 request = TableRequest(data, label_col, given, bar.reading)
-                evaluation = evaluate_table(found, request, notify=notes.append)
+                evaluation = evaluate_table(opened_run, request, notify=notes.append)
             show_note(notes, console)
             leaky = ""
         metrics = evaluation.as_json()
         show_metrics(console, metrics, leaky)
-        console.document({"run": str(found.directory), "data": data, "metrics": metrics})
+        console.document({"run": str(opened_run.directory), "data": data, "metrics": metrics})
 
     @command(app, "plot", "lstmae series plot latest pump.csv", reads=True)
     def plot(
@@ -97,35 +97,35 @@ def register(app: typer.Typer) -> None:
 
         if figure is not None:
             require_png(figure)
-        found, autoencoder, table = _read_table(run, data, given, console)
-        drawn = png(reconstruction_figure(autoencoder, table))
-        path = write(figure, drawn) if figure is not None else found.write_figure("table", drawn)
+        opened, autoencoder, table = _read_table(run, data, given, console)
+        image = png(reconstruction_figure(autoencoder, table))
+        path = write(figure, image) if figure is not None else opened.write_figure("table", image)
         show_files(console, {"figure": path})
-        console.document({"run": str(found.directory), "figure": str(path)})
+        console.document({"run": str(opened.directory), "figure": str(path)})
 
 
 def _read_table(run: str, data: str, given: GivenOptions, console: Console) -> tuple[Any, Any, Any]:
     """Return the run, its autoencoder, and the table on its time grid."""
-    found = open_table_run(run, console)
+    opened = open_table_run(run, console)
     from lstm_ae.apply.encode import load_autoencoder
     from lstm_ae.apply.run_table import TableRequest
     from lstm_ae.data.checks import collect_new_table_warnings
 
-    autoencoder = load_autoencoder(found, given)
+    autoencoder = load_autoencoder(opened, given)
     with console.progress() as bar:
         table = autoencoder.read(TableRequest(data, progress=bar.reading))
     show_note(collect_new_table_warnings(table, symbols=autoencoder.scales.names), console)
-    return found, autoencoder, table
+    return opened, autoencoder, table
 
 
 def _write_output(
     request: RowsRequest, given: GivenOptions, console: Console, columns: Callable[[Any, Any], dict[str, Any]]
 ) -> None:
     require_table("--out", request.out)
-    found, autoencoder, table = _read_table(request.run, request.data, given, console)
+    opened, autoencoder, table = _read_table(request.run, request.data, given, console)
     from lstm_ae.table_files import write_table
 
     path = write_table(request.out, columns(autoencoder, table), keep_formulas=request.keep_formulas)
     rows = len(table.table.lines)
     show_files(console, {"rows": path})
-    console.document({"run": str(found.directory), "rows": rows, "out": str(path)})
+    console.document({"run": str(opened.directory), "rows": rows, "out": str(path)})

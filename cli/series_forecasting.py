@@ -71,8 +71,8 @@ def register(app: typer.Typer) -> None:
             require_png(figure)
         levels = parse_levels(level)
         check_value(_HORIZON, horizon)
-        found = open_table_run(run, console)
-        metrics = found.metrics()
+        opened = open_table_run(run, console)
+        metrics = opened.metrics()
         from lstm_ae.apply.figures import forecast_figure
         from lstm_ae.apply.forecast import forecast_columns, forecast_file
         from lstm_ae.apply.run_table import TableRequest
@@ -82,13 +82,13 @@ def register(app: typer.Typer) -> None:
 
         with console.progress() as bar:
             request = TableRequest(data, reading=given, progress=bar.reading)
-            ahead = forecast_file(found, request, horizon=horizon, levels=levels)
+            ahead = forecast_file(opened, request, horizon=horizon, levels=levels)
         columns = forecast_columns(ahead)
         # Before anything is shown: whoever reads the output may stop early.
-        drawn = png(forecast_figure(ahead))
+        image = png(forecast_figure(ahead))
         files = {
             "forecast": write_table(out, columns, keep_formulas=keep_formulas),
-            "figure": write(figure, drawn) if figure is not None else found.write_figure("outlook", drawn),
+            "figure": write(figure, image) if figure is not None else opened.write_figure("outlook", image),
         }
         _show_forecast(columns, ahead, metrics, console)
         show_files(console, files)
@@ -96,7 +96,7 @@ def register(app: typer.Typer) -> None:
             _show_rows(columns, console, MAX_SHOWN_LINES)
         console.document(
             {
-                "run": str(found.directory),
+                "run": str(opened.directory),
                 "series": len(ahead.ids),
                 "left_out": list(ahead.skipped),
                 "steps": ahead.future.shape[1],
@@ -132,8 +132,8 @@ def _add_backtest_command(app: typer.Typer) -> None:
         console: Console,
     ) -> None:
         """Train and test a forecaster on one stretch of time after the other, each after all that came before."""
-        found = show_table_backtest(given.config(Series, data=data, task="forecast"), console, out, folds)
-        check_skill("The skill over all folds", found, require_skill)
+        skill = show_table_backtest(given.config(Series, data=data, task="forecast"), console, out, folds)
+        check_skill("The skill over all folds", skill, require_skill)
 
 
 def show_table_backtest(config: Series, console: Console, out: Path | None, folds: int) -> float:

@@ -312,13 +312,13 @@ class _JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Time, level, text, and what else was said with it."""
-        said = {key: value for key, value in vars(record).items() if key not in self.usual}
+        extra = {key: value for key, value in vars(record).items() if key not in self.usual}
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         when, level = f"{moment}.{int(record.msecs):03d}Z", record.levelname.lower()
         line = {"time": when, "level": level, "text": record.getMessage()}
         if record.exc_info:
-            said["error"] = self.formatException(record.exc_info)
-        return json.dumps(line | said, default=str)
+            extra["error"] = self.formatException(record.exc_info)
+        return json.dumps(line | extra, default=str)
 
 
 def _log_to_stderr(console: Console) -> None:

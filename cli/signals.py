@@ -24,8 +24,8 @@ def handle_signals() -> Iterator[list[int]]:
     def stop() -> None:
         raise KeyboardInterrupt
 
-    with call_on_signal(stop) as came:
-        yield came
+    with call_on_signal(stop) as signals:
+        yield signals
 
 
 @contextmanager
@@ -37,14 +37,14 @@ def read_until_signal(read: Callable[[int], bytes]) -> Iterator[Callable[[int], 
         if waiting:
             raise KeyboardInterrupt
 
-    with call_on_signal(stop) as came:
+    with call_on_signal(stop) as signals:
 
         def reading(size: int) -> bytes:
             nonlocal waiting
             try:
                 # Before the look at what has come: a signal between the two would be waited on.
                 waiting = True
-                return b"" if came else read(size)
+                return b"" if signals else read(size)
             except KeyboardInterrupt:
                 return b""
             finally:
@@ -63,26 +63,26 @@ def call_on_signal(stop: Callable[[], object]) -> Iterator[list[int]]:
 
     A signal that the caller has chosen to ignore (`nohup`, a shell's background job) stays ignored.
     """
-    came: list[int] = []
+    signals: list[int] = []
 
     def handle(number: int, _: Any) -> None:
-        came.append(number)
-        if len(came) == 1:
+        signals.append(number)
+        if len(signals) == 1:
             stop()
-        elif len(came) > 2:
+        elif len(signals) > 2:
             os._exit(INTERRUPTED_CODE)
 
     if threading.current_thread() is not threading.main_thread():
-        yield came
+        yield signals
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         for number, handler in before.items():
             if handler is not signal.SIG_IGN:
                 signal.signal(number, handle)
-        yield came
+        yield signals
     finally:
         for number, handler in before.items():
             # Within this context another can have left it ignored.
             if signal.getsignal(number) is handle:
-                signal.signal(number, signal.SIG_IGN if came else handler)
+                signal.signal(number, signal.SIG_IGN if signals else handler)

@@ -74,7 +74,7 @@ def show_kfold(given: GivenOptions, console: Console, out: Path | None, folds: i
         console.say(f"note: {note}")
     progress = FoldProgress(console)
     with progress.resumable("kfold", out) as folder:
-        found = kfold(
+        result = kfold(
             config,
             axes,
             folds,
@@ -84,12 +84,12 @@ def show_kfold(given: GivenOptions, console: Console, out: Path | None, folds: i
             prepared=progress.prepared,
             notify=progress,
         )
-    header = ["place", *found.settings[0].values, "first round", "spread", "second round", "spread"]
+    header = ["place", *result.settings[0].values, "first round", "spread", "second round", "spread"]
     rows = []
-    for place, setting in enumerate(found.settings, 1):
+    for place, setting in enumerate(result.settings, 1):
         losses = [value for scores in setting.rounds for value in (float(np.mean(scores)), float(np.std(scores)))]
         rows.append((place, *setting.values.values(), *losses, *[None] * (4 - len(losses))))
-    best = found.settings[0]
+    best = result.settings[0]
     chosen = " ".join(f"{flag_name(name)} {format_setting(value)}" for name, value in best.values.items())
     loss = format_value(float(np.mean(best.rounds[-1])))
     console.show(
@@ -97,21 +97,21 @@ def show_kfold(given: GivenOptions, console: Console, out: Path | None, folds: i
         f"(mean validation loss over {folds} folds {loss})"
     )
     notes = [f"Ranks are not comparable across window sizes: {note}"] if note else []
-    notes += found.notes
-    metrics = found.winner.metrics()
-    show_metrics(console, metrics, found.winner.about()["data"]["leaky"])
+    notes += result.notes
+    metrics = result.winner.metrics()
+    show_metrics(console, metrics, result.winner.about()["data"]["leaky"])
     for each in notes:
         console.show(each)
-    show_files(console, {"winner": found.winner.directory, "folder": folder})
+    show_files(console, {"winner": result.winner.directory, "folder": folder})
     if console.verbose:
         console.show(f"Mean validation loss over {folds} folds:")
         console.table(header, rows)
-    settings = [setting._asdict() for setting in found.settings]
+    settings = [setting._asdict() for setting in result.settings]
     console.document(
         {
             "settings": settings,
-            "data": found.winner.about()["data"],
-            "winner": str(found.winner.directory),
+            "data": result.winner.about()["data"],
+            "winner": str(result.winner.directory),
             "metrics": metrics,
             "folds": str(folder),
             "notes": notes,
@@ -308,8 +308,8 @@ def register(app: typer.Typer, small: str) -> None:
     ) -> None:
         """Train up to a day and test on the days after it, several times over."""
         _require_split_by(split_by)
-        found = show_price_backtest(given.config(TASKS["snp"]), console, out, folds, split_by, refit=not no_refit)
-        check_skill("The skill over all folds", found, require_skill)
+        skill = show_price_backtest(given.config(TASKS["snp"]), console, out, folds, split_by, refit=not no_refit)
+        check_skill("The skill over all folds", skill, require_skill)
 
     @command(
         app,

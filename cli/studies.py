@@ -54,8 +54,8 @@ def _add_common_commands(app: typer.Typer, name: str, config: type[Config]) -> N
         loaded = training.load(chosen, console)
         parts = [("train", loaded.train), ("validation", loaded.validation), ("test", loaded.test)]
         console.table(["part", "samples", "steps", "features"], [(k, s.samples, s.span, s.features) for k, s in parts])
-        (drawn,) = load_study(name).describe(chosen, loaded).values()
-        path = write(figure or Path(f"{name}-data.png"), png(drawn))
+        (drawing,) = load_study(name).describe(chosen, loaded).values()
+        path = write(figure or Path(f"{name}-data.png"), png(drawing))
         show_files(console, {"figure": path})
         samples = {part: split.samples for part, split in parts}
         console.document({"data": loaded.source._asdict(), "samples": samples, "figure": str(path)})
@@ -126,11 +126,11 @@ def _add_mnist_commands(app: typer.Typer, small: str) -> None:
         if not pictures:
             show_predictions(training.obtain_run(given, TASKS["mnist"], console, choice), console)
             return
-        found, config, model = training.obtain_model(given, TASKS["mnist"], console, choice)
+        opened, config, model = training.obtain_model(given, TASKS["mnist"], console, choice)
         from lstm_ae.studies.mnist import classify
 
-        rows, drawn = classify(model, config.read, pictures)
-        (path,) = found.write_figures({"pictures": drawn})
+        rows, drawing = classify(model, config.read, pictures)
+        (path,) = opened.write_figures({"pictures": drawing})
         console.table(["image", "label", "probability", "reconstruction_mse"], [list(row.values()) for row in rows])
         show_files(console, {"figure": path})
-        console.document({"run": str(found.directory), "images": rows, "figure": str(path)})
+        console.document({"run": str(opened.directory), "images": rows, "figure": str(path)})

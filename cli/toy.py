@@ -48,8 +48,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Train autoencoders with codes of several sizes, and set those of linear codes beside them."""
         options, full_request = _request_limits(given, sizes, request)
-        folder, plan, found, data = search(options, Toy, full_request, console)
-        _show_limits(console, folder, plan, found, data)
+        folder, plan, result, data = search(options, Toy, full_request, console)
+        _show_limits(console, folder, plan, result, data)
 
 
 def _dry_run(*, sizes: str | None, request: GridRequest, given: GivenOptions, console: Console) -> None:
@@ -81,14 +81,14 @@ def _parse_sizes(text: str) -> tuple[int, ...]:
     return tuple(sorted(numbers))
 
 
-def _show_limits(console: Console, folder: Any, plan: Any, found: Any, data: Any) -> None:
+def _show_limits(console: Console, folder: Any, plan: Any, result: Any, data: Any) -> None:
     from lstm_ae.plots.base import png
     from lstm_ae.plots.code_limits import limits as limits_figure
     from lstm_ae.studies.toy import load
     from lstm_ae.studies.toy_code_limits import code_limits
 
-    require_results(folder, found)
-    scores = {trial.values["code"]: trial for trial in found.trials if trial.scored}
+    require_results(folder, result)
+    scores = {trial.values["code"]: trial for trial in result.trials if trial.scored}
     axis = next(axis for axis in plan.axes if axis.name == "code")
     # Each repeat has signals of its own.
     seeds = range(plan.config.seed + 1, plan.config.seed + plan.repeats)
@@ -102,7 +102,7 @@ def _show_limits(console: Console, folder: Any, plan: Any, found: Any, data: Any
         for row, spread, ratio in zip(rows, spreads, times, strict=True)
     ]
     folder.write_table({name: [row[place] for row in cells] for place, name in enumerate(header)})
-    drawn = limits_figure(
+    drawing = limits_figure(
         [row.size for row in rows],
         {
             "LSTM autoencoder": [row.model for row in rows],
@@ -111,11 +111,11 @@ def _show_limits(console: Console, folder: Any, plan: Any, found: Any, data: Any
             "The mean": [row.mean for row in rows],
         },
     )
-    figure = folder.write_figure("limits", png(drawn))
+    figure = folder.write_figure("limits", png(drawing))
     for row, ratio in zip(rows, times, strict=True):
         error = "no result" if row.model is None else f"mse {format_value(row.model)}"
-        beside = "" if ratio is None else f", {ratio:.3g} times that of PCA"
-        console.show(f"code of {format_count(row.size, 'number')}: {error}{beside}")
+        comparison = "" if ratio is None else f", {ratio:.3g} times that of PCA"
+        console.show(f"code of {format_count(row.size, 'number')}: {error}{comparison}")
     files: dict[str, Path] = {"table": folder.directory / "table.csv", "figure": figure}
     show_files(console, files | {"runs": folder.directory / "trials"})
     if console.verbose:

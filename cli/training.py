@@ -103,8 +103,8 @@ def obtain_run(given: GivenOptions, kind: type[Config], console: Console, choice
     from lstm_ae.run import find_run, require_free
 
     if choice.run is not None:
-        found = _open_named_run(given, kind, console, choice.run, **fixed)
-        return open_trained(found, load(kind.merge(found.config().to_dict(), given), console))
+        named = _open_named_run(given, kind, console, choice.run, **fixed)
+        return open_trained(named, load(kind.merge(named.config().to_dict(), given), console))
     config = given.config(kind, **fixed)
     if choice.out is not None:
         require_free(choice.out)
@@ -130,8 +130,8 @@ def obtain_run_for_data(
 
     if choice.run is None or not given.get("data"):
         return obtain_run(given, kind, console, choice, **fixed)
-    found = _open_named_run(given, kind, console, choice.run, **fixed)
-    before = found.config()
+    named = _open_named_run(given, kind, console, choice.run, **fixed)
+    before = named.config()
     config = kind.merge(before.to_dict(), given)
     assert isinstance(before, Snp)
     assert isinstance(config, Snp)
@@ -140,10 +140,10 @@ def obtain_run_for_data(
         data = load(config, Console(False, True, False))
         # Another file that begins as the old one did can go on where the run's own options ended it.
         if not (moved and has_new_rows(config)):
-            opened = open_trained(found, data)
+            opened = open_trained(named, data)
             describe_data(opened.data, console)
             return opened
-    opened = open_on_new_data(found, config)
+    opened = open_on_new_data(named, config)
     describe_data(opened.data, console)
     console.say("  new to the run: all its days are forecast")
     return opened
@@ -152,8 +152,8 @@ def obtain_run_for_data(
 def obtain_model(given: GivenOptions, kind: type[Config], console: Console, choice: RunChoice) -> tuple[Any, Any, Any]:
     """Return a trained run with its config and model; load the data only if no run is named."""
     if choice.run is not None:
-        found = _open_named_run(given, kind, console, choice.run)
-        return found, found.config(), found.model()
+        named = _open_named_run(given, kind, console, choice.run)
+        return named, named.config(), named.model()
     opened = obtain_run(given, kind, console, choice)
     return opened.run, opened.config, opened.model
 
@@ -162,21 +162,21 @@ def _open_named_run(given: GivenOptions, kind: type[Config], console: Console, r
     """Return the named finished run after checking that it agrees with the options."""
     from lstm_ae.run import open_run
 
-    found = open_run(run, task_of(kind()))
+    opened = open_run(run, task_of(kind()))
     goal = fixed.get("goal")
-    if goal and getattr(found.config(), "goal", goal) != goal:
+    if goal and getattr(opened.config(), "goal", goal) != goal:
         does, verb = ("reconstructs", "reconstruct") if goal == "predict" else ("forecasts", "predict")
-        where = shlex.quote(str(found.directory))
+        where = shlex.quote(str(opened.directory))
         raise ConfigError(
-            f"{str(found.directory)!r} {does} prices; use lstmae snp {verb} --run {where}, or give another run"
+            f"{str(opened.directory)!r} {does} prices; use lstmae snp {verb} --run {where}, or give another run"
         )
     # Another table may be written in another way.
     free = ("data", *(READING_OPTIONS if given.get("data") else ()))
-    require_equal(given, found.config(), f"{str(found.directory)!r} is trained", free=free, **fixed)
-    found.metrics()
+    require_equal(given, opened.config(), f"{str(opened.directory)!r} is trained", free=free, **fixed)
+    opened.metrics()
     import_tensorflow(console)
-    console.say(f"run: {found.directory}")
-    return found
+    console.say(f"run: {opened.directory}")
+    return opened
 
 
 def require_equal(given: GivenOptions, config: Config, why: str, free: tuple[str, ...], **fixed: Any) -> None:
@@ -184,12 +184,12 @@ def require_equal(given: GivenOptions, config: Config, why: str, free: tuple[str
     fields = {field.name: field for field in declared_options(type(config))}
     typed = given.config(type(config), **fixed).to_dict() if given.file or given.preset else given | fixed
     for name, value in typed.items():
-        settled = getattr(config, name)
-        asked = fields[name].option.aliases.get(str(value).lower(), value)
-        if name not in free and (tuple(asked) if isinstance(asked, list) else asked) != settled:
+        stored = getattr(config, name)
+        requested = fields[name].option.aliases.get(str(value).lower(), value)
+        if name not in free and (tuple(requested) if isinstance(requested, list) else requested) != stored:
             was = (
-                f"with {flag_name(name)} {format_option(settled)}"
-                if settled not in (None, "", ())
+                f"with {flag_name(name)} {format_option(stored)}"
+                if stored not in (None, "", ())
                 else f"without {flag_name(name)}"
             )
             raise ConfigError(f"{why} {was}. Received: {format_option(value)}. Leave it out, or train a new run")
@@ -199,10 +199,10 @@ def open_table_run(run: str, console: Console) -> Any:
     """Return a finished run on a table, with TensorFlow imported."""
     from lstm_ae.run import open_run
 
-    found = open_run(run, "series")
-    found.metrics()
+    opened = open_run(run, "series")
+    opened.metrics()
     import_tensorflow(console)
-    return found
+    return opened
 
 
 class _TrainingGuard:
