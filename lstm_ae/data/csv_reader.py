@@ -6,8 +6,7 @@ import csv
 import itertools
 import os
 import re
-import types
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -227,51 +226,18 @@ CHUNK_ROWS = 5_000
 SEPARATOR_NAMES = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
-class TextColumn(NamedTuple):
-    """Text column as `values[codes[row]]`, with each distinct value, without surrounding blanks, stored once."""
-
-    codes: NDArray[np.int32]
-    values: tuple[str, ...]
-
-
-class CsvColumns(NamedTuple):
-    """Columns read by `read_csv`.
-
-    Args:
-        name: the file as named in errors.
-        text: text columns by requested name.
-        numbers: `(rows,)` float64 columns by requested name; NaN where a value is missing.
-        lines: `(rows,)` int64, the line on which each row starts, from 1.
-    """
-
-    name: str
-    text: dict[str, TextColumn]
-    numbers: dict[str, Float64Array]
-    lines: Int64Array
-
-    def error(self, row: int, problem: str) -> DataError:
-        """Return an error that names the file and the line of a row."""
-        return DataError(f"{self.name}, line {self.lines[row]}: {problem}")
-
-
-def read_csv(
-    path: str | os.PathLike[str],
-    *,
-    text: Sequence[str],
-    numbers: Sequence[str],
-    optional: Sequence[str] = (),
-    aliases: Mapping[str, Sequence[str]] = types.MappingProxyType({}),
-) -> CsvColumns:
-    """Read the requested columns of a comma-separated UTF-8 file with a header, plain or compressed.
+def read_number_columns(path: str | os.PathLike[str], columns: Sequence[str]) -> Float64Array:
+    """Read columns of numbers of a comma-separated UTF-8 file with a header, plain or compressed.
 
     Columns may be in any order and case; others are ignored. Blank lines are skipped. A number is missing if its cell
     is empty or one of NA, N/A, null, None, nan, and -.
 
     Args:
         path: a regular file.
-        text, numbers: names of the columns in lower case.
-        optional: names of additional columns of numbers, which may be absent.
-        aliases: alternative headings in lower case, used if the column's own name is absent.
+        columns: headings in lower case.
+
+    Returns:
+        `(rows, columns)` float64, NaN where a value is missing.
 
     Raises:
         DataError: if the file is not such a table. The message is one line with the file, the line, the rule, and the
@@ -282,40 +248,24 @@ def read_csv(
         rows = split_rows(read_lines(file, name), name)
         start, header = next(rows, (0, []))
         if not header:
-            raise DataError(f"{name} is empty. Give a file with the columns {', '.join((*text, *numbers))}")
-        place = _locate_columns(header, (*text, *numbers), optional, aliases, f"{name}, line {start}")
-        numbers = [*numbers, *(column for column in optional if column in place)]
-        index: dict[str, collections.defaultdict[str, int]] = {
-            column: collections.defaultdict(itertools.count().__next__) for column in text
-        }
-        parts: dict[str, list[NDArray[np.int32] | Float64Array]] = {column: [] for column in place}
-        starts = []
+            raise DataError(f"{name} is empty. Give a file with the columns {', '.join(columns)}")
+        places = _locate_columns(header, columns, f"{name}, line {start}")
+        parts = []
         while chunk := list(itertools.islice(rows, CHUNK_ROWS)):
             numbered, wide = zip(*chunk, strict=True)
             if set(map(len, wide)) != {len(header)}:
                 raise uneven_row_error(chunk, len(header), name)
-            columns = list(zip(*wide, strict=True))
-            starts.append(np.array(numbered, np.int64))
-            for column in text:
-                codes = map(index[column].__getitem__, map(str.strip, columns[place[column]]))
-                parts[column].append(np.fromiter(codes, np.int32, len(chunk)))
-            for column in numbers:
-                cells = columns[place[column]]
+            by_place = list(zip(*wide, strict=True))
+            values = np.empty((len(chunk), len(columns)))
+            for k, (column, place) in enumerate(zip(columns, places, strict=True)):
                 try:
-                    parts[column].append(parse_numbers(cells))
+                    values[:, k] = parse_numbers(by_place[place])
                 except BadNumber as error:
-                    raise DataError(locate_bad_cell(error, cells, numbered, column, name)) from None
-    if not starts:
+                    raise DataError(locate_bad_cell(error, by_place[place], numbered, column, name)) from None
+            parts.append(values)
+    if not parts:
         raise DataError(f"{name} has a header and no rows. Give a file with data")
-    return CsvColumns(
-        name,
-        {
-            column: TextColumn(np.concatenate(parts.pop(column)).astype(np.int32), tuple(index[column]))
-            for column in text
-        },
-        {column: np.concatenate(parts.pop(column)).astype(np.float64) for column in numbers},
-        np.concatenate(starts),
-    )
+    return np.concatenate(parts)
 
 
 def split_rows(
@@ -347,30 +297,18 @@ def split_rows(
         raise DataError(f"{name}, line {start}: {problem}") from None
 
 
-def _locate_columns(
-    header: list[str],
-    needed: Sequence[str],
-    optional: Sequence[str],
-    aliases: Mapping[str, Sequence[str]],
-    where: str,
-) -> dict[str, int]:
-    """Return the position of each required column, and of each optional one that exists.
+def _locate_columns(header: list[str], needed: Sequence[str], where: str) -> list[int]:
+    """Return the position of each column.
 
     Raises:
-        DataError: if a required column is missing or a column is duplicate.
+        DataError: if a column is missing or duplicate.
     """
-    found = [cell.strip().lower() for cell in header]
-    place, missing = {}, []
-    for name in (*needed, *optional):
-        heading = next((heading for heading in (name, *aliases.get(name, ())) if heading in found), None)
-        if heading is None:
-            missing += [name] * (name in needed)
-        elif found.count(heading) > 1:
-            raise DataError(f"{where}: the column {heading!r} occurs more than once. Rename or remove one")
-        else:
-            place[name] = found.index(heading)
+    headings = [cell.strip().lower() for cell in header]
+    if twice := next((name for name in needed if headings.count(name) > 1), None):
+        raise DataError(f"{where}: the column {twice!r} occurs more than once. Rename or remove one")
+    missing = [name for name in needed if name not in headings]
     if not missing:
-        return place
+        return [headings.index(name) for name in needed]
     line = ",".join(header)
     for mark, word in SEPARATOR_NAMES.items():
         if line.count(mark) > line.count(","):
@@ -378,7 +316,7 @@ def _locate_columns(
                 f"{where}: the cells are separated by {word}. Convert the file to commas, and to decimal points"
             )
     received = ", ".join(quote(cell)[:40] for cell in header[:12]) + (", ..." if len(header) > 12 else "")
-    if not place and any(NUMBER.fullmatch(cell.strip()) for cell in header):
+    if len(missing) == len(needed) and any(NUMBER.fullmatch(cell.strip()) for cell in header):
         raise DataError(f"{where}: there is no header. Put {','.join(needed)} above the data. Received: {received}")
     raise DataError(f"{where}: the header lacks {', '.join(missing)}. Rename the columns. Received: {received}")
 

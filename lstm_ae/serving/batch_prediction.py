@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lstm_ae.arrays import Array, Dtype
-from lstm_ae.data.csv_reader import read_csv
+from lstm_ae.data.csv_reader import read_number_columns
 from lstm_ae.data.text import open_stable_file, read_lines
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.files import as_json, read_object, sync, write
@@ -110,8 +110,7 @@ def _read_table_inputs(
         )
     ((name, spec),) = wanted.items()
     names = [column.lower() for column in columns] or _find_numeric_columns(path)
-    table = read_csv(path, text=(), numbers=names)
-    values = _convert_cells(path, name, np.stack([table.numbers[column] for column in names], axis=1), spec.dtype)
+    values = _convert_cells(path, name, read_number_columns(path, names), spec.dtype)
     shape: tuple[int | None, ...] = spec.shape or (None, None)
     steps = shape[1] if len(shape) == 3 else 1
     if steps is None and shape[2] not in (None, values.shape[1]):

@@ -16,9 +16,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from lstm_ae.arrays import Float64Array
 from lstm_ae.data import csv_reader as table_module
 from lstm_ae.data import text as lines_module
-from lstm_ae.data.csv_reader import CsvColumns, read_csv
+from lstm_ae.data.csv_reader import read_number_columns
 from lstm_ae.errors import DataError
 
 HEAD = "name,day,x,y\n"
@@ -26,8 +27,8 @@ GOOD = HEAD + "A,2020-01-01,1,2.5\nB,2020-01-02,-3,4e2\n"
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(100)
 
 
-def read(path: str | os.PathLike[str]) -> CsvColumns:
-    return read_csv(path, text=("name", "day"), numbers=("x", "y"))
+def read(path: str | os.PathLike[str]) -> Float64Array:
+    return read_number_columns(path, ("x", "y"))
 
 
 def written(folder: pathlib.Path, content: bytes | str, name: str = "t.csv") -> pathlib.Path:
@@ -45,14 +46,8 @@ def refusal(path: str | os.PathLike[str]) -> str:
     return text
 
 
-def same(table: CsvColumns) -> bool:
-    names = [table.text["name"].values[code] for code in table.text["name"].codes]
-    return (
-        names == ["A", "B"]
-        and table.numbers["x"].tolist() == [1, -3]
-        and table.numbers["y"].tolist() == [2.5, 400]
-        and table.numbers["x"].dtype == np.float64
-    )
+def same(values: Float64Array) -> bool:
+    return values.dtype == np.float64 and values.tolist() == [[1, 2.5], [-3, 400]]
 
 
 def tar() -> bytes:
@@ -61,13 +56,13 @@ def tar() -> bytes:
 
 # Name of the case: content, then pieces that its error must hold.
 REFUSED: dict[str, tuple[bytes | str, tuple[str, ...]]] = {
-    "empty": ("", ("is empty", "name, day, x, y")),
+    "empty": ("", ("is empty", "x, y")),
     "only a BOM": (b"\xef\xbb\xbf", ("is empty",)),
     "blank lines only": ("\n\n  \n", ("is empty",)),
     "header only": (HEAD, ("has a header and no rows",)),
-    "no header": ("A,2020-01-01,1,2\n", ("line 1", "no header", "name,day,x,y", "'2020-01-01'")),
-    "column missing": ("name,x,y,z\nA,1,2,3\n", ("line 1", "lacks day", "'z'")),
-    "empty header name": ("name,,x,y\nA,d,1,2\n", ("line 1", "lacks day", "''")),
+    "no header": ("A,2020-01-01,1,2\n", ("line 1", "no header", "x,y", "'2020-01-01'")),
+    "column missing": ("name,x,z\nA,1,3\n", ("line 1", "lacks y", "'z'")),
+    "empty header name": ("name,,x\nA,2,1\n", ("line 1", "lacks y", "''")),
     "duplicate header": ("name,day,x,X ,y\nA,d,1,2,3\n", ("line 1", "'x'", "more than once")),
     "header after blank lines": ("\n\nname,day,x\nA,d,1\n", ("line 3", "lacks y")),
     "png": (PNG, ("a PNG image", "CSV")),
@@ -185,7 +180,7 @@ def test_file_that_changes(added: str, tmp_path: pathlib.Path, monkeypatch: pyte
     path = written(tmp_path, GOOD)
     places = table_module._locate_columns
 
-    def grow(*args: object) -> dict[str, int]:
+    def grow(*args: object) -> list[int]:
         with path.open("a") as file:
             file.write(added)
         return places(*args)  # type: ignore[arg-type]
@@ -208,9 +203,9 @@ def test_limits(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["LF", "CRLF", "CR"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_accepted_forms(pack: Callable[[bytes], bytes], end: str, encoding: str, tmp_path: pathlib.Path) -> None:
-    table = read(written(tmp_path, pack(GOOD.replace("\n", end).encode(encoding))))
-    assert same(table)
-    assert table.lines.tolist() == [2, 3]
+    assert same(read(written(tmp_path, pack(GOOD.replace("\n", end).encode(encoding)))))
+    bad = written(tmp_path, pack((GOOD + "C,d,1,two\n").replace("\n", end).encode(encoding)))
+    assert "line 4, column 'y'" in refusal(bad)
 
 
 @pytest.mark.parametrize("block", [1, 2, 3, 7, 64])
@@ -218,10 +213,8 @@ def test_blocks_of_any_size(block: int, tmp_path: pathlib.Path, monkeypatch: pyt
     monkeypatch.setattr(lines_module, "BLOCK_BYTES", block)
     monkeypatch.setattr(table_module, "CHUNK_ROWS", 1)
     text = 'name,day,x,y\r\n"\u00e9,\u2028\x0cz",d,1,2\r\r\nB,d,3,4\n'
-    table = read(written(tmp_path, text))
-    assert table.text["name"].values == ("\u00e9,\u2028\x0cz", "B")
-    assert table.lines.tolist() == [2, 4]
-    assert table.numbers["y"].tolist() == [2, 4]
+    assert read(written(tmp_path, text)).tolist() == [[1, 2], [3, 4]]
+    assert "line 5, column 'x'" in refusal(written(tmp_path, text + "C,d,z,5\n"))
 
 
 @pytest.mark.parametrize(
@@ -238,37 +231,28 @@ def test_columns_in_any_order_case_and_company(tmp_path: pathlib.Path) -> None:
     assert same(read(written(tmp_path, text)))
 
 
-def test_aliases_stand_in_where_the_name_is_absent(tmp_path: pathlib.Path) -> None:
-    path = written(tmp_path, "Ticker,title,x\nA,t,1\n")
-    table = read_csv(path, text=("name",), numbers=("x",), aliases={"name": ("title", "ticker")})
-    assert table.text["name"].values == ("t",)
-
-
 @pytest.mark.parametrize("cell", ["", " ", "NA", "N/A", "null", "None", "nan", "NaN", "-", " - "])
 def test_missing(cell: str, tmp_path: pathlib.Path) -> None:
     table = read(written(tmp_path, GOOD + f"C,d,{cell},5\n"))
-    np.testing.assert_array_equal(table.numbers["x"], [1, -3, np.nan])
-
-
-def test_missing_words_are_text_in_a_text_column(tmp_path: pathlib.Path) -> None:
-    assert read(written(tmp_path, HEAD + "NA,null,1,2\n")).text["name"].values == ("NA",)
+    np.testing.assert_array_equal(table[:, 0], [1, -3, np.nan])
 
 
 def test_numbers(tmp_path: pathlib.Path) -> None:
     cells = ["1", "-1", "+1", "1.", ".5", "1e20", "1E-3", "-0.0", "9223372036854775808", "1e-400", " 7 ", '"8"']
     table = read(written(tmp_path, HEAD + "".join(f"A,d,{cell},0\n" for cell in cells)))
-    assert table.numbers["x"].tolist() == [1, -1, 1, 1, 0.5, 1e20, 1e-3, 0, 2.0**63, 0, 7, 8]
+    assert table[:, 0].tolist() == [1, -1, 1, 1, 0.5, 1e20, 1e-3, 0, 2.0**63, 0, 7, 8]
 
 
 def test_all_values_missing(tmp_path: pathlib.Path) -> None:
-    assert np.isnan(read(written(tmp_path, HEAD + "A,d,,\n" * 3)).numbers["x"]).all()
+    assert np.isnan(read(written(tmp_path, HEAD + "A,d,,\n" * 3))).all()
 
 
 def test_line_numbers_count_blank_and_broken_lines(tmp_path: pathlib.Path) -> None:
-    table = read(written(tmp_path, '\nname,day,x,y\n\nA,d,1,2\n \n"B\nb",d,1,2\n\nC,d,1,2'))
-    assert table.lines.tolist() == [4, 6, 9]
-    assert table.text["name"].values == ("A", "B\nb", "C")
-    assert str(table.error(1, "p")).endswith("t.csv', line 6: p")
+    rows = ["A,d,1,2", '"B\nb",d,1,2', "C,d,1,2"]
+    for number, line in enumerate((4, 6, 9)):
+        changed = [row.replace("1", "one") if place == number else row for place, row in enumerate(rows)]
+        text = refusal(written(tmp_path, "\nname,day,x,y\n\n{}\n \n{}\n\n{}".format(*changed)))
+        assert f"t.csv', line {line}, column 'x': 'one'" in text
 
 
 def test_a_thousand_columns(tmp_path: pathlib.Path) -> None:
@@ -276,19 +260,17 @@ def test_a_thousand_columns(tmp_path: pathlib.Path) -> None:
     rows = [names, *[[str(i)] * 1000 for i in range(5)]]
     buffer = io.StringIO()
     csv.writer(buffer).writerows(rows)
-    table = read_csv(written(tmp_path, buffer.getvalue()), text=(), numbers=names)
-    assert table.numbers["c999"].tolist() == [0, 1, 2, 3, 4]
+    values = read_number_columns(written(tmp_path, buffer.getvalue()), names)
+    assert values.shape == (5, 1000)
+    assert values[:, 999].tolist() == [0, 1, 2, 3, 4]
 
 
 def test_many_chunks_agree_with_one(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path, HEAD + "".join(f"S{i % 7},d,{i},\n" for i in range(1003)))
     whole = read(path)
     monkeypatch.setattr(table_module, "CHUNK_ROWS", 10)
-    parts = read(path)
-    assert parts.text["name"].values == whole.text["name"].values
-    for one, other in zip(parts.numbers.values(), whole.numbers.values(), strict=True):
-        np.testing.assert_array_equal(one, other)
-    assert parts.lines.tolist() == list(range(2, 1005))
+    np.testing.assert_array_equal(read(path), whole)
+    assert whole[:, 0].tolist() == list(range(1003))
 
 
 @pytest.mark.slow
