@@ -15,6 +15,9 @@ from .console import Console
 from .errors import Interrupted
 from .results import show_files, show_verdicts
 
+# Fields of a fold with one value per moment, which are in its file only.
+FOLD_DETAILS = ("moments", "errors", "counts", "rounding")
+
 
 class FoldProgress:
     """Progress of trainings in turn: a line when one begins, and its progress bar."""
@@ -64,10 +67,8 @@ def show_backtest(
     folds: int,
     backtest: Callable[..., Any],
     *,
-    naive: str,
     headings: Sequence[str],
-    describe: Callable[[Any], tuple[tuple[float, float], Sequence[Any]]],
-    record: Callable[[Any], Mapping[str, Any]],
+    describe: Callable[[Any], Sequence[Any]],
 ) -> float:
     """Run a backtest; show each fold and the verdicts over all of them.
 
@@ -76,10 +77,8 @@ def show_backtest(
         out: directory for the results; None for a new one.
         folds: number of folds.
         backtest: called with the directory and the functions that show the progress.
-        naive: name of the naive baseline among the verdicts.
         headings: headings of the columns whose cells `describe` returns.
-        describe: returns the skills of the model and of the linear regression in a fold, and further cells.
-        record: returns the JSON document of a fold.
+        describe: returns cells of a fold.
 
     Returns:
         The skill over the naive baseline in all folds.
@@ -102,7 +101,8 @@ def show_backtest(
         )
     rows, models, linears = [], [], []
     for fold in result.folds:
-        (model, linear), cells = describe(fold)
+        model, linear = (fold.skill(name, result.naive) for name in ("model", "linear"))
+        cells = describe(fold)
         models.append(model)
         linears.append(linear)
         metrics, verdict = fold.evaluation["test"], fold.evaluation["verdict"]["test"]
@@ -119,19 +119,19 @@ def show_backtest(
         [f"{fold.first} to {fold.last}" for fold in result.folds],
         models,
         linears,
-        result.verdicts[naive].baseline,
+        result.verdicts[result.naive].baseline,
     )
     files = {"figure": write(folder / "skill_by_fold.png", png(drawn)), "folder": folder}
-    show_verdicts(console, result.verdicts, naive)
+    show_verdicts(console, result.verdicts, result.naive)
     better = sum(model > linear for model, linear in zip(models, linears, strict=True))
     span = f"{format_skill(min(models))} to {format_skill(max(models))}"
     console.show(
-        f"skill over {result.verdicts[naive].baseline} by fold: {span}; better than a linear regression in {better} of "
-        f"{format_count(len(models), 'fold')}"
+        f"skill over {result.verdicts[result.naive].baseline} by fold: {span}; better than a linear regression in "
+        f"{better} of {format_count(len(models), 'fold')}"
     )
     for fold in result.folds:
-        if left_out := getattr(fold, "left_out", ()):
-            console.show(f"Left out of fold {fold.number}, without a window to forecast from: {format_names(left_out)}")
+        if names := format_names(fold.left_out):
+            console.show(f"Left out of fold {fold.number}, without a window to forecast from: {names}")
     for note in result.notes:
         console.show(note)
     show_files(console, files)
@@ -140,11 +140,14 @@ def show_backtest(
         console.table([*header, "in 80%", "in 95%"], rows)
     console.document(
         {
-            "folds": [record(fold) for fold in result.folds],
+            "folds": [
+                {name: value for name, value in fold._asdict().items() if name not in FOLD_DETAILS}
+                for fold in result.folds
+            ],
             "verdict": Evaluation({}, result.verdicts).as_json()["verdict"],
             "notes": result.notes,
         }
         | {name: str(path) for name, path in files.items()}
     )
-    skill: float = result.verdicts[naive].skill
+    skill: float = result.verdicts[result.naive].skill
     return skill

@@ -148,21 +148,13 @@ def show_table_backtest(config: Series, console: Console, out: Path | None, fold
 
         return backtest_table(config, folds, folder, reading=progress.bar.reading, begins=begins, **observers)
 
-    def describe(fold: Any) -> tuple[tuple[float, float], tuple[Any, ...]]:
-        from lstm_ae.backtest.tables import fold_skills
-
-        return fold_skills(fold), (fold.windows,)
-
-    keys = ("number", "first", "last", "windows", "epochs", "evaluation", "baseline", "left_out")
     return show_backtest(
         console,
         out,
         folds,
         backtest,
-        naive="baseline",
         headings=("windows",),
-        describe=describe,
-        record=lambda fold: {key: getattr(fold, key) for key in keys},
+        describe=lambda fold: (fold.windows,),
     )
 
 

@@ -130,20 +130,17 @@ def show_price_backtest(
 
         return backtest_prices(config, folds, folder, by=by, refit=refit, prepared=progress.prepared, **observers)
 
-    def describe(fold: Any) -> tuple[tuple[float, float], tuple[Any, ...]]:
-        skill, mae = fold.evaluation["test"]["skill"], fold.evaluation["test"]["mae"]
-        cells = (fold.tested, mae["value"], mae["baselines"]["persistence"])
-        return (skill["value"], skill["baselines"]["linear"]), cells
+    def describe(fold: Any) -> tuple[Any, ...]:
+        mae = fold.evaluation["test"]["mae"]
+        return fold.series, mae["value"], mae["baselines"]["persistence"]
 
     return show_backtest(
         console,
         out,
         folds,
         backtest,
-        naive="persistence",
         headings=("companies", "mae (USD)", "persistence"),
         describe=describe,
-        record=lambda fold: fold._asdict(),
     )
 
 

@@ -265,13 +265,12 @@ def claim(folder: Path, name: str, about: Mapping[str, Any]) -> None:
     write(path, as_json(about))
 
 
-def read_part(path: Path, keys: Iterable[str], later: Iterable[str] = ()) -> dict[str, Any]:
+def read_part(path: Path, keys: Iterable[str]) -> dict[str, Any]:
     """Read the result of one part of a resumable command.
 
     Args:
         path: a JSON file.
         keys: all keys of the result.
-        later: keys that results of older versions lack.
 
     Raises:
         DataError: the file is damaged or has other keys.
@@ -280,7 +279,7 @@ def read_part(path: Path, keys: Iterable[str], later: Iterable[str] = ()) -> dic
         content = read_object(path)
     except DataError:
         content = {}
-    if not set(keys) - set(later) <= set(content) <= set(keys):
+    if set(content) != set(keys):
         raise DataError(
             f"{str(path)!r} is damaged or of another version. Delete it and run the same command to recreate it"
         )

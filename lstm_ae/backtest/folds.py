@@ -7,15 +7,14 @@ plan the folds of their data; this module runs a plan, resumes it, and compares 
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lstm_ae.arrays import Array
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import DivergedError
-from lstm_ae.evaluation import Verdict
+from lstm_ae.evaluation import Verdict, skill
 from lstm_ae.experiment import fit_model, identity_in
 from lstm_ae.files import as_json, claim, read_part, write
 from lstm_ae.forecasting.metrics import ForecastErrors
@@ -29,71 +28,31 @@ TrainedModel = tuple[Any, int]
 """A model and the epoch of its weights."""
 
 
-class PriceFold(NamedTuple):
-    """Result of a fold of prices; its fields are the content of the fold's file.
+class Fold(NamedTuple):
+    """Result of a fold; its fields are the content of the fold's file.
 
     Args:
         number: number of the fold, from 1.
-        first: first forecast day.
-        last: last forecast day.
-        tested: number of forecast companies.
-        epochs: epoch whose weights were tested.
-        evaluation: content of `metrics.json` for the split "test".
-        daily: `days`, and the mean squared scaled error per day by predictor ("model", "persistence", "linear", ...).
-        counts: number of forecasts per day.
-        data: entries of a `lstm_ae.data.windows.Source`; {} in folds of older versions.
-        versions: package versions; {} in folds of older versions.
-    """
-
-    number: int
-    first: str
-    last: str
-    tested: int
-    epochs: int
-    evaluation: dict[str, Any]
-    daily: dict[str, list[Any]]
-    counts: list[int]
-    data: dict[str, Any] = {}
-    versions: dict[str, str] = {}
-
-    @property
-    def moments(self) -> NDArray[np.datetime64]:
-        """Forecast days."""
-        return np.array(self.daily["days"], "datetime64[D]")
-
-    @property
-    def errors(self) -> dict[str, list[float]]:
-        """Mean squared scaled error per day by predictor."""
-        return {name: values for name, values in self.daily.items() if name != "days"}
-
-    @property
-    def rounding(self) -> Sequence[float]:
-        """Rounding errors, which are not measured for prices."""
-        return [0.0] * len(self.counts)
-
-
-class TableFold(NamedTuple):
-    """Result of a fold of a table; its fields are the content of the fold's file.
-
-    Args:
-        number: number of the fold, from 1.
-        first: time of the first window's end in the table's time zone, or its row in its series.
-        last: time of the last window's end.
+        first: time or day of the first forecast as text, or the row of its origin in a table without times.
+        last: that of the last forecast.
+        series: number of forecast series.
         windows: number of test windows.
         epochs: epoch whose weights were tested.
         evaluation: content of `metrics.json` for the split "test".
         baseline: name of the naive baseline of the skill.
-        moments: forecast origins: nanoseconds since 1970, or rows of a table without times.
-        errors: mean squared scaled error per moment by predictor ("model", "baseline", "linear", other names).
+        moments: moments of the forecasts in ascending order: nanoseconds since 1970, or rows of a table without times.
+        errors: mean squared scaled error per moment by predictor ("model", "linear", other names).
         counts: number of forecasts per moment.
         rounding: maximum rounding error of the model's error, per moment.
         left_out: names of the series without any forecast that has actual values.
-        versions: package versions; {} in folds of older versions.
+        data: entries of a `lstm_ae.data.windows.Source`.
+        versions: package versions.
     """
 
     number: int
     first: str
     last: str
+    series: int
     windows: int
     epochs: int
     evaluation: dict[str, Any]
@@ -102,11 +61,14 @@ class TableFold(NamedTuple):
     errors: dict[str, list[float]]
     counts: list[int]
     rounding: list[float]
-    left_out: list[str]
+    left_out: list[str] = []
+    data: dict[str, Any] = {}
     versions: dict[str, str] = {}
 
-
-F = TypeVar("F", PriceFold, TableFold)
+    def skill(self, predictor: str, naive: str) -> float:
+        """Return the skill of a predictor over a naive one, both named as in `errors`, over all forecasts."""
+        ours, theirs = (float(np.average(self.errors[name], weights=self.counts)) for name in (predictor, naive))
+        return skill(ours, theirs)
 
 
 class FoldData(NamedTuple):
@@ -117,51 +79,51 @@ class FoldData(NamedTuple):
     rows: Any = None
 
 
-class BacktestPlan(NamedTuple, Generic[F]):
+class BacktestPlan(NamedTuple):
     """Folds of a backtest.
 
     Args:
         about: entries that identify the backtest; its folder is not used for another one.
         load: function that returns the data of a fold by its number, from 1.
         test: function of a trained model, the data of a fold, and its number that returns the result.
-        record: class of the results.
-        added_fields: names of the fields that files of older versions lack.
+        naive: name of the naive baseline in the errors of the results.
         steps: horizon of the forecasts.
         refit: train on each fold; otherwise train on the first fold only.
     """
 
     about: dict[str, Any]
     load: Callable[[int], FoldData]
-    test: Callable[[TrainedModel, FoldData, int], F]
-    record: type[F]
-    added_fields: tuple[str, ...]
+    test: Callable[[TrainedModel, FoldData, int], Fold]
+    naive: str
     steps: int
     refit: bool = True
 
 
-class Backtest(NamedTuple, Generic[F]):
+class Backtest(NamedTuple):
     """Result of a backtest.
 
     Args:
         folds: the folds in order.
         verdicts: verdicts over all folds by baseline, that with the smallest error first.
+        naive: name of the naive baseline among the verdicts.
         notes: notes on the folds, such as different versions.
     """
 
-    folds: list[F]
+    folds: list[Fold]
     verdicts: dict[str, Verdict]
+    naive: str
     notes: list[str] = []
 
 
 def run_backtest(
-    plan: BacktestPlan[F],
+    plan: BacktestPlan,
     folds: int,
     out: Path,
     *,
     prepared: Callable[[dict[str, Any]], None] | None = None,
     notify: Callable[[int, Any], None] | None = None,
-    finished: Callable[[F], None] | None = None,
-) -> Backtest[F]:
+    finished: Callable[[Fold], None] | None = None,
+) -> Backtest:
     """Train and test on each fold.
 
     Args:
@@ -177,24 +139,23 @@ def run_backtest(
         DivergedError: a fold without a completed epoch.
     """
     claim(out, "backtest.json", plan.about)
-    done: list[F] = []
+    done: list[Fold] = []
     trained = None
     for number in range(1, folds + 1):
         path, state = out / f"fold-{number}.json", out / f"state-{number if plan.refit else 1}.npz"
         if path.exists():
-            fold = plan.record(**read_part(path, plan.record._fields, plan.added_fields))
-            source = fold._asdict().get("data")
-            if prepared and source:
-                prepared(source)
+            fold = Fold(**read_part(path, Fold._fields))
+            if prepared:
+                prepared(fold.data)
         else:
             fold_data = plan.load(number)
+            source = fold_data.data.source._asdict()
             if prepared:
-                prepared(fold_data.data.source._asdict())
+                prepared(source)
             if trained is None or plan.refit:
                 first = fold_data if plan.refit or number == 1 else plan.load(1)
                 trained = train_fold(first, number, state, notify)
-            fold = plan.test(trained, fold_data, number)
-            fold = plan.record(**fold._asdict() | {"versions": installed_versions()})
+            fold = plan.test(trained, fold_data, number)._replace(data=source, versions=installed_versions())
             write(path, as_json(fold._asdict()))
             if plan.refit or number == folds:
                 state.unlink(missing_ok=True)
@@ -202,7 +163,7 @@ def run_backtest(
         if finished:
             finished(fold)
     note = describe_other_versions([fold.versions for fold in done], "folds")
-    return Backtest(done, judge_folds(done, plan.steps), [note] if note else [])
+    return Backtest(done, judge_folds(done, plan.steps), plan.naive, [note] if note else [])
 
 
 def train_fold(
@@ -234,9 +195,7 @@ def train_fold(
     return model, fitted.best_epoch
 
 
-def average_by_moment(
-    errors: ForecastErrors, moments: Array, names: Mapping[str, str]
-) -> tuple[Array, dict[str, list[float]], list[int], list[float]]:
+def average_by_moment(errors: ForecastErrors, moments: Array, names: Mapping[str, str]) -> dict[str, Any]:
     """Return the mean errors of the forecasts of each moment; forecasts without a true value are omitted.
 
     Args:
@@ -245,8 +204,7 @@ def average_by_moment(
         names: names of predictors in the result, where they differ.
 
     Returns:
-        The moments in ascending order, and for each moment the mean squared scaled error by predictor, the number of
-        forecasts, and the mean rounding error of the model's error.
+        The fields `moments`, `errors`, `counts`, and `rounding` of a `Fold`.
 
     Raises:
         DivergedError: If the model forecasts a value that is not a number.
@@ -262,13 +220,15 @@ def average_by_moment(
         return means
 
     means = {names.get(name, name): average(squared) for name, squared in errors.squared.items()}
-    return when, means, count.tolist(), average(errors.rounding)
+    if when.dtype.kind == "M":
+        when = when.astype("datetime64[ns]").astype(np.int64)
+    return {"moments": when.tolist(), "errors": means, "counts": count.tolist(), "rounding": average(errors.rounding)}
 
 
-def judge_folds(folds: Sequence[F], steps: int) -> dict[str, Verdict]:
+def judge_folds(folds: Sequence[Fold], steps: int) -> dict[str, Verdict]:
     """Compare the forecasts of all folds with every baseline that all folds have, the best baseline first.
 
-    Seasons, and thus the names of baselines, may differ between folds, and folds of older versions may lack baselines.
+    Seasons, and thus the names of baselines, may differ between folds.
     """
     common = [name for name in folds[0].errors if all(name in fold.errors for fold in folds)]
     errors = {name: np.concatenate([fold.errors[name] for fold in folds]) for name in common}

@@ -33,9 +33,6 @@ from lstm_ae.run import Run, describe_other_versions, installed_versions
 from lstm_ae.search.job import data_key
 from lstm_ae.search.plan import align_days
 
-# Keys that files of older versions lack.
-LATER = ("data", "versions")
-
 
 class KfoldSetting(NamedTuple):
     """Setting with its validation losses.
@@ -215,10 +212,10 @@ def _round(
                     path, as_json({"val_loss": loss, "data": data.source._asdict(), "versions": installed_versions()})
                 )
                 state.unlink(missing_ok=True)
-            part = read_part(path, ("val_loss", *LATER), LATER)
-            if prepared and "data" in part and not loaded:
+            part = read_part(path, ("val_loss", "data", "versions"))
+            if prepared and not loaded:
                 prepared(part["data"])
-            versions.append(part.get("versions", {}))
+            versions.append(part["versions"])
             value = part["val_loss"]
             losses[index].append(math.inf if value is None else float(value))
     return losses, versions

@@ -13,8 +13,8 @@ from lstm_ae.backtest.folds import (
     VALIDATION,
     Backtest,
     BacktestPlan,
+    Fold,
     FoldData,
-    PriceFold,
     TrainedModel,
     average_by_moment,
     run_backtest,
@@ -29,7 +29,6 @@ from lstm_ae.data.prices import (
     select_quotes,
     split_by_date,
 )
-from lstm_ae.data.windows import Data
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.forecasting.baselines import fit_price_baselines
@@ -52,8 +51,8 @@ def backtest_prices(
     refit: bool = True,
     prepared: Callable[[dict[str, Any]], None] | None = None,
     notify: Callable[[int, Any], None] | None = None,
-    finished: Callable[[PriceFold], None] | None = None,
-) -> Backtest[PriceFold]:
+    finished: Callable[[Fold], None] | None = None,
+) -> Backtest:
     """Train and test a forecaster on each fold.
 
     Args:
@@ -73,7 +72,7 @@ def backtest_prices(
     return run_backtest(plan, folds, out, prepared=prepared, notify=notify, finished=finished)
 
 
-def plan_backtest(config: Snp, folds: int, *, by: str = "time", refit: bool = True) -> BacktestPlan[PriceFold]:
+def plan_backtest(config: Snp, folds: int, *, by: str = "time", refit: bool = True) -> BacktestPlan:
     """Read the prices and plan the folds; see `backtest_prices` for the arguments.
 
     Raises:
@@ -94,9 +93,6 @@ def plan_backtest(config: Snp, folds: int, *, by: str = "time", refit: bool = Tr
     def load(number: int) -> FoldData:
         return FoldData(config, prepare_prices(config, quotes, parts[number - 1], held_out=by == "company"))
 
-    def test(trained: TrainedModel, rows: FoldData, number: int) -> PriceFold:
-        return test_price_fold(trained, rows.data, number)._replace(data=rows.data.source._asdict())
-
     return BacktestPlan(
         {
             "config": config.to_dict(),
@@ -106,9 +102,8 @@ def plan_backtest(config: Snp, folds: int, *, by: str = "time", refit: bool = Tr
             "refit": refit,
         },
         load,
-        test,
-        PriceFold,
-        added_fields=("data", "versions"),
+        test_price_fold,
+        naive="persistence",
         steps=1,
         refit=refit,
     )
@@ -157,32 +152,30 @@ def _companies(quotes: Quotes, folds: int, seed: int) -> Iterator[Parts]:
         yield parts
 
 
-def test_price_fold(trained: TrainedModel, data: Data, number: int) -> PriceFold:
+def test_price_fold(trained: TrainedModel, fold_data: FoldData, number: int) -> Fold:
     """Test a model on a fold.
 
     Args:
         trained: a trained model.
-        data: data of the fold.
+        fold_data: data of the fold.
         number: number of the fold, from 1.
     """
-    model, epochs = trained
+    (model, epochs), data = trained, fold_data.data
     method = forecast_one_day(model, data.test.span - 1)
     fitted = fit_price_baselines(data, method.given, 1, with_open=method.with_open)
     found = price_errors(method, data, data.test, fitted, calibrate_price_intervals(method, data))
-    errors = found.at(1)
+    errors, days = found.at(1), found.moments.astype("datetime64[D]")
     evaluation = Evaluation(
         {"test": price_metrics(found, mean_absolute_change(data))}, {"test": judge_forecasts(errors)}
     ).as_json()
-    moments, daily, counts, _ = average_by_moment(errors, errors.moments, {"": "model"})
-    days = moments.astype(str).tolist()
-    tested = len(np.unique(found.lines))
-    return PriceFold(
+    return Fold(
         number,
-        days[0],
-        days[-1],
-        tested,
+        str(days.min()),
+        str(days.max()),
+        len(np.unique(found.lines)),
+        data.test.samples,
         epochs,
         evaluation,
-        {"days": days, **daily},
-        counts,
+        "persistence",
+        **average_by_moment(errors, errors.moments, {"": "model"}),
     )

@@ -17,8 +17,8 @@ from lstm_ae.backtest.folds import (
     VALIDATION,
     Backtest,
     BacktestPlan,
+    Fold,
     FoldData,
-    TableFold,
     TrainedModel,
     average_by_moment,
     run_backtest,
@@ -30,7 +30,7 @@ from lstm_ae.data.preparation import find_part_rows, prepare_table
 from lstm_ae.data.time_zones import Zone, format_time
 from lstm_ae.data.windows import hash_arrays
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.evaluation import Evaluation, skill
+from lstm_ae.evaluation import Evaluation
 from lstm_ae.forecasting import metrics
 from lstm_ae.forecasting.baselines import LINEAR_NAME, fit_table_baselines
 from lstm_ae.studies.series.defaults import complete_config, require_regular
@@ -148,8 +148,8 @@ def backtest_table(
     reading: Progress | None = None,
     begins: Callable[[tuple[str, ...]], None] | None = None,
     notify: Callable[[int, Any], None] | None = None,
-    finished: Callable[[TableFold], None] | None = None,
-) -> Backtest[TableFold]:
+    finished: Callable[[Fold], None] | None = None,
+) -> Backtest:
     """Train and test a forecaster on each fold: on each block of the second half of the rows after all earlier rows.
 
     Blocks start at the same time in all series, or without times at the same relative position. Omitted options are
@@ -180,7 +180,7 @@ def backtest_table(
 
 def plan_table_backtest(
     config: Series, folds: int, reading: Progress | None = None
-) -> tuple[BacktestPlan[TableFold], tuple[str, ...]]:
+) -> tuple[BacktestPlan, tuple[str, ...]]:
     """Read the table and plan the folds; see `start_backtest` for the arguments.
 
     Returns:
@@ -196,14 +196,13 @@ def plan_table_backtest(
         {"config": config.to_dict(), "data": hash_arrays(table.series, table.times, table.values), "folds": folds},
         lambda number: split_fold(config, table, number, folds),
         test_table_fold,
-        TableFold,
-        added_fields=("versions",),
+        naive="baseline",
         steps=config.horizon,
     )
     return plan, notes
 
 
-def test_table_fold(trained: TrainedModel, fold_data: FoldData, number: int) -> TableFold:
+def test_table_fold(trained: TrainedModel, fold_data: FoldData, number: int) -> Fold:
     """Test a model on a fold.
 
     Args:
@@ -234,29 +233,17 @@ def test_table_fold(trained: TrainedModel, fold_data: FoldData, number: int) -> 
         for end in (ends.min(), ends.max())
     )
     names = {"": "model", errors.naive: "baseline", LINEAR_NAME: "linear"}
-    moments, means, counts, rounding = average_by_moment(
-        errors, rows.places[made] if time is None else errors.moments, names
-    )
+    moments = rows.places[made] if time is None else errors.moments
     forecast = set(rows.series[made[errors.known]].tolist())
-    return TableFold(
+    return Fold(
         number,
         first,
         last,
+        len(forecast),
         data.test.samples,
         epoch,
         evaluation,
         errors.naive,
-        moments.tolist(),
-        means,
-        counts,
-        rounding,
+        **average_by_moment(errors, moments, names),
         left_out=[name for line, name in enumerate(rows.ids) if line not in forecast],
     )
-
-
-def fold_skills(fold: TableFold) -> tuple[float, float]:
-    """Return the skills of the model and of the linear regression over the naive baseline."""
-    ours, naive, linear = (
-        float(np.average(fold.errors[name], weights=fold.counts)) for name in ("model", "baseline", "linear")
-    )
-    return skill(ours, naive), skill(linear, naive)

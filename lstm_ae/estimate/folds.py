@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from lstm_ae.backtest import kfold, prices, tables
 from lstm_ae.backtest.folds import BacktestPlan, FoldData
@@ -55,7 +54,7 @@ def estimate_table_backtest(config: Series, folds: int, progress: Progress | Non
     return _estimate_plan("series", plan, folds)
 
 
-def _estimate_plan(study: str, plan: BacktestPlan[Any], folds: int) -> CommandEstimate:
+def _estimate_plan(study: str, plan: BacktestPlan, folds: int) -> CommandEstimate:
     """Estimate the cost of a backtest by timing its largest training and its test."""
     start = time.monotonic()
     works, windows = [], []

@@ -15,13 +15,16 @@ def make_errors(model: list[float]) -> ForecastErrors:
 
 def test_errors_are_averaged_over_the_forecasts_of_a_moment() -> None:
     moments = np.array([10, 20, 20, 20])
-    when, means, counts, rounding = average_by_moment(
-        make_errors([0.5, 2.0, np.nan, 4.0]), moments, {"": "model", "persistence": "baseline"}
-    )
-    assert when.tolist() == [10, 20]
-    assert means == {"model": [0.5, 3.0], "baseline": [1.0, 6.5]}
-    assert counts == [1, 2]
-    assert rounding == [0.0, 0.0]
+    errors, names = make_errors([0.5, 2.0, np.nan, 4.0]), {"": "model", "persistence": "baseline"}
+    averaged = average_by_moment(errors, moments, names)
+    assert averaged == {
+        "moments": [10, 20],
+        "errors": {"model": [0.5, 3.0], "baseline": [1.0, 6.5]},
+        "counts": [1, 2],
+        "rounding": [0.0, 0.0],
+    }
+    days = np.array(["1970-01-02", "1970-01-03", "1970-01-03", "1970-01-03"], "datetime64[D]")
+    assert average_by_moment(errors, days, names)["moments"] == [86_400 * 10**9, 2 * 86_400 * 10**9]
 
 
 def test_a_forecast_that_is_not_a_number_is_refused() -> None:

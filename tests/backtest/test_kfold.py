@@ -157,8 +157,9 @@ def test_trainings_of_other_versions_are_told_of(path, tmp_path, monkeypatch):
     asked = (config_of(path), (Axis("units", (2, 3)),), 2, tmp_path / "out")
     assert kfold(*asked).notes == []
     part = tmp_path / "out/round-1-setting-2-fold-1.json"
-    write(part, as_json({"val_loss": 1.0}))  # of a version that told nothing
-    assert kfold(*asked).notes == []
+    write(part, as_json({"val_loss": 1.0}))
+    with pytest.raises(DataError, match=r"setting-2-fold-1\.json' is damaged or of another version"):
+        kfold(*asked)
     write(part, as_json({"val_loss": 1.0, "data": {}, "versions": versions | {"numpy": "1.0"}}))
     assert kfold(*asked).notes == ["1 of 7 trainings used other versions: numpy 1.0"]
 

@@ -6,7 +6,7 @@ from price_makers import days_of, prices
 
 from lstm_ae.backtest import folds as folding
 from lstm_ae.backtest import prices as backtests
-from lstm_ae.backtest.folds import PriceFold
+from lstm_ae.backtest.folds import Fold
 from lstm_ae.backtest.prices import backtest_prices
 from lstm_ae.config import Snp
 from lstm_ae.data import prices as selection
@@ -94,18 +94,20 @@ def test_resumed_backtest_equals_an_uninterrupted_one(path, tmp_path, by, refit)
     assert [fold.number for fold in seen] == [1, 2, 3]
     assert part.folds == seen
     for one, other in zip(part.folds, whole.folds, strict=True):
-        assert (one.first, one.last, one.tested) == (other.first, other.last, other.tested)
-        np.testing.assert_allclose(one.daily["model"], other.daily["model"], rtol=1e-3)
-        assert one.daily["persistence"] == other.daily["persistence"]
+        assert (one.first, one.last, one.series) == (other.first, other.last, other.series)
+        np.testing.assert_allclose(one.errors["model"], other.errors["model"], rtol=1e-3)
+        assert one.errors["persistence"] == other.errors["persistence"]
     left = {path.name for path in (tmp_path / "part").iterdir()}
     assert left == {"backtest.json", "fold-1.json", "fold-2.json", "fold-3.json"}
 
 
 def test_verdicts_over_all_folds(path, tmp_path):
     found = backtest_prices(config_of(path), 2, tmp_path / "two")
-    daily = {name: np.concatenate([fold.daily[name] for fold in found.folds]) for name in found.folds[0].daily}
-    assert len(np.unique(daily["days"])) == DAYS // 2
-    means = {name: values.mean() for name, values in daily.items() if name not in ("days", "model")}
+    daily = {name: np.concatenate([fold.errors[name] for fold in found.folds]) for name in found.folds[0].errors}
+    days = np.concatenate([fold.moments for fold in found.folds]).astype("datetime64[ns]")
+    assert len(np.unique(days)) == DAYS // 2
+    assert [fold.first for fold in found.folds] == [str(days[at].astype("datetime64[D]")) for at in (0, DAYS // 4)]
+    means = {name: values.mean() for name, values in daily.items() if name != "model"}
     assert set(means) == set(found.verdicts) == {"persistence", "drift", "weekday", "linear"}
     assert next(iter(found.verdicts)) == min(means, key=means.get)
     for name, verdict in found.verdicts.items():
@@ -113,9 +115,10 @@ def test_verdicts_over_all_folds(path, tmp_path):
         assert verdict.skill == pytest.approx(1 - daily["model"].mean() / means[name])
     for fold in found.folds:
         judged = fold.evaluation["verdict"]["test"]
-        ours, theirs = np.mean(fold.daily["model"]), np.mean(fold.daily[judged["baseline"]])
+        ours, theirs = np.mean(fold.errors["model"]), np.mean(fold.errors[judged["baseline"]])
+        assert fold.skill("model", "persistence") == pytest.approx(fold.evaluation["test"]["skill"]["value"])
         assert judged["skill"] == pytest.approx(1 - ours / theirs, abs=0.02)
-        assert theirs == min(np.mean(fold.daily[name]) for name in means)
+        assert theirs == min(np.mean(fold.errors[name]) for name in means)
 
 
 @pytest.mark.slow
@@ -161,7 +164,7 @@ def test_folds_cover_the_selected_days_only(path, tmp_path):
         config_of(path, start="2015-08-03", end="2016-03-31", symbols=("BBB",)), 2, tmp_path / "some"
     )
     assert found.folds[0].first > "2015-11-20"
-    assert (found.folds[-1].last, found.folds[0].tested) == ("2016-03-31", 1)
+    assert (found.folds[-1].last, found.folds[0].series) == ("2016-03-31", 1)
 
 
 @pytest.mark.slow
@@ -177,7 +180,7 @@ def test_backtest_without_refit_is_resumed(path, tmp_path):
         backtest_prices(config, 2, tmp_path / "part", refit=False, finished=stop)
     part = backtest_prices(config, 2, tmp_path / "part", refit=False)
     whole = backtest_prices(config, 2, tmp_path / "whole", refit=False)
-    np.testing.assert_allclose(part.folds[1].daily["model"], whole.folds[1].daily["model"], rtol=1e-3)
+    np.testing.assert_allclose(part.folds[1].errors["model"], whole.folds[1].errors["model"], rtol=1e-3)
 
 
 def test_folder_of_other_data_is_refused(tmp_path):
@@ -188,13 +191,15 @@ def test_folder_of_other_data_is_refused(tmp_path):
         backtest_prices(config_of(path), 2, tmp_path / "out")
 
 
+def empty_fold(trained, fold_data, number):
+    """A fold without a forecast."""
+    errors = {"model": [], "linear": [], "persistence": []}
+    return Fold(number, "", "", 4, 0, 1, {}, "persistence", [], errors, [], [])
+
+
 def test_each_fold_records_its_data(path, tmp_path, monkeypatch):
-    first, last = (
-        PriceFold(number, "", "", 4, 1, {}, {"days": [], "model": [], "linear": [], "persistence": []}, [])
-        for number in (1, 2)
-    )
     monkeypatch.setattr(folding, "train_fold", lambda *_: None)
-    monkeypatch.setattr(backtests, "test_price_fold", lambda kept, data, number: (first, last)[number - 1])
+    monkeypatch.setattr(backtests, "test_price_fold", empty_fold)
     monkeypatch.setattr(folding, "judge_folds", lambda *_: {})
     told = []
     folds = backtest_prices(config_of(path), 2, tmp_path, prepared=told.append).folds
@@ -203,20 +208,15 @@ def test_each_fold_records_its_data(path, tmp_path, monkeypatch):
         ["4 companies", "1,200 rows"],
         ["4 companies", "1,600 rows"],
     ]
-    # Folds that are there say it as well; one of an older version does not know.
-    old = read_object(tmp_path / "fold-1.json")
-    del old["data"]
-    write(tmp_path / "fold-1.json", as_json(old))
+    # Folds that are complete report it as well.
     again = []
-    folds = backtest_prices(config_of(path), 2, tmp_path, prepared=again.append).folds
-    assert [data["sha256"] for data in again] == [told[1]["sha256"]]
-    assert folds[0].data == {}
+    assert [fold.data for fold in backtest_prices(config_of(path), 2, tmp_path, prepared=again.append).folds] == again
+    assert [data["sha256"] for data in again] == [data["sha256"] for data in told]
 
 
 def test_folds_of_other_versions_are_noted(path, tmp_path, monkeypatch):
-    fold = PriceFold(1, "", "", 4, 1, {}, {"days": [], "model": [], "linear": [], "persistence": []}, [])
     monkeypatch.setattr(folding, "train_fold", lambda *_: None)
-    monkeypatch.setattr(backtests, "test_price_fold", lambda *_: fold)
+    monkeypatch.setattr(backtests, "test_price_fold", empty_fold)
     monkeypatch.setattr(folding, "judge_folds", lambda *_: {})
     assert backtest_prices(config_of(path), 2, tmp_path).notes == []
     first = read_object(tmp_path / "fold-1.json")
@@ -239,11 +239,12 @@ def test_skill_weights_every_forecast_equally(path, tmp_path, monkeypatch):
     days = np.datetime64("2020-01-01") + np.arange(100)
 
     def tested(kept, data, number):
-        some = days[50 * number - 50 : 50 * number].astype(str).tolist()
+        some = days[50 * number - 50 : 50 * number].astype("datetime64[ns]").astype(np.int64).tolist()
         crowded = np.arange(50) == 49 * (number - 1)
         ours = np.where(crowded, 1.05, 0.9 + 0.001 * np.arange(50))
-        daily = {"days": some, "model": ours.tolist(), "persistence": [1.0] * 50, "linear": [0.5] * 50}
-        return backtests.PriceFold(number, some[0], some[-1], 1, 1, {}, daily, np.where(crowded, 1000, 1).tolist())
+        errors = {"model": ours.tolist(), "persistence": [1.0] * 50, "linear": [0.5] * 50}
+        counts = np.where(crowded, 1000, 1).tolist()
+        return Fold(number, "", "", 1, 50, 1, {}, "persistence", some, errors, counts, [0.0] * 50)
 
     monkeypatch.setattr(folding, "train_fold", lambda *_: None)
     monkeypatch.setattr(backtests, "test_price_fold", tested)

@@ -150,4 +150,4 @@ def test_skill_weights_every_forecast_and_short_series_are_named(untrained: None
         assert sum(fold.counts) == fold.windows
         assert set(fold.counts) == {2}
     fold = found.folds[0]._replace(errors={"model": [1, 4], "baseline": [2, 2], "linear": [1, 1]}, counts=[3, 1])
-    assert tables.fold_skills(fold) == (1 - 7 / 8, 1 / 2)
+    assert (fold.skill("model", "baseline"), fold.skill("linear", "baseline")) == (1 - 7 / 8, 1 / 2)
