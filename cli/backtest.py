@@ -2,11 +2,11 @@
 
 import secrets
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lstm_ae.formatting import format_count, format_names, format_skill
 
@@ -14,6 +14,10 @@ from .backend import import_tensorflow
 from .console import Console
 from .errors import Interrupted
 from .results import show_files, show_verdicts
+
+if TYPE_CHECKING:
+    from lstm_ae.json_types import JsonMapping
+    from lstm_ae.training.checkpoint import Progress
 
 # Fields of a fold with one value per moment, which are in its file only.
 FOLD_DETAILS = ("moments", "errors", "counts", "rounding")
@@ -26,12 +30,12 @@ class FoldProgress:
         self.console, self.bar = console, console.progress()
         self.lines: set[str] = set()
 
-    def __call__(self, title: str, progress: Any) -> None:
+    def __call__(self, title: str, progress: "Progress") -> None:
         """Show the progress of the training with this title."""
         self.say_once(title)
         self.bar(progress)
 
-    def prepared(self, data: Mapping[str, Any]) -> None:
+    def prepared(self, data: "JsonMapping") -> None:
         """Print the data of a fold, without lines printed before."""
         self.say_once(f"data: {data['text']} (licence: {data['licence']})")
         for note in data["notes"]:

@@ -3,7 +3,7 @@
 import importlib.util
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,11 @@ from lstm_ae.formatting import format_range
 from .backend import import_tensorflow
 from .console import Console
 from .options import GivenOptions, Jobs, command
+
+if TYPE_CHECKING:
+    from lstm_ae.bench.training import Shape
+    from lstm_ae.bench.turns import Spread
+    from lstm_ae.json_types import JsonObject
 
 
 def register(app: typer.Typer) -> None:
@@ -239,12 +244,12 @@ def serve(
         )
 
 
-def _format_spread(spread: Any, form: str = ".3g") -> str:
+def _format_spread(spread: "Spread | None", form: str = ".3g") -> str:
     """Return the median and the range of a spread."""
     return "" if spread is None else f"{spread.median:{form}} ({format_range(spread.low, spread.high, form)})"
 
 
-def _compare_training(shapes: list[Any], rounds: int, console: Console) -> dict[str, Any]:
+def _compare_training(shapes: list["Shape"], rounds: int, console: Console) -> "JsonObject":
     """Show the table of all contestants and return the measured times."""
     from lstm_ae.bench.training import contestants, measure_peak_flops
     from lstm_ae.bench.turns import ratios, spread, take_turns
@@ -278,7 +283,7 @@ def _compare_training(shapes: list[Any], rounds: int, console: Console) -> dict[
     return {"peak_flops": fastest, "rounds": rounds, "shapes": raw}
 
 
-def _profile_training(shapes: list[Any], rounds: int, console: Console) -> dict[str, Any]:
+def _profile_training(shapes: list["Shape"], rounds: int, console: Console) -> "JsonObject":
     from lstm_ae.bench.training import profile_step
 
     profiles = [(shape, profile_step(shape, 20 * rounds)) for shape in shapes]
@@ -287,7 +292,7 @@ def _profile_training(shapes: list[Any], rounds: int, console: Console) -> dict[
     return {"profile": [{"shape": shape._asdict(), "milliseconds": parts} for shape, parts in profiles]}
 
 
-def _measure_scaling(rounds: int, console: Console) -> dict[str, Any]:
+def _measure_scaling(rounds: int, console: Console) -> "JsonObject":
     from lstm_ae.bench.scaling import scaling, two_processes
 
     points = list(scaling(rounds, console.say))

@@ -5,9 +5,13 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from lstm_ae.formatting import format_clock, format_name, format_value
+
+if TYPE_CHECKING:
+    from lstm_ae.json_types import JsonMapping
+    from lstm_ae.training.checkpoint import Progress
 
 
 def prepare_streams() -> None:
@@ -31,7 +35,7 @@ def write_stderr(text: str, end: str = "\n") -> None:
         discard_output(sys.stderr)
 
 
-def discard_output(stream: Any) -> None:
+def discard_output(stream: TextIO) -> None:
     """Discard the buffered and the later output of a stream; otherwise Python reports the error again at exit."""
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -58,7 +62,7 @@ class Console(NamedTuple):
         if not self.json:
             print(text)
 
-    def document(self, content: Mapping[str, Any]) -> None:
+    def document(self, content: "JsonMapping") -> None:
         """Print the whole result as one JSON document if `--json` is given. NaN becomes null."""
         if self.json:
             plain = (sys.stdout.encoding or "").lower() != "utf-8"
@@ -89,7 +93,7 @@ class TrainingBar:
         self.console, self.drawn, self.width = console, 0.0, 0
         self.live = sys.stderr.isatty() and not console.quiet
 
-    def __call__(self, progress: Any) -> None:
+    def __call__(self, progress: "Progress") -> None:
         """Show a `lstm_ae.training.loop.Progress`."""
         values = progress.values
         if progress.finished:

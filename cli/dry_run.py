@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lstm_ae.config import Config, Series
 from lstm_ae.errors import ConfigError
@@ -12,6 +12,10 @@ from . import training
 from .backend import import_tensorflow
 from .console import Console
 from .options import GivenOptions
+
+if TYPE_CHECKING:
+    from lstm_ae.estimate.durations import CommandEstimate
+    from lstm_ae.json_types import JsonObject
 
 
 def show_training_estimate(kind: type[Config]) -> Callable[..., None]:
@@ -45,7 +49,9 @@ def show_training_estimate(kind: type[Config]) -> Callable[..., None]:
     return dry_run
 
 
-def show_fold_estimate(console: Console, out: Path | None, estimate: Callable[[Callable[..., None]], Any]) -> None:
+def show_fold_estimate(
+    console: Console, out: Path | None, estimate: Callable[[Callable[..., None]], "CommandEstimate"]
+) -> None:
     """Estimate a command that trains on several folds.
 
     Args:
@@ -70,12 +76,12 @@ def forbid_resume(resume: bool) -> None:
         raise ConfigError("--dry-run estimates a new run, but --resume continues one. Remove one of the two options")
 
 
-def show_estimate(estimate: Any, console: Console) -> None:
+def show_estimate(estimate: "CommandEstimate", console: Console) -> None:
     """Show an estimate."""
     console.document(describe_estimate(estimate, console))
 
 
-def describe_estimate(estimate: Any, console: Console) -> dict[str, Any]:
+def describe_estimate(estimate: "CommandEstimate", console: Console) -> "JsonObject":
     """Show an estimate and return its JSON document."""
     rows = [(part.name, part.duration.usual, part.duration.slowest, part.how) for part in estimate.parts]
     whole = estimate.duration

@@ -88,6 +88,7 @@ def _add_comparison(
                 "findings": lines,
             }
         )
+        assert isinstance(plan.config, Mnist)
         if option == "reconstruction_weight" and plan.config.model not in SHARING:
             console.say("The tasks of this model share no weights and do not compete for them; --model v2 shares them.")
 

@@ -1,11 +1,11 @@
 """`lstmae report`: one HTML file of runs and searches, or of the whole source report."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -17,6 +17,13 @@ from .console import Console, TrainingBar
 from .errors import Interrupted
 from .options import command, complete_runs
 from .results import show_files
+
+if TYPE_CHECKING:
+    from lstm_ae.json_types import JsonObject
+    from lstm_ae.tour.claims import TourPart
+    from lstm_ae.tour.data import TourLoader
+    from lstm_ae.tour.levels import TourLevel
+    from lstm_ae.tour.runs import TourProgress, TourTraining
 
 PAGE_NAME = "report.html"
 
@@ -60,7 +67,7 @@ def show_tour(request: TourRequest, console: Console) -> None:
     _run_tour(parts, legs, level, folder, load, sources.notes, console)
 
 
-def _list_trainings(legs: Any, folder: Path, load: Any, console: Console) -> None:
+def _list_trainings(legs: Sequence["TourTraining"], folder: Path, load: "TourLoader", console: Console) -> None:
     from lstm_ae.tour.runs import OUTDATED, STATES, THERE
 
     from .dry_run import describe_estimate
@@ -86,7 +93,15 @@ def _list_trainings(legs: Any, folder: Path, load: Any, console: Console) -> Non
     console.document({"folder": str(folder), **counts, "epochs_to_train": epochs, "trainings": trainings, **document})
 
 
-def _run_tour(parts: Any, legs: Any, level: Any, folder: Path, load: Any, notes: Any, console: Console) -> None:
+def _run_tour(
+    parts: Sequence["TourPart"],
+    legs: Any,
+    level: "TourLevel",
+    folder: Path,
+    load: Any,
+    notes: Sequence[str],
+    console: Console,
+) -> None:
     from datetime import UTC, datetime
 
     from lstm_ae.report.page import write_report
@@ -146,11 +161,11 @@ def _run_tour(parts: Any, legs: Any, level: Any, folder: Path, load: Any, notes:
     )
 
 
-def _progress_printer(console: Console, bar: TrainingBar) -> Any:
+def _progress_printer(console: Console, bar: TrainingBar) -> Callable[["TourProgress"], None]:
     """Return a function that prints a line for each training, and its progress on a terminal."""
     from lstm_ae.tour.runs import OUTDATED
 
-    def tell(event: Any) -> None:
+    def tell(event: "TourProgress") -> None:
         if event.progress is None:
             bar.clear()
             leg = event.training
@@ -264,6 +279,6 @@ def _report_runs(runs: list[str], out: Path | None, console: Console) -> None:
     )
 
 
-def _subject_record(subject: Any) -> dict[str, Any]:
+def _subject_record(subject: Any) -> "JsonObject":
     task = subject.request.task if subject.request else None
     return {"directory": str(subject.directory), "kind": subject.kind, "task": task, "missing": list(subject.missing)}

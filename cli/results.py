@@ -3,13 +3,19 @@
 import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lstm_ae.errors import ConfigError, InsufficientSkillError
 from lstm_ae.formatting import format_count, format_epoch, format_heading, format_skill, format_value
 from lstm_ae.installation import install_hint
 
 from .console import Console
+
+if TYPE_CHECKING:
+    from lstm_ae.evaluation import Verdict
+    from lstm_ae.experiment import RunWithData
+    from lstm_ae.json_types import JsonMapping
+    from lstm_ae.run import Run
 
 TABLE_SUFFIXES = (".csv", ".parquet")
 
@@ -22,7 +28,7 @@ KEY_METRICS = ("accuracy", "macro_f1", "skill", "mae", "forecast_mae", "coverage
 MAX_KEY_METRICS = 3
 
 
-def show_metrics(console: Console, metrics: Mapping[str, Any], leaky: str) -> None:
+def show_metrics(console: Console, metrics: "JsonMapping", leaky: str) -> None:
     """Show the verdict and the key metrics of the last split, and a warning about leakage.
 
     With `--verbose`, all metrics, skills by column, and verdicts of all splits follow.
@@ -60,24 +66,24 @@ def show_metrics(console: Console, metrics: Mapping[str, Any], leaky: str) -> No
             console.show(f"Verdict on {part}: {verdicts[part]['text']}")
 
 
-def _format_metric(metric: Mapping[str, Any]) -> str:
+def _format_metric(metric: "JsonMapping") -> str:
     """Return a metric with its unit and its baselines."""
     unit = f" {metric['unit']}" if metric["unit"] else ""
     baselines = _format_baselines(metric, ", ")
     return f"{format_value(metric['value'])}{unit}" + (f"  ({baselines})" if baselines else "")
 
 
-def _format_baselines(metric: Mapping[str, Any], separator: str) -> str:
+def _format_baselines(metric: "JsonMapping", separator: str) -> str:
     return separator.join(f"{name} {format_value(value)}" for name, value in metric["baselines"].items())
 
 
-def show_verdicts(console: Console, verdicts: Mapping[str, Any], naive: str) -> None:
+def show_verdicts(console: Console, verdicts: Mapping[str, "Verdict"], naive: str) -> None:
     """Show the verdicts of a backtest on the best baseline and on the naive one."""
     names = dict.fromkeys((next(iter(verdicts)), naive))
     console.show(f"Verdict over all folds: {'; '.join(str(verdicts[name]) for name in names)}")
 
 
-def _list_columns(console: Console, columns: Mapping[str, Any]) -> None:
+def _list_columns(console: Console, columns: "JsonMapping") -> None:
     """Show the skill of a forecast by column in one line."""
     texts = [f"{format_heading(name)} {format_skill(columns[name]['skill'])}" for name in columns]
     if texts:
@@ -85,7 +91,7 @@ def _list_columns(console: Console, columns: Mapping[str, Any]) -> None:
         console.show(f"Skill by column: {', '.join(texts[:MAX_LISTED_COLUMNS])}{more}")
 
 
-def _show_columns(console: Console, columns: Mapping[str, Any]) -> None:
+def _show_columns(console: Console, columns: "JsonMapping") -> None:
     """Show a table of the skill of a forecast by split and column."""
     rows = [(part, *row) for part, skills in columns.items() for row in list(skills.items())[:MAX_SHOWN_COLUMNS]]
     if not rows:
@@ -136,7 +142,7 @@ def show_files(console: Console, files: Mapping[str, Path]) -> None:
         console.show(f"{name + ':':<{width}} {path}")
 
 
-def show_training(console: Console, run: Any) -> None:
+def show_training(console: Console, run: "Run") -> None:
     """Show the result of a training."""
     metrics, leaky = run.metrics(), run.about()["data"]["leaky"]
     show_metrics(console, metrics, leaky)
@@ -150,7 +156,7 @@ def show_training(console: Console, run: Any) -> None:
     console.document({"run": str(run.directory), "metrics": metrics, "leaky": leaky})
 
 
-def show_predictions(opened: Any, console: Console) -> None:
+def show_predictions(opened: "RunWithData", console: Console) -> None:
     """Write a table of predictions into the run; show what the model is worth and where they are."""
 
     path = opened.save_predictions(opened.task.predict(opened.model, opened.data))

@@ -1,7 +1,8 @@
 """`lstmae runs`: what has been trained here."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +12,11 @@ from lstm_ae.formatting import format_option
 from .console import Console
 from .options import RunArgument, command, complete_runs
 from .results import require_png, show_files, show_metrics
+
+if TYPE_CHECKING:
+    from lstm_ae.json_types import JsonMapping, JsonObject
+    from lstm_ae.run import Run
+    from lstm_ae.search.directory import SearchDirectory
 
 app = typer.Typer(name="runs")
 
@@ -112,7 +118,7 @@ def compare(
     return None
 
 
-def _draw_histories(opened: list[Any], figure: Path) -> Path:
+def _draw_histories(opened: Sequence["Run"], figure: Path) -> Path:
     """Draw runs over their epochs."""
     from lstm_ae.errors import DataError
     from lstm_ae.files import write
@@ -148,7 +154,12 @@ def _compare_searches(places: list[str], console: Console) -> None:
 
 
 def _show_comparison(
-    what: str, names: list[str], choices: list[Any], measures: list[Any], console: Console, files: dict[str, str]
+    what: str,
+    names: list[str],
+    choices: Sequence["JsonMapping"],
+    measures: Sequence["JsonMapping"],
+    console: Console,
+    files: dict[str, str],
 ) -> None:
     keys = dict.fromkeys(key for config in choices for key in config)
     differing = [key for key in keys if len({str(config.get(key)) for config in choices}) > 1]
@@ -167,7 +178,7 @@ def _show_comparison(
     console.document({what: names, "differing": differences, "measures": measures, **files})
 
 
-def _run_options(run: Any) -> dict[str, Any]:
+def _run_options(run: "Run") -> "JsonObject":
     """Return the options of a run, with the leakage and the hash of its data."""
     from lstm_ae.errors import ConfigError
 
@@ -182,7 +193,7 @@ def _run_options(run: Any) -> dict[str, Any]:
     return {"study": about["task"], **config, "leaky": leaky, "sha256 of the data": sha256}
 
 
-def _run_measures(run: Any) -> dict[str, float]:
+def _run_measures(run: "Run") -> dict[str, float]:
     from lstm_ae.run import measured_parts
 
     metrics = run.metrics() if run.finished else {}
@@ -193,7 +204,7 @@ def _run_measures(run: Any) -> dict[str, float]:
     } | {f"training {key}": value for key, value in metrics.get("training", {}).items() if key in ("epochs", "seconds")}
 
 
-def _best_result(search: Any) -> tuple[str, float | None]:
+def _best_result(search: "SearchDirectory") -> tuple[str, float | None]:
     """Return the objective of a search and its best value."""
     from lstm_ae.errors import ConfigError, DataError
     from lstm_ae.search.directory import summarize_search
@@ -205,7 +216,7 @@ def _best_result(search: Any) -> tuple[str, float | None]:
     return (f"best {summary.objective}", summary.best.score) if summary.best else ("nothing yet", None)
 
 
-def _run_headline(run: Any) -> tuple[str, float | None]:
+def _run_headline(run: "Run") -> tuple[str, float | None]:
     from lstm_ae.errors import DataError
 
     try:

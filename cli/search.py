@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -32,6 +32,12 @@ from .options import (
     declare,
 )
 from .search_results import SearchProgress, show_results
+
+if TYPE_CHECKING:
+    from lstm_ae.data.windows import Data
+    from lstm_ae.search.directory import SearchDirectory, SearchPurpose
+    from lstm_ae.search.plan import SearchPlan
+    from lstm_ae.search.search import SearchResult
 
 SEARCH_EXAMPLE_OPTIONS = {
     "toy": "--units 4,8 --learning-rate 0.1,0.01 --sequences 500 --epochs 1 --jobs 1",
@@ -219,11 +225,11 @@ class SearchRequest(GridRequest):
 
 
 def request_grid(
-    given: GivenOptions, axis: Axis, request: GridRequest, verb: str, **others: Any
+    given: GivenOptions, axis: Axis, request: GridRequest, verb: str, keep: int
 ) -> tuple[GivenOptions, SearchRequest]:
-    """Return the options with a grid over one of them, and the request of the command that searches it."""
+    """Return the options with a grid over one of them, and the request that keeps `keep` runs of its search."""
     options = GivenOptions(given | {axis.name: axis}).resting(given)
-    return options, SearchRequest(**vars(request), verb=verb, varied=axis.name, **others)
+    return options, SearchRequest(**vars(request), verb=verb, varied=axis.name, keep=keep)
 
 
 def register(app: typer.Typer, name: str, config: type[Config]) -> None:
@@ -262,7 +268,7 @@ def _set_table(given: GivenOptions, data: str | None, name: str, resume: bool) -
         raise ConfigError("Give the table to train on: lstmae series tune DATA, or --resume to continue a search")
 
 
-def find_search(study: str, verb: str, varied: str | None, out: Path | None) -> Any:
+def find_search(study: str, verb: str, varied: str | None, out: Path | None) -> "SearchDirectory":
     """Return the search at `out`, or the latest one of a command.
 
     Args:
@@ -285,7 +291,7 @@ def find_search(study: str, verb: str, varied: str | None, out: Path | None) -> 
     return folder
 
 
-def _latest_search(study: str, verb: str) -> Any:
+def _latest_search(study: str, verb: str) -> "SearchDirectory":
     from lstm_ae.search.directory import list_searches
 
     for folder in list_searches():
@@ -295,7 +301,7 @@ def _latest_search(study: str, verb: str) -> Any:
 
 
 @contextmanager
-def add_resume_command(folder: Any) -> Iterator[None]:
+def add_resume_command(folder: "SearchDirectory") -> Iterator[None]:
     """Add the command that resumes a search to the error that ends it early."""
     from lstm_ae.search.ray_executor import ClusterLostError
 
@@ -308,7 +314,7 @@ def add_resume_command(folder: Any) -> Iterator[None]:
         raise ClusterLostError(f"{error}; nothing is lost. {again}, with --engine ray or without") from error
 
 
-def show_search_estimate(given: GivenOptions, request: Any, kind: type[Config], console: Console) -> None:
+def show_search_estimate(given: GivenOptions, request: SearchRequest, kind: type[Config], console: Console) -> None:
     """Estimate a search."""
     from lstm_ae.run import require_free
 
@@ -333,7 +339,7 @@ def show_search_estimate(given: GivenOptions, request: Any, kind: type[Config], 
 
 def search(
     given: GivenOptions, kind: type[Config], request: SearchRequest, console: Console
-) -> tuple[Any, Any, Any, Any]:
+) -> tuple["SearchDirectory", "SearchPlan", "SearchResult", "Data"]:
     """Run a search; return its directory, plan, result, and data."""
     from lstm_ae.run import command_line, require_free
     from lstm_ae.search.directory import SearchPurpose, create_search
@@ -370,7 +376,14 @@ def search(
     return folder, plan, result, data
 
 
-def _run_search(folder: Any, plan: Any, purpose: Any, data: Any, request: SearchRequest, console: Console) -> Any:
+def _run_search(
+    folder: "SearchDirectory",
+    plan: "SearchPlan",
+    purpose: "SearchPurpose",
+    data: "Data",
+    request: SearchRequest,
+    console: Console,
+) -> "SearchResult":
     from lstm_ae.search.executors import Executor, LocalExecutor, WorkerPool, cores, default_jobs, runs_in_turn
     from lstm_ae.search.job import DataLoader, data_key
     from lstm_ae.search.search import TimeBudget, open_record
@@ -397,7 +410,7 @@ def _run_search(folder: Any, plan: Any, purpose: Any, data: Any, request: Search
     return result
 
 
-def _load_all_seeds(plan: Any) -> dict[str, Any]:
+def _load_all_seeds(plan: "SearchPlan") -> dict[str, "Data"]:
     """Return the data of every repeat by its key, because other machines may not have the files."""
     from lstm_ae.search.job import data_key
     from lstm_ae.studies import load_study
@@ -407,20 +420,20 @@ def _load_all_seeds(plan: Any) -> dict[str, Any]:
     return {data_key(config): load_study(task_of(config)).load(config) for config in configs}
 
 
-def describe_plan(plan: Any) -> str:
+def describe_plan(plan: "SearchPlan") -> str:
     """Describe what a plan searches."""
     axes = ", ".join(f"{flag_name(axis.name)} {axis}" for axis in plan.axes)
     trials = "" if plan.size is None else f", {format_count(plan.size, 'trial')}"
     return f"{plan.search} over {axes}{trials}"
 
 
-def complete_plan(plan: Any, console: Console) -> tuple[Any, Any]:
+def complete_plan(plan: "SearchPlan", console: Console) -> tuple["SearchPlan", "Data"]:
     """Return the plan with a complete config, and its data; print a description of the data."""
     config, data = training.complete_config(plan.config, console)
     return dataclasses.replace(plan, config=config), data
 
 
-def make_plan(given: GivenOptions, kind: type[Config], request: SearchRequest) -> Any:
+def make_plan(given: GivenOptions, kind: type[Config], request: SearchRequest) -> "SearchPlan":
     """Return the plan for the given options: the listed values, else the grid of the source report."""
     from lstm_ae.search.plan import SearchPlan, align_days, choose_objective, require_comparable_trials
     from lstm_ae.studies import load_study
@@ -444,7 +457,7 @@ def make_plan(given: GivenOptions, kind: type[Config], request: SearchRequest) -
     return plan
 
 
-def _update_plan(plan: Any, given: GivenOptions, request: SearchRequest) -> Any:
+def _update_plan(plan: "SearchPlan", given: GivenOptions, request: SearchRequest) -> "SearchPlan":
     """Return the plan of a search, updated by the given options."""
     from lstm_ae.search.plan import choose_objective
 

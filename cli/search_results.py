@@ -2,7 +2,7 @@
 
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lstm_ae.config.options import flag_name
 from lstm_ae.errors import LstmAeError
@@ -11,27 +11,42 @@ from lstm_ae.formatting import format_clock, format_count, format_names, format_
 from .console import Console
 from .results import show_files
 
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.live import Live
+
+    from lstm_ae.json_types import JsonObject
+    from lstm_ae.search.directory import SearchDirectory
+    from lstm_ae.search.job import JobProgress
+    from lstm_ae.search.plan import SearchPlan
+    from lstm_ae.search.search import SearchResult
+    from lstm_ae.search.state import SearchRecord
+    from lstm_ae.search.tensorboard import TensorBoardWriter
+    from lstm_ae.search.trial import Objective, Trial
+
 
 class SearchProgress:
     """Observer of a search that shows the finished and running trials, the best score, and the remaining time."""
 
-    def __init__(self, console: Console, record: Any, folder: Any, *, tensorboard: bool) -> None:
+    def __init__(
+        self, console: Console, record: "SearchRecord", folder: "SearchDirectory", *, tensorboard: bool
+    ) -> None:
         self.console, self.record = console, record
         self.objective = record.plan.objective
         self.began, self.ended_here = time.monotonic(), 0
-        self.steps: dict[int, Any] = {}
-        self.hparams: Any = None
+        self.steps: dict[int, JobProgress | None] = {}
+        self.hparams: TensorBoardWriter | None = None
         if tensorboard:
-            from lstm_ae.search.tensorboard import TensorBoardWriter
+            from lstm_ae.search import tensorboard as events
 
-            self.hparams = TensorBoardWriter(folder, record.plan)
-        self.live: Any = None
+            self.hparams = events.TensorBoardWriter(folder, record.plan)
+        self.live: Live | None = None
         if sys.stderr.isatty() and not console.quiet:
-            from rich.console import Console
-            from rich.live import Live
+            from rich import console as rich_console
+            from rich import live
 
-            self.live = Live(
-                console=Console(file=sys.stderr, highlight=False, markup=False),
+            self.live = live.Live(
+                console=rich_console.Console(file=sys.stderr, highlight=False, markup=False),
                 get_renderable=self._table,
                 refresh_per_second=2,
                 transient=True,
@@ -48,15 +63,15 @@ class SearchProgress:
         if self.live:
             self.live.stop()
 
-    def started(self, trial: Any) -> None:
+    def started(self, trial: "Trial") -> None:
         """Show that a trial has started."""
         self.steps[trial.number] = None
 
-    def step(self, step: Any) -> None:
+    def step(self, step: "JobProgress") -> None:
         """Show the progress of a trial."""
         self.steps[step.number] = step
 
-    def ended(self, trial: Any) -> None:
+    def ended(self, trial: "Trial") -> None:
         """Print a line about a finished trial."""
         self.steps.pop(trial.number, None)
         self.ended_here += 1
@@ -64,7 +79,7 @@ class SearchProgress:
             self.hparams.write(trial)
         self._say(f"trial {trial.number}: {describe_setting(trial)}: {describe_result(trial, self.objective)}")
 
-    def lost(self, trial: Any, how: str) -> None:
+    def lost(self, trial: "Trial", how: str) -> None:
         """Print that the worker of a trial died."""
         self.steps.pop(trial.number, None)
         self._say(f"trial {trial.number}: its worker died ({how}); it is given to another")
@@ -75,7 +90,7 @@ class SearchProgress:
         else:
             self.console.say(text)
 
-    def _table(self) -> Any:
+    def _table(self) -> "Group":
         from rich.console import Group
         from rich.table import Table
         from rich.text import Text
@@ -101,13 +116,13 @@ class SearchProgress:
         return "; ".join(words)
 
 
-def describe_setting(trial: Any) -> str:
+def describe_setting(trial: "Trial") -> str:
     """Return the searched options of a trial as typed."""
     values = " ".join(f"{flag_name(name)} {format_setting(value)}" for name, value in trial.values.items())
     return f"{values} to epoch {trial.until}" if trial.until else values
 
 
-def describe_result(trial: Any, objective: Any) -> str:
+def describe_result(trial: "Trial", objective: "Objective") -> str:
     """Return the result of a trial in one line."""
     if not trial.scored:
         return f"{trial.status} ({trial.reason})"
@@ -116,7 +131,7 @@ def describe_result(trial: Any, objective: Any) -> str:
     return f"{objective.name} {format_value(trial.score)}{spread}{why}, {trial.seconds:.0f} s"
 
 
-def show_results(console: Console, folder: Any, plan: Any, result: Any) -> None:
+def show_results(console: Console, folder: "SearchDirectory", plan: "SearchPlan", result: "SearchResult") -> None:
     """Show the best trial, findings, and files; write the table of all trials, best first, and the figures.
 
     Raises:
@@ -163,7 +178,7 @@ def show_results(console: Console, folder: Any, plan: Any, result: Any) -> None:
     )
 
 
-def require_results(folder: Any, result: Any) -> str:
+def require_results(folder: "SearchDirectory", result: "SearchResult") -> str:
     """Return the command that resumes a search.
 
     Raises:
@@ -185,7 +200,7 @@ def require_results(folder: Any, result: Any) -> str:
     raise LstmAeError(f"All {len(result.trials)} trials failed. {causes}. {advice}")
 
 
-def _trial_row(trial: Any) -> dict[str, Any]:
+def _trial_row(trial: "Trial") -> "JsonObject":
     return {
         "number": trial.number,
         "values": trial.values,

@@ -1,7 +1,7 @@
 """`lstmae series classify`: the class of every row of a table, or of every series."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from .console import Console
 from .options import OUTPUT, Formulas, GivenOptions, LabelColumn, RunArgument, Table, command
 from .results import require_table, show_files, show_note
 from .training import open_table_run
+
+if TYPE_CHECKING:
+    from lstm_ae.apply.classify import ClassificationQuality, ClassifiedTable
 
 
 def register(app: typer.Typer) -> None:
@@ -62,7 +65,9 @@ def register(app: typer.Typer) -> None:
         )
 
 
-def _show_classes(answers: Any, counts: dict[str, int], judged: Any, console: Console) -> None:
+def _show_classes(
+    answers: "ClassifiedTable", counts: dict[str, int], judged: "ClassificationQuality | None", console: Console
+) -> None:
     """Show the number of windows of each class, and the accuracy if the classes are known."""
     of = "series" if answers.by_series else "rows"
     total = sum(counts.values())

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,8 +34,11 @@ from .results import require_png, require_table, show_files, show_note, show_tra
 from .signals import read_until_signal
 
 if TYPE_CHECKING:
+    from lstm_ae.apply.detect import Detection
     from lstm_ae.apply.stream import FinalScores
     from lstm_ae.data.time_zones import Zone
+    from lstm_ae.json_types import JsonMapping
+    from lstm_ae.run import Run
 
 
 STREAM_NAME = "standard input"
@@ -65,11 +68,11 @@ class SkippedRows:
 
 
 def follow_stream(
-    run: Any,
+    run: "Run",
     console: Console,
     threshold: str | None,
     *,
-    reading: Mapping[str, Any] | None = None,
+    reading: "JsonMapping | None" = None,
     skip_bad: bool = False,
     keep_formulas: bool = False,
 ) -> None:
@@ -126,7 +129,7 @@ def follow_stream(
             raise problem
 
 
-def refuse_table_options(given: dict[str, Any]) -> None:
+def refuse_table_options(given: Mapping[str, object]) -> None:
     """Refuse options that need a whole table: a stream has no end that they could wait for."""
     for name, value in given.items():
         if value is not None:
@@ -146,7 +149,7 @@ def _format_lines(
         yield line([None if cell != cell else cell for cell in row])
 
 
-def _print_lines(lines: Any) -> None:
+def _print_lines(lines: Iterable[str]) -> None:
     """Print lines at once, for readers that wait for them."""
     if text := "".join(f"{line}\n" for line in lines):
         print(text, end="", flush=True)
@@ -316,9 +319,10 @@ def register(app: typer.Typer) -> None:
         )
 
 
-def _show_trained(console: Console, run: Any) -> None:
+def _show_trained(console: Console, run: "Run") -> None:
     """Show the result of a training and the command to run next."""
     config, metrics = run.config(), run.metrics()
+    assert isinstance(config, Series)
     show_training(console, run)
     if note := _undertraining_note(config.epochs, metrics):
         console.say(note)
@@ -338,7 +342,7 @@ def _show_trained(console: Console, run: Any) -> None:
         console.say(f"next: lstmae series classify {run.directory} DATA --out classes.csv")
 
 
-def _undertraining_note(epochs: int, metrics: dict[str, Any]) -> str:
+def _undertraining_note(epochs: int, metrics: "JsonMapping") -> str:
     """Return a note if principal components are far better than the network, and the window mean almost as good."""
     measured = metrics["validation"].get("reconstruction_mse")
     # Components that are as many as the numbers of a window have no error, and no verdict.
@@ -356,7 +360,7 @@ def _undertraining_note(epochs: int, metrics: dict[str, Any]) -> str:
     )
 
 
-def _show_detection(detection: Any, console: Console) -> None:
+def _show_detection(detection: "Detection", console: Console) -> None:
     """Show the events, the threshold, and the expected false alarms, with those of the baseline."""
     from lstm_ae.apply.detection_output import describe_detection, event_rows
 

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,11 @@ from .console import Console
 from .options import OUTPUT, Figure, Formulas, GivenOptions, LabelColumn, RunArgument, Table, command
 from .results import require_png, require_table, show_files, show_metrics, show_note
 from .training import open_table_run
+
+if TYPE_CHECKING:
+    from lstm_ae.apply.encode import RunAutoencoder
+    from lstm_ae.data.preparation import PreparedTable
+    from lstm_ae.run import Run
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -104,7 +109,9 @@ def register(app: typer.Typer) -> None:
         console.document({"run": str(opened.directory), "figure": str(path)})
 
 
-def _read_table(run: str, data: str, given: GivenOptions, console: Console) -> tuple[Any, Any, Any]:
+def _read_table(
+    run: str, data: str, given: GivenOptions, console: Console
+) -> tuple["Run", "RunAutoencoder", "PreparedTable"]:
     """Return the run, its autoencoder, and the table on its time grid."""
     opened = open_table_run(run, console)
     from lstm_ae.apply.encode import load_autoencoder
@@ -119,7 +126,10 @@ def _read_table(run: str, data: str, given: GivenOptions, console: Console) -> t
 
 
 def _write_output(
-    request: RowsRequest, given: GivenOptions, console: Console, columns: Callable[[Any, Any], dict[str, Any]]
+    request: RowsRequest,
+    given: GivenOptions,
+    console: Console,
+    columns: Callable[["RunAutoencoder", "PreparedTable"], dict[str, Any]],
 ) -> None:
     require_table("--out", request.out)
     opened, autoencoder, table = _read_table(request.run, request.data, given, console)

@@ -1,8 +1,8 @@
 """`lstmae series forecast` and `backtest`: what follows a table, and how often that was right."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,6 +30,11 @@ from .options import (
 )
 from .results import check_skill, require_png, require_table, show_files, show_note
 from .training import open_table_run
+
+if TYPE_CHECKING:
+    from lstm_ae.apply.forecast import TableForecast
+    from lstm_ae.estimate.durations import CommandEstimate
+    from lstm_ae.json_types import JsonMapping
 
 _HORIZON = next(field for field in declared_options(Series) if field.name == "horizon")
 
@@ -112,7 +117,7 @@ def _add_backtest_command(app: typer.Typer) -> None:
     ) -> None:
         config = given.config(Series, data=data, task="forecast")
 
-        def estimate(reading: Any) -> Any:
+        def estimate(reading: Callable[..., None]) -> "CommandEstimate":
             from lstm_ae.estimate.folds import estimate_table_backtest
 
             return estimate_table_backtest(config, folds, reading)
@@ -158,7 +163,7 @@ def show_table_backtest(config: Series, console: Console, out: Path | None, fold
     )
 
 
-def _show_forecast(columns: dict[str, Any], ahead: Any, metrics: Mapping[str, Any], console: Console) -> None:
+def _show_forecast(columns: dict[str, Any], ahead: "TableForecast", metrics: "JsonMapping", console: Console) -> None:
     """Show what was forecast, the verdict and the coverage of the training, the series left out, and first rows."""
     show_note(ahead.notes, console)
     console.show(

@@ -1,8 +1,9 @@
 """`lstmae snp`: what the stock study has besides the verbs of every study."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -31,6 +32,9 @@ from .results import check_skill, show_files, show_metrics, show_predictions
 from .search import split_values
 from .snp_forecast import show_many_days, show_one_day
 from .training import describe_data
+
+if TYPE_CHECKING:
+    from lstm_ae.estimate.durations import CommandEstimate
 
 
 def show_audit(where: str, console: Console, data: str | None) -> None:
@@ -204,7 +208,7 @@ def _dry_run_backtest(
     _require_split_by(split_by)
     config = given.config(Snp)
 
-    def estimate(_: Any) -> Any:
+    def estimate(_: Callable[..., None]) -> "CommandEstimate":
         from lstm_ae.estimate.folds import estimate_backtest
 
         return estimate_backtest(config, folds, by=split_by, refit=not no_refit)
@@ -216,7 +220,7 @@ def _dry_run_kfold(*, folds: int, keep_share: float, out: Path | None, given: Gi
     config, axes = split_values(given, Snp)
     assert isinstance(config, Snp)
 
-    def estimate(_: Any) -> Any:
+    def estimate(_: Callable[..., None]) -> "CommandEstimate":
         from lstm_ae.estimate.folds import estimate_kfold
 
         return estimate_kfold(config, axes, folds, keep=keep_share)

@@ -1,12 +1,20 @@
 """Show the forecasts of `lstmae snp predict`: one day ahead, or many."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lstm_ae.formatting import format_count, format_decimal, format_names, format_range, format_skill
 
 from .console import Console
 from .results import show_files, show_metrics
+
+if TYPE_CHECKING:
+    from lstm_ae.data.windows import Data
+    from lstm_ae.evaluation import Verdict
+    from lstm_ae.experiment import RunWithData
+    from lstm_ae.forecasting.intervals import Calibration
+    from lstm_ae.run import Run
+    from lstm_ae.studies.snp.multistep import HorizonStep
 
 Item = TypeVar("Item")
 
@@ -21,7 +29,7 @@ SHOWN_DAYS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 
 def show_one_day(
-    opened: Any, console: Console, levels: Sequence[int], *, classical: Sequence[str] = ()
+    opened: "RunWithData", console: Console, levels: Sequence[int], *, classical: Sequence[str] = ()
 ) -> float | None:
     """Write the forecasts of a day ahead; show their errors and the forecasts of the day after the data.
 
@@ -42,6 +50,7 @@ def show_one_day(
     columns = predict(opened.model, opened.data, opened.data.test, levels, calibration)
     files = {"predictions": opened.save_predictions(columns, "predictions-new" if new else "predictions")}
     if new:
+        assert calibration is not None
         baselines = opened.run.find_artifact(PriceBaselines) or PriceBaselines()
         metrics = evaluate_new(opened.model, opened.data, calibration, baselines).as_json()
     else:
@@ -68,19 +77,21 @@ def show_one_day(
     return skill
 
 
-def _validation_calibration(opened: Any) -> Any:
+def _validation_calibration(opened: "RunWithData") -> "Calibration | None":
     """Return the calibration from before the refit on the validation data; None without a refit."""
     return _calibration(opened.judged_by) if opened.judged_by else None
 
 
-def _calibration(run: Any) -> Any:
+def _calibration(run: "Run") -> "Calibration":
     """Return the calibration of the intervals of a run."""
     from lstm_ae.forecasting.intervals import PriceCalibration
 
     return run.artifact(PriceCalibration).calibration
 
 
-def _show_next_day(console: Console, opened: Any, columns: Mapping[str, Sequence[Any]], levels: Sequence[int]) -> None:
+def _show_next_day(
+    console: Console, opened: "RunWithData", columns: Mapping[str, Sequence[Any]], levels: Sequence[int]
+) -> None:
     """Show the forecasts of days after the data."""
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     rows = [row for row in rows if row["actual"] is None]
@@ -99,7 +110,7 @@ def _show_next_day(console: Console, opened: Any, columns: Mapping[str, Sequence
 
 
 def show_many_days(
-    opened: Any,
+    opened: "RunWithData",
     console: Console,
     levels: Sequence[int],
     *,
@@ -154,7 +165,7 @@ def show_many_days(
     measured = evaluation.as_json()
     judged = measured.pop("verdict", {})
     _describe_forecast(console, opened.data, result.table)
-    if result.steps:
+    if result.persistence is not None:
         console.show(f"Verdict over all days ahead, in {result.windows:,} test windows: {result.verdict}")
         for line in compare_by_day(result.steps, result.persistence):
             console.show(line)
@@ -186,7 +197,7 @@ def show_many_days(
     return result.persistence.skill if result.persistence else None
 
 
-def _describe_forecast(console: Console, data: Any, table: Mapping[str, Sequence[Any]]) -> None:
+def _describe_forecast(console: Console, data: "Data", table: Mapping[str, Sequence[Any]]) -> None:
     """Show in one line per company what was forecast: the first and the last day, for the first companies."""
     rows = [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
     symbols = list(dict.fromkeys(table["symbol"]))
@@ -204,7 +215,7 @@ def _describe_forecast(console: Console, data: Any, table: Mapping[str, Sequence
         )
 
 
-def compare_by_day(steps: Sequence[Any], overall: Any) -> list[str]:
+def compare_by_day(steps: Sequence["HorizonStep"], overall: "Verdict") -> list[str]:
     """Return lines that compare the forecast with persistence and a linear regression, and say how far it is useful.
 
     Args:
@@ -222,7 +233,7 @@ def compare_by_day(steps: Sequence[Any], overall: Any) -> list[str]:
     return [*lines, _describe_reach(steps)]
 
 
-def _describe_reach(steps: Sequence[Any]) -> str:
+def _describe_reach(steps: Sequence["HorizonStep"]) -> str:
     """Return a sentence on how far ahead the forecast is better than persistence."""
     better = [step.step for step in steps if step.persistence.outcome == "beats"]
     first_tie = next((step.step for step in steps if step.step not in better), None)
@@ -239,7 +250,7 @@ def _first_and_last(items: Sequence[Item]) -> Sequence[Item]:
     return items[:: max(len(items) - 1, 1)]
 
 
-def _show_forecast(console: Console, data: Any, table: Mapping[str, Sequence[Any]], levels: Sequence[int]) -> None:
+def _show_forecast(console: Console, data: "Data", table: Mapping[str, Sequence[Any]], levels: Sequence[int]) -> None:
     """Show some days of the forecast for the first companies."""
     rows = [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
     last, symbols = max(table["step"]), list(dict.fromkeys(table["symbol"]))
@@ -270,7 +281,7 @@ def _show_rows(console: Console, rows: Sequence[Mapping[str, Any]], levels: Sequ
     )
 
 
-def _steps_to_columns(steps: Sequence[Any]) -> dict[str, list[Any]]:
+def _steps_to_columns(steps: Sequence["HorizonStep"]) -> dict[str, list[Any]]:
     """Return every measure by day ahead, with its baselines and the verdict, as table columns."""
     columns: dict[str, list[Any]] = {"day": [step.step for step in steps]}
     columns["verdict"] = [str(step.verdict) for step in steps]
@@ -281,7 +292,7 @@ def _steps_to_columns(steps: Sequence[Any]) -> dict[str, list[Any]]:
     return columns
 
 
-def _show_steps(console: Console, steps: Sequence[Any]) -> None:
+def _show_steps(console: Console, steps: Sequence["HorizonStep"]) -> None:
     covered = [name for name in steps[0].metrics if name.startswith("coverage_")]
     header = ["day", "skill", "p", "theil_u", "mae (USD)", "persistence", "rmse (USD)", "persistence", "mase"]
     console.table(
@@ -290,7 +301,7 @@ def _show_steps(console: Console, steps: Sequence[Any]) -> None:
     )
 
 
-def _show_baselines(console: Console, steps: Sequence[Any]) -> None:
+def _show_baselines(console: Console, steps: Sequence["HorizonStep"]) -> None:
     """Show the skill of the model and of the other baselines, and the verdict on the best of them."""
     others = list(steps[0].metrics["skill"].baselines)
     if others:
@@ -303,10 +314,11 @@ def _show_baselines(console: Console, steps: Sequence[Any]) -> None:
         console.table(["day", "model", *others, "verdict"], rows)
 
 
-def _show_missing_companies(console: Console, data: Any, shown: Sequence[str]) -> None:
+def _show_missing_companies(console: Console, data: "Data", shown: Sequence[str]) -> None:
     """Show the companies of the test part without a window that ends with their last day."""
     import numpy as np
 
+    assert data.test.line is not None
     there = [data.symbols[line] for line in np.unique(data.test.line)]
     missing = [symbol for symbol in there if symbol not in set(shown)]
     if missing:
@@ -316,11 +328,11 @@ def _show_missing_companies(console: Console, data: Any, shown: Sequence[str]) -
         )
 
 
-def _step_row(step: Any, covered: Sequence[str]) -> tuple[Any, ...]:
+def _step_row(step: "HorizonStep", covered: Sequence[str]) -> tuple[Any, ...]:
     metrics = step.metrics
     errors = [(metric.value, metric.baselines["persistence"]) for metric in (metrics["mae"], metrics["rmse"])]
     crps = metrics.get("crps")
-    scores = (None, None, None)
+    scores: tuple[float | None, ...] = (None, None, None)
     if crps is not None:
         scores = (crps.value, *(crps.baselines.get(name) for name in ("persistence", "random walk")))
     return (

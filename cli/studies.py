@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lstm_ae.config import TASKS, Config
+from lstm_ae.config import TASKS, Config, Mnist
 
 from . import dry_run, mnist, search, snp, toy, training
 from .console import Console
@@ -129,6 +129,7 @@ def _add_mnist_commands(app: typer.Typer, small: str) -> None:
         opened, config, model = training.obtain_model(given, TASKS["mnist"], console, choice)
         from lstm_ae.studies.mnist import classify
 
+        assert isinstance(config, Mnist)
         rows, drawing = classify(model, config.read, pictures)
         (path,) = opened.write_figures({"pictures": drawing})
         console.table(["image", "label", "probability", "reconstruction_mse"], [list(row.values()) for row in rows])

@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,12 @@ from .options import GivenOptions, command
 from .results import show_files
 from .search import GridRequest, SearchRequest, request_grid, search, show_search_estimate
 from .search_results import require_results
+
+if TYPE_CHECKING:
+    from lstm_ae.data.windows import Data
+    from lstm_ae.search.directory import SearchDirectory
+    from lstm_ae.search.plan import SearchPlan
+    from lstm_ae.search.search import SearchResult
 
 DEFAULT_SIZES = "8,16,32,50"
 
@@ -81,7 +87,9 @@ def _parse_sizes(text: str) -> tuple[int, ...]:
     return tuple(sorted(numbers))
 
 
-def _show_limits(console: Console, folder: Any, plan: Any, result: Any, data: Any) -> None:
+def _show_limits(
+    console: Console, folder: "SearchDirectory", plan: "SearchPlan", result: "SearchResult", data: "Data"
+) -> None:
     from lstm_ae.plots.base import png
     from lstm_ae.plots.code_limits import limits as limits_figure
     from lstm_ae.studies.toy import load
@@ -91,6 +99,7 @@ def _show_limits(console: Console, folder: Any, plan: Any, result: Any, data: An
     scores = {trial.values["code"]: trial for trial in result.trials if trial.scored}
     axis = next(axis for axis in plan.axes if axis.name == "code")
     # Each repeat has signals of its own.
+    assert isinstance(plan.config, Toy)
     seeds = range(plan.config.seed + 1, plan.config.seed + plan.repeats)
     every = [data, *(load(dataclasses.replace(plan.config, seed=seed % 2**32)) for seed in seeds)]
     rows = list(code_limits(every, [(size, scores[size].score if size in scores else None) for size in axis.values]))

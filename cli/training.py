@@ -3,7 +3,7 @@
 import shlex
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lstm_ae.config import Config, Series, Snp, task_of
 from lstm_ae.config.options import declared_options, flag_name
@@ -16,13 +16,20 @@ from .console import Console
 from .errors import Interrupted
 from .options import GivenOptions, RunChoice
 
+if TYPE_CHECKING:
+    from types import TracebackType
 
-def load(config: Config, console: Console) -> Any:
+    from lstm_ae.data.windows import Data
+    from lstm_ae.experiment import RunWithData
+    from lstm_ae.run import Run
+
+
+def load(config: Config, console: Console) -> "Data":
     """Load the data of a study and print a description of it."""
     return complete_config(config, console)[1]
 
 
-def complete_config(config: Config, console: Console) -> tuple[Config, Any]:
+def complete_config(config: Config, console: Console) -> tuple[Config, "Data"]:
     """Return the config with all options set, and its data; print a description of the data."""
     from lstm_ae.studies import load_study
 
@@ -37,7 +44,7 @@ def complete_config(config: Config, console: Console) -> tuple[Config, Any]:
     return config, data
 
 
-def describe_data(data: Any, console: Console) -> None:
+def describe_data(data: "Data", console: Console) -> None:
     """Print a description of the data."""
     console.say(f"data: {data.source.text} (licence: {data.source.licence})")
     for note in data.source.notes:
@@ -46,7 +53,9 @@ def describe_data(data: Any, console: Console) -> None:
         console.say(f"  LEAKY: {data.source.leaky}")
 
 
-def train(config: Config, console: Console, *, out: Path | None, data: Any = None, tensorboard: bool = False) -> Any:
+def train(
+    config: Config, console: Console, *, out: Path | None, data: "Data | None" = None, tensorboard: bool = False
+) -> "Run":
     """Train and return a new run."""
     from lstm_ae import experiment
     from lstm_ae.run import command_line, require_free
@@ -69,7 +78,7 @@ def train(config: Config, console: Console, *, out: Path | None, data: Any = Non
 
 def resume(
     given: GivenOptions, kind: type[Config], console: Console, *, out: Path | None, tensorboard: bool = False
-) -> Any:
+) -> "Run":
     """Continue an unfinished run: the one at `out`, or the latest of the study."""
     from lstm_ae import experiment
     from lstm_ae.run import list_runs, open_run
@@ -97,7 +106,9 @@ def resume(
         )
 
 
-def obtain_run(given: GivenOptions, kind: type[Config], console: Console, choice: RunChoice, **fixed: Any) -> Any:
+def obtain_run(
+    given: GivenOptions, kind: type[Config], console: Console, choice: RunChoice, **fixed: str
+) -> "RunWithData":
     """Return an opened run: the named one, else the latest with this config and data, else a new one."""
     from lstm_ae.experiment import open_trained
     from lstm_ae.run import find_run, require_free
@@ -118,8 +129,8 @@ def obtain_run(given: GivenOptions, kind: type[Config], console: Console, choice
 
 
 def obtain_run_for_data(
-    given: GivenOptions, kind: type[Config], console: Console, choice: RunChoice, **fixed: Any
-) -> Any:
+    given: GivenOptions, kind: type[Config], console: Console, choice: RunChoice, **fixed: str
+) -> "RunWithData":
     """Like `obtain_run`; but data that is not what the named run was trained on is new data to apply it to.
 
     The data opened then has everything in its test part, and no training part.
@@ -149,7 +160,9 @@ def obtain_run_for_data(
     return opened
 
 
-def obtain_model(given: GivenOptions, kind: type[Config], console: Console, choice: RunChoice) -> tuple[Any, Any, Any]:
+def obtain_model(
+    given: GivenOptions, kind: type[Config], console: Console, choice: RunChoice
+) -> tuple["Run", Config, Any]:
     """Return a trained run with its config and model; load the data only if no run is named."""
     if choice.run is not None:
         named = _open_named_run(given, kind, console, choice.run)
@@ -158,7 +171,7 @@ def obtain_model(given: GivenOptions, kind: type[Config], console: Console, choi
     return opened.run, opened.config, opened.model
 
 
-def _open_named_run(given: GivenOptions, kind: type[Config], console: Console, run: str, **fixed: Any) -> Any:
+def _open_named_run(given: GivenOptions, kind: type[Config], console: Console, run: str, **fixed: str) -> "Run":
     """Return the named finished run after checking that it agrees with the options."""
     from lstm_ae.run import open_run
 
@@ -179,7 +192,7 @@ def _open_named_run(given: GivenOptions, kind: type[Config], console: Console, r
     return opened
 
 
-def require_equal(given: GivenOptions, config: Config, why: str, free: tuple[str, ...], **fixed: Any) -> None:
+def require_equal(given: GivenOptions, config: Config, why: str, free: tuple[str, ...], **fixed: str) -> None:
     """Raise if a given option differs from the config of a run."""
     fields = {field.name: field for field in declared_options(type(config))}
     typed = given.config(type(config), **fixed).to_dict() if given.file or given.preset else given | fixed
@@ -195,7 +208,7 @@ def require_equal(given: GivenOptions, config: Config, why: str, free: tuple[str
             raise ConfigError(f"{why} {was}. Received: {format_option(value)}. Leave it out, or train a new run")
 
 
-def open_table_run(run: str, console: Console) -> Any:
+def open_table_run(run: str, console: Console) -> "Run":
     """Return a finished run on a table, with TensorFlow imported."""
     from lstm_ae.run import open_run
 
@@ -210,16 +223,18 @@ class _TrainingGuard:
 
     def __init__(self, console: Console, task: str) -> None:
         self.console, self.task, self.progress = console, task, console.progress()
-        self.run: Any = None
+        self.run: Run | None = None
 
-    def started(self, run: Any) -> None:
+    def started(self, run: "Run") -> None:
         self.run = run
         self.console.say(f"training in {run.directory}")
 
     def __enter__(self) -> "_TrainingGuard":
         return self
 
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: "TracebackType | None"
+    ) -> None:
         self.progress.clear()
         if self.run is not None and isinstance(error, KeyboardInterrupt):
             directory = shlex.quote(str(self.run.directory))
