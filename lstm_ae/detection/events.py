@@ -116,6 +116,11 @@ def _ends(rows: int, group: Array | None) -> Int64Array:
 def largest_contributors(events: Sequence[Event], columns: int, most: int) -> list[int]:
     """Return the `most` columns with the largest shares in the events, or the first ones if there are no events.
 
+    Args:
+        events: The events with the shares of their columns.
+        columns: The number of columns.
+        most: The largest number of columns to return.
+
     Returns:
         The column indices in ascending order.
 

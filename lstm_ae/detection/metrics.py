@@ -21,7 +21,14 @@ from lstm_ae.errors import DataError
 
 
 class RankingMetrics(NamedTuple):
-    """Ranking metrics of scores; for random scores AUC-ROC is 0.5 and AUC-PR is the share of labeled rows."""
+    """Ranking metrics of scores.
+
+    Args:
+        vus_pr: volume under the precision-recall surface over the buffer lengths.
+        vus_roc: volume under the ROC surface.
+        auc_pr: area under the precision-recall curve; for random scores the share of labeled rows.
+        auc_roc: area under the ROC curve; for random scores 0.5.
+    """
 
     vus_pr: float
     vus_roc: float

@@ -99,7 +99,12 @@ def fit_exponential(excess: Array) -> tuple[float, float]:
 
 
 def anderson_darling(excess: Array, shape: float, scale: float) -> float:
-    """Return the Anderson-Darling statistic of the excesses `(peaks,)`; it weights the tails most."""
+    """Return the Anderson-Darling statistic of the excesses, which weights the tails most.
+
+    Args:
+        excess: `(peaks,)` excesses over the threshold.
+        shape, scale: The parameters of the generalized Pareto distribution.
+    """
     count = len(excess)
     above = np.clip(pareto_survival(np.sort(excess), shape, scale), 1e-300, 1 - 1e-16)
     weights = 2 * np.arange(1, count + 1) - 1
@@ -107,7 +112,12 @@ def anderson_darling(excess: Array, shape: float, scale: float) -> float:
 
 
 def greenwood_statistic(excess: Array, shape: float, scale: float) -> float:
-    """Return Greenwood's statistic of the excesses `(peaks,)`, a measure of inequality that ignores their scale."""
+    """Return Greenwood's statistic of the excesses, a measure of inequality that ignores their scale.
+
+    Args:
+        excess: `(peaks,)` excesses over the threshold.
+        shape, scale: Ignored; the statistics of `goodness_of_fit` have the same arguments.
+    """
     return float(np.sum(np.square(excess)) / np.sum(excess) ** 2)
 
 

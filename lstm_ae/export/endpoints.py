@@ -30,7 +30,13 @@ from lstm_ae.models.scaling import inner_network, inner_scaling
 
 
 class EndpointFunction(NamedTuple):
-    """An endpoint before its export: its name, its function of named tensors, and the types of its inputs."""
+    """An endpoint before its export.
+
+    Args:
+        name: The name of the endpoint.
+        call: Function from inputs to outputs by name, which can be traced into a graph.
+        specs: The types of the inputs by name.
+    """
 
     name: str
     call: Callable[[Tensors], Tensors]

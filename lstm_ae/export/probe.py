@@ -55,6 +55,11 @@ class ProbeReport(TypedDict):
 def check_cases(version: str, cases: str, tolerance: float = 1e-6) -> ProbeReport:
     """Load a version and compare the outputs of every case.
 
+    Args:
+        version: The folder of a SavedModel.
+        cases: An `.npz` file with the arrays and their plan, see the head of this module.
+        tolerance: The largest allowed difference, relative to the largest value of an output.
+
     Returns:
         `difference`, and `error` as a one-line text; "" if all cases passed.
     """

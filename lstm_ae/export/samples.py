@@ -48,6 +48,11 @@ def sample_endpoints(
     The five windows have five steps each, because equal sizes reveal code that confuses samples and steps. Endpoints
     that accept longer series than the model's windows also get three series that are long enough to span several
     blocks of windows; two of these have gaps, of one row and of as many rows as a window has.
+
+    Args:
+        model: A model with inputs and outputs in the data's units.
+        made: The endpoints of the model.
+        window: Steps of the windows if the model leaves their number variable.
     """
     (name,) = (name for name, spec in input_signature(model).items() if spec.shape.rank == 3)
     _, steps, features = input_signature(model)[name].shape

@@ -117,7 +117,17 @@ def export_model(
 
 
 def export_run(run: Run, base: Path, formats: Sequence[str] = (), examples: Sequence[JsonMapping] = ()) -> ExportResult:
-    """Export the model of a run with `export_model`, with metadata of the run and `examples` in the manifest."""
+    """Export the model of a run with `export_model`, with metadata of the run in the manifest.
+
+    Args:
+        run: A finished run.
+        base: The folder of the model's versions.
+        formats: Additional formats: "onnx", "litert".
+        examples: Example windows for the manifest, see `lstm_ae.export.samples.select_examples`.
+
+    Raises:
+        ConfigError, DataError, UnprovenError: See `export_model`.
+    """
     about, config = run.about(), run.config()
     data = about["data"]
     known = {

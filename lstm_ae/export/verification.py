@@ -126,6 +126,11 @@ def expected_answers(
 
     The model runs in graph mode, because eager execution of 784 steps would take minutes.
 
+    Args:
+        model: A model with inputs and outputs in the data's units.
+        made: The endpoints of the model.
+        window: Steps of the windows if the model leaves their number variable.
+
     Raises:
         DataError: If `serving_default` returns NaN or infinity.
     """
@@ -187,6 +192,11 @@ def run_probe(version: Path, cases: Path, report: Path) -> probe.ProbeReport:
     """Run `probe` in a new process and return its report.
 
     The process ends with this one, even if this one is killed.
+
+    Args:
+        version: The folder of a SavedModel.
+        cases: An `.npz` file as `pack_cases` returns it.
+        report: The path of the file to write the report to.
 
     Raises:
         ConfigError: If the packages cannot be imported there.

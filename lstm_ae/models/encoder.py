@@ -71,6 +71,13 @@ def encode(
 ) -> keras.KerasTensor:
     """Apply the encoder: `config.layers` recurrent layers, dropout between them.
 
+    Args:
+        config: cell, units, layers, and dropout.
+        sequence: `(batch, steps, features)`.
+        sequences: return the states of all steps instead of the last ones.
+        bidirectional: read the sequence in both directions.
+        prefix: prefix of the names of the layers.
+
     Returns:
         `(batch, steps, n)` where `sequences`, else `(batch, n)`; n is units, or twice units when bidirectional.
     """

@@ -99,7 +99,13 @@ def shift_to_series_scale(model: keras.Model, inputs: Mapping[str, keras.KerasTe
 def undo_scaling(
     model: keras.Model, values: keras.KerasTensor, scaled: Mapping[str, keras.KerasTensor]
 ) -> keras.KerasTensor:
-    """Return scaled values `(batch, any, features)` in original units, scaled_inputs the output of `inner_scaling`."""
+    """Return scaled values in original units.
+
+    Args:
+        model: a model in original units.
+        values: `(batch, any, features)` scaled values.
+        scaled: the output of `inner_scaling`, with the offset and range of each sample.
+    """
     unscalings = [layer for layer in model.layers if layer.name == "unscaling"]
     if not unscalings:
         # A model that returns no series, such as a classifier, has no such layer and never a logarithmic scale.

@@ -148,6 +148,16 @@ class SearchDirectory:
         """Create a run, replacing an incomplete one.
 
         A run with exported versions is renamed to a free name, because the versions refer to it.
+
+        Args:
+            run: the run to create; its directory may exist.
+            plan: the plan of the search, for the command in the run.
+            config: the setting of the trial.
+            source: the source of the data.
+            symbols: names of the series or companies.
+
+        Returns:
+            The created run.
         """
         if run.exported:
             numbers = itertools.count(1)

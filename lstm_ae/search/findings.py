@@ -77,6 +77,11 @@ def total_count(counts: Iterable[PairCounts]) -> PairCounts:
 def describe_pairs(better: int, pairs: int, clear: int | None = None) -> str:
     """Describe a count of pairs.
 
+    Args:
+        better: pairs in which a value is better.
+        pairs: all pairs.
+        clear: pairs in which it is better by more than the spread over seeds; None if there is one seed.
+
     >>> describe_pairs(7, 9, 3)
     'in 7 of 9 pairs, in 3 of them by more than the spread over seeds'
     """

@@ -302,6 +302,14 @@ def best_without_weights(folder: SearchDirectory, record: SearchRecord, keep: in
     """Yield the best trials that have neither a run nor a training state.
 
     There are some if the search now saves more trials than before.
+
+    Args:
+        folder: the directory of the search.
+        record: the trials of the search.
+        keep: the number of best trials to consider.
+
+    Yields:
+        The numbers of the trials, best first.
     """
     for trial in record.best(keep):
         state = execution_state(folder.states(trial.number), 0)

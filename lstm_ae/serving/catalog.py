@@ -122,6 +122,11 @@ class ModelCatalog:
     def find(self, name: str, version: int | None = None, label: str | None = None) -> Servable:
         """Return a version in memory: the requested one, or the highest one that receives requests.
 
+        Args:
+            name: The name of the model.
+            version: The version number; None for the highest one.
+            label: The label of a version, which overrides `version`; None for none.
+
         Raises:
             Refusal: If no such version, it is still loading, or it is set aside.
         """
@@ -140,6 +145,11 @@ class ModelCatalog:
 
     def statuses(self, name: str, version: int | None = None, label: str | None = None) -> list[VersionStatus]:
         """Return the statuses of a model's versions, in descending order.
+
+        Args:
+            name: The name of the model.
+            version: The version number; None for all.
+            label: The label of a version, which overrides `version`; None for none.
 
         Raises:
             Refusal: If there is no such model or version, or the folder has not been read.

@@ -4,7 +4,13 @@ from typing import NamedTuple
 
 
 class Ports(NamedTuple):
-    """The host and ports of the server; port 0 selects a free port, and a gRPC port of None turns gRPC off."""
+    """The host and ports of the server.
+
+    Args:
+        host: The host name or address to listen at.
+        rest: The port of the REST interface; 0 selects a free one.
+        grpc: The port of the gRPC interface; 0 selects a free one, None turns it off.
+    """
 
     host: str = "127.0.0.1"
     rest: int = 8501

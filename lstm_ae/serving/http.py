@@ -93,6 +93,11 @@ def allowed_hosts(address: str, name: str, hosts: Iterable[str]) -> frozenset[st
 
     A server on a loopback address accepts its own names and `hosts` only, because a web page could otherwise reach
     it through its own domain name (DNS rebinding). Other servers check the name only if there are `hosts`.
+
+    Args:
+        address: The IP address that the server listens at.
+        name: The host name or address of `--host`.
+        hosts: Additional names of `--allowed-host`.
     """
     hosts = frozenset(hosts)
     if not hosts and not _is_loopback(address):

@@ -197,7 +197,13 @@ def free_size(signature: Signature, inputs: Mapping[str, Array]) -> int:
 
 
 def count_outputs(signature: Signature, rows: int, steps: int) -> int:
-    """Return the number of output elements as far as the signature defines it; variable sizes count as `steps`."""
+    """Return the number of output elements as far as the signature defines it.
+
+    Args:
+        signature: The signature.
+        rows: The number of samples.
+        steps: The number that a variable size counts as.
+    """
     shapes = [spec.shape for spec in signature.outputs.values() if spec.shape is not None]
     if signature.batched:
         shapes = [(rows, *shape[1:]) for shape in shapes]

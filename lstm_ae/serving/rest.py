@@ -66,7 +66,14 @@ class RestRequest(NamedTuple):
 
 
 class RestResponse(NamedTuple):
-    """An HTTP response."""
+    """An HTTP response.
+
+    Args:
+        status: The status code.
+        content: The body.
+        kind: The media type of the body.
+        headers: Pairs of name and value of further headers.
+    """
 
     status: int
     content: bytes
@@ -241,7 +248,17 @@ def _model_status(handler: RequestHandler, name: str, version: int | None, label
 
 
 def model_metadata(handler: RequestHandler, name: str, version: int | None, label: str | None) -> JsonObject:
-    """Return the signatures of a version in the form of TensorFlow Serving's `/metadata`."""
+    """Return the signatures of a version in the form of TensorFlow Serving's `/metadata`.
+
+    Args:
+        handler: The handler of the requests.
+        name: The name of the model.
+        version: The version number; None for the highest one.
+        label: The label of a version, which overrides `version`; None for none.
+
+    Raises:
+        Refusal: If no such version is in memory.
+    """
     servable = handler.catalog.find(name, version, label)
     definitions = {
         key: MessageToDict(definition, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)

@@ -115,7 +115,14 @@ def better(
 
 
 def equivalent(name: str, other: str, quantity: TourQuantity, margin: float) -> Rule:
-    """Return the rule that two settings differ by less than a margin."""
+    """Return the rule that two settings differ by less than a margin.
+
+    Args:
+        name: the setting.
+        other: the other setting.
+        quantity: the compared quantity.
+        margin: the margin, as a share of 1 or, of a logarithmic quantity, as a factor.
+    """
     return lambda numbers: significance.decide_alike(numbers(name, quantity), numbers(other, quantity), margin)
 
 
@@ -142,7 +149,13 @@ def fails(name: str, quantity: TourQuantity, threshold: float, *, whole: bool) -
 
 
 def compromise(middle: str, others: tuple[str, ...], quantities: tuple[TourQuantity, ...]) -> Rule:
-    """Return the rule that no other setting is better in all quantities."""
+    """Return the rule that no other setting is better in all quantities.
+
+    Args:
+        middle: the setting that should be the best.
+        others: the other settings.
+        quantities: the compared quantities.
+    """
 
     def rule(numbers: Numbers) -> Decision:
         rows = [[numbers(name, quantity) for quantity in quantities] for name in (middle, *others)]
