@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lstm_ae.arrays import Array
+from lstm_ae.arrays import Array, Float64Array
 from lstm_ae.formatting import format_skill
+from lstm_ae.json_types import JsonObject
 
 
 class Metric(NamedTuple):
@@ -24,7 +25,7 @@ class Metric(NamedTuple):
     baselines: dict[str, float] = {}
     higher_is_better: bool = False
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> JsonObject:
         """Return the entry in `metrics.json`."""
         return {
             "value": _number(self.value),
@@ -66,7 +67,7 @@ class Verdict(NamedTuple):
         words = self.words or ("" if self.skill < -1 else "skill ") + format_skill(self.skill)
         return f"{self.outcome} {self.baseline} ({words}, {p}{remark})"
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> JsonObject:
         """Return the entry in `metrics.json`."""
         numbers = {name: _number(getattr(self, name)) for name in ("skill", "p", "statistic")}
         halves = [_number(value) for value in self.halves]
@@ -88,7 +89,7 @@ class ColumnSkill(NamedTuple):
     linear: float
     others: float
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> JsonObject:
         """Return the entry in `metrics.json`."""
         numbers = {name: _number(getattr(self, name)) for name in ("skill", "linear", "others")}
         return {"baseline": self.baseline, **numbers}
@@ -113,7 +114,7 @@ class Evaluation(NamedTuple):
     fitted: Any = None
     columns: dict[str, dict[str, ColumnSkill]] = {}
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> JsonObject:
         """Return the content of `metrics.json`: metrics by split, verdicts, and skills by column."""
         parts = {part: {name: metric.as_json() for name, metric in row.items()} for part, row in self.metrics.items()}
         verdicts = {part: verdict.as_json() for part, verdict in self.verdicts.items()}
@@ -146,10 +147,10 @@ class RunningMean:
     """
 
     def __init__(self) -> None:
-        self.total: Any = 0.0
+        self.total: Float64Array | float = 0.0
         self.count = 0
 
-    def add(self, values: Array, axis: Any = None) -> None:
+    def add(self, values: Array, axis: int | tuple[int, ...] | None = None) -> None:
         """Add values; with `axis`, average over those axes only."""
         sums = values.sum(axis=axis, dtype=np.float64)
         self.total = self.total + sums

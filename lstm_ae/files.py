@@ -8,13 +8,15 @@ import secrets
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lstm_ae.arrays import Array
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.formatting import quote
+from lstm_ae.json_types import JsonMapping, JsonObject
 
 try:
     import fcntl
@@ -25,7 +27,7 @@ except ModuleNotFoundError:  # Windows, which renames no file that is open
 LARGEST_OBJECT = 2**28
 
 
-def read_object(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> JsonObject:
     """Read the JSON object in a file.
 
     Raises:
@@ -199,12 +201,12 @@ def sync(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def as_json(content: Mapping[str, Any]) -> bytes:
+def as_json(content: JsonMapping) -> bytes:
     """Return the content of a JSON file; raise `ValueError` for NaN and infinity."""
     return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode(errors="backslashreplace")
 
 
-def as_json_value(values: Any) -> Any:
+def as_json_value(values: ArrayLike) -> Any:
     """Return an array or a NumPy number as JSON values.
 
     A float32 is converted through text, so that it keeps its own digits instead of those of its double.
@@ -225,7 +227,7 @@ def parse_json(text: str) -> Any:
     {'a': [1, None]}
     """
 
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def unique(pairs: list[tuple[str, Any]]) -> JsonObject:
         result = dict(pairs)
         if len(result) != len(pairs):
             keys = [key for key, _ in pairs]
@@ -233,7 +235,7 @@ def parse_json(text: str) -> Any:
             raise ValueError(f"the key {twice!r} occurs twice")
         return result
 
-    def refuse(token: str) -> Any:
+    def refuse(token: str) -> NoReturn:
         raise ValueError(f"{token} is not JSON")
 
     try:
@@ -242,7 +244,7 @@ def parse_json(text: str) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
-def claim(folder: Path, name: str, about: Mapping[str, Any]) -> None:
+def claim(folder: Path, name: str, about: JsonMapping) -> None:
     """Create the folder of a resumable command, or check that it belongs to the same command.
 
     Args:
@@ -265,7 +267,7 @@ def claim(folder: Path, name: str, about: Mapping[str, Any]) -> None:
     write(path, as_json(about))
 
 
-def read_part(path: Path, keys: Iterable[str]) -> dict[str, Any]:
+def read_part(path: Path, keys: Iterable[str]) -> JsonObject:
     """Read the result of one part of a resumable command.
 
     Args:
@@ -286,7 +288,7 @@ def read_part(path: Path, keys: Iterable[str]) -> dict[str, Any]:
     return content
 
 
-def save_arrays(path: Path, meta: Mapping[str, Any], arrays: Mapping[str, Array], *, compress: bool = False) -> None:
+def save_arrays(path: Path, meta: JsonMapping, arrays: Mapping[str, Array], *, compress: bool = False) -> None:
     """Write arrays and metadata into one `.npz`.
 
     Args:
@@ -306,7 +308,7 @@ def load_arrays(
     names: Iterable[str] | None = None,
     what: str = "",
     advice: str = "restore it, or train a new run",
-) -> tuple[dict[str, Any], dict[str, Array]]:
+) -> tuple[JsonObject, dict[str, Array]]:
     """Read a file of `save_arrays`.
 
     Args:
@@ -333,7 +335,7 @@ def load_arrays(
         raise DataError(f"{what}{str(path)!r} cannot be read ({type(error).__name__}); {advice}") from error
 
 
-def save_state(path: Path, meta: Mapping[str, Any], groups: Mapping[str, Sequence[Any]]) -> None:
+def save_state(path: Path, meta: JsonMapping, groups: Mapping[str, Sequence[ArrayLike]]) -> None:
     """Write groups of arrays and metadata into one `.npz`.
 
     Args:
@@ -349,7 +351,7 @@ def save_state(path: Path, meta: Mapping[str, Any], groups: Mapping[str, Sequenc
 
 def load_state(
     path: Path, sizes: Mapping[str, int], what: str = "", advice: str = "restore it, or train a new run"
-) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+) -> tuple[JsonObject, dict[str, list[Array]]]:
     """Read a file of `save_state`; `sizes` is the number of arrays of each group, and the rest as in `load_arrays`.
 
     Returns:

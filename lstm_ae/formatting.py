@@ -1,10 +1,9 @@
 """Format numbers, ranges, sizes, durations, option values, and names for people."""
 
 from collections.abc import Sequence
-from typing import Any
 
 
-def format_number(value: Any) -> str:
+def format_number(value: object) -> str:
     """Format a number with four significant digits; return other values as text, and "-" for None and NaN.
 
     >>> [format_number(value) for value in (1234567, 0.00016683, -12345.6, True, None)]
@@ -21,7 +20,7 @@ def format_number(value: Any) -> str:
     return text.replace("-", "−")
 
 
-def format_value(value: Any, missing: str = "-") -> str:
+def format_value(value: object, missing: str = "-") -> str:
     """Format a value for a table of plain text: floats with four significant digits, with ASCII signs.
 
     Args:
@@ -72,7 +71,7 @@ def format_size(number: float) -> str:
     return f"{number / 1e9:.2f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"
 
 
-def format_option(value: Any) -> str:
+def format_option(value: object) -> str:
     """Format the value of an option as typed; "-" for none.
 
     >>> format_option((8, 16)), format_option(None), format_option(0.5)
@@ -83,7 +82,7 @@ def format_option(value: Any) -> str:
     return "-" if value in (None, "") else str(value)
 
 
-def format_setting(value: Any) -> str:
+def format_setting(value: object) -> str:
     """Format the value of a searched option as `format_option` does, numbers with six significant digits.
 
     >>> format_setting(0.00123456789), format_setting("vector")

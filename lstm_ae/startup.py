@@ -33,7 +33,7 @@ def pause_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def run_child_process(module: str, function: str, *arguments: Any) -> None:
+def run_child_process(module: str, function: str, *arguments: object) -> None:
     """Follow the parent process, then import a module and call one of its functions.
 
     A process that `multiprocessing` spawns with this function as its target ends with its parent even while it imports

@@ -6,8 +6,8 @@ import itertools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from lstm_ae.arrays import Array
 from lstm_ae.errors import ConfigError
 from lstm_ae.files import write
 from lstm_ae.installation import install_hint
@@ -21,7 +21,7 @@ _SEPARATORS = re.compile("([;\t\r\n])")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?%?|[+-]")
 
 
-def table(header: Sequence[str] | None, rows: Sequence[Sequence[Any]], *, keep_formulas: bool = False) -> bytes:
+def table(header: Sequence[str] | None, rows: Sequence[Sequence[object]], *, keep_formulas: bool = False) -> bytes:
     """Return rows as CSV; None and NaN become empty cells, floats have the fewest digits that are exact.
 
     Args:
@@ -66,7 +66,7 @@ def unescape_formulas(cell: str) -> str:
     return "".join(part[1:] if part[:1] == "'" and escape_formulas(part[1:]) == part else part for part in parts)
 
 
-def write_table(path: Path, columns: Mapping[str, Any], *, keep_formulas: bool = False) -> Path:
+def write_table(path: Path, columns: Mapping[str, Sequence[object] | Array], *, keep_formulas: bool = False) -> Path:
     """Write columns to a `.csv` or `.parquet` file and return its path.
 
     Args:

@@ -4,7 +4,7 @@ import copy
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,11 @@ from lstm_ae.arrays import Array, Float32Array, Float64Array
 from lstm_ae.artifacts import Artifact, StoredArray
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.windows import Data, Split, evenly_spaced
+
+if TYPE_CHECKING:
+    from sklearn.decomposition import PCA
+    from sklearn.linear_model import LogisticRegression as LogisticModel
+
 
 NAME = "logistic regression"
 
@@ -83,7 +88,7 @@ def fit_logistic_regression(data: Data) -> LogisticRegression:
     return LogisticRegression(weights, bias, data.scale, missing, len(train.label))
 
 
-def _combine(components: Any, regression: Any, classes: int) -> tuple[Array, Array]:
+def _combine(components: "PCA | None", regression: "LogisticModel", classes: int) -> tuple[Array, Array]:
     """Combine components and regression into one linear map from columns to all classes."""
     weights, bias = regression.coef_.T, regression.intercept_
     if len(regression.classes_) == 2:  # scikit-learn stores only the log odds of the second class
@@ -96,7 +101,7 @@ def _combine(components: Any, regression: Any, classes: int) -> tuple[Array, Arr
     return whole, least
 
 
-def _fit(train: "_Samples", validation: "_Samples", classes: int) -> tuple[Any, Any]:
+def _fit(train: "_Samples", validation: "_Samples", classes: int) -> "tuple[PCA | None, LogisticModel]":
     """Return principal components (None for narrow windows) and the regression."""
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression

@@ -19,6 +19,7 @@ from lstm_ae.estimate.durations import CommandEstimate, Duration, EstimatePart
 from lstm_ae.estimate.memory import peak_memory
 from lstm_ae.estimate.training import MEMORY, MeasuredTraining, measure_training
 from lstm_ae.formatting import format_count
+from lstm_ae.json_types import JsonObject
 from lstm_ae.models.scaling import inner_network
 from lstm_ae.search.executors import cores, prepare_worker
 from lstm_ae.search.job import DataLoader, Load, data_key
@@ -125,7 +126,7 @@ def corner_settings(config: Config, axes: Sequence[Axis]) -> Iterator[Config]:
     choices = [axis.values[:1] if axis.name in SAME_SIZE and axis.values else _ends(axis) for axis in axes]
     named = [bool(axis.values) and isinstance(axis.values[0], str) for axis in axes]
 
-    def all_at(index: int) -> Iterator[tuple[Any, ...]]:
+    def all_at(index: int) -> Iterator[tuple[object, ...]]:
         return itertools.product(*(c if name else (c[index],) for c, name in zip(choices, named, strict=True)))
 
     first = itertools.chain.from_iterable(zip(all_at(0), all_at(-1), strict=True))
@@ -228,7 +229,7 @@ def _slow_down(measured: MeasuredTraining, factor: float) -> MeasuredTraining:
     )
 
 
-def _measure_in_worker(name: str, small: dict[str, Any], large: dict[str, Any]) -> tuple[SearchExtremes, float]:
+def _measure_in_worker(name: str, small: JsonObject, large: JsonObject) -> tuple[SearchExtremes, float]:
     """Measure both settings in a worker process; return also the time at which the data was loaded."""
     from lstm_ae.config import TASKS
 

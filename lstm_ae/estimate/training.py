@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lstm_ae.config import Config, task_of
 from lstm_ae.data.windows import Data, inference_batch_size
@@ -24,6 +24,10 @@ from lstm_ae.training.batches import shuffled_order
 from lstm_ae.training.checkpoint import Checkpointer
 from lstm_ae.training.loop import TrainingResult, limit_validation, prepare_training
 from lstm_ae.training.steps import TrainingSteps, steps_per_epoch
+
+if TYPE_CHECKING:
+    import keras
+
 
 # Seconds of training steps to time, and seconds of one timed call. A training reports its progress as often.
 SECONDS, CALL_SECONDS = 3.0, 0.2
@@ -125,7 +129,7 @@ def training_work(config: Config, data: Data) -> TrainingWork:
 class _Trained(NamedTuple):
     """Model after a few training steps and its history."""
 
-    model: Any
+    model: "keras.Model"
     fitted: TrainingResult
 
 
@@ -229,7 +233,7 @@ def _evaluated_windows(data: Data) -> int:
     return data.validation.samples + data.test.samples
 
 
-def _seconds(action: Callable[[], Any]) -> float:
+def _seconds(action: Callable[[], object]) -> float:
     start = time.monotonic()
     action()
     return time.monotonic() - start

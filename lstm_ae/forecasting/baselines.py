@@ -10,18 +10,19 @@ without refitting.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.arrays import Array, Float64Array
+from lstm_ae.arrays import Array, Float64Array, Int64Array
 from lstm_ae.artifacts import Artifact, StoredArray
 from lstm_ae.data.windows import OPEN_FEATURE, Data, Split, evenly_spaced, join_training
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.files import load_arrays, save_arrays
 from lstm_ae.forecasting.intervals import QUANTILES, Calibration, calibrate_intervals, recent_volatility
 from lstm_ae.installation import install_hint
+from lstm_ae.json_types import JsonObject
 
 LINEAR_NAME = "linear regression"
 
@@ -325,7 +326,7 @@ class PriceBaselines(Artifact):
         """Write the baselines. Of the calibration of persistence, only the quantiles and the limit are needed."""
         if self.weekday is None or self.linear is None or self.walk is None:
             raise ValueError("Baselines without a regression cannot be stored")
-        meta: dict[str, Any] = {"drift": self.drift, "days": self.days}
+        meta: JsonObject = {"drift": self.drift, "days": self.days}
         arrays = {"fit_0": self.weekday, "fit_1": self.linear.weights, "fit_2": self.linear.intercept}
         arrays["fit_3"] = self.walk
         if self.spread is not None:
@@ -432,7 +433,7 @@ def _iterate_batches(index: Array, size: int = 16_384) -> Iterator[Array]:
         yield index[start : start + size]
 
 
-def known_prices(data: Data, split: Split, index: Any, given: int, *, with_open: bool) -> KnownPrices:
+def known_prices(data: Data, split: Split, index: slice | Int64Array, given: int, *, with_open: bool) -> KnownPrices:
     """Return the known values after the first `given` days of some samples, and the changes on the remaining days."""
     window = split.windows(index)
     scaled = data.scale.scaled(window, window[:, :given], split.lines(index))

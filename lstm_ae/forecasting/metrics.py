@@ -7,7 +7,7 @@ keeps every day ahead, in scaled values, USD, and logarithms. Both return what `
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,10 @@ from lstm_ae.forecasting.intervals import (
 )
 from lstm_ae.formatting import format_heading, format_skill
 from lstm_ae.significance import compare_forecasts, hardest
+
+if TYPE_CHECKING:
+    import keras
+
 
 INTERVAL_LEVELS = (80, 95)
 
@@ -129,7 +133,7 @@ def skill_by_column(
     }
 
 
-def _column_skill(ours: Array, theirs: Array, columns: Any) -> float:
+def _column_skill(ours: Array, theirs: Array, columns: list[int] | BoolArray) -> float:
     """Return the skill in some columns relative to other forecasts, from mean squared errors `(features,)`."""
     return skill(float(np.nansum(ours[columns])), float(np.nansum(theirs[columns])))
 
@@ -154,7 +158,7 @@ def _coverage(inside: Mapping[int, float]) -> dict[str, Metric]:
 # Tables: several columns, several steps.
 
 
-def past_steps(model: Any) -> int:
+def past_steps(model: "keras.Model") -> int:
     """Return the number of steps that a forecaster reads."""
     return int(model.input["past"].shape[1])
 
@@ -170,7 +174,9 @@ class _ForecastBatch(NamedTuple):
     resolution: Array
 
 
-def _forecast_batches(model: Any, data: Data, split: Split, fitted: TableBaselines | None) -> Iterator[_ForecastBatch]:
+def _forecast_batches(
+    model: "keras.Model", data: Data, split: Split, fitted: TableBaselines | None
+) -> Iterator[_ForecastBatch]:
     from lstm_ae.models.inference import predict_split
 
     steps = past_steps(model)
@@ -189,7 +195,7 @@ def _forecast_batches(model: Any, data: Data, split: Split, fitted: TableBaselin
 
 
 def table_errors(
-    model: Any, data: Data, split: Split, fitted: TableBaselines, quantiles: Array | None = None
+    model: "keras.Model", data: Data, split: Split, fitted: TableBaselines, quantiles: Array | None = None
 ) -> ForecastErrors:
     """Forecast after every window of a split and return the errors.
 
@@ -281,7 +287,7 @@ def table_metrics(errors: ForecastErrors) -> dict[str, Metric]:
     }
 
 
-def calibrate_table_intervals(model: Any, data: Data, fitted: TableBaselines) -> Array:
+def calibrate_table_intervals(model: "keras.Model", data: Data, fitted: TableBaselines) -> Array:
     """Return the quantiles of the scaled validation errors by column and step ahead, `(features, horizon, 199)`
     float32; infinite if too few true values are known.
 
@@ -323,7 +329,7 @@ class ForecastMethod(NamedTuple):
         with_open: Whether the open of the first day is known.
     """
 
-    predict: Callable[[Any, Any, Any], Any]
+    predict: Callable[[Array, Array | None, Array], Array]
     given: int
     ahead: int
     with_open: bool = False
@@ -391,7 +397,7 @@ def price_errors(
         more: Scaled changes `(samples, ahead)` of further baselines by name.
         levels: Interval levels in percent.
     """
-    pieces: list[dict[str, Any]] = []
+    pieces: list[dict[str, Array]] = []
     for index in split.batches():
         window, lines = split.windows(index), split.lines(index)
         past, truth = window[:, : method.given], window[:, method.given :, 0].astype(np.float64)
@@ -426,7 +432,7 @@ def price_errors(
         pieces.append(piece)
     whole = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
 
-    def group(of: str) -> dict[str, Any]:
+    def group(of: str) -> dict[str, Array]:
         return {name.partition("/")[2]: values for name, values in whole.items() if name.startswith(f"{of}/")}
 
     return PriceErrors(
