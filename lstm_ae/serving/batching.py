@@ -219,7 +219,7 @@ class Batcher:
                     continue
                 blocked = 0
                 lane.ready = False
-                items = self._take(lane, now)
+                items = self._next_batch(lane, now)
                 if lane.items:
                     # The queues take turns.
                     lane.ready = True
@@ -251,7 +251,7 @@ class Batcher:
         if not call.late:
             call.timer = asyncio.get_running_loop().call_later(self.limit, self._is_late, call)
 
-    def _take(self, lane: _RequestQueue, now: float) -> list[_QueuedRequest]:
+    def _next_batch(self, lane: _RequestQueue, now: float) -> list[_QueuedRequest]:
         """Remove and return as many waiting requests as fit into a batch; expired and canceled requests are dropped."""
         batch: list[_QueuedRequest] = []
         rows = 0

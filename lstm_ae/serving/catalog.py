@@ -28,7 +28,7 @@ LOG = logging.getLogger(__name__)
 # The server finds these threads by the prefix of their names.
 LOAD_THREAD_PREFIX = "loader"
 # In seconds. A longer load no longer blocks the next one, and a folder that takes longer counts as unreadable.
-LOAD_PATIENCE, LOOK_SECONDS = 10.0, 10.0
+LOAD_PATIENCE, SCAN_SECONDS = 10.0, 10.0
 
 
 class VersionState(enum.IntEnum):
@@ -60,7 +60,7 @@ class _ModelEntry:
         loads: The running loads; a late one remains until it ends.
         failed: The time at which loading a version failed.
         listing: The unfinished listing of the model's folder.
-        looked: Whether the model's folder has been read.
+        scanned: Whether the model's folder has been read.
         updating: A lock that is held during an update of the model.
     """
 
@@ -72,7 +72,7 @@ class _ModelEntry:
         self.loads: dict[int, asyncio.Future[Servable]] = {}
         self.failed: dict[int, float] = {}
         self.listing: tuple[Path, asyncio.Future[dict[int, Path]]] | None = None
-        self.looked = False
+        self.scanned = False
         self.updating = asyncio.Lock()
 
     def answering(self) -> set[int]:
@@ -81,7 +81,7 @@ class _ModelEntry:
 
     def coming(self, version: int | None) -> bool:
         """Return whether a version (any version for None) may still be loaded, or the folder has not been read."""
-        return not self.looked or any(
+        return not self.scanned or any(
             status.state in (VersionState.START, VersionState.LOADING)
             for number, status in self.statuses.items()
             if version in (None, number)
@@ -89,7 +89,7 @@ class _ModelEntry:
 
 
 class ModelCatalog:
-    """The versions in memory, updated by `look` and `refresh`.
+    """The versions in memory, updated by `scan` and `refresh`.
 
     Args:
         wanted: Function that returns the models to serve; called in every update.
@@ -107,17 +107,17 @@ class ModelCatalog:
     ) -> None:
         self.wanted, self._load, self._retry, self._limit = wanted, load, retry, limit
         self._entries: dict[str, _ModelEntry] = {}
-        self._wrong: dict[str, str] = {}
+        self._problems: dict[str, str] = {}
         # The server is ready only when all these models are. None means that the folders have not been read.
         self._needed: set[str] | None = None
         self._models: list[ServedModel] = []
         self._listing: asyncio.Future[list[ServedModel]] | None = None
-        self._looking = asyncio.Lock()
+        self._reading = asyncio.Lock()
         self._updates: set[asyncio.Task[None]] = set()
         # Loading one version at a time saves memory; a hanging load does not block others after its patience has run
         # out.
         self._loader = JobThreads(LOAD_THREAD_PREFIX, 1, LOAD_PATIENCE)
-        self._looker = JobThreads(f"{LOAD_THREAD_PREFIX}-look", 4, 1.0)
+        self._readers = JobThreads(f"{LOAD_THREAD_PREFIX}-scan", 4, 1.0)
 
     def find(self, name: str, version: int | None = None, label: str | None = None) -> Servable:
         """Return a version in memory: the requested one, or the highest one that receives requests.
@@ -176,7 +176,7 @@ class ModelCatalog:
         version = entry.labels.get(label) if entry else None
         if entry and version is not None and (version in entry.serving or entry.coming(version)):
             return version
-        if self._needed is None or (entry and not entry.looked):
+        if self._needed is None or (entry and not entry.scanned):
             raise _loading_refusal(f"Label({name}, {label})")
         raise invalid_argument(f"Unrecognized servable version label: {label}")
 
@@ -193,7 +193,7 @@ class ModelCatalog:
         return name in self._entries and bool(self._entries[name].serving)
 
     def ready(self) -> bool:
-        """Return whether all models of the first look, and those that have had a version since, can be called.
+        """Return whether all models of the first scan, and those that have had a version since, can be called.
 
         A model that is added later and cannot be loaded only has an error in its status, since all others remain
         available.
@@ -216,7 +216,7 @@ class ModelCatalog:
         return {label: version for label, version in entry.labels.items() if version in entry.serving}
 
     def set_aside(self, servable: Servable, reason: str) -> None:
-        """Stop sending requests to a version until `take_back` is called."""
+        """Stop sending requests to a version until `restore` is called."""
         entry = self._entries.get(servable.name)
         if entry and entry.serving.get(servable.version) is servable:
             entry.aside[servable.version] = reason
@@ -225,16 +225,16 @@ class ModelCatalog:
                 "version set aside", extra={"model": servable.name, "version": servable.version, "reason": reason}
             )
 
-    def take_back(self, servable: Servable) -> None:
+    def restore(self, servable: Servable) -> None:
         """Send requests to a version again that was set aside."""
         entry = self._entries.get(servable.name)
         if entry and entry.serving.get(servable.version) is servable and entry.aside.pop(servable.version, None):
             entry.statuses[servable.version] = VersionStatus(servable.version, VersionState.AVAILABLE)
-            LOG.info("version taken back", extra={"model": servable.name, "version": servable.version})
+            LOG.info("version restored", extra={"model": servable.name, "version": servable.version})
 
-    async def look(self) -> None:
+    async def scan(self) -> None:
         """Read the folders and start loading new versions without waiting for them."""
-        for model in await self._look():
+        for model in await self._read_models():
             entry = self._entries[model.name]
             if not entry.updating.locked():
                 update = asyncio.create_task(self._update(model))
@@ -243,7 +243,7 @@ class ModelCatalog:
 
     async def refresh(self) -> None:
         """Read the folders, load new versions, and unload those that are no longer wanted."""
-        ends = await asyncio.gather(*map(self._update, await self._look()), return_exceptions=True)
+        ends = await asyncio.gather(*map(self._update, await self._read_models()), return_exceptions=True)
         # All models are updated before the first error is raised.
         for end in ends:
             if end is not None:
@@ -259,7 +259,7 @@ class ModelCatalog:
         chosen = {}
         for model in models:
             try:
-                available = await self._listed(await self._looker.queue(partial(find_versions, model.base)))
+                available = await self._listed(await self._readers.queue(partial(find_versions, model.base)))
             except OSError as error:
                 message = f"The base_path of model {model.name} cannot be read ({error.strerror or error})"
                 raise Refusal(StatusCode.FAILED_PRECONDITION, f"{message}. Nothing was changed.") from error
@@ -277,14 +277,14 @@ class ModelCatalog:
                         f"{message} available for inference ({label}). Nothing was changed.",
                     )
             chosen[model.name] |= set(model.policy.versions)
-        async with self._looking:
+        async with self._reading:
             self.wanted, self._listing = (lambda: models), None
         # The cause of a failure may have been fixed before this request, so failed versions are retried at once.
         for entry in self._entries.values():
             entry.failed.clear()
         await self.refresh()
         missing = [
-            f"{{{{name: {name} version: {version}}} due to error: {self._why(name, version)}}}"
+            f"{{{{name: {name} version: {version}}} due to error: {self._failure_reason(name, version)}}}"
             for name, versions in chosen.items()
             for version in sorted(versions - set(self.versions(name)))
         ]
@@ -297,23 +297,23 @@ class ModelCatalog:
         for update in self._updates:
             update.cancel()
         self._loader.close()
-        self._looker.close()
+        self._readers.close()
 
-    def _why(self, name: str, version: int) -> str:
+    def _failure_reason(self, name: str, version: int) -> str:
         status = self._entries[name].statuses.get(version) if name in self._entries else None
         return status.error if status and status.error else "no such version"
 
-    async def _look(self) -> list[ServedModel]:
+    async def _read_models(self) -> list[ServedModel]:
         """Return the wanted models and unload all others."""
-        async with self._looking:
-            self._listing = listing = self._listing or await self._looker.queue(lambda: list(self.wanted()))
-            if await _wait_until_done(listing, LOOK_SECONDS):
+        async with self._reading:
+            self._listing = listing = self._listing or await self._readers.queue(lambda: list(self.wanted()))
+            if await _wait_until_done(listing, SCAN_SECONDS):
                 self._listing = None
                 self._models = listing.result()
-                self._wrong.pop("", None)
+                self._problems.pop("", None)
             else:
                 # One of the folders hangs, so the known models are updated separately.
-                self._tell_once("", "folder cannot be read", f"no response within {LOOK_SECONDS:g} s")
+                self._log_once("", "folder cannot be read", f"no response within {SCAN_SECONDS:g} s")
                 if self._needed is None:
                     return []
             models = {model.name: model for model in self._models}
@@ -321,12 +321,12 @@ class ModelCatalog:
                 self._needed = {model.name for model in models.values() if model.sure}
             self._needed &= set(models)
             for name in [name for name in self._entries if name not in models]:
-                self._let_go(name, set(self._entries[name].serving))
+                self._unload(name, set(self._entries[name].serving))
                 del self._entries[name]
-                LOG.info("model gone", extra={"model": name})
+                LOG.info("model removed", extra={"model": name})
             for name in models:
                 self._entries.setdefault(name, _ModelEntry())
-            self._wrong = {name: reason for name, reason in self._wrong.items() if name in models}
+            self._problems = {name: reason for name, reason in self._problems.items() if name in models}
             return list(models.values())
 
     async def _update(self, model: ServedModel) -> None:
@@ -336,20 +336,20 @@ class ModelCatalog:
         async with entry.updating:
             try:
                 if entry.listing is None or entry.listing[0] != model.base:
-                    entry.listing = model.base, await self._looker.queue(partial(find_versions, model.base))
+                    entry.listing = model.base, await self._readers.queue(partial(find_versions, model.base))
                 available = await self._listed(entry.listing[1])
             except OSError as error:
-                self._tell_once(model.name, "folder cannot be read", str(error))
+                self._log_once(model.name, "folder cannot be read", str(error))
                 return
             finally:
                 if entry.listing and entry.listing[1].done():
-                    entry.listing, entry.looked = None, True
+                    entry.listing, entry.scanned = None, True
             chosen = choose_versions(available, model.policy)
             if chosen:
-                self._wrong.pop(model.name, None)
+                self._problems.pop(model.name, None)
             else:
                 reason = f"{model.base} contains none of the versions {model.policy}"
-                self._tell_once(model.name, "no version to serve", reason)
+                self._log_once(model.name, "no version to serve", reason)
             new = sorted(chosen - set(entry.serving))
             for version in new:
                 if version not in entry.failed and version not in entry.loads:
@@ -357,7 +357,7 @@ class ModelCatalog:
             for label, version in model.labels:
                 entry.labels.setdefault(label, version)
             ends = await asyncio.gather(
-                *(self._bring_in(entry, model.name, version, available[version]) for version in new)
+                *(self._load_version(entry, model.name, version, available[version]) for version in new)
             )
             # A label moves to its new version only when that version is in memory.
             entry.labels = {
@@ -367,7 +367,7 @@ class ModelCatalog:
             entry.loads = {version: load for version, load in entry.loads.items() if version in chosen}
             # Old versions remain until all new ones have been loaded.
             if all(ends) and self._entries.get(model.name) is entry:
-                self._let_go(model.name, set(entry.serving) - chosen)
+                self._unload(model.name, set(entry.serving) - chosen)
 
     def _updated(self, update: "asyncio.Task[None]") -> None:
         self._updates.discard(update)
@@ -380,17 +380,17 @@ class ModelCatalog:
         Raises:
             TimeoutError: If the folder does not respond.
         """
-        if not await _wait_until_done(listing, LOOK_SECONDS):
-            raise TimeoutError(f"no response within {LOOK_SECONDS:g} s")
+        if not await _wait_until_done(listing, SCAN_SECONDS):
+            raise TimeoutError(f"no response within {SCAN_SECONDS:g} s")
         return listing.result()
 
-    def _tell_once(self, name: str, wrong: str, reason: str) -> None:
-        """Log a problem, but not again in every look."""
-        if self._wrong.get(name) != reason:
-            self._wrong[name] = reason
-            LOG.warning(wrong, extra={"model": name, "reason": reason})
+    def _log_once(self, name: str, problem: str, reason: str) -> None:
+        """Log a problem, but not again in every scan."""
+        if self._problems.get(name) != reason:
+            self._problems[name] = reason
+            LOG.warning(problem, extra={"model": name, "reason": reason})
 
-    async def _bring_in(self, entry: _ModelEntry, name: str, version: int, directory: Path) -> bool:
+    async def _load_version(self, entry: _ModelEntry, name: str, version: int, directory: Path) -> bool:
         if late := entry.loads.get(version):
             if not late.done():
                 return False
@@ -423,7 +423,7 @@ class ModelCatalog:
         LOG.info("version loaded", extra={"model": name, "version": version, "seconds": seconds})
         return True
 
-    def _let_go(self, name: str, versions: set[int]) -> None:
+    def _unload(self, name: str, versions: set[int]) -> None:
         entry = self._entries[name]
         for version in versions:
             del entry.serving[version]

@@ -65,7 +65,7 @@ class ServerConfig(NamedTuple):
         batching: The batching options.
         limits: The request limits.
         page: Whether to serve a page at `/`.
-        poll: Seconds between two looks at the folder.
+        poll: Seconds between two scans of the folder.
         concurrency: The number of concurrent requests; further ones wait.
         per_client: The number of concurrent requests per client; 0 for three quarters of all.
         header_seconds: The time limit for receiving the headers of a connection, and the message of a gRPC call.

@@ -153,7 +153,7 @@ class _RsgiApplication:
         body: "_RequestBody",
     ) -> None:
         try:
-            response = self._stranger(scope) or await respond(
+            response = self._refuse_host(scope) or await respond(
                 self.handler, RestRequest(scope.method, scope.path, headers, body.read, client)
             )
         except asyncio.CancelledError:
@@ -167,7 +167,7 @@ class _RsgiApplication:
         else:
             protocol.response_bytes(response.status, sent, response.content)
 
-    def _stranger(self, scope: "Scope") -> RestResponse | None:
+    def _refuse_host(self, scope: "Scope") -> RestResponse | None:
         """Return the refusal of a request without an allowed host name; None if the name is allowed."""
         if self.hosts is None or scope.path in self.paths:
             return None

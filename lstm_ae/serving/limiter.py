@@ -92,13 +92,13 @@ class RequestLimiter:
         """
         place = RequestSlot(client)
         if self._has_room(client):
-            self._take(place)
+            self._occupy(place)
         else:
             await self._wait(place, deadline)
         try:
             yield place
         finally:
-            self._leave(place)
+            self._release(place)
 
     @contextlib.contextmanager
     def enter_if_free(self, client: str) -> Iterator[bool]:
@@ -111,16 +111,16 @@ class RequestLimiter:
             yield False
             return
         place = RequestSlot(client)
-        self._take(place)
+        self._occupy(place)
         try:
             yield True
         finally:
-            self._leave(place)
+            self._release(place)
 
     def _has_room(self, client: str) -> bool:
         return len(self._occupied) < self.places and self._counts[client] < self.per_client
 
-    def _take(self, place: RequestSlot) -> None:
+    def _occupy(self, place: RequestSlot) -> None:
         self._occupied.add(place)
         self._counts[place.client] += 1
 
@@ -133,19 +133,19 @@ class RequestLimiter:
         self._queue.append(waiter)
         try:
             if self._timer is None:
-                self._relieve()
+                self._evict_slow_requests()
             async with asyncio.timeout_at(deadline):
                 await turn
         except BaseException as error:
             if place in self._occupied:
-                self._leave(place)
+                self._release(place)
             else:
                 self._queue.remove(waiter)
             if isinstance(error, TimeoutError):
                 raise Refusal(StatusCode.DEADLINE_EXCEEDED, "Too many concurrent requests. Try again later.") from None
             raise
 
-    def _leave(self, place: RequestSlot) -> None:
+    def _release(self, place: RequestSlot) -> None:
         self._occupied.discard(place)
         self._counts[place.client] -= 1
         if not self._counts[place.client]:
@@ -156,13 +156,13 @@ class RequestLimiter:
             other, turn = waiter
             if not turn.done() and self._has_room(other.client):
                 self._queue.remove(waiter)
-                self._take(other)
+                self._occupy(other)
                 turn.set_result(None)
 
-    def _relieve(self) -> None:
+    def _evict_slow_requests(self) -> None:
         """Evict slow bodies, one for each request that waits for a slot."""
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(self._slow / 4, self._relieve) if self._queue else None
+        self._timer = loop.call_later(self._slow / 4, self._evict_slow_requests) if self._queue else None
         begun = loop.time() - self._slow
         slow = [place for place in self._occupied if place.coming and not place.evicted and place.since < begun]
         slow.sort(key=lambda place: place.since)

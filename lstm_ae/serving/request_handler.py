@@ -117,7 +117,7 @@ class RequestHandler:
 
     def _ended(self, servable: Servable, long: bool) -> None:
         if not long:
-            self.catalog.take_back(servable)
+            self.catalog.restore(servable)
 
     def _run(self, servable: Servable, signature: Signature) -> Run:
         def run(inputs: Tensors) -> Tensors:

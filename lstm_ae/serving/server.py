@@ -38,7 +38,7 @@ async def serve(
 
     Args:
         root: The served folder; a configuration received over gRPC may only refer to folders within it.
-        wanted: Function that returns the models to serve; called in every look at the folder.
+        wanted: Function that returns the models to serve; called in every scan of the folder.
         load: Function that loads a version, see `lstm_ae.serving.loading`.
         config: The server options.
         listening: Function that is called with the ports once requests are accepted; models may still be loading.
@@ -142,8 +142,8 @@ async def _sweep_connections(sweeper: ConnectionSweeper) -> None:
 async def _refresh_catalog(catalog: ModelCatalog, poll: float) -> None:
     while True:
         try:
-            await catalog.look()
+            await catalog.scan()
         except Exception:
-            # A folder that cannot be read now may be readable in the next look.
+            # A folder that cannot be read now may be readable in the next scan.
             LOG.exception("looking at the folder failed")
         await asyncio.sleep(poll)

@@ -59,7 +59,7 @@ def test_what_is_loading_is_not_yet_available(tmp_path: Path, go: threading.Even
         # Before the first look nobody knows.
         for call in (catalog.find, catalog.statuses):
             assert refusal(call, "plus")[0] == refusal(call, "plus", label="stable")[0] == StatusCode.UNAVAILABLE
-        await catalog.look()
+        await catalog.scan()
         await wait_on_loop(lambda: catalog.states() == [("plus", 1, "LOADING")], catalog.states())
         assert [status.state for status in catalog.statuses("plus")] == [VersionState.LOADING]
         for given in ({}, {"version": 1}, {"label": "stable"}):
@@ -68,7 +68,7 @@ def test_what_is_loading_is_not_yet_available(tmp_path: Path, go: threading.Even
         assert refusal(catalog.find, "plus", 2)[0] == refusal(catalog.find, "other")[0] == StatusCode.NOT_FOUND
         assert refusal(catalog.find, "plus", label="x")[0] == StatusCode.INVALID_ARGUMENT
         # Looks do not wait for a load, nor begin it anew.
-        await catalog.look()
+        await catalog.scan()
         go.set()
         await wait_on_loop(catalog.ready, catalog.states())
         assert catalog.find("plus", label="stable").version == 1
@@ -87,12 +87,12 @@ def test_a_load_that_never_ends_is_passed_by(
 
     async def work() -> None:
         catalog = ModelCatalog(lambda: discover_models(tmp_path, VersionPolicy()), loads_after(go, "endless"))
-        await catalog.look()
+        await catalog.scan()
         await wait_on_loop(lambda: catalog.names() == ["plus", "zeta"], catalog.states())
         assert not catalog.ready()
         # Others get their new versions.
         version(tmp_path, "plus", 2)
-        await wait_on_loop(lambda: catalog.find("plus").version == 2, catalog.states(), catalog.look)
+        await wait_on_loop(lambda: catalog.find("plus").version == 2, catalog.states(), catalog.scan)
         catalog.close()
 
     asyncio.run(work())
@@ -116,7 +116,7 @@ def test_a_late_version_is_reported_and_served_once_it_has_loaded(tmp_path: Path
         assert refusal(catalog.find, "plus")[0] == StatusCode.UNAVAILABLE
         await catalog.refresh()  # neither waits nor loads it twice
         go.set()
-        await wait_on_loop(catalog.ready, catalog.states(), catalog.look)
+        await wait_on_loop(catalog.ready, catalog.states(), catalog.scan)
         assert loads == [1]
         assert catalog.statuses("plus")[0].error == ""
         catalog.close()
@@ -126,7 +126,7 @@ def test_a_late_version_is_reported_and_served_once_it_has_loaded(tmp_path: Path
 
 def test_a_folder_that_hangs_is_passed_by(tmp_path: Path, go: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
     """As one of a network's file system may."""
-    monkeypatch.setattr(module, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(module, "SCAN_SECONDS", 0.05)
     for name in ("hung", "plus"):
         version(tmp_path, name)
     iterdir, hangs = Path.iterdir, threading.Event()
@@ -140,14 +140,14 @@ def test_a_folder_that_hangs_is_passed_by(tmp_path: Path, go: threading.Event, m
 
     async def work() -> None:
         catalog = ModelCatalog(lambda: discover_models(tmp_path, VersionPolicy()), stand_in)
-        await wait_on_loop(catalog.ready, catalog.states(), catalog.look)
+        await wait_on_loop(catalog.ready, catalog.states(), catalog.scan)
         hangs.set()
         version(tmp_path, "plus", 2)
-        await wait_on_loop(lambda: catalog.find("plus").version == 2, catalog.states(), catalog.look)
+        await wait_on_loop(lambda: catalog.find("plus").version == 2, catalog.states(), catalog.scan)
         assert catalog.find("hung").version == 1
         go.set()
         version(tmp_path, "hung", 2)
-        await wait_on_loop(lambda: catalog.find("hung").version == 2, catalog.states(), catalog.look)
+        await wait_on_loop(lambda: catalog.find("hung").version == 2, catalog.states(), catalog.scan)
         catalog.close()
 
     asyncio.run(work())
@@ -169,14 +169,14 @@ def test_a_version_set_aside_is_given_to_no_request(tmp_path: Path) -> None:
         assert not catalog.ready()
         await catalog.refresh()
         assert catalog.find("zeta").version == 1
-        catalog.take_back(plus)
+        catalog.restore(plus)
         assert catalog.find("plus") is plus
         assert catalog.ready()
         # Another version takes its place, and the old one is no longer of any account.
         catalog.set_aside(plus, "A call has not ended.")
         version(tmp_path, "plus", 2)
         await catalog.refresh()
-        catalog.take_back(plus)
+        catalog.restore(plus)
         assert catalog.find("plus").version == 2
         assert ("plus", 1, "END") in catalog.states()
         catalog.close()
@@ -200,7 +200,7 @@ def test_the_highest_version_that_is_not_set_aside_serves(tmp_path: Path) -> Non
         catalog.set_aside(catalog.find("plus"), "Nor has this one.")
         assert not catalog.ready()
         assert refusal(catalog.find, "plus")[0] == StatusCode.UNAVAILABLE
-        catalog.take_back(newest)
+        catalog.restore(newest)
         assert catalog.find("plus") is newest
         catalog.close()
 
