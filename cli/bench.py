@@ -16,8 +16,8 @@ from .console import Console
 from .options import GivenOptions, Jobs, command
 
 if TYPE_CHECKING:
+    from lstm_ae.bench.runner import Spread
     from lstm_ae.bench.training import Shape
-    from lstm_ae.bench.turns import Spread
     from lstm_ae.json_types import JsonObject
 
 
@@ -41,12 +41,14 @@ def register(app: typer.Typer) -> None:
             raise ConfigError(f"--rows must be at least --window, {window}. Received: {rows}")
         import_tensorflow(console)
         from lstm_ae.bench.detecting import DetectionLoad, contestants
-        from lstm_ae.bench.turns import ratios, spread, take_turns
+        from lstm_ae.bench.runner import measure_rounds, ratios, spread
 
         search = DetectionLoad(window, units, features, rows)
         console.say(f"{rows:,} rows of {features} columns, window {window}, {units} units:")
         runners = contestants(search, rounds)
-        laps = take_turns(runners, rounds, lambda number: console.say(f"  round {number}" if number else "  warmed up"))
+        laps = measure_rounds(
+            runners, rounds, lambda number: console.say(f"  round {number}" if number else "  warmed up")
+        )
         shown = []
         for name, seconds_taken in laps.items():
             rate = spread([rows / seconds for seconds in seconds_taken])
@@ -251,8 +253,8 @@ def _format_spread(spread: "Spread | None", form: str = ".3g") -> str:
 
 def _compare_training(shapes: list["Shape"], rounds: int, console: Console) -> "JsonObject":
     """Show the table of all contestants and return the measured times."""
+    from lstm_ae.bench.runner import measure_rounds, ratios, spread
     from lstm_ae.bench.training import contestants, measure_peak_flops
-    from lstm_ae.bench.turns import ratios, spread, take_turns
 
     fastest = measure_peak_flops()
     console.say(f"fastest matrix product here: {fastest / 1e9:.0f} GFLOP/s")
@@ -260,7 +262,9 @@ def _compare_training(shapes: list["Shape"], rounds: int, console: Console) -> "
     for shape in shapes:
         runners = contestants(shape, rounds)
         console.say(f"{shape.units} units, {shape.steps} steps, {shape.features} features, batch {shape.batch}:")
-        laps = take_turns(runners, rounds, lambda number: console.say(f"  round {number}" if number else "  warmed up"))
+        laps = measure_rounds(
+            runners, rounds, lambda number: console.say(f"  round {number}" if number else "  warmed up")
+        )
         for name, lap_seconds in laps.items():
             step, ratio = (
                 spread([1000 * seconds / shape.laps for seconds in lap_seconds]),

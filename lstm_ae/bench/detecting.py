@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lstm_ae.bench.turns import Contestant, Lap
+from lstm_ae.bench.runner import Contestant, Lap
 from lstm_ae.config import Series
 from lstm_ae.data.frames import measurements_from_rows
 from lstm_ae.data.measurements import Measurements

@@ -4,8 +4,8 @@ import multiprocessing
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from lstm_ae.bench.runner import Spread, silence, spread
 from lstm_ae.bench.training import Shape, measure_laps
-from lstm_ae.bench.turns import Spread, silence, spread
 
 BASE = Shape(16, 50, 1)
 GROWTH: dict[str, list[Shape]] = {

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from lstm_ae.bench.runner import Spread, ratios, silence, spread
 from lstm_ae.bench.servers import PLAIN, Server
-from lstm_ae.bench.turns import Spread, ratios, silence, spread
 
 if TYPE_CHECKING:
     from lstm_ae.serving.client import SignatureClient

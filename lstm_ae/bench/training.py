@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lstm_ae.arrays import Float32Array
-from lstm_ae.bench.turns import Contestant, Lap
+from lstm_ae.bench.runner import Contestant, Lap
 from lstm_ae.config import Toy
 from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.data.windows import Data, Source, Split

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from lstm_ae.bench.turns import Lap, Runner
+from lstm_ae.bench.runner import Lap, Runner
 from lstm_ae.config import Toy
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.space import REPORT

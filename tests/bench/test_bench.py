@@ -14,9 +14,9 @@ from lstm_ae_cli import main
 from searches import Said, call
 
 from lstm_ae.bench import detecting, scaling, servers, serving, tuning
+from lstm_ae.bench.runner import Lap, Spread, measure_rounds, ratios, spread
 from lstm_ae.bench.serving import Load
 from lstm_ae.bench.training import Shape, profile_step
-from lstm_ae.bench.turns import Lap, Spread, ratios, spread, take_turns
 from lstm_ae.config import Toy
 from lstm_ae.errors import ConfigError
 
@@ -40,7 +40,7 @@ def killed(lap: Lap) -> None:
 
 def test_contestants_run_in_turn_each_in_a_process_of_its_own(tmp_path: Path) -> None:
     told, done = tmp_path / "told", list[int]()
-    laps = take_turns({name: functools.partial(contestant, name, told) for name in "ab"}, 2, done.append)
+    laps = measure_rounds({name: functools.partial(contestant, name, told) for name in "ab"}, 2, done.append)
     names, processes = zip(*(line.split() for line in told.read_text().splitlines()), strict=True)
     assert names == ("a", "b", "a", "b", "a", "b")
     assert len(set(processes)) == 2
@@ -51,9 +51,9 @@ def test_contestants_run_in_turn_each_in_a_process_of_its_own(tmp_path: Path) ->
 
 def test_what_a_contestant_raises_comes_out() -> None:
     with pytest.raises(ValueError, match="broken"):
-        take_turns({"broken": broken}, 2, lambda _: None)
+        measure_rounds({"broken": broken}, 2, lambda _: None)
     with pytest.raises(ChildProcessError, match="exit code -9"):
-        take_turns({"killed": killed}, 2, lambda _: None)
+        measure_rounds({"killed": killed}, 2, lambda _: None)
 
 
 def test_ratios_are_taken_round_by_round() -> None:

@@ -10,6 +10,7 @@ from multiprocessing.connection import Connection
 from typing import NamedTuple, Self
 
 Lap = Callable[[], None]
+
 Contestant = Callable[[Lap], None]
 
 
@@ -45,7 +46,7 @@ def ratios(others: list[float], ours: list[float]) -> Spread:
     return spread([other / our for other, our in zip(others, ours, strict=True)])
 
 
-def take_turns(
+def measure_rounds(
     contestants: Mapping[str, Contestant], rounds: int, done: Callable[[int], None]
 ) -> dict[str, list[float]]:
     """Run one lap of every implementation in each round.
