@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
         ] = 5,
         console: Console,
     ) -> None:
-        """Time the search of a table for anomalies, as `series detect` does it, beside Keras window by window."""
+        """Time anomaly detection in a table, compared with Keras window by window."""
         if rows < window:
             raise ConfigError(f"--rows must be at least --window, {window}. Received: {rows}")
         import_tensorflow(console)
@@ -107,7 +107,7 @@ def train(
     ] = False,
     console: Console,
 ) -> None:
-    """Time training steps: this package, stock Keras and, where it is installed, PyTorch, in turn."""
+    """Time training steps of this package, stock Keras, and PyTorch if installed."""
     if rounds < 1:
         raise ConfigError(f"--rounds must be a whole number at least 1. Received: {rounds}")
     if profile and scaling:
@@ -142,7 +142,7 @@ def tune(
     given: GivenOptions,
     console: Console,
 ) -> None:
-    """Search the report's 18 settings with one job, with one a core, and with stock Keras and KerasTuner."""
+    """Time the report's grid search, compared with stock Keras and KerasTuner."""
     from lstm_ae.bench.tuning import require_stock_search, time_searches
 
     config = given.config(Toy, patience=0)
@@ -176,7 +176,7 @@ def serve(
     ] = 0,
     console: Console,
 ) -> None:
-    """Time the server under 1, 8 and 64 clients, beside FastAPI with model.predict, and beside no server at all."""
+    """Time the server with 1, 8, and 64 clients, compared with FastAPI."""
     if not no_plain:
         for module in ("fastapi", "uvicorn"):
             if importlib.util.find_spec(module) is None:

@@ -53,7 +53,7 @@ def register(app: typer.Typer) -> None:
         ] = False,
         console: Console,
     ) -> None:
-        """Write a run's model as the next version of a SavedModel folder and prove that it says the same."""
+        """Export a run as the next version of a SavedModel folder, and verify it."""
         if verify_only:
             if out is not None or name is not None or format != "savedmodel" or no_examples:
                 raise ConfigError("--verify-only writes nothing; leave --out, --name, --format and --no-examples out")

@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
         "compare",
         "model",
         models,
-        "Train the report's four classifiers and the head on the shared code alike, and compare them.",
+        "Train and compare the report's four classifiers and the head on the code.",
     )
     _add_comparison(
         app,

@@ -51,7 +51,7 @@ def register(app: typer.Typer) -> None:
         keep_formulas: Formulas = False,
         console: Console,
     ) -> None:
-        """Write an exported model's answers for a file's samples; an interrupted call is gone on with."""
+        """Write the predictions of an exported model for a file; an interrupted call resumes."""
         from lstm_ae.errors import ConfigError
         from lstm_ae.installation import install_hint
 

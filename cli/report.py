@@ -237,7 +237,7 @@ def register(app: typer.Typer) -> None:
         ] = False,
         console: Console,
     ) -> None:
-        """Write a report of runs and searches: one HTML file that needs no network and no other file."""
+        """Write a report of runs and searches as one self-contained HTML file."""
         if tour == bool(runs):
             given = "both" if tour else "neither"
             raise ConfigError(f"Give runs to report on, or --tour for the whole source report. Received: {given}")

@@ -94,7 +94,7 @@ def compare(
     ] = None,
     console: Console,
 ) -> None:
-    """Put runs, or searches, side by side: the options in which they differ, then their measures."""
+    """Compare runs or searches: the options that differ, and the metrics."""
     from lstm_ae.errors import ConfigError
     from lstm_ae.run import open_run
     from lstm_ae.search.directory import is_search

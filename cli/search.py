@@ -253,7 +253,7 @@ def register(app: typer.Typer, name: str, config: type[Config]) -> None:
         advanced=ADVANCED_OPTIONS[name],
     )
     def tune(data: OptionalTable = None, *, request: SearchRequest, given: GivenOptions, console: Console) -> None:
-        """Search for better options: each one that is given a list (8,16,32) or a range (1e-4..1e-1:log) is varied."""
+        """Search for better options over lists (8,16,32) and ranges (1e-4..1e-1:log)."""
         _set_table(given, data, name, request.resume)
         folder, plan, result, _ = search(given, config, request, console)
         with add_resume_command(folder):

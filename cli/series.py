@@ -31,7 +31,7 @@ def check(
     given: GivenOptions,
     console: Console,
 ) -> None:
-    """Say what a table holds, how it will be read and cut into windows, and what is wrong with it."""
+    """Describe a table, how it is read and cut into windows, and its problems."""
     from lstm_ae.data.checks import inspect_table
 
     config = given.config(Reading, data=data)
@@ -69,7 +69,7 @@ def example(
     seed: Annotated[int, typer.Option(metavar="<int>", min=0, help="Seed of the noise.")] = 0,
     console: Console,
 ) -> None:
-    """Write a synthetic table to try the other commands on."""
+    """Write a synthetic table to try the other commands."""
     from lstm_ae.data.synthetic import EXAMPLES
     from lstm_ae.files import write
     from lstm_ae.table_files import table

@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
         given: GivenOptions,
         console: Console,
     ) -> None:
-        """Say to which class the window that ends with each row belongs, or each series where it is one window."""
+        """Classify each row by the window that ends with it, or each whole series."""
         require_table("--out", out)
         opened = open_table_run(run, console)
         from lstm_ae.apply import classify as classification

@@ -241,7 +241,7 @@ def register(app: typer.Typer) -> None:
         given: GivenOptions,
         console: Console,
     ) -> None:
-        """Find the anomalies in a table: events with their time, their p-value and the columns that caused them."""
+        """Detect anomalies in a table: events with time, p-value, and causes."""
         for name, path in (("--events", events), ("--scores", scores)):
             # Before the search, which may take long.
             if path is not None:

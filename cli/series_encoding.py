@@ -39,14 +39,14 @@ def register(app: typer.Typer) -> None:
 
     @command(app, "encode", "lstmae series encode latest pump.csv --out codes.csv", reads=True)
     def encode(*, request: RowsRequest, given: GivenOptions, console: Console) -> None:
-        """Write the code of the window that ends with each row; empty where no whole window does."""
+        """Write the code of the window that ends with each row."""
         from lstm_ae.apply.encode import code_columns
 
         _write_output(request, given, console, code_columns)
 
     @command(app, "reconstruct", "lstmae series reconstruct latest pump.csv --out again.csv", reads=True)
     def reconstruct(*, request: RowsRequest, given: GivenOptions, console: Console) -> None:
-        """Write every row as the model gives it back, missing values too: the mean over the windows that hold it."""
+        """Write the reconstruction of each row, the mean over all windows with the row."""
         from lstm_ae.apply.encode import reconstruction_columns
 
         _write_output(request, given, console, reconstruction_columns)
@@ -62,7 +62,7 @@ def register(app: typer.Typer) -> None:
         given: GivenOptions,
         console: Console,
     ) -> None:
-        """Measure a run on another table, beside the baselines that it has kept, or again on the parts of its own."""
+        """Evaluate a run and its baselines on another table, or on its own splits."""
         options = [*(["label_col"] if label_col is not None else []), *given]
         if data is None and options:
             raise ConfigError(f"{flag_name(options[0])} is for another table; give it as DATA")
@@ -95,7 +95,7 @@ def register(app: typer.Typer) -> None:
         given: GivenOptions,
         console: Console,
     ) -> None:
-        """Draw a table's columns with what the model gives back of them."""
+        """Draw the columns of a table and their reconstructions."""
         from lstm_ae.apply.figures import reconstruction_figure
         from lstm_ae.files import write
         from lstm_ae.plots.base import png

@@ -70,7 +70,7 @@ def register(app: typer.Typer) -> None:
         given: GivenOptions,
         console: Console,
     ) -> None:
-        """Forecast what follows a table, from the last rows of every series on."""
+        """Forecast the rows that follow a table, for every series."""
         require_table("--out", out)
         if figure is not None:
             require_png(figure)
@@ -136,7 +136,7 @@ def _add_backtest_command(app: typer.Typer) -> None:
         given: GivenOptions,
         console: Console,
     ) -> None:
-        """Train and test a forecaster on one stretch of time after the other, each after all that came before."""
+        """Train and test a forecaster on successive periods of time."""
         skill = show_table_backtest(given.config(Series, data=data, task="forecast"), console, out, folds)
         check_skill("The skill over all folds", skill, require_skill)
 

@@ -168,7 +168,7 @@ def register(app: typer.Typer) -> None:
         ] = False,
         console: Console,
     ) -> None:
-        """Serve exported models over REST and gRPC, as TensorFlow Serving does."""
+        """Serve exported models over REST and gRPC, compatible with TensorFlow Serving."""
         began = time.monotonic()
         from lstm_ae.errors import ConfigError, DataError
         from lstm_ae.installation import install_hint

@@ -253,7 +253,7 @@ def register(app: typer.Typer, small: str) -> None:
         given: GivenOptions,
         console: Console,
     ) -> None:
-        """Forecast prices and say whether that beats "tomorrow = today"."""
+        """Forecast prices, and compare the forecasts with "tomorrow = today"."""
         for name, value in (("horizon", horizon), ("paths", paths)):
             if value is not None and not multistep:
                 raise ConfigError(f"--{name} is for --multistep; add it, or leave --{name} out")
@@ -283,7 +283,7 @@ def register(app: typer.Typer, small: str) -> None:
         ] = None,
         console: Console,
     ) -> None:
-        """Look for what of the future reaches a run's forecasts, and whether they only repeat yesterday."""
+        """Check whether a run's forecasts use the future or only repeat yesterday."""
         show_audit(run, console, data)
 
     @command(
@@ -307,7 +307,7 @@ def register(app: typer.Typer, small: str) -> None:
         given: GivenOptions,
         console: Console,
     ) -> None:
-        """Train up to a day and test on the days after it, several times over."""
+        """Train and test on successive periods of time, or on held-out companies."""
         _require_split_by(split_by)
         skill = show_price_backtest(given.config(TASKS["snp"]), console, out, folds, split_by, refit=not no_refit)
         check_skill("The skill over all folds", skill, require_skill)
@@ -329,7 +329,7 @@ def register(app: typer.Typer, small: str) -> None:
         given: GivenOptions,
         console: Console,
     ) -> None:
-        """Choose as the report does: folds to drop weak settings, folds again for those left, the winner on test."""
+        """Choose among settings by two rounds of cross-validation, as in the report."""
         show_kfold(given, console, out, folds, keep_share)
 
     @command(
@@ -340,5 +340,5 @@ def register(app: typer.Typer, small: str) -> None:
         hide=("goal", "last_day_only", "target", "inputs", "with_open"),
     )
     def reconstruct(*, choice: RunChoice, given: GivenOptions, console: Console) -> None:
-        """Give back windows of prices."""
+        """Reconstruct windows of prices."""
         show_predictions(training.obtain_run(given, TASKS["snp"], console, choice, goal="reconstruct"), console)

@@ -69,7 +69,7 @@ def _add_common_commands(app: typer.Typer, name: str, config: type[Config]) -> N
         given: GivenOptions,
         console: Console,
     ) -> None:
-        """Train a model and leave a run: config, metrics, history, model and figures."""
+        """Train a model and write a run: config, metrics, history, model, and figures."""
         if resume:
             run = training.resume(given, config, console, out=out, tensorboard=tensorboard)
         else:
@@ -78,7 +78,7 @@ def _add_common_commands(app: typer.Typer, name: str, config: type[Config]) -> N
 
     @command(app, "evaluate", f"lstmae {name} evaluate {small}", config)
     def evaluate(*, choice: RunChoice, given: GivenOptions, console: Console) -> None:
-        """Measure a trained model on validation and test, with a baseline for each number."""
+        """Evaluate a trained model and its baselines on the validation and test splits."""
         opened = training.obtain_run(given, config, console, choice)
         metrics = opened.evaluate().as_json()
         leaky = opened.data.source.leaky
@@ -87,7 +87,7 @@ def _add_common_commands(app: typer.Typer, name: str, config: type[Config]) -> N
 
     @command(app, "plot", f"lstmae {name} plot {small}", config)
     def plot(*, choice: RunChoice, given: GivenOptions, console: Console) -> None:
-        """Draw a run's figures again."""
+        """Draw the figures of a run."""
         opened = training.obtain_run(given, config, console, choice)
         paths = opened.plot()
         show_files(console, {path.stem: path for path in paths})
@@ -101,7 +101,7 @@ def _add_toy_commands(app: typer.Typer, small: str) -> None:
 
     @command(app, "predict", f"lstmae toy predict {small}", TASKS["toy"])
     def predict(*, choice: RunChoice, given: GivenOptions, console: Console) -> None:
-        """Reconstruct the test signals and write them beside the originals."""
+        """Write the test signals and their reconstructions."""
         show_predictions(training.obtain_run(given, TASKS["toy"], console, choice), console)
 
 
@@ -118,7 +118,7 @@ def _add_mnist_commands(app: typer.Typer, small: str) -> None:
         given: GivenOptions,
         console: Console,
     ) -> None:
-        """Name the digits in pictures, or all digits of the test part."""
+        """Classify pictures of digits, or all digits of the test split."""
         from lstm_ae.data.digits import read_image
 
         # Read before anything is trained for them.

@@ -52,7 +52,7 @@ def register(app: typer.Typer) -> None:
         given: GivenOptions,
         console: Console,
     ) -> None:
-        """Train autoencoders with codes of several sizes, and set those of linear codes beside them."""
+        """Train autoencoders with codes of several sizes, and compare them with linear codes."""
         options, full_request = _request_limits(given, sizes, request)
         folder, plan, result, data = search(options, Toy, full_request, console)
         _show_limits(console, folder, plan, result, data)
