@@ -1,5 +1,6 @@
 """Parts of the tour: the settings to train, the quantities to measure, and the claims of the source report."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -12,6 +13,15 @@ from lstm_ae.tour.measurements import TourQuantity
 Numbers = Callable[[str, TourQuantity], SettingResult]
 
 Rule = Callable[[Numbers], Decision]
+
+
+# Returns the configs of a setting: a reference config with the given options.
+Variant = Callable[..., tuple[Config, ...]]
+
+
+def variants_of(base: Config) -> Variant:
+    """Return the function from options to `base` with these options, as the only config of a setting."""
+    return lambda **fields: (dataclasses.replace(base, **fields),)
 
 
 class TourData(NamedTuple):

@@ -1,8 +1,6 @@
 """Second part of the source report: digits read as sequences, reconstructed and classified."""
 
-import dataclasses
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 from lstm_ae.config import Mnist
 from lstm_ae.config.presets import load_preset
@@ -11,12 +9,14 @@ from lstm_ae.tour.claims import (
     TourData,
     TourPart,
     TourSetting,
+    Variant,
     all_rules,
     better,
     compromise,
     equivalent,
     fails,
     reaches,
+    variants_of,
 )
 from lstm_ae.tour.commands import command_options
 from lstm_ae.tour.levels import TourLevel
@@ -34,18 +34,12 @@ SHARE = TourQuantity(
 SECONDS = TourQuantity("seconds per epoch", "seconds", source="seconds", log=True)
 
 
-# A function from options to the reference config with these options, as the only element.
-Variant = Callable[..., tuple[Mnist, ...]]
-
-
 def parts(level: TourLevel, data: TourData) -> Iterator[TourPart]:
     """Yield the parts about digits in the order of the source report."""
     base = Mnist.from_dict(load_preset("mnist", "report") | {"data": data.digits, "epochs": level.epochs["digits"]})
     whole = level.whole and data.whole_digits
 
-    def variant(**fields: Any) -> tuple[Mnist, ...]:
-        return (dataclasses.replace(base, **fields),)
-
+    variant = variants_of(base)
     yield _reconstruction(variant, whole)
     yield _classification(variant, whole)
     yield _variants(variant, level)

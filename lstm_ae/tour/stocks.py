@@ -1,13 +1,22 @@
 """Third part of the source report: stock prices, reconstructed and forecast."""
 
-import dataclasses
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 from lstm_ae.config import Snp
 from lstm_ae.config.presets import load_preset
 from lstm_ae.json_types import JsonObject
-from lstm_ae.tour.claims import TourClaim, TourData, TourPart, TourSetting, all_rules, better, reaches, undecided
+from lstm_ae.tour.claims import (
+    TourClaim,
+    TourData,
+    TourPart,
+    TourSetting,
+    Variant,
+    all_rules,
+    better,
+    reaches,
+    undecided,
+    variants_of,
+)
 from lstm_ae.tour.levels import TourLevel
 from lstm_ae.tour.measurements import TourQuantity
 
@@ -29,10 +38,6 @@ REPORTED = 0.00027201828197576106
 WINDOWS = (10, 30, 90)
 
 
-# A function from options to the reference config with these options, as the only element.
-Variant = Callable[..., tuple[Snp, ...]]
-
-
 def parts(level: TourLevel, data: TourData) -> Iterator[TourPart]:
     """Yield the parts about prices in the order of the source report."""
     base = Snp.from_dict(
@@ -45,9 +50,7 @@ def parts(level: TourLevel, data: TourData) -> Iterator[TourPart]:
         }
     )
 
-    def variant(**fields: Any) -> tuple[Snp, ...]:
-        return (dataclasses.replace(base, **fields),)
-
+    variant = variants_of(base)
     # The default batch size of the report's program is 128.
     whole = level.whole and data.whole_prices and level.batch_size <= 128
     back = {"goal": "reconstruct", "target": "change", "epochs": level.epochs["back"]}
