@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lstm_ae.backtest.prices import read_fold_quotes
 from lstm_ae.config import Snp
 from lstm_ae.config.space import Axis
 from lstm_ae.data.prices import (
@@ -23,8 +23,7 @@ from lstm_ae.data.prices import (
     Quotes,
     fingerprint_quotes,
     prepare_prices,
-    read_quotes,
-    select_quotes,
+    split_by_day,
 )
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.experiment import fit_model, identity_in, resume, train
@@ -125,16 +124,11 @@ def plan_kfold(config: Snp, axes: Sequence[Axis]) -> tuple[Quotes, list[dict[str
     """
     if not axes or not all(axis.values for axis in axes):
         raise ConfigError("kfold needs lists of values, such as --units 8,16 --learning-rate 0.01,0.003, not ranges")
-    if config.goal != "predict" or config.split != "time":
-        raise ConfigError("kfold is for forecasters and defines its own splits. Omit --goal and --split")
     names = [axis.name for axis in axes]
     every = [dict(zip(names, values, strict=True)) for values in itertools.product(*(axis.values for axis in axes))]
     for values in every:
         config.with_values(values)
-    if config.scaling == "report":
-        raise ConfigError("--scale report is fitted on the validation days, which leaks. Use another --scale")
-    quotes = select_quotes(config, read_quotes(config))
-    return quotes, every
+    return read_fold_quotes(config, "kfold"), every
 
 
 def second_round_settings(settings: int, keep: float) -> int:
@@ -244,12 +238,4 @@ def kfold_blocks(quotes: Quotes, folds: int, window: int, turn: int) -> Iterator
         part_of = np.full(len(days), 2, np.int32)
         part_of[:count] = np.where(inside, 1, np.where(near, -1, 0))
         # No gap is needed before the test split, since windows do not cross split boundaries.
-        yield _of_days(days, part_of)
-
-
-def _of_days(days: NDArray[np.datetime64], part_of: NDArray[np.int32]) -> Parts:
-    def parts(quotes: Quotes) -> NDArray[np.int32]:
-        part: NDArray[np.int32] = part_of[np.searchsorted(days, quotes.day)]
-        return part
-
-    return parts
+        yield split_by_day(days, part_of)

@@ -28,6 +28,7 @@ from lstm_ae.data.prices import (
     read_quotes,
     select_quotes,
     split_by_date,
+    split_by_day,
 )
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.evaluation import Evaluation
@@ -79,15 +80,11 @@ def plan_backtest(config: Snp, folds: int, *, by: str = "time", refit: bool = Tr
         ConfigError: incompatible options.
         DataError: too few days or companies.
     """
-    if config.goal != "predict" or config.split != "time":
-        raise ConfigError("backtest is for forecasters split by time. Omit --goal and --split")
-    if config.scaling == "report":
-        raise ConfigError("--scale report is fitted on the days to forecast, which leaks. Use another --scale")
     if by == "company" and config.scaling == "company":
         raise ConfigError("--scale company has no scale for held-out companies. Use another --scale or --split-by time")
     if by == "company" and not refit:
         raise ConfigError("--no-refit needs --split-by time, since holding out companies requires training")
-    quotes = select_quotes(config, read_quotes(config))
+    quotes = read_fold_quotes(config, "backtest")
     parts = list(_companies(quotes, folds, config.seed) if by == "company" else _origins(quotes, folds, config, refit))
 
     def load(number: int) -> FoldData:
@@ -109,6 +106,20 @@ def plan_backtest(config: Snp, folds: int, *, by: str = "time", refit: bool = Tr
     )
 
 
+def read_fold_quotes(config: Snp, command: str) -> Quotes:
+    """Return the selected quotes of a command that defines its own splits.
+
+    Raises:
+        ConfigError: the config defines splits as well, or its scale is fitted on the days of all splits.
+        DataError: as in `read_quotes`.
+    """
+    if config.goal != "predict" or config.split != "time":
+        raise ConfigError(f"{command} is for forecasters and defines its own splits. Omit --goal and --split")
+    if config.scaling == "report":
+        raise ConfigError("--scale report is fitted on the days of all splits, which leaks. Use another --scale")
+    return select_quotes(config, read_quotes(config))
+
+
 def _origins(quotes: Quotes, folds: int, config: Snp, refit: bool) -> Iterator[Parts]:
     """Yield the splits of consecutive test blocks; the window before each block is input only, not training data.
 
@@ -121,17 +132,10 @@ def _origins(quotes: Quotes, folds: int, config: Snp, refit: bool) -> Iterator[P
     for first, last in itertools.pairwise(edges):
         known = max((first if refit else edges[0]) - config.window, 0)
         validation = int(known * (1 - VALIDATION))
-        yield _between(days[validation], days[known], days[max(first - config.window, 0)], days[last - 1])
-
-
-def _between(validation: Any, end: Any, test: Any, last: Any) -> Parts:
-    def parts(quotes: Quotes) -> NDArray[np.int32]:
-        day = quotes.day
-        part = np.where(day < validation, 0, np.where(day < end, 1, -1)).astype(np.int32)
-        part[(day >= test) & (day <= last)] = 2
-        return part
-
-    return parts
+        part_of = np.full(len(days), -1, np.int32)
+        part_of[:known], part_of[:validation] = 1, 0
+        part_of[max(first - config.window, 0) : last] = 2
+        yield split_by_day(days, part_of)
 
 
 def _companies(quotes: Quotes, folds: int, seed: int) -> Iterator[Parts]:

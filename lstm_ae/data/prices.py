@@ -531,6 +531,21 @@ def split_by_date(quotes: Quotes) -> NDArray[np.int32]:
     return np.searchsorted(ends, at, side="right").astype(np.int32)
 
 
+def split_by_day(days: NDArray[np.datetime64], part_of: NDArray[np.int32]) -> Parts:
+    """Return the function that gives each row the part of its day.
+
+    Args:
+        days: `(days,)` all days, ascending.
+        part_of: `(days,)` their parts.
+    """
+
+    def parts(quotes: Quotes) -> NDArray[np.int32]:
+        part: NDArray[np.int32] = part_of[np.searchsorted(days, quotes.day)]
+        return part
+
+    return parts
+
+
 def prepare_prices(config: Snp, quotes: Quotes, parts: Parts = split_by_date, *, held_out: bool = False) -> Data:
     """Return the data made of a file's rows, see `load`.
 

@@ -222,7 +222,7 @@ def test_a_setting_that_diverges_comes_last(path, tmp_path, monkeypatch):
             2,
             {"scale": "report", "inputs": None},
             ConfigError,
-            "--scale report is fitted on the validation days",
+            "--scale report is fitted on the days of all splits",
         ),
         (AXES, 40, {}, DataError, "has 170 days before the test split, too few for 40 folds of more than 5 days"),
     ],

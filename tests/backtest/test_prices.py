@@ -135,8 +135,8 @@ def test_folder_of_another_backtest_is_refused(path, tmp_path):
 @pytest.mark.parametrize(
     ("choices", "more", "error", "words"),
     [
-        ({"split": "report"}, {}, ConfigError, "backtest is for forecasters split by time"),
-        ({"scale": "report", "inputs": None}, {}, ConfigError, "--scale report is fitted on the days to forecast"),
+        ({"split": "report"}, {}, ConfigError, "backtest is for forecasters and defines its own splits"),
+        ({"scale": "report", "inputs": None}, {}, ConfigError, "--scale report is fitted on the days of all splits"),
         (
             {"scale": "company", "inputs": None},
             {"by": "company"},
