@@ -17,10 +17,11 @@ import dataclasses
 import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, get_args, get_origin, get_type_hints
 
 import numpy as np
 
+from lstm_ae.arrays import Array
 from lstm_ae.errors import DataError
 from lstm_ae.files import load_arrays, save_arrays
 
@@ -50,6 +51,13 @@ class StoredArray:
                 raise ValueError(f"{self.name} must have {lengths[axis]} {axis}. Received: {length}")
 
 
+class ArtifactContent(NamedTuple):
+    """The content of an artifact's file: JSON values and arrays by name."""
+
+    values: dict[str, Any]
+    arrays: dict[str, Array]
+
+
 @dataclasses.dataclass(frozen=True)
 class Artifact:
     """Base class of the artifacts.
@@ -57,10 +65,45 @@ class Artifact:
     Attributes:
         file: Name of the file in the run directory.
         advice: What to do if the file is missing.
+        repair: What to do if the file is damaged.
+        compressed: Whether the arrays are compressed in the file.
     """
 
     file: ClassVar[str]
     advice: ClassVar[str] = "Train a new run"
+    repair: ClassVar[str] = "restore it, or train a new run"
+    compressed: ClassVar[bool] = False
+
+    def content(self) -> ArtifactContent:
+        """Return the content of the file.
+
+        Raises:
+            ValueError: If an array does not have its declared type and axes.
+        """
+        content = ArtifactContent({}, {})
+        _collect(self, *content, {})
+        return content
+
+    @classmethod
+    def from_content(cls, content: ArtifactContent, name: str) -> Self:
+        """Return the artifact of a file's content.
+
+        Args:
+            content: The content.
+            name: Path of the file, for errors.
+
+        Raises:
+            DataError: If an array or value is missing or does not have its declared type.
+        """
+        try:
+            return cls._build(content)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{name!r} is damaged ({error}); {cls.repair}") from error
+
+    @classmethod
+    def _build(cls, content: ArtifactContent) -> Self:
+        artifact: Self = _build(cls, *content, {})
+        return artifact
 
     def save(self, path: Path) -> None:
         """Write the artifact atomically.
@@ -68,10 +111,7 @@ class Artifact:
         Raises:
             ValueError: If an array does not have its declared type and axes.
         """
-        values: dict[str, Any] = {}
-        arrays: dict[str, Any] = {}
-        _collect(self, values, arrays, {})
-        save_arrays(path, values, arrays)
+        save_arrays(path, *self.content(), compress=self.compressed)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -80,12 +120,7 @@ class Artifact:
         Raises:
             DataError: If the file is missing or damaged, or an array or value does not have its declared type.
         """
-        values, arrays = load_arrays(path)
-        try:
-            artifact: Self = _build(cls, values, arrays, {})
-        except (KeyError, ValueError) as error:
-            raise DataError(f"{str(path)!r} is damaged ({error}); restore it, or train a new run") from error
-        return artifact
+        return cls.from_content(ArtifactContent(*load_arrays(path, advice=cls.repair)), str(path))
 
 
 @functools.cache

@@ -105,7 +105,7 @@ class Evaluation(NamedTuple):
     Args:
         metrics: metrics by split and name.
         verdicts: verdicts against the best baseline, by split; empty without tests.
-        fitted: fitted baselines and calibration that the task's `keep` stores in the run; None if there are none.
+        fitted: fitted baselines and calibration that the study's `fit_artifacts` stores; None if there are none.
         columns: skills by split and column, for forecasts of tables with several columns.
     """
 

@@ -14,6 +14,7 @@ from lstm_ae.errors import ConfigError, DataError, DivergedError
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.files import load_state
 from lstm_ae.formatting import format_epoch
+from lstm_ae.model_store import FittedModel, ModelStore
 from lstm_ae.run import Run
 from lstm_ae.studies import Study, load_study
 
@@ -125,13 +126,13 @@ def _train(
         known = identity(config, data) | {"versions": runs.installed_versions()}
         # The history is written after every epoch, so that users can follow a long training.
         observers = {"notify": notify, "log": run.write_history, "callbacks": logs}
-        model, fitted = fit_model(config, data, state=run.state, identity=known, **observers)
-        if fitted.diverged and not fitted.epochs:
-            raise DivergedError(f"{_why(fitted.stopped)}; no epoch was completed, so there is no model")
-        finish_run(run, config, data, model, fitted, figures=figures)
-    if fitted.diverged:
+        model, result = fit_model(config, data, state=run.state, identity=known, **observers)
+        if result.diverged and not result.epochs:
+            raise DivergedError(f"{_why(result.stopped)}; no epoch was completed, so there is no model")
+        finish_run(run, config, data, model, result, figures=figures)
+    if result.diverged:
         raise DivergedError(
-            f"{_why(fitted.stopped)}; {run.directory} contains the weights of {format_epoch(fitted.best_epoch)}"
+            f"{_why(result.stopped)}; {run.directory} contains the weights of {format_epoch(result.best_epoch)}"
         )
     return run
 
@@ -175,56 +176,66 @@ def fit_model(config: Config, data: Data, **details: Any) -> "tuple[Any, Trainin
 
 
 def finish_run(
-    run: Run,
+    run: Run, config: Config, data: Data, model: Any, result: "TrainingResult", *, figures: bool = True, **details: Any
+) -> None:
+    """Write the files of a trained run; see `assemble` for `details`."""
+    fitted = assemble(config, data, model, result, record=run.about(), name=run.name, **details)
+    if figures:
+        study = load_study(task_of(config))
+        run.write_figures(study.figures(fitted.model(), data, result.history, details.get("judged_by")))
+    run.write(fitted)
+    run.state.unlink(missing_ok=True)
+
+
+def assemble(
     config: Config,
     data: Data,
     model: Any,
-    fitted: "TrainingResult",
+    result: "TrainingResult",
     *,
+    record: Mapping[str, Any],
+    name: str,
     note: Mapping[str, Any] | None = None,
-    judged_by: Run | None = None,
+    judged_by: ModelStore | None = None,
     built_from: Data | None = None,
-    figures: bool = True,
-) -> None:
-    """Write the files of a trained run: history, model, artifacts, figures, and metrics last.
+) -> FittedModel:
+    """Evaluate a trained model and return it with its metrics and artifacts.
 
     Args:
-        run: the run.
         config: its config.
         data: its data.
         model: the trained model.
-        fitted: result of the training.
+        result: result of the training.
+        record: content of `config.json`.
+        name: name of the model in error messages.
         note: additional entries of "training" in `metrics.json`.
-        judged_by: run of the same config and data whose calibration is copied, if this model was also trained on the
+        judged_by: model of the same config and data whose calibration is copied, if this model was also trained on the
             validation split, so that validation errors would be too small.
         built_from: data that the model was built from, if it is not `data`; a model may depend on its training data.
-        figures: draw the figures.
     """
     from lstm_ae.models.scaling import inner_network
 
     study = load_study(task_of(config))
-    run.write_history(fitted.history)
     model = _uncompiled(study.build(config, built_from or data), model)
-    run.write_model(model)
     evaluation = study.evaluate(model, data, judged_by)
+    further: Mapping[str, Any]
     if judged_by is None:
-        further = study.keep(run, config, model, data, evaluation)
+        statistics = study.fit_artifacts(config, model, data, evaluation)
+        artifacts, further = {each.file: each.content() for each in statistics.artifacts}, statistics.metrics
     else:
-        run.copy_artifacts(judged_by)
-        further = {name: value for name, value in judged_by.metrics().items() if name in COPIED_ENTRIES}
-    if figures:
-        run.write_figures(study.figures(model, data, fitted.history, judged_by))
+        artifacts = judged_by.artifact_contents()
+        further = {key: value for key, value in judged_by.metrics().items() if key in COPIED_ENTRIES}
     training = {
-        "epochs": fitted.epochs,
-        "best_epoch": fitted.best_epoch,
-        "stopped": fitted.stopped,
-        "seconds": round(fitted.seconds, 2),
+        "epochs": result.epochs,
+        "best_epoch": result.best_epoch,
+        "stopped": result.stopped,
+        "seconds": round(result.seconds, 2),
         "parameters": int(inner_network(model).count_params()),
         **(note or {}),
-        **({} if fitted.best_epoch else {"note": NOTHING_LEARNED}),
+        **({} if result.best_epoch else {"note": NOTHING_LEARNED}),
     }
-    run.write_metrics(evaluation.as_json() | further | {"training": training, "leaky": data.source.leaky})
-    run.state.unlink(missing_ok=True)
+    metrics = {**evaluation.as_json(), **further, "training": training, "leaky": data.source.leaky}
+    return FittedModel(record, config, metrics, result.history, artifacts, model, name)
 
 
 def _uncompiled(fresh: Any, trained: Any) -> Any:
@@ -258,7 +269,7 @@ class RunWithData(NamedTuple):
     model: Any
 
     @property
-    def judged_by(self) -> Run | None:
+    def judged_by(self) -> ModelStore | None:
         """The run itself if its model was refitted on the validation split; it stores its trial's calibration."""
         return self.run if "refit" in self.run.metrics()["training"] else None
 

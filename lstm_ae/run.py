@@ -6,7 +6,6 @@ import os
 import platform
 import secrets
 import shlex
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -15,13 +14,24 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lstm_ae.artifacts import Artifact
+from lstm_ae.artifacts import Artifact, ArtifactContent
 from lstm_ae.config import TASKS, Config, task_of
 from lstm_ae.config.toml import parse_config
 from lstm_ae.data.windows import Source
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.files import LARGEST_OBJECT, as_json, read_object, read_regular, write
+from lstm_ae.files import (
+    LARGEST_OBJECT,
+    as_json,
+    load_arrays,
+    open_regular,
+    read_object,
+    read_regular,
+    save_arrays,
+    write,
+)
+from lstm_ae.model_store import MODEL_FILE, FittedModel, ModelStore, load_model
 from lstm_ae.table_files import table
+from lstm_ae.temporary import temporary_folder
 
 FORMAT = 1
 
@@ -129,7 +139,7 @@ def command_line() -> str:
 
 RUNS = Path("runs")
 
-# Artifacts that belong to the training; a refit has those of the run that its model was selected by.
+# Artifacts that belong to the training, in contrast to those of later commands.
 TRAINING_ARTIFACTS = (
     *("normal.npz", "components.npz", "logistic.npz", "regression.npz", "spread.npz"),
     *("baselines.npz", "calibration.npz", "fingerprints.npz"),
@@ -139,7 +149,7 @@ _Artifact = TypeVar("_Artifact", bound=Artifact)
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class Run(ModelStore):
     """Run directory: a `config.json` and the files that training has written so far.
 
     Args:
@@ -147,6 +157,11 @@ class Run:
     """
 
     directory: Path
+
+    @property
+    def name(self) -> str:
+        """Path of the directory."""
+        return str(self.directory)
 
     @property
     def state(self) -> Path:
@@ -161,7 +176,7 @@ class Run:
     @property
     def model_file(self) -> Path:
         """File of the trained model."""
-        return self.directory / "model.keras"
+        return self.directory / MODEL_FILE
 
     @property
     def tensorboard(self) -> Path:
@@ -195,14 +210,6 @@ class Run:
         if not texts or not isinstance(data, dict) or not set(Source._fields) <= set(data):
             raise DataError(f"{str(self.directory)!r} is not a run: its config.json lacks created, command or data")
         return about
-
-    @property
-    def symbols(self) -> tuple[str, ...]:
-        """Names of the rows of the scale table, the first ""; empty if all series share one scale."""
-        names = self.about()["data"].get("symbols", [])
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise DataError(f"The config.json of {str(self.directory)!r} is damaged at 'symbols'. Train a new run")
-        return tuple(names)
 
     def config(self) -> Config:
         """Read the config from `config.json`."""
@@ -247,17 +254,32 @@ class Run:
 
     def model(self) -> Any:
         """Validate and load `model.keras`; raise `DataError` if that fails."""
-        from lstm_ae.models.archive import load
+        return load_model(self.model_file, self.metrics(), str(self.model_file))
 
-        parameters = self.metrics()["training"].get("parameters")
+    def read(self) -> FittedModel:
+        """Read a finished run into memory.
+
+        Raises:
+            DataError: the run is unfinished or damaged; damage of the model is reported when it is used.
+        """
+        metrics = self.metrics()
         try:
-            return load(self.model_file, parameters if isinstance(parameters, int) else None)
-        except Exception as error:
-            first = (str(error).strip() or type(error).__name__).splitlines()[0]
+            with open_regular(self.model_file) as file:
+                model = file.read()
+        except OSError as error:
             raise DataError(
-                f"{str(self.model_file)!r} is missing, damaged, or not a model ({first[:200]}). "
-                "Restore it or train a new run"
+                f"{str(self.model_file)!r} cannot be read: {error.strerror}. Restore it or train a new run"
             ) from error
+        artifacts, name = self.artifact_contents(), str(self.directory)
+        return FittedModel(self.about(), self.config(), metrics, self.history(), artifacts, model, name)
+
+    def write(self, fitted: FittedModel) -> None:
+        """Write history, model, artifacts, and metrics; the metrics last, which mark the run as finished."""
+        self.write_history(fitted.history())
+        write(self.model_file, fitted.model_content())
+        for name, content in fitted.artifact_contents().items():
+            save_arrays(self.directory / name, *content)
+        self.write_metrics(fitted.metrics())
 
     def find_artifact(self, kind: type[_Artifact]) -> _Artifact | None:
         """Read an artifact; return None if there is no file.
@@ -268,38 +290,18 @@ class Run:
         path = self.directory / kind.file
         return kind.load(path) if path.is_file() else None
 
-    def artifact(self, kind: type[_Artifact]) -> _Artifact:
-        """Read an artifact.
+    def artifact_contents(self) -> dict[str, ArtifactContent]:
+        """Read all artifacts of the training.
 
         Raises:
-            DataError: the file is missing or damaged.
+            DataError: a file is damaged.
         """
-        found = self.find_artifact(kind)
-        if found is None:
-            raise DataError(f"The run {str(self.directory)!r} has no {kind.file}. {kind.advice}")
-        return found
+        paths = [path for name in TRAINING_ARTIFACTS if (path := self.directory / name).is_file()]
+        return {path.name: ArtifactContent(*load_arrays(path)) for path in paths}
 
     def write_artifact(self, artifact: Artifact) -> None:
         """Write an artifact, or replace the one of its kind."""
         artifact.save(self.directory / artifact.file)
-
-    def copy_artifacts(self, other: "Run") -> None:
-        """Copy the artifacts of the training of another run."""
-        for name in TRAINING_ARTIFACTS:
-            if (other.directory / name).is_file():
-                shutil.copyfile(other.directory / name, self.directory / name)
-
-    def write_model(self, model: Any) -> None:
-        """Write `model.keras`; equal models yield identical files."""
-        from lstm_ae.models.archive import normalize_archive
-
-        temporary = self.directory / ".part.keras"
-        try:
-            model.save(temporary)
-            content = normalize_archive(temporary)
-        finally:
-            temporary.unlink(missing_ok=True)
-        write(self.model_file, content)
 
     def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Write `history.csv`; cells are empty where a row lacks a value of the last row."""
@@ -371,6 +373,25 @@ def create_run(directory: Path | None, config: Config, source: Source, symbols: 
         if made:
             directory.rmdir()
         raise
+    return Run(directory)
+
+
+def save_run(fitted: FittedModel, directory: Path) -> Run:
+    """Write a fitted model to a new or empty directory; the directory appears whole or not at all.
+
+    Raises:
+        ConfigError: the directory is in use or cannot be created.
+    """
+    require_free(directory)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with temporary_folder("run", directory.parent) as folder:
+        run = Run(folder)
+        write(folder / "config.json", as_json(fitted.about()))
+        run.write(fitted)
+        folder.chmod(0o755)
+        if directory.is_dir():
+            directory.rmdir()
+        folder.rename(directory)
     return Run(directory)
 
 

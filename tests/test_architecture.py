@@ -21,6 +21,7 @@ LAYERS = [
     {"classification", "detection"},
     {"models", "training"},
     {"forecasting"},
+    {"model_store"},
     {"run"},
     {"studies"},
     {"apply", "experiment", "export"},

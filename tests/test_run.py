@@ -3,19 +3,24 @@
 import errno
 import json
 import os
+import pickle
 import threading
 import zipfile
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lstm_ae import files, run
 from lstm_ae import run as runs
+from lstm_ae.artifacts import ArtifactContent
 from lstm_ae.config import Config, Mnist, Snp, Toy
 from lstm_ae.data.windows import Source
 from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.model_store import FittedModel
 from lstm_ae.run import Run
 
 SOURCE = Source("made for a test", "abc123", "CC0", ("a note",), "")
@@ -320,7 +325,7 @@ def test_a_model_is_saved_whole(monkeypatch: pytest.MonkeyPatch) -> None:
             for name in ("metadata.json", "config.json"):
                 archive.writestr(name, "{}")
 
-    run.write_model(SimpleNamespace(save=whole))
+    run.write(fitted(SimpleNamespace(save=whole)))
     first = run.model_file.read_bytes()
     assert zipfile.is_zipfile(run.model_file)
 
@@ -329,9 +334,43 @@ def test_a_model_is_saved_whole(monkeypatch: pytest.MonkeyPatch) -> None:
         full_disk()
 
     with pytest.raises(OSError, match="No space left"):
-        run.write_model(SimpleNamespace(save=half))
+        run.write(fitted(SimpleNamespace(save=half)))
     assert run.model_file.read_bytes() == first
     assert not list(Path("here").rglob("*part*"))
+
+
+def fitted(model: Any) -> FittedModel:
+    record = runs.config_record(Toy(), SOURCE, ("", "AAPL"), "a test", datetime.now(UTC))
+    arrays = {"normal.npz": ArtifactContent({"step": 2}, {"scores_0": np.arange(3.0)})}
+    return FittedModel(record, Toy(), METRICS, [{"epoch": 0.0}, {"epoch": 1.0}], arrays, model, "a test")
+
+
+def test_a_model_in_memory_is_written_and_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = fitted(b"the content of a model")
+    run = runs.save_run(first, Path("deep/here"))
+    assert not list(Path("deep").glob(".*"))
+    for read in (run.read(), pickle.loads(pickle.dumps(first))):
+        for name in ("about", "config", "metrics", "history", "model_content"):
+            assert getattr(read, name)() == getattr(first, name)(), name
+        ((name, (values, arrays)),) = read.artifact_contents().items()
+        assert (name, values, {key: value.tolist() for key, value in arrays.items()}) == (
+            "normal.npz",
+            {"step": 2},
+            {"scores_0": [0, 1, 2]},
+        )
+        assert read.symbols == ("", "AAPL")
+    with pytest.raises(DataError, match=r"'deep/here/model\.keras' is missing, damaged, or not a model"):
+        run.read().model()
+    with pytest.raises(ConfigError, match="is not empty"):
+        runs.save_run(first, run.directory)
+    # A directory appears whole or not at all.
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        runs.save_run(first, Path("there"))
+    assert [path.name for path in Path().iterdir()] == ["deep"]
+    run.model_file.unlink()
+    with pytest.raises(DataError, match=r"'deep/here/model\.keras' cannot be read"):
+        run.read()
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04cut", b"<html></html>", None])

@@ -17,7 +17,7 @@ from lstm_ae.data.padding import pad_segments
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.data.windows import window_starts
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.run import Run
+from lstm_ae.model_store import ModelStore
 from lstm_ae.studies.series.classification import macro_f1
 from lstm_ae.studies.series.defaults import require_complete_windows
 
@@ -87,7 +87,7 @@ class ClassificationQuality(NamedTuple):
     macro_f1: float
 
 
-def load_classifier(run: Run, reading: Mapping[str, Any] | None = None) -> RunClassifier:
+def load_classifier(run: ModelStore, reading: Mapping[str, Any] | None = None) -> RunClassifier:
     """Load the classifier of a run.
 
     Args:
@@ -105,7 +105,7 @@ def load_classifier(run: Run, reading: Mapping[str, Any] | None = None) -> RunCl
     config = run_config(run, reading=reading)
     if config.task != "classify":
         raise DataError(
-            f"The run {str(run.directory)!r} tells no classes apart; train one by lstmae series train --task classify"
+            f"The run {run.name!r} tells no classes apart; train one by lstmae series train --task classify"
         )
     model = run.model()
     function = tf.function(lambda inputs: model(inputs, training=False)["label"])
@@ -118,7 +118,7 @@ def load_classifier(run: Run, reading: Mapping[str, Any] | None = None) -> RunCl
     return RunClassifier(config, series_scales_of(model, run.symbols), probabilities)
 
 
-def classify(run: Run, request: TableRequest) -> ClassifiedTable:
+def classify(run: ModelStore, request: TableRequest) -> ClassifiedTable:
     """Classify the windows of a table.
 
     Args:

@@ -18,8 +18,8 @@ from lstm_ae.detection.calibration import Adding, NormalScores, ScoredSeries, fi
 from lstm_ae.detection.events import Event
 from lstm_ae.detection.metrics import EventMetrics, RankingMetrics, event_metrics, ranking_metrics
 from lstm_ae.detection.scores import row_scores
+from lstm_ae.model_store import ModelStore
 from lstm_ae.models.sliding import slide
-from lstm_ae.run import Run
 from lstm_ae.studies.series import reconstruction
 
 
@@ -77,7 +77,7 @@ class RunDetector(LoadedRun):
     baseline_errors: Adding
 
 
-def load_detector(run: Run, reading: Mapping[str, Any] | None = None) -> RunDetector:
+def load_detector(run: ModelStore, reading: Mapping[str, Any] | None = None) -> RunDetector:
     """Load the detector of a run.
 
     Args:
@@ -97,7 +97,9 @@ def load_detector(run: Run, reading: Mapping[str, Any] | None = None) -> RunDete
     return RunDetector(config, SeriesScales(normal.scale, run.symbols), normal, *errors)
 
 
-def detect(run: Run, request: TableRequest, *, rule: str | None = None, scoring: Progress | None = None) -> Detection:
+def detect(
+    run: ModelStore, request: TableRequest, *, rule: str | None = None, scoring: Progress | None = None
+) -> Detection:
     """Detect anomalies in a table.
 
     Args:

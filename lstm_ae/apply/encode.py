@@ -14,8 +14,8 @@ from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.detection.calibration import BATCH, Adding, score_rows, window_blocks, window_segments
 from lstm_ae.detection.scores import mean_errors
 from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.model_store import ModelStore
 from lstm_ae.models.sliding import SlidingAutoencoder, empty_windows, slide
-from lstm_ae.run import Run
 
 
 def encode_rows(sliding: SlidingAutoencoder, grid: Grid) -> Float32Array:
@@ -104,7 +104,7 @@ class RunAutoencoder(LoadedRun):
     sliding: SlidingAutoencoder
 
 
-def load_autoencoder(run: Run, reading: Mapping[str, Any] | None = None) -> RunAutoencoder:
+def load_autoencoder(run: ModelStore, reading: Mapping[str, Any] | None = None) -> RunAutoencoder:
     """Load the autoencoder of a run.
 
     Args:

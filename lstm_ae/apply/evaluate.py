@@ -21,7 +21,7 @@ from lstm_ae.evaluation import Evaluation, Metric, Metrics
 from lstm_ae.forecasting import metrics as forecast_metrics
 from lstm_ae.forecasting.baselines import TableBaselines, TableRegression
 from lstm_ae.formatting import format_count
-from lstm_ae.run import Run
+from lstm_ae.model_store import ModelStore
 from lstm_ae.studies.series import classification, reconstruction
 
 NEW_DATA_PART = "new data"
@@ -30,7 +30,9 @@ NEW_DATA_PART = "new data"
 TableObserver = Callable[[PreparedTable], None]
 
 
-def evaluate_table(run: Run, request: TableRequest, *, notify: Callable[[str], None] | None = None) -> Evaluation:
+def evaluate_table(
+    run: ModelStore, request: TableRequest, *, notify: Callable[[str], None] | None = None
+) -> Evaluation:
     """Evaluate a run on a table and compare it with the baselines stored in the run.
 
     A run whose training data included the validation split has no stored baselines. The results are those of the part
@@ -89,7 +91,7 @@ def describe_known_windows(prepared: PreparedTable, fingerprints: WindowFingerpr
     ]
 
 
-def _evaluate_detection(run: Run, request: TableRequest, observe: TableObserver) -> Evaluation:
+def _evaluate_detection(run: ModelStore, request: TableRequest, observe: TableObserver) -> Evaluation:
     detection = detect.detect(run, request)
     observe(detection.prepared)
     labels = detection.labeled_rows()
@@ -100,7 +102,7 @@ def _evaluate_detection(run: Run, request: TableRequest, observe: TableObserver)
     return Evaluation({NEW_DATA_PART: _anomaly_metrics(detection.metrics)})
 
 
-def _evaluate_reconstruction(run: Run, request: TableRequest, observe: TableObserver) -> Evaluation:
+def _evaluate_reconstruction(run: ModelStore, request: TableRequest, observe: TableObserver) -> Evaluation:
     # An anomaly detector has the baseline with its scores of normal rows.
     baseline = run.find_artifact(NormalScores) or run.find_artifact(ReconstructionBaseline)
     autoencoder = encode.load_autoencoder(run, request.reading)
@@ -125,7 +127,7 @@ def _evaluate_reconstruction(run: Run, request: TableRequest, observe: TableObse
     return Evaluation({NEW_DATA_PART: {"reconstruction_mse": metric}}, {NEW_DATA_PART: verdict})
 
 
-def _evaluate_forecasts(run: Run, request: TableRequest, observe: TableObserver) -> Evaluation:
+def _evaluate_forecasts(run: ModelStore, request: TableRequest, observe: TableObserver) -> Evaluation:
     forecaster = load_forecaster(run, request.reading)
     horizon = forecaster.config.horizon
     assert horizon is not None
@@ -162,7 +164,7 @@ def _make_split(prepared: PreparedTable, span: int) -> Split:
     return Split(grid.values, starts, span, grid.segment, time=times)
 
 
-def _evaluate_classes(run: Run, request: TableRequest, observe: TableObserver) -> Evaluation:
+def _evaluate_classes(run: ModelStore, request: TableRequest, observe: TableObserver) -> Evaluation:
     regression = run.find_artifact(LogisticRegression)
     classified = classify.classify(run, request)
     observe(classified.prepared)

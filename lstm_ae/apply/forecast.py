@@ -19,7 +19,7 @@ from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.forecasting.baselines import season_name, seasonal_naive
 from lstm_ae.forecasting.intervals import MIN_ERRORS, ErrorQuantiles, prediction_intervals, quantile_offsets
 from lstm_ae.formatting import format_heading, format_names
-from lstm_ae.run import Run
+from lstm_ae.model_store import ModelStore
 
 BATCH_WINDOWS = 1024
 
@@ -73,7 +73,7 @@ class TableForecast(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def load_forecaster(run: Run, reading: Mapping[str, Any] | None = None) -> RunForecaster:
+def load_forecaster(run: ModelStore, reading: Mapping[str, Any] | None = None) -> RunForecaster:
     """Load the forecaster of a run.
 
     Args:
@@ -90,12 +90,12 @@ def load_forecaster(run: Run, reading: Mapping[str, Any] | None = None) -> RunFo
     seasons = run.metrics().get("seasons", [config.season] * features)
     allowed = [None, *range(2, (config.window or 0) + 1)]
     if not isinstance(seasons, list) or len(seasons) != features or not all(season in allowed for season in seasons):
-        raise DataError(f"The metrics.json of {str(run.directory)!r} is damaged at 'seasons'; train a new run")
+        raise DataError(f"The metrics.json of {run.name!r} is damaged at 'seasons'; train a new run")
     return RunForecaster(config, SeriesScales(calibration.scale, run.symbols), run.model(), quantiles, tuple(seasons))
 
 
 def forecast_file(
-    run: Run, request: TableRequest, *, horizon: int | None = None, levels: tuple[int, ...] = ()
+    run: ModelStore, request: TableRequest, *, horizon: int | None = None, levels: tuple[int, ...] = ()
 ) -> TableForecast:
     """Forecast the continuation of a file; see `forecast_table`.
 

@@ -15,7 +15,7 @@ from lstm_ae.data.measurements import Measurements, Progress, read_measurements
 from lstm_ae.data.padding import pad_segments
 from lstm_ae.data.preparation import PreparedTable, SeriesScales, prepare_table
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.run import Run
+from lstm_ae.model_store import ModelStore
 from lstm_ae.studies.series.defaults import require_complete_windows
 
 
@@ -53,7 +53,7 @@ class LoadedRun:
         return prepare_run_table(self.config, read_run_table(self.config, request))
 
 
-def run_config(run: Run, *tasks: str, reading: Mapping[str, Any] | None = None) -> Series:
+def run_config(run: ModelStore, *tasks: str, reading: Mapping[str, Any] | None = None) -> Series:
     """Return the config of a run, with other reading options.
 
     Args:
@@ -66,11 +66,9 @@ def run_config(run: Run, *tasks: str, reading: Mapping[str, Any] | None = None) 
     """
     config = run.config()
     if not isinstance(config, Series):
-        raise ConfigError(f"{str(run.directory)!r} is no run on a table. Pass a run of lstmae series train")
+        raise ConfigError(f"{run.name!r} is no run on a table. Pass a run of lstmae series train")
     if tasks and config.task not in tasks:
-        raise ConfigError(
-            f"{str(run.directory)!r} is a run of --task {config.task}; give one of --task {' or '.join(tasks)}"
-        )
+        raise ConfigError(f"{run.name!r} is a run of --task {config.task}; give one of --task {' or '.join(tasks)}")
     return read_with_run_config(config, reading)
 
 

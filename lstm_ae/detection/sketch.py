@@ -6,15 +6,12 @@ Downsampling retains the minimum and maximum of every interval, and all rows aro
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple, Self
 
 import numpy as np
 
 from lstm_ae.arrays import Array, Float32Array, Int64Array
-from lstm_ae.artifacts import Artifact
-from lstm_ae.errors import DataError
-from lstm_ae.files import load_arrays, save_arrays
+from lstm_ae.artifacts import Artifact, ArtifactContent
 from lstm_ae.json_types import JsonObject
 
 # Maximum numbers of points per line, of columns per series, and of series; those with the largest event shares.
@@ -67,6 +64,8 @@ class TableSketch(Artifact):
     """
 
     file = "detection.npz"
+    repair = "run lstmae series detect on the table again"
+    compressed = True
 
     dated: bool
     step: int
@@ -76,8 +75,8 @@ class TableSketch(Artifact):
     events: Sequence[JsonObject]
     zoned: bool = True
 
-    def save(self, path: Path) -> None:
-        """Write the sketch; the number of arrays is that of its series and lines."""
+    def content(self) -> ArtifactContent:
+        """Return the content of the file; the number of arrays is that of the series and lines."""
         arrays: dict[str, Array] = {}
         for k, each in enumerate(self.series):
             parts = [each.events, *(part for line in each.lines for part in (line.times, line.values))]
@@ -87,27 +86,19 @@ class TableSketch(Artifact):
             for each in self.series
         ]
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        save_arrays(path, fields | {"series": series, "events": list(self.events)}, arrays, compress=True)
+        return ArtifactContent(fields | {"series": series, "events": list(self.events)}, arrays)
 
     @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read a sketch.
-
-        Raises:
-            DataError: If the file is damaged.
-        """
-        try:
-            meta, arrays = load_arrays(path)
-            series = []
-            for k, each in enumerate(meta["series"]):
-                lines = [
-                    SketchLine(name, arrays[f"series_{k}_{2 * n + 1}"], arrays[f"series_{k}_{2 * n + 2}"])
-                    for n, name in enumerate(each["lines"])
-                ]
-                series.append(SeriesSketch(each["series"], each["rows"], tuple(lines), arrays[f"series_{k}_0"]))
-            return cls(**meta | {"series": tuple(series)})
-        except (DataError, KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{str(path)!r} is damaged. Run lstmae series detect on the table again") from error
+    def _build(cls, content: ArtifactContent) -> Self:
+        values, arrays = content
+        series = []
+        for k, each in enumerate(values["series"]):
+            lines = [
+                SketchLine(name, arrays[f"series_{k}_{2 * n + 1}"], arrays[f"series_{k}_{2 * n + 2}"])
+                for n, name in enumerate(each["lines"])
+            ]
+            series.append(SeriesSketch(each["series"], each["rows"], tuple(lines), arrays[f"series_{k}_0"]))
+        return cls(**values | {"series": tuple(series)})
 
 
 def sketch_series(

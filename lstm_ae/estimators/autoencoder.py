@@ -109,7 +109,7 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
         """
         prepared = self._prepare(X)
         rows = encode.reconstruct_table(self._loaded, prepared)
-        return self._to_rows(prepared, rows, X, list(self._run_files.config.value_cols))
+        return self._to_rows(prepared, rows, X, list(self._fitted_config.value_cols))
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return the negative mean squared error of the reconstructions of all windows, in scaled values.
@@ -133,7 +133,7 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
 
     @property
     def _loaded(self) -> encode.RunAutoencoder:
-        return self._run_files.load(encode.load_autoencoder)
+        return self._fitted.load(encode.load_autoencoder)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -4,11 +4,11 @@
 # ruff: noqa: N803, N806
 
 import random
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -30,10 +30,10 @@ from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.data.scaling import describe_unknown_series
 from lstm_ae.errors import ConfigError, DataError, DivergedError
-from lstm_ae.estimators.packed import RunFiles, read_run_files
 from lstm_ae.estimators.several import default_column_names, series_by_scale
 from lstm_ae.formatting import format_epoch
-from lstm_ae.run import Run
+from lstm_ae.model_store import FittedModel
+from lstm_ae.run import config_record, open_run, save_run
 from lstm_ae.studies.series.defaults import complete_from_table
 
 Frame = Any  # An array if X is an array, otherwise a pandas object.
@@ -55,7 +55,7 @@ DERIVED_OPTIONS = (
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Estimator(BaseEstimator):
-    """Base class of the estimators: parameters, conversion of X, and the run in memory.
+    """Base class of the estimators: parameters, conversion of X, and the fitted model in memory.
 
     The estimators are dataclasses, so that the constructor, the defaults, and `get_params` follow from the fields.
     """
@@ -113,22 +113,22 @@ class Estimator(BaseEstimator):
         for note in completed.data.source.notes:
             if note.partition(": ")[0] in TRAINING_RULES:
                 warnings.warn(note, UserWarning, stacklevel=3)  # The warning names the line that calls `fit`.
-        with tempfile.TemporaryDirectory() as folder, _preserve_random_state():
-            run, command = Run(Path(folder) / "run"), f"{type(self).__name__}.fit"
-            try:
-                experiment.train(completed.config, completed.data, out=run.directory, command=command, figures=False)
-            except DivergedError as error:
-                # The rest of the message names options of the command and the temporary directory.
-                reason = str(error).partition(" (")[0]
-                if not run.finished:
-                    raise DivergedError(f"{reason}; no epoch succeeded. Pass a lower learning_rate.") from None
-                epoch = format_epoch(run.metrics()["training"]["best_epoch"])
-                warnings.warn(
-                    f"{reason}; the estimator has the weights of {epoch}. Pass a lower learning_rate.",
-                    ConvergenceWarning,
-                    stacklevel=3,
-                )
-            return self._set_run(read_run_files(run.directory))
+        config, data, name = completed.config, completed.data, f"{type(self).__name__}.fit"
+        with _preserve_random_state():
+            model, result = experiment.fit_model(config, data)
+            reason = result.stopped[:1].upper() + result.stopped[1:]
+            if result.diverged and not result.epochs:
+                raise DivergedError(f"{reason}; no epoch succeeded. Pass a lower learning_rate.")
+            record = config_record(config, data.source, data.symbols, name, datetime.now(UTC))
+            fitted = experiment.assemble(config, data, model, result, record=record, name=name)
+        if result.diverged:
+            epoch = format_epoch(result.best_epoch)
+            warnings.warn(
+                f"{reason}; the estimator has the weights of {epoch}. Pass a lower learning_rate.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+        return self._set_fitted(fitted)
 
     def save(self, path: str | Path) -> Path:
         """Write the run to a directory for `load` and for the commands.
@@ -140,7 +140,7 @@ class Estimator(BaseEstimator):
             The directory.
         """
         check_is_fitted(self)
-        return self._run_files.unpack(Path(path)).directory
+        return save_run(self._fitted, Path(path)).directory
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -153,19 +153,22 @@ class Estimator(BaseEstimator):
             ConfigError: the run is of another study or version.
             DataError: there is no run, or it is unfinished, damaged, or of another task.
         """
-        files = read_run_files(path)
-        if files.config.task not in cls._accepted_tasks:
+        fitted = open_run(path, "series").read()
+        config = _table_config(fitted)
+        if config.task not in cls._accepted_tasks:
             raise DataError(
-                f"{str(path)!r} is a run of --task {files.config.task}. Fit a new {cls.__name__}, or train one with "
+                f"{str(path)!r} is a run of --task {config.task}. Fit a new {cls.__name__}, or train one with "
                 f"lstmae series train --task {cls._task}."
             )
         # An inferred sampling interval is inferred again if the estimator is fitted to other rows.
-        config = replace(files.config, freq=None) if files.freq_inferred else files.config
+        notes = fitted.about()["data"]["notes"]
+        if config.time_col is None or any(note.startswith("freq: ") for note in notes):
+            config = replace(config, freq=None)
         loaded, names = cls(**cls._parameters(config)), config.value_cols
         loaded.n_features_in_ = len(names)
         if names != default_column_names(len(names)):
             loaded.feature_names_in_ = np.array(names, object)
-        return loaded._set_run(files)
+        return loaded._set_fitted(fitted)
 
     def export(self, path: str | Path) -> Path:
         """Write the model as a SavedModel that does not need this package.
@@ -181,8 +184,7 @@ class Estimator(BaseEstimator):
         check_is_fitted(self)
         from lstm_ae.export.saved_model import export_run
 
-        with self._run_files.open() as run:
-            return export_run(run, Path(path)).directory
+        return export_run(self._fitted, Path(path)).directory
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -217,11 +219,15 @@ class Estimator(BaseEstimator):
         options = {name: values[name] for name in rest if values[name] != defaults[name]}
         return {name: values[name] for name in parameters} | {"random_state": config.seed, "options": options or None}
 
-    def _set_run(self, files: RunFiles) -> Self:
-        self._run_files = files
-        self.window_ = files.config.window
-        self.metrics_ = files.metrics
+    def _set_fitted(self, fitted: FittedModel) -> Self:
+        self._fitted = fitted
+        self.window_ = self._fitted_config.window
+        self.metrics_ = fitted.metrics()
         return self
+
+    @property
+    def _fitted_config(self) -> Series:
+        return _table_config(self._fitted)
 
     def _measurements(
         self, X: Any, *, reset: bool, series: RowCodes | None = None, labels: RowCodes | None = None
@@ -257,9 +263,9 @@ class Estimator(BaseEstimator):
     def _prepare(self, X: Any) -> PreparedTable:
         """Return new rows on the time grid of the fitted ones."""
         check_is_fitted(self)
-        config = self._run_files.config
+        config = self._fitted_config
         table = self._measurements(X, reset=False, series=series_by_scale(X, config.scale))
-        if unknown := describe_unknown_series(self._run_files.symbols, table.ids):
+        if unknown := describe_unknown_series(self._fitted.symbols, table.ids):
             warnings.warn(unknown, UserWarning, stacklevel=3)
         return prepare_run_table(config, table)
 
@@ -281,6 +287,12 @@ class Estimator(BaseEstimator):
         if rows.ndim == 1:
             return pd.Series(rows, X.index, name=names)
         return pd.DataFrame(rows, X.index, columns=names)
+
+
+def _table_config(fitted: FittedModel) -> Series:
+    config = fitted.config()
+    assert isinstance(config, Series)
+    return config
 
 
 def python_value(value: Any) -> Any:

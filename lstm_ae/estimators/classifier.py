@@ -21,8 +21,8 @@ from lstm_ae.config import Series
 from lstm_ae.data.frames import RowCodes
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.estimators.base import Estimator, Frame
-from lstm_ae.estimators.packed import RunFiles
 from lstm_ae.estimators.several import column_names, series_of_rows, unused_name
+from lstm_ae.model_store import FittedModel
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -148,7 +148,7 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         """
         check_is_fitted(self)
         table = self._measurements(X, reset=False, series=series_of_rows(X, groups))
-        classified = classify_table(self._run_files.load(load_classifier), table, every_row=True)
+        classified = classify_table(self._fitted.load(load_classifier), table, every_row=True)
         probabilities = row_probabilities(classified)
         return np.where(np.isnan(probabilities), np.float32(1 / len(self.classes_)), probabilities)
 
@@ -167,9 +167,9 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         truth = np.asarray(pd.Series(np.asarray(y, object).ravel())[labeled].infer_objects())
         return float(accuracy_score(truth, predicted[labeled], sample_weight=weight))
 
-    def _set_run(self, files: RunFiles) -> Self:
-        super()._set_run(files)
-        self.classes_ = _parse_classes(files.config.classes)
+    def _set_fitted(self, fitted: FittedModel) -> Self:
+        super()._set_fitted(fitted)
+        self.classes_ = _parse_classes(self._fitted_config.classes)
         return self
 
 

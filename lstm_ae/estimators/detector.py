@@ -13,8 +13,8 @@ from sklearn.base import OutlierMixin
 from lstm_ae.apply.detect import Detection, detect_prepared, load_detector
 from lstm_ae.config import Series
 from lstm_ae.estimators.base import Estimator, Frame
-from lstm_ae.estimators.packed import RunFiles
 from lstm_ae.estimators.several import last_index_level
+from lstm_ae.model_store import FittedModel
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -119,7 +119,7 @@ class AnomalyDetector(OutlierMixin, Estimator):
         detection = self._detect(X, threshold)
         labels, events = _grid_labels(detection, X), detection.model.events
         grid, ids = detection.prepared.grid, detection.prepared.table.ids
-        series = {"series": [ids[grid.series[event.peak]] for event in events]} if self._run_files.symbols else {}
+        series = {"series": [ids[grid.series[event.peak]] for event in events]} if self._fitted.symbols else {}
         frame: dict[str, Any] = series | {
             "start": labels[[event.first for event in events]],
             "end": labels[[event.last for event in events]],
@@ -128,17 +128,17 @@ class AnomalyDetector(OutlierMixin, Estimator):
             "p": np.array([event.p for event in events], float),
             "provisional": np.array([event.provisional for event in events], bool),
         }
-        for number, name in enumerate(self._run_files.config.value_cols):
+        for number, name in enumerate(self._fitted_config.value_cols):
             frame[f"share {name}"] = np.array([event.shares[number] for event in events], float)
         return pd.DataFrame(frame)
 
     def _detect(self, X: Any, threshold: str | None = None) -> Detection:
         prepared = self._prepare(X)
-        return detect_prepared(self._run_files.load(load_detector), prepared, threshold)
+        return detect_prepared(self._fitted.load(load_detector), prepared, threshold)
 
-    def _set_run(self, files: RunFiles) -> Self:
-        super()._set_run(files)
-        self.threshold_ = float(files.metrics["threshold"]["value"])
+    def _set_fitted(self, fitted: FittedModel) -> Self:
+        super()._set_fitted(fitted)
+        self.threshold_ = float(fitted.metrics()["threshold"]["value"])
         self.offset_ = -self.threshold_
         return self
 

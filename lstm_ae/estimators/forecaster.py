@@ -66,14 +66,14 @@ class SequenceForecaster(Estimator):
     def horizon_(self) -> int:
         """Rows of a forecast."""
         check_is_fitted(self)
-        assert self._run_files.config.horizon is not None
-        return self._run_files.config.horizon
+        assert self._fitted_config.horizon is not None
+        return self._fitted_config.horizon
 
     @property
     def season_(self) -> int | None:
         """Rows of a season of the baseline; None if the baseline is the last value."""
         check_is_fitted(self)
-        return self._run_files.config.season
+        return self._fitted_config.season
 
     def predict(self, X: Any, horizon: int | None = None) -> Frame:
         """Return a forecast of the rows after X.
@@ -120,7 +120,7 @@ class SequenceForecaster(Estimator):
     def _forecast(self, X: Any, horizon: int | None, levels: Sequence[int] = ()) -> forecast.TableForecast:
         prepared = self._prepare(X)
         prepared = prepared._replace(table=prepared.table._replace(zone=_zone(X)))
-        forecaster = self._run_files.load(forecast.load_forecaster)
+        forecaster = self._fitted.load(forecast.load_forecaster)
         predicted = forecast.forecast_table(forecaster, prepared, horizon=horizon, levels=tuple(levels))
         if predicted.skipped:
             text = (

@@ -8,7 +8,8 @@ from lstm_ae.config import Config, Mnist, Series, Snp
 from lstm_ae.files import write_own
 from lstm_ae.formatting import format_epoch, format_heading, format_value
 from lstm_ae.json_types import JsonMapping
-from lstm_ae.run import Run, measured_parts
+from lstm_ae.model_store import ModelStore
+from lstm_ae.run import measured_parts
 
 if TYPE_CHECKING:
     from lstm_ae.export.saved_model import Endpoint
@@ -66,7 +67,7 @@ _OUTPUT_DESCRIPTIONS = {
 }
 
 
-def render_card(name: str, version: str, run: Run, endpoints: "Sequence[Endpoint]") -> str:
+def render_card(name: str, version: str, run: ModelStore, endpoints: "Sequence[Endpoint]") -> str:
     """Return the model card of a run as Markdown.
 
     Args:

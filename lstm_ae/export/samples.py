@@ -19,9 +19,9 @@ from lstm_ae.export.score_endpoint import BLOCK_WINDOWS
 from lstm_ae.files import as_json_value
 from lstm_ae.formatting import format_heading
 from lstm_ae.json_types import JsonObject
+from lstm_ae.model_store import ModelStore
 from lstm_ae.models.inference import input_signature, model_inputs
 from lstm_ae.models.scaling import inner_scaling, undo_scaling
-from lstm_ae.run import Run
 from lstm_ae.studies import load_study
 
 DEFAULT_STEPS = 30  # This length is for models with a variable number of steps.
@@ -131,13 +131,13 @@ def sample_signature(
     return made
 
 
-def window_steps(run: Run) -> int:
+def window_steps(run: ModelStore) -> int:
     """Return the steps of the sample windows of a run whose model leaves their number variable."""
     config = run.config()
     return config.window if isinstance(config, Snp) else DEFAULT_STEPS
 
 
-def select_examples(run: Run) -> list[JsonObject]:
+def select_examples(run: ModelStore) -> list[JsonObject]:
     """Return the names, signatures, and inputs of some windows as JSON values.
 
     The list is empty if the run's data is unavailable or has changed, the windows are large or have missing values,

@@ -30,7 +30,8 @@ from lstm_ae.export.score_endpoint import ScoreParameters, score_parameters
 from lstm_ae.export.warmup import BATCH_SIZES, write_warmup
 from lstm_ae.files import sync
 from lstm_ae.json_types import JsonMapping, JsonObject
-from lstm_ae.run import Run, installed_versions, measured_parts
+from lstm_ae.model_store import ModelStore
+from lstm_ae.run import installed_versions, measured_parts
 from lstm_ae.temporary import temporary_folder
 
 MAX_MESSAGE_BYTES = 4 * 2**20  # In bytes. gRPC rejects larger requests by default.
@@ -116,11 +117,13 @@ def export_model(
     return ExportResult(directory, endpoints, difference, others)
 
 
-def export_run(run: Run, base: Path, formats: Sequence[str] = (), examples: Sequence[JsonMapping] = ()) -> ExportResult:
+def export_run(
+    run: ModelStore, base: Path, formats: Sequence[str] = (), examples: Sequence[JsonMapping] = ()
+) -> ExportResult:
     """Export the model of a run with `export_model`, with metadata of the run in the manifest.
 
     Args:
-        run: A finished run.
+        run: A finished run, or a fitted model.
         base: The folder of the model's versions.
         formats: Additional formats: "onnx", "litert".
         examples: Example windows for the manifest, see `lstm_ae.export.samples.select_examples`.

@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from lstm_ae.config import Series
 from lstm_ae.detection.calibration import NormalScores
+from lstm_ae.model_store import ModelStore
 from lstm_ae.models.inference import Specs, Tensors, input_signature
 from lstm_ae.models.scaling import inner_network, inner_scaling, shift_to_series_scale, with_series_scale
-from lstm_ae.run import Run
 
 # This is the segment of the padding before and after a series.
 NO_SEGMENT = -1
@@ -79,7 +79,7 @@ class ScoreParameters(NamedTuple):
     pads: bool = False
 
 
-def score_parameters(run: Run) -> ScoreParameters | None:
+def score_parameters(run: ModelStore) -> ScoreParameters | None:
     """Return the score parameters of a run; None if it has no threshold."""
     threshold = run.metrics().get("threshold")
     if not threshold:

@@ -24,6 +24,7 @@ from lstm_ae.export.layout import GRAPH_FILE, list_versions
 from lstm_ae.export.manifest import read_manifest, require_unchanged_files
 from lstm_ae.export.samples import DEFAULT_STEPS, sample_endpoints, sample_signature, window_steps
 from lstm_ae.export.score_endpoint import score_parameters
+from lstm_ae.model_store import ModelStore
 from lstm_ae.run import Run
 from lstm_ae.temporary import temporary_folder
 
@@ -144,7 +145,7 @@ def expected_answers(
             yield VerificationCase(endpoint.name, inputs, answers)
 
 
-def expected_run_answers(run: Run) -> list[VerificationCase]:
+def expected_run_answers(run: ModelStore) -> list[VerificationCase]:
     """Return the outputs of a run's model for samples of every endpoint."""
     model = run.model()
     with without_cudnn(model):

@@ -9,17 +9,15 @@ without refitting.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Annotated, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.arrays import Array, Float64Array, Int64Array
-from lstm_ae.artifacts import Artifact, StoredArray
+from lstm_ae.artifacts import Artifact, ArtifactContent, StoredArray
 from lstm_ae.data.windows import OPEN_FEATURE, Data, Split, evenly_spaced, join_training
-from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.files import load_arrays, save_arrays
+from lstm_ae.errors import ConfigError
 from lstm_ae.forecasting.intervals import QUANTILES, Calibration, calibrate_intervals, recent_volatility
 from lstm_ae.installation import install_hint
 from lstm_ae.json_types import JsonObject
@@ -322,33 +320,25 @@ class PriceBaselines(Artifact):
         spread = self.spread and self.spread._replace(quantiles=self.spread.quantiles[:ahead])
         return replace(self, linear=linear, walk=self.walk[:ahead], spread=spread)
 
-    def save(self, path: Path) -> None:
-        """Write the baselines. Of the calibration of persistence, only the quantiles and the limit are needed."""
+    def content(self) -> ArtifactContent:
+        """Return the content of the file. Of the calibration of persistence, only quantiles and limit are needed."""
         if self.weekday is None or self.linear is None or self.walk is None:
             raise ValueError("Baselines without a regression cannot be stored")
-        meta: JsonObject = {"drift": self.drift, "days": self.days}
+        values: JsonObject = {"drift": self.drift, "days": self.days}
         arrays = {"fit_0": self.weekday, "fit_1": self.linear.weights, "fit_2": self.linear.intercept}
         arrays["fit_3"] = self.walk
         if self.spread is not None:
-            meta["calmest"], arrays["spread_0"] = self.spread.calmest, self.spread.quantiles
-        save_arrays(path, meta, arrays)
+            values["calmest"], arrays["spread_0"] = self.spread.calmest, self.spread.quantiles
+        return ArtifactContent(values, arrays)
 
     @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read baselines.
-
-        Raises:
-            DataError: If the file is damaged.
-        """
-        meta, arrays = load_arrays(path)
-        try:
-            spread = None
-            if "calmest" in meta:
-                spread = Calibration(arrays["spread_0"], np.empty((0, 1)), meta["calmest"])
-            linear = LinearCoefficients(arrays["fit_1"], arrays["fit_2"])
-            return cls(meta["drift"], arrays["fit_0"], linear, meta["days"], arrays["fit_3"], spread)
-        except KeyError as error:
-            raise DataError(f"{str(path)!r} is damaged ({error}); restore it, or train a new run") from error
+    def _build(cls, content: ArtifactContent) -> Self:
+        values, arrays = content
+        spread = None
+        if "calmest" in values:
+            spread = Calibration(arrays["spread_0"], np.empty((0, 1)), values["calmest"])
+        linear = LinearCoefficients(arrays["fit_1"], arrays["fit_2"])
+        return cls(values["drift"], arrays["fit_0"], linear, values["days"], arrays["fit_3"], spread)
 
     def predict(self, known: KnownPrices) -> dict[str, Array]:
         """Return the change that each baseline forecasts for each sample, by name, `(samples, horizon)`, scaled."""

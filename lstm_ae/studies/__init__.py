@@ -3,15 +3,26 @@
 import math
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from matplotlib.figure import Figure
 
+from lstm_ae.artifacts import Artifact
 from lstm_ae.data.windows import Data, join_training
 from lstm_ae.evaluation import Evaluation
-from lstm_ae.run import Run
+from lstm_ae.model_store import History, ModelStore
 
-History = Sequence[Mapping[str, float]]
+
+class FittedArtifacts(NamedTuple):
+    """Statistics that are stored with a model.
+
+    Args:
+        artifacts: the artifacts.
+        metrics: entries for `metrics.json`.
+    """
+
+    artifacts: tuple[Artifact, ...] = ()
+    metrics: Mapping[str, Any] = {}
 
 
 class Study(Protocol):
@@ -25,25 +36,27 @@ class Study(Protocol):
         """Build the untrained model in original units; must be pure and cheap."""
         ...
 
-    def evaluate(self, model: Any, data: Data, judged_by: Run | None = None) -> Evaluation:
+    def evaluate(self, model: Any, data: Data, judged_by: ModelStore | None = None) -> Evaluation:
         """Evaluate the model and its baselines on the validation and test splits.
 
         Args:
             model: the trained model.
             data: data of the training.
-            judged_by: run whose calibration and baselines are used if the model was also fitted to the validation
+            judged_by: model whose calibration and baselines are used if this model was also fitted to the validation
                 split, which is then not evaluated.
         """
         ...
 
-    def keep(self, run: Run, config: Any, model: Any, data: Data, evaluation: Evaluation) -> dict[str, Any]:
-        """Write the artifacts that a run needs in addition to its model; return entries for `metrics.json`.
+    def fit_artifacts(self, config: Any, model: Any, data: Data, evaluation: Evaluation) -> FittedArtifacts:
+        """Return what is stored with the model.
 
         Not called if the weights were fitted to the validation split.
         """
         ...
 
-    def figures(self, model: Any, data: Data, history: History, judged_by: Run | None = None) -> dict[str, Figure]:
+    def figures(
+        self, model: Any, data: Data, history: History, judged_by: ModelStore | None = None
+    ) -> dict[str, Figure]:
         """Draw the model's output on test samples and the training history; see `evaluate` for `judged_by`."""
         ...
 
@@ -65,18 +78,18 @@ def load_study(name: str) -> Study:
     return import_module(f"lstm_ae.studies.{name}")
 
 
-def store_nothing(run: Run, config: Any, model: Any, data: Data, evaluation: Evaluation) -> dict[str, Any]:
-    """Implement `keep` for studies without artifacts."""
-    return {}
+def no_artifacts(config: Any, model: Any, data: Data, evaluation: Evaluation) -> FittedArtifacts:
+    """Implement `fit_artifacts` for studies without artifacts."""
+    return FittedArtifacts()
 
 
-def evaluated_parts(data: Data, judged_by: Run | None = None) -> dict[str, Any]:
+def evaluated_parts(data: Data, judged_by: ModelStore | None = None) -> dict[str, Any]:
     """Return the splits to evaluate, by name; nothing is selected on the test split."""
     parts = ({} if judged_by else {"validation": data.validation}) | {"test": data.test}
     return {part: split for part, split in parts.items() if split.samples}
 
 
-def all_training_data(data: Data, judged_by: Run | None = None) -> Data:
+def all_training_data(data: Data, judged_by: ModelStore | None = None) -> Data:
     """Return the data whose training split contains everything the model was fitted to, for fitting baselines."""
     return join_training(data) if judged_by else data
 

@@ -11,14 +11,14 @@ from lstm_ae.config.space import REPORT
 from lstm_ae.data.digits import MAX_PIXEL, images_to_windows, infer_reading, load, rows_to_images
 from lstm_ae.data.windows import Data
 from lstm_ae.evaluation import Evaluation, Metric, Metrics, RunningMean
+from lstm_ae.model_store import History, ModelStore
 from lstm_ae.plots import base, digits
-from lstm_ae.run import Run
-from lstm_ae.studies import History, all_training_data, evaluated_parts, history_columns, store_nothing
+from lstm_ae.studies import all_training_data, evaluated_parts, history_columns, no_artifacts
 from lstm_ae.studies.reconstruction import measure_reconstruction, reconstruction
 
-__all__ = ["build", "describe", "evaluate", "figures", "keep", "load", "predict", "space"]
+__all__ = ["build", "describe", "evaluate", "figures", "fit_artifacts", "load", "predict", "space"]
 
-keep = store_nothing
+fit_artifacts = no_artifacts
 
 CLASSES = 10
 
@@ -40,7 +40,7 @@ def space(hp: Any, config: Mnist) -> Mnist:
     return REPORT(hp, config)
 
 
-def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation:
+def evaluate(model: Any, data: Data, judged_by: ModelStore | None = None) -> Evaluation:
     """Evaluate the accuracy, with that of the most frequent digit, and the reconstruction error."""
     from lstm_ae.models.inference import predict_split
 
@@ -60,7 +60,7 @@ def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation
     return Evaluation(metrics)
 
 
-def figures(model: Any, data: Data, history: History, judged_by: Run | None = None) -> dict[str, Figure]:
+def figures(model: Any, data: Data, history: History, judged_by: ModelStore | None = None) -> dict[str, Figure]:
     """Draw digits with their reconstructions, loss and accuracy by epoch, and the confusion matrix."""
     from lstm_ae.models.inference import model_inputs, predict_split
 

@@ -11,14 +11,14 @@ from lstm_ae.config.space import REPORT
 from lstm_ae.data.toy import generate_signals, load
 from lstm_ae.data.windows import Data
 from lstm_ae.evaluation import Evaluation, Metrics, RunningMean
+from lstm_ae.model_store import History, ModelStore
 from lstm_ae.plots import base, signals
-from lstm_ae.run import Run
-from lstm_ae.studies import History, all_training_data, evaluated_parts, history_columns, store_nothing
+from lstm_ae.studies import all_training_data, evaluated_parts, history_columns, no_artifacts
 from lstm_ae.studies.reconstruction import measure_reconstruction, reconstruction
 
-__all__ = ["build", "describe", "evaluate", "figures", "keep", "load", "predict", "space"]
+__all__ = ["build", "describe", "evaluate", "figures", "fit_artifacts", "load", "predict", "space"]
 
-keep = store_nothing
+fit_artifacts = no_artifacts
 
 
 def build(config: Toy, data: Data) -> Any:
@@ -36,7 +36,7 @@ def space(hp: Any, config: Toy) -> Toy:
     return REPORT(hp, config)
 
 
-def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation:
+def evaluate(model: Any, data: Data, judged_by: ModelStore | None = None) -> Evaluation:
     """Evaluate the mean squared error of the reconstruction."""
     from lstm_ae.models.inference import predict_split
 
@@ -49,7 +49,7 @@ def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation
     return Evaluation(metrics)
 
 
-def figures(model: Any, data: Data, history: History, judged_by: Run | None = None) -> dict[str, Figure]:
+def figures(model: Any, data: Data, history: History, judged_by: ModelStore | None = None) -> dict[str, Figure]:
     """Draw two test signals with their reconstructions, and the loss by epoch."""
     from lstm_ae.models.inference import model_inputs
 

@@ -52,7 +52,7 @@ class Checkpointer(keras.callbacks.Callback):
         config: epochs, patience, and averaging.
         variables: the network's variables.
         optimizer_variables: the optimizer's variables.
-        path: checkpoint file.
+        path: checkpoint file; None to save nothing.
         identity: values that must equal those of the checkpoint to resume.
         notify: called with a `Progress` during and after every epoch.
         steps: training steps per epoch.
@@ -65,7 +65,7 @@ class Checkpointer(keras.callbacks.Callback):
         config: Config,
         variables: list[Any],
         optimizer_variables: list[Any],
-        path: Path,
+        path: Path | None,
         identity: Mapping[str, Any],
         notify: Callable[[Progress], None] | None,
         steps: int,
@@ -166,6 +166,8 @@ class Checkpointer(keras.callbacks.Callback):
 
     def save(self) -> None:
         """Write the checkpoint."""
+        if self.path is None:
+            return
         meta = {
             "identity": self.identity,
             "history": self.history,
@@ -186,7 +188,7 @@ class Checkpointer(keras.callbacks.Callback):
             ConfigError: it belongs to another config, other data, or other versions.
             DataError: it cannot be read.
         """
-        if not self.path.exists():
+        if self.path is None or not self.path.exists():
             return
         meta, groups = load_state(
             self.path,

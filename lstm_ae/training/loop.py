@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import keras
@@ -60,8 +61,8 @@ def fit(
     data: Data,
     config: Config,
     *,
-    state: Path,
-    identity: Mapping[str, Any],
+    state: Path | None = None,
+    identity: Mapping[str, Any] = MappingProxyType({}),
     notify: Callable[[Progress], None] | None = None,
     log: Callable[[list[dict[str, float]]], None] | None = None,
     callbacks: Sequence[Any] = (),
@@ -76,7 +77,7 @@ def fit(
         network: the inner network, on scaled values.
         data: training and validation windows with their scale.
         config: optimizer, schedule, epochs, batch size, and patience.
-        state: checkpoint file; if it exists, training resumes from it.
+        state: checkpoint file; if it exists, training resumes from it. None to write no checkpoint.
         identity: values that must equal those of the checkpoint to resume (config, data, versions).
         notify: called with a `Progress` during and after every epoch.
         log: called with the history after every epoch.

@@ -130,7 +130,7 @@ def test_an_index_tells_an_estimator_its_zone(zone: Any, known: str | None, monk
     prepared = SimpleNamespace(table=measurements_from_rows(frame.to_numpy(), ["a"], frame.index))
     prepared._replace = lambda table: SimpleNamespace(table=table)
     forecaster = SequenceForecaster()
-    forecaster._run_files = SimpleNamespace(load=lambda loader: None)
+    forecaster._fitted = SimpleNamespace(load=lambda loader: None)
     monkeypatch.setattr(SequenceForecaster, "_prepare", lambda self, rows: prepared)
 
     def said(forecaster: Any, prepared: Any, **rest: Any) -> Any:

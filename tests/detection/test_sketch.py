@@ -125,7 +125,7 @@ def test_a_damaged_one_says_what_to_do(content: bytes, tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(DataError) as error:
         TableSketch.load(path)
-    assert f"{str(path)!r} is damaged" in str(error.value)
+    assert f"{str(path)!r} cannot be read" in str(error.value)
     assert "lstmae series detect" in str(error.value)
 
 

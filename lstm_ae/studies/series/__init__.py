@@ -13,13 +13,13 @@ from lstm_ae.config.space import REPORT
 from lstm_ae.data.fingerprints import fingerprint_windows
 from lstm_ae.data.windows import Data
 from lstm_ae.evaluation import Evaluation
+from lstm_ae.model_store import History, ModelStore
 from lstm_ae.plots import signals
-from lstm_ae.run import Run
-from lstm_ae.studies import History
+from lstm_ae.studies import FittedArtifacts
 from lstm_ae.studies.series import classification, forecasting, reconstruction
 from lstm_ae.studies.series.defaults import load_complete
 
-__all__ = ["build", "describe", "evaluate", "figures", "keep", "load", "predict", "space"]
+__all__ = ["build", "describe", "evaluate", "figures", "fit_artifacts", "load", "predict", "space"]
 
 _BY_TASK: Mapping[str, Any] = {
     "anomaly": reconstruction,
@@ -50,20 +50,19 @@ def space(hp: Any, config: Series) -> Series:
     return REPORT(hp, config)
 
 
-def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation:
+def evaluate(model: Any, data: Data, judged_by: ModelStore | None = None) -> Evaluation:
     """Evaluate the model and its baselines on the validation and test splits."""
     evaluation: Evaluation = _task_module(model).evaluate(model, data, judged_by)
     return evaluation
 
 
-def keep(run: Run, config: Series, model: Any, data: Data, evaluation: Evaluation) -> dict[str, Any]:
-    """Write the artifacts for applying the model to other tables; return entries for `metrics.json`."""
-    run.write_artifact(fingerprint_windows(data))
-    entries: dict[str, Any] = _BY_TASK[config.task].keep(run, config, model, data, evaluation)
-    return entries
+def fit_artifacts(config: Series, model: Any, data: Data, evaluation: Evaluation) -> FittedArtifacts:
+    """Return the artifacts for applying the model to other tables."""
+    fitted: FittedArtifacts = _BY_TASK[config.task].fit_artifacts(config, model, data, evaluation)
+    return fitted._replace(artifacts=(fingerprint_windows(data), *fitted.artifacts))
 
 
-def figures(model: Any, data: Data, history: History, judged_by: Run | None = None) -> dict[str, Figure]:
+def figures(model: Any, data: Data, history: History, judged_by: ModelStore | None = None) -> dict[str, Figure]:
     """Draw the model's output for test windows, and the loss by epoch."""
     drawn: dict[str, Figure] = _task_module(model).figures(model, data, history, judged_by)
     return drawn

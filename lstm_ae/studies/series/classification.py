@@ -12,11 +12,11 @@ from lstm_ae.config import Series
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.evaluation import Evaluation, Metric, Verdict
 from lstm_ae.formatting import format_heading
+from lstm_ae.model_store import History, ModelStore
 from lstm_ae.plots import base
 from lstm_ae.plots import classes as plots
-from lstm_ae.run import Run
 from lstm_ae.significance import compare_classifiers
-from lstm_ae.studies import History, evaluated_parts, history_columns
+from lstm_ae.studies import FittedArtifacts, evaluated_parts, history_columns
 
 
 def build(config: Series, data: Data) -> Any:
@@ -37,7 +37,7 @@ def build(config: Series, data: Data) -> Any:
     return in_own_units(set_initial_values(network, config, steps), data.scale)
 
 
-def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation:
+def evaluate(model: Any, data: Data, judged_by: ModelStore | None = None) -> Evaluation:
     """Evaluate accuracy, macro-F1, and log loss with those of the baselines, and apply McNemar's test.
 
     The baselines are the most frequent class and logistic regression. The test uses non-overlapping windows only, since
@@ -59,10 +59,9 @@ def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation
     return Evaluation(metrics, verdicts, regression)
 
 
-def keep(run: Run, config: Series, model: Any, data: Data, evaluation: Evaluation) -> dict[str, Any]:
-    """Write the logistic regression, the baseline on other tables."""
-    run.write_artifact(evaluation.fitted)
-    return {}
+def fit_artifacts(config: Series, model: Any, data: Data, evaluation: Evaluation) -> FittedArtifacts:
+    """Return the logistic regression, the baseline on other tables."""
+    return FittedArtifacts((evaluation.fitted,))
 
 
 def compare(
@@ -130,7 +129,7 @@ def probabilities(model: Any, split: Split) -> Float32Array:
     return np.concatenate([batch.outputs["label"] for batch in predict_split(model, split)])
 
 
-def figures(model: Any, data: Data, history: History, judged_by: Run | None = None) -> dict[str, Figure]:
+def figures(model: Any, data: Data, history: History, judged_by: ModelStore | None = None) -> dict[str, Figure]:
     """Draw the confusion matrix and the reliability on the test split, and loss and accuracy by epoch."""
     predicted, truth = probabilities(model, data.latest), data.latest.label
     assert truth is not None

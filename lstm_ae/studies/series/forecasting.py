@@ -21,9 +21,9 @@ from lstm_ae.forecasting.metrics import (
     table_errors,
     table_metrics,
 )
+from lstm_ae.model_store import History, ModelStore
 from lstm_ae.plots import base, forecasts
-from lstm_ae.run import Run
-from lstm_ae.studies import History, evaluated_parts, history_columns
+from lstm_ae.studies import FittedArtifacts, evaluated_parts, history_columns
 
 
 def build(config: Series, data: Data) -> Any:
@@ -46,7 +46,7 @@ def build(config: Series, data: Data) -> Any:
     return in_own_units(set_initial_values(network, config, config.window), data.scale)
 
 
-def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation:
+def evaluate(model: Any, data: Data, judged_by: ModelStore | None = None) -> Evaluation:
     """Evaluate forecasts with the baselines: last value, last season, and linear regression."""
     fitted, spread = _baselines_and_spread(model, data, judged_by)
     metrics, verdicts, by_part = {}, {}, {}
@@ -58,7 +58,7 @@ def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation
     return Evaluation(metrics, verdicts, (fitted, spread), by_part)
 
 
-def _baselines_and_spread(model: Any, data: Data, judged_by: Run | None) -> tuple[TableBaselines, Any]:
+def _baselines_and_spread(model: Any, data: Data, judged_by: ModelStore | None) -> tuple[TableBaselines, Any]:
     """Return the baselines and the error quantiles of the intervals."""
     fitted = fit_table_baselines(data, past_steps(model), refit=judged_by is not None)
     if judged_by:
@@ -66,16 +66,15 @@ def _baselines_and_spread(model: Any, data: Data, judged_by: Run | None) -> tupl
     return fitted, calibrate_table_intervals(model, data, fitted)
 
 
-def keep(run: Run, config: Series, model: Any, data: Data, evaluation: Evaluation) -> dict[str, Any]:
-    """Write the error quantiles of the intervals and the baselines."""
+def fit_artifacts(config: Series, model: Any, data: Data, evaluation: Evaluation) -> FittedArtifacts:
+    """Return the error quantiles of the intervals and the baselines."""
     fitted, spread = evaluation.fitted
-    run.write_artifact(ErrorQuantiles(spread, data.scale))
-    run.write_artifact(TableRegression(fitted.linear))
     # The config contains only one season, not one per column.
-    return {"seasons": list(data.seasons)} if len(set(data.seasons)) > 1 else {}
+    seasons = {"seasons": list(data.seasons)} if len(set(data.seasons)) > 1 else {}
+    return FittedArtifacts((ErrorQuantiles(spread, data.scale), TableRegression(fitted.linear)), seasons)
 
 
-def figures(model: Any, data: Data, history: History, judged_by: Run | None = None) -> dict[str, Figure]:
+def figures(model: Any, data: Data, history: History, judged_by: ModelStore | None = None) -> dict[str, Figure]:
     """Draw forecasts with the actual values, the skill by step, and the loss by epoch."""
     from lstm_ae.models.inference import model_inputs
 

@@ -23,11 +23,11 @@ from lstm_ae.detection.calibration import NormalScores, default_rule, default_sm
 from lstm_ae.detection.outliers import describe_outlying_rows
 from lstm_ae.detection.scores import feature_weights, row_scores
 from lstm_ae.evaluation import Evaluation, Metric, Metrics, RunningMean, Verdict, sample_means
+from lstm_ae.model_store import History, ModelStore
 from lstm_ae.models.sliding import slide
 from lstm_ae.plots import base, signals
-from lstm_ae.run import Run
 from lstm_ae.significance import compare_forecasts
-from lstm_ae.studies import History, all_training_data, evaluated_parts, history_columns
+from lstm_ae.studies import FittedArtifacts, all_training_data, evaluated_parts, history_columns
 from lstm_ae.studies.reconstruction import code_size
 
 # A function from windows `(windows, window, features)` in original units to their squared scaled errors.
@@ -166,19 +166,18 @@ def threshold_record(normal: NormalScores, config: Series, *, dated: bool = True
     }
 
 
-def keep(run: Run, config: Series, model: Any, data: Data, evaluation: Evaluation) -> dict[str, Any]:
-    """Write the calibration of anomaly detection, or the principal components for other tasks."""
+def fit_artifacts(config: Series, model: Any, data: Data, evaluation: Evaluation) -> FittedArtifacts:
+    """Return the calibration of anomaly detection, or the principal components for other tasks."""
     if config.task != "anomaly":
-        run.write_artifact(ReconstructionBaseline(evaluation.fitted, data.scale))
-        return {}
+        return FittedArtifacts((ReconstructionBaseline(evaluation.fitted, data.scale),))
     normal = score_normal_rows(model, data, config)
-    run.write_artifact(normal)
     note = describe_outlying_rows(normal.scores, normal.segment, data.validation.time, config.zone)
     dated = data.validation.time is not None
-    return {"threshold": threshold_record(normal, config, dated=dated) | ({"note": note} if note else {})}
+    record = threshold_record(normal, config, dated=dated) | ({"note": note} if note else {})
+    return FittedArtifacts((normal,), {"threshold": record})
 
 
-def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation:
+def evaluate(model: Any, data: Data, judged_by: ModelStore | None = None) -> Evaluation:
     """Evaluate the reconstruction error with those of principal components of equal size and of the window's mean.
 
     The verdict compares the model with the better of the two.
@@ -257,7 +256,7 @@ def _means(windows: Any) -> Any:
     return sums / np.maximum(present.sum(axis=1, keepdims=True), 1)
 
 
-def figures(model: Any, data: Data, history: History, judged_by: Run | None = None) -> dict[str, Figure]:
+def figures(model: Any, data: Data, history: History, judged_by: ModelStore | None = None) -> dict[str, Figure]:
     """Draw the first column of two test windows with their reconstructions, and the loss by epoch."""
     from lstm_ae.models.inference import model_inputs
 

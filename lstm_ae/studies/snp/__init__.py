@@ -12,14 +12,14 @@ from lstm_ae.data.prices import load
 from lstm_ae.data.windows import Data, evenly_spaced
 from lstm_ae.evaluation import Evaluation, Metric, Metrics, RunningMean
 from lstm_ae.forecasting.intervals import PriceCalibration
+from lstm_ae.model_store import History, ModelStore
 from lstm_ae.plots import base, prices
-from lstm_ae.run import Run
-from lstm_ae.studies import History, all_training_data, evaluated_parts, history_columns
+from lstm_ae.studies import FittedArtifacts, all_training_data, evaluated_parts, history_columns
 from lstm_ae.studies.reconstruction import measure_reconstruction, reconstruction
 from lstm_ae.studies.snp import forecasting
 from lstm_ae.studies.snp.forecasting import dates_of, forecasts, latest_windows, quantity_label
 
-__all__ = ["build", "describe", "evaluate", "figures", "keep", "load", "predict", "space"]
+__all__ = ["build", "describe", "evaluate", "figures", "fit_artifacts", "load", "predict", "space"]
 
 SHOWN = 20
 
@@ -52,7 +52,7 @@ def space(hp: Any, config: Snp) -> Snp:
     return REPORT(hp, config)
 
 
-def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation:
+def evaluate(model: Any, data: Data, judged_by: ModelStore | None = None) -> Evaluation:
     """Evaluate forecasts or reconstructions with their baselines."""
     if forecasts(model):
         return forecasting.evaluate(model, data, judged_by)
@@ -71,18 +71,18 @@ def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation
     return Evaluation(metrics)
 
 
-def keep(run: Run, config: Snp, model: Any, data: Data, evaluation: Evaluation) -> dict[str, Any]:
-    """Write the baselines, the scale, and the calibration of the intervals, for forecasts of new prices."""
-    if evaluation.fitted is not None:
-        calibration, fitted = evaluation.fitted
-        run.write_artifact(fitted)
-        if calibration is not None:
-            assert data.validation.time is not None
-            run.write_artifact(PriceCalibration(calibration, data.scale, str(data.validation.time.max())))
-    return {}
+def fit_artifacts(config: Snp, model: Any, data: Data, evaluation: Evaluation) -> FittedArtifacts:
+    """Return the baselines, the scale, and the calibration of the intervals, for forecasts of new prices."""
+    if evaluation.fitted is None:
+        return FittedArtifacts()
+    calibration, fitted = evaluation.fitted
+    if calibration is None:
+        return FittedArtifacts((fitted,))
+    assert data.validation.time is not None
+    return FittedArtifacts((fitted, PriceCalibration(calibration, data.scale, str(data.validation.time.max()))))
 
 
-def figures(model: Any, data: Data, history: History, judged_by: Run | None = None) -> dict[str, Figure]:
+def figures(model: Any, data: Data, history: History, judged_by: ModelStore | None = None) -> dict[str, Figure]:
     """Draw the last test window of companies, the forecasts of its last day, the skill by company, and the loss."""
     from lstm_ae.models.inference import model_inputs
 

@@ -18,7 +18,7 @@ from lstm_ae.forecasting.metrics import (
     price_errors,
     price_metrics,
 )
-from lstm_ae.run import Run
+from lstm_ae.model_store import ModelStore
 from lstm_ae.studies import evaluated_parts
 
 # Number of latest rows from which a company's trading days are inferred.
@@ -101,7 +101,7 @@ def forecast_days(rollout: Any, given: int, ahead: int) -> ForecastMethod:
     return ForecastMethod(lambda past, lines, _: rollout(past, lines, ahead), given, ahead)
 
 
-def evaluate(model: Any, data: Data, judged_by: Run | None = None) -> Evaluation:
+def evaluate(model: Any, data: Data, judged_by: ModelStore | None = None) -> Evaluation:
     """Evaluate the forecast of the day after each window, and of all days of the window if the model returns them."""
     method = forecast_one_day(model, data.test.span - 1)
     fitted = fit_price_baselines(data, method.given, 1, with_open=method.with_open, refit=judged_by is not None)

@@ -1,0 +1,189 @@
+"""A trained model with its config, metrics, and artifacts, in memory or in a run directory."""
+
+import abc
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lstm_ae.artifacts import Artifact, ArtifactContent
+from lstm_ae.config import Config
+from lstm_ae.errors import DataError
+from lstm_ae.files import as_json, parse_json
+from lstm_ae.temporary import temporary_folder
+
+MODEL_FILE = "model.keras"
+
+History = Sequence[Mapping[str, float]]
+
+_Artifact = TypeVar("_Artifact", bound=Artifact)
+_Loaded = TypeVar("_Loaded")
+
+
+class ModelStore(abc.ABC):
+    """A trained model with everything that is stored with it: a `FittedModel` in memory, or a run directory."""
+
+    @property
+    @abc.abstractmethod
+    def name(self) -> str:
+        """Name in error messages: the run directory, or the function that trained the model."""
+
+    @abc.abstractmethod
+    def about(self) -> dict[str, Any]:
+        """Return the content of `config.json`: config, data, command, and versions of the training."""
+
+    @abc.abstractmethod
+    def config(self) -> Config:
+        """Return the config."""
+
+    @abc.abstractmethod
+    def metrics(self) -> dict[str, Any]:
+        """Return the content of `metrics.json`."""
+
+    @abc.abstractmethod
+    def model(self) -> Any:
+        """Return the Keras model."""
+
+    @abc.abstractmethod
+    def artifact_contents(self) -> dict[str, ArtifactContent]:
+        """Return the content of all artifacts of the training, by file name."""
+
+    @abc.abstractmethod
+    def find_artifact(self, kind: type[_Artifact]) -> _Artifact | None:
+        """Return an artifact; None if there is none of its kind."""
+
+    def artifact(self, kind: type[_Artifact]) -> _Artifact:
+        """Return an artifact.
+
+        Raises:
+            DataError: the artifact is missing or damaged.
+        """
+        found = self.find_artifact(kind)
+        if found is None:
+            raise DataError(f"The run {self.name!r} has no {kind.file}. {kind.advice}")
+        return found
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Names of the rows of the scale table, the first ""; empty if all series share one scale."""
+        names = self.about()["data"].get("symbols", [])
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise DataError(f"The config.json of {self.name!r} is damaged at 'symbols'. Train a new run")
+        return tuple(names)
+
+
+class FittedModel(ModelStore):
+    """A trained model in memory, which can be copied and pickled.
+
+    Args:
+        record: content of `config.json`.
+        config: the config.
+        metrics: content of `metrics.json`.
+        history: one row per epoch, see `lstm_ae.training.loop.TrainingResult`.
+        artifacts: content of the artifacts by file name.
+        model: the uncompiled Keras model, or the content of a model file, which is loaded on first use.
+        name: name in error messages.
+    """
+
+    def __init__(
+        self,
+        record: Mapping[str, Any],
+        config: Config,
+        metrics: Mapping[str, Any],
+        history: History,
+        artifacts: Mapping[str, ArtifactContent],
+        model: Any,
+        name: str,
+    ) -> None:
+        # The values equal those that are read from the files.
+        self._record: dict[str, Any] = parse_json(as_json(record).decode())
+        self._metrics: dict[str, Any] = parse_json(as_json(metrics).decode())
+        self._config, self._history, self._artifacts = config, list(history), dict(artifacts)
+        self._model, self._name = model, name
+        self._loaded: dict[Callable[[ModelStore], Any], Any] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_model": self.model_content(), "_loaded": {}}
+
+    @property
+    def name(self) -> str:
+        """Name in error messages."""
+        return self._name
+
+    def about(self) -> dict[str, Any]:
+        """Return the content of `config.json`."""
+        return self._record
+
+    def config(self) -> Config:
+        """Return the config."""
+        return self._config
+
+    def metrics(self) -> dict[str, Any]:
+        """Return the content of `metrics.json`."""
+        return self._metrics
+
+    def history(self) -> list[Mapping[str, float]]:
+        """Return the rows of the history."""
+        return self._history
+
+    def model(self) -> Any:
+        """Return the Keras model.
+
+        Raises:
+            DataError: the content of the model file is damaged.
+        """
+        if isinstance(self._model, bytes):
+            with temporary_folder("model") as folder:
+                path = folder / MODEL_FILE
+                path.write_bytes(self._model)
+                self._model = load_model(path, self._metrics, str(Path(self._name) / MODEL_FILE))
+        return self._model
+
+    def model_content(self) -> bytes:
+        """Return the content of the model file; equal models have equal contents."""
+        if isinstance(self._model, bytes):
+            return self._model
+        from lstm_ae.models.archive import normalize_archive
+
+        with temporary_folder("model") as folder:
+            path = folder / MODEL_FILE
+            self._model.save(path)
+            return normalize_archive(path)
+
+    def artifact_contents(self) -> dict[str, ArtifactContent]:
+        """Return the content of all artifacts by file name."""
+        return self._artifacts
+
+    def find_artifact(self, kind: type[_Artifact]) -> _Artifact | None:
+        """Return an artifact; None if there is none of its kind."""
+        content = self._artifacts.get(kind.file)
+        return None if content is None else kind.from_content(content, str(Path(self._name) / kind.file))
+
+    def load(self, loader: Callable[[ModelStore], _Loaded]) -> _Loaded:
+        """Return what a function such as `load_detector` makes of this model; later calls return the same object."""
+        if loader not in self._loaded:
+            self._loaded[loader] = loader(self)
+        loaded: _Loaded = self._loaded[loader]
+        return loaded
+
+
+def load_model(path: Path, metrics: Mapping[str, Any], name: str) -> Any:
+    """Validate and load a model file.
+
+    Args:
+        path: the file.
+        metrics: content of `metrics.json`, which has the number of parameters.
+        name: name of the file in errors.
+
+    Raises:
+        DataError: the file is missing, damaged, or not a model of this package.
+    """
+    from lstm_ae.models.archive import load
+
+    parameters = metrics["training"].get("parameters")
+    try:
+        return load(path, parameters if isinstance(parameters, int) else None)
+    except Exception as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DataError(
+            f"{name!r} is missing, damaged, or not a model ({first[:200]}). Restore it or train a new run"
+        ) from error
