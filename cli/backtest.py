@@ -17,7 +17,7 @@ from .results import show_files, show_verdicts
 
 if TYPE_CHECKING:
     from lstm_ae.json_types import JsonMapping
-    from lstm_ae.training.checkpoint import Progress
+    from lstm_ae.training.observer import Progress
 
 # Fields of a fold with one value per moment, which are in its file only.
 FOLD_DETAILS = ("moments", "errors", "counts", "rounding")

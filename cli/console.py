@@ -11,7 +11,7 @@ from lstm_ae.formatting import format_clock, format_name, format_value
 
 if TYPE_CHECKING:
     from lstm_ae.json_types import JsonMapping
-    from lstm_ae.training.checkpoint import Progress
+    from lstm_ae.training.observer import Progress
 
 
 def prepare_streams() -> None:
@@ -94,7 +94,7 @@ class TrainingBar:
         self.live = sys.stderr.isatty() and not console.quiet
 
     def __call__(self, progress: "Progress") -> None:
-        """Show a `lstm_ae.training.loop.Progress`."""
+        """Show a `lstm_ae.training.observer.Progress`."""
         values = progress.values
         if progress.finished:
             numbers = "  ".join(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lstm_ae.evaluation import Verdict
     from lstm_ae.experiment import RunWithData
     from lstm_ae.forecasting.intervals import Calibration
-    from lstm_ae.run import Run
+    from lstm_ae.model_store import ModelStore
     from lstm_ae.studies.snp.multistep import HorizonStep
 
 Item = TypeVar("Item")
@@ -82,7 +82,7 @@ def _validation_calibration(opened: "RunWithData") -> "Calibration | None":
     return _calibration(opened.judged_by) if opened.judged_by else None
 
 
-def _calibration(run: "Run") -> "Calibration":
+def _calibration(run: "ModelStore") -> "Calibration":
     """Return the calibration of the intervals of a run."""
     from lstm_ae.forecasting.intervals import PriceCalibration
 

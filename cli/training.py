@@ -10,6 +10,7 @@ from lstm_ae.config.options import declared_options, flag_name
 from lstm_ae.config.snp import READING_OPTIONS
 from lstm_ae.errors import ConfigError
 from lstm_ae.formatting import format_option
+from lstm_ae.training.observer import Progress, TrainingObserver
 
 from .backend import import_tensorflow
 from .console import Console
@@ -70,8 +71,7 @@ def train(
             data,
             out=out,
             command=command_line(),
-            notify=guard.progress,
-            started=guard.started,
+            observer=guard,
             tensorboard=tensorboard,
         )
 
@@ -101,9 +101,7 @@ def resume(
     import_tensorflow(console)
     data = load(kind.merge(config.to_dict(), given), console)
     with _TrainingGuard(console, name) as guard:
-        return experiment.resume(
-            run, config, data, notify=guard.progress, started=guard.started, tensorboard=tensorboard
-        )
+        return experiment.resume(run, config, data, observer=guard, tensorboard=tensorboard)
 
 
 def obtain_run(
@@ -218,16 +216,19 @@ def open_table_run(run: str, console: Console) -> "Run":
     return opened
 
 
-class _TrainingGuard:
+class _TrainingGuard(TrainingObserver):
     """Show the progress of a training; on an interruption, raise an error with the command that resumes it."""
 
     def __init__(self, console: Console, task: str) -> None:
-        self.console, self.task, self.progress = console, task, console.progress()
-        self.run: Run | None = None
+        self.console, self.task, self.bar = console, task, console.progress()
+        self.directory: Path | None = None
 
-    def started(self, run: "Run") -> None:
-        self.run = run
-        self.console.say(f"training in {run.directory}")
+    def on_start(self, directory: Path) -> None:
+        self.directory = directory
+        self.console.say(f"training in {directory}")
+
+    def on_progress(self, progress: Progress) -> None:
+        self.bar(progress)
 
     def __enter__(self) -> "_TrainingGuard":
         return self
@@ -235,9 +236,9 @@ class _TrainingGuard:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: "TracebackType | None"
     ) -> None:
-        self.progress.clear()
-        if self.run is not None and isinstance(error, KeyboardInterrupt):
-            directory = shlex.quote(str(self.run.directory))
+        self.bar.clear()
+        if self.directory is not None and isinstance(error, KeyboardInterrupt):
+            directory = shlex.quote(str(self.directory))
             raise Interrupted(
                 f"Interrupted; the state is saved. Resume with: lstmae {self.task} train --resume --out {directory}"
             ) from None

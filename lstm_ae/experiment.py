@@ -1,6 +1,6 @@
 """Training of runs, and opening of finished runs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,9 +14,10 @@ from lstm_ae.errors import ConfigError, DataError, DivergedError
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.files import load_state
 from lstm_ae.formatting import format_epoch
-from lstm_ae.model_store import FittedModel, ModelStore
+from lstm_ae.model_store import FittedModel, History, ModelStore
 from lstm_ae.run import Run
 from lstm_ae.studies import Study, load_study
+from lstm_ae.training.observer import Progress, TrainingObserver
 
 if TYPE_CHECKING:
     from lstm_ae.training.loop import TrainingResult
@@ -30,7 +31,19 @@ NOTHING_LEARNED = (
     "--learning-rate may help"
 )
 
-Notify = Callable[[Any], None]
+
+class _HistoryWriter(TrainingObserver):
+    """Observer that writes the history after every epoch, so that users can follow a long training."""
+
+    def __init__(self, run: Run, observer: TrainingObserver) -> None:
+        self.run, self.observer = run, observer
+
+    def on_progress(self, progress: Progress) -> None:
+        self.observer.on_progress(progress)
+
+    def on_epoch(self, history: History) -> None:
+        self.run.write_history(history)
+        self.observer.on_epoch(history)
 
 
 def train(
@@ -39,8 +52,7 @@ def train(
     *,
     out: Path | None,
     command: str = "",
-    notify: Notify | None = None,
-    started: Callable[[Run], None] | None = None,
+    observer: TrainingObserver | None = None,
     tensorboard: bool = False,
     figures: bool = True,
 ) -> Run:
@@ -51,8 +63,7 @@ def train(
         data: data as loaded by the study.
         out: a new or empty directory; None for a new one in `runs/`.
         command: command to record.
-        notify: called with a `lstm_ae.training.loop.Progress` during and after every epoch.
-        started: called with the run once its directory exists.
+        observer: receives the events of the training.
         tensorboard: also write TensorBoard logs.
         figures: draw the figures.
 
@@ -62,7 +73,7 @@ def train(
             weights of the best epoch.
     """
     run = runs.create_run(out, config, data.source, data.symbols, command)
-    return _train(run, config, data, notify, started, tensorboard, figures)
+    return _train(run, config, data, observer, tensorboard, figures)
 
 
 def resume(
@@ -70,8 +81,7 @@ def resume(
     config: Config,
     data: Data,
     *,
-    notify: Notify | None = None,
-    started: Callable[[Run], None] | None = None,
+    observer: TrainingObserver | None = None,
     tensorboard: bool = False,
 ) -> Run:
     """Resume an unfinished run; the result is the same as without the interruption.
@@ -80,8 +90,7 @@ def resume(
         run: the unfinished run.
         config: its config.
         data: its data.
-        notify: called with a `lstm_ae.training.loop.Progress` during and after every epoch.
-        started: called with the run before training.
+        observer: receives the events of the training.
         tensorboard: also write TensorBoard logs.
 
     Raises:
@@ -99,22 +108,21 @@ def resume(
             f"The run {str(run.directory)!r} is finished, so it cannot be resumed. "
             "Run evaluate on it or train a new run"
         )
-    return _train(run, config, data, notify, started, tensorboard)
+    return _train(run, config, data, observer, tensorboard)
 
 
 def _train(
     run: Run,
     config: Config,
     data: Data,
-    notify: Notify | None,
-    started: Callable[[Run], None] | None,
+    observer: TrainingObserver | None,
     tensorboard: bool,
     figures: bool = True,
 ) -> Run:
     import keras
 
-    if started:
-        started(run)
+    observer = observer or TrainingObserver()
+    observer.on_start(run.directory)
     try:
         lock = filelock.FileLock(run.lock, timeout=0).acquire()
     except filelock.Timeout:
@@ -124,9 +132,8 @@ def _train(
     with lock:
         logs = [keras.callbacks.TensorBoard(str(run.tensorboard))] if tensorboard else []
         known = identity(config, data) | {"versions": runs.installed_versions()}
-        # The history is written after every epoch, so that users can follow a long training.
-        observers = {"notify": notify, "log": run.write_history, "callbacks": logs}
-        model, result = fit_model(config, data, state=run.state, identity=known, **observers)
+        writer = _HistoryWriter(run, observer)
+        model, result = fit_model(config, data, state=run.state, identity=known, observer=writer, callbacks=logs)
         if result.diverged and not result.epochs:
             raise DivergedError(f"{_why(result.stopped)}; no epoch was completed, so there is no model")
         finish_run(run, config, data, model, result, figures=figures)
@@ -180,10 +187,11 @@ def finish_run(
 ) -> None:
     """Write the files of a trained run; see `assemble` for `details`."""
     fitted = assemble(config, data, model, result, record=run.about(), name=run.name, **details)
+    drawn: Mapping[str, Any] = {}
     if figures:
         study = load_study(task_of(config))
-        run.write_figures(study.figures(fitted.model(), data, result.history, details.get("judged_by")))
-    run.write(fitted)
+        drawn = study.figures(fitted.model(), data, result.history, details.get("judged_by"))
+    run.write(fitted, drawn)
     run.state.unlink(missing_ok=True)
 
 

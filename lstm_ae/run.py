@@ -12,6 +12,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from lstm_ae.artifacts import Artifact, ArtifactContent
@@ -273,12 +274,14 @@ class Run(ModelStore):
         artifacts, name = self.artifact_contents(), str(self.directory)
         return FittedModel(self.about(), self.config(), metrics, self.history(), artifacts, model, name)
 
-    def write(self, fitted: FittedModel) -> None:
-        """Write history, model, artifacts, and metrics; the metrics last, which mark the run as finished."""
+    def write(self, fitted: FittedModel, figures: Mapping[str, Any] = MappingProxyType({})) -> None:
+        """Write a fitted model with Matplotlib figures by name; the metrics last, which mark the run as finished."""
         self.write_history(fitted.history())
         write(self.model_file, fitted.model_content())
         for name, content in fitted.artifact_contents().items():
             save_arrays(self.directory / name, *content)
+        if figures:
+            self.write_figures(figures)
         self.write_metrics(fitted.metrics())
 
     def find_artifact(self, kind: type[_Artifact]) -> _Artifact | None:

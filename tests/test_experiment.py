@@ -20,7 +20,7 @@ from lstm_ae.experiment import RunWithData, open_trained
 from lstm_ae.files import save_state
 from lstm_ae.run import Run
 from lstm_ae.studies import load_study
-from lstm_ae.training.loop import Progress
+from lstm_ae.training.observer import Progress, TrainingObserver
 
 TOY = Toy(sequences=40, units=2, epochs=2, batch_size=16, latent="vector", dropout=0.2, seed=7, deterministic=True)
 
@@ -164,14 +164,24 @@ def test_the_same_numbers_to_the_last_bit(toy: Run) -> None:
 
 
 def test_an_interrupted_run_is_resumed_to_the_same_end(toy: Run) -> None:
-    def interrupt(progress: Progress) -> None:
-        if (progress.epoch, progress.step) == (2, 1):
-            raise KeyboardInterrupt
+    class Interrupt(TrainingObserver):
+        def on_start(self, directory: Path) -> None:
+            started.append(directory)
 
-    said: list[Run] = []
+        def on_progress(self, progress: Progress) -> None:
+            if (progress.epoch, progress.step) == (2, 1):
+                raise KeyboardInterrupt
+
+        def on_epoch(self, history: Any) -> None:
+            written.append(len(Run(started[0]).history()))
+
+    started: list[Path] = []
+    written: list[int] = []
     with pytest.raises(KeyboardInterrupt):
-        trained(TOY, notify=interrupt, started=said.append)
-    (run,) = said
+        trained(TOY, observer=Interrupt())
+    # The history is on the disk when an observer receives it.
+    assert written == [1, 2]
+    (run,) = map(Run, started)
     assert run.state.is_file()
     assert not run.finished
     with pytest.raises(DataError, match=r"is unfinished. Resume with: lstmae toy train --resume --out here"):

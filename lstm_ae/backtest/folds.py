@@ -20,6 +20,7 @@ from lstm_ae.files import as_json, claim, read_part, write
 from lstm_ae.forecasting.metrics import ForecastErrors
 from lstm_ae.run import describe_other_versions, installed_versions
 from lstm_ae.significance import against_each
+from lstm_ae.training.observer import ProgressObserver
 
 # Share of the rows that is never tested, and share of the rows before a test that is the validation split.
 FIRST, VALIDATION = 0.5, 0.15
@@ -131,7 +132,7 @@ def run_backtest(
         folds: number of folds.
         out: a new folder, or that of the same backtest to resume; completed folds are not repeated.
         prepared: called before each fold with the entries of its `lstm_ae.data.windows.Source`.
-        notify: called with the number of the fold and a `lstm_ae.training.loop.Progress`.
+        notify: called with the number of the fold and a `lstm_ae.training.observer.Progress`.
         finished: called with each completed fold, including those completed earlier.
 
     Raises:
@@ -186,7 +187,9 @@ def train_fold(
             notify(number, progress)
 
     config, data = fold_data.config, fold_data.data
-    model, fitted = fit_model(config, data, state=state, identity=identity_in(state, config, data), notify=report)
+    model, fitted = fit_model(
+        config, data, state=state, identity=identity_in(state, config, data), observer=ProgressObserver(report)
+    )
     if not fitted.epochs:
         raise DivergedError(
             f"Fold {number}: {fitted.stopped} before the first epoch was complete. Try a lower --learning-rate or "

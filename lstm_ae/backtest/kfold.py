@@ -31,6 +31,7 @@ from lstm_ae.files import as_json, claim, read_part, write
 from lstm_ae.run import Run, describe_other_versions, installed_versions
 from lstm_ae.search.job import data_key
 from lstm_ae.search.plan import align_days
+from lstm_ae.training.observer import Progress, ProgressObserver
 
 
 class KfoldSetting(NamedTuple):
@@ -80,7 +81,7 @@ def kfold(
         keep: share of the settings that reach the second round; at least one setting does.
         command: command to record in the winner's run.
         prepared: called before each training with the entries of its `lstm_ae.data.windows.Source`.
-        notify: called with a title and a `lstm_ae.training.loop.Progress`.
+        notify: called with a title and a `lstm_ae.training.observer.Progress`.
 
     Raises:
         ConfigError: no list of values, a range, an invalid combination of values, or a folder of another command.
@@ -162,12 +163,12 @@ def _winner(
             notify(title, progress)
 
     if run.begun and run.about().get("versions") == installed_versions():
-        return resume(run, config, data, notify=report)
+        return resume(run, config, data, observer=ProgressObserver(report))
     if run.begun:
         # Restart, since a training with two versions would not be reproducible.
         title = "winner, restarted with other versions"
         shutil.rmtree(run.directory)
-    return train(config, data, out=run.directory, command=command, notify=report)
+    return train(config, data, out=run.directory, command=command, observer=ProgressObserver(report))
 
 
 def _round(
@@ -197,10 +198,15 @@ def _round(
                     if prepared:
                         prepared(loaded[key].source._asdict())
                 title = f"round {turn + 1}, fold {fold + 1} of {folds}, setting {index + 1} of {len(settings)}"
-                report = (lambda progress, title=title: notify(title, progress)) if notify else None
+
+                def report(progress: Progress, title: str = title) -> None:
+                    if notify:
+                        notify(title, progress)
+
                 state = path.with_suffix(".npz")
                 data = loaded[key]
-                _, fitted = fit_model(tried, data, state=state, identity=identity_in(state, tried, data), notify=report)
+                known = identity_in(state, tried, data)
+                _, fitted = fit_model(tried, data, state=state, identity=known, observer=ProgressObserver(report))
                 loss = fitted.best.get("val_loss")
                 write(
                     path, as_json({"val_loss": loss, "data": data.source._asdict(), "versions": installed_versions()})

@@ -115,6 +115,7 @@ def train_ours(shape: Shape, values: Float32Array, laps: int, lap: Lap, **others
     """
     from lstm_ae.models.autoencoder import autoencoder
     from lstm_ae.training.loop import fit
+    from lstm_ae.training.observer import ProgressObserver
 
     config = make_config(shape, laps, **others)
 
@@ -130,7 +131,7 @@ def train_ours(shape: Shape, values: Float32Array, laps: int, lap: Lap, **others
             config,
             state=Path(folder) / "state.npz",
             identity={},
-            notify=lambda progress: lap() if progress.finished and progress.epoch else None,
+            observer=ProgressObserver(lambda progress: lap() if progress.finished and progress.epoch else None),
         )
 
 

@@ -23,6 +23,7 @@ from lstm_ae.studies import load_study
 from lstm_ae.training.batches import shuffled_order
 from lstm_ae.training.checkpoint import Checkpointer
 from lstm_ae.training.loop import TrainingResult, limit_validation, prepare_training
+from lstm_ae.training.observer import TrainingObserver
 from lstm_ae.training.steps import TrainingSteps, steps_per_epoch
 
 if TYPE_CHECKING:
@@ -141,7 +142,9 @@ def _measure_steps(config: Config, data: Data, folder: Path, seconds: float) -> 
     validation = data.validation.thin(4 * inference_batch_size(data.validation))
     steps = prepare_training(network, data._replace(validation=validation), config)
     variables = list(network.variables)
-    checkpointer = Checkpointer(config, variables, list(steps.optimizer.variables), state, {}, None, steps.count)
+    checkpointer = Checkpointer(
+        config, variables, list(steps.optimizer.variables), state, {}, TrainingObserver(), steps.count
+    )
     # Every training saves its initial state, and later states have the same size.
     save = _seconds(checkpointer.save)
     with accelerate(network, config.kernel):

@@ -4,7 +4,7 @@ import dataclasses
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from lstm_ae.config import TASKS, Config, task_of
 from lstm_ae.data.windows import Data
@@ -13,10 +13,7 @@ from lstm_ae.experiment import fit_model, identity
 from lstm_ae.json_types import JsonObject
 from lstm_ae.search.trial import COMPLETED, FAILED, PRUNED, Execution, Objective
 from lstm_ae.studies import load_study
-
-if TYPE_CHECKING:
-    from lstm_ae.training.checkpoint import Progress
-
+from lstm_ae.training.observer import Progress, ProgressObserver
 
 Load = Callable[[Config], Data]
 # Options of single studies that do not change their data.
@@ -170,13 +167,19 @@ def _execute(
     name, epochs = job.objective.name, job.until or config.epochs
     judge = median_rule(job.bar, job.objective)
 
-    def report(progress: "Progress") -> None:
+    def report(progress: Progress) -> None:
         value = float(progress.values.get(name, float("nan")))
         notify(JobProgress(job.number, number, progress.epoch - (not progress.finished), epochs, value))
 
     keras.backend.clear_session(free_memory=False)
     model, fitted = fit_model(
-        config, data, state=state, identity=identity(config, data), notify=report, until=job.until, judge=judge
+        config,
+        data,
+        state=state,
+        identity=identity(config, data),
+        observer=ProgressObserver(report),
+        until=job.until,
+        judge=judge,
     )
     trained, best = trained_epochs(fitted.history), fitted.best
     curve = [row[name] for row in trained]

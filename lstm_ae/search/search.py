@@ -4,10 +4,10 @@ import dataclasses
 import time
 import zipfile
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import filelock
 
@@ -25,9 +25,6 @@ from lstm_ae.search.oracles import Spaces
 from lstm_ae.search.plan import SearchPlan, plan_difference
 from lstm_ae.search.state import SearchRecord
 from lstm_ae.search.trial import FAILED, LOST, Trial, rank_trials
-
-if TYPE_CHECKING:
-    from lstm_ae.training.checkpoint import Progress
 
 
 class SearchObserver(Protocol):
@@ -201,14 +198,7 @@ def _complete(record: SearchRecord, folder: SearchDirectory, trial: Trial, run: 
     finish_run(run, config, data, model, fitted, note={"trial": trial.number})
 
 
-def refit_trial(
-    record: SearchRecord,
-    folder: SearchDirectory,
-    trial: Trial,
-    first: Run,
-    load: Load,
-    notify: "Callable[[Progress], None] | None" = None,
-) -> Run:
+def refit_trial(record: SearchRecord, folder: SearchDirectory, trial: Trial, first: Run, load: Load) -> Run:
     """Train a trial's setting from scratch on train and validation, for its best number of epochs.
 
     The run has the weights of the last epoch, because there are no validation data to choose an epoch. Its intervals
@@ -221,7 +211,6 @@ def refit_trial(
         trial: the trial.
         first: the trial's own run.
         load: returns the data of a config.
-        notify: called after each epoch.
 
     Returns:
         The run.
@@ -238,9 +227,7 @@ def refit_trial(
     state = execution_state(folder.states("refit"), trial.number)
     refit_identity = identity(config, data) | {"refit": epochs}
     joined = join_training(data)
-    model, fitted = fit_model(
-        config, joined, state=state, identity=refit_identity, until=epochs, best=False, notify=notify
-    )
+    model, fitted = fit_model(config, joined, state=state, identity=refit_identity, until=epochs, best=False)
     if fitted.diverged:
         raise DivergedError(f"The refit of trial {trial.number} on train and validation failed: {fitted.stopped}")
     fitted = fitted._replace(best_epoch=fitted.epochs)

@@ -8,7 +8,7 @@ starts again from the first epoch.
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from lstm_ae.config import Config, task_of
 from lstm_ae.data.windows import Data
@@ -18,10 +18,7 @@ from lstm_ae.run import Run, config_in_record, installed_versions, read_record
 from lstm_ae.tour.claims import TourPart
 from lstm_ae.tour.commands import training_command
 from lstm_ae.tour.measurements import STEPS, measure_multistep
-
-if TYPE_CHECKING:
-    from lstm_ae.training.checkpoint import Progress
-
+from lstm_ae.training.observer import Progress, ProgressObserver, TrainingObserver
 
 # The file that marks the directory of a tour.
 FILE = "tour.json"
@@ -73,7 +70,7 @@ class TourProgress(NamedTuple):
     training: TourTraining
     number: int
     total: int
-    progress: "Progress | None"
+    progress: Progress | None
 
 
 def open_tour(folder: Path, *, create: bool = True) -> None:
@@ -154,11 +151,11 @@ def run_tour(trainings: Sequence[TourTraining], load: Load, notify: Callable[[To
         start = TourProgress(training, number, len(unfinished), None)
         notify(start)
 
-        def report(progress: "Progress", start: TourProgress = start) -> None:
+        def report(progress: Progress, start: TourProgress = start) -> None:
             notify(start._replace(progress=progress))
 
         try:
-            _train(training, load, report)
+            _train(training, load, ProgressObserver(report))
         except DivergedError as error:
             diverged.append(f"{training.setting}, seed {training.config.seed}: {error}")
     return diverged
@@ -181,7 +178,7 @@ def _steps(run: Run) -> Path:
     return run.directory / f"{STEPS}.csv"
 
 
-def _train(training: TourTraining, load: Load, notify: "Callable[[Progress], None]") -> None:
+def _train(training: TourTraining, load: Load, observer: TrainingObserver) -> None:
     from lstm_ae import experiment
     from lstm_ae.experiment import open_trained
 
@@ -190,14 +187,14 @@ def _train(training: TourTraining, load: Load, notify: "Callable[[Progress], Non
         if training.state == OUTDATED and not run.finished:
             shutil.rmtree(run.directory)
         if training.state == UNFINISHED:
-            experiment.resume(run, training.config, data, notify=notify)
+            experiment.resume(run, training.config, data, observer=observer)
         elif not run.finished:
             experiment.train(
                 training.config,
                 data,
                 out=training.directory,
                 command=training.command,
-                notify=notify,
+                observer=observer,
                 figures=training.draws_figures,
             )
     except DivergedError as error:

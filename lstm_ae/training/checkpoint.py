@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,31 +16,7 @@ import numpy as np
 from lstm_ae.config import Config
 from lstm_ae.errors import ConfigError
 from lstm_ae.files import load_state, save_state
-
-
-class Progress(NamedTuple):
-    """Progress of a training, reported during and after every epoch, including epoch 0.
-
-    Args:
-        first: completed epochs when this process started to train.
-        epoch: current epoch.
-        epochs: `config.epochs`.
-        step: completed steps of the current epoch.
-        steps: steps per epoch.
-        values: running losses and metrics.
-        seconds: time since this process started to train.
-        finished: whether the epoch is complete.
-    """
-
-    first: int
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    values: Mapping[str, float]
-    seconds: float
-    finished: bool
-
+from lstm_ae.training.observer import Progress, TrainingObserver
 
 Judge = Callable[[list[dict[str, float]]], str]
 
@@ -54,10 +30,9 @@ class Checkpointer(keras.callbacks.Callback):
         optimizer_variables: the optimizer's variables.
         path: checkpoint file; None to save nothing.
         identity: values that must equal those of the checkpoint to resume.
-        notify: called with a `Progress` during and after every epoch.
+        observer: receives the progress and the history.
         steps: training steps per epoch.
         judge: called with the history without epoch 0; a non-empty return value stops training.
-        log: called with the history after every epoch.
     """
 
     def __init__(
@@ -67,14 +42,13 @@ class Checkpointer(keras.callbacks.Callback):
         optimizer_variables: list[Any],
         path: Path | None,
         identity: Mapping[str, Any],
-        notify: Callable[[Progress], None] | None,
+        observer: TrainingObserver,
         steps: int,
         judge: Judge | None = None,
-        log: Callable[[list[dict[str, float]]], None] | None = None,
     ) -> None:
         super().__init__()
-        self.config, self.path, self.identity, self.notify, self.steps = config, path, dict(identity), notify, steps
-        self.judge, self.log = judge or (lambda history: ""), log
+        self.config, self.path, self.identity, self.observer, self.steps = config, path, dict(identity), observer, steps
+        self.judge = judge or (lambda history: "")
         self.variables, self.optimizer_variables = variables, optimizer_variables
         self.history: list[dict[str, float]] = []
         self.best: list[Any] = [np.asarray(variable) for variable in variables]
@@ -149,8 +123,7 @@ class Checkpointer(keras.callbacks.Callback):
     def _save_epoch(self, row: Mapping[str, float]) -> None:
         """Save the checkpoint and report a completed epoch."""
         self.save()
-        if self.log:
-            self.log(self.history)
+        self.observer.on_epoch(self.history)
         self._report(self.steps if row["epoch"] else 0, row, finished=True)
 
     def _diverge(self, epoch: int) -> None:
@@ -158,11 +131,12 @@ class Checkpointer(keras.callbacks.Callback):
         self.model.stop_training = True
 
     def _report(self, step: int, values: Mapping[str, Any], *, finished: bool) -> None:
-        if self.notify:
-            epoch = self.epoch if finished else self.epoch + 1
-            numbers = {key: float(value) for key, value in values.items()}
-            elapsed = time.monotonic() - self.started
-            self.notify(Progress(self.first, epoch, self.config.epochs, step, self.steps, numbers, elapsed, finished))
+        epoch = self.epoch if finished else self.epoch + 1
+        numbers = {key: float(value) for key, value in values.items()}
+        elapsed = time.monotonic() - self.started
+        self.observer.on_progress(
+            Progress(self.first, epoch, self.config.epochs, step, self.steps, numbers, elapsed, finished)
+        )
 
     def save(self) -> None:
         """Write the checkpoint."""

@@ -5,7 +5,7 @@ that is killed and resumed therefore takes exactly the same steps as an uninterr
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -18,8 +18,9 @@ from lstm_ae.config import Config, Mnist
 from lstm_ae.data.windows import Data
 from lstm_ae.kernels.choice import accelerate
 from lstm_ae.training.batches import shuffled_order
-from lstm_ae.training.checkpoint import Checkpointer, Judge, Progress, completed_epochs
+from lstm_ae.training.checkpoint import Checkpointer, Judge, completed_epochs
 from lstm_ae.training.deformation import Deformation
+from lstm_ae.training.observer import TrainingObserver
 from lstm_ae.training.optimizer import make_optimizer
 from lstm_ae.training.steps import TrainingSteps, steps_per_epoch
 
@@ -63,8 +64,7 @@ def fit(
     *,
     state: Path | None = None,
     identity: Mapping[str, Any] = MappingProxyType({}),
-    notify: Callable[[Progress], None] | None = None,
-    log: Callable[[list[dict[str, float]]], None] | None = None,
+    observer: TrainingObserver | None = None,
     callbacks: Sequence[Any] = (),
     every: float = 0.2,
     until: int | None = None,
@@ -79,10 +79,9 @@ def fit(
         config: optimizer, schedule, epochs, batch size, and patience.
         state: checkpoint file; if it exists, training resumes from it. None to write no checkpoint.
         identity: values that must equal those of the checkpoint to resume (config, data, versions).
-        notify: called with a `Progress` during and after every epoch.
-        log: called with the history after every epoch.
+        observer: receives the progress and the history.
         callbacks: additional Keras callbacks.
-        every: seconds between two calls of `notify`; 0 calls it after every step.
+        every: seconds between two reports of the progress; 0 reports it after every step.
         until: stop after this epoch; None for `config.epochs`, over which the learning rate is scheduled in any case.
         judge: called with the history without epoch 0 after every epoch; a non-empty return value stops training and
             is recorded as the reason.
@@ -98,7 +97,14 @@ def fit(
     steps = prepare_training(network, data, config)
     variables, optimizer = list(network.variables), steps.optimizer
     checkpointer = Checkpointer(
-        config, variables, list(optimizer.variables), state, identity, notify, steps.count, judge, log
+        config,
+        variables,
+        list(optimizer.variables),
+        state,
+        identity,
+        observer or TrainingObserver(),
+        steps.count,
+        judge,
     )
     checkpointer.restore()
     until = config.epochs if until is None else min(until, config.epochs)

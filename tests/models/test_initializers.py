@@ -21,7 +21,8 @@ from lstm_ae.models.autoencoder import autoencoder
 from lstm_ae.models.classifier import classifier
 from lstm_ae.models.initializers import recurrent_layers, set_initial_values
 from lstm_ae.training.deformation import Deformation
-from lstm_ae.training.loop import Progress, TrainingResult, fit
+from lstm_ae.training.loop import TrainingResult, fit
+from lstm_ae.training.observer import Progress, ProgressObserver
 from lstm_ae.training.optimizer import make_optimizer
 
 
@@ -219,7 +220,7 @@ def test_averaged_training_resumed_to_the_last_bit(tmp_path: Path) -> None:
             if progress.finished and progress.epoch == stop:
                 raise KeyboardInterrupt
 
-        fit(network, DATA, config, state=tmp_path / name, identity={}, notify=interrupt)
+        fit(network, DATA, config, state=tmp_path / name, identity={}, observer=ProgressObserver(interrupt))
         return [np.array(variable) for variable in network.variables]
 
     whole = trained("whole.npz", None)
@@ -312,11 +313,11 @@ class Digits(NamedTuple):
     data: Data
 
     def fit(self, state: Path, **changes: Any) -> tuple[TrainingResult, Any]:
-        notify = changes.pop("notify", None)
+        observer = changes.pop("observer", None)
         config = dataclasses.replace(self.config, **changes)
         experiment.seed(config)
         network = classifier(config, steps=28, features=28, classes=10)
-        return fit(network, self.data, config, state=state, identity={}, notify=notify, every=0), network
+        return fit(network, self.data, config, state=state, identity={}, observer=observer, every=0), network
 
 
 @pytest.fixture
@@ -346,7 +347,7 @@ def test_deformed_digits_are_resumed_to_the_last_bit(digits: Digits, tmp_path: P
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        digits.fit(tmp_path / "state.npz", notify=interrupt, **options)
+        digits.fit(tmp_path / "state.npz", observer=ProgressObserver(interrupt), **options)
     resumed, network = digits.fit(tmp_path / "state.npz", **options)
     assert [row.get("loss") for row in resumed.history] == [row.get("loss") for row in whole.history]
     for got, wanted in zip(network.variables, expected.variables, strict=True):

@@ -19,7 +19,8 @@ from lstm_ae.estimate.training import training_work
 from lstm_ae.models.autoencoder import autoencoder
 from lstm_ae.training import checkpoint, loop
 from lstm_ae.training.batches import Batches, shuffled_order
-from lstm_ae.training.loop import Progress, TrainingResult, fit
+from lstm_ae.training.loop import TrainingResult, fit
+from lstm_ae.training.observer import Progress, ProgressObserver
 
 STEPS = 4
 # Everything that has a state: dropout draws, the optimizer's averages, a falling learning rate, early stopping.
@@ -61,7 +62,10 @@ def fitted(
     every: float = 0,
 ) -> tuple[TrainingResult, Any]:
     network = network_for(config)
-    result = fit(network, data, config, state=state, identity=identity, notify=notify, callbacks=callbacks, every=every)
+    observer = ProgressObserver(notify) if notify else None
+    result = fit(
+        network, data, config, state=state, identity=identity, observer=observer, callbacks=callbacks, every=every
+    )
     return result, network
 
 
@@ -177,7 +181,9 @@ def test_an_epoch_of_few_steps_draws_its_windows_anew(tmp_path: Path, monkeypatc
     """Ten of twelve samples, others in each epoch; the loss is the mean over those, and all of validation judges."""
     config = Series(units=2, epochs=2, batch_size=5, steps_per_epoch=2, learning_rate=1e-9, schedule="constant")
     network, told = network_for(Toy(units=2)), []
-    found = fit(network, DATA, config, state=tmp_path / "s.npz", identity={}, notify=told.append, every=0)
+    found = fit(
+        network, DATA, config, state=tmp_path / "s.npz", identity={}, observer=ProgressObserver(told.append), every=0
+    )
     assert {(progress.step, progress.steps) for progress in told if progress.epoch} == {(1, 2), (2, 2)}
     drawn = [shuffled_order(12, config.seed, epoch)[:10].numpy() for epoch in range(2)]
     assert set(drawn[0]) != set(drawn[1])
