@@ -86,15 +86,15 @@ def describe_estimate(estimate: "CommandEstimate", console: Console) -> "JsonObj
     rows = [(part.name, part.duration.usual, part.duration.slowest, part.how) for part in estimate.parts]
     whole = estimate.duration
     console.table(["part", "seconds", "slowest", "how"], rows)
-    console.show(
-        f"duration: {format_clock(whole.usual)}, or {format_clock(whole.slowest)} if all were like the slowest timed"
-    )
+    console.show(f"duration: {format_clock(whole.usual)}, at most {format_clock(whole.slowest)}")
     memory = "not known on this system" if estimate.memory is None else format_size(estimate.memory)
     console.show(f"memory: {memory}")
-    console.show(f"disk: {format_size(estimate.disk)} in the end, and {format_size(estimate.meanwhile)} more meanwhile")
+    console.show(
+        f"disk: {format_size(estimate.disk)} at the end, and {format_size(estimate.meanwhile)} more until then"
+    )
     for note in estimate.notes:
         console.show(f"  {note}")
-    console.show("Nothing was trained to its end, and nothing is left behind.")
+    console.show("No training was completed, and no files were left.")
     return {
         "seconds": whole.usual,
         "seconds_slowest": whole.slowest,

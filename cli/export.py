@@ -56,21 +56,21 @@ def register(app: typer.Typer) -> None:
         """Export a run as the next version of a SavedModel folder, and verify it."""
         if verify_only:
             if out is not None or name is not None or format != "savedmodel" or no_examples:
-                raise ConfigError("--verify-only writes nothing; leave --out, --name, --format and --no-examples out")
+                raise ConfigError("--verify-only writes nothing. Remove --out, --name, --format, and --no-examples")
             _verify(Path(run), console)
             return
         from lstm_ae.run import Run, open_run
 
         opened = open_run(run)
         if name is not None and out is None:
-            raise ConfigError("--name is for --out; add --out, or leave --name out")
+            raise ConfigError("--name needs --out. Add --out or remove --name")
         if name is not None and (Path(name).name != name or name in ("", "..")):
             raise ConfigError(f"--name must be the name of one folder, without its path. Received: {name!r}")
         opened.metrics()
         task = opened.about()["task"]
         base = opened.directory if out is None else out / (name or task)
         if Run(base).begun and not base.samefile(opened.directory):
-            raise ConfigError(f"{str(base)!r} is a run of its own; give the folder of this model another --name")
+            raise ConfigError(f"{str(base)!r} is another run. Choose another --name for the folder of this model")
         import_tensorflow(console)
         from lstm_ae.export.card import render_card, write_card
         from lstm_ae.export.samples import select_examples
@@ -80,7 +80,7 @@ def register(app: typer.Typer) -> None:
         with silence_stderr(console):
             examples = [] if no_examples else select_examples(opened)
         if not (examples or no_examples):
-            console.say("no windows to try it with: the run's data is not at hand as it was, or a window is too large")
+            console.say("no example windows: the data of the run is missing or has changed, or a window is too large")
         with silence_stderr(console):
             exported = export_run(opened, base, list(dict.fromkeys(formats)), examples)
         written = write_card(

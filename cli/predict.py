@@ -74,7 +74,7 @@ def register(app: typer.Typer) -> None:
         count = ProgressCounter(console, "samples")
         done, had = predict_file(served, samples, out, batch=batch_size, notify=count, keep_formulas=keep_formulas)
         count.clear()
-        console.show(f"{done:,} samples answered by {served.model}, written to {out}")
+        console.show(f"{done:,} predictions of {served.model} written to {out}")
         if had:
-            console.say(f"{had:,} of them were there from an earlier call")
+            console.say(f"{had:,} of them are from an earlier call")
         console.document({"samples": done, "model": served.model, "signature": served.signature.name, "out": str(out)})

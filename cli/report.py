@@ -49,7 +49,9 @@ def show_tour(request: TourRequest, console: Console) -> None:
     level = find_level(request.level)
     folder = request.out or Path("runs") / f"tour-{level.name}"
     if folder.suffix.lower() in (".html", ".htm"):
-        raise ConfigError(f"--out of --tour is a folder, where trainings and page go. Received: {str(folder)!r}")
+        raise ConfigError(
+            f"--out must be a directory with --tour, for the trainings and the page. Received: {str(folder)!r}"
+        )
     open_tour(folder, create=False)
     require_report_path(folder / PAGE_NAME)
     sources = read_source_data(request.digits, request.prices)
@@ -131,7 +133,7 @@ def _run_tour(
     for sentence in results.missing:
         console.say(sentence)
     for name in page.left_out:
-        console.say(f"no room for the figure {name}")
+        console.say(f"the report has no room for the figure {name}")
     answers = [(outcome.part.key, claim) for outcome in results.outcomes for claim in outcome.claims]
     counts = Counter(answer.decision.verdict for _, answer in answers)
     console.show(
@@ -169,7 +171,7 @@ def _progress_printer(console: Console, bar: TrainingBar) -> Callable[["TourProg
         if event.progress is None:
             bar.clear()
             leg = event.training
-            anew = ", begun anew: it was begun with other versions, which cannot go on" if leg.state == OUTDATED else ""
+            anew = ", restarted: it was started with other versions and cannot resume" if leg.state == OUTDATED else ""
             console.say(
                 f"training {event.number} of {event.total}: {leg.part}, {leg.setting}, seed {leg.config.seed}{anew}"
             )
@@ -267,7 +269,7 @@ def _report_runs(runs: list[str], out: Path | None, console: Console) -> None:
         for sentence in subject.missing:
             console.say(f"{subject.name}: {sentence}")
     for name in page.left_out:
-        console.say(f"no room for the figure {name}")
+        console.say(f"the report has no room for the figure {name}")
     show_files(console, {"report": path})
     console.document(
         {

@@ -347,7 +347,7 @@ def search(
 
     name = task_of(kind())
     if request.repair and not request.resume:
-        raise ConfigError("--repair is for a search that goes on; add --resume")
+        raise ConfigError("--repair needs --resume. Add --resume or remove --repair")
     if request.resume:
         folder = find_search(name, request.verb, request.varied, request.out)
         purpose = folder.purpose()

@@ -57,14 +57,14 @@ class SkippedRows:
         """Print a skipped row."""
         self.count += 1
         if self.count <= MAX_SKIPPED_MESSAGES:
-            self.console.say(f"left out: {error}")
+            self.console.say(f"skipped: {error}")
         elif self.count & (self.count - 1) == 0:  # a power of two
-            self.console.say(f"left out: {error}; {self.count:,} rows so far")
+            self.console.say(f"skipped: {error}; {self.count:,} rows so far")
 
     def end(self) -> None:
         """Print the number of skipped rows."""
         if self.count:
-            self.console.say(f"{format_count(self.count, 'row')} left out")
+            self.console.say(f"{format_count(self.count, 'row')} skipped")
 
 
 def follow_stream(
@@ -93,7 +93,7 @@ def follow_stream(
     config = detector.config
     stream = DetectionStream(detector, threshold)
     console.say(f"anomalies score above {stream.threshold.value:.4g}, by {stream.threshold.rule}")
-    console.say(f"a score is final once the {stream.delay} rows after its row have come; Ctrl-C ends the stream")
+    console.say(f"each score is final after {stream.delay} more rows; Ctrl-C ends the stream")
     with read_until_signal(lambda size: os.read(0, size)) as read:
         # What a training was told to learn from is not known of rows that come.
         left_out = SkippedRows(console)
@@ -133,7 +133,9 @@ def refuse_table_options(given: Mapping[str, object]) -> None:
     """Refuse options that need a whole table: a stream has no end that they could wait for."""
     for name, value in given.items():
         if value is not None:
-            raise ConfigError(f"{name} needs a whole table, and - is a stream; give a table's path, or leave it out")
+            raise ConfigError(
+                f"{name} needs a whole table, and - is a stream. Give the path of a table, or remove {name}"
+            )
 
 
 def _format_lines(
@@ -195,9 +197,9 @@ def register(app: typer.Typer) -> None:
         import_tensorflow(console)
         complete, loaded = training.complete_config(config, console)
         if config.task == "anomaly" and not config.normal:
-            marked = ", but those that --label-col marks" * (config.label_col is not None)
+            marked = " except those that --label-col marks" * (config.label_col is not None)
             console.say(
-                f"  normal: all rows of the training and validation parts are taken for normal{marked} (see --normal)"
+                f"  normal: all rows of the training and validation splits count as normal{marked} (see --normal)"
             )
         _show_trained(console, training.train(complete, console, out=out, data=loaded, tensorboard=tensorboard))
 
@@ -253,7 +255,7 @@ def register(app: typer.Typer) -> None:
         if data == "-":
             refuse_table_options({"--events": events, "--scores": scores, "--figure": figure, "--label-col": label_col})
         elif skip_bad:
-            raise ConfigError("--skip-bad is for rows that come on standard input; give - as DATA, or leave it out")
+            raise ConfigError("--skip-bad is for rows on standard input. Give - as DATA, or remove --skip-bad")
         opened = training.open_table_run(run, console)
         if data == "-":
             follow_stream(opened, console, threshold, reading=given, skip_bad=skip_bad, keep_formulas=keep_formulas)
@@ -327,7 +329,7 @@ def _show_trained(console: Console, run: "Run") -> None:
     if note := _undertraining_note(config.epochs, metrics):
         console.say(note)
     if not config.tests:
-        console.say(f"next: lstmae series evaluate {run.directory} DATA, as no row was kept for a test")
+        console.say(f"next: lstmae series evaluate {run.directory} DATA, because there is no test split")
     if config.task == "forecast":
         console.say(f"next: lstmae series forecast {run.directory} DATA --out FILE")
     if config.task == "anomaly":
@@ -352,11 +354,11 @@ def _undertraining_note(epochs: int, metrics: "JsonMapping") -> str:
     (name, linear), constant = next(iter(baselines.items())), baselines["mean of the window"]
     if not (0 < UNDERTRAINED_RATIO * linear < error and constant < UNDERTRAINED_RATIO * error):
         return ""
-    stopped = "It stopped early: give a longer --patience"
-    more = f"Give more --epochs (now {epochs}), or a smaller --batch-size"
+    stopped = "It stopped early: increase --patience"
+    more = f"Increase --epochs (now {epochs}) or reduce --batch-size"
     return (
-        f"note: the network errs {error / linear:.1f} times as much as {name}: it has learned too little to find more "
-        f"than gross anomalies. {stopped if metrics['training']['stopped'] else more}"
+        f"note: the error of the network is {error / linear:.1f} times that of {name}, so it detects only large "
+        f"anomalies. {stopped if metrics['training']['stopped'] else more}"
     )
 
 

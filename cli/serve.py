@@ -175,9 +175,9 @@ def register(app: typer.Typer) -> None:
         from lstm_ae.serving.workers import INTER_OP_THREADS
 
         if not folder.is_dir():
-            raise DataError(f"There is no folder {str(folder)!r}; give one that `lstmae export` has written")
+            raise DataError(f"There is no folder {str(folder)!r}. Give a folder that `lstmae export` has written")
         if models_config and (versions != "latest" or label):
-            raise ConfigError("--models-config says versions and labels itself; leave --versions and --label out")
+            raise ConfigError("--models-config sets versions and labels. Remove --versions and --label")
         if grace > drain:
             raise ConfigError(f"--grace must be at most --drain ({drain:g}). Received: {grace:g}")
         sizes = _parse_sizes(allowed_batch_sizes, max_batch_size)
@@ -226,7 +226,7 @@ def register(app: typer.Typer) -> None:
         if tf_serving:
             outside = config.ports._replace(host=resolve_address(host, 0)[0])
             path, words = write_tensorflow_serving(folder, models, config._replace(ports=outside))
-            console.say(f"{path} written. TensorFlow Serving takes the folder by:")
+            console.say(f"{path} written. Start TensorFlow Serving with:")
             console.show(words)
             console.document({"models_config": str(path), "command": words})
             return

@@ -93,8 +93,7 @@ def resume(
         run = unfinished[0]
     if run.finished:
         raise ConfigError(
-            f"The run {str(run.directory)!r} is finished; there is nothing to resume. "
-            "Measure it with evaluate, or train another"
+            f"The run {str(run.directory)!r} is finished; there is nothing to resume. Evaluate it, or train another one"
         )
     config = run.config()
     require_equal(given, config, f"--resume continues {str(run.directory)!r}", free=("data",))

@@ -166,7 +166,7 @@ def test_options_that_contradict_the_run(refused, one):
 
 
 def test_resuming_what_is_finished(refused, one):
-    text = "The run 'one' is finished; there is nothing to resume. Measure it with evaluate, or train another"
+    text = "The run 'one' is finished; there is nothing to resume. Evaluate it, or train another one"
     assert refused("toy train --resume --out one", 2) == text
 
 
@@ -217,7 +217,7 @@ def test_plotting_a_run_without_history(refused, one):
 def test_export_below_a_file(refused, one):
     Path("file").touch()
     assert refused("export one --out file", 1).endswith("; choose another place")
-    assert refused("export one --name signals", 2) == "--name is for --out; add --out, or leave --name out"
+    assert refused("export one --name signals", 2) == "--name needs --out. Add --out or remove --name"
     text = "--name must be the name of one folder, without its path. Received: '../x'"
     assert refused("export one --out x --name ../x", 2) == text
 

@@ -69,7 +69,7 @@ def test_nothing_is_published_that_is_not_proven(toy: Path, said: Any, monkeypat
 def test_no_run_gets_the_model_of_another(toy: Path, said: Any) -> None:
     shutil.copytree(toy, "other", ignore=shutil.ignore_patterns("1"))
     before = Path("toy/README.md").read_text()
-    told = "'toy' is a run of its own; give the folder of this model another --name"
+    told = "'toy' is another run. Choose another --name for the folder of this model"
     assert said("export other --out .", 2) == told
     assert said("export other --out . --name toy", 2) == told
     assert (Path("toy/README.md").read_text(), Path("toy/2").exists()) == (before, False)
@@ -77,7 +77,7 @@ def test_no_run_gets_the_model_of_another(toy: Path, said: Any) -> None:
 
 def test_options_that_cannot_be(toy: Path, said: Any) -> None:
     for option in ("--out x", "--name x", "--format onnx", "--no-examples"):
-        text = "--verify-only writes nothing; leave --out, --name, --format and --no-examples out"
+        text = "--verify-only writes nothing. Remove --out, --name, --format, and --no-examples"
         assert said(f"export toy --verify-only {option}", 2) == text
     assert said("export toy --format savedmodel,gguf", 2).endswith("separated by commas. Received: 'gguf'")
     assert said("export nowhere --verify-only", 3).startswith("There is no folder 'nowhere'; give an exported version")
@@ -110,9 +110,9 @@ def test_a_manifest_has_examples_where_the_data_is_there_and_they_are_wanted(tmp
         said = call(f"export run {option} --json")
         manifest = json.loads(Path(json.loads(said.out)["saved_model"], "assets.extra/manifest.json").read_text())
         assert manifest.get("examples") == expected
-        assert "no windows to try it with" not in said.err
+        assert "no example windows" not in said.err
     about = json.loads((tmp_path / "run" / "config.json").read_text())
     about["data"]["sha256"] = "0" * 64
     (tmp_path / "run" / "config.json").write_text(json.dumps(about))
     assert select_examples(run) == []
-    assert "no windows to try it with" in call("export run").err
+    assert "no example windows" in call("export run").err

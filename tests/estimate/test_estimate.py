@@ -208,7 +208,7 @@ def test_what_a_dry_run_says_to_people(capsys: pytest.CaptureFixture[str], empty
         "disk",
     ]
     assert "  training ends earlier after 10 epochs without a better validation loss" in lines
-    assert lines[-1] == "Nothing was trained to its end, and nothing is left behind."
+    assert lines[-1] == "No training was completed, and no files were left."
     assert os.listdir() == []
 
 

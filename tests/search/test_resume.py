@@ -60,7 +60,7 @@ def test_what_is_said_again_is_the_same_search(s):
             3,
             "'s/trials' is not a search directory: search.json is missing. Start a new search.",
         ),
-        ("toy tune --repair --out s", 2, "--repair is for a search that goes on; add --resume"),
+        ("toy tune --repair --out s", 2, "--repair needs --resume. Add --resume or remove --repair"),
         ("toy tune --address auto", 2, "--address is for --engine ray; add it, or leave --address out"),
         ("toy tune --engine spark", 2, "--engine must be one of local, ray. Received: 'spark'"),
         ("toy tune --max-time soon", 2, "--max-time must be a time such as 90s, 10m or 2h. Received: 'soon'"),

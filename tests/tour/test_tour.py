@@ -465,7 +465,7 @@ def test_an_unfinished_run_of_other_versions_is_trained_anew(monkeypatch: pytest
     told = _progress_printer(SimpleNamespace(say=said.append), bar)
     assert runs.run_tour(legs, lambda config: None, told) == []  # type: ignore[arg-type,return-value]
     assert said == [
-        "training 1 of 1: toy, one, seed 0, begun anew: it was begun with other versions, which cannot go on"
+        "training 1 of 1: toy, one, seed 0, restarted: it was started with other versions and cannot resume"
     ]
     assert [leg.state for leg in planned()] == [THERE, THERE]
     # Who goes on with the old legs, as after an interruption, leaves a finished run alone.
@@ -616,7 +616,7 @@ def test_the_data_figure_has_its_command() -> None:
         ("report a --level short", "--level is for --tour; leave it out"),
         ("report a --dry-run", "--dry-run is for --tour; leave it out"),
         ("report --tour --level long", "--level must be one of smoke, short, full. Received: 'long'"),
-        ("report --tour --out a.html", "--out of --tour is a folder"),
+        ("report --tour --out a.html", "--out must be a directory with --tour"),
         ("report --tour --out full", "--out 'full' is not empty and contains no tour.json"),
     ],
 )
