@@ -11,7 +11,7 @@ from lstm_ae.formatting import format_clock, format_size
 from . import training
 from .backend import import_tensorflow
 from .console import Console
-from .options import GivenOptions
+from .options import GivenOptions, Tracking
 
 if TYPE_CHECKING:
     from lstm_ae.estimate.durations import CommandEstimate
@@ -28,7 +28,7 @@ def show_training_estimate(kind: type[Config]) -> Callable[..., None]:
         out: Path | None,
         resume: bool,
         data: str | None = None,
-        tensorboard: bool = False,
+        tracking: Tracking,
     ) -> None:
         from lstm_ae.run import require_free
 

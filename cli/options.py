@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
 from typer.core import TyperCommand
@@ -30,6 +30,9 @@ from lstm_ae.config.space import is_searchable, parse_axis
 from lstm_ae.errors import ConfigError
 
 from .console import Console
+
+if TYPE_CHECKING:
+    from lstm_ae.tracking import Tracker
 
 _TYPE_NAMES = {int: "int", float: "float"}
 
@@ -294,6 +297,29 @@ class RunChoice:
         for name in ("retrain", "out"):
             if self.run is not None and getattr(self, name):
                 raise ConfigError(f"--{name} and --run exclude each other; give one of them")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tracking:
+    """Options that record a training outside its run."""
+
+    tensorboard: TensorBoard = False
+    mlflow: Annotated[
+        str | None,
+        typer.Option(
+            metavar="<uri>",
+            help="Record the training in an MLflow store, as in sqlite:///mlflow.db.",
+            rich_help_panel=RUN,
+            hidden=True,
+        ),
+    ] = None
+
+    def trackers(self) -> "list[Tracker]":
+        """Return the trackers of a training; raise `ConfigError` if one is not installed."""
+        from lstm_ae import tracking
+
+        chosen: list[Tracker] = [tracking.tensorboard] if self.tensorboard else []
+        return chosen if self.mlflow is None else [*chosen, tracking.Mlflow(self.mlflow)]
 
 
 def parse_levels(text: str) -> tuple[int, ...]:

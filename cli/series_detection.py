@@ -27,7 +27,7 @@ from .options import (
     Out,
     Resume,
     RunArgument,
-    TensorBoard,
+    Tracking,
     command,
 )
 from .results import require_png, require_table, show_files, show_note, show_training
@@ -181,15 +181,16 @@ def register(app: typer.Typer) -> None:
         *,
         out: Out = None,
         resume: Resume = False,
-        tensorboard: TensorBoard = False,
+        tracking: Tracking,
         given: GivenOptions,
         console: Console,
     ) -> None:
         """Train a model on a table; options you omit are chosen from the data and reported."""
+        trackers = tracking.trackers()
         if resume:
             if data is not None:
                 given["data"] = data
-            _show_trained(console, training.resume(given, Series, console, out=out, tensorboard=tensorboard))
+            _show_trained(console, training.resume(given, Series, console, out=out, trackers=trackers))
             return
         if data is None:
             raise ConfigError("Give the table to train on: lstmae series train DATA, or --resume to continue a run")
@@ -201,7 +202,7 @@ def register(app: typer.Typer) -> None:
             console.say(
                 f"  normal: all rows of the training and validation splits count as normal{marked} (see --normal)"
             )
-        _show_trained(console, training.train(complete, console, out=out, data=loaded, tensorboard=tensorboard))
+        _show_trained(console, training.train(complete, console, out=out, data=loaded, trackers=trackers))
 
     @command(app, "detect", "lstmae series detect latest pump.csv --events events.csv", reads=True)
     def detect(

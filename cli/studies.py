@@ -9,7 +9,7 @@ from lstm_ae.config import TASKS, Config, Mnist
 
 from . import dry_run, mnist, search, snp, toy, training
 from .console import Console
-from .options import OUTPUT, GivenOptions, Out, Resume, RunChoice, TensorBoard, command
+from .options import OUTPUT, GivenOptions, Out, Resume, RunChoice, Tracking, command
 from .results import require_png, show_files, show_metrics, show_predictions, show_training
 
 # Small enough to try, and for a test to run: what follows the verb in each study's examples.
@@ -65,15 +65,15 @@ def _add_common_commands(app: typer.Typer, name: str, config: type[Config]) -> N
         *,
         out: Out = None,
         resume: Resume = False,
-        tensorboard: TensorBoard = False,
+        tracking: Tracking,
         given: GivenOptions,
         console: Console,
     ) -> None:
         """Train a model and write a run: config, metrics, history, model, and figures."""
         if resume:
-            run = training.resume(given, config, console, out=out, tensorboard=tensorboard)
+            run = training.resume(given, config, console, out=out, trackers=tracking.trackers())
         else:
-            run = training.train(given.config(config), console, out=out, tensorboard=tensorboard)
+            run = training.train(given.config(config), console, out=out, trackers=tracking.trackers())
         show_training(console, run)
 
     @command(app, "evaluate", f"lstmae {name} evaluate {small}", config)

@@ -1,6 +1,7 @@
 """Train, resume, and open runs of a study or of a table."""
 
 import shlex
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from lstm_ae.data.windows import Data
     from lstm_ae.experiment import RunWithData
     from lstm_ae.run import Run
+    from lstm_ae.tracking import Tracker
 
 
 def load(config: Config, console: Console) -> "Data":
@@ -55,7 +57,12 @@ def describe_data(data: "Data", console: Console) -> None:
 
 
 def train(
-    config: Config, console: Console, *, out: Path | None, data: "Data | None" = None, tensorboard: bool = False
+    config: Config,
+    console: Console,
+    *,
+    out: Path | None,
+    data: "Data | None" = None,
+    trackers: Sequence["Tracker"] = (),
 ) -> "Run":
     """Train and return a new run."""
     from lstm_ae import experiment
@@ -72,12 +79,12 @@ def train(
             out=out,
             command=command_line(),
             observer=guard,
-            tensorboard=tensorboard,
+            trackers=trackers,
         )
 
 
 def resume(
-    given: GivenOptions, kind: type[Config], console: Console, *, out: Path | None, tensorboard: bool = False
+    given: GivenOptions, kind: type[Config], console: Console, *, out: Path | None, trackers: Sequence["Tracker"] = ()
 ) -> "Run":
     """Continue an unfinished run: the one at `out`, or the latest of the study."""
     from lstm_ae import experiment
@@ -100,7 +107,7 @@ def resume(
     import_tensorflow(console)
     data = load(kind.merge(config.to_dict(), given), console)
     with _TrainingGuard(console, name) as guard:
-        return experiment.resume(run, config, data, observer=guard, tensorboard=tensorboard)
+        return experiment.resume(run, config, data, observer=guard, trackers=trackers)
 
 
 def obtain_run(

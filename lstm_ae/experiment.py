@@ -1,6 +1,7 @@
 """Training of runs, and opening of finished runs."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +18,7 @@ from lstm_ae.formatting import format_epoch
 from lstm_ae.model_store import FittedModel, History, ModelStore
 from lstm_ae.run import Run
 from lstm_ae.studies import Study, load_study
+from lstm_ae.tracking import Tracker
 from lstm_ae.training.observer import Progress, TrainingObserver
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ def train(
     out: Path | None,
     command: str = "",
     observer: TrainingObserver | None = None,
-    tensorboard: bool = False,
+    trackers: Sequence[Tracker] = (),
     figures: bool = True,
 ) -> Run:
     """Train a model and write a complete run.
@@ -64,7 +66,7 @@ def train(
         out: a new or empty directory; None for a new one in `runs/`.
         command: command to record.
         observer: receives the events of the training.
-        tensorboard: also write TensorBoard logs.
+        trackers: further records of the training, see `lstm_ae.tracking`.
         figures: draw the figures.
 
     Raises:
@@ -73,7 +75,7 @@ def train(
             weights of the best epoch.
     """
     run = runs.create_run(out, config, data.source, data.symbols, command)
-    return _train(run, config, data, observer, tensorboard, figures)
+    return _train(run, config, data, observer, trackers, figures)
 
 
 def resume(
@@ -82,7 +84,7 @@ def resume(
     data: Data,
     *,
     observer: TrainingObserver | None = None,
-    tensorboard: bool = False,
+    trackers: Sequence[Tracker] = (),
 ) -> Run:
     """Resume an unfinished run; the result is the same as without the interruption.
 
@@ -91,7 +93,7 @@ def resume(
         config: its config.
         data: its data.
         observer: receives the events of the training.
-        tensorboard: also write TensorBoard logs.
+        trackers: further records of the training, see `lstm_ae.tracking`.
 
     Raises:
         ConfigError: the run is finished, in use, or was started with another config or other versions.
@@ -108,7 +110,7 @@ def resume(
             f"The run {str(run.directory)!r} is finished, so it cannot be resumed. "
             "Run evaluate on it or train a new run"
         )
-    return _train(run, config, data, observer, tensorboard)
+    return _train(run, config, data, observer, trackers)
 
 
 def _train(
@@ -116,11 +118,9 @@ def _train(
     config: Config,
     data: Data,
     observer: TrainingObserver | None,
-    tensorboard: bool,
+    trackers: Sequence[Tracker],
     figures: bool = True,
 ) -> Run:
-    import keras
-
     observer = observer or TrainingObserver()
     observer.on_start(run.directory)
     try:
@@ -129,11 +129,11 @@ def _train(
         raise ConfigError(
             f"Another process is training in {str(run.directory)!r}. Wait for it or pass another --out"
         ) from None
-    with lock:
-        logs = [keras.callbacks.TensorBoard(str(run.tensorboard))] if tensorboard else []
+    with lock, ExitStack() as stack:
+        callbacks = [stack.enter_context(tracker(run)) for tracker in trackers]
         known = identity(config, data) | {"versions": runs.installed_versions()}
         writer = _HistoryWriter(run, observer)
-        model, result = fit_model(config, data, state=run.state, identity=known, observer=writer, callbacks=logs)
+        model, result = fit_model(config, data, state=run.state, identity=known, observer=writer, callbacks=callbacks)
         if result.diverged and not result.epochs:
             raise DivergedError(f"{_why(result.stopped)}; no epoch was completed, so there is no model")
         finish_run(run, config, data, model, result, figures=figures)

@@ -23,7 +23,7 @@ LAYERS = [
     {"forecasting"},
     {"model_store"},
     {"run"},
-    {"studies"},
+    {"studies", "tracking"},
     {"apply", "experiment", "export"},
     {"estimators", "search", "serving"},
     {"backtest", "report"},

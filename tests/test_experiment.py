@@ -290,9 +290,3 @@ def test_a_loss_turned_nan_leaves_a_run_with_the_last_good_weights(monkeypatch: 
     assert all(np.isfinite(weight).all() for weight in run.model().get_weights())
     validation = run.metrics()["validation"]["reconstruction_mse"]["value"]
     assert validation == pytest.approx(history[best]["val_loss"], rel=1e-4)
-
-
-@pytest.mark.slow
-def test_tensorboard_on_request() -> None:
-    run = trained(Toy(sequences=20, units=2, epochs=1), tensorboard=True)
-    assert list(run.tensorboard.rglob("events.out.tfevents.*"))

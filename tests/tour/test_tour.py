@@ -8,6 +8,7 @@ import math
 import re
 import shlex
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -363,7 +364,7 @@ def test_every_command_trains_the_very_config(monkeypatch: pytest.MonkeyPatch) -
 
     caught: list[tuple[Config, Path | None]] = []
 
-    def capture(config: Config, console: Any, *, out: Path | None, tensorboard: bool) -> None:
+    def capture(config: Config, console: Any, *, out: Path | None, trackers: Sequence[Any]) -> None:
         caught.append((config, out))
         raise Captured
 

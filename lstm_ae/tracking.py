@@ -1,0 +1,215 @@
+"""Trackers, which record a training while it runs: as logs for TensorBoard, or as a run of MLflow.
+
+A tracker is a function of a run that returns a context manager: it is entered before the training, gives a Keras
+callback, and is left when the run is complete.
+"""
+
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from importlib.util import find_spec
+from typing import Any
+
+from lstm_ae.errors import ConfigError
+from lstm_ae.formatting import format_option
+from lstm_ae.installation import install_hint
+from lstm_ae.run import Run, measured_parts
+
+Tracker = Callable[[Run], AbstractContextManager[Any]]
+
+# Tag of the directory of a run, by which a resumed training finds its run of MLflow.
+DIRECTORY_TAG = "lstmae.directory"
+
+_log = logging.getLogger(__name__)
+
+
+@contextmanager
+def tensorboard(run: Run) -> Iterator[Any]:
+    """Write logs for TensorBoard into the run directory."""
+    import keras
+
+    yield keras.callbacks.TensorBoard(str(run.tensorboard))
+
+
+class Mlflow:
+    """Tracker that records a training in an MLflow tracking store.
+
+    It records the options, the metrics of each epoch and of the evaluation with their baselines, the figures, and the
+    model with its signature. The experiment is `lstmae-<task>`, or the one in `MLFLOW_EXPERIMENT_NAME`. A resumed
+    training continues its run of MLflow.
+
+    Args:
+        uri: URI of the store, such as "sqlite:///mlflow.db" or "http://127.0.0.1:5000".
+
+    Raises:
+        ConfigError: MLflow is not installed, or the store cannot be used.
+    """
+
+    def __init__(self, uri: str) -> None:
+        if find_spec("mlflow") is None:
+            raise ConfigError(f"--mlflow needs mlflow: {install_hint('mlflow')}")
+        # MLflow otherwise reports its use to its authors, and each step of creating a database.
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+        from mlflow.tracking import MlflowClient
+
+        self.uri = uri
+        with self._explained("Check the URI, or leave out --mlflow"):
+            self.client = MlflowClient(uri)
+            self.client.search_experiments(max_results=1)
+
+    @contextmanager
+    def __call__(self, run: Run) -> Iterator[Any]:
+        """Record a training.
+
+        Raises:
+            ConfigError: the store cannot be used; before the training, or when the run is complete.
+        """
+        import keras
+        from mlflow.exceptions import MlflowException
+
+        with self._explained("Resume with --resume when it can be used again"):
+            number = _open_record(self.client, run)
+        epochs = _EpochMetrics(self.client, number)
+        try:
+            yield keras.callbacks.LambdaCallback(on_epoch_end=epochs.add)
+        except BaseException as error:
+            with suppress(MlflowException):
+                self.client.set_terminated(number, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            raise
+        with self._explained(f"The run {str(run.directory)!r} is complete"):
+            epochs.send()
+            self._record_results(number, run)
+
+    def _record_results(self, number: str, run: Run) -> None:
+        """Record what a complete run contains."""
+        import keras
+        import mlflow.keras
+        import tensorflow as tf
+        from mlflow.entities import Metric
+
+        client, now, content = self.client, _milliseconds(), run.metrics()
+        client.log_batch(number, [Metric(name, value, now, 0) for name, value in _result_metrics(content).items()])
+        for part, verdict in content.get("verdict", {}).items():
+            client.set_tag(number, f"verdict.{part}", verdict["text"])
+        for path in sorted(run.directory.glob("*.*")):
+            if path.suffix in (".json", ".csv"):
+                client.log_artifact(number, str(path))
+        if (run.directory / "figures").is_dir():
+            client.log_artifacts(number, str(run.directory / "figures"), "figures")
+        model = run.model()
+        before = mlflow.get_tracking_uri()
+        mlflow.set_tracking_uri(self.uri)
+        try:
+            # Models are recorded in the active run only, which ends with the context.
+            with mlflow.start_run(run_id=number, nested=True, log_system_metrics=False):
+                mlflow.keras.log_model(
+                    model,
+                    name="model",
+                    signature=_model_signature(model),
+                    # Otherwise MLflow loads the model in a new process to infer them.
+                    pip_requirements=[f"keras=={keras.__version__}", f"tensorflow=={tf.__version__}"],
+                )
+        finally:
+            mlflow.set_tracking_uri(before)
+
+    @contextmanager
+    def _explained(self, advice: str) -> Iterator[None]:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            yield
+        except (MlflowException, OSError) as error:
+            first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+            raise ConfigError(f"MLflow cannot record in {self.uri!r}: {first}. {advice}") from error
+
+
+class _EpochMetrics:
+    """Metrics of epochs; those that a store did not accept are sent again, so that it does not stop a training."""
+
+    def __init__(self, client: Any, number: str) -> None:
+        self.client, self.number = client, number
+        self.waiting: list[Any] = []
+
+    def add(self, epoch: int, logs: Mapping[str, float]) -> None:
+        from mlflow.entities import Metric
+        from mlflow.exceptions import MlflowException
+
+        now = _milliseconds()
+        self.waiting += [Metric(name, float(value), now, epoch + 1) for name, value in logs.items()]
+        try:
+            self.send()
+        except MlflowException as error:
+            _log.warning("MLflow did not accept the metrics of epoch %d: %s", epoch + 1, error)
+
+    def send(self) -> None:
+        while self.waiting:
+            # The largest number of metrics in a request.
+            self.client.log_batch(self.number, self.waiting[:1000])
+            del self.waiting[:1000]
+
+
+def _milliseconds() -> int:
+    """Return the time as MLflow stores it."""
+    return time.time_ns() // 10**6
+
+
+def _open_record(client: Any, run: Run) -> str:
+    """Return the ID of the run of MLflow for a run directory, a new one unless the training is resumed."""
+    about, directory = run.about(), str(run.directory.resolve())
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or f"lstmae-{about['task']}"
+    experiment = client.get_experiment_by_name(name)
+    number = experiment.experiment_id if experiment else client.create_experiment(name)
+    if run.state.exists():
+        quoted = directory.replace("'", "\\'")
+        known = client.search_runs([number], f"tags.`{DIRECTORY_TAG}` = '{quoted}'", max_results=1)
+        if known:
+            client.update_run(known[0].info.run_id, status="RUNNING")
+            return str(known[0].info.run_id)
+    tags = {
+        DIRECTORY_TAG: directory,
+        "lstmae.command": about["command"],
+        "lstmae.data": about["data"]["text"],
+        "lstmae.data_sha256": about["data"]["sha256"],
+    }
+    record = client.create_run(
+        number, run_name=run.directory.name, tags={key: text[:5000] for key, text in tags.items()}
+    )
+    from mlflow.entities import Param
+
+    options = run.config().to_dict()
+    client.log_batch(record.info.run_id, params=[Param(key, format_option(value)) for key, value in options.items()])
+    return str(record.info.run_id)
+
+
+def _result_metrics(content: Mapping[str, Any]) -> dict[str, float]:
+    """Return the numbers of `metrics.json` by names that MLflow accepts."""
+    found: dict[str, Any] = {}
+    for part, metrics in measured_parts(content).items():
+        for name, metric in metrics.items():
+            found[f"{part}/{name}"] = metric["value"]
+            found |= {f"{part}/{name}/{other}": value for other, value in metric["baselines"].items()}
+    found |= {name: content["training"].get(name) for name in ("best_epoch", "parameters")}
+    numbers = {name: value for name, value in found.items() if isinstance(value, int | float)}
+    return {re.sub(r"[^\w. /-]", "_", name): float(value) for name, value in numbers.items()}
+
+
+def _model_signature(model: Any) -> Any:
+    """Return the shapes and types of a model's inputs and outputs as MLflow describes them."""
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    def schema(structure: Any, tensors: list[Any], names: list[str]) -> Any:
+        # MLflow refuses a name for the only tensor, unless tensors come by name.
+        listed: list[str | None] = [*names] if isinstance(structure, dict) or len(tensors) > 1 else [None]
+        shapes = [tuple(-1 if size is None else size for size in tensor.shape) for tensor in tensors]
+        return Schema(list(map(TensorSpec, [np.dtype(tensor.dtype) for tensor in tensors], shapes, listed)))
+
+    return ModelSignature(
+        schema(model.input, model.inputs, [tensor.name for tensor in model.inputs]),
+        schema(model.output, model.outputs, model.output_names),
+    )
