@@ -368,6 +368,11 @@ class Reading(Options):
                         f"{flag_name(users[column])} and {flag_name(name)} both name {column[:60]!r}. Change either"
                     )
 
+    @property
+    def selects_columns(self) -> bool:
+        """Whether `value_cols` selects the columns to model."""
+        return True
+
     def for_columns(self, names: Sequence[str], where: str) -> Self:
         """Return the options for a table with these columns: the same, unless a subclass recognizes columns.
 

@@ -28,6 +28,11 @@ RECONSTRUCT = (("goal", ("reconstruct",)),)
 class PriceReading(Reading):
     """Options for reading a table of prices, whose columns are recognized by their headings in any case."""
 
+    @property
+    def selects_columns(self) -> bool:
+        """False: all prices and the volume are read."""
+        return False
+
     def for_columns(self, names: Sequence[str], where: str) -> Self:
         """Return the options with the columns of symbols, days, prices, and volume.
 

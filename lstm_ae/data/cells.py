@@ -56,6 +56,7 @@ class CellReader:
         self.name, self.place, self.notation, self.lenient = name, place, notation, lenient
         self.words = missing_words(config) if config.missing else None
         self.numbers = missing_numbers(config, notation)
+        self.selects = config.selects_columns
         self.bad: dict[tuple[str, str], BadCells] = {}
 
     def read(self, cells: Sequence[str], rows: Sequence[int], column: str) -> Float32Array:
@@ -103,25 +104,26 @@ class CellReader:
             narrow[large] = np.nan
         return narrow
 
+    def _describe(self, word: str, problem: CellProblem) -> str:
+        """Return the problem of a cell and the ways to solve it, as the end of a sentence."""
+        ways = [problem.advice, *(f"add {flag_name(name)} {value}" for name, value in problem.option.items())]
+        if problem.word:
+            ways.append(f"add --missing {word}" if re.fullmatch(r"\w[\w.-]{0,40}", word) else "add it to --missing")
+        if self.selects:
+            ways.append("name the columns to read with --value-cols")
+        return f"{problem.text}. {', or '.join(ways)}"
+
     def _refuse(self, cell: object, row: int, column: str, problem: CellProblem) -> None:
         word, key = str(cell).strip(), (column, problem.text)
         if key not in self.bad:
             where = f"{self.name}, {self.place} {row}, column {column!r}"
-            error = DataError(f"{where}: {quote(word)} {describe_cell_problem(word, problem)}")
+            error = DataError(f"{where}: {quote(word)} {self._describe(word, problem)}")
             if not self.lenient:
                 raise error
             self.bad[key] = BadCells(column, problem, error, row, collections.Counter())
         words = self.bad[key].words
         if word in words or len(words) < MAX_BAD_WORDS:
             words[word] += 1
-
-
-def describe_cell_problem(word: str, problem: CellProblem) -> str:
-    """Return the problem of a cell and the ways to solve it, as the end of a sentence."""
-    ways = [problem.advice, *(f"add {flag_name(name)} {value}" for name, value in problem.option.items())]
-    if problem.word:
-        ways.append(f"add --missing {word}" if re.fullmatch(r"\w[\w.-]{0,40}", word) else "add it to --missing")
-    return f"{problem.text}. {', or '.join(ways)}, or name the columns to read with --value-cols"
 
 
 def match_missing_numbers(values: Float64Array, numbers: Sequence[float]) -> BoolArray:

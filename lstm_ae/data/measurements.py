@@ -95,6 +95,11 @@ class Measurements(NamedTuple):
             lines=self.lines[rows],
         )
 
+    def first_in_file(self, rows: BoolArray) -> int:
+        """Return the index of that row of a mask which comes first in the file."""
+        found = np.flatnonzero(rows)
+        return int(found[self.lines[found].argmin()])
+
     def where(self, row: int) -> str:
         """Return the file and the position of a row in it, for errors."""
         return f"{self.name}, {self.place} {self.lines[row]}"

@@ -35,7 +35,21 @@ from lstm_ae.data.windows import (
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.formatting import format_count, format_names, quote
 
-MAX_PRICE, MAX_VOLUME = 1e9, 1e15
+
+class ValueRule(NamedTuple):
+    """Range of valid values of a column: at least `low` and below `limit`, as `text` says."""
+
+    low: float
+    limit: float
+    text: str
+
+
+# Values are stored in 32 bits, in which 1e-50 is 0.
+PRICE_RULE = ValueRule(
+    float(np.finfo(np.float32).smallest_subnormal), 1e9, "a price must be above 0 in 32 bits and below 1e+09"
+)
+VOLUME_RULE = ValueRule(0, 1e15, "a volume must be 0 or more and below 1e+15")
+VALUE_RULES = dict.fromkeys(PRICES, PRICE_RULE) | {"volume": VOLUME_RULE}
 
 # Smallest number of training days of a company.
 MIN_TRAINING_DAYS = 250
@@ -136,24 +150,20 @@ def _build_quotes(table: Measurements, needed: Sequence[str], licence: str, note
     table = table._replace(layout=layout._replace(values=tuple(column.lower() for column in layout.values)))
     _require_fields(table, needed)
     for column, value in zip(table.layout.values, table.values.T, strict=True):
-        low, limit, rule = 0.0, MAX_VOLUME, f"a volume must be 0 or more and below {MAX_VOLUME:g}"
-        if column != "volume":
-            # Values are stored in 32 bits, in which 1e-50 is 0.
-            low, limit = float(np.finfo(np.float32).smallest_subnormal), MAX_PRICE
-            rule = f"a price must be above 0 in 32 bits and below {MAX_PRICE:g}"
-        wrong = np.flatnonzero((value < low) | (value >= limit))
-        if len(wrong):
-            row = wrong[table.lines[wrong].argmin()]
+        rule = VALUE_RULES[column]
+        wrong = (value < rule.low) | (value >= rule.limit)
+        if wrong.any():
+            row = table.first_in_file(wrong)
             raise DataError(
-                f"{table.where(row)}, column {column!r}: {rule}. Received: {value[row]:g}. Correct it, or leave the "
-                "cell empty if it is unknown"
+                f"{table.where(row)}, column {column!r}: {rule.text}. Received: {value[row]:g}. Correct it, or leave "
+                "the cell empty if it is unknown"
             )
     _require_days(table)
     table = _sort_by_symbol(table)
     series, days = table.series, table.times // DAY
-    repeated = np.flatnonzero(~run_starts(series, days))
-    if len(repeated):
-        at = repeated[table.lines[repeated].argmin()]
+    repeated = ~run_starts(series, days)
+    if repeated.any():
+        at = table.first_in_file(repeated)
         raise DataError(
             f"{table.where(at)}: {table.ids[series[at]]} on {days[at].astype('datetime64[D]')} is also on "
             f"{table.place} {table.lines[at - 1]}. Remove one row"
@@ -189,11 +199,11 @@ def _require_days(table: Measurements) -> None:
             f"{table.name}: the column {column!r} holds numbers, not days. Write YYYY-MM-DD, or name another column "
             "with --time-col"
         )
-    within = np.flatnonzero(table.times % DAY)
-    if len(within) or table.layout.aware:
-        row = within[table.lines[within].argmin()] if len(within) else 0
+    within = table.times % DAY > 0
+    if within.any():
+        row = table.first_in_file(within)
         raise DataError(
-            f"{table.where(row)}, column {column!r}: prices are daily, so a day has no time or zone. Received: "
+            f"{table.where(row)}, column {column!r}: prices are daily, so a day has no time. Received: "
             f"{format_time(int(table.times[row]), table.zone)}. Write YYYY-MM-DD"
         )
 
@@ -208,7 +218,7 @@ def _sort_by_symbol(table: Measurements) -> Measurements:
     for code, name in enumerate(names):
         # A cell that starts like a formula would become one when results are opened in a spreadsheet.
         if not name.isprintable() or len(name) > 40 or name[0] in "=+-@":
-            row = int((table.series == code).argmax())
+            row = table.first_in_file(table.series == code)
             raise DataError(
                 f"{table.where(row)}, column {format_names(list(map(repr, table.layout.ids)))}: a symbol must have 1 "
                 f"to 40 characters and not start with =, +, -, or @. Received: {quote(name)}. Correct it"

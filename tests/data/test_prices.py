@@ -7,6 +7,7 @@ import importlib.resources
 import itertools
 import os
 import pathlib
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 from lstm_ae.config import Snp
+from lstm_ae.config.options import declared_options, flag_name
 from lstm_ae.data import prices
 from lstm_ae.data.prices import load, read_quotes
 from lstm_ae.data.windows import Data, Split
@@ -364,7 +366,8 @@ FILES: dict[str, tuple[str, tuple[str, ...]]] = {
     "tiny price": ("A,2024-02-29,1,1e-60,1,1,1", ("line 22", "'high'", "above 0")),
     "huge price": ("A,2024-02-29,1,1e20,1,1,1", ("line 22", "'high'", "below 1e+09")),
     "price 1e38": ("A,2024-02-29,1e38,1,1,1,1", ("line 22", "'open'")),
-    "text": ("A,2024-02-29,1,x,1,1,1", ("line 22", "'high'", "'x'")),
+    "text": ("A,2024-02-29,1,x,1,1,1", ("line 22", "'high'", "'x'", "--missing x")),
+    "unit": ("A,2024-02-29,1,$1,1,1,1", ("line 22", "'high'", "'$1'")),
     "text in volume": ("A,2024-02-29,1,1,1,1,many", ("line 22", "'volume'", "'many'")),
     "short row": ("A,2024-02-29,1", ("line 22", "3 cells")),
     "repeated day": (row("a", 3, 8), ("line 22", "A on 2020-01-04", "line 5.")),
@@ -372,8 +375,10 @@ FILES: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 def one_line(error: LstmAeError) -> str:
+    """Return the text of an error, whose options are those of the study."""
     text = str(error)
     assert text.isprintable()
+    assert set(re.findall(r"--[a-z][a-z-]*", text)) <= {flag_name(field.name) for field in declared_options(Snp)}
     return text
 
 
@@ -436,6 +441,7 @@ def test_all_values_missing(tmp_path: pathlib.Path) -> None:
     ("head", "line", "pieces"),
     [
         ("symbol,date,high", "A,{i},1", ("'date'", "not days")),
+        ("symbol,date,high", "A,{day},$1 each", ("'high'", "'$1 each'")),
         ("symbol,date,high", "A,{day}T00:00:00-05:00,1", ("line 2", "'date'", "2020-01-01 05:00")),
         ("date,high", "{day},1", ("line 1", "symbol", "--id-col")),
         ("symbol,day,high", "A,{day},1", ("line 1", "date", "--time-col")),
