@@ -107,9 +107,9 @@ def test_a_winner_that_was_interrupted(path, tmp_path, monkeypatch, left):
     begun = []
 
     def training(name):
-        def begin(*_, notify, **__):
+        def begin(*_, observer, **__):
             begun.append((name, (winner / "state.npz").exists()))
-            notify(None)
+            observer.on_progress(None)
 
         return begin
 
