@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from lstm_ae.errors import LstmAeError
+from lstm_ae.errors import Code, LstmAeError
 from lstm_ae.startup import pause_garbage_collection
 
 from .console import Console
@@ -76,7 +76,8 @@ def _require_address_space() -> None:
     if limit != resource.RLIM_INFINITY and limit < MIN_ADDRESS_SPACE:
         raise LstmAeError(
             f"The address space is limited to {limit / 1e9:.2g} GB (ulimit -v), and TensorFlow needs "
-            f"{MIN_ADDRESS_SPACE / 1e9:.2g} GB; raise the limit"
+            f"{MIN_ADDRESS_SPACE / 1e9:.2g} GB; raise the limit",
+            code=Code.SYSTEM,
         )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lstm_ae.config import Toy
-from lstm_ae.errors import ConfigError
+from lstm_ae.errors import Code, ConfigError
 from lstm_ae.formatting import format_range
 
 from .backend import import_tensorflow
@@ -111,7 +111,7 @@ def train(
     if rounds < 1:
         raise ConfigError(f"--rounds must be a whole number at least 1. Received: {rounds}")
     if profile and scaling:
-        raise ConfigError("--profile and --scaling exclude each other; give one of them")
+        raise ConfigError("--profile and --scaling exclude each other; give one of them", code=Code.CONFLICTING_OPTIONS)
     if shapes is not None and scaling:
         raise ConfigError("--scaling uses fixed shapes. Remove --shapes or --scaling")
     chosen = _parse_shapes(DEFAULT_SHAPES if shapes is None else shapes)
@@ -180,7 +180,10 @@ def serve(
     if not no_plain:
         for module in ("fastapi", "uvicorn"):
             if importlib.util.find_spec(module) is None:
-                raise ConfigError(f"The plain server needs {module}: pip install fastapi uvicorn, or --no-plain")
+                raise ConfigError(
+                    f"The plain server needs {module}: pip install fastapi uvicorn, or --no-plain",
+                    code=Code.MISSING_PACKAGE,
+                )
     import_tensorflow(console, keras=False)
     from lstm_ae.bench import servers, serving
 

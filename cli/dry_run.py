@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lstm_ae.config import Config, Series
-from lstm_ae.errors import ConfigError
+from lstm_ae.errors import Code, ConfigError
 from lstm_ae.formatting import format_clock, format_size
 
 from . import training
@@ -36,7 +36,9 @@ def show_training_estimate(kind: type[Config]) -> Callable[..., None]:
         if out is not None:
             require_free(out)
         if kind is Series and data is None:
-            raise ConfigError("Give the table to train on: lstmae series train DATA --dry-run")
+            raise ConfigError(
+                "Give the table to train on: lstmae series train DATA --dry-run", code=Code.MISSING_OPTION
+            )
         config = given.config(kind, **({"data": data} if kind is Series else {}))
         import_tensorflow(console)
         config, loaded = training.complete_config(config, console)
@@ -61,7 +63,8 @@ def show_fold_estimate(
     """
     if out is not None and out.exists():
         raise ConfigError(
-            f"--dry-run estimates a new run, but --out {str(out)!r} exists. Remove one of the two options"
+            f"--dry-run estimates a new run, but --out {str(out)!r} exists. Remove one of the two options",
+            code=Code.CONFLICTING_OPTIONS,
         )
     import_tensorflow(console)
     console.say("timing trainings and tests ...")
@@ -73,7 +76,10 @@ def show_fold_estimate(
 def forbid_resume(resume: bool) -> None:
     """Raise if `--resume` is given: the estimate is for a new command."""
     if resume:
-        raise ConfigError("--dry-run estimates a new run, but --resume continues one. Remove one of the two options")
+        raise ConfigError(
+            "--dry-run estimates a new run, but --resume continues one. Remove one of the two options",
+            code=Code.CONFLICTING_OPTIONS,
+        )
 
 
 def show_estimate(estimate: "CommandEstimate", console: Console) -> None:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from lstm_ae.errors import ConfigError, DataError, InsufficientSkillError, LstmAeError, UnprovenError
+from lstm_ae.errors import Code, ConfigError, DataError, InsufficientSkillError, LstmAeError, UnprovenError
 
 from .console import discard_output, prepare_streams, write_stderr
 from .signals import INTERRUPTED_CODE
@@ -20,7 +20,6 @@ EXIT_CODES: tuple[tuple[type[LstmAeError], int], ...] = (
     (DataError, 3),
     (InsufficientSkillError, 4),
     (UnprovenError, 5),
-    (Interrupted, INTERRUPTED_CODE),
     (LstmAeError, 1),
 )
 
@@ -64,11 +63,16 @@ def _is_from_typer(error: BaseException, name: str) -> bool:
     return exceptions is not None and isinstance(error, getattr(exceptions, name))
 
 
-def explain_error(error: BaseException) -> tuple[str, int]:
-    """Return the message and the exit code of an error."""
-    for kind, code in EXIT_CODES:
+def describe_error(error: BaseException) -> tuple[str, Code | None, int]:
+    """Return the message of an error, the code that `lstmae explain` explains, and the exit code.
+
+    An interruption has no code.
+    """
+    if isinstance(error, Interrupted):
+        return str(error), None, INTERRUPTED_CODE
+    for kind, exit_code in EXIT_CODES:
         if isinstance(error, kind):
-            return str(error), code
+            return str(error), error.code, exit_code
     if _is_from_typer(error, "TyperException"):
         refused: Any = error
         context = getattr(refused, "ctx", None)
@@ -76,21 +80,21 @@ def explain_error(error: BaseException) -> tuple[str, int]:
         text = refused.format_message().rstrip(".")
         if "extra argument" in text:
             text += "; a list is one word, its items separated by commas"
-        return f"{text} (see {path} --help)", 2
+        return f"{text} (see {path} --help)", Code.USAGE, 2
     name = type(error).__name__
     first = (str(error).strip() or "no message").splitlines()[0][:300]
     if isinstance(error, OSError):
         where = f" {str(error.filename)!r}" if error.filename else ""
-        return f"{error.strerror or error}{where}; {_os_error_advice(error.errno)}", 1
+        return f"{error.strerror or error}{where}; {_os_error_advice(error.errno)}", Code.SYSTEM, 1
     if "No space left on device" in str(error):  # TensorFlow has errors of its own
-        return f"No space left on device; {_os_error_advice(errno.ENOSPC)}", 1
-    # The loader of libraries has a message of its own where there is no room for one.
+        return f"No space left on device; {_os_error_advice(errno.ENOSPC)}", Code.SYSTEM, 1
+    # The loader of libraries reports a lack of memory with a message of its own.
     unmapped = isinstance(error, ImportError) and "failed to map segment" in str(error)
-    # The library of kernels, oneDNN, has numbers instead: 1 is a lack of memory.
+    # oneDNN reports a lack of memory as status 1.
     unallocated = name == "AbortedError" and "Status: 1, message: could not create" in str(error)
     if unmapped or unallocated or isinstance(error, MemoryError) or name == "ResourceExhaustedError":
-        return "Not enough memory; lower --batch-size, --units or --window", 1
-    return f"Unexpected {name}: {first} (run again with --verbose to see where)", 1
+        return "Not enough memory. Reduce --batch-size, --units, or --window", Code.OUT_OF_MEMORY, 1
+    return f"Unexpected {name}: {first} (run again with --verbose to see where)", Code.INTERNAL, 1
 
 
 def _os_error_advice(number: int | None) -> str:
@@ -109,6 +113,7 @@ def _os_error_advice(number: int | None) -> str:
 
 
 def _print_error(error: BaseException) -> int:
-    text, code = explain_error(error)
-    write_stderr(f"lstmae: {' '.join(text.splitlines())}")
-    return code
+    text, code, exit_code = describe_error(error)
+    # The code comes first, since many messages end with a command to copy.
+    write_stderr(f"lstmae: {f'[{code}] ' if code else ''}{' '.join(text.splitlines())}")
+    return exit_code

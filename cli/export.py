@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import Code, ConfigError, DataError
 
 from .backend import import_tensorflow, silence_stderr
 from .console import Console
@@ -56,14 +56,17 @@ def register(app: typer.Typer) -> None:
         """Export a run as the next version of a SavedModel folder, and verify it."""
         if verify_only:
             if out is not None or name is not None or format != "savedmodel" or no_examples:
-                raise ConfigError("--verify-only writes nothing. Remove --out, --name, --format, and --no-examples")
+                raise ConfigError(
+                    "--verify-only writes nothing. Remove --out, --name, --format, and --no-examples",
+                    code=Code.OPTION_NOT_APPLICABLE,
+                )
             _verify(Path(run), console)
             return
         from lstm_ae.run import Run, open_run
 
         opened = open_run(run)
         if name is not None and out is None:
-            raise ConfigError("--name needs --out. Add --out or remove --name")
+            raise ConfigError("--name needs --out. Add --out or remove --name", code=Code.MISSING_OPTION)
         if name is not None and (Path(name).name != name or name in ("", "..")):
             raise ConfigError(f"--name must be the name of one folder, without its path. Received: {name!r}")
         opened.metrics()
@@ -109,7 +112,10 @@ def register(app: typer.Typer) -> None:
 
 def _verify(folder: Path, console: Console) -> None:
     if not folder.is_dir():
-        raise DataError(f"There is no folder {str(folder)!r}; give an exported version, or a model's folder")
+        raise DataError(
+            f"There is no folder {str(folder)!r}; give an exported version, or a model's folder",
+            code=Code.MODEL_NOT_FOUND,
+        )
     import_tensorflow(console)
     from lstm_ae.export.verification import verify_versions
 

@@ -27,7 +27,7 @@ from lstm_ae.config.options import (
 )
 from lstm_ae.config.reading import REREAD
 from lstm_ae.config.space import is_searchable, parse_axis
-from lstm_ae.errors import ConfigError
+from lstm_ae.errors import Code, ConfigError
 
 from .console import Console
 
@@ -296,7 +296,9 @@ class RunChoice:
         """Refuse options that contradict each other."""
         for name in ("retrain", "out"):
             if self.run is not None and getattr(self, name):
-                raise ConfigError(f"--{name} and --run exclude each other; give one of them")
+                raise ConfigError(
+                    f"--{name} and --run exclude each other; give one of them", code=Code.CONFLICTING_OPTIONS
+                )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -406,7 +408,9 @@ class GivenOptions(dict[str, Any]):
 
         name = task_of(kind())
         if self.file and self.preset:
-            raise ConfigError("--preset and --config exclude each other; give one of them")
+            raise ConfigError(
+                "--preset and --config exclude each other; give one of them", code=Code.CONFLICTING_OPTIONS
+            )
         under = read_config(self.file, name) if self.file else load_preset(name, self.preset) if self.preset else {}
         return {**self.before, **under}
 
@@ -495,7 +499,9 @@ def command(
             console = Console(*(values.pop(key) for key in _OUTPUT_OPTIONS))
             del values["help_all"]
             if console.quiet and console.verbose:
-                raise ConfigError("--quiet and --verbose exclude each other; give one of them")
+                raise ConfigError(
+                    "--quiet and --verbose exclude each other; give one of them", code=Code.CONFLICTING_OPTIONS
+                )
             values |= {name: check_value(rule, values[name]) for name, rule in checked.items()}
             for name, options in groups.items():
                 chosen = {option.name: values.pop(option.name) for option in options}
@@ -628,7 +634,8 @@ def _take_typed_options(context: typer.Context, fields: list[Declared], values: 
             if field.name in result:
                 raise ConfigError(
                     f"{flag_name(field.name)} and {flag_name(switch_off_name(field))} exclude each other; "
-                    "give one of them"
+                    "give one of them",
+                    code=Code.CONFLICTING_OPTIONS,
                 )
             result[field.name] = False
     return result

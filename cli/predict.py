@@ -52,7 +52,7 @@ def register(app: typer.Typer) -> None:
         console: Console,
     ) -> None:
         """Write the predictions of an exported model for a file; an interrupted call resumes."""
-        from lstm_ae.errors import ConfigError
+        from lstm_ae.errors import Code, ConfigError
         from lstm_ae.installation import install_hint
 
         import_tensorflow(console, keras=False)
@@ -60,7 +60,9 @@ def register(app: typer.Typer) -> None:
             from lstm_ae.serving.batch_prediction import parse_constants, predict_file, read_samples
             from lstm_ae.serving.client import connect
         except ModuleNotFoundError as error:
-            raise ConfigError(f"lstmae predict needs {error.name}: {install_hint('serve')}") from error
+            raise ConfigError(
+                f"lstmae predict needs {error.name}: {install_hint('serve')}", code=Code.MISSING_PACKAGE
+            ) from error
 
         served = connect(where, model, model_version, signature, trust=trust)
         samples = read_samples(

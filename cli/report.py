@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from lstm_ae.errors import ConfigError
+from lstm_ae.errors import Code, ConfigError
 from lstm_ae.formatting import format_count
 
 from .backend import import_tensorflow
@@ -242,11 +242,14 @@ def register(app: typer.Typer) -> None:
         """Write a report of runs and searches as one self-contained HTML file."""
         if tour == bool(runs):
             given = "both" if tour else "neither"
-            raise ConfigError(f"Give runs to report on, or --tour for the whole source report. Received: {given}")
+            raise ConfigError(
+                f"Give runs to report on, or --tour for the whole source report. Received: {given}",
+                code=Code.MISSING_OPTION,
+            )
         if runs:
             for name, value in (("level", level), ("digits", digits), ("prices", prices), ("dry-run", dry_run)):
                 if value:
-                    raise ConfigError(f"--{name} is for --tour; leave it out")
+                    raise ConfigError(f"--{name} is for --tour; leave it out", code=Code.OPTION_NOT_APPLICABLE)
             _report_runs(runs, out, console)
         else:
             show_tour(TourRequest(level or "smoke", out, digits, prices, dry_run), console)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lstm_ae.errors import ConfigError, InsufficientSkillError
+from lstm_ae.errors import Code, ConfigError, InsufficientSkillError
 from lstm_ae.formatting import format_count, format_epoch, format_heading, format_skill, format_value
 from lstm_ae.installation import install_hint
 
@@ -126,7 +126,9 @@ def require_table(name: str, path: Path) -> None:
     if path.suffix not in TABLE_SUFFIXES:
         raise ConfigError(f"{name} must end in .csv or .parquet. Received: {str(path)!r}")
     if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
-        raise ConfigError(f"{name} {path} needs pyarrow: {install_hint('parquet')}, or give .csv")
+        raise ConfigError(
+            f"{name} {path} needs pyarrow: {install_hint('parquet')}, or give .csv", code=Code.MISSING_PACKAGE
+        )
 
 
 def show_note(remarks: Sequence[str], console: Console) -> None:

@@ -26,12 +26,12 @@ Root = Annotated[Path | None, typer.Argument(help="Directory that holds the runs
 @command(app, "list", "lstmae runs list")
 def list_(root: Root = None, *, console: Console) -> None:
     """List the runs and searches, newest first."""
-    from lstm_ae.errors import DataError
+    from lstm_ae.errors import Code, DataError
     from lstm_ae.run import RUNS, list_runs
     from lstm_ae.search.directory import list_searches
 
     if root is not None and not root.is_dir():
-        raise DataError(f"{str(root)!r} is not a directory; give the one that holds the runs")
+        raise DataError(f"{str(root)!r} is not a directory; give the one that holds the runs", code=Code.RUN_NOT_FOUND)
     rows = []
     for run in list_runs(root):
         about = run.about()
@@ -95,21 +95,26 @@ def compare(
     console: Console,
 ) -> None:
     """Compare runs or searches: the options that differ, and the metrics."""
-    from lstm_ae.errors import ConfigError
+    from lstm_ae.errors import Code, ConfigError
     from lstm_ae.run import open_run
     from lstm_ae.search.directory import is_search
 
     if len(runs) < 2:
-        raise ConfigError(f"runs compare needs at least two runs. Received: {len(runs)}")
+        raise ConfigError(f"runs compare needs at least two runs. Received: {len(runs)}", code=Code.MISSING_OPTION)
     searches = [is_search(where) for where in runs]
     if figure is not None:
         require_png(figure)
         if any(searches):
-            raise ConfigError("--figure is for runs; a search draws its own. Leave it out")
+            raise ConfigError(
+                "--figure is for runs; a search draws its own. Leave it out", code=Code.OPTION_NOT_APPLICABLE
+            )
     if all(searches):
         return _compare_searches(runs, console)
     if any(searches):
-        raise ConfigError(f"{runs[searches.index(True)]!r} is a search; compare runs with runs, searches with searches")
+        raise ConfigError(
+            f"{runs[searches.index(True)]!r} is a search; compare runs with runs, searches with searches",
+            code=Code.RUN_MISMATCH,
+        )
     opened = [open_run(run) for run in runs]
     names = [str(run.directory) for run in opened]
     figures = {"figure": str(_draw_histories(opened, figure))} if figure else {}
@@ -120,7 +125,7 @@ def compare(
 
 def _draw_histories(opened: Sequence["Run"], figure: Path) -> Path:
     """Draw runs over their epochs."""
-    from lstm_ae.errors import DataError
+    from lstm_ae.errors import Code, DataError
     from lstm_ae.files import write
     from lstm_ae.plots.base import png
     from lstm_ae.plots.comparison import compare_histories
@@ -130,12 +135,14 @@ def _draw_histories(opened: Sequence["Run"], figure: Path) -> Path:
     for run in opened:
         rows = run.history()
         if not rows:
-            raise DataError(f"{str(run.directory)!r} has no history; leave it out, or leave --figure out")
+            raise DataError(
+                f"{str(run.directory)!r} has no history; leave it out, or leave --figure out", code=Code.RUN_DAMAGED
+            )
         histories[str(run.directory)] = history_columns(rows)
     try:
         return write(figure, png(compare_histories(histories)))
     except ValueError as error:
-        raise DataError(f"{error}; compare runs of one study, or leave --figure out") from None
+        raise DataError(f"{error}; compare runs of one study, or leave --figure out", code=Code.RUN_MISMATCH) from None
 
 
 def _compare_searches(places: list[str], console: Console) -> None:

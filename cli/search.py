@@ -12,7 +12,7 @@ import typer
 from lstm_ae.config import Config, task_of
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.space import Axis, find_axes
-from lstm_ae.errors import ConfigError
+from lstm_ae.errors import Code, ConfigError
 from lstm_ae.formatting import format_count
 
 from . import dry_run, training
@@ -213,7 +213,9 @@ class SearchRequest(GridRequest):
     def __post_init__(self) -> None:
         """Refuse values that are not allowed, or contradict each other."""
         if self.address is not None and self.engine != "ray":
-            raise ConfigError("--address is for --engine ray; add it, or leave --address out")
+            raise ConfigError(
+                "--address is for --engine ray; add it, or leave --address out", code=Code.OPTION_NOT_APPLICABLE
+            )
         if self.engine not in ("local", "ray"):
             raise ConfigError(f"--engine must be one of local, ray. Received: {self.engine!r}")
         _parse_duration(self.max_time)
@@ -265,7 +267,10 @@ def _set_table(given: GivenOptions, data: str | None, name: str, resume: bool) -
     if data is not None:
         given["data"] = data
     elif name == "series" and not resume and given.file is None:
-        raise ConfigError("Give the table to train on: lstmae series tune DATA, or --resume to continue a search")
+        raise ConfigError(
+            "Give the table to train on: lstmae series tune DATA, or --resume to continue a search",
+            code=Code.MISSING_OPTION,
+        )
 
 
 def find_search(study: str, verb: str, varied: str | None, out: Path | None) -> "SearchDirectory":
@@ -281,12 +286,17 @@ def find_search(study: str, verb: str, varied: str | None, out: Path | None) -> 
 
     folder = _latest_search(study, verb) if out is None else open_search(out, study)
     if folder.purpose().verb != verb:
-        raise ConfigError(f"{str(folder.directory)!r} belongs to another command. Resume with: {folder.resume_command}")
+        raise ConfigError(
+            f"{str(folder.directory)!r} belongs to another command. Resume with: {folder.resume_command}",
+            code=Code.NOT_RESUMABLE,
+        )
     names = [axis.name for axis in folder.plan().axes]
     if varied is not None and varied not in names:
         raise ConfigError(
             f"{str(folder.directory)!r} was begun by another version, whose {verb} varied "
-            f"{', '.join(map(flag_name, names))}; this one varies {flag_name(varied)}. Start a new one without --resume"
+            f"{', '.join(map(flag_name, names))}; this one varies {flag_name(varied)}. Start a new one without "
+            "--resume",
+            code=Code.NOT_RESUMABLE,
         )
     return folder
 
@@ -297,7 +307,9 @@ def _latest_search(study: str, verb: str) -> "SearchDirectory":
     for folder in list_searches():
         if (folder.about()["task"], folder.purpose().verb) == (study, verb):
             return folder
-    raise ConfigError(f"There is no search of {study} {verb} in 'runs'; give its directory with --out")
+    raise ConfigError(
+        f"There is no search of {study} {verb} in 'runs'; give its directory with --out", code=Code.NOT_RESUMABLE
+    )
 
 
 @contextmanager
@@ -320,7 +332,10 @@ def show_search_estimate(given: GivenOptions, request: SearchRequest, kind: type
 
     dry_run.forbid_resume(request.resume)
     if request.engine != "local":
-        raise ConfigError("--dry-run times this machine and needs --engine local. Remove one of the two options")
+        raise ConfigError(
+            "--dry-run times this machine and needs --engine local. Remove one of the two options",
+            code=Code.CONFLICTING_OPTIONS,
+        )
     if request.out is not None:
         require_free(request.out)
     plan = make_plan(given, kind, request)
@@ -347,7 +362,7 @@ def search(
 
     name = task_of(kind())
     if request.repair and not request.resume:
-        raise ConfigError("--repair needs --resume. Add --resume or remove --repair")
+        raise ConfigError("--repair needs --resume. Add --resume or remove --repair", code=Code.MISSING_OPTION)
     if request.resume:
         folder = find_search(name, request.verb, request.varied, request.out)
         purpose = folder.purpose()

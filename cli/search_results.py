@@ -5,7 +5,7 @@ import time
 from typing import TYPE_CHECKING
 
 from lstm_ae.config.options import flag_name
-from lstm_ae.errors import LstmAeError
+from lstm_ae.errors import Code, LstmAeError
 from lstm_ae.formatting import format_clock, format_count, format_names, format_setting, format_value
 
 from .console import Console
@@ -188,7 +188,9 @@ def require_results(folder: "SearchDirectory", result: "SearchResult") -> str:
     if any(trial.status == "completed" for trial in result.trials):
         return again
     if not result.complete:
-        raise LstmAeError(f"The time limit was reached before a trial was complete. Resume with: {again}")
+        raise LstmAeError(
+            f"The time limit was reached before a trial was complete. Resume with: {again}", code=Code.NO_TRIAL
+        )
     reasons: dict[str, list[str]] = {}
     for trial in result.trials:
         if trial.reason:
@@ -197,7 +199,7 @@ def require_results(folder: "SearchDirectory", result: "SearchResult") -> str:
         f"trial{'s' * (len(numbers) > 1)} {format_names(numbers)}: {reason}" for reason, numbers in reasons.items()
     )
     advice = "Lower --learning-rate, or change what the reasons name"
-    raise LstmAeError(f"All {len(result.trials)} trials failed. {causes}. {advice}")
+    raise LstmAeError(f"All {len(result.trials)} trials failed. {causes}. {advice}", code=Code.NO_TRIAL)
 
 
 def _trial_row(trial: "Trial") -> "JsonObject":

@@ -11,7 +11,7 @@ import typer
 
 from lstm_ae.config import Reading, Series
 from lstm_ae.config.options import declared_options, flag_name
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count, format_heading, format_names, quote
 
 from . import search, series_classification, series_detection, series_encoding, series_forecasting
@@ -48,7 +48,7 @@ def check(
     _show_inspection(inspection, config, console)
     console.document(_inspection_document(inspection, config))
     if not inspection.usable:
-        raise DataError(_format_verdict(inspection, config))
+        raise DataError(_format_verdict(inspection, config), code=Code.CELL_VALUE)
 
 
 @command(app, "example", "lstmae series example load.csv --task forecast")
@@ -75,12 +75,12 @@ def example(
     from lstm_ae.table_files import table
 
     if path.suffix != ".csv" or path.exists():
-        raise ConfigError(f"FILE must be new and end in .csv. Received: {str(path)!r}")
+        raise ConfigError(f"FILE must be new and end in .csv. Received: {str(path)!r}", code=Code.OUTPUT_EXISTS)
     if task not in EXAMPLES:
         raise ConfigError(f"--task must be one of {', '.join(EXAMPLES)}. Received: {task[:40]!r}")
     chosen = EXAMPLES[task]
     if days is not None and chosen.days is None:
-        raise ConfigError(f"The table for --task {task} has no days; leave --days out")
+        raise ConfigError(f"The table for --task {task} has no days; leave --days out", code=Code.OPTION_NOT_APPLICABLE)
     length = {} if chosen.days is None else {"days": days or chosen.days}
     columns = chosen.make(seed=seed, **length)
     cells = [column.astype(str) if column.dtype.kind == "M" else column for column in columns.values()]

@@ -11,7 +11,7 @@ import typer
 
 from lstm_ae.config import Series
 from lstm_ae.config.threshold import parse_threshold
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count
 
 from . import dry_run, training
@@ -134,7 +134,8 @@ def refuse_table_options(given: Mapping[str, object]) -> None:
     for name, value in given.items():
         if value is not None:
             raise ConfigError(
-                f"{name} needs a whole table, and - is a stream. Give the path of a table, or remove {name}"
+                f"{name} needs a whole table, and - is a stream. Give the path of a table, or remove {name}",
+                code=Code.MISSING_OPTION,
             )
 
 
@@ -193,7 +194,10 @@ def register(app: typer.Typer) -> None:
             _show_trained(console, training.resume(given, Series, console, out=out, trackers=trackers))
             return
         if data is None:
-            raise ConfigError("Give the table to train on: lstmae series train DATA, or --resume to continue a run")
+            raise ConfigError(
+                "Give the table to train on: lstmae series train DATA, or --resume to continue a run",
+                code=Code.MISSING_OPTION,
+            )
         config = given.config(Series, data=data)
         import_tensorflow(console)
         complete, loaded = training.complete_config(config, console)
@@ -256,7 +260,10 @@ def register(app: typer.Typer) -> None:
         if data == "-":
             refuse_table_options({"--events": events, "--scores": scores, "--figure": figure, "--label-col": label_col})
         elif skip_bad:
-            raise ConfigError("--skip-bad is for rows on standard input. Give - as DATA, or remove --skip-bad")
+            raise ConfigError(
+                "--skip-bad is for rows on standard input. Give - as DATA, or remove --skip-bad",
+                code=Code.OPTION_NOT_APPLICABLE,
+            )
         opened = training.open_table_run(run, console)
         if data == "-":
             follow_stream(opened, console, threshold, reading=given, skip_bad=skip_bad, keep_formulas=keep_formulas)

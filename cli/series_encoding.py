@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lstm_ae.config.options import flag_name
-from lstm_ae.errors import ConfigError
+from lstm_ae.errors import Code, ConfigError
 
 from .console import Console
 from .options import OUTPUT, Figure, Formulas, GivenOptions, LabelColumn, RunArgument, Table, command
@@ -65,7 +65,9 @@ def register(app: typer.Typer) -> None:
         """Evaluate a run and its baselines on another table, or on its own splits."""
         options = [*(["label_col"] if label_col is not None else []), *given]
         if data is None and options:
-            raise ConfigError(f"{flag_name(options[0])} is for another table; give it as DATA")
+            raise ConfigError(
+                f"{flag_name(options[0])} is for another table; give it as DATA", code=Code.OPTION_NOT_APPLICABLE
+            )
         opened_run = open_table_run(run, console)
         from lstm_ae.experiment import open_trained
 

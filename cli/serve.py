@@ -170,12 +170,15 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Serve exported models over REST and gRPC, compatible with TensorFlow Serving."""
         began = time.monotonic()
-        from lstm_ae.errors import ConfigError, DataError
+        from lstm_ae.errors import Code, ConfigError, DataError
         from lstm_ae.installation import install_hint
         from lstm_ae.serving.workers import INTER_OP_THREADS
 
         if not folder.is_dir():
-            raise DataError(f"There is no folder {str(folder)!r}. Give a folder that `lstmae export` has written")
+            raise DataError(
+                f"There is no folder {str(folder)!r}. Give a folder that `lstmae export` has written",
+                code=Code.MODEL_NOT_FOUND,
+            )
         if models_config and (versions != "latest" or label):
             raise ConfigError("--models-config sets versions and labels. Remove --versions and --label")
         if grace > drain:
@@ -190,7 +193,9 @@ def register(app: typer.Typer) -> None:
             from lstm_ae.serving.ports import bracket_host, resolve_address
             from lstm_ae.serving.tensorflow_serving import read_models, write_tensorflow_serving
         except ModuleNotFoundError as error:
-            raise ConfigError(f"lstmae serve needs {error.name}: {install_hint('serve')}") from error
+            raise ConfigError(
+                f"lstmae serve needs {error.name}: {install_hint('serve')}", code=Code.MISSING_PACKAGE
+            ) from error
 
         policy, labels = _parse_policy(versions), [_parse_label(text) for text in label or ()]
 
@@ -201,7 +206,8 @@ def register(app: typer.Typer) -> None:
         if not models:
             raise DataError(
                 f"{str(folder)!r} contains no exported model (NAME/<number>/saved_model.pb). "
-                "Create one with lstmae export."
+                "Create one with lstmae export.",
+                code=Code.MODEL_NOT_FOUND,
             )
         names = [model.name for model in models]
         for name, *_ in labels:

@@ -9,7 +9,7 @@ import typer
 
 from lstm_ae.config import TASKS, Config, Snp
 from lstm_ae.config.options import flag_name
-from lstm_ae.errors import ConfigError, LeakageError
+from lstm_ae.errors import Code, ConfigError, LeakageError
 from lstm_ae.formatting import format_count, format_setting, format_value
 
 from . import dry_run, training
@@ -256,17 +256,23 @@ def register(app: typer.Typer, small: str) -> None:
         """Forecast prices, and compare the forecasts with "tomorrow = today"."""
         for name, value in (("horizon", horizon), ("paths", paths)):
             if value is not None and not multistep:
-                raise ConfigError(f"--{name} is for --multistep; add it, or leave --{name} out")
+                raise ConfigError(
+                    f"--{name} is for --multistep; add it, or leave --{name} out", code=Code.OPTION_NOT_APPLICABLE
+                )
         ends, classical = parse_levels(level), _parse_baselines(baselines)
         if multistep and given.get("with_open"):
             raise ConfigError(
                 "--with-open is for one day ahead: of later days the open is not known. Leave out --multistep, or "
-                "--with-open"
+                "--with-open",
+                code=Code.OPTION_NOT_APPLICABLE,
             )
         opened = training.obtain_run_for_data(given, TASKS["snp"], console, choice, goal="predict")
         new = opened.data.train.samples == 0
         if new and classical:
-            raise ConfigError("--baselines are fitted on training days, and new data has none. Leave out --baselines")
+            raise ConfigError(
+                "--baselines are fitted on training days, and new data has none. Leave out --baselines",
+                code=Code.OPTION_NOT_APPLICABLE,
+            )
         if multistep:
             skill = show_many_days(opened, console, ends, horizon=horizon, paths=paths or 0, classical=classical)
         else:

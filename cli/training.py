@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lstm_ae.config import Config, Series, Snp, task_of
 from lstm_ae.config.options import declared_options, flag_name
 from lstm_ae.config.snp import READING_OPTIONS
-from lstm_ae.errors import ConfigError
+from lstm_ae.errors import Code, ConfigError
 from lstm_ae.formatting import format_option
 from lstm_ae.training.observer import Progress, TrainingObserver
 
@@ -96,11 +96,14 @@ def resume(
     else:
         unfinished = [run for run in list_runs() if not run.finished and run.about()["task"] == name]
         if not unfinished:
-            raise ConfigError(f"There is no unfinished {name} run in 'runs'; give its directory with --out")
+            raise ConfigError(
+                f"There is no unfinished {name} run in 'runs'; give its directory with --out", code=Code.NOT_RESUMABLE
+            )
         run = unfinished[0]
     if run.finished:
         raise ConfigError(
-            f"The run {str(run.directory)!r} is finished; there is nothing to resume. Evaluate it, or train another one"
+            f"The run {str(run.directory)!r} is finished; there is nothing to resume. Evaluate it, or train another",
+            code=Code.NOT_RESUMABLE,
         )
     config = run.config()
     require_equal(given, config, f"--resume continues {str(run.directory)!r}", free=("data",))
@@ -185,7 +188,8 @@ def _open_named_run(given: GivenOptions, kind: type[Config], console: Console, r
         does, verb = ("reconstructs", "reconstruct") if goal == "predict" else ("forecasts", "predict")
         where = shlex.quote(str(opened.directory))
         raise ConfigError(
-            f"{str(opened.directory)!r} {does} prices; use lstmae snp {verb} --run {where}, or give another run"
+            f"{str(opened.directory)!r} {does} prices; use lstmae snp {verb} --run {where}, or give another run",
+            code=Code.RUN_MISMATCH,
         )
     # Another table may be written in another way.
     free = ("data", *(READING_OPTIONS if given.get("data") else ()))
@@ -209,7 +213,10 @@ def require_equal(given: GivenOptions, config: Config, why: str, free: tuple[str
                 if stored not in (None, "", ())
                 else f"without {flag_name(name)}"
             )
-            raise ConfigError(f"{why} {was}. Received: {format_option(value)}. Leave it out, or train a new run")
+            raise ConfigError(
+                f"{why} {was}. Received: {format_option(value)}. Leave it out, or train a new run",
+                code=Code.OPTION_NOT_APPLICABLE,
+            )
 
 
 def open_table_run(run: str, console: Console) -> "Run":

@@ -22,7 +22,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, get_args
 import numpy as np
 
 from lstm_ae.arrays import Array
-from lstm_ae.errors import DataError
+from lstm_ae.errors import Code, DataError
 from lstm_ae.files import load_arrays, save_arrays
 
 
@@ -98,7 +98,7 @@ class Artifact:
         try:
             return cls._build(content)
         except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{name!r} is damaged ({error}); {cls.repair}") from error
+            raise DataError(f"{name!r} is damaged ({error}); {cls.repair}", code=Code.RUN_DAMAGED) from error
 
     @classmethod
     def _build(cls, content: ArtifactContent) -> Self:

@@ -11,7 +11,7 @@ import numpy as np
 from lstm_ae import run as runs
 from lstm_ae.config import Config, Snp, task_of
 from lstm_ae.data.windows import Data
-from lstm_ae.errors import ConfigError, DataError, DivergedError
+from lstm_ae.errors import Code, ConfigError, DataError, DivergedError
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.files import load_state
 from lstm_ae.formatting import format_epoch
@@ -103,12 +103,14 @@ def resume(
     if run.about()["data"]["sha256"] != data.source.sha256:
         raise DataError(
             f"The data differs from that of {str(run.directory)!r} ({run.about()['data']['text']}). "
-            "Pass the same file or start a new run"
+            "Pass the same file or start a new run",
+            code=Code.OTHER_DATA,
         )
     if run.finished:
         raise ConfigError(
             f"The run {str(run.directory)!r} is finished, so it cannot be resumed. "
-            "Run evaluate on it or train a new run"
+            "Run evaluate on it or train a new run",
+            code=Code.NOT_RESUMABLE,
         )
     return _train(run, config, data, observer, trackers)
 
@@ -127,7 +129,8 @@ def _train(
         lock = filelock.FileLock(run.lock, timeout=0).acquire()
     except filelock.Timeout:
         raise ConfigError(
-            f"Another process is training in {str(run.directory)!r}. Wait for it or pass another --out"
+            f"Another process is training in {str(run.directory)!r}. Wait for it or pass another --out",
+            code=Code.IN_USE,
         ) from None
     with lock, ExitStack() as stack:
         callbacks = [stack.enter_context(tracker(run)) for tracker in trackers]
@@ -289,7 +292,9 @@ class RunWithData(NamedTuple):
         """Draw the figures again and return their paths."""
         history = self.run.history()
         if not history:
-            raise DataError(f"The run {str(self.run.directory)!r} has no history.csv. Train a new run")
+            raise DataError(
+                f"The run {str(self.run.directory)!r} has no history.csv. Train a new run", code=Code.RUN_DAMAGED
+            )
         return self.run.write_figures(self.task.figures(self.model, self.data, history, self.judged_by))
 
     def save_predictions(self, columns: Mapping[str, Sequence[Any]], name: str = "predictions") -> Path:
@@ -315,7 +320,8 @@ def open_trained(run: Run, data: Data | None = None) -> RunWithData:
     if data.source.sha256 != run.about()["data"]["sha256"]:
         raise DataError(
             f"The data differs from that of {str(run.directory)!r} ({run.about()['data']['text']}). "
-            f"Received: {data.source.text}. Pass the same file to --data, or set or unset LSTMAE_DATA_DIR"
+            f"Received: {data.source.text}. Pass the same file to --data, or set or unset LSTMAE_DATA_DIR",
+            code=Code.OTHER_DATA,
         )
     return RunWithData(run, study, config, data, model)
 

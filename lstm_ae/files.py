@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lstm_ae.arrays import Array
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import quote
 from lstm_ae.json_types import JsonMapping, JsonObject
 
@@ -36,13 +36,15 @@ def read_object(path: Path) -> JsonObject:
     try:
         content = parse_json(read_regular(path, LARGEST_OBJECT).decode())
     except FileNotFoundError:
-        raise DataError(f"{str(path.parent)!r} is not a run: it has no {path.name}") from None
+        raise DataError(f"{str(path.parent)!r} is not a run: it has no {path.name}", code=Code.RUN_NOT_FOUND) from None
     except OSError as error:
-        raise DataError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+        raise DataError(f"{str(path)!r} cannot be read: {error.strerror}", code=Code.FILE_UNREADABLE) from error
     except ValueError as error:
-        raise DataError(f"{str(path)!r} is not JSON ({error}). Pass another file") from error
+        raise DataError(f"{str(path)!r} is not JSON ({error}). Pass another file", code=Code.FILE_UNREADABLE) from error
     if not isinstance(content, dict):
-        raise DataError(f"{str(path)!r} must hold a JSON object. Received: {type(content).__name__}")
+        raise DataError(
+            f"{str(path)!r} must hold a JSON object. Received: {type(content).__name__}", code=Code.FILE_UNREADABLE
+        )
     return content
 
 
@@ -95,13 +97,15 @@ def require_regular(path: Path, most: int) -> int:
 def _require_regular(path: str | os.PathLike[str], status: os.stat_result, most: int | None, advice: str) -> None:
     if not stat.S_ISREG(status.st_mode):
         kind = "directory" if stat.S_ISDIR(status.st_mode) else "pipe, socket, or device"
-        raise DataError(f"{quote(path)} is a {kind}, not a regular file. {advice}")
+        raise DataError(f"{quote(path)} is a {kind}, not a regular file. {advice}", code=Code.FILE_UNREADABLE)
     if most is not None and status.st_size > most:
         raise _too_large(path, most)
 
 
 def _too_large(path: str | os.PathLike[str], most: int) -> DataError:
-    return DataError(f"{quote(path)} is larger than {most:,} bytes, the limit. Use a smaller file.")
+    return DataError(
+        f"{quote(path)} is larger than {most:,} bytes, the limit. Use a smaller file.", code=Code.FILE_FORMAT
+    )
 
 
 def is_own(path: Path, mark: str) -> bool:
@@ -258,11 +262,16 @@ def claim(folder: Path, name: str, about: JsonMapping) -> None:
     path = folder / name
     if path.exists():
         if read_object(path) != json.loads(json.dumps(about)):
-            raise ConfigError(f"--out {str(folder)!r} was started with other options or data. Pass another folder")
+            raise ConfigError(
+                f"--out {str(folder)!r} was started with other options or data. Pass another folder",
+                code=Code.OUTPUT_EXISTS,
+            )
         return
     # A command killed at its start leaves only temporary files.
     if folder.exists() and not all(path.match(".*.part") for path in folder.iterdir()):
-        raise ConfigError(f"--out {str(folder)!r} is not empty and contains no {name}. Pass a new folder")
+        raise ConfigError(
+            f"--out {str(folder)!r} is not empty and contains no {name}. Pass a new folder", code=Code.OUTPUT_EXISTS
+        )
     folder.mkdir(parents=True, exist_ok=True)
     write(path, as_json(about))
 
@@ -283,7 +292,8 @@ def read_part(path: Path, keys: Iterable[str]) -> JsonObject:
         content = {}
     if set(content) != set(keys):
         raise DataError(
-            f"{str(path)!r} is damaged or of another version. Delete it and run the same command to recreate it"
+            f"{str(path)!r} is damaged or of another version. Delete it and run the same command to recreate it",
+            code=Code.RUN_DAMAGED,
         )
     return content
 
@@ -332,7 +342,9 @@ def load_arrays(
             wanted = [name for name in arrays if name != "meta"] if names is None else names
             return meta, {name: arrays[name] for name in wanted}
     except Exception as error:
-        raise DataError(f"{what}{str(path)!r} cannot be read ({type(error).__name__}); {advice}") from error
+        raise DataError(
+            f"{what}{str(path)!r} cannot be read ({type(error).__name__}); {advice}", code=Code.FILE_UNREADABLE
+        ) from error
 
 
 def save_state(path: Path, meta: JsonMapping, groups: Mapping[str, Sequence[ArrayLike]]) -> None:

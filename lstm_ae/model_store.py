@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from lstm_ae.artifacts import Artifact, ArtifactContent
 from lstm_ae.config import Config
-from lstm_ae.errors import DataError
+from lstm_ae.errors import Code, DataError
 from lstm_ae.files import as_json, parse_json
 from lstm_ae.temporary import temporary_folder
 
@@ -59,7 +59,7 @@ class ModelStore(abc.ABC):
         """
         found = self.find_artifact(kind)
         if found is None:
-            raise DataError(f"The run {self.name!r} has no {kind.file}. {kind.advice}")
+            raise DataError(f"The run {self.name!r} has no {kind.file}. {kind.advice}", code=Code.RUN_DAMAGED)
         return found
 
     @property
@@ -67,7 +67,9 @@ class ModelStore(abc.ABC):
         """Names of the rows of the scale table, the first ""; empty if all series share one scale."""
         names = self.about()["data"].get("symbols", [])
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise DataError(f"The config.json of {self.name!r} is damaged at 'symbols'. Train a new run")
+            raise DataError(
+                f"The config.json of {self.name!r} is damaged at 'symbols'. Train a new run", code=Code.RUN_DAMAGED
+            )
         return tuple(names)
 
 
@@ -185,5 +187,6 @@ def load_model(path: Path, metrics: Mapping[str, Any], name: str) -> Any:
     except Exception as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(
-            f"{name!r} is missing, damaged, or not a model ({first[:200]}). Restore it or train a new run"
+            f"{name!r} is missing, damaged, or not a model ({first[:200]}). Restore it or train a new run",
+            code=Code.RUN_DAMAGED,
         ) from error

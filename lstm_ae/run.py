@@ -19,7 +19,7 @@ from lstm_ae.artifacts import Artifact, ArtifactContent
 from lstm_ae.config import TASKS, Config, task_of
 from lstm_ae.config.toml import parse_config
 from lstm_ae.data.windows import Source
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.files import (
     LARGEST_OBJECT,
     as_json,
@@ -63,10 +63,15 @@ def read_record(path: Path) -> dict[str, Any]:
     about = read_object(path)
     number = about.get("format", FORMAT)
     if not isinstance(number, int) or number > FORMAT:
-        raise DataError(f"{str(path)!r} has format {number!r}, which this version does not support. Update lstm-ae")
+        raise DataError(
+            f"{str(path)!r} has format {number!r}, which this version does not support. Update lstm-ae",
+            code=Code.RUN_MISMATCH,
+        )
     task = about.get("task")
     if not isinstance(task, str) or task not in TASKS:
-        raise ConfigError(f"{str(path)!r}: 'task' must be one of {', '.join(TASKS)}. Received: {task!r}")
+        raise ConfigError(
+            f"{str(path)!r}: 'task' must be one of {', '.join(TASKS)}. Received: {task!r}", code=Code.CONFIG_FILE
+        )
     return about
 
 
@@ -78,11 +83,16 @@ def read_config(path: Path, task: str) -> dict[str, Any]:
         DataError: the file is damaged or has a newer format.
     """
     if not path.exists():
-        raise ConfigError(f"There is no file {str(path)!r}. Pass a .toml file or a run's config.json to --config")
+        raise ConfigError(
+            f"There is no file {str(path)!r}. Pass a .toml file or a run's config.json to --config",
+            code=Code.CONFIG_FILE,
+        )
     path = path / "config.json" if path.is_dir() else path
     config = load_config(path)
     if task_of(config) != task:
-        raise ConfigError(f"{str(path)!r} is a config of {task_of(config)}. Pass a config of {task}")
+        raise ConfigError(
+            f"{str(path)!r} is a config of {task_of(config)}. Pass a config of {task}", code=Code.CONFIG_FILE
+        )
     return config.to_dict()
 
 
@@ -98,7 +108,9 @@ def load_config(path: Path) -> Config:
     try:
         text = read_regular(path, LARGEST_OBJECT).decode("utf-8-sig")
     except ValueError as error:
-        raise DataError(f"{str(path)!r} cannot be read as UTF-8 text ({error}). Pass another file") from error
+        raise DataError(
+            f"{str(path)!r} cannot be read as UTF-8 text ({error}). Pass another file", code=Code.CONFIG_FILE
+        ) from error
     return parse_config(text, path)
 
 
@@ -106,12 +118,14 @@ def config_in_record(about: Mapping[str, Any], path: Path) -> Config:
     """Return the config in the content of a `config.json`; `path` is for errors."""
     values = about.get("config")
     if not isinstance(values, dict):
-        raise ConfigError(f"{str(path)!r}: 'config' must be an object with the options. Received: {values!r}")
+        raise ConfigError(
+            f"{str(path)!r}: 'config' must be an object with the options. Received: {values!r}", code=Code.CONFIG_FILE
+        )
     try:
         # Older versions stored options that do not apply, as typed.
         return TASKS[about["task"]].merge(values, {})
     except ConfigError as error:
-        raise ConfigError(f"{str(path)!r}: {error}") from None
+        raise ConfigError(f"{str(path)!r}: {error}", code=error.code) from None
 
 
 def installed_versions() -> dict[str, str]:
@@ -209,7 +223,10 @@ class Run(ModelStore):
         data = about.get("data")
         texts = isinstance(about.get("created"), str) and isinstance(about.get("command"), str)
         if not texts or not isinstance(data, dict) or not set(Source._fields) <= set(data):
-            raise DataError(f"{str(self.directory)!r} is not a run: its config.json lacks created, command or data")
+            raise DataError(
+                f"{str(self.directory)!r} is not a run: its config.json lacks created, command or data",
+                code=Code.RUN_DAMAGED,
+            )
         return about
 
     def config(self) -> Config:
@@ -225,7 +242,8 @@ class Run(ModelStore):
         if not self.finished:
             raise DataError(
                 f"The run {str(self.directory)!r} is unfinished. Resume with: "
-                f"lstmae {self.about()['task']} train --resume --out {shlex.quote(str(self.directory))}"
+                f"lstmae {self.about()['task']} train --resume --out {shlex.quote(str(self.directory))}",
+                code=Code.RUN_UNFINISHED,
             )
         path = self.directory / "metrics.json"
         content = read_object(path)
@@ -233,7 +251,7 @@ class Run(ModelStore):
         metrics = [metric for row in parts.values() for metric in (row.values() if isinstance(row, dict) else [None])]
         whole = all(isinstance(metric, dict) and {"value", "baselines", "unit"} <= set(metric) for metric in metrics)
         if not whole or not isinstance(content.get("training"), dict):
-            raise DataError(f"{str(path)!r} is damaged. Train a new run")
+            raise DataError(f"{str(path)!r} is damaged. Train a new run", code=Code.RUN_DAMAGED)
         return content
 
     def history(self) -> list[dict[str, float]]:
@@ -251,7 +269,7 @@ class Run(ModelStore):
             with path.open(newline="", encoding="utf-8") as file:
                 return [_epoch_of(row) for row in csv.DictReader(file)]
         except (ValueError, TypeError) as error:
-            raise DataError(f"{str(path)!r} is damaged ({error}). Train a new run") from error
+            raise DataError(f"{str(path)!r} is damaged ({error}). Train a new run", code=Code.RUN_DAMAGED) from error
 
     def model(self) -> Any:
         """Validate and load `model.keras`; raise `DataError` if that fails."""
@@ -269,7 +287,8 @@ class Run(ModelStore):
                 model = file.read()
         except OSError as error:
             raise DataError(
-                f"{str(self.model_file)!r} cannot be read: {error.strerror}. Restore it or train a new run"
+                f"{str(self.model_file)!r} cannot be read: {error.strerror}. Restore it or train a new run",
+                code=Code.RUN_DAMAGED,
             ) from error
         artifacts, name = self.artifact_contents(), str(self.directory)
         return FittedModel(self.about(), self.config(), metrics, self.history(), artifacts, model, name)
@@ -405,11 +424,16 @@ def require_free(directory: Path) -> None:
         return
     if directory.exists() or directory.is_symlink():
         what = "is not empty" if directory.is_dir() else "is not a directory"
-        raise ConfigError(f"--out {str(directory)!r} {what}. Pass a new directory, or resume with --resume")
+        raise ConfigError(
+            f"--out {str(directory)!r} {what}. Pass a new directory, or resume with --resume", code=Code.OUTPUT_EXISTS
+        )
     above = next(path for path in directory.absolute().parents if path.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
         what = "cannot be written" if above.is_dir() else "is not a directory"
-        raise ConfigError(f"--out {str(directory)!r} cannot be created, since {str(above)!r} {what}. Pass another one")
+        raise ConfigError(
+            f"--out {str(directory)!r} cannot be created, since {str(above)!r} {what}. Pass another one",
+            code=Code.OUTPUT_EXISTS,
+        )
 
 
 def open_run(where: str | Path, task: str | None = None) -> Run:
@@ -428,16 +452,25 @@ def open_run(where: str | Path, task: str | None = None) -> Run:
             if run.finished and task in (None, run.about()["task"]):
                 return run
         which = f"{task} run" if task else "run"
-        raise DataError(f"There is no finished {which} in {str(RUNS)!r}. Train one or pass its directory")
+        raise DataError(
+            f"There is no finished {which} in {str(RUNS)!r}. Train one or pass its directory", code=Code.RUN_NOT_FOUND
+        )
     run = Run(Path(where))
     if not run.directory.is_dir():
-        raise DataError(f"There is no run at {str(where)!r}. `lstmae runs list` shows those in {str(RUNS)!r}")
+        raise DataError(
+            f"There is no run at {str(where)!r}. `lstmae runs list` shows those in {str(RUNS)!r}",
+            code=Code.RUN_NOT_FOUND,
+        )
     if (run.directory / "search.json").is_file():
         best = next(iter(sorted(run.directory.glob("trials/*"))), run.directory / "trials/0000")
-        raise DataError(f"{str(where)!r} is a search. Pass one of its runs, such as {str(best)!r}")
+        raise DataError(
+            f"{str(where)!r} is a search. Pass one of its runs, such as {str(best)!r}", code=Code.RUN_NOT_FOUND
+        )
     actual = run.about()["task"]
     if task not in (None, actual):
-        raise ConfigError(f"{str(where)!r} is a run of {actual}. Pass a run of {task}, or use lstmae {actual}")
+        raise ConfigError(
+            f"{str(where)!r} is a run of {actual}. Pass a run of {task}, or use lstmae {actual}", code=Code.RUN_MISMATCH
+        )
     return run
 
 

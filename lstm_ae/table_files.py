@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lstm_ae.arrays import Array
-from lstm_ae.errors import ConfigError
+from lstm_ae.errors import Code, ConfigError
 from lstm_ae.files import write
 from lstm_ae.installation import install_hint
 
@@ -87,7 +87,9 @@ def write_table(path: Path, columns: Mapping[str, Sequence[object] | Array], *, 
         import pyarrow as pa
         import pyarrow.parquet as parquet
     except ModuleNotFoundError:
-        raise ConfigError(f"A .parquet file needs pyarrow: {install_hint('parquet')}, or use .csv") from None
+        raise ConfigError(
+            f"A .parquet file needs pyarrow: {install_hint('parquet')}, or use .csv", code=Code.MISSING_PACKAGE
+        ) from None
     sink = pa.BufferOutputStream()
     parquet.write_table(pa.table({name: pa.array(values) for name, values in columns.items()}), sink)
     return write(path, sink.getvalue().to_pybytes())

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from lstm_ae.errors import ConfigError
+from lstm_ae.errors import Code, ConfigError
 
 try:
     import fcntl
@@ -54,7 +54,8 @@ def system_folder() -> Path:
         return Path(tempfile.gettempdir())
     except FileNotFoundError as error:
         raise ConfigError(
-            "No folder for temporary files can be written. Set TMPDIR to one that can, or mount one at /tmp"
+            "No folder for temporary files can be written. Set TMPDIR to one that can, or mount one at /tmp",
+            code=Code.SYSTEM,
         ) from error
 
 

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib.util import find_spec
 from typing import Any
 
-from lstm_ae.errors import ConfigError
+from lstm_ae.errors import Code, ConfigError
 from lstm_ae.formatting import format_option
 from lstm_ae.installation import install_hint
 from lstm_ae.run import Run, measured_parts
@@ -50,7 +50,7 @@ class Mlflow:
 
     def __init__(self, uri: str) -> None:
         if find_spec("mlflow") is None:
-            raise ConfigError(f"--mlflow needs mlflow: {install_hint('mlflow')}")
+            raise ConfigError(f"--mlflow needs mlflow: {install_hint('mlflow')}", code=Code.MISSING_PACKAGE)
         # MLflow otherwise reports its use to its authors, and each step of creating a database.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")

@@ -16,7 +16,7 @@ from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.padding import pad_segments
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.data.windows import window_starts
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.model_store import ModelStore
 from lstm_ae.studies.series.classification import macro_f1
 from lstm_ae.studies.series.defaults import require_complete_windows
@@ -105,7 +105,8 @@ def load_classifier(run: ModelStore, reading: Mapping[str, Any] | None = None) -
     config = run_config(run, reading=reading)
     if config.task != "classify":
         raise DataError(
-            f"The run {run.name!r} tells no classes apart; train one by lstmae series train --task classify"
+            f"The run {run.name!r} tells no classes apart; train one by lstmae series train --task classify",
+            code=Code.RUN_MISMATCH,
         )
     model = run.model()
     function = tf.function(lambda inputs: model(inputs, training=False)["label"])
@@ -165,7 +166,8 @@ def classify_table(classifier: RunClassifier, table: Measurements, *, every_row:
         single[:] = False
     if not len(starts) and padded.grid.valued.any():
         raise DataError(
-            f"{table.name} has no run of {prepared.window} rows without a long gap, as a window needs; give more rows"
+            f"{table.name} has no run of {prepared.window} rows without a long gap, as a window needs; give more rows",
+            code=Code.TOO_FEW_ROWS,
         )
     require_complete_windows(config, padded)
     probability = np.empty((len(starts), len(names)), np.float32)

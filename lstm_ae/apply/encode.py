@@ -13,7 +13,7 @@ from lstm_ae.data.grid import Grid
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.detection.calibration import BATCH, Adding, score_rows, window_blocks, window_segments
 from lstm_ae.detection.scores import mean_errors
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.model_store import ModelStore
 from lstm_ae.models.sliding import SlidingAutoencoder, empty_windows, slide
 
@@ -87,7 +87,10 @@ def mean_squared_error(errors: Adding, grid: Grid, window: int) -> float:
             added = errors(grid.values[place])
             total, count = total + added.sums.sum(), count + added.counts.sum()
     if not count:
-        raise DataError(f"No window of {window} rows contains a value, so there is no error. Pass other rows")
+        raise DataError(
+            f"No window of {window} rows contains a value, so there is no error. Pass other rows",
+            code=Code.TOO_FEW_ROWS,
+        )
     return float(total / count)
 
 

@@ -16,7 +16,7 @@ from lstm_ae.data.time_zones import format_time
 from lstm_ae.data.windows import Data, Source, Split, window_starts
 from lstm_ae.detection.baselines import ReconstructionBaseline
 from lstm_ae.detection.calibration import NormalScores, windowwise
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.evaluation import Evaluation, Metric, Metrics
 from lstm_ae.forecasting import metrics as forecast_metrics
 from lstm_ae.forecasting.baselines import TableBaselines, TableRegression
@@ -57,7 +57,10 @@ def evaluate_table(
     run.metrics()
     fingerprints = run.find_artifact(WindowFingerprints)
     if config.task in ("forecast", "reconstruct") and request.label_col is not None:
-        raise ConfigError(f"--label-col is for runs of --task anomaly or classify. Received: one of {config.task}")
+        raise ConfigError(
+            f"--label-col is for runs of --task anomaly or classify. Received: one of {config.task}",
+            code=Code.OPTION_NOT_APPLICABLE,
+        )
 
     def observe(prepared: PreparedTable) -> None:
         if notify:
@@ -97,7 +100,8 @@ def _evaluate_detection(run: ModelStore, request: TableRequest, observe: TableOb
     labels = detection.labeled_rows()
     if not labels.any() or labels.all():
         raise DataError(
-            f"{request.label_col!r} marks no row, or every row, so nothing can be judged; leave --label-col out"
+            f"{request.label_col!r} marks no row, or every row, so nothing can be judged; leave --label-col out",
+            code=Code.LABELS,
         )
     return Evaluation({NEW_DATA_PART: _anomaly_metrics(detection.metrics)})
 
@@ -137,7 +141,8 @@ def _evaluate_forecasts(run: ModelStore, request: TableRequest, observe: TableOb
     if not split.samples:
         raise DataError(
             f"{prepared.table.name} has no run of {split.span} rows without a long gap, as a window and what follows "
-            "it need; give more rows"
+            "it need; give more rows",
+            code=Code.TOO_FEW_ROWS,
         )
     empty = split._replace(starts=split.starts[:0])
     source = Source(prepared.table.name, "", "")
@@ -173,7 +178,8 @@ def _evaluate_classes(run: ModelStore, request: TableRequest, observe: TableObse
     if not known.any():
         raise DataError(
             f"The column {request.label_col!r} holds no class that the run knows ({', '.join(classified.names[:5])}) "
-            "where a window ends, so nothing can be judged; give another --label-col"
+            "where a window ends, so nothing can be judged; give another --label-col",
+            code=Code.LABELS,
         )
     truth = classified.truth[known]
     split = Split(grid.values, classified.ends[known] - window + 1, window, label=truth)

@@ -15,7 +15,7 @@ from lstm_ae.data.grid import future_times
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.preparation import PreparedTable, SeriesScales
 from lstm_ae.data.time_zones import format_times
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.forecasting.baselines import season_name, seasonal_naive
 from lstm_ae.forecasting.intervals import MIN_ERRORS, ErrorQuantiles, prediction_intervals, quantile_offsets
 from lstm_ae.formatting import format_heading, format_names
@@ -90,7 +90,9 @@ def load_forecaster(run: ModelStore, reading: Mapping[str, Any] | None = None) -
     seasons = run.metrics().get("seasons", [config.season] * features)
     allowed = [None, *range(2, (config.window or 0) + 1)]
     if not isinstance(seasons, list) or len(seasons) != features or not all(season in allowed for season in seasons):
-        raise DataError(f"The metrics.json of {run.name!r} is damaged at 'seasons'; train a new run")
+        raise DataError(
+            f"The metrics.json of {run.name!r} is damaged at 'seasons'; train a new run", code=Code.RUN_DAMAGED
+        )
     return RunForecaster(config, SeriesScales(calibration.scale, run.symbols), run.model(), quantiles, tuple(seasons))
 
 
@@ -141,13 +143,17 @@ def forecast_table(
     if not complete.any():
         raise DataError(
             f"{table.name} has no {window} rows in a row at its end, without a long gap, as a window needs; give more "
-            "rows"
+            "rows",
+            code=Code.TOO_FEW_ROWS,
         )
     last = last[complete]
     rows = last[:, None] + np.arange(-window + 1, 1)
     past = grid.values[rows]
     if config.scale == "window" and np.isnan(past).any():
-        raise DataError(f"{table.name} has missing values in its last {window} rows, which --scale window cannot read")
+        raise DataError(
+            f"{table.name} has missing values in its last {window} rows, which --scale window cannot read",
+            code=Code.MISSING_VALUES,
+        )
     scale, lines = forecaster.scales.scale, forecaster.scales.lines(prepared)[last]
     future = Rollout(forecaster.model)(past, lines, steps, size=BATCH_WINDOWS)
     naive = seasonal_naive(past, steps, forecaster.seasons)

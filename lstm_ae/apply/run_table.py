@@ -14,7 +14,7 @@ from lstm_ae.data.checks import describe_step_change
 from lstm_ae.data.measurements import Measurements, Progress, read_measurements
 from lstm_ae.data.padding import pad_segments
 from lstm_ae.data.preparation import PreparedTable, SeriesScales, prepare_table
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.model_store import ModelStore
 from lstm_ae.studies.series.defaults import require_complete_windows
 
@@ -66,9 +66,14 @@ def run_config(run: ModelStore, *tasks: str, reading: Mapping[str, Any] | None =
     """
     config = run.config()
     if not isinstance(config, Series):
-        raise ConfigError(f"{run.name!r} is no run on a table. Pass a run of lstmae series train")
+        raise ConfigError(
+            f"{run.name!r} is no run on a table. Pass a run of lstmae series train", code=Code.RUN_MISMATCH
+        )
     if tasks and config.task not in tasks:
-        raise ConfigError(f"{run.name!r} is a run of --task {config.task}; give one of --task {' or '.join(tasks)}")
+        raise ConfigError(
+            f"{run.name!r} is a run of --task {config.task}; give one of --task {' or '.join(tasks)}",
+            code=Code.RUN_MISMATCH,
+        )
     return read_with_run_config(config, reading)
 
 
@@ -87,7 +92,8 @@ def read_with_run_config(config: Series, reading: Mapping[str, Any] | None) -> S
     for name in reading:
         if name not in REREAD:
             raise ConfigError(
-                f"{flag_name(name)} is of a training; of another table there are {', '.join(map(flag_name, REREAD))}"
+                f"{flag_name(name)} is of a training; of another table there are {', '.join(map(flag_name, REREAD))}",
+                code=Code.OPTION_NOT_APPLICABLE,
             )
     changed = dict(reading)
     if {"decimal", "thousands"} & set(reading):
@@ -139,7 +145,8 @@ def prepare_run_table(config: Series, table: Measurements) -> PreparedTable:
         other = describe_step_change(prepared)
         raise DataError(
             f"{table.name} has no run of {prepared.window} rows without a long gap, as a window needs; give more rows"
-            + (f". {other}" if other else "")
+            + (f". {other}" if other else ""),
+            code=Code.TOO_FEW_ROWS,
         )
     require_complete_windows(config, prepared)
     return prepared

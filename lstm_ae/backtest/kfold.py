@@ -25,7 +25,7 @@ from lstm_ae.data.prices import (
     prepare_prices,
     split_by_day,
 )
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.experiment import fit_model, identity_in, resume, train
 from lstm_ae.files import as_json, claim, read_part, write
 from lstm_ae.run import Run, describe_other_versions, installed_versions
@@ -124,7 +124,10 @@ def plan_kfold(config: Snp, axes: Sequence[Axis]) -> tuple[Quotes, list[dict[str
         ConfigError: no list of values, a range, or an invalid combination of values.
     """
     if not axes or not all(axis.values for axis in axes):
-        raise ConfigError("kfold needs lists of values, such as --units 8,16 --learning-rate 0.01,0.003, not ranges")
+        raise ConfigError(
+            "kfold needs lists of values, such as --units 8,16 --learning-rate 0.01,0.003, not ranges",
+            code=Code.SEARCH_SPACE,
+        )
     names = [axis.name for axis in axes]
     every = [dict(zip(names, values, strict=True)) for values in itertools.product(*(axis.values for axis in axes))]
     for values in every:
@@ -234,7 +237,8 @@ def kfold_blocks(quotes: Quotes, folds: int, window: int, turn: int) -> Iterator
     if count // folds <= window:
         raise DataError(
             f"{quotes.table.name} has {count} days before the test split, too few for {folds} folds of more than "
-            f"{window} days. Reduce --folds or --window"
+            f"{window} days. Reduce --folds or --window",
+            code=Code.TOO_FEW_ROWS,
         )
     shift = turn * count // (2 * folds)
     block = (np.arange(count) - shift) % count * folds // count

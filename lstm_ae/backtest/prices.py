@@ -30,7 +30,7 @@ from lstm_ae.data.prices import (
     split_by_date,
     split_by_day,
 )
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.forecasting.baselines import fit_price_baselines
 from lstm_ae.forecasting.metrics import (
@@ -81,9 +81,14 @@ def plan_backtest(config: Snp, folds: int, *, by: str = "time", refit: bool = Tr
         DataError: too few days or companies.
     """
     if by == "company" and config.scaling == "company":
-        raise ConfigError("--scale company has no scale for held-out companies. Use another --scale or --split-by time")
+        raise ConfigError(
+            "--scale company has no scale for held-out companies. Use another --scale or --split-by time",
+            code=Code.CONFLICTING_OPTIONS,
+        )
     if by == "company" and not refit:
-        raise ConfigError("--no-refit needs --split-by time, since holding out companies requires training")
+        raise ConfigError(
+            "--no-refit needs --split-by time, since holding out companies requires training", code=Code.MISSING_OPTION
+        )
     quotes = read_fold_quotes(config, "backtest")
     parts = list(_companies(quotes, folds, config.seed) if by == "company" else _origins(quotes, folds, config, refit))
 
@@ -114,9 +119,15 @@ def read_fold_quotes(config: Snp, command: str) -> Quotes:
         DataError: as in `read_quotes`.
     """
     if config.goal != "predict" or config.split != "time":
-        raise ConfigError(f"{command} is for forecasters and defines its own splits. Omit --goal and --split")
+        raise ConfigError(
+            f"{command} is for forecasters and defines its own splits. Omit --goal and --split",
+            code=Code.OPTION_NOT_APPLICABLE,
+        )
     if config.scaling == "report":
-        raise ConfigError("--scale report is fitted on the days of all splits, which leaks. Use another --scale")
+        raise ConfigError(
+            "--scale report is fitted on the days of all splits, which leaks. Use another --scale",
+            code=Code.CONFLICTING_OPTIONS,
+        )
     return select_quotes(config, read_quotes(config))
 
 
@@ -128,7 +139,10 @@ def _origins(quotes: Quotes, folds: int, config: Snp, refit: bool) -> Iterator[P
     days = np.unique(quotes.day)
     edges = np.linspace(len(days) * FIRST, len(days), folds + 1).astype(int)
     if (np.diff(edges) < 1).any():
-        raise DataError(f"{quotes.table.name} has {len(days)} days, too few for {folds} folds. Reduce --folds")
+        raise DataError(
+            f"{quotes.table.name} has {len(days)} days, too few for {folds} folds. Reduce --folds",
+            code=Code.TOO_FEW_ROWS,
+        )
     for first, last in itertools.pairwise(edges):
         known = max((first if refit else edges[0]) - config.window, 0)
         validation = int(known * (1 - VALIDATION))
@@ -143,7 +157,8 @@ def _companies(quotes: Quotes, folds: int, seed: int) -> Iterator[Parts]:
     order = np.random.default_rng(seed).permutation(np.unique(quotes.table.series))
     if folds > len(order):
         raise DataError(
-            f"{quotes.table.name} has {len(order)} selected companies, too few for {folds} folds. Reduce --folds"
+            f"{quotes.table.name} has {len(order)} selected companies, too few for {folds} folds. Reduce --folds",
+            code=Code.TOO_FEW_ROWS,
         )
     for group in np.array_split(order, folds):
         names = {quotes.table.ids[number] for number in group}

@@ -29,7 +29,7 @@ from lstm_ae.data.measurements import Measurements, Progress, read_measurements
 from lstm_ae.data.preparation import find_part_rows, prepare_table
 from lstm_ae.data.time_zones import Zone, format_time
 from lstm_ae.data.windows import hash_arrays
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.forecasting import metrics
 from lstm_ae.forecasting.baselines import LINEAR_NAME, fit_table_baselines
@@ -72,7 +72,9 @@ def start_backtest(
         DataError: too few rows.
     """
     if config.task != "forecast" or config.split_by == "series" or config.split != Series.split:
-        raise ConfigError("backtest is for --task forecast and defines its own splits. Omit --split")
+        raise ConfigError(
+            "backtest is for --task forecast and defines its own splits. Omit --split", code=Code.OPTION_NOT_APPLICABLE
+        )
     table = read_measurements(config, reading)
     require_regular(config, table)
     first = split_fold(config, table, 1, folds)
@@ -123,7 +125,7 @@ def fold_edges(table: Measurements, folds: int) -> Array:
     begins = order[np.linspace(len(order) * FIRST, len(order), folds + 1)[:-1].astype(int)]
     edges: Array = np.append(begins, order[-1] + 1)
     if (np.diff(edges) <= 0).any():
-        raise DataError(f"{table.name} has too few times for {folds} folds. Reduce --folds")
+        raise DataError(f"{table.name} has too few times for {folds} folds. Reduce --folds", code=Code.TOO_FEW_ROWS)
     return edges
 
 
@@ -220,7 +222,9 @@ def test_table_fold(trained: TrainedModel, fold_data: FoldData, number: int) -> 
     quantiles = metrics.calibrate_table_intervals(model, data, fitted)
     errors = metrics.table_errors(model, data, data.test, fitted, quantiles)
     if not errors.known.any():
-        raise DataError(f"Fold {number}: all values after its windows are missing. Reduce --folds")
+        raise DataError(
+            f"Fold {number}: all values after its windows are missing. Reduce --folds", code=Code.TOO_FEW_ROWS
+        )
     columns = metrics.skill_by_column(errors, data.feature_names, fitted.seasons)
     verdict = metrics.judge_forecasts(errors, data.feature_names)
     evaluation = Evaluation(

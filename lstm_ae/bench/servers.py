@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.json_types import JsonObject
 
 PLAIN = "FastAPI, model.predict"
@@ -55,11 +55,14 @@ def sample_request(folder: Path) -> tuple[str, JsonObject]:
 
     versions = find_versions(folder)
     if not versions:
-        raise DataError(f"{str(folder)!r} has no exported model. Create one with: lstmae export {folder}")
+        raise DataError(
+            f"{str(folder)!r} has no exported model. Create one with: lstmae export {folder}", code=Code.MODEL_NOT_FOUND
+        )
     definitions = signature_definitions(versions[max(versions)])
     if DEFAULT_SIGNATURE not in definitions:
         raise DataError(
-            f"{str(versions[max(versions)])!r} has no signature {DEFAULT_SIGNATURE}. Export it with lstmae export."
+            f"{str(versions[max(versions)])!r} has no signature {DEFAULT_SIGNATURE}. Export it with lstmae export.",
+            code=Code.MODEL_UNUSABLE,
         )
     signature = parse_signature(DEFAULT_SIGNATURE, definitions[DEFAULT_SIGNATURE])
     if len(signature.inputs) != 1:
@@ -84,7 +87,10 @@ def start_servers(folder: Path, *, plain: bool) -> Iterator[dict[str, Server]]:
         ChildProcessError: a server ended.
     """
     if plain and not (folder / "model.keras").is_file():
-        raise ConfigError(f"The plain server needs {str(folder / 'model.keras')!r}. Pass a run or --no-plain.")
+        raise ConfigError(
+            f"The plain server needs {str(folder / 'model.keras')!r}. Pass a run or --no-plain.",
+            code=Code.MISSING_OPTION,
+        )
     _, body = sample_request(folder)
     content = json.dumps(body).encode()
     start = [sys.executable, "-c", "import sys; from lstm_ae_cli import main; sys.exit(main())", "serve", str(folder)]
@@ -112,7 +118,8 @@ def _start_server(line: list[str], port: int, path: str, body: bytes, grpc: int)
                     raise ChildProcessError(f"A server ended with exit code {process.returncode}: {' '.join(line)}")
                 if time.perf_counter() - start > START_TIMEOUT:
                     raise DataError(
-                        f"A server did not load a model: no answer within {START_TIMEOUT:.0f} seconds: {' '.join(line)}"
+                        f"A server did not load a model within {START_TIMEOUT:.0f} seconds: {' '.join(line)}",
+                        code=Code.MODEL_UNUSABLE,
                     )
                 time.sleep(0.01)
             yield Server(process, port, path, grpc, time.perf_counter() - start)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from lstm_ae.config.options import MODEL, TRAINING, Options, option
-from lstm_ae.errors import ConfigError
+from lstm_ae.errors import Code, ConfigError
 
 # Optimizers with a moving average of squared gradients.
 ADAMS = ("adam", "adamw", "nadam")
@@ -216,5 +216,6 @@ class ReconstructionConfig(Config):
         units = min(self.units, self.decoder_units or self.units)
         if self.delay_line and units < self.features:
             raise ConfigError(
-                f"--delay-line needs at least {self.features} units, one per value of a step. Received: --units {units}"
+                f"--delay-line needs at least {self.features} units, one per value of a step. Received: {units}",
+                code=Code.MISSING_OPTION,
             )

@@ -14,7 +14,7 @@ import typing
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
-from lstm_ae.errors import ConfigError
+from lstm_ae.errors import Code, ConfigError
 
 # Headings of the options in a help and in a config file, in this order.
 GROUPS = TASK, DATA, MODEL, TRAINING = ("Task", "Data", "Model", "Training")
@@ -190,7 +190,8 @@ class Options:
                 if (actual := getattr(self, name)) not in values:
                     raise ConfigError(
                         f"{flag_name(field.name)} is for {spell_option(name, *values)}. Received: "
-                        f"{spell_option(name, actual)}"
+                        f"{spell_option(name, actual)}",
+                        code=Code.OPTION_NOT_APPLICABLE,
                     )
 
     def to_dict(self) -> dict[str, Any]:
@@ -211,7 +212,9 @@ class Options:
             if key not in names:
                 near = difflib.get_close_matches(key, names, 1)
                 hint = f"Did you mean {near[0]!r}?" if near else "Known keys: " + ", ".join(names) + "."
-                raise ConfigError(f"Unknown key {key!r} in the config of {cls.__name__.lower()}. {hint}")
+                raise ConfigError(
+                    f"Unknown key {key!r} in the config of {cls.__name__.lower()}. {hint}", code=Code.CONFIG_FILE
+                )
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
     @classmethod

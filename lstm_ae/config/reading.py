@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 from lstm_ae.config.options import DATA, TASK, Options, flag_name, option
-from lstm_ae.errors import ConfigError
+from lstm_ae.errors import Code, ConfigError
 
 # Nanoseconds per unit of a step; months differ in length and follow the calendar.
 UNITS = {
@@ -285,7 +285,10 @@ class Reading(Options):
         self._check_columns()
         self._check_encoding()
         if self.thousands is not None and self.thousands == self.decimal:
-            raise ConfigError(f"--thousands and --decimal must differ. Received: {self.decimal} for both")
+            raise ConfigError(
+                f"--thousands and --decimal must differ. Received: {self.decimal} for both",
+                code=Code.CONFLICTING_OPTIONS,
+            )
         if wrong := next((item for item in self.column_units if not all(item.rpartition("=")[::2])), None):
             raise ConfigError(
                 f"--column-units must be COLUMN=UNIT pairs, as in share=%,temp=°C. Received: {wrong[:60]!r}"
@@ -318,23 +321,31 @@ class Reading(Options):
                 )
         for name in ("split_by", "scale"):
             if getattr(self, name) == "series" and not self.id_col:
-                raise ConfigError(f"{flag_name(name)} series needs --id-col, the column that identifies the series")
+                raise ConfigError(
+                    f"{flag_name(name)} series needs --id-col, the column that identifies the series",
+                    code=Code.MISSING_OPTION,
+                )
         if self.split_by == self.scale == "series":
             raise ConfigError(
                 "--scale series needs training rows of all series, but --split-by series provides none for some. "
-                "Change one of them"
+                "Change one of them",
+                code=Code.CONFLICTING_OPTIONS,
             )
         if self.short is not None:
             self._check_short()
 
     def _check_short(self) -> None:
         if self.forecasts:
-            raise ConfigError("--short does not apply to forecasts, which need complete windows. Omit it")
+            raise ConfigError(
+                "--short does not apply to forecasts, which need complete windows. Omit it",
+                code=Code.OPTION_NOT_APPLICABLE,
+            )
         if self.split_by == "time":
-            raise ConfigError("--short needs --split-by series. Change one of them")
+            raise ConfigError("--short needs --split-by series. Change one of them", code=Code.CONFLICTING_OPTIONS)
         if self.short == "pad" and self.scale == "window":
             raise ConfigError(
-                "--scale window does not allow missing values, which --short pad adds. Change one of them"
+                "--scale window does not allow missing values, which --short pad adds. Change one of them",
+                code=Code.CONFLICTING_OPTIONS,
             )
 
     def _check_encoding(self) -> None:
@@ -358,14 +369,18 @@ class Reading(Options):
             value = getattr(self, name)
             if len(set(value)) < len(value):
                 twice = next(item for item in value if value.count(item) > 1)
-                raise ConfigError(f"{flag_name(name)} names {twice[:60]!r} more than once. List each column once")
+                raise ConfigError(
+                    f"{flag_name(name)} names {twice[:60]!r} more than once. List each column once",
+                    code=Code.CONFLICTING_OPTIONS,
+                )
         users: dict[str, str] = {}
         for name in ("time_col", "clock_col", "id_col", "label_col", "value_cols"):
             value = getattr(self, name)
             for column in value if isinstance(value, tuple) else filter(None, (value,)):
                 if users.setdefault(column, name) != name:
                     raise ConfigError(
-                        f"{flag_name(users[column])} and {flag_name(name)} both name {column[:60]!r}. Change either"
+                        f"{flag_name(users[column])} and {flag_name(name)} both name {column[:60]!r}. Change either",
+                        code=Code.CONFLICTING_OPTIONS,
                     )
 
     @property

@@ -6,7 +6,7 @@ from lstm_ae.config.base import BIDIRECTIONAL, Config
 from lstm_ae.config.options import MODEL, TASK, TRAINING, option, redefault
 from lstm_ae.config.reading import Reading
 from lstm_ae.config.threshold import parse_threshold
-from lstm_ae.errors import ConfigError
+from lstm_ae.errors import Code, ConfigError
 
 # Requirements of options that apply to some tasks only.
 DETECTION = (("task", ("anomaly",)),)
@@ -117,12 +117,13 @@ class Series(Reading, Config):
         if self.threshold is not None:
             parse_threshold(self.threshold)
         if self.task == "classify" and self.label_col is None:
-            raise ConfigError("--task classify needs --label-col, the column of the classes")
+            raise ConfigError("--task classify needs --label-col, the column of the classes", code=Code.MISSING_OPTION)
         if self.task == "classify" and self.scale == "series":
             # A new series has no scale of its own yet, so that it could not be classified.
             raise ConfigError(
                 "--scale series is not supported by --task classify, which must classify series without training "
-                "rows. Use another --scale, such as window"
+                "rows. Use another --scale, such as window",
+                code=Code.CONFLICTING_OPTIONS,
             )
         if len(self.classes) == 1 or len(set(self.classes)) < len(self.classes):
             raise ConfigError(

@@ -7,7 +7,7 @@ from typing import Self
 from lstm_ae.config.base import Config, ReconstructionConfig
 from lstm_ae.config.options import DATA, TASK, TRAINING, option, redefault
 from lstm_ae.config.reading import Reading
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_names, quote
 
 # Prices of a day, and all columns of values.
@@ -44,7 +44,10 @@ class PriceReading(Reading):
         def find(*choices: str) -> str | None:
             heading = next((heading for heading in choices if heading in headings), None)
             if heading is not None and headings.count(heading) > 1:
-                raise DataError(f"{where}: the column {heading!r} occurs more than once. Rename or remove one")
+                raise DataError(
+                    f"{where}: the column {heading!r} occurs more than once. Rename or remove one",
+                    code=Code.TABLE_HEADER,
+                )
             return None if heading is None else names[headings.index(heading)]
 
         symbols = self.id_col or tuple(filter(None, [find(*SYMBOL_HEADINGS)]))
@@ -56,7 +59,8 @@ class PriceReading(Reading):
         received = format_names([quote(name)[:40] for name in names])
         raise DataError(
             f"{where}: the header lacks {', '.join(name for name, found in lacking.items() if not found)}. Rename the "
-            f"columns. Received: {received}"
+            f"columns. Received: {received}",
+            code=Code.TABLE_HEADER,
         )
 
 
@@ -170,7 +174,8 @@ class Snp(ReconstructionConfig):
         if self.goal == "predict" and self.scale == "window" and not self.last_day_only:
             raise ConfigError(
                 "--scale window needs --last-day-only, because the range of a window reveals later days to earlier "
-                "ones. Add --last-day-only or choose another --scale"
+                "ones. Add --last-day-only or choose another --scale",
+                code=Code.MISSING_OPTION,
             )
         self._check_inputs()
         self.reading  # noqa: B018 - checks the options
@@ -179,7 +184,8 @@ class Snp(ReconstructionConfig):
         if self.inputs in PRICES and self.inputs != self.field:
             raise ConfigError(
                 f"--inputs {self.inputs} does not contain --field {self.field}, the price to model. Omit --inputs or "
-                "use ohlc or ohlcv"
+                "use ohlc or ohlcv",
+                code=Code.OPTION_NOT_APPLICABLE,
             )
         if self.with_open and self.field == "open":
             raise ConfigError(
@@ -189,7 +195,8 @@ class Snp(ReconstructionConfig):
             name = "--with-open" if self.with_open else f"--inputs {self.inputs}"
             raise ConfigError(
                 f"{name} needs --scale log and --target change, where prices are relative to each other. Omit --scale "
-                "and --target"
+                "and --target",
+                code=Code.OPTION_NOT_APPLICABLE,
             )
 
     @property

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from lstm_ae.config import Config
 from lstm_ae.config.options import Declared, check_value, flag_name
-from lstm_ae.errors import ConfigError
+from lstm_ae.errors import Code, ConfigError
 
 Kind = TypeVar("Kind", bound=Config)
 
@@ -72,10 +72,15 @@ def parse_axis(field: Declared, text: str) -> Any:
         return _one(field, text)
     values = [_one(field, item) for item in text.split(",") if item.strip()]
     if not values:
-        raise ConfigError(f"{flag_name(field.name)} needs a value, or several separated by commas. Received: {text!r}")
+        raise ConfigError(
+            f"{flag_name(field.name)} needs a value, or several separated by commas. Received: {text!r}",
+            code=Code.SEARCH_SPACE,
+        )
     for index, value in enumerate(values):
         if value in values[:index]:
-            raise ConfigError(f"{flag_name(field.name)} lists {value!r} twice. List each value once")
+            raise ConfigError(
+                f"{flag_name(field.name)} lists {value!r} twice. List each value once", code=Code.SEARCH_SPACE
+            )
     return Axis(field.name, tuple(values)) if len(values) > 1 else values[0]
 
 
@@ -94,15 +99,18 @@ def _range(field: Declared, text: str) -> Axis:
     low, _, high = ends.partition("..")
     if scale not in ("", "log", "linear"):
         raise ConfigError(
-            f"{flag_name(field.name)}: a range must end in :log or :linear, or neither. Received: :{scale}"
+            f"{flag_name(field.name)}: a range must end in :log or :linear, or neither. Received: :{scale}",
+            code=Code.SEARCH_SPACE,
         )
     first, last = _one(field, low), _one(field, high)
     if not first < last:
         problem = "range has swapped ends" if first > last else "range contains a single value"
         better = f"{last:g}..{first:g}" if first > last else f"{first:g}"
-        raise ConfigError(f"{flag_name(field.name)}: {problem}. Received: {text}. Use {better}")
+        raise ConfigError(f"{flag_name(field.name)}: {problem}. Received: {text}. Use {better}", code=Code.SEARCH_SPACE)
     if scale == "log" and first <= 0:
-        raise ConfigError(f"{flag_name(field.name)}: a logarithmic range must start above 0. Received: {text}")
+        raise ConfigError(
+            f"{flag_name(field.name)}: a logarithmic range must start above 0. Received: {text}", code=Code.SEARCH_SPACE
+        )
     return Axis(field.name, low=first, high=last, log=scale == "log")
 
 

@@ -4,7 +4,7 @@ import math
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from lstm_ae.errors import ConfigError
+from lstm_ae.errors import Code, ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,7 +66,7 @@ def parse_threshold(text: str) -> Rule:
     }
     inside, words = allowed[kind]
     if not inside:
-        raise ConfigError(f"--threshold {kind}: needs {words}. Received: {text!r}")
+        raise ConfigError(f"--threshold {kind}: needs {words}. Received: {text!r}", code=Code.MISSING_OPTION)
     return Rule(kind, number, unit)
 
 
@@ -83,7 +83,10 @@ def rows_of_unit(unit: str, step: "np.timedelta64 | None") -> float:
     import numpy as np
 
     if step is None or not step > np.timedelta64(0, "ns"):
-        raise ConfigError("--threshold budget needs a constant sampling interval. Use quantile, pot, or fixed instead")
+        raise ConfigError(
+            "--threshold budget needs a constant sampling interval. Use quantile, pot, or fixed instead",
+            code=Code.MISSING_OPTION,
+        )
     rows = float(np.timedelta64(UNITS[unit], "s") / step)
     if rows < 1:
         raise ConfigError(f"--threshold budget: the sampling interval exceeds one {unit}. Use a longer period")

@@ -12,7 +12,7 @@ from typing import Any
 from lstm_ae.config import TASKS, Config, task_of
 from lstm_ae.config.options import GROUPS, Declared, Options, declared_options, flag_name
 from lstm_ae.config.presets import DESCRIPTIONS, PRESETS
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import Code, ConfigError, DataError
 
 WIDTH = 100
 
@@ -69,25 +69,29 @@ def parse_config(text: str, path: Path) -> Config:
     try:
         document = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise DataError(_describe_syntax_error(error, text, path)) from None
+        raise DataError(_describe_syntax_error(error, text, path), code=Code.CONFIG_FILE) from None
     task, values = document.pop("task", None), document.pop("config", {})
     if not isinstance(task, str) or task not in TASKS:
         raise ConfigError(
-            f"{str(path)!r}{_line_of('task', text)}: 'task' must be one of {', '.join(TASKS)}. Received: {task!r}"
+            f"{str(path)!r}{_line_of('task', text)}: 'task' must be one of {', '.join(TASKS)}. Received: {task!r}",
+            code=Code.CONFIG_FILE,
         )
     if document:
         key = next(iter(document))
         raise ConfigError(
-            f"{str(path)!r}{_line_of(key, text)}: key {key!r} is outside [config]. Move options below the line [config]"
+            f"{str(path)!r}{_line_of(key, text)}: key {key!r} is outside [config]. Move it below the line [config]",
+            code=Code.CONFIG_FILE,
         )
     if not isinstance(values, dict):
-        raise ConfigError(f"{str(path)!r}: 'config' must be a table with the options. Received: {values!r}")
+        raise ConfigError(
+            f"{str(path)!r}: 'config' must be a table with the options. Received: {values!r}", code=Code.CONFIG_FILE
+        )
     try:
         return TASKS[task].from_dict({key: _plain(value) for key, value in values.items()})
     except ConfigError as error:
         # The message names a key as it is written, or an option as it is spelled on the command line.
         wrong = next((key for key in values if re.search(rf"'{re.escape(key)}'|{flag_name(key)}\b", str(error))), "")
-        raise ConfigError(f"{str(path)!r}{_line_of(wrong, text, '[config]')}: {error}") from None
+        raise ConfigError(f"{str(path)!r}{_line_of(wrong, text, '[config]')}: {error}", code=Code.CONFIG_FILE) from None
 
 
 def _comment(field: Declared) -> Iterator[str]:

@@ -8,7 +8,7 @@ from lstm_ae.arrays import BoolArray
 from lstm_ae.data.grid import Grid
 from lstm_ae.data.measurements import ANOMALY_CLASSES, Measurements
 from lstm_ae.data.number_notation import MISSING_WORDS, NUMBER
-from lstm_ae.errors import ConfigError
+from lstm_ae.errors import Code, ConfigError
 
 _BOOLEANS = {"false": 0, "true": 1}
 
@@ -26,7 +26,8 @@ def parse_anomaly_labels(classes: Sequence[str]) -> list[int]:
     if None in flags:
         raise ConfigError(
             "--label-col must hold 0 and 1, or false and true, 1 for a row known to be an anomaly. Received: "
-            + ", ".join(classes[:5])
+            + ", ".join(classes[:5]),
+            code=Code.LABELS,
         )
     return [flag for flag in flags if flag is not None]
 

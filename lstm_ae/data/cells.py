@@ -13,7 +13,7 @@ from lstm_ae.config import Reading
 from lstm_ae.config.options import flag_name
 from lstm_ae.data.columns import missing_numbers, missing_words
 from lstm_ae.data.number_notation import CellProblem, NumberNotation, parse_numbers
-from lstm_ae.errors import DataError
+from lstm_ae.errors import Code, DataError
 from lstm_ae.formatting import quote
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -117,7 +117,7 @@ class CellReader:
         word, key = str(cell).strip(), (column, problem.text)
         if key not in self.bad:
             where = f"{self.name}, {self.place} {row}, column {column!r}"
-            error = DataError(f"{where}: {quote(word)} {self._describe(word, problem)}")
+            error = DataError(f"{where}: {quote(word)} {self._describe(word, problem)}", code=Code.CELL_VALUE)
             if not self.lenient:
                 raise error
             self.bad[key] = BadCells(column, problem, error, row, collections.Counter())

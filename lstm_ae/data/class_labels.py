@@ -16,7 +16,7 @@ from lstm_ae.config import Series
 from lstm_ae.data.grid import common_step, grid_slots
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.windows import Data, Split, hash_arrays
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count, format_heading, format_names
 
 # A column with more different labels probably holds numbers, not classes.
@@ -92,16 +92,21 @@ def _require_classes(names: Sequence[str], config: Series, table: Measurements) 
     label, found = format_heading(str(config.label_col)), format_names(list(map(format_heading, table.classes)))
     for name in names:
         if name not in table.classes:
-            raise ConfigError(f"--classes names {format_heading(name)}, which {label} does not hold. It holds {found}")
+            raise ConfigError(
+                f"--classes names {format_heading(name)}, which {label} does not hold. It holds {found}",
+                code=Code.UNKNOWN_NAME,
+            )
     if len(names) < 2:
         raise DataError(
             f"{table.name}: {label} holds {f'only one class, {found}' if names else 'no class'}, and a classifier "
-            "needs two. Name another --label-col, or give rows of other classes"
+            "needs two. Name another --label-col, or give rows of other classes",
+            code=Code.LABELS,
         )
     if len(names) > MAX_CLASSES:
         raise DataError(
             f"{table.name}: {label} holds {len(names):,} distinct labels; the limit is {MAX_CLASSES:,} "
-            "classes. Name another --label-col, or select classes with --classes"
+            "classes. Name another --label-col, or select classes with --classes",
+            code=Code.LABELS,
         )
 
 
@@ -190,7 +195,8 @@ def drop_unlabeled_windows(data: Data, config: Series) -> Data:
         if not split.samples and (name != "test" or config.tests):
             raise DataError(
                 f"The {name} part holds no window whose last row has a class in {label}. Give --split-by series if "
-                "whole series have a class, another --split, or label more rows"
+                "whole series have a class, another --split, or label more rows",
+                code=Code.LABELS,
             )
     labels = {name: split.label for name, split in kept.items() if split.label is not None}
     counts = {name: np.bincount(label, minlength=len(config.classes)) for name, label in labels.items()}
@@ -199,7 +205,8 @@ def drop_unlabeled_windows(data: Data, config: Series) -> Data:
         raise DataError(
             "The training part holds windows of only one class, "
             f"{format_heading(config.classes[int(seen.argmax())])}; give "
-            "--split-by series if whole series have a class, or rows of more classes in its time range"
+            "--split-by series if whole series have a class, or rows of more classes in its time range",
+            code=Code.LABELS,
         )
     notes = list(data.source.notes)
     if dropped := sum(split.samples for split in parts.values()) - sum(split.samples for split in kept.values()):

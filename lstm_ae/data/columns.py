@@ -41,7 +41,7 @@ from lstm_ae.data.timestamps import (
     parse_times,
     resembles_times,
 )
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_heading, format_names, quote
 
 Kind = Literal["time", "number", "text", "empty"]
@@ -252,11 +252,13 @@ def require_units(layout: Layout, notation: NumberNotation, config: Reading, whe
             raise DataError(
                 f"{where}: the column {column[:80]!r} {has}, and the run was trained "
                 f"{f'on {quote(expected)}' if expected else 'without one'}. Convert the column; or add --column-units "
-                f"{quote(f'{column}={unit}')} if its numbers mean the same"
+                f"{quote(f'{column}={unit}')} if its numbers mean the same",
+                code=Code.TABLE_HEADER,
             )
         raise DataError(
             f"{where}: the column {column[:80]!r} {has} in the first rows, not {quote(expected)} as in --column-units. "
-            "Correct one of the two"
+            "Correct one of the two",
+            code=Code.TABLE_HEADER,
         )
 
 
@@ -332,7 +334,8 @@ def infer_layout(
     if not any(kinds[name] == "number" or config.value_cols for name in values):
         raise DataError(
             f"{where}: no column holds numbers to model. Columns: {_describe_columns(names, kinds)}. Give a table with "
-            "numbers, or name columns with --value-cols to see why their cells are not numbers"
+            "numbers, or name columns with --value-cols to see why their cells are not numbers",
+            code=Code.TABLE_HEADER,
         )
     if index in names and index not in (time, *values, *taken):
         inferred["index"] = f"{quote(index)} counts the rows and is left out"
@@ -382,14 +385,16 @@ def _choose_time_column(sample: TableSample, config: Reading, taken: set[str | N
         if kinds[name] == "number" and (what := find_date_number(held, name)):
             raise DataError(
                 f"{where}: the column {name[:80]!r} {what}. Write YYYY-MM-DD, give --time-col another column, or name "
-                "the columns to model with --value-cols, and rows are counted"
+                "the columns to model with --value-cols, and rows are counted",
+                code=Code.TABLE_HEADER,
             )
         if kinds[name] == "text" and resembles_times(held, name, first=name == names[0]):
             what = "only times of day" if are_clock_times(held, ()) else "times that cannot be read"
             raise DataError(
                 f"{where}: the column {name[:80]!r} seems to hold {what}. Its first cell is {quote(held[0])}. Write "
                 "YYYY-MM-DD HH:MM:SS, give --time-col another column, or name the columns to model with --value-cols, "
-                "and rows are counted"
+                "and rows are counted",
+                code=Code.TIME_VALUE,
             )
     return None, "none; rows are counted, as no column holds times"
 
@@ -404,7 +409,9 @@ def _find_clock_column(sample: TableSample, time: str | None, config: Reading) -
     if time is None or not are_dates(cells(time), missing_words(config)):
         if config.clock_col in names:
             problem = "no column holds dates" if time is None else f"{time[:80]!r} does not hold only dates"
-            raise ConfigError(f"--clock-col needs a column of dates, and {problem}. Leave it out")
+            raise ConfigError(
+                f"--clock-col needs a column of dates, and {problem}. Leave it out", code=Code.OPTION_NOT_APPLICABLE
+            )
         # Output tables of a run have the time of day in the time column and must remain readable.
         return None, ()
     if config.clock_col is not None:
@@ -433,14 +440,15 @@ def _infer_time_form(
     try:
         form = infer_form(held, column, order=config.date_order, unit=config.time_unit) if held else None
     except DataError as error:
-        raise DataError(f"{where}: {error}") from None
+        raise DataError(f"{where}: {error}", code=error.code) from None
     if form is None:
         first = f"Its first cell is {quote(held[0])}" if held else "Its first cells are empty"
         if held and are_clock_times(held, ()):
             first += ", a time of day. Name it with --clock-col and the dates with --time-col"
         raise DataError(
             f"{where}: the column {column[:80]!r} does not hold times. {first}. Give --time-col another column, or "
-            "leave it out"
+            "leave it out",
+            code=Code.TIME_VALUE,
         )
     if form.unit and config.time_unit is None:
         inferred["time_unit"] = f"{form.unit} since 1970, as that leads to 1990 to 2100"
@@ -501,7 +509,9 @@ def _require_column(column: str, option: str, names: Sequence[str], where: str) 
             if near
             else f"There are {format_names([quote(n) for n in names])}"
         )
-        raise ConfigError(f"{flag_name(option)} names {column[:60]!r}, no column of {where}. {hint}")
+        raise ConfigError(
+            f"{flag_name(option)} names {column[:60]!r}, no column of {where}. {hint}", code=Code.UNKNOWN_NAME
+        )
 
 
 def are_interleaved(moments: Sequence[str], names: Sequence[str], form: TimeForm | None) -> bool:

@@ -29,7 +29,7 @@ from lstm_ae.data.columns import (
 from lstm_ae.data.number_notation import NUMBER, BadNumber, NumberNotation, is_number, parse_numbers, split_unit
 from lstm_ae.data.text import TextEncoding, decode_file, open_stable_file, read_lines
 from lstm_ae.data.timestamps import CLOCK_TIME, DIGIT_STAMP, BadTime, join_date_and_clock, parse_date_parts, parse_times
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import quote
 from lstm_ae.table_files import unescape_formulas
 
@@ -114,7 +114,8 @@ def refuse_title(rows: Sequence[Row], name: str) -> None:
         names = ""
     raise DataError(
         f"{name}, line {start}: {quote(title[0] if title else '')} is a title; the table begins in line {line} with "
-        f"{', '.join(quote(cell)[:40] for cell in cells[:6])}. Add --skip-rows {line - 1}{names}"
+        f"{', '.join(quote(cell)[:40] for cell in cells[:6])}. Add --skip-rows {line - 1}{names}",
+        code=Code.TABLE_HEADER,
     )
 
 
@@ -139,7 +140,8 @@ def refuse_second_header(names: Sequence[str], sample: Sequence[Row], words: Col
     raise DataError(
         f"{name}, line {line}: the row holds no values, as one of units or a second header does "
         f"({', '.join(quote(held[place])[:40] for place in filled[:6])}). Add --skip-rows {line} --columns "
-        f"{_format_column_names(names)}, or remove the line"
+        f"{_format_column_names(names)}, or remove the line",
+        code=Code.TABLE_HEADER,
     )
 
 
@@ -164,14 +166,16 @@ def read_headings(header: list[str], sample: Sequence[Row], where: str, skipped:
         fewer = f", or skip fewer than --skip-rows {skipped}" if skipped else ""
         raise DataError(
             f"{where}: there is no header. Name the columns: --columns "
-            f"{_suggest_column_names(cells)}{fewer}. Received: {received}"
+            f"{_suggest_column_names(cells)}{fewer}. Received: {received}",
+            code=Code.TABLE_HEADER,
         )
     names = tuple(cell or f"column {k + 1}" for k, cell in enumerate(cells))
     if len(set(names)) < len(names):
         twice = collections.Counter(names).most_common(1)[0][0]
         raise DataError(
             f"{where}: the column {twice[:80]!r} occurs more than once. Rename or remove one; or remove the line and "
-            "name all columns with --columns"
+            "name all columns with --columns",
+            code=Code.TABLE_HEADER,
         )
     return names
 
@@ -248,7 +252,9 @@ def read_number_columns(path: str | os.PathLike[str], columns: Sequence[str]) ->
         rows = split_rows(read_lines(file, name), name)
         start, header = next(rows, (0, []))
         if not header:
-            raise DataError(f"{name} is empty. Give a file with the columns {', '.join(columns)}")
+            raise DataError(
+                f"{name} is empty. Give a file with the columns {', '.join(columns)}", code=Code.EMPTY_COLUMN
+            )
         places = _locate_columns(header, columns, f"{name}, line {start}")
         parts = []
         while chunk := list(itertools.islice(rows, CHUNK_ROWS)):
@@ -261,10 +267,12 @@ def read_number_columns(path: str | os.PathLike[str], columns: Sequence[str]) ->
                 try:
                     values[:, k] = parse_numbers(by_place[place])
                 except BadNumber as error:
-                    raise DataError(locate_bad_cell(error, by_place[place], numbered, column, name)) from None
+                    raise DataError(
+                        locate_bad_cell(error, by_place[place], numbered, column, name), code=Code.CELL_VALUE
+                    ) from None
             parts.append(values)
     if not parts:
-        raise DataError(f"{name} has a header and no rows. Give a file with data")
+        raise DataError(f"{name} has a header and no rows. Give a file with data", code=Code.EMPTY_COLUMN)
     return np.concatenate(parts)
 
 
@@ -294,7 +302,7 @@ def split_rows(
             problem = 'text follows a closing quote ("). Write a quote inside a cell twice'
         else:
             problem = f"not CSV ({reason}). Correct the line"
-        raise DataError(f"{name}, line {start}: {problem}") from None
+        raise DataError(f"{name}, line {start}: {problem}", code=Code.CELL_VALUE) from None
 
 
 def _locate_columns(header: list[str], needed: Sequence[str], where: str) -> list[int]:
@@ -305,7 +313,9 @@ def _locate_columns(header: list[str], needed: Sequence[str], where: str) -> lis
     """
     headings = [cell.strip().lower() for cell in header]
     if twice := next((name for name in needed if headings.count(name) > 1), None):
-        raise DataError(f"{where}: the column {twice!r} occurs more than once. Rename or remove one")
+        raise DataError(
+            f"{where}: the column {twice!r} occurs more than once. Rename or remove one", code=Code.TABLE_HEADER
+        )
     missing = [name for name in needed if name not in headings]
     if not missing:
         return [headings.index(name) for name in needed]
@@ -313,12 +323,19 @@ def _locate_columns(header: list[str], needed: Sequence[str], where: str) -> lis
     for mark, word in SEPARATOR_NAMES.items():
         if line.count(mark) > line.count(","):
             raise DataError(
-                f"{where}: the cells are separated by {word}. Convert the file to commas, and to decimal points"
+                f"{where}: the cells are separated by {word}. Convert the file to commas, and to decimal points",
+                code=Code.TABLE_HEADER,
             )
     received = ", ".join(quote(cell)[:40] for cell in header[:12]) + (", ..." if len(header) > 12 else "")
     if len(missing) == len(needed) and any(NUMBER.fullmatch(cell.strip()) for cell in header):
-        raise DataError(f"{where}: there is no header. Put {','.join(needed)} above the data. Received: {received}")
-    raise DataError(f"{where}: the header lacks {', '.join(missing)}. Rename the columns. Received: {received}")
+        raise DataError(
+            f"{where}: there is no header. Put {','.join(needed)} above the data. Received: {received}",
+            code=Code.TABLE_HEADER,
+        )
+    raise DataError(
+        f"{where}: the header lacks {', '.join(missing)}. Rename the columns. Received: {received}",
+        code=Code.TABLE_HEADER,
+    )
 
 
 def uneven_row_error(chunk: Sequence[tuple[int, list[str]]], width: int, name: str) -> DataError:
@@ -329,7 +346,9 @@ def uneven_row_error(chunk: Sequence[tuple[int, list[str]]], width: int, name: s
         if len(row) < width
         else 'Take out the extra commas: no decimal comma, no thousands separator, text with commas in quotes (")'
     )
-    return DataError(f"{name}, line {line}: {len(row)} cells where the header has {width}. {advice}")
+    return DataError(
+        f"{name}, line {line}: {len(row)} cells where the header has {width}. {advice}", code=Code.TABLE_HEADER
+    )
 
 
 def locate_bad_cell(
@@ -408,9 +427,12 @@ def read_first_row(rows: Iterator[Row], name: str, config: Reading) -> Row:
     """
     start, cells = next(rows, (0, []))
     if not cells and config.skip_rows:
-        raise DataError(f"{name} holds nothing below the lines that --skip-rows {config.skip_rows} skips. Give fewer")
+        raise DataError(
+            f"{name} holds nothing below the lines that --skip-rows {config.skip_rows} skips. Give fewer",
+            code=Code.EMPTY_COLUMN,
+        )
     if not cells:
-        raise DataError(f"{name} is empty. Give a header and rows")
+        raise DataError(f"{name} is empty. Give a header and rows", code=Code.EMPTY_COLUMN)
     limit_columns(len(cells), f"{name}, line {start}")
     return start, cells
 
@@ -420,7 +442,8 @@ def limit_columns(columns: int, where: str) -> None:
     if columns > MAX_COLUMNS:
         raise DataError(
             f"{where}: the table has {columns:,} columns; at most {MAX_COLUMNS:,} are read. Keep those to model, or "
-            "split the table"
+            "split the table",
+            code=Code.TABLE_HEADER,
         )
 
 
@@ -459,7 +482,7 @@ def infer_table_layout(
         refuse_title([(start, header), *sample], name)
         names = read_headings(header, sample, where, config.skip_rows)
     if not sample:
-        raise DataError(f"{name} has a header and no rows. Give a file with data")
+        raise DataError(f"{name} has a header and no rows. Give a file with data", code=Code.EMPTY_COLUMN)
     refuse_second_header(names, sample, missing_words(config), name)
     if any(len(row) != len(names) for _, row in sample):
         raise _uneven_chunk_error(sample, len(names), name, separator)
@@ -469,7 +492,8 @@ def infer_table_layout(
     if len(names) == 1 and kinds[names[0]] == "text":
         raise DataError(
             f"{where}: the rows have one cell each, such as {quote(sample[0][1][0])}, which is no number. Separate the "
-            "cells of a row by commas, semicolons, tabs or bars"
+            "cells of a row by commas, semicolons, tabs or bars",
+            code=Code.TABLE_HEADER,
         )
     head = TableSample(names, kinds, columns.__getitem__, where)
     layout = infer_layout(head, config, index=is_row_number_column(header, columns))
@@ -507,7 +531,8 @@ def make_chunk_parser(
                 times = parse_times(moments, layout.form)
             except BadTime as error:
                 raise DataError(
-                    f"{name}, line {numbered[error.place]}, column {layout.time!r}: {error.problem}"
+                    f"{name}, line {numbered[error.place]}, column {layout.time!r}: {error.problem}",
+                    code=Code.CELL_VALUE,
                 ) from None
         values = np.empty((len(rows), len(layout.values)), np.float32)
         for k, column in enumerate(layout.values):
@@ -527,5 +552,6 @@ def _uneven_chunk_error(chunk: Sequence[Row], width: int, name: str, separator: 
         return error
     problem, _, _ = str(error).partition(". ")
     return DataError(
-        f"{problem}. Write as many cells between {SEPARATOR_NAMES[separator]} in each row, an unknown one empty"
+        f"{problem}. Write as many cells between {SEPARATOR_NAMES[separator]} in each row, an unknown one empty",
+        code=Code.TABLE_HEADER,
     )

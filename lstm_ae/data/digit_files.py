@@ -18,7 +18,7 @@ from numpy.lib import format as npy
 
 from lstm_ae.arrays import Array, UInt8Array
 from lstm_ae.data.text import decompress
-from lstm_ae.errors import DataError
+from lstm_ae.errors import Code, DataError
 from lstm_ae.files import open_regular
 
 ARRAY_NAMES = ("x_train", "y_train", "x_test", "y_test")
@@ -60,7 +60,9 @@ def read_digits(path: str) -> Digits:
     found = [_find_file(path, stem) for stem in IDX_STEMS]
     missing = [stem for stem, file in zip(IDX_STEMS, found, strict=True) if file is None]
     if missing:
-        raise DataError(f"The folder {path!r} lacks {', '.join(missing)} (plain or .gz). {ADVICE}")
+        raise DataError(
+            f"The folder {path!r} lacks {', '.join(missing)} (plain or .gz). {ADVICE}", code=Code.DIGIT_FILE
+        )
     names = [repr(file) for file in found if file is not None]
     return _check_digits([_read_idx(file) for file in found if file is not None], names)
 
@@ -90,10 +92,12 @@ def open_file(path: str, advice: str = ADVICE) -> BinaryIO:
     except DataError:
         raise
     except (OSError, ValueError) as error:  # ValueError: the path has a NUL
-        raise DataError(f"{path!r} cannot be read: {getattr(error, 'strerror', None) or error}. {advice}") from None
+        raise DataError(
+            f"{path!r} cannot be read: {getattr(error, 'strerror', None) or error}. {advice}", code=Code.DIGIT_FILE
+        ) from None
     if not os.fstat(file.fileno()).st_size:
         file.close()
-        raise DataError(f"{path!r} is empty. {advice}")
+        raise DataError(f"{path!r} is empty. {advice}", code=Code.DIGIT_FILE)
     return file
 
 
@@ -101,7 +105,9 @@ def _read_npz(path: str) -> Digits:
     with open_file(path) as file:
         start = file.read(4)
         if start != b"PK\3\4":
-            raise DataError(f"{path!r} is not an .npz: it must start with PK. Received: {start!r}. {ADVICE}")
+            raise DataError(
+                f"{path!r} is not an .npz: it must start with PK. Received: {start!r}. {ADVICE}", code=Code.DIGIT_FILE
+            )
         names = [f"The array {key} of {path!r}" for key in ARRAY_NAMES]
         try:
             with zipfile.ZipFile(file) as archive:
@@ -109,21 +115,31 @@ def _read_npz(path: str) -> Digits:
                 missing = [key for key in ARRAY_NAMES if f"{key}.npy" not in members]
                 if missing:
                     has = ", ".join(sorted(name.removesuffix(".npy") for name in members)[:8]) or "nothing"
-                    raise DataError(f"{path!r} lacks the arrays {', '.join(missing)}. Received: {has:.200}. {ADVICE}")
+                    raise DataError(
+                        f"{path!r} lacks the arrays {', '.join(missing)}. Received: {has:.200}. {ADVICE}",
+                        code=Code.DIGIT_FILE,
+                    )
                 chosen = [members[f"{key}.npy"] for key in ARRAY_NAMES]
                 if sum(info.file_size for info in chosen) > MAX_BYTES:
-                    raise DataError(f"{path!r} must unpack to at most 1 GiB. Received: more. {ADVICE}")
+                    raise DataError(
+                        f"{path!r} must unpack to at most 1 GiB. Received: more. {ADVICE}", code=Code.DIGIT_FILE
+                    )
                 arrays = [_read_member(archive, *pair) for pair in zip(chosen, names, strict=True)]
         except DataError:
             raise
         except (*READ_ERRORS, NotImplementedError) as error:
-            raise DataError(f"{path!r} is cut or damaged ({_format_error(error)}). Copy or download it again") from None
+            raise DataError(
+                f"{path!r} is cut or damaged ({_format_error(error)}). Copy or download it again", code=Code.DIGIT_FILE
+            ) from None
     return _check_digits(arrays, names)
 
 
 def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> Array:
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise DataError(f"{name} must be stored as numpy.savez does. Received: another compression. Save it anew")
+        raise DataError(
+            f"{name} must be stored as numpy.savez does. Received: another compression. Save it anew",
+            code=Code.DIGIT_FILE,
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # NumPy warns about headers written by Python 2, which are valid
         with archive.open(info) as stream:
@@ -133,7 +149,10 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> 
             size = stream.tell() + math.prod(shape) * dtype.itemsize
         _check_array(name, tuple(shape), dtype, image="x_" in info.filename)
         if size != info.file_size:
-            raise DataError(f"{name} must hold {size} bytes by its header. Received: {info.file_size}. Save it anew")
+            raise DataError(
+                f"{name} must hold {size} bytes by its header. Received: {info.file_size}. Save it anew",
+                code=Code.DIGIT_FILE,
+            )
         with archive.open(info) as stream:
             return np.asarray(npy.read_array(stream, allow_pickle=False))
 
@@ -146,12 +165,16 @@ def _read_idx(path: str) -> Array:
             stream = decompress(file)
             head = stream.read(size)
             if len(head) < size:
-                raise DataError(f"{path!r} must start with {size} bytes of header. Received: {len(head)}. Copy it anew")
+                raise DataError(
+                    f"{path!r} must start with {size} bytes of header. Received: {len(head)}. Copy it anew",
+                    code=Code.DIGIT_FILE,
+                )
             found, *shape = struct.unpack(f">{size // 4}I", head)
             if found != magic:
                 raise DataError(
                     f"{path!r} must start with the magic number 0x{magic:08x} ({'images' if image else 'labels'}). "
-                    f"Received: 0x{found:08x}. Check that images, labels and names belong together"
+                    f"Received: 0x{found:08x}. Check that images, labels and names belong together",
+                    code=Code.DIGIT_FILE,
                 )
             _check_array(repr(path), tuple(shape), np.dtype(np.uint8), image)
             want = math.prod(shape)
@@ -160,28 +183,46 @@ def _read_idx(path: str) -> Array:
         except DataError:
             raise
         except READ_ERRORS as error:
-            raise DataError(f"{path!r} is cut or damaged ({_format_error(error)}). Copy or download it again") from None
+            raise DataError(
+                f"{path!r} is cut or damaged ({_format_error(error)}). Copy or download it again", code=Code.DIGIT_FILE
+            ) from None
     if len(body) != want:
         has = "more" if len(body) > want else len(body)
-        raise DataError(f"{path!r} must hold {want} bytes after its header. Received: {has}. Copy or download it again")
+        raise DataError(
+            f"{path!r} must hold {want} bytes after its header. Received: {has}. Copy or download it again",
+            code=Code.DIGIT_FILE,
+        )
     return np.frombuffer(body, np.uint8).reshape(shape)
 
 
 def _check_array(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], image: bool) -> None:
     if dtype.hasobject:
-        raise DataError(f"{name} must hold numbers. Received: Python objects (a pickle), which are never loaded")
+        raise DataError(
+            f"{name} must hold numbers. Received: Python objects (a pickle), which are never loaded",
+            code=Code.DIGIT_FILE,
+        )
     if dtype.kind not in "iu":
         raise DataError(
             f"{name} must hold whole numbers, {'pixels from 0 to 255' if image else 'digits from 0 to 9'}. "
-            f"Received: {dtype}. Save it unscaled, as uint8"
+            f"Received: {dtype}. Save it unscaled, as uint8",
+            code=Code.DIGIT_FILE,
         )
     if image and (len(shape) != 3 or shape[1:] != (28, 28)):
         shown = "x".join(map(str, shape[1:])) if len(shape) == 3 else f"the shape {shape}"
-        raise DataError(f"{name} must hold images of 28x28, shape (n, 28, 28). Received: {shown}. Resize the images")
+        raise DataError(
+            f"{name} must hold images of 28x28, shape (n, 28, 28). Received: {shown}. Resize the images",
+            code=Code.DIGIT_FILE,
+        )
     if not image and len(shape) != 1:
-        raise DataError(f"{name} must hold one label an image, shape (n,). Received: the shape {shape}. Reshape it")
+        raise DataError(
+            f"{name} must hold one label an image, shape (n,). Received: the shape {shape}. Reshape it",
+            code=Code.DIGIT_FILE,
+        )
     if shape[0] < 1:
-        raise DataError(f"{name} must hold at least one {'image' if image else 'label'}. Received: none. {ADVICE}")
+        raise DataError(
+            f"{name} must hold at least one {'image' if image else 'label'}. Received: none. {ADVICE}",
+            code=Code.DIGIT_FILE,
+        )
 
 
 def _check_digits(arrays: list[Array], names: list[str]) -> Digits:
@@ -194,13 +235,17 @@ def _check_digits(arrays: list[Array], names: list[str]) -> Digits:
         if len(arrays[k]) != len(arrays[k + 1]):
             raise DataError(
                 f"{names[k]} and {names[k + 1]} must match, a label an image. Received: {len(arrays[k])} images and "
-                f"{len(arrays[k + 1])} labels. Check that both are of one data set"
+                f"{len(arrays[k + 1])} labels. Check that both are of one data set",
+                code=Code.DIGIT_FILE,
             )
     for array, name, top in zip(arrays, names, (255, 9, 255, 9), strict=True):
         for value in (array.min(), array.max()):
             if not 0 <= value <= top:
                 kind = "pixels" if top > 9 else "digits"
-                raise DataError(f"{name} must hold {kind} from 0 to {top}. Received: {value}. Check how it was made")
+                raise DataError(
+                    f"{name} must hold {kind} from 0 to {top}. Received: {value}. Check how it was made",
+                    code=Code.DIGIT_FILE,
+                )
     return Digits(*(np.ascontiguousarray(array, dtype=np.uint8) for array in arrays))
 
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from lstm_ae.arrays import BoolArray, Float32Array
 from lstm_ae.data.digit_files import open_file
-from lstm_ae.errors import DataError
+from lstm_ae.errors import Code, DataError
 
 ADVICE = "Give a PNG or JPEG that shows one digit on a plain ground"
 
@@ -39,7 +39,9 @@ def read_image(path: str) -> Float32Array:
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     ground = np.median(border)
     if np.ptp(grey) < MIN_CONTRAST:
-        raise DataError(f"{path!r} must show a digit. Received: pixels that are all alike. {ADVICE}")
+        raise DataError(
+            f"{path!r} must show a digit. Received: pixels that are all alike. {ADVICE}", code=Code.DIGIT_FILE
+        )
     dark_ground = ground <= (float(grey.min()) + float(grey.max())) / 2
     if grey.shape == (28, 28) and dark_ground and ground <= 16 and grey.max() >= 128:
         return np.rint(grey)
@@ -61,7 +63,9 @@ def _read_grayscale(path: str) -> Float32Array:
         return grey
     opaque = np.asarray(image.getchannel("A"), np.float32) / 255
     if opaque.max() == 0:
-        raise DataError(f"{path!r} must show a digit. Received: a picture that is all transparent. {ADVICE}")
+        raise DataError(
+            f"{path!r} must show a digit. Received: a picture that is all transparent. {ADVICE}", code=Code.DIGIT_FILE
+        )
     behind = 255 if np.average(grey, weights=opaque) < 128 else 0
     return np.asarray(grey * opaque + behind * (1 - opaque), np.float32)
 
@@ -82,10 +86,12 @@ def _open_image(path: str) -> Image.Image:
                 return image
         except Image.DecompressionBombError:
             raise DataError(
-                f"{path!r} must have at most {MAX_PIXELS:,} pixels. Received: more. Scale it down"
+                f"{path!r} must have at most {MAX_PIXELS:,} pixels. Received: more. Scale it down", code=Code.DIGIT_FILE
             ) from None
         except Exception:  # Pillow's decoders raise many kinds; all mean that it cannot be decoded
-            raise DataError(f"{path!r} is no picture that can be read: damaged, or of another kind. {ADVICE}") from None
+            raise DataError(
+                f"{path!r} is no picture that can be read: damaged, or of another kind. {ADVICE}", code=Code.DIGIT_FILE
+            ) from None
 
 
 def _crop_and_stretch(ink: Float32Array, noise: float) -> Float32Array:

@@ -20,7 +20,7 @@ from lstm_ae.data import digit_files, scaling
 from lstm_ae.data.digit_files import Digits
 from lstm_ae.data.digit_images import read_image
 from lstm_ae.data.windows import Data, Source, Split, hash_arrays
-from lstm_ae.errors import DataError
+from lstm_ae.errors import Code, DataError
 
 __all__ = ["images_to_rows", "load", "read_image", "rows_to_images", "stratified_order"]
 
@@ -178,11 +178,15 @@ def _check_digit_counts(digits: Digits, text: str, notes: tuple[str, ...] = ()) 
     if few:
         raise DataError(
             f"{text}: the training part must hold at least 6 images of each digit, so that validation gets one. "
-            f"Received: {counts[few[0]]} of digit {few[0]}. Give more images, or leave that digit out"
+            f"Received: {counts[few[0]]} of digit {few[0]}. Give more images, or leave that digit out",
+            code=Code.DIGIT_FILE,
         )
     number = len(digits.labels)
     if number < 10:
-        raise DataError(f"{text}: the training part must hold at least 10 images. Received: {number}. Give more")
+        raise DataError(
+            f"{text}: the training part must hold at least 10 images. Received: {number}. Give more",
+            code=Code.DIGIT_FILE,
+        )
     return _DigitSource(digits, number - number // 6, text, notes)
 
 

@@ -12,7 +12,7 @@ from lstm_ae.data.grid import map_to_grid_rows
 from lstm_ae.data.measurements import Measurements, sort_rows
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.data.time_zones import format_times
-from lstm_ae.errors import DataError
+from lstm_ae.errors import Code, DataError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +65,10 @@ def measurements_from_rows(
         assert index is not None
         column = index.name if isinstance(index.name, str) and index.name else "time"
         if column in names:
-            raise DataError(f"{name}: the index of times and a column are both called {column!r}. Rename one of them")
+            raise DataError(
+                f"{name}: the index of times and a column are both called {column!r}. Rename one of them",
+                code=Code.ARRAY_INPUT,
+            )
     marks = [column for mark in (series, labels) if mark is not None for column in mark.columns]
     layout = Layout(
         names=(*marks, *([column] if column else []), *names),
@@ -117,7 +120,8 @@ def read_index_times(index: "pd.Index[Any]", name: str = "X") -> Int64Array | No
         return None
     if index.hasnans:
         raise DataError(
-            f"{name}, row {int(index.isna().argmax())}: the index lacks a time. Remove the row or give its time"
+            f"{name}, row {int(index.isna().argmax())}: the index lacks a time. Remove the row or give its time",
+            code=Code.ARRAY_INPUT,
         )
     if index.tz is not None:
         index = index.tz_convert("UTC").tz_localize(None)
@@ -125,7 +129,8 @@ def read_index_times(index: "pd.Index[Any]", name: str = "X") -> Int64Array | No
         return index.as_unit("ns").to_numpy().astype(np.int64)
     except pd.errors.OutOfBoundsDatetime:
         raise DataError(
-            f"{name}: the index holds times that nanoseconds do not reach, before 1678 or after 2262. Remove these rows"
+            f"{name}: the index holds times before 1678 or after 2262, which nanoseconds do not reach. Remove them",
+            code=Code.ARRAY_INPUT,
         ) from None
 
 

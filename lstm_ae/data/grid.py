@@ -12,7 +12,7 @@ from lstm_ae.config.options import flag_name
 from lstm_ae.config.reading import UNITS, TimeStep
 from lstm_ae.data.measurements import ANOMALY_CLASSES, Measurements
 from lstm_ae.data.time_zones import DAY, Elapsed, format_time, is_autumn_night, to_local_times, to_utc
-from lstm_ae.errors import DataError
+from lstm_ae.errors import Code, DataError
 from lstm_ae.formatting import format_heading, quote
 
 # A gap length is common if at least this many gaps per series, and this share of the long gaps, have it.
@@ -400,7 +400,8 @@ def regularize(table: Measurements, step: TimeStep, max_gap: int, config: Readin
         raise DataError(
             f"{table.where(clash.second)}: {describe_time(table, clash.second)}{ids} {why}{rest}. Add "
             f"{clock}{advice}, or "
-            "--duplicates mean (or first, last)"
+            "--duplicates mean (or first, last)",
+            code=Code.TIME_ORDER,
         )
     kept, values, labels = merge_duplicates(
         table.series, table.values, table.labels, places, config.duplicates, highest=table.classes == ANOMALY_CLASSES
@@ -411,7 +412,8 @@ def regularize(table: Measurements, step: TimeStep, max_gap: int, config: Readin
     if rows > MAX_GROWTH * max(len(kept), 1000):
         raise DataError(
             f"{table.name}: a grid of {step} with gaps up to {max_gap:,} steps filled would have {rows:,} rows for "
-            f"{len(kept):,}. Give a longer --freq, a smaller {flag_name('max_gap')}, or --freq rows"
+            f"{len(kept):,}. Give a longer --freq, a smaller {flag_name('max_gap')}, or --freq rows",
+            code=Code.TIME_ORDER,
         )
     return insert_missing_rows(step, series, table.times[kept], values, labels, segments.advance, segments.begins)
 

@@ -22,7 +22,7 @@ from lstm_ae.data.csv_reader import Chunk, read_delimited
 from lstm_ae.data.number_notation import MISSING_WORDS, NUMBER
 from lstm_ae.data.text import open_stable_file
 from lstm_ae.data.time_zones import Elapsed, Zone, infer_zone, table_times_to_utc
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_heading, format_names, quote
 
 Progress = Callable[[int, float], None]
@@ -133,7 +133,7 @@ def read_measurements(
         DataError: if the file cannot be interpreted. The message is one line with the rule and the option that helps.
     """
     if config.data is None:
-        raise ConfigError("--data must name the table to read. Received: None")
+        raise ConfigError("--data must name the table to read. Received: None", code=Code.MISSING_OPTION)
     name = quote(config.data)
     with open_stable_file(config.data) as file:
         size = max(os.fstat(file.fileno()).st_size, 1)
@@ -150,7 +150,8 @@ def read_measurements(
     if layout.aware and config.time_zone is not None and not of_run:
         raise ConfigError(
             f"--time-zone is for times without an offset, and those of {layout.time!r} have one or count from 1970 in "
-            "UTC. Leave --time-zone out"
+            "UTC. Leave --time-zone out",
+            code=Code.OPTION_NOT_APPLICABLE,
         )
     bad = tuple(reader.bad.values())
     if bad:
@@ -168,7 +169,10 @@ def _read_source(
     if magic == b"PAR1":
         for option in TEXT_OPTIONS if not of_run else ():
             if getattr(config, option):
-                raise ConfigError(f"{flag_name(option)} is for text, and {name} is a Parquet file. Leave it out")
+                raise ConfigError(
+                    f"{flag_name(option)} is for text, and {name} is a Parquet file. Leave it out",
+                    code=Code.OPTION_NOT_APPLICABLE,
+                )
         from lstm_ae.data.parquet import read_parquet
 
         return read_parquet(file, name, config, of_run=of_run, lenient=lenient)
@@ -196,7 +200,8 @@ def _collect_chunks(
                 raise DataError(
                     f"{name}, {place} {chunk.lines[list(chunk.ids).index('')]}, column "
                     f"{' or '.join(map(repr, layout.ids))}: the name of the series is missing. Write it, or remove "
-                    "the row"
+                    "the row",
+                    code=Code.SERIES_NAME,
                 )
             ids.extend([index.setdefault(cell, len(index)) for cell in chunk.ids])
         if chunk.labels is not None:
@@ -241,10 +246,14 @@ def _drop_empty(layout: Layout, columns: _TableColumns, name: str, config: Readi
     if not any(held):
         raise DataError(
             f"{name}: no row holds a value of {format_names(list(map(format_heading, empty)))}. Give a "
-            "table with values"
+            "table with values",
+            code=Code.EMPTY_COLUMN,
         )
     if config.value_cols:
-        raise DataError(f"{name}: the column {empty[0][:80]!r} holds no value in any row. Leave it out of --value-cols")
+        raise DataError(
+            f"{name}: the column {empty[0][:80]!r} holds no value in any row. Leave it out of --value-cols",
+            code=Code.EMPTY_COLUMN,
+        )
     kept = tuple(column for column, some in zip(layout.values, held, strict=True) if some)
     notes = {
         "value_cols": f"{format_names(list(map(format_heading, kept)))}, as they hold numbers",

@@ -14,7 +14,7 @@ import numpy as np
 
 from lstm_ae.arrays import Float64Array
 from lstm_ae.config import Reading
-from lstm_ae.errors import DataError
+from lstm_ae.errors import Code, DataError
 from lstm_ae.formatting import quote
 
 MISSING_WORDS = frozenset({"", "na", "n/a", "null", "none", "nan", "-"})
@@ -399,7 +399,8 @@ def _ambiguous_mark_error(number: str, column: str, where: str, options: str) ->
     mark = "comma" if "," in number else "point"
     return DataError(
         f"{where}, column {column!r}: the {mark} in {quote(number)} can separate decimals or thousands, and the "
-        f"first rows are ambiguous. Add {options}"
+        f"first rows are ambiguous. Add {options}",
+        code=Code.CELL_VALUE,
     )
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from lstm_ae.arrays import BoolArray, Int64Array
 from lstm_ae.data.grid import MAX_GROWTH, Grid, run_starts
 from lstm_ae.data.preparation import PreparedTable
-from lstm_ae.errors import DataError
+from lstm_ae.errors import Code, DataError
 
 Where = Literal["series", "segments", "rows"]
 
@@ -45,7 +45,8 @@ def pad_segments(prepared: PreparedTable, where: Where = "series", of: BoolArray
         raise DataError(
             f"{prepared.table.name}: {int((more > 0).sum()):,} segments shorter than the window of {window} steps "
             f"would be padded with {int(more.sum()):,} missing rows. Give a shorter --window, a longer --max-gap, or "
-            "--short drop"
+            "--short drop",
+            code=Code.TOO_FEW_ROWS,
         )
     at = np.repeat(first, more)
     source = np.insert(np.arange(len(grid.segment)), at, at)

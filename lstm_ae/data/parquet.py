@@ -31,7 +31,7 @@ from lstm_ae.data.timestamps import (
     looks_like_times,
     parse_times,
 )
-from lstm_ae.errors import DataError
+from lstm_ae.errors import Code, DataError
 from lstm_ae.installation import install_hint
 
 BATCH_ROWS = 50_000
@@ -53,7 +53,8 @@ def read_parquet(
         import pyarrow.parquet
     except ImportError:
         raise DataError(
-            f"{name} is a Parquet file, which needs pyarrow: {install_hint('parquet')}. Install it, or give CSV"
+            f"{name} is a Parquet file, which needs pyarrow: {install_hint('parquet')}. Install it, or give CSV",
+            code=Code.MISSING_PACKAGE,
         ) from None
     try:
         source = pyarrow.parquet.ParquetFile(file)
@@ -64,9 +65,11 @@ def read_parquet(
         raise _damaged_file_error(error, name) from None
     if len(set(schema.names)) < len(schema.names):
         twice = collections.Counter(schema.names).most_common(1)[0][0]
-        raise DataError(f"{name}: the column {twice[:80]!r} occurs more than once. Rename or remove one")
+        raise DataError(
+            f"{name}: the column {twice[:80]!r} occurs more than once. Rename or remove one", code=Code.TABLE_HEADER
+        )
     if first is None or not first.num_rows:
-        raise DataError(f"{name} has no rows. Give a file with data")
+        raise DataError(f"{name} has no rows. Give a file with data", code=Code.EMPTY_COLUMN)
     types = pyarrow.types
 
     def cells(column: str) -> Sequence[str]:
@@ -142,7 +145,10 @@ def _read_chunks(source: Any, layout: Layout, config: Reading, reader: CellReade
 
 
 def _damaged_file_error(error: Exception, name: str) -> DataError:
-    return DataError(f"{name} is a damaged Parquet file ({' '.join(str(error).split())[:120]}). Write it again")
+    return DataError(
+        f"{name} is a damaged Parquet file ({' '.join(str(error).split())[:120]}). Write it again",
+        code=Code.FILE_FORMAT,
+    )
 
 
 def _read_times(batch: Any, layout: Layout, rows: Any, name: str, config: Reading) -> Int64Array:
@@ -151,7 +157,7 @@ def _read_times(batch: Any, layout: Layout, rows: Any, name: str, config: Readin
     column = batch.column(layout.time)
 
     def fail(place: int, problem: str) -> DataError:
-        return DataError(f"{name}, row {rows[place]}, column {layout.time!r}: {problem}")
+        return DataError(f"{name}, row {rows[place]}, column {layout.time!r}: {problem}", code=Code.CELL_VALUE)
 
     if layout.form is not None:
         cells = _timestamps_to_texts(column)
@@ -190,7 +196,8 @@ def _read_values(column: Any, heading: str, rows: Any, reader: CellReader) -> An
         return np.nan
     if not (types.is_integer(column.type) or types.is_floating(column.type) or types.is_decimal(column.type)):
         raise DataError(
-            f"{reader.name}: the column {heading!r} holds {column.type}, not numbers. Leave it out of --value-cols"
+            f"{reader.name}: the column {heading!r} holds {column.type}, not numbers. Leave it out of --value-cols",
+            code=Code.CELL_VALUE,
         )
     values = column.cast(pyarrow.float64(), safe=False).to_numpy(zero_copy_only=False).copy()
     problem = CellProblem(f"is infinite or {FLOAT32_OVERFLOW_TEXT}", "Correct it, or leave the cell empty")

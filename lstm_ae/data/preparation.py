@@ -26,7 +26,7 @@ from lstm_ae.data.scaling import Scale, find_scale_lines, fit_scale
 from lstm_ae.data.season import DefaultSteps, choose_default_steps
 from lstm_ae.data.split import PARTS, assign_parts, longest_run, required_parts
 from lstm_ae.data.windows import Data, Source, Split, hash_arrays, require_samples, window_starts
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count
 
 # Limit of the default lengths, in words.
@@ -82,7 +82,8 @@ class SeriesScales(NamedTuple):
         if self.scale.kind == "series" and len(self.names) != len(self.scale.offset):
             raise DataError(
                 f"The run names {len(self.names)} series and its scale has {len(self.scale.offset)}, so its "
-                "config.json is damaged; restore it, or train a new run"
+                "config.json is damaged; restore it, or train a new run",
+                code=Code.RUN_DAMAGED,
             )
         return find_scale_lines(self.names, prepared.table.ids)[prepared.grid.series]
 
@@ -277,7 +278,10 @@ def choose_step(config: Reading, table: Measurements) -> TimeStep:
     if step is None:
         return common_step(table)
     if step != TimeStep() and table.layout.time is None:
-        raise ConfigError("--freq needs a column of times; name it with --time-col, or leave --freq out")
+        raise ConfigError(
+            "--freq needs a column of times; name it with --time-col, or leave --freq out",
+            code=Code.OPTION_NOT_APPLICABLE,
+        )
     if step != TimeStep() and bool(step.steps) != table.layout.counts:
         unit = "a number of steps, as in 1step" if table.layout.counts else "a time, as in 1h"
         kind = "counts" if table.layout.counts else "times"
@@ -373,7 +377,8 @@ def _fit_scale(config: Reading, train: Split, prepared: PreparedTable, lines: in
         if config.scale not in ("none", "window") and np.isnan(values).all():
             raise DataError(
                 f"{table.name}: the column {column[:80]!r} has no value in the training part. Leave it out with "
-                "--value-cols, or give another --split"
+                "--value-cols, or give another --split",
+                code=Code.EMPTY_COLUMN,
             )
     return fit_scale(config.scale, train.series, line=train.line, lines=lines, fewest=prepared.window)
 

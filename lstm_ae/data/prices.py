@@ -32,7 +32,7 @@ from lstm_ae.data.windows import (
     require_samples,
     window_starts,
 )
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count, format_names, quote
 
 
@@ -156,7 +156,8 @@ def _build_quotes(table: Measurements, needed: Sequence[str], licence: str, note
             row = table.first_in_file(wrong)
             raise DataError(
                 f"{table.where(row)}, column {column!r}: {rule.text}. Received: {value[row]:g}. Correct it, or leave "
-                "the cell empty if it is unknown"
+                "the cell empty if it is unknown",
+                code=Code.CELL_VALUE,
             )
     _require_days(table)
     table = _sort_by_symbol(table)
@@ -166,7 +167,8 @@ def _build_quotes(table: Measurements, needed: Sequence[str], licence: str, note
         at = table.first_in_file(repeated)
         raise DataError(
             f"{table.where(at)}: {table.ids[series[at]]} on {days[at].astype('datetime64[D]')} is also on "
-            f"{table.place} {table.lines[at - 1]}. Remove one row"
+            f"{table.place} {table.lines[at - 1]}. Remove one row",
+            code=Code.TIME_ORDER,
         )
     notes += tuple(f"{flag_name(name)}: {text}" for name, text in layout.inferred.items() if name in READING_OPTIONS)
     gap, irregular = _find_gaps(series, days.astype("datetime64[D]"))
@@ -188,7 +190,10 @@ def _require_fields(table: Measurements, needed: Sequence[str]) -> None:
         separator = " " if there.issuperset(lacking) else ": "
         prices = [price for price in PRICES if price in held]
         advice = f", or model {prices[-1]} alone: --field {prices[-1]} without --inputs" if prices else ""
-        raise DataError(f"{table.name}{separator}{problem} {', '.join(lacking)}. Add what is missing{advice}")
+        raise DataError(
+            f"{table.name}{separator}{problem} {', '.join(lacking)}. Add what is missing{advice}",
+            code=Code.TABLE_HEADER,
+        )
 
 
 def _require_days(table: Measurements) -> None:
@@ -197,14 +202,16 @@ def _require_days(table: Measurements) -> None:
     if not table.layout.dated:
         raise DataError(
             f"{table.name}: the column {column!r} holds numbers, not days. Write YYYY-MM-DD, or name another column "
-            "with --time-col"
+            "with --time-col",
+            code=Code.TIME_VALUE,
         )
     within = table.times % DAY > 0
     if within.any():
         row = table.first_in_file(within)
         raise DataError(
             f"{table.where(row)}, column {column!r}: prices are daily, so a day has no time. Received: "
-            f"{format_time(int(table.times[row]), table.zone)}. Write YYYY-MM-DD"
+            f"{format_time(int(table.times[row]), table.zone)}. Write YYYY-MM-DD",
+            code=Code.TIME_VALUE,
         )
 
 
@@ -221,7 +228,8 @@ def _sort_by_symbol(table: Measurements) -> Measurements:
             row = table.first_in_file(table.series == code)
             raise DataError(
                 f"{table.where(row)}, column {format_names(list(map(repr, table.layout.ids)))}: a symbol must have 1 "
-                f"to 40 characters and not start with =, +, -, or @. Received: {quote(name)}. Correct it"
+                f"to 40 characters and not start with =, +, -, or @. Received: {quote(name)}. Correct it",
+                code=Code.CELL_VALUE,
             )
     symbols = tuple(sorted(set(names)))
     place = {symbol: i for i, symbol in enumerate(symbols)}
@@ -359,7 +367,9 @@ def _select_rows(
         if name not in table.ids:
             near = difflib.get_close_matches(name, table.ids, 3)
             hint = "Did you mean " + ", ".join(near) + "?" if near else "It holds " + format_names(table.ids)
-            raise ConfigError(f"--symbols names {given[:40]!r}, no company of {table.name}. {hint}")
+            raise ConfigError(
+                f"--symbols names {given[:40]!r}, no company of {table.name}. {hint}", code=Code.UNKNOWN_NAME
+            )
     rows = np.isin(table.series, [i for i, name in enumerate(table.ids) if not selected or name in selected])
     if first:
         rows &= quotes.day >= np.datetime64(first)
@@ -368,7 +378,8 @@ def _select_rows(
     if not rows.any():
         raise DataError(
             f"{quotes.table.name} holds no rows of these companies from {first or 'its start'} to {last or 'its end'}: "
-            f"it goes from {quotes.day.min()} to {quotes.day.max()}. Change --start, --end or --symbols"
+            f"it goes from {quotes.day.min()} to {quotes.day.max()}. Change --start, --end or --symbols",
+            code=Code.TOO_FEW_ROWS,
         )
     return rows
 
@@ -391,7 +402,8 @@ def describe_excluded_companies(quotes: Quotes, days: Int64Array, enough: BoolAr
         most = max(short, key=lambda i: days[i])
         raise DataError(
             f"{quotes.table.name}: no company has {MIN_TRAINING_DAYS} training days; {quotes.table.ids[most]} has the "
-            f"most, {days[most]}. Give more days with --data, widen --start and --end, or choose other --symbols"
+            f"most, {days[most]}. Give more days with --data, widen --start and --end, or choose other --symbols",
+            code=Code.TOO_FEW_ROWS,
         )
     named = format_names([f"{quotes.table.ids[i]} ({days[i]})" for i in short])
     return [
@@ -578,7 +590,8 @@ def prepare_prices(config: Snp, quotes: Quotes, parts: Parts = split_by_date, *,
     if not (keep & complete).any():
         raise DataError(
             f"{quotes.table.name}: no day of these companies has a value of {' and '.join(config.fields)}. Give more "
-            "days with --data, or widen --start and --end"
+            "days with --data, or widen --start and --end",
+            code=Code.EMPTY_COLUMN,
         )
     present = np.unique(quotes.table.series[keep & complete])
     symbols = ("", *(quotes.table.ids[i] for i in present))
@@ -634,7 +647,10 @@ def load_new_prices(config: Snp, scale: Scale, known: Sequence[str], until: np.d
             f"{format_names(short)}"
         )
     if not whole.samples:
-        raise DataError(f"{quotes.table.name}: no company has {config.window} days in a row, which the model reads")
+        raise DataError(
+            f"{quotes.table.name}: no company has {config.window} days in a row, which the model reads",
+            code=Code.TOO_FEW_ROWS,
+        )
     source = _describe_source(config, quotes, whole, symbols, notes)
     empty = whole._replace(starts=whole.starts[:0])
     test = whole.recut(config.window + 1)

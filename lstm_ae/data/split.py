@@ -12,7 +12,7 @@ from lstm_ae.data.grid import Grid, number_runs, run_starts
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.time_zones import Elapsed, to_utc
 from lstm_ae.data.timestamps import BadTime, infer_form, parse_times
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import Code, ConfigError, DataError
 
 PARTS = ("training", "validation", "test")
 
@@ -60,7 +60,8 @@ def _find_normal_rows(config: Reading, table: Measurements, grid: Grid) -> BoolA
         inside |= (grid.times >= low) & (grid.times < high)
     if not inside.any():
         raise ConfigError(
-            f"--normal {', '.join(config.normal)} holds no row of {table.name}. Give a range within its times"
+            f"--normal {', '.join(config.normal)} holds no row of {table.name}. Give a range within its times",
+            code=Code.UNKNOWN_NAME,
         )
     return inside
 

@@ -33,7 +33,7 @@ from lstm_ae.data.grid import (
 )
 from lstm_ae.data.text import decode_blocks, is_compressed
 from lstm_ae.data.time_zones import Zone, context_before, format_time, is_autumn_night, table_times_to_utc
-from lstm_ae.errors import DataError
+from lstm_ae.errors import Code, DataError
 
 BLOCK_BYTES = 1 << 16
 
@@ -167,7 +167,7 @@ def read_incoming(
 def _read_blocks(read: Callable[[int], bytes], name: str) -> Iterator[bytes]:
     block = read(BLOCK_BYTES)
     if is_compressed(block):
-        raise DataError(f"{name} is compressed. Unpack it on the way, as zcat does")
+        raise DataError(f"{name} is compressed. Unpack it on the way, as zcat does", code=Code.FILE_FORMAT)
     while block:
         yield block
         block = read(BLOCK_BYTES)
@@ -294,7 +294,8 @@ class IncomingGrid:
             raise DataError(
                 f"A row{self.of} at {self._format(times[at])} comes after one at {self._format(before)}; rows of a "
                 f"stream must be in order of time. {self._hint(times[at], before)}Sort them, or write them to a file "
-                "and search the file"
+                "and search the file",
+                code=Code.TIME_ORDER,
             )
 
     def _format(self, time: int | np.int64) -> str:
@@ -319,7 +320,8 @@ class IncomingGrid:
         raise DataError(
             f"A row{self.of} at {self._format(times[at])} {why}{'' if len(again) else ', as others were,'} for a step "
             f"of {self.step}. {hint}Add --duplicates mean (or first, last), or --id-col with the column that "
-            "identifies the series, or train with another --freq"
+            "identifies the series, or train with another --freq",
+            code=Code.TIME_ORDER,
         )
 
     def _place_rows(

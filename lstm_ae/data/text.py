@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import IO, BinaryIO, NamedTuple
 
-from lstm_ae.errors import DataError
+from lstm_ae.errors import Code, DataError
 from lstm_ae.files import open_regular
 from lstm_ae.formatting import quote
 
@@ -97,15 +97,20 @@ def open_stable_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     except DataError:
         raise
     except FileNotFoundError:
-        raise DataError(f"{name} does not exist. Check the path") from None
+        raise DataError(f"{name} does not exist. Check the path", code=Code.FILE_UNREADABLE) from None
     except PermissionError:
-        raise DataError(f"{name} may not be read by this user. Change its permissions or copy it") from None
+        raise DataError(
+            f"{name} may not be read by this user. Change its permissions or copy it", code=Code.FILE_UNREADABLE
+        ) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{name} cannot be opened ({reason}). Check the path") from None
+        raise DataError(f"{name} cannot be opened ({reason}). Check the path", code=Code.FILE_UNREADABLE) from None
     with file:
         before = os.fstat(file.fileno())
-        changed = DataError(f"{name} changed while it was read. Wait until it is complete, or copy it and use the copy")
+        changed = DataError(
+            f"{name} changed while it was read. Wait until it is complete, or copy it and use the copy",
+            code=Code.FILE_UNREADABLE,
+        )
         try:
             yield file
         except DataError:
@@ -155,7 +160,7 @@ def _limit_lines(pieces: Iterator[list[str]], name: str) -> Iterator[str]:
     for found in pieces:
         number += len(found)
         if number > MAX_LINES:
-            raise DataError(f"{name} has more than {MAX_LINES} lines. Give a shorter file")
+            raise DataError(f"{name} has more than {MAX_LINES} lines. Give a shorter file", code=Code.FILE_FORMAT)
         yield from found
 
 
@@ -187,7 +192,9 @@ def _decode_lines(blocks: Iterator[bytes], name: str, encoding: str, configured:
         found, rest = _split_lines(text[:end]), text[end:]
         if "\0" in text[:end]:
             line = number + next(i for i, line in enumerate(found, 1) if "\0" in line)
-            raise DataError(f"{name}, line {line}: holds a NUL character. Remove it; text has none")
+            raise DataError(
+                f"{name}, line {line}: holds a NUL character. Remove it; text has none", code=Code.FILE_FORMAT
+            )
         if end > MAX_LINE and max(map(len, found)) > MAX_LINE:
             raise _line_too_long_error(
                 number + next(i for i, line in enumerate(found, 1) if len(line) > MAX_LINE), name
@@ -201,13 +208,16 @@ def _decode_lines(blocks: Iterator[bytes], name: str, encoding: str, configured:
 def _decoding_error(where: str, encoding: str, configured: str | None) -> DataError:
     expected = "UTF-8" if encoding == "utf-8" else encoding
     if configured == "utf-8":
-        return DataError(f"{where} is not {expected}. Save the file as UTF-8")
+        return DataError(f"{where} is not {expected}. Save the file as UTF-8", code=Code.FILE_FORMAT)
     if configured is not None or encoding == WESTERN_ENCODING:
-        return DataError(f"{where} is not {expected}. Give another --encoding, or save the file as UTF-8")
+        return DataError(
+            f"{where} is not {expected}. Give another --encoding, or save the file as UTF-8", code=Code.FILE_FORMAT
+        )
     return DataError(
         f"{where} is not {expected}. Give its --encoding, such as {WESTERN_ENCODING} for Windows in Western "
         "Europe, or save the "
-        "file as UTF-8"
+        "file as UTF-8",
+        code=Code.FILE_FORMAT,
     )
 
 
@@ -226,7 +236,7 @@ def _detect_encoding(head: bytes, name: str, configured: str | None) -> tuple[Te
     one_byte = not configured.startswith("utf") and len(bytes(range(256)).decode(configured, "replace")) == 256
     if one_byte and not head.isascii() and _is_utf_8(head):
         # Text in a single-byte encoding is practically never valid UTF-8 by chance.
-        raise DataError(f"{name} is UTF-8, not {configured}. Give --encoding utf-8")
+        raise DataError(f"{name} is UTF-8, not {configured}. Give --encoding utf-8", code=Code.FILE_FORMAT)
     return TextEncoding(configured), 0
 
 
@@ -254,7 +264,10 @@ def _split_lines(text: str) -> list[str]:
 
 
 def _line_too_long_error(line: int, name: str) -> DataError:
-    return DataError(f"{name}, line {line}: is longer than {MAX_LINE} characters. {FORMAT_ADVICE}, a row on each line")
+    return DataError(
+        f"{name}, line {line}: is longer than {MAX_LINE} characters. {FORMAT_ADVICE}, a row on each line",
+        code=Code.FILE_FORMAT,
+    )
 
 
 def _read_blocks(file: BinaryIO, name: str) -> Iterator[bytes]:
@@ -264,13 +277,21 @@ def _read_blocks(file: BinaryIO, name: str) -> Iterator[bytes]:
         while block := read(BLOCK_BYTES):
             total += len(block)
             if total > MAX_BYTES:
-                raise DataError(f"{name} holds more than {MAX_BYTES} bytes once unpacked. Give a smaller file")
+                raise DataError(
+                    f"{name} holds more than {MAX_BYTES} bytes once unpacked. Give a smaller file",
+                    code=Code.FILE_FORMAT,
+                )
             yield block
     except EOFError:
-        raise DataError(f"{name} is cut short: its compressed data end too early. Copy or download it again") from None
+        raise DataError(
+            f"{name} is cut short: its compressed data end too early. Copy or download it again",
+            code=Code.FILE_UNREADABLE,
+        ) from None
     except (OSError, zlib.error, lzma.LZMAError) as error:
         reason = " ".join(str(getattr(error, "strerror", None) or error).split())
-        raise DataError(f"{name} is damaged or unreadable ({reason}). Copy or download it again") from None
+        raise DataError(
+            f"{name} is damaged or unreadable ({reason}). Copy or download it again", code=Code.FILE_UNREADABLE
+        ) from None
 
 
 def is_compressed(head: bytes) -> bool:
@@ -297,9 +318,10 @@ def _refuse_binary(block: bytes, name: str) -> None:
         if min(even, odd) == 0 and max(even, odd) > 0.4:
             raise DataError(
                 f"{name} is UTF-16 text without a byte order mark. Save it as UTF-8, or give --encoding "
-                f"utf-16-{'be' if even else 'le'}"
+                f"utf-16-{'be' if even else 'le'}",
+                code=Code.FILE_FORMAT,
             )
         control = sum(byte < 32 and byte not in b"\t\n\v\f\r" for byte in head) / len(head)
         kind = "binary" if control > 0.1 else ""
     if kind:
-        raise DataError(f"{name} is {kind}, not CSV text. {FORMAT_ADVICE}")
+        raise DataError(f"{name} is {kind}, not CSV text. {FORMAT_ADVICE}", code=Code.FILE_FORMAT)

@@ -11,7 +11,7 @@ from lstm_ae.config import Reading
 from lstm_ae.config.reading import UNITS
 from lstm_ae.data.columns import Layout
 from lstm_ae.data.timestamps import EPOCH
-from lstm_ae.errors import DataError
+from lstm_ae.errors import Code, DataError
 
 # Length of a time without its offset, and rows to format at a time.
 TIME_WIDTHS = {"s": 19, "ns": 29}
@@ -167,7 +167,8 @@ def table_times_to_utc(
         moment = str(times[nowhere[0]].astype("datetime64[ns]").astype("datetime64[s]")).replace("T", " ")
         raise DataError(
             f"{name}, {place} {lines[nowhere[0]]}, column {layout.time!r}: {moment} does not exist in "
-            f"{config.time_zone}: daylight saving time skips this hour. Give another --time-zone, or none for UTC"
+            f"{config.time_zone}: daylight saving time skips this hour. Give another --time-zone, or none for UTC",
+            code=Code.TIME_VALUE,
         )
     return utc
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from lstm_ae.arrays import Int64Array
 from lstm_ae.config.reading import STEPS, UNITS
-from lstm_ae.errors import DataError
+from lstm_ae.errors import Code, DataError
 from lstm_ae.formatting import quote
 
 # Numeric times are seconds if their median is between these dates, else milliseconds, microseconds, or nanoseconds.
@@ -308,7 +308,8 @@ def _require_months(cells: Sequence[str], column: str) -> None:
     (year, month), cell = found[0].group("y", "m"), found[0][0]
     raise DataError(
         f"column {column!r}: {cell} can be {year}-{month} or 20{year[:2]}-{year[2:]}-{month}, and the first rows "
-        "are ambiguous. Write months as YYYY-MM or days as YYYY-MM-DD; or add --time-unit steps to count them"
+        "are ambiguous. Write months as YYYY-MM or days as YYYY-MM-DD; or add --time-unit steps to count them",
+        code=Code.TIME_VALUE,
     )
 
 
@@ -372,7 +373,8 @@ def _infer_date_order(loose: Sequence[re.Match[str]], column: str, *, named: boo
     raise DataError(
         f"column {column!r}: {a}{mark}{b} can be {_format_month_day(b, a)} or {_format_month_day(a, b)}, "
         "and the first rows are ambiguous. Add "
-        "--date-order dmy (day first) or --date-order mdy (month first)"
+        "--date-order dmy (day first) or --date-order mdy (month first)",
+        code=Code.TIME_VALUE,
     )
 
 
@@ -410,7 +412,8 @@ def _infer_short_date_order(loose: Sequence[re.Match[str]], column: str, orders:
     raise DataError(
         f"column {column!r}: {date} can be read as "
         f"{' or '.join(possible)} (d: day, m: month, y: year), and the first rows are ambiguous. Add --date-order "
-        f"{' or --date-order '.join(possible)}"
+        f"{' or --date-order '.join(possible)}",
+        code=Code.TIME_VALUE,
     )
 
 
@@ -444,14 +447,16 @@ def _infer_unit(numbers: Sequence[float], column: str) -> str:
     if DATE_HEADING.search(column) and EXCEL_SERIALS.start <= float(np.median(numbers)) < EXCEL_SERIALS.stop:
         raise DataError(
             f"{example} seem to be the day numbers of a spreadsheet. Write dates as YYYY-MM-DD, or add --time-unit "
-            "steps to count whole ones"
+            "steps to count whole ones",
+            code=Code.TIME_VALUE,
         )
     if all(number.is_integer() for number in numbers):
         return STEPS
     raise DataError(
         f"{example} are neither times since 1970 in a common unit nor counts of steps. Name the unit of elapsed time "
         "with --time-unit s, ms, us or ns; or, to count rows, leave --time-col out and name the columns to model with "
-        "--value-cols"
+        "--value-cols",
+        code=Code.TIME_VALUE,
     )
 
 

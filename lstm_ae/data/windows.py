@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lstm_ae.arrays import Array, Float32Array, Int64Array
 from lstm_ae.data.scaling import Scale
-from lstm_ae.errors import DataError
+from lstm_ae.errors import Code, DataError
 
 # Index of the feature that is the day's open, for models that know the open of the day to forecast.
 OPEN_FEATURE = 1
@@ -289,7 +289,10 @@ def require_samples(data: Data, hint: str, *, tests: bool = True) -> Data:
     """
     for name, split in (("training", data.train), ("validation", data.validation), ("test", data.test)):
         if split.samples == 0 and (tests or split is not data.test):
-            raise DataError(f"The {name} part holds no window of {split.span} rows ({data.source.text}). {hint}")
+            raise DataError(
+                f"The {name} part holds no window of {split.span} rows ({data.source.text}). {hint}",
+                code=Code.TOO_FEW_ROWS,
+            )
     return data
 
 

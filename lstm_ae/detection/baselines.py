@@ -11,7 +11,7 @@ import numpy as np
 from lstm_ae.arrays import Array, Float32Array
 from lstm_ae.artifacts import Artifact, StoredArray
 from lstm_ae.data.scaling import Scale
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import Code, ConfigError, DataError
 
 # Maximum number of windows and of values to fit on; larger data is sampled.
 MOST_WINDOWS = 20_000
@@ -99,7 +99,8 @@ def fit_principal_components(windows: Array, components: int, seed: int = 0) -> 
     if len(sample) < max(components, 2):
         raise DataError(
             f"{components} principal components need {max(components, 2)} windows without missing values. "
-            f"Received: {len(sample)}. Pass more rows"
+            f"Received: {len(sample)}. Pass more rows",
+            code=Code.TOO_FEW_ROWS,
         )
     pca = PCA(components, svd_solver="full" if len(sample) <= values else "covariance_eigh")
     with np.errstate(invalid="ignore"):  # constant windows have no variance to explain

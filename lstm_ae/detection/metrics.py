@@ -17,7 +17,7 @@ import numpy as np
 
 from lstm_ae.arrays import Array, BoolArray, Float64Array
 from lstm_ae.detection.events import Event, true_ranges
-from lstm_ae.errors import DataError
+from lstm_ae.errors import Code, DataError
 
 
 class RankingMetrics(NamedTuple):
@@ -144,9 +144,14 @@ def volume_under_surface(
 def _checked(labels: Array, scores: Array) -> tuple[BoolArray, Float64Array]:
     labels, scores = np.asarray(labels, bool), np.asarray(scores, np.float64)
     if labels.shape != scores.shape or labels.ndim != 1:
-        raise DataError(f"Labels and scores must have one value per row. Received: {labels.shape} and {scores.shape}")
+        raise DataError(
+            f"Labels and scores must have one value per row. Received: {labels.shape} and {scores.shape}",
+            code=Code.ARRAY_INPUT,
+        )
     if np.isinf(scores).any():
-        raise DataError("Scores must be finite, or NaN for rows without a score. Received: infinity")
+        raise DataError(
+            "Scores must be finite, or NaN for rows without a score. Received: infinity", code=Code.ARRAY_INPUT
+        )
     return labels, scores
 
 

@@ -9,7 +9,7 @@ from lstm_ae.arrays import Array, Float64Array
 from lstm_ae.config.threshold import Rule, rows_of_unit
 from lstm_ae.detection.events import true_ranges
 from lstm_ae.detection.tail import PEAKS, Tail, fit_tail
-from lstm_ae.errors import DataError
+from lstm_ae.errors import Code, DataError
 
 # Rounding error of a float32 model on scaled values. The scores of a constant series vary by nothing else.
 ROUNDING = 1e-5
@@ -102,7 +102,7 @@ def fit_threshold(
     normal = np.sort(scores[~np.isnan(scores)])
     if not len(normal) or not np.isfinite(normal[-1]):
         problem = "The normal rows have no scores" if not len(normal) else "A normal row has an infinite score"
-        raise DataError(f"{problem}. Pass other rows to --normal")
+        raise DataError(f"{problem}. Pass other rows to --normal", code=Code.TOO_FEW_ROWS)
     tail, reason = None, "nothing but rounding errors"
     least = float((np.sqrt(max(np.median(normal), 0)) + rounding) ** 2)
     steady = np.quantile(normal, 0.9) <= least

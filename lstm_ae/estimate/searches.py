@@ -14,7 +14,7 @@ from lstm_ae.config import Config, task_of
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.space import Axis
 from lstm_ae.data.windows import Data
-from lstm_ae.errors import ConfigError
+from lstm_ae.errors import Code, ConfigError
 from lstm_ae.estimate.durations import CommandEstimate, Duration, EstimatePart
 from lstm_ae.estimate.memory import peak_memory
 from lstm_ae.estimate.training import MEMORY, MeasuredTraining, measure_training
@@ -165,7 +165,7 @@ def extreme_settings(configs: Iterable[Config], load: Load) -> tuple[Config, Con
 
     sized = [(size(config), config) for config in itertools.islice(configs, MAX_BUILT)]
     if not sized:
-        raise ConfigError("The searched options have no valid combination. List other values.")
+        raise ConfigError("The searched options have no valid combination. List other values.", code=Code.SEARCH_SPACE)
     return min(sized, key=lambda pair: pair[0])[1], max(sized, key=lambda pair: pair[0])[1]
 
 

@@ -29,7 +29,7 @@ from lstm_ae.data.frames import RowCodes, map_to_table_rows, measurements_from_r
 from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.data.scaling import describe_unknown_series
-from lstm_ae.errors import ConfigError, DataError, DivergedError
+from lstm_ae.errors import Code, ConfigError, DataError, DivergedError
 from lstm_ae.estimators.several import default_column_names, series_by_scale
 from lstm_ae.formatting import format_epoch
 from lstm_ae.model_store import FittedModel
@@ -107,7 +107,8 @@ class Estimator(BaseEstimator):
         if table.layout.time is None and config.step not in (None, TimeStep()):
             raise ConfigError(
                 f"options has freq {config.freq!r}, but X has no times. Pass a frame with an index of times or remove "
-                "freq."
+                "freq.",
+                code=Code.MISSING_OPTION,
             )
         completed = complete_from_table(config, table)
         for note in completed.data.source.notes:
@@ -158,7 +159,8 @@ class Estimator(BaseEstimator):
         if config.task not in cls._accepted_tasks:
             raise DataError(
                 f"{str(path)!r} is a run of --task {config.task}. Fit a new {cls.__name__}, or train one with "
-                f"lstmae series train --task {cls._task}."
+                f"lstmae series train --task {cls._task}.",
+                code=Code.RUN_MISMATCH,
             )
         # An inferred sampling interval is inferred again if the estimator is fitted to other rows.
         notes = fitted.about()["data"]["notes"]
@@ -202,9 +204,15 @@ class Estimator(BaseEstimator):
         state = values.pop("random_state")
         for name in options:
             if name in values:
-                raise ConfigError(f"options has {name!r}, which is a parameter. Pass {name}=... instead.")
+                raise ConfigError(
+                    f"options has {name!r}, which is a parameter. Pass {name}=... instead.",
+                    code=Code.OPTION_NOT_APPLICABLE,
+                )
             if name in DERIVED_OPTIONS:
-                raise ConfigError(f"options has {name!r}, which follows from the data or random_state. Remove it.")
+                raise ConfigError(
+                    f"options has {name!r}, which follows from the data or random_state. Remove it.",
+                    code=Code.OPTION_NOT_APPLICABLE,
+                )
         seed = state if isinstance(state, int) else int(check_random_state(state).randint(2**31))
         return Series.from_dict(values | options | {"task": self._task, "seed": seed} | derived)
 
@@ -236,7 +244,7 @@ class Estimator(BaseEstimator):
             X = X.to_frame()
         if isinstance(X, pd.DataFrame) and not X.columns.is_unique:
             duplicate = X.columns[X.columns.duplicated()][0]
-            raise DataError(f"X has more than one column {duplicate!r}. Rename all but one.")
+            raise DataError(f"X has more than one column {duplicate!r}. Rename all but one.", code=Code.ARRAY_INPUT)
         min_rows = 2 if reset else 1
         values = validate_data(
             self, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_samples=min_rows
@@ -246,7 +254,8 @@ class Estimator(BaseEstimator):
             row, column = huge[0]
             raise DataError(
                 f"X, row {row}, column {column}: {values[row, column]:g} is too large for single precision. Divide the "
-                "column by a power of ten."
+                "column by a power of ten.",
+                code=Code.ARRAY_INPUT,
             )
         names = getattr(self, "feature_names_in_", default_column_names(values.shape[1]))
         index = X.index if isinstance(X, pd.DataFrame) else None
@@ -255,7 +264,8 @@ class Estimator(BaseEstimator):
                 raise DataError(
                     "X has several series (an index of several levels), but the estimator fits one. Pass one series "
                     'with a single index level, or scale="series". lstmae series train --id-col fits several series '
-                    "with one scale."
+                    "with one scale.",
+                    code=Code.ARRAY_INPUT,
                 )
             index = index.get_level_values(-1)
         return measurements_from_rows(values, list(names), index, series=series, labels=labels)

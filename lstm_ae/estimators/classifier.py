@@ -19,7 +19,7 @@ from lstm_ae.apply.classify import classify_table, load_classifier, row_probabil
 from lstm_ae.arrays import Array, Float32Array
 from lstm_ae.config import Series
 from lstm_ae.data.frames import RowCodes
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.estimators.base import Estimator, Frame
 from lstm_ae.estimators.several import column_names, series_of_rows, unused_name
 from lstm_ae.model_store import FittedModel
@@ -111,7 +111,10 @@ class SequenceClassifier(ClassifierMixin, Estimator):
             used += series.columns
         labels = RowCodes((unused_name("label", used),), codes, _class_names(classes))
         if series is None and (self.options or {}).get("split_by") == "series":
-            raise ConfigError('options has "split_by": "series", which needs groups. Pass the series of each row.')
+            raise ConfigError(
+                'options has "split_by": "series", which needs groups. Pass the series of each row.',
+                code=Code.MISSING_OPTION,
+            )
         table = self._measurements(X, reset=True, series=series, labels=labels)
         self._train(self._config(label_col=labels.columns[0], id_col=table.layout.ids), table)
         self.classes_ = classes
@@ -181,10 +184,10 @@ def _encode_classes(y: Any) -> tuple[NDArray[np.int32], Array]:
     if values.dtype == object:
         values = pd.Series(values).infer_objects().to_numpy()
     if not len(values):
-        raise DataError("y contains no labels. Label at least one row.")
+        raise DataError("y contains no labels. Label at least one row.", code=Code.LABELS)
     if values.dtype.kind == "f" and np.isinf(values).any():
         row = int(np.flatnonzero(labeled)[np.isinf(values).argmax()])
-        raise DataError(f"y, row {row}: infinity is not a class. Use None for an unlabeled row.")
+        raise DataError(f"y, row {row}: infinity is not a class. Use None for an unlabeled row.", code=Code.LABELS)
     check_classification_targets(values)
     classes, inverse = np.unique(values, return_inverse=True)
     codes = np.full(len(target), -1, np.int32)

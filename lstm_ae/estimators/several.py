@@ -11,7 +11,7 @@ from sklearn.utils import check_consistent_length
 
 from lstm_ae.data.columns import join_id_columns
 from lstm_ae.data.frames import RowCodes
-from lstm_ae.errors import DataError
+from lstm_ae.errors import Code, DataError
 
 
 def series_of_rows(X: Any, groups: Any = None) -> RowCodes | None:
@@ -33,7 +33,10 @@ def series_of_rows(X: Any, groups: Any = None) -> RowCodes | None:
     index: Any = groups if isinstance(groups, pd.Index) else pd.Index(groups)
     missing = index.isna() if index.nlevels == 1 else index.to_frame().isna().any(axis=1).to_numpy()
     if missing.any():
-        raise DataError(f"X, row {int(missing.argmax())}: the series is missing. Set it in groups or remove the row.")
+        raise DataError(
+            f"X, row {int(missing.argmax())}: the series is missing. Set it in groups or remove the row.",
+            code=Code.ARRAY_INPUT,
+        )
     codes, names = index.factorize()
     cells = [list(map(str, names.get_level_values(level))) for level in range(index.nlevels)]
     columns: list[str] = []
@@ -54,7 +57,8 @@ def series_by_scale(X: Any, scale: Any) -> RowCodes | None:
     if series is None:
         raise DataError(
             'scale="series" needs an index of several levels: the series of each row and its time. Set such an index '
-            "or pass another scale."
+            "or pass another scale.",
+            code=Code.ARRAY_INPUT,
         )
     return series
 

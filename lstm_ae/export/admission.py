@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lstm_ae.errors import DataError
+from lstm_ae.errors import Code, DataError
 from lstm_ae.export import graph_check
 from lstm_ae.export.graph_check import ForbiddenGraphError, parse_graph, read_graph_file
 from lstm_ae.export.layout import GRAPH_FILE, WARMUP_FILE, WEIGHTS_FOLDER
@@ -79,10 +79,15 @@ def _list_files(version: Path) -> list[str]:
         try:
             names = sorted(os.listdir(version / folder))
         except OSError as error:
-            raise DataError(f"{str(version / folder)!r} cannot be read: {error.strerror}") from error
+            raise DataError(
+                f"{str(version / folder)!r} cannot be read: {error.strerror}", code=Code.MODEL_UNUSABLE
+            ) from error
         count += len(names)
         if count > MAX_FILES or depth > MAX_DEPTH:
-            raise DataError(f"{str(version)!r} contains more files or folders than a model does. Remove them.")
+            raise DataError(
+                f"{str(version)!r} contains more files or folders than a model does. Remove them.",
+                code=Code.MODEL_LIMIT,
+            )
         in_weights = folder == f"{WEIGHTS_FOLDER}/"
         for name in names:
             path = f"{folder}{name}"
@@ -92,12 +97,17 @@ def _list_files(version: Path) -> list[str]:
             try:
                 size = require_regular(version / path, MAX_WEIGHT_BYTES if in_weights else MAX_FILE_BYTES)
             except OSError as error:
-                raise DataError(f"{str(version / path)!r} cannot be read: {error.strerror}") from error
+                raise DataError(
+                    f"{str(version / path)!r} cannot be read: {error.strerror}", code=Code.MODEL_UNUSABLE
+                ) from error
             weights += size if in_weights else 0
             if in_weights or path == WARMUP_FILE:
                 paths.append(path)
     if weights > MAX_WEIGHT_BYTES:
-        raise DataError(f"{str(version)!r} has more than {MAX_WEIGHT_BYTES:,} bytes of weights. Use a smaller model.")
+        raise DataError(
+            f"{str(version)!r} has more than {MAX_WEIGHT_BYTES:,} bytes of weights. Use a smaller model.",
+            code=Code.MODEL_LIMIT,
+        )
     return paths
 
 

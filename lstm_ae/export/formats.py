@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from lstm_ae.arrays import Array
-from lstm_ae.errors import ConfigError, UnprovenError
+from lstm_ae.errors import Code, ConfigError, UnprovenError
 from lstm_ae.export.endpoints import EndpointFunction
 from lstm_ae.export.layout import LITERT_FILE, ONNX_FILE
 from lstm_ae.export.probe import compare_outputs
@@ -57,7 +57,7 @@ def require_installed(formats: Sequence[str]) -> None:
             known = ", ".join(("savedmodel", *FORMATS))
             raise ConfigError(f"--format must be of {known}, separated by commas. Received: {name!r}")
         if not all(map(find_spec, FORMATS[name].modules)):
-            raise ConfigError(f"--format {name} needs more packages: {install_hint(name)}")
+            raise ConfigError(f"--format {name} needs more packages: {install_hint(name)}", code=Code.MISSING_PACKAGE)
 
 
 def write_formats(

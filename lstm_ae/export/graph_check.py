@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
-from lstm_ae.errors import DataError
+from lstm_ae.errors import Code, DataError
 from lstm_ae.export.layout import GRAPH_FILE
 from lstm_ae.export.operations import ALLOWED_OPERATIONS, RESTORE_OPERATIONS, SAVE_OPERATIONS, TOP_LEVEL_OPERATIONS
 from lstm_ae.files import read_regular
@@ -57,6 +57,8 @@ class SignatureInfo(TypedDict):
 class ForbiddenGraphError(DataError):
     """An error for a SavedModel that contains forbidden parts."""
 
+    code = Code.MODEL_FORBIDDEN
+
 
 def read_graph(version: Path, limit: int = MAX_GRAPH_BYTES) -> "MetaGraphDef":
     """Return the only meta graph of a SavedModel.
@@ -84,13 +86,16 @@ def read_graph_file(version: Path, limit: int = MAX_GRAPH_BYTES) -> bytes:
     path = version / GRAPH_FILE
     for name in OTHER_GRAPH_FILES:
         if os.path.lexists(version / name):
-            raise DataError(f"{str(version / name)!r} is not a supported form of SavedModel. Save it as {GRAPH_FILE}.")
+            raise DataError(
+                f"{str(version / name)!r} is not a supported form of SavedModel. Save it as {GRAPH_FILE}.",
+                code=Code.MODEL_UNUSABLE,
+            )
     if not path.is_file():
-        raise DataError(f"{str(version)!r} is not a SavedModel: it has no {GRAPH_FILE}")
+        raise DataError(f"{str(version)!r} is not a SavedModel: it has no {GRAPH_FILE}", code=Code.MODEL_NOT_FOUND)
     try:
         return read_regular(path, limit)
     except OSError as error:
-        raise DataError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+        raise DataError(f"{str(path)!r} cannot be read: {error.strerror}", code=Code.MODEL_UNUSABLE) from error
 
 
 def parse_graph(content: bytes, version: Path) -> "MetaGraphDef":
@@ -108,14 +113,17 @@ def parse_graph(content: bytes, version: Path) -> "MetaGraphDef":
         if parts <= MAX_MESSAGE_PARTS:
             model.ParseFromString(content)
     except (ValueError, DecodeError):
-        raise DataError(f"{str(path)!r} is damaged. Export the model again.") from None
+        raise DataError(f"{str(path)!r} is damaged. Export the model again.", code=Code.MODEL_UNUSABLE) from None
     if parts > MAX_MESSAGE_PARTS:
         raise ForbiddenGraphError(
             f"{str(path)!r} has more than {MAX_MESSAGE_PARTS:,} messages and strings, or a map of more "
             f"than {MOST_ENTRIES:,} entries"
         )
     if len(model.meta_graphs) != 1 or not model.meta_graphs[0].HasField("object_graph_def"):
-        raise DataError(f"{str(path)!r} is damaged, or not in the format of TensorFlow 2. Export the model again.")
+        raise DataError(
+            f"{str(path)!r} is damaged, or not in the format of TensorFlow 2. Export the model again.",
+            code=Code.MODEL_UNUSABLE,
+        )
     return model.meta_graphs[0]
 
 
@@ -250,7 +258,9 @@ def _describe_tensors(tensors: "Mapping[str, TensorInfoProto]") -> dict[str, Ten
             for name, tensor in sorted(tensors.items())
         }
     except TypeError as error:
-        raise DataError(f"A signature has a tensor without a type ({error}). Export the model again.") from None
+        raise DataError(
+            f"A signature has a tensor without a type ({error}). Export the model again.", code=Code.MODEL_UNUSABLE
+        ) from None
 
 
 # These operations pass their inputs to a function one for one.

@@ -18,7 +18,7 @@ from keras.export import ExportArchive
 from lstm_ae.arrays import Array
 from lstm_ae.config import Mnist, Series, Snp
 from lstm_ae.data.digits import pixel_permutation
-from lstm_ae.errors import DataError, UnprovenError
+from lstm_ae.errors import Code, DataError, UnprovenError
 from lstm_ae.export import verification
 from lstm_ae.export.endpoints import EndpointFunction, make_endpoints, without_cudnn
 from lstm_ae.export.formats import require_installed, write_formats
@@ -186,7 +186,8 @@ def _publish_version(draft: Path, base: Path) -> Path:
         version = 1 + max((number for number, _ in list_versions(base)), default=0)
         if version > MAX_VERSION:
             raise DataError(
-                f"{str(base)!r} contains version {MAX_VERSION}, the largest possible one. Export to another folder."
+                f"{str(base)!r} contains version {MAX_VERSION}, the largest possible one. Export to another folder.",
+                code=Code.MODEL_LIMIT,
             )
         try:
             return draft.rename(base / str(version))

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from lstm_ae.arrays import Array
-from lstm_ae.errors import ConfigError, DataError, UnprovenError
+from lstm_ae.errors import Code, ConfigError, DataError, UnprovenError
 from lstm_ae.export import probe
 from lstm_ae.export.admission import admit_version, check_version
 from lstm_ae.export.endpoints import EndpointFunction, make_endpoints, without_cudnn
@@ -76,7 +76,10 @@ def _list_version_folders(folder: Path) -> list[Path]:
         return [folder]
     versions = [path for _, path in list_versions(folder) if path.is_dir()] if folder.is_dir() else []
     if not versions:
-        raise DataError(f"{str(folder)!r} contains no exported version. Pass a folder that lstmae export has written.")
+        raise DataError(
+            f"{str(folder)!r} contains no exported version. Pass a folder that lstmae export has written.",
+            code=Code.MODEL_NOT_FOUND,
+        )
     return versions
 
 
@@ -141,7 +144,10 @@ def expected_answers(
             outputs = calls[endpoint.name]({key: tf.constant(value) for key, value in inputs.items()})
             answers = {key: value.numpy() for key, value in outputs.items()}
             if endpoint.name == "serving_default" and not all(np.isfinite(value).all() for value in answers.values()):
-                raise DataError("The model returns NaN or infinity: its weights are damaged. Train a new run.")
+                raise DataError(
+                    "The model returns NaN or infinity: its weights are damaged. Train a new run.",
+                    code=Code.MODEL_UNUSABLE,
+                )
             yield VerificationCase(endpoint.name, inputs, answers)
 
 
@@ -228,7 +234,8 @@ def run_probe(version: Path, cases: Path, report: Path) -> probe.ProbeReport:
         if unfound := [line for line in lines if line.startswith(("ImportError:", "ModuleNotFoundError:"))]:
             raise ConfigError(
                 f"The model cannot be verified: a new process cannot import its packages ({unfound[-1][:200]}). "
-                f"Reinstall them for {sys.executable}."
+                f"Reinstall them for {sys.executable}.",
+                code=Code.MISSING_PACKAGE,
             )
         last = lines[-1:] or ["no output"]
         return {"difference": None, "error": f"its process ended with code {done.returncode} ({last[0][:200]})"}

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lstm_ae.arrays import Array, Float64Array, Int64Array
 from lstm_ae.artifacts import Artifact, ArtifactContent, StoredArray
 from lstm_ae.data.windows import OPEN_FEATURE, Data, Split, evenly_spaced, join_training
-from lstm_ae.errors import ConfigError
+from lstm_ae.errors import Code, ConfigError
 from lstm_ae.forecasting.intervals import QUANTILES, Calibration, calibrate_intervals, recent_volatility
 from lstm_ae.installation import install_hint
 from lstm_ae.json_types import JsonObject
@@ -475,11 +475,15 @@ def classical_changes(names: Sequence[str], data: Data, split: Split, given: int
     try:
         import statsforecast.models as models
     except ImportError:
-        raise ConfigError(f"--baselines needs statsforecast: {install_hint('baselines')}") from None
+        raise ConfigError(
+            f"--baselines needs statsforecast: {install_hint('baselines')}", code=Code.MISSING_PACKAGE
+        ) from None
     if data.train.series is data.test.series:
-        raise ConfigError("--baselines needs a split by time. Received: --split report")
+        raise ConfigError("--baselines needs a split by time. Received: --split report", code=Code.MISSING_OPTION)
     if data.scale.kind == "window":
-        raise ConfigError("--baselines needs a scale of whole series. Received: --scale window")
+        raise ConfigError(
+            "--baselines needs a scale of whole series. Received: --scale window", code=Code.MISSING_OPTION
+        )
     changes = {CLASSICAL_MODELS[name]: np.zeros((split.samples, ahead)) for name in names}
     assert split.line is not None
     assert split.time is not None

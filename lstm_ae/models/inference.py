@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lstm_ae.arrays import Float32Array
 from lstm_ae.data.scaling import GROUPED_KINDS
 from lstm_ae.data.windows import OPEN_FEATURE, Split
-from lstm_ae.errors import DataError
+from lstm_ae.errors import Code, DataError
 
 # Inputs or outputs of a model by name, and their types.
 Tensors = dict[str, tf.Tensor]
@@ -57,7 +57,8 @@ def predict_split(
     if reads[1] != has[1] or reads[0] not in (None, has[0]):
         raise DataError(
             f"The model reads windows of shape {tuple(reads)}; the data has windows of shape {has}. "
-            "Pass data with the columns and the window length of the training data."
+            "Pass data with the columns and the window length of the training data.",
+            code=Code.PREDICTION_INPUT,
         )
     call = traced(model)
     for index in split.batches(size):

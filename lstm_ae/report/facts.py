@@ -15,7 +15,7 @@ from lstm_ae.config import Config
 from lstm_ae.config.options import declared_options
 from lstm_ae.detection.calibration import NormalScores
 from lstm_ae.detection.sketch import TableSketch
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_option
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.report.figures import ReportFigure, read_figures
@@ -253,7 +253,7 @@ def read_metrics_part(path: Path, reader: Callable[[JsonMapping], T], metrics: J
     try:
         return reader(metrics)
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
-        raise DataError(f"{str(path)!r} is damaged ({type(error).__name__}: {error})") from error
+        raise DataError(f"{str(path)!r} is damaged ({type(error).__name__}: {error})", code=Code.RUN_DAMAGED) from error
 
 
 def _number(value: object) -> float | None:
@@ -296,9 +296,9 @@ def read_table(path: Path) -> ReportTable:
             rows = tuple(tuple(cell[:CELL_LENGTH] for cell in row) for row in itertools.islice(reader, shown))
             length = len(rows) + sum(1 for _ in reader)
     except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"{str(path)!r} cannot be read ({type(error).__name__})") from error
+        raise DataError(f"{str(path)!r} cannot be read ({type(error).__name__})", code=Code.RUN_DAMAGED) from error
     if not header:
-        raise DataError(f"{str(path)!r} is empty")
+        raise DataError(f"{str(path)!r} is empty", code=Code.EMPTY_COLUMN)
     return ReportTable(path.name, header, rows, length)
 
 
@@ -336,7 +336,9 @@ def read_detected(path: Path) -> DetectedTable:
         values = np.where(scores[selected] == "", "nan", scores[selected]).astype(float)
         parsed_times = times[selected].astype(np.int64 if row_numbers else "datetime64[s]")
     except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
-        raise DataError(f"{str(path)!r} was not written by lstmae series detect --scores ({error})") from error
+        raise DataError(
+            f"{str(path)!r} was not written by lstmae series detect --scores ({error})", code=Code.RUN_DAMAGED
+        ) from error
     return DetectedTable(str(names[chosen]), parsed_times, values, anomalies[selected])
 
 
@@ -437,7 +439,10 @@ def gather_run(directory: Path) -> RunFacts:
         DataError: there is no such directory, or it contains nothing that a report can show.
     """
     if not directory.is_dir():
-        raise DataError(f"There is no run at {str(directory)!r}. `lstmae runs list` shows the runs in 'runs'.")
+        raise DataError(
+            f"There is no run at {str(directory)!r}. `lstmae runs list` shows the runs in 'runs'.",
+            code=Code.RUN_NOT_FOUND,
+        )
     run, missing = Run(directory), list[str]()
 
     def read(consequence: str, reader: Callable[[], T]) -> T | None:
@@ -469,7 +474,8 @@ def gather_run(directory: Path) -> RunFacts:
     if not (about or metrics or history or network or pictures or named):
         raise DataError(
             f"There is nothing to report in {str(directory)!r}: it has no readable config.json, metrics.json, "
-            "history.csv, model.keras, table, or figure. Pass the directory of a run or a search."
+            "history.csv, model.keras, table, or figure. Pass the directory of a run or a search.",
+            code=Code.RUN_NOT_FOUND,
         )
     detected = None
     if "scores.csv" in named:
@@ -498,7 +504,7 @@ def gather_run(directory: Path) -> RunFacts:
 
 def _metrics(run: Run, request: Request | None) -> JsonObject:
     if not request and not run.finished:  # Without a config, `run.metrics` has no command to name in its message.
-        raise DataError(f"{str(run.directory)!r} has no metrics.json")
+        raise DataError(f"{str(run.directory)!r} has no metrics.json", code=Code.RUN_DAMAGED)
     return run.metrics()
 
 
@@ -506,14 +512,16 @@ def _history(run: Run) -> dict[str, list[float]]:
     try:
         rows = run.history()
     except (OSError, csv.Error) as error:
-        raise DataError(f"{str(run.directory / 'history.csv')!r} cannot be read ({error})") from error
+        raise DataError(
+            f"{str(run.directory / 'history.csv')!r} cannot be read ({error})", code=Code.RUN_DAMAGED
+        ) from error
     if not rows:
-        raise DataError(f"{str(run.directory)!r} has no history.csv or an empty one")
+        raise DataError(f"{str(run.directory)!r} has no history.csv or an empty one", code=Code.RUN_DAMAGED)
     names = set(rows[-1])
     # The row of epoch 0, the untrained start, may lack values.
     complete = all(set(row) == names or (row.get("epoch") == 0 and set(row) <= names) for row in rows)
     if not all(name.removeprefix("val_") for name in names) or "epoch" not in names or not complete:
-        raise DataError(f"{str(run.directory / 'history.csv')!r} is damaged")
+        raise DataError(f"{str(run.directory / 'history.csv')!r} is damaged", code=Code.RUN_DAMAGED)
     return history_columns(rows)
 
 
@@ -593,7 +601,9 @@ def gather_search(directory: Path) -> SearchFacts:
         header, rows = result_columns(plan, trials)
         statements = result_statements(plan, trials)
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"The journal of {str(directory)!r} is invalid ({error}). Start a new search.") from error
+        raise DataError(
+            f"The journal of {str(directory)!r} is invalid ({error}). Start a new search.", code=Code.SEARCH_DAMAGED
+        ) from error
     if not trials:
         missing.append(f"No trial was started. Resume with: {folder.resume_command}")
     runs = _runs(folder, trials, missing)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from lstm_ae.errors import DataError
+from lstm_ae.errors import Code, DataError
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.models.archive import read_archive
 
@@ -74,9 +74,11 @@ def read_network(path: Path) -> Network:
         with h5py.File(io.BytesIO(weights)) as file:
             return _network(config["config"], file)
     except FileNotFoundError:
-        raise DataError(f"There is no {str(path)!r}") from None
+        raise DataError(f"There is no {str(path)!r}", code=Code.RUN_DAMAGED) from None
     except Exception as error:
-        raise DataError(f"{str(path)!r} is damaged or not a model ({type(error).__name__})") from error
+        raise DataError(
+            f"{str(path)!r} is damaged or not a model ({type(error).__name__})", code=Code.RUN_DAMAGED
+        ) from error
 
 
 def _network(config: JsonMapping, file: "h5py.File") -> Network:

@@ -10,7 +10,7 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from lstm_ae.errors import ConfigError
+from lstm_ae.errors import Code, ConfigError
 from lstm_ae.files import is_own, write_own
 from lstm_ae.formatting import format_cell, format_duration, format_epoch, format_name, format_number
 from lstm_ae.report import charts, interactive_chart
@@ -314,7 +314,9 @@ def write_report(path: Path, html: str) -> Path:
     try:
         return write_own(path, MARK, html)
     except FileExistsError:
-        raise ConfigError(f"Another process has just written {str(path)!r}. Pass another --out.") from None
+        raise ConfigError(
+            f"Another process has just written {str(path)!r}. Pass another --out.", code=Code.IN_USE
+        ) from None
 
 
 def require_report_path(path: Path) -> None:
@@ -326,7 +328,9 @@ def require_report_path(path: Path) -> None:
     if path.is_dir() or path.suffix.lower() not in (".html", ".htm"):
         raise ConfigError(f"--out must be a file that ends in .html. Received: {str(path)!r}")
     if not is_own(path, MARK):
-        raise ConfigError(f"{str(path)!r} was not written by lstmae; not overwriting it. Pass another --out.")
+        raise ConfigError(
+            f"{str(path)!r} was not written by lstmae; not overwriting it. Pass another --out.", code=Code.OUTPUT_EXISTS
+        )
 
 
 def _title(subjects: Sequence[Facts]) -> str:

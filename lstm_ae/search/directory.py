@@ -25,7 +25,7 @@ from typing import NamedTuple
 from lstm_ae import run as runs
 from lstm_ae.config import Config, task_of
 from lstm_ae.data.windows import Source
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.files import as_json, write
 from lstm_ae.json_types import JsonObject
 from lstm_ae.run import Run, config_record, read_record
@@ -109,7 +109,10 @@ class SearchDirectory:
         """
         about = read_record(self.directory / "search.json")
         if not isinstance(about.get("data"), dict) or not isinstance(about.get("plan"), dict):
-            raise DataError(f"{str(self.directory / 'search.json')!r} has no data or no plan. Start a new search.")
+            raise DataError(
+                f"{str(self.directory / 'search.json')!r} has no data or no plan. Start a new search.",
+                code=Code.SEARCH_DAMAGED,
+            )
         return about
 
     def plan(self) -> SearchPlan:
@@ -122,7 +125,8 @@ class SearchDirectory:
             return SearchPlan.from_dict(self.about()["plan"])
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
-                f"{str(self.directory / 'search.json')!r} is not a valid search record ({error}). Start a new search."
+                f"{str(self.directory / 'search.json')!r} is not a valid search record ({error}). Start a new search.",
+                code=Code.SEARCH_DAMAGED,
             ) from error
 
     def purpose(self) -> SearchPurpose:
@@ -249,12 +253,20 @@ def open_search(path: str | Path, task: str | None = None) -> SearchDirectory:
     """
     folder = SearchDirectory(Path(path))
     if not folder.directory.is_dir():
-        raise DataError(f"There is no search at {str(path)!r}. Pass the directory of a search.")
+        raise DataError(
+            f"There is no search at {str(path)!r}. Pass the directory of a search.", code=Code.SEARCH_DAMAGED
+        )
     if not (folder.directory / "search.json").exists():
-        raise DataError(f"{str(path)!r} is not a search directory: search.json is missing. Start a new search.")
+        raise DataError(
+            f"{str(path)!r} is not a search directory: search.json is missing. Start a new search.",
+            code=Code.SEARCH_DAMAGED,
+        )
     actual = folder.about()["task"]
     if task not in (None, actual):
-        raise ConfigError(f"{str(path)!r} is a search of {actual}. Pass a search of {task}, or use lstmae {actual}.")
+        raise ConfigError(
+            f"{str(path)!r} is a search of {actual}. Pass a search of {task}, or use lstmae {actual}.",
+            code=Code.RUN_MISMATCH,
+        )
     return folder
 
 
@@ -323,5 +335,6 @@ def summarize_search(folder: SearchDirectory) -> SearchSummary:
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            f"{str(folder.directory)!r} is not a valid search directory ({error}). Leave it out or start a new search."
+            f"{str(folder.directory)!r} is not a valid search directory ({error}). Leave it out or start a new search.",
+            code=Code.SEARCH_DAMAGED,
         ) from error

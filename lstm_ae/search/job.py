@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from lstm_ae.config import TASKS, Config, task_of
 from lstm_ae.data.windows import Data
-from lstm_ae.errors import DataError, LstmAeError
+from lstm_ae.errors import Code, DataError, LstmAeError
 from lstm_ae.experiment import fit_model, identity
 from lstm_ae.json_types import JsonObject
 from lstm_ae.search.trial import COMPLETED, FAILED, PRUNED, Execution, Objective
@@ -72,6 +72,8 @@ class JobProgress(NamedTuple):
 
 class OtherDataError(DataError):
     """Raised if the worker's data differs from the data of the search."""
+
+    code = Code.OTHER_DATA
 
 
 class JobStopped(Exception):

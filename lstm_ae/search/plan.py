@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from lstm_ae.config import TASKS, Config, Mnist, Series, Snp, task_of
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.space import Axis
-from lstm_ae.errors import ConfigError
+from lstm_ae.errors import Code, ConfigError
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.search.trial import Objective
 
@@ -55,25 +55,32 @@ class SearchPlan:
         if self.search not in SEARCHES:
             raise ConfigError(f"--search must be one of {', '.join(SEARCHES)}. Received: {self.search!r}")
         if not self.axes:
-            raise ConfigError("There is nothing to search. List several values of an option, as in --units 8,16.")
+            raise ConfigError(
+                "There is nothing to search. List several values of an option, as in --units 8,16.",
+                code=Code.SEARCH_SPACE,
+            )
         ranges = [flag_name(axis.name) for axis in self.axes if not axis.values]
         if self.search == "grid" and ranges:
             raise ConfigError(
-                f"{ranges[0]} is a range, and --search grid requires listed values. List them or pass --search random."
+                f"{ranges[0]} is a range, and --search grid requires listed values. List them or pass --search random.",
+                code=Code.SEARCH_SPACE,
             )
         if self.search == "hyperband":
             if self.prune:
                 raise ConfigError(
-                    "--prune cannot be combined with --search hyperband, which stops trainings itself. Remove --prune."
+                    "--prune cannot be combined with --search hyperband, which stops trainings itself. Remove --prune.",
+                    code=Code.CONFLICTING_OPTIONS,
                 )
             if any(axis.name == "epochs" for axis in self.axes):
                 raise ConfigError(
-                    "--epochs cannot be searched with --search hyperband, which allocates the epochs. Pass one number."
+                    "--epochs cannot be searched with --search hyperband, which allocates the epochs. Pass one number.",
+                    code=Code.SEARCH_SPACE,
                 )
             if self.config.epochs < 3:
                 raise ConfigError(
                     "--search hyperband needs at least 3 epochs, because it starts with a third of them. "
-                    f"Received: --epochs {self.config.epochs}"
+                    f"Received: --epochs {self.config.epochs}",
+                    code=Code.SEARCH_SPACE,
                 )
 
     @property
@@ -162,14 +169,16 @@ def require_comparable_trials(plan: SearchPlan) -> None:
     if plan.prune and "epochs" in searched:
         raise ConfigError(
             "--prune compares trainings at the same epoch, which is not comparable if --epochs is searched. "
-            f"Remove --prune or pass one number of epochs. Received: --epochs {searched['epochs']}"
+            f"Remove --prune or pass one number of epochs. Received: --epochs {searched['epochs']}",
+            code=Code.CONFLICTING_OPTIONS,
         )
     name = plan.objective.name
     if name == "val_loss" and "reconstruction_weight" in searched:
         others = " or ".join(o.name for o in study_objectives(plan.config) if o.name != name)
         raise ConfigError(
             "--objective val_loss depends on --reconstruction-weight and is not comparable if that is searched. "
-            f"Pass --objective {others}. Received: --reconstruction-weight {searched['reconstruction_weight']}"
+            f"Pass --objective {others}. Received: --reconstruction-weight {searched['reconstruction_weight']}",
+            code=Code.CONFLICTING_OPTIONS,
         )
 
 

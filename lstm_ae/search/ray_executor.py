@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
 from lstm_ae.data.windows import Data
-from lstm_ae.errors import LstmAeError
+from lstm_ae.errors import Code, LstmAeError
 from lstm_ae.installation import install_hint
 from lstm_ae.search.executors import Notify, prepare_worker
 from lstm_ae.search.job import DataLoader, JobOutcome, JobProgress, LostJob, TrialJob, run_job
@@ -36,6 +36,8 @@ Result = TypeVar("Result")
 
 class ClusterLostError(LstmAeError):
     """Raised if the cluster cannot be reached; the training states remain on disk."""
+
+    code = Code.CLUSTER_LOST
 
 
 class RayExecutor:

@@ -15,7 +15,7 @@ from lstm_ae import run
 from lstm_ae.config import task_of
 from lstm_ae.config.space import Space
 from lstm_ae.data.windows import Data, join_training
-from lstm_ae.errors import ConfigError, DataError, DivergedError
+from lstm_ae.errors import Code, ConfigError, DataError, DivergedError
 from lstm_ae.experiment import finish_run, fit_model, identity
 from lstm_ae.run import Run
 from lstm_ae.search.directory import SearchDirectory, SearchPurpose
@@ -326,7 +326,8 @@ def require_undamaged(damaged: list[DamagedFile], folder: SearchDirectory) -> No
     if damaged:
         names = "; ".join(f"{file.path.relative_to(folder.directory)} {file.problem}" for file in damaged)
         raise DataError(
-            f"The search {str(folder.directory)!r} is damaged: {names}. Pass --repair to run these trials again."
+            f"The search {str(folder.directory)!r} is damaged: {names}. Pass --repair to run these trials again.",
+            code=Code.SEARCH_DAMAGED,
         )
 
 
@@ -358,7 +359,8 @@ def open_record(
         lock = filelock.FileLock(folder.lock, timeout=0).acquire()
     except filelock.Timeout:
         raise ConfigError(
-            f"Another process is running the search in {str(folder.directory)!r}. Wait for it or pass another --out."
+            f"Another process is running the search in {str(folder.directory)!r}. Wait for it or pass another --out.",
+            code=Code.IN_USE,
         ) from None
     with lock:
         saved_plan, saved_purpose = folder.plan(), folder.purpose()
@@ -370,7 +372,8 @@ def open_record(
         if damaged and not repair:
             lines = ("line " if len(damaged) == 1 else "lines ") + ", ".join(map(str, damaged))
             raise DataError(
-                f"{str(journal.path)!r} cannot be read in {lines}. Pass --repair to run these trials again."
+                f"{str(journal.path)!r} cannot be read in {lines}. Pass --repair to run these trials again.",
+                code=Code.SEARCH_DAMAGED,
             )
         if damaged:
             journal.mend()
@@ -408,13 +411,16 @@ def require_same_search(folder: SearchDirectory, plan: SearchPlan, data: Data) -
     difference = plan_difference(folder.plan(), plan)
     if difference:
         raise ConfigError(
-            f"{directory!r} already contains a different search: {difference}. Remove the option or pass another --out."
+            f"{directory!r} already contains a different search: {difference}. Remove the option, or pass another "
+            "--out.",
+            code=Code.OUTPUT_EXISTS,
         )
     content = folder.about()
     if content["data"]["sha256"] != data.source.sha256:
         raise DataError(
             f"{directory!r} was started with different data ({content['data']['text']}). "
-            "Pass the same file or start a new search."
+            "Pass the same file or start a new search.",
+            code=Code.OTHER_DATA,
         )
     versions = [(name, saved, run.installed_versions().get(name)) for name, saved in content["versions"].items()]
     return [

@@ -12,7 +12,7 @@ import numpy as np
 from lstm_ae.arrays import Array, Dtype
 from lstm_ae.data.csv_reader import read_number_columns
 from lstm_ae.data.text import open_stable_file, read_lines
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.files import as_json, read_object, sync, write
 from lstm_ae.formatting import format_count, quote
 from lstm_ae.serving.client import SignatureClient
@@ -91,7 +91,7 @@ def read_samples(
         raise ConfigError(f"The data must be a .csv, .jsonl, .npy, or .npz file. Received: {str(path)!r}")
     samples = len(next(iter(inputs.values())))
     if not samples:
-        raise DataError(f"{str(path)!r} contains no samples.")
+        raise DataError(f"{str(path)!r} contains no samples.", code=Code.PREDICTION_INPUT)
     for name, value in constants.items():
         try:
             inputs[name] = np.repeat(convert_exactly(np.array([value]), signature.inputs[name].dtype), samples)
@@ -143,7 +143,10 @@ def _cut_windows(values: Array, window: int | None, stride: int, path: Path) -> 
             raise ConfigError("--stride requires --window.")
         return values[None]
     if len(values) < window:
-        raise DataError(f"{str(path)!r} has {format_count(len(values), 'row')}, fewer than a window of {window:,}")
+        raise DataError(
+            f"{str(path)!r} has {format_count(len(values), 'row')}, fewer than a window of {window:,}",
+            code=Code.PREDICTION_INPUT,
+        )
     views = np.lib.stride_tricks.sliding_window_view(values, window, axis=0)[::stride]
     return views.swapaxes(1, 2)
 
@@ -155,7 +158,7 @@ def _find_numeric_columns(path: Path) -> list[str]:
     with open_stable_file(path) as file:
         rows = list(itertools.islice(csv.reader(read_lines(file, quote(path))), 2))
     if len(rows) < 2:
-        raise DataError(f"{quote(path)} needs a header and at least one row")
+        raise DataError(f"{quote(path)} needs a header and at least one row", code=Code.PREDICTION_INPUT)
     return [heading.strip().lower() for heading, cell in zip(*rows, strict=False) if _is_number(cell)]
 
 
@@ -175,19 +178,23 @@ def _read_line_inputs(path: Path, wanted: Mapping[str, TensorSpec]) -> dict[str,
             try:
                 content = parse_object(b'{"v":' + line + b"}")
                 if content.keys() != {"v"}:
-                    raise DataError("the line contains more than one JSON value")
+                    raise DataError("the line contains more than one JSON value", code=Code.PREDICTION_INPUT)
                 value = content["v"]
                 named = value if isinstance(value, dict) and value.keys() == wanted.keys() else None
                 if named is None and (len(wanted) > 1 or isinstance(value, dict)):
-                    raise DataError(f"an object with the keys {', '.join(wanted)} is expected")
+                    raise DataError(
+                        f"an object with the keys {', '.join(wanted)} is expected", code=Code.PREDICTION_INPUT
+                    )
                 for name, spec in wanted.items():
                     cells[name].append(to_tensor(value if named is None else named[name], spec.dtype))
             except (Refusal, DataError) as error:
-                raise DataError(f"{quote(path)}, line {number}: {error}") from None
+                raise DataError(f"{quote(path)}, line {number}: {error}", code=Code.PREDICTION_INPUT) from None
     try:
         return {name: np.stack(values) if values else np.empty(0) for name, values in cells.items()}
     except ValueError:
-        raise DataError(f"{quote(path)}: the instances have different shapes. Use one file per shape.") from None
+        raise DataError(
+            f"{quote(path)}: the instances have different shapes. Use one file per shape.", code=Code.PREDICTION_INPUT
+        ) from None
 
 
 def _read_array_inputs(path: Path, wanted: Mapping[str, TensorSpec]) -> dict[str, Array]:
@@ -196,17 +203,23 @@ def _read_array_inputs(path: Path, wanted: Mapping[str, TensorSpec]) -> dict[str
             loaded = np.load(file, allow_pickle=False)
             arrays = {next(iter(wanted)): loaded} if isinstance(loaded, np.ndarray) else {k: loaded[k] for k in loaded}
     except FileNotFoundError:
-        raise DataError(f"{str(path)!r} does not exist.") from None
+        raise DataError(f"{str(path)!r} does not exist.", code=Code.PREDICTION_INPUT) from None
     except Exception as error:
         raise DataError(
-            f"{str(path)!r} is not a NumPy file ({type(error).__name__}). Write it with numpy.save."
+            f"{str(path)!r} is not a NumPy file ({type(error).__name__}). Write it with numpy.save.",
+            code=Code.PREDICTION_INPUT,
         ) from error
     if arrays.keys() != wanted.keys():
-        raise DataError(f"{str(path)!r} must contain the arrays {', '.join(wanted)}. Received: {', '.join(arrays)}")
+        raise DataError(
+            f"{str(path)!r} must contain the arrays {', '.join(wanted)}. Received: {', '.join(arrays)}",
+            code=Code.PREDICTION_INPUT,
+        )
     if any(array.dtype.kind not in "fiub" or array.ndim == 0 for array in arrays.values()):
-        raise DataError(f"{str(path)!r} must contain arrays of numbers with one row per sample.")
+        raise DataError(
+            f"{str(path)!r} must contain arrays of numbers with one row per sample.", code=Code.PREDICTION_INPUT
+        )
     if len({len(array) for array in arrays.values()}) > 1:
-        raise DataError(f"{str(path)!r}: the inputs have different numbers of samples.")
+        raise DataError(f"{str(path)!r}: the inputs have different numbers of samples.", code=Code.PREDICTION_INPUT)
     return {name: _convert_cells(path, name, array, wanted[name].dtype) for name, array in arrays.items()}
 
 
@@ -214,7 +227,7 @@ def _convert_cells(path: Path, name: str, values: Array, dtype: Dtype) -> Array:
     try:
         return convert_exactly(values, dtype)
     except ValueError as error:
-        raise DataError(f"{quote(path)}, input {name!r}: {error}") from None
+        raise DataError(f"{quote(path)}, input {name!r}: {error}", code=Code.PREDICTION_INPUT) from None
 
 
 def convert_exactly(values: Array, dtype: Dtype) -> Array:
@@ -268,7 +281,7 @@ def predict_file(
     if out.suffix not in (".jsonl", ".csv"):
         raise ConfigError(f"--out must end in .jsonl or .csv. Received: {str(out)!r}")
     if out.exists():
-        raise ConfigError(f"--out {str(out)!r} already exists. Pass another file.")
+        raise ConfigError(f"--out {str(out)!r} already exists. Pass another file.", code=Code.OUTPUT_EXISTS)
     part, about = out.with_name(f".{out.name}.part"), out.with_name(f".{out.name}.about.json")
     call = {
         "model": caller.model,
@@ -283,7 +296,8 @@ def predict_file(
         if read_object(about) != call:
             raise ConfigError(
                 f"{str(part)!r} belongs to another model, other data, or other options. "
-                "Delete it, or pass another --out."
+                "Delete it, or pass another --out.",
+                code=Code.OUTPUT_EXISTS,
             )
         done = max(0, _truncate_partial_row(part, quoted=out.suffix == ".csv") - head)
     else:
@@ -305,7 +319,8 @@ def predict_file(
                 elif columns != header:
                     raise DataError(
                         f"The columns change at sample {done}. Write a .jsonl file, or predict "
-                        "these samples separately."
+                        "these samples separately.",
+                        code=Code.PREDICTION_INPUT,
                     )
                 header = columns
             else:
@@ -326,10 +341,11 @@ def _call_checked(caller: SignatureClient, inputs: Tensors, rows: int) -> Tensor
         check_tensors(caller.signature, inputs)
         outputs = caller.call(inputs)
     except Refusal as refusal:
-        raise DataError(f"The model refused the data: {refusal.message}") from None
+        raise DataError(f"The model refused the data: {refusal.message}", code=Code.PREDICTION_INPUT) from None
     if any(array.ndim == 0 or len(array) != rows for array in outputs.values()):
         raise DataError(
-            f"The signature {caller.signature.name!r} does not return one row per sample. Choose another --signature."
+            f"The signature {caller.signature.name!r} does not return one row per sample. Choose another --signature.",
+            code=Code.PREDICTION_INPUT,
         )
     return outputs
 

@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
 
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.export.layout import GRAPH_FILE, find_versions, parse_version
 from lstm_ae.export.manifest import hash_model
 from lstm_ae.json_types import JsonObject
@@ -76,7 +76,10 @@ def _connect_folder(
     folder: Path, model: str | None, version: int | None, signature: str, trust: bool
 ) -> SignatureClient:
     if not folder.is_dir():
-        raise DataError(f"{str(folder)!r} is not a folder. Pass a folder of exported models, or http://host:port.")
+        raise DataError(
+            f"{str(folder)!r} is not a folder. Pass a folder of exported models, or http://host:port.",
+            code=Code.MODEL_UNUSABLE,
+        )
     if (folder / GRAPH_FILE).is_file():
         name, number, directory = folder.resolve().parent.name, parse_version(folder.resolve().name) or 0, folder
         for flag, requested, own in (("--model", model, name), ("--model-version", version, number)):
@@ -87,7 +90,9 @@ def _connect_folder(
     else:
         models = {served.name: served for served in discover_models(folder, VersionPolicy()) if served.sure}
         if not models:
-            raise DataError(f"{str(folder)!r} contains no exported model. Create one with lstmae export.")
+            raise DataError(
+                f"{str(folder)!r} contains no exported model. Create one with lstmae export.", code=Code.MODEL_NOT_FOUND
+            )
         if model is None and len(models) > 1:
             raise ConfigError(f"--model must be one of {', '.join(models)}")
         name = model or next(iter(models))
@@ -134,7 +139,10 @@ def _connect_rest(url: str, model: str, version: int | None, signature: str) -> 
 
 
 def _protocol_error(path: str, error: Exception) -> DataError:
-    return DataError(f"{path} does not respond like TensorFlow Serving ({str(error)[:200]!r}). Check the address.")
+    return DataError(
+        f"{path} does not respond like TensorFlow Serving ({str(error)[:200]!r}). Check the address.",
+        code=Code.SERVER_UNAVAILABLE,
+    )
 
 
 class _HttpConnection(http.client.HTTPConnection):
@@ -181,10 +189,11 @@ def _request_json(url: str, body: bytes | None) -> JsonObject:
                 reason = json.loads(error.read())["error"]
             except (ValueError, KeyError, TypeError):
                 reason = error.reason
-        raise DataError(f"{url} refused the request: {str(reason)[:300]}") from error
+        raise DataError(f"{url} refused the request: {str(reason)[:300]}", code=Code.SERVER_UNAVAILABLE) from error
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise DataError(
-            f"{url} cannot be reached ({getattr(error, 'reason', error)}). Check that the server is running."
+            f"{url} cannot be reached ({getattr(error, 'reason', error)}). Check that the server is running.",
+            code=Code.SERVER_UNAVAILABLE,
         ) from error
 
 
@@ -217,7 +226,9 @@ def _call_grpc(url: str, call: Callable[..., Message], request: Message) -> Mess
         return call(request, timeout=TIMEOUT_SECONDS)
     except grpc.RpcError as error:
         reason = str(error.details() if isinstance(error, grpc.Call) else error)
-        raise DataError(f"{url} refused the request or cannot be reached: {reason[:300]}") from error
+        raise DataError(
+            f"{url} refused the request or cannot be reached: {reason[:300]}", code=Code.SERVER_UNAVAILABLE
+        ) from error
 
 
 def _choose_signature(definitions: Mapping[str, SignatureDef], name: str) -> Signature:

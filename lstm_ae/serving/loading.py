@@ -9,7 +9,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
-from lstm_ae.errors import DataError
+from lstm_ae.errors import Code, DataError
 from lstm_ae.export.admission import admit_version
 from lstm_ae.export.graph_check import ForbiddenGraphError
 from lstm_ae.export.layout import GRAPH_FILE, WARMUP_FILE
@@ -43,7 +43,10 @@ def open_version(directory: Path, *, trust: bool) -> Iterator[Path]:
     try:
         with admit_version(directory, trust=trust) as folder:
             if not trust and (change := describe_changed_model(folder, read_manifest_leniently(directory))):
-                raise DataError(f"{str(directory)!r}: {change}. Copy or export it again, or pass --trust to load it")
+                raise DataError(
+                    f"{str(directory)!r}: {change}. Copy or export it again, or pass --trust to load it",
+                    code=Code.MODEL_UNUSABLE,
+                )
             yield folder
     except ForbiddenGraphError as error:
         raise ForbiddenGraphError(f"{error}. Pass --trust to load it; it can then read and write files") from error
@@ -114,7 +117,8 @@ def _read_warmups(path: Path) -> Iterator[PredictionLog]:
             log.ParseFromString(record)
         except DecodeError as error:
             raise DataError(
-                f"The warm-up file {WARMUP_FILE} is damaged. Remove it, or export the model again."
+                f"The warm-up file {WARMUP_FILE} is damaged. Remove it, or export the model again.",
+                code=Code.MODEL_UNUSABLE,
             ) from error
         if log.HasField("predict_log"):
             yield log

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.export.layout import find_versions
 
 
@@ -70,7 +70,7 @@ def check_served_models(models: Sequence[ServedModel]) -> None:
             chosen[model.name] = choose_versions(find_versions(model.base), model.policy)
     if len(chosen) == len(models) and not any(chosen.values()):
         each = ", ".join(f"{model.name!r} (versions {model.policy}) in {str(model.base)!r}" for model in models)
-        raise DataError(f"No version to serve: {each}. Choose versions that exist.")
+        raise DataError(f"No version to serve: {each}. Choose versions that exist.", code=Code.MODEL_UNUSABLE)
     for model in models:
         for label, version in model.labels:
             if version not in chosen.get(model.name, {version}):

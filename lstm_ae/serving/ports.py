@@ -6,7 +6,7 @@ import socket
 
 import grpc
 
-from lstm_ae.errors import ConfigError
+from lstm_ae.errors import Code, ConfigError
 from lstm_ae.serving.config import Ports
 
 
@@ -46,7 +46,8 @@ def bind_grpc(server: grpc.aio.Server, ports: Ports, address: str) -> int:
     except RuntimeError as error:
         raise ConfigError(
             f"--grpc-port {ports.grpc} is not available on {ports.host}. "
-            "Choose another port, 0 for a free one, or --no-grpc."
+            "Choose another port, 0 for a free one, or --no-grpc.",
+            code=Code.IN_USE,
         ) from error
 
 
@@ -73,11 +74,14 @@ async def wait_until_listening(address: str, port: int, serving: "asyncio.Task[N
             writer.close()
             return
     serving.result()
-    raise ConfigError(f"The HTTP server ended before it listened at {address}:{port}. Choose another --host.")
+    raise ConfigError(
+        f"The HTTP server ended before it listened at {address}:{port}. Choose another --host.", code=Code.IN_USE
+    )
 
 
 def _port_error(host: str, port: int, error: Exception | None) -> ConfigError:
     return ConfigError(
         f"--rest-port {port} is not available on {host} ({getattr(error, 'strerror', None) or error}). "
-        "Choose another port, or 0 for a free one."
+        "Choose another port, or 0 for a free one.",
+        code=Code.IN_USE,
     )

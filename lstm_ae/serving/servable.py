@@ -18,7 +18,7 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow.types.experimental import ConcreteFunction
 
 from lstm_ae.arrays import Array
-from lstm_ae.errors import DataError
+from lstm_ae.errors import Code, DataError
 from lstm_ae.export.graph_check import read_graph_file
 from lstm_ae.export.layout import GRAPH_FILE, MANIFEST_FILE
 from lstm_ae.serving.errors import Refusal, StatusCode, invalid_argument
@@ -72,7 +72,9 @@ class Servable:
             what = _first_line(str(error)).replace(str(folder), str(directory))
             if isinstance(error, DAMAGE_ERRORS):
                 what = f"{type(error).__name__}: {what}"
-            raise DataError(f"{str(directory)!r} cannot be loaded ({what}). Export the model again.") from error
+            raise DataError(
+                f"{str(directory)!r} cannot be loaded ({what}). Export the model again.", code=Code.MODEL_UNUSABLE
+            ) from error
         self.dtypes = {
             key: {name: spec.dtype for name, spec in definition.inputs.items()}
             for key, definition in self.signatures.items()
@@ -143,10 +145,12 @@ def signature_definitions(folder: Path, directory: Path | None = None) -> dict[s
     try:
         content.ParseFromString(read_graph_file(folder))
     except DecodeError as error:
-        raise DataError(f"{str(path)!r} is damaged. Export the model again.") from error
+        raise DataError(f"{str(path)!r} is damaged. Export the model again.", code=Code.MODEL_UNUSABLE) from error
     serving = [graph for graph in content.meta_graphs if "serve" in graph.meta_info_def.tags]
     if not serving:
-        raise DataError(f"{str(path)!r} contains no graph for serving. Export the model again.")
+        raise DataError(
+            f"{str(path)!r} contains no graph for serving. Export the model again.", code=Code.MODEL_UNUSABLE
+        )
     return {key: serving[0].signature_def[key] for key in sorted(serving[0].signature_def)}
 
 
@@ -166,7 +170,10 @@ def parse_signature(name: str, definition: SignatureDef) -> Signature:
     every = [*inputs.values(), *outputs.values()]
     for spec in every:
         if spec.dtype.name not in SERVED_DTYPES:
-            raise DataError(f"the signature {name!r} has values of type {spec.dtype.name}, which are not served")
+            raise DataError(
+                f"the signature {name!r} has values of type {spec.dtype.name}, which are not served",
+                code=Code.MODEL_UNUSABLE,
+            )
     batched = bool(inputs) and all(spec.shape and spec.shape[0] is None for spec in every)
     return Signature(name, inputs, outputs, batched, definition.method_name)
 

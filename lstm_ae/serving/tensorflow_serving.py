@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from lstm_ae.errors import ConfigError
+from lstm_ae.errors import Code, ConfigError
 from lstm_ae.files import write_own
 from lstm_ae.serving.config import BatchingConfig, RequestLimits, ServerConfig
 from lstm_ae.serving.errors import invalid_argument
@@ -47,11 +47,13 @@ def read_models(path: Path) -> list[ServedModel]:
         text_format.Parse(path.read_text(encoding="utf-8"), content)
     except (text_format.ParseError, UnicodeDecodeError) as error:
         first = str(error).splitlines()[0]
-        raise ConfigError(f"{str(path)!r} is not TensorFlow Serving's models.config ({first})") from error
+        raise ConfigError(
+            f"{str(path)!r} is not TensorFlow Serving's models.config ({first})", code=Code.SERVING_CONFIG
+        ) from error
     try:
         return parse_models(content, root=path.parent)
     except Exception as error:
-        raise ConfigError(f"{str(path)!r}: {error}") from error
+        raise ConfigError(f"{str(path)!r}: {error}", code=Code.SERVING_CONFIG) from error
 
 
 def parse_models(content: model_server_config_pb2.ModelServerConfig, *, root: Path | None = None) -> list[ServedModel]:
@@ -123,14 +125,18 @@ def write_tensorflow_serving(
     """
     ports, batching, limits = config.ports, config.batching, config.limits
     if lacking := list(_list_unsupported_options(config, limits)):
-        raise ConfigError(f"TensorFlow Serving has no counterpart of {', '.join(lacking)}. Omit these options.")
+        raise ConfigError(
+            f"TensorFlow Serving has no counterpart of {', '.join(lacking)}. Omit these options.",
+            code=Code.SERVING_CONFIG,
+        )
     root = folder.resolve()
     bases = {model.name: model.base.resolve() for model in models}
     for name, base in bases.items():
         if not base.is_relative_to(root):
             raise ConfigError(
                 f"The model {name!r} is at {str(base)!r}, outside {str(root)!r}, the only folder that the container "
-                "sees. Copy the model into it."
+                "sees. Copy the model into it.",
+                code=Code.SERVING_CONFIG,
             )
     top = CONTAINER_ROOT / root.name if root in bases.values() else CONTAINER_ROOT
     content = model_server_config_pb2.ModelServerConfig()
@@ -189,4 +195,6 @@ def _write_own_file(path: Path, text: str) -> Path:
     try:
         return write_own(path, FILE_HEADER, FILE_HEADER + text)
     except FileExistsError:
-        raise ConfigError(f"{str(path)!r} was not written by --tf-serving. Move it, or serve another folder.") from None
+        raise ConfigError(
+            f"{str(path)!r} was not written by --tf-serving. Move it, or serve another folder.", code=Code.OUTPUT_EXISTS
+        ) from None

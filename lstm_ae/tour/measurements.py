@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from lstm_ae.arrays import Float64Array
-from lstm_ae.errors import DataError
+from lstm_ae.errors import Code, DataError
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.run import Run
 
@@ -79,7 +79,9 @@ def _columns(path: Path) -> dict[str, list[float]]:
             rows = [{name: float(cell or "nan") for name, cell in row.items()} for row in csv.DictReader(file)]
         return {name: [row[name] for row in rows] for name in rows[0]}
     except (OSError, csv.Error, ValueError, TypeError, KeyError, IndexError) as error:
-        raise DataError(f"{str(path)!r} is damaged. Delete it and run the command again.") from error
+        raise DataError(
+            f"{str(path)!r} is damaged. Delete it and run the command again.", code=Code.RUN_DAMAGED
+        ) from error
 
 
 def measured_value(facts: MeasuredRun, quantity: TourQuantity) -> float | None:

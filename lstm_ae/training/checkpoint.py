@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from lstm_ae.config import Config
-from lstm_ae.errors import ConfigError
+from lstm_ae.errors import Code, ConfigError
 from lstm_ae.files import load_state, save_state
 from lstm_ae.training.observer import Progress, TrainingObserver
 
@@ -179,7 +179,8 @@ class Checkpointer(keras.callbacks.Callback):
             if before != value:
                 raise ConfigError(
                     f"This training cannot be resumed: {_difference(key, before, value)}. "
-                    "Start a new run without --resume"
+                    "Start a new run without --resume",
+                    code=Code.NOT_RESUMABLE,
                 )
         for name, variables in (("variable", self.variables), ("optimizer", self.optimizer_variables)):
             for variable, value in zip(variables, groups[name], strict=True):

@@ -868,7 +868,7 @@ def test_a_stream_that_is_refused(place: Path) -> None:
     assert stream.code == 3
     # What has come before is answered as at the end of the stream.
     assert stream.out == "time,score,p,anomaly,final,score flow,score heat\n2024-01-01T05:00:00,,,False,False,,\n"
-    assert stream.err.splitlines()[-1].startswith("lstmae: A row at 2024-01-01 04:00:00 comes after one at")
+    assert stream.last.startswith("A row at 2024-01-01 04:00:00 comes after one at")
     said = call(f"series detect {place}/run - --scores s.csv")
     assert said.code == 2
     assert "--scores needs a whole table, and - is a stream. Give the path of a table, or remove --scores" in said.err

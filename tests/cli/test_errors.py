@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from lstm_ae_cli import main
-from lstm_ae_cli.errors import explain_error
+from lstm_ae_cli.errors import describe_error
+from messages import message_of
 from processes import CEILING
 
 from lstm_ae import run as asked
@@ -45,9 +46,8 @@ def refused(capsys):
         assert out == ""
         assert "Traceback" not in err
         last = err.splitlines()[-1]
-        assert last.startswith("lstmae: ")
         assert err.count("lstmae: ") == 1 + last.count("with: lstmae: ")
-        return last.removeprefix("lstmae: ")
+        return message_of(err)
 
     return call
 
@@ -91,11 +91,11 @@ def test_a_full_disk_while_training(refused, monkeypatch):
         ),
         (PermissionError(errno.EACCES, "Permission denied", "x"), "Permission denied 'x'; choose another place, or", 1),
         (RuntimeError("x; No space left on device"), "No space left on device; free some space, or write elsewhere", 1),
-        (MemoryError(), "Not enough memory; lower --batch-size, --units or --window", 1),
-        (ImportError("/x.so: failed to map segment from shared object"), "Not enough memory; lower --batch-size", 1),
+        (MemoryError(), "Not enough memory. Reduce --batch-size, --units, or --window", 1),
+        (ImportError("/x.so: failed to map segment from shared object"), "Not enough memory. Reduce --batch-size", 1),
         (
             type("AbortedError", (Exception,), {})("Status: 1, message: could not create a primitive, in file x.cc"),
-            "Not enough memory; lower --batch-size",
+            "Not enough memory. Reduce --batch-size",
             1,
         ),
         (
@@ -107,7 +107,7 @@ def test_a_full_disk_while_training(refused, monkeypatch):
     ],
 )
 def test_other_errors(error, text, code):
-    said, number = explain_error(error)
+    said, _, number = describe_error(error)
     assert said.startswith(text)
     assert number == code
 
@@ -166,7 +166,7 @@ def test_options_that_contradict_the_run(refused, one):
 
 
 def test_resuming_what_is_finished(refused, one):
-    text = "The run 'one' is finished; there is nothing to resume. Evaluate it, or train another one"
+    text = "The run 'one' is finished; there is nothing to resume. Evaluate it, or train another"
     assert refused("toy train --resume --out one", 2) == text
 
 
@@ -243,7 +243,7 @@ def test_less_address_space_than_tensorflow_takes():
         ("<&-", 0, ""),
         ("2>&1 | true", 0, ""),
         ("2>/dev/full", 0, ""),
-        (">/dev/full", 1, "lstmae: No space left on device; free some space, or write elsewhere\n"),
+        (">/dev/full", 1, "lstmae: [LAE502] No space left on device; free some space, or write elsewhere\n"),
     ],
 )
 @pytest.mark.parametrize("line", ["runs show one", "snp train --help"])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from lstm_ae_cli import main
+from messages import message_of
 from searches import call
 
 from lstm_ae.export import admission
@@ -35,7 +36,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> Any:
             return json.loads(out)
         assert out == ""
         (line,) = err.splitlines()
-        return line.removeprefix("lstmae: ")
+        return message_of(line)
 
     return said
 

@@ -8,6 +8,7 @@ import pytest
 from lstm_ae_cli import main
 from lstm_ae_cli.app import command
 from lstm_ae_cli.options import GivenOptions, complete_runs, make_option
+from messages import message_of
 
 from lstm_ae.config import TASKS
 from lstm_ae.config.options import declared_options, flag_name
@@ -22,10 +23,9 @@ def refused(capsys, empty_directory):
         assert main(shlex.split(line)) == code
         out, err = capsys.readouterr()
         assert out == ""
-        assert err.startswith("lstmae: ")
         assert err.count("\n") == 1
         assert sorted(empty_directory.rglob("*")) == before
-        return err.removeprefix("lstmae: ").removesuffix("\n")
+        return message_of(err)
 
     return call
 
@@ -169,7 +169,22 @@ def test_only_what_was_typed_wins_over_the_file(capsys, empty_directory):
     [
         (
             "lstmae ",
-            ["toy", "mnist", "snp", "series", "runs", "config", "bench", "export", "report", "serve", "predict"],
+            [
+                *[
+                    "toy",
+                    "mnist",
+                    "snp",
+                    "series",
+                    "runs",
+                    "config",
+                    "bench",
+                    "export",
+                    "report",
+                    "serve",
+                    "predict",
+                    "explain",
+                ]
+            ],
         ),
         ("lstmae toy tr", ["train"]),
         ("lstmae toy train --cell ", ["lstm", "gru"]),

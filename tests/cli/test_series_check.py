@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lstm_ae_cli import main
 from lstm_ae_cli.series import format_check_command
+from messages import message_of
 from processes import CEILING
 
 from lstm_ae.config import Reading
@@ -162,7 +163,7 @@ def test_problems_come_with_the_command_that_solves_them(case: str, called: Any)
     code, out, err = called(f"series check t.csv {WITH.get(case, '')}")
     assert code == 3
     assert piece in out
-    assert err.startswith("lstmae: 't.csv' has 1 problem, as listed. ")
+    assert message_of(err).startswith("'t.csv' has 1 problem, as listed. ")
     assert f"Add {fix}\n" in err
     assert err.count("\n") == 1
     commands = [line.strip() for line in out.splitlines() if line.startswith("  lstmae series check t.csv")]
@@ -265,12 +266,12 @@ def test_unreadable_files_are_problems_of_the_document_too(called: Any) -> None:
     pathlib.Path("t.csv").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
     code, out, err = called("series check t.csv --json")
     assert code == 3
-    assert json.loads(out)["problems"][0]["text"] == err.removeprefix("lstmae: ").strip()
+    assert json.loads(out)["problems"][0]["text"] == message_of(err)
     assert json.loads(out)["usable"] is False
     assert called("series check t.csv --time-zone Nowhere") == (
         2,
         "",
-        "lstmae: --time-zone must be a name such as Europe/Berlin or UTC. Received: 'Nowhere'\n",
+        "lstmae: [LAE002] --time-zone must be a name such as Europe/Berlin or UTC. Received: 'Nowhere'\n",
     )
 
 

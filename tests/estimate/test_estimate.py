@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lstm_ae_cli import main
 from lstm_ae_cli.app import command
+from messages import message_of
 
 from lstm_ae.config import Toy
 from lstm_ae.config.space import Axis
@@ -301,7 +302,8 @@ def test_what_cannot_be_estimated(line: str, text: str, capsys: pytest.CaptureFi
     Path("full").mkdir()
     Path("full/file").touch()
     assert main(shlex.split(f"{line} --dry-run")) == 2
-    assert capsys.readouterr() == ("", f"lstmae: {text}\n")
+    out, err = capsys.readouterr()
+    assert (out, message_of(err)) == ("", text)
 
 
 def test_every_long_command_has_it() -> None:

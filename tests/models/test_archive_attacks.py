@@ -307,7 +307,7 @@ def test_a_model_file_that_is_none_of_ours(r: Path, kind: str) -> None:
     for line in ("export r", *(["toy evaluate --run r"] if kind in ("HTML", "a Lambda", "NaN weights") else [])):
         said = call(line)
         assert (said.code, said.out) == (3, "")
-        assert said.err.splitlines()[-1].startswith("lstmae: 'r/model.keras' is ")
+        assert said.last.startswith("'r/model.keras' is ")
         assert words in said.err
         assert "Traceback" not in said.err
         assert len([text for text in said.err.splitlines() if text.startswith("lstmae:")]) == 1

@@ -611,7 +611,7 @@ def test_ports_that_cannot_be_had(folder: Path) -> None:
         rpc = lstmae("serve", str(folder), "--rest-port", "0", "--grpc-port", port)
     for done, option in ((rest, "--rest-port"), (rpc, "--grpc-port")):
         assert done.returncode == 2
-        assert f"lstmae: {option} {port} is not available on 127.0.0.1" in done.stderr
+        assert f"lstmae: [LAE010] {option} {port} is not available on 127.0.0.1" in done.stderr
         assert "Traceback" not in done.stderr
     assert lstmae("serve", str(folder), "--host", "no.such.host.invalid").returncode == 2
 

@@ -253,4 +253,4 @@ def test_a_port_that_needs_privileges(server: Live) -> None:
 
     done = lstmae("serve", str(Path(__file__).parents[2] / "saved_models"), "--rest-port", "80", "--grpc-port", "0")
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
-    assert "lstmae: --rest-port 80 is not available on 127.0.0.1" in done.stderr
+    assert "lstmae: [LAE010] --rest-port 80 is not available on 127.0.0.1" in done.stderr

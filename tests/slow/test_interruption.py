@@ -144,7 +144,7 @@ def test_a_full_disk_then_room_again(small_disk, tmp_path):
     line = "toy train --deterministic --sequences 1000 --epochs 1"
     code, lines = finished(f"{line} --out disk/run", tmp_path)
     assert code == 1
-    assert lines[-1].startswith("lstmae: No space left on device")
+    assert lines[-1].startswith("lstmae: [LAE502] No space left on device")
     run = Path(small_disk, "run")
     assert not [path for path in run.iterdir() if path.name.endswith(".part")]
     subprocess.run(["mount", "-o", "remount,size=16m", small_disk], check=True)

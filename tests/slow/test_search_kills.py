@@ -146,7 +146,7 @@ def test_two_searches_into_one_directory_at_once(tmp_path):
         code, lines = finished(f"{RESUME} --jobs 1", tmp_path)
         assert (code, lines[-1]) == (
             2,
-            "lstmae: Another process is running the search in 's'. Wait for it or pass another --out.",
+            "lstmae: [LAE010] Another process is running the search in 's'. Wait for it or pass another --out.",
         )
         code, lines = finished(f"{GRID} --jobs 1 --out s", tmp_path)
         assert code == 2

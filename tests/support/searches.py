@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from lstm_ae_cli import main
 from lstm_ae_cli.console import Console
+from messages import message_of
 
 from lstm_ae.run import Run
 from lstm_ae.search import executors
@@ -29,8 +30,8 @@ class Said(NamedTuple):
 
     @property
     def last(self) -> str:
-        """The last line of stderr, without the name of the command."""
-        return self.err.splitlines()[-1].removeprefix("lstmae: ")
+        """The last line of stderr, without the name of the command and the code of the error."""
+        return message_of(self.err)
 
 
 def call(line):

@@ -24,7 +24,7 @@ from lstm_ae.data.preparation import PreparedTable, choose_step, load_series, pr
 from lstm_ae.data.season import find_column_seasons
 from lstm_ae.data.windows import Data
 from lstm_ae.detection.calibration import default_smooth
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.forecasting.baselines import choose_seasons
 from lstm_ae.formatting import format_count, format_heading
 
@@ -137,7 +137,10 @@ def complete_config(config: Series, prepared: PreparedTable, *, folds: bool = Fa
     )
     short = config.short
     if short and config.split_by != "series":
-        raise ConfigError("--short is for whole series; add --split-by series and --id-col, or leave it out")
+        raise ConfigError(
+            "--short is for whole series; add --split-by series and --id-col, or leave it out",
+            code=Code.OPTION_NOT_APPLICABLE,
+        )
     if config.task == "classify":
         if config.split_by == "series" and short != "drop":
             prepared = pad_segments(prepared)
@@ -212,10 +215,13 @@ def require_regular(config: Reading, table: Measurements) -> None:
         findings += check_duplicates(table, step, clash, config)
     for finding in findings[:1]:
         ways = ", or ".join(map(format_options, finding.fixes))
-        raise DataError(f"{table.name}: {finding.text}" + (f". Add {ways}" if ways else ""))
+        raise DataError(f"{table.name}: {finding.text}" + (f". Add {ways}" if ways else ""), code=Code.CELL_VALUE)
 
 
 def require_complete_windows(config: Reading, prepared: PreparedTable) -> None:
     """Raise `ConfigError` if each window is scaled by its own range and the table has missing values."""
     if config.scale == "window" and np.isnan(prepared.grid.values).any():
-        raise ConfigError("--scale window needs values without gaps; give --scale standard, or fill them first")
+        raise ConfigError(
+            "--scale window needs values without gaps; give --scale standard, or fill them first",
+            code=Code.MISSING_OPTION,
+        )

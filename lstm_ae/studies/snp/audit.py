@@ -11,7 +11,7 @@ from lstm_ae.arrays import BoolArray
 from lstm_ae.config import Snp
 from lstm_ae.data.prices import Quotes, describe_future, prepare_prices, select_quotes, split_by_date
 from lstm_ae.data.windows import OPEN_FEATURE, Data, Split, evenly_spaced
-from lstm_ae.errors import ConfigError
+from lstm_ae.errors import Code, ConfigError
 from lstm_ae.forecasting.baselines import PriceBaselines
 from lstm_ae.forecasting.metrics import ForecastMethod, price_errors
 from lstm_ae.studies.snp.forecasting import forecast_one_day, forecasts
@@ -50,7 +50,9 @@ def audit(model: Any, config: Snp, data: Data, quotes: Quotes) -> list[AuditFind
         ConfigError: the model is not a forecaster.
     """
     if not forecasts(model):
-        raise ConfigError("audit is for forecasters. Received: a run with --goal reconstruct")
+        raise ConfigError(
+            "audit is for forecasters. Received: a run with --goal reconstruct", code=Code.OPTION_NOT_APPLICABLE
+        )
     method = forecast_one_day(model, data.test.span - 1)
     return [
         *(

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lstm_ae.data.windows import Data, Split
-from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.evaluation import Metric, Verdict
 from lstm_ae.forecasting.baselines import PriceBaselines, classical_changes, fit_price_baselines
 from lstm_ae.forecasting.intervals import Calibration
@@ -112,10 +112,13 @@ def forecast_multistep(
         DataError: the windows of the report's split or of new data are too short.
     """
     if not forecasts(model):
-        raise ConfigError("--multistep needs a forecaster. Received: a run with --goal reconstruct")
+        raise ConfigError(
+            "--multistep needs a forecaster. Received: a run with --goal reconstruct", code=Code.MISSING_OPTION
+        )
     if "open" in model.input:
         raise ConfigError(
-            "--multistep needs a model that does not read the day's open. Received: a run with --with-open"
+            "--multistep needs a model that does not read the day's open. Received: a run with --with-open",
+            code=Code.MISSING_OPTION,
         )
     window = data.test.span - 1
     given, ahead = (window // 2, window - window // 2) if horizon is None else (window, horizon)
@@ -190,7 +193,8 @@ class _Last:
         index, self.names = latest_windows(data, split, most=len(data.symbols), to_the_end=split.span == given)
         if not len(index):
             raise DataError(
-                f"No company has {given} consecutive days up to its last one to forecast from. Reduce --window"
+                f"No company has {given} consecutive days up to its last one to forecast from. Reduce --window",
+                code=Code.TOO_FEW_ROWS,
             )
         window = split.windows(index)
         self.data, self.ahead, self.lines = data, ahead, split.lines(index)
@@ -236,7 +240,10 @@ def _simulate_paths(
 ) -> Any:
     """Return simulated paths of each company, `(companies, paths, ahead)` in original units."""
     if calibration is None:
-        raise DataError("--paths needs validation windows to draw errors from, but there are none. Omit --paths")
+        raise DataError(
+            "--paths needs validation windows to draw errors from, but there are none. Omit --paths",
+            code=Code.TOO_FEW_ROWS,
+        )
     which = np.repeat(np.arange(len(last.names)), paths)
     scaled = data.scale.scaled(last.past, last.past, last.lines)
     shocks = calibration.shocks(scaled[which], last.ahead, seed)

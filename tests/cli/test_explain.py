@@ -1,0 +1,43 @@
+"""`lstmae explain`, and the codes of messages."""
+
+import json
+
+import pytest
+from messages import code_of
+from searches import call
+
+from lstm_ae.errors import Code
+
+
+def test_all_codes_are_listed():
+    done = call("explain")
+    assert done.code == 0
+    assert [line.split()[0] for line in done.out.splitlines()] == [str(code) for code in Code]
+
+
+@pytest.mark.parametrize("spelled", ["LAE201", "lae201", "[LAE201]"])
+def test_a_code_is_explained(spelled):
+    done = call(f"explain {spelled} --json")
+    assert done.code == 0
+    assert json.loads(done.out)["codes"] == [
+        {"code": "LAE201", "title": Code.RUN_NOT_FOUND.title, "explanation": Code.RUN_NOT_FOUND.explanation}
+    ]
+
+
+def test_an_unknown_code_is_refused():
+    done = call("explain LAE000")
+    assert done.code == 2
+    assert "LAE000" in done.err
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("toy train --epohcs 3", Code.USAGE),
+        ("toy train --epochs 0", Code.INVALID_VALUE),
+        ("toy evaluate --run nowhere", Code.RUN_NOT_FOUND),
+        ("series train nowhere.csv", Code.FILE_UNREADABLE),
+    ],
+)
+def test_a_message_begins_with_its_code(line, code):
+    assert code_of(call(line).err) == str(code)

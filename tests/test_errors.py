@@ -1,0 +1,57 @@
+"""Error codes: each error names its cause, and every cause is explained and in use."""
+
+import ast
+import pickle
+import re
+from pathlib import Path
+
+import pytest
+
+from lstm_ae import errors
+from lstm_ae.errors import Code, ConfigError, DataError, LstmAeError
+
+ROOT = Path(__file__).parents[1]
+SOURCES = [path for folder in ("lstm_ae", "cli") for path in sorted((ROOT / folder).rglob("*.py"))]
+# Errors of these classes have several causes, so that each construction names its own.
+UNSPECIFIC = {"LstmAeError", "DataError"}
+
+
+def constructions(path):
+    """Return the line, the class, and the keywords of each construction of an error in a module."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in vars(errors):
+            yield node.lineno, node.func.id, {keyword.arg for keyword in node.keywords}
+
+
+def test_numbers_are_unique():
+    assert len(Code.__members__) == len(list(Code))
+    assert all(re.fullmatch(r"LAE\d{3}", str(code)) for code in Code)
+
+
+@pytest.mark.parametrize("code", Code, ids=str)
+def test_a_code_is_explained(code):
+    assert code.title[0].isupper()
+    assert not code.title.endswith(".")
+    assert code.explanation.endswith((".", "`"))
+
+
+def test_every_error_without_a_code_of_its_class_names_one():
+    unnamed = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for path in SOURCES
+        for line, name, keywords in constructions(path)
+        if name in UNSPECIFIC and "code" not in keywords
+    ]
+    assert not unnamed
+
+
+def test_every_code_is_used():
+    text = "\n".join(path.read_text("utf-8") for path in SOURCES)
+    assert not [code.name for code in Code if not re.search(rf"\bCode\.{code.name}\b", text)]
+
+
+def test_an_error_keeps_its_code_between_processes():
+    error = pickle.loads(pickle.dumps(DataError("damaged", code=Code.RUN_DAMAGED)))
+    assert (str(error), error.code) == ("damaged", Code.RUN_DAMAGED)
+    assert ConfigError("x").code is Code.INVALID_VALUE
+    assert isinstance(error, LstmAeError)
