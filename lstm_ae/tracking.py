@@ -10,7 +10,6 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
-from importlib.util import find_spec
 from typing import Any
 
 from lstm_ae.errors import Code, ConfigError
@@ -49,17 +48,19 @@ class Mlflow:
     """
 
     def __init__(self, uri: str) -> None:
-        if find_spec("mlflow") is None:
-            raise ConfigError(f"--mlflow needs mlflow: {install_hint('mlflow')}", code=Code.MISSING_PACKAGE)
         # MLflow otherwise reports its use to its authors, and each step of creating a database.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-        from mlflow.tracking import MlflowClient
-
         self.uri = uri
-        with self._explained("Check the URI, or leave out --mlflow"):
-            self.client = MlflowClient(uri)
-            self.client.search_experiments(max_results=1)
+        try:
+            from mlflow.tracking import MlflowClient
+
+            with self._explained("Check the URI, or leave out --mlflow"):
+                self.client = MlflowClient(uri)
+                self.client.search_experiments(max_results=1)
+        except ModuleNotFoundError as error:
+            message = f"--mlflow needs {error.name}: {install_hint('mlflow')}"
+            raise ConfigError(message, code=Code.MISSING_PACKAGE) from error
 
     @contextmanager
     def __call__(self, run: Run) -> Iterator[Any]:
