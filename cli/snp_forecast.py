@@ -314,7 +314,7 @@ def _show_baselines(console: Console, steps: Sequence["HorizonStep"]) -> None:
         console.table(["day", "model", *others, "verdict"], rows)
 
 
-def _show_missing_companies(console: Console, data: "Data", shown: Sequence[str]) -> None:
+def _show_missing_companies(console: Console, data: "Data", shown: Sequence[object]) -> None:
     """Show the companies of the test part without a window that ends with their last day."""
     import numpy as np
 

@@ -12,6 +12,9 @@ from lstm_ae.errors import Code, ConfigError
 from lstm_ae.files import write
 from lstm_ae.installation import install_hint
 
+# Columns of a table by name, of equal length.
+TableColumns = dict[str, Sequence[object]]
+
 # Rows formatted at a time.
 PIECE = 50_000
 # Characters that begin a formula in spreadsheets, including full-width forms, and invisible characters before them.

@@ -1,11 +1,11 @@
 """Options of all studies, and options shared by several studies."""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, Self
+from typing import Self
 
 from lstm_ae.config.options import MODEL, TRAINING, Options, option
 from lstm_ae.errors import Code, ConfigError
+from lstm_ae.json_types import JsonMapping
 
 # Optimizers with a moving average of squared gradients.
 ADAMS = ("adam", "adamw", "nadam")
@@ -149,7 +149,7 @@ class Config(Options):
         tunable=False,
     )
 
-    def with_values(self, values: Mapping[str, Any]) -> Self:
+    def with_values(self, values: JsonMapping) -> Self:
         """Return a copy with other values of some options, see `merge`."""
         return self.merge(self.to_dict(), values)
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
 from lstm_ae.errors import Code, ConfigError
+from lstm_ae.json_types import JsonMapping, JsonObject
 
 # Headings of the options in a help and in a config file, in this order.
 GROUPS = TASK, DATA, MODEL, TRAINING = ("Task", "Data", "Model", "Training")
@@ -51,7 +52,7 @@ class Option(NamedTuple):
     aliases: Mapping[str, str] = types.MappingProxyType({})
     tunable: bool = True
     repeated: bool = False
-    needs: tuple[tuple[str, tuple[Any, ...]], ...] = ()
+    needs: tuple[tuple[str, tuple[object, ...]], ...] = ()
 
     def rule(self, kind: type) -> str:
         """Return a description of the allowed values, for help and errors."""
@@ -91,7 +92,7 @@ def flag_name(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def spell_option(name: str, *values: Any) -> str:
+def spell_option(name: str, *values: object) -> str:
     """Return the spelling of a field with one of these values on the command line.
 
     >>> spell_option("optimizer", "adam", "adamw", "nadam"), spell_option("delay_line", False)
@@ -103,7 +104,7 @@ def spell_option(name: str, *values: Any) -> str:
     return f"{flag_name(name)} {', '.join(others)} or {last}" if others else f"{flag_name(name)} {last}"
 
 
-def option_words(kind: "type[Options]", values: Mapping[str, Any]) -> list[str]:
+def option_words(kind: "type[Options]", values: JsonMapping) -> list[str]:
     """Return the words of a command line that set these fields of a config class.
 
     >>> from lstm_ae.config import Reading
@@ -194,14 +195,14 @@ class Options:
                         code=Code.OPTION_NOT_APPLICABLE,
                     )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Return all fields in JSON types."""
         return {
             name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(self).items()
         }
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+    def from_dict(cls, values: JsonMapping) -> Self:
         """Return the config with the values of a mapping.
 
         Raises:
@@ -218,7 +219,7 @@ class Options:
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
     @classmethod
-    def merge(cls, base: Mapping[str, Any], overrides: Mapping[str, Any]) -> Self:
+    def merge(cls, base: JsonMapping, overrides: JsonMapping) -> Self:
         """Return the config of `base` updated with `overrides`, without options of `base` that no longer apply.
 
         Args:
@@ -243,7 +244,7 @@ class Options:
         return cls.from_dict(values)
 
 
-def check_value(field: Declared, value: Any) -> Any:
+def check_value(field: Declared, value: object) -> Any:
     """Return the value in the field's type.
 
     Raises:
@@ -271,6 +272,6 @@ def check_value(field: Declared, value: Any) -> Any:
     return value
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -1,9 +1,9 @@
 """Named presets: the report's settings and the best known ones. Options override their values."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from lstm_ae.errors import ConfigError
+from lstm_ae.json_types import JsonMapping, JsonObject
 
 # Short descriptions for the help.
 DESCRIPTIONS: Mapping[str, str] = {
@@ -15,7 +15,7 @@ DESCRIPTIONS: Mapping[str, str] = {
 }
 
 # By study and name: values that differ from the defaults.
-PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+PRESETS: Mapping[str, Mapping[str, JsonMapping]] = {
     "series": {},
     "toy": {
         # The best of the report's grid; epochs and batch size are the defaults of the report's program.
@@ -115,7 +115,7 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 }
 
 
-def load_preset(task: str, name: str) -> dict[str, Any]:
+def load_preset(task: str, name: str) -> JsonObject:
     """Return the values of a study's preset.
 
     Raises:

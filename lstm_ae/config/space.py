@@ -3,14 +3,31 @@
 import contextlib
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from lstm_ae.config import Config
 from lstm_ae.config.options import Declared, check_value, flag_name
 from lstm_ae.errors import Code, ConfigError
+from lstm_ae.json_types import JsonMapping, JsonObject
 
 Kind = TypeVar("Kind", bound=Config)
+
+
+class HyperParameters(Protocol):
+    """Methods of KerasTuner's `HyperParameters` that a space calls."""
+
+    def Choice(self, name: str, values: list[Any]) -> Any:  # noqa: N802
+        """Return one of the values."""
+        ...
+
+    def Int(self, name: str, low: float, high: float, *, sampling: str = "linear") -> float:  # noqa: N802
+        """Return an integer of a range, ends included."""
+        ...
+
+    def Float(self, name: str, low: float, high: float, *, sampling: str = "linear") -> float:  # noqa: N802
+        """Return a number of a range, ends included."""
+        ...
 
 
 class Axis(NamedTuple):
@@ -30,21 +47,21 @@ class Axis(NamedTuple):
     high: float = math.nan
     log: bool = False
 
-    def sample(self, hp: Any) -> Any:
+    def sample(self, hp: HyperParameters) -> Any:
         """Return a value from KerasTuner's `HyperParameters`."""
         if self.values:
             return hp.Choice(self.name, list(self.values))
         kind = hp.Int if isinstance(self.low, int) else hp.Float
         return kind(self.name, self.low, self.high, sampling="log" if self.log else "linear")
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Return the axis in JSON types."""
         if self.values:
             return {"name": self.name, "values": list(self.values)}
         return {"name": self.name, "low": self.low, "high": self.high, "log": self.log}
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> "Axis":
+    def from_dict(cls, content: JsonMapping) -> "Axis":
         """Return the axis of a `to_dict`."""
         return cls(**{**content, "values": tuple(content.get("values", ()))})
 
@@ -123,7 +140,7 @@ class Space:
 
     axes: tuple[Axis, ...]
 
-    def __call__(self, hp: Any, config: Kind) -> Kind:
+    def __call__(self, hp: HyperParameters, config: Kind) -> Kind:
         """Return the config with a value for each axis."""
         return config.with_values({axis.name: axis.sample(hp) for axis in self.axes})
 
@@ -160,7 +177,7 @@ class _AxisRecorder:
     Float = Int
 
 
-def find_axes(space: Callable[[Any, Config], Config], config: Config) -> tuple[Axis, ...]:
+def find_axes(space: Callable[[HyperParameters, Config], Config], config: Config) -> tuple[Axis, ...]:
     """Return the axes of a space that uses `Choice`, `Int`, and `Float`."""
     recorder = _AxisRecorder()
     space(recorder, config)

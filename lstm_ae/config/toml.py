@@ -5,14 +5,14 @@ import json
 import re
 import textwrap
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from lstm_ae.config import TASKS, Config, task_of
 from lstm_ae.config.options import GROUPS, Declared, Options, declared_options, flag_name
 from lstm_ae.config.presets import DESCRIPTIONS, PRESETS
 from lstm_ae.errors import Code, ConfigError, DataError
+from lstm_ae.json_types import JsonObject
 
 WIDTH = 100
 
@@ -102,14 +102,14 @@ def _comment(field: Declared) -> Iterator[str]:
         yield from textwrap.wrap(text, WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
 
 
-def _value(value: Any) -> str:
+def _value(value: object) -> str:
     """Return a value in TOML; its strings, booleans, and lists of strings are those of JSON."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return repr(value)
     return json.dumps(value, ensure_ascii=False)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """Return a date without quotation marks as text."""
     return value.isoformat() if isinstance(value, datetime.date | datetime.time) else value
 
@@ -138,7 +138,7 @@ def _line_of(key: str, text: str, heading: str = "") -> str:
     return ""
 
 
-def describe_options(kind: type[Options]) -> list[Mapping[str, Any]]:
+def describe_options(kind: type[Options]) -> list[JsonObject]:
     """Return name, group, default, rule, and help of all options of a config class, in JSON types."""
     return [
         {

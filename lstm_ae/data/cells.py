@@ -4,9 +4,9 @@ import collections
 import dataclasses
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lstm_ae.arrays import BoolArray, Float32Array, Float64Array
 from lstm_ae.config import Reading
@@ -59,7 +59,7 @@ class CellReader:
         self.selects = config.selects_columns
         self.bad: dict[tuple[str, str], BadCells] = {}
 
-    def read(self, cells: Sequence[str], rows: Sequence[int], column: str) -> Float32Array:
+    def read(self, cells: Sequence[str], rows: Sequence[int] | NDArray[np.int32], column: str) -> Float32Array:
         """Return cells of a column as float32, NaN where they are missing.
 
         Args:
@@ -81,7 +81,12 @@ class CellReader:
         return self.narrow(values, cells, rows, column, CellProblem(f"is {FLOAT32_OVERFLOW_TEXT}", advice))
 
     def narrow(
-        self, values: Float64Array, cells: Any, rows: Sequence[int], column: str, problem: CellProblem
+        self,
+        values: Float64Array,
+        cells: Sequence[object] | Float64Array,
+        rows: Sequence[int] | NDArray[np.int32],
+        column: str,
+        problem: CellProblem,
     ) -> Float32Array:
         """Return numbers as float32, NaN where they represent a missing value.
 

@@ -5,7 +5,7 @@ run that is applied to another table of those in `collect_new_table_warnings`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -52,6 +52,7 @@ from lstm_ae.data.split import PARTS, required_parts
 from lstm_ae.data.timestamps import CLOCK_HEADING
 from lstm_ae.data.windows import Data
 from lstm_ae.formatting import format_count, format_heading, format_names, quote
+from lstm_ae.json_types import JsonObject
 
 # Distance from the training values, in standard deviations or ranges, beyond which a value is far.
 FAR_DEVIATIONS = 4
@@ -144,7 +145,7 @@ def check_windows(prepared: PreparedTable, windows: tuple[int, int, int], config
     if known := prepared.inferred.get("label_col"):
         text += f"; {known}, except with --task classify"
     fixes: list[Fix] = []
-    tries: list[dict[str, Any]] = [{}]
+    tries: list[JsonObject] = [{}]
     if len(prepared.table.ids) >= len(PARTS) and "series" not in (config.split_by, config.scale):
         tries.insert(0, {"split_by": "series"})
     if len(runs) > len(prepared.table.ids):
@@ -241,7 +242,7 @@ def check_season_length(checked: CheckedTable) -> list[Finding]:
         return []
     season, fixes = defaults.long, []
     if wider := choose_coarser_step(step, season):
-        fix: dict[str, Any] = {"freq": str(wider), "duplicates": _merge_rule(config)}
+        fix: JsonObject = {"freq": str(wider), "duplicates": _merge_rule(config)}
         steps = season * step.nanoseconds // wider.nanoseconds
         # Parts that hold only one season have a shorter default window, whatever the step.
         default = config.window is None and _window_after_fix(config, prepared.table, fix) >= steps

@@ -7,7 +7,7 @@ import itertools
 import math
 import types
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -43,6 +43,7 @@ from lstm_ae.data.timestamps import (
 )
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_heading, format_names, quote
+from lstm_ae.json_types import JsonMapping
 
 Kind = Literal["time", "number", "text", "empty"]
 
@@ -93,7 +94,7 @@ class Layout(NamedTuple):
     clock: str | None = None
     clocks: tuple[str, ...] = ()
     interleaved: tuple[tuple[str, ...], ...] = ()
-    settings: Mapping[str, Any] = types.MappingProxyType({})
+    settings: JsonMapping = types.MappingProxyType({})
     texts: Mapping[str, str] = types.MappingProxyType({})
     unitless: Mapping[str, str] = types.MappingProxyType({})
 

@@ -11,12 +11,12 @@ import struct
 import warnings
 import zipfile
 import zlib
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.lib import format as npy
 
-from lstm_ae.arrays import Array, UInt8Array
+from lstm_ae.arrays import Array, Dtype, UInt8Array
 from lstm_ae.data.text import decompress
 from lstm_ae.errors import Code, DataError
 from lstm_ae.files import open_regular
@@ -195,7 +195,7 @@ def _read_idx(path: str) -> Array:
     return np.frombuffer(body, np.uint8).reshape(shape)
 
 
-def _check_array(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], image: bool) -> None:
+def _check_array(name: str, shape: tuple[int, ...], dtype: Dtype, image: bool) -> None:
     if dtype.hasobject:
         raise DataError(
             f"{name} must hold numbers. Received: Python objects (a pickle), which are never loaded",

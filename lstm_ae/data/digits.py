@@ -10,7 +10,8 @@ import socket
 import threading
 import urllib.request
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -230,7 +231,7 @@ def _require_network() -> None:
 
 
 @contextlib.contextmanager
-def _download_settings(keras: Any) -> Iterator[None]:
+def _download_settings(keras: ModuleType) -> Iterator[None]:
     """Turn off the progress bar of Keras and set a socket timeout, and restore both afterwards."""
     settings = keras.config
     talks, limit = settings.is_interactive_logging_enabled(), socket.getdefaulttimeout()

@@ -1,16 +1,17 @@
 """Hold the findings of the checks of a table, and combine and format the options that fix them."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lstm_ae.config import Reading
 from lstm_ae.config.options import option_words
 from lstm_ae.errors import ConfigError
+from lstm_ae.json_types import JsonMapping
 
 # Values, by field of the configuration, that fix a finding.
-Fix = Mapping[str, Any]
+Fix = JsonMapping
 
 
 class Finding(NamedTuple):

@@ -147,10 +147,10 @@ def map_to_table_rows(prepared: PreparedTable, found: Array) -> Array:
     return found[rows[np.argsort(prepared.table.lines, kind="stable")]]
 
 
-def row_id_columns(prepared: PreparedTable) -> dict[str, Any]:
+def row_id_columns(prepared: PreparedTable) -> dict[str, Sequence[object] | Array]:
     """Return the columns that identify the rows (series and time), under the names that the table uses."""
     table, order = prepared.table, np.argsort(prepared.table.lines, kind="stable")
-    columns: dict[str, Any] = {}
+    columns: dict[str, Sequence[object] | Array] = {}
     columns |= split_id_columns(table.layout.ids, [table.ids[place] for place in table.series[order]])
     if table.layout.time is not None:
         columns[table.layout.time] = format_times(table.times[order], table.zone)

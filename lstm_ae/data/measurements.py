@@ -8,7 +8,7 @@ import array
 import datetime
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ from lstm_ae.data.text import open_stable_file
 from lstm_ae.data.time_zones import Elapsed, Zone, infer_zone, table_times_to_utc
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_heading, format_names, quote
+
+Element = TypeVar("Element", bound=np.generic)
 
 Progress = Callable[[int, float], None]
 
@@ -277,7 +279,7 @@ class RowOrder(NamedTuple):
     times: Int64Array
     unsorted: int
 
-    def take(self, column: Any) -> Any:
+    def take(self, column: NDArray[Element]) -> NDArray[Element]:
         """Return a column in this order."""
         return column if self.rows is None else column[self.rows]
 

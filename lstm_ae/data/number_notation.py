@@ -8,7 +8,7 @@ import math
 import re
 import types
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 
@@ -132,7 +132,7 @@ class NumberNotation(NamedTuple):
 
 PLAIN_NOTATION = NumberNotation()
 
-Refuse = Callable[[int, CellProblem], Any]
+Refuse = Callable[[int, CellProblem], None]
 
 
 class BadNumber(Exception):

@@ -2,11 +2,12 @@
 
 import collections
 from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
-from lstm_ae.arrays import Int64Array
+from lstm_ae.arrays import Float32Array, Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.data.cells import FLOAT32_OVERFLOW_TEXT, CellReader
 from lstm_ae.data.columns import (
@@ -33,6 +34,9 @@ from lstm_ae.data.timestamps import (
 )
 from lstm_ae.errors import Code, DataError
 from lstm_ae.installation import install_hint
+
+if TYPE_CHECKING:
+    import pyarrow
 
 BATCH_ROWS = 50_000
 
@@ -105,11 +109,11 @@ def read_parquet(
     return layout, _read_chunks(source, layout, config, reader), reader
 
 
-def _column_to_texts(column: Any) -> list[str]:
+def _column_to_texts(column: "pyarrow.ChunkedArray") -> list[str]:
     return ["" if value is None else str(value).strip() for value in column.to_pylist()]
 
 
-def _timestamps_to_texts(column: Any) -> list[str]:
+def _timestamps_to_texts(column: "pyarrow.ChunkedArray") -> list[str]:
     """Return times as texts, without the time of day if all are at midnight."""
     texts, midnight = _column_to_texts(column), " 00:00:00"
     if not all(text.endswith(midnight) for text in texts if text):
@@ -117,7 +121,9 @@ def _timestamps_to_texts(column: Any) -> list[str]:
     return [text.removesuffix(midnight) for text in texts]
 
 
-def _read_chunks(source: Any, layout: Layout, config: Reading, reader: CellReader) -> Iterator[Chunk]:
+def _read_chunks(
+    source: "pyarrow.parquet.ParquetFile", layout: Layout, config: Reading, reader: CellReader
+) -> Iterator[Chunk]:
     import pyarrow
 
     name = reader.name
@@ -151,7 +157,9 @@ def _damaged_file_error(error: Exception, name: str) -> DataError:
     )
 
 
-def _read_times(batch: Any, layout: Layout, rows: Any, name: str, config: Reading) -> Int64Array:
+def _read_times(
+    batch: "pyarrow.RecordBatch", layout: Layout, rows: NDArray[np.int32], name: str, config: Reading
+) -> Int64Array:
     import pyarrow
 
     column = batch.column(layout.time)
@@ -186,7 +194,9 @@ def _read_times(batch: Any, layout: Layout, rows: Any, name: str, config: Readin
     return moments
 
 
-def _read_values(column: Any, heading: str, rows: Any, reader: CellReader) -> Any:
+def _read_values(
+    column: "pyarrow.ChunkedArray", heading: str, rows: NDArray[np.int32], reader: CellReader
+) -> Float32Array | float:
     import pyarrow
 
     types = pyarrow.types

@@ -37,10 +37,9 @@ from lstm_ae.errors import Code, DataError
 
 BLOCK_BYTES = 1 << 16
 
-
 Made = TypeVar("Made")
 
-Refuse = Callable[[DataError], Any]
+Refuse = Callable[[DataError], None]
 
 
 def raise_row_error(error: DataError) -> None:

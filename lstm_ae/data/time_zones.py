@@ -1,7 +1,7 @@
 """Convert the times of a table to UTC, and format them in the notation of the table."""
 
 import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +87,7 @@ def format_times(nanoseconds: Int64Array, zone: Zone = None) -> Array:
     return texts
 
 
-def format_each_time(nanoseconds: Int64Array, zone: Zone = None) -> list[Any]:
+def format_each_time(nanoseconds: Int64Array, zone: Zone = None) -> list[str] | list[int] | list[float]:
     """Return times as in `format_times`, but each with only as many decimals as it needs."""
     if isinstance(zone, Elapsed):
         return [zone.number(time) for time in nanoseconds.tolist()]

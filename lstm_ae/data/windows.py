@@ -5,7 +5,7 @@ Start indices keep memory usage low: storing a window of 30 steps at every row w
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from lstm_ae.arrays import Array, Float32Array, Int64Array
 from lstm_ae.data.scaling import Scale
 from lstm_ae.errors import Code, DataError
+
+# A selection from an array of samples.
+SampleIndex = slice | Int64Array | Sequence[int]
 
 # Index of the feature that is the day's open, for models that know the open of the day to forecast.
 OPEN_FEATURE = 1
@@ -53,7 +56,7 @@ class Split(NamedTuple):
         """Number of values per row."""
         return int(self.series.shape[1])
 
-    def windows(self, index: Any = slice(None)) -> Float32Array:
+    def windows(self, index: SampleIndex = slice(None)) -> Float32Array:
         """Return the selected samples as a copy.
 
         Args:
@@ -66,7 +69,7 @@ class Split(NamedTuple):
         windows: Float32Array = self.series[rows]
         return windows
 
-    def lines(self, index: Any = slice(None)) -> NDArray[np.int32] | None:
+    def lines(self, index: SampleIndex = slice(None)) -> NDArray[np.int32] | None:
         """Return the scale-table line of each selected sample, `(samples,)`, or None without such a table."""
         return None if self.line is None else self.line[self.starts[index]]
 

@@ -1,16 +1,21 @@
 """The studies: each is a module with the functions of `Study`."""
 
 import math
-from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from matplotlib.figure import Figure
 
 from lstm_ae.artifacts import Artifact
-from lstm_ae.data.windows import Data, join_training
+from lstm_ae.config.space import HyperParameters
+from lstm_ae.data.windows import Data, Split, join_training
 from lstm_ae.evaluation import Evaluation
+from lstm_ae.json_types import JsonMapping
 from lstm_ae.model_store import History, ModelStore
+from lstm_ae.table_files import TableColumns
+
+if TYPE_CHECKING:
+    import keras
 
 
 class FittedArtifacts(NamedTuple):
@@ -22,7 +27,7 @@ class FittedArtifacts(NamedTuple):
     """
 
     artifacts: tuple[Artifact, ...] = ()
-    metrics: Mapping[str, Any] = {}
+    metrics: JsonMapping = {}
 
 
 class Study(Protocol):
@@ -32,11 +37,11 @@ class Study(Protocol):
         """Read or generate the data, split it, fit the scale on the training split, and cut windows."""
         ...
 
-    def build(self, config: Any, data: Data) -> Any:
+    def build(self, config: Any, data: Data) -> "keras.Model":
         """Build the untrained model in original units; must be pure and cheap."""
         ...
 
-    def evaluate(self, model: Any, data: Data, judged_by: ModelStore | None = None) -> Evaluation:
+    def evaluate(self, model: "keras.Model", data: Data, judged_by: ModelStore | None = None) -> Evaluation:
         """Evaluate the model and its baselines on the validation and test splits.
 
         Args:
@@ -47,7 +52,7 @@ class Study(Protocol):
         """
         ...
 
-    def fit_artifacts(self, config: Any, model: Any, data: Data, evaluation: Evaluation) -> FittedArtifacts:
+    def fit_artifacts(self, config: Any, model: "keras.Model", data: Data, evaluation: Evaluation) -> FittedArtifacts:
         """Return what is stored with the model.
 
         Not called if the weights were fitted to the validation split.
@@ -55,7 +60,7 @@ class Study(Protocol):
         ...
 
     def figures(
-        self, model: Any, data: Data, history: History, judged_by: ModelStore | None = None
+        self, model: "keras.Model", data: Data, history: History, judged_by: ModelStore | None = None
     ) -> dict[str, Figure]:
         """Draw the model's output on test samples and the training history; see `evaluate` for `judged_by`."""
         ...
@@ -64,11 +69,11 @@ class Study(Protocol):
         """Draw the data."""
         ...
 
-    def space(self, hp: Any, config: Any) -> Any:
+    def space(self, hp: HyperParameters, config: Any) -> Any:
         """Return the config to try, with values from KerasTuner's `HyperParameters`."""
         ...
 
-    def predict(self, model: Any, data: Data) -> dict[str, Sequence[Any]]:
+    def predict(self, model: "keras.Model", data: Data) -> TableColumns:
         """Apply the model to the test split; return table columns with one row per value or sample."""
         ...
 
@@ -78,12 +83,12 @@ def load_study(name: str) -> Study:
     return import_module(f"lstm_ae.studies.{name}")
 
 
-def no_artifacts(config: Any, model: Any, data: Data, evaluation: Evaluation) -> FittedArtifacts:
+def no_artifacts(config: Any, model: "keras.Model", data: Data, evaluation: Evaluation) -> FittedArtifacts:
     """Implement `fit_artifacts` for studies without artifacts."""
     return FittedArtifacts()
 
 
-def evaluated_parts(data: Data, judged_by: ModelStore | None = None) -> dict[str, Any]:
+def evaluated_parts(data: Data, judged_by: ModelStore | None = None) -> dict[str, Split]:
     """Return the splits to evaluate, by name; nothing is selected on the test split."""
     parts = ({} if judged_by else {"validation": data.validation}) | {"test": data.test}
     return {part: split for part, split in parts.items() if split.samples}

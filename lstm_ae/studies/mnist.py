@@ -1,20 +1,26 @@
 """The MNIST study: reconstruction and classification of digits read as sequences."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from lstm_ae.arrays import Array
 from lstm_ae.config import Mnist
-from lstm_ae.config.space import REPORT
+from lstm_ae.config.space import REPORT, HyperParameters
 from lstm_ae.data.digits import MAX_PIXEL, images_to_windows, infer_reading, load, rows_to_images
 from lstm_ae.data.windows import Data
 from lstm_ae.evaluation import Evaluation, Metric, Metrics, RunningMean
+from lstm_ae.json_types import JsonObject
 from lstm_ae.model_store import History, ModelStore
 from lstm_ae.plots import base, digits
 from lstm_ae.studies import all_training_data, evaluated_parts, history_columns, no_artifacts
 from lstm_ae.studies.reconstruction import measure_reconstruction, reconstruction
+from lstm_ae.table_files import TableColumns
+
+if TYPE_CHECKING:
+    import keras
 
 __all__ = ["build", "describe", "evaluate", "figures", "fit_artifacts", "load", "predict", "space"]
 
@@ -25,7 +31,7 @@ CLASSES = 10
 SHOWN = 10
 
 
-def build(config: Mnist, data: Data) -> Any:
+def build(config: Mnist, data: Data) -> "keras.Model":
     """Build a classifier from `sequence` `(batch, steps, features)`, 0 to 255, to `reconstruction` and `label`."""
     from lstm_ae.models.classifier import classifier
     from lstm_ae.models.initializers import set_initial_values
@@ -35,12 +41,12 @@ def build(config: Mnist, data: Data) -> Any:
     return in_own_units(set_initial_values(network, config, data.train.span), data.scale)
 
 
-def space(hp: Any, config: Mnist) -> Mnist:
+def space(hp: HyperParameters, config: Mnist) -> Mnist:
     """Return a config of the default search space: learning rate, units, and clipping, as in the report."""
     return REPORT(hp, config)
 
 
-def evaluate(model: Any, data: Data, judged_by: ModelStore | None = None) -> Evaluation:
+def evaluate(model: "keras.Model", data: Data, judged_by: ModelStore | None = None) -> Evaluation:
     """Evaluate the accuracy, with that of the most frequent digit, and the reconstruction error."""
     from lstm_ae.models.inference import predict_split
 
@@ -49,6 +55,7 @@ def evaluate(model: Any, data: Data, judged_by: ModelStore | None = None) -> Eva
     frequent = np.bincount(known.train.label).argmax()
     metrics: Metrics = {}
     for part, split in evaluated_parts(data, judged_by).items():
+        assert split.label is not None
         error, right = RunningMean(), RunningMean()
         for batch in measure_reconstruction(predict_split(model, split), data, error):
             right.add(batch.outputs["label"].argmax(axis=1) == split.label[batch.samples])
@@ -60,7 +67,9 @@ def evaluate(model: Any, data: Data, judged_by: ModelStore | None = None) -> Eva
     return Evaluation(metrics)
 
 
-def figures(model: Any, data: Data, history: History, judged_by: ModelStore | None = None) -> dict[str, Figure]:
+def figures(
+    model: "keras.Model", data: Data, history: History, judged_by: ModelStore | None = None
+) -> dict[str, Figure]:
     """Draw digits with their reconstructions, loss and accuracy by epoch, and the confusion matrix."""
     from lstm_ae.models.inference import model_inputs, predict_split
 
@@ -95,11 +104,11 @@ def describe(config: Mnist, data: Data) -> dict[str, Figure]:
     return {"readings": digits.readings(pictures(data.train.windows(slice(0, 1)), data)[0])}
 
 
-def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
+def predict(model: "keras.Model", data: Data) -> TableColumns:
     """Return the predicted class of every test digit, its probability, and the reconstruction error."""
     from lstm_ae.models.inference import predict_split
 
-    rows: dict[str, list[Any]] = {
+    rows: dict[str, list[object]] = {
         "digit": [],
         "label": [],
         "predicted": [],
@@ -118,7 +127,7 @@ def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
     return dict(rows)
 
 
-def classify(model: Any, read: str, named: Sequence[tuple[str, Any]]) -> tuple[list[dict[str, Any]], Figure]:
+def classify(model: "keras.Model", read: str, named: Sequence[tuple[str, Array]]) -> tuple[list[JsonObject], Figure]:
     """Classify pictures.
 
     Args:
@@ -144,6 +153,6 @@ def classify(model: Any, read: str, named: Sequence[tuple[str, Any]]) -> tuple[l
     return rows, digits.reconstructions(above, below, predicted=predicted, total=len(rows))
 
 
-def pictures(window: Any, data: Data) -> Any:
+def pictures(window: Array, data: Data) -> Array:
     """Convert sequences `(n, steps, features)` of any reading order to pictures `(n, 28, 28)` from 0 to 1."""
     return rows_to_images(window, infer_reading(data.feature_names)) / MAX_PIXEL

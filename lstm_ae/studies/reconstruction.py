@@ -1,20 +1,23 @@
 """Reconstruction metrics and baselines shared by several studies."""
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lstm_ae.arrays import Array
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.evaluation import Metric, RunningMean, pca_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    import keras
+
     from lstm_ae.models.inference import InferenceBatch
 
 
-def code_size(model: Any) -> int | None:
+def code_size(model: "keras.Model") -> int | None:
     """Return the size of a `vector` code; None if the code has one state per step."""
     from lstm_ae.models.scaling import inner_network
 
@@ -35,7 +38,7 @@ def measure_reconstruction(
         yield batch
 
 
-def reconstruction(model: Any, data: Data, split: Split, error: RunningMean) -> Metric:
+def reconstruction(model: "keras.Model", data: Data, split: Split, error: RunningMean) -> Metric:
     """Return the scaled MSE with those of the mean training sequence and, for a `vector` code, of PCA of equal size."""
     train, other = _flat(data, data.train), _flat(data, split)
     baselines = {"mean sequence": float(np.mean((other - train.mean(axis=0)) ** 2, dtype=np.float64))}
@@ -45,6 +48,6 @@ def reconstruction(model: Any, data: Data, split: Split, error: RunningMean) -> 
     return Metric(error.value, "scaled", baselines)
 
 
-def _flat(data: Data, split: Split) -> Any:
+def _flat(data: Data, split: Split) -> Array:
     windows = split.windows()
     return data.scale.scaled(windows, windows, split.lines()).reshape(split.samples, -1)

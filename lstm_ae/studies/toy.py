@@ -1,13 +1,12 @@
 """The toy study: reconstruction of a noisy signal with a damped section."""
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from lstm_ae.config import Toy
-from lstm_ae.config.space import REPORT
+from lstm_ae.config.space import REPORT, HyperParameters
 from lstm_ae.data.toy import generate_signals, load
 from lstm_ae.data.windows import Data
 from lstm_ae.evaluation import Evaluation, Metrics, RunningMean
@@ -15,13 +14,17 @@ from lstm_ae.model_store import History, ModelStore
 from lstm_ae.plots import base, signals
 from lstm_ae.studies import all_training_data, evaluated_parts, history_columns, no_artifacts
 from lstm_ae.studies.reconstruction import measure_reconstruction, reconstruction
+from lstm_ae.table_files import TableColumns
+
+if TYPE_CHECKING:
+    import keras
 
 __all__ = ["build", "describe", "evaluate", "figures", "fit_artifacts", "load", "predict", "space"]
 
 fit_artifacts = no_artifacts
 
 
-def build(config: Toy, data: Data) -> Any:
+def build(config: Toy, data: Data) -> "keras.Model":
     """Build an autoencoder from `sequence` to `reconstruction`, both `(batch, 50, 1)`."""
     from lstm_ae.models.autoencoder import autoencoder
     from lstm_ae.models.initializers import set_initial_values
@@ -31,12 +34,12 @@ def build(config: Toy, data: Data) -> Any:
     return in_own_units(set_initial_values(network, config, data.train.span), data.scale)
 
 
-def space(hp: Any, config: Toy) -> Toy:
+def space(hp: HyperParameters, config: Toy) -> Toy:
     """Return a config of the default search space: learning rate, units, and clipping, as in the report."""
     return REPORT(hp, config)
 
 
-def evaluate(model: Any, data: Data, judged_by: ModelStore | None = None) -> Evaluation:
+def evaluate(model: "keras.Model", data: Data, judged_by: ModelStore | None = None) -> Evaluation:
     """Evaluate the mean squared error of the reconstruction."""
     from lstm_ae.models.inference import predict_split
 
@@ -49,7 +52,9 @@ def evaluate(model: Any, data: Data, judged_by: ModelStore | None = None) -> Eva
     return Evaluation(metrics)
 
 
-def figures(model: Any, data: Data, history: History, judged_by: ModelStore | None = None) -> dict[str, Figure]:
+def figures(
+    model: "keras.Model", data: Data, history: History, judged_by: ModelStore | None = None
+) -> dict[str, Figure]:
     """Draw two test signals with their reconstructions, and the loss by epoch."""
     from lstm_ae.models.inference import model_inputs
 
@@ -67,7 +72,7 @@ def describe(config: Toy, data: Data) -> dict[str, Figure]:
     return {"signals": signals.signals(values[:3], centers[:3])}
 
 
-def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
+def predict(model: "keras.Model", data: Data) -> TableColumns:
     """Return every step of every test sequence with its reconstruction."""
     from lstm_ae.models.inference import predict_split
 

@@ -3,13 +3,14 @@
 Each `config.task` is implemented by a module of this package with the functions of a study.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
 from lstm_ae.config import Series
-from lstm_ae.config.space import REPORT
+from lstm_ae.config.space import REPORT, HyperParameters
 from lstm_ae.data.fingerprints import fingerprint_windows
 from lstm_ae.data.windows import Data
 from lstm_ae.evaluation import Evaluation
@@ -18,20 +19,28 @@ from lstm_ae.plots import signals
 from lstm_ae.studies import FittedArtifacts
 from lstm_ae.studies.series import classification, forecasting, reconstruction
 from lstm_ae.studies.series.defaults import load_complete
+from lstm_ae.table_files import TableColumns
+
+if TYPE_CHECKING:
+    import keras
 
 __all__ = ["build", "describe", "evaluate", "figures", "fit_artifacts", "load", "predict", "space"]
 
-_BY_TASK: Mapping[str, Any] = {
+_BY_TASK: Mapping[str, ModuleType] = {
     "anomaly": reconstruction,
     "reconstruct": reconstruction,
     "forecast": forecasting,
     "classify": classification,
 }
 
-_BY_OUTPUT: Mapping[str, Any] = {"reconstruction": reconstruction, "future": forecasting, "label": classification}
+_BY_OUTPUT: Mapping[str, ModuleType] = {
+    "reconstruction": reconstruction,
+    "future": forecasting,
+    "label": classification,
+}
 
 
-def _task_module(model: Any) -> Any:
+def _task_module(model: "keras.Model") -> ModuleType:
     return next(module for output, module in _BY_OUTPUT.items() if output in model.output)
 
 
@@ -40,37 +49,40 @@ def load(config: Series) -> Data:
     return load_complete(config).data
 
 
-def build(config: Series, data: Data) -> Any:
+def build(config: Series, data: Data) -> "keras.Model":
     """Build the untrained model of `config.task` in the table's units."""
-    return _BY_TASK[config.task].build(config, data)
+    model: keras.Model = _BY_TASK[config.task].build(config, data)
+    return model
 
 
-def space(hp: Any, config: Series) -> Series:
+def space(hp: HyperParameters, config: Series) -> Series:
     """Return a config of the default search space."""
     return REPORT(hp, config)
 
 
-def evaluate(model: Any, data: Data, judged_by: ModelStore | None = None) -> Evaluation:
+def evaluate(model: "keras.Model", data: Data, judged_by: ModelStore | None = None) -> Evaluation:
     """Evaluate the model and its baselines on the validation and test splits."""
     evaluation: Evaluation = _task_module(model).evaluate(model, data, judged_by)
     return evaluation
 
 
-def fit_artifacts(config: Series, model: Any, data: Data, evaluation: Evaluation) -> FittedArtifacts:
+def fit_artifacts(config: Series, model: "keras.Model", data: Data, evaluation: Evaluation) -> FittedArtifacts:
     """Return the artifacts for applying the model to other tables."""
     fitted: FittedArtifacts = _BY_TASK[config.task].fit_artifacts(config, model, data, evaluation)
     return fitted._replace(artifacts=(fingerprint_windows(data), *fitted.artifacts))
 
 
-def figures(model: Any, data: Data, history: History, judged_by: ModelStore | None = None) -> dict[str, Figure]:
+def figures(
+    model: "keras.Model", data: Data, history: History, judged_by: ModelStore | None = None
+) -> dict[str, Figure]:
     """Draw the model's output for test windows, and the loss by epoch."""
     drawn: dict[str, Figure] = _task_module(model).figures(model, data, history, judged_by)
     return drawn
 
 
-def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
+def predict(model: "keras.Model", data: Data) -> TableColumns:
     """Apply the model to the test split; return table columns."""
-    table: dict[str, Sequence[Any]] = _task_module(model).predict(model, data)
+    table: TableColumns = _task_module(model).predict(model, data)
     return table
 
 

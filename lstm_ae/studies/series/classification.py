@@ -1,7 +1,6 @@
 """Classification of the windows of a table."""
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -17,9 +16,13 @@ from lstm_ae.plots import base
 from lstm_ae.plots import classes as plots
 from lstm_ae.significance import compare_classifiers
 from lstm_ae.studies import FittedArtifacts, evaluated_parts, history_columns
+from lstm_ae.table_files import TableColumns
+
+if TYPE_CHECKING:
+    import keras
 
 
-def build(config: Series, data: Data) -> Any:
+def build(config: Series, data: Data) -> "keras.Model":
     """Build a classifier from `sequence` `(batch, window, features)` to probabilities `label` `(batch, classes)`."""
     from lstm_ae.models.classifier import pooled_classifier
     from lstm_ae.models.initializers import set_initial_values
@@ -37,7 +40,7 @@ def build(config: Series, data: Data) -> Any:
     return in_own_units(set_initial_values(network, config, steps), data.scale)
 
 
-def evaluate(model: Any, data: Data, judged_by: ModelStore | None = None) -> Evaluation:
+def evaluate(model: "keras.Model", data: Data, judged_by: ModelStore | None = None) -> Evaluation:
     """Evaluate accuracy, macro-F1, and log loss with those of the baselines, and apply McNemar's test.
 
     The baselines are the most frequent class and logistic regression. The test uses non-overlapping windows only, since
@@ -59,7 +62,7 @@ def evaluate(model: Any, data: Data, judged_by: ModelStore | None = None) -> Eva
     return Evaluation(metrics, verdicts, regression)
 
 
-def fit_artifacts(config: Series, model: Any, data: Data, evaluation: Evaluation) -> FittedArtifacts:
+def fit_artifacts(config: Series, model: "keras.Model", data: Data, evaluation: Evaluation) -> FittedArtifacts:
     """Return the logistic regression, the baseline on other tables."""
     return FittedArtifacts((evaluation.fitted,))
 
@@ -122,14 +125,16 @@ def macro_f1(truth: Array, predicted: Array) -> float:
     return float(f1_score(truth, predicted, average="macro", zero_division=0))
 
 
-def probabilities(model: Any, split: Split) -> Float32Array:
+def probabilities(model: "keras.Model", split: Split) -> Float32Array:
     """Return the model's class probabilities of every window of a split, `(samples, classes)`."""
     from lstm_ae.models.inference import predict_split
 
     return np.concatenate([batch.outputs["label"] for batch in predict_split(model, split)])
 
 
-def figures(model: Any, data: Data, history: History, judged_by: ModelStore | None = None) -> dict[str, Figure]:
+def figures(
+    model: "keras.Model", data: Data, history: History, judged_by: ModelStore | None = None
+) -> dict[str, Figure]:
     """Draw the confusion matrix and the reliability on the test split, and loss and accuracy by epoch."""
     predicted, truth = probabilities(model, data.latest), data.latest.label
     assert truth is not None
@@ -146,7 +151,7 @@ def figures(model: Any, data: Data, history: History, judged_by: ModelStore | No
     }
 
 
-def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
+def predict(model: "keras.Model", data: Data) -> TableColumns:
     """Return label, predicted class, and its probability for every test window, with the time of its last row.
 
     Windows of several series are in the order of the series.
@@ -155,7 +160,7 @@ def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
     assert split.label is not None
     predicted = probabilities(model, split)
     last = split.starts + split.span - 1
-    table: dict[str, Sequence[Any]] = {"window": list(range(split.samples))}
+    table: TableColumns = {"window": list(range(split.samples))}
     if split.time is not None:
         table["time"] = [str(moment) for moment in split.time[last].astype("datetime64[ns]")]
     return table | {

@@ -1,12 +1,12 @@
 """Forecasting of the windows of a table."""
 
-from collections.abc import Sequence
 from datetime import UTC
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from lstm_ae.arrays import Array
 from lstm_ae.config import Series
 from lstm_ae.data.windows import Data, evenly_spaced
 from lstm_ae.evaluation import Evaluation
@@ -24,9 +24,13 @@ from lstm_ae.forecasting.metrics import (
 from lstm_ae.model_store import History, ModelStore
 from lstm_ae.plots import base, forecasts
 from lstm_ae.studies import FittedArtifacts, evaluated_parts, history_columns
+from lstm_ae.table_files import TableColumns
+
+if TYPE_CHECKING:
+    import keras
 
 
-def build(config: Series, data: Data) -> Any:
+def build(config: Series, data: Data) -> "keras.Model":
     """Build a forecaster from `past` `(batch, window, features)` to `future` `(batch, horizon, features)`."""
     from lstm_ae.models.forecaster import horizon_forecaster
     from lstm_ae.models.initializers import set_initial_values
@@ -46,7 +50,7 @@ def build(config: Series, data: Data) -> Any:
     return in_own_units(set_initial_values(network, config, config.window), data.scale)
 
 
-def evaluate(model: Any, data: Data, judged_by: ModelStore | None = None) -> Evaluation:
+def evaluate(model: "keras.Model", data: Data, judged_by: ModelStore | None = None) -> Evaluation:
     """Evaluate forecasts with the baselines: last value, last season, and linear regression."""
     fitted, spread = _baselines_and_spread(model, data, judged_by)
     metrics, verdicts, by_part = {}, {}, {}
@@ -58,7 +62,9 @@ def evaluate(model: Any, data: Data, judged_by: ModelStore | None = None) -> Eva
     return Evaluation(metrics, verdicts, (fitted, spread), by_part)
 
 
-def _baselines_and_spread(model: Any, data: Data, judged_by: ModelStore | None) -> tuple[TableBaselines, Any]:
+def _baselines_and_spread(
+    model: "keras.Model", data: Data, judged_by: ModelStore | None
+) -> tuple[TableBaselines, Array]:
     """Return the baselines and the error quantiles of the intervals."""
     fitted = fit_table_baselines(data, past_steps(model), refit=judged_by is not None)
     if judged_by:
@@ -66,7 +72,7 @@ def _baselines_and_spread(model: Any, data: Data, judged_by: ModelStore | None) 
     return fitted, calibrate_table_intervals(model, data, fitted)
 
 
-def fit_artifacts(config: Series, model: Any, data: Data, evaluation: Evaluation) -> FittedArtifacts:
+def fit_artifacts(config: Series, model: "keras.Model", data: Data, evaluation: Evaluation) -> FittedArtifacts:
     """Return the error quantiles of the intervals and the baselines."""
     fitted, spread = evaluation.fitted
     # The config contains only one season, not one per column.
@@ -74,7 +80,9 @@ def fit_artifacts(config: Series, model: Any, data: Data, evaluation: Evaluation
     return FittedArtifacts((ErrorQuantiles(spread, data.scale), TableRegression(fitted.linear)), seasons)
 
 
-def figures(model: Any, data: Data, history: History, judged_by: ModelStore | None = None) -> dict[str, Figure]:
+def figures(
+    model: "keras.Model", data: Data, history: History, judged_by: ModelStore | None = None
+) -> dict[str, Figure]:
     """Draw forecasts with the actual values, the skill by step, and the loss by epoch."""
     from lstm_ae.models.inference import model_inputs
 
@@ -115,7 +123,7 @@ def figures(model: Any, data: Data, history: History, judged_by: ModelStore | No
     }
 
 
-def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
+def predict(model: "keras.Model", data: Data) -> TableColumns:
     """Return forecasts from test windows one horizon apart, with actual values and persistence, by column."""
     from lstm_ae.models.inference import model_inputs
 
@@ -125,7 +133,7 @@ def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
     predicted = np.asarray(model(model_inputs(model, window[:, :steps], split.lines()))["future"])
     naive = persistence(window[:, :steps], predicted.shape[1])
     samples, horizon, features = predicted.shape
-    table: dict[str, Sequence[Any]] = {
+    table: TableColumns = {
         "sample": np.repeat(np.arange(samples), horizon).tolist(),
         "step": np.tile(np.arange(1, horizon + 1), samples).tolist(),
     }

@@ -1,7 +1,7 @@
 """Reconstruction of the windows of a table, and detection of the anomalies that are reconstructed badly."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -23,18 +23,23 @@ from lstm_ae.detection.calibration import NormalScores, default_rule, default_sm
 from lstm_ae.detection.outliers import describe_outlying_rows
 from lstm_ae.detection.scores import feature_weights, row_scores
 from lstm_ae.evaluation import Evaluation, Metric, Metrics, RunningMean, Verdict, sample_means
+from lstm_ae.json_types import JsonObject
 from lstm_ae.model_store import History, ModelStore
 from lstm_ae.models.sliding import slide
 from lstm_ae.plots import base, signals
 from lstm_ae.significance import compare_forecasts
 from lstm_ae.studies import FittedArtifacts, all_training_data, evaluated_parts, history_columns
 from lstm_ae.studies.reconstruction import code_size
+from lstm_ae.table_files import TableColumns
+
+if TYPE_CHECKING:
+    import keras
 
 # A function from windows `(windows, window, features)` in original units to their squared scaled errors.
-Errors = Callable[[Any], Any]
+Errors = Callable[[Array], Array]
 
 
-def build(config: Series, data: Data) -> Any:
+def build(config: Series, data: Data) -> "keras.Model":
     """Build an autoencoder from `sequence` to `reconstruction`, both `(batch, window, features)` in original units."""
     from lstm_ae.models.autoencoder import pooled_autoencoder
     from lstm_ae.models.initializers import set_initial_values
@@ -47,7 +52,7 @@ def build(config: Series, data: Data) -> Any:
     return in_own_units(set_initial_values(network, config, steps), data.scale)
 
 
-def model_errors(model: Any, scale: Scale) -> Errors:
+def model_errors(model: "keras.Model", scale: Scale) -> Errors:
     """Return a function of windows to the squared scaled errors of their reconstruction; NaN for missing values.
 
     Args:
@@ -69,7 +74,7 @@ def model_errors(model: Any, scale: Scale) -> Errors:
 def component_errors(components: PrincipalComponents, scale: Scale) -> Errors:
     """Return a function of windows to the squared scaled errors of principal components."""
 
-    def errors(windows: Any) -> Any:
+    def errors(windows: Array) -> Array:
         return components.errors(scale.scaled(windows, windows))
 
     return errors
@@ -78,15 +83,15 @@ def component_errors(components: PrincipalComponents, scale: Scale) -> Errors:
 def mean_errors_of_windows(scale: Scale) -> Errors:
     """Return a function of windows to the squared scaled errors of each window's mean."""
 
-    def errors(windows: Any) -> Any:
+    def errors(windows: Array) -> Array:
         scaled = scale.scaled(windows, windows)
         return np.square(scaled - _means(scaled))
 
     return errors
 
 
-def _squared(reconstruct: Callable[[Any], Any], scale: Scale) -> Errors:
-    def errors(windows: Any) -> Any:
+def _squared(reconstruct: Callable[[Array], Array], scale: Scale) -> Errors:
+    def errors(windows: Array) -> Array:
         scaled = scale.scaled(windows, windows)
         return np.square(reconstruct(scaled) - scaled)
 
@@ -109,7 +114,7 @@ def principal_components(data: Data, numbers: int, seed: int = 0) -> PrincipalCo
     return fit_principal_components(data.scale.scaled(windows, windows), most, seed)
 
 
-def score_normal_rows(model: Any, data: Data, config: Series) -> NormalScores:
+def score_normal_rows(model: "keras.Model", data: Data, config: Series) -> NormalScores:
     """Return the scores of the validation split, which the model was not fitted to, by model and baseline."""
     assert config.code is not None
     scale = data.scale
@@ -154,7 +159,7 @@ def threshold_rule(config: Series, normal: NormalScores, *, dated: bool = True) 
     return default_rule(normal.step if dated else 0, normal.window)
 
 
-def threshold_record(normal: NormalScores, config: Series, *, dated: bool = True) -> dict[str, Any]:
+def threshold_record(normal: NormalScores, config: Series, *, dated: bool = True) -> JsonObject:
     """Return the entries of the threshold in `metrics.json`; see `threshold_rule` for `dated`."""
     threshold = normal.threshold(threshold_rule(config, normal, dated=dated))
     return {
@@ -166,7 +171,7 @@ def threshold_record(normal: NormalScores, config: Series, *, dated: bool = True
     }
 
 
-def fit_artifacts(config: Series, model: Any, data: Data, evaluation: Evaluation) -> FittedArtifacts:
+def fit_artifacts(config: Series, model: "keras.Model", data: Data, evaluation: Evaluation) -> FittedArtifacts:
     """Return the calibration of anomaly detection, or the principal components for other tasks."""
     if config.task != "anomaly":
         return FittedArtifacts((ReconstructionBaseline(evaluation.fitted, data.scale),))
@@ -177,7 +182,7 @@ def fit_artifacts(config: Series, model: Any, data: Data, evaluation: Evaluation
     return FittedArtifacts((normal,), {"threshold": record})
 
 
-def evaluate(model: Any, data: Data, judged_by: ModelStore | None = None) -> Evaluation:
+def evaluate(model: "keras.Model", data: Data, judged_by: ModelStore | None = None) -> Evaluation:
     """Evaluate the reconstruction error with those of principal components of equal size and of the window's mean.
 
     The verdict compares the model with the better of the two.
@@ -249,14 +254,17 @@ def _moments(split: Split) -> Array:
     return numbers
 
 
-def _means(windows: Any) -> Any:
+def _means(windows: Array) -> Array:
     """Return the mean of each window and feature over the present values; 0 if there are none."""
     present = ~np.isnan(windows)
     sums = np.where(present, windows, 0).sum(axis=1, keepdims=True)
-    return sums / np.maximum(present.sum(axis=1, keepdims=True), 1)
+    means: Array = sums / np.maximum(present.sum(axis=1, keepdims=True), 1)
+    return means
 
 
-def figures(model: Any, data: Data, history: History, judged_by: ModelStore | None = None) -> dict[str, Figure]:
+def figures(
+    model: "keras.Model", data: Data, history: History, judged_by: ModelStore | None = None
+) -> dict[str, Figure]:
     """Draw the first column of two test windows with their reconstructions, and the loss by epoch."""
     from lstm_ae.models.inference import model_inputs
 
@@ -273,7 +281,7 @@ def figures(model: Any, data: Data, history: History, judged_by: ModelStore | No
     }
 
 
-def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
+def predict(model: "keras.Model", data: Data) -> TableColumns:
     """Return every step of non-overlapping test windows with its reconstruction, by column."""
     from lstm_ae.models.inference import model_inputs
 
@@ -281,7 +289,7 @@ def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
     windows = split.windows()
     outputs = np.asarray(model(model_inputs(model, windows, split.lines()))["reconstruction"])
     samples, steps, features = windows.shape
-    table: dict[str, Sequence[Any]] = {
+    table: TableColumns = {
         "sample": np.repeat(np.arange(samples), steps).tolist(),
         "step": np.tile(np.arange(steps), samples).tolist(),
     }

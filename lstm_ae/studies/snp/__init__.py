@@ -1,13 +1,13 @@
 """The stock price study: reconstruction or forecasts of prices."""
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from lstm_ae.arrays import Array
 from lstm_ae.config import Snp
-from lstm_ae.config.space import REPORT
+from lstm_ae.config.space import REPORT, HyperParameters
 from lstm_ae.data.prices import load
 from lstm_ae.data.windows import Data, evenly_spaced
 from lstm_ae.evaluation import Evaluation, Metric, Metrics, RunningMean
@@ -18,13 +18,17 @@ from lstm_ae.studies import FittedArtifacts, all_training_data, evaluated_parts,
 from lstm_ae.studies.reconstruction import measure_reconstruction, reconstruction
 from lstm_ae.studies.snp import forecasting
 from lstm_ae.studies.snp.forecasting import dates_of, forecasts, latest_windows, quantity_label
+from lstm_ae.table_files import TableColumns
+
+if TYPE_CHECKING:
+    import keras
 
 __all__ = ["build", "describe", "evaluate", "figures", "fit_artifacts", "load", "predict", "space"]
 
 SHOWN = 20
 
 
-def build(config: Snp, data: Data) -> Any:
+def build(config: Snp, data: Data) -> "keras.Model":
     """Build a forecaster from `past` to `future`, or an autoencoder from `sequence` to `reconstruction`, in prices."""
     from lstm_ae.models.autoencoder import autoencoder
     from lstm_ae.models.forecaster import step_forecaster
@@ -47,12 +51,12 @@ def typical_change(data: Data, most: int = 4096) -> float:
     return float(np.std(np.diff(window, axis=1) / span, dtype=np.float64)) or 1.0
 
 
-def space(hp: Any, config: Snp) -> Snp:
+def space(hp: HyperParameters, config: Snp) -> Snp:
     """Return a config of the default search space: learning rate, units, and clipping, as in the report."""
     return REPORT(hp, config)
 
 
-def evaluate(model: Any, data: Data, judged_by: ModelStore | None = None) -> Evaluation:
+def evaluate(model: "keras.Model", data: Data, judged_by: ModelStore | None = None) -> Evaluation:
     """Evaluate forecasts or reconstructions with their baselines."""
     if forecasts(model):
         return forecasting.evaluate(model, data, judged_by)
@@ -71,7 +75,7 @@ def evaluate(model: Any, data: Data, judged_by: ModelStore | None = None) -> Eva
     return Evaluation(metrics)
 
 
-def fit_artifacts(config: Snp, model: Any, data: Data, evaluation: Evaluation) -> FittedArtifacts:
+def fit_artifacts(config: Snp, model: "keras.Model", data: Data, evaluation: Evaluation) -> FittedArtifacts:
     """Return the baselines, the scale, and the calibration of the intervals, for forecasts of new prices."""
     if evaluation.fitted is None:
         return FittedArtifacts()
@@ -82,7 +86,9 @@ def fit_artifacts(config: Snp, model: Any, data: Data, evaluation: Evaluation) -
     return FittedArtifacts((fitted, PriceCalibration(calibration, data.scale, str(data.validation.time.max()))))
 
 
-def figures(model: Any, data: Data, history: History, judged_by: ModelStore | None = None) -> dict[str, Figure]:
+def figures(
+    model: "keras.Model", data: Data, history: History, judged_by: ModelStore | None = None
+) -> dict[str, Figure]:
     """Draw the last test window of companies, the forecasts of its last day, the skill by company, and the loss."""
     from lstm_ae.models.inference import model_inputs
 
@@ -129,7 +135,7 @@ def describe(config: Snp, data: Data) -> dict[str, Figure]:
 _PARTS = ("train", "validation", "test")
 
 
-def _company_prices(data: Data, line: int) -> tuple[Any, Any]:
+def _company_prices(data: Data, line: int) -> tuple[Array, Array]:
     """Return days and prices of one company over all splits."""
     pieces = []
     for split in (data.train, data.validation, data.test):
@@ -141,7 +147,7 @@ def _company_prices(data: Data, line: int) -> tuple[Any, Any]:
     return np.concatenate([days for days, _ in pieces]), np.concatenate([values for _, values in pieces])
 
 
-def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
+def predict(model: "keras.Model", data: Data) -> TableColumns:
     """Return the forecast of the day after every test window, or the reconstruction of its last day."""
     if forecasts(model):
         return forecasting.predict(model, data, data.test)
@@ -150,7 +156,7 @@ def predict(model: Any, data: Data) -> dict[str, Sequence[Any]]:
     split = data.test
     assert split.line is not None
     assert split.time is not None
-    rows: dict[str, list[Any]] = {"symbol": [], "date": [], "actual": [], "reconstruction": []}
+    rows: dict[str, list[object]] = {"symbol": [], "date": [], "actual": [], "reconstruction": []}
     for batch in predict_split(model, split):
         last = split.starts[batch.samples] + split.span - 1
         rows["symbol"] += [data.symbols[line] for line in split.line[last]]

@@ -3,11 +3,11 @@
 Leaks are detected by changing values that a forecast must not depend on.
 """
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lstm_ae.arrays import BoolArray
+from lstm_ae.arrays import Array, BoolArray, Int64Array
 from lstm_ae.config import Snp
 from lstm_ae.data.prices import Quotes, describe_future, prepare_prices, select_quotes, split_by_date
 from lstm_ae.data.windows import OPEN_FEATURE, Data, Split, evenly_spaced
@@ -15,6 +15,9 @@ from lstm_ae.errors import Code, ConfigError
 from lstm_ae.forecasting.baselines import PriceBaselines
 from lstm_ae.forecasting.metrics import ForecastMethod, price_errors
 from lstm_ae.studies.snp.forecasting import forecast_one_day, forecasts
+
+if TYPE_CHECKING:
+    import keras
 
 # Windows that are forecast twice, evenly spaced over the test split.
 MOST = 1024
@@ -37,7 +40,7 @@ class AuditFinding(NamedTuple):
     text: str
 
 
-def audit(model: Any, config: Snp, data: Data, quotes: Quotes) -> list[AuditFinding]:
+def audit(model: "keras.Model", config: Snp, data: Data, quotes: Quotes) -> list[AuditFinding]:
     """Check a forecaster and the data that it was trained on.
 
     Args:
@@ -81,7 +84,7 @@ def _finding(check: str, clean: bool, text: str) -> AuditFinding:
     return AuditFinding(check, "passed" if clean else "leak", text)
 
 
-def _sample_index(split: Split) -> Any:
+def _sample_index(split: Split) -> Int64Array:
     return evenly_spaced(split.samples, MOST)
 
 
@@ -99,7 +102,7 @@ def _future(method: ForecastMethod, split: Split) -> list[AuditFinding]:
     return [_finding("the day to forecast", not moved, text)]
 
 
-def _later_days(model: Any, method: ForecastMethod, split: Split) -> list[AuditFinding]:
+def _later_days(model: "keras.Model", method: ForecastMethod, split: Split) -> list[AuditFinding]:
     """Compare forecasts of the days within a window before and after changing its second half."""
     from lstm_ae.models.inference import model_inputs, traced
 
@@ -145,7 +148,7 @@ def _raise_by_half(quotes: Quotes, where: BoolArray) -> Quotes:
     return quotes._replace(table=quotes.table._replace(values=values))
 
 
-def _test_forecasts(method: ForecastMethod, data: Data) -> tuple[Any, Any]:
+def _test_forecasts(method: ForecastMethod, data: Data) -> tuple[Array, Array]:
     """Return every test window's forecast and its day, in the order of the days."""
     predicted, split = [], data.test
     for index in split.batches():
@@ -170,7 +173,7 @@ def _scale_of_training(config: Snp, data: Data, quotes: Quotes) -> AuditFinding:
     return _finding(check, same, text)
 
 
-def _scale_of_model(model: Any, data: Data) -> AuditFinding:
+def _scale_of_model(model: "keras.Model", data: Data) -> AuditFinding:
     """Check that the model's scale is that of the training split."""
     from lstm_ae.models.inference import model_inputs
     from lstm_ae.models.scaling import inner_scaling
@@ -203,7 +206,7 @@ def _shared(later: Split, earlier: Split) -> int:
     return int((inside[later.starts + later.span] > inside[later.starts]).sum())
 
 
-def _keys(split: Split, every: bool = False) -> Any:
+def _keys(split: Split, every: bool = False) -> Int64Array:
     """Return a unique number per company and day, of the rows within windows or of all rows."""
     assert split.line is not None
     assert split.time is not None

@@ -1,12 +1,14 @@
 """One-day forecasts of stock prices: latest windows, evaluation, tables, and intervals."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
+from lstm_ae.arrays import Array, Float64Array, Int64Array
 from lstm_ae.data.prices import MIN_SPACING
-from lstm_ae.data.windows import OPEN_FEATURE, Data, Split
+from lstm_ae.data.windows import OPEN_FEATURE, Data, SampleIndex, Split
 from lstm_ae.evaluation import Evaluation, Metric, RunningMean
 from lstm_ae.forecasting.baselines import PriceBaselines, classical_changes, fit_price_baselines
 from lstm_ae.forecasting.intervals import Calibration, PriceCalibration, prediction_intervals
@@ -20,12 +22,20 @@ from lstm_ae.forecasting.metrics import (
 )
 from lstm_ae.model_store import ModelStore
 from lstm_ae.studies import evaluated_parts
+from lstm_ae.table_files import TableColumns
+
+if TYPE_CHECKING:
+    import keras
+
+    from lstm_ae.models.rollout import Rollout
+
+Dates = NDArray[np.datetime64]
 
 # Number of latest rows from which a company's trading days are inferred.
 LATELY = 365
 
 
-def latest_windows(data: Data, split: Split, most: int, *, to_the_end: bool = False) -> tuple[Any, list[str]]:
+def latest_windows(data: Data, split: Split, most: int, *, to_the_end: bool = False) -> tuple[Int64Array, list[str]]:
     """Return the latest sample of each company, as indices into the split, and the companies' names.
 
     Args:
@@ -46,13 +56,13 @@ def latest_windows(data: Data, split: Split, most: int, *, to_the_end: bool = Fa
     return last[:most], [data.symbols[line] for line in lines[last[:most]]]
 
 
-def dates_of(split: Split, start: int, days: int) -> Any:
+def dates_of(split: Split, start: int, days: int) -> Dates:
     """Return the dates of `days` rows from row `start`."""
     assert split.time is not None
     return split.time[start : start + days]
 
 
-def next_days(split: Split, row: int, count: int) -> Any:
+def next_days(split: Split, row: int, count: int) -> Dates:
     """Return the next `count` days of a row's company: weekdays, or all days if it has rows on weekends.
 
     If the sampling interval is a working week or longer, the days have that interval. Holidays are ignored.
@@ -63,10 +73,12 @@ def next_days(split: Split, row: int, count: int) -> Any:
     own = split.time[rows][split.line[rows] == split.line[row]]
     interval = np.median(np.diff(own)) if len(own) > 1 else np.timedelta64(1, "D")
     if interval >= MIN_SPACING:
-        return own[-1] + np.arange(1, count + 1) * interval
-    if 20 * np.count_nonzero(~np.is_busday(own)) > len(own):
-        return own[-1] + np.arange(1, count + 1).astype("timedelta64[D]")
-    return np.busday_offset(own[-1], np.arange(1, count + 1), roll="backward")
+        days: Dates = own[-1] + np.arange(1, count + 1) * interval
+    elif 20 * np.count_nonzero(~np.is_busday(own)) > len(own):
+        days = own[-1] + np.arange(1, count + 1).astype("timedelta64[D]")
+    else:
+        days = np.busday_offset(own[-1], np.arange(1, count + 1), roll="backward")
+    return days
 
 
 def quantity_label(data: Data) -> str:
@@ -79,29 +91,30 @@ def quantity_label(data: Data) -> str:
 STORED_STEPS = 20
 
 
-def forecasts(model: Any) -> bool:
+def forecasts(model: "keras.Model") -> bool:
     """Return whether the model forecasts; otherwise it reconstructs."""
     return "future" in model.output
 
 
-def forecast_one_day(model: Any, given: int) -> ForecastMethod:
+def forecast_one_day(model: "keras.Model", given: int) -> ForecastMethod:
     """Return the model's forecast of the day after a window of `given` days as a forecast method."""
     from lstm_ae.models.inference import model_inputs, traced
 
     call = traced(model)
 
-    def forecast(past: Any, lines: Any, following: Any) -> Any:
-        return call(model_inputs(model, past, lines, following))["future"].numpy()[:, -1:]
+    def forecast(past: Array, lines: Array | None, following: Array) -> Array:
+        days: Array = call(model_inputs(model, past, lines, following))["future"].numpy()[:, -1:]
+        return days
 
     return ForecastMethod(forecast, given, 1, "open" in model.input)
 
 
-def forecast_days(rollout: Any, given: int, ahead: int) -> ForecastMethod:
+def forecast_days(rollout: "Rollout", given: int, ahead: int) -> ForecastMethod:
     """Return a `lstm_ae.models.rollout.Rollout` of `ahead` days from windows of `given` days as a forecast method."""
     return ForecastMethod(lambda past, lines, _: rollout(past, lines, ahead), given, ahead)
 
 
-def evaluate(model: Any, data: Data, judged_by: ModelStore | None = None) -> Evaluation:
+def evaluate(model: "keras.Model", data: Data, judged_by: ModelStore | None = None) -> Evaluation:
     """Evaluate the forecast of the day after each window, and of all days of the window if the model returns them."""
     method = forecast_one_day(model, data.test.span - 1)
     fitted = fit_price_baselines(data, method.given, 1, with_open=method.with_open, refit=judged_by is not None)
@@ -128,7 +141,7 @@ def evaluate(model: Any, data: Data, judged_by: ModelStore | None = None) -> Eva
     return Evaluation(metrics, verdicts, (stored, baselines))
 
 
-def evaluate_new(model: Any, data: Data, calibration: Calibration, fitted: PriceBaselines) -> Evaluation:
+def evaluate_new(model: "keras.Model", data: Data, calibration: Calibration, fitted: PriceBaselines) -> Evaluation:
     """Evaluate forecasts of new data with the calibration and baselines of a run; empty if there is no window."""
     method = forecast_one_day(model, data.test.span - 1)
     if not data.test.samples:
@@ -138,7 +151,7 @@ def evaluate_new(model: Any, data: Data, calibration: Calibration, fitted: Price
 
 
 def compare_more_baselines(
-    model: Any, data: Data, classical: Sequence[str], calibration: Calibration | None = None
+    model: "keras.Model", data: Data, classical: Sequence[str], calibration: Calibration | None = None
 ) -> Evaluation:
     """Evaluate the test split with additional baselines.
 
@@ -158,7 +171,7 @@ def compare_more_baselines(
     )
 
 
-def _all_days_metrics(model: Any, data: Data, split: Split) -> dict[str, Metric]:
+def _all_days_metrics(model: "keras.Model", data: Data, split: Split) -> dict[str, Metric]:
     """Return the scaled MSE over all days of the windows, as in the report; empty for --last-day-only models."""
     from lstm_ae.models.inference import predict_split
     from lstm_ae.models.scaling import inner_network
@@ -175,7 +188,7 @@ def _all_days_metrics(model: Any, data: Data, split: Split) -> dict[str, Metric]
     return {"mse": Metric(ours.value, "scaled", {"persistence": naive.value})}
 
 
-def skill_by_company(model: Any, data: Data) -> tuple[list[str], Any]:
+def skill_by_company(model: "keras.Model", data: Data) -> tuple[list[str], Float64Array]:
     """Return the companies of the test split and the skill for each; NaN for constant prices."""
     errors = price_errors(forecast_one_day(model, data.test.span - 1), data, data.test, PriceBaselines())
     lines, which = np.unique(errors.lines, return_inverse=True)
@@ -185,8 +198,8 @@ def skill_by_company(model: Any, data: Data) -> tuple[list[str], Any]:
 
 
 def predict(
-    model: Any, data: Data, split: Split, levels: Sequence[int] = (), calibration: Calibration | None = None
-) -> dict[str, Sequence[Any]]:
+    model: "keras.Model", data: Data, split: Split, levels: Sequence[int] = (), calibration: Calibration | None = None
+) -> TableColumns:
     """Return forecasts of the day after every window, and of the day after the end of the data (`actual` is None).
 
     A model that reads the day's open forecasts only days whose open is known (`data.opens`).
@@ -201,10 +214,12 @@ def predict(
     method = forecast_one_day(model, split.span - 1)
     if levels and calibration is None:
         calibration = calibrate_price_intervals(method, data)
-    columns: dict[str, list[Any]] = {name: [] for name in ("symbol", "date", "actual", "persistence", "predicted")}
+    columns: dict[str, list[object]] = {name: [] for name in ("symbol", "date", "actual", "persistence", "predicted")}
     columns |= {name: [] for level in levels for name in (f"low_{level}", f"high_{level}")}
 
-    def add(part: Split, index: Any, days: Any, actual: Any, opens: Any = None) -> None:
+    def add(
+        part: Split, index: SampleIndex, days: ArrayLike, actual: Sequence[object], opens: Array | None = None
+    ) -> None:
         window, lines = part.windows(index), part.lines(index)
         past = window[:, : method.given]
         assert part.line is not None
@@ -220,9 +235,9 @@ def predict(
             columns[f"high_{level}"] += list(high[:, 0])
 
     assert split.time is not None
-    for index in split.batches():
-        rows = split.starts[index] + method.given
-        add(split, index, split.time[rows], list(split.series[rows, 0]))
+    for batch in split.batches():
+        rows = split.starts[batch] + method.given
+        add(split, batch, split.time[rows], list(split.series[rows, 0]))
     last = split.recut(method.given)
     index, names = latest_windows(data, last, most=len(data.symbols), to_the_end=True)
     if method.with_open:
@@ -241,8 +256,8 @@ def predict(
 
 
 def forecast_interval(
-    calibration: Calibration | None, data: Data, past: Any, lines: Any, predicted: Any, level: int
-) -> tuple[Any, Any]:
+    calibration: Calibration | None, data: Data, past: Array, lines: Array | None, predicted: Array, level: int
+) -> tuple[Array, Array]:
     """Return lower and upper bounds of prediction intervals, `(samples, ahead)` each, in original units.
 
     Args:

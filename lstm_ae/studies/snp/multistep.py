@@ -6,11 +6,12 @@ or weeks if rows are weekly; holidays are ignored.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from lstm_ae.arrays import Array
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.evaluation import Metric, Verdict
@@ -36,6 +37,10 @@ from lstm_ae.studies.snp.forecasting import (
     next_days,
     quantity_label,
 )
+from lstm_ae.table_files import TableColumns
+
+if TYPE_CHECKING:
+    import keras
 
 # Simulated paths per batch.
 AT_ONCE = 4096
@@ -74,13 +79,13 @@ class MultiStepForecast(NamedTuple):
     verdict: Verdict | None
     persistence: Verdict | None
     windows: int
-    table: dict[str, Sequence[Any]]
-    paths: dict[str, Sequence[Any]] | None
+    table: TableColumns
+    paths: TableColumns | None
     figures: dict[str, Figure]
 
 
 def forecast_multistep(
-    model: Any,
+    model: "keras.Model",
     data: Data,
     horizon: int | None = None,
     *,
@@ -207,7 +212,7 @@ class _Last:
             for start in starts
         ]
 
-    def columns(self) -> dict[str, Sequence[Any]]:
+    def columns(self) -> TableColumns:
         """Return the columns symbol, date, and step of a table."""
         return {
             "symbol": np.repeat(self.names, self.ahead).tolist(),
@@ -215,7 +220,7 @@ class _Last:
             "step": np.tile(np.arange(1, self.ahead + 1), len(self.names)).tolist(),
         }
 
-    def figure(self, predicted: Any, ends: dict[int, tuple[Any, Any]], simulated: Any) -> Figure:
+    def figure(self, predicted: Array, ends: dict[int, tuple[Array, Array]], simulated: Array | None) -> Figure:
         """Draw the forecasts of the first companies with their intervals and some simulated paths."""
         few = slice(0, 4)
         figure = plots.multistep(
@@ -237,7 +242,7 @@ class _Last:
 
 def _simulate_paths(
     forecast: Rollout, calibration: Calibration | None, data: Data, last: _Last, paths: int, seed: int
-) -> Any:
+) -> Array:
     """Return simulated paths of each company, `(companies, paths, ahead)` in original units."""
     if calibration is None:
         raise DataError(
@@ -252,7 +257,7 @@ def _simulate_paths(
     return values[..., 0].reshape(len(last.names), paths, last.ahead)
 
 
-def _as_columns(last: _Last, simulated: Any) -> dict[str, Sequence[Any]] | None:
+def _as_columns(last: _Last, simulated: Array | None) -> TableColumns | None:
     if simulated is None:
         return None
     paths = {f"path_{k + 1}": list(simulated[:, k].ravel()) for k in range(simulated.shape[1])}
