@@ -1,6 +1,6 @@
 """Show the forecasts of `lstmae snp predict`: one day ahead, or many."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lstm_ae.formatting import format_count, format_decimal, format_names, format_range, format_skill
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lstm_ae.forecasting.intervals import Calibration
     from lstm_ae.model_store import ModelStore
     from lstm_ae.studies.snp.multistep import HorizonStep
+    from lstm_ae.table_files import TableColumns
 
 Item = TypeVar("Item")
 
@@ -89,9 +90,7 @@ def _calibration(run: "ModelStore") -> "Calibration":
     return run.artifact(PriceCalibration).calibration
 
 
-def _show_next_day(
-    console: Console, opened: "RunWithData", columns: Mapping[str, Sequence[Any]], levels: Sequence[int]
-) -> None:
+def _show_next_day(console: Console, opened: "RunWithData", columns: "TableColumns", levels: Sequence[int]) -> None:
     """Show the forecasts of days after the data."""
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     rows = [row for row in rows if row["actual"] is None]
@@ -197,7 +196,7 @@ def show_many_days(
     return result.persistence.skill if result.persistence else None
 
 
-def _describe_forecast(console: Console, data: "Data", table: Mapping[str, Sequence[Any]]) -> None:
+def _describe_forecast(console: Console, data: "Data", table: "TableColumns") -> None:
     """Show in one line per company what was forecast: the first and the last day, for the first companies."""
     rows = [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
     symbols = list(dict.fromkeys(table["symbol"]))
@@ -250,7 +249,7 @@ def _first_and_last(items: Sequence[Item]) -> Sequence[Item]:
     return items[:: max(len(items) - 1, 1)]
 
 
-def _show_forecast(console: Console, data: "Data", table: Mapping[str, Sequence[Any]], levels: Sequence[int]) -> None:
+def _show_forecast(console: Console, data: "Data", table: "TableColumns", levels: Sequence[int]) -> None:
     """Show some days of the forecast for the first companies."""
     rows = [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
     last, symbols = max(table["step"]), list(dict.fromkeys(table["symbol"]))
@@ -314,7 +313,7 @@ def _show_baselines(console: Console, steps: Sequence["HorizonStep"]) -> None:
         console.table(["day", "model", *others, "verdict"], rows)
 
 
-def _show_missing_companies(console: Console, data: "Data", shown: Sequence[object]) -> None:
+def _show_missing_companies(console: Console, data: "Data", shown: Iterable[object]) -> None:
     """Show the companies of the test part without a window that ends with their last day."""
     import numpy as np
 

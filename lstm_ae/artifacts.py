@@ -24,6 +24,7 @@ import numpy as np
 from lstm_ae.arrays import Array
 from lstm_ae.errors import Code, DataError
 from lstm_ae.files import load_arrays, save_arrays
+from lstm_ae.json_types import JsonMapping, JsonObject
 
 
 class StoredArray:
@@ -37,10 +38,10 @@ class StoredArray:
         flag: Name of a value that is true if the array is in the file; "" if the array is never None.
     """
 
-    def __init__(self, name: str, dtype: type, *axes: str, stored_as: Any = None, flag: str = "") -> None:
+    def __init__(self, name: str, dtype: type, *axes: str, stored_as: type | None = None, flag: str = "") -> None:
         self.name, self.dtype, self.axes, self.stored_as, self.flag = name, dtype, axes, stored_as, flag
 
-    def check(self, array: Any, lengths: dict[str, int]) -> None:
+    def check(self, array: Array, lengths: dict[str, int]) -> None:
         """Raise `ValueError` if the type, an axis, or a length is wrong; add the lengths of the axes to `lengths`."""
         if not np.issubdtype(array.dtype, self.dtype):
             raise ValueError(f"{self.name} must be {self.dtype.__name__}. Received: {array.dtype}")
@@ -54,7 +55,7 @@ class StoredArray:
 class ArtifactContent(NamedTuple):
     """The content of an artifact's file: JSON values and arrays by name."""
 
-    values: dict[str, Any]
+    values: JsonObject
     arrays: dict[str, Array]
 
 
@@ -139,7 +140,7 @@ def _is_part(kind: Any) -> bool:
     return dataclasses.is_dataclass(kind) or hasattr(kind, "_fields")
 
 
-def _collect(part: Any, values: dict[str, Any], arrays: dict[str, Any], lengths: dict[str, int]) -> None:
+def _collect(part: object, values: JsonObject, arrays: dict[str, Array], lengths: dict[str, int]) -> None:
     whole: Any = type(part)
     for name, kind, array in _stored_fields(whole):
         value = getattr(part, name)
@@ -158,7 +159,7 @@ def _collect(part: Any, values: dict[str, Any], arrays: dict[str, Any], lengths:
             values[name] = value
 
 
-def _build(kind: Any, values: Mapping[str, Any], arrays: Mapping[str, Any], lengths: dict[str, int]) -> Any:
+def _build(kind: Any, values: JsonMapping, arrays: Mapping[str, Array], lengths: dict[str, int]) -> Any:
     fields: dict[str, Any] = {}
     for name, field_kind, array in _stored_fields(kind):
         if array is not None:
@@ -175,7 +176,7 @@ def _build(kind: Any, values: Mapping[str, Any], arrays: Mapping[str, Any], leng
     return kind(**fields)
 
 
-def _check_value(name: str, kind: Any, value: Any) -> None:
+def _check_value(name: str, kind: Any, value: object) -> None:
     """Raise `ValueError` if a value does not have the type of its field."""
     if get_origin(kind) is Literal:
         allowed = value in get_args(kind)

@@ -9,12 +9,14 @@ import filelock
 import numpy as np
 
 from lstm_ae import run as runs
+from lstm_ae.arrays import Array
 from lstm_ae.config import Config, Snp, task_of
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import Code, ConfigError, DataError, DivergedError
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.files import load_state
 from lstm_ae.formatting import format_epoch
+from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.model_store import FittedModel, History, ModelStore
 from lstm_ae.run import Run
 from lstm_ae.studies import Study, load_study
@@ -22,6 +24,9 @@ from lstm_ae.tracking import Tracker
 from lstm_ae.training.observer import Progress, TrainingObserver
 
 if TYPE_CHECKING:
+    import keras
+    from matplotlib.figure import Figure
+
     from lstm_ae.training.loop import TrainingResult
 
 
@@ -147,13 +152,13 @@ def _train(
     return run
 
 
-def identity(config: Config, data: Data) -> dict[str, Any]:
+def identity(config: Config, data: Data) -> JsonObject:
     """Return the values that must be equal to resume a training; the path of the data may change."""
     options = {name: value for name, value in config.to_dict().items() if name != "data"}
     return {"config": options, "data": data.source.sha256}
 
 
-def identity_in(state: Path, config: Config, data: Data) -> dict[str, Any]:
+def identity_in(state: Path, config: Config, data: Data) -> JsonObject:
     """Return the values that must be equal to resume a part of a long command, including the versions.
 
     A checkpoint of other versions is deleted, so that its training restarts: a mixture would not be reproducible.
@@ -175,7 +180,7 @@ def identity_in(state: Path, config: Config, data: Data) -> dict[str, Any]:
     return identity(config, data) | {"versions": now}
 
 
-def fit_model(config: Config, data: Data, **details: Any) -> "tuple[Any, TrainingResult]":
+def fit_model(config: Config, data: Data, **details: Any) -> "tuple[keras.Model, TrainingResult]":
     """Build a study's model and train it; see `lstm_ae.training.loop.fit` for `details` and the result."""
     from lstm_ae.models.scaling import inner_network
     from lstm_ae.training.loop import fit
@@ -186,11 +191,18 @@ def fit_model(config: Config, data: Data, **details: Any) -> "tuple[Any, Trainin
 
 
 def finish_run(
-    run: Run, config: Config, data: Data, model: Any, result: "TrainingResult", *, figures: bool = True, **details: Any
+    run: Run,
+    config: Config,
+    data: Data,
+    model: "keras.Model",
+    result: "TrainingResult",
+    *,
+    figures: bool = True,
+    **details: Any,
 ) -> None:
     """Write the files of a trained run; see `assemble` for `details`."""
     fitted = assemble(config, data, model, result, record=run.about(), name=run.name, **details)
-    drawn: Mapping[str, Any] = {}
+    drawn: Mapping[str, Figure] = {}
     if figures:
         study = load_study(task_of(config))
         drawn = study.figures(fitted.model(), data, result.history, details.get("judged_by"))
@@ -201,12 +213,12 @@ def finish_run(
 def assemble(
     config: Config,
     data: Data,
-    model: Any,
+    model: "keras.Model",
     result: "TrainingResult",
     *,
-    record: Mapping[str, Any],
+    record: JsonMapping,
     name: str,
-    note: Mapping[str, Any] | None = None,
+    note: JsonMapping | None = None,
     judged_by: ModelStore | None = None,
     built_from: Data | None = None,
 ) -> FittedModel:
@@ -229,7 +241,7 @@ def assemble(
     study = load_study(task_of(config))
     model = _uncompiled(study.build(config, built_from or data), model)
     evaluation = study.evaluate(model, data, judged_by)
-    further: Mapping[str, Any]
+    further: JsonMapping
     if judged_by is None:
         statistics = study.fit_artifacts(config, model, data, evaluation)
         artifacts, further = {each.file: each.content() for each in statistics.artifacts}, statistics.metrics
@@ -249,7 +261,7 @@ def assemble(
     return FittedModel(record, config, metrics, result.history, artifacts, model, name)
 
 
-def _uncompiled(fresh: Any, trained: Any) -> Any:
+def _uncompiled(fresh: "keras.Model", trained: "keras.Model") -> "keras.Model":
     """Copy the trained weights into an uncompiled model, since a compiled one is saved with its optimizer."""
     for ours, theirs in zip(fresh.variables, trained.variables, strict=True):
         ours.assign(theirs)
@@ -277,7 +289,7 @@ class RunWithData(NamedTuple):
     task: Study
     config: Config
     data: Data
-    model: Any
+    model: "keras.Model"
 
     @property
     def judged_by(self) -> ModelStore | None:
@@ -297,7 +309,7 @@ class RunWithData(NamedTuple):
             )
         return self.run.write_figures(self.task.figures(self.model, self.data, history, self.judged_by))
 
-    def save_predictions(self, columns: Mapping[str, Sequence[Any]], name: str = "predictions") -> Path:
+    def save_predictions(self, columns: Mapping[str, Sequence[object] | Array], name: str = "predictions") -> Path:
         """Write a table of predictions into the run and return its path."""
         return self.run.write_table(name, columns)
 

@@ -3,13 +3,17 @@
 import abc
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lstm_ae.artifacts import Artifact, ArtifactContent
 from lstm_ae.config import Config
 from lstm_ae.errors import Code, DataError
 from lstm_ae.files import as_json, parse_json
+from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.temporary import temporary_folder
+
+if TYPE_CHECKING:
+    import keras
 
 MODEL_FILE = "model.keras"
 
@@ -28,7 +32,7 @@ class ModelStore(abc.ABC):
         """Name in error messages: the run directory, or the function that trained the model."""
 
     @abc.abstractmethod
-    def about(self) -> dict[str, Any]:
+    def about(self) -> JsonObject:
         """Return the content of `config.json`: config, data, command, and versions of the training."""
 
     @abc.abstractmethod
@@ -36,11 +40,11 @@ class ModelStore(abc.ABC):
         """Return the config."""
 
     @abc.abstractmethod
-    def metrics(self) -> dict[str, Any]:
+    def metrics(self) -> JsonObject:
         """Return the content of `metrics.json`."""
 
     @abc.abstractmethod
-    def model(self) -> Any:
+    def model(self) -> "keras.Model":
         """Return the Keras model."""
 
     @abc.abstractmethod
@@ -88,22 +92,22 @@ class FittedModel(ModelStore):
 
     def __init__(
         self,
-        record: Mapping[str, Any],
+        record: JsonMapping,
         config: Config,
-        metrics: Mapping[str, Any],
+        metrics: JsonMapping,
         history: History,
         artifacts: Mapping[str, ArtifactContent],
-        model: Any,
+        model: "keras.Model | bytes",
         name: str,
     ) -> None:
         # The values equal those that are read from the files.
-        self._record: dict[str, Any] = parse_json(as_json(record).decode())
-        self._metrics: dict[str, Any] = parse_json(as_json(metrics).decode())
+        self._record: JsonObject = parse_json(as_json(record).decode())
+        self._metrics: JsonObject = parse_json(as_json(metrics).decode())
         self._config, self._history, self._artifacts = config, list(history), dict(artifacts)
         self._model, self._name = model, name
-        self._loaded: dict[Callable[[ModelStore], Any], Any] = {}
+        self._loaded: dict[Callable[[ModelStore], object], Any] = {}
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | {"_model": self.model_content(), "_loaded": {}}
 
     @property
@@ -111,7 +115,7 @@ class FittedModel(ModelStore):
         """Name in error messages."""
         return self._name
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> JsonObject:
         """Return the content of `config.json`."""
         return self._record
 
@@ -119,7 +123,7 @@ class FittedModel(ModelStore):
         """Return the config."""
         return self._config
 
-    def metrics(self) -> dict[str, Any]:
+    def metrics(self) -> JsonObject:
         """Return the content of `metrics.json`."""
         return self._metrics
 
@@ -127,7 +131,7 @@ class FittedModel(ModelStore):
         """Return the rows of the history."""
         return self._history
 
-    def model(self) -> Any:
+    def model(self) -> "keras.Model":
         """Return the Keras model.
 
         Raises:
@@ -168,7 +172,7 @@ class FittedModel(ModelStore):
         return loaded
 
 
-def load_model(path: Path, metrics: Mapping[str, Any], name: str) -> Any:
+def load_model(path: Path, metrics: JsonMapping, name: str) -> "keras.Model":
     """Validate and load a model file.
 
     Args:

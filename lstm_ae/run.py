@@ -13,8 +13,9 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+from lstm_ae.arrays import Array
 from lstm_ae.artifacts import Artifact, ArtifactContent
 from lstm_ae.config import TASKS, Config, task_of
 from lstm_ae.config.toml import parse_config
@@ -30,16 +31,19 @@ from lstm_ae.files import (
     save_arrays,
     write,
 )
+from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.model_store import MODEL_FILE, FittedModel, ModelStore, load_model
 from lstm_ae.table_files import table
 from lstm_ae.temporary import temporary_folder
 
+if TYPE_CHECKING:
+    import keras
+    from matplotlib.figure import Figure
+
 FORMAT = 1
 
 
-def config_record(
-    config: Config, source: Source, symbols: Sequence[str], command: str, now: datetime
-) -> dict[str, Any]:
+def config_record(config: Config, source: Source, symbols: Sequence[str], command: str, now: datetime) -> JsonObject:
     """Return the content of `config.json`: everything that determines a result, with the time and the machine."""
     return {
         "format": FORMAT,
@@ -53,7 +57,7 @@ def config_record(
     }
 
 
-def read_record(path: Path) -> dict[str, Any]:
+def read_record(path: Path) -> JsonObject:
     """Read a `config.json`.
 
     Raises:
@@ -75,7 +79,7 @@ def read_record(path: Path) -> dict[str, Any]:
     return about
 
 
-def read_config(path: Path, task: str) -> dict[str, Any]:
+def read_config(path: Path, task: str) -> JsonObject:
     """Read the config values of a study from a TOML file, a `config.json`, or a run directory.
 
     Raises:
@@ -114,7 +118,7 @@ def load_config(path: Path) -> Config:
     return parse_config(text, path)
 
 
-def config_in_record(about: Mapping[str, Any], path: Path) -> Config:
+def config_in_record(about: JsonMapping, path: Path) -> Config:
     """Return the config in the content of a `config.json`; `path` is for errors."""
     values = about.get("config")
     if not isinstance(values, dict):
@@ -213,7 +217,7 @@ class Run(ModelStore):
         """Whether the directory contains exported versions."""
         return any(path.name.isdecimal() and path.is_dir() for path in self.directory.glob("[0-9]*"))
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> JsonObject:
         """Read `config.json`.
 
         Raises:
@@ -233,7 +237,7 @@ class Run(ModelStore):
         """Read the config from `config.json`."""
         return config_in_record(self.about(), self.directory / "config.json")
 
-    def metrics(self) -> dict[str, Any]:
+    def metrics(self) -> JsonObject:
         """Read `metrics.json`.
 
         Raises:
@@ -271,7 +275,7 @@ class Run(ModelStore):
         except (ValueError, TypeError) as error:
             raise DataError(f"{str(path)!r} is damaged ({error}). Train a new run", code=Code.RUN_DAMAGED) from error
 
-    def model(self) -> Any:
+    def model(self) -> "keras.Model":
         """Validate and load `model.keras`; raise `DataError` if that fails."""
         return load_model(self.model_file, self.metrics(), str(self.model_file))
 
@@ -293,7 +297,7 @@ class Run(ModelStore):
         artifacts, name = self.artifact_contents(), str(self.directory)
         return FittedModel(self.about(), self.config(), metrics, self.history(), artifacts, model, name)
 
-    def write(self, fitted: FittedModel, figures: Mapping[str, Any] = MappingProxyType({})) -> None:
+    def write(self, fitted: FittedModel, figures: "Mapping[str, Figure]" = MappingProxyType({})) -> None:
         """Write a fitted model with Matplotlib figures by name; the metrics last, which mark the run as finished."""
         self.write_history(fitted.history())
         write(self.model_file, fitted.model_content())
@@ -331,7 +335,7 @@ class Run(ModelStore):
             names = list(rows[-1])
             write(self.directory / "history.csv", table(names, [[row.get(name) for name in names] for row in rows]))
 
-    def write_metrics(self, content: Mapping[str, Any]) -> None:
+    def write_metrics(self, content: JsonMapping) -> None:
         """Write `metrics.json`, which marks the run as finished."""
         write(self.directory / "metrics.json", as_json(content))
 
@@ -339,7 +343,7 @@ class Run(ModelStore):
         """Write a figure and return its path."""
         return write(self.directory / "figures" / f"{name}.png", png)
 
-    def write_figures(self, figures: Mapping[str, Any]) -> list[Path]:
+    def write_figures(self, figures: "Mapping[str, Figure]") -> list[Path]:
         """Write Matplotlib figures by name and return their paths; figures of leaky runs get a note."""
         from lstm_ae.plots.base import png, with_title
 
@@ -348,7 +352,7 @@ class Run(ModelStore):
             figures = {name: with_title(figure, f"Leaky: {leaky}") for name, figure in figures.items()}
         return [self.write_figure(name, png(figure)) for name, figure in figures.items()]
 
-    def write_table(self, name: str, columns: Mapping[str, Sequence[Any]]) -> Path:
+    def write_table(self, name: str, columns: Mapping[str, Sequence[object] | Array]) -> Path:
         """Write columns of equal length as a CSV file and return its path."""
         rows = [list(row) for row in zip(*columns.values(), strict=True)]
         return write(self.directory / f"{name}.csv", table(list(columns), rows))
@@ -360,7 +364,7 @@ def _epoch_of(row: Mapping[str, str]) -> dict[str, float]:
     return {key: float(value) for key, value in row.items() if value or not start}
 
 
-def measured_parts(metrics: Mapping[str, Any]) -> dict[str, Any]:
+def measured_parts(metrics: JsonMapping) -> JsonObject:
     """Return the entries of `metrics.json` that contain metrics, by split."""
     others = ("training", "leaky", "verdict", "threshold", "columns", "seasons")
     return {part: row for part, row in metrics.items() if part not in others}

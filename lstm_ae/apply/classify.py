@@ -1,8 +1,8 @@
 """Classify the windows of a table with a trained run: one class per row, or per series if each series is one window."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,11 @@ from lstm_ae.data.padding import pad_segments
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.data.windows import window_starts
 from lstm_ae.errors import Code, ConfigError, DataError
+from lstm_ae.json_types import JsonMapping
 from lstm_ae.model_store import ModelStore
 from lstm_ae.studies.series.classification import macro_f1
 from lstm_ae.studies.series.defaults import require_complete_windows
+from lstm_ae.table_files import TableColumns
 
 BATCH_WINDOWS = 2048
 
@@ -87,7 +89,7 @@ class ClassificationQuality(NamedTuple):
     macro_f1: float
 
 
-def load_classifier(run: ModelStore, reading: Mapping[str, Any] | None = None) -> RunClassifier:
+def load_classifier(run: ModelStore, reading: JsonMapping | None = None) -> RunClassifier:
     """Load the classifier of a run.
 
     Args:
@@ -228,7 +230,7 @@ def _series_probabilities(classified: ClassifiedTable) -> Float32Array:
     return probabilities
 
 
-def class_columns(classified: ClassifiedTable) -> dict[str, Any]:
+def class_columns(classified: ClassifiedTable) -> TableColumns:
     """Return the classes and probabilities as table columns.
 
     The table has one line per series if every window is a whole series, and one line per row otherwise. The class is
@@ -239,13 +241,13 @@ def class_columns(classified: ClassifiedTable) -> dict[str, Any]:
     """
     table = classified.prepared.table
     if classified.by_series:
-        ids: dict[str, Any] = {**split_id_columns(table.layout.ids, table.ids)}
+        ids: TableColumns = {**split_id_columns(table.layout.ids, table.ids)}
         probabilities = _series_probabilities(classified)
     else:
         ids, probabilities = row_id_columns(classified.prepared), row_probabilities(classified)
     missing = np.isnan(probabilities[:, 0])
     best = np.where(missing[:, None], 0, probabilities).argmax(axis=1)
-    output = {
+    output: TableColumns = {
         "class": ["" if empty else classified.names[index] for empty, index in zip(missing, best, strict=True)],
         "probability": probabilities.max(axis=1),
     } | {f"probability {name}": probabilities[:, index] for index, name in enumerate(classified.names)}

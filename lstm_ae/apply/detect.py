@@ -1,13 +1,13 @@
 """Detect anomalies in a table with a trained run, and compare the scores with a baseline and with labels."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from lstm_ae.apply.run_table import LoadedRun, TableRequest, run_config
-from lstm_ae.arrays import Array
+from lstm_ae.arrays import Array, BoolArray
 from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.data.anomaly_labels import known_anomalies
 from lstm_ae.data.measurements import Progress
@@ -18,6 +18,7 @@ from lstm_ae.detection.calibration import Adding, NormalScores, ScoredSeries, fi
 from lstm_ae.detection.events import Event
 from lstm_ae.detection.metrics import EventMetrics, RankingMetrics, event_metrics, ranking_metrics
 from lstm_ae.detection.scores import row_scores
+from lstm_ae.json_types import JsonMapping
 from lstm_ae.model_store import ModelStore
 from lstm_ae.models.sliding import slide
 from lstm_ae.studies.series import reconstruction
@@ -77,7 +78,7 @@ class RunDetector(LoadedRun):
     baseline_errors: Adding
 
 
-def load_detector(run: ModelStore, reading: Mapping[str, Any] | None = None) -> RunDetector:
+def load_detector(run: ModelStore, reading: JsonMapping | None = None) -> RunDetector:
     """Load the detector of a run.
 
     Args:
@@ -132,7 +133,7 @@ def detect_prepared(
     threshold_rule = parse_threshold(rule) if rule else reconstruction.threshold_rule(detector.config, normal)
     original = original_rows(grid)
     prepared = remove_padding(prepared, original)
-    rows: Any = slice(None) if prepared.grid is grid else original
+    rows: slice | BoolArray = slice(None) if prepared.grid is grid else original
 
     def score(errors: Adding, normal_scores: Array, progress: Progress | None) -> ScoredSeries:
         by_feature = score_rows(errors, values, grid.segment, normal.window, normal.smooth, progress)

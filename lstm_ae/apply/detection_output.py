@@ -1,8 +1,5 @@
 """Describe a detection: events and scores as table columns, as text, as JSON, and as a sketch for reports."""
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 
 from lstm_ae.apply.detect import Detection
@@ -11,6 +8,8 @@ from lstm_ae.data.time_zones import format_times
 from lstm_ae.detection.events import largest_contributors
 from lstm_ae.detection.sketch import COLUMNS, SERIES, TableSketch, sketch_series
 from lstm_ae.formatting import format_count, format_expected_count, format_period
+from lstm_ae.json_types import JsonObject
+from lstm_ae.table_files import TableColumns
 
 # Smaller expected counts are reported as "fewer than" this number.
 MIN_EXPECTED_COUNT = 0.1
@@ -19,7 +18,7 @@ MIN_EXPECTED_COUNT = 0.1
 PERIODS = {unit: UNITS[unit] for unit in ("hour", "day", "week", "month")}
 
 
-def event_rows(detection: Detection) -> list[dict[str, Any]]:
+def event_rows(detection: Detection) -> list[JsonObject]:
     """Return one record per event: times, score, p-value, and the columns that caused it.
 
     If the table has several series, each record starts with the name of its series.
@@ -45,7 +44,7 @@ def event_rows(detection: Detection) -> list[dict[str, Any]]:
     return rows
 
 
-def event_columns(detection: Detection) -> dict[str, Sequence[Any]]:
+def event_columns(detection: Detection) -> TableColumns:
     """Return the events as table columns."""
     rows = event_rows(detection)
     several = ("series",) if len(detection.prepared.table.ids) > 1 else ()
@@ -53,11 +52,11 @@ def event_columns(detection: Detection) -> dict[str, Sequence[Any]]:
     return {name: [row[name] for row in rows] for name in names}
 
 
-def score_columns(detection: Detection) -> dict[str, Any]:
+def score_columns(detection: Detection) -> TableColumns:
     """Return time, score, p-value, anomaly flag, and the score of each column for every grid row, as table columns."""
     table, grid, scored = detection.prepared.table, detection.prepared.grid, detection.model
     names = table.layout.values
-    columns: dict[str, Any] = {}
+    columns: TableColumns = {}
     if len(table.ids) > 1:
         columns["series"] = [table.ids[place] for place in grid.series]
     columns["time"] = format_times(grid.times, table.zone) if table.layout.time is not None else grid.times
@@ -140,7 +139,7 @@ def _format_duration(detection: Detection, rows: int) -> str:
     return f" ({format_period(rows * detection.normal.step / 1e9, PERIODS)})"
 
 
-def detection_to_json(detection: Detection) -> dict[str, Any]:
+def detection_to_json(detection: Detection) -> JsonObject:
     """Return the threshold, the events, and the metrics as a JSON object, without the scores of the rows."""
     threshold = detection.model.threshold
     expected = threshold.alarms.per(_count_scored_rows(detection))

@@ -1,8 +1,7 @@
 """Encode and reconstruct a table row by row with a trained run."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,8 +13,13 @@ from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.detection.calibration import BATCH, Adding, score_rows, window_blocks, window_segments
 from lstm_ae.detection.scores import mean_errors
 from lstm_ae.errors import Code, ConfigError, DataError
+from lstm_ae.json_types import JsonMapping
 from lstm_ae.model_store import ModelStore
 from lstm_ae.models.sliding import SlidingAutoencoder, empty_windows, slide
+from lstm_ae.table_files import TableColumns
+
+if TYPE_CHECKING:
+    import keras
 
 
 def encode_rows(sliding: SlidingAutoencoder, grid: Grid) -> Float32Array:
@@ -103,11 +107,11 @@ class RunAutoencoder(LoadedRun):
         sliding: The encoder and decoder for the windows at every row.
     """
 
-    model: Any
+    model: "keras.Model"
     sliding: SlidingAutoencoder
 
 
-def load_autoencoder(run: ModelStore, reading: Mapping[str, Any] | None = None) -> RunAutoencoder:
+def load_autoencoder(run: ModelStore, reading: JsonMapping | None = None) -> RunAutoencoder:
     """Load the autoencoder of a run.
 
     Args:
@@ -135,7 +139,7 @@ def reconstruct_table(autoencoder: RunAutoencoder, prepared: PreparedTable) -> F
     return autoencoder.scales.from_common(prepared, rows)
 
 
-def code_columns(autoencoder: RunAutoencoder, prepared: PreparedTable) -> dict[str, Any]:
+def code_columns(autoencoder: RunAutoencoder, prepared: PreparedTable) -> TableColumns:
     """Return series, time, and code (`code0`, `code1`, ...) as table columns.
 
     The code of a row belongs to the window that ends with it; NaN where there is none.
@@ -144,7 +148,7 @@ def code_columns(autoencoder: RunAutoencoder, prepared: PreparedTable) -> dict[s
     return row_id_columns(prepared) | {f"code{place}": codes[:, place] for place in range(autoencoder.sliding.code)}
 
 
-def reconstruction_columns(autoencoder: RunAutoencoder, prepared: PreparedTable) -> dict[str, Any]:
+def reconstruction_columns(autoencoder: RunAutoencoder, prepared: PreparedTable) -> TableColumns:
     """Return series, time, and the reconstructed values as table columns.
 
     Each value column keeps its name. Missing values are reconstructed too; NaN where no window contains the row.

@@ -1,7 +1,6 @@
 """Evaluate a run on a table that it was not trained on."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from lstm_ae.evaluation import Evaluation, Metric, Metrics
 from lstm_ae.forecasting import metrics as forecast_metrics
 from lstm_ae.forecasting.baselines import TableBaselines, TableRegression
 from lstm_ae.formatting import format_count
+from lstm_ae.json_types import JsonObject
 from lstm_ae.model_store import ModelStore
 from lstm_ae.studies.series import classification, reconstruction
 
@@ -202,7 +202,7 @@ def _anomaly_metrics(by_scorer: dict[str, detect.LabelMetrics]) -> dict[str, Met
     """Return the metrics of the model with those of the other scorers as baselines."""
     metrics: Metrics = {}
     for name, scorer in by_scorer.items():
-        numbers: dict[str, Any] = scorer.ranking._asdict()
+        numbers: JsonObject = scorer.ranking._asdict()
         if name != "raw values":  # Raw values have no threshold.
             numbers |= {f"event_{key}": getattr(scorer.events, key) for key in ("precision", "recall", "f1", "false")}
         metrics[name] = {

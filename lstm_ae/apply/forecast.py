@@ -1,8 +1,7 @@
 """Forecast the continuation of each series of a table with a trained run."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -19,7 +18,12 @@ from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.forecasting.baselines import season_name, seasonal_naive
 from lstm_ae.forecasting.intervals import MIN_ERRORS, ErrorQuantiles, prediction_intervals, quantile_offsets
 from lstm_ae.formatting import format_heading, format_names
+from lstm_ae.json_types import JsonMapping
 from lstm_ae.model_store import ModelStore
+from lstm_ae.table_files import TableColumns
+
+if TYPE_CHECKING:
+    import keras
 
 BATCH_WINDOWS = 1024
 
@@ -34,7 +38,7 @@ class RunForecaster(LoadedRun):
         seasons: The season of each column, see `lstm_ae.forecasting.baselines.TableBaselines`.
     """
 
-    model: Any
+    model: "keras.Model"
     error_quantiles: Array
     seasons: tuple[int | None, ...]
 
@@ -73,7 +77,7 @@ class TableForecast(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def load_forecaster(run: ModelStore, reading: Mapping[str, Any] | None = None) -> RunForecaster:
+def load_forecaster(run: ModelStore, reading: JsonMapping | None = None) -> RunForecaster:
     """Load the forecaster of a run.
 
     Args:
@@ -199,7 +203,7 @@ def _describe_missing_intervals(quantiles: Array, table: Measurements) -> list[s
     ]
 
 
-def forecast_columns(forecast: TableForecast) -> dict[str, Any]:
+def forecast_columns(forecast: TableForecast) -> TableColumns:
     """Return the forecasts as table columns, one row per series and step.
 
     The columns are series, time, step, and for each value column its forecast, the baseline's forecast, and the two
@@ -209,9 +213,8 @@ def forecast_columns(forecast: TableForecast) -> dict[str, Any]:
         ConfigError: If the table has a column `step`.
     """
     layout, horizon = forecast.table.layout, forecast.future.shape[1]
-    columns: dict[str, Any] = split_id_columns(
-        layout.ids, [forecast.table.ids[place] for place in forecast.ids.repeat(horizon)]
-    )
+    ids = [forecast.table.ids[place] for place in forecast.ids.repeat(horizon)]
+    columns: TableColumns = dict(split_id_columns(layout.ids, ids))
     if forecast.timed:
         columns[str(layout.time)] = format_times(forecast.ahead.ravel(), forecast.table.zone)
     if "step" in (*columns, *layout.values):

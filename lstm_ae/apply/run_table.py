@@ -1,8 +1,7 @@
 """Read a table as a trained run read its own, whatever the task of the run."""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from lstm_ae.data.measurements import Measurements, Progress, read_measurements
 from lstm_ae.data.padding import pad_segments
 from lstm_ae.data.preparation import PreparedTable, SeriesScales, prepare_table
 from lstm_ae.errors import Code, ConfigError, DataError
+from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.model_store import ModelStore
 from lstm_ae.studies.series.defaults import require_complete_windows
 
@@ -32,7 +32,7 @@ class TableRequest(NamedTuple):
 
     data: str
     label_col: str | None = None
-    reading: Mapping[str, Any] | None = None
+    reading: JsonMapping | None = None
     progress: Progress | None = None
 
 
@@ -53,7 +53,7 @@ class LoadedRun:
         return prepare_run_table(self.config, read_run_table(self.config, request))
 
 
-def run_config(run: ModelStore, *tasks: str, reading: Mapping[str, Any] | None = None) -> Series:
+def run_config(run: ModelStore, *tasks: str, reading: JsonMapping | None = None) -> Series:
     """Return the config of a run, with other reading options.
 
     Args:
@@ -77,7 +77,7 @@ def run_config(run: ModelStore, *tasks: str, reading: Mapping[str, Any] | None =
     return read_with_run_config(config, reading)
 
 
-def read_with_run_config(config: Series, reading: Mapping[str, Any] | None) -> Series:
+def read_with_run_config(config: Series, reading: JsonMapping | None) -> Series:
     """Return a run's config for a table whose format differs from that of the run's own.
 
     Args:
@@ -125,7 +125,7 @@ def grid_run_table(config: Series, table: Measurements) -> PreparedTable:
         ConfigError, DataError: As `prepare_table` raises them.
     """
     # Without times there is no sampling interval, also if the training table has one.
-    changed: dict[str, Any] = {"freq": "rows"} if table.layout.time is None else {}
+    changed: JsonObject = {"freq": "rows"} if table.layout.time is None else {}
     return prepare_table(dataclasses.replace(config, normal=(), **changed), table)
 
 

@@ -7,25 +7,30 @@ plan the folds of their data; this module runs a plan, resumes it, and compares 
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from lstm_ae.arrays import Array
+from lstm_ae.config import Config
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import DivergedError
 from lstm_ae.evaluation import Verdict, skill
 from lstm_ae.experiment import fit_model, identity_in
 from lstm_ae.files import as_json, claim, read_part, write
 from lstm_ae.forecasting.metrics import ForecastErrors
+from lstm_ae.json_types import JsonObject
 from lstm_ae.run import describe_other_versions, installed_versions
 from lstm_ae.significance import against_each
-from lstm_ae.training.observer import ProgressObserver
+from lstm_ae.training.observer import Progress, ProgressObserver
+
+if TYPE_CHECKING:
+    import keras
 
 # Share of the rows that is never tested, and share of the rows before a test that is the validation split.
 FIRST, VALIDATION = 0.5, 0.15
 
-TrainedModel = tuple[Any, int]
+TrainedModel = tuple["keras.Model", int]
 """A model and the epoch of its weights."""
 
 
@@ -56,14 +61,14 @@ class Fold(NamedTuple):
     series: int
     windows: int
     epochs: int
-    evaluation: dict[str, Any]
+    evaluation: JsonObject
     baseline: str
     moments: list[int]
     errors: dict[str, list[float]]
     counts: list[int]
     rounding: list[float]
     left_out: list[str] = []
-    data: dict[str, Any] = {}
+    data: JsonObject = {}
     versions: dict[str, str] = {}
 
     def skill(self, predictor: str, naive: str) -> float:
@@ -75,7 +80,7 @@ class Fold(NamedTuple):
 class FoldData(NamedTuple):
     """Config and data of the training and test of a fold; `rows` describes the rows that test windows are cut from."""
 
-    config: Any
+    config: Config
     data: Data
     rows: Any = None
 
@@ -92,7 +97,7 @@ class BacktestPlan(NamedTuple):
         refit: train on each fold; otherwise train on the first fold only.
     """
 
-    about: dict[str, Any]
+    about: JsonObject
     load: Callable[[int], FoldData]
     test: Callable[[TrainedModel, FoldData, int], Fold]
     naive: str
@@ -121,8 +126,8 @@ def run_backtest(
     folds: int,
     out: Path,
     *,
-    prepared: Callable[[dict[str, Any]], None] | None = None,
-    notify: Callable[[int, Any], None] | None = None,
+    prepared: Callable[[JsonObject], None] | None = None,
+    notify: Callable[[int, Progress], None] | None = None,
     finished: Callable[[Fold], None] | None = None,
 ) -> Backtest:
     """Train and test on each fold.
@@ -168,7 +173,7 @@ def run_backtest(
 
 
 def train_fold(
-    fold_data: FoldData, number: int, state: Path, notify: Callable[[int, Any], None] | None = None
+    fold_data: FoldData, number: int, state: Path, notify: Callable[[int, Progress], None] | None = None
 ) -> TrainedModel:
     """Train on a fold.
 
@@ -182,7 +187,7 @@ def train_fold(
         DivergedError: no epoch was completed.
     """
 
-    def report(progress: Any) -> None:
+    def report(progress: Progress) -> None:
         if notify:
             notify(number, progress)
 
@@ -198,7 +203,7 @@ def train_fold(
     return model, fitted.best_epoch
 
 
-def average_by_moment(errors: ForecastErrors, moments: Array, names: Mapping[str, str]) -> dict[str, Any]:
+def average_by_moment(errors: ForecastErrors, moments: Array, names: Mapping[str, str]) -> JsonObject:
     """Return the mean errors of the forecasts of each moment; forecasts without a true value are omitted.
 
     Args:

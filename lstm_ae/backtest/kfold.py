@@ -10,7 +10,7 @@ import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,9 +25,11 @@ from lstm_ae.data.prices import (
     prepare_prices,
     split_by_day,
 )
+from lstm_ae.data.windows import Data
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.experiment import fit_model, identity_in, resume, train
 from lstm_ae.files import as_json, claim, read_part, write
+from lstm_ae.json_types import JsonObject
 from lstm_ae.run import Run, describe_other_versions, installed_versions
 from lstm_ae.search.job import data_key
 from lstm_ae.search.plan import align_days
@@ -42,7 +44,7 @@ class KfoldSetting(NamedTuple):
         rounds: best validation loss of each fold, per round; infinite if training diverged.
     """
 
-    values: dict[str, Any]
+    values: JsonObject
     rounds: list[list[float]]
 
 
@@ -68,8 +70,8 @@ def kfold(
     *,
     keep: float = 0.5,
     command: str = "",
-    prepared: Callable[[dict[str, Any]], None] | None = None,
-    notify: Callable[[str, Any], None] | None = None,
+    prepared: Callable[[JsonObject], None] | None = None,
+    notify: Callable[[str, Progress], None] | None = None,
 ) -> KfoldResult:
     """Select the best of all combinations of listed option values.
 
@@ -117,7 +119,7 @@ def kfold(
     return KfoldResult(settings, winner, [note] if note else [])
 
 
-def plan_kfold(config: Snp, axes: Sequence[Axis]) -> tuple[Quotes, list[dict[str, Any]]]:
+def plan_kfold(config: Snp, axes: Sequence[Axis]) -> tuple[Quotes, list[JsonObject]]:
     """Read the prices and return them with every valid combination of listed values.
 
     Raises:
@@ -149,8 +151,8 @@ def _winner(
     quotes: Quotes,
     out: Path,
     command: str,
-    prepared: Callable[[dict[str, Any]], None] | None,
-    notify: Callable[[str, Any], None] | None,
+    prepared: Callable[[JsonObject], None] | None,
+    notify: Callable[[str, Progress], None] | None,
 ) -> Run:
     run = Run(out / "winner")
     if run.finished:
@@ -161,7 +163,7 @@ def _winner(
     if prepared:
         prepared(data.source._asdict())
 
-    def report(progress: Any) -> None:
+    def report(progress: Progress) -> None:
         if notify:
             notify(title, progress)
 
@@ -177,20 +179,20 @@ def _winner(
 def _round(
     config: Snp,
     quotes: Quotes,
-    settings: Sequence[dict[str, Any]],
+    settings: Sequence[JsonObject],
     numbers: Sequence[int],
     folds: int,
     turn: int,
     out: Path,
-    prepared: Callable[[dict[str, Any]], None] | None,
-    notify: Callable[[str, Any], None] | None,
+    prepared: Callable[[JsonObject], None] | None,
+    notify: Callable[[str, Progress], None] | None,
 ) -> tuple[list[list[float]], list[dict[str, str]]]:
     """Return the best validation losses, `(settings, folds)`, and the versions of each training."""
     losses: list[list[float]] = [[] for _ in settings]
     versions = []
     window = max(values.get("window", config.window) for values in settings)
     for fold, parts in enumerate(kfold_blocks(quotes, folds, window, turn)):
-        loaded: dict[str, Any] = {}
+        loaded: dict[str, Data] = {}
         for index, (number, values) in enumerate(zip(numbers, settings, strict=True)):
             path = out / f"round-{turn + 1}-setting-{number + 1}-fold-{fold + 1}.json"
             if not path.exists():

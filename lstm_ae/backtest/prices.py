@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +39,9 @@ from lstm_ae.forecasting.metrics import (
     price_errors,
     price_metrics,
 )
+from lstm_ae.json_types import JsonObject
 from lstm_ae.studies.snp.forecasting import forecast_one_day
+from lstm_ae.training.observer import Progress
 
 
 def backtest_prices(
@@ -50,8 +51,8 @@ def backtest_prices(
     *,
     by: str = "time",
     refit: bool = True,
-    prepared: Callable[[dict[str, Any]], None] | None = None,
-    notify: Callable[[int, Any], None] | None = None,
+    prepared: Callable[[JsonObject], None] | None = None,
+    notify: Callable[[int, Progress], None] | None = None,
     finished: Callable[[Fold], None] | None = None,
 ) -> Backtest:
     """Train and test a forecaster on each fold.

@@ -6,7 +6,7 @@ series, so that no model is trained on later rows of another series.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,7 @@ from lstm_ae.evaluation import Evaluation
 from lstm_ae.forecasting import metrics
 from lstm_ae.forecasting.baselines import LINEAR_NAME, fit_table_baselines
 from lstm_ae.studies.series.defaults import complete_config, require_regular
+from lstm_ae.training.observer import Progress as TrainingProgress
 
 
 class FoldRows(NamedTuple):
@@ -78,6 +79,7 @@ def start_backtest(
     table = read_measurements(config, reading)
     require_regular(config, table)
     first = split_fold(config, table, 1, folds)
+    assert isinstance(first.config, Series)
     source = first.data.source
     leaky = (f"LEAKY: {source.leaky}",) if source.leaky else ()
     return first.config, table, (*source.notes, *leaky)
@@ -149,7 +151,7 @@ def backtest_table(
     *,
     reading: Progress | None = None,
     begins: Callable[[tuple[str, ...]], None] | None = None,
-    notify: Callable[[int, Any], None] | None = None,
+    notify: Callable[[int, TrainingProgress], None] | None = None,
     finished: Callable[[Fold], None] | None = None,
 ) -> Backtest:
     """Train and test a forecaster on each fold: on each block of the second half of the rows after all earlier rows.

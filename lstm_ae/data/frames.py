@@ -13,6 +13,7 @@ from lstm_ae.data.measurements import Measurements, sort_rows
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.data.time_zones import format_times
 from lstm_ae.errors import Code, DataError
+from lstm_ae.table_files import TableColumns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -147,10 +148,10 @@ def map_to_table_rows(prepared: PreparedTable, found: Array) -> Array:
     return found[rows[np.argsort(prepared.table.lines, kind="stable")]]
 
 
-def row_id_columns(prepared: PreparedTable) -> dict[str, Sequence[object] | Array]:
+def row_id_columns(prepared: PreparedTable) -> TableColumns:
     """Return the columns that identify the rows (series and time), under the names that the table uses."""
     table, order = prepared.table, np.argsort(prepared.table.lines, kind="stable")
-    columns: dict[str, Sequence[object] | Array] = {}
+    columns: TableColumns = {}
     columns |= split_id_columns(table.layout.ids, [table.ids[place] for place in table.series[order]])
     if table.layout.time is not None:
         columns[table.layout.time] = format_times(table.times[order], table.zone)

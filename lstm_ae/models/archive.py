@@ -1,5 +1,8 @@
 """Validation of `model.keras` files before Keras opens them, since a run may come from an untrusted source.
 
+if TYPE_CHECKING:
+    import keras
+
 Keras' safe mode refuses only lambdas: a config may still name any Keras class, request more weights than fit in memory,
 and reference weights in other files. This module accepts only the classes that models of this package contain, and only
 if all weights that the config declares are stored in the file. No member is extracted to disk.
@@ -14,11 +17,15 @@ import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lstm_ae.files import parse_json
+from lstm_ae.json_types import JsonObject
+
+if TYPE_CHECKING:
+    import keras
 
 METADATA, CONFIG, WEIGHTS = "metadata.json", "config.json", "model.weights.h5"
 # Maximum size of each member in bytes. Members must be uncompressed, so the file size bounds the weights as well.
@@ -46,7 +53,7 @@ ALLOWED = {
 }
 
 
-def read_archive(path: Path) -> tuple[dict[str, Any], bytes]:
+def read_archive(path: Path) -> tuple[JsonObject, bytes]:
     """Read config and weights (the bytes of an HDF5 file) from an archive, without validating their content.
 
     Raises:
@@ -90,7 +97,7 @@ def normalize_archive(path: Path) -> bytes:
     return content.getvalue()
 
 
-def _renumber(config: Any) -> Any:
+def _renumber(config: JsonObject) -> JsonObject:
     """Return a config with the numbers of shared objects and of automatic layer names counted from the start."""
     layers = {
         item["name"]: _snake(item["class_name"]) for item in _objects(config) if isinstance(item.get("name"), str)
@@ -113,10 +120,11 @@ def _renumber(config: Any) -> Any:
             return numbers.setdefault(value, len(numbers) + 1)
         return names.get(value, value) if key == "name" else value
 
-    return renumbered(config)
+    result: JsonObject = renumbered(config)
+    return result
 
 
-def load(path: Path, parameters: int | None = None) -> Any:
+def load(path: Path, parameters: int | None = None) -> "keras.Model":
     """Validate a model file and load it in Keras' safe mode, not compiled.
 
     Args:
@@ -146,7 +154,7 @@ def load(path: Path, parameters: int | None = None) -> Any:
     return model
 
 
-def require_known_classes(config: Any) -> None:
+def require_known_classes(config: JsonObject) -> None:
     """Raise `ValueError` if a config names a class outside `ALLOWED`, another registered name, or a compile config."""
     for item in _objects(config):
         name, module = item["class_name"], item.get("module")
@@ -159,7 +167,7 @@ def require_known_classes(config: Any) -> None:
             raise ValueError(f"its {name!r} has a compile config")
 
 
-def count_declared_weights(config: Any) -> int:
+def count_declared_weights(config: JsonObject) -> int:
     """Return the number of weights that Keras would allocate for a model's config.
 
     The config stores the input shape of each layer, and Keras builds the layer for that shape.
@@ -168,7 +176,7 @@ def count_declared_weights(config: Any) -> int:
         ValueError: the size of a layer is missing or not a positive integer.
     """
     total = 0
-    sizes: list[Any] = []
+    sizes: list[object] = []
     for item in _objects(config):
         # A horizon equals the width of a dense layer.
         sizes += _list(_own(item).get("batch_shape")) if item["class_name"] != "Dense" else [_own(item).get("units")]
@@ -232,7 +240,7 @@ def _snake(name: str) -> str:
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)).lower()
 
 
-def _objects(config: Any) -> Iterator[dict[str, Any]]:
+def _objects(config: JsonObject) -> Iterator[JsonObject]:
     """Yield every object of a config that names a class, at any depth."""
     waiting = [config]
     while waiting:
@@ -245,13 +253,13 @@ def _objects(config: Any) -> Iterator[dict[str, Any]]:
             waiting += item
 
 
-def _own(item: dict[str, Any]) -> dict[str, Any]:
+def _own(item: JsonObject) -> JsonObject:
     """Return the config of an object; an empty one for serialized values."""
     own = item.get("config")
     return own if isinstance(own, dict) else {}
 
 
-def _built_for(config: Any) -> list[Any]:
+def _built_for(config: object) -> list[object]:
     """Return the input shape that Keras builds a layer for; for recurrent layers, that of the sequence."""
     if not isinstance(config, dict):
         return []
@@ -261,11 +269,11 @@ def _built_for(config: Any) -> list[Any]:
     return _list(shapes.get("sequences_shape")) if isinstance(shapes, dict) else []
 
 
-def _list(shape: Any) -> list[Any]:
+def _list(shape: object) -> list[object]:
     return shape if isinstance(shape, list) else []
 
 
-def _size(number: Any) -> int:
+def _size(number: object) -> int:
     if type(number) is not int or number < 1:
         raise ValueError(f"one of its layers has the size {str(number)[:20]}; sizes must be positive integers")
     return number

@@ -3,11 +3,11 @@
 Only the indices of the samples are passed in, so that a training step copies no batch.
 """
 
-from typing import Any
-
+import keras
 import numpy as np
 import tensorflow as tf
 
+from lstm_ae.arrays import Array, Float32Array, Int64Array
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.windows import OPEN_FEATURE, Split
 
@@ -24,7 +24,7 @@ class Batches:
             is the window shifted by one step, or its last step only. An input "open" gets the last day's open.
     """
 
-    def __init__(self, split: Split, scale: Scale, network: Any) -> None:
+    def __init__(self, split: Split, scale: Scale, network: keras.Model) -> None:
         self.split, self.scale, self.outputs = split, scale, network.output
         self.with_open = "open" in network.input
         # Steps of a window that are inputs.
@@ -43,7 +43,7 @@ class Batches:
         if self.series is not None:
             self.series.assign(np.zeros((0, self.split.features), np.float32))
 
-    def cut(self, index: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    def cut(self, index: tf.Tensor) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         """Return the inputs and targets, by name, of the samples `index`, `(batch,)` int64."""
         starts = tf.gather(self.starts, index)
         forecast = "future" in self.outputs
@@ -64,12 +64,12 @@ class Batches:
             targets["label"] = tf.gather(self.label, index)
         return inputs, targets
 
-    def _scaled_rows(self) -> Any:
+    def _scaled_rows(self) -> Array:
         """Return the series, scaled unless each window has its own scale."""
         offset, width = self._row_scale(slice(None))
         return (self.scale.plain(self.split.series) - offset) / width
 
-    def _row_scale(self, rows: Any) -> tuple[Any, Any]:
+    def _row_scale(self, rows: slice | Int64Array) -> tuple[Array | np.float32, Array | np.float32]:
         """Return offset and range of rows of the series; 0 and 1 if each window has its own scale."""
         if self.scale.kind == "window":
             return np.float32(0), np.float32(1)
@@ -78,12 +78,12 @@ class Batches:
         line = self.split.line[rows]
         return self.scale.offset[line], self.scale.range[line]
 
-    def _windows(self, starts: Any) -> Any:
+    def _windows(self, starts: tf.Tensor) -> tf.Tensor:
         """Return windows `(batch, span, features)`, scaled unless each window has its own scale."""
         if not self.mapped:
             return tf.gather(self.series, starts[:, None] + tf.range(self.split.span, dtype=tf.int64))
 
-        def read(first: Any) -> Any:
+        def read(first: Int64Array) -> Float32Array:
             rows = first[:, None] + np.arange(self.split.span)
             offset, width = self._row_scale(rows)
             return ((self.scale.plain(self.split.series[rows]) - offset) / width).astype(np.float32)
@@ -93,14 +93,14 @@ class Batches:
         return windows
 
 
-def _scale_by_range(window: Any, past: Any) -> Any:
+def _scale_by_range(window: tf.Tensor, past: tf.Tensor) -> tf.Tensor:
     """Scale each window by the minimum and range of its inputs; the range of constant inputs is 1."""
     low = tf.reduce_min(past, axis=1, keepdims=True)
     width = tf.reduce_max(past, axis=1, keepdims=True) - low
     return (window - low) / tf.where(width > 0, width, 1.0)
 
 
-def shuffled_order(samples: int, seed: int, epoch: int) -> Any:
+def shuffled_order(samples: int, seed: int, epoch: int) -> tf.Tensor:
     """Return the sample indices, int64, in a random order that depends on (seed, epoch) only."""
     return tf.random.experimental.stateless_shuffle(
         tf.range(samples, dtype=tf.int64), tf.constant([seed, epoch], tf.int64)

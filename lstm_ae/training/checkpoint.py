@@ -12,10 +12,13 @@ from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import ArrayLike
 
+from lstm_ae.arrays import Array
 from lstm_ae.config import Config
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.files import load_state, save_state
+from lstm_ae.json_types import JsonMapping
 from lstm_ae.training.observer import Progress, TrainingObserver
 
 Judge = Callable[[list[dict[str, float]]], str]
@@ -38,10 +41,10 @@ class Checkpointer(keras.callbacks.Callback):
     def __init__(
         self,
         config: Config,
-        variables: list[Any],
-        optimizer_variables: list[Any],
+        variables: list[keras.Variable],
+        optimizer_variables: list[keras.Variable],
         path: Path | None,
-        identity: Mapping[str, Any],
+        identity: JsonMapping,
         observer: TrainingObserver,
         steps: int,
         judge: Judge | None = None,
@@ -51,9 +54,9 @@ class Checkpointer(keras.callbacks.Callback):
         self.judge = judge or (lambda history: "")
         self.variables, self.optimizer_variables = variables, optimizer_variables
         self.history: list[dict[str, float]] = []
-        self.best: list[Any] = [np.asarray(variable) for variable in variables]
+        self.best: list[Array] = [np.asarray(variable) for variable in variables]
         # Weights used by the last validation, if they differ from the variables' values.
-        self.averaged: list[Any] = []
+        self.averaged: list[Array] = []
         self.best_value, self.best_epoch = math.inf, 0
         self.stopped, self.diverged = "", False
         self.before, self.started, self.first, self.rate = 0.0, time.monotonic(), 0, 0.0
@@ -68,7 +71,7 @@ class Checkpointer(keras.callbacks.Callback):
         """Training time in seconds so far, summed over all resumptions."""
         return self.before + time.monotonic() - self.started
 
-    def on_train_begin(self, logs: Any = None) -> None:
+    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         """Start the clock."""
         self.started, self.first = time.monotonic(), self.epoch
 
@@ -84,7 +87,7 @@ class Checkpointer(keras.callbacks.Callback):
             self.best_value = row["val_loss"]
         self._save_epoch(row)
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Store the learning rate at the start of the epoch."""
         self.rate = float(np.asarray(self.model.optimizer.learning_rate))
 
@@ -130,7 +133,7 @@ class Checkpointer(keras.callbacks.Callback):
         self.diverged, self.stopped = True, f"the loss became NaN or infinite in epoch {epoch}"
         self.model.stop_training = True
 
-    def _report(self, step: int, values: Mapping[str, Any], *, finished: bool) -> None:
+    def _report(self, step: int, values: Mapping[str, float], *, finished: bool) -> None:
         epoch = self.epoch if finished else self.epoch + 1
         numbers = {key: float(value) for key, value in values.items()}
         elapsed = time.monotonic() - self.started
@@ -152,7 +155,7 @@ class Checkpointer(keras.callbacks.Callback):
         }
         save_state(self.path, meta, self._groups())
 
-    def _groups(self) -> dict[str, list[Any]]:
+    def _groups(self) -> dict[str, Sequence[ArrayLike]]:
         return {"variable": self.variables, "optimizer": self.optimizer_variables, "best": self.best}
 
     def restore(self) -> None:
@@ -200,7 +203,7 @@ def trained_epochs(history: Sequence[dict[str, float]]) -> list[dict[str, float]
     return [row for row in history if row["epoch"] >= 1]
 
 
-def _difference(key: str, before: Any, now: Any) -> str:
+def _difference(key: str, before: object, now: object) -> str:
     """Describe how a value of the identity differs from the checkpoint's; for mappings, entry by entry."""
     if isinstance(before, dict) and isinstance(now, dict):
         names = [name for name in {**before, **now} if before.get(name) != now.get(name)]

@@ -6,7 +6,7 @@ depend on the seed and the training step only, so that a resumed training draws 
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -32,7 +32,7 @@ class Deformation(NamedTuple):
     amount: float
     seed: int
 
-    def apply(self, window: Any, step: Any, part: int) -> Any:
+    def apply(self, window: tf.Tensor, step: tf.Tensor, part: int) -> tf.Tensor:
         """Deform the sequences `(batch, steps, features)` of one part of a training step; 0 is the background."""
         batch = tf.shape(window)[0]
         shape = tf.shape(window)
@@ -51,7 +51,7 @@ class Deformation(NamedTuple):
             picture = tf.gather(picture, pixel_permutation(), axis=1)
         return tf.reshape(picture, shape)
 
-    def _source_points(self, batch: Any, seed: Any) -> Any:
+    def _source_points(self, batch: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Return the source row and column of each pixel of the deformed pictures, `(batch, SIDE * SIDE, 2)`."""
         drawn = self.amount * tf.random.stateless_normal((batch, 7), seed)
         turn, shear, shift = TURN * drawn[:, 0], SHEAR * drawn[:, 1], SHIFT * drawn[:, 2:4]
@@ -71,7 +71,7 @@ class Deformation(NamedTuple):
         return tf.einsum("pi,bji->bpj", grid, matrix) + shift[:, None] + self.amount * BEND * bends + middle
 
 
-def _interpolate(picture: Any, points: Any) -> Any:
+def _interpolate(picture: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
     """Interpolate pictures `(batch, SIDE * SIDE)` bilinearly at points between pixels; 0 outside."""
     low = tf.floor(points)
     weight = points - low

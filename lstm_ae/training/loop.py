@@ -5,17 +5,18 @@ that is killed and resumed therefore takes exactly the same steps as an uninterr
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import numpy as np
 
 from lstm_ae.config import Config, Mnist
 from lstm_ae.data.windows import Data
+from lstm_ae.json_types import JsonMapping
 from lstm_ae.kernels.choice import accelerate
 from lstm_ae.training.batches import shuffled_order
 from lstm_ae.training.checkpoint import Checkpointer, Judge, completed_epochs
@@ -58,14 +59,14 @@ class TrainingResult(NamedTuple):
 
 
 def fit(
-    network: Any,
+    network: keras.Model,
     data: Data,
     config: Config,
     *,
     state: Path | None = None,
-    identity: Mapping[str, Any] = MappingProxyType({}),
+    identity: JsonMapping = MappingProxyType({}),
     observer: TrainingObserver | None = None,
-    callbacks: Sequence[Any] = (),
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     every: float = 0.2,
     until: int | None = None,
     judge: Judge | None = None,
@@ -124,7 +125,7 @@ def fit(
     )
 
 
-def prepare_training(network: Any, data: Data, config: Config) -> TrainingSteps:
+def prepare_training(network: keras.Model, data: Data, config: Config) -> TrainingSteps:
     """Compile the network and return its training and validation steps."""
     most: int | None = getattr(config, "steps_per_epoch", None)
     optimizer = make_optimizer(config, steps_per_epoch(data.train, config.batch_size, most))
@@ -154,7 +155,11 @@ def limit_validation(data: Data, config: Config) -> Data:
 
 
 def _train_epochs(
-    steps: TrainingSteps, checkpointer: Checkpointer, callbacks: list[Any], every: float, until: int
+    steps: TrainingSteps,
+    checkpointer: Checkpointer,
+    callbacks: list[keras.callbacks.Callback],
+    every: float,
+    until: int,
 ) -> None:
     """Train until epoch `until` or until a callback stops training."""
     network = steps.network
@@ -192,7 +197,7 @@ def _named_validation(steps: TrainingSteps) -> dict[str, float]:
 
 
 @contextmanager
-def _averaged(network: Any, checkpointer: Checkpointer) -> Iterator[None]:
+def _averaged(network: keras.Model, checkpointer: Checkpointer) -> Iterator[None]:
     """Replace the weights by their moving averages during validation, if `config.average` is set."""
     if not checkpointer.config.average:
         yield

@@ -1,14 +1,13 @@
 """The optimizer and its learning rate schedule."""
 
 import math
-from typing import Any
 
 import keras
 
 from lstm_ae.config import Config
 
 
-def make_optimizer(config: Config, steps: int) -> Any:
+def make_optimizer(config: Config, steps: int) -> keras.optimizers.Optimizer:
     """Return the optimizer that the config selects.
 
     Args:
@@ -16,7 +15,7 @@ def make_optimizer(config: Config, steps: int) -> Any:
         steps: training steps per epoch.
     """
     names = {"adam": "Adam", "adamw": "AdamW", "nadam": "Nadam", "rmsprop": "RMSprop", "sgd": "SGD"}
-    others: dict[str, Any] = {"global_clipnorm": config.clip or None}
+    others: dict[str, object] = {"global_clipnorm": config.clip or None}
     if config.optimizer in ("adam", "adamw", "nadam"):
         others |= {"beta_2": config.beta_2, "epsilon": config.epsilon}
     if config.optimizer == "adamw":
@@ -26,7 +25,7 @@ def make_optimizer(config: Config, steps: int) -> Any:
     return getattr(keras.optimizers, names[config.optimizer])(_rate(config, config.epochs * steps), **others)
 
 
-def _rate(config: Config, steps: int) -> Any:
+def _rate(config: Config, steps: int) -> keras.optimizers.schedules.LearningRateSchedule | float:
     """Return the learning rate, or its schedule over `steps` steps."""
     rising = math.ceil(config.warmup * steps)
     if config.schedule == "cosine":

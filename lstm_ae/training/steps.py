@@ -5,8 +5,7 @@ the number of cores.
 """
 
 import itertools
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import keras
 import tensorflow as tf
@@ -14,6 +13,11 @@ import tensorflow as tf
 from lstm_ae.data.windows import Data, Split, inference_batch_size
 from lstm_ae.training.batches import Batches
 from lstm_ae.training.deformation import Deformation
+
+# A traced function.
+Graph = Callable[..., tf.Tensor]
+# A function from the number and the sums of a step to those of the next one.
+Step = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
 def steps_per_epoch(split: Split, batch_size: int, most: int | None = None) -> int:
@@ -39,8 +43,8 @@ class TrainingSteps:
 
     def __init__(
         self,
-        network: Any,
-        optimizer: Any,
+        network: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
         data: Data,
         *,
         batch_size: int,
@@ -68,10 +72,10 @@ class TrainingSteps:
         # Validation batches can be larger, since they need no gradients.
         self.validation_batch = inference_batch_size(data.validation)
         self.missing = any(part.missing for part in data[:2])
-        self._train: Any = None
-        self._validate: Any = None
+        self._train: Graph | None = None
+        self._validate: Graph | None = None
 
-    def train(self, order: Any, first: int, last: int, sums: Mapping[str, float]) -> dict[str, float]:
+    def train(self, order: tf.Tensor, first: int, last: int, sums: Mapping[str, float]) -> dict[str, float]:
         """Train on the batches `first` to `last` - 1.
 
         Args:
@@ -100,11 +104,11 @@ class TrainingSteps:
         self.train_feed.release()
         self.validation_feed.release()
 
-    def _named(self, values: Any) -> dict[str, float]:
+    def _named(self, values: tf.Tensor) -> dict[str, float]:
         return dict(zip(self.names, values.numpy().tolist(), strict=True))
 
-    def _training(self, order: Any, first: Any, last: Any, before: Any) -> Any:
-        def step(number: Any, sums: Any) -> Any:
+    def _training(self, order: tf.Tensor, first: tf.Tensor, last: tf.Tensor, before: tf.Tensor) -> tf.Tensor:
+        def step(number: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             index = order[number * self.batch_size : (number + 1) * self.batch_size]
             gradients, values = self.gradients(index)
             self.optimizer.apply(gradients, self.network.trainable_variables)
@@ -112,10 +116,10 @@ class TrainingSteps:
 
         return self._loop(step, first, last, before)
 
-    def _validating(self) -> Any:
+    def _validating(self) -> tf.Tensor:
         samples = self.validation_feed.samples
 
-        def step(number: Any, sums: Any) -> Any:
+        def step(number: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             index = tf.range(number * self.validation_batch, tf.minimum((number + 1) * self.validation_batch, samples))
             values = self.measure(self.validation_feed, index, training=False)[1]
             return number + 1, sums + tf.cast(values, tf.float64)
@@ -123,16 +127,16 @@ class TrainingSteps:
         first, last = tf.constant(0, tf.int64), tf.constant(-(-samples // self.validation_batch), tf.int64)
         return self._loop(step, first, last, tf.zeros(len(self.names), tf.float64))
 
-    def _loop(self, step: Any, first: Any, last: Any, sums: Any) -> Any:
+    def _loop(self, step: Step, first: tf.Tensor, last: tf.Tensor, sums: tf.Tensor) -> tf.Tensor:
         return tf.while_loop(lambda number, _: number < last, step, [first, sums], parallel_iterations=1)[1]
 
-    def gradients(self, index: Any) -> tuple[list[Any], Any]:
+    def gradients(self, index: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
         """Return the gradients of the loss of a training batch, and the sums of `measure`."""
         with tf.GradientTape() as tape:
             loss, sums = self.measure(self.train_feed, index, training=True)
         return tape.gradient(loss, [variable.value for variable in self.network.trainable_variables]), sums
 
-    def measure(self, feed: Batches, index: Any, *, training: bool) -> tuple[Any, Any]:
+    def measure(self, feed: Batches, index: tf.Tensor, *, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the mean loss of a batch, and the sums of losses and metrics over its samples in the order of `names`.
 
         Args:
@@ -150,7 +154,7 @@ class TrainingSteps:
         sums = tf.add_n(by_part)
         return sums[0] / tf.cast(size, tf.float32), sums
 
-    def _sum_losses(self, feed: Batches, index: Any, part: int, *, training: bool) -> Any:
+    def _sum_losses(self, feed: Batches, index: tf.Tensor, part: int, *, training: bool) -> tf.Tensor:
         """Return sums over the samples of a part, in the order of `names`; not means, since parts differ in size."""
         inputs, targets = feed.cut(index)
         if training and self.deform:
@@ -169,7 +173,7 @@ class TrainingSteps:
         sums = [loss, *losses.values()] if len(losses) > 1 else [loss]
         return tf.stack([*sums, tf.reduce_sum(hits)] if "label" in outputs else sums)
 
-    def _squared_errors(self, output: Any, target: Any) -> Any:
+    def _squared_errors(self, output: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
         """Return each sample's mean squared error over the values that are not missing."""
         if not self.missing:
             return tf.reduce_mean(tf.math.squared_difference(output, target), axis=(1, 2))
@@ -179,13 +183,14 @@ class TrainingSteps:
         present = tf.reduce_sum(tf.cast(~absent, tf.float32), axis=(1, 2))
         return tf.reduce_sum(errors, axis=(1, 2)) / tf.maximum(present, 1.0)
 
-    def _label_errors(self, target: Any, output: Any, *, training: bool) -> Any:
+    def _label_errors(self, target: tf.Tensor, output: tf.Tensor, *, training: bool) -> tf.Tensor:
         if not training or not self.label_smoothing:
             return keras.losses.sparse_categorical_crossentropy(target, output)
         classes = tf.one_hot(target, output.shape[-1])
         return keras.losses.categorical_crossentropy(classes, output, label_smoothing=self.label_smoothing)
 
 
-def _traced(function: Any, *arguments: Any) -> Any:
+def _traced(function: Callable[..., tf.Tensor], *arguments: tf.Tensor) -> Graph:
     """Trace a function once: TensorFlow warns of retracing if one process trains many models one after another."""
-    return tf.function(function, autograph=False).get_concrete_function(*arguments)
+    graph: Graph = tf.function(function, autograph=False).get_concrete_function(*arguments)
+    return graph
