@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lstm_ae.formatting import format_count, format_names, format_skill
 
@@ -16,6 +16,7 @@ from .errors import Interrupted
 from .results import show_files, show_verdicts
 
 if TYPE_CHECKING:
+    from lstm_ae.backtest.folds import Backtest, Fold
     from lstm_ae.json_types import JsonMapping
     from lstm_ae.training.observer import Progress
 
@@ -69,10 +70,10 @@ def show_backtest(
     console: Console,
     out: Path | None,
     folds: int,
-    backtest: Callable[..., Any],
+    backtest: Callable[..., "Backtest"],
     *,
     headings: Sequence[str],
-    describe: Callable[[Any], Sequence[Any]],
+    describe: Callable[["Fold"], Sequence[object]],
 ) -> float:
     """Run a backtest; show each fold and the verdicts over all of them.
 
@@ -95,7 +96,7 @@ def show_backtest(
 
     progress = FoldProgress(console)
 
-    def finished(fold: Any) -> None:
+    def finished(fold: "Fold") -> None:
         text = fold.evaluation["verdict"]["test"]["text"]
         progress.say_once(f"fold {fold.number}: {fold.first} to {fold.last}: {text}")
 

@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from lstm_ae.formatting import format_clock, format_name, format_value
 
@@ -68,7 +68,7 @@ class Console(NamedTuple):
             plain = (sys.stdout.encoding or "").lower() != "utf-8"
             print(json.dumps(_replace_non_finite(content), indent=2, ensure_ascii=plain, allow_nan=False))
 
-    def table(self, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    def table(self, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Print a table with aligned columns, numbers to the right.
 
         A table of Rich would be wrapped or cut to the width of the terminal, or to 80 columns in a pipe; these lines
@@ -168,7 +168,7 @@ class ProgressCounter:
         self.bar.clear()
 
 
-def _replace_non_finite(value: Any) -> Any:
+def _replace_non_finite(value: object) -> object:
     if isinstance(value, Mapping):
         return {key: _replace_non_finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

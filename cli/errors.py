@@ -26,7 +26,7 @@ EXIT_CODES: tuple[tuple[type[LstmAeError], int], ...] = (
 DEFAULT_INTERRUPTION = Interrupted("Interrupted; nothing was being trained")
 
 
-def run_guarded(command: Callable[[], Any], arguments: list[str], signals: list[int]) -> int:
+def run_guarded(command: Callable[[], object], arguments: list[str], signals: list[int]) -> int:
     """Run the command line and return its exit code; print the reason if it is not 0.
 
     Args:

@@ -3,9 +3,8 @@
 import functools
 import os
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +19,7 @@ from .options import GivenOptions, NewTable, command
 
 if TYPE_CHECKING:
     from lstm_ae.data.checks import TableInspection
+    from lstm_ae.json_types import JsonMapping, JsonObject
 
 app = typer.Typer(name="series")
 
@@ -97,7 +97,7 @@ series_classification.register(app)
 search.register(app, "series", Series)
 
 
-def format_check_command(config: Reading, fix: Mapping[str, Any]) -> str:
+def format_check_command(config: Reading, fix: "JsonMapping") -> str:
     """Return the shell command that checks the same table with a fix."""
     from lstm_ae.data.findings import format_options
 
@@ -212,7 +212,7 @@ def _count_labels(inspection: "TableInspection") -> dict[str, int]:
     return {name: rows for name, rows in zip(("", *inspection.table.classes), counts, strict=True) if rows}
 
 
-def _inspection_document(inspection: "TableInspection", config: Reading) -> dict[str, Any]:
+def _inspection_document(inspection: "TableInspection", config: Reading) -> "JsonObject":
     from lstm_ae.data.findings import combine_fixes
     from lstm_ae.data.split import PARTS
 

@@ -3,9 +3,9 @@
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -106,7 +106,7 @@ def follow_stream(
         columns = [*(["series"] if layout.ids else []), "time", "score", "p", "anomaly", "final"]
         columns += [f"score {name}" for name in names]
 
-        def line(cells: list[Any]) -> str:
+        def line(cells: Sequence[object]) -> str:
             if console.json:
                 return json.dumps(dict(zip(columns, cells, strict=True)))
             return table(None, [cells], keep_formulas=keep_formulas).decode().removesuffix("\n")
@@ -140,12 +140,12 @@ def refuse_table_options(given: Mapping[str, object]) -> None:
 
 
 def _format_lines(
-    scores: "FinalScores", columns: list[str], line: Callable[[list[Any]], str], *, timed: bool, zone: "Zone"
+    scores: "FinalScores", columns: list[str], line: Callable[[Sequence[object]], str], *, timed: bool, zone: "Zone"
 ) -> Iterator[str]:
     from lstm_ae.data.time_zones import format_each_time
 
     times = format_each_time(scores.times, zone) if timed else scores.times.tolist()
-    values: list[Any] = [scores.series] if "series" in columns else []
+    values: list[Sequence[object]] = [scores.series] if "series" in columns else []
     values += [times, *(column.tolist() for column in (scores.scores, scores.p, scores.anomaly, scores.final))]
     values += [column.tolist() for column in scores.by_feature.T][: len(columns) - len(values)]
     for row in zip(*values, strict=True):

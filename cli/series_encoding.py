@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lstm_ae.apply.encode import RunAutoencoder
     from lstm_ae.data.preparation import PreparedTable
     from lstm_ae.run import Run
+    from lstm_ae.table_files import TableColumns
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -131,7 +132,7 @@ def _write_output(
     request: RowsRequest,
     given: GivenOptions,
     console: Console,
-    columns: Callable[["RunAutoencoder", "PreparedTable"], dict[str, Any]],
+    columns: Callable[["RunAutoencoder", "PreparedTable"], "TableColumns"],
 ) -> None:
     require_table("--out", request.out)
     opened, autoencoder, table = _read_table(request.run, request.data, given, console)

@@ -1,6 +1,6 @@
 """`lstmae series forecast` and `backtest`: what follows a table, and how often that was right."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,8 +33,10 @@ from .training import open_table_run
 
 if TYPE_CHECKING:
     from lstm_ae.apply.forecast import TableForecast
+    from lstm_ae.backtest.folds import Backtest
     from lstm_ae.estimate.durations import CommandEstimate
     from lstm_ae.json_types import JsonMapping
+    from lstm_ae.table_files import TableColumns
 
 _HORIZON = next(field for field in declared_options(Series) if field.name == "horizon")
 
@@ -144,7 +146,7 @@ def _add_backtest_command(app: typer.Typer) -> None:
 def show_table_backtest(config: Series, console: Console, out: Path | None, folds: int) -> float:
     """Backtest a config; show each fold and the verdicts. Return the skill over the naive baseline in all folds."""
 
-    def backtest(folder: Path, progress: FoldProgress, **observers: Any) -> Any:
+    def backtest(folder: Path, progress: FoldProgress, **observers: Any) -> "Backtest":
         from lstm_ae.backtest.tables import backtest_table
 
         def begins(notes: tuple[str, ...]) -> None:
@@ -163,7 +165,7 @@ def show_table_backtest(config: Series, console: Console, out: Path | None, fold
     )
 
 
-def _show_forecast(columns: dict[str, Any], ahead: "TableForecast", metrics: "JsonMapping", console: Console) -> None:
+def _show_forecast(columns: "TableColumns", ahead: "TableForecast", metrics: "JsonMapping", console: Console) -> None:
     """Show what was forecast, the verdict and the coverage of the training, the series left out, and first rows."""
     show_note(ahead.notes, console)
     console.show(
@@ -189,7 +191,7 @@ def _show_forecast(columns: dict[str, Any], ahead: "TableForecast", metrics: "Js
         console.show(f"No intervals after step {ahead.trained_horizon}: there are no validation errors beyond it")
 
 
-def _show_rows(columns: Mapping[str, Any], console: Console, most: int) -> None:
+def _show_rows(columns: "TableColumns", console: Console, most: int) -> None:
     """Show the first rows of a forecast: of the first columns, or with `--verbose` of all."""
     rows = len(next(iter(columns.values())))
     names = list(columns) if console.verbose else list(columns)[:MAX_FIRST_COLUMNS]
@@ -198,5 +200,5 @@ def _show_rows(columns: Mapping[str, Any], console: Console, most: int) -> None:
     console.table(names, [tuple(_to_python(columns[name][row]) for name in names) for row in range(min(rows, most))])
 
 
-def _to_python(cell: Any) -> Any:
+def _to_python(cell: object) -> object:
     return cell.item() if hasattr(cell, "item") else cell

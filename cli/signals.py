@@ -8,7 +8,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 # The exit code of an interrupted command.
 INTERRUPTED_CODE = 130
@@ -65,7 +64,7 @@ def call_on_signal(stop: Callable[[], object]) -> Iterator[list[int]]:
     """
     signals: list[int] = []
 
-    def handle(number: int, _: Any) -> None:
+    def handle(number: int, _: object) -> None:
         signals.append(number)
         if len(signals) == 1:
             stop()

@@ -34,6 +34,7 @@ from .snp_forecast import show_many_days, show_one_day
 from .training import describe_data
 
 if TYPE_CHECKING:
+    from lstm_ae.backtest.folds import Backtest, Fold
     from lstm_ae.estimate.durations import CommandEstimate
 
 
@@ -129,12 +130,12 @@ def show_price_backtest(
     """Backtest a config; show each fold and the verdicts. Return the skill over persistence in all folds."""
     assert isinstance(config, Snp)
 
-    def backtest(folder: Path, progress: FoldProgress, **observers: Any) -> Any:
+    def backtest(folder: Path, progress: FoldProgress, **observers: Any) -> "Backtest":
         from lstm_ae.backtest.prices import backtest_prices
 
         return backtest_prices(config, folds, folder, by=by, refit=refit, prepared=progress.prepared, **observers)
 
-    def describe(fold: Any) -> tuple[Any, ...]:
+    def describe(fold: "Fold") -> tuple[object, ...]:
         mae = fold.evaluation["test"]["mae"]
         return fold.series, mae["value"], mae["baselines"]["persistence"]
 

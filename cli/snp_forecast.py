@@ -1,7 +1,7 @@
 """Show the forecasts of `lstmae snp predict`: one day ahead, or many."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from lstm_ae.formatting import format_count, format_decimal, format_names, format_range, format_skill
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lstm_ae.evaluation import Verdict
     from lstm_ae.experiment import RunWithData
     from lstm_ae.forecasting.intervals import Calibration
+    from lstm_ae.json_types import JsonMapping
     from lstm_ae.model_store import ModelStore
     from lstm_ae.studies.snp.multistep import HorizonStep
     from lstm_ae.table_files import TableColumns
@@ -261,7 +262,7 @@ def _show_forecast(console: Console, data: "Data", table: "TableColumns", levels
     _show_rows(console, chosen, [level for level in levels if f"low_{level}" in table])
 
 
-def _show_rows(console: Console, rows: Sequence[Mapping[str, Any]], levels: Sequence[int]) -> None:
+def _show_rows(console: Console, rows: Sequence["JsonMapping"], levels: Sequence[int]) -> None:
     """Show the columns that forecasts of one or of many days have, the prices with two decimals."""
     stepped = bool(rows) and "step" in rows[0]
     known = bool(rows) and rows[0]["actual"] is not None
@@ -280,9 +281,9 @@ def _show_rows(console: Console, rows: Sequence[Mapping[str, Any]], levels: Sequ
     )
 
 
-def _steps_to_columns(steps: Sequence["HorizonStep"]) -> dict[str, list[Any]]:
+def _steps_to_columns(steps: Sequence["HorizonStep"]) -> "TableColumns":
     """Return every measure by day ahead, with its baselines and the verdict, as table columns."""
-    columns: dict[str, list[Any]] = {"day": [step.step for step in steps]}
+    columns: TableColumns = {"day": [step.step for step in steps]}
     columns["verdict"] = [str(step.verdict) for step in steps]
     for name, metric in steps[0].metrics.items():
         columns[name] = [step.metrics[name].value for step in steps]
@@ -327,7 +328,7 @@ def _show_missing_companies(console: Console, data: "Data", shown: Iterable[obje
         )
 
 
-def _step_row(step: "HorizonStep", covered: Sequence[str]) -> tuple[Any, ...]:
+def _step_row(step: "HorizonStep", covered: Sequence[str]) -> tuple[object, ...]:
     metrics = step.metrics
     errors = [(metric.value, metric.baselines["persistence"]) for metric in (metrics["mae"], metrics["rmse"])]
     crps = metrics.get("crps")

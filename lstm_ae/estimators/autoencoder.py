@@ -4,11 +4,12 @@
 # ruff: noqa: N803
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from sklearn.base import TransformerMixin
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from lstm_ae.apply import encode
@@ -17,7 +18,7 @@ from lstm_ae.arrays import Array
 from lstm_ae.config import Series
 from lstm_ae.data.frames import measurements_from_rows
 from lstm_ae.estimators.base import Estimator, Frame
-from lstm_ae.estimators.several import last_index_level, series_by_scale
+from lstm_ae.estimators.several import TableLike, last_index_level, series_by_scale
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -54,7 +55,7 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
 
     code: int | None = Series.code
 
-    def transform(self, X: Any) -> Frame:
+    def transform(self, X: TableLike) -> Frame:
         """Return the code of the window that ends at each row.
 
         A code does not depend on later rows, so it can be a feature for forecasting or classification.
@@ -68,7 +69,7 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
         prepared = self._prepare(X)
         return self._to_rows(prepared, encode.encode_table(self._loaded, prepared), X, self.get_feature_names_out())
 
-    def inverse_transform(self, X: Any) -> Frame:
+    def inverse_transform(self, X: TableLike) -> Frame:
         """Return the rows that codes decode to.
 
         `inverse_transform(transform(X))` equals `reconstruct(X)` if no time step is missing between the rows.
@@ -98,7 +99,7 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
         rows = self._loaded.scales.from_common(prepared, rows)
         return self._to_rows(prepared, rows, X, list(config.value_cols))
 
-    def reconstruct(self, X: Any) -> Frame:
+    def reconstruct(self, X: TableLike) -> Frame:
         """Return the reconstruction of every row, including missing values.
 
         Args:
@@ -111,7 +112,7 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
         rows = encode.reconstruct_table(self._loaded, prepared)
         return self._to_rows(prepared, rows, X, list(self._fitted_config.value_cols))
 
-    def score(self, X: Any, y: Any = None) -> float:
+    def score(self, X: TableLike, y: ArrayLike | None = None) -> float:
         """Return the negative mean squared error of the reconstructions of all windows, in scaled values.
 
         Args:
@@ -122,7 +123,7 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
         prepared, sliding = self._loaded.scales.to_common(prepared), self._loaded.sliding
         return -encode.mean_squared_error(sliding.errors, prepared.grid, sliding.window)
 
-    def get_feature_names_out(self, input_features: Any = None) -> Array:
+    def get_feature_names_out(self, input_features: object = None) -> Array:
         """Return the names of the columns of a code: code0, code1, ...
 
         Args:
@@ -135,7 +136,7 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
     def _loaded(self) -> encode.RunAutoencoder:
         return self._fitted.load(encode.load_autoencoder)
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags

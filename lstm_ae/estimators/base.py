@@ -5,7 +5,7 @@
 
 import random
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,9 +14,10 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
+from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from lstm_ae import experiment
@@ -30,8 +31,9 @@ from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.data.scaling import describe_unknown_series
 from lstm_ae.errors import Code, ConfigError, DataError, DivergedError
-from lstm_ae.estimators.several import default_column_names, series_by_scale
+from lstm_ae.estimators.several import TableLike, default_column_names, series_by_scale
 from lstm_ae.formatting import format_epoch
+from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.model_store import FittedModel
 from lstm_ae.run import config_record, open_run, save_run
 from lstm_ae.studies.series.defaults import complete_from_table
@@ -73,10 +75,10 @@ class Estimator(BaseEstimator):
     batch_size: int | None = Series.batch_size
     scale: str = Series.scale
     stride: int = Series.stride
-    random_state: Any = Series.seed
-    options: Mapping[str, Any] | None = None
+    random_state: int | np.random.RandomState | None = Series.seed
+    options: JsonMapping | None = None
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: TableLike, y: ArrayLike | None = None) -> Self:
         """Train on the rows of a table in temporal order.
 
         The first 70% of the rows are the training split, the next 15% the validation split, which selects the best
@@ -188,7 +190,7 @@ class Estimator(BaseEstimator):
 
         return export_run(self._fitted, Path(path)).directory
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
@@ -217,7 +219,7 @@ class Estimator(BaseEstimator):
         return Series.from_dict(values | options | {"task": self._task, "seed": seed} | derived)
 
     @classmethod
-    def _parameters(cls, config: Series) -> dict[str, Any]:
+    def _parameters(cls, config: Series) -> JsonObject:
         """Return the parameters of a config, as far as they apply to this estimator."""
         values, defaults = Series.merge(config.to_dict(), {"task": cls._task}).to_dict(), Series().to_dict()
         parameters = set(cls._get_param_names()) - {"random_state", "options"}
@@ -238,7 +240,7 @@ class Estimator(BaseEstimator):
         return _table_config(self._fitted)
 
     def _measurements(
-        self, X: Any, *, reset: bool, series: RowCodes | None = None, labels: RowCodes | None = None
+        self, X: TableLike, *, reset: bool, series: RowCodes | None = None, labels: RowCodes | None = None
     ) -> Measurements:
         if isinstance(X, pd.Series):
             X = X.to_frame()
@@ -270,7 +272,7 @@ class Estimator(BaseEstimator):
             index = index.get_level_values(-1)
         return measurements_from_rows(values, list(names), index, series=series, labels=labels)
 
-    def _prepare(self, X: Any) -> PreparedTable:
+    def _prepare(self, X: TableLike) -> PreparedTable:
         """Return new rows on the time grid of the fitted ones."""
         check_is_fitted(self)
         config = self._fitted_config
@@ -279,7 +281,7 @@ class Estimator(BaseEstimator):
             warnings.warn(unknown, UserWarning, stacklevel=3)
         return prepare_run_table(config, table)
 
-    def _to_rows(self, prepared: PreparedTable, values: Array, X: Any, names: Any) -> Frame:
+    def _to_rows(self, prepared: PreparedTable, values: Array, X: TableLike, names: Any) -> Frame:
         """Return values on the grid as rows of X.
 
         Args:

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils import check_consistent_length
@@ -21,7 +21,7 @@ from lstm_ae.config import Series
 from lstm_ae.data.frames import RowCodes
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.estimators.base import Estimator, Frame
-from lstm_ae.estimators.several import column_names, series_of_rows, unused_name
+from lstm_ae.estimators.several import TableLike, column_names, series_of_rows, unused_name
 from lstm_ae.model_store import FittedModel
 
 
@@ -76,7 +76,7 @@ class SequenceClassifier(ClassifierMixin, Estimator):
 
     bidirectional: bool = Series.bidirectional
 
-    def fit(self, X: Any, y: Any = None, *, groups: Any = None) -> Self:
+    def fit(self, X: TableLike, y: ArrayLike | None = None, *, groups: ArrayLike | None = None) -> Self:
         """Train on the rows of a table and their classes.
 
         The data is split into training, validation, and test splits by whole series or by time. The validation split
@@ -120,7 +120,7 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         self.classes_ = classes
         return self
 
-    def predict(self, X: Any, *, groups: Any = None) -> Frame:
+    def predict(self, X: TableLike, *, groups: ArrayLike | None = None) -> Frame:
         """Return the most probable class of each row.
 
         Args:
@@ -134,7 +134,7 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         classes = self.classes_[best]
         return pd.Series(classes, X.index, name="class") if isinstance(X, pd.DataFrame | pd.Series) else classes
 
-    def predict_proba(self, X: Any, *, groups: Any = None) -> Float32Array:
+    def predict_proba(self, X: TableLike, *, groups: ArrayLike | None = None) -> Float32Array:
         """Return the probabilities of all classes.
 
         They are those of the window that ends at the row. The part of a window before the start of its series counts
@@ -155,7 +155,14 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         probabilities = row_probabilities(classified)
         return np.where(np.isnan(probabilities), np.float32(1 / len(self.classes_)), probabilities)
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None, *, groups: Any = None) -> float:
+    def score(
+        self,
+        X: TableLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        groups: ArrayLike | None = None,
+    ) -> float:
         """Return the accuracy over the labeled rows.
 
         Args:
@@ -176,7 +183,7 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         return self
 
 
-def _encode_classes(y: Any) -> tuple[NDArray[np.int32], Array]:
+def _encode_classes(y: ArrayLike | None) -> tuple[NDArray[np.int32], Array]:
     """Return the index of each row's class, -1 for an unlabeled row, and the classes."""
     target = column_or_1d(y, warn=True)
     labeled = ~np.asarray(pd.isna(target))

@@ -13,7 +13,7 @@ from sklearn.base import OutlierMixin
 from lstm_ae.apply.detect import Detection, detect_prepared, load_detector
 from lstm_ae.config import Series
 from lstm_ae.estimators.base import Estimator, Frame
-from lstm_ae.estimators.several import last_index_level
+from lstm_ae.estimators.several import TableLike, last_index_level
 from lstm_ae.model_store import FittedModel
 
 
@@ -67,7 +67,7 @@ class AnomalyDetector(OutlierMixin, Estimator):
     threshold: str | None = Series.threshold
     smooth: int | None = Series.smooth
 
-    def score_samples(self, X: Any) -> Frame:
+    def score_samples(self, X: TableLike) -> Frame:
         """Return the negative anomaly score of each row; higher is more normal.
 
         Args:
@@ -79,7 +79,7 @@ class AnomalyDetector(OutlierMixin, Estimator):
         detection = self._detect(X)
         return self._to_rows(detection.prepared, -detection.model.scores, X, "score")
 
-    def decision_function(self, X: Any) -> Frame:
+    def decision_function(self, X: TableLike) -> Frame:
         """Return the difference of the threshold and the anomaly score of each row; negative for an anomaly.
 
         Args:
@@ -90,7 +90,7 @@ class AnomalyDetector(OutlierMixin, Estimator):
         """
         return self.score_samples(X) - self.offset_
 
-    def predict(self, X: Any) -> Frame:
+    def predict(self, X: TableLike) -> Frame:
         """Return the label of each row.
 
         Args:
@@ -103,7 +103,7 @@ class AnomalyDetector(OutlierMixin, Estimator):
         labels = np.where(np.asarray(decision) < 0, -1, 1)
         return pd.Series(labels, decision.index, name="label") if isinstance(decision, pd.Series) else labels
 
-    def detect(self, X: Any, threshold: str | None = None) -> pd.DataFrame:
+    def detect(self, X: TableLike, threshold: str | None = None) -> pd.DataFrame:
         """Return the anomaly events, that is, runs of rows above the threshold, in temporal order.
 
         Args:
@@ -132,7 +132,7 @@ class AnomalyDetector(OutlierMixin, Estimator):
             frame[f"share {name}"] = np.array([event.shares[number] for event in events], float)
         return pd.DataFrame(frame)
 
-    def _detect(self, X: Any, threshold: str | None = None) -> Detection:
+    def _detect(self, X: TableLike, threshold: str | None = None) -> Detection:
         prepared = self._prepare(X)
         return detect_prepared(self._fitted.load(load_detector), prepared, threshold)
 
@@ -143,7 +143,7 @@ class AnomalyDetector(OutlierMixin, Estimator):
         return self
 
 
-def _grid_labels(detection: Detection, X: Any) -> Any:
+def _grid_labels(detection: Detection, X: TableLike) -> "pd.Index[Any]":
     """Return the labels of the rows of the grid: times in the time zone of the index, its labels, or row numbers."""
     grid = detection.prepared.grid
     index = last_index_level(X) if isinstance(X, pd.DataFrame | pd.Series) else pd.RangeIndex(len(grid.times))

@@ -18,7 +18,7 @@ from lstm_ae.apply import forecast
 from lstm_ae.config import Series
 from lstm_ae.errors import ConfigError
 from lstm_ae.estimators.base import Estimator, Frame, python_value
-from lstm_ae.estimators.several import last_index_level
+from lstm_ae.estimators.several import TableLike, last_index_level
 from lstm_ae.formatting import format_names
 
 
@@ -75,7 +75,7 @@ class SequenceForecaster(Estimator):
         check_is_fitted(self)
         return self._fitted_config.season
 
-    def predict(self, X: Any, horizon: int | None = None) -> Frame:
+    def predict(self, X: TableLike, horizon: int | None = None) -> Frame:
         """Return a forecast of the rows after X.
 
         Args:
@@ -94,7 +94,7 @@ class SequenceForecaster(Estimator):
         """
         return self._to_frame(self._forecast(X, horizon), X)
 
-    def predict_interval(self, X: Any, level: int = 80, horizon: int | None = None) -> tuple[Frame, Frame]:
+    def predict_interval(self, X: TableLike, level: int = 80, horizon: int | None = None) -> tuple[Frame, Frame]:
         """Return the lower and the upper end of a prediction interval.
 
         The interval is split-conformal: it uses the errors on the validation split of each column and each step.
@@ -117,7 +117,7 @@ class SequenceForecaster(Estimator):
         low, high = (predicted._replace(future=end) for end in predicted.intervals[level])
         return self._to_frame(low, X), self._to_frame(high, X)
 
-    def _forecast(self, X: Any, horizon: int | None, levels: Sequence[int] = ()) -> forecast.TableForecast:
+    def _forecast(self, X: TableLike, horizon: int | None, levels: Sequence[int] = ()) -> forecast.TableForecast:
         prepared = self._prepare(X)
         prepared = prepared._replace(table=prepared.table._replace(zone=_zone(X)))
         forecaster = self._fitted.load(forecast.load_forecaster)
@@ -130,7 +130,7 @@ class SequenceForecaster(Estimator):
             warnings.warn(text, UserWarning, stacklevel=3)
         return predicted
 
-    def _to_frame(self, predicted: forecast.TableForecast, X: Any) -> Frame:
+    def _to_frame(self, predicted: forecast.TableForecast, X: TableLike) -> Frame:
         count, horizon, features = predicted.future.shape
         rows = predicted.future.reshape(-1, features)
         if not isinstance(X, pd.DataFrame | pd.Series):
@@ -150,7 +150,7 @@ class SequenceForecaster(Estimator):
         return pd.DataFrame(rows, index, columns=X.columns)
 
 
-def _zone(X: Any) -> datetime.tzinfo | None:
+def _zone(X: TableLike) -> datetime.tzinfo | None:
     """Return the time zone of an index; None if it has none."""
     zone = getattr(last_index_level(X), "tz", None)
     if zone is None or isinstance(zone, datetime.timezone):

@@ -3,18 +3,22 @@
 # scikit-learn's name of the data is X.
 # ruff: noqa: N803
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from sklearn.utils import check_consistent_length
 
 from lstm_ae.data.columns import join_id_columns
 from lstm_ae.data.frames import RowCodes
 from lstm_ae.errors import Code, DataError
 
+# Rows of a table as the estimators accept them.
+TableLike: TypeAlias = "ArrayLike | pd.DataFrame | pd.Series[Any]"
 
-def series_of_rows(X: Any, groups: Any = None) -> RowCodes | None:
+
+def series_of_rows(X: TableLike, groups: Any = None) -> RowCodes | None:
     """Return the series of each row; None for a single series.
 
     Args:
@@ -45,7 +49,7 @@ def series_of_rows(X: Any, groups: Any = None) -> RowCodes | None:
     return RowCodes(tuple(columns), codes.astype(np.int32), tuple(join_id_columns(cells)))
 
 
-def series_by_scale(X: Any, scale: Any) -> RowCodes | None:
+def series_by_scale(X: TableLike, scale: str) -> RowCodes | None:
     """Return the series of each row if each series has its own scale, else None.
 
     Raises:
@@ -63,13 +67,13 @@ def series_by_scale(X: Any, scale: Any) -> RowCodes | None:
     return series
 
 
-def last_index_level(X: Any) -> Any:
+def last_index_level(X: TableLike) -> Any:
     """Return the index of the rows within their series; None if X has no index."""
     index = getattr(X, "index", None)
     return index.get_level_values(-1) if isinstance(index, pd.MultiIndex) else index
 
 
-def column_names(X: Any) -> list[str]:
+def column_names(X: TableLike) -> list[str]:
     """Return the names of the columns of X and of its times; empty for an array."""
     if not isinstance(X, pd.DataFrame | pd.Series):
         return []
