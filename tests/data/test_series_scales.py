@@ -93,6 +93,7 @@ def test_a_feed_scales_rows_by_their_series(place: Path, tmp_path: Path, mapped:
     np.testing.assert_allclose(inputs["sequence"], level.scale.scaled(windows, windows), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_anomaly_in_a_small_machine_is_found(place: Path) -> None:
     said_of = said("detect run bad.csv --events events.csv", place)
     assert said_of.code == 0
