@@ -261,7 +261,7 @@ def fit_tail(scores: Array, min_gap: int = 1, segment: Array | None = None, seed
         peaks = cluster_peaks(scores, level, min_gap, segment)
         if len(peaks) < FEW_PEAKS:
             # Higher levels have even fewer peaks.
-            return None, f"{len(peaks)} peaks of the {FEW_PEAKS} needed" if quantile == LEVELS[0] else reason
+            return None, f"{len(peaks)} of {FEW_PEAKS} required peaks" if quantile == LEVELS[0] else reason
         tail, rejection = _tail(peaks, level, known, seed)
         if tail is not None:
             return tail, ""

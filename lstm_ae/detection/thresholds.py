@@ -118,7 +118,7 @@ def fit_threshold(
     elif rule.kind == "pot":
         fell_back = tail is None
         value, how = _quantile(normal, 1 - rule.number)
-        how += f", as no tail fits: {reason}" if fell_back else ", below the tail"
+        how += f"; no tail fits ({reason})" if fell_back else ", below the tail"
     else:
         rate = rule.number / rows_of_unit(rule.unit, step)
         if tail is not None and rate <= tail.rate:
@@ -126,7 +126,7 @@ def fit_threshold(
         else:
             fell_back = tail is None
             value, how = _budget(scores, rate, join, segment)
-            how += f", as no tail fits: {reason}" if fell_back else ", below the tail"
+            how += f"; no tail fits ({reason})" if fell_back else ", below the tail"
         most, share = _quantile(normal, 1 - MOST_ABOVE)
         if value < most:
             value, how = most, f"{share}; the budget allows more events than windows leave room for"
@@ -159,7 +159,7 @@ def _budget(scores: Float64Array, rate: float, join: int, segment: Array | None)
         return float(np.nanmin(scores)), f"no more than {len(tops)} events in {rows} normal scores"
     if allowed:
         return float(tops[allowed]), f"{allowed} events in {rows} normal scores"
-    return float(tops[0]), f"the highest of {rows} normal scores, too few for so few alarms"
+    return float(tops[0]), f"the highest of {rows} normal scores; the budget allows less than one event in so many rows"
 
 
 def _tops(scores: Float64Array, join: int, segment: Array | None) -> Float64Array:

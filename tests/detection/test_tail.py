@@ -174,7 +174,7 @@ def test_few_peaks_of_which_one_is_far_out_are_refused() -> None:
 
 
 def test_no_tail_of_too_few_peaks() -> None:
-    assert fit_tail(np.ones(50)) == (None, f"0 peaks of the {FEW_PEAKS} needed")
+    assert fit_tail(np.ones(50)) == (None, f"0 of {FEW_PEAKS} required peaks")
     assert fit_tail(np.full(50, np.nan)) == (None, "no scores")
 
 

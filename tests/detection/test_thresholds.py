@@ -119,7 +119,7 @@ def test_a_tail_that_does_not_fit_gives_way_with_a_word() -> None:
     assert found.fell_back
     assert found.tail is None
     assert found.value == fit_threshold(Rule("quantile", 0.999), scores, 10).value
-    assert "quantile 0.999 of 4000 normal scores, as no tail fits: " in found.how
+    assert "quantile 0.999 of 4000 normal scores; no tail fits (" in found.how
     assert not fit_threshold(Rule("quantile", 0.999), scores, 10).fell_back
 
 
@@ -131,12 +131,12 @@ def test_a_budget_without_a_tail_counts_events() -> None:
         allowed = int(number * rows)
         assert found.fell_back
         assert len(true_ranges(scores > found.value, 10)) <= allowed
-        assert f"{allowed} events in 4000 normal scores, as no tail fits" in found.how
+        assert f"{allowed} events in 4000 normal scores; no tail fits (" in found.how
         # With the event whose score it is there would be one too many.
         assert len(true_ranges(scores >= found.value, 10)) > allowed
     rare = fit_threshold(Rule("budget", 1e-3, "day"), scores, 10, step=MINUTES)
     assert rare.value == scores.max()
-    assert "the highest of 4000 normal scores, too few for so few alarms" in rare.how
+    assert "the highest of 4000 normal scores; the budget allows less than one event" in rare.how
     assert rare.alarms.per(4000).expected == 1
     most = fit_threshold(Rule("budget", 10_000, "hour"), scores, 10, step=np.timedelta64(1, "s"))
     assert most.value == np.quantile(scores, 0.9, method="higher")
