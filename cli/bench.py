@@ -113,7 +113,7 @@ def train(
     if profile and scaling:
         raise ConfigError("--profile and --scaling exclude each other; give one of them", code=Code.CONFLICTING_OPTIONS)
     if shapes is not None and scaling:
-        raise ConfigError("--scaling uses fixed shapes. Remove --shapes or --scaling")
+        raise ConfigError("--scaling uses fixed shapes. Remove --shapes or --scaling", code=Code.CONFLICTING_OPTIONS)
     chosen = _parse_shapes(DEFAULT_SHAPES if shapes is None else shapes)
     import_tensorflow(console)
     from lstm_ae.bench.training import Shape

@@ -73,7 +73,10 @@ def register(app: typer.Typer) -> None:
         task = opened.about()["task"]
         base = opened.directory if out is None else out / (name or task)
         if Run(base).begun and not base.samefile(opened.directory):
-            raise ConfigError(f"{str(base)!r} is another run. Choose another --name for the folder of this model")
+            raise ConfigError(
+                f"{str(base)!r} is another run. Choose another --name for the folder of this model",
+                code=Code.OUTPUT_EXISTS,
+            )
         import_tensorflow(console)
         from lstm_ae.export.card import render_card, write_card
         from lstm_ae.export.samples import select_examples

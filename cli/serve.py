@@ -180,7 +180,9 @@ def register(app: typer.Typer) -> None:
                 code=Code.MODEL_NOT_FOUND,
             )
         if models_config and (versions != "latest" or label):
-            raise ConfigError("--models-config sets versions and labels. Remove --versions and --label")
+            raise ConfigError(
+                "--models-config sets versions and labels. Remove --versions and --label", code=Code.CONFLICTING_OPTIONS
+            )
         if grace > drain:
             raise ConfigError(f"--grace must be at most --drain ({drain:g}). Received: {grace:g}")
         sizes = _parse_sizes(allowed_batch_sizes, max_batch_size)

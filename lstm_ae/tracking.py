@@ -125,7 +125,9 @@ class Mlflow:
             yield
         except (MlflowException, OSError) as error:
             first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-            raise ConfigError(f"MLflow cannot record in {self.uri!r}: {first}. {advice}") from error
+            raise ConfigError(
+                f"MLflow cannot record in {self.uri!r}: {first}. {advice}", code=Code.SERVER_UNAVAILABLE
+            ) from error
 
 
 class _EpochMetrics:

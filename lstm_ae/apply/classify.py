@@ -253,7 +253,9 @@ def class_columns(classified: ClassifiedTable) -> TableColumns:
     } | {f"probability {name}": probabilities[:, index] for index, name in enumerate(classified.names)}
     for name in ids:
         if name in output:
-            raise ConfigError(f"The column {name!r} has the name of an output column. Rename it in the table")
+            raise ConfigError(
+                f"The column {name!r} has the name of an output column. Rename it in the table", code=Code.TABLE_HEADER
+            )
     return ids | output
 
 

@@ -55,7 +55,8 @@ def decode_rows(sliding: SlidingAutoencoder, codes: Array, segment: Array) -> Fl
     if decode is None:
         raise ConfigError(
             "Codes of a model with --scale window do not contain the range of their windows. Reconstruct the rows "
-            "themselves, or train with --scale standard"
+            "themselves, or train with --scale standard",
+            code=Code.RUN_MISMATCH,
         )
     rows = np.full((len(codes), sliding.features), np.nan, np.float32)
     for first, end in window_segments(segment, sliding.window):

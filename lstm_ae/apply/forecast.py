@@ -218,7 +218,9 @@ def forecast_columns(forecast: TableForecast) -> TableColumns:
     if forecast.timed:
         columns[str(layout.time)] = format_times(forecast.ahead.ravel(), forecast.table.zone)
     if "step" in (*columns, *layout.values):
-        raise ConfigError("The table has a column 'step', which the steps ahead are called. Rename it")
+        raise ConfigError(
+            "The table has a column 'step', which the steps ahead are called. Rename it", code=Code.TABLE_HEADER
+        )
     columns["step"] = np.tile(np.arange(1, horizon + 1), len(forecast.ids))
     for k, name in enumerate(layout.values):
         columns[name] = forecast.future[..., k].ravel()

@@ -16,7 +16,7 @@ from lstm_ae.config import Toy
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.space import REPORT
 from lstm_ae.data.toy import load
-from lstm_ae.errors import ConfigError
+from lstm_ae.errors import Code, ConfigError
 
 if TYPE_CHECKING:
     from lstm_ae.search.trial import Trial
@@ -55,7 +55,10 @@ def require_stock_search(config: Toy) -> None:
     defaults = Toy().to_dict()
     for name, value in config.to_dict().items():
         if name not in _COMMON | _COMPUTING and value != defaults[name]:
-            raise ConfigError(f"{flag_name(name)} is not available in the stock search. Remove it or pass --no-stock.")
+            raise ConfigError(
+                f"{flag_name(name)} is not available in the stock search. Remove it or pass --no-stock.",
+                code=Code.OPTION_NOT_APPLICABLE,
+            )
 
 
 def time_searches(config: Toy, jobs: int, *, stock: bool, done: Callable[[str], None]) -> Iterator[SearchTiming]:

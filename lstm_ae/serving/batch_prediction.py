@@ -82,7 +82,7 @@ def read_samples(
     if suffix.endswith((".csv", ".csv.gz")):
         inputs = _read_table_inputs(path, wanted, columns, window, stride)
     elif columns or window is not None or stride != 1:
-        raise ConfigError("--columns, --window, and --stride require a .csv file.")
+        raise ConfigError("--columns, --window, and --stride require a .csv file.", code=Code.OPTION_NOT_APPLICABLE)
     elif suffix.endswith(".jsonl"):
         inputs = _read_line_inputs(path, wanted)
     elif suffix.endswith((".npy", ".npz")):
@@ -106,7 +106,8 @@ def _read_table_inputs(
     if len(wanted) != 1:
         raise ConfigError(
             f"A table provides one input, but the signature has {len(wanted)} ({', '.join(wanted)}). "
-            "Set the others with --set, or pass a .jsonl or .npz file."
+            "Set the others with --set, or pass a .jsonl or .npz file.",
+            code=Code.PREDICTION_INPUT,
         )
     ((name, spec),) = wanted.items()
     names = [column.lower() for column in columns] or _find_numeric_columns(path)
@@ -116,14 +117,15 @@ def _read_table_inputs(
     if steps is None and shape[2] not in (None, values.shape[1]):
         raise ConfigError(
             f"The model reads {format_count(shape[2] or 0, 'column')}, but the file has {', '.join(names)}. "
-            "Select columns with --columns."
+            "Select columns with --columns.",
+            code=Code.PREDICTION_INPUT,
         )
     if steps is None or (steps > 1 and shape[2] == values.shape[1]):
         if window is not None and steps not in (None, window):
             raise ConfigError(f"--window must be {steps}, the model's window, or omitted. Received: {window}")
         return {name: _cut_windows(values, window or steps, stride, path)}
     if window is not None or stride != 1:
-        raise ConfigError("--window and --stride require a file with one column per feature.")
+        raise ConfigError("--window and --stride require a file with one column per feature.", code=Code.MISSING_OPTION)
     sizes = tuple(size for size in shape[1:] if size is not None)
     if len(sizes) < len(shape) - 1:
         sizes = (values.shape[1],)
@@ -131,7 +133,8 @@ def _read_table_inputs(
         of_steps = f", or {shape[2]} as a series" if steps and steps > 1 else ""
         raise ConfigError(
             f"The model reads {np.prod(sizes)} columns{of_steps}, but the file has {values.shape[1]}: "
-            f"{', '.join(names)[:60]}. Select columns with --columns."
+            f"{', '.join(names)[:60]}. Select columns with --columns.",
+            code=Code.PREDICTION_INPUT,
         )
     return {name: values.reshape(-1, *sizes)}
 
@@ -140,7 +143,7 @@ def _cut_windows(values: Array, window: int | None, stride: int, path: Path) -> 
     """Cut rows `(rows, features)` into `(windows, window, features)`; without a window, return them as one series."""
     if window is None:
         if stride != 1:
-            raise ConfigError("--stride requires --window.")
+            raise ConfigError("--stride requires --window.", code=Code.MISSING_OPTION)
         return values[None]
     if len(values) < window:
         raise DataError(

@@ -67,7 +67,7 @@ def connect(
     scheme = urlsplit(where).scheme
     if scheme in ("http", "https", "grpc"):
         if not model:
-            raise ConfigError("--model is required with the address of a server.")
+            raise ConfigError("--model is required with the address of a server.", code=Code.MISSING_OPTION)
         return (_connect_grpc if scheme == "grpc" else _connect_rest)(where, model, version, signature)
     return _connect_folder(Path(where), model, version, signature, trust)
 
@@ -239,9 +239,12 @@ def _choose_signature(definitions: Mapping[str, SignatureDef], name: str) -> Sig
     try:
         chosen = parse_signature(name or DEFAULT_SIGNATURE, known[name or DEFAULT_SIGNATURE])
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"The signature cannot be called ({error}). Choose another one with --signature.") from error
+        raise ConfigError(
+            f"The signature cannot be called ({error}). Choose another one with --signature.", code=Code.MODEL_UNUSABLE
+        ) from error
     if not chosen.batched:
         raise ConfigError(
-            f"The signature {chosen.name!r} does not return one row per sample. Choose another one with --signature."
+            f"The signature {chosen.name!r} does not return one row per sample. Choose another one with --signature.",
+            code=Code.MODEL_UNUSABLE,
         )
     return chosen

@@ -76,7 +76,8 @@ def check_served_models(models: Sequence[ServedModel]) -> None:
             if version not in chosen.get(model.name, {version}):
                 raise ConfigError(
                     f"The label {label!r} refers to version {version} of {model.name!r}, which is not served "
-                    f"(versions {model.policy}). Serve it, or remove the label."
+                    f"(versions {model.policy}). Serve it, or remove the label.",
+                    code=Code.SERVING_CONFIG,
                 )
 
 

@@ -1,5 +1,6 @@
 """Every command for real, through `main`, in one directory where later commands find the runs of earlier ones."""
 
+import contextlib
 import csv
 import json
 import re
@@ -31,7 +32,7 @@ def in_order():
     """The examples in the helps: trainings first, then what uses them, the single commands last."""
     order = ("data", "example", "check", "train", "evaluate", "plot", "predict", "audit", "backtest", "kfold")
     order += ("detect", "encode", "reconstruct", "forecast", "classify", "tune", "limits", "weights")
-    order += ("list", "init", "show", "compare", "export", "report", "serve")
+    order += ("list", "init", "show", "compare", "export", "report", "serve", "explain")
     # Benchmarks, of which each contestant starts a process with TensorFlow of its own, are run by test_bench.
     found = [line for path, line in examples().items() if path[0] != "bench"]
     lines = sorted(dict.fromkeys(found), key=lambda line: order.index(verb(line)))
@@ -41,7 +42,7 @@ def in_order():
 
 def verb(line):
     words = shlex.split(line)
-    return words[1] if words[1] in ("export", "report", "serve", "predict") else words[2]
+    return words[1] if words[1] in ("export", "report", "serve", "predict", "explain") else words[2]
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,15 @@ def place(tmp_path_factory):
     )
     (place / "week.csv").write_text("value\n" + "".join(f"{k / 50}\n" for k in range(50)))
     (place / "saved_models").symlink_to(Path(__file__).parents[2] / "saved_models")
+    return place
+
+
+@pytest.fixture(scope="module")
+def trained(place):
+    """The directory with two runs of the toy signal, `one` and `two`; the second repeats the options of the first."""
+    with contextlib.chdir(place):
+        assert main(shlex.split("toy train --sequences 100 --epochs 1 --units 2 --deterministic --out one")) == 0
+        assert main(shlex.split("toy train --config one/config.json --no-deterministic --seed 3 --out two")) == 0
     return place
 
 
@@ -191,6 +201,7 @@ def test_the_help_lists_studies_first():
         "report",
         "serve",
         "predict",
+        "explain",
     ]
 
 
@@ -305,8 +316,8 @@ def test_predict_trains_once_then_reuses(run):
     assert again["run"] != first["run"]
 
 
-def test_evaluate_equals_what_training_measured(run):
-    found = document(run, "toy evaluate --run latest")
+def test_evaluate_equals_what_training_measured(trained, run):
+    found = document(run, "toy evaluate --run one")
     kept = json.loads((Path(found["run"]) / "metrics.json").read_text())
     for part, measures in found["metrics"].items():
         for name, metric in measures.items():
@@ -314,19 +325,17 @@ def test_evaluate_equals_what_training_measured(run):
 
 
 @pytest.mark.slow
-def test_plot_draws_again(run):
-    found = document(run, "toy plot --run latest")
+def test_plot_draws_again(trained, run):
+    found = document(run, "toy plot --run one")
     for path in found["figures"]:
         Path(path).unlink()
-    for path in document(run, "toy plot --run latest")["figures"]:
+    for path in document(run, "toy plot --run one")["figures"]:
         picture(path)
 
 
-@pytest.mark.slow
-def test_config_of_a_run_trains_the_same_again(run):
-    first = document(run, "toy train --sequences 100 --epochs 1 --units 2 --deterministic --out one")
-    again = document(run, "toy train --config one/config.json --no-deterministic --seed 3 --out two")
-    assert again["metrics"]["training"]["parameters"] == first["metrics"]["training"]["parameters"]
+def test_config_of_a_run_trains_the_same_again(trained):
+    first, again = (json.loads((trained / name / "metrics.json").read_text()) for name in ("one", "two"))
+    assert again["training"]["parameters"] == first["training"]["parameters"]
     one, two = (json.loads(Path(name, "config.json").read_text())["config"] for name in ("one", "two"))
     assert {key for key in one if one[key] != two[key]} == {"deterministic", "seed"}
 
@@ -449,17 +458,17 @@ def test_snp_reconstructs(run):
     assert list(rows(found["predictions"])[0]) == ["symbol", "date", "actual", "reconstruction"]
 
 
-def test_runs(run):
-    listed = document(run, "runs list")["runs"]
-    assert len(listed) >= 3
+def test_runs(trained, run):
+    listed = document(run, "runs list .")["runs"]
+    assert {"one", "two"} <= {row["run"] for row in listed}
     assert [row["created"] for row in listed] == sorted((row["created"] for row in listed), reverse=True)
     shown = document(run, f"runs show {listed[0]['run']}")
     assert shown["metrics"] == json.loads(Path(listed[0]["run"], "metrics.json").read_text())
-    code, out, _ = run("runs show latest")
+    code, out, _ = run("runs show one")
     assert code == 0
     assert "Options that differ from their defaults:" in out
     assert "epsilon" not in out
-    code, out, _ = run("runs show latest --verbose")
+    code, out, _ = run("runs show one --verbose")
     assert code == 0
     assert "epsilon" in out
     assert "validation" in out
@@ -474,7 +483,7 @@ def test_runs(run):
     assert Path("both.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_runs_list_tells_a_damaged_run_and_an_unfinished_one(run):
+def test_runs_list_tells_a_damaged_run_and_an_unfinished_one(trained, run):
     for name, metrics in (("damaged", "[]"), ("unfinished", None)):
         folder = Path("others", name)
         folder.mkdir(parents=True)
@@ -489,11 +498,9 @@ def test_runs_list_tells_a_damaged_run_and_an_unfinished_one(run):
 
 
 @pytest.mark.slow
-def test_export_is_a_saved_model(run):
+def test_export_is_a_saved_model(trained, run):
     import tensorflow as tf
 
-    if not Path("one").is_dir():
-        document(run, "toy train --sequences 60 --epochs 1 --out one")
     found = document(run, "export one")
     assert found["saved_model"] == "one/1"
     assert found["difference"] < 1e-6

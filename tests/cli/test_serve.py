@@ -34,7 +34,7 @@ TENSORFLOW = "model_platform: 'tensorflow'"
         (". --rest-port 70000", 2, "less than or equal to 65535"),
         (". --grace 21", 2, "--grace must be at most --drain (20). Received: 21"),
         (". --max-batch-size 0", 2, "greater than or equal to 1"),
-        (". --models-config m --versions all", 2, "leave --versions and --label out"),
+        (". --models-config m --versions all", 2, "Remove --versions and --label"),
         (". --models-config m", 1, "No such file"),
     ],
 )
