@@ -128,7 +128,8 @@ def show_backtest(
     )
     files = {"figure": write(folder / "skill_by_fold.png", png(drawn)), "folder": folder}
     show_verdicts(console, result.verdicts, result.naive)
-    better = sum(model > linear for model, linear in zip(models, linears, strict=True))
+    # As printed: a model whose best epoch is epoch 0 equals the linear regression up to rounding.
+    better = sum(round(model, 4) > round(linear, 4) for model, linear in zip(models, linears, strict=True))
     span = f"{format_skill(min(models))} to {format_skill(max(models))}"
     console.show(
         f"skill over {result.verdicts[result.naive].baseline} by fold: {span}; better than a linear regression in "

@@ -111,7 +111,9 @@ def train(
     if rounds < 1:
         raise ConfigError(f"--rounds must be a whole number at least 1. Received: {rounds}")
     if profile and scaling:
-        raise ConfigError("--profile and --scaling exclude each other; give one of them", code=Code.CONFLICTING_OPTIONS)
+        raise ConfigError(
+            "--profile and --scaling exclude each other. Pass only one of them", code=Code.CONFLICTING_OPTIONS
+        )
     if shapes is not None and scaling:
         raise ConfigError("--scaling uses fixed shapes. Remove --shapes or --scaling", code=Code.CONFLICTING_OPTIONS)
     chosen = _parse_shapes(DEFAULT_SHAPES if shapes is None else shapes)

@@ -7,7 +7,7 @@ import typer
 
 from lstm_ae.config import TASKS
 from lstm_ae.config.toml import describe_options, render_config, render_template
-from lstm_ae.errors import ConfigError
+from lstm_ae.errors import Code, ConfigError
 
 from .console import Console
 from .options import OUTPUT, command, complete_runs
@@ -41,7 +41,9 @@ def init(
         console.show(text.removesuffix("\n"))
     else:
         if out.suffix != ".toml" or out.exists():
-            raise ConfigError(f"--out must be a new file that ends in .toml. Received: {str(out)!r}")
+            raise ConfigError(
+                f"--out must be a new file that ends in .toml. Received: {str(out)!r}", code=Code.OUTPUT_EXISTS
+            )
         from lstm_ae.files import write
 
         write(out, text.encode())

@@ -35,11 +35,12 @@ def show_training_estimate(kind: type[Config]) -> Callable[..., None]:
         forbid_resume(resume)
         if out is not None:
             require_free(out)
-        if kind is Series and data is None:
+        tracking.trackers()  # refuses what the training would refuse
+        config = given.config(kind, **({} if data is None else {"data": data}))
+        if isinstance(config, Series) and config.data is None:
             raise ConfigError(
-                "Give the table to train on: lstmae series train DATA --dry-run", code=Code.MISSING_OPTION
+                "Pass the table to train on: lstmae series train DATA --dry-run", code=Code.MISSING_OPTION
             )
-        config = given.config(kind, **({"data": data} if kind is Series else {}))
         import_tensorflow(console)
         config, loaded = training.complete_config(config, console)
         from lstm_ae.estimate.training import estimate_training

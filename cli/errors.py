@@ -107,7 +107,7 @@ def _os_error_advice(number: int | None) -> str:
         errno.ENAMETOOLONG: "choose a shorter name",
         errno.EEXIST: "choose another place",
         errno.ENOTDIR: "choose another place",
-        errno.EISDIR: "give a file",
+        errno.EISDIR: "pass a file",
         errno.ENOENT: "check the path",
     }.get(number or 0, "run again with --verbose to see where")
 

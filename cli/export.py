@@ -116,7 +116,7 @@ def register(app: typer.Typer) -> None:
 def _verify(folder: Path, console: Console) -> None:
     if not folder.is_dir():
         raise DataError(
-            f"There is no folder {str(folder)!r}; give an exported version, or a model's folder",
+            f"There is no folder {str(folder)!r}. Pass an exported version, or a model's folder",
             code=Code.MODEL_NOT_FOUND,
         )
     import_tensorflow(console)

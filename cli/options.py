@@ -7,6 +7,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
@@ -297,7 +298,7 @@ class RunChoice:
         for name in ("retrain", "out"):
             if self.run is not None and getattr(self, name):
                 raise ConfigError(
-                    f"--{name} and --run exclude each other; give one of them", code=Code.CONFLICTING_OPTIONS
+                    f"--{name} and --run exclude each other. Pass only one of them", code=Code.CONFLICTING_OPTIONS
                 )
 
 
@@ -409,7 +410,7 @@ class GivenOptions(dict[str, Any]):
         name = task_of(kind())
         if self.file and self.preset:
             raise ConfigError(
-                "--preset and --config exclude each other; give one of them", code=Code.CONFLICTING_OPTIONS
+                "--preset and --config exclude each other. Pass only one of them", code=Code.CONFLICTING_OPTIONS
             )
         under = read_config(self.file, name) if self.file else load_preset(name, self.preset) if self.preset else {}
         return {**self.before, **under}
@@ -500,7 +501,7 @@ def command(
             del values["help_all"]
             if console.quiet and console.verbose:
                 raise ConfigError(
-                    "--quiet and --verbose exclude each other; give one of them", code=Code.CONFLICTING_OPTIONS
+                    "--quiet and --verbose exclude each other. Pass only one of them", code=Code.CONFLICTING_OPTIONS
                 )
             values |= {name: check_value(rule, values[name]) for name, rule in checked.items()}
             for name, options in groups.items():
@@ -533,23 +534,31 @@ class _Command(TyperCommand):
         option.rich_help_panel, option.metavar = OUTPUT, ""
         return option
 
+    def shell_complete(self, ctx: typer.Context, incomplete: str) -> Any:  # type: ignore[override]
+        """Complete the names of all options, the advanced ones too."""
+        with _all_shown(self):
+            return super().shell_complete(ctx, incomplete)
+
 
 def _print_full_help(context: typer.Context, requested: bool) -> None:
     """Print the help with all options, the advanced ones too."""
     if requested:
-        hidden = [parameter for parameter in context.command.params if getattr(parameter, "hidden", False)]
-        # The command is used again in the same process.
-        _set_hidden(hidden, False)
-        try:
+        with _all_shown(context.command):
             typer.echo(context.get_help())
-        finally:
-            _set_hidden(hidden, True)
         raise typer.Exit
 
 
-def _set_hidden(parameters: Iterable[Any], hidden: bool) -> None:
-    for parameter in parameters:
-        parameter.hidden = hidden
+@contextmanager
+def _all_shown(command: Any) -> Iterator[None]:
+    """Show the advanced options of a command, and hide them again, as it is used several times in a process."""
+    hidden = [parameter for parameter in command.params if getattr(parameter, "hidden", False)]
+    for parameter in hidden:
+        parameter.hidden = False
+    try:
+        yield
+    finally:
+        for parameter in hidden:
+            parameter.hidden = True
 
 
 _HELP_ALL = Annotated[
@@ -633,8 +642,8 @@ def _take_typed_options(context: typer.Context, fields: list[Declared], values: 
         if field.kind is bool and values.pop(switch_off_name(field)):
             if field.name in result:
                 raise ConfigError(
-                    f"{flag_name(field.name)} and {flag_name(switch_off_name(field))} exclude each other; "
-                    "give one of them",
+                    f"{flag_name(field.name)} and {flag_name(switch_off_name(field))} exclude each other. "
+                    "Pass only one of them",
                     code=Code.CONFLICTING_OPTIONS,
                 )
             result[field.name] = False

@@ -243,7 +243,7 @@ def register(app: typer.Typer) -> None:
         if tour == bool(runs):
             given = "both" if tour else "neither"
             raise ConfigError(
-                f"Give runs to report on, or --tour for the whole source report. Received: {given}",
+                f"Pass runs to report on, or --tour for the whole source report. Received: {given}",
                 code=Code.MISSING_OPTION,
             )
         if runs:

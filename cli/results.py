@@ -127,7 +127,7 @@ def require_table(name: str, path: Path) -> None:
         raise ConfigError(f"{name} must end in .csv or .parquet. Received: {str(path)!r}")
     if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
         raise ConfigError(
-            f"{name} {path} needs pyarrow: {install_hint('parquet')}, or give .csv", code=Code.MISSING_PACKAGE
+            f"{name} {path} needs pyarrow: {install_hint('parquet')}, or use .csv", code=Code.MISSING_PACKAGE
         )
 
 

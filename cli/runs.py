@@ -31,7 +31,7 @@ def list_(root: Root = None, *, console: Console) -> None:
     from lstm_ae.search.directory import list_searches
 
     if root is not None and not root.is_dir():
-        raise DataError(f"{str(root)!r} is not a directory; give the one that holds the runs", code=Code.RUN_NOT_FOUND)
+        raise DataError(f"{str(root)!r} is not a directory. Pass the one that holds the runs", code=Code.RUN_NOT_FOUND)
     rows = []
     for run in list_runs(root):
         about = run.about()

@@ -268,7 +268,7 @@ def _set_table(given: GivenOptions, data: str | None, name: str, resume: bool) -
         given["data"] = data
     elif name == "series" and not resume and given.file is None:
         raise ConfigError(
-            "Give the table to train on: lstmae series tune DATA, or --resume to continue a search",
+            "Pass the table to train on: lstmae series tune DATA, or --resume to continue a search",
             code=Code.MISSING_OPTION,
         )
 
@@ -308,7 +308,7 @@ def _latest_search(study: str, verb: str) -> "SearchDirectory":
         if (folder.about()["task"], folder.purpose().verb) == (study, verb):
             return folder
     raise ConfigError(
-        f"There is no search of {study} {verb} in 'runs'; give its directory with --out", code=Code.NOT_RESUMABLE
+        f"There is no search of {study} {verb} in 'runs'. Pass its directory with --out", code=Code.NOT_RESUMABLE
     )
 
 
@@ -348,7 +348,7 @@ def show_search_estimate(given: GivenOptions, request: SearchRequest, kind: type
     console.say(f"timing settings of {describe_plan(plan)}, {jobs} at once ...")
     estimate = estimate_search(plan, data, jobs=jobs, keep=keep, refit=request.refit)
     if request.max_time is not None:
-        estimate = estimate._replace(notes=(*estimate.notes, "this is the whole search, whatever --max-time says"))
+        estimate = estimate._replace(notes=(*estimate.notes, "this is the whole search without --max-time"))
     dry_run.show_estimate(estimate, console)
 
 

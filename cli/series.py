@@ -118,7 +118,7 @@ def _format_verdict(inspection: "TableInspection", config: Reading) -> str:
 
     problems = [finding for finding in inspection.findings if finding.fatal]
     fix = combine_fixes(config, problems)
-    advice = f"Add {format_options(fix)}" if fix else "Change the table as said there"
+    advice = f"Add {format_options(fix)}" if fix else "Change the table as described there"
     return f"{inspection.table.name} has {format_count(len(problems), 'problem')}, as listed. {advice}"
 
 

@@ -134,7 +134,7 @@ def refuse_table_options(given: Mapping[str, object]) -> None:
     for name, value in given.items():
         if value is not None:
             raise ConfigError(
-                f"{name} needs a whole table, and - is a stream. Give the path of a table, or remove {name}",
+                f"{name} needs a whole table, and - is a stream. Pass the path of a table, or remove {name}",
                 code=Code.MISSING_OPTION,
             )
 
@@ -193,12 +193,16 @@ def register(app: typer.Typer) -> None:
                 given["data"] = data
             _show_trained(console, training.resume(given, Series, console, out=out, trackers=trackers))
             return
-        if data is None:
+        config = given.config(Series, **({} if data is None else {"data": data}))
+        if config.data is None:
             raise ConfigError(
-                "Give the table to train on: lstmae series train DATA, or --resume to continue a run",
+                "Pass the table to train on: lstmae series train DATA, or --resume to continue a run",
                 code=Code.MISSING_OPTION,
             )
-        config = given.config(Series, data=data)
+        if out is not None:
+            from lstm_ae.run import require_free
+
+            require_free(out)
         import_tensorflow(console)
         complete, loaded = training.complete_config(config, console)
         if config.task == "anomaly" and not config.normal:
@@ -261,7 +265,7 @@ def register(app: typer.Typer) -> None:
             refuse_table_options({"--events": events, "--scores": scores, "--figure": figure, "--label-col": label_col})
         elif skip_bad:
             raise ConfigError(
-                "--skip-bad is for rows on standard input. Give - as DATA, or remove --skip-bad",
+                "--skip-bad is for rows on standard input. Pass - as DATA, or remove --skip-bad",
                 code=Code.OPTION_NOT_APPLICABLE,
             )
         opened = training.open_table_run(run, console)

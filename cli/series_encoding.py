@@ -67,7 +67,7 @@ def register(app: typer.Typer) -> None:
         options = [*(["label_col"] if label_col is not None else []), *given]
         if data is None and options:
             raise ConfigError(
-                f"{flag_name(options[0])} is for another table; give it as DATA", code=Code.OPTION_NOT_APPLICABLE
+                f"{flag_name(options[0])} is for another table. Pass it as DATA", code=Code.OPTION_NOT_APPLICABLE
             )
         opened_run = open_table_run(run, console)
         from lstm_ae.experiment import open_trained

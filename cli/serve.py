@@ -176,7 +176,7 @@ def register(app: typer.Typer) -> None:
 
         if not folder.is_dir():
             raise DataError(
-                f"There is no folder {str(folder)!r}. Give a folder that `lstmae export` has written",
+                f"There is no folder {str(folder)!r}. Pass a folder that `lstmae export` has written",
                 code=Code.MODEL_NOT_FOUND,
             )
         if models_config and (versions != "latest" or label):

@@ -97,7 +97,7 @@ def resume(
         unfinished = [run for run in list_runs() if not run.finished and run.about()["task"] == name]
         if not unfinished:
             raise ConfigError(
-                f"There is no unfinished {name} run in 'runs'; give its directory with --out", code=Code.NOT_RESUMABLE
+                f"There is no unfinished {name} run in 'runs'. Pass its directory with --out", code=Code.NOT_RESUMABLE
             )
         run = unfinished[0]
     if run.finished:
@@ -188,7 +188,7 @@ def _open_named_run(given: GivenOptions, kind: type[Config], console: Console, r
         does, verb = ("reconstructs", "reconstruct") if goal == "predict" else ("forecasts", "predict")
         where = shlex.quote(str(opened.directory))
         raise ConfigError(
-            f"{str(opened.directory)!r} {does} prices; use lstmae snp {verb} --run {where}, or give another run",
+            f"{str(opened.directory)!r} {does} prices; use lstmae snp {verb} --run {where}, or pass another run",
             code=Code.RUN_MISMATCH,
         )
     # Another table may be written in another way.

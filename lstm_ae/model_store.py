@@ -63,7 +63,7 @@ class ModelStore(abc.ABC):
         """
         found = self.find_artifact(kind)
         if found is None:
-            raise DataError(f"The run {self.name!r} has no {kind.file}. {kind.advice}", code=Code.RUN_DAMAGED)
+            raise DataError(f"The run {self.name!r} has no {kind.file}. {kind.advice}", code=Code.RUN_MISMATCH)
         return found
 
     @property

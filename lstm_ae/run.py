@@ -479,9 +479,12 @@ def open_run(where: str | Path, task: str | None = None) -> Run:
 
 
 def list_runs(root: Path | None = None) -> list[Run]:
-    """Return the readable runs in a directory, newest first; None for `RUNS`."""
+    """Return the readable runs in a directory, newest first; None for `RUNS`.
+
+    Hidden directories are left out: they are what a killed process has left of a run.
+    """
     runs = []
-    for path in (root or RUNS).glob("*/config.json"):
+    for path in (root or RUNS).glob("[!.]*/config.json"):
         try:
             runs.append((Run(path.parent).about()["created"], path.parent))
         except (DataError, ConfigError):

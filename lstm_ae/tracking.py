@@ -51,6 +51,9 @@ class Mlflow:
         # MLflow otherwise reports its use to its authors, and each step of creating a database.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+        # By default, MLflow retries for minutes while the training waits.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         self.uri = uri
         try:
             from mlflow.tracking import MlflowClient
@@ -74,16 +77,31 @@ class Mlflow:
 
         with self._explained("Resume with --resume when it can be used again"):
             number = _open_record(self.client, run)
-        epochs = _EpochMetrics(self.client, number)
+
+        def add(epoch: int, logs: Mapping[str, float]) -> None:
+            try:
+                self.client.log_batch(number, _epoch_metrics(epoch + 1, logs))
+            except MlflowException as error:
+                _log.warning("MLflow did not accept the metrics of epoch %d: %s", epoch + 1, error)
+
         try:
-            yield keras.callbacks.LambdaCallback(on_epoch_end=epochs.add)
+            yield keras.callbacks.LambdaCallback(on_epoch_end=add)
+            with self._explained(f"The run {str(run.directory)!r} is complete"):
+                self._record_missing_epochs(number, run)
+                self._record_results(number, run)
         except BaseException as error:
             with suppress(MlflowException):
                 self.client.set_terminated(number, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
             raise
-        with self._explained(f"The run {str(run.directory)!r} is complete"):
-            epochs.send()
-            self._record_results(number, run)
+
+    def _record_missing_epochs(self, number: str, run: Run) -> None:
+        """Record the epochs that the store did not accept, or that were trained before an interruption."""
+        recorded = {metric.step for metric in self.client.get_metric_history(number, "val_loss")}
+        for row in run.history():
+            epoch = int(row["epoch"])
+            if epoch and epoch not in recorded:
+                values = {name: value for name, value in row.items() if name not in ("epoch", "seconds")}
+                self.client.log_batch(number, _epoch_metrics(epoch, values))
 
     def _record_results(self, number: str, run: Run) -> None:
         """Record what a complete run contains."""
@@ -130,29 +148,11 @@ class Mlflow:
             ) from error
 
 
-class _EpochMetrics:
-    """Metrics of epochs; those that a store did not accept are sent again, so that it does not stop a training."""
+def _epoch_metrics(epoch: int, values: Mapping[str, float]) -> list[Any]:
+    from mlflow.entities import Metric
 
-    def __init__(self, client: Any, number: str) -> None:
-        self.client, self.number = client, number
-        self.waiting: list[Any] = []
-
-    def add(self, epoch: int, logs: Mapping[str, float]) -> None:
-        from mlflow.entities import Metric
-        from mlflow.exceptions import MlflowException
-
-        now = _milliseconds()
-        self.waiting += [Metric(name, float(value), now, epoch + 1) for name, value in logs.items()]
-        try:
-            self.send()
-        except MlflowException as error:
-            _log.warning("MLflow did not accept the metrics of epoch %d: %s", epoch + 1, error)
-
-    def send(self) -> None:
-        while self.waiting:
-            # The largest number of metrics in a request.
-            self.client.log_batch(self.number, self.waiting[:1000])
-            del self.waiting[:1000]
+    now = _milliseconds()
+    return [Metric(name, float(value), now, epoch) for name, value in values.items()]
 
 
 def _milliseconds() -> int:
@@ -167,8 +167,9 @@ def _open_record(client: Any, run: Run) -> str:
     experiment = client.get_experiment_by_name(name)
     number = experiment.experiment_id if experiment else client.create_experiment(name)
     if run.state.exists():
-        quoted = directory.replace("'", "\\'")
-        known = client.search_runs([number], f"tags.`{DIRECTORY_TAG}` = '{quoted}'", max_results=1)
+        # MLflow has no escapes, but both kinds of quotes.
+        mark = '"' if "'" in directory else "'"
+        known = client.search_runs([number], f"tags.`{DIRECTORY_TAG}` = {mark}{directory}{mark}", max_results=1)
         if known:
             client.update_run(known[0].info.run_id, status="RUNNING")
             return str(known[0].info.run_id)

@@ -109,7 +109,13 @@ class TestMlflow:
         served = mlflow.pyfunc.load_model(address).predict({"sequence": windows})
         assert np.array_equal(served.item()["reconstruction"], answers[0])
 
-    def test_a_resumed_training_continues_its_record(self, uri: str) -> None:
+    @pytest.mark.parametrize("folder", [".", "o'brien"])
+    def test_a_resumed_training_continues_its_record(
+        self, uri: str, folder: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        Path(folder).mkdir(exist_ok=True)
+        monkeypatch.chdir(folder)
+
         def interrupt(progress: Progress) -> None:
             if progress.epoch == 2:
                 raise KeyboardInterrupt
@@ -124,6 +130,30 @@ class TestMlflow:
         assert record.info.status == "FINISHED"
         assert {one.step for one in client.get_metric_history(record.info.run_id, "val_loss")} == {1, 2, 3}
 
+    def test_epochs_before_a_record_are_recorded_in_the_end(self, uri: str) -> None:
+        def interrupt(progress: Progress) -> None:
+            if progress.epoch == 2:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            train(notify=interrupt, trackers=[])
+        run = open_run("run", "toy")
+        experiment.resume(run, TOY, load_study("toy").load(TOY), trackers=[tracking.Mlflow(uri)])
+        client, (record,) = records(uri)
+        stored = {one.step: one.value for one in client.get_metric_history(record.info.run_id, "val_loss")}
+        assert stored == {row["epoch"]: pytest.approx(row["val_loss"], rel=1e-4) for row in run.history()[1:]}
+
+    def test_a_record_that_fails_in_the_end_has_failed(self, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(*arguments: Any) -> None:
+            raise OSError("full")
+
+        monkeypatch.setattr(tracking.Mlflow, "_record_results", fail)
+        with pytest.raises(ConfigError, match="full"):
+            train(trackers=[tracking.Mlflow(uri)])
+        _, (record,) = records(uri)
+        assert record.info.status == "FAILED"
+        assert Run(Path("run")).finished
+
     @pytest.mark.parametrize("uri", ["nonsense://store", "sqlite:////dev/null/store.db"])
     def test_a_store_that_cannot_be_used_is_reported_first(self, uri: str) -> None:
         with pytest.raises(ConfigError, match=uri):
@@ -133,18 +163,19 @@ class TestMlflow:
         self, uri: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         from mlflow.exceptions import MlflowException
+        from mlflow.tracking import MlflowClient
 
-        send, calls = tracking._EpochMetrics.send, iter(range(100))
+        log, calls = MlflowClient.log_batch, iter(range(100))
 
-        def fail_twice(metrics: Any) -> None:
-            if next(calls) < 2:
+        def fail_twice(client: Any, number: str, metrics: Any = (), **rest: Any) -> Any:
+            if metrics and next(calls) < 2:
                 raise MlflowException("busy")
-            send(metrics)
+            return log(client, number, metrics, **rest)
 
-        monkeypatch.setattr(tracking._EpochMetrics, "send", fail_twice)
+        monkeypatch.setattr(MlflowClient, "log_batch", fail_twice)
         train(trackers=[tracking.Mlflow(uri)])
         client, (record,) = records(uri)
-        assert [one.step for one in client.get_metric_history(record.info.run_id, "loss")] == [1, 2, 3]
+        assert sorted(one.step for one in client.get_metric_history(record.info.run_id, "loss")) == [1, 2, 3]
         assert sum("busy" in line for line in caplog.messages) == 2
 
     def test_a_model_with_two_outputs_names_them(self) -> None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.apply.run_table import LoadedRun, TableRequest, grid_run_table, read_run_table, run_config
+from lstm_ae.apply.run_table import LoadedRun, TableRequest, grid_run_table, read_run_table, run_config, too_few_rows
 from lstm_ae.arrays import Array, BoolArray, Float32Array, Int64Array
 from lstm_ae.data.class_labels import encode_labels, spread_series_labels
 from lstm_ae.data.columns import split_id_columns
@@ -107,7 +107,7 @@ def load_classifier(run: ModelStore, reading: JsonMapping | None = None) -> RunC
     config = run_config(run, reading=reading)
     if config.task != "classify":
         raise DataError(
-            f"The run {run.name!r} tells no classes apart; train one by lstmae series train --task classify",
+            f"The run {run.name!r} is not a classifier. Train one with lstmae series train --task classify",
             code=Code.RUN_MISMATCH,
         )
     model = run.model()
@@ -167,10 +167,7 @@ def classify_table(classifier: RunClassifier, table: Measurements, *, every_row:
         # The output has one line per row here, so series of one window get no line of their own.
         single[:] = False
     if not len(starts) and padded.grid.valued.any():
-        raise DataError(
-            f"{table.name} has no run of {prepared.window} rows without a long gap, as a window needs; give more rows",
-            code=Code.TOO_FEW_ROWS,
-        )
+        raise too_few_rows(table, prepared.window)
     require_complete_windows(config, padded)
     probability = np.empty((len(starts), len(names)), np.float32)
     for first in range(0, len(starts), BATCH_WINDOWS):

@@ -6,7 +6,7 @@ import numpy as np
 
 from lstm_ae.apply import classify, detect, encode
 from lstm_ae.apply.forecast import load_forecaster
-from lstm_ae.apply.run_table import TableRequest, run_config
+from lstm_ae.apply.run_table import TableRequest, run_config, too_few_rows
 from lstm_ae.classification.baselines import LogisticRegression
 from lstm_ae.data.checks import collect_new_table_warnings
 from lstm_ae.data.fingerprints import WindowFingerprints
@@ -139,11 +139,7 @@ def _evaluate_forecasts(run: ModelStore, request: TableRequest, observe: TableOb
     observe(prepared)
     split = _make_split(prepared, prepared.window + horizon)._replace(line=forecaster.scales.lines(prepared))
     if not split.samples:
-        raise DataError(
-            f"{prepared.table.name} has no run of {split.span} rows without a long gap, as a window and what follows "
-            "it need; give more rows",
-            code=Code.TOO_FEW_ROWS,
-        )
+        raise too_few_rows(prepared.table, split.span, "which a window and the steps after it need")
     empty = split._replace(starts=split.starts[:0])
     source = Source(prepared.table.name, "", "")
     whole = Data(empty, empty, split, forecaster.scales.scale, source, feature_names=prepared.table.layout.values)
@@ -178,7 +174,7 @@ def _evaluate_classes(run: ModelStore, request: TableRequest, observe: TableObse
     if not known.any():
         raise DataError(
             f"The column {request.label_col!r} holds no class that the run knows ({', '.join(classified.names[:5])}) "
-            "where a window ends, so nothing can be judged; give another --label-col",
+            "where a window ends, so nothing can be judged. Pass another --label-col",
             code=Code.LABELS,
         )
     truth = classified.truth[known]

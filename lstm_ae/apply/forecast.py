@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lstm_ae.apply.run_table import LoadedRun, TableRequest, grid_run_table, read_run_table, run_config
+from lstm_ae.apply.run_table import LoadedRun, TableRequest, grid_run_table, read_run_table, run_config, too_few_rows
 from lstm_ae.arrays import Array, Int64Array
 from lstm_ae.config.reading import TimeStep
 from lstm_ae.data.checks import collect_new_table_warnings
@@ -145,11 +145,7 @@ def forecast_table(
     complete = np.array([row >= window - 1 and grid.segment[row] == grid.segment[row - window + 1] for row in last])
     complete &= grid.valued[last]
     if not complete.any():
-        raise DataError(
-            f"{table.name} has no {window} rows in a row at its end, without a long gap, as a window needs; give more "
-            "rows",
-            code=Code.TOO_FEW_ROWS,
-        )
+        raise too_few_rows(table, window, where=" at its end")
     last = last[complete]
     rows = last[:, None] + np.arange(-window + 1, 1)
     past = grid.values[rows]

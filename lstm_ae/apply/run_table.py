@@ -71,7 +71,7 @@ def run_config(run: ModelStore, *tasks: str, reading: JsonMapping | None = None)
         )
     if tasks and config.task not in tasks:
         raise ConfigError(
-            f"{run.name!r} is a run of --task {config.task}; give one of --task {' or '.join(tasks)}",
+            f"{run.name!r} is a run of --task {config.task}. Pass one of --task {' or '.join(tasks)}",
             code=Code.RUN_MISMATCH,
         )
     return read_with_run_config(config, reading)
@@ -92,7 +92,7 @@ def read_with_run_config(config: Series, reading: JsonMapping | None) -> Series:
     for name in reading:
         if name not in REREAD:
             raise ConfigError(
-                f"{flag_name(name)} is of a training; of another table there are {', '.join(map(flag_name, REREAD))}",
+                f"{flag_name(name)} applies to trainings. Use for another table: {', '.join(map(flag_name, REREAD))}",
                 code=Code.OPTION_NOT_APPLICABLE,
             )
     changed = dict(reading)
@@ -142,11 +142,24 @@ def prepare_run_table(config: Series, table: Measurements) -> PreparedTable:
     if config.short == "pad":
         prepared = pad_segments(prepared, "segments")
     if not (np.bincount(prepared.grid.segment[prepared.grid.valued]) >= prepared.window).any():
-        other = describe_step_change(prepared)
-        raise DataError(
-            f"{table.name} has no run of {prepared.window} rows without a long gap, as a window needs; give more rows"
-            + (f". {other}" if other else ""),
-            code=Code.TOO_FEW_ROWS,
-        )
+        raise too_few_rows(table, prepared.window, advice=describe_step_change(prepared))
     require_complete_windows(config, prepared)
     return prepared
+
+
+def too_few_rows(
+    table: Measurements, rows: int, need: str = "which a window needs", where: str = "", advice: str = ""
+) -> DataError:
+    """Return the error for a table without enough consecutive rows.
+
+    Args:
+        rows: consecutive rows that are needed.
+        need: what needs them.
+        where: where in the table they are needed.
+        advice: further sentence for the message.
+    """
+    return DataError(
+        f"{table.name} has no {rows} consecutive rows without a long gap{where}, {need}. Pass more rows"
+        + (f". {advice}" if advice else ""),
+        code=Code.TOO_FEW_ROWS,
+    )

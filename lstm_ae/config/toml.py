@@ -79,7 +79,8 @@ def parse_config(text: str, path: Path) -> Config:
     if document:
         key = next(iter(document))
         raise ConfigError(
-            f"{str(path)!r}{_line_of(key, text)}: key {key!r} is outside [config]. Move it below the line [config]",
+            f"{str(path)!r}{_line_of(key, text)}: key {key!r} is outside [config]. Put the options below a line "
+            "[config]",
             code=Code.CONFIG_FILE,
         )
     if not isinstance(values, dict):
@@ -89,8 +90,9 @@ def parse_config(text: str, path: Path) -> Config:
     try:
         return TASKS[task].from_dict({key: _plain(value) for key, value in values.items()})
     except ConfigError as error:
-        # The message names a key as it is written, or an option as it is spelled on the command line.
-        wrong = next((key for key in values if re.search(rf"'{re.escape(key)}'|{flag_name(key)}\b", str(error))), "")
+        # The message names a key as it is written, or an option as on the command line, and other keys after it.
+        named = {key: re.search(rf"'{re.escape(key)}'|{flag_name(key)}\b", str(error)) for key in values}
+        wrong = min((match.start(), key) for key, match in named.items() if match)[1] if any(named.values()) else ""
         raise ConfigError(f"{str(path)!r}{_line_of(wrong, text, '[config]')}: {error}", code=Code.CONFIG_FILE) from None
 
 
@@ -106,7 +108,7 @@ def _value(value: object) -> str:
     """Return a value in TOML; its strings, booleans, and lists of strings are those of JSON."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return repr(value)
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _plain(value: object) -> object:

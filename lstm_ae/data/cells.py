@@ -77,7 +77,7 @@ class CellReader:
             unit,
             lambda at, problem: self._refuse(cells[at], rows[at], column, problem),
         )
-        advice = "Correct it, or give the column in another unit"
+        advice = "Correct it, or convert the column to another unit"
         return self.narrow(values, cells, rows, column, CellProblem(f"is {FLOAT32_OVERFLOW_TEXT}", advice))
 
     def narrow(

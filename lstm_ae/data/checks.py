@@ -86,7 +86,7 @@ def check_duplicates(
             last = []
             other = f", though not in {config.time_zone}" if config.time_zone else ""
             text += (
-                f", in an hour that daylight saving repeats{other}: give --time-zone ZONE, the zone of these clocks, "
+                f", in an hour that daylight saving repeats{other}: pass --time-zone ZONE, the zone of these clocks, "
                 "such as Europe/London or America/New_York"
             )
         fixes = [*_suggest_clock_columns(table), *fixes]
@@ -254,7 +254,7 @@ def check_season_length(checked: CheckedTable) -> list[Finding]:
         f"than the {MAX_DEFAULT_WINDOW} of a default window. "
     )
     if not fixes:
-        text += "Not every part holds a window of one; give more rows, or another --split"
+        text += "Not every part holds a window of one. Pass more rows, or another --split"
     else:
         text += f"Add {', or '.join(map(format_options, fixes))}"
     return [Finding(text, False, tuple(fixes[:1]))]
@@ -425,7 +425,7 @@ def describe_step_change(prepared: PreparedTable) -> str:
     if not step.size or own.size < 1.5 * step.size:
         return ""
     return (
-        f"The rows of {prepared.table.name} are {own} apart, and the run was trained on a row every {step}; give rows "
+        f"The rows of {prepared.table.name} are {own} apart, and the run was trained on a row every {step}. Pass rows "
         f"every {step}, or a run trained with --freq {own}"
     )
 

@@ -99,7 +99,7 @@ def _require_classes(names: Sequence[str], config: Series, table: Measurements) 
     if len(names) < 2:
         raise DataError(
             f"{table.name}: {label} holds {f'only one class, {found}' if names else 'no class'}, and a classifier "
-            "needs two. Name another --label-col, or give rows of other classes",
+            "needs two. Name another --label-col, or pass rows of other classes",
             code=Code.LABELS,
         )
     if len(names) > MAX_CLASSES:
@@ -194,7 +194,7 @@ def drop_unlabeled_windows(data: Data, config: Series) -> Data:
     for name, split in kept.items():
         if not split.samples and (name != "test" or config.tests):
             raise DataError(
-                f"The {name} part holds no window whose last row has a class in {label}. Give --split-by series if "
+                f"The {name} part holds no window whose last row has a class in {label}. Pass --split-by series if "
                 "whole series have a class, another --split, or label more rows",
                 code=Code.LABELS,
             )
@@ -204,7 +204,7 @@ def drop_unlabeled_windows(data: Data, config: Series) -> Data:
     if seen.sum() < 2:
         raise DataError(
             "The training part holds windows of only one class, "
-            f"{format_heading(config.classes[int(seen.argmax())])}; give "
+            f"{format_heading(config.classes[int(seen.argmax())])}. Pass "
             "--split-by series if whole series have a class, or rows of more classes in its time range",
             code=Code.LABELS,
         )

@@ -253,7 +253,7 @@ def check_totals(checked: CheckedTable) -> list[Finding]:
     if len(names) > 1:
         verbs = "never fall except at resets, like running totals, but are modeled as values"
     text = (
-        f"{format_names([quote(name) for name in names])} {verbs}: later rows lie outside the training range; give the "
+        f"{format_names([quote(name) for name in names])} {verbs}: later rows lie outside the training range. Pass the "
         "differences between rows, or leave it out with --value-cols"
     )
     return [Finding(text)]
@@ -373,7 +373,7 @@ def check_training_constants(checked: CheckedTable) -> list[Finding]:
         return []
     text = (
         f"{format_names([quote(name) for name in names])} {'has' if len(names) == 1 else 'have'} one value in the "
-        "training part and others later, so any change counts as an error; leave it out with --value-cols, or give "
+        "training part and others later, so any change counts as an error; leave it out with --value-cols, or pass "
         "another --split"
     )
     return [Finding(text)]

@@ -334,7 +334,7 @@ def infer_layout(
         )
     if not any(kinds[name] == "number" or config.value_cols for name in values):
         raise DataError(
-            f"{where}: no column holds numbers to model. Columns: {_describe_columns(names, kinds)}. Give a table with "
+            f"{where}: no column holds numbers to model. Columns: {_describe_columns(names, kinds)}. Pass a table with "
             "numbers, or name columns with --value-cols to see why their cells are not numbers",
             code=Code.TABLE_HEADER,
         )
@@ -385,16 +385,16 @@ def _choose_time_column(sample: TableSample, config: Reading, taken: set[str | N
         held = [cell for cell in cells(name) if cell.lower() not in words]
         if kinds[name] == "number" and (what := find_date_number(held, name)):
             raise DataError(
-                f"{where}: the column {name[:80]!r} {what}. Write YYYY-MM-DD, give --time-col another column, or name "
-                "the columns to model with --value-cols, and rows are counted",
+                f"{where}: the column {name[:80]!r} {what}. Write YYYY-MM-DD, pass another column to --time-col, or "
+                "name the columns to model with --value-cols, and rows are counted",
                 code=Code.TABLE_HEADER,
             )
         if kinds[name] == "text" and resembles_times(held, name, first=name == names[0]):
             what = "only times of day" if are_clock_times(held, ()) else "times that cannot be read"
             raise DataError(
                 f"{where}: the column {name[:80]!r} seems to hold {what}. Its first cell is {quote(held[0])}. Write "
-                "YYYY-MM-DD HH:MM:SS, give --time-col another column, or name the columns to model with --value-cols, "
-                "and rows are counted",
+                "YYYY-MM-DD HH:MM:SS, pass another column to --time-col, or name the columns to model with "
+                "--value-cols, and rows are counted",
                 code=Code.TIME_VALUE,
             )
     return None, "none; rows are counted, as no column holds times"
@@ -447,7 +447,7 @@ def _infer_time_form(
         if held and are_clock_times(held, ()):
             first += ", a time of day. Name it with --clock-col and the dates with --time-col"
         raise DataError(
-            f"{where}: the column {column[:80]!r} does not hold times. {first}. Give --time-col another column, or "
+            f"{where}: the column {column[:80]!r} does not hold times. {first}. Pass another column to --time-col, or "
             "leave it out",
             code=Code.TIME_VALUE,
         )

@@ -82,7 +82,7 @@ def require_width(rows: Sequence[Row], width: int, name: str) -> None:
     if len(cells) == width:
         return
     titles = next((row for row, other in rows if len(other) == width), 0)
-    hint = f"; or add --skip-rows {titles - 1}, where titles stand above line {titles}" if titles else ""
+    hint = f"; or add --skip-rows {titles - 1}, if line {titles} is the header" if titles else ""
     raise ConfigError(
         f"--columns must name all {len(cells)} columns of {name}, line {line}. Received: {width} names{hint}"
     )
@@ -253,7 +253,7 @@ def read_number_columns(path: str | os.PathLike[str], columns: Sequence[str]) ->
         start, header = next(rows, (0, []))
         if not header:
             raise DataError(
-                f"{name} is empty. Give a file with the columns {', '.join(columns)}", code=Code.EMPTY_COLUMN
+                f"{name} is empty. Pass a file with the columns {', '.join(columns)}", code=Code.EMPTY_COLUMN
             )
         places = _locate_columns(header, columns, f"{name}, line {start}")
         parts = []
@@ -272,7 +272,7 @@ def read_number_columns(path: str | os.PathLike[str], columns: Sequence[str]) ->
                     ) from None
             parts.append(values)
     if not parts:
-        raise DataError(f"{name} has a header and no rows. Give a file with data", code=Code.EMPTY_COLUMN)
+        raise DataError(f"{name} has a header and no rows. Pass a file with data", code=Code.EMPTY_COLUMN)
     return np.concatenate(parts)
 
 
@@ -428,11 +428,11 @@ def read_first_row(rows: Iterator[Row], name: str, config: Reading) -> Row:
     start, cells = next(rows, (0, []))
     if not cells and config.skip_rows:
         raise DataError(
-            f"{name} holds nothing below the lines that --skip-rows {config.skip_rows} skips. Give fewer",
+            f"{name} holds nothing below the lines that --skip-rows {config.skip_rows} skips. Pass fewer",
             code=Code.EMPTY_COLUMN,
         )
     if not cells:
-        raise DataError(f"{name} is empty. Give a header and rows", code=Code.EMPTY_COLUMN)
+        raise DataError(f"{name} is empty. Add a header and rows", code=Code.EMPTY_COLUMN)
     limit_columns(len(cells), f"{name}, line {start}")
     return start, cells
 
@@ -482,7 +482,7 @@ def infer_table_layout(
         refuse_title([(start, header), *sample], name)
         names = read_headings(header, sample, where, config.skip_rows)
     if not sample:
-        raise DataError(f"{name} has a header and no rows. Give a file with data", code=Code.EMPTY_COLUMN)
+        raise DataError(f"{name} has a header and no rows. Pass a file with data", code=Code.EMPTY_COLUMN)
     refuse_second_header(names, sample, missing_words(config), name)
     if any(len(row) != len(names) for _, row in sample):
         raise _uneven_chunk_error(sample, len(names), name, separator)
@@ -532,7 +532,7 @@ def make_chunk_parser(
             except BadTime as error:
                 raise DataError(
                     f"{name}, line {numbered[error.place]}, column {layout.time!r}: {error.problem}",
-                    code=Code.CELL_VALUE,
+                    code=Code.TIME_VALUE,
                 ) from None
         values = np.empty((len(rows), len(layout.values)), np.float32)
         for k, column in enumerate(layout.values):

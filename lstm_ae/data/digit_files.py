@@ -23,7 +23,7 @@ from lstm_ae.files import open_regular
 
 ARRAY_NAMES = ("x_train", "y_train", "x_test", "y_test")
 IDX_STEMS = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-ADVICE = "Give by --data an .npz with x_train, y_train, x_test and y_test, or a folder with MNIST's four IDX files"
+ADVICE = "Pass an .npz with x_train, y_train, x_test and y_test, or a folder with MNIST's four IDX files"
 MAX_BYTES = 2**30  # bytes in total; MNIST has 55 MB, and the conversion to float32 multiplies this by four
 READ_ERRORS = (
     OSError,

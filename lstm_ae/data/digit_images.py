@@ -14,7 +14,7 @@ from lstm_ae.arrays import BoolArray, Float32Array
 from lstm_ae.data.digit_files import open_file
 from lstm_ae.errors import Code, DataError
 
-ADVICE = "Give a PNG or JPEG that shows one digit on a plain ground"
+ADVICE = "Pass a PNG or JPEG that shows one digit on a plain ground"
 
 MAX_PIXELS = 100_000_000  # more than a phone camera has; about 1 GB while resizing
 

@@ -179,13 +179,13 @@ def _check_digit_counts(digits: Digits, text: str, notes: tuple[str, ...] = ()) 
     if few:
         raise DataError(
             f"{text}: the training part must hold at least 6 images of each digit, so that validation gets one. "
-            f"Received: {counts[few[0]]} of digit {few[0]}. Give more images, or leave that digit out",
+            f"Received: {counts[few[0]]} of digit {few[0]}. Pass more images, or leave that digit out",
             code=Code.DIGIT_FILE,
         )
     number = len(digits.labels)
     if number < 10:
         raise DataError(
-            f"{text}: the training part must hold at least 10 images. Received: {number}. Give more",
+            f"{text}: the training part must hold at least 10 images. Received: {number}. Pass more",
             code=Code.DIGIT_FILE,
         )
     return _DigitSource(digits, number - number // 6, text, notes)
@@ -257,7 +257,7 @@ def _load_shipped_digits(notes: tuple[str, ...], reason: str) -> _DigitSource:
     rest, test = order[:4500], order[4500:]
     note = (
         "These are 5,000 of the 70,000 MNIST digits, all from its training part; results on them do not compare with "
-        f"results on the whole. The full data set is not available ({reason}). Give it with --data, as an .npz with "
+        f"results on the whole. The full data set is not available ({reason}). Pass it with --data, as an .npz with "
         "x_train, y_train, x_test, and y_test, or as a folder with the four IDX files."
     )
     digits = Digits(images[rest], labels[rest], images[test], labels[test])

@@ -121,7 +121,7 @@ def read_index_times(index: "pd.Index[Any]", name: str = "X") -> Int64Array | No
         return None
     if index.hasnans:
         raise DataError(
-            f"{name}, row {int(index.isna().argmax())}: the index lacks a time. Remove the row or give its time",
+            f"{name}, row {int(index.isna().argmax())}: the index lacks a time. Remove the row or add its time",
             code=Code.ARRAY_INPUT,
         )
     if index.tz is not None:

@@ -412,7 +412,7 @@ def regularize(table: Measurements, step: TimeStep, max_gap: int, config: Readin
     if rows > MAX_GROWTH * max(len(kept), 1000):
         raise DataError(
             f"{table.name}: a grid of {step} with gaps up to {max_gap:,} steps filled would have {rows:,} rows for "
-            f"{len(kept):,}. Give a longer --freq, a smaller {flag_name('max_gap')}, or --freq rows",
+            f"{len(kept):,}. Pass a longer --freq, a smaller {flag_name('max_gap')}, or --freq rows",
             code=Code.TIME_ORDER,
         )
     return insert_missing_rows(step, series, table.times[kept], values, labels, segments.advance, segments.begins)

@@ -135,7 +135,7 @@ def read_measurements(
         DataError: if the file cannot be interpreted. The message is one line with the rule and the option that helps.
     """
     if config.data is None:
-        raise ConfigError("--data must name the table to read. Received: None", code=Code.MISSING_OPTION)
+        raise ConfigError("There is no table to read. Pass DATA, the path of a table", code=Code.MISSING_OPTION)
     name = quote(config.data)
     with open_stable_file(config.data) as file:
         size = max(os.fstat(file.fileno()).st_size, 1)
@@ -247,7 +247,7 @@ def _drop_empty(layout: Layout, columns: _TableColumns, name: str, config: Readi
     empty = [column for column, some in zip(layout.values, held, strict=True) if not some]
     if not any(held):
         raise DataError(
-            f"{name}: no row holds a value of {format_names(list(map(format_heading, empty)))}. Give a "
+            f"{name}: no row holds a value of {format_names(list(map(format_heading, empty)))}. Pass a "
             "table with values",
             code=Code.EMPTY_COLUMN,
         )

@@ -249,7 +249,7 @@ def describe_text_column(cells: Sequence[str]) -> str:
     if 2 * sum(CODE_PATTERN.fullmatch(cell) is not None for cell in cells) > len(cells):
         word = next(filter(CODE_PATTERN.fullmatch, cells))
         return (
-            f"holds codes of digits and letters, such as {quote(word)[:40]}, instead of numbers (tell letters that are "
+            f"holds codes of digits and letters, such as {quote(word)[:40]}, instead of numbers (name letters that are "
             "a unit with --column-units)"
         )
     if share:

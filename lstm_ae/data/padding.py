@@ -44,7 +44,7 @@ def pad_segments(prepared: PreparedTable, where: Where = "series", of: BoolArray
     if where != "rows" and more.sum() > MAX_GROWTH * max(len(grid.segment), 1000):
         raise DataError(
             f"{prepared.table.name}: {int((more > 0).sum()):,} segments shorter than the window of {window} steps "
-            f"would be padded with {int(more.sum()):,} missing rows. Give a shorter --window, a longer --max-gap, or "
+            f"would be padded with {int(more.sum()):,} missing rows. Pass a shorter --window, a longer --max-gap, or "
             "--short drop",
             code=Code.TOO_FEW_ROWS,
         )

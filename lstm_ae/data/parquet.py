@@ -57,7 +57,7 @@ def read_parquet(
         import pyarrow.parquet
     except ImportError:
         raise DataError(
-            f"{name} is a Parquet file, which needs pyarrow: {install_hint('parquet')}. Install it, or give CSV",
+            f"{name} is a Parquet file, which needs pyarrow: {install_hint('parquet')}. Install it, or pass CSV",
             code=Code.MISSING_PACKAGE,
         ) from None
     try:
@@ -73,7 +73,7 @@ def read_parquet(
             f"{name}: the column {twice[:80]!r} occurs more than once. Rename or remove one", code=Code.TABLE_HEADER
         )
     if first is None or not first.num_rows:
-        raise DataError(f"{name} has no rows. Give a file with data", code=Code.EMPTY_COLUMN)
+        raise DataError(f"{name} has no rows. Pass a file with data", code=Code.EMPTY_COLUMN)
     types = pyarrow.types
 
     def cells(column: str) -> Sequence[str]:
@@ -165,7 +165,7 @@ def _read_times(
     column = batch.column(layout.time)
 
     def fail(place: int, problem: str) -> DataError:
-        return DataError(f"{name}, row {rows[place]}, column {layout.time!r}: {problem}", code=Code.CELL_VALUE)
+        return DataError(f"{name}, row {rows[place]}, column {layout.time!r}: {problem}", code=Code.TIME_VALUE)
 
     if layout.form is not None:
         cells = _timestamps_to_texts(column)

@@ -362,7 +362,7 @@ def load_series(config: Reading, prepared: PreparedTable, *, folds: bool = False
         ways += [] if test.samples else ["fewer --folds"]
     else:
         ways += ["another --split", *(["--split-by series"] if several else [])]
-    hint = f"{'; '.join(why)}{': ' * bool(why)}give {', '.join([*ways, 'or more rows'])}"
+    hint = f"{'; '.join(why)}{': ' * bool(why)}pass {', '.join([*ways, 'or more rows'])}"
     return require_samples(data, hint[0].upper() + hint[1:], tests=config.tests)
 
 
@@ -377,7 +377,7 @@ def _fit_scale(config: Reading, train: Split, prepared: PreparedTable, lines: in
         if config.scale not in ("none", "window") and np.isnan(values).all():
             raise DataError(
                 f"{table.name}: the column {column[:80]!r} has no value in the training part. Leave it out with "
-                "--value-cols, or give another --split",
+                "--value-cols, or pass another --split",
                 code=Code.EMPTY_COLUMN,
             )
     return fit_scale(config.scale, train.series, line=train.line, lines=lines, fewest=prepared.window)

@@ -402,7 +402,7 @@ def describe_excluded_companies(quotes: Quotes, days: Int64Array, enough: BoolAr
         most = max(short, key=lambda i: days[i])
         raise DataError(
             f"{quotes.table.name}: no company has {MIN_TRAINING_DAYS} training days; {quotes.table.ids[most]} has the "
-            f"most, {days[most]}. Give more days with --data, widen --start and --end, or choose other --symbols",
+            f"most, {days[most]}. Pass more days with --data, widen --start and --end, or choose other --symbols",
             code=Code.TOO_FEW_ROWS,
         )
     named = format_names([f"{quotes.table.ids[i]} ({days[i]})" for i in short])
@@ -589,7 +589,7 @@ def prepare_prices(config: Snp, quotes: Quotes, parts: Parts = split_by_date, *,
     keep = enough[quotes.table.series]
     if not (keep & complete).any():
         raise DataError(
-            f"{quotes.table.name}: no day of these companies has a value of {' and '.join(config.fields)}. Give more "
+            f"{quotes.table.name}: no day of these companies has a value of {' and '.join(config.fields)}. Pass more "
             "days with --data, or widen --start and --end",
             code=Code.EMPTY_COLUMN,
         )
@@ -602,7 +602,7 @@ def prepare_prices(config: Snp, quotes: Quotes, parts: Parts = split_by_date, *,
     splits = _cut_parts(whole, part, config) if config.split == "time" else _shuffle_split(whole, config)
     source = _describe_source(config, quotes, whole, symbols, notes)
     data = Data(*splits, fixed_scale(), source, symbols, format_field_names(config.fields), opens=opens)
-    advice = f"Lower --window (now {config.window}), give more days with --data, or widen --start and --end"
+    advice = f"Lower --window (now {config.window}), pass more days with --data, or widen --start and --end"
     if config.validate_after:
         advice = f"Lower --validate-after (now {config.validate_after}). {advice}"
     why = f" ({'; '.join(notes)})" if quotes.gap.any() else ""

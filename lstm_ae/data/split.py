@@ -56,11 +56,11 @@ def _find_normal_rows(config: Reading, table: Measurements, grid: Grid) -> BoolA
         low = _parse_bound(start, text, config, table) if start else np.iinfo(np.int64).min
         high = _parse_bound(end, text, config, table) if end else np.iinfo(np.int64).max
         if low >= high:
-            raise ConfigError(f"--normal {text} ends before it starts. Give START..END with START first")
+            raise ConfigError(f"--normal {text} ends before it starts. Pass START..END with START first")
         inside |= (grid.times >= low) & (grid.times < high)
     if not inside.any():
         raise ConfigError(
-            f"--normal {', '.join(config.normal)} holds no row of {table.name}. Give a range within its times",
+            f"--normal {', '.join(config.normal)} holds no row of {table.name}. Pass a range within its times",
             code=Code.UNKNOWN_NAME,
         )
     return inside

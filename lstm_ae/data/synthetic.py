@@ -120,9 +120,7 @@ def generate_walks(seed: int) -> Columns:
 
 # Example table by task of `lstmae series train`.
 EXAMPLES = {
-    "anomaly": ExampleTable(
-        generate_pump, 60, "a pump, its failures on days 48, 51, and 54 labeled in the column failure"
-    ),
+    "anomaly": ExampleTable(generate_pump, 60, "a pump, its failures from day 48 on labeled in the column failure"),
     "forecast": ExampleTable(generate_load, 120, "the hourly electric load of a town, and its temperature"),
     "classify": ExampleTable(generate_walks, None, f"{WALK_COUNT} walks, their kinds in the column kind"),
 }

@@ -25,7 +25,7 @@ MAX_BYTES = 4 << 30
 
 MAX_LINES = 50_000_000
 
-FORMAT_ADVICE = "Give a CSV file, plain or compressed with gzip, bzip2 or xz"
+FORMAT_ADVICE = "Pass a CSV file, plain or compressed with gzip, bzip2 or xz"
 
 BINARY_KINDS = {
     b"\x89PNG": "a PNG image",
@@ -160,7 +160,7 @@ def _limit_lines(pieces: Iterator[list[str]], name: str) -> Iterator[str]:
     for found in pieces:
         number += len(found)
         if number > MAX_LINES:
-            raise DataError(f"{name} has more than {MAX_LINES} lines. Give a shorter file", code=Code.FILE_FORMAT)
+            raise DataError(f"{name} has more than {MAX_LINES} lines. Pass a shorter file", code=Code.FILE_FORMAT)
         yield from found
 
 
@@ -211,10 +211,10 @@ def _decoding_error(where: str, encoding: str, configured: str | None) -> DataEr
         return DataError(f"{where} is not {expected}. Save the file as UTF-8", code=Code.FILE_FORMAT)
     if configured is not None or encoding == WESTERN_ENCODING:
         return DataError(
-            f"{where} is not {expected}. Give another --encoding, or save the file as UTF-8", code=Code.FILE_FORMAT
+            f"{where} is not {expected}. Pass another --encoding, or save the file as UTF-8", code=Code.FILE_FORMAT
         )
     return DataError(
-        f"{where} is not {expected}. Give its --encoding, such as {WESTERN_ENCODING} for Windows in Western "
+        f"{where} is not {expected}. Pass its --encoding, such as {WESTERN_ENCODING} for Windows in Western "
         "Europe, or save the "
         "file as UTF-8",
         code=Code.FILE_FORMAT,
@@ -236,7 +236,7 @@ def _detect_encoding(head: bytes, name: str, configured: str | None) -> tuple[Te
     one_byte = not configured.startswith("utf") and len(bytes(range(256)).decode(configured, "replace")) == 256
     if one_byte and not head.isascii() and _is_utf_8(head):
         # Text in a single-byte encoding is practically never valid UTF-8 by chance.
-        raise DataError(f"{name} is UTF-8, not {configured}. Give --encoding utf-8", code=Code.FILE_FORMAT)
+        raise DataError(f"{name} is UTF-8, not {configured}. Pass --encoding utf-8", code=Code.FILE_FORMAT)
     return TextEncoding(configured), 0
 
 
@@ -278,7 +278,7 @@ def _read_blocks(file: BinaryIO, name: str) -> Iterator[bytes]:
             total += len(block)
             if total > MAX_BYTES:
                 raise DataError(
-                    f"{name} holds more than {MAX_BYTES} bytes once unpacked. Give a smaller file",
+                    f"{name} holds more than {MAX_BYTES} bytes once unpacked. Pass a smaller file",
                     code=Code.FILE_FORMAT,
                 )
             yield block
@@ -317,7 +317,7 @@ def _refuse_binary(block: bytes, name: str) -> None:
         even, odd = (half.count(0) / len(half) for half in (head[::2], head[1::2]))
         if min(even, odd) == 0 and max(even, odd) > 0.4:
             raise DataError(
-                f"{name} is UTF-16 text without a byte order mark. Save it as UTF-8, or give --encoding "
+                f"{name} is UTF-16 text without a byte order mark. Save it as UTF-8, or pass --encoding "
                 f"utf-16-{'be' if even else 'le'}",
                 code=Code.FILE_FORMAT,
             )

@@ -167,7 +167,7 @@ def table_times_to_utc(
         moment = str(times[nowhere[0]].astype("datetime64[ns]").astype("datetime64[s]")).replace("T", " ")
         raise DataError(
             f"{name}, {place} {lines[nowhere[0]]}, column {layout.time!r}: {moment} does not exist in "
-            f"{config.time_zone}: daylight saving time skips this hour. Give another --time-zone, or none for UTC",
+            f"{config.time_zone}: daylight saving time skips this hour. Pass another --time-zone, or none for UTC",
             code=Code.TIME_VALUE,
         )
     return utc

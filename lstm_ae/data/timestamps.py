@@ -561,7 +561,7 @@ def _parse_numeric_times(cells: Sequence[str], form: TimeForm) -> Int64Array:
         if not NUMBER.fullmatch(cell) or not abs(float(cell)) < limit:
             raise BadTime(place, f"{quote(cell)} is not a time. Correct it, or remove the row")
         if form.unit == STEPS and not float(cell).is_integer():
-            raise BadTime(place, f"{quote(cell)} is between two steps. Correct it, or tell a --time-unit")
+            raise BadTime(place, f"{quote(cell)} is between two steps. Correct it, or add --time-unit")
     # The result is rounded to microseconds, the precision of a double for the seconds of today.
     if size < 1000:
         return np.rint(np.array(cells, np.float64) * size).astype(np.int64)

@@ -3,6 +3,7 @@
 # scikit-learn's name of the data is X.
 # ruff: noqa: N803, N806
 
+import copy
 import random
 import warnings
 from collections.abc import Iterator
@@ -232,7 +233,7 @@ class Estimator(BaseEstimator):
     def _set_fitted(self, fitted: FittedModel) -> Self:
         self._fitted = fitted
         self.window_ = self._fitted_config.window
-        self.metrics_ = fitted.metrics()
+        self.metrics_ = copy.deepcopy(fitted.metrics())  # changes of it must not reach a saved run
         return self
 
     @property

@@ -220,7 +220,7 @@ def test_what_is_refused(place: Path) -> None:
     config = json.loads(Path("other/config.json").read_text())
     config["config"] |= {"task": "reconstruct", "classes": []}
     Path("other/config.json").write_text(json.dumps(config))
-    assert "tells no classes apart; train one by" in refused(f"series classify other {place}/walks.csv --out c.csv", 3)
+    assert "is not a classifier. Train one with" in refused(f"series classify other {place}/walks.csv --out c.csv", 3)
 
 
 def answering(config: Series) -> RunClassifier:

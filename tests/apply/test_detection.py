@@ -343,11 +343,11 @@ def test_other_thresholds(place: Path) -> None:
         ("detect {0}/run {0}/bad.csv --events e.txt", 2, "--events must end in .csv or .parquet"),
         ("detect {0}/run {0}/bad.csv --threshold often", 2, "--threshold must be quantile:Q"),
         ("detect {0}/run {0}/bad.csv --label-col heat", 2, "--label-col"),
-        ("detect {0}/run few.csv", 3, "has no run of 24 rows"),
+        ("detect {0}/run few.csv", 3, "has no 24 consecutive rows"),
         ("detect {0}/run other.csv", 2, "flow"),
         ("detect {0}/run nowhere.csv", 3, "nowhere.csv"),
         ("detect nowhere {0}/bad.csv", 3, "There is no run at 'nowhere'"),
-        ("train", 2, "Give the table to train on"),
+        ("train", 2, "Pass the table to train on"),
         ("train {0}/good.csv --out {0}/run", 2, "is not empty"),
         ("train {0}/good.csv --scale window --task reconstruct --smooth 0", 2, "--smooth must be"),
     ],
@@ -871,7 +871,7 @@ def test_a_stream_that_is_refused(place: Path) -> None:
     assert stream.last.startswith("A row at 2024-01-01 04:00:00 comes after one at")
     said = call(f"series detect {place}/run - --scores s.csv")
     assert said.code == 2
-    assert "--scores needs a whole table, and - is a stream. Give the path of a table, or remove --scores" in said.err
+    assert "--scores needs a whole table, and - is a stream. Pass the path of a table, or remove --scores" in said.err
 
 
 def test_a_stream_goes_on_past_bad_rows(place: Path) -> None:

@@ -66,7 +66,7 @@ def test_a_column_that_is_empty_now_is_missing_in_all_rows() -> None:
     assert np.isnan(table.values).all(axis=0).tolist() == [False, True]
     with pytest.raises(DataError, match=r"the column 'b' holds no value in any row. Leave it out of --value-cols"):
         defaults.load_complete(dataclasses.replace(config, data="other.csv"))
-    with pytest.raises(DataError, match=r"no row holds a value of a, b. Give a table with values"):
+    with pytest.raises(DataError, match=r"no row holds a value of a, b. Pass a table with values"):
         other(config, "time,a,b", [f"{time},," for time in minutes(50)])
 
 
@@ -107,7 +107,7 @@ def test_a_table_may_be_written_otherwise() -> None:
     np.testing.assert_array_equal(table.values[:4, 0], [1.5, np.nan, np.nan, 2])
     assert read_with_run_config(config, None) == read_with_run_config(config, {}) == config
     with pytest.raises(
-        ConfigError, match="--window is of a training; of another table there are --time-col, --clock-col"
+        ConfigError, match=r"--window applies to trainings. Use for another table: --time-col, --clock-col"
     ):
         read_with_run_config(config, {"window": 5})
     with pytest.raises(ConfigError, match="--duplicates must be one of error, first, last, mean"):
@@ -123,11 +123,14 @@ def test_a_coarser_table_is_told_of() -> None:
 
     assert said(5) == []
     assert said(10) == [
-        "The rows of 'other.csv' are 10min apart, and the run was trained on a row every 5min; give rows every 5min, "
+        "The rows of 'other.csv' are 10min apart, and the run was trained on a row every 5min. Pass rows every 5min, "
         "or a run trained with --freq 10min",
         "49.7% of the steps of 5min have no row; they count as missing",
     ]
-    problem = "has no run of 4 rows without a long gap, as a window needs; give more rows. The rows of 'other.csv' are"
+    problem = (
+        "has no 4 consecutive rows without a long gap, which a window needs. Pass more rows. "
+        "The rows of 'other.csv' are"
+    )
     with pytest.raises(DataError, match=problem):
         said(10, max_gap=0)
 

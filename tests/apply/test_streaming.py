@@ -415,7 +415,7 @@ def test_the_hour_that_autumn_repeats_is_told_by_the_rows_before() -> None:
 @pytest.mark.parametrize(
     ("texts", "problem"),
     [
-        ([""], "standard input is empty. Give a header and rows"),
+        ([""], "standard input is empty. Add a header and rows"),
         (["time,a,b\n"], "standard input has a header and no rows"),
         (["time,a\n2024-01-01,1\n"], "--value-cols names 'b', no column of standard input, line 1"),
         (["time,a,b\n2024-01-01,1,2\n", "2024-01-02,1\n"], "standard input, line 3: 2 cells where the header has 3"),

@@ -129,7 +129,7 @@ def test_a_run_that_is_none(refused, one):
     assert refused("export empty", 3) == "'empty' is not a run: it has no config.json"
     assert refused("export latest", 3) == "There is no finished run in 'runs'. Train one or pass its directory"
     assert refused("snp evaluate --run one", 2) == "'one' is a run of toy. Pass a run of snp, or use lstmae toy"
-    assert refused("runs list none", 3) == "'none' is not a directory; give the one that holds the runs"
+    assert refused("runs list none", 3) == "'none' is not a directory. Pass the one that holds the runs"
 
 
 def test_a_run_that_is_half_written(refused, one):

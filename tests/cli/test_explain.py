@@ -41,3 +41,17 @@ def test_an_unknown_code_is_refused():
 )
 def test_a_message_begins_with_its_code(line, code):
     assert code_of(call(line).err) == str(code)
+
+
+def test_times_and_numbers_have_codes_of_their_own(tmp_path):
+    for name, row in (("times.csv", "soon,1"), ("numbers.csv", "2024-01-02,much")):
+        (tmp_path / name).write_text("time,value\n" + "".join(f"2024-01-01 {k:02}:00,1\n" for k in range(24)) + row)
+    codes = [code_of(call(f"series train {tmp_path / name}").err) for name in ("times.csv", "numbers.csv")]
+    assert codes == [str(Code.TIME_VALUE), str(Code.CELL_VALUE)]
+
+
+def test_a_table_may_come_from_a_config_file(tmp_path):
+    (tmp_path / "c.toml").write_text('task = "series"\n[config]\ndata = "nowhere.csv"')
+    assert "nowhere.csv" in call(f"series train --config {tmp_path / 'c.toml'}").err
+    assert "nowhere.csv" in call(f"series train --config {tmp_path / 'c.toml'} --dry-run").err
+    assert code_of(call("series train").err) == str(Code.MISSING_OPTION)

@@ -81,7 +81,7 @@ def test_options_that_cannot_be(toy: Path, said: Any) -> None:
         text = "--verify-only writes nothing. Remove --out, --name, --format, and --no-examples"
         assert said(f"export toy --verify-only {option}", 2) == text
     assert said("export toy --format savedmodel,gguf", 2).endswith("separated by commas. Received: 'gguf'")
-    assert said("export nowhere --verify-only", 3).startswith("There is no folder 'nowhere'; give an exported version")
+    assert said("export nowhere --verify-only", 3).startswith("There is no folder 'nowhere'. Pass an exported version")
     assert not Path("toy/2").exists()
 
 

@@ -89,11 +89,11 @@ def test_a_detection_looks_at_its_options_before_its_run(refused, option, text):
             "--with-open",
         ),
         ("snp predict --horizon 5", "--horizon is for --multistep; add it, or leave --horizon out"),
-        ("toy predict --run latest --retrain", "--retrain and --run exclude each other; give one of them"),
-        ("snp predict --run latest --out new", "--out and --run exclude each other; give one of them"),
+        ("toy predict --run latest --retrain", "--retrain and --run exclude each other. Pass only one of them"),
+        ("snp predict --run latest --out new", "--out and --run exclude each other. Pass only one of them"),
         (
             "toy train --deterministic --no-deterministic",
-            "--deterministic and --no-deterministic exclude each other; give one of them",
+            "--deterministic and --no-deterministic exclude each other. Pass only one of them",
         ),
         ("snp predict --latent vector", "--latent is for --goal reconstruct. Received: --goal predict"),
         (
@@ -101,7 +101,7 @@ def test_a_detection_looks_at_its_options_before_its_run(refused, option, text):
             "There is no file 'none.json'. Pass a .toml file or a run's config.json to --config",
         ),
         ("runs compare latest", "runs compare needs at least two runs. Received: 1"),
-        ("toy train --resume", "There is no unfinished toy run in 'runs'; give its directory with --out"),
+        ("toy train --resume", "There is no unfinished toy run in 'runs'. Pass its directory with --out"),
     ],
 )
 def test_what_does_not_go_together(refused, line, text):
@@ -188,6 +188,7 @@ def test_only_what_was_typed_wins_over_the_file(capsys, empty_directory):
         ),
         ("lstmae toy tr", ["train"]),
         ("lstmae toy train --cell ", ["lstm", "gru"]),
+        ("lstmae toy train --rec", ["--recurrent"]),
         ("lstmae toy tune --cell ", ["lstm", "gru"]),
         ("lstmae toy tune --search g", ["grid"]),
         ("lstmae snp train --goal r", ["reconstruct"]),

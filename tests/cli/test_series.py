@@ -492,14 +492,14 @@ def test_where_gaps_leave_no_window_the_error_says_so() -> None:
     with pytest.raises(DataError) as caught:
         load_series(config, prepare_table(config, table))
     assert str(caught.value).endswith(
-        "holds no window of 10 rows ('t.csv': 60 rows). Gaps divide the rows into 12 segments: give a longer --max-gap "
+        "holds no window of 10 rows ('t.csv': 60 rows). Gaps divide the rows into 12 segments: pass a longer --max-gap "
         "(now 1), --freq rows, a shorter --window than 10, another --split, or more rows"
     )
     for changed in ({"max_gap": 2}, {"freq": "rows"}):
         again = replace(config, window=4, **changed)
         assert min(part.samples for part in load_series(again, prepare_table(again, table))[:3]) > 0
     config, table = hourly(np.arange(6), window=5)
-    with pytest.raises(DataError, match=r"rows\)\. Give a shorter --window than 5, another --split, or more rows$"):
+    with pytest.raises(DataError, match=r"rows\)\. Pass a shorter --window than 5, another --split, or more rows$"):
         load_series(config, prepare_table(config, table))
 
 

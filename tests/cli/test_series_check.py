@@ -241,13 +241,13 @@ def test_no_zone_is_guessed_for_clocks_that_repeat_an_hour(called: Any) -> None:
     written([f"{hour},1.{k}" for k, hour in enumerate(clocks)])
     code, out, err = called("series check t.csv")
     assert code == 3
-    assert "give --time-zone ZONE, the zone of these clocks, such as Europe/London or America/New_York.\n" in out
-    assert err.endswith("1 problem, as listed. Change the table as said there\n")
+    assert "pass --time-zone ZONE, the zone of these clocks, such as Europe/London or America/New_York.\n" in out
+    assert err.endswith("1 problem, as listed. Change the table as described there\n")
     assert "  lstmae series check" not in out
     for zone in ("Europe/Berlin", "Europe/London"):
         code, out, err = called(f"series check t.csv --time-zone {zone}")
         assert code == 3
-        assert f"in an hour that daylight saving repeats, though not in {zone}: give --time-zone" in out
+        assert f"in an hour that daylight saving repeats, though not in {zone}: pass --time-zone" in out
         assert "--duplicates" not in out
     assert called("series check t.csv --time-zone America/New_York")[0] == 0
 

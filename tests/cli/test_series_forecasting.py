@@ -548,7 +548,7 @@ def test_several_series_of_which_one_is_too_short(place: Path) -> None:
         ("series forecast {run} {t} --out x.csv --horizon 0", 2, "--horizon must be a whole number at least 1"),
         ("series forecast {run} {t} --out x.csv --level 0", 2, "--level must be different whole numbers"),
         ("series forecast {run} nothing.csv --out x.csv", 3, "nothing.csv"),
-        ("series train {t} --task forecast --horizon 500", 3, "Give a shorter --horizon than 500, another --split"),
+        ("series train {t} --task forecast --horizon 500", 3, "Pass a shorter --horizon than 500, another --split"),
         ("series forecast {run} {t} --out x.csv --figure x.svg", 2, "--figure must be a file that ends in .png"),
         ("series detect {run} {t}", 3, "is not an anomaly detector"),
         ("series encode {run} {t} --out x.csv", 2, "is a run of --task forecast"),
@@ -630,7 +630,7 @@ def test_an_estimator_says_what_the_command_says(fitted: SequenceForecaster, pla
 def test_only_the_last_window_counts(fitted: SequenceForecaster) -> None:
     frame = table()
     np.testing.assert_allclose(fitted.predict(frame.iloc[-30:]), fitted.predict(frame), rtol=1e-6)
-    with pytest.raises(DataError, match="no run of 30 rows without a long gap"):
+    with pytest.raises(DataError, match="no 30 consecutive rows without a long gap"):
         fitted.predict(frame.iloc[-29:])
     with pytest.raises(ConfigError, match="level must be a whole number"):
         fitted.predict_interval(frame, level=100)

@@ -39,7 +39,7 @@ def test_the_template_loads_to_the_defaults(task: str) -> None:
         *(kind() for kind in TASKS.values()),
         *(TASKS[task].from_dict(values) for task in TASKS for values in PRESETS[task].values()),
         Snp(symbols=("IBM", 'A"B'), start="2010-01-01", learning_rate=1e-300, seed=2**32 - 1),
-        Series(missing=("-999", "\\N", "é", "a\tb"), normal=("..2014-04-10",), id_col=("pump, old",), code=3),
+        Series(missing=("-999", "\\N", "é", "a\tb", "\x7f"), normal=("..2014-04-10",), id_col=("pump, old",), code=3),
     ],
 )
 def test_a_config_survives_a_round_trip(config: Config) -> None:
@@ -68,6 +68,7 @@ def test_dates_need_no_quotation_marks() -> None:
         ('task = "toy"\n[config', DataError, ("line 2",)),
         ("a = " + "[" * 100_000, DataError, ("not TOML",)),
         ('task = "toy"\n[config]\nseed = 1\nuntis = 3', ConfigError, ("line 4", "'untis'", "'units'")),
+        ('task = "toy"\n[config]\nunits = 3\nbatch_size = 4\nunit = 3', ConfigError, ("line 5", "'unit'", "'units'")),
         ('task = "toy"\n[config]\n\nunits = "3"', ConfigError, ("line 4", "--units", "'3'")),
         ('task = "toy"\n[config]\nunits = nan', ConfigError, ("line 3", "--units")),
         ('task = "toy"\n[config]\nmemory = 7', ConfigError, ("line 3", "--memory", "--gates chrono")),

@@ -139,7 +139,7 @@ def test_all_transparent(tmp_path):
 def test_no_picture(tmp_path, body):
     path = tmp_path / "a\nb.png"
     path.write_bytes(body)
-    with pytest.raises(DataError, match=r"is no picture that can be read.* Give a PNG or JPEG") as caught:
+    with pytest.raises(DataError, match=r"is no picture that can be read.* Pass a PNG or JPEG") as caught:
         read_image(str(path))
     assert "\n" not in str(caught.value)
 

@@ -160,7 +160,7 @@ def test_a_stream_is_read_as_the_table_of_its_run(place: Path) -> None:
 def test_what_is_written_otherwise_is_refused_with_the_options_that_read_it(place: Path) -> None:
     with contextlib.chdir(place):
         for options, words in (
-            ("", "is UTF-8, not cp1252. Give --encoding utf-8"),
+            ("", "is UTF-8, not cp1252. Pass --encoding utf-8"),
             ("--encoding utf-8", "--skip-rows"),
             ("--encoding utf-8 --skip-rows 0", "--decimal point"),
         ):

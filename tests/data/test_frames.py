@@ -81,7 +81,7 @@ def test_rows_of_one_time_share_what_is_found(rule: str, values: list[float]) ->
 @pytest.mark.parametrize(
     ("index", "words"),
     [
-        (pd.DatetimeIndex(["2024-01-01", None]), "X, row 1: the index lacks a time. Remove the row or give its time"),
+        (pd.DatetimeIndex(["2024-01-01", None]), "X, row 1: the index lacks a time. Remove the row or add its time"),
         (
             pd.DatetimeIndex(["2024-01-01", "2024-01-02"], name="a"),
             "the index of times and a column are both called 'a'",

@@ -66,7 +66,7 @@ def test_a_check_tells_the_windows_that_a_training_has(share: float, window: int
 
 def test_where_known_anomalies_leave_no_window_both_say_so() -> None:
     options = {"data": marked(0.2), "label_col": "failure", "window": 40}
-    with pytest.raises(DataError, match=r"\d rows known to be anomalies are in no window .*: give a shorter --window"):
+    with pytest.raises(DataError, match=r"\d rows known to be anomalies are in no window .*: pass a shorter --window"):
         load_complete(Series(**options))
     (problem,) = [finding for finding in inspect_table(Reading(**options)).findings if finding.fatal]
     assert "rows known to be anomalies" in problem.text

@@ -182,12 +182,12 @@ def test_labels_decide_what_data_is() -> None:
         (
             [f"r0,{k},{'ab'[k > 75]}" for k in range(100)],
             {"window": 2},
-            "The training part holds windows of only one class, a; give --split-by series",
+            "The training part holds windows of only one class, a. Pass --split-by series",
         ),
         (
             [f"r0,{k},{'ab'[k % 2] if k < 80 else ''}" for k in range(100)],
             {"window": 2},
-            "The test part holds no window whose last row has a class in kind. Give --split-by series",
+            "The test part holds no window whose last row has a class in kind. Pass --split-by series",
         ),
         ([*runs(30)[:-1], "r29,1,a"], {"window": 4}, "another --split, --split-by series, or more rows"),
     ],

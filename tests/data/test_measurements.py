@@ -150,10 +150,10 @@ REFUSED: dict[str, tuple[bytes | str, dict[str, Any], tuple[str, ...]]] = {
     "a byte that no text of cp1252 has": (
         GERMAN.encode("cp1252") + b"x\x81",
         {},
-        ("line 1", "0xdf", "Give its --encoding"),
+        ("line 1", "0xdf", "Pass its --encoding"),
     ),
-    "Cyrillic": ("time,температура\n".encode("cp1251"), {}, ("line 1", "not UTF-8", "Give its --encoding")),
-    "DOS": ("time,Wärme\n".encode("cp437"), {}, ("line 1", "0x84", "Give its --encoding")),
+    "Cyrillic": ("time,температура\n".encode("cp1251"), {}, ("line 1", "not UTF-8", "Pass its --encoding")),
+    "DOS": ("time,Wärme\n".encode("cp437"), {}, ("line 1", "0x84", "Pass its --encoding")),
     "a cell of cp1252 that is no number": (GOOD.encode() + b"2024-01-01 03:00,\xe9,1\n", {}, ("line 5", "'\xe9'")),
     "half a character": (GOOD.encode("utf-16")[:-1], {}, ("line 4", "not utf-16-le")),
     "a title": ("Pump 3\n\n" + GOOD, {}, ("line 1", "'Pump 3'", "line 3", "'time', 'a', 'b'", "--skip-rows 2")),
@@ -676,7 +676,7 @@ def test_what_looks_like_text_of_western_europe(text: str, western: bool) -> Non
     if western:
         assert read(content).layout.settings == {"encoding": "cp1252"}
     else:
-        with pytest.raises(DataError, match="Give its --encoding"):
+        with pytest.raises(DataError, match="Pass its --encoding"):
             read(content)
 
 

@@ -107,7 +107,7 @@ def test_a_damaged_file() -> None:
 def test_without_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
     read({"a": [1, 2, 3]})
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(DataError, match=rf"{re.escape(install_hint('parquet'))}\. Install it, or give CSV"):
+    with pytest.raises(DataError, match=rf"{re.escape(install_hint('parquet'))}\. Install it, or pass CSV"):
         read_measurements(Reading(data="t.parquet"))
 
 

@@ -273,7 +273,7 @@ RESUME = "--dry-run estimates a new run, but --resume continues one. Remove one 
         ("toy train --resume", RESUME),
         ("mnist tune --resume --out full", RESUME),
         ("series train --resume", RESUME),
-        ("series train", "Give the table to train on: lstmae series train DATA --dry-run"),
+        ("series train", "Pass the table to train on: lstmae series train DATA --dry-run"),
         ("toy train --out full", "--out 'full' is not empty. Pass a new directory, or resume with --resume"),
         ("toy tune --out full", "--out 'full' is not empty. Pass a new directory, or resume with --resume"),
         (

@@ -152,7 +152,7 @@ def test_a_finished_search_is_shown_again_without_training(grid, s, monkeypatch)
 def test_the_latest_search_of_the_study_is_gone_on_with(grid, empty_directory, monkeypatch):
     no_training(monkeypatch)
     assert refused("toy tune --resume", 2) == (
-        "There is no search of toy tune in 'runs'; give its directory with --out"
+        "There is no search of toy tune in 'runs'. Pass its directory with --out"
     )
     for name, created in (("old", "2020"), ("new", "2021"), ("other", "2022")):
         about = json.loads(Path(shutil.copytree(grid.place, f"runs/{name}"), "search.json").read_text())

@@ -181,7 +181,7 @@ def test_a_table_may_be_written_otherwise(place: Path, line: str) -> None:
     assert said.code == 0, said.err
     said = call(f"series evaluate {place}/forecast --missing ERROR")
     assert said.code == 2
-    assert "--missing is for another table; give it as DATA" in said.err
+    assert "--missing is for another table. Pass it as DATA" in said.err
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_what_cannot_be_measured(place: Path) -> None:
     with pytest.raises(ConfigError, match="--label-col is for runs of --task anomaly or classify"):
         evaluate_table(open_run(place / "forecast"), TableRequest(str(place / "last.csv"), label_col="pace"))
     frame().iloc[:14].to_csv("few.csv")
-    with pytest.raises(DataError, match="no run of 15 rows without a long gap"):
+    with pytest.raises(DataError, match="no 15 consecutive rows without a long gap"):
         evaluate_table(open_run(place / "forecast"), TableRequest("few.csv"))
     frame().assign(pace="none of these").to_csv("other.csv")
     with pytest.raises(DataError, match="holds no class that the run knows"):

@@ -612,8 +612,8 @@ def test_the_data_figure_has_its_command() -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("report", "Give runs to report on, or --tour for the whole source report. Received: neither"),
-        ("report a --tour", "Give runs to report on, or --tour for the whole source report. Received: both"),
+        ("report", "Pass runs to report on, or --tour for the whole source report. Received: neither"),
+        ("report a --tour", "Pass runs to report on, or --tour for the whole source report. Received: both"),
         ("report a --level short", "--level is for --tour; leave it out"),
         ("report a --dry-run", "--dry-run is for --tour; leave it out"),
         ("report --tour --level long", "--level must be one of smoke, short, full. Received: 'long'"),

@@ -53,7 +53,7 @@ def default_code(config: Series, prepared: PreparedTable) -> tuple[int | None, d
     if config.code < values:
         return config.code, {}
     words = f"{config.code} are no fewer numbers than the {values} of a window, which can give back anything unusual"
-    return config.code, {"code": f"{words}; give a smaller --code or a longer --window"}
+    return config.code, {"code": f"{words}. Pass a smaller --code or a longer --window"}
 
 
 def default_batch_size(config: Series, windows: int) -> tuple[int, tuple[str, ...]]:
@@ -222,6 +222,6 @@ def require_complete_windows(config: Reading, prepared: PreparedTable) -> None:
     """Raise `ConfigError` if each window is scaled by its own range and the table has missing values."""
     if config.scale == "window" and np.isnan(prepared.grid.values).any():
         raise ConfigError(
-            "--scale window needs values without gaps; give --scale standard, or fill them first",
+            "--scale window needs values without gaps. Pass --scale standard, or fill them first",
             code=Code.MISSING_OPTION,
         )
