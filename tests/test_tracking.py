@@ -167,10 +167,10 @@ class TestMlflow:
 
         log, calls = MlflowClient.log_batch, iter(range(100))
 
-        def fail_twice(client: Any, number: str, metrics: Any = (), **rest: Any) -> Any:
+        def fail_twice(client: Any, run_id: str, metrics: Any = (), **rest: Any) -> Any:
             if metrics and next(calls) < 2:
                 raise MlflowException("busy")
-            return log(client, number, metrics, **rest)
+            return log(client, run_id, metrics, **rest)
 
         monkeypatch.setattr(MlflowClient, "log_batch", fail_twice)
         train(trackers=[tracking.Mlflow(uri)])
