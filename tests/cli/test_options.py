@@ -5,6 +5,7 @@ import json
 import shlex
 
 import pytest
+from helps import NAMES
 from lstm_ae_cli import main
 from lstm_ae_cli.app import command
 from lstm_ae_cli.options import GivenOptions, complete_runs, make_option
@@ -167,25 +168,7 @@ def test_only_what_was_typed_wins_over_the_file(capsys, empty_directory):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (
-            "lstmae ",
-            [
-                *[
-                    "toy",
-                    "mnist",
-                    "snp",
-                    "series",
-                    "runs",
-                    "config",
-                    "bench",
-                    "export",
-                    "report",
-                    "serve",
-                    "predict",
-                    "explain",
-                ]
-            ],
-        ),
+        ("lstmae ", NAMES),
         ("lstmae toy tr", ["train"]),
         ("lstmae toy train --cell ", ["lstm", "gru"]),
         ("lstmae toy train --rec", ["--recurrent"]),

@@ -3,6 +3,9 @@
 from lstm_ae_cli.app import command as root
 from typer.core import TyperGroup
 
+# Groups and single commands in the order of the help.
+NAMES = ["toy", "mnist", "snp", "series", "runs", "config", "bench", "export", "report", "serve", "predict", "explain"]
+
 
 def commands(group=None, path=()):
     """Every command with its path, groups included, in the order of the help."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import atexit
+import json
 import multiprocessing
 import os
 import shlex
@@ -20,6 +21,21 @@ CEILING = 600
 # Commands are forked from a process that has imported TensorFlow, as the import takes longer than most commands.
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["lstm_ae_cli.app", "lstm_ae_cli.series", "lstm_ae_cli.studies", "keras", "tensorflow"])
+
+
+def imported_by(lines):
+    """Run command lines in one new process; returns the modules that it has imported in the end, and its stdout."""
+    program = (
+        "import json, sys\n"
+        "from lstm_ae_cli import main\n"
+        f"codes = [main(words) for words in {list(map(shlex.split, lines))!r}]\n"
+        "print(json.dumps([codes, sorted(sys.modules)]), file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=CEILING)
+    assert done.returncode == 0, done.stderr
+    codes, modules = json.loads(done.stderr.splitlines()[-1])
+    assert not any(codes), done.stderr
+    return set(modules), done.stdout
 
 
 def run_lstmae(words, kill_at_write=0):
