@@ -117,7 +117,7 @@ class Code(Enum):
     )
     CELL_VALUE = (
         104,
-        "A cell contains something else than its column",
+        "A cell does not match the type of its column",
         "A cell of a numeric column is not a number, or its notation is ambiguous. The message gives line, column, and "
         "content. Fix the cell, or describe the notation with `--decimal`, `--thousands`, or `--column-units`.",
     )
