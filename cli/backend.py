@@ -12,7 +12,7 @@ from typing import Any
 from lstm_ae.errors import Code, LstmAeError
 from lstm_ae.startup import pause_garbage_collection
 
-from .console import Console
+from .console import Console, log_to_stderr
 
 # Bytes of address space below which TensorFlow cannot be imported: libraries of 1.9 GB, their threads and arenas.
 MIN_ADDRESS_SPACE = 2_350_000_000
@@ -33,10 +33,7 @@ def import_tensorflow(console: Console, *, keras: bool = True) -> None:
         _require_address_space()
     if console.verbose:
         _import_without_collection(keras)
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        logging.getLogger("lstm_ae").handlers = [handler]
-        logging.getLogger("lstm_ae").setLevel(logging.INFO)
+        log_to_stderr(logging.Formatter("%(message)s"))
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.simplefilter("ignore")

@@ -1,10 +1,12 @@
 """Console output: results go to stdout, everything else to stderr."""
 
+import contextlib
 import json
+import logging
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from lstm_ae.formatting import format_clock, format_name, format_value
@@ -43,6 +45,27 @@ def discard_output(stream: TextIO) -> None:
         os.close(nowhere)
     except (OSError, ValueError):  # not a file
         pass
+
+
+def log_to_stderr(formatter: logging.Formatter, level: int = logging.INFO) -> None:
+    """Write what this library logs to stderr, and nowhere else; call it within `scoped_logging`."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    log = logging.getLogger("lstm_ae")
+    log.handlers, log.propagate = [handler], False
+    log.setLevel(level)
+
+
+@contextlib.contextmanager
+def scoped_logging() -> Iterator[None]:
+    """Undo `log_to_stderr` at the end: the next command of the process may be quiet, or have another stderr."""
+    log = logging.getLogger("lstm_ae")
+    before = log.handlers, log.propagate, log.level
+    try:
+        yield
+    finally:
+        log.handlers, log.propagate = before[:2]
+        log.setLevel(before[2])
 
 
 class Console(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any
 
 from lstm_ae.errors import Code, ConfigError, DataError, InsufficientSkillError, LstmAeError, UnprovenError
 
-from .console import discard_output, prepare_streams, write_stderr
+from .console import discard_output, prepare_streams, scoped_logging, write_stderr
 from .signals import INTERRUPTED_CODE
 
 
@@ -34,7 +34,8 @@ def run_guarded(command: Callable[[], object], arguments: list[str], signals: li
     """
     prepare_streams()
     try:
-        code = command()
+        with scoped_logging():
+            code = command()
         sys.stdout.flush()
         # Typer turns Ctrl-C into this code, without a word.
         return _print_error(DEFAULT_INTERRUPTION) if code == INTERRUPTED_CODE else code if isinstance(code, int) else 0

@@ -13,7 +13,7 @@ import typer
 from lstm_ae.formatting import format_count
 
 from .backend import import_tensorflow
-from .console import Console
+from .console import Console, log_to_stderr
 from .options import Trust, command
 from .signals import call_on_signal
 
@@ -272,7 +272,7 @@ def register(app: typer.Typer) -> None:
 
         import asyncio
 
-        _log_to_stderr(console)
+        log_to_stderr(_JsonFormatter(), logging.WARNING if console.quiet else logging.INFO)
         asyncio.run(serving())
 
 
@@ -327,11 +327,3 @@ class _JsonFormatter(logging.Formatter):
         if record.exc_info:
             extra["error"] = self.formatException(record.exc_info)
         return json.dumps(line | extra, default=str)
-
-
-def _log_to_stderr(console: Console) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_JsonFormatter())
-    log = logging.getLogger("lstm_ae")
-    log.handlers, log.propagate = [handler], False
-    log.setLevel(logging.WARNING if console.quiet else logging.INFO)

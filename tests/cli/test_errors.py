@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import json
+import logging
 import os
 import shlex
 import shutil
@@ -12,11 +13,13 @@ from pathlib import Path
 
 import pytest
 from lstm_ae_cli import main
-from lstm_ae_cli.errors import describe_error
+from lstm_ae_cli.console import log_to_stderr
+from lstm_ae_cli.errors import describe_error, run_guarded
 from messages import message_of
 from processes import CEILING
 
 from lstm_ae import run as asked
+from lstm_ae.errors import LstmAeError
 
 TINY = "--sequences 100 --epochs 1 --units 2"
 LSTMAE = [sys.executable, "-c", "import sys; from lstm_ae_cli import main; sys.exit(main())"]
@@ -110,6 +113,23 @@ def test_other_errors(error, text, code):
     said, _, number = describe_error(error)
     assert said.startswith(text)
     assert number == code
+
+
+@pytest.mark.parametrize("code", [0, 7])
+def test_a_command_leaves_the_log_as_it_was(code, capsys):
+    # The next command of the process may be quiet, and have another stderr.
+    def command() -> int:
+        log_to_stderr(logging.Formatter("%(message)s"))
+        log.info("within")
+        if code:
+            raise LstmAeError("it stopped")
+        return code
+
+    log = logging.getLogger("lstm_ae.test")
+    assert (run_guarded(command, [], []) == 0) == (code == 0)
+    assert capsys.readouterr().err.splitlines()[0] == "within"
+    log.info("after")
+    assert capsys.readouterr().err == ""
 
 
 def test_two_runs_into_one_directory(refused, one):
