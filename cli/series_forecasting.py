@@ -185,7 +185,7 @@ def _show_forecast(columns: "TableColumns", ahead: "TableForecast", metrics: "Js
         _show_rows(columns, console, MAX_FIRST_LINES)
     if ahead.skipped:
         console.show(
-            f"Left out, without {ahead.past.shape[1]} rows in a row at their end: {format_names(ahead.skipped)}"
+            f"Left out, without {ahead.past.shape[1]} consecutive rows at their end: {format_names(ahead.skipped)}"
         )
     if ahead.intervals and ahead.future.shape[1] > ahead.trained_horizon:
         console.show(f"No intervals after step {ahead.trained_horizon}: there are no validation errors beyond it")

@@ -322,7 +322,7 @@ def _show_missing_companies(console: Console, data: "Data", shown: Iterable[obje
     there = [data.symbols[line] for line in np.unique(data.test.line)]
     missing = [symbol for symbol in there if symbol not in set(shown)]
     if missing:
-        days = f"{data.test.span - 1} days in a row before the end of its data"
+        days = f"{data.test.span - 1} consecutive days before the end of its data"
         console.show(
             f"Without {days}, so not forecast: {format_count(len(missing), 'company')} ({format_names(missing)})"
         )

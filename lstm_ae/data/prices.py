@@ -598,7 +598,7 @@ def prepare_prices(config: Snp, quotes: Quotes, parts: Parts = split_by_date, *,
     span = config.window + (config.goal == "predict")
     quotes, part, whole, none = _cut_windows(config, quotes.take(keep), part[keep], span, symbols, notes)
     if none:
-        notes.append(f"{format_count(len(none), 'company')} without {span} days in a row: {format_names(none)}")
+        notes.append(f"{format_count(len(none), 'company')} without {span} consecutive days: {format_names(none)}")
     splits = _cut_parts(whole, part, config) if config.split == "time" else _shuffle_split(whole, config)
     source = _describe_source(config, quotes, whole, symbols, notes)
     data = Data(*splits, fixed_scale(), source, symbols, format_field_names(config.fields), opens=opens)
@@ -643,12 +643,12 @@ def load_new_prices(config: Snp, scale: Scale, known: Sequence[str], until: np.d
     quotes, part, whole, short = _cut_windows(config, quotes, part, config.window, symbols, notes)
     if short:
         notes.append(
-            f"{format_count(len(short), 'company')} with fewer than {config.window} days in a row left out: "
+            f"{format_count(len(short), 'company')} with fewer than {config.window} consecutive days left out: "
             f"{format_names(short)}"
         )
     if not whole.samples:
         raise DataError(
-            f"{quotes.table.name}: no company has {config.window} days in a row, which the model reads",
+            f"{quotes.table.name}: no company has {config.window} consecutive days, which the model reads",
             code=Code.TOO_FEW_ROWS,
         )
     source = _describe_source(config, quotes, whole, symbols, notes)

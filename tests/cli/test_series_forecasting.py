@@ -533,11 +533,11 @@ def test_several_series_of_which_one_is_too_short(place: Path) -> None:
     assert said.code == 0, said.err
     said = call("series forecast many many.csv --out next.csv")
     assert said.code == 0, said.err
-    assert "Left out, without 30 rows in a row at their end: b, c" in said.out
+    assert "Left out, without 30 consecutive rows at their end: b, c" in said.out
     frame = pd.read_csv("next.csv")
     assert frame["pump"].tolist() == ["a"] * 6
     table(seed=2).iloc[:20].assign(pump="b").to_csv("short.csv")
-    with pytest.raises(DataError, match="has no 30 rows in a row at its end"):
+    with pytest.raises(DataError, match=r"short\.csv.* 30 consecutive rows"):
         forecast.forecast_file(open_run("many"), TableRequest("short.csv"))
 
 

@@ -50,7 +50,7 @@ def test_known_companies_keep_their_lines_and_others_get_lines_of_their_own(tmp_
     assert data.symbols == ("", "AAA", "BBB", "NEW", "ZZZ")
     assert data.test.lines().tolist() == [1, 1, 3]  # NEW has three days and one after them
     assert (data.train.samples, data.validation.samples, data.test.span) == (0, 0, 4)
-    assert data.source.notes == ("1 company with fewer than 3 days in a row left out: ZZZ",)
+    assert data.source.notes == ("1 company with fewer than 3 consecutive days left out: ZZZ",)
 
 
 def test_an_unknown_company_is_scaled_by_its_window(tmp_path):
@@ -64,7 +64,7 @@ def test_an_unknown_company_is_scaled_by_its_window(tmp_path):
 
 
 def test_too_few_days_are_refused(tmp_path):
-    with pytest.raises(DataError, match="no company has 9 days in a row"):
+    with pytest.raises(DataError, match="no company has 9 consecutive days"):
         load_new_prices(Snp(data=prices(tmp_path, days_of("AAA", 8)), window=9), fixed_scale(), ("", "AAA"), LONG_AGO)
 
 
