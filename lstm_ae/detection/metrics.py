@@ -19,6 +19,13 @@ from lstm_ae.arrays import Array, BoolArray, Float64Array
 from lstm_ae.detection.events import Event, true_ranges
 from lstm_ae.errors import Code, DataError
 
+# Number of thresholds of the TSB-AD benchmark.
+BENCHMARK_THRESHOLDS = 250
+
+# Period of the TSB-AD benchmark: rows and largest lag of the autocorrelation, its first lag, the largest distance of
+# the highest maximum from that lag, and the buffer of series without a period.
+ACF_ROWS, ACF_LAGS, FIRST_LAG, LONGEST_PEAK, DEFAULT_BUFFER = 20_000, 400, 3, 300, 125
+
 
 class RankingMetrics(NamedTuple):
     """Ranking metrics of scores.
@@ -141,6 +148,89 @@ def volume_under_surface(
     return float(np.mean(precise)), float(np.mean(rates)) if rates else np.nan
 
 
+def benchmark_volume(labels: Array, scores: Array, buffer: int, thresholds: int = BENCHMARK_THRESHOLDS) -> float:
+    """Return VUS-PR as the TSB-AD benchmark calculates it, to compare with its published results.
+
+    It differs from `volume_under_surface`: thresholds are taken at evenly spaced ranks of the scores; slopes before and
+    after a range have the same length; the number of positives counts only those rows of slopes that are above the
+    threshold; ranges are merged if their slopes share a row; and the area is the sum of the precisions, each multiplied
+    by the increase of the recall.
+
+    Args:
+        labels: `(rows,)` bool.
+        scores: `(rows,)`, higher for more anomalous rows.
+        buffer: largest buffer in rows, see `benchmark_buffer`.
+        thresholds: number of thresholds.
+
+    Returns:
+        The volume; NaN without labels.
+
+    Raises:
+        DataError: labels and scores differ in length, or a score is NaN or infinite.
+    """
+    labels, scores = _checked(labels, scores)
+    if np.isnan(scores).any():
+        raise DataError("Scores must be finite. Received: NaN. Give rows without a score the lowest score")
+    if not labels.any():
+        return np.nan
+    ranks = np.linspace(0, len(scores) - 1, thresholds).astype(int)
+    levels = -np.sort(-scores)[ranks]
+    # The first threshold that each row reaches. The last one is the lowest score.
+    reached = np.searchsorted(-levels, -scores, side="left")
+
+    def accumulate(rows: Array, weights: Array | None = None) -> Float64Array:
+        sums: Float64Array = np.cumsum(np.bincount(reached[rows], weights, thresholds))
+        return sums
+
+    predicted, hard = accumulate(np.arange(len(scores))), accumulate(np.flatnonzero(labels))
+    ranges = true_ranges(labels, 1)
+    first, second = _nearest_two(labels, ranges)
+    nearest = np.argsort(first, kind="stable")
+    areas = []
+    half, detected = -1, hard
+    for length in range(buffer + 1):
+        if length // 2 > half:
+            half = length // 2
+            near = nearest[: np.searchsorted(first, half, side="right", sorter=nearest)]
+            detected = _detected_at(scores, levels, _merge_ranges(ranges, half, len(scores)))
+        # Two slopes add up to more than 1, the largest label of a row.
+        weights = np.where(second[near] <= half, 1, np.sqrt(1 - first[near] / max(length, 1)))
+        soft = accumulate(near, weights)
+        recall = np.minimum((hard + soft) / (hard[-1] + soft / 2), 1) * detected
+        areas.append(np.sum(np.diff(recall, prepend=0) * (hard + soft) / predicted))
+    return float(np.mean(areas))
+
+
+def benchmark_buffer(values: Array) -> int:
+    """Return the largest buffer that the TSB-AD benchmark uses: the period of a series, or 125.
+
+    The period is the lag of 6 to 303 rows at the highest local maximum of the autocorrelation, over lags up to 400 and
+    the first 20,000 rows.
+
+    Args:
+        values: `(rows,)` values of the first column, without NaN.
+
+    >>> benchmark_buffer(np.sin(np.arange(1000) * 2 * np.pi / 50))
+    50
+    """
+    from scipy.fft import next_fast_len
+    from scipy.signal import argrelextrema
+
+    values = np.asarray(values, np.float64)[:ACF_ROWS]
+    centered = values - values.mean()
+    # The same sums, in the same order, as statsmodels: rounding decides between equal maxima.
+    spectrum = np.fft.fft(centered, next_fast_len(2 * len(values) + 1, real=True))
+    covariance = np.fft.ifft(spectrum * np.conjugate(spectrum))[: len(values)].real / len(values)
+    if not covariance[0] > 0:
+        return DEFAULT_BUFFER
+    correlation = (covariance[: ACF_LAGS + 1] / covariance[0])[FIRST_LAG:]
+    peaks = argrelextrema(correlation, np.greater)[0]
+    if not len(peaks):
+        return DEFAULT_BUFFER
+    best = peaks[np.argsort(correlation[peaks])[-1]]
+    return int(best) + FIRST_LAG if FIRST_LAG <= best <= LONGEST_PEAK else DEFAULT_BUFFER
+
+
 def _checked(labels: Array, scores: Array) -> tuple[BoolArray, Float64Array]:
     labels, scores = np.asarray(labels, bool), np.asarray(scores, np.float64)
     if labels.shape != scores.shape or labels.ndim != 1:
@@ -194,10 +284,36 @@ def _detected_share(
     soft: BoolArray, scores: Float64Array, thresholds: Float64Array, segment: Array | None
 ) -> Float64Array:
     """Return the share of ranges with a row at or above each of the descending thresholds."""
-    ranges = true_ranges(soft, 1, segment)
-    filled = np.where(np.isnan(scores), -np.inf, scores)
+    return _detected_at(np.where(np.isnan(scores), -np.inf, scores), thresholds, true_ranges(soft, 1, segment))
+
+
+def _nearest_two(labels: BoolArray, ranges: Array) -> tuple[Array, Array]:
+    """Return the distances of every unlabeled row to its nearest and second nearest range; labeled rows have none."""
+    rows = np.arange(len(labels))
+    far = np.iinfo(np.int64).max // 4
+    distances = np.full((4, len(labels)), far)
+    before = np.searchsorted(ranges[:, 1], rows, side="right") - 1
+    after = np.searchsorted(ranges[:, 0], rows, side="right")
+    for slot, (index, edge) in enumerate([(before, 1), (before - 1, 1), (after, 0), (after + 1, 0)]):
+        valid = (index >= 0) & (index < len(ranges)) & ~labels
+        at = ranges[np.clip(index, 0, len(ranges) - 1), edge] - edge
+        distances[slot, valid] = np.abs(rows - at)[valid]
+    first, second = np.partition(distances, 1, axis=0)[:2]
+    return first, second
+
+
+def _merge_ranges(ranges: Array, half: int, rows: int) -> Array:
+    """Return the ranges extended by `half` rows on both sides; those that share a row are merged."""
+    starts, stops = ranges[:, 0] - half, ranges[:, 1] + half
+    apart = stops[:-1] <= starts[1:]
+    merged: Array = np.stack([starts[np.r_[True, apart]], stops[np.r_[apart, True]]], axis=1).clip(0, rows)
+    return merged
+
+
+def _detected_at(scores: Float64Array, thresholds: Float64Array, ranges: Array) -> Float64Array:
+    """Return the share of ranges with a row at or above each of the descending thresholds."""
     # Padded, since a range may stop after the last row. Every other slice lies between two ranges.
-    tops = np.maximum.reduceat(np.r_[filled, -np.inf], ranges.ravel())[::2]
+    tops = np.maximum.reduceat(np.r_[scores, -np.inf], ranges.ravel())[::2]
     tops = np.sort(tops[tops > -np.inf])
     shares: Float64Array = (len(tops) - np.searchsorted(tops, thresholds, side="left")) / len(tops)
     return shares

@@ -2,11 +2,18 @@
 
 import numpy as np
 import pytest
+from benchmark_series import CASES, labels_and_scores, series
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lstm_ae.detection.events import Event, find_events
-from lstm_ae.detection.metrics import event_metrics, ranking_metrics, volume_under_surface
+from lstm_ae.detection.metrics import (
+    benchmark_buffer,
+    benchmark_volume,
+    event_metrics,
+    ranking_metrics,
+    volume_under_surface,
+)
 from lstm_ae.errors import DataError
 
 
@@ -35,6 +42,58 @@ def test_volumes_are_those_of_aeon(made: tuple[np.ndarray, np.ndarray], buffer: 
     On longer series it takes 250 of the thresholds and the trapezoids between them; on 20,000 rows that made 0.004.
     """
     assert volume_under_surface(*made, buffer) == pytest.approx((pr, roc), abs=1e-11)
+
+
+# VUS-PR and AUC-PR of TSB-AD 1.5 (`get_metrics` with 250 thresholds) for the cases of `benchmark_series`.
+BENCHMARK_METRICS = {
+    "one range": (0.332890359820, 0.315975385239),
+    "ties": (0.196287851509, 0.164549430276),
+    "fewer rows than thresholds": (0.510308630899, 0.423627809812),
+    "first and last row": (0.202971101985, 0.148217017880),
+    "short ranges whose slopes meet": (0.506402814751, 0.268941218414),
+    "many single rows": (0.849973741297, 0.481612981461),
+    "slopes that touch": (0.185976370013, 0.129038771028),
+    "no buffer": (0.205195795623, 0.206900183192),
+    "perfect": (0.999607843137, 1.000000000000),
+    "inverse": (0.052190826139, 0.043707702441),
+    "two levels": (0.458854326504, 0.442000000000),
+    "long": (0.347363219192, 0.274294100262),
+}
+
+# `find_length_rank` of TSB-AD 1.5 with statsmodels 0.15.0.
+BENCHMARK_BUFFERS = {
+    "sine of 50 rows": 50,
+    "noisy sine of 24 rows": 24,
+    "two periods": 140,
+    "period of 350 rows": 125,
+    "noise": 180,
+    "random walk": 125,
+    "line": 125,
+    "constant": 125,
+    "few rows": 9,
+    "many rows": 40,
+    "short period": 125,
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_volume_is_that_of_the_benchmark(name: str) -> None:
+    labels, scores, buffer = labels_and_scores(name)
+    vus_pr, auc_pr = BENCHMARK_METRICS[name]
+    assert benchmark_volume(labels, scores, buffer) == pytest.approx(vus_pr, abs=1e-9)
+    assert ranking_metrics(labels, scores, 0).auc_pr == pytest.approx(auc_pr, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", BENCHMARK_BUFFERS)
+def test_the_buffer_is_that_of_the_benchmark(name: str) -> None:
+    assert benchmark_buffer(series(name)) == BENCHMARK_BUFFERS[name]
+
+
+def test_the_benchmark_needs_a_score_for_every_row() -> None:
+    labels = np.array([0, 1, 0])
+    with pytest.raises(DataError, match="lowest score"):
+        benchmark_volume(labels, np.array([0, np.nan, 1]), 1)
+    assert np.isnan(benchmark_volume(np.zeros(3), np.arange(3.0), 1))
 
 
 def plainly(labels: np.ndarray, scores: np.ndarray, buffer: int) -> tuple[float, float]:
