@@ -12,8 +12,8 @@ from lstm_ae.arrays import Array, BoolArray, Float32Array, Int64Array
 from lstm_ae.data.class_labels import encode_labels, spread_series_labels
 from lstm_ae.data.columns import split_id_columns
 from lstm_ae.data.frames import map_to_table_rows, row_id_columns
-from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.padding import pad_segments
+from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.data.windows import window_starts
 from lstm_ae.errors import Code, ConfigError, DataError
@@ -136,7 +136,7 @@ def classify(run: ModelStore, request: TableRequest) -> ClassifiedTable:
     return classify_table(classifier, read_run_table(classifier.config, request))
 
 
-def classify_table(classifier: RunClassifier, table: Measurements, *, every_row: bool = False) -> ClassifiedTable:
+def classify_table(classifier: RunClassifier, table: Panel, *, every_row: bool = False) -> ClassifiedTable:
     """Classify the windows of a table that is in memory.
 
     Args:
@@ -184,7 +184,7 @@ def _known_window_starts(prepared: PreparedTable) -> Int64Array:
     return starts[prepared.grid.valued[starts]]
 
 
-def _match_classes(table: Measurements, labeled: Measurements) -> list[int]:
+def _match_classes(table: Panel, labeled: Panel) -> list[int]:
     """Return the index of each of the table's label names among the classes; -1 for an unknown name."""
     if table.labels is None or labeled.labels is None:
         return []

@@ -10,9 +10,9 @@ from lstm_ae.apply.run_table import LoadedRun, TableRequest, run_config
 from lstm_ae.arrays import Array, BoolArray
 from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.data.anomaly_labels import known_anomalies
-from lstm_ae.data.measurements import Progress
 from lstm_ae.data.padding import original_rows, remove_padding
 from lstm_ae.data.preparation import PreparedTable, SeriesScales
+from lstm_ae.data.table_reader import Progress
 from lstm_ae.data.time_zones import format_time
 from lstm_ae.detection.calibration import Adding, NormalScores, ScoredSeries, find_anomalies, score_rows, windowwise
 from lstm_ae.detection.events import Event
@@ -49,8 +49,8 @@ class Detection(NamedTuple):
 
     def format_time(self, row: int) -> str:
         """Return the time of a grid row as text, or its number if the table has no time column."""
-        time, measurements = int(self.prepared.grid.times[row]), self.prepared.table
-        return format_time(time, measurements.zone) if measurements.layout.time is not None else str(time)
+        time, table = int(self.prepared.grid.times[row]), self.prepared.table
+        return format_time(time, table.zone) if table.layout.time is not None else str(time)
 
     def series_name(self, row: int) -> str | None:
         """Return the name of a row's series; None if there is one series."""

@@ -11,7 +11,7 @@ from lstm_ae.config.reading import TimeStep
 from lstm_ae.data.checks import collect_new_table_warnings
 from lstm_ae.data.columns import split_id_columns
 from lstm_ae.data.grid import future_times
-from lstm_ae.data.measurements import Measurements
+from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import PreparedTable, SeriesScales
 from lstm_ae.data.time_zones import format_times
 from lstm_ae.errors import Code, ConfigError, DataError
@@ -62,7 +62,7 @@ class TableForecast(NamedTuple):
         notes: Notes about the table.
     """
 
-    table: Measurements
+    table: Panel
     ids: Int64Array
     skipped: tuple[str, ...]
     timed: bool
@@ -187,7 +187,7 @@ def forecast_table(
     )
 
 
-def _describe_missing_intervals(quantiles: Array, table: Measurements) -> list[str]:
+def _describe_missing_intervals(quantiles: Array, table: Panel) -> list[str]:
     """Return a note that names the columns with steps without an interval; an empty list if there are none."""
     names = [format_heading(table.layout.values[k]) for k in np.flatnonzero(np.isinf(quantiles).any(axis=(1, 2)))]
     if not names:

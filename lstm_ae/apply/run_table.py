@@ -10,9 +10,10 @@ from lstm_ae.config.options import flag_name
 from lstm_ae.config.reading import REREAD
 from lstm_ae.data.anomaly_labels import encode_anomaly_labels
 from lstm_ae.data.checks import describe_step_change
-from lstm_ae.data.measurements import Measurements, Progress, read_measurements
 from lstm_ae.data.padding import pad_segments
+from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import PreparedTable, SeriesScales, prepare_table
+from lstm_ae.data.table_reader import Progress, read_panel
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.model_store import ModelStore
@@ -105,7 +106,7 @@ def read_with_run_config(config: Series, reading: JsonMapping | None) -> Series:
     return dataclasses.replace(config, **changed)
 
 
-def read_run_table(config: Series, request: TableRequest) -> Measurements:
+def read_run_table(config: Series, request: TableRequest) -> Panel:
     """Read a table with a run's config. Labels of anomalies are encoded as 0 and 1; those of classes are names.
 
     Raises:
@@ -114,11 +115,11 @@ def read_run_table(config: Series, request: TableRequest) -> Measurements:
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(Reading)}
     # A run's labels, horizon, and normal rows are those of its training table.
     values |= {"data": request.data, "label_col": request.label_col, "horizon": None, "normal": ()}
-    table = read_measurements(Reading(**values), request.progress, of_run=True)
+    table = read_panel(Reading(**values), request.progress, of_run=True)
     return table if config.task == "classify" else encode_anomaly_labels(table)
 
 
-def grid_run_table(config: Series, table: Measurements) -> PreparedTable:
+def grid_run_table(config: Series, table: Panel) -> PreparedTable:
     """Put a table on its time grid with a run's config.
 
     Raises:
@@ -129,7 +130,7 @@ def grid_run_table(config: Series, table: Measurements) -> PreparedTable:
     return prepare_table(dataclasses.replace(config, normal=(), **changed), table)
 
 
-def prepare_run_table(config: Series, table: Measurements) -> PreparedTable:
+def prepare_run_table(config: Series, table: Panel) -> PreparedTable:
     """Put a table on its time grid with a run's config, and check that it contains complete windows.
 
     If short segments were padded in training, missing rows are inserted before those of this table too.
@@ -148,7 +149,7 @@ def prepare_run_table(config: Series, table: Measurements) -> PreparedTable:
 
 
 def too_few_rows(
-    table: Measurements, rows: int, need: str = "which a window needs", where: str = "", advice: str = ""
+    table: Panel, rows: int, need: str = "which a window needs", where: str = "", advice: str = ""
 ) -> DataError:
     """Return the error for a table without enough consecutive rows.
 

@@ -25,8 +25,9 @@ from lstm_ae.backtest.folds import (
 )
 from lstm_ae.config import Series
 from lstm_ae.data.grid import Grid
-from lstm_ae.data.measurements import Measurements, Progress, read_measurements
+from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import find_part_rows, prepare_table
+from lstm_ae.data.table_reader import Progress, read_panel
 from lstm_ae.data.time_zones import Zone, format_time
 from lstm_ae.data.windows import hash_arrays
 from lstm_ae.errors import Code, ConfigError, DataError
@@ -43,9 +44,9 @@ class FoldRows(NamedTuple):
     Args:
         ids: names of the series.
         series: `(rows,)` series of the rows, as indices into `ids`.
-        times: `(rows,)` their times, as in `Measurements`.
+        times: `(rows,)` their times, as in `Panel`.
         places: `(rows,)` their row numbers in the table; used without times.
-        zone: time zone of the output, as in `Measurements`.
+        zone: time zone of the output, as in `Panel`.
     """
 
     ids: tuple[str, ...]
@@ -57,7 +58,7 @@ class FoldRows(NamedTuple):
 
 def start_backtest(
     config: Series, folds: int, reading: Progress | None = None
-) -> tuple[Series, Measurements, tuple[str, ...]]:
+) -> tuple[Series, Panel, tuple[str, ...]]:
     """Read the table and infer omitted options from the first fold's rows.
 
     Args:
@@ -76,7 +77,7 @@ def start_backtest(
         raise ConfigError(
             "backtest is for --task forecast and defines its own splits. Omit --split", code=Code.OPTION_NOT_APPLICABLE
         )
-    table = read_measurements(config, reading)
+    table = read_panel(config, reading)
     require_regular(config, table)
     first = split_fold(config, table, 1, folds)
     assert isinstance(first.config, Series)
@@ -85,7 +86,7 @@ def start_backtest(
     return first.config, table, (*source.notes, *leaky)
 
 
-def split_fold(config: Series, table: Measurements, number: int, folds: int) -> FoldData:
+def split_fold(config: Series, table: Panel, number: int, folds: int) -> FoldData:
     """Return the rows up to the end of a fold's test block, split into training, validation, and test.
 
     Args:
@@ -117,7 +118,7 @@ def split_fold(config: Series, table: Measurements, number: int, folds: int) -> 
     return FoldData(*completed, FoldRows(table.ids, series, times, places, table.zone))
 
 
-def fold_edges(table: Measurements, folds: int) -> Array:
+def fold_edges(table: Panel, folds: int) -> Array:
     """Return the start of each test block and the end of the last one, `(folds + 1,)` in the units of `_order`.
 
     Raises:
@@ -131,7 +132,7 @@ def fold_edges(table: Measurements, folds: int) -> Array:
     return edges
 
 
-def _order(table: Measurements, rows: Measurements | Grid) -> Array:
+def _order(table: Panel, rows: Panel | Grid) -> Array:
     """Return the times of rows; without times, their relative position in their series, from 0 to 1."""
     if table.layout.time is not None:
         return rows.times
@@ -139,7 +140,7 @@ def _order(table: Measurements, rows: Measurements | Grid) -> Array:
     return positions
 
 
-def rows_until(table: Measurements, end: float) -> Measurements:
+def rows_until(table: Panel, end: float) -> Panel:
     """Return the rows before an edge of `fold_edges`."""
     return table.take(_order(table, table) < end)
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from lstm_ae.bench.runner import Contestant, Lap
 from lstm_ae.config import Series
-from lstm_ae.data.frames import measurements_from_rows
-from lstm_ae.data.measurements import Measurements
+from lstm_ae.data.frames import panel_from_rows
+from lstm_ae.data.panel import Panel
 
 if TYPE_CHECKING:
     from lstm_ae.apply.detect import RunDetector
@@ -47,12 +47,12 @@ def contestants(search: DetectionLoad, rounds: int) -> dict[str, Contestant]:
     }
 
 
-def make_table(search: DetectionLoad, rows: int) -> Measurements:
+def make_table(search: DetectionLoad, rows: int) -> Panel:
     """Return a table of noisy sine columns whose period is one window."""
     step = 2 * np.pi * np.arange(rows)[:, None] / search.window
     noise = np.random.default_rng(0).normal(0, 0.1, (rows, search.features))
     names = [f"value {number}" for number in range(search.features)]
-    return measurements_from_rows(np.sin(step + np.arange(search.features)) + noise, names)
+    return panel_from_rows(np.sin(step + np.arange(search.features)) + noise, names)
 
 
 def _detector(search: DetectionLoad, kernel: str) -> "RunDetector":

@@ -6,8 +6,8 @@ import numpy as np
 
 from lstm_ae.arrays import BoolArray
 from lstm_ae.data.grid import Grid
-from lstm_ae.data.measurements import ANOMALY_CLASSES, Measurements
 from lstm_ae.data.number_notation import MISSING_WORDS, NUMBER
+from lstm_ae.data.panel import ANOMALY_CLASSES, Panel
 from lstm_ae.errors import Code, ConfigError
 
 _BOOLEANS = {"false": 0, "true": 1}
@@ -50,7 +50,7 @@ def _parse_anomaly_label(name: str) -> int | None:
     return _BOOLEANS.get(word)
 
 
-def encode_anomaly_labels(table: Measurements) -> Measurements:
+def encode_anomaly_labels(table: Panel) -> Panel:
     """Return the table with the labels 0 and 1 (-1 where missing) and the classes `ANOMALY_CLASSES`.
 
     Raises:
@@ -63,7 +63,7 @@ def encode_anomaly_labels(table: Measurements) -> Measurements:
     )
 
 
-def known_anomalies(table: Measurements, grid: Grid) -> BoolArray:
+def known_anomalies(table: Panel, grid: Grid) -> BoolArray:
     """Return a mask of the grid rows that are labeled as anomalies, `(rows,)`.
 
     Missing rows between two labeled anomalies count as anomalies too.

@@ -41,14 +41,14 @@ from lstm_ae.data.grid import (
     grid_slots,
     missing_share,
     repeats_autumn_hour,
-    run_starts,
 )
-from lstm_ae.data.measurements import Measurements, Progress, read_measurements
 from lstm_ae.data.padding import original_rows, pad_segments
+from lstm_ae.data.panel import Panel, run_starts
 from lstm_ae.data.preparation import PreparedTable, cut_windows, prepare_for_any_task, scale_line_names
 from lstm_ae.data.scaling import Scale, describe_unknown_series, find_scale_lines
 from lstm_ae.data.season import MAX_DEFAULT_WINDOW, choose_coarser_step
 from lstm_ae.data.split import PARTS, required_parts
+from lstm_ae.data.table_reader import Progress, read_panel
 from lstm_ae.data.timestamps import CLOCK_HEADING
 from lstm_ae.data.windows import Data
 from lstm_ae.formatting import format_count, format_heading, format_names, quote
@@ -65,9 +65,7 @@ UNEQUAL_SCALE_RATIO, UNKNOWN_SERIES_SCALE_RATIO = 3, 10
 MAX_STRAY_SHARE = 0.02
 
 
-def check_duplicates(
-    table: Measurements, step: TimeStep, clash: DuplicateTimes | None, config: Reading
-) -> list[Finding]:
+def check_duplicates(table: Panel, step: TimeStep, clash: DuplicateTimes | None, config: Reading) -> list[Finding]:
     """Return a finding if rows have the same time or share a grid position."""
     if clash is None:
         return []
@@ -105,7 +103,7 @@ def check_duplicates(
     return [Finding(text, True, (*fixes, *last))]
 
 
-def suggest_time_fixes(table: Measurements, step: TimeStep, config: Reading) -> list[Fix]:
+def suggest_time_fixes(table: Panel, step: TimeStep, config: Reading) -> list[Fix]:
     """Return options that read a table whose rows do not fit the step, the best first."""
     even = even_step(table)
     return [
@@ -114,7 +112,7 @@ def suggest_time_fixes(table: Measurements, step: TimeStep, config: Reading) -> 
     ]
 
 
-def _suggest_clock_columns(table: Measurements) -> list[Fix]:
+def _suggest_clock_columns(table: Panel) -> list[Fix]:
     """Return fixes with number columns that may hold the hours of repeated dates."""
     if (table.times % UNITS["d"]).any() or not table.layout.dated or table.layout.clock:
         return []
@@ -202,7 +200,7 @@ def describe_missing_steps(share: float, step: TimeStep) -> str:
     return f"{'Over 99%' if share > 0.99 else f'{share:.0%}'} of the steps of {step} have no row"
 
 
-def check_sparse_grid(table: Measurements, step: TimeStep, places: Int64Array, config: Reading) -> list[Finding]:
+def check_sparse_grid(table: Panel, step: TimeStep, places: Int64Array, config: Reading) -> list[Finding]:
     """Return a finding, with other steps as fixes, if most steps have no row."""
     share = missing_share(table, places)
     if share <= MAX_MISSING_SHARE:
@@ -210,9 +208,7 @@ def check_sparse_grid(table: Measurements, step: TimeStep, places: Int64Array, c
     return [Finding(describe_missing_steps(share, step), True, tuple(suggest_time_fixes(table, step, config)))]
 
 
-def check_gaps(
-    table: Measurements, step: TimeStep, gaps: Gaps, prepared: PreparedTable, config: Reading
-) -> list[Finding]:
+def check_gaps(table: Panel, step: TimeStep, gaps: Gaps, prepared: PreparedTable, config: Reading) -> list[Finding]:
     """Return findings about missing rows and about gaps that no window crosses."""
     found = []
     share = gaps.rows / max(gaps.rows + len(table.lines), 1)
@@ -260,7 +256,7 @@ def check_season_length(checked: CheckedTable) -> list[Finding]:
     return [Finding(text, False, tuple(fixes[:1]))]
 
 
-def _window_after_fix(config: Reading, table: Measurements, fix: Fix) -> int:
+def _window_after_fix(config: Reading, table: Panel, fix: Fix) -> int:
     """Return the window length with a fix, or 0 if a required part would hold no window."""
     changed = apply_fix(config, {"duplicates": _duplicate_rule(config), **fix})
     found = prepare_for_any_task(changed, table)
@@ -342,7 +338,7 @@ def _describe_unequal_scales(config: Reading, prepared: PreparedTable) -> str:
     )
 
 
-def allows_scale_by_series(config: Reading, table: Measurements) -> bool:
+def allows_scale_by_series(config: Reading, table: Panel) -> bool:
     """Return whether each series may have a scale of its own.
 
     It may not if whole series are held out, as for classification and a split by series.
@@ -430,7 +426,7 @@ def describe_step_change(prepared: PreparedTable) -> str:
     )
 
 
-def describe_missing_units(table: Measurements) -> str:
+def describe_missing_units(table: Panel) -> str:
     """Return a description of the columns without a unit that had one in the run; "" if there are none."""
     unitless = table.layout.unitless
     if not unitless:
@@ -478,7 +474,7 @@ class TableInspection(NamedTuple):
         findings: findings, fatal ones first.
     """
 
-    table: Measurements
+    table: Panel
     step: TimeStep
     gaps: Gaps
     clash: DuplicateTimes | None
@@ -498,9 +494,9 @@ def inspect_table(config: Reading, progress: Progress | None = None) -> TableIns
     """Read a table and return its content and all findings.
 
     Raises:
-        ConfigError, DataError: if the table cannot be inspected, as in `read_measurements` and `prepare_table`.
+        ConfigError, DataError: if the table cannot be inspected, as in `read_panel` and `prepare_table`.
     """
-    table = read_measurements(config, progress, lenient=True)
+    table = read_panel(config, progress, lenient=True)
     step = config.step or common_step(table)
     places = grid_slots(table, step, follow=config.duplicates == "error")
     clash = find_duplicate_times(table, places)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lstm_ae.arrays import Float64Array
 from lstm_ae.config import Series
 from lstm_ae.data.grid import common_step, grid_slots
-from lstm_ae.data.measurements import Measurements
+from lstm_ae.data.panel import Panel
 from lstm_ae.data.windows import Data, Split, hash_arrays
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count, format_heading, format_names
@@ -39,11 +39,11 @@ class LabeledTable(NamedTuple):
     """
 
     config: Series
-    table: Measurements
+    table: Panel
     inferred: dict[str, str]
 
 
-def choose_classes(config: Series, table: Measurements) -> LabeledTable:
+def choose_classes(config: Series, table: Panel) -> LabeledTable:
     """Choose the classes, what is divided, and the window if it is a whole series.
 
     Raises:
@@ -76,7 +76,7 @@ def choose_classes(config: Series, table: Measurements) -> LabeledTable:
     return LabeledTable(found, table, inferred)
 
 
-def _default_division(table: Measurements, own: NDArray[np.int32] | None) -> tuple[str, str]:
+def _default_division(table: Panel, own: NDArray[np.int32] | None) -> tuple[str, str]:
     """Return the default of `split_by` and the reason for it."""
     if own is None:
         assert table.labels is not None
@@ -88,7 +88,7 @@ def _default_division(table: Measurements, own: NDArray[np.int32] | None) -> tup
     return "series", f"each of {series:,} has one class throughout"
 
 
-def _require_classes(names: Sequence[str], config: Series, table: Measurements) -> None:
+def _require_classes(names: Sequence[str], config: Series, table: Panel) -> None:
     label, found = format_heading(str(config.label_col)), format_names(list(map(format_heading, table.classes)))
     for name in names:
         if name not in table.classes:
@@ -110,7 +110,7 @@ def _require_classes(names: Sequence[str], config: Series, table: Measurements) 
         )
 
 
-def encode_labels(table: Measurements, names: Sequence[str]) -> Measurements:
+def encode_labels(table: Panel, names: Sequence[str]) -> Panel:
     """Return the table with labels that are indices of the given classes; -1 for other and missing labels.
 
     A label that is not among the names is compared as a number: 1.0 is the class 1.
@@ -132,7 +132,7 @@ def _parse_class_number(name: str) -> float:
         return float("nan")
 
 
-def find_series_labels(table: Measurements) -> NDArray[np.int32] | None:
+def find_series_labels(table: Panel) -> NDArray[np.int32] | None:
     """Return the label of each series if every series has at most one.
 
     Returns:
@@ -144,7 +144,7 @@ def find_series_labels(table: Measurements) -> NDArray[np.int32] | None:
     return None if len(mixed) else found
 
 
-def _label_by_series(table: Measurements, labels: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def _label_by_series(table: Panel, labels: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Return one label per series, -1 if it has none, and the series that have several labels."""
     known = labels >= 0
     series, labels = table.series[known], labels[known]
@@ -153,7 +153,7 @@ def _label_by_series(table: Measurements, labels: NDArray[np.int32]) -> tuple[ND
     return found, np.unique(series[found[series] != labels])
 
 
-def spread_series_labels(table: Measurements) -> Measurements:
+def spread_series_labels(table: Panel) -> Panel:
     """Return the table with the label of each series in all of its rows.
 
     The table is returned unchanged if a series has several labels.
@@ -162,7 +162,7 @@ def spread_series_labels(table: Measurements) -> Measurements:
     return table if own is None else table._replace(labels=own[table.series])
 
 
-def draw_series_order(table: Measurements) -> Float64Array:
+def draw_series_order(table: Panel) -> Float64Array:
     """Return the position of each series in the order in which whole series are divided.
 
     The order is always the same. If each series has one label, the classes are spread evenly: the series are sorted by

@@ -16,9 +16,8 @@ from lstm_ae.arrays import Float32Array
 from lstm_ae.config import Reading
 from lstm_ae.data.anomaly_labels import are_anomaly_labels
 from lstm_ae.data.findings import Finding, Fix
-from lstm_ae.data.grid import run_starts
-from lstm_ae.data.measurements import Measurements
 from lstm_ae.data.number_notation import MISSING_WORDS
+from lstm_ae.data.panel import Panel, run_starts
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.data.timestamps import TIME_HEADING
 from lstm_ae.formatting import format_count, format_names, quote
@@ -113,7 +112,7 @@ class CheckedTable:
         return ({"value_cols": rest},) if rest else ()
 
 
-def check_cells(table: Measurements, config: Reading) -> list[Finding]:
+def check_cells(table: Panel, config: Reading) -> list[Finding]:
     """Return a finding for each kind of cells that are not numbers, with the distinct values."""
     values, found = set(table.layout.values), []
     key = lambda cells: (cells.column not in values, cells.problem.text)  # noqa: E731
@@ -150,7 +149,7 @@ def check_constants(checked: CheckedTable) -> list[Finding]:
     return [Finding(text, fixes=checked.without(names))]
 
 
-def find_counters(table: Measurements) -> list[str]:
+def find_counters(table: Panel) -> list[str]:
     """Return the columns that rise in every row of each series.
 
     They rise evenly, in proportion to time, or have the heading of a counter.
@@ -221,7 +220,7 @@ def check_lost_precision(checked: CheckedTable) -> list[Finding]:
     return [Finding(f"{format_names(lost)}, for which float32 has too few digits; subtract a constant from the values")]
 
 
-def find_totals(table: Measurements) -> list[str]:
+def find_totals(table: Panel) -> list[str]:
     """Return the columns of running totals: they rise in many rows and never fall except at resets."""
     found = []
     for name, column in zip(table.layout.values, table.values.T, strict=True):
@@ -259,7 +258,7 @@ def check_totals(checked: CheckedTable) -> list[Finding]:
     return [Finding(text)]
 
 
-def find_sentinels(table: Measurements) -> dict[str, list[str]]:
+def find_sentinels(table: Panel) -> dict[str, list[str]]:
     """Return by column the numbers, as text, that probably represent missing values.
 
     They are far from all other values, and occur repeatedly or are extremely far.
@@ -322,7 +321,7 @@ def check_sentinels(checked: CheckedTable) -> list[Finding]:
     return [Finding(text, fixes=({"missing": (*checked.config.missing, *distinct)},))]
 
 
-def find_label_columns(config: Reading, table: Measurements) -> dict[str, str]:
+def find_label_columns(config: Reading, table: Panel) -> dict[str, str]:
     """Return the modeled columns that probably hold labels, with the reason for each.
 
     The result is empty if the columns to model are configured.

@@ -1,4 +1,4 @@
-"""Convert arrays and data frames to measurements, so that tables in memory and in files share one code path."""
+"""Convert arrays and data frames to panels, so that tables in memory and in files share one code path."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from lstm_ae.arrays import Array, Int64Array
 from lstm_ae.data.columns import Layout, split_id_columns
 from lstm_ae.data.grid import map_to_grid_rows
-from lstm_ae.data.measurements import Measurements, sort_rows
+from lstm_ae.data.panel import Panel, sort_rows
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.data.time_zones import format_times
 from lstm_ae.errors import Code, DataError
@@ -33,7 +33,7 @@ class RowCodes(NamedTuple):
     names: tuple[str, ...]
 
 
-def measurements_from_rows(
+def panel_from_rows(
     values: Array,
     names: Sequence[str],
     index: "pd.Index[Any] | None" = None,
@@ -41,8 +41,8 @@ def measurements_from_rows(
     *,
     series: RowCodes | None = None,
     labels: RowCodes | None = None,
-) -> Measurements:
-    """Return the rows of an array as measurements of one or more series.
+) -> Panel:
+    """Return the rows of an array as a panel of one or more series.
 
     Args:
         values: `(rows, features)`, NaN where missing.
@@ -87,7 +87,7 @@ def measurements_from_rows(
         id_candidates=(),
         inferred={},
     )
-    return Measurements(
+    return Panel(
         name,
         "row",
         layout,

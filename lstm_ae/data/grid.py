@@ -10,7 +10,7 @@ from lstm_ae.arrays import Array, BoolArray, Float32Array, Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.reading import UNITS, TimeStep
-from lstm_ae.data.measurements import ANOMALY_CLASSES, Measurements
+from lstm_ae.data.panel import ANOMALY_CLASSES, Panel, run_starts
 from lstm_ae.data.time_zones import DAY, Elapsed, format_time, is_autumn_night, to_local_times, to_utc
 from lstm_ae.errors import Code, DataError
 from lstm_ae.formatting import format_heading, quote
@@ -40,27 +40,7 @@ MAX_MISSING_SHARE = 0.5
 MONTH_DAYS = {1: (28, 31), 3: (90, 92), 12: (365, 366)}
 
 
-def run_starts(*keys: Array) -> BoolArray:
-    """Return a mask of the rows at which a run begins, in which every key keeps its value.
-
-    >>> run_starts(np.array([3, 3, 5, 3]), np.array([0, 1, 1, 1])).tolist()
-    [True, True, True, True]
-    """
-    changes = [np.r_[True, key[1:] != key[:-1]] for key in keys]
-    begins: BoolArray = np.logical_or.reduce(changes)[: len(keys[0])]
-    return begins
-
-
-def number_runs(*keys: Array) -> NDArray[np.int32]:
-    """Return the number of the run of each row, `(rows,)` int32 from 0, see `run_starts`.
-
-    >>> number_runs(np.array([3, 3, 5, 3])).tolist()
-    [0, 0, 1, 2]
-    """
-    return np.cumsum(run_starts(*keys), dtype=np.int32) - 1
-
-
-def common_step(table: Measurements) -> TimeStep:
+def common_step(table: Panel) -> TimeStep:
     """Return the most common step between rows of a series, as calendar months if it is about a month.
 
     Jittering times are counted in a unit of at most about a twentieth of their step. A counter has a step in counts,
@@ -94,7 +74,7 @@ def common_step(table: Measurements) -> TimeStep:
     return TimeStep(size)
 
 
-def grid_slots(table: Measurements, step: TimeStep, *, follow: bool = False) -> Int64Array:
+def grid_slots(table: Panel, step: TimeStep, *, follow: bool = False) -> Int64Array:
     """Return the nearest grid position of each row, counted from 0 in each series.
 
     Args:
@@ -125,7 +105,7 @@ def grid_slots(table: Measurements, step: TimeStep, *, follow: bool = False) -> 
     return moved
 
 
-def missing_share(table: Measurements, places: Int64Array) -> float:
+def missing_share(table: Panel, places: Int64Array) -> float:
     """Return the share of the grid positions without a row, from the first to the last row of each series.
 
     The share is 0 if at most half of the steps between occupied positions span a gap: what is missing then are nights,
@@ -138,7 +118,7 @@ def missing_share(table: Measurements, places: Int64Array) -> float:
     return 1 - len(steps) / float(steps.sum(dtype=np.float64)) if (steps > 1).sum() * 2 > len(steps) else 0.0
 
 
-def even_step(table: Measurements) -> TimeStep | None:
+def even_step(table: Panel) -> TimeStep | None:
     """Return the shortest common step at which nearly all occupied grid positions are consecutive.
 
     Rows that share a position at this step must be merged.
@@ -160,7 +140,7 @@ def even_step(table: Measurements) -> TimeStep | None:
     return None
 
 
-def _forward_steps(table: Measurements, along: Int64Array) -> Int64Array:
+def _forward_steps(table: Panel, along: Int64Array) -> Int64Array:
     """Return the positive differences between consecutive rows of a series in `along` (times or positions)."""
     steps = np.diff(along)
     return steps[(steps > 0) & ~run_starts(table.series)[1:]]
@@ -250,7 +230,7 @@ class DuplicateTimes(NamedTuple):
         return self.distance == 0
 
 
-def find_duplicate_times(table: Measurements, places: Int64Array) -> DuplicateTimes | None:
+def find_duplicate_times(table: Panel, places: Int64Array) -> DuplicateTimes | None:
     """Return the rows that share a grid position, or None if there are none."""
     again = np.r_[False, places[1:] == places[:-1]] & ~run_starts(table.series)
     rows = np.flatnonzero(again)
@@ -260,7 +240,7 @@ def find_duplicate_times(table: Measurements, places: Int64Array) -> DuplicateTi
     return DuplicateTimes(len(rows), second - 1, second, int(table.times[second] - table.times[second - 1]))
 
 
-def repeats_autumn_hour(table: Measurements, places: Int64Array) -> bool:
+def repeats_autumn_hour(table: Panel, places: Int64Array) -> bool:
     """Return whether all duplicates may belong to the hour that is repeated at the end of daylight saving time.
 
     This is possible if the time zone of the clocks is unknown or wrong.
@@ -270,7 +250,7 @@ def repeats_autumn_hour(table: Measurements, places: Int64Array) -> bool:
     return not table.layout.aware and bool(is_autumn_night(times).all())
 
 
-def describe_time(table: Measurements, row: int) -> str:
+def describe_time(table: Panel, row: int) -> str:
     """Return the time of a row in UTC or as written in the table, or its number if the table has no times."""
     if table.layout.time is None:
         return f"row {table.times[row]}"
@@ -298,7 +278,7 @@ class Gaps(NamedTuple):
     empty: int
 
 
-def find_gaps(table: Measurements, places: Int64Array, max_gap: int) -> Gaps:
+def find_gaps(table: Panel, places: Int64Array, max_gap: int) -> Gaps:
     """Return the gaps within series.
 
     Args:
@@ -322,7 +302,7 @@ def find_gaps(table: Measurements, places: Int64Array, max_gap: int) -> Gaps:
     )
 
 
-def common_gaps(table: Measurements, places: Int64Array, max_gap: int) -> list[int]:
+def common_gaps(table: Panel, places: Int64Array, max_gap: int) -> list[int]:
     """Return the common gap lengths beyond `max_gap`, such as those of weekends or nights, in ascending order.
 
     A length is omitted if filling all gaps up to it would add more rows than there are.
@@ -346,7 +326,7 @@ class Grid(NamedTuple):
         series: `(rows,)` int32, indices of the table's `ids`, ascending.
         segment: `(rows,)` int32; the rows of a segment are one step apart. Rows without a value in a long gap have a
             segment of their own.
-        times: `(rows,)` int64 as in `Measurements`; for a missing row, the time at which it was due.
+        times: `(rows,)` int64 as in `Panel`; for a missing row, the time at which it was due.
         values: `(rows, features)` float32, NaN where missing.
         labels: `(rows,)` int32, -1 where missing; None without labels.
         known: `(rows,)` bool, False for rows that are missing in the table.
@@ -370,7 +350,7 @@ class Grid(NamedTuple):
         return found
 
 
-def regularize(table: Measurements, step: TimeStep, max_gap: int, config: Reading) -> Grid:
+def regularize(table: Panel, step: TimeStep, max_gap: int, config: Reading) -> Grid:
     """Return the rows of a table at a regular step.
 
     Args:
@@ -504,7 +484,7 @@ def insert_missing_rows(
     return Grid(step, series[source], segment, times, spread, labels, known)
 
 
-def map_to_grid_rows(table: Measurements, grid: Grid) -> Int64Array:
+def map_to_grid_rows(table: Panel, grid: Grid) -> Int64Array:
     """Return the index of the grid row that holds each row of the table, `(rows,)` int64."""
     rows: Int64Array = np.flatnonzero(grid.known)
     if len(rows) < len(table.times):  # some rows were merged
@@ -552,7 +532,7 @@ def merge_duplicates(
 MONTH = np.timedelta64(1, "M")
 
 
-def future_times(table: Measurements, series: Array, last: Int64Array, step: TimeStep, horizon: int) -> Int64Array:
+def future_times(table: Panel, series: Array, last: Int64Array, step: TimeStep, horizon: int) -> Int64Array:
     """Return the times of the steps after the given rows, `(n, horizon)`.
 
     Steps of whole days or months keep the local hour in the table's time zone across daylight-saving changes.
@@ -576,7 +556,7 @@ def future_times(table: Measurements, series: Array, last: Int64Array, step: Tim
     return utc.reshape(ahead.shape)
 
 
-def _days_of_month(table: Measurements, zone: datetime.tzinfo | None) -> Int64Array:
+def _days_of_month(table: Panel, zone: datetime.tzinfo | None) -> Int64Array:
     """Return the day of the month that all rows of each series share, `(series,)` int64.
 
     A shorter month is allowed to have its last day instead. The day is 31 if every row is on the last day of its month,

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.arrays import BoolArray, Int64Array
-from lstm_ae.data.grid import MAX_GROWTH, Grid, run_starts
+from lstm_ae.data.grid import MAX_GROWTH, Grid
+from lstm_ae.data.panel import run_starts
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.errors import Code, DataError
 

@@ -10,18 +10,8 @@ from lstm_ae.arrays import BoolArray, Float32Array, Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.reading import TimeStep
 from lstm_ae.data.anomaly_labels import are_anomaly_labels, encode_anomaly_labels, known_anomalies
-from lstm_ae.data.grid import (
-    Grid,
-    common_gaps,
-    common_step,
-    grid_slots,
-    map_to_grid_rows,
-    number_runs,
-    regularize,
-    rows_with_values,
-    run_starts,
-)
-from lstm_ae.data.measurements import Measurements
+from lstm_ae.data.grid import Grid, common_gaps, common_step, grid_slots, map_to_grid_rows, regularize, rows_with_values
+from lstm_ae.data.panel import Panel, number_runs, run_starts
 from lstm_ae.data.scaling import Scale, find_scale_lines, fit_scale
 from lstm_ae.data.season import DefaultSteps, choose_default_steps
 from lstm_ae.data.split import PARTS, assign_parts, longest_run, required_parts
@@ -50,7 +40,7 @@ class PreparedTable(NamedTuple):
         defaults: default steps found in the data; None if the configuration gives all lengths.
     """
 
-    table: Measurements
+    table: Panel
     grid: Grid
     part: NDArray[np.int8]
     window: int
@@ -196,7 +186,7 @@ class _Runs(NamedTuple):
 
 def prepare_table(
     config: Reading,
-    table: Measurements,
+    table: Panel,
     parts: Parts | None = None,
     hidden: Callable[[Grid], BoolArray] | None = None,
 ) -> PreparedTable:
@@ -268,7 +258,7 @@ def prepare_table(
     )
 
 
-def choose_step(config: Reading, table: Measurements) -> TimeStep:
+def choose_step(config: Reading, table: Panel) -> TimeStep:
     """Return the time step given by `freq`, or the most common one of the table.
 
     Raises:
@@ -454,7 +444,7 @@ def move_anomalies_to_test(prepared: PreparedTable) -> PreparedTable:
     return prepared._replace(part=part, inferred={**prepared.inferred, "label_col": rows})
 
 
-def prepare_for_detection(config: Reading, table: Measurements) -> PreparedTable:
+def prepare_for_detection(config: Reading, table: Panel) -> PreparedTable:
     """Prepare a table for a model of normal behavior: rows labeled as anomalies are in the test part only.
 
     The default window is shortened if it does not fit the remaining rows.
@@ -473,7 +463,7 @@ def prepare_for_detection(config: Reading, table: Measurements) -> PreparedTable
     return prepared._replace(window=window, inferred={**prepared.inferred, "window": words})
 
 
-def prepare_for_any_task(config: Reading, table: Measurements) -> PreparedTable:
+def prepare_for_any_task(config: Reading, table: Panel) -> PreparedTable:
     """Prepare a table as training would, inferring the task from the configuration and the labels.
 
     Rows labeled as anomalies are moved to the test part if the labels are 0 and 1 and nothing is forecast.

@@ -17,10 +17,10 @@ from lstm_ae.arrays import BoolArray, Float32Array, Int64Array
 from lstm_ae.config import PRICES, Snp
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.snp import READING_OPTIONS
-from lstm_ae.data.grid import number_runs, run_starts
 from lstm_ae.data.leakage import describe_leaks, find_leaks
-from lstm_ae.data.measurements import Measurements, read_measurements, sort_rows
+from lstm_ae.data.panel import Panel, number_runs, run_starts, sort_rows
 from lstm_ae.data.scaling import Scale, company_scale, fixed_scale, log_scale, window_scale
+from lstm_ae.data.table_reader import read_panel
 from lstm_ae.data.time_zones import DAY, format_time
 from lstm_ae.data.windows import (
     OPEN_FEATURE,
@@ -89,7 +89,7 @@ class Quotes(NamedTuple):
         gap: `(rows,)` bool, True if days are missing between a row and the company's row before it.
     """
 
-    table: Measurements
+    table: Panel
     licence: str
     notes: tuple[str, ...]
     gap: BoolArray
@@ -122,7 +122,7 @@ def read_quotes(config: Snp) -> Quotes:
 
     Raises:
         ConfigError: if an option does not fit the file.
-        DataError: if `read_measurements` refuses the table, or a day, a price, a volume, or a symbol is not valid, or a
+        DataError: if `read_panel` refuses the table, or a day, a price, a volume, or a symbol is not valid, or a
             company has a day twice.
     """
     notes: tuple[str, ...] = ()
@@ -141,11 +141,11 @@ def read_quotes(config: Snp) -> Quotes:
     return _build_quotes(table._replace(name=SHIPPED_NAME), config.fields, "public domain", notes)
 
 
-def _read_table(config: Snp, path: str) -> Measurements:
-    return read_measurements(dataclasses.replace(config.reading, data=path))
+def _read_table(config: Snp, path: str) -> Panel:
+    return read_panel(dataclasses.replace(config.reading, data=path))
 
 
-def _build_quotes(table: Measurements, needed: Sequence[str], licence: str, notes: tuple[str, ...]) -> Quotes:
+def _build_quotes(table: Panel, needed: Sequence[str], licence: str, notes: tuple[str, ...]) -> Quotes:
     layout = table.layout
     table = table._replace(layout=layout._replace(values=tuple(column.lower() for column in layout.values)))
     _require_fields(table, needed)
@@ -181,7 +181,7 @@ def _build_quotes(table: Measurements, needed: Sequence[str], licence: str, note
     return Quotes(table, licence, notes, gap)
 
 
-def _require_fields(table: Measurements, needed: Sequence[str]) -> None:
+def _require_fields(table: Panel, needed: Sequence[str]) -> None:
     """Raise `DataError` if the table lacks a column that the model reads, or it is empty."""
     held = table.layout.values
     if lacking := [field for field in needed if field not in held]:
@@ -196,7 +196,7 @@ def _require_fields(table: Measurements, needed: Sequence[str]) -> None:
         )
 
 
-def _require_days(table: Measurements) -> None:
+def _require_days(table: Panel) -> None:
     """Raise `DataError` if times are not days of the calendar."""
     column = table.layout.time
     if not table.layout.dated:
@@ -215,7 +215,7 @@ def _require_days(table: Measurements) -> None:
         )
 
 
-def _sort_by_symbol(table: Measurements) -> Measurements:
+def _sort_by_symbol(table: Panel) -> Panel:
     """Return the table with the series named in upper case, in alphabetical order.
 
     Raises:

@@ -25,8 +25,8 @@ import numpy as np
 
 from lstm_ae.arrays import BoolArray, Float64Array, Int64Array
 from lstm_ae.config.reading import UNITS, TimeStep
-from lstm_ae.data.grid import ROUND_STEP_SIZES, grid_slots, run_starts
-from lstm_ae.data.measurements import Measurements
+from lstm_ae.data.grid import ROUND_STEP_SIZES, grid_slots
+from lstm_ae.data.panel import Panel, run_starts
 from lstm_ae.formatting import format_heading
 
 # Steps of the shortest season, of the longest default window, and of the default window without a season.
@@ -92,7 +92,7 @@ class DefaultSteps(NamedTuple):
     column: str = ""
 
 
-def choose_default_steps(table: Measurements, step: TimeStep, training: BoolArray) -> DefaultSteps:
+def choose_default_steps(table: Panel, step: TimeStep, training: BoolArray) -> DefaultSteps:
     """Return the default steps inferred from the training rows of a table.
 
     If there are several columns, the one with the largest share of repeated variance is used.
@@ -117,7 +117,7 @@ def choose_default_steps(table: Measurements, step: TimeStep, training: BoolArra
     return DefaultSteps(DEFAULT_WINDOW, DEFAULT_WINDOW, why, long=long, column=column)
 
 
-def find_column_seasons(table: Measurements, step: TimeStep, training: BoolArray) -> tuple[tuple[int, ...], ...]:
+def find_column_seasons(table: Panel, step: TimeStep, training: BoolArray) -> tuple[tuple[int, ...], ...]:
     """Return the seasons of every column in the training rows of a table.
 
     Args:
@@ -155,9 +155,7 @@ class PlacedSeries(NamedTuple):
         return found
 
 
-def _find_seasons_by_column(
-    table: Measurements, step: TimeStep, training: BoolArray, columns: int
-) -> Iterator[ColumnSeasons]:
+def _find_seasons_by_column(table: Panel, step: TimeStep, training: BoolArray, columns: int) -> Iterator[ColumnSeasons]:
     """Yield the seasons of the first `columns` columns, found at the end of each of the longest series."""
     columns = min(columns, len(table.layout.values))
     rows = np.flatnonzero(training)

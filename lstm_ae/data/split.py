@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from lstm_ae.arrays import BoolArray
 from lstm_ae.config import Reading
 from lstm_ae.data.class_labels import draw_series_order
-from lstm_ae.data.grid import Grid, number_runs, run_starts
-from lstm_ae.data.measurements import Measurements
+from lstm_ae.data.grid import Grid
+from lstm_ae.data.panel import Panel, number_runs, run_starts
 from lstm_ae.data.time_zones import Elapsed, to_utc
 from lstm_ae.data.timestamps import BadTime, infer_form, parse_times
 from lstm_ae.errors import Code, ConfigError, DataError
@@ -17,7 +17,7 @@ from lstm_ae.errors import Code, ConfigError, DataError
 PARTS = ("training", "validation", "test")
 
 
-def assign_parts(config: Reading, table: Measurements, grid: Grid) -> NDArray[np.int8]:
+def assign_parts(config: Reading, table: Panel, grid: Grid) -> NDArray[np.int8]:
     """Return the part of each row of the grid, `(rows,)` int8 indices of `PARTS`."""
     normal = _find_normal_rows(config, table, grid)
     shares = np.array(config.shares)
@@ -42,7 +42,7 @@ def assign_parts(config: Reading, table: Measurements, grid: Grid) -> NDArray[np
     return part
 
 
-def _find_normal_rows(config: Reading, table: Measurements, grid: Grid) -> BoolArray | None:
+def _find_normal_rows(config: Reading, table: Panel, grid: Grid) -> BoolArray | None:
     """Return a mask of the rows within the ranges given as normal, or None if no range is given.
 
     Raises:
@@ -66,7 +66,7 @@ def _find_normal_rows(config: Reading, table: Measurements, grid: Grid) -> BoolA
     return inside
 
 
-def _parse_bound(text: str, whole: str, config: Reading, table: Measurements) -> int:
+def _parse_bound(text: str, whole: str, config: Reading, table: Panel) -> int:
     if table.layout.time is None:
         if not text.isdigit():
             raise ConfigError(f"--normal must name rows, as in 0..5000, as the table has no times. Received: {whole}")

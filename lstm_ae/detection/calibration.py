@@ -11,8 +11,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from lstm_ae.arrays import Array
 from lstm_ae.artifacts import Artifact, StoredArray
 from lstm_ae.config.threshold import UNITS, Rule, parse_threshold
-from lstm_ae.data.measurements import Progress
 from lstm_ae.data.scaling import Scale
+from lstm_ae.data.table_reader import Progress
 from lstm_ae.detection.baselines import PrincipalComponents
 from lstm_ae.detection.events import Event, find_events
 from lstm_ae.detection.scores import RowSums, mean_errors, row_scores, sum_windows, weight_errors

@@ -7,8 +7,8 @@ from lstm_ae.backtest import kfold, prices, tables
 from lstm_ae.backtest.folds import BacktestPlan, FoldData
 from lstm_ae.config import Config, Series, Snp
 from lstm_ae.config.space import Axis
-from lstm_ae.data.measurements import Progress
 from lstm_ae.data.prices import prepare_prices
+from lstm_ae.data.table_reader import Progress
 from lstm_ae.data.windows import Data
 from lstm_ae.estimate.durations import CommandEstimate, Duration, EstimatePart
 from lstm_ae.estimate.memory import peak_memory

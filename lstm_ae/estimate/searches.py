@@ -41,7 +41,7 @@ MAX_BUILT = 32
 
 
 class SearchExtremes(NamedTuple):
-    """Measurements of the smallest and the largest setting.
+    """Panel of the smallest and the largest setting.
 
     Args:
         small: measurements of the smallest setting.

@@ -40,7 +40,7 @@ MAX_WINDOWS = 10_000
 
 
 class MeasuredTraining(NamedTuple):
-    """Measurements of a training.
+    """Panel of a training.
 
     Args:
         pace: its speed.

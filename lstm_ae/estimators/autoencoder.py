@@ -16,7 +16,7 @@ from lstm_ae.apply import encode
 from lstm_ae.apply.run_table import prepare_run_table
 from lstm_ae.arrays import Array
 from lstm_ae.config import Series
-from lstm_ae.data.frames import measurements_from_rows
+from lstm_ae.data.frames import panel_from_rows
 from lstm_ae.estimators.base import Estimator, Frame
 from lstm_ae.estimators.several import TableLike, last_index_level, series_by_scale
 
@@ -92,7 +92,7 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
         # The additional column is never missing, so rows without a code are not treated as gaps.
         names = [*(f"code {number}" for number in range(sliding.code)), "present"]
         series = series_by_scale(X, config.scale)
-        table = measurements_from_rows(np.c_[codes, np.ones(len(codes), np.float32)], names, index, series=series)
+        table = panel_from_rows(np.c_[codes, np.ones(len(codes), np.float32)], names, index, series=series)
         # Codes are not scaled.
         prepared = prepare_run_table(replace(config, scale="none"), table)
         rows = encode.decode_rows(sliding, prepared.grid.values[:, :-1], prepared.grid.segment)

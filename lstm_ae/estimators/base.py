@@ -27,8 +27,8 @@ from lstm_ae.arrays import Array
 from lstm_ae.config import Series
 from lstm_ae.config.reading import TimeStep
 from lstm_ae.data.checks import TRAINING_RULES
-from lstm_ae.data.frames import RowCodes, map_to_table_rows, measurements_from_rows
-from lstm_ae.data.measurements import Measurements
+from lstm_ae.data.frames import RowCodes, map_to_table_rows, panel_from_rows
+from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.data.scaling import describe_unknown_series
 from lstm_ae.errors import Code, ConfigError, DataError, DivergedError
@@ -104,9 +104,9 @@ class Estimator(BaseEstimator):
         """
         series = series_by_scale(X, self.scale)
         config = self._config(id_col=() if series is None else series.columns)
-        return self._train(config, self._measurements(X, reset=True, series=series))
+        return self._train(config, self._panel(X, reset=True, series=series))
 
-    def _train(self, config: Series, table: Measurements) -> Self:
+    def _train(self, config: Series, table: Panel) -> Self:
         if table.layout.time is None and config.step not in (None, TimeStep()):
             raise ConfigError(
                 f"options has freq {config.freq!r}, but X has no times. Pass a frame with an index of times or remove "
@@ -240,9 +240,9 @@ class Estimator(BaseEstimator):
     def _fitted_config(self) -> Series:
         return _table_config(self._fitted)
 
-    def _measurements(
+    def _panel(
         self, X: TableLike, *, reset: bool, series: RowCodes | None = None, labels: RowCodes | None = None
-    ) -> Measurements:
+    ) -> Panel:
         if isinstance(X, pd.Series):
             X = X.to_frame()
         if isinstance(X, pd.DataFrame) and not X.columns.is_unique:
@@ -271,13 +271,13 @@ class Estimator(BaseEstimator):
                     code=Code.ARRAY_INPUT,
                 )
             index = index.get_level_values(-1)
-        return measurements_from_rows(values, list(names), index, series=series, labels=labels)
+        return panel_from_rows(values, list(names), index, series=series, labels=labels)
 
     def _prepare(self, X: TableLike) -> PreparedTable:
         """Return new rows on the time grid of the fitted ones."""
         check_is_fitted(self)
         config = self._fitted_config
-        table = self._measurements(X, reset=False, series=series_by_scale(X, config.scale))
+        table = self._panel(X, reset=False, series=series_by_scale(X, config.scale))
         if unknown := describe_unknown_series(self._fitted.symbols, table.ids):
             warnings.warn(unknown, UserWarning, stacklevel=3)
         return prepare_run_table(config, table)

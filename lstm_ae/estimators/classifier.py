@@ -115,7 +115,7 @@ class SequenceClassifier(ClassifierMixin, Estimator):
                 'options has "split_by": "series", which needs groups. Pass the series of each row.',
                 code=Code.MISSING_OPTION,
             )
-        table = self._measurements(X, reset=True, series=series, labels=labels)
+        table = self._panel(X, reset=True, series=series, labels=labels)
         self._train(self._config(label_col=labels.columns[0], id_col=table.layout.ids), table)
         self.classes_ = classes
         return self
@@ -150,7 +150,7 @@ class SequenceClassifier(ClassifierMixin, Estimator):
             scorers require.
         """
         check_is_fitted(self)
-        table = self._measurements(X, reset=False, series=series_of_rows(X, groups))
+        table = self._panel(X, reset=False, series=series_of_rows(X, groups))
         classified = classify_table(self._fitted.load(load_classifier), table, every_row=True)
         probabilities = row_probabilities(classified)
         return np.where(np.isnan(probabilities), np.float32(1 / len(self.classes_)), probabilities)

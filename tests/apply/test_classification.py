@@ -26,7 +26,7 @@ from lstm_ae.apply.classify import (
 from lstm_ae.apply.run_table import TableRequest
 from lstm_ae.config import Series
 from lstm_ae.data.class_labels import choose_classes
-from lstm_ae.data.frames import RowCodes, measurements_from_rows
+from lstm_ae.data.frames import RowCodes, panel_from_rows
 from lstm_ae.data.preparation import SeriesScales
 from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.data.windows import Data, Source, Split
@@ -239,7 +239,7 @@ def test_rows_by_hand() -> None:
     config = config_of(window=2, classes=("x", "y", "z"), freq="rows", max_gap=2, split_by="time", value_cols=("a",))
     values = np.array([[0], [1], [2], [NAN], [NAN], [1]], float)
     labels = RowCodes(("kind",), np.array([0, 0, 1, 2, 2, -1], np.int32), ("x", "y", "z"))
-    table = measurements_from_rows(values, ["a"], labels=labels)
+    table = panel_from_rows(values, ["a"], labels=labels)
     found = classify_table(answering(config), table)
     assert not found.by_series
     assert found.ends.tolist() == [1, 2, 3, 4, 5]
@@ -261,7 +261,7 @@ def test_rows_that_the_table_does_not_have_are_not_counted(duplicates: str, caps
     config = config_of(
         window=2, classes=("x", "y"), freq="1min", max_gap=4, split_by="time", value_cols=("a",), duplicates=duplicates
     )
-    table = measurements_from_rows(np.array([[1.0]] * 2 + [[0.0]] * (len(minutes) - 2)), ["a"], index)
+    table = panel_from_rows(np.array([[1.0]] * 2 + [[0.0]] * (len(minutes) - 2)), ["a"], index)
     found = classify_table(answering(config), table)
     assert found.ends.tolist() == [1, 2, 3, 4, 5, 6, 7, 8]
     assert found.known.tolist() == [True] + [False] * 4 + [True] * 3
@@ -288,7 +288,7 @@ def test_gaps_in_a_table_are_no_windows_of_the_document(place: Path) -> None:
 def test_series_by_hand() -> None:
     """Whole series in any order; a series' answer is that of all of its rows."""
     series = RowCodes(("walk",), np.array([1, 0, 1, 0, 1], np.int32), ("p", "q"))
-    table = measurements_from_rows(np.array([[1], [2], [0], [0], [0]], float), ["a"], series=series)
+    table = panel_from_rows(np.array([[1], [2], [0], [0], [0]], float), ["a"], series=series)
     config = config_of(window=3, classes=("x", "y", "z"), freq="rows", max_gap=3, split_by="series", id_col=("walk",))
     found = classify_table(answering(config), table)
     assert found.by_series
@@ -319,7 +319,7 @@ def test_a_longer_series_changes_no_other_ones_answer(short: str | None) -> None
     def said(*names: str) -> Any:
         places = np.repeat(np.arange(len(names), dtype=np.int32), [len(rows[name]) for name in names])
         values = np.concatenate([rows[name] for name in names])[:, None]
-        table = measurements_from_rows(values, ["a"], series=RowCodes(("walk",), places, names))
+        table = panel_from_rows(values, ["a"], series=RowCodes(("walk",), places, names))
         answers = row_probabilities(classify_table(last, table, every_row=True))
         none = np.isnan(answers[:, 0])
         found = np.where(none, -1, np.where(none[:, None], 0, answers).argmax(axis=1))
@@ -337,7 +337,7 @@ def test_a_longer_series_changes_no_other_ones_answer(short: str | None) -> None
 def test_rows_of_short_series_have_windows_where_series_are_no_windows() -> None:
     config = config_of(window=3, classes=("x", "y", "z"), freq="rows", max_gap=1, split_by="time", id_col=("walk",))
     series = RowCodes(("walk",), np.array([0, 0, 1, 1, 1, 1], np.int32), ("short", "long"))
-    table = measurements_from_rows(np.array([[2], [0], [1], [2], [0], [0]], float), ["a"], series=series)
+    table = panel_from_rows(np.array([[2], [0], [1], [2], [0], [0]], float), ["a"], series=series)
     found = classify_table(answering(config), table, every_row=True)
     assert not found.by_series
     assert row_probabilities(found).argmax(axis=1).tolist() == [2, 2, 1, 1, 1, 2]
@@ -350,7 +350,7 @@ def test_rows_of_short_series_have_windows_where_series_are_no_windows() -> None
 def test_settling_keeps_a_config_that_is_settled() -> None:
     series = RowCodes(("walk",), np.repeat(np.arange(12, dtype=np.int32), 3), tuple(f"w{k}" for k in range(12)))
     labels = RowCodes(("kind",), np.repeat(np.arange(12, dtype=np.int32) % 2, 3), ("x", "y"))
-    table = measurements_from_rows(np.zeros((36, 1)), ["a"], series=series, labels=labels)
+    table = panel_from_rows(np.zeros((36, 1)), ["a"], series=series, labels=labels)
     once = choose_classes(config_of(id_col=("walk",)), table)
     assert (once.config.window, once.config.split_by) == (3, "series")
     twice = choose_classes(once.config, table)

@@ -674,7 +674,7 @@ def test_an_exported_detector_crosses_no_long_gap(pads: bool) -> None:
     """At every place a gap can have: the scores are those of the table on its grid, as `series detect` has it."""
     import tensorflow as tf
 
-    from lstm_ae.data.frames import measurements_from_rows
+    from lstm_ae.data.frames import panel_from_rows
     from lstm_ae.data.padding import original_rows, pad_segments
     from lstm_ae.data.preparation import prepare_table
     from lstm_ae.export.score_endpoint import ScoreParameters, make_score_function
@@ -695,7 +695,7 @@ def test_an_exported_detector_crosses_no_long_gap(pads: bool) -> None:
     for length in (40, 3):
         got = graph({"sequence": tf.constant(rows[:, :length])})["score"].numpy()
         for each, said in zip(rows[:, :length], got, strict=True):
-            prepared = prepare_table(config, measurements_from_rows(each, ["a"]))
+            prepared = prepare_table(config, panel_from_rows(each, ["a"]))
             grid = (pad_segments(prepared, "segments") if pads else prepared).grid
             found = score_rows(errors, grid.values, grid.segment, 5, 7)[original_rows(grid)]
             np.testing.assert_allclose(said, found[:, 0], rtol=1e-4)

@@ -25,7 +25,7 @@ from lstm_ae.apply.stream import DetectionStream
 from lstm_ae.config import Series
 from lstm_ae.data.checks import collect_new_table_warnings, inspect_table
 from lstm_ae.data.frames import row_id_columns
-from lstm_ae.data.measurements import Measurements
+from lstm_ae.data.panel import Panel
 from lstm_ae.data.stream import read_incoming
 from lstm_ae.data.time_zones import format_each_time, format_time, format_times, infer_zone
 from lstm_ae.data.timestamps import infer_form, parse_times
@@ -49,7 +49,7 @@ def settled(header: str, rows: list[str], **options: Any) -> Series:
     return defaults.load_complete(Series(data=written(header, rows), window=4, **options)).config
 
 
-def other(config: Series, header: str, rows: list[str]) -> Measurements:
+def other(config: Series, header: str, rows: list[str]) -> Panel:
     return read_prepared(config, written(header, rows, "other.csv")).table
 
 

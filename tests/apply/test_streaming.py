@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from lstm_ae.apply.detect import RunDetector
 from lstm_ae.apply.stream import DetectionStream, FinalScores
 from lstm_ae.config import Series
-from lstm_ae.data.frames import measurements_from_rows
-from lstm_ae.data.measurements import Measurements
+from lstm_ae.data.frames import panel_from_rows
 from lstm_ae.data.padding import original_rows, pad_segments
+from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import prepare_table
 from lstm_ae.data.stream import IncomingLines, read_incoming
 from lstm_ae.detection.calibration import score_rows, windowwise
@@ -33,7 +33,7 @@ def joined(parts: list[FinalScores], series: str = "") -> FinalScores:
     )  # fmt: skip
 
 
-def at_once(detector: RunDetector, table: Measurements) -> tuple[Any, Any]:
+def at_once(detector: RunDetector, table: Panel) -> tuple[Any, Any]:
     prepared = prepare_table(detector.config, table)
     prepared = pad_segments(prepared, "segments") if detector.config.short == "pad" else prepared
     grid, normal = prepared.grid, detector.normal
@@ -42,11 +42,11 @@ def at_once(detector: RunDetector, table: Measurements) -> tuple[Any, Any]:
     return grid.times[own], scores[own]
 
 
-def table_of(detector: RunDetector, times: Any, values: Any) -> Measurements:
+def table_of(detector: RunDetector, times: Any, values: Any) -> Panel:
     import pandas as pd
 
     index = None if times is None else pd.DatetimeIndex(np.asarray(times).view("datetime64[ns]"))
-    return measurements_from_rows(values, detector.config.value_cols, index)
+    return panel_from_rows(values, detector.config.value_cols, index)
 
 
 def test_by_hand() -> None:

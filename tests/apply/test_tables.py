@@ -11,7 +11,7 @@ from searches import call
 
 from lstm_ae.apply.encode import RunAutoencoder, code_columns, reconstruction_columns
 from lstm_ae.config import Series
-from lstm_ae.data.frames import measurements_from_rows
+from lstm_ae.data.frames import panel_from_rows
 from lstm_ae.data.preparation import SeriesScales, prepare_table
 from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.detection.calibration import windowwise
@@ -121,7 +121,7 @@ def test_refused(place: Path, line: str, code: int, words: str) -> None:
 
 def test_times_keep_their_parts_of_a_second() -> None:
     index = pd.DatetimeIndex(["2024-01-01 00:00:00.5", "2024-01-01 00:00:00.0", "2024-01-01 00:00:01.0"], name="when")
-    table = measurements_from_rows(np.array([[2.0], [1], [3]]), ["a"], index)
+    table = panel_from_rows(np.array([[2.0], [1], [3]]), ["a"], index)
     same = windowwise(lambda windows: windows, 2)
     sums = SlidingAutoencoder(2, 1, 1, lambda rows: rows[1:] + rows[:-1], None, same, same)
     config = Series(window=2, freq="500ms")

@@ -13,22 +13,23 @@ from lstm_ae.config import Reading, Series
 from lstm_ae.config.reading import TimeStep, parse_step
 from lstm_ae.data.checks import collect_table_warnings, inspect_table
 from lstm_ae.data.grid import common_step, find_duplicate_times, find_gaps, grid_slots, regularize
-from lstm_ae.data.measurements import Measurements, read_measurements
+from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import PreparedTable, cut_windows, load_series, prepare_for_detection, prepare_table
+from lstm_ae.data.table_reader import read_panel
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.studies import evaluated_parts
 
 HOUR = TimeStep(3_600_000_000_000)
 
 
-def table_of(rows: list[str], header: str = "t,a", **options: Any) -> tuple[Reading, Measurements]:
+def table_of(rows: list[str], header: str = "t,a", **options: Any) -> tuple[Reading, Panel]:
     path = pathlib.Path("t.csv")
     path.write_text("\n".join((header, *rows)) + "\n")
     config = Reading(data=str(path), **options)
-    return config, read_measurements(config)
+    return config, read_panel(config)
 
 
-def hourly(values: list[float] | np.ndarray, **options: Any) -> tuple[Reading, Measurements]:
+def hourly(values: list[float] | np.ndarray, **options: Any) -> tuple[Reading, Panel]:
     start = np.datetime64("2024-01-01T00:00")
     rows = [
         f"{start + k},{value}" for k, value in zip(np.arange(len(values)) * np.timedelta64(1, "h"), values, strict=True)
@@ -36,7 +37,7 @@ def hourly(values: list[float] | np.ndarray, **options: Any) -> tuple[Reading, M
     return table_of(rows, **options)
 
 
-def prepared_of(pair: tuple[Reading, Measurements]) -> PreparedTable:
+def prepared_of(pair: tuple[Reading, Panel]) -> PreparedTable:
     return prepare_table(*pair)
 
 
@@ -346,11 +347,11 @@ def test_rows_that_are_counted_have_no_step_in_time(freq: str) -> None:
     pathlib.Path("t.csv").write_text("a\n1\n2\n3\n")
     for options in ({}, {"duplicates": "mean"}):
         config = Reading(data="t.csv", freq=freq, **options)
-        for asked in (lambda given: prepare_table(given, read_measurements(given)), inspect_table):
+        for asked in (lambda given: prepare_table(given, read_panel(given)), inspect_table):
             with pytest.raises(ConfigError, match=r"--freq needs a column of times; name it with --time-col, or leave"):
                 asked(config)
     config = Reading(data="t.csv", freq="rows")
-    assert prepare_table(config, read_measurements(config)).grid.known.all()
+    assert prepare_table(config, read_panel(config)).grid.known.all()
 
 
 def test_rows_may_be_taken_as_they_follow() -> None:
@@ -503,7 +504,7 @@ def test_where_gaps_leave_no_window_the_error_says_so() -> None:
         load_series(config, prepare_table(config, table))
 
 
-def shops(**options: Any) -> tuple[Reading, Measurements]:
+def shops(**options: Any) -> tuple[Reading, Panel]:
     """Two shops on the business days of a year, with a weekly pattern."""
     days = np.busday_offset("2024-01-01", np.arange(260))
     rows = [f"{day},{name},{k % 5 + k % 3 / 10}" for name in "ab" for k, day in enumerate(days)]

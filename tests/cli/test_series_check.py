@@ -18,7 +18,7 @@ from processes import imported_by
 from lstm_ae.config import Reading
 from lstm_ae.data.checks import collect_table_warnings, inspect_table
 from lstm_ae.data.findings import Finding, combine_fixes
-from lstm_ae.data.measurements import read_measurements
+from lstm_ae.data.table_reader import read_panel
 from lstm_ae.errors import ConfigError, DataError
 
 HEAD = "time,a\n"
@@ -193,7 +193,7 @@ def test_all_words_that_are_no_numbers_are_one_problem(called: Any) -> None:
     assert [each["fixes"] for each in problems if each["fatal"]] == [["lstmae series check t.csv --missing ERR,OFF"]]
     # A training ends with the first.
     with pytest.raises(DataError, match=r"line 9, column 'a': 'ERR' is not a number.*--missing ERR, or name"):
-        read_measurements(Reading(data="t.csv"))
+        read_panel(Reading(data="t.csv"))
 
 
 def test_columns_without_any_number_are_left_out_and_not_their_words(called: Any) -> None:

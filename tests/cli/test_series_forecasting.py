@@ -19,9 +19,9 @@ from lstm_ae.apply import forecast
 from lstm_ae.apply.run_table import TableRequest
 from lstm_ae.backtest import folds, tables
 from lstm_ae.config import Reading, Series
-from lstm_ae.data.measurements import read_measurements
 from lstm_ae.data.preparation import prepare_table
 from lstm_ae.data.scaling import fixed_scale
+from lstm_ae.data.table_reader import read_panel
 from lstm_ae.data.windows import Split
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.estimators import SequenceForecaster, forecaster
@@ -477,7 +477,7 @@ def test_further_ahead_it_reads_its_own_forecasts(place: Path) -> None:
 
 def test_steps_without_an_interval_are_told_of(place: Path) -> None:
     forecaster = forecast.load_forecaster(open_run(place / "run"))
-    series = read_measurements(Reading(data=str(place / "t.csv")))
+    series = read_panel(Reading(data=str(place / "t.csv")))
     given = prepare_table(forecaster.config, series)
     known = forecast.forecast_table(forecaster, given, levels=(95,))
     assert not known.notes

@@ -10,8 +10,8 @@ from lstm_ae_cli import main
 from lstm_ae.config import Reading
 from lstm_ae.data.checks import inspect_table
 from lstm_ae.data.findings import apply_fix, combine_fixes
-from lstm_ae.data.measurements import read_measurements
 from lstm_ae.data.preparation import load_series, prepare_table
+from lstm_ae.data.table_reader import read_panel
 from lstm_ae.errors import DataError
 
 
@@ -30,7 +30,7 @@ def test_a_table_without_windows_is_not_advised_to_divide_series_that_have_a_sca
     config = Reading(data=machines(60, range(1, 7)), id_col=("m",), window=24, scale="series")
     (problem,) = (finding for finding in inspect_table(config).findings if finding.fatal)
     assert [set(fix) for fix in problem.fixes] == [{"window"}]
-    table = read_measurements(config)
+    table = read_panel(config)
     with pytest.raises(DataError, match=r"another --split, or more rows$"):
         load_series(config, prepare_table(config, table))
 
@@ -86,4 +86,4 @@ def test_columns_that_tell_series_apart_together_are_advised_before_means(given:
     assert fixed.usable
     assert len(fixed.table.ids) == 4
     with pytest.raises(DataError, match=r"--id-col (site,machine|machine,site), or --duplicates mean"):
-        prepare_table(config, read_measurements(config))
+        prepare_table(config, read_panel(config))

@@ -12,8 +12,9 @@ from run_tables import read_prepared
 from lstm_ae.config import Reading, Series
 from lstm_ae.data.checks import inspect_table
 from lstm_ae.data.frames import row_id_columns
-from lstm_ae.data.measurements import Measurements, read_measurements
+from lstm_ae.data.panel import Panel
 from lstm_ae.data.stream import read_incoming
+from lstm_ae.data.table_reader import read_panel
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.studies.series import defaults
 
@@ -33,11 +34,11 @@ def of_hours(header: str, date: str = "%d/%m/%Y", clock: str = "%H:%M:%S", mark:
     )
 
 
-def read(path: str = "t.csv", **options: Any) -> Measurements:
-    return read_measurements(Reading(data=path, **options))
+def read(path: str = "t.csv", **options: Any) -> Panel:
+    return read_panel(Reading(data=path, **options))
 
 
-def hours(table: Measurements) -> list[np.datetime64]:
+def hours(table: Panel) -> list[np.datetime64]:
     return table.times.astype("datetime64[ns]").astype("datetime64[h]").tolist()
 
 

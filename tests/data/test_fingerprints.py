@@ -10,8 +10,8 @@ from lstm_ae.apply.evaluate import describe_known_windows
 from lstm_ae.config import Reading
 from lstm_ae.data import fingerprints
 from lstm_ae.data.fingerprints import WindowFingerprints, fingerprint_windows, hash_windows
-from lstm_ae.data.measurements import read_measurements
 from lstm_ae.data.preparation import PreparedTable, load_series, prepare_table
+from lstm_ae.data.table_reader import read_panel
 from lstm_ae.errors import DataError
 
 WINDOW = 8
@@ -22,7 +22,7 @@ def table_of(values: np.ndarray, times: Any = HOURS, **options: Any) -> tuple[Re
     rows = [f"{time},{'' if np.isnan(value) else value}" for time, value in zip(times, values.tolist(), strict=False)]
     Path("t.csv").write_text("\n".join(["t,a", *rows]) + "\n")
     config = Reading(data="t.csv", window=WINDOW, **options)
-    return config, prepare_table(config, read_measurements(config))
+    return config, prepare_table(config, read_panel(config))
 
 
 def noise(seed: int, rows: int = 400) -> np.ndarray:

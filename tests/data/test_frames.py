@@ -1,4 +1,4 @@
-"""Arrays and frames as measurements: times, order, and the way back to the rows as they stood."""
+"""Arrays and frames as panels: times, order, and the way back to the rows as they stood."""
 
 import numpy as np
 import pandas as pd
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lstm_ae.config import Series
-from lstm_ae.data.frames import map_to_table_rows, measurements_from_rows, read_index_times
+from lstm_ae.data.frames import map_to_table_rows, panel_from_rows, read_index_times
 from lstm_ae.data.preparation import prepare_table
 from lstm_ae.errors import DataError
 
@@ -15,18 +15,18 @@ HOUR = 3_600_000_000_000
 
 
 def test_an_array_is_rows_that_follow() -> None:
-    table = measurements_from_rows(np.array([[1.0, np.nan], [2, 5], [3, 6]]), ["a", "b"])
+    table = panel_from_rows(np.array([[1.0, np.nan], [2, 5], [3, 6]]), ["a", "b"])
     assert (table.name, table.place, table.ids, table.layout.time) == ("X", "row", ("",), None)
     assert table.layout.values == table.layout.names == ("a", "b")
     assert table.times.tolist() == table.lines.tolist() == [0, 1, 2]
     assert table.values.dtype == np.float32
     assert table.where(2) == "X, row 2"
-    assert measurements_from_rows(table.values, ["a", "b"], pd.Index(["x", "y", "z"])).layout.time is None
+    assert panel_from_rows(table.values, ["a", "b"], pd.Index(["x", "y", "z"])).layout.time is None
 
 
 def test_times_are_put_in_order() -> None:
     index = pd.DatetimeIndex(["2024-01-01 03:00", "2024-01-01 01:00", "2024-01-01 02:00"], tz="Europe/Berlin")
-    table = measurements_from_rows(np.array([[3.0], [1], [2]]), ["a"], index)
+    table = panel_from_rows(np.array([[3.0], [1], [2]]), ["a"], index)
     start = pd.Timestamp("2024-01-01").value  # 01:00 in Berlin
     assert table.times.tolist() == [start, start + HOUR, start + 2 * HOUR]
     assert table.values.ravel().tolist() == [1, 2, 3]
@@ -36,7 +36,7 @@ def test_times_are_put_in_order() -> None:
 
 def test_periods_begin_when_they_begin() -> None:
     index = pd.period_range("2024-01", periods=3, freq="M", name="month")
-    table = measurements_from_rows(np.ones((3, 1)), ["a"], index)
+    table = panel_from_rows(np.ones((3, 1)), ["a"], index)
     assert table.layout.time == "month"
     assert table.times.astype("datetime64[ns]").astype("datetime64[D]").astype(str).tolist() == [
         "2024-01-01",
@@ -54,7 +54,7 @@ def test_times_of_any_resolution() -> None:
 def test_back_to_the_rows_as_they_stood() -> None:
     """Hours 5, 0, 1, 3: hour 2 is put in and hour 4 too, and neither comes back."""
     index = pd.Timestamp("2024-01-01") + pd.to_timedelta([5, 0, 1, 3], "h")
-    table = measurements_from_rows(np.array([[5.0], [0], [1], [3]]), ["a"], index)
+    table = panel_from_rows(np.array([[5.0], [0], [1], [3]]), ["a"], index)
     prepared = prepare_table(Series(window=2, freq="1h", max_gap=1), table)
     grid = prepared.grid
     np.testing.assert_array_equal(grid.values.ravel(), [0, 1, np.nan, 3, np.nan, 5])
@@ -65,7 +65,7 @@ def test_back_to_the_rows_as_they_stood() -> None:
 @given(st.lists(st.integers(0, 60), min_size=4, max_size=30, unique=True), st.integers(0, 5))
 def test_every_row_finds_its_own_value(hours: list[int], max_gap: int) -> None:
     index = pd.Timestamp("2024-01-01") + pd.to_timedelta(hours, "h")
-    table = measurements_from_rows(np.array(hours, float)[:, None], ["a"], index)
+    table = panel_from_rows(np.array(hours, float)[:, None], ["a"], index)
     prepared = prepare_table(Series(window=2, freq="1h", max_gap=max_gap), table)
     assert map_to_table_rows(prepared, prepared.grid.values).ravel().tolist() == hours
 
@@ -73,7 +73,7 @@ def test_every_row_finds_its_own_value(hours: list[int], max_gap: int) -> None:
 @pytest.mark.parametrize(("rule", "values"), [("first", [1, 1, 4]), ("last", [3, 3, 4]), ("mean", [2, 2, 4])])
 def test_rows_of_one_time_share_what_is_found(rule: str, values: list[float]) -> None:
     index = pd.DatetimeIndex(["2024-01-01", "2024-01-01", "2024-01-02"])
-    table = measurements_from_rows(np.array([[1.0], [3], [4]]), ["a"], index)
+    table = panel_from_rows(np.array([[1.0], [3], [4]]), ["a"], index)
     prepared = prepare_table(Series(window=2, freq="1d", duplicates=rule), table)
     assert map_to_table_rows(prepared, prepared.grid.values).ravel().tolist() == values
 
@@ -94,5 +94,5 @@ def test_rows_of_one_time_share_what_is_found(rule: str, values: list[float]) ->
 )
 def test_times_that_are_refused(index: pd.DatetimeIndex, words: str) -> None:
     with pytest.raises(DataError) as caught:
-        measurements_from_rows(np.ones((2, 1)), ["a"], index)
+        panel_from_rows(np.ones((2, 1)), ["a"], index)
     assert words in str(caught.value)

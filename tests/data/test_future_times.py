@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from lstm_ae.apply import forecast
 from lstm_ae.config import Reading
 from lstm_ae.config.reading import TimeStep, parse_step
-from lstm_ae.data.frames import RowCodes, measurements_from_rows
+from lstm_ae.data.frames import RowCodes, panel_from_rows
 from lstm_ae.data.grid import future_times
-from lstm_ae.data.measurements import Measurements, read_measurements
+from lstm_ae.data.panel import Panel
+from lstm_ae.data.table_reader import read_panel
 from lstm_ae.data.time_zones import format_times
 from lstm_ae.errors import ConfigError
 from lstm_ae.estimators import SequenceForecaster
@@ -25,27 +26,27 @@ from lstm_ae.estimators import SequenceForecaster
 BERLIN = "Europe/Berlin"
 
 
-def table_of(times: Any, zone: str | None = None, series: list[str] | None = None) -> Measurements:
+def table_of(times: Any, zone: str | None = None, series: list[str] | None = None) -> Panel:
     """A table whose times are told by the clocks of a zone."""
     index = pd.DatetimeIndex(times)
     index = index if zone is None else index.tz_localize(zoneinfo.ZoneInfo(zone))
     names = sorted(set(series or [""]))
     places = np.array([names.index(name) for name in series or [""] * len(index)], np.int32)
     marked = None if series is None else RowCodes(("id",), places, tuple(names))
-    found = measurements_from_rows(np.zeros((len(index), 1)), ["a"], index, series=marked)
+    found = panel_from_rows(np.zeros((len(index), 1)), ["a"], index, series=marked)
     return found._replace(zone=None if zone is None else zoneinfo.ZoneInfo(zone))
 
 
 def test_steps_of_a_counter_go_on_from_the_last_one() -> None:
     Path("t.csv").write_text("n,a\n" + "".join(f"{10 * k},{k}\n" for k in range(9)))
-    table = read_measurements(Reading(data="t.csv", time_col="n", time_zone=None))
+    table = read_panel(Reading(data="t.csv", time_col="n", time_zone=None))
     ahead = future_times(table, np.array([0]), table.times[-1:], TimeStep(steps=10), 3)
     assert ahead.tolist() == [[90, 100, 110]]
     assert format_times(ahead[0], table.zone).tolist() == [90, 100, 110]
     assert table.axis(ahead[0]).dtype == np.float64
 
 
-def following(table: Measurements, freq: str, horizon: int = 3) -> list[list[str]]:
+def following(table: Panel, freq: str, horizon: int = 3) -> list[list[str]]:
     """What the clocks of the table's zone show, of each series; at midnight the date alone."""
     last = np.flatnonzero(np.r_[table.series[1:] != table.series[:-1], True])
     step = parse_step(freq)
@@ -127,7 +128,7 @@ def test_a_calendar_goes_on_as_pandas_does(start: datetime.date, rule: str, rows
 )
 def test_an_index_tells_an_estimator_its_zone(zone: Any, known: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     frame = pd.DataFrame({"a": np.arange(3.0)}, pd.date_range("2024-03-28", periods=3, tz=zone))
-    prepared = SimpleNamespace(table=measurements_from_rows(frame.to_numpy(), ["a"], frame.index))
+    prepared = SimpleNamespace(table=panel_from_rows(frame.to_numpy(), ["a"], frame.index))
     prepared._replace = lambda table: SimpleNamespace(table=table)
     forecaster = SequenceForecaster()
     forecaster._fitted = SimpleNamespace(load=lambda loader: None)

@@ -18,7 +18,7 @@ from lstm_ae.config.reading import parse_step
 from lstm_ae.data.checks import TableInspection, inspect_table
 from lstm_ae.data.findings import apply_fix, combine_fixes, format_options
 from lstm_ae.data.grid import common_step, even_step, grid_slots, missing_share
-from lstm_ae.data.measurements import read_measurements
+from lstm_ae.data.table_reader import read_panel
 from lstm_ae.errors import DataError
 from lstm_ae.studies.series import defaults
 
@@ -75,24 +75,24 @@ def settled(fix: Any, **options: Any) -> defaults.CompletedConfig:
 @pytest.mark.parametrize("case", TABLES)
 def test_the_shortest_usual_step_at_which_rows_follow_one_another(case: str) -> None:
     seconds, expected = TABLES[case]
-    found = even_step(read_measurements(table_of(seconds)))
+    found = even_step(read_panel(table_of(seconds)))
     assert (found and str(found)) == expected
 
 
 def test_an_even_step_of_a_counter_and_of_no_times() -> None:
     places = np.cumsum(np.random.default_rng(0).integers(1, 60, 300))
     Path("t.csv").write_text("step,a\n" + "".join(f"{place},1.{place % 7}\n" for place in places))
-    table = read_measurements(Reading(data="t.csv", time_col="step", time_unit="steps"))
+    table = read_panel(Reading(data="t.csv", time_col="step", time_unit="steps"))
     step = even_step(table)
     assert str(step) == "50steps"
     assert step is not None
     assert (np.diff(grid_slots(table, step)) <= 1).mean() > 0.9
     Path("t.csv").write_text("a\n" + "1.5\n2.5\n" * 9)
-    assert even_step(read_measurements(Reading(data="t.csv"))) is None
+    assert even_step(read_panel(Reading(data="t.csv"))) is None
 
 
 def share_of(seconds: Seconds, every: str | None = None) -> float:
-    table = read_measurements(table_of(seconds))
+    table = read_panel(table_of(seconds))
     step = common_step(table) if every is None else parse_step(every)
     assert step is not None
     return missing_share(table, grid_slots(table, step))
@@ -125,7 +125,7 @@ def test_whatever_a_check_advises_can_be_trained_on(case: str) -> None:
 
 
 def test_a_step_of_few_places_is_not_advised() -> None:
-    assert even_step(read_measurements(table_of(poisson(30)))) is None
+    assert even_step(read_panel(table_of(poisson(30)))) is None
 
 
 def test_outages_are_no_reason_for_the_step_that_is_there() -> None:

@@ -19,10 +19,11 @@ from lstm_ae.classification.baselines import (
 )
 from lstm_ae.config import Series
 from lstm_ae.data.class_labels import draw_series_order, encode_labels, find_series_labels
-from lstm_ae.data.measurements import Measurements, read_measurements
 from lstm_ae.data.padding import original_rows, pad_segments, remove_padding
+from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import prepare_table
 from lstm_ae.data.scaling import fixed_scale
+from lstm_ae.data.table_reader import read_panel
 from lstm_ae.data.windows import Data, Source, Split
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.plots.classes import confusion, reliability
@@ -32,11 +33,11 @@ from lstm_ae.studies.series.defaults import CompletedConfig, load_complete
 NAN = float("nan")
 
 
-def table_of(rows: list[str], header: str = "run,a,kind", **options: Any) -> tuple[Series, Measurements]:
+def table_of(rows: list[str], header: str = "run,a,kind", **options: Any) -> tuple[Series, Panel]:
     Path("t.csv").write_text("\n".join([header, *rows]) + "\n")
     config = Series(data="t.csv", task="classify", id_col=("run",) if "run" in header else (), label_col="kind")
     config = Series.from_dict(config.to_dict() | options)
-    return config, read_measurements(config)
+    return config, read_panel(config)
 
 
 def settled(rows: list[str], header: str = "run,a,kind", **options: Any) -> CompletedConfig:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from lstm_ae.config import Reading
-from lstm_ae.data.measurements import Measurements, read_measurements
+from lstm_ae.data.panel import Panel
+from lstm_ae.data.table_reader import read_panel
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.installation import install_hint
 
@@ -21,9 +22,9 @@ START = datetime.datetime(2024, 1, 1)
 HOURS = [START + datetime.timedelta(hours=k) for k in range(3)]
 
 
-def read(columns: dict[str, Any], **options: Any) -> Measurements:
+def read(columns: dict[str, Any], **options: Any) -> Panel:
     pq.write_table(pa.table(columns), "t.parquet")
-    return read_measurements(Reading(data="t.parquet", **options))
+    return read_panel(Reading(data="t.parquet", **options))
 
 
 @pytest.mark.parametrize(
@@ -55,7 +56,7 @@ def test_it_is_the_same_as_csv() -> None:
     names = ("t", "id", "a", "label")
     options = {"id_col": ("id",), "label_col": "label"}
     one = read(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)), **options)
-    other = read_measurements(Reading(data="t.csv", **options))
+    other = read_panel(Reading(data="t.csv", **options))
     assert (one.ids, one.classes, one.layout) == (other.ids, other.classes, other.layout)
     for name in ("series", "times", "values", "labels"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
@@ -101,14 +102,14 @@ def test_a_damaged_file() -> None:
     content = pathlib.Path("t.parquet").read_bytes()
     pathlib.Path("t.parquet").write_bytes(content[: len(content) // 2])
     with pytest.raises(DataError, match="is a damaged Parquet file"):
-        read_measurements(Reading(data="t.parquet"))
+        read_panel(Reading(data="t.parquet"))
 
 
 def test_without_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
     read({"a": [1, 2, 3]})
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(DataError, match=rf"{re.escape(install_hint('parquet'))}\. Install it, or pass CSV"):
-        read_measurements(Reading(data="t.parquet"))
+        read_panel(Reading(data="t.parquet"))
 
 
 def test_nanoseconds_are_kept() -> None:
@@ -121,8 +122,8 @@ def test_nanoseconds_are_kept() -> None:
 def test_options_for_text_are_refused_but_those_of_a_run(options: dict[str, Any]) -> None:
     read({"t": HOURS, "a": [1, 2, 3]})
     with pytest.raises(ConfigError, match=r"is for text, and 't\.parquet' is a Parquet file"):
-        read_measurements(Reading(data="t.parquet", **options))
-    assert read_measurements(Reading(data="t.parquet", **options), of_run=True).layout.values == ("a",)
+        read_panel(Reading(data="t.parquet", **options))
+    assert read_panel(Reading(data="t.parquet", **options), of_run=True).layout.values == ("a",)
 
 
 def test_numbers_in_text_are_written_as_in_csv() -> None:
@@ -132,13 +133,13 @@ def test_numbers_in_text_are_written_as_in_csv() -> None:
     assert table.layout.settings == {"decimal": "comma", "column_units": ("b=%",)}
     assert table.layout.texts == {"c": "holds numbers in different units ('kg', 'lb')"}
     with pytest.raises(DataError, match="'%', and the run was trained on 'kg'"):
-        read_measurements(Reading(data="t.parquet", column_units=("b=kg",)), of_run=True)
+        read_panel(Reading(data="t.parquet", column_units=("b=kg",)), of_run=True)
 
 
 def test_cells_that_are_no_numbers_are_gathered_as_of_csv() -> None:
     table = {"t": HOURS, "a": ["1", "x", "3"], "b": [1.0, float("inf"), 1e39]}
     pq.write_table(pa.table(table), "t.parquet")
-    found = read_measurements(Reading(data="t.parquet"), lenient=True)
+    found = read_panel(Reading(data="t.parquet"), lenient=True)
     assert [(bad.column, bad.row, dict(bad.words)) for bad in found.bad] == [
         ("a", 2, {"x": 1}),
         ("b", 2, {"inf": 1, "1e+39": 1}),

@@ -16,7 +16,7 @@ from lstm_ae.config.reading import TimeStep, parse_step
 from lstm_ae.data import season
 from lstm_ae.data.checks import collect_table_warnings, inspect_table
 from lstm_ae.data.findings import apply_fix
-from lstm_ae.data.measurements import Measurements, read_measurements
+from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import PreparedTable, prepare_table
 from lstm_ae.data.season import (
     PlacedSeries,
@@ -26,6 +26,7 @@ from lstm_ae.data.season import (
     choose_default_steps,
     find_seasons,
 )
+from lstm_ae.data.table_reader import read_panel
 
 Floats = NDArray[np.float64]
 Noise = Callable[[np.random.Generator, int], Floats]
@@ -249,12 +250,12 @@ def test_the_example_in_the_docstring() -> None:
     assert (found.failed, found.attempted) == (0, 1)
 
 
-def table_of(values: dict[str, Floats] | Floats, every: str) -> Measurements:
+def table_of(values: dict[str, Floats] | Floats, every: str) -> Panel:
     columns = values if isinstance(values, dict) else {"a": values}
     rows = len(next(iter(columns.values())))
     unit = {"1mo": "MS", "1y": "YS", "1d": "D", "1h": "h", "1min": "min", "1s": "s"}[every]
     pd.DataFrame(columns, pd.date_range("2000-01-01", periods=rows, freq=unit, name="time")).to_csv("t.csv")
-    return read_measurements(Reading(data="t.csv"))
+    return read_panel(Reading(data="t.csv"))
 
 
 def prepared_of(values: dict[str, Floats] | Floats, every: str, **options: Any) -> PreparedTable:
@@ -378,6 +379,6 @@ def test_seasons_of_real_series(name: str, column: str, every: str, found: tuple
 )
 def test_default_windows_of_real_tables(name: str, window: int, most: int) -> None:
     path = str(Path(os.environ["LSTMAE_DATA_DIR"]) / name)
-    table = read_measurements(Reading(data=path))
+    table = read_panel(Reading(data=path))
     assert prepare_table(Reading(data=path), table).window == window
     assert prepare_table(Series(data=path, task="forecast"), table).window == most

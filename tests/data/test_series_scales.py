@@ -19,7 +19,7 @@ from lstm_ae.apply.stream import DetectionStream
 from lstm_ae.config import Reading, Series
 from lstm_ae.config.reading import REREAD
 from lstm_ae.data.checks import collect_new_table_warnings, inspect_table
-from lstm_ae.data.frames import RowCodes, measurements_from_rows
+from lstm_ae.data.frames import RowCodes, panel_from_rows
 from lstm_ae.data.preparation import SeriesScales
 from lstm_ae.data.scaling import describe_unknown_series, find_scale_lines
 from lstm_ae.data.windows import Data
@@ -175,7 +175,7 @@ def test_a_stream_tells_once_of_a_series_without_a_scale(place: Path, monkeypatc
 def test_a_series_with_few_training_values_is_scaled_as_all_together() -> None:
     values = np.r_[np.arange(60.0) % 7, 1000 + np.arange(9.0) % 7][:, None]
     places = np.repeat(np.arange(2), (60, 9)).astype(np.int32)
-    rows = measurements_from_rows(values, ["a"], series=RowCodes(("id",), places, ("long", "short")))
+    rows = panel_from_rows(values, ["a"], series=RowCodes(("id",), places, ("long", "short")))
     config = Series(id_col=("id",), window=7, scale="series", freq="rows", max_gap=0)
     data = defaults.complete_from_table(config, rows).data
     assert data.symbols == ("", "long")

@@ -18,10 +18,11 @@ from lstm_ae.data.class_labels import choose_classes, drop_unlabeled_windows
 from lstm_ae.data.findings import format_options
 from lstm_ae.data.grid import find_duplicate_times, grid_slots, map_to_grid_rows
 from lstm_ae.data.leakage import describe_lags, describe_leaks, find_leaks
-from lstm_ae.data.measurements import Measurements, Progress, read_measurements
 from lstm_ae.data.padding import pad_segments
+from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import PreparedTable, choose_step, load_series, prepare_for_detection, prepare_table
 from lstm_ae.data.season import find_column_seasons
+from lstm_ae.data.table_reader import Progress, read_panel
 from lstm_ae.data.windows import Data
 from lstm_ae.detection.calibration import default_smooth
 from lstm_ae.errors import Code, ConfigError, DataError
@@ -100,12 +101,12 @@ def load_complete(config: Series, progress: Progress | None = None) -> Completed
     """Read the table and choose the options that the config leaves open.
 
     Raises:
-        ConfigError, DataError: as in `read_measurements` and `complete_from_table`.
+        ConfigError, DataError: as in `read_panel` and `complete_from_table`.
     """
-    return complete_from_table(config, read_measurements(config, progress))
+    return complete_from_table(config, read_panel(config, progress))
 
 
-def complete_from_table(config: Series, table: Measurements) -> CompletedConfig:
+def complete_from_table(config: Series, table: Panel) -> CompletedConfig:
     """Choose the options that the config leaves open from the table, so that the config alone determines a training.
 
     Raises:
@@ -200,7 +201,7 @@ def complete_config(config: Series, prepared: PreparedTable, *, folds: bool = Fa
     return CompletedConfig(completed, data)
 
 
-def require_regular(config: Reading, table: Measurements) -> None:
+def require_regular(config: Reading, table: Panel) -> None:
     """Check that the rows have a regular sampling interval.
 
     Raises:

@@ -14,8 +14,9 @@ from lstm_ae.config import Reading
 from lstm_ae.data import csv_reader as delimited_module
 from lstm_ae.data import text as lines_module
 from lstm_ae.data.columns import split_id_columns
-from lstm_ae.data.measurements import Measurements, read_measurements
+from lstm_ae.data.panel import Panel
 from lstm_ae.data.stream import read_incoming
+from lstm_ae.data.table_reader import read_panel
 from lstm_ae.data.time_zones import Elapsed, format_each_time, format_time, format_times
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.table_files import write_table
@@ -28,13 +29,13 @@ PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(100)
 ROW = "2024-01-01 03:00,{},40\n"
 
 
-def read(content: bytes | str, name: str = "t.csv", **options: Any) -> Measurements:
+def read(content: bytes | str, name: str = "t.csv", **options: Any) -> Panel:
     path = pathlib.Path(name)
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return read_measurements(Reading(data=str(path), **options))
+    return read_panel(Reading(data=str(path), **options))
 
 
-def times(table: Measurements) -> list[str]:
+def times(table: Panel) -> list[str]:
     return table.times.astype("datetime64[ns]").astype("datetime64[m]").astype(str).tolist()
 
 
@@ -294,7 +295,7 @@ def test_paths_that_are_no_files(tmp_path: pathlib.Path) -> None:
     os.mkfifo("fifo.csv")
     for path, piece in (("none.csv", "does not exist"), (".", "is a directory"), ("fifo.csv", "not a regular file")):
         with pytest.raises(DataError, match=piece):
-            read_measurements(Reading(data=path))
+            read_panel(Reading(data=path))
 
 
 @pytest.mark.parametrize("name", ["a b.csv", "a\nb.csv", "-rf.csv", "\u682a.csv", "t.png", os.fsdecode(b"\xff.csv")])
@@ -315,11 +316,11 @@ def test_a_file_that_changes_while_it_is_read() -> None:
                 file.write("2024-01-02,1,1\n")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lstm_ae.data.measurements.PROGRESS_ROWS", 1)
+        patch.setattr("lstm_ae.data.table_reader.PROGRESS_ROWS", 1)
         patch.setattr(lines_module, "BLOCK_BYTES", 4096)
         patch.setattr(delimited_module, "CHUNK_ROWS", 500)
         with pytest.raises(DataError, match="changed while it was read"):
-            read_measurements(Reading(data=str(path)), grow)
+            read_panel(Reading(data=str(path)), grow)
 
 
 @pytest.mark.parametrize("cell", ["", " ", "NA", "N/A", "null", "None", "NaN", "-", "-999", "error"])
@@ -352,7 +353,7 @@ def test_numbers_that_stand_for_missing_in_parquet() -> None:
         "text": pyarrow.array(["1.5", "-999.90", "-999.0"]),
     }
     parquet.write_table(pyarrow.table(columns), "t.parquet")
-    table = read_measurements(Reading(data="t.parquet", missing=("-999", "-999.9", "1e300")))
+    table = read_panel(Reading(data="t.parquet", missing=("-999", "-999.9", "1e300")))
     assert table.layout.values == tuple(columns)
     held = [[True, False, False], [True, False, False], [True, False, False], [True, True, False], [True, False, False]]
     np.testing.assert_array_equal(~np.isnan(table.values.T), held)
@@ -385,7 +386,7 @@ def test_decimal_numbers_of_parquet_are_no_dates() -> None:
         "date": [2024.1, 2024.02, 2024.03],
     }
     parquet.write_table(pyarrow.table(columns), "t.parquet")
-    table = read_measurements(Reading(data="t.parquet"))
+    table = read_panel(Reading(data="t.parquet"))
     assert (table.layout.time, table.layout.values) == ("stamp", ("pressure", "rpm", "date"))
     assert times(table) == HOURS
 
@@ -404,7 +405,7 @@ def test_points_beside_german_dates_are_refused_but_for_a_run() -> None:
         read(content)
     assert read(content, decimal="comma").values[0].tolist() == [1506]
     config = Reading(data="t.csv", date_order="dmy")
-    assert read_measurements(config, of_run=True).values[0].tolist() == [np.float32(1.506)]
+    assert read_panel(config, of_run=True).values[0].tolist() == [np.float32(1.506)]
 
 
 def test_codes_of_digits_and_letters_are_no_values() -> None:
@@ -422,7 +423,7 @@ def test_names_in_our_own_tables_are_read_without_the_apostrophe_before_formulas
     columns = {"t": ["2024-01-01", "2024-01-01"], "-site": ["+49 A", "'tis"], "=a": [1.0, 2.0], "@b": ["=x", "y"]}
     write_table(pathlib.Path("t.csv"), columns)
     assert "'+49 A" in pathlib.Path("t.csv").read_text()
-    table = read_measurements(Reading(data="t.csv", id_col=("-site",), label_col="@b"))
+    table = read_panel(Reading(data="t.csv", id_col=("-site",), label_col="@b"))
     assert table.ids == ("+49 A", "'tis")
     assert table.layout.values == ("=a",)
     assert table.classes == ("=x", "y")
@@ -633,7 +634,7 @@ def test_a_run_refuses_other_units(units: tuple[str, ...], cells: str, words: st
     pathlib.Path("t.csv").write_text(content)
     config = Reading(data="t.csv", column_units=units)
     readers = (
-        lambda: read_measurements(config, of_run=True).values,
+        lambda: read_panel(config, of_run=True).values,
         lambda: next(read_incoming(io.BytesIO(content.encode()).read, "standard input", config)[1]).values,
     )
     for reader in readers:
@@ -717,7 +718,7 @@ def test_a_wide_table_is_read_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> 
         readers = (
             lambda text=text: read(text).values,
             lambda text=text: next(read_incoming(io.BytesIO(text).read, "standard input", Reading())[1]).values,
-            lambda: read_measurements(Reading(data="t.parquet")).values,
+            lambda: read_panel(Reading(data="t.parquet")).values,
         )
         for reader in readers:
             if width == 20:
@@ -735,7 +736,7 @@ def test_the_rows_that_show_what_a_table_holds_have_a_bounded_number_of_cells(co
 def test_progress_counts_up_to_the_end() -> None:
     told = []
     pathlib.Path("t.csv").write_text(GOOD)
-    read_measurements(Reading(data="t.csv"), lambda rows, share: told.append((rows, share)))
+    read_panel(Reading(data="t.csv"), lambda rows, share: told.append((rows, share)))
     assert told == [(3, 1.0)]
 
 
@@ -748,7 +749,7 @@ def test_a_million_rows_stay_small() -> None:
     del days
     told: list[int] = []
     tracemalloc.start()
-    table = read_measurements(Reading(data="t.csv"), lambda rows, share: told.append(rows))
+    table = read_panel(Reading(data="t.csv"), lambda rows, share: told.append(rows))
     assert tracemalloc.get_traced_memory()[1] < 100_000_000
     tracemalloc.stop()
     assert len(table.lines) == 1_000_000

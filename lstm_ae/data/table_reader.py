@@ -5,27 +5,25 @@ memory.
 """
 
 import array
-import datetime
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import BinaryIO, NamedTuple, TypeVar
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.arrays import Array, BoolArray, Float32Array, Int64Array
+from lstm_ae.arrays import Float32Array, Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.options import flag_name
 from lstm_ae.data.cells import BadCells, CellReader
 from lstm_ae.data.columns import Layout, missing_numbers
 from lstm_ae.data.csv_reader import Chunk, read_delimited
 from lstm_ae.data.number_notation import MISSING_WORDS, NUMBER
+from lstm_ae.data.panel import Panel, sort_rows
 from lstm_ae.data.text import open_stable_file
-from lstm_ae.data.time_zones import Elapsed, Zone, infer_zone, table_times_to_utc
+from lstm_ae.data.time_zones import infer_zone, table_times_to_utc
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_heading, format_names, quote
-
-Element = TypeVar("Element", bound=np.generic)
 
 Progress = Callable[[int, float], None]
 
@@ -33,78 +31,6 @@ Progress = Callable[[int, float], None]
 PROGRESS_ROWS = 100_000
 # Options for text files that do not apply to Parquet.
 TEXT_OPTIONS = ("columns", "skip_rows", "encoding")
-# Classes of a table whose labels mark anomalies: 0 for a normal row and 1 for an anomaly.
-ANOMALY_CLASSES = ("0", "1")
-
-
-class Measurements(NamedTuple):
-    """Rows of a table, sorted by series and time.
-
-    Args:
-        name: the file as named in errors.
-        place: "line" or "row", the unit of `lines`.
-        layout: roles of the columns.
-        ids: names of the series; `("",)` without an id column.
-        series: `(rows,)` int32, indices of `ids`, ascending.
-        times: `(rows,)` int64 nanoseconds since 1970 in UTC or since an unknown start, or counts of steps, ascending
-            within a series; without a column of times, the number of the row within its series.
-        values: `(rows, features)` float32, NaN where missing.
-        labels: `(rows,)` int32, indices of `classes`, -1 where missing; None without labels.
-        classes: distinct labels in numerical order if all are numbers, else in alphabetical order.
-        lines: `(rows,)` int32, position of each row in the file.
-        unsorted: number of rows that are earlier than the row before them in the file.
-        zone: zone in which times are formatted; None if they were written without a time zone.
-        bad: cells that are not numbers, which a lenient reading treated as missing.
-    """
-
-    name: str
-    place: str
-    layout: Layout
-    ids: tuple[str, ...]
-    series: NDArray[np.int32]
-    times: Int64Array
-    values: Float32Array
-    labels: NDArray[np.int32] | None
-    classes: tuple[str, ...]
-    lines: NDArray[np.int32]
-    unsorted: int
-    zone: Zone = None
-    bad: tuple[BadCells, ...] = ()
-
-    @property
-    def clock(self) -> datetime.tzinfo | None:
-        """Time zone for times in plots.
-
-        It is `zone`, or UTC for numbers since 1970; None for elapsed times and for times without a zone.
-        """
-        if isinstance(self.zone, Elapsed):
-            return None
-        return self.zone or (datetime.UTC if self.layout.aware else None)
-
-    def axis(self, times: Int64Array) -> Array:
-        """Return times for the axis of a plot: datetime64, float64 for elapsed times, or integers for counted rows."""
-        if isinstance(self.zone, Elapsed):
-            return self.zone.numbers(times).astype(np.float64)
-        return times.view("datetime64[ns]") if self.layout.dated else times
-
-    def take(self, rows: BoolArray | Int64Array) -> "Measurements":
-        """Return the rows of a mask, or of indices that keep the rows of a series together."""
-        return self._replace(
-            series=self.series[rows],
-            times=self.times[rows],
-            values=self.values[rows],
-            labels=None if self.labels is None else self.labels[rows],
-            lines=self.lines[rows],
-        )
-
-    def first_in_file(self, rows: BoolArray) -> int:
-        """Return the index of that row of a mask which comes first in the file."""
-        found = np.flatnonzero(rows)
-        return int(found[self.lines[found].argmin()])
-
-    def where(self, row: int) -> str:
-        """Return the file and the position of a row in it, for errors."""
-        return f"{self.name}, {self.place} {self.lines[row]}"
 
 
 class _TableColumns(NamedTuple):
@@ -118,9 +44,9 @@ class _TableColumns(NamedTuple):
     text: tuple[tuple[str, ...], tuple[str, ...]]
 
 
-def read_measurements(
+def read_panel(
     config: Reading, progress: Progress | None = None, *, of_run: bool = False, lenient: bool = False
-) -> Measurements:
+) -> Panel:
     """Read the table `config.data`.
 
     Args:
@@ -265,46 +191,7 @@ def _drop_empty(layout: Layout, columns: _TableColumns, name: str, config: Readi
     return layout._replace(values=kept, inferred=inferred), columns._replace(values=columns.values[:, held])
 
 
-class RowOrder(NamedTuple):
-    """Order of rows by series, and by time within a series; rows of one time keep their order.
-
-    Args:
-        rows: `(rows,)` int64 row numbers before the sort; None if the rows are in order.
-        series, times: `(rows,)` in this order; without times, the number of the row within its series.
-        unsorted: number of rows that are earlier than the row before them.
-    """
-
-    rows: Int64Array | None
-    series: NDArray[np.int32]
-    times: Int64Array
-    unsorted: int
-
-    def take(self, column: NDArray[Element]) -> NDArray[Element]:
-        """Return a column in this order."""
-        return column if self.rows is None else column[self.rows]
-
-
-def sort_rows(series: NDArray[np.int32], times: Int64Array | None) -> RowOrder:
-    """Sort rows by series and time.
-
-    Args:
-        series: `(rows,)` int32 numbers of the series from 0.
-        times: `(rows,)` int64; None to keep the rows of a series as they are.
-    """
-    rows = None if (series[1:] >= series[:-1]).all() else np.argsort(series, kind="stable")
-    series = series if rows is None else series[rows]
-    if times is None:
-        first = np.searchsorted(series, np.arange(series.max(initial=0) + 1))
-        return RowOrder(rows, series, np.arange(len(series)) - first[series], 0)
-    times = times if rows is None else times[rows]
-    unsorted = int(((np.diff(times) < 0) & (np.diff(series) == 0)).sum())
-    if unsorted:
-        again = np.lexsort((times, series))
-        times, rows = times[again], again if rows is None else rows[again]
-    return RowOrder(rows, series, times, unsorted)
-
-
-def _sort_by_series(layout: Layout, columns: _TableColumns, name: str, place: str, config: Reading) -> Measurements:
+def _sort_by_series(layout: Layout, columns: _TableColumns, name: str, place: str, config: Reading) -> Panel:
     series, times = columns.ids, columns.times
     if series is None:
         series = np.zeros(len(columns.lines), np.int32)
@@ -312,7 +199,7 @@ def _sort_by_series(layout: Layout, columns: _TableColumns, name: str, place: st
         times = table_times_to_utc(times, series, layout, columns.lines, name, place, config)
     order = sort_rows(series, times)
     labels, classes = _encode_classes(columns, config)
-    return Measurements(
+    return Panel(
         name,
         place,
         layout,
