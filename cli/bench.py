@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lstm_ae.config import Toy
-from lstm_ae.errors import Code, ConfigError
-from lstm_ae.formatting import format_range
+from lstm_ae.errors import Code, ConfigError, DataError
+from lstm_ae.formatting import format_count, format_decimal, format_range
 
 from .backend import import_tensorflow
 from .console import Console
-from .options import GivenOptions, Jobs, command
+from .options import Folder, GivenOptions, Jobs, command
 
 if TYPE_CHECKING:
+    from lstm_ae.bench.anomalies import SeriesResult
     from lstm_ae.bench.runner import Spread
     from lstm_ae.bench.training import Shape
     from lstm_ae.json_types import JsonObject
@@ -318,3 +319,66 @@ def _measure_scaling(rounds: int, console: Console) -> "JsonObject":
         f"({processes.together / processes.alone:.2f} times)"
     )
     return {"scaling": [point._asdict() for point in points], "processes": processes._asdict()}
+
+
+@command(app, "anomalies", "lstmae bench anomalies TSB-AD-U --no-network --published published.csv")
+def anomalies(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of files in the form of TSB-AD.")],
+    *,
+    published: Annotated[
+        Path | None, typer.Option(metavar="<file>", help="CSV of published VUS-PR: file, and a column per detector.")
+    ] = None,
+    no_network: Annotated[
+        bool, typer.Option("--no-network", metavar="", help="Evaluate only the baselines, without a training.")
+    ] = False,
+    jobs: Annotated[
+        int | None, typer.Option(metavar="<int>", min=1, help="Files evaluated at once (default: one per core).")
+    ] = None,
+    out: Folder = None,
+    console: Console,
+) -> None:
+    """Evaluate anomaly detection on labeled series by the protocol of TSB-AD."""
+    if not folder.is_dir():
+        raise ConfigError(f"{str(folder)!r} is not a folder. Pass a folder of benchmark files", code=Code.INVALID_VALUE)
+    from lstm_ae.bench import anomalies as benchmark
+    from lstm_ae.search.executors import cores
+
+    reference = benchmark.read_published(published) if published else None
+    files = benchmark.find_series_files(folder)
+    jobs = min(jobs or cores(), len(files))
+
+    def report(result: "SeriesResult") -> None:
+        best = max(result.detectors, key=lambda name: result.detectors[name].vus_pr, default="")
+        text = result.error or f"{result.file}: best VUS-PR {result.detectors[best].vus_pr:.3f} by {best}"
+        console.say(text)
+
+    results = benchmark.evaluate_files(
+        files, network=not no_network, jobs=jobs, threads=max(1, cores() // jobs), out=out, done=report
+    )
+    refused = [result for result in results if result.error]
+    if len(refused) == len(results):
+        raise DataError(f"No file can be evaluated; the first: {refused[0].error}", code=Code.BENCHMARK_FILE)
+    standings = benchmark.rank_detectors(results, reference)
+    console.table(
+        ["detector", "series", "mean VUS-PR", "median", "mean AUC-PR", "seconds a series", "wins"],
+        [
+            (
+                standing.name,
+                standing.series,
+                *(format_decimal(value, ".3f") for value in (standing.mean, standing.median, standing.auc_pr)),
+                format_decimal(standing.seconds, ".2f"),
+                standing.wins,
+            )
+            for standing in standings
+        ],
+    )
+    if refused:
+        console.show(f"{format_count(len(refused), 'file')} not evaluated:")
+        for result in refused:
+            console.show(f"  {result.error}")
+    console.document(
+        {
+            "detectors": [standing._asdict() for standing in standings],
+            "series": [result.as_json() for result in results],
+        }
+    )

@@ -184,6 +184,13 @@ class Code(Enum):
         "The file of samples has other inputs, shapes, or columns than the signature of the model. The message states "
         "what the model reads.",
     )
+    BENCHMARK_FILE = (
+        116,
+        "A file is not a series of the anomaly benchmark",
+        "The name of a file must contain `tr_N`, the number of its first rows to train on, and the file a column "
+        "`Label` of 0 and 1. All values are present, and the training rows are fewer than the file has and not "
+        "constant. `lstmae bench anomalies` lists such files and continues with the others.",
+    )
     # Runs and training
     RUN_NOT_FOUND = (
         201,

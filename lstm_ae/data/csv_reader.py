@@ -230,6 +230,13 @@ CHUNK_ROWS = 5_000
 SEPARATOR_NAMES = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
+def read_column_names(path: str | os.PathLike[str]) -> list[str]:
+    """Return the header of a comma-separated UTF-8 file, plain or compressed; empty for an empty file."""
+    name = quote(path)
+    with open_stable_file(path) as file:
+        return [cell.strip() for cell in next(split_rows(read_lines(file, name), name), (0, []))[1]]
+
+
 def read_number_columns(path: str | os.PathLike[str], columns: Sequence[str]) -> Float64Array:
     """Read columns of numbers of a comma-separated UTF-8 file with a header, plain or compressed.
 

@@ -1,22 +1,71 @@
-"""Baseline of anomaly detection: principal component analysis of windows.
+"""Baselines of anomaly detection: simple methods that assign each window an error.
 
-Like a model, it maps windows to squared errors of the same shape, so that all later steps are the same.
+All are fitted on scaled training windows, and `distances` returns one error per window. `row_distances` is the score of
+a row for all of them: the mean of the errors of the windows that contain it.
+
+Principal components also have an error per value, like a model, so that later steps are the same for both.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, Protocol
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
-from lstm_ae.arrays import Array, Float32Array
+from lstm_ae.arrays import Array, Float32Array, Float64Array
 from lstm_ae.artifacts import Artifact, StoredArray
 from lstm_ae.data.scaling import Scale
+from lstm_ae.detection.scores import BLOCK, mean_errors
 from lstm_ae.errors import Code, ConfigError, DataError
 
 # Maximum number of windows and of values to fit on; larger data is sampled.
 MOST_WINDOWS = 20_000
 
 MOST_NUMBERS = 1 << 25
+
+# Smallest eigenvalue of a covariance, relative to the mean of all.
+LEAST_EIGENVALUE = 1e-3
+
+# Largest size of an eigenvalue problem. Longer windows use the products of this number of windows instead of the
+# covariance of their values, which has the same nonzero eigenvalues.
+MOST_EIGENVALUES = 1000
+
+# Number of clusters, and windows that clusters are fitted on and neighbors are searched in.
+CLUSTERS = 20
+
+MOST_NEIGHBORS = 2000
+
+# Smallest score with a logarithm, in squared standard deviations.
+LEAST_SCORE = 1e-9
+
+
+class WindowBaseline(Protocol):
+    """Baseline fitted on training windows."""
+
+    @property
+    def name(self) -> str:
+        """Name in results."""
+
+    def distances(self, windows: Array) -> Float64Array:
+        """Return the error of each of `(windows, window, features)` scaled windows, `(windows,)`.
+
+        Missing values (NaN) do not contribute. The error of a window without values is NaN.
+        """
+
+
+def row_distances(baseline: WindowBaseline, rows: Array, window: int) -> Float64Array:
+    """Return the mean distance of the windows that contain each row, `(rows,)`.
+
+    Args:
+        baseline: a fitted baseline.
+        rows: `(rows, features)` consecutive scaled rows, at least one window.
+        window: rows of a window.
+    """
+    windows = np.moveaxis(sliding_window_view(rows, window, axis=0), -1, 1)
+    size = max(1, 16 * BLOCK // (window * rows.shape[1]))
+    blocks = (baseline.distances(windows[first : first + size]) for first in range(0, len(windows), size))
+    return mean_errors(np.broadcast_to(block[:, None], (len(block), window)) for block in blocks)[:, 0]
 
 
 class PrincipalComponents(NamedTuple):
@@ -46,6 +95,90 @@ class PrincipalComponents(NamedTuple):
         rebuilt = (filled @ self.axes.T) @ self.axes
         errors: Float32Array = np.square(centered - rebuilt).reshape(windows.shape)
         return errors
+
+    def distances(self, windows: Array) -> Float64Array:
+        """Return the mean squared error of the reconstruction of each window, see `WindowBaseline`."""
+        return _mean_squares(self.errors(windows).reshape(len(windows), -1))
+
+
+class CovarianceDistance(NamedTuple):
+    """Mahalanobis distance of windows from the mean of the training windows.
+
+    Only axes with an eigenvalue above the floor are stored, because all others have the same weight.
+
+    Args:
+        mean: `(window, features)` float32.
+        axes: `(axes, window * features)` float32, orthonormal rows.
+        variances: `(axes,)` float32 eigenvalues of the covariance above the floor.
+        floor: variance of all other directions; infinite to ignore them, which leaves the distance within the
+            principal components.
+    """
+
+    mean: Annotated[Float32Array, StoredArray("covariance_0", np.floating, "steps", "features")]
+    axes: Annotated[Float32Array, StoredArray("covariance_1", np.floating, "axes", "values of a window")]
+    variances: Annotated[Float32Array, StoredArray("covariance_2", np.floating, "axes")]
+    floor: float
+
+    @property
+    def name(self) -> str:
+        """Name in results."""
+        return "Mahalanobis" if np.isfinite(self.floor) else "PCA distance"
+
+    def distances(self, windows: Array) -> Float64Array:
+        """Return the squared Mahalanobis distance of each window per value, see `WindowBaseline`.
+
+        A missing value is replaced by the training mean of its position, and the distance is relative to the number of
+        values that are present.
+        """
+        centered, present = _fill(windows, self.mean)
+        projected = np.square(centered @ self.axes.T)
+        rest = np.maximum(np.square(centered).sum(axis=1) - projected.sum(axis=1), 0)
+        return _divide(projected @ (1 / self.variances) + rest / self.floor, present)
+
+    @property
+    def within_components(self) -> "CovarianceDistance":
+        """The distance within the principal components, without the residual."""
+        return self._replace(floor=np.inf)
+
+
+class ClusterDistance(NamedTuple):
+    """Distance of windows to the nearest of some centers: those of k-means, training windows, or the mean.
+
+    Args:
+        centers: `(centers, window, features)` float32.
+        name: name in results.
+    """
+
+    centers: Float32Array
+    name: str
+
+    def distances(self, windows: Array) -> Float64Array:
+        """Return the smallest mean squared difference of each window from a center, see `WindowBaseline`.
+
+        A missing value is replaced by the mean of the centers at its position.
+        """
+        mean = self.centers.mean(axis=0)
+        centered, present = _fill(windows, mean)
+        centers = (self.centers - mean).reshape(len(self.centers), -1)
+        squares = np.square(centers).sum(axis=1) - 2 * centered @ centers.T
+        return _divide(np.maximum(squares.min(axis=1) + np.square(centered).sum(axis=1), 0), present)
+
+
+def _fill(windows: Array, mean: Array) -> tuple[Float32Array, Array]:
+    """Return the differences from the mean, `(windows, values)`, 0 where missing, and the numbers of present values."""
+    centered = (np.asarray(windows, np.float32) - mean).reshape(len(windows), -1)
+    missing = np.isnan(centered)
+    return np.where(missing, np.float32(0), centered), centered.shape[1] - missing.sum(axis=1)
+
+
+def _divide(sums: Array, counts: Array) -> Float64Array:
+    quotients: Float64Array = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
+    return quotients
+
+
+def _mean_squares(squares: Array) -> Float64Array:
+    present = ~np.isnan(squares)
+    return _divide(np.where(present, squares, 0).sum(axis=1, dtype=np.float64), present.sum(axis=1))
 
 
 @dataclass(frozen=True)
@@ -79,23 +212,12 @@ def fit_principal_components(windows: Array, components: int, seed: int = 0) -> 
     """
     from sklearn.decomposition import PCA
 
-    count, window, features = windows.shape
+    _, window, features = windows.shape
     values = window * features
     if not 1 <= components <= values:
         raise ConfigError(f"components must be 1 to {values}, the values of a window. Received: {components}")
     most = max(components, min(MOST_WINDOWS, MOST_NUMBERS // values))
-    # Draw in random order until there are enough complete windows.
-    order = np.random.default_rng(seed).permutation(count)
-    drawn: list[Array] = []
-    for start in range(0, count, most):
-        block = windows[np.sort(order[start : start + most])].reshape(-1, values)
-        drawn.append(block[~np.isnan(block).any(axis=1)])
-        if sum(map(len, drawn)) >= most:
-            break
-    sample = np.concatenate(drawn)[:most] if drawn else np.empty((0, values))
-    if len(sample) < min(count, max(10 * components, 2)):
-        # Scattered missing values leave few complete windows or none.
-        sample = _filled(windows[np.sort(order[:most])].reshape(-1, values))
+    sample = _sample_windows(windows, most, 10 * components, seed)
     if len(sample) < max(components, 2):
         raise DataError(
             f"{components} principal components need {max(components, 2)} windows without missing values. "
@@ -110,9 +232,102 @@ def fit_principal_components(windows: Array, components: int, seed: int = 0) -> 
     )
 
 
+def fit_covariance(windows: Array, seed: int = 0) -> CovarianceDistance:
+    """Fit the Mahalanobis distance of windows on training windows, or on a random sample of them.
+
+    Eigenvalues of the covariance are at least `LEAST_EIGENVALUE` of their mean.
+
+    Args:
+        windows: see `fit_principal_components`.
+        seed: seed of the sample.
+
+    Raises:
+        DataError: there are no windows.
+    """
+    from scipy.linalg import eigh
+
+    _, window, features = windows.shape
+    values = window * features
+    most = min(MOST_WINDOWS if values <= MOST_EIGENVALUES else MOST_EIGENVALUES, MOST_NUMBERS // values)
+    sample = _sample_distance_windows(windows, most, seed).astype(np.float64)
+    mean = sample.mean(axis=0)
+    sample -= mean
+    count = len(sample)
+    total = np.square(sample).sum() / count
+    floor = LEAST_EIGENVALUE * total / values
+    products = (sample.T @ sample if values <= count else sample @ sample.T) / count
+    # Without variance no direction is more usual than others.
+    variances, vectors = eigh(products, subset_by_value=(floor, np.inf)) if floor else (np.empty(0), products[:, :0])
+    axes = vectors.T if values <= count else vectors.T @ sample / np.sqrt(variances * count)[:, None]
+    return CovarianceDistance(
+        mean.reshape(window, features).astype(np.float32),
+        axes.astype(np.float32),
+        variances.astype(np.float32),
+        float(floor) or 1.0,
+    )
+
+
+def fit_clusters(windows: Array, clusters: int = CLUSTERS, seed: int = 0) -> ClusterDistance:
+    """Fit k-means on training windows, or on a random sample of them; arguments as in `fit_covariance`."""
+    from sklearn.cluster import KMeans
+
+    _, window, features = windows.shape
+    sample = _sample_distance_windows(windows, min(MOST_WINDOWS, MOST_NUMBERS // (window * features)), seed)
+    sample = sample.astype(np.float32)
+    distinct = len(np.unique(sample, axis=0)) if len(sample) < MOST_NEIGHBORS else clusters
+    fitted = KMeans(min(clusters, distinct), n_init=1, random_state=seed).fit(sample)
+    return ClusterDistance(fitted.cluster_centers_.reshape(-1, window, features).astype(np.float32), "k-means")
+
+
+def fit_neighbors(windows: Array, seed: int = 0) -> ClusterDistance:
+    """Return the distance to the nearest training window, or to the nearest of a random sample of them."""
+    _, window, features = windows.shape
+    sample = _sample_distance_windows(windows, min(MOST_NEIGHBORS, MOST_NUMBERS // (window * features)), seed)
+    return ClusterDistance(sample.reshape(-1, window, features).astype(np.float32), "nearest neighbor")
+
+
+def fit_mean(rows: Array) -> ClusterDistance:
+    """Return the distance of each row from the mean row, that is, the raw values as scores, with windows of one row."""
+    return ClusterDistance(np.nanmean(rows, axis=0, keepdims=True)[None].astype(np.float32), "raw values")
+
+
+def _sample_distance_windows(windows: Array, most: int, seed: int) -> Array:
+    sample = _sample_windows(windows, most, 2, seed)
+    if not len(sample):
+        raise DataError("A baseline needs at least one window. Pass more rows", code=Code.TOO_FEW_ROWS)
+    return sample
+
+
+def _sample_windows(windows: Array, most: int, few: int, seed: int) -> Array:
+    """Return at most `most` flat windows without missing values, in random order.
+
+    If there are fewer than `few` complete windows, missing values are replaced by the mean of their position.
+    """
+    count, values = len(windows), windows.shape[1] * windows.shape[2]
+    # Draw in random order until there are enough complete windows.
+    order = np.random.default_rng(seed).permutation(count)
+    drawn: list[Array] = []
+    for start in range(0, count, most):
+        block = windows[np.sort(order[start : start + most])].reshape(-1, values)
+        drawn.append(block[~np.isnan(block).any(axis=1)])
+        if sum(map(len, drawn)) >= most:
+            break
+    sample = np.concatenate(drawn)[:most] if drawn else np.empty((0, values))
+    if len(sample) < min(count, max(few, 2)):
+        # Scattered missing values leave few complete windows or none.
+        sample = _filled(windows[np.sort(order[:most])].reshape(-1, values))
+    return sample
+
+
 def _filled(block: Array) -> Array:
     """Replace missing values by the mean of their position, or by 0 if all values at that position are missing."""
     missing = np.isnan(block)
     known = (~missing).sum(axis=0)
     means = np.where(missing, 0, block).sum(axis=0, dtype=np.float64) / np.maximum(known, 1)
     return np.where(missing, means.astype(block.dtype), block)
+
+
+def average_logarithms(scores: Sequence[Array]) -> Float64Array:
+    """Return the mean logarithm of scores of the same rows, `(rows,)`, which weighs small and large scores alike."""
+    mean: Float64Array = np.mean([np.log(np.maximum(each, LEAST_SCORE)) for each in scores], axis=0)
+    return mean

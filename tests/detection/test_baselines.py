@@ -1,11 +1,20 @@
 """Baselines: windows that lie in a plane are rebuilt, others are not; distances by hand."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 
 from lstm_ae.detection import baselines
-from lstm_ae.detection.baselines import fit_principal_components
+from lstm_ae.detection.baselines import (
+    fit_clusters,
+    fit_covariance,
+    fit_mean,
+    fit_neighbors,
+    fit_principal_components,
+    row_distances,
+)
 from lstm_ae.errors import ConfigError, DataError
 
 
@@ -62,3 +71,95 @@ def test_refusals() -> None:
         fit_principal_components(waves(500), 41)
     with pytest.raises(DataError, match="8 principal components need 8 windows without missing values"):
         fit_principal_components(waves(25), 8)
+
+
+def random_windows(rows: int = 400, window: int = 6, features: int = 2) -> np.ndarray:
+    """Windows of random columns of which the second follows the first."""
+    random = np.random.default_rng(3)
+    first = random.normal(size=rows).cumsum() * 0.1
+    series = np.stack([first, np.roll(first, 1) + random.normal(0, 0.1, rows)], axis=1)[:, :features]
+    return np.moveaxis(sliding_window_view(series.astype(np.float32), window, axis=0), -1, 1)
+
+
+def mahalanobis(training: np.ndarray, windows: np.ndarray) -> np.ndarray:
+    """The definition, with the whole covariance."""
+    flat = training.reshape(len(training), -1).astype(np.float64)
+    values, vectors = np.linalg.eigh(np.cov(flat.T, bias=True))
+    values = np.maximum(values, 0.001 * values.mean())
+    projected = (windows.reshape(len(windows), -1) - flat.mean(axis=0)) @ vectors
+    return (projected**2 / values).mean(axis=1)
+
+
+@pytest.mark.parametrize("rows", [400, 12], ids=["more windows than values", "fewer windows than values"])
+def test_distance_is_that_of_the_whole_covariance(rows: int) -> None:
+    training, windows = random_windows(rows), random_windows(100) * 3
+    assert fit_covariance(training).distances(windows) == pytest.approx(mahalanobis(training, windows), rel=1e-3)
+
+
+def test_distance_within_components_ignores_the_residual() -> None:
+    fitted = fit_covariance(waves(500))
+    assert len(fitted.axes) == 2
+    strange = waves(500)[:5] + np.random.default_rng(0).normal(size=(5, 20, 2))
+    within, whole = fitted.within_components.distances(strange), fitted.distances(strange)
+    assert (within < 0.2).all()
+    assert (whole > 10).all()
+
+
+def test_large_covariances_use_a_sample_of_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baselines, "MOST_EIGENVALUES", 10)
+    fitted = fit_covariance(random_windows())
+    assert len(fitted.axes) < 10
+    assert np.isfinite(fitted.distances(random_windows())).all()
+
+
+def test_distances_from_centers() -> None:
+    training = random_windows()
+    nearest = fit_neighbors(training)
+    assert nearest.distances(training) == pytest.approx(0, abs=1e-5)
+    moved = training[:9] + np.float32(50)
+    plain = np.square(moved[:, None] - training).mean(axis=(2, 3)).min(axis=1)
+    assert nearest.distances(moved) == pytest.approx(plain, rel=1e-4)
+    clusters = fit_clusters(training, clusters=4)
+    assert clusters.centers.shape == (4, 6, 2)
+    assert clusters.distances(moved).min() > clusters.distances(training).max()
+
+
+def test_raw_values_are_squared_distances_of_rows() -> None:
+    rows = np.array([[1.0], [3.0], [2.0], [7.0]], np.float32)
+    assert row_distances(fit_mean(rows[:3]), rows, 1) == pytest.approx([1, 1, 0, 25])
+
+
+def test_a_row_has_the_mean_of_its_windows() -> None:
+    class Numbered:
+        name = "numbered"
+
+        def distances(self, windows: np.ndarray) -> np.ndarray:
+            return windows[:, 0, 0].astype(float)
+
+    rows = np.arange(6, dtype=np.float32)[:, None]
+    assert row_distances(Numbered(), rows, 3).tolist() == [0, 0.5, 1, 2, 2.5, 3]
+
+
+@pytest.mark.parametrize("fit", [fit_covariance, fit_clusters, fit_neighbors], ids=lambda fit: fit.__name__)
+def test_missing_values_do_not_contribute(fit: Callable[[np.ndarray], baselines.WindowBaseline]) -> None:
+    training = random_windows().copy()
+    training[::3, 2, 1] = np.nan
+    fitted = fit(training)
+    windows = random_windows()[:4].copy()
+    windows[1, 3] = np.nan
+    windows[2] = np.nan
+    distances = fitted.distances(windows)
+    assert np.isfinite(distances[[0, 1, 3]]).all()
+    assert np.isnan(distances[2])
+
+
+def test_constant_windows_have_no_distance() -> None:
+    windows = np.full((30, 5, 1), 3.0)
+    for fitted in (fit_covariance(windows), fit_clusters(windows), fit_neighbors(windows)):
+        assert fitted.distances(windows) == pytest.approx(0)
+        assert (fitted.distances(windows + 1) > 0).all()
+
+
+def test_no_windows_are_refused() -> None:
+    with pytest.raises(DataError, match="at least one window"):
+        fit_covariance(np.empty((0, 5, 1)))

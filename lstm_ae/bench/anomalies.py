@@ -1,0 +1,464 @@
+"""Benchmark of anomaly detection in files of the TSB-AD form, by its protocol.
+
+A file has columns of values and a column `Label`, and its name contains `tr_N`: detectors are fitted on the first N
+rows without their labels, and all rows are scored and evaluated. See Liu and Paparrizos 2024, "The elephant in the
+room: towards a reliable time-series anomaly detection benchmark".
+"""
+
+import contextlib
+import csv
+import itertools
+import json
+import multiprocessing
+import re
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from lstm_ae.arrays import Array, BoolArray, Float32Array
+from lstm_ae.bench.runner import silence
+from lstm_ae.config import Series
+from lstm_ae.data.csv_reader import read_column_names, read_number_columns
+from lstm_ae.data.frames import panel_from_rows
+from lstm_ae.data.scaling import fit_scale
+from lstm_ae.detection.baselines import (
+    WindowBaseline,
+    average_logarithms,
+    fit_clusters,
+    fit_covariance,
+    fit_mean,
+    fit_neighbors,
+    fit_principal_components,
+    row_distances,
+)
+from lstm_ae.detection.metrics import benchmark_buffer, benchmark_volume, ranking_metrics
+from lstm_ae.errors import Code, ConfigError, DataError
+from lstm_ae.files import claim, parse_json, write
+from lstm_ae.formatting import quote
+from lstm_ae.json_types import JsonObject
+from lstm_ae.startup import run_child_process
+from lstm_ae.studies.series.defaults import CODE_SHARE, CODE_SIZE, complete_from_table
+from lstm_ae.table_files import write_table
+
+NETWORK = "lstm autoencoder"
+
+LABEL = "label"
+
+# Files of a resumable benchmark.
+ABOUT, JOURNAL, TABLE = "anomalies.json", "series.jsonl", "series.csv"
+
+
+class LabeledSeries(NamedTuple):
+    """Series of the benchmark.
+
+    Args:
+        name: file name without `.gz`.
+        values: `(rows, features)`.
+        labels: `(rows,)`.
+        prefix: number of rows to train on.
+    """
+
+    name: str
+    values: Float32Array
+    labels: BoolArray
+    prefix: int
+
+
+class DetectorResult(NamedTuple):
+    """Result of a detector on a series: VUS-PR, AUC-PR, and the seconds to fit it and to score all rows."""
+
+    vus_pr: float
+    auc_pr: float
+    seconds: float
+
+
+class SeriesResult(NamedTuple):
+    """Results on a series.
+
+    Args:
+        file: file name without `.gz`.
+        rows: number of rows.
+        features: number of value columns.
+        window: rows of the default window.
+        buffer: largest buffer of VUS-PR.
+        detectors: results by detector; empty if the file cannot be used.
+        error: error code and text if the file cannot be used, else "".
+    """
+
+    file: str
+    rows: int = 0
+    features: int = 0
+    window: int = 0
+    buffer: int = 0
+    detectors: Mapping[str, DetectorResult] = {}
+    error: str = ""
+
+    def as_json(self) -> JsonObject:
+        """Return the line of the journal."""
+        return self._asdict() | {"detectors": {name: result._asdict() for name, result in self.detectors.items()}}
+
+    @classmethod
+    def from_json(cls, content: JsonObject) -> "SeriesResult":
+        """Return the result in a line of the journal."""
+        detectors = {name: DetectorResult(**result) for name, result in content["detectors"].items()}
+        return cls(**content | {"detectors": detectors})
+
+
+class Standing(NamedTuple):
+    """Row of the table of detectors.
+
+    Args:
+        name: name of the detector.
+        series: number of series with a result.
+        mean, median: VUS-PR over these series.
+        auc_pr: mean AUC-PR; None for published results.
+        seconds: mean seconds per series; None for published results.
+        wins: number of series on which no detector has a larger VUS-PR.
+    """
+
+    name: str
+    series: int
+    mean: float
+    median: float
+    auc_pr: float | None
+    seconds: float | None
+    wins: int
+
+
+def find_series_files(folder: Path) -> list[Path]:
+    """Return the `.csv` and `.csv.gz` files of a folder, in alphabetical order.
+
+    Raises:
+        DataError: there are none.
+    """
+    files = sorted(path for path in folder.glob("*") if path.name.endswith((".csv", ".csv.gz")) and path.is_file())
+    if not files:
+        raise DataError(
+            f"{str(folder)!r} contains no .csv or .csv.gz file. Pass a folder of benchmark files",
+            code=Code.FILE_UNREADABLE,
+        )
+    return files
+
+
+def read_labeled_series(path: Path) -> LabeledSeries:
+    """Read a file of the benchmark.
+
+    Raises:
+        DataError: the file cannot be read or does not have the form of the benchmark.
+    """
+
+    def refuse(text: str) -> DataError:
+        return DataError(f"{quote(path.name)}: {text}", code=Code.BENCHMARK_FILE)
+
+    found = re.search(r"_tr_(\d+)(?=[_.])", path.name)
+    if not found:
+        raise refuse("the name does not contain tr_N, the number of training rows. Rename the file")
+    names = [name.lower() for name in read_column_names(path)]
+    if LABEL not in names:
+        raise refuse("there is no column Label. Add it, with 0 and 1")
+    values_names = [name for name in names if name != LABEL]
+    if not values_names:
+        raise refuse("there is no column of values. Add one")
+    table = read_number_columns(path, [*values_names, LABEL])
+    prefix = int(found[1])
+    if not 1 < prefix < len(table):
+        raise refuse(f"tr_{prefix} in the name must be 2 to {len(table) - 1:,}, as there are {len(table):,} rows")
+    if np.isnan(table).any():
+        row, column = np.argwhere(np.isnan(table))[0]
+        raise refuse(f"row {row + 1:,} has no value in {(*values_names, LABEL)[column]!r}. Fill it or remove the row")
+    if (np.abs(table) > np.finfo(np.float32).max).any():
+        raise refuse("a value is too large for single precision. Divide the column by a power of ten")
+    labels = table[:, -1]
+    if not np.isin(labels, (0, 1)).all() or not 0 < labels.sum() < len(labels):
+        raise refuse("the column Label must hold 0 and 1, each at least once")
+    values = table[:, :-1].astype(np.float32)
+    if not np.ptp(values[:prefix], axis=0).any():
+        raise refuse(f"all values are constant in the {prefix:,} training rows. Use more training rows")
+    return LabeledSeries(path.name.removesuffix(".gz"), values, labels == 1, prefix)
+
+
+def evaluate_file(path: Path, *, network: bool) -> SeriesResult:
+    """Evaluate the detectors on a file; an unusable file gives a result with an error."""
+    try:
+        return evaluate_series(read_labeled_series(path), network=network)
+    except (DataError, ConfigError) as error:
+        return SeriesResult(path.name.removesuffix(".gz"), error=f"[{error.code}] {error}")
+    except OSError as error:
+        text = f"[{Code.FILE_UNREADABLE}] {quote(path.name)} cannot be read: {error.strerror or error}"
+        return SeriesResult(path.name.removesuffix(".gz"), error=text)
+
+
+def evaluate_series(series: LabeledSeries, *, network: bool) -> SeriesResult:
+    """Fit all detectors on the first rows of a series and evaluate their scores of all rows.
+
+    Args:
+        series: a series of the benchmark.
+        network: whether to train and evaluate the autoencoder of this package.
+
+    Raises:
+        DataError: there are too few training rows.
+    """
+    window, buffer = default_window(series), benchmark_buffer(series.values[:, 0])
+    detectors = {}
+    scorers = dict(baseline_scorers(series, window))
+    if network:
+        scorers = {NETWORK: lambda: score_with_network(series)} | scorers
+    for name, score in scorers.items():
+        start = time.perf_counter()
+        scores = score()
+        seconds = time.perf_counter() - start
+        filled = np.where(np.isnan(scores), np.nanmin(scores), scores)
+        auc_pr = ranking_metrics(series.labels, filled, 0).auc_pr
+        detectors[name] = DetectorResult(benchmark_volume(series.labels, filled, buffer), auc_pr, seconds)
+    rows, features = series.values.shape
+    return SeriesResult(series.name, rows, features, window, buffer, detectors)
+
+
+def default_window(series: LabeledSeries) -> int:
+    """Return the default window of `lstmae series train` for the training rows."""
+    names = [f"value {number}" for number in range(series.values.shape[1])]
+    panel = panel_from_rows(series.values[: series.prefix], names, name=series.name)
+    window = complete_from_table(Series(task="anomaly", freq="rows"), panel).config.window
+    assert window is not None
+    return window
+
+
+def baseline_scorers(series: LabeledSeries, window: int) -> Iterator[tuple[str, Callable[[], Array]]]:
+    """Yield the name of each baseline and a function that fits it and returns the scores of all rows.
+
+    Args:
+        series: a series of the benchmark.
+        window: rows of a window. "Mahalanobis, two windows" also uses windows of twice as many rows.
+    """
+    scale = fit_scale("standard", series.values[: series.prefix])
+    rows = scale.scaled(series.values[None], series.values[None])[0]
+    longer = max(window, min(2 * window, series.prefix // 2))
+    code = min(CODE_SIZE, max(1, int(window * rows.shape[1] * CODE_SHARE)), series.prefix - window + 1)
+
+    def score(fit: Callable[[Array], WindowBaseline], window: int) -> Array:
+        windows = np.moveaxis(sliding_window_view(rows[: series.prefix], window, axis=0), -1, 1)
+        return row_distances(fit(windows), rows, window)
+
+    def mahalanobis() -> Array:
+        return average_logarithms([score(fit_covariance, length) for length in (window, longer)])
+
+    yield "Mahalanobis, two windows", mahalanobis
+    yield "Mahalanobis", lambda: score(fit_covariance, window)
+    yield "PCA distance", lambda: score(lambda windows: fit_covariance(windows).within_components, window)
+    yield "PCA reconstruction", lambda: score(lambda windows: fit_principal_components(windows, code), window)
+    yield "k-means", lambda: score(fit_clusters, window)
+    yield "nearest neighbor", lambda: score(fit_neighbors, window)
+    yield "raw values", lambda: row_distances(fit_mean(rows[: series.prefix]), rows, 1)
+
+
+def score_with_network(series: LabeledSeries) -> Array:
+    """Train the autoencoder with default settings and return the scores of all rows."""
+    from lstm_ae.estimators import AnomalyDetector
+
+    detector = AnomalyDetector(options={"freq": "rows"}).fit(series.values[: series.prefix])
+    scores: Array = -np.asarray(detector.score_samples(series.values))
+    return scores
+
+
+def evaluate_files(
+    files: Sequence[Path],
+    *,
+    network: bool,
+    jobs: int,
+    threads: int = 1,
+    out: Path | None = None,
+    done: Callable[[SeriesResult], None],
+) -> list[SeriesResult]:
+    """Evaluate the detectors on files, each in one of several processes.
+
+    Args:
+        files: the files.
+        network: whether to evaluate the autoencoder.
+        jobs: number of processes.
+        threads: threads of each process.
+        out: a new folder, or that of an interrupted call with the same arguments, which is continued. It holds one
+            line of JSON per series, and at the end a CSV.
+        done: called with each result, including those of the interrupted call.
+
+    Returns:
+        The results in the order of the files.
+
+    Raises:
+        ConfigError: the folder is of another command.
+        ChildProcessError: a process died.
+    """
+    results: dict[str, SeriesResult] = {}
+    if out is not None:
+        sizes = {path.name: path.stat().st_size for path in files}
+        claim(out, ABOUT, {"network": network, "files": sizes})
+        results = {result.file: result for result in read_journal(out / JOURNAL)}
+    for result in results.values():
+        done(result)
+    left = [path for path in files if path.name.removesuffix(".gz") not in results]
+    for result in _run_in_processes(left, min(jobs, len(left)), threads, network=network):
+        results[result.file] = result
+        if out is not None:
+            lines = [json.dumps(each.as_json(), ensure_ascii=False) + "\n" for each in results.values()]
+            write(out / JOURNAL, "".join(lines).encode(errors="backslashreplace"))
+        done(result)
+    ordered = [results[path.name.removesuffix(".gz")] for path in files]
+    if out is not None:
+        write_table(out / TABLE, result_columns(ordered))
+    return ordered
+
+
+def read_journal(path: Path) -> list[SeriesResult]:
+    """Return the results of an interrupted call; empty if there is no file.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    if not path.exists():
+        return []
+    try:
+        return [SeriesResult.from_json(parse_json(line)) for line in path.read_text("utf-8").splitlines()]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DataError(
+            f"{str(path)!r} is damaged or of another version. Delete it and run the same command to recreate it",
+            code=Code.RUN_DAMAGED,
+        ) from error
+
+
+def _run_in_processes(files: Sequence[Path], jobs: int, threads: int, *, network: bool) -> Iterator[SeriesResult]:
+    """Yield the results of files in the order in which processes complete them."""
+    context, queue = multiprocessing.get_context("spawn"), iter(files)
+    with contextlib.ExitStack() as stack:
+        pipes: dict[Connection, str] = {}
+        for path in itertools.islice(queue, jobs):
+            pipe, child_pipe = context.Pipe()
+            stack.enter_context(pipe)
+            arguments = (__name__, serve_files.__name__, child_pipe, threads, network)
+            process = context.Process(target=run_child_process, args=arguments, daemon=True)
+            process.start()
+            child_pipe.close()
+            stack.callback(process.join)
+            stack.callback(process.kill)
+            with contextlib.suppress(OSError):
+                pipe.send(path)
+            pipes[pipe] = path.name
+        while pipes:
+            for pipe in [pipe for pipe in wait(list(pipes)) if isinstance(pipe, Connection)]:
+                try:
+                    answer = pipe.recv()
+                except (EOFError, OSError):
+                    raise ChildProcessError(
+                        f"The process that evaluated {pipes[pipe]} died; is there enough memory? Reduce --jobs"
+                    ) from None
+                if isinstance(answer, BaseException):
+                    raise answer
+                yield answer
+                following = next(queue, None)
+                if following is None:
+                    del pipes[pipe]
+                else:
+                    with contextlib.suppress(OSError):  # A process that has died is reported when it is read.
+                        pipe.send(following)
+                    pipes[pipe] = following.name
+
+
+def serve_files(pipe: Connection, threads: int, network: bool) -> None:
+    """Evaluate the files whose paths come from a pipe until it is closed."""
+    silence()
+    if network:
+        from lstm_ae.search.executors import prepare_worker
+
+        prepare_worker(threads, None)
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(threads), contextlib.suppress(EOFError, OSError):
+        while True:
+            path = pipe.recv()
+            try:
+                pipe.send(evaluate_file(path, network=network))
+            except Exception as error:
+                pipe.send(error)
+
+
+def result_columns(results: Iterable[SeriesResult]) -> dict[str, list[object]]:
+    """Return the results of the series as table columns, with an empty cell where there is none."""
+    results = list(results)
+    columns: dict[str, list[object]] = {
+        name: [getattr(result, name) or None for result in results]
+        for name in ("file", "rows", "features", "window", "buffer", "error")
+    }
+    for name in dict.fromkeys(name for result in results for name in result.detectors):
+        for field in DetectorResult._fields:
+            columns[f"{name} {field}"] = [
+                getattr(result.detectors[name], field) if name in result.detectors else None for result in results
+            ]
+    return columns
+
+
+def read_published(path: Path) -> dict[str, dict[str, float]]:
+    """Read published VUS-PR by detector and file.
+
+    Args:
+        path: CSV with the column `file` and a column of numbers per detector; columns of text are ignored.
+
+    Raises:
+        DataError: there is no column `file` or no column of numbers.
+    """
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row]
+    published: dict[str, dict[str, float]] = {}
+    for name in rows[0] if rows and "file" in rows[0] else ():
+        with contextlib.suppress(ValueError, TypeError):
+            published[name] = {
+                row["file"].removesuffix(".gz"): float(row[name]) for row in rows if row[name] and name != "file"
+            }
+    published.pop("file", None)
+    if not any(published.values()):
+        raise DataError(
+            f"{str(path)!r} must have a column file and a column of numbers for each published detector",
+            code=Code.TABLE_HEADER,
+        )
+    return published
+
+
+def rank_detectors(
+    results: Iterable[SeriesResult], published: Mapping[str, Mapping[str, float]] | None = None
+) -> list[Standing]:
+    """Return the table of detectors, the largest mean VUS-PR first.
+
+    Args:
+        results: results of the series; those with an error are ignored.
+        published: VUS-PR by detector and file, see `read_published`.
+    """
+    results = [result for result in results if not result.error]
+    measured: dict[str, dict[str, DetectorResult]] = {}
+    for result in results:
+        for name, found in result.detectors.items():
+            measured.setdefault(name, {})[result.file] = found
+    volumes = {name: {file: found.vus_pr for file, found in row.items()} for name, row in measured.items()}
+    files = {result.file for result in results}
+    for name, row in (published or {}).items():
+        known = {file: value for file, value in row.items() if file in files}
+        if known:
+            volumes[f"{name} (published)"] = known
+    best = {file: max(row[file] for row in volumes.values() if file in row) for file in files}
+    table = []
+    for name, by_file in volumes.items():
+        own = list(measured.get(name, {}).values())
+        table.append(
+            Standing(
+                name,
+                len(by_file),
+                statistics.fmean(by_file.values()),
+                statistics.median(by_file.values()),
+                statistics.fmean(found.auc_pr for found in own) if own else None,
+                statistics.fmean(found.seconds for found in own) if own else None,
+                sum(value >= best[file] for file, value in by_file.items()),
+            )
+        )
+    return sorted(table, key=lambda standing: -standing.mean)
