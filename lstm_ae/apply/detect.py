@@ -59,7 +59,7 @@ class Detection(NamedTuple):
 
     def labeled_rows(self) -> Array:
         """Return which rows are known anomalies, `(rows,)` bool."""
-        return known_anomalies(self.prepared.table, self.prepared.grid)
+        return known_anomalies(self.prepared.grid)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,7 +160,7 @@ def _evaluate_on_labels(
     Rows without a label count as normal, and rows without a score have the lowest score. Metrics that need both
     labeled and unlabeled rows are NaN otherwise.
     """
-    grid, labels = prepared.grid, known_anomalies(prepared.table, prepared.grid)
+    grid, labels = prepared.grid, known_anomalies(prepared.grid)
     metrics = {
         name: _label_metrics(labels, scored.scores, scored.events, window, grid.segment)
         for name, scored in (("model", model), ("PCA", baseline))

@@ -165,7 +165,7 @@ def sketch_detection(detection: Detection) -> TableSketch:
     shown = sorted(np.argsort(-counts, kind="stable")[:SERIES].tolist())
     names, dated = table.layout.values, table.layout.dated
     # The x-axis of rows without dates is their row number.
-    step = 1 if dated else max(grid.step.size, 1)
+    step = 1 if dated else max(detection.prepared.step.size, 1)
     sketches = []
     for place in shown:
         rows = np.flatnonzero(grid.series == place)
@@ -189,7 +189,7 @@ def sketch_detection(detection: Detection) -> TableSketch:
         listed.append(row | {"at": at})
     return TableSketch(
         dated,
-        grid.step.nanoseconds if dated else 1,
+        detection.prepared.step.nanoseconds if dated else 1,
         scored.threshold.value,
         str(scored.threshold.rule),
         tuple(sketches),

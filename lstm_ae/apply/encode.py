@@ -8,7 +8,7 @@ import numpy as np
 from lstm_ae.apply.run_table import LoadedRun, run_config
 from lstm_ae.arrays import Array, Float32Array
 from lstm_ae.data.frames import map_to_table_rows, row_id_columns
-from lstm_ae.data.grid import Grid
+from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.detection.calibration import BATCH, Adding, score_rows, window_blocks, window_segments
 from lstm_ae.detection.scores import mean_errors
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import keras
 
 
-def encode_rows(sliding: SlidingAutoencoder, grid: Grid) -> Float32Array:
+def encode_rows(sliding: SlidingAutoencoder, grid: Panel) -> Float32Array:
     """Return the code of the window that ends with each row.
 
     Returns:
@@ -65,7 +65,7 @@ def decode_rows(sliding: SlidingAutoencoder, codes: Array, segment: Array) -> Fl
     return rows
 
 
-def reconstruct_rows(sliding: SlidingAutoencoder, grid: Grid) -> Float32Array:
+def reconstruct_rows(sliding: SlidingAutoencoder, grid: Panel) -> Float32Array:
     """Reconstruct every row, including missing values.
 
     Returns:
@@ -75,7 +75,7 @@ def reconstruct_rows(sliding: SlidingAutoencoder, grid: Grid) -> Float32Array:
     return rows.astype(np.float32)
 
 
-def mean_squared_error(errors: Adding, grid: Grid, window: int) -> float:
+def mean_squared_error(errors: Adding, grid: Panel, window: int) -> float:
     """Return the mean squared error over all windows in scaled values, as in the run's test metrics.
 
     Args:

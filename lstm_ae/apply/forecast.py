@@ -162,9 +162,9 @@ def forecast_table(
     future, naive = (np.where(unknown, np.float32(np.nan), values) for values in (future, naive))
     scaled, offsets = scale.scaled(future, past, lines), quantile_offsets(forecaster.error_quantiles)
     # Rows without a regular sampling interval have times, but the times of future rows are unknown.
-    timed = table.layout.time is not None and grid.step != TimeStep()
+    timed = table.layout.time is not None and prepared.step != TimeStep()
     if timed:
-        ahead = future_times(table, grid.series[last], grid.times[last], grid.step, steps)
+        ahead = future_times(table, grid.series[last], grid.times[last], prepared.step, steps)
     else:
         ahead = last[:, None] + np.arange(1, steps + 1)
     return TableForecast(

@@ -24,7 +24,6 @@ from lstm_ae.backtest.folds import (
     run_backtest,
 )
 from lstm_ae.config import Series
-from lstm_ae.data.grid import Grid
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import find_part_rows, prepare_table
 from lstm_ae.data.table_reader import Progress, read_panel
@@ -101,7 +100,7 @@ def split_fold(config: Series, table: Panel, number: int, folds: int) -> FoldDat
     """
     low, high = fold_edges(table, folds)[number - 1 : number + 1]
 
-    def parts(grid: Grid) -> NDArray[np.int8]:
+    def parts(grid: Panel) -> NDArray[np.int8]:
         order = _order(table, grid)
         known = order < low
         part = np.full(len(order), 2, np.int8)
@@ -132,7 +131,7 @@ def fold_edges(table: Panel, folds: int) -> Array:
     return edges
 
 
-def _order(table: Panel, rows: Panel | Grid) -> Array:
+def _order(table: Panel, rows: Panel) -> Array:
     """Return the times of rows; without times, their relative position in their series, from 0 to 1."""
     if table.layout.time is not None:
         return rows.times

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from lstm_ae.arrays import BoolArray
-from lstm_ae.data.grid import Grid
 from lstm_ae.data.number_notation import MISSING_WORDS, NUMBER
 from lstm_ae.data.panel import ANOMALY_CLASSES, Panel
 from lstm_ae.errors import Code, ConfigError
@@ -63,12 +62,12 @@ def encode_anomaly_labels(table: Panel) -> Panel:
     )
 
 
-def known_anomalies(table: Panel, grid: Grid) -> BoolArray:
+def known_anomalies(grid: Panel) -> BoolArray:
     """Return a mask of the grid rows that are labeled as anomalies, `(rows,)`.
 
     Missing rows between two labeled anomalies count as anomalies too.
     """
-    positive = [place for place, flag in enumerate(parse_anomaly_labels(table.classes)) if flag == 1]
+    positive = [place for place, flag in enumerate(parse_anomaly_labels(grid.classes)) if flag == 1]
     if grid.labels is None:
         return np.zeros(len(grid.times), bool)
     labels = np.isin(grid.labels, positive)

@@ -233,7 +233,7 @@ def check_gaps(table: Panel, step: TimeStep, gaps: Gaps, prepared: PreparedTable
 def check_season_length(checked: CheckedTable) -> list[Finding]:
     """Return a finding if a season is longer than the longest default window, with options for a window of a season."""
     config, prepared = checked.config, checked.prepared
-    defaults, step = prepared.defaults, prepared.grid.step
+    defaults, step = prepared.defaults, prepared.step
     if defaults is None or defaults.long is None:
         return []
     season, fixes = defaults.long, []
@@ -275,7 +275,7 @@ def check_missing_rows(prepared: PreparedTable) -> list[Finding]:
     own = original_rows(grid)
     found, share = [], 1 - float(grid.known[own].mean())
     if share > LARGE_MISSING_SHARE:
-        found.append(Finding(f"{share:.1%} of the steps of {grid.step} have no row; they count as missing"))
+        found.append(Finding(f"{share:.1%} of the steps of {prepared.step} have no row; they count as missing"))
     there = grid.valued & own
     runs, wholes = (np.unique(numbers[there], return_counts=True)[1] for numbers in (grid.segment, grid.series))
     windows, most = (int(np.maximum(lengths - span + 1, 0).sum()) for lengths in (runs, wholes))
@@ -417,7 +417,7 @@ def collect_new_table_warnings(
 
 def describe_step_change(prepared: PreparedTable) -> str:
     """Return a warning if rows are commonly further apart than the step of the run; "" otherwise."""
-    step, own = prepared.grid.step, common_step(prepared.table)
+    step, own = prepared.step, common_step(prepared.table)
     if not step.size or own.size < 1.5 * step.size:
         return ""
     return (

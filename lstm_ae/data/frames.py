@@ -93,6 +93,7 @@ def panel_from_rows(
         layout,
         ("",) if series is None else series.names,
         order.series,
+        order.series,
         order.times,
         order.take(np.array(values, np.float32)),  # a copy, so that the table never shares memory with X
         None if labels is None else order.take(labels.places),
@@ -144,7 +145,7 @@ def map_to_table_rows(prepared: PreparedTable, found: Array) -> Array:
     Returns:
         `(rows, ...)`.
     """
-    rows = map_to_grid_rows(prepared.table, prepared.grid)
+    rows = map_to_grid_rows(prepared.table, prepared.grid, prepared.step)
     return found[rows[np.argsort(prepared.table.lines, kind="stable")]]
 
 

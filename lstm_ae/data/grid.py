@@ -10,7 +10,7 @@ from lstm_ae.arrays import Array, BoolArray, Float32Array, Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.reading import UNITS, TimeStep
-from lstm_ae.data.panel import ANOMALY_CLASSES, Panel, run_starts
+from lstm_ae.data.panel import ANOMALY_CLASSES, Panel, rows_with_values, run_starts
 from lstm_ae.data.time_zones import DAY, Elapsed, format_time, is_autumn_night, to_local_times, to_utc
 from lstm_ae.errors import Code, DataError
 from lstm_ae.formatting import format_heading, quote
@@ -318,40 +318,10 @@ def common_gaps(table: Panel, places: Int64Array, max_gap: int) -> list[int]:
 MAX_GROWTH = 20
 
 
-class Grid(NamedTuple):
-    """Rows at a regular time step.
+def regularize(table: Panel, step: TimeStep, max_gap: int, config: Reading) -> Panel:
+    """Return the rows of a table at a regular step, divided into segments.
 
-    Args:
-        step: the step; `TimeStep()` if rows are consecutive regardless of time.
-        series: `(rows,)` int32, indices of the table's `ids`, ascending.
-        segment: `(rows,)` int32; the rows of a segment are one step apart. Rows without a value in a long gap have a
-            segment of their own.
-        times: `(rows,)` int64 as in `Panel`; for a missing row, the time at which it was due.
-        values: `(rows, features)` float32, NaN where missing.
-        labels: `(rows,)` int32, -1 where missing; None without labels.
-        known: `(rows,)` bool, False for rows that are missing in the table.
-    """
-
-    step: TimeStep
-    series: NDArray[np.int32]
-    segment: NDArray[np.int32]
-    times: Int64Array
-    values: Float32Array
-    labels: NDArray[np.int32] | None
-    known: BoolArray
-
-    @property
-    def valued(self) -> BoolArray:
-        """Mask of the rows in a segment that holds a value, `(rows,)`."""
-        first = run_starts(self.segment)
-        found: BoolArray = np.logical_or.reduceat(rows_with_values(self.values), np.flatnonzero(first))[
-            np.cumsum(first) - 1
-        ]
-        return found
-
-
-def regularize(table: Panel, step: TimeStep, max_gap: int, config: Reading) -> Grid:
-    """Return the rows of a table at a regular step.
+    The rows of a segment are one step apart. Rows without a value in a long gap have a segment of their own.
 
     Args:
         max_gap: longest run of rows that are missing or hold no value and are filled with NaN; longer gaps divide the
@@ -386,8 +356,8 @@ def regularize(table: Panel, step: TimeStep, max_gap: int, config: Reading) -> G
     kept, values, labels = merge_duplicates(
         table.series, table.values, table.labels, places, config.duplicates, highest=table.classes == ANOMALY_CLASSES
     )
-    series, places = table.series[kept], places[kept]
-    segments = find_segments(places, rows_with_values(values), run_starts(series), max_gap)
+    series = table.series[kept]
+    segments = find_segments(places[kept], rows_with_values(values), run_starts(series), max_gap)
     rows = int(segments.advance.sum())
     if rows > MAX_GROWTH * max(len(kept), 1000):
         raise DataError(
@@ -395,13 +365,14 @@ def regularize(table: Panel, step: TimeStep, max_gap: int, config: Reading) -> G
             f"{len(kept):,}. Pass a longer --freq, a smaller {flag_name('max_gap')}, or --freq rows",
             code=Code.TIME_ORDER,
         )
-    return insert_missing_rows(step, series, table.times[kept], values, labels, segments.advance, segments.begins)
-
-
-def rows_with_values(values: Float32Array) -> BoolArray:
-    """Return a mask of the rows that hold a value, `(rows,)`."""
-    held: BoolArray = np.asarray(~np.isnan(values).all(axis=1))
-    return held
+    merged = table._replace(
+        series=series,
+        segment=np.cumsum(segments.begins, dtype=np.int32) - 1,
+        values=values,
+        labels=labels,
+        lines=table.lines[kept],
+    )
+    return merged.spread(*insert_missing_rows(step, table.times[kept], segments.advance))
 
 
 class Segmentation(NamedTuple):
@@ -444,26 +415,31 @@ def find_segments(places: Int64Array, held: BoolArray, first: BoolArray, max_gap
     return Segmentation(np.where(segment_begins, 1, advance), segment_begins, in_long_gap)
 
 
-def insert_missing_rows(
-    step: TimeStep,
-    series: NDArray[np.int32],
-    times: Int64Array,
-    values: Float32Array,
-    labels: NDArray[np.int32] | None,
-    advance: Int64Array,
-    begins: BoolArray,
-) -> Grid:
-    """Return a grid with the missing rows inserted.
+class FilledSteps(NamedTuple):
+    """Rows with the missing rows between them, `(rows,)` each.
 
     Args:
+        source: index of the known row that each row is, or that it follows.
+        known: False for a missing row.
+        times: times; for a missing row, the time at which it was due.
+    """
+
+    source: Int64Array
+    known: BoolArray
+    times: Int64Array
+
+
+def insert_missing_rows(step: TimeStep, times: Int64Array, advance: Int64Array) -> FilledSteps:
+    """Return rows at a regular step, with the missing rows inserted.
+
+    Args:
+        times: `(rows,)` times of the known rows.
         advance: `(rows,)` positions from the row before to each row, at least 1.
-        begins: `(rows,)` whether a row begins a segment; its advance is 1.
     """
     rows = int(advance.sum())
     at = np.cumsum(advance) - 1
     known = np.zeros(rows, bool)
     known[at] = True
-    # The source of a missing row is the known row before it.
     source = np.cumsum(known) - 1
     times = times[source]
     behind = np.arange(rows) - at[source]
@@ -474,21 +450,14 @@ def insert_missing_rows(
         times[filled] = start.astype("datetime64[ns]").astype(np.int64)
     else:
         times[filled] += behind[filled] * step.size
-    spread = np.full((rows, values.shape[1]), np.nan, np.float32)
-    spread[at] = values
-    if labels is not None:
-        named = np.full(rows, -1, np.int32)
-        named[at] = labels
-        labels = named
-    segment = (np.cumsum(begins) - 1).astype(np.int32)[source]
-    return Grid(step, series[source], segment, times, spread, labels, known)
+    return FilledSteps(source, known, times)
 
 
-def map_to_grid_rows(table: Panel, grid: Grid) -> Int64Array:
+def map_to_grid_rows(table: Panel, grid: Panel, step: TimeStep) -> Int64Array:
     """Return the index of the grid row that holds each row of the table, `(rows,)` int64."""
     rows: Int64Array = np.flatnonzero(grid.known)
     if len(rows) < len(table.times):  # some rows were merged
-        places = grid_slots(table, grid.step)
+        places = grid_slots(table, step)
         begins = run_starts(table.series, places)
         rows = rows[np.cumsum(begins) - 1]
     return rows

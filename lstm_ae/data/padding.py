@@ -1,13 +1,13 @@
 """Pad short series with missing rows, so that each fills one window and other series are unchanged."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.arrays import BoolArray, Int64Array
-from lstm_ae.data.grid import MAX_GROWTH, Grid
-from lstm_ae.data.panel import run_starts
+from lstm_ae.data.grid import MAX_GROWTH
+from lstm_ae.data.panel import Panel, run_starts
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.errors import Code, DataError
 
@@ -54,23 +54,12 @@ def pad_segments(prepared: PreparedTable, where: Where = "series", of: BoolArray
     pad = np.insert(np.zeros(len(grid.segment), bool), at, True)
     # Distance in rows from each inserted row to the first row of its segment.
     ahead = np.repeat(np.cumsum(more), more) - np.arange(len(at))
-    times, values = grid.times[source], grid.values[source]
-    times[pad] -= ahead * (1 if prepared.table.layout.time is None else grid.step.size)
-    values[pad] = np.nan
-    return prepared._replace(
-        grid=grid._replace(
-            series=grid.series[source],
-            segment=grid.segment[source],
-            times=times,
-            values=values,
-            labels=None if grid.labels is None else np.where(pad, np.int32(-1), grid.labels[source]),
-            known=grid.known[source] & ~pad,
-        ),
-        part=prepared.part[source],
-    )
+    times = grid.times[source]
+    times[pad] -= ahead * (1 if prepared.table.layout.time is None else prepared.step.size)
+    return prepared._replace(grid=grid.spread(source, ~pad, times), part=prepared.part[source])
 
 
-def original_rows(grid: Grid) -> BoolArray:
+def original_rows(grid: Panel) -> BoolArray:
     """Return a mask of the grid rows that `pad_segments` did not add, `(rows,)`.
 
     An unpadded segment always begins with a known row.
@@ -94,8 +83,4 @@ def remove_padding(prepared: PreparedTable, own: BoolArray) -> PreparedTable:
     """Return the table with only the rows in `own`, which is the mask of `original_rows`."""
     if own.all():
         return prepared
-    grid = prepared.grid
-    rows: dict[str, Any] = {
-        name: values[own] for name, values in grid._asdict().items() if isinstance(values, np.ndarray)
-    }
-    return prepared._replace(grid=grid._replace(**rows), part=prepared.part[own])
+    return prepared._replace(grid=prepared.grid.take(own), part=prepared.part[own])

@@ -40,8 +40,14 @@ def number_runs(*keys: Array) -> NDArray[np.int32]:
     return np.cumsum(run_starts(*keys), dtype=np.int32) - 1
 
 
+def rows_with_values(values: Float32Array) -> BoolArray:
+    """Return a mask of the rows that hold a value, `(rows,)`."""
+    held: BoolArray = np.asarray(~np.isnan(values).all(axis=1))
+    return held
+
+
 class Panel(NamedTuple):
-    """Rows of a table, sorted by series and time.
+    """Rows of one or more series, each row stored once, sorted by series and by time within a series.
 
     Args:
         name: the file as named in errors.
@@ -49,12 +55,15 @@ class Panel(NamedTuple):
         layout: roles of the columns.
         ids: names of the series; `("",)` without an id column.
         series: `(rows,)` int32, indices of `ids`, ascending.
+        segment: `(rows,)` int32, ascending; its rows belong to one series, and a window never joins rows of
+            two segments. Each series is one segment until gaps are found.
         times: `(rows,)` int64 nanoseconds since 1970 in UTC or since an unknown start, or counts of steps, ascending
-            within a series; without a column of times, the number of the row within its series.
+            within a series; without a column of times, the number of the row within its series. A missing row
+            has the time at which it was due.
         values: `(rows, features)` float32, NaN where missing.
         labels: `(rows,)` int32, indices of `classes`, -1 where missing; None without labels.
         classes: distinct labels in numerical order if all are numbers, else in alphabetical order.
-        lines: `(rows,)` int32, position of each row in the file.
+        lines: `(rows,)` int32, position of each row in the file; -1 for a missing row, which the file does not hold.
         unsorted: number of rows that are earlier than the row before them in the file.
         zone: zone in which times are formatted; None if they were written without a time zone.
         bad: cells that are not numbers, which a lenient reading treated as missing.
@@ -65,6 +74,7 @@ class Panel(NamedTuple):
     layout: Layout
     ids: tuple[str, ...]
     series: NDArray[np.int32]
+    segment: NDArray[np.int32]
     times: Int64Array
     values: Float32Array
     labels: NDArray[np.int32] | None
@@ -73,6 +83,21 @@ class Panel(NamedTuple):
     unsorted: int
     zone: Zone = None
     bad: tuple[BadCells, ...] = ()
+
+    @property
+    def known(self) -> BoolArray:
+        """Mask of the rows that the file holds, `(rows,)`."""
+        known: BoolArray = self.lines >= 0
+        return known
+
+    @property
+    def valued(self) -> BoolArray:
+        """Mask of the rows in a segment that holds a value, `(rows,)`."""
+        first = run_starts(self.segment)
+        found: BoolArray = np.logical_or.reduceat(rows_with_values(self.values), np.flatnonzero(first))[
+            np.cumsum(first) - 1
+        ]
+        return found
 
     @property
     def clock(self) -> datetime.tzinfo | None:
@@ -94,10 +119,30 @@ class Panel(NamedTuple):
         """Return the rows of a mask, or of indices that keep the rows of a series together."""
         return self._replace(
             series=self.series[rows],
+            segment=self.segment[rows],
             times=self.times[rows],
             values=self.values[rows],
             labels=None if self.labels is None else self.labels[rows],
             lines=self.lines[rows],
+        )
+
+    def spread(self, source: Int64Array, known: BoolArray, times: Int64Array) -> "Panel":
+        """Return the rows with missing rows among them.
+
+        Args:
+            source: `(rows,)` index of the row that each new row is, or whose segment it belongs to if it is missing.
+            known: `(rows,)` False for a new row that is missing.
+            times: `(rows,)` times of the new rows.
+        """
+        values = self.values[source]
+        values[~known] = np.nan
+        return self._replace(
+            series=self.series[source],
+            segment=self.segment[source],
+            times=times,
+            values=values,
+            labels=None if self.labels is None else np.where(known, self.labels[source], np.int32(-1)),
+            lines=np.where(known, self.lines[source], np.int32(-1)),
         )
 
     def first_in_file(self, rows: BoolArray) -> int:

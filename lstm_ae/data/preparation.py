@@ -10,11 +10,11 @@ from lstm_ae.arrays import BoolArray, Float32Array, Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.reading import TimeStep
 from lstm_ae.data.anomaly_labels import are_anomaly_labels, encode_anomaly_labels, known_anomalies
-from lstm_ae.data.grid import Grid, common_gaps, common_step, grid_slots, map_to_grid_rows, regularize, rows_with_values
-from lstm_ae.data.panel import Panel, number_runs, run_starts
+from lstm_ae.data.grid import common_gaps, common_step, grid_slots, map_to_grid_rows, regularize
+from lstm_ae.data.panel import Panel, number_runs, rows_with_values, run_starts
 from lstm_ae.data.scaling import Scale, find_scale_lines, fit_scale
 from lstm_ae.data.season import DefaultSteps, choose_default_steps
-from lstm_ae.data.split import PARTS, assign_parts, longest_run, required_parts
+from lstm_ae.data.split import PARTS, assign_parts, required_parts
 from lstm_ae.data.windows import Data, Source, Split, hash_arrays, require_samples, window_starts
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count
@@ -23,7 +23,7 @@ from lstm_ae.formatting import format_count
 LONGEST_RUN_TEXT = "the longest run of rows that every part has"
 
 # Function that returns the part of each row of a grid, as indices of `PARTS`.
-Parts = Callable[[Grid], NDArray[np.int8]]
+Parts = Callable[[Panel], NDArray[np.int8]]
 
 
 class PreparedTable(NamedTuple):
@@ -33,21 +33,50 @@ class PreparedTable(NamedTuple):
         table: the table as read.
         grid: its rows at a regular time step.
         part: `(rows,)` int8, part of each row of the grid, an index of `PARTS`.
-        window: input steps of the model.
-        horizon: steps to forecast; 0 for none.
+        required: indices of the parts that must hold windows.
+        step: step of the grid; `TimeStep()` if rows are consecutive regardless of time.
         max_gap: longest run of missing rows that is filled.
+        window: input steps of the model; 0 until they are chosen.
+        horizon: steps to forecast; 0 for none.
         inferred: description of each inferred setting, by field of the configuration.
         defaults: default steps found in the data; None if the configuration gives all lengths.
     """
 
     table: Panel
-    grid: Grid
+    grid: Panel
     part: NDArray[np.int8]
-    window: int
-    horizon: int
+    required: range
+    step: TimeStep
     max_gap: int
-    inferred: Mapping[str, str]
+    window: int = 0
+    horizon: int = 0
+    inferred: Mapping[str, str] = {}
     defaults: DefaultSteps | None = None
+
+    def part_runs(self) -> "list[PartRuns]":
+        """Return the runs of each required part."""
+        runs = number_runs(self.grid.segment, self.part)
+        begins = np.flatnonzero(run_starts(runs))
+        rows = np.diff(np.append(begins, len(runs)))
+        whole = run_starts(self.grid.segment)
+        before = begins - np.flatnonzero(whole)[np.cumsum(whole)[begins] - 1]
+        part, held = self.part[begins], self.grid.valued[begins]
+        return [PartRuns(rows[held & (part == place)], before[held & (part == place)]) for place in self.required]
+
+    def count_segments(self) -> int:
+        """Return the number of segments that hold a value."""
+        return int((run_starts(self.grid.segment) & self.grid.valued).sum())
+
+
+class PartRuns(NamedTuple):
+    """Runs of rows of one part: the rows of each, and the rows before it in its segment, `(runs,)` each."""
+
+    rows: Int64Array
+    before: Int64Array
+
+    def longest(self, before: int = 0) -> int:
+        """Return the number of rows of the longest run, with up to `before` of the rows before it."""
+        return int((self.rows + np.minimum(self.before, before)).max(initial=0))
 
 
 class SeriesScales(NamedTuple):
@@ -89,20 +118,6 @@ class SeriesScales(NamedTuple):
         return self.scale.from_common(rows, self.lines(prepared))
 
 
-class PartitionedTable(NamedTuple):
-    """Grid of a table with the part of each row.
-
-    Args:
-        grid: the rows at a regular time step.
-        part: `(rows,)` int8, indices of `PARTS`.
-        required: indices of the parts that must hold windows.
-    """
-
-    grid: Grid
-    part: NDArray[np.int8]
-    required: range
-
-
 class WindowLengths(NamedTuple):
     """Lengths of the window and the horizon, in steps.
 
@@ -117,34 +132,34 @@ class WindowLengths(NamedTuple):
     reasons: Mapping[str, str]
     seasonal: bool = False
 
-    def fit(self, partition: PartitionedTable) -> bool:
+    def fit(self, prepared: PreparedTable) -> bool:
         """Return whether every part holds windows of these lengths: once if they were given, twice for a default.
 
         A default horizon must also fit often enough for a test of forecasts, whose windows overlap.
         """
         times = 2 if self.reasons else 1
         futures = 3 * self.horizon - 1 if "horizon" in self.reasons else self.horizon
-        train, *later = self._runs(partition)
+        train, *later = prepared.part_runs()
         if not self.horizon:
-            return all((run.rows >= times * self.window).any() for run in (train, *later))
-        held = [(run.rows + np.minimum(run.before, self.window) >= self.window + futures).any() for run in later]
-        return bool((train.rows >= times * (self.window + self.horizon)).any()) and all(held)
+            return all(run.longest() >= times * self.window for run in (train, *later))
+        held = [run.longest(self.window) >= self.window + futures for run in later]
+        return train.longest() >= times * (self.window + self.horizon) and all(held)
 
-    def reach(self, partition: PartitionedTable) -> int:
+    def reach(self, prepared: PreparedTable) -> int:
         """Return the length of the longest run that every part has.
 
         For a forecast, the length includes the earlier rows that the first window reads.
         """
         most = self.window if self.horizon else 0
-        return min(int((run.rows + np.minimum(run.before, most)).max(initial=0)) for run in self._runs(partition))
+        return min(run.longest(most) for run in prepared.part_runs())
 
-    def shortened(self, partition: PartitionedTable) -> "WindowLengths":
+    def shortened(self, prepared: PreparedTable) -> "WindowLengths":
         """Return lengths whose defaults are shortened to fit the parts."""
         window, horizon, reasons = self.window, self.horizon, dict(self.reasons)
-        train, *later = self._runs(partition)
-        longest = min(int(run.rows.max(initial=0)) for run in (train, *later))
+        train, *later = prepared.part_runs()
+        longest = min(run.longest() for run in (train, *later))
         if "horizon" in reasons:
-            futures = min(int((run.rows + np.minimum(run.before, window)).max(initial=0)) for run in later) - window
+            futures = min(run.longest(window) for run in later) - window
             most = max((futures + 1) // 3, longest // 4, 1)
             if most < horizon:
                 horizon = most
@@ -154,8 +169,8 @@ class WindowLengths(NamedTuple):
             if horizon and not self.seasonal:
                 window = min(window, max(2 * horizon, 2))
             half, of = longest // 2, LONGEST_RUN_TEXT
-            most = int(train.rows.max(initial=0)) // 2
-            if horizon and WindowLengths(max(min(window, most - horizon), 2), horizon, reasons).fit(partition):
+            most = train.longest() // 2
+            if horizon and WindowLengths(max(min(window, most - horizon), 2), horizon, reasons).fit(prepared):
                 # The windows of validation and test may begin in the rows before these parts, so only training limits
                 # them.
                 half, of = most, "the training rows"
@@ -166,29 +181,12 @@ class WindowLengths(NamedTuple):
                 reasons["window"] = f"{window} steps, twice the horizon"
         return WindowLengths(window, horizon, reasons, self.seasonal)
 
-    def _runs(self, partition: PartitionedTable) -> list["_Runs"]:
-        """Return the runs of each required part."""
-        runs = number_runs(partition.grid.segment, partition.part)
-        begins = np.flatnonzero(run_starts(runs))
-        rows = np.diff(np.append(begins, len(runs)))
-        whole = run_starts(partition.grid.segment)
-        before = begins - np.flatnonzero(whole)[np.cumsum(whole)[begins] - 1]
-        part, held = partition.part[begins], partition.grid.valued[begins]
-        return [_Runs(rows[held & (part == place)], before[held & (part == place)]) for place in partition.required]
-
-
-class _Runs(NamedTuple):
-    """Runs of rows of one part: the rows of each and the rows before it in its segment, `(runs,)`."""
-
-    rows: Int64Array
-    before: Int64Array
-
 
 def prepare_table(
     config: Reading,
     table: Panel,
     parts: Parts | None = None,
-    hidden: Callable[[Grid], BoolArray] | None = None,
+    hidden: Callable[[Panel], BoolArray] | None = None,
 ) -> PreparedTable:
     """Put a table on its grid, divide it, and infer the settings that the configuration leaves open.
 
@@ -205,47 +203,46 @@ def prepare_table(
     if config.step is None and table.layout.time is not None:
         inferred["freq"] = f"{step}, " + ("the most common step" if step != TimeStep() else "as no two times differ")
 
-    def partition_of(max_gap: int) -> PartitionedTable:
+    def divide(max_gap: int) -> PreparedTable:
         grid = regularize(table, step, max_gap, config)
-        return PartitionedTable(
-            grid, parts(grid) if parts else assign_parts(config, table, grid), required_parts(config)
-        )
+        part = parts(grid) if parts else assign_parts(config, grid)
+        return PreparedTable(table, grid, part, required_parts(config), step, max_gap)
 
     lengths, defaults, max_gap = _configured_lengths(config), None, config.max_gap
     if lengths is None:
         # The default window is found before gaps are filled, because the default longest gap depends on it.
-        partition = partition_of(1 if max_gap is None else max_gap)
-        training = partition.part == 0
+        prepared = divide(1 if max_gap is None else max_gap)
+        training = prepared.part == 0
         if hidden is not None:
-            training &= ~hidden(partition.grid)
-        defaults = choose_default_steps(table, step, training[map_to_grid_rows(table, partition.grid)])
+            training &= ~hidden(prepared.grid)
+        defaults = choose_default_steps(table, step, training[map_to_grid_rows(table, prepared.grid, step)])
         lengths = _default_lengths(config, defaults)
     if max_gap is None:
         max_gap = max(1, lengths.window // 10)
         if table.layout.time is not None or not rows_with_values(table.values).all():
             inferred["max_gap"] = format_count(max_gap, "step")
-    partition = partition_of(max_gap)
-    if config.max_gap is None and not lengths.fit(partition):
+    prepared = divide(max_gap)
+    if config.max_gap is None and not lengths.fit(prepared):
         for gap in common_gaps(table, grid_slots(table, step), max_gap):
-            wider = partition_of(gap)
-            if lengths.reach(wider) > lengths.reach(partition):
-                max_gap, partition = gap, wider
+            wider = divide(gap)
+            if lengths.reach(wider) > lengths.reach(prepared):
+                prepared = wider
                 inferred["max_gap"] = f"{format_count(gap, 'step')}, as gaps of that length come again and again"
-            if lengths.fit(partition):
+            if lengths.fit(prepared):
                 break
-    if not lengths.fit(partition):
-        lengths = lengths.shortened(partition)
-        while config.max_gap is None and max_gap > lengths.window:
+    if not lengths.fit(prepared):
+        lengths = lengths.shortened(prepared)
+        while config.max_gap is None and prepared.max_gap > lengths.window:
             # A gap longer than the window is not filled if enough windows remain without it.
-            narrower = partition_of(lengths.window)
+            narrower = divide(lengths.window)
             shorter = lengths if lengths.fit(narrower) else lengths.shortened(narrower)
             if not shorter._replace(reasons={}).fit(narrower):
                 break
-            max_gap, partition, lengths = lengths.window, narrower, shorter
-            inferred["max_gap"] = f"{format_count(max_gap, 'step')}, as long as the window"
-        if (gaps := int((run_starts(partition.grid.segment) & partition.grid.valued).sum()) - len(table.ids)) > 0:
+            prepared, lengths = narrower, shorter
+            inferred["max_gap"] = f"{format_count(prepared.max_gap, 'step')}, as long as the window"
+        if (gaps := prepared.count_segments() - len(table.ids)) > 0:
             why = (
-                f", as {format_count(gaps, 'gap')} of more than {format_count(max_gap, 'step')} "
+                f", as {format_count(gaps, 'gap')} of more than {format_count(prepared.max_gap, 'step')} "
                 f"part{'s' * (gaps == 1)} them"
             )
             lengths = lengths._replace(
@@ -253,8 +250,11 @@ def prepare_table(
                     name: words + why * words.endswith(LONGEST_RUN_TEXT) for name, words in lengths.reasons.items()
                 }
             )
-    return PreparedTable(
-        table, *partition[:2], lengths.window, lengths.horizon, max_gap, {**inferred, **lengths.reasons}, defaults
+    return prepared._replace(
+        window=lengths.window,
+        horizon=lengths.horizon,
+        inferred={**inferred, **lengths.reasons},
+        defaults=defaults,
     )
 
 
@@ -340,7 +340,7 @@ def load_series(config: Reading, prepared: PreparedTable, *, folds: bool = False
     why, ways = [], []  # type: list[str], list[str]
     if known := prepared.inferred.get("label_col"):
         why.append(known)
-    segments = int((run_starts(prepared.grid.segment) & prepared.grid.valued).sum())
+    segments = prepared.count_segments()
     if segments > len(table.ids):
         why.append(f"gaps divide the rows into {segments:,} segments")
         ways += [f"a longer --max-gap (now {prepared.max_gap})", "--freq rows"]
@@ -431,7 +431,7 @@ def move_anomalies_to_test(prepared: PreparedTable) -> PreparedTable:
 
     No window of training and validation then holds a labeled anomaly.
     """
-    moved = known_anomalies(prepared.table, prepared.grid) & (prepared.part < 2)
+    moved = known_anomalies(prepared.grid) & (prepared.part < 2)
     if not moved.any():
         return prepared
     part = np.where(moved, np.int8(2), prepared.part)
@@ -454,8 +454,8 @@ def prepare_for_detection(config: Reading, table: Panel) -> PreparedTable:
         DataError: as in `prepare_table`.
     """
     table = encode_anomaly_labels(table)
-    prepared = move_anomalies_to_test(prepare_table(config, table, hidden=lambda grid: known_anomalies(table, grid)))
-    longest = longest_run(prepared.grid, prepared.part, required_parts(config))
+    prepared = move_anomalies_to_test(prepare_table(config, table, hidden=known_anomalies))
+    longest = min(run.longest() for run in prepared.part_runs())
     if config.window is not None or config.may_pad or not 4 <= longest < prepared.window:
         return prepared
     window = longest // 2

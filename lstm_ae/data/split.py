@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 from lstm_ae.arrays import BoolArray
 from lstm_ae.config import Reading
 from lstm_ae.data.class_labels import draw_series_order
-from lstm_ae.data.grid import Grid
-from lstm_ae.data.panel import Panel, number_runs, run_starts
+from lstm_ae.data.panel import Panel, run_starts
 from lstm_ae.data.time_zones import Elapsed, to_utc
 from lstm_ae.data.timestamps import BadTime, infer_form, parse_times
 from lstm_ae.errors import Code, ConfigError, DataError
@@ -17,9 +16,9 @@ from lstm_ae.errors import Code, ConfigError, DataError
 PARTS = ("training", "validation", "test")
 
 
-def assign_parts(config: Reading, table: Panel, grid: Grid) -> NDArray[np.int8]:
+def assign_parts(config: Reading, grid: Panel) -> NDArray[np.int8]:
     """Return the part of each row of the grid, `(rows,)` int8 indices of `PARTS`."""
-    normal = _find_normal_rows(config, table, grid)
+    normal = _find_normal_rows(config, grid)
     shares = np.array(config.shares)
     if normal is None:
         inside = np.ones(len(grid.series), bool)
@@ -28,12 +27,12 @@ def assign_parts(config: Reading, table: Panel, grid: Grid) -> NDArray[np.int8]:
         inside, shares = normal, np.r_[shares[:2] / shares[:2].sum(), 0]
     cuts = np.cumsum(shares)[:2] / shares.sum()
     if config.split_by == "series":
-        placed = draw_series_order(table)[grid.series]
+        placed = draw_series_order(grid)[grid.series]
     else:
         counted = np.cumsum(inside)
         first = run_starts(grid.series)
         before = (counted - inside)[first][np.cumsum(first) - 1]
-        rows = np.bincount(grid.series, weights=inside, minlength=len(table.ids))[grid.series]
+        rows = np.bincount(grid.series, weights=inside, minlength=len(grid.ids))[grid.series]
         placed = (counted - before - 0.5) / np.maximum(rows, 1)
     part = np.searchsorted(cuts, placed, side="right").astype(np.int8)
     if normal is not None:
@@ -42,7 +41,7 @@ def assign_parts(config: Reading, table: Panel, grid: Grid) -> NDArray[np.int8]:
     return part
 
 
-def _find_normal_rows(config: Reading, table: Panel, grid: Grid) -> BoolArray | None:
+def _find_normal_rows(config: Reading, grid: Panel) -> BoolArray | None:
     """Return a mask of the rows within the ranges given as normal, or None if no range is given.
 
     Raises:
@@ -53,36 +52,36 @@ def _find_normal_rows(config: Reading, table: Panel, grid: Grid) -> BoolArray | 
     inside = np.zeros(len(grid.times), bool)
     for text in config.normal:
         start, _, end = (piece.strip() for piece in text.partition(".."))
-        low = _parse_bound(start, text, config, table) if start else np.iinfo(np.int64).min
-        high = _parse_bound(end, text, config, table) if end else np.iinfo(np.int64).max
+        low = _parse_bound(start, text, config, grid) if start else np.iinfo(np.int64).min
+        high = _parse_bound(end, text, config, grid) if end else np.iinfo(np.int64).max
         if low >= high:
             raise ConfigError(f"--normal {text} ends before it starts. Pass START..END with START first")
         inside |= (grid.times >= low) & (grid.times < high)
     if not inside.any():
         raise ConfigError(
-            f"--normal {', '.join(config.normal)} holds no row of {table.name}. Pass a range within its times",
+            f"--normal {', '.join(config.normal)} holds no row of {grid.name}. Pass a range within its times",
             code=Code.UNKNOWN_NAME,
         )
     return inside
 
 
-def _parse_bound(text: str, whole: str, config: Reading, table: Panel) -> int:
-    if table.layout.time is None:
+def _parse_bound(text: str, whole: str, config: Reading, grid: Panel) -> int:
+    if grid.layout.time is None:
         if not text.isdigit():
             raise ConfigError(f"--normal must name rows, as in 0..5000, as the table has no times. Received: {whole}")
         return int(text)
-    order = table.layout.form.order if table.layout.form else None
+    order = grid.layout.form.order if grid.layout.form else None
     try:
-        if isinstance(table.zone, Elapsed):
-            number = float(text) * table.zone.size
-            return math.ceil(number) if table.layout.counts else round(number)
+        if isinstance(grid.zone, Elapsed):
+            number = float(text) * grid.zone.size
+            return math.ceil(number) if grid.layout.counts else round(number)
         form = infer_form([text], "--normal", order=config.date_order or order or "dmy")
         if form is None or form.unit:
             raise BadTime(0, "")
         moment = parse_times([text], form)
     except ValueError:
         raise ConfigError(
-            f"--normal must be numbers, as in 0..5000, as {table.layout.time!r} holds elapsed ones. Received: {whole}"
+            f"--normal must be numbers, as in 0..5000, as {grid.layout.time!r} holds elapsed ones. Received: {whole}"
         ) from None
     except (BadTime, DataError):
         raise ConfigError(f"--normal must be times, as in 2014-04-01..2014-04-10 12:00. Received: {whole}") from None
@@ -94,12 +93,3 @@ def _parse_bound(text: str, whole: str, config: Reading, table: Panel) -> int:
 def required_parts(config: Reading) -> range:
     """Return the indices of `PARTS` that must hold windows: all, or all but test if no rows are reserved for it."""
     return range(len(PARTS) if config.tests else 2)
-
-
-def longest_run(grid: Grid, part: NDArray[np.int8], parts: range) -> int:
-    """Return the number of rows of the longest run without a long gap that each part in `parts` has."""
-    runs = number_runs(grid.segment, part)
-    lengths = np.bincount(runs)
-    first = run_starts(runs)
-    of, held = part[first], grid.valued[first]
-    return min(int(lengths[held & (of == place)].max(initial=0)) for place in parts)

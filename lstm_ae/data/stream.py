@@ -29,8 +29,8 @@ from lstm_ae.data.grid import (
     grid_positions,
     insert_missing_rows,
     merge_duplicates,
-    rows_with_values,
 )
+from lstm_ae.data.panel import rows_with_values
 from lstm_ae.data.text import decode_blocks, is_compressed
 from lstm_ae.data.time_zones import Zone, context_before, format_time, is_autumn_night, table_times_to_utc
 from lstm_ae.errors import Code, DataError
@@ -352,16 +352,10 @@ class IncomingGrid:
         if end <= start:
             return []
         # The row before the piece is included for the insertion and removed from the result.
-        grid = insert_missing_rows(
-            self.step,
-            np.zeros(end - start + 1, np.int32),
-            times[start - 1 : end],
-            values[start - 1 : end],
-            None,
-            np.r_[1, segments.advance[start:end]],
-            np.r_[True, segments.begins[start:end]],
-        )
-        times, values, segment = grid.times[1:], grid.values[1:], grid.segment[1:]
+        filled = insert_missing_rows(self.step, times[start - 1 : end], np.r_[1, segments.advance[start:end]])
+        values = np.where(filled.known[:, None], values[start - 1 : end][filled.source], np.float32(np.nan))
+        segment = np.cumsum(np.r_[False, segments.begins[start:end]])[filled.source]
+        times, values, segment = filled.times[1:], values[1:], segment[1:]
         bounds = [*np.searchsorted(segment, np.arange(segment[0], segment[-1] + 1)).tolist(), len(segment)]
         return [
             GridPiece(bool(segment[first]), times[first:end], values[first:end])

@@ -205,6 +205,7 @@ def _sort_by_series(layout: Layout, columns: _TableColumns, name: str, place: st
         layout,
         columns.text[0] or ("",),
         order.series,
+        order.series,
         order.times,
         order.take(columns.values),
         None if labels is None else order.take(labels),

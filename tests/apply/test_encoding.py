@@ -8,19 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lstm_ae.apply.encode import decode_rows, encode_rows, mean_squared_error, reconstruct_rows
-from lstm_ae.config.reading import TimeStep
-from lstm_ae.data.grid import Grid
+from lstm_ae.data.frames import panel_from_rows
+from lstm_ae.data.panel import Panel
 from lstm_ae.detection.calibration import sliding_windows, windowwise
 from lstm_ae.detection.scores import sum_windows
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.models.sliding import SlidingAutoencoder, empty_windows
 
 
-def grid_of(values: Any, segment: Any = None) -> Grid:
+def grid_of(values: Any, segment: Any = None) -> Panel:
     values = np.asarray(values, np.float32).reshape(len(values), -1)
-    rows = len(values)
-    segment = np.zeros(rows, np.int32) if segment is None else np.asarray(segment, np.int32)
-    return Grid(TimeStep(), np.zeros(rows, np.int32), segment, np.arange(rows), values, None, np.ones(rows, bool))
+    panel = panel_from_rows(values, [f"x{column}" for column in range(values.shape[1])])
+    return panel if segment is None else panel._replace(segment=np.asarray(segment, np.int32))
 
 
 # The code is the window's last value; a window is given back as that value throughout.

@@ -208,7 +208,7 @@ def test_a_counter_has_steps_and_gaps_of_its_own() -> None:
     rows = [f"{10 * k},{k % 7}" for k in range(60) if k not in (20, 41, 42, 43)]
     config, table = table_of(rows, window=4, max_gap=1)
     found = prepare_table(config, table)
-    assert str(found.grid.step) == "10steps"
+    assert str(found.step) == "10steps"
     assert found.inferred["freq"] == "10steps, the most common step"
     assert found.grid.known.tolist() == [k != 20 for k in range(60) if k not in (41, 42, 43)]
     assert found.grid.times.tolist() == [10 * k for k in range(60) if k not in (41, 42, 43)]
@@ -216,7 +216,7 @@ def test_a_counter_has_steps_and_gaps_of_its_own() -> None:
     split = cut_windows(found, config)[0]
     assert split.time is None
     found = prepare_table(replace(config, freq="20steps", duplicates="mean"), table)
-    assert str(found.grid.step) == "20steps"
+    assert str(found.step) == "20steps"
     with pytest.raises(ConfigError, match="--freq must be a number of steps, as in 1step"):
         prepare_table(replace(config, freq="1h"), table)
     with pytest.raises(ConfigError, match="--freq must be a time, as in 1h"):
@@ -514,7 +514,7 @@ def shops(**options: Any) -> tuple[Reading, Panel]:
 def test_windows_cross_gaps_that_come_again_and_again() -> None:
     config, table = shops()
     found = prepare_table(config, table)
-    assert (found.max_gap, found.window, found.grid.step) == (2, 7, TimeStep(24 * HOUR.nanoseconds))
+    assert (found.max_gap, found.window, found.step) == (2, 7, TimeStep(24 * HOUR.nanoseconds))
     assert found.inferred["max_gap"] == "2 steps, as gaps of that length come again and again"
     said = collect_table_warnings(config, found)["missing rows"]
     assert said == "28.2% of the steps of 1d have no row; they count as missing"
@@ -554,7 +554,8 @@ def test_nights_are_crossed_and_what_is_rare_or_mostly_missing_is_not() -> None:
         rows = [f"{start + np.timedelta64(hour, 'h')},{abs(hour % 24 - 14)}" for hour in hours[kept].tolist()]
         return prepare_table(*table_of(rows))
 
-    assert of((hours % 24 >= 6) & (hours % 24 < 22))[3:6] == (24, 0, 8)
+    days = of((hours % 24 >= 6) & (hours % 24 < 22))
+    assert (days.window, days.horizon, days.max_gap) == (24, 0, 8)
     assert of(hours % 24 < 8).max_gap == 2  # two thirds would be missing
     assert of((hours < 300) | (hours >= 320)).max_gap == 2
     assert of(np.ones(len(hours), bool)).max_gap == 2

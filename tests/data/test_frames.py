@@ -43,7 +43,7 @@ def test_periods_begin_when_they_begin() -> None:
         "2024-02-01",
         "2024-03-01",
     ]
-    assert str(prepare_table(Series(window=2), table).grid.step) == "1mo"
+    assert str(prepare_table(Series(window=2), table).step) == "1mo"
 
 
 def test_times_of_any_resolution() -> None:

@@ -160,7 +160,7 @@ def complete_config(config: Series, prepared: PreparedTable, *, folds: bool = Fa
         code=code,
         id_col=layout.ids,
         label_col=layout.label,
-        freq=str(prepared.grid.step),
+        freq=str(prepared.step),
         window=prepared.window,
         short=short,
         horizon=prepared.horizon or None,
@@ -168,7 +168,7 @@ def complete_config(config: Series, prepared: PreparedTable, *, folds: bool = Fa
         smooth=(config.smooth or default_smooth(prepared.window)) if config.task == "anomaly" else None,
     )
     require_complete_windows(config, prepared)
-    step = prepared.grid.step.nanoseconds
+    step = prepared.step.nanoseconds
     if config.task == "anomaly" and config.threshold and (rule := parse_threshold(config.threshold)).kind == "budget":
         # Report a budget that does not fit the sampling interval before the training.
         rows_of_unit(rule.unit, np.timedelta64(step, "ns") if step else None)
@@ -185,8 +185,8 @@ def complete_config(config: Series, prepared: PreparedTable, *, folds: bool = Fa
         seasons: tuple[int | None, ...] = (config.season,) * data.train.features
         if not config.season:
             table, grid = prepared.table, prepared.grid
-            training = (prepared.part == 0)[map_to_grid_rows(table, grid)]
-            seasons = choose_seasons(data, prepared.window, find_column_seasons(table, grid.step, training))
+            training = (prepared.part == 0)[map_to_grid_rows(table, grid, prepared.step)]
+            seasons = choose_seasons(data, prepared.window, find_column_seasons(table, prepared.step, training))
         # The option holds one season. If columns differ, it stays open, and metrics.json has the seasons.
         completed = dataclasses.replace(completed, season=seasons[0] if len(set(seasons)) == 1 else None)
         data = data._replace(seasons=seasons)
