@@ -45,17 +45,17 @@ def show_audit(where: str, console: Console, data: str | None) -> None:
     run = open_run(where, "snp")
     run.metrics()
     import_tensorflow(console)
-    from lstm_ae.data.prices import prepare_prices, read_quotes
+    from lstm_ae.data.prices import prepare_prices, read_prices
     from lstm_ae.experiment import open_trained
     from lstm_ae.studies.snp.audit import audit
 
     config = run.config()
     assert isinstance(config, Snp)
     config = config if data is None else dataclasses.replace(config, data=data)
-    quotes = read_quotes(config)
-    opened = open_trained(run, prepare_prices(config, quotes))
+    panel = read_prices(config)
+    opened = open_trained(run, prepare_prices(config, panel))
     describe_data(opened.data, console)
-    findings = audit(opened.model, config, opened.data, quotes)
+    findings = audit(opened.model, config, opened.data, panel)
     console.table(["check", "outcome", "what was seen"], [tuple(finding) for finding in findings])
     console.document({"run": str(run.directory), "findings": [finding._asdict() for finding in findings]})
     leaks = [finding.check for finding in findings if finding.outcome == "leak"]

@@ -14,17 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_ae.backtest.prices import read_fold_quotes
+from lstm_ae.backtest.prices import read_fold_prices
 from lstm_ae.config import Snp
 from lstm_ae.config.space import Axis
-from lstm_ae.data.prices import (
-    VALIDATION_END,
-    Parts,
-    Quotes,
-    fingerprint_quotes,
-    prepare_prices,
-    split_by_day,
-)
+from lstm_ae.data.panel import Panel
+from lstm_ae.data.prices import fingerprint_prices, prepare_prices
+from lstm_ae.data.split import VALIDATION_END, Parts, split_by_day
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.experiment import fit_model, identity_in, resume, train
@@ -89,10 +84,10 @@ def kfold(
         ConfigError: no list of values, a range, an invalid combination of values, or a folder of another command.
         DataError: too few days for the folds.
     """
-    quotes, every = plan_kfold(config, axes)
+    panel, every = plan_kfold(config, axes)
     about = {
         "config": config.to_dict(),
-        "data": fingerprint_quotes(quotes),
+        "data": fingerprint_prices(panel),
         "axes": [axis.to_dict() for axis in axes],
         "folds": folds,
         "keep": keep,
@@ -105,7 +100,7 @@ def kfold(
     versions: list[dict[str, str]] = []
     for turn in (0, 1):
         settings_left = [every[number] for number in remaining]
-        results, theirs = _round(aligned, quotes, settings_left, remaining, folds, turn, out, prepared, notify)
+        results, theirs = _round(aligned, panel, settings_left, remaining, folds, turn, out, prepared, notify)
         versions += theirs
         for number, losses in zip(remaining, results, strict=True):
             rounds[number].append(losses)
@@ -114,12 +109,12 @@ def kfold(
             remaining = sorted(remaining[: second_round_settings(len(every), keep)])
     order = sorted(rounds, key=lambda number: (-len(rounds[number]), float(np.mean(rounds[number][-1]))))
     settings = [KfoldSetting(every[number], rounds[number]) for number in order]
-    winner = _winner(config.with_values(settings[0].values), quotes, out, command, prepared, notify)
+    winner = _winner(config.with_values(settings[0].values), panel, out, command, prepared, notify)
     note = describe_other_versions([*versions, winner.about().get("versions") or {}], "trainings")
     return KfoldResult(settings, winner, [note] if note else [])
 
 
-def plan_kfold(config: Snp, axes: Sequence[Axis]) -> tuple[Quotes, list[JsonObject]]:
+def plan_kfold(config: Snp, axes: Sequence[Axis]) -> tuple[Panel, list[JsonObject]]:
     """Read the prices and return them with every valid combination of listed values.
 
     Raises:
@@ -134,7 +129,7 @@ def plan_kfold(config: Snp, axes: Sequence[Axis]) -> tuple[Quotes, list[JsonObje
     every = [dict(zip(names, values, strict=True)) for values in itertools.product(*(axis.values for axis in axes))]
     for values in every:
         config.with_values(values)
-    return read_fold_quotes(config, "kfold"), every
+    return read_fold_prices(config, "kfold"), every
 
 
 def second_round_settings(settings: int, keep: float) -> int:
@@ -148,7 +143,7 @@ def second_round_settings(settings: int, keep: float) -> int:
 
 def _winner(
     config: Snp,
-    quotes: Quotes,
+    panel: Panel,
     out: Path,
     command: str,
     prepared: Callable[[JsonObject], None] | None,
@@ -159,7 +154,7 @@ def _winner(
         if prepared:
             prepared(run.about()["data"])
         return run
-    title, data = "winner", prepare_prices(config, quotes)
+    title, data = "winner", prepare_prices(config, panel)
     if prepared:
         prepared(data.source._asdict())
 
@@ -178,7 +173,7 @@ def _winner(
 
 def _round(
     config: Snp,
-    quotes: Quotes,
+    panel: Panel,
     settings: Sequence[JsonObject],
     numbers: Sequence[int],
     folds: int,
@@ -191,7 +186,7 @@ def _round(
     losses: list[list[float]] = [[] for _ in settings]
     versions = []
     window = max(values.get("window", config.window) for values in settings)
-    for fold, parts in enumerate(kfold_blocks(quotes, folds, window, turn)):
+    for fold, parts in enumerate(kfold_blocks(panel, folds, window, turn)):
         loaded: dict[str, Data] = {}
         for index, (number, values) in enumerate(zip(numbers, settings, strict=True)):
             path = out / f"round-{turn + 1}-setting-{number + 1}-fold-{fold + 1}.json"
@@ -199,7 +194,7 @@ def _round(
                 tried = config.with_values(values)
                 key = data_key(tried)
                 if key not in loaded:
-                    loaded = {key: prepare_prices(tried, quotes, parts)}
+                    loaded = {key: prepare_prices(tried, panel, parts)}
                     if prepared:
                         prepared(loaded[key].source._asdict())
                 title = f"round {turn + 1}, fold {fold + 1} of {folds}, setting {index + 1} of {len(settings)}"
@@ -226,7 +221,7 @@ def _round(
     return losses, versions
 
 
-def kfold_blocks(quotes: Quotes, folds: int, window: int, turn: int) -> Iterator[Parts]:
+def kfold_blocks(panel: Panel, folds: int, window: int, turn: int) -> Iterator[Parts]:
     """Yield the splits of the folds: each block of days before the test split is the validation split once.
 
     In the second round (`turn` 1) the boundaries are shifted by half a block.
@@ -234,11 +229,11 @@ def kfold_blocks(quotes: Quotes, folds: int, window: int, turn: int) -> Iterator
     Raises:
         DataError: too few days.
     """
-    days = np.unique(quotes.day)
+    days = np.unique(panel.days)
     count = len(days) * VALIDATION_END // 100
     if count // folds <= window:
         raise DataError(
-            f"{quotes.table.name} has {count} days before the test split, too few for {folds} folds of more than "
+            f"{panel.name} has {count} days before the test split, too few for {folds} folds of more than "
             f"{window} days. Reduce --folds or --window",
             code=Code.TOO_FEW_ROWS,
         )
@@ -247,7 +242,7 @@ def kfold_blocks(quotes: Quotes, folds: int, window: int, turn: int) -> Iterator
     for number in range(folds):
         inside = block == number
         near = np.convolve(inside, np.ones(2 * window + 1), "same") > 0
-        part_of = np.full(len(days), 2, np.int32)
+        part_of = np.full(len(days), 2, np.int8)
         part_of[:count] = np.where(inside, 1, np.where(near, -1, 0))
         # No gap is needed before the test split, since windows do not cross split boundaries.
         yield split_by_day(days, part_of)

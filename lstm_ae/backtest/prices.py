@@ -19,16 +19,9 @@ from lstm_ae.backtest.folds import (
     run_backtest,
 )
 from lstm_ae.config import Snp
-from lstm_ae.data.prices import (
-    Parts,
-    Quotes,
-    fingerprint_quotes,
-    prepare_prices,
-    read_quotes,
-    select_quotes,
-    split_by_date,
-    split_by_day,
-)
+from lstm_ae.data.panel import Panel
+from lstm_ae.data.prices import fingerprint_prices, prepare_prices, read_prices, select_prices
+from lstm_ae.data.split import Parts, split_by_date, split_by_day
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.forecasting.baselines import fit_price_baselines
@@ -90,16 +83,16 @@ def plan_backtest(config: Snp, folds: int, *, by: str = "time", refit: bool = Tr
         raise ConfigError(
             "--no-refit needs --split-by time, since holding out companies requires training", code=Code.MISSING_OPTION
         )
-    quotes = read_fold_quotes(config, "backtest")
-    parts = list(_companies(quotes, folds, config.seed) if by == "company" else _origins(quotes, folds, config, refit))
+    panel = read_fold_prices(config, "backtest")
+    parts = list(_companies(panel, folds, config.seed) if by == "company" else _origins(panel, folds, config, refit))
 
     def load(number: int) -> FoldData:
-        return FoldData(config, prepare_prices(config, quotes, parts[number - 1], held_out=by == "company"))
+        return FoldData(config, prepare_prices(config, panel, parts[number - 1], held_out=by == "company"))
 
     return BacktestPlan(
         {
             "config": config.to_dict(),
-            "data": fingerprint_quotes(quotes),
+            "data": fingerprint_prices(panel),
             "folds": folds,
             "by": by,
             "refit": refit,
@@ -112,12 +105,12 @@ def plan_backtest(config: Snp, folds: int, *, by: str = "time", refit: bool = Tr
     )
 
 
-def read_fold_quotes(config: Snp, command: str) -> Quotes:
-    """Return the selected quotes of a command that defines its own splits.
+def read_fold_prices(config: Snp, command: str) -> Panel:
+    """Return the selected panel of a command that defines its own splits.
 
     Raises:
         ConfigError: the config defines splits as well, or its scale is fitted on the days of all splits.
-        DataError: as in `read_quotes`.
+        DataError: as in `read_prices`.
     """
     if config.goal != "predict" or config.split != "time":
         raise ConfigError(
@@ -129,45 +122,45 @@ def read_fold_quotes(config: Snp, command: str) -> Quotes:
             "--scale report is fitted on the days of all splits, which leaks. Use another --scale",
             code=Code.CONFLICTING_OPTIONS,
         )
-    return select_quotes(config, read_quotes(config))
+    return select_prices(config, read_prices(config))
 
 
-def _origins(quotes: Quotes, folds: int, config: Snp, refit: bool) -> Iterator[Parts]:
+def _origins(panel: Panel, folds: int, config: Snp, refit: bool) -> Iterator[Parts]:
     """Yield the splits of consecutive test blocks; the window before each block is input only, not training data.
 
     Without `refit` all folds have the training and validation days of the first.
     """
-    days = np.unique(quotes.day)
+    days = np.unique(panel.days)
     edges = np.linspace(len(days) * FIRST, len(days), folds + 1).astype(int)
     if (np.diff(edges) < 1).any():
         raise DataError(
-            f"{quotes.table.name} has {len(days)} days, too few for {folds} folds. Reduce --folds",
+            f"{panel.name} has {len(days)} days, too few for {folds} folds. Reduce --folds",
             code=Code.TOO_FEW_ROWS,
         )
     for first, last in itertools.pairwise(edges):
         known = max((first if refit else edges[0]) - config.window, 0)
         validation = int(known * (1 - VALIDATION))
-        part_of = np.full(len(days), -1, np.int32)
+        part_of = np.full(len(days), -1, np.int8)
         part_of[:known], part_of[:validation] = 1, 0
         part_of[max(first - config.window, 0) : last] = 2
         yield split_by_day(days, part_of)
 
 
-def _companies(quotes: Quotes, folds: int, seed: int) -> Iterator[Parts]:
+def _companies(panel: Panel, folds: int, seed: int) -> Iterator[Parts]:
     """Yield splits by date whose test days belong to companies without training days."""
-    order = np.random.default_rng(seed).permutation(np.unique(quotes.table.series))
+    order = np.random.default_rng(seed).permutation(np.unique(panel.series))
     if folds > len(order):
         raise DataError(
-            f"{quotes.table.name} has {len(order)} selected companies, too few for {folds} folds. Reduce --folds",
+            f"{panel.name} has {len(order)} selected companies, too few for {folds} folds. Reduce --folds",
             code=Code.TOO_FEW_ROWS,
         )
     for group in np.array_split(order, folds):
-        names = {quotes.table.ids[number] for number in group}
+        names = {panel.ids[number] for number in group}
 
-        def parts(rows: Quotes, names: set[str] = names) -> NDArray[np.int32]:
-            held_out = np.array([symbol in names for symbol in rows.table.ids])[rows.table.series]
+        def parts(rows: Panel, names: set[str] = names) -> NDArray[np.int8]:
+            held_out = np.array([symbol in names for symbol in rows.ids])[rows.series]
             part = split_by_date(rows)
-            return np.where((part == 2) == held_out, part, -1).astype(np.int32)
+            return np.where((part == 2) == held_out, part, -1).astype(np.int8)
 
         yield parts
 

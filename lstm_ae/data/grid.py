@@ -36,6 +36,13 @@ MIN_STEP_RATIO, MAX_STEP_RATIO, MIN_EVEN_SHARE, MIN_EVEN_PLACES = 0.5, 100, 0.9,
 # Largest share of a grid that may be missing.
 MAX_MISSING_SHARE = 0.5
 
+# Longest time in days between two rows of daily prices without a gap.
+MAX_PAUSE_DAYS = 10
+
+# A series has a trading calendar of its own if it lacks more than this share of the trading days and spans at least
+# this number of rows.
+OWN_CALENDAR_SHARE, OWN_CALENDAR_DAYS = 0.02, 250
+
 # Length in days of one, three, and twelve calendar months.
 MONTH_DAYS = {1: (28, 31), 3: (90, 92), 12: (365, 366)}
 
@@ -74,10 +81,54 @@ def common_step(table: Panel) -> TimeStep:
     return TimeStep(size)
 
 
-def grid_slots(table: Panel, step: TimeStep, *, follow: bool = False) -> Int64Array:
+class TradingCalendar(NamedTuple):
+    """Step of daily prices: from one trading day to the next.
+
+    Args:
+        days: `(days,)` int64, the trading days in ascending order.
+        own: `(series,)` bool, the series with a calendar of their own, such as a stock among currencies. They lack too
+            many trading days for these to be missing, so only long pauses are gaps there.
+    """
+
+    days: Int64Array
+    own: BoolArray
+
+    def count_between(self, times: Int64Array) -> Int64Array:
+        """Return the number of trading days between each row and the row before it, `(rows,)`, 0 for the first row."""
+        start, end = np.searchsorted(self.days, times[:-1], "right"), np.searchsorted(self.days, times[1:], "left")
+        found: Int64Array = np.r_[0, end - start]
+        return found
+
+
+def infer_calendar(table: Panel) -> TradingCalendar:
+    """Return the trading days of a table of daily prices: those on which at least half of the listed series have a row.
+
+    A series is listed from its first to its last row.
+    """
+    days, at = np.unique(table.times, return_inverse=True)
+    first = np.flatnonzero(run_starts(table.series))
+    last = np.r_[first[1:], len(at)] - 1
+    change = np.bincount(at[first], minlength=len(days) + 1) - np.bincount(at[last] + 1, minlength=len(days) + 1)
+    traded = 2 * np.bincount(at, minlength=len(days)) >= np.cumsum(change)[:-1]
+    calendar = TradingCalendar(days[traded], np.zeros(len(table.ids), bool))
+    lacking = calendar.count_between(table.times)
+    lacking[np.diff(table.times, prepend=table.times[:1]) > MAX_PAUSE_DAYS * DAY] = 0
+    lacking[first] = 0
+    lacked = np.add.reduceat(lacking, first)
+    spanned = np.searchsorted(calendar.days, table.times[last], "right") - np.searchsorted(
+        calendar.days, table.times[first], "left"
+    )
+    own = (lacked > OWN_CALENDAR_SHARE * spanned) & (last - first >= OWN_CALENDAR_DAYS)
+    calendar.own[table.series[first[own]]] = True
+    return calendar
+
+
+def grid_slots(table: Panel, step: TimeStep | TradingCalendar, *, follow: bool = False) -> Int64Array:
     """Return the nearest grid position of each row, counted from 0 in each series.
 
     Args:
+        step: the step of the grid. A day off the trading calendar has a position too, as the prices of most series
+            may be missing on it.
         follow: whether the grid of a series follows rows that come slightly faster than the step, see `follow_grid`. If
             rows are far too fast, no grid is moved.
 
@@ -85,6 +136,12 @@ def grid_slots(table: Panel, step: TimeStep, *, follow: bool = False) -> Int64Ar
         `(rows,)` int64.
     """
     first = run_starts(table.series)
+    if isinstance(step, TradingCalendar):
+        missing = np.where(step.own[table.series], 0, step.count_between(table.times))
+        pauses = np.diff(table.times, prepend=table.times[:1]) > MAX_PAUSE_DAYS * DAY
+        along = np.cumsum(1 + np.maximum(missing, pauses))
+        days: Int64Array = along - along[first][np.cumsum(first) - 1]
+        return days
     if step == TimeStep():
         counted: Int64Array = np.arange(len(first)) - np.flatnonzero(first)[np.cumsum(first) - 1]
         return counted

@@ -4,6 +4,7 @@ A table as read, its rows at a regular step, and daily prices have this form.
 """
 
 import datetime
+from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -67,6 +68,8 @@ class Panel(NamedTuple):
         unsorted: number of rows that are earlier than the row before them in the file.
         zone: zone in which times are formatted; None if they were written without a time zone.
         bad: cells that are not numbers, which a lenient reading treated as missing.
+        licence: license of the data.
+        notes: notes about the source of the data.
     """
 
     name: str
@@ -83,6 +86,13 @@ class Panel(NamedTuple):
     unsorted: int
     zone: Zone = None
     bad: tuple[BadCells, ...] = ()
+    licence: str = "as given by the file's owner"
+    notes: tuple[str, ...] = ()
+
+    @property
+    def days(self) -> NDArray[np.datetime64]:
+        """Day of each row in UTC, `(rows,)` datetime64[D]."""
+        return self.times.view("datetime64[ns]").astype("datetime64[D]")
 
     @property
     def known(self) -> BoolArray:
@@ -114,6 +124,10 @@ class Panel(NamedTuple):
         if isinstance(self.zone, Elapsed):
             return self.zone.numbers(times).astype(np.float64)
         return times.view("datetime64[ns]") if self.layout.dated else times
+
+    def columns(self, names: Sequence[str]) -> Float32Array:
+        """Return the values of some columns, `(rows, columns)` float32, NaN where missing."""
+        return np.take(self.values, [self.layout.values.index(name) for name in names], axis=1)
 
     def take(self, rows: BoolArray | Int64Array) -> "Panel":
         """Return the rows of a mask, or of indices that keep the rows of a series together."""

@@ -14,16 +14,13 @@ from lstm_ae.data.grid import common_gaps, common_step, grid_slots, map_to_grid_
 from lstm_ae.data.panel import Panel, number_runs, rows_with_values, run_starts
 from lstm_ae.data.scaling import Scale, find_scale_lines, fit_scale
 from lstm_ae.data.season import DefaultSteps, choose_default_steps
-from lstm_ae.data.split import PARTS, assign_parts, required_parts
+from lstm_ae.data.split import PARTS, Parts, assign_parts, required_parts
 from lstm_ae.data.windows import Data, Source, Split, hash_arrays, require_samples, window_starts
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count
 
 # Limit of the default lengths, in words.
 LONGEST_RUN_TEXT = "the longest run of rows that every part has"
-
-# Function that returns the part of each row of a grid, as indices of `PARTS`.
-Parts = Callable[[Panel], NDArray[np.int8]]
 
 
 class PreparedTable(NamedTuple):
@@ -330,8 +327,8 @@ def load_series(config: Reading, prepared: PreparedTable, *, folds: bool = False
     source = Source(
         f"{table.name}: {format_count(len(table.lines), 'row')}{of}",
         hash_arrays(names, table.series, table.times, table.values),
-        "as given by the file's owner",
-        tuple(f"{name}: {words}" for name, words in prepared.inferred.items()),
+        table.licence,
+        (*table.notes, *(f"{name}: {words}" for name, words in prepared.inferred.items())),
     )
     symbols = scale_line_names(config, prepared)
     scale = _fit_scale(config, train, prepared, len(symbols))

@@ -7,7 +7,7 @@ import importlib.resources
 import os
 import pathlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,9 +17,11 @@ from lstm_ae.arrays import BoolArray, Float32Array, Int64Array
 from lstm_ae.config import PRICES, Snp
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.snp import READING_OPTIONS
+from lstm_ae.data.grid import MAX_PAUSE_DAYS, find_segments, grid_slots, infer_calendar
 from lstm_ae.data.leakage import describe_leaks, find_leaks
 from lstm_ae.data.panel import Panel, number_runs, run_starts, sort_rows
 from lstm_ae.data.scaling import Scale, company_scale, fixed_scale, log_scale, window_scale
+from lstm_ae.data.split import TRAINING_END, VALIDATION_END, Parts, split_by_date
 from lstm_ae.data.table_reader import read_panel
 from lstm_ae.data.time_zones import DAY, format_time
 from lstm_ae.data.windows import (
@@ -54,18 +56,8 @@ VALUE_RULES = dict.fromkeys(PRICES, PRICE_RULE) | {"volume": VOLUME_RULE}
 # Smallest number of training days of a company.
 MIN_TRAINING_DAYS = 250
 
-# Percentages of the days at which the training and validation parts end.
-TRAINING_END, VALIDATION_END = 70, 85
-
-# Longest time between two rows of a company without a gap.
-MAX_PAUSE = np.timedelta64(10, "D")
-
 # Rows with at least this median distance are not daily.
 MIN_SPACING = np.timedelta64(5, "D")
-
-# A company has a calendar of its own if it lacks more than this share of the calendar days and spans at least this
-# number of rows.
-OWN_CALENDAR_SHARE, OWN_CALENDAR_DAYS = 0.02, 250
 
 ISO_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
@@ -78,47 +70,8 @@ LEAKY_SPLIT = "windows were shuffled before they were divided: most days of a te
 LEAKY_SCALE = "the scale was fitted on all days, including those of validation and test"
 
 
-class Quotes(NamedTuple):
-    """Prices of companies, one row per day.
-
-    Args:
-        table: rows by series, which are the symbols in upper case and in alphabetical order, and by day; the columns of
-            values are those of `QUANTITIES` that the file has, named as there.
-        licence: license of the data.
-        notes: notes about the source of the data.
-        gap: `(rows,)` bool, True if days are missing between a row and the company's row before it.
-    """
-
-    table: Panel
-    licence: str
-    notes: tuple[str, ...]
-    gap: BoolArray
-
-    @property
-    def day(self) -> NDArray[np.datetime64]:
-        """Day of each row, `(rows,)` datetime64[D]."""
-        return self.table.times.view("datetime64[ns]").astype("datetime64[D]")
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """Names of the columns of values."""
-        return self.table.layout.values
-
-    def columns(self, fields: Sequence[str]) -> Float32Array:
-        """Return the values of some columns, `(rows, features)` float32, NaN where missing."""
-        return np.take(self.table.values, [self.fields.index(field) for field in fields], axis=1)
-
-    def take(self, rows: BoolArray) -> "Quotes":
-        """Return the rows of a mask."""
-        return self._replace(table=self.table.take(rows), gap=self.gap[rows])
-
-
-# Function that returns the part of each row: 0 training, 1 validation, 2 test, -1 none.
-Parts = Callable[[Quotes], NDArray[np.int32]]
-
-
-def read_quotes(config: Snp) -> Quotes:
-    """Read the quotes in `config.data`, in `snp500.csv.gz` of the directory `LSTMAE_DATA_DIR`, or in the shipped file.
+def read_prices(config: Snp) -> Panel:
+    """Read the prices in `config.data`, in `snp500.csv.gz` of the directory `LSTMAE_DATA_DIR`, or in the shipped file.
 
     Raises:
         ConfigError: if an option does not fit the file.
@@ -134,18 +87,21 @@ def read_quotes(config: Snp) -> Quotes:
         else:
             notes = (f"LSTMAE_DATA_DIR ({quote(folder)}) holds no snp500.csv.gz; the shipped file was read",)
     if path is not None:
-        licence = LICENSES.get(pathlib.Path(path).name, "as given by the file's owner")
-        return _build_quotes(_read_table(config, path), config.fields, licence, notes)
-    with importlib.resources.as_file(importlib.resources.files("lstm_ae.data") / "stocks.csv.gz") as shipped:
-        table = _read_table(config, str(shipped))
-    return _build_quotes(table._replace(name=SHIPPED_NAME), config.fields, "public domain", notes)
+        table = _read_table(config, path)
+        licence = LICENSES.get(pathlib.Path(path).name, table.licence)
+    else:
+        with importlib.resources.as_file(importlib.resources.files("lstm_ae.data") / "stocks.csv.gz") as shipped:
+            table = _read_table(config, str(shipped))._replace(name=SHIPPED_NAME)
+        licence = "public domain"
+    return _build_prices(table._replace(licence=licence, notes=notes), config.fields)
 
 
 def _read_table(config: Snp, path: str) -> Panel:
     return read_panel(dataclasses.replace(config.reading, data=path))
 
 
-def _build_quotes(table: Panel, needed: Sequence[str], licence: str, notes: tuple[str, ...]) -> Quotes:
+def _build_prices(table: Panel, needed: Sequence[str]) -> Panel:
+    """Return the rows by symbol in alphabetical order and by day, divided where days are missing."""
     layout = table.layout
     table = table._replace(layout=layout._replace(values=tuple(column.lower() for column in layout.values)))
     _require_fields(table, needed)
@@ -170,15 +126,19 @@ def _build_quotes(table: Panel, needed: Sequence[str], licence: str, notes: tupl
             f"{table.place} {table.lines[at - 1]}. Remove one row",
             code=Code.TIME_ORDER,
         )
-    notes += tuple(f"{flag_name(name)}: {text}" for name, text in layout.inferred.items() if name in READING_OPTIONS)
-    gap, irregular = _find_gaps(series, days.astype("datetime64[D]"))
+    notes = [*table.notes]
+    notes += [f"{flag_name(name)}: {text}" for name, text in layout.inferred.items() if name in READING_OPTIONS]
+    calendar = infer_calendar(table)
+    irregular = np.flatnonzero(calendar.own)
     if len(irregular):
         named = ", ".join(table.ids[i] for i in irregular[:10]) + (
             f" and {len(irregular) - 10} more" if len(irregular) > 10 else ""
         )
         days_of = f"{named} {'has' if len(irregular) == 1 else 'have'} a calendar unlike that of most here"
-        notes += (f"{days_of}: only pauses of more than {MAX_PAUSE.astype(int)} days are gaps there",)
-    return Quotes(table, licence, notes, gap)
+        notes.append(f"{days_of}: only pauses of more than {MAX_PAUSE_DAYS} days are gaps there")
+    rows = np.ones(len(series), bool)
+    begins = find_segments(grid_slots(table, calendar), rows, run_starts(series), max_gap=0).begins
+    return table._replace(segment=np.cumsum(begins, dtype=np.int32) - 1, notes=tuple(notes))
 
 
 def _require_fields(table: Panel, needed: Sequence[str]) -> None:
@@ -235,7 +195,7 @@ def _sort_by_symbol(table: Panel) -> Panel:
     place = {symbol: i for i, symbol in enumerate(symbols)}
     order = sort_rows(np.array([place[name] for name in names], np.int32)[table.series], table.times)
     table = table if order.rows is None else table.take(order.rows)
-    return table._replace(ids=symbols, series=order.series, times=order.times)
+    return table._replace(ids=symbols, series=order.series, segment=order.series, times=order.times)
 
 
 def parse_day(value: str) -> datetime.date | None:
@@ -250,35 +210,7 @@ def parse_day(value: str) -> datetime.date | None:
         return None
 
 
-def _find_gaps(series: NDArray[np.int32], day: NDArray[np.datetime64]) -> tuple[BoolArray, Int64Array]:
-    """Find the rows with a missing day, or more than `MAX_PAUSE`, between them and the row before.
-
-    The calendar is inferred from the file: days on which at least half of the listed companies have a row. A company is
-    listed from its first to its last row.
-
-    Returns:
-        `(rows,)` mask of the gaps, and the companies with a calendar of their own, such as a stock among currencies:
-        they lack too many days for these to be missing. Only long pauses are gaps there.
-    """
-    days, at = np.unique(day, return_inverse=True)
-    first = np.flatnonzero(run_starts(series))
-    last = np.r_[first[1:], len(series)] - 1
-    change = np.bincount(at[first], minlength=len(days) + 1) - np.bincount(at[last] + 1, minlength=len(days) + 1)
-    listed = np.cumsum(change)[:-1]
-    traded = 2 * np.bincount(at, minlength=len(days)) >= listed
-    before = np.r_[0, np.cumsum(traded)]  # number of calendar days before each day
-    pause, lacking = np.zeros(len(series), bool), np.zeros(len(series), np.int64)
-    pause[1:], lacking[1:] = day[1:] - day[:-1] > MAX_PAUSE, before[at[1:]] - before[at[:-1] + 1]
-    pause[first], lacking[first] = False, 0
-    lacked = np.add.reduceat(np.where(pause, 0, lacking), first)
-    own = (lacked > OWN_CALENDAR_SHARE * (before[at[last] + 1] - before[at[first]])) & (
-        last - first >= OWN_CALENDAR_DAYS
-    )
-    gap = pause | ((lacking > 0) & ~own[series])
-    return gap, np.flatnonzero(own)
-
-
-def select_quotes(config: Snp, quotes: Quotes) -> Quotes:
+def select_prices(config: Snp, panel: Panel) -> Panel:
     """Return the rows of the companies and days that the configuration selects.
 
     Raises:
@@ -288,7 +220,7 @@ def select_quotes(config: Snp, quotes: Quotes) -> Quotes:
     first, last = _parse_config_day(config, "start"), _parse_config_day(config, "end")
     if first and last and first >= last:
         raise ConfigError(f"--start must be before --end. Received: --start {first}, --end {last}")
-    return quotes.take(_select_rows(quotes, config.symbols, first, last))
+    return panel.take(_select_rows(panel, config.symbols, first, last))
 
 
 def _parse_config_day(config: Snp, name: str) -> datetime.date | None:
@@ -299,23 +231,23 @@ def _parse_config_day(config: Snp, name: str) -> datetime.date | None:
     return day
 
 
-def split_open_days(quotes: Quotes) -> tuple[Quotes, dict[str, KnownOpen], list[str]]:
+def split_open_days(panel: Panel) -> tuple[Panel, dict[str, KnownOpen], list[str]]:
     """Separate complete days from days that have just opened.
 
     Such a day is the last row of a company, with the open as its only price. It must follow a complete day.
 
     Returns:
-        Quotes without these rows, the known open by symbol, and notes about both kinds of opens.
+        The panel without these rows, the known open by symbol, and notes about both kinds of opens.
     """
-    series, names = quotes.table.series, [name for name in PRICES if name in quotes.fields]
+    series, segment, names = panel.series, panel.segment, [name for name in PRICES if name in panel.layout.values]
     last = np.r_[series[1:] != series[:-1], True]
-    known = ~np.isnan(quotes.columns(names))
+    known = ~np.isnan(panel.columns(names))
     opens_only = np.array([name == "open" for name in names])
     flags = last & (known == opens_only).all(axis=1)
-    follows = ~quotes.gap & np.r_[False, np.asarray(known.all(axis=1))[:-1] & (series[1:] == series[:-1])]
-    prices = quotes.columns(["open"])[:, 0]
+    follows = np.r_[False, np.asarray(known.all(axis=1))[:-1] & (segment[1:] == segment[:-1])]
+    prices = panel.columns(["open"])[:, 0]
     opens = {
-        quotes.table.ids[series[row]]: KnownOpen(quotes.day[row], float(prices[row]))
+        panel.ids[series[row]]: KnownOpen(panel.days[row], float(prices[row]))
         for row in np.flatnonzero(flags & follows)
     }
     notes = []
@@ -323,38 +255,24 @@ def split_open_days(quotes: Quotes) -> tuple[Quotes, dict[str, KnownOpen], list[
         latest = max(opening.day for opening in opens.values())
         number = format_count(len(opens), "company")
         notes.append(f"the open of a day to forecast is known of {number}, the latest of {latest}")
-    if ignored := [quotes.table.ids[i] for i in series[flags & ~follows]]:
+    if ignored := [panel.ids[i] for i in series[flags & ~follows]]:
         number = format_count(len(ignored), "company")
         notes.append(f"the open of {number} follows no whole day: {format_names(ignored)}")
-    return quotes.take(~flags), opens, notes
+    return panel.take(~flags), opens, notes
 
 
-def find_excluded_rows(config: Snp, quotes: Quotes) -> BoolArray:
+def find_excluded_rows(config: Snp, panel: Panel) -> BoolArray:
     """Return a mask of the rows excluded by the companies and the last day of the configuration.
 
     Its first day is ignored.
     """
     last = _parse_config_day(config, "end")
-    later = quotes.day > np.datetime64(last) if last else np.zeros(len(quotes.day), bool)
-    return later | (~_select_rows(quotes, config.symbols, None, None) if config.symbols else False)
-
-
-def select_part_rows(quotes: Quotes, part: NDArray[np.int32]) -> tuple[Quotes, NDArray[np.int32]]:
-    """Return the rows that belong to a part, and their parts.
-
-    A gap remains one if the row at which it was found belongs to no part (-1).
-    """
-    keep = part >= 0
-    crossed = np.cumsum(quotes.gap)
-    left, series = crossed[keep], quotes.table.series[keep]
-    quotes = quotes.take(keep)
-    gap = np.zeros(len(left), bool)
-    gap[1:] = (left[1:] > left[:-1]) & (series[1:] == series[:-1])
-    return quotes._replace(gap=gap | quotes.gap), part[keep]
+    later = panel.days > np.datetime64(last) if last else np.zeros(len(panel.days), bool)
+    return later | (~_select_rows(panel, config.symbols, None, None) if config.symbols else False)
 
 
 def _select_rows(
-    quotes: Quotes, symbols: tuple[str, ...], first: datetime.date | None, last: datetime.date | None
+    panel: Panel, symbols: tuple[str, ...], first: datetime.date | None, last: datetime.date | None
 ) -> BoolArray:
     """Return a mask of the rows of the selected companies and days.
 
@@ -362,29 +280,29 @@ def _select_rows(
         ConfigError: if a symbol does not exist.
         DataError: if no row is selected.
     """
-    table, selected = quotes.table, {symbol.strip().upper(): symbol for symbol in symbols}
+    selected = {symbol.strip().upper(): symbol for symbol in symbols}
     for name, given in selected.items():
-        if name not in table.ids:
-            near = difflib.get_close_matches(name, table.ids, 3)
-            hint = "Did you mean " + ", ".join(near) + "?" if near else "It holds " + format_names(table.ids)
+        if name not in panel.ids:
+            near = difflib.get_close_matches(name, panel.ids, 3)
+            hint = "Did you mean " + ", ".join(near) + "?" if near else "It holds " + format_names(panel.ids)
             raise ConfigError(
-                f"--symbols names {given[:40]!r}, no company of {table.name}. {hint}", code=Code.UNKNOWN_NAME
+                f"--symbols names {given[:40]!r}, no company of {panel.name}. {hint}", code=Code.UNKNOWN_NAME
             )
-    rows = np.isin(table.series, [i for i, name in enumerate(table.ids) if not selected or name in selected])
+    rows = np.isin(panel.series, [i for i, name in enumerate(panel.ids) if not selected or name in selected])
     if first:
-        rows &= quotes.day >= np.datetime64(first)
+        rows &= panel.days >= np.datetime64(first)
     if last:
-        rows &= quotes.day <= np.datetime64(last)
+        rows &= panel.days <= np.datetime64(last)
     if not rows.any():
         raise DataError(
-            f"{quotes.table.name} holds no rows of these companies from {first or 'its start'} to {last or 'its end'}: "
-            f"it goes from {quotes.day.min()} to {quotes.day.max()}. Change --start, --end or --symbols",
+            f"{panel.name} holds no rows of these companies from {first or 'its start'} to {last or 'its end'}: "
+            f"it goes from {panel.days.min()} to {panel.days.max()}. Change --start, --end or --symbols",
             code=Code.TOO_FEW_ROWS,
         )
     return rows
 
 
-def describe_excluded_companies(quotes: Quotes, days: Int64Array, enough: BoolArray) -> list[str]:
+def describe_excluded_companies(panel: Panel, days: Int64Array, enough: BoolArray) -> list[str]:
     """Return a note about companies without enough training days.
 
     Args:
@@ -394,27 +312,31 @@ def describe_excluded_companies(quotes: Quotes, days: Int64Array, enough: BoolAr
     Raises:
         DataError: if no company has enough.
     """
-    present = np.unique(quotes.table.series)
+    present = np.unique(panel.series)
     short = [i for i in present if not enough[i]]
     if not short:
         return []
     if len(short) == len(present):
         most = max(short, key=lambda i: days[i])
         raise DataError(
-            f"{quotes.table.name}: no company has {MIN_TRAINING_DAYS} training days; {quotes.table.ids[most]} has the "
+            f"{panel.name}: no company has {MIN_TRAINING_DAYS} training days; {panel.ids[most]} has the "
             f"most, {days[most]}. Pass more days with --data, widen --start and --end, or choose other --symbols",
             code=Code.TOO_FEW_ROWS,
         )
-    named = format_names([f"{quotes.table.ids[i]} ({days[i]})" for i in short])
+    named = format_names([f"{panel.ids[i]} ({days[i]})" for i in short])
     return [
         f"{format_count(len(short), 'company')} with fewer than {MIN_TRAINING_DAYS} training days left out: {named}"
     ]
 
 
-def assign_segments(
-    quotes: Quotes, part: NDArray[np.int32], missing: BoolArray, span: int, field: str, notes: list[str]
-) -> NDArray[np.int32]:
-    """Return the segment of each row without missing values, and append the number of lost windows to `notes`.
+def find_gap_rows(panel: Panel) -> BoolArray:
+    """Return a mask of the rows with a gap between them and the row before in their series."""
+    found: BoolArray = run_starts(panel.segment) & ~run_starts(panel.series)
+    return found
+
+
+def describe_lost_windows(panel: Panel, part: NDArray[np.int8], missing: BoolArray, span: int, field: str) -> list[str]:
+    """Return notes about the windows that missing values and gaps cost.
 
     Args:
         part: `(rows,)` part of each row.
@@ -422,65 +344,65 @@ def assign_segments(
         span: rows per window.
         field: names of the fields, for the notes.
     """
-    # A missing row starts a segment, which the rows after it continue; then the row is removed.
-    before, kept = np.cumsum(missing), ~missing
-    steps = [
-        number_runs(quotes.table.series, part),
-        number_runs(quotes.table.series, part, before)[kept],
-        number_runs(quotes.table.series, part, before, np.cumsum(quotes.gap))[kept],
+    before, notes = np.cumsum(missing), []
+    windows = [
+        len(window_starts(segment, span))
+        for segment in (
+            number_runs(panel.series, part),
+            number_runs(panel.series, part, before)[~missing],
+            number_runs(panel.segment, part, before)[~missing],
+        )
     ]
-    windows = [len(window_starts(segment, span)) for segment in steps]
     if missing.any():
         lost = f"{format_count(windows[0] - windows[1], 'window')} that would touch them dropped"
         notes.append(f"{format_count(int(missing.sum()), 'missing value')} of {field}: {lost}")
-    if quotes.gap.any():
-        where = np.unique(quotes.table.series[quotes.gap])
-        named = format_names([quotes.table.ids[i] for i in where])
-        gaps = (
-            f"{format_count(int(quotes.gap.sum()), 'gap')} in the days of "
-            f"{format_count(len(where), 'company')} ({named})"
-        )
+    gap = find_gap_rows(panel)
+    if gap.any():
+        where = np.unique(panel.series[gap])
+        named = format_names([panel.ids[i] for i in where])
+        gaps = f"{format_count(int(gap.sum()), 'gap')} in the days of {format_count(len(where), 'company')} ({named})"
         notes.append(f"{gaps}: {format_count(windows[1] - windows[2], 'window')} that would cross them dropped")
-    return steps[-1]
+    return notes
 
 
-def find_incomplete_rows(quotes: Quotes, fields: Sequence[str]) -> BoolArray:
+def find_incomplete_rows(panel: Panel, fields: Sequence[str]) -> BoolArray:
     """Return a mask of the rows in which one of the fields is missing."""
-    return np.asarray(np.isnan(quotes.columns(fields)).any(axis=1))
+    return np.asarray(np.isnan(panel.columns(fields)).any(axis=1))
 
 
-def fingerprint_quotes(quotes: Quotes) -> str:
+def fingerprint_prices(panel: Panel) -> str:
     """Return the SHA-256 hash of all rows."""
-    table = quotes.table
-    names = np.frombuffer("\n".join(table.ids).encode(), np.uint8)
-    return hash_arrays(names, table.series, table.times, table.values)
+    names = np.frombuffer("\n".join(panel.ids).encode(), np.uint8)
+    return hash_arrays(names, panel.series, panel.times, panel.values)
 
 
-def find_training_rows(quotes: Quotes, known: Sequence[str], until: np.datetime64, window: int) -> BoolArray:
+def find_training_rows(panel: Panel, known: Sequence[str], until: np.datetime64, window: int) -> BoolArray:
     """Return a mask of the rows up to a day that need not be forecast again.
 
     They belong to companies that the model knows. The last `window` rows of each company are excluded, because later
     days are forecast from them, unless its rows end long before that day.
     """
-    of_known = np.array([symbol in known for symbol in quotes.table.ids])[quotes.table.series]
-    before = of_known & (quotes.day <= until)
-    left = np.bincount(quotes.table.series[before], minlength=len(quotes.table.ids))[quotes.table.series]
-    first = run_starts(quotes.table.series)
+    of_known = np.array([symbol in known for symbol in panel.ids])[panel.series]
+    before = of_known & (panel.days <= until)
+    left = np.bincount(panel.series[before], minlength=len(panel.ids))[panel.series]
+    first = run_starts(panel.series)
     place = np.arange(len(before)) - np.maximum.accumulate(np.where(first, np.arange(len(before)), 0))
-    ends = np.full(len(quotes.table.ids), np.datetime64("0001-01-01", "D"))
-    np.maximum.at(ends, quotes.table.series, quotes.day)
-    found: BoolArray = before & ((place < left - window) | (ends < until - MAX_PAUSE)[quotes.table.series])
+    ends = np.full(len(panel.ids), np.datetime64("0001-01-01", "D"))
+    np.maximum.at(ends, panel.series, panel.days)
+    found: BoolArray = before & (
+        (place < left - window) | (ends < until - np.timedelta64(MAX_PAUSE_DAYS, "D"))[panel.series]
+    )
     return found
 
 
-def describe_spacing(quotes: Quotes) -> list[str]:
+def describe_spacing(panel: Panel) -> list[str]:
     """Return notes about companies whose rows are not daily, but for example weekly."""
-    within = quotes.table.series[1:] == quotes.table.series[:-1]
-    step, series = np.diff(quotes.day)[within], quotes.table.series[1:][within]
+    within = panel.series[1:] == panel.series[:-1]
+    step, series = np.diff(panel.days)[within], panel.series[1:][within]
     spacing = {number: np.median(step[series == number]) for number in np.unique(series)}
     notes = []
     for distance in sorted({days for days in spacing.values() if days >= MIN_SPACING}):
-        names = [quotes.table.ids[number] for number, days in spacing.items() if days == distance]
+        names = [panel.ids[number] for number, days in spacing.items() if days == distance]
         days = distance.astype(int)
         notes.append(
             f"rows {days} days apart, which count as days here: {format_count(len(names), 'company')} "
@@ -489,22 +411,22 @@ def describe_spacing(quotes: Quotes) -> list[str]:
     return notes
 
 
-def describe_swapped_prices(quotes: Quotes) -> list[str]:
+def describe_swapped_prices(panel: Panel) -> list[str]:
     """Return a note about rows whose high is below their low, if any."""
-    if not {"high", "low"} <= set(quotes.fields):
+    if not {"high", "low"} <= set(panel.layout.values):
         return []
-    high, low = quotes.columns(["high", "low"]).T
+    high, low = panel.columns(["high", "low"]).T
     rows = high < low
     if not rows.any():
         return []
     at = int(rows.argmax())
-    example = f"{quotes.table.ids[quotes.table.series[at]]} on {quotes.day[at]}"
+    example = f"{panel.ids[panel.series[at]]} on {panel.days[at]}"
     return [f"{format_count(int(rows.sum()), 'row')} with high below low, kept ({example})"]
 
 
-def stack_fields(quotes: Quotes, fields: Sequence[str]) -> Float32Array:
+def stack_fields(panel: Panel, fields: Sequence[str]) -> Float32Array:
     """Return the values of the fields, `(rows, features)` float32, with a volume of at least 1."""
-    values = quotes.columns(fields)
+    values = panel.columns(fields)
     if "volume" in fields:
         # The model uses the logarithm of the volume.
         volume = fields.index("volume")
@@ -531,7 +453,7 @@ def load(config: Snp) -> Data:
         ConfigError: if a symbol or a date is not valid.
         DataError: if the file is not valid or has too few days.
     """
-    return prepare_prices(config, read_quotes(config))
+    return prepare_prices(config, read_prices(config))
 
 
 def describe_future(config: Snp, data: Data) -> str:
@@ -543,32 +465,10 @@ def describe_future(config: Snp, data: Data) -> str:
 def has_new_rows(config: Snp) -> bool:
     """Return whether the file has rows that the companies or the last day of the configuration exclude."""
     limited = config.end or config.symbols
-    return bool(limited) and bool(find_excluded_rows(config, read_quotes(config)).any())
+    return bool(limited) and bool(find_excluded_rows(config, read_prices(config)).any())
 
 
-def split_by_date(quotes: Quotes) -> NDArray[np.int32]:
-    """Return the part of each row, dividing the days of all companies at the same dates."""
-    days, at = np.unique(quotes.day, return_inverse=True)
-    ends = [len(days) * TRAINING_END // 100, len(days) * VALIDATION_END // 100]
-    return np.searchsorted(ends, at, side="right").astype(np.int32)
-
-
-def split_by_day(days: NDArray[np.datetime64], part_of: NDArray[np.int32]) -> Parts:
-    """Return the function that gives each row the part of its day.
-
-    Args:
-        days: `(days,)` all days, ascending.
-        part_of: `(days,)` their parts.
-    """
-
-    def parts(quotes: Quotes) -> NDArray[np.int32]:
-        part: NDArray[np.int32] = part_of[np.searchsorted(days, quotes.day)]
-        return part
-
-    return parts
-
-
-def prepare_prices(config: Snp, quotes: Quotes, parts: Parts = split_by_date, *, held_out: bool = False) -> Data:
+def prepare_prices(config: Snp, panel: Panel, parts: Parts = split_by_date, *, held_out: bool = False) -> Data:
     """Return the data made of a file's rows, see `load`.
 
     Args:
@@ -578,34 +478,34 @@ def prepare_prices(config: Snp, quotes: Quotes, parts: Parts = split_by_date, *,
     Raises:
         ConfigError, DataError: as in `load`.
     """
-    quotes = select_quotes(config, quotes)
-    quotes, opens, notes = split_open_days(quotes) if config.with_open else (quotes, {}, [])
-    part = parts(quotes) if config.split == "time" else np.zeros(len(quotes.day), np.int32)
-    quotes, part = select_part_rows(quotes, part)
-    complete = ~find_incomplete_rows(quotes, config.fields)
-    days = np.bincount(quotes.table.series[(part == 0) & complete], minlength=len(quotes.table.ids))
+    panel = select_prices(config, panel)
+    panel, opens, notes = split_open_days(panel) if config.with_open else (panel, {}, [])
+    part = parts(panel) if config.split == "time" else np.zeros(len(panel.days), np.int8)
+    panel, part = panel.take(part >= 0), part[part >= 0]
+    complete = ~find_incomplete_rows(panel, config.fields)
+    days = np.bincount(panel.series[(part == 0) & complete], minlength=len(panel.ids))
     enough = (days >= MIN_TRAINING_DAYS) | (held_out & (days == 0))
-    notes = [*quotes.notes, *describe_excluded_companies(quotes, days, enough), *notes]
-    keep = enough[quotes.table.series]
+    notes = [*panel.notes, *describe_excluded_companies(panel, days, enough), *notes]
+    keep = enough[panel.series]
     if not (keep & complete).any():
         raise DataError(
-            f"{quotes.table.name}: no day of these companies has a value of {' and '.join(config.fields)}. Pass more "
+            f"{panel.name}: no day of these companies has a value of {' and '.join(config.fields)}. Pass more "
             "days with --data, or widen --start and --end",
             code=Code.EMPTY_COLUMN,
         )
-    present = np.unique(quotes.table.series[keep & complete])
-    symbols = ("", *(quotes.table.ids[i] for i in present))
+    present = np.unique(panel.series[keep & complete])
+    symbols = ("", *(panel.ids[i] for i in present))
     span = config.window + (config.goal == "predict")
-    quotes, part, whole, none = _cut_windows(config, quotes.take(keep), part[keep], span, symbols, notes)
+    panel, part, whole, none = _cut_windows(config, panel.take(keep), part[keep], span, symbols, notes)
     if none:
         notes.append(f"{format_count(len(none), 'company')} without {span} consecutive days: {format_names(none)}")
     splits = _cut_parts(whole, part, config) if config.split == "time" else _shuffle_split(whole, config)
-    source = _describe_source(config, quotes, whole, symbols, notes)
+    source = _describe_source(config, panel, whole, symbols, notes)
     data = Data(*splits, fixed_scale(), source, symbols, format_field_names(config.fields), opens=opens)
     advice = f"Lower --window (now {config.window}), pass more days with --data, or widen --start and --end"
     if config.validate_after:
         advice = f"Lower --validate-after (now {config.validate_after}). {advice}"
-    why = f" ({'; '.join(notes)})" if quotes.gap.any() else ""
+    why = f" ({'; '.join(notes)})" if find_gap_rows(panel).any() else ""
     # A scale is fitted to windows, so their number is checked first.
     require_samples(data, advice + why)
     scale, leaky_scale = _choose_scale(config, whole, splits[0], len(present))
@@ -629,18 +529,18 @@ def load_new_prices(config: Snp, scale: Scale, known: Sequence[str], until: np.d
     Raises:
         DataError: if the file is not valid or holds no window.
     """
-    quotes = read_quotes(config)
-    quotes, opens, notes = split_open_days(quotes) if config.with_open else (quotes, {}, [])
-    notes = [*quotes.notes, *notes]
-    seen = find_training_rows(quotes, known, until, config.window)
+    panel = read_prices(config)
+    panel, opens, notes = split_open_days(panel) if config.with_open else (panel, {}, [])
+    notes = [*panel.notes, *notes]
+    seen = find_training_rows(panel, known, until, config.window)
     if seen.any():
         notes.append(
             f"{format_count(int(seen.sum()), 'row')} up to {until} of companies it was trained on not forecast again"
         )
-    quotes = quotes.take(~seen)
-    symbols = tuple(dict.fromkeys((*(known or ("",)), *quotes.table.ids)))
-    part = np.zeros(len(quotes.day), np.int32)
-    quotes, part, whole, short = _cut_windows(config, quotes, part, config.window, symbols, notes)
+    panel = panel.take(~seen)
+    symbols = tuple(dict.fromkeys((*(known or ("",)), *panel.ids)))
+    part = np.zeros(len(panel.days), np.int8)
+    panel, part, whole, short = _cut_windows(config, panel, part, config.window, symbols, notes)
     if short:
         notes.append(
             f"{format_count(len(short), 'company')} with fewer than {config.window} consecutive days left out: "
@@ -648,48 +548,50 @@ def load_new_prices(config: Snp, scale: Scale, known: Sequence[str], until: np.d
         )
     if not whole.samples:
         raise DataError(
-            f"{quotes.table.name}: no company has {config.window} consecutive days, which the model reads",
+            f"{panel.name}: no company has {config.window} consecutive days, which the model reads",
             code=Code.TOO_FEW_ROWS,
         )
-    source = _describe_source(config, quotes, whole, symbols, notes)
+    source = _describe_source(config, panel, whole, symbols, notes)
     empty = whole._replace(starts=whole.starts[:0])
     test = whole.recut(config.window + 1)
     return Data(empty, empty, test, scale, source, symbols, format_field_names(config.fields), opens=opens)
 
 
 def _cut_windows(
-    config: Snp, quotes: Quotes, part: NDArray[np.int32], span: int, symbols: Sequence[str], notes: list[str]
-) -> tuple[Quotes, NDArray[np.int32], Split, list[str]]:
+    config: Snp, panel: Panel, part: NDArray[np.int8], span: int, symbols: Sequence[str], notes: list[str]
+) -> tuple[Panel, NDArray[np.int8], Split, list[str]]:
     """Return the complete rows, their parts, all their windows, and the companies without one, and append notes.
 
     Args:
         symbols: name of every line of the scale table, which holds all companies with a complete row.
     """
-    missing = find_incomplete_rows(quotes, config.fields)
-    segment = assign_segments(quotes, part, missing, span, " or ".join(config.fields), notes)
-    notes += [*describe_swapped_prices(quotes), *describe_spacing(quotes)]
-    quotes = quotes.take(~missing)
+    missing = find_incomplete_rows(panel, config.fields)
+    # A missing row divides its segment, and is removed.
+    segment = number_runs(panel.segment, part, np.cumsum(missing))[~missing]
+    notes += describe_lost_windows(panel, part, missing, span, " or ".join(config.fields))
+    notes += [*describe_swapped_prices(panel), *describe_spacing(panel)]
+    panel = panel.take(~missing)
     line = {symbol: number for number, symbol in enumerate(symbols)}
-    company = np.array([line.get(symbol, 0) for symbol in quotes.table.ids], np.int32)[quotes.table.series]
-    series = stack_fields(quotes, config.fields)
-    whole = Split(series, window_starts(segment, span), span, segment, company, quotes.day)
+    company = np.array([line.get(symbol, 0) for symbol in panel.ids], np.int32)[panel.series]
+    series = stack_fields(panel, config.fields)
+    whole = Split(series, window_starts(segment, span), span, segment, company, panel.days)
     without = [symbols[line] for line in np.setdiff1d(company, company[whole.starts])]
-    return quotes, part[~missing], whole, without
+    return panel, part[~missing], whole, without
 
 
-def _describe_source(config: Snp, quotes: Quotes, whole: Split, symbols: Sequence[str], notes: Sequence[str]) -> Source:
+def _describe_source(config: Snp, panel: Panel, whole: Split, symbols: Sequence[str], notes: Sequence[str]) -> Source:
     assert whole.line is not None
     names = np.frombuffer("\n".join(symbols).encode(), np.uint8)
     return Source(
-        f"{quotes.table.name}: {', '.join(config.fields)} of {format_count(len(np.unique(whole.line)), 'company')}, "
-        f"{len(quotes.day):,} rows, {quotes.day.min()} to {quotes.day.max()}",
-        hash_arrays(whole.series, whole.line, quotes.day.astype(np.int64), quotes.gap, names),
-        quotes.licence,
+        f"{panel.name}: {', '.join(config.fields)} of {format_count(len(np.unique(whole.line)), 'company')}, "
+        f"{len(panel.days):,} rows, {panel.days.min()} to {panel.days.max()}",
+        hash_arrays(whole.series, whole.line, panel.days.astype(np.int64), find_gap_rows(panel), names),
+        panel.licence,
         tuple(notes),
     )
 
 
-def _cut_parts(whole: Split, part: NDArray[np.int32], config: Snp) -> tuple[Split, Split, Split]:
+def _cut_parts(whole: Split, part: NDArray[np.int8], config: Snp) -> tuple[Split, Split, Split]:
     def split(number: int, stride: int) -> Split:
         rows = part == number
         own = [None if array is None else array[rows] for array in (whole.segment, whole.line, whole.time)]

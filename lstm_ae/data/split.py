@@ -1,6 +1,7 @@
 """Split the rows of a table into training, validation, and test parts."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,12 @@ from lstm_ae.data.timestamps import BadTime, infer_form, parse_times
 from lstm_ae.errors import Code, ConfigError, DataError
 
 PARTS = ("training", "validation", "test")
+
+# Percentages of the days at which the training and validation parts of `split_by_date` end.
+TRAINING_END, VALIDATION_END = 70, 85
+
+# Function that returns the part of each row of a panel: an index of `PARTS`, or -1 for a row that belongs to none.
+Parts = Callable[[Panel], NDArray[np.int8]]
 
 
 def assign_parts(config: Reading, grid: Panel) -> NDArray[np.int8]:
@@ -39,6 +46,28 @@ def assign_parts(config: Reading, grid: Panel) -> NDArray[np.int8]:
         part = np.minimum(part, 1)
         part[~inside] = 2
     return part
+
+
+def split_by_date(panel: Panel) -> NDArray[np.int8]:
+    """Return the part of each row, `(rows,)`; the days of all series are divided at the same dates."""
+    days, at = np.unique(panel.days, return_inverse=True)
+    ends = [len(days) * TRAINING_END // 100, len(days) * VALIDATION_END // 100]
+    return np.searchsorted(ends, at, side="right").astype(np.int8)
+
+
+def split_by_day(days: NDArray[np.datetime64], part_of: NDArray[np.int8]) -> Parts:
+    """Return the function that gives each row the part of its day.
+
+    Args:
+        days: `(days,)` all days, ascending.
+        part_of: `(days,)` their parts.
+    """
+
+    def parts(panel: Panel) -> NDArray[np.int8]:
+        part: NDArray[np.int8] = part_of[np.searchsorted(days, panel.days)]
+        return part
+
+    return parts
 
 
 def _find_normal_rows(config: Reading, grid: Panel) -> BoolArray | None:

@@ -109,14 +109,14 @@ def estimate_kfold(config: Snp, axes: Sequence[Axis], folds: int, *, keep: float
         ConfigError: the options are not valid for a k-fold selection.
         DataError: the data is not sufficient.
     """
-    quotes, settings = kfold.plan_kfold(config, axes)
+    panel, settings = kfold.plan_kfold(config, axes)
     configs = [config.with_values(values) for values in settings]
     widest = max(one.window for one in configs)
-    first_block = next(kfold.kfold_blocks(quotes, folds, widest, 0))
+    first_block = next(kfold.kfold_blocks(panel, folds, widest, 0))
 
     def load(one: Config) -> Data:
         assert isinstance(one, Snp)
-        return prepare_prices(one, quotes, first_block)
+        return prepare_prices(one, panel, first_block)
 
     small, large = extreme_settings(corner_settings(config, axes), load)
     largest, smallest = measure_extremes(small, large, load)

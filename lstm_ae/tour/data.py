@@ -10,7 +10,8 @@ import numpy as np
 
 from lstm_ae.config import Config, Mnist, Snp, task_of
 from lstm_ae.data import digits
-from lstm_ae.data.prices import Quotes, prepare_prices, read_quotes
+from lstm_ae.data.panel import Panel
+from lstm_ae.data.prices import prepare_prices, read_prices
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.files import write
 from lstm_ae.report.source_report import MANY_COMPANIES
@@ -30,14 +31,14 @@ class SourceData(NamedTuple):
         digits_path: value of `--data` for digits.
         prices_path: value of `--data` for prices.
         digits: the digits.
-        quotes: the prices.
+        prices: the prices.
         notes: notes on both.
     """
 
     digits_path: str | None
     prices_path: str | None
     digits: Data
-    quotes: Quotes
+    prices: Panel
     notes: tuple[str, ...]
 
 
@@ -48,9 +49,9 @@ def read_source_data(digits_path: str | None = None, prices_path: str | None = N
         digits_path: value of `--data` for digits; None for the default of the study.
         prices_path: value of `--data` for prices; None for the default of the study.
     """
-    quotes = read_quotes(Snp(data=prices_path, inputs="ohlcv"))
+    prices = read_prices(Snp(data=prices_path, inputs="ohlcv"))
     data = digits.load(Mnist(data=digits_path))
-    return SourceData(digits_path, prices_path, data, quotes, (*data.source.notes, *quotes.notes))
+    return SourceData(digits_path, prices_path, data, prices, (*data.source.notes, *prices.notes))
 
 
 def choose_data(
@@ -79,11 +80,11 @@ def choose_data(
     tour_data = TourData(
         path,
         source.prices_path,
-        choose_companies(source.quotes.table.ids, level.companies),
+        choose_companies(source.prices.ids, level.companies),
         whole_digits=sum(split.samples for split in (data.train, data.validation, data.test)) == MNIST_DIGITS,
-        whole_prices=len(source.quotes.table.ids) >= MANY_COMPANIES,
+        whole_prices=len(source.prices.ids) >= MANY_COMPANIES,
     )
-    return tour_data, TourLoader(source.quotes, written)
+    return tour_data, TourLoader(source.prices, written)
 
 
 def choose_companies(symbols: Sequence[str], number: int | None) -> tuple[str, ...]:
@@ -135,12 +136,12 @@ class TourLoader:
     """Loader of the data of a config that caches the last data and all hashes.
 
     Args:
-        quotes: the prices.
+        prices: the prices.
         written: actual paths of files by the path in a config.
     """
 
-    def __init__(self, quotes: Quotes, written: Mapping[str, str]) -> None:
-        self.quotes, self.written = quotes, written
+    def __init__(self, prices: Panel, written: Mapping[str, str]) -> None:
+        self.prices, self.written = prices, written
         self.cache: dict[str, Data] = {}
         self.hashes: dict[str, str] = {}
 
@@ -160,7 +161,7 @@ class TourLoader:
 
     def _load(self, config: Config) -> Data:
         if isinstance(config, Snp):
-            return prepare_prices(config, self.quotes)
+            return prepare_prices(config, self.prices)
         if isinstance(config, Mnist) and config.data is not None:
             config = dataclasses.replace(config, data=self.written.get(config.data, config.data))
         return load_study(task_of(config)).load(config)

@@ -13,7 +13,7 @@ from lstm_ae.backtest.kfold import kfold
 from lstm_ae.config import Snp
 from lstm_ae.config.space import Axis
 from lstm_ae.data import prices as selection
-from lstm_ae.data.prices import read_quotes
+from lstm_ae.data.prices import read_prices
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.files import as_json, write
 from lstm_ae.run import create_run
@@ -38,9 +38,9 @@ def config_of(path, **choices):
 @pytest.mark.parametrize("turn", [0, 1])
 def test_blocks_by_hand(path, turn):
     """170 of 200 days come before the test part: five blocks of 34, in the second round 17 days on."""
-    quotes = read_quotes(Snp(data=path))
-    days = np.unique(quotes.day)
-    every = [parts(quotes)[: len(days)] for parts in folding.kfold_blocks(quotes, 5, 5, turn)]
+    panel = read_prices(Snp(data=path))
+    days = np.unique(panel.days)
+    every = [parts(panel)[: len(days)] for parts in folding.kfold_blocks(panel, 5, 5, turn)]
     assert len(every) == 5
     for number, part in enumerate(every):
         assert (part[170:] == 2).all()
@@ -98,7 +98,7 @@ def test_a_winner_that_was_interrupted(path, tmp_path, monkeypatch, left):
     if left == "a part":
         (winner / ".config.json.1234.part").touch()
     if "versions" in left:
-        data = folding.prepare_prices(config, read_quotes(Snp(data=path)))
+        data = folding.prepare_prices(config, read_prices(Snp(data=path)))
         winner.rmdir()
         create_run(winner, config, data.source, data.symbols, "kfold")
         (winner / "state.npz").touch()
@@ -116,7 +116,7 @@ def test_a_winner_that_was_interrupted(path, tmp_path, monkeypatch, left):
     monkeypatch.setattr(folding, "resume", training("resume"))
     monkeypatch.setattr(folding, "train", training("train"))
     titles = []
-    folding._winner(config, read_quotes(Snp(data=path)), tmp_path, "kfold", None, lambda title, _: titles.append(title))
+    folding._winner(config, read_prices(Snp(data=path)), tmp_path, "kfold", None, lambda title, _: titles.append(title))
     assert begun == [("resume", True) if left == "these versions" else ("train", False)]
     assert titles == ["winner, restarted with other versions" if left == "other versions" else "winner"]
 

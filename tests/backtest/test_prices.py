@@ -10,7 +10,7 @@ from lstm_ae.backtest.folds import Fold
 from lstm_ae.backtest.prices import backtest_prices
 from lstm_ae.config import Snp
 from lstm_ae.data import prices as selection
-from lstm_ae.data.prices import prepare_prices, read_quotes
+from lstm_ae.data.prices import prepare_prices, read_prices
 from lstm_ae.errors import ConfigError, DataError, DivergedError
 from lstm_ae.files import as_json, read_object, write
 
@@ -39,12 +39,12 @@ def days_in(split):
 @pytest.mark.parametrize("refit", [True, False])
 def test_days_of_folds_by_hand(path, refit):
     """Of 400 days, the last 200 are tested in four folds of 50, each with the window of five days before it."""
-    config, quotes = config_of(path), read_quotes(Snp(data=path))
-    days = np.unique(quotes.day)
-    every = list(backtests._origins(quotes, 4, config, refit))
+    config, panel = config_of(path), read_prices(Snp(data=path))
+    days = np.unique(panel.days)
+    every = list(backtests._origins(panel, 4, config, refit))
     assert len(every) == 4
     for number, parts in enumerate(every):
-        data = prepare_prices(config, quotes, parts)
+        data = prepare_prices(config, panel, parts)
         first = 200 + 50 * number
         known = first - 5 if refit else 195
         held = int(known * 0.85)
@@ -57,10 +57,10 @@ def test_days_of_folds_by_hand(path, refit):
 
 
 def test_held_out_companies_have_no_training_rows(path):
-    config, quotes = config_of(path), read_quotes(Snp(data=path))
+    config, panel = config_of(path), read_prices(Snp(data=path))
     held = []
-    for parts in backtests._companies(quotes, 2, seed=3):
-        data = prepare_prices(config, quotes, parts, held_out=True)
+    for parts in backtests._companies(panel, 2, seed=3):
+        data = prepare_prices(config, panel, parts, held_out=True)
         names = [
             {data.symbols[line] for line in np.unique(split.line[split.starts])}
             for split in (data.train, data.validation, data.test)
@@ -227,9 +227,9 @@ def test_folds_of_other_versions_are_noted(path, tmp_path, monkeypatch):
 
 
 def test_only_selected_companies_are_held_out(path):
-    quotes = selection.select_quotes(config_of(path, symbols=("AAA", "CCC")), read_quotes(Snp(data=path)))
-    for parts in backtests._companies(quotes, 2, seed=0):
-        data = prepare_prices(config_of(path), quotes, parts, held_out=True)
+    panel = selection.select_prices(config_of(path, symbols=("AAA", "CCC")), read_prices(Snp(data=path)))
+    for parts in backtests._companies(panel, 2, seed=0):
+        data = prepare_prices(config_of(path), panel, parts, held_out=True)
         assert data.train.samples
         assert data.test.samples
 

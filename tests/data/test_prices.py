@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from lstm_ae.config import Snp
 from lstm_ae.config.options import declared_options, flag_name
 from lstm_ae.data import prices
-from lstm_ae.data.prices import load, read_quotes
+from lstm_ae.data.prices import load, read_prices
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.errors import ConfigError, DataError, LstmAeError
 from lstm_ae.studies.snp.forecasting import next_days
@@ -481,10 +481,10 @@ def test_no_complete_day_is_refused(split: str, scale: str, tmp_path: pathlib.Pa
 
 
 def test_held_out_companies_need_a_complete_day(tmp_path: pathlib.Path) -> None:
-    quotes = read_quotes(Snp(data=written(tmp_path, [row("A", i, "" if i < 19 else 1) for i in range(20)])))
-    quotes = quotes.take(np.arange(20) < 19)
+    panel = read_prices(Snp(data=written(tmp_path, [row("A", i, "" if i < 19 else 1) for i in range(20)])))
+    panel = panel.take(np.arange(20) < 19)
     with pytest.raises(DataError, match="no day of these companies has a value of high"):
-        prices.prepare_prices(Snp(window=2), quotes, held_out=True)
+        prices.prepare_prices(Snp(window=2), panel, held_out=True)
 
 
 # Properties ---------------------------------------------------------------------------------------------------------
@@ -556,10 +556,10 @@ def test_shipped_file(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "shipped with the package" in data.source.text
     assert [split.samples for split in parts(data)] == [7914, 1840, 1844]
     assert data.train.span == 31
-    whole = read_quotes(Snp())
-    assert whole.table.values.shape == (12_154, 5)
-    assert not whole.gap.any()
-    assert not np.isnan(whole.table.values).any()
+    whole = read_prices(Snp())
+    assert whole.values.shape == (12_154, 5)
+    assert not prices.find_gap_rows(whole).any()
+    assert not np.isnan(whole.values).any()
 
 
 def test_shipped_file_is_the_one_described() -> None:
@@ -596,21 +596,20 @@ def test_snp500(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [split.samples for split in parts(data)] == [413_236, 78_228, 78_228]  # counted by a plain loop as well
     assert any(note.startswith("13 companies with fewer than 250 training days") for note in data.source.notes)
     assert any(note.startswith("1 row with high below low, kept (AOS on 2014-05-19)") for note in data.source.notes)
-    whole = read_quotes(Snp(data=str(SNP500)))
-    assert len(whole.day) == 619_040
-    assert whole.fields == ("open", "high", "low", "close", "volume")
-    assert np.isnan(whole.table.values).sum(axis=0).tolist() == [11, 8, 8, 0, 0]
+    whole = read_prices(Snp(data=str(SNP500)))
+    assert len(whole.days) == 619_040
+    assert whole.layout.values == ("open", "high", "low", "close", "volume")
+    assert np.isnan(whole.values).sum(axis=0).tolist() == [11, 8, 8, 0, 0]
 
 
 def test_a_gap_stays_one_where_its_row_is_left_out(tmp_path: pathlib.Path) -> None:
     rows = [*(row("A", i, i + 1) for i in range(5)), *(row("B", i, i + 1) for i in range(5, 8))]
-    quotes = read_quotes(Snp(data=written(tmp_path, rows)))
-    assert not quotes.gap.any()
-    quotes = quotes._replace(gap=np.array([0, 0, 1, 0, 0, 0, 1, 0], bool))
-    left, part = prices.select_part_rows(quotes, np.array([0, 0, -1, 0, 1, -1, -1, 0], np.int32))
+    panel = read_prices(Snp(data=written(tmp_path, rows)))
+    assert not prices.find_gap_rows(panel).any()
+    panel = panel._replace(segment=np.array([0, 0, 1, 1, 1, 2, 3, 3], np.int32))
+    left = panel.take(np.array([True, True, False, True, True, False, False, True]))
     assert left.columns(["high"])[:, 0].tolist() == [1, 2, 4, 5, 8]
-    assert left.gap.tolist() == [False, False, True, False, False]
-    assert part.tolist() == [0, 0, 0, 1, 0]
+    assert prices.find_gap_rows(left).tolist() == [False, False, True, False, False]
 
 
 def test_weekly_rows_are_followed_by_weeks(tmp_path: pathlib.Path) -> None:

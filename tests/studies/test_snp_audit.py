@@ -8,7 +8,7 @@ from price_makers import days_of, prices
 
 from lstm_ae import experiment
 from lstm_ae.config import Snp
-from lstm_ae.data.prices import prepare_prices, read_quotes
+from lstm_ae.data.prices import prepare_prices, read_prices
 from lstm_ae.errors import ConfigError
 from lstm_ae.forecasting.metrics import ForecastMethod
 from lstm_ae.studies.snp import audit as audits
@@ -24,7 +24,7 @@ def found(path, model=None, **choices):
     config = Snp(**{"data": path, "window": 6, "units": 2, **choices})
     data = load(config)
     model = build(config, data) if model is None else model
-    return {each.check: each for each in audits.audit(model, config, data, read_quotes(Snp(data=path)))}
+    return {each.check: each for each in audits.audit(model, config, data, read_prices(Snp(data=path)))}
 
 
 def leaks(findings):
@@ -93,15 +93,15 @@ def test_a_known_open_is_no_peek_but_another_price_is(path):
 def test_days_smoothed_with_those_after_them_are_found(path, choices, monkeypatch):
     """Prepared so, the last day of every window knows half of the day to forecast."""
 
-    def smoothed(config, quotes):
-        values = quotes.table.values
+    def smoothed(config, panel):
+        values = panel.values
         values = (values + np.r_[values[1:], values[-1:]]) / 2
-        return prepare_prices(config, quotes._replace(table=quotes.table._replace(values=values)))
+        return prepare_prices(config, panel._replace(values=values))
 
-    config, quotes = Snp(data=path, window=6, units=2, **choices), read_quotes(Snp(data=path))
-    data = smoothed(config, quotes)
+    config, panel = Snp(data=path, window=6, units=2, **choices), read_prices(Snp(data=path))
+    data = smoothed(config, panel)
     monkeypatch.setattr(audits, "prepare_prices", smoothed)
-    findings = {each.check: each for each in audits.audit(build(config, data), config, data, quotes)}
+    findings = {each.check: each for each in audits.audit(build(config, data), config, data, panel)}
     assert "the days after a forecast" in leaks(findings)
     assert findings["the days after a forecast"].text.endswith("forecasts up to then moved")
 

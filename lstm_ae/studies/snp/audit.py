@@ -9,7 +9,9 @@ import numpy as np
 
 from lstm_ae.arrays import Array, BoolArray, Int64Array
 from lstm_ae.config import Snp
-from lstm_ae.data.prices import Quotes, describe_future, prepare_prices, select_quotes, split_by_date
+from lstm_ae.data.panel import Panel
+from lstm_ae.data.prices import describe_future, prepare_prices, select_prices
+from lstm_ae.data.split import split_by_date
 from lstm_ae.data.windows import OPEN_FEATURE, Data, Split, evenly_spaced
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.forecasting.baselines import PriceBaselines
@@ -40,14 +42,14 @@ class AuditFinding(NamedTuple):
     text: str
 
 
-def audit(model: "keras.Model", config: Snp, data: Data, quotes: Quotes) -> list[AuditFinding]:
+def audit(model: "keras.Model", config: Snp, data: Data, panel: Panel) -> list[AuditFinding]:
     """Check a forecaster and the data that it was trained on.
 
     Args:
         model: a one-day forecaster.
         config: its config.
         data: data of its training.
-        quotes: rows of the file that `data` was prepared from.
+        panel: rows of the file that `data` was prepared from.
 
     Raises:
         ConfigError: the model is not a forecaster.
@@ -65,8 +67,8 @@ def audit(model: "keras.Model", config: Snp, data: Data, quotes: Quotes) -> list
         ),
         *([] if config.last_day_only else _later_days(model, method, data.test)),
         _inputs(config, data),
-        _preparation(method, config, data, quotes),
-        _scale_of_training(config, data, quotes),
+        _preparation(method, config, data, panel),
+        _scale_of_training(config, data, panel),
         _scale_of_model(model, data),
         _overlap(data),
         _copy(method, data),
@@ -122,18 +124,18 @@ def _later_days(model: "keras.Model", method: ForecastMethod, split: Split) -> l
     return [_finding("later days of a window", not moved, text)]
 
 
-def _preparation(method: ForecastMethod, config: Snp, data: Data, quotes: Quotes) -> AuditFinding:
+def _preparation(method: ForecastMethod, config: Snp, data: Data, panel: Panel) -> AuditFinding:
     """Compare forecasts before and after changing all rows after a day and preparing the data again."""
-    quotes, check = select_quotes(config, quotes), "the days after a forecast"
+    panel, check = select_prices(config, panel), "the days after a forecast"
     first, days = _test_forecasts(method, data)
     last = days[len(days) // 2]
-    after = quotes.day > last
+    after = panel.days > last
     # The forecast of the day after may depend on all days before it, and on its open if the model reads it.
-    until = quotes.day[after].min() if after.any() else last
-    raised = np.repeat(after[:, None], len(quotes.fields), axis=1)
+    until = panel.days[after].min() if after.any() else last
+    raised = np.repeat(after[:, None], len(panel.layout.values), axis=1)
     if method.with_open:
-        raised[:, quotes.fields.index("open")] = quotes.day > until
-    again, others = _test_forecasts(method, prepare_prices(config, _raise_by_half(quotes, raised)))
+        raised[:, panel.layout.values.index("open")] = panel.days > until
+    again, others = _test_forecasts(method, prepare_prices(config, _raise_by_half(panel, raised)))
     text = f"all rows after {last} were raised by half and prepared again"
     if len(others) != len(days):
         return _finding(check, False, f"{text}: the windows differ")
@@ -142,10 +144,10 @@ def _preparation(method: ForecastMethod, config: Snp, data: Data, quotes: Quotes
     return _finding(check, not moved, f"{text}: {moved:,} of {int(up_to.sum()):,} forecasts up to then moved")
 
 
-def _raise_by_half(quotes: Quotes, where: BoolArray) -> Quotes:
-    """Return the quotes with the values at a mask, `(rows, features)` or `(rows, 1)`, raised by half."""
-    values = np.where(where, np.float32(1.5) * quotes.table.values, quotes.table.values)
-    return quotes._replace(table=quotes.table._replace(values=values))
+def _raise_by_half(panel: Panel, where: BoolArray) -> Panel:
+    """Return the panel with the values at a mask, `(rows, features)` or `(rows, 1)`, raised by half."""
+    values = np.where(where, np.float32(1.5) * panel.values, panel.values)
+    return panel._replace(values=values)
 
 
 def _test_forecasts(method: ForecastMethod, data: Data) -> tuple[Array, Array]:
@@ -160,11 +162,11 @@ def _test_forecasts(method: ForecastMethod, data: Data) -> tuple[Array, Array]:
     return np.concatenate(predicted)[order], days[order]
 
 
-def _scale_of_training(config: Snp, data: Data, quotes: Quotes) -> AuditFinding:
+def _scale_of_training(config: Snp, data: Data, panel: Panel) -> AuditFinding:
     """Compare the scale before and after changing all rows after the training split."""
-    quotes = select_quotes(config, quotes)
-    later = split_by_date(quotes) > 0
-    again = prepare_prices(config, _raise_by_half(quotes, later[:, None]))
+    panel = select_prices(config, panel)
+    later = split_by_date(panel) > 0
+    again = prepare_prices(config, _raise_by_half(panel, later[:, None]))
     same = all(np.array_equal(old, new) for old, new in zip(data.scale[1:], again.scale[1:], strict=True))
     check = "the scale"
     if config.split == "report" and not same:
