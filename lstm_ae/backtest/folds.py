@@ -7,12 +7,13 @@ plan the folds of their data; this module runs a plan, resumes it, and compares 
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from lstm_ae.arrays import Array
 from lstm_ae.config import Config
+from lstm_ae.data.panel import Panel
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import DivergedError
 from lstm_ae.evaluation import Verdict, skill
@@ -78,11 +79,11 @@ class Fold(NamedTuple):
 
 
 class FoldData(NamedTuple):
-    """Config and data of the training and test of a fold; `rows` describes the rows that test windows are cut from."""
+    """Config and data of a fold; `rows` are those that the test windows of a table are cut from, None for prices."""
 
     config: Config
     data: Data
-    rows: Any = None
+    rows: Panel | None = None
 
 
 class BacktestPlan(NamedTuple):

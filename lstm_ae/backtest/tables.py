@@ -5,8 +5,8 @@ series, so that no model is trained on later rows of another series.
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ from lstm_ae.config import Series
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import find_part_rows, prepare_table
 from lstm_ae.data.table_reader import Progress, read_panel
-from lstm_ae.data.time_zones import Zone, format_time
+from lstm_ae.data.time_zones import format_time
 from lstm_ae.data.windows import hash_arrays
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.evaluation import Evaluation
@@ -35,24 +35,6 @@ from lstm_ae.forecasting import metrics
 from lstm_ae.forecasting.baselines import LINEAR_NAME, fit_table_baselines
 from lstm_ae.studies.series.defaults import complete_config, require_regular
 from lstm_ae.training.observer import Progress as TrainingProgress
-
-
-class FoldRows(NamedTuple):
-    """Rows that the test windows of a fold are cut from.
-
-    Args:
-        ids: names of the series.
-        series: `(rows,)` series of the rows, as indices into `ids`.
-        times: `(rows,)` their times, as in `Panel`.
-        places: `(rows,)` their row numbers in the table; used without times.
-        zone: time zone of the output, as in `Panel`.
-    """
-
-    ids: tuple[str, ...]
-    series: NDArray[np.int32]
-    times: Array
-    places: Array
-    zone: Zone
 
 
 def start_backtest(
@@ -112,9 +94,7 @@ def split_fold(config: Series, table: Panel, number: int, folds: int) -> FoldDat
     prepared = prepare_table(config, rows_until(table, high), parts)
     completed = complete_config(config, prepared, folds=True)
     rows, _ = find_part_rows(prepared, 2)
-    series, times = prepared.grid.series[rows], prepared.grid.times[rows]
-    places = np.searchsorted(table.series, series) + times if table.layout.time is None else times
-    return FoldData(*completed, FoldRows(table.ids, series, times, places, table.zone))
+    return FoldData(*completed, prepared.grid.take(rows))
 
 
 def fold_edges(table: Panel, folds: int) -> Array:
@@ -199,17 +179,18 @@ def plan_table_backtest(
     plan = BacktestPlan(
         {"config": config.to_dict(), "data": hash_arrays(table.series, table.times, table.values), "folds": folds},
         lambda number: split_fold(config, table, number, folds),
-        test_table_fold,
+        partial(test_table_fold, table),
         naive="baseline",
         steps=config.horizon,
     )
     return plan, notes
 
 
-def test_table_fold(trained: TrainedModel, fold_data: FoldData, number: int) -> Fold:
+def test_table_fold(table: Panel, trained: TrainedModel, fold_data: FoldData, number: int) -> Fold:
     """Test a model on a fold.
 
     Args:
+        table: the whole table.
         trained: a trained model.
         fold_data: data of the fold.
         number: number of the fold, from 1.
@@ -217,8 +198,8 @@ def test_table_fold(trained: TrainedModel, fold_data: FoldData, number: int) -> 
     Raises:
         DataError: no forecast has actual values.
     """
-    (model, epoch), data = trained, fold_data.data
-    rows: FoldRows = fold_data.rows
+    (model, epoch), data, rows = trained, fold_data.data, fold_data.rows
+    assert rows is not None
     steps = metrics.past_steps(model)
     fitted = fit_table_baselines(data, steps)
     quantiles = metrics.calibrate_table_intervals(model, data, fitted)
@@ -239,7 +220,10 @@ def test_table_fold(trained: TrainedModel, fold_data: FoldData, number: int) -> 
         for end in (ends.min(), ends.max())
     )
     names = {"": "model", errors.naive: "baseline", LINEAR_NAME: "linear"}
-    moments = rows.places[made] if time is None else errors.moments
+    moments = errors.moments if time is not None else ends
+    if table.layout.time is None:
+        # The number of the row in the table, since other series have rows of the same numbers.
+        moments = np.searchsorted(table.series, rows.series[made]) + ends
     forecast = set(rows.series[made[errors.known]].tolist())
     return Fold(
         number,

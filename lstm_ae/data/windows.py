@@ -25,7 +25,10 @@ PIECE_ROWS, MAX_BATCH_NUMBERS = 1 << 20, 1 << 20
 
 
 class Split(NamedTuple):
-    """Part of the data: training, validation, or test.
+    """Windows of one part of a panel: training, validation, or test.
+
+    A split holds the rows of its part, which may begin with rows of the part before as input only, and the first row of
+    each window.
 
     Args:
         series: `(rows, features)` float32 in the original units, in memory or memory-mapped.
