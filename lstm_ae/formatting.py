@@ -129,13 +129,17 @@ def shorten_paths(names: Sequence[str], limit: int) -> list[str]:
 
 
 def format_skill(skill: float | None) -> str:
-    """Format a skill in percent, or below -100% the error as a multiple of the baseline's.
+    """Format a skill in percent, below -100% the error as a multiple of the baseline's, and below -1,000% a bound.
 
-    >>> format_skill(0.2745), format_skill(-0.02), format_skill(-13.49), format_skill(None)
-    ('+27.45%', '-2.00%', 'error x14.5', '-')
+    The multiple of a tiny error says little.
+
+    >>> format_skill(0.2745), format_skill(-0.02), format_skill(-3.49), format_skill(-8055.26), format_skill(None)
+    ('+27.45%', '-2.00%', 'error x4.49', 'over 1,000% worse', '-')
     """
     if skill is None or skill != skill:
         return "-"
+    if skill < -10:
+        return "over 1,000% worse"
     return f"{skill:+.2%}" if skill >= -1 else f"error x{1 - skill:.3g}"
 
 

@@ -160,7 +160,7 @@ RUNS = Path("runs")
 
 # Artifacts that belong to the training, in contrast to those of later commands.
 TRAINING_ARTIFACTS = (
-    *("normal.npz", "components.npz", "logistic.npz", "regression.npz", "spread.npz"),
+    *("normal.npz", "distances.npz", "components.npz", "logistic.npz", "regression.npz", "spread.npz"),
     *("baselines.npz", "calibration.npz", "fingerprints.npz"),
 )
 

@@ -185,7 +185,7 @@ def test_a_rout_is_worse_without_a_test() -> None:
     errors, baseline = losses(20, 1)
     found = compare_forecasts(errors[:12], baseline[:12], DAYS[:12], name="PCA", steps=1)
     assert found.outcome == "is worse than"
-    assert str(found).startswith("is worse than PCA (error x1")
+    assert str(found).startswith("is worse than PCA (over 1,000% worse")
     assert str(found).endswith(", p not computable)")
     won = compare_forecasts(baseline[:12], errors[:12], DAYS[:12], name="PCA", steps=1)
     assert won.outcome == "undecided against"  # what cannot be tested is not praised
@@ -219,7 +219,8 @@ def test_samples_are_averaged_over_what_is_there() -> None:
     [
         (Verdict("beats", "persistence", 0.0312, 0.0123), "beats persistence (skill +3.12%, p = 0.012)"),
         (Verdict("loses to", "persistence", -0.5, 1e-9), "loses to persistence (skill -50.00%, p = 1e-09)"),
-        (Verdict("loses to", "persistence", -13.49, 0.001), "loses to persistence (error x14.5, p = 0.001)"),
+        (Verdict("loses to", "persistence", -3.49, 0.001), "loses to persistence (error x4.49, p = 0.001)"),
+        (Verdict("loses to", "PCA", -8055.26, 0.001), "loses to PCA (over 1,000% worse, p = 0.001)"),
         (Verdict("loses to", "persistence", math.nan, 0.5), "loses to persistence (skill -, p = 0.5)"),
         (Verdict("ties with", "persistence", 0.0, math.nan), "ties with persistence (skill +0.00%, p not computable)"),
     ],

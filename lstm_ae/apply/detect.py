@@ -1,7 +1,7 @@
 """Detect anomalies in a table with a trained run, and compare the scores with a baseline and with labels."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,15 @@ from lstm_ae.data.padding import original_rows, remove_padding
 from lstm_ae.data.preparation import PreparedTable, SeriesScales
 from lstm_ae.data.table_reader import Progress
 from lstm_ae.data.time_zones import format_time
-from lstm_ae.detection.calibration import Adding, NormalScores, ScoredSeries, find_anomalies, score_rows, windowwise
+from lstm_ae.detection.calibration import (
+    Adding,
+    NormalDistances,
+    NormalScores,
+    ScoredSeries,
+    find_anomalies,
+    score_rows,
+    windowwise,
+)
 from lstm_ae.detection.events import Event
 from lstm_ae.detection.metrics import EventMetrics, RankingMetrics, event_metrics, ranking_metrics
 from lstm_ae.detection.scores import row_scores
@@ -38,7 +46,7 @@ class Detection(NamedTuple):
         prepared: The table on its time grid.
         normal: The scores of normal rows that the model was not trained on.
         model, baseline: Scores and events of the model, and of as many principal components as its code has numbers.
-        metrics: Metrics by scorer ("model", "PCA", "raw values"); empty if the table has no labels.
+        metrics: Metrics by scorer ("model", "PCA", "Mahalanobis", "raw values"); empty if the table has no labels.
     """
 
     prepared: PreparedTable
@@ -71,11 +79,13 @@ class RunDetector(LoadedRun):
         model_errors, baseline_errors: Functions that return the squared window errors of scaled rows, for the model
             and for as many principal components as its code has numbers. The errors of each column are multiplied by
             its weight.
+        distances: Mahalanobis distances of normal rows, a baseline where labels exist; None for runs without them.
     """
 
     normal: NormalScores
     model_errors: Adding
     baseline_errors: Adding
+    distances: NormalDistances | None = None
 
 
 def load_detector(run: ModelStore, reading: JsonMapping | None = None) -> RunDetector:
@@ -95,7 +105,8 @@ def load_detector(run: ModelStore, reading: JsonMapping | None = None) -> RunDet
     normal = run.artifact(NormalScores)
     by_components = windowwise(reconstruction.component_errors(normal.components, normal.scale.common), normal.window)
     errors = normal.weigh(slide(run.model(), config.scale).errors, by_components)
-    return RunDetector(config, SeriesScales(normal.scale, run.symbols), normal, *errors)
+    distances = run.find_artifact(NormalDistances)
+    return RunDetector(config, SeriesScales(normal.scale, run.symbols), normal, *errors, distances)
 
 
 def detect(
@@ -135,25 +146,28 @@ def detect_prepared(
     prepared = remove_padding(prepared, original)
     rows: slice | BoolArray = slice(None) if prepared.grid is grid else original
 
-    def score(errors: Adding, normal_scores: Array, progress: Progress | None) -> ScoredSeries:
-        by_feature = score_rows(errors, values, grid.segment, normal.window, normal.smooth, progress)
+    def score(errors: Adding, normal_scores: Array, smooth: int, progress: Progress | None = None) -> ScoredSeries:
+        by_feature = score_rows(errors, values, grid.segment, normal.window, smooth, progress)
         threshold = normal.threshold(threshold_rule, normal_scores)
         return find_anomalies(by_feature[rows], normal, threshold, prepared.grid.segment, prepared.grid.series)
 
-    model = score(detector.model_errors, normal.scores, progress)
+    model = score(detector.model_errors, normal.scores, normal.smooth, progress)
     # Only the model reports progress: the baseline takes much less time.
-    baseline = score(detector.baseline_errors, normal.baseline, None)
+    baseline = score(detector.baseline_errors, normal.baseline, normal.smooth)
     metrics = {}
     if prepared.grid.labels is not None:
-        scale = detector.scales.scale.common
+        scale, scorers = detector.scales.scale.common, {"model": model, "PCA": baseline}
+        if distances := detector.distances:
+            errors = windowwise(reconstruction.covariance_errors(distances.covariance, scale), normal.window)
+            scorers["Mahalanobis"] = score(errors, distances.scores, smooth=1)
         distance = np.square((values[rows] - scale.offset) / scale.range) if scale.kind == "fixed" else None
         raw = None if distance is None else row_scores(distance)
-        metrics = _evaluate_on_labels(prepared, model, baseline, raw, normal.window)
+        metrics = _evaluate_on_labels(prepared, scorers, raw, normal.window)
     return Detection(prepared, normal, model, baseline, metrics)
 
 
 def _evaluate_on_labels(
-    prepared: PreparedTable, model: ScoredSeries, baseline: ScoredSeries, raw: Array | None, window: int
+    prepared: PreparedTable, scorers: Mapping[str, ScoredSeries], raw: Array | None, window: int
 ) -> dict[str, LabelMetrics]:
     """Return the metrics of scores and events on the labels, by scorer.
 
@@ -163,7 +177,7 @@ def _evaluate_on_labels(
     grid, labels = prepared.grid, known_anomalies(prepared.grid)
     metrics = {
         name: _label_metrics(labels, scored.scores, scored.events, window, grid.segment)
-        for name, scored in (("model", model), ("PCA", baseline))
+        for name, scored in scorers.items()
     }
     if raw is not None:
         metrics["raw values"] = _label_metrics(labels, raw, [], window, grid.segment)

@@ -111,7 +111,8 @@ def _describe_chance(detection: Detection, rows: int) -> list[str]:
     """Return lines about the events and the high scores to expect in as many normal rows."""
     expected, low, high = detection.model.threshold.alarms.per(rows)
     interval = f"95% interval: {format_expected_count(low)} to {format_expected_count(high)}"
-    lines = [f"false alarms expected in as many normal rows: {_format_expected(expected)} ({interval})"]
+    known = format_count(len(detection.model.threshold.normal), "normal score")
+    lines = [f"false alarms expected in as many normal rows: {_format_expected(expected)} ({interval}, from {known})"]
     if events := detection.model.events:
         weakest = max(event.p for event in events)
         lines.append(f"normal rows expected to score as high as the weakest event: {_format_expected(rows * weakest)}")

@@ -41,7 +41,7 @@ def evaluate_table(
     - forecast: errors of all windows, compared with the last value, the last season, and linear regression; a verdict
     - classify: accuracy, macro-F1, and log loss on `label_col`, compared with logistic regression; a verdict
     - anomaly with `label_col`: ranking metrics of the scores on labeled rows and event metrics on labeled ranges
-      (without point adjustment), compared with principal components
+      (without point adjustment), compared with principal components, Mahalanobis distance, and raw values
     - anomaly without `label_col`, and reconstruct: the mean squared reconstruction error, compared with principal
       components; a verdict
 

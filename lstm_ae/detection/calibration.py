@@ -13,7 +13,7 @@ from lstm_ae.artifacts import Artifact, StoredArray
 from lstm_ae.config.threshold import UNITS, Rule, parse_threshold
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.table_reader import Progress
-from lstm_ae.detection.baselines import PrincipalComponents
+from lstm_ae.detection.baselines import CovarianceDistance, PrincipalComponents
 from lstm_ae.detection.events import Event, find_events
 from lstm_ae.detection.scores import RowSums, mean_errors, row_scores, sum_windows, weight_errors
 from lstm_ae.detection.thresholds import Threshold, fit_threshold
@@ -84,6 +84,21 @@ class NormalScores(Artifact):
             step=np.timedelta64(self.step, "ns") if self.step else None,
             segment=self.segment,
         )
+
+
+@dataclass(frozen=True)
+class NormalDistances(Artifact):
+    """Mahalanobis distances of the rows of `NormalScores`, a baseline where labels exist.
+
+    Args:
+        scores: `(rows,)`.
+        covariance: the distance of scaled windows.
+    """
+
+    file = "distances.npz"
+
+    scores: Annotated[Array, StoredArray("distances_0", np.floating, "rows")]
+    covariance: CovarianceDistance
 
 
 class ScoredSeries(NamedTuple):

@@ -29,7 +29,14 @@ from lstm_ae.config import Series
 from lstm_ae.data.scaling import Scale, fixed_scale
 from lstm_ae.data.windows import Data, Source, Split, window_starts
 from lstm_ae.detection.baselines import PrincipalComponents
-from lstm_ae.detection.calibration import NormalScores, default_rule, default_smooth, score_rows, windowwise
+from lstm_ae.detection.calibration import (
+    NormalDistances,
+    NormalScores,
+    default_rule,
+    default_smooth,
+    score_rows,
+    windowwise,
+)
 from lstm_ae.detection.sketch import TableSketch
 from lstm_ae.detection.thresholds import ExpectedAlarms
 from lstm_ae.errors import ConfigError, DataError
@@ -171,7 +178,8 @@ def test_what_pads_short_series_is_no_normal_row() -> None:
     normal = run.artifact(NormalScores)
     data = series.load(run.config())  # type: ignore[arg-type]
     assert np.isnan(data.validation.series).any()
-    np.testing.assert_array_equal(np.isnan(normal.scores), np.isnan(data.validation.series[:, 0]))
+    for scores_of_rows in (normal.scores, run.artifact(NormalDistances).scores):
+        np.testing.assert_array_equal(np.isnan(scores_of_rows), np.isnan(data.validation.series[:, 0]))
     said = call("series detect padded beats.csv --scores s.csv --json")
     assert said.code == 0, said.err
     scores = Path("s.csv").read_text().splitlines()
@@ -192,8 +200,10 @@ def test_the_broken_day_is_found_with_its_cause(place: Path, tmp_path: Path) -> 
     assert "2024-01-30" <= event["start"] <= "2024-01-31 12" < event["end"] < "2024-02-02"
     assert event["columns"].startswith("flow ")
     assert 0 < event["p"] < 0.01
-    assert document["judged"]["model"]["found"] == 1
+    assert list(document["judged"]) == ["model", "PCA", "Mahalanobis", "raw values"]
+    assert document["judged"]["model"]["found"] == document["judged"]["Mahalanobis"]["found"] == 1
     assert document["judged"]["model"]["vus_pr"] > 0.5
+    assert document["judged"]["Mahalanobis"]["vus_pr"] > 0.5
     assert document["expected_false_alarms"]["low"] <= document["expected_false_alarms"]["mean"]
     with (tmp_path / "e.csv").open() as file:
         (row,) = csv.DictReader(file)
@@ -432,10 +442,10 @@ def test_labels_that_mark_nothing_lose_no_events(label: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("alarms", "said"),
     [
-        ((2.0, 0.0019, 15.3), "about 2 (95% interval: 0 to 15)"),
-        ((0.16, 0.01, 2.44), "about 0.2 (95% interval: 0 to 2.4)"),
-        ((0.004, 0.0, 0.6), "fewer than 0.1 (95% interval: 0 to 0.6)"),
-        ((1234.5, 1000.2, 1500.0), "about 1,234 (95% interval: 1,000 to 1,500)"),
+        ((2.0, 0.0019, 15.3), "about 2 (95% interval: 0 to 15"),
+        ((0.16, 0.01, 2.44), "about 0.2 (95% interval: 0 to 2.4"),
+        ((0.004, 0.0, 0.6), "fewer than 0.1 (95% interval: 0 to 0.6"),
+        ((1234.5, 1000.2, 1500.0), "about 1,234 (95% interval: 1,000 to 1,500"),
     ],
 )
 def test_false_alarms_are_told_in_numbers_for_people(alarms: tuple[float, float, float], said: str) -> None:
@@ -443,7 +453,8 @@ def test_false_alarms_are_told_in_numbers_for_people(alarms: tuple[float, float,
     rows = np.count_nonzero(~np.isnan(found.model.scores))
     threshold = found.model.threshold._replace(alarms=ExpectedAlarms(*(number / rows for number in alarms)))
     found = found._replace(model=found.model._replace(threshold=threshold))
-    assert any(line.endswith(f"normal rows: {said}") for line in describe_detection(found))
+    lines = describe_detection(found)
+    assert any(line.endswith(f"normal rows: {said}, from 400 normal scores)") for line in lines)
 
 
 @pytest.mark.parametrize(("p", "said"), [((1e-6, 0.05), "about 3"), ((1e-6,), "fewer than 0.1"), ((), None)])

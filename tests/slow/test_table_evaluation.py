@@ -140,8 +140,8 @@ def test_labelled_anomalies_are_ranked_beside_other_scores(place: Path) -> None:
     evaluation = evaluate_table(open_run(place / "anomaly"), TableRequest(str(place / "last.csv"), label_col="broken"))
     metrics = evaluation.metrics[NEW_DATA_PART]
     assert metrics["auc_roc"].value > 0.9
-    assert set(metrics["vus_pr"].baselines) == {"PCA", "raw values"}
-    assert set(metrics["event_recall"].baselines) == {"PCA"}
+    assert set(metrics["vus_pr"].baselines) == {"PCA", "Mahalanobis", "raw values"}
+    assert set(metrics["event_recall"].baselines) == {"PCA", "Mahalanobis"}
     assert not metrics["event_false"].higher_is_better
 
 

@@ -15,11 +15,20 @@ from lstm_ae.data.windows import Data, Split, evenly_spaced
 from lstm_ae.detection.baselines import (
     MOST_NUMBERS,
     MOST_WINDOWS,
+    CovarianceDistance,
     PrincipalComponents,
     ReconstructionBaseline,
+    fit_covariance,
     fit_principal_components,
 )
-from lstm_ae.detection.calibration import NormalScores, default_rule, default_smooth, score_rows, windowwise
+from lstm_ae.detection.calibration import (
+    NormalDistances,
+    NormalScores,
+    default_rule,
+    default_smooth,
+    score_rows,
+    windowwise,
+)
 from lstm_ae.detection.outliers import describe_outlying_rows
 from lstm_ae.detection.scores import feature_weights, row_scores
 from lstm_ae.evaluation import Evaluation, Metric, Metrics, RunningMean, Verdict, sample_means
@@ -80,6 +89,16 @@ def component_errors(components: PrincipalComponents, scale: Scale) -> Errors:
     return errors
 
 
+def covariance_errors(covariance: CovarianceDistance, scale: Scale) -> Errors:
+    """Return a function of windows to their Mahalanobis distance, the same for every step, with one feature."""
+
+    def errors(windows: Array) -> Array:
+        distances = covariance.distances(scale.scaled(windows, windows))
+        return np.broadcast_to(distances[:, None, None], (*windows.shape[:2], 1))
+
+    return errors
+
+
 def mean_errors_of_windows(scale: Scale) -> Errors:
     """Return a function of windows to the squared scaled errors of each window's mean."""
 
@@ -107,11 +126,15 @@ def principal_components(data: Data, numbers: int, seed: int = 0) -> PrincipalCo
         seed: seed of the sample of windows.
     """
     most = min(numbers, data.train.span * data.train.features, data.train.samples)
-    # Limit the memory for long windows of many columns, but fit on at least ten windows per component.
-    drawn = max(MOST_NUMBERS // (data.train.span * data.train.features), 10 * numbers)
-    index = evenly_spaced(data.train.samples, min(MOST_WINDOWS, drawn))
-    windows = data.train.windows(index)
-    return fit_principal_components(data.scale.scaled(windows, windows), most, seed)
+    # Fit on at least ten windows per component.
+    return fit_principal_components(_training_windows(data, 10 * numbers), most, seed)
+
+
+def _training_windows(data: Data, least: int = 1) -> Array:
+    """Return evenly spaced scaled training windows, fewer but at least `least` for long windows of many columns."""
+    drawn = max(MOST_NUMBERS // (data.train.span * data.train.features), least)
+    windows = data.train.windows(evenly_spaced(data.train.samples, min(MOST_WINDOWS, drawn)))
+    return data.scale.scaled(windows, windows)
 
 
 def score_normal_rows(model: "keras.Model", data: Data, config: Series) -> NormalScores:
@@ -136,13 +159,31 @@ def score_normal_rows(model: "keras.Model", data: Data, config: Series) -> Norma
         weights = np.stack([feature_weights(errors, spread) for errors in by_feature])
         by_feature = [errors * weight for errors, weight in zip(by_feature, weights, strict=True)]
     scores, baseline = map(row_scores, by_feature)
-    if config.short == "pad":  # Padding is not part of the table and has no scores.
-        present = np.asarray(~np.isnan(split.series).all(axis=1))
-        padding = ~rows_from_first_value(segment, present)
-        scores[padding] = baseline[padding] = np.nan
+    padding = _padding(config, split)
+    scores[padding] = baseline[padding] = np.nan
     step = config.step
     nanoseconds = step.nanoseconds if step else 0
     return NormalScores(scores, baseline, segment, components, smooth, nanoseconds, scale, weights)
+
+
+def score_normal_distances(data: Data, config: Series) -> NormalDistances:
+    """Return the Mahalanobis distances of the validation split, fitted on the training split."""
+    data = data.in_common_scale
+    covariance = fit_covariance(_training_windows(data), config.seed)
+    split, window = data.validation, data.validation.span
+    errors = windowwise(covariance_errors(covariance, data.scale), window)
+    scores = row_scores(score_rows(errors, split.series, split.segment_ids(), window, smooth=1))
+    scores[_padding(config, split)] = np.nan
+    return NormalDistances(scores, covariance)
+
+
+def _padding(config: Series, split: Split) -> Array:
+    """Return which rows pad short series, `(rows,)` bool: they are not part of the table and have no scores."""
+    if config.short != "pad":
+        return np.zeros(len(split.series), bool)
+    present = np.asarray(~np.isnan(split.series).all(axis=1))
+    padding: Array = ~rows_from_first_value(split.segment_ids(), present)
+    return padding
 
 
 def _spread(series: Array, scale: Scale) -> Array:
@@ -179,7 +220,7 @@ def fit_artifacts(config: Series, model: "keras.Model", data: Data, evaluation: 
     note = describe_outlying_rows(normal.scores, normal.segment, data.validation.time, config.zone)
     dated = data.validation.time is not None
     record = threshold_record(normal, config, dated=dated) | ({"note": note} if note else {})
-    return FittedArtifacts((normal,), {"threshold": record})
+    return FittedArtifacts((normal, score_normal_distances(data, config)), {"threshold": record})
 
 
 def evaluate(model: "keras.Model", data: Data, judged_by: ModelStore | None = None) -> Evaluation:
