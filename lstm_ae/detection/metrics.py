@@ -170,7 +170,9 @@ def benchmark_volume(labels: Array, scores: Array, buffer: int, thresholds: int 
     """
     labels, scores = _checked(labels, scores)
     if np.isnan(scores).any():
-        raise DataError("Scores must be finite. Received: NaN. Give rows without a score the lowest score")
+        raise DataError(
+            "Scores must be finite. Received: NaN. Give rows without a score the lowest score", code=Code.ARRAY_INPUT
+        )
     if not labels.any():
         return np.nan
     ranks = np.linspace(0, len(scores) - 1, thresholds).astype(int)
