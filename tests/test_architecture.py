@@ -1,11 +1,11 @@
 """The shape of the code: imports point one way, the library neither prints nor exits, and TensorFlow waits its turn."""
 
 import ast
+import functools
 import json
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -43,9 +43,11 @@ def name_of(path: Path) -> str:
 MODULES = {name_of(path) for path in EVERYTHING}
 
 
-def imports(path: Path) -> Iterator[str]:
+@functools.cache
+def imports(path: Path) -> list[str]:
     """Modules of this repository that a file imports, anywhere in it; `from package import module` is the module."""
     package = name_of(path) if path.name == "__init__.py" else name_of(path).rpartition(".")[0]
+    modules: list[str] = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found = [alias.name for alias in node.names]
@@ -55,7 +57,8 @@ def imports(path: Path) -> Iterator[str]:
             found = [full if (full := f"{base}.{alias.name}") in MODULES else base for alias in node.names]
         else:
             continue
-        yield from (name.replace("lstm_ae_cli", "cli") for name in found if name.split(".")[0] in _OURS)
+        modules += (name.replace("lstm_ae_cli", "cli") for name in found if name.split(".")[0] in _OURS)
+    return modules
 
 
 _OURS = ("lstm_ae", "lstm_ae_cli", "cli")

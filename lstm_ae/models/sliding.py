@@ -2,10 +2,12 @@
 
 import concurrent.futures
 import functools
+import hashlib
 import importlib
 import logging
 import math
 import os
+import pickle
 from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -31,6 +33,9 @@ ROUNDING = 1e-4
 
 # Magnitudes of outliers, such as stuck sensors, in multiples of the scale.
 OUTLIERS = (10, 30, 100, 300)
+
+# Whether kernels and Keras agree, by network: tracing Keras takes longer than most uses of a model loaded again.
+_AGREEMENTS: dict[str, bool] = {}
 
 
 class SlidingAutoencoder(NamedTuple):
@@ -84,7 +89,10 @@ def slide(model: "keras.Model", scale: str, kernel: str = "auto") -> SlidingAuto
     if not reason:
         weights = extract_weights(model)
         fast = _with_kernels(reference, weights)
-        if _agree(fast, reference, weights.offset, weights.range):
+        network = _fingerprint(model, weights)
+        if network not in _AGREEMENTS:
+            _AGREEMENTS[network] = _agree(fast, reference, weights.offset, weights.range)
+        if _AGREEMENTS[network]:
             return fast
         reason = "the results of this package's kernels differ from those of Keras"
     LOG.info("Keras computes each window separately: %s", reason)
@@ -166,6 +174,11 @@ def _with_kernels(reference: SlidingAutoencoder, weights: "AutoencoderWeights") 
         rebuild=lambda rows: rebuild(weights, rows, ~empty_windows(rows, reference.window)),
         errors=functools.partial(squared_errors, weights),
     )
+
+
+def _fingerprint(model: "keras.Model", weights: "AutoencoderWeights") -> str:
+    """Return a hash of the layers and weights of a model, and of the weights extracted for the kernels."""
+    return hashlib.sha256(pickle.dumps((model.to_json(), model.get_weights(), weights))).hexdigest()
 
 
 def _agree(fast: SlidingAutoencoder, reference: SlidingAutoencoder, offset: Float32Array, span: Float32Array) -> bool:

@@ -211,6 +211,18 @@ def test_a_network_that_only_looks_alike_is_left_to_keras(monkeypatch: pytest.Mo
     assert_near(made.errors(rows_of(30, 2)), slide_with_keras(model, "standard").errors(rows_of(30, 2)))
 
 
+def test_kernels_and_keras_are_compared_once_for_each_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, compared = model_of(), []
+    slide(model, "standard")
+    monkeypatch.setattr(sliding, "_agree", lambda *_: bool(compared.append("again")))
+    assert slide(model, "standard").reason == ""
+    assert not compared
+    weight = model.trainable_weights[0]
+    weight.assign_add(0.01 * np.ones(weight.shape))
+    assert "differ from those of Keras" in slide(model, "standard").reason
+    assert compared == ["again"]
+
+
 def test_what_differs_far_out_alone_is_left_to_keras() -> None:
     def made(most: float) -> SlidingAutoencoder:
         def errors(rows: Any) -> RowSums:
