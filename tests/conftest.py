@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import threading
+from collections import Counter
 from pathlib import Path
 
 import hypothesis  # noqa: F401 (it looks for who holds what, and does not see what is frozen below)
@@ -21,6 +22,46 @@ if threading.current_thread() is threading.main_thread():
 if "PYTEST_XDIST_WORKER" in os.environ:
     with pause_garbage_collection():
         import keras  # noqa: F401
+
+
+# The files that take longest, in either suite. A worker runs a file as a whole: one begun last would keep one worker
+# busy for minutes while the others have nothing left to do.
+LONGEST = (
+    "slow/test_ray_executor.py",
+    "cli/test_cli.py",
+    "slow/test_search_kills.py",
+    "estimators/test_estimators.py",
+    "test_docs.py",
+    "slow/test_golden.py",
+    "bench/test_bench.py",
+    "slow/test_training_memory.py",
+    "apply/test_detection.py",
+    "cli/test_series_forecasting.py",
+    "models/test_models.py",
+    "search/test_search.py",
+    "search/test_resume.py",
+    "backtest/test_kfold.py",
+    "backtest/test_prices.py",
+    "slow/test_interruption.py",
+    "slow/test_table_evaluation.py",
+    "export/test_saved_model.py",
+    "tour/test_tour.py",
+    "test_experiment.py",
+    "test_saved_models.py",
+    "search/test_report_claims.py",
+    "kernels/test_kernels.py",
+    "search/test_oracles.py",
+    "apply/test_streaming.py",
+)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first, then those with the most tests."""
+    tests = Path(__file__).parent
+    longest = {tests / name: place for place, name in enumerate(LONGEST)}
+    sizes = Counter(item.path for item in items)
+    items.sort(key=lambda item: (longest.get(item.path, len(longest)), -sizes[item.path], item.path))
 
 
 @pytest.fixture(autouse=True)
