@@ -409,7 +409,7 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert finished("export run", tmp_path)[0] == 0
     before = digests(run / "1")
-    for moment in ("", "saved_model.pb", "assets.extra/tf_serving_warmup_requests"):
+    for moment in ("", "assets.extra/tf_serving_warmup_requests"):
         (run / "old").mkdir(exist_ok=True)
         for path in run.glob(".export-*"):
             path.rename(run / "old" / path.name)

@@ -12,7 +12,7 @@ from searches import table_of
 pytestmark = pytest.mark.slow
 
 
-def test_killed_at_ten_moments(references, tmp_path):
+def test_killed_at_every_stage(references, tmp_path):
     place = tmp_path / "s"
     # While search.json is written: nothing is there yet.
     code, _ = finished(f"{GRID} --jobs 1 --out s", tmp_path, kill_at_write=1)
@@ -21,8 +21,8 @@ def test_killed_at_ten_moments(references, tmp_path):
     with started(f"{GRID} --jobs 1 --out s", tmp_path) as process:  # before the first trial
         until_there(place / "search.json")
         process.kill()
-    # At a trial's line in the journal, its state at the start of training, those after epochs, its end.
-    for write in (1, 2, 3, 5, 6, 8):
+    # At a trial's line in the journal, its state at the start of training, that after an epoch, its end.
+    for write in (1, 2, 3, 6):
         code, lines = finished(f"{RESUME} --jobs 1", tmp_path, kill_at_write=write)
         assert code == -signal.SIGKILL, lines
     with started(f"{RESUME} --jobs 1", tmp_path) as process:  # at the end of a trial, or within the next
@@ -38,7 +38,7 @@ def test_killed_at_ten_moments(references, tmp_path):
 
 @pytest.mark.parametrize(
     ("kind", "first", "later"),
-    [("random", 9, ()), ("repeats", 4, (9,)), ("bayesian", 9, ()), ("hyperband", 4, (9, 12))],
+    [("random", 9, ()), ("repeats", 4, (9,)), ("bayesian", 9, ()), ("hyperband", 4, (12,))],
 )
 def test_killed_within_trials_and_between_them(references, tmp_path, kind, first, later):
     code, _ = finished(f"{KINDS[kind]} --jobs 1 --out s", tmp_path, kill_at_write=first)
@@ -51,7 +51,7 @@ def test_killed_within_trials_and_between_them(references, tmp_path, kind, first
     assert_equal(tmp_path / "s", references(kind))
 
 
-def test_killed_at_ten_moments_with_two_at_once(references, tmp_path):
+def test_killed_at_every_stage_with_two_at_once(references, tmp_path):
     place = tmp_path / "s"
     with started(f"{GRID} --jobs 2 --out s", tmp_path) as process:
         until_there(place / "search.json")
@@ -59,12 +59,11 @@ def test_killed_at_ten_moments_with_two_at_once(references, tmp_path):
     for write in (1, 2, 3):  # the driver writes the journal only
         code, _ = finished(f"{RESUME} --jobs 2", tmp_path, kill_at_write=write)
         assert code == -signal.SIGKILL
-    for needed in (1, 2):  # processes that run trials, and still import what they need
-        with started(f"{RESUME} --jobs 2", tmp_path) as process:
-            wait_for(lambda number=needed, pid=process.pid: len(workers(pid)) == number, "no worker was started")
-            left = children(process.pid)
-            process.kill()
-        until_gone(left)
+    with started(f"{RESUME} --jobs 2", tmp_path) as process:  # while a process that runs trials imports what it needs
+        wait_for(lambda: workers(process.pid), "no worker was started")
+        left = children(process.pid)
+        process.kill()
+    until_gone(left)
     with started(f"{RESUME} --jobs 2", tmp_path) as process:
         until(process, "trial ")
         left = children(process.pid)
@@ -79,11 +78,10 @@ def test_killed_at_ten_moments_with_two_at_once(references, tmp_path):
     assert_equal(place, references("grid"))
 
 
-@pytest.mark.parametrize(("kind", "jobs"), [("grid", 2), ("random", 3)])
-def test_any_number_at_once_gives_the_same(references, tmp_path, kind, jobs):
-    code, lines = finished(f"{KINDS[kind]} --jobs {jobs} --out s", tmp_path)
+def test_three_at_once_give_the_same(references, tmp_path):
+    code, lines = finished(f"{KINDS['random']} --jobs 3 --out s", tmp_path)
     assert code == 0, lines
-    assert_equal(tmp_path / "s", references(kind))
+    assert_equal(tmp_path / "s", references("random"))
 
 
 def test_workers_that_die_are_replaced(references, tmp_path):
