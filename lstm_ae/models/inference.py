@@ -1,7 +1,8 @@
 """Apply a model to all samples of a split, in batches and in the data's original units."""
 
+import weakref
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -16,6 +17,9 @@ from lstm_ae.errors import Code, DataError
 # Inputs or outputs of a model by name, and their types.
 Tensors = dict[str, tf.Tensor]
 Specs = dict[str, tf.TensorSpec]
+
+# The traced functions of the models that exist: tracing takes longer than a small split.
+_TRACED: "weakref.WeakKeyDictionary[keras.Model, Callable[[Tensors], Tensors]]" = weakref.WeakKeyDictionary()
 
 
 class InferenceBatch(NamedTuple):
@@ -69,11 +73,16 @@ def predict_split(
 
 
 def traced(model: keras.Model) -> Callable[[Tensors], Tensors]:
-    """Return a function from a model's inputs to its outputs by name that is traced once for all batch sizes."""
-    call: Callable[[Tensors], Tensors] = tf.function(
-        lambda inputs: model(inputs, training=False), input_signature=[input_signature(model)]
-    )
-    return call
+    """Return a function from a model's inputs to its outputs by name that is traced once for all batch sizes.
+
+    It reads the weights that the model has when it is called, and does not keep the model alive.
+    """
+    if model not in _TRACED:
+        alive: Callable[[], Any] = weakref.ref(model)
+        _TRACED[model] = tf.function(
+            lambda inputs: alive()(inputs, training=False), input_signature=[input_signature(model)]
+        )
+    return _TRACED[model]
 
 
 def input_signature(model: keras.Model) -> Specs:

@@ -117,7 +117,7 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @example([(0, 0, None), (3, 0, None)], [], 2, 1, "last", "1min", False, False)
 @given(
     ROWS,
@@ -171,7 +171,7 @@ def test_any_cutting_gives_what_all_at_once_gives(
     assert len(expected_times) * (1 + two) - decided <= (1 + two) * (stream.delay + 1 + gap)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from([1, 1, 1, 1, 1, 1, 1, 1, 2, 5]), st.integers(-9, 9)), min_size=1, max_size=400),
     st.sampled_from([50, 56, 59.9, 60, 60.5, 64]),

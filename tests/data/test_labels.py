@@ -379,8 +379,7 @@ def test_logistic_regression_reads_values_and_what_is_missing() -> None:
     assert (found.probabilities(holed).argmax(axis=1) == label).mean() > 0.97
 
 
-@pytest.mark.parametrize("classes", [2, 4])
-@pytest.mark.parametrize("wide", [3, 600])
+@pytest.mark.parametrize(("classes", "wide"), [(2, 3), (4, 3), (2, 600), pytest.param(4, 600, marks=pytest.mark.slow)])
 def test_components_and_regression_are_one_map(classes: int, wide: int, tmp_path: Path) -> None:
     """What scikit-learn says step by step; and what is read again is what was written."""
     random = np.random.default_rng(0)
