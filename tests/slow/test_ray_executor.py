@@ -19,12 +19,13 @@ pytestmark = pytest.mark.slow
 ON_RAY = f"{GRID} --engine ray --jobs 2 --out s"
 
 
-def iter_until(lines, last):
-    """Yield lines up to the first for which a function returns true."""
-    for line in lines:
-        yield line
-        if last(line):
-            return
+def lines_of_trials(stream):
+    """Yield what is said of trials, up to the first that has ended."""
+    for line in stream:
+        if line.startswith("trial "):
+            yield line.rstrip()
+            if "its worker died" not in line:
+                return
 
 
 def actors(pid):
@@ -36,15 +37,14 @@ def test_an_actor_that_dies_is_replaced_and_nothing_is_left_running(references, 
     with started(ON_RAY, tmp_path) as process:
         until_there(tmp_path / "s/states/0000-0.npz")
         os.kill(actors(process.pid)[0], signal.SIGKILL)
-        # The first trial that ends, and what is said before.
-        lines = list(iter_until(process.stderr, lambda line: "its worker died" not in line))
+        lines = list(lines_of_trials(process.stderr))
         left = children(process.pid)
         out, err = process.communicate(timeout=CEILING)
     assert process.returncode == 0, err
     assert "winner:" in out
     until_gone(left)
     lines += err.splitlines()
-    (died,) = [line.rstrip() for line in lines if "its worker died" in line]
+    (died,) = [line for line in lines if "its worker died" in line]
     assert re.fullmatch(
         r"trial [01]: its worker died \(it was killed or ran out of memory\); it is given to another", died
     )
