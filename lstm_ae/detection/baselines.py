@@ -29,7 +29,10 @@ LEAST_EIGENVALUE = 1e-3
 
 # Largest size of an eigenvalue problem. Longer windows use the products of this number of windows instead of the
 # covariance of their values, which has the same nonzero eigenvalues.
-MOST_EIGENVALUES = 1000
+MOST_EIGENVALUES = 2000
+
+# Principal components of longer windows are found by randomized projections if there are fewer windows than values.
+WIDE_VALUES = 2000
 
 # Number of clusters, and windows that clusters are fitted on and neighbors are searched in.
 CLUSTERS = 20
@@ -224,7 +227,8 @@ def fit_principal_components(windows: Array, components: int, seed: int = 0) -> 
             f"Received: {len(sample)}. Pass more rows",
             code=Code.TOO_FEW_ROWS,
         )
-    pca = PCA(components, svd_solver="full" if len(sample) <= values else "covariance_eigh")
+    solver = "covariance_eigh" if len(sample) > values else "full" if values <= WIDE_VALUES else "randomized"
+    pca = PCA(components, svd_solver=solver, random_state=seed)
     with np.errstate(invalid="ignore"):  # constant windows have no variance to explain
         pca.fit(sample.astype(np.float64))
     return PrincipalComponents(

@@ -112,6 +112,13 @@ def test_large_covariances_use_a_sample_of_windows(monkeypatch: pytest.MonkeyPat
     assert np.isfinite(fitted.distances(random_windows())).all()
 
 
+def test_components_of_long_windows_are_found_by_projections(monkeypatch: pytest.MonkeyPatch) -> None:
+    windows = waves(50)
+    whole = fit_principal_components(windows, 2).errors(windows)
+    monkeypatch.setattr(baselines, "WIDE_VALUES", 10)
+    assert fit_principal_components(windows, 2).errors(windows) == pytest.approx(whole, abs=1e-9)
+
+
 def test_distances_from_centers() -> None:
     training = random_windows()
     nearest = fit_neighbors(training)
