@@ -38,7 +38,7 @@ def init(
         raise ConfigError(f"TASK must be one of {', '.join(TASKS)}. Received: {task[:40]!r}")
     text = render_template(task)
     if out is None:
-        console.show(text.removesuffix("\n"))
+        console.toml(text)
     else:
         if out.suffix != ".toml" or out.exists():
             raise ConfigError(
@@ -70,9 +70,10 @@ def show(
 ) -> None:
     """Print all options of a run or a config file, as TOML for --config."""
     from lstm_ae.config import task_of
-    from lstm_ae.run import load_config, open_run
+    from lstm_ae.run import CONFIG_SUFFIXES, load_config, open_run
 
     path = Path(source)
-    config = load_config(path) if path.is_file() else open_run(source).config()
-    console.show(render_config(config).removesuffix("\n"))
+    is_run = path.is_dir() or not (path.exists() or path.suffix.lower() in CONFIG_SUFFIXES)
+    config = open_run(source).config() if is_run else load_config(path)
+    console.toml(render_config(config))
     console.document({"task": task_of(config), "config": config.to_dict()})

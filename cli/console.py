@@ -1,9 +1,11 @@
 """Console output: results go to stdout, everything else to stderr."""
 
+import codecs
 import contextlib
 import json
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -85,11 +87,16 @@ class Console(NamedTuple):
         if not self.json:
             print(text)
 
+    def toml(self, text: str) -> None:
+        """Print TOML, which is UTF-8, as the result. On a stdout of another encoding, characters become escapes."""
+        if not _prints_utf8():
+            text = re.sub(r"[^\x00-\x7f]", lambda match: f"\\U{ord(match[0]):08x}", text)
+        self.show(text.removesuffix("\n"))
+
     def document(self, content: "JsonMapping") -> None:
         """Print the whole result as one JSON document if `--json` is given. NaN becomes null."""
         if self.json:
-            plain = (sys.stdout.encoding or "").lower() != "utf-8"
-            print(json.dumps(_replace_non_finite(content), indent=2, ensure_ascii=plain, allow_nan=False))
+            print(json.dumps(_replace_non_finite(content), indent=2, ensure_ascii=not _prints_utf8(), allow_nan=False))
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Print a table with aligned columns, numbers to the right.
@@ -189,6 +196,10 @@ class ProgressCounter:
     def clear(self) -> None:
         """Erase the live line."""
         self.bar.clear()
+
+
+def _prints_utf8() -> bool:
+    return codecs.lookup(sys.stdout.encoding or "utf-8").name == "utf-8"
 
 
 def _replace_non_finite(value: object) -> object:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMAT = 1
+CONFIG_SUFFIXES = (".toml", ".json")
 
 
 def config_record(config: Config, source: Source, symbols: Sequence[str], command: str, now: datetime) -> JsonObject:
@@ -83,15 +84,9 @@ def read_config(path: Path, task: str) -> JsonObject:
     """Read the config values of a study from a TOML file, a `config.json`, or a run directory.
 
     Raises:
-        ConfigError: the file is missing, belongs to another study, or contains invalid values.
+        ConfigError: the file is missing, is no config file, belongs to another study, or contains invalid values.
         DataError: the file is damaged or has a newer format.
     """
-    if not path.exists():
-        raise ConfigError(
-            f"There is no file {str(path)!r}. Pass a .toml file or a run's config.json to --config",
-            code=Code.CONFIG_FILE,
-        )
-    path = path / "config.json" if path.is_dir() else path
     config = load_config(path)
     if task_of(config) != task:
         raise ConfigError(
@@ -101,13 +96,25 @@ def read_config(path: Path, task: str) -> JsonObject:
 
 
 def load_config(path: Path) -> Config:
-    """Return the config in a TOML file or in a `config.json`.
+    """Return the config in a TOML file, a `config.json`, or a run directory.
 
     Raises:
-        ConfigError: the task or a key is unknown, or a value is not allowed.
+        ConfigError: the file is missing or is no config file, the task or a key is unknown, or a value is not allowed.
         DataError: the file is damaged or has a newer format.
     """
-    if path.suffix != ".toml":
+    if path.is_dir():
+        path /= "config.json"
+    elif not path.exists():
+        raise ConfigError(
+            f"There is no file {str(path)!r}. Pass a .toml file or a run's config.json", code=Code.CONFIG_FILE
+        )
+    elif not path.is_file() or path.suffix.lower() not in CONFIG_SUFFIXES:
+        raise ConfigError(
+            f"{str(path)!r} is not a config file. Pass a .toml file, which lstmae config init writes, or a run's "
+            "config.json",
+            code=Code.CONFIG_FILE,
+        )
+    if path.suffix.lower() == ".json":
         return config_in_record(read_record(path), path)
     try:
         text = read_regular(path, LARGEST_OBJECT).decode("utf-8-sig")

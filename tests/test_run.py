@@ -206,7 +206,7 @@ def test_a_run_of_another_study_is_refused() -> None:
     assert runs.open_run("here", "toy").directory == Path("here")
     with pytest.raises(ConfigError, match=r"'here' is a run of toy. Pass a run of snp, or use lstmae toy"):
         runs.open_run("here", "snp")
-    with pytest.raises(ConfigError, match=r"config.json' is a config of toy. Pass a config of snp"):
+    with pytest.raises(ConfigError, match=r"'here' is a config of toy. Pass a config of snp"):
         run.read_config(Path("here"), "snp")
 
 

@@ -1,13 +1,17 @@
 """`lstmae config`: templates, options of runs and files, and their use with `--config`."""
 
+import contextlib
+import io
 import json
+import os
 from pathlib import Path
 
 import pytest
+from lstm_ae_cli import main
 from processes import imported_by
 from searches import call, refused
 
-from lstm_ae.config import TASKS, Toy
+from lstm_ae.config import TASKS, Series, Toy
 from lstm_ae.config.options import declared_options
 from lstm_ae.run import load_config
 
@@ -35,6 +39,21 @@ def test_what_is_shown_is_a_config_file():
     assert load_config(Path("b.toml")) == load_config(Path("c.json")) == Toy(units=3, sequences=100)
     samples = json.loads(call("toy data --config b.toml --seed 4 --json").out)["samples"]
     assert sum(samples.values()) == 100
+    Path("D.TOML").write_text(shown.out)
+    assert call("config show D.TOML").out == shown.out
+
+
+@pytest.mark.parametrize("line", ["config init series", "config show a.toml"])
+def test_the_output_is_a_config_file_in_any_encoding_of_stdout(line):
+    Path("a.toml").write_text(
+        'task = "series"\n[config]\ncolumn_units = ["t=°C", "r=Ω", "z=\U00010437"]', encoding="utf-8"
+    )
+    raw = io.BytesIO()
+    with contextlib.redirect_stdout(io.TextIOWrapper(raw, "cp1252", errors="backslashreplace")) as stdout:
+        assert main(line.split()) == 0
+        stdout.flush()
+        Path("b.toml").write_bytes(raw.getvalue())
+    assert load_config(Path("b.toml")) == (load_config(Path("a.toml")) if "show" in line else Series())
 
 
 def test_the_options_of_a_run_are_shown():
@@ -53,11 +72,21 @@ def test_the_options_of_a_run_are_shown():
         ("config show bad.toml", 2, ("'bad.toml', line 3", "'untis'", "'units'")),
         ("toy train --config bad.toml", 2, ("'bad.toml', line 3", "'untis'", "'units'")),
         ("config show broken.toml", 3, ("'broken.toml', line 1", "TOML")),
+        ("config show none.toml", 2, ("no file 'none.toml'",)),
+        ("config show none", 3, ("no run at 'none'",)),
+        *(
+            (line, 2, (f"'{name}' is not a config file", ".toml", "config.json", "config init"))
+            for name in ("rows.csv", "pipe", "pipe.toml")
+            for line in (f"config show {name}", f"toy train --config {name}")
+        ),
     ],
 )
 def test_a_file_that_cannot_be_used(line, code, facts):
     Path("bad.toml").write_text('task = "toy"\n[config]\nuntis = 3')
     Path("broken.toml").write_text("task = toy")
+    Path("rows.csv").write_text("time,flow\n1,2\n")
+    for name in ("pipe", "pipe.toml"):
+        os.mkfifo(name)
     text = refused(line, code)
     assert all(fact in text for fact in facts)
 

@@ -99,7 +99,7 @@ def test_a_detection_looks_at_its_options_before_its_run(refused, option, text):
         ("snp predict --latent vector", "--latent is for --goal reconstruct. Received: --goal predict"),
         (
             "toy train --config none.json",
-            "There is no file 'none.json'. Pass a .toml file or a run's config.json to --config",
+            "There is no file 'none.json'. Pass a .toml file or a run's config.json",
         ),
         ("runs compare latest", "runs compare needs at least two runs. Received: 1"),
         ("toy train --resume", "There is no unfinished toy run in 'runs'. Pass its directory with --out"),
