@@ -5,7 +5,9 @@ import csv
 import dataclasses
 import functools
 import inspect
+import math
 import re
+import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin,
 
 import typer
 from typer.core import TyperCommand
+from typer.models import OptionInfo
 
 from lstm_ae.config import Config, Reading, task_of
 from lstm_ae.config.options import (
@@ -476,7 +479,7 @@ def command(
             if isinstance(p.annotation, type) and dataclasses.is_dataclass(p.annotation)
         }
         own = [each for p in own for each in groups.get(p.name, [p])]
-        checked = {p.name: rule for p in own if (rule := _find_declaration(p.annotation))}
+        checked = {p.name: rule for p in own if (rule := _find_declaration(p.annotation) or _declare_number(p))}
         parameters = [
             make_parameter("context", typer.Context),
             *(
@@ -597,6 +600,24 @@ def _group_parameters(group: type) -> list[inspect.Parameter]:
 
 def _find_declaration(annotation: Any) -> Declared | None:
     return next((each for each in get_args(annotation)[1:] if isinstance(each, Declared)), None)
+
+
+def _declare_number(parameter: inspect.Parameter) -> Declared | None:
+    """Return the declaration of an option for a number, whose value Typer would refuse in other words than ours."""
+    if get_origin(parameter.annotation) is not Annotated:
+        return None
+    kind, info = get_args(parameter.annotation)
+    members = set(get_args(kind) or [kind]) - {types.NoneType}
+    if not isinstance(info, OptionInfo) or info.param_decls or len(members) > 1 or not members <= {int, float}:
+        return None
+    rule = Option(
+        info.help or "",
+        info.rich_help_panel or "",
+        advanced=info.hidden,
+        minimum=-math.inf if info.min is None else info.min,
+        maximum=math.inf if info.max is None else info.max,
+    )
+    return Declared(parameter.name, members.pop(), types.NoneType in get_args(kind), parameter.default, rule)
 
 
 def _escape_help(annotation: Any) -> Any:
