@@ -47,16 +47,24 @@ class CellReader:
         name: the file as named in errors.
         place: "line" or "row", the unit of positions in errors.
         notation: notation of the numbers.
+        of_run: whether the configuration is that of a run, whose columns cannot be chosen any more.
         lenient: whether to collect invalid cells in `bad` and treat them as missing; otherwise the first one is raised.
     """
 
     def __init__(
-        self, config: Reading, name: str, place: str, notation: NumberNotation, *, lenient: bool = False
+        self,
+        config: Reading,
+        name: str,
+        place: str,
+        notation: NumberNotation,
+        *,
+        of_run: bool = False,
+        lenient: bool = False,
     ) -> None:
         self.name, self.place, self.notation, self.lenient = name, place, notation, lenient
         self.words = missing_words(config) if config.missing else None
         self.numbers = missing_numbers(config, notation)
-        self.selects = config.selects_columns
+        self.selects = config.selects_columns and not of_run
         self.bad: dict[tuple[str, str], BadCells] = {}
 
     def read(self, cells: Sequence[str], rows: Sequence[int] | NDArray[np.int32], column: str) -> Float32Array:

@@ -289,25 +289,35 @@ def infer_layout(
     typed: frozenset[str] = frozenset(),
     aware: frozenset[str] = frozenset(),
     index: str | None = None,
+    of_run: bool = False,
 ) -> Layout:
     """Return the roles of the columns, as configured or inferred.
 
     Args:
         typed, aware: columns stored as times, and those of them that are in UTC.
         index: column that only numbers the rows, as written by pandas; not a value unless it is requested.
+        of_run: whether the configuration is that of a run, see `require_units`.
 
     Raises:
         ConfigError: if a requested column does not exist.
-        DataError: if no column holds numbers, or the times are ambiguous or not readable.
+        DataError: if no column holds numbers, a column of the run is missing, or the times are ambiguous or not
+            readable.
     """
     names, kinds, cells, where = sample
     config = config.for_columns(names, where)
     for option in ("time_col", "label_col"):
         if (column := getattr(config, option)) is not None:
             _require_column(column, option, names, where)
-    for option in ("id_col", "value_cols"):
-        for column in getattr(config, option):
-            _require_column(column, option, names, where)
+    for column in config.id_col:
+        _require_column(column, "id_col", names, where)
+    for column in config.value_cols:
+        if of_run and column not in names:
+            raise DataError(
+                f"{where} has no column {column[:60]!r}, which the run was trained on. "
+                f"{_suggest_columns(column, names)}",
+                code=Code.TABLE_HEADER,
+            )
+        _require_column(column, "value_cols", names, where)
     inferred: dict[str, str] = {}
     taken = {*config.id_col, config.label_col, *config.value_cols}
     time = config.time_col
@@ -504,14 +514,9 @@ def _describe_columns(names: Sequence[str], kinds: Mapping[str, Kind]) -> str:
 
 def _require_column(column: str, option: str, names: Sequence[str], where: str) -> None:
     if column not in names:
-        near = difflib.get_close_matches(column, names, 3)
-        hint = (
-            f"Did you mean {', '.join(map(quote, near))}?"
-            if near
-            else f"There are {format_names([quote(n) for n in names])}"
-        )
         raise ConfigError(
-            f"{flag_name(option)} names {column[:60]!r}, no column of {where}. {hint}", code=Code.UNKNOWN_NAME
+            f"{flag_name(option)} names {column[:60]!r}, no column of {where}. {_suggest_columns(column, names)}",
+            code=Code.UNKNOWN_NAME,
         )
 
 
@@ -519,6 +524,13 @@ def are_interleaved(moments: Sequence[str], names: Sequence[str], form: TimeForm
     """Return whether rows that share a name have regular time steps and all rows together do not.
 
     Args:
+def _suggest_columns(column: str, names: Sequence[str]) -> str:
+    near = difflib.get_close_matches(column, names, 3)
+    if near:
+        return f"Did you mean {', '.join(map(quote, near))}?"
+    return f"There are {format_names([quote(name) for name in names])}"
+
+
         moments: `(rows,)` cells with the times.
         names: `(rows,)` values that may identify series.
         form: format of the times; None to infer it.

@@ -422,7 +422,7 @@ def read_delimited(
     following = itertools.chain(sample, rows)
     size = max(1, min(CHUNK_ROWS, CHUNK_CELLS // len(header)))
     pieces = iter(lambda: list(itertools.islice(following, size)), [])
-    reader = CellReader(config, name, "line", notation, lenient=lenient)
+    reader = CellReader(config, name, "line", notation, of_run=of_run, lenient=lenient)
     return layout, map(make_chunk_parser(layout, config, name, separator, reader), pieces), reader
 
 
@@ -503,7 +503,7 @@ def infer_table_layout(
             code=Code.TABLE_HEADER,
         )
     head = TableSample(names, kinds, columns.__getitem__, where)
-    layout = infer_layout(head, config, index=is_row_number_column(header, columns))
+    layout = infer_layout(head, config, index=is_row_number_column(header, columns), of_run=of_run)
     layout, notation = add_notation(layout, first, config, where, of_run=of_run)
     return layout, sample, notation
 

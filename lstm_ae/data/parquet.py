@@ -103,9 +103,9 @@ def read_parquet(
     aware = {field.name for field in schema if types.is_timestamp(field.type) and field.type.tz is not None}
     index = next((column for column in schema.names if column == "__index_level_0__"), None)
     head = TableSample(schema.names, kinds, cells, name)
-    layout = infer_layout(head, config, typed=frozenset(typed), aware=frozenset(aware), index=index)
+    layout = infer_layout(head, config, typed=frozenset(typed), aware=frozenset(aware), index=index, of_run=of_run)
     layout, notation = add_notation(layout, texts, config, name, of_run=of_run)
-    reader = CellReader(config, name, "row", notation, lenient=lenient)
+    reader = CellReader(config, name, "row", notation, of_run=of_run, lenient=lenient)
     return layout, _read_chunks(source, layout, config, reader), reader
 
 
@@ -206,7 +206,8 @@ def _read_values(
         return np.nan
     if not (types.is_integer(column.type) or types.is_floating(column.type) or types.is_decimal(column.type)):
         raise DataError(
-            f"{reader.name}: the column {heading!r} holds {column.type}, not numbers. Leave it out of --value-cols",
+            f"{reader.name}: the column {heading!r} holds {column.type}, not numbers. Convert it"
+            + (", or leave it out of --value-cols" if reader.selects else ""),
             code=Code.CELL_VALUE,
         )
     values = column.cast(pyarrow.float64(), safe=False).to_numpy(zero_copy_only=False).copy()

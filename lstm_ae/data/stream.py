@@ -155,7 +155,7 @@ def read_incoming(
     layout = add_encoding(layout, arriving.encoding)
     sample = [(start, header), *sample] if config.columns else sample
     chunk_of, convert = (
-        make_chunk_parser(layout, config, name, separator, CellReader(config, name, "line", notation)),
+        make_chunk_parser(layout, config, name, separator, CellReader(config, name, "line", notation, of_run=True)),
         _make_utc_converter(layout, name, config),
     )
     pieces = itertools.chain([sample], iter(lambda: arriving.at_hand(rows), []))

@@ -354,7 +354,7 @@ def test_other_thresholds(place: Path) -> None:
         ("detect {0}/run {0}/bad.csv --threshold often", 2, "--threshold must be quantile:Q"),
         ("detect {0}/run {0}/bad.csv --label-col heat", 2, "--label-col"),
         ("detect {0}/run few.csv", 3, "has no 24 consecutive rows"),
-        ("detect {0}/run other.csv", 2, "flow"),
+        ("detect {0}/run other.csv", 3, "has no column 'flow'"),
         ("detect {0}/run nowhere.csv", 3, "nowhere.csv"),
         ("detect nowhere {0}/bad.csv", 3, "There is no run at 'nowhere'"),
         ("train", 2, "Pass the table to train on"),

@@ -417,7 +417,7 @@ def test_the_hour_that_autumn_repeats_is_told_by_the_rows_before() -> None:
     [
         ([""], "standard input is empty. Add a header and rows"),
         (["time,a,b\n"], "standard input has a header and no rows"),
-        (["time,a\n2024-01-01,1\n"], "--value-cols names 'b', no column of standard input, line 1"),
+        (["time,a\n2024-01-01,1\n"], "standard input, line 1 has no column 'b', which the run was trained on"),
         (["time,a,b\n2024-01-01,1,2\n", "2024-01-02,1\n"], "standard input, line 3: 2 cells where the header has 3"),
         (["time,a,b\n2024-01-01,1,2\n", "2024-01-02,1,x\n"], "standard input, line 3, column 'b': 'x' is not a number"),
         (["time,a,b\n2024-01-01,1,2\n", "soon,1,2\n"], "standard input, line 3, column 'time': 'soon' is not a time"),

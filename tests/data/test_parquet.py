@@ -126,6 +126,17 @@ def test_options_for_text_are_refused_but_those_of_a_run(options: dict[str, Any]
     assert read_panel(Reading(data="t.parquet", **options), of_run=True).layout.values == ("a",)
 
 
+@pytest.mark.parametrize("of_run", [True, False])
+def test_a_column_that_holds_no_numbers(of_run: bool) -> None:
+    pq.write_table(pa.table({"t": HOURS, "a": [1, 2, 3], "b": [True, False, True]}), "t.parquet")
+    with pytest.raises(DataError, match="'b' holds bool, not numbers") as caught:
+        read_panel(Reading(data="t.parquet", value_cols=("a", "b")), of_run=of_run)
+    assert ("--value-cols" in str(caught.value)) != of_run
+    with pytest.raises((DataError, ConfigError), match="no column") as caught:
+        read_panel(Reading(data="t.parquet", value_cols=("a", "c")), of_run=of_run)
+    assert ("--value-cols" in str(caught.value)) != of_run
+
+
 def test_numbers_in_text_are_written_as_in_csv() -> None:
     texts = {"t": HOURS, "a": ["10.050,5", "-1,5", None], "b": ["1 %", "2 %", "3 %"], "c": ["1 kg", "2 lb", "x"]}
     table = read(texts)

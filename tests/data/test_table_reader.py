@@ -458,6 +458,20 @@ def test_several_columns_name_a_series_together() -> None:
         read("site,machine,a\nx,1,1\nx,,2\n", id_col=IDS)
 
 
+def test_a_table_for_a_run_is_not_told_options_of_a_training() -> None:
+    pathlib.Path("t.csv").write_text("Flow,heat\n1,2\nbad,3\n2,x\n3,4\n")
+    with pytest.raises(DataError, match=r"line 1 has no column 'flow', which the run .* Did you mean 'Flow'\?$"):
+        read_panel(Reading(data="t.csv", value_cols=("flow", "heat")), of_run=True)
+    with pytest.raises(DataError, match=r"has no column 'speed', which the run .* There are 'Flow', 'heat'$"):
+        read_panel(Reading(data="t.csv", value_cols=("speed",)), of_run=True)
+    with pytest.raises(ConfigError, match="--value-cols names 'flow', no column of"):
+        read_panel(Reading(data="t.csv", value_cols=("flow",)))
+    for of_run in (True, False):
+        with pytest.raises(DataError, match="line 3, column 'Flow': 'bad' is not a number") as caught:
+            read_panel(Reading(data="t.csv", value_cols=("Flow",)), of_run=of_run)
+        assert ("--value-cols" in str(caught.value)) != of_run
+
+
 def test_each_of_several_columns_must_be_there_and_be_named_once() -> None:
     with pytest.raises(ConfigError, match=r"--id-col names 'machin', no column of .*. Did you mean 'machine'"):
         read("site,machine,a\nx,1,1\n", id_col=("site", "machin"))
