@@ -37,18 +37,26 @@ class PriceReading(Reading):
         """Return the options with the columns of symbols, days, prices, and volume.
 
         Raises:
-            DataError: if a column is missing, or two have the same heading.
+            DataError: if a column is missing, or two that are read have the same heading.
         """
         headings = [name.lower() for name in names]
 
-        def find(*choices: str) -> str | None:
-            heading = next((heading for heading in choices if heading in headings), None)
-            if heading is not None and headings.count(heading) > 1:
+        def require_single(heading: str, headings: Sequence[str]) -> None:
+            if headings.count(heading) > 1:
                 raise DataError(
-                    f"{where}: the column {heading!r} occurs more than once. Rename or remove one",
+                    f"{where}: the column {heading[:80]!r} occurs more than once. Rename or remove one",
                     code=Code.TABLE_HEADER,
                 )
-            return None if heading is None else names[headings.index(heading)]
+
+        def find(*choices: str) -> str | None:
+            heading = next((heading for heading in choices if heading in headings), None)
+            if heading is None:
+                return None
+            require_single(heading, headings)
+            return names[headings.index(heading)]
+
+        for name in (*self.id_col, *([self.time_col] if self.time_col else [])):
+            require_single(name, names)
 
         symbols = self.id_col or tuple(filter(None, [find(*SYMBOL_HEADINGS)]))
         days = self.time_col or find(*DAY_HEADINGS)

@@ -449,7 +449,11 @@ def _infer_time_form(
     words = missing_words(config)
     held = [cell for cell in cells if cell.lower() not in words]
     try:
-        form = infer_form(held, column, order=config.date_order, unit=config.time_unit) if held else None
+        form = (
+            infer_form(held, column, order=config.date_order, unit=config.time_unit, counts=config.selects_columns)
+            if held
+            else None
+        )
     except DataError as error:
         raise DataError(f"{where}: {error}", code=error.code) from None
     if form is None:
@@ -520,10 +524,6 @@ def _require_column(column: str, option: str, names: Sequence[str], where: str) 
         )
 
 
-def are_interleaved(moments: Sequence[str], names: Sequence[str], form: TimeForm | None) -> bool:
-    """Return whether rows that share a name have regular time steps and all rows together do not.
-
-    Args:
 def _suggest_columns(column: str, names: Sequence[str]) -> str:
     near = difflib.get_close_matches(column, names, 3)
     if near:
@@ -531,6 +531,10 @@ def _suggest_columns(column: str, names: Sequence[str]) -> str:
     return f"There are {format_names([quote(name) for name in names])}"
 
 
+def are_interleaved(moments: Sequence[str], names: Sequence[str], form: TimeForm | None) -> bool:
+    """Return whether rows that share a name have regular time steps and all rows together do not.
+
+    Args:
         moments: `(rows,)` cells with the times.
         names: `(rows,)` values that may identify series.
         form: format of the times; None to infer it.

@@ -145,11 +145,14 @@ def refuse_second_header(names: Sequence[str], sample: Sequence[Row], words: Col
     )
 
 
-def read_headings(header: list[str], sample: Sequence[Row], where: str, skipped: int = 0) -> tuple[str, ...]:
+def read_headings(
+    header: list[str], sample: Sequence[Row], where: str, skipped: int = 0, *, unique: bool = True
+) -> tuple[str, ...]:
     """Return the names of the columns; a column without a heading is named by its position.
 
     Args:
         skipped: number of lines skipped above the header.
+        unique: whether names must be unique. A reader that ignores columns checks those that it uses.
 
     Raises:
         DataError: if the first row is not a header, or a name is duplicate.
@@ -170,7 +173,7 @@ def read_headings(header: list[str], sample: Sequence[Row], where: str, skipped:
             code=Code.TABLE_HEADER,
         )
     names = tuple(cell or f"column {k + 1}" for k, cell in enumerate(cells))
-    if len(set(names)) < len(names):
+    if unique and len(set(names)) < len(names):
         twice = collections.Counter(names).most_common(1)[0][0]
         raise DataError(
             f"{where}: the column {twice[:80]!r} occurs more than once. Rename or remove one; or remove the line and "
@@ -487,7 +490,7 @@ def infer_table_layout(
         names = config.columns
     else:
         refuse_title([(start, header), *sample], name)
-        names = read_headings(header, sample, where, config.skip_rows)
+        names = read_headings(header, sample, where, config.skip_rows, unique=config.selects_columns)
     if not sample:
         raise DataError(f"{name} has a header and no rows. Pass a file with data", code=Code.EMPTY_COLUMN)
     refuse_second_header(names, sample, missing_words(config), name)

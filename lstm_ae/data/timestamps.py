@@ -186,7 +186,7 @@ def expand_year(year: str) -> str:
 
 
 def infer_form(
-    cells: Sequence[str], column: str, *, order: str | None = None, unit: str | None = None
+    cells: Sequence[str], column: str, *, order: str | None = None, unit: str | None = None, counts: bool = True
 ) -> TimeForm | None:
     """Return the format of a column's times, inferred from its first cells, or None if most are not times.
 
@@ -194,6 +194,7 @@ def infer_form(
         cells: cells without surrounding blanks and without missing values.
         column: the column as named in errors.
         order, unit: date order and unit given by the user.
+        counts: whether the table may count steps or elapsed time; otherwise, errors advise no option for it.
 
     Raises:
         DataError: if the day and the month, or the unit, are ambiguous.
@@ -201,7 +202,7 @@ def infer_form(
     if unit is None and are_digit_stamps(cells, named=True):
         return TimeForm("", "", aware=False, compact=True)
     if unit is None and are_year_months(cells):
-        _require_months(cells, column)
+        _require_months(cells, column, counts)
         return TimeForm("", "", aware=False, compact=True)
     months = all(YEAR_MONTH_NUMBER.fullmatch(cell) for cell in cells)
     found = [DATE.fullmatch(cell) if months else parse_date_parts(cell) for cell in cells]
@@ -218,7 +219,7 @@ def infer_form(
         return None
     elapsed = unit == STEPS or (unit is not None and abs(numbers[0]) * UNITS[unit] < MAX_ELAPSED_START)
     if unit is None:
-        unit = _infer_unit(numbers, column)
+        unit = _infer_unit(numbers, column, counts)
         elapsed = unit == STEPS
     return TimeForm(unit, "", aware=True, elapsed=elapsed)
 
@@ -300,7 +301,7 @@ def are_year_months(cells: Sequence[str]) -> bool:
     return 2 * sum(YEAR_MONTH.fullmatch(cell) is not None for cell in cells) > len(cells)
 
 
-def _require_months(cells: Sequence[str], column: str) -> None:
+def _require_months(cells: Sequence[str], column: str, counts: bool) -> None:
     """Raise `DataError` if cells with a year and a month, all of one year, may also be days with a two-digit year."""
     found = [match for match in map(YEAR_MONTH.fullmatch, cells) if match]
     if len({match["y"] for match in found}) > 1 or not all(AMBIGUOUS_SHORT_DAY.match(match[0]) for match in found):
@@ -308,7 +309,8 @@ def _require_months(cells: Sequence[str], column: str) -> None:
     (year, month), cell = found[0].group("y", "m"), found[0][0]
     raise DataError(
         f"column {column!r}: {cell} can be {year}-{month} or 20{year[:2]}-{year[2:]}-{month}, and the first rows "
-        "are ambiguous. Write months as YYYY-MM or days as YYYY-MM-DD; or add --time-unit steps to count them",
+        "are ambiguous. Write months as YYYY-MM or days as YYYY-MM-DD"
+        + ("; or add --time-unit steps to count them" if counts else ""),
         code=Code.TIME_VALUE,
     )
 
@@ -439,23 +441,27 @@ def _format_month_day(month: int, day: int) -> str:
         return f"day {day} of month {month}"
 
 
-def _infer_unit(numbers: Sequence[float], column: str) -> str:
+def _infer_unit(numbers: Sequence[float], column: str, counts: bool) -> str:
     for unit in ("s", "ms", "us", "ns"):
         if FIRST_SECOND <= float(np.median(numbers)) * UNITS[unit] / UNITS["s"] <= LAST_SECOND:
             return unit
     example = f"column {column!r}: numbers like {numbers[0]:.12g}"
     if DATE_HEADING.search(column) and EXCEL_SERIALS.start <= float(np.median(numbers)) < EXCEL_SERIALS.stop:
         raise DataError(
-            f"{example} seem to be the day numbers of a spreadsheet. Write dates as YYYY-MM-DD, or add --time-unit "
-            "steps to count whole ones",
+            f"{example} seem to be the day numbers of a spreadsheet. Write dates as YYYY-MM-DD"
+            + (", or add --time-unit steps to count whole ones" if counts else ""),
             code=Code.TIME_VALUE,
         )
     if all(number.is_integer() for number in numbers):
         return STEPS
     raise DataError(
-        f"{example} are neither times since 1970 in a common unit nor counts of steps. Name the unit of elapsed time "
-        "with --time-unit s, ms, us or ns; or, to count rows, leave --time-col out and name the columns to model with "
-        "--value-cols",
+        f"{example} are neither times since 1970 in a common unit nor counts of steps. "
+        + (
+            "Name the unit of elapsed time with --time-unit s, ms, us or ns; or, to count rows, leave --time-col out "
+            "and name the columns to model with --value-cols"
+            if counts
+            else "Write dates as YYYY-MM-DD"
+        ),
         code=Code.TIME_VALUE,
     )
 

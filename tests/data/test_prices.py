@@ -445,7 +445,10 @@ def test_all_values_missing(tmp_path: pathlib.Path) -> None:
         ("symbol,date,high", "A,{day}T00:00:00-05:00,1", ("line 2", "'date'", "2020-01-01 05:00")),
         ("date,high", "{day},1", ("line 1", "symbol", "--id-col")),
         ("symbol,day,high", "A,{day},1", ("line 1", "date", "--time-col")),
+        ("symbol,date,high", "A,{i}.5,1", ("line 1", "'date'", "0.5", "YYYY-MM-DD")),
+        ("symbol,date,high", "A,45{i:03},1", ("line 1", "'date'", "45000", "YYYY-MM-DD")),
         ("symbol,date,high,HIGH", "A,{day},1,1", ("line 1", "'high'", "more than once")),
+        ("symbol,date,high,high", "A,{day},1,1", ("line 1", "'high'", "more than once")),
     ],
 )
 def test_tables_without_the_columns_of_prices(
@@ -456,6 +459,17 @@ def test_tables_without_the_columns_of_prices(
         reconstruct(path)
     for piece in (repr(path), *pieces):
         assert piece in one_line(caught.value)
+    assert not any(option in str(caught.value) for option in ("--time-unit", "--value-cols", "--clock-col"))
+
+
+def test_only_columns_that_are_read_need_headings_of_their_own(tmp_path: pathlib.Path) -> None:
+    rows = [f"A,{day(i)},x,{10 + i},y,z" for i in range(20)]
+    path = written(tmp_path, rows, "symbol,date,note,high,note,")
+    plain = reconstruct(written(tmp_path, [row("A", i, 10 + i) for i in range(20)]))
+    path = written(tmp_path, rows, "symbol,date,note,high,note,")
+    assert windows(reconstruct(path).train) == windows(plain.train)
+    with pytest.raises(DataError, match="'note' occurs more than once"):
+        reconstruct(path, id_col=("note",))
 
 
 def test_options_of_the_table_are_checked(tmp_path: pathlib.Path) -> None:
