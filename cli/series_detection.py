@@ -252,7 +252,10 @@ def register(app: typer.Typer) -> None:
         given: GivenOptions,
         console: Console,
     ) -> None:
-        """Detect anomalies in a table: events with time, p-value, and causes."""
+        """Detect anomalies in a table: events with time, p-value, and causes.
+
+        Without --events, --scores, and --figure, the events and a figure are written into the run.
+        """
         for name, path in (("--events", events), ("--scores", scores)):
             # Before the search, which may take long.
             if path is not None:
@@ -299,6 +302,10 @@ def register(app: typer.Typer) -> None:
         )
         # Before anything is shown: whoever reads the output may stop early.
         files = {}
+        # All or none: the report of the run shows them together.
+        in_run = events is None and scores is None and figure is None
+        if in_run:
+            events, figure = opened.directory / "events.csv", opened.directory / "figures" / "detection.png"
         if events is not None:
             files["events"] = write_table(
                 events, detection_output.event_columns(detection), keep_formulas=keep_formulas
@@ -309,23 +316,8 @@ def register(app: typer.Typer) -> None:
             )
         if figure is not None:
             files["figure"] = write(figure, png(detection_figure(detection)))
-        try:
-            if events is None:
-                files["events"] = write_table(
-                    opened.directory / "events.csv",
-                    detection_output.event_columns(detection),
-                    keep_formulas=keep_formulas,
-                )
-            if figure is None:
-                files["figure"] = write(
-                    opened.directory / "figures" / "detection.png", png(detection_figure(detection))
-                )
-            opened.write_artifact(detection_output.sketch_detection(detection))
-        except OSError as error:
-            if not files:
-                raise
-            # What was asked for is written; a run that belongs to somebody else stays as it is.
-            console.say(f"not kept in {opened.directory} ({error.strerror or error})")
+        if in_run:
+            files["chart"] = opened.write_artifact(detection_output.sketch_detection(detection))
         _show_detection(detection, console)
         show_files(console, files)
         console.document(

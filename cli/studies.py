@@ -6,10 +6,11 @@ from typing import Annotated
 import typer
 
 from lstm_ae.config import TASKS, Config, Mnist
+from lstm_ae.errors import Code, ConfigError
 
 from . import dry_run, mnist, search, snp, toy, training
 from .console import Console
-from .options import OUTPUT, GivenOptions, Out, Resume, RunChoice, Tracking, command
+from .options import OUTPUT, Figure, GivenOptions, Out, Resume, RunChoice, Tracking, command
 from .results import require_png, show_files, show_metrics, show_predictions, show_training
 
 # Small enough to try, and for a test to run: what follows the verb in each study's examples.
@@ -114,11 +115,16 @@ def _add_mnist_commands(app: typer.Typer, small: str) -> None:
             list[Path] | None, typer.Argument(help="Pictures of one digit each; the test digits if none.")
         ] = None,
         *,
+        figure: Figure = None,
         choice: RunChoice,
         given: GivenOptions,
         console: Console,
     ) -> None:
         """Classify pictures of digits, or all digits of the test split."""
+        if figure is not None:
+            require_png(figure)
+            if not images:
+                raise ConfigError("--figure draws pictures. Pass pictures, or remove it", code=Code.MISSING_OPTION)
         from lstm_ae.data.digits import read_image
 
         # Read before anything is trained for them.
@@ -127,11 +133,16 @@ def _add_mnist_commands(app: typer.Typer, small: str) -> None:
             show_predictions(training.obtain_run(given, TASKS["mnist"], console, choice), console)
             return
         opened, config, model = training.obtain_model(given, TASKS["mnist"], console, choice)
+        from lstm_ae.files import write
+        from lstm_ae.plots.base import png
         from lstm_ae.studies.mnist import classify
 
         assert isinstance(config, Mnist)
         rows, drawing = classify(model, config.read, pictures)
-        (path,) = opened.write_figures({"pictures": drawing})
+        if figure is None:
+            (path,) = opened.write_figures({"pictures": drawing})
+        else:
+            path = write(figure, png(drawing))
         console.table(["image", "label", "probability", "reconstruction_mse"], [list(row.values()) for row in rows])
         show_files(console, {"figure": path})
         console.document({"run": str(opened.directory), "images": rows, "figure": str(path)})

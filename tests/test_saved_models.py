@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from searches import call
+from searches import call, tree
 
 from lstm_ae.experiment import open_on_new_data, open_trained
 from lstm_ae.run import measured_parts as measured_of
@@ -145,9 +145,11 @@ def test_the_shipped_classifier_names_pictures(side, ground):
         picture = Image.fromarray(flat.reshape(28, 28).astype(np.uint8)).resize((side, side))
         names.append(f"{label}-{len(names)}.png")
         (picture if ground == "dark" else ImageOps.invert(picture)).save(names[-1])
-    shutil.copytree(ROOT / "mnist-rows", "model")  # into which the figure goes
-    said = call(f"mnist predict {' '.join(names)} --run model --json")
+    before = tree(ROOT / "mnist-rows")
+    said = call(f"mnist predict {' '.join(names)} --run {ROOT / 'mnist-rows'} --figure digits.png --json")
     assert said.code == 0, said.err
+    assert (json.loads(said.out)["figure"], Path("digits.png").is_file()) == ("digits.png", True)
+    assert tree(ROOT / "mnist-rows") == before
     found = json.loads(said.out)["images"]
     assert [row["image"] for row in found] == names
     assert sum(str(row["label"]) == row["image"][0] for row in found) >= 19

@@ -20,7 +20,7 @@ from detectors import detector_of
 from lstm_ae_cli.console import Console, _replace_non_finite
 from lstm_ae_cli.series_detection import _show_detection
 from run_tables import read_prepared
-from searches import Said, call, call_unread
+from searches import Said, call, call_unread, tree
 
 from lstm_ae.apply import detect
 from lstm_ae.apply.detection_output import describe_detection, detection_to_json, event_columns
@@ -213,6 +213,14 @@ def test_the_broken_day_is_found_with_its_cause(place: Path, tmp_path: Path) -> 
     assert list(scores[0]) == ["time", "score", "p", "anomaly", "score flow", "score heat"]
     assert len(scores) == 960
     assert [row["time"] for row in scores[:2]] == ["2024-01-01T00:00:00", "2024-01-01T01:00:00"]
+    # A place was named, so that the run stays as it was; without one, the run holds what its report shows.
+    results = ("events.csv", "figures/detection.png", "detection.npz")
+    assert not any((place / "run" / name).exists() for name in results)
+    said = call(f"series detect {place}/run {place}/bad.csv --label-col state")
+    assert said.code == 0, said.err
+    for name in results:
+        assert said.out.count(str(place / "run" / name)) == 1
+    assert (place / "run" / "events.csv").read_text() == (tmp_path / "e.csv").read_text()
     assert (place / "run" / "figures" / "detection.png").stat().st_size > 10_000
     kept = open_run(place / "run").find_artifact(TableSketch)
     assert kept is not None
@@ -840,17 +848,19 @@ def test_a_stream_has_no_labels(place: Path) -> None:
     assert (ours.code, ours.out) == (0, theirs.out)
 
 
-def test_what_was_asked_for_is_written_although_the_run_cannot_be(place: Path) -> None:
+def test_what_was_asked_for_is_written_beside_a_run_that_cannot_be_changed(place: Path) -> None:
     shutil.copytree(place / "run", "other")
     for name in ("events.csv", "detection.npz"):
         Path("other", name).unlink(missing_ok=True)
         Path("other", name).mkdir()
+    before = tree(Path("other"))
     said = call(f"series detect other {place}/bad.csv --scores s.csv --figure f.png --json")
     assert said.code == 0, said.err
-    assert "not kept in other (Is a directory)" in said.err
+    assert tree(Path("other")) == before
     assert Path("s.csv").is_file()
     assert Path("f.png").is_file()
     assert {"scores", "figure"} <= set(json.loads(said.out))
+    assert not {"events", "chart"} & set(json.loads(said.out))
     said = call(f"series detect other {place}/bad.csv")
     assert said.code == 1
 
