@@ -91,6 +91,7 @@ def show_backtest(
     import_tensorflow(console)
     from lstm_ae.evaluation import Evaluation
     from lstm_ae.files import write
+    from lstm_ae.forecasting.baselines import LINEAR_NAME
     from lstm_ae.plots.base import png
     from lstm_ae.plots.forecasts import skill_by_fold
 
@@ -106,7 +107,7 @@ def show_backtest(
         )
     rows, models, linears = [], [], []
     for fold in result.folds:
-        model, linear = (fold.skill(name, result.naive) for name in ("model", "linear"))
+        model, linear = (fold.skill(name, result.naive) for name in ("model", LINEAR_NAME))
         cells = describe(fold)
         models.append(model)
         linears.append(linear)
@@ -142,7 +143,7 @@ def show_backtest(
         console.show(note)
     show_files(console, files)
     if console.verbose:
-        header = ["fold", "first", "last", headings[0], "skill", "linear", "verdict", "p", *headings[1:]]
+        header = ["fold", "first", "last", headings[0], "skill", LINEAR_NAME, "verdict", "p", *headings[1:]]
         console.table([*header, "in 80%", "in 95%"], rows)
     console.document(
         {

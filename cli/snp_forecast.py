@@ -222,11 +222,13 @@ def compare_by_day(steps: Sequence["HorizonStep"], overall: "Verdict") -> list[s
         steps: evaluations by day ahead.
         overall: comparison with persistence over all days ahead.
     """
+    from lstm_ae.forecasting.baselines import LINEAR_NAME
+
     lines = [f'Against persistence ("tomorrow = today"), over all days ahead: {overall}']
-    if "linear" in steps[0].metrics["skill"].baselines:
+    if LINEAR_NAME in steps[0].metrics["skill"].baselines:
         skills = [(step.step, step.metrics["skill"]) for step in _first_and_last(steps)]
         texts = [
-            f"day {day} {format_skill(skill.value)} (linear regression {format_skill(skill.baselines['linear'])})"
+            f"day {day} {format_skill(skill.value)} ({LINEAR_NAME} {format_skill(skill.baselines[LINEAR_NAME])})"
             for day, skill in skills
         ]
         lines.append(f"Skill over persistence: {', '.join(texts)}")

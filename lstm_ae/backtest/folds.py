@@ -48,7 +48,7 @@ class Fold(NamedTuple):
         evaluation: content of `metrics.json` for the split "test".
         baseline: name of the naive baseline of the skill.
         moments: moments of the forecasts in ascending order: nanoseconds since 1970, or rows of a table without times.
-        errors: mean squared scaled error per moment by predictor ("model", "linear", other names).
+        errors: mean squared scaled error per moment by predictor ("model", LINEAR_NAME, other names).
         counts: number of forecasts per moment.
         rounding: maximum rounding error of the model's error, per moment.
         left_out: names of the series without any forecast that has actual values.

@@ -32,7 +32,7 @@ from lstm_ae.data.windows import hash_arrays
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.forecasting import metrics
-from lstm_ae.forecasting.baselines import LINEAR_NAME, fit_table_baselines
+from lstm_ae.forecasting.baselines import fit_table_baselines
 from lstm_ae.studies.series.defaults import complete_config, require_regular
 from lstm_ae.training.observer import Progress as TrainingProgress
 
@@ -157,7 +157,7 @@ def backtest_table(
         begins(notes)
     found = run_backtest(plan, folds, out, notify=notify, finished=finished)
     names = {fold.baseline for fold in found.folds}
-    called = {"baseline": names.pop() if len(names) == 1 else "the naive baselines", "linear": LINEAR_NAME}
+    called = {"baseline": names.pop() if len(names) == 1 else "the naive baselines"}
     verdicts = {name: verdict._replace(baseline=called.get(name, name)) for name, verdict in found.verdicts.items()}
     return found._replace(verdicts=verdicts)
 
@@ -219,7 +219,7 @@ def test_table_fold(table: Panel, trained: TrainedModel, fold_data: FoldData, nu
         str(end) if time is None and rows.zone is None else format_time(int(end), rows.zone)
         for end in (ends.min(), ends.max())
     )
-    names = {"": "model", errors.naive: "baseline", LINEAR_NAME: "linear"}
+    names = {"": "model", errors.naive: "baseline"}
     moments = errors.moments if time is not None else ends
     if table.layout.time is None:
         # The number of the row in the table, since other series have rows of the same numbers.

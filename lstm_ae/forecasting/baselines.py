@@ -349,7 +349,7 @@ class PriceBaselines(Artifact):
             "persistence": np.zeros(known.days.shape),
             "drift": np.broadcast_to(self.drift * ahead, known.days.shape),
             "weekday": np.cumsum(self.weekday[weekday_numbers(known.days)], axis=1),
-            "linear": self.linear.predict(regressors(known, self.days)).reshape(known.days.shape),
+            LINEAR_NAME: self.linear.predict(regressors(known, self.days)).reshape(known.days.shape),
         }
 
 

@@ -108,7 +108,7 @@ def test_verdicts_over_all_folds(path, tmp_path):
     assert len(np.unique(days)) == DAYS // 2
     assert [fold.first for fold in found.folds] == [str(days[at].astype("datetime64[D]")) for at in (0, DAYS // 4)]
     means = {name: values.mean() for name, values in daily.items() if name != "model"}
-    assert set(means) == set(found.verdicts) == {"persistence", "drift", "weekday", "linear"}
+    assert set(means) == set(found.verdicts) == {"persistence", "drift", "weekday", "linear regression"}
     assert next(iter(found.verdicts)) == min(means, key=means.get)
     for name, verdict in found.verdicts.items():
         assert verdict.baseline == name
@@ -193,7 +193,7 @@ def test_folder_of_other_data_is_refused(tmp_path):
 
 def empty_fold(trained, fold_data, number):
     """A fold without a forecast."""
-    errors = {"model": [], "linear": [], "persistence": []}
+    errors = {"model": [], "linear regression": [], "persistence": []}
     return Fold(number, "", "", 4, 0, 1, {}, "persistence", [], errors, [], [])
 
 
@@ -242,14 +242,14 @@ def test_skill_weights_every_forecast_equally(path, tmp_path, monkeypatch):
         some = days[50 * number - 50 : 50 * number].astype("datetime64[ns]").astype(np.int64).tolist()
         crowded = np.arange(50) == 49 * (number - 1)
         ours = np.where(crowded, 1.05, 0.9 + 0.001 * np.arange(50))
-        errors = {"model": ours.tolist(), "persistence": [1.0] * 50, "linear": [0.5] * 50}
+        errors = {"model": ours.tolist(), "persistence": [1.0] * 50, "linear regression": [0.5] * 50}
         counts = np.where(crowded, 1000, 1).tolist()
         return Fold(number, "", "", 1, 50, 1, {}, "persistence", some, errors, counts, [0.0] * 50)
 
     monkeypatch.setattr(folding, "train_fold", lambda *_: None)
     monkeypatch.setattr(backtests, "test_price_fold", tested)
     verdicts = backtest_prices(config_of(path), 2, tmp_path / "out").verdicts
-    assert list(verdicts) == ["linear", "persistence"]
+    assert list(verdicts) == ["linear regression", "persistence"]
     found = verdicts["persistence"]
     ours = 2 * 1000 * 1.05 + sum(0.9 + 0.001 * k for day in (range(1, 50), range(49)) for k in day)
     assert found.skill == pytest.approx(1 - ours / (2 * 1000 + 98))

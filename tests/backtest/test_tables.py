@@ -149,5 +149,7 @@ def test_skill_weights_every_forecast_and_short_series_are_named(untrained: None
     for fold in found.folds:
         assert sum(fold.counts) == fold.windows
         assert set(fold.counts) == {2}
-    fold = found.folds[0]._replace(errors={"model": [1, 4], "baseline": [2, 2], "linear": [1, 1]}, counts=[3, 1])
-    assert (fold.skill("model", "baseline"), fold.skill("linear", "baseline")) == (1 - 7 / 8, 1 / 2)
+    fold = found.folds[0]._replace(
+        errors={"model": [1, 4], "baseline": [2, 2], "linear regression": [1, 1]}, counts=[3, 1]
+    )
+    assert (fold.skill("model", "baseline"), fold.skill("linear regression", "baseline")) == (1 - 7 / 8, 1 / 2)

@@ -404,7 +404,7 @@ def test_snp_shows_the_forecast_in_prices(run, horizon, days):
     ],
 )
 def test_the_reach_of_a_forecast_is_a_sentence(outcomes, sentence):
-    skills = Metric(0.1, baselines={"linear": 0.25})
+    skills = Metric(0.1, baselines={"linear regression": 0.25})
     verdicts = [Verdict(outcome, "persistence", 0.1, 0.01) for outcome in outcomes]
     steps = [HorizonStep(day, {"skill": skills}, each, each) for day, each in enumerate(verdicts, 1)]
     against, skill, reach = compare_by_day(steps, verdicts[0])

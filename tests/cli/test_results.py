@@ -10,14 +10,14 @@ EVALUATION = Evaluation(
     {
         part: {
             "mse": Metric(0.5, "scaled", {"persistence": 0.75}),
-            "skill": Metric(0.25, "", {"linear": 0.2}, higher_is_better=True),
-            "mae": Metric(1.5, "USD", {"persistence": 2.0, "linear": 1.75}),
+            "skill": Metric(0.25, "", {"linear regression": 0.2}, higher_is_better=True),
+            "mae": Metric(1.5, "USD", {"persistence": 2.0, "linear regression": 1.75}),
             "coverage_80": Metric(0.8125, "", {"wanted": 0.8}, higher_is_better=True),
             "coverage_95": Metric(0.9375, "", {"wanted": 0.95}, higher_is_better=True),
         }
         for part in ("validation", "test")
     },
-    {part: Verdict("beats", "linear", 0.0625, 0.01) for part in ("validation", "test")},
+    {part: Verdict("beats", "linear regression", 0.0625, 0.01) for part in ("validation", "test")},
     columns={"test": {f"c{number}": ColumnSkill("persistence", number / 8, 0.0, 0.0) for number in range(7)}},
 ).as_json()
 
@@ -33,9 +33,9 @@ def shown(capsys):
 
 def test_the_verdict_and_three_metrics_come_first(shown):
     lines = shown(EVALUATION, "The split is random.")
-    assert lines[0] == "Verdict on test: beats linear (skill +6.25%, p = 0.01)"
+    assert lines[0] == "Verdict on test: beats linear regression (skill +6.25%, p = 0.01)"
     assert [line.split()[:2] for line in lines[1:4]] == [["test", "skill"], ["test", "mae"], ["test", "coverage_80"]]
-    assert lines[2].split("  ")[-1] == "(persistence 2, linear 1.75)"
+    assert lines[2].split("  ")[-1] == "(persistence 2, linear regression 1.75)"
     assert "1.5 USD" in lines[2]
     assert "c1 +12.50%" in lines[4]
     assert lines[4].endswith(", and 2 more")

@@ -35,7 +35,7 @@ def test_drift_forecasts_a_line() -> None:
     assert known.change.tolist() == [[3, 6], [3, 6]]
     said = found.predict(known)
     assert said["persistence"].tolist() == [[0, 0], [0, 0]]
-    for name in ("drift", "weekday", "linear"):
+    for name in ("drift", "weekday", "linear regression"):
         np.testing.assert_allclose(said[name], known.change, rtol=1e-4)
     np.testing.assert_allclose(found.walk, np.repeat([[3.0], [6.0]], 199, axis=1))
 
@@ -62,7 +62,7 @@ def test_regression_selects_the_number_of_days() -> None:
     found = fit_price_baselines(data, 8, 1, with_open=False)
     assert found.days == 6
     known = known_prices(data, data.test, slice(None), 8, with_open=False)
-    error = found.predict(known)["linear"] - known.change
+    error = found.predict(known)["linear regression"] - known.change
     assert np.mean(error**2) < 0.3 * np.mean(known.change**2)
 
 
@@ -75,10 +75,10 @@ def test_regression_uses_a_known_open() -> None:
     known = known_prices(data, data.test, slice(None), 3, with_open=True)
     np.testing.assert_allclose(known.opens - known.past[:, -1, 0], known.change[:, 0], atol=1e-4)
     said = fit_price_baselines(data, 3, 1, with_open=True).predict(known)
-    np.testing.assert_allclose(said["linear"], known.change, atol=1e-3)
+    np.testing.assert_allclose(said["linear regression"], known.change, atol=1e-3)
     assert (
         abs(
-            fit_price_baselines(data, 3, 1, with_open=False).predict(known._replace(opens=None))["linear"]
+            fit_price_baselines(data, 3, 1, with_open=False).predict(known._replace(opens=None))["linear regression"]
             - known.change
         ).max()
         > 0.3

@@ -49,7 +49,7 @@ def test_price_metrics_by_hand():
         metric = measured[name]
         assert metric.value == pytest.approx(ours, abs=2e-5), name
         assert metric.baselines.get("persistence") == (theirs and pytest.approx(theirs, rel=1e-4)), name
-    assert list(measured["mae"].baselines) == ["persistence", "drift", "weekday", "linear"]
+    assert list(measured["mae"].baselines) == ["persistence", "drift", "weekday", "linear regression"]
 
 
 def test_shares_and_ratios_by_hand():
@@ -154,7 +154,7 @@ def test_verdicts_by_day_ahead():
     # The linear regression sees the pattern as well, so that beating persistence is no merit.
     for step in (1, None):
         verdict = judge_forecasts(found.at(step))
-        assert (verdict.outcome, verdict.baseline) == ("ties with", "linear")
+        assert (verdict.outcome, verdict.baseline) == ("ties with", "linear regression")
 
 
 def test_against_utilsforecast():

@@ -74,7 +74,7 @@ def test_what_is_right_is_told_so_on_every_day_ahead(model, data):
         assert behind == pytest.approx(step.step * np.log(GROWTH), rel=1e-3)
     assert result.persistence.skill == pytest.approx(1, abs=1e-4)
     # Even growth is what the mean change of a day says as well.
-    assert result.verdict.baseline in ("drift", "linear")
+    assert result.verdict.baseline in ("drift", "linear regression")
     assert result.windows == 2 * (len(np.unique(data.test.time)) - 10)
 
 

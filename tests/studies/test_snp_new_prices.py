@@ -111,7 +111,7 @@ def test_a_model_that_learned_from_validation_is_judged_by_the_errors_before(run
     assert measured["crps"].value > 2 * before["crps"]["value"]
     assert measured["mae"].value == pytest.approx(before["mae"]["value"])
     # The linear regression has learned from as much.
-    assert measured["mae"].baselines["linear"] != before["mae"]["baselines"]["linear"]
+    assert measured["mae"].baselines["linear regression"] != before["mae"]["baselines"]["linear regression"]
 
 
 def test_and_so_it_is_beside_further_baselines(refit):
@@ -148,7 +148,7 @@ def test_what_it_is_worth_is_told_beside_the_baselines_of_the_run(run):
         opened.model, opened.data, run.artifact(PriceCalibration).calibration, run.artifact(PriceBaselines)
     )
     metrics = found.metrics["new data"]
-    assert list(metrics["mae"].baselines) == ["persistence", "drift", "weekday", "linear"]
+    assert list(metrics["mae"].baselines) == ["persistence", "drift", "weekday", "linear regression"]
     # Of its own data it says what it said there.
     own = open_trained(run)
     wanted = own.evaluate().metrics["test"]["skill"].baselines
@@ -318,7 +318,7 @@ def test_many_days(run):
     result = forecast_multistep(
         more.model, more.data, 5, calibration=calibration, baselines=run.artifact(PriceBaselines)
     )
-    assert list(result.steps[4].metrics["mae"].baselines) == ["persistence", "drift", "weekday", "linear"]
+    assert list(result.steps[4].metrics["mae"].baselines) == ["persistence", "drift", "weekday", "linear regression"]
     with pytest.raises(ConfigError, match=r"--horizon must be at most 20\b.* Received: 21"):
         forecast_multistep(more.model, more.data, 21, calibration=calibration)
 
