@@ -1,8 +1,5 @@
 """Validation of `model.keras` files before Keras opens them, since a run may come from an untrusted source.
 
-if TYPE_CHECKING:
-    import keras
-
 Keras' safe mode refuses only lambdas: a config may still name any Keras class, request more weights than fit in memory,
 and reference weights in other files. This module accepts only the classes that models of this package contain, and only
 if all weights that the config declares are stored in the file. No member is extracted to disk.
@@ -81,7 +78,8 @@ def read_archive(path: Path) -> tuple[JsonObject, bytes]:
 def normalize_archive(path: Path) -> bytes:
     """Return the content of an archive written by Keras, identical for equal models.
 
-    Keras stores the time, memory addresses, and layer names numbered by all layers created in the process.
+    Keras stores the time, memory addresses, and layer names numbered by all layers created in the process, and which
+    layers share a policy of dtypes: those of a new model do, those of a loaded one do not.
     """
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
@@ -111,7 +109,10 @@ def _renumber(config: JsonObject) -> JsonObject:
 
     def renumbered(value: Any, key: str = "") -> Any:
         if isinstance(value, dict):
-            return {key: renumbered(item, key) for key, item in value.items()}
+            policy = value.get("class_name") == "DTypePolicy"
+            return {
+                key: renumbered(item, key) for key, item in value.items() if not (policy and key == "shared_object_id")
+            }
         if isinstance(value, list):
             # A reference to a tensor: layer, call, and output.
             tensor = len(value) == 3 and isinstance(value[0], str)

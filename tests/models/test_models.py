@@ -183,7 +183,7 @@ def test_saved_config_names_plain_keras_only(form: Form, model: Any, tmp_path: P
         assert registered in (None, kind), registered
 
 
-def test_equal_models_give_equal_files(form: Form, model: Any, tmp_path: Path) -> None:
+def test_equal_models_give_equal_files_also_after_loading(form: Form, model: Any, tmp_path: Path) -> None:
     path, contents = tmp_path / "model.keras", []
     for one in (model, in_own_units(form.network(), form.scale)):
         one.set_weights(model.get_weights())
@@ -201,6 +201,8 @@ def test_equal_models_give_equal_files(form: Form, model: Any, tmp_path: Path) -
         text = archive.read("config.json").decode()
     numbers = {int(number) for number in re.findall(r'"shared_object_id": (\d+)', text)}
     assert numbers == set(range(1, len(numbers) + 1))
+    loaded.save(path)
+    assert normalize_archive(path) == contents[0]
 
 
 def objects(content: Any) -> Any:
