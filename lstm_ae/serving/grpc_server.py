@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 import grpc
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import (
     classification_pb2,
@@ -36,6 +36,7 @@ from lstm_ae.serving.proto_codec import (
     to_classification,
     to_regression,
 )
+from lstm_ae.serving.proto_parsing import parse_message
 from lstm_ae.serving.request_handler import RequestHandler
 from lstm_ae.serving.servable import Servable
 from lstm_ae.serving.signatures import DEFAULT_SIGNATURE, check_names
@@ -121,7 +122,9 @@ class _RequestInterceptor(grpc.aio.ServerInterceptor):
         return self._guarded[details.method]
 
     def _guard(self, method: grpc.RpcMethodHandler, limiter: RequestLimiter) -> grpc.RpcMethodHandler:
-        async def call(requests: AsyncIterator[Message], context: grpc.aio.ServicerContext) -> Message:
+        kind: type[Message] = method.request_deserializer.__self__
+
+        async def call(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> Message:
             now, peer = asyncio.get_running_loop().time(), normalize_peer(context.peer())
             left = context.time_remaining()
             most = self._handler.limits.seconds
@@ -130,18 +133,27 @@ class _RequestInterceptor(grpc.aio.ServerInterceptor):
                 try:
                     async with limiter.enter(client_key(peer), deadline) as place:
                         begun = asyncio.get_running_loop().time()
-                        request = await place.receive(_first_message(requests), min(deadline, begun + self._seconds))
+                        content = await place.receive(_first_message(requests), min(deadline, begun + self._seconds))
+                        request = await _parse_request(kind, content)
                         return await method.unary_unary(request, context)
                 except Refusal as refusal:
                     await context.abort(_STATUSES[refusal.code], _escape_ascii(refusal.message))
 
-        return grpc.stream_unary_rpc_method_handler(call, method.request_deserializer, method.response_serializer)
+        # Without a deserializer, a message arrives as bytes; gRPC would parse it in the event loop.
+        return grpc.stream_unary_rpc_method_handler(call, None, method.response_serializer)
 
 
-async def _first_message(requests: AsyncIterator[Message]) -> Message:
+async def _first_message(requests: AsyncIterator[bytes]) -> bytes:
     async for request in requests:
         return request
     raise invalid_argument("The call has no message")
+
+
+async def _parse_request(kind: type[Message], content: bytes) -> Message:
+    try:
+        return await call_in_thread(len(content), parse_message, kind, content)
+    except DecodeError as error:
+        raise invalid_argument(f"The message is not a {kind.DESCRIPTOR.name}: {error}") from None
 
 
 class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):

@@ -387,6 +387,39 @@ def test_calls_without_messages_lock_nobody_out(folder: Path) -> None:
         assert asyncio.run(silence(server, 2000)) == (health_pb2.HealthCheckResponse.SERVING, 1)
 
 
+@pytest.mark.slow
+def test_others_are_answered_while_a_large_message_is_parsed(folder: Path) -> None:
+    """15 MiB of empty strings take the longest to parse; the health is asked for again and again meanwhile."""
+    strings = b"\x42\x00" * (15 * 2**19)
+    entry = b"\x0a\x01x\x12" + varint(len(strings)) + strings
+    content = b"\x0a\x06\x0a\x04plus" + b"\x12" + varint(len(entry)) + entry
+    assert len(predict_pb2.PredictRequest.FromString(content).inputs["x"].string_val) == 15 * 2**19
+    waited = []
+    with live(folder) as server, grpc.insecure_channel(f"127.0.0.1:{server.grpc}") as channel:
+        method = "/tensorflow.serving.PredictionService/Predict"
+        predict = channel.unary_unary(method, request_serializer=bytes, response_deserializer=bytes)
+        begun = time.perf_counter()
+        call = predict.future(content, timeout=CEILING)
+        while not call.done():
+            asked = time.perf_counter()
+            assert server.ask("/health")[0] == 200
+            waited.append(time.perf_counter() - asked)
+        took = time.perf_counter() - begun
+        assert call.code() == grpc.StatusCode.INVALID_ARGUMENT
+        assert "Input 'x'" in call.details()
+    # If the message blocked the server, one answer would take nearly as long as the call.
+    assert max(waited) < took / 2
+
+
+def varint(number: int) -> bytes:
+    """The number as protobuf writes lengths."""
+    head = b""
+    while number > 127:
+        head += bytes([number & 127 | 128])
+        number >>= 7
+    return head + bytes([number])
+
+
 async def silence(server: Live, count: int) -> tuple[int, int]:
     """Begin calls that send no message; returns the health of the server and how many outputs it predicts then."""
     own = [("grpc.use_local_subchannel_pool", 1)]
