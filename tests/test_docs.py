@@ -172,6 +172,30 @@ def test_a_tutorial_runs(path, tmp_path, monkeypatch):
             assert said.code == 0, (line, said.err)
 
 
+OTHER_LIBRARIES = ROOT / "docs/pages/how-to/other-libraries.md"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("library", ["PyOD", "sktime", "aeon"])
+def test_the_detector_finds_the_example_in_other_libraries(library):
+    pytest.importorskip(library.lower(), reason=f"{library} is not installed")
+    start, *sections = re.split(r"^## ", read(OTHER_LIBRARIES), flags=re.M)
+    (section,) = (section for section in sections if section.startswith(f"{library}\n"))
+    names = {}
+    for language, block in (*blocks(start), *blocks(section)):
+        if language == "python":
+            exec(compile(block, str(OTHER_LIBRARIES), "exec"), names)
+    table, broken, model = (names[name] for name in ("table", "broken", "model"))
+    if library == "PyOD":
+        assert model.labels_[200:210].all()
+        assert not model.predict(table).any()
+    elif library == "sktime":
+        assert set(range(200, 210)) <= set(model.predict(broken)["ilocs"])
+    else:
+        assert 195 < names["scores"].argmax() < 215
+        assert names["scores"].shape == (400,)
+
+
 def code_cells(notebook):
     return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
 

@@ -1,0 +1,134 @@
+"""The detector in PyOD: what PyOD's own tests check of every detector, and that it computes what ours does."""
+
+import doctest
+import pickle
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from processes import CEILING
+from sklearn.base import clone
+
+from lstm_ae.estimators import AnomalyDetector
+
+pytest.importorskip("pyod", reason="pyod is not installed")
+
+pytestmark = pytest.mark.slow
+BROKEN = slice(120, 132)
+
+
+@pytest.fixture(scope="module")
+def rows() -> Any:
+    """200 rows with a broken stretch."""
+    values = np.sin(np.arange(200) / 2)[:, None] + np.random.default_rng(0).normal(size=(200, 2)) / 20
+    values[BROKEN] = 4
+    return values
+
+
+@pytest.fixture(scope="module")
+def model(rows: Any) -> Any:
+    from lstm_ae.estimators.pyod import PyodAnomalyDetector
+
+    return PyodAnomalyDetector(AnomalyDetector(window=8, code=2, units=4, epochs=2), contamination=0.1).fit(rows)
+
+
+def test_the_attributes_of_a_fit(model: Any, rows: Any) -> None:
+    assert model.decision_scores_.shape == model.labels_.shape == (200,)
+    assert np.isfinite(model.decision_scores_).all()
+    assert model.threshold_ == np.percentile(model.decision_scores_, 90)
+    assert model.labels_.tolist() == (model.decision_scores_ > model.threshold_).astype(int).tolist()
+    assert model.labels_.sum() == 20
+    assert (model._mu, model._sigma) == (model.decision_scores_.mean(), model.decision_scores_.std())
+
+
+def test_scores_and_labels_of_new_rows(model: Any, rows: Any) -> None:
+    scores = model.decision_function(rows)
+    np.testing.assert_array_equal(scores, -model.detector_.score_samples(rows))
+    np.testing.assert_array_equal(scores, model.decision_scores_)
+    labels, confidence = model.predict(rows, return_confidence=True)
+    assert labels.tolist() == model.labels_.tolist()
+    assert confidence.shape == (200,)
+    assert ((confidence >= 0) & (confidence <= 1)).all()
+    marked = np.zeros(200, int)
+    marked[BROKEN] = 1
+    assert labels[BROKEN].all()
+    from pyod.utils.data import evaluate_print
+    from sklearn.metrics import roc_auc_score
+
+    assert roc_auc_score(marked, scores) > 0.95
+    evaluate_print("LSTM", marked, scores)
+
+
+@pytest.mark.parametrize("method", ["linear", "unify"])
+def test_probabilities(model: Any, rows: Any, method: str) -> None:
+    probabilities, confidence = model.predict_proba(rows, method=method, return_confidence=True)
+    assert probabilities.shape == (200, 2)
+    assert ((probabilities >= 0) & (probabilities <= 1)).all()
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    assert probabilities[BROKEN, 1].min() > np.median(probabilities[:, 1])
+    assert confidence.shape == (200,)
+    with pytest.raises(ValueError, match="not a valid probability conversion"):
+        model.predict_proba(rows, method="other")
+
+
+def test_ranks_and_rejections(model: Any, rows: Any) -> None:
+    assert model._predict_rank(rows).max() <= 200
+    assert 0 <= model._predict_rank(rows, normalized=True).min() <= 1
+    assert set(model.predict_with_rejection(rows, c_r=0.1).tolist()) <= {-2, 0, 1}
+
+
+def test_a_clone_and_a_pickle(model: Any, rows: Any) -> None:
+    again = clone(model)
+    assert again.get_params(deep=False)["contamination"] == 0.1
+    assert again.detector.get_params() == model.detector.get_params()
+    assert not hasattr(again, "decision_scores_")
+    again.set_params(detector__units=3, contamination=0.2)
+    assert (again.detector.units, again.contamination) == (3, 0.2)
+    assert "units=3" in repr(again)
+    loaded = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(loaded.decision_function(rows), model.decision_scores_)
+
+
+def test_a_row_without_a_score_is_no_anomaly(model: Any, rows: Any) -> None:
+    hole = rows.copy()
+    hole[3:30] = np.nan
+    assert np.isnan(model.detector_.score_samples(hole)[0])
+    assert model.decision_function(hole)[0] == model.decision_scores_.min()
+    assert model.predict(hole)[0] == 0
+
+
+def test_a_frame_keeps_its_times(model: Any, rows: Any) -> None:
+    from lstm_ae.estimators.pyod import PyodAnomalyDetector
+
+    frame = pd.DataFrame(rows, pd.date_range("2024-01-01", periods=200, freq="h"), ["a", "b"])
+    found = PyodAnomalyDetector(model.detector, contamination=0.1).fit(frame)
+    assert isinstance(found.decision_scores_, np.ndarray)
+    assert found.detector_.detect(frame)["start"].dtype.kind == "M"
+    assert found.predict_proba(frame).shape == (200, 2)
+
+
+def test_parameters_are_those_of_pyod() -> None:
+    from pyod.models.base import BaseDetector
+
+    from lstm_ae.estimators.pyod import PyodAnomalyDetector
+
+    assert isinstance(PyodAnomalyDetector(), BaseDetector)
+    with pytest.raises(ValueError, match="contamination must be in"):
+        PyodAnomalyDetector(contamination=0.6)
+
+
+def test_examples() -> None:
+    import lstm_ae.estimators.pyod
+
+    assert doctest.testmod(lstm_ae.estimators.pyod) == (0, 5)
+
+
+@pytest.mark.parametrize("name", ["pyod", "sktime"])
+def test_a_missing_package_is_named_with_its_extra(name: str) -> None:
+    program = f"import sys; sys.modules[{name!r}] = None; import lstm_ae.estimators.{name}"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=CEILING)
+    assert done.stderr.splitlines()[-1].startswith("ModuleNotFoundError: ")
+    assert f"[{name}]" in done.stderr.splitlines()[-1]
