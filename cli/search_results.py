@@ -137,13 +137,13 @@ def show_results(console: Console, folder: "SearchDirectory", plan: "SearchPlan"
     Raises:
         LstmAeError: no trial came to an end; the text has the reasons.
     """
-    from lstm_ae.search.results import result_columns, result_figures, result_statements
+    from lstm_ae.search.results import read_baseline, result_columns, result_figures, result_statements
 
     header, rows = result_columns(plan, result.trials)
     folder.write_table({name: [row[place] for row in rows] for place, name in enumerate(header)})
     again = require_results(folder, result)
     figures = result_figures(folder, plan, result.trials)
-    statements = result_statements(plan, result.trials)
+    statements = result_statements(plan, result.trials, read_baseline(folder, result.trials))
     winner = result.trials[0]
     console.show(
         f"Best of {format_count(len(result.trials), 'trial')}: {describe_setting(winner)} "

@@ -245,16 +245,27 @@ def welch_difference(ours: SettingResult, theirs: SettingResult) -> Difference |
     )
 
 
-def decide_better(ours: SettingResult, theirs: SettingResult, by: float = 0.0) -> Decision:
+def decide_better(
+    ours: SettingResult, theirs: SettingResult, by: float = 0.0, baseline: SettingResult | None = None
+) -> Decision:
     """Decide whether one setting is better than another, by at least `by` if the claim states an amount.
 
-    `by` is a factor if logarithms are compared.
+    Args:
+        ours: The setting.
+        theirs: The other setting.
+        by: The amount; a factor if logarithms are compared.
+        baseline: The baseline that one of the settings must exceed on average, because a comparison of two settings
+            that have not learned anything is not conclusive.
     """
     text = f"{_named(ours)} against {_named(theirs)}"
     difference = welch_difference(ours, theirs)
     if difference is None:
         return _few(ours, theirs, text)
     text += f" over {_seeds(ours, theirs)}, p {_p(difference.p)}"
+    if baseline is not None and baseline.values:
+        level = baseline.compared.mean()
+        if not max(ours.compared.mean(), theirs.compared.mean()) > level:
+            return Decision(OPEN, text, f"neither is better than the {baseline.name}, which has {baseline}")
     if not by:
         if difference.p >= SIGNIFICANT:
             return Decision(OPEN, text, f"p is not below {SIGNIFICANT}")

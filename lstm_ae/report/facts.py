@@ -25,7 +25,7 @@ from lstm_ae.run import Run, measured_parts
 from lstm_ae.search.directory import SearchDirectory, open_search
 from lstm_ae.search.journal import ended_trials
 from lstm_ae.search.plan import SearchPlan
-from lstm_ae.search.results import result_columns, result_statements
+from lstm_ae.search.results import read_baseline, result_columns, result_statements
 from lstm_ae.search.trial import COMPLETED, Trial, rank_trials
 from lstm_ae.studies import history_columns
 
@@ -599,7 +599,7 @@ def gather_search(directory: Path) -> SearchFacts:
     try:
         trials = rank_trials(ended_trials(entries), plan.objective)
         header, rows = result_columns(plan, trials)
-        statements = result_statements(plan, trials)
+        statements = result_statements(plan, trials, read_baseline(folder, trials))
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"The journal of {str(directory)!r} is invalid ({error}). Start a new search.", code=Code.SEARCH_DAMAGED

@@ -1,13 +1,15 @@
 """Claims of the source report about its grid and its classifiers, tested on the trials of a search."""
 
+import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from lstm_ae.config import CLASSIFIERS
 from lstm_ae.json_types import JsonMapping
-from lstm_ae.search.findings import compare_values, describe_pairs, scored_trials, total_count
-from lstm_ae.search.trial import COMPLETED, RUNNING, WAITING, Execution, Objective, Trial, rank_trials
-from lstm_ae.significance import Decision, SettingResult, decide_better, decide_compromise
+from lstm_ae.search.findings import compare_values, describe_pairs, total_count
+from lstm_ae.search.trial import COMPLETED, RUNNING, WAITING, Execution, Objective, Trial
+from lstm_ae.significance import Decision, SettingResult, decide_all, decide_better, decide_compromise
 
 # The report's final losses on its toy grid with clip 1 and with clip 5, by learning rate and units.
 _LOSSES = {
@@ -39,50 +41,20 @@ NETWORK: JsonMapping = {
 }
 
 
-class ClaimSupport(NamedTuple):
-    """Support of one set of trials for a claim.
+class CheckedClaim(NamedTuple):
+    """Finding of the report with its verdict.
 
     Args:
-        holds: whether the claim holds.
-        better: pairs of trials in which it holds.
-        pairs: pairs of trials.
-        text: description in words.
+        finding: the finding.
+        decision: the verdict and its reason.
     """
 
-    holds: bool
-    better: int
-    pairs: int
-    text: str
-
-    @property
-    def verdict(self) -> str:
-        """Either "confirmed" or "not confirmed"."""
-        return "confirmed" if self.holds else "not confirmed"
-
-
-class GridClaim(NamedTuple):
-    """Claim of the report about its toy grid.
-
-    Args:
-        claim: the claim.
-        ours: support of the trials of a search.
-        report: support of the report's own values.
-    """
-
-    claim: str
-    ours: ClaimSupport
-    report: ClaimSupport
-
-    @property
-    def verdict(self) -> str:
-        """The verdict of the trials: either "confirmed" or "not confirmed"."""
-        return self.ours.verdict
+    finding: str
+    decision: Decision
 
     def __str__(self) -> str:
-        return (
-            f'"{self.claim}": {self.ours.verdict} here ({self.ours.text}), '
-            f"{self.report.verdict} by the report's own values ({self.report.text})"
-        )
+        why = f", since {self.decision.why}" if self.decision.why else ""
+        return f'"{self.finding}": {self.decision.verdict}{why} ({self.decision.figures})'
 
 
 def differs_in_network(values: JsonMapping) -> str:
@@ -110,70 +82,70 @@ def reported_loss(task: str, values: JsonMapping) -> float | None:
     return REPORT.get(_setting(values)) if task == "toy" and not differs_in_network(values) else None
 
 
-def report_findings(trials: Iterable[Trial], objective: Objective, task: str) -> list[GridClaim]:
-    """Check the report's three claims about its toy grid on the trials of a search and on the report's own values.
+# The report's claims about its grid: the statement, the option, and the pairs of values of which the first is better.
+_GRID_CLAIMS = (
+    ("learning rate 0.1 was the best", "learning_rate", ((0.1, 0.01), (0.1, 0.001))),
+    ("a strong tendency of clip 1 to be better", "clip", ((1.0, 5.0),)),
+    ("the bigger the hidden state, the better", "units", ((32, 16), (16, 8))),
+)
 
-    A claim is confirmed if learning rate 0.1 is the winner's and better than the others in most pairs; if clip 1 is
-    better in at least three of four pairs; if more units are better in most pairs, both from 8 to 16 and from 16 to 32.
+
+def report_findings(
+    trials: Iterable[Trial], objective: Objective, task: str, baseline: SettingResult | None = None
+) -> list[CheckedClaim]:
+    """Decide the report's three claims about its toy grid on the trials of a search, by the rules of the tour.
+
+    A value is better than another one if its geometric mean over the settings of the grid is, by Welch's test over the
+    seeds. One seed decides nothing, nor do two values that are both no better than the baseline.
 
     Args:
         trials: the trials; other settings than the report's are ignored.
         objective: the objective of the search.
         task: the study.
+        baseline: value of the baseline in the objective; None if it is unknown.
 
     Returns:
         The claims; empty unless a trial of each of the 18 settings has ended.
     """
     ended = [trial for trial in trials if trial.status not in (WAITING, RUNNING)]
-    our_trials = [trial for trial in ended if reported_loss(task, trial.values) is not None]
-    if len({_setting(trial.values) for trial in our_trials}) < len(REPORT):
+    grid = [trial for trial in ended if reported_loss(task, trial.values) is not None]
+    if len({_setting(trial.values) for trial in grid}) < len(REPORT):
         return []
     report_trials = [
         Trial(k, dict(zip(_OPTIONS, setting, strict=True)), COMPLETED, (Execution(0, loss, 0, 0, "", 0.0, ()),))
         for k, (setting, loss) in enumerate(REPORT.items())
     ]
-    loss = Objective("final_loss")
-    return [
-        GridClaim(words, check(scored_trials(our_trials), objective), check(scored_trials(report_trials), loss))
-        for words, check in (
-            ("learning rate 0.1 was the best", _rate),
-            ("a strong tendency of clip 1 to be better", _clip),
-            ("the bigger the hidden state, the better", _units),
+    claims = []
+    for finding, option, pairs in _GRID_CLAIMS:
+        decision = decide_all(
+            [
+                decide_better(*(_grid_result(grid, objective, option, value) for value in pair), baseline=baseline)
+                for pair in pairs
+            ]
         )
-    ]
+        count = total_count(
+            compare_values(report_trials, option, None, pair, Objective("final_loss")) for pair in pairs
+        )
+        figures = f"{decision.figures}; in the report better {describe_pairs(count.first, count.pairs)}, with one seed"
+        claims.append(CheckedClaim(finding, decision._replace(figures=figures)))
+    return claims
 
 
-def _rate(trials: Sequence[Trial], objective: Objective) -> ClaimSupport:
-    count = total_count(
-        compare_values(trials, "learning_rate", None, (0.1, other), objective) for other in (0.01, 0.001)
-    )
-    won, end = _winner_has(trials, objective, "learning_rate", 0.1)
-    text = f"learning rate 0.1 better {describe_pairs(count.first, count.pairs)}{end}"
-    return ClaimSupport(won and 2 * count.first > count.pairs, count.first, count.pairs, text)
+def _grid_result(trials: Sequence[Trial], objective: Objective, option: str, value: float) -> SettingResult:
+    """Return the result of one value over the grid: per seed, the geometric mean over the settings that have it.
 
-
-def _clip(trials: Sequence[Trial], objective: Objective) -> ClaimSupport:
-    count = compare_values(trials, "clip", None, (1.0, 5.0), objective)
-    end = _winner_has(trials, objective, "clip", 1.0)[1]
-    text = f"clip 1 better than clip 5 {describe_pairs(count.first, count.pairs)}{end}"
-    return ClaimSupport(0 < 3 * count.pairs <= 4 * count.first, count.first, count.pairs, text)
-
-
-def _units(trials: Sequence[Trial], objective: Objective) -> ClaimSupport:
-    steps = {pair: compare_values(trials, "units", None, pair, objective) for pair in ((8, 16), (16, 32))}
-    count = total_count(steps.values())
-    parts = ", ".join(f"{step.second} of {step.pairs} from {low} to {high}" for (low, high), step in steps.items())
-    end = _winner_has(trials, objective, "units", 32)[1]
-    text = f"larger units better {describe_pairs(count.second, count.pairs)}: {parts}{end}"
-    return ClaimSupport(all(2 * step.second > step.pairs for step in steps.values()), count.second, count.pairs, text)
-
-
-def _winner_has(trials: Sequence[Trial], objective: Objective, name: str, wanted: float) -> tuple[bool, str]:
-    """Return whether the winner has a value, and the end of a sentence about the winner's value."""
-    if not trials:
-        return False, ""
-    value = rank_trials(trials, objective)[0].values[name]
-    return value == wanted, f", {'and' if value == wanted else 'but'} the winner has {value:g}"
+    Seeds that a setting lacks are left out.
+    """
+    scores: dict[int, list[float]] = {}
+    chosen = [trial for trial in trials if trial.values.get(option) == value]
+    for trial in chosen:
+        for execution in trial.executions if trial.status == COMPLETED else ():
+            if math.isfinite(execution.score):
+                scores.setdefault(execution.seed, []).append(execution.score)
+    log = not objective.higher_is_better
+    complete = [values for _, values in sorted(scores.items()) if len(values) == len(chosen)]
+    means = tuple(statistics.geometric_mean(each) if log else statistics.fmean(each) for each in complete)
+    return SettingResult(f"{option.replace('_', ' ')} {value:g}", means, higher=not log, log=log)
 
 
 def _setting(values: JsonMapping) -> tuple[Any, ...]:
@@ -188,22 +160,6 @@ WEIGHTS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
 
 # In these models the reconstruction and the class share weights, so the reconstruction weight affects both.
 SHARING = (CLASSIFIERS["v2"], "head-on-code")
-
-
-class CheckedClaim(NamedTuple):
-    """Finding of the report with its verdict.
-
-    Args:
-        finding: the finding.
-        decision: the verdict and its reason.
-    """
-
-    finding: str
-    decision: Decision
-
-    def __str__(self) -> str:
-        why = f", since {self.decision.why}" if self.decision.why else ""
-        return f'"{self.finding}": {self.decision.verdict}{why} ({self.decision.figures})'
 
 
 def classifier_findings(trials: Sequence[Trial]) -> list[CheckedClaim]:

@@ -7,13 +7,15 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from lstm_ae.config import task_of
+from lstm_ae.formatting import format_count
 from lstm_ae.plots.base import png
 from lstm_ae.plots.search import curves, heat, parallel
 from lstm_ae.search.directory import SearchDirectory
-from lstm_ae.search.findings import findings
+from lstm_ae.search.findings import findings, scored_trials
 from lstm_ae.search.plan import SearchPlan, describe_unaligned_days
 from lstm_ae.search.report_claims import NETWORK, report_findings, reported_loss
 from lstm_ae.search.trial import COMPLETED, PRUNED, RUNNING, WAITING, Trial
+from lstm_ae.significance import SettingResult
 
 
 def result_columns(plan: SearchPlan, trials: Sequence[Trial]) -> tuple[list[str], list[list[object]]]:
@@ -51,20 +53,52 @@ def reported_result(plan: SearchPlan, trial: Trial) -> float | None:
     return reported_loss(task_of(plan.config), plan.config.to_dict() | trial.values)
 
 
-def result_statements(plan: SearchPlan, trials: Sequence[Trial]) -> list[str]:
-    """Return statements about each option and about the source report's claims.
+def read_baseline(folder: SearchDirectory, trials: Sequence[Trial]) -> SettingResult | None:
+    """Return the baseline of the validation loss, from the metrics of the best trial's run.
+
+    Args:
+        folder: the directory of the search.
+        trials: its trials, best first.
+
+    Returns:
+        The baseline; None if no run is saved or the study has no baseline in the unit of its loss.
+    """
+    plan = folder.plan()
+    best = next((trial for trial in trials if trial.status == COMPLETED), None)
+    if best is None or task_of(plan.config) != "toy" or plan.objective.name != "val_loss":
+        return None
+    run = folder.run(best.number)
+    if not run.finished:
+        return None
+    baselines = run.metrics()["validation"]["reconstruction_mse"]["baselines"]
+    return SettingResult("mean sequence", (baselines["mean sequence"],), log=True)
+
+
+def result_statements(plan: SearchPlan, trials: Sequence[Trial], baseline: SettingResult | None = None) -> list[str]:
+    """Return statements about the baseline, each option, and the source report's claims.
 
     There is no statement about --window if windows of different lengths are validated on different days.
+
+    Args:
+        plan: the plan of the search.
+        trials: its trials, best first.
+        baseline: baseline of the objective; None if it is unknown.
     """
     claims = report_findings(
-        [_add_report_options(plan, trial) for trial in trials], plan.objective, task_of(plan.config)
+        [_add_report_options(plan, trial) for trial in trials], plan.objective, task_of(plan.config), baseline
     )
     effects = findings(trials, plan.axes, plan.objective)
     note = describe_unaligned_days(plan.config, plan.axes)
     if note:
         effects = [finding for finding in effects if finding.axis != "window"]
     notes = [f"window is not compared: {note}"] if note and trials else []
-    return [str(line) for line in (*effects, *notes, *claims)]
+    first = []
+    if baseline is not None:
+        scored = scored_trials(trials)
+        above = sum(plan.objective.better(trial.score, baseline.values[0]) for trial in scored)
+        count = f"{above} of {format_count(len(scored), 'trial')} {'is' if above == 1 else 'are'} better"
+        first.append(f"baseline {baseline.name}: {plan.objective.name} {baseline}; {count}")
+    return [*first, *(str(line) for line in (*effects, *notes, *claims))]
 
 
 def _add_report_options(plan: SearchPlan, trial: Trial) -> Trial:

@@ -103,7 +103,13 @@ class TourPart(NamedTuple):
 
 
 def better(
-    name: str, other: str, quantity: TourQuantity, other_quantity: TourQuantity | None = None, by: float = 0.0
+    name: str,
+    other: str,
+    quantity: TourQuantity,
+    other_quantity: TourQuantity | None = None,
+    by: float = 0.0,
+    *,
+    baseline: bool = False,
 ) -> Rule:
     """Return the rule that one setting is better than another one.
 
@@ -113,13 +119,15 @@ def better(
         quantity: the compared quantity.
         other_quantity: the quantity of the other setting; None for the same.
         by: smallest difference, as a share of 1 or, of a logarithmic quantity, as a factor.
+        baseline: whether one of the settings must be better than the baseline.
     """
 
     def rule(numbers: Numbers) -> Decision:
         first, second = numbers(name, quantity), numbers(other, other_quantity or quantity)
         if other_quantity is not None:  # The names of the settings do not identify the compared quantities.
             first, second = first._replace(name=quantity.label), second._replace(name=other_quantity.label)
-        return significance.decide_better(first, second, by)
+        level = numbers(f"{BASELINE}{name}", quantity) if baseline else None
+        return significance.decide_better(first, second, by, level)
 
     return rule
 

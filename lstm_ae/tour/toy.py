@@ -54,17 +54,22 @@ def parts(level: TourLevel, data: TourData) -> Iterator[TourPart]:
             ),
             TourClaim(
                 "learning rate = 0.1 was the best",
-                all_rules(*(better("learning rate 0.1", f"learning rate {rate:g}", LOSS) for rate in RATES[1:])),
+                all_rules(
+                    *(better("learning rate 0.1", f"learning rate {rate:g}", LOSS, baseline=True) for rate in RATES[1:])
+                ),
                 "Confirmed if it is better than 0.01 and 0.001, over the settings of the grid.",
             ),
             TourClaim(
                 "a strong tendency of gradient_clip = 1 to be better",
-                better("clip 1", "clip 5", LOSS),
+                better("clip 1", "clip 5", LOSS, baseline=True),
                 "Confirmed if 1 is better than 5, over the settings of the grid.",
             ),
             TourClaim(
                 "the bigger the hidden state size, the better the performance",
-                all_rules(better("32 units", "16 units", LOSS), better("16 units", "8 units", LOSS)),
+                all_rules(
+                    better("32 units", "16 units", LOSS, baseline=True),
+                    better("16 units", "8 units", LOSS, baseline=True),
+                ),
                 "Confirmed if 32 units are better than 16, and 16 better than 8, over the settings of the grid.",
             ),
         ),

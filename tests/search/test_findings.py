@@ -1,17 +1,20 @@
 """What trials say of each option, and of the report's claims: counted by hand."""
 
 import math
+import statistics
 
 import pytest
 
 from lstm_ae.config import Snp, Toy
 from lstm_ae.config.space import REPORT as SPACE
 from lstm_ae.config.space import Axis
+from lstm_ae.formatting import format_number
 from lstm_ae.search.findings import OptionFinding, findings
 from lstm_ae.search.plan import SearchPlan
 from lstm_ae.search.report_claims import REPORT, report_findings, reported_loss
 from lstm_ae.search.results import result_columns, result_statements
 from lstm_ae.search.trial import COMPLETED, FAILED, PRUNED, RUNNING, Execution, Objective, Trial
+from lstm_ae.significance import CONFIRMED, OPEN, REFUTED, SettingResult
 
 LOSS, ACCURACY = Objective("val_loss"), Objective("val_label_accuracy", higher_is_better=True)
 RATES, UNITS, CLIPS = (
@@ -230,41 +233,54 @@ def test_windows_whose_losses_are_of_other_days_are_not_set_beside_each_other():
     assert result_statements(SearchPlan(config=Snp(), axes=axes, objective=LOSS), []) == []
 
 
-def test_the_claims_of_the_report_on_its_own_values():
-    rate, clip, units = report_findings(grid(), LOSS, "toy")
-    for claim in (rate, clip, units):
-        assert claim.ours == claim.report
-    assert str(rate) == (
-        '"learning rate 0.1 was the best": confirmed here (learning rate 0.1 better in 8 of 12 pairs, and the winner '
-        "has 0.1), confirmed by the report's own values (learning rate 0.1 better in 8 of 12 pairs, and the winner has "
-        "0.1)"
+def seeded(losses, *factors):
+    """Return the trials of the grid with one training for each factor of the losses."""
+    return [
+        trial(k, {"learning_rate": rate, "units": units, "clip": clip}, *(loss * factor for factor in factors))
+        for k, ((rate, units, clip), loss) in enumerate(losses.items())
+    ]
+
+
+SEPARATE = {(rate, units, clip): clip / units / rate for rate, units, clip in REPORT}
+
+
+def test_one_seed_decides_no_claim_of_the_report():
+    claims = report_findings(grid(SEPARATE), LOSS, "toy")
+    assert [(claim.decision.verdict, claim.decision.why) for claim in claims] == [(OPEN, "one seed is not enough")] * 3
+    assert "in the report better in 7 of 9 pairs, with one seed" in str(claims[1])
+
+
+def test_claims_are_tested_over_seeds_as_in_the_tour():
+    claims = report_findings(seeded(SEPARATE, 0.99, 1.0, 1.01), LOSS, "toy")
+    assert [claim.decision.verdict for claim in claims] == [CONFIRMED] * 3
+    # Geometric means over the grid: of 1/(rate units) times clip.
+    mean = statistics.geometric_mean(loss for (_, _, clip), loss in SEPARATE.items() if clip == 1)
+    assert f"{mean:.3g}" in claims[1].decision.figures
+    turned = {setting: 1 / loss for setting, loss in SEPARATE.items()}
+    worse = report_findings(seeded(turned, 0.99, 1.0, 1.01), LOSS, "toy")
+    assert [claim.decision.verdict for claim in worse] == [REFUTED] * 3
+    even = report_findings(seeded(dict.fromkeys(REPORT, 1.0), 0.99, 1.0, 1.01), LOSS, "toy")
+    assert [claim.decision.verdict for claim in even] == [OPEN] * 3
+
+
+def test_settings_that_are_worse_than_the_baseline_decide_nothing():
+    trials = seeded(SEPARATE, 0.99, 1.0, 1.01)
+    means = (
+        statistics.geometric_mean(loss for (_, _, clip), loss in SEPARATE.items() if clip == each) for each in (1, 5)
     )
-    assert clip.report.text == "clip 1 better than clip 5 in 7 of 9 pairs, but the winner has 5"
-    assert clip.verdict == "confirmed"
-    assert units.report == (
-        False,
-        6,
-        12,
-        "larger units better in 6 of 12 pairs: 5 of 6 from 8 to 16, 1 of 6 from 16 to 32, but the winner has 16",
-    )
-    assert units.verdict == units.report.verdict == "not confirmed"
+    low, high = means
+    for level, verdict in ((low * 0.9, OPEN), ((low + high) / 2, CONFIRMED)):
+        claim = report_findings(trials, LOSS, "toy", SettingResult("mean sequence", (level,), log=True))[1]
+        assert claim.decision.verdict == verdict
+        assert ("mean sequence" in claim.decision.why) == (verdict == OPEN)
 
 
-def test_the_claims_on_other_trials():
-    ours = {(rate, units, clip): clip / units + 1 / rate for rate, units, clip in REPORT}
-    extra = trial(99, {"learning_rate": 0.3, "units": 32, "clip": 1.0}, 0.0)
-    rate, clip, units = report_findings([*grid(ours), extra], LOSS, "toy")
-    assert (rate.ours[:3], clip.ours[:3], units.ours[:3]) == ((True, 12, 12), (True, 9, 9), (True, 12, 12))
-    assert (units.verdict, units.report.verdict) == ("confirmed", "not confirmed")
-    worse = report_findings(grid({setting: -loss for setting, loss in ours.items()}), LOSS, "toy")
-    assert [claim.verdict for claim in worse] == ["not confirmed"] * 3
-    assert worse[0].ours.text == "learning rate 0.1 better in 0 of 12 pairs, but the winner has 0.001"
-
-
-def test_a_strong_tendency_is_three_of_four_pairs():
-    # One pair of the seven is turned: six of nine are most of them, and not enough.
-    turned = dict(REPORT) | {(0.01, 8, 5.0): 0.0008}
-    assert report_findings(grid(turned), LOSS, "toy")[1].ours[:3] == (False, 6, 9)
+def test_statements_begin_with_the_baseline():
+    plan = SearchPlan(config=Toy(), axes=SPACE.axes, objective=LOSS)
+    level = sorted(REPORT.values())[2]
+    said = result_statements(plan, grid(), SettingResult("mean sequence", (level,), log=True))
+    assert said[0] == f"baseline mean sequence: val_loss {format_number(level)}; 2 of 18 trials are better"
+    assert said[1:] == result_statements(plan, grid())
 
 
 def test_the_claims_need_the_whole_grid():
@@ -273,8 +289,8 @@ def test_the_claims_need_the_whole_grid():
     assert report_findings(whole, LOSS, "snp") == []
     running = whole[-1]._replace(status=RUNNING)
     assert report_findings([*whole[:-1], running], LOSS, "toy") == []
-    failed = [one._replace(status=FAILED) for one in whole]
-    assert report_findings([*whole[:-1], failed[-1]], LOSS, "toy")[1].ours[:3] == (True, 6, 8)
-    none = report_findings(failed, LOSS, "toy")
-    assert [claim.verdict for claim in none] == ["not confirmed"] * 3
-    assert none[0].ours.text == "learning rate 0.1 better in 0 of 0 pairs"
+    repeated = seeded(SEPARATE, 0.99, 1.0, 1.01)
+    failed = [one._replace(status=FAILED) for one in repeated]
+    claims = report_findings([*repeated[:-1], failed[-1]], LOSS, "toy")
+    assert [claim.decision.why for claim in claims[:2]] == ["a value is missing"] * 2
+    assert [claim.decision.verdict for claim in report_findings(failed, LOSS, "toy")] == [OPEN] * 3
