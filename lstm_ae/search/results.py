@@ -7,6 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from lstm_ae.config import task_of
+from lstm_ae.errors import DataError
 from lstm_ae.formatting import format_count
 from lstm_ae.plots.base import png
 from lstm_ae.plots.search import curves, heat, parallel
@@ -68,10 +69,12 @@ def read_baseline(folder: SearchDirectory, trials: Sequence[Trial]) -> SettingRe
     if best is None or task_of(plan.config) != "toy" or plan.objective.name != "val_loss":
         return None
     run = folder.run(best.number)
-    if not run.finished:
+    try:
+        metric = run.metrics().get("validation", {}).get("reconstruction_mse", {}) if run.finished else {}
+    except DataError:  # The damage is reported where the run itself is used.
         return None
-    baselines = run.metrics()["validation"]["reconstruction_mse"]["baselines"]
-    return SettingResult("mean sequence", (baselines["mean sequence"],), log=True)
+    level = metric.get("baselines", {}).get("mean sequence")
+    return None if level is None else SettingResult("mean sequence", (level,), log=True)
 
 
 def result_statements(plan: SearchPlan, trials: Sequence[Trial], baseline: SettingResult | None = None) -> list[str]:

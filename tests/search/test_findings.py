@@ -4,16 +4,19 @@ import math
 import statistics
 
 import pytest
+from report_makers import changed, metric, searched
 
 from lstm_ae.config import Snp, Toy
 from lstm_ae.config.space import REPORT as SPACE
 from lstm_ae.config.space import Axis
 from lstm_ae.formatting import format_number
+from lstm_ae.report.facts import gather_search
 from lstm_ae.search.findings import OptionFinding, findings
+from lstm_ae.search.journal import ended_trials
 from lstm_ae.search.plan import SearchPlan
 from lstm_ae.search.report_claims import REPORT, report_findings, reported_loss
-from lstm_ae.search.results import result_columns, result_statements
-from lstm_ae.search.trial import COMPLETED, FAILED, PRUNED, RUNNING, Execution, Objective, Trial
+from lstm_ae.search.results import read_baseline, result_columns, result_statements
+from lstm_ae.search.trial import COMPLETED, FAILED, PRUNED, RUNNING, Execution, Objective, Trial, rank_trials
 from lstm_ae.significance import CONFIRMED, OPEN, REFUTED, SettingResult
 
 LOSS, ACCURACY = Objective("val_loss"), Objective("val_label_accuracy", higher_is_better=True)
@@ -281,6 +284,19 @@ def test_statements_begin_with_the_baseline():
     said = result_statements(plan, grid(), SettingResult("mean sequence", (level,), log=True))
     assert said[0] == f"baseline mean sequence: val_loss {format_number(level)}; 2 of 18 trials are better"
     assert said[1:] == result_statements(plan, grid())
+
+
+def test_the_baseline_is_that_of_the_best_trials_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = searched("s")
+    trials = rank_trials(ended_trials(folder.journal.read()[0]), LOSS)
+    assert read_baseline(folder, trials) is None
+    measured = {"reconstruction_mse": metric(0.1, **{"mean sequence": 0.05})}
+    changed(folder.run(0).directory / "metrics.json", validation=measured)
+    assert read_baseline(folder, trials).values == (0.05,)
+    assert (
+        "baseline mean sequence: val_loss 0.05; 0 of 2 trials are better" in gather_search(folder.directory).statements
+    )
 
 
 def test_the_claims_need_the_whole_grid():
