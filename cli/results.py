@@ -78,8 +78,8 @@ def _format_baselines(metric: "JsonMapping", separator: str) -> str:
 
 
 def show_verdicts(console: Console, verdicts: Mapping[str, "Verdict"], naive: str) -> None:
-    """Show the verdicts of a backtest on the best baseline and on the naive one."""
-    names = dict.fromkeys((next(iter(verdicts)), naive))
+    """Show the verdicts of a backtest on the best baseline, on the naive one, and on persistence."""
+    names = [name for name in dict.fromkeys((next(iter(verdicts)), naive, "persistence")) if name in verdicts]
     console.show(f"Verdict over all folds: {'; '.join(str(verdicts[name]) for name in names)}")
 
 

@@ -4,6 +4,7 @@ The second half of the rows in time is tested in blocks of equal size. A block s
 series, so that no model is trained on later rows of another series.
 """
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -40,7 +41,9 @@ from lstm_ae.training.observer import Progress as TrainingProgress
 def start_backtest(
     config: Series, folds: int, reading: Progress | None = None
 ) -> tuple[Series, Panel, tuple[str, ...]]:
-    """Read the table and infer omitted options from the first fold's rows.
+    """Read the table and infer omitted options from the first fold's rows, except the seasons of the baseline.
+
+    Each fold chooses the seasons on its own validation split, as a training does.
 
     Args:
         config: config of a forecaster of tables.
@@ -64,7 +67,8 @@ def start_backtest(
     assert isinstance(first.config, Series)
     source = first.data.source
     leaky = (f"LEAKY: {source.leaky}",) if source.leaky else ()
-    return first.config, table, (*source.notes, *leaky)
+    completed = dataclasses.replace(first.config, season=config.season)
+    return completed, table, (*source.notes, *leaky)
 
 
 def split_fold(config: Series, table: Panel, number: int, folds: int) -> FoldData:
@@ -157,8 +161,12 @@ def backtest_table(
         begins(notes)
     found = run_backtest(plan, folds, out, notify=notify, finished=finished)
     names = {fold.baseline for fold in found.folds}
-    called = {"baseline": names.pop() if len(names) == 1 else "the naive baselines"}
-    verdicts = {name: verdict._replace(baseline=called.get(name, name)) for name, verdict in found.verdicts.items()}
+    naive = names.pop() if len(names) == 1 else "the naive baselines"
+    verdicts = {
+        name: verdict._replace(baseline=naive if name == "baseline" else name)
+        for name, verdict in found.verdicts.items()
+        if name != naive
+    }
     return found._replace(verdicts=verdicts)
 
 
@@ -225,6 +233,9 @@ def test_table_fold(table: Panel, trained: TrainedModel, fold_data: FoldData, nu
         # The number of the row in the table, since other series have rows of the same numbers.
         moments = np.searchsorted(table.series, rows.series[made]) + ends
     forecast = set(rows.series[made[errors.known]].tolist())
+    averages = average_by_moment(errors, moments, names)
+    # The folds may differ in the naive baseline, so the error of persistence makes all of them comparable.
+    averages["errors"].setdefault("persistence", averages["errors"]["baseline"])
     return Fold(
         number,
         first,
@@ -234,6 +245,6 @@ def test_table_fold(table: Panel, trained: TrainedModel, fold_data: FoldData, nu
         epoch,
         evaluation,
         errors.naive,
-        **average_by_moment(errors, moments, names),
+        **averages,
         left_out=[name for line, name in enumerate(rows.ids) if line not in forecast],
     )

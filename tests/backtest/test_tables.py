@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from lstm_ae_cli.console import Console
+from lstm_ae_cli.results import show_verdicts
 
 from lstm_ae.backtest import folds as folding
 from lstm_ae.backtest import tables
@@ -153,3 +155,55 @@ def test_skill_weights_every_forecast_and_short_series_are_named(untrained: None
         errors={"model": [1, 4], "baseline": [2, 2], "linear regression": [1, 1]}, counts=[3, 1]
     )
     assert (fold.skill("model", "baseline"), fold.skill("linear regression", "baseline")) == (1 - 7 / 8, 1 / 2)
+
+
+def seasonal_then_drifting(hours: int = 24 * 40) -> pd.DataFrame:
+    """Return hourly values with a daily season in the first half and a random walk in the second."""
+    random = np.random.default_rng(0)
+    hour = np.arange(hours)
+    values = np.where(hour < hours // 2, np.sin(hour * np.pi / 12), random.normal(0, 1, hours).cumsum())
+    return pd.DataFrame({"time": pd.date_range("2024-01-01", periods=hours, freq="h"), "a": values})
+
+
+def test_each_fold_chooses_its_season() -> None:
+    config = dataclasses.replace(config_of(seasonal_then_drifting(), time_col="time"), window=30, horizon=6)
+    one, two = folds_of(config, 2)
+    assert (one.data.seasons, two.data.seasons) == ((24,), (None,))
+    given = folds_of(dataclasses.replace(config, season=12), 2)
+    assert [fold.data.seasons for fold in given] == [(12,), (12,)]
+
+
+def fold_with(number: int, naive: str, **errors: float) -> folding.Fold:
+    """Return a fold of 30 forecasts with constant errors; its persistence is that of the baseline if not given."""
+    wave = 0.01 * np.sin(np.arange(30) * number)
+    values = {name: (error + wave).tolist() for name, error in errors.items()}
+    moments = list(range(100 * number, 100 * number + 30))
+    return folding.Fold(number, "a", "b", 1, 30, 1, {}, naive, moments, values, [1] * 30, [0.0] * 30)
+
+
+@pytest.mark.parametrize(
+    ("baselines", "shown"),
+    [
+        (("season of 24 steps", "persistence"), {"baseline": "the naive baselines", "persistence": "persistence"}),
+        (("season of 24 steps",) * 2, {"baseline": "season of 24 steps", "persistence": "persistence"}),
+        (("persistence",) * 2, {"baseline": "persistence"}),
+    ],
+)
+def test_persistence_is_compared_in_every_fold(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    baselines: tuple[str, str],
+    shown: dict[str, str],
+) -> None:
+    done = [
+        fold_with(number, name, model=1.0, baseline=3.0, persistence=2.0 if name != "persistence" else 3.0)
+        for number, name in enumerate(baselines, 1)
+    ]
+    verdicts = folding.judge_folds(done, HORIZON)
+    monkeypatch.setattr(tables, "plan_table_backtest", lambda *_: (None, ()))
+    monkeypatch.setattr(tables, "run_backtest", lambda *_, **__: folding.Backtest(done, verdicts, "baseline"))
+    found = tables.backtest_table(Series(), 2, Path("out")).verdicts
+    assert {name: verdict.baseline for name, verdict in found.items()} == shown
+    show_verdicts(Console(), found, "baseline")
+    said = capsys.readouterr().out
+    assert all(name in said for name in shown.values())
