@@ -117,12 +117,8 @@ def report_findings(
     ]
     claims = []
     for finding, option, pairs in _GRID_CLAIMS:
-        decision = decide_all(
-            [
-                decide_better(*(_grid_result(grid, objective, option, value) for value in pair), baseline=baseline)
-                for pair in pairs
-            ]
-        )
+        results = {value: _grid_result(grid, objective, option, value) for pair in pairs for value in pair}
+        decision = decide_all([decide_better(results[a], results[b], baseline=baseline) for a, b in pairs])
         count = total_count(
             compare_values(report_trials, option, None, pair, Objective("final_loss")) for pair in pairs
         )
