@@ -143,7 +143,9 @@ class Code(Enum):
         108,
         "There are too few consecutive rows",
         "A window, a part of the split, or a fold of the backtest needs more rows without a long gap than there are. "
-        "Reduce `--window`, `--horizon`, or `--folds`, raise `--max-gap`, or pass more rows.",
+        "For a training, reduce `--window`, `--horizon`, or `--folds`, raise `--max-gap`, or pass more rows. A trained "
+        "run fills gaps up to the `--max-gap` of its training: pass a table with enough rows after the last longer "
+        "gap, or train again with a larger `--max-gap`.",
     )
     LABELS = (
         109,

@@ -167,7 +167,7 @@ def classify_table(classifier: RunClassifier, table: Panel, *, every_row: bool =
         # The output has one line per row here, so series of one window get no line of their own.
         single[:] = False
     if not len(starts) and padded.grid.valued.any():
-        raise too_few_rows(table, prepared.window)
+        raise too_few_rows(prepared, prepared.window)
     require_complete_windows(config, padded)
     probability = np.empty((len(starts), len(names)), np.float32)
     for first in range(0, len(starts), BATCH_WINDOWS):

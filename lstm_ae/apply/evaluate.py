@@ -139,7 +139,7 @@ def _evaluate_forecasts(run: ModelStore, request: TableRequest, observe: TableOb
     observe(prepared)
     split = _make_split(prepared, prepared.window + horizon)._replace(line=forecaster.scales.lines(prepared))
     if not split.samples:
-        raise too_few_rows(prepared.table, split.span, "which a window and the steps after it need")
+        raise too_few_rows(prepared, split.span, "a window with its horizon")
     empty = split._replace(starts=split.starts[:0])
     source = Source(prepared.table.name, "", "")
     whole = Data(empty, empty, split, forecaster.scales.scale, source, feature_names=prepared.table.layout.values)

@@ -11,13 +11,13 @@ from lstm_ae.config.reading import TimeStep
 from lstm_ae.data.checks import collect_new_table_warnings
 from lstm_ae.data.columns import split_id_columns
 from lstm_ae.data.grid import future_times
-from lstm_ae.data.panel import Panel
+from lstm_ae.data.panel import Panel, rows_with_values
 from lstm_ae.data.preparation import PreparedTable, SeriesScales
-from lstm_ae.data.time_zones import format_times
+from lstm_ae.data.time_zones import format_time, format_times
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.forecasting.baselines import season_name, seasonal_naive
 from lstm_ae.forecasting.intervals import MIN_ERRORS, ErrorQuantiles, prediction_intervals, quantile_offsets
-from lstm_ae.formatting import format_heading, format_names
+from lstm_ae.formatting import format_count, format_heading, format_names, quote
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.model_store import ModelStore
 from lstm_ae.table_files import TableColumns
@@ -145,7 +145,7 @@ def forecast_table(
     complete = np.array([row >= window - 1 and grid.segment[row] == grid.segment[row - window + 1] for row in last])
     complete &= grid.valued[last]
     if not complete.any():
-        raise too_few_rows(table, window, where=" at its end")
+        raise _no_last_window(prepared)
     last = last[complete]
     rows = last[:, None] + np.arange(-window + 1, 1)
     past = grid.values[rows]
@@ -185,6 +185,50 @@ def forecast_table(
             *(_describe_missing_intervals(forecaster.error_quantiles[:, :steps], table) if levels else ()),
         ),
     )
+
+
+def _no_last_window(prepared: PreparedTable) -> DataError:
+    """Return the error for a table of which no series ends with a complete window, with the last gap of the series
+    that has the most rows.
+    """
+    grid, table, window = prepared.grid, prepared.table, prepared.window
+    rows = np.flatnonzero(grid.series == np.bincount(grid.series).argmax())
+    held = rows[rows_with_values(grid.values[rows])]
+    if len(rows) < window or not len(held):
+        return too_few_rows(prepared, window)
+    own = held[grid.segment[held] == grid.segment[held[-1]]]
+    before, limit = held[held < own[0]], format_count(prepared.max_gap, "step")
+    timed = table.layout.time is not None
+    name = table.name + (f", series {quote(table.ids[grid.series[rows[0]]])}" if len(table.ids) > 1 else "")
+
+    def place(row: int) -> str:
+        return format_time(int(grid.times[row]), table.zone) if timed else f"row {grid.times[row]:,}"
+
+    if not grid.valued[rows[-1]]:
+        return DataError(
+            f"{name} has no value after {place(held[-1])}, which is a gap of more than {limit}. Pass a table that ends "
+            "with values",
+            code=Code.TOO_FEW_ROWS,
+        )
+    if not len(before):
+        return too_few_rows(prepared, window)
+    missing = _count_steps(prepared, int(before[-1]), int(own[0])) - 1
+    train = f", or a run trained with --max-gap {missing}" if 0 < missing <= window else ""
+    return DataError(
+        f"{name} has a gap of {format_count(missing, 'step')} between {place(before[-1])} and {place(own[0])}, and "
+        f"{format_count(int(rows[-1] - own[0]) + 1, 'row')} after it. A forecast reads {window:,} rows without a gap "
+        f"of more than {limit}: pass a table with {window:,} rows after the gap{train}",
+        code=Code.TOO_FEW_ROWS,
+    )
+
+
+def _count_steps(prepared: PreparedTable, first: int, last: int) -> int:
+    """Return the number of time steps between two rows of a series, whose gaps may be longer than their rows."""
+    step, (begin, end) = prepared.step, map(int, prepared.grid.times[[first, last]])
+    if step.months:
+        months = np.array([begin, end]).astype("datetime64[ns]").astype("datetime64[M]").astype(int).tolist()
+        return int(months[1] - months[0]) // step.months
+    return round((end - begin) / step.size) if step.size else last - first
 
 
 def _describe_missing_intervals(quantiles: Array, table: Panel) -> list[str]:

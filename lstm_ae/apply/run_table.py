@@ -15,6 +15,7 @@ from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import PreparedTable, SeriesScales, prepare_table
 from lstm_ae.data.table_reader import Progress, read_panel
 from lstm_ae.errors import Code, ConfigError, DataError
+from lstm_ae.formatting import format_count
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.model_store import ModelStore
 from lstm_ae.studies.series.defaults import require_complete_windows
@@ -143,24 +144,28 @@ def prepare_run_table(config: Series, table: Panel) -> PreparedTable:
     if config.short == "pad":
         prepared = pad_segments(prepared, "segments")
     if not (np.bincount(prepared.grid.segment[prepared.grid.valued]) >= prepared.window).any():
-        raise too_few_rows(table, prepared.window, advice=describe_step_change(prepared))
+        raise too_few_rows(prepared, prepared.window, advice=describe_step_change(prepared))
     require_complete_windows(config, prepared)
     return prepared
 
 
-def too_few_rows(
-    table: Panel, rows: int, need: str = "which a window needs", where: str = "", advice: str = ""
-) -> DataError:
+def too_few_rows(prepared: PreparedTable, rows: int, need: str = "a window", advice: str = "") -> DataError:
     """Return the error for a table without enough consecutive rows.
 
     Args:
+        prepared: the table.
         rows: consecutive rows that are needed.
-        need: what needs them.
-        where: where in the table they are needed.
+        need: what has this number of rows.
         advice: further sentence for the message.
     """
-    return DataError(
-        f"{table.name} has no {rows} consecutive rows without a long gap{where}, {need}. Pass more rows"
-        + (f". {advice}" if advice else ""),
-        code=Code.TOO_FEW_ROWS,
-    )
+    table, longest = prepared.table, int(np.bincount(prepared.grid.series).max(initial=0))
+    if longest < rows:
+        where = " in its longest series" if len(table.ids) > 1 else ""
+        text = f"{table.name} has {format_count(longest, 'row')}{where}, and {need} has {rows:,}. Pass more rows"
+    else:
+        text = (
+            f"{table.name} has no {rows:,} consecutive rows without a gap of more than "
+            f"{format_count(prepared.max_gap, 'step')}, and {need} has {rows:,}. Pass more rows, or a run trained "
+            "with a larger --max-gap"
+        )
+    return DataError(f"{text}. {advice}" if advice else text, code=Code.TOO_FEW_ROWS)

@@ -128,8 +128,7 @@ def test_a_coarser_table_is_told_of() -> None:
         "49.7% of the steps of 5min have no row; they count as missing",
     ]
     problem = (
-        "has no 4 consecutive rows without a long gap, which a window needs. Pass more rows. "
-        "The rows of 'other.csv' are"
+        "has no 4 consecutive rows without a gap of more than 0 steps, .*larger --max-gap. The rows of 'other.csv' are"
     )
     with pytest.raises(DataError, match=problem):
         said(10, max_gap=0)

@@ -630,12 +630,48 @@ def test_an_estimator_says_what_the_command_says(fitted: SequenceForecaster, pla
 def test_only_the_last_window_counts(fitted: SequenceForecaster) -> None:
     frame = table()
     np.testing.assert_allclose(fitted.predict(frame.iloc[-30:]), fitted.predict(frame), rtol=1e-6)
-    with pytest.raises(DataError, match="no 30 consecutive rows without a long gap"):
+    with pytest.raises(DataError, match=r"has 29 rows, and a window has 30\. Pass more rows"):
         fitted.predict(frame.iloc[-29:])
     with pytest.raises(ConfigError, match="level must be a whole number"):
         fitted.predict_interval(frame, level=100)
     told = fitted.predict(frame.tz_localize("UTC").tz_convert("Europe/Berlin"))
     assert str(told.index[0]) == "2024-04-10 02:00:00+02:00"
+
+
+@pytest.mark.parametrize(
+    ("hours", "words"),
+    [
+        (
+            [*range(100), *range(112, 132)],
+            "'t.csv' has a gap of 12 steps between 2024-03-05 03:00:00 and 2024-03-05 16:00:00, and 20 rows after it. "
+            "A forecast reads 30 rows without a gap of more than {max_gap} steps: pass a table with 30 rows after the "
+            "gap, or a run trained with --max-gap 12",
+        ),
+        (
+            [*range(100), *range(200, 210)],
+            "'t.csv' has a gap of 100 steps between 2024-03-05 03:00:00 and 2024-03-09 08:00:00, and 10 rows after it. "
+            "A forecast reads 30 rows without a gap of more than {max_gap} steps: pass a table with 30 rows after the "
+            "gap",
+        ),
+        (list(range(20)), "'t.csv' has 20 rows, and a window has 30. Pass more rows"),
+    ],
+    ids=["gap", "gap longer than a window", "few rows"],
+)
+def test_a_table_without_a_window_at_its_end(place: Path, hours: list[int], words: str) -> None:
+    table().iloc[hours].to_csv("t.csv")
+    max_gap = open_run(place / "run").config().max_gap
+    said = call(f"series forecast {place}/run t.csv --out next.csv")
+    assert said.code == 3
+    assert said.last == words.format(max_gap=max_gap)
+
+
+def test_a_table_whose_last_rows_have_no_value(place: Path) -> None:
+    frame = table().iloc[:120].copy()
+    frame.iloc[100:] = np.nan
+    frame.to_csv("t.csv")
+    said = call(f"series forecast {place}/run t.csv --out next.csv")
+    assert said.code == 3
+    assert "'t.csv' has no value after 2024-03-05 03:00:00, which is a gap of more than" in said.last
 
 
 @pytest.mark.slow

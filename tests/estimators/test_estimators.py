@@ -488,7 +488,7 @@ def test_rows_that_are_refused(rows: Any, kind: type[Exception], words: str) -> 
 
 
 def test_new_rows_that_are_refused(coder: SequenceAutoencoder, fitted: AnomalyDetector) -> None:
-    with pytest.raises(DataError, match="X has no 8 consecutive rows without a long gap"):
+    with pytest.raises(DataError, match="X has 7 rows, and a window has 8"):
         coder.transform(np.ones((7, 2)))
     with pytest.raises(ValueError, match="X has 3 features, but SequenceAutoencoder is expecting 2 features"):
         coder.score(np.ones((9, 3)))

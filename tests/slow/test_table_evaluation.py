@@ -203,7 +203,7 @@ def test_what_cannot_be_measured(place: Path) -> None:
     with pytest.raises(ConfigError, match="--label-col is for runs of --task anomaly or classify"):
         evaluate_table(open_run(place / "forecast"), TableRequest(str(place / "last.csv"), label_col="pace"))
     frame().iloc[:14].to_csv("few.csv")
-    with pytest.raises(DataError, match="no 15 consecutive rows without a long gap"):
+    with pytest.raises(DataError, match=r"few\.csv has 14 rows, and a window with its horizon has 15"):
         evaluate_table(open_run(place / "forecast"), TableRequest("few.csv"))
     frame().assign(pace="none of these").to_csv("other.csv")
     with pytest.raises(DataError, match="holds no class that the run knows"):
