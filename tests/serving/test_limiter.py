@@ -347,6 +347,17 @@ def silent(channel: Any, method: str) -> Any:
 CHECK, PREDICT = "/grpc.health.v1.Health/Check", "/tensorflow.serving.PredictionService/Predict"
 
 
+def test_a_message_of_another_kind_is_refused() -> None:
+    async def work(channel: Any, *_: Any) -> Any:
+        call = channel.unary_unary(PREDICT, request_serializer=bytes, response_deserializer=bytes)
+        answer = call(b"\xff", timeout=CEILING)
+        return await answer.code(), await answer.details()
+
+    code, details = asyncio.run(Serving(CEILING).ask(work))
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    assert "PredictRequest" in details
+
+
 def test_a_call_whose_message_does_not_come_is_ended() -> None:
     async def work(channel: Any, *_: Any) -> Any:
         codes = [await silent(channel, method).code() for method in (CHECK, PREDICT)]
