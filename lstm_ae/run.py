@@ -167,8 +167,8 @@ RUNS = Path("runs")
 
 # Artifacts that belong to the training, in contrast to those of later commands.
 TRAINING_ARTIFACTS = (
-    *("normal.npz", "distances.npz", "components.npz", "logistic.npz", "regression.npz", "spread.npz"),
-    *("baselines.npz", "calibration.npz", "fingerprints.npz"),
+    *("normal.npz", "distances.npz", "components.npz", "logistic.npz", "convolutions.npz"),
+    *("regression.npz", "spread.npz", "baselines.npz", "calibration.npz", "fingerprints.npz"),
 )
 
 _Artifact = TypeVar("_Artifact", bound=Artifact)

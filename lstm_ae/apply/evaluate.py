@@ -7,7 +7,7 @@ import numpy as np
 from lstm_ae.apply import classify, detect, encode
 from lstm_ae.apply.forecast import load_forecaster
 from lstm_ae.apply.run_table import TableRequest, run_config, too_few_rows
-from lstm_ae.classification.baselines import LogisticRegression
+from lstm_ae.classification.baselines import ConvolutionRegression, LogisticRegression
 from lstm_ae.data.checks import collect_new_table_warnings
 from lstm_ae.data.fingerprints import WindowFingerprints
 from lstm_ae.data.preparation import PreparedTable
@@ -39,7 +39,7 @@ def evaluate_table(
     "new data":
 
     - forecast: errors of all windows, compared with the last value, the last season, and linear regression; a verdict
-    - classify: accuracy, macro-F1, and log loss on `label_col`, compared with logistic regression; a verdict
+    - classify: accuracy, macro-F1, and log loss on `label_col`, compared with the logistic regressions; a verdict
     - anomaly with `label_col`: ranking metrics of the scores on labeled rows and event metrics on labeled ranges
       (without point adjustment), compared with principal components, Mahalanobis distance, and raw values
     - anomaly without `label_col`, and reconstruct: the mean squared reconstruction error, compared with principal
@@ -166,7 +166,8 @@ def _make_split(prepared: PreparedTable, span: int) -> Split:
 
 
 def _evaluate_classes(run: ModelStore, request: TableRequest, observe: TableObserver) -> Evaluation:
-    regression = run.find_artifact(LogisticRegression)
+    fitted = (run.find_artifact(kind) for kind in (LogisticRegression, ConvolutionRegression))
+    regressions = [regression for regression in fitted if regression is not None]
     classified = classify.classify(run, request)
     observe(classified.prepared)
     grid, window = classified.prepared.grid, classified.prepared.window
@@ -179,14 +180,11 @@ def _evaluate_classes(run: ModelStore, request: TableRequest, observe: TableObse
         )
     truth = classified.truth[known]
     split = Split(grid.values, classified.ends[known] - window + 1, window, label=truth)
-    linear = None
-    if regression is not None:
-        linear = np.concatenate([regression.probabilities(split.windows(index)) for index in split.batches()])
     frequent = int(np.bincount(truth).argmax())
     metrics, verdict = classification.compare(
         split,
         classified.probability[known],
-        linear,
+        classification.baseline_probabilities(regressions, split),
         frequent=frequent,
         name=classified.names[frequent],
         shares=None,

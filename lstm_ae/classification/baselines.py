@@ -1,24 +1,22 @@
-"""Baseline of classifiers: logistic regression on scaled windows."""
+"""Baselines of classifiers: logistic regressions on scaled windows and on convolutions of them."""
 
 import copy
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 
 import numpy as np
 
 from lstm_ae.arrays import Array, Float32Array, Float64Array
 from lstm_ae.artifacts import Artifact, StoredArray
+from lstm_ae.classification.convolutions import Convolutions, draw_convolutions
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.windows import Data, Split, evenly_spaced
 
 if TYPE_CHECKING:
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression as LogisticModel
-
-
-NAME = "logistic regression"
 
 # Inverse regularization strengths in the order of the search, which stops when the validation log loss rises.
 STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)
@@ -29,8 +27,14 @@ MOST, WIDEST, LARGEST = 20_000, 50_000_000, 2_000_000_000
 # Minimum number of windows per class, if there are as many.
 FEWEST = 100
 
-# Wider windows are reduced to this number of principal components.
+# Wider inputs are reduced to this number of principal components.
 COLUMNS = 500
+
+# Most values of a window that convolutions are computed for, and of all windows, so that a fit takes seconds.
+WIDEST_CONVOLVED, MOST_CONVOLVED = 4096, 500_000
+
+# Most validation windows that select the link.
+MOST_COMPARED = 2000
 
 ITERATIONS = 200
 
@@ -48,6 +52,7 @@ class LogisticRegression(Artifact):
     """
 
     file = "logistic.npz"
+    name: ClassVar[str] = "logistic regression"
 
     weights: Annotated[Array, StoredArray("regression_0", np.floating, "columns", "classes")]
     bias: Annotated[Array, StoredArray("regression_1", np.floating, "classes")]
@@ -63,10 +68,51 @@ class LogisticRegression(Artifact):
         """
         from scipy.special import softmax
 
-        probabilities: Float64Array = softmax(
-            _columns(windows, self.scale, missing=self.missing) @ self.weights + self.bias, axis=1
-        )
+        probabilities: Float64Array = softmax(self.inputs(windows) @ self.weights + self.bias, axis=1)
         return probabilities
+
+    def inputs(self, windows: Array) -> Float32Array:
+        """Return the inputs of the regression, `(samples, columns)`, for windows in original units."""
+        return _columns(windows, self.scale, missing=self.missing)
+
+
+@dataclass(frozen=True)
+class ConvolutionRegression(LogisticRegression):
+    """Logistic regression on convolutions of windows.
+
+    Args:
+        convolutions: the convolutions of the scaled windows.
+    """
+
+    file = "convolutions.npz"
+    name: ClassVar[str] = "regression on convolutions"
+
+    convolutions: Convolutions
+
+    def inputs(self, windows: Array) -> Float32Array:
+        """Return the features of windows in original units, `(samples, features)`."""
+        return self.convolutions.features(self.scale.scaled(windows, windows))
+
+
+def fit_baselines(data: Data) -> tuple[LogisticRegression, ...]:
+    """Fit the baselines: a logistic regression on windows, and one on convolutions unless windows are very wide.
+
+    Args:
+        data: training and validation windows with class labels.
+    """
+    flat = fit_logistic_regression(data)
+    if data.train.span * data.train.features > WIDEST_CONVOLVED:
+        return (flat,)
+    return flat, fit_convolution_regression(data)
+
+
+def choose_link(data: Data, baselines: Sequence[LogisticRegression]) -> LogisticRegression:
+    """Return the baseline with the lowest log loss on validation windows, at which a network starts."""
+    split = data.validation
+    assert split.label is not None
+    index = evenly_spaced(split.samples, MOST_COMPARED)
+    windows, label = split.windows(index), split.label[index]
+    return min(baselines, key=lambda baseline: log_loss(baseline.probabilities(windows), label))
 
 
 def fit_logistic_regression(data: Data) -> LogisticRegression:
@@ -75,17 +121,48 @@ def fit_logistic_regression(data: Data) -> LogisticRegression:
     Args:
         data: training and validation windows with class labels.
     """
+    missing = data.train.missing
+    wide = data.train.span * data.train.features * (2 if missing else 1)
+    most = min(MOST, WIDEST // wide)
+    weights, bias, windows = _fit_regression(
+        data, wide, most, lambda block: _columns(block, data.scale, missing=missing)
+    )
+    return LogisticRegression(weights, bias, data.scale, missing, windows)
+
+
+def fit_convolution_regression(data: Data) -> ConvolutionRegression:
+    """Fit a logistic regression on convolutions of the training windows, as `fit_logistic_regression` does on windows.
+
+    Args:
+        data: training and validation windows with class labels.
+    """
+    index = evenly_spaced(data.train.samples, 1000)
+    windows = data.train.windows(index)
+    convolutions = draw_convolutions(data.scale.scaled(windows, windows))
+    most = min(MOST, MOST_CONVOLVED // (data.train.span * data.train.features))
+    weights, bias, count = _fit_regression(
+        data,
+        convolutions.limits.size,
+        most,
+        lambda block: convolutions.features(data.scale.scaled(block, block)),
+    )
+    return ConvolutionRegression(weights, bias, data.scale, data.train.missing, count, convolutions)
+
+
+def _fit_regression(
+    data: Data, wide: int, most: int, inputs: Callable[[Array], Float32Array]
+) -> tuple[Array, Array, int]:
+    """Return weights, biases, and the number of training windows of a regression on `inputs` of windows."""
     from threadpoolctl import threadpool_limits
 
-    classes, missing = len(data.classes), data.train.missing
-    wide = data.train.span * data.train.features * (2 if missing else 1)
-    most = max(min(MOST, WIDEST // wide, LARGEST // (min(wide, COLUMNS) * classes)), 100)
-    train, validation = (_sample(data, part, most, missing=missing) for part in data[:2])
+    classes = len(data.classes)
+    most = max(min(most, LARGEST // (min(wide, COLUMNS) * classes)), 100)
+    train, validation = (_sample(part, most, inputs) for part in data[:2])
     # The solver takes many small steps, in which synchronizing threads makes it up to eight times slower.
     with threadpool_limits(1):
         components, regression = _fit(train, validation, classes)
     weights, bias = _combine(components, regression, classes)
-    return LogisticRegression(weights, bias, data.scale, missing, len(train.label))
+    return weights, bias, len(train.label)
 
 
 def _combine(components: "PCA | None", regression: "LogisticModel", classes: int) -> tuple[Array, Array]:
@@ -147,15 +224,15 @@ class _Samples(NamedTuple):
     label: Array
 
 
-def _sample(data: Data, split: Split, most: int, *, missing: bool) -> _Samples:
-    """Return evenly spaced windows of a split, with a minimum number per class."""
+def _sample(split: Split, most: int, inputs: Callable[[Array], Float32Array]) -> _Samples:
+    """Return the inputs of evenly spaced windows of a split, with a minimum number per class."""
     assert split.label is not None
     spread = [evenly_spaced(split.samples, most)]
     if split.samples > most:
         by_class = [np.flatnonzero(split.label == number) for number in np.unique(split.label)]
         spread += [own[evenly_spaced(len(own), FEWEST)] for own in by_class]
     index = np.unique(np.concatenate(spread))
-    pieces = [_columns(split.windows(part), data.scale, missing=missing) for part in _batches(index)]
+    pieces = [inputs(split.windows(part)) for part in _batches(index)]
     return _Samples(np.concatenate(pieces), split.label[index])
 
 

@@ -79,6 +79,16 @@ class Series(Reading, Config):
         tunable=False,
         needs=CLASSIFY,
     )
+    link: str = option(
+        "baseline",
+        "Start the network at the better baseline, or at random.",
+        MODEL,
+        details="The better one on validation: logistic regression on windows or on convolutions of them. The network "
+        "learns what it leaves over.",
+        advanced=True,
+        choices=("baseline", "none"),
+        needs=CLASSIFY,
+    )
     horizon: int | None = redefault(Reading, "horizon", None, needs=FORECAST)
     normal: tuple[str, ...] = redefault(Reading, "normal", (), needs=RECONSTRUCTION)
     decoder_units: int | None = redefault(Config, "decoder_units", None, needs=DECODING)

@@ -29,12 +29,13 @@ METADATA, CONFIG, WEIGHTS = "metadata.json", "config.json", "model.weights.h5"
 LARGEST = {METADATA: 2**16, CONFIG: 2**23, WEIGHTS: 2**34}
 
 _LAYERS = """
-    Add Bidirectional Concatenate Dense Dropout Embedding Flatten GRU GlobalAveragePooling1D Identity InputLayer LSTM
-    RepeatVector Rescaling Reshape
+    Add Bidirectional Concatenate Conv1D Dense Dropout Embedding Flatten GRU GlobalAveragePooling1D Identity InputLayer
+    LSTM RepeatVector Rescaling Reshape Softmax
 """
 _OPERATIONS = """
-    Absolute Add Any Concatenate Cos Cumsum Equal Exp ExpandDims Flip GetItem Greater Isnan Less Log LogicalAnd
-    LogicalNot Max Maximum Mean Min Multiply OnesLike Reshape Sin Subtract Sum Transpose TrueDivide Where ZerosLike
+    Absolute Add Any Clip Concatenate Cos Cumsum Equal Exp ExpandDims Flip GetItem Greater Isnan Less Log LogicalAnd
+    LogicalNot Max Maximum Mean Min Multiply OnesLike Reshape Round Sin Subtract Sum Transpose TrueDivide Where
+    ZerosLike
 """
 _INITIALIZERS = "Constant GlorotUniform Ones Orthogonal RandomUniform Zeros"
 # Classes that a config may name, by module.
@@ -187,12 +188,14 @@ def count_declared_weights(config: JsonObject) -> int:
             raise ValueError("its RepeatVector has a length that no input or layer of it has")
         if name == "Embedding":
             total += _size(own.get("input_dim")) * _size(own.get("output_dim"))
-        if name not in ("LSTM", "GRU", "Dense"):
+        if name not in ("LSTM", "GRU", "Dense", "Conv1D"):
             continue
         shape = _built_for(item.get("build_config"))
-        units, read = _size(own.get("units")), _size(shape[-1] if shape else None)
+        units, read = _size(own.get("filters" if name == "Conv1D" else "units")), _size(shape[-1] if shape else None)
         bias = 1 if own.get("use_bias", True) else 0
-        if name == "Dense":
+        if name == "Conv1D":
+            total += units * (read * math.prod(map(_size, _list(own.get("kernel_size")))) + bias)
+        elif name == "Dense":
             total += units * (read + bias)
         elif name == "LSTM":
             total += 4 * units * (read + units + bias)

@@ -12,14 +12,19 @@ For sequences of hundreds of steps, head-on-code can read a second LSTM over eve
 (`config.every`), which shortens the path to the first step n times (El Hihi and Bengio 1995, "Hierarchical recurrent
 neural networks for long-term dependencies").
 
-The classifier for tables has no reconstruction: its head reads the mean and last state of the encoder.
+The classifier for tables has no reconstruction: its head reads the mean and last state of the encoder. It can add its
+evidence to that of a fitted baseline, the link, whose coefficients are weights of plain layers. The head's own weights
+are zero at first, so that the untrained network is the baseline.
 """
 
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 from keras import layers, ops
 
+from lstm_ae.classification import convolutions
+from lstm_ae.classification.baselines import ConvolutionRegression, LogisticRegression
 from lstm_ae.config import Mnist, Series
 from lstm_ae.models.autoencoder import reconstruct
 from lstm_ae.models.encoder import encode, fill_missing, pool_last, pool_mean, recurrent_layer
@@ -56,8 +61,19 @@ def classifier(config: Mnist, *, steps: int, features: int, classes: int) -> ker
     return keras.Model({"sequence": sequence}, {"reconstruction": reconstruction, "label": label}, name="network")
 
 
+# Log odds of a class without training windows, whose probability is 0 in single precision.
+NEVER = -200.0
+
+
 def pooled_classifier(
-    config: Series, *, steps: int, features: int, classes: int, missing: bool, fill: Sequence[float] = ()
+    config: Series,
+    *,
+    steps: int,
+    features: int,
+    classes: int,
+    missing: bool,
+    fill: Sequence[float] = (),
+    link: LogisticRegression | None = None,
 ) -> keras.Model:
     """Build a network from scaled `sequence` `(batch, steps, features)` to class probabilities `label`.
 
@@ -68,6 +84,7 @@ def pooled_classifier(
         classes: number of classes.
         missing: append a mask of missing values (NaN) to the inputs, see `fill_missing`.
         fill: `(features,)` values that replace missing ones; zeros if empty.
+        link: the baseline that the network starts at; None for a network that starts at random.
 
     Returns:
         An untrained functional model named `network`; `label` is `(batch, classes)`.
@@ -76,8 +93,52 @@ def pooled_classifier(
     window = fill_missing(sequence, mark=missing, fill=fill)
     states = encode(config, window.inputs, sequences=True, bidirectional=config.bidirectional)
     summary = [pool_mean(states, window.missing), pool_last(states, bidirectional=config.bidirectional)]
-    label = layers.Dense(classes, activation="softmax", name="label")(ops.concatenate(summary, axis=1))
+    states = ops.concatenate(summary, axis=1)
+    if link is None:
+        label = layers.Dense(classes, activation="softmax", name="label")(states)
+        return keras.Model({"sequence": sequence}, {"label": label}, name="network")
+    linear = layers.Dense(classes, trainable=False, name="link")
+    evidence = linear(_link_inputs(link, sequence))
+    linear.set_weights([link.weights, np.maximum(link.bias, NEVER)])
+    residual = layers.Dense(classes, kernel_initializer="zeros", name="residual")(states)
+    label = layers.Softmax(name="label")(evidence + residual)
     return keras.Model({"sequence": sequence}, {"label": label}, name="network")
+
+
+def _link_inputs(link: LogisticRegression, sequence: keras.KerasTensor) -> keras.KerasTensor:
+    """Return the inputs of a fitted regression, `(batch, columns)`, for scaled windows; see `link.inputs`."""
+    if isinstance(link, ConvolutionRegression):
+        return _convolution_features(link.convolutions, sequence)
+    window = fill_missing(sequence, mark=False)
+    columns = [layers.Flatten(name="link_values")(window.values)]
+    if link.missing:
+        columns.append(layers.Flatten(name="link_missing")(ops.cast(window.missing, "float32")))
+    return ops.concatenate(columns, axis=1) if len(columns) > 1 else columns[0]
+
+
+def _convolution_features(drawn: convolutions.Convolutions, sequence: keras.KerasTensor) -> keras.KerasTensor:
+    """Return the features of scaled windows, `(batch, features)`; see `Convolutions.features`."""
+    scaled = layers.Rescaling(drawn.gains.tolist(), offset=drawn.offsets.tolist(), name="standardized")(sequence)
+    scaled = ops.where(ops.isnan(scaled), ops.zeros_like(scaled), scaled * float(convolutions.RESOLUTION))
+    limit = float(convolutions.RESOLUTION * convolutions.LARGEST)
+    whole = ops.round(ops.clip(scaled, -limit, limit))
+    shares = []
+    for dilation, weights, limits in zip(drawn.dilations, drawn.weights, drawn.limits, strict=True):
+        layer = layers.Conv1D(
+            weights.shape[-1],
+            convolutions.LENGTH,
+            padding="same",
+            dilation_rate=int(dilation),
+            use_bias=False,
+            trainable=False,
+            name=f"convolutions_{dilation}",
+        )
+        values = layer(whole)
+        layer.set_weights([weights])
+        for number, limit in enumerate(limits):
+            above = layers.Rescaling(1.0, offset=(-limit).tolist(), name=f"above_{dilation}_{number}")(values)
+            shares.append(ops.mean(ops.cast(ops.greater(above, 0.0), "float32"), axis=1))
+    return (ops.concatenate(shares, axis=1) - convolutions.CENTER) * convolutions.GAIN
 
 
 def _pool_states(states: keras.KerasTensor, config: Mnist) -> keras.KerasTensor:

@@ -123,8 +123,12 @@ def test_a_training_says_what_it_found_and_what_is_next(place: Path) -> None:
     assert config.classes == ("fast", "mid", "slow")
     assert metrics["test"]["accuracy"]["value"] > 0.8
     assert list(metrics["test"]["accuracy"]["baselines"])[1] == "logistic regression"
-    assert list(metrics["test"]["log_loss"]["baselines"]) == ["class shares", "logistic regression"]
-    assert metrics["verdict"]["test"]["baseline"] == "logistic regression"
+    assert list(metrics["test"]["log_loss"]["baselines"]) == [
+        "class shares",
+        "logistic regression",
+        "regression on convolutions",
+    ]
+    assert metrics["verdict"]["test"]["baseline"] == "regression on convolutions"
     assert "in 18 windows, p = " in metrics["verdict"]["test"]["text"]
     assert {path.stem for path in (run.directory / "figures").iterdir()} == {"confusion", "trust", "curves"}
 

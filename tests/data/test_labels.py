@@ -9,22 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lstm_ae.classification.baselines import (
-    LogisticRegression,
-    _combine,
-    _fit,
-    _Samples,
-    fit_logistic_regression,
-    log_loss,
-)
 from lstm_ae.config import Series
 from lstm_ae.data.class_labels import draw_series_order, encode_labels, find_series_labels
 from lstm_ae.data.padding import original_rows, pad_segments, remove_padding
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import prepare_table
-from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.data.table_reader import read_panel
-from lstm_ae.data.windows import Data, Source, Split
+from lstm_ae.data.windows import Split
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.plots.classes import confusion, reliability
 from lstm_ae.significance import compare_classifiers
@@ -343,75 +334,6 @@ def test_mcnemar_by_hand() -> None:
     same = compare_classifiers(ours, ours, name="it", what="windows")
     assert (same.outcome, same.p, same.statistic) == ("ties with", 1, 0)
     assert compare_classifiers(ours[5:], theirs[5:], name="it", what="windows").outcome == "ties with"  # four to one
-
-
-def test_log_loss_by_hand() -> None:
-    said = np.array([[0.5, 0.5], [0.25, 0.75], [1, 0]])
-    assert log_loss(said[:2], np.array([0, 1])) == pytest.approx((math.log(2) + math.log(4 / 3)) / 2)
-    assert log_loss(said[2:], np.array([1])) == pytest.approx(7 * math.log(10))
-
-
-def labelled_data(windows: np.ndarray, label: np.ndarray, classes: int) -> Data:
-    """The same windows, `(samples, window, features)`, in all three parts."""
-    samples, span, features = windows.shape
-    starts = np.arange(samples, dtype=np.int64) * span
-    split = Split(windows.reshape(-1, features).astype(np.float32), starts, span, label=label.astype(np.int32))
-    names = tuple(str(place) for place in range(classes))
-    return Data(split, split, split, fixed_scale(), Source("t", "", ""), classes=names)
-
-
-def test_logistic_regression_reads_values_and_what_is_missing() -> None:
-    random = np.random.default_rng(0)
-    windows, label = random.normal(size=(300, 4, 2)), random.integers(0, 2, 300)
-    by_value = windows + 3 * label[:, None, None]
-    found = fit_logistic_regression(labelled_data(by_value, label, 3))
-    assert (found.weights.shape, found.missing, found.windows) == ((8, 3), False, 300)
-    said = found.probabilities(by_value)
-    assert said.shape == (300, 3)
-    assert (said[:, 2] == 0).all()  # never seen
-    np.testing.assert_allclose(said.sum(axis=1), 1)
-    assert (said.argmax(axis=1) == label).mean() > 0.97
-    # Nothing but which value is missing tells the class.
-    holed = windows.copy()
-    holed[label == 1, 2, 0] = NAN
-    found = fit_logistic_regression(labelled_data(holed, label, 2))
-    assert found.missing
-    assert (found.probabilities(holed).argmax(axis=1) == label).mean() > 0.97
-
-
-@pytest.mark.parametrize(("classes", "wide"), [(2, 3), (4, 3), (2, 600), pytest.param(4, 600, marks=pytest.mark.slow)])
-def test_components_and_regression_are_one_map(classes: int, wide: int, tmp_path: Path) -> None:
-    """What scikit-learn says step by step; and what is read again is what was written."""
-    random = np.random.default_rng(0)
-    label = random.integers(0, classes, 200).astype(np.int32)
-    columns = (random.normal(size=(200, wide)) + label[:, None]).astype(np.float32)
-    components, regression = _fit(_Samples(columns, label), _Samples(columns, label), classes)
-    assert (components is None) == (wide == 3)
-    weights, bias = _combine(components, regression, classes)
-    fitted = LogisticRegression(weights, bias, fixed_scale(), False, 200)
-    reduced = columns if components is None else components.transform(columns)
-    said = fitted.probabilities(columns[:, None])
-    np.testing.assert_allclose(said, regression.predict_proba(reduced), rtol=1e-4, atol=1e-6)
-    fitted.save(tmp_path / "l.npz")
-    np.testing.assert_array_equal(LogisticRegression.load(tmp_path / "l.npz").probabilities(columns[:, None]), said)
-
-
-def test_a_rare_class_is_fitted_as_well() -> None:
-    """Two windows of thirty thousand."""
-    label = np.zeros(30_000, np.int32)
-    label[[101, 20_007]] = 1
-    windows = np.random.default_rng(0).normal(size=(30_000, 2, 1)) + 5 * label[:, None, None]
-    found = fit_logistic_regression(labelled_data(windows, label, 2))
-    assert (found.probabilities(windows)[label == 1].argmax(axis=1) == 1).all()
-
-
-def test_wide_windows_are_reduced() -> None:
-    random = np.random.default_rng(0)
-    label = random.integers(0, 2, 120)
-    windows = random.normal(size=(120, 60, 10)) + label[:, None, None]
-    found = fit_logistic_regression(labelled_data(windows, label, 2))
-    assert np.linalg.matrix_rank(found.weights) == 1  # of two classes the second against the first
-    assert (found.probabilities(windows).argmax(axis=1) == label).all()
 
 
 def test_confusion_names_its_classes() -> None:

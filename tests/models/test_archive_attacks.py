@@ -19,11 +19,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from labeled_windows import labeled_data
 from searches import call, refused, tree
 from served_models import ask, run, service
 
 from lstm_ae.artifacts import Artifact
-from lstm_ae.classification.baselines import LogisticRegression
+from lstm_ae.classification.baselines import LogisticRegression, fit_baselines
 from lstm_ae.config import Mnist, Series, Snp, Toy
 from lstm_ae.data.scaling import Scale
 from lstm_ae.detection.baselines import ReconstructionBaseline
@@ -336,8 +337,11 @@ def networks() -> Iterator[Any]:
         yield pooled_autoencoder(Series(data="x.csv", code=16, **more), steps=4, features=2, missing=True)
         yield horizon_forecaster(Series(task="forecast", **more), steps=4, horizon=2, features=2, missing=True)
         for both in (True, False):
-            labelled = Series(task="classify", label_col="a", bidirectional=both, **more)
-            yield pooled_classifier(labelled, steps=4, features=2, classes=3, missing=True)
+            labeled = Series(task="classify", label_col="a", bidirectional=both, **more)
+            yield pooled_classifier(labeled, steps=4, features=2, classes=3, missing=True)
+        windows = np.random.default_rng(0).normal(size=(30, 4, 2))
+        for fitted in fit_baselines(labeled_data(windows, np.arange(30) % 3)):
+            yield pooled_classifier(labeled, steps=4, features=2, classes=3, missing=False, link=fitted)
         for last in (True, False):
             yield step_forecaster(Snp(target="level", last_day_only=last, **more))
             yield step_forecaster(Snp(inputs="ohlcv", last_day_only=last, **more), typical=0.1)

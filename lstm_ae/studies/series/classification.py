@@ -1,12 +1,13 @@
 """Classification of the windows of a table."""
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from lstm_ae.arrays import Array, Float32Array
-from lstm_ae.classification.baselines import NAME, fit_logistic_regression, log_loss
+from lstm_ae.classification.baselines import LogisticRegression, choose_link, fit_baselines, log_loss
 from lstm_ae.config import Series
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.evaluation import Evaluation, Metric, Verdict
@@ -36,6 +37,7 @@ def build(config: Series, data: Data) -> "keras.Model":
         classes=len(data.classes),
         missing=data.train.missing,
         fill=data.scaled_means,
+        link=choose_link(data, fit_baselines(data)) if config.link == "baseline" else None,
     )
     return in_own_units(set_initial_values(network, config, steps), data.scale)
 
@@ -43,40 +45,52 @@ def build(config: Series, data: Data) -> "keras.Model":
 def evaluate(model: "keras.Model", data: Data, judged_by: ModelStore | None = None) -> Evaluation:
     """Evaluate accuracy, macro-F1, and log loss with those of the baselines, and apply McNemar's test.
 
-    The baselines are the most frequent class and logistic regression. The test uses non-overlapping windows only, since
-    windows that share rows are not independent.
+    The baselines are the most frequent class and the logistic regressions. The test uses non-overlapping windows only,
+    since windows that share rows are not independent.
     """
     assert data.train.label is not None
     counts = np.bincount(data.train.label, minlength=len(data.classes))
     frequent, shares = int(counts.argmax()), counts / counts.sum()
     # Fitted on training windows only, also if the model was fitted to validation windows, which select the penalty.
-    regression = fit_logistic_regression(data)
+    regressions = fit_baselines(data)
     metrics, verdicts = {}, {}
     for part, split in evaluated_parts(data, judged_by).items():
-        linear = np.concatenate([regression.probabilities(split.windows(index)) for index in split.batches()])
         metrics[part], verdict = compare(
-            split, probabilities(model, split), linear, frequent=frequent, name=data.classes[frequent], shares=shares
+            split,
+            probabilities(model, split),
+            baseline_probabilities(regressions, split),
+            frequent=frequent,
+            name=data.classes[frequent],
+            shares=shares,
         )
         assert verdict is not None
         verdicts[part] = verdict
-    return Evaluation(metrics, verdicts, regression)
+    return Evaluation(metrics, verdicts, regressions)
 
 
 def fit_artifacts(config: Series, model: "keras.Model", data: Data, evaluation: Evaluation) -> FittedArtifacts:
-    """Return the logistic regression, the baseline on other tables."""
-    return FittedArtifacts((evaluation.fitted,))
+    """Return the logistic regressions, the baselines on other tables."""
+    return FittedArtifacts(evaluation.fitted)
+
+
+def baseline_probabilities(regressions: Sequence[LogisticRegression], split: Split) -> dict[str, Array]:
+    """Return the class probabilities of every window of a split, `(samples, classes)`, by name of the baseline."""
+    return {
+        regression.name: np.concatenate([regression.probabilities(split.windows(index)) for index in split.batches()])
+        for regression in regressions
+    }
 
 
 def compare(
-    split: Split, model: Array, linear: Array | None, *, frequent: int, name: str, shares: Array | None
+    split: Split, model: Array, baselines: Mapping[str, Array], *, frequent: int, name: str, shares: Array | None
 ) -> tuple[dict[str, Metric], Verdict | None]:
     """Return metrics of labeled windows with those of the baselines, and the verdict against the most accurate one.
 
     Args:
         split: labeled windows.
         model: `(samples, classes)` probabilities of the model.
-        linear: `(samples, classes)` probabilities of logistic regression; None for no verdict, since the strongest
-            baseline is unknown then.
+        baselines: `(samples, classes)` probabilities of the fitted baselines by name; empty for no verdict, since the
+            strongest baseline is unknown then.
         frequent: index of the most frequent class.
         name: name of the most frequent class.
         shares: `(classes,)` frequencies in training, a baseline of the log loss; None to omit it.
@@ -85,25 +99,23 @@ def compare(
     assert truth is not None
     always = f"always {format_heading(name)}"
     predictions = {"": model.argmax(axis=1), always: np.full(len(truth), frequent)}
-    if linear is not None:
-        predictions[NAME] = linear.argmax(axis=1)
+    predictions |= {key: probability.argmax(axis=1) for key, probability in baselines.items()}
     accuracy = {key: float(np.mean(predicted == truth)) for key, predicted in predictions.items()}
     f1 = {key: macro_f1(truth, predicted) for key, predicted in predictions.items()}
     loss = {"": log_loss(model, truth)}
     if shares is not None:
         loss["class shares"] = log_loss(np.tile(shares, (len(truth), 1)), truth)
-    if linear is not None:
-        loss[NAME] = log_loss(linear, truth)
+    loss |= {key: log_loss(probability, truth) for key, probability in baselines.items()}
     metrics = {
         "accuracy": _metric(accuracy, higher_is_better=True),
         "macro_f1": _metric(f1, higher_is_better=True),
         "log_loss": _metric(loss, higher_is_better=False),
     }
-    if linear is None:
+    if not baselines:
         return metrics, None
     disjoint = split.disjoint_samples()
     what = "windows" if len(disjoint) == split.samples else "non-overlapping windows"
-    best = max((NAME, always), key=accuracy.__getitem__)
+    best = max((*baselines, always), key=accuracy.__getitem__)
     return metrics, compare_classifiers(
         (predictions[""] == truth)[disjoint], (predictions[best] == truth)[disjoint], name=best, what=what
     )

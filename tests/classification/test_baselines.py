@@ -1,0 +1,78 @@
+"""Baselines of classifiers: logistic regression on windows."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from labeled_windows import labeled_data
+
+from lstm_ae.classification.baselines import (
+    LogisticRegression,
+    _combine,
+    _fit,
+    _Samples,
+    fit_logistic_regression,
+    log_loss,
+)
+from lstm_ae.data.scaling import fixed_scale
+
+
+def test_log_loss_by_hand() -> None:
+    said = np.array([[0.5, 0.5], [0.25, 0.75], [1, 0]])
+    assert log_loss(said[:2], np.array([0, 1])) == pytest.approx((math.log(2) + math.log(4 / 3)) / 2)
+    assert log_loss(said[2:], np.array([1])) == pytest.approx(7 * math.log(10))
+
+
+def test_logistic_regression_reads_values_and_what_is_missing() -> None:
+    random = np.random.default_rng(0)
+    windows, label = random.normal(size=(300, 4, 2)), random.integers(0, 2, 300)
+    by_value = windows + 3 * label[:, None, None]
+    found = fit_logistic_regression(labeled_data(by_value, label)._replace(classes=("0", "1", "2")))
+    assert (found.weights.shape, found.missing, found.windows) == ((8, 3), False, 300)
+    said = found.probabilities(by_value)
+    assert said.shape == (300, 3)
+    assert (said[:, 2] == 0).all()  # never seen
+    np.testing.assert_allclose(said.sum(axis=1), 1)
+    assert (said.argmax(axis=1) == label).mean() > 0.97
+    # Nothing but which value is missing tells the class.
+    holed = windows.copy()
+    holed[label == 1, 2, 0] = np.nan
+    found = fit_logistic_regression(labeled_data(holed, label))
+    assert found.missing
+    assert (found.probabilities(holed).argmax(axis=1) == label).mean() > 0.97
+
+
+@pytest.mark.parametrize(("classes", "wide"), [(2, 3), (4, 3), (2, 600), pytest.param(4, 600, marks=pytest.mark.slow)])
+def test_components_and_regression_are_one_map(classes: int, wide: int, tmp_path: Path) -> None:
+    """What scikit-learn says step by step; and what is read again is what was written."""
+    random = np.random.default_rng(0)
+    label = random.integers(0, classes, 200).astype(np.int32)
+    columns = (random.normal(size=(200, wide)) + label[:, None]).astype(np.float32)
+    components, regression = _fit(_Samples(columns, label), _Samples(columns, label), classes)
+    assert (components is None) == (wide == 3)
+    weights, bias = _combine(components, regression, classes)
+    fitted = LogisticRegression(weights, bias, fixed_scale(), False, 200)
+    reduced = columns if components is None else components.transform(columns)
+    said = fitted.probabilities(columns[:, None])
+    np.testing.assert_allclose(said, regression.predict_proba(reduced), rtol=1e-4, atol=1e-6)
+    fitted.save(tmp_path / "l.npz")
+    np.testing.assert_array_equal(LogisticRegression.load(tmp_path / "l.npz").probabilities(columns[:, None]), said)
+
+
+def test_a_rare_class_is_fitted_as_well() -> None:
+    """Two windows of thirty thousand."""
+    label = np.zeros(30_000, np.int32)
+    label[[101, 20_007]] = 1
+    windows = np.random.default_rng(0).normal(size=(30_000, 2, 1)) + 5 * label[:, None, None]
+    found = fit_logistic_regression(labeled_data(windows, label))
+    assert (found.probabilities(windows)[label == 1].argmax(axis=1) == 1).all()
+
+
+def test_wide_windows_are_reduced() -> None:
+    random = np.random.default_rng(0)
+    label = random.integers(0, 2, 120)
+    windows = random.normal(size=(120, 60, 10)) + label[:, None, None]
+    found = fit_logistic_regression(labeled_data(windows, label))
+    assert np.linalg.matrix_rank(found.weights) == 1  # of two classes the second against the first
+    assert (found.probabilities(windows).argmax(axis=1) == label).all()

@@ -1,0 +1,180 @@
+"""Features of windows by random convolutions, and the baselines and networks that read them."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from labeled_windows import labeled_data
+
+from lstm_ae import experiment
+from lstm_ae.arrays import Array, Float32Array
+from lstm_ae.classification import baselines, convolutions
+from lstm_ae.classification.baselines import ConvolutionRegression, LogisticRegression, choose_link, fit_baselines
+from lstm_ae.classification.convolutions import Convolutions, draw_convolutions
+from lstm_ae.config import Series
+from lstm_ae.data.scaling import Scale
+from lstm_ae.studies.series import classification
+
+
+def random_windows(samples: int, steps: int, columns: int, *, missing: float = 0.0, seed: int = 0) -> Float32Array:
+    random = np.random.default_rng(seed)
+    windows = random.normal(size=(samples, steps, columns)).astype(np.float32)
+    windows[random.random(windows.shape) < missing] = np.nan
+    return windows
+
+
+def bumps(samples: int, steps: int = 40, seed: int = 0) -> tuple[Float32Array, Array]:
+    """Noise with a bump of one of two shapes at a random place, and the shape as label."""
+    random = np.random.default_rng(seed)
+    windows = random.normal(0, 0.1, (samples, steps, 1)).astype(np.float32)
+    label = np.arange(samples) % 2
+    shapes = np.array([[1, 2, 3, 2, 1, 0, 0], [0, 0, 1, 7, 1, 0, 0]], np.float32)
+    for row, (kind, place) in enumerate(zip(label, random.integers(0, steps - 7, samples), strict=True)):
+        windows[row, place : place + 7, 0] += shapes[kind]
+    return windows, label
+
+
+def feature_by_hand(drawn: Convolutions, window: Array, dilation: int, number: int) -> float:
+    """Return one feature of `(steps, columns)`, value by value."""
+    at = drawn.dilations.tolist().index(dilation)
+    standard = (window * drawn.gains + drawn.offsets) * convolutions.RESOLUTION
+    whole = np.nan_to_num(np.rint(standard), nan=0.0)
+    above = 0
+    for step in range(len(window)):
+        total = 0.0
+        for offset, column in itertools.product(range(9), range(window.shape[1])):
+            place = step + (offset - 4) * dilation
+            if 0 <= place < len(window):
+                total += drawn.weights[at, offset, column, number % 84] * whole[place, column]
+        above += total > drawn.limits[at, number // 84, number % 84]
+    return (above / len(window) - 0.5) * 8
+
+
+@pytest.mark.parametrize(("steps", "columns", "dilations"), [(5, 1, [1]), (17, 2, [1, 2]), (70, 1, [1, 2, 4, 8])])
+def test_features_by_hand(steps: int, columns: int, dilations: list[int]) -> None:
+    windows = random_windows(20, steps, columns, missing=0.1)
+    drawn = draw_convolutions(windows)
+    assert drawn.dilations.tolist() == dilations
+    features = drawn.features(windows)
+    filters = drawn.limits[0].size
+    assert features.shape == (20, len(dilations) * filters) == (20, 84 * 12)
+    for row, at, number in [(0, 0, 0), (3, 0, 83), (7, len(dilations) - 1, filters - 1), (19, 0, 40)]:
+        expected = feature_by_hand(drawn, windows[row], dilations[at], number)
+        assert features[row, at * filters + number] == pytest.approx(expected, abs=1e-5)
+    assert features.std() > 0.5
+    assert abs(features).max() <= 4
+
+
+def test_each_kernel_sums_to_zero_and_reads_few_of_many_columns() -> None:
+    drawn = draw_convolutions(random_windows(5, 10, 30))
+    np.testing.assert_array_equal(drawn.weights.sum(axis=1), 0)
+    read = (drawn.weights != 0).any(axis=1).sum(axis=1)
+    assert read.min() == 1
+    assert 4 <= read.max() <= convolutions.MAX_COLUMNS
+
+
+def test_features_do_not_depend_on_units_or_on_other_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    windows = random_windows(50, 30, 2, missing=0.05)
+    whole = draw_convolutions(windows).features(windows)
+    # A power of 2 changes no rounding.
+    units = windows * np.float32(1024)
+    np.testing.assert_array_equal(draw_convolutions(units).features(units), whole)
+    monkeypatch.setattr(convolutions, "BATCH_POSITIONS", 100)
+    np.testing.assert_array_equal(draw_convolutions(windows).features(windows), whole)
+    assert draw_convolutions(windows).features(windows[:0]).shape == (0, 1008)
+
+
+@settings(max_examples=20)
+@given(st.floats(-(2.0**100), 2.0**100, width=32), st.integers(0, 2))
+def test_extreme_values_and_columns_without_any_give_finite_features(value: float, kind: int) -> None:
+    windows = random_windows(6, 12, 2)
+    windows[2, 3] = value
+    if kind:
+        windows[:, :, 1] = np.nan if kind == 1 else 7
+    features = draw_convolutions(windows).features(windows)
+    assert np.isfinite(features).all()
+    assert abs(features).max() <= 4
+
+
+def test_shapes_at_any_place_are_classified_by_convolutions_only() -> None:
+    windows, label = bumps(200)
+    data = labeled_data(windows, label, divided=True)
+    flat, convolved = fit_baselines(data)
+    accuracy = {
+        regression.name: float((regression.probabilities(windows[160:]).argmax(axis=1) == label[160:]).mean())
+        for regression in (flat, convolved)
+    }
+    assert accuracy["regression on convolutions"] > 0.95
+    assert accuracy["logistic regression"] < 0.8
+    assert choose_link(data, (flat, convolved)) is convolved
+    # A level at one step is what the flat regression reads.
+    levels = random_windows(200, 12, 1)
+    levels[:, 5, 0] += 3 * (np.arange(200) % 2)
+    data = labeled_data(levels, np.arange(200) % 2, divided=True)
+    found = fit_baselines(data)
+    assert choose_link(data, found) is found[0]
+
+
+def test_very_wide_windows_have_no_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
+    windows, label = bumps(60)
+    monkeypatch.setattr(baselines, "WIDEST_CONVOLVED", 39)
+    assert [type(one) for one in fit_baselines(labeled_data(windows, label, divided=True))] == [LogisticRegression]
+
+
+def test_what_is_read_again_is_what_was_written(tmp_path: Path) -> None:
+    windows, label = bumps(60)
+    _, fitted = fit_baselines(labeled_data(windows, label, divided=True))
+    fitted.save(tmp_path / fitted.file)
+    again = ConvolutionRegression.load(tmp_path / "convolutions.npz")
+    np.testing.assert_array_equal(again.probabilities(windows), fitted.probabilities(windows))
+
+
+@pytest.mark.parametrize("kind", [LogisticRegression, ConvolutionRegression])
+@pytest.mark.parametrize(("scaled", "missing"), [("standard", 0.1), ("window", 0.0)])
+def test_the_untrained_network_is_the_baseline(
+    kind: type[LogisticRegression], scaled: str, missing: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    windows = 5 + 3 * random_windows(60, 20, 2, missing=missing)
+    label = np.arange(60) % 3
+    windows[label == 1, 4] += 4
+    lines = np.array([[5.0, 5.0]], np.float32)
+    scale = Scale("fixed", lines, lines / 2) if scaled == "standard" else Scale("window", *(np.zeros((2, 0, 2)) + 1))
+    data = labeled_data(windows, label, divided=True, scale=scale)
+    # A class of which there are no training windows.
+    data = data._replace(classes=(*data.classes, "never"))
+    fitted = next(one for one in fit_baselines(data) if type(one) is kind)
+    monkeypatch.setattr(classification, "choose_link", lambda *_: fitted)
+    config = Series(task="classify", label_col="kind", units=2, window=20)
+    found = classification.probabilities(classification.build(config, data), data.test)
+    expected = fitted.probabilities(data.test.windows())
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert (found[:, 3] == 0).all()
+
+
+def settled(**options: Any) -> Series:
+    return Series(task="classify", label_col="kind", units=2, window=40, batch_size=32, **options)
+
+
+def test_a_network_that_cannot_help_ends_with_the_numbers_of_the_baseline() -> None:
+    windows, label = bumps(120)
+    # No classifier can be sure of labels some of which are wrong.
+    label = np.where(np.random.default_rng(1).random(120) < 0.3, 1 - label, label)
+    data = labeled_data(windows, label, divided=True)
+    # Steps as large as these destroy whatever the network begins with.
+    model, result = experiment.fit_model(settled(epochs=1, learning_rate=10.0, optimizer="sgd"), data)
+    assert result.best_epoch == 0
+    evaluation = classification.evaluate(model, data)
+    accuracy = evaluation.metrics["test"]["accuracy"]
+    assert accuracy.value == accuracy.baselines["regression on convolutions"]
+    assert evaluation.verdicts["test"].outcome == "ties with"
+
+
+def test_without_a_link_the_network_starts_at_random() -> None:
+    windows, label = bumps(60)
+    data = labeled_data(windows, label, divided=True)
+    names = {layer.name for layer in classification.build(settled(link="none"), data).get_layer("network").layers}
+    assert not {"link", "residual"} & names
