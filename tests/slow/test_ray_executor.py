@@ -1,5 +1,6 @@
 """Searches on Ray clusters of this machine: the same table, whatever dies."""
 
+import importlib.util
 import os
 import re
 import shutil
@@ -13,8 +14,11 @@ from processes import CEILING, children, command_of, finished, started, until, u
 from search_kills import GRID, RESUME, assert_equal
 from searches import table_of
 
-pytest.importorskip("ray", reason="Ray is not installed")
-pytestmark = pytest.mark.slow
+# Every suite collects this file, and importing Ray takes a second.
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed"),
+]
 
 ON_RAY = f"{GRID} --engine ray --jobs 2 --out s"
 
