@@ -145,7 +145,7 @@ def _evaluate_forecasts(run: ModelStore, request: TableRequest, observe: TableOb
     whole = Data(empty, empty, split, forecaster.scales.scale, source, feature_names=prepared.table.layout.values)
     regression = run.find_artifact(TableRegression)
     fitted = TableBaselines(forecaster.seasons, horizon, regression.linear if regression else None)
-    errors = forecast_metrics.table_errors(forecaster.model, whole, split, fitted, forecaster.error_quantiles)
+    errors = forecast_metrics.table_errors(forecaster.rollout.model, whole, split, fitted, forecaster.error_quantiles)
     columns = forecast_metrics.skill_by_column(errors, whole.feature_names, forecaster.seasons)
     verdict = forecast_metrics.judge_forecasts(errors, whole.feature_names)
     return Evaluation(

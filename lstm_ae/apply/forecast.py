@@ -23,7 +23,7 @@ from lstm_ae.model_store import ModelStore
 from lstm_ae.table_files import TableColumns
 
 if TYPE_CHECKING:
-    import keras
+    from lstm_ae.models.rollout import Rollout
 
 BATCH_WINDOWS = 1024
 
@@ -33,12 +33,12 @@ class RunForecaster(LoadedRun):
     """The forecaster of a run.
 
     Args:
-        model: The Keras model.
+        rollout: The forecasts of the Keras model, which are traced once.
         error_quantiles: `(features, horizon, 199)` quantiles of the scaled validation errors.
         seasons: The season of each column, see `lstm_ae.forecasting.baselines.TableBaselines`.
     """
 
-    model: "keras.Model"
+    rollout: "Rollout"
     error_quantiles: Array
     seasons: tuple[int | None, ...]
 
@@ -87,6 +87,8 @@ def load_forecaster(run: ModelStore, reading: JsonMapping | None = None) -> RunF
     Raises:
         ConfigError, DataError: If the run is damaged or is not a forecasting run.
     """
+    from lstm_ae.models.rollout import Rollout
+
     config = run_config(run, "forecast", reading=reading)
     calibration = run.artifact(ErrorQuantiles)
     quantiles = calibration.quantiles
@@ -97,7 +99,8 @@ def load_forecaster(run: ModelStore, reading: JsonMapping | None = None) -> RunF
         raise DataError(
             f"The metrics.json of {run.name!r} is damaged at 'seasons'; train a new run", code=Code.RUN_DAMAGED
         )
-    return RunForecaster(config, SeriesScales(calibration.scale, run.symbols), run.model(), quantiles, tuple(seasons))
+    scales = SeriesScales(calibration.scale, run.symbols)
+    return RunForecaster(config, scales, Rollout(run.model()), quantiles, tuple(seasons))
 
 
 def forecast_file(
@@ -133,8 +136,6 @@ def forecast_table(
         ConfigError: If `horizon` is not between 1 and 100,000 steps.
         DataError: If no series ends with a complete window.
     """
-    from lstm_ae.models.rollout import Rollout
-
     config, window = forecaster.config, prepared.window
     assert config.horizon is not None
     steps = config.horizon if horizon is None else horizon
@@ -155,7 +156,7 @@ def forecast_table(
             code=Code.MISSING_VALUES,
         )
     scale, lines = forecaster.scales.scale, forecaster.scales.lines(prepared)[last]
-    future = Rollout(forecaster.model)(past, lines, steps, size=BATCH_WINDOWS)
+    future = forecaster.rollout(past, lines, steps, size=BATCH_WINDOWS)
     naive = seasonal_naive(past, steps, forecaster.seasons)
     # A column without a value in the window has no basis for a forecast.
     unknown = np.broadcast_to(np.isnan(past).all(axis=1, keepdims=True), future.shape)
