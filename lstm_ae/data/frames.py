@@ -12,11 +12,16 @@ from lstm_ae.data.grid import map_to_grid_rows
 from lstm_ae.data.panel import Panel, sort_rows
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.data.time_zones import format_times
+from lstm_ae.data.timestamps import looks_like_times
 from lstm_ae.errors import Code, DataError
+from lstm_ae.formatting import quote
 from lstm_ae.table_files import TableColumns
 
 if TYPE_CHECKING:
     import pandas as pd
+
+# Rows of an index in which times as text are looked for.
+MAX_CHECKED_TIMES = 100
 
 
 class RowCodes(NamedTuple):
@@ -134,6 +139,17 @@ def read_index_times(index: "pd.Index[Any]", name: str = "X") -> Int64Array | No
             f"{name}: the index holds times before 1678 or after 2262, which nanoseconds do not reach. Remove them",
             code=Code.ARRAY_INPUT,
         ) from None
+
+
+def describe_text_times(index: "pd.Index[Any]") -> str:
+    """Return a warning if an index holds times as text, which are not read; "" otherwise."""
+    cells = [cell for cell in index[:MAX_CHECKED_TIMES] if isinstance(cell, str)]
+    if not cells or not looks_like_times(cells, str(index.name or "time")):
+        return ""
+    return (
+        f"The index of X holds times as text ({quote(cells[0])}), so its rows are read as consecutive. Convert it with "
+        "pandas.to_datetime to use the times."
+    )
 
 
 def map_to_table_rows(prepared: PreparedTable, found: Array) -> Array:

@@ -26,11 +26,10 @@ from lstm_ae.apply.run_table import prepare_run_table
 from lstm_ae.arrays import Array
 from lstm_ae.config import Series
 from lstm_ae.config.reading import TimeStep
-from lstm_ae.data.checks import TRAINING_RULES
-from lstm_ae.data.frames import RowCodes, map_to_table_rows, panel_from_rows
+from lstm_ae.data.checks import TRAINING_RULES, collect_new_table_warnings
+from lstm_ae.data.frames import RowCodes, describe_text_times, map_to_table_rows, panel_from_rows
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import PreparedTable
-from lstm_ae.data.scaling import describe_unknown_series
 from lstm_ae.errors import Code, ConfigError, DataError, DivergedError
 from lstm_ae.estimators.several import TableLike, default_column_names, series_by_scale
 from lstm_ae.formatting import format_epoch
@@ -94,7 +93,8 @@ class Estimator(BaseEstimator):
             The fitted estimator.
 
         Warns:
-            UserWarning: many rows are missing, a column is a counter, or values lose digits.
+            UserWarning: many rows are missing, a column is a counter, values lose digits, or the index has times as
+                text.
             ConvergenceWarning: the loss became NaN after an epoch whose weights are used.
 
         Raises:
@@ -271,6 +271,8 @@ class Estimator(BaseEstimator):
                     code=Code.ARRAY_INPUT,
                 )
             index = index.get_level_values(-1)
+        if index is not None and (text := describe_text_times(index)):
+            warnings.warn(text, UserWarning, stacklevel=3)
         return panel_from_rows(values, list(names), index, series=series, labels=labels)
 
     def _prepare(self, X: TableLike) -> PreparedTable:
@@ -278,9 +280,10 @@ class Estimator(BaseEstimator):
         check_is_fitted(self)
         config = self._fitted_config
         table = self._panel(X, reset=False, series=series_by_scale(X, config.scale))
-        if unknown := describe_unknown_series(self._fitted.symbols, table.ids):
-            warnings.warn(unknown, UserWarning, stacklevel=3)
-        return prepare_run_table(config, table)
+        prepared = prepare_run_table(config, table)
+        for text in collect_new_table_warnings(prepared, symbols=self._fitted.symbols):
+            warnings.warn(text, UserWarning, stacklevel=3)
+        return prepared
 
     def _to_rows(self, prepared: PreparedTable, values: Array, X: TableLike, names: Any) -> Frame:
         """Return values on the grid as rows of X.

@@ -87,7 +87,8 @@ class SequenceForecaster(Estimator):
             index has no times. The forecasts of several series are concatenated.
 
         Warns:
-            UserWarning: a series has no complete window at its end and no forecast.
+            UserWarning: a series has no complete window at its end and no forecast, or the rows of X are further
+                apart than those of the training, or many are missing.
 
         Raises:
             DataError: there are fewer rows than a window, or the last window contains a long gap.

@@ -458,7 +458,7 @@ def test_further_ahead_it_reads_its_own_forecasts(place: Path) -> None:
     far = forecast.forecast_file(run, TableRequest(str(place / "t.csv")), horizon=15, levels=(80,))
     past, pieces = far.past, []
     for _ in range(3):
-        future = np.asarray(forecaster.model({"past": past})["future"])
+        future = np.asarray(forecaster.rollout.model({"past": past})["future"])
         pieces.append(future)
         past = np.concatenate([past, future], axis=1)[:, -30:]
     np.testing.assert_allclose(far.future, np.concatenate(pieces, axis=1)[:, :15], rtol=1e-5)
@@ -625,6 +625,26 @@ def test_an_estimator_says_what_the_command_says(fitted: SequenceForecaster, pla
     np.testing.assert_allclose(high, said.intervals[80][1][0], rtol=1e-6)
     assert (fitted.window_, fitted.horizon_, fitted.season_) == (30, 6, 24)
     assert fitted.metrics_["verdict"]["test"]["outcome"] in ("beats", "ties with", "loses to")
+
+
+def test_a_forecast_is_traced_once(fitted: SequenceForecaster) -> None:
+    before = fitted.predict(table())
+    rollout = fitted._fitted.load(forecast.load_forecaster).rollout
+    count = rollout.call.experimental_get_tracing_count()
+    np.testing.assert_array_equal(fitted.predict(table()), before)
+    fitted.predict_interval(table())
+    assert fitted._fitted.load(forecast.load_forecaster).rollout is rollout
+    assert rollout.call.experimental_get_tracing_count() == count == 1
+
+
+def test_an_estimator_warns_as_the_command_does(fitted: SequenceForecaster) -> None:
+    sparse = table().iloc[::2]
+    for predict in (fitted.predict, fitted.predict_interval):
+        with pytest.warns(UserWarning, match="X are 2h apart|have no row") as told:
+            predict(sparse)
+        said = [str(warning.message) for warning in told]
+        assert said[0].startswith("The rows of X are 2h apart, and the run was trained on a row every 1h")
+        assert "of the steps of 1h have no row" in said[1]
 
 
 def test_only_the_last_window_counts(fitted: SequenceForecaster) -> None:

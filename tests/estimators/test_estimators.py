@@ -30,6 +30,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 from lstm_ae.apply import detect
 from lstm_ae.apply.run_table import TableRequest
 from lstm_ae.config import Series
+from lstm_ae.data.frames import describe_text_times
 from lstm_ae.errors import ConfigError, DataError, DivergedError
 from lstm_ae.estimators import AnomalyDetector, SequenceAutoencoder, SequenceClassifier, autoencoder, base, detector
 from lstm_ae.run import open_run
@@ -485,6 +486,15 @@ def test_rows_that_are_refused(rows: Any, kind: type[Exception], words: str) -> 
     with pytest.raises(kind) as caught:
         SequenceAutoencoder(window=4).fit(rows)
     assert words in str(caught.value)
+
+
+def test_an_index_of_times_as_text_is_warned_about(coder: SequenceAutoencoder) -> None:
+    hours = pd.date_range("2024-01-01", periods=9, freq="h").astype(str)
+    for index in (hours, [f"{day}/01/2024" for day in range(15, 24)]):
+        with pytest.warns(UserWarning, match="The index of X holds times as text"):
+            coder.transform(pd.DataFrame(np.ones((9, 2)), pd.Index(index)))
+    for index in (list("abcdefghi"), list(range(2000, 2009)), [f"pump {k}" for k in range(9)]):
+        assert describe_text_times(pd.Index(index)) == ""
 
 
 def test_new_rows_that_are_refused(coder: SequenceAutoencoder, fitted: AnomalyDetector) -> None:
