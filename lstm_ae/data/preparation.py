@@ -416,7 +416,12 @@ def _cut_split(prepared: PreparedTable, config: Reading, place: int) -> Split:
     starts = starts[held[starts + span] > held[starts]]
     if place == 2 and not config.tests:
         starts = starts[:0]
-    labels = None if grid.labels is None else grid.labels[rows][starts + prepared.window - 1]
+    labels = None
+    if grid.labels is not None:
+        labels = grid.labels[rows][starts + prepared.window - 1]
+        if getattr(config, "task", "") in ("anomaly", "reconstruct"):
+            marked = np.r_[0, np.cumsum(known_anomalies(grid)[rows])]
+            labels = (marked[starts + span] > marked[starts]).astype(np.int32)
     times = grid.times[rows].view("datetime64[ns]") if prepared.table.layout.dated else None
     symbols = scale_line_names(config, prepared)
     lines = find_scale_lines(symbols, prepared.table.ids)[grid.series[rows]] if symbols else None

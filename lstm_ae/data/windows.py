@@ -38,7 +38,8 @@ class Split(NamedTuple):
         line: `(rows,)` int32, the line of the row's series in the scale table (0 is "unknown"); None without such a
             table.
         time: `(rows,)` datetime64, ascending within a segment; None if rows have no date.
-        label: `(samples,)` int32 class of every window; None without classes.
+        label: `(samples,)` int32 class of every window: that of its last input row, or for models of normal behavior 1
+            if the window holds a labeled anomaly. None without classes.
     """
 
     series: Float32Array
@@ -86,6 +87,13 @@ class Split(NamedTuple):
             return self
         index = evenly_spaced(self.samples, most)
         return self._replace(starts=self.starts[index], label=None if self.label is None else self.label[index])
+
+    def without_anomalies(self) -> "Split":
+        """Return the split of a model of normal behavior without the windows that hold a labeled anomaly."""
+        if self.label is None:
+            return self
+        normal = self.label != 1
+        return self._replace(starts=self.starts[normal], label=self.label[normal])
 
     def segment_ids(self) -> NDArray[np.int32]:
         """Return the segment of every row, `(rows,)` int32; each sample is one if the split holds no segments."""

@@ -104,6 +104,27 @@ def test_training_says_what_it_has_found(place: Path) -> None:
     assert metrics["test"]["reconstruction_mse"]["value"] < 0.5 * baselines["mean of the window"]
 
 
+def test_labeled_anomalies_count_neither_in_the_metrics_nor_in_the_verdict(tmp_path: Path) -> None:
+    """A detector should reconstruct them badly, so that its test must not depend on how bad they are."""
+    rows = pump(tmp_path / "t.csv", broken=True).read_text().splitlines()
+    found, model = [], None
+    for value in ("41.0", "4100.0"):
+        (tmp_path / "t.csv").write_text("\n".join(row.replace(",41.0,", f",{value},") for row in rows) + "\n")
+        options = {"window": 24, "units": 2, "code": 2, "split": "0.6,0.1,0.3"}
+        config = Series(data=str(tmp_path / "t.csv"), label_col="state", value_cols=("flow", "heat"), **options)
+        complete, data = defaults.load_complete(config)
+        model = model or series.build(complete, data)
+        found.append(series.evaluate(model, data))
+    held = data.test.samples - data.test.without_anomalies().samples
+    assert held == 2 * 24 - 1
+    assert found[0].metrics == found[1].metrics
+    assert f"without {held} windows with labeled anomalies" in str(found[0].verdicts["test"])
+    assert "without" not in str(found[0].verdicts["validation"])
+    # Where every window holds one, there is nothing to measure.
+    marked = data._replace(test=data.test._replace(label=np.ones(data.test.samples, np.int32)))
+    assert list(series.evaluate(model, marked).metrics) == ["validation"]
+
+
 def test_the_verdict_is_on_windows_that_share_no_row(place: Path) -> None:
     """Of a model that errs by 1 in the first half of the rows and a baseline that errs by 2, then by 1."""
     series = np.r_[np.full(300, 1.0), np.full(300, 2.0)].astype(np.float32)[:, None]

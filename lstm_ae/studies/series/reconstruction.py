@@ -32,6 +32,7 @@ from lstm_ae.detection.calibration import (
 from lstm_ae.detection.outliers import describe_outlying_rows
 from lstm_ae.detection.scores import feature_weights, row_scores
 from lstm_ae.evaluation import Evaluation, Metric, Metrics, RunningMean, Verdict, sample_means
+from lstm_ae.formatting import format_count
 from lstm_ae.json_types import JsonObject
 from lstm_ae.model_store import History, ModelStore
 from lstm_ae.models.sliding import slide
@@ -226,7 +227,8 @@ def fit_artifacts(config: Series, model: "keras.Model", data: Data, evaluation: 
 def evaluate(model: "keras.Model", data: Data, judged_by: ModelStore | None = None) -> Evaluation:
     """Evaluate the reconstruction error with those of principal components of equal size and of the window's mean.
 
-    The verdict compares the model with the better of the two.
+    The verdict compares the model with the better of the two. Windows that hold a labeled anomaly are left out: a
+    detector should reconstruct them badly. A part without other windows has no metrics.
     """
     size = code_size(model)
     assert size is not None
@@ -239,7 +241,10 @@ def evaluate(model: "keras.Model", data: Data, judged_by: ModelStore | None = No
     }
     metrics: Metrics = {}
     verdicts = {}
-    for part, split in evaluated_parts(data, judged_by).items():
+    for part, whole in evaluated_parts(data, judged_by).items():
+        split = whole.without_anomalies()
+        if not split.samples:
+            continue
         means = {name: RunningMean() for name in ("", *others)}
         for index in split.batches():
             windows = split.windows(index)
@@ -250,7 +255,10 @@ def evaluate(model: "keras.Model", data: Data, judged_by: ModelStore | None = No
         metrics[part] = {"reconstruction_mse": Metric(means[""].value, "scaled", baselines)}
         if not is_lossless(components):
             best = min(baselines, key=baselines.__getitem__)
-            verdicts[part] = judge_reconstruction(split, by_model, others[best], best)
+            verdict = judge_reconstruction(split, by_model, others[best], best)
+            if left_out := whole.samples - split.samples:
+                verdict = verdict._replace(remark=f"without {format_count(left_out, 'window')} with labeled anomalies")
+            verdicts[part] = verdict
     return Evaluation(metrics, verdicts, components)
 
 
