@@ -25,7 +25,7 @@ UNITS = {
 STEPS = "steps"
 # Options that may differ between training and later tables, because they do not affect what the model has learned.
 REREAD = (
-    *("time_col", "clock_col", "id_col", "skip_rows", "encoding", "missing"),
+    *("time_col", "clock_col", "id_col", "skip_rows", "unit_row", "skip_footer", "encoding", "missing"),
     *("decimal", "thousands", "column_units", "date_order", "time_unit", "time_zone", "duplicates"),
 )
 FREQ = re.compile(r"(\d{1,19})?(ns|us|ms|s|min|h|d|w|mo|y|steps?)", re.ASCII)
@@ -125,6 +125,24 @@ class Reading(Options):
         advanced=True,
         minimum=0,
         maximum=1_000_000,
+        tunable=False,
+    )
+    unit_row: bool = option(
+        False,
+        "Whether a row of units follows the header.",
+        DATA,
+        details="It is left out. A later table of a run may lack it.",
+        advanced=True,
+        tunable=False,
+    )
+    skip_footer: int = option(
+        0,
+        "Rows to leave out at the end, such as totals.",
+        DATA,
+        details="Of a later table of a run, only those of these rows are left out that have no time.",
+        advanced=True,
+        minimum=0,
+        maximum=1_000,
         tunable=False,
     )
     encoding: str | None = option(
@@ -284,6 +302,12 @@ class Reading(Options):
         super().__post_init__()
         self._check_columns()
         self._check_encoding()
+        if self.unit_row and self.columns:
+            raise ConfigError(
+                "--unit-row is for files with a header, and --columns for files without one. Skip the rows above the "
+                "data with --skip-rows",
+                code=Code.CONFLICTING_OPTIONS,
+            )
         if self.thousands is not None and self.thousands == self.decimal:
             raise ConfigError(
                 f"--thousands and --decimal must differ. Received: {self.decimal} for both",

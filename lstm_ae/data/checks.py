@@ -5,6 +5,7 @@ run that is applied to another table of those in `collect_new_table_warnings`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -27,7 +28,7 @@ from lstm_ae.data.column_checks import (
     check_totals,
     check_training_constants,
 )
-from lstm_ae.data.findings import Finding, Fix, apply_fix, format_options
+from lstm_ae.data.findings import ANY_ZONE, Finding, Fix, FixableError, apply_fix, format_options
 from lstm_ae.data.grid import (
     MAX_MISSING_SHARE,
     DuplicateTimes,
@@ -51,6 +52,7 @@ from lstm_ae.data.split import PARTS, required_parts
 from lstm_ae.data.table_reader import Progress, read_panel
 from lstm_ae.data.timestamps import CLOCK_HEADING
 from lstm_ae.data.windows import Data
+from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.formatting import format_count, format_heading, format_names, quote
 from lstm_ae.json_types import JsonObject
 
@@ -60,6 +62,9 @@ FAR_DEVIATIONS = 4
 # Ratio between the spread of all series and that of one series beyond which its variation is hardly visible: if a scale
 # per series is possible, and if it is not.
 UNEQUAL_SCALE_RATIO, UNKNOWN_SERIES_SCALE_RATIO = 3, 10
+
+# Largest number of candidates for `--id-col` to try: each reads the table once more.
+MAX_TRIED_IDS = 3
 
 # Largest share of rows too close to another for them to be treated as exceptions in a regular table.
 MAX_STRAY_SHARE = 0.02
@@ -73,15 +78,18 @@ def check_duplicates(table: Panel, step: TimeStep, clash: DuplicateTimes | None,
     rows, when = format_count(clash.rows, "row"), describe_time(table, clash.second)
     if config.duplicates != "error":
         return [Finding(f"{rows} at the time step of another row merged (--duplicates {config.duplicates})")]
-    fixes: list[Fix] = [{"id_col": ids} for ids in table.layout.id_candidates[:2]]
+    fixes: list[Fix] = []
+    autumn = clash.same_time and repeats_autumn_hour(table, grid_slots(table, step))
+    if not autumn:
+        fixes += _suggest_id_columns(table, clash, config)
     if table.layout.clocks:
         fixes = [{"clock_col": table.layout.clocks[0]}, *fixes]
     last: list[Fix] = [{"duplicates": "mean"}]
     if clash.same_time:
         text = f"{rows} with a duplicate timestamp: {first} and {second} are both at {when}"
-        if repeats_autumn_hour(table, grid_slots(table, step)):
+        if autumn:
             # Two different hours must not be averaged, and only the user knows the time zone.
-            last = []
+            fixes, last = [{"time_zone": ANY_ZONE}, *fixes], []
             other = f", though not in {config.time_zone}" if config.time_zone else ""
             text += (
                 f", in an hour that daylight saving repeats{other}: pass --time-zone ZONE, the zone of these clocks, "
@@ -101,6 +109,22 @@ def check_duplicates(table: Panel, step: TimeStep, clash: DuplicateTimes | None,
         if clash.rows <= MAX_STRAY_SHARE * len(table.times):
             fixes, last = [*last, *fixes], []
     return [Finding(text, True, (*fixes, *last))]
+
+
+def _suggest_id_columns(table: Panel, clash: DuplicateTimes, config: Reading) -> list[Fix]:
+    """Return fixes with columns that identify series, if they leave nearly no duplicate in the whole table."""
+    found: list[Fix] = []
+    for ids in table.layout.id_candidates[:MAX_TRIED_IDS]:
+        fix: Fix = {"id_col": ids}
+        # The candidates come from the first rows, where a column may tell rows apart by chance.
+        with suppress(ConfigError, DataError):
+            changed = apply_fix(config, fix)
+            other = read_panel(changed, lenient=True)
+            places = grid_slots(other, config.step or common_step(other), follow=True)
+            rest = find_duplicate_times(other, places)
+            if rest is None or rest.rows <= MAX_STRAY_SHARE * clash.rows:
+                found.append(fix)
+    return found[:2]
 
 
 def suggest_time_fixes(table: Panel, step: TimeStep, config: Reading) -> list[Fix]:
@@ -496,7 +520,15 @@ def inspect_table(config: Reading, progress: Progress | None = None) -> TableIns
     Raises:
         ConfigError, DataError: if the table cannot be inspected, as in `read_panel` and `prepare_table`.
     """
-    table = read_panel(config, progress, lenient=True)
+    unreadable: list[Finding] = []
+    while True:
+        try:
+            table = read_panel(config, progress, lenient=True)
+            break
+        except FixableError as error:
+            # The rest of the table is inspected without these rows.
+            unreadable.append(Finding(str(error).rstrip("."), True, (error.fix,)))
+            config = apply_fix(config, error.fix)
     step = config.step or common_step(table)
     places = grid_slots(table, step, follow=config.duplicates == "error")
     clash = find_duplicate_times(table, places)
@@ -515,6 +547,7 @@ def inspect_table(config: Reading, progress: Progress | None = None) -> TableIns
     near = clash is not None and not clash.same_time and config.duplicates == "error"
     uneven = check_sparse_grid(table, step, places, config)
     findings = [
+        *unreadable,
         *check_cells(table, config),
         *check_duplicates(table, step, clash, config),
         *(uneven if not near else []),

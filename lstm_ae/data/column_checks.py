@@ -324,22 +324,28 @@ def check_sentinels(checked: CheckedTable) -> list[Finding]:
 def find_label_columns(config: Reading, table: Panel) -> dict[str, str]:
     """Return the modeled columns that probably hold labels, with the reason for each.
 
-    The result is empty if the columns to model are configured.
+    Configured columns are among them only if they hold nothing but 0 and 1.
     """
     names = table.layout.values
-    if config.value_cols or len(names) < 2:
+    if len(names) < 2:
         return {}
     found = {}
     for name, column in zip(names, table.values.T, strict=True):
-        held = column[~np.isnan(column)]
+        there = ~np.isnan(column)
+        held = column[there]
         one = held == 1
         binary = bool(one.any() and not one.all() and (one | (held == 0)).all())
-        runs = int(np.count_nonzero(np.diff(one.astype(np.int8), prepend=0) > 0))
+        if config.value_cols and not binary:
+            continue
+        # Rows of one time count once: series that are not told apart yet alternate.
+        moments = np.flatnonzero(run_starts(table.series[there], table.times[there]))
+        once = np.maximum.reduceat(one, moments) if binary else one
+        runs = int(np.count_nonzero(np.diff(once.astype(np.int8), prepend=0) > 0))
         if (LABEL_HEADING.fullmatch(name.strip()) and not (config.forecasts and not binary)) or (
             binary and ANOMALY_HEADING.search(name.strip())
         ):
             found[name] = "its name suggests a label"
-        elif binary and one.mean() <= MAX_ANOMALY_SHARE and one.sum() >= MIN_ANOMALY_RUN * runs:
+        elif binary and once.mean() <= MAX_ANOMALY_SHARE and once.sum() >= MIN_ANOMALY_RUN * runs:
             found[name] = "it holds only 0 and 1, with 1 rare and in runs, like labels"
     return found
 

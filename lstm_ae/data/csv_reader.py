@@ -26,6 +26,7 @@ from lstm_ae.data.columns import (
     join_id_columns,
     missing_words,
 )
+from lstm_ae.data.findings import FixableError
 from lstm_ae.data.number_notation import NUMBER, BadNumber, NumberNotation, is_number, parse_numbers, split_unit
 from lstm_ae.data.text import TextEncoding, decode_file, open_stable_file, read_lines
 from lstm_ae.data.timestamps import CLOCK_TIME, DIGIT_STAMP, BadTime, join_date_and_clock, parse_date_parts, parse_times
@@ -119,7 +120,9 @@ def refuse_title(rows: Sequence[Row], name: str) -> None:
     )
 
 
-def refuse_second_header(names: Sequence[str], sample: Sequence[Row], words: Collection[str], name: str) -> None:
+def refuse_second_header(
+    names: Sequence[str], sample: Sequence[Row], words: Collection[str], name: str, config: Reading
+) -> None:
     """Raise `DataError` if the first row below the header holds no values and later rows do, such as a row of units.
 
     Args:
@@ -137,12 +140,48 @@ def refuse_second_header(names: Sequence[str], sample: Sequence[Row], words: Col
     filled = [place for place, cells in below.items() if 2 * sum(map(_is_data_cell, cells)) > len(cells)]
     if len(filled) < 2 or any(held[place] in below[place] for place in filled):
         return
-    raise DataError(
+    problem = (
         f"{name}, line {line}: the row holds no values, as one of units or a second header does "
-        f"({', '.join(quote(held[place])[:40] for place in filled[:6])}). Add --skip-rows {line} --columns "
-        f"{_format_column_names(names)}, or remove the line",
+        f"({', '.join(quote(held[place])[:40] for place in filled[:6])})"
+    )
+    if not (config.columns or config.unit_row):
+        raise FixableError(
+            f"{problem}. Add --unit-row, or remove the line", code=Code.TABLE_HEADER, fix={"unit_row": True}
+        )
+    raise DataError(
+        f"{problem}. Add --skip-rows {line} --columns {_format_column_names(names)}, or remove the line",
         code=Code.TABLE_HEADER,
     )
+
+
+def drop_unit_row(rows: Iterator[Row], name: str, config: Reading, *, of_run: bool) -> Iterator[Row]:
+    """Yield the rows below a header without the row of units of `--unit-row`; that of a run may be missing.
+
+    Raises:
+        DataError: if the first row holds values.
+    """
+    for line, cells in itertools.islice(rows, int(config.unit_row)):
+        if any(_is_value(cell.strip()) for cell in cells):
+            if not of_run:
+                raise DataError(
+                    f"{name}, line {line}: the row below the header holds values, not units. Leave --unit-row out",
+                    code=Code.TABLE_HEADER,
+                )
+            yield line, cells
+    yield from rows
+
+
+def drop_footer(rows: Iterable[Row], header: Sequence[str], config: Reading, *, of_run: bool) -> Iterator[Row]:
+    """Yield rows without the last `config.skip_footer` ones; for a run, those of them that have a time are kept."""
+    held = collections.deque[Row]()
+    for row in rows:
+        held.append(row)
+        if len(held) > config.skip_footer:
+            yield held.popleft()
+    names = list(config.columns) or [cell.strip() for cell in header]
+    if of_run and config.time_col is not None and config.time_col in names:
+        place = names.index(config.time_col)
+        yield from (row for row in held if len(row[1]) > place and _is_value(row[1][place].strip()))
 
 
 def read_headings(
@@ -381,6 +420,9 @@ CHUNK_CELLS = 1_000_000
 
 MAX_COLUMNS = 10_000
 
+# Largest number of last rows without a time that are taken for a footer.
+MAX_FOOTER_ROWS = 5
+
 
 class Chunk(NamedTuple):
     """Consecutive rows of a table.
@@ -414,29 +456,35 @@ def read_delimited(
             file, the line, the rule, and the option that helps.
     """
     encoding, source = decode_file(file, name, config.encoding)
-    source = itertools.islice(source, config.skip_rows, None)
+    skipped = sum(1 for _ in itertools.islice(source, config.skip_rows))
     head = list(itertools.islice(source, 50))
     separator = infer_separator(head)
     rows = split_rows(itertools.chain(head, source), name, separator, config.skip_rows + 1)
-    start, header = read_first_row(rows, name, config)
+    start, header = read_first_row(rows, name, config, skipped)
+    rows = drop_footer(drop_unit_row(rows, name, config, of_run=of_run), header, config, of_run=of_run)
     sample = list(itertools.islice(rows, sample_rows(len(header))))
-    layout, sample, notation = infer_table_layout(start, header, sample, separator, name, config, of_run=of_run)
+    layout, sample, notation = infer_table_layout(
+        start, header, sample, separator, name, config, of_run=of_run, following=rows
+    )
     layout = add_encoding(layout, encoding)
     following = itertools.chain(sample, rows)
     size = max(1, min(CHUNK_ROWS, CHUNK_CELLS // len(header)))
     pieces = iter(lambda: list(itertools.islice(following, size)), [])
     reader = CellReader(config, name, "line", notation, of_run=of_run, lenient=lenient)
-    return layout, map(make_chunk_parser(layout, config, name, separator, reader), pieces), reader
+    return layout, map(make_chunk_parser(layout, config, name, separator, reader, following), pieces), reader
 
 
-def read_first_row(rows: Iterator[Row], name: str, config: Reading) -> Row:
+def read_first_row(rows: Iterator[Row], name: str, config: Reading, skipped: int) -> Row:
     """Return the first row of a text with its line; it is the header if there is one.
+
+    Args:
+        skipped: number of lines that were skipped, fewer than `config.skip_rows` in a shorter text.
 
     Raises:
         DataError: if there is no row, or it has too many cells.
     """
     start, cells = next(rows, (0, []))
-    if not cells and config.skip_rows:
+    if not cells and skipped:
         raise DataError(
             f"{name} holds nothing below the lines that --skip-rows {config.skip_rows} skips. Pass fewer",
             code=Code.EMPTY_COLUMN,
@@ -473,12 +521,21 @@ def add_encoding(layout: Layout, encoding: TextEncoding) -> Layout:
 
 
 def infer_table_layout(
-    start: int, header: list[str], sample: list[Row], separator: str, name: str, config: Reading, *, of_run: bool
+    start: int,
+    header: list[str],
+    sample: list[Row],
+    separator: str,
+    name: str,
+    config: Reading,
+    *,
+    of_run: bool,
+    following: Iterator[Row] | None = None,
 ) -> tuple[Layout, list[Row], NumberNotation]:
     """Return the layout inferred from the first rows, these rows, and the notation of numbers.
 
     Args:
         start, header: line and cells of the first row, which is data if the configuration names the columns.
+        following: the rows after the sample, to recognize a footer; None for a stream.
 
     Raises:
         ConfigError, DataError: as in `read_delimited`.
@@ -493,9 +550,12 @@ def infer_table_layout(
         names = read_headings(header, sample, where, config.skip_rows, unique=config.selects_columns)
     if not sample:
         raise DataError(f"{name} has a header and no rows. Pass a file with data", code=Code.EMPTY_COLUMN)
-    refuse_second_header(names, sample, missing_words(config), name)
-    if any(len(row) != len(names) for _, row in sample):
-        raise _uneven_chunk_error(sample, len(names), name, separator)
+    refuse_second_header(names, sample, missing_words(config), name, config)
+    uneven = next((k for k, (_, row) in enumerate(sample) if len(row) != len(names)), None)
+    if uneven is not None:
+        problem = _describe_uneven_row(sample, len(names), name, separator)
+        time = names.index(config.time_col) if config.time_col is not None and config.time_col in names else None
+        raise _row_error(problem, Code.TABLE_HEADER, sample[uneven:], following, time, config)
     columns = {column: [row[k].strip() for _, row in sample] for k, column in enumerate(names)}
     first = {column: drop_missing_cells(cells, config) for column, cells in columns.items()}
     kinds = {column: infer_kind(cells, column, config) for column, cells in first.items()}
@@ -512,13 +572,19 @@ def infer_table_layout(
 
 
 def make_chunk_parser(
-    layout: Layout, config: Reading, name: str, separator: str, reader: CellReader
+    layout: Layout,
+    config: Reading,
+    name: str,
+    separator: str,
+    reader: CellReader,
+    following: Iterator[Row] | None = None,
 ) -> Callable[[Sequence[Row]], Chunk]:
     """Return a function that converts rows of a table to a chunk.
 
     Args:
         layout, config, name, separator: as accepted and returned by `infer_table_layout`.
         reader: reader of the columns of numbers.
+        following: the rows after those that the function receives, to recognize a footer; None for a stream.
     """
     place = {column: k for k, column in enumerate(layout.names)}
 
@@ -528,7 +594,9 @@ def make_chunk_parser(
     def chunk_of(rows: Sequence[Row]) -> Chunk:
         numbered, cells = zip(*rows, strict=True)
         if set(map(len, cells)) != {len(layout.names)}:
-            raise _uneven_chunk_error(rows, len(layout.names), name, separator)
+            first = next(k for k, row in enumerate(cells) if len(row) != len(layout.names))
+            problem = _describe_uneven_row(rows, len(layout.names), name, separator)
+            raise _row_error(problem, Code.TABLE_HEADER, rows[first:], following, place.get(layout.time or ""), config)
         columns = list(zip(*cells, strict=True))
         times = None
         if layout.time is not None and layout.form is not None:
@@ -540,9 +608,9 @@ def make_chunk_parser(
             try:
                 times = parse_times(moments, layout.form)
             except BadTime as error:
-                raise DataError(
-                    f"{name}, line {numbered[error.place]}, column {layout.time!r}: {error.problem}",
-                    code=Code.TIME_VALUE,
+                problem = f"{name}, line {numbered[error.place]}, column {layout.time!r}: {error.problem}"
+                raise _row_error(
+                    problem, Code.TIME_VALUE, rows[error.place :], following, place[layout.time], config
                 ) from None
         values = np.empty((len(rows), len(layout.values)), np.float32)
         for k, column in enumerate(layout.values):
@@ -556,12 +624,28 @@ def make_chunk_parser(
     return chunk_of
 
 
-def _uneven_chunk_error(chunk: Sequence[Row], width: int, name: str, separator: str) -> DataError:
-    error = uneven_row_error(chunk, width, name)
+def _row_error(
+    problem: str, code: Code, rows: Sequence[Row], following: Iterator[Row] | None, time: int | None, config: Reading
+) -> DataError:
+    """Return the error about the first row; it suggests `--skip-footer` if the rows end the file like a footer.
+
+    Args:
+        rows, following: the rows at hand, and those after them; None for a stream.
+        time: position of the column of times; None if it is unknown.
+    """
+    rest = [cells for _, cells in itertools.islice(itertools.chain(rows, following or ()), MAX_FOOTER_ROWS + 1)]
+    timed = [any(map(_is_value, map(str.strip, cells[time or 0 :][:1]))) for cells in rest]
+    if time is None:
+        timed += [any(map(parse_date_parts, map(str.strip, cells))) for cells in rest]
+    if following is None or len(rest) > MAX_FOOTER_ROWS or any(timed):
+        return DataError(problem, code=code)
+    footer = len(rest) + config.skip_footer
+    return FixableError(f"{problem}; or add --skip-footer {footer}", code=code, fix={"skip_footer": footer})
+
+
+def _describe_uneven_row(chunk: Sequence[Row], width: int, name: str, separator: str) -> str:
+    text = str(uneven_row_error(chunk, width, name))
     if separator == ",":
-        return error
-    problem, _, _ = str(error).partition(". ")
-    return DataError(
-        f"{problem}. Write as many cells between {SEPARATOR_NAMES[separator]} in each row, an unknown one empty",
-        code=Code.TABLE_HEADER,
-    )
+        return text
+    problem, _, _ = text.partition(". ")
+    return f"{problem}. Write as many cells between {SEPARATOR_NAMES[separator]} in each row, an unknown one empty"

@@ -402,8 +402,9 @@ def regularize(table: Panel, step: TimeStep, max_gap: int, config: Reading) -> P
         names = ",".join(map(format_heading, table.layout.id_candidates[0])) if table.layout.id_candidates else ""
         advice = f"--id-col {names}" if names else "--id-col with the column that identifies the series"
         if clash.same_time and repeats_autumn_hour(table, places):
+            # A missing column of series would leave duplicates at other hours too.
             other = "another " if config.time_zone else ""
-            clock += f"{other}--time-zone with the zone of these clocks, if daylight saving repeats this hour; or "
+            advice = f"{other}--time-zone with the zone of these clocks, if daylight saving repeats this hour"
         raise DataError(
             f"{table.where(clash.second)}: {describe_time(table, clash.second)}{ids} {why}{rest}. Add "
             f"{clock}{advice}, or "

@@ -30,7 +30,7 @@ Progress = Callable[[int, float], None]
 # Number of rows between calls of the progress callback.
 PROGRESS_ROWS = 100_000
 # Options for text files that do not apply to Parquet.
-TEXT_OPTIONS = ("columns", "skip_rows", "encoding")
+TEXT_OPTIONS = ("columns", "skip_rows", "unit_row", "skip_footer", "encoding")
 
 
 class _TableColumns(NamedTuple):

@@ -240,14 +240,65 @@ def test_no_zone_is_guessed_for_clocks_that_repeat_an_hour(called: Any) -> None:
     code, out, err = called("series check t.csv")
     assert code == 3
     assert "pass --time-zone ZONE, the zone of these clocks, such as Europe/London or America/New_York.\n" in out
-    assert err.endswith("1 problem, as listed. Change the table as described there\n")
-    assert "  lstmae series check" not in out
+    assert err.endswith("1 problem, as listed. Add --time-zone ZONE\n")
+    commands = [line.strip() for line in out.splitlines() if line.startswith("  lstmae series check")]
+    assert commands == ["lstmae series check t.csv --time-zone ZONE"]
     for zone in ("Europe/Berlin", "Europe/London"):
         code, out, err = called(f"series check t.csv --time-zone {zone}")
         assert code == 3
         assert f"in an hour that daylight saving repeats, though not in {zone}: pass --time-zone" in out
         assert "--duplicates" not in out
     assert called("series check t.csv --time-zone America/New_York")[0] == 0
+
+
+def test_columns_are_suggested_as_ids_only_if_they_remove_the_duplicates_of_the_whole_table(called: Any) -> None:
+    """The repeated hour comes after the first rows, among which any column leaves no duplicate."""
+    clocks = [*hours(1035, "2025-09-13T00:00"), *hours(60, "2025-10-26T02:00")]
+    rows = [f"{hour},{pump},{k % 24}.{k % 7},1450" for k, hour in enumerate(clocks) for pump in ("north", "south")]
+    written(rows, "time,pump,flow,speed")
+    out = called("series check t.csv")[1]
+    assert "  lstmae series check t.csv --id-col pump\n" in out
+    assert "--time-zone ZONE" not in out
+    code, out, err = called("series check t.csv --id-col pump")
+    assert code == 3
+    assert "--id-col pump --time-zone ZONE" in out
+    assert "pump,speed" not in out
+    assert err.endswith("Add --time-zone ZONE\n")
+    assert called("series check t.csv --id-col pump --time-zone Europe/Berlin")[0] == 0
+    # Rows that are twice in the file are no series, whatever else stands in them.
+    rows = [f"{hour},north,{k % 24}.{k % 7},1450" for k, hour in enumerate(hours(1200))]
+    written([*rows, rows[-1]], "time,pump,flow,speed")
+    out = called("series check t.csv")[1]
+    assert "1 row with a duplicate timestamp" in out
+    assert "--id-col" not in out
+
+
+def test_rows_of_units_and_totals_are_found_together_with_the_rest(called: Any) -> None:
+    rows = [f"{hour},{k % 24}.5,{k % 7}" for k, hour in enumerate(hours(400))]
+    rows[5] = rows[5].split(",")[0] + ",broken,1"
+    written([",m³/h,bar", *rows, "Total,4600,1200"], "time,flow,pressure")
+    code, out, err = called("series check t.csv")
+    assert code == 3
+    assert [line.split(":")[1][:18] for line in out.splitlines() if line.startswith("Problem")] == [
+        " 't.csv', line 2",
+        " 't.csv', line 403",
+        " 'broken' (1 cell)",
+    ]
+    assert out.startswith("'t.csv': 400 rows\n")
+    fix = err.partition("Add ")[2].strip()
+    assert set(fix.split(" --")) == {"--missing broken", "skip-footer 1", "unit-row"}
+    assert called(f"series check t.csv {fix}")[0] == 0
+
+
+def test_labels_of_series_that_are_not_told_apart_yet_are_recognized(called: Any) -> None:
+    labels = [int(pump == "north" and 300 <= k < 330) for k in range(600) for pump in ("north", "south")]
+    rows = [f"{hour},{pump},{k % 24}.{k % 7}" for k, hour in enumerate(hours(600)) for pump in ("north", "south")]
+    written([f"{row},{label}" for row, label in zip(rows, labels, strict=True)], "time,pump,flow,Störung")
+    out = called("series check t.csv")[1]
+    assert "'Störung' is modeled as a value, but it holds only 0 and 1" in out
+    assert out.partition("Apply all suggested fixes:\n")[2].startswith(
+        "  lstmae series check t.csv --id-col pump --label-col 'Störung'\n"
+    )
 
 
 def test_rows_that_are_too_near_are_no_duplicates(called: Any) -> None:
@@ -465,7 +516,9 @@ def test_labels_among_the_values_are_told_of(case: str) -> None:
     for options in ({"label_col": name}, {"value_cols": (name, "x")}):
         config = Reading(data="t.csv", window=5, **options)
         if case not in ("zeros", "an alarm of many values"):
-            assert "labels" not in collect_table_warnings(config, inspect_table(config).prepared)
+            # A column of 0 and 1 is no ordinary value although it is named.
+            kept = told and "value_cols" in options
+            assert ("labels" in collect_table_warnings(config, inspect_table(config).prepared)) == kept
 
 
 def test_labels_beside_those_that_are_named_are_told_of_too(called: Any) -> None:

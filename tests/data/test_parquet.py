@@ -118,7 +118,10 @@ def test_nanoseconds_are_kept() -> None:
     assert (read({"t": times, "a": [1.0, 2, 3]}).times - start).tolist() == [0, 1, 60 * 10**9 + 7]
 
 
-@pytest.mark.parametrize("options", [{"skip_rows": 1}, {"encoding": "cp1252"}, {"columns": ("t", "a")}])
+@pytest.mark.parametrize(
+    "options",
+    [{"skip_rows": 1}, {"skip_footer": 1}, {"unit_row": True}, {"encoding": "cp1252"}, {"columns": ("t", "a")}],
+)
 def test_options_for_text_are_refused_but_those_of_a_run(options: dict[str, Any]) -> None:
     read({"t": HOURS, "a": [1, 2, 3]})
     with pytest.raises(ConfigError, match=r"is for text, and 't\.parquet' is a Parquet file"):

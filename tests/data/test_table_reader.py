@@ -29,10 +29,10 @@ PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(100)
 ROW = "2024-01-01 03:00,{},40\n"
 
 
-def read(content: bytes | str, name: str = "t.csv", **options: Any) -> Panel:
+def read(content: bytes | str, name: str = "t.csv", *, of_run: bool = False, **options: Any) -> Panel:
     path = pathlib.Path(name)
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return read_panel(Reading(data=str(path), **options))
+    return read_panel(Reading(data=str(path), **options), of_run=of_run)
 
 
 def times(table: Panel) -> list[str]:
@@ -173,8 +173,25 @@ REFUSED: dict[str, tuple[bytes | str, dict[str, Any], tuple[str, ...]]] = {
     "a row of units": (
         "time,flow,p\n,m³/h,bar\n2024-01-01,1,2\n2024-01-02,3,4\n",
         {},
-        ("line 2", "'m³/h', 'bar'", "--skip-rows 2 --columns time,flow,p"),
+        ("line 2", "'m³/h', 'bar'", "--unit-row"),
     ),
+    "a row of units below named columns": (
+        ",m³/h,bar\n2024-01-01,1,2\n2024-01-02,3,4\n",
+        {"columns": ("time", "flow", "p")},
+        ("line 1", "--skip-rows 1 --columns time,flow,p"),
+    ),
+    "two rows of units": (
+        "time,flow,p\n,m³/h,bar\n,x,y\n2024-01-01,1,2\n2024-01-02,3,4\n",
+        {"unit_row": True},
+        ("line 3", "--skip-rows 3 --columns time,flow,p"),
+    ),
+    "no row of units": (GOOD, {"unit_row": True}, ("line 2", "Leave --unit-row out")),
+    "units and names": (GOOD, {"unit_row": True, "columns": ("t", "a", "b")}, ("--unit-row", "--columns")),
+    "totals": (GOOD + "Sum,6,60\n", {}, ("line 5", "'time'", "'Sum'", "--skip-footer 1")),
+    "totals and a note": (GOOD + "Sum,6,60\nexported,,\n", {}, ("line 5", "--skip-footer 2")),
+    "a note": (GOOD + "exported\n", {}, ("line 5", "1 cells", "--skip-footer 1")),
+    "too long a footer": (GOOD + "Sum,6,60\n", {"skip_footer": 4}, ("no rows",)),
+    "an empty file to skip lines of": ("", {"skip_rows": 2}, ("is empty",)),
     "more lines to skip than there are": (GOOD, {"skip_rows": 4}, ("nothing below", "--skip-rows 4")),
     "too many lines to skip": (GOOD, {"skip_rows": 1}, ("line 2", "no header")),
     "an error below a title": ("Pump 3\n" + GOOD + ROW.format("abc"), {"skip_rows": 1}, ("line 6", "'abc'")),
@@ -235,6 +252,9 @@ READ: dict[str, tuple[bytes | str, dict[str, Any]]] = {
     "bars without quotes": (GOOD.replace("\n", ",x|y\n"), {}),
     "line ends in quotes": (GOOD.replace("\n", ',"x|\ny"\n'), {}),
     "no header": (GOOD.removeprefix(HEAD), {"columns": ("time", "a", "b")}),
+    "units below the header": (GOOD.replace("\n", "\n,m³/h,bar\n", 1), {"unit_row": True}),
+    "totals": (GOOD + "Sum,6,60\n\n", {"skip_footer": 1}),
+    "totals of other widths": (GOOD + "Sum,6\nexported\n", {"skip_footer": 2}),
     "decimal commas": ("t;a\n2024-01-01 00:00;1,0\n2024-01-01 01:00;2,0\n2024-01-01 02:00;3,00\n", {}),
     "decimal commas, told": (
         "t;a\n2024-01-01 00:00;1,000\n2024-01-01 01:00;2,000\n2024-01-01 02:00;3,000\n",
@@ -709,6 +729,32 @@ def test_a_text_is_decoded_in_blocks_of_any_size(encoding: str, size: int, monke
 def test_codecs_that_are_not_of_text_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="--encoding must be a text encoding"):
         Reading(encoding=name)
+
+
+@pytest.mark.parametrize("row", ["2024-01-01 03:00,4\n", "2024-01-01 03:00,4,x\n"])
+def test_a_last_row_with_a_time_is_no_footer(row: str) -> None:
+    with pytest.raises(DataError) as caught:
+        read(GOOD + row)
+    assert "--skip-footer" not in str(caught.value)
+
+
+def test_a_file_without_the_rows_that_a_run_leaves_out_loses_none() -> None:
+    """Columns are still found by their headings, in any order."""
+    units, totals, swapped = ",m³/h,bar\n", "Sum,6,60\n", "time,b,a\n" + GOOD.removeprefix(HEAD)
+    options = {"time_col": "time", "value_cols": ("a", "b"), "unit_row": True, "skip_footer": 2}
+    for content in (GOOD, GOOD.replace(HEAD, HEAD + units), GOOD + totals, GOOD + totals + "exported\n"):
+        table = read(content, of_run=True, **options)
+        assert times(table) == HOURS
+        assert table.values.tolist() == [[1, 10], [2, 20], [3, 30]]
+    assert read(swapped.replace("a\n", "a\n" + units), of_run=True, **options).values[0].tolist() == [10, 1]
+    for content in (GOOD, GOOD.replace(HEAD, HEAD + units)):
+        _, chunks = read_incoming(io.BytesIO(content.encode()).read, "standard input", Reading(**options))
+        assert [value for chunk in chunks for value in chunk.values[:, 0]] == [1, 2, 3]
+    # A stream may go on after a row that cannot be read.
+    _, chunks = read_incoming(io.BytesIO((GOOD + totals).encode()).read, "standard input", Reading())
+    with pytest.raises(DataError, match="'Sum' is not a time") as caught:
+        list(chunks)
+    assert "--skip-footer" not in str(caught.value)
 
 
 def test_a_stream_has_an_encoding_and_titles_as_a_file_has() -> None:
