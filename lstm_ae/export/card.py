@@ -241,7 +241,8 @@ def _describe_outputs(endpoints: "Sequence[Endpoint]", metrics: JsonMapping) -> 
     if threshold := metrics.get("threshold"):
         around = f" and over the {threshold['smooth']} rows around it" if threshold["smooth"] > 1 else ""
         texts["score"] = (
-            "the anomaly score of each row of a series of any length: the squared error of its scaled values, with "
+            "the anomaly score of each row of a series, which is at least as long as a window unless the run pads "
+            "short series: the squared error of its scaled values, with "
             "several columns each divided by the root of its mean in normal rows, averaged over all windows that "
             f"contain the row{around}"
         )

@@ -102,7 +102,8 @@ def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[
     `score` and `anomaly` `(batch, rows)`, and `threshold` `(batch,)`. A score is computed as in `lstm_ae.detection`:
     the mean over all windows that contain the row and over the rows around it. The scores of the last `window - 1 +
     smooth // 2` rows are provisional. Missing values are NaN. The score is NaN for rows without a value and, unless
-    short segments are padded, in segments shorter than a window.
+    short segments are padded, in segments shorter than a window. A series that is shorter than a window is then an
+    error, because its rows would all count as normal.
     """
     network = inner_network(model)
     window, features = network.input["sequence"].shape[1:]
@@ -116,6 +117,10 @@ def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[
     def score(inputs: Tensors) -> Tensors:
         series = shift_to_series_scale(model, inputs)
         segment = None if detector.max_gap is None else segment_ids(series, detector.max_gap)
+        if segment is None or not detector.pads:
+            rule = f"a series must have at least {window} rows, a window of the model. Received:"
+            # This is not tf.debugging.assert_greater_equal, whose message begins with the tensors.
+            tf.debugging.Assert(tf.shape(series)[1] >= window, [rule, tf.shape(series)[1]])
         sums, counts = _sum_over_windows(errors, series, window, features, segment, pads=detector.pads)
         means, known = sums / tf.maximum(counts, 1.0), tf.cast(counts > 0, tf.float32)
         by_feature = _mean_or_nan(_sum_around(means, half, segment), _sum_around(known, half, segment))

@@ -106,6 +106,18 @@ def test_the_score_of_rows_is_that_of_levelled_ones(model: Any) -> None:
         np.testing.assert_allclose(scores, wanted, rtol=1e-3)
 
 
+def test_a_series_that_is_shorter_than_a_window_has_no_scores(model: Any) -> None:
+    """Its rows would count as normal, whatever is in them; short series are scored only by a run that pads them."""
+    own, _ = rows_of(STEPS - 1)
+    given = {"sequence": tf.constant(own), "series": tf.constant(LINES)}
+    for gap in (None, 2):
+        call, specs = make_score_function(model, ScoreParameters(0.5, 1, max_gap=gap))
+        with pytest.raises(tf.errors.InvalidArgumentError, match=f"at least {STEPS} rows"):
+            tf.function(call, input_signature=[specs])(given)
+    call, specs = make_score_function(model, ScoreParameters(0.5, 1, max_gap=2, pads=True))
+    assert np.isfinite(tf.function(call, input_signature=[specs])(given)["score"].numpy()).any()
+
+
 def test_an_export_is_tried_with_several_series(model: Any) -> None:
     """Also over blocks of windows that have to be joined, where each row of the batch is one series."""
     asked = list(sample_endpoints(model, make_endpoints(model, ScoreParameters(0.5, 3))))
