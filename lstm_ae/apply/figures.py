@@ -37,6 +37,7 @@ def detection_figure(detection: Detection) -> Figure:
         scored.threshold.value,
         [(event.first - first, event.last - first) for event in events],
         names=[names[column] for column in columns],
+        segment=grid.segment[rows],
         labels=detection.labeled_rows()[rows] if detection.metrics else None,
         zone=table.clock,
         title="; ".join(title),
@@ -57,6 +58,7 @@ def reconstruction_figure(autoencoder: RunAutoencoder, prepared: PreparedTable) 
         grid.values[rows],
         reconstruct_table(autoencoder, prepared)[rows],
         names=names,
+        segment=grid.segment[rows],
         zone=table.clock,
         title="; ".join(title),
     )

@@ -27,6 +27,7 @@ def anomalies(
     events: Sequence[tuple[int, int]],
     *,
     names: Sequence[str],
+    segment: Array | None = None,
     labels: BoolArray | None = None,
     zone: tzinfo | None = None,
     title: str = "",
@@ -40,6 +41,7 @@ def anomalies(
         threshold: the threshold of the scores.
         events: first and last row of each event, marked in all panels.
         names: names of the columns.
+        segment: `(rows,)` segment of each row; lines break where it changes. None for one segment.
         labels: `(rows,)` known anomalies, marked below the scores.
         zone: time zone of the axis.
         title: title of the figure, such as the drawn selection.
@@ -50,10 +52,10 @@ def anomalies(
     x = time_numbers(times) if dates else np.asarray(times, float)
     step = float(np.median(np.diff(x))) if len(x) > 1 else 1.0
     for axes, column, name in zip(fig.axes, values.T[:shown], names, strict=False):
-        axes.plot(*reduce_points(x, column), color=BLUE, linewidth=0.8)
+        axes.plot(*line_points(x, column, segment), color=BLUE, linewidth=0.8)
         label(axes, y=shorten(name, 18))
     lowest = fig.axes[-1]
-    lowest.plot(*reduce_points(x, scores), color=BLACK, linewidth=0.8)
+    lowest.plot(*line_points(x, scores, segment), color=BLACK, linewidth=0.8)
     lowest.axhline(threshold, color=VERMILLION, linestyle="--", linewidth=1)
     if np.nanmin(scores) > 0:
         lowest.set_yscale("log")
@@ -81,6 +83,7 @@ def reconstruction(
     reconstruction: Array,
     *,
     names: Sequence[str],
+    segment: Array | None = None,
     zone: tzinfo | None = None,
     title: str = "",
 ) -> Figure:
@@ -91,6 +94,7 @@ def reconstruction(
         values: `(rows, features)`, of which the first `MAX_COLUMNS` are drawn.
         reconstruction: `(rows, features)`, NaN where there is none.
         names: names of the columns.
+        segment: as in `anomalies`.
         zone: time zone of the axis.
         title: title of the figure.
     """
@@ -99,8 +103,8 @@ def reconstruction(
     dates = np.issubdtype(times.dtype, np.datetime64)
     x = time_numbers(times) if dates else np.asarray(times, float)
     for axes, column, reconstructed, name in zip(fig.axes, values.T[:shown], reconstruction.T, names, strict=False):
-        axes.plot(*reduce_points(x, column), color=BLACK, linewidth=0.8)
-        axes.plot(*reduce_points(x, reconstructed), color=BLUE, linewidth=0.8)
+        axes.plot(*line_points(x, column, segment), color=BLACK, linewidth=0.8)
+        axes.plot(*line_points(x, reconstructed, segment), color=BLUE, linewidth=0.8)
         label(axes, y=shorten(name, 18))
         if dates:
             format_date_axis(axes, zone=zone)
@@ -109,11 +113,28 @@ def reconstruction(
     return with_title(fig, title) if title else fig
 
 
-def reduce_points(x: Array, y: Array) -> tuple[Array, Array]:
-    """Return the lowest and the highest point of each interval if there are more than `MAX_POINTS` points."""
-    if len(x) <= MAX_POINTS:
+def line_points(x: Array, y: Array, segment: Array | None = None) -> tuple[Array, Array]:
+    """Return the points of a line as `reduce_points` does, with a NaN between two segments, which breaks the line."""
+    begins = np.flatnonzero(np.diff(np.zeros(len(x)) if segment is None else segment)) + 1
+    pieces = [reduce_points(*piece, len(x)) for piece in zip(np.split(x, begins), np.split(y, begins), strict=True)]
+    xs, ys = [pieces[0][0]], [pieces[0][1]]
+    for more_x, more_y in pieces[1:]:
+        xs += [more_x[:1], more_x]
+        ys += [np.array([np.nan]), more_y]
+    return np.concatenate(xs), np.concatenate(ys)
+
+
+def reduce_points(x: Array, y: Array, points: int | None = None) -> tuple[Array, Array]:
+    """Return the lowest and the highest point of each interval if there are more than `MAX_POINTS` points.
+
+    Args:
+        x, y: `(points,)` coordinates.
+        points: number of points of the whole line if these are a piece of it.
+    """
+    points = points or len(x)
+    if points <= MAX_POINTS:
         return x, y
-    size = -(-len(x) // (MAX_POINTS // 2))
+    size = -(-points // (MAX_POINTS // 2))
     indices: list[int] = []
     for start in range(0, len(x), size):
         part = y[start : start + size]

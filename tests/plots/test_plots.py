@@ -302,6 +302,18 @@ def test_a_legend_stays_within_its_figure():
     assert len(legend.get_texts()) == 6
 
 
+def test_a_long_line_breaks_between_segments_too() -> None:
+    from lstm_ae.plots.anomalies import MAX_POINTS, line_points
+
+    rows = 20 * MAX_POINTS
+    x, y = np.arange(rows, dtype=float), np.sin(np.arange(rows))
+    drawn_x, drawn_y = line_points(x, y, np.arange(rows) >= rows // 3)
+    assert len(drawn_x) == len(drawn_y) <= MAX_POINTS + 5
+    (gap,) = np.flatnonzero(np.isnan(drawn_y))
+    assert drawn_x[gap - 1] < rows // 3 <= drawn_x[gap]
+    assert (np.diff(drawn_x) >= 0).all()
+
+
 def test_a_search_of_several_series_names_the_one_and_the_columns_with_the_largest_shares() -> None:
     from types import SimpleNamespace
 
@@ -313,7 +325,9 @@ def test_a_search_of_several_series_names_the_one_and_the_columns_with_the_large
     series = np.arange(rows) // 20
     values = np.random.default_rng(0).normal(size=(rows, columns))
     start = np.datetime64("2024-03-31T00:00", "ns").astype(np.int64)
-    grid = SimpleNamespace(times=start + np.tile(np.arange(20), 2) * 1_800_000_000_000, series=series, values=values)
+    times = start + np.tile(np.arange(20), 2) * 1_800_000_000_000
+    segment = series + (np.arange(rows) >= 35)
+    grid = SimpleNamespace(times=times, series=series, values=values, segment=segment)
     table = SimpleNamespace(
         ids=("left", "right"),
         layout=SimpleNamespace(time="time", values=names),
@@ -329,6 +343,9 @@ def test_a_search_of_several_series_names_the_one_and_the_columns_with_the_large
     said = " ".join(drawn.get_suptitle().split())
     assert said == "right, the most events of 2 series; 6 of 8 columns: the largest shares in the events"
     assert drawn.axes[-1].get_xlabel() == "Time (Europe/Berlin)"
+    # The lines break where the second series has a gap.
+    for axes in drawn.axes:
+        assert np.flatnonzero(np.isnan(axes.lines[0].get_ydata())).tolist() == [15]
     drawn.draw_without_rendering()
     ticks = [tick.get_text() for tick in drawn.axes[-1].get_xticklabels()]
     assert "03:00" in ticks  # of 00:00 to 09:30 in UTC, an hour and then two ahead
