@@ -38,6 +38,7 @@ LONGEST = (
     "apply/test_detection.py",
     "cli/test_series_forecasting.py",
     "models/test_models.py",
+    "training/test_loop.py",
     "search/test_search.py",
     "search/test_resume.py",
     "backtest/test_kfold.py",
@@ -50,6 +51,8 @@ LONGEST = (
     "test_saved_models.py",
     "search/test_report_claims.py",
     "kernels/test_kernels.py",
+    "studies/test_snp_new_prices.py",
+    "plots/test_plots.py",
     "search/test_oracles.py",
     "apply/test_streaming.py",
 )
