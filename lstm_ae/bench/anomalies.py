@@ -409,10 +409,10 @@ def read_published(path: Path) -> dict[str, dict[str, float]]:
     Raises:
         DataError: there is no column `file` or no column of numbers.
     """
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row]
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row.get("file")]
     published: dict[str, dict[str, float]] = {}
-    for name in rows[0] if rows and "file" in rows[0] else ():
+    for name in rows[0] if rows else ():
         with contextlib.suppress(ValueError, TypeError):
             published[name] = {
                 row["file"].removesuffix(".gz"): float(row[name]) for row in rows if row[name] and name != "file"
