@@ -63,9 +63,10 @@ class Verdict(NamedTuple):
 
     def __str__(self) -> str:
         p = "p not computable" if np.isnan(self.p) else f"p = {self.p:.2g}"
-        remark = f", {self.remark}" if self.remark else ""
         words = self.words or ("" if self.skill < -1 else "skill ") + format_skill(self.skill)
-        return f"{self.outcome} {self.baseline} ({words}, {p}{remark})"
+        # Forecasts that are equal need no test.
+        shown = (words, "" if self.words and np.isnan(self.p) else p, self.remark)
+        return f"{self.outcome} {self.baseline} ({', '.join(filter(None, shown))})"
 
     def as_json(self) -> JsonObject:
         """Return the entry in `metrics.json`."""

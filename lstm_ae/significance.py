@@ -13,6 +13,9 @@ from lstm_ae.formatting import format_number
 # The skill of an error twice as large as the baseline's, which is not called a tie even without significance.
 CLEARLY_WORSE = -1.0
 
+# A forecaster starts as a baseline and keeps this start if no epoch is better.
+UNIMPROVED = "the model equals it, because training did not improve on it"
+
 
 def hardest(losses: Mapping[str, Array], counts: Array | None = None) -> str:
     """Return the name of the baseline with the smallest mean loss; the first one in case of a tie.
@@ -45,6 +48,8 @@ def compare_forecasts(
     signs, or if the error is at least twice the baseline's and the test is not significant; if the test cannot be
     computed, such a forecast is worse.
 
+    If all forecasts are equal, the verdict says so.
+
     Args:
         errors, baseline: `(samples,)` losses (squared errors) of the model and of the baseline.
         days: `(samples,)` the day of each forecast.
@@ -63,10 +68,11 @@ def compare_forecasts(
     difference = np.bincount(which, counts * (errors - baseline)) / np.bincount(which, counts)
     gained = skill(float(counts @ errors), float(counts @ baseline))
     statistic, p = diebold_mariano(difference, steps, kernel)
-    outcome = "beats" if statistic > 0 else "loses to"
+    outcome, words = "beats" if statistic > 0 else "loses to", ""
     if np.isnan(p):
         untested = "is worse than" if gained <= CLEARLY_WORSE else "undecided against"
         outcome = untested if difference.any() else "ties with"
+        words = "" if difference.any() else UNIMPROVED
     elif p >= 0.05:
         outcome = "undecided against" if gained <= CLEARLY_WORSE else "ties with"
     elif gained * statistic < 0:
@@ -77,7 +83,7 @@ def compare_forecasts(
     # The margin is relative to the baseline's loss, like the skill.
     unit = float(counts @ baseline) / max(float(counts.sum()), 1.0) or float("nan")
     margin = float(stats.t.ppf(0.975, len(days) - 1)) * _standard_error(difference, steps, kernel) / unit
-    return Verdict(outcome, name, gained, p, statistic, (first, second), margin=margin)
+    return Verdict(outcome, name, gained, p, statistic, (first, second), words, margin=margin)
 
 
 def against_each(

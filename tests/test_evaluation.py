@@ -154,6 +154,7 @@ def test_equal_forecasts_tie() -> None:
     assert found.outcome == "ties with"
     assert found.skill == 0
     assert math.isnan(found.p)
+    assert str(found) == ("ties with persistence (the model equals it, because training did not improve on it)")
 
 
 @pytest.mark.parametrize("seed", range(5))
