@@ -31,6 +31,9 @@ from lstm_ae.plots.prices import PerCompany
 
 PALE, DARK = "#dbe6f0", "#8fb0cf"
 
+# Marks that stay visible where another mark has the same position.
+RING: Style = {"marker": "o", "markersize": 10, "markerfacecolor": "none", "markeredgewidth": 1.2}
+
 
 def interval_colors(count: int) -> list[str]:
     """Return the colors of prediction intervals, from pale for the widest to dark for the narrowest."""
@@ -191,16 +194,19 @@ def skill_by_fold(
         baseline: the baseline of the skill.
     """
     model_skill, linear_skill = (100 * np.asarray(values, float) for values in (model, linear))
-    fig = figure(height=0.3 * len(folds) + 1.3)
+    fig = figure(height=0.4 * len(folds) + 1.3)
     axes = fig.axes[0]
     positions = np.arange(len(folds))
     axes.axvline(0, **ZERO)
     axes.hlines(positions, linear_skill, model_skill, color="#bdbdbd", linewidth=1.2, zorder=1)
-    linear_dots = axes.plot(linear_skill, positions, color=BLUE, linestyle="none", marker="o", markersize=5)[0]
+    linear_dots = axes.plot(linear_skill, positions, color=BLUE, linestyle="none", **RING)[0]
     model_dots = axes.plot(
         model_skill, positions, linestyle="none", color=VERMILLION, marker="D", markerfacecolor="white"
     )[0]
-    axes.set_yticks(positions, [f"{fold}: {shorten(name, 30)}" for fold, name in zip(folds, names, strict=True)])
+    # A period of two times with time zones does not fit into one line.
+    periods = [" to\n".join(shorten(part, 30) for part in name.split(" to ")) for name in names]
+    axes.set_yticks(positions, [f"{fold}: {period}" for fold, period in zip(folds, periods, strict=True)])
+    axes.tick_params(axis="y", labelsize=7)
     axes.set_ylim(len(folds) - 0.4, -0.6)
     label(axes, x=f"Skill over {baseline} (%)", title=f"Right of 0: better than {baseline}")
     legend(fig, [model_dots, linear_dots], ["Model", "Linear regression"])
@@ -280,7 +286,7 @@ def error_by_step(errors: Mapping[str, Array], baseline: str) -> Figure:
     styles: list[Style] = [
         MODEL,
         PERSISTENCE,
-        {"color": GRAY, "linewidth": 1.0},
+        {"color": BLUE, "linewidth": 1.0},
         {"color": BLACK, "linewidth": 0.8},
     ]
     marker: Style = {"marker": "o", "markersize": 3.5} if len(ahead) <= 30 else {}

@@ -355,3 +355,20 @@ def test_a_search_of_several_series_names_the_one_and_the_columns_with_the_large
     assert [axes.get_ylabel() for axes in drawn.axes] == [*(f"sensor {k}" for k in range(6)), "Score"]
     assert drawn.get_suptitle() == "left, the first of 2 series; 6 of 8 columns: the first"
     assert drawn.axes[-1].get_xlabel() == "Time"
+
+
+def test_folds_have_whole_labels_and_visible_marks() -> None:
+    periods = ["2016-07-01 00:00:00+02:00 to 2016-09-12 23:00:00+02:00", "2017-01-01 to 2017-02-01"]
+    axes = forecasts.skill_by_fold([1, 2], periods, [0.1, 0.2], [0.1, 0.2]).axes[0]
+    labels = [tick.get_text() for tick in axes.get_yticklabels()]
+    assert [text.replace("\n", " ") for text in labels] == [f"1: {periods[0]}", f"2: {periods[1]}"]
+    regression, model = (line for line in axes.lines if line.get_marker() in ("o", "D"))
+    # The ring stays visible around the mark of an equal model.
+    assert regression.get_markersize() > model.get_markersize() * 2**0.5
+    assert regression.get_markerfacecolor() == "none"
+
+
+def test_baselines_by_step_have_different_colors() -> None:
+    values = {name: np.arange(1.0, 5) for name in ("", "season of 24 steps", "persistence", "linear regression")}
+    lines = forecasts.error_by_step(values, "persistence").axes[0].lines
+    assert len({line.get_color() for line in lines}) == len(lines) == 4
