@@ -224,7 +224,7 @@ def register(app: typer.Typer) -> None:
             str | None,
             typer.Option(
                 metavar="smoke|short|full",
-                help="With --tour: a few minutes, hours, or all data (default: smoke).",
+                help="With --tour: minutes, half an hour, or about two hours (default: smoke).",
             ),
         ] = None,
         digits: Annotated[
@@ -235,7 +235,9 @@ def register(app: typer.Typer) -> None:
         ] = None,
         dry_run: Annotated[
             bool,
-            typer.Option("--dry-run", metavar="", help="With --tour: list finished and missing trainings."),
+            typer.Option(
+                "--dry-run", metavar="", help="With --tour: list the trainings and time a few steps of each kind."
+            ),
         ] = False,
         console: Console,
     ) -> None:
