@@ -12,7 +12,7 @@ from lstm_ae.data.checks import collect_new_table_warnings
 from lstm_ae.data.fingerprints import WindowFingerprints
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.data.time_zones import format_time
-from lstm_ae.data.windows import Data, Source, Split, window_starts
+from lstm_ae.data.windows import Data, Source, Split, cut_panel
 from lstm_ae.detection.baselines import ReconstructionBaseline
 from lstm_ae.detection.calibration import NormalScores, windowwise
 from lstm_ae.errors import Code, ConfigError, DataError
@@ -123,7 +123,7 @@ def _evaluate_reconstruction(run: ModelStore, request: TableRequest, observe: Ta
     if reconstruction.is_lossless(components):
         return Evaluation({NEW_DATA_PART: {"reconstruction_mse": metric}})
     verdict = reconstruction.judge_reconstruction(
-        _make_split(prepared, sliding.window),
+        cut_panel(prepared.grid, sliding.window),
         reconstruction.model_errors(autoencoder.model, scale),
         linear,
         components.name,
@@ -137,7 +137,7 @@ def _evaluate_forecasts(run: ModelStore, request: TableRequest, observe: TableOb
     assert horizon is not None
     prepared = forecaster.read(request)
     observe(prepared)
-    split = _make_split(prepared, prepared.window + horizon)._replace(line=forecaster.scales.lines(prepared))
+    split = cut_panel(prepared.grid, prepared.window + horizon)._replace(line=forecaster.scales.lines(prepared))
     if not split.samples:
         raise too_few_rows(prepared, split.span, "a window with its horizon")
     empty = split._replace(starts=split.starts[:0])
@@ -153,16 +153,6 @@ def _evaluate_forecasts(run: ModelStore, request: TableRequest, observe: TableOb
         {NEW_DATA_PART: verdict},
         columns={NEW_DATA_PART: columns},
     )
-
-
-def _make_split(prepared: PreparedTable, span: int) -> Split:
-    """Return all windows of a table that contain a value."""
-    grid = prepared.grid
-    starts = window_starts(grid.segment, span)
-    valued = np.r_[0, np.cumsum(~np.isnan(grid.values).all(axis=1))]
-    starts = starts[valued[starts + span] > valued[starts]]
-    times = grid.times.view("datetime64[ns]") if prepared.table.layout.dated else None
-    return Split(grid.values, starts, span, grid.segment, time=times)
 
 
 def _evaluate_classes(run: ModelStore, request: TableRequest, observe: TableObserver) -> Evaluation:

@@ -18,9 +18,9 @@ from lstm_ae.backtest.prices import read_fold_prices
 from lstm_ae.config import Snp
 from lstm_ae.config.space import Axis
 from lstm_ae.data.panel import Panel
-from lstm_ae.data.prices import fingerprint_prices, prepare_prices
+from lstm_ae.data.prices import prepare_prices
 from lstm_ae.data.split import VALIDATION_END, Parts, split_by_day
-from lstm_ae.data.windows import Data
+from lstm_ae.data.windows import Data, hash_panel
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.experiment import fit_model, identity_in, resume, train
 from lstm_ae.files import as_json, claim, read_part, write
@@ -87,7 +87,7 @@ def kfold(
     panel, every = plan_kfold(config, axes)
     about = {
         "config": config.to_dict(),
-        "data": fingerprint_prices(panel),
+        "data": hash_panel(panel),
         "axes": [axis.to_dict() for axis in axes],
         "folds": folds,
         "keep": keep,

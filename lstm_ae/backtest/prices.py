@@ -20,8 +20,9 @@ from lstm_ae.backtest.folds import (
 )
 from lstm_ae.config import Snp
 from lstm_ae.data.panel import Panel
-from lstm_ae.data.prices import fingerprint_prices, prepare_prices, read_prices, select_prices
+from lstm_ae.data.prices import prepare_prices, read_prices, select_prices
 from lstm_ae.data.split import Parts, split_by_date, split_by_day
+from lstm_ae.data.windows import hash_panel
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.forecasting.baselines import fit_price_baselines
@@ -92,7 +93,7 @@ def plan_backtest(config: Snp, folds: int, *, by: str = "time", refit: bool = Tr
     return BacktestPlan(
         {
             "config": config.to_dict(),
-            "data": fingerprint_prices(panel),
+            "data": hash_panel(panel),
             "folds": folds,
             "by": by,
             "refit": refit,

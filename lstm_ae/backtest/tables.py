@@ -26,10 +26,10 @@ from lstm_ae.backtest.folds import (
 )
 from lstm_ae.config import Series
 from lstm_ae.data.panel import Panel
-from lstm_ae.data.preparation import find_part_rows, prepare_table
+from lstm_ae.data.preparation import prepare_table, take_part
 from lstm_ae.data.table_reader import Progress, read_panel
 from lstm_ae.data.time_zones import format_time
-from lstm_ae.data.windows import hash_arrays
+from lstm_ae.data.windows import hash_panel
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.forecasting import metrics
@@ -97,8 +97,7 @@ def split_fold(config: Series, table: Panel, number: int, folds: int) -> FoldDat
 
     prepared = prepare_table(config, rows_until(table, high), parts)
     completed = complete_config(config, prepared, folds=True)
-    rows, _ = find_part_rows(prepared, 2)
-    return FoldData(*completed, prepared.grid.take(rows))
+    return FoldData(*completed, take_part(prepared, 2))
 
 
 def fold_edges(table: Panel, folds: int) -> Array:
@@ -185,7 +184,7 @@ def plan_table_backtest(
     config, table, notes = start_backtest(config, folds, reading)
     assert config.horizon is not None
     plan = BacktestPlan(
-        {"config": config.to_dict(), "data": hash_arrays(table.series, table.times, table.values), "folds": folds},
+        {"config": config.to_dict(), "data": hash_panel(table), "folds": folds},
         lambda number: split_fold(config, table, number, folds),
         partial(test_table_fold, table),
         naive="baseline",

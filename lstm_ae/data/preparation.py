@@ -15,7 +15,7 @@ from lstm_ae.data.panel import Panel, number_runs, rows_with_values, run_starts
 from lstm_ae.data.scaling import Scale, find_scale_lines, fit_scale
 from lstm_ae.data.season import DefaultSteps, choose_default_steps
 from lstm_ae.data.split import PARTS, Parts, assign_parts, required_parts
-from lstm_ae.data.windows import Data, Source, Split, hash_arrays, require_samples, window_starts
+from lstm_ae.data.windows import Data, Source, Split, cut_panel, hash_panel, require_samples
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count
 
@@ -323,10 +323,9 @@ def load_series(config: Reading, prepared: PreparedTable, *, folds: bool = False
     train, validation, test = cut_windows(prepared, config)
     table = prepared.table
     of = f" of {len(table.ids):,} series" if len(table.ids) > 1 else ""
-    names = np.frombuffer("\n".join((*table.ids, *table.layout.values)).encode(), np.uint8)
     source = Source(
         f"{table.name}: {format_count(len(table.lines), 'row')}{of}",
-        hash_arrays(names, table.series, table.times, table.values),
+        hash_panel(table),
         table.licence,
         (*table.notes, *(f"{name}: {words}" for name, words in prepared.inferred.items())),
     )
@@ -384,14 +383,11 @@ def scale_line_names(config: Reading, prepared: PreparedTable) -> tuple[str, ...
     return ("", *(name for name, values in zip(ids, most, strict=True) if values >= prepared.window))
 
 
-def find_part_rows(prepared: PreparedTable, place: int) -> tuple[Int64Array, NDArray[np.int32]]:
-    """Return the grid rows that the windows of a part are cut from, and the run of each row.
+def take_part(prepared: PreparedTable, place: int) -> Panel:
+    """Return the rows of the grid that the windows of a part are cut from, divided at the borders of the part.
 
     The first forecasts of validation and test read the window of rows before the part; all rows that they forecast are
     in the part.
-
-    Returns:
-        `(rows,)` int64 indices of grid rows and `(rows,)` int32 run numbers.
     """
     runs = number_runs(prepared.grid.segment, prepared.part)
     begins = np.flatnonzero(run_starts(runs))
@@ -403,29 +399,26 @@ def find_part_rows(prepared: PreparedTable, place: int) -> tuple[Int64Array, NDA
     chosen = np.flatnonzero(prepared.part[ends - 1] == place)
     rows = [np.arange(begins[run], ends[run]) for run in chosen]
     numbers = np.repeat(chosen, (ends - begins)[chosen]).astype(np.int32)
-    return np.concatenate(rows) if rows else np.zeros(0, np.int64), numbers
+    return prepared.grid.take(np.concatenate(rows) if rows else np.zeros(0, np.int64))._replace(segment=numbers)
 
 
 def _cut_split(prepared: PreparedTable, config: Reading, place: int) -> Split:
-    grid, span = prepared.grid, prepared.window + prepared.horizon
-    rows, segment = find_part_rows(prepared, place)
-    values = grid.values[rows]
-    starts = window_starts(segment, span, config.stride if place == 0 else 1)
-    # A window without any value holds no information.
-    held = np.r_[0, np.cumsum(~np.isnan(values).all(axis=1))]
-    starts = starts[held[starts + span] > held[starts]]
+    grid, normal = prepared.grid, getattr(config, "task", "") in ("anomaly", "reconstruct")
+    if normal and grid.labels is not None:
+        prepared = prepared._replace(grid=grid._replace(labels=known_anomalies(grid).astype(np.int32)))
+    panel = take_part(prepared, place)
+    split = cut_panel(panel, prepared.window + prepared.horizon, config.stride if place == 0 else 1)
     if place == 2 and not config.tests:
-        starts = starts[:0]
+        split = split._replace(starts=split.starts[:0])
     labels = None
-    if grid.labels is not None:
-        labels = grid.labels[rows][starts + prepared.window - 1]
-        if getattr(config, "task", "") in ("anomaly", "reconstruct"):
-            marked = np.r_[0, np.cumsum(known_anomalies(grid)[rows])]
-            labels = (marked[starts + span] > marked[starts]).astype(np.int32)
-    times = grid.times[rows].view("datetime64[ns]") if prepared.table.layout.dated else None
+    if panel.labels is not None:
+        labels = panel.labels[split.starts + prepared.window - 1]
+        if normal:
+            marked = np.r_[0, np.cumsum(panel.labels)]
+            labels = (marked[split.starts + split.span] > marked[split.starts]).astype(np.int32)
     symbols = scale_line_names(config, prepared)
-    lines = find_scale_lines(symbols, prepared.table.ids)[grid.series[rows]] if symbols else None
-    return Split(values, starts, span, segment, lines, times, labels)
+    lines = find_scale_lines(symbols, panel.ids)[panel.series] if symbols else None
+    return split._replace(line=lines, label=labels)
 
 
 def move_anomalies_to_test(prepared: PreparedTable) -> PreparedTable:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.arrays import BoolArray, Float32Array, Int64Array
+from lstm_ae.arrays import BoolArray, Int64Array
 from lstm_ae.config import PRICES, Snp
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.snp import READING_OPTIONS
@@ -30,6 +30,7 @@ from lstm_ae.data.windows import (
     KnownOpen,
     Source,
     Split,
+    cut_panel,
     hash_arrays,
     require_samples,
     window_starts,
@@ -370,12 +371,6 @@ def find_incomplete_rows(panel: Panel, fields: Sequence[str]) -> BoolArray:
     return np.asarray(np.isnan(panel.columns(fields)).any(axis=1))
 
 
-def fingerprint_prices(panel: Panel) -> str:
-    """Return the SHA-256 hash of all rows."""
-    names = np.frombuffer("\n".join(panel.ids).encode(), np.uint8)
-    return hash_arrays(names, panel.series, panel.times, panel.values)
-
-
 def find_training_rows(panel: Panel, known: Sequence[str], until: np.datetime64, window: int) -> BoolArray:
     """Return a mask of the rows up to a day that need not be forecast again.
 
@@ -424,14 +419,14 @@ def describe_swapped_prices(panel: Panel) -> list[str]:
     return [f"{format_count(int(rows.sum()), 'row')} with high below low, kept ({example})"]
 
 
-def stack_fields(panel: Panel, fields: Sequence[str]) -> Float32Array:
-    """Return the values of the fields, `(rows, features)` float32, with a volume of at least 1."""
+def select_fields(panel: Panel, fields: Sequence[str]) -> Panel:
+    """Return the panel with the fields as its columns, with a volume of at least 1."""
     values = panel.columns(fields)
     if "volume" in fields:
         # The model uses the logarithm of the volume.
         volume = fields.index("volume")
         values[:, volume] = np.maximum(values[:, volume], 1)
-    return values
+    return panel._replace(values=values, layout=panel.layout._replace(values=tuple(fields)))
 
 
 def format_field_names(fields: Sequence[str]) -> tuple[str, ...]:
@@ -573,8 +568,8 @@ def _cut_windows(
     panel = panel.take(~missing)
     line = {symbol: number for number, symbol in enumerate(symbols)}
     company = np.array([line.get(symbol, 0) for symbol in panel.ids], np.int32)[panel.series]
-    series = stack_fields(panel, config.fields)
-    whole = Split(series, window_starts(segment, span), span, segment, company, panel.days)
+    whole = cut_panel(select_fields(panel, config.fields)._replace(segment=segment), span)
+    whole = whole._replace(line=company, time=panel.days)
     without = [symbols[line] for line in np.setdiff1d(company, company[whole.starts])]
     return panel, part[~missing], whole, without
 

@@ -1,4 +1,4 @@
-"""Split the rows of a table into training, validation, and test parts."""
+"""Assign the rows of a panel to training, validation, and test."""
 
 import math
 from collections.abc import Callable

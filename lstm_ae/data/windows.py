@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.arrays import Array, Float32Array, Int64Array
+from lstm_ae.data.panel import Panel, rows_with_values
 from lstm_ae.data.scaling import Scale
 from lstm_ae.errors import Code, DataError
 
@@ -291,6 +292,16 @@ def window_starts(segment: NDArray[np.int32], span: int, stride: int = 1) -> Int
     return starts
 
 
+def cut_panel(panel: Panel, span: int, stride: int = 1) -> Split:
+    """Return the windows of a panel that hold a value, at every `stride`-th row of each segment."""
+    starts = window_starts(panel.segment, span, stride)
+    # A window without any value holds no information.
+    held = np.r_[0, np.cumsum(rows_with_values(panel.values))]
+    starts = starts[held[starts + span] > held[starts]]
+    times = panel.times.view("datetime64[ns]") if panel.layout.dated else None
+    return Split(panel.values, starts, span, panel.segment, time=times)
+
+
 def require_samples(data: Data, hint: str, *, tests: bool = True) -> Data:
     """Return the data if no split is empty.
 
@@ -317,3 +328,9 @@ def hash_arrays(*arrays: Array) -> str:
         digest.update(f"{array.dtype}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data.cast("B"))
     return digest.hexdigest()
+
+
+def hash_panel(panel: Panel) -> str:
+    """Return the SHA-256 hash of all rows, with the names of the series and of the columns."""
+    names = np.frombuffer("\n".join((*panel.ids, *panel.layout.values)).encode(), np.uint8)
+    return hash_arrays(names, panel.series, panel.times, panel.values)
