@@ -72,6 +72,7 @@ def register(app: typer.Typer) -> None:
             window=window,
             stride=stride,
             constants=parse_constants(set_ or []),
+            id_columns=served.id_columns,
         )
         count = ProgressCounter(console, "samples")
         done, had = predict_file(served, samples, out, batch=batch_size, notify=count, keep_formulas=keep_formulas)

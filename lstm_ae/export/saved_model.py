@@ -147,6 +147,8 @@ def export_run(
         known |= {"order": pixel_permutation().tolist()} if config.read == "permuted" else {}
     if isinstance(config, Snp | Series):
         known["features"] = list(config.fields if isinstance(config, Snp) else config.value_cols)
+    if isinstance(config, Series) and config.id_col:
+        known["id_columns"] = list(config.id_col)
     if isinstance(config, Series) and config.classes:
         known["classes"] = list(config.classes)
     known |= {"examples": list(examples)} if examples else {}

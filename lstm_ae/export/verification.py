@@ -106,7 +106,10 @@ def _verify_version(version: Path) -> VerifiedVersion:
                 "the scores of series with long gaps, which windows of older exports cross. Export the model again."
             )
     else:
-        unchecked.append("whether its outputs equal those of the trained model: its folder is not in a run")
+        unchecked.append(
+            "whether its outputs equal those of the trained model, which only a folder in a run has; "
+            "lstmae export RUN --verify-only checks the versions in a run"
+        )
     compared = {case.endpoint for case in cases}
     default = signatures.get("serving_default", {"inputs": {}})["inputs"]
     for endpoint, described in signatures.items():

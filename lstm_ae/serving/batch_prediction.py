@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from lstm_ae.arrays import Array, Dtype
-from lstm_ae.data.csv_reader import read_number_columns
+from lstm_ae.data.csv_reader import read_number_columns, split_rows
 from lstm_ae.data.text import open_stable_file, read_lines
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.files import as_json, read_object, sync, write
-from lstm_ae.formatting import format_count, quote
+from lstm_ae.formatting import format_count, format_names, quote
 from lstm_ae.serving.client import SignatureClient
 from lstm_ae.serving.errors import Refusal
 from lstm_ae.serving.json_codec import outputs_to_cells, write_lines
@@ -45,6 +45,7 @@ def read_samples(
     window: int | None = None,
     stride: int = 1,
     constants: Mapping[str, float] | None = None,
+    id_columns: Sequence[str] = (),
 ) -> FileSamples:
     """Read the samples of a file for a signature.
 
@@ -62,6 +63,7 @@ def read_samples(
             series is one sample.
         stride: Steps between the starts of consecutive windows.
         constants: Inputs that are the same for every sample, such as a horizon.
+        id_columns: Columns that identify series, of which a table may hold one, see `SignatureClient`.
 
     Raises:
         ConfigError: If an option does not fit the model.
@@ -80,7 +82,7 @@ def read_samples(
     wanted = {name: spec for name, spec in signature.inputs.items() if name not in constants}
     suffix = "".join(path.suffixes[-2:]).lower()
     if suffix.endswith((".csv", ".csv.gz")):
-        inputs = _read_table_inputs(path, wanted, columns, window, stride)
+        inputs = _read_table_inputs(path, wanted, columns, window, stride, id_columns)
     elif columns or window is not None or stride != 1:
         raise ConfigError("--columns, --window, and --stride require a .csv file.", code=Code.OPTION_NOT_APPLICABLE)
     elif suffix.endswith(".jsonl"):
@@ -101,7 +103,12 @@ def read_samples(
 
 
 def _read_table_inputs(
-    path: Path, wanted: Mapping[str, TensorSpec], columns: Sequence[str], window: int | None, stride: int
+    path: Path,
+    wanted: Mapping[str, TensorSpec],
+    columns: Sequence[str],
+    window: int | None,
+    stride: int,
+    id_columns: Sequence[str],
 ) -> dict[str, Array]:
     if len(wanted) != 1:
         raise ConfigError(
@@ -123,6 +130,7 @@ def _read_table_inputs(
     if steps is None or (steps > 1 and shape[2] == values.shape[1]):
         if window is not None and steps not in (None, window):
             raise ConfigError(f"--window must be {steps}, the model's window, or omitted. Received: {window}")
+        _refuse_several_series(path, id_columns)
         return {name: _cut_windows(values, window or steps, stride, path)}
     if window is not None or stride != 1:
         raise ConfigError("--window and --stride require a file with one column per feature.", code=Code.MISSING_OPTION)
@@ -152,6 +160,22 @@ def _cut_windows(values: Array, window: int | None, stride: int, path: Path) -> 
         )
     views = np.lib.stride_tricks.sliding_window_view(values, window, axis=0)[::stride]
     return views.swapaxes(1, 2)
+
+
+def _refuse_several_series(path: Path, id_columns: Sequence[str]) -> None:
+    """Raise `DataError` if a table holds several series by these columns: a window would join their rows."""
+    with open_stable_file(path) as file:
+        rows = split_rows(read_lines(file, quote(path)), quote(path))
+        headings = [cell.strip() for cell in next(rows)[1]]
+        places = [headings.index(column) for column in id_columns if column in headings]
+        series = len({tuple(cells[place] for place in places) for _, cells in rows}) if places else 0
+    if series > 1:
+        names = format_names([quote(headings[place]) for place in places])
+        raise DataError(
+            f"{quote(path)} holds {series:,} series by {names}, and the model reads one series from a file. Write a "
+            "file for each series",
+            code=Code.PREDICTION_INPUT,
+        )
 
 
 def _find_numeric_columns(path: Path) -> list[str]:

@@ -18,7 +18,7 @@ from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, predict
 
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.export.layout import GRAPH_FILE, find_versions, parse_version
-from lstm_ae.export.manifest import hash_model
+from lstm_ae.export.manifest import hash_model, read_manifest_leniently
 from lstm_ae.json_types import JsonObject
 from lstm_ae.serving.json_codec import read_outputs, write_request
 from lstm_ae.serving.loading import open_version
@@ -39,12 +39,15 @@ class SignatureClient(NamedTuple):
         source: The origin of the model: the address of the server or, for a folder, the hash of the model's files.
         signature: The signature.
         call: Function from inputs to outputs.
+        id_columns: The columns that identified the series in the table of the training; empty for one series, and if
+            they are unknown, as for a server.
     """
 
     model: str
     source: str
     signature: Signature
     call: Callable[[Tensors], Tensors]
+    id_columns: tuple[str, ...] = ()
 
 
 def connect(
@@ -108,8 +111,13 @@ def _connect_folder(
     with open_version(directory, trust=trust) as checked:
         servable = Servable(name, number, directory, checked)
     chosen = _choose_signature(servable.definitions, signature)
+    ids = read_manifest_leniently(directory).get("id_columns")
     return SignatureClient(
-        f"{name}/{number}", hash_model(directory), chosen, lambda inputs: servable.run(chosen.name, inputs)
+        f"{name}/{number}",
+        hash_model(directory),
+        chosen,
+        lambda inputs: servable.run(chosen.name, inputs),
+        tuple(map(str, ids)) if isinstance(ids, list) else (),
     )
 
 

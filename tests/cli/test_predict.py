@@ -53,6 +53,24 @@ def test_windows_of_as_many_rows_as_the_model_reads(tmp_path: Path) -> None:
         read_samples(tmp_path / "three.csv", DIGITS)
 
 
+def test_a_table_of_several_series_is_refused(tmp_path: Path) -> None:
+    """Windows would join the rows of different machines."""
+    path = tmp_path / "t.csv"
+    path.write_text("pump,value\n" + "".join(f"{'ns'[k % 2]},{k}\n" for k in range(6)))
+    with pytest.raises(DataError, match=r"2 series by 'pump'.*a file for each series"):
+        read_samples(path, SERIES, columns=["value"], id_columns=("pump",))
+    path.write_text("pump,value\n" + "".join(f"n,{k}\n" for k in range(6)))
+    assert len(read_samples(path, SERIES, columns=["value"], id_columns=("pump", "site"))) == 1
+
+
+def test_a_folder_tells_the_columns_of_the_series(tmp_path: Path) -> None:
+    save(tmp_path / "m")
+    assert connect(str(tmp_path), None, None, "").id_columns == ()
+    (tmp_path / "m" / "1" / "assets.extra").mkdir(exist_ok=True)
+    (tmp_path / "m" / "1" / "assets.extra" / "manifest.json").write_text('{"id_columns": ["pump"]}')
+    assert connect(str(tmp_path), None, None, "").id_columns == ("pump",)
+
+
 def test_rows_of_a_table(tmp_path: Path) -> None:
     (tmp_path / "d.csv").write_text("a,b,c,d\n1,2,3,4\n5,6,7,8\n")
     found = read_samples(tmp_path / "d.csv", DIGITS)

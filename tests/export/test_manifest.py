@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from lstm_ae.config import Series
 from lstm_ae.errors import DataError, UnprovenError
 from lstm_ae.export import layout, manifest, verification, warmup
 from lstm_ae.export.graph_check import read_graph, read_signatures
@@ -155,12 +156,24 @@ def test_a_run_is_verified_against_its_model(run: Path, proven_here: None) -> No
     assert list(verify_versions(run / "1")) == [VerifiedVersion(run / "1", names, 0.0, [])]
 
 
+def test_a_manifest_names_the_columns_of_the_series(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`lstmae predict` refuses a table of several series by them."""
+    monkeypatch.setattr("lstm_ae.export.saved_model.export_model", lambda model, base, about, **_: about)
+    opened = Run(run)
+    assert "id_columns" not in export_run(opened, run)  # type: ignore[operator]
+    config = Series(id_col=("site", "pump"), window=8)
+    monkeypatch.setattr(Run, "config", lambda _: config)
+    assert export_run(opened, run)["id_columns"] == ["site", "pump"]  # type: ignore[index]
+
+
 def test_a_version_elsewhere_is_verified_alone(run: Path, proven_here: None) -> None:
     version = Path(shutil.copytree(run / "1", "served/007"))
     (one,) = verify_versions(Path("served"))
     assert one.directory == version
     assert one.difference is None
-    assert one.unchecked == ["whether its outputs equal those of the trained model: its folder is not in a run"]
+    (unchecked,) = one.unchecked
+    assert "equal those of the trained model" in unchecked
+    assert "lstmae export RUN --verify-only" in unchecked
     assert one.endpoints == ["encode", "reconstruct", "score", "serving_default"]
 
 
