@@ -112,10 +112,16 @@ def _describe_chance(detection: Detection, rows: int) -> list[str]:
     expected, low, high = detection.model.threshold.alarms.per(rows)
     interval = f"95% interval: {format_expected_count(low)} to {format_expected_count(high)}"
     known = format_count(len(detection.model.threshold.normal), "normal score")
-    lines = [f"false alarms expected in as many normal rows: {_format_expected(expected)} ({interval}, from {known})"]
+    ids = detection.prepared.table.ids
+    series = f" of {len(ids):,} series" if len(ids) > 1 else ""
+    lines = [
+        f"false alarms expected in as many normal rows{series}: {_format_expected(expected)} ({interval}, from {known})"
+    ]
     if events := detection.model.events:
-        weakest = max(event.p for event in events)
-        lines.append(f"normal rows expected to score as high as the weakest event: {_format_expected(rows * weakest)}")
+        high_rows = rows * max(event.p for event in events)
+        # This number may be larger than that of the false alarms, which are events of several rows.
+        each = "; many of them make one false alarm" if high_rows > max(expected, 1) else ""
+        lines.append(f"normal rows expected to score as high as the weakest event: {_format_expected(high_rows)}{each}")
     return lines
 
 

@@ -490,9 +490,12 @@ def test_false_alarms_are_told_in_numbers_for_people(alarms: tuple[float, float,
 def test_the_weakest_event_is_told_by_the_normal_rows_that_score_as_high(p: tuple[float, ...], said: str) -> None:
     found = judged_by(["0"] * 60, "fixed:2")
     events = [found.model.events[0]._replace(p=each) for each in p]
-    lines = describe_detection(found._replace(model=found.model._replace(events=events)))
-    told = [line.rpartition(": ")[2] for line in lines if "weakest event" in line]
-    assert told == ([said] if said else [])
+    threshold = found.model.threshold._replace(alarms=ExpectedAlarms(0.01, 0.0, 0.02))
+    lines = describe_detection(found._replace(model=found.model._replace(events=events, threshold=threshold)))
+    told = [line.rpartition(": ")[2].split("; ") for line in lines if "weakest event" in line]
+    assert [number for number, *_ in told] == ([said] if said else [])
+    # Rows and false alarms, which are events of several rows, are not the same number.
+    assert [bool(note) for _, *note in told] == [said == "about 3"] * len(told)
 
 
 def test_labels_are_looked_at_before_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -531,8 +534,9 @@ def test_a_budget_is_told_to_be_one_for_each_series() -> None:
     detector = detector_of(3, value_cols=("a",), time_col="time", id_col=("id",))
     prepared = read_prepared(detector.config, "t.csv")
     for rule, said in (("budget:1/hour", "budget:1/hour a series, on average over 2: "), ("fixed:2", "fixed:2: fixed")):
-        line = describe_detection(detect.detect_prepared(detector, prepared, rule))[1]
-        assert f", {said}" in line
+        lines = describe_detection(detect.detect_prepared(detector, prepared, rule))
+        assert f", {said}" in lines[1]
+        assert lines[2].startswith("false alarms expected in as many normal rows of 2 series: ")
 
 
 @pytest.mark.slow
