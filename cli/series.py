@@ -168,6 +168,7 @@ def _show_inspection(inspection: "TableInspection", config: Reading, console: Co
             for k, name in enumerate(PARTS[: len(required_parts(config))])
         ],
     )
+    console.show(f"\n{_describe_tasks(inspection, config)}")
     if prepared.inferred:
         console.show("\nInferred settings (override with the option shown):")
         fields = {field.name for field in declared_options(Reading)}
@@ -184,6 +185,17 @@ def _show_inspection(inspection: "TableInspection", config: Reading, console: Co
     if fix and all(fix not in finding.fixes for finding in inspection.findings):
         console.show(f"\nApply all suggested fixes:\n  {format_check_command(config, fix)}")
     console.show("\nFix the errors above before training." if not inspection.usable else "\nThis table can be used.")
+
+
+def _describe_tasks(inspection: "TableInspection", config: Reading) -> str:
+    """Return the tasks that cut these windows, and the command that checks those of the other tasks."""
+    if config.forecasts:
+        return "These windows are those of --task forecast. Omit --horizon for the other tasks."
+    defaults = inspection.prepared.defaults
+    text = "These windows are those of --task anomaly, reconstruct, and classify. For --task forecast, "
+    if defaults is None:
+        return f"{text}add --horizon."
+    return f"{text}run:\n  {format_check_command(config, {'horizon': defaults.season})}"
 
 
 def _time_range(inspection: "TableInspection") -> tuple[str | float, str | float]:

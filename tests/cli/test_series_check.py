@@ -15,11 +15,12 @@ from lstm_ae_cli.series import format_check_command
 from messages import message_of
 from processes import imported_by
 
-from lstm_ae.config import Reading
+from lstm_ae.config import Reading, Series
 from lstm_ae.data.checks import collect_table_warnings, inspect_table
 from lstm_ae.data.findings import Finding, combine_fixes
 from lstm_ae.data.table_reader import read_panel
 from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.studies.series.defaults import load_complete
 
 HEAD = "time,a\n"
 
@@ -68,6 +69,9 @@ def test_what_a_person_reads(called: Any) -> None:
         "validation    60             37",
         "test          60             37",
         "",
+        "These windows are those of --task anomaly, reconstruct, and classify. For --task forecast, run:",
+        "  lstmae series check t.csv --horizon 24",
+        "",
         "Inferred settings (override with the option shown):",
         "  --time-col    'when', as it holds times",
         "  --value-cols  flow, const, as they hold numbers",
@@ -80,6 +84,19 @@ def test_what_a_person_reads(called: Any) -> None:
         "",
         "This table can be used.",
     ]
+
+
+def test_the_windows_of_a_forecast_are_those_of_its_training(called: Any) -> None:
+    written([f"{hour},{k % 24}" for k, hour in enumerate(hours(800))])
+    trained = load_complete(Series(data="t.csv", task="forecast")).config
+    code, out, _ = called("series check t.csv --horizon 24 --json")
+    content = json.loads(out)
+    assert code == 0
+    lengths = {name: content[name] for name in ("window", "horizon", "max_gap")}
+    assert lengths == {"window": trained.window, "horizon": trained.horizon, "max_gap": trained.max_gap}
+    assert lengths["window"] == 48
+    assert "These windows are those of --task forecast. " in called("series check t.csv --horizon 24")[1]
+    assert "For --task forecast, add --horizon." in called("series check t.csv --window 10")[1]
 
 
 def test_the_document(called: Any) -> None:
