@@ -188,14 +188,12 @@ def _show_inspection(inspection: "TableInspection", config: Reading, console: Co
 
 
 def _describe_tasks(inspection: "TableInspection", config: Reading) -> str:
-    """Return the tasks that cut these windows, and the command that checks those of the other tasks."""
+    """Return the tasks that cut these windows, and the option that checks those of the other tasks."""
     if config.forecasts:
         return "These windows are those of --task forecast. Omit --horizon for the other tasks."
     defaults = inspection.prepared.defaults
-    text = "These windows are those of --task anomaly, reconstruct, and classify. For --task forecast, "
-    if defaults is None:
-        return f"{text}add --horizon."
-    return f"{text}run:\n  {format_check_command(config, {'horizon': defaults.season})}"
+    horizon = "--horizon" if defaults is None else f"--horizon {defaults.season}"
+    return f"These windows are those of --task anomaly, reconstruct, and classify. Add {horizon} for --task forecast."
 
 
 def _time_range(inspection: "TableInspection") -> tuple[str | float, str | float]:
