@@ -108,7 +108,9 @@ DATE_ORDERS = {"dmy": (0, 1, 2), "mdy": (1, 0, 2), "ymd": (2, 1, 0)}
 
 # Content of a cell that is meant as a time, and the letters that a time may contain.
 _TIME_LIKE = re.compile(
-    rf"(?<!\d)(19|20)\d{{2}}(?!\d)|\d{{1,2}}[/.]\d{{1,2}}[/.]\d{{2,4}}|\d{{1,2}}:\d{{2}}|{_MONTH_WORD}\W*\d|\d\W*{_MONTH_WORD}",
+    rf"(?<!\d)(19|20)\d{{2}}(?!\d)|\d{{1,2}}[/.]\d{{1,2}}[/.]\d{{2,4}}|\d{{1,2}}:\d{{2}}|{_MONTH_WORD}\W*\d|\d\W*{_MONTH_WORD}"
+    # A date and an hour in digits with a separator that is not parsed, as in 20180221-20.
+    r"|(?<!\d)(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])[-_:/ ]([01]\d|2[0-3])([0-5]\d){0,2}(?!\d)",
     re.IGNORECASE,
 )
 

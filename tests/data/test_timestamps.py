@@ -2,15 +2,18 @@
 
 import datetime
 import zoneinfo
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lstm_ae.config import Reading
+from lstm_ae.data.table_reader import read_panel
 from lstm_ae.data.time_zones import to_utc
-from lstm_ae.data.timestamps import BadTime, TimeForm, infer_form, looks_like_times, parse_times
-from lstm_ae.errors import DataError
+from lstm_ae.data.timestamps import BadTime, TimeForm, infer_form, looks_like_times, parse_times, resembles_times
+from lstm_ae.errors import Code, DataError
 
 NOON = "2024-03-05T12:00:00"
 BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
@@ -359,3 +362,25 @@ def test_nanoseconds_are_kept() -> None:
         form = infer_form(given_cells, "t")
         assert form is not None
         assert (parse_times(given_cells, form) % 10**9).tolist() == [123_456_789, 123_456_700, 0]
+
+
+@pytest.mark.parametrize(
+    ("cells", "meant"),
+    [
+        (["20180221-20", "20180221-21"], True),
+        (["20180221_2030", "20180221_2045"], True),
+        (["20180221-0001", "20180221-0002"], True),
+        (["20180221-00017", "20180221-00018"], False),
+        (["20181321-20", "20181322-20"], False),
+    ],
+)
+def test_dates_and_hours_in_digits_resemble_times(cells: list[str], meant: bool) -> None:
+    assert resembles_times(cells, "time", first=False) == meant
+
+
+def test_times_that_cannot_be_read_are_not_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("time,a\n" + "".join(f"201802{day}-{hour:02},1\n" for day in (20, 21) for hour in range(24)))
+    with pytest.raises(DataError, match="'time' seems to hold times that cannot be read") as caught:
+        read_panel(Reading(data=str(path)))
+    assert caught.value.code == Code.TIME_VALUE
