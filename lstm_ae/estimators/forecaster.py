@@ -8,7 +8,7 @@ import warnings
 import zoneinfo
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import pandas as pd
@@ -95,28 +95,44 @@ class SequenceForecaster(Estimator):
         """
         return self._to_frame(self._forecast(X, horizon), X)
 
-    def predict_interval(self, X: TableLike, level: int = 80, horizon: int | None = None) -> tuple[Frame, Frame]:
-        """Return the lower and the upper end of a prediction interval.
+    @overload
+    def predict_interval(self, X: TableLike, level: int = 80, horizon: int | None = None) -> tuple[Frame, Frame]: ...
+
+    @overload
+    def predict_interval(
+        self, X: TableLike, level: Sequence[int], horizon: int | None = None
+    ) -> dict[int, tuple[Frame, Frame]]: ...
+
+    def predict_interval(
+        self, X: TableLike, level: int | Sequence[int] = 80, horizon: int | None = None
+    ) -> tuple[Frame, Frame] | dict[int, tuple[Frame, Frame]]:
+        """Return the lower and the upper end of a prediction interval, or of several ones.
 
         The interval is split-conformal: it uses the errors on the validation split of each column and each step.
 
         Args:
             X: `(rows, features)`.
-            level: nominal coverage in percent.
+            level: nominal coverage in percent, or several, such as `(80, 95)`.
             horizon: rows to forecast; None for `horizon_`.
 
         Returns:
-            Both ends in the form of `predict`; NaN beyond `horizon_`, because there are no validation errors.
+            Both ends in the form of `predict`; NaN beyond `horizon_`, because there are no validation errors. For
+            several levels, the ends by level.
 
         Raises:
-            ConfigError: `level` is not an integer from 1 to 99.
+            ConfigError: a level is not an integer from 1 to 99.
         """
-        level = python_value(level)
-        if not isinstance(level, int) or isinstance(level, bool) or not 1 <= level <= 99:
-            raise ConfigError(f"level must be a whole number from 1 to 99. Received: {level!r}")
-        predicted = self._forecast(X, horizon, (level,))
-        low, high = (predicted._replace(future=end) for end in predicted.intervals[level])
-        return self._to_frame(low, X), self._to_frame(high, X)
+        several = not isinstance(level, str) and isinstance(level, Sequence | np.ndarray)
+        levels = tuple(python_value(each) for each in (level if several else (level,)))  # type: ignore[union-attr]
+        for each in levels:
+            if not isinstance(each, int) or isinstance(each, bool) or not 1 <= each <= 99:
+                raise ConfigError(f"level must be a whole number from 1 to 99. Received: {each!r}")
+        predicted = self._forecast(X, horizon, levels)
+        intervals = {}
+        for each in levels:
+            low, high = (self._to_frame(predicted._replace(future=end), X) for end in predicted.intervals[each])
+            intervals[each] = low, high
+        return intervals if several else intervals[levels[0]]
 
     def _forecast(self, X: TableLike, horizon: int | None, levels: Sequence[int] = ()) -> forecast.TableForecast:
         prepared = self._prepare(X)

@@ -155,8 +155,10 @@ def test_a_level_is_a_whole_number_of_python_or_numpy(monkeypatch: pytest.Monkey
     for level in (80, np.int64(80)):
         low, high = SequenceForecaster().predict_interval(rows, level)
         assert (high - low).tolist() == [[2], [2]]
-    assert asked == [(80,), (80,)]
+    found = SequenceForecaster().predict_interval(rows, [80, np.int64(95)])  # type: ignore[list-item]
+    assert {level: (high - low).tolist() for level, (low, high) in found.items()} == {80: [[2], [2]], 95: [[2], [2]]}
+    assert asked == [(80,), (80,), (80, 95)]
     assert {type(level) for levels in asked for level in levels} == {int}
-    for wrong in (True, np.True_, 80.0, 0, "80"):
+    for wrong in (True, np.True_, 80.0, 0, "80", (80, 100)):
         with pytest.raises(ConfigError, match=r"level must be a whole number from 1 to 99\. Received: "):
             SequenceForecaster().predict_interval(rows, wrong)  # type: ignore[arg-type]
