@@ -331,7 +331,7 @@ def load_series(config: Reading, prepared: PreparedTable, *, folds: bool = False
     )
     symbols = scale_line_names(config, prepared)
     scale = _fit_scale(config, train, prepared, len(symbols))
-    data = Data(train, validation, test, scale, source, symbols, feature_names=table.layout.values)
+    data = Data(train, validation, test, scale, source, symbols, feature_names=table.layout.values, clock=table.clock)
     several = len(table.ids) >= len(PARTS) and "series" not in (config.split_by, config.scale)
     why, ways = [], []  # type: list[str], list[str]
     if known := prepared.inferred.get("label_col"):

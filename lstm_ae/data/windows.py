@@ -6,6 +6,7 @@ Start indices keep memory usage low: storing a window of 30 steps at every row w
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import tzinfo
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -173,6 +174,7 @@ class Data(NamedTuple):
             for.
         classes: name of every class if the labels are indices of them; empty if the study defines the classes itself.
         opens: by series, the open of the day after its rows, if it is known and the model reads it.
+        clock: time zone in which times are shown; None if they were written without a time zone.
     """
 
     train: Split
@@ -185,6 +187,7 @@ class Data(NamedTuple):
     seasons: tuple[int | None, ...] = ()
     classes: tuple[str, ...] = ()
     opens: Mapping[str, KnownOpen] = {}
+    clock: tzinfo | None = None
 
     @property
     def latest(self) -> Split:

@@ -325,6 +325,14 @@ def test_the_untrained_network_ties_with_the_regression_whatever_the_level(level
     assert np.isnan(judged.p)
 
 
+@pytest.mark.parametrize(("zone", "label"), [(None, "Time"), ("UTC", "Time (UTC)")])
+def test_the_axis_of_times_has_the_zone_of_the_table(zone: str | None, label: str) -> None:
+    settled = prepared(table()[["load"]].tz_localize(zone), window=30, horizon=2, units=2)
+    model = forecasting.build(settled.config, settled.data)
+    history = [{"epoch": 1, "loss": 1.0, "val_loss": 1.0}]
+    assert forecasting.figures(model, settled.data, history)["forecasts"].axes[-1].get_xlabel() == label
+
+
 class Constant:
     """Says the same of everything; stands in for a model."""
 

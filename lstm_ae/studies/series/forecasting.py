@@ -1,6 +1,5 @@
 """Forecasting of the windows of a table."""
 
-from datetime import UTC
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -113,7 +112,7 @@ def figures(
         truth=truth,
         intervals={level: (low[..., 0], high[..., 0]) for level, (low, high) in ends.items()},
         names=[""] * len(index),
-        zone=UTC,
+        zone=data.clock,
         quantities=[data.feature_names[0]] * len(index),
     )
     return {
