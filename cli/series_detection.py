@@ -239,6 +239,10 @@ def register(app: typer.Typer) -> None:
             ),
         ] = None,
         figure: Figure = None,
+        series: Annotated[
+            str | None,
+            typer.Option(metavar="<name>", help="Series of the figure (default: most events).", rich_help_panel=OUTPUT),
+        ] = None,
         label_col: LabelColumn = None,
         skip_bad: Annotated[
             bool,
@@ -265,12 +269,22 @@ def register(app: typer.Typer) -> None:
         if threshold is not None:
             parse_threshold(threshold)
         if data == "-":
-            refuse_table_options({"--events": events, "--scores": scores, "--figure": figure, "--label-col": label_col})
+            refuse_table_options(
+                {
+                    "--events": events,
+                    "--scores": scores,
+                    "--figure": figure,
+                    "--series": series,
+                    "--label-col": label_col,
+                }
+            )
         elif skip_bad:
             raise ConfigError(
                 "--skip-bad is for rows on standard input. Pass - as DATA, or remove --skip-bad",
                 code=Code.OPTION_NOT_APPLICABLE,
             )
+        if series is not None and figure is None and (events is not None or scores is not None):
+            raise ConfigError("--series chooses what --figure draws. Add --figure", code=Code.MISSING_OPTION)
         opened = training.open_table_run(run, console)
         if data == "-":
             follow_stream(opened, console, threshold, reading=given, skip_bad=skip_bad, keep_formulas=keep_formulas)
@@ -306,6 +320,7 @@ def register(app: typer.Typer) -> None:
         in_run = events is None and scores is None and figure is None
         if in_run:
             events, figure = opened.directory / "events.csv", opened.directory / "figures" / "detection.png"
+        drawing = None if figure is None else png(detection_figure(detection, series))
         if events is not None:
             files["events"] = write_table(
                 events, detection_output.event_columns(detection), keep_formulas=keep_formulas
@@ -314,8 +329,8 @@ def register(app: typer.Typer) -> None:
             files["scores"] = write_table(
                 scores, detection_output.score_columns(detection), keep_formulas=keep_formulas
             )
-        if figure is not None:
-            files["figure"] = write(figure, png(detection_figure(detection)))
+        if figure is not None and drawing is not None:
+            files["figure"] = write(figure, drawing)
         if in_run:
             files["chart"] = opened.write_artifact(detection_output.sketch_detection(detection))
         _show_detection(detection, console)

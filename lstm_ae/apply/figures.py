@@ -10,24 +10,41 @@ from lstm_ae.arrays import Array
 from lstm_ae.data.padding import original_rows
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.detection.events import largest_contributors
+from lstm_ae.errors import Code, ConfigError
+from lstm_ae.formatting import format_names, quote
 from lstm_ae.plots.anomalies import MAX_COLUMNS, anomalies, reconstruction
 from lstm_ae.plots.forecasts import forecast_panels
 
 
-def detection_figure(detection: Detection) -> Figure:
-    """Plot the columns, events, scores, and threshold of the series with the most events."""
+def detection_figure(detection: Detection, series: str | None = None) -> Figure:
+    """Plot the columns, events, scores, and threshold of a series; None for the one with the most events.
+
+    Raises:
+        ConfigError: If there is no such series, or only one.
+    """
     grid, table, scored = detection.prepared.grid, detection.prepared.table, detection.model
     names, ids = table.layout.values, table.ids
     owners = [grid.series[event.peak] for event in scored.events]
     shown = int(np.bincount(owners).argmax()) if owners else 0
+    which = f"{'the most events' if owners else 'the first'} of {len(ids):,} series"
+    if series is not None:
+        if len(ids) == 1:
+            raise ConfigError("--series is for tables of several series. Remove it", code=Code.OPTION_NOT_APPLICABLE)
+        if series not in ids:
+            raise ConfigError(
+                f"--series must be a series of the table: {format_names(list(map(quote, ids)))}. Received: "
+                f"{quote(series)}",
+                code=Code.UNKNOWN_NAME,
+            )
+        shown, which = ids.index(series), f"one of {len(ids):,} series"
     events = [event for event in scored.events if grid.series[event.peak] == shown]
     columns = largest_contributors(events, len(names), MAX_COLUMNS)
     title = []
     if len(ids) > 1:
-        title.append(f"{ids[shown]}, {'the most events' if owners else 'the first'} of {len(ids):,} series")
+        title.append(f"{ids[shown]}, {which}")
     if len(columns) < len(names):
-        which = "the largest shares in the events" if events else "the first"
-        title.append(f"{len(columns)} of {len(names):,} columns: {which}")
+        order = "the largest shares in the events" if events else "the first"
+        title.append(f"{len(columns)} of {len(names):,} columns: {order}")
     rows = np.flatnonzero(grid.series == shown)
     first = int(rows[0])
     return anomalies(

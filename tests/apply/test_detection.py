@@ -888,6 +888,16 @@ def test_what_was_asked_for_is_written_beside_a_run_that_cannot_be_changed(place
     assert not {"events", "chart"} & set(json.loads(said.out))
     said = call(f"series detect other {place}/bad.csv")
     assert said.code == 1
+    for options, code, words in (
+        ("--scores s2.csv --series north", "LAE005", "Add --figure"),
+        ("--scores s2.csv --figure f2.png --series north", "LAE006", "--series is for tables of several series"),
+    ):
+        said = call(f"series detect other {place}/bad.csv {options}")
+        assert said.code == 2
+        assert code in said.err
+        assert words in said.err
+    # The figure is drawn before a file is written.
+    assert not Path("s2.csv").exists()
 
 
 def test_a_stream_as_json_lines(place: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
+from lstm_ae.errors import ConfigError
 from lstm_ae.plots import base, digits, forecasts, prices, signals
 
 ODD = ["$A_B$", "_HIDDEN", "Consolidated Holdings of Somewhere International", "日本"]
@@ -350,6 +351,10 @@ def test_a_search_of_several_series_names_the_one_and_the_columns_with_the_large
     ticks = [tick.get_text() for tick in drawn.axes[-1].get_xticklabels()]
     assert "03:00" in ticks  # of 00:00 to 09:30 in UTC, an hour and then two ahead
     assert "02:00" not in ticks  # which that night's clocks leave out
+    drawn = checked(detection_figure(found, "left"))  # type: ignore[arg-type]
+    assert drawn.get_suptitle() == "left, one of 2 series; 6 of 8 columns: the first"
+    with pytest.raises(ConfigError, match=r"--series must be .*'left', 'right'.*'middle'"):
+        detection_figure(found, "middle")  # type: ignore[arg-type]
     found.model.events, table.clock = [], None
     drawn = checked(detection_figure(found))  # type: ignore[arg-type]
     assert [axes.get_ylabel() for axes in drawn.axes] == [*(f"sensor {k}" for k in range(6)), "Score"]
