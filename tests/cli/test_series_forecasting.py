@@ -733,7 +733,7 @@ def test_a_backtest_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) ->
     assert first.verdicts["baseline"].baseline == "season of 24 steps"
     assert first.verdicts["baseline"].skill > 0
     skills = {name: verdict.skill for name, verdict in first.verdicts.items()}
-    assert set(skills) == {"baseline", "persistence", "linear"}
+    assert set(skills) == {"baseline", "persistence", "linear regression"}
     assert next(iter(skills)) == min(skills, key=skills.get)
     Path("out/fold-2.json").unlink()
     trained = []
