@@ -326,8 +326,10 @@ def test_rows_of_the_hour_that_autumn_repeats_are_refused_with_the_option(
     config, table = table_of([f"2024-10-{day} 0{hour}:00,1" for hour in (1, 2, 2, 3)], **options)
     with pytest.raises(DataError, match="has the time of line 3") as caught:
         regularize(table, HOUR, 0, config)
-    hint = "Add --time-zone with the zone of these clocks, if daylight saving repeats this hour; or "
+    hint = "Add --time-zone with the zone of these clocks, if daylight saving repeats this hour, or --duplicates"
     assert (hint in str(caught.value)) == hinted
+    # Without a column of the series, other hours would have duplicates too.
+    assert ("--id-col" in str(caught.value)) != hinted
 
 
 def test_rows_too_near_are_refused_with_the_option() -> None:
