@@ -235,9 +235,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
         dry_run: Annotated[
             bool,
-            typer.Option(
-                "--dry-run", metavar="", help="With --tour: list the trainings and time a few steps of each kind."
-            ),
+            typer.Option("--dry-run", metavar="", help="With --tour: list the trainings and time steps of each kind."),
         ] = False,
         console: Console,
     ) -> None:
