@@ -11,7 +11,9 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from multiprocessing.connection import wait
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 
@@ -31,6 +33,41 @@ def pause_garbage_collection() -> Iterator[None]:
         gc.freeze()
         if enabled:
             gc.enable()
+
+
+def start_child_process(module: str, function: str, *arguments: object) -> tuple[BaseProcess, Connection]:
+    """Start a process that calls a function with one end of a pipe and the arguments, see `run_child_process`.
+
+    Args:
+        module: name of the module of the function.
+        function: name of the function.
+        arguments: its arguments after the pipe.
+
+    Returns:
+        The process, which ignores Ctrl-C from its start, and the other end of the pipe.
+    """
+    context = multiprocessing.get_context("spawn")
+    pipe, child_pipe = context.Pipe()
+    process = context.Process(target=run_child_process, args=(module, function, child_pipe, *arguments), daemon=True)
+    with _block_interrupts():
+        process.start()
+    child_pipe.close()
+    return process, pipe
+
+
+@contextlib.contextmanager
+def _block_interrupts() -> Iterator[None]:
+    """Block SIGINT, so that processes started in this context ignore Ctrl-C from their start."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    # Started later, the resource tracker would unblock the signal.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def run_child_process(module: str, function: str, *arguments: object) -> None:

@@ -9,7 +9,6 @@ import contextlib
 import csv
 import itertools
 import json
-import multiprocessing
 import re
 import statistics
 import time
@@ -37,16 +36,16 @@ from lstm_ae.detection.baselines import (
     fit_principal_components,
     row_distances,
 )
-from lstm_ae.detection.metrics import benchmark_buffer, benchmark_volume, ranking_metrics
+from lstm_ae.detection.metrics import ranking_metrics, tsb_ad_buffer, tsb_ad_vus_pr
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.files import claim, parse_json, write
 from lstm_ae.formatting import quote
 from lstm_ae.json_types import JsonObject
-from lstm_ae.startup import run_child_process
+from lstm_ae.startup import start_child_process
 from lstm_ae.studies.series.defaults import CODE_SHARE, CODE_SIZE, complete_from_table
 from lstm_ae.table_files import write_table
 
-NETWORK = "lstm autoencoder"
+NETWORK = "LSTM autoencoder"
 
 LABEL = "label"
 
@@ -204,7 +203,7 @@ def evaluate_series(series: LabeledSeries, *, network: bool) -> SeriesResult:
     Raises:
         DataError: there are too few training rows.
     """
-    window, buffer = default_window(series), benchmark_buffer(series.values[:, 0])
+    window, buffer = default_window(series), tsb_ad_buffer(series.values[:, 0])
     detectors = {}
     scorers = dict(baseline_scorers(series, window))
     if network:
@@ -215,7 +214,7 @@ def evaluate_series(series: LabeledSeries, *, network: bool) -> SeriesResult:
         seconds = time.perf_counter() - start
         filled = np.where(np.isnan(scores), np.nanmin(scores), scores)
         auc_pr = ranking_metrics(series.labels, filled, 0).auc_pr
-        detectors[name] = DetectorResult(benchmark_volume(series.labels, filled, buffer), auc_pr, seconds)
+        detectors[name] = DetectorResult(tsb_ad_vus_pr(series.labels, filled, buffer), auc_pr, seconds)
     rows, features = series.values.shape
     return SeriesResult(series.name, rows, features, window, buffer, detectors)
 
@@ -332,16 +331,12 @@ def read_journal(path: Path) -> list[SeriesResult]:
 
 def _run_in_processes(files: Sequence[Path], jobs: int, threads: int, *, network: bool) -> Iterator[SeriesResult]:
     """Yield the results of files in the order in which processes complete them."""
-    context, queue = multiprocessing.get_context("spawn"), iter(files)
+    queue = iter(files)
     with contextlib.ExitStack() as stack:
         pipes: dict[Connection, str] = {}
         for path in itertools.islice(queue, jobs):
-            pipe, child_pipe = context.Pipe()
+            process, pipe = start_child_process(__name__, serve_files.__name__, threads, network)
             stack.enter_context(pipe)
-            arguments = (__name__, serve_files.__name__, child_pipe, threads, network)
-            process = context.Process(target=run_child_process, args=arguments, daemon=True)
-            process.start()
-            child_pipe.close()
             stack.callback(process.join)
             stack.callback(process.kill)
             with contextlib.suppress(OSError):

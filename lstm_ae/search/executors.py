@@ -1,19 +1,17 @@
 """Executors of trials: in this process, or in worker processes on this machine."""
 
 import contextlib
-import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
-from multiprocessing import resource_tracker
+from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Protocol
 
 from lstm_ae.search.job import DataLoader, JobOutcome, JobProgress, JobStopped, Load, LostJob, TrialJob, run_job
 from lstm_ae.search.plan import SearchPlan
-from lstm_ae.startup import pause_garbage_collection, run_child_process
+from lstm_ae.startup import pause_garbage_collection, start_child_process
 
 Notify = Callable[[JobProgress], None]
 
@@ -101,13 +99,7 @@ class WorkerProcess:
     """
 
     def __init__(self, threads: int, log: Path) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.pipe, child_pipe = context.Pipe()
-        arguments = (__name__, serve_jobs.__name__, child_pipe, threads, str(log))
-        self.process = context.Process(target=run_child_process, args=arguments, daemon=True)
-        with _block_interrupts():
-            self.process.start()
-        child_pipe.close()
+        self.process, self.pipe = start_child_process(__name__, serve_jobs.__name__, threads, str(log))
         self.job: TrialJob | None = None
 
     def start(self, job: TrialJob) -> None:
@@ -261,21 +253,6 @@ def serve_jobs(pipe: Connection, threads: int, log: str) -> None:
         except Exception as error:
             answer = error
         pipe.send(answer)
-
-
-@contextlib.contextmanager
-def _block_interrupts() -> Iterator[None]:
-    """Block SIGINT, so that processes started in this context ignore Ctrl-C from their start."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    # Started later, the resource tracker would unblock the signal.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def prepare_worker(threads: int, log: str | None) -> None:

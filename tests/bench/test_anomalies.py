@@ -14,6 +14,7 @@ import pytest
 from processes import CEILING
 from searches import call
 
+from lstm_ae import startup
 from lstm_ae.bench import anomalies
 from lstm_ae.bench.anomalies import DetectorResult, SeriesResult, evaluate_file, rank_detectors, read_published
 from lstm_ae.errors import ConfigError, DataError
@@ -223,7 +224,7 @@ def test_the_network_is_evaluated_too(tmp_path: Path) -> None:
     assert said.code == 0, said.err
     (row,) = json.loads(said.out)["series"]
     assert row["error"] == ""
-    assert set(row["detectors"]) == {"lstm autoencoder", *BASELINES}
+    assert set(row["detectors"]) == {"LSTM autoencoder", *BASELINES}
 
 
 def die(*_: object) -> None:
@@ -232,6 +233,6 @@ def die(*_: object) -> None:
 
 @pytest.mark.slow
 def test_a_process_that_dies_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(anomalies, "run_child_process", die)
+    monkeypatch.setattr(startup, "run_child_process", die)
     with pytest.raises(ChildProcessError, match="1_made"):
         list(anomalies._run_in_processes([write_series(tmp_path)], 1, 1, network=False))
