@@ -31,10 +31,10 @@ FEWEST = 100
 COLUMNS = 500
 
 # Most values of a window that convolutions are computed for, and of all windows, so that a fit takes seconds.
-WIDEST_CONVOLVED, MOST_CONVOLVED = 4096, 500_000
+MAX_CONVOLVED_WIDTH, MAX_CONVOLVED_VALUES = 4096, 500_000
 
 # Most validation windows that select the link.
-MOST_COMPARED = 2000
+MAX_COMPARED = 2000
 
 ITERATIONS = 200
 
@@ -85,7 +85,7 @@ class ConvolutionRegression(LogisticRegression):
     """
 
     file = "convolutions.npz"
-    name: ClassVar[str] = "regression on convolutions"
+    name: ClassVar[str] = "logistic regression on convolutions"
 
     convolutions: Convolutions
 
@@ -101,7 +101,7 @@ def fit_baselines(data: Data) -> tuple[LogisticRegression, ...]:
         data: training and validation windows with class labels.
     """
     flat = fit_logistic_regression(data)
-    if data.train.span * data.train.features > WIDEST_CONVOLVED:
+    if data.train.span * data.train.features > MAX_CONVOLVED_WIDTH:
         return (flat,)
     return flat, fit_convolution_regression(data)
 
@@ -110,7 +110,7 @@ def choose_link(data: Data, baselines: Sequence[LogisticRegression]) -> Logistic
     """Return the baseline with the lowest log loss on validation windows, at which a network starts."""
     split = data.validation
     assert split.label is not None
-    index = evenly_spaced(split.samples, MOST_COMPARED)
+    index = evenly_spaced(split.samples, MAX_COMPARED)
     windows, label = split.windows(index), split.label[index]
     return min(baselines, key=lambda baseline: log_loss(baseline.probabilities(windows), label))
 
@@ -139,14 +139,14 @@ def fit_convolution_regression(data: Data) -> ConvolutionRegression:
     index = evenly_spaced(data.train.samples, 1000)
     windows = data.train.windows(index)
     convolutions = draw_convolutions(data.scale.scaled(windows, windows))
-    most = min(MOST, MOST_CONVOLVED // (data.train.span * data.train.features))
+    most = min(MOST, MAX_CONVOLVED_VALUES // (data.train.span * data.train.features))
     weights, bias, count = _fit_regression(
         data,
         convolutions.limits.size,
         most,
         lambda block: convolutions.features(data.scale.scaled(block, block)),
     )
-    return ConvolutionRegression(weights, bias, data.scale, data.train.missing, count, convolutions)
+    return ConvolutionRegression(weights, bias, data.scale, False, count, convolutions)
 
 
 def _fit_regression(

@@ -27,8 +27,8 @@ LIMITS = 12
 # Most columns that a kernel reads.
 MAX_COLUMNS = 9
 
-# Standardized values are counted in units of 1 / RESOLUTION, up to LARGEST standard deviations from the mean.
-RESOLUTION, LARGEST = 1024, 16
+# Standardized values are counted in units of 1 / RESOLUTION, up to MAX_DEVIATIONS standard deviations from the mean.
+RESOLUTION, MAX_DEVIATIONS = 1024, 16
 
 # Windows whose convolutions provide the limits.
 SAMPLED_WINDOWS = 32
@@ -117,7 +117,7 @@ def draw_convolutions(windows: Array, seed: int = 0) -> Convolutions:
 
 def whole_values(windows: Array, gains: Float32Array, offsets: Float32Array) -> Float32Array:
     """Return standardized windows in whole units of 1 / RESOLUTION; 0 where missing."""
-    limit = np.float32(RESOLUTION * LARGEST)
+    limit = np.float32(RESOLUTION * MAX_DEVIATIONS)
     scaled = (np.asarray(windows, np.float32) * gains + offsets) * np.float32(RESOLUTION)
     whole: Float32Array = np.rint(np.clip(np.where(np.isnan(scaled), np.float32(0), scaled), -limit, limit))
     return whole

@@ -430,7 +430,7 @@ def regularize(table: Panel, step: TimeStep, max_gap: int, config: Reading) -> P
         labels=labels,
         lines=table.lines[kept],
     )
-    return merged.spread(*insert_missing_rows(step, table.times[kept], segments.advance))
+    return merged.spread(*locate_missing_rows(step, table.times[kept], segments.advance))
 
 
 class Segmentation(NamedTuple):
@@ -487,7 +487,7 @@ class FilledSteps(NamedTuple):
     times: Int64Array
 
 
-def insert_missing_rows(step: TimeStep, times: Int64Array, advance: Int64Array) -> FilledSteps:
+def locate_missing_rows(step: TimeStep, times: Int64Array, advance: Int64Array) -> FilledSteps:
     """Return rows at a regular step, with the missing rows inserted.
 
     Args:

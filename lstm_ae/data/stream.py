@@ -28,7 +28,7 @@ from lstm_ae.data.grid import (
     find_segments,
     follow_grid,
     grid_positions,
-    insert_missing_rows,
+    locate_missing_rows,
     merge_duplicates,
 )
 from lstm_ae.data.panel import rows_with_values
@@ -353,7 +353,7 @@ class IncomingGrid:
         if end <= start:
             return []
         # The row before the piece is included for the insertion and removed from the result.
-        filled = insert_missing_rows(self.step, times[start - 1 : end], np.r_[1, segments.advance[start:end]])
+        filled = locate_missing_rows(self.step, times[start - 1 : end], np.r_[1, segments.advance[start:end]])
         values = np.where(filled.known[:, None], values[start - 1 : end][filled.source], np.float32(np.nan))
         segment = np.cumsum(np.r_[False, segments.begins[start:end]])[filled.source]
         times, values, segment = filled.times[1:], values[1:], segment[1:]

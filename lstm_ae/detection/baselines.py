@@ -25,33 +25,32 @@ MOST_WINDOWS = 20_000
 MOST_NUMBERS = 1 << 25
 
 # Smallest eigenvalue of a covariance, relative to the mean of all.
-LEAST_EIGENVALUE = 1e-3
+MIN_EIGENVALUE = 1e-3
 
 # Largest size of an eigenvalue problem. Longer windows use the products of this number of windows instead of the
 # covariance of their values, which has the same nonzero eigenvalues.
-MOST_EIGENVALUES = 2000
+MAX_EIGENVALUES = 2000
 
 # Principal components of longer windows are found by randomized projections if there are fewer windows than values.
 WIDE_VALUES = 2000
 
-# Number of clusters, and windows that clusters are fitted on and neighbors are searched in.
 CLUSTERS = 20
 
-MOST_NEIGHBORS = 2000
+# Fewer windows may be equal, and then form fewer clusters.
+MIN_DISTINCT_WINDOWS = 2000
+
+# Maximum number of windows among which the nearest is searched.
+MAX_NEIGHBOR_WINDOWS = 2000
 
 # Smallest score with a logarithm, in squared standard deviations.
-LEAST_SCORE = 1e-9
+MIN_SCORE = 1e-9
 
 
 class WindowBaseline(Protocol):
     """Baseline fitted on training windows."""
 
-    @property
-    def name(self) -> str:
-        """Name in results."""
-
     def distances(self, windows: Array) -> Float64Array:
-        """Return the error of each of `(windows, window, features)` scaled windows, `(windows,)`.
+        """Return the squared distance of each of `(windows, window, features)` scaled windows, `(windows,)`.
 
         Missing values (NaN) do not contribute. The error of a window without values is NaN.
         """
@@ -92,12 +91,9 @@ class PrincipalComponents(NamedTuple):
 
         A missing value (NaN) is replaced by the training mean of its position, and its error is NaN.
         """
-        centered = (np.asarray(windows, np.float32) - self.mean).reshape(len(windows), self.axes.shape[1])
-        missing = np.isnan(centered)
-        filled = np.where(missing, np.float32(0), centered)
-        rebuilt = (filled @ self.axes.T) @ self.axes
-        errors: Float32Array = np.square(centered - rebuilt).reshape(windows.shape)
-        return errors
+        centered, _ = _center(windows, self.mean)
+        errors = np.square(centered - (centered @ self.axes.T) @ self.axes).reshape(windows.shape)
+        return np.where(np.isnan(windows), np.float32(np.nan), errors)
 
     def distances(self, windows: Array) -> Float64Array:
         """Return the mean squared error of the reconstruction of each window, see `WindowBaseline`."""
@@ -122,18 +118,13 @@ class CovarianceDistance(NamedTuple):
     variances: Annotated[Float32Array, StoredArray("covariance_2", np.floating, "axes")]
     floor: float
 
-    @property
-    def name(self) -> str:
-        """Name in results."""
-        return "Mahalanobis" if np.isfinite(self.floor) else "PCA distance"
-
     def distances(self, windows: Array) -> Float64Array:
         """Return the squared Mahalanobis distance of each window per value, see `WindowBaseline`.
 
         A missing value is replaced by the training mean of its position, and the distance is relative to the number of
         values that are present.
         """
-        centered, present = _fill(windows, self.mean)
+        centered, present = _center(windows, self.mean)
         projected = np.square(centered @ self.axes.T)
         rest = np.maximum(np.square(centered).sum(axis=1) - projected.sum(axis=1), 0)
         return _divide(projected @ (1 / self.variances) + rest / self.floor, present)
@@ -149,11 +140,9 @@ class ClusterDistance(NamedTuple):
 
     Args:
         centers: `(centers, window, features)` float32.
-        name: name in results.
     """
 
     centers: Float32Array
-    name: str
 
     def distances(self, windows: Array) -> Float64Array:
         """Return the smallest mean squared difference of each window from a center, see `WindowBaseline`.
@@ -161,13 +150,13 @@ class ClusterDistance(NamedTuple):
         A missing value is replaced by the mean of the centers at its position.
         """
         mean = self.centers.mean(axis=0)
-        centered, present = _fill(windows, mean)
+        centered, present = _center(windows, mean)
         centers = (self.centers - mean).reshape(len(self.centers), -1)
         squares = np.square(centers).sum(axis=1) - 2 * centered @ centers.T
         return _divide(np.maximum(squares.min(axis=1) + np.square(centered).sum(axis=1), 0), present)
 
 
-def _fill(windows: Array, mean: Array) -> tuple[Float32Array, Array]:
+def _center(windows: Array, mean: Array) -> tuple[Float32Array, Array]:
     """Return the differences from the mean, `(windows, values)`, 0 where missing, and the numbers of present values."""
     centered = (np.asarray(windows, np.float32) - mean).reshape(len(windows), -1)
     missing = np.isnan(centered)
@@ -239,7 +228,7 @@ def fit_principal_components(windows: Array, components: int, seed: int = 0) -> 
 def fit_covariance(windows: Array, seed: int = 0) -> CovarianceDistance:
     """Fit the Mahalanobis distance of windows on training windows, or on a random sample of them.
 
-    Eigenvalues of the covariance are at least `LEAST_EIGENVALUE` of their mean.
+    Eigenvalues of the covariance are at least `MIN_EIGENVALUE` of their mean.
 
     Args:
         windows: see `fit_principal_components`.
@@ -252,13 +241,13 @@ def fit_covariance(windows: Array, seed: int = 0) -> CovarianceDistance:
 
     _, window, features = windows.shape
     values = window * features
-    most = min(MOST_WINDOWS if values <= MOST_EIGENVALUES else MOST_EIGENVALUES, MOST_NUMBERS // values)
+    most = min(MOST_WINDOWS if values <= MAX_EIGENVALUES else MAX_EIGENVALUES, MOST_NUMBERS // values)
     sample = _sample_distance_windows(windows, most, seed).astype(np.float64)
     mean = sample.mean(axis=0)
     sample -= mean
     count = len(sample)
     total = np.square(sample).sum() / count
-    floor = LEAST_EIGENVALUE * total / values
+    floor = MIN_EIGENVALUE * total / values
     products = (sample.T @ sample if values <= count else sample @ sample.T) / count
     # Without variance no direction is more usual than others.
     variances, vectors = eigh(products, subset_by_value=(floor, np.inf)) if floor else (np.empty(0), products[:, :0])
@@ -278,21 +267,21 @@ def fit_clusters(windows: Array, clusters: int = CLUSTERS, seed: int = 0) -> Clu
     _, window, features = windows.shape
     sample = _sample_distance_windows(windows, min(MOST_WINDOWS, MOST_NUMBERS // (window * features)), seed)
     sample = sample.astype(np.float32)
-    distinct = len(np.unique(sample, axis=0)) if len(sample) < MOST_NEIGHBORS else clusters
+    distinct = len(np.unique(sample, axis=0)) if len(sample) < MIN_DISTINCT_WINDOWS else clusters
     fitted = KMeans(min(clusters, distinct), n_init=1, random_state=seed).fit(sample)
-    return ClusterDistance(fitted.cluster_centers_.reshape(-1, window, features).astype(np.float32), "k-means")
+    return ClusterDistance(fitted.cluster_centers_.reshape(-1, window, features).astype(np.float32))
 
 
 def fit_neighbors(windows: Array, seed: int = 0) -> ClusterDistance:
     """Return the distance to the nearest training window, or to the nearest of a random sample of them."""
     _, window, features = windows.shape
-    sample = _sample_distance_windows(windows, min(MOST_NEIGHBORS, MOST_NUMBERS // (window * features)), seed)
-    return ClusterDistance(sample.reshape(-1, window, features).astype(np.float32), "nearest neighbor")
+    sample = _sample_distance_windows(windows, min(MAX_NEIGHBOR_WINDOWS, MOST_NUMBERS // (window * features)), seed)
+    return ClusterDistance(sample.reshape(-1, window, features).astype(np.float32))
 
 
 def fit_mean(rows: Array) -> ClusterDistance:
     """Return the distance of each row from the mean row, that is, the raw values as scores, with windows of one row."""
-    return ClusterDistance(np.nanmean(rows, axis=0, keepdims=True)[None].astype(np.float32), "raw values")
+    return ClusterDistance(np.nanmean(rows, axis=0, keepdims=True)[None].astype(np.float32))
 
 
 def _sample_distance_windows(windows: Array, most: int, seed: int) -> Array:
@@ -319,11 +308,11 @@ def _sample_windows(windows: Array, most: int, few: int, seed: int) -> Array:
     sample = np.concatenate(drawn)[:most] if drawn else np.empty((0, values))
     if len(sample) < min(count, max(few, 2)):
         # Scattered missing values leave few complete windows or none.
-        sample = _filled(windows[np.sort(order[:most])].reshape(-1, values))
+        sample = _impute_means(windows[np.sort(order[:most])].reshape(-1, values))
     return sample
 
 
-def _filled(block: Array) -> Array:
+def _impute_means(block: Array) -> Array:
     """Replace missing values by the mean of their position, or by 0 if all values at that position are missing."""
     missing = np.isnan(block)
     known = (~missing).sum(axis=0)
@@ -333,5 +322,5 @@ def _filled(block: Array) -> Array:
 
 def average_logarithms(scores: Sequence[Array]) -> Float64Array:
     """Return the mean logarithm of scores of the same rows, `(rows,)`, which weighs small and large scores alike."""
-    mean: Float64Array = np.mean([np.log(np.maximum(each, LEAST_SCORE)) for each in scores], axis=0)
+    mean: Float64Array = np.mean([np.log(np.maximum(each, MIN_SCORE)) for each in scores], axis=0)
     return mean

@@ -24,7 +24,7 @@ BENCHMARK_THRESHOLDS = 250
 
 # Period of the TSB-AD benchmark: rows and largest lag of the autocorrelation, its first lag, the largest distance of
 # the highest maximum from that lag, and the buffer of series without a period.
-ACF_ROWS, ACF_LAGS, FIRST_LAG, LONGEST_PEAK, DEFAULT_BUFFER = 20_000, 400, 3, 300, 125
+ACF_ROWS, ACF_LAGS, FIRST_LAG, MAX_PEAK, DEFAULT_BUFFER = 20_000, 400, 3, 300, 125
 
 
 class RankingMetrics(NamedTuple):
@@ -148,7 +148,7 @@ def volume_under_surface(
     return float(np.mean(precise)), float(np.mean(rates)) if rates else np.nan
 
 
-def benchmark_volume(labels: Array, scores: Array, buffer: int, thresholds: int = BENCHMARK_THRESHOLDS) -> float:
+def tsb_ad_vus_pr(labels: Array, scores: Array, buffer: int, thresholds: int = BENCHMARK_THRESHOLDS) -> float:
     """Return VUS-PR as the TSB-AD benchmark calculates it, to compare with its published results.
 
     It differs from `volume_under_surface`: thresholds are taken at evenly spaced ranks of the scores; slopes before and
@@ -159,7 +159,7 @@ def benchmark_volume(labels: Array, scores: Array, buffer: int, thresholds: int 
     Args:
         labels: `(rows,)` bool.
         scores: `(rows,)`, higher for more anomalous rows.
-        buffer: largest buffer in rows, see `benchmark_buffer`.
+        buffer: largest buffer in rows, see `tsb_ad_buffer`.
         thresholds: number of thresholds.
 
     Returns:
@@ -203,7 +203,7 @@ def benchmark_volume(labels: Array, scores: Array, buffer: int, thresholds: int 
     return float(np.mean(areas))
 
 
-def benchmark_buffer(values: Array) -> int:
+def tsb_ad_buffer(values: Array) -> int:
     """Return the largest buffer that the TSB-AD benchmark uses: the period of a series, or 125.
 
     The period is the lag of 6 to 303 rows at the highest local maximum of the autocorrelation, over lags up to 400 and
@@ -212,7 +212,7 @@ def benchmark_buffer(values: Array) -> int:
     Args:
         values: `(rows,)` values of the first column, without NaN.
 
-    >>> benchmark_buffer(np.sin(np.arange(1000) * 2 * np.pi / 50))
+    >>> tsb_ad_buffer(np.sin(np.arange(1000) * 2 * np.pi / 50))
     50
     """
     from scipy.fft import next_fast_len
@@ -230,7 +230,7 @@ def benchmark_buffer(values: Array) -> int:
     if not len(peaks):
         return DEFAULT_BUFFER
     best = peaks[np.argsort(correlation[peaks])[-1]]
-    return int(best) + FIRST_LAG if FIRST_LAG <= best <= LONGEST_PEAK else DEFAULT_BUFFER
+    return int(best) + FIRST_LAG if FIRST_LAG <= best <= MAX_PEAK else DEFAULT_BUFFER
 
 
 def _checked(labels: Array, scores: Array) -> tuple[BoolArray, Float64Array]:

@@ -120,8 +120,8 @@ def _convolution_features(drawn: convolutions.Convolutions, sequence: keras.Kera
     """Return the features of scaled windows, `(batch, features)`; see `Convolutions.features`."""
     scaled = layers.Rescaling(drawn.gains.tolist(), offset=drawn.offsets.tolist(), name="standardized")(sequence)
     scaled = ops.where(ops.isnan(scaled), ops.zeros_like(scaled), scaled * float(convolutions.RESOLUTION))
-    limit = float(convolutions.RESOLUTION * convolutions.LARGEST)
-    whole = ops.round(ops.clip(scaled, -limit, limit))
+    largest = float(convolutions.RESOLUTION * convolutions.MAX_DEVIATIONS)
+    whole = ops.round(ops.clip(scaled, -largest, largest))
     shares = []
     for dilation, weights, limits in zip(drawn.dilations, drawn.weights, drawn.limits, strict=True):
         layer = layers.Conv1D(

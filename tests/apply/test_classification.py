@@ -126,9 +126,9 @@ def test_a_training_says_what_it_found_and_what_is_next(place: Path) -> None:
     assert list(metrics["test"]["log_loss"]["baselines"]) == [
         "class shares",
         "logistic regression",
-        "regression on convolutions",
+        "logistic regression on convolutions",
     ]
-    assert metrics["verdict"]["test"]["baseline"] == "regression on convolutions"
+    assert metrics["verdict"]["test"]["baseline"] == "logistic regression on convolutions"
     assert "in 18 windows, p = " in metrics["verdict"]["test"]["text"]
     assert {path.stem for path in (run.directory / "figures").iterdir()} == {"confusion", "trust", "curves"}
 

@@ -108,7 +108,7 @@ def test_shapes_at_any_place_are_classified_by_convolutions_only() -> None:
         regression.name: float((regression.probabilities(windows[160:]).argmax(axis=1) == label[160:]).mean())
         for regression in (flat, convolved)
     }
-    assert accuracy["regression on convolutions"] > 0.95
+    assert accuracy["logistic regression on convolutions"] > 0.95
     assert accuracy["logistic regression"] < 0.8
     assert choose_link(data, (flat, convolved)) is convolved
     # A level at one step is what the flat regression reads.
@@ -121,7 +121,7 @@ def test_shapes_at_any_place_are_classified_by_convolutions_only() -> None:
 
 def test_very_wide_windows_have_no_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
     windows, label = bumps(60)
-    monkeypatch.setattr(baselines, "WIDEST_CONVOLVED", 39)
+    monkeypatch.setattr(baselines, "MAX_CONVOLVED_WIDTH", 39)
     assert [type(one) for one in fit_baselines(labeled_data(windows, label, divided=True))] == [LogisticRegression]
 
 
@@ -169,7 +169,7 @@ def test_a_network_that_cannot_help_ends_with_the_numbers_of_the_baseline() -> N
     assert result.best_epoch == 0
     evaluation = classification.evaluate(model, data)
     accuracy = evaluation.metrics["test"]["accuracy"]
-    assert accuracy.value == accuracy.baselines["regression on convolutions"]
+    assert accuracy.value == accuracy.baselines["logistic regression on convolutions"]
     assert evaluation.verdicts["test"].outcome == "ties with"
 
 

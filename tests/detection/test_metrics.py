@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from lstm_ae.detection.events import Event, find_events
 from lstm_ae.detection.metrics import (
-    benchmark_buffer,
-    benchmark_volume,
     event_metrics,
     ranking_metrics,
+    tsb_ad_buffer,
+    tsb_ad_vus_pr,
     volume_under_surface,
 )
 from lstm_ae.errors import DataError
@@ -80,20 +80,20 @@ BENCHMARK_BUFFERS = {
 def test_the_volume_is_that_of_the_benchmark(name: str) -> None:
     labels, scores, buffer = labels_and_scores(name)
     vus_pr, auc_pr = BENCHMARK_METRICS[name]
-    assert benchmark_volume(labels, scores, buffer) == pytest.approx(vus_pr, abs=1e-9)
+    assert tsb_ad_vus_pr(labels, scores, buffer) == pytest.approx(vus_pr, abs=1e-9)
     assert ranking_metrics(labels, scores, 0).auc_pr == pytest.approx(auc_pr, abs=1e-9)
 
 
 @pytest.mark.parametrize("name", BENCHMARK_BUFFERS)
 def test_the_buffer_is_that_of_the_benchmark(name: str) -> None:
-    assert benchmark_buffer(series(name)) == BENCHMARK_BUFFERS[name]
+    assert tsb_ad_buffer(series(name)) == BENCHMARK_BUFFERS[name]
 
 
 def test_the_benchmark_needs_a_score_for_every_row() -> None:
     labels = np.array([0, 1, 0])
     with pytest.raises(DataError, match="lowest score"):
-        benchmark_volume(labels, np.array([0, np.nan, 1]), 1)
-    assert np.isnan(benchmark_volume(np.zeros(3), np.arange(3.0), 1))
+        tsb_ad_vus_pr(labels, np.array([0, np.nan, 1]), 1)
+    assert np.isnan(tsb_ad_vus_pr(np.zeros(3), np.arange(3.0), 1))
 
 
 def plainly(labels: np.ndarray, scores: np.ndarray, buffer: int) -> tuple[float, float]:

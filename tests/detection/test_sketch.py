@@ -100,7 +100,6 @@ def test_the_series_and_columns_with_the_most_in_their_events_are_kept() -> None
         series=owner,
         segment=owner,
         values=np.arange(rows * columns).reshape(rows, columns),
-        step=TimeStep(),
     )
     ids = [f"series {k}" for k in range(6)]
     table = SimpleNamespace(ids=ids, layout=SimpleNamespace(time=None, dated=False, values=names), clock=None)
@@ -108,7 +107,7 @@ def test_the_series_and_columns_with_the_most_in_their_events_are_kept() -> None
     starts = (3, 21, 31, 41, 51, 55)
     events = [Event(k, k + 1, k, 9.0, 0.1, (0.0, 0.5, 0.0, 0.2, 0.3), False) for k in starts]
     ours = SimpleNamespace(events=events, scores=np.ones(rows), threshold=SimpleNamespace(value=2.0, rule="fixed:2"))
-    found: Any = Detection(SimpleNamespace(grid=grid, table=table, window=4), None, ours, None, {})  # type: ignore[arg-type]
+    found: Any = Detection(SimpleNamespace(grid=grid, table=table, window=4, step=TimeStep()), None, ours, None, {})  # type: ignore[arg-type]
     kept = sketch_detection(found)
     assert [one.series for one in kept.series] == ["series 0", "series 2", "series 3", "series 5"]
     assert [line.name for line in kept.series[3].lines] == ["column 1", "column 3", "column 4", "score"]
