@@ -329,7 +329,8 @@ def anomalies(
         Path | None, typer.Option(metavar="<file>", help="CSV of published VUS-PR: file, and a column per detector.")
     ] = None,
     no_network: Annotated[
-        bool, typer.Option("--no-network", metavar="", help="Evaluate only the baselines, without a training.")
+        bool,
+        typer.Option("--no-network", metavar="", help="Evaluate the baselines only, and train no network."),
     ] = False,
     jobs: Annotated[
         int | None, typer.Option(metavar="<int>", min=1, help="Files evaluated at once (default: one per core).")
@@ -360,7 +361,7 @@ def anomalies(
         raise DataError(f"No file can be evaluated; the first: {refused[0].error}", code=Code.BENCHMARK_FILE)
     standings = benchmark.rank_detectors(results, reference)
     console.table(
-        ["detector", "series", "mean VUS-PR", "median", "mean AUC-PR", "seconds a series", "wins"],
+        ["detector", "series", "mean VUS-PR", "median", "mean AUC-PR", "seconds per series", "wins"],
         [
             (
                 standing.name,

@@ -603,7 +603,7 @@ def _find_declaration(annotation: Any) -> Declared | None:
 
 
 def _declare_number(parameter: inspect.Parameter) -> Declared | None:
-    """Return the declaration of an option for a number, whose value Typer would refuse in other words than ours."""
+    """Return the declaration of an option for a number, so that errors use the wording of this package."""
     if get_origin(parameter.annotation) is not Annotated:
         return None
     kind, info = get_args(parameter.annotation)

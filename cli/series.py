@@ -190,10 +190,10 @@ def _show_inspection(inspection: "TableInspection", config: Reading, console: Co
 def _describe_tasks(inspection: "TableInspection", config: Reading) -> str:
     """Return the tasks that cut these windows, and the option that checks those of the other tasks."""
     if config.forecasts:
-        return "These windows are those of --task forecast. Omit --horizon for the other tasks."
+        return "These windows are for --task forecast. Omit --horizon for the other tasks."
     defaults = inspection.prepared.defaults
     horizon = "--horizon" if defaults is None else f"--horizon {defaults.season}"
-    return f"These windows are those of --task anomaly, reconstruct, and classify. Add {horizon} for --task forecast."
+    return f"These windows are for --task anomaly, reconstruct, and classify. Add {horizon} for --task forecast."
 
 
 def _time_range(inspection: "TableInspection") -> tuple[str | float, str | float]:

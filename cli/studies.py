@@ -124,7 +124,7 @@ def _add_mnist_commands(app: typer.Typer, small: str) -> None:
         if figure is not None:
             require_png(figure)
             if not images:
-                raise ConfigError("--figure draws pictures. Pass pictures, or remove it", code=Code.MISSING_OPTION)
+                raise ConfigError("--figure shows pictures. Pass some, or remove --figure", code=Code.MISSING_OPTION)
         from lstm_ae.data.digits import read_image
 
         # Read before anything is trained for them.

@@ -191,7 +191,7 @@ class Code(Enum):
         116,
         "A file is not a series of the anomaly benchmark",
         "The name of a file must contain `tr_N`, the number of its first rows to train on, and the file a column "
-        "`Label` of 0 and 1. All values are present, and the training rows are fewer than the file has and not "
+        "`Label` of 0 and 1. All values must be present. The training rows must be fewer than all rows and not "
         "constant. `lstmae bench anomalies` lists such files and continues with the others.",
     )
     # Runs and training

@@ -131,7 +131,7 @@ def shorten_paths(names: Sequence[str], limit: int) -> list[str]:
 def format_skill(skill: float | None) -> str:
     """Format a skill in percent, below -100% the error as a multiple of the baseline's, and below -1,000% a bound.
 
-    The multiple of a tiny error says little.
+    An exact multiple of a tiny error is not informative.
 
     >>> format_skill(0.2745), format_skill(-0.02), format_skill(-3.49), format_skill(-8055.26), format_skill(None)
     ('+27.45%', '-2.00%', 'error x4.49', 'over 1,000% worse', '-')

@@ -120,7 +120,7 @@ def _describe_chance(detection: Detection, rows: int) -> list[str]:
     if events := detection.model.events:
         high_rows = rows * max(event.p for event in events)
         # This number may be larger than that of the false alarms, which are events of several rows.
-        each = "; many of them make one false alarm" if high_rows > max(expected, 1) else ""
+        each = "; several such rows form one false alarm" if high_rows > max(expected, 1) else ""
         lines.append(f"normal rows expected to score as high as the weakest event: {_format_expected(high_rows)}{each}")
     return lines
 

@@ -146,7 +146,7 @@ def forecast_table(
     complete = np.array([row >= window - 1 and grid.segment[row] == grid.segment[row - window + 1] for row in last])
     complete &= grid.valued[last]
     if not complete.any():
-        raise _no_last_window(prepared)
+        raise _no_last_window_error(prepared)
     last = last[complete]
     rows = last[:, None] + np.arange(-window + 1, 1)
     past = grid.values[rows]
@@ -188,10 +188,8 @@ def forecast_table(
     )
 
 
-def _no_last_window(prepared: PreparedTable) -> DataError:
-    """Return the error for a table of which no series ends with a complete window, with the last gap of the series
-    that has the most rows.
-    """
+def _no_last_window_error(prepared: PreparedTable) -> DataError:
+    """Return the error for a table without a complete window at its end."""
     grid, table, window = prepared.grid, prepared.table, prepared.window
     rows = np.flatnonzero(grid.series == np.bincount(grid.series).argmax())
     held = rows[rows_with_values(grid.values[rows])]

@@ -107,7 +107,7 @@ def plan_backtest(config: Snp, folds: int, *, by: str = "time", refit: bool = Tr
 
 
 def read_fold_prices(config: Snp, command: str) -> Panel:
-    """Return the selected panel of a command that defines its own splits.
+    """Return the selected prices of a command that defines its own splits.
 
     Raises:
         ConfigError: the config defines splits as well, or its scale is fitted on the days of all splits.

@@ -131,7 +131,7 @@ class Reading(Options):
         False,
         "Whether a row of units follows the header.",
         DATA,
-        details="It is left out. A later table of a run may lack it.",
+        details="The row is skipped. Later tables of a run may omit it.",
         advanced=True,
         tunable=False,
     )
@@ -139,7 +139,7 @@ class Reading(Options):
         0,
         "Rows to leave out at the end, such as totals.",
         DATA,
-        details="Of a later table of a run, only those of these rows are left out that have no time.",
+        details="In later tables of a run, only footer rows without a time are skipped.",
         advanced=True,
         minimum=0,
         maximum=1_000,

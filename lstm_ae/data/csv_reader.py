@@ -164,7 +164,7 @@ def drop_unit_row(rows: Iterator[Row], name: str, config: Reading, *, of_run: bo
         if any(_is_value(cell.strip()) for cell in cells):
             if not of_run:
                 raise DataError(
-                    f"{name}, line {line}: the row below the header holds values, not units. Leave --unit-row out",
+                    f"{name}, line {line}: the row below the header holds values, not units. Remove --unit-row",
                     code=Code.TABLE_HEADER,
                 )
             yield line, cells

@@ -41,7 +41,7 @@ MAX_BUILT = 32
 
 
 class SearchExtremes(NamedTuple):
-    """Panel of the smallest and the largest setting.
+    """Measurements of the smallest and the largest setting.
 
     Args:
         small: measurements of the smallest setting.

@@ -40,7 +40,7 @@ MAX_WINDOWS = 10_000
 
 
 class MeasuredTraining(NamedTuple):
-    """Panel of a training.
+    """Measurements of a training.
 
     Args:
         pace: its speed.

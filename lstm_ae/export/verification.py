@@ -107,8 +107,8 @@ def _verify_version(version: Path) -> VerifiedVersion:
             )
     else:
         unchecked.append(
-            "whether its outputs equal those of the trained model, which only a folder in a run has; "
-            "lstmae export RUN --verify-only checks the versions in a run"
+            "whether its outputs equal those of the trained model (only possible in a run: "
+            "lstmae export RUN --verify-only)"
         )
     compared = {case.endpoint for case in cases}
     default = signatures.get("serving_default", {"inputs": {}})["inputs"]

@@ -84,9 +84,9 @@ def reported_loss(task: str, values: JsonMapping) -> float | None:
 
 # The report's claims about its grid: the statement, the option, and the pairs of values of which the first is better.
 _GRID_CLAIMS = (
-    ("learning rate 0.1 was the best", "learning_rate", ((0.1, 0.01), (0.1, 0.001))),
-    ("a strong tendency of clip 1 to be better", "clip", ((1.0, 5.0),)),
-    ("the bigger the hidden state, the better", "units", ((32, 16), (16, 8))),
+    ("learning rate = 0.1 was the best", "learning_rate", ((0.1, 0.01), (0.1, 0.001))),
+    ("a strong tendency of gradient_clip = 1 to be better", "clip", ((1.0, 5.0),)),
+    ("the bigger the hidden state size, the better the performance", "units", ((32, 16), (16, 8))),
 )
 
 

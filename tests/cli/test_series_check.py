@@ -69,7 +69,7 @@ def test_what_a_person_reads(called: Any) -> None:
         "validation    60             37",
         "test          60             37",
         "",
-        "These windows are those of --task anomaly, reconstruct, and classify. Add --horizon 24 for --task forecast.",
+        "These windows are for --task anomaly, reconstruct, and classify. Add --horizon 24 for --task forecast.",
         "",
         "Inferred settings (override with the option shown):",
         "  --time-col    'when', as it holds times",
@@ -94,7 +94,7 @@ def test_the_windows_of_a_forecast_are_those_of_its_training(called: Any) -> Non
     lengths = {name: content[name] for name in ("window", "horizon", "max_gap")}
     assert lengths == {"window": trained.window, "horizon": trained.horizon, "max_gap": trained.max_gap}
     assert lengths["window"] == 48
-    assert "These windows are those of --task forecast. " in called("series check t.csv --horizon 24")[1]
+    assert "These windows are for --task forecast. " in called("series check t.csv --horizon 24")[1]
     assert "Add --horizon for --task forecast." in called("series check t.csv --window 10")[1]
 
 

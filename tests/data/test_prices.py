@@ -464,7 +464,6 @@ def test_tables_without_the_columns_of_prices(
 
 def test_only_columns_that_are_read_need_headings_of_their_own(tmp_path: pathlib.Path) -> None:
     rows = [f"A,{day(i)},x,{10 + i},y,z" for i in range(20)]
-    path = written(tmp_path, rows, "symbol,date,note,high,note,")
     plain = reconstruct(written(tmp_path, [row("A", i, 10 + i) for i in range(20)]))
     path = written(tmp_path, rows, "symbol,date,note,high,note,")
     assert windows(reconstruct(path).train) == windows(plain.train)

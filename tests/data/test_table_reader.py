@@ -185,7 +185,7 @@ REFUSED: dict[str, tuple[bytes | str, dict[str, Any], tuple[str, ...]]] = {
         {"unit_row": True},
         ("line 3", "--skip-rows 3 --columns time,flow,p"),
     ),
-    "no row of units": (GOOD, {"unit_row": True}, ("line 2", "Leave --unit-row out")),
+    "no row of units": (GOOD, {"unit_row": True}, ("line 2", "Remove --unit-row")),
     "units and names": (GOOD, {"unit_row": True, "columns": ("t", "a", "b")}, ("--unit-row", "--columns")),
     "totals": (GOOD + "Sum,6,60\n", {}, ("line 5", "'time'", "'Sum'", "--skip-footer 1")),
     "totals and a note": (GOOD + "Sum,6,60\nexported,,\n", {}, ("line 5", "--skip-footer 2")),

@@ -1,5 +1,6 @@
 """The detector in sktime: sktime's own checks, and that it computes what ours does."""
 
+import doctest
 from typing import Any
 
 import numpy as np
@@ -44,3 +45,10 @@ def test_points_labels_and_scores(index: str) -> None:
     assert scores.index.equals(broken.index)
     np.testing.assert_array_equal(scores["score"], -ours.score_samples(broken))
     np.testing.assert_array_equal(model.predict_scores(broken)["score"], scores["score"].iloc[anomalous])
+
+
+def test_examples() -> None:
+    import lstm_ae.estimators.sktime
+
+    failed, tried = doctest.testmod(lstm_ae.estimators.sktime)
+    assert (failed, tried > 0) == (0, True)
