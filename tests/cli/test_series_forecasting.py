@@ -5,6 +5,7 @@ import dataclasses
 import doctest
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from loaded_once import loaded_once
 from searches import call, call_unread
 
 from lstm_ae.apply import forecast
@@ -53,14 +55,15 @@ def table(*, seed: int = 0, hours: int = HOURS) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a table and a run of it."""
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with a table and a run of it, which no test changes."""
     folder = tmp_path_factory.mktemp("forecast")
     table().to_csv(folder / "t.csv")
     with contextlib.chdir(folder):
         said = call(f"series train t.csv {OPTIONS} --out run")
     assert said.code == 0, said.err
-    return folder
+    with loaded_once(forecast, "load_forecaster", folder / "run"):
+        yield folder
 
 
 def test_the_last_known_value() -> None:
