@@ -146,18 +146,18 @@ def test_small_numbers_keep_their_digits() -> None:
     compare(network, [np.full((3, 5, 2), 1e-6, np.float32)])
 
 
-@pytest.mark.parametrize("value", [1e4, -1e4, 3e38], ids=str)
-def test_huge_inputs_saturate(value: float) -> None:
+def test_huge_inputs_saturate() -> None:
     keras.utils.set_random_seed(0)
     given = keras.Input((5, 2))
     network = keras.Model([given], layers.LSTM(4, return_sequences=True)(given))
-    inputs = [np.full((3, 5, 2), value, np.float32)]
+    values = [1e4, -1e4, 3e38]
+    inputs = [np.repeat(np.array(values, np.float32), 3)[:, None, None] * np.ones((5, 2), np.float32)]
     got, wanted = (measured(network, inputs, kernel)[0] for kernel in ("auto", "keras"))
-    assert_near(got, wanted)
+    for first in range(0, 9, 3):
+        assert_near(got[first : first + 3], wanted[first : first + 3])
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_no_number_stays_no_number(value: float) -> None:
+def test_no_number_stays_no_number() -> None:
     keras.utils.set_random_seed(0)
     given = keras.Input((5, 2))
     network = keras.Model([given], layers.LSTM(4, return_sequences=True)(given))
