@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -17,6 +18,7 @@ from unittest import mock
 import numpy as np
 import pytest
 from detectors import detector_of
+from loaded_once import loaded_once
 from lstm_ae_cli.console import Console, _replace_non_finite
 from lstm_ae_cli.series_detection import _show_detection
 from run_tables import read_prepared
@@ -72,17 +74,16 @@ def pump(path: Path, *, broken: bool, days: int = 40, order: tuple[str, ...] = O
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a good table, a bad one, and a run trained on the good one."""
-    import contextlib
-
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with a good table, a bad one, and a run trained on the good one, whose model no test changes."""
     folder = tmp_path_factory.mktemp("pump")
     with contextlib.chdir(folder):
         pump(Path("good.csv"), broken=False)
         pump(Path("bad.csv"), broken=True)
         said = call(f"series train {folder}/good.csv --value-cols flow,heat --out run {QUICK}")
     assert said.code == 0, said.err
-    return folder
+    with loaded_once(detect, "load_detector", folder / "run"):
+        yield folder
 
 
 def test_training_says_what_it_has_found(place: Path) -> None:
@@ -382,7 +383,7 @@ def test_other_thresholds(place: Path) -> None:
         ("detect {0}/run {0}/bad.csv --events e.txt", 2, "--events must end in .csv or .parquet"),
         ("detect {0}/run {0}/bad.csv --threshold often", 2, "--threshold must be quantile:Q"),
         ("detect {0}/run {0}/bad.csv --label-col heat", 2, "--label-col"),
-        ("detect {0}/run few.csv", 3, "has no 24 consecutive rows"),
+        ("detect {0}/run few.csv", 3, "'few.csv' has 2 rows, and a window has 24"),
         ("detect {0}/run other.csv", 3, "has no column 'flow'"),
         ("detect {0}/run nowhere.csv", 3, "nowhere.csv"),
         ("detect nowhere {0}/bad.csv", 3, "There is no run at 'nowhere'"),
