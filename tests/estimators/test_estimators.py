@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,35 @@ def fitted() -> AnomalyDetector:
 def coder() -> SequenceAutoencoder:
     """Of an array without names or times."""
     return SequenceAutoencoder(window=8, code=3, units=4, epochs=1, scale="minmax").fit(GOOD.to_numpy())
+
+
+LEVEL = pd.Series(np.arange(40) % 5, name="level", dtype=float)
+
+
+@contextlib.contextmanager
+def unwritable() -> Iterator[None]:
+    """Refuse to write a file or folder."""
+
+    def write(*_: Any, **__: Any) -> None:
+        raise AssertionError("a file or folder was written")
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module, function in ((tempfile, "mkdtemp"), (os, "mkdir"), (os, "replace"), (os, "rename")):
+            patch.setattr(module, function, write)
+        yield
+
+
+@pytest.fixture(scope="module")
+def windowed() -> SequenceAutoencoder:
+    """An autoencoder with a scale for each window, fitted without writing a file or seeding the process."""
+    random.seed(1)
+    np.random.seed(1)
+    wanted = random.Random(1).random(), np.random.RandomState(1).rand()
+    with unwritable():
+        model = SequenceAutoencoder(scale="window", **TINY).fit(LEVEL)
+    # The training seeds the generators of the process; others go on where they were.
+    assert (random.random(), np.random.rand()) == wanted
+    return model
 
 
 def test_fitting_is_what_the_command_does(place: Path, fitted: AnomalyDetector) -> None:
@@ -380,17 +410,11 @@ def test_copies_say_the_same(coder: SequenceAutoencoder) -> None:
     assert fresh.get_params() == coder.get_params()
 
 
-def test_fitting_and_applying_write_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    def write(*_: Any, **__: Any) -> None:
-        raise AssertionError("a file or folder was written")
-
-    rows = GOOD.to_numpy()[:60]
-    for module, function in ((tempfile, "mkdtemp"), (os, "mkdir"), (os, "replace"), (os, "rename")):
-        monkeypatch.setattr(module, function, write)
-    model = SequenceAutoencoder(**TINY).fit(rows)
-    assert np.isfinite(model.score(rows))
-    with pytest.raises(AssertionError, match="was written"):
-        model.save("run")
+def test_fitting_and_applying_write_no_file(windowed: SequenceAutoencoder) -> None:
+    with unwritable():
+        assert np.isfinite(windowed.score(LEVEL))
+        with pytest.raises(AssertionError, match="was written"):
+            windowed.save("run")
 
 
 def test_a_loaded_run_is_saved_as_it_was(coder: SequenceAutoencoder, tmp_path: Path) -> None:
@@ -510,19 +534,12 @@ def test_new_rows_that_are_refused(coder: SequenceAutoencoder, fitted: AnomalyDe
         fitted.detect(BAD, threshold="often")
 
 
-def test_codes_of_a_window_scale_cannot_be_undone() -> None:
-    random.seed(1)
-    np.random.seed(1)
-    wanted = random.Random(1).random(), np.random.RandomState(1).rand()
-    rows = pd.Series(np.arange(40) % 5, name="level", dtype=float)
-    model = SequenceAutoencoder(scale="window", **TINY).fit(rows)
-    # The training seeds the generators of the process; others go on where they were.
-    assert (random.random(), np.random.rand()) == wanted
-    back, codes = model.reconstruct(rows), model.transform(rows)
+def test_codes_of_a_window_scale_cannot_be_undone(windowed: SequenceAutoencoder) -> None:
+    back, codes = windowed.reconstruct(LEVEL), windowed.transform(LEVEL)
     assert back.columns.tolist() == ["level"]
     assert np.isfinite(back).all(axis=None)
     with pytest.raises(ConfigError, match="--scale window do not contain the range"):
-        model.inverse_transform(codes)
+        windowed.inverse_transform(codes)
 
 
 @pytest.mark.slow
