@@ -1,7 +1,7 @@
 """Detect anomalies in a table with a trained run, and compare the scores with a baseline and with labels."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -33,10 +33,13 @@ from lstm_ae.studies.series import reconstruction
 
 
 class LabelMetrics(NamedTuple):
-    """The ranking metrics of scores on labeled rows and the event metrics on labeled ranges."""
+    """The ranking metrics of scores on labeled rows and the event metrics on labeled ranges.
+
+    The event metrics are None for scores without a threshold.
+    """
 
     ranking: RankingMetrics
-    events: EventMetrics
+    events: EventMetrics | None
 
 
 class Detection(NamedTuple):
@@ -148,7 +151,7 @@ def detect_prepared(
 
     def score(errors: Adding, normal_scores: Array, smooth: int, progress: Progress | None = None) -> ScoredSeries:
         by_feature = score_rows(errors, values, grid.segment, normal.window, smooth, progress)
-        threshold = normal.threshold(threshold_rule, normal_scores)
+        threshold = normal.threshold(threshold_rule, normal_scores, smooth)
         return find_anomalies(by_feature[rows], normal, threshold, prepared.grid.segment, prepared.grid.series)
 
     model = score(detector.model_errors, normal.scores, normal.smooth, progress)
@@ -162,12 +165,18 @@ def detect_prepared(
             scorers["Mahalanobis"] = score(errors, distances.scores, smooth=1)
         distance = np.square((values[rows] - scale.offset) / scale.range) if scale.kind == "fixed" else None
         raw = None if distance is None else row_scores(distance)
-        metrics = _evaluate_on_labels(prepared, scorers, raw, normal.window)
+        # A fixed threshold is in units of the model's errors, and a distance has others.
+        without_threshold = {"Mahalanobis"} if threshold_rule.kind == "fixed" else set()
+        metrics = _evaluate_on_labels(prepared, scorers, without_threshold, raw, normal.window)
     return Detection(prepared, normal, model, baseline, metrics)
 
 
 def _evaluate_on_labels(
-    prepared: PreparedTable, scorers: Mapping[str, ScoredSeries], raw: Array | None, window: int
+    prepared: PreparedTable,
+    scorers: Mapping[str, ScoredSeries],
+    without_threshold: Collection[str],
+    raw: Array | None,
+    window: int,
 ) -> dict[str, LabelMetrics]:
     """Return the metrics of scores and events on the labels, by scorer.
 
@@ -176,16 +185,21 @@ def _evaluate_on_labels(
     """
     grid, labels = prepared.grid, known_anomalies(prepared.grid)
     metrics = {
-        name: _label_metrics(labels, scored.scores, scored.events, window, grid.segment)
+        name: _label_metrics(
+            labels, scored.scores, None if name in without_threshold else scored.events, window, grid.segment
+        )
         for name, scored in scorers.items()
     }
     if raw is not None:
-        metrics["raw values"] = _label_metrics(labels, raw, [], window, grid.segment)
+        metrics["raw values"] = _label_metrics(labels, raw, None, window, grid.segment)
     return metrics
 
 
-def _label_metrics(labels: Array, scores: Array, events: Sequence[Event], window: int, segment: Array) -> LabelMetrics:
+def _label_metrics(
+    labels: Array, scores: Array, events: Sequence[Event] | None, window: int, segment: Array
+) -> LabelMetrics:
     filled = np.where(np.isnan(scores), np.nanmin(scores), scores)
     return LabelMetrics(
-        ranking_metrics(labels, filled, window, segment), event_metrics(labels, filled, events, segment)
+        ranking_metrics(labels, filled, window, segment),
+        None if events is None else event_metrics(labels, filled, events, segment),
     )

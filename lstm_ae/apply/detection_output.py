@@ -85,7 +85,7 @@ def describe_detection(detection: Detection) -> list[str]:
     for name, metrics in detection.metrics.items():
         values = (("VUS-PR", metrics.ranking.vus_pr), ("AUC-PR", metrics.ranking.auc_pr))
         texts = [f"{metric} {value:.3f}" for metric, value in values if value == value]
-        if name != "raw values":  # Raw values have no threshold.
+        if metrics.events is not None:
             ranges = format_count(metrics.events.ranges, "labelled range")
             texts += [
                 f"{metrics.events.found} of {ranges} found" if metrics.events.ranges else ranges,
@@ -158,7 +158,8 @@ def detection_to_json(detection: Detection) -> JsonObject:
         "anomalies": event_rows(detection),
         "pca_events": len(detection.baseline.events),
         "judged": {
-            name: metrics.ranking._asdict() | {"found": metrics.events.found, "false": metrics.events.false}
+            name: metrics.ranking._asdict()
+            | ({} if metrics.events is None else {"found": metrics.events.found, "false": metrics.events.false})
             for name, metrics in detection.metrics.items()
         },
     }

@@ -187,7 +187,7 @@ def _anomaly_metrics(by_scorer: dict[str, detect.LabelMetrics]) -> dict[str, Met
     metrics: Metrics = {}
     for name, scorer in by_scorer.items():
         numbers: JsonObject = scorer.ranking._asdict()
-        if name != "raw values":  # Raw values have no threshold.
+        if scorer.events is not None:
             numbers |= {f"event_{key}": getattr(scorer.events, key) for key in ("precision", "recall", "f1", "false")}
         metrics[name] = {
             key: Metric(float(value), "", higher_is_better=key != "event_false") for key, value in numbers.items()

@@ -69,18 +69,19 @@ class NormalScores(Artifact):
             return model, components
         return weight_errors(model, self.weights[0]), weight_errors(components, self.weights[1])
 
-    def threshold(self, rule: Rule, scores: Array | None = None) -> Threshold:
+    def threshold(self, rule: Rule, scores: Array | None = None, smooth: int | None = None) -> Threshold:
         """Fit the threshold of a rule on these rows.
 
         Args:
             rule: see `lstm_ae.config.threshold.parse_threshold`.
             scores: `(rows,)` scores to use instead of the model's, such as `baseline`.
+            smooth: rows per averaged score; None for that of the model's scores.
         """
         return fit_threshold(
             rule,
             self.scores if scores is None else scores,
             self.window,
-            smooth=self.smooth,
+            smooth=self.smooth if smooth is None else smooth,
             step=np.timedelta64(self.step, "ns") if self.step else None,
             segment=self.segment,
         )

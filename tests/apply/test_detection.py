@@ -226,6 +226,15 @@ def test_the_broken_day_is_found_with_its_cause(place: Path, tmp_path: Path) -> 
     assert document["judged"]["model"]["found"] == document["judged"]["Mahalanobis"]["found"] == 1
     assert document["judged"]["model"]["vus_pr"] > 0.5
     assert document["judged"]["Mahalanobis"]["vus_pr"] > 0.5
+    assert not {"found", "false"} & set(document["judged"]["raw values"])
+    fixed = json.loads(
+        call(
+            f"series detect {place}/run {place}/bad.csv --label-col state --threshold fixed:2 --events f.csv --json"
+        ).out
+    )
+    # The distance is in other units than the errors, for which 2 is a threshold.
+    assert "found" in fixed["judged"]["model"]
+    assert "found" not in fixed["judged"]["Mahalanobis"]
     assert document["expected_false_alarms"]["low"] <= document["expected_false_alarms"]["mean"]
     with (tmp_path / "e.csv").open() as file:
         (row,) = csv.DictReader(file)
