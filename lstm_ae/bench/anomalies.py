@@ -7,8 +7,10 @@ room: towards a reliable time-series anomaly detection benchmark".
 
 import contextlib
 import csv
+import hashlib
 import itertools
 import json
+import math
 import re
 import statistics
 import time
@@ -294,8 +296,8 @@ def evaluate_files(
     """
     results: dict[str, SeriesResult] = {}
     if out is not None:
-        sizes = {path.name: path.stat().st_size for path in files}
-        claim(out, ABOUT, {"network": network, "files": sizes})
+        hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+        claim(out, ABOUT, {"network": network, "files": hashes})
         results = {result.file: result for result in read_journal(out / JOURNAL)}
     for result in results.values():
         done(result)
@@ -303,7 +305,12 @@ def evaluate_files(
     for result in _run_in_processes(left, min(jobs, len(left)), threads, network=network):
         results[result.file] = result
         if out is not None:
-            lines = [json.dumps(each.as_json(), ensure_ascii=False) + "\n" for each in results.values()]
+            # A file that could not be opened may be readable in the next call.
+            lines = [
+                json.dumps(each.as_json(), ensure_ascii=False) + "\n"
+                for each in results.values()
+                if not each.error.startswith(f"[{Code.FILE_UNREADABLE}]")
+            ]
             write(out / JOURNAL, "".join(lines).encode(errors="backslashreplace"))
         done(result)
     ordered = [results[path.name.removesuffix(".gz")] for path in files]
@@ -399,7 +406,8 @@ def read_published(path: Path) -> dict[str, dict[str, float]]:
     """Read published VUS-PR by detector and file.
 
     Args:
-        path: CSV with the column `file` and a column of numbers per detector; columns of text are ignored.
+        path: CSV with the column `file` and a column of numbers per detector; cells that are not finite numbers, and
+            columns without any, are ignored.
 
     Raises:
         DataError: there is no column `file` or no column of numbers.
@@ -408,17 +416,24 @@ def read_published(path: Path) -> dict[str, dict[str, float]]:
         rows = [row for row in csv.DictReader(file) if row.get("file")]
     published: dict[str, dict[str, float]] = {}
     for name in rows[0] if rows else ():
-        with contextlib.suppress(ValueError, TypeError):
-            published[name] = {
-                row["file"].removesuffix(".gz"): float(row[name]) for row in rows if row[name] and name != "file"
-            }
-    published.pop("file", None)
-    if not any(published.values()):
+        if name != "file" and name is not None:
+            cells = {row["file"].removesuffix(".gz"): _parse_finite(row[name]) for row in rows}
+            if numbers := {file: number for file, number in cells.items() if number is not None}:
+                published[name] = numbers
+    if not published:
         raise DataError(
             f"{str(path)!r} must have a column file and a column of numbers for each published detector",
             code=Code.TABLE_HEADER,
         )
     return published
+
+
+def _parse_finite(cell: str | None) -> float | None:
+    try:
+        number = float(cell or "")
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def rank_detectors(

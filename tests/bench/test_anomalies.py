@@ -145,8 +145,9 @@ def result(file: str, **volumes: float) -> SeriesResult:
 
 def test_detectors_are_ranked_with_published_ones(tmp_path: Path) -> None:
     path = tmp_path / "published.csv"
-    path.write_text("file,source,KNN,Other,None\na.csv,NAB,0.5,0.1,\nb.csv.gz,NAB,0.1,,\nz.csv,NAB,1,1,\n")
+    path.write_text("file,source,KNN,Other,None\na.csv,NAB,0.5,0.1,\nb.csv.gz,NAB,0.1,-,nan\nz.csv,NAB,1,1,inf\n")
     published = read_published(path)
+    assert set(published) == {"KNN", "Other"}
     assert published["Other"] == {"a.csv": 0.1, "z.csv": 1}
     standings = rank_detectors(
         [result("a.csv", ours=0.4), result("b.csv", ours=0.1), SeriesResult("c.csv", error="x")], published
@@ -187,6 +188,11 @@ def test_an_interrupted_benchmark_continues(tmp_path: Path, in_this_process: Non
     assert len(rows) == 3
     with pytest.raises(ConfigError, match="other options or data"):
         anomalies.evaluate_files(files[:2], network=False, jobs=1, out=out, done=lambda _: None)
+    content = files[1].read_text()
+    files[1].write_text(content[:-2] + ("1" if content[-2] == "0" else "0") + content[-1])
+    with pytest.raises(ConfigError, match="other options or data"):
+        anomalies.evaluate_files(files, network=False, jobs=1, out=out, done=lambda _: None)
+    files[1].write_text(content)
     (out / "series.jsonl").write_text("{}\n")
     with pytest.raises(DataError, match="damaged"):
         anomalies.evaluate_files(files, network=False, jobs=1, out=out, done=lambda _: None)
