@@ -167,8 +167,10 @@ def _refuse_several_series(path: Path, id_columns: Sequence[str]) -> None:
     with open_stable_file(path) as file:
         rows = split_rows(read_lines(file, quote(path)), quote(path))
         headings = [cell.strip() for cell in next(rows)[1]]
-        places = [headings.index(column) for column in id_columns if column in headings]
-        series = len({tuple(cells[place] for place in places) for _, cells in rows}) if places else 0
+        # Columns of numbers are found in any case as well.
+        lower = [heading.lower() for heading in headings]
+        places = [lower.index(column.lower()) for column in id_columns if column.lower() in lower]
+        series = len({tuple(cells[place].strip() for place in places) for _, cells in rows}) if places else 0
     if series > 1:
         names = format_names([quote(headings[place]) for place in places])
         raise DataError(

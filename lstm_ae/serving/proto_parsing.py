@@ -21,7 +21,7 @@ _VARINT, _FIXED64, _DELIMITED, _FIXED32 = 0, 1, 2, 5
 
 
 def parse_message(kind: type[Parsed], content: bytes) -> Parsed:
-    """Return the message that `kind.FromString(content)` returns.
+    """Return the message that `kind.FromString(content)` returns, without fields that the server does not know.
 
     Raises:
         DecodeError: If the content is not such a message, or contains groups, which no message of the server has.
@@ -32,7 +32,7 @@ def parse_message(kind: type[Parsed], content: bytes) -> Parsed:
 
 
 def _merge(message: Any, content: memoryview, depth: int) -> None:
-    if not depth:
+    if depth < 0:
         raise DecodeError("The message is nested too deeply")
     fields, start = message.DESCRIPTOR.fields_by_number, 0
     if len(content) > PIECE_BYTES:
@@ -56,6 +56,8 @@ def _merge_field(message: Any, field: Any, content: memoryview, depth: int) -> N
         nested.SetInParent()
         _merge(nested, content, depth)
         return
+    if any(number not in (1, 2) for number, *_ in _split_fields(content)):
+        return  # An entry with unknown fields is unknown as a whole.
     entry = field.message_type._concrete_class()
     if field.message_type.fields_by_name["value"].message_type is None:
         entry.MergeFromString(content)

@@ -59,7 +59,10 @@ def test_a_table_of_several_series_is_refused(tmp_path: Path) -> None:
     path.write_text("pump,value\n" + "".join(f"{'ns'[k % 2]},{k}\n" for k in range(6)))
     with pytest.raises(DataError, match=r"2 series by 'pump'.*a file for each series"):
         read_samples(path, SERIES, columns=["value"], id_columns=("pump",))
-    path.write_text("pump,value\n" + "".join(f"n,{k}\n" for k in range(6)))
+    path.write_text("Pump,value\n" + "".join(f"{'ns'[k % 2]},{k}\n" for k in range(6)))
+    with pytest.raises(DataError, match="2 series by 'Pump'"):
+        read_samples(path, SERIES, columns=["value"], id_columns=("pump",))
+    path.write_text("pump,value\n" + "".join(f"n{' ' * (k % 2)},{k}\n" for k in range(6)))
     assert len(read_samples(path, SERIES, columns=["value"], id_columns=("pump", "site"))) == 1
 
 

@@ -54,6 +54,14 @@ def test_an_entry_may_repeat_its_fields_in_any_order(monkeypatch: pytest.MonkeyP
         assert parse_message(PredictRequest, content) == PredictRequest.FromString(content)
 
 
+def test_an_entry_with_an_unknown_field_is_no_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proto_parsing, "PIECE_BYTES", 1)
+    entry = b"\x0a\x01k\x12\x02\x08\x01\x38\x01"
+    content = b"\x12" + bytes([len(entry)]) + entry
+    assert not PredictRequest.FromString(content).inputs
+    assert not parse_message(PredictRequest, content).inputs
+
+
 @pytest.mark.parametrize("piece", [1, 16, 10**6])
 @pytest.mark.parametrize(
     "content",
@@ -79,6 +87,6 @@ def test_groups_and_deep_messages_are_refused(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(proto_parsing, "PIECE_BYTES", 8)
     with pytest.raises(DecodeError, match="group"):
         parse_message(PredictRequest, b"\x7b" * 20)
-    monkeypatch.setattr(proto_parsing, "MAX_DEPTH", 2)
+    monkeypatch.setattr(proto_parsing, "MAX_DEPTH", 1)
     with pytest.raises(DecodeError, match="deep"):
         parse_message(ClassificationRequest, classification_request().SerializeToString())
