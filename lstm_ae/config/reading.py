@@ -139,7 +139,7 @@ class Reading(Options):
         0,
         "Rows to leave out at the end, such as totals.",
         DATA,
-        details="In later tables of a run, only footer rows without a time are skipped.",
+        details="In later tables of a run, only footer rows without a time, or without numbers, are skipped.",
         advanced=True,
         minimum=0,
         maximum=1_000,

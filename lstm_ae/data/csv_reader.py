@@ -172,12 +172,20 @@ def drop_unit_row(rows: Iterator[Row], name: str, config: Reading, *, of_run: bo
 
 
 def drop_footer(rows: Iterable[Row], header: Sequence[str], config: Reading, *, of_run: bool) -> Iterator[Row]:
-    """Yield rows without the last `config.skip_footer` ones; for a run, those of them that have a time are kept."""
-    held = collections.deque[Row]()
+    """Yield rows without the last `config.skip_footer` ones.
+
+    For a run, those of them are kept that have a time, or, without a time column, numbers wherever the row before them
+    has numbers.
+    """
+    held, last = collections.deque[Row](), list[str]()
     for row in rows:
         held.append(row)
         if len(held) > config.skip_footer:
+            last = held[0][1]
             yield held.popleft()
+    if of_run and config.time_col is None:
+        numbers = [place for place, cell in enumerate(last) if is_number(cell)]
+        yield from (row for row in held if all(len(row[1]) > place and is_number(row[1][place]) for place in numbers))
     names = list(config.columns) or [cell.strip() for cell in header]
     if of_run and config.time_col is not None and config.time_col in names:
         place = names.index(config.time_col)

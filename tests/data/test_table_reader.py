@@ -757,6 +757,12 @@ def test_a_file_without_the_rows_that_a_run_leaves_out_loses_none() -> None:
     assert "--skip-footer" not in str(caught.value)
 
 
+def test_the_last_row_of_a_table_without_times_is_no_footer() -> None:
+    content, options = "id,a\nx,1\nx,2\nx,3\n", {"id_col": ("id",), "value_cols": ("a",), "skip_footer": 1}
+    for end in ("", "Sum,six\n", "exported\n"):
+        assert read(content + end, of_run=True, **options).values[:, 0].tolist() == [1, 2, 3]
+
+
 def test_a_stream_has_an_encoding_and_titles_as_a_file_has() -> None:
     content = ("Anlage Süd\n\n" + GERMAN).encode("cp1252")
     layout, chunks = read_incoming(io.BytesIO(content).read, "standard input", Reading(skip_rows=2))
