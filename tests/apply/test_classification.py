@@ -4,16 +4,19 @@ import contextlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from loaded_once import loaded_once
 from lstm_ae_cli.console import Console
 from lstm_ae_cli.series_classification import _show_classes
 from searches import call, refused
 
+from lstm_ae.apply import classify as classify_module
 from lstm_ae.apply.classify import (
     RunClassifier,
     class_columns,
@@ -54,15 +57,16 @@ def walks(series: int = 120, seed: int = 0) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the table, and a run of whole series that the command has trained."""
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with the table, and a run of whole series that the command has trained and no test changes."""
     folder = tmp_path_factory.mktemp("walks")
     walks().to_csv(folder / "walks.csv", index=False)
     with contextlib.chdir(folder):
         said = call(f"series train {folder}/walks.csv --task classify --id-col walk --label-col kind --out run {QUICK}")
     assert said.code == 0, said.err
     (folder / "said.txt").write_text(said.err + said.out)
-    return folder
+    with loaded_once(classify_module, "load_classifier", folder / "run"):
+        yield folder
 
 
 def config_of(**options: Any) -> Series:
