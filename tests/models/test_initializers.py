@@ -235,12 +235,8 @@ def test_averaged_training_resumed_to_the_last_bit(tmp_path: Path) -> None:
 def test_the_head_reads_states_alone(pool: str, every: int, bidirectional: bool) -> None:
     """Its weights do not depend on the number of steps, so it knows no place in time."""
     config = Mnist(units=2, model="head-on-code", pool=pool, every=every, bidirectional=bidirectional, decoder_units=3)
-    sizes = [
-        [weight.shape for weight in classifier(config, steps=steps, features=1, classes=10).weights]
-        for steps in (6, 12)
-    ]
-    assert sizes[0] == sizes[1]
-    network = classifier(config, steps=6, features=1, classes=10)
+    network, longer = (classifier(config, steps=steps, features=1, classes=10) for steps in (6, 12))
+    assert [weight.shape for weight in network.weights] == [weight.shape for weight in longer.weights]
     read = 2 * (1 + bidirectional) * (2 if pool == "both" else 1)
     assert network.get_layer("label").kernel.shape == (read, 10)
     assert network.get_layer("decoder_1").units == 3
