@@ -5,6 +5,7 @@
 
 import copy
 import random
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,7 +31,7 @@ from lstm_ae.data.checks import TRAINING_RULES, collect_new_table_warnings
 from lstm_ae.data.frames import RowCodes, describe_text_times, map_to_table_rows, panel_from_rows
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import PreparedTable
-from lstm_ae.errors import Code, ConfigError, DataError, DivergedError
+from lstm_ae.errors import Code, ConfigError, DataError, DivergedError, LstmAeError
 from lstm_ae.estimators.several import TableLike, default_column_names, series_by_scale
 from lstm_ae.formatting import format_epoch
 from lstm_ae.json_types import JsonMapping, JsonObject
@@ -53,6 +54,9 @@ DERIVED_OPTIONS = (
     "seed",
     "classes",
 )
+
+
+_OPTION = re.compile(r"(?<!\S)--([a-z][a-z0-9-]*)")
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -113,7 +117,8 @@ class Estimator(BaseEstimator):
                 "freq.",
                 code=Code.MISSING_OPTION,
             )
-        completed = complete_from_table(config, table)
+        with self._naming_parameters():
+            completed = complete_from_table(config, table)
         for note in completed.data.source.notes:
             if note.partition(": ")[0] in TRAINING_RULES:
                 warnings.warn(note, UserWarning, stacklevel=3)  # The warning names the line that calls `fit`.
@@ -217,7 +222,25 @@ class Estimator(BaseEstimator):
                     code=Code.OPTION_NOT_APPLICABLE,
                 )
         seed = state if isinstance(state, int) else int(check_random_state(state).randint(2**31))
-        return Series.from_dict(values | options | {"task": self._task, "seed": seed} | derived)
+        with self._naming_parameters():
+            return Series.from_dict(values | options | {"task": self._task, "seed": seed} | derived)
+
+    @contextmanager
+    def _naming_parameters(self) -> Iterator[None]:
+        """Name parameters instead of options of the command line in errors: `batch_size` or `options["freq"]`."""
+        try:
+            yield
+        except LstmAeError as error:
+            # What follows is a command to run.
+            text, *command = re.split(r"(?=\blstmae )", str(error), maxsplit=1)
+            error.args = ("".join([_OPTION.sub(self._parameter_of_option, text), *command]),)
+            raise
+
+    def _parameter_of_option(self, match: re.Match[str]) -> str:
+        name = match[1].replace("-", "_")
+        if name in self._get_param_names():
+            return name
+        return match[0] if name in DERIVED_OPTIONS or not hasattr(Series, name) else f'options["{name}"]'
 
     @classmethod
     def _parameters(cls, config: Series) -> JsonObject:
@@ -280,7 +303,8 @@ class Estimator(BaseEstimator):
         check_is_fitted(self)
         config = self._fitted_config
         table = self._panel(X, reset=False, series=series_by_scale(X, config.scale))
-        prepared = prepare_run_table(config, table)
+        with self._naming_parameters():
+            prepared = prepare_run_table(config, table)
         for text in collect_new_table_warnings(prepared, symbols=self._fitted.symbols):
             warnings.warn(text, UserWarning, stacklevel=3)
         return prepared

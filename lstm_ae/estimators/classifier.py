@@ -151,7 +151,8 @@ class SequenceClassifier(ClassifierMixin, Estimator):
         """
         check_is_fitted(self)
         table = self._panel(X, reset=False, series=series_of_rows(X, groups))
-        classified = classify_table(self._fitted.load(load_classifier), table, every_row=True)
+        with self._naming_parameters():
+            classified = classify_table(self._fitted.load(load_classifier), table, every_row=True)
         probabilities = row_probabilities(classified)
         return np.where(np.isnan(probabilities), np.float32(1 / len(self.classes_)), probabilities)
 

@@ -134,7 +134,8 @@ class AnomalyDetector(OutlierMixin, Estimator):
 
     def _detect(self, X: TableLike, threshold: str | None = None) -> Detection:
         prepared = self._prepare(X)
-        return detect_prepared(self._fitted.load(load_detector), prepared, threshold)
+        with self._naming_parameters():
+            return detect_prepared(self._fitted.load(load_detector), prepared, threshold)
 
     def _set_fitted(self, fitted: FittedModel) -> Self:
         super()._set_fitted(fitted)

@@ -138,7 +138,8 @@ class SequenceForecaster(Estimator):
         prepared = self._prepare(X)
         prepared = prepared._replace(table=prepared.table._replace(zone=_zone(X)))
         forecaster = self._fitted.load(forecast.load_forecaster)
-        predicted = forecast.forecast_table(forecaster, prepared, horizon=horizon, levels=tuple(levels))
+        with self._naming_parameters():
+            predicted = forecast.forecast_table(forecaster, prepared, horizon=horizon, levels=tuple(levels))
         if predicted.skipped:
             text = (
                 f"No forecast without {self.window_} consecutive rows at the end of a series: "

@@ -207,7 +207,7 @@ def test_parameters_that_are_refused() -> None:
         SequenceClassifier(options={"split_by": "series"}).fit(LEVEL, LABEL)
     with pytest.raises(ConfigError, match="options has 'classes', which follows from the data or random_state"):
         SequenceClassifier(options={"classes": ("a", "b")}).fit(LEVEL, LABEL)
-    with pytest.raises(ConfigError, match="--code is for --task anomaly or reconstruct"):
+    with pytest.raises(ConfigError, match=r'options\["code"\] is for --task anomaly or reconstruct'):
         SequenceClassifier(options={"code": 3}).fit(LEVEL, LABEL)
 
 

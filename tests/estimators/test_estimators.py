@@ -475,12 +475,14 @@ def test_parameters_are_those_of_the_config() -> None:
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
-        ({"window": 1}, "--window must be a whole number at least 2"),
-        ({"code": 0}, "--code must be"),
-        ({"epochs": 2.5}, "--epochs must be a whole number"),
-        ({"learning_rate": float("nan")}, "--learning-rate must be a number above 0"),
-        ({"scale": "robust"}, "--scale must be one of none, standard, minmax, series, window"),
-        ({"threshold": "often"}, "--threshold must be quantile:Q"),
+        ({"window": 1}, "window must be a whole number at least 2"),
+        ({"code": 0}, "code must be"),
+        ({"epochs": 2.5}, "epochs must be a whole number"),
+        ({"learning_rate": float("nan")}, "learning_rate must be a number above 0"),
+        ({"scale": "robust"}, "scale must be one of none, standard, minmax, series, window"),
+        ({"threshold": "often"}, "threshold must be quantile:Q"),
+        ({"options": {"stride": 3}}, "options has 'stride', which is a parameter"),
+        ({"options": {"max_gap": -1}}, 'options["max_gap"] must be'),
         ({"options": {"units": 3}}, "options has 'units', which is a parameter. Pass units=... instead."),
         ({"options": {"seed": 3}}, "options has 'seed', which follows from the data or random_state. Remove it."),
         ({"options": {"layer": 3}}, "Unknown key 'layer' in the config of series. Did you mean 'layers'?"),
@@ -530,7 +532,7 @@ def test_new_rows_that_are_refused(coder: SequenceAutoencoder, fitted: AnomalyDe
         coder.inverse_transform(np.ones((9, 2)))
     with pytest.raises(ValueError, match="The feature names should match"):
         fitted.predict(BAD.rename(columns={"heat": "cold"}))
-    with pytest.raises(ConfigError, match="--threshold must be quantile:Q"):
+    with pytest.raises(ConfigError, match=r"^threshold must be quantile:Q"):
         fitted.detect(BAD, threshold="often")
 
 

@@ -69,7 +69,7 @@ def test_rows_that_tell_no_series(detector: AnomalyDetector) -> None:
             detector.predict(rows)
         with pytest.raises(DataError, match='scale="series" needs an index of several levels'):
             AnomalyDetector(scale="series").fit(rows)
-    with pytest.raises(ConfigError, match="--scale series is not supported by --task classify"):
+    with pytest.raises(ConfigError, match=r"^scale series is not supported by --task classify"):
         SequenceClassifier(scale="series").fit(GOOD, np.arange(len(GOOD)) % 2)
 
 
