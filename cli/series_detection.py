@@ -320,7 +320,7 @@ def register(app: typer.Typer) -> None:
         in_run = events is None and scores is None and figure is None
         if in_run:
             events, figure = opened.directory / "events.csv", opened.directory / "figures" / "detection.png"
-        drawing = png(detection_figure(detection, series)) if in_run else None
+        drawing = None if figure is None else png(detection_figure(detection, series))
         if events is not None:
             files["events"] = write_table(
                 events, detection_output.event_columns(detection), keep_formulas=keep_formulas
@@ -329,8 +329,8 @@ def register(app: typer.Typer) -> None:
             files["scores"] = write_table(
                 scores, detection_output.score_columns(detection), keep_formulas=keep_formulas
             )
-        if figure is not None:
-            files["figure"] = write(figure, drawing or png(detection_figure(detection, series)))
+        if figure is not None and drawing is not None:
+            files["figure"] = write(figure, drawing)
         if in_run:
             files["chart"] = opened.write_artifact(detection_output.sketch_detection(detection))
         _show_detection(detection, console)

@@ -105,7 +105,7 @@ def test_a_figure(place: Path) -> None:
         ("encode {0}/run {0}/pumps.csv --out codes.txt", 2, "--out must end in .csv or .parquet"),
         ("encode {0}/run {0}/pumps.csv", 2, "--out"),
         ("reconstruct {0}/run few.csv --out x.csv", 3, "and a window has 8. Pass more rows"),
-        ("reconstruct {0}/run other.csv --out x.csv", 2, "'level'"),
+        ("reconstruct {0}/run other.csv --out x.csv", 3, "'level'"),
         ("encode nowhere {0}/pumps.csv --out x.csv", 3, "There is no run at 'nowhere'"),
         ("plot {0}/run {0}/pumps.csv --figure f.pdf", 2, "--figure must be a file that ends in .png"),
     ],

@@ -104,7 +104,7 @@ def test_a_detection_looks_at_its_options_before_its_run(refused, option, text):
         ("series example e.csv --days 0", "--days must be a whole number at least 1 and at most 10000. Received: 0"),
         ("series example e.csv --seed x", "--seed must be a whole number at least 0. Received: 'x'"),
         ("bench serve . --seconds 0", "--seconds must be a number at least 0.1. Received: 0.0"),
-        ("mnist predict --figure f.png", "--figure draws pictures. Pass pictures, or remove it"),
+        ("mnist predict --figure f.png", "--figure shows pictures. Pass some, or remove --figure"),
         ("runs compare latest", "runs compare needs at least two runs. Received: 1"),
         ("toy train --resume", "There is no unfinished toy run in 'runs'. Pass its directory with --out"),
     ],

@@ -96,7 +96,9 @@ def test_what_is_said_of_it(grid):
     ]
     document = json.loads(grid.said.out)
     assert (document["search"], document["complete"], document["objective"]) == ("s", True, "val_loss")
-    assert (document["refit"], len(document["findings"])) == (None, 4)
+    assert document["refit"] is None
+    assert document["findings"][0].startswith("baseline mean sequence: val_loss ")
+    assert len(document["findings"]) == 5
     first = document["trials"][0]
     assert document["winner"] == {
         "trial": first["number"],
@@ -193,9 +195,8 @@ def test_the_grid_of_the_report_with_its_values_beside_ours(monkeypatch):
         wanted = REPORT[float(row[1]), int(row[2]), float(row[3])]
         assert (mine, theirs) == (float(f"{2 * wanted:.4g}"), float(f"{wanted:.4g}"))
     assert "clip 1 better than clip 5 in 7 of 9 pairs" in said.out.splitlines()
-    claims = re.findall(r'^"(.+)": (confirmed|not confirmed) here', said.out, re.MULTILINE)
-    assert [verdict for _, verdict in claims].count("confirmed") == 2
-    assert len(claims) == 3
+    claims = re.findall(r'^"(.+)": (.+), since one seed is not enough', said.out, re.MULTILINE)
+    assert [verdict for _, verdict in claims] == ["not decidable"] * 3
 
 
 @pytest.mark.slow
