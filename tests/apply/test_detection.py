@@ -717,9 +717,8 @@ def test_a_detectors_scores_are_smoothed(smooth: int) -> None:
     expected = score_rows(errors, rows[0], np.zeros(30, np.int32), 5, smooth)[:, 0]
     np.testing.assert_allclose(got, expected, rtol=1e-4)
     assert np.isnan(got[-1])
-    few = tf.function(call_, input_signature=[specs])({"sequence": tf.constant(rows[:, :3])})
-    assert np.isnan(few["score"]).tolist() == [[True] * 3]
-    assert few["anomaly"].numpy().tolist() == [[False] * 3]
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        tf.function(call_, input_signature=[specs])({"sequence": tf.constant(rows[:, :3])})
 
 
 @pytest.mark.slow
@@ -746,7 +745,8 @@ def test_an_exported_detector_crosses_no_long_gap(pads: bool) -> None:
     call_, specs = make_score_function(model, ScoreParameters(0.5, 7, (), 2, pads))
     graph = tf.function(call_, input_signature=[specs])
     config = Series(freq="rows", max_gap=2, window=5)
-    for length in (40, 3):
+    # Only a run that pads has scores for fewer rows than a window.
+    for length in (40, 3) if pads else (40,):
         got = graph({"sequence": tf.constant(rows[:, :length])})["score"].numpy()
         for each, said in zip(rows[:, :length], got, strict=True):
             prepared = prepare_table(config, panel_from_rows(each, ["a"]))
