@@ -308,8 +308,9 @@ def save_arrays(path: Path, meta: JsonMapping, arrays: Mapping[str, Array], *, c
         compress: compress the arrays.
     """
     content = io.BytesIO()
-    encoded = np.frombuffer(json.dumps(meta).encode(), np.uint8)
-    (np.savez_compressed if compress else np.savez)(content, allow_pickle=False, meta=encoded, **arrays)
+    # Before version 2.2, NumPy would store the argument `allow_pickle` as an array; reading allows no pickle anyway.
+    named: dict[str, Any] = {"meta": np.frombuffer(json.dumps(meta).encode(), np.uint8), **arrays}
+    (np.savez_compressed if compress else np.savez)(content, **named)
     write(path, content.getvalue())
 
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -262,5 +262,6 @@ def pack_cases(cases: Iterable[VerificationCase]) -> bytes:
         for endpoint, inputs, expected in cases
     ]
     content = io.BytesIO()
-    np.savez(content, allow_pickle=False, plan=np.frombuffer(json.dumps(plan).encode(), np.uint8), **arrays)
+    named: dict[str, Any] = {"plan": np.frombuffer(json.dumps(plan).encode(), np.uint8), **arrays}
+    np.savez(content, **named)
     return content.getvalue()
