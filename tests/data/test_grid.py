@@ -17,7 +17,7 @@ def test_a_segment_of_daily_prices_ends_before_a_missing_day_or_a_long_pause(see
     # A series has nearly all days, many, or so few that pauses are long.
     shares = random.choice([0.97, 0.6, 0.1], size=1 + seed % 4)
     days = [np.flatnonzero(random.random(60) < share).tolist() or [seed] for share in shares]
-    index = pd.DatetimeIndex([np.datetime64("2024-01-01") + day for own in days for day in own])
+    index = pd.DatetimeIndex([np.datetime64("2024-01-01") + np.timedelta64(day, "D") for own in days for day in own])
     places = np.repeat(np.arange(len(days), dtype=np.int32), list(map(len, days)))
     series = RowCodes(("symbol",), places, tuple(map(str, range(len(days)))))
     panel = panel_from_rows(np.ones((len(index), 1)), ["close"], index, series=series)
