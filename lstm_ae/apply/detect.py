@@ -14,6 +14,7 @@ from lstm_ae.data.padding import original_rows, remove_padding
 from lstm_ae.data.preparation import PreparedTable, SeriesScales
 from lstm_ae.data.table_reader import Progress
 from lstm_ae.data.time_zones import format_time
+from lstm_ae.detection.baselines import MAHALANOBIS
 from lstm_ae.detection.calibration import (
     Adding,
     NormalDistances,
@@ -162,11 +163,11 @@ def detect_prepared(
         scale, scorers = detector.scales.scale.common, {"model": model, "PCA": baseline}
         if distances := detector.distances:
             errors = windowwise(reconstruction.covariance_errors(distances.covariance, scale), normal.window)
-            scorers["Mahalanobis"] = score(errors, distances.scores, smooth=1)
+            scorers[MAHALANOBIS] = score(errors, distances.scores, smooth=1)
         distance = np.square((values[rows] - scale.offset) / scale.range) if scale.kind == "fixed" else None
         raw = None if distance is None else row_scores(distance)
         # A fixed threshold is in units of the model's errors, and a distance has others.
-        without_threshold = {"Mahalanobis"} if threshold_rule.kind == "fixed" else set()
+        without_threshold = {MAHALANOBIS} if threshold_rule.kind == "fixed" else set()
         metrics = _evaluate_on_labels(prepared, scorers, without_threshold, raw, normal.window)
     return Detection(prepared, normal, model, baseline, metrics)
 

@@ -29,6 +29,7 @@ from lstm_ae.data.csv_reader import read_column_names, read_number_columns
 from lstm_ae.data.frames import panel_from_rows
 from lstm_ae.data.scaling import fit_scale
 from lstm_ae.detection.baselines import (
+    MAHALANOBIS,
     WindowBaseline,
     average_logarithms,
     fit_clusters,
@@ -44,7 +45,7 @@ from lstm_ae.files import claim, parse_json, write
 from lstm_ae.formatting import quote
 from lstm_ae.json_types import JsonObject
 from lstm_ae.startup import start_child_process
-from lstm_ae.studies.series.defaults import CODE_SHARE, CODE_SIZE, complete_from_table
+from lstm_ae.studies.series.defaults import complete_from_table, default_code_size
 from lstm_ae.table_files import write_table
 
 NETWORK = "LSTM autoencoder"
@@ -90,6 +91,7 @@ class SeriesResult(NamedTuple):
         buffer: largest buffer of VUS-PR.
         detectors: results by detector; empty if the file cannot be used.
         error: error code and text if the file cannot be used, else "".
+        unreadable: whether the file could not be opened, which may be over in the next call.
     """
 
     file: str
@@ -99,6 +101,7 @@ class SeriesResult(NamedTuple):
     buffer: int = 0
     detectors: Mapping[str, DetectorResult] = {}
     error: str = ""
+    unreadable: bool = False
 
     def as_json(self) -> JsonObject:
         """Return the line of the journal."""
@@ -192,7 +195,7 @@ def evaluate_file(path: Path, *, network: bool) -> SeriesResult:
         return SeriesResult(path.name.removesuffix(".gz"), error=f"[{error.code}] {error}")
     except OSError as error:
         text = f"[{Code.FILE_UNREADABLE}] {quote(path.name)} cannot be read: {error.strerror or error}"
-        return SeriesResult(path.name.removesuffix(".gz"), error=text)
+        return SeriesResult(path.name.removesuffix(".gz"), error=text, unreadable=True)
 
 
 def evaluate_series(series: LabeledSeries, *, network: bool) -> SeriesResult:
@@ -240,7 +243,7 @@ def baseline_scorers(series: LabeledSeries, window: int) -> Iterator[tuple[str, 
     scale = fit_scale("standard", series.values[: series.prefix])
     rows = scale.scaled(series.values[None], series.values[None])[0]
     longer = max(window, min(2 * window, series.prefix // 2))
-    code = min(CODE_SIZE, max(1, int(window * rows.shape[1] * CODE_SHARE)), series.prefix - window + 1)
+    code = min(default_code_size(window * rows.shape[1]), series.prefix - window + 1)
 
     def score(fit: Callable[[Array], WindowBaseline], window: int) -> Array:
         windows = np.moveaxis(sliding_window_view(rows[: series.prefix], window, axis=0), -1, 1)
@@ -249,8 +252,8 @@ def baseline_scorers(series: LabeledSeries, window: int) -> Iterator[tuple[str, 
     def mahalanobis() -> Array:
         return average_logarithms([score(fit_covariance, length) for length in (window, longer)])
 
-    yield "Mahalanobis, two windows", mahalanobis
-    yield "Mahalanobis", lambda: score(fit_covariance, window)
+    yield f"{MAHALANOBIS}, two windows", mahalanobis
+    yield MAHALANOBIS, lambda: score(fit_covariance, window)
     yield "PCA distance", lambda: score(lambda windows: fit_covariance(windows).within_components, window)
     yield "PCA reconstruction", lambda: score(lambda windows: fit_principal_components(windows, code), window)
     yield "k-means", lambda: score(fit_clusters, window)
@@ -305,11 +308,10 @@ def evaluate_files(
     for result in _run_in_processes(left, min(jobs, len(left)), threads, network=network):
         results[result.file] = result
         if out is not None:
-            # A file that could not be opened may be readable in the next call.
             lines = [
                 json.dumps(each.as_json(), ensure_ascii=False) + "\n"
                 for each in results.values()
-                if not each.error.startswith(f"[{Code.FILE_UNREADABLE}]")
+                if not each.unreadable
             ]
             write(out / JOURNAL, "".join(lines).encode(errors="backslashreplace"))
         done(result)

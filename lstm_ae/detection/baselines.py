@@ -19,6 +19,9 @@ from lstm_ae.data.scaling import Scale
 from lstm_ae.detection.scores import BLOCK, mean_errors
 from lstm_ae.errors import Code, ConfigError, DataError
 
+# Name in results.
+MAHALANOBIS = "Mahalanobis"
+
 # Maximum number of windows and of values to fit on; larger data is sampled.
 MOST_WINDOWS = 20_000
 

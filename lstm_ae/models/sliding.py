@@ -2,12 +2,10 @@
 
 import concurrent.futures
 import functools
-import hashlib
 import importlib
 import logging
 import math
 import os
-import pickle
 from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 
 from lstm_ae.arrays import Array, BoolArray, Float32Array
+from lstm_ae.data.windows import hash_arrays
 from lstm_ae.detection.calibration import Adding, sliding_windows
 from lstm_ae.detection.scores import RowSums, sum_windows
 
@@ -178,7 +177,10 @@ def _with_kernels(reference: SlidingAutoencoder, weights: "AutoencoderWeights") 
 
 def _fingerprint(model: "keras.Model", weights: "AutoencoderWeights") -> str:
     """Return a hash of the layers and weights of a model, and of the weights extracted for the kernels."""
-    return hashlib.sha256(pickle.dumps((model.to_json(), model.get_weights(), weights))).hexdigest()
+    from keras import tree
+
+    layers = np.frombuffer(model.to_json().encode(), np.uint8)
+    return hash_arrays(layers, *model.get_weights(), *map(np.asarray, tree.flatten(weights)))
 
 
 def _agree(fast: SlidingAutoencoder, reference: SlidingAutoencoder, offset: Float32Array, span: Float32Array) -> bool:

@@ -39,6 +39,11 @@ MAX_BATCH_SIZE, MIN_BATCH_SIZE, EPOCH_STEPS = 128, 8, 40
 MAX_EPOCH_ROWS = 4_000_000
 
 
+def default_code_size(values: int) -> int:
+    """Return the default size of a code for windows of this number of values."""
+    return min(CODE_SIZE, max(1, int(values * CODE_SHARE)))
+
+
 def default_code(config: Series, prepared: PreparedTable) -> tuple[int | None, dict[str, str]]:
     """Return the size of the code and notes on it by option; None for tasks without a code.
 
@@ -48,7 +53,7 @@ def default_code(config: Series, prepared: PreparedTable) -> tuple[int | None, d
         return None, {}
     values = prepared.window * len(prepared.table.layout.values)
     if config.code is None:
-        code = min(CODE_SIZE, max(1, int(values * CODE_SHARE)))
+        code = default_code_size(values)
         few = {"code": f"{format_count(code, 'number')}, a third of the {values} of a window"}
         return code, few if code < CODE_SIZE else {}
     if config.code < values:
