@@ -40,24 +40,24 @@ ITERATIONS = 200
 
 
 @dataclass(frozen=True)
-class LogisticRegression(Artifact):
-    """Logistic regression on windows.
+class WindowRegression(Artifact):
+    """Base class of the logistic regressions on numbers of windows.
 
     Args:
         weights: `(columns, classes)`.
         bias: `(classes,)`; minus infinity for classes without training windows.
         scale: scale of the windows.
-        missing: whether a mask of missing values is part of the inputs.
         windows: number of training windows.
+
+    Attributes:
+        name: name in results.
     """
 
-    file = "logistic.npz"
-    name: ClassVar[str] = "logistic regression"
+    name: ClassVar[str]
 
     weights: Annotated[Array, StoredArray("regression_0", np.floating, "columns", "classes")]
     bias: Annotated[Array, StoredArray("regression_1", np.floating, "classes")]
     scale: Scale
-    missing: bool
     windows: int
 
     def probabilities(self, windows: Array) -> Float64Array:
@@ -73,11 +73,29 @@ class LogisticRegression(Artifact):
 
     def inputs(self, windows: Array) -> Float32Array:
         """Return the inputs of the regression, `(samples, columns)`, for windows in original units."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class LogisticRegression(WindowRegression):
+    """Logistic regression on the values of windows.
+
+    Args:
+        missing: whether a mask of missing values is part of the inputs.
+    """
+
+    file = "logistic.npz"
+    name: ClassVar[str] = "logistic regression"
+
+    missing: bool
+
+    def inputs(self, windows: Array) -> Float32Array:
+        """Return the scaled values, 0 where missing, `(samples, columns)`, for windows in original units."""
         return _columns(windows, self.scale, missing=self.missing)
 
 
 @dataclass(frozen=True)
-class ConvolutionRegression(LogisticRegression):
+class ConvolutionRegression(WindowRegression):
     """Logistic regression on convolutions of windows.
 
     Args:
@@ -94,7 +112,7 @@ class ConvolutionRegression(LogisticRegression):
         return self.convolutions.features(self.scale.scaled(windows, windows))
 
 
-def fit_baselines(data: Data) -> tuple[LogisticRegression, ...]:
+def fit_baselines(data: Data) -> tuple[WindowRegression, ...]:
     """Fit the baselines: a logistic regression on windows, and one on convolutions unless windows are very wide.
 
     Args:
@@ -106,7 +124,7 @@ def fit_baselines(data: Data) -> tuple[LogisticRegression, ...]:
     return flat, fit_convolution_regression(data)
 
 
-def choose_link(data: Data, baselines: Sequence[LogisticRegression]) -> LogisticRegression:
+def choose_link(data: Data, baselines: Sequence[WindowRegression]) -> WindowRegression:
     """Return the baseline with the lowest log loss on validation windows, at which a network starts."""
     split = data.validation
     assert split.label is not None
@@ -127,7 +145,7 @@ def fit_logistic_regression(data: Data) -> LogisticRegression:
     weights, bias, windows = _fit_regression(
         data, wide, most, lambda block: _columns(block, data.scale, missing=missing)
     )
-    return LogisticRegression(weights, bias, data.scale, missing, windows)
+    return LogisticRegression(weights, bias, data.scale, windows, missing)
 
 
 def fit_convolution_regression(data: Data) -> ConvolutionRegression:
@@ -146,7 +164,7 @@ def fit_convolution_regression(data: Data) -> ConvolutionRegression:
         most,
         lambda block: convolutions.features(data.scale.scaled(block, block)),
     )
-    return ConvolutionRegression(weights, bias, data.scale, False, count, convolutions)
+    return ConvolutionRegression(weights, bias, data.scale, count, convolutions)
 
 
 def _fit_regression(

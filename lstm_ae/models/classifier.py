@@ -24,7 +24,7 @@ import numpy as np
 from keras import layers, ops
 
 from lstm_ae.classification import convolutions
-from lstm_ae.classification.baselines import ConvolutionRegression, LogisticRegression
+from lstm_ae.classification.baselines import ConvolutionRegression, LogisticRegression, WindowRegression
 from lstm_ae.config import Mnist, Series
 from lstm_ae.models.autoencoder import reconstruct
 from lstm_ae.models.encoder import encode, fill_missing, pool_last, pool_mean, recurrent_layer
@@ -73,7 +73,7 @@ def pooled_classifier(
     classes: int,
     missing: bool,
     fill: Sequence[float] = (),
-    link: LogisticRegression | None = None,
+    link: WindowRegression | None = None,
 ) -> keras.Model:
     """Build a network from scaled `sequence` `(batch, steps, features)` to class probabilities `label`.
 
@@ -105,13 +105,13 @@ def pooled_classifier(
     return keras.Model({"sequence": sequence}, {"label": label}, name="network")
 
 
-def _link_inputs(link: LogisticRegression, sequence: keras.KerasTensor) -> keras.KerasTensor:
+def _link_inputs(link: WindowRegression, sequence: keras.KerasTensor) -> keras.KerasTensor:
     """Return the inputs of a fitted regression, `(batch, columns)`, for scaled windows; see `link.inputs`."""
     if isinstance(link, ConvolutionRegression):
         return _convolution_features(link.convolutions, sequence)
     window = fill_missing(sequence, mark=False)
     columns = [layers.Flatten(name="link_values")(window.values)]
-    if link.missing:
+    if isinstance(link, LogisticRegression) and link.missing:
         columns.append(layers.Flatten(name="link_missing")(ops.cast(window.missing, "float32")))
     return ops.concatenate(columns, axis=1) if len(columns) > 1 else columns[0]
 

@@ -52,7 +52,7 @@ def test_components_and_regression_are_one_map(classes: int, wide: int, tmp_path
     components, regression = _fit(_Samples(columns, label), _Samples(columns, label), classes)
     assert (components is None) == (wide == 3)
     weights, bias = _combine(components, regression, classes)
-    fitted = LogisticRegression(weights, bias, fixed_scale(), False, 200)
+    fitted = LogisticRegression(weights, bias, fixed_scale(), 200, False)
     reduced = columns if components is None else components.transform(columns)
     said = fitted.probabilities(columns[:, None])
     np.testing.assert_allclose(said, regression.predict_proba(reduced), rtol=1e-4, atol=1e-6)

@@ -13,7 +13,13 @@ from labeled_windows import labeled_data
 from lstm_ae import experiment
 from lstm_ae.arrays import Array, Float32Array
 from lstm_ae.classification import baselines, convolutions
-from lstm_ae.classification.baselines import ConvolutionRegression, LogisticRegression, choose_link, fit_baselines
+from lstm_ae.classification.baselines import (
+    ConvolutionRegression,
+    LogisticRegression,
+    WindowRegression,
+    choose_link,
+    fit_baselines,
+)
 from lstm_ae.classification.convolutions import Convolutions, draw_convolutions
 from lstm_ae.config import Series
 from lstm_ae.data.scaling import Scale
@@ -136,7 +142,7 @@ def test_what_is_read_again_is_what_was_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", [LogisticRegression, ConvolutionRegression])
 @pytest.mark.parametrize(("scaled", "missing"), [("standard", 0.1), ("window", 0.0)])
 def test_the_untrained_network_is_the_baseline(
-    kind: type[LogisticRegression], scaled: str, missing: float, monkeypatch: pytest.MonkeyPatch
+    kind: type[WindowRegression], scaled: str, missing: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     windows = 5 + 3 * random_windows(60, 20, 2, missing=missing)
     label = np.arange(60) % 3

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lstm_ae.arrays import Array, Float32Array
-from lstm_ae.classification.baselines import LogisticRegression, choose_link, fit_baselines, log_loss
+from lstm_ae.classification.baselines import WindowRegression, choose_link, fit_baselines, log_loss
 from lstm_ae.config import Series
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.evaluation import Evaluation, Metric, Verdict
@@ -73,7 +73,7 @@ def fit_artifacts(config: Series, model: "keras.Model", data: Data, evaluation: 
     return FittedArtifacts(evaluation.fitted)
 
 
-def baseline_probabilities(regressions: Sequence[LogisticRegression], split: Split) -> dict[str, Array]:
+def baseline_probabilities(regressions: Sequence[WindowRegression], split: Split) -> dict[str, Array]:
     """Return the class probabilities of every window of a split, `(samples, classes)`, by name of the baseline."""
     return {
         regression.name: np.concatenate([regression.probabilities(split.windows(index)) for index in split.batches()])
