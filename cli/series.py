@@ -1,6 +1,5 @@
 """`lstmae series`: anyone's own table."""
 
-import functools
 import os
 import shlex
 from pathlib import Path
@@ -123,7 +122,7 @@ def _format_verdict(inspection: "TableInspection", config: Reading) -> str:
 
 
 def _show_inspection(inspection: "TableInspection", config: Reading, console: Console) -> None:
-    from lstm_ae.data.findings import combine_fixes
+    from lstm_ae.data.findings import combine_fixes, format_options
     from lstm_ae.data.split import PARTS, required_parts
 
     table, prepared = inspection.table, inspection.prepared
@@ -178,12 +177,12 @@ def _show_inspection(inspection: "TableInspection", config: Reading, console: Co
             console.show(f"  {names[name].ljust(width)}  {words}")
     for finding in inspection.findings:
         console.show(f"\n{'Problem' if finding.fatal else 'Note'}: {finding.text}.")
-        for line in map(functools.partial(format_check_command, config), finding.fixes):
-            if line.isprintable():
-                console.show(f"  {line}")
-    fix = combine_fixes(config, inspection.findings)
-    if fix and all(fix not in finding.fixes for finding in inspection.findings):
-        console.show(f"\nApply all suggested fixes:\n  {format_check_command(config, fix)}")
+        options = [line for line in map(format_options, finding.fixes) if line.isprintable()]
+        if any(line not in finding.text for line in options):
+            console.show(f"  Add {', or '.join(options)}")
+    command = format_check_command(config, combine_fixes(config, inspection.findings))
+    if command != format_check_command(config, {}) and command.isprintable():
+        console.show(f"\nApply all suggested fixes:\n  {command}")
     console.show("\nFix the errors above before training." if not inspection.usable else "\nThis table can be used.")
 
 

@@ -495,7 +495,7 @@ class TableInspection(NamedTuple):
         others: kind of each of the other columns.
         prepared: the table on its grid and divided.
         windows: number of windows in each of `PARTS`.
-        findings: findings, fatal ones first.
+        findings: findings: problems first, then notes with a fix, then other notes.
     """
 
     table: Panel
@@ -558,5 +558,5 @@ def inspect_table(config: Reading, progress: Progress | None = None) -> TableIns
         *(finding for rule in COLUMN_RULES for finding in rule(checked)),
         *check_scales(checked),
     ]
-    findings.sort(key=lambda finding: not finding.fatal)
+    findings.sort(key=lambda finding: (not finding.fatal, not finding.fixes))
     return TableInspection(table, step, gaps, clash, checked.summaries, others, prepared, windows, tuple(findings))

@@ -79,6 +79,9 @@ def test_what_a_person_reads(called: Any) -> None:
         "  --window      24 steps, the season of flow",
         "",
         "Note: 'const' is constant and carries no information.",
+        "  Add --value-cols flow",
+        "",
+        "Apply all suggested fixes:",
         "  lstmae series check t.csv --value-cols flow",
         "",
         "This table can be used.",
@@ -180,11 +183,39 @@ def test_problems_come_with_the_command_that_solves_them(case: str, called: Any)
     assert message_of(err).startswith("'t.csv' has 1 problem, as listed. ")
     assert f"Add {fix}\n" in err
     assert err.count("\n") == 1
-    commands = [line.strip() for line in out.splitlines() if line.startswith("  lstmae series check t.csv")]
-    assert any(fix in command for command in commands)
-    for command in commands:
-        code, _, err = called(command.removeprefix("lstmae "))
-        assert (code, err) == (0, ""), command
+    command = suggested_command(out)
+    assert fix in command
+    assert f"  Add {fix}" in out
+    problems = json.loads(called(f"series check t.csv {WITH.get(case, '')} --json")[1])["problems"]
+    for line in (command, *(line for problem in problems if problem["fatal"] for line in problem["fixes"])):
+        code, _, err = called(line.removeprefix("lstmae "))
+        assert (code, err) == (0, ""), line
+
+
+def suggested_command(out: str) -> str:
+    """The one complete command, which applies all fixes and comes after all findings."""
+    (command,) = (line.strip() for line in out.splitlines() if "lstmae series check" in line)
+    before, _, after = out.partition(f"\nApply all suggested fixes:\n  {command}\n")
+    assert "\nProblem: " not in after
+    assert "\nNote: " not in after
+    assert before
+    return command
+
+
+def test_problems_come_before_notes_with_options_and_one_command_applies_all(called: Any) -> None:
+    rows = [f"{hour},{k % 24},{'ERR' if k == 30 else k % 7},7,on" for k, hour in enumerate(hours(400))]
+    written([*rows, rows[3]], "time,flow,pressure,const,state")
+    code, out, _ = called("series check t.csv")
+    assert code == 3
+    lines = out.splitlines()
+    begins = [line.split(":")[0] for line in lines if line.startswith(("Problem: ", "Note: "))]
+    assert begins == ["Problem", "Problem", "Note", "Note", "Note"]
+    notes = [place for place, line in enumerate(lines) if line.startswith("Note: ")]
+    assert [lines[place + 1].startswith("  Add --") for place in notes] == [True, False, False]
+    code, out, err = called(suggested_command(out).removeprefix("lstmae "))
+    assert (code, err) == (0, "")
+    assert out.endswith("\nThis table can be used.\n")
+    assert not {"Problem", "Add"} & {line.split(":")[0].split()[0] for line in out.splitlines() if line.strip()}
 
 
 WORDED = [
@@ -244,8 +275,7 @@ def test_cells_that_are_no_numbers_for_another_reason_come_with_what_solves_that
         ("'inf' (4 cells) in 'c'", ["missing inf", "value-cols a,b"]),
     ):
         (place,) = (place for place, line in enumerate(lines) if line.startswith(f"Problem: {piece}"))
-        for number, fix in enumerate(fixes, 1):
-            assert lines[place + number] == f"  lstmae series check t.csv --{fix}"
+        assert lines[place + 1] == f"  Add --{', or --'.join(fixes)}"
     assert called(f"series check t.csv {err.partition('Add ')[2]}")[0] == 0
 
 
@@ -257,8 +287,7 @@ def test_no_zone_is_guessed_for_clocks_that_repeat_an_hour(called: Any) -> None:
     assert code == 3
     assert "pass --time-zone ZONE, the zone of these clocks, such as Europe/London or America/New_York.\n" in out
     assert err.endswith("1 problem, as listed. Add --time-zone ZONE\n")
-    commands = [line.strip() for line in out.splitlines() if line.startswith("  lstmae series check")]
-    assert commands == ["lstmae series check t.csv --time-zone ZONE"]
+    assert suggested_command(out) == "lstmae series check t.csv --time-zone ZONE"
     for zone in ("Europe/Berlin", "Europe/London"):
         code, out, err = called(f"series check t.csv --time-zone {zone}")
         assert code == 3
@@ -273,7 +302,7 @@ def test_columns_are_suggested_as_ids_only_if_they_remove_the_duplicates_of_the_
     rows = [f"{hour},{pump},{k % 24}.{k % 7},1450" for k, hour in enumerate(clocks) for pump in ("north", "south")]
     written(rows, "time,pump,flow,speed")
     out = called("series check t.csv")[1]
-    assert "  lstmae series check t.csv --id-col pump\n" in out
+    assert "\n  Add --id-col pump\n" in out
     assert "--time-zone ZONE" not in out
     code, out, err = called("series check t.csv --id-col pump")
     assert code == 3
