@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lstm_ae.errors import Code, ConfigError, InsufficientSkillError
-from lstm_ae.formatting import format_count, format_epoch, format_heading, format_skill, format_value
+from lstm_ae.formatting import format_count, format_epoch, format_heading, format_measure, format_skill
 from lstm_ae.installation import install_hint
 
 from .console import Console
@@ -45,7 +45,7 @@ def show_metrics(console: Console, metrics: "JsonMapping", leaky: str) -> None:
         if part in verdicts:
             console.show(f"Verdict on {part}: {verdicts[part]['text']}")
         names = [name for name in KEY_METRICS if name in measures] or list(measures)
-        texts = {name: _format_metric(measures[name]) for name in names[:MAX_KEY_METRICS]}
+        texts = {name: _format_metric(name, measures[name]) for name in names[:MAX_KEY_METRICS]}
         width = max(map(len, texts), default=0)
         for name, text in texts.items():
             console.show(f"{part} {name:<{width}}  {text}")
@@ -55,7 +55,10 @@ def show_metrics(console: Console, metrics: "JsonMapping", leaky: str) -> None:
     if not console.verbose:
         return
     rows = [
-        (part, name, metric["value"], metric["unit"] or "-", _format_baselines(metric, "  ") or "-")
+        (
+            *(part, name, format_measure(name, metric["value"]), metric["unit"] or "-"),
+            _format_baselines(name, metric, "  ") or "-",
+        )
         for part, measures in parts.items()
         for name, metric in measures.items()
     ]
@@ -66,15 +69,15 @@ def show_metrics(console: Console, metrics: "JsonMapping", leaky: str) -> None:
             console.show(f"Verdict on {part}: {verdicts[part]['text']}")
 
 
-def _format_metric(metric: "JsonMapping") -> str:
+def _format_metric(name: str, metric: "JsonMapping") -> str:
     """Return a metric with its unit and its baselines."""
     unit = f" {metric['unit']}" if metric["unit"] else ""
-    baselines = _format_baselines(metric, ", ")
-    return f"{format_value(metric['value'])}{unit}" + (f"  ({baselines})" if baselines else "")
+    baselines = _format_baselines(name, metric, ", ")
+    return f"{format_measure(name, metric['value'])}{unit}" + (f"  ({baselines})" if baselines else "")
 
 
-def _format_baselines(metric: "JsonMapping", separator: str) -> str:
-    return separator.join(f"{name} {format_value(value)}" for name, value in metric["baselines"].items())
+def _format_baselines(name: str, metric: "JsonMapping", separator: str) -> str:
+    return separator.join(f"{other} {format_measure(name, value)}" for other, value in metric["baselines"].items())
 
 
 def show_verdicts(console: Console, verdicts: Mapping[str, "Verdict"], naive: str) -> None:

@@ -1,6 +1,6 @@
 """Format numbers, ranges, sizes, durations, option values, and names for people."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 
 def format_number(value: object) -> str:
@@ -141,6 +141,15 @@ def format_skill(skill: float | None) -> str:
     if skill < -10:
         return "over 1,000% worse"
     return f"{skill:+.2%}" if skill >= -1 else f"error x{1 - skill:.3g}"
+
+
+def format_measure(name: str, value: object, form: Callable[[object], str] = format_value) -> str:
+    """Format the value of a measure: a skill as everywhere else, other measures by `form`.
+
+    >>> format_measure("skill", 0.00939), format_measure("mae", 0.00939)
+    ('+0.94%', '0.00939')
+    """
+    return format_skill(value) if name == "skill" and isinstance(value, int | float) else form(value)
 
 
 def format_epoch(epoch: int) -> str:

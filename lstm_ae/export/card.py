@@ -1,12 +1,13 @@
 """Model cards: Markdown files next to the exported versions that describe a model, its data, results, and limits."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lstm_ae.config import Config, Mnist, Series, Snp
 from lstm_ae.files import write_own
-from lstm_ae.formatting import format_epoch, format_heading, format_value
+from lstm_ae.formatting import format_epoch, format_heading, format_measure, format_value
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.model_store import ModelStore
 from lstm_ae.run import measured_parts
@@ -186,18 +187,19 @@ def _describe_weights(metrics: JsonMapping, kind: str) -> str:
 
 def _result_rows(metrics: JsonMapping) -> list[tuple[str, str, str, str]]:
     rows = []
+    form = functools.partial(format_value, missing=_UNKNOWN)
     for part, row in measured_parts(metrics).items():
         for measure, metric in row.items():
             unit = f" {metric['unit']}" if metric["unit"] not in ("", "scaled") else ""
             baselines = ", ".join(
-                f"{name}: {format_value(value, _UNKNOWN)}{unit}" for name, value in metric["baselines"].items()
+                f"{name}: {format_measure(measure, value, form)}{unit}" for name, value in metric["baselines"].items()
             )
             scaled = " (scaled)" if metric["unit"] == "scaled" else ""
             rows.append(
                 (
                     part,
                     measure.replace("_", " ") + scaled,
-                    f"{format_value(metric['value'], _UNKNOWN)}{unit}",
+                    f"{format_measure(measure, metric['value'], form)}{unit}",
                     baselines,
                 )
             )

@@ -125,7 +125,8 @@ def skill_by_step(
         unit: unit of the errors.
         margin: `(steps,)` half the width of the skill's 95% interval, NaN where it is not available; None for no band.
     """
-    ahead, model, naive, gained = (np.asarray(values, float) for values in (steps, rmse_model, rmse_persistence, skill))
+    ahead, model, naive = (np.asarray(values, float) for values in (steps, rmse_model, rmse_persistence))
+    gained = 100 * np.asarray(skill, float)
     fig = figure(2, height=3.7, sharex=True, height_ratios=[1.5, 1])
     upper, lower = fig.axes
     size = 4 if len(ahead) <= 40 else 0
@@ -133,17 +134,17 @@ def skill_by_step(
     naive_line = upper.plot(ahead, naive, marker="o", markersize=size, **PERSISTENCE)[0]
     lower.axhline(0, **ZERO)
     lower.plot(ahead, gained, color=BLACK, linewidth=1.2, marker="s", markersize=size)
-    limit = largest(gained, 0.02)
+    limit = largest(gained, 2)
     half_width = np.empty(0)
     if margin is not None:
-        half_width = np.asarray(margin, float)
+        half_width = 100 * np.asarray(margin, float)
         lower.fill_between(ahead, gained - half_width, gained + half_width, color=PALE, linewidth=0)
         limit = max(limit, largest([*(gained - half_width), *(gained + half_width)]))
     lower.set_ylim(-1.15 * limit, 1.15 * limit)
     lower.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
     label(upper, y=f"RMSE ({unit})")
     band = "" if margin is None else f" ({_describe_band(ahead, half_width)})"
-    label(lower, x="Days ahead", y="Skill (MSE)", title=f"Above 0: better than persistence{band}")
+    label(lower, x="Days ahead", y="Skill (%)", title=f"Above 0: better than persistence{band}")
     legend(fig, [model_line, naive_line], ["Model", "Persistence"])
     fig.align_ylabels()
     return fig
@@ -295,14 +296,14 @@ def error_by_step(errors: Mapping[str, Array], baseline: str) -> Figure:
         for values, line_style in zip(errors.values(), styles, strict=False)
     ]
     with np.errstate(invalid="ignore", divide="ignore"):
-        gained = 1 - errors[""] / errors[baseline]
+        gained = 100 * (1 - errors[""] / errors[baseline])
     lower.axhline(0, **ZERO)
     lower.plot(ahead, gained, color=BLACK, linewidth=1.2, **marker)
-    limit = largest(gained, 0.02)
+    limit = largest(gained, 2)
     lower.set_ylim(-1.15 * limit, 1.15 * limit)
     lower.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
     label(upper, y="RMSE (scaled)")
-    label(lower, x="Steps ahead", y="Skill (MSE)", title=f"Above 0: better than {baseline}")
+    label(lower, x="Steps ahead", y="Skill (%)", title=f"Above 0: better than {baseline}")
     names = ["Model", *(name[0].upper() + name[1:] for name in list(errors)[1:])]
     legend(fig, lines, names)
     fig.align_ylabels()

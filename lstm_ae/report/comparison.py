@@ -25,12 +25,14 @@ class ComparisonRow(NamedTuple):
         unit: unit of the values; "" for none.
         values: one value per run; None if the run has none.
         best: indices of the best values; empty if all are equal or not comparable.
+        measure: the measure without its split; "" for other rows.
     """
 
     name: str
     unit: str
     values: tuple[float | str | None, ...]
     best: tuple[int, ...] = ()
+    measure: str = ""
 
 
 class RunComparison(NamedTuple):
@@ -103,4 +105,4 @@ def _row(
     if comparable and same and len(set(numbers)) > 1:
         top = max(numbers) if first.higher_is_better else min(numbers)
         best = tuple(index for index, value in enumerate(values) if value == top)
-    return ComparisonRow(f"{part}: {name.replace('_', ' ')}", first.unit if same else "", values, best)
+    return ComparisonRow(f"{part}: {name.replace('_', ' ')}", first.unit if same else "", values, best, name)

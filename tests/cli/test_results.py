@@ -35,6 +35,7 @@ def test_the_verdict_and_three_metrics_come_first(shown):
     lines = shown(EVALUATION, "The split is random.")
     assert lines[0] == "Verdict on test: beats linear regression (skill +6.25%, p = 0.01)"
     assert [line.split()[:2] for line in lines[1:4]] == [["test", "skill"], ["test", "mae"], ["test", "coverage_80"]]
+    assert lines[1].split()[2:] == ["+25.00%", "(linear", "regression", "+20.00%)"]
     assert lines[2].split("  ")[-1] == "(persistence 2, linear regression 1.75)"
     assert "1.5 USD" in lines[2]
     assert "c1 +12.50%" in lines[4]
@@ -48,6 +49,8 @@ def test_tables_follow_with_verbose(shown):
     table = long[len(short) :]
     assert table[0].split() == ["part", "measure", "value", "unit", "baseline"]
     assert sum(line.startswith("validation") for line in table) == 5
+    (row,) = (line.split() for line in table if line.split()[:2] == ["test", "skill"])
+    assert row[2:] == ["+25.00%", "-", "linear", "regression", "+20.00%"]
     assert any(line.split()[:2] == ["test", "c6"] for line in table)
     assert table[-1].startswith("Verdict on validation: ")
 

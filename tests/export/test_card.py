@@ -44,9 +44,10 @@ def test_everything_that_must_be_known_is_there(name):
                 if line.startswith(f"| {part} | {measure.replace('_', ' ')}")
                 and line.split("|")[2].strip() in (measure.replace("_", " "), measure.replace("_", " ") + " (scaled)")
             ]
-            assert f"{metric['value']:.4g}" in line
+            form = "+.2%" if measure == "skill" else ".4g"
+            assert f"| {metric['value']:{form}}" in line
             for baseline, value in metric["baselines"].items():
-                assert f"{baseline}: {value:.4g}" in line
+                assert f"{baseline}: {value:{form}}" in line
     assert "Leaky" not in text
 
 

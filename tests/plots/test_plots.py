@@ -251,7 +251,8 @@ def test_skill_by_step(steps):
     drawn = checked(forecasts.skill_by_step(np.arange(1, steps + 1), 0.9 * naive, naive, np.full(steps, 0.1), "USD"))
     upper, lower = drawn.axes
     assert (upper.get_ylabel(), lower.get_xlabel()) == ("RMSE (USD)", "Days ahead")
-    np.testing.assert_allclose(lower.lines[1].get_ydata(), np.full(steps, 0.1))
+    assert lower.get_ylabel() == "Skill (%)"
+    np.testing.assert_allclose(lower.lines[1].get_ydata(), np.full(steps, 10))
     assert "Above 0: better than persistence" in texts(drawn)
 
 
@@ -376,5 +377,6 @@ def test_folds_have_whole_labels_and_visible_marks() -> None:
 
 def test_baselines_by_step_have_different_colors() -> None:
     values = {name: np.arange(1.0, 5) for name in ("", "season of 24 steps", "persistence", "linear regression")}
-    lines = forecasts.error_by_step(values, "persistence").axes[0].lines
-    assert len({line.get_color() for line in lines}) == len(lines) == 4
+    upper, lower = forecasts.error_by_step(values | {"": np.full(4, 0.5)}, "persistence").axes
+    assert len({line.get_color() for line in upper.lines}) == len(upper.lines) == 4
+    np.testing.assert_allclose(lower.lines[1].get_ydata(), [50, 75, 100 - 50 / 3, 87.5])

@@ -421,6 +421,15 @@ def test_several_measures_and_a_verdict_are_put_in_words() -> None:
     assert "Verdict on the test split: beats persistence (skill +5.00%)." in text
 
 
+def test_skill_is_a_percentage_in_the_results_and_in_the_comparison() -> None:
+    for name, skill in (("a", 0.00939), ("b", -0.25)):
+        made(name, test={"skill": metric(skill, True, "", regression=0.5)})
+    text = page_of("a", "b").text
+    assert "test skill +0.94% - higher regression +50.00%" in text
+    assert "test: skill +0.94% best -25.00%" in text
+    assert "0.00939" not in text
+
+
 def test_leaky_results_say_so() -> None:
     run = made("a")
     path = run.directory / "config.json"
