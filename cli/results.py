@@ -28,7 +28,7 @@ KEY_METRICS = ("accuracy", "macro_f1", "skill", "mae", "forecast_mae", "coverage
 MAX_KEY_METRICS = 3
 
 
-def show_metrics(console: Console, metrics: "JsonMapping", leaky: str) -> None:
+def show_metrics(console: Console, metrics: "JsonMapping", leaky: str, comparison: Sequence[str] = ()) -> None:
     """Show the verdict and the key metrics of the last split, and a warning about leakage.
 
     With `--verbose`, all metrics, skills by column, and verdicts of all splits follow.
@@ -37,6 +37,7 @@ def show_metrics(console: Console, metrics: "JsonMapping", leaky: str) -> None:
         console: the output.
         metrics: content of a `metrics.json`.
         leaky: description of the leakage; "" for none.
+        comparison: lines that explain the verdict.
     """
     from lstm_ae.run import measured_parts
 
@@ -44,6 +45,8 @@ def show_metrics(console: Console, metrics: "JsonMapping", leaky: str) -> None:
     for part, measures in list(parts.items())[-1:]:
         if part in verdicts:
             console.show(f"Verdict on {part}: {verdicts[part]['text']}")
+        for line in comparison:
+            console.show(line)
         names = [name for name in KEY_METRICS if name in measures] or list(measures)
         texts = {name: _format_metric(name, measures[name]) for name in names[:MAX_KEY_METRICS]}
         width = max(map(len, texts), default=0)

@@ -44,8 +44,10 @@ def show_one_day(
     Returns:
         The skill over persistence; None if no forecast has an actual value.
     """
+    from lstm_ae.evaluation import Metric
     from lstm_ae.forecasting.baselines import PriceBaselines
-    from lstm_ae.studies.snp.forecasting import compare_more_baselines, evaluate_new, predict
+    from lstm_ae.studies.snp.forecasting import compare_more_baselines, compare_with_persistence, evaluate_new, predict
+    from lstm_ae.studies.snp.multistep import HorizonStep
 
     new, leaky = opened.data.train.samples == 0, opened.data.source.leaky
     calibration = _calibration(opened.run) if new else _validation_calibration(opened)
@@ -63,8 +65,14 @@ def show_one_day(
         more = compare_more_baselines(opened.model, opened.data, classical, calibration).as_json()
         metrics["test"] |= more["test"]
         metrics["verdict"] |= more["verdict"]
-    if metrics:
-        show_metrics(console, metrics, "" if new else leaky)
+    measures = metrics.get("new data" if new else "test")
+    against = None
+    if measures:
+        against = compare_with_persistence(opened.model, opened.data)
+        day = HorizonStep(1, {"skill": Metric(measures["skill"]["value"])}, against, against)
+        companies = format_count(len(dict.fromkeys(columns["symbol"])), "company")
+        console.show(f"Forecast of the {opened.data.feature_names[0]}, 1 day ahead, for {companies}:")
+        show_metrics(console, metrics, "" if new else leaky, compare_by_day([day], against))
     else:
         console.show("No window is followed by a day in this data, so there are no errors")
     _show_next_day(console, opened, columns, levels)
@@ -73,8 +81,8 @@ def show_one_day(
         document = {"verdict": metrics.pop("verdict", {}).get("new data"), "metrics": metrics}
     else:
         document = {"metrics": metrics, "verdict": metrics["verdict"]["test"], "leaky": leaky}
+    document["persistence"] = against.as_json() if against else None
     console.document(document | {name: str(file) for name, file in files.items()})
-    measures = metrics.get("new data" if new else "test")
     skill: float | None = measures["skill"]["value"] if measures else None
     return skill
 
@@ -224,7 +232,8 @@ def compare_by_day(steps: Sequence["HorizonStep"], overall: "Verdict") -> list[s
     """
     from lstm_ae.forecasting.baselines import LINEAR_NAME
 
-    lines = [f'Against persistence ("tomorrow = today"), over all days ahead: {overall}']
+    days = "over all days ahead" if len(steps) > 1 else "one day ahead"
+    lines = [f'Against persistence ("tomorrow = today"), {days}: {overall}']
     if LINEAR_NAME in steps[0].metrics["skill"].baselines:
         skills = [(step.step, step.metrics["skill"]) for step in _first_and_last(steps)]
         texts = [
@@ -238,6 +247,8 @@ def compare_by_day(steps: Sequence["HorizonStep"], overall: "Verdict") -> list[s
 def _describe_reach(steps: Sequence["HorizonStep"]) -> str:
     """Return a sentence on how far ahead the forecast is better than persistence."""
     better = [step.step for step in steps if step.persistence.outcome == "beats"]
+    if len(steps) == 1:
+        return f"{'Useful:' if better else 'Not useful: not'} significantly better than persistence."
     first_tie = next((step.step for step in steps if step.step not in better), None)
     if first_tie is None:
         return f"Useful on all days ahead (1 to {steps[-1].step}): significantly better than persistence."

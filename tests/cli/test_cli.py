@@ -409,7 +409,7 @@ def test_snp_shows_the_forecast_in_prices(run, horizon, days):
         (("beats",) * 3, "Useful on all days ahead (1 to 3): "),
         (("beats", "beats", "ties with"), "Useful up to day 2: on day 3 "),
         (("ties with", "beats", "loses to"), "Of little use: significantly better than persistence only on day 2."),
-        (("loses to", "ties with", "undecided against"), "Not useful: "),
+        (("loses to", "ties with", "undecided against"), "Not useful: on no day "),
     ],
 )
 def test_the_reach_of_a_forecast_is_a_sentence(outcomes, sentence):
@@ -431,6 +431,19 @@ def test_snp_predicts_one_day(run):
         low, high = float(row["low_95"]), float(row["high_95"])
         assert low < float(row["low_80"]) < float(row["predicted"]) < float(row["high_80"]) < high
     assert {row["symbol"] for row in table} == {"IBM"}
+    code, out, _ = run(f"snp predict {SMALL_PRICES}")
+    assert code == 0
+    title, verdict, against, reach, *metrics = out.splitlines()[:7]
+    assert title == "Forecast of the high (USD), 1 day ahead, for 1 company:"
+    assert verdict == f"Verdict on test: {found['verdict']['text']}"
+    assert against == f'Against persistence ("tomorrow = today"), one day ahead: {found["persistence"]["text"]}'
+    assert found["persistence"]["baseline"] == "persistence"
+    assert found["persistence"]["skill"] == pytest.approx(found["metrics"]["test"]["skill"]["value"], abs=1e-6)
+    beats = found["persistence"]["outcome"] == "beats"
+    assert reach == f"{'Useful:' if beats else 'Not useful: not'} significantly better than persistence."
+    assert [line.split()[:2] for line in metrics] == [["test", "skill"], ["test", "mae"], ["test", "coverage_80"]]
+    assert "linear regression" in metrics[0]
+    assert "figures: " in out
 
 
 def test_snp_reconstructs(run):

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from lstm_ae.arrays import Array, Float64Array, Int64Array
 from lstm_ae.data.prices import MIN_SPACING
 from lstm_ae.data.windows import OPEN_FEATURE, Data, SampleIndex, Split
-from lstm_ae.evaluation import Evaluation, Metric, RunningMean
+from lstm_ae.evaluation import Evaluation, Metric, RunningMean, Verdict
 from lstm_ae.forecasting.baselines import PriceBaselines, classical_changes, fit_price_baselines
 from lstm_ae.forecasting.intervals import Calibration, PriceCalibration, prediction_intervals
 from lstm_ae.forecasting.metrics import (
@@ -169,6 +169,12 @@ def compare_more_baselines(
     return Evaluation(
         {"test": price_metrics(errors, mean_absolute_change(data))}, {"test": judge_forecasts(errors.at())}
     )
+
+
+def compare_with_persistence(model: "keras.Model", data: Data) -> Verdict:
+    """Compare the forecasts of the day after each window of the test split with persistence."""
+    errors = price_errors(forecast_one_day(model, data.test.span - 1), data, data.test, PriceBaselines())
+    return judge_forecasts(errors.at(), against="persistence")
 
 
 def _all_days_metrics(model: "keras.Model", data: Data, split: Split) -> dict[str, Metric]:
