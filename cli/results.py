@@ -23,15 +23,18 @@ TABLE_SUFFIXES = (".csv", ".parquet")
 MAX_LISTED_COLUMNS = 5
 MAX_SHOWN_COLUMNS = 20
 
+# Series that are shown without --verbose, of the worst ones and of the best ones.
+MAX_SHOWN_SERIES = 3
+
 # Metrics that a result begins with; a split that has none of them begins with its first ones.
 KEY_METRICS = ("accuracy", "macro_f1", "skill", "mae", "forecast_mae", "coverage_80", "reconstruction_mse")
 MAX_KEY_METRICS = 3
 
 
 def show_metrics(console: Console, metrics: "JsonMapping", leaky: str, comparison: Sequence[str] = ()) -> None:
-    """Show the verdict and the key metrics of the last split, and a warning about leakage.
+    """Show the verdict and the key metrics of the last split, its worst and best series, notes, and a leakage warning.
 
-    With `--verbose`, all metrics, skills by column, and verdicts of all splits follow.
+    With `--verbose`, all series are shown, and all metrics, skills by column, and verdicts of all splits follow.
 
     Args:
         console: the output.
@@ -53,6 +56,9 @@ def show_metrics(console: Console, metrics: "JsonMapping", leaky: str, compariso
         for name, text in texts.items():
             console.show(f"{part} {name:<{width}}  {text}")
         _list_columns(console, metrics.get("columns", {}).get(part, {}))
+        _show_series(console, metrics.get("series", {}).get(part, {}))
+    for note in metrics.get("notes", ()):
+        console.show(f"Note: {note}.")
     if leaky:
         console.show(f"LEAKY: {leaky}")
     if not console.verbose:
@@ -95,6 +101,32 @@ def _list_columns(console: Console, columns: "JsonMapping") -> None:
     if texts:
         more = f", and {len(texts) - MAX_LISTED_COLUMNS:,} more" if len(texts) > MAX_LISTED_COLUMNS else ""
         console.show(f"Skill by column: {', '.join(texts[:MAX_LISTED_COLUMNS])}{more}")
+
+
+def _show_series(console: Console, series: "JsonMapping") -> None:
+    """Show a metric of the worst and of the best series, with that of the baselines; of all series with `--verbose`."""
+    if len(series) < 2:
+        return
+    (name, first), *_ = next(iter(series.values())).items()
+    sign = 1 if first["higher_is_better"] else -1
+    values = {each: metrics[name]["value"] for each, metrics in series.items()}
+    known = sorted((each for each in values if values[each] is not None), key=lambda each: sign * values[each])
+    ranked = [*known, *(each for each in values if values[each] is None)]
+    if console.verbose or len(ranked) <= 2 * MAX_SHOWN_SERIES:
+        console.show(f"{len(ranked):,} series, from the worst to the best:")
+    else:
+        ranked = [*known[:MAX_SHOWN_SERIES], *known[MAX_SHOWN_SERIES:][-MAX_SHOWN_SERIES:]]
+        console.show(f"The worst and the best {MAX_SHOWN_SERIES} of {len(series):,} series (all with --verbose):")
+    rows = [
+        (
+            format_heading(each),
+            format_measure(name, metric["value"]),
+            *(format_measure(name, value) for value in metric["baselines"].values()),
+        )
+        for each in ranked
+        for metric in (series[each][name],)
+    ]
+    console.table(["series", name, *first["baselines"]], rows)
 
 
 def _show_columns(console: Console, columns: "JsonMapping") -> None:

@@ -290,9 +290,9 @@ def register(app: typer.Typer) -> None:
             follow_stream(opened, console, threshold, reading=given, skip_bad=skip_bad, keep_formulas=keep_formulas)
             return
         from lstm_ae.apply import detection_output
-        from lstm_ae.apply.detect import detect as detect_anomalies
+        from lstm_ae.apply.detect import detect_prepared, load_detector
         from lstm_ae.apply.evaluate import describe_known_windows
-        from lstm_ae.apply.figures import detection_figure
+        from lstm_ae.apply.figures import detection_figure, find_series
         from lstm_ae.apply.run_table import TableRequest
         from lstm_ae.data.checks import collect_new_table_warnings
         from lstm_ae.data.fingerprints import WindowFingerprints
@@ -301,9 +301,13 @@ def register(app: typer.Typer) -> None:
         from lstm_ae.plots.base import png
         from lstm_ae.table_files import write_table
 
+        # A damaged run is reported before a table that may be large is read.
+        detector = load_detector(opened, given)
         with console.progress() as bar:
-            request = TableRequest(data, label_col, given, bar.reading)
-            detection = detect_anomalies(opened, request, rule=threshold, scoring=bar.scoring)
+            prepared = detector.read(TableRequest(data, label_col, progress=bar.reading))
+            if series is not None:
+                find_series(prepared.table, series)
+            detection = detect_prepared(detector, prepared, threshold, bar.scoring)
         notes = collect_new_table_warnings(detection.prepared, opened.artifact(NormalScores).scale, opened.symbols)
         rests = opened.metrics().get("threshold", {}).get("note") if threshold is None else None
         show_note(

@@ -60,11 +60,21 @@ def register(app: typer.Typer) -> None:
         ] = None,
         *,
         label_col: LabelColumn = None,
+        out: Annotated[
+            Path | None,
+            typer.Option(
+                metavar="<file>", help="Result of each series as a .csv or .parquet file.", rich_help_panel=OUTPUT
+            ),
+        ] = None,
+        keep_formulas: Formulas = False,
         given: GivenOptions,
         console: Console,
     ) -> None:
         """Evaluate a run and its baselines on another table, or on its own splits."""
-        options = [*(["label_col"] if label_col is not None else []), *given]
+        if out is not None:
+            require_table("--out", out)
+        named = {"label_col": label_col, "out": out}
+        options = [*(name for name, value in named.items() if value is not None), *given]
         if data is None and options:
             raise ConfigError(
                 f"{flag_name(options[0])} is for another table. Pass it as DATA", code=Code.OPTION_NOT_APPLICABLE
@@ -76,18 +86,32 @@ def register(app: typer.Typer) -> None:
             opened = open_trained(opened_run)
             evaluation, leaky = opened.evaluate(), opened.data.source.leaky
         else:
-            from lstm_ae.apply.evaluate import evaluate_table
-            from lstm_ae.apply.run_table import TableRequest
+            from lstm_ae.apply.evaluate import evaluate_table, series_columns
+            from lstm_ae.apply.run_table import TableRequest, run_config
+            from lstm_ae.table_files import write_table
 
+            if out is not None and not run_config(opened_run, reading=given).id_col:
+                raise ConfigError(
+                    "--out writes the result of each series. Remove it, or name the series with --id-col",
+                    code=Code.OPTION_NOT_APPLICABLE,
+                )
             notes: list[str] = []
             with console.progress() as bar:
                 request = TableRequest(data, label_col, given, bar.reading)
                 evaluation = evaluate_table(opened_run, request, notify=notes.append)
             show_note(notes, console)
             leaky = ""
+            if out is not None:
+                write_table(out, series_columns(evaluation), keep_formulas=keep_formulas)
         metrics = evaluation.as_json()
         show_metrics(console, metrics, leaky)
-        console.document({"run": str(opened_run.directory), "data": data, "metrics": metrics})
+        files = {} if out is None else {"series": out}
+        if files:
+            show_files(console, files)
+        console.document(
+            {"run": str(opened_run.directory), "data": data, "metrics": metrics}
+            | {name: str(path) for name, path in files.items()}
+        )
 
     @command(app, "plot", "lstmae series plot latest pump.csv", reads=True)
     def plot(

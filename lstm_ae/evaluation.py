@@ -108,21 +108,32 @@ class Evaluation(NamedTuple):
         verdicts: verdicts against the best baseline, by split; empty without tests.
         fitted: fitted baselines and calibration that the study's `fit_artifacts` stores; None if there are none.
         columns: skills by split and column, for forecasts of tables with several columns.
+        series: metrics by split, series, and name, for another table with several series.
+        notes: sentences on what could not be evaluated.
     """
 
     metrics: Metrics
     verdicts: dict[str, Verdict] = {}
     fitted: Any = None
     columns: dict[str, dict[str, ColumnSkill]] = {}
+    series: dict[str, Metrics] = {}
+    notes: tuple[str, ...] = ()
 
     def as_json(self) -> JsonObject:
-        """Return the content of `metrics.json`: metrics by split, verdicts, and skills by column."""
-        parts = {part: {name: metric.as_json() for name, metric in row.items()} for part, row in self.metrics.items()}
-        verdicts = {part: verdict.as_json() for part, verdict in self.verdicts.items()}
-        columns = {
-            part: {name: each.as_json() for name, each in row.items()} for part, row in self.columns.items() if row
+        """Return the content of `metrics.json`: metrics by split, and what else there is, by its name here."""
+        others = {
+            "verdict": {part: verdict.as_json() for part, verdict in self.verdicts.items()},
+            "columns": {
+                part: {name: each.as_json() for name, each in row.items()} for part, row in self.columns.items() if row
+            },
+            "series": {part: _metrics_to_json(row) for part, row in self.series.items() if row},
+            "notes": list(self.notes),
         }
-        return parts | ({"verdict": verdicts} if verdicts else {}) | ({"columns": columns} if columns else {})
+        return _metrics_to_json(self.metrics) | {name: value for name, value in others.items() if value}
+
+
+def _metrics_to_json(metrics: Metrics) -> JsonObject:
+    return {part: {name: metric.as_json() for name, metric in row.items()} for part, row in metrics.items()}
 
 
 def sample_means(errors: Array) -> Array:

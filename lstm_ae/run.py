@@ -375,7 +375,7 @@ def _epoch_of(row: Mapping[str, str]) -> dict[str, float]:
 
 def measured_parts(metrics: JsonMapping) -> JsonObject:
     """Return the entries of `metrics.json` that contain metrics, by split."""
-    others = ("training", "leaky", "verdict", "threshold", "columns", "seasons")
+    others = ("training", "leaky", "verdict", "threshold", "columns", "series", "notes", "seasons")
     return {part: row for part, row in metrics.items() if part not in others}
 
 

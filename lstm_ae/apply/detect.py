@@ -113,16 +113,13 @@ def load_detector(run: ModelStore, reading: JsonMapping | None = None) -> RunDet
     return RunDetector(config, SeriesScales(normal.scale, run.symbols), normal, *errors, distances)
 
 
-def detect(
-    run: ModelStore, request: TableRequest, *, rule: str | None = None, scoring: Progress | None = None
-) -> Detection:
+def detect(run: ModelStore, request: TableRequest, *, rule: str | None = None) -> Detection:
     """Detect anomalies in a table.
 
     Args:
         run: A finished anomaly detection run.
         request: The table.
         rule: The threshold rule; None for the run's own rule.
-        scoring: Function that is called with the number of rows scored and their share.
 
     Raises:
         ConfigError, DataError: If the table cannot be read with these options, or the run is not an anomaly
@@ -130,7 +127,7 @@ def detect(
     """
     # A damaged run is reported before a table that may be large is read.
     detector = load_detector(run, request.reading)
-    return detect_prepared(detector, detector.read(request), rule, scoring)
+    return detect_prepared(detector, detector.read(request), rule)
 
 
 def detect_prepared(
@@ -196,10 +193,15 @@ def _evaluate_on_labels(
     return metrics
 
 
+def fill_scores(scores: Array) -> Array:
+    """Return scores in which rows without one have the lowest."""
+    return np.where(np.isnan(scores), np.nanmin(scores), scores)
+
+
 def _label_metrics(
     labels: Array, scores: Array, events: Sequence[Event] | None, window: int, segment: Array
 ) -> LabelMetrics:
-    filled = np.where(np.isnan(scores), np.nanmin(scores), scores)
+    filled = fill_scores(scores)
     return LabelMetrics(
         ranking_metrics(labels, filled, window, segment),
         None if events is None else event_metrics(labels, filled, events, segment),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lstm_ae.apply.run_table import LoadedRun, run_config
-from lstm_ae.arrays import Array, Float32Array
+from lstm_ae.arrays import Array, Float32Array, Float64Array
 from lstm_ae.data.frames import map_to_table_rows, row_id_columns
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import PreparedTable
@@ -75,28 +75,32 @@ def reconstruct_rows(sliding: SlidingAutoencoder, grid: Panel) -> Float32Array:
     return rows.astype(np.float32)
 
 
-def mean_squared_error(errors: Adding, grid: Panel, window: int) -> float:
-    """Return the mean squared error over all windows in scaled values, as in the run's test metrics.
+def squared_error_sums(errors: Adding, grid: Panel, window: int) -> tuple[Float64Array, Float64Array]:
+    """Sum the squared errors of all windows in scaled values; their mean is that of the run's test metrics.
 
     Args:
         errors: Function that returns the window errors of a block of rows, for the model or a baseline.
         grid: The rows.
         window: Rows per window.
 
+    Returns:
+        The sum of the squared errors and their number for each series, both `(series,)`.
+
     Raises:
         DataError: If no window contains a value.
     """
-    total = count = 0.0
+    sums, counts = np.zeros((2, len(grid.ids)))
     for first, end in window_segments(grid.segment, window):
         for place in window_blocks(first, end, window):
-            added = errors(grid.values[place])
-            total, count = total + added.sums.sum(), count + added.counts.sum()
-    if not count:
+            added, series = errors(grid.values[place]), grid.series[first]
+            sums[series] += added.sums.sum()
+            counts[series] += added.counts.sum()
+    if not counts.any():
         raise DataError(
             f"No window of {window} rows contains a value, so there is no error. Pass other rows",
             code=Code.TOO_FEW_ROWS,
         )
-    return float(total / count)
+    return sums, counts
 
 
 @dataclass(frozen=True)

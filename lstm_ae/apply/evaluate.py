@@ -1,12 +1,13 @@
 """Evaluate a run on a table that it was not trained on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from lstm_ae.apply import classify, detect, encode
 from lstm_ae.apply.forecast import load_forecaster
 from lstm_ae.apply.run_table import TableRequest, run_config, too_few_rows
+from lstm_ae.arrays import Array
 from lstm_ae.classification.baselines import ConvolutionRegression, LogisticRegression
 from lstm_ae.data.checks import collect_new_table_warnings
 from lstm_ae.data.fingerprints import WindowFingerprints
@@ -15,6 +16,7 @@ from lstm_ae.data.time_zones import format_time
 from lstm_ae.data.windows import Data, Source, Split, cut_panel
 from lstm_ae.detection.baselines import ReconstructionBaseline
 from lstm_ae.detection.calibration import NormalScores, windowwise
+from lstm_ae.detection.metrics import event_metrics
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.evaluation import Evaluation, Metric, Metrics
 from lstm_ae.forecasting import metrics as forecast_metrics
@@ -23,6 +25,7 @@ from lstm_ae.formatting import format_count
 from lstm_ae.json_types import JsonObject
 from lstm_ae.model_store import ModelStore
 from lstm_ae.studies.series import classification, reconstruction
+from lstm_ae.table_files import TableColumns
 
 NEW_DATA_PART = "new data"
 
@@ -44,6 +47,9 @@ def evaluate_table(
       (without point adjustment), compared with principal components, Mahalanobis distance, and raw values
     - anomaly without `label_col`, and reconstruct: the mean squared reconstruction error, compared with principal
       components; a verdict
+
+    If the table has an id column, each series has one metric as well: the skill, the accuracy, the event errors (missed
+    labeled ranges and false events), or the reconstruction error.
 
     Args:
         run: A finished run on tables.
@@ -103,7 +109,9 @@ def _evaluate_detection(run: ModelStore, request: TableRequest, observe: TableOb
             f"{request.label_col!r} marks no row, or every row, so nothing can be judged; leave --label-col out",
             code=Code.LABELS,
         )
-    return Evaluation({NEW_DATA_PART: _anomaly_metrics(detection.metrics)})
+    return Evaluation(
+        {NEW_DATA_PART: _anomaly_metrics(detection.metrics)}, series={NEW_DATA_PART: _event_errors(detection)}
+    )
 
 
 def _evaluate_reconstruction(run: ModelStore, request: TableRequest, observe: TableObserver) -> Evaluation:
@@ -113,22 +121,28 @@ def _evaluate_reconstruction(run: ModelStore, request: TableRequest, observe: Ta
     prepared = autoencoder.read(request)
     observe(prepared)
     prepared, sliding = autoencoder.scales.to_common(prepared), autoencoder.sliding
-    metric = Metric(encode.mean_squared_error(sliding.errors, prepared.grid, sliding.window), "scaled")
-    if baseline is None:
-        return Evaluation({NEW_DATA_PART: {"reconstruction_mse": metric}})
-    components, scale = baseline.components, baseline.scale.common
-    linear = reconstruction.component_errors(components, scale)
-    linear_error = encode.mean_squared_error(windowwise(linear, sliding.window), prepared.grid, sliding.window)
-    metric = metric._replace(baselines={components.name: linear_error})
-    if reconstruction.is_lossless(components):
-        return Evaluation({NEW_DATA_PART: {"reconstruction_mse": metric}})
+    name, grid, window = "reconstruction_mse", prepared.grid, sliding.window
+    predictors = {"": sliding.errors}
+    if baseline is not None:
+        components, scale = baseline.components, baseline.scale.common
+        linear = reconstruction.component_errors(components, scale)
+        predictors[components.name] = windowwise(linear, window)
+    sums = {key: encode.squared_error_sums(errors, grid, window) for key, errors in predictors.items()}
+    means = {key: float(total.sum() / counts.sum()) for key, (total, counts) in sums.items()}
+    metric = Metric(means.pop(""), "scaled", means)
+    by_series = {key: _divide(total, counts) for key, (total, counts) in sums.items()}
+    evaluation = Evaluation(
+        {NEW_DATA_PART: {name: metric}}, series={NEW_DATA_PART: _by_series(prepared, name, by_series, metric)}
+    )
+    if baseline is None or reconstruction.is_lossless(components):
+        return evaluation
     verdict = reconstruction.judge_reconstruction(
         cut_panel(prepared.grid, sliding.window),
         reconstruction.model_errors(autoencoder.model, scale),
         linear,
         components.name,
     )
-    return Evaluation({NEW_DATA_PART: {"reconstruction_mse": metric}}, {NEW_DATA_PART: verdict})
+    return evaluation._replace(verdicts={NEW_DATA_PART: verdict})
 
 
 def _evaluate_forecasts(run: ModelStore, request: TableRequest, observe: TableObserver) -> Evaluation:
@@ -148,10 +162,15 @@ def _evaluate_forecasts(run: ModelStore, request: TableRequest, observe: TableOb
     errors = forecast_metrics.table_errors(forecaster.rollout.model, whole, split, fitted, forecaster.error_quantiles)
     columns = forecast_metrics.skill_by_column(errors, whole.feature_names, forecaster.seasons)
     verdict = forecast_metrics.judge_forecasts(errors, whole.feature_names)
+    metrics = forecast_metrics.table_metrics(errors)
+    by_series = {key: _means_by_series(values, prepared, split.starts) for key, values in errors.squared.items()}
+    naive = by_series.pop(errors.naive)
+    skills = {key: 1 - _divide(values, naive) for key, values in by_series.items()}
     return Evaluation(
-        {NEW_DATA_PART: forecast_metrics.table_metrics(errors)},
+        {NEW_DATA_PART: metrics},
         {NEW_DATA_PART: verdict},
         columns={NEW_DATA_PART: columns},
+        series={NEW_DATA_PART: _by_series(prepared, "skill", skills, metrics["skill"])},
     )
 
 
@@ -171,15 +190,98 @@ def _evaluate_classes(run: ModelStore, request: TableRequest, observe: TableObse
     truth = classified.truth[known]
     split = Split(grid.values, classified.ends[known] - window + 1, window, label=truth)
     frequent = int(np.bincount(truth).argmax())
+    baselines = classification.baseline_probabilities(regressions, split)
     metrics, verdict = classification.compare(
         split,
         classified.probability[known],
-        classification.baseline_probabilities(regressions, split),
+        baselines,
         frequent=frequent,
         name=classified.names[frequent],
         shares=None,
     )
-    return Evaluation({NEW_DATA_PART: metrics}, {NEW_DATA_PART: verdict} if verdict else {})
+    answers = {"": classified.predicted[known]} | {key: each.argmax(axis=1) for key, each in baselines.items()}
+    by_series = {
+        key: _means_by_series(np.where(answer == truth, 1.0, 0.0), classified.prepared, split.starts)
+        for key, answer in answers.items()
+    }
+    return Evaluation(
+        {NEW_DATA_PART: metrics},
+        {NEW_DATA_PART: verdict} if verdict else {},
+        series={NEW_DATA_PART: _by_series(classified.prepared, "accuracy", by_series, metrics["accuracy"])},
+    )
+
+
+def _event_errors(detection: detect.Detection) -> Metrics:
+    """Return the number of missed labeled ranges and of false events of each series, by model and baseline."""
+    labels, grid = detection.labeled_rows(), detection.prepared.grid
+    counts: dict[str, Array] = {}
+    for name, scored in {"": detection.model, "PCA": detection.baseline}.items():
+        counts[name], scores = np.zeros(len(grid.ids)), detect.fill_scores(scored.scores)
+        owners = grid.series[[event.peak for event in scored.events]]
+        for series in range(len(grid.ids)):
+            # The rows of a series are together.
+            first, end = np.searchsorted(grid.series, (series, series + 1))
+            events = [
+                event._replace(first=event.first - first, last=event.last - first)
+                for event, owner in zip(scored.events, owners, strict=True)
+                if owner == series
+            ]
+            rows = slice(first, end)
+            found = event_metrics(labels[rows], scores[rows], events, grid.segment[rows])
+            counts[name][series] = found.ranges - found.found + found.false
+    return _by_series(detection.prepared, "event_errors", counts, Metric(0.0))
+
+
+def _means_by_series(values: Array, prepared: PreparedTable, rows: Array) -> Array:
+    """Return the mean of the known values of each series, `(series,)`; NaN for a series without any.
+
+    Args:
+        values: `(samples,)` values.
+        prepared: The table.
+        rows: `(samples,)` a grid row of each sample.
+    """
+    known, count = ~np.isnan(values), len(prepared.table.ids)
+    series = prepared.grid.series[rows[known]]
+    return _divide(np.bincount(series, values[known], count), np.bincount(series, minlength=count))
+
+
+def _divide(values: Array, by: Array) -> Array:
+    """Return the quotients; NaN for a division by 0."""
+    quotients: Array = np.divide(values, by, out=np.full(len(values), np.nan), where=by != 0)
+    return quotients
+
+
+def _by_series(prepared: PreparedTable, name: str, values: Mapping[str, Array], like: Metric) -> Metrics:
+    """Return one metric of each series; empty for a table without an id column.
+
+    Args:
+        prepared: The table.
+        name: The name of the metric.
+        values: `(series,)` values by predictor; the model, first, has the name "".
+        like: The metric of the whole table, which has the same unit and direction.
+    """
+    if not prepared.table.layout.ids:
+        return {}
+    return {
+        series: {
+            name: like._replace(
+                value=float(values[""][place]),
+                baselines={key: float(of[place]) for key, of in values.items() if key},
+            )
+        }
+        for place, series in enumerate(prepared.table.ids)
+    }
+
+
+def series_columns(evaluation: Evaluation) -> TableColumns:
+    """Return the metrics of each series and their baselines as table columns."""
+    series = evaluation.series.get(NEW_DATA_PART, {})
+    columns: TableColumns = {"series": list(series)}
+    for name, metric in next(iter(series.values()), {}).items():
+        columns[name] = [metrics[name].value for metrics in series.values()]
+        for baseline in metric.baselines:
+            columns[f"{name} {baseline}"] = [metrics[name].baselines[baseline] for metrics in series.values()]
+    return columns
 
 
 def _anomaly_metrics(by_scorer: dict[str, detect.LabelMetrics]) -> dict[str, Metric]:

@@ -8,6 +8,7 @@ from lstm_ae.apply.encode import RunAutoencoder, reconstruct_table
 from lstm_ae.apply.forecast import TableForecast
 from lstm_ae.arrays import Array
 from lstm_ae.data.padding import original_rows
+from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.detection.events import largest_contributors
 from lstm_ae.errors import Code, ConfigError
@@ -16,11 +17,28 @@ from lstm_ae.plots.anomalies import MAX_COLUMNS, anomalies, reconstruction
 from lstm_ae.plots.forecasts import forecast_panels
 
 
+def find_series(table: Panel, name: str) -> int:
+    """Return the index of a series in a table.
+
+    Raises:
+        ConfigError: If there is no such series, or only one.
+    """
+    if len(table.ids) == 1:
+        raise ConfigError("--series is for tables of several series. Remove it", code=Code.OPTION_NOT_APPLICABLE)
+    if name not in table.ids:
+        raise ConfigError(
+            f"--series must be a series of the table: {format_names(list(map(quote, table.ids)))}. Received: "
+            f"{quote(name)}",
+            code=Code.UNKNOWN_NAME,
+        )
+    return table.ids.index(name)
+
+
 def detection_figure(detection: Detection, series: str | None = None) -> Figure:
     """Plot the columns, events, scores, and threshold of a series; None for the one with the most events.
 
     Raises:
-        ConfigError: If there is no such series, or only one.
+        ConfigError: As `find_series` raises it.
     """
     grid, table, scored = detection.prepared.grid, detection.prepared.table, detection.model
     names, ids = table.layout.values, table.ids
@@ -28,15 +46,7 @@ def detection_figure(detection: Detection, series: str | None = None) -> Figure:
     shown = int(np.bincount(owners).argmax()) if owners else 0
     which = f"{'the most events' if owners else 'the first'} of {len(ids):,} series"
     if series is not None:
-        if len(ids) == 1:
-            raise ConfigError("--series is for tables of several series. Remove it", code=Code.OPTION_NOT_APPLICABLE)
-        if series not in ids:
-            raise ConfigError(
-                f"--series must be a series of the table: {format_names(list(map(quote, ids)))}. Received: "
-                f"{quote(series)}",
-                code=Code.UNKNOWN_NAME,
-            )
-        shown, which = ids.index(series), f"one of {len(ids):,} series"
+        shown, which = find_series(table, series), f"one of {len(ids):,} series"
     events = [event for event in scored.events if grid.series[event.peak] == shown]
     columns = largest_contributors(events, len(names), MAX_COLUMNS)
     title = []

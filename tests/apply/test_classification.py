@@ -69,6 +69,24 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+def test_each_series_has_its_accuracy(place: Path) -> None:
+    table = walks()
+    wrong = {"w0", "w1"}
+    # The labels of two series are those of other classes.
+    table.loc[table["walk"].isin(wrong), "kind"] = KINDS[2]
+    table.to_csv("wrong.csv", index=False)
+    found = []
+    for name in (place / "walks.csv", "wrong.csv"):
+        said = call(f"series evaluate {place}/run {name} --label-col kind --json")
+        assert said.code == 0, said.err
+        metrics = json.loads(said.out)["metrics"]
+        found.append({series: row["accuracy"]["value"] for series, row in metrics["series"]["new data"].items()})
+        assert len(found[-1]) == 120
+        assert np.mean(list(found[-1].values())) == pytest.approx(metrics["new data"]["accuracy"]["value"])
+    assert {series for series in found[0] if found[0][series] != found[1][series]} <= wrong
+    assert sum(found[1].values()) <= sum(found[0].values())
+
+
 def config_of(**options: Any) -> Series:
     return Series.from_dict({"task": "classify", "label_col": "kind", "units": 3, **options})
 

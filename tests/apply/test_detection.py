@@ -26,6 +26,7 @@ from searches import Said, call, call_unread, tree
 
 from lstm_ae.apply import detect
 from lstm_ae.apply.detection_output import describe_detection, detection_to_json, event_columns
+from lstm_ae.apply.evaluate import NEW_DATA_PART, _evaluate_detection
 from lstm_ae.apply.run_table import TableRequest
 from lstm_ae.config import Series
 from lstm_ae.data.scaling import Scale, fixed_scale
@@ -44,7 +45,7 @@ from lstm_ae.detection.thresholds import ExpectedAlarms
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.experiment import open_trained
 from lstm_ae.models.autoencoder import pooled_autoencoder
-from lstm_ae.run import open_run
+from lstm_ae.run import measured_parts, open_run
 from lstm_ae.studies import series
 from lstm_ae.studies.series import defaults, reconstruction
 from lstm_ae.training.steps import TrainingSteps
@@ -123,7 +124,12 @@ def test_labeled_anomalies_count_neither_in_the_metrics_nor_in_the_verdict(tmp_p
     assert "without" not in str(found[0].verdicts["validation"])
     # Where every window holds one, there is nothing to measure.
     marked = data._replace(test=data.test._replace(label=np.ones(data.test.samples, np.int32)))
-    assert list(series.evaluate(model, marked).metrics) == ["validation"]
+    evaluation = series.evaluate(model, marked)
+    assert list(evaluation.metrics) == ["validation"]
+    (note,) = evaluation.notes
+    assert f"No reconstruction error on test: each of its {data.test.samples} windows" in note
+    assert evaluation.as_json()["notes"] == [note]
+    assert list(measured_parts(evaluation.as_json())) == ["validation"]
 
 
 def test_the_verdict_is_on_windows_that_share_no_row(place: Path) -> None:
@@ -538,6 +544,26 @@ def test_events_of_several_series_have_them_in_a_column(capsys: pytest.CaptureFi
     assert re.search(r"\nq .* 2024-01-01 00:30:00 ", capsys.readouterr().out)
 
 
+def test_missed_ranges_and_false_events_are_counted_for_each_series() -> None:
+    """One series has an event in its labeled range, one an event elsewhere, and one no event."""
+    peaks = {"p": 30, "q": 10, "r": None}
+    rows = [
+        f"2024-01-01 00:{k:02},{name},{9 * (k == peak)},{int(28 <= k < 33)}"
+        for name, peak in peaks.items()
+        for k in range(60)
+    ]
+    Path("t.csv").write_text("\n".join(("time,id,a,label", *rows)) + "\n")
+    detector = detector_of(3, value_cols=("a",), time_col="time", id_col=("id",), threshold="fixed:1")
+    with mock.patch.object(detect, "load_detector", return_value=detector):
+        evaluation = _evaluate_detection(mock.Mock(), TableRequest("t.csv", "label"), lambda _: None)
+    errors = {name: row["event_errors"] for name, row in evaluation.series[NEW_DATA_PART].items()}
+    assert {name: metric.value for name, metric in errors.items()} == {"p": 0, "q": 2, "r": 1}
+    assert {name: metric.baselines for name, metric in errors.items()} == {
+        name: {"PCA": metric.value} for name, metric in errors.items()
+    }
+    assert not errors["p"].higher_is_better
+
+
 def test_a_budget_is_told_to_be_one_for_each_series() -> None:
     rows = [f"2024-01-01 00:{minute:02},{name},{minute % 7}" for name in "pq" for minute in range(60)]
     Path("t.csv").write_text("\n".join(("time,id,a", *rows)) + "\n")
@@ -908,6 +934,14 @@ def test_what_was_asked_for_is_written_beside_a_run_that_cannot_be_changed(place
         assert words in said.err
     # The figure is drawn before a file is written.
     assert not Path("s2.csv").exists()
+
+
+def test_the_series_of_the_figure_is_checked_before_the_detection(place: Path) -> None:
+    with mock.patch.object(detect, "detect_prepared") as detected:
+        said = call(f"series detect {place}/run {place}/bad.csv --figure f.png --series north")
+    assert said.code == 2
+    assert "LAE006" in said.err
+    assert not detected.called
 
 
 def test_a_stream_as_json_lines(place: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lstm_ae.apply.encode import decode_rows, encode_rows, mean_squared_error, reconstruct_rows
+from lstm_ae.apply.encode import decode_rows, encode_rows, reconstruct_rows, squared_error_sums
 from lstm_ae.data.frames import panel_from_rows
 from lstm_ae.data.panel import Panel
 from lstm_ae.detection.calibration import sliding_windows, windowwise
@@ -61,13 +61,17 @@ def test_a_window_without_values_tells_nothing() -> None:
     assert empty_windows(rows, 5).tolist() == [False]
 
 
-def test_the_error_is_the_mean_over_windows() -> None:
+def test_errors_are_summed_over_the_windows_of_each_series() -> None:
     # Windows (1, 2), (2, 4), (8, 16): errors 1, 0, 4, 0, 64, 0.
-    assert mean_squared_error(LAST.errors, grid_of([1, 2, 4, 8, 16], [0, 0, 0, 1, 1]), 2) == 69 / 6
+    grid = grid_of([1, 2, 4, 8, 16], [0, 0, 0, 1, 1])
+    assert [found.tolist() for found in squared_error_sums(LAST.errors, grid, 2)] == [[69], [6]]
+    two = grid._replace(ids=("a", "b"), series=np.array([0, 0, 0, 1, 1], np.int32))
+    assert [found.tolist() for found in squared_error_sums(LAST.errors, two, 2)] == [[5, 64], [4, 2]]
     # (1, nan) and (nan, 4) hold one value each that is known to err by: unknown, and 0.
-    assert mean_squared_error(LAST.errors, grid_of([1, np.nan, 4, 6]), 2) == (0 + 4 + 0) / 3
+    sums, counts = squared_error_sums(LAST.errors, grid_of([1, np.nan, 4, 6]), 2)
+    assert (sums.tolist(), counts.tolist()) == ([4], [3])
     with pytest.raises(DataError, match="No window of 2 rows contains a value"):
-        mean_squared_error(LAST.errors, grid_of([np.nan] * 3), 2)
+        squared_error_sums(LAST.errors, grid_of([np.nan] * 3), 2)
 
 
 def test_codes_that_cannot_be_undone() -> None:

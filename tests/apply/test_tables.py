@@ -44,6 +44,36 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_each_series_has_its_error(place: Path) -> None:
+    table = levels()
+    bad = table["pump"] == "south"
+    table.loc[bad, "level"] *= -2
+    table.to_csv("bad.csv", index=False)
+    said = call(f"series evaluate {place}/run bad.csv --out series.csv --json")
+    assert said.code == 0, said.err
+    document = json.loads(said.out)
+    assert document["series"] == "series.csv"
+    found = document["metrics"]["series"]["new data"]
+    assert list(found) == ["north", "south"]
+    assert found["south"]["reconstruction_mse"]["value"] > 1.5 * found["north"]["reconstruction_mse"]["value"]
+    for name, rows in table.groupby("pump"):
+        rows.to_csv("alone.csv", index=False)
+        alone = json.loads(call(f"series evaluate {place}/run alone.csv --json").out)["metrics"]["new data"]
+        wanted = alone["reconstruction_mse"]
+        assert found[name]["reconstruction_mse"] == pytest.approx(
+            wanted | {"value": pytest.approx(wanted["value"]), "baselines": pytest.approx(wanted["baselines"])}
+        )
+    written = pd.read_csv("series.csv", index_col="series")
+    assert list(written) == ["reconstruction_mse", "reconstruction_mse PCA with 3 numbers"]
+    assert written.loc["south", "reconstruction_mse"] == pytest.approx(found["south"]["reconstruction_mse"]["value"])
+    shown = call(f"series evaluate {place}/run bad.csv").out.splitlines()
+    place_of = shown.index("2 series, from the worst to the best:")
+    assert [line.split()[0] for line in shown[place_of + 2 : place_of + 4]] == ["south", "north"]
+    said = call(f"series evaluate {place}/run --out series.csv")
+    assert said.code == 2
+    assert "--out is for another table" in said.err
+
+
 def test_codes_and_rows_in_the_order_of_the_file(place: Path) -> None:
     said = call(f"series encode {place}/run {place}/pumps.csv --out codes.csv --json")
     assert said.code == 0, said.err

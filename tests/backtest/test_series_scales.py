@@ -54,6 +54,21 @@ def test_each_series_is_forecast_in_its_own_units(place: Path) -> None:
         np.testing.assert_array_equal(other[machine], found[machine])
 
 
+def test_each_series_has_its_skill(place: Path) -> None:
+    said = call(f"series evaluate {place}/run {place}/good.csv --json")
+    assert said.code == 0, said.err
+    metrics = json.loads(said.out)["metrics"]
+    found = {name: row["skill"] for name, row in metrics["series"]["new data"].items()}
+    assert list(found) == list(MACHINES)
+    whole = metrics["new data"]["skill"]
+    assert all(list(skill["baselines"]) == list(whole["baselines"]) for skill in found.values())
+    assert (
+        min(skill["value"] for skill in found.values())
+        < whole["value"]
+        < max(skill["value"] for skill in found.values())
+    )
+
+
 @pytest.mark.slow
 def test_measures_do_not_depend_on_the_order_of_series(place: Path) -> None:
     table(place / "reversed.csv", dict(reversed(MACHINES.items())))

@@ -55,6 +55,29 @@ def test_tables_follow_with_verbose(shown):
     assert table[-1].startswith("Verdict on validation: ")
 
 
+def many_series(count: int) -> dict:
+    """The skill of series s0, the best one, to the last one, which has none."""
+    skills = [*(0.5 - place / 8 for place in range(count - 1)), float("nan")]
+    rows = {
+        f"s{place}": {"skill": Metric(value, "", {"linear regression": 0.1}, higher_is_better=True)}
+        for place, value in enumerate(skills)
+    }
+    return Evaluation({"new data": {"mse": Metric(0.5)}}, series={"new data": rows}, notes=("One",)).as_json()
+
+
+def test_the_worst_and_the_best_series_are_shown(shown):
+    lines = shown(many_series(9))
+    assert lines[1] == "The worst and the best 3 of 9 series (all with --verbose):"
+    assert lines[2].split("  ")[0] == "series"
+    assert [line.split()[0] for line in lines[3:9]] == ["s7", "s6", "s5", "s2", "s1", "s0"]
+    assert lines[8].split()[1:] == ["+50.00%", "+10.00%"]
+    assert lines[9:] == ["Note: One."]
+    lines = shown(many_series(9), verbose=True)
+    assert lines[1] == "9 series, from the worst to the best:"
+    assert [line.split()[0] for line in lines[3:12]] == ["s7", "s6", "s5", "s4", "s3", "s2", "s1", "s0", "s8"]
+    assert len(shown(many_series(6))) == 1 + 1 + 1 + 6 + 1
+
+
 def test_json_alone_is_printed(shown):
     assert shown(EVALUATION, json=True, verbose=True) == []
 

@@ -228,7 +228,7 @@ def evaluate(model: "keras.Model", data: Data, judged_by: ModelStore | None = No
     """Evaluate the reconstruction error with those of principal components of equal size and of the window's mean.
 
     The verdict compares the model with the better of the two. Windows that hold a labeled anomaly are left out: a
-    detector should reconstruct them badly. A part without other windows has no metrics.
+    detector should reconstruct them badly. A part without other windows has no metrics but a note.
     """
     size = code_size(model)
     assert size is not None
@@ -240,10 +240,14 @@ def evaluate(model: "keras.Model", data: Data, judged_by: ModelStore | None = No
         "mean of the window": mean_errors_of_windows(data.scale),
     }
     metrics: Metrics = {}
-    verdicts = {}
+    verdicts, notes = {}, []
     for part, whole in evaluated_parts(data, judged_by).items():
         split = whole.without_anomalies()
         if not split.samples:
+            notes.append(
+                f"No reconstruction error on {part}: each of its {format_count(whole.samples, 'window')} holds a "
+                "labeled anomaly. Pass another --split, or evaluate on other rows"
+            )
             continue
         means = {name: RunningMean() for name in ("", *others)}
         for index in split.batches():
@@ -259,7 +263,7 @@ def evaluate(model: "keras.Model", data: Data, judged_by: ModelStore | None = No
             if left_out := whole.samples - split.samples:
                 verdict = verdict._replace(remark=f"without {format_count(left_out, 'window')} with labeled anomalies")
             verdicts[part] = verdict
-    return Evaluation(metrics, verdicts, components)
+    return Evaluation(metrics, verdicts, components, notes=tuple(notes))
 
 
 def is_lossless(components: PrincipalComponents) -> bool:
