@@ -64,12 +64,14 @@ def show_tour(request: TourRequest, console: Console) -> None:
         parts = [part for module in (toy, digits, stocks) for part in module.parts(level, ground)]
         legs = plan_tour(parts, level.seeds, folder, load.sha256)
         if request.dry_run:
-            _list_trainings(legs, folder, load, console)
+            _list_trainings(legs, level, folder, load, console)
             return
     _run_tour(parts, legs, level, folder, load, sources.notes, console)
 
 
-def _list_trainings(legs: Sequence["TourTraining"], folder: Path, load: "TourLoader", console: Console) -> None:
+def _list_trainings(
+    legs: Sequence["TourTraining"], level: "TourLevel", folder: Path, load: "TourLoader", console: Console
+) -> None:
     from lstm_ae.tour.runs import OUTDATED, STATES, THERE
 
     from .dry_run import describe_estimate
@@ -80,12 +82,19 @@ def _list_trainings(legs: Sequence["TourTraining"], folder: Path, load: "TourLoa
     epochs = sum(leg.config.epochs for leg in legs if leg.state != THERE)
     summary = ", ".join(f"{count} {state}" for state, count in counts.items() if count or state != OUTDATED)
     console.show(f"{len(legs)} trainings in {folder}: {summary}; at most {epochs:,} epochs to train")
+    console.show(f"The whole level {level.name} takes {level.duration} on two cores")
     import_tensorflow(console)
     from lstm_ae.tour.estimate import estimate_tour
 
-    estimate = estimate_tour(
-        legs, load, lambda number, of: console.say(f"timing trainings of size {number} of {of} ...")
-    )
+    def notify(number: int, total: int) -> None:
+        if number == 1:
+            console.say(
+                f"timing a few steps of {format_count(total, 'training')}, one of each size, to estimate the duration "
+                "on this machine; that takes minutes, and Ctrl-C ends it"
+            )
+        console.say(f"timing size {number} of {total} ...")
+
+    estimate = estimate_tour(legs, load, notify)
     document = describe_estimate(estimate, console)
     keys = ("part", "setting", "seed", "epochs", "state")
     trainings = [

@@ -23,6 +23,7 @@ class TourLevel(NamedTuple):
         epochs: epochs of each kind of training; "pixels" for digits read pixel by pixel, "prices" for forecasts, and
             "back" for reconstructions of prices.
         batch_size: batch size for prices.
+        duration: usual duration on two cores.
         whole: whether the level trains on all data, for at least as many epochs as the source report's program.
         note: limits of its results.
     """
@@ -36,6 +37,7 @@ class TourLevel(NamedTuple):
     weights: tuple[float, ...]
     epochs: dict[str, int]
     batch_size: int
+    duration: str
     whole: bool
     note: str
 
@@ -53,6 +55,7 @@ LEVELS = {
             weights=(0.1, 0.5, 0.9),
             epochs={"toy": 1, "digits": 1, "pixels": 1, "prices": 1, "back": 1},
             batch_size=128,
+            duration="a few minutes",
             whole=False,
             note="Smoke test: a small subset of the data and settings, one epoch, one seed. It checks that everything "
             "runs; its values are not comparable with the report's.",
@@ -67,6 +70,7 @@ LEVELS = {
             weights=WEIGHTS,
             epochs={"toy": 10, "digits": 6, "pixels": 3, "prices": 4, "back": 3},
             batch_size=128,
+            duration="about half an hour",
             whole=False,
             note="Short: a subset of the data, few epochs, two seeds. The verdicts hold only for these.",
         ),
@@ -80,6 +84,7 @@ LEVELS = {
             weights=WEIGHTS,
             epochs={"toy": 10, "digits": 10, "pixels": 8, "prices": 10, "back": 3},
             batch_size=1024,
+            duration="one and a half to two hours",
             whole=True,
             note="Full: all available data, three seeds.",
         ),

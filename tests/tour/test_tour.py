@@ -655,6 +655,9 @@ def test_a_dry_run_lists_and_leaves_nothing(toy_alone: None) -> None:
     assert found["trainings"][0]["run"] == "runs/tour-smoke/toy-01-seed-0"
     assert [part["name"] for part in found["parts"]] == ["toy"]
     assert found["seconds"] > 0
+    # What takes minutes is announced with the number of its parts.
+    assert "timing a few steps of 3 trainings, one of each size" in said.err
+    assert "timing size 3 of 3" in said.err
     assert 4 * 50_000 < found["disk_bytes"] < 4 * 2_000_000
     assert found["disk_bytes_meanwhile"] > 0
     assert found["notes"][0] == "one training of each size was timed: 3 sizes"
@@ -693,7 +696,10 @@ def test_a_tour_goes_on_where_it_was_stopped(toy_alone: None, monkeypatch: pytes
     trained.clear()
     assert call(line).code == 0
     assert trained == []
-    assert "4 there" in call(f"{line} --dry-run").out
+    said = call(f"{line} --dry-run")
+    assert "4 there" in said.out
+    assert f"The whole level smoke takes {LEVELS['smoke'].duration} on two cores" in said.out
+    assert "timing" not in said.err
 
 
 @pytest.mark.slow
