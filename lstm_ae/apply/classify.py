@@ -143,7 +143,8 @@ def classify_table(classifier: RunClassifier, table: Panel, *, every_row: bool =
         classifier: The classifier of a run.
         table: The table.
         every_row: Whether to give every row a window, padded with missing rows where the window begins before its
-            series. Series that consist of one window keep that window.
+            series. Series that consist of one window keep that window. With a scale per window, which allows no
+            missing value, only rows that end a complete window have one.
 
     Raises:
         DataError: If no window fits into the table.
@@ -157,12 +158,13 @@ def classify_table(classifier: RunClassifier, table: Panel, *, every_row: bool =
     if by_series:
         labeled = spread_series_labels(labeled)
     prepared = grid_run_table(config, labeled)
-    padded = pad_segments(prepared) if by_series and config.short != "drop" else prepared
+    padded = pad_segments(prepared) if by_series and config.may_pad else prepared
     starts = _known_window_starts(padded)
     single = (np.bincount(padded.grid.series[starts], minlength=len(table.ids)) <= 1) & by_series
     if every_row and not single.all():
-        padded = pad_segments(padded, "rows", ~single)
-        starts = _known_window_starts(padded)
+        if config.scale != "window":
+            padded = pad_segments(padded, "rows", ~single)
+            starts = _known_window_starts(padded)
     elif not single.all():
         # The output has one line per row here, so series of one window get no line of their own.
         single[:] = False

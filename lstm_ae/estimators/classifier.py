@@ -139,7 +139,8 @@ class SequenceClassifier(ClassifierMixin, Estimator):
 
         They are those of the window that ends at the row. The part of a window before the start of its series counts
         as missing. If whole series are classified, they are those of the row's series, unless it is longer than the
-        window. All classes have the same probability if a window has no value.
+        window. All classes have the same probability if a window has no value, and with `scale="window"`, which allows
+        no missing values, for the rows before the end of the first window of a series.
 
         Args:
             X: `(rows, features)`.

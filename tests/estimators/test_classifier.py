@@ -126,6 +126,19 @@ def test_a_saved_run_is_one_of_the_command(whole: SequenceClassifier) -> None:
         SequenceAutoencoder.load("mine")
 
 
+def test_a_scale_per_window_needs_no_window_before_the_first_rows() -> None:
+    """Complete rows have no missing value, also in the first windows."""
+    level, label = stretches()
+    model = SequenceClassifier(scale="window", window=6, units=2, epochs=1).fit(level, label)
+    found = model.predict_proba(level)
+    np.testing.assert_array_equal(found[:5], 0.5)
+    assert np.isfinite(found).all()
+    assert len(np.unique(found[5:])) > 2
+    assert len(model.predict(level)) == len(level)
+    with pytest.raises(ConfigError, match="needs values without gaps"):
+        model.predict_proba(np.where(np.arange(len(level))[:, None] == 9, np.nan, level))
+
+
 def test_every_row_has_a_class(rows: SequenceClassifier) -> None:
     level, label = stretches()
     said, probability = rows.predict(level), rows.predict_proba(level)
