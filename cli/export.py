@@ -79,16 +79,16 @@ def register(app: typer.Typer) -> None:
             )
         import_tensorflow(console)
         from lstm_ae.export.card import render_card, write_card
-        from lstm_ae.export.samples import select_examples
+        from lstm_ae.export.samples import Examples, select_examples
         from lstm_ae.export.saved_model import export_run
 
         formats = [word for each in format.split(",") if (word := each.strip()) != "savedmodel"]
         with silence_stderr(console):
-            examples = [] if no_examples else select_examples(opened)
-        if not (examples or no_examples):
-            console.say("no example windows: the data of the run is missing or has changed, or a window is too large")
+            examples = Examples([]) if no_examples else select_examples(opened)
+        if examples.why_none:
+            console.say(f"no example windows: {examples.why_none}")
         with silence_stderr(console):
-            exported = export_run(opened, base, list(dict.fromkeys(formats)), examples)
+            exported = export_run(opened, base, list(dict.fromkeys(formats)), examples.windows)
         written = write_card(
             base, render_card(base.resolve().name, exported.directory.name, opened, exported.endpoints)
         )

@@ -137,41 +137,52 @@ def window_steps(run: ModelStore) -> int:
     return config.window if isinstance(config, Snp) else DEFAULT_STEPS
 
 
-def select_examples(run: ModelStore) -> list[JsonObject]:
-    """Return the names, signatures, and inputs of some windows as JSON values.
+class Examples(NamedTuple):
+    """Example windows for users of an exported model.
 
-    The list is empty if the run's data is unavailable or has changed, the windows are large or have missing values,
-    or the model reads the open.
+    Args:
+        windows: The names, signatures, and inputs of some windows as JSON values.
+        why_none: Why there are none; "" if there are some.
     """
+
+    windows: list[JsonObject]
+    why_none: str = ""
+
+
+def select_examples(run: ModelStore) -> Examples:
+    """Return some windows of the run's data, evenly spaced among those without missing values."""
     about = run.about()
     try:
         data = load_study(about["task"]).load(run.config())
-    except (LstmAeError, OSError):
-        return []
+    except (LstmAeError, OSError) as error:
+        return Examples([], f"the data of the run cannot be read: {error}")
     model = run.model()
     (spec,) = (tensor for tensor in model.input.values() if len(tensor.shape) == 3)
     steps = spec.shape[1] or data.latest.span - ("future" in model.output)
-    if (
-        data.source.sha256 != about["data"]["sha256"]
-        or steps * spec.shape[2] > MAX_WINDOW_NUMBERS
-        or "open" in model.input
-    ):
-        return []
-    index = evenly_spaced(data.latest.samples, EXAMPLE_COUNT)
+    if data.source.sha256 != about["data"]["sha256"]:
+        return Examples([], "the data of the run has changed")
+    if (numbers := steps * spec.shape[2]) > MAX_WINDOW_NUMBERS:
+        return Examples([], f"a window has {numbers:,} numbers, more than {MAX_WINDOW_NUMBERS:,}")
+    if "open" in model.input:
+        return Examples([], "the model reads the open of the day to forecast")
     # JSON has no NaN.
-    index = index[np.isfinite(data.latest.windows(index)[:, :steps]).all(axis=(1, 2))]
-    if not len(index):
-        return []
+    missing = np.r_[0, np.cumsum(~np.isfinite(data.latest.series).all(axis=1))]
+    complete = np.flatnonzero(missing[data.latest.starts + steps] == missing[data.latest.starts])
+    if not len(complete):
+        return Examples([], "every window has missing values")
+    index = complete[evenly_spaced(len(complete), EXAMPLE_COUNT)]
     window = data.latest.windows(index)[:, :steps]
     inputs = {name: value.numpy() for name, value in model_inputs(model, window, data.latest.lines(index)).items()}
-    return [
-        {
-            "name": _example_name(about["task"], data, sample, steps),
-            "signature": "serving_default",
-            "inputs": {name: [as_json_value(values[place])] for name, values in inputs.items()},
-        }
-        for place, sample in enumerate(index)
-    ]
+    return Examples(
+        [
+            {
+                "name": _example_name(about["task"], data, sample, steps),
+                "signature": "serving_default",
+                "inputs": {name: [as_json_value(values[place])] for name, values in inputs.items()},
+            }
+            for place, sample in enumerate(index)
+        ]
+    )
 
 
 def _example_name(study: str, data: Data, sample: int, steps: int) -> str:

@@ -3,7 +3,9 @@
 import json
 import shlex
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,8 +14,10 @@ from lstm_ae_cli import main
 from messages import message_of
 from searches import call
 
-from lstm_ae.export import admission
-from lstm_ae.export.samples import select_examples
+from lstm_ae.data.scaling import fixed_scale
+from lstm_ae.data.windows import Data, Source, Split
+from lstm_ae.export import admission, samples
+from lstm_ae.export.samples import Examples, select_examples
 from lstm_ae.run import open_run
 
 ROOT = Path(__file__).parents[2] / "saved_models"
@@ -101,11 +105,43 @@ def test_the_manifest_holds_real_windows(tmp_path: Path, monkeypatch: pytest.Mon
     assert (past[..., 0] >= past[..., 2]).all()
 
 
+@pytest.mark.parametrize(
+    ("missing", "names"),
+    [
+        # Of the windows 0 to 6, those that hold rows 0, 5, and 9 do not count.
+        ([0, 5, 9], ["Test window 1"]),
+        ([0], ["Test window 1", "Test window 3", "Test window 6"]),
+        (range(10), []),
+    ],
+)
+def test_examples_are_windows_without_missing_values(
+    missing: Sequence[int], names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = np.arange(10, dtype=np.float32)[:, None]
+    values[list(missing)] = np.nan
+    split = Split(values, np.arange(7), 4)
+    data = Data(split, split, split, fixed_scale(), Source("t", "hash", ""))
+    model = SimpleNamespace(input={"sequence": SimpleNamespace(shape=(None, 4, 1))}, output={"sequence": None})
+    run = SimpleNamespace(
+        about=lambda: {"task": "series", "data": {"sha256": "hash"}}, config=lambda: None, model=lambda: model
+    )
+    monkeypatch.setattr(samples, "load_study", lambda task: SimpleNamespace(load=lambda config: data))
+    monkeypatch.setattr(
+        samples, "model_inputs", lambda model, window, lines: {"sequence": SimpleNamespace(numpy=lambda: window)}
+    )
+    found = select_examples(run)  # type: ignore[arg-type]
+    assert [example["name"] for example in found.windows] == names
+    assert all(np.isfinite(example["inputs"]["sequence"]).all() for example in found.windows)
+    assert bool(found.why_none) == (not names)
+    if not names:
+        assert found.why_none == "every window has missing values"
+
+
 @pytest.mark.slow
 def test_a_manifest_has_examples_where_the_data_is_there_and_they_are_wanted(tmp_path: Path, proven_here: None) -> None:
     assert call("toy train --sequences 60 --epochs 1 --units 2 --out run").code == 0
     run = open_run("run")
-    found = select_examples(run)
+    found = select_examples(run).windows
     assert [example["name"] for example in found] == ["Test window 0", "Test window 5", "Test window 11"]
     for option, expected in (("--no-examples", None), ("", found)):
         said = call(f"export run {option} --json")
@@ -115,5 +151,5 @@ def test_a_manifest_has_examples_where_the_data_is_there_and_they_are_wanted(tmp
     about = json.loads((tmp_path / "run" / "config.json").read_text())
     about["data"]["sha256"] = "0" * 64
     (tmp_path / "run" / "config.json").write_text(json.dumps(about))
-    assert select_examples(run) == []
-    assert "no example windows" in call("export run").err
+    assert select_examples(run) == Examples([], "the data of the run has changed")
+    assert "no example windows: the data of the run has changed\n" in call("export run").err

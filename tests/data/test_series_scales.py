@@ -199,7 +199,7 @@ def test_a_check_tells_of_series_without_a_scale(place: Path) -> None:
 def test_a_card_and_examples_tell_the_series(place: Path) -> None:
     run = open_run(place / "run")
     assert "- `series`: the index of the series in the `symbols` of the manifest" in render_card("run", "1", run, [])
-    made = select_examples(run)
+    made = select_examples(run).windows
     assert {row["name"].split()[0] for row in made} == set(MACHINES)
     assert [row["inputs"]["series"] for row in made] == [[1], [2], [3]]
 
