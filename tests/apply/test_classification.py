@@ -69,6 +69,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.mark.slow
 def test_each_series_has_its_accuracy(place: Path) -> None:
     table = walks()
     wrong = {"w0", "w1"}

@@ -44,6 +44,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_each_series_has_its_error(place: Path) -> None:
     table = levels()
     bad = table["pump"] == "south"
