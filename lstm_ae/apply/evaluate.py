@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from lstm_ae.apply import classify, detect, encode
-from lstm_ae.apply.forecast import load_forecaster
+from lstm_ae.apply.forecast import RunForecaster, load_forecaster
 from lstm_ae.apply.run_table import TableRequest, run_config, too_few_rows
 from lstm_ae.arrays import Array
 from lstm_ae.classification.baselines import ConvolutionRegression, LogisticRegression
@@ -147,17 +147,32 @@ def _evaluate_reconstruction(run: ModelStore, request: TableRequest, observe: Ta
 
 def _evaluate_forecasts(run: ModelStore, request: TableRequest, observe: TableObserver) -> Evaluation:
     forecaster = load_forecaster(run, request.reading)
-    horizon = forecaster.config.horizon
-    assert horizon is not None
     prepared = forecaster.read(request)
     observe(prepared)
+    return evaluate_forecasts(forecaster, prepared, run.find_artifact(TableRegression))
+
+
+def evaluate_forecasts(
+    forecaster: RunForecaster, prepared: PreparedTable, regression: TableRegression | None
+) -> Evaluation:
+    """Evaluate the forecasts from all windows of a table that is on its time grid.
+
+    Args:
+        forecaster: The forecaster of a run.
+        prepared: The table.
+        regression: The run's linear regression, a baseline; None if it has none.
+
+    Raises:
+        DataError: If no window is followed by a horizon.
+    """
+    horizon = forecaster.config.horizon
+    assert horizon is not None
     split = cut_panel(prepared.grid, prepared.window + horizon)._replace(line=forecaster.scales.lines(prepared))
     if not split.samples:
         raise too_few_rows(prepared, split.span, "a window with its horizon")
     empty = split._replace(starts=split.starts[:0])
     source = Source(prepared.table.name, "", "")
     whole = Data(empty, empty, split, forecaster.scales.scale, source, feature_names=prepared.table.layout.values)
-    regression = run.find_artifact(TableRegression)
     fitted = TableBaselines(forecaster.seasons, horizon, regression.linear if regression else None)
     errors = forecast_metrics.table_errors(forecaster.rollout.model, whole, split, fitted, forecaster.error_quantiles)
     columns = forecast_metrics.skill_by_column(errors, whole.feature_names, forecaster.seasons)

@@ -12,14 +12,19 @@ from typing import Any, overload
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from lstm_ae.apply import forecast
+from lstm_ae.apply.evaluate import NEW_DATA_PART, evaluate_forecasts
 from lstm_ae.config import Series
 from lstm_ae.errors import ConfigError
 from lstm_ae.estimators.base import Estimator, Frame, python_value
 from lstm_ae.estimators.several import TableLike, last_index_level
+from lstm_ae.evaluation import Evaluation
+from lstm_ae.forecasting.baselines import TableRegression
 from lstm_ae.formatting import format_names
+from lstm_ae.json_types import JsonObject
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -133,6 +138,42 @@ class SequenceForecaster(Estimator):
             low, high = (self._to_frame(predicted._replace(future=end), X) for end in predicted.intervals[each])
             intervals[each] = low, high
         return intervals if several else intervals[levels[0]]
+
+    def evaluate(self, X: TableLike) -> JsonObject:
+        """Return the errors of the forecasts from all windows of X, with those of the baselines and the verdict.
+
+        It is the evaluation of `lstmae series evaluate`.
+
+        Args:
+            X: `(rows, features)`, later than the rows of the training.
+
+        Returns:
+            Measures under "new data" and the verdict under "verdict", in the form of `metrics_`.
+
+        Warns:
+            UserWarning: as `predict`.
+
+        Raises:
+            DataError: there are fewer rows than a window with its horizon.
+        """
+        return self._evaluate(X).as_json()
+
+    def score(self, X: TableLike, y: ArrayLike | None = None) -> float:
+        """Return the skill of the forecasts from all windows of X, 1 - MSE / MSE of the naive baseline.
+
+        The naive baseline is the last season or the last value, see `season_`. Higher is better.
+
+        Args:
+            X: `(rows, features)`, later than the rows of the training.
+            y: ignored.
+        """
+        return self._evaluate(X).metrics[NEW_DATA_PART]["skill"].value
+
+    def _evaluate(self, X: TableLike) -> Evaluation:
+        prepared = self._prepare(X)
+        with self._naming_parameters():
+            forecaster = self._fitted.load(forecast.load_forecaster)
+            return evaluate_forecasts(forecaster, prepared, self._fitted.find_artifact(TableRegression))
 
     def _forecast(self, X: TableLike, horizon: int | None, levels: Sequence[int] = ()) -> forecast.TableForecast:
         prepared = self._prepare(X)

@@ -18,6 +18,7 @@ from loaded_once import loaded_once
 from searches import call, call_unread
 
 from lstm_ae.apply import forecast
+from lstm_ae.apply.evaluate import evaluate_table
 from lstm_ae.apply.run_table import TableRequest
 from lstm_ae.backtest import folds, tables
 from lstm_ae.config import Reading, Series
@@ -636,6 +637,25 @@ def test_an_estimator_says_what_the_command_says(fitted: SequenceForecaster, pla
     np.testing.assert_allclose(high, said.intervals[80][1][0], rtol=1e-6)
     assert (fitted.window_, fitted.horizon_, fitted.season_) == (30, 6, 24)
     assert fitted.metrics_["verdict"]["test"]["outcome"] in ("beats", "ties with", "loses to")
+
+
+def test_an_estimator_is_evaluated_as_by_the_command(fitted: SequenceForecaster, place: Path) -> None:
+    """On the test rows with the window before them, as after the training."""
+    rows = table()
+    tests = rows.iloc[int(0.85 * len(rows)) - fitted.window_ :]
+    tests.to_csv("tests.csv")
+    by_command = evaluate_table(open_run(place / "run"), TableRequest("tests.csv")).as_json()
+    found = fitted.evaluate(tests)
+    assert found["verdict"]["new data"]["text"] == by_command["verdict"]["new data"]["text"]
+    trained = fitted.metrics_["test"]
+    for name, metric in found["new data"].items():
+        for other in (by_command["new data"][name], trained[name]):
+            assert metric["value"] == pytest.approx(other["value"], rel=1e-4)
+            assert metric["baselines"] == pytest.approx(other["baselines"], rel=1e-4)
+    assert "linear regression" in found["new data"]["skill"]["baselines"]
+    assert fitted.score(tests) == pytest.approx(trained["skill"]["value"], rel=1e-4)
+    with pytest.raises(DataError, match="a window with its horizon has 36"):
+        fitted.score(tests.iloc[:35])
 
 
 def test_a_forecast_is_traced_once(fitted: SequenceForecaster) -> None:
