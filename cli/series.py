@@ -180,9 +180,12 @@ def _show_inspection(inspection: "TableInspection", config: Reading, console: Co
         options = [line for line in map(format_options, finding.fixes) if line.isprintable()]
         if any(line not in finding.text for line in options):
             console.show(f"  Add {', or '.join(options)}")
-    command = format_check_command(config, combine_fixes(config, inspection.findings))
+    combined = combine_fixes(config, inspection.findings)
+    command = format_check_command(config, combined)
     if command != format_check_command(config, {}) and command.isprintable():
-        console.show(f"\nApply all suggested fixes:\n  {command}")
+        fit = all(finding.fixes[0].keys() <= combined.keys() for finding in inspection.findings if finding.fixes)
+        which = "all suggested fixes" if fit else "the suggested fixes that fit together"
+        console.show(f"\nApply {which}:\n  {command}")
     console.show("\nFix the errors above before training." if not inspection.usable else "\nThis table can be used.")
 
 

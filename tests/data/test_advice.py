@@ -43,8 +43,13 @@ def test_fixes_that_are_refused_beside_others_are_not_among_all_together(capsys:
     assert combine_fixes(config, findings) == {"split_by": "series"}
     assert inspect_table(apply_fix(config, combine_fixes(config, findings))).usable
     main(["series", "check", name, "--id-col", "m", "--window", "24"])
-    # It would be the command of the first alone.
-    assert "Apply all suggested fixes" not in capsys.readouterr().out
+    # Both are suggested, and the command has the first alone.
+    out = capsys.readouterr().out
+    assert "  Add --split-by series" in out
+    assert "  Add --scale series" in out
+    assert out.partition("\nApply the suggested fixes that fit together:\n")[2].startswith(
+        "  lstmae series check t.csv --id-col m --window 24 --split-by series\n"
+    )
 
 
 @pytest.mark.parametrize(
