@@ -125,8 +125,8 @@ class Code(Enum):
         105,
         "A time cannot be read or does not exist",
         "The time column contains a text that is not a time, a date that can be read in two ways, or an hour that "
-        "daylight saving time skips. See `--date-order`, `--time-unit`, and `--time-zone`. Write times in another "
-        'format as YYYY-MM-DD HH:MM:SS first, for example with `pandas.to_datetime(column, format="%Y%m%d-%H")`.',
+        "daylight saving time skips. See `--date-order`, `--time-unit`, and `--time-zone`. Describe times in another "
+        "format with `--time-format`, for example `--time-format %Y%m%d-%H`.",
     )
     TIME_ORDER = (
         106,

@@ -26,8 +26,11 @@ STEPS = "steps"
 # Options that may differ between training and later tables, because they do not affect what the model has learned.
 REREAD = (
     *("time_col", "clock_col", "id_col", "skip_rows", "unit_row", "skip_footer", "encoding", "missing"),
-    *("decimal", "thousands", "column_units", "date_order", "time_unit", "time_zone", "duplicates"),
+    *("decimal", "thousands", "column_units", "date_order", "time_format", "time_unit", "time_zone", "duplicates"),
 )
+# Directives of strptime in `time_format`; others depend on the locale or do not determine a time.
+DIRECTIVE = re.compile(r"%(.)", re.DOTALL)
+TIME_DIRECTIVES = frozenset("YymBbdjHIpMSfzAa")
 FREQ = re.compile(r"(\d{1,19})?(ns|us|ms|s|min|h|d|w|mo|y|steps?)", re.ASCII)
 
 
@@ -186,6 +189,15 @@ class Reading(Options):
         choices=("dmy", "mdy", "ymd"),
         tunable=False,
     )
+    time_format: str | None = option(
+        None,
+        "Format of the times in the directives of strptime (default: detected).",
+        DATA,
+        details="For texts that are not detected or ambiguous, such as %d/%m/%y %H.%M. Years with two digits are 1969 "
+        "to 2068.",
+        advanced=True,
+        tunable=False,
+    )
     time_unit: str | None = option(
         None,
         "Unit of numeric times (default: detected).",
@@ -302,6 +314,8 @@ class Reading(Options):
         super().__post_init__()
         self._check_columns()
         self._check_encoding()
+        if self.time_format is not None:
+            self._check_time_format(self.time_format)
         if self.unit_row and self.columns:
             raise ConfigError(
                 "--unit-row is for files with a header, and --columns for files without one. Skip the rows above the "
@@ -371,6 +385,22 @@ class Reading(Options):
                 "--scale window does not allow missing values, which --short pad adds. Change one of them",
                 code=Code.CONFLICTING_OPTIONS,
             )
+
+    def _check_time_format(self, pattern: str) -> None:
+        """Reject formats without a year, with other directives or with a repeated one, and conflicting options."""
+        found = [directive for directive in DIRECTIVE.findall(pattern) if directive != "%"]
+        once = len(set(found)) == len(found) and "%" not in DIRECTIVE.sub("", pattern)
+        if not once or not set(found) <= TIME_DIRECTIVES or not {"Y", "y"} & set(found):
+            raise ConfigError(
+                "--time-format must contain the year, %Y or %y, and each directive once, as in %d/%m/%y %H:%M. "
+                f"Allowed: {', '.join(f'%{each}' for each in sorted(TIME_DIRECTIVES))}. Received: {pattern[:60]!r}"
+            )
+        for name in ("clock_col", "date_order", "time_unit"):
+            if getattr(self, name) is not None:
+                raise ConfigError(
+                    f"--time-format describes the whole time. Remove it or {flag_name(name)}",
+                    code=Code.CONFLICTING_OPTIONS,
+                )
 
     def _check_encoding(self) -> None:
         """Reject codecs that are not text encodings, such as base64, or not ASCII compatible."""

@@ -37,6 +37,7 @@ from lstm_ae.data.timestamps import (
     infer_form,
     join_date_and_clock,
     looks_like_times,
+    matches_pattern,
     parse_date_parts,
     parse_times,
     resembles_times,
@@ -334,6 +335,11 @@ def infer_layout(
         if time is None or (time in typed and clock is None)
         else _infer_time_form(time, times, config, where, inferred)
     )
+    if config.time_format is not None and form is None:
+        raise ConfigError(
+            f"--time-format is for texts, and {quote(time or '')} is stored as times. Remove it",
+            code=Code.OPTION_NOT_APPLICABLE,
+        )
     values = config.value_cols or tuple(
         name for name in names if kinds[name] in ("number", "empty") and name not in {time, clock, index, *taken}
     )
@@ -382,6 +388,15 @@ def _choose_time_column(sample: TableSample, config: Reading, taken: set[str | N
     """
     names, kinds, cells, where = sample
     free = [name for name in names if name not in taken]
+    if (pattern := config.time_format) is not None:
+        for name in free:
+            if matches_pattern(drop_missing_cells(cells(name), config), pattern):
+                return name, f"{quote(name)}, as it holds times in the format of --time-format"
+        raise DataError(
+            f"{where}: no column holds times in the format --time-format {pattern}. Correct it, or name the column "
+            "with --time-col",
+            code=Code.TIME_VALUE,
+        )
     times = [name for name in free if kinds[name] == "time"]
     if times:
         rest = f" ({format_names(list(map(format_heading, times[1:])))} also)" if times[1:] else ""
@@ -403,8 +418,8 @@ def _choose_time_column(sample: TableSample, config: Reading, taken: set[str | N
             what = "only times of day" if are_clock_times(held, ()) else "times that cannot be read"
             raise DataError(
                 f"{where}: the column {name[:80]!r} seems to hold {what}. Its first cell is {quote(held[0])}. Write "
-                "YYYY-MM-DD HH:MM:SS, pass another column to --time-col, or name the columns to model with "
-                "--value-cols, and rows are counted",
+                "YYYY-MM-DD HH:MM:SS, describe the times with --time-format, pass another column to --time-col, or "
+                "name the columns to model with --value-cols, and rows are counted",
                 code=Code.TIME_VALUE,
             )
     return None, "none; rows are counted, as no column holds times"
@@ -417,6 +432,8 @@ def _find_clock_column(sample: TableSample, time: str | None, config: Reading) -
         ConfigError: if `clock_col` does not exist or does not fit.
     """
     names, kinds, cells, where = sample
+    if config.time_format is not None:
+        return None, ()
     if time is None or not are_dates(cells(time), missing_words(config)):
         if config.clock_col in names:
             problem = "no column holds dates" if time is None else f"{time[:80]!r} does not hold only dates"
@@ -446,6 +463,8 @@ def _infer_time_form(
     Raises:
         DataError: if the column does not hold times, or they are ambiguous.
     """
+    if config.time_format is not None:
+        return TimeForm("", "", aware="%z" in config.time_format, pattern=config.time_format)
     words = missing_words(config)
     held = [cell for cell in cells if cell.lower() not in words]
     try:
@@ -461,8 +480,8 @@ def _infer_time_form(
         if held and are_clock_times(held, ()):
             first += ", a time of day. Name it with --clock-col and the dates with --time-col"
         raise DataError(
-            f"{where}: the column {column[:80]!r} does not hold times. {first}. Pass another column to --time-col, or "
-            "leave it out",
+            f"{where}: the column {column[:80]!r} does not hold times. {first}. Pass another column to --time-col, "
+            "leave it out, or describe the times with --time-format",
             code=Code.TIME_VALUE,
         )
     if form.unit and config.time_unit is None:

@@ -24,6 +24,7 @@ from lstm_ae.data.columns import (
 from lstm_ae.data.csv_reader import CHUNK_CELLS, Chunk, limit_columns, sample_rows
 from lstm_ae.data.number_notation import CellProblem
 from lstm_ae.data.timestamps import (
+    MISSING_TIME,
     TIME_HEADING,
     YEAR_RANGE,
     BadTime,
@@ -177,7 +178,7 @@ def _read_times(
             raise fail(error.place, error.problem) from None
     if column.null_count:
         missing = int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
-        raise fail(missing, "the time is missing. Write it, or remove the row")
+        raise fail(missing, MISSING_TIME)
     # Microseconds can hold every year, but nanoseconds would wrap around after 2262.
     times = column.cast(pyarrow.timestamp("us"), safe=False).to_numpy(zero_copy_only=False)
     years = times.astype("datetime64[Y]").astype(np.int64) + 1970

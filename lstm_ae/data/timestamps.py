@@ -128,6 +128,7 @@ class TimeForm(NamedTuple):
         compact: whether the cells are digits only, with a date and an hour as in 2024013123, or a month as in 202401.
         worded: whether months or weekdays are words, or the cells are quarters.
         elapsed: whether numbers count from a start whose date is unknown.
+        pattern: the format given by the user, in the directives of strptime; "" for a format that was inferred.
     """
 
     unit: str
@@ -136,6 +137,7 @@ class TimeForm(NamedTuple):
     compact: bool = False
     worded: bool = False
     elapsed: bool = False
+    pattern: str = ""
 
 
 def parse_date_parts(cell: str) -> re.Match[str] | None:
@@ -473,6 +475,8 @@ EPOCH = datetime.datetime(1970, 1, 1)
 # Years within the range of int64 nanoseconds.
 YEAR_RANGE = range(1678, 2262)
 
+MISSING_TIME = "the time is missing. Write it, or remove the row"
+
 UTC_OFFSET = re.compile(r"(?<=\d)\s*(Z|[+-]\d{2}:?\d{2})$", re.ASCII)
 
 # Maximum length of a time with microseconds and with nanoseconds.
@@ -500,6 +504,8 @@ def parse_times(cells: Sequence[str], form: TimeForm) -> Int64Array:
     """
     if form.unit:
         return _parse_numeric_times(cells, form)
+    if form.pattern:
+        return np.array([_parse_pattern(cell, form.pattern, place) for place, cell in enumerate(cells)], np.int64)
     if form.worded:
         cells = [month_name_to_digits(cell, form.order) for cell in cells]
     offset, plain = None if form.aware else 0, cells
@@ -576,9 +582,46 @@ def _parse_numeric_times(cells: Sequence[str], form: TimeForm) -> Int64Array:
     return np.rint(np.array(cells, np.float64) * (size // 1000)).astype(np.int64) * 1000
 
 
+def matches_pattern(cells: Sequence[str], pattern: str) -> bool:
+    """Return whether most cells are times in a format of strptime.
+
+    >>> matches_pattern(["20180221-20", "20180221-21", "?"], "%Y%m%d-%H")
+    True
+    """
+    return 2 * sum(_strptime(cell, pattern) is not None for cell in cells) > len(cells)
+
+
+def _strptime(cell: str, pattern: str) -> datetime.datetime | None:
+    try:
+        return datetime.datetime.strptime(cell, pattern)
+    except ValueError:
+        return None
+
+
+def _parse_pattern(cell: str, pattern: str, place: int) -> int:
+    if not cell:
+        raise BadTime(place, MISSING_TIME)
+    moment = _strptime(cell, pattern)
+    if moment is None:
+        raise BadTime(
+            place, f"{quote(cell)} is not a time in the format --time-format {pattern}. Correct it, or remove the row"
+        )
+    local = moment.replace(tzinfo=None)
+    _require_year(local, cell, place)
+    time = local - (moment.utcoffset() or datetime.timedelta()) - EPOCH
+    return time // datetime.timedelta(microseconds=1) * 1000
+
+
+def _require_year(moment: datetime.datetime, cell: str, place: int) -> None:
+    if moment.year not in YEAR_RANGE:
+        raise BadTime(
+            place, f"{quote(cell)} is outside the years {YEAR_RANGE.start} to {YEAR_RANGE.stop - 1}. Correct it"
+        )
+
+
 def _parse_moment(cell: str, form: TimeForm, place: int) -> int:
     if not cell:
-        raise BadTime(place, "the time is missing. Write it, or remove the row")
+        raise BadTime(place, MISSING_TIME)
     found = DATE.fullmatch(expand_stamp(cell) if form.compact else month_name_to_digits(cell, form.order))
     if not found:
         raise BadTime(place, f"{quote(cell)} is not a time. Write it as YYYY-MM-DD HH:MM:SS, or remove the row")
@@ -602,10 +645,7 @@ def _parse_moment(cell: str, form: TimeForm, place: int) -> int:
         raise BadTime(
             place, f"{quote(cell)} is not a moment of the calendar{hint} ({error}). Correct it, or remove the row"
         ) from None
-    if moment.year not in YEAR_RANGE:
-        raise BadTime(
-            place, f"{quote(cell)} is outside the years {YEAR_RANGE.start} to {YEAR_RANGE.stop - 1}. Correct it"
-        )
+    _require_year(moment, cell, place)
     if form.aware != (found["zone"] is not None):
         has = "no offset from UTC, unlike" if form.aware else "an offset from UTC, unlike"
         raise BadTime(place, f"{quote(cell)} has {has} the first rows. Write all times in one way")

@@ -88,6 +88,25 @@ def test_dates_and_decimals_are_written_as_in_the_first_table() -> None:
     assert told.date_order == "mdy"
 
 
+def test_a_format_of_times_is_that_of_the_run_or_replaces_what_the_run_has() -> None:
+    hours = np.datetime64("2024-03-20T00") + np.arange(120)
+    stamps = [str(hour).replace("-", "").replace("T", "-") for hour in hours]
+    config = settled("time,a", [f"{cell},{k % 7}" for k, cell in enumerate(stamps)], time_format="%Y%m%d-%H")
+    later = [f"{cell},{k % 7}" for k, cell in enumerate(stamps[:50])]
+    assert other(config, "time,a", later).times[1].view("datetime64[ns]") == hours[1]
+    _, chunks = read_incoming(pieces_of("time,a\n", *(f"{row}\n" for row in later[:2])), "standard input", config)
+    assert np.concatenate([chunk.times for chunk in chunks]).view("datetime64[ns]").tolist() == (
+        hours[:2].astype("datetime64[ns]").tolist()
+    )
+    days = [f"{str(hour)[8:10]}/03/24 {str(hour)[11:]}:00,{k % 7}" for k, hour in enumerate(hours[:50])]
+    table = other(read_with_run_config(config, {"date_order": "dmy"}), "time,a", days)
+    assert table.times[1].view("datetime64[ns]") == hours[1]
+    plain = settled("time,a", days)
+    assert plain.date_order == "dmy"
+    table = other(read_with_run_config(plain, {"time_format": "%Y%m%d-%H"}), "time,a", later)
+    assert table.times[1].view("datetime64[ns]") == hours[1]
+
+
 def test_a_table_may_be_written_otherwise() -> None:
     """What is told of it wins over the run's own; words for a missing value are added to those of the run."""
     rows = [f"{time},{k % 7 if k % 9 else -999}" for k, time in enumerate(minutes(100))]

@@ -100,6 +100,19 @@ REFUSED: dict[str, tuple[bytes | str, dict[str, Any], tuple[str, ...]]] = {
     "day or month": ("t,a\n1/2/2024,1\n2/2/2024,2\n", {}, ("1 February", "2 January", "--date-order dmy")),
     "a date of another kind": (GOOD + "5/1/2024 03:00,1,2\n", {}, ("line 5", "does not begin with the year")),
     "date order wrong": ("t,a\n13/2/2024,1\n", {"date_order": "mdy"}, ("line 2", "--date-order mdy")),
+    "another format than told": (
+        "t,a\n01.02.24,1\n02.02.24,2\n03-02-24,2\n",
+        {"time_format": "%d.%m.%y"},
+        ("line 4", "'03-02-24'", "--time-format %d.%m.%y"),
+    ),
+    "a missing time in a format": ("t,a\n24,1\n,2\n", {"time_col": "t", "time_format": "%y"}, ("line 3", "missing")),
+    "no column in a format": (GOOD, {"time_format": "%d.%m.%y"}, ("no column", "--time-format %d.%m.%y", "--time-col")),
+    "a year in a format": ("t,a\n0900,1\n", {"time_col": "t", "time_format": "%Y"}, ("line 2", "outside the years")),
+    "a format that is not known": (
+        "time,a\n20240101-00,1\n20240101-01,2\n",
+        {},
+        ("'time'", "'20240101-00'", "--time-format"),
+    ),
     "zone for times with offsets": (
         GOOD.replace("0,", "0Z,"),
         {"time_zone": "Europe/Berlin"},
@@ -268,6 +281,15 @@ READ: dict[str, tuple[bytes | str, dict[str, Any]]] = {
     "month first, told": (
         "t,a\n1/1/2024 12:00 AM,1\n1/1/2024 1:00 AM,2\n1/1/2024 2:00 am,3\n",
         {"date_order": "mdy"},
+    ),
+    "a format that is told": ("t,a\n20240101-00,1\n20240101-01,2\n20240101-02,3\n", {"time_format": "%Y%m%d-%H"}),
+    "digits in a format that is told": (
+        "x,t,a\nq,01012400,1\nq,01012401,2\nq,01012402,3\n",
+        {"time_format": "%d%m%y%H"},
+    ),
+    "offsets in a format that is told": (
+        "t,a\n01 Jan 24 1 AM +0100,1\n01 Jan 24 1 AM +0000,2\n01 Jan 24 2 AM +0000,3\n",
+        {"time_format": "%d %b %y %I %p %z"},
     ),
     "zulu": (GOOD.replace("0,", "0Z,", 3).replace("00Z,1", "00Z,1"), {}),
     "offsets": (HEAD + "2024-01-01T01:00+01:00,1,1\n2023-12-31T20:00-05:00,2,2\n2024-01-01T07:30+0530,3,3\n", {}),

@@ -13,10 +13,42 @@ from lstm_ae.config import Reading
 from lstm_ae.data.table_reader import read_panel
 from lstm_ae.data.time_zones import to_utc
 from lstm_ae.data.timestamps import BadTime, TimeForm, infer_form, looks_like_times, parse_times, resembles_times
-from lstm_ae.errors import Code, DataError
+from lstm_ae.errors import Code, ConfigError, DataError
 
 NOON = "2024-03-05T12:00:00"
 BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "days"),
+    [
+        ("%d/%m/%y", ["2003-02-01", "2003-02-02", "2068-01-03", "1969-01-04"]),
+        ("%m/%d/%y", ["2003-01-02", "2003-02-02", "2068-03-01", "1969-04-01"]),
+        ("%y/%m/%d", ["2001-02-03", "2002-02-03"]),
+    ],
+)
+def test_a_format_decides_between_day_month_and_year(pattern: str, days: list[str]) -> None:
+    cells = ["01/02/03", "02/02/03", "03/01/68", "04/01/69"][: len(days)]
+    Path("t.csv").write_text("\n".join(("time,a", *(f"{cell},{k}" for k, cell in enumerate(cells)))))
+    table = read_panel(Reading(data="t.csv", time_format=pattern))
+    found = np.datetime_as_string(table.times[np.argsort(table.values[:, 0])].view("datetime64[ns]"), "D")
+    assert found.tolist() == days
+    with pytest.raises(DataError, match="can be read as") as told:
+        read_panel(Reading(data="t.csv"))
+    assert told.value.code is Code.TIME_VALUE
+
+
+@pytest.mark.parametrize("pattern", ["%H:%M", "%d/%m", "%Y %Y", "%Y%", "%Y %q", "%x", "%%Y", "", "2024"])
+def test_a_format_must_determine_the_year(pattern: str) -> None:
+    with pytest.raises(ConfigError, match="--time-format must contain the year"):
+        Reading(time_format=pattern)
+
+
+@pytest.mark.parametrize("other", [{"date_order": "dmy"}, {"time_unit": "s"}, {"clock_col": "c"}])
+def test_a_format_excludes_what_it_decides(other: dict[str, str]) -> None:
+    with pytest.raises(ConfigError) as told:
+        Reading(time_format="%Y", **other)  # type: ignore[arg-type]
+    assert told.value.code is Code.CONFLICTING_OPTIONS
 
 
 def moments(*cells: str, order: str | None = None, unit: str | None = None) -> list[str]:
