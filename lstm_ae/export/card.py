@@ -105,6 +105,7 @@ def render_card(name: str, version: str, run: ModelStore, endpoints: "Sequence[E
         _describe_weights(metrics, _model_kind(task, config)),
         _format_table(("split", "metric", "value", "baseline"), _result_rows(metrics)),
         *("Verdict on " + part + ": " + verdict["text"] for part, verdict in metrics.get("verdict", {}).items()),
+        *(f"{note}." for note in metrics.get("notes", ())),
         "## Inputs and outputs",
         _format_table(
             ("endpoint", "inputs", "outputs"),

@@ -461,6 +461,7 @@ def gather_run(directory: Path) -> RunFacts:
     request = read_request(about) if about else None
     config = read("The options are shown as in config.json", run.config) if about else None
     metrics = read("There are no results", lambda: _metrics(run, request)) or {}
+    read_part("notes", lambda content: missing.extend(map(str, content.get("notes", ()))))
     history = read("There are no training curves", lambda: _history(run)) or {}
     network = read("The layers cannot be read", lambda: read_network(run.model_file))
     pictures, damaged = read_figures(

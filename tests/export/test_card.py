@@ -71,6 +71,14 @@ def test_what_it_does_follows_the_config():
     assert "Reconstructs windows of daily prices." in render_card("x", "1", run, ENDPOINTS)
 
 
+def test_what_could_not_be_evaluated_is_noted() -> None:
+    class Noted(Run):
+        def metrics(self):
+            return super().metrics() | {"notes": ["No error on test"]}
+
+    assert "\n\nNo error on test.\n\n" in render_card("pump", "1", Noted(ROOT / "pump"), ENDPOINTS)
+
+
 @pytest.mark.parametrize(
     ("name", "told"),
     [

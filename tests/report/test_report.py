@@ -421,6 +421,12 @@ def test_several_measures_and_a_verdict_are_put_in_words() -> None:
     assert "Verdict on the test split: beats persistence (skill +5.00%)." in text
 
 
+def test_what_could_not_be_evaluated_is_noted() -> None:
+    made("a", notes=["No reconstruction error on test"])
+    assert "Some content is missing" in page_of("a").text
+    assert "No reconstruction error on test" in page_of("a").text
+
+
 def test_skill_is_a_percentage_in_the_results_and_in_the_comparison() -> None:
     for name, skill in (("a", 0.00939), ("b", -0.25)):
         made(name, test={"skill": metric(skill, True, "", regression=0.5)})
