@@ -111,7 +111,7 @@ def load_classifier(run: ModelStore, reading: JsonMapping | None = None) -> RunC
             code=Code.RUN_MISMATCH,
         )
     model = run.model()
-    function = tf.function(lambda inputs: model(inputs, training=False)["label"])
+    function = tf.function(lambda inputs: model(inputs, training=False)["label"], autograph=False)
     call = function.get_concrete_function(input_signature(model))
 
     def probabilities(windows: Array) -> Float32Array:

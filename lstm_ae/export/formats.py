@@ -118,7 +118,7 @@ def _convert_to_onnx(model: keras.Model, function: EndpointFunction) -> bytes:
     """Convert with tf2onnx; the batch size, and the number of steps if the model allows it, stay variable."""
     import tf2onnx
 
-    call = tf.function(function.call)
+    call = tf.function(function.call, autograph=False)
     made, _ = tf2onnx.convert.from_function(call, input_signature=[function.specs], opset=ONNX_OPSET)
     for value in (*made.graph.input, *made.graph.output):
         for size, name in zip(value.type.tensor_type.shape.dim, ("batch", "steps"), strict=False):
@@ -150,7 +150,7 @@ def _convert_to_litert(model: keras.Model, function: EndpointFunction) -> bytes:
             return function.call(inputs)
 
     module = tf.Module()
-    module.call = tf.function(call, input_signature=[specs])
+    module.call = tf.function(call, input_signature=[specs], autograph=False)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([module.call.get_concrete_function()], module)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     content: bytes = converter.convert()

@@ -142,7 +142,7 @@ def expected_answers(
         DataError: If `serving_default` returns NaN or infinity.
     """
     with tf.device("CPU:0"):
-        calls = {each.name: tf.function(each.call, input_signature=[each.specs]) for each in made}
+        calls = {each.name: tf.function(each.call, input_signature=[each.specs], autograph=False) for each in made}
         for endpoint, inputs in sample_endpoints(model, made, window=window):
             outputs = calls[endpoint.name]({key: tf.constant(value) for key, value in inputs.items()})
             answers = {key: value.numpy() for key, value in outputs.items()}

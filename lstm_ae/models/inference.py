@@ -80,7 +80,7 @@ def traced(model: keras.Model) -> Callable[[Tensors], Tensors]:
     if model not in _TRACED:
         alive: Callable[[], Any] = weakref.ref(model)
         _TRACED[model] = tf.function(
-            lambda inputs: alive()(inputs, training=False), input_signature=[input_signature(model)]
+            lambda inputs: alive()(inputs, training=False), input_signature=[input_signature(model)], autograph=False
         )
     return _TRACED[model]
 

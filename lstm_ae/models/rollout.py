@@ -44,11 +44,11 @@ class Rollout:
     def __init__(self, model: keras.Model) -> None:
         self.model = model
         signature, forecast = [input_signature(model), HORIZON], rollout(model)
-        self.call = tf.function(forecast, input_signature=signature)
+        self.call = tf.function(forecast, input_signature=signature, autograph=False)
         # Only one-step forecasters accept shocks.
         if one_step(model):
             shocks = tf.TensorSpec((None, None, signature[0]["past"].shape[-1]), tf.float32)
-            self.shocked = tf.function(forecast, input_signature=[*signature, shocks])
+            self.shocked = tf.function(forecast, input_signature=[*signature, shocks], autograph=False)
 
     def __call__(
         self,

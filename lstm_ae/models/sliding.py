@@ -124,7 +124,8 @@ def slide_with_keras(model: "keras.Model", scale: str) -> SlidingAutoencoder:
         @functools.cache
         def call() -> "ConcreteFunction":
             # A concrete function: TensorFlow warns of retracing when several models are loaded one after another.
-            return tf.function(function).get_concrete_function(tf.TensorSpec((None, *shape), tf.float32))
+            spec = tf.TensorSpec((None, *shape), tf.float32)
+            return tf.function(function, autograph=False).get_concrete_function(spec)
 
         return lambda values: call()(tf.constant(values, tf.float32)).numpy()
 

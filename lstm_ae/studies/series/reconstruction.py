@@ -75,7 +75,7 @@ def model_errors(model: "keras.Model", scale: Scale) -> Errors:
 
     network = inner_network(model)
     spec = tf.TensorSpec(network.input["sequence"].shape, tf.float32)
-    function = tf.function(lambda x: network({"sequence": x}, training=False)["reconstruction"])
+    function = tf.function(lambda x: network({"sequence": x}, training=False)["reconstruction"], autograph=False)
     # A concrete function: TensorFlow warns of retracing when several models are loaded one after another.
     call = function.get_concrete_function(spec)
     return _squared(lambda scaled: call(tf.constant(scaled, tf.float32)).numpy(), scale)
