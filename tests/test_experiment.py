@@ -163,6 +163,7 @@ def test_the_same_numbers_to_the_last_bit(toy: Run) -> None:
         assert {**one, "seconds": 0} == {**other, "seconds": 0}
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_is_resumed_to_the_same_end(toy: Run) -> None:
     class Interrupt(TrainingObserver):
         def on_start(self, directory: Path) -> None:

@@ -50,6 +50,7 @@ def test_a_collector_that_was_off_stays_off(thawed):
         gc.enable()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "begun",
     [

@@ -101,6 +101,7 @@ def test_resumed_backtest_equals_an_uninterrupted_one(path, tmp_path, by, refit)
     assert left == {"backtest.json", "fold-1.json", "fold-2.json", "fold-3.json"}
 
 
+@pytest.mark.slow
 def test_verdicts_over_all_folds(path, tmp_path):
     found = backtest_prices(config_of(path), 2, tmp_path / "two")
     daily = {name: np.concatenate([fold.errors[name] for fold in found.folds]) for name in found.folds[0].errors}
@@ -183,6 +184,7 @@ def test_backtest_without_refit_is_resumed(path, tmp_path):
     np.testing.assert_allclose(part.folds[1].errors["model"], whole.folds[1].errors["model"], rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_folder_of_other_data_is_refused(tmp_path):
     path = prices(tmp_path, days_of("AAA", 300))
     backtest_prices(config_of(path), 2, tmp_path / "out")
@@ -257,6 +259,7 @@ def test_skill_weights_every_forecast_equally(path, tmp_path, monkeypatch):
     assert found.outcome == "undecided against"
 
 
+@pytest.mark.slow
 def test_fold_with_initial_weights_is_tested(path, tmp_path, monkeypatch):
     learn = folding.fit_model
 

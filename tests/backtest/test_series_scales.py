@@ -38,6 +38,7 @@ def ahead(place: Path, name: str) -> tuple[dict[str, Any], str]:
     return {machine: np.array(rows, float) for machine, rows in found.items()}, said.err
 
 
+@pytest.mark.slow
 def test_each_series_is_forecast_in_its_own_units(place: Path) -> None:
     found, said = ahead(place, "good")
     assert "of their own" not in said

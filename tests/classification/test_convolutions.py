@@ -165,6 +165,7 @@ def settled(**options: Any) -> Series:
     return Series(task="classify", label_col="kind", units=2, window=40, batch_size=32, **options)
 
 
+@pytest.mark.slow
 def test_a_network_that_cannot_help_ends_with_the_numbers_of_the_baseline() -> None:
     windows, label = bumps(120)
     # No classifier can be sure of labels some of which are wrong.

@@ -366,6 +366,7 @@ def test_snp_forecasts_past_the_end_of_the_data(run):
         picture(found[name])
 
 
+@pytest.mark.slow
 def test_snp_forecasts_the_second_half_of_the_last_window(run):
     found = document(run, f"snp predict --multistep {SMALL_PRICES}")
     table = rows(found["forecast"])
@@ -446,6 +447,7 @@ def test_snp_predicts_one_day(run):
     assert "figures: " in out
 
 
+@pytest.mark.slow
 def test_snp_reconstructs(run):
     found = document(run, f"snp reconstruct {SMALL_PRICES}")
     assert json.loads(Path(found["run"], "config.json").read_text())["config"]["goal"] == "reconstruct"

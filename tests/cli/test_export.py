@@ -45,6 +45,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> Any:
     return said
 
 
+@pytest.mark.slow
 def test_exported_then_verified(toy: Path, said: Any, proven_here: None) -> None:
     exported = said("export toy")
     assert exported["saved_model"] == "toy/2"

@@ -194,6 +194,7 @@ def test_columns_of_a_table_are_named(tmp_path: Path) -> None:
     assert (tmp_path / "o.csv").read_text() == "sample,code_1,code_2,class,y_1,y_2\n0,0.0,0.0,1,0.0,0.0\n"
 
 
+@pytest.mark.slow
 def test_folder_rest_and_grpc_say_the_same(tmp_path: Path) -> None:
     save(tmp_path / "plus", 1)
     (tmp_path / "x.csv").write_text("a,b\n1,2\n3,4\n5,NaN\n")

@@ -150,6 +150,7 @@ def test_requests_too_large_for_a_server_are_left_out(
     assert list(_make_requests(model, made, 32, 30)) == []
 
 
+@pytest.mark.slow
 def test_a_run_is_verified_against_its_model(run: Path, proven_here: None) -> None:
     names = ["encode", "reconstruct", "score", "serving_default"]
     assert list(verify_versions(run)) == [VerifiedVersion(run / "1", names, 0.0, [])]

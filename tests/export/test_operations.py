@@ -61,6 +61,7 @@ def test_a_plain_model_passes(plain: Path) -> None:
     assert edited(plain, lambda meta: None) == []
 
 
+@pytest.mark.slow
 def test_common_keras_models_pass(tmp_path: Path) -> None:
     """Pictures, words and series, as others build them."""
     picture = keras.Input((12, 12, 3), name="picture")
@@ -201,6 +202,7 @@ def test_an_object_that_leads_to_the_saver(plain: Path) -> None:
     assert edited(plain, edit) == ["RestoreV2"]
 
 
+@pytest.mark.slow
 def test_a_server_judges_without_keras() -> None:
     """The imports alone load no TensorFlow; the judgement needs no Keras, of which nothing may be there."""
     program = """

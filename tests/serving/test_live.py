@@ -484,6 +484,7 @@ def hammer(server: Live, stop: threading.Event, found: list[Any]) -> None:
         found.append(server.ask(PREDICT, ONE))
 
 
+@pytest.mark.slow
 def test_hot_reload_rollback_and_deletion_without_one_failed_request(tmp_path: Path) -> None:
     save(tmp_path / "plus", 1, 1.0)
     save(tmp_path / "kept", 2, 2.0)
