@@ -11,7 +11,7 @@ from processes import CEILING, finished, started, until, until_it_imports, until
 
 pytestmark = pytest.mark.slow
 
-TRAIN = "toy train --deterministic --sequences 24000 --epochs 8 --units 8"
+TRAIN = "toy train --deterministic --sequences 6000 --epochs 8 --units 8"
 
 
 def outcome(run):

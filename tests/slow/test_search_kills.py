@@ -53,12 +53,11 @@ def test_killed_within_trials_and_between_them(references, tmp_path, kind, first
 
 def test_killed_at_every_stage_with_two_at_once(references, tmp_path):
     place = tmp_path / "s"
-    with started(f"{GRID} --jobs 2 --out s", tmp_path) as process:
-        until_there(place / "search.json")
-        process.kill()
-    for write in (1, 2, 3):  # the driver writes the journal only
-        code, _ = finished(f"{RESUME} --jobs 2", tmp_path, kill_at_write=write)
-        assert code == -signal.SIGKILL
+    # At the first line of the journal, and at a later one.
+    code, _ = finished(f"{GRID} --jobs 2 --out s", tmp_path, kill_at_write=2)
+    assert code == -signal.SIGKILL
+    code, _ = finished(f"{RESUME} --jobs 2", tmp_path, kill_at_write=3)
+    assert code == -signal.SIGKILL
     with started(f"{RESUME} --jobs 2", tmp_path) as process:  # while a process that runs trials imports what it needs
         wait_for(lambda: workers(process.pid), "no worker was started")
         left = children(process.pid)

@@ -186,7 +186,7 @@ def wait_for(true, problem):
     end = time.monotonic() + CEILING
     while not true():
         assert time.monotonic() < end, problem
-        time.sleep(0.001)
+        time.sleep(0.005)
 
 
 async def wait_on_loop(true, problem, work=None):

@@ -3,16 +3,18 @@
 import numpy as np
 from searches import table_of
 
-SMALL = "toy tune --deterministic --sequences 2000 --epochs 4 --seed 1"
-GRID = f"{SMALL} --units 2,4 --learning-rate 0.1,0.01"
+SMALL = "toy tune --deterministic --epochs 4 --seed 1"
+BRIEF = f"{SMALL} --sequences 300"
+# Its trials take long enough to be killed at a moment that only a clock tells.
+GRID = f"{SMALL} --sequences 2000 --units 2,4 --learning-rate 0.1,0.01"
 
 
 KINDS = {
     "grid": GRID,
-    "random": f"{SMALL} --units 2..8 --learning-rate 1e-3..1e-1:log --search random --trials 4",
-    "repeats": f"{SMALL} --units 2,4 --repeats 2",
-    "bayesian": f"{SMALL} --units 2..8 --learning-rate 1e-3..1e-1:log --search bayesian --trials 5",
-    "hyperband": f"{SMALL} --units 2..8 --learning-rate 1e-3..1e-1:log --search hyperband --trials 8",
+    "random": f"{BRIEF} --units 2..8 --learning-rate 1e-3..1e-1:log --search random --trials 4",
+    "repeats": f"{BRIEF} --units 2,4 --repeats 2",
+    "bayesian": f"{BRIEF} --units 2..8 --learning-rate 1e-3..1e-1:log --search bayesian --trials 5",
+    "hyperband": f"{BRIEF} --units 2..8 --learning-rate 1e-3..1e-1:log --search hyperband --trials 8",
 }
 
 
