@@ -31,6 +31,8 @@ LONGEST = (
     "cli/test_cli.py",
     "slow/test_search_kills.py",
     "estimators/test_estimators.py",
+    "estimators/test_classifier.py",
+    "estimators/test_sktime.py",
     "test_docs.py",
     "slow/test_golden.py",
     "bench/test_bench.py",
@@ -80,6 +82,15 @@ def proven_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
     check = lambda version, cases, report: probe.check_cases(str(version), str(cases))  # noqa: E731
     monkeypatch.setattr(verification, "run_probe", check)
+
+
+@pytest.fixture
+def untraced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Functions run operation by operation: for a tiny model on a few rows, tracing takes most of the time."""
+    import tensorflow as tf
+    from untraced import leave_untraced
+
+    monkeypatch.setattr(tf, "function", leave_untraced)
 
 
 @pytest.fixture(scope="session")

@@ -100,6 +100,7 @@ def test_series_by_groups(whole: SequenceClassifier) -> None:
     np.testing.assert_array_equal(whole.predict(shuffled), whole.predict(X).iloc[order])
 
 
+@pytest.mark.slow
 def test_fitting_is_what_the_command_does(whole: SequenceClassifier) -> None:
     WALKS.to_csv("walks.csv")
     options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in SMALL.items())
@@ -224,6 +225,7 @@ def test_parameters_that_are_refused() -> None:
         SequenceClassifier(options={"code": 3}).fit(LEVEL, LABEL)
 
 
+@pytest.mark.slow
 def test_columns_keep_their_names() -> None:
     frame = pd.DataFrame({"label": LEVEL[:, 0], "series": LEVEL[:, 0]})
     groups = np.arange(400) // 20
@@ -308,6 +310,7 @@ def test_cross_validations_pass_series_on_as_the_docstring_says(monkeypatch: pyt
     assert seen == [("fit", 60), ("score", 20)] * 4
 
 
+@pytest.mark.slow
 def test_the_example(capfd: pytest.CaptureFixture[str]) -> None:
     assert doctest.testmod(several).failed == 0
     found = doctest.testmod(classifier, verbose=False)
@@ -335,9 +338,9 @@ EXPECTED = {
 
 
 def _checks() -> list[Any]:
-    """What scikit-learn asks of every classifier; all but the first few fit a model, 3 seconds each."""
+    """What scikit-learn asks of every classifier; all but the first few fit models."""
     found = []
-    for estimator, check in estimator_checks_generator(SequenceClassifier(**TINY)):
+    for estimator, check in estimator_checks_generator(SequenceClassifier(**TINY, batch_size=128)):
         name = check.func.__name__
         marks: list[Any] = [pytest.mark.slow]
         if name in EXPECTED:
@@ -347,5 +350,5 @@ def _checks() -> list[Any]:
 
 
 @pytest.mark.parametrize(("estimator", "check"), _checks())
-def test_scikit_learn(estimator: Any, check: Any) -> None:
+def test_scikit_learn(estimator: Any, check: Any, untraced: None) -> None:
     check(estimator)

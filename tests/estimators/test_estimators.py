@@ -545,7 +545,7 @@ def test_codes_of_a_window_scale_cannot_be_undone(windowed: SequenceAutoencoder)
 
 
 @pytest.mark.slow
-def test_in_a_pipeline_and_a_search() -> None:
+def test_in_a_pipeline_and_a_search(untraced: None) -> None:
     rows = pd.Series(np.sin(np.arange(300) / 3), name="level")
     pipeline = make_pipeline(StandardScaler(), SequenceAutoencoder(**TINY)).fit(rows.to_frame())
     assert pipeline.transform(rows.to_frame()).shape == (300, 2)
@@ -555,6 +555,7 @@ def test_in_a_pipeline_and_a_search() -> None:
     assert search.best_params_["units"] in (1, 3)
 
 
+@pytest.mark.slow
 def test_no_tensorflow_before_it_is_needed() -> None:
     program = """
 import sys
@@ -567,6 +568,7 @@ print(sorted({name.split(".")[0] for name in sys.modules} & {"tensorflow", "kera
     assert (done.stdout.strip(), done.returncode) == ("['lstm_ae']", 0), done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", [autoencoder, detector], ids=["autoencoder", "detector"])
 def test_examples(module: Any, capfd: pytest.CaptureFixture[str]) -> None:
     found = doctest.testmod(module, verbose=False)
@@ -584,7 +586,7 @@ EXPECTED = {
 
 
 def _checks() -> list[Any]:
-    """What scikit-learn asks of every estimator; all but the first few fit a model, 3 seconds each."""
+    """What scikit-learn asks of every estimator; all but the first few fit models."""
     found = []
     for kind in (SequenceAutoencoder(**TINY), AnomalyDetector(threshold="quantile:0.9", **TINY)):
         for estimator, check in estimator_checks_generator(kind):
@@ -597,5 +599,5 @@ def _checks() -> list[Any]:
 
 
 @pytest.mark.parametrize(("estimator", "check"), _checks())
-def test_scikit_learn(estimator: Any, check: Any) -> None:
+def test_scikit_learn(estimator: Any, check: Any, untraced: None) -> None:
     check(estimator)

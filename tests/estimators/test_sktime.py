@@ -16,7 +16,7 @@ SMALL: dict[str, Any] = {"window": 8, "code": 2, "units": 4, "epochs": 2}
 
 
 @pytest.mark.filterwarnings("default")
-def test_the_checks_of_sktime() -> None:
+def test_the_checks_of_sktime(untraced: None) -> None:
     from sktime.utils.estimator_checks import check_estimator
 
     from lstm_ae.estimators.sktime import SktimeAnomalyDetector
