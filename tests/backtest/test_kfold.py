@@ -19,6 +19,9 @@ from lstm_ae.files import as_json, write
 from lstm_ae.run import create_run
 from lstm_ae.training.loop import TrainingResult
 
+# Tiny models, of which each test trains up to thirteen: tracing them would take most of the time.
+pytestmark = pytest.mark.usefixtures("untraced")
+
 
 @pytest.fixture(autouse=True)
 def few_days_are_enough(monkeypatch):
@@ -32,7 +35,7 @@ def path(tmp_path_factory):
 
 
 def config_of(path, **choices):
-    return Snp(**{"data": path, "window": 5, "units": 2, "epochs": 1, "inputs": "ohlc", **choices})
+    return Snp(**{"data": path, "window": 5, "units": 2, "epochs": 1, "batch_size": 256, "inputs": "ohlc", **choices})
 
 
 @pytest.mark.parametrize("turn", [0, 1])
