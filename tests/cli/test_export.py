@@ -64,6 +64,7 @@ def test_a_version_that_fails_ends_with_5(toy: Path, said: Any) -> None:
     assert said("export toy --verify-only", 5).startswith("'toy/1': saved_model.pb ")
 
 
+@pytest.mark.slow
 def test_nothing_is_published_that_is_not_proven(toy: Path, said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission.graph_check, "find_forbidden", lambda _: ["EagerPyFunc"])
     before = sorted(toy.iterdir())

@@ -182,6 +182,7 @@ def test_a_week_beats_a_day_where_it_errs_less() -> None:
     assert prepared(pd.DataFrame({"load": load}), window=192, horizon=24).data.seasons == (168,)
 
 
+@pytest.mark.slow
 def test_a_run_keeps_the_seasons_of_its_columns() -> None:
     calendar().to_csv("c.csv", index=False)
     said = call(f"series train c.csv {OPTIONS} --value-cols price,hour --out run")
@@ -624,6 +625,7 @@ def fitted() -> SequenceForecaster:
     return SequenceForecaster(window=30, horizon=6, units=4, epochs=2, stride=2).fit(table())
 
 
+@pytest.mark.slow
 def test_an_estimator_says_what_the_command_says(fitted: SequenceForecaster, place: Path) -> None:
     loaded = SequenceForecaster.load(place / "run")
     said = forecast.forecast_file(open_run(place / "run"), TableRequest(str(place / "t.csv")), levels=(80,))

@@ -188,6 +188,7 @@ def test_a_damaged_detection_is_said() -> None:
     assert [each.split(":")[0] for each in told_of] == ["The events are not drawn"]
 
 
+@pytest.mark.slow
 def test_many_long_series_stay_below_five_megabytes() -> None:
     places = [f"run{k}" for k in range(4)]
     for place in places:

@@ -142,6 +142,7 @@ def test_all_its_days_are_forecast_and_the_day_after(run):
     assert all(low < high for low, high in zip(table["low_80"], table["high_80"], strict=True))
 
 
+@pytest.mark.slow
 def test_what_it_is_worth_is_told_beside_the_baselines_of_the_run(run):
     opened = opened_on(run, days_of("NEW", 400, seed=5))
     found = evaluate_new(
@@ -303,6 +304,7 @@ def test_new_prices_may_be_written_in_another_way(run, tmp_path, capsys):
     assert "--id-col" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_many_days(run):
     calibration = run.artifact(PriceCalibration).calibration
     few = opened_on(run, days_of("NEW", 10, seed=5))
