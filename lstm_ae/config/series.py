@@ -13,6 +13,7 @@ DETECTION = (("task", ("anomaly",)),)
 RECONSTRUCTION = (("task", ("anomaly", "reconstruct")),)
 FORECAST = (("task", ("forecast",)),)
 CLASSIFY = (("task", ("classify",)),)
+LINKED = (("task", ("classify", "forecast")),)
 DECODING = (("task", ("anomaly", "reconstruct", "forecast")),)
 
 
@@ -81,13 +82,14 @@ class Series(Reading, Config):
     )
     link: str = option(
         "baseline",
-        "Start the network at the better baseline, or at random.",
+        "Start the network at a fitted regression, or without one.",
         MODEL,
-        details="The better one on validation: logistic regression on windows or on convolutions of them. The network "
-        "learns what it leaves over.",
+        details="The network learns what the regression leaves over. Classes: the better logistic regression on "
+        "validation, on windows or on convolutions of them. Forecasts: the linear regression that is also their "
+        "baseline; without it, an untrained network equals persistence.",
         advanced=True,
         choices=("baseline", "none"),
-        needs=CLASSIFY,
+        needs=LINKED,
     )
     horizon: int | None = redefault(Reading, "horizon", None, needs=FORECAST)
     normal: tuple[str, ...] = redefault(Reading, "normal", (), needs=RECONSTRUCTION)

@@ -7,6 +7,7 @@ from typing import Self
 from lstm_ae.config.base import Config, ReconstructionConfig
 from lstm_ae.config.options import DATA, TASK, TRAINING, option, redefault
 from lstm_ae.config.reading import Reading
+from lstm_ae.config.series import Series
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_names, quote
 
@@ -164,11 +165,19 @@ class Snp(ReconstructionConfig):
         "change",
         "Target: change from the last day, or level.",
         TRAINING,
-        details="A model of changes starts as persistence; the report uses the level.",
+        details="The report uses the level.",
         advanced=True,
         choices=("change", "level"),
         tunable=False,  # It determines the scale, and losses of different scales are not comparable.
         needs=PREDICT,
+    )
+    link: str = redefault(
+        Series,
+        "link",
+        "baseline",
+        details="The linear regression is also the baseline. The network learns what it leaves over; without it, an "
+        "untrained network equals persistence.",
+        needs=(*PREDICT, ("target", ("change",))),
     )
     # A forecaster must be causal and needs the states of all steps.
     bidirectional: bool = redefault(ReconstructionConfig, "bidirectional", False, needs=RECONSTRUCT)

@@ -275,6 +275,7 @@ class KnownPrices(NamedTuple):
         opens: `(samples,)` the open of the first day to forecast; None if unknown.
         days: `(samples, horizon)` the days to forecast.
         change: `(samples, horizon)` the change of the first feature from its last known value.
+        others: `(samples, features - 1)` the changes of the other features to the first day.
         volume: Whether the last feature is a volume.
     """
 
@@ -282,7 +283,27 @@ class KnownPrices(NamedTuple):
     opens: Array | None
     days: NDArray[np.datetime64]
     change: Array
+    others: Array
     volume: bool
+
+
+class PriceRegression(NamedTuple):
+    """The linear regression of prices, a baseline and the start of a network.
+
+    Args:
+        days: The number of last days that it reads.
+        linear: From `regressors` to the change of the first feature on every day of the horizon.
+        others: From `regressors` to the changes of the other features on the first day.
+    """
+
+    days: int
+    linear: LinearCoefficients
+    others: LinearCoefficients
+
+    def first_day(self) -> LinearCoefficients:
+        """Return the regression to the change of every feature on the first day."""
+        parts = LinearCoefficients(self.linear.weights[:, :1], self.linear.intercept[:1]), self.others
+        return LinearCoefficients(*(np.concatenate(each, axis=-1) for each in zip(*parts, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -368,24 +389,61 @@ def fit_price_baselines(
         days: The number of days that the regression reads; None to select it.
         refit: Whether to fit again on training and validation data together, as the model was.
     """
-    parts = [part if part.span == given + ahead else data.recut(part, given + ahead) for part in data[:2]]
-    seen, judged = (_sample_known_prices(data, part, given, with_open=with_open) for part in parts)
+    seen, judged = _training_prices(data, given, ahead, with_open=with_open)
     first = seen.change[:, 0]
     drift = float(first.mean())
     which = weekday_numbers(seen.days[:, 0])
     count, sums = np.bincount(which, minlength=7), np.bincount(which, first, minlength=7)
     by_weekday = np.where(count > 0, sums / np.maximum(count, 1), drift)
-    tried = []
-    for number in [days] if days else [number for number in REGRESSION_DAYS if number <= given]:
-        linear = fit_regression(regressors(seen, number), seen.change)
-        tried.append((_price_mse(linear, judged, number), number, linear))
-    _, number, linear = min(tried, key=lambda found: found[:2])
+    number, linear, _ = _choose_regression(seen, judged, [days] if days else _regression_days(given))
     # In a shuffled split, the training windows of another length would include rows of the test split.
     if refit and data.train.series is not data.test.series:
         return fit_price_baselines(join_training(data), given, ahead, with_open=with_open, days=number)
-    linear = LinearCoefficients(*(values.astype(np.float64) for values in linear))
     walk = np.quantile(seen.change, QUANTILES, axis=0).T
-    return PriceBaselines(drift, by_weekday, linear, number, walk, _calibrate_persistence(data, parts[1], given))
+    spread = _calibrate_persistence(data, _recut(data, data.validation, given + ahead), given)
+    return PriceBaselines(drift, by_weekday, linear, number, walk, spread)
+
+
+def fit_price_regression(data: Data, given: int, *, with_open: bool) -> PriceRegression:
+    """Fit the linear regression of `fit_price_baselines` for one day ahead, without the other baselines.
+
+    Args:
+        data: The data set.
+        given: Days in a window.
+        with_open: Whether the open of the day to forecast is known.
+    """
+    seen, judged = _training_prices(data, given, 1, with_open=with_open)
+    return _choose_regression(seen, judged, _regression_days(given))
+
+
+def _training_prices(data: Data, given: int, ahead: int, *, with_open: bool) -> tuple[KnownPrices, KnownPrices]:
+    """Return samples of the training split and of the validation split."""
+    parts = (_recut(data, part, given + ahead) for part in data[:2])
+    seen, judged = (_sample_known_prices(data, part, given, with_open=with_open) for part in parts)
+    return seen, judged
+
+
+def _recut(data: Data, part: Split, span: int) -> Split:
+    return part if part.span == span else data.recut(part, span)
+
+
+def _regression_days(given: int) -> list[int]:
+    return [number for number in REGRESSION_DAYS if number <= given]
+
+
+def _choose_regression(seen: KnownPrices, judged: KnownPrices, choices: Sequence[int]) -> PriceRegression:
+    """Fit the regression that reads the number of days with the smallest error on known prices of validation."""
+    horizon = seen.change.shape[1]
+    targets = np.concatenate([seen.change, seen.others], axis=1)
+    tried = []
+    for days in choices:
+        weights, intercept = fit_regression(regressors(seen, days), targets)
+        own, others = (
+            LinearCoefficients(weights[:, part].astype(np.float64), intercept[part].astype(np.float64))
+            for part in (slice(horizon), slice(horizon, None))
+        )
+        tried.append((_price_mse(own, judged, days), PriceRegression(days, own, others)))
+    return min(tried, key=lambda found: (found[0], found[1].days))[1]
 
 
 def _price_mse(linear: LinearCoefficients, judged: KnownPrices, days: int) -> float:
@@ -414,8 +472,8 @@ def _sample_known_prices(data: Data, split: Split, given: int, *, with_open: boo
     index = evenly_spaced(split.samples, MAX_PRICE_WINDOWS)
     pieces = [known_prices(data, split, part, given, with_open=with_open) for part in _iterate_batches(index)]
     opens = np.concatenate([piece.opens for piece in pieces]) if with_open else None
-    past, days, change = (np.concatenate([piece[k] for piece in pieces]) for k in (0, 2, 3))
-    return KnownPrices(past, opens, days, change, pieces[0].volume)
+    past, days, change, others = (np.concatenate([piece[k] for piece in pieces]) for k in (0, 2, 3, 4))
+    return KnownPrices(past, opens, days, change, others, pieces[0].volume)
 
 
 def _iterate_batches(index: Array, size: int = 16_384) -> Iterator[Array]:
@@ -431,8 +489,9 @@ def known_prices(data: Data, split: Split, index: slice | Int64Array, given: int
     days = split.time[split.starts[index][:, None] + np.arange(given, split.span)]
     opens = scaled[:, given, OPEN_FEATURE] if with_open else None
     change = (scaled[:, given:, 0] - scaled[:, given - 1 : given, 0]).astype(np.float64)
+    others = (scaled[:, given, 1:] - scaled[:, given - 1, 1:]).astype(np.float64)
     past = scaled[:, max(0, given - REGRESSION_DAYS[-1]) : given]
-    return KnownPrices(past, opens, days, change, data.feature_names[-1].startswith("volume"))
+    return KnownPrices(past, opens, days, change, others, data.feature_names[-1].startswith("volume"))
 
 
 def regressors(known: KnownPrices, days: int) -> Array:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from lstm_ae.arrays import Array, BoolArray, Int64Array
+from lstm_ae.data.scaling import Scale
 from lstm_ae.data.windows import Data, Split, evenly_spaced
 from lstm_ae.evaluation import ColumnSkill, Metric, Verdict, sample_means, skill
 from lstm_ae.forecasting.baselines import LINEAR_NAME, PriceBaselines, TableBaselines, known_prices, season_name
@@ -185,13 +186,34 @@ def _forecast_batches(
         scaled = data.scale.scaled(batch.window, *given)
         future = batch.outputs["future"]
         predicted = data.scale.scaled(future, *given)
-        # Values are rounded in the data's units, where the level may be far above the variation, and again when
-        # scaled.
-        next_one = data.scale.scaled(np.nextafter(future, np.float32(np.inf)), *given)
-        resolution = ROUNDING_UNITS * (abs(next_one.astype(np.float64) - predicted) + np.spacing(abs(predicted)))
         past = scaled[:, :steps]
         baselines = fitted.predict(past) if fitted else {}
+        resolution = _resolution(data.scale, future, predicted, *given)
         yield _ForecastBatch(past, scaled[:, steps:], {"": predicted} | baselines, resolution)
+
+
+def _resolution(scale: Scale, future: Array, predicted: Array, past: Array, lines: Array | None) -> Array:
+    """Return by how much rounding can change scaled forecasts.
+
+    Values are rounded in the data's units, where the level may be far above the variation, as logarithms, and again
+    when scaled.
+
+    Args:
+        scale: The scale.
+        future, predicted: `(samples, steps, features)` forecasts in the data's units and scaled.
+        past, lines: Windows in the data's units, and their lines of the scale table.
+    """
+    next_one = scale.scaled(np.nextafter(future, np.float32(np.inf)), past, lines)
+    span = scale.of(past, lines)[1][..., : future.shape[2]]
+    units = np.maximum(abs(next_one.astype(np.float64) - predicted), np.spacing(abs(scale.plain(future))) / span)
+    resolution: Array = ROUNDING_UNITS * (units + np.spacing(abs(predicted)))
+    return resolution
+
+
+def _squared_resolution(error: Array, resolution: Array) -> Array:
+    """Return by how much rounding of the forecasts can change their squared errors."""
+    changed: Array = resolution * (2 * abs(error) + resolution)
+    return changed
 
 
 def table_errors(
@@ -220,7 +242,7 @@ def table_errors(
             pieces.setdefault(name, []).append((sample_means(np.square(error)), sample_means(abs(error))))
             sums[name] = sums.get(name, 0) + np.nansum(np.square(error), axis=0)
         error = np.where(there, batch.predicted[""].astype(np.float64) - batch.truth, np.nan)
-        rounding.append(sample_means(batch.resolution * (2 * abs(error) + batch.resolution)))
+        rounding.append(sample_means(_squared_resolution(error, batch.resolution)))
         if quantiles is not None:
             error = batch.truth - batch.predicted[""]
             for place, level in enumerate(INTERVAL_LEVELS):
@@ -344,6 +366,7 @@ class PriceErrors(NamedTuple):
             logarithms.
         predicted_change: The forecast change from the last known value, scaled.
         change: The true change, scaled.
+        resolution: By how much rounding can change the scaled forecasts of the model.
         moments: `(samples,)` the last forecast day.
         lines: `(samples,)` lines of the scale table; zeros if there is one scale.
         inside: By level in percent, 1 where the truth is in the interval, 0 where it is not, and NaN where too few
@@ -357,6 +380,7 @@ class PriceErrors(NamedTuple):
     log: dict[str, Array]
     predicted_change: dict[str, Array]
     change: Array
+    resolution: Array
     moments: Array
     lines: Array
     inside: dict[int, Array]
@@ -370,7 +394,7 @@ class PriceErrors(NamedTuple):
             {name: (error[:, which] ** 2).mean(axis=1) for name, error in self.scaled.items()},
             self.moments,
             step or self.change.shape[1],
-            np.zeros(len(self.moments)),
+            _squared_resolution(self.scaled[""], self.resolution)[:, which].mean(axis=1),
             inside={level: _finite_mean(values) for level, values in inside.items() if not np.isnan(values).all()},
         )
 
@@ -404,9 +428,11 @@ def price_errors(
         known = known_prices(data, split, index, method.given, with_open=method.with_open)
         predicted = method.predict(past, lines, window[:, method.given :])[..., :1]
         last, before = known.past[:, -1:, 0], past[:, -1:, 0].astype(np.float64)
-        changes = {"": data.scale.scaled(predicted, past, lines)[..., 0] - last, **fitted.predict(known)}
+        scaled = data.scale.scaled(predicted, past, lines)
+        changes = {"": scaled[..., 0] - last, **fitted.predict(known)}
         changes |= {name: values[index] for name, values in more.items()}
         piece = {"change": known.change, "moments": known.days[:, -1]}
+        piece["resolution"] = _resolution(data.scale, predicted, scaled, past, lines)[..., 0]
         piece["lines"] = np.zeros(len(truth), np.int32) if lines is None else lines
         for name, change in changes.items():
             if name == "":
@@ -441,6 +467,7 @@ def price_errors(
         log=group("log"),
         predicted_change=group("predicted_change"),
         change=whole["change"],
+        resolution=whole["resolution"],
         moments=whole["moments"],
         lines=whole["lines"],
         inside={int(level): values for level, values in group("inside").items()},

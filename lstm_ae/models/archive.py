@@ -34,7 +34,7 @@ _LAYERS = """
 """
 _OPERATIONS = """
     Absolute Add Any Clip Concatenate Cos Cumsum Equal Exp ExpandDims Flip GetItem Greater Isnan Less Log LogicalAnd
-    LogicalNot Max Maximum Mean Min Multiply OnesLike Reshape Round Sin Subtract Sum Transpose TrueDivide Where
+    LogicalNot Max Maximum Mean Min Minimum Multiply OnesLike Reshape Round Sin Subtract Sum Transpose TrueDivide Where
     ZerosLike
 """
 _INITIALIZERS = "Constant GlorotUniform Ones Orthogonal RandomUniform Zeros"

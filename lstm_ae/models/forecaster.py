@@ -7,6 +7,11 @@ computes the recurrent layers' inputs from scaled values, the layers forecast a 
 the scaled values of the next step, and `ordered` enforces low <= open, close <= high. All stages but the layers are
 submodels, so that `stepper` can reassemble a loaded network without its config.
 
+Both can start at a link, the linear regression that is also their baseline: its coefficients are the weights of the
+layer `linear`, and the last layer of the recurrent part is zero at first, so that the untrained network is the baseline
+(a linear part beside the recurrent one: Lai et al. 2018, "Modeling long- and short-term temporal patterns with deep
+neural networks", section 3.6; Zeng et al. 2023, "Are transformers effective for time series forecasting?", NLinear).
+
 `horizon_forecaster` is the model for tables: an encoder reads the window and a decoder returns all steps of the horizon
 at once, so that an error at the first step does not propagate to the last (the "direct" strategy, Ben Taieb et al.
 2012, "A review and comparison of strategies for multi-step ahead time series forecasting"). Longer forecasts are rolled
@@ -19,21 +24,20 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from lstm_ae.arrays import Float32Array
 from lstm_ae.config import Series, Snp
 from lstm_ae.data.windows import OPEN_FEATURE
+from lstm_ae.forecasting.baselines import LinearCoefficients, PriceRegression
 from lstm_ae.models.decoder import decode, repeat_with_position
 from lstm_ae.models.encoder import encode, pool_last, pool_mean, recurrent_layer
 
 
-def step_forecaster(config: Snp, *, typical: float = 1.0) -> keras.Model:
+def step_forecaster(config: Snp, *, typical: float = 1.0, link: PriceRegression | None = None) -> keras.Model:
     """Build a network from `past` `(batch, steps, features)` to `future`, in scaled values, any number of steps.
 
     `future[:, t]` forecasts the step after `past[:, t]`; with `config.last_day_only` it holds only the step after the
     last one, `(batch, 1, features)`. The features are `config.fields`. With the target `change`, the output of the
-    recurrent layers and that of a linear layer on the last step (Lai et al. 2018, "Modeling long- and short-term
-    temporal patterns with deep neural networks", section 3.6) are added to the last known value: the recurrent layers
-    learn the residual. Both outputs are initialized to zero, so that the untrained network equals persistence.
+    recurrent layers, which is zero at first, and that of the link are added to the last known value. The untrained
+    network is the link, or persistence without one. Before the first step of `past`, the link reads that step.
 
     With `config.with_open` there is a second input `open`, `(batch, 1)`, the open of the day after the window, and
     `future` holds only the modeled price.
@@ -42,6 +46,7 @@ def step_forecaster(config: Snp, *, typical: float = 1.0) -> keras.Model:
         config: cell, units, layers, dropout, fields, and target.
         typical: typical size of a change in scaled values. Changes enter and leave the layers in multiples of it,
             since a day's change is about 1% of a price's range and would vanish among values around 1.
+        link: the baseline that the network starts at; None for a network without a linear part.
 
     Returns:
         An untrained functional model named `network`.
@@ -56,9 +61,14 @@ def step_forecaster(config: Snp, *, typical: float = 1.0) -> keras.Model:
     stack = _stack(config, 1 if config.with_open else features)
     hidden = _relative_inputs(config, typical)(read)
     output, _ = _apply_stack(stack, hidden, [None] * len(stack))
-    if config.target == "change":
-        direct = layers.Dense(output.shape[-1], kernel_initializer="zeros", use_bias=False, name="direct")
-        output = layers.Add(name="together")([output, direct(hidden)])
+    if link is not None:
+        days = max(link.days, 2) - 1
+        regressors = _regressors(config, typical, link.days)
+        read = [past, ops.concatenate([past[:, :1]] * days, axis=1), *read[2:]]
+        linear = layers.Dense(output.shape[-1], name="linear")
+        output = layers.Add(name="together")([output, linear(regressors(read))])
+        weights, intercept = link.first_day()
+        linear.set_weights([weights[:, : linear.units], intercept[: linear.units] / typical])
     future = _order_prices(config)(_add_change(config, typical)([past, output]))
     if config.last_day_only:
         future = layers.Reshape((1, future.shape[-1]), name="last_day")(future[:, -1])
@@ -73,14 +83,12 @@ def horizon_forecaster(
     horizon: int,
     features: int,
     missing: bool,
-    regression: tuple[Float32Array, Float32Array] | None = None,
+    link: LinearCoefficients | None = None,
 ) -> keras.Model:
     """Build a network from `past` `(batch, steps, features)` to `future` `(batch, horizon, features)`, scaled values.
 
-    The forecast is the last known value plus the outputs of the decoder and of a linear map of the window that all
-    features share (Zeng et al. 2023, "Are transformers effective for time series forecasting?", NLinear). The map can
-    be initialized with a fitted regression, and the decoder's output is initialized to zero: the untrained network then
-    equals the baseline.
+    The forecast is the last known value plus the output of the decoder, which is zero at first, and that of the link.
+    The untrained network is the link, or persistence without one.
 
     Args:
         config: cell, units, layers, dropout, and direction.
@@ -88,8 +96,8 @@ def horizon_forecaster(
         horizon: steps to forecast.
         features: values per step.
         missing: append a mask of missing values (NaN) to the inputs.
-        regression: initial weights `(last steps, horizon)` and bias `(horizon,)` of the linear map, for values
-            relative to the last known one; None for zeros.
+        link: the baseline that the network starts at, a regression from the last steps, relative to the last known
+            value, that all features share; None for a network without a linear part.
 
     Returns:
         An untrained functional model named `network`.
@@ -109,12 +117,14 @@ def horizon_forecaster(
     residual = decode(config, repeat_with_position(summary, horizon))
     residual = layers.Dense(features, kernel_initializer="zeros", name="residual")(residual)
 
-    linear = layers.Dense(horizon, kernel_initializer="zeros", name="linear")
-    mapped = ops.transpose(linear(ops.transpose(relative, (0, 2, 1))), (0, 2, 1))
-    if regression is not None:
-        weights, bias = regression
-        linear.set_weights([np.concatenate([np.zeros((steps - len(weights), horizon)), weights]), bias])
-    future = layers.Identity(name="future")(last + (mapped + residual))
+    change = residual
+    if link is not None:
+        linear = layers.Dense(horizon, name="linear")
+        mapped = ops.transpose(linear(ops.transpose(relative, (0, 2, 1))), (0, 2, 1))
+        unread = np.zeros((steps - len(link.weights), horizon))
+        linear.set_weights([np.concatenate([unread, link.weights]), link.intercept])
+        change = mapped + residual
+    future = layers.Identity(name="future")(last + change)
     return keras.Model({"past": past}, {"future": future}, name="network")
 
 
@@ -126,22 +136,26 @@ def stepper(network: keras.Model) -> keras.Model:
 
     Returns:
         A model that shares the network's weights; `future` covers every step of `past`, also where the network was
-        trained on the last day only. `before` is the value before the first of `past`, `(batch, 1, features)`; pass
-        the first value itself at the start of a series. Each state is `(batch, units)`.
+        trained on the last day only. `before` holds the values before the first of `past`, `(batch, days, features)`
+        with as many days as the network needs; pass the first value itself at the start of a series. Each state is
+        `(batch, units)`.
     """
     kinds = (layers.RNN, layers.Dense, layers.Dropout)
-    stack = [layer for layer in network.layers if isinstance(layer, kinds) and layer.name != "direct"]
+    stack = [layer for layer in network.layers if isinstance(layer, kinds) and layer.name != "linear"]
+    linked = any(layer.name == "linear" for layer in network.layers)
     past = keras.Input(network.input["past"].shape[1:], name="past")
-    before = keras.Input((1, past.shape[-1]), name="before")
+    days = network.get_layer("regressors").inputs[1].shape[1] if linked else 1
+    before = keras.Input((days, past.shape[-1]), name="before")
     states: list[list[keras.KerasTensor] | None] = []
     for layer in stack:
         sizes = layer.state_size if isinstance(layer, layers.RNN) else []
         sizes = sizes if isinstance(sizes, list | tuple) else [sizes]
         states.append([keras.Input((size,), name=f"{layer.name}_{index}") for index, size in enumerate(sizes)] or None)
-    hidden = network.get_layer("reading")([past, _before(past, before)])
+    hidden = network.get_layer("reading")([past, _before(past, before[:, -1:])])
     output, ends = _apply_stack(stack, hidden, states)
-    if any(layer.name == "direct" for layer in network.layers):
-        output = network.get_layer("together")([output, network.get_layer("direct")(hidden)])
+    if linked:
+        linear = network.get_layer("linear")(network.get_layer("regressors")([past, before]))
+        output = network.get_layer("together")([output, linear])
     flat = [state for group in states if group for state in group]
     future = network.get_layer("ordered")(network.get_layer("adding")([past, output]))
     return keras.Model([past, before, *flat], [future, *ends], name="stepper")
@@ -207,6 +221,30 @@ def _relative_inputs(config: Snp, typical: float) -> keras.Model:
     return keras.Model(inputs, layers.Rescaling(1 / typical, name="relative")(joined), name="reading")
 
 
+def _regressors(config: Snp, typical: float, days: int) -> keras.Model:
+    """Build the submodel from `[past, before]`, and the next opens if given, to the inputs of the link at each step.
+
+    `before` holds the days before the first of `past`, as many as the link reads in addition. See
+    `lstm_ae.forecasting.baselines.regressors` for the inputs.
+    """
+    fields = config.fields
+    past = keras.Input((None, len(fields)), name="past")
+    before = keras.Input((max(days, 2) - 1, len(fields)), name="before")
+    inputs = [past, before]
+    rows = ops.concatenate([before, past], axis=1)
+    base = [past[..., :1]] * len(fields)
+    if "volume" in fields:
+        base[-1] = past[..., -1:]
+    last = ops.concatenate(base, axis=-1) if len(base) > 1 else base[0]
+    first = before.shape[1] + 1 - days
+    read = [rows[:, first + day : day + 1 - days or None] - last for day in range(days)]
+    if config.with_open:
+        inputs.append(keras.Input((None, 1), name="opens"))
+        read.append(inputs[-1] - past[..., :1])
+    joined = ops.concatenate(read, axis=-1) if len(read) > 1 else read[0]
+    return keras.Model(inputs, layers.Rescaling(1 / typical, name="relative")(joined), name="regressors")
+
+
 def _add_change(config: Snp, typical: float) -> keras.Model:
     """Build the submodel from `[past, output]` of the layers to the scaled values of the next step."""
     features = len(config.fields)
@@ -220,14 +258,21 @@ def _add_change(config: Snp, typical: float) -> keras.Model:
 
 
 def _order_prices(config: Snp) -> keras.Model:
-    """Build the submodel that makes the high the largest and the low the smallest price of each day."""
+    """Build the submodel that makes the high the largest and the low the smallest price of each day.
+
+    The price to model stays as it is, so that the other prices cannot move its forecast away from the baseline.
+    """
     fields = config.fields[:1] if config.with_open else config.fields
     values = keras.Input((None, len(fields)), name="unordered")
     prices = len(fields) - ("volume" in fields)
     if prices == 1:
         return keras.Model(values, layers.Identity(name="values")(values), name="ordered")
-    high, low = (reduce(values[..., :prices], axis=-1, keepdims=True) for reduce in (ops.max, ops.min))
+    bounded, modeled = values[..., :prices], values[..., :1]
+    if fields[0] in ("high", "low"):
+        bounded = (ops.minimum if fields[0] == "high" else ops.maximum)(bounded, modeled)
+    high, low = (reduce(bounded, axis=-1, keepdims=True) for reduce in (ops.max, ops.min))
     columns = [
-        {"high": high, "low": low}.get(field, values[..., index : index + 1]) for index, field in enumerate(fields)
+        {"high": high, "low": low}.get(field, bounded[..., index : index + 1])
+        for index, field in enumerate(fields[:prices])
     ]
-    return keras.Model(values, ops.concatenate(columns, axis=-1), name="ordered")
+    return keras.Model(values, ops.concatenate([*columns, values[..., prices:]], axis=-1), name="ordered")

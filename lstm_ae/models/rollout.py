@@ -119,13 +119,18 @@ def _within(horizon: tf.Tensor, future: tf.Tensor) -> tf.Tensor:
 def _step_by_step(model: keras.Model) -> Callable[..., tf.Tensor]:
     scaling, steps = inner_scaling(model), stepper(inner_network(model))
     ordered = inner_network(model).get_layer("ordered")
-    state_sizes = [state.shape[1] for state in steps.inputs[2:]]
+    days, state_sizes = steps.inputs[1].shape[1], [state.shape[1] for state in steps.inputs[2:]]
+
+    def following(before: tf.Tensor, past: tf.Tensor) -> tf.Tensor:
+        """Return the days before the step after `past`."""
+        return tf.ensure_shape(tf.concat([before, past], axis=1)[:, -days:], (None, days, past.shape[2]))
 
     def forecast(inputs: Tensors, horizon: tf.Tensor, shocks: tf.Tensor | None = None) -> tf.Tensor:
         scaled = scaling(inputs, training=False)
         past = scaled["scaled"]
         states = [tf.zeros((tf.shape(past)[0], size)) for size in state_sizes]
-        future, *states = steps([past, past[:, :1], *states], training=False)
+        start = tf.repeat(past[:, :1], days, axis=1)
+        future, *states = steps([past, start, *states], training=False)
         count = tf.maximum(tf.reduce_max(horizon), 0)
         values = tf.TensorArray(tf.float32, size=count, element_shape=(None, past.shape[2]))
 
@@ -135,11 +140,11 @@ def _step_by_step(model: keras.Model) -> Callable[..., tf.Tensor]:
             if shocks is not None:
                 now = ordered(now + shocks[:, index, None], training=False)
             values = values.write(index, now[:, 0])
-            following, *states = steps([now, before, *states], training=False)
-            return index + 1, now, following, states, values
+            future, *states = steps([now, before, *states], training=False)
+            return index + 1, following(before, now), future, states, values
 
-        start = (0, past[:, -1:], future[:, -1:], states, values)
-        *_, values = tf.while_loop(lambda index, *_: index < count, step, start)
+        first = (0, following(start, past), future[:, -1:], states, values)
+        *_, values = tf.while_loop(lambda index, *_: index < count, step, first)
         # A horizon of 0 needs the reshape: the shape of an empty TensorArray is unknown outside a graph.
         stacked = tf.reshape(values.stack(), (count, tf.shape(past)[0], past.shape[2]))
         future = undo_scaling(model, tf.transpose(stacked, (1, 0, 2)), scaled)

@@ -299,8 +299,9 @@ def test_the_regression_of_business_days() -> None:
     np.testing.assert_array_equal(said, baselines.persistence(window[:, :14], 9))
 
 
-def test_the_untrained_network_is_the_regression() -> None:
-    settled = prepared(table(), window=30, horizon=6, units=3)
+@pytest.mark.parametrize("link", ["baseline", "none"])
+def test_the_untrained_network_is_the_regression_or_persistence(link: str) -> None:
+    settled = prepared(table(), window=30, horizon=6, units=3, link=link)
     model = forecasting.build(settled.config, settled.data)
     fitted = baselines.fit_table_baselines(settled.data, 30)
     window = settled.data.train.windows()
@@ -308,8 +309,9 @@ def test_the_untrained_network_is_the_regression() -> None:
     scaled = settled.data.scale.scaled(window, window)[:, :30]
     assert np.isnan(scaled).any()
     said = np.asarray(model({"past": window[:, :30]})["future"])
-    expected = settled.data.scale.unscaled(fitted.predict(scaled)["linear regression"], window)
-    np.testing.assert_allclose(said, expected, rtol=1e-4, atol=1e-3)
+    name = "linear regression" if link == "baseline" else "persistence"
+    expected = settled.data.scale.unscaled(fitted.predict(scaled)[name], window)
+    np.testing.assert_allclose(said, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("level", [0, 1000, 100_000])

@@ -217,6 +217,7 @@ def test_what_was_chosen_is_never_given_up() -> None:
         ({"scale": "window"}, "--scale window needs --last-day-only"),
         ({"goal": "reconstruct", "last_day_only": True}, "--last-day-only is for --goal predict"),
         ({"goal": "reconstruct", "target": "level"}, "--target is for --goal predict"),
+        ({"goal": "reconstruct", "link": "none"}, "--link is for --goal predict"),
     ],
 )
 def test_options_that_exclude_each_other(choices: dict[str, Any], text: str) -> None:

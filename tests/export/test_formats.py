@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from price_forecasts import random_link
 
 from lstm_ae.config import Mnist, Snp, Toy
 from lstm_ae.data.scaling import Scale, company_scale, fixed_scale
@@ -41,7 +42,7 @@ MODELS = {
         autoencoder(Toy(units=3, latent="vector", code=2, decoder_start="code"), steps=6, features=1), fixed_scale()
     ),
     "classifier": lambda: made(classifier(Mnist(units=3), steps=4, features=3, classes=10), fixed_scale(0, 255)),
-    "companies": lambda: made(step_forecaster(Snp(units=3)), COMPANIES),
+    "companies": lambda: made(step_forecaster(Snp(units=3), link=random_link(Snp(), 3)), COMPANIES),
 }
 
 

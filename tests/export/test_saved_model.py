@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from price_forecasts import random_link
 from processes import CEILING, finished, started, wait_for
 from served_models import drawn
 
@@ -42,7 +43,8 @@ INPUTS = {
 
 @pytest.fixture(scope="module")
 def model() -> Any:
-    return in_own_units(drawn(step_forecaster(Snp(units=2), typical=0.1)), COMPANIES)
+    config = Snp(units=2)
+    return in_own_units(drawn(step_forecaster(config, typical=0.1, link=random_link(config, 3))), COMPANIES)
 
 
 @pytest.fixture(scope="module")

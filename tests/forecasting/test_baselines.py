@@ -87,7 +87,7 @@ def test_regression_uses_a_known_open() -> None:
 
 def test_regression_inputs() -> None:
     past = np.array([[[1, 10, 7], [2, 20, 9]]], np.float32)
-    known = KnownPrices(past, None, np.empty((1, 1), "datetime64[D]"), np.zeros((1, 1)), volume=False)
+    known = KnownPrices(past, None, np.empty((1, 1), "datetime64[D]"), np.zeros((1, 1)), np.zeros((1, 2)), volume=False)
     assert regressors(known, 2).tolist() == [[-1, 8, 5, 0, 18, 7]]
     assert regressors(known._replace(volume=True), 2).tolist() == [[-1, 8, -2, 0, 18, 0]]
     assert regressors(known._replace(opens=np.array([5.0])), 1).tolist() == [[0, 18, 7, 3]]

@@ -62,6 +62,7 @@ def test_shares_and_ratios_by_hand():
         log={name: values / 100 for name, values in own.items()},
         predicted_change={"": np.array([[0.5], [-1], [-2], [3]]), "persistence": np.zeros((4, 1))},
         change=change,
+        resolution=np.zeros((4, 1)),
         moments=np.array(["2020-01-01"] * 4, "datetime64[D]"),
         lines=np.ones(4, int),
         inside={80: np.array([[True], [True], [False], [True]])},

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from labeled_windows import labeled_data
+from price_forecasts import random_link
 from searches import call, refused, tree
 from served_models import ask, run, service
 
@@ -32,6 +33,7 @@ from lstm_ae.detection.calibration import NormalScores
 from lstm_ae.errors import DataError
 from lstm_ae.export import saved_model
 from lstm_ae.export.layout import MAX_VERSION, list_versions
+from lstm_ae.forecasting.baselines import LinearCoefficients
 from lstm_ae.forecasting.intervals import ErrorQuantiles, PriceCalibration
 from lstm_ae.models import archive
 from lstm_ae.models.autoencoder import autoencoder, pooled_autoencoder
@@ -335,7 +337,9 @@ def networks() -> Iterator[Any]:
             states = Mnist(model="head-on-code", latent="steps", pool="both", every=2, bidirectional=both, **more)
             yield classifier(states, steps=4, features=3, classes=3)
         yield pooled_autoencoder(Series(data="x.csv", code=16, **more), steps=4, features=2, missing=True)
-        yield horizon_forecaster(Series(task="forecast", **more), steps=4, horizon=2, features=2, missing=True)
+        table: dict[str, Any] = {"steps": 4, "horizon": 2, "features": 2, "missing": True}
+        for fit in (None, LinearCoefficients(np.ones((3, 2), np.float32), np.ones(2, np.float32))):
+            yield horizon_forecaster(Series(task="forecast", **more), **table, link=fit)
         for both in (True, False):
             labeled = Series(task="classify", label_col="a", bidirectional=both, **more)
             yield pooled_classifier(labeled, steps=4, features=2, classes=3, missing=True)
@@ -344,8 +348,11 @@ def networks() -> Iterator[Any]:
             yield pooled_classifier(labeled, steps=4, features=2, classes=3, missing=False, link=fitted)
         for last in (True, False):
             yield step_forecaster(Snp(target="level", last_day_only=last, **more))
-            yield step_forecaster(Snp(inputs="ohlcv", last_day_only=last, **more), typical=0.1)
-    yield step_forecaster(Snp(inputs="ohlc", with_open=True, last_day_only=True, **more), typical=0.1)
+            prices = Snp(inputs="ohlcv", last_day_only=last, **more)
+            yield step_forecaster(prices, typical=0.1)
+            yield step_forecaster(prices, typical=0.1, link=random_link(prices, 2))
+    prices = Snp(inputs="ohlc", with_open=True, last_day_only=True, **more)
+    yield step_forecaster(prices, typical=0.1, link=random_link(prices, 1))
 
 
 @pytest.mark.slow

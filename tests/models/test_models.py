@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from price_forecasts import random_link
 
 from lstm_ae.config import CLASSIFIERS, Mnist, Snp, Toy
 from lstm_ae.data.scaling import Scale, company_scale, fixed_scale
@@ -274,10 +275,12 @@ def test_an_untrained_forecaster_of_levels_is_not() -> None:
     assert not np.allclose(future, past, atol=1e-3)
 
 
-@pytest.mark.parametrize("target", ["change", "level"])
+@pytest.mark.parametrize(("target", "days"), [("change", 0), ("change", 3), ("level", 0)])
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_a_forecaster_never_looks_ahead(target: str, cell: str) -> None:
-    network = perturbed(step_forecaster(Snp(units=3, target=target, cell=cell, layers=2), typical=0.1))
+def test_a_forecaster_never_looks_ahead(target: str, days: int, cell: str) -> None:
+    config = Snp(units=3, target=target, cell=cell, layers=2)
+    link = random_link(config, days) if days else None
+    network = perturbed(step_forecaster(config, typical=0.1, link=link))
     model = in_own_units(network, COMPANIES)
     past = np.random.default_rng(0).uniform(20, 90, (2, 6, 1)).astype(np.float32)
     other = past.copy()

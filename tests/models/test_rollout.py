@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from price_forecasts import constant_output
+from price_forecasts import constant_output, random_link
 
 from lstm_ae.config import Series, Snp
 from lstm_ae.data.scaling import Scale, company_scale, fixed_scale, window_scale
@@ -36,12 +36,19 @@ def refed(model: Any, past: np.ndarray, company: np.ndarray | None, horizon: int
 
 
 @pytest.mark.parametrize("last_day_only", [False, True])
-@pytest.mark.parametrize("target", ["change", "level"])
+@pytest.mark.parametrize(
+    ("target", "days"),
+    # A link may read more days than the window has.
+    [("change", None), ("change", 1), ("change", 3), ("change", 7), ("level", None)],
+)
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_equal_to_feeding_the_growing_window_again(cell: str, target: str, last_day_only: bool) -> None:
+def test_equal_to_feeding_the_growing_window_again(
+    cell: str, target: str, days: int | None, last_day_only: bool
+) -> None:
     # Dropout is part of the network and must play no part here.
     config = Snp(units=3, layers=2, dropout=0.3, cell=cell, target=target, last_day_only=last_day_only)
-    model = in_own_units(random_weights(step_forecaster(config, typical=0.2)), COMPANIES)
+    link = days and random_link(config, days)
+    model = in_own_units(random_weights(step_forecaster(config, typical=0.2, link=link or None)), COMPANIES)
     past = np.random.default_rng(1).uniform(1, 110, (3, 5, 1)).astype(np.float32)
     company = np.array([1, 2, 0], np.int32)
     expected = refed(model, past, company, 4)
@@ -66,7 +73,7 @@ LOGARITHMS = Scale("log", np.full((1, 5), 1, np.float32), np.array([[0.1, 0.1, 0
 )
 def test_several_features_and_other_scales(inputs: str | None, scale: Any) -> None:
     config = Snp(units=3, goal="predict", inputs=inputs)
-    model = in_own_units(random_weights(step_forecaster(config)), scale)
+    model = in_own_units(random_weights(step_forecaster(config, link=random_link(config, 2))), scale)
     past = np.random.default_rng(1).uniform(1, 9, (2, 4, len(config.fields))).astype(np.float32)
     got = rollout(model)(model_inputs(model, past, None), tf.constant([3, 3])).numpy()
     np.testing.assert_allclose(got, refed(model, past, None, 3), rtol=2e-5)
@@ -161,15 +168,17 @@ def test_a_longer_horizon_only_goes_on(model: Any) -> None:
     np.testing.assert_allclose(rollout(model)(INPUTS, tf.fill([3], 3)), short, rtol=1e-6)
 
 
+@pytest.mark.parametrize("days", [0, 4])
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_the_stepper_in_pieces_is_the_network_in_one(cell: str) -> None:
-    network = random_weights(step_forecaster(Snp(units=3, layers=2, cell=cell), typical=0.2))
+def test_the_stepper_in_pieces_is_the_network_in_one(cell: str, days: int) -> None:
+    config = Snp(units=3, layers=2, cell=cell)
+    network = random_weights(step_forecaster(config, typical=0.2, link=random_link(config, days) if days else None))
     whole = tf.random.stateless_uniform((2, 7, 1), (0, 0))
     step = stepper(network)
     assert len(step.inputs) == 2 + 4 * (2 if cell == "lstm" else 1)
-    states = [tf.zeros((2, 3))] * (len(step.inputs) - 2)
-    first, *states = step([whole[:, :4], whole[:, :1], *states])
-    second, *_ = step([whole[:, 4:], whole[:, 3:4], *states])
+    states, before = [tf.zeros((2, 3))] * (len(step.inputs) - 2), 3 if days else 1
+    first, *states = step([whole[:, :4], tf.repeat(whole[:, :1], before, axis=1), *states])
+    second, *_ = step([whole[:, 4:], whole[:, 4 - before : 4], *states])
     expected = network({"past": whole})["future"]
     np.testing.assert_allclose(np.concatenate([first, second], axis=1), expected, rtol=1e-5, atol=1e-6)
     # Its weights are the network's own.

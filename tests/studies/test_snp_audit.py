@@ -118,7 +118,7 @@ def test_a_backwards_look_within_the_window_is_found(path):
 
 
 def test_persistence_is_a_copy_of_yesterday(path):
-    finding = found(path)["a copy of yesterday"]  # untrained
+    finding = found(path, link="none")["a copy of yesterday"]  # untrained
     assert finding.outcome == "remark"
     assert finding.text.startswith("a copy of yesterday: predicted changes are 0.0%")
 

@@ -1,12 +1,13 @@
-"""Synthetic prices, prepared for forecasts, and networks with a constant output."""
+"""Synthetic prices, prepared for forecasts, random links, and networks with a constant output."""
 
 from typing import Any
 
 import numpy as np
 
+from lstm_ae.config import Snp
 from lstm_ae.data.scaling import Scale, fixed_scale
 from lstm_ae.data.windows import Data, Source, Split, window_starts
-from lstm_ae.forecasting.baselines import fit_price_baselines
+from lstm_ae.forecasting.baselines import LinearCoefficients, PriceRegression, fit_price_baselines
 from lstm_ae.forecasting.metrics import price_errors
 
 MONDAY = np.datetime64("2024-01-01")
@@ -32,6 +33,18 @@ def found_of(series, way, scale=None, calibration=None):
     data = data_of(np.asarray(series, float), way.given + way.ahead, scale=scale)
     fitted = fit_price_baselines(data, way.given, way.ahead, with_open=False)
     return data, price_errors(way, data, data.test, fitted, calibration)
+
+
+def random_link(config: Snp, days: int, seed: int = 0) -> PriceRegression:
+    """Return a regression of the last days with random coefficients."""
+    random = np.random.default_rng(seed)
+    features = len(config.fields)
+    inputs = days * features + config.with_open
+    own, others = (
+        LinearCoefficients(random.normal(0, 0.2, (inputs, count)), random.normal(0, 0.2, count))
+        for count in (1, features - 1)
+    )
+    return PriceRegression(days, own, others)
 
 
 def constant_output(network: Any, layer: str, value: float) -> Any:

@@ -37,14 +37,13 @@ def build(config: Series, data: Data) -> "keras.Model":
 
     assert config.window is not None
     assert config.horizon is not None
-    fitted = fit_table_baselines(data, config.window)
     network = horizon_forecaster(
         config,
         steps=config.window,
         horizon=config.horizon,
         features=data.train.features,
         missing=data.train.missing,
-        regression=fitted.linear,
+        link=fit_table_baselines(data, config.window).linear if config.link == "baseline" else None,
     )
     return in_own_units(set_initial_values(network, config, config.window), data.scale)
 

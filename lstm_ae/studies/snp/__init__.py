@@ -11,6 +11,7 @@ from lstm_ae.config.space import REPORT, HyperParameters
 from lstm_ae.data.prices import load
 from lstm_ae.data.windows import Data, evenly_spaced
 from lstm_ae.evaluation import Evaluation, Metric, Metrics, RunningMean
+from lstm_ae.forecasting.baselines import fit_price_regression
 from lstm_ae.forecasting.intervals import PriceCalibration
 from lstm_ae.model_store import History, ModelStore
 from lstm_ae.plots import base, prices
@@ -39,7 +40,10 @@ def build(config: Snp, data: Data) -> "keras.Model":
     if config.goal == "reconstruct":
         network = autoencoder(config, steps=config.window, features=features)
     else:
-        network = step_forecaster(config, typical=1.0 if data.scale.kind == "log" else typical_change(data))
+        typical = 1.0 if data.scale.kind == "log" else typical_change(data)
+        linked = config.target == "change" and config.link == "baseline"
+        link = fit_price_regression(data, config.window, with_open=config.with_open) if linked else None
+        network = step_forecaster(config, typical=typical, link=link)
     return in_own_units(set_initial_values(network, config, config.window), data.scale)
 
 

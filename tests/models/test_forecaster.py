@@ -1,0 +1,151 @@
+"""Forecasters that start at the linear regression that is their baseline, of prices and of tables."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from price_makers import days_of, prices
+
+from lstm_ae import experiment
+from lstm_ae.config import Series, Snp
+from lstm_ae.data.windows import Data
+from lstm_ae.forecasting.baselines import (
+    LINEAR_NAME,
+    LinearCoefficients,
+    TableBaselines,
+    fit_price_baselines,
+    known_prices,
+)
+from lstm_ae.forecasting.metrics import judge_forecasts, price_errors
+from lstm_ae.models.forecaster import horizon_forecaster, step_forecaster
+from lstm_ae.models.inference import model_inputs
+from lstm_ae.models.rollout import Rollout
+from lstm_ae.models.scaling import inner_network
+from lstm_ae.studies.snp import build, forecasting, load
+
+WINDOW = 12
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return prices(tmp_path_factory.mktemp("prices"), days_of("AAA", 700), days_of("BBB", 700, seed=1, price=9))
+
+
+def config_of(path: str, **options: Any) -> Snp:
+    return Snp(data=path, window=WINDOW, units=2, **options)
+
+
+def next_changes(model: Any, data: Data, *, with_open: bool) -> np.ndarray:
+    """The change to the next day that the inner network forecasts for every test window, `(samples, features)`."""
+    window = data.test.windows()
+    scaled = data.scale.scaled(window, window[:, :WINDOW], data.test.lines())
+    inputs = {"past": scaled[:, :WINDOW]} | ({"open": scaled[:, WINDOW, 1:2]} if with_open else {})
+    future = inner_network(model)(inputs)["future"].numpy()[:, -1].astype(np.float64)
+    return future - scaled[:, WINDOW - 1, : future.shape[1]]
+
+
+@pytest.mark.parametrize("days", [1, 6])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"cell": "gru", "layers": 2, "dropout": 0.3, "last_day_only": True},
+        {"inputs": "ohlc"},
+        {"inputs": "ohlcv", "field": "close"},
+        {"with_open": True},
+        {"inputs": "ohlcv", "with_open": True, "last_day_only": True},
+        {"scale": "company"},
+        {"scale": "window", "last_day_only": True},
+    ],
+    ids=str,
+)
+def test_an_untrained_network_of_prices_is_the_reported_regression(
+    path: str, options: dict[str, Any], days: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lstm_ae.forecasting.baselines.REGRESSION_DAYS", (days,))
+    config = config_of(path, **options)
+    data = load(config)
+    found = next_changes(build(config, data), data, with_open=config.with_open)
+    known = known_prices(data, data.test, slice(None), WINDOW, with_open=config.with_open)
+    expected = fit_price_baselines(data, WINDOW, 1, with_open=config.with_open).predict(known)[LINEAR_NAME][:, 0]
+    # Single precision is relative to the scaled price, to which the change is added.
+    largest = max(float(abs(known.past).max()), 1.0)
+    np.testing.assert_allclose(found[:, 0], expected, rtol=0, atol=1e-6 * largest)
+    assert abs(expected).max() > 1e-5
+
+
+def test_the_link_forecasts_later_days_from_its_own_forecasts(path: str) -> None:
+    config = config_of(path, inputs="ohlc")
+    data = load(config)
+    model = build(config, data)
+    window = data.test.windows(slice(0, 8))[:, :WINDOW]
+    found = Rollout(model)(window, None, 3)
+    for step in range(3):
+        following = model(model_inputs(model, window, None))["future"].numpy()[:, -1:]
+        np.testing.assert_allclose(found[:, step : step + 1], following, rtol=1e-5)
+        window = np.concatenate([window, following], axis=1)
+
+
+def test_other_prices_of_a_day_do_not_move_the_price_to_model() -> None:
+    """The highest of the four forecasts would otherwise be the forecast of the high."""
+    values = tf.constant([[[5.0, 7, 3, 2]]])  # the price to model, and three others that contradict it
+    for field, expected in {
+        "high": [5, 5, 2, 2],  # high, open, low, close
+        "low": [5, 7, 7, 5],  # low, open, high, close
+        "close": [5, 7, 7, 2],  # close, open, high, low
+        "open": [5, 7, 2, 2],  # open, high, low, close
+    }.items():
+        ordered = step_forecaster(Snp(units=2, inputs="ohlc", field=field)).get_layer("ordered")
+        assert ordered(values).numpy().ravel().tolist() == expected, field
+
+
+def test_without_a_link_an_untrained_network_of_prices_is_persistence(path: str) -> None:
+    config = config_of(path, inputs="ohlc", link="none")
+    data = load(config)
+    model = build(config, data)
+    assert "linear" not in {layer.name for layer in inner_network(model).layers}
+    np.testing.assert_allclose(next_changes(model, data, with_open=False), 0, atol=1e-5)
+
+
+def test_the_level_of_prices_has_no_link(path: str) -> None:
+    config = config_of(path, target="level")
+    network = inner_network(build(config, load(config)))
+    assert "linear" not in {layer.name for layer in network.layers}
+
+
+def test_a_network_of_prices_that_cannot_help_ends_with_the_numbers_of_the_regression(path: str) -> None:
+    config = config_of(path, inputs="ohlc", epochs=1, learning_rate=10.0, optimizer="sgd", clip=0.0)
+    data = load(config)
+    # Steps as large as these destroy whatever the network begins with.
+    model, result = experiment.fit_model(config, data)
+    assert result.best_epoch == 0
+    method = forecasting.forecast_one_day(model, WINDOW)
+    errors = price_errors(method, data, data.test, fit_price_baselines(data, WINDOW, 1, with_open=False)).at()
+    mean = {name: float(values.mean()) for name, values in errors.squared.items()}
+    assert mean[""] == pytest.approx(mean[LINEAR_NAME], rel=1e-4)
+    # The difference is nothing but rounding, which the verdict knows.
+    verdict = judge_forecasts(errors, against=LINEAR_NAME)
+    assert (verdict.outcome, verdict.skill) == ("ties with", 0)
+    assert "equals it" in verdict.words
+    assert np.median(errors.rounding) < 0.01 * mean[""]
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("horizon", [1, 4])
+@pytest.mark.parametrize("read", [3, 6], ids=["last-steps", "all-steps"])
+def test_an_untrained_network_of_a_table_is_the_regression(cell: str, horizon: int, read: int) -> None:
+    random = np.random.default_rng(0)
+    link = LinearCoefficients(
+        random.normal(size=(read, horizon)).astype(np.float32), random.normal(size=horizon).astype(np.float32)
+    )
+    config = Series(task="forecast", units=2, layers=2, dropout=0.1, cell=cell, bidirectional=cell == "gru")
+    options: dict[str, Any] = {"steps": 6, "horizon": horizon, "features": 2, "missing": True}
+    past = random.normal(size=(40, 6, 2)).astype(np.float32)
+    past[random.random(past.shape) < 0.3] = np.nan
+    past[0] = np.nan
+    baselines = TableBaselines((None, None), horizon, link).predict(past)
+    for given, name in ((link, LINEAR_NAME), (None, "persistence")):
+        network = horizon_forecaster(config, **options, link=given)
+        np.testing.assert_allclose(network({"past": past})["future"], baselines[name], rtol=1e-6, atol=1e-6)
+        assert ("linear" in {layer.name for layer in network.layers}) == (given is not None)
