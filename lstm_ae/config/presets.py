@@ -105,6 +105,7 @@ PRESETS: Mapping[str, Mapping[str, JsonMapping]] = {
         "best": {
             "inputs": "ohlcv",
             "last_day_only": True,
+            "link": "none",
             "units": 8,
             "learning_rate": 0.003,
             "batch_size": 256,

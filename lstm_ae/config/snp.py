@@ -176,7 +176,7 @@ class Snp(ReconstructionConfig):
         "link",
         "baseline",
         details="The linear regression is also the baseline. The network learns what it leaves over; without it, an "
-        "untrained network equals persistence.",
+        "untrained network equals persistence, and a linear layer learns from the last day.",
         needs=(*PREDICT, ("target", ("change",))),
     )
     # A forecaster must be causal and needs the states of all steps.

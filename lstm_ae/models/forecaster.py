@@ -36,8 +36,9 @@ def step_forecaster(config: Snp, *, typical: float = 1.0, link: PriceRegression 
 
     `future[:, t]` forecasts the step after `past[:, t]`; with `config.last_day_only` it holds only the step after the
     last one, `(batch, 1, features)`. The features are `config.fields`. With the target `change`, the output of the
-    recurrent layers, which is zero at first, and that of the link are added to the last known value. The untrained
-    network is the link, or persistence without one. Before the first step of `past`, the link reads that step.
+    recurrent layers, which is zero at first, and that of a linear layer are added to the last known value. The linear
+    layer starts at the link; without one, it reads the last step only and starts at zero. The untrained network is the
+    link, or persistence without one. Before the first step of `past`, the link reads that step.
 
     With `config.with_open` there is a second input `open`, `(batch, 1)`, the open of the day after the window, and
     `future` holds only the modeled price.
@@ -46,7 +47,7 @@ def step_forecaster(config: Snp, *, typical: float = 1.0, link: PriceRegression 
         config: cell, units, layers, dropout, fields, and target.
         typical: typical size of a change in scaled values. Changes enter and leave the layers in multiples of it,
             since a day's change is about 1% of a price's range and would vanish among values around 1.
-        link: the baseline that the network starts at; None for a network without a linear part.
+        link: the baseline that the network starts at, or None.
 
     Returns:
         An untrained functional model named `network`.
@@ -69,6 +70,9 @@ def step_forecaster(config: Snp, *, typical: float = 1.0, link: PriceRegression 
         output = layers.Add(name="together")([output, linear(regressors(read))])
         weights, intercept = link.first_day()
         linear.set_weights([weights[:, : linear.units], intercept[: linear.units] / typical])
+    elif config.target == "change":
+        linear = layers.Dense(output.shape[-1], kernel_initializer="zeros", use_bias=False, name="linear")
+        output = layers.Add(name="together")([output, linear(hidden)])
     future = _order_prices(config)(_add_change(config, typical)([past, output]))
     if config.last_day_only:
         future = layers.Reshape((1, future.shape[-1]), name="last_day")(future[:, -1])
@@ -142,9 +146,9 @@ def stepper(network: keras.Model) -> keras.Model:
     """
     kinds = (layers.RNN, layers.Dense, layers.Dropout)
     stack = [layer for layer in network.layers if isinstance(layer, kinds) and layer.name != "linear"]
-    linked = any(layer.name == "linear" for layer in network.layers)
+    names = {layer.name for layer in network.layers}
     past = keras.Input(network.input["past"].shape[1:], name="past")
-    days = network.get_layer("regressors").inputs[1].shape[1] if linked else 1
+    days = network.get_layer("regressors").inputs[1].shape[1] if "regressors" in names else 1
     before = keras.Input((days, past.shape[-1]), name="before")
     states: list[list[keras.KerasTensor] | None] = []
     for layer in stack:
@@ -153,9 +157,9 @@ def stepper(network: keras.Model) -> keras.Model:
         states.append([keras.Input((size,), name=f"{layer.name}_{index}") for index, size in enumerate(sizes)] or None)
     hidden = network.get_layer("reading")([past, _before(past, before[:, -1:])])
     output, ends = _apply_stack(stack, hidden, states)
-    if linked:
-        linear = network.get_layer("linear")(network.get_layer("regressors")([past, before]))
-        output = network.get_layer("together")([output, linear])
+    if "linear" in names:
+        inputs = network.get_layer("regressors")([past, before]) if "regressors" in names else hidden
+        output = network.get_layer("together")([output, network.get_layer("linear")(inputs)])
     flat = [state for group in states if group for state in group]
     future = network.get_layer("ordered")(network.get_layer("adding")([past, output]))
     return keras.Model([past, before, *flat], [future, *ends], name="stepper")

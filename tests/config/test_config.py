@@ -184,7 +184,7 @@ def test_the_reports_names_of_the_classifiers() -> None:
         (Toy, load_preset("toy", "code"), {"cell": "gru"}, {"delay_line"}),
         (Toy, {}, {"units": 3}, set()),
         (Toy, load_preset("toy", "code"), {"units": 8}, set()),
-        (Snp, load_preset("snp", "best"), {"goal": "reconstruct"}, {"inputs", "last_day_only"}),
+        (Snp, load_preset("snp", "best"), {"goal": "reconstruct"}, {"inputs", "last_day_only", "link"}),
     ],
 )
 def test_what_is_chosen_wins_over_what_it_rests_on(

@@ -104,7 +104,7 @@ def test_without_a_link_an_untrained_network_of_prices_is_persistence(path: str)
     config = config_of(path, inputs="ohlc", link="none")
     data = load(config)
     model = build(config, data)
-    assert "linear" not in {layer.name for layer in inner_network(model).layers}
+    assert "regressors" not in {layer.name for layer in inner_network(model).layers}
     np.testing.assert_allclose(next_changes(model, data, with_open=False), 0, atol=1e-5)
 
 
