@@ -279,4 +279,6 @@ def _order_prices(config: Snp) -> keras.Model:
         {"high": high, "low": low}.get(field, bounded[..., index : index + 1])
         for index, field in enumerate(fields[:prices])
     ]
-    return keras.Model(values, ops.concatenate([*columns, values[..., prices:]], axis=-1), name="ordered")
+    if prices < len(fields):
+        columns.append(values[..., prices:])
+    return keras.Model(values, ops.concatenate(columns, axis=-1), name="ordered")

@@ -42,6 +42,10 @@ MODELS = {
         autoencoder(Toy(units=3, latent="vector", code=2, decoder_start="code"), steps=6, features=1), fixed_scale()
     ),
     "classifier": lambda: made(classifier(Mnist(units=3), steps=4, features=3, classes=10), fixed_scale(0, 255)),
+    "prices": lambda: made(
+        step_forecaster(Snp(units=3, inputs="ohlc"), link=random_link(Snp(inputs="ohlc"), 3)),
+        Scale("log", np.full((1, 4), 3, np.float32), np.full((1, 4), 2, np.float32)),
+    ),
     "companies": lambda: made(step_forecaster(Snp(units=3), link=random_link(Snp(), 3)), COMPANIES),
 }
 
