@@ -118,7 +118,7 @@ def test_every_series_has_days_of_its_own() -> None:
 )
 def test_a_calendar_goes_on_as_pandas_does(start: datetime.date, rule: str, rows: int, zone: str | None) -> None:
     freq = {"D": "1d", "W-MON": "1w", "MS": "1mo", "ME": "1mo", "QE-FEB": "3mo", "YE": "1y"}[rule]
-    days = pd.date_range(start, periods=rows + 5, freq=rule) + pd.Timedelta(hours=12)
+    days = pd.date_range(start, periods=rows + 5, freq=rule) + np.timedelta64(12, "h")
     table = table_of(days[:rows], zone)
     assert following(table, freq, 5) == [[f"{day:%Y-%m-%d 12:00}" for day in days[rows:]]]
 
