@@ -28,9 +28,13 @@ REREAD = (
     *("time_col", "clock_col", "id_col", "skip_rows", "unit_row", "skip_footer", "encoding", "missing"),
     *("decimal", "thousands", "column_units", "date_order", "time_format", "time_unit", "time_zone", "duplicates"),
 )
-# Directives of strptime in `time_format`; others depend on the locale or do not determine a time.
+# Directives of strptime in `time_format`; the others do not determine a time or stand for several of these.
 DIRECTIVE = re.compile(r"%(.)", re.DOTALL)
 TIME_DIRECTIVES = frozenset("YymBbdjHIpMSfzAa")
+# Directives of which a format has at most one, and those that a directive needs one of: strptime ignores %p beside %H,
+# and takes a day without a month to be in January.
+TIME_ALTERNATIVES = ("Yy", "mBbj", "dj", "HI", "Hp")
+TIME_REQUIREMENTS = {"d": "mBb", "I": "p", "p": "I", "M": "HI", "S": "M", "f": "S"}
 FREQ = re.compile(r"(\d{1,19})?(ns|us|ms|s|min|h|d|w|mo|y|steps?)", re.ASCII)
 
 
@@ -390,9 +394,12 @@ class Reading(Options):
         """Reject formats without a year, with other directives or with a repeated one, and conflicting options."""
         found = [directive for directive in DIRECTIVE.findall(pattern) if directive != "%"]
         once = len(set(found)) == len(found) and "%" not in DIRECTIVE.sub("", pattern)
+        once &= all(sum(each in found for each in group) < 2 for group in TIME_ALTERNATIVES)
+        once &= all(any(each in found for each in TIME_REQUIREMENTS.get(name, name)) for name in found)
         if not once or not set(found) <= TIME_DIRECTIVES or not {"Y", "y"} & set(found):
             raise ConfigError(
-                "--time-format must contain the year, %Y or %y, and each directive once, as in %d/%m/%y %H:%M. "
+                "--time-format must contain the year, %Y or %y, and directives that determine one time, each once, as "
+                "in %d/%m/%y %H:%M or %m/%d/%Y %I:%M %p. "
                 f"Allowed: {', '.join(f'%{each}' for each in sorted(TIME_DIRECTIVES))}. Received: {pattern[:60]!r}"
             )
         for name in ("clock_col", "date_order", "time_unit"):

@@ -1,6 +1,7 @@
 """Choose the columns of times, values, series names, and labels of a table, as configured or inferred."""
 
 import csv
+import dataclasses
 import difflib
 import io
 import itertools
@@ -14,7 +15,7 @@ import numpy as np
 from lstm_ae.arrays import Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.options import flag_name
-from lstm_ae.config.reading import STEPS
+from lstm_ae.config.reading import DIRECTIVE, STEPS
 from lstm_ae.data.number_notation import (
     MISSING_WORDS,
     PLAIN_NOTATION,
@@ -330,11 +331,11 @@ def infer_layout(
         times = join_date_and_clock(times, cells(clock), missing_words(config))
         if config.clock_col is None:
             inferred["clock_col"] = f"{quote(clock)}, as it holds the time of day"
-    form = (
-        None
-        if time is None or (time in typed and clock is None)
-        else _infer_time_form(time, times, config, where, inferred)
-    )
+    stored = time is None or (time in typed and clock is None)
+    if of_run and config.time_format and (stored or _is_iso(times, config.time_format, config)):
+        # Tables that a run has written are in the ISO format, whatever that of its training table was.
+        config = dataclasses.replace(config, time_format=None)
+    form = None if stored or time is None else _infer_time_form(time, times, config, where, inferred)
     if config.time_format is not None and form is None:
         raise ConfigError(
             f"--time-format is for texts, and {quote(time or '')} is stored as times. Remove it",
@@ -455,6 +456,18 @@ def _find_clock_column(sample: TableSample, time: str | None, config: Reading) -
     return clock, () if clock else tuple(clocks)
 
 
+def _is_iso(cells: Sequence[str], pattern: str, config: Reading) -> bool:
+    """Return whether most cells are times in the ISO format, and not in a format of strptime."""
+    held = drop_missing_cells(cells, config)
+    if matches_pattern(held, pattern):
+        return False
+    try:
+        form = infer_form(held, "")
+    except DataError:
+        return False
+    return form is not None and not form.order and not form.unit
+
+
 def _infer_time_form(
     column: str, cells: Sequence[str], config: Reading, where: str, inferred: dict[str, str]
 ) -> TimeForm:
@@ -464,7 +477,8 @@ def _infer_time_form(
         DataError: if the column does not hold times, or they are ambiguous.
     """
     if config.time_format is not None:
-        return TimeForm("", "", aware="%z" in config.time_format, pattern=config.time_format)
+        aware = "z" in DIRECTIVE.findall(config.time_format)
+        return TimeForm("", "", aware=aware, pattern=config.time_format)
     words = missing_words(config)
     held = [cell for cell in cells if cell.lower() not in words]
     try:

@@ -105,6 +105,11 @@ def test_a_format_of_times_is_that_of_the_run_or_replaces_what_the_run_has() -> 
     assert plain.date_order == "dmy"
     table = other(read_with_run_config(plain, {"time_format": "%Y%m%d-%H"}), "time,a", later)
     assert table.times[1].view("datetime64[ns]") == hours[1]
+    # What the run has written is in the ISO format.
+    table = other(config, "time,a", [f"{hour}:00:00,{k % 7}" for k, hour in enumerate(hours[:50])])
+    assert table.times[1].view("datetime64[ns]") == hours[1]
+    with pytest.raises(DataError, match="--time-format"):
+        other(config, "time,a", days)
 
 
 def test_a_table_may_be_written_otherwise() -> None:

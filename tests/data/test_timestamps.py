@@ -5,11 +5,13 @@ import zoneinfo
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lstm_ae.config import Reading
+from lstm_ae.data.preparation import prepare_table
 from lstm_ae.data.table_reader import read_panel
 from lstm_ae.data.time_zones import to_utc
 from lstm_ae.data.timestamps import BadTime, TimeForm, infer_form, looks_like_times, parse_times, resembles_times
@@ -42,6 +44,30 @@ def test_a_format_decides_between_day_month_and_year(pattern: str, days: list[st
 def test_a_format_must_determine_the_year(pattern: str) -> None:
     with pytest.raises(ConfigError, match="--time-format must contain the year"):
         Reading(time_format=pattern)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["%m/%d/%Y %H:%M %p", "%Y %I", "%Y-%m-%d %I:%M", "%Y-%m-%d %H:%S", "%y %Y", "%Y %d", "%Y %j %m", "%Y %b %m"],
+)
+def test_a_format_must_determine_one_time(pattern: str) -> None:
+    with pytest.raises(ConfigError, match="directives that determine one time"):
+        Reading(time_format=pattern)
+
+
+def test_normal_ranges_are_in_the_format_of_the_times_or_iso() -> None:
+    hours = pd.date_range("2024-01-01", "2024-03-03", freq="h")
+    lines = ["time,a", *(f"{hour:%m/%d/%Y %H:%M},{k % 7}" for k, hour in enumerate(hours))]
+    Path("t.csv").write_text("\n".join(lines))
+    # The end is excluded.
+    expected = (hours >= "2024-01-02") & (hours < "2024-01-10 05:00")
+    for text in ("01/02/2024 00:00..01/10/2024 05:00", "2024-01-02..2024-01-10 05:00"):
+        config = Reading(data="t.csv", time_format="%m/%d/%Y %H:%M", normal=(text,), window=5)
+        assert np.array_equal(prepare_table(config, read_panel(config)).part < 2, expected)
+    # Without a time of day, a bound is neither in the format nor ISO, and could be 2 January or 1 February.
+    config = Reading(data="t.csv", time_format="%m/%d/%Y %H:%M", normal=("01/02/2024..01/10/2024",), window=5)
+    with pytest.raises(ConfigError, match="--normal must be times"):
+        prepare_table(config, read_panel(config))
 
 
 @pytest.mark.parametrize("other", [{"date_order": "dmy"}, {"time_unit": "s"}, {"clock_col": "c"}])
