@@ -116,7 +116,7 @@ def _format_verdict(inspection: "TableInspection", config: Reading) -> str:
     from lstm_ae.data.findings import combine_fixes, format_options
 
     problems = [finding for finding in inspection.findings if finding.fatal]
-    fix = combine_fixes(config, problems)
+    fix = combine_fixes(config, problems).fix
     advice = f"Add {format_options(fix)}" if fix else "Change the table as described there"
     return f"{inspection.table.name} has {format_count(len(problems), 'problem')}, as listed. {advice}"
 
@@ -180,11 +180,10 @@ def _show_inspection(inspection: "TableInspection", config: Reading, console: Co
         options = [line for line in map(format_options, finding.fixes) if line.isprintable()]
         if any(line not in finding.text for line in options):
             console.show(f"  Add {', or '.join(options)}")
-    combined = combine_fixes(config, inspection.findings)
+    combined, complete = combine_fixes(config, inspection.findings)
     command = format_check_command(config, combined)
     if command != format_check_command(config, {}) and command.isprintable():
-        fit = all(finding.fixes[0].keys() <= combined.keys() for finding in inspection.findings if finding.fixes)
-        which = "all suggested fixes" if fit else "the suggested fixes that fit together"
+        which = "all suggested fixes" if complete else "the suggested fixes that fit together"
         console.show(f"\nApply {which}:\n  {command}")
     console.show("\nFix the errors above before training." if not inspection.usable else "\nThis table can be used.")
 
@@ -265,5 +264,5 @@ def _inspection_document(inspection: "TableInspection", config: Reading) -> "Jso
             finding._asdict() | {"fixes": [format_check_command(config, fix) for fix in finding.fixes]}
             for finding in inspection.findings
         ],
-        "command": format_check_command(config, combine_fixes(config, inspection.findings)),
+        "command": format_check_command(config, combine_fixes(config, inspection.findings).fix),
     }

@@ -13,6 +13,9 @@ from lstm_ae.json_types import JsonMapping
 # Placeholder in a suggested command for the time zone of a table, which only the user knows.
 ANY_ZONE = "ZONE"
 
+# Fields whose values of several fixes are merged.
+MERGED = ("missing", "value_cols")
+
 # Values, by field of the configuration, that fix a finding.
 Fix = JsonMapping
 
@@ -43,7 +46,19 @@ class Finding(NamedTuple):
     fixes: tuple[Fix, ...] = ()
 
 
-def combine_fixes(config: Reading, findings: Sequence[Finding]) -> Fix:
+class CombinedFix(NamedTuple):
+    """The best fixes of several findings in one.
+
+    Args:
+        fix: the changed fields.
+        complete: whether no fix was left out because of a conflict with an earlier one.
+    """
+
+    fix: Fix
+    complete: bool
+
+
+def combine_fixes(config: Reading, findings: Sequence[Finding]) -> CombinedFix:
     """Return the best fix of each finding in one, without those that conflict with earlier ones."""
     fixes: list[Fix] = []
     for finding in findings:
@@ -52,7 +67,10 @@ def combine_fixes(config: Reading, findings: Sequence[Finding]) -> Fix:
             merged = _merge_fixes(more)
             apply_fix(config, {**merged, "time_zone": "UTC"} if merged.get("time_zone") == ANY_ZONE else merged)
             fixes = more
-    return _merge_fixes(fixes)
+    merged = _merge_fixes(fixes)
+    wanted = [(name, value) for finding in findings for fix in finding.fixes[:1] for name, value in fix.items()]
+    complete = all(name in merged and (name in MERGED or merged[name] == value) for name, value in wanted)
+    return CombinedFix(merged, complete)
 
 
 def _merge_fixes(fixes: Sequence[Fix]) -> Fix:

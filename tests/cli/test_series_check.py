@@ -395,7 +395,7 @@ def test_a_command_can_be_copied_into_a_shell() -> None:
 
 def test_fixes_together_contradict_neither_themselves_nor_each_other() -> None:
     def fixes(*found: dict[str, Any]) -> Any:
-        return combine_fixes(Reading(), [Finding("", False, (fix, {"window": 1})) for fix in found])
+        return combine_fixes(Reading(), [Finding("", False, (fix, {"window": 1})) for fix in found]).fix
 
     assert fixes({"id_col": ("i",)}, {"label_col": "l"}) == {"id_col": ("i",), "label_col": "l"}
     assert fixes({"value_cols": ("a", "b", "l")}, {"label_col": "l"}, {"value_cols": ("b", "c", "l")}) == {
@@ -404,6 +404,20 @@ def test_fixes_together_contradict_neither_themselves_nor_each_other() -> None:
     }
     assert fixes({"value_cols": ("a",)}, {"value_cols": ("b",)}) == {}
     assert fixes({"missing": ("x", "-999")}, {"missing": ("x", "NA")}) == {"missing": ("x", "-999", "NA")}
+
+
+@pytest.mark.parametrize(
+    ("fixes", "complete"),
+    [
+        (({"id_col": ("i",)}, {"label_col": "l"}), True),
+        (({"missing": ("x",)}, {"missing": ("y",)}), True),
+        (({"freq": "1h"}, {"freq": "2h"}), False),
+        (({"id_col": ("i",)}, {"id_col": ("j",)}), False),
+        (({"value_cols": ("a",)}, {"value_cols": ("b",)}), False),
+    ],
+)
+def test_a_combined_fix_says_whether_it_holds_all(fixes: tuple[dict[str, Any], ...], complete: bool) -> None:
+    assert combine_fixes(Reading(), [Finding("", False, (fix,)) for fix in fixes]).complete is complete
 
 
 def test_rows_that_pad_short_series_are_no_rows() -> None:

@@ -40,8 +40,8 @@ def test_fixes_that_are_refused_beside_others_are_not_among_all_together(capsys:
     config = Reading(data=name, id_col=("m",), window=24)
     findings = inspect_table(config).findings
     assert [finding.fixes[0] for finding in findings if finding.fixes] == [{"split_by": "series"}, {"scale": "series"}]
-    assert combine_fixes(config, findings) == {"split_by": "series"}
-    assert inspect_table(apply_fix(config, combine_fixes(config, findings))).usable
+    assert combine_fixes(config, findings) == ({"split_by": "series"}, False)
+    assert inspect_table(apply_fix(config, combine_fixes(config, findings).fix)).usable
     main(["series", "check", name, "--id-col", "m", "--window", "24"])
     # Both are suggested, and the command has the first alone.
     out = capsys.readouterr().out

@@ -116,7 +116,7 @@ def test_whatever_a_check_advises_can_be_trained_on(case: str) -> None:
     assert found.usable is (case == "twice a day")
     fixes = [fix for finding in found.findings for fix in finding.fixes]
     assert fixes
-    for fix in (*fixes, combine_fixes(config, found.findings)):
+    for fix in (*fixes, combine_fixes(config, found.findings).fix):
         again = inspect_table(apply_fix(config, fix))
         assert again.usable, fix
         assert settled(fix).data.train.samples > 0
@@ -139,7 +139,7 @@ def test_rows_that_meet_in_time_and_a_grid_that_is_missing_are_two_problems() ->
     config = table_of(np.repeat(daily(8, 17), 2), freq="1h")
     found = inspect_table(config)
     assert [finding.fatal for finding in found.findings] == [True, True]
-    fix = combine_fixes(config, found.findings)
+    fix = combine_fixes(config, found.findings).fix
     assert fix == {"freq": "12h", "duplicates": "mean"}
     assert inspect_table(apply_fix(config, fix)).usable
     assert settled(fix).data.train.samples > 0
