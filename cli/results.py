@@ -111,22 +111,27 @@ def _show_series(console: Console, series: "JsonMapping") -> None:
     sign = 1 if first["higher_is_better"] else -1
     values = {each: metrics[name]["value"] for each, metrics in series.items()}
     known = sorted((each for each in values if values[each] is not None), key=lambda each: sign * values[each])
-    ranked = [*known, *(each for each in values if values[each] is None)]
-    if console.verbose or len(ranked) <= 2 * MAX_SHOWN_SERIES:
-        console.show(f"{len(ranked):,} series, from the worst to the best:")
+    unknown = [each for each in values if values[each] is None]
+    if console.verbose or len(series) <= 2 * MAX_SHOWN_SERIES:
+        shown = [*known, *unknown]
+        console.show(f"{len(series):,} series, from the worst to the best:")
     else:
-        ranked = [*known[:MAX_SHOWN_SERIES], *known[MAX_SHOWN_SERIES:][-MAX_SHOWN_SERIES:]]
-        console.show(f"The worst and the best {MAX_SHOWN_SERIES} of {len(series):,} series (all with --verbose):")
+        few = len(known) <= 2 * MAX_SHOWN_SERIES
+        shown = known if few else [*known[:MAX_SHOWN_SERIES], *known[-MAX_SHOWN_SERIES:]]
+        which = f"{len(known):,}" if few else f"The worst and the best {MAX_SHOWN_SERIES}"
+        rest = f"; {len(unknown):,} have no {name}" if unknown else ""
+        console.show(f"{which} of {len(series):,} series (all with --verbose){rest}:")
     rows = [
         (
             format_heading(each),
             format_measure(name, metric["value"]),
             *(format_measure(name, value) for value in metric["baselines"].values()),
         )
-        for each in ranked
+        for each in shown
         for metric in (series[each][name],)
     ]
-    console.table(["series", name, *first["baselines"]], rows)
+    if rows:
+        console.table(["series", name, *first["baselines"]], rows)
 
 
 def _show_columns(console: Console, columns: "JsonMapping") -> None:

@@ -73,6 +73,8 @@ def register(app: typer.Typer) -> None:
         """Evaluate a run and its baselines on another table, or on its own splits."""
         if out is not None:
             require_table("--out", out)
+        elif keep_formulas:
+            raise ConfigError("--keep-formulas is for --out. Remove it, or add --out", code=Code.OPTION_NOT_APPLICABLE)
         named = {"label_col": label_col, "out": out}
         options = [*(name for name, value in named.items() if value is not None), *given]
         if data is None and options:
@@ -90,7 +92,8 @@ def register(app: typer.Typer) -> None:
             from lstm_ae.apply.run_table import TableRequest, run_config
             from lstm_ae.table_files import write_table
 
-            if out is not None and not run_config(opened_run, reading=given).id_col:
+            ids = run_config(opened_run, reading=given).id_col
+            if out is not None and not ids:
                 raise ConfigError(
                     "--out writes the result of each series. Remove it, or name the series with --id-col",
                     code=Code.OPTION_NOT_APPLICABLE,
@@ -102,15 +105,14 @@ def register(app: typer.Typer) -> None:
             show_note(notes, console)
             leaky = ""
             if out is not None:
-                write_table(out, series_columns(evaluation), keep_formulas=keep_formulas)
+                write_table(out, series_columns(evaluation, ids), keep_formulas=keep_formulas)
         metrics = evaluation.as_json()
         show_metrics(console, metrics, leaky)
-        files = {} if out is None else {"series": out}
-        if files:
-            show_files(console, files)
+        if out is not None:
+            show_files(console, {"out": out})
         console.document(
             {"run": str(opened_run.directory), "data": data, "metrics": metrics}
-            | {name: str(path) for name, path in files.items()}
+            | ({} if out is None else {"out": str(out)})
         )
 
     @command(app, "plot", "lstmae series plot latest pump.csv", reads=True)

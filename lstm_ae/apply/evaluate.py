@@ -1,6 +1,6 @@
 """Evaluate a run on a table that it was not trained on."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from lstm_ae.apply.run_table import TableRequest, run_config, too_few_rows
 from lstm_ae.arrays import Array
 from lstm_ae.classification.baselines import ConvolutionRegression, LogisticRegression
 from lstm_ae.data.checks import collect_new_table_warnings
+from lstm_ae.data.columns import split_id_columns
 from lstm_ae.data.fingerprints import WindowFingerprints
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.data.time_zones import format_time
@@ -288,10 +289,15 @@ def _by_series(prepared: PreparedTable, name: str, values: Mapping[str, Array], 
     }
 
 
-def series_columns(evaluation: Evaluation) -> TableColumns:
-    """Return the metrics of each series and their baselines as table columns."""
+def series_columns(evaluation: Evaluation, ids: Sequence[str]) -> TableColumns:
+    """Return the columns that identify each series, and its metrics with those of their baselines, as table columns.
+
+    Args:
+        evaluation: The evaluation of a table.
+        ids: The id columns of the table.
+    """
     series = evaluation.series.get(NEW_DATA_PART, {})
-    columns: TableColumns = {"series": list(series)}
+    columns: TableColumns = dict(split_id_columns(ids, list(series)))
     for name, metric in next(iter(series.values()), {}).items():
         columns[name] = [metrics[name].value for metrics in series.values()]
         for baseline in metric.baselines:

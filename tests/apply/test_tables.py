@@ -53,7 +53,7 @@ def test_each_series_has_its_error(place: Path) -> None:
     said = call(f"series evaluate {place}/run bad.csv --out series.csv --json")
     assert said.code == 0, said.err
     document = json.loads(said.out)
-    assert document["series"] == "series.csv"
+    assert document["out"] == "series.csv"
     found = document["metrics"]["series"]["new data"]
     assert list(found) == ["north", "south"]
     assert found["south"]["reconstruction_mse"]["value"] > 1.5 * found["north"]["reconstruction_mse"]["value"]
@@ -64,7 +64,7 @@ def test_each_series_has_its_error(place: Path) -> None:
         assert found[name]["reconstruction_mse"] == pytest.approx(
             wanted | {"value": pytest.approx(wanted["value"]), "baselines": pytest.approx(wanted["baselines"])}
         )
-    written = pd.read_csv("series.csv", index_col="series")
+    written = pd.read_csv("series.csv", index_col="pump")
     assert list(written) == ["reconstruction_mse", "reconstruction_mse PCA with 3 numbers"]
     assert written.loc["south", "reconstruction_mse"] == pytest.approx(found["south"]["reconstruction_mse"]["value"])
     shown = call(f"series evaluate {place}/run bad.csv").out.splitlines()
@@ -73,6 +73,9 @@ def test_each_series_has_its_error(place: Path) -> None:
     said = call(f"series evaluate {place}/run --out series.csv")
     assert said.code == 2
     assert "--out is for another table" in said.err
+    said = call(f"series evaluate {place}/run bad.csv --keep-formulas")
+    assert said.code == 2
+    assert "--keep-formulas is for --out" in said.err
 
 
 def test_codes_and_rows_in_the_order_of_the_file(place: Path) -> None:

@@ -67,7 +67,7 @@ def many_series(count: int) -> dict:
 
 def test_the_worst_and_the_best_series_are_shown(shown):
     lines = shown(many_series(9))
-    assert lines[1] == "The worst and the best 3 of 9 series (all with --verbose):"
+    assert lines[1] == "The worst and the best 3 of 9 series (all with --verbose); 1 have no skill:"
     assert lines[2].split("  ")[0] == "series"
     assert [line.split()[0] for line in lines[3:9]] == ["s7", "s6", "s5", "s2", "s1", "s0"]
     assert lines[8].split()[1:] == ["+50.00%", "+10.00%"]
@@ -76,6 +76,16 @@ def test_the_worst_and_the_best_series_are_shown(shown):
     assert lines[1] == "9 series, from the worst to the best:"
     assert [line.split()[0] for line in lines[3:12]] == ["s7", "s6", "s5", "s4", "s3", "s2", "s1", "s0", "s8"]
     assert len(shown(many_series(6))) == 1 + 1 + 1 + 6 + 1
+
+
+def test_series_without_a_result_are_counted(shown):
+    for known, which in ((0, "0"), (4, "4")):
+        metrics = many_series(9)
+        for name in list(metrics["series"]["new data"])[known:]:
+            metrics["series"]["new data"][name]["skill"]["value"] = None
+        lines = shown(metrics)
+        assert lines[1] == f"{which} of 9 series (all with --verbose); {9 - known} have no skill:"
+        assert len(lines) == 2 + (1 + known if known else 0) + 1
 
 
 def test_json_alone_is_printed(shown):
