@@ -169,7 +169,7 @@ def select_examples(run: ModelStore) -> Examples:
     missing = np.r_[0, np.cumsum(~np.isfinite(data.latest.series).all(axis=1))]
     complete = np.flatnonzero(missing[data.latest.starts + steps] == missing[data.latest.starts])
     if not len(complete):
-        return Examples([], "every window has missing values")
+        return Examples([], "every window has missing values" if data.latest.samples else "the data has no windows")
     index = complete[evenly_spaced(len(complete), EXAMPLE_COUNT)]
     window = data.latest.windows(index)[:, :steps]
     inputs = {name: value.numpy() for name, value in model_inputs(model, window, data.latest.lines(index)).items()}
