@@ -19,19 +19,43 @@ out, one horizon at a time.
 """
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import keras
 import numpy as np
 from keras import layers, ops
 
+from lstm_ae.arrays import Array
 from lstm_ae.config import Series, Snp
 from lstm_ae.data.windows import OPEN_FEATURE
-from lstm_ae.forecasting.baselines import LinearCoefficients, PriceRegression
 from lstm_ae.models.decoder import decode, repeat_with_position
 from lstm_ae.models.encoder import encode, pool_last, pool_mean, recurrent_layer
 
 
-def step_forecaster(config: Snp, *, typical: float = 1.0, link: PriceRegression | None = None) -> keras.Model:
+class Regression(Protocol):
+    """Coefficients of a fitted linear regression."""
+
+    @property
+    def weights(self) -> Array:
+        """`(inputs, outputs)`."""
+
+    @property
+    def intercept(self) -> Array:
+        """`(outputs,)`."""
+
+
+class DailyRegression(Protocol):
+    """Fitted linear regression of prices."""
+
+    @property
+    def days(self) -> int:
+        """Number of last days that it reads."""
+
+    def first_day(self) -> Regression:
+        """Return the regression to the change of every feature on the first day."""
+
+
+def step_forecaster(config: Snp, *, typical: float = 1.0, link: DailyRegression | None = None) -> keras.Model:
     """Build a network from `past` `(batch, steps, features)` to `future`, in scaled values, any number of steps.
 
     `future[:, t]` forecasts the step after `past[:, t]`; with `config.last_day_only` it holds only the step after the
@@ -68,8 +92,8 @@ def step_forecaster(config: Snp, *, typical: float = 1.0, link: PriceRegression 
         read = [past, ops.concatenate([past[:, :1]] * days, axis=1), *read[2:]]
         linear = layers.Dense(output.shape[-1], name="linear")
         output = layers.Add(name="together")([output, linear(regressors(read))])
-        weights, intercept = link.first_day()
-        linear.set_weights([weights[:, : linear.units], intercept[: linear.units] / typical])
+        first = link.first_day()
+        linear.set_weights([first.weights[:, : linear.units], first.intercept[: linear.units] / typical])
     elif config.target == "change":
         linear = layers.Dense(output.shape[-1], kernel_initializer="zeros", use_bias=False, name="linear")
         output = layers.Add(name="together")([output, linear(hidden)])
@@ -87,7 +111,7 @@ def horizon_forecaster(
     horizon: int,
     features: int,
     missing: bool,
-    link: LinearCoefficients | None = None,
+    link: Regression | None = None,
 ) -> keras.Model:
     """Build a network from `past` `(batch, steps, features)` to `future` `(batch, horizon, features)`, scaled values.
 
