@@ -1,4 +1,4 @@
-"""Every command for real, through `main`, in one directory where later commands find the runs of earlier ones."""
+"""Run every command through `main` in one directory, where later commands use the runs of earlier ones."""
 
 import contextlib
 import csv
@@ -22,20 +22,20 @@ from lstm_ae import __version__
 from lstm_ae.evaluation import Metric, Verdict
 from lstm_ae.studies.snp.multistep import HorizonStep
 
-SMALL_DIGITS = "--units 4 --epochs 1"  # as in the helps, so that their run is found
+SMALL_DIGITS = "--units 4 --epochs 1"  # as in the help examples, so that commands reuse their runs
 SMALL_WALKS = "--window 4 --units 2 --epochs 1"
 SMALL_PRICES = "--symbols IBM --start 2009-01-01 --epochs 1"
 
 
 def in_order():
-    """The examples in the helps: trainings first, then what uses them, the single commands last."""
+    """Return the help examples in an order in which each command finds the runs that it uses."""
     order = ("data", "example", "check", "train", "evaluate", "plot", "predict", "audit", "backtest", "kfold")
     order += ("detect", "encode", "reconstruct", "forecast", "classify", "tune", "limits", "weights")
     order += ("list", "init", "show", "compare", "export", "report", "serve", "explain")
-    # Benchmarks, of which each contestant starts a process with TensorFlow of its own, are run by test_bench.
+    # tests/bench runs the benchmarks, which start a TensorFlow process for each contestant.
     found = [line for path, line in examples().items() if path[0] != "bench"]
     lines = sorted(dict.fromkeys(found), key=lambda line: order.index(verb(line)))
-    lines.remove("lstmae serve saved_models")  # it would not end
+    lines.remove("lstmae serve saved_models")  # does not end
     return lines
 
 
@@ -60,14 +60,14 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def said_in_training(place):
-    """What the command has written that trained the run `one`."""
+    """Train the run `one` and return the exit code and the output of the command."""
     with contextlib.chdir(place):
         return call("toy train --sequences 100 --epochs 1 --units 2 --deterministic --out one")
 
 
 @pytest.fixture(scope="module")
 def trained(place, said_in_training):
-    """The directory with two runs of the toy signal, `one` and `two`; the second repeats the options of the first."""
+    """Return a directory with two toy runs; `two` is trained with the config of `one`."""
     assert said_in_training.code == 0
     with contextlib.chdir(place):
         assert main(shlex.split("toy train --config one/config.json --no-deterministic --seed 3 --out two")) == 0
@@ -77,13 +77,13 @@ def trained(place, said_in_training):
 @pytest.fixture(autouse=True)
 def _there(place, empty_directory, monkeypatch):
     monkeypatch.chdir(place)
-    # Digits made up for the tests, whatever this machine has or can download; the prices are those of the package.
+    # Use generated digits, whatever this machine has or can download. The prices come with the package.
     monkeypatch.setenv("LSTMAE_DATA_DIR", "data")
 
 
 @pytest.fixture
 def run(capsys):
-    """Run a command line; returns its exit code, stdout and stderr."""
+    """Return a function that runs a command line and returns its exit code, stdout, and stderr."""
 
     def call(line):
         code = main(shlex.split(line))
@@ -109,12 +109,12 @@ def picture(path):
     return pixels
 
 
-def test_version(run):
+def test_version_option_prints_the_version(run):
     assert run("--version") == (0, f"lstmae {__version__}\n", "")
 
 
 @pytest.mark.parametrize("path", [path for path, _ in commands()], ids=" ".join)
-def test_help_is_a_sentence_and_an_example(path):
+def test_help_is_one_sentence_and_an_example(path):
     help = dict(commands())[path].help
     sentence, example = help.split("\n\nExample: ")
     assert sentence.endswith(".")
@@ -122,8 +122,8 @@ def test_help_is_a_sentence_and_an_example(path):
     assert example.startswith(" ".join(("lstmae", *path[:1])))
 
 
-def test_the_help_shows_what_stands_in_brackets(run, monkeypatch):
-    """Rich would take the name of an extra for markup, and leave it out."""
+def test_help_shows_extras_in_brackets(run, monkeypatch):
+    """Rich interprets the brackets around an extra as markup and drops them unless they are escaped."""
     monkeypatch.setenv("COLUMNS", "200")
     helps = {line: run(f"{line} --help-all")[1] for line in ("snp predict", "snp tune", "export")}
     assert "the extra [baselines])" in helps["snp predict"]
@@ -133,7 +133,7 @@ def test_the_help_shows_what_stands_in_brackets(run, monkeypatch):
 
 @pytest.fixture
 def listed_options(capsys, monkeypatch):
-    """Return the names of the options that a help lists."""
+    """Return a function that returns the names of the options in a help text."""
     monkeypatch.setenv("COLUMNS", "200")
 
     def call(command, option):
@@ -143,7 +143,7 @@ def listed_options(capsys, monkeypatch):
     return call
 
 
-def test_the_help_is_short_and_the_full_help_complete(listed_options):
+def test_help_hides_advanced_options_and_help_all_lists_every_option(listed_options):
     for path, command in commands():
         if hasattr(command, "commands"):
             continue
@@ -165,18 +165,18 @@ def test_the_help_is_short_and_the_full_help_complete(listed_options):
         ("serve", {"--max-elements", "--header-timeout"}),
     ],
 )
-def test_research_options_are_advanced(line, names):
+def test_research_options_are_advanced_options(line, names):
     parameters = dict(commands())[tuple(line.split())].params
     assert names <= {name for each in parameters if getattr(each, "hidden", False) for name in each.opts}
 
 
-def test_advanced_options_work(run):
+def test_advanced_options_are_applied_and_checked(run):
     code, out, _ = run("toy data --sequences 20 --gates chrono --memory 7 --epsilon 1e-6 --json --quiet")
     assert (code, json.loads(out)["samples"]["train"]) == (0, 12)
     assert run("toy data --memory 7 --quiet")[0] == 2
 
 
-def test_help_lines_are_short():
+def test_option_help_has_at_most_12_words():
     for path, command in commands():
         for parameter in command.params if path else ():
             phrase = (parameter.help or "").split(" (default")[0]
@@ -185,7 +185,7 @@ def test_help_lines_are_short():
             assert phrase[0].isupper() or parameter.help.startswith("models.config"), (path, phrase)
 
 
-def test_an_option_has_one_panel_in_all_commands():
+def test_option_has_the_same_help_panel_in_all_commands():
     panels = {}
     for _, command in commands():
         for parameter in command.params:
@@ -194,17 +194,17 @@ def test_an_option_has_one_panel_in_all_commands():
     assert not {key: each for key, each in panels.items() if len(each) > 1}
 
 
-def test_the_help_lists_studies_first():
+def test_help_lists_commands_in_order_with_studies_first():
     assert [path[0] for path, _ in commands() if len(path) == 1] == NAMES
 
 
 @pytest.mark.slow
-def test_a_command_trains_in_the_directory_that_out_names(run):
+def test_predict_trains_a_new_run_in_the_out_directory(run):
     line = "toy predict --sequences 60 --epochs 1 --batch-size 16"
     first = document(run, f"{line} --out elsewhere/one")
     assert first["run"] == "elsewhere/one"
     assert Path(first["predictions"]).parent == Path("elsewhere/one")
-    # An existing run is not used, and a directory that is not empty is refused before anything is loaded.
+    # --out never reuses an existing run, and a nonempty directory is refused before the data is loaded.
     assert document(run, f"{line} --out elsewhere/two")["run"] == "elsewhere/two"
     code, out, err = run(f"{line} --out elsewhere/two")
     assert (code, out) == (2, "")
@@ -212,16 +212,16 @@ def test_a_command_trains_in_the_directory_that_out_names(run):
     assert "data:" not in err
 
 
-def test_the_first_help_imports_no_group():
-    """The options of all commands take longer to build than the rest of the start-up."""
+def test_top_level_help_imports_no_command_group():
+    """Building the options of all commands takes longer than the rest of the startup."""
     modules, _ = imported_by(["--help"])
     groups = {f"lstm_ae_cli.{name}" for name in ("studies", "series", "runs", "bench", "search")}
     assert "lstm_ae_cli.app" in modules
     assert not modules & {"importlib.metadata", *groups}
 
 
-def test_help_loads_nothing_heavy():
-    """All helps in one process, which then looks at what it has imported; each shows its example."""
+def test_help_imports_no_numerical_library():
+    """Show the help of every command in one process, and check its imports and examples."""
     lines = [shlex.join([*path, "--help"]) for path, _ in commands()]
     modules, out = imported_by(lines)
     assert not modules & {"tensorflow", "keras", "numpy", "pandas", "matplotlib", "sklearn", "scipy"}
@@ -231,7 +231,7 @@ def test_help_loads_nothing_heavy():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("line", in_order())
-def test_the_example_in_the_help_works(run, line):
+def test_help_example_runs_without_error(run, line):
     for verb, options in (
         ("classify", f"walks.csv --label-col kind {SMALL_WALKS}"),
         ("forecast", "pump.csv --epochs 1"),
@@ -245,7 +245,7 @@ def test_the_example_in_the_help_works(run, line):
     assert "Traceback" not in err
 
 
-def test_train_leaves_a_run(run):
+def test_train_writes_a_complete_run_directory(run):
     found = document(run, "toy train --sequences 200 --epochs 2 --units 4 --out 'my run'")
     assert found["run"] == "my run"
     assert found["metrics"] == json.loads(Path("my run/metrics.json").read_text())
@@ -258,7 +258,7 @@ def test_train_leaves_a_run(run):
     assert left == {"config.json", "metrics.json", "history.csv", "model.keras", "figures"}
 
 
-def test_results_go_to_stdout_and_talk_to_stderr(said_in_training):
+def test_results_go_to_stdout_and_progress_to_stderr(said_in_training):
     code, out, err = said_in_training
     assert code == 0
     assert out.startswith("test reconstruction_mse")
@@ -271,14 +271,14 @@ def test_results_go_to_stdout_and_talk_to_stderr(said_in_training):
     assert [line.split("  ")[0] for line in lines[2:]] == ["epoch 0/1", "epoch 1/1"]
 
 
-def test_data_describes_and_draws(run):
+def test_data_counts_samples_and_draws_a_figure(run):
     found = document(run, "toy data --sequences 100 --figure drawn/toy.png")
     assert found["samples"] == {"train": 60, "validation": 20, "test": 20}
     picture("drawn/toy.png")
 
 
 @pytest.mark.slow
-def test_predict_trains_once_then_reuses(run):
+def test_predict_reuses_the_run_of_the_same_config_and_data(run):
     line = "toy predict --sequences 100 --epochs 1 --units 2"
     code, out, err = run(line)
     assert code == 0
@@ -297,7 +297,7 @@ def test_predict_trains_once_then_reuses(run):
     assert again["run"] != first["run"]
 
 
-def test_evaluate_equals_what_training_measured(trained, run):
+def test_evaluate_reproduces_the_metrics_of_training(trained, run):
     found = document(run, "toy evaluate --run one")
     kept = json.loads((Path(found["run"]) / "metrics.json").read_text())
     for part, measures in found["metrics"].items():
@@ -306,7 +306,7 @@ def test_evaluate_equals_what_training_measured(trained, run):
 
 
 @pytest.mark.slow
-def test_plot_draws_again(trained, run):
+def test_plot_redraws_deleted_figures(trained, run):
     found = document(run, "toy plot --run one")
     for path in found["figures"]:
         Path(path).unlink()
@@ -314,7 +314,7 @@ def test_plot_draws_again(trained, run):
         picture(path)
 
 
-def test_config_of_a_run_trains_the_same_again(trained):
+def test_config_of_a_run_trains_an_equal_model_with_overridden_options(trained):
     first, again = (json.loads((trained / name / "metrics.json").read_text()) for name in ("one", "two"))
     assert again["training"]["parameters"] == first["training"]["parameters"]
     one, two = (json.loads(Path(name, "config.json").read_text())["config"] for name in ("one", "two"))
@@ -322,7 +322,7 @@ def test_config_of_a_run_trains_the_same_again(trained):
 
 
 @pytest.mark.slow
-def test_mnist_names_the_digit_in_a_picture(run):
+def test_mnist_predict_classifies_an_image_file(run):
     from PIL import Image, ImageDraw
 
     image = Image.new("L", (28, 28))
@@ -339,7 +339,7 @@ def test_mnist_names_the_digit_in_a_picture(run):
 
 
 @pytest.mark.slow
-def test_a_trained_model_names_pictures_without_its_data(run, monkeypatch):
+def test_mnist_predict_with_run_does_not_load_the_training_data(run, monkeypatch):
     monkeypatch.setattr("lstm_ae.studies.mnist.load", lambda config: pytest.fail("the data was read"))
     assert run("mnist predict 'one digit.png' --run latest")[0] == 0
     code, _, err = run("mnist predict 'one digit.png' --run latest --units 99")
@@ -348,7 +348,7 @@ def test_a_trained_model_names_pictures_without_its_data(run, monkeypatch):
 
 
 @pytest.mark.slow
-def test_snp_forecasts_past_the_end_of_the_data(run):
+def test_snp_multistep_horizon_forecasts_business_days_after_the_data(run):
     found = document(run, f"snp predict --multistep --horizon 5 {SMALL_PRICES}")
     table = rows(found["forecast"])
     ends = ["low_80", "high_80", "low_95", "high_95"]
@@ -367,7 +367,7 @@ def test_snp_forecasts_past_the_end_of_the_data(run):
 
 
 @pytest.mark.slow
-def test_snp_forecasts_the_second_half_of_the_last_window(run):
+def test_snp_multistep_without_horizon_forecasts_half_of_the_last_window(run):
     found = document(run, f"snp predict --multistep {SMALL_PRICES}")
     table = rows(found["forecast"])
     assert len(table) == 15
@@ -378,7 +378,7 @@ def test_snp_forecasts_the_second_half_of_the_last_window(run):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("horizon", "days"), [("--horizon 12", [1, 2, 5, 10, 12]), ("", [1, 2, 5, 10, 15])])
-def test_snp_shows_the_forecast_in_prices(run, horizon, days):
+def test_snp_multistep_output_shows_prices_and_intervals(run, horizon, days):
     code, short, _ = run(f"snp predict --multistep {horizon} {SMALL_PRICES}")
     assert code == 0
     assert "high (USD)" in short.splitlines()[0]
@@ -413,7 +413,7 @@ def test_snp_shows_the_forecast_in_prices(run, horizon, days):
         (("loses to", "ties with", "undecided against"), "Not useful: on no day "),
     ],
 )
-def test_the_reach_of_a_forecast_is_a_sentence(outcomes, sentence):
+def test_compare_by_day_summarizes_the_useful_days_ahead(outcomes, sentence):
     skills = Metric(0.1, baselines={"linear regression": 0.25})
     verdicts = [Verdict(outcome, "persistence", 0.1, 0.01) for outcome in outcomes]
     steps = [HorizonStep(day, {"skill": skills}, each, each) for day, each in enumerate(verdicts, 1)]
@@ -424,7 +424,7 @@ def test_the_reach_of_a_forecast_is_a_sentence(outcomes, sentence):
 
 
 @pytest.mark.slow
-def test_snp_predicts_one_day(run):
+def test_snp_predict_forecasts_one_day_with_intervals(run):
     found = document(run, f"snp predict {SMALL_PRICES}")
     table = rows(found["predictions"])
     ends = ["low_80", "high_80", "low_95", "high_95"]
@@ -449,13 +449,13 @@ def test_snp_predicts_one_day(run):
 
 
 @pytest.mark.slow
-def test_snp_reconstructs(run):
+def test_snp_reconstruct_writes_reconstructions(run):
     found = document(run, f"snp reconstruct {SMALL_PRICES}")
     assert json.loads(Path(found["run"], "config.json").read_text())["config"]["goal"] == "reconstruct"
     assert list(rows(found["predictions"])[0]) == ["symbol", "date", "actual", "reconstruction"]
 
 
-def test_runs(trained, run):
+def test_runs_list_show_and_compare(trained, run):
     listed = document(run, "runs list .")["runs"]
     assert {"one", "two"} <= {row["run"] for row in listed}
     assert [row["created"] for row in listed] == sorted((row["created"] for row in listed), reverse=True)
@@ -470,7 +470,7 @@ def test_runs(trained, run):
     assert "epsilon" in out
     assert "validation" in out
     compared = document(run, "runs compare one two")
-    data = compared["differing"].pop("sha256 of the data")  # which is drawn with the seed
+    data = compared["differing"].pop("sha256 of the data")  # the seed determines the generated data
     assert data == [json.loads(Path(name, "config.json").read_text())["data"]["sha256"][:12] for name in ("one", "two")]
     assert compared["differing"] == {"seed": [0, 3], "deterministic": [True, False]}
     assert document(run, "runs compare one one")["differing"] == {}
@@ -480,7 +480,7 @@ def test_runs(trained, run):
     assert Path("both.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_runs_list_tells_a_damaged_run_and_an_unfinished_one(trained, run):
+def test_runs_list_marks_unreadable_and_unfinished_runs(trained, run):
     for name, metrics in (("damaged", "[]"), ("unfinished", None)):
         folder = Path("others", name)
         folder.mkdir(parents=True)
@@ -495,7 +495,7 @@ def test_runs_list_tells_a_damaged_run_and_an_unfinished_one(trained, run):
 
 
 @pytest.mark.slow
-def test_export_is_a_saved_model(trained, run):
+def test_export_writes_numbered_saved_model_versions(trained, run):
     import tensorflow as tf
 
     found = document(run, "export one")

@@ -1,4 +1,4 @@
-"""`lstmae config`: templates, options of runs and files, and their use with `--config`."""
+"""Test `lstmae config`: templates, the options of runs and config files, and `--config`."""
 
 import contextlib
 import io
@@ -17,7 +17,7 @@ from lstm_ae.run import load_config
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_template_is_written_and_used(task):
+def test_config_init_writes_a_template_with_the_defaults(task):
     printed = call(f"config init {task}")
     written = call(f"config init {task} --out {task}.toml")
     assert (printed.code, written.code) == (0, 0)
@@ -29,7 +29,7 @@ def test_a_template_is_written_and_used(task):
     assert {option["name"] for option in listed["options"]} == {field.name for field in declared_options(TASKS[task])}
 
 
-def test_what_is_shown_is_a_config_file():
+def test_config_show_output_is_a_config_file():
     Path("a.toml").write_text('task = "toy"\n[config]\nunits = 3\nsequences = 100')
     shown = call("config show a.toml")
     assert "units = 3  # default: 16" in shown.out
@@ -44,7 +44,7 @@ def test_what_is_shown_is_a_config_file():
 
 
 @pytest.mark.parametrize("line", ["config init series", "config show a.toml"])
-def test_the_output_is_a_config_file_in_any_encoding_of_stdout(line):
+def test_config_output_is_valid_toml_in_any_encoding_of_stdout(line):
     Path("a.toml").write_text(
         'task = "series"\n[config]\ncolumn_units = ["t=°C", "r=Ω", "z=\U00010437"]', encoding="utf-8"
     )
@@ -56,7 +56,7 @@ def test_the_output_is_a_config_file_in_any_encoding_of_stdout(line):
     assert load_config(Path("b.toml")) == (load_config(Path("a.toml")) if "show" in line else Series())
 
 
-def test_the_options_of_a_run_are_shown():
+def test_config_show_lists_the_options_of_a_run():
     trained = Path(__file__).parents[2] / "saved_models/toy"
     config = json.loads(call(f"config show {trained} --json").out)["config"]
     stored = json.loads((trained / "config.json").read_text())["config"]
@@ -81,7 +81,7 @@ def test_the_options_of_a_run_are_shown():
         ),
     ],
 )
-def test_a_file_that_cannot_be_used(line, code, facts):
+def test_unusable_config_file_is_refused(line, code, facts):
     Path("bad.toml").write_text('task = "toy"\n[config]\nuntis = 3')
     Path("broken.toml").write_text("task = toy")
     Path("rows.csv").write_text("time,flow\n1,2\n")
@@ -91,7 +91,7 @@ def test_a_file_that_cannot_be_used(line, code, facts):
     assert all(fact in text for fact in facts)
 
 
-def test_tensorflow_is_not_imported():
+def test_config_commands_do_not_import_tensorflow():
     Path("a.toml").write_text('task = "toy"')
     modules, _ = imported_by(["config init series", "config show a.toml"])
     assert not modules & {"tensorflow", "keras"}

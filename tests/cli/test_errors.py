@@ -1,4 +1,4 @@
-"""What goes wrong outside the options: output, runs and models that cannot be used, streams that are closed."""
+"""Test errors other than invalid options: unusable output paths, runs, and models, and closed streams."""
 
 import contextlib
 import errno
@@ -35,13 +35,13 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def one(trained, empty_directory):
-    """A finished run, to be spoilt."""
+    """Return a copy of a finished run that a test may damage."""
     return Path(shutil.copytree(trained, "one"))
 
 
 @pytest.fixture
 def refused(capsys):
-    """Run a command line that must fail; returns its last line."""
+    """Return a function that runs a command line that must fail and returns its error message."""
 
     def call(line, code):
         assert main(shlex.split(line)) == code
@@ -55,12 +55,12 @@ def refused(capsys):
     return call
 
 
-def test_output_that_is_in_use(refused, one):
+def test_train_refuses_a_nonempty_out_directory(refused, one):
     text = "--out 'one' is not empty. Pass a new directory, or resume with --resume"
     assert refused("toy train --out one", 2) == text
 
 
-def test_output_that_is_a_file(refused, empty_directory):
+def test_train_refuses_an_out_path_that_is_a_file(refused, empty_directory):
     (empty_directory / "file").touch()
     text = "--out 'file' is not a directory. Pass a new directory, or resume with --resume"
     assert refused("toy train --out file", 2) == text
@@ -68,13 +68,13 @@ def test_output_that_is_a_file(refused, empty_directory):
     assert os.listdir() == ["file"]
 
 
-def test_output_that_is_read_only(refused, monkeypatch):
+def test_train_refuses_a_read_only_out_directory(refused, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
     assert "cannot be written. Pass another one" in refused("toy train --out new", 2)
     assert os.listdir() == []
 
 
-def test_a_full_disk_while_training(refused, monkeypatch):
+def test_full_disk_during_training_leaves_no_partial_file(refused, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device", "new/.state.npz.part")
 
@@ -109,15 +109,15 @@ def test_a_full_disk_while_training(refused, monkeypatch):
         (ZeroDivisionError("by\nzero"), "Unexpected ZeroDivisionError: by (run again with --verbose to see where)", 1),
     ],
 )
-def test_other_errors(error, text, code):
+def test_describe_error_gives_message_and_exit_code(error, text, code):
     said, _, number = describe_error(error)
     assert said.startswith(text)
     assert number == code
 
 
 @pytest.mark.parametrize("code", [0, 7])
-def test_a_command_leaves_the_log_as_it_was(code, capsys):
-    # The next command of the process may be quiet, and have another stderr.
+def test_log_handler_is_removed_after_a_command(code, capsys):
+    # The next command in the same process may be quiet and may have another stderr.
     def command() -> int:
         log_to_stderr(logging.Formatter("%(message)s"))
         log.info("within")
@@ -132,7 +132,7 @@ def test_a_command_leaves_the_log_as_it_was(code, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_two_runs_into_one_directory(refused, one):
+def test_resume_refuses_a_run_locked_by_another_process(refused, one):
     import filelock
 
     (one / "metrics.json").unlink()
@@ -141,7 +141,7 @@ def test_two_runs_into_one_directory(refused, one):
         assert refused("toy train --resume --out one", 2) == text
 
 
-def test_a_run_that_is_none(refused, one):
+def test_missing_run_and_run_of_another_study_are_refused(refused, one):
     assert refused("toy evaluate --run none", 3) == (
         "There is no run at 'none'. `lstmae runs list` shows those in 'runs'"
     )
@@ -152,7 +152,7 @@ def test_a_run_that_is_none(refused, one):
     assert refused("runs list none", 3) == "'none' is not a directory. Pass the one that holds the runs"
 
 
-def test_a_run_that_is_half_written(refused, one):
+def test_unfinished_run_is_refused_with_the_resume_command(refused, one):
     one = one.rename("my one")
     (one / "metrics.json").unlink()
     text = "The run 'my one' is unfinished. Resume with: lstmae toy train --resume --out 'my one'"
@@ -161,13 +161,13 @@ def test_a_run_that_is_half_written(refused, one):
 
 
 @pytest.mark.parametrize("content", ["[]", "{", '{"test": 3}', '{"test": {"mse": 1}, "training": {}}'])
-def test_a_run_with_damaged_metrics(refused, one, content):
+def test_run_with_damaged_metrics_is_refused(refused, one, content):
     (one / "metrics.json").write_text(content)
     for line in ("runs show one", "toy predict --run one"):
         assert refused(line, 3).startswith("'one/metrics.json' ")
 
 
-def test_a_run_of_a_newer_version(refused, one):
+def test_run_of_a_newer_format_is_refused(refused, one):
     about = json.loads((one / "config.json").read_text())
     (one / "config.json").write_text(json.dumps(about | {"format": asked.FORMAT + 1}))
     for line in ("runs show one", "export one", "toy train --config one", "toy train --resume --out one"):
@@ -176,7 +176,7 @@ def test_a_run_of_a_newer_version(refused, one):
         )
 
 
-def test_options_that_contradict_the_run(refused, one):
+def test_options_that_contradict_the_config_of_the_run_are_refused(refused, one):
     text = "'one' is trained with --units 2. Received: 9. Leave it out, or train a new run"
     assert refused("toy evaluate --run one --units 9", 2) == text
     Path("c.json").write_text('{"task": "toy", "config": {"sequences": 100, "epochs": 1, "units": 9}}')
@@ -185,12 +185,12 @@ def test_options_that_contradict_the_run(refused, one):
     assert refused("toy train --resume --out one --units 9", 2).startswith("--resume continues 'one' with --units 2. ")
 
 
-def test_resuming_what_is_finished(refused, one):
+def test_resume_refuses_a_finished_run(refused, one):
     text = "The run 'one' is finished; there is nothing to resume. Evaluate it, or train another"
     assert refused("toy train --resume --out one", 2) == text
 
 
-def test_resuming_with_other_data(refused, one):
+def test_resume_refuses_other_data(refused, one):
     about = json.loads((one / "config.json").read_text())
     about["data"]["sha256"] = "0" * 64
     (one / "config.json").write_text(json.dumps(about))
@@ -198,7 +198,7 @@ def test_resuming_with_other_data(refused, one):
     assert refused("toy train --resume --out one", 3).startswith("The data differs from that of 'one' (")
 
 
-def test_resuming_with_other_versions(refused, empty_directory, monkeypatch):
+def test_resume_refuses_other_package_versions(refused, empty_directory, monkeypatch):
     def stop(self, progress):
         raise KeyboardInterrupt
 
@@ -213,7 +213,7 @@ def test_resuming_with_other_versions(refused, empty_directory, monkeypatch):
 
 
 @pytest.mark.parametrize("content", ["", "<!DOCTYPE html><html></html>", None, "half"])
-def test_a_model_that_is_none(refused, one, content):
+def test_missing_or_damaged_model_file_is_refused(refused, one, content):
     model = one / "model.keras"
     whole = model.read_bytes()
     model.unlink()
@@ -227,14 +227,14 @@ def test_a_model_that_is_none(refused, one, content):
     assert not list(one.glob(".export-*"))
 
 
-def test_plotting_a_run_without_history(refused, one):
+def test_plot_refuses_a_missing_or_damaged_history(refused, one):
     (one / "history.csv").unlink()
     assert refused("toy plot --run one", 3).startswith("The run 'one' has no history.csv")
     (one / "history.csv").write_text("epoch,loss\n1,x\n")
     assert refused("toy plot --run one", 3).startswith("'one/history.csv' is damaged (")
 
 
-def test_export_below_a_file(refused, one):
+def test_export_refuses_an_invalid_out_or_name(refused, one):
     Path("file").touch()
     assert refused("export one --out file", 1).endswith("; choose another place")
     assert refused("export one --name signals", 2) == "--name needs --out. Add --out or remove --name"
@@ -243,7 +243,7 @@ def test_export_below_a_file(refused, one):
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems do not limit the address space")
-def test_less_address_space_than_tensorflow_takes():
+def test_limited_address_space_is_reported_in_one_line():
     command = f"ulimit -v 1500000; exec {shlex.join(LSTMAE)} toy train {TINY}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
@@ -267,7 +267,7 @@ def test_less_address_space_than_tensorflow_takes():
     ],
 )
 @pytest.mark.parametrize("line", ["runs show one", "snp train --help"])
-def test_streams_that_are_closed_or_full(one, line, redirection, code, said):
+def test_closed_streams_are_ignored_and_a_full_stdout_is_an_error(one, line, redirection, code, said):
     if "full" in redirection and not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
     command = f"{shlex.join([*LSTMAE, *line.split()])} {redirection}; exit ${{PIPESTATUS[0]}}"
@@ -282,10 +282,10 @@ def test_streams_that_are_closed_or_full(one, line, redirection, code, said):
     [{}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"COLUMNS": "30", "NO_COLOR": "1"}],
     ids=["empty", "C", "narrow"],
 )
-def test_an_environment_without_anything(one, environment):
+def test_commands_run_in_a_minimal_environment(one, environment):
     one.rename("é")
     for line in (["runs", "list", "."], ["runs", "show", "é", "--json"], ["toy", "train", "--help"]):
         done = subprocess.run([*LSTMAE, *line], capture_output=True, env=environment, timeout=CEILING)
         assert (done.returncode, done.stderr) == (0, b"")
         if "--json" in line:
-            assert json.loads(done.stdout)["run"] in ("é", "\udcc3\udca9")  # as bytes, where the locale cannot tell
+            assert json.loads(done.stdout)["run"] in ("é", "\udcc3\udca9")  # surrogates if the locale is not UTF-8

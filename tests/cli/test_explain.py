@@ -1,4 +1,4 @@
-"""`lstmae explain`, and the codes of messages."""
+"""Test `lstmae explain` and the codes of error messages."""
 
 import json
 
@@ -9,14 +9,14 @@ from searches import call
 from lstm_ae.errors import Code
 
 
-def test_all_codes_are_listed():
+def test_explain_lists_all_codes():
     done = call("explain")
     assert done.code == 0
     assert [line.split()[0] for line in done.out.splitlines()] == [str(code) for code in Code]
 
 
 @pytest.mark.parametrize("spelled", ["LAE201", "lae201", "[LAE201]"])
-def test_a_code_is_explained(spelled):
+def test_explain_shows_title_and_explanation_of_a_code(spelled):
     done = call(f"explain {spelled} --json")
     assert done.code == 0
     assert json.loads(done.out)["codes"] == [
@@ -24,7 +24,7 @@ def test_a_code_is_explained(spelled):
     ]
 
 
-def test_an_unknown_code_is_refused():
+def test_explain_refuses_an_unknown_code():
     done = call("explain LAE000")
     assert done.code == 2
     assert "LAE000" in done.err
@@ -39,18 +39,18 @@ def test_an_unknown_code_is_refused():
         ("series train nowhere.csv", Code.FILE_UNREADABLE),
     ],
 )
-def test_a_message_begins_with_its_code(line, code):
+def test_error_message_begins_with_its_code(line, code):
     assert code_of(call(line).err) == str(code)
 
 
-def test_times_and_numbers_have_codes_of_their_own(tmp_path):
+def test_invalid_times_and_invalid_numbers_have_different_codes(tmp_path):
     for name, row in (("times.csv", "soon,1"), ("numbers.csv", "2024-01-02,much")):
         (tmp_path / name).write_text("time,value\n" + "".join(f"2024-01-01 {k:02}:00,1\n" for k in range(24)) + row)
     codes = [code_of(call(f"series train {tmp_path / name}").err) for name in ("times.csv", "numbers.csv")]
     assert codes == [str(Code.TIME_VALUE), str(Code.CELL_VALUE)]
 
 
-def test_a_table_may_come_from_a_config_file(tmp_path):
+def test_config_file_can_name_the_table(tmp_path):
     (tmp_path / "c.toml").write_text('task = "series"\n[config]\ndata = "nowhere.csv"')
     assert "nowhere.csv" in call(f"series train --config {tmp_path / 'c.toml'}").err
     assert "nowhere.csv" in call(f"series train --config {tmp_path / 'c.toml'} --dry-run").err

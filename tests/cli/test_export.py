@@ -1,4 +1,4 @@
-"""`lstmae export` from the command line: its lines, its exit codes, and what they leave."""
+"""Test `lstmae export`: its output, its exit codes, and the files that it writes."""
 
 import json
 import shlex
@@ -25,14 +25,14 @@ ROOT = Path(__file__).parents[2] / "saved_models"
 
 @pytest.fixture
 def toy(empty_directory: Path) -> Path:
-    """The shipped toy run with the version that is shipped with it."""
+    """Return a copy of the shipped toy run with its exported version."""
     return Path(shutil.copytree(ROOT / "toy", "toy"))
 
 
 @pytest.fixture
 def said(capsys: pytest.CaptureFixture[str]) -> Any:
     def said(line: str, code: int = 0) -> Any:
-        """What a command says: its document, or the one line of its failure."""
+        """Return the JSON document of a command, or its error message if `code` is not 0."""
         found = main(shlex.split(line) if code else [*shlex.split(line), "--json"])
         out, err = capsys.readouterr()
         assert found == code, err
@@ -46,7 +46,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> Any:
 
 
 @pytest.mark.slow
-def test_exported_then_verified(toy: Path, said: Any, proven_here: None) -> None:
+def test_export_writes_a_version_that_verify_only_accepts(toy: Path, said: Any, proven_here: None) -> None:
     exported = said("export toy")
     assert exported["saved_model"] == "toy/2"
     assert [each["name"] for each in exported["endpoints"]] == ["serving_default", "reconstruct", "encode", "score"]
@@ -59,13 +59,13 @@ def test_exported_then_verified(toy: Path, said: Any, proven_here: None) -> None
     assert verified[1]["unchecked"] == []
 
 
-def test_a_version_that_fails_ends_with_5(toy: Path, said: Any) -> None:
+def test_verify_only_exits_with_5_on_a_damaged_version(toy: Path, said: Any) -> None:
     (toy / "1/saved_model.pb").write_bytes(b"<html>")
     assert said("export toy --verify-only", 5).startswith("'toy/1': saved_model.pb ")
 
 
 @pytest.mark.slow
-def test_nothing_is_published_that_is_not_proven(toy: Path, said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_export_publishes_nothing_when_admission_fails(toy: Path, said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission.graph_check, "find_forbidden", lambda _: ["EagerPyFunc"])
     before = sorted(toy.iterdir())
     text = "The exported model contains forbidden parts: EagerPyFunc. Nothing was published."
@@ -73,7 +73,7 @@ def test_nothing_is_published_that_is_not_proven(toy: Path, said: Any, monkeypat
     assert sorted(toy.iterdir()) == before
 
 
-def test_no_run_gets_the_model_of_another(toy: Path, said: Any) -> None:
+def test_export_refuses_the_model_folder_of_another_run(toy: Path, said: Any) -> None:
     shutil.copytree(toy, "other", ignore=shutil.ignore_patterns("1"))
     before = Path("toy/README.md").read_text()
     told = "'toy' is another run. Choose another --name for the folder of this model"
@@ -82,7 +82,7 @@ def test_no_run_gets_the_model_of_another(toy: Path, said: Any) -> None:
     assert (Path("toy/README.md").read_text(), Path("toy/2").exists()) == (before, False)
 
 
-def test_options_that_cannot_be(toy: Path, said: Any) -> None:
+def test_export_refuses_contradictory_options(toy: Path, said: Any) -> None:
     for option in ("--out x", "--name x", "--format onnx", "--no-examples"):
         text = "--verify-only writes nothing. Remove --out, --name, --format, and --no-examples"
         assert said(f"export toy --verify-only {option}", 2) == text
@@ -92,8 +92,8 @@ def test_options_that_cannot_be(toy: Path, said: Any) -> None:
 
 
 @pytest.mark.slow
-def test_the_manifest_holds_real_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("LSTMAE_DATA_DIR", raising=False)  # the prices that come with the package
+def test_manifest_examples_are_windows_of_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LSTMAE_DATA_DIR", raising=False)  # use the prices that come with the package
     said = call("snp train --symbols IBM --start 2009-01-01 --epochs 1 --units 2 --inputs ohlc --out run")
     assert said.code == 0, said.err
     assert call("export run").code == 0
@@ -110,7 +110,7 @@ def test_the_manifest_holds_real_windows(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("missing", "names"),
     [
-        # Of the windows 0 to 6, those that hold rows 0, 5, and 9 do not count.
+        # Windows 0 to 6 exist; those that contain row 0, 5, or 9 are excluded.
         ([0, 5, 9], ["Test window 1"]),
         ([0], ["Test window 1", "Test window 3", "Test window 6"]),
         (range(10), []),
@@ -140,7 +140,7 @@ def test_examples_are_windows_without_missing_values(
 
 
 @pytest.mark.slow
-def test_a_manifest_has_examples_where_the_data_is_there_and_they_are_wanted(tmp_path: Path, proven_here: None) -> None:
+def test_manifest_omits_examples_on_request_or_when_the_data_changed(tmp_path: Path, proven_here: None) -> None:
     assert call("toy train --sequences 60 --epochs 1 --units 2 --out run").code == 0
     run = open_run("run")
     found = select_examples(run).windows

@@ -1,4 +1,4 @@
-"""Options that cannot be: one line that names the option, the rule and what was received, exit code 2, nothing made."""
+"""Test invalid options: one line with the option, the rule, and the value; exit code 2; no files written."""
 
 import inspect
 import json
@@ -17,7 +17,7 @@ from lstm_ae.config.options import declared_options, flag_name
 
 @pytest.fixture
 def refused(capsys, empty_directory):
-    """Run a command line that must fail at once; returns its one line."""
+    """Return a function that runs a command line that must fail without output files and returns its message."""
 
     def call(line, code=2):
         before = sorted(empty_directory.rglob("*"))
@@ -60,7 +60,7 @@ def refused(capsys, empty_directory):
         ("snp predict --multistep --horizon 1e3", "a whole number at least 1 and at most 1000", "'1e3'"),
     ],
 )
-def test_a_value_outside_its_rule(refused, line, rule, received):
+def test_option_value_outside_its_range_is_refused(refused, line, rule, received):
     name = next(word for word in reversed(line.split()) if word.startswith("--"))
     assert refused(line) == f"{name} must be {rule}. Received: {received}"
 
@@ -73,7 +73,7 @@ def test_a_value_outside_its_rule(refused, line, rule, received):
         ("--events e.txt", "--events must end in .csv or .parquet. Received: 'e.txt'"),
     ],
 )
-def test_a_detection_looks_at_its_options_before_its_run(refused, option, text):
+def test_detect_checks_its_options_before_it_opens_the_run(refused, option, text):
     assert refused(f"series detect nowhere table.csv {option}") == text
 
 
@@ -109,7 +109,7 @@ def test_a_detection_looks_at_its_options_before_its_run(refused, option, text):
         ("toy train --resume", "There is no unfinished toy run in 'runs'. Pass its directory with --out"),
     ],
 )
-def test_what_does_not_go_together(refused, line, text):
+def test_unknown_missing_or_conflicting_options_are_refused(refused, line, text):
     assert refused(line) == text
 
 
@@ -141,12 +141,12 @@ def test_what_does_not_go_together(refused, line, text):
         ("\udcff", 3, "'c.json' is not JSON ("),
     ],
 )
-def test_a_config_file_that_cannot_be_used(refused, empty_directory, content, code, text):
+def test_invalid_json_config_file_is_refused(refused, empty_directory, content, code, text):
     (empty_directory / "c.json").write_bytes(content.encode(errors="surrogateescape"))
     assert refused("toy train --config c.json", code).startswith(text)
 
 
-def test_every_option_of_a_config_is_on_the_command_line_and_rests_on_its_file(empty_directory):
+def test_command_line_has_every_config_option_and_overrides_the_file(empty_directory):
     for task, kind in TASKS.items():
         (empty_directory / "c.json").write_text(json.dumps({"task": task, "config": {"seed": 7, "units": 3}}))
         given = GivenOptions(units=5)
@@ -159,7 +159,7 @@ def test_every_option_of_a_config_is_on_the_command_line_and_rests_on_its_file(e
             assert details.help.startswith(field.option.help.removesuffix(".").split(" (default")[0])
 
 
-def test_only_what_was_typed_wins_over_the_file(capsys, empty_directory):
+def test_only_options_on_the_command_line_override_the_config_file(capsys, empty_directory):
     (empty_directory / "c.json").write_text(
         json.dumps({"task": "toy", "config": {"sequences": 100, "deterministic": True}})
     )
@@ -183,7 +183,7 @@ def test_only_what_was_typed_wins_over_the_file(capsys, empty_directory):
         ("lstmae toy predict --run l", ["latest"]),
     ],
 )
-def test_shell_completion(capsys, monkeypatch, words, expected):
+def test_bash_completes_commands_options_and_values(capsys, monkeypatch, words, expected):
     monkeypatch.setenv("_LSTMAE_COMPLETE", "complete_bash")
     monkeypatch.setenv("COMP_WORDS", words)
     monkeypatch.setenv("COMP_CWORD", str(len(words.split(" ")) - 1))
@@ -192,8 +192,8 @@ def test_shell_completion(capsys, monkeypatch, words, expected):
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_show_completion(capsys, monkeypatch, request, shell):
-    # Typer reads the variable when it builds the command.
+def test_show_completion_prints_the_script_of_the_shell(capsys, monkeypatch, request, shell):
+    # Typer reads this variable when it builds the command.
     monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
     request.addfinalizer(command.cache_clear)
     command.cache_clear()
@@ -201,6 +201,6 @@ def test_show_completion(capsys, monkeypatch, request, shell):
     assert "_LSTMAE_COMPLETE" in capsys.readouterr().out
 
 
-def test_runs_complete_to_directories(empty_directory):
+def test_run_completion_offers_latest(empty_directory):
     assert complete_runs("") == ["latest"]
     assert inspect.signature(complete_runs).parameters.keys() == {"incomplete"}

@@ -1,4 +1,4 @@
-"""`lstmae predict`: files in, files out, from a folder and from a server."""
+"""Test `lstmae predict`: input and output files, and models in folders and on servers."""
 
 import json
 import re
@@ -32,7 +32,7 @@ def table(tmp_path: Path) -> Path:
     return tmp_path / "t.csv"
 
 
-def test_windows_of_a_table(table: Path) -> None:
+def test_read_samples_cuts_windows_by_window_and_stride(table: Path) -> None:
     found = read_samples(table, SERIES, columns=["Value"], window=3, stride=2)
     assert len(found) == 2
     np.testing.assert_array_equal(found.part(0, 9)["past"][..., 0], [[0, 1, 2], [2, 3, 4]])
@@ -40,8 +40,8 @@ def test_windows_of_a_table(table: Path) -> None:
     np.testing.assert_array_equal(whole.part(0, 1)["past"][0, :, 0], [-0.5, -1.5, -2.5, -3.5, -4.5, -5.5])
 
 
-def test_windows_of_as_many_rows_as_the_model_reads(tmp_path: Path) -> None:
-    """A file with a column for each number of a step is a series, as a run's own table is."""
+def test_read_samples_cuts_windows_of_the_length_of_the_model(tmp_path: Path) -> None:
+    """A file with one column per feature is a series, which is cut into windows."""
     (tmp_path / "t.csv").write_text("a,b\n1,2\n3,4\n5,6\n")
     found = read_samples(tmp_path / "t.csv", DIGITS)
     np.testing.assert_array_equal(found.part(0, 9)["sequence"], [[[1, 2], [3, 4]], [[3, 4], [5, 6]]])
@@ -53,8 +53,8 @@ def test_windows_of_as_many_rows_as_the_model_reads(tmp_path: Path) -> None:
         read_samples(tmp_path / "three.csv", DIGITS)
 
 
-def test_a_table_of_several_series_is_refused(tmp_path: Path) -> None:
-    """Windows would join the rows of different machines."""
+def test_read_samples_refuses_a_table_with_several_series(tmp_path: Path) -> None:
+    """Windows over the whole table would mix rows of different series."""
     path = tmp_path / "t.csv"
     path.write_text("pump,value\n" + "".join(f"{'ns'[k % 2]},{k}\n" for k in range(6)))
     with pytest.raises(DataError, match=r"2 series by 'pump'.*a file for each series"):
@@ -66,7 +66,7 @@ def test_a_table_of_several_series_is_refused(tmp_path: Path) -> None:
     assert len(read_samples(path, SERIES, columns=["value"], id_columns=("pump", "site"))) == 1
 
 
-def test_a_folder_tells_the_columns_of_the_series(tmp_path: Path) -> None:
+def test_connect_reads_id_columns_from_the_manifest(tmp_path: Path) -> None:
     save(tmp_path / "m")
     assert connect(str(tmp_path), None, None, "").id_columns == ()
     (tmp_path / "m" / "1" / "assets.extra").mkdir(exist_ok=True)
@@ -74,13 +74,13 @@ def test_a_folder_tells_the_columns_of_the_series(tmp_path: Path) -> None:
     assert connect(str(tmp_path), None, None, "").id_columns == ("pump",)
 
 
-def test_rows_of_a_table(tmp_path: Path) -> None:
+def test_read_samples_reshapes_each_row_into_one_sample(tmp_path: Path) -> None:
     (tmp_path / "d.csv").write_text("a,b,c,d\n1,2,3,4\n5,6,7,8\n")
     found = read_samples(tmp_path / "d.csv", DIGITS)
     np.testing.assert_array_equal(found.inputs["sequence"], [[[1, 2], [3, 4]], [[5, 6], [7, 8]]])
 
 
-def test_arrays_and_instances(tmp_path: Path) -> None:
+def test_read_samples_reads_npy_npz_and_jsonl(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.arange(6).reshape(2, 3, 1))
     assert read_samples(tmp_path / "a.npy", SERIES).inputs["past"].dtype == np.float32
     np.savez(tmp_path / "a.npz", past=np.zeros((2, 3, 1)), horizon=np.array([1, 2]))
@@ -119,7 +119,9 @@ def test_arrays_and_instances(tmp_path: Path) -> None:
         ("x.jsonl", "[[1]]\n", {"constants": {"past": 3}}, "only inputs with one number per sample can be set (none)"),
     ],
 )
-def test_files_that_do_not_fit(tmp_path: Path, name: str, content: Any, options: dict[str, Any], words: str) -> None:
+def test_read_samples_refuses_files_that_do_not_match_the_signature(
+    tmp_path: Path, name: str, content: Any, options: dict[str, Any], words: str
+) -> None:
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises((ConfigError, DataError)) as caught:
         read_samples(tmp_path / name, SERIES, **options)
@@ -128,7 +130,7 @@ def test_files_that_do_not_fit(tmp_path: Path, name: str, content: Any, options:
 
 
 def doubled(calls: list[int], stop_at: int = 99) -> SignatureClient:
-    """A caller that is interrupted at its n-th call."""
+    """Return a client that doubles its input and is interrupted at call number `stop_at`."""
 
     def call_(inputs: Any) -> Any:
         calls.append(len(inputs["past"]))
@@ -140,7 +142,7 @@ def doubled(calls: list[int], stop_at: int = 99) -> SignatureClient:
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
-def test_an_interrupted_call_is_gone_on_with(tmp_path: Path, ending: str) -> None:
+def test_predict_file_resumes_after_an_interruption(tmp_path: Path, ending: str) -> None:
     samples = FileSamples({"past": np.arange(20, dtype=np.float32).reshape(10, 2, 1)})
     out, other = tmp_path / f"out.{ending}", tmp_path / f"other.{ending}"
     told: list[int] = []
@@ -151,7 +153,7 @@ def test_an_interrupted_call_is_gone_on_with(tmp_path: Path, ending: str) -> Non
     assert not out.exists()
     part = tmp_path / f".out.{ending}.part"
     with part.open("ab") as file:
-        file.write(b"half a li")  # what a power cut leaves
+        file.write(b"half a li")  # an incomplete line, as after a power failure
     calls: list[int] = []
     assert predict_file(doubled(calls), samples, out, batch=3, notify=lambda done, of: None) == (10, 6)
     assert calls == [3, 1]
@@ -159,7 +161,7 @@ def test_an_interrupted_call_is_gone_on_with(tmp_path: Path, ending: str) -> Non
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"other.{ending}", f"out.{ending}"]
 
 
-def test_what_another_call_has_begun_is_left_alone(tmp_path: Path) -> None:
+def test_predict_file_refuses_output_of_another_model_or_data(tmp_path: Path) -> None:
     samples = FileSamples({"past": np.zeros((4, 2, 1), np.float32)})
     with pytest.raises(KeyboardInterrupt):
         predict_file(doubled([], 2), samples, tmp_path / "o.csv", batch=1, notify=lambda done, of: None)
@@ -178,7 +180,7 @@ def test_what_another_call_has_begun_is_left_alone(tmp_path: Path) -> None:
         predict_file(doubled([]), samples, tmp_path / "o.xls", batch=1, notify=lambda done, of: None)
 
 
-def test_columns_of_a_table_are_named(tmp_path: Path) -> None:
+def test_predict_file_numbers_the_columns_of_an_output(tmp_path: Path) -> None:
     def answer(inputs: Any) -> Any:
         count = len(inputs["past"])
         return {"code": np.zeros((count, 2), np.float32), "class": np.ones(count, np.int32), "y": inputs["past"]}
@@ -195,7 +197,7 @@ def test_columns_of_a_table_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_folder_rest_and_grpc_say_the_same(tmp_path: Path) -> None:
+def test_predict_gives_equal_results_from_folder_rest_and_grpc(tmp_path: Path) -> None:
     save(tmp_path / "plus", 1)
     (tmp_path / "x.csv").write_text("a,b\n1,2\n3,4\n5,NaN\n")
     with live(tmp_path) as server:
@@ -215,7 +217,7 @@ def test_folder_rest_and_grpc_say_the_same(tmp_path: Path) -> None:
     assert "Check that the server is running" in gone.err
 
 
-def test_a_forecast_by_horizon(tmp_path: Path) -> None:
+def test_predict_sets_the_horizon_of_a_forecast(tmp_path: Path) -> None:
     save(tmp_path / "plus", 3)
     (tmp_path / "x.csv").write_text("a,b\n1,2\n3,4\n")
     done = call("predict plus x.csv --signature forecast --set horizon=2 --out o.csv --json")
@@ -225,7 +227,7 @@ def test_a_forecast_by_horizon(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("interrupted", [False, True])
-def test_rows_of_many_horizons_make_an_even_table(tmp_path: Path, interrupted: bool) -> None:
+def test_predict_file_pads_forecasts_of_different_horizons(tmp_path: Path, interrupted: bool) -> None:
     save(tmp_path / "plus", 1)
     horizons = np.array([1, 3, 2, 1])
     np.savez(tmp_path / "x.npz", x=np.arange(4.0)[:, None], horizon=horizons)
@@ -249,7 +251,7 @@ def test_rows_of_many_horizons_make_an_even_table(tmp_path: Path, interrupted: b
         assert Path(out).read_text() == text
 
 
-def test_a_table_of_uneven_answers_is_refused(tmp_path: Path) -> None:
+def test_predict_file_refuses_outputs_of_different_width(tmp_path: Path) -> None:
     def answer(inputs: Any) -> Any:
         return {"y": np.zeros((len(inputs["past"]), int(inputs["past"][0, 0, 0])), np.float32)}
 
@@ -258,7 +260,7 @@ def test_a_table_of_uneven_answers_is_refused(tmp_path: Path) -> None:
         predict_file(
             SignatureClient("m/1", "abc", SERIES, answer), samples, Path("o.csv"), batch=1, notify=lambda done, of: None
         )
-    # Nor is it gone on with where another call has stopped.
+    # A second call resumes from the partial file and fails in the same way.
     with pytest.raises(DataError, match="change at sample 1"):
         predict_file(
             SignatureClient("m/1", "abc", SERIES, answer), samples, Path("o.csv"), batch=1, notify=lambda done, of: None
@@ -267,8 +269,8 @@ def test_a_table_of_uneven_answers_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("cut", "kept"), [(0, 2), (1, 1), (8, 1), (9, 1)], ids=["whole", "end", "quoted", "line"])
-def test_rows_of_several_lines_are_gone_on_with(tmp_path: Path, cut: int, kept: int) -> None:
-    """A text may hold the end of a line, and a power cut may come right behind it."""
+def test_predict_file_resumes_csv_rows_with_line_breaks(tmp_path: Path, cut: int, kept: int) -> None:
+    """A quoted text can contain a line break, and the partial file can end directly after it."""
 
     def answer(inputs: Any) -> Any:
         said = [f'"{value:.0f}"\nand on'.encode() for value in inputs["past"][:, 0, 0]]
@@ -290,7 +292,7 @@ def test_rows_of_several_lines_are_gone_on_with(tmp_path: Path, cut: int, kept: 
     assert Path("o.csv").read_bytes() == Path("whole.csv").read_bytes()
 
 
-def test_a_header_alone_is_not_gone_on_with(tmp_path: Path) -> None:
+def test_predict_file_restarts_when_no_row_is_complete(tmp_path: Path) -> None:
     samples = FileSamples({"past": np.zeros((1, 1, 1), np.float32)})
     with pytest.raises(KeyboardInterrupt):
         predict_file(doubled([], 1), samples, Path("o.csv"), batch=1, notify=lambda done, of: None)
@@ -314,12 +316,14 @@ def test_a_header_alone_is_not_gone_on_with(tmp_path: Path) -> None:
         ([1], "object", "reads text"),
     ],
 )
-def test_no_number_becomes_another(values: list[Any], dtype: str, words: str) -> None:
+def test_convert_exactly_refuses_numbers_that_the_dtype_cannot_represent(
+    values: list[Any], dtype: str, words: str
+) -> None:
     with pytest.raises(ValueError, match=re.escape(words)):
         convert_exactly(np.array(values), np.dtype(dtype))
 
 
-def test_numbers_that_a_type_has() -> None:
+def test_convert_exactly_accepts_representable_numbers() -> None:
     assert convert_exactly(np.array([2.0, -(2.0**31)]), np.dtype(np.int32)).tolist() == [2, -(2**31)]
     assert convert_exactly(np.array([2**64 - 1], np.uint64), np.dtype(np.uint64)).tolist() == [2**64 - 1]
     assert convert_exactly(np.array([1.0, 0.0]), np.dtype(np.bool_)).tolist() == [True, False]
@@ -332,7 +336,7 @@ def test_numbers_that_a_type_has() -> None:
     assert convert_exactly(np.array([7], np.float16), np.dtype(np.int64)).tolist() == [7]
 
 
-def test_options_and_files_with_other_numbers_are_refused(tmp_path: Path) -> None:
+def test_read_samples_refuses_numbers_invalid_for_the_input_dtype(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", past=np.zeros((1, 3, 1)), horizon=np.array([1.5]))
     with pytest.raises(DataError, match=r"'a\.npz', input 'horizon': 1\.5 is not a valid int32"):
         read_samples(Path("a.npz"), FORECAST)
@@ -349,7 +353,7 @@ def test_options_and_files_with_other_numbers_are_refused(tmp_path: Path) -> Non
     assert parse_constants(["n=9007199254740993"]) == {"n": 9007199254740993}
 
 
-def test_which_model(tmp_path: Path) -> None:
+def test_connect_selects_the_model_and_version(tmp_path: Path) -> None:
     save(tmp_path / "a", 1)
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "2").symlink_to(tmp_path / "a" / "1")

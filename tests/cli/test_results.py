@@ -1,4 +1,4 @@
-"""What a result shows: verdict and key metrics first, tables with `--verbose`, nothing but JSON with `--json`."""
+"""Test the output of results: verdict and key metrics, tables with `--verbose`, only JSON with `--json`."""
 
 import pytest
 from lstm_ae_cli.console import Console
@@ -31,7 +31,7 @@ def shown(capsys):
     return show
 
 
-def test_the_verdict_and_three_metrics_come_first(shown):
+def test_results_begin_with_the_verdict_and_three_metrics(shown):
     lines = shown(EVALUATION, "The split is random.")
     assert lines[0] == "Verdict on test: beats linear regression (skill +6.25%, p = 0.01)"
     assert [line.split()[:2] for line in lines[1:4]] == [["test", "skill"], ["test", "mae"], ["test", "coverage_80"]]
@@ -43,7 +43,7 @@ def test_the_verdict_and_three_metrics_come_first(shown):
     assert lines[5:] == ["LEAKY: The split is random."]
 
 
-def test_tables_follow_with_verbose(shown):
+def test_verbose_results_append_the_metric_tables(shown):
     short, long = shown(EVALUATION), shown(EVALUATION, verbose=True)
     assert long[: len(short)] == short
     table = long[len(short) :]
@@ -56,7 +56,7 @@ def test_tables_follow_with_verbose(shown):
 
 
 def many_series(count: int) -> dict:
-    """The skill of series s0, the best one, to the last one, which has none."""
+    """Return an evaluation of series with descending skill from s0 on; the last series has no skill."""
     skills = [*(0.5 - place / 8 for place in range(count - 1)), float("nan")]
     rows = {
         f"s{place}": {"skill": Metric(value, "", {"linear regression": 0.1}, higher_is_better=True)}
@@ -65,7 +65,7 @@ def many_series(count: int) -> dict:
     return Evaluation({"new data": {"mse": Metric(0.5)}}, series={"new data": rows}, notes=("One",)).as_json()
 
 
-def test_the_worst_and_the_best_series_are_shown(shown):
+def test_results_show_the_worst_and_the_best_series(shown):
     lines = shown(many_series(9))
     assert lines[1] == "The worst and the best 3 of 9 series (all with --verbose); 1 have no skill:"
     assert lines[2].split("  ")[0] == "series"
@@ -78,7 +78,7 @@ def test_the_worst_and_the_best_series_are_shown(shown):
     assert len(shown(many_series(6))) == 1 + 1 + 1 + 6 + 1
 
 
-def test_series_without_a_result_are_counted(shown):
+def test_results_count_series_without_skill(shown):
     for known, which in ((0, "0"), (4, "4")):
         metrics = many_series(9)
         for name in list(metrics["series"]["new data"])[known:]:
@@ -88,11 +88,11 @@ def test_series_without_a_result_are_counted(shown):
         assert len(lines) == 2 + (1 + known if known else 0) + 1
 
 
-def test_json_alone_is_printed(shown):
+def test_show_metrics_prints_nothing_with_json(shown):
     assert shown(EVALUATION, json=True, verbose=True) == []
 
 
-def test_a_split_without_key_metrics_shows_its_first_ones(shown):
+def test_results_without_key_metrics_show_the_first_metrics(shown):
     assert "loss" not in KEY_METRICS
     metrics = Evaluation({"test": {"loss": Metric(2.0), "other": Metric(float("nan"))}}).as_json()
     assert [line.split() for line in shown(metrics)] == [["test", "loss", "2"], ["test", "other", "-"]]

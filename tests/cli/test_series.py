@@ -1,4 +1,4 @@
-"""A table on its grid, divided and cut into windows: rows counted by hand, and no value in two parts."""
+"""Test the grid, the split, and the windows of a table against rows counted by hand."""
 
 import pathlib
 from dataclasses import replace
@@ -57,7 +57,7 @@ def prepared_of(pair: tuple[Reading, Panel]) -> PreparedTable:
         ("rows", TimeStep(), "rows"),
     ],
 )
-def test_steps_by_name(text: str, step: TimeStep, shown: str) -> None:
+def test_parse_step_reads_names_of_time_steps(text: str, step: TimeStep, shown: str) -> None:
     assert parse_step(text) == step
     assert str(step) == shown
     assert parse_step(shown) == step
@@ -66,15 +66,15 @@ def test_steps_by_name(text: str, step: TimeStep, shown: str) -> None:
 @given(
     st.one_of(st.integers(0, 36500 * 86_400 * 10**9).map(TimeStep), st.integers(1, 1200).map(lambda n: TimeStep(0, n)))
 )
-def test_a_step_is_written_as_it_is_read(step: TimeStep) -> None:
-    """Whatever step is inferred can be stored in the config of a run."""
+def test_parse_step_inverts_the_text_of_a_time_step(step: TimeStep) -> None:
+    """Every inferred step can be stored in the config of a run."""
     assert parse_step(str(step)) == step
 
 
 @pytest.mark.parametrize(
     "text", ["", "0h", "-1h", "1.5h", "5 min", "minute", "1M", "999999999w", "999999999y", "9" * 20 + "ns"]
 )
-def test_no_steps(text: str) -> None:
+def test_invalid_freq_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="--freq must be a number"):
         Reading(freq=text)
 
@@ -105,20 +105,20 @@ def test_no_steps(text: str) -> None:
         ({"duplicates": "sum"}, "--duplicates must be one of error, first, last, mean"),
     ],
 )
-def test_choices_that_cannot_be(options: dict[str, Any], piece: str) -> None:
+def test_invalid_reading_options_are_refused(options: dict[str, Any], piece: str) -> None:
     for kind in (Reading, Series):
         with pytest.raises(ConfigError) as caught:
             kind(**options)
         assert piece in str(caught.value)
 
 
-def test_a_config_comes_back_from_its_own_json() -> None:
+def test_series_config_round_trips_through_its_dict() -> None:
     config = Series(value_cols=("a", "b,c"), normal=("..2014-04-10",), window=48, units=8)
     assert Series.from_dict(config.to_dict()) == config
 
 
-def test_the_grid_follows_rows_a_little_faster_than_the_step() -> None:
-    """A poller of 60 and 61 seconds, of which the longer are the more."""
+def test_grid_follows_rows_slightly_faster_than_the_step() -> None:
+    """Rows are 60 or 61 seconds apart; 61 seconds is more common."""
     seconds = np.r_[0, np.cumsum(np.resize([61, 61, 60, 61, 60], 999))]
     cells = np.datetime_as_string(np.datetime64("2024-01-01T00:00:00") + seconds.astype("timedelta64[s]"))
     config, table = table_of(
@@ -130,20 +130,20 @@ def test_the_grid_follows_rows_a_little_faster_than_the_step() -> None:
     prepared = prepare_table(config, table)
     assert len(prepared.grid.times) == 2000
     assert prepared.grid.known.all()
-    # Two thirds of a step are another step.
+    # Rows two thirds of a step apart do not follow the step.
     clash = find_duplicate_times(table, grid_slots(table, TimeStep(90 * 10**9), follow=True))
     assert clash is not None
     assert clash.rows > 600
 
 
-def test_the_most_common_step_and_its_gaps() -> None:
+def test_common_step_and_gaps_are_counted() -> None:
     _, table = table_of([f"2024-01-01 {hour:02}:00,1" for hour in (0, 1, 2, 5, 6, 7, 12)])
     assert common_step(table) == HOUR
     assert grid_slots(table, HOUR).tolist() == [0, 1, 2, 5, 6, 7, 12]
     assert find_gaps(table, grid_slots(table, HOUR), 3) == (2, 6, 4, 5, 1, 0)
 
 
-def test_a_step_that_jitters() -> None:
+def test_common_step_ignores_jitter() -> None:
     random = np.random.default_rng(0)
     seconds = np.arange(300) * 60 + random.uniform(-2, 2, 300)
     _, table = table_of([f"{1_700_000_000 + second:.3f},1" for second in seconds])
@@ -160,14 +160,14 @@ def test_a_step_that_jitters() -> None:
         ([f"2024-01-{day:02}" for day in range(1, 29)], TimeStep(86_400_000_000_000)),
     ],
 )
-def test_months_are_counted_by_the_calendar(dates: list[str], step: TimeStep) -> None:
+def test_common_step_recognizes_calendar_months_and_years(dates: list[str], step: TimeStep) -> None:
     config, table = table_of([f"{date},1" for date in dates])
     assert common_step(table) == step
     assert regularize(table, step, 0, config).known.all()
 
 
-def test_days_in_a_zone_with_daylight_saving_are_days() -> None:
-    """Midnights in Berlin are 23, 24 or 25 hours apart."""
+def test_daily_step_spans_daylight_saving_changes() -> None:
+    """Midnights in Berlin are 23, 24, or 25 hours apart."""
     days = np.datetime64("2024-01-01") + np.arange(366)
     config, table = table_of([f"{day},1" for day in days], time_zone="Europe/Berlin")
     assert common_step(table) == TimeStep(86_400_000_000_000)
@@ -175,7 +175,7 @@ def test_days_in_a_zone_with_daylight_saving_are_days() -> None:
 
 
 @pytest.mark.parametrize(("options", "usual"), [({}, 24), ({"horizon": 12}, None), ({"window": 200}, 200)])
-def test_no_row_is_kept_for_a_test_where_another_table_is_it(options: dict[str, Any], usual: int | None) -> None:
+def test_zero_test_share_leaves_the_test_split_empty(options: dict[str, Any], usual: int | None) -> None:
     config, table = hourly(np.sin(np.arange(500) * 2 * np.pi / 24).round(3), split="0.6,0.4,0", **options)
     found = prepare_table(config, table)
     assert np.bincount(found.part, minlength=3).tolist() == [300, 200, 0]
@@ -189,14 +189,14 @@ def test_no_row_is_kept_for_a_test_where_another_table_is_it(options: dict[str, 
     assert inspection.windows == (data.train.samples, data.validation.samples, 0)
 
 
-def test_rows_outside_the_normal_ranges_are_a_test_whatever_its_share() -> None:
+def test_rows_outside_normal_ranges_form_the_test_split_with_zero_share() -> None:
     config, table = hourly(np.arange(200.0) % 7, split="0.6,0.4,0", window=5, normal=("..2024-01-05",))
     data = load_series(config, prepare_table(config, table))
     assert data.test.samples == 200 - 4 * 24 - 5 + 1
     assert list(evaluated_parts(data)) == ["validation", "test"]
 
 
-def test_known_anomalies_are_no_test_where_no_row_is_kept_for_one() -> None:
+def test_labeled_anomalies_form_no_test_split_with_zero_share() -> None:
     rows = [f"2024-01-{1 + k // 24:02} {k % 24:02}:00,{k % 7},{int(100 <= k < 120)}" for k in range(400)]
     config, table = table_of(rows, "t,a,bad", split="0.8,0.2,0", label_col="bad", window=5)
     data = load_series(config, prepare_for_detection(config, table))
@@ -204,7 +204,7 @@ def test_known_anomalies_are_no_test_where_no_row_is_kept_for_one() -> None:
     assert data.train.samples == (100 - 4) + (200 - 4)
 
 
-def test_a_counter_has_steps_and_gaps_of_its_own() -> None:
+def test_elapsed_time_without_unit_has_steps_and_gaps() -> None:
     rows = [f"{10 * k},{k % 7}" for k in range(60) if k not in (20, 41, 42, 43)]
     config, table = table_of(rows, window=4, max_gap=1)
     found = prepare_table(config, table)
@@ -226,7 +226,7 @@ def test_a_counter_has_steps_and_gaps_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("bound", ["100..300", "..300", "99.5..300", "100..299.1"])
-def test_a_range_of_elapsed_numbers_may_be_normal(bound: str) -> None:
+def test_normal_accepts_ranges_of_elapsed_time(bound: str) -> None:
     config, table = table_of([f"{k},{k % 7}" for k in range(600)], window=4, normal=(bound,))
     inside = np.arange(600) < 300 if bound.startswith(".") else (np.arange(600) >= 100) & (np.arange(600) < 300)
     np.testing.assert_array_equal(prepare_table(config, table).part < 2, inside)
@@ -234,7 +234,7 @@ def test_a_range_of_elapsed_numbers_may_be_normal(bound: str) -> None:
         prepare_table(replace(config, normal=("2024-01-01..",)), table)
 
 
-def test_short_gaps_are_filled_and_long_ones_part() -> None:
+def test_short_gaps_are_filled_and_long_gaps_start_a_segment() -> None:
     config, table = table_of([f"2024-01-01 {hour:02}:00,{hour}" for hour in (0, 1, 3, 4, 8, 9)])
     grid = regularize(table, HOUR, 1, config)
     np.testing.assert_array_equal(grid.values[:, 0], [0, 1, np.nan, 3, 4, 8, 9])
@@ -246,10 +246,10 @@ def test_short_gaps_are_filled_and_long_ones_part() -> None:
     assert set(whole.segment.tolist()) == {0}
 
 
-def test_rows_without_a_value_are_as_those_that_are_missing() -> None:
-    """A gap is as long as both together, also where a series begins; in a long one the table's own rows stay."""
+def test_rows_without_values_count_as_missing_rows_in_gaps() -> None:
+    """The length of a gap includes missing and empty rows; a long gap keeps the rows of the table."""
     hours = (0, 1, 2, 3, 5, 6, 9, 10, 12, 13, 14)
-    values = dict.fromkeys((1, 2, 5, 6, 14), "")  # those missing between 3 and 12: 5 and 6 are there, and 9 and 10 hold
+    values = dict.fromkeys((1, 2, 5, 6, 14), "")  # 3 to 12: rows 5 and 6 are empty, 9 and 10 have values
     rows = [f"2024-01-01 {hour:02}:00,{values.get(hour, hour)},x" for hour in hours]
     config, table = table_of(rows, "t,a,label", label_col="label")
     grid = regularize(table, HOUR, 2, config)
@@ -262,13 +262,13 @@ def test_rows_without_a_value_are_as_those_that_are_missing() -> None:
     assert grid.valued.tolist() == [True] * 4 + [False] * 2 + [True] * 6
     assert grid.labels is not None
     assert grid.labels.tolist() == [0] * 8 + [-1] + [0] * 3
-    # One more step before and one less after.
+    # With --max-gap 1, the empty rows 1 and 2 are a long gap too.
     grid = regularize(table, HOUR, 1, config)
     assert grid.segment.tolist() == [0, 1, 1, 2, 3, 3, 4, 4, 4, 4, 4, 4]
     assert regularize(table, HOUR, 5, config).valued.all()
 
 
-def test_an_outage_parts_a_table_whether_its_rows_are_written_or_not() -> None:
+def test_outage_starts_a_segment_with_empty_rows_or_without_rows() -> None:
     values = np.arange(200.0)
     values[50:90] = values[120:122] = np.nan
     config, table = hourly(values, window=10)
@@ -279,18 +279,18 @@ def test_an_outage_parts_a_table_whether_its_rows_are_written_or_not() -> None:
     grid, other = regularize(table, HOUR, 1, config), regularize(kept, HOUR, 1, config)
     np.testing.assert_array_equal(grid.values[grid.valued], other.values)
     np.testing.assert_array_equal(np.diff(grid.segment[grid.valued]) > 0, np.diff(other.segment) > 0)
-    # So it is where rows just follow, whose longest gap is then told of.
+    # With --freq rows, empty rows start a segment too, and --max-gap is reported.
     found = prepare_table(replace(config, freq="rows"), table)
     assert np.diff(found.grid.segment).nonzero()[0].tolist() == [49, 89, 119, 121]
     assert found.inferred["max_gap"] == "1 step"
     data = load_series(config, found)
     assert np.isfinite(data.train.windows()).all()
-    # An outage is no room for a window.
+    # The inferred window ignores an outage.
     values[:150] = np.nan
     assert prepare_table(*hourly(values)).window == 2
 
 
-def test_a_missing_month_stands_where_it_would_have_been() -> None:
+def test_missing_month_is_inserted_in_calendar_order() -> None:
     config, table = table_of(["2024-01-15,1", "2024-02-15,2", "2024-04-15,3"])
     grid = regularize(table, TimeStep(months=1), 1, config)
     assert grid.times.astype("datetime64[ns]").astype("datetime64[M]").astype(str).tolist() == [
@@ -305,12 +305,12 @@ TWICE = ["2024-01-01 00:00,1", "2024-01-01 01:00,2", "2024-01-01 01:00,5", "2024
 
 
 @pytest.mark.parametrize(("rule", "value"), [("first", 2), ("last", np.nan), ("mean", 3.5)])
-def test_rows_at_one_time(rule: str, value: float) -> None:
+def test_duplicates_option_selects_the_value_of_duplicate_timestamps(rule: str, value: float) -> None:
     config, table = table_of(TWICE, duplicates=rule)
     np.testing.assert_array_equal(regularize(table, HOUR, 0, config).values[:, 0], [1, value, 9])
 
 
-def test_rows_at_one_time_are_refused_with_the_option() -> None:
+def test_duplicate_timestamps_are_refused_with_the_duplicates_option() -> None:
     config, table = table_of(TWICE)
     with pytest.raises(DataError, match=r"line 4: 2024-01-01 01:00:00 has the time of line 3.*--duplicates mean"):
         regularize(table, HOUR, 0, config)
@@ -319,33 +319,33 @@ def test_rows_at_one_time_are_refused_with_the_option() -> None:
 @pytest.mark.parametrize(
     ("day", "options", "hinted"), [("27", {}, True), ("26", {}, False), ("27", {"time_zone": "Asia/Tokyo"}, False)]
 )
-def test_rows_of_the_hour_that_autumn_repeats_are_refused_with_the_option(
+def test_hour_repeated_by_daylight_saving_is_refused_with_time_zone(
     day: str, options: dict[str, str], hinted: bool
 ) -> None:
-    """Of a run that was trained on rows of summer alone, say."""
+    """The hint names --time-zone only for a repeated hour and only if no zone is set."""
     config, table = table_of([f"2024-10-{day} 0{hour}:00,1" for hour in (1, 2, 2, 3)], **options)
     with pytest.raises(DataError, match="has the time of line 3") as caught:
         regularize(table, HOUR, 0, config)
     hint = "Add --time-zone with the zone of these clocks, if daylight saving repeats this hour, or --duplicates"
     assert (hint in str(caught.value)) == hinted
-    # Without a column of the series, other hours would have duplicates too.
+    # A missing --id-col would cause duplicates at other hours too, so it is not suggested here.
     assert ("--id-col" in str(caught.value)) == (day == "26")
 
 
-def test_rows_too_near_are_refused_with_the_option() -> None:
+def test_rows_too_close_for_the_step_are_refused() -> None:
     config, table = table_of(["2024-01-01 00:00,1", "2024-01-01 01:00,2", "2024-01-01 01:20,5", "2024-01-01 02:00,9"])
     with pytest.raises(DataError, match=r"line 4: .* is only 20min after line 3, too close for a step of 1h"):
         regularize(table, HOUR, 0, config)
 
 
-def test_a_grid_that_is_far_too_fine() -> None:
+def test_step_far_too_short_for_the_table_is_refused() -> None:
     config, table = table_of([f"2024-01-{day:02},1" for day in range(1, 29)], freq="1s", max_gap=100_000)
     with pytest.raises(DataError, match="longer --freq"):
         prepare_table(config, table)
 
 
 @pytest.mark.parametrize("freq", ["1h", "1ns", "1mo"])
-def test_rows_that_are_counted_have_no_step_in_time(freq: str) -> None:
+def test_freq_is_refused_without_a_time_column(freq: str) -> None:
     pathlib.Path("t.csv").write_text("a\n1\n2\n3\n")
     for options in ({}, {"duplicates": "mean"}):
         config = Reading(data="t.csv", freq=freq, **options)
@@ -356,7 +356,7 @@ def test_rows_that_are_counted_have_no_step_in_time(freq: str) -> None:
     assert prepare_table(config, read_panel(config)).grid.known.all()
 
 
-def test_rows_may_be_taken_as_they_follow() -> None:
+def test_freq_rows_ignores_gaps_and_duplicate_timestamps() -> None:
     found = prepared_of(table_of([f"2024-01-{day:02},1" for day in (1, 2, 5, 5, 9)], freq="rows", window=2))
     assert found.grid.segment.tolist() == [0] * 5
     assert found.grid.known.all()
@@ -370,13 +370,13 @@ def test_rows_may_be_taken_as_they_follow() -> None:
         (np.arange(2000) % 12, None, "24 steps, twice 12, the season of the values"),
     ],
 )
-def test_a_window_to_forecast_from_says_why(values: Any, horizon: int | None, said: str) -> None:
+def test_inferred_forecast_window_gives_its_reason(values: Any, horizon: int | None, said: str) -> None:
     _, table = hourly(values)
     config = Series(data="t.csv", task="forecast", horizon=horizon)
     assert prepare_table(config, table).inferred["window"].startswith(said)
 
 
-def test_where_no_season_is_found_a_window_to_forecast_from_says_so() -> None:
+def test_inferred_forecast_window_reports_that_no_season_was_found() -> None:
     noise = np.random.default_rng(0).normal(size=2000)
     _, table = table_of([f"2024-01-01 00:{k // 60:02}:{k % 60:02},{value:.3f}" for k, value in enumerate(noise)])
     found = prepare_table(Series(data="t.csv", task="forecast"), table).inferred
@@ -384,13 +384,13 @@ def test_where_no_season_is_found_a_window_to_forecast_from_says_so() -> None:
     assert found["window"] == "60 steps, twice 30, as no season was found"
 
 
-def test_windows_counted_by_hand() -> None:
+def test_load_series_counts_windows_with_horizon_and_stride() -> None:
     config = hourly(np.arange(100), window=5, horizon=2, stride=3)
     data = load_series(config[0], prepared_of(config))
-    # 70 rows hold 64 windows of 7, of which training takes every third; 15 hold 14 times the 2 rows of a forecast.
+    # 70 rows contain 64 windows of 7 rows, and the stride is 3; 15 rows contain 14 horizons of 2 rows.
     assert [part.samples for part in data[:3]] == [22, 14, 14]
     assert data.train.windows()[1, :, 0].tolist() == [3, 4, 5, 6, 7, 8, 9]
-    # What the first forecast reads stands before the part.
+    # The input of the first forecast precedes the split.
     assert data.validation.series[:, 0].tolist() == list(range(65, 85))
     assert data.test.series[:, 0].tolist() == list(range(80, 100))
     assert data.feature_names == ("a",)
@@ -398,7 +398,7 @@ def test_windows_counted_by_hand() -> None:
     assert data.test.time[0] == np.datetime64("2024-01-04T08:00")
 
 
-def test_no_window_crosses_a_part_a_series_or_a_gap() -> None:
+def test_windows_cross_no_split_series_or_gap() -> None:
     rows = [
         f"2024-01-{1 + k // 24:02} {k % 24:02}:00,{name},{k}" for name in "xy" for k in range(100) if not 20 <= k < 30
     ]
@@ -406,11 +406,11 @@ def test_no_window_crosses_a_part_a_series_or_a_gap() -> None:
     data = load_series(pair[0], prepared_of(pair))
     for part in data[:3]:
         assert (np.diff(part.windows()[..., 0], axis=1) == 1).all()
-    # Each series: 63 of its 90 rows train, in runs of 20 and 43.
+    # In each series, 63 of 90 rows are training rows, in segments of 20 and 43 rows.
     assert data.train.samples == 2 * (17 + 40)
 
 
-def test_the_scale_is_of_the_training_rows() -> None:
+def test_scale_is_computed_from_the_training_split() -> None:
     values = np.r_[np.tile([0.0, 10.0], 35), np.full(30, 1000.0)]
     for scale, offset, width in (("standard", 5, 5), ("minmax", 0, 10), ("none", 0, 1)):
         config, table = hourly(values, window=5, scale=scale)
@@ -420,7 +420,7 @@ def test_the_scale_is_of_the_training_rows() -> None:
     assert load_series(config, prepare_table(config, table)).scale.kind == "window"
 
 
-def test_missing_values_stay_missing_and_scale_without_them() -> None:
+def test_scale_ignores_missing_values_and_keeps_them_missing() -> None:
     config, table = table_of(
         [f"{k},{'' if k % 4 == 0 else k % 2}" for k in range(100)], "n,a", value_cols=("a",), window=5
     )
@@ -430,13 +430,13 @@ def test_missing_values_stay_missing_and_scale_without_them() -> None:
     assert float(data.scale.offset[0, 0]) == pytest.approx(35 / 52, abs=0.02)
 
 
-def test_a_window_without_any_value_is_none() -> None:
+def test_windows_without_any_value_are_dropped() -> None:
     rows = [f"{'' if 10 <= k < 20 else k},1" for k in range(100)]
     config, table = table_of(rows, "a,b", value_cols=("a",), window=5, max_gap=10)
     assert load_series(config, prepare_table(config, table)).train.samples == 66 - 6
 
 
-def test_training_comes_from_what_is_normal() -> None:
+def test_training_and_validation_use_only_normal_ranges() -> None:
     config, table = hourly(np.arange(100), window=4, normal=("..2024-01-02", "2024-01-04..2024-01-04 04:00"))
     data = load_series(config, prepare_table(config, table))
     normal = [*range(24), *range(72, 76)]
@@ -447,7 +447,7 @@ def test_training_comes_from_what_is_normal() -> None:
     assert (np.diff(data.test.windows()[..., 0], axis=1) == 1).all()
 
 
-def test_normal_is_told_by_the_clocks_of_the_zone_or_by_rows() -> None:
+def test_normal_accepts_local_times_and_row_numbers() -> None:
     config, table = hourly(np.arange(100), window=4, normal=("..2024-01-02",), time_zone="Asia/Tokyo")
     assert (prepare_table(config, table).part < 2).sum() == 24
     config, table = table_of([str(k) for k in range(100)], "a", window=4, normal=("10..40",))
@@ -463,13 +463,13 @@ def test_normal_is_told_by_the_clocks_of_the_zone_or_by_rows() -> None:
         ("5..10", "--normal must be times"),
     ],
 )
-def test_ranges_that_cannot_be(normal: str, piece: str) -> None:
+def test_invalid_normal_ranges_are_refused(normal: str, piece: str) -> None:
     config, table = hourly(np.arange(100), window=4, normal=(normal,))
     with pytest.raises(ConfigError, match=piece):
         prepare_table(config, table)
 
 
-def test_whole_series_can_be_divided() -> None:
+def test_split_by_series_keeps_each_series_in_one_split() -> None:
     rows = [f"{name},{k},{name % 2}" for name in range(20) for k in range(5)]
     pair = table_of(rows, "id,a,class", id_col=("id",), label_col="class", split_by="series", window=5)
     found = prepared_of(pair)
@@ -482,14 +482,14 @@ def test_whole_series_can_be_divided() -> None:
 
 
 @pytest.mark.parametrize("rows", [3, 6, 12])
-def test_too_few_rows(rows: int) -> None:
+def test_table_shorter_than_its_windows_is_refused(rows: int) -> None:
     config, table = hourly(np.arange(rows), window=5)
     with pytest.raises(DataError, match=r"holds no window of 5 rows .*--window"):
         load_series(config, prepare_table(config, table))
 
 
-def test_where_gaps_leave_no_window_the_error_says_so() -> None:
-    """Business days of twelve weeks: no weekend is crossed, so that no stretch has ten rows."""
+def test_error_reports_that_gaps_leave_no_window() -> None:
+    """On business days with --max-gap 1, every weekend is a gap and every segment has 5 rows."""
     days = np.busday_offset("2024-01-01", np.arange(60))
     config, table = table_of([f"{day},{k}" for k, day in enumerate(days)], window=10, max_gap=1)
     with pytest.raises(DataError) as caught:
@@ -507,13 +507,13 @@ def test_where_gaps_leave_no_window_the_error_says_so() -> None:
 
 
 def shops(**options: Any) -> tuple[Reading, Panel]:
-    """Two shops on the business days of a year, with a weekly pattern."""
+    """Return a table of two shops on the business days of a year, with a weekly pattern."""
     days = np.busday_offset("2024-01-01", np.arange(260))
     rows = [f"{day},{name},{k % 5 + k % 3 / 10}" for name in "ab" for k, day in enumerate(days)]
     return table_of(rows, "t,shop,a", id_col=("shop",), **options)
 
 
-def test_windows_cross_gaps_that_come_again_and_again() -> None:
+def test_max_gap_is_inferred_from_recurring_gaps() -> None:
     config, table = shops()
     found = prepare_table(config, table)
     assert (found.max_gap, found.window, found.step) == (2, 7, TimeStep(24 * HOUR.nanoseconds))
@@ -535,7 +535,7 @@ def test_windows_cross_gaps_that_come_again_and_again() -> None:
     )
 
 
-def test_no_gap_longer_than_a_shortened_window_is_filled() -> None:
+def test_inferred_max_gap_is_at_most_the_shortened_window() -> None:
     days = np.datetime64("2024-01-01") + np.r_[0:12, 16:32]
     config, table = table_of([f"{day},{k % 7}" for k, day in enumerate(days)])
     found = prepare_table(replace(config, horizon=1), table)
@@ -544,12 +544,12 @@ def test_no_gap_longer_than_a_shortened_window_is_filled() -> None:
     assert found.grid.known.all()
     train, validation, test = cut_windows(found, replace(config, horizon=1))
     assert min(train.samples, validation.samples, test.samples) > 0
-    # Without gaps, too.
+    # The same holds without gaps.
     few = table_of([f"2024-01-{day:02},{day % 7}" for day in range(1, 17)])
     assert [prepare_table(replace(few[0], horizon=steps), few[1]).max_gap for steps in (None, 1)] == [2, 2]
 
 
-def test_nights_are_crossed_and_what_is_rare_or_mostly_missing_is_not() -> None:
+def test_inferred_max_gap_bridges_nights_but_not_rare_or_dominant_gaps() -> None:
     start, hours = np.datetime64("2024-01-01T00:00"), np.arange(24 * 60)
 
     def of(kept: np.ndarray) -> PreparedTable:
@@ -573,7 +573,7 @@ def test_nights_are_crossed_and_what_is_rare_or_mostly_missing_is_not() -> None:
         ({"window": 12, "horizon": 7}, 6),
     ],
 )
-def test_nights_are_not_crossed_by_a_window_that_fits_between_them(options: dict[str, int], max_gap: int) -> None:
+def test_max_gap_stays_short_when_windows_fit_between_nights(options: dict[str, int], max_gap: int) -> None:
     hours = np.datetime64("2024-01-01T00:00") + np.arange(24 * 60) * np.timedelta64(1, "h")
     rows = [f"{hour},{k % 24}" for k, hour in enumerate(hours) if k % 24 >= 6]
     config, table = table_of(rows, **options)
@@ -582,7 +582,7 @@ def test_nights_are_not_crossed_by_a_window_that_fits_between_them(options: dict
     assert all(part.samples for part in load_series(config, found)[:3])
 
 
-def test_a_column_without_a_value_in_training() -> None:
+def test_column_without_a_value_in_training_is_refused() -> None:
     config, table = table_of([f"{k},{k if k > 90 else ''}" for k in range(100)], "a,b", window=5)
     with pytest.raises(DataError, match="'b' has no value in the training part"):
         load_series(config, prepare_table(config, table))
@@ -596,8 +596,10 @@ def test_a_column_without_a_value_in_training() -> None:
     st.sampled_from(["0.7,0.15,0.15", "0.4,0.3,0.3"]),
 )
 @settings(deadline=None, max_examples=60)
-def test_no_value_stands_in_two_parts(hours: list[int], window: int, horizon: int, max_gap: int, split: str) -> None:
-    """Each row of the table stands in one part, each window in one run of hours, whatever the gaps."""
+def test_each_value_is_in_one_split_and_windows_are_regular(
+    hours: list[int], window: int, horizon: int, max_gap: int, split: str
+) -> None:
+    """Each row belongs to one split, and each window has hourly steps with missing values in short gaps."""
     rows = [f"{np.datetime64('2024-01-01T00') + np.timedelta64(hour, 'h')},{hour}" for hour in hours]
     config, table = table_of(
         [row.replace("T", " ").replace(",", ":00,") for row in rows],

@@ -1,4 +1,4 @@
-"""`lstmae series check`: what a person reads, the commands that it hands out, and that they solve what they promise."""
+"""Test `lstmae series check`: its output, its findings, and that the suggested commands solve the problems."""
 
 import gzip
 import json
@@ -36,14 +36,14 @@ def hours(count: int, start: str = "2024-01-01T00:00") -> list[str]:
 
 
 def found(*lines: str, **options: Any) -> dict[str, Any]:
-    """The text of each finding, with its fixes."""
+    """Write a table and return its findings by their text."""
     name = written(list(lines[1:]), lines[0])
     return {finding.text: finding for finding in inspect_table(Reading(data=name, **options)).findings}
 
 
 @pytest.fixture
 def called(capsys: pytest.CaptureFixture[str]) -> Any:
-    """Run a command line; returns its code, stdout and stderr."""
+    """Return a function that runs a command line and returns its exit code, stdout, and stderr."""
 
     def call(line: str) -> tuple[int, str, str]:
         code = main(shlex.split(line))
@@ -52,7 +52,7 @@ def called(capsys: pytest.CaptureFixture[str]) -> Any:
     return call
 
 
-def test_what_a_person_reads(called: Any) -> None:
+def test_check_output_lists_rows_columns_splits_and_fixes(called: Any) -> None:
     written([f"{hour},{k % 24},7" for k, hour in enumerate(hours(400)) if k not in (100, 101)], "when,flow,const")
     code, out, err = called("series check t.csv")
     assert (code, err) == (0, "")
@@ -88,7 +88,7 @@ def test_what_a_person_reads(called: Any) -> None:
     ]
 
 
-def test_the_windows_of_a_forecast_are_those_of_its_training(called: Any) -> None:
+def test_check_reports_the_forecast_windows_of_training(called: Any) -> None:
     written([f"{hour},{k % 24}" for k, hour in enumerate(hours(800))])
     trained = load_complete(Series(data="t.csv", task="forecast")).config
     code, out, _ = called("series check t.csv --horizon 24 --json")
@@ -101,7 +101,7 @@ def test_the_windows_of_a_forecast_are_those_of_its_training(called: Any) -> Non
     assert "Add --horizon for --task forecast." in called("series check t.csv --window 10")[1]
 
 
-def test_the_document(called: Any) -> None:
+def test_check_json_document_content(called: Any) -> None:
     written([f"{hour},{k % 24}" for k, hour in enumerate(hours(200))])
     code, out, err = called("series check t.csv --window 10 --horizon 2 --json")
     content = json.loads(out)
@@ -127,7 +127,7 @@ def test_the_document(called: Any) -> None:
     assert content["problems"] == []
 
 
-# Name of the case: header and rows, a piece of the problem, and the options that solve it.
+# Case: header and rows, a part of the text of the problem, and the options that solve it.
 PROBLEMS: dict[str, tuple[list[str], str, str]] = {
     "two series by name": (
         ["time,pump,a", *(f"{hour},{name},{k}" for k, hour in enumerate(hours(100)) for name in ("p 1", "p2"))],
@@ -174,7 +174,7 @@ WITH = {
 
 
 @pytest.mark.parametrize("case", PROBLEMS)
-def test_problems_come_with_the_command_that_solves_them(case: str, called: Any) -> None:
+def test_check_problem_has_a_command_that_solves_it(case: str, called: Any) -> None:
     lines, piece, fix = PROBLEMS[case]
     written(lines[1:], lines[0])
     code, out, err = called(f"series check t.csv {WITH.get(case, '')}")
@@ -193,7 +193,7 @@ def test_problems_come_with_the_command_that_solves_them(case: str, called: Any)
 
 
 def suggested_command(out: str) -> str:
-    """The one complete command, which applies all fixes and comes after all findings."""
+    """Return the one command that applies all fixes; it must follow all findings."""
     (command,) = (line.strip() for line in out.splitlines() if "lstmae series check" in line)
     before, _, after = out.partition(f"\nApply all suggested fixes:\n  {command}\n")
     assert "\nProblem: " not in after
@@ -202,7 +202,7 @@ def suggested_command(out: str) -> str:
     return command
 
 
-def test_problems_come_before_notes_with_options_and_one_command_applies_all(called: Any) -> None:
+def test_check_lists_problems_before_notes_and_one_command_fixes_all(called: Any) -> None:
     rows = [f"{hour},{k % 24},{'ERR' if k == 30 else k % 7},7,on" for k, hour in enumerate(hours(400))]
     written([*rows, rows[3]], "time,flow,pressure,const,state")
     code, out, _ = called("series check t.csv")
@@ -224,7 +224,7 @@ WORDED = [
 ]
 
 
-def test_all_words_that_are_no_numbers_are_one_problem(called: Any) -> None:
+def test_check_groups_all_non_numeric_words_in_one_problem(called: Any) -> None:
     written(WORDED, "time,a,b,c")
     code, out, err = called("series check t.csv")
     assert code == 3
@@ -238,12 +238,12 @@ def test_all_words_that_are_no_numbers_are_one_problem(called: Any) -> None:
     assert called("series check t.csv --missing ERR,OFF")[0] == 0
     problems = json.loads(called("series check t.csv --json")[1])["problems"]
     assert [each["fixes"] for each in problems if each["fatal"]] == [["lstmae series check t.csv --missing ERR,OFF"]]
-    # A training ends with the first.
+    # Training fails at the first such cell.
     with pytest.raises(DataError, match=r"line 9, column 'a': 'ERR' is not a number.*--missing ERR, or name"):
         read_panel(Reading(data="t.csv"))
 
 
-def test_columns_without_any_number_are_left_out_and_not_their_words(called: Any) -> None:
+def test_check_suggests_to_leave_out_columns_without_numbers(called: Any) -> None:
     written(WORDED, "time,a,b,c")
     code, out, err = called("series check t.csv --value-cols a,b,c")
     assert code == 3
@@ -255,7 +255,7 @@ def test_columns_without_any_number_are_left_out_and_not_their_words(called: Any
     assert "line 3, column 'c': 'on' is not a number" in err
 
 
-def test_cells_that_are_no_numbers_for_another_reason_come_with_what_solves_that(called: Any) -> None:
+def test_check_suggests_a_fix_for_each_kind_of_non_numeric_cell(called: Any) -> None:
     rows = [f"{hour},{k % 7}.5,{k},{k % 3}" for k, hour in enumerate(hours(1100))]
     rows[1050:1054] = [
         f'{hours(1100)[1050 + k]},"1,{k}00",{cell},inf' for k, cell in enumerate(("true", "5%", "1e40", "7"))
@@ -279,8 +279,8 @@ def test_cells_that_are_no_numbers_for_another_reason_come_with_what_solves_that
     assert called(f"series check t.csv {err.partition('Add ')[2]}")[0] == 0
 
 
-def test_no_zone_is_guessed_for_clocks_that_repeat_an_hour(called: Any) -> None:
-    """New York's clocks: neither another zone nor the mean of two hours makes the table one that can be used."""
+def test_check_asks_for_the_time_zone_of_repeated_hours_without_guessing(called: Any) -> None:
+    """Neither another time zone nor --duplicates mean is suggested for times of New York."""
     clocks = [*hours(27, "2024-11-02T00:00")[:26], *hours(60, "2024-11-03T01:00")]
     written([f"{hour},1.{k}" for k, hour in enumerate(clocks)])
     code, out, err = called("series check t.csv")
@@ -296,8 +296,8 @@ def test_no_zone_is_guessed_for_clocks_that_repeat_an_hour(called: Any) -> None:
     assert called("series check t.csv --time-zone America/New_York")[0] == 0
 
 
-def test_columns_are_suggested_as_ids_only_if_they_remove_the_duplicates_of_the_whole_table(called: Any) -> None:
-    """The repeated hour comes after the first rows, among which any column leaves no duplicate."""
+def test_check_suggests_id_col_only_if_it_removes_all_duplicate_timestamps(called: Any) -> None:
+    """The repeated hour comes late, so the first rows do not show which columns remove all duplicates."""
     clocks = [*hours(1035, "2025-09-13T00:00"), *hours(60, "2025-10-26T02:00")]
     rows = [f"{hour},{pump},{k % 24}.{k % 7},1450" for k, hour in enumerate(clocks) for pump in ("north", "south")]
     written(rows, "time,pump,flow,speed")
@@ -310,7 +310,7 @@ def test_columns_are_suggested_as_ids_only_if_they_remove_the_duplicates_of_the_
     assert "pump,speed" not in out
     assert err.endswith("Add --time-zone ZONE\n")
     assert called("series check t.csv --id-col pump --time-zone Europe/Berlin")[0] == 0
-    # Rows that are twice in the file are no series, whatever else stands in them.
+    # A row that is repeated exactly is a duplicate, not another series.
     rows = [f"{hour},north,{k % 24}.{k % 7},1450" for k, hour in enumerate(hours(1200))]
     written([*rows, rows[-1]], "time,pump,flow,speed")
     out = called("series check t.csv")[1]
@@ -318,7 +318,7 @@ def test_columns_are_suggested_as_ids_only_if_they_remove_the_duplicates_of_the_
     assert "--id-col" not in out
 
 
-def test_rows_of_units_and_totals_are_found_together_with_the_rest(called: Any) -> None:
+def test_check_finds_unit_row_footer_and_bad_cells_together(called: Any) -> None:
     rows = [f"{hour},{k % 24}.5,{k % 7}" for k, hour in enumerate(hours(400))]
     rows[5] = rows[5].split(",")[0] + ",broken,1"
     written([",m³/h,bar", *rows, "Total,4600,1200"], "time,flow,pressure")
@@ -335,7 +335,7 @@ def test_rows_of_units_and_totals_are_found_together_with_the_rest(called: Any) 
     assert called(f"series check t.csv {fix}")[0] == 0
 
 
-def test_labels_of_series_that_are_not_told_apart_yet_are_recognized(called: Any) -> None:
+def test_check_suggests_label_col_together_with_id_col(called: Any) -> None:
     labels = [int(pump == "north" and 300 <= k < 330) for k in range(600) for pump in ("north", "south")]
     rows = [f"{hour},{pump},{k % 24}.{k % 7}" for k, hour in enumerate(hours(600)) for pump in ("north", "south")]
     written([f"{row},{label}" for row, label in zip(rows, labels, strict=True)], "time,pump,flow,Störung")
@@ -346,7 +346,7 @@ def test_labels_of_series_that_are_not_told_apart_yet_are_recognized(called: Any
     )
 
 
-def test_rows_that_are_too_near_are_no_duplicates(called: Any) -> None:
+def test_check_counts_rows_too_close_separately_from_duplicates(called: Any) -> None:
     times = np.datetime64("2024-01-01T00:00") + np.r_[np.arange(100), 100 + 5 * np.arange(150)]
     written([f"{time},{k % 7}" for k, time in enumerate(times)])
     pathlib.Path("one.csv").write_text("a,b\n1,2\n")
@@ -356,7 +356,7 @@ def test_rows_that_are_too_near_are_no_duplicates(called: Any) -> None:
     assert (time["duplicates"], time["too_near"]) == (0, 80)
 
 
-def test_unreadable_files_are_problems_of_the_document_too(called: Any) -> None:
+def test_check_json_reports_an_unreadable_file_as_a_problem(called: Any) -> None:
     pathlib.Path("t.csv").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
     code, out, err = called("series check t.csv --json")
     assert code == 3
@@ -369,7 +369,7 @@ def test_unreadable_files_are_problems_of_the_document_too(called: Any) -> None:
     )
 
 
-def test_ranges_are_repeated_and_names_with_commas_quoted(called: Any) -> None:
+def test_check_command_repeats_normal_ranges_and_quotes_commas(called: Any) -> None:
     written([f"{hour},{k},{k % 5}" for k, hour in enumerate(hours(100))], 'time,"a, b",c')
     line = """--window 4 --normal ..2024-01-02 --normal '2024-01-03..2024-01-03 04:00' --value-cols '"a, b"' --json"""
     code, out, _ = called(f"series check t.csv {line}")
@@ -381,7 +381,7 @@ def test_ranges_are_repeated_and_names_with_commas_quoted(called: Any) -> None:
     assert json.loads(again) == content
 
 
-def test_a_command_can_be_copied_into_a_shell() -> None:
+def test_format_check_command_quotes_for_the_shell() -> None:
     config = Reading(data="-a b.csv", missing=("-999", "it's"), value_cols=("x", "y z"), normal=("..2024-01-01 10:00",))
     line = format_check_command(config, {"duplicates": "mean"})
     assert shlex.split(line)[3:] == [
@@ -393,7 +393,7 @@ def test_a_command_can_be_copied_into_a_shell() -> None:
     ]  # fmt: skip
 
 
-def test_fixes_together_contradict_neither_themselves_nor_each_other() -> None:
+def test_combine_fixes_merges_fixes_without_contradiction() -> None:
     def fixes(*found: dict[str, Any]) -> Any:
         return combine_fixes(Reading(), [Finding("", False, (fix, {"window": 1})) for fix in found]).fix
 
@@ -416,11 +416,11 @@ def test_fixes_together_contradict_neither_themselves_nor_each_other() -> None:
         (({"value_cols": ("a",)}, {"value_cols": ("b",)}), False),
     ],
 )
-def test_a_combined_fix_says_whether_it_holds_all(fixes: tuple[dict[str, Any], ...], complete: bool) -> None:
+def test_combine_fixes_reports_whether_it_is_complete(fixes: tuple[dict[str, Any], ...], complete: bool) -> None:
     assert combine_fixes(Reading(), [Finding("", False, (fix,)) for fix in fixes]).complete is complete
 
 
-def test_rows_that_pad_short_series_are_no_rows() -> None:
+def test_padding_of_short_series_adds_no_rows() -> None:
     rows = [f"r{name},{k}" for name in range(10) for k in range(3)]
     found = inspect_table(Reading(data=written(rows, "id,a"), id_col=("id",), split_by="series", window=30))
     assert found.windows == (7, 1, 2)
@@ -429,7 +429,7 @@ def test_rows_that_pad_short_series_are_no_rows() -> None:
     assert not inspect_table(Reading(data="t.csv", id_col=("id",), split_by="series", window=30, short="drop")).usable
 
 
-def test_labels_are_counted_and_strange_names_stay_within_their_line(called: Any) -> None:
+def test_check_counts_labels_and_escapes_control_characters(called: Any) -> None:
     rows = [f"{k % 9},{'' if k == 0 else int(k >= 90)},{k}" for k in range(100)]
     written(rows, '"a\n\x1b[31mred",label,b')
     code, out, _ = called("series check t.csv --label-col label --window 5")
@@ -439,7 +439,7 @@ def test_labels_are_counted_and_strange_names_stay_within_their_line(called: Any
     assert r"'a\n\x1b[31mred'" in out
 
 
-def test_notes() -> None:
+def test_check_notes_and_their_fixes() -> None:
     rows = [
         f"{hour},{1e6 + k / 1000:.3f},{'' if k % 2 else 1.5 + k},{int(k == 7)},on" for k, hour in enumerate(hours(100))
     ]
@@ -457,8 +457,8 @@ def test_notes() -> None:
         assert not notes[text].fatal
 
 
-def test_what_many_columns_have_in_common_is_one_finding() -> None:
-    """With all others named in each fix, one finding a column would grow with the square of the columns."""
+def test_check_groups_columns_with_the_same_finding() -> None:
+    """Each fix names all other columns, so one finding per column would grow quadratically."""
     kinds = {"same": lambda k: 7, "rare": lambda k: "" if k % 2 else k % 7, "fine": lambda k: 1e6 + k % 9 / 100}
     names = [f"{kind} {number}" for kind in kinds for number in range(30)]
     rows = [",".join([hour, *(str(kinds[name.split()[0]](k)) for name in names)]) for k, hour in enumerate(hours(60))]
@@ -478,7 +478,7 @@ def test_what_many_columns_have_in_common_is_one_finding() -> None:
         )
 
 
-def test_a_class_that_may_stand_for_no_label_is_told_of() -> None:
+def test_check_warns_of_a_class_that_may_mean_no_label() -> None:
     rows = [f"{hour},{k % 7},{('a', 'b', 'NA')[k // 10 % 3]}" for k, hour in enumerate(hours(90))]
     notes = found("time,x,kind", *rows, label_col="kind")
     (text,) = (text for text in notes if text.startswith("'NA' is a class"))
@@ -486,7 +486,7 @@ def test_a_class_that_may_stand_for_no_label_is_told_of() -> None:
     assert text not in found("time,x,kind", *rows, label_col="kind", missing=("NA",))
 
 
-def test_a_training_is_told_of_lost_digits_and_of_columns_that_count() -> None:
+def test_table_warnings_include_counters_and_lost_digits() -> None:
     written([f"{hour},{k},{1e6 + k % 9 / 10:.3f},{k % 7}" for k, hour in enumerate(hours(200))], "when,id,fine,x")
     found = inspect_table(Reading(data="t.csv", window=5))
     assert found.prepared is not None
@@ -502,7 +502,7 @@ NOISE, FEW = RANDOM.normal(20, 1, 200).round(2), RANDOM.integers(0, 3, 200)
 
 
 def column_of(values: Any, **options: Any) -> dict[str, Finding]:
-    """What is found about a column called a, beside one that is ordinary."""
+    """Return the findings for a table with the given values and an ordinary column."""
     rows = [f"{hour},{value},{k % 7}" for k, (hour, value) in enumerate(zip(hours(len(values)), values, strict=True))]
     return found(f"time,{options.pop('name', 'a')},x", *rows, **{"window": 5} | options)
 
@@ -513,7 +513,7 @@ def with_(values: Any, number: float, rows: Any) -> Any:
     return changed
 
 
-# Name of the case: values of the column, and the numbers that seem to stand for a missing value.
+# Case: values of the column, and the numbers that are reported as missing values.
 FAR: dict[str, tuple[Any, tuple[str, ...]]] = {
     "a number that loggers write": (with_(NOISE, -9999, [3, 90]), ("-9999",)),
     "one of their own": (with_(NOISE, 777.7, [3, 90, 91]), ("777.7",)),
@@ -537,7 +537,7 @@ FAR: dict[str, tuple[Any, tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("case", FAR)
-def test_numbers_that_stand_for_missing_ones_are_told_of(case: str) -> None:
+def test_check_warns_of_sentinel_numbers_for_missing_values(case: str) -> None:
     values, numbers = FAR[case]
     notes = [note for text, note in column_of(values).items() if text.startswith("Far from all other values")]
     assert [note.fixes for note in notes] == [({"missing": numbers},)] * bool(numbers)
@@ -552,7 +552,7 @@ def test_numbers_that_stand_for_missing_ones_are_told_of(case: str) -> None:
 
 
 STRETCHES = with_(np.zeros(200), 1, [*range(50, 60), *range(150, 155)])
-# Name of the case: heading and values of the column, and whether it seems to hold labels.
+# Case: name and values of the column, and whether it is reported as labels.
 MARKED: dict[str, tuple[str, Any, bool]] = {
     "by name": ("machine failure", np.arange(200) % 2, True),
     "by another name": ("Fault_Flag", STRETCHES, True),
@@ -566,7 +566,7 @@ MARKED: dict[str, tuple[str, Any, bool]] = {
 
 
 @pytest.mark.parametrize("case", MARKED)
-def test_labels_among_the_values_are_told_of(case: str) -> None:
+def test_check_warns_of_labels_among_the_value_columns(case: str) -> None:
     name, values, told = MARKED[case]
     notes = [note for text, note in column_of(values, name=name).items() if "is modeled as a value, but" in text]
     assert [note.fixes for note in notes] == [({"label_col": name}, {"value_cols": ("x",)})] * told
@@ -575,13 +575,13 @@ def test_labels_among_the_values_are_told_of(case: str) -> None:
     for options in ({"label_col": name}, {"value_cols": (name, "x")}):
         config = Reading(data="t.csv", window=5, **options)
         if case not in ("zeros", "an alarm of many values"):
-            # A column of 0 and 1 is no ordinary value although it is named.
+            # A column of 0 and 1 is reported even if --value-cols names it.
             kept = told and "value_cols" in options
             assert ("labels" in collect_table_warnings(config, inspect_table(config).prepared)) == kept
 
 
-def test_labels_beside_those_that_are_named_are_told_of_too(called: Any) -> None:
-    """A copy of the labels would tell the model what it is to find."""
+def test_check_warns_of_a_copy_of_the_label_column(called: Any) -> None:
+    """A copy of the labels among the values is leakage."""
     rows = [
         f"{hour},{k % 7},{int(mark)},{int(mark)}"
         for k, (hour, mark) in enumerate(zip(hours(200), STRETCHES, strict=True))
@@ -597,7 +597,7 @@ def test_labels_beside_those_that_are_named_are_told_of_too(called: Any) -> None
 
 
 KWH = np.cumsum(np.where(np.arange(200) % 24 < 10, 0, RANDOM.uniform(0.5, 2, 200)))
-# Name of the case: values of the column, and whether it is a running total.
+# Case: values of the column, and whether it is a running total.
 TOTALS: dict[str, tuple[Any, bool]] = {
     "flat nights": (KWH, True),
     "a value is missing": (["" if k == 50 else f"{value:.2f}" for k, value in enumerate(KWH)], True),
@@ -611,14 +611,14 @@ TOTALS: dict[str, tuple[Any, bool]] = {
 
 
 @pytest.mark.parametrize("case", TOTALS)
-def test_running_totals_are_told_of(case: str) -> None:
+def test_check_warns_of_running_totals(case: str) -> None:
     values, told = TOTALS[case]
     assert any(text.startswith("'a' never falls except at resets") for text in column_of(values)) == told
     said = collect_table_warnings(Reading(window=5), inspect_table(Reading(data="t.csv", window=5)).prepared)
     assert ("totals" in said) == told
 
 
-def test_a_column_that_is_constant_in_training_is_told_of() -> None:
+def test_check_warns_of_a_column_constant_only_in_training() -> None:
     text = "'a' has one value in the training part and others later"
     assert any(note.startswith(text) for note in column_of(np.arange(200) // 150))
     said = collect_table_warnings(Reading(window=5), inspect_table(Reading(data="t.csv", window=5)).prepared)
@@ -628,7 +628,7 @@ def test_a_column_that_is_constant_in_training_is_told_of() -> None:
 
 
 def woven(offset: int, *, kind: str = "name") -> list[str]:
-    """Two machines by turns, each every ten minutes, the second so many minutes after the first."""
+    """Return alternating rows of two machines, each every 10 minutes, `offset` minutes apart."""
     start = np.datetime64("2024-01-01T00:00")
     minutes = [(10 * k + after, which) for k in range(200) for which, after in enumerate((0, offset))]
     times = [(start + np.timedelta64(minute, "m"), which) for minute, which in minutes]
@@ -648,7 +648,7 @@ def woven(offset: int, *, kind: str = "name") -> list[str]:
         (woven(5), False),
     ],
 )
-def test_series_that_alternate_are_told_of(rows: list[str], told: bool) -> None:
+def test_check_suggests_id_col_for_alternating_series(rows: list[str], told: bool) -> None:
     notes = list(found("time,machine,a", *rows, window=5).values())
     assert [note.fixes for note in notes if note.text.startswith("Rows with the same")] == [
         ({"id_col": ("machine",)},)
@@ -663,7 +663,7 @@ def test_series_that_alternate_are_told_of(rows: list[str], told: bool) -> None:
 
 
 STEPS = np.random.default_rng(0).uniform(0.1, 3, 200).cumsum()
-# Name of the case: header, a row by its number and hour, and the columns that count.
+# Case: header, a function of row number and hour that returns a row, and the counter columns.
 COUNTING: dict[str, tuple[str, Any, list[str]]] = {
     "elapsed time": ("time,x", lambda k, hour: f"{k / 100:.2f},{k % 7}", ["time"]),
     "uneven elapsed time": ("t [s],x", lambda k, hour: f"{STEPS[k]:.3f},{k % 7}", ["t [s]"]),
@@ -680,7 +680,7 @@ COUNTING: dict[str, tuple[str, Any, list[str]]] = {
 
 
 @pytest.mark.parametrize("case", COUNTING)
-def test_columns_that_count_are_told_of(case: str, called: Any) -> None:
+def test_check_warns_of_counter_columns(case: str, called: Any) -> None:
     header, row, counters = COUNTING[case]
     written([row(k, hour) for k, hour in enumerate(hours(200))], header)
     options = {"id_col": ("s",)} if "s" in header.split(",") else {}
@@ -700,13 +700,13 @@ def test_columns_that_count_are_told_of(case: str, called: Any) -> None:
             assert again.table.layout.values == ("x",)
 
 
-def test_a_table_that_only_counts_has_no_other_columns_to_model() -> None:
+def test_check_suggests_no_fix_when_all_columns_are_counters() -> None:
     (note,) = found("time,a", *(f"{hour},{k}" for k, hour in enumerate(hours(100)))).values()
     assert note.text.startswith("'a' rises in every row")
     assert note.fixes == ()
 
 
-def test_gaps_that_part_and_steps_that_are_none(called: Any) -> None:
+def test_check_reports_long_gaps_and_irregular_steps(called: Any) -> None:
     kept = [hour for k, hour in enumerate(hours(300)) if not 100 <= k < 110]
     (note,) = found(HEAD.strip(), *(f"{hour},{k % 24}" for k, hour in enumerate(kept))).values()
     assert (
@@ -758,7 +758,7 @@ CHOICES = st.fixed_dictionaries(
     CHOICES,
 )
 @settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_whatever_a_file_holds_it_is_told_in_one_line(
+def test_findings_and_errors_are_one_line_for_any_table(
     empty_directory: pathlib.Path, rows: list[tuple[str, ...]], times: int, mark: str, choices: dict[str, Any]
 ) -> None:
     text = "\n".join(mark.join(row) for row in [("a", "time", "c"), *rows * times])
@@ -774,7 +774,7 @@ def test_whatever_a_file_holds_it_is_told_in_one_line(
     assert problem or all(content.windows)
 
 
-def test_a_check_is_over_before_tensorflow_or_pandas_would_be_loaded() -> None:
+def test_check_imports_no_tensorflow_or_pandas() -> None:
     times = hours(20_000)
     pathlib.Path("t.csv.gz").write_bytes(
         gzip.compress((HEAD + "".join(f"{hour},{k % 24}\n" for k, hour in enumerate(times))).encode())

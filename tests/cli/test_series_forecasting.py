@@ -1,4 +1,4 @@
-"""Forecasts of anyone's own table: baselines by hand, windows and horizons, what is written, served and estimated."""
+"""Test forecasts of tables: baselines, seasons, windows, metrics, intervals, commands, and `SequenceForecaster`."""
 
 import contextlib
 import dataclasses
@@ -41,7 +41,7 @@ OPTIONS = "--task forecast --window 30 --horizon 6 --units 4 --epochs 2 --stride
 
 
 def table(*, seed: int = 0, hours: int = HOURS) -> pd.DataFrame:
-    """A day's rhythm in two columns, every hour, some values missing."""
+    """Return an hourly table of two columns with a daily season and some missing values."""
     random = np.random.default_rng(seed)
     turn = 2 * np.pi * np.arange(hours) / 24
     frame = pd.DataFrame(
@@ -57,7 +57,7 @@ def table(*, seed: int = 0, hours: int = HOURS) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with a table and a run of it, which no test changes."""
+    """Return a folder with a table and a run trained on it; tests must not change them."""
     folder = tmp_path_factory.mktemp("forecast")
     table().to_csv(folder / "t.csv")
     with contextlib.chdir(folder):
@@ -67,14 +67,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-def test_the_last_known_value() -> None:
+def test_persistence_repeats_the_last_known_value() -> None:
     past = np.array([[[1.0, NAN], [2.0, 5.0], [NAN, NAN]], [[NAN, NAN], [NAN, 1.0], [3.0, 2.0]]])
     assert baselines.last_known_values(past)[:, 0].tolist() == [[2, 5], [3, 2]]
     assert baselines.last_known_values(np.full((1, 3, 1), NAN)).tolist() == [[[0]]]
     assert baselines.persistence(past, 2)[0].tolist() == [[2, 5], [2, 5]]
 
 
-def test_the_last_season_over_again() -> None:
+def test_repeat_season_repeats_the_last_season() -> None:
     past = np.array([1.0, 2, 3, 4, NAN, 6])[None, :, None]
     assert baselines.repeat_season(past, 4, 3).ravel().tolist() == [4, 6, 6, 4], "a missing value is the last known one"
     assert baselines.repeat_season(past, 3, 2).ravel().tolist() == [6, 6, 6]
@@ -85,7 +85,7 @@ def prepared(frame: pd.DataFrame, **options: Any) -> defaults.CompletedConfig:
     return defaults.load_complete(Series(data="t.csv", task="forecast", **options))
 
 
-def test_the_season_is_found_on_validation() -> None:
+def test_season_is_selected_on_validation() -> None:
     settled = prepared(table(), window=60, horizon=6)
     assert settled.config.season == settled.data.seasons[0] == 24
     assert prepared(table(), window=60, horizon=6, season=48).config.season == 48
@@ -96,12 +96,12 @@ def test_the_season_is_found_on_validation() -> None:
 
 
 def calendar() -> pd.DataFrame:
-    """A price that no one can foretell, and the hour."""
+    """Return a table with a random walk and the hour of the day."""
     walk = np.random.default_rng(1).normal(size=HOURS).cumsum()
     return pd.DataFrame({"price": walk, "hour": np.arange(HOURS) % 24.0})
 
 
-def test_each_column_has_a_season_of_its_own() -> None:
+def test_season_is_selected_per_column() -> None:
     options: dict[str, Any] = {"window": 30, "horizon": 6, "value_cols": ("price", "hour"), "freq": "rows"}
     settled = prepared(calendar(), **options)
     assert settled.data.seasons == (None, 24)
@@ -116,12 +116,12 @@ def test_each_column_has_a_season_of_its_own() -> None:
     assert (said[..., 0] == past[:, -1:, 0]).all()
     np.testing.assert_array_equal(said[..., 1], baselines.repeat_season(past[..., 1:], 6, 24)[..., 0])
     assert prepared(calendar(), **options, season=12).data.seasons == (12, 12)
-    # Of a single column, and where all are alike, the option says it.
+    # If all columns have the same season, the config stores it.
     assert prepared(table()[["load"]], window=60, horizon=6).config.season == 24
 
 
-def test_chance_gives_few_columns_a_season_and_none_a_multiple_of_its_own() -> None:
-    """Of 59 seasons some are better than the last value on noise, as long as nobody looks again."""
+def test_few_noise_columns_get_a_season_by_chance() -> None:
+    """Of 59 candidate seasons, some beat persistence on noise by chance."""
     random, hours = np.random.default_rng(2), 24 * 100
     day = 3 * np.sin(2 * np.pi * np.arange(hours) / 24)
     columns = {"day": day + random.normal(size=hours)} | {f"n{k}": random.normal(size=hours) for k in range(8)}
@@ -130,8 +130,8 @@ def test_chance_gives_few_columns_a_season_and_none_a_multiple_of_its_own() -> N
     assert sum(season is not None for season in found[1:]) <= 4
 
 
-def test_a_season_of_some_series_is_judged_by_their_own_later_windows() -> None:
-    """Not by those of the others, which follow them in the table and have none."""
+def test_season_of_some_series_is_judged_on_their_own_windows() -> None:
+    """The series without a season do not affect the selection."""
     random, hours = np.random.default_rng(0), 24 * 60
     day = np.sin(2 * np.pi * np.arange(hours) / 24)
     frames = []
@@ -143,8 +143,8 @@ def test_a_season_of_some_series_is_judged_by_their_own_later_windows() -> None:
     assert prepared(frame, window=48, horizon=24, id_col=("m",)).data.seasons == (24, 24)
 
 
-def test_a_season_of_months_is_a_baseline_and_one_of_noise_is_none() -> None:
-    """With 144 months, 21 of which validate, and with a hundred years without a season."""
+def test_monthly_season_is_a_baseline_and_noise_has_no_season() -> None:
+    """Use 144 months with 21 validation rows, and 100 years without a season."""
     random = np.random.default_rng(0)
     months = pd.date_range("1949-01-01", periods=144, freq="MS", name="time")
     sales = np.exp(np.arange(144) / 120 + np.sin(2 * np.pi * np.arange(144) / 12) / 5) * (
@@ -158,8 +158,8 @@ def test_a_season_of_months_is_a_baseline_and_one_of_noise_is_none() -> None:
     assert (settled.config.season, settled.data.seasons) == (None, (None,))
 
 
-def test_a_season_that_does_not_help_on_validation_is_no_baseline() -> None:
-    """The day ends with the training part."""
+def test_season_without_skill_on_validation_is_no_baseline() -> None:
+    """The daily season ends with the training split."""
     random, hours = np.random.default_rng(0), np.arange(24 * 40)
     day = np.where(hours < 24 * 28, 5 * np.sin(2 * np.pi * hours / 24), 0)
     frame = pd.DataFrame({"a": day + random.normal(size=len(hours)).cumsum() / 4})
@@ -167,15 +167,15 @@ def test_a_season_that_does_not_help_on_validation_is_no_baseline() -> None:
     assert settled.data.seasons == (None,)
 
 
-def test_the_first_forecasts_of_a_part_read_the_rows_before_it() -> None:
-    """And train nothing: what they forecast is of the part."""
+def test_first_windows_of_a_split_read_the_rows_before_it() -> None:
+    """The forecast rows of all windows belong to the split itself."""
     data = prepared(pd.DataFrame({"a": np.arange(200.0)}), window=10, horizon=4, value_cols=("a",), freq="rows").data
     futures = [np.unique(part.windows()[:, 10:]).tolist() for part in (data.train, data.validation, data.test)]
     assert futures == [list(range(10, 140)), list(range(140, 170)), list(range(170, 200))]
     assert data.train.series.max() == 139
 
 
-def test_a_week_beats_a_day_where_it_errs_less() -> None:
+def test_weekly_season_is_selected_when_its_error_is_smaller() -> None:
     random, hours = np.random.default_rng(0), 24 * 7 * 20
     hour = np.arange(hours)
     load = np.sin(2 * np.pi * hour / 24) - 1.0 * (hour // 24 % 7 > 4) + random.normal(size=hours) / 4
@@ -183,7 +183,7 @@ def test_a_week_beats_a_day_where_it_errs_less() -> None:
 
 
 @pytest.mark.slow
-def test_a_run_keeps_the_seasons_of_its_columns() -> None:
+def test_run_stores_and_applies_the_season_of_each_column() -> None:
     calendar().to_csv("c.csv", index=False)
     said = call(f"series train c.csv {OPTIONS} --value-cols price,hour --out run")
     assert said.code == 0, said.err
@@ -205,8 +205,8 @@ def test_a_run_keeps_the_seasons_of_its_columns() -> None:
     assert frame["hour season by column"].tolist() == [0, 1, 2, 3, 4, 5]
 
 
-def test_a_column_that_carries_the_verdict_is_named() -> None:
-    """The price is forecast worse than by its last value, the hour much better than by the season of another day."""
+def test_verdict_names_the_column_that_decides_it() -> None:
+    """The model loses to persistence on the price and clearly beats the season on the hour."""
     random = np.random.default_rng(0)
     squared = {"": random.uniform(1, 2, 100), "season by column": random.uniform(3, 4, 100)}
     by_feature = {"": np.array([2.5, 0.5]), "season by column": np.array([2.0, 5.0])}
@@ -225,7 +225,7 @@ def test_a_column_that_carries_the_verdict_is_named() -> None:
     )
 
 
-def test_a_window_that_nobody_chose_holds_the_strongest_season() -> None:
+def test_default_window_holds_the_strongest_season() -> None:
     hours = 24 * 7 * 20
     turn = 2 * np.pi * np.arange(hours) / 24
     weekend = np.arange(hours) // 24 % 7 >= 5
@@ -237,7 +237,7 @@ def test_a_window_that_nobody_chose_holds_the_strongest_season() -> None:
     assert prepared(table()).config.window == 48
 
 
-def test_the_regression_finds_a_linear_rule() -> None:
+def test_linear_regression_fits_a_linear_series() -> None:
     series = np.sin(0.3 * np.arange(500))
     settled = prepared(pd.DataFrame({"a": series}), window=8, horizon=3, scale="none", value_cols=("a",))
     fitted = baselines.fit_table_baselines(settled.data, 8)
@@ -247,7 +247,7 @@ def test_the_regression_finds_a_linear_rule() -> None:
     np.testing.assert_allclose(said["linear regression"], window[:, 8:], atol=1e-3)
 
 
-def test_the_regression_of_one_step_is_that_of_the_first_of_several() -> None:
+def test_one_step_regression_equals_the_first_step_of_two() -> None:
     frame = table()[["load"]].interpolate()
     options: dict[str, Any] = {"window": 12, "scale": "none"}
     one, two = (prepared(frame, horizon=horizon, **options).data for horizon in (1, 2))
@@ -261,7 +261,7 @@ def test_the_regression_of_one_step_is_that_of_the_first_of_several() -> None:
 
 
 @pytest.mark.parametrize("rows", [16, 24, 36])
-def test_a_small_table_is_trained_on_by_default(rows: int) -> None:
+def test_small_table_gets_a_horizon_of_one_step_and_a_verdict(rows: int) -> None:
     values = 100 + np.random.default_rng(0).normal(size=rows)
     frame = pd.DataFrame({"a": values}, pd.date_range("2024-01-01", periods=rows, name="time"))
     settled = prepared(frame, units=2)
@@ -272,7 +272,7 @@ def test_a_small_table_is_trained_on_by_default(rows: int) -> None:
 
 
 @pytest.mark.slow
-def test_forecasts_of_one_step_by_command() -> None:
+def test_forecast_and_evaluate_commands_with_a_horizon_of_one() -> None:
     table(hours=300).to_csv("t.csv")
     said = call("series train t.csv --task forecast --window 12 --horizon 1 --units 2 --epochs 1 --out run")
     assert said.code == 0, said.err
@@ -281,8 +281,8 @@ def test_forecasts_of_one_step_by_command() -> None:
     assert call("series evaluate run t.csv").code == 0
 
 
-def test_the_regression_of_business_days() -> None:
-    """No window has a whole future: a weekend is as Friday was."""
+def test_linear_regression_on_business_days_with_gaps() -> None:
+    """Every future contains a weekend, whose values are missing."""
     days = pd.bdate_range("2018-01-01", periods=600)
     frame = pd.DataFrame({"a": np.arange(600.0)}, pd.Index(days, name="time"))
     settled = prepared(frame, window=14, horizon=9, scale="none", freq="1d", max_gap=6)
@@ -291,7 +291,7 @@ def test_the_regression_of_business_days() -> None:
     window = settled.data.test.windows()
     error = fitted.predict(window[:, :14])["linear regression"] - window[:, 14:]
     assert np.nanmax(abs(error)) < 1.5
-    # Nothing to learn from leaves the last value.
+    # Without training values, the regression equals persistence.
     train = settled.data.train._replace(series=np.full_like(settled.data.train.series, NAN))
     said = baselines.fit_table_baselines(settled.data._replace(train=train), 14).predict(window[:, :14])[
         "linear regression"
@@ -300,7 +300,7 @@ def test_the_regression_of_business_days() -> None:
 
 
 @pytest.mark.parametrize("link", ["baseline", "none"])
-def test_the_untrained_network_is_the_regression_or_persistence(link: str) -> None:
+def test_untrained_network_equals_regression_or_persistence(link: str) -> None:
     settled = prepared(table(), window=30, horizon=6, units=3, link=link)
     model = forecasting.build(settled.config, settled.data)
     fitted = baselines.fit_table_baselines(settled.data, 30)
@@ -315,7 +315,7 @@ def test_the_untrained_network_is_the_regression_or_persistence(link: str) -> No
 
 
 @pytest.mark.parametrize("level", [0, 1000, 100_000])
-def test_the_untrained_network_ties_with_the_regression_whatever_the_level(level: int) -> None:
+def test_untrained_network_ties_with_regression_at_any_level(level: int) -> None:
     frame = table()[["load"]] + level
     settled = prepared(frame, window=30, horizon=2, units=2)
     model = forecasting.build(settled.config, settled.data)
@@ -324,7 +324,7 @@ def test_the_untrained_network_ties_with_the_regression_whatever_the_level(level
     away = abs(found.squared[""] - found.squared["linear regression"])
     there = ~np.isnan(away)
     assert (away[there] <= found.rounding[there]).all()
-    # No real difference counts as rounding.
+    # The rounding tolerance is small compared with the errors.
     assert np.mean(found.rounding[there]) < 0.05 * np.mean(found.squared[""][there])
     alone = {name: found.squared[name] for name in ("", "linear regression")}
     judged = forecast_metrics.judge_forecasts(found._replace(squared=alone), ("load",))
@@ -333,7 +333,7 @@ def test_the_untrained_network_ties_with_the_regression_whatever_the_level(level
 
 
 @pytest.mark.parametrize(("zone", "label"), [(None, "Time"), ("UTC", "Time (UTC)")])
-def test_the_axis_of_times_has_the_zone_of_the_table(zone: str | None, label: str) -> None:
+def test_forecast_figure_labels_the_time_zone(zone: str | None, label: str) -> None:
     settled = prepared(table()[["load"]].tz_localize(zone), window=30, horizon=2, units=2)
     model = forecasting.build(settled.config, settled.data)
     history = [{"epoch": 1, "loss": 1.0, "val_loss": 1.0}]
@@ -341,7 +341,7 @@ def test_the_axis_of_times_has_the_zone_of_the_table(zone: str | None, label: st
 
 
 class Constant:
-    """Says the same of everything; stands in for a model."""
+    """Model stub that returns the same forecast for every input."""
 
     def __init__(self, steps: int, said: list[float]) -> None:
         import tensorflow as tf
@@ -357,7 +357,7 @@ class Constant:
         return {"future": tf.repeat(said, tf.shape(inputs["past"])[0], axis=0)}
 
 
-def test_errors_by_hand() -> None:
+def test_table_errors_match_values_computed_by_hand() -> None:
     frame = pd.DataFrame({"a": [0.0, 1, 2, 3, 4, NAN, 6, 7, 8, 9] * 9})
     data = prepared(frame, window=2, horizon=2, scale="none", value_cols=("a",), freq="rows").data
     split = data.test._replace(starts=np.array([2, 8]))
@@ -386,8 +386,8 @@ def test_errors_by_hand() -> None:
     )
 
 
-def test_forecasts_of_one_step_are_one_moment() -> None:
-    """Two series a second apart, at every minute, one before the full minute."""
+def test_forecast_moments_group_series_and_separate_months() -> None:
+    """Two series have one row per minute, one second apart."""
     minutes = 60 * np.arange(20) + 59
     time = np.concatenate([minutes, minutes + 1]).astype("datetime64[s]").astype("datetime64[ns]")
     starts = np.r_[np.arange(17), 20 + np.arange(17)]
@@ -395,13 +395,13 @@ def test_forecasts_of_one_step_are_one_moment() -> None:
     moments = forecast_metrics.forecast_moments(split, 3)
     assert moments[:17].tolist() == moments[17:].tolist() == time[2:19].astype(np.int64).tolist()
     assert forecast_metrics.forecast_moments(split._replace(time=None), 3).tolist() == (starts + 2).tolist()
-    # From July on, a step of 30 days would join February and March.
+    # A fixed step of 30 days from July on would merge February and March.
     months = np.arange("2023-07", "2024-09", dtype="datetime64[M]").astype("datetime64[ns]")
     monthly = Split(np.zeros((14, 1), np.float32), np.arange(12), 3, time=months)
     assert len(np.unique(forecast_metrics.forecast_moments(monthly, 2))) == 12
 
 
-def test_what_a_training_says(place: Path) -> None:
+def test_training_metrics_include_baselines_skill_and_coverage(place: Path) -> None:
     run = open_run(place / "run")
     metrics = run.metrics()
     test = metrics["test"]
@@ -417,11 +417,11 @@ def test_what_a_training_says(place: Path) -> None:
     assert 0.6 < test["coverage_80"]["value"] < 0.95
     names = {path.stem for path in (place / "run/figures").iterdir()}
     assert names >= {"forecasts", "skill_by_step", "loss"}
-    assert "coverage_80" not in metrics["validation"]  # where it was counted
+    assert "coverage_80" not in metrics["validation"]  # the intervals are calibrated on validation
 
 
-def test_a_model_that_learned_from_validation_is_judged_by_the_errors_before(place: Path, tmp_path: Path) -> None:
-    """Those of its trial, which it keeps; they are made a hundred times as large here."""
+def test_refit_model_is_evaluated_with_the_intervals_of_its_trial(place: Path, tmp_path: Path) -> None:
+    """The test multiplies the stored error quantiles by 100 to see that the evaluation uses them."""
     run = Run(Path(shutil.copytree(place / "run", tmp_path / "refit")))
     stored = run.artifact(ErrorQuantiles)
     run.write_artifact(dataclasses.replace(stored, quantiles=100 * stored.quantiles))
@@ -433,14 +433,14 @@ def test_a_model_that_learned_from_validation_is_judged_by_the_errors_before(pla
     found = opened.evaluate()
     assert list(found.metrics) == list(found.verdicts) == ["test"]
     assert found.metrics["test"]["coverage_80"].value == 1
-    # The linear regression has learned from as much.
+    # The linear regression is fitted on training and validation too.
     before, again = (each["forecast_mse"] for each in (metrics["test"], found.as_json()["test"]))
     assert before["value"] == pytest.approx(again["value"])
     assert before["baselines"]["season of 24 steps"] == again["baselines"]["season of 24 steps"]
     assert before["baselines"]["linear regression"] != again["baselines"]["linear regression"]
 
 
-def test_the_lines_that_are_written(place: Path) -> None:
+def test_forecast_command_writes_columns_intervals_and_figure(place: Path) -> None:
     said = call(f"series forecast {place}/run {place}/t.csv --out next.csv --level 50 --figure f.png --json")
     assert said.code == 0, said.err
     document = json.loads(said.out)
@@ -460,14 +460,14 @@ def test_the_lines_that_are_written(place: Path) -> None:
     assert Path("f.png").stat().st_size > 10_000
 
 
-def test_the_files_are_written_where_nobody_reads_the_output(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forecast_writes_its_files_when_stdout_is_closed(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = call_unread(f"series forecast {place}/run {place}/t.csv --out next.csv --figure next.png", monkeypatch)
     assert (said.code, said.out) == (0, "")
     assert len(pd.read_csv("next.csv")) == 6
     assert Path("next.png").is_file()
 
 
-def test_further_ahead_it_reads_its_own_forecasts(place: Path) -> None:
+def test_longer_horizon_is_a_rollout_without_intervals(place: Path) -> None:
     run = open_run(place / "run")
     forecaster = forecast.load_forecaster(run)
     far = forecast.forecast_file(run, TableRequest(str(place / "t.csv")), horizon=15, levels=(80,))
@@ -490,7 +490,7 @@ def test_further_ahead_it_reads_its_own_forecasts(place: Path) -> None:
     assert "First" not in wide.out
 
 
-def test_steps_without_an_interval_are_told_of(place: Path) -> None:
+def test_forecast_notes_steps_without_an_interval(place: Path) -> None:
     forecaster = forecast.load_forecaster(open_run(place / "run"))
     series = read_panel(Reading(data=str(place / "t.csv")))
     given = prepare_table(forecaster.config, series)
@@ -504,8 +504,8 @@ def test_steps_without_an_interval_are_told_of(place: Path) -> None:
     assert remark.startswith("heat has steps without an interval: fewer than 5 validation errors")
 
 
-def test_a_part_with_few_windows_has_intervals_of_every_level() -> None:
-    """Of 25 windows no conformal quantile reaches 95 %."""
+def test_intervals_exist_for_every_level_with_few_validation_windows() -> None:
+    """With 25 validation windows, plain conformal quantiles do not reach 95%."""
     random = np.random.default_rng(0)
     months = pd.date_range("2000-01-01", periods=240, freq="MS", name="time")
     sales = 100 + 20 * np.sin(2 * np.pi * np.arange(240) / 12) + 3 * random.normal(size=240)
@@ -521,7 +521,7 @@ def test_a_part_with_few_windows_has_intervals_of_every_level() -> None:
 
 
 @pytest.mark.slow
-def test_an_exported_forecast_is_that_of_the_command(place: Path) -> None:
+def test_exported_model_equals_the_forecast_command(place: Path) -> None:
     import tensorflow as tf
 
     said = call(f"export {place}/run --out models --name load")
@@ -540,7 +540,7 @@ def test_an_exported_forecast_is_that_of_the_command(place: Path) -> None:
 
 
 @pytest.mark.slow
-def test_several_series_of_which_one_is_too_short(place: Path) -> None:
+def test_forecast_leaves_out_series_without_a_last_window(place: Path) -> None:
     pieces = [table(seed=1).iloc[:100].assign(pump="a"), table(seed=2).iloc[:20].assign(pump="b")]
     gap = table(seed=3).iloc[:200].assign(pump="c").drop(table().index[180:190])
     pd.concat([*pieces, gap]).to_csv("many.csv")
@@ -572,7 +572,7 @@ def test_several_series_of_which_one_is_too_short(place: Path) -> None:
         ("series train {t} --task forecast --normal ..2024-03-05", 2, "--normal is for --task anomaly"),
     ],
 )
-def test_what_cannot_be(place: Path, command: str, code: int, words: str) -> None:
+def test_invalid_forecast_options_are_refused_in_one_line(place: Path, command: str, code: int, words: str) -> None:
     said = call(command.format(run=place / "run", t=place / "t.csv"))
     assert said.code == code, said.err
     assert words in said.err
@@ -580,7 +580,7 @@ def test_what_cannot_be(place: Path, command: str, code: int, words: str) -> Non
 
 
 @pytest.mark.slow
-def test_rows_as_they_stand_have_no_times_ahead(place: Path) -> None:
+def test_forecast_with_freq_rows_has_steps_instead_of_times(place: Path) -> None:
     said = call(f"series train {place}/t.csv {OPTIONS} --freq rows --out rows")
     assert said.code == 0, said.err
     said = call(f"series forecast rows {place}/t.csv --out next.csv --figure f.png")
@@ -590,8 +590,8 @@ def test_rows_as_they_stand_have_no_times_ahead(place: Path) -> None:
     assert frame["step"].tolist() == [1, 2, 3, 4, 5, 6]
 
 
-def test_of_what_is_not_known_nothing_is_said(place: Path) -> None:
-    """A sensor that was dead throughout the last window."""
+def test_forecast_is_empty_for_a_column_missing_in_the_last_window(place: Path) -> None:
+    """One column has no values in the last window."""
     frame = table()
     frame.iloc[-40:, 0] = NAN
     frame.to_csv("dead.csv")
@@ -604,7 +604,7 @@ def test_of_what_is_not_known_nothing_is_said(place: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_column_that_is_called_as_an_answer() -> None:
+def test_forecast_refuses_a_table_column_named_step() -> None:
     frame = table()[["load"]].rename(columns={"load": "step"})
     frame.to_csv("s.csv")
     assert call(f"series train s.csv {OPTIONS} --out s").code == 0
@@ -615,7 +615,7 @@ def test_a_column_that_is_called_as_an_answer() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 12), st.integers(2, 20), st.integers(0, 1000))
-def test_repetition_repeats(season: int, horizon: int, seed: int) -> None:
+def test_repeat_season_continues_a_periodic_series(season: int, horizon: int, seed: int) -> None:
     cycle = np.random.default_rng(seed).normal(size=season)
     series = np.resize(cycle, 24 + horizon)
     said = baselines.repeat_season(series[None, :24, None], horizon, season)
@@ -628,7 +628,7 @@ def fitted() -> SequenceForecaster:
 
 
 @pytest.mark.slow
-def test_an_estimator_says_what_the_command_says(fitted: SequenceForecaster, place: Path) -> None:
+def test_sequence_forecaster_predicts_like_the_forecast_command(fitted: SequenceForecaster, place: Path) -> None:
     loaded = SequenceForecaster.load(place / "run")
     said = forecast.forecast_file(open_run(place / "run"), TableRequest(str(place / "t.csv")), levels=(80,))
     mine = fitted.predict(table())
@@ -643,8 +643,8 @@ def test_an_estimator_says_what_the_command_says(fitted: SequenceForecaster, pla
     assert fitted.metrics_["verdict"]["test"]["outcome"] in ("beats", "ties with", "loses to")
 
 
-def test_an_estimator_is_evaluated_as_by_the_command(fitted: SequenceForecaster, place: Path) -> None:
-    """On the test rows with the window before them, as after the training."""
+def test_sequence_forecaster_evaluates_like_the_command(fitted: SequenceForecaster, place: Path) -> None:
+    """The test rows with the preceding window give the test metrics of training."""
     rows = table()
     tests = rows.iloc[int(0.85 * len(rows)) - fitted.window_ :]
     tests.to_csv("tests.csv")
@@ -662,7 +662,7 @@ def test_an_estimator_is_evaluated_as_by_the_command(fitted: SequenceForecaster,
         fitted.score(tests.iloc[:35])
 
 
-def test_a_forecast_is_traced_once(fitted: SequenceForecaster) -> None:
+def test_sequence_forecaster_traces_its_rollout_once(fitted: SequenceForecaster) -> None:
     before = fitted.predict(table())
     rollout = fitted._fitted.load(forecast.load_forecaster).rollout
     count = rollout.call.experimental_get_tracing_count()
@@ -672,7 +672,7 @@ def test_a_forecast_is_traced_once(fitted: SequenceForecaster) -> None:
     assert rollout.call.experimental_get_tracing_count() == count == 1
 
 
-def test_an_estimator_warns_as_the_command_does(fitted: SequenceForecaster) -> None:
+def test_sequence_forecaster_warns_of_another_sampling_interval(fitted: SequenceForecaster) -> None:
     sparse = table().iloc[::2]
     for predict in (fitted.predict, fitted.predict_interval):
         with pytest.warns(UserWarning, match="X are 2h apart|have no row") as told:
@@ -682,7 +682,7 @@ def test_an_estimator_warns_as_the_command_does(fitted: SequenceForecaster) -> N
         assert "of the steps of 1h have no row" in said[1]
 
 
-def test_only_the_last_window_counts(fitted: SequenceForecaster) -> None:
+def test_sequence_forecaster_reads_only_the_last_window(fitted: SequenceForecaster) -> None:
     frame = table()
     np.testing.assert_allclose(fitted.predict(frame.iloc[-30:]), fitted.predict(frame), rtol=1e-6)
     with pytest.raises(DataError, match=r"has 29 rows, and a window has 30\. Pass more rows"):
@@ -712,7 +712,7 @@ def test_only_the_last_window_counts(fitted: SequenceForecaster) -> None:
     ],
     ids=["gap", "gap longer than a window", "few rows"],
 )
-def test_a_table_without_a_window_at_its_end(place: Path, hours: list[int], words: str) -> None:
+def test_forecast_refuses_a_table_without_a_window_at_its_end(place: Path, hours: list[int], words: str) -> None:
     table().iloc[hours].to_csv("t.csv")
     max_gap = open_run(place / "run").config().max_gap
     said = call(f"series forecast {place}/run t.csv --out next.csv")
@@ -720,7 +720,7 @@ def test_a_table_without_a_window_at_its_end(place: Path, hours: list[int], word
     assert said.last == words.format(max_gap=max_gap)
 
 
-def test_a_table_whose_last_rows_have_no_value(place: Path) -> None:
+def test_forecast_refuses_a_table_whose_last_rows_have_no_value(place: Path) -> None:
     frame = table().iloc[:120].copy()
     frame.iloc[100:] = np.nan
     frame.to_csv("t.csv")
@@ -730,7 +730,7 @@ def test_a_table_whose_last_rows_have_no_value(place: Path) -> None:
 
 
 @pytest.mark.slow
-def test_arrays_and_saved_runs(fitted: SequenceForecaster, tmp_path: Path) -> None:
+def test_sequence_forecaster_saves_loads_and_exports(fitted: SequenceForecaster, tmp_path: Path) -> None:
     again = SequenceForecaster.load(fitted.save(tmp_path / "mine"))
     np.testing.assert_array_equal(again.predict(table()), fitted.predict(table()))
     assert again.horizon == 6
@@ -739,21 +739,21 @@ def test_arrays_and_saved_runs(fitted: SequenceForecaster, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_the_examples_in_the_docstring() -> None:
+def test_sequence_forecaster_docstring_examples() -> None:
     found = doctest.testmod(forecaster, extraglobs={"np": np})
     assert found.attempted >= 4
     assert not found.failed
 
 
 @pytest.mark.slow
-def test_a_backtest_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_backtest_resumes_with_the_missing_fold(monkeypatch: pytest.MonkeyPatch) -> None:
     frame = table(hours=24 * 60)
     frame.to_csv("t.csv")
     config = Series(data="t.csv", task="forecast", window=30, horizon=6, units=2, epochs=1, stride=3)
     first = tables.backtest_table(config, 2, Path("out"))
     assert [fold.number for fold in first.folds] == [1, 2]
     one, two = first.folds
-    # The second half in two pieces: the last window of each ends 6 hours before its piece does.
+    # The folds divide the second half of the rows; the last forecast of a fold starts 6 hours before its end.
     assert (one.last, two.last) == ("2024-04-14 17:00:00", "2024-04-29 17:00:00")
     assert (one.first, two.first) == ("2024-03-30 23:00:00", "2024-04-14 23:00:00")
     assert one.windows == two.windows == 24 * 15 - 5
@@ -779,7 +779,7 @@ def test_a_backtest_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.slow
-def test_a_backtest_by_command() -> None:
+def test_backtest_command_and_require_skill() -> None:
     table(hours=24 * 60).to_csv("t.csv")
     asked = "series backtest t.csv --folds 2 --window 30 --horizon 6 --units 2 --epochs 1 --stride 4 --out b"
     said = call(f"{asked} --json")
@@ -796,7 +796,7 @@ def test_a_backtest_by_command() -> None:
 
 
 @pytest.mark.slow
-def test_labels_are_no_part_of_what_a_forecast_needs() -> None:
+def test_forecast_does_not_need_the_label_column() -> None:
     table(hours=24 * 30).assign(odd=0).to_csv("labelled.csv")
     said = call(f"series train labelled.csv {OPTIONS} --label-col odd --out run")
     assert said.code == 0, said.err
@@ -806,7 +806,7 @@ def test_labels_are_no_part_of_what_a_forecast_needs() -> None:
     assert "odd" not in pd.read_csv("next.csv")
 
 
-def test_names_that_a_spreadsheet_would_execute(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forecast_escapes_spreadsheet_formulas(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     columns = forecast.forecast_columns
     monkeypatch.setattr(forecast, "forecast_columns", lambda ahead: columns(ahead) | {"@x": ["=1"] * 6})
     for options, written in (("", ("'@x", "'=1")), ("--keep-formulas", ("@x", "=1"))):

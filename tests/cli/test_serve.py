@@ -1,4 +1,4 @@
-"""`lstmae serve` as it is typed: options, and TensorFlow Serving's own files."""
+"""Test the options of `lstmae serve` and the config files for TensorFlow Serving."""
 
 import json
 from pathlib import Path
@@ -38,7 +38,7 @@ TENSORFLOW = "model_platform: 'tensorflow'"
         (". --models-config m", 1, "No such file"),
     ],
 )
-def test_bad_options(line: str, code: int, words: str) -> None:
+def test_serve_refuses_invalid_options_in_one_line(line: str, code: int, words: str) -> None:
     said = call(f"serve {line}")
     assert said.code == code, said.err
     assert words in said.err
@@ -56,7 +56,9 @@ def test_bad_options(line: str, code: int, words: str) -> None:
         ("--models-config label.config", 2, "The label 'old' refers to version 1 of 'toy', which is not served"),
     ],
 )
-def test_nothing_is_waited_for_in_silence(tmp_path: Path, options: str, code: int, words: str) -> None:
+def test_serve_refuses_versions_and_labels_that_are_not_served(
+    tmp_path: Path, options: str, code: int, words: str
+) -> None:
     for version in "12":
         (tmp_path / "served" / "toy" / version).mkdir(parents=True)
         (tmp_path / "served" / "toy" / version / "saved_model.pb").touch()
@@ -74,7 +76,7 @@ def test_nothing_is_waited_for_in_silence(tmp_path: Path, options: str, code: in
     assert len(said.err.strip().splitlines()) == 1
 
 
-def test_tensorflow_serving_gets_the_same_folder(tmp_path: Path) -> None:
+def test_tf_serving_config_lists_all_models_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "a" / "1").mkdir(parents=True)
     (tmp_path / "b b" / "7").mkdir(parents=True)
     for place in ("a/1", "b b/7"):
@@ -105,7 +107,7 @@ def test_tensorflow_serving_gets_the_same_folder(tmp_path: Path) -> None:
     ]
 
 
-def test_tensorflow_serving_writes_bytes_too(tmp_path: Path) -> None:
+def test_tf_serving_command_passes_tensor_content_serialization(tmp_path: Path) -> None:
     (tmp_path / "one" / "3").mkdir(parents=True)
     (tmp_path / "one" / "3" / "saved_model.pb").touch()
     flag = "--enable_serialization_as_tensor_content=true"
@@ -113,7 +115,7 @@ def test_tensorflow_serving_writes_bytes_too(tmp_path: Path) -> None:
     assert flag in call("serve . --tf-serving --enable-serialization-as-tensor-content").out
 
 
-def test_tensorflow_serving_gets_one_model(tmp_path: Path) -> None:
+def test_tf_serving_config_for_a_single_model_folder(tmp_path: Path) -> None:
     (tmp_path / "one" / "3").mkdir(parents=True)
     (tmp_path / "one" / "3" / "saved_model.pb").touch()
     path, command = write_tensorflow_serving(
@@ -122,11 +124,11 @@ def test_tensorflow_serving_gets_one_model(tmp_path: Path) -> None:
     assert f"-v {tmp_path / 'one'}:/models/one:ro" in command
     assert command.endswith("--model_config_file=/models/one/models.config")
     assert 'base_path: "/models/one"' in path.read_text()
-    assert not isinstance(CONTAINER_ROOT, Path)  # the container's paths have no backslashes, wherever this is written
+    assert not isinstance(CONTAINER_ROOT, Path)  # paths in the container use slashes on every platform
     assert "num_versions: 2" in path.read_text()
 
 
-def test_tensorflow_serving_gets_the_same_options(tmp_path: Path) -> None:
+def test_tf_serving_command_passes_ports_limits_and_batching(tmp_path: Path) -> None:
     (tmp_path / "one" / "3").mkdir(parents=True)
     (tmp_path / "one" / "3" / "saved_model.pb").touch()
     models = discover_models(tmp_path, VersionPolicy())
@@ -158,7 +160,7 @@ def test_tensorflow_serving_gets_the_same_options(tmp_path: Path) -> None:
         )
 
 
-def test_the_command_writes_the_file(tmp_path: Path) -> None:
+def test_serve_with_tf_serving_writes_models_config(tmp_path: Path) -> None:
     save(tmp_path / "served" / "plus", 1)
     said = call("serve served --tf-serving --json")
     assert said.code == 0, said.err
@@ -166,7 +168,7 @@ def test_the_command_writes_the_file(tmp_path: Path) -> None:
     assert (tmp_path / "served" / "models.config").is_file()
 
 
-def test_a_file_of_somebodys_own_is_left_alone(tmp_path: Path) -> None:
+def test_tf_serving_does_not_overwrite_a_user_models_config(tmp_path: Path) -> None:
     save(tmp_path / "served" / "plus", 1)
     own = tmp_path / "served" / "models.config"
     own.write_text(f"model_config_list {{ config {{ name: 'x' base_path: 'plus' {TENSORFLOW} }} }}")
@@ -176,12 +178,12 @@ def test_a_file_of_somebodys_own_is_left_alone(tmp_path: Path) -> None:
         assert "models.config' was not written by --tf-serving. Move it" in said.err
         assert own.read_text().startswith("model_config_list {")
     own.unlink()
-    for _ in range(2):  # the second time it is its own
+    for _ in range(2):  # the second call overwrites the file of the first
         assert call("serve served --tf-serving").code == 0
     assert [model.name for model in read_models(own)] == ["plus"]
 
 
-def test_models_behind_links(tmp_path: Path) -> None:
+def test_tf_serving_resolves_symlinks_and_refuses_outside_targets(tmp_path: Path) -> None:
     save(tmp_path / "elsewhere", 1)
     served = tmp_path / "served"
     save(served / "plus", 1)
@@ -218,12 +220,12 @@ def config(text: str) -> Any:
         ),
     ],
 )
-def test_configurations_that_cannot_be_followed(text: str, words: str) -> None:
+def test_parse_models_refuses_unsupported_configurations(text: str, words: str) -> None:
     with pytest.raises(Refusal, match=words):
         parse_models(config(text))
 
 
-def test_a_configuration_from_a_file(tmp_path: Path) -> None:
+def test_read_models_reads_a_models_config_file(tmp_path: Path) -> None:
     (tmp_path / "models.config").write_text(
         "model_config_list { config { name: 'x' base_path: 'sub' model_type: TENSORFLOW "
         "model_version_policy { specific { versions: 4 } } } }"

@@ -1,4 +1,4 @@
-"""What one, two and three signals do to a command."""
+"""Test how commands handle one, two, and three signals."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ def handlers():
 
 
 @pytest.mark.parametrize("number", BOTH)
-def test_the_first_signal_interrupts_and_the_second_does_not_disturb_that(number):
+def test_first_signal_interrupts_and_second_is_only_recorded(number):
     with handle_signals() as came:
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(number)
@@ -34,13 +34,13 @@ def test_the_first_signal_interrupts_and_the_second_does_not_disturb_that(number
     assert came == [number, number]
 
 
-def test_signals_while_the_interrupted_process_ends_are_ignored():
+def test_signals_are_ignored_after_an_interruption():
     with handle_signals(), pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
     assert handlers() == [signal.SIG_IGN] * 2
 
 
-def test_the_third_signal_ends_the_process(monkeypatch):
+def test_third_signal_exits_with_code_130(monkeypatch):
     codes = []
     monkeypatch.setattr(os, "_exit", codes.append)
     with handle_signals():
@@ -52,21 +52,21 @@ def test_the_third_signal_ends_the_process(monkeypatch):
     assert codes == [130]
 
 
-def test_without_a_signal_the_handlers_come_back():
+def test_handlers_are_restored_when_no_signal_arrives():
     before = handlers()
     with handle_signals(), read_until_signal(lambda size: b"x" * size):
         assert handlers() != before
     assert handlers() == before
 
 
-def test_what_the_caller_ignores_stays_ignored():
+def test_signal_ignored_by_the_caller_stays_ignored():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with handle_signals() as came:
         signal.raise_signal(signal.SIGINT)
     assert came == []
 
 
-def test_a_signal_ends_a_stream_and_not_the_work_on_it():
+def test_signal_ends_reading_but_not_processing_of_a_stream():
     def waiting(size):
         signal.raise_signal(signal.SIGINT)
         raise AssertionError("the signal ends the reading")
@@ -82,7 +82,7 @@ def test_a_signal_ends_a_stream_and_not_the_work_on_it():
 
 
 @pytest.mark.parametrize("number", BOTH)
-def test_a_server_is_stopped_once_and_not_disturbed_while_its_process_ends(number):
+def test_server_is_stopped_once_and_later_signals_are_ignored(number):
     stops = []
     with call_on_signal(lambda: stops.append(1)):
         signal.raise_signal(number)
@@ -93,7 +93,7 @@ def test_a_server_is_stopped_once_and_not_disturbed_while_its_process_ends(numbe
 
 
 class Interrupting:
-    """Sends a signal in the middle of an import."""
+    """Import finder that raises SIGINT when a given module is imported."""
 
     def __init__(self, module):
         self.module = module
@@ -104,7 +104,7 @@ class Interrupting:
 
 
 @pytest.mark.parametrize("module", ["lstm_ae_cli.errors", "lstm_ae_cli.app"])
-def test_an_interruption_while_the_commands_are_imported(module, monkeypatch, capsys):
+def test_signal_during_import_exits_with_code_130(module, monkeypatch, capsys):
     monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setattr(sys, "meta_path", [Interrupting(module), *sys.meta_path])
     assert main(["--version"]) == 130
@@ -114,7 +114,7 @@ def test_an_interruption_while_the_commands_are_imported(module, monkeypatch, ca
     assert len(err.splitlines()) == 1
 
 
-def test_signals_are_handled_before_anything_large_is_imported():
+def test_package_import_loads_no_large_module_before_signal_handling():
     large = {"typer", "lstm_ae", "lstm_ae_cli.app", "lstm_ae_cli.errors"}
     program = f"import sys, lstm_ae_cli; print({large} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=CEILING)
