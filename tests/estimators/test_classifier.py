@@ -1,4 +1,4 @@
-"""`SequenceClassifier` by scikit-learn's conventions: rows, whole series, frames, runs, and its own checks."""
+"""Test `SequenceClassifier`: rows, whole series, frames, runs, and the checks of scikit-learn."""
 
 import copy
 import doctest
@@ -27,7 +27,7 @@ TINY: dict[str, Any] = {"window": 2, "units": 2, "epochs": 1, "options": {"split
 
 
 def walks(series: int = 80, seed: int = 0) -> pd.DataFrame:
-    """Waves of two speeds, 8 to 12 rows each, by walk and time."""
+    """Return sine waves of two speeds, each a series of 8 to 12 rows, indexed by series and time."""
     random = np.random.default_rng(seed)
     frames = []
     for name in range(series):
@@ -46,19 +46,19 @@ X, Y = WALKS[["level"]], WALKS["speed"]
 
 @pytest.fixture(scope="module")
 def whole() -> SequenceClassifier:
-    """Of whole series, by an index of series and times."""
+    """Return a classifier of whole series, fitted on an index of series and times."""
     return SequenceClassifier(**SMALL).fit(X, Y)
 
 
 @pytest.fixture(scope="module")
 def rows() -> SequenceClassifier:
-    """Of the rows of one array, the class of each known or not."""
+    """Return a classifier of rows, fitted on an array with some labels missing."""
     level, label = stretches()
     return SequenceClassifier(window=4, **SMALL).fit(level, label)
 
 
 def stretches() -> tuple[np.ndarray, np.ndarray]:
-    """Twenty rows up, twenty down, and so on; of some the class is not known."""
+    """Return rows with alternating runs of 20 high and 20 low values, and labels, some missing."""
     up = np.arange(400) // 20 % 2 == 0
     level = np.where(up, 1.0, -1.0) + np.random.default_rng(0).normal(0, 0.2, 400)
     label = np.where(up, "up", "down").astype(object)
@@ -66,7 +66,7 @@ def stretches() -> tuple[np.ndarray, np.ndarray]:
     return level[:, None], label
 
 
-def test_whole_series_are_told_apart(whole: SequenceClassifier) -> None:
+def test_classifier_separates_whole_series(whole: SequenceClassifier) -> None:
     assert whole.window_ == 12
     assert whole.classes_.tolist() == [10, 20]
     assert whole.classes_.dtype == np.int64
@@ -82,15 +82,15 @@ def test_whole_series_are_told_apart(whole: SequenceClassifier) -> None:
 
 
 @pytest.mark.parametrize("scoring", ["roc_auc", "neg_log_loss"])
-def test_scorers_of_probabilities_take_frames(whole: SequenceClassifier, scoring: str) -> None:
+def test_probability_scorers_accept_data_frames(whole: SequenceClassifier, scoring: str) -> None:
     new = walks(4, seed=1)
     found = get_scorer(scoring)(whole, new[["level"]], new["speed"])
     assert found == get_scorer(scoring)(whole, new[["level"]], new["speed"].to_numpy())
     assert np.isfinite(found)
 
 
-def test_series_by_groups(whole: SequenceClassifier) -> None:
-    """The same rows without times, those of a series in their order, are the same series."""
+def test_classifier_accepts_series_by_groups_and_in_any_row_order(whole: SequenceClassifier) -> None:
+    """Rows without times belong to the same series as long as their order within a series is unchanged."""
     order = np.argsort(np.random.default_rng(0).permutation(len(X)) % 12, kind="stable")
     groups = X.index.get_level_values(0)
     with pytest.warns(UserWarning, match="does not have valid feature names"):
@@ -101,7 +101,7 @@ def test_series_by_groups(whole: SequenceClassifier) -> None:
 
 
 @pytest.mark.slow
-def test_fitting_is_what_the_command_does(whole: SequenceClassifier) -> None:
+def test_classifier_fit_equals_the_train_command(whole: SequenceClassifier) -> None:
     WALKS.to_csv("walks.csv")
     options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in SMALL.items())
     said = call(f"series train walks.csv --task classify --id-col walk --label-col speed --out run {options}")
@@ -115,7 +115,7 @@ def test_fitting_is_what_the_command_does(whole: SequenceClassifier) -> None:
     assert loaded.get_params()["options"] == {"max_gap": 12, "split_by": "series"}
 
 
-def test_a_saved_run_is_one_of_the_command(whole: SequenceClassifier) -> None:
+def test_saved_classifier_works_with_the_classify_command(whole: SequenceClassifier) -> None:
     assert whole.save("mine") == Path("mine")
     X.to_csv("walks.csv")
     said = call("series classify mine walks.csv --out classes.csv")
@@ -127,8 +127,8 @@ def test_a_saved_run_is_one_of_the_command(whole: SequenceClassifier) -> None:
         SequenceAutoencoder.load("mine")
 
 
-def test_a_scale_per_window_needs_no_window_before_the_first_rows() -> None:
-    """Complete rows have no missing value, also in the first windows."""
+def test_window_scale_gives_uniform_probabilities_for_the_first_rows() -> None:
+    """Rows before the first complete window get equal probabilities; missing values are refused."""
     level, label = stretches()
     model = SequenceClassifier(scale="window", window=6, units=2, epochs=1).fit(level, label)
     found = model.predict_proba(level)
@@ -140,7 +140,7 @@ def test_a_scale_per_window_needs_no_window_before_the_first_rows() -> None:
         model.predict_proba(np.where(np.arange(len(level))[:, None] == 9, np.nan, level))
 
 
-def test_every_row_has_a_class(rows: SequenceClassifier) -> None:
+def test_classifier_predicts_a_class_for_every_row(rows: SequenceClassifier) -> None:
     level, label = stretches()
     said, probability = rows.predict(level), rows.predict_proba(level)
     assert said.shape == (400,)
@@ -151,13 +151,13 @@ def test_every_row_has_a_class(rows: SequenceClassifier) -> None:
     known = label != None  # noqa: E711
     assert (said == label)[known].mean() > 0.9
     assert rows.score(level, label) == pytest.approx((said == label)[known].mean())
-    # Nothing later takes part, and where rows were cut does not matter from the fourth row on.
+    # A prediction depends only on the window of 4 rows up to its row.
     np.testing.assert_allclose(rows.predict_proba(level[:50]), probability[:50], rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(rows.predict_proba(level[100:120])[3:], probability[103:120], rtol=1e-4, atol=1e-6)
     assert rows.predict_proba(np.full((6, 1), np.nan)).tolist() == [[0.5, 0.5]] * 6
 
 
-def test_copies_say_the_same(rows: SequenceClassifier) -> None:
+def test_pickled_and_copied_classifiers_predict_the_same(rows: SequenceClassifier) -> None:
     level, _ = stretches()
     for same in (pickle.loads(pickle.dumps(rows)), copy.deepcopy(rows)):
         np.testing.assert_array_equal(same.predict(level), rows.predict(level))
@@ -178,13 +178,13 @@ def test_copies_say_the_same(rows: SequenceClassifier) -> None:
         (("1", "2.0"), str),
     ],
 )
-def test_classes_of_a_loaded_run_have_the_kind_of_their_names(names: tuple[str, ...], kind: type) -> None:
+def test_parse_classes_infers_the_type_of_class_names(names: tuple[str, ...], kind: type) -> None:
     found = classifier._parse_classes(names).tolist()
     assert found == [(name == "True") if kind is bool else kind(name) for name in names]
     assert {type(value) for value in found} == {kind}
 
 
-def test_parameters_are_those_of_the_config() -> None:
+def test_classifier_defaults_equal_the_config_and_are_documented() -> None:
     asked = SequenceClassifier().get_params()
     own = set(asked) - {"random_state", "options"}
     assert {name: asked[name] for name in own} == {name: getattr(Series(), name) for name in own}
@@ -209,14 +209,16 @@ LEVEL, LABEL = stretches()
         ({"y": np.arange(400) > 300}, DataError, "The training part holds windows of only one class, False"),
     ],
 )
-def test_rows_that_are_refused(changed: dict[str, Any], kind: type[Exception], words: str) -> None:
+def test_classifier_fit_refuses_invalid_rows_and_labels(
+    changed: dict[str, Any], kind: type[Exception], words: str
+) -> None:
     given = {"y": LABEL} | changed
     with pytest.raises(kind) as caught:
         SequenceClassifier(window=4).fit(LEVEL, **given)
     assert words in str(caught.value)
 
 
-def test_parameters_that_are_refused() -> None:
+def test_classifier_fit_refuses_invalid_options() -> None:
     with pytest.raises(ConfigError, match="needs groups"):
         SequenceClassifier(options={"split_by": "series"}).fit(LEVEL, LABEL)
     with pytest.raises(ConfigError, match="options has 'classes', which follows from the data or random_state"):
@@ -226,7 +228,7 @@ def test_parameters_that_are_refused() -> None:
 
 
 @pytest.mark.slow
-def test_columns_keep_their_names() -> None:
+def test_columns_named_label_and_series_keep_their_names() -> None:
     frame = pd.DataFrame({"label": LEVEL[:, 0], "series": LEVEL[:, 0]})
     groups = np.arange(400) // 20
     model = SequenceClassifier(units=2, epochs=1)
@@ -249,7 +251,7 @@ def test_columns_keep_their_names() -> None:
     ],
 )
 @pytest.mark.parametrize("single", [False, True])
-def test_levels_of_an_index_keep_their_names(
+def test_generated_column_names_avoid_index_and_column_names(
     levels: list[str], name: Any, asked: tuple[str, ...], single: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def trained(model: SequenceClassifier, config: Series, table: Any) -> SequenceClassifier:
@@ -265,7 +267,7 @@ def test_levels_of_an_index_keep_their_names(
     SequenceClassifier(units=2, epochs=1).fit(frame[name] if single else frame, Y, groups=groups)
 
 
-def test_series_of_an_index_of_three_levels_are_named_by_two() -> None:
+def test_series_of_rows_names_series_by_all_levels_but_time() -> None:
     index = pd.MultiIndex.from_product([["north", "south"], [1, 2], range(3)], names=["site", None, "time"])
     found = several.series_of_rows(pd.DataFrame({"a": np.zeros(12)}, index))
     assert found is not None
@@ -277,7 +279,7 @@ def test_series_of_an_index_of_three_levels_are_named_by_two() -> None:
         several.series_of_rows(pd.DataFrame({"a": np.zeros(2)}, holed))
 
 
-def test_cross_validations_pass_series_on_as_the_docstring_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cross_validation_passes_groups_as_in_the_docstring(monkeypatch: pytest.MonkeyPatch) -> None:
     document = inspect.getdoc(SequenceClassifier)
     assert document is not None
     seen: list[tuple[str, int]] = []
@@ -311,7 +313,7 @@ def test_cross_validations_pass_series_on_as_the_docstring_says(monkeypatch: pyt
 
 
 @pytest.mark.slow
-def test_the_example(capfd: pytest.CaptureFixture[str]) -> None:
+def test_classifier_docstring_examples(capfd: pytest.CaptureFixture[str]) -> None:
     assert doctest.testmod(several).failed == 0
     found = doctest.testmod(classifier, verbose=False)
     assert found.attempted > 2
@@ -320,7 +322,7 @@ def test_the_example(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.slow
-def test_export_needs_none_of_us(rows: SequenceClassifier) -> None:
+def test_exported_classifier_equals_predict_proba(rows: SequenceClassifier) -> None:
     import tensorflow as tf
 
     assert rows.export("served") == Path("served/1")
@@ -338,7 +340,7 @@ EXPECTED = {
 
 
 def _checks() -> list[Any]:
-    """What scikit-learn asks of every classifier; all but the first few fit models."""
+    """Return the scikit-learn checks for classifiers; almost all of them fit models."""
     found = []
     for estimator, check in estimator_checks_generator(SequenceClassifier(**TINY, batch_size=128)):
         name = check.func.__name__
@@ -350,5 +352,5 @@ def _checks() -> list[Any]:
 
 
 @pytest.mark.parametrize(("estimator", "check"), _checks())
-def test_scikit_learn(estimator: Any, check: Any, untraced: None) -> None:
+def test_classifier_passes_scikit_learn_checks(estimator: Any, check: Any, untraced: None) -> None:
     check(estimator)

@@ -1,4 +1,4 @@
-"""Estimators by scikit-learn's conventions: frames, codes, anomalies, runs, and what scikit-learn itself checks."""
+"""Test the estimators: frames, codes, anomalies, runs, and the checks of scikit-learn."""
 
 import contextlib
 import copy
@@ -49,14 +49,14 @@ TINY: dict[str, Any] = {
 }
 
 
-def test_several_series_are_refused() -> None:
+def test_detector_fit_refuses_several_series() -> None:
     index = pd.MultiIndex.from_product([["a", "b"], pd.date_range("2024-01-01", periods=50, freq="h")])
     with pytest.raises(DataError, match="X has several series"):
         AnomalyDetector(epochs=1).fit(pd.DataFrame({"v": np.arange(100.0)}, index))
 
 
 def pump(*, broken: bool) -> pd.DataFrame:
-    """Flow and heat with a day's rhythm, every hour of 20 days; broken, the flow stands still on the eleventh."""
+    """Return 20 days of hourly values with a daily season; if broken, the flow is constant on day 11."""
     noise = np.random.default_rng(int(broken)).normal(size=(20 * DAY, 2))
     turn = 2 * np.pi * np.arange(20 * DAY) / DAY
     frame = pd.DataFrame(
@@ -73,7 +73,7 @@ GOOD, BAD = pump(broken=False), pump(broken=True)
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the tables and a run that the command has trained."""
+    """Return a folder with the tables and a run of the train command."""
     folder = tmp_path_factory.mktemp("estimators")
     with contextlib.chdir(folder):
         for name, frame in (("good", GOOD), ("bad", BAD)):
@@ -91,7 +91,7 @@ def fitted() -> AnomalyDetector:
 
 @pytest.fixture(scope="module")
 def coder() -> SequenceAutoencoder:
-    """Of an array without names or times."""
+    """Return an autoencoder fitted on an array without names or times."""
     return SequenceAutoencoder(window=8, code=3, units=4, epochs=1, scale="minmax").fit(GOOD.to_numpy())
 
 
@@ -113,18 +113,18 @@ def unwritable() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def windowed() -> SequenceAutoencoder:
-    """An autoencoder with a scale for each window, fitted without writing a file or seeding the process."""
+    """Return an autoencoder with `scale="window"`; fitting it must neither write files nor change the random state."""
     random.seed(1)
     np.random.seed(1)
     wanted = random.Random(1).random(), np.random.RandomState(1).rand()
     with unwritable():
         model = SequenceAutoencoder(scale="window", **TINY).fit(LEVEL)
-    # The training seeds the generators of the process; others go on where they were.
+    # Training seeds the global generators, and must restore their state.
     assert (random.random(), np.random.rand()) == wanted
     return model
 
 
-def test_fitting_is_what_the_command_does(place: Path, fitted: AnomalyDetector) -> None:
+def test_detector_fit_equals_the_train_command(place: Path, fitted: AnomalyDetector) -> None:
     by_command = open_run(place / "run").metrics()
     for each in (by_command, metrics := copy.deepcopy(fitted.metrics_)):
         del each["training"]["seconds"]
@@ -133,14 +133,14 @@ def test_fitting_is_what_the_command_does(place: Path, fitted: AnomalyDetector) 
     assert fitted.feature_names_in_.tolist() == ["flow", "heat"]
 
 
-def test_a_run_of_the_command_is_loaded(place: Path, fitted: AnomalyDetector) -> None:
+def test_detector_loads_a_run_of_the_train_command(place: Path, fitted: AnomalyDetector) -> None:
     loaded = AnomalyDetector.load(place / "run")
     found = detect.detect(open_run(place / "run"), TableRequest(str(place / "bad.csv")))
     np.testing.assert_array_equal(-loaded.score_samples(BAD), found.model.scores)
     assert loaded.window == loaded.window_ == DAY
     assert {name: loaded.get_params()[name] for name in SMALL} == SMALL
     assert loaded.get_params()["options"] == {"max_gap": 2}
-    # Its parameters leave open what the rows tell alone, so that they train the same model on the same rows.
+    # Values that the rows determine are left open, so that a refit on the same rows gives the same model.
     assert clone(loaded)._config().to_dict() == open_run(place / "run").config().to_dict() | {
         "data": None,
         "freq": None,
@@ -149,7 +149,7 @@ def test_a_run_of_the_command_is_loaded(place: Path, fitted: AnomalyDetector) ->
     }
 
 
-def test_a_step_in_time_is_for_rows_with_times(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_freq_option_requires_rows_with_times(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = GOOD.to_numpy()
     with pytest.raises(ConfigError, match="options has freq '1h', but X has no times"):
         AnomalyDetector(options={"freq": "1h"}).fit(rows)
@@ -160,7 +160,7 @@ def test_a_step_in_time_is_for_rows_with_times(monkeypatch: pytest.MonkeyPatch) 
         raise DataError("enough")
 
     monkeypatch.setattr(base, "complete_from_table", settled)
-    # The step that was found in a run's table is no wish: rows without times may well be trained on.
+    # An inferred step is not an option of the loaded estimator, so it can be fitted on rows without times.
     run = Path(__file__).parents[2] / "saved_models/pump"
     loaded = AnomalyDetector.load(run)
     assert "freq" not in loaded.get_params()["options"]
@@ -169,7 +169,7 @@ def test_a_step_in_time_is_for_rows_with_times(monkeypatch: pytest.MonkeyPatch) 
             with pytest.raises(DataError, match="enough"):
                 model.fit(frame)
     assert asked == [(None, None), (None, "time")] * 2
-    # One that was asked for is.
+    # A step that was set by the user is an option of the loaded estimator.
     shutil.copytree(run, "run")
     document = json.loads(Path("run/config.json").read_text())
     document["data"]["notes"] = []
@@ -177,8 +177,8 @@ def test_a_step_in_time_is_for_rows_with_times(monkeypatch: pytest.MonkeyPatch) 
     assert AnomalyDetector.load("run").get_params()["options"]["freq"] == "10min"
 
 
-def test_an_autoencoder_of_a_detectors_run_is_fitted_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What only anomalies have a use for, such as `smooth`, is none of its options."""
+def test_autoencoder_refits_a_detector_run_without_detection_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Detection options such as `smooth` do not apply to an autoencoder."""
     asked: list[Series] = []
 
     def settled(config: Series, table: Any) -> Any:
@@ -194,9 +194,7 @@ def test_an_autoencoder_of_a_detectors_run_is_fitted_anew(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("good", [1, 0])
-def test_a_loss_that_becomes_nan_leaves_the_weights_of_the_last_good_epoch(
-    monkeypatch: pytest.MonkeyPatch, good: int
-) -> None:
+def test_fit_keeps_the_last_good_weights_when_the_loss_becomes_nan(monkeypatch: pytest.MonkeyPatch, good: int) -> None:
     judge = Checkpointer.on_epoch_end
 
     def diverge(self: Checkpointer, epoch: int, logs: Any = None) -> None:
@@ -206,7 +204,7 @@ def test_a_loss_that_becomes_nan_leaves_the_weights_of_the_last_good_epoch(
     model, rows = AnomalyDetector(**TINY | {"epochs": 3}), GOOD.to_numpy()[:60]
     why = f"^The loss became NaN or infinite in epoch {good + 1}; "
     if good:
-        # The untrained start is a candidate too, and one epoch may be worse.
+        # Epoch 0, the untrained model, is a candidate too, since one epoch may increase the loss.
         kept = r"the estimator has the weights of epoch (1|0 \(the untrained start\))\. Pass a lower learning_r"
         with pytest.warns(ConvergenceWarning, match=why + kept):
             model.fit(rows)
@@ -216,12 +214,12 @@ def test_a_loss_that_becomes_nan_leaves_the_weights_of_the_last_good_epoch(
             model.fit(rows)
 
 
-def test_options_may_be_numbers_of_numpy() -> None:
+def test_options_accept_numpy_numbers() -> None:
     config = AnomalyDetector(options={"layers": np.int64(2), "dropout": np.float32(0.5)})._config()
     assert (config.layers, config.dropout) == (2, 0.5)
 
 
-def test_a_run_of_divided_series_is_fitted_anew_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_detector_refits_a_run_split_by_series_to_one_series(monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(Path(__file__).parents[2] / "saved_models/pump", "run")
     document = json.loads(Path("run/config.json").read_text())
     document["config"] |= {"id_col": ("pump",), "split_by": "series", "short": "pad"}
@@ -239,13 +237,13 @@ def test_a_run_of_divided_series_is_fitted_anew_to_one(monkeypatch: pytest.Monke
         with pytest.raises(DataError, match="enough"):
             model.fit(GOOD)
     assert asked == [(None, None)] * 2
-    # Series are what a classifier divides as well.
+    # A classifier keeps the options, since it can split by series too.
     config = Series(task="classify", label_col="kind", id_col=("pump",), split_by="series", short="drop")
     options = SequenceClassifier._parameters(config)["options"]
     assert options == {"split_by": "series", "short": "drop"}
 
 
-def test_what_a_training_remarks_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fit_warns_about_table_findings(monkeypatch: pytest.MonkeyPatch) -> None:
     note = r"^(missing rows|scale|counters|digits): "
     trained: list[Any] = []
 
@@ -263,7 +261,7 @@ def test_what_a_training_remarks_is_a_warning(monkeypatch: pytest.MonkeyPatch) -
     assert counters.startswith("counters: 'count' rises in every row")
     assert digits.startswith("digits: 'level' varies by 2 around 1")
     assert {warning.filename for warning in told} == {__file__}
-    # The other estimators fit as this one does, but for the classifier, and what was inferred is no warning.
+    # The classifier has its own fit method. Inferred settings cause no warnings.
     index = pd.MultiIndex.from_product([range(12), days[:20]], names=["pump", "day"])
     flow = np.random.default_rng(0).normal(size=240) * np.repeat([1e-3, *[1.0] * 11], 20)
     with pytest.warns(UserWarning, match=note) as told, pytest.raises(DataError, match="enough"):
@@ -275,7 +273,7 @@ def test_what_a_training_remarks_is_a_warning(monkeypatch: pytest.MonkeyPatch) -
     assert trained[-1]
 
 
-def test_a_saved_run_is_one_of_the_command(fitted: AnomalyDetector, place: Path, tmp_path: Path) -> None:
+def test_saved_detector_works_with_the_detect_command(fitted: AnomalyDetector, place: Path, tmp_path: Path) -> None:
     assert fitted.save("mine") == Path("mine")
     said = call(f"series detect mine {place}/bad.csv --events e.csv")
     assert said.code == 0, said.err
@@ -290,7 +288,7 @@ def test_a_saved_run_is_one_of_the_command(fitted: AnomalyDetector, place: Path,
         fitted.save("mine")
 
 
-def test_the_broken_day_is_found(fitted: AnomalyDetector) -> None:
+def test_detector_finds_the_event_and_its_cause(fitted: AnomalyDetector) -> None:
     (event,) = fitted.detect(BAD).to_dict("records")
     assert list(event) == ["start", "end", "peak", "score", "p", "provisional", "share flow", "share heat"]
     first, last = BAD.index[BROKEN][[0, -1]]
@@ -308,7 +306,7 @@ def test_the_broken_day_is_found(fitted: AnomalyDetector) -> None:
     assert len(fitted.detect(GOOD)) == 0
 
 
-def test_the_conventions_of_outliers(fitted: AnomalyDetector) -> None:
+def test_detector_follows_outlier_detection_conventions(fitted: AnomalyDetector) -> None:
     scores, decision, labels = fitted.score_samples(BAD), fitted.decision_function(BAD), fitted.predict(BAD)
     for found in (scores, decision, labels):
         assert isinstance(found, pd.Series)
@@ -318,13 +316,13 @@ def test_the_conventions_of_outliers(fitted: AnomalyDetector) -> None:
     (event,) = fitted.detect(BAD).to_dict("records")
     assert (labels.index[labels == -1].min(), labels.index[labels == -1].max()) == (event["start"], event["end"])
     assert labels.loc[event["peak"]] == -1
-    # An array has no times: its rows follow at the step that was fitted.
+    # The rows of an array are assumed to have the fitted step.
     plain = np.asarray(BAD)
     with pytest.warns(UserWarning, match="does not have valid feature names"):
         np.testing.assert_array_equal(fitted.predict(plain), labels)
 
 
-def test_rows_keep_their_place(fitted: AnomalyDetector) -> None:
+def test_detector_scores_follow_row_order_zone_and_gaps(fitted: AnomalyDetector) -> None:
     scores = fitted.score_samples(BAD)
     order = np.random.default_rng(0).permutation(len(BAD))
     pd.testing.assert_series_equal(fitted.score_samples(BAD.iloc[order]), scores.iloc[order])
@@ -332,7 +330,7 @@ def test_rows_keep_their_place(fitted: AnomalyDetector) -> None:
     (event,) = fitted.detect(zoned).to_dict("records")
     assert event["peak"] == fitted.detect(BAD)["peak"][0].tz_localize("UTC")
     assert str(event["peak"].tz) == "Asia/Tokyo"
-    # Two rows less are filled; a day less parts the series in two.
+    # A gap of 2 rows is filled; a gap of a day starts a new segment.
     short = BAD.drop(BAD.index[[100, 101]])
     filled = fitted.score_samples(short)
     assert filled.index.equals(short.index)
@@ -342,8 +340,8 @@ def test_rows_keep_their_place(fitted: AnomalyDetector) -> None:
     np.testing.assert_allclose(parted.iloc[100:], rest, rtol=1e-5)
 
 
-def test_a_row_without_a_score_is_no_anomaly(fitted: AnomalyDetector) -> None:
-    rows = BAD.drop(BAD.index[10:80])  # ten rows before a long gap hold no window
+def test_rows_without_a_score_are_predicted_normal(fitted: AnomalyDetector) -> None:
+    rows = BAD.drop(BAD.index[10:80])  # 10 rows before a long gap contain no window
     assert fitted.score_samples(rows).isna().tolist() == [True] * 10 + [False] * (len(rows) - 10)
     assert fitted.predict(rows).iloc[:10].tolist() == [1] * 10
     rows = BAD.copy()
@@ -351,7 +349,7 @@ def test_a_row_without_a_score_is_no_anomaly(fitted: AnomalyDetector) -> None:
     assert np.isfinite(fitted.score_samples(rows)).all()
 
 
-def test_codes_and_back(coder: SequenceAutoencoder) -> None:
+def test_autoencoder_transform_and_inverse_transform(coder: SequenceAutoencoder) -> None:
     rows = GOOD.to_numpy()
     codes, back = coder.transform(rows), coder.reconstruct(rows)
     assert codes.shape == (480, 3)
@@ -361,15 +359,15 @@ def test_codes_and_back(coder: SequenceAutoencoder) -> None:
     assert back.shape == rows.shape
     assert np.isfinite(back).all()
     np.testing.assert_allclose(coder.inverse_transform(codes), back, rtol=1e-6)
-    # Nothing later takes part in a code, and where the rows were cut does not matter.
+    # A code depends only on the window up to its row.
     np.testing.assert_allclose(coder.transform(rows[100:150])[7:], codes[107:150], rtol=1e-5, atol=1e-6)
-    # The last row stands in the last window alone.
+    # The last row is in the last window only.
     last = coder.inverse_transform(codes[-8:])
     np.testing.assert_allclose(last[-1], back[-1], rtol=1e-6)
 
 
-def test_frames_in_and_out(coder: SequenceAutoencoder) -> None:
-    rows = GOOD.set_axis([0, 1], axis=1).iloc[:60]  # no names, as those that were fitted
+def test_autoencoder_returns_frames_for_frames(coder: SequenceAutoencoder) -> None:
+    rows = GOOD.set_axis([0, 1], axis=1).iloc[:60]  # integer column names, since the estimator was fitted without names
     codes = coder.transform(rows)
     assert list(codes) == ["code0", "code1", "code2"] == coder.get_feature_names_out().tolist()
     assert codes.index.equals(rows.index)
@@ -382,23 +380,23 @@ def test_frames_in_and_out(coder: SequenceAutoencoder) -> None:
     assert list(wrapped) == list(codes)
 
 
-def test_score_is_the_error_that_the_run_tells(coder: SequenceAutoencoder) -> None:
-    test = GOOD.to_numpy()[-72:]  # the last 15 %
+def test_autoencoder_score_is_the_negative_test_error(coder: SequenceAutoencoder) -> None:
+    test = GOOD.to_numpy()[-72:]  # the test split, 15% of the rows
     assert coder.score(test) == pytest.approx(-coder.metrics_["test"]["reconstruction_mse"]["value"], rel=1e-5)
 
 
-def test_missing_values_are_given_back(coder: SequenceAutoencoder) -> None:
+def test_autoencoder_reconstructs_short_gaps_but_not_long_gaps(coder: SequenceAutoencoder) -> None:
     rows = GOOD.to_numpy().copy()
     rows[50], rows[100:120] = np.nan, np.nan
     back, codes = coder.reconstruct(rows), coder.transform(rows)
     assert np.isfinite(back[50]).all()
-    # So many rows without a value are a long gap, and a window of 8 is whole again with row 127.
+    # 20 rows without values are a long gap; the first complete window after it ends at row 127.
     assert np.flatnonzero(np.isnan(codes[7:]).any(axis=1)).tolist() == list(range(93, 120))
     assert np.flatnonzero(np.isnan(back).any(axis=1)).tolist() == list(range(100, 120))
     np.testing.assert_allclose(coder.inverse_transform(codes), back, rtol=1e-6)
 
 
-def test_copies_say_the_same(coder: SequenceAutoencoder) -> None:
+def test_pickled_and_copied_autoencoders_transform_the_same(coder: SequenceAutoencoder) -> None:
     rows, codes = GOOD.to_numpy(), coder.transform(GOOD.to_numpy())
     pickled = pickle.dumps(coder)
     assert len(pickled) < 2_000_000
@@ -410,14 +408,14 @@ def test_copies_say_the_same(coder: SequenceAutoencoder) -> None:
     assert fresh.get_params() == coder.get_params()
 
 
-def test_fitting_and_applying_write_no_file(windowed: SequenceAutoencoder) -> None:
+def test_fit_and_score_write_no_file(windowed: SequenceAutoencoder) -> None:
     with unwritable():
         assert np.isfinite(windowed.score(LEVEL))
         with pytest.raises(AssertionError, match="was written"):
             windowed.save("run")
 
 
-def test_a_loaded_run_is_saved_as_it_was(coder: SequenceAutoencoder, tmp_path: Path) -> None:
+def test_loaded_run_is_saved_byte_by_byte(coder: SequenceAutoencoder, tmp_path: Path) -> None:
     first = coder.save(tmp_path / "first")
     (first / "figures").mkdir()
     (first / "figures" / "loss.png").write_bytes(b"a figure")
@@ -428,7 +426,7 @@ def test_a_loaded_run_is_saved_as_it_was(coder: SequenceAutoencoder, tmp_path: P
         assert (first / name).read_bytes() == (second / name).read_bytes(), name
 
 
-def test_an_autoencoder_is_saved_and_loaded(coder: SequenceAutoencoder) -> None:
+def test_autoencoder_save_and_load_and_refused_runs(coder: SequenceAutoencoder) -> None:
     loaded = SequenceAutoencoder.load(coder.save("run"))
     np.testing.assert_array_equal(loaded.transform(GOOD.to_numpy()), coder.transform(GOOD.to_numpy()))
     assert not hasattr(loaded, "feature_names_in_")
@@ -445,7 +443,7 @@ def test_an_autoencoder_is_saved_and_loaded(coder: SequenceAutoencoder) -> None:
 
 
 @pytest.mark.slow
-def test_export_needs_none_of_us(coder: SequenceAutoencoder) -> None:
+def test_exported_autoencoder_equals_reconstruct(coder: SequenceAutoencoder) -> None:
     import tensorflow as tf
 
     Path("served/6").mkdir(parents=True)
@@ -456,7 +454,7 @@ def test_export_needs_none_of_us(coder: SequenceAutoencoder) -> None:
     np.testing.assert_allclose(back, coder.reconstruct(window), rtol=1e-5)
 
 
-def test_parameters_are_those_of_the_config() -> None:
+def test_estimator_defaults_equal_the_config_and_are_documented() -> None:
     for kind in (SequenceAutoencoder, AnomalyDetector):
         asked = kind().get_params()
         assert {name: asked[name] for name in asked if name not in ("random_state", "options")} == {
@@ -488,7 +486,7 @@ def test_parameters_are_those_of_the_config() -> None:
         ({"options": {"layer": 3}}, "Unknown key 'layer' in the config of series. Did you mean 'layers'?"),
     ],
 )
-def test_parameters_out_of_range(parameters: dict[str, Any], words: str) -> None:
+def test_detector_fit_refuses_invalid_parameters(parameters: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError) as caught:
         AnomalyDetector(**parameters).fit(GOOD)
     assert words in str(caught.value)
@@ -508,13 +506,13 @@ def test_parameters_out_of_range(parameters: dict[str, Any], words: str) -> None
         (GOOD.set_axis([pd.NaT, *GOOD.index[1:]]), DataError, "X, row 0: the index lacks a time"),
     ],
 )
-def test_rows_that_are_refused(rows: Any, kind: type[Exception], words: str) -> None:
+def test_autoencoder_fit_refuses_invalid_rows(rows: Any, kind: type[Exception], words: str) -> None:
     with pytest.raises(kind) as caught:
         SequenceAutoencoder(window=4).fit(rows)
     assert words in str(caught.value)
 
 
-def test_an_index_of_times_as_text_is_warned_about(coder: SequenceAutoencoder) -> None:
+def test_text_index_with_times_is_warned_about(coder: SequenceAutoencoder) -> None:
     hours = pd.date_range("2024-01-01", periods=9, freq="h").astype(str)
     for index in (hours, [f"{day}/01/2024" for day in range(15, 24)]):
         with pytest.warns(UserWarning, match="The index of X holds times as text"):
@@ -523,7 +521,7 @@ def test_an_index_of_times_as_text_is_warned_about(coder: SequenceAutoencoder) -
         assert describe_text_times(pd.Index(index)) == ""
 
 
-def test_new_rows_that_are_refused(coder: SequenceAutoencoder, fitted: AnomalyDetector) -> None:
+def test_fitted_estimators_refuse_invalid_rows(coder: SequenceAutoencoder, fitted: AnomalyDetector) -> None:
     with pytest.raises(DataError, match="X has 7 rows, and a window has 8"):
         coder.transform(np.ones((7, 2)))
     with pytest.raises(ValueError, match="X has 3 features, but SequenceAutoencoder is expecting 2 features"):
@@ -536,7 +534,7 @@ def test_new_rows_that_are_refused(coder: SequenceAutoencoder, fitted: AnomalyDe
         fitted.detect(BAD, threshold="often")
 
 
-def test_codes_of_a_window_scale_cannot_be_undone(windowed: SequenceAutoencoder) -> None:
+def test_inverse_transform_refuses_codes_of_a_window_scale(windowed: SequenceAutoencoder) -> None:
     back, codes = windowed.reconstruct(LEVEL), windowed.transform(LEVEL)
     assert back.columns.tolist() == ["level"]
     assert np.isfinite(back).all(axis=None)
@@ -545,7 +543,7 @@ def test_codes_of_a_window_scale_cannot_be_undone(windowed: SequenceAutoencoder)
 
 
 @pytest.mark.slow
-def test_in_a_pipeline_and_a_search(untraced: None) -> None:
+def test_autoencoder_in_a_pipeline_and_a_grid_search(untraced: None) -> None:
     rows = pd.Series(np.sin(np.arange(300) / 3), name="level")
     pipeline = make_pipeline(StandardScaler(), SequenceAutoencoder(**TINY)).fit(rows.to_frame())
     assert pipeline.transform(rows.to_frame()).shape == (300, 2)
@@ -556,7 +554,7 @@ def test_in_a_pipeline_and_a_search(untraced: None) -> None:
 
 
 @pytest.mark.slow
-def test_no_tensorflow_before_it_is_needed() -> None:
+def test_estimator_construction_imports_no_tensorflow() -> None:
     program = """
 import sys
 from lstm_ae.estimators import AnomalyDetector, SequenceAutoencoder
@@ -570,7 +568,7 @@ print(sorted({name.split(".")[0] for name in sys.modules} & {"tensorflow", "kera
 
 @pytest.mark.slow
 @pytest.mark.parametrize("module", [autoencoder, detector], ids=["autoencoder", "detector"])
-def test_examples(module: Any, capfd: pytest.CaptureFixture[str]) -> None:
+def test_estimator_docstring_examples(module: Any, capfd: pytest.CaptureFixture[str]) -> None:
     found = doctest.testmod(module, verbose=False)
     assert found.attempted > 2
     assert found.failed == 0
@@ -586,7 +584,7 @@ EXPECTED = {
 
 
 def _checks() -> list[Any]:
-    """What scikit-learn asks of every estimator; all but the first few fit models."""
+    """Return the scikit-learn checks for both estimators; almost all of them fit models."""
     found = []
     for kind in (SequenceAutoencoder(**TINY), AnomalyDetector(threshold="quantile:0.9", **TINY)):
         for estimator, check in estimator_checks_generator(kind):
@@ -599,5 +597,5 @@ def _checks() -> list[Any]:
 
 
 @pytest.mark.parametrize(("estimator", "check"), _checks())
-def test_scikit_learn(estimator: Any, check: Any, untraced: None) -> None:
+def test_estimators_pass_scikit_learn_checks(estimator: Any, check: Any, untraced: None) -> None:
     check(estimator)

@@ -1,4 +1,4 @@
-"""The detector in PyOD: what PyOD's own tests check of every detector, and that it computes what ours does."""
+"""Test the PyOD detector: the API that PyOD tests for every detector, and equality with `AnomalyDetector`."""
 
 import doctest
 import pickle
@@ -22,7 +22,7 @@ BROKEN = slice(120, 132)
 
 @pytest.fixture(scope="module")
 def rows() -> Any:
-    """200 rows with a broken stretch."""
+    """Return 200 rows with 12 anomalous rows."""
     values = np.sin(np.arange(200) / 2)[:, None] + np.random.default_rng(0).normal(size=(200, 2)) / 20
     values[BROKEN] = 4
     return values
@@ -35,7 +35,7 @@ def model(rows: Any) -> Any:
     return PyodAnomalyDetector(AnomalyDetector(window=8, code=2, units=4, epochs=2), contamination=0.1).fit(rows)
 
 
-def test_the_attributes_of_a_fit(model: Any, rows: Any) -> None:
+def test_pyod_fit_sets_scores_labels_and_threshold(model: Any, rows: Any) -> None:
     assert model.decision_scores_.shape == model.labels_.shape == (200,)
     assert np.isfinite(model.decision_scores_).all()
     assert model.threshold_ == np.percentile(model.decision_scores_, 90)
@@ -44,7 +44,7 @@ def test_the_attributes_of_a_fit(model: Any, rows: Any) -> None:
     assert (model._mu, model._sigma) == (model.decision_scores_.mean(), model.decision_scores_.std())
 
 
-def test_scores_and_labels_of_new_rows(model: Any, rows: Any) -> None:
+def test_pyod_scores_and_labels_equal_those_of_the_detector(model: Any, rows: Any) -> None:
     scores = model.decision_function(rows)
     np.testing.assert_array_equal(scores, -model.detector_.score_samples(rows))
     np.testing.assert_array_equal(scores, model.decision_scores_)
@@ -63,7 +63,7 @@ def test_scores_and_labels_of_new_rows(model: Any, rows: Any) -> None:
 
 
 @pytest.mark.parametrize("method", ["linear", "unify"])
-def test_probabilities(model: Any, rows: Any, method: str) -> None:
+def test_pyod_predict_proba_and_confidence(model: Any, rows: Any, method: str) -> None:
     probabilities, confidence = model.predict_proba(rows, method=method, return_confidence=True)
     assert probabilities.shape == (200, 2)
     assert ((probabilities >= 0) & (probabilities <= 1)).all()
@@ -74,13 +74,13 @@ def test_probabilities(model: Any, rows: Any, method: str) -> None:
         model.predict_proba(rows, method="other")
 
 
-def test_ranks_and_rejections(model: Any, rows: Any) -> None:
+def test_pyod_ranks_and_rejections_are_in_range(model: Any, rows: Any) -> None:
     assert model._predict_rank(rows).max() <= 200
     assert 0 <= model._predict_rank(rows, normalized=True).min() <= 1
     assert set(model.predict_with_rejection(rows, c_r=0.1).tolist()) <= {-2, 0, 1}
 
 
-def test_a_clone_and_a_pickle(model: Any, rows: Any) -> None:
+def test_pyod_detector_can_be_cloned_and_pickled(model: Any, rows: Any) -> None:
     again = clone(model)
     assert again.get_params(deep=False)["contamination"] == 0.1
     assert again.detector.get_params() == model.detector.get_params()
@@ -92,7 +92,7 @@ def test_a_clone_and_a_pickle(model: Any, rows: Any) -> None:
     np.testing.assert_array_equal(loaded.decision_function(rows), model.decision_scores_)
 
 
-def test_a_row_without_a_score_is_no_anomaly(model: Any, rows: Any) -> None:
+def test_pyod_rows_without_a_score_are_predicted_normal(model: Any, rows: Any) -> None:
     hole = rows.copy()
     hole[3:30] = np.nan
     assert np.isnan(model.detector_.score_samples(hole)[0])
@@ -100,7 +100,7 @@ def test_a_row_without_a_score_is_no_anomaly(model: Any, rows: Any) -> None:
     assert model.predict(hole)[0] == 0
 
 
-def test_a_frame_keeps_its_times(model: Any, rows: Any) -> None:
+def test_pyod_detector_accepts_frames_with_times(model: Any, rows: Any) -> None:
     from lstm_ae.estimators.pyod import PyodAnomalyDetector
 
     frame = pd.DataFrame(rows, pd.date_range("2024-01-01", periods=200, freq="h"), ["a", "b"])
@@ -110,7 +110,7 @@ def test_a_frame_keeps_its_times(model: Any, rows: Any) -> None:
     assert found.predict_proba(frame).shape == (200, 2)
 
 
-def test_parameters_are_those_of_pyod() -> None:
+def test_pyod_detector_is_a_base_detector_and_checks_contamination() -> None:
     from pyod.models.base import BaseDetector
 
     from lstm_ae.estimators.pyod import PyodAnomalyDetector
@@ -120,14 +120,14 @@ def test_parameters_are_those_of_pyod() -> None:
         PyodAnomalyDetector(contamination=0.6)
 
 
-def test_examples() -> None:
+def test_pyod_docstring_examples() -> None:
     import lstm_ae.estimators.pyod
 
     assert doctest.testmod(lstm_ae.estimators.pyod) == (0, 5)
 
 
 @pytest.mark.parametrize("name", ["pyod", "sktime"])
-def test_a_missing_package_is_named_with_its_extra(name: str) -> None:
+def test_import_error_of_a_missing_package_names_its_extra(name: str) -> None:
     program = f"import sys; sys.modules[{name!r}] = None; import lstm_ae.estimators.{name}"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=CEILING)
     assert done.stderr.splitlines()[-1].startswith("ModuleNotFoundError: ")

@@ -1,4 +1,4 @@
-"""Several series in one frame, each with a scale of its own, by scikit-learn's conventions."""
+"""Test the estimators with `scale="series"` on several series in one frame."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ SMALL: dict[str, Any] = {"window": 12, "units": 6, "epochs": 6, "batch_size": 32
 
 
 def machines(*names: str, spike: float = 0) -> pd.DataFrame:
-    """Two columns with a season of 12 hours of each machine, in the order of time; a spike in row 150 of the small."""
+    """Return rows of each machine with a season of 12 hours, ordered by time; "small" has a spike in row 150."""
     frames = []
     for name in names:
         level, deviation = LEVELS.get(name, (500.0, 100.0))
@@ -36,7 +36,7 @@ def detector() -> AnomalyDetector:
     return AnomalyDetector(code=4, scale="series", **SMALL).fit(GOOD)
 
 
-def test_an_anomaly_in_a_small_series(detector: AnomalyDetector) -> None:
+def test_series_scale_detects_an_anomaly_in_a_small_series(detector: AnomalyDetector) -> None:
     bad = machines("large", "small", spike=6)
     (event,) = detector.detect(bad).to_dict("records")
     assert event["series"] == "small"
@@ -49,11 +49,11 @@ def test_an_anomaly_in_a_small_series(detector: AnomalyDetector) -> None:
     pd.testing.assert_series_equal(again.score_samples(bad), detector.score_samples(bad))
 
 
-def test_codes_and_rows_of_several_series(detector: AnomalyDetector) -> None:
+def test_series_scale_transforms_and_reconstructs_several_series(detector: AnomalyDetector) -> None:
     model = SequenceAutoencoder.load(detector.save("run"))
     codes = model.transform(GOOD)
     assert codes.index.equals(GOOD.index)
-    # Of equal noise and season, they are alike in scaled values.
+    # The series have equal noise and season, so that their codes are equal after scaling.
     one, other = (codes.xs(name, level="machine").to_numpy() for name in LEVELS)
     np.testing.assert_allclose(one, other, rtol=1e-2, atol=1e-3)
     given_back = model.reconstruct(GOOD)
@@ -63,7 +63,7 @@ def test_codes_and_rows_of_several_series(detector: AnomalyDetector) -> None:
     assert -1 < model.score(GOOD) < 0
 
 
-def test_rows_that_tell_no_series(detector: AnomalyDetector) -> None:
+def test_series_scale_refuses_rows_without_series(detector: AnomalyDetector) -> None:
     for rows in (GOOD.to_numpy(), GOOD.droplevel("machine")):
         with pytest.raises(DataError, match='scale="series" needs an index of several levels'):
             detector.predict(rows)
@@ -73,14 +73,14 @@ def test_rows_that_tell_no_series(detector: AnomalyDetector) -> None:
         SequenceClassifier(scale="series").fit(GOOD, np.arange(len(GOOD)) % 2)
 
 
-def test_a_series_that_was_not_fitted_is_warned_of(detector: AnomalyDetector) -> None:
+def test_series_scale_warns_about_an_unknown_series(detector: AnomalyDetector) -> None:
     with pytest.warns(UserWarning, match=r"1 of 2 series have too few values .*: new") as told:
         detector.predict(machines("new", "small"))
     assert len(told) == 1
 
 
 @pytest.mark.slow
-def test_forecasts_of_several_series() -> None:
+def test_series_scale_forecasts_several_series() -> None:
     model = SequenceForecaster(horizon=3, scale="series", **SMALL).fit(GOOD)
     ahead = model.predict(GOOD, horizon=4)
     assert ahead.index.names == ["machine", "time"]

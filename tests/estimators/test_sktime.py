@@ -1,4 +1,4 @@
-"""The detector in sktime: sktime's own checks, and that it computes what ours does."""
+"""Test the sktime detector: the checks of sktime, and equality with `AnomalyDetector`."""
 
 import doctest
 from typing import Any
@@ -16,7 +16,7 @@ SMALL: dict[str, Any] = {"window": 8, "code": 2, "units": 4, "epochs": 2}
 
 
 @pytest.mark.filterwarnings("default")
-def test_the_checks_of_sktime(untraced: None) -> None:
+def test_sktime_detector_passes_sktime_checks(untraced: None) -> None:
     from sktime.utils.estimator_checks import check_estimator
 
     from lstm_ae.estimators.sktime import SktimeAnomalyDetector
@@ -27,7 +27,7 @@ def test_the_checks_of_sktime(untraced: None) -> None:
 
 
 @pytest.mark.parametrize("index", ["times", "periods", "numbers"])
-def test_points_labels_and_scores(index: str) -> None:
+def test_sktime_points_labels_and_scores_equal_the_detector(index: str) -> None:
     from lstm_ae.estimators.sktime import SktimeAnomalyDetector
 
     times = pd.date_range("2024-01-01", periods=200, freq="h")
@@ -47,7 +47,7 @@ def test_points_labels_and_scores(index: str) -> None:
     np.testing.assert_array_equal(model.predict_scores(broken)["score"], scores["score"].iloc[anomalous])
 
 
-def test_examples() -> None:
+def test_sktime_docstring_examples() -> None:
     import lstm_ae.estimators.sktime
 
     failed, tried = doctest.testmod(lstm_ae.estimators.sktime)
