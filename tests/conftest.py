@@ -1,4 +1,4 @@
-"""Every test runs in an empty directory of its own, so that no run is ever left in the repository."""
+"""Fixtures for all tests, and the order of the test files. Each test runs in a new empty directory."""
 
 import contextlib
 import os
@@ -8,24 +8,24 @@ import threading
 from collections import Counter
 from pathlib import Path
 
-import hypothesis  # noqa: F401 (it looks for who holds what, and does not see what is frozen below)
+import hypothesis  # noqa: F401 (it inspects references, and must be imported before objects are frozen below)
 import pytest
 
 from lstm_ae.startup import pause_garbage_collection
 
-# Before anything imports TensorFlow: its start-up chatter would bury what a failing test says.
+# Set this before TensorFlow is imported. Its startup messages would hide the output of failing tests.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# A shell lets what it starts in the background ignore Ctrl-C, and so would the processes that tests interrupt.
+# A shell starts background processes with SIGINT ignored, and the processes that tests interrupt inherit that.
 if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
-# What runs many tests in one process needs Keras sooner or later, and collects garbage in a fraction of the time so.
+# Each worker needs Keras sooner or later. Objects frozen after this import make garbage collection much faster.
 if "PYTEST_XDIST_WORKER" in os.environ:
     with pause_garbage_collection():
         import keras  # noqa: F401
 
 
-# The files that take longest, in either suite. A worker runs a file as a whole: one begun last would keep one worker
-# busy for minutes while the others have nothing left to do.
+# The slowest files of both suites. A worker runs whole files, so a slow file that starts last would keep one worker
+# busy for minutes while the others are idle.
 LONGEST = (
     "slow/test_ray_executor.py",
     "cli/test_cli.py",
@@ -62,7 +62,7 @@ LONGEST = (
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the files that take longest first, then those with the most tests."""
+    """Order the files: first the slowest files, then the files with the most tests."""
     tests = Path(__file__).parent
     longest = {tests / name: place for place, name in enumerate(LONGEST)}
     sizes = Counter(item.path for item in items)
@@ -77,7 +77,7 @@ def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def proven_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exports are proven in this process: a fresh one with TensorFlow takes seconds."""
+    """Verify exports in this process, since a new process with TensorFlow takes seconds to start."""
     from lstm_ae.export import probe, verification
 
     check = lambda version, cases, report: probe.check_cases(str(version), str(cases))  # noqa: E731
@@ -86,7 +86,7 @@ def proven_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def untraced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Functions run operation by operation: for a tiny model on a few rows, tracing takes most of the time."""
+    """Run functions eagerly, since tracing takes most of the time for a tiny model on a few rows."""
     import tensorflow as tf
     from untraced import leave_untraced
 
@@ -95,7 +95,7 @@ def untraced(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def grid(tmp_path_factory):
-    """A finished search of four trials, of which two are kept."""
+    """Return a finished search of four trials that keeps the runs of two."""
     from searches import GRID, Found, call
 
     place = tmp_path_factory.mktemp("grid")
@@ -107,13 +107,13 @@ def grid(tmp_path_factory):
 
 @pytest.fixture
 def s(grid, empty_directory):
-    """A finished search in the working directory, to be spoilt."""
+    """Return a copy of a finished search that a test may damage."""
     return Path(shutil.copytree(grid.place, "s"))
 
 
 @pytest.fixture(scope="module")
 def references(tmp_path_factory):
-    """Return the outcome of a search without an accident, by its kind."""
+    """Return a function that returns the outcome of an uninterrupted search of a kind."""
     from processes import finished
     from search_kills import KINDS, outcome
 
@@ -132,7 +132,7 @@ def references(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory):
-    """A browser without a window."""
+    """Start a headless browser."""
     from browsers import CHROMIUM, DRIVER, OPTIONS, webdriver
 
     options = webdriver.ChromeOptions()

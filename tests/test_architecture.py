@@ -1,4 +1,4 @@
-"""The shape of the code: imports point one way, the library neither prints nor exits, and TensorFlow waits its turn."""
+"""Test the architecture: layered imports, no printing or exiting in the library, and late TensorFlow imports."""
 
 import ast
 import functools
@@ -12,7 +12,7 @@ import pytest
 from processes import CEILING
 
 ROOT = Path(__file__).parents[1]
-# From the ground up: packages, and modules that stand alone. Each may import from the layers below its own.
+# Packages and top-level modules, from the lowest layer up. Each may import only from lower layers.
 LAYERS = [
     {"", "arrays", "errors", "formatting", "installation", "json_types", "startup"},
     {"config", "evaluation", "files", "kernels", "plots", "temporary"},
@@ -45,7 +45,7 @@ MODULES = {name_of(path) for path in EVERYTHING}
 
 @functools.cache
 def imports(path: Path) -> list[str]:
-    """Modules of this repository that a file imports, anywhere in it; `from package import module` is the module."""
+    """Return the modules of this repository that a file imports; `from package import module` counts as the module."""
     package = name_of(path) if path.name == "__init__.py" else name_of(path).rpartition(".")[0]
     modules: list[str] = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -65,7 +65,7 @@ _OURS = ("lstm_ae", "lstm_ae_cli", "cli")
 
 
 def part_of(module: str) -> str:
-    """Return a module's entry in the layers: `data` for `lstm_ae.data.synthetic`."""
+    """Return the name of a module in `LAYERS`, such as `data` for `lstm_ae.data.synthetic`."""
     parts = module.split(".")
     return "cli" if parts[0] == "cli" else ".".join(parts[1:2])
 
@@ -76,7 +76,7 @@ def layer_of(module: str) -> int:
     return found[0]
 
 
-def test_the_walk_sees_what_there_is() -> None:
+def test_import_scan_finds_known_modules_and_imports() -> None:
     assert {"lstm_ae", "lstm_ae.run", "lstm_ae.studies.toy", "cli", "cli.app"} <= MODULES
     assert set(imports(ROOT / "cli" / "app.py")) >= {"cli.studies", "cli.serve", "lstm_ae"}
     assert set(imports(ROOT / "lstm_ae" / "studies" / "toy.py")) >= {"lstm_ae.data.toy", "lstm_ae.plots.signals"}
@@ -92,23 +92,23 @@ def test_imports_point_down_the_layers() -> None:
     assert not wrong
 
 
-def test_no_module_imports_itself_in_the_end() -> None:
-    """Within a package as well: what a module needs never needs the module."""
+def test_imports_contain_no_cycle() -> None:
+    """No module depends on itself, directly or indirectly, also within a package."""
     needs = {name_of(path): {found for found in imports(path) if found in MODULES} for path in EVERYTHING}
-    # A package's __init__ runs before its modules whoever asks for them, so that importing it is no cycle by itself.
+    # The __init__ of a package always runs before its modules, so importing the package is not a cycle in itself.
     while ready := {module for module, wanted in needs.items() if not wanted & set(needs) - {module}}:
         needs = {module: wanted for module, wanted in needs.items() if module not in ready}
     assert not needs
 
 
-def test_a_wheel_holds_every_package() -> None:
+def test_pyproject_lists_every_package() -> None:
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     found = {name_of(path) for path in LIBRARY if path.name == "__init__.py"}
     assert set(listed) == found | {"lstm_ae_cli"}
 
 
 @pytest.mark.parametrize("path", LIBRARY, ids=name_of)
-def test_the_library_returns_or_raises(path: Path) -> None:
+def test_library_does_not_print_read_input_or_exit(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
@@ -120,7 +120,7 @@ def test_the_library_returns_or_raises(path: Path) -> None:
             assert "SystemExit" not in ast.unparse(node.exc)
 
 
-def test_every_module_says_what_it_holds() -> None:
+def test_every_module_has_a_docstring() -> None:
     undocumented = [name_of(path) for path in EVERYTHING if not ast.get_docstring(ast.parse(path.read_text("utf-8")))]
     assert not undocumented
 
@@ -142,7 +142,7 @@ print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))
 """
 
 
-def test_no_tensorflow_before_it_is_needed() -> None:
+def test_loading_and_describing_data_imports_no_tensorflow() -> None:
     done = subprocess.run([sys.executable, "-c", WITHOUT_TENSORFLOW], capture_output=True, text=True, timeout=CEILING)
     assert done.returncode == 0, done.stderr
     loaded = set(json.loads(done.stdout.splitlines()[-1]))

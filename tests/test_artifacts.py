@@ -1,4 +1,4 @@
-"""Artifacts: what is written is read again, and a file that is damaged is refused."""
+"""Test artifacts: saving and loading, and the refusal of damaged files."""
 
 import dataclasses
 import json
@@ -39,7 +39,7 @@ def sample(**changes: Any) -> Sample:
 
 
 @pytest.mark.parametrize("weights", [None, np.array([1.0, 2.0])])
-def test_an_artifact_is_read_as_it_was_written(tmp_path: Path, weights: Array | None) -> None:
+def test_artifact_loads_as_it_was_saved(tmp_path: Path, weights: Array | None) -> None:
     run = create_run(tmp_path / "run", Toy(), Source("t", "", ""), (), "")
     assert run.find_artifact(Sample) is None
     with pytest.raises(DataError, match=r"has no sample\.npz\. Measure it"):
@@ -51,8 +51,8 @@ def test_an_artifact_is_read_as_it_was_written(tmp_path: Path, weights: Array | 
     np.testing.assert_array_equal(read.weighted_only, weights)  # type: ignore[arg-type]
 
 
-def test_names_in_the_file(tmp_path: Path) -> None:
-    """Runs of earlier versions have these names, the values in the order of the fields."""
+def test_artifact_file_has_stable_array_and_value_names(tmp_path: Path) -> None:
+    """Earlier versions use the same names, with the values in the order of the fields."""
     sample(weighted_only=np.ones(2)).save(tmp_path / "a.npz")
     with np.load(tmp_path / "a.npz") as file:
         assert list(file) == ["meta", "scores_0", "scores_1", "scale_0", "weights_0"]
@@ -71,7 +71,7 @@ def test_names_in_the_file(tmp_path: Path) -> None:
         ({"part": Part(1, np.zeros(1))}, "kind must be"),  # type: ignore[arg-type]
     ],
 )
-def test_a_wrong_array_or_value_is_neither_written_nor_read(
+def test_invalid_artifact_is_neither_saved_nor_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], fact: str
 ) -> None:
     path, wrong = tmp_path / "a.npz", sample(**changes)
@@ -87,7 +87,7 @@ def test_a_wrong_array_or_value_is_neither_written_nor_read(
     assert str(path) in str(error.value)
 
 
-def test_an_array_that_is_missing(tmp_path: Path) -> None:
+def test_artifact_with_a_missing_array_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     sample().save(path)
     with np.load(path) as file:
@@ -97,7 +97,7 @@ def test_an_array_that_is_missing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("meta", [b"[]", b"null", b"3"])
-def test_metadata_that_are_not_an_object(tmp_path: Path, meta: bytes) -> None:
+def test_artifact_metadata_must_be_an_object(tmp_path: Path, meta: bytes) -> None:
     path = tmp_path / "a.npz"
     sample().save(path)
     with np.load(path) as file:
@@ -107,8 +107,8 @@ def test_metadata_that_are_not_an_object(tmp_path: Path, meta: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", ["pump", "snp"])
-def test_the_artifacts_of_the_saved_models_are_read(name: str, tmp_path: Path) -> None:
-    """And written again byte by byte."""
+def test_artifacts_of_the_saved_models_round_trip(name: str, tmp_path: Path) -> None:
+    """The saved artifacts equal the loaded files byte by byte."""
     from lstm_ae.data.fingerprints import WindowFingerprints
     from lstm_ae.detection.calibration import NormalScores
     from lstm_ae.forecasting.baselines import PriceBaselines

@@ -1,4 +1,4 @@
-"""The Dockerfiles of docs/deploy, read but not built: files exist, commands parse, and nothing runs as root."""
+"""Test the Dockerfiles in docs/deploy without building them: files, commands, users, and requirements."""
 
 import fnmatch
 import json
@@ -46,7 +46,7 @@ def final(path, name):
 
 
 def is_ignored(path, rules):
-    """Return whether a .dockerignore leaves out a path; a rule for a folder holds for what it contains."""
+    """Return whether the rules of a .dockerignore exclude a path; a rule for a folder applies to its contents."""
     ignored = False
     for rule in rules:
         depth = rule.lstrip("!").count("/") + 1
@@ -56,7 +56,7 @@ def is_ignored(path, rules):
     return ignored
 
 
-def test_there_is_an_image_for_training_and_one_for_serving():
+def test_dockerfiles_exist_for_training_and_serving():
     assert [path.name for path in DOCKERFILES] == ["serve.Dockerfile", "train.Dockerfile"]
 
 
@@ -74,7 +74,7 @@ class TestDockerfile:
         assert is_ignored("runs", rules)
         assert is_ignored(".git", rules)
 
-    def test_stages_that_are_copied_from_exist(self, path):
+    def test_stages_used_by_copy_exist(self, path):
         found = instructions(path)
         stages = {
             match[1] for one in found if one.name == "FROM" and (match := re.search(r" AS (\w+)$", one.arguments))
@@ -83,27 +83,27 @@ class TestDockerfile:
         assert used
         assert used <= stages
 
-    def test_the_command_is_one_of_lstmae(self, path):
+    def test_command_is_a_valid_lstmae_command(self, path):
         parse_command(shlex.join(json.loads(final(path, "ENTRYPOINT")) + json.loads(final(path, "CMD"))))
 
-    def test_the_user_is_not_root(self, path):
+    def test_image_user_is_not_root(self, path):
         user, _, group = final(path, "USER").partition(":")
         assert int(user) > 0
         assert int(group) > 0
 
-    def test_there_is_a_health_check(self, path):
+    def test_health_check_is_a_valid_command(self, path):
         words = json.loads(final(path, "HEALTHCHECK").partition("CMD")[2])
         assert words[0] in ("lstmae", "python")
         if words[0] == "python":
             compile(words[2], "HEALTHCHECK", "exec")
 
-    def test_the_python_version_is_supported(self, path):
+    def test_python_version_of_the_image_is_supported(self, path):
         bases = {one.arguments.split()[0] for one in instructions(path) if one.name == "FROM"}
         (version,) = (re.fullmatch(r"python:(\d\.\d+)-slim", base)[1] for base in bases)
         assert f'"Programming Language :: Python :: {version}"' in (ROOT / "pyproject.toml").read_text()
 
 
-def test_the_serving_image_has_the_exported_models_only():
+def test_serving_image_contains_only_exported_models():
     rules = (DEPLOY / "serve.Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
     models = sorted(path.parent for path in (ROOT / "saved_models").glob("*/model.keras"))
     assert models
@@ -112,7 +112,7 @@ def test_the_serving_image_has_the_exported_models_only():
             assert is_ignored(path.relative_to(ROOT).as_posix(), rules) == (not path.name.isdigit())
 
 
-def test_the_serving_image_serves_on_all_addresses_the_ports_that_it_exposes():
+def test_serving_image_listens_on_its_exposed_ports_on_all_addresses():
     path = DEPLOY / "serve.Dockerfile"
     typed = parse_command(shlex.join(json.loads(final(path, "ENTRYPOINT")) + json.loads(final(path, "CMD"))))
     assert typed["host"] == "0.0.0.0"
@@ -122,7 +122,7 @@ def test_the_serving_image_serves_on_all_addresses_the_ports_that_it_exposes():
     assert copied.arguments.split()[-1] == str(typed["folder"])
 
 
-def test_the_requirements_of_the_serving_image_are_those_of_the_package():
+def test_serving_requirements_equal_those_of_the_package():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     declared = [Requirement(text) for text in project["dependencies"] + project["optional-dependencies"]["serve"]]
     known = {one.name: str(one.specifier) for one in declared}
@@ -137,7 +137,7 @@ def test_the_requirements_of_the_serving_image_are_those_of_the_package():
     }
 
 
-def test_the_compose_file_builds_both_images_with_read_only_file_systems():
+def test_compose_file_builds_both_images_with_read_only_file_systems():
     yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
     services = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))["services"]
     built = [(DEPLOY / one["build"]["context"] / one["build"]["dockerfile"]).resolve() for one in services.values()]
@@ -172,7 +172,7 @@ sys.exit(main())
 
 
 @pytest.mark.slow
-def test_the_server_needs_nothing_that_the_serving_image_lacks():
+def test_server_runs_with_only_the_packages_of_the_serving_image():
     """The server answers without the dependencies of the package that are neither listed nor needed by TensorFlow."""
     lines = (DEPLOY / "serve-requirements.txt").read_text(encoding="utf-8").splitlines()
     present = {Requirement(line).name for line in lines if not line.startswith("#")}
@@ -194,7 +194,7 @@ def docker_commands():
                 yield match[1] or f"lstm-ae-{match[2]}", match[3]
 
 
-def test_the_documented_containers_run_valid_commands():
+def test_documented_containers_run_valid_commands():
     found = list(docker_commands())
     assert {image for image, _ in found} == {"lstm-ae-train", "lstm-ae-serve"}
     for image, words in found:

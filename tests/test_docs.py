@@ -1,4 +1,4 @@
-"""The README and the documentation: commands and options exist, links have targets, and the tutorials run."""
+"""Test the README and the documentation: commands, options, links, tutorials, and notebooks."""
 
 import json
 import os
@@ -20,7 +20,7 @@ TEXTS = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", ".github/SECURITY.md", "saved_models/README.md")),
     *sorted((ROOT / "docs/pages").rglob("*.md")),
 ]
-# Options of other programs, and the report's flags.
+# Options of other programs, and flags of the report.
 FOREIGN_OPTIONS = {
     "--dry_run",
     "--classification",
@@ -53,27 +53,27 @@ def inline_code(text):
 
 
 def command_of(line):
-    """Return the `lstmae` command in a line of a shell, without a comment; None if there is none."""
+    """Return the `lstmae` command in a shell line, without its comment; None if there is none."""
     found = re.match(r"(?:.*[|&] )?(?:\.venv/bin/)?(lstmae .*)$", line)
     return found and found[1].split(" # ")[0].strip()
 
 
 def command_lines():
-    """Return all commands in the texts except those with placeholders, and the examples of the helps."""
+    """Return all commands in the texts except those with placeholders, and the help examples."""
     lines = [line for path in TEXTS for line in (*shell_lines(read(path)), *inline_code(read(path)))]
     lines += examples().values()
     commands = {command for line in lines if (command := command_of(line))}
     return sorted(line for line in commands if not re.search(r"\.\.\.$|[|<]|--help$|^lstmae COMMAND", line))
 
 
-def test_there_are_tutorials_with_commands():
+def test_tutorials_exist_and_contain_commands():
     assert len(TUTORIALS) >= 5
     assert all(any(map(command_of, shell_lines(read(path)))) for path in TUTORIALS)
 
 
 @pytest.mark.parametrize("line", command_lines())
-def test_a_command_is_valid(line):
-    """Options are parsed as typed; nothing is run."""
+def test_documented_command_is_valid(line):
+    """Parse the options without running the command."""
     parse_command(line)
 
 
@@ -85,7 +85,7 @@ def every_option(command):
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_options_that_are_named_exist(path):
+def test_options_named_in_the_docs_exist(path):
     known = {*every_option(root_command()), "--help", "--install-completion", *FOREIGN_OPTIONS}
     named = {word for piece in inline_code(read(path)) if piece.startswith("--") for word in piece.split()}
     named = {word.split("=")[0].rstrip(",") for word in named if word.startswith("--")}
@@ -93,7 +93,7 @@ def test_options_that_are_named_exist(path):
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_links_have_targets(path):
+def test_relative_links_in_the_docs_have_targets(path):
     text = re.sub(r"^```.*?^```$", "", read(path), flags=re.M | re.S)
     targets = [target.split("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", text)]
     generated = {"reference/cli/index.md", "reference/configuration.md"}
@@ -103,25 +103,25 @@ def test_links_have_targets(path):
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_source_files_that_are_named_exist(path):
+def test_source_files_named_in_the_docs_exist(path):
     named = {piece for piece in inline_code(read(path)) if re.fullmatch(r"[\w./]+/[\w.]+\.(py|toml|yml)", piece)}
     missing = {name for name in named if not (ROOT / name).exists() and not (ROOT / "lstm_ae" / name).exists()}
     assert not missing
 
 
-def test_the_tests_that_the_checks_name_exist():
-    """A missing file would fail the checks only after half an hour."""
+def test_test_files_named_in_the_ci_script_exist():
+    """A missing file would make CI fail only after half an hour."""
     named = re.findall(r"\btests/[\w/]+(?:\.py)?", read(ROOT / ".ci/run"))
     assert named
     assert not [name for name in named if not (ROOT / name).exists()]
 
 
 def shortened(command):
-    """Return the command with options that shorten it; they change only the results. None to skip it."""
+    """Return the command with options that make it faster; None to skip it."""
     _, group, verb, *_ = command.split()
     if group == "serve":  # never ends; tests/serving starts servers
         return None
-    if verb in ("compare", "weights"):  # a dozen trainings; tests/search/test_report_claims.py runs them
+    if verb in ("compare", "weights"):  # trains a dozen models; covered by tests/search/test_report_claims.py
         return None
     if verb == "--tour":
         return f"{command} --dry-run"
@@ -164,7 +164,7 @@ def prepare_inputs(directory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
-def test_a_tutorial_runs(path, tmp_path, monkeypatch):
+def test_tutorial_runs_without_error(path, tmp_path, monkeypatch):
     prepare_inputs(tmp_path / "data")
     monkeypatch.setenv("LSTMAE_DATA_DIR", str(tmp_path / "data"))
     names = {}
@@ -181,7 +181,7 @@ OTHER_LIBRARIES = ROOT / "docs/pages/how-to/other-libraries.md"
 
 @pytest.mark.slow
 @pytest.mark.parametrize("library", ["PyOD", "sktime", "aeon"])
-def test_the_detector_finds_the_example_in_other_libraries(library):
+def test_documented_detector_in_other_libraries_finds_the_anomaly(library):
     pytest.importorskip(library.lower(), reason=f"{library} is not installed")
     start, *sections = re.split(r"^## ", read(OTHER_LIBRARIES), flags=re.M)
     (section,) = (section for section in sections if section.startswith(f"{library}\n"))
@@ -205,16 +205,16 @@ def code_cells(notebook):
 
 
 def kinds(cell):
-    """Return the MIME types of a cell's results, without what it has printed."""
+    """Return the MIME types of the results of a cell, without its printed output."""
     return [sorted(output["data"]) for output in cell["outputs"] if "data" in output]
 
 
-def test_there_are_notebooks():
+def test_docs_contain_the_two_notebooks():
     assert [path.stem for path in NOTEBOOKS] == ["anomalies", "report"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_the_outputs_of_a_notebook_are_those_of_one_run(path):
+def test_notebook_outputs_are_from_one_run_without_errors(path):
     cells = code_cells(json.loads(read(path)))
     assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
     outputs = [output for cell in cells for output in cell["outputs"]]
@@ -223,8 +223,7 @@ def test_the_outputs_of_a_notebook_are_those_of_one_run(path):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_is_valid(path):
-    """Its commands parse, and its links have targets."""
+def test_notebook_commands_and_links_are_valid(path):
     cells = json.loads(read(path))["cells"]
     for text in ("".join(cell["source"]) for cell in cells):
         for line in text.splitlines() if text.startswith("%%sh") else ():
@@ -236,8 +235,8 @@ def test_a_notebook_is_valid(path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs(path, monkeypatch):
-    """It runs without data from elsewhere and returns tables and figures where the committed outputs have them."""
+def test_notebook_runs_with_the_same_kinds_of_outputs(path, monkeypatch):
+    """The notebook needs no external data, and its outputs have the MIME types of the committed outputs."""
     nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
     nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed")
     monkeypatch.delenv("LSTMAE_DATA_DIR", raising=False)

@@ -1,4 +1,4 @@
-"""The examples in docstrings return what they show."""
+"""Run the docstring examples of the library."""
 
 import doctest
 import importlib
@@ -9,7 +9,7 @@ import pytest
 import lstm_ae
 
 ROOT = Path(lstm_ae.__file__).parent
-# The examples of estimators train models, and are run with the other tests of their classes.
+# The examples of the estimators train models; tests/estimators runs them.
 SOURCES = [
     path
     for path in sorted(ROOT.rglob("*.py"))
@@ -22,7 +22,7 @@ def module_name(path: Path) -> str:
 
 
 @pytest.mark.parametrize("name", [module_name(path) for path in SOURCES])
-def test_examples(name: str) -> None:
+def test_docstring_examples_of_the_library(name: str) -> None:
     outcome = doctest.testmod(importlib.import_module(name))
     assert outcome.attempted > 0
     assert outcome.failed == 0

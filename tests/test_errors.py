@@ -1,4 +1,4 @@
-"""Error codes: each error names its cause, and every cause is explained and in use."""
+"""Test error codes: every error has a code, and every code is explained and used."""
 
 import ast
 import pickle
@@ -12,7 +12,7 @@ from lstm_ae.errors import Code, ConfigError, DataError, LstmAeError
 
 ROOT = Path(__file__).parents[1]
 SOURCES = [path for folder in ("lstm_ae", "cli") for path in sorted((ROOT / folder).rglob("*.py"))]
-# Errors of these classes have several causes, so that each construction names its own.
+# Errors of these classes have several causes, so each construction must name its code.
 UNSPECIFIC = {"LstmAeError", "DataError"}
 
 
@@ -23,19 +23,19 @@ def constructions(path):
             yield node.lineno, node.func.id, {keyword.arg for keyword in node.keywords}
 
 
-def test_numbers_are_unique():
+def test_error_codes_are_unique_and_well_formed():
     assert len(Code.__members__) == len(list(Code))
     assert all(re.fullmatch(r"LAE\d{3}", str(code)) for code in Code)
 
 
 @pytest.mark.parametrize("code", Code, ids=str)
-def test_a_code_is_explained(code):
+def test_error_code_has_a_title_and_an_explanation(code):
     assert code.title[0].isupper()
     assert not code.title.endswith(".")
     assert code.explanation.endswith((".", "`"))
 
 
-def test_every_error_without_a_code_of_its_class_names_one():
+def test_errors_of_unspecific_classes_name_their_code():
     unnamed = [
         f"{path.relative_to(ROOT)}:{line}"
         for path in SOURCES
@@ -45,12 +45,12 @@ def test_every_error_without_a_code_of_its_class_names_one():
     assert not unnamed
 
 
-def test_every_code_is_used():
+def test_every_error_code_is_used():
     text = "\n".join(path.read_text("utf-8") for path in SOURCES)
     assert not [code.name for code in Code if not re.search(rf"\bCode\.{code.name}\b", text)]
 
 
-def test_an_error_keeps_its_code_between_processes():
+def test_pickled_error_keeps_its_code():
     error = pickle.loads(pickle.dumps(DataError("damaged", code=Code.RUN_DAMAGED)))
     assert (str(error), error.code) == ("damaged", Code.RUN_DAMAGED)
     assert ConfigError("x").code is Code.INVALID_VALUE

@@ -1,4 +1,4 @@
-"""Measures worked by hand or against a second way of computing them."""
+"""Test metrics and significance tests against values computed by hand or in another way."""
 
 import math
 
@@ -13,15 +13,15 @@ from lstm_ae.significance import against_each, compare_forecasts, diebold_marian
 @pytest.mark.parametrize(
     ("error", "baseline", "expected"), [(1, 4, 0.75), (4, 4, 0), (6, 4, -0.5), (0, 4, 1), (0.0, 0.5, 1)]
 )
-def test_skill(error: float, baseline: float, expected: float) -> None:
+def test_skill_is_one_minus_the_error_ratio(error: float, baseline: float, expected: float) -> None:
     assert skill(error, baseline) == expected
 
 
-def test_skill_over_nothing_is_nan() -> None:
+def test_skill_is_nan_for_a_baseline_error_of_zero() -> None:
     assert math.isnan(skill(1, 0))
 
 
-def test_a_mean_over_pieces() -> None:
+def test_running_mean_over_several_arrays() -> None:
     mean = RunningMean()
     mean.add(np.array([1.0, 2.0, 3.0]))
     mean.add(np.array([[10.0]]))
@@ -32,8 +32,8 @@ def test_a_mean_over_pieces() -> None:
     assert flags.value == 0.75
 
 
-def test_a_mean_is_summed_in_double_precision() -> None:
-    """In float32, 2**24 + 1 is 2**24."""
+def test_running_mean_sums_in_double_precision() -> None:
+    """In float32, 2**24 + 1 equals 2**24."""
     mean = RunningMean()
     mean.add(np.array([2**24], np.float32))
     for _ in range(3):
@@ -41,7 +41,7 @@ def test_a_mean_is_summed_in_double_precision() -> None:
     assert mean.value == (2**24 + 3) / 4
 
 
-def test_a_mean_along_axes_keeps_the_rest_apart() -> None:
+def test_running_mean_along_an_axis_keeps_the_other_axes() -> None:
     mean = RunningMean()
     mean.add(np.array([[1.0, 10.0], [3.0, 30.0]]), axis=0)
     mean.add(np.array([[5.0, 50.0]]), axis=0)
@@ -53,16 +53,16 @@ def differences(days: int, seed: int = 0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("days", [10, 57])
-def test_one_step_ahead_it_is_students_test(days: int) -> None:
-    """Without lags, Harvey's factor turns the statistic into that of the one-sample t-test."""
+def test_diebold_mariano_for_one_step_equals_the_t_test(days: int) -> None:
+    """Without lags, the correction of Harvey et al. gives the statistic of the one-sample t-test."""
     values = differences(days)
     expected = stats.ttest_1samp(values, 0)
     assert diebold_mariano(values, 1) == pytest.approx((-expected.statistic, expected.pvalue), rel=1e-9)
 
 
 @pytest.mark.parametrize(("kernel", "weight"), [("uniform", 1), ("bartlett", 1 / 2)])
-def test_two_steps_ahead_by_the_formula(kernel: str, weight: float) -> None:
-    """Variance with one weighted lag, then Harvey, Leybourne and Newbold's factor, all written out."""
+def test_diebold_mariano_for_two_steps_matches_the_formula(kernel: str, weight: float) -> None:
+    """Compute the variance with one weighted lag and the correction of Harvey, Leybourne, and Newbold."""
     days, steps = 40, 2
     values = differences(days + 1)
     values = values[1:] + values[:-1]
@@ -75,13 +75,13 @@ def test_two_steps_ahead_by_the_formula(kernel: str, weight: float) -> None:
     assert diebold_mariano(values, steps, kernel) == pytest.approx((-statistic, expected), rel=1e-9)
 
 
-def test_a_variance_that_few_days_make_too_small_is_neweys_and_wests() -> None:
+def test_diebold_mariano_uses_the_larger_bartlett_variance() -> None:
     values = np.tile([0.0, 1.0], 10) + np.random.default_rng(0).normal(0, 0.1, 20)
     assert diebold_mariano(values, 2) == diebold_mariano(values, 2, "bartlett")
 
 
-def test_equal_forecasts_of_many_steps_seldom_differ() -> None:
-    """At a level of 5 %, differences of mean 0 that overlap by 9 of 10 steps: 6 %, by Newey-West's weights 13 %."""
+def test_diebold_mariano_rejects_equal_overlapping_forecasts_rarely() -> None:
+    """At a level of 5%, 6% of the series with overlap are significant; with Newey-West weights alone, 13%."""
     random = np.random.default_rng(0)
     overlapping = (np.convolve(random.normal(size=609), np.ones(10), "valid") for _ in range(1000))
     assert np.mean([diebold_mariano(values, 10)[1] < 0.05 for values in overlapping]) < 0.08
@@ -92,7 +92,7 @@ def test_equal_forecasts_of_many_steps_seldom_differ() -> None:
     [(differences(9), 1), (differences(29), 15), (np.zeros(50), 1), (np.full(50, 0.25), 1), (np.empty(0), 1)],
     ids=["too few", "too few for the horizon", "equal", "constant", "none"],
 )
-def test_no_p_where_none_can_be_computed(values: np.ndarray, steps: int) -> None:
+def test_diebold_mariano_returns_nan_when_p_is_not_computable(values: np.ndarray, steps: int) -> None:
     assert all(map(math.isnan, diebold_mariano(values, steps)))
 
 
@@ -107,7 +107,7 @@ def losses(first: float, second: float, seed: int = 0) -> tuple[np.ndarray, np.n
 @pytest.mark.parametrize(
     ("ours", "theirs", "outcome"), [(1.0, 2.0, "beats"), (2.0, 1.0, "loses to"), (1.0, 1.0, "ties with")]
 )
-def test_the_verdict(ours: float, theirs: float, outcome: str) -> None:
+def test_compare_forecasts_beats_loses_or_ties(ours: float, theirs: float, outcome: str) -> None:
     errors, baseline = losses(ours, theirs)
     found = compare_forecasts(errors, baseline, DAYS, name="persistence", steps=1)
     assert (found.outcome, found.baseline) == (outcome, "persistence")
@@ -116,8 +116,8 @@ def test_the_verdict(ours: float, theirs: float, outcome: str) -> None:
 
 
 @pytest.mark.parametrize("crowded", [False, True])
-def test_the_margin_of_a_skill_is_students(crowded: bool) -> None:
-    """That of the mean daily difference, in shares of the baseline's loss, whatever the skill over samples is."""
+def test_skill_margin_is_the_t_confidence_interval_of_daily_differences(crowded: bool) -> None:
+    """The margin is that of the mean daily difference, relative to the loss of the baseline."""
     errors, baseline = losses(1.0, 1.05)
     errors[0] += 3
     counts = np.r_[40, np.ones(59)] if crowded else np.ones(60)
@@ -128,8 +128,8 @@ def test_the_margin_of_a_skill_is_students(crowded: bool) -> None:
     assert math.isnan(compare_forecasts(errors, 0 * errors, np.arange(60), name="x", steps=1).margin)
 
 
-def test_the_verdict_counts_days_not_samples() -> None:
-    """Companies that move together on a day are one piece of evidence: the test is on daily means."""
+def test_compare_forecasts_tests_daily_means_not_samples() -> None:
+    """Samples of one day are dependent, so the test uses daily means."""
     errors, baseline = losses(1.0, 1.01)
     shuffled = np.random.default_rng(1).permutation(60)
     daily = (errors - baseline).reshape(20, 3).mean(axis=1)
@@ -140,7 +140,7 @@ def test_the_verdict_counts_days_not_samples() -> None:
         assert found.halves == pytest.approx([diebold_mariano(half, 1)[0] for half in (daily[:10], daily[10:])])
     copies = compare_forecasts(np.tile(errors, 5), np.tile(baseline, 5), np.tile(DAYS, 5), name="x", steps=1)
     assert copies.p == pytest.approx(expected, rel=1e-9)
-    # Means over some forecasts of a day say the same as these.
+    # Means over several forecasts of a day, with their counts, give the same result.
     apart = np.r_[np.arange(0, 60, 3), np.arange(60).reshape(20, 3)[:, 1:].ravel()]
     ours, theirs = (np.r_[of[apart[:20]], of[apart[20:]].reshape(20, 2).mean(axis=1)] for of in (errors, baseline))
     counts = np.repeat([1, 2], 20)
@@ -148,7 +148,7 @@ def test_the_verdict_counts_days_not_samples() -> None:
     assert (means.skill, means.p) == pytest.approx((found.skill, expected), rel=1e-9)
 
 
-def test_equal_forecasts_tie() -> None:
+def test_identical_forecasts_tie_with_the_baseline() -> None:
     errors, _ = losses(1, 1)
     found = compare_forecasts(errors, errors, DAYS, name="persistence", steps=1)
     assert found.outcome == "ties with"
@@ -165,7 +165,7 @@ def test_forecasts_that_differ_by_rounding_tie(seed: int) -> None:
     ours, theirs = (error + off + 1e-5 * error) ** 2, error**2
     rounding = 2 * abs(error) * 1e-3 + 1e-6
     assert compare_forecasts(ours, theirs, np.arange(500), name="x", steps=1, rounding=rounding).outcome == "ties with"
-    # What is more than that still counts.
+    # A difference larger than the rounding error still counts.
     better = compare_forecasts(0.9 * theirs, theirs, np.arange(500), name="x", steps=1, rounding=rounding)
     assert better.outcome == "beats"
     (judged,) = against_each(
@@ -174,7 +174,7 @@ def test_forecasts_that_differ_by_rounding_tie(seed: int) -> None:
     assert (judged.outcome, judged.skill) == ("ties with", 0)
 
 
-def test_too_few_days_decide_nothing() -> None:
+def test_verdict_is_undecided_with_too_few_days() -> None:
     errors, baseline = losses(1, 2)
     found = compare_forecasts(errors[:12], baseline[:12], DAYS[:12], name="persistence", steps=1)
     assert found.outcome == "undecided against"
@@ -182,18 +182,18 @@ def test_too_few_days_decide_nothing() -> None:
     assert str(found) == f"undecided against persistence (skill {found.skill:+.2%}, p not computable)"
 
 
-def test_a_rout_is_worse_without_a_test() -> None:
+def test_much_larger_error_is_worse_without_a_significance_test() -> None:
     errors, baseline = losses(20, 1)
     found = compare_forecasts(errors[:12], baseline[:12], DAYS[:12], name="PCA", steps=1)
     assert found.outcome == "is worse than"
     assert str(found).startswith("is worse than PCA (over 1,000% worse")
     assert str(found).endswith(", p not computable)")
     won = compare_forecasts(baseline[:12], errors[:12], DAYS[:12], name="PCA", steps=1)
-    assert won.outcome == "undecided against"  # what cannot be tested is not praised
+    assert won.outcome == "undecided against"  # without a test, a smaller error does not win
 
 
-def test_a_rout_that_is_not_significant_is_no_tie() -> None:
-    """One day in twenty is a disaster."""
+def test_large_but_insignificant_loss_is_undecided_not_a_tie() -> None:
+    """One day in 20 has a very large error."""
     errors, baseline = losses(1, 1)
     errors[:3] += 100
     found = compare_forecasts(errors, baseline, DAYS, name="x", steps=1)
@@ -202,7 +202,7 @@ def test_a_rout_that_is_not_significant_is_no_tie() -> None:
     assert found.outcome == "undecided against"
 
 
-def test_the_hardest_baseline_has_the_smallest_mean_loss() -> None:
+def test_hardest_baseline_has_the_smallest_mean_loss() -> None:
     found = {"a": np.array([3.0, 1.0]), "b": np.array([1.0, 2.0]), "c": np.array([2.0, 1.0])}
     assert hardest(found) == "b"
     assert hardest(found, np.array([1, 3])) == "c"
@@ -210,7 +210,7 @@ def test_the_hardest_baseline_has_the_smallest_mean_loss() -> None:
     assert [(name, verdict.baseline) for name, verdict in judged.items()] == [(x, x) for x in ("c", "a", "b")]
 
 
-def test_samples_are_averaged_over_what_is_there() -> None:
+def test_sample_means_ignore_missing_values() -> None:
     errors = np.array([[[1.0, np.nan], [3.0, 5.0]], [[np.nan, np.nan], [np.nan, np.nan]]])
     np.testing.assert_array_equal(sample_means(errors), [3.0, np.nan])
 
@@ -226,12 +226,12 @@ def test_samples_are_averaged_over_what_is_there() -> None:
         (Verdict("ties with", "persistence", 0.0, math.nan), "ties with persistence (skill +0.00%, p not computable)"),
     ],
 )
-def test_a_verdict_in_words(given: Verdict, text: str) -> None:
+def test_verdict_text_for_each_outcome(given: Verdict, text: str) -> None:
     assert str(given) == text
 
 
 @pytest.mark.parametrize(("samples", "values"), [(40, 6), (30, 1001)], ids=["narrow", "wide"])
-def test_principal_components_against_the_singular_vectors(samples: int, values: int) -> None:
+def test_pca_error_equals_a_projection_on_singular_vectors(samples: int, values: int) -> None:
     random = np.random.default_rng(0)
     train, test = random.normal(size=(samples, values)), random.normal(size=(7, values))
     mean = train.mean(axis=0)
@@ -240,17 +240,17 @@ def test_principal_components_against_the_singular_vectors(samples: int, values:
     assert pca_error(train, test, 3) == pytest.approx(expected, rel=1e-6)
 
 
-def test_principal_components_by_hand() -> None:
-    """Training on the diagonal of a square: one number keeps what lies on it and loses what lies across."""
+def test_pca_error_matches_values_computed_by_hand() -> None:
+    """With training data on a diagonal, one component reconstructs the diagonal and nothing across it."""
     train = np.array([[-1.0, -1.0], [1.0, 1.0], [2.0, 2.0], [-2.0, -2.0]])
     assert pca_error(train, np.array([[3.0, 3.0]]), 1) == pytest.approx(0, abs=1e-12)
     assert pca_error(train, np.array([[1.0, -1.0]]), 1) == pytest.approx(1)
-    # More numbers than there are values lose nothing.
+    # With more components than values, the error is 0.
     assert pca_error(train, np.array([[1.0, -1.0]]), 9) == pytest.approx(0, abs=1e-12)
 
 
-def test_better_by_the_day_and_worse_by_the_sample_decides_nothing() -> None:
-    """99 days of one company that is forecast better, and one of a thousand that are forecast worse."""
+def test_verdict_is_undecided_if_days_and_samples_disagree() -> None:
+    """The model is better on 99 days with 1 company and worse on one day with 1,000 companies."""
     random = np.random.default_rng(0)
     days = np.r_[np.arange(99), np.full(1000, 99)]
     baseline = np.ones(1099)

@@ -1,4 +1,4 @@
-"""From a config and a directory to everything, and from the directory to everything again."""
+"""Test training into a run directory, and reproducing metrics and figures from it."""
 
 import datetime
 import json
@@ -39,7 +39,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def some_prices(folder: Path) -> str:
-    """A hundred days of two companies, as a CSV file."""
+    """Write 100 days of prices of two companies to a CSV file and return its path."""
     random = np.random.default_rng(0)
     lines = ["symbol,date,open,high,low,close,volume"]
     for symbol, start in (("AAA", 100.0), ("BBB", 20.0)):
@@ -61,7 +61,7 @@ def some_digits(folder: Path) -> str:
 
 
 def same_again(run: Run, config: Config) -> RunWithData:
-    """What every study promises: a run measures and draws itself again from its directory alone."""
+    """Check that a run reproduces its metrics and figures from its directory alone, and return the opened run."""
     assert run.finished
     assert not run.state.exists()
     assert run.config() == config
@@ -79,7 +79,7 @@ def same_again(run: Run, config: Config) -> RunWithData:
     for part in stored.values():
         for name, metric in part.items():
             assert set(metric) == {"value", "baselines", "unit", "higher_is_better"}
-            # The untrained start, persistence, says no direction.
+            # The untrained model equals persistence and predicts no direction.
             assert (name == "direction" and training["best_epoch"] == 0) or math.isfinite(metric["value"])
             assert metric["baselines"]
 
@@ -91,13 +91,13 @@ def same_again(run: Run, config: Config) -> RunWithData:
     return opened
 
 
-def test_toy_again_from_its_directory(toy: Run) -> None:
+def test_toy_run_reproduces_metrics_and_figures_from_its_directory(toy: Run) -> None:
     opened = same_again(toy, TOY)
     names = {path.name for path in toy.directory.iterdir()} - {".lock"}
     assert names == {"config.json", "history.csv", "metrics.json", "model.keras", "figures"}
     stored = toy.metrics()["test"]["reconstruction_mse"]
     assert set(stored["baselines"]) == {"mean sequence", "PCA with 2 numbers"}
-    # The metric by hand, in one piece.
+    # Compute the metric by hand over all windows at once.
     window = opened.data.test.windows()
     given_back = opened.model({"sequence": window})["reconstruction"].numpy()
     assert stored["value"] == pytest.approx(np.mean((given_back - window) ** 2), rel=1e-5)
@@ -105,7 +105,7 @@ def test_toy_again_from_its_directory(toy: Run) -> None:
     assert stored["baselines"]["mean sequence"] == pytest.approx(np.mean((window - mean) ** 2), rel=1e-5)
 
 
-def test_predictions_are_a_table_in_the_run(toy: Run) -> None:
+def test_save_predictions_writes_a_table_into_the_run(toy: Run) -> None:
     opened = open_trained(toy)
     path = opened.save_predictions(opened.task.predict(opened.model, opened.data), "mine")
     lines = path.read_text().splitlines()
@@ -117,7 +117,9 @@ def test_predictions_are_a_table_in_the_run(toy: Run) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("goal", ["predict", "reconstruct"])
-def test_snp_again_from_its_directory(goal: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_snp_run_reproduces_metrics_and_figures_from_its_directory(
+    goal: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(prices, "MIN_TRAINING_DAYS", 20)
     config = Snp(data=some_prices(tmp_path), goal=goal, window=6, units=2, epochs=1)
     run = trained(config)
@@ -127,7 +129,7 @@ def test_snp_again_from_its_directory(goal: str, tmp_path: Path, monkeypatch: py
     if goal == "reconstruct":
         assert set(metrics) == {"reconstruction_mse", "reconstruction_mae"}
         return
-    # Persistence by hand: tomorrow = today, in scaled and in own units.
+    # Compute persistence by hand (tomorrow = today), in scaled values and in USD.
     change = np.diff(window, axis=1)
     scaled = (np.diff(np.log(window), axis=1) / opened.data.scale.range.item()) ** 2
     assert metrics["mse"]["baselines"]["persistence"] == pytest.approx(scaled.mean(), rel=1e-4)
@@ -142,7 +144,7 @@ def test_snp_again_from_its_directory(goal: str, tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.slow
-def test_mnist_again_from_its_directory(tmp_path: Path) -> None:
+def test_mnist_run_reproduces_metrics_and_figures_from_its_directory(tmp_path: Path) -> None:
     config = Mnist(data=some_digits(tmp_path), units=2, head=2, epochs=1)
     run = trained(config)
     opened = same_again(run, config)
@@ -153,7 +155,7 @@ def test_mnist_again_from_its_directory(tmp_path: Path) -> None:
     assert accuracy["value"] == np.mean(label == opened.data.test.label)
 
 
-def test_the_same_numbers_to_the_last_bit(toy: Run) -> None:
+def test_deterministic_training_is_bitwise_reproducible(toy: Run) -> None:
     again = trained(TOY, figures=False)
     first, second = (run.metrics() for run in (toy, again))
     for metrics in (first, second):
@@ -165,7 +167,7 @@ def test_the_same_numbers_to_the_last_bit(toy: Run) -> None:
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_is_resumed_to_the_same_end(toy: Run) -> None:
+def test_resumed_run_equals_an_uninterrupted_run(toy: Run) -> None:
     class Interrupt(TrainingObserver):
         def on_start(self, directory: Path) -> None:
             started.append(directory)
@@ -181,7 +183,7 @@ def test_an_interrupted_run_is_resumed_to_the_same_end(toy: Run) -> None:
     written: list[int] = []
     with pytest.raises(KeyboardInterrupt):
         trained(TOY, observer=Interrupt())
-    # The history is on the disk when an observer receives it.
+    # The history is written before an observer receives it.
     assert written == [1, 2]
     (run,) = map(Run, started)
     assert run.state.is_file()
@@ -191,7 +193,7 @@ def test_an_interrupted_run_is_resumed_to_the_same_end(toy: Run) -> None:
     with pytest.raises(DataError, match="The data differs from that of 'here'"):
         experiment.resume(run, TOY, load(Toy(sequences=40, seed=8)))
 
-    # While another process trains there, this one keeps out.
+    # A run that another process trains is refused.
     with filelock.FileLock(run.lock), pytest.raises(ConfigError, match="Another process is training in 'here'"):
         experiment.resume(run, TOY, load(TOY))
 
@@ -205,7 +207,7 @@ def test_an_interrupted_run_is_resumed_to_the_same_end(toy: Run) -> None:
         experiment.resume(run, TOY, load(TOY))
 
 
-def test_a_part_of_other_versions_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_state_of_other_package_versions_is_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
     state, data = Path("state.npz"), load(TOY)
     now = experiment.identity_in(state, TOY, data)
     assert now == experiment.identity(TOY, data) | {"versions": run.installed_versions()}
@@ -215,7 +217,7 @@ def test_a_part_of_other_versions_begins_anew(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("lstm_ae.run.installed_versions", lambda: {"keras": "4"})
     assert experiment.identity_in(state, TOY, data)["versions"] == {"keras": "4"}
     assert not state.exists()
-    save_state(state, {"identity": experiment.identity(TOY, data)}, {})  # of a version that did not note them
+    save_state(state, {"identity": experiment.identity(TOY, data)}, {})  # a state without package versions
     experiment.identity_in(state, TOY, data)
     assert not state.exists()
     state.write_bytes(b"cut")
@@ -223,8 +225,8 @@ def test_a_part_of_other_versions_begins_anew(monkeypatch: pytest.MonkeyPatch) -
         experiment.identity_in(state, TOY, data)
 
 
-def test_a_training_that_fails_lets_go_of_its_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where somebody holds the error, and with it all that the training has made."""
+def test_failed_training_releases_the_lock_of_its_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock is released even if the caller keeps the error, whose traceback refers to the run."""
 
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("no memory")
@@ -236,7 +238,7 @@ def test_a_training_that_fails_lets_go_of_its_run(monkeypatch: pytest.MonkeyPatc
         assert held.value
 
 
-def test_a_run_on_other_data_is_not_opened(toy: Run) -> None:
+def test_open_trained_refuses_other_data(toy: Run) -> None:
     with pytest.raises(DataError) as caught:
         open_trained(toy, load(Toy(sequences=40, seed=8)))
     assert "The data differs from that of" in str(caught.value)
@@ -244,14 +246,14 @@ def test_a_run_on_other_data_is_not_opened(toy: Run) -> None:
     assert "to --data, or set or unset LSTMAE_DATA_DIR" in str(caught.value)
 
 
-def test_a_directory_in_use_is_refused_before_anything_is_trained(toy: Run) -> None:
+def test_train_refuses_a_nonempty_directory_and_leaves_it_unchanged(toy: Run) -> None:
     before = sorted(path.name for path in toy.directory.iterdir())
     with pytest.raises(ConfigError, match="is not empty"):
         trained(TOY, str(toy.directory))
     assert sorted(path.name for path in toy.directory.iterdir()) == before
 
 
-def test_without_one_good_epoch_only_the_config_is_kept() -> None:
+def test_divergence_in_the_first_epoch_leaves_no_model() -> None:
     config = Toy(sequences=10, units=2, epochs=2)
     data = load(config)
     huge = data._replace(train=data.train._replace(series=np.full_like(data.train.series, 1e30)))
@@ -265,8 +267,8 @@ def test_without_one_good_epoch_only_the_config_is_kept() -> None:
     assert not run.model_file.exists()
 
 
-def test_a_loss_turned_nan_leaves_a_run_with_the_last_good_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two good epochs, then a weight overflows; the run is whole, with the model of the best of the two."""
+def test_divergence_after_good_epochs_leaves_the_best_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After two good epochs a weight becomes NaN; the run is complete, with the weights of the best epoch."""
     from lstm_ae.training.checkpoint import Checkpointer
 
     judge = Checkpointer.on_epoch_end

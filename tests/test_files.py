@@ -1,4 +1,4 @@
-"""Files that are written as a whole and read strictly."""
+"""Test atomic writing and strict reading of files."""
 
 import errno
 import os
@@ -11,8 +11,8 @@ from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.files import claim, is_own, read_regular, sync, write, write_own
 
 
-def test_what_is_flushed_is_open_for_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Elsewhere than on Windows nobody minds."""
+def test_sync_opens_the_file_for_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows can only flush files that are open for writing."""
     (tmp_path / "x").write_bytes(b"abc")
     told: list[int] = []
     monkeypatch.setattr(os, "fsync", lambda number: told.append(os.write(number, b"")))
@@ -21,7 +21,7 @@ def test_what_is_flushed_is_open_for_writing(tmp_path: Path, monkeypatch: pytest
     assert (tmp_path / "x").read_bytes() == b"abc"
 
 
-def test_two_that_write_one_file_do_not_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_writers_of_one_file_do_not_conflict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, fsync = tmp_path / "x.json", os.fsync
 
     def meanwhile(number: int) -> None:
@@ -34,7 +34,7 @@ def test_two_that_write_one_file_do_not_meet(tmp_path: Path, monkeypatch: pytest
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_a_killed_writer_left_goes_with_the_next_file(tmp_path: Path) -> None:
+def test_write_replaces_the_partial_file_of_a_killed_writer(tmp_path: Path) -> None:
     (tmp_path / ".x.json.part").write_bytes(b"more than one")
     path = write(tmp_path / "x.json", b"one")
     assert path.read_bytes() == b"one"
@@ -42,9 +42,7 @@ def test_what_a_killed_writer_left_goes_with_the_next_file(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_without_locks_every_writer_has_a_file_of_its_own(
-    there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_write_works_without_file_locks(there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
@@ -57,7 +55,7 @@ def test_without_locks_every_writer_has_a_file_of_its_own(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_a_kill_leaves_of_a_claim_is_as_good_as_nothing(tmp_path: Path) -> None:
+def test_claim_ignores_a_partial_file_of_a_killed_process(tmp_path: Path) -> None:
     (tmp_path / ".mark.json.part").touch()
     claim(tmp_path, "mark.json", {"folds": 2})
     claim(tmp_path, "mark.json", {"folds": 2})
@@ -65,7 +63,7 @@ def test_what_a_kill_leaves_of_a_claim_is_as_good_as_nothing(tmp_path: Path) -> 
         claim(tmp_path, "mark.json", {"folds": 3})
 
 
-def test_only_regular_files_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_regular_refuses_pipes_devices_and_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pipe, zero, plain = tmp_path / "pipe", tmp_path / "zero", tmp_path / "plain"
     os.mkfifo(pipe)
     zero.symlink_to("/dev/zero")
@@ -78,7 +76,7 @@ def test_only_regular_files_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
         read_regular(plain, 2)
     with pytest.raises(FileNotFoundError):
         read_regular(tmp_path / "none", 10)
-    # The file is replaced after its status was read.
+    # Simulate a file that is replaced after its status was read.
     status = os.stat(plain)
     monkeypatch.setattr(os, "stat", lambda path: status)
     for path in (pipe, zero):
@@ -86,7 +84,7 @@ def test_only_regular_files_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
             read_regular(path, 10)
 
 
-def test_a_file_that_grows_while_it_is_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_regular_refuses_a_file_that_grows_while_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "x").write_bytes(b"abc")
     status = os.stat(tmp_path / "x")
     (tmp_path / "x").write_bytes(b"abcdef")
@@ -96,7 +94,7 @@ def test_a_file_that_grows_while_it_is_read_is_refused(tmp_path: Path, monkeypat
         read_regular(tmp_path / "x", 3)
 
 
-def test_only_own_files_are_overwritten(tmp_path: Path) -> None:
+def test_write_own_overwrites_only_marked_files(tmp_path: Path) -> None:
     own, other, link, pipe = (tmp_path / name for name in ("own", "other", "link", "pipe"))
     for text in ("# mine: 1", "# mine: 2"):
         assert write_own(own, "# mine", text) == own

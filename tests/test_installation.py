@@ -1,4 +1,4 @@
-"""Hints on what to install: commands that work where the package came from, since no index has it."""
+"""Test installation hints: commands that work for the origin of the package, which is on no index."""
 
 import json
 import shlex
@@ -23,7 +23,7 @@ Requires-Dist: server>=1; extra == "serves"
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The metadata of an installed wheel, away from any checkout."""
+    """Return the metadata folder of an installed wheel outside a checkout."""
     folder = tmp_path / "lstm_ae-0.1.0.dist-info"
     folder.mkdir()
     (folder / "METADATA").write_text(METADATA)
@@ -36,7 +36,7 @@ def record(installed: Path, **origin: Any) -> None:
     (installed / "direct_url.json").write_text(json.dumps(origin))
 
 
-def test_a_folder(installed: Path, tmp_path: Path) -> None:
+def test_install_hint_for_a_source_folder(installed: Path, tmp_path: Path) -> None:
     source = tmp_path / "my source"
     source.mkdir()
     record(installed, url=source.as_uri(), dir_info={})
@@ -45,7 +45,7 @@ def test_a_folder(installed: Path, tmp_path: Path) -> None:
     assert shlex.split(install_hint("serve")) == ["pip", "install", "-e", f"{source}[serve]"]
 
 
-def test_a_wheel(installed: Path, tmp_path: Path) -> None:
+def test_install_hint_for_a_wheel_file(installed: Path, tmp_path: Path) -> None:
     wheel = tmp_path / "lstm_ae-0.1.0-py3-none-any.whl"
     wheel.touch()
     record(installed, url=wheel.as_uri(), archive_info={})
@@ -70,19 +70,19 @@ def test_a_wheel(installed: Path, tmp_path: Path) -> None:
         ),
     ],
 )
-def test_an_address(installed: Path, origin: dict[str, Any], requirement: str) -> None:
+def test_install_hint_for_a_url_or_repository(installed: Path, origin: dict[str, Any], requirement: str) -> None:
     record(installed, **origin)
     assert shlex.split(install_hint("serve")) == ["pip", "install", requirement]
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"url": "file:///no/such/folder", "dir_info": {}}'])
-def test_an_origin_that_is_unknown_or_gone(installed: Path, content: str) -> None:
-    """As of a wheel that pip has found by --find-links: the requirements themselves."""
+def test_install_hint_for_an_unknown_origin_lists_the_requirements(installed: Path, content: str) -> None:
+    """The origin is unknown, for example, if pip found the wheel with --find-links."""
     (installed / "direct_url.json").write_text(content)
     assert shlex.split(install_hint("serve")) == ["pip", "install", "granian>=2.5", "orjson>=3.10"]
 
 
-def test_a_checkout_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_install_hint_for_a_checkout_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> Any:
         raise PackageNotFoundError(name)
 
@@ -94,8 +94,8 @@ def test_a_checkout_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.Mo
     assert "pip" not in install_hint("ray")
 
 
-def test_every_hint_is_made_here() -> None:
-    """Nothing names the package as if an index had it."""
+def test_only_the_installation_module_writes_install_hints() -> None:
+    """No other module suggests installing the package from an index."""
     root = Path(__file__).parents[1]
     files = [path for folder in ("lstm_ae", "cli") for path in (root / folder).rglob("*.py")]
     hints = [path.name for path in files if "pip install 'lstm-ae[" in path.read_text(encoding="utf-8")]

@@ -1,4 +1,4 @@
-"""A run's directory: made once, written whole or not at all, and found again."""
+"""Test run directories: creation, atomic writing, lookup, and the refusal of damaged runs."""
 
 import errno
 import json
@@ -43,13 +43,13 @@ def finished(where: str, config: Config | None = None, source: Source = SOURCE, 
 
 
 def changed(run: Run, **values: Any) -> None:
-    """Rewrite keys of a run's config.json; None takes a key out."""
+    """Rewrite keys of the config.json of a run; None removes a key."""
     path = run.directory / "config.json"
     about = {key: value for key, value in (json.loads(path.read_text()) | values).items() if value is not None}
     path.write_text(json.dumps(about))
 
 
-def test_a_new_run_says_all_about_itself() -> None:
+def test_new_run_records_config_data_command_and_versions() -> None:
     config = Snp(symbols=("AAPL",), clip=2)
     run = created("deep/down/here", config)
     about = run.about()
@@ -71,7 +71,7 @@ def test_a_new_run_says_all_about_itself() -> None:
     assert [path.name for path in run.directory.iterdir()] == ["config.json"]
 
 
-def test_a_run_without_a_directory_gets_one_of_its_own() -> None:
+def test_create_run_generates_a_unique_directory() -> None:
     first, second = created(None), created(None, Mnist())
     assert {path.parent.name for path in (first.directory, second.directory)} == {"runs"}
     assert first.directory.name.startswith("toy-20")
@@ -79,13 +79,13 @@ def test_a_run_without_a_directory_gets_one_of_its_own() -> None:
     assert first.directory != created(None).directory
 
 
-def test_an_empty_directory_is_taken() -> None:
+def test_create_run_accepts_an_empty_directory() -> None:
     Path("here").mkdir()
     assert created().directory == Path("here")
 
 
 @pytest.mark.parametrize("kind", ["non-empty", "hidden file", "file", "symlink to a run", "dangling symlink"])
-def test_what_is_in_use_is_refused_and_left_alone(kind: str) -> None:
+def test_create_run_refuses_an_existing_path_and_leaves_it_unchanged(kind: str) -> None:
     here = Path("here")
     what = "is not a directory"
     if kind in ("non-empty", "hidden file"):
@@ -107,7 +107,7 @@ def test_what_is_in_use_is_refused_and_left_alone(kind: str) -> None:
     assert sorted(str(path) for path in Path().rglob("*")) == before
 
 
-def test_of_many_that_want_one_directory_one_gets_it() -> None:
+def test_only_one_of_concurrent_creations_gets_the_directory() -> None:
     for attempt in range(10):
         barrier = threading.Barrier(4)
         won: list[int] = []
@@ -133,7 +133,7 @@ def test_of_many_that_want_one_directory_one_gets_it() -> None:
         assert config.seed == won[0]
 
 
-def test_an_unfinished_run_says_how_it_goes_on() -> None:
+def test_unfinished_run_error_contains_the_resume_command() -> None:
     run = created("my runs/first")
     with pytest.raises(DataError) as caught:
         run.metrics()
@@ -160,7 +160,7 @@ def test_an_unfinished_run_says_how_it_goes_on() -> None:
     ],
     ids=["missing", "empty", "cut", "key twice", "too deep", "not UTF-8", "a list", "half", "task", "tasks", "no task"],
 )
-def test_what_is_not_a_run(content: str | None, message: str) -> None:
+def test_open_run_refuses_a_missing_or_invalid_config(content: str | None, message: str) -> None:
     here = Path("here")
     here.mkdir()
     if content is not None:
@@ -171,14 +171,14 @@ def test_what_is_not_a_run(content: str | None, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_config_json_must_be_a_file() -> None:
+def test_config_json_must_be_a_regular_file() -> None:
     Path("here/config.json").mkdir(parents=True)
     with pytest.raises(DataError, match=r"'here/config.json' is a directory, not a regular file"):
         runs.open_run("here")
 
 
 @pytest.mark.parametrize("number", [2, 99, "1"])
-def test_a_newer_format_is_refused(number: Any) -> None:
+def test_open_run_refuses_an_unsupported_format(number: Any) -> None:
     run = finished("here")
     changed(run, format=number)
     with pytest.raises(DataError, match=f"has format {number!r}, which this version does not support. Update lstm-ae"):
@@ -193,7 +193,7 @@ def test_a_newer_format_is_refused(number: Any) -> None:
         (5, "'config' must be an object with the options. Received: 5"),
     ],
 )
-def test_a_config_that_was_changed_by_hand_is_checked(config: Any, message: str) -> None:
+def test_edited_run_config_is_validated(config: Any, message: str) -> None:
     run = created()
     changed(run, config=config)
     with pytest.raises(ConfigError) as caught:
@@ -201,7 +201,7 @@ def test_a_config_that_was_changed_by_hand_is_checked(config: Any, message: str)
     assert message in str(caught.value)
 
 
-def test_a_run_of_another_study_is_refused() -> None:
+def test_open_run_refuses_a_run_of_another_study() -> None:
     finished("here")
     assert runs.open_run("here", "toy").directory == Path("here")
     with pytest.raises(ConfigError, match=r"'here' is a run of toy. Pass a run of snp, or use lstmae toy"):
@@ -211,19 +211,19 @@ def test_a_run_of_another_study_is_refused() -> None:
 
 
 @pytest.mark.parametrize("where", ["nowhere", "a file"])
-def test_where_there_is_no_run(where: str) -> None:
+def test_open_run_refuses_a_path_without_a_run(where: str) -> None:
     Path("a file").write_text("")
     with pytest.raises(DataError, match=f"There is no run at '{where}'. `lstmae runs list` shows those in 'runs'"):
         runs.open_run(where)
 
 
-def test_a_config_file_by_its_run_or_itself() -> None:
+def test_read_config_accepts_a_run_directory_or_a_file() -> None:
     created("here", Snp(clip=2))
     for path in ("here", "here/config.json"):
         assert Snp.from_dict(run.read_config(Path(path), "snp")) == Snp(clip=2)
 
 
-def test_latest_is_the_newest_finished_one_of_the_study() -> None:
+def test_latest_is_the_newest_finished_run_of_the_study() -> None:
     with pytest.raises(DataError, match=r"There is no finished toy run in 'runs'. Train one"):
         runs.open_run("latest", "toy")
     with pytest.raises(DataError, match=r"There is no finished run in 'runs'"):
@@ -240,7 +240,7 @@ def test_latest_is_the_newest_finished_one_of_the_study() -> None:
     assert [run.directory.name for run in runs.list_runs(Path("nowhere"))] == []
 
 
-def test_found_by_config_and_data() -> None:
+def test_find_run_matches_config_and_data() -> None:
     config = Toy(units=3)
     finished("runs/old", config, at="2020-01-01T00:00:00Z")
     assert runs.find_run(config, SOURCE) == Run(Path("runs/old"))
@@ -255,20 +255,20 @@ def test_found_by_config_and_data() -> None:
     changed(finished("runs/before an option", config), config=older, created="2023-01-01T00:00:00Z")
     assert runs.find_run(config, SOURCE) == Run(Path("runs/before an option"))
     changed(Run(Path("runs/before an option")), created="2019-01-01T00:00:00Z")
-    # What the data is called does not matter, only what it is.
+    # The lookup compares the hash of the data, not its description.
     assert runs.find_run(config, SOURCE._replace(text="elsewhere", notes=())) == Run(Path("runs/new"))
     assert runs.find_run(Toy(units=5), SOURCE) is None
     assert runs.find_run(config, SOURCE._replace(sha256="0")) is None
 
 
-def test_a_history_comes_back_exactly() -> None:
+def test_history_round_trips_exactly() -> None:
     run = created()
     rows = [{"epoch": 1.0, "loss": 0.1 + 0.2, "val_loss": 1e-300}, {"epoch": 2.0, "loss": 1 / 3, "val_loss": 5e20}]
     run.write_history(rows)
     assert run.history() == rows
 
 
-def test_the_start_of_a_history_lacks_what_is_not_known_of_it() -> None:
+def test_history_row_of_epoch_0_has_no_training_loss() -> None:
     run = created()
     start = {"epoch": 0.0, "val_loss": 0.5}
     run.write_history([start])
@@ -278,7 +278,7 @@ def test_the_start_of_a_history_lacks_what_is_not_known_of_it() -> None:
     assert (run.directory / "history.csv").read_text().splitlines()[:2] == ["epoch,loss,val_loss", "0.0,,0.5"]
 
 
-def test_tables() -> None:
+def test_write_table_quotes_cells_and_refuses_uneven_columns() -> None:
     run = created()
     path = run.write_table("forecast", {"symbol": ["A,B", 'x"y'], "actual": [None, 0.1], "other": [float("nan"), 2]})
     assert path == Path("here/forecast.csv")
@@ -292,7 +292,7 @@ def full_disk(*_: Any) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_a_full_disk_leaves_the_old_file(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_leaves_existing_files_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     run = finished("here")
     before = Path("here/metrics.json").read_bytes()
     monkeypatch.setattr(os, "fsync", full_disk)
@@ -308,7 +308,7 @@ def test_a_full_disk_leaves_the_old_file(monkeypatch: pytest.MonkeyPatch) -> Non
     assert not run.state.exists()
 
 
-def test_a_full_disk_at_the_start_leaves_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_during_creation_leaves_no_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(OSError, match="No space left"):
         created()
@@ -316,8 +316,8 @@ def test_a_full_disk_at_the_start_leaves_no_run(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.undo()
 
 
-def test_a_model_is_saved_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The old model stays until the new one is on the disk."""
+def test_failed_model_save_keeps_the_old_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old model remains until the new model is written."""
     run = finished("here")
 
     def whole(path: Path) -> None:
@@ -345,7 +345,7 @@ def fitted(model: Any) -> FittedModel:
     return FittedModel(record, Toy(), METRICS, [{"epoch": 0.0}, {"epoch": 1.0}], arrays, model, "a test")
 
 
-def test_a_model_in_memory_is_written_and_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fitted_model_round_trips_through_a_run_and_pickle(monkeypatch: pytest.MonkeyPatch) -> None:
     first = fitted(b"the content of a model")
     run = runs.save_run(first, Path("deep/here"))
     assert not list(Path("deep").glob(".*"))
@@ -363,7 +363,7 @@ def test_a_model_in_memory_is_written_and_read(monkeypatch: pytest.MonkeyPatch) 
         run.read().model()
     with pytest.raises(ConfigError, match="is not empty"):
         runs.save_run(first, run.directory)
-    # A directory appears whole or not at all.
+    # A failed save leaves no directory.
     monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(OSError, match="No space left"):
         runs.save_run(first, Path("there"))
@@ -374,7 +374,7 @@ def test_a_model_in_memory_is_written_and_read(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04cut", b"<html></html>", None])
-def test_a_model_that_cannot_be_loaded(content: bytes | None) -> None:
+def test_damaged_or_missing_model_file_is_refused(content: bytes | None) -> None:
     run = finished("here")
     if content is not None:
         run.model_file.write_bytes(content)
@@ -384,7 +384,7 @@ def test_a_model_that_cannot_be_loaded(content: bytes | None) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_state_arrays_come_back_exactly() -> None:
+def test_saved_state_round_trips_exactly() -> None:
     path = Path("state.npz")
     files.save_state(path, {"best": 0.1, "text": "ü"}, {"a": [[1.5, 2.5], 3], "none": []})
     meta, groups = files.load_state(path, {"a": 2, "none": 0})
@@ -395,7 +395,7 @@ def test_state_arrays_come_back_exactly() -> None:
         files.load_state(path, {"a": 3})
 
 
-def test_writing_makes_the_folders_above() -> None:
+def test_write_creates_missing_parent_folders() -> None:
     assert files.write(Path("a/b/c.txt"), b"x").read_bytes() == b"x"
     assert files.write(Path("a/b/c.txt"), b"y").read_bytes() == b"y"
     with pytest.raises(FileExistsError):

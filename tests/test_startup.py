@@ -1,4 +1,4 @@
-"""The start of processes: no garbage collection during imports, and no child that outlives its parent."""
+"""Test process startup: paused garbage collection during imports, and children that end with their parent."""
 
 import gc
 import multiprocessing
@@ -18,14 +18,14 @@ from lstm_ae.startup import follow_parent, pause_garbage_collection
 
 @pytest.fixture
 def thawed():
-    """The collector as it was, whatever a test freezes."""
+    """Unfreeze the objects that a test freezes."""
     frozen = gc.get_freeze_count()
     yield
     if not frozen:
         gc.unfreeze()
 
 
-def test_the_collector_rests_and_goes_on(thawed):
+def test_garbage_collection_is_paused_and_resumed(thawed):
     before = gc.get_freeze_count()
     with pause_garbage_collection():
         assert not gc.isenabled()
@@ -34,13 +34,13 @@ def test_the_collector_rests_and_goes_on(thawed):
     assert gc.get_freeze_count() >= before + len(kept)
 
 
-def test_the_collector_goes_on_after_an_error(thawed):
+def test_garbage_collection_resumes_after_an_error(thawed):
     with pytest.raises(ImportError), pause_garbage_collection():
         raise ImportError
     assert gc.isenabled()
 
 
-def test_a_collector_that_was_off_stays_off(thawed):
+def test_disabled_garbage_collection_stays_disabled(thawed):
     gc.disable()
     try:
         with pause_garbage_collection():
@@ -61,7 +61,7 @@ def test_a_collector_that_was_off_stays_off(thawed):
     ],
     ids=["command", "worker"],
 )
-def test_processes_of_ours_start_so(begun):
+def test_commands_and_workers_pause_garbage_collection_during_imports(begun):
     program = (
         "import gc, sys\n"
         "collected = []\n"
@@ -78,7 +78,7 @@ def test_processes_of_ours_start_so(begun):
     assert collections < 400  # otherwise about 1,000 on Python 3.11
 
 
-# A module whose import says which process it is in, and never ends.
+# A module whose import writes the process ID to a file and never ends.
 ENDLESS = """
 import os, threading
 with open("child.part", "w") as file:
@@ -105,7 +105,7 @@ WorkerProcess(1, Path("log")).process.join()
     [(CHILD, "endless.py"), pytest.param(WORKER, "keras.py", marks=pytest.mark.slow)],
     ids=["any child", "a worker of a search"],
 )
-def test_a_child_that_still_imports_ends_with_its_killed_parent(tmp_path, program, module):
+def test_child_process_ends_during_import_when_its_parent_is_killed(tmp_path, program, module):
     (tmp_path / module).write_text(ENDLESS)
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     with subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, env=environment) as parent:
@@ -114,8 +114,8 @@ def test_a_child_that_still_imports_ends_with_its_killed_parent(tmp_path, progra
     until_gone([int(Path(tmp_path, "child").read_text())])
 
 
-def test_a_child_ends_without_sigkill_as_well(monkeypatch):
-    """As on Windows."""
+def test_child_process_ends_with_its_parent_without_sigkill(monkeypatch):
+    """Windows has no SIGKILL."""
     here, there = multiprocessing.Pipe()
     ended = queue.Queue()
     monkeypatch.delattr(signal, "SIGKILL")

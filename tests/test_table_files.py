@@ -1,4 +1,4 @@
-"""Tables as files: CSV without formulas, and Parquet."""
+"""Test table files: CSV with escaped formulas, and Parquet."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ from lstm_ae import table_files
 from lstm_ae.table_files import escape_formulas, table, unescape_formulas, write_table
 
 
-def test_a_long_table_is_written_piece_by_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_table_is_written_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     columns = {"a,b": np.array([1, np.nan, 0.1]), "c": ["x", 'y"', None]}
     whole = write_table(tmp_path / "whole.csv", columns).read_bytes()
     assert whole == b'"a,b",c\n1.0,x\n,"y"""\n0.1,\n'
@@ -41,7 +41,7 @@ def test_a_long_table_is_written_piece_by_piece(tmp_path: Path, monkeypatch: pyt
         ("pump;=1;2", "pump;'=1;2"),
         ("\ufeff=1", "'\ufeff=1"),
         ("\uff1d1", "'\uff1d1"),
-        # Numbers, and text that is no formula.
+        # Numbers and text that is not a formula are unchanged.
         ("-1.5e-3", "-1.5e-3"),
         ("+7", "+7"),
         ("-12%", "-12%"),
@@ -54,12 +54,12 @@ def test_a_long_table_is_written_piece_by_piece(tmp_path: Path, monkeypatch: pyt
         ("", ""),
     ],
 )
-def test_text_that_a_spreadsheet_executes_is_made_escape_formulas(cell: str, written: str) -> None:
+def test_escape_formulas_escapes_text_that_a_spreadsheet_executes(cell: str, written: str) -> None:
     assert escape_formulas(cell) == written
 
 
 @given(st.text(st.sampled_from("=+-@;\t\r\n '1ax,\uff1d")))
-def test_escaped_text_is_not_escaped_again_and_can_be_read(cell: str) -> None:
+def test_escape_formulas_is_idempotent_and_reversible(cell: str) -> None:
     escaped = escape_formulas(cell)
     assert escape_formulas(escaped) == escaped
     if unescape_formulas(cell) == cell:
@@ -67,7 +67,7 @@ def test_escaped_text_is_not_escaped_again_and_can_be_read(cell: str) -> None:
     assert escape_formulas(unescape_formulas(escaped)) == escaped
 
 
-def test_headers_and_cells_are_escaped_unless_kept(tmp_path: Path) -> None:
+def test_csv_escapes_headers_and_cells_unless_keep_formulas(tmp_path: Path) -> None:
     columns = {"=cmd|A0": ["@x", "pump", None], "value": [-1.5, float("nan"), 2]}
     path = write_table(tmp_path / "t.csv", columns)
     assert path.read_text() == "'=cmd|A0,value\n'@x,-1.5\npump,\n,2\n"
@@ -77,7 +77,7 @@ def test_headers_and_cells_are_escaped_unless_kept(tmp_path: Path) -> None:
     assert list(csv.reader(io.StringIO(table(["=a"], [["=b"]]).decode()))) == [["'=a"], ["'=b"]]
 
 
-def test_parquet_is_not_escaped(tmp_path: Path) -> None:
+def test_parquet_does_not_escape_formulas(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet", reason="the extra [parquet] is not installed")
     path = write_table(tmp_path / "t.parquet", {"=a": ["=b"]})
     assert parquet.read_table(path).to_pydict() == {"=a": ["=b"]}

@@ -1,4 +1,4 @@
-"""Temporary folders of killed processes are removed by the next one; those of running processes are not."""
+"""Test that temporary folders of killed processes are removed, and those of running processes are not."""
 
 import errno
 import os
@@ -22,7 +22,7 @@ with temporary_folder("export", Path(sys.argv[1])) as folder:
 """
 
 
-def test_the_folder_is_removed_at_the_end(tmp_path: Path) -> None:
+def test_temporary_folder_is_removed_on_exit(tmp_path: Path) -> None:
     with temporary_folder("export", tmp_path) as folder:
         (folder / "x").touch()
         assert folder.parent == tmp_path
@@ -35,7 +35,7 @@ def test_the_folder_is_removed_at_the_end(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["1"]
 
 
-def test_only_folders_of_killed_processes_are_removed(tmp_path: Path) -> None:
+def test_only_temporary_folders_of_killed_processes_are_removed(tmp_path: Path) -> None:
     for name in ("1", ".export-mine", ".export-part-short", ".other-part-abcdefgh"):
         (tmp_path / name).mkdir()
     (tmp_path / ".export-part-abcdefgh").symlink_to(tmp_path / "1")
@@ -46,14 +46,14 @@ def test_only_folders_of_killed_processes_are_removed(tmp_path: Path) -> None:
         assert process.stdout is not None
         left = Path(process.stdout.readline().strip())
         with temporary_folder("export", tmp_path):
-            assert (left / "saved_model.pb").exists()  # its process lives
+            assert (left / "saved_model.pb").exists()  # its process is still running
         process.kill()
     assert left.exists()
     with temporary_folder("export", tmp_path) as folder:
         assert set(tmp_path.iterdir()) == {*others, folder}
 
 
-def test_a_folder_removed_before_it_is_locked_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_temporary_folder_removed_before_locking_is_recreated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made, locked = [], temporary._lock
 
     def meanwhile(folder: Path) -> int:
@@ -69,7 +69,9 @@ def test_a_folder_removed_before_it_is_locked_is_made_again(tmp_path: Path, monk
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_without_locks_nothing_is_removed(there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_temporary_folders_are_not_removed_without_file_locks(
+    there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 

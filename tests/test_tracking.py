@@ -1,4 +1,4 @@
-"""Trainings that are recorded for TensorBoard and in MLflow."""
+"""Test the tracking of training with TensorBoard and MLflow."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ def train(*, notify: Callable[[Progress], None] | None = None, trackers: list[tr
 
 
 @pytest.mark.parametrize("command", ["toy train", "series train pump.csv", "series train --resume"])
-def test_a_missing_mlflow_is_one_line(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_mlflow_is_reported_in_one_line(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mlflow", None)
     said = call(f"{command} --mlflow sqlite:///store.db")
     assert said.code == 2
@@ -36,7 +36,7 @@ def test_a_missing_mlflow_is_one_line(command: str, monkeypatch: pytest.MonkeyPa
     assert not list(Path().iterdir())
 
 
-def test_names_of_results_are_allowed_in_mlflow() -> None:
+def test_metric_names_are_made_valid_for_mlflow() -> None:
     metric = {"value": 0.5, "baselines": {"always 'a,b'": 0.25, "none": None}, "unit": "", "higher_is_better": True}
     content = {"test": {"accuracy": metric}, "training": {"best_epoch": 3, "stopped": ""}, "leaky": ""}
     expected = {"test/accuracy": 0.5, "test/accuracy/always _a_b_": 0.25, "best_epoch": 3}
@@ -44,14 +44,14 @@ def test_names_of_results_are_allowed_in_mlflow() -> None:
 
 
 @pytest.mark.slow
-def test_tensorboard() -> None:
+def test_tensorboard_tracker_writes_event_files() -> None:
     run = train(trackers=[tracking.tensorboard])
     assert list(run.tensorboard.rglob("events.out.tfevents.*"))
 
 
 @pytest.fixture
 def uri(tmp_path: Path) -> Iterator[str]:
-    """Return the URI of a store; the one that a test makes the default is forgotten."""
+    """Return the URI of a store, and reset the default store after the test."""
     import mlflow
 
     yield f"sqlite:///{tmp_path}/store.db"
@@ -68,10 +68,10 @@ def records(uri: str, task: str = "toy") -> Any:
 
 @needs_mlflow
 @pytest.mark.slow
-# MLflow warns of itself, and uses what SQLAlchemy 2.1 deprecates.
+# MLflow emits its own warnings and uses features that SQLAlchemy 2.1 deprecates.
 @pytest.mark.filterwarnings("ignore")
 class TestMlflow:
-    def test_a_command_records_options_metrics_figures_and_model(self, uri: str) -> None:
+    def test_command_records_options_metrics_figures_and_model(self, uri: str) -> None:
         import mlflow
 
         said = call(f"toy train --sequences 20 --units 2 --epochs 3 --out run --mlflow {uri} --json")
@@ -110,7 +110,7 @@ class TestMlflow:
         assert np.array_equal(served.item()["reconstruction"], answers[0])
 
     @pytest.mark.parametrize("folder", [".", "o'brien"])
-    def test_a_resumed_training_continues_its_record(
+    def test_resumed_training_continues_its_mlflow_run(
         self, uri: str, folder: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         Path(folder).mkdir(exist_ok=True)
@@ -130,7 +130,7 @@ class TestMlflow:
         assert record.info.status == "FINISHED"
         assert {one.step for one in client.get_metric_history(record.info.run_id, "val_loss")} == {1, 2, 3}
 
-    def test_epochs_before_a_record_are_recorded_in_the_end(self, uri: str) -> None:
+    def test_epochs_before_tracking_are_recorded_at_the_end(self, uri: str) -> None:
         def interrupt(progress: Progress) -> None:
             if progress.epoch == 2:
                 raise KeyboardInterrupt
@@ -143,7 +143,9 @@ class TestMlflow:
         stored = {one.step: one.value for one in client.get_metric_history(record.info.run_id, "val_loss")}
         assert stored == {row["epoch"]: pytest.approx(row["val_loss"], rel=1e-4) for row in run.history()[1:]}
 
-    def test_a_record_that_fails_in_the_end_has_failed(self, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_mlflow_run_is_failed_when_recording_the_results_fails(
+        self, uri: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         def fail(*arguments: Any) -> None:
             raise OSError("full")
 
@@ -155,11 +157,11 @@ class TestMlflow:
         assert Run(Path("run")).finished
 
     @pytest.mark.parametrize("uri", ["nonsense://store", "sqlite:////dev/null/store.db"])
-    def test_a_store_that_cannot_be_used_is_reported_first(self, uri: str) -> None:
+    def test_unusable_mlflow_store_is_refused(self, uri: str) -> None:
         with pytest.raises(ConfigError, match=uri):
             tracking.Mlflow(uri)
 
-    def test_metrics_that_the_store_did_not_accept_are_sent_later(
+    def test_rejected_metrics_are_sent_again_later(
         self, uri: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         from mlflow.exceptions import MlflowException
@@ -178,7 +180,7 @@ class TestMlflow:
         assert sorted(one.step for one in client.get_metric_history(record.info.run_id, "loss")) == [1, 2, 3]
         assert sum("busy" in line for line in caplog.messages) == 2
 
-    def test_a_model_with_two_outputs_names_them(self) -> None:
+    def test_model_signature_names_both_outputs(self) -> None:
         config = Mnist(units=2)
         model = load_study("mnist").build(config, load_study("mnist").load(config))
         signature = tracking._model_signature(model)
