@@ -1,4 +1,4 @@
-"""Requests that ride together: no server and no model, only what gathers them."""
+"""Test the batcher without a server and without a model."""
 
 import asyncio
 import threading
@@ -16,7 +16,7 @@ from lstm_ae.serving.errors import Refusal, StatusCode
 
 
 def calls(batcher: Batcher, answers: Any, *rows: int, key: Any = "k", deadline: float = CEILING) -> list[Any]:
-    """Submit requests of so many rows at once; a refusal stands instead of its answer."""
+    """Submit requests with the given numbers of rows at once; return answers, or refusals in their place."""
 
     async def work() -> list[Any]:
         at = asyncio.get_running_loop().time() + deadline
@@ -32,7 +32,7 @@ def calls(batcher: Batcher, answers: Any, *rows: int, key: Any = "k", deadline: 
     return asyncio.run(work())
 
 
-def test_requests_that_wait_ride_together() -> None:
+def test_waiting_requests_share_a_batch() -> None:
     sizes: list[int] = []
 
     def double(inputs: Any) -> Any:
@@ -41,11 +41,11 @@ def test_requests_that_wait_ride_together() -> None:
 
     answers = calls(Batcher(BatchingConfig(size=8, threads=1)), double, *[1] * 20)
     assert [answer["y"].tolist() for answer in answers] == [[2.0 * k] for k in range(20)]
-    # The first finds the thread free; the others gather behind it.
+    # The first request finds the thread free; the others wait and are batched.
     assert sizes == [1, 8, 8, 3]
 
 
-def test_a_batch_waits_for_company_if_told_to() -> None:
+def test_batch_timeout_collects_more_requests() -> None:
     sizes: list[int] = []
 
     def same(inputs: Any) -> Any:
@@ -56,7 +56,7 @@ def test_a_batch_waits_for_company_if_told_to() -> None:
     assert sizes == [6]
 
 
-def test_a_large_request_is_cut_and_put_together_again() -> None:
+def test_large_request_is_split_into_batches_and_rejoined() -> None:
     sizes: list[int] = []
 
     def same(inputs: Any) -> Any:
@@ -68,7 +68,7 @@ def test_a_large_request_is_cut_and_put_together_again() -> None:
     assert answer["y"].tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 0, 1]
 
 
-def test_batches_of_allowed_sizes_are_filled_up() -> None:
+def test_batches_are_padded_to_allowed_sizes() -> None:
     sizes: list[int] = []
 
     def same(inputs: Any) -> Any:
@@ -80,7 +80,7 @@ def test_batches_of_allowed_sizes_are_filled_up() -> None:
     assert [answer["x"].tolist() for answer in answers] == [[0], [1], [2, 2]]
 
 
-def test_a_bad_request_fails_alone() -> None:
+def test_invalid_request_does_not_fail_its_batch() -> None:
     def picky(inputs: Any) -> Any:
         if (inputs["x"] == 3).any():
             raise Refusal(StatusCode.INVALID_ARGUMENT, "three")
@@ -90,7 +90,7 @@ def test_a_bad_request_fails_alone() -> None:
     assert [str(a) if isinstance(a, Refusal) else a["x"].item() for a in answers] == [0, 1, 2, "three", 4, 5]
 
 
-def test_a_full_queue_refuses() -> None:
+def test_full_queue_refuses_requests() -> None:
     go = threading.Event()
 
     def slow(inputs: Any) -> Any:
@@ -109,23 +109,23 @@ def test_a_full_queue_refuses() -> None:
         return answers
 
     refused = [answer for answer in asyncio.run(work()) if isinstance(answer, Refusal)]
-    # One runs, four wait.
+    # One request runs and four wait.
     assert [refusal.code for refusal in refused] == [StatusCode.UNAVAILABLE, StatusCode.UNAVAILABLE]
 
 
-def test_nobody_gets_rows_of_anothers_answer() -> None:
+def test_outputs_with_wrong_row_count_are_not_shared_among_requests() -> None:
     def twice(inputs: Any) -> Any:
         return {"y": np.repeat(inputs["x"], 2)}
 
     answers = calls(Batcher(BatchingConfig(size=8, threads=1)), twice, 1, 1, 1)
-    assert [answer["y"].tolist() for answer in answers] == [[0, 0], [1, 1], [2, 2]]  # each alone, as without batching
+    assert [answer["y"].tolist() for answer in answers] == [[0, 0], [1, 1], [2, 2]]  # each runs alone, unbatched
     for batching in (BatchingConfig(size=2, threads=1), BatchingConfig(size=8, threads=1, sizes=(4, 8))):
         (answer,) = calls(Batcher(batching), twice, 3)
         assert isinstance(answer, Refusal)
         assert answer.message.startswith("The outputs do not have one row per sample")
 
 
-def test_what_rides_alone_fills_the_queue_as_well() -> None:
+def test_unbatched_requests_count_toward_the_queue_limit() -> None:
     go = threading.Event()
 
     def slow(inputs: Any) -> Any:
@@ -144,11 +144,11 @@ def test_what_rides_alone_fills_the_queue_as_well() -> None:
         batcher.close()
         return answers
 
-    # One runs, two wait, and once they have ended there is room again.
+    # One request runs and two wait; the queue has room again after they end.
     assert [isinstance(answer, Refusal) for answer in asyncio.run(work())] == [False] * 3 + [True] * 4
 
 
-def test_a_deadline_ends_waiting_and_what_is_late_is_not_run() -> None:
+def test_request_past_its_deadline_fails_and_is_not_run() -> None:
     go, ran = threading.Event(), []
 
     def slow(inputs: Any) -> Any:
@@ -173,8 +173,8 @@ def test_a_deadline_ends_waiting_and_what_is_late_is_not_run() -> None:
     assert ran == [0.0]
 
 
-def test_requests_that_wait_for_company_are_all_answered() -> None:
-    """Slow calls, and requests that come while others wait, run or time out."""
+def test_all_requests_are_answered_with_a_batch_timeout() -> None:
+    """Calls are slow, and requests arrive while others wait, run, or time out."""
 
     def slow(inputs: Any) -> Any:
         time.sleep(0.02)
@@ -197,11 +197,11 @@ def test_requests_that_wait_for_company_are_all_answered() -> None:
 
 
 class Calls:
-    """A batcher, and models whose calls end once they may.
+    """A batcher with models whose calls the test can hold.
 
     Attributes:
-        ran: the model and the rows of each call, in the order in which they began.
-        reported: what the batcher has reported.
+        ran: Model and number of rows of each call, in order of their start.
+        reported: Late and ended calls that the batcher reported.
     """
 
     def __init__(self, limit: float = 600.0, **options: Any) -> None:
@@ -217,7 +217,7 @@ class Calls:
     def ask(
         self, owner: str, rows: int = 1, *, held: bool = False, long: bool = False, deadline: float = CEILING
     ) -> Any:
-        """A task of a request; a call of a `held` one ends once `go` is set."""
+        """Return the task of a request; the call of a `held` request ends when `go` is set."""
 
         def run(inputs: Any) -> Any:
             self.ran.append((owner, len(inputs["x"])))
@@ -251,14 +251,14 @@ async def code_of(answer: Any) -> Any:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_call_that_never_ends_stops_no_other_model() -> None:
+def test_endless_call_does_not_block_other_models() -> None:
     async def work() -> None:
         calls = Calls(threads=1)
         stuck = [calls.ask("endless", held=True) for _ in range(3)]
         await wait_on_loop(lambda: calls.ran, calls.ran)
         for _ in range(3):
             await calls.ask("plus")
-        # Its own requests wait for it: it has as many calls at a time as there are threads.
+        # Requests of the same model wait: a model runs at most as many calls at a time as there are threads.
         assert calls.ran == [("endless", 1), *[("plus", 1)] * 3]
         calls.go.set()
         await asyncio.gather(*stuck)
@@ -269,7 +269,7 @@ def test_a_call_that_never_ends_stops_no_other_model() -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_late_call_is_reported_until_it_ends() -> None:
+def test_late_call_is_reported_and_blocks_its_model_until_it_ends() -> None:
     async def work() -> None:
         calls = Calls(threads=1, limit=0.05)
         running = calls.ask("endless", held=True, deadline=0.02)
@@ -289,8 +289,8 @@ def test_a_late_call_is_reported_until_it_ends() -> None:
     asyncio.run(work())
 
 
-def test_a_batch_that_is_repeated_request_by_request_is_as_many_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bad requests do not make a model seem late that answers each of them in time."""
+def test_batch_retried_per_request_is_timed_as_separate_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Invalid requests do not mark a model as late if it answers each of them in time."""
 
     async def work() -> None:
         loop, passed = asyncio.get_running_loop(), [0.0]
@@ -300,7 +300,7 @@ def test_a_batch_that_is_repeated_request_by_request_is_as_many_calls(monkeypatc
 
         def slow(inputs: Any) -> Any:
             passed[0] += 400.0
-            for _ in range(3):  # the loop sees it
+            for _ in range(3):  # let the event loop see the new time
                 asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result()
             raise Refusal(StatusCode.INVALID_ARGUMENT, "no")
 
@@ -314,7 +314,7 @@ def test_a_batch_that_is_repeated_request_by_request_is_as_many_calls(monkeypatc
     asyncio.run(work())
 
 
-def test_every_model_has_a_queue_of_its_own() -> None:
+def test_queue_limit_applies_per_model() -> None:
     async def work() -> None:
         calls = Calls(threads=1, size=2, queue=1)
         first = calls.ask("slow", held=True)
@@ -330,7 +330,7 @@ def test_every_model_has_a_queue_of_its_own() -> None:
     asyncio.run(work())
 
 
-def test_long_calls_run_beside_all_others_one_at_a_time() -> None:
+def test_long_calls_run_one_at_a_time_without_blocking_short_calls() -> None:
     async def work() -> None:
         calls = Calls(threads=1)
         long = [calls.ask(owner, held=True, long=True) for owner in ("a", "a", "b")]
@@ -345,7 +345,7 @@ def test_long_calls_run_beside_all_others_one_at_a_time() -> None:
     asyncio.run(work())
 
 
-def test_a_late_long_call_keeps_out_other_long_ones_of_its_model_alone() -> None:
+def test_late_long_call_blocks_only_long_calls_of_its_model() -> None:
     async def work() -> None:
         calls = Calls(threads=1, limit=0.05)
         running = calls.ask("endless", held=True, long=True)
@@ -361,8 +361,8 @@ def test_a_late_long_call_keeps_out_other_long_ones_of_its_model_alone() -> None
     asyncio.run(work())
 
 
-def test_a_large_request_lets_others_pass() -> None:
-    """Of the same model and of the same shape."""
+def test_large_request_does_not_block_small_requests() -> None:
+    """Small requests for the same model and shape run between its batches."""
 
     async def work() -> None:
         calls = Calls(threads=1, size=2, queue=3)
@@ -371,7 +371,7 @@ def test_a_large_request_lets_others_pass() -> None:
         await asyncio.sleep(0)
         small = [calls.ask("plus"), calls.ask("other")]
         await asyncio.gather(large, *small)
-        # Its own parts do not fill the queue; the first of them runs, and then all have their turn.
+        # The batches of a request do not fill the queue; after the first one, the requests take turns.
         assert ("plus", 1) in calls.ran[:4]
         assert ("other", 1) in calls.ran[:4]
         assert calls.ran.count(("plus", 2)) == 20
@@ -380,7 +380,7 @@ def test_a_large_request_lets_others_pass() -> None:
     asyncio.run(work())
 
 
-def test_a_large_request_that_fails_is_not_gone_on_with() -> None:
+def test_large_request_stops_after_its_first_failed_batch() -> None:
     ran: list[int] = []
 
     def failing(inputs: Any) -> Any:

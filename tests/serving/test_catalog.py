@@ -1,4 +1,4 @@
-"""Versions that load slowly, late or never: no server and no TensorFlow model, only the catalog."""
+"""Test the catalog with versions that load slowly, late, or never, without a server or TensorFlow models."""
 
 import asyncio
 import threading
@@ -27,7 +27,7 @@ def stand_in(name: str, number: int, directory: Path) -> Any:
 
 
 def loads_after(go: threading.Event, held: str) -> Callable[[str, int, Path], Any]:
-    """A loader that holds one model until an event is set."""
+    """Return a loader that blocks for one model until an event is set."""
 
     def load(name: str, number: int, directory: Path) -> Any:
         if name == held:
@@ -50,13 +50,13 @@ def go() -> Any:
     event.set()
 
 
-def test_what_is_loading_is_not_yet_available(tmp_path: Path, go: threading.Event) -> None:
+def test_loading_version_is_not_available_until_loaded(tmp_path: Path, go: threading.Event) -> None:
     version(tmp_path, "plus")
 
     async def work() -> None:
         wanted = [ServedModel("plus", tmp_path / "plus", labels=(("stable", 1),))]
         catalog = ModelCatalog(lambda: wanted, loads_after(go, "plus"))
-        # Before the first look nobody knows.
+        # The state of a model is unknown before the first scan.
         for call in (catalog.find, catalog.statuses):
             assert refusal(call, "plus")[0] == refusal(call, "plus", label="stable")[0] == StatusCode.UNAVAILABLE
         await catalog.scan()
@@ -67,7 +67,7 @@ def test_what_is_loading_is_not_yet_available(tmp_path: Path, go: threading.Even
             assert (code.http, "LOADING" in message) == (503, True)
         assert refusal(catalog.find, "plus", 2)[0] == refusal(catalog.find, "other")[0] == StatusCode.NOT_FOUND
         assert refusal(catalog.find, "plus", label="x")[0] == StatusCode.INVALID_ARGUMENT
-        # Looks do not wait for a load, nor begin it anew.
+        # A scan neither waits for a load nor restarts it.
         await catalog.scan()
         go.set()
         await wait_on_loop(catalog.ready, catalog.states())
@@ -78,7 +78,7 @@ def test_what_is_loading_is_not_yet_available(tmp_path: Path, go: threading.Even
     asyncio.run(work())
 
 
-def test_a_load_that_never_ends_is_passed_by(
+def test_endless_load_does_not_block_other_models(
     tmp_path: Path, go: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LOAD_PATIENCE", 0.01)
@@ -90,7 +90,7 @@ def test_a_load_that_never_ends_is_passed_by(
         await catalog.scan()
         await wait_on_loop(lambda: catalog.names() == ["plus", "zeta"], catalog.states())
         assert not catalog.ready()
-        # Others get their new versions.
+        # Other models get their new versions.
         version(tmp_path, "plus", 2)
         await wait_on_loop(lambda: catalog.find("plus").version == 2, catalog.states(), catalog.scan)
         catalog.close()
@@ -98,7 +98,7 @@ def test_a_load_that_never_ends_is_passed_by(
     asyncio.run(work())
 
 
-def test_a_late_version_is_reported_and_served_once_it_has_loaded(tmp_path: Path, go: threading.Event) -> None:
+def test_version_past_load_timeout_is_reported_and_served_once_loaded(tmp_path: Path, go: threading.Event) -> None:
     version(tmp_path, "plus")
     loads: list[int] = []
 
@@ -124,8 +124,10 @@ def test_a_late_version_is_reported_and_served_once_it_has_loaded(tmp_path: Path
     asyncio.run(work())
 
 
-def test_a_folder_that_hangs_is_passed_by(tmp_path: Path, go: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As one of a network's file system may."""
+def test_hanging_folder_does_not_block_updates_of_other_models(
+    tmp_path: Path, go: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Folders of network file systems may hang."""
     monkeypatch.setattr(module, "SCAN_SECONDS", 0.05)
     for name in ("hung", "plus"):
         version(tmp_path, name)
@@ -153,7 +155,7 @@ def test_a_folder_that_hangs_is_passed_by(tmp_path: Path, go: threading.Event, m
     asyncio.run(work())
 
 
-def test_a_version_set_aside_is_given_to_no_request(tmp_path: Path) -> None:
+def test_version_set_aside_is_unavailable_until_restored(tmp_path: Path) -> None:
     version(tmp_path, "plus")
     version(tmp_path, "zeta")
 
@@ -172,7 +174,7 @@ def test_a_version_set_aside_is_given_to_no_request(tmp_path: Path) -> None:
         catalog.restore(plus)
         assert catalog.find("plus") is plus
         assert catalog.ready()
-        # Another version takes its place, and the old one is no longer of any account.
+        # A new version replaces it, and restoring the old version has no effect.
         catalog.set_aside(plus, "A call has not ended.")
         version(tmp_path, "plus", 2)
         await catalog.refresh()
@@ -184,7 +186,7 @@ def test_a_version_set_aside_is_given_to_no_request(tmp_path: Path) -> None:
     asyncio.run(work())
 
 
-def test_the_highest_version_that_is_not_set_aside_serves(tmp_path: Path) -> None:
+def test_highest_version_not_set_aside_is_served(tmp_path: Path) -> None:
     for number in (1, 2):
         version(tmp_path, "plus", number)
 
@@ -207,7 +209,7 @@ def test_the_highest_version_that_is_not_set_aside_serves(tmp_path: Path) -> Non
     asyncio.run(work())
 
 
-def test_jobs_take_their_turn_and_long_ones_let_others_begin(go: threading.Event) -> None:
+def test_jobs_run_in_order_and_long_jobs_do_not_block_others(go: threading.Event) -> None:
     async def work() -> list[str]:
         began: list[str] = []
         workers = JobThreads("job", 1, patience=0.01)

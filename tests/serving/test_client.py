@@ -1,4 +1,4 @@
-"""`lstmae predict` against what answers as TensorFlow Serving does, its startup signature and its text among it."""
+"""Test `lstmae predict` against servers that respond like TensorFlow Serving, with startup signatures and text."""
 
 import asyncio
 import io
@@ -28,7 +28,7 @@ URL = "http://tfs:8501"
 
 
 def definitions(version: Path) -> dict[str, SignatureDef]:
-    """What TensorFlow Serving lists: the model's own, the one that starts it up, and one of a type that we lack."""
+    """Return signatures as TensorFlow Serving lists them, with its startup signature and an unsupported dtype."""
     found = signature_definitions(version)
     started, half = SignatureDef(), SignatureDef(method_name=PREDICT)
     started.outputs["__saved_model_init_op"].dtype = DT_INVALID
@@ -93,7 +93,7 @@ def grpc(version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client.prediction_service_pb2_grpc, "PredictionServiceStub", Stub)
 
 
-def test_other_signatures_need_not_be_readable(rest: None, grpc: None) -> None:
+def test_client_ignores_unsupported_signatures_it_does_not_use(rest: None, grpc: None) -> None:
     for where in (URL, "grpc://tfs:8500"):
         assert client.connect(where, "plus", None, "").signature.name == "serving_default"
         with pytest.raises(ConfigError, match="--signature must be one of forecast, half, kinds") as caught:
@@ -114,7 +114,7 @@ ANSWER = {
 }
 
 
-def test_text_goes_there_and_back(rest: None, grpc: None, tmp_path: Path) -> None:
+def test_text_values_round_trip_over_rest_and_grpc(rest: None, grpc: None, tmp_path: Path) -> None:
     (tmp_path / "k.jsonl").write_text(json.dumps(KINDS) + "\n")
     for place, where in enumerate(("plus", URL, "grpc://tfs:8500")):
         line = f"predict {where} k.jsonl --model plus --signature kinds --out"
@@ -127,7 +127,7 @@ def test_text_goes_there_and_back(rest: None, grpc: None, tmp_path: Path) -> Non
         assert (cells["text"], cells["text_bytes"], cells["number"]) == ("quoted", "YSzimIM=", "2")
 
 
-def test_an_interrupted_call_of_texts_is_gone_on_with(version: Path, tmp_path: Path) -> None:
+def test_hash_of_text_samples_is_reproducible(version: Path, tmp_path: Path) -> None:
     (tmp_path / "k.jsonl").write_text((json.dumps(KINDS) + "\n") * 3)
     from lstm_ae.serving.batch_prediction import _hash_samples, read_samples
 
@@ -137,8 +137,8 @@ def test_an_interrupted_call_of_texts_is_gone_on_with(version: Path, tmp_path: P
     )
 
 
-def test_a_refusal_is_read_although_the_server_stopped_reading() -> None:
-    """As TensorFlow Serving and others do; the error of sending hides the reason otherwise."""
+def test_client_reads_refusal_sent_before_the_body_is_read() -> None:
+    """TensorFlow Serving does so; the error of sending must not hide the reason."""
     refusal = b'HTTP/1.1 413 Too Large\r\nContent-Length: 20\r\nConnection: close\r\n\r\n{"error": "too big"}'
 
     def refuse(listening: socket.socket) -> None:
@@ -158,7 +158,7 @@ def test_a_refusal_is_read_although_the_server_stopped_reading() -> None:
         client._request_json(url, b"0")
 
 
-def test_a_strangers_answer_is_told(rest: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_malformed_server_response_is_reported(rest: None, monkeypatch: pytest.MonkeyPatch) -> None:
     found = client.connect(URL, "plus", None, "")
     for answer in ({}, {"outputs": [[1], [2, 3]]}, {"outputs": "x"}, []):
         monkeypatch.setattr(client, "_request_json", lambda url, body, answer=answer: answer)

@@ -1,10 +1,10 @@
-"""The cases of TensorFlow Serving's own tests, replayed with data of ours over REST and gRPC.
+"""Run the cases of TensorFlow Serving's tests with our own data over REST and gRPC.
 
-Each case is named after the test of TensorFlow Serving that has it: `json_tensor_test`, `http_rest_api_handler_test`,
+Each case is named after its test in TensorFlow Serving: `json_tensor_test`, `http_rest_api_handler_test`,
 `http_rest_api_util_test`, `predict_util_test`, `tfrt_predict_util_test`, `classifier_test`, `regressor_test`,
 `multi_inference_test`, `util_test`, `get_model_{metadata,status}_impl_test`, `server_core_test` and
-`tensorflow_model_server_test`, in https://github.com/tensorflow/serving. What is expected is TensorFlow Serving's
-answer: the status and the words that its test looks for, or the values.
+`tensorflow_model_server_test`, in https://github.com/tensorflow/serving. The expected result is
+TensorFlow Serving's answer: the status and the words that its test checks, or the values.
 """
 
 import asyncio
@@ -40,13 +40,13 @@ from lstm_ae.serving.json_codec import read_predict_request, write_predictions
 from lstm_ae.serving.model_folders import ServedModel, VersionPolicy
 from lstm_ae.serving.request_handler import RequestHandler
 
-# A name of every letter that a path may hold only in another form.
+# A name with all characters that a path can contain only percent-encoded.
 RESERVED = "model!#$%&'()*+,/:;=?@[]"
 INF = float("inf")
 
 
 class Served(NamedTuple):
-    """Our server in this process, with one channel to it."""
+    """The server in this process, with one gRPC channel to it."""
 
     made: RequestHandler
     loop: asyncio.AbstractEventLoop
@@ -60,7 +60,7 @@ class Served(NamedTuple):
         return answer.status, json.loads(answer.content)
 
     def call(self, name: str, request: Any) -> Any:
-        """The answer of a gRPC method, or its refusal."""
+        """Return the answer of a gRPC method, or its refusal."""
         models = name in ("GetModelStatus", "HandleReloadConfigRequest")
         stubs = model_service_pb2_grpc.ModelServiceStub if models else prediction_service_pb2_grpc.PredictionServiceStub
         try:
@@ -110,7 +110,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# REST: requests read. Kinds are the dtypes of the signature's inputs; expected are the tensors, or the refusal's words.
+# REST requests: the body, the dtypes of the inputs, and the expected tensors or the words of the refusal.
 
 READS: dict[str, tuple[str, dict[str, str], Any]] = {
     "SingleUnnamedTensor": ('{"instances": [[7,8],[9,1]]}', {"x": "int32"}, {"x": [[7, 8], [9, 1]]}),
@@ -199,7 +199,7 @@ READS: dict[str, tuple[str, dict[str, str], Any]] = {
 
 
 @pytest.mark.parametrize("case", READS)
-def test_json_tensor_test_reads(case: str) -> None:
+def test_json_tensor_requests_are_read_like_tensorflow_serving(case: str) -> None:
     body, kinds, expected = READS[case]
     dtypes = {name: np.dtype(kind) for name, kind in kinds.items()}
 
@@ -224,7 +224,7 @@ def test_json_tensor_test_reads(case: str) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# REST: answers written. Outputs, then the JSON by rows and by columns, or the refusal's words.
+# REST responses: the outputs, whether the format is by row, and the expected JSON or the words of the refusal.
 
 
 def texts(*cells: Any) -> Any:
@@ -283,7 +283,7 @@ WRITES: dict[str, tuple[dict[str, Any], bool, Any]] = {
 
 
 @pytest.mark.parametrize("case", WRITES)
-def test_json_tensor_test_writes(case: str) -> None:
+def test_json_tensor_responses_are_written_like_tensorflow_serving(case: str) -> None:
     outputs, rows, expected = WRITES[case]
     if isinstance(expected, str):
         with pytest.raises(Refusal, match=expected) as caught:
@@ -293,12 +293,12 @@ def test_json_tensor_test_writes(case: str) -> None:
         assert json.loads(write_predictions(outputs, rows=rows)) == {"predictions" if rows else "outputs": expected}
 
 
-def test_json_tensor_test_writes_not_a_number() -> None:
+def test_json_tensor_response_writes_nan() -> None:
     assert write_predictions({"f": np.float32([np.nan])}, rows=True) == b'{"predictions": [NaN]}'
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# REST: examples. The features of each example, with those of the context, or the refusal's words.
+# REST examples: the body, and the features of each example with its context or the words of the refusal.
 
 EXAMPLES: dict[str, tuple[str, Any]] = {
     "RequestNoContext": (
@@ -335,7 +335,7 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
 
 @pytest.mark.parametrize("method", ["classify", "regress"])
 @pytest.mark.parametrize("case", EXAMPLES)
-def test_json_tensor_test_examples(served: Served, case: str, method: str) -> None:
+def test_json_examples_are_read_like_tensorflow_serving(served: Served, case: str, method: str) -> None:
     body, expected = EXAMPLES[case]
     if isinstance(expected, str):
         status, content = served.rest("POST", f"/v1/models/half:{method}", body.encode())
@@ -354,7 +354,7 @@ def test_json_tensor_test_examples(served: Served, case: str, method: str) -> No
         assert set(kinds.values()) <= {"bytes_list", "float_list", "int64_list"}
 
 
-def test_json_tensor_test_results() -> None:
+def test_json_classification_and_regression_results() -> None:
     from lstm_ae.serving.json_codec import write_classification, write_regression
 
     labels, scores = texts(["car", "bus"], ["car", "bus"]), np.float32([[0.2, 0.8], [0.9, 0.1]])
@@ -366,7 +366,7 @@ def test_json_tensor_test_results() -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# REST: paths and models. Method, path, body; then the status and the whole content, or words of the error.
+# REST paths and models: method, path, body, status, and the whole content or words of the error.
 
 HALF = "/v1/models/half"
 AVAILABLE = {"state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
@@ -481,7 +481,7 @@ RESTS: dict[str, tuple[str, str, Any, int, Any]] = {
         200,
         {"model_version_status": [{"version": "123"} | AVAILABLE]},
     ),
-    # `http_rest_api_util_test`: paths as HTTP hands them on, decoded.
+    # `http_rest_api_util_test`: decoded paths.
     "TestParseModelInfoForGet, name": ("GET", f"/v1/models/{RESERVED}", b"", 200, TWO),
     "TestParseModelInfoForGet, version": (
         "GET",
@@ -544,7 +544,7 @@ RESTS: dict[str, tuple[str, str, Any, int, Any]] = {
     ),
     "testPredictREST": ("POST", f"{HALF}:predict", {"instances": [6.0, 7.0, 8.0]}, 200, [5.0, 5.5, 6.0]),
     "testPredictColumnarREST": ("POST", f"{HALF}:predict", {"inputs": [6.0, 7.0]}, 200, {"outputs": [5.0, 5.5]}),
-    # Not of its tests, but of their code: `json_tensor.cc`, `GetInfoMap`, `classifier.cc`.
+    # From the code of TensorFlow Serving instead of its tests: `json_tensor.cc`, `GetInfoMap`, `classifier.cc`.
     "a signature that is not there": (
         "POST",
         f"{HALF}:predict",
@@ -590,7 +590,7 @@ RESTS: dict[str, tuple[str, str, Any, int, Any]] = {
 
 
 @pytest.mark.parametrize("case", RESTS)
-def test_rest(served: Served, case: str) -> None:
+def test_rest_responses_match_tensorflow_serving(served: Served, case: str) -> None:
     method, path, body, status, expected = RESTS[case]
     got, content = served.rest(method, path, body)
     assert got == status, content
@@ -601,7 +601,7 @@ def test_rest(served: Served, case: str) -> None:
         assert content == ({"predictions": expected} if isinstance(expected, list) else expected)
 
 
-def test_rest_error_is_json_whatever_it_quotes(served: Served) -> None:
+def test_rest_error_with_quotes_is_valid_json(served: Served) -> None:
     """`StatusError`"""
     for quote in ('"', "'"):
         status, content = served.rest("POST", f"{HALF}:predict", {"signature_name": f"{quote}key{quote}", "inputs": 1})
@@ -617,7 +617,7 @@ NAMES = {
 @pytest.mark.parametrize(
     ("path", "version"), [("half", "124"), (f"{RESERVED}/labels/latest", "124"), ("half/versions/123", "123")]
 )
-def test_rest_metadata_has_signatures_of_all_methods(served: Served, path: str, version: str) -> None:
+def test_rest_metadata_lists_signatures_of_all_methods(served: Served, path: str, version: str) -> None:
     """`GetModelMetadata`, `testGetModelMetadataREST`"""
     status, content = served.rest("GET", f"/v1/models/{path}/metadata")
     assert (status, content["model_spec"]["version"]) == (200, version)
@@ -628,8 +628,8 @@ def test_rest_metadata_has_signatures_of_all_methods(served: Served, path: str, 
     assert signatures["serving_default"]["inputs"]["x"]["tensor_shape"]["dim"][1]["size"] == "1"
 
 
-def test_rest_scalar_text(served: Served) -> None:
-    """`MultipleNamedTensorColumnarFormat`, as far as a model: a text on its own comes back as one."""
+def test_rest_predict_returns_scalar_text(served: Served) -> None:
+    """`MultipleNamedTensorColumnarFormat` with a model: scalar text is returned as a scalar."""
     body = {"signature_name": "kinds", "inputs": {"number": 1, "text": "a", "truth": True, "long": 2, "double": 0.5}}
     status, content = served.rest("POST", "/v1/models/plus:predict", body)
     assert status == 200, content
@@ -638,8 +638,8 @@ def test_rest_scalar_text(served: Served) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# gRPC. A method and its request as text; then the answer as text, or the code and words of the refusal. `{x}` is a
-# tensor, `{ann}` and `{bob}` are examples of two classes each.
+# gRPC: the method, the request as text, and the answer as text or the code and words of the refusal. ANN and BOB are
+# examples with two classes each.
 
 
 def example(**features: Any) -> str:
@@ -670,7 +670,7 @@ def spec(signature: str = "", name: str = "half") -> str:
 
 
 def classes(*rows: str) -> str:
-    """Each row as "label score, label score"."""
+    """Return the classifications of rows, each written as "label score, label score"."""
     made = []
     for row in rows:
         pairs = [pair.split() for pair in row.split(", ")]
@@ -1028,7 +1028,7 @@ MESSAGES = {
 
 
 @pytest.mark.parametrize("case", RPCS)
-def test_grpc(served: Served, case: str) -> None:
+def test_grpc_responses_match_tensorflow_serving(served: Served, case: str) -> None:
     method, given, expected = RPCS[case]
     asked, answered = MESSAGES[method]
     answer = served.call(method, text_format.Parse(given, asked()))
@@ -1041,7 +1041,7 @@ def test_grpc(served: Served, case: str) -> None:
         assert answer == text_format.Parse(expected, answered())
 
 
-def test_grpc_metadata_has_signatures_of_all_methods(served: Served) -> None:
+def test_grpc_metadata_lists_signatures_of_all_methods(served: Served) -> None:
     """`ReturnsSignaturesForValidModel`"""
     asked = text_format.Parse(
         spec() + 'metadata_field: "signature_def"', get_model_metadata_pb2.GetModelMetadataRequest()
@@ -1083,8 +1083,8 @@ def kinds_request() -> Any:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_grpc_writes_values_in_the_field_of_their_type(served: Served, name: str) -> None:
-    """`PredictResponseTensorSerializationOption::kAsProtoField`, which is its default."""
+def test_grpc_writes_values_in_typed_fields_by_default(served: Served, name: str) -> None:
+    """`PredictResponseTensorSerializationOption::kAsProtoField`, the default."""
     output = served.call("Predict", kinds_request()).outputs[name]
     _, answered, key = KINDS[name]
     assert not output.tensor_content
@@ -1092,7 +1092,7 @@ def test_grpc_writes_values_in_the_field_of_their_type(served: Served, name: str
     np.testing.assert_array_equal(tf.make_ndarray(output), answered)
 
 
-def test_grpc_scalar_text(served: Served) -> None:
+def test_grpc_predict_returns_scalar_text(served: Served) -> None:
     asked = text_format.Parse(spec("kinds", "plus"), predict_pb2.PredictRequest())
     for name, (sent, *_) in KINDS.items():
         asked.inputs[name].CopyFrom(tf.make_tensor_proto(sent[0]))
@@ -1102,8 +1102,8 @@ def test_grpc_scalar_text(served: Served) -> None:
     assert not answer.outputs["text"].tensor_shape.dim
 
 
-def test_grpc_writes_bytes_where_asked_to(served: Served) -> None:
-    """`kAsProtoContent`, by `--enable_serialization_as_tensor_content`: numbers alone have bytes."""
+def test_grpc_writes_tensor_content_if_enabled(served: Served) -> None:
+    """`kAsProtoContent`, set by `--enable_serialization_as_tensor_content`: all dtypes but text use tensor_content."""
 
     async def ask_another() -> Any:
         server = make_grpc_server(served.made, served.made.catalog.follow, 8, content=True)
@@ -1123,15 +1123,15 @@ def test_grpc_writes_bytes_where_asked_to(served: Served) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What belongs to signatures of examples beside.
+# Other features of signatures with example inputs.
 
 
-def test_a_model_of_examples_needs_no_trust(served: Served) -> None:
-    """`admission.check` raises `Forbidden` for a model that contains forbidden parts."""
+def test_model_with_example_inputs_passes_admission_check(served: Served) -> None:
+    """`admission.check_version` raises `ForbiddenGraphError` for a model with forbidden parts."""
     assert admission.check_version(served.made.catalog.find("examples").directory)
 
 
-def test_signatures_of_examples_are_described(served: Served) -> None:
+def test_openapi_describes_classify_and_regress_signatures(served: Served) -> None:
     paths = served.rest("GET", "/openapi.json")[1]["paths"]
     newest = [path for path in paths if not any(part in path for part in ("versions", "labels"))]
     assert {path for path in newest if path.endswith(("classify", "regress"))} == {
@@ -1145,7 +1145,7 @@ def test_signatures_of_examples_are_described(served: Served) -> None:
     assert asks["required"] == ["examples"]
 
 
-def test_examples_are_limited_and_counted(served: Served) -> None:
+def test_examples_over_the_instance_limit_are_refused_and_counted(served: Served) -> None:
     limits = served.made.limits
     served.made.limits = limits._replace(instances=1)
     try:

@@ -1,4 +1,4 @@
-"""Requests and answers in JSON: TensorFlow Serving's documented cases, then what clients get wrong."""
+"""Test requests and responses in JSON: cases documented by TensorFlow Serving, and errors of clients."""
 
 import json
 from types import SimpleNamespace
@@ -23,7 +23,7 @@ DTYPES = {
 
 
 def read(body: str | bytes, **inputs: str) -> PredictRequest:
-    """Read a request of inputs with these kinds."""
+    """Read a request whose inputs have these dtypes."""
     dtypes = {name: np.dtype(DTYPES[kind]) for name, kind in inputs.items()}
     return read_predict_request(
         body.encode() if isinstance(body, str) else body, {"serving_default": dtypes, "s": dtypes}
@@ -31,7 +31,7 @@ def read(body: str | bytes, **inputs: str) -> PredictRequest:
 
 
 def refused(body: str | bytes, **inputs: str) -> str:
-    """What a request is refused with."""
+    """Return the message with which a request is refused."""
     with pytest.raises(Refusal) as caught:
         read(body, **inputs)
     assert caught.value.code is StatusCode.INVALID_ARGUMENT
@@ -70,7 +70,7 @@ def refused(body: str | bytes, **inputs: str) -> str:
         ('{"inputs" : [0.1], "signature_name": ""}', "float", [0.1]),
     ],
 )
-def test_one_input(body: str, kind: str, expected: object) -> None:
+def test_request_with_one_input_is_read(body: str, kind: str, expected: object) -> None:
     array = read(body, x=kind).inputs["x"]
     assert array.dtype == DTYPES[kind]
     wanted = np.array(expected, DTYPES[kind])
@@ -79,7 +79,7 @@ def test_one_input(body: str, kind: str, expected: object) -> None:
     assert (np.signbit(array) == np.signbit(wanted)).all() if array.dtype.kind == "f" else True
 
 
-def test_several_inputs_by_row() -> None:
+def test_request_with_several_inputs_in_row_format() -> None:
     body = """{"signature_name": "s", "instances": [
         {"i": [[1,2],[3,4]], "s": ["foo", "bar"], "f": [1.0, NaN], "d": [NaN]},
         {"i": [[7,8],[9,0]], "s": ["baz", "bat"], "f": [2.0, Infinity], "d": [2.0]}]}"""
@@ -91,7 +91,7 @@ def test_several_inputs_by_row() -> None:
     np.testing.assert_array_equal(asked.inputs["d"], [[np.nan], [2.0]])
 
 
-def test_several_inputs_by_column() -> None:
+def test_request_with_several_inputs_in_column_format() -> None:
     body = '{"inputs": {"i": [[1,2]], "s": ["foo", "bar"], "b": {"b64": "aGVsbG8="}}}'
     asked = read(body, i="int", s="text", b="text")
     assert not asked.rows
@@ -155,7 +155,7 @@ def test_several_inputs_by_column() -> None:
         ('{"inputs": [[1], 2]}', "found at incorrect level: 2"),
     ],
 )
-def test_refused(body: str | bytes, words: str) -> None:
+def test_invalid_requests_are_refused(body: str | bytes, words: str) -> None:
     assert words in refused(body, x="float")
 
 
@@ -174,15 +174,15 @@ def test_refused(body: str | bytes, words: str) -> None:
         ('{"instances": ["\\ud800"]}', "text", "surrogate pair in string is invalid"),
     ],
 )
-def test_refused_by_kind(body: str, kind: str, words: str) -> None:
+def test_values_of_wrong_dtype_are_refused(body: str, kind: str, words: str) -> None:
     assert words in refused(body, x=kind)
 
 
 @pytest.mark.parametrize(
     ("cell", "kind"), [(2**31, "int"), (-(2**31) - 1, "int"), (256, "byte"), (-1, "byte")], ids=str
 )
-def test_a_number_too_large_does_not_become_another(cell: int, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As numpy before 2 would have it, with a warning that nobody sees."""
+def test_integer_overflow_is_refused(cell: int, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NumPy before version 2 wraps such numbers around and only warns."""
 
     def wrapping(values: Any, dtype: Any) -> Any:
         return np.asarray(values, np.int64).astype(dtype)
@@ -191,19 +191,19 @@ def test_a_number_too_large_does_not_become_another(cell: int, kind: str, monkey
     assert "Type: Number is not of expected type" in refused(f'{{"instances": [1, {cell}]}}', x=kind)
 
 
-def test_several_inputs_need_names() -> None:
+def test_request_with_several_inputs_requires_names() -> None:
     assert "expecting list of objects" in refused('{"instances": [1, 2]}', x="int", y="int")
     assert "expecting an object" in refused('{"inputs": [1, 2]}', x="int", y="int")
 
 
-def test_an_error_repeats_no_more_than_a_thousand_characters() -> None:
+def test_error_messages_are_limited_to_1000_characters() -> None:
     assert len(refused('{"signature_name": "' + "x" * 10_000_000 + '", "instances": 5}', x="float")) == 1000
     with pytest.raises(Refusal) as caught:
         raise Refusal(StatusCode.INVALID_ARGUMENT, "x" * 5000)
     assert len(caught.value.message) == 1000
 
 
-def test_answers() -> None:
+def test_predictions_in_row_and_column_format() -> None:
     numbers = np.float32([[0.1, 1], [1e10, -3e-8]])
     assert write_predictions({"y": numbers}, rows=True) == b'{"predictions":[[0.1,1.0],[10000000000.0,-3e-8]]}'
     assert json.loads(write_predictions({"y": numbers}, rows=False)) == {"outputs": [[0.1, 1.0], [1e10, -3e-8]]}
@@ -212,14 +212,14 @@ def test_answers() -> None:
     assert json.loads(write_predictions(two, rows=False))["outputs"]["n"] == [1, 2]
 
 
-def test_answers_that_are_not_finite() -> None:
+def test_predictions_write_nan_and_infinity() -> None:
     said = write_predictions({"y": np.float32([0.1, np.nan, np.inf, -np.inf])}, rows=True)
     assert said == b'{"predictions": [0.1, NaN, Infinity, -Infinity]}'
     rows = write_predictions({"y": np.float32([[np.nan], [0.2]]), "t": np.array([True, False])}, rows=True)
     assert rows == b'{"predictions": [{"y": [NaN], "t": true}, {"y": [0.2], "t": false}]}'
 
 
-def test_answers_of_text() -> None:
+def test_predictions_write_text_and_base64() -> None:
     text = np.array([b"a", "ä".encode()], object)
     assert json.loads(write_predictions({"s": text}, rows=True)) == {"predictions": ["a", "ä"]}
     assert json.loads(write_predictions({"s_bytes": text}, rows=True))["predictions"][0] == {"b64": "YQ=="}
@@ -227,7 +227,7 @@ def test_answers_of_text() -> None:
         write_predictions({"s": np.array([b"\xff"], object)}, rows=True)
 
 
-def test_answers_without_rows_must_be_asked_by_column() -> None:
+def test_predictions_without_rows_require_column_format() -> None:
     with pytest.raises(Refusal, match=r"no shape information; .* send 'inputs' instead of 'instances'"):
         write_predictions({"y": np.float32(5)}, rows=True)
     with pytest.raises(Refusal, match=r"z has inconsistent batch size: 3 expecting: 2; .* send 'inputs'"):
@@ -235,7 +235,7 @@ def test_answers_without_rows_must_be_asked_by_column() -> None:
     assert write_predictions({"y": np.float32(5)}, rows=False) == b'{"outputs":5.0}'
 
 
-def test_every_float_comes_back_as_it_was() -> None:
+def test_float32_values_round_trip_through_json() -> None:
     random = np.random.default_rng(0)
     bits = random.integers(0, 2**32, 10_000, np.uint64).astype(np.uint32).view(np.float32)
     for values in (bits[np.isfinite(bits)], bits):

@@ -1,4 +1,4 @@
-"""Requests that ask for far more work than they have bytes: they are refused before any of it is done."""
+"""Test that requests which require far more work than their size suggests are refused before the work starts."""
 
 import asyncio
 import math
@@ -57,7 +57,7 @@ def refusal(work: Any) -> str:
         (CLASSIFY, "", 11, "A request may have at most 10 instances. Received: 11"),
     ],
 )
-def test_only_the_examples_of_a_valid_request_are_serialized(
+def test_examples_of_an_invalid_request_are_not_serialized(
     tmp_path: Path, method: str, name: str, number: int, words: str
 ) -> None:
     made = service(tmp_path, limits={"instances": 10})
@@ -67,7 +67,7 @@ def test_only_the_examples_of_a_valid_request_are_serialized(
         assert words in refusal(infer_many(made, servable(), [(name, method)], examples, 1.0))
 
 
-def test_a_context_is_not_copied_beyond_the_limit_of_a_body(tmp_path: Path) -> None:
+def test_examples_with_context_over_the_body_limit_are_refused(tmp_path: Path) -> None:
     made = service(tmp_path, limits={"body": 500})
     calls: list[Any] = []
 
@@ -87,7 +87,7 @@ def test_a_context_is_not_copied_beyond_the_limit_of_a_body(tmp_path: Path) -> N
     assert calls == [[b"c" * 99 + b"e"] * 5]
 
 
-def test_examples_of_a_message_follow_their_context() -> None:
+def test_example_features_override_their_context() -> None:
     given = classification_pb2.ClassificationRequest().input
     listed = given.example_list_with_context
     listed.context.features.feature["a"].int64_list.value.append(1)
@@ -98,19 +98,19 @@ def test_examples_of_a_message_follow_their_context() -> None:
     assert sent.number == len(own) == 2
     values = [Example.FromString(context + one).features.feature["a"].int64_list.value for one in own]
     assert list(map(list, values)) == [[2], [1]]
-    given.example_list.examples.add()  # the other kind, without a context
+    given.example_list.examples.add()  # the kind of list without a context
     assert sent_examples(given).serialize() == (b"", [b""])
 
 
-def test_json_examples_are_counted_before_they_are_read() -> None:
-    # The first would be refused if it were read.
+def test_json_examples_are_counted_before_parsing() -> None:
+    # The first example is invalid and would be refused if it were parsed.
     body = b'{"examples": [5, {}, {}]}'
     assert refusal(lambda: read_examples(body, 2)) == "A request may have at most 2 instances. Received: 3"
     assert "must be JSON object" in refusal(lambda: read_examples(body, 3))
 
 
 class Unread(list[Any]):
-    """A list that may be counted and sliced, and not gone through."""
+    """A list that can be counted and sliced but not iterated."""
 
     def __iter__(self) -> Iterator[Any]:
         raise AssertionError("gone through")
@@ -127,14 +127,14 @@ def prediction(made: Any) -> _PredictionService:
 CONTEXT = SimpleNamespace(time_remaining=lambda: 1.0)
 
 
-def test_tasks_are_counted_before_they_are_read(tmp_path: Path) -> None:
+def test_multi_inference_tasks_are_counted_before_iterating(tmp_path: Path) -> None:
     task = SimpleNamespace(model_spec=model_pb2.ModelSpec(name="m"), method_name=CLASSIFY)
     request = SimpleNamespace(tasks=Unread([task] * 1000), input=classification_pb2.ClassificationRequest().input)
     words = refusal(prediction(service(tmp_path))._infer_many(request, CONTEXT))
     assert words == f"Duplicate evaluation of signature: {DEFAULT_SIGNATURE}"
 
 
-def test_dimensions_are_counted_before_they_are_multiplied(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tensor_dimensions_are_checked_before_multiplying(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(math, "prod", lambda _: pytest.fail("multiplied"))
     largest = TensorProto(dtype=1)
     for _ in range(64):
@@ -146,7 +146,7 @@ def test_dimensions_are_counted_before_they_are_multiplied(monkeypatch: pytest.M
         )
 
 
-def test_a_warm_up_request_repeats_its_value_up_to_a_limit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_warmup_request_expanding_beyond_the_limit_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     log = PredictionLog()
     log.predict_log.request.model_spec.signature_name = "plain"
     proto = log.predict_log.request.inputs["x"]
@@ -162,7 +162,7 @@ def test_a_warm_up_request_repeats_its_value_up_to_a_limit(tmp_path: Path, caplo
 
 
 class ManyInputs(Mapping[str, Any]):
-    """A million inputs, of which nobody reads more than a message lists."""
+    """A mapping of a million inputs that fails if more names are read than an error message lists."""
 
     def __init__(self) -> None:
         self.read = 0
@@ -180,7 +180,7 @@ class ManyInputs(Mapping[str, Any]):
             yield f"input{number:07}"
 
 
-def test_inputs_are_counted_before_they_are_read(tmp_path: Path) -> None:
+def test_predict_inputs_are_counted_before_iterating(tmp_path: Path) -> None:
     request = SimpleNamespace(
         model_spec=model_pb2.ModelSpec(name="m", signature_name="plain"), inputs=ManyInputs(), output_filter=[]
     )
@@ -189,7 +189,7 @@ def test_inputs_are_counted_before_they_are_read(tmp_path: Path) -> None:
     assert "Missing but required: {x}" in refusal(lambda: check_names(SIGNATURES["plain"], {}))
 
 
-def test_large_messages_are_converted_beside_the_event_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_messages_are_converted_outside_the_event_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     threads: dict[str, int] = {}
 
     def recording(name: str, work: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Requests in progress and connections: how many there are, and which have to go."""
+"""Test the limits on requests in progress and on connections."""
 
 import asyncio
 import contextlib
@@ -29,17 +29,17 @@ from lstm_ae.serving.limiter import RequestLimiter
         ("[::ffff:10.0.0.1]:80", "10.0.0.1:80", "10.0.0.1"),
         ("[2001:db8:0:1:2:3:4:5]:80", "[2001:db8:0:1:2:3:4:5]:80", "2001:db8:0:1::/64"),
         ("ipv6:%5B2001:db8:0:1::9%5D:80", "[2001:db8:0:1::9]:80", "2001:db8:0:1::/64"),
-        ("2001:db8:0:1::9:80", "[2001:db8:0:1::9]:80", "2001:db8:0:1::/64"),  # as a socket says it
+        ("2001:db8:0:1::9:80", "[2001:db8:0:1::9]:80", "2001:db8:0:1::/64"),  # as reported by a socket
         ("[fe80::1%2]:80", "[fe80::1]:80", "fe80::/64"),
     ],
 )
-def test_who_is_at_the_other_side(address: str, peer: str, client: str) -> None:
+def test_peer_address_is_normalized_to_client_key(address: str, peer: str, client: str) -> None:
     assert normalize_peer(address) == peer
     assert client_key(peer) == client
 
 
 class Requests:
-    """Requests to a limiter, each of which has its place until its body has come, or it is told to end."""
+    """Requests to a limiter; each occupies a slot until its body has arrived or it is canceled."""
 
     def __init__(self, limiter: RequestLimiter) -> None:
         self.limiter = limiter
@@ -63,7 +63,7 @@ class Requests:
 
 
 async def settle() -> None:
-    """Let all tasks go on as far as they can."""
+    """Run all tasks until they wait."""
     for _ in range(20):
         await asyncio.sleep(0)
 
@@ -80,7 +80,7 @@ async def refused(task: "asyncio.Task[Any]") -> StatusCode:
     return caught.value.code
 
 
-def test_no_client_takes_all_places() -> None:
+def test_one_client_cannot_occupy_all_slots() -> None:
     async def work() -> None:
         made = Requests(RequestLimiter(4))
         tasks = [made.come("a") for _ in range(5)]
@@ -89,7 +89,7 @@ def test_no_client_takes_all_places() -> None:
         other = made.come("b")
         await settle()
         assert made.inside == ["a"] * 3 + ["b"]
-        # A place that is free goes to those that wait, in turn.
+        # Waiting requests get free slots in turn.
         await end(tasks[0])
         await settle()
         assert made.inside == ["a", "a", "b", "a"]
@@ -101,7 +101,7 @@ def test_no_client_takes_all_places() -> None:
     asyncio.run(work())
 
 
-def test_too_many_requests_are_refused_and_others_until_their_deadline() -> None:
+def test_waiting_requests_are_refused_at_queue_limit_and_deadline() -> None:
     async def work() -> None:
         made = Requests(RequestLimiter(2, 2))
         tasks = [made.come("a") for _ in range(6)]
@@ -115,13 +115,13 @@ def test_too_many_requests_are_refused_and_others_until_their_deadline() -> None
     asyncio.run(work())
 
 
-def test_who_leaves_while_waiting_takes_no_place() -> None:
+def test_request_canceled_while_waiting_occupies_no_slot() -> None:
     async def work() -> None:
         made = Requests(RequestLimiter(1, 1))
         first, second, third = made.come("a"), made.come("b"), made.come("c")
         await settle()
         first.cancel()
-        await asyncio.sleep(0)  # the second one is given the place, and leaves before it knows
+        await asyncio.sleep(0)  # the second request gets the slot and is canceled before it resumes
         second.cancel()
         await settle()
         assert made.inside == ["c"]
@@ -131,13 +131,13 @@ def test_who_leaves_while_waiting_takes_no_place() -> None:
     asyncio.run(work())
 
 
-def test_slow_bodies_lose_their_places_to_those_that_wait() -> None:
+def test_slow_request_bodies_yield_slots_to_waiting_requests() -> None:
     async def work() -> None:
         never, made = asyncio.Event(), Requests(RequestLimiter(4, 3, slow=0.05))
         slow = [made.come("a", body=never) for _ in range(3)]
         working = made.come("b")
         await asyncio.sleep(0.2)
-        assert made.inside == ["a", "a", "a", "b"]  # nobody waits
+        assert made.inside == ["a", "a", "a", "b"]  # no request waits
         waiting = [made.come("a"), made.come("c")]
         assert await refused(slow[0]) == await refused(slow[1]) == StatusCode.DEADLINE_EXCEEDED
         await wait_on_loop(lambda: "c" in made.inside, made.inside)
@@ -148,8 +148,8 @@ def test_slow_bodies_lose_their_places_to_those_that_wait() -> None:
     asyncio.run(work())
 
 
-def test_a_body_whose_time_is_over_loses_its_place_once() -> None:
-    """A request comes in the very moment in which the limit of another one's body passes."""
+def test_slot_of_expired_request_body_is_released_once() -> None:
+    """A request arrives at the moment at which the body of another request times out."""
 
     async def work() -> None:
         made = Requests(RequestLimiter(1, slow=0.0))
@@ -158,7 +158,7 @@ def test_a_body_whose_time_is_over_loses_its_place_once() -> None:
         (place,) = made.limiter._occupied
         assert place.coming
         place.coming.reschedule(0.0)
-        other = made.come("b")  # begins once the limit has passed, and before the slow one learns of it
+        other = made.come("b")  # starts after the timeout and before the slow request handles it
         assert await refused(slow) == StatusCode.DEADLINE_EXCEEDED
         await settle()
         assert made.inside == ["b"]
@@ -170,7 +170,7 @@ def test_a_body_whose_time_is_over_loses_its_place_once() -> None:
     asyncio.run(work())
 
 
-def test_a_place_that_is_free_now_is_taken_without_waiting() -> None:
+def test_enter_if_free_takes_a_slot_without_waiting() -> None:
     limiter = RequestLimiter(3, 2)
     with limiter.enter_if_free("a") as first, limiter.enter_if_free("a") as second:
         with limiter.enter_if_free("a") as third, limiter.enter_if_free("b") as fourth:
@@ -181,7 +181,7 @@ def test_a_place_that_is_free_now_is_taken_without_waiting() -> None:
     assert not limiter._counts
 
 
-def test_a_body_has_a_deadline() -> None:
+def test_request_body_past_its_deadline_is_refused() -> None:
     async def work() -> StatusCode:
         return await refused(Requests(RequestLimiter()).come("a", body=asyncio.Event(), seconds=0.01))
 
@@ -190,7 +190,7 @@ def test_a_body_has_a_deadline() -> None:
 
 @contextlib.contextmanager
 def connected(count: int) -> Iterator[tuple[int, list[tuple[socket.socket, socket.socket]]]]:
-    """The port of a server, and the clients' and the server's ends of connections to it."""
+    """Yield the port of a server, and the client and server sockets of connections to it."""
     with socket.create_server(("127.0.0.1", 0)) as listening, contextlib.ExitStack() as stack:
         port = listening.getsockname()[1]
         pairs = []
@@ -210,15 +210,15 @@ def ended(pairs: list[tuple[socket.socket, socket.socket]]) -> list[int]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows a process its sockets")
-def test_connections_without_a_request_are_closed_where_there_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The clients' ends are in this process as well.
+def test_sweeper_closes_idle_connections_over_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The client sockets are in this process as well.
     monkeypatch.setattr(connections.os, "listdir", lambda path, listed=connections.os.listdir: listed(path) * 2)
     with connected(12) as (port, pairs), connected(1) as (_, (other,)):
         busy = BusyConnections()
         sweeper = ConnectionSweeper([port], 8, busy)
         peers = [normalize_peer("{}:{}".format(*client.getsockname())) for client, _ in pairs]
         with busy.during(peers[0]), busy.during(peers[3]):
-            assert sweeper.sweep() == 0  # all may be about to ask
+            assert sweeper.sweep() == 0  # any connection may be about to send a request
             assert sweeper.sweep() == 6
             closed = ended(pairs)
             assert len(closed) == 6
@@ -230,7 +230,7 @@ def test_connections_without_a_request_are_closed_where_there_are_many(monkeypat
         assert sweeper.sweep() == sweeper.sweep() == 0
 
 
-def test_the_clients_with_most_connections_lose_them_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sweeper_closes_connections_of_the_busiest_client_first(monkeypatch: pytest.MonkeyPatch) -> None:
     there = [open_connection(number, f"10.0.0.{1 if number < 3 else 2}") for number in range(10)]
     sweep = sweeping(monkeypatch, there, 8)
     assert sweep() == []
@@ -244,9 +244,9 @@ def open_connection(number: int, address: str = "10.0.0.1", *, unsent: bool = Fa
 
 
 def sweeping(monkeypatch: pytest.MonkeyPatch, there: list[Any], most: int) -> Callable[[], list[str]]:
-    """What looks at these connections, and returns which it would close."""
+    """Return a function that sweeps these connections and returns the peers that it closes."""
     closed: list[str] = []
-    monkeypatch.setattr(connections.os, "listdir", lambda path: there * 9)  # other files too
+    monkeypatch.setattr(connections.os, "listdir", lambda path: there * 9)  # the process has other open files too
     monkeypatch.setattr(connections, "_list_connections", lambda ports: iter(there))
     monkeypatch.setattr(connections, "_close_connection", lambda number, peer: closed.append(peer) or True)
     monkeypatch.setattr(connections.sys, "platform", "linux")
@@ -260,12 +260,12 @@ def sweeping(monkeypatch: pytest.MonkeyPatch, there: list[Any], most: int) -> Ca
     return sweep
 
 
-def test_connections_that_are_idle_longest_are_closed_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sweeper_closes_connections_idle_longest_first(monkeypatch: pytest.MonkeyPatch) -> None:
     there = [open_connection(9), open_connection(8)]
     sweep = sweeping(monkeypatch, there, 4)
     assert sweep() == []
     there[:0] = [open_connection(7)]
-    assert sweep() == []  # there are few
+    assert sweep() == []  # fewer connections than the limit
     there[:0] = [open_connection(5), open_connection(6)]
     assert sweep() == ["10.0.0.1:9", "10.0.0.1:8"]
     there[:0] = [open_connection(4)]
@@ -273,8 +273,8 @@ def test_connections_that_are_idle_longest_are_closed_first(monkeypatch: pytest.
     assert sweep() == ["10.0.0.1:7"]
 
 
-def test_answers_on_their_way_are_cut_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before others of the same client, and not before those of others: a client could keep all that way."""
+def test_sweeper_closes_connections_with_unsent_data_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This order applies per client; otherwise, a client could keep all its connections."""
     there = [open_connection(number, unsent=number < 3) for number in range(6)]
     sweep = sweeping(monkeypatch, [*there, open_connection(9, "10.0.0.2")], 4)
     sweep()
@@ -282,7 +282,7 @@ def test_answers_on_their_way_are_cut_last(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows a process its sockets")
-def test_what_the_other_side_has_not_taken_is_unsent() -> None:
+def test_connection_has_unsent_data_until_the_client_reads_it() -> None:
     with connected(1) as (port, ((client, server),)):
 
         def unsent() -> bool:
@@ -300,7 +300,7 @@ def test_what_the_other_side_has_not_taken_is_unsent() -> None:
         wait_for(lambda: not unsent(), "still unsent")
 
 
-def test_connections_leave_files_for_the_rest() -> None:
+def test_connection_limit_reserves_file_descriptors() -> None:
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = connection_limit(10**6)
@@ -312,7 +312,7 @@ def test_connections_leave_files_for_the_rest() -> None:
 
 
 class Serving:
-    """A gRPC server of the health service, and what is asked of it."""
+    """A gRPC server without models, and calls to it."""
 
     def __init__(self, seconds: float, limits: RequestLimits = RequestLimits()) -> None:  # noqa: B008
         self.service: Any = SimpleNamespace(
@@ -327,7 +327,7 @@ class Serving:
         server = make_grpc_server(self.service, reload, 100, self.seconds)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
-        own = [("grpc.use_local_subchannel_pool", 1)]  # a connection of its own
+        own = [("grpc.use_local_subchannel_pool", 1)]  # one connection per channel
         async with contextlib.AsyncExitStack() as stack:
             channels = [
                 await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{port}", own)) for _ in range(20)
@@ -339,7 +339,7 @@ class Serving:
 
 
 def silent(channel: Any, method: str) -> Any:
-    """A call that sends no message."""
+    """Start a call that sends no message."""
     made = channel.stream_unary(method, request_serializer=bytes, response_deserializer=bytes)
     return made(timeout=CEILING)
 
@@ -347,7 +347,7 @@ def silent(channel: Any, method: str) -> Any:
 CHECK, PREDICT = "/grpc.health.v1.Health/Check", "/tensorflow.serving.PredictionService/Predict"
 
 
-def test_a_message_of_another_kind_is_refused() -> None:
+def test_grpc_message_of_wrong_type_is_refused() -> None:
     async def work(channel: Any, *_: Any) -> Any:
         call = channel.unary_unary(PREDICT, request_serializer=bytes, response_deserializer=bytes)
         answer = call(b"\xff", timeout=CEILING)
@@ -358,7 +358,7 @@ def test_a_message_of_another_kind_is_refused() -> None:
     assert "PredictRequest" in details
 
 
-def test_a_call_whose_message_does_not_come_is_ended() -> None:
+def test_grpc_call_without_message_is_ended_at_the_timeout() -> None:
     async def work(channel: Any, *_: Any) -> Any:
         codes = [await silent(channel, method).code() for method in (CHECK, PREDICT)]
         none = channel.stream_unary(PREDICT, request_serializer=bytes, response_deserializer=bytes)(timeout=CEILING)
@@ -372,17 +372,17 @@ def test_a_call_whose_message_does_not_come_is_ended() -> None:
     ]
 
 
-def test_calls_without_messages_lock_nobody_out_of_the_health_service() -> None:
+def test_grpc_calls_without_messages_do_not_block_health_checks() -> None:
     async def work(channel: Any, *others: Any) -> Any:
         calls = [silent(other, method) for method in (PREDICT, CHECK) for other in others for _ in range(5)]
         await asyncio.wait([asyncio.ensure_future(call.code()) for call in calls], return_when="FIRST_COMPLETED")
         stub, found = health_pb2_grpc.HealthStub(channel), None
-        while found is None:  # calls of the same client may fill the queue for a moment
+        while found is None:  # calls of the same client may fill the queue briefly
             with contextlib.suppress(grpc.aio.AioRpcError):
                 found = await stub.Check(health_pb2.HealthCheckRequest(), timeout=CEILING)
         for call in calls:
             call.cancel()
         return found.status
 
-    # Without limits of time but the client's own.
+    # Only the client limits the time of calls.
     assert asyncio.run(Serving(600.0, RequestLimits(seconds=600.0)).ask(work)) == health_pb2.HealthCheckResponse.SERVING

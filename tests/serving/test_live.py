@@ -1,4 +1,4 @@
-"""The whole server in a process of its own: gRPC, and what networks and clients do to it."""
+"""Test the server in a separate process: gRPC, and unusual behavior of networks and clients."""
 
 import asyncio
 import contextlib
@@ -81,7 +81,7 @@ def failure(call: Any, *arguments: Any, **more: Any) -> tuple[str, str]:
     return caught.value.code().name, caught.value.details()  # type: ignore[attr-defined]
 
 
-def test_grpc_predicts(channel: Any) -> None:
+def test_grpc_predict_returns_outputs_and_model_spec(channel: Any) -> None:
     stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
     answer = stub.Predict(request(), timeout=CEILING)
     assert (answer.model_spec.name, answer.model_spec.version.value) == ("plus", 1)
@@ -89,15 +89,15 @@ def test_grpc_predicts(channel: Any) -> None:
     np.testing.assert_array_equal(tf.make_ndarray(answer.outputs["y"]), [[2.0, 3.0]])
     one = request(((1.0, 2.0), (3.0, 4.0)))
     one.inputs["x"].ClearField("tensor_content")
-    # A client that leaves zeros out may leave out all.
+    # A client may omit zeros, and therefore all values.
     np.testing.assert_array_equal(tf.make_ndarray(stub.Predict(one, timeout=CEILING).outputs["y"]), [[1, 1], [1, 1]])
-    one.inputs["x"].float_val.append(5.0)  # goes on to the end
+    one.inputs["x"].float_val.append(5.0)  # the last value is repeated
     np.testing.assert_array_equal(tf.make_ndarray(stub.Predict(one, timeout=CEILING).outputs["y"]), [[6, 6], [6, 6]])
     empty = stub.Predict(request(np.zeros((0, 2))), timeout=CEILING)
     assert tf.make_ndarray(empty.outputs["y"]).shape == (0, 2)
 
 
-def test_grpc_answers_only_what_is_asked_for(channel: Any) -> None:
+def test_grpc_output_filter_selects_outputs(channel: Any) -> None:
     stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
     asked = predict_pb2.PredictRequest(output_filter=["text", "truth"])
     asked.model_spec.name, asked.model_spec.signature_name = "plus", "kinds"
@@ -160,7 +160,7 @@ def spoilt(text: str) -> TensorProto:
         ("dtype: DT_RESOURCE", "a dtype that is not served"),
     ],
 )
-def test_grpc_refuses_tensors(channel: Any, tensor: str, words: str) -> None:
+def test_grpc_refuses_invalid_tensors(channel: Any, tensor: str, words: str) -> None:
     asked = request()
     asked.inputs["x"].CopyFrom(spoilt(tensor))
     code, said = failure(prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict, asked)
@@ -168,8 +168,8 @@ def test_grpc_refuses_tensors(channel: Any, tensor: str, words: str) -> None:
     assert words in said
 
 
-def test_what_is_too_large_is_refused_before_it_is_laid_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A message of a few bytes may ask for any number of copies of its last value, and of text for long ones."""
+def test_oversized_tensor_is_refused_before_allocation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message of a few bytes may request any number of copies of its last value, which may be long text."""
     monkeypatch.setattr(np, "empty", lambda *_: pytest.fail("laid out"))
     for tensor in (
         "dtype: DT_FLOAT tensor_shape { dim { size: 26 } } float_val: 1",
@@ -189,7 +189,7 @@ def test_what_is_too_large_is_refused_before_it_is_laid_out(tmp_path: Path, monk
             made.check(signature, {"x": said})
 
 
-def test_grpc_refuses_requests(channel: Any) -> None:
+def test_grpc_refuses_invalid_predict_requests(channel: Any) -> None:
     stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
     extra, missing, version, label, below = request(), request(), request(), request(), request()
     extra.inputs["z"].CopyFrom(extra.inputs["x"])
@@ -215,7 +215,7 @@ def test_grpc_refuses_requests(channel: Any) -> None:
     assert len(stub.Predict(request(), timeout=CEILING).outputs) == 1
 
 
-def test_grpc_says_what_needs_examples(channel: Any) -> None:
+def test_grpc_example_methods_refuse_requests_without_examples(channel: Any) -> None:
     stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
     classify, regress = classification_pb2.ClassificationRequest(), regression_pb2.RegressionRequest()
     classify.model_spec.name = regress.model_spec.name = "plus"
@@ -252,7 +252,7 @@ def test_grpc_metadata_status_and_health(channel: Any) -> None:
     assert failure(health.Check, health_pb2.HealthCheckRequest(service="x"))[0] == "NOT_FOUND"
 
 
-def test_grpc_refuses_a_configuration_outside_the_folder(channel: Any) -> None:
+def test_grpc_reload_refuses_base_path_outside_the_model_folder(channel: Any) -> None:
     asked = model_management_pb2.ReloadConfigRequest()
     asked.config.model_config_list.config.add(name="etc", base_path="/etc", model_platform="tensorflow")
     stub = model_service_pb2_grpc.ModelServiceStub(channel)
@@ -296,7 +296,9 @@ BODY = json.dumps(ONE).encode()
         ((b"GET / HTTP/9.9\r\n\r\n",), None),
     ],
 )
-def test_http_as_networks_bring_it(server: Live, parts: tuple[bytes | None, ...], status: bytes | None) -> None:
+def test_malformed_and_partial_http_requests(
+    server: Live, parts: tuple[bytes | None, ...], status: bytes | None
+) -> None:
     said = server.raw(*parts)
     if status is not None:
         assert status in said.split(b"\r\n")[0], said[:200]
@@ -305,8 +307,8 @@ def test_http_as_networks_bring_it(server: Live, parts: tuple[bytes | None, ...]
 
 
 @pytest.mark.slow
-def test_who_is_refused_before_its_body_is_read_learns_why(folder: Path) -> None:
-    """It sends 5 MB before it reads, and goes on over the same connection."""
+def test_client_receives_refusal_sent_before_its_body_is_read(folder: Path) -> None:
+    """The client sends 5 MB before it reads, and reuses the connection."""
     refused = [
         (b"POST /v1/models/nobody:predict HTTP/1.1\r\nHost: localhost\r\n", b" 404 "),
         (b"POST /v1/models/plus:predict HTTP/1.1\r\nHost: evil.example\r\n", b" 403 "),
@@ -320,7 +322,7 @@ def test_who_is_refused_before_its_body_is_read_learns_why(folder: Path) -> None
 
 @pytest.fixture
 def many_files() -> Iterator[int]:
-    """The number of connections that a test may open."""
+    """Yield the number of connections that a test may open."""
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = before[1] if before[1] != resource.RLIM_INFINITY else 4096
@@ -330,10 +332,10 @@ def many_files() -> Iterator[int]:
 
 
 def send(server: Live, start: bytes, count: int) -> list[socket.socket]:
-    """Connections that have sent this and send no more; the server may have closed some of them."""
+    """Open connections that send these bytes and nothing more; the server may close some of them."""
     opened = []
     for _ in range(count):
-        with contextlib.suppress(TimeoutError):  # the system gives up one that finds the queue full for long
+        with contextlib.suppress(TimeoutError):  # the system gives up if the backlog stays full
             opened.append(socket.create_connection(("127.0.0.1", server.rest), timeout=CEILING))
             with contextlib.suppress(ConnectionError):
                 opened[-1].sendall(start)
@@ -341,13 +343,13 @@ def send(server: Live, start: bytes, count: int) -> list[socket.socket]:
 
 
 UNFINISHED = b"POST /v1/models/plus:predict HTTP/1.1\r\nHost: "
-# Refused before its body has come, which does not come.
+# The server refuses this request before its body arrives; the client never sends the body.
 REFUSED = b"POST /v1/models/nobody:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n "
 
 
 @pytest.mark.parametrize("start", [b"", UNFINISHED, REFUSED], ids=["silent", "headers", "refused"])
-def test_slow_clients_lock_nobody_out(server: Live, many_files: int, start: bytes) -> None:
-    """More connections than the server takes, of which none ends its request: others get their answers."""
+def test_slow_clients_do_not_block_other_clients(server: Live, many_files: int, start: bytes) -> None:
+    """More connections than the server accepts stay open with unfinished requests."""
     count = connection_limit(CONCURRENCY) + 50
     assert count < many_files
     opened = send(server, start, count)
@@ -367,8 +369,8 @@ def answers(server: Live) -> None:
 
 
 @pytest.mark.slow
-def test_clients_that_never_end_their_requests_lock_nobody_out(folder: Path, many_files: int) -> None:
-    """Limits of time do not help here."""
+def test_unfinished_requests_do_not_block_other_clients(folder: Path, many_files: int) -> None:
+    """Use timeouts so long that they do not close the connections."""
     with live(folder, "--timeout", "600", "--header-timeout", "600") as server:
         bodies = send(server, HEAD + b"Content-Length: 1000\r\n\r\n", 300)
         answers(server)
@@ -382,14 +384,14 @@ def test_clients_that_never_end_their_requests_lock_nobody_out(folder: Path, man
 
 
 @pytest.mark.slow
-def test_calls_without_messages_lock_nobody_out(folder: Path) -> None:
+def test_grpc_calls_without_messages_do_not_block_other_clients(folder: Path) -> None:
     with live(folder, "--timeout", "600", "--header-timeout", "600") as server:
         assert asyncio.run(silence(server, 2000)) == (health_pb2.HealthCheckResponse.SERVING, 1)
 
 
 @pytest.mark.slow
-def test_others_are_answered_while_a_large_message_is_parsed(folder: Path) -> None:
-    """15 MiB of empty strings take the longest to parse; the health is asked for again and again meanwhile."""
+def test_parsing_a_large_message_does_not_block_other_requests(folder: Path) -> None:
+    """Parse 15 MiB of empty strings, the slowest content, while requesting the health endpoint repeatedly."""
     strings = b"\x42\x00" * (15 * 2**19)
     entry = b"\x0a\x01x\x12" + varint(len(strings)) + strings
     content = b"\x0a\x06\x0a\x04plus" + b"\x12" + varint(len(entry)) + entry
@@ -412,7 +414,7 @@ def test_others_are_answered_while_a_large_message_is_parsed(folder: Path) -> No
 
 
 def varint(number: int) -> bytes:
-    """The number as protobuf writes lengths."""
+    """Encode a number as a protobuf varint."""
     head = b""
     while number > 127:
         head += bytes([number & 127 | 128])
@@ -421,7 +423,7 @@ def varint(number: int) -> bytes:
 
 
 async def silence(server: Live, count: int) -> tuple[int, int]:
-    """Begin calls that send no message; returns the health of the server and how many outputs it predicts then."""
+    """Start calls that send no message; return the health of the server and its number of predicted outputs."""
     own = [("grpc.use_local_subchannel_pool", 1)]
     async with contextlib.AsyncExitStack() as stack:
         channels = [
@@ -443,7 +445,7 @@ async def silence(server: Live, count: int) -> tuple[int, int]:
             lambda: health.Check(health_pb2.HealthCheckRequest(), timeout=CEILING),
             lambda: prediction.Predict(request(), timeout=CEILING),
         ):
-            for _ in range(600):  # the queue of a client that floods it may be full for a moment
+            for _ in range(600):  # the queue of this client may be full briefly
                 try:
                     found.append(await ask())
                 except grpc.aio.AioRpcError as error:
@@ -458,20 +460,20 @@ async def silence(server: Live, count: int) -> tuple[int, int]:
 
 
 @pytest.mark.slow
-def test_a_body_that_never_comes_is_not_waited_for(folder: Path) -> None:
+def test_incomplete_request_body_times_out(folder: Path) -> None:
     with live(folder, "--timeout", "1") as server:
         said = server.raw(HEAD + b"Content-Length: 50\r\n\r\n{")
     assert b" 408 " in said.split(b"\r\n")[0]
 
 
-def test_clients_that_leave_are_forgotten(server: Live) -> None:
+def test_server_answers_after_clients_disconnect_early(server: Live) -> None:
     for _ in range(50):
         with socket.create_connection(("127.0.0.1", server.rest)) as connection:
             connection.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY)
     assert server.ask(PREDICT, ONE)[0] == 200
 
 
-def test_the_log_is_json(server: Live) -> None:
+def test_server_log_is_json_without_errors(server: Live) -> None:
     lines = [json.loads(line) for line in server.log if line.startswith("{")]
     loaded = next(line for line in lines if line["text"] == "version loaded")
     assert loaded["model"] == "plus"
@@ -485,7 +487,7 @@ def hammer(server: Live, stop: threading.Event, found: list[Any]) -> None:
 
 
 @pytest.mark.slow
-def test_hot_reload_rollback_and_deletion_without_one_failed_request(tmp_path: Path) -> None:
+def test_hot_reload_and_rollback_fail_no_requests(tmp_path: Path) -> None:
     save(tmp_path / "plus", 1, 1.0)
     save(tmp_path / "kept", 2, 2.0)
     with live(tmp_path / "plus") as server:
@@ -514,15 +516,15 @@ def test_hot_reload_rollback_and_deletion_without_one_failed_request(tmp_path: P
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_told_to_stop_it_answers_what_runs(folder: Path, number: int) -> None:
-    # The requests wait for each other, and the server for them.
+def test_graceful_shutdown_answers_running_requests(folder: Path, number: int) -> None:
+    # The requests wait for a full batch, and the server waits for the requests.
     options = ("--max-batch-size", "4", "--batch-timeout-micros", "600000000", "--drain", "600", "--grace", "0.01")
-    # Blanks that have come give a body the time to come as a whole.
+    # Received blanks extend the time in which the rest of the body must arrive.
     blanks = b" " * 1_000_000
     with live(folder, *options) as server, contextlib.ExitStack() as opened:
         with grpc.insecure_channel(f"127.0.0.1:{server.grpc}") as channel:
             stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-            asked = request(signature="positive")  # nothing rides with the others
+            asked = request(signature="positive")  # another signature, so it is not batched with the others
             assert failure(stub.Predict, asked, timeout=0.1)[0] == "DEADLINE_EXCEEDED"
         head = HEAD + b"Content-Length: %d\r\nExpect: 100-continue\r\n\r\n" % (len(blanks) + len(BODY))
         connections = [
@@ -531,7 +533,7 @@ def test_told_to_stop_it_answers_what_runs(folder: Path, number: int) -> None:
         ]
         for connection in connections:
             connection.sendall(head)
-            # The server says so once it reads the body.
+            # The server sends this status when it reads the body.
             assert connection.recv(100).startswith(b"HTTP/1.1 100 Continue")
             connection.sendall(blanks)
         server.process.send_signal(number)
@@ -548,7 +550,7 @@ def test_told_to_stop_it_answers_what_runs(folder: Path, number: int) -> None:
 
 
 @pytest.mark.slow
-def test_a_server_that_leaves_says_so_and_answers_on(folder: Path) -> None:
+def test_shutdown_grace_period_reports_not_ready_and_still_answers(folder: Path) -> None:
     with live(folder, "--grace", "600", "--drain", "600") as server:
         server.process.send_signal(signal.SIGTERM)
         wait_for(lambda: server.ask("/ready")[0] == 503, "still ready")
@@ -559,7 +561,7 @@ def test_a_server_that_leaves_says_so_and_answers_on(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_long_call_does_not_outlive_the_server(tmp_path: Path) -> None:
+def test_endless_call_does_not_delay_shutdown(tmp_path: Path) -> None:
     save_endless(tmp_path / "endless")
     with live(tmp_path, "--timeout", "1", "--drain", "1") as server:
         assert server.ask("/v1/models/endless:predict", ONE)[0] == 504
@@ -568,9 +570,9 @@ def test_a_long_call_does_not_outlive_the_server(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_warm_up_that_never_ends_keeps_no_other_model_from_loading(tmp_path: Path) -> None:
+def test_endless_warmup_does_not_block_loading_other_models(tmp_path: Path) -> None:
     save_endless(tmp_path / "endless", warmup=True)
-    save(tmp_path / "plus", 1)  # it comes after the other one
+    save(tmp_path / "plus", 1)  # loads after the other model
     with live(tmp_path, "--load-timeout", "1", "--drain", "1", ready=False) as server:
         wait_for(lambda: server.ask(PREDICT, ONE)[0] == 200, "never served")
         wait_for(lambda: server.ask("/ready") == (503, {"status": "not ready", "failed": 1}), "never failed")
@@ -580,7 +582,7 @@ def test_a_warm_up_that_never_ends_keeps_no_other_model_from_loading(tmp_path: P
 
 
 @pytest.mark.slow
-def test_a_model_whose_calls_never_end_stops_no_other(tmp_path: Path) -> None:
+def test_endless_calls_of_a_model_do_not_block_other_models(tmp_path: Path) -> None:
     save_endless(tmp_path / "endless")
     save(tmp_path / "plus", 1)
     with live(tmp_path, "--timeout", "10", "--drain", "1") as server:
@@ -604,7 +606,7 @@ def test_a_model_whose_calls_never_end_stops_no_other(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_requests_of_many_steps_let_others_pass(tmp_path: Path) -> None:
+def test_long_requests_do_not_block_short_requests(tmp_path: Path) -> None:
     save_held(tmp_path / "held")
     with live(tmp_path, "--timeout", "600") as server:
 
@@ -619,7 +621,7 @@ def test_requests_of_many_steps_let_others_pass(tmp_path: Path) -> None:
             client.start()
         wait_for(lambda: ask(signature="count") == (200, 1.0), "no long call has begun")
         assert [ask() for _ in range(20)] == [(200, 0.0)] * 20
-        assert ask(signature="count") == (200, 1.0)  # the other one waits for it
+        assert ask(signature="count") == (200, 1.0)  # the second long call waits for the first one
         assert not ended
         assert ask(signature="release") == (200, 1.0)
         for client in clients:
@@ -636,7 +638,7 @@ def lstmae(*line: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_ports_that_cannot_be_had(folder: Path) -> None:
+def test_unavailable_port_or_host_is_reported(folder: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -651,14 +653,14 @@ def test_ports_that_cannot_be_had(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_host_by_name(folder: Path) -> None:
+def test_server_listens_on_a_host_name(folder: Path) -> None:
     with live(folder, "--host", "localhost") as server:
         assert server.ask("/v1/models/plus:predict", ONE)[0] == 200
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/net/if_inet6"), reason="no IPv6 here")
-def test_ipv6(folder: Path) -> None:
+def test_server_listens_on_an_ipv6_address(folder: Path) -> None:
     with socket.socket(socket.AF_INET6) as probe:
         try:
             probe.bind(("::1", 0))
@@ -681,15 +683,15 @@ def test_ipv6(folder: Path) -> None:
             server.kill()
 
 
-def test_an_independent_client(server: Live) -> None:
-    """OpenVINO Model Server's client, which speaks TensorFlow Serving's gRPC and REST by code of its own."""
+def test_independent_client_predicts_over_grpc_and_rest(server: Live) -> None:
+    """The client of OpenVINO Model Server implements TensorFlow Serving's gRPC and REST APIs independently."""
     client = pytest.importorskip("ovmsclient", reason="the extra [dev] has it")
     over_grpc = client.make_grpc_client(f"127.0.0.1:{server.grpc}")
     over_http = client.make_http_client(f"127.0.0.1:{server.rest}")
     about = over_grpc.get_model_metadata(model_name="plus", model_version=1)
     assert about["inputs"]["x"]["shape"] == [-1, -1]
     for one in (over_grpc, over_http):
-        # Its version 0 means the newest to itself and to no other server.
+        # Version 0 means the latest version only to OpenVINO Model Server.
         status = one.get_model_status(model_name="plus", model_version=1)
         assert status[1]["state"] == "AVAILABLE"
         answer = one.predict({"x": np.float32([[1.0, 2.5]])}, "plus", model_version=1)

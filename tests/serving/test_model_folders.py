@@ -1,4 +1,4 @@
-"""Folders that cannot be read, and configurations that cannot be followed: what serves goes on serving."""
+"""Test that unreadable folders and invalid configurations do not affect served models."""
 
 import asyncio
 import logging
@@ -23,7 +23,7 @@ from lstm_ae.serving.request_handler import RequestHandler
 
 @pytest.fixture
 def unreadable(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """Names of folders that cannot be listed; root may list any."""
+    """Return a set of names of folders that cannot be listed, also by root."""
     names: set[str] = set()
     iterdir = Path.iterdir
 
@@ -40,7 +40,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[Any]:
     return [vars(record)["model"] for record in caplog.records if record.levelno == logging.WARNING]
 
 
-def test_one_unreadable_folder_stops_nothing(
+def test_unreadable_folder_does_not_block_other_models(
     tmp_path: Path, unreadable: set[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     save(tmp_path / "plus", 1)
@@ -53,7 +53,7 @@ def test_one_unreadable_folder_stops_nothing(
         assert (found.names(), found.ready()) == (["other", "plus"], True)
         await found.refresh()
         assert warnings(caplog) == ["lost+found"]
-        # A model that is served stays, and the other one gets its new version.
+        # The served model remains available, and the other model gets its new version.
         unreadable.add("plus")
         shutil.move(tmp_path / "other" / "1", tmp_path / "other" / "2")
         await found.refresh()
@@ -68,7 +68,7 @@ def test_one_unreadable_folder_stops_nothing(
     run(service(tmp_path), work)
 
 
-def test_a_configured_folder_that_cannot_be_read_is_waited_for(tmp_path: Path, unreadable: set[str]) -> None:
+def test_unreadable_configured_folder_keeps_server_not_ready(tmp_path: Path, unreadable: set[str]) -> None:
     save(tmp_path / "plus", 1)
     save(tmp_path / "other", 1)
     made = service(tmp_path)
@@ -81,7 +81,7 @@ def test_a_configured_folder_that_cannot_be_read_is_waited_for(tmp_path: Path, u
     run(made, work)
 
 
-def test_a_damaged_newcomer_leaves_the_server_ready(tmp_path: Path) -> None:
+def test_damaged_new_model_does_not_affect_readiness(tmp_path: Path) -> None:
     save(tmp_path / "plus", 1)
     made = service(tmp_path)
     models = [ServedModel("plus", tmp_path / "plus")]
@@ -94,7 +94,7 @@ def test_a_damaged_newcomer_leaves_the_server_ready(tmp_path: Path) -> None:
         await made.catalog.refresh()
         assert [status.state for status in made.catalog.statuses("broken")] == [VersionState.END]
         assert made.catalog.ready()
-        # One that has served and serves no more is missed, until nobody wants it any longer.
+        # A model that was served and has no versions left makes the server not ready until it is not configured.
         save(tmp_path / "late", 1)
         models[1] = ServedModel("late", tmp_path / "late")
         await made.catalog.refresh()
@@ -111,7 +111,7 @@ def test_a_damaged_newcomer_leaves_the_server_ready(tmp_path: Path) -> None:
     run(made, work)
 
 
-def test_a_model_damaged_from_the_start_is_waited_for(tmp_path: Path) -> None:
+def test_model_damaged_at_startup_keeps_server_not_ready(tmp_path: Path) -> None:
     save(tmp_path / "plus", 1)
     (tmp_path / "broken" / "1").mkdir(parents=True)
     (tmp_path / "broken" / "1" / "saved_model.pb").write_bytes(b"no")
@@ -125,7 +125,7 @@ def test_a_model_damaged_from_the_start_is_waited_for(tmp_path: Path) -> None:
     run(service(tmp_path), work)
 
 
-def test_a_folder_that_holds_nothing_to_serve_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_folder_without_wanted_versions_is_reported_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     save(tmp_path / "plus", 1)
     made = service(tmp_path)
     lost = ServedModel("lost", tmp_path / "lost", VersionPolicy("specific", versions=(7,)))
@@ -140,7 +140,7 @@ def test_a_folder_that_holds_nothing_to_serve_is_told_once(tmp_path: Path, caplo
     run(made, work)
 
 
-def test_predict_passes_over_what_it_cannot_read(tmp_path: Path, unreadable: set[str]) -> None:
+def test_predict_ignores_unreadable_folders(tmp_path: Path, unreadable: set[str]) -> None:
     save(tmp_path / "plus", 1)
     (tmp_path / "lost+found").mkdir()
     unreadable.add("lost+found")
@@ -170,7 +170,7 @@ def test_predict_passes_over_what_it_cannot_read(tmp_path: Path, unreadable: set
         ),
     ],
 )
-def test_a_configuration_with_a_typo_changes_nothing(
+def test_invalid_reload_configuration_keeps_served_models(
     tmp_path: Path, unreadable: set[str], model: ServedModel, code: StatusCode, words: str
 ) -> None:
     save(tmp_path / "plus", 1)
@@ -187,7 +187,7 @@ def test_a_configuration_with_a_typo_changes_nothing(
     run(service(tmp_path), work)
 
 
-def test_a_reload_says_what_did_not_become_available(tmp_path: Path) -> None:
+def test_reload_reports_versions_that_did_not_become_available(tmp_path: Path) -> None:
     save(tmp_path / "plus", 1)
     broken = save(tmp_path / "broken", 3) / "saved_model.pb"
     broken.write_bytes(broken.read_bytes()[:99])
@@ -224,7 +224,7 @@ def _status(answer: Any) -> Any:
     return getattr(grpc.StatusCode, StatusCode(answer.status.error_code).name)
 
 
-def test_one_models_failure_keeps_no_other_from_its_update(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_model_update_does_not_block_other_updates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path / "plus", 1)
     save(tmp_path / "other", 1)
 

@@ -1,4 +1,4 @@
-"""Where a server listens, and the names that it answers to."""
+"""Test the addresses on which a server listens, its allowed host names, and how it reads request bodies."""
 
 import asyncio
 import socket
@@ -18,7 +18,7 @@ from lstm_ae.serving.limiter import RequestLimiter
 from lstm_ae.serving.ports import resolve_address, wait_until_listening
 
 
-def test_a_name_becomes_an_address() -> None:
+def test_host_name_resolves_to_an_address() -> None:
     address, port = resolve_address("localhost", 0)
     assert address in ("127.0.0.1", "::1")
     assert port > 0
@@ -28,8 +28,8 @@ def test_a_name_becomes_an_address() -> None:
         resolve_address("no.such.host.invalid", 8501)
 
 
-def test_of_several_addresses_one_that_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken, free = ("192.0.2.1", 0), ("127.0.0.1", 0)  # the first is nobody's
+def test_host_resolves_to_first_available_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken, free = ("192.0.2.1", 0), ("127.0.0.1", 0)  # the first address is reserved for documentation
     kinds = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
     both: list[Any] = [(socket.AF_INET6, *kinds[1:], ("::1", 0, 0, 0)), (*kinds, taken), (*kinds, free)]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *given, **named: both)
@@ -39,7 +39,7 @@ def test_of_several_addresses_one_that_can_be_had(monkeypatch: pytest.MonkeyPatc
         resolve_address("name", 0)
 
 
-def test_what_ends_before_it_listens_is_not_announced() -> None:
+def test_server_that_ends_before_listening_raises() -> None:
     async def work(error: Exception | None) -> None:
         async def serve() -> None:
             if error is not None:
@@ -57,8 +57,8 @@ def test_what_ends_before_it_listens_is_not_announced() -> None:
     ("address", "near"),
     [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("127.0.1.1", "127.0.1.1"), ("fe80::1%lo", "fe80::1%lo")],
 )
-def test_a_server_at_all_addresses_is_asked_at_one(address: str, near: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As Windows wants it."""
+def test_wildcard_address_is_probed_at_loopback(address: str, near: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows cannot connect to a wildcard address."""
     asked = []
 
     async def connect(*where: Any) -> Any:
@@ -82,7 +82,7 @@ def test_a_server_at_all_addresses_is_asked_at_one(address: str, near: str, monk
         ("0.0.0.0", "0.0.0.0", ("a.example",), {"a.example", "localhost"}, {"x.example", "10.0.0.1"}),
     ],
 )
-def test_names_that_are_answered(
+def test_allowed_hosts_include_local_and_configured_names(
     address: str, name: str, hosts: tuple[str, ...], known: set[str], unknown: set[str]
 ) -> None:
     found = allowed_hosts(address, name, hosts)
@@ -91,7 +91,7 @@ def test_names_that_are_answered(
     assert not unknown & found
 
 
-def test_probes_are_answered_by_any_name() -> None:
+def test_health_endpoints_accept_any_host_name() -> None:
     assert any_host_paths("127.0.0.1") == any_host_paths("::1") == {"/health", "/ready"}
     assert (
         any_host_paths("0.0.0.0")
@@ -103,7 +103,7 @@ def test_probes_are_answered_by_any_name() -> None:
 
 
 def status_for(path: str, headers: Any, authority: str | None = None) -> int:
-    """The status of an answer by a server that is called localhost."""
+    """Return the status of a response from a server named localhost."""
     service: Any = SimpleNamespace(page=False, limits=RequestLimits(), limiter=RequestLimiter(), busy=BusyConnections())
     application = _RsgiApplication(service, frozenset({"localhost"}), any_host_paths("127.0.0.1"))
     told: list[int] = []
@@ -133,21 +133,21 @@ def status_for(path: str, headers: Any, authority: str | None = None) -> int:
         (":80", None),
     ],
 )
-def test_a_host_header_is_read_as_a_whole(host: str, name: str | None) -> None:
+def test_host_header_is_parsed_or_rejected(host: str, name: str | None) -> None:
     assert parse_host(None, [("accept", "*/*"), ("Host", host)]) == name
 
 
-def test_a_request_calls_the_server_by_exactly_one_name() -> None:
+def test_request_must_have_exactly_one_host_name() -> None:
     twice = [("host", "localhost"), ("host", "evil.example")]
     assert parse_host(None, []) is parse_host(None, twice) is None
-    # A target that is a whole URL counts instead of the header.
+    # The host of an absolute URL takes precedence over the header.
     assert status_for("/v2", [("host", "localhost")], "evil.example:80") == 403
     assert status_for("/v2", [("host", "evil.example")], "localhost:80") == 404
     assert status_for("/v2", twice) == 400
 
 
 class Coming:
-    """A body as granian hands it on: an empty part at its end, and one more where it is cut off."""
+    """A body as Granian passes it on: an empty part at the end, and a second one if the body is incomplete."""
 
     def __init__(self, *parts: bytes) -> None:
         self.parts = list(parts)
@@ -175,7 +175,7 @@ class Coming:
         ({"transfer-encoding": "chunked"}, (b"abcdefghi", b""), 413),
     ],
 )
-def test_a_body_is_whole_or_refused(headers: dict[str, str], parts: tuple[bytes, ...], body: Any) -> None:
+def test_request_body_is_complete_or_refused(headers: dict[str, str], parts: tuple[bytes, ...], body: Any) -> None:
     async def work() -> Any:
         try:
             return await _RequestBody(headers, Coming(*parts), 8).read()
@@ -185,7 +185,7 @@ def test_a_body_is_whole_or_refused(headers: dict[str, str], parts: tuple[bytes,
     assert asyncio.run(work()) == body
 
 
-def test_a_body_must_come_at_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_request_body_below_minimum_rate_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     class Slow(Coming):
         async def __anext__(self) -> bytes:
             if len(self.parts) == 1:
@@ -199,7 +199,7 @@ def test_a_body_must_come_at_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(http, "BODY_GRACE_SECONDS", 0.01)
     assert asyncio.run(work(b"a", b"b")) == 408
-    # What has come earns time.
+    # Received bytes extend the time limit.
     monkeypatch.setattr(http, "MIN_BODY_RATE", 1e-3)
     with pytest.raises(TimeoutError):
         asyncio.run(asyncio.wait_for(work(b"a", b"b"), 0.1))
@@ -210,23 +210,23 @@ def test_a_body_must_come_at_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({"content-length": "4"}, True),
         ({"transfer-encoding": "chunked"}, True),
-        ({"content-length": "4", "expect": "100-continue"}, False),  # nothing is on its way
+        ({"content-length": "4", "expect": "100-continue"}, False),  # the client waits before it sends the body
         ({"content-length": "0"}, False),
         ({}, False),
     ],
 )
-def test_only_a_body_that_may_be_coming_is_unread(headers: dict[str, str], unread: bool) -> None:
+def test_request_body_is_unread_only_if_data_may_arrive(headers: dict[str, str], unread: bool) -> None:
     assert _RequestBody(headers, Coming(), 8).unread is unread
 
 
 @pytest.mark.parametrize(("parts", "left"), [((b"abcd", b""), 0), ((b"ab",) * 6, 2)])  # up to the limit of 8 bytes
-def test_what_nobody_has_read_is_discarded(parts: tuple[bytes, ...], left: int) -> None:
+def test_unread_request_body_is_discarded_up_to_the_limit(parts: tuple[bytes, ...], left: int) -> None:
     coming = Coming(*parts)
     asyncio.run(_RequestBody({"content-length": "4"}, coming, 8).discard())
     assert len(coming.parts) == left
 
 
-def test_the_rest_of_a_body_must_come_at_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_discarding_stops_for_a_slow_request_body(monkeypatch: pytest.MonkeyPatch) -> None:
     class Trickling(Coming):
         async def __anext__(self) -> bytes:
             await asyncio.sleep(0.005)
@@ -238,8 +238,8 @@ def test_the_rest_of_a_body_must_come_at_a_rate(monkeypatch: pytest.MonkeyPatch)
     assert len(coming.parts) > 900
 
 
-def test_discarding_keeps_no_connection_open_and_has_few_places() -> None:
-    """Who sends the bodies of refused requests slowly needs no place among the requests."""
+def test_discarding_has_few_slots_and_does_not_mark_connections_busy() -> None:
+    """Slow bodies of refused requests occupy no slots for requests."""
 
     async def work() -> None:
         service: Any = SimpleNamespace(
@@ -285,13 +285,13 @@ def test_discarding_keeps_no_connection_open_and_has_few_places() -> None:
     asyncio.run(work())
 
 
-def test_a_server_for_others_answers_to_any_name() -> None:
+def test_public_address_allows_any_host_name() -> None:
     assert allowed_hosts("0.0.0.0", "0.0.0.0", ()) is None
     assert allowed_hosts("10.0.0.1", "machine.example", ()) is None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends such connections by itself")
-def test_connections_have_a_limit_for_what_nobody_reads() -> None:
+def test_tcp_user_timeout_is_set_for_connections_of_the_port() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_server(("127.0.0.1", 0)) as other:
         port = listening.getsockname()[1]
         assert reset_unread_connections(port, 2.5)

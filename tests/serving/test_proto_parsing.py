@@ -1,4 +1,4 @@
-"""Large messages are parsed in pieces, to what protobuf's own parser makes of them."""
+"""Test that parsing large messages in pieces gives the same result as the parser of protobuf."""
 
 from typing import Any
 
@@ -35,18 +35,18 @@ def classification_request() -> ClassificationRequest:
 
 @pytest.mark.parametrize("made", [predict_request(), classification_request()], ids=["predict", "classify"])
 @pytest.mark.parametrize("piece", [0, 1, 5, 20, 64, 10**6])
-def test_pieces_give_the_same_message(monkeypatch: pytest.MonkeyPatch, made: Any, piece: int) -> None:
+def test_parsing_in_pieces_matches_protobuf(monkeypatch: pytest.MonkeyPatch, made: Any, piece: int) -> None:
     monkeypatch.setattr(proto_parsing, "PIECE_BYTES", piece)
     content = made.SerializeToString()
     assert parse_message(type(made), content) == made
-    # Singular messages are merged, lists joined, and of the entries of a map with one key the last one counts.
+    # Singular messages are merged, lists are concatenated, and the last entry of a map wins for equal keys.
     twice = content + content
     assert parse_message(type(made), twice) == type(made).FromString(twice)
     unknown = content + b"\xfa\x3f\x05hello" + b"\xf8\x3f\x01"
     assert parse_message(type(made), unknown).SerializeToString() == type(made).FromString(unknown).SerializeToString()
 
 
-def test_an_entry_may_repeat_its_fields_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_map_entry_fields_may_repeat_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proto_parsing, "PIECE_BYTES", 1)
     value, other = b"\x12\x02\x08\x01", b"\x12\x06\x2a\x04\x00\x00\x80\x3f"  # dtype 1, and a float_val
     for entry in (value + b"\x0a\x01k" + other, b"\x0a\x01a" + value + b"\x0a\x01b", value + other, b"\x0a\x01k"):
@@ -54,7 +54,7 @@ def test_an_entry_may_repeat_its_fields_in_any_order(monkeypatch: pytest.MonkeyP
         assert parse_message(PredictRequest, content) == PredictRequest.FromString(content)
 
 
-def test_an_entry_with_an_unknown_field_is_no_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_map_entry_with_unknown_field_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proto_parsing, "PIECE_BYTES", 1)
     entry = b"\x0a\x01k\x12\x02\x08\x01\x38\x01"
     content = b"\x12" + bytes([len(entry)]) + entry
@@ -75,7 +75,7 @@ def test_an_entry_with_an_unknown_field_is_no_entry(monkeypatch: pytest.MonkeyPa
     ],
     ids=["cut", "longer than the rest", "no tag", "endless number", "no text", "field 0"],
 )
-def test_a_damaged_message_is_refused(monkeypatch: pytest.MonkeyPatch, content: bytes, piece: int) -> None:
+def test_damaged_message_raises_decode_error(monkeypatch: pytest.MonkeyPatch, content: bytes, piece: int) -> None:
     monkeypatch.setattr(proto_parsing, "PIECE_BYTES", piece)
     with pytest.raises(DecodeError):
         PredictRequest.FromString(content)
@@ -83,7 +83,7 @@ def test_a_damaged_message_is_refused(monkeypatch: pytest.MonkeyPatch, content: 
         parse_message(PredictRequest, content)
 
 
-def test_groups_and_deep_messages_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_groups_and_deeply_nested_messages_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proto_parsing, "PIECE_BYTES", 8)
     with pytest.raises(DecodeError, match="group"):
         parse_message(PredictRequest, b"\x7b" * 20)

@@ -1,7 +1,7 @@
-"""Everything that clients and networks get wrong, sent to a running server: input, endpoint, status, words.
+"""Test a running server with invalid and unusual requests of clients and networks.
 
-Each case ends with the server as it was: nothing failed inside, and it answers the next one. Finer points are in
-`test_json_codec.py` (values), `test_serving.py` (paths) and `test_live.py` (gRPC, slow clients, ports).
+After each case, the server has no internal errors and answers the next request. Details are tested in
+`test_json_codec.py` (values), `test_serving.py` (paths), and `test_live.py` (gRPC, slow clients, ports).
 """
 
 import gzip
@@ -29,8 +29,8 @@ class Case(NamedTuple):
     """A request and its answer.
 
     Args:
-        words: in the error, or in the answer's text where the status is 200.
-        headers: instead of the one that says the body's length.
+        words: Words in the error message, or in the body if the status is 200.
+        headers: Additional headers; Host and Content-Length replace the defaults.
     """
 
     body: bytes
@@ -47,7 +47,7 @@ def rows(text: str) -> bytes:
 
 LONG = "x" * 10_000_000
 CASES = {
-    # The body as a whole
+    # Body
     "empty": Case(b"", 400, "The document is empty"),
     "blanks": Case(b" \r\n\t", 400, "The document is empty"),
     "not JSON": Case(b"x=1&y=2", 400, "JSON Parse error"),
@@ -68,7 +68,7 @@ CASES = {
     "200,000 objects deep": Case(b'{"a": ' * 200_000, 400, "nested too deeply"),
     "17 deep": Case(rows("[" * 17 + "1" + "]" * 17), 200, "[2.0]" + "]" * 16),
     "65 deep": Case(rows("[" * 65 + "1" + "]" * 65), 400, "Lists may be nested "),
-    # What it holds
+    # Keys and shapes
     "neither": Case(b"{}", 400, "Missing 'inputs' or 'instances' key"),
     "both": Case(b'{"instances": [[1.0]], "inputs": [[1.0]]}', 400, "only one of"),
     "no instances": Case(rows("[]"), 400, "No values in 'instances'"),
@@ -182,13 +182,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     (folder / "toy").symlink_to(Path(__file__).parents[2] / "saved_models" / "toy")
     with live(folder) as started:
         yield started
-        # What no client may ever cause.
+        # No request may cause an internal error.
         assert not [line for line in started.log if '"level": "error"' in line or "Traceback" in line], started.log
         assert ":predict" not in started.ask("/health")[1]
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_request(server: Live, name: str) -> None:
+def test_server_response_to_unusual_requests(server: Live, name: str) -> None:
     case = CASES[name]
     host = "" if "Host:" in case.headers else "Host: localhost\r\n"
     length = "" if "Content-Length:" in case.headers else f"Content-Length: {len(case.body)}\r\n"
@@ -208,8 +208,8 @@ def test_a_request(server: Live, name: str) -> None:
     assert server.ask(PLUS, GOOD) == (200, {"predictions": [[2.0]]})
 
 
-def test_many_half_open_connections(server: Live) -> None:
-    """Almost as many as the server takes: another client is answered beside them."""
+def test_half_open_connections_do_not_block_other_clients(server: Live) -> None:
+    """Open almost as many connections as the server accepts."""
     silent = [socket.create_connection(("127.0.0.1", server.rest)) for _ in range(200)]
     try:
         for place, connection in enumerate(silent):
@@ -222,7 +222,7 @@ def test_many_half_open_connections(server: Live) -> None:
             connection.close()
 
 
-def test_short_deadlines(server: Live) -> None:
+def test_grpc_deadline_exceeded_with_short_deadlines(server: Live) -> None:
     asked = predict_pb2.PredictRequest()
     asked.model_spec.name = "toy"
     asked.inputs["sequence"].CopyFrom(tf.make_tensor_proto(np.zeros((200, 500, 1), np.float32)))
@@ -236,8 +236,8 @@ def test_short_deadlines(server: Live) -> None:
         assert stub.Predict(asked, timeout=CEILING).outputs["reconstruction"].tensor_shape.dim[0].size == 200
 
 
-def test_nothing_failed_inside(server: Live) -> None:
-    """After all of the above: not one answer was an internal error."""
+def test_metrics_count_no_internal_errors(server: Live) -> None:
+    """None of the tests above causes an internal error."""
     import urllib.request
 
     with urllib.request.urlopen(server.url("/monitoring/prometheus/metrics"), timeout=CEILING) as answer:
@@ -248,7 +248,7 @@ def test_nothing_failed_inside(server: Live) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may have every port")
-def test_a_port_that_needs_privileges(server: Live) -> None:
+def test_privileged_port_is_reported_as_unavailable(server: Live) -> None:
     from test_live import lstmae
 
     done = lstmae("serve", str(Path(__file__).parents[2] / "saved_models"), "--rest-port", "80", "--grpc-port", "0")

@@ -1,4 +1,4 @@
-"""The server's parts in one process: models and REST; tiny models stand for ours."""
+"""Test models and the REST API in one process with tiny models."""
 
 import asyncio
 import gzip
@@ -26,7 +26,7 @@ PREDICT = "/v1/models/plus:predict"
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one model, versions 1 and 2, which add 1 and 2."""
+    """Return a folder with one model; its versions 1 and 2 add 1 and 2."""
     folder = tmp_path_factory.mktemp("models")
     save(folder / "plus", 1, 1.0)
     save(folder / "plus", 2, 2.0)
@@ -34,7 +34,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def asked(made: RequestHandler, *requests: tuple[Any, ...], **headers: str) -> list[tuple[int, Any]]:
-    """The status and JSON of each answer, one request after the other."""
+    """Send requests one after the other; return the status and JSON of each response."""
 
     async def all_of_them(made: RequestHandler) -> list[tuple[int, Any]]:
         answers = [await ask(made, *request, **headers) for request in requests]
@@ -44,13 +44,13 @@ def asked(made: RequestHandler, *requests: tuple[Any, ...], **headers: str) -> l
 
 
 def error(made: RequestHandler, *request: Any, **headers: str) -> tuple[int, str]:
-    """The status and the words of a refusal."""
+    """Return the status and the message of a refusal."""
     ((status, content),) = asked(made, request, **headers)
     assert list(content) == ["error"]
     return status, content["error"]
 
 
-def test_rest_predicts(models: Path) -> None:
+def test_rest_predict_by_version_label_and_format(models: Path) -> None:
     rows, columns, upper, second, first, label = asked(
         service(models, VersionPolicy("all"), [("plus", "old", 1)]),
         ("POST", PREDICT, {"instances": [[1.0], [2.5]]}),
@@ -129,15 +129,17 @@ def test_rest_status_and_metadata(models: Path) -> None:
         ("POST", PREDICT, {"signature_name": "whole", "instances": [[1.0]]}, 400, "send 'inputs' instead"),
     ],
 )
-def test_rest_refuses(models: Path, method: str, path: str, body: Any, status: int, words: str) -> None:
+def test_rest_refuses_invalid_requests(
+    models: Path, method: str, path: str, body: Any, status: int, words: str
+) -> None:
     got, text = error(service(models), method, path, body)
     assert got == status
     assert words in text
     assert "\n" not in text
 
 
-def test_shapes_are_the_models_own_matter_except_for_exports(tmp_path: Path) -> None:
-    """As TensorFlow Serving has it; our exports would repeat the one feature that they are sent instead of four."""
+def test_input_shapes_are_checked_only_for_exported_models(tmp_path: Path) -> None:
+    """TensorFlow Serving does not check shapes; exported models would broadcast one feature to four."""
     save(tmp_path / "plus")
     (save(tmp_path / "ours") / "assets.extra").mkdir()
     (tmp_path / "ours" / "1" / "assets.extra" / "manifest.json").write_text("{}")
@@ -158,7 +160,7 @@ def test_shapes_are_the_models_own_matter_except_for_exports(tmp_path: Path) -> 
     assert [status for status, _ in ours] == [400] * 6
     shape = "Input 'x' must have the shape (any, any). Received: "
     assert [content["error"] for _, content in ours[:4]] == [shape + end for end in ("(1)", "()", "(1, 1, 1)", "(1)")]
-    # What the model says of it comes after what is wrong with the request.
+    # The error of the model follows the description of the shape.
     assert [status for status, _ in others[3:]] == [400] * 3
     for (_, content), words in zip(
         others[3:],
@@ -169,14 +171,14 @@ def test_shapes_are_the_models_own_matter_except_for_exports(tmp_path: Path) -> 
         assert not content["error"].endswith(words)
 
 
-def test_rest_knows_every_kind_of_number_and_text(models: Path) -> None:
+def test_rest_predict_supports_all_dtypes(models: Path) -> None:
     row = {"number": 1, "text": "a", "truth": True, "long": 2**62, "double": 0.1}
     (answer,) = asked(service(models), ("POST", PREDICT, {"signature_name": "kinds", "instances": [row, row]}))
     said = {"number": 2, "text": "a", "text_bytes": {"b64": "YQ=="}, "truth": False, "long": 2**62, "double": 0.1}
     assert answer == (200, {"predictions": [said, said]})
 
 
-def test_rest_answers_that_are_not_finite(models: Path) -> None:
+def test_rest_predict_returns_nan_and_infinity(models: Path) -> None:
     async def work(made: RequestHandler) -> bytes:
         body = {"signature_name": "not_finite", "instances": [[1.0, 0.0, -1.0]]}
         return (await ask(made, "POST", PREDICT, body)).content
@@ -184,7 +186,7 @@ def test_rest_answers_that_are_not_finite(models: Path) -> None:
     assert run(service(models), work) == b'{"predictions": [[Infinity, NaN, -Infinity]]}'
 
 
-def test_rest_takes_gzip_and_no_bomb(models: Path) -> None:
+def test_rest_accepts_gzip_and_refuses_gzip_bombs(models: Path) -> None:
     body = json.dumps({"instances": [[1.0]]}).encode()
     made = service(models, limits={"body": 1000})
     ((status, content),) = asked(made, ("POST", PREDICT, gzip.compress(body)), content_encoding="gzip")
@@ -201,7 +203,7 @@ def test_rest_takes_gzip_and_no_bomb(models: Path) -> None:
         )
 
 
-def test_limits(models: Path) -> None:
+def test_request_limits_on_instances_window_and_horizon(models: Path) -> None:
     limits = {"instances": 3, "window": 4, "horizon": 5}
     for body, words in (
         ({"instances": [[1.0]] * 4}, "at most 3 instances"),
@@ -214,7 +216,7 @@ def test_limits(models: Path) -> None:
         assert words in text
 
 
-def test_ten_thousand_instances(models: Path) -> None:
+def test_rest_predict_with_ten_thousand_instances(models: Path) -> None:
     ((status, content),) = asked(service(models), ("POST", PREDICT, {"instances": [[k] for k in range(10_000)]}))
     assert status == 200
     assert content["predictions"] == [[k + 2.0] for k in range(10_000)]
@@ -242,15 +244,15 @@ def test_health_readiness_and_metrics(models: Path) -> None:
         assert line in text.splitlines()
 
 
-def test_not_ready_before_a_model_is_there(tmp_path: Path) -> None:
+def test_server_without_models_is_not_ready(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert asked(service(tmp_path), ("GET", "/ready")) == [(503, {"status": "not ready"})]
 
 
-def test_which_folders_are_versions(tmp_path: Path) -> None:
+def test_find_versions_accepts_numbered_folders(tmp_path: Path) -> None:
     for name in ("1", "01", "02", "abc", "-1", "1.5", "²", str(2**63 - 1), str(2**63), "9" * 40, "7"):
         (tmp_path / name).mkdir()
-        if name != "7":  # half copied: saved_model.pb comes last
+        if name != "7":  # partially copied: saved_model.pb is copied last
             (tmp_path / name / "saved_model.pb").touch()
     (tmp_path / "5").touch()
     found = find_versions(tmp_path)
@@ -258,7 +260,7 @@ def test_which_folders_are_versions(tmp_path: Path) -> None:
     assert find_versions(tmp_path / "nowhere") == {}
 
 
-def test_policies() -> None:
+def test_version_policy_chooses_versions() -> None:
     assert choose_versions({1, 2, 3}, VersionPolicy()) == {3}
     assert choose_versions({1, 2, 3}, VersionPolicy("latest", 2)) == {2, 3}
     assert choose_versions({1, 2, 3}, VersionPolicy("all")) == {1, 2, 3}
@@ -266,7 +268,7 @@ def test_policies() -> None:
     assert choose_versions(set(), VersionPolicy()) == set()
 
 
-def test_a_new_version_is_taken_up_and_a_rollback_as_well(tmp_path: Path) -> None:
+def test_catalog_serves_new_versions_and_rollbacks(tmp_path: Path) -> None:
     save(tmp_path / "plus", 1, 1.0)
 
     async def work(made: RequestHandler) -> list[Any]:
@@ -275,7 +277,7 @@ def test_a_new_version_is_taken_up_and_a_rollback_as_well(tmp_path: Path) -> Non
         save(tmp_path / "plus", 2, 2.0)
         await found.refresh()
         seen = [found.find("plus").version, [(s.version, s.state.name) for s in found.statuses("plus")]]
-        # A request that has found the old version still has it.
+        # A request that started with the old version still uses it.
         seen.append(held.run("serving_default", {"x": np.float32([[1]])})["y"].tolist())
         shutil.rmtree(tmp_path / "plus" / "2")
         await found.refresh()
@@ -289,7 +291,7 @@ def test_a_new_version_is_taken_up_and_a_rollback_as_well(tmp_path: Path) -> Non
     assert run(service(tmp_path), work) == [2, [(2, "AVAILABLE"), (1, "END")], [[2.0]], 1]
 
 
-def test_a_version_that_cannot_be_loaded_is_reported_while_the_old_one_serves(tmp_path: Path) -> None:
+def test_damaged_version_is_reported_while_the_old_version_serves(tmp_path: Path) -> None:
     save(tmp_path / "plus", 1, 1.0)
     broken = save(tmp_path / "plus", 2, 2.0)
     whole = (broken / "saved_model.pb").read_bytes()
@@ -298,7 +300,7 @@ def test_a_version_that_cannot_be_loaded_is_reported_while_the_old_one_serves(tm
     async def work(made: RequestHandler) -> Any:
         found = made.catalog
         with pytest.raises(Refusal):
-            found.find("plus")  # as TensorFlow Serving: only the latest is wanted
+            found.find("plus")  # like TensorFlow Serving, only the latest version is loaded
         shutil.move(tmp_path / "plus" / "2", tmp_path / "kept")
         await found.refresh()
         shutil.move(tmp_path / "kept", tmp_path / "plus" / "2")
@@ -313,7 +315,7 @@ def test_a_version_that_cannot_be_loaded_is_reported_while_the_old_one_serves(tm
     assert run(made, work) == ((1, "END", True), 2)
 
 
-def test_a_model_of_other_types_is_refused(tmp_path: Path) -> None:
+def test_model_with_unsupported_dtype_is_refused(tmp_path: Path) -> None:
     class Half(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec((None,), tf.bfloat16, name="x")])
         def same(self, x: Any) -> Any:
@@ -331,7 +333,7 @@ def test_a_model_of_other_types_is_refused(tmp_path: Path) -> None:
     )
 
 
-def test_models_that_touch_files_need_trust(tmp_path: Path) -> None:
+def test_models_that_read_files_require_trust(tmp_path: Path) -> None:
     class Evil(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec((None,), tf.float32, name="x")])
         def read(self, x: Any) -> Any:
@@ -341,7 +343,7 @@ def test_models_that_touch_files_need_trust(tmp_path: Path) -> None:
     tf.saved_model.save(model, str(tmp_path / "evil" / "1"), signatures=model.read)
     request = ("POST", "/v1/models/evil:predict", {"instances": [1.0]})
     ((status, content),) = asked(service(tmp_path), request)
-    assert status == 200  # the tests' own service trusts
+    assert status == 200  # the service of the tests trusts all models
     careful = service(tmp_path)
     careful.catalog._load = make_loader(trust=False)
     ((status, content),) = asked(careful, request)
@@ -352,7 +354,7 @@ def test_models_that_touch_files_need_trust(tmp_path: Path) -> None:
     assert "--trust" in reason
 
 
-def test_a_broken_version_is_not_tried_at_every_look(tmp_path: Path) -> None:
+def test_damaged_version_is_not_reloaded_at_every_refresh(tmp_path: Path) -> None:
     (tmp_path / "plus" / "1").mkdir(parents=True)
     (tmp_path / "plus" / "1" / "saved_model.pb").write_bytes(b"\xff" * 50)
     made = service(tmp_path)
@@ -373,7 +375,7 @@ def test_a_broken_version_is_not_tried_at_every_look(tmp_path: Path) -> None:
     assert tried == [1]
 
 
-def test_different_shapes_and_horizons_ride_apart(models: Path) -> None:
+def test_requests_with_different_shapes_or_horizons_are_batched_apart(models: Path) -> None:
     seen: list[tuple[int, ...]] = []
 
     async def work(made: RequestHandler) -> list[Any]:
@@ -396,7 +398,7 @@ def test_different_shapes_and_horizons_ride_apart(models: Path) -> None:
     assert sorted(seen) == [(1, 1, 1), (1, 2, 1), (1, 3, 3), (2, 2, 3, 3)]
 
 
-def test_rows_past_their_own_horizon_are_nan(models: Path) -> None:
+def test_steps_beyond_the_horizon_of_a_row_are_nan(models: Path) -> None:
     body = {"signature_name": "forecast", "instances": [{"x": [5.0], "horizon": 1}, {"x": [6.0], "horizon": 3}]}
 
     async def work(made: RequestHandler) -> bytes:
@@ -405,7 +407,7 @@ def test_rows_past_their_own_horizon_are_nan(models: Path) -> None:
     assert run(service(models), work) == b'{"predictions": [[5.0, NaN, NaN], [6.0, 6.0, 6.0]]}'
 
 
-def test_a_signature_without_rows_rides_alone(models: Path) -> None:
+def test_signature_without_rows_is_not_batched(models: Path) -> None:
     async def work(made: RequestHandler) -> list[Any]:
         body = {"signature_name": "whole", "inputs": [[1.0, 2.0]]}
         return await asyncio.gather(*(ask(made, "POST", PREDICT, body) for _ in range(5)))
@@ -414,7 +416,7 @@ def test_a_signature_without_rows_rides_alone(models: Path) -> None:
     assert [json.loads(answer.content) for answer in answers] == [{"outputs": 3.0}] * 5
 
 
-def test_a_negative_row_among_others_fails_alone(models: Path) -> None:
+def test_invalid_row_does_not_fail_other_requests_in_its_batch(models: Path) -> None:
     async def work(made: RequestHandler) -> list[int]:
         bodies = [{"signature_name": "positive", "instances": [[value]]} for value in (1.0, -1.0, 2.0, 3.0)]
         return [a.status for a in await asyncio.gather(*(ask(made, "POST", PREDICT, body) for body in bodies))]
@@ -423,8 +425,8 @@ def test_a_negative_row_among_others_fails_alone(models: Path) -> None:
 
 
 @pytest.mark.slow
-def test_our_models_say_what_they_say_in_keras() -> None:
-    """The served answer is the saved model's, to the last digit that JSON carries."""
+def test_served_predictions_equal_saved_model_outputs() -> None:
+    """Compare the float32 values exactly after the JSON round trip."""
     folder = Path(__file__).parents[2] / "saved_models"
     sequence = np.random.default_rng(0).uniform(0, 1, (3, 50, 1)).astype(np.float32)
     loaded = tf.saved_model.load(str(folder / "toy" / "1"))
@@ -435,7 +437,7 @@ def test_our_models_say_what_they_say_in_keras() -> None:
     np.testing.assert_array_equal(np.array(content["predictions"], np.float32), expected)
 
 
-def test_a_large_request_of_many_horizons(models: Path) -> None:
+def test_large_request_with_different_horizons(models: Path) -> None:
     rows = [{"x": [1.0], "horizon": 1}] * 64 + [{"x": [2.0], "horizon": 3}] * 6
     body = {"signature_name": "forecast", "instances": rows}
 
@@ -461,7 +463,7 @@ def test_a_large_request_of_many_horizons(models: Path) -> None:
         ),
     ],
 )
-def test_what_would_take_or_answer_too_many_numbers_is_refused(models: Path, limit: int, body: Any, words: str) -> None:
+def test_requests_over_the_element_limit_are_refused(models: Path, limit: int, body: Any, words: str) -> None:
     made = service(models, limits={"elements": limit})
     status, text = error(made, "POST", PREDICT, body)
     assert status == 400
@@ -469,8 +471,8 @@ def test_what_would_take_or_answer_too_many_numbers_is_refused(models: Path, lim
     assert f"at most {limit} elements" in text
 
 
-def test_an_answer_that_turns_out_too_large_is_refused(tmp_path: Path) -> None:
-    """Of a shape that the signature does not tell."""
+def test_output_of_unknown_shape_over_the_element_limit_is_refused(tmp_path: Path) -> None:
+    """The signature does not specify the shape of the output."""
 
     class Tiled(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec((None, 1), tf.float32, name="x")])
@@ -484,7 +486,7 @@ def test_an_answer_that_turns_out_too_large_is_refused(tmp_path: Path) -> None:
     assert (status, "The outputs" in text, "Received: 21" in text) == (400, True, True)
 
 
-def test_many_steps_make_a_call_a_long_one(models: Path) -> None:
+def test_calls_with_many_steps_are_long_calls(models: Path) -> None:
     long: list[bool] = []
 
     async def work(made: RequestHandler) -> None:
@@ -498,13 +500,13 @@ def test_many_steps_make_a_call_a_long_one(models: Path) -> None:
         for steps, horizon in ((1000, 1), (1001, 1), (1, 1000), (1, 1001)):
             body = {"signature_name": "forecast", "instances": [{"x": [1.0] * steps, "horizon": horizon}]}
             assert (await ask(made, "POST", PREDICT, body)).status == 200
-        assert (await ask(made, "POST", PREDICT, {"instances": [[1.0]] * 1001})).status == 200  # rows are no steps
+        assert (await ask(made, "POST", PREDICT, {"instances": [[1.0]] * 1001})).status == 200  # rows are not steps
 
     run(service(models), work)
     assert long == [False, True, False, True, False]
 
 
-def test_a_model_whose_call_does_not_end_is_set_aside(models: Path) -> None:
+def test_model_with_a_late_call_is_set_aside_until_it_ends(models: Path) -> None:
     go = threading.Event()
 
     async def work(made: RequestHandler) -> list[Any]:
@@ -546,11 +548,11 @@ def test_a_model_whose_call_does_not_end_is_set_aside(models: Path) -> None:
         b'{"instances"\r\n: [[1]], "instances": [[2]]}',
     ],
 )
-def test_deep_and_doubled_requests_are_refused(models: Path, body: bytes) -> None:
+def test_deeply_nested_json_and_repeated_keys_are_refused(models: Path, body: bytes) -> None:
     assert error(service(models), "POST", PREDICT, body)[0] == 400
 
 
-def test_a_server_that_stops_takes_no_more(models: Path) -> None:
+def test_draining_server_refuses_new_requests(models: Path) -> None:
     async def work(made: RequestHandler) -> Any:
         made.draining = True
         return await ask(made, "POST", PREDICT, {"instances": [[1.0]]})
@@ -560,11 +562,11 @@ def test_a_server_that_stops_takes_no_more(models: Path) -> None:
 
 
 def coming(made: RequestHandler, body: Any) -> Any:
-    """A request whose body comes by a function of its own."""
+    """Send a request whose body is read by the given function."""
     return respond(made, RestRequest("POST", PREDICT, {}, body))
 
 
-def test_what_is_on_its_way_when_the_server_stops_is_answered(models: Path) -> None:
+def test_draining_server_answers_requests_in_progress(models: Path) -> None:
     async def work(made: RequestHandler) -> list[int]:
         async def body() -> bytes:
             made.draining = True
@@ -575,7 +577,7 @@ def test_what_is_on_its_way_when_the_server_stops_is_answered(models: Path) -> N
     assert run(service(models), work) == [200, 503]
 
 
-def test_one_deadline_holds_for_the_whole_of_a_request(models: Path) -> None:
+def test_request_deadline_includes_receiving_the_body(models: Path) -> None:
     async def work(made: RequestHandler) -> tuple[float, float, int]:
         left: list[float] = []
         took: list[float] = []
@@ -602,7 +604,7 @@ def test_one_deadline_holds_for_the_whole_of_a_request(models: Path) -> None:
     assert status == 408
 
 
-def test_no_time_left_is_not_all_the_time(models: Path) -> None:
+def test_predict_without_time_left_exceeds_the_deadline(models: Path) -> None:
     async def work(made: RequestHandler) -> None:
         found = made.catalog.find("plus")
         with pytest.raises(Refusal) as caught:
@@ -612,7 +614,7 @@ def test_no_time_left_is_not_all_the_time(models: Path) -> None:
     run(service(models), work)
 
 
-def test_a_disk_that_does_not_answer_takes_no_model_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_system_error_does_not_unload_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path / "plus", 1)
 
     async def work(made: RequestHandler) -> int:
@@ -627,7 +629,7 @@ def test_a_disk_that_does_not_answer_takes_no_model_away(tmp_path: Path, monkeyp
     assert run(service(tmp_path), work) == 1
 
 
-def test_a_label_goes_over_once_its_version_answers(tmp_path: Path) -> None:
+def test_label_moves_to_new_version_once_it_is_available(tmp_path: Path) -> None:
     save(tmp_path / "plus", 1)
     wanted = [ServedModel("plus", tmp_path / "plus", VersionPolicy("all"), (("stable", 1),))]
 

@@ -1,4 +1,4 @@
-"""What the server says of itself at /openapi.json, and the page at /."""
+"""Test the OpenAPI document at /openapi.json and the web page at /."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ LIMITS = RequestLimits(instances=7, window=50, horizon=9)
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two versions of a model, the second with a manifest, and a model whose name a path cannot hold."""
+    """Return a folder with two versions of a model, the second with a manifest, and a model named "a b"."""
     folder = tmp_path_factory.mktemp("models")
     save(folder / "plus", 1)
     extra = save(folder / "plus", 2) / "assets.extra"
@@ -64,7 +64,7 @@ def answers(folder: Path, *requests: tuple[Any, ...], page: bool = True, labels:
 
 @pytest.fixture(scope="module")
 def described(models: Path) -> Any:
-    """The document, with a label on the first version."""
+    """Return the OpenAPI document, with a label for the first version."""
     (found,) = answers(models, ("GET", "/openapi.json"), labels=[("plus", "old", 1), ("plus", "a b", 2)])
     assert (found.status, found.kind) == (200, "application/json")
 
@@ -74,7 +74,7 @@ def described(models: Path) -> Any:
     return json.loads(found.content, parse_constant=refuse)
 
 
-def test_every_path_that_leads_to_a_version_is_described(described: Any) -> None:
+def test_openapi_describes_all_version_and_label_paths(described: Any) -> None:
     ways = ["/v1/models/plus", "/v1/models/plus/labels/old", "/v1/models/plus/versions/1", "/v1/models/plus/versions/2"]
     own = ["/health", "/monitoring/prometheus/metrics", "/openapi.json", "/ready"]
     assert sorted(described["paths"]) == own + sorted(
@@ -90,7 +90,7 @@ def methods(path: dict[str, Any]) -> Iterator[dict[str, Any]]:
     return (path[method] for method in ("get", "post") if method in path)
 
 
-def test_what_is_described_is_served(models: Path, described: Any) -> None:
+def test_openapi_paths_and_examples_are_served(models: Path, described: Any) -> None:
     gets = [path for path, item in described["paths"].items() if "get" in item]
     posts = [path for path, item in described["paths"].items() if "post" in item]
     example = described["components"]["requestBodies"]["plus-2"]["content"]["application/json"]["examples"]["example-1"]
@@ -103,7 +103,7 @@ def test_what_is_described_is_served(models: Path, described: Any) -> None:
     assert {one.content for one in found[len(gets) :]} == {b'{"outputs":[[2.0],[3.0]]}'}
 
 
-def test_every_reference_leads_somewhere(described: Any) -> None:
+def test_openapi_references_resolve_and_components_are_used(described: Any) -> None:
     found = re.findall(r'"\$ref": "#/components/([^/"]+)/([^"]+)"', json.dumps(described))
     assert len(set(found)) > 10
     for kind, name in found:
@@ -112,7 +112,7 @@ def test_every_reference_leads_somewhere(described: Any) -> None:
     assert used == set(described["components"]["requestBodies"]) | set(described["components"]["responses"])
 
 
-def test_a_manifest_is_told_at_the_path_of_its_model(described: Any) -> None:
+def test_openapi_includes_the_manifest_of_a_model(described: Any) -> None:
     assert described["paths"]["/v1/models/plus/versions/1"]["x-lstmae"] == {
         "name": "plus",
         "version": "1",
@@ -128,23 +128,23 @@ def test_a_manifest_is_told_at_the_path_of_its_model(described: Any) -> None:
     assert "examples" not in described["components"]["requestBodies"]["plus-1"]["content"]["application/json"]
 
 
-def test_a_signature_without_outputs_is_described() -> None:
-    """One odd model must not take the description from all others."""
+def test_response_schema_of_a_signature_without_outputs() -> None:
+    """One unusual model must not break the description of other models."""
     odd = Signature("odd", {}, {}, batched=False)
     assert schemas.response_schema({"odd": odd})["anyOf"][0]["properties"]["outputs"]["properties"] == {}
 
 
-def test_the_description_is_openapi(described: Any) -> None:
+def test_openapi_document_passes_the_validator(described: Any) -> None:
     validator = pytest.importorskip("openapi_spec_validator", reason="openapi-spec-validator is not installed")
     validator.validate(described)
 
 
-def test_no_model_is_described_before_one_is_there(tmp_path: Path) -> None:
+def test_openapi_without_models_lists_server_paths_only(tmp_path: Path) -> None:
     (found,) = answers(tmp_path, ("GET", "/openapi.json"))
     assert len(json.loads(found.content)["paths"]) == 4
 
 
-def test_request_of_a_single_input() -> None:
+def test_request_schema_with_a_single_input() -> None:
     row = {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4}
     window = {"type": "array", "items": row, "minItems": 1, "maxItems": 50}
     one = window | {"description": "float32, shape (any, 4)"}
@@ -164,7 +164,7 @@ def test_request_of_a_single_input() -> None:
     assert (rows["required"], columns["required"]) == (["instances"], ["inputs"])
 
 
-def test_request_of_several_inputs_names_its_signature() -> None:
+def test_request_schema_with_several_inputs_requires_signature_name() -> None:
     rows, columns = schemas.request_schema({TWO.name: TWO}, LIMITS)["anyOf"]
     assert rows["required"] == ["instances", "signature_name"]
     row = rows["properties"]["instances"]["items"]
@@ -174,7 +174,7 @@ def test_request_of_several_inputs_names_its_signature() -> None:
     assert columns["properties"]["inputs"]["properties"]["horizon"]["maxItems"] == 7
 
 
-def test_answers_stand_alone_or_by_name() -> None:
+def test_response_schema_by_number_of_outputs() -> None:
     forms = schemas.response_schema({ONE.name: ONE, TWO.name: TWO, WHOLE.name: WHOLE})["anyOf"]
     assert [list(form["properties"]) for form in forms] == [["predictions"], ["outputs"]] * 2 + [["outputs"]]
     one, _, two, _, whole = forms
@@ -183,7 +183,7 @@ def test_answers_stand_alone_or_by_name() -> None:
     assert whole["properties"]["outputs"]["type"] == "number"
 
 
-def test_what_has_no_rows_is_asked_by_columns_only() -> None:
+def test_request_schema_without_rows_allows_only_inputs() -> None:
     (form,) = schemas.request_schema({WHOLE.name: WHOLE}, LIMITS)["anyOf"]
     assert form["required"] == ["inputs", "signature_name"]
 
@@ -197,7 +197,7 @@ def test_what_has_no_rows_is_asked_by_columns_only() -> None:
         (TensorSpec(TEXT, None), {"description": "object values in lists, nested to any depth"}),
     ],
 )
-def test_cells(spec: TensorSpec, schema: Any) -> None:
+def test_tensor_schema_by_dtype_and_shape(spec: TensorSpec, schema: Any) -> None:
     assert schemas.tensor_schema(spec) == schema
     assert "b64" in json.dumps(schemas.tensor_schema(TensorSpec(TEXT, (2,))))
 
@@ -216,13 +216,13 @@ def test_cells(spec: TensorSpec, schema: Any) -> None:
     ],
     ids=["empty", "list", "cut off", "no text", "deep", "long number", "large", "not finite"],
 )
-def test_a_manifest_is_read_leniently(tmp_path: Path, content: bytes, found: Any) -> None:
+def test_damaged_manifest_is_read_leniently(tmp_path: Path, content: bytes, found: Any) -> None:
     (tmp_path / "assets.extra").mkdir()
     (tmp_path / "assets.extra" / "manifest.json").write_bytes(content)
     assert read_manifest_leniently(tmp_path) == found
 
 
-def test_without_a_manifest_nothing_is_told(tmp_path: Path) -> None:
+def test_missing_manifest_is_read_as_empty(tmp_path: Path) -> None:
     assert read_manifest_leniently(tmp_path) == {}
     assert describe_manifest({"task": "toy", "files": {}, "read": None}) == {"task": "toy"}
 
@@ -240,7 +240,7 @@ def test_without_a_manifest_nothing_is_told(tmp_path: Path) -> None:
         {"name": "a", "signature": "serving_default", "inputs": {"x": 1}},
     ],
 )
-def test_examples_that_do_not_fit_are_left_out(one: Any) -> None:
+def test_manifest_examples_that_do_not_match_are_omitted(one: Any) -> None:
     good = {"name": "good", "inputs": {"x": [1]}}
     assert manifest_examples({"examples": [one, good]}, {ONE.name: ONE}) == [
         SignatureExample("good", "serving_default", {"x": [1]})
@@ -249,13 +249,13 @@ def test_examples_that_do_not_fit_are_left_out(one: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["a", "a_x", "a_x5F", "a~", "a+", "a_x2B", "ä", "a/b", "a-1"])
-def test_names_of_components_are_of_allowed_letters_and_tell_names_apart(name: str) -> None:
+def test_component_names_use_allowed_characters_and_are_unique(name: str) -> None:
     found = openapi._operation_key(name)
     assert re.fullmatch(r"[A-Za-z0-9._-]+", found)
     assert bytes(re.sub("_x(..)", lambda part: chr(int(part[1], 16)), found), "latin-1").decode() == name
 
 
-def test_the_page_and_its_files_are_served(models: Path) -> None:
+def test_web_page_files_are_served_with_security_headers(models: Path) -> None:
     paths = list(web_page.load_page_files())
     assert {"/", "/page/main.js", "/page/page.css", "/page/icon.svg"} <= set(paths)
     for path, found in zip(paths, answers(models, *(("GET", path) for path in paths)), strict=True):
@@ -267,7 +267,7 @@ def test_the_page_and_its_files_are_served(models: Path) -> None:
         assert headers["x-content-type-options"] == "nosniff"
 
 
-def test_the_page_names_no_other_host_and_only_files_that_are_there() -> None:
+def test_web_page_refers_to_no_external_hosts_or_missing_files() -> None:
     page = web_page.load_page_files()
     for path, file in page.items():
         text = file.content.decode()
@@ -277,25 +277,25 @@ def test_the_page_names_no_other_host_and_only_files_that_are_there() -> None:
             assert f"/page/{name}" in page, name
 
 
-def test_without_a_page_the_description_stays(models: Path) -> None:
+def test_openapi_is_served_with_the_web_page_disabled(models: Path) -> None:
     gone, file, there = answers(models, ("GET", "/"), ("GET", "/page/main.js"), ("GET", "/openapi.json"), page=False)
     assert (gone.status, gone.content) == (404, b'{"error": "/ does not exist."}')
     assert (file.status, there.status) == (404, 200)
 
 
 @pytest.mark.parametrize("path", ["/page/", "/page", "/page/../rest.py", "/page/%2e%2e/rest.py", "/page/none.js"])
-def test_nothing_else_is_served(models: Path, path: str) -> None:
+def test_paths_outside_the_web_page_are_not_found(models: Path, path: str) -> None:
     assert [one.status for one in answers(models, ("GET", path))] == [404]
 
 
 @pytest.mark.parametrize("path", ["/", "/page/main.js", "/openapi.json"])
-def test_files_are_only_read(models: Path, path: str) -> None:
+def test_web_page_files_refuse_post_and_accept_head(models: Path, path: str) -> None:
     post, head = answers(models, ("POST", path, {}), ("HEAD", path))
     assert (post.status, head.status) == (405, 200)
     assert json.loads(post.content) == {"error": f"POST is not supported for {path}. Use GET."}
 
 
-def test_a_damaged_manifest_breaks_no_description(tmp_path: Path) -> None:
+def test_openapi_with_a_damaged_manifest(tmp_path: Path) -> None:
     extra = save(tmp_path / "plus") / "assets.extra"
     extra.mkdir()
     (extra / "manifest.json").write_bytes(b'{"task": "\\ud800", "examples": 3, "metrics": 1e999, "data": []}')
@@ -304,8 +304,8 @@ def test_a_damaged_manifest_breaks_no_description(tmp_path: Path) -> None:
     assert about == {"name": "plus", "version": "1", "labels": [], "task": "\ud800", "data": []}
 
 
-def test_reading_manifests_holds_nobody_up(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The event loop goes on while a manifest is read from a slow disk."""
+def test_reading_manifests_does_not_block_the_event_loop(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Request the health endpoint while a manifest is read from a slow disk."""
     made = service(models)
     ticks = 0
 

@@ -1,4 +1,4 @@
-"""Large JSON beside the server: the same answers and refusals from another process, whatever happens to that."""
+"""Test worker processes that read and write large JSON: same responses, crashes, and shutdown."""
 
 import asyncio
 import json
@@ -40,7 +40,7 @@ def apart() -> Iterator[JsonWorkers]:
     made.close()
 
 
-def test_large_requests_are_answered_and_refused_as_small_ones(models: Path) -> None:
+def test_large_requests_are_answered_and_refused_like_small_requests(models: Path) -> None:
     assert len(BODY) > LARGE_BYTES
 
     async def work(made: Any) -> Any:
@@ -57,12 +57,12 @@ def test_large_requests_are_answered_and_refused_as_small_ones(models: Path) -> 
         assert words in json.loads(answer.content)["error"]
 
 
-def test_a_refusal_comes_through_whole() -> None:
+def test_refusal_survives_pickling() -> None:
     said = pickle.loads(pickle.dumps(Refusal(StatusCode.INVALID_ARGUMENT, "too large", http=413)))
     assert (said.code, said.message, said.http) == (StatusCode.INVALID_ARGUMENT, "too large", 413)
 
 
-def test_what_is_small_stays_here_and_what_is_large_goes_to_a_light_process(apart: JsonWorkers) -> None:
+def test_only_large_json_runs_in_a_process_without_tensorflow(apart: JsonWorkers) -> None:
     async def work() -> list[Any]:
         reader = "(__import__('lstm_ae.serving.json_codec'), 'tensorflow' in __import__('sys').modules)[1]"
         return [
@@ -76,7 +76,7 @@ def test_what_is_small_stays_here_and_what_is_large_goes_to_a_light_process(apar
     assert not heavy
 
 
-def test_a_process_that_dies_takes_no_request_with_it(apart: JsonWorkers) -> None:
+def test_killed_worker_process_is_replaced(apart: JsonWorkers) -> None:
     async def work() -> list[int]:
         first = await apart.call(LARGE_BYTES, os.getpid)
         os.kill(first, signal.SIGKILL)
@@ -86,7 +86,7 @@ def test_a_process_that_dies_takes_no_request_with_it(apart: JsonWorkers) -> Non
     assert not {first, os.getpid()} & set(others)
 
 
-def test_a_request_that_kills_its_process_is_refused_and_never_worked_on_here(apart: JsonWorkers) -> None:
+def test_request_that_kills_its_worker_process_is_refused(apart: JsonWorkers) -> None:
     async def work() -> Refusal:
         with pytest.raises(Refusal) as caught:
             await apart.call(LARGE_BYTES, os._exit, 1)
@@ -96,7 +96,7 @@ def test_a_request_that_kills_its_process_is_refused_and_never_worked_on_here(ap
     assert asyncio.run(work()).code == StatusCode.UNAVAILABLE
 
 
-def test_one_that_waits_too_long_is_told(models: Path) -> None:
+def test_large_request_past_its_deadline_is_refused(models: Path) -> None:
     async def work(made: Any) -> Any:
         return await ask(made, "POST", PREDICT, BODY)
 
@@ -105,14 +105,14 @@ def test_one_that_waits_too_long_is_told(models: Path) -> None:
     assert b"deadline" in answer.content
 
 
-def test_a_thread_at_work_is_told_from_one_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Python waits for both at its end, so that a long call outlived the server."""
+def test_is_busy_distinguishes_working_and_idle_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python joins all threads at exit, so a long call would outlive the server."""
     for module, name in (
         (batching, "CALL_THREAD_PREFIX"),
         (server, "CALL_THREAD_PREFIX"),
         (server, "LOAD_THREAD_PREFIX"),
     ):
-        monkeypatch.setattr(module, name, "own")  # other tests have threads too
+        monkeypatch.setattr(module, name, "own")  # ignore threads of other tests
     begun, end = threading.Event(), threading.Event()
 
     def work() -> None:
@@ -130,7 +130,7 @@ def test_a_thread_at_work_is_told_from_one_that_waits(monkeypatch: pytest.Monkey
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_the_processes_end_with_the_server(models: Path, number: int) -> None:
+def test_worker_processes_end_with_the_server(models: Path, number: int) -> None:
     with live(models) as server:
         asked = [threading.Thread(target=server.ask, args=(PREDICT, BODY)) for _ in range(3)]
         for thread in asked:
@@ -145,7 +145,7 @@ def test_the_processes_end_with_the_server(models: Path, number: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_second_signal_while_the_process_ends_changes_nothing(models: Path, number: int) -> None:
+def test_second_signal_during_shutdown_is_ignored(models: Path, number: int) -> None:
     with live(models) as server:
         server.process.send_signal(number)
         wait_for(lambda: any('"stopped"' in line for line in list(server.log)), "the server did not stop")
