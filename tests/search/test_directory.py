@@ -1,4 +1,4 @@
-"""What is left of a search's directory, and what is read of one that is old or damaged."""
+"""Test the directory of a search: which files remain, and how old or damaged searches are read."""
 
 import json
 import shutil
@@ -26,7 +26,7 @@ def names(place):
     return sorted(path.name for path in place.iterdir())
 
 
-def test_what_was_exported_stays_where_another_trial_wins(tmp_path):
+def test_tidy_retains_exported_runs_of_former_winners(tmp_path):
     trials = tmp_path / "trials"
     run_at(trials / "0003", "1", "figures"), run_at(trials / "0004", "figures"), run_at(trials / "0007")
     SearchDirectory(tmp_path).tidy([], [7], [])
@@ -34,7 +34,7 @@ def test_what_was_exported_stays_where_another_trial_wins(tmp_path):
     assert (trials / "0003/1").is_dir()
 
 
-def test_a_former_winner_stays_until_the_new_ones_run_is_written(tmp_path):
+def test_tidy_retains_former_winner_until_the_new_run_is_finished(tmp_path):
     trials = tmp_path / "trials"
     run_at(trials / "0003")
     folder = SearchDirectory(tmp_path)
@@ -48,7 +48,7 @@ def test_a_former_winner_stays_until_the_new_ones_run_is_written(tmp_path):
     assert names(trials) == ["0007"]
 
 
-def test_what_a_user_has_put_there_is_left_alone(tmp_path):
+def test_tidy_retains_files_of_the_user(tmp_path):
     trials = tmp_path / "trials"
     run_at(trials / "0003"), run_at(trials / "0003-copy"), run_at(trials / "3rd")
     (tmp_path / "states").mkdir()
@@ -60,7 +60,7 @@ def test_what_a_user_has_put_there_is_left_alone(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_same_words_go_on_with_a_search_that_gave_up_parts_of_its_preset(tmp_path):
+def test_resume_with_options_that_override_the_preset(tmp_path):
     line = f"toy tune --preset best --optimizer rmsprop --units 2,3 {SMALL} --out s"
     assert call(line).code == 0
     said = call(f"{line} --resume")
@@ -68,7 +68,7 @@ def test_the_same_words_go_on_with_a_search_that_gave_up_parts_of_its_preset(tmp
 
 
 @pytest.mark.slow
-def test_a_refit_that_was_exported_is_put_aside_for_the_next(s):
+def test_new_refit_renames_an_exported_refit(s):
     folder = open_search(s)
     plan = folder.plan()
     source = load_study("toy").load(plan.config).source
@@ -86,7 +86,7 @@ def test_a_refit_that_was_exported_is_put_aside_for_the_next(s):
     assert not Run(s / "none").exported
 
 
-def test_one_search_of_another_version_hides_no_other(s):
+def test_runs_list_marks_searches_of_other_versions_unreadable(s):
     for name in ("whole", "other", "cut", "strange", "old"):
         shutil.copytree(s, f"runs/{name}")
 
@@ -114,7 +114,7 @@ def test_one_search_of_another_version_hides_no_other(s):
         assert said.err.count("\n") == 1
 
 
-def test_limits_of_a_version_that_varied_something_else_are_named(s):
+def test_resume_refuses_limits_of_another_version(s):
     about = json.loads((s / "search.json").read_text())
     about["purpose"]["verb"] = "limits"
     (s / "search.json").write_text(json.dumps(about))
@@ -125,7 +125,7 @@ def test_limits_of_a_version_that_varied_something_else_are_named(s):
 
 
 @pytest.mark.parametrize("failing", [2, 6])
-def test_one_reason_of_many_trials_is_told_once(monkeypatch, failing):
+def test_failure_shared_by_many_trials_is_reported_once(monkeypatch, failing):
     def build(config, data):
         raise ArithmeticError("no such thing")
 
@@ -137,7 +137,7 @@ def test_one_reason_of_many_trials_is_told_once(monkeypatch, failing):
     assert said.last.startswith(f"All {failing} trials failed. {which}: ArithmeticError: no such thing. Lower ")
 
 
-def test_the_table_of_searched_epochs_has_them_and_those_that_were_trained(monkeypatch):
+def test_table_lists_searched_and_trained_epochs(monkeypatch):
     faked(monkeypatch, lambda config: 1 / config["epochs"])
     said = call("toy tune --epochs 5,20 --sequences 60 --jobs 1 --out s")
     assert said.code == 0, said.err
@@ -147,7 +147,7 @@ def test_the_table_of_searched_epochs_has_them_and_those_that_were_trained(monke
 
 
 @pytest.mark.slow
-def test_going_on_to_a_better_trial_keeps_what_was_exported():
+def test_resume_to_a_better_trial_retains_the_exported_run():
     line = GRID.replace("--units 2,3 --clip 1,5", "--units 2,3 --learning-rate 1e-6,0.03")
     assert call(f"{line} --search grid --trials 1 --out s").code == 0
     (first,) = Path("s/trials").iterdir()

@@ -1,4 +1,4 @@
-"""What trials say of each option, and of the report's claims: counted by hand."""
+"""Test findings on the options of a search and on the claims of the report, with pairs counted by hand."""
 
 import math
 import statistics
@@ -33,7 +33,7 @@ def trial(number, values, *scores, status=COMPLETED, until=None):
 
 
 def trials_of(name, scores, **more):
-    """One trial a value."""
+    """Return one trial per value."""
     return [trial(k, {name: value}, score, **more) for k, (value, score) in enumerate(scores.items())]
 
 
@@ -48,7 +48,7 @@ def told(trials, axes, objective=LOSS):
     return [str(line) for line in findings(trials, axes, objective)]
 
 
-def test_the_grid_of_the_report():
+def test_findings_of_the_source_report_grid():
     lines = findings(grid(), (RATES, UNITS, CLIPS), LOSS)
     assert [str(line) for line in lines] == [
         "learning rate 0.01 better than learning rate 0.001 in 6 of 6 pairs",
@@ -68,7 +68,7 @@ def test_the_grid_of_the_report():
     assert lines[-1][:5] == ("clip", (5.0,), 0, 0, None)
 
 
-def test_for_an_accuracy_the_higher_is_better():
+def test_findings_prefer_higher_accuracy():
     lines = findings(grid(), (UNITS, RATES, CLIPS), ACCURACY)
     assert str(lines[0]) == "units 8 better than units 16 in 5 of 6 pairs"
     assert str(lines[-1]) == "the winner has clip 5"
@@ -77,16 +77,14 @@ def test_for_an_accuracy_the_higher_is_better():
     assert told(falling, (UNITS,), ACCURACY)[2] == "smaller units better in 2 of 2 pairs"
 
 
-def test_a_tie_and_a_single_pair():
+def test_findings_of_ties_and_single_pairs():
     even = [
         trial(0, {"clip": 1.0, "units": 8}, 0.1),
         trial(1, {"clip": 5.0, "units": 8}, 0.2),
         trial(2, {"clip": 1.0, "units": 16}, 0.3),
         trial(3, {"clip": 5.0, "units": 16}, 0.15),
     ]
-    assert (
-        told(even, (CLIPS,))[0] == "clip 1 better as often as clip 5, in 2 of 4 pairs each"
-    )  # units are not looked at
+    assert told(even, (CLIPS,))[0] == "clip 1 better as often as clip 5, in 2 of 4 pairs each"  # pairs ignore units
     assert told(even, (CLIPS, UNITS))[0] == "clip 1 better as often as clip 5, in 1 of 2 pairs each"
     assert told(even[:2], (CLIPS,))[0] == "clip 1 better than clip 5 in 1 of 1 pair"
     same = trials_of("clip", {1.0: 0.1, 5.0: 0.1})
@@ -96,7 +94,7 @@ def test_a_tie_and_a_single_pair():
     assert told(level, (UNITS,))[2] == "larger units as good as smaller ones in 2 of 2 pairs"
 
 
-def test_a_minority_is_told_with_the_pairs_against_it():
+def test_finding_without_majority_counts_better_and_worse_pairs():
     losses = {8: (0.1, 0.1), 16: (0.1, 0.1), 32: (0.1, 0.1), 64: (0.1, 0.2), 128: (0.1, 0.2), 256: (0.2, 0.1)}
     made = [
         trial(2 * k + side, {"units": units, "clip": clip}, pair[side])
@@ -120,14 +118,14 @@ def test_a_minority_is_told_with_the_pairs_against_it():
         ((1.0,), (1.5,), None, "in 1 of 1 pair"),
     ],
 )
-def test_a_difference_beside_the_spread_over_seeds(first, second, clear, end):
+def test_finding_compares_the_difference_to_the_spread_over_seeds(first, second, clear, end):
     made = [trial(0, {"clip": 1.0}, *first), trial(1, {"clip": 5.0}, *second)]
     line = findings(made, (CLIPS,), LOSS)[0]
     assert (line.better, line.pairs, line.clear) == (1, 1, clear)
     assert str(line) == "clip 1 better than clip 5 " + end
 
 
-def test_only_pairs_of_the_stated_direction_are_clear():
+def test_clear_pairs_count_only_the_stated_direction():
     scores = {8: ((1.0, 1.01), (2.0, 2.01)), 16: ((1.0, 1.01), (1.0, 1.03)), 32: ((3.0, 3.01), (1.0, 1.01))}
     made = [
         trial(k, {"units": units, "clip": clip}, *pair[side])
@@ -141,7 +139,7 @@ def test_only_pairs_of_the_stated_direction_are_clear():
     assert str(clear) == "clip 1 better than clip 5 in 2 of 2 pairs, always by more than the spread over seeds"
 
 
-def test_names_keep_their_order_and_have_no_trend():
+def test_findings_of_categorical_options_have_no_trend():
     axis = Axis("optimizer", ("sgd", "adam", "nadam"))
     made = trials_of("optimizer", {"adam": 0.1, "nadam": 0.2, "sgd": 0.3})
     assert told(made, (axis,)) == [
@@ -151,7 +149,7 @@ def test_names_keep_their_order_and_have_no_trend():
     ]
 
 
-def test_no_clipping_comes_after_the_largest_clip():
+def test_findings_order_no_clipping_after_the_largest_clip():
     made = trials_of("clip", {0.0: 0.3, 1.0: 0.1, 5.0: 0.2})
     assert told(made, (Axis("clip", (0.0, 1.0, 5.0)),))[1:3] == [
         "clip 5 better than clip 0 in 1 of 1 pair",
@@ -160,7 +158,7 @@ def test_no_clipping_comes_after_the_largest_clip():
     assert told(trials_of("dropout", {0.0: 0.3, 0.1: 0.1}), (Axis("dropout", (0.0, 0.1)),))[0].startswith("dropout 0.1")
 
 
-def test_a_random_search_says_what_its_pairs_allow():
+def test_random_search_findings_need_trials_that_differ_in_one_option():
     rate = Axis("learning_rate", low=1e-4, high=0.1, log=True)
     drawn = [trial(k, {"units": units, "learning_rate": 0.01 + k / 1000}, 1.0 - k) for k, units in enumerate((8, 16))]
     assert told(drawn, (UNITS, rate)) == ["the winner has units 16", "the winner has learning rate 0.011"]
@@ -169,7 +167,7 @@ def test_a_random_search_says_what_its_pairs_allow():
     assert len(told(alike, (UNITS, rate))) == 3
 
 
-def test_hyperband_compares_trials_of_one_length_only():
+def test_hyperband_findings_compare_trials_of_equal_epochs():
     made = [
         *trials_of("clip", {1.0: 0.5, 5.0: 0.6}, until=2),
         *trials_of("clip", {1.0: 0.1}),
@@ -178,7 +176,7 @@ def test_hyperband_compares_trials_of_one_length_only():
     assert told([made[1], made[2]], (CLIPS,)) == ["the winner has clip 1"]
 
 
-def test_trials_without_a_score_are_left_out():
+def test_findings_ignore_trials_without_a_score():
     made = [
         trial(0, {"clip": 1.0}, math.nan),
         trial(1, {"clip": 1.0}, math.inf),
@@ -191,7 +189,7 @@ def test_trials_without_a_score_are_left_out():
     assert told(made[:4], (CLIPS,)) == told([], (CLIPS,)) == told(made, ()) == []
 
 
-def test_what_the_report_says_of_a_setting():
+def test_reported_loss_of_a_setting():
     assert len(REPORT) == 18
     assert min(REPORT, key=REPORT.__getitem__) == (0.1, 16, 5.0)
     assert reported_loss("toy", {"learning_rate": 0.01, "units": 32, "clip": 5}) == 0.0009240137333108578
@@ -206,13 +204,13 @@ def test_what_the_report_says_of_a_setting():
     [{"latent": "vector"}, {"cell": "gru"}, {"layers": 2}, {"bidirectional": True}, {"decoder_units": 4}],
     ids=str,
 )
-def test_other_networks_than_the_reports_are_not_judged_by_it(network):
+def test_report_claims_apply_only_to_networks_of_the_report(network):
     trials = grid()
     for config, claims in ((Toy(), 3), (Toy(**network), 0)):
         plan = SearchPlan(config=config, axes=SPACE.axes, objective=LOSS)
         assert len([line for line in result_statements(plan, trials) if line.startswith('"')]) == claims
         assert ("report" in result_columns(plan, trials)[0]) == bool(claims)
-    # Where it is searched, the trials of the report's network are.
+    # If the option is searched, only trials with the network of the report have a reported loss.
     (name, other), usual = *network.items(), getattr(Toy(), *network)
     plan = SearchPlan(config=Toy(), axes=(*SPACE.axes, Axis(name, (usual, other))), objective=LOSS)
     both = [one._replace(values=one.values | {name: value}) for one in trials for value in (usual, other)]
@@ -221,7 +219,7 @@ def test_other_networks_than_the_reports_are_not_judged_by_it(network):
     assert [row[place] is None for row in rows] == [False, True] * len(trials)
 
 
-def test_windows_whose_losses_are_of_other_days_are_not_set_beside_each_other():
+def test_windows_validated_on_different_days_are_not_compared():
     axes = (Axis("window", (10, 40)), Axis("units", (8, 16)))
     values = [{"window": window, "units": units} for window in (10, 40) for units in (8, 16)]
     trials = [trial(k, each, 1.0 - k / 10) for k, each in enumerate(values)]
@@ -237,7 +235,7 @@ def test_windows_whose_losses_are_of_other_days_are_not_set_beside_each_other():
 
 
 def seeded(losses, *factors):
-    """Return the trials of the grid with one training for each factor of the losses."""
+    """Return the trials of the grid with one training per factor of the loss."""
     return [
         trial(k, {"learning_rate": rate, "units": units, "clip": clip}, *(loss * factor for factor in factors))
         for k, ((rate, units, clip), loss) in enumerate(losses.items())
@@ -247,13 +245,13 @@ def seeded(losses, *factors):
 SEPARATE = {(rate, units, clip): clip / units / rate for rate, units, clip in REPORT}
 
 
-def test_one_seed_decides_no_claim_of_the_report():
+def test_report_claims_with_one_seed_are_not_decidable():
     claims = report_findings(grid(SEPARATE), LOSS, "toy")
     assert [(claim.decision.verdict, claim.decision.why) for claim in claims] == [(OPEN, "one seed is not enough")] * 3
     assert "in the report better in 7 of 9 pairs, with one seed" in str(claims[1])
 
 
-def test_claims_are_tested_over_seeds_as_in_the_tour():
+def test_report_claims_are_decided_over_several_seeds():
     claims = report_findings(seeded(SEPARATE, 0.99, 1.0, 1.01), LOSS, "toy")
     assert [claim.decision.verdict for claim in claims] == [CONFIRMED] * 3
     # Geometric means over the grid: of 1/(rate units) times clip.
@@ -266,7 +264,7 @@ def test_claims_are_tested_over_seeds_as_in_the_tour():
     assert [claim.decision.verdict for claim in even] == [OPEN] * 3
 
 
-def test_settings_that_are_worse_than_the_baseline_decide_nothing():
+def test_report_claims_of_settings_worse_than_the_baseline_stay_open():
     trials = seeded(SEPARATE, 0.99, 1.0, 1.01)
     means = (
         statistics.geometric_mean(loss for (_, _, clip), loss in SEPARATE.items() if clip == each) for each in (1, 5)
@@ -278,7 +276,7 @@ def test_settings_that_are_worse_than_the_baseline_decide_nothing():
         assert ("mean sequence" in claim.decision.why) == (verdict == OPEN)
 
 
-def test_statements_begin_with_the_baseline():
+def test_result_statements_start_with_the_baseline():
     plan = SearchPlan(config=Toy(), axes=SPACE.axes, objective=LOSS)
     level = sorted(REPORT.values())[2]
     said = result_statements(plan, grid(), SettingResult("mean sequence", (level,), log=True))
@@ -286,7 +284,7 @@ def test_statements_begin_with_the_baseline():
     assert said[1:] == result_statements(plan, grid())
 
 
-def test_the_baseline_is_that_of_the_best_trials_run(tmp_path, monkeypatch):
+def test_baseline_is_read_from_the_run_of_the_best_trial(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = searched("s")
     trials = rank_trials(ended_trials(folder.journal.read()[0]), LOSS)
@@ -299,7 +297,7 @@ def test_the_baseline_is_that_of_the_best_trials_run(tmp_path, monkeypatch):
     )
 
 
-def test_the_claims_need_the_whole_grid():
+def test_report_claims_require_the_whole_grid():
     whole = grid()
     assert report_findings(whole[:-1], LOSS, "toy") == []
     assert report_findings(whole, LOSS, "snp") == []

@@ -1,4 +1,4 @@
-"""A search is its journal: cut or damaged anywhere, it is brought back to what it was at that line."""
+"""Test that a search is restored from its journal, also if the journal is truncated or damaged."""
 
 import dataclasses
 import json
@@ -54,7 +54,7 @@ def record_of(plan, journal):
 
 
 def outcome_of(trial, repeats=1):
-    """How a trial ends: decided by its values, its length and its number alone, with all kinds of ends among them."""
+    """Return an outcome that depends only on the values, length, and number of a trial, with all kinds of statuses."""
     rate, units = trial.values.get("learning_rate", 0.1), trial.values["units"]
     scores = [(97 * rate + units * (1 + seed / 8)) % 1.3 / (trial.until or 1) for seed in range(repeats)]
     executions = tuple(
@@ -70,7 +70,7 @@ def outcome_of(trial, repeats=1):
 
 
 def finish(record):
-    """Run what is pending, then ask and tell to the end."""
+    """Run pending trials, then all further trials."""
     for trial in record.pending:
         record.tell(outcome_of(trial, record.plan.repeats))
     while trial := record.ask().trial:
@@ -79,13 +79,13 @@ def finish(record):
 
 
 def known(record):
-    """All that a record knows, as text, since NaN is not equal to itself."""
+    """Return the trials and bars of a record as text, because NaN is not equal to itself."""
     return repr(record.trials), repr(record.bars)
 
 
 @pytest.fixture(scope="module", params=list(PLANS))
 def whole(request, tmp_path_factory):
-    """An uninterrupted search: its plan, its journal's lines, and what was known after each."""
+    """Return the plan of an uninterrupted search, the lines of its journal, and the state after each line."""
     plan = PLANS[request.param]
     path = tmp_path_factory.mktemp(request.param) / "journal.jsonl"
     record = record_of(plan, Journal(path))
@@ -100,9 +100,9 @@ def whole(request, tmp_path_factory):
     return plan, lines, after
 
 
-def test_cut_at_every_line_it_is_what_it_was_there_and_ends_as_if_nothing_had_happened(whole, tmp_path):
+def test_search_resumes_from_journal_truncated_at_any_line(whole, tmp_path):
     plan, lines, after = whole
-    # The Gaussian process takes its time: of its journal the end, where it has chosen.
+    # The Gaussian process is slow: test only the end of its journal, where it proposes trials.
     for place in range(8 if plan.search == "bayesian" else 0, len(lines) + 1):
         journal = Journal(tmp_path / f"{place}")
         journal.path.write_bytes(b"".join(lines[:place]))
@@ -112,7 +112,7 @@ def test_cut_at_every_line_it_is_what_it_was_there_and_ends_as_if_nothing_had_ha
         assert journal.path.read_bytes() == b"".join(lines)
 
 
-def test_cut_at_any_byte_it_is_what_it_was_after_the_last_whole_line(whole, tmp_path):
+def test_journal_truncated_at_any_byte_is_read_up_to_last_complete_line(whole, tmp_path):
     plan, lines, after = whole
     content = b"".join(lines)
     for place in range(0, len(content), 61):
@@ -127,7 +127,7 @@ def test_cut_at_any_byte_it_is_what_it_was_after_the_last_whole_line(whole, tmp_
             assert known(record_of(plan, journal)) == after[count]
 
 
-def test_where_any_line_is_damaged_its_trial_is_run_again_and_no_other(whole, tmp_path):
+def test_repair_of_a_damaged_line_reruns_only_its_trial(whole, tmp_path):
     plan, lines, after = whole
     for place, line in enumerate(lines):
         if plan.search == "bayesian" and place not in (2, len(lines) - 3):
@@ -144,12 +144,12 @@ def test_where_any_line_is_damaged_its_trial_is_run_again_and_no_other(whole, tm
         finish(record)
         if plan.search in ("grid", "random"):
             assert repr(record.trials) == after[-1][0]
-        else:  # it may choose otherwise where it had not heard of one of them
+        else:  # without the damaged line, the oracle may propose other trials
             assert len(record.trials) >= len(kept)
             assert repr([trial for trial in record.trials if trial.number != hit][: len(kept)]) == repr(kept)
 
 
-def test_who_only_looks_sees_the_same_trials_without_an_oracle(whole, tmp_path):
+def test_ended_trials_match_the_search_record_at_any_line(whole, tmp_path):
     _, lines, after = whole
     for place in range(len(lines) + 1):
         journal = Journal(tmp_path / f"{place}")
@@ -165,7 +165,7 @@ def a_journal(tmp_path):
     return journal
 
 
-def test_a_journal_gives_back_what_was_added(tmp_path):
+def test_journal_entries_round_trip(tmp_path):
     journal = a_journal(tmp_path)
     assert journal.path.read_bytes().count(b"\n") == 3
     entries, damaged = journal.read()
@@ -177,24 +177,24 @@ def test_a_journal_gives_back_what_was_added(tmp_path):
     ]
 
 
-def test_a_journal_that_is_not_there_is_empty(tmp_path):
+def test_missing_journal_is_read_as_empty(tmp_path):
     assert Journal(tmp_path / "journal.jsonl").read() == ([], [])
     assert not list(tmp_path.iterdir())
 
 
-def test_a_last_line_cut_at_every_byte_is_dropped_and_written_again(tmp_path):
+def test_incomplete_last_line_is_dropped_and_rewritten(tmp_path):
     journal = a_journal(tmp_path)
     content = journal.path.read_bytes()
     before = content[: content[:-1].rindex(b"\n") + 1]
     for place in range(len(before), len(content)):
         journal.path.write_bytes(content[:place])
         assert [entry.event for entry in journal.read()[0]] == ["asked", "told"]
-        assert journal.path.read_bytes() == content[:place]  # who only looks may do so while another writes
+        assert journal.path.read_bytes() == content[:place]  # another process may write while this one reads
         journal.cut()
         assert journal.path.read_bytes() == before
         journal.add(DROPPED, number=0)
         assert journal.path.read_bytes() == content
-    for place in range(content.index(b"\n") + 1):  # nothing but a part of the first line
+    for place in range(content.index(b"\n") + 1):  # only a part of the first line
         journal.path.write_bytes(content[:place])
         assert journal.read() == ([], [])
         journal.cut()
@@ -225,20 +225,20 @@ def test_a_last_line_cut_at_every_byte_is_dropped_and_written_again(tmp_path):
     ],
     ids=lambda line: line[:60].decode(errors="backslashreplace") or "empty",
 )
-def test_a_line_that_says_nothing_is_named_and_taken_away(tmp_path, line):
+def test_damaged_lines_are_reported_and_removed_by_mend(tmp_path, line):
     journal = a_journal(tmp_path)
     lines = journal.path.read_bytes().splitlines(keepends=True)
     journal.path.write_bytes(lines[0] + line + b"\n" + lines[1] + lines[2])
     whole = journal.path.read_bytes()
     entries, damaged = journal.read()
     assert ([entry.event for entry in entries], damaged) == (["asked", "told", "dropped"], [2])
-    assert journal.path.read_bytes() == whole  # looking changes nothing
+    assert journal.path.read_bytes() == whole  # reading changes nothing
     journal.mend()
     assert journal.read() == (entries, [])
     assert journal.path.read_bytes() == b"".join(lines)
 
 
-def test_a_number_that_json_does_not_know_is_never_written(tmp_path):
+def test_journal_refuses_to_write_nan(tmp_path):
     journal = a_journal(tmp_path)
     content = journal.path.read_bytes()
     with pytest.raises(ValueError, match="not JSON compliant"):
@@ -246,13 +246,13 @@ def test_a_number_that_json_does_not_know_is_never_written(tmp_path):
     assert journal.path.read_bytes() == content
 
 
-def test_a_dropped_trial_runs_again_and_the_journal_says_so(whole, tmp_path):
+def test_dropped_trials_are_rerun_and_recorded_in_the_journal(whole, tmp_path):
     plan, lines, after = whole
     journal = Journal(tmp_path / "journal.jsonl")
     journal.path.write_bytes(b"".join(lines))
     record = record_of(plan, journal)
     count = len(record.trials)
-    # Of hyperband, one that others have gone on from.
+    # For hyperband, include trials that other trials continue.
     numbers = sorted({0, *(trial.parent for trial in record.trials if trial.parent is not None)})[:3]
     for number in numbers:
         record.drop(number)
@@ -269,7 +269,7 @@ def test_a_dropped_trial_runs_again_and_the_journal_says_so(whole, tmp_path):
     assert known(record_of(plan, journal)) == after[-1]
 
 
-def test_what_is_told_of_an_ended_or_unknown_trial_changes_nothing(tmp_path):
+def test_journal_entries_of_ended_or_unknown_trials_are_ignored(tmp_path):
     plan = PLANS["grid"]
     journal = Journal(tmp_path / "journal.jsonl")
     finish(record_of(plan, journal))
@@ -280,7 +280,7 @@ def test_what_is_told_of_an_ended_or_unknown_trial_changes_nothing(tmp_path):
     assert known(record_of(plan, journal)) == before
 
 
-def test_more_trials_than_the_journal_has_are_asked_for_and_fewer_leave_those_it_has(tmp_path):
+def test_resume_with_more_or_fewer_trials(tmp_path):
     journal = Journal(tmp_path / "journal.jsonl")
     plan = SearchPlan(config=Toy(), axes=(RATE, UNITS), search="random", trials=4, objective=LOSS)
     four = finish(record_of(plan, journal)).trials
@@ -298,7 +298,7 @@ def curve_of(*values, status=COMPLETED):
 
 
 def with_curves(plan, journal, curves):
-    """A record whose first trials have ended with these curves; the trial asked for after them."""
+    """Return a record whose first trials ended with these curves, and the next trial."""
     record = record_of(plan, journal)
     for status, curve in curves:
         trial = record.ask().trial
@@ -307,52 +307,52 @@ def with_curves(plan, journal, curves):
     return record, record.ask().trial
 
 
-def test_the_bar_is_the_median_of_the_best_until_each_epoch(tmp_path):
-    """Worked by hand, of 8 epochs. The first quarter (epochs 1 and 2) is no bar."""
+def test_pruning_bar_is_the_median_of_the_best_loss_so_far(tmp_path):
+    """Compare to bars calculated by hand for 8 epochs; the first quarter (epochs 1 and 2) has no bar."""
     plan = SearchPlan(config=Toy(epochs=8), axes=(FEW,), objective=LOSS, prune=True)
     curves = [
         curve_of(9, 8, 7, 6, 5, 4, 3, 2),
-        curve_of(5, 9, 9, 3, 9, 9, 9, 1),  # its best: 5, 5, 5, 3, 3, 3, 3, 1
-        curve_of(4, 4, 2, 2, 2, status=PRUNED),  # goes on counting with what it had at best
+        curve_of(5, 9, 9, 3, 9, 9, 9, 1),  # best so far: 5, 5, 5, 3, 3, 3, 3, 1
+        curve_of(4, 4, 2, 2, 2, status=PRUNED),  # counts with its best loss in later epochs
         curve_of(0, 0, 0, status=FAILED),  # does not count
         curve_of(8, 7, 6, 5, 4, 3, 2, 1),
     ]
     journal = Journal(tmp_path / "journal.jsonl")
     record, trial = with_curves(plan, journal, curves)
-    assert record.bars[:3] == [(), (), ()]  # three must have ended
+    assert record.bars[:3] == [(), (), ()]  # a bar requires three ended trials
     assert record.bars[3] == record.bars[4] == (math.inf, math.inf, 5, 3, 3, 3, 3, 2)
     assert record.bars[trial.number] == (math.inf, math.inf, 5.5, 4, 3.5, 3, 2.5, 1.5)
-    assert record_of(plan, journal).bars == record.bars  # also the infinities
+    assert record_of(plan, journal).bars == record.bars  # with infinities
     assert json.loads(journal.path.read_text().splitlines()[-1])["bar"][:3] == [None, None, 5.5]
 
 
-def test_the_bar_of_an_accuracy_is_one_from_below(tmp_path):
+def test_pruning_bar_of_an_accuracy(tmp_path):
     plan = SearchPlan(config=Mnist(epochs=4), axes=(FEW,), objective=ACCURACY, prune=True)
     curves = [curve_of(0.1, 0.9, 0.2, 0.3), curve_of(0.2, 0.3, 0.4, 0.5), curve_of(0.3, 0.2, 0.1, 0.6)]
     journal = Journal(tmp_path / "journal.jsonl")
     record, trial = with_curves(plan, journal, curves)
-    # Best until then: .1 .9 .9 .9, .2 .3 .4 .5 and .3 .3 .3 .6.
+    # Best so far: .1 .9 .9 .9, .2 .3 .4 .5, and .3 .3 .3 .6.
     assert record.bars[trial.number] == (-math.inf, 0.3, 0.4, 0.6)
     assert record_of(plan, journal).bars == record.bars
 
 
-def test_there_is_no_bar_where_nobody_asked_for_pruning(tmp_path):
+def test_pruning_bar_is_empty_without_pruning(tmp_path):
     plan = SearchPlan(config=Toy(epochs=2), axes=(FEW,), objective=LOSS)
     record, _ = with_curves(plan, Journal(tmp_path / "journal.jsonl"), [curve_of(1, 1)] * 5)
     assert record.bars == [()] * 6
 
 
-def test_a_training_is_judged_by_its_best_so_far_and_never_after_the_last_epoch():
+def test_median_rule_uses_the_best_score_before_the_last_epoch():
     def judged(bar, *curve, objective=LOSS):
         return median_rule(bar, objective)([{objective.name: value} for value in curve])
 
     bar = (math.inf, 5.0, 4.0, 3.0)
     assert judged(bar, 100.0) == ""
-    assert judged(bar, 100.0, 5.0) == ""  # as good as the median is good enough
+    assert judged(bar, 100.0, 5.0) == ""  # a score equal to the median is not pruned
     assert judged(bar, 5.5, 6.0) == "pruned after epoch 2: 5.5, where the median was 5"
-    assert judged(bar, 1.0, 6.0) == ""  # it has been better
+    assert judged(bar, 1.0, 6.0) == ""  # an earlier epoch was better
     assert judged(bar, 9.0, 5.0, 4.5) == "pruned after epoch 3: 4.5, where the median was 4"
-    assert judged(bar, 9.0, 9.0, 9.0, 9.0) == ""  # nothing is left to save
+    assert judged(bar, 9.0, 9.0, 9.0, 9.0) == ""  # the last epoch is never pruned
     assert judged((), 9.0) == ""
     above = (-math.inf, 0.5, 0.6)
     assert judged(above, 0.1, 0.4, objective=ACCURACY) == "pruned after epoch 2: 0.4, where the median was 0.5"
@@ -369,8 +369,8 @@ def trial_of(number, units, score, status=COMPLETED, until=None):
     return Trial(number, {"units": units}, status, executions, until=until)
 
 
-def test_a_setting_is_as_an_earlier_one_that_is_complete_or_diverged(tmp_path):
-    """Training is equal to the last bit, so it would diverge again; a worker that died need not die again."""
+def test_equal_trial_is_an_earlier_completed_or_diverged_trial(tmp_path):
+    """Training is deterministic, so it would diverge again; a worker that died may succeed in a new attempt."""
     first, second = trial_of(1, 8, 0.5), trial_of(3, 8, 0.5)
     diverged = trial_of(6, 2, math.nan, FAILED)
     why = "the loss became NaN or infinite in epoch 1"
@@ -398,31 +398,31 @@ def test_a_setting_is_as_an_earlier_one_that_is_complete_or_diverged(tmp_path):
     assert record.equal_trial(trial_of(10, 4, None, RUNNING)) is None
     assert record.equal_trial(trial_of(10, 64, None, RUNNING)) is None
     assert record.equal_trial(trial_of(10, 8, None, RUNNING, until=3)).number == 5
-    # Not those that were asked for later, nor itself.
+    # Later trials and the trial itself do not count.
     assert record.equal_trial(record.trials[8]) is None
     assert record.equal_trial(first) is None
 
 
-def test_the_seconds_of_a_search_count_each_epoch_once():
+def test_total_training_seconds_count_continued_epochs_once():
     def trial(number, *seconds, parent=None):
         executions = tuple(Execution(0, 0.5, 1, 1, "", each, (0.5,)) for each in seconds)
         return Trial(number, {"units": 8}, COMPLETED, executions, parent=parent)
 
     alone = [trial(0, 3.0, 2.0), trial(1, 5.0)]
     assert total_training_seconds(alone) == 10.0
-    # Of repeats the first goes on from where the other one's was; the others begin anew.
+    # Only the first repeat continues the training of the parent; the other repeats start from scratch.
     assert total_training_seconds([*alone, trial(2, 9.0, 8.0, parent=0)]) == 10 + (9 - 3) + 8
     assert (
         total_training_seconds([*alone, trial(2, 2.0, parent=1), trial(3, parent=1), trial(4, 1.0, parent=9)]) == 13.0
     )
 
 
-def test_the_best_are_completed_and_of_different_settings(tmp_path):
+def test_best_trials_are_completed_with_distinct_settings(tmp_path):
     record = made(
         record_of(PLANS["grid"], Journal(tmp_path / "journal.jsonl")),
         trial_of(0, 8, 0.5),
         trial_of(1, 16, 0.1, PRUNED),
-        trial_of(2, 8, 0.5),  # asked for twice: the earlier one stands for both
+        trial_of(2, 8, 0.5),  # a duplicate: the earlier trial represents both
         trial_of(3, 4, 0.7),
         trial_of(4, 2, 0.2, FAILED),
         trial_of(5, 32, 0.6),
@@ -436,7 +436,7 @@ def test_the_best_are_completed_and_of_different_settings(tmp_path):
     assert made(record).best(1) == []
 
 
-def test_of_a_setting_that_hyperband_trains_on_the_best_is_kept_once(tmp_path):
+def test_best_hyperband_trials_list_a_continued_setting_once(tmp_path):
     record = made(
         record_of(PLANS["hyperband"], Journal(tmp_path / "journal.jsonl")),
         trial_of(0, 8, 0.5, until=2),
@@ -447,8 +447,8 @@ def test_of_a_setting_that_hyperband_trains_on_the_best_is_kept_once(tmp_path):
     assert [trial.number for trial in record.best(9)] == [2, 1]
 
 
-def test_a_repair_runs_nothing_again_but_what_was_damaged(tmp_path):
-    """Of the runner-up nothing is kept; while the winner is run again it is the best, for the time being."""
+def test_repair_reruns_only_the_trial_with_a_damaged_state(tmp_path):
+    """The states of the runner-up are not stored, although it is the best trial while the winner is rerun."""
     plan = SearchPlan(config=Toy(), axes=(FEW,), objective=LOSS)
     folder = create_search(tmp_path / "s", plan, Source("made up", "", ""), (), "")
     with open_record(folder) as record:
@@ -461,7 +461,7 @@ def test_a_repair_runs_nothing_again_but_what_was_damaged(tmp_path):
     assert not damaged.exists()
 
 
-def test_an_accuracy_is_best_where_it_is_highest(tmp_path):
+def test_best_trials_have_the_highest_accuracy(tmp_path):
     plan = SearchPlan(config=Mnist(), axes=(FEW,), objective=ACCURACY)
     trials = [trial_of(0, 8, 0.5), trial_of(1, 16, 0.9), trial_of(2, 4, 0.7), trial_of(3, 5, math.nan)]
     record = made(record_of(plan, Journal(tmp_path / "journal.jsonl")), *trials)
@@ -479,15 +479,15 @@ class Setting(dict):
         return super().__eq__(other)
 
 
-def test_the_best_of_many_are_found_in_one_pass(tmp_path):
+def test_best_compares_settings_in_linear_time(tmp_path):
     record = record_of(PLANS["grid"], Journal(tmp_path / "journal.jsonl"))
     trials = [trial_of(number, number, 1 / (number + 1)) for number in range(500)]
     record.trials = [trial._replace(values=Setting(trial.values)) for trial in trials]
     assert [trial.number for trial in record.best(2)] == [499, 498]
-    assert Setting.compared <= len(trials)  # not each with all others
+    assert Setting.compared <= len(trials)  # not quadratic
 
 
-def test_the_bar_of_a_long_training_is_made_in_one_pass(tmp_path, monkeypatch):
+def test_pruning_bar_is_computed_in_linear_time(tmp_path, monkeypatch):
     plan = dataclasses.replace(PLANS["grid"], config=Toy(epochs=2_000))
     record = record_of(plan, Journal(tmp_path / "journal.jsonl"))
     falling = tuple(1 / (epoch + 1) for epoch in range(2_000))
@@ -497,6 +497,6 @@ def test_the_bar_of_a_long_training_is_made_in_one_pass(tmp_path, monkeypatch):
         trial = trial_of(number, 8 + number, 0.5)
         record.trials.append(trial._replace(executions=(trial.executions[0]._replace(curve=curve),)))
     bar = record._bar()
-    assert len(seen) < 10 * len(falling)  # not all epochs before each
+    assert len(seen) < 10 * len(falling)  # not quadratic in the epochs
     assert bar[499] == math.inf
     assert bar[500:] == falling[500:]

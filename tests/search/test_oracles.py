@@ -1,4 +1,4 @@
-"""What KerasTuner's oracles are asked for and told, so that they can be brought back from what was said."""
+"""Test the oracles of KerasTuner: their proposals, and restoring them from recorded proposals and outcomes."""
 
 import itertools
 import json
@@ -30,7 +30,7 @@ def oracle_of(search, *axes, **details):
 
 
 def ended(trial, score=None, status=COMPLETED):
-    """The trial with a score that depends on its values and length alone."""
+    """Return the ended trial with a score that depends only on its values and length."""
     if score is None:
         numbers = [len(value) if isinstance(value, str) else value for value in trial.values.values()]
         score = sum((k + 1) * float(number) for k, number in enumerate(numbers)) % 0.73
@@ -40,7 +40,7 @@ def ended(trial, score=None, status=COMPLETED):
 
 
 def all_of(oracle, end=ended):
-    """Ask and tell to the end; the trials as they were asked for."""
+    """Run all trials of an oracle; return them as proposed."""
     trials = []
     while trial := oracle.ask().trial:
         trials.append(trial)
@@ -93,23 +93,23 @@ WAYS = [
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
-def test_a_grid_gives_every_combination_in_the_order_listed_whatever_it_is_told(way, capsys, empty_directory):
+def test_grid_lists_all_combinations_in_order_for_any_outcomes(way, capsys, empty_directory):
     trials = way(oracle_of("grid", *REPORT.axes))
     expected = list(itertools.product((0.1, 0.01, 0.001), (8, 16, 32), (1.0, 5.0)))
     assert [tuple(trial.values.values()) for trial in trials] == expected
     assert [trial.number for trial in trials] == list(range(18))
     assert all(list(trial.values) == ["learning_rate", "units", "clip"] for trial in trials)
     assert {(trial.until, trial.parent) for trial in trials} == {(None, None)}
-    assert not list(empty_directory.iterdir())  # KerasTuner's own files are not written
+    assert not list(empty_directory.iterdir())  # KerasTuner does not write its own files
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_grid_keeps_the_order_of_values_that_are_not_sorted():
+def test_grid_preserves_the_order_of_unsorted_values():
     trials = all_of(oracle_of("grid", Axis("units", (32, 8, 16)), Axis("cell", ("lstm", "gru"))))
     assert [tuple(trial.values.values()) for trial in trials] == list(itertools.product((32, 8, 16), ("lstm", "gru")))
 
 
-def test_after_the_last_combination_a_grid_waits_for_what_runs_and_then_ends():
+def test_grid_waits_for_running_trials_before_it_ends():
     oracle = oracle_of("grid", Axis("units", (8, 16)))
     first, second = oracle.ask().trial, oracle.ask().trial
     assert oracle.ask() == (None, True)
@@ -120,7 +120,7 @@ def test_after_the_last_combination_a_grid_waits_for_what_runs_and_then_ends():
 
 
 @pytest.mark.parametrize("search", ["grid", "random"])
-def test_no_more_trials_than_asked_for(search):
+def test_number_of_trials_is_limited(search):
     oracle = oracle_of(search, *REPORT.axes, trials=5)
     whole = all_of(oracle_of(search, *REPORT.axes, trials=12))
     assert all_of(oracle) == whole[:5]
@@ -129,13 +129,13 @@ def test_no_more_trials_than_asked_for(search):
 
 @pytest.mark.parametrize("way", WAYS[1:], ids=lambda way: way.__name__)
 @pytest.mark.parametrize("axes", [(RATE, UNITS, DROPOUT), REPORT.axes], ids=["ranges", "lists"])
-def test_random_search_draws_the_same_whatever_it_is_told_and_nothing_twice(way, axes):
+def test_random_search_draws_distinct_trials_regardless_of_outcomes(way, axes):
     trials = way(oracle_of("random", *axes, trials=12))
     assert trials == told_at_once(oracle_of("random", *axes, trials=12))
     assert len({json.dumps(trial.values) for trial in trials}) == 12
 
 
-def test_a_seed_of_zero_is_a_seed():
+def test_random_search_is_reproducible_with_seed_zero():
     drawn = {seed: all_of(oracle_of("random", RATE, trials=4, seed=seed)) for seed in (0, 1, 7)}
     for seed, trials in drawn.items():
         assert all_of(oracle_of("random", RATE, trials=4, seed=seed)) == trials
@@ -143,20 +143,20 @@ def test_a_seed_of_zero_is_a_seed():
 
 
 @pytest.mark.parametrize("seed", [0, 2**32 - 1])
-def test_the_gaussian_process_takes_every_seed(seed):
+def test_bayesian_search_is_reproducible_with_extreme_seeds(seed):
     one, other = (all_of(oracle_of("bayesian", UNITS, trials=5, seed=seed)) for _ in range(2))
     assert one == other
     assert len(one) == 5
 
 
-def test_random_search_ends_where_nothing_new_is_left():
+def test_random_search_ends_after_all_distinct_settings():
     trials = all_of(oracle_of("random", Axis("units", (2, 3)), trials=20))
     assert sorted(trial.values["units"] for trial in trials) == [2, 3]
 
 
 @pytest.mark.parametrize("search", ["random", "bayesian", "hyperband"])
-def test_values_are_of_the_types_that_a_config_takes(search):
-    """The Gaussian process gives numpy's numbers of a linear range, which no config takes."""
+def test_trial_values_have_the_types_of_the_config(search):
+    """The Gaussian process returns NumPy numbers for linear ranges, which configs do not accept."""
     oracle = oracle_of(search, DROPOUT, Axis("optimizer", ("adam", "sgd")), UNITS, trials=12, epochs=3)
     for trial in all_of(oracle):
         config = oracle.config(trial.number)
@@ -167,19 +167,19 @@ def test_values_are_of_the_types_that_a_config_takes(search):
         assert json.loads(json.dumps(oracle.raw(trial.number))) == oracle.raw(trial.number)
 
 
-def test_a_range_in_logarithms_is_drawn_in_logarithms():
+def test_random_search_draws_log_ranges_log_uniformly():
     drawn = [trial.values["learning_rate"] for trial in all_of(oracle_of("random", RATE, trials=60))]
     assert all(1e-4 <= rate <= 0.1 for rate in drawn)
-    small = sum(rate < 10**-2.5 for rate in drawn)  # half of them; linearly it would be 3 in 100
+    small = sum(rate < 10**-2.5 for rate in drawn)  # about half of the values; 3% for a uniform distribution
     assert 15 < small < 45
 
 
 class Cut(Exception):
-    """Where a search was stopped."""
+    """Stops a search."""
 
 
 def said(oracle, until=10**9):
-    """Everything that is asked and told, in order, and so many of these alone."""
+    """Return proposals and outcomes in order, up to a number of events."""
     events = []
 
     def add(event):
@@ -198,7 +198,7 @@ def said(oracle, until=10**9):
 
 
 def brought_back(oracle, events):
-    """Ask and tell what was said; returns the trials that have not ended."""
+    """Replay events in an oracle; return the trials that have not ended."""
     running = {}
     for event, content in events:
         if event == "asked":
@@ -220,11 +220,11 @@ def brought_back(oracle, events):
     ],
     ids=["grid", "random", "hyperband", "bayesian"],
 )
-def test_brought_back_at_any_moment_it_goes_on_as_if_nothing_had_happened(search, axes, trials):
+def test_restored_oracle_continues_like_an_uninterrupted_one(search, axes, trials):
     details = {"trials": trials, "epochs": 3}
     whole = said(oracle_of(search, *axes, **details))
     assert len(whole) >= 10
-    # The Gaussian process is slow: with it, after its first own choice only; test_journal.py cuts at every line.
+    # The Gaussian process is slow: stop after its first model-based proposal; test_journal.py tests every line.
     places = (7,) if search == "bayesian" else range(len(whole) + 1)
     for place in places:
         oracle = oracle_of(search, *axes, **details)
@@ -240,7 +240,7 @@ def asked_in(events):
     return [event for event in events if event[0] == "asked"]
 
 
-def test_what_the_journal_has_wins_over_what_the_oracle_would_say_now():
+def test_recorded_values_override_proposals_of_the_oracle():
     oracle = oracle_of("random", RATE, UNITS, trials=3)
     recorded = {"learning_rate": 0.0123, "units": 7}
     trial = oracle.ask(recorded).trial
@@ -248,14 +248,14 @@ def test_what_the_journal_has_wins_over_what_the_oracle_would_say_now():
     assert oracle.config(0) == Toy(learning_rate=0.0123, units=7, epochs=9)
     oracle.tell(ended(trial))
     assert all_of(oracle) == all_of(oracle_of("random", RATE, UNITS, trials=3))[1:]
-    # Also where fewer are asked for than there have been.
+    # Also if the plan has fewer trials than were recorded.
     fewer = oracle_of("random", RATE, UNITS, trials=1)
     for number in range(3):
         assert fewer.ask(recorded | {"units": number + 1}).trial.number == number
     assert fewer.ask().trial is None
 
 
-def test_the_recorded_values_are_what_the_gaussian_process_learns_from():
+def test_bayesian_search_learns_from_recorded_values():
     def next_after(values):
         oracle = oracle_of("bayesian", UNITS, trials=5)
         for units, score in values:
@@ -267,11 +267,11 @@ def test_the_recorded_values_are_what_the_gaussian_process_learns_from():
     assert low < 32 < high
 
 
-def test_failures_in_a_row_do_not_end_a_search():
-    """KerasTuner's own limit is 3."""
+def test_consecutive_failures_do_not_end_a_search():
+    """The default limit of KerasTuner is 3."""
     for search in ("random", "bayesian"):
         assert len(told_of_failures_alone(oracle_of(search, RATE, UNITS, trials=10))) == 10
-    # Of each bracket the first round, since none is good enough to go on with.
+    # Each bracket runs only its first round, because no trial can be continued.
     trials = told_of_failures_alone(oracle_of("hyperband", RATE, UNITS))
     assert Counter(trial.until for trial in trials) == {1: 9, 3: 5, 9: 3}
 
@@ -281,21 +281,21 @@ def test_failures_in_a_row_do_not_end_a_search():
     [
         ({0}, {(1, False): 9, (3, True): 3, (9, True): 3, (3, False): 5, (9, False): 3}),
         ({0, 4, 8}, {(1, False): 9, (3, True): 3, (9, True): 3, (3, False): 5, (9, False): 3}),
-        # Seven of nine: who is left goes on.
+        # Seven of nine fail: the remaining trials are continued.
         (set(range(7)), {(1, False): 9, (3, True): 2, (9, True): 3, (3, False): 5, (9, False): 3}),
-        # In the second round, of which one of three goes on.
+        # One of three trials of the second round fails; one is continued.
         ({9}, {(1, False): 9, (3, True): 3, (9, True): 3, (3, False): 5, (9, False): 3}),
-        # All of the second round: there is nothing to go on with.
+        # All trials of the second round fail: none can be continued.
         ({9, 10, 11}, {(1, False): 9, (3, True): 3, (9, True): 2, (3, False): 5, (9, False): 3}),
     ],
     ids=["one", "three", "seven", "one of the second round", "all of the second round"],
 )
-def test_hyperband_throws_failures_out_first_and_comes_to_its_last_epochs(failing, shape):
+def test_hyperband_discards_failures_and_reaches_the_last_epochs(failing, shape):
     oracle = oracle_of("hyperband", RATE, UNITS)
     trials = all_of(oracle, lambda trial: ended(trial, status=FAILED if trial.number in failing else COMPLETED))
     assert Counter((trial.until, trial.parent is not None) for trial in trials) == shape
     assert not failing & {trial.parent for trial in trials}
-    # Nothing is waited for any more, so that no state is kept.
+    # No trial is continued later, so no state is needed.
     assert oracle.continued([ended(trial) for trial in trials]) == set()
     first = [trial for trial in trials if (trial.until, trial.parent) == (1, None) and trial.number not in failing]
     longer = {trial.parent for trial in trials if trial.until == 3 and trial.parent is not None}
@@ -304,7 +304,7 @@ def test_hyperband_throws_failures_out_first_and_comes_to_its_last_epochs(failin
 
 
 @pytest.mark.parametrize("search", ["hyperband", "bayesian"])
-def test_with_failures_it_is_brought_back_at_any_moment_as_well(search):
+def test_restored_oracle_with_failures_continues_as_before(search):
     axes, details = ((RATE, UNITS), {"epochs": 3}) if search == "hyperband" else ((UNITS,), {"trials": 7})
 
     def end(trial):
@@ -318,7 +318,7 @@ def test_with_failures_it_is_brought_back_at_any_moment_as_well(search):
         return events
 
     whole = events_of(oracle_of(search, *axes, **details))
-    # The Gaussian process is slow: with it, before a failure is told, and after its first own choice.
+    # The Gaussian process is slow: stop only before a failure is reported and after its first model-based proposal.
     for place in (5, 12) if search == "bayesian" else (2, 4, 5, 9, 10, 11, 12):
         oracle = oracle_of(search, *axes, **details)
         for trial in brought_back(oracle, whole[:place]):
@@ -327,8 +327,8 @@ def test_with_failures_it_is_brought_back_at_any_moment_as_well(search):
 
 
 @pytest.mark.slow
-def test_bayesian_search_does_not_stay_where_trials_fail():
-    """The best is at the end where everything fails."""
+def test_bayesian_search_avoids_regions_where_trials_fail():
+    """The score improves toward the end of the range where all trials fail."""
 
     def end(trial):
         units = trial.values["units"]
@@ -338,10 +338,10 @@ def test_bayesian_search_does_not_stay_where_trials_fail():
     failed = [number for number in units if number > 40]
     assert len(set(failed)) == len(failed)
     assert max(Counter(units).values()) <= 2
-    assert max(number for number in units if number <= 40) >= 36  # as far as it goes
+    assert max(number for number in units if number <= 40) >= 36  # close to the failing region
 
 
-def test_a_failure_is_as_bad_as_the_worst_for_the_gaussian_process_whatever_is_better():
+def test_bayesian_search_scores_failures_as_the_worst_trial():
     for objective, scores in ((LOSS, (0.1, 0.5, 0.2)), (ACCURACY, (0.9, 0.5, 0.8))):
         oracle = oracle_of("bayesian", UNITS, trials=9, objective=objective, config=Mnist())
         for units, score in zip((2, 20, 40), scores, strict=True):
@@ -353,8 +353,8 @@ def test_a_failure_is_as_bad_as_the_worst_for_the_gaussian_process_whatever_is_b
 
 
 @pytest.mark.slow
-def test_whole_numbers_in_logarithms_stay_within_what_was_typed():
-    """KerasTuner's process gave 65."""
+def test_bayesian_search_keeps_log_integers_within_the_range():
+    """The Gaussian process of KerasTuner proposed 65."""
     units = Axis("units", low=4, high=64, log=True)
     rate = Axis("learning_rate", low=1e-4, high=0.1, log=True)
     oracle = oracle_of("bayesian", units, rate, trials=12)
@@ -363,8 +363,8 @@ def test_whole_numbers_in_logarithms_stay_within_what_was_typed():
     assert all(4 <= trial.values["units"] <= 64 and 1e-4 <= trial.values["learning_rate"] <= 0.1 for trial in trials)
 
 
-def test_hyperband_goes_on_with_the_best_of_each_round():
-    """Of 9 epochs three brackets: 9 settings for 1 epoch, 3 of them for 3, 1 for 9; 5 for 3, 2 for 9; 3 for 9."""
+def test_hyperband_continues_the_best_trials_of_each_round():
+    """Run three brackets of up to 9 epochs: 9 trials for 1, 3 of them for 3, 1 for 9; 5 for 3, 2 for 9; 3 for 9."""
     oracle = oracle_of("hyperband", RATE, UNITS)
     trials, scores = [], {}
     while trial := oracle.ask().trial:
@@ -386,7 +386,7 @@ def test_hyperband_goes_on_with_the_best_of_each_round():
     )
 
 
-def test_hyperband_goes_on_with_the_highest_accuracy():
+def test_hyperband_continues_trials_with_the_highest_accuracy():
     axes = (Axis("learning_rate", low=1e-4, high=0.1), Axis("units", low=1, high=64))
     config = Mnist(epochs=3)
     oracle = oracle_of("hyperband", *axes, objective=ACCURACY, config=config)
@@ -398,8 +398,8 @@ def test_hyperband_goes_on_with_the_highest_accuracy():
     assert {trial.parent for trial in going_on} == {trial.number for trial in first[-len(going_on) :]}
 
 
-def test_hyperband_begins_with_the_settings_that_there_are():
-    """KerasTuner's would end after one epoch of each: its first bracket wants 27 of them."""
+def test_hyperband_with_fewer_settings_than_its_first_bracket():
+    """KerasTuner would stop after one epoch of each setting, because its first bracket needs 27 settings."""
     axes = (Axis("units", (8, 16, 32, 64)), Axis("clip", (1.0, 5.0)))
     trials = all_of(oracle_of("hyperband", *axes, config=Toy(epochs=27)), ended)
     assert Counter((trial.until, trial.parent is None) for trial in trials) == {
@@ -411,7 +411,7 @@ def test_hyperband_begins_with_the_settings_that_there_are():
     assert trials[-1].until == 27
 
 
-def test_a_random_search_that_found_nothing_new_stays_at_its_end():
+def test_exhausted_random_search_proposes_no_further_trials():
     oracle = oracle_of("random", *REPORT.axes, trials=1000)
     trials = never_told(oracle)
     for trial in trials:
@@ -419,36 +419,36 @@ def test_a_random_search_that_found_nothing_new_stays_at_its_end():
         assert oracle.ask().trial is None
 
 
-def test_what_hyperband_may_still_continue_is_known():
+def test_hyperband_lists_trials_that_it_may_continue():
     oracle = oracle_of("hyperband", RATE, UNITS)
     trials, kept = [], []
     while trial := oracle.ask().trial:
         trials.append(trial._replace(status=RUNNING))
         kept.append(oracle.continued(trials))
         if trial.parent is not None:
-            assert trial.parent in kept[-1]  # it is copied from while the trial runs
+            assert trial.parent in kept[-1]  # the trial copies from its parent while it runs
         trials[-1] = ended(trial)
         oracle.tell(trials[-1])
         kept.append(oracle.continued(trials))
     parents = {trial.parent: trial.number for trial in trials if trial.parent is not None}
     for parent, child in parents.items():
-        # From when the parent has ended until the child runs.
+        # From the end of the parent until the child runs.
         assert all(parent in kept[moment] for moment in range(2 * parent + 1, 2 * child + 1))
     final = {trial.number for trial in trials if trial.until == 9}
-    assert not any(final & moment for moment in kept)  # nothing comes after the last epoch
+    assert not any(final & moment for moment in kept)  # trials with all epochs are not continued
     assert oracle.continued(trials) == set()
-    # Not every state of a search at once: the most are those of one bracket.
+    # Not all states are needed at once: at most those of one bracket.
     assert max(map(len, kept)) <= 12
 
 
 @pytest.mark.parametrize("search", ["grid", "random", "bayesian"])
-def test_the_others_never_continue_a_trial(search):
+def test_only_hyperband_continues_trials(search):
     oracle = oracle_of(search, *REPORT.axes, trials=3)
     trials = [trial._replace(status=RUNNING) for trial in never_told(oracle)]
     assert oracle.continued(trials) == set()
 
 
-def test_values_that_do_not_go_together_are_the_matter_of_their_trial():
+def test_invalid_combination_fails_only_in_the_config_of_its_trial():
     oracle = oracle_of("grid", Axis("every", (2, 1)), Axis("units", (2, 4)), config=Mnist())
     trials = never_told(oracle)
     assert [tuple(trial.values.values()) for trial in trials] == [(2, 2), (2, 4), (1, 2), (1, 4)]

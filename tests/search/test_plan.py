@@ -1,4 +1,4 @@
-"""What a search is asked: which settings it will try, what it can go by, and what could not be compared."""
+"""Test the plan of a search: its settings, its objectives, and options that are not comparable."""
 
 import json
 from pathlib import Path
@@ -38,15 +38,15 @@ def plan(search, axes=LISTS, config=None, **more):
         ("random", LISTS, 20, 6),
         ("random", LISTS, 5, 5),
         ("random", (*LISTS, Axis("dropout", low=0.0, high=0.5)), 20, 20),
-        ("bayesian", LISTS, 20, 20),  # it can ask for a setting twice
+        ("bayesian", LISTS, 20, 20),  # it can propose a setting twice
         ("hyperband", LISTS, 20, None),
     ],
 )
-def test_no_more_settings_than_there_are(search, axes, trials, size):
+def test_plan_size_is_limited_to_distinct_settings(search, axes, trials, size):
     assert plan(search, axes, trials=trials).size == size
 
 
-def test_windows_are_judged_on_the_same_days():
+def test_searched_windows_are_validated_on_the_same_days():
     window, units = Axis("window", (5, 90, 30)), Axis("units", (2, 3))
     config, every = Snp(last_day_only=True), Snp()
     assert align_days(config, [units, window]) == Snp(last_day_only=True, validate_after=90)
@@ -64,8 +64,8 @@ def test_windows_are_judged_on_the_same_days():
     assert (tried.window, tried.validate_after) == (5, 90)
 
 
-def test_hyperband_comes_to_no_more_than_it_may():
-    """Its first bracket: 9 settings for 1 epoch, 3 of them for 3, 1 for 9; then 5 settings for 3, 2 of them for 9."""
+def test_count_trials_of_hyperband_with_a_trial_limit():
+    """The first bracket runs 9 settings for 1 epoch, 3 for 3, and 1 for 9; the second runs 5 for 3 and 2 for 9."""
     axes = (Axis("units", low=1, high=64),)
     for trials, epochs in ((5, 5), (9, 9), (11, 9 + 2 * 2), (13, 9 + 3 * 2 + 6), (14, 9 + 3 * 2 + 6 + 3)):
         asked = plan("hyperband", axes, Toy(epochs=9), trials=trials)
@@ -80,14 +80,14 @@ def test_hyperband_comes_to_no_more_than_it_may():
     assert (whole, every) == count_trials(plan("hyperband", axes, Toy(epochs=9)))
 
 
-def test_of_hyperbands_repeats_the_first_one_alone_goes_on():
+def test_count_trials_of_hyperband_with_repeats():
     axes = (Axis("units", low=1, high=64),)
     asked = plan("hyperband", axes, Toy(epochs=3), repeats=2)
-    # 3 settings for 1 epoch, 1 of them for 3; 2 for 3: of the one that goes on, the repeat begins anew.
+    # 3 settings for 1 epoch, 1 of them for 3; 2 for 3: the repeat of the continued setting starts from scratch.
     assert count_trials(asked) == (6, 2 * 3 + (2 + 3) + 2 * 2 * 3)
 
 
-def test_settings_with_everything_small_or_large_are_looked_at_first():
+def test_corner_settings_start_with_smallest_and_largest():
     numbers = [Axis(name, (1, 2)) for name in ("units", "layers", "batch_size", "decoder_units", "window", "stride")]
     axes = [Axis("code", (2, 1)), *(axis for axis in numbers if axis.name in Toy.__dataclass_fields__)]
     config = Toy(latent="vector")
@@ -96,18 +96,18 @@ def test_settings_with_everything_small_or_large_are_looked_at_first():
     assert (second.code, second.units, second.layers, second.batch_size) == (2, 2, 2, 2)
     settings = list(corner_settings(config, axes))
     assert len(settings) == len(set(settings))
-    # Code 2 of units 1 is not allowed.
+    # A code of 2 with 1 unit is invalid.
     assert len(settings) == 2 ** len(axes) * 3 / 4
 
 
-def test_names_are_all_looked_at_with_small_and_large_numbers_first():
+def test_corner_settings_pair_each_category_with_extreme_numbers():
     axes = [Axis("units", (2, 8)), Axis("cell", ("lstm", "gru")), Axis("layers", (1, 3))]
     found = [(config.cell, config.units, config.layers) for config in corner_settings(Toy(), axes)]
     assert found[:4] == [("lstm", 2, 1), ("lstm", 8, 3), ("gru", 2, 1), ("gru", 8, 3)]
     assert len(set(found)) == len(found) == 8
 
 
-def test_the_largest_of_many_settings_is_found():
+def test_extreme_settings_include_the_largest_model():
     axes = [Axis("layers", (1, 2)), *(Axis(name, (2, 4)) for name in ("units", "decoder_units", "batch_size"))]
     axes += [Axis("cell", ("lstm", "gru")), Axis("optimizer", ("adam", "adamw", "nadam")), Axis("epochs", (1, 9))]
     seen = []
@@ -120,7 +120,7 @@ def test_the_largest_of_many_settings_is_found():
 
 
 class Stub:
-    """A study, its data and its model at once, of which only the size is wanted."""
+    """A study, its data, and its model, of which only the size is used."""
 
     span = 1
 
@@ -136,7 +136,7 @@ class Stub:
         return self.size
 
 
-def test_what_a_study_can_go_by():
+def test_objectives_of_studies_and_tasks():
     names = [objective.name for objective in study_objectives(Mnist())]
     assert names == ["val_label_accuracy", "val_loss", "val_label_loss", "val_reconstruction_loss"]
     for task in ("anomaly", "reconstruct", "forecast"):
@@ -147,8 +147,8 @@ def test_what_a_study_can_go_by():
     assert choose_objective(classes, None) == LOSS
 
 
-def test_no_search_of_digits_goes_by_what_they_are_not_trained_for():
-    """Where the loss of the classes weighs nothing, accuracy is chance; likewise the reconstruction."""
+def test_mnist_objectives_exclude_losses_with_zero_weight():
+    """If a loss has zero weight, its output is not trained, and objectives that measure it are meaningless."""
     weights = Axis("reconstruction_weight", (0.5, 1.0))
     for weight, wanted in (
         (1.0, ["val_loss", "val_reconstruction_loss"]),
@@ -187,12 +187,12 @@ def test_no_search_of_digits_goes_by_what_they_are_not_trained_for():
         ),
     ],
 )
-def test_what_cannot_be_compared_is_refused_before_anything_is_trained(line, message):
+def test_incomparable_objectives_and_pruning_are_refused(line, message):
     assert refused(line, 2) == message
     assert refused(f"{line} --dry-run", 2) == message
 
 
-def test_what_can_be_compared_is_not_refused():
+def test_comparable_objectives_and_pruning_are_accepted():
     weights = Axis("reconstruction_weight", (0.1, 0.5))
     for objective in (None, "val_label_loss", "val_reconstruction_loss", "val_label_accuracy"):
         found = make_plan(GivenOptions({"reconstruction_weight": weights}), Mnist, SearchRequest(objective=objective))
@@ -200,11 +200,11 @@ def test_what_can_be_compared_is_not_refused():
     with pytest.raises(ConfigError, match="--reconstruction-weight"):
         make_plan(GivenOptions({"reconstruction_weight": weights}), Mnist, SearchRequest(objective="val_loss"))
     make_plan(GivenOptions({"units": Axis("units", (2, 4))}), Mnist, SearchRequest(objective="val_loss", prune=True))
-    # What was begun before this was refused can still be read.
+    # Plans of versions that accepted this combination can still be read.
     assert SearchPlan.from_dict(plan("grid", (Axis("epochs", (1, 2)),), prune=True).to_dict()).prune
 
 
-def test_a_dry_run_says_that_it_takes_no_heed_of_the_time(monkeypatch):
+def test_dry_run_notes_that_it_ignores_max_time(monkeypatch):
     part = EstimatePart("train", "2 trials", Duration(1.0, 2.0))
     monkeypatch.setattr(
         searches, "estimate_search", lambda *_, **__: CommandEstimate((part,), None, 0, 0, ("as it is",))
@@ -216,7 +216,7 @@ def test_a_dry_run_says_that_it_takes_no_heed_of_the_time(monkeypatch):
     assert "  this is the whole search without --max-time" in said.out.splitlines()
 
 
-def test_a_setting_that_diverged_is_not_trained_again_and_a_copy_takes_no_time(monkeypatch):
+def test_repeated_settings_copy_the_outcome_without_training(monkeypatch):
     trained = []
 
     def fake(job, load, notify):
@@ -243,7 +243,7 @@ def test_a_setting_that_diverged_is_not_trained_again_and_a_copy_takes_no_time(m
             assert trial["reason"] == f"as trial {first[units]}{why}"
 
 
-def test_a_copy_of_what_diverged_says_why():
+def test_copied_outcome_of_a_diverged_trial_has_its_reason():
     ended = Execution(0, float("nan"), 1, 0, "the loss became NaN or infinite in epoch 1", 2.0, ())
     trial = Trial(3, {"units": 4}, "failed", (ended,), ended.stopped)
     copied = _copy_outcome(7, trial)

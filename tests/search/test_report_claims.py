@@ -1,4 +1,4 @@
-"""The report's findings on its classifiers, on made-up trials whose verdicts can be told by eye."""
+"""Test the findings of the report on its classifiers with made-up trials whose verdicts are obvious."""
 
 import json
 from pathlib import Path
@@ -31,21 +31,21 @@ def models(**accuracies: list[float]) -> list[Trial]:
     return [trial("model", CLASSIFIERS[v], found, [0.1] * len(found)) for v, found in accuracies.items()]
 
 
-def test_findings_on_models_are_tested_over_the_seeds() -> None:
+def test_classifier_findings_are_decided_over_several_seeds() -> None:
     separate, deeper = classifier_findings(models(v2=[0.90, 0.92, 0.94], v3=[0.93, 0.91, 0.97], v4=[0.99, 0.991, 0.99]))
     assert str(separate) == (
         '"separate LSTMs for the two tasks help": not decidable, since p is not below 0.05 '
-        "(93.67% ± 3.06 (V3) against 92.00% ± 2.00 (V2) over 3 seeds, p = 0.48)"  # two of three seeds say nothing
+        "(93.67% ± 3.06 (V3) against 92.00% ± 2.00 (V2) over 3 seeds, p = 0.48)"  # only two of three seeds agree
     )
-    assert deeper.decision.verdict == OPEN  # V3's seeds are far apart
+    assert deeper.decision.verdict == OPEN  # the seeds of V3 are far apart
     (deeper,) = classifier_findings(models(v3=[0.93, 0.931, 0.932], v4=[0.99, 0.991, 0.99]))
     assert str(deeper).startswith('"a deeper head helps": confirmed (99.03% ± 0.06 (V4) against 93.10% ± 0.10 (V3)')
     (worse,) = classifier_findings(models(v4=[0.93, 0.931, 0.932], v3=[0.99, 0.991, 0.99]))
     assert worse.decision.verdict == REFUTED
 
 
-def test_chance_is_hardly_ever_a_finding() -> None:
-    """Models alike, on three seeds each: Welch's test at 0.05 is wrong in one of twenty at most, either way."""
+def test_classifier_findings_have_few_false_positives() -> None:
+    """Equal models with three seeds each: Welch's test at 0.05 is wrong in at most 5% of the cases."""
     random = np.random.default_rng(0)
     told = [
         classifier_findings(models(v2=list(one), v3=list(other)))[0].decision.verdict
@@ -54,7 +54,7 @@ def test_chance_is_hardly_ever_a_finding() -> None:
     assert told.count(OPEN) >= 0.95 * len(told)
 
 
-def test_what_was_not_trained_says_nothing() -> None:
+def test_findings_without_enough_trainings_are_open_or_omitted() -> None:
     (deeper,) = classifier_findings(models(v3=[0.9], v4=[0.91]))
     assert str(deeper).startswith('"a deeper head helps": not decidable, since one seed is not enough (91.00% (V4)')
     assert classifier_findings([trial("model", CLASSIFIERS["v3"], [0.9], [0.1], FAILED), *models(v4=[0.9])]) == []
@@ -83,7 +83,7 @@ HALF: dict[float, tuple[list[float], list[float]]] = {0.5: ([0.96, 0.961], [0.2,
     ],
     ids=["a matter of taste", "best in both", "beaten in both", "seeds too far apart", "one seed"],
 )
-def test_the_best_compromise_is_what_nothing_else_comes_near(
+def test_weight_finding_verdict_on_the_best_compromise(
     others: dict[float, tuple[list[float], list[float]]], verdict: str, text: str
 ) -> None:
     (found,) = weight_findings(weighted(HALF | others))
@@ -91,7 +91,7 @@ def test_the_best_compromise_is_what_nothing_else_comes_near(
     assert text in str(found)
 
 
-def test_the_table_stands_in_the_order_of_the_values_with_the_reports_names() -> None:
+def test_classifier_rows_are_ordered_and_named_as_in_the_report() -> None:
     header, table = classifier_rows(
         [*models(v4=[0.9, 0.92], v3=[0.8, 0.8])], "model", [CLASSIFIERS["v3"], CLASSIFIERS["v4"]]
     )
@@ -102,7 +102,7 @@ def test_the_table_stands_in_the_order_of_the_values_with_the_reports_names() ->
 
 
 @pytest.mark.parametrize("order", ["head-on-code,v4", "v4,head-on-code"])
-def test_options_of_one_model_stand_beside_all_of_them(order: str) -> None:
+def test_model_specific_option_applies_only_to_its_model(order: str) -> None:
     given = GivenOptions(
         {"model": Axis("model", tuple(order.replace("v4", CLASSIFIERS["v4"]).split(","))), "pool": "both"}
     )
@@ -115,7 +115,7 @@ def test_options_of_one_model_stand_beside_all_of_them(order: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("verb", "count"), [("compare", len(MODELS)), ("weights", len(WEIGHTS))])
-def test_no_test_digit_is_read(
+def test_compare_and_weights_do_not_use_the_test_split(
     verb: str, count: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     npz(tmp_path / "digits.npz")
@@ -126,7 +126,7 @@ def test_no_test_digit_is_read(
     monkeypatch.setattr("lstm_ae.studies.mnist.evaluate", refuse)
     monkeypatch.setattr("lstm_ae.studies.mnist.figures", refuse)
     line = ["mnist", verb, "--data", "digits.npz", "--units", "2", "--epochs", "1", "--repeats", "2", "--jobs", "1"]
-    # What one of the models alone knows leaves the others as they are.
+    # Options of one model do not affect the other models.
     line += ["--every", "7", "--pool", "mean"] if verb == "compare" else []
     assert main([*line, "--json", "--out", "found"]) == 0
     said = capsys.readouterr()

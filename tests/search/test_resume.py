@@ -1,4 +1,4 @@
-"""What a search refuses, what it does with a damaged directory, and what else it can be asked for; in this process."""
+"""Test refused commands, damaged directories, repeats, pruning, and refits of searches in this process."""
 
 import dataclasses
 import json
@@ -38,13 +38,13 @@ from lstm_ae.training import loop
         ("--preset best", "--learning-rate", "0.03", "0.08"),
     ],
 )
-def test_a_directory_of_a_different_search_is_refused(s, options, option, before, now):
+def test_resume_refuses_changed_options(s, options, option, before, now):
     message = refused(f"toy tune --resume --out s {options}", 2)
     assert message.startswith("'s' ")
     assert f": {option} was {before} and is now {now}. " in message
 
 
-def test_what_is_said_again_is_the_same_search(s):
+def test_resume_accepts_the_same_options(s):
     said = call(f"{GRID} --resume --out s --quiet")
     assert (said.code, said.err) == (0, "")
 
@@ -81,17 +81,17 @@ def test_what_is_said_again_is_the_same_search(s):
         ),
     ],
 )
-def test_what_cannot_be_done_is_refused_in_one_line(s, line, code, message):
+def test_invalid_search_commands_are_refused_in_one_line(s, line, code, message):
     assert refused(line, code) == message
 
 
-def test_two_searches_in_one_directory(s):
+def test_resume_refuses_a_directory_locked_by_another_search(s):
     with filelock.FileLock(s / ".lock"):
         message = refused("toy tune --resume --out s", 2)
     assert message == "Another process is running the search in 's'. Wait for it or pass another --out."
 
 
-def test_other_data_is_another_search(s):
+def test_resume_refuses_different_data(s):
     about = json.loads((s / "search.json").read_text())
     about["data"]["sha256"] = "0" * 64
     (s / "search.json").write_text(json.dumps(about))
@@ -102,13 +102,13 @@ def test_other_data_is_another_search(s):
 @pytest.mark.parametrize(
     "content", ["", "{", "[]", '{"task": "toy", "plan": {}}', '{"task": "toy", "plan": 3, "data": {}}']
 )
-def test_a_damaged_description_is_named(s, content):
+def test_damaged_search_json_is_reported(s, content):
     (s / "search.json").write_text(content)
     assert "s/search.json" in refused("toy tune --resume --out s", 3)
 
 
 @pytest.mark.slow
-def test_a_cluster_that_cannot_be_reached_loses_nothing(s):
+def test_unreachable_ray_cluster_is_reported_with_resume_command(s):
     pytest.importorskip("ray")
     cut_after_two(s)
     said = refused("toy tune --resume --out s --engine ray --address 127.0.0.1:1", 1)
@@ -118,13 +118,13 @@ def test_a_cluster_that_cannot_be_reached_loses_nothing(s):
     )
 
 
-def test_without_ray_it_is_named(s, monkeypatch):
+def test_missing_ray_is_reported_with_install_hint(s, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     said = refused("toy tune --resume --out s --engine ray", 1)
     assert said.startswith(f"Ray is not installed. Install it with: {install_hint('ray')}")
 
 
-def test_a_search_of_another_command_names_it(s):
+def test_resume_names_the_command_of_another_search(s):
     about = json.loads((s / "search.json").read_text())
     about["purpose"]["verb"] = "limits"
     (s / "search.json").write_text(json.dumps(about))
@@ -133,7 +133,7 @@ def test_a_search_of_another_command_names_it(s):
     )
 
 
-def test_a_trial_on_other_data_ends_the_search(s):
+def test_trial_with_different_data_raises_other_data_error(s):
     about = json.loads((s / "search.json").read_text())
     job = TrialJob(
         2, "toy", open_search(s).plan().config.to_dict(), "states/0002", Objective("val_loss"), sha256="0" * 64
@@ -143,7 +143,7 @@ def test_a_trial_on_other_data_ends_the_search(s):
     assert run_job(job._replace(sha256=about["data"]["sha256"]), DataLoader(), lambda step: None).status == "completed"
 
 
-def test_data_that_has_moved_is_the_same_data(s):
+def test_open_record_replaces_the_stored_plan(s):
     folder = open_search(s)
     moved = dataclasses.replace(folder.plan(), config=dataclasses.replace(folder.plan().config, sequences=60), trials=9)
     with open_record(folder, plan=moved) as record:
@@ -151,11 +151,11 @@ def test_data_that_has_moved_is_the_same_data(s):
     assert open_search(s).plan() == moved
 
 
-# A damaged directory.
+# Damaged directories
 
 
 @pytest.mark.slow
-def test_damaged_states_are_named_and_run_again_on_request(grid, s):
+def test_damaged_states_are_reported_and_rerun_with_repair(grid, s):
     cut_after_two(s)
     with (s / "journal.jsonl").open("a") as journal:
         asked = {"event": "asked", "number": 2, "values": {"units": 3, "clip": 1.0}, "bar": []}
@@ -179,7 +179,7 @@ def test_damaged_states_are_named_and_run_again_on_request(grid, s):
 
 
 @pytest.mark.slow
-def test_damaged_lines_are_named_and_run_again_on_request(grid, s):
+def test_damaged_journal_lines_are_reported_and_rerun_with_repair(grid, s):
     cut_after_two(s)
     journal = s / "journal.jsonl"
     lines = journal.read_text().splitlines()
@@ -193,7 +193,7 @@ def test_damaged_lines_are_named_and_run_again_on_request(grid, s):
 
 
 @pytest.mark.slow
-def test_what_a_kill_cut_off_of_the_journal_needs_no_repair(grid, s):
+def test_resume_with_truncated_last_journal_line_needs_no_repair(grid, s):
     cut_after_two(s)
     with (s / "journal.jsonl").open("a") as journal:
         journal.write('{"event": "asked", "numb')
@@ -202,11 +202,11 @@ def test_what_a_kill_cut_off_of_the_journal_needs_no_repair(grid, s):
     assert table_of(s) == table_of(grid.place)
 
 
-# What else it can be asked for.
+# Repeats, pruning, refits, and resuming
 
 
 @pytest.mark.slow
-def test_repeats_are_trainings_from_one_seed_after_the_other(grid):
+def test_repeats_train_with_consecutive_seeds(grid):
     said = call(f"toy tune --units 2,3 --clip 1 --learning-rate 0.01 {SMALL} --seed 3 --repeats 2 --out s --json")
     assert said.code == 0, said.err
     trials = json.loads(said.out)["trials"]
@@ -224,7 +224,7 @@ def test_repeats_are_trainings_from_one_seed_after_the_other(grid):
 
 
 @pytest.mark.slow
-def test_hopeless_trainings_are_stopped_and_never_win():
+def test_pruned_trials_are_stopped_early_and_ranked_last():
     line = "toy tune --units 2 --clip 1 --learning-rate 0.1,0.08,0.05,0.00001 --sequences 60 --epochs 6"
     said = call(f"{line} --batch-size 16 --jobs 1 --deterministic --prune --out s --json")
     assert said.code == 0, said.err
@@ -235,7 +235,7 @@ def test_hopeless_trainings_are_stopped_and_never_win():
     assert {trial["status"] for trial in others} == {"completed"}
 
 
-def test_a_trial_may_be_worth_what_its_untrained_start_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trial_score_may_come_from_the_untrained_model(monkeypatch: pytest.MonkeyPatch) -> None:
     from lstm_ae.experiment import seed
     from lstm_ae.studies import load_study
 
@@ -255,13 +255,13 @@ def test_a_trial_may_be_worth_what_its_untrained_start_is(monkeypatch: pytest.Mo
         TrialJob(0, "toy", config.to_dict(), "s/0", Objective("val_loss")), DataLoader(), print
     ).executions
     assert (execution.score, execution.best_epoch, execution.epochs) == (0.25, 0, 2)
-    # What is pruned by, and drawn, is the progress of the training.
+    # Pruning and figures use the curve of the trained epochs.
     assert execution.curve == (0.75, 0.5)
     assert execution.measure("val_loss") == 0.25
 
 
 @pytest.mark.slow
-def test_the_winner_is_trained_on_train_and_validation_where_that_is_asked_for():
+def test_refit_trains_the_winner_on_train_and_validation():
     said = call(f"{GRID} --out s --refit --json")
     assert said.code == 0, said.err
     document = json.loads(said.out)
@@ -281,8 +281,8 @@ def test_the_winner_is_trained_on_train_and_validation_where_that_is_asked_for()
 
 
 @pytest.mark.slow
-def test_a_winner_trained_again_keeps_what_its_trial_was_found_to_do():
-    """Anomalies are found, and the future is told with intervals."""
+def test_refit_retains_threshold_and_forecast_intervals():
+    """The refit detects events, and its forecasts have intervals."""
     assert call("series example t.csv").code == 0
     small = "--units 2,3 --epochs 1 --search grid --window 20 --stride 50 --value-cols flow,vibration --refit --json"
     found = json.loads(call(f"series tune t.csv {small} --out a").out)
@@ -301,7 +301,7 @@ def test_a_winner_trained_again_keeps_what_its_trial_was_found_to_do():
 
 
 @pytest.mark.slow
-def test_keeping_is_remembered_and_more_can_be_kept_later(grid, s):
+def test_resume_remembers_keep_and_can_change_it(grid, s):
     assert call("toy tune --resume --out s").code == 0
     assert len(list((s / "trials").iterdir())) == 2
     said = call("toy tune --resume --out s --keep 3 --jobs 1")
@@ -315,7 +315,7 @@ def test_keeping_is_remembered_and_more_can_be_kept_later(grid, s):
 
 
 @pytest.mark.slow
-def test_refitting_keeps_averages_and_tells_divergence(monkeypatch):
+def test_refit_uses_averaged_weights_and_reports_divergence(monkeypatch):
     line = f"toy tune --units 2,3 --clip 1 --learning-rate 0.01 --average 0.9 {SMALL} --out s"
     assert call(line).code == 0
     own = []
@@ -333,14 +333,14 @@ def test_refitting_keeps_averages_and_tells_divergence(monkeypatch):
         "lstm_ae.search.search.fit_model", lambda *_, **__: (None, loop.TrainingResult([], 0, "NaN", True, 0.0))
     )
     shutil.rmtree("s/refit")
-    said = call("toy tune --resume --out s")  # that it was asked for is remembered
+    said = call("toy tune --resume --out s")  # the search remembers --refit
     assert said.code == 1
     assert said.last.startswith("The refit of trial ")
     assert not Path("s/refit").exists()
 
 
 @pytest.mark.slow
-def test_more_trials_go_on_where_fewer_ended():
+def test_resume_with_more_trials_matches_a_single_search():
     line = f"toy tune --units 2..6 --learning-rate 1e-3..1e-1:log --search random {SMALL}"
     assert call(f"{line} --trials 2 --out s").code == 0
     first = journal_of(Path("s"))
@@ -351,7 +351,7 @@ def test_more_trials_go_on_where_fewer_ended():
 
 
 @pytest.mark.slow
-def test_hyperband_continues_trainings_and_leaves_the_best_only():
+def test_hyperband_continues_trainings_and_retains_only_the_best_run():
     line = "toy tune --units 2..6 --learning-rate 1e-3..1e-1:log --search hyperband --sequences 60 --epochs 3"
     said = call(f"{line} --batch-size 16 --jobs 1 --deterministic --out s --json")
     assert said.code == 0, said.err
@@ -366,7 +366,7 @@ def test_hyperband_continues_trainings_and_leaves_the_best_only():
     assert len(list(Path("s/trials").iterdir())) == 1
 
 
-def test_the_usual_number_at_once(s):
+def test_default_number_of_jobs(s):
     plan = open_search(s).plan()
     assert default_jobs(plan) == min(cores(), 4)
     assert default_jobs(dataclasses.replace(plan, prune=True)) == 1
@@ -375,14 +375,14 @@ def test_the_usual_number_at_once(s):
     assert default_jobs(wide) == 1
 
 
-def test_how_a_worker_ended_is_told():
+def test_describe_exit_of_a_worker():
     assert describe_exit(-9) == "it was killed (SIGKILL); is there enough memory?"
     assert describe_exit(-11) == "it was killed (SIGSEGV)"
     assert describe_exit(-200) == "it was killed (signal 200)"
     assert describe_exit(1) == "it ended with exit code 1; see workers.log in the search's directory"
 
 
-def test_what_is_of_the_model_loads_no_data_anew() -> None:
+def test_data_key_ignores_model_options() -> None:
     usual = data_key(Toy())
     vector = {"latent": "vector", "units": 50, "decoder_start": "code", "delay_line": True, "code": 8, "clip": 2.0}
     assert data_key(Toy(**vector)) == data_key(Toy(latent="vector", bidirectional=True)) == usual
@@ -390,8 +390,8 @@ def test_what_is_of_the_model_loads_no_data_anew() -> None:
 
 
 @pytest.mark.slow
-def test_a_winner_trained_again_is_saved_as_it_was_built():
-    """On train and validation, of which the latter alone misses values: the network is told of them."""
+def test_refit_model_has_inputs_for_missing_values():
+    """Only the validation split has missing values, so only the refit has inputs that mark them."""
     value = np.sin(np.arange(400) / 5)
     value[300:310:3] = np.nan
     rows = "".join(f"{'' if np.isnan(number) else f'{number:.4f}'},{k % 7}\n" for k, number in enumerate(value))

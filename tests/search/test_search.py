@@ -1,4 +1,4 @@
-"""A search from what was typed to its table, its winner and what is left on the disk; in this process, and small."""
+"""Test small searches in this process: options, table, winner, and files."""
 
 import dataclasses
 import errno
@@ -30,11 +30,11 @@ def no_training(monkeypatch):
     monkeypatch.setattr(executors, "run_job", forbidden)
 
 
-# The whole of it.
+# Complete searches
 
 
 @pytest.mark.slow
-def test_the_table_is_that_of_trainings_one_by_one_and_the_winner_has_the_very_weights(grid, monkeypatch):
+def test_grid_search_matches_separate_trainings(grid, monkeypatch):
     monkeypatch.setattr(Run, "write_figures", lambda *_: [])
     data = load_study("toy").load(CONFIG)
     scores, runs = {}, {}
@@ -64,7 +64,7 @@ def without_seconds(history):
 
 
 @pytest.mark.slow
-def test_what_is_left_on_the_disk(grid):
+def test_files_of_a_finished_search(grid):
     document = json.loads(grid.said.out)
     kept = [Path(path).name for path in document["kept"]]
     assert kept == [f"{trial['number']:04}" for trial in document["trials"][:2]]
@@ -80,11 +80,11 @@ def test_what_is_left_on_the_disk(grid):
         *(f"trials/{number}/{name}" for number in kept for name in run_files | pictures),
     }
     assert not list((grid.place / "states").iterdir())
-    # One directory a trial, and the one that says what was searched.
+    # One directory per trial, and one for the description of the search.
     assert {Path(name).parent.name for name in logs} == {"tensorboard", "0000", "0001", "0002", "0003"}
 
 
-def test_what_is_said_of_it(grid):
+def test_progress_and_json_output_of_a_search(grid):
     lines = grid.said.err.splitlines()
     assert lines[0].startswith("data: 60 generated sequences")
     assert lines[1] == "searching in s: grid over --units 2,3, --clip 1,5, 4 trials, 1 at once"
@@ -108,10 +108,10 @@ def test_what_is_said_of_it(grid):
     assert [trial["score"] for trial in document["trials"]] == sorted(trial["score"] for trial in document["trials"])
     assert {trial["status"] for trial in document["trials"]} == {"completed"}
     assert [execution["seed"] for execution in first["executions"]] == [3]
-    assert first["spread"] is None  # of a single seed there is none, and JSON knows no NaN
+    assert first["spread"] is None  # one seed has no spread, and JSON has no NaN
 
 
-def test_tensorboard_shows_the_settings_and_their_curves(grid):
+def test_tensorboard_logs_settings_and_curves(grid):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.util.tensor_util import make_ndarray
 
@@ -124,7 +124,7 @@ def test_tensorboard_shows_the_settings_and_their_curves(grid):
     assert "_hparams_/session_start_info" in logs.PluginTagToContent("hparams")
 
 
-def test_the_winner_is_a_run_like_any_other(grid, s):
+def test_winner_can_be_evaluated_as_a_run(grid, s):
     winner = json.loads(grid.said.out)["winner"]["run"]
     said = call(f"toy evaluate --run {winner} --json")
     assert said.code == 0, said.err
@@ -132,7 +132,7 @@ def test_the_winner_is_a_run_like_any_other(grid, s):
     assert again == {part: Run(Path(winner)).metrics()[part] for part in ("validation", "test")}
 
 
-def test_a_finished_search_is_shown_again_without_training(grid, s, monkeypatch):
+def test_resume_of_a_finished_search_shows_results_without_training(grid, s, monkeypatch):
     no_training(monkeypatch)
     shutil.rmtree(s / "figures")
     (s / "table.csv").unlink()
@@ -141,7 +141,7 @@ def test_a_finished_search_is_shown_again_without_training(grid, s, monkeypatch)
     assert said.code == 0, said.err
     assert table_of(s) == table_of(grid.place)
     assert {path: content for path, content in tree(s).items() if path in before} == before
-    # Its lines: the best trial, findings, files, header, four trials.
+    # Lines: the best trial, findings, files, header, and four trials.
     best, *lines = said.out.splitlines()
     assert best.startswith("Best of 4 trials: --units ")
     assert "units 3 better than units 2 in 2 of 2 pairs" in lines
@@ -151,7 +151,7 @@ def test_a_finished_search_is_shown_again_without_training(grid, s, monkeypatch)
     assert [int(row.split()[0]) for row in rows[:4]] == [int(row[0]) for row in table_of(s)[1:]]
 
 
-def test_the_latest_search_of_the_study_is_gone_on_with(grid, empty_directory, monkeypatch):
+def test_resume_without_out_uses_the_latest_search_of_the_study(grid, empty_directory, monkeypatch):
     no_training(monkeypatch)
     assert refused("toy tune --resume", 2) == (
         "There is no search of toy tune in 'runs'. Pass its directory with --out"
@@ -166,7 +166,7 @@ def test_the_latest_search_of_the_study_is_gone_on_with(grid, empty_directory, m
     assert json.loads(said.out)["search"] == "runs/new"
 
 
-def test_searches_stand_side_by_side(s):
+def test_runs_compare_accepts_two_searches(s):
     shutil.copytree(s, "t")
     about = json.loads(Path("t/search.json").read_text())
     about["plan"]["axes"][0]["values"] = [2, 3, 4]
@@ -181,7 +181,7 @@ def test_searches_stand_side_by_side(s):
     assert "search" in refused(f"runs compare s {next(Path('s/trials').iterdir())}", 2)
 
 
-def test_the_grid_of_the_report_with_its_values_beside_ours(monkeypatch):
+def test_default_grid_search_lists_losses_of_the_report(monkeypatch):
     faked(monkeypatch, lambda config: 2 * REPORT[config["learning_rate"], config["units"], config["clip"]])
     said = call("toy tune --sequences 60 --out s --jobs 1 --verbose")
     assert said.code == 0, said.err
@@ -200,7 +200,7 @@ def test_the_grid_of_the_report_with_its_values_beside_ours(monkeypatch):
 
 
 @pytest.mark.slow
-def test_every_study_searches_the_same_grid(monkeypatch):
+def test_mnist_and_snp_search_the_default_grid(monkeypatch):
     faked(monkeypatch, lambda config: config["units"] + config["clip"])
     digits = npz(Path("digits.npz"))
     for line, best in (
@@ -215,11 +215,11 @@ def test_every_study_searches_the_same_grid(monkeypatch):
         assert document["objective"] == ("val_label_accuracy" if line.startswith("mnist") else "val_loss")
 
 
-# Trials of which something comes to nothing.
+# Failed trials
 
 
 @pytest.mark.slow
-def test_what_diverges_or_fails_is_shown_with_its_reason_while_the_search_goes_on(monkeypatch):
+def test_diverged_and_failed_trials_are_listed_with_their_reason(monkeypatch):
     build = load_study("toy").build
 
     def failing(config, data):
@@ -228,7 +228,7 @@ def test_what_diverges_or_fails_is_shown_with_its_reason_while_the_search_goes_o
         return build(config, data)
 
     monkeypatch.setattr(load_study("toy"), "build", failing)
-    # Plain gradient descent with a rate of 10 and no clipping leaves the numbers within an epoch.
+    # Gradient descent with a learning rate of 10 and no clipping diverges within an epoch.
     line = "toy tune --learning-rate 10,0.01 --units 2,3 --optimizer sgd --clip 0 --sequences 60 --epochs 1"
     said = call(f"{line} --batch-size 1 --jobs 1 --out s")
     assert said.code == 0, said.err
@@ -246,12 +246,12 @@ def test_what_diverges_or_fails_is_shown_with_its_reason_while_the_search_goes_o
         ["3", False, "failed", failed],
     ]
     assert [path.name for path in Path("s/trials").iterdir()] == ["0001"]
-    # Going on does not try them again: they would end in the same way.
+    # Resuming does not run them again, because they would fail again.
     no_training(monkeypatch)
     assert call("toy tune --resume --out s").code == 0
 
 
-def test_where_all_fail_the_reasons_are_told(monkeypatch):
+def test_search_reports_the_reasons_if_all_trials_fail(monkeypatch):
     def failing(config, data):
         raise ArithmeticError(f"no {config.units}")
 
@@ -263,7 +263,7 @@ def test_where_all_fail_the_reasons_are_told(monkeypatch):
     assert [row[0] for row in table_of(Path("s"))] == ["trial", "0", "1", "2", "3"]
 
 
-def test_values_that_do_not_go_together_fail_alone(monkeypatch):
+def test_invalid_combination_of_values_fails_only_its_trial(monkeypatch):
     faked(monkeypatch, lambda config: 0.5)
     said = call(f"mnist tune --every 2,1 --data {npz(Path('digits.npz'))} --jobs 1 --json --out s")
     assert said.code == 0, said.err
@@ -273,7 +273,7 @@ def test_values_that_do_not_go_together_fail_alone(monkeypatch):
     assert trials[1]["status"] == "completed"
 
 
-def test_a_full_disk_is_no_trials_fault(s, monkeypatch):
+def test_full_disk_stops_the_search_without_failing_the_trial(s, monkeypatch):
     def failing(config, data):
         raise OSError(errno.ENOSPC, "No space left on device", "s/states")
 
@@ -287,15 +287,15 @@ def test_a_full_disk_is_no_trials_fault(s, monkeypatch):
     assert [line["event"] for line in journal_of(s)[4:]] == ["asked"]
 
 
-# Going on.
+# Resuming
 
 
 @pytest.mark.slow
-def test_time_that_is_over_stops_within_a_trial_and_resuming_gives_the_same_table(grid, s, monkeypatch):
+def test_max_time_stops_within_a_trial_and_resume_completes_the_table(grid, s, monkeypatch):
     begun = s / "states/0002-0.npz"
 
     class Stub(TimeBudget):
-        """Time is over as soon as trial 2 has left a state."""
+        """The time limit is reached when trial 2 has written a state."""
 
         @property
         def left(self):
