@@ -1,4 +1,4 @@
-"""The tour: the rules that decide a finding, which runs count, and what the page says."""
+"""Test the tour: the rules that decide findings, the runs it uses, and its page."""
 
 import contextlib
 import dataclasses
@@ -60,11 +60,12 @@ def wrong(name: str, *values: float) -> SettingResult:
     return SettingResult(name, values, log=True)
 
 
-# The rules
+# Decision rules
 
 
-def test_a_difference_by_welchs_test_worked_by_hand() -> None:
-    # Means 2 and 5; variances 1 over 3 and 2 over 2; error sqrt(1/3 + 1); freedom (4/3)^2 / ((1/3)^2 / 2 + 1) = 1.684.
+def test_welch_difference_matches_hand_calculation() -> None:
+    # Means 2 and 5, variances 1 and 2, 3 and 2 seeds: error sqrt(1/3 + 2/2), degrees of freedom
+    # (4/3)^2 / ((1/3)^2 / 2 + 1) = 1.684.
     found = significance.welch_difference(accurate("a", 1, 2, 3), accurate("b", 4, 6))
     assert found is not None
     assert found.value == -3
@@ -73,13 +74,13 @@ def test_a_difference_by_welchs_test_worked_by_hand() -> None:
     assert found.p == pytest.approx(stats.ttest_ind([1, 2, 3], [4, 6], equal_var=False).pvalue)
 
 
-def test_errors_are_compared_as_logarithms() -> None:
+def test_welch_difference_compares_errors_as_logarithms() -> None:
     found = significance.welch_difference(wrong("a", 1e-4, 1e-4), wrong("b", 1e-2, 1e-2))
     assert found is not None
     assert found == (pytest.approx(2), pytest.approx(2), pytest.approx(2), 0)
 
 
-def test_separate_networks_help() -> None:
+def test_decide_better_confirms_and_refutes() -> None:
     v3, v2 = accurate("V3", 0.971, 0.973, 0.969), accurate("V2", 0.943, 0.939, 0.947)
     assert decide_better(v3, v2) == Decision(
         CONFIRMED, "97.10% ± 0.20 (V3) against 94.30% ± 0.40 (V2) over 3 seeds, p = 0.0018"
@@ -97,13 +98,13 @@ def test_separate_networks_help() -> None:
         ((0.949, 0.951), REFUTED, "by less than 1 point"),
     ],
 )
-def test_better_by_so_much(ours: tuple[float, ...], verdict: str, end: str) -> None:
+def test_decide_better_by_a_margin(ours: tuple[float, ...], verdict: str, end: str) -> None:
     judged = decide_better(accurate("a", *ours), accurate("b", 0.95, 0.9505), by=0.01)
     assert judged.verdict == verdict, str(judged)
     assert str(judged).endswith(end) or judged.figures.endswith(end)
 
 
-def test_what_chance_explains_is_not_decidable() -> None:
+def test_decide_better_is_open_without_significance() -> None:
     judged = decide_better(accurate("a", 0.5, 0.7), accurate("b", 0.4, 0.65))
     assert (judged.verdict, judged.why) == (OPEN, "p is not below 0.05")
 
@@ -112,7 +113,9 @@ def test_what_chance_explains_is_not_decidable() -> None:
     ("ours", "theirs", "end"),
     [((0.9,), (0.1,), "one seed is not enough"), ((), (0.1, 0.2), "a value is missing")],
 )
-def test_one_seed_decides_no_comparison(ours: tuple[float, ...], theirs: tuple[float, ...], end: str) -> None:
+def test_comparisons_with_one_seed_are_not_decidable(
+    ours: tuple[float, ...], theirs: tuple[float, ...], end: str
+) -> None:
     for judged in (
         decide_better(accurate("a", *ours), accurate("b", *theirs)),
         decide_alike(accurate("a", *ours), accurate("b", *theirs), 0.5),
@@ -121,7 +124,7 @@ def test_one_seed_decides_no_comparison(ours: tuple[float, ...], theirs: tuple[f
         assert (judged.verdict, judged.why) == (OPEN, end)
 
 
-def test_seeds_that_agree_to_the_last_bit() -> None:
+def test_decide_better_with_identical_seeds() -> None:
     assert decide_better(accurate("a", 0.5, 0.5), accurate("b", 0.4, 0.4)).verdict == CONFIRMED
     assert decide_better(accurate("a", 0.4, 0.4), accurate("b", 0.4, 0.4)).verdict == OPEN
 
@@ -134,12 +137,12 @@ def test_seeds_that_agree_to_the_last_bit() -> None:
         ((0.970, 0.980, 0.990), OPEN, "the 90% interval of the difference extends beyond 0.5 points"),
     ],
 )
-def test_alike_within_a_margin(theirs: tuple[float, ...], verdict: str, end: str) -> None:
+def test_decide_alike_within_a_margin(theirs: tuple[float, ...], verdict: str, end: str) -> None:
     judged = decide_alike(accurate("a", 0.981, 0.982, 0.983), accurate("b", *theirs), 0.005)
     assert (judged.verdict, (judged.why or judged.figures).endswith(end)) == (verdict, True)
 
 
-def test_alike_within_a_factor() -> None:
+def test_decide_alike_within_a_factor() -> None:
     assert decide_alike(wrong("a", 1e-3, 1.1e-3), wrong("b", 1.1e-3, 1.2e-3), 2).verdict == CONFIRMED
     judged = decide_alike(wrong("a", 1e-3, 1.01e-3), wrong("b", 9e-3, 9.1e-3), 2)
     assert (judged.verdict, "more than a factor of 2 apart" in judged.figures) == (REFUTED, True)
@@ -156,30 +159,30 @@ def test_alike_within_a_factor() -> None:
         ((), True, OPEN),
     ],
 )
-def test_a_threshold_is_reached_by_every_seed(values: tuple[float, ...], whole: bool, verdict: str) -> None:
+def test_decide_reached_requires_every_seed(values: tuple[float, ...], whole: bool, verdict: str) -> None:
     assert decide_reached(accurate("V4", *values), 0.98, whole=whole).verdict == verdict
 
 
-def test_a_threshold_counts_only_past_the_baseline() -> None:
+def test_decide_reached_requires_beating_the_baseline() -> None:
     baseline = wrong("persistence", 2e-4)
     judged = decide_reached(wrong("LSTM", 2.5e-4), 3e-4, whole=True, baseline=baseline)
     assert judged == Decision(REFUTED, "0.00025 (LSTM), the threshold is 0.0003, the baseline persistence has 0.0002")
     assert decide_reached(wrong("LSTM", 1e-4), 3e-4, whole=True, baseline=baseline).verdict == CONFIRMED
 
 
-def test_a_failure_is_the_reverse() -> None:
+def test_decide_missed_reverses_decide_reached() -> None:
     assert decide_missed(accurate("pixels", 0.11, 0.13), 0.2, whole=True).verdict == CONFIRMED
     assert decide_missed(accurate("pixels", 0.11, 0.13), 0.2, whole=False).verdict == OPEN
     assert decide_missed(accurate("pixels", 0.97), 0.2, whole=False).verdict == REFUTED
 
 
-def test_a_compromise_is_beaten_by_none_in_both() -> None:
+def test_decide_compromise_compares_both_quantities() -> None:
     def setting(name: str, accuracy: float, error: float) -> list[SettingResult]:
-        # Two seeds, a thousandth apart.
+        # Two seeds with a small difference.
         return [accurate(name, accuracy, accuracy + 1e-3), wrong(name, error, error * 1.001)]
 
     half, sharp, fine = setting("0.5", 0.9, 1e-3), setting("0.1", 0.95, 1e-2), setting("0.9", 0.8, 1e-4)
-    # Where one gains what another loses, any of them may be called a compromise, the ends as well.
+    # If settings trade accuracy for error, each of them is a possible compromise, also the extreme ones.
     for middle, others in ((half, [sharp, fine]), (sharp, [half, fine]), (fine, [half, sharp])):
         judged = decide_compromise(middle, others)
         assert judged.verdict == OPEN
@@ -192,18 +195,18 @@ def test_a_compromise_is_beaten_by_none_in_both() -> None:
     assert (judged.verdict, judged.why) == (OPEN, "not significantly better or worse in both: 0.1, 0.4")
 
 
-def test_a_compromise_needs_every_number() -> None:
+def test_decide_compromise_requires_every_value() -> None:
     half, none = accurate("0.5", 0.9, 0.9), accurate("0.1")
     assert decide_compromise([half], [[none]]).why == "a value is missing"
     assert str(wrong("a", 1e-5, 1.4e-5)) == "1.2e−5 ± 2.8e−6"
 
 
-def test_a_tiny_share_is_no_nought() -> None:
+def test_setting_result_formats_small_percentages() -> None:
     assert str(SettingResult("a", (1e-5, 3e-5), "%")) == "0.002%"
     assert str(SettingResult("a", (0.0, 0.0), "%")) == "0.00% ± 0.00"
 
 
-def test_a_claim_of_several_comparisons() -> None:
+def test_decide_all_combines_decisions() -> None:
     yes, no, unsure = Decision(CONFIRMED, "a"), Decision(REFUTED, "b"), Decision(OPEN, "c", "one seed")
     assert decide_all([yes, yes]) == Decision(CONFIRMED, "a; a")
     assert decide_all([yes, unsure, unsure]) == Decision(OPEN, "a; c; c", "one seed")
@@ -215,19 +218,19 @@ shares = st.lists(st.floats(0.01, 0.99), min_size=2, max_size=4).map(tuple)
 
 
 @given(shares, shares)
-def test_what_is_better_one_way_is_worse_the_other(ours: tuple[float, ...], theirs: tuple[float, ...]) -> None:
+def test_decide_better_is_antisymmetric(ours: tuple[float, ...], theirs: tuple[float, ...]) -> None:
     turned = {CONFIRMED: REFUTED, REFUTED: CONFIRMED, OPEN: OPEN}
     there, back = (
         decide_better(accurate("a", *ours), accurate("b", *theirs)),
         decide_better(accurate("b", *theirs), accurate("a", *ours)),
     )
     assert back.verdict == turned[there.verdict]
-    # An error is the reverse of an accuracy.
+    # For errors, lower is better.
     assert decide_better(SettingResult("a", ours), SettingResult("b", theirs)).verdict == back.verdict
     assert decide_better(accurate("a", *ours), accurate("a", *ours)).verdict == OPEN
 
 
-# The numbers
+# Measurements
 
 
 METRICS = {
@@ -261,18 +264,20 @@ STEPS = {
         (stocks.MOVES, 0.25, None),
     ],
 )
-def test_numbers_of_a_run(quantity: TourQuantity, value: float | None, baseline: float | None) -> None:
+def test_measured_and_baseline_values_of_a_run(
+    quantity: TourQuantity, value: float | None, baseline: float | None
+) -> None:
     facts = MeasuredRun(METRICS, STEPS)
     assert measured_value(facts, quantity) == value
     assert baseline_value(facts, quantity) == baseline
 
 
-def test_a_run_without_steps_has_no_numbers_of_them() -> None:
+def test_measured_values_without_steps_are_missing() -> None:
     assert measured_value(MeasuredRun(METRICS, None), stocks.MOVES) is None
     assert measured_value(MeasuredRun(METRICS, {}), stocks.FAR) is None
 
 
-def test_steps_are_read_and_damaged_ones_refused() -> None:
+def test_steps_table_is_read_and_refused_if_damaged() -> None:
     run = made("a")
     run.write_table("steps", {"step": [1, 2], "rmse": [0.5, None]})
     steps = read_run_facts(run).steps
@@ -284,7 +289,7 @@ def test_steps_are_read_and_damaged_ones_refused() -> None:
         read_run_facts(run)
 
 
-# The parts
+# Parts of the tour
 
 
 def every_part(level: TourLevel) -> list[TourPart]:
@@ -293,7 +298,7 @@ def every_part(level: TourLevel) -> list[TourPart]:
 
 
 @pytest.mark.parametrize("level", LEVELS.values(), ids=LEVELS)
-def test_every_claim_speaks_of_settings_that_are_trained(level: TourLevel) -> None:
+def test_tour_claims_refer_only_to_trained_settings(level: TourLevel) -> None:
     parts = every_part(level)
     assert len({part.key for part in parts}) == len(parts) == 12
     for part in parts:
@@ -312,7 +317,7 @@ def test_every_claim_speaks_of_settings_that_are_trained(level: TourLevel) -> No
         assert asked <= set(names)
 
 
-def test_the_order_is_the_reports() -> None:
+def test_tour_parts_have_the_order_of_the_source_report() -> None:
     assert [part.key for part in every_part(LEVELS["smoke"])] == [
         "toy",
         *(f"mnist-{name}" for name in ("reconstruction", "classification", "variants", "weights", "pixels")),
@@ -324,7 +329,7 @@ def trainings(level: str) -> set[Config]:
     return {config for part in every_part(LEVELS[level]) for each in part.settings for config in each.configs}
 
 
-def test_the_smoke_level_trains_each_value_of_the_grids_in_few_settings() -> None:
+def test_smoke_level_trains_each_grid_value_in_few_settings() -> None:
     assert {level: len(trainings(level)) for level in LEVELS} == {"smoke": 28, "short": 45, "full": 45}
     assert {config.epochs for config in trainings("smoke")} == {1}
     signals = {level: [config for config in trainings(level) if isinstance(config, Toy)] for level in LEVELS}
@@ -333,7 +338,7 @@ def test_the_smoke_level_trains_each_value_of_the_grids_in_few_settings() -> Non
         assert values[0] == values[1]
 
 
-def test_levels() -> None:
+def test_tour_levels_and_their_seeds() -> None:
     assert find_level("full").whole
     assert [len(level.seeds) for level in LEVELS.values()] == [1, 2, 3]
     with pytest.raises(ConfigError, match="--level must be one of smoke, short, full"):
@@ -349,16 +354,16 @@ def test_levels() -> None:
         ("A B C", None, ()),
     ],
 )
-def test_companies(names: str, most: int | None, chosen: tuple[str, ...]) -> None:
+def test_choose_companies_up_to_a_limit(names: str, most: int | None, chosen: tuple[str, ...]) -> None:
     assert choose_companies(tuple(names.split()), most) == chosen
 
 
 class Captured(LstmAeError):
-    """A config that a command came to."""
+    """Raised after a command has parsed its config."""
 
 
-def test_every_command_trains_the_very_config(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the page tells people to paste comes to what the tour has trained."""
+def test_training_commands_reproduce_the_tour_configs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands on the page train the same configs as the tour."""
     from lstm_ae_cli import training
     from lstm_ae_cli.app import command as root_command
 
@@ -376,7 +381,7 @@ def test_every_command_trains_the_very_config(monkeypatch: pytest.MonkeyPatch) -
         assert caught.pop() == (config, Path("a b"))
 
 
-# What exists
+# Existing runs
 
 
 SMALL = Toy(sequences=20, epochs=1)
@@ -405,7 +410,7 @@ def run_of(where: str, config: Config, loss: float, **more: Any) -> Any:
     return made(where, config, validation={"reconstruction_mse": metric(loss, **{"mean sequence": 0.5})}, **more)
 
 
-def test_a_training_that_two_settings_need_is_done_once() -> None:
+def test_training_shared_by_two_settings_is_planned_once() -> None:
     legs = planned(seeds=(0, 1))
     assert [(leg.config.units, leg.config.seed, leg.draws_figures) for leg in legs] == [  # type: ignore[attr-defined]
         (16, 0, True),
@@ -417,7 +422,7 @@ def test_a_training_that_two_settings_need_is_done_once() -> None:
     assert {leg.state for leg in legs} == {MISSING}
 
 
-def test_a_run_counts_by_its_config_and_data_wherever_it_lies() -> None:
+def test_plan_finds_runs_by_config_and_data() -> None:
     made("t/mine", dataclasses.replace(SMALL, sequences=20))
     made("t/of-other-data", OTHER, sha="other")
     one, two = planned()
@@ -425,13 +430,13 @@ def test_a_run_counts_by_its_config_and_data_wherever_it_lies() -> None:
     assert (two.state, two.directory) == (MISSING, Path("t/toy-01-seed-0"))
 
 
-def test_where_the_data_lies_does_not_matter() -> None:
+def test_plan_ignores_the_path_of_the_data() -> None:
     made("t/mine", Mnist(data="here.npz"))
     part = PART._replace(settings=(TourSetting("one", (Mnist(data="there.npz"),)),))
     assert [leg.state for leg in planned((part,))] == [THERE]
 
 
-def test_an_unfinished_run_is_gone_on_with_and_a_damaged_one_left_alone() -> None:
+def test_plan_resumes_unfinished_runs_and_skips_damaged_runs() -> None:
     made("t/toy-01-seed-0", SMALL)
     Path("t/toy-01-seed-0/metrics.json").unlink()
     made("t/toy-02-seed-0", OTHER)
@@ -441,8 +446,8 @@ def test_an_unfinished_run_is_gone_on_with_and_a_damaged_one_left_alone() -> Non
     assert (two.state, two.directory.name) == (MISSING, "toy-03-seed-0")
 
 
-def test_an_unfinished_run_of_other_versions_is_trained_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its training state could not be gone on with, at any later call."""
+def test_unfinished_run_of_other_versions_is_restarted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A later call cannot resume its training state."""
     for where, config in (("t/toy-01-seed-0", SMALL), ("t/done", OTHER)):
         run = made(where, config)
         about = run.about()
@@ -469,17 +474,17 @@ def test_an_unfinished_run_of_other_versions_is_trained_anew(monkeypatch: pytest
         "training 1 of 1: toy, one, seed 0, restarted: it was started with other versions and cannot resume"
     ]
     assert [leg.state for leg in planned()] == [THERE, THERE]
-    # Who goes on with the old legs, as after an interruption, leaves a finished run alone.
+    # Running the outdated plan again, as after an interruption, does not train a finished run.
     assert runs.run_tour(legs, lambda config: None, told) == []  # type: ignore[arg-type,return-value]
 
 
-def test_what_a_killed_training_left_at_its_very_start_is_used_again() -> None:
+def test_plan_reuses_directory_of_a_training_killed_at_its_start() -> None:
     Path("t/toy-01-seed-0").mkdir(parents=True)
     Path("t/toy-01-seed-0/.config.json.12345678.part").write_text("{")
     assert [leg.directory.name for leg in planned()] == ["toy-01-seed-0", "toy-02-seed-0"]
 
 
-def test_only_what_is_missing_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tour_trains_only_missing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     from lstm_ae import experiment
 
     made("t/mine", SMALL)
@@ -491,7 +496,7 @@ def test_only_what_is_missing_is_trained(monkeypatch: pytest.MonkeyPatch) -> Non
     assert [(event.number, event.total) for event in events] == [(1, 1)]
 
 
-# The page
+# Page
 
 
 def page_of(parts: tuple[TourPart, ...], level: str = "smoke", seeds: tuple[int, ...] = (0,), **details: Any) -> Page:
@@ -502,7 +507,7 @@ def page_of(parts: tuple[TourPart, ...], level: str = "smoke", seeds: tuple[int,
     )
 
 
-def test_the_page_of_a_part() -> None:
+def test_tour_page_shows_findings_commands_and_tables() -> None:
     run_of("t/a", SMALL, 0.25), run_of("t/b", OTHER, 0.01)
     page = page_of((PART,))
     for sentence in (
@@ -514,7 +519,7 @@ def test_the_page_of_a_part() -> None:
         "Data of the trainings (",
         "lstmae toy train --epochs 1 --sequences 20 --out t/a",
         "lstmae toy plot --run t/a",
-        "one 0.25 0.25 0.5",  # the report's number, ours, the baseline's
+        "one 0.25 0.25 0.5",  # values of the report, the run, and the baseline
         "both - 0.05 0.5",  # the geometric mean of 0.25 and 0.01
         "of each setting: one: 0.25, in the source report 0.25, mean sequence 0.5; both: 0.05",
         "Setting: “one”, seed 0.",
@@ -523,8 +528,8 @@ def test_the_page_of_a_part() -> None:
     assert [each["alt"] for each in page.all("img")] == ["reconstruction: Test samples and their reconstructions."]
 
 
-def test_a_verdict_needs_every_seed() -> None:
-    """Of two seeds one diverged."""
+def test_verdict_requires_every_seed() -> None:
+    """One of two seeds is missing."""
     for seed, place in ((0, "t/a"), (1, "t/c")):
         run_of(place, dataclasses.replace(SMALL, seed=seed), 0.25)
     run_of("t/b", OTHER, 0.01)
@@ -533,12 +538,12 @@ def test_a_verdict_needs_every_seed() -> None:
     assert "? not decidable , since only 1 of 2 seeds finished." in page_of((PART,), "full", (0, 1)).text
 
 
-def test_a_whole_tour_does_not_say_smoke() -> None:
+def test_full_tour_page_has_no_smoke_test_notes() -> None:
     run_of("t/a", SMALL, 0.25), run_of("t/b", OTHER, 0.01)
     assert "moke" not in page_of((PART,), "full").text
 
 
-def test_what_is_missing_is_said_and_left_out() -> None:
+def test_tour_page_reports_missing_trainings() -> None:
     run_of("t/a", SMALL, 0.25)
     page = page_of((PART,))
     assert "Some content is missing. both, seed 0:" in page.text
@@ -546,7 +551,7 @@ def test_what_is_missing_is_said_and_left_out() -> None:
     assert re.search(r"both - - -", page.text)
 
 
-def test_a_spread_over_seeds() -> None:
+def test_tour_page_shows_the_spread_over_seeds() -> None:
     for seed, loss in ((0, 0.2), (1, 0.4)):
         run_of(f"t/a{seed}", dataclasses.replace(SMALL, seed=seed), loss)
         run_of(f"t/b{seed}", dataclasses.replace(OTHER, seed=seed), loss)
@@ -570,14 +575,14 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Page:
         return page_of((part, PART._replace(key="again")), notes=(HOSTILE,))
 
 
-def test_whatever_a_file_holds_is_only_text(hostile: Page) -> None:
+def test_tour_page_escapes_html_from_files(hostile: Page) -> None:
     assert not hostile.all("script")
     assert not hostile.all("b")
     assert not [name for _, attributes in hostile.elements for name in attributes if name.startswith("on")]
     assert hostile.text.count(HOSTILE) > 8
 
 
-def test_the_page_is_whole_and_needs_nothing_else(hostile: Page) -> None:
+def test_tour_page_is_valid_accessible_and_self_contained(hostile: Page) -> None:
     assert hostile.wrong == []
     names = [attributes["id"] for _, attributes in hostile.elements if "id" in attributes]
     assert len(set(names)) == len(names)
@@ -593,12 +598,12 @@ def test_the_page_is_whole_and_needs_nothing_else(hostile: Page) -> None:
     assert all(each["alt"] for each in hostile.all("img"))
 
 
-def test_figures_that_have_no_room_are_named() -> None:
+def test_tour_page_names_figures_over_the_size_limit() -> None:
     run_of("t/a", SMALL, 0.25), run_of("t/b", OTHER, 0.01)
     assert "The figure reconstruction exceeds the size limit" in page_of((PART,), max_figure_bytes=10).text
 
 
-def test_the_data_figure_has_its_command() -> None:
+def test_tour_page_shows_the_command_of_the_data_figure() -> None:
     run_of("t/a", SMALL, 0.25), run_of("t/b", OTHER, 0.01)
     Path("t/figures").mkdir()
     Path("t/figures/toy-data.png").write_bytes(picture())
@@ -606,7 +611,7 @@ def test_the_data_figure_has_its_command() -> None:
     assert "lstmae toy data --epochs 1 --sequences 20 --figure t/figures/toy-data.png" in text
 
 
-# The command
+# Command
 
 
 @pytest.mark.parametrize(
@@ -621,14 +626,14 @@ def test_the_data_figure_has_its_command() -> None:
         ("report --tour --out full", "--out 'full' is not empty and contains no tour.json"),
     ],
 )
-def test_options_that_cannot_be(line: str, said: str) -> None:
+def test_invalid_tour_options_are_refused(line: str, said: str) -> None:
     Path("full").mkdir()
     Path("full/notes.txt").write_text("mine")
     assert refused(line, 2).startswith(said)
 
 
 @pytest.mark.parametrize("option", [pytest.param("--digits", marks=pytest.mark.slow), "--prices"])
-def test_data_that_cannot_be_used(option: str) -> None:
+def test_invalid_tour_data_is_refused(option: str) -> None:
     npz(Path("digits.npz"))
     Path("other").write_text("nothing")
     beside = "" if option == "--digits" else "--digits digits.npz"
@@ -637,7 +642,7 @@ def test_data_that_cannot_be_used(option: str) -> None:
 
 @pytest.fixture
 def toy_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The smoke tour cut to its first part, on little data."""
+    """Reduce the smoke tour to its first part and little data."""
     npz(Path("digits.npz"))
     small = LEVELS["smoke"]._replace(sequences=40, epochs=dict.fromkeys(LEVELS["smoke"].epochs, 1), digits=(60, 10))
     monkeypatch.setitem(LEVELS, "smoke", small)
@@ -646,7 +651,7 @@ def toy_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-def test_a_dry_run_lists_and_leaves_nothing(toy_alone: None) -> None:
+def test_tour_dry_run_estimates_and_writes_no_files(toy_alone: None) -> None:
     before = set(Path().rglob("*"))
     said = call("report --tour --dry-run --digits digits.npz --json")
     assert said.code == 0, said.err
@@ -655,7 +660,7 @@ def test_a_dry_run_lists_and_leaves_nothing(toy_alone: None) -> None:
     assert found["trainings"][0]["run"] == "runs/tour-smoke/toy-01-seed-0"
     assert [part["name"] for part in found["parts"]] == ["toy"]
     assert found["seconds"] > 0
-    # What takes minutes is announced with the number of its parts.
+    # Long measurements are announced with their number of steps.
     assert "timing a few steps of 3 trainings, one of each size" in said.err
     assert "timing size 3 of 3" in said.err
     assert 4 * 50_000 < found["disk_bytes"] < 4 * 2_000_000
@@ -665,7 +670,7 @@ def test_a_dry_run_lists_and_leaves_nothing(toy_alone: None) -> None:
 
 
 @pytest.mark.slow
-def test_a_tour_goes_on_where_it_was_stopped(toy_alone: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_tour_resumes(toy_alone: None, monkeypatch: pytest.MonkeyPatch) -> None:
     from lstm_ae import experiment
 
     real, trained = experiment.train, []
@@ -703,7 +708,7 @@ def test_a_tour_goes_on_where_it_was_stopped(toy_alone: None, monkeypatch: pytes
 
 
 @pytest.mark.slow
-def test_fewer_digits_of_all(toy_alone: None) -> None:
+def test_smoke_tour_uses_a_subset_of_the_digits(toy_alone: None) -> None:
     from lstm_ae.tour.data import choose_data, read_source_data
 
     found = read_source_data("digits.npz")
