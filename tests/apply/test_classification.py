@@ -1,4 +1,4 @@
-"""A classifier of a table from end to end: the network, the commands, the answers by row and by series, the export."""
+"""Classifiers of tables: the network, the commands, predictions by row and by series, and the export."""
 
 import contextlib
 import json
@@ -44,7 +44,7 @@ KINDS = ("slow", "mid", "fast")
 
 
 def walks(series: int = 120, seed: int = 0) -> pd.DataFrame:
-    """Waves of three speeds, 12 to 20 rows each, that begin anywhere; side by side as a logger writes them."""
+    """Return waves of three speeds with random phases, 12 to 20 rows each, sorted by time as a logger writes them."""
     random = np.random.default_rng(seed)
     frames = []
     for name in range(series):
@@ -58,7 +58,7 @@ def walks(series: int = 120, seed: int = 0) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with the table, and a run of whole series that the command has trained and no test changes."""
+    """Return a folder with the table and a run trained on whole series, which no test changes."""
     folder = tmp_path_factory.mktemp("walks")
     walks().to_csv(folder / "walks.csv", index=False)
     with contextlib.chdir(folder):
@@ -70,10 +70,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.mark.slow
-def test_each_series_has_its_accuracy(place: Path) -> None:
+def test_evaluate_reports_accuracy_by_series(place: Path) -> None:
     table = walks()
     wrong = {"w0", "w1"}
-    # The labels of two series are those of other classes.
+    # Two series have the labels of another class.
     table.loc[table["walk"].isin(wrong), "kind"] = KINDS[2]
     table.to_csv("wrong.csv", index=False)
     found = []
@@ -93,7 +93,7 @@ def config_of(**options: Any) -> Series:
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_a_network_reads_past_what_is_missing(bidirectional: bool) -> None:
+def test_pooled_classifier_with_missing_values_by_hand(bidirectional: bool) -> None:
     config = config_of(bidirectional=bidirectional)
     network = pooled_classifier(config, steps=4, features=2, classes=3, missing=True)
     assert network.output["label"].shape == (None, 3)
@@ -101,7 +101,7 @@ def test_a_network_reads_past_what_is_missing(bidirectional: bool) -> None:
     window[0, 0], window[1, 1, 1] = NAN, NAN
     label = np.asarray(network({"sequence": window})["label"])
     np.testing.assert_allclose(label.sum(axis=1), 1, rtol=1e-6)
-    # By hand: the states of the recurrent layer, their mean over steps with a value, and the last (or first) ones.
+    # By hand: the mean of the recurrent states over steps with a value, and the last state of each direction.
     absent = np.isnan(window)
     read = np.concatenate([np.where(absent, 0, window), absent], axis=2).astype(np.float32)
     layer = network.get_layer("encoder_1_both" if bidirectional else "encoder_1")
@@ -116,7 +116,7 @@ def test_a_network_reads_past_what_is_missing(bidirectional: bool) -> None:
     assert np.isfinite(nothing).all()
 
 
-def test_the_loss_of_a_label_alone_is_its_cross_entropy() -> None:
+def test_loss_of_a_classifier_is_the_cross_entropy() -> None:
     import keras
 
     windows = np.random.default_rng(0).normal(size=(6, 4, 1)).astype(np.float32)
@@ -134,7 +134,7 @@ def test_the_loss_of_a_label_alone_is_its_cross_entropy() -> None:
     assert told["label_accuracy"] == pytest.approx((said.argmax(axis=1) == label).mean())
 
 
-def test_a_training_says_what_it_found_and_what_is_next(place: Path) -> None:
+def test_training_reports_inferred_settings_metrics_and_next_command(place: Path) -> None:
     said = (place / "said.txt").read_text()
     assert "split_by: series, as each of 120 has one class throughout" in said
     assert "window: 20 steps, the longest series" in said
@@ -156,7 +156,7 @@ def test_a_training_says_what_it_found_and_what_is_next(place: Path) -> None:
     assert {path.stem for path in (run.directory / "figures").iterdir()} == {"confusion", "trust", "curves"}
 
 
-def test_a_line_for_each_series(place: Path) -> None:
+def test_classify_writes_one_row_per_series_with_probabilities(place: Path) -> None:
     walks(30, seed=1).to_csv("new.csv", index=False)
     said = call(f"series classify {place}/run new.csv --out classes.csv --label-col kind")
     assert said.code == 0, said.err
@@ -172,8 +172,8 @@ def test_a_line_for_each_series(place: Path) -> None:
     np.testing.assert_allclose(found.filter(like="probability ").max(axis=1), found["probability"])
 
 
-def test_answers_depend_on_the_series_alone(place: Path) -> None:
-    """Not on the order of rows or of series, nor on which others there are; labels do not matter either."""
+def test_predictions_do_not_depend_on_row_order_or_other_series(place: Path) -> None:
+    """Labels do not affect predictions either."""
     run, table = open_run(place / "run"), walks(12, seed=2)
     table.to_csv("all.csv", index=False)
     every = pd.DataFrame(class_columns(classify(run, TableRequest("all.csv")))).set_index("walk")
@@ -185,7 +185,7 @@ def test_answers_depend_on_the_series_alone(place: Path) -> None:
     assert alone == pytest.approx(every.loc["w5", "probability"], rel=1e-5)
 
 
-def test_a_series_without_a_value_has_no_class(place: Path) -> None:
+def test_series_without_values_has_no_class(place: Path) -> None:
     table = walks(6)
     table.loc[table["walk"] == "w3", "level"] = NAN
     table.to_csv("t.csv", index=False)
@@ -202,7 +202,7 @@ def test_a_series_without_a_value_has_no_class(place: Path) -> None:
     assert "1 series without a class: it holds no value" in said.out
 
 
-def test_names_that_a_spreadsheet_would_execute(place: Path) -> None:
+def test_series_names_with_formulas_are_escaped(place: Path) -> None:
     walks(3).replace({"walk": {"w1": "=HYPERLINK(1)"}}).to_csv("t.csv", index=False)
     for options, written in (("", "'=HYPERLINK(1)"), ("--keep-formulas", "=HYPERLINK(1)")):
         said = call(f"series classify {place}/run t.csv --out c.csv {options}")
@@ -223,7 +223,7 @@ def test_longer_series_are_classified_row_by_row(place: Path) -> None:
     assert f"{len(found) - 8} rows without a class: no whole window with a value ends there" in said.out
 
 
-def test_labels_that_the_run_does_not_know(place: Path) -> None:
+def test_labels_unknown_to_the_run_are_not_evaluated(place: Path) -> None:
     table = walks(6)
     table["kind"] = table["kind"].replace("mid", "odd")
     table.to_csv("t.csv", index=False)
@@ -232,7 +232,7 @@ def test_labels_that_the_run_does_not_know(place: Path) -> None:
     assert "of 4 labelled series" in said.out
 
 
-def test_what_is_refused(place: Path) -> None:
+def test_classify_refuses_invalid_options_and_other_runs(place: Path) -> None:
     walks(3).rename(columns={"walk": "class"}).to_csv("t.csv", index=False)
     run = f"{place}/run"
     assert (
@@ -251,7 +251,7 @@ def test_what_is_refused(place: Path) -> None:
 
 
 def answering(config: Series) -> RunClassifier:
-    """The class is the first known value of the window."""
+    """Return a classifier whose class is the first known value of the window."""
 
     def probabilities(windows: Any) -> Any:
         first = np.argmax(~np.isnan(windows[..., 0]), axis=1)
@@ -261,8 +261,8 @@ def answering(config: Series) -> RunClassifier:
     return RunClassifier(config, SeriesScales(fixed_scale()), probabilities)
 
 
-def test_rows_by_hand() -> None:
-    """The window of two that ends with each row; in `every_row` the first one's begins before."""
+def test_classification_by_row_by_hand() -> None:
+    """A row has the class of the window of two rows that ends there; `every_row` pads before the first row."""
     config = config_of(window=2, classes=("x", "y", "z"), freq="rows", max_gap=2, split_by="time", value_cols=("a",))
     values = np.array([[0], [1], [2], [NAN], [NAN], [1]], float)
     labels = RowCodes(("kind",), np.array([0, 0, 1, 2, 2, -1], np.int32), ("x", "y", "z"))
@@ -281,8 +281,10 @@ def test_rows_by_hand() -> None:
 
 
 @pytest.mark.parametrize("duplicates", ["error", "mean"])
-def test_rows_that_the_table_does_not_have_are_not_counted(duplicates: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Windows end in the gap after minute 1 as well."""
+def test_class_counts_exclude_grid_rows_missing_from_the_table(
+    duplicates: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Windows also end in the gap after minute 1."""
     minutes = [0, 1, 6, 7, 8, *([8] * (duplicates == "mean"))]
     index = pd.DatetimeIndex(np.datetime64("2024-01-01T00:00", "ns") + np.array(minutes) * np.timedelta64(1, "m"))
     config = config_of(
@@ -300,7 +302,7 @@ def test_rows_that_the_table_does_not_have_are_not_counted(duplicates: str, caps
     assert "1 rows without a class: no whole window with a value ends there" in out
 
 
-def test_gaps_in_a_table_are_no_windows_of_the_document(place: Path) -> None:
+def test_window_count_in_json_excludes_gaps(place: Path) -> None:
     table = walks(40)
     table = table[(table["time"].dt.second != 8) | (table["walk"] == "w0")]
     table = pd.concat([table, table[table["walk"] == "w0"].assign(time=lambda t: t["time"] + pd.Timedelta(20, "s"))])
@@ -312,8 +314,8 @@ def test_gaps_in_a_table_are_no_windows_of_the_document(place: Path) -> None:
     assert document["windows"] == sum(document["classes"].values()) == lines["class"].notna().sum()
 
 
-def test_series_by_hand() -> None:
-    """Whole series in any order; a series' answer is that of all of its rows."""
+def test_classification_by_series_by_hand() -> None:
+    """The rows of two series alternate; each row has the class of its series."""
     series = RowCodes(("walk",), np.array([1, 0, 1, 0, 1], np.int32), ("p", "q"))
     table = panel_from_rows(np.array([[1], [2], [0], [0], [0]], float), ["a"], series=series)
     config = config_of(window=3, classes=("x", "y", "z"), freq="rows", max_gap=3, split_by="series", id_col=("walk",))
@@ -324,15 +326,15 @@ def test_series_by_hand() -> None:
     assert class_columns(found)["walk"] == ["p", "q"]
     assert class_columns(found)["class"] == ["z", "y"]
     assert evaluate_classification(found) is None
-    # A column of the table is not overwritten by an answer.
+    # Predictions do not overwrite a column of the table.
     layout = found.prepared.table.layout._replace(ids=("class",))
     with pytest.raises(ConfigError, match="The column 'class' has the name of an output column"):
         class_columns(found._replace(prepared=found.prepared._replace(table=table._replace(layout=layout))))
 
 
 @pytest.mark.parametrize("short", [None, "drop"])
-def test_a_longer_series_changes_no_other_ones_answer(short: str | None) -> None:
-    """A short series and one as long as a window by themselves, and beside one of five rows and one without a value."""
+def test_longer_series_do_not_change_predictions_of_others(short: str | None) -> None:
+    """Classify a short series and one as long as a window, alone and with a longer series and one without values."""
     config = config_of(
         window=3, classes=("x", "y", "z"), freq="rows", max_gap=1, split_by="series", id_col=("walk",), short=short
     )
@@ -361,7 +363,7 @@ def test_a_longer_series_changes_no_other_ones_answer(short: str | None) -> None
     assert together["long"] == said("long")["long"]
 
 
-def test_rows_of_short_series_have_windows_where_series_are_no_windows() -> None:
+def test_every_row_of_short_series_is_classified_when_split_by_time() -> None:
     config = config_of(window=3, classes=("x", "y", "z"), freq="rows", max_gap=1, split_by="time", id_col=("walk",))
     series = RowCodes(("walk",), np.array([0, 0, 1, 1, 1, 1], np.int32), ("short", "long"))
     table = panel_from_rows(np.array([[2], [0], [1], [2], [0], [0]], float), ["a"], series=series)
@@ -374,7 +376,7 @@ def test_rows_of_short_series_have_windows_where_series_are_no_windows() -> None
     )
 
 
-def test_settling_keeps_a_config_that_is_settled() -> None:
+def test_choose_classes_is_idempotent() -> None:
     series = RowCodes(("walk",), np.repeat(np.arange(12, dtype=np.int32), 3), tuple(f"w{k}" for k in range(12)))
     labels = RowCodes(("kind",), np.repeat(np.arange(12, dtype=np.int32) % 2, 3), ("x", "y"))
     table = panel_from_rows(np.zeros((36, 1)), ["a"], series=series, labels=labels)
@@ -385,7 +387,7 @@ def test_settling_keeps_a_config_that_is_settled() -> None:
 
 
 @pytest.mark.usefixtures("proven_here")
-def test_an_export_names_the_classes(place: Path) -> None:
+def test_exported_classifier_names_classes_and_equals_classify(place: Path) -> None:
     import tensorflow as tf
 
     said = call(f"export {place}/run --out out --name walks")
@@ -399,7 +401,7 @@ def test_an_export_names_the_classes(place: Path) -> None:
     run, table = open_run(place / "run"), walks(3, seed=5)
     table.to_csv("t.csv", index=False)
     found = classify(run, TableRequest("t.csv"))
-    # What begins with missing rows is served as it is classified.
+    # Windows that start with missing rows are served as they are classified.
     starts = found.ends - found.prepared.window + 1
     windows = found.prepared.grid.values[starts[:, None] + np.arange(found.prepared.window)]
     assert np.isnan(windows).any()
@@ -409,7 +411,7 @@ def test_an_export_names_the_classes(place: Path) -> None:
     assert answer["class"].numpy().tolist() == found.predicted.tolist()
 
 
-def test_what_is_trained_is_measured_and_drawn_again(place: Path) -> None:
+def test_reopened_run_reproduces_its_test_accuracy(place: Path) -> None:
     from lstm_ae.experiment import open_trained
 
     run = open_run(place / "run")
@@ -427,7 +429,7 @@ def test_what_is_trained_is_measured_and_drawn_again(place: Path) -> None:
     not (Path(os.environ.get("LSTMAE_DATA_DIR", "-")) / "mnist.npz").is_file(),
     reason="needs mnist.npz in LSTMAE_DATA_DIR",
 )
-def test_digits_as_a_long_table() -> None:
+def test_mnist_digits_are_classified_as_series() -> None:
     """A digit is a series of 28 rows of 28 columns."""
     with np.load(Path(os.environ["LSTMAE_DATA_DIR"]) / "mnist.npz") as file:
         images, labels = file["x_train"][:600], file["y_train"][:600]

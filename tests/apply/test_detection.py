@@ -1,4 +1,4 @@
-"""A model of anyone's own table: missing values, scores, events, and the commands on a small table of a pump."""
+"""Anomaly detectors of tables: missing values, scores, events, and the commands on a small table of a pump."""
 
 import contextlib
 import csv
@@ -57,7 +57,7 @@ ORDER = ("time", "flow", "heat", "state")
 
 
 def pump(path: Path, *, broken: bool, days: int = 40, order: tuple[str, ...] = ORDER) -> Path:
-    """Two columns with a day's rhythm at every hour; broken, `flow` stands still on day 30."""
+    """Write hourly rows of two columns with a daily season; if `broken`, `flow` is constant on day 30."""
     random = np.random.default_rng(1 if broken else 0)
     hours = np.arange(24 * days)
     flow = 50 + 10 * np.sin(2 * np.pi * hours / 24) + random.normal(0, 0.5, len(hours))
@@ -76,7 +76,7 @@ def pump(path: Path, *, broken: bool, days: int = 40, order: tuple[str, ...] = O
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with a good table, a bad one, and a run trained on the good one, whose model no test changes."""
+    """Return a folder with a normal and a broken table, and a run of the normal one whose model no test changes."""
     folder = tmp_path_factory.mktemp("pump")
     with contextlib.chdir(folder):
         pump(Path("good.csv"), broken=False)
@@ -87,7 +87,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-def test_training_says_what_it_has_found(place: Path) -> None:
+def test_training_stores_inferred_settings_and_baselines(place: Path) -> None:
     about = open_run(place / "run").about()["config"]
     found = {name: about[name] for name in ("time_col", "value_cols", "freq", "window", "smooth", "task", "code")}
     assert found == {
@@ -106,8 +106,8 @@ def test_training_says_what_it_has_found(place: Path) -> None:
     assert metrics["test"]["reconstruction_mse"]["value"] < 0.5 * baselines["mean of the window"]
 
 
-def test_labeled_anomalies_count_neither_in_the_metrics_nor_in_the_verdict(tmp_path: Path) -> None:
-    """A detector should reconstruct them badly, so that its test must not depend on how bad they are."""
+def test_labeled_anomalies_are_excluded_from_metrics_and_verdict(tmp_path: Path) -> None:
+    """A detector should reconstruct anomalies badly, so the test metrics must not depend on their errors."""
     rows = pump(tmp_path / "t.csv", broken=True).read_text().splitlines()
     found, model = [], None
     for value in ("41.0", "4100.0"):
@@ -122,7 +122,7 @@ def test_labeled_anomalies_count_neither_in_the_metrics_nor_in_the_verdict(tmp_p
     assert found[0].metrics == found[1].metrics
     assert f"without {held} windows with labeled anomalies" in str(found[0].verdicts["test"])
     assert "without" not in str(found[0].verdicts["validation"])
-    # Where every window holds one, there is nothing to measure.
+    # If every window contains an anomaly, there are no windows to evaluate.
     marked = data._replace(test=data.test._replace(label=np.ones(data.test.samples, np.int32)))
     evaluation = series.evaluate(model, marked)
     assert list(evaluation.metrics) == ["validation"]
@@ -132,8 +132,8 @@ def test_labeled_anomalies_count_neither_in_the_metrics_nor_in_the_verdict(tmp_p
     assert list(measured_parts(evaluation.as_json())) == ["validation"]
 
 
-def test_the_verdict_is_on_windows_that_share_no_row(place: Path) -> None:
-    """Of a model that errs by 1 in the first half of the rows and a baseline that errs by 2, then by 1."""
+def test_verdict_uses_windows_that_do_not_overlap(place: Path) -> None:
+    """The model has errors of 1; the baseline has errors of 2 in the first half of the rows and 1 in the second."""
     series = np.r_[np.full(300, 1.0), np.full(300, 2.0)].astype(np.float32)[:, None]
     series[40:50] = np.nan  # two windows without a value
     split = Split(series, np.arange(596), 5, np.zeros(600, np.int32))
@@ -149,7 +149,7 @@ def test_the_verdict_is_on_windows_that_share_no_row(place: Path) -> None:
     assert (found.outcome, found.baseline) == ("beats", "PCA with 4 numbers")
     assert found.skill == pytest.approx(1 - 1 / (1.5 - 1 / 118), abs=0.01)
     assert found.halves[0] > 10 > 4 > abs(found.halves[1])
-    # Components that keep a window as it is leave nothing to compare.
+    # Components that reconstruct windows without loss are no baseline.
     it = PrincipalComponents(np.zeros((5, 1), np.float32), np.eye(5, dtype=np.float32))
     assert reconstruction.is_lossless(it)
     assert not reconstruction.is_lossless(it._replace(axes=it.axes[:4]))
@@ -159,18 +159,18 @@ def test_the_verdict_is_on_windows_that_share_no_row(place: Path) -> None:
         assert metrics["verdict"][part]["baseline"] == min(baselines, key=baselines.get)
 
 
-def test_the_verdict_is_on_the_better_baseline(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the windows' means give more back than the principal components, these are no merit."""
+def test_verdict_is_against_the_better_baseline(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mean of the window is the baseline if its error is below that of the principal components."""
     monkeypatch.setattr(reconstruction, "component_errors", lambda components, scale: lambda windows: 100 + 0 * windows)
     with contextlib.chdir(place):
         found = open_trained(open_run("run")).evaluate()
     assert [verdict.baseline for verdict in found.verdicts.values()] == ["mean of the window"] * 2
 
 
-def test_series_that_move_together_are_one_piece_of_evidence() -> None:
-    """Series out of phase that share their shocks, which last a day: what is no difference is rarely taken for one.
+def test_verdict_counts_correlated_series_once() -> None:
+    """Series share shocks that last a day, and errors differ by chance only: few verdicts may be significant.
 
-    Counted window by window it would be in two of five.
+    If each window counted as independent, two in five would be significant.
     """
     random, rejected, rounds = np.random.default_rng(0), 0, 40
     hours, span, series = 24 * 60, 24, 24
@@ -189,8 +189,8 @@ def test_series_that_move_together_are_one_piece_of_evidence() -> None:
 
 
 @pytest.mark.slow
-def test_what_pads_short_series_is_no_normal_row() -> None:
-    """Scores that smoothing spreads to rows before a series' first are not counted."""
+def test_padding_of_short_series_has_no_normal_scores() -> None:
+    """Smoothing spreads scores to the padding before the first row of a series; these are no normal scores."""
     random = np.random.default_rng(0)
     lines = ["beat,seconds,value"]
     for beat in range(40):
@@ -201,7 +201,7 @@ def test_what_pads_short_series_is_no_normal_row() -> None:
     assert call(f"series train beats.csv {options} --out padded").code == 0
     run = open_run("padded")
     assert run.about()["config"]["short"] == "pad"
-    # Elapsed seconds are of no calendar.
+    # Elapsed seconds have no calendar, so the default rule is no alarm budget.
     assert run.metrics()["threshold"]["rule"] == "pot:0.001"
     normal = run.artifact(NormalScores)
     data = series.load(run.config())  # type: ignore[arg-type]
@@ -212,7 +212,7 @@ def test_what_pads_short_series_is_no_normal_row() -> None:
     assert said.code == 0, said.err
     scores = Path("s.csv").read_text().splitlines()
     assert [line.split(",")[:2] for line in scores[1:]] == [line.split(",")[:2] for line in lines[1:]]
-    # A run that has seen no short series gives none a score.
+    # A run trained without short series does not score them.
     whole = [line for line in lines[1:] if line.partition(",")[0][-1] in "02468"]
     Path("whole.csv").write_text("\n".join([lines[0], *whole]))
     assert call(f"series train whole.csv {options} --out whole").code == 0
@@ -220,7 +220,7 @@ def test_what_pads_short_series_is_no_normal_row() -> None:
     assert "160 rows have no score" in call("series detect whole beats.csv").out
 
 
-def test_the_broken_day_is_found_with_its_cause(place: Path, tmp_path: Path) -> None:
+def test_detect_reports_the_labeled_anomaly_and_its_cause(place: Path, tmp_path: Path) -> None:
     said = call(f"series detect {place}/run {place}/bad.csv --events e.csv --scores s.csv --label-col state --json")
     assert said.code == 0, said.err
     document = json.loads(said.out)
@@ -238,7 +238,7 @@ def test_the_broken_day_is_found_with_its_cause(place: Path, tmp_path: Path) -> 
             f"series detect {place}/run {place}/bad.csv --label-col state --threshold fixed:2 --events f.csv --json"
         ).out
     )
-    # The distance is in other units than the errors, for which 2 is a threshold.
+    # The fixed threshold of 2 applies to errors; distances have other units.
     assert "found" in fixed["judged"]["model"]
     assert "found" not in fixed["judged"]["Mahalanobis"]
     assert document["expected_false_alarms"]["low"] <= document["expected_false_alarms"]["mean"]
@@ -250,7 +250,7 @@ def test_the_broken_day_is_found_with_its_cause(place: Path, tmp_path: Path) -> 
     assert list(scores[0]) == ["time", "score", "p", "anomaly", "score flow", "score heat"]
     assert len(scores) == 960
     assert [row["time"] for row in scores[:2]] == ["2024-01-01T00:00:00", "2024-01-01T01:00:00"]
-    # A place was named, so that the run stays as it was; without one, the run holds what its report shows.
+    # With paths for the results, the run is unchanged; without them, the run stores the results for its report.
     results = ("events.csv", "figures/detection.png", "detection.npz")
     assert not any((place / "run" / name).exists() for name in results)
     said = call(f"series detect {place}/run {place}/bad.csv --label-col state")
@@ -267,7 +267,7 @@ def test_the_broken_day_is_found_with_its_cause(place: Path, tmp_path: Path) -> 
     assert list(kept.events) == [event | {"at": [0, 0]}]
 
 
-def test_scores_as_parquet(place: Path, tmp_path: Path) -> None:
+def test_detect_writes_scores_as_parquet(place: Path, tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet", reason="the extra [parquet] is not installed")
     said = call(f"series detect {place}/run {place}/bad.csv --scores s.parquet")
     assert said.code == 0, said.err
@@ -276,25 +276,25 @@ def test_scores_as_parquet(place: Path, tmp_path: Path) -> None:
     assert sum(scores["anomaly"]) > 0
 
 
-def test_a_good_table_has_no_events(place: Path) -> None:
+def test_normal_table_has_no_events(place: Path) -> None:
     said = call(f"series detect {place}/run {place}/good.csv")
     assert said.code == 0, said.err
     assert said.out.startswith("No anomaly found.\n")
-    # Rows that the run has learned from are said to be those.
+    # A note names rows that overlap the training period.
     assert "note: About " in said.err
     assert "the run was trained and chosen on (2024-01-01 to 2024-02-03" in said.err
     assert (place / "run" / "events.csv").read_text() == "start,end,peak,score,p,columns,provisional\n"
     assert "PCA with 4 numbers: 0 events by the same rule" in said.out
 
 
-def test_columns_are_found_by_name(place: Path, tmp_path: Path) -> None:
+def test_columns_are_matched_by_name(place: Path, tmp_path: Path) -> None:
     other = pump(tmp_path / "other.csv", broken=True, order=("state", "heat", "time", "flow"))
     run = open_run(place / "run")
     found, same = detect.detect(run, TableRequest(str(other))), detect.detect(run, TableRequest(str(place / "bad.csv")))
     np.testing.assert_array_equal(found.model.scores, same.model.scores)
 
 
-def test_where_a_table_is_cut_does_not_matter(place: Path, tmp_path: Path) -> None:
+def test_scores_do_not_depend_on_the_first_row_of_the_table(place: Path, tmp_path: Path) -> None:
     lines = (place / "bad.csv").read_text().splitlines(keepends=True)
     (tmp_path / "part.csv").write_text("".join([lines[0], *lines[301:]]))
     run = open_run(place / "run")
@@ -314,7 +314,7 @@ def test_where_a_table_is_cut_does_not_matter(place: Path, tmp_path: Path) -> No
         "encode {0}/run half.csv --out c.csv",
     ],
 )
-def test_a_table_of_another_step_is_told_of(place: Path, tmp_path: Path, line: str) -> None:
+def test_other_sampling_interval_is_reported_in_a_note(place: Path, tmp_path: Path, line: str) -> None:
     header, *rows = (place / "bad.csv").read_text().splitlines()
     (tmp_path / "half.csv").write_text("\n".join((header, *rows[::2])) + "\n")
     said = call("series " + line.format(place))
@@ -334,7 +334,7 @@ OTHERWISE = "--time-col when --missing ERROR"
         ("reconstruct {0}/run {0}/bad.csv --out c.csv", ("c.csv",)),
     ],
 )
-def test_the_files_are_written_where_nobody_reads_the_output(
+def test_output_files_are_written_if_stdout_is_closed(
     place: Path, line: str, files: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = call_unread(f"series {line.format(place)}", monkeypatch)
@@ -344,7 +344,7 @@ def test_the_files_are_written_where_nobody_reads_the_output(
 
 @pytest.fixture
 def otherwise(place: Path) -> str:
-    """The text of a table whose times have another heading, and one value a word."""
+    """Return the text of a table with another name for the time column and a word for a missing value."""
     lines = (place / "bad.csv").read_text().replace("time,", "when,").splitlines()[:100]
     lines[9] = f"{lines[9].split(',')[0]},ERROR,20,0"
     return "\n".join(lines) + "\n"
@@ -361,7 +361,7 @@ def otherwise(place: Path) -> str:
         "evaluate {0}/run",
     ],
 )
-def test_a_table_may_be_written_otherwise(place: Path, otherwise: str, line: str) -> None:
+def test_reading_options_override_those_of_the_run(place: Path, otherwise: str, line: str) -> None:
     Path("t.csv").write_text(otherwise)
     verb, run, *options = line.format(place).split()
     line = " ".join(("series", verb, run, "t.csv", *options))
@@ -373,18 +373,18 @@ def test_a_table_may_be_written_otherwise(place: Path, otherwise: str, line: str
 
 
 @pytest.mark.slow
-def test_a_stream_may_be_written_otherwise(place: Path, otherwise: str) -> None:
+def test_reading_options_apply_to_a_stream(place: Path, otherwise: str) -> None:
     assert followed(place, otherwise).code == 2
     said = followed(place, otherwise, OTHERWISE)
     assert said.code == 0, said.err
     assert len(said.out.splitlines()) == 100
-    # A row twice: of the rule that is given it depends whether that is refused.
+    # A duplicate row is refused unless --duplicates gives a rule.
     twice = otherwise + otherwise.splitlines()[-1] + "\n"
     assert followed(place, twice, OTHERWISE).code == 3
     assert followed(place, twice, f"{OTHERWISE} --duplicates first").code == 0
 
 
-def test_other_thresholds(place: Path) -> None:
+def test_threshold_option_replaces_that_of_the_run(place: Path) -> None:
     none = call(f"series detect {place}/run {place}/bad.csv --threshold fixed:1e9 --json")
     many = call(f"series detect {place}/run {place}/bad.csv --threshold fixed:0 --json")
     assert json.loads(none.out)["anomalies"] == []
@@ -407,7 +407,7 @@ def test_other_thresholds(place: Path) -> None:
         ("train {0}/good.csv --scale window --task reconstruct --smooth 0", 2, "--smooth must be"),
     ],
 )
-def test_refused(place: Path, tmp_path: Path, line: str, code: int, words: str) -> None:
+def test_invalid_options_and_tables_are_refused(place: Path, tmp_path: Path, line: str, code: int, words: str) -> None:
     (tmp_path / "few.csv").write_text("time,flow,heat\n2024-01-01,1,2\n2024-01-01 01:00,1,2\n")
     (tmp_path / "other.csv").write_text("time,power\n2024-01-01,1\n2024-01-01 01:00,1\n")
     said = call("series " + line.format(place))
@@ -418,7 +418,7 @@ def test_refused(place: Path, tmp_path: Path, line: str, code: int, words: str) 
 
 
 @pytest.mark.slow
-def test_a_run_that_only_reconstructs_finds_nothing(place: Path) -> None:
+def test_detect_refuses_a_reconstruction_run(place: Path) -> None:
     said = call(f"series train {place}/good.csv --value-cols flow --task reconstruct --out plain --epochs 1 --units 2")
     assert said.code == 0, said.err
     said = call(f"series detect plain {place}/bad.csv")
@@ -426,8 +426,8 @@ def test_a_run_that_only_reconstructs_finds_nothing(place: Path) -> None:
     assert "is not an anomaly detector" in said.err
 
 
-def test_missing_rows_and_values_do_not_bend_the_judgement() -> None:
-    """A labelled range goes on over missing rows; a row that is known in part is judged by that part."""
+def test_missing_rows_and_values_do_not_distort_metrics() -> None:
+    """A labeled range includes missing rows; a row with some values is scored by those values."""
     minutes = [minute for minute in range(60) if minute not in (5, 22, 23, 30)]
     rows = [
         f"2024-01-01 00:{minute:02},{9 * (20 <= minute < 30)},{'' if minute == 25 else 1},{int(20 <= minute < 30)}"
@@ -439,12 +439,12 @@ def test_missing_rows_and_values_do_not_bend_the_judgement() -> None:
     found = detect.detect_prepared(detector, prepared, "fixed:1e9")
     assert np.flatnonzero(found.labeled_rows()).tolist() == [*range(20, 30)]
     assert found.metrics["model"].events.ranges == 1
-    # The missing rows themselves are all that the raw values do not rank first.
+    # The raw values rank all labeled rows first except the missing ones.
     assert found.metrics["raw values"].ranking.auc_pr == pytest.approx((8 + 9 / 59 + 10 / 60) / 10, abs=0.02)
 
 
 def judged_by(labels: list[str], rule: str, **options: Any) -> detect.Detection:
-    """A table of an anomaly at minutes 30 to 32, labelled so, searched by a run that has not seen it."""
+    """Detect anomalies in a table that has one at minutes 30 to 32, with these labels."""
     times = [f"2024-01-01 00:{minute:02}:{second:02}" for minute in range(60) for second in (0, 20)]
     values = [9 * (30 <= minute < 33) for minute in range(60)]
     if len(labels) == 60:
@@ -459,14 +459,14 @@ def judged_by(labels: list[str], rule: str, **options: Any) -> detect.Detection:
 
 
 @pytest.mark.parametrize("words_", [("0", "1"), ("false", "TRUE"), ("0.0", "1.0"), ("False", "1"), ("NA", "true")])
-def test_labels_may_be_words(words_: tuple[str, str]) -> None:
+def test_label_column_accepts_numbers_and_words(words_: tuple[str, str]) -> None:
     found = judged_by([words_[30 <= minute < 33] for minute in range(60)], "fixed:2")
     assert np.flatnonzero(found.labeled_rows()).tolist() == [30, 31, 32]
     assert (found.metrics["model"].events.found, found.metrics["model"].events.false) == (1, 0)
 
 
 @pytest.mark.parametrize(("label", "said"), [("0", "0 labelled ranges, 1 false event"), ("", "0 labelled ranges, 1")])
-def test_labels_that_mark_nothing_lose_no_events(label: str, said: str) -> None:
+def test_events_are_reported_if_no_row_is_labeled_anomalous(label: str, said: str) -> None:
     found = judged_by([label] * 59 + ["0"], "fixed:2")
     lines = describe_detection(found)
     assert any(line.startswith(f"model: {said}") for line in lines)
@@ -493,7 +493,7 @@ def test_labels_that_mark_nothing_lose_no_events(label: str, said: str) -> None:
         ((1234.5, 1000.2, 1500.0), "about 1,234 (95% interval: 1,000 to 1,500"),
     ],
 )
-def test_false_alarms_are_told_in_numbers_for_people(alarms: tuple[float, float, float], said: str) -> None:
+def test_expected_false_alarms_are_rounded_in_text(alarms: tuple[float, float, float], said: str) -> None:
     found = judged_by(["0"] * 60, "fixed:2")
     rows = np.count_nonzero(~np.isnan(found.model.scores))
     threshold = found.model.threshold._replace(alarms=ExpectedAlarms(*(number / rows for number in alarms)))
@@ -503,32 +503,32 @@ def test_false_alarms_are_told_in_numbers_for_people(alarms: tuple[float, float,
 
 
 @pytest.mark.parametrize(("p", "said"), [((1e-6, 0.05), "about 3"), ((1e-6,), "fewer than 0.1"), ((), None)])
-def test_the_weakest_event_is_told_by_the_normal_rows_that_score_as_high(p: tuple[float, ...], said: str) -> None:
+def test_text_compares_the_weakest_event_with_normal_rows(p: tuple[float, ...], said: str) -> None:
     found = judged_by(["0"] * 60, "fixed:2")
     events = [found.model.events[0]._replace(p=each) for each in p]
     threshold = found.model.threshold._replace(alarms=ExpectedAlarms(0.01, 0.0, 0.02))
     lines = describe_detection(found._replace(model=found.model._replace(events=events, threshold=threshold)))
     told = [line.rpartition(": ")[2].split("; ") for line in lines if "weakest event" in line]
     assert [number for number, *_ in told] == ([said] if said else [])
-    # Rows and false alarms, which are events of several rows, are not the same number.
+    # A number of rows is no number of false alarms, which are events of several rows.
     assert [bool(note) for _, *note in told] == [said == "about 3"] * len(told)
 
 
-def test_labels_are_looked_at_before_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_labels_are_checked_before_scoring(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(detect, "score_rows", lambda *_: pytest.fail("searched"))
     with pytest.raises(ConfigError, match=r"--label-col must hold 0 and 1, or false and true, .+ Received: broken, ok"):
         judged_by(["ok", "broken"] * 30, "fixed:2")
 
 
-def test_a_row_that_is_the_mean_of_others_is_labelled_if_one_of_them_is() -> None:
+def test_mean_of_duplicates_is_labeled_if_any_of_them_is() -> None:
     labels = ["0"] * 120
     labels[15] = "1"
     for rule, marked in (("mean", [7]), ("first", []), ("last", [7])):
         assert np.flatnonzero(judged_by(labels, "fixed:2", duplicates=rule).labeled_rows()).tolist() == marked
 
 
-def test_events_of_several_series_have_them_in_a_column(capsys: pytest.CaptureFixture[str]) -> None:
-    """A program reads the times as they are; a person reads both as one."""
+def test_events_of_several_series_have_a_series_column(capsys: pytest.CaptureFixture[str]) -> None:
+    """Printed events start with their series."""
     rows = [f"2024-01-01 00:{k:02},{name},{9 * (k == 30) * (name == 'q')}" for name in "pq" for k in range(60)]
     Path("t.csv").write_text("\n".join(("time,id,a", *rows)) + "\n")
     detector = detector_of(3, value_cols=("a",), time_col="time", id_col=("id",))
@@ -564,7 +564,7 @@ def test_missed_ranges_and_false_events_are_counted_for_each_series() -> None:
     assert not errors["p"].higher_is_better
 
 
-def test_a_budget_is_told_to_be_one_for_each_series() -> None:
+def test_text_states_that_an_alarm_budget_is_per_series() -> None:
     rows = [f"2024-01-01 00:{minute:02},{name},{minute % 7}" for name in "pq" for minute in range(60)]
     Path("t.csv").write_text("\n".join(("time,id,a", *rows)) + "\n")
     detector = detector_of(3, value_cols=("a",), time_col="time", id_col=("id",))
@@ -576,7 +576,7 @@ def test_a_budget_is_told_to_be_one_for_each_series() -> None:
 
 
 @pytest.mark.slow
-def test_a_training_tells_that_too() -> None:
+def test_training_states_that_an_alarm_budget_is_per_series() -> None:
     rows = [f"2024-01-01 {k // 60:02}:{k % 60:02},{name},{k % 7}" for name in "pq" for k in range(200)]
     Path("t.csv").write_text("\n".join(("time,id,a", *rows)) + "\n")
     said = call("series train t.csv --id-col id --window 5 --epochs 1 --units 2 --threshold budget:1/day --out run")
@@ -584,7 +584,7 @@ def test_a_training_tells_that_too() -> None:
     assert "budget:1/day a series, on average: " in said.out
 
 
-def test_missing_values_take_no_part_in_the_loss() -> None:
+def test_missing_values_are_excluded_from_the_loss() -> None:
     values = np.array([[1.0], [2.0], [np.nan], [4.0]], np.float32)
     split = Split(values, np.array([0, 2]), 2)
     config = Series(units=2, code=1)
@@ -601,8 +601,8 @@ def test_missing_values_take_no_part_in_the_loss() -> None:
 
 
 @pytest.mark.parametrize("told", [False, True])
-def test_what_is_missing_is_read_as_usual(told: bool) -> None:
-    """Of a table that is not scaled: as the mean of the training rows, not as 0."""
+def test_missing_values_are_imputed_by_the_training_mean(told: bool) -> None:
+    """Without scaling, a missing value is read as the mean of the training rows, not as 0."""
     series = np.array([[1000.0, 5.0]] * 6 + [[1002.0, 7.0]] * 6, np.float32)
     if told:
         series[3, 0] = np.nan
@@ -622,7 +622,7 @@ def test_what_is_missing_is_read_as_usual(told: bool) -> None:
     assert data._replace(scale=standard).scaled_means == (pytest.approx((0.090909, 0.0)) if told else ())
 
 
-def test_gradients_are_finite_where_values_are_missing() -> None:
+def test_gradients_are_finite_with_missing_values() -> None:
     import tensorflow as tf
 
     network = pooled_autoencoder(Series(units=3, code=2), steps=4, features=2, missing=True)
@@ -636,7 +636,7 @@ def test_gradients_are_finite_where_values_are_missing() -> None:
     assert all(np.isfinite(gradient).all() for gradient in gradients)
 
 
-def test_a_missing_value_is_told_apart_from_the_mean() -> None:
+def test_network_distinguishes_missing_values_from_the_mean() -> None:
     network = pooled_autoencoder(Series(units=3, code=2), steps=4, features=1, missing=True)
     there, gone = np.zeros((1, 4, 1), np.float32), np.full((1, 4, 1), np.nan, np.float32)
     codes = [network({"sequence": window})["reconstruction"].numpy() for window in (there, gone)]
@@ -649,28 +649,28 @@ def test_scores_stay_within_their_segment() -> None:
     errors = windowwise(lambda windows: windows - windows.mean(axis=1, keepdims=True), 3)
     found = score_rows(errors, values, segment, 3, 1)
     assert np.isnan(found[5:7]).all()  # shorter than a window
-    # Each row is the mean of its places: -1, 0 and 1 around the middle of a window.
+    # Each row has the mean error over its windows: -1, 0, or 1 by its position in the window.
     np.testing.assert_allclose(found[:5, 0], [-1, -0.5, 0, 0.5, 1])
     np.testing.assert_allclose(found[7:, 0], [-1, -0.5, 0, 0, 0.5, 1])
 
 
-def test_usual_choices() -> None:
+def test_default_threshold_rules_and_smoothing() -> None:
     hour = 3_600_000_000_000
     assert str(default_rule(hour, 24)) == str(default_rule(hour, 168)) == "budget:1/month"
-    # A month is one window, or of 30 rows one would be an alarm.
+    # A month has only 30 daily rows: a single window, or one row in 30 would be an alarm.
     assert str(default_rule(24 * hour, 30)) == str(default_rule(24 * hour, 7)) == "budget:1/year"
     assert str(default_rule(168 * hour, 30)) == str(default_rule(0, 8)) == "pot:0.001"
     assert [default_smooth(window) for window in (2, 8, 288)] == [1, 1, 36]
 
 
-def test_a_window_scale_needs_whole_windows(tmp_path: Path) -> None:
+def test_scale_window_refuses_missing_values(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("v,w\n" + "".join(f"{k % 7 if k % 10 else ''},{k % 3}\n" for k in range(300)))
     with pytest.raises(ConfigError, match="--scale window needs values without gaps"):
         defaults.load_complete(Series(data=str(tmp_path / "t.csv"), window=10, scale="window"))
 
 
 @pytest.mark.slow
-def test_gaps_are_trained_over_and_scored(tmp_path: Path) -> None:
+def test_training_and_detection_accept_missing_values(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     cells = ["" if random.random() < 0.05 else f"{np.sin(k / 3):.3f}" for k in range(600)]
     (tmp_path / "t.csv").write_text("v,w\n" + "".join(f"{cell},{k % 5}\n" for k, cell in enumerate(cells)))
@@ -682,7 +682,7 @@ def test_gaps_are_trained_over_and_scored(tmp_path: Path) -> None:
     assert window_starts(found.prepared.grid.segment, 20).size > 0
 
 
-def test_what_is_kept_is_read_again(place: Path) -> None:
+def test_normal_scores_load_after_saving(place: Path) -> None:
     normal = open_run(place / "run").artifact(NormalScores)
     assert (normal.window, normal.smooth, normal.step) == (24, 1, 3_600_000_000_000)
     assert normal.scale.kind == "fixed"
@@ -698,8 +698,8 @@ def test_what_is_kept_is_read_again(place: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_exported_scores_as_the_command_does(place: Path) -> None:
-    """In TensorFlow alone, missing values included, for two series at once; columns weighed as in the run."""
+def test_exported_detector_equals_the_scores_of_the_run(place: Path) -> None:
+    """Two series with missing values are scored in one request, with the feature weights of the run."""
     import tensorflow as tf
 
     run = open_run(place / "run")
@@ -726,7 +726,7 @@ def test_what_is_exported_scores_as_the_command_does(place: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("smooth", [1, 4, 5])
-def test_a_detectors_scores_are_smoothed(smooth: int) -> None:
+def test_score_endpoint_smooths_scores(smooth: int) -> None:
     import tensorflow as tf
 
     from lstm_ae.export.score_endpoint import ScoreParameters, make_score_function
@@ -749,8 +749,8 @@ def test_a_detectors_scores_are_smoothed(smooth: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pads", [False, True])
-def test_an_exported_detector_crosses_no_long_gap(pads: bool) -> None:
-    """At every place a gap can have: the scores are those of the table on its grid, as `series detect` has it."""
+def test_score_endpoint_does_not_cross_long_gaps(pads: bool) -> None:
+    """Gaps at the start, in the middle, and at the end: the scores equal those of the table on its grid."""
     import tensorflow as tf
 
     from lstm_ae.data.frames import panel_from_rows
@@ -783,7 +783,7 @@ def test_an_exported_detector_crosses_no_long_gap(pads: bool) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("series", "rows", "smooth"), [(1, 5000, 101), (3, 1500, 1), (1500, 6, 5), (2, 5, 5)])
-def test_scores_of_many_rows_hold_few_windows_at_a_time(
+def test_score_endpoint_limits_windows_in_memory(
     series: int, rows: int, smooth: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import tensorflow as tf
@@ -804,7 +804,7 @@ def test_scores_of_many_rows_hold_few_windows_at_a_time(
     values[0, rows // 2] = np.nan
     monkeypatch.setattr(tf.signal, "frame", spy)
     call_, _ = make_score_function(model, ScoreParameters(0.5, smooth))
-    # Called as it is, not as a graph: then each size is there to be read.
+    # Call the function eagerly, not as a graph, so that each size is available.
     got = call_({"sequence": tf.constant(values)})
     assert max(map(int, sizes)) <= max(BLOCK_WINDOWS, series) * 5
     assert got["score"].shape == got["anomaly"].shape == (series, rows)
@@ -816,8 +816,8 @@ def test_scores_of_many_rows_hold_few_windows_at_a_time(
 
 
 @pytest.mark.slow
-def test_scattered_missing_values_are_trained_over(tmp_path: Path) -> None:
-    """Two sensors of different rates: no window is whole."""
+def test_training_accepts_missing_values_in_every_window(tmp_path: Path) -> None:
+    """Two sensors have different rates, so no window is complete."""
     lines = [f"{np.sin(k / 3):.3f},{'' if k % 2 else k % 5}" for k in range(600)]
     (tmp_path / "t.csv").write_text("v,w\n" + "\n".join(lines) + "\n")
     said = call("series train t.csv --window 20 --out run --units 4 --epochs 1")
@@ -835,7 +835,7 @@ def test_a_budget_without_times_is_refused_before_training(tmp_path: Path, rule:
     assert not (tmp_path / "run").exists()
 
 
-def test_labels_of_1_and_nothing_are_drawn(place: Path, tmp_path: Path) -> None:
+def test_label_column_accepts_1_and_empty_cells(place: Path, tmp_path: Path) -> None:
     text = (place / "bad.csv").read_text().replace(",0\n", ",\n")
     (tmp_path / "sparse.csv").write_text(text)
     said = call(f"series detect {place}/run sparse.csv --label-col state --json")
@@ -844,7 +844,7 @@ def test_labels_of_1_and_nothing_are_drawn(place: Path, tmp_path: Path) -> None:
 
 
 def followed(place: Path, text: str, options: str = "") -> Said:
-    """The command with a text on its standard input."""
+    """Run `series detect` with a text on standard input."""
     Path("input").write_text(text)
     before, file = os.dup(0), os.open("input", os.O_RDONLY)
     try:
@@ -856,7 +856,7 @@ def followed(place: Path, text: str, options: str = "") -> Said:
         os.close(file)
 
 
-def test_a_stream_scores_as_the_whole_table_does(place: Path, tmp_path: Path) -> None:
+def test_stream_scores_equal_those_of_the_whole_table(place: Path, tmp_path: Path) -> None:
     said = call(f"series detect {place}/run {place}/bad.csv --scores s.csv")
     assert said.code == 0, said.err
     stream = followed(place, (place / "bad.csv").read_text())
@@ -875,8 +875,8 @@ def test_a_stream_scores_as_the_whole_table_does(place: Path, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_names_that_a_spreadsheet_would_execute(place: Path) -> None:
-    """A column of the table is named like a formula; so are its scores, and the cause of an event."""
+def test_column_and_series_names_with_formulas_are_escaped(place: Path) -> None:
+    """The name of a column is a formula, which appears in the scores and in the causes of events."""
     shutil.copytree(place / "run", "run")
     config = Path("run/config.json")
     config.write_text(config.read_text().replace('"flow"', '"=cmd|A0"'))
@@ -889,7 +889,7 @@ def test_names_that_a_spreadsheet_would_execute(place: Path) -> None:
         with Path("e.csv").open() as file:
             causes = {row["columns"].split(" ")[0] for row in csv.DictReader(file)}
         assert f"{quote}=cmd|A0" in causes
-    # Of a stream the name of the series.
+    # In a stream, the name of the series is escaped.
     head, *rows = text.splitlines()[:40]
     several = "\n".join([f"{head},id", *(f"{row},=HYPERLINK(1)" for row in rows)])
     for options, quote in (("", "'"), ("--keep-formulas", "")):
@@ -898,8 +898,7 @@ def test_names_that_a_spreadsheet_would_execute(place: Path) -> None:
         assert {row["series"] for row in csv.DictReader(io.StringIO(stream.out))} == {f"{quote}=HYPERLINK(1)"}
 
 
-def test_a_stream_has_no_labels(place: Path) -> None:
-    """Whatever column of them the run was trained with."""
+def test_stream_ignores_the_label_column_of_the_run(place: Path) -> None:
     shutil.copytree(place / "run", "labelled/run")
     changed = json.loads(Path("labelled/run/config.json").read_text())
     changed["config"]["label_col"] = "failure"
@@ -909,7 +908,7 @@ def test_a_stream_has_no_labels(place: Path) -> None:
     assert (ours.code, ours.out) == (0, theirs.out)
 
 
-def test_what_was_asked_for_is_written_beside_a_run_that_cannot_be_changed(place: Path) -> None:
+def test_detect_writes_requested_files_if_the_run_is_not_writable(place: Path) -> None:
     shutil.copytree(place / "run", "other")
     for name in ("events.csv", "detection.npz"):
         Path("other", name).unlink(missing_ok=True)
@@ -932,7 +931,7 @@ def test_what_was_asked_for_is_written_beside_a_run_that_cannot_be_changed(place
         assert said.code == 2
         assert code in said.err
         assert words in said.err
-    # The figure is drawn before a file is written.
+    # The figure is drawn before any file is written.
     assert not Path("s2.csv").exists()
 
 
@@ -944,7 +943,7 @@ def test_the_series_of_the_figure_is_checked_before_the_detection(place: Path) -
     assert not detected.called
 
 
-def test_a_stream_as_json_lines(place: Path) -> None:
+def test_stream_writes_json_lines(place: Path) -> None:
     lines = (place / "bad.csv").read_text().splitlines(keepends=True)
     lines[11] = lines[11].split(",")[0] + ",,,\n"
     stream = followed(place, "".join(lines[:31]), "--json --quiet --threshold fixed:0")
@@ -963,10 +962,10 @@ def test_a_stream_as_json_lines(place: Path) -> None:
     }
 
 
-def test_a_stream_that_is_refused(place: Path) -> None:
+def test_stream_refuses_unsorted_rows_and_table_options(place: Path) -> None:
     stream = followed(place, "time,flow,heat\n2024-01-01 05:00,1,2\n2024-01-01 04:00,1,2\n")
     assert stream.code == 3
-    # What has come before is answered as at the end of the stream.
+    # Earlier rows are written, as at the end of the stream.
     assert stream.out == "time,score,p,anomaly,final,score flow,score heat\n2024-01-01T05:00:00,,,False,False,,\n"
     assert stream.last.startswith("A row at 2024-01-01 04:00:00 comes after one at")
     said = call(f"series detect {place}/run - --scores s.csv")
@@ -974,7 +973,7 @@ def test_a_stream_that_is_refused(place: Path) -> None:
     assert "--scores needs a whole table, and - is a stream. Pass the path of a table, or remove --scores" in said.err
 
 
-def test_a_stream_goes_on_past_bad_rows(place: Path) -> None:
+def test_stream_skips_bad_rows_with_skip_bad(place: Path) -> None:
     lines = (place / "bad.csv").read_text().splitlines(keepends=True)[:60]
     bad = ["2024-01-01T04:00,1,2,0\n"] * 20 + ["2024-01-02T06:00,1\n"]
     stream = followed(place, "".join((*lines[:30], *bad, *lines[30:])), "--skip-bad")
@@ -996,7 +995,7 @@ def test_a_stream_goes_on_past_bad_rows(place: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "terminated"])
-def test_a_stream_answers_at_once_and_ends_when_it_is_stopped(place: Path, number: int) -> None:
+def test_stream_writes_scores_immediately_and_ends_on_signals(place: Path, number: int) -> None:
     lines = (place / "bad.csv").read_text().splitlines(keepends=True)
     program = "import sys; from lstm_ae_cli import main; sys.exit(main())"
     with subprocess.Popen(
@@ -1026,8 +1025,8 @@ def test_a_stream_answers_at_once_and_ends_when_it_is_stopped(place: Path, numbe
 
 
 @pytest.mark.slow
-def test_a_network_that_has_learned_little_is_told_of(place: Path) -> None:
-    """And an unfinished run says how to go on."""
+def test_training_warns_if_the_network_is_much_worse_than_pca(place: Path) -> None:
+    """An unfinished run reports the command that resumes it."""
     said = call(f"series train {place}/good.csv --value-cols flow,heat --epochs 1 --learning-rate 1e-9 --out short")
     assert said.code == 0, said.err
     assert "times that of PCA with 16 numbers" in said.err

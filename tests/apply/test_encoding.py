@@ -1,4 +1,4 @@
-"""Codes and reconstructions row by row, with halves that are worked by hand."""
+"""Codes and reconstructions of rows, compared with values worked out by hand."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def grid_of(values: Any, segment: Any = None) -> Panel:
     return panel if segment is None else panel._replace(segment=np.asarray(segment, np.int32))
 
 
-# The code is the window's last value; a window is given back as that value throughout.
+# The code is the last value of the window; the reconstruction repeats that value.
 LAST = SlidingAutoencoder(
     window=2,
     features=1,
@@ -34,25 +34,25 @@ LAST = SlidingAutoencoder(
 )
 
 
-def test_the_code_is_of_the_window_that_ends_there() -> None:
+def test_code_of_a_row_is_that_of_the_window_ending_there() -> None:
     found = encode_rows(LAST, grid_of([1, 2, 4, 8, 16], [0, 0, 0, 1, 1]))
     np.testing.assert_array_equal(found.ravel(), [np.nan, 2, 4, np.nan, 16])
 
 
-def test_a_row_given_back_is_the_mean_of_its_windows() -> None:
+def test_reconstruction_of_a_row_is_the_mean_over_its_windows() -> None:
     grid = grid_of([1, 2, 4, 8, 16], [0, 0, 0, 1, 1])
-    # Row 1 stands in the windows that end with rows 1 and 2, which give it back as 2 and as 4.
+    # Row 1 is in the windows that end with rows 1 and 2, which reconstruct it as 2 and as 4.
     np.testing.assert_array_equal(reconstruct_rows(LAST, grid).ravel(), [2, 3, 4, 16, 16])
     np.testing.assert_array_equal(decode_rows(LAST, encode_rows(LAST, grid), grid.segment).ravel(), [2, 3, 4, 16, 16])
 
 
-def test_a_segment_shorter_than_a_window_has_nothing() -> None:
+def test_segment_shorter_than_a_window_has_no_code_or_reconstruction() -> None:
     grid = grid_of([1, 2, 4], [0, 1, 1])
     np.testing.assert_array_equal(reconstruct_rows(LAST, grid).ravel(), [np.nan, 4, 4])
     np.testing.assert_array_equal(encode_rows(LAST, grid).ravel(), [np.nan, np.nan, 4])
 
 
-def test_a_window_without_values_tells_nothing() -> None:
+def test_windows_without_values_have_no_code() -> None:
     halves = LAST._replace(encode=lambda rows: np.nan_to_num(rows[1:]))
     found = encode_rows(halves, grid_of([1, np.nan, np.nan, 8]))
     np.testing.assert_array_equal(found.ravel(), [np.nan, 0, np.nan, 8])
@@ -61,27 +61,27 @@ def test_a_window_without_values_tells_nothing() -> None:
     assert empty_windows(rows, 5).tolist() == [False]
 
 
-def test_errors_are_summed_over_the_windows_of_each_series() -> None:
+def test_squared_errors_are_summed_over_the_windows_of_each_series() -> None:
     # Windows (1, 2), (2, 4), (8, 16): errors 1, 0, 4, 0, 64, 0.
     grid = grid_of([1, 2, 4, 8, 16], [0, 0, 0, 1, 1])
     assert [found.tolist() for found in squared_error_sums(LAST.errors, grid, 2)] == [[69], [6]]
     two = grid._replace(ids=("a", "b"), series=np.array([0, 0, 0, 1, 1], np.int32))
     assert [found.tolist() for found in squared_error_sums(LAST.errors, two, 2)] == [[5, 64], [4, 2]]
-    # (1, nan) and (nan, 4) hold one value each that is known to err by: unknown, and 0.
+    # (1, nan) has no known error, as its last value is missing; (nan, 4) has one, which is 0.
     sums, counts = squared_error_sums(LAST.errors, grid_of([1, np.nan, 4, 6]), 2)
     assert (sums.tolist(), counts.tolist()) == ([4], [3])
     with pytest.raises(DataError, match="No window of 2 rows contains a value"):
         squared_error_sums(LAST.errors, grid_of([np.nan] * 3), 2)
 
 
-def test_codes_that_cannot_be_undone() -> None:
+def test_decoding_codes_of_scale_window_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"--scale window .*Reconstruct the rows themselves, or train with --scale"):
         decode_rows(LAST._replace(decode=None), np.ones((3, 1)), np.zeros(3, int))
 
 
 @given(st.lists(st.tuples(st.floats(-9, 9, width=32), st.integers(0, 5)), min_size=1, max_size=40), st.integers(1, 6))
-def test_a_code_of_everything_gives_everything_back(rows: list[tuple[float, int]], window: int) -> None:
-    """With a window itself for its code, rows come back as they were, wherever a window holds them."""
+def test_identity_code_reconstructs_every_row(rows: list[tuple[float, int]], window: int) -> None:
+    """Rows are unchanged where a window contains them, if the code of a window is the window itself."""
     values = np.array([value for value, _ in rows], np.float32)[:, None]
     segment = np.cumsum([step == 0 for _, step in rows])
     halves = SlidingAutoencoder(

@@ -1,4 +1,4 @@
-"""Tables that come after the one a run was trained on: read as that one was, and what differs is told."""
+"""New tables for a trained run: they are read like the training table, and differences are reported."""
 
 import dataclasses
 import datetime
@@ -45,7 +45,7 @@ def minutes(count: int, every: int = 5, start: str = "2024-03-05T10:00") -> list
 
 
 def settled(header: str, rows: list[str], **options: Any) -> Series:
-    """The config of a run that is trained on these rows."""
+    """Return the config of a run trained on these rows."""
     return defaults.load_complete(Series(data=written(header, rows), window=4, **options)).config
 
 
@@ -54,12 +54,12 @@ def other(config: Series, header: str, rows: list[str]) -> Panel:
 
 
 def pieces_of(*texts: str) -> Any:
-    """A reader of a text that comes in these pieces."""
+    """Return a function that reads these pieces of text one by one."""
     pieces = iter([text.encode() for text in texts])
     return lambda size: next(pieces, b"")
 
 
-def test_a_column_that_is_empty_now_is_missing_in_all_rows() -> None:
+def test_empty_column_of_a_new_table_is_missing_in_all_rows() -> None:
     config = settled("time,a,b", [f"{time},{k % 7},{k % 5}" for k, time in enumerate(minutes(100))])
     table = other(config, "time,a,b", [f"{time},{k % 7}," for k, time in enumerate(minutes(50))])
     assert table.layout.values == ("a", "b")
@@ -70,8 +70,8 @@ def test_a_column_that_is_empty_now_is_missing_in_all_rows() -> None:
         other(config, "time,a,b", [f"{time},," for time in minutes(50)])
 
 
-def test_dates_and_decimals_are_written_as_in_the_first_table() -> None:
-    """Days up to 12 and numbers without decimals do not tell, and need not: the run knows."""
+def test_date_order_and_decimal_of_the_run_apply_to_new_tables() -> None:
+    """Days up to 12 and numbers without decimals are ambiguous, so the formats of the run apply."""
     hours = np.datetime64("2024-03-10T00") + np.arange(120)
     cells = [f"{str(h)[8:10]}/{str(h)[5:7]}/{str(h)[:4]} {str(h)[11:13]}:00" for h in hours]
     config = settled("time;a", [f"{cell};{k % 7},5" for k, cell in enumerate(cells)])
@@ -88,7 +88,7 @@ def test_dates_and_decimals_are_written_as_in_the_first_table() -> None:
     assert told.date_order == "mdy"
 
 
-def test_a_format_of_times_is_that_of_the_run_or_replaces_what_the_run_has() -> None:
+def test_time_format_is_that_of_the_run_or_of_the_option() -> None:
     hours = np.datetime64("2024-03-20T00") + np.arange(120)
     stamps = [str(hour).replace("-", "").replace("T", "-") for hour in hours]
     config = settled("time,a", [f"{cell},{k % 7}" for k, cell in enumerate(stamps)], time_format="%Y%m%d-%H")
@@ -105,15 +105,15 @@ def test_a_format_of_times_is_that_of_the_run_or_replaces_what_the_run_has() -> 
     assert plain.date_order == "dmy"
     table = other(read_with_run_config(plain, {"time_format": "%Y%m%d-%H"}), "time,a", later)
     assert table.times[1].view("datetime64[ns]") == hours[1]
-    # What the run has written is in the ISO format.
+    # Times in ISO format, which the run writes, are read as well.
     table = other(config, "time,a", [f"{hour}:00:00,{k % 7}" for k, hour in enumerate(hours[:50])])
     assert table.times[1].view("datetime64[ns]") == hours[1]
     with pytest.raises(DataError, match="--time-format"):
         other(config, "time,a", days)
 
 
-def test_a_table_may_be_written_otherwise() -> None:
-    """What is told of it wins over the run's own; words for a missing value are added to those of the run."""
+def test_reading_options_of_a_new_table_override_those_of_the_run() -> None:
+    """Options for the table take precedence over those of the run; words for missing values are added."""
     rows = [f"{time},{k % 7 if k % 9 else -999}" for k, time in enumerate(minutes(100))]
     config = settled("time,a", rows, missing=("-999",))
     later = [f"{time[8:10]}/{time[5:7]}/{time[:4]}{time[10:]};{cell}" for time, cell in zip(
@@ -138,7 +138,7 @@ def test_a_table_may_be_written_otherwise() -> None:
         read_with_run_config(config, {"duplicates": "twice"})
 
 
-def test_a_coarser_table_is_told_of() -> None:
+def test_larger_sampling_interval_of_a_new_table_is_reported() -> None:
     config = settled("time,a", [f"{time},{k % 7}" for k, time in enumerate(minutes(300))], max_gap=1)
 
     def said(every: int, **options: Any) -> list[str]:
@@ -158,7 +158,7 @@ def test_a_coarser_table_is_told_of() -> None:
         said(10, max_gap=0)
 
 
-def test_numbers_without_the_unit_of_the_run_are_told_of() -> None:
+def test_numbers_without_the_unit_of_the_run_are_reported() -> None:
     rows = [f"{time},{k % 7},{k % 5}" for k, time in enumerate(minutes(100))]
     share = ["%,".join(row.rsplit(",", 1)) for row in rows]
     config = settled("time,rate,b", share)
@@ -171,8 +171,8 @@ def test_numbers_without_the_unit_of_the_run_are_told_of() -> None:
 
 
 @pytest.mark.parametrize(("scale", "told"), [("standard", True), ("minmax", True), ("none", False), ("window", False)])
-def test_rows_that_are_far_from_those_of_the_training_are_told_of(scale: str, told: bool) -> None:
-    """A level that has kept rising; two columns, and one alone."""
+def test_rows_outside_the_training_range_are_reported(scale: str, told: bool) -> None:
+    """A column keeps rising after the training rows, alone or with another column."""
     for names in ("a,b", "a"):
         lines = [f"{time},{k},{k % 5}" for k, time in enumerate(minutes(1000))]
         lines = lines if names == "a,b" else [line.rpartition(",")[0] for line in lines]
@@ -186,15 +186,15 @@ def test_rows_that_are_far_from_those_of_the_training_are_told_of(scale: str, to
         assert collect_new_table_warnings(known, settled.data.scale) == []
 
 
-def test_remarks_are_told_before_the_answers(capsys: pytest.CaptureFixture[str]) -> None:
+def test_notes_are_printed_to_stderr_unless_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     show_note(["A.", "B."], Console())
     show_note(["C."], Console(quiet=True))
     assert capsys.readouterr() == ("", "note: A.\nnote: B.\n")
 
 
 @pytest.mark.parametrize(("scale", "told"), [("standard", True), ("minmax", True), ("none", False), ("window", False)])
-def test_series_that_are_small_beside_others_are_told_of(scale: str, told: bool) -> None:
-    """Of one that varies about another level a shared scale shows as little as of one that varies less."""
+def test_series_with_a_small_range_under_a_shared_scale_are_reported(scale: str, told: bool) -> None:
+    """A shared scale hides the variation of a series that varies much less than all series together."""
     size = {"big": (0, 1000), "small": (0, 1), "large": (5, 900), "still": (7, 0)}
     rows = [
         f"{time},{name},{level + width * (k % 7)},{k % 5}"
@@ -211,7 +211,7 @@ def test_series_that_are_small_beside_others_are_told_of(scale: str, told: bool)
         assert "small varies by 2 in a, all together by 1.96e+03" in note
 
 
-def test_missing_rows_are_told_of_before_a_training() -> None:
+def test_missing_rows_are_reported_before_training() -> None:
     rows = [f"{time},{k % 7}" for k, time in enumerate(minutes(400)) if k % 3 or k < 200]
     notes = defaults.load_complete(Series(data=written("time,a", rows), window=4)).data.source.notes
     assert not any(note.startswith("missing rows") for note in notes)
@@ -225,7 +225,7 @@ def test_missing_rows_are_told_of_before_a_training() -> None:
     st.sampled_from([1, 10**9]),
     st.sampled_from(["UTC", "Europe/Berlin", "America/St_Johns", "Australia/Lord_Howe", "Asia/Kathmandu"]),
 )
-def test_times_that_are_told_with_their_offset_are_read_as_the_same(numbers: list[int], size: int, name: str) -> None:
+def test_times_formatted_with_their_offset_parse_to_the_same_times(numbers: list[int], size: int, name: str) -> None:
     times, zone = np.array(numbers) * 10**9 // size, zoneinfo.ZoneInfo(name)
     one_by_one = [format_time(int(time), zone) for time in times]
     for texts in (format_times(times, zone).tolist(), format_each_time(times, zone), one_by_one):
@@ -235,7 +235,7 @@ def test_times_that_are_told_with_their_offset_are_read_as_the_same(numbers: lis
         assert parse_times(texts, form).tolist() == times.tolist()
 
 
-def test_times_are_told_as_they_were_written() -> None:
+def test_times_are_formatted_in_their_time_zone() -> None:
     noon = 1_709_640_000 * 10**9  # 2024-03-05 12:00 UTC
     assert format_time(noon) == "2024-03-05 12:00:00"
     assert format_time(noon, zoneinfo.ZoneInfo("Europe/Berlin")) == "2024-03-05 13:00:00+01:00"
@@ -252,7 +252,7 @@ def test_times_are_told_as_they_were_written() -> None:
     ("suffix", "zone", "told_as"),
     [("", None, ""), ("", "Europe/Berlin", "+01:00"), ("+02:00", None, "+00:00"), ("Z", None, "+00:00")],
 )
-def test_what_is_written_can_be_read_by_the_same_run(suffix: str, zone: str | None, told_as: str) -> None:
+def test_written_times_can_be_read_by_the_same_run(suffix: str, zone: str | None, told_as: str) -> None:
     config = settled("time,a", [f"{time}{suffix},{k % 7}" for k, time in enumerate(minutes(100))], time_zone=zone)
     rows = [f"{time}{suffix},{k % 7}" for k, time in enumerate(minutes(30))]
     path = written("time,a", rows, "other.csv")
@@ -270,7 +270,7 @@ def test_what_is_written_can_be_read_by_the_same_run(suffix: str, zone: str | No
             defaults.load_complete(dataclasses.replace(config, data="other.csv"))
 
 
-def test_every_output_tells_times_by_the_clocks_of_its_input() -> None:
+def test_outputs_use_the_time_zone_of_the_input() -> None:
     rows = [f"2024-03-05 10:{minute:02},{9 * (minute == 30)}" for minute in range(60)]
     path = written("time,a", rows)
     detector = detector_of(3, value_cols=("a",), time_col="time", time_zone="Europe/Berlin")

@@ -1,4 +1,4 @@
-"""Rows that are scored while they come: the same grid and the same scores as at once, however they are cut."""
+"""Streaming detection: chunks of rows of any size have the same grid and the same scores as the whole table."""
 
 import dataclasses
 from typing import Any
@@ -49,8 +49,8 @@ def table_of(detector: RunDetector, times: Any, values: Any) -> Panel:
     return panel_from_rows(values, detector.config.value_cols, index)
 
 
-def test_by_hand() -> None:
-    """Windows of two rows, each row's error ten times its value: a score is the mean of what its windows say of it."""
+def test_stream_scores_by_hand() -> None:
+    """Windows of two rows with errors of 1 and 3 times the values; a score is the mean over the windows of a row."""
     errors = windowwise(lambda windows: windows * np.array([[1.0], [3.0]]), 2)
     detector = dataclasses.replace(detector_of(2), model_errors=errors)
     stream = DetectionStream(detector, "fixed:5")
@@ -58,7 +58,7 @@ def test_by_hand() -> None:
     first = stream.push(np.array([[1.0]]), np.array([START]))
     assert first.scores.tolist() == []
     second = stream.push(np.array([[2.0], [4.0]]), START + MINUTE * np.array([1, 2]))
-    # Row 0 stands in the first window alone, row 1 at the end of that and at the start of the second.
+    # Row 0 is in the first window only; row 1 is the end of the first window and the start of the second.
     assert second.scores.tolist() == [1, (6 + 2) / 2]
     assert second.times.tolist() == [START, START + MINUTE]
     assert (second.final.tolist(), second.anomaly.tolist()) == ([True, True], [False, False])
@@ -68,27 +68,27 @@ def test_by_hand() -> None:
     assert len(stream.end().scores) == 0
 
 
-def test_a_long_gap_makes_what_was_before_it_final() -> None:
+def test_long_gap_makes_earlier_scores_final() -> None:
     stream = DetectionStream(detector_of(3))
     minutes = np.array([0, 1, 2, 3, 9])
     found = stream.push(np.arange(5.0)[:, None], START + MINUTE * minutes)
     assert ((found.times - START) // MINUTE).tolist() == [0, 1, 2, 3]
     assert found.final.all()
-    # A segment of one row holds no window.
+    # A segment of one row contains no window.
     rest = stream.push(np.ones((1, 1)), np.array([START + 100 * MINUTE]))
     assert np.isnan(rest.scores).tolist() == [True]
     assert rest.final.all()
 
 
 @pytest.mark.parametrize("written", [True, False])
-def test_a_long_gap_is_one_whether_its_rows_are_written_or_not(written: bool) -> None:
-    """Rows without a value wait until it is known how long their gap is, and are then rows without a score."""
+def test_long_gap_of_empty_rows_equals_one_of_missing_rows(written: bool) -> None:
+    """Rows without values are held until the length of their gap is known; they have no score."""
     stream = DetectionStream(detector_of(3))
     minutes = np.array([0, 1, 2, 3, *([4, 5, 6, 7] if written else []), 8, 9, 10])
     values = np.where((minutes > 3) & (minutes < 8), np.nan, minutes)[:, None]
     parts = [stream.push(values[[row]], START + MINUTE * minutes[[row]]) for row in range(len(minutes))]
     if written:
-        # Two without a value may yet be a short gap; the third makes what was before it final.
+        # Two rows without values may still be a short gap; the third makes the earlier scores final.
         assert [len(part.times) for part in parts[:9]] == [0, 0, 1, 1, 0, 0, 3, 1, 2]
     found = joined([*parts, stream.end()])
     assert ((found.times - START) // MINUTE).tolist() == minutes.tolist()
@@ -99,7 +99,7 @@ def test_a_long_gap_is_one_whether_its_rows_are_written_or_not(written: bool) ->
     np.testing.assert_allclose(found.by_feature[~np.isnan(found.scores)], at_once(detector_of(3), table)[1])
 
 
-def test_a_short_gap_is_filled() -> None:
+def test_short_gap_is_filled_with_rows_without_scores() -> None:
     stream = DetectionStream(detector_of(2))
     found = stream.push(np.arange(1.0, 4)[:, None], START + MINUTE * np.array([0, 1, 4]))
     assert ((found.times - START) // MINUTE).tolist() == [0, 1, 2, 3]
@@ -108,8 +108,8 @@ def test_a_short_gap_is_filled() -> None:
 
 ROWS = st.lists(
     st.tuples(
-        st.sampled_from([0, 1, 1, 1, 1, 1, 2, 3, 4, 9]),  # minutes from the row before
-        st.integers(-20, 20),  # seconds off
+        st.sampled_from([0, 1, 1, 1, 1, 1, 2, 3, 4, 9]),  # minutes since the previous row
+        st.integers(-20, 20),  # jitter in seconds
         st.one_of(st.none(), st.floats(-100, 100, width=32)),
     ),
     min_size=1,
@@ -129,7 +129,7 @@ ROWS = st.lists(
     st.booleans(),
     st.booleans(),
 )
-def test_any_cutting_gives_what_all_at_once_gives(
+def test_chunks_of_any_size_equal_scoring_the_whole_table(
     rows: list[tuple[int, int, float | None]],
     sizes: list[int],
     window: int,
@@ -139,7 +139,7 @@ def test_any_cutting_gives_what_all_at_once_gives(
     two: bool,
     whole: bool,
 ) -> None:
-    """Gaps, rows that meet, jitter and missing values; a second series in between; windows at whole series or none."""
+    """Test gaps, duplicate times, jitter, missing values, a second series, and padding of short series."""
     of_series = {"split_by": "series", "id_col": ("id",), "short": "pad"} if whole else {}
     detector = detector_of(window, 1, smooth, duplicates=duplicates, freq=freq, **of_series)
     steps, off, values_ = zip(*rows, strict=True)
@@ -166,7 +166,7 @@ def test_any_cutting_gives_what_all_at_once_gives(
         np.testing.assert_allclose(found.by_feature, expected, rtol=1e-6, atol=1e-9)
         np.testing.assert_allclose(found.scores, row_scores(expected), rtol=1e-6, atol=1e-9)
     assert all(part.final.all() for part in parts[:-1])
-    # No more waits than the rows that a score depends on, and those of the newest place and of a gap that ends there.
+    # Only rows that a score depends on are held, and those of the newest grid step and of a gap before it.
     gap = detector.config.max_gap or 0
     assert len(expected_times) * (1 + two) - decided <= (1 + two) * (stream.delay + 1 + gap)
 
@@ -177,8 +177,8 @@ def test_any_cutting_gives_what_all_at_once_gives(
     st.sampled_from([50, 56, 59.9, 60, 60.5, 64]),
     st.lists(st.integers(1, 90), max_size=20),
 )
-def test_rows_a_little_off_the_step_are_followed(rows: list[tuple[int, int]], apart: float, sizes: list[int]) -> None:
-    """Clocks that run fast or slow, with jitter and gaps: no row is refused, and none meets another."""
+def test_clock_drift_and_jitter_are_tolerated(rows: list[tuple[int, int]], apart: float, sizes: list[int]) -> None:
+    """Rows of fast or slow clocks, with jitter and gaps, are not refused, and no two share a grid step."""
     detector = detector_of(3)
     steps, off = (np.array(column) for column in zip(*rows, strict=True))
     times = START + ((apart * np.cumsum(steps) + off) * 10**9).astype(np.int64)
@@ -198,7 +198,7 @@ def test_rows_a_little_off_the_step_are_followed(rows: list[tuple[int, int]], ap
     assert np.isin(times, found.times).all()
 
 
-def test_a_stream_that_runs_fast_goes_on_and_one_of_another_step_does_not() -> None:
+def test_fast_clock_is_accepted_but_other_sampling_interval_is_refused() -> None:
     times = START + np.arange(2000) * 59_900_000_000
     stream = DetectionStream(detector_of(2))
     for row, time in enumerate(times):
@@ -211,7 +211,7 @@ def test_a_stream_that_runs_fast_goes_on_and_one_of_another_step_does_not() -> N
 
 @pytest.mark.parametrize("size", [1, 7, 100, 5000])
 @pytest.mark.parametrize(("fast", "refused"), [(10, False), (60, True)])
-def test_rows_that_are_fast_for_a_while_are_judged_alike_however_they_come(size: int, fast: int, refused: bool) -> None:
+def test_temporarily_fast_rows_are_treated_alike_for_any_chunk_size(size: int, fast: int, refused: bool) -> None:
     apart = np.r_[np.full(fast, 36.0), np.full(2000, 60.0)]
     times = START + (np.cumsum(apart) * 10**9).astype(np.int64)
     values = np.arange(len(times), dtype=np.float32)[:, None]
@@ -232,7 +232,7 @@ def test_rows_that_are_fast_for_a_while_are_judged_alike_however_they_come(size:
 
 
 @pytest.mark.parametrize("smooth", [1, 5])
-def test_a_score_is_final_as_soon_as_it_can_be(smooth: int) -> None:
+def test_scores_are_final_after_the_stream_delay(smooth: int) -> None:
     stream, values = DetectionStream(detector_of(4, 1, smooth)), np.arange(30.0)
     done = 0
     for row in range(30):
@@ -242,7 +242,7 @@ def test_a_score_is_final_as_soon_as_it_can_be(smooth: int) -> None:
     assert len(stream.end().scores) == stream.delay
 
 
-def test_without_times_rows_are_counted() -> None:
+def test_stream_without_times_uses_row_numbers() -> None:
     detector = detector_of(2, 2, freq="rows")
     stream, values = DetectionStream(detector), np.random.default_rng(0).normal(size=(9, 2))
     found = joined([stream.push(values[:4]), stream.push(values[4:]), stream.end()])
@@ -251,7 +251,7 @@ def test_without_times_rows_are_counted() -> None:
     np.testing.assert_allclose(found.by_feature, expected, rtol=1e-6)
 
 
-def test_memory_does_not_grow() -> None:
+def test_stream_memory_does_not_grow() -> None:
     stream = DetectionStream(detector_of(5))
     sizes = set()
     for row in range(300):
@@ -269,7 +269,9 @@ def test_memory_does_not_grow() -> None:
         ([0, 1, 1], {}, r"at 2024-01-01 00:01:00 has the time of the one before for a step of 1min. Add --dup"),
     ],
 )
-def test_refused(minutes: list[float], options: dict[str, Any], problem: str) -> None:
+def test_stream_refuses_unsorted_close_or_duplicate_times(
+    minutes: list[float], options: dict[str, Any], problem: str
+) -> None:
     times = START + (MINUTE * np.array(minutes)).astype(np.int64)
     values = np.zeros((len(times), 1))
     with pytest.raises(DataError, match=problem):
@@ -285,7 +287,7 @@ def test_refused(minutes: list[float], options: dict[str, Any], problem: str) ->
     [("2024-10-27", {}, True), ("2024-10-26", {}, False), ("2024-10-27", {"time_zone": "Asia/Tokyo"}, False)],
 )
 @pytest.mark.parametrize("clock", [("02:59", "02:00"), ("02:00", "02:00")])
-def test_a_clock_that_autumn_sets_back_is_hinted_at(
+def test_daylight_saving_change_hints_at_the_time_zone_option(
     date: str, options: dict[str, str], hinted: bool, clock: tuple[str, str]
 ) -> None:
     times = np.array([f"{date}T{time}" for time in clock], "datetime64[ns]").astype(np.int64)
@@ -295,8 +297,8 @@ def test_a_clock_that_autumn_sets_back_is_hinted_at(
 
 
 @pytest.mark.parametrize("size", [1, 2, 9])
-def test_rows_that_are_refused_may_be_left_out(size: int) -> None:
-    """The others are scored as if these were not there, however they come."""
+def test_refused_rows_can_be_skipped(size: int) -> None:
+    """The other rows are scored as if the refused ones were absent, for any chunk size."""
     minutes = np.array([0, 1, 1, 2, 3, 1, 4, 5, 5.25, 6, 7])
     bad = np.array([2, 5, 8])
     times, values = START + (MINUTE * minutes).astype(np.int64), np.arange(11.0)[:, None] ** 2
@@ -317,8 +319,8 @@ def test_rows_that_are_refused_may_be_left_out(size: int) -> None:
         np.testing.assert_allclose(found.by_feature, expected, rtol=1e-6)
 
 
-def test_what_is_decided_before_a_refused_row_is_not_lost() -> None:
-    """Of the series of that row and of the others."""
+def test_final_scores_before_a_refused_row_are_returned() -> None:
+    """This holds for the series of the refused row and for the others."""
     stream = DetectionStream(detector_of(2))
     minutes, ids = np.array([0, 0, 1, 1, 2, 2, 1, 3]), ["a", "b"] * 4
     with pytest.raises(DataError, match="A row of 'a' at 2024-01-01 00:01:00 comes after one at 2024-01-01 00:02:00"):
@@ -332,7 +334,7 @@ def test_what_is_decided_before_a_refused_row_is_not_lost() -> None:
 
 
 def pieces_of(*texts: str | bytes) -> Any:
-    """A reader of a text that comes in these pieces."""
+    """Return a function that reads these pieces of text one by one."""
     pieces = iter([text.encode() if isinstance(text, str) else text for text in texts])
     return lambda size: next(pieces, b"")
 
@@ -345,16 +347,16 @@ def read(*texts: str | bytes, **options: Any) -> list[tuple[Any, Any]]:
     return [(((chunk.times - START) // MINUTE).tolist(), chunk.values.tolist()) for chunk in chunks]
 
 
-def test_rows_are_given_on_as_they_come() -> None:
+def test_incoming_rows_are_passed_on_immediately() -> None:
     found = read("time,a,b\n", "2024-01-01 00:00,1,2\n2024-01-01 00:", "01,3,4\r", "\n\n2024-01-01 00:02,5,6\n\n", "")
-    # Whether a line that ends in \r goes on with \n shows with the next piece.
+    # Only the next piece shows whether a line that ends in \r continues with \n.
     assert found == [([0], [[1, 2]]), ([1, 2], [[3, 4], [5, 6]])]
     ((times, values),) = read("\ufefftime;b;a\n2024-01-01 00:00;1,5;2\n2024-01-01 00:01;3;\n")
     assert times == [0, 1]
     np.testing.assert_array_equal(values, [[2, 1.5], [np.nan, 3]])
 
 
-def test_rows_that_cannot_be_read_may_be_left_out() -> None:
+def test_unreadable_rows_can_be_skipped() -> None:
     said: list[str] = []
     rows = ["2024-01-01 00:00,1,2", "2024-01-01 00:01,1", "2024-01-01 00:02,x,2", "soon,1,2", "2024-01-01 00:04,5,6"]
     text = "\n".join(("time,a,b", *rows, ""))
@@ -371,7 +373,7 @@ def test_rows_that_cannot_be_read_may_be_left_out() -> None:
 
 
 @pytest.mark.parametrize("bad", ["2024-01-01 00:02,1\n", "2024-01-01 00:02,x,2\n", '2024-01-01 00:02,"1"2,2\n'])
-def test_rows_before_one_that_cannot_be_read_are_given_on(bad: str) -> None:
+def test_rows_before_an_unreadable_row_are_passed_on(bad: str) -> None:
     good = "time,a,b\n2024-01-01 00:00,1,2\n2024-01-01 00:01,3,4\n"
     _, chunks = read_incoming(pieces_of(good + bad), "standard input", Series(**READING))  # type: ignore[arg-type]
     found: list[Any] = []
@@ -380,7 +382,7 @@ def test_rows_before_one_that_cannot_be_read_are_given_on(bad: str) -> None:
     assert found == [[1, 2], [3, 4]]
 
 
-def test_nothing_is_waited_for_that_is_not_needed() -> None:
+def test_incoming_rows_are_read_only_as_needed() -> None:
     asked = []
 
     def reading(size: int) -> bytes:
@@ -401,8 +403,8 @@ def test_nothing_is_waited_for_that_is_not_needed() -> None:
     assert list(arriving) == ["\n", "b\n", "\n", "c"]
 
 
-def test_the_hour_that_autumn_repeats_is_told_by_the_rows_before() -> None:
-    """As when all rows stand in one file, wherever they are cut."""
+def test_repeated_daylight_saving_hour_is_resolved_by_earlier_rows() -> None:
+    """The times do not depend on how the rows are split into chunks."""
     clock = ["01:30", "02:00", "02:30", "02:00", "02:30", "03:00"]
     lines = [f"2024-10-27 {time},1,2\n" for time in clock]
     whole = read("time,a,b\n" + "".join(lines), time_zone="Europe/Berlin", freq="30min")
@@ -427,7 +429,7 @@ def test_the_hour_that_autumn_repeats_is_told_by_the_rows_before() -> None:
         (["a" * (1 << 21)], "line 1: is longer than 1048576 characters"),
     ],
 )
-def test_what_is_no_table(texts: list[Any], problem: str) -> None:
+def test_invalid_incoming_text_is_refused(texts: list[Any], problem: str) -> None:
     with pytest.raises(Exception, match=problem) as caught:
         read(*texts)
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""`lstmae series encode`, `reconstruct` and `plot`: a row in is a row out, as the estimators say it too."""
+"""`lstmae series encode`, `reconstruct`, and `plot`: one output row per input row, as from the estimators."""
 
 import contextlib
 import json
@@ -23,7 +23,7 @@ QUICK = "--task reconstruct --units 4 --code 3 --epochs 1 --window 8"
 
 
 def levels() -> pd.DataFrame:
-    """Two pumps at every second for five minutes, one with a hole, side by side as a logger writes them."""
+    """Return five minutes of two pumps, one row per second, sorted by time, with missing values in one row."""
     times = pd.date_range("2024-01-01", periods=300, freq="s")
     frames = []
     for k, name in enumerate(("north", "south")):
@@ -45,7 +45,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_each_series_has_its_error(place: Path) -> None:
+def test_evaluate_reports_reconstruction_error_by_series(place: Path) -> None:
     table = levels()
     bad = table["pump"] == "south"
     table.loc[bad, "level"] *= -2
@@ -78,7 +78,7 @@ def test_each_series_has_its_error(place: Path) -> None:
     assert "--keep-formulas is for --out" in said.err
 
 
-def test_codes_and_rows_in_the_order_of_the_file(place: Path) -> None:
+def test_codes_and_reconstructions_keep_the_row_order_of_the_file(place: Path) -> None:
     said = call(f"series encode {place}/run {place}/pumps.csv --out codes.csv --json")
     assert said.code == 0, said.err
     assert json.loads(said.out) == {"run": str(place / "run"), "rows": 600, "out": "codes.csv"}
@@ -87,7 +87,7 @@ def test_codes_and_rows_in_the_order_of_the_file(place: Path) -> None:
     table = levels()
     assert codes["pump"].tolist() == table["pump"].tolist()
     assert codes["time"].tolist() == table["time"].tolist()
-    # The first seven rows of each pump end no window.
+    # No window ends with the first seven rows of each pump.
     assert codes["code0"].isna().tolist() == [True] * 14 + [False] * 586
     loaded = SequenceAutoencoder.load(place / "run")
     for name, rows in table.groupby("pump"):
@@ -102,19 +102,19 @@ def test_codes_and_rows_in_the_order_of_the_file(place: Path) -> None:
     again = pd.read_parquet("again.parquet")
     assert list(again) == ["pump", "time", "level", "heat"]
     assert again["time"].iloc[0] == "2024-01-01T00:00:00"
-    assert np.isfinite(again["level"]).all()  # also where it is missing
+    assert np.isfinite(again["level"]).all()  # also where the value is missing
     alone = loaded.reconstruct(table[table["pump"] == "south"].set_index("time")[["level", "heat"]])
     np.testing.assert_allclose(again.loc[again["pump"] == "south", ["level", "heat"]], alone, rtol=1e-5)
 
 
-def test_what_is_written_is_read_again(place: Path) -> None:
+def test_reconstructed_table_can_be_reconstructed_again(place: Path) -> None:
     assert call(f"series reconstruct {place}/run {place}/pumps.csv --out once.csv").code == 0
     said = call(f"series reconstruct {place}/run once.csv --out twice.csv")
     assert said.code == 0, said.err
     assert pd.read_csv("twice.csv")["time"].tolist() == pd.read_csv("once.csv")["time"].tolist()
 
 
-def test_series_named_by_two_columns_have_both_in_what_is_written(place: Path) -> None:
+def test_codes_of_series_named_by_two_columns_contain_both(place: Path) -> None:
     table = levels()
     table.insert(0, "site", table["pump"].map({"north": "a, b", "south": "c"}))
     table.to_csv("sites.csv", index=False)
@@ -125,7 +125,7 @@ def test_series_named_by_two_columns_have_both_in_what_is_written(place: Path) -
     assert codes[["site", "pump"]].to_numpy().tolist() == table[["site", "pump"]].to_numpy().tolist()
 
 
-def test_a_figure(place: Path) -> None:
+def test_plot_writes_a_figure_to_a_path_or_the_run(place: Path) -> None:
     assert call(f"series plot {place}/run {place}/pumps.csv --figure f.png").out == "figure: f.png\n"
     assert Path("f.png").stat().st_size > 10_000
     said = call(f"series plot {place}/run {place}/pumps.csv")
@@ -144,7 +144,7 @@ def test_a_figure(place: Path) -> None:
         ("plot {0}/run {0}/pumps.csv --figure f.pdf", 2, "--figure must be a file that ends in .png"),
     ],
 )
-def test_refused(place: Path, line: str, code: int, words: str) -> None:
+def test_invalid_options_tables_and_runs_are_refused(place: Path, line: str, code: int, words: str) -> None:
     levels()[:10].to_csv("few.csv", index=False)
     levels().rename(columns={"level": "height"}).to_csv("other.csv", index=False)
     said = call("series " + line.format(place))
@@ -153,7 +153,7 @@ def test_refused(place: Path, line: str, code: int, words: str) -> None:
     assert not Path("x.csv").exists()
 
 
-def test_times_keep_their_parts_of_a_second() -> None:
+def test_output_times_keep_fractions_of_a_second() -> None:
     index = pd.DatetimeIndex(["2024-01-01 00:00:00.5", "2024-01-01 00:00:00.0", "2024-01-01 00:00:01.0"], name="when")
     table = panel_from_rows(np.array([[2.0], [1], [3]]), ["a"], index)
     same = windowwise(lambda windows: windows, 2)
@@ -173,7 +173,7 @@ def test_times_keep_their_parts_of_a_second() -> None:
 
 
 @pytest.mark.parametrize("command", ["encode", "reconstruct"])
-def test_names_that_a_spreadsheet_would_execute(place: Path, command: str) -> None:
+def test_series_names_with_formulas_are_escaped(place: Path, command: str) -> None:
     levels().replace({"pump": {"north": "=HYPERLINK(1)"}}).to_csv("pumps.csv", index=False)
     for options, written in (("", "'=HYPERLINK(1)"), ("--keep-formulas", "=HYPERLINK(1)")):
         said = call(f"series {command} {place}/run pumps.csv --out o.csv {options}")
