@@ -1,4 +1,4 @@
-"""The driver of rolling-origin backtests: what the folds of prices and tables share."""
+"""The driver of rolling-origin backtests, which prices and tables share."""
 
 import numpy as np
 import pytest
@@ -27,6 +27,6 @@ def test_errors_are_averaged_over_the_forecasts_of_a_moment() -> None:
     assert average_by_moment(errors, days, names)["moments"] == [86_400 * 10**9, 2 * 86_400 * 10**9]
 
 
-def test_a_forecast_that_is_not_a_number_is_refused() -> None:
+def test_nan_forecast_raises_a_diverged_error() -> None:
     with pytest.raises(DivergedError, match="not numbers"):
         average_by_moment(make_errors([0.5, np.nan, np.nan, 4.0]), np.arange(4), {})

@@ -1,4 +1,4 @@
-"""Choosing by folds: which days validate, who comes to the second round, and that an interrupted choice goes on."""
+"""Selection of settings by k-fold validation: validation days, settings of the second round, and resuming."""
 
 import json
 from types import SimpleNamespace
@@ -19,7 +19,7 @@ from lstm_ae.files import as_json, write
 from lstm_ae.run import create_run
 from lstm_ae.training.loop import TrainingResult
 
-# Tiny models, of which each test trains up to thirteen: tracing them would take most of the time.
+# Each test trains up to thirteen tiny models; tracing them would take most of the time.
 pytestmark = pytest.mark.usefixtures("untraced")
 
 
@@ -39,8 +39,8 @@ def config_of(path, **choices):
 
 
 @pytest.mark.parametrize("turn", [0, 1])
-def test_blocks_by_hand(path, turn):
-    """170 of 200 days come before the test part: five blocks of 34, in the second round 17 days on."""
+def test_validation_blocks_of_both_rounds_by_hand(path, turn):
+    """170 of 200 days are before the test split: five blocks of 34 days, shifted by 17 days in the second round."""
     panel = read_prices(Snp(data=path))
     days = np.unique(panel.days)
     every = [parts(panel)[: len(days)] for parts in folding.kfold_blocks(panel, 5, 5, turn)]
@@ -50,7 +50,7 @@ def test_blocks_by_hand(path, turn):
         start = 34 * number + 17 * turn
         block = np.sort(np.arange(start, start + 34) % 170)
         assert np.flatnonzero(part == 1).tolist() == block.tolist()
-        # A window's length on either side neither trains nor validates.
+        # Days within a window of a block are used neither for training nor for validation.
         away = np.abs(np.arange(170)[:, None] - block).min(axis=1)
         assert (part[:170] == np.where(away == 0, 1, np.where(away <= 5, -1, 0))).all()
     assert (np.sum([part == 1 for part in every], axis=0)[:170] == 1).all()
@@ -60,10 +60,10 @@ AXES = (Axis("learning_rate", (1e-5, 0.03)), Axis("units", (1, 3)))
 
 
 @pytest.mark.slow
-def test_the_weak_are_dropped_and_the_winner_is_measured(path, tmp_path):
+def test_weak_settings_are_dropped_and_the_winner_is_tested(path, tmp_path):
     found = kfold(config_of(path, epochs=2), AXES, 2, tmp_path / "out")
     assert [len(setting.rounds) for setting in found.settings] == [2, 2, 1, 1]
-    # A rate at which nothing is learnt loses.
+    # A learning rate at which nothing is learned loses.
     assert [setting.values["learning_rate"] for setting in found.settings] == [0.03, 0.03, 1e-5, 1e-5]
     first, second = (np.mean(setting.rounds[1]) for setting in found.settings[:2])
     assert first <= second
@@ -75,8 +75,8 @@ def test_the_weak_are_dropped_and_the_winner_is_measured(path, tmp_path):
     assert not list((tmp_path / "out").glob("*.npz"))
 
 
-def test_what_means_nothing_beside_a_value_is_left_out_as_in_a_search(path, tmp_path, monkeypatch):
-    """--memory is for --gates chrono."""
+def test_options_that_do_not_apply_to_a_value_are_dropped(path, tmp_path, monkeypatch):
+    """--memory applies to --gates chrono only."""
     learned = []
 
     def learn(config, data, **details):
@@ -93,8 +93,8 @@ def test_what_means_nothing_beside_a_value_is_left_out_as_in_a_search(path, tmp_
 
 
 @pytest.mark.parametrize("left", ["nothing", "a part", "other versions", "these versions"])
-def test_a_winner_that_was_interrupted(path, tmp_path, monkeypatch, left):
-    """Gone on with where it can be, else begun anew: the same command must never end for ever."""
+def test_interrupted_winner_is_resumed_or_restarted(path, tmp_path, monkeypatch, left):
+    """The winner is resumed if possible and restarted otherwise, so the same command can always complete."""
     config = config_of(path)
     winner = tmp_path / "winner"
     winner.mkdir()
@@ -124,7 +124,7 @@ def test_a_winner_that_was_interrupted(path, tmp_path, monkeypatch, left):
     assert titles == ["winner, restarted with other versions" if left == "other versions" else "winner"]
 
 
-def test_what_is_said_of_the_data_and_of_windows_on_other_days(path, tmp_path, monkeypatch):
+def test_output_names_the_data_once_and_notes_different_windows(path, tmp_path, monkeypatch):
     data = {"text": "prices.csv: close of 2 companies", "licence": "own", "notes": ["1 row dropped"], "leaky": ""}
     other = data | {"text": "prices.csv: close of 1 company"}
     winner = SimpleNamespace(directory=tmp_path / "winner", metrics=dict, about=lambda: {"data": data})
@@ -148,7 +148,7 @@ def test_what_is_said_of_the_data_and_of_windows_on_other_days(path, tmp_path, m
     assert json.loads(call(f"snp kfold --data {path} --units 5,9 --json").out)["notes"] == []
 
 
-def test_trainings_of_other_versions_are_told_of(path, tmp_path, monkeypatch):
+def test_trainings_of_other_versions_are_noted(path, tmp_path, monkeypatch):
     versions = folding.installed_versions()
     monkeypatch.setattr(
         folding,
@@ -167,7 +167,7 @@ def test_trainings_of_other_versions_are_told_of(path, tmp_path, monkeypatch):
     assert kfold(*asked).notes == ["1 of 7 trainings used other versions: numpy 1.0"]
 
 
-def test_values_that_do_not_go_together_are_refused_before_any_training(path, tmp_path, monkeypatch):
+def test_incompatible_values_are_refused_before_training(path, tmp_path, monkeypatch):
     monkeypatch.setattr(folding, "fit_model", None)
     axes = (Axis("gates", ("chrono", "keras")), Axis("memory", (4, 8)))
     with pytest.raises(ConfigError, match="--memory is for --gates chrono"):
@@ -176,7 +176,7 @@ def test_values_that_do_not_go_together_are_refused_before_any_training(path, tm
 
 
 @pytest.mark.slow
-def test_stopped_and_gone_on_with(path, tmp_path):
+def test_resumed_kfold_equals_an_uninterrupted_one(path, tmp_path):
     class Stop(Exception):
         pass
 
@@ -200,7 +200,7 @@ def test_stopped_and_gone_on_with(path, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_setting_that_diverges_comes_last(path, tmp_path, monkeypatch):
+def test_diverged_setting_is_ranked_last(path, tmp_path, monkeypatch):
     learn = folding.fit_model
 
     def diverge(config, data, **details):
@@ -230,6 +230,6 @@ def test_a_setting_that_diverges_comes_last(path, tmp_path, monkeypatch):
         (AXES, 40, {}, DataError, "has 170 days before the test split, too few for 40 folds of more than 5 days"),
     ],
 )
-def test_what_cannot_be_done(path, tmp_path, axes, folds, choices, error, words):
+def test_kfold_refuses_invalid_options_and_too_few_days(path, tmp_path, axes, folds, choices, error, words):
     with pytest.raises(error, match=words):
         kfold(config_of(path, **choices), axes, folds, tmp_path / "out")

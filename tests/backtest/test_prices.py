@@ -51,7 +51,7 @@ def test_days_of_folds_by_hand(path, refit):
         assert days_in(data.train).tolist() == days[:held].tolist()
         assert days_in(data.validation).tolist() == days[held:known].tolist()
         assert days_in(data.test).tolist() == days[first - 5 : first + 50].tolist()
-        # Every day of the block is forecast, none before it.
+        # Every day of the block is forecast, and no earlier day.
         forecast = data.test.time[data.test.starts + data.test.span - 1]
         assert np.unique(forecast).tolist() == days[first : first + 50].tolist()
 
@@ -113,7 +113,7 @@ def test_verdicts_over_all_folds(path, tmp_path):
     assert next(iter(found.verdicts)) == min(means, key=means.get)
     for name, verdict in found.verdicts.items():
         assert verdict.baseline == name
-        # Differences that are rounding count as none.
+        # Differences within rounding errors count as zero.
         assert verdict.skill == pytest.approx(1 - daily["model"].mean() / means[name], abs=1e-6)
     for fold in found.folds:
         judged = fold.evaluation["verdict"]["test"]
@@ -195,7 +195,7 @@ def test_folder_of_other_data_is_refused(tmp_path):
 
 
 def empty_fold(trained, fold_data, number):
-    """A fold without a forecast."""
+    """Return a fold without forecasts."""
     errors = {"model": [], "linear regression": [], "persistence": []}
     return Fold(number, "", "", 4, 0, 1, {}, "persistence", [], errors, [], [])
 
@@ -211,7 +211,7 @@ def test_each_fold_records_its_data(path, tmp_path, monkeypatch):
         ["4 companies", "1,200 rows"],
         ["4 companies", "1,600 rows"],
     ]
-    # Folds that are complete report it as well.
+    # Complete folds report their data as well.
     again = []
     assert [fold.data for fold in backtest_prices(config_of(path), 2, tmp_path, prepared=again.append).folds] == again
     assert [data["sha256"] for data in again] == [data["sha256"] for data in told]
@@ -238,7 +238,7 @@ def test_only_selected_companies_are_held_out(path):
 
 
 def test_skill_weights_every_forecast_equally(path, tmp_path, monkeypatch):
-    """Better on each of many days of one company, worse on one of a thousand: the days say so, the forecasts do not."""
+    """The model is better on days with one forecast and worse on one day per fold with a thousand forecasts."""
     days = np.datetime64("2020-01-01") + np.arange(100)
 
     def tested(kept, data, number):

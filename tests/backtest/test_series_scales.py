@@ -1,4 +1,4 @@
-"""Forecasts of series with a scale each: in own units, told by name, as the exported model says them."""
+"""Forecasts with a scale for each series: units, skill by series, backtests, and the exported model."""
 
 import csv
 import json
@@ -17,7 +17,7 @@ QUICK = "--task forecast --id-col machine --scale series --window 24 --horizon 6
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Tables, and a run that forecasts."""
+    """Return a folder with tables and a run that forecasts."""
     folder = tmp_path_factory.mktemp("ahead")
     table(folder / "good.csv")
     table(folder / "turned.csv", {"new": (5000.0, 1000.0), **dict(reversed(MACHINES.items()))})
@@ -27,7 +27,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def ahead(place: Path, name: str) -> tuple[dict[str, Any], str]:
-    """The forecasts of each machine, `(steps, 2)`, and what was said on the way."""
+    """Return forecasts and bounds of each machine, shape `(steps, 4)`, and the text of stderr."""
     said = call(f"series forecast {place}/run {place}/{name}.csv --horizon 8 --out {name}.csv")
     assert said.code == 0, said.err
     found: dict[str, Any] = {}
@@ -55,7 +55,7 @@ def test_each_series_is_forecast_in_its_own_units(place: Path) -> None:
         np.testing.assert_array_equal(other[machine], found[machine])
 
 
-def test_each_series_has_its_skill(place: Path) -> None:
+def test_evaluate_reports_skill_by_series(place: Path) -> None:
     said = call(f"series evaluate {place}/run {place}/good.csv --json")
     assert said.code == 0, said.err
     metrics = json.loads(said.out)["metrics"]
@@ -71,7 +71,7 @@ def test_each_series_has_its_skill(place: Path) -> None:
 
 
 @pytest.mark.slow
-def test_measures_do_not_depend_on_the_order_of_series(place: Path) -> None:
+def test_metrics_do_not_depend_on_the_order_of_series(place: Path) -> None:
     table(place / "reversed.csv", dict(reversed(MACHINES.items())))
     found = []
     for name in ("good", "reversed"):
@@ -86,7 +86,7 @@ def test_measures_do_not_depend_on_the_order_of_series(place: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_exported_model_says_the_same(place: Path, proven_here: None) -> None:
+def test_exported_model_equals_series_forecast(place: Path, proven_here: None) -> None:
     import tensorflow as tf
 
     from lstm_ae.export.saved_model import export_run
@@ -125,7 +125,7 @@ def test_each_fold_of_a_backtest_has_its_own_scale(place: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_backtest(place: Path) -> None:
+def test_backtest_of_scaled_series_prints_verdicts(place: Path) -> None:
     options = "--id-col machine --scale series --window 12 --horizon 3 --units 4 --epochs 1"
     said = call(f"series backtest {place}/good.csv --folds 2 --out back {options}")
     assert said.code == 0, said.err

@@ -53,7 +53,7 @@ def test_rows_of_each_series_are_tested_once() -> None:
     one, two = folds_of(config_of(series_of({"long": 200, "short": 40}), id_col=("pump",)), 2)
     assert targets(one.data.test) == [*range(100, 150), *range(1020, 1030)]
     assert targets(two.data.test) == [*range(150, 200), *range(1030, 1040)]
-    # The last 15 % of the rows before are for validation; first forecasts read the window before their part.
+    # The last 15% of the earlier rows are for validation; first forecasts read the window before their split.
     rows = [split.series[:, 0].tolist() for split in (one.data.train, one.data.validation, one.data.test)]
     assert sorted(set(rows[0] + rows[1])) == [*range(100), *range(1000, 1020)]
     assert set(rows[0]).isdisjoint(targets(one.data.validation))
@@ -70,7 +70,7 @@ def test_no_fold_trains_on_later_rows_of_another_series() -> None:
     for fold in (one, two):
         first = fold.rows.times[fold.data.test.starts + WINDOW].min()
         assert max(split.time.astype(np.int64).max() for split in (fold.data.train, fold.data.validation)) < first
-    # A series that has ended trains up to its end.
+    # A series that ended earlier is used for training up to its end.
     assert two.data.train.series.max() < 1030
     assert 119 in np.r_[two.data.train.series[:, 0], two.data.validation.series[:, 0]]
 
@@ -90,7 +90,7 @@ def test_training_on_later_rows_of_other_series_is_reported() -> None:
     assert not defaults.load_complete(together).data.source.leaky
 
 
-def test_too_many_folds_for_the_times() -> None:
+def test_too_many_folds_for_the_times_are_refused() -> None:
     frame = series_of({"x": 40, "y": 40}, {"x": "2020-01-01", "y": "2020-01-01"})
     with pytest.raises(DataError, match=r"t\.csv.* has too few times for 30 folds. Reduce --folds"):
         tables.start_backtest(config_of(frame, id_col=("pump",), time_col="day"), 30)
@@ -174,7 +174,7 @@ def test_each_fold_chooses_its_season() -> None:
 
 
 def fold_with(number: int, naive: str, **errors: float) -> folding.Fold:
-    """Return a fold of 30 forecasts with constant errors; its persistence is that of the baseline if not given."""
+    """Return a fold of 30 forecasts with errors that vary slightly around the given values."""
     wave = 0.01 * np.sin(np.arange(30) * number)
     values = {name: (error + wave).tolist() for name, error in errors.items()}
     moments = list(range(100 * number, 100 * number + 30))
