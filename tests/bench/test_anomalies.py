@@ -1,4 +1,4 @@
-"""The benchmark of labeled series: its protocol, files that do not fit, published results, and resuming."""
+"""The benchmark of labeled series: its protocol, unusable files, published results, and resuming."""
 
 import json
 import os
@@ -31,7 +31,7 @@ BASELINES = {
 
 
 def write_series(folder: Path, name: str = "1_made_tr_300_1st_400.csv", *, rows: int = 500, columns: int = 1) -> Path:
-    """Write a sine with a labeled range in which it stands still."""
+    """Write a sine with a labeled range in which it is constant."""
     row = np.arange(rows)
     values = np.sin(2 * np.pi * row / 20)[:, None] + np.random.default_rng(0).normal(0, 0.1, (rows, columns))
     values[rows - 100 : rows - 60] = 0.5
@@ -47,7 +47,7 @@ def write_series(folder: Path, name: str = "1_made_tr_300_1st_400.csv", *, rows:
 
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Evaluate without processes, whose start takes seconds."""
+    """Evaluate in this process, as starting processes takes seconds."""
 
     def run(files: Sequence[Path], jobs: int, threads: int, *, network: bool) -> Iterator[SeriesResult]:
         yield from (evaluate_file(path, network=network) for path in files)
@@ -95,7 +95,7 @@ def edit(path: Path, line: int, text: str) -> Path:
     return path
 
 
-def test_files_that_do_not_fit_are_listed_and_the_others_evaluated(tmp_path: Path, in_this_process: None) -> None:
+def test_unusable_files_are_listed_and_the_others_evaluated(tmp_path: Path, in_this_process: None) -> None:
     write_series(tmp_path)
     write_series(tmp_path, "no_number.csv")
     write_series(tmp_path, "long_tr_500_1st_1.csv")
@@ -166,7 +166,7 @@ def test_published_results_need_files_and_numbers(tmp_path: Path, text: str) -> 
         read_published(tmp_path / "published.csv")
 
 
-def test_an_interrupted_benchmark_continues(tmp_path: Path, in_this_process: None) -> None:
+def test_interrupted_benchmark_resumes_with_equal_options_and_data(tmp_path: Path, in_this_process: None) -> None:
     files = [write_series(tmp_path, f"{k}_tr_300_1st_1.csv") for k in range(3)]
     out, done = tmp_path / "out", list[str]()
 
@@ -199,7 +199,7 @@ def test_an_interrupted_benchmark_continues(tmp_path: Path, in_this_process: Non
 
 
 @pytest.mark.slow
-def test_a_killed_benchmark_continues_without_its_network(tmp_path: Path) -> None:
+def test_killed_benchmark_resumes_without_importing_keras(tmp_path: Path) -> None:
     for k in range(4):
         write_series(tmp_path, f"{k}_tr_300_1st_1.csv", rows=2000)
     code = """
@@ -238,7 +238,7 @@ def die(*_: object) -> None:
 
 
 @pytest.mark.slow
-def test_a_process_that_dies_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_of_a_dead_process_names_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(startup, "run_child_process", die)
     with pytest.raises(ChildProcessError, match="1_made"):
         list(anomalies._run_in_processes([write_series(tmp_path)], 1, 1, network=False))

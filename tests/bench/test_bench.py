@@ -1,4 +1,4 @@
-"""The benchmark runs its contestants in turn and tells ratios; its numbers are not tested, they are the machine's."""
+"""Benchmarks alternate contestants and report ratios; timings depend on the machine and are not tested."""
 
 import functools
 import json
@@ -38,47 +38,47 @@ def killed(lap: Lap) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_contestants_run_in_turn_each_in_a_process_of_its_own(tmp_path: Path) -> None:
+def test_contestants_alternate_in_separate_processes(tmp_path: Path) -> None:
     told, done = tmp_path / "told", list[int]()
     laps = measure_rounds({name: functools.partial(contestant, name, told) for name in "ab"}, 2, done.append)
     names, processes = zip(*(line.split() for line in told.read_text().splitlines()), strict=True)
     assert names == ("a", "b", "a", "b", "a", "b")
     assert len(set(processes)) == 2
     assert done == [0, 1, 2]
-    assert {name: len(taken) for name, taken in laps.items()} == {"a": 2, "b": 2}  # the first warmed up
+    assert {name: len(taken) for name, taken in laps.items()} == {"a": 2, "b": 2}  # the first round is the warm-up
     assert all(seconds >= 0 for taken in laps.values() for seconds in taken)
 
 
-def test_what_a_contestant_raises_comes_out() -> None:
+def test_errors_of_contestants_are_raised() -> None:
     with pytest.raises(ValueError, match="broken"):
         measure_rounds({"broken": broken}, 2, lambda _: None)
     with pytest.raises(ChildProcessError, match="exit code -9"):
         measure_rounds({"killed": killed}, 2, lambda _: None)
 
 
-def test_ratios_are_taken_round_by_round() -> None:
+def test_ratios_are_computed_by_round() -> None:
     assert ratios([2, 30, 8], [1, 10, 2]) == Spread(3, 2, 4)
     assert spread([3, 1, 2]) == Spread(2, 1, 3)
 
 
-def test_a_lap_is_some_seconds_of_stock_keras_at_most() -> None:
+def test_steps_of_a_lap_decrease_with_the_size_of_the_shape() -> None:
     assert Shape(16, 50, 1).laps == 281  # an epoch of the toy
     assert [Shape(16, 784, 1).laps, Shape(128, 784, 1).laps] == [17, 3]
 
 
-def test_operations_of_a_step_worked_by_hand() -> None:
-    # One sample, one step: products of 1 + 2 rows by 8 columns, 2 + 2 by 8, 2 by 1; twice each, three times.
+def test_operations_of_a_training_step_by_hand() -> None:
+    # One sample, one step: products of 1 + 2 rows by 8 columns, 2 + 2 by 8, 2 by 1; 2 operations each, 3 passes.
     assert Shape(2, 1, 1, 1).operations() == 3 * 2 * (3 * 8 + 4 * 8 + 2)
 
 
 def example(verb: str, options: str) -> Said:
-    """The example in the help, but for what makes it small; what is given last counts."""
+    """Run the example of the help with options that make it small; the last value of an option counts."""
     line = examples()["bench", verb].replace("saved_models", str(Path(__file__).parents[2] / "saved_models"))
     return call(f"{line.removeprefix('lstmae ')} {options}")
 
 
 @pytest.mark.slow
-def test_all_contestants_train() -> None:
+def test_bench_train_times_keras_and_ours() -> None:
     said = example("train", "--rounds 1 --json")
     assert said.code == 0, said.err
     (shape,) = json.loads(said.out)["shapes"]
@@ -86,7 +86,7 @@ def test_all_contestants_train() -> None:
 
 
 @pytest.mark.slow
-def test_searches_are_compared() -> None:
+def test_bench_tune_compares_searches() -> None:
     said = example("tune", "--json")
     assert said.code == 0, said.err
     found = json.loads(said.out)["searches"]
@@ -101,7 +101,7 @@ def test_a_profile_names_the_parts_of_a_step() -> None:
 
 
 @pytest.mark.slow
-def test_scaling_as_a_document(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bench_train_scaling_as_json(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scaling, "GROWTH", {"units": [Shape(1, 4, 1), Shape(2, 4, 1)]})
     monkeypatch.setattr(scaling, "SAMPLES", (500, 1000))
     assert main(["bench", "train", "--scaling", "--rounds", "1", "--json"]) == 0
@@ -124,12 +124,12 @@ def test_scaling_as_a_document(capsys: pytest.CaptureFixture[str], monkeypatch: 
     ],
     ids=str,
 )
-def test_bad_options(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_bench_train_refuses_invalid_options(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "train", *arguments]) == 2
     assert arguments[0] in capsys.readouterr().err
 
 
-def test_both_searches_are_given_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bench_tune_refuses_options_that_one_search_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     for option in ("--layers 2", "--cell gru", "--optimizer sgd", "--dropout 0.1", "--preset code"):
         said = call(f"bench tune {option}")
         assert said.code == 2
@@ -149,7 +149,7 @@ def test_both_searches_are_given_the_same(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.slow
-def test_serving_is_measured():
+def test_bench_serve_reports_rates_latencies_and_memory():
     said = example("serve", "--rounds 1 --seconds 0.3 --requests 640 --json")
     assert said.code == 0, said.err
     found = json.loads(said.out)
@@ -163,7 +163,7 @@ def test_serving_is_measured():
 
 
 @pytest.mark.slow
-def test_searches_are_timed_in_turn() -> None:
+def test_bench_detect_times_detection_and_scoring() -> None:
     said = example("detect", "--window 10 --units 3 --features 2 --rows 300 --json")
     assert said.code == 0, said.err
     document = json.loads(said.out)
@@ -176,14 +176,14 @@ def test_searches_are_timed_in_turn() -> None:
     }
 
 
-def test_what_is_searched_has_the_rows_and_columns_asked_for() -> None:
+def test_bench_detect_uses_the_requested_rows_and_columns() -> None:
     assert detecting.make_table(detecting.DetectionLoad(10, 3, 2, 300), 300).values.shape == (300, 2)
     said = call("bench detect --window 10 --rows 9")
     assert said.code == 2
     assert "--rows must be at least --window, 10. Received: 9" in said.err
 
 
-def test_failed_answers_count_for_nothing_and_ratios_are_taken_round_by_round() -> None:
+def test_serving_ratios_and_failed_requests_by_hand() -> None:
     ours = [Load(100, 1, 2, 9, 0), Load(90, 3, 4, 5, 1), Load(400, 2, 6, 7, 2)]
     plain = [Load(10, 1, 1, 1, 0), Load(30, 1, 1, 1, 0), Load(20, 1, 1, 1, 0)]
     row = serving._row("ours", 8, ours, plain)
@@ -192,7 +192,7 @@ def test_failed_answers_count_for_nothing_and_ratios_are_taken_round_by_round() 
     assert serving._row("ours", 8, ours, [Load(0, 1, 1, 1, 9)] * 3).times is None
 
 
-def test_rounds_go_to_and_fro_after_one_that_warms_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_rounds_alternate_in_direction_after_a_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int, int, float]] = []
 
     def load(port: int, path: str, body: bytes, *, clients: int, seconds: float) -> Load:
@@ -208,7 +208,7 @@ def test_rounds_go_to_and_fro_after_one_that_warms_up(monkeypatch: pytest.Monkey
     assert [row.rate.low for row in rows if row.by == "ours"] == [12, 10, 8]
 
 
-def test_memory_of_a_server_that_answers_nothing_is_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_measurement_fails_if_requests_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
 
     def load(*_: Any, requests: int, **more: Any) -> Load:
