@@ -24,7 +24,7 @@ def test_log_loss_by_hand() -> None:
     assert log_loss(said[2:], np.array([1])) == pytest.approx(7 * math.log(10))
 
 
-def test_logistic_regression_reads_values_and_what_is_missing() -> None:
+def test_logistic_regression_uses_values_and_missing_positions() -> None:
     random = np.random.default_rng(0)
     windows, label = random.normal(size=(300, 4, 2)), random.integers(0, 2, 300)
     by_value = windows + 3 * label[:, None, None]
@@ -32,10 +32,10 @@ def test_logistic_regression_reads_values_and_what_is_missing() -> None:
     assert (found.weights.shape, found.missing, found.windows) == ((8, 3), False, 300)
     said = found.probabilities(by_value)
     assert said.shape == (300, 3)
-    assert (said[:, 2] == 0).all()  # never seen
+    assert (said[:, 2] == 0).all()  # no training windows
     np.testing.assert_allclose(said.sum(axis=1), 1)
     assert (said.argmax(axis=1) == label).mean() > 0.97
-    # Nothing but which value is missing tells the class.
+    # Only the position of the missing value depends on the class.
     holed = windows.copy()
     holed[label == 1, 2, 0] = np.nan
     found = fit_logistic_regression(labeled_data(holed, label))
@@ -44,8 +44,8 @@ def test_logistic_regression_reads_values_and_what_is_missing() -> None:
 
 
 @pytest.mark.parametrize(("classes", "wide"), [(2, 3), (4, 3), (2, 600), pytest.param(4, 600, marks=pytest.mark.slow)])
-def test_components_and_regression_are_one_map(classes: int, wide: int, tmp_path: Path) -> None:
-    """What scikit-learn says step by step; and what is read again is what was written."""
+def test_combined_components_and_regression_equal_scikit_learn(classes: int, wide: int, tmp_path: Path) -> None:
+    """The probabilities equal those of scikit-learn step by step, and do not change by saving and loading."""
     random = np.random.default_rng(0)
     label = random.integers(0, classes, 200).astype(np.int32)
     columns = (random.normal(size=(200, wide)) + label[:, None]).astype(np.float32)
@@ -60,8 +60,8 @@ def test_components_and_regression_are_one_map(classes: int, wide: int, tmp_path
     np.testing.assert_array_equal(LogisticRegression.load(tmp_path / "l.npz").probabilities(columns[:, None]), said)
 
 
-def test_a_rare_class_is_fitted_as_well() -> None:
-    """Two windows of thirty thousand."""
+def test_logistic_regression_fits_a_rare_class() -> None:
+    """Two of 30,000 windows are of the rare class."""
     label = np.zeros(30_000, np.int32)
     label[[101, 20_007]] = 1
     windows = np.random.default_rng(0).normal(size=(30_000, 2, 1)) + 5 * label[:, None, None]
@@ -69,10 +69,10 @@ def test_a_rare_class_is_fitted_as_well() -> None:
     assert (found.probabilities(windows)[label == 1].argmax(axis=1) == 1).all()
 
 
-def test_wide_windows_are_reduced() -> None:
+def test_logistic_regression_classifies_wide_windows() -> None:
     random = np.random.default_rng(0)
     label = random.integers(0, 2, 120)
     windows = random.normal(size=(120, 60, 10)) + label[:, None, None]
     found = fit_logistic_regression(labeled_data(windows, label))
-    assert np.linalg.matrix_rank(found.weights) == 1  # of two classes the second against the first
+    assert np.linalg.matrix_rank(found.weights) == 1  # with two classes, only their difference matters
     assert (found.probabilities(windows).argmax(axis=1) == label).all()

@@ -34,7 +34,7 @@ def random_windows(samples: int, steps: int, columns: int, *, missing: float = 0
 
 
 def bumps(samples: int, steps: int = 40, seed: int = 0) -> tuple[Float32Array, Array]:
-    """Noise with a bump of one of two shapes at a random place, and the shape as label."""
+    """Return noise with a bump of one of two shapes at a random step, and the shape as label."""
     random = np.random.default_rng(seed)
     windows = random.normal(0, 0.1, (samples, steps, 1)).astype(np.float32)
     label = np.arange(samples) % 2
@@ -45,7 +45,7 @@ def bumps(samples: int, steps: int = 40, seed: int = 0) -> tuple[Float32Array, A
 
 
 def feature_by_hand(drawn: Convolutions, window: Array, dilation: int, number: int) -> float:
-    """Return one feature of `(steps, columns)`, value by value."""
+    """Return one feature of a window of shape `(steps, columns)`, value by value."""
     at = drawn.dilations.tolist().index(dilation)
     standard = (window * drawn.gains + drawn.offsets) * convolutions.RESOLUTION
     whole = np.nan_to_num(np.rint(standard), nan=0.0)
@@ -61,7 +61,7 @@ def feature_by_hand(drawn: Convolutions, window: Array, dilation: int, number: i
 
 
 @pytest.mark.parametrize(("steps", "columns", "dilations"), [(5, 1, [1]), (17, 2, [1, 2]), (70, 1, [1, 2, 4, 8])])
-def test_features_by_hand(steps: int, columns: int, dilations: list[int]) -> None:
+def test_convolution_features_by_hand(steps: int, columns: int, dilations: list[int]) -> None:
     windows = random_windows(20, steps, columns, missing=0.1)
     drawn = draw_convolutions(windows)
     assert drawn.dilations.tolist() == dilations
@@ -86,7 +86,7 @@ def test_each_kernel_sums_to_zero_and_reads_few_of_many_columns() -> None:
 def test_features_do_not_depend_on_units_or_on_other_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     windows = random_windows(50, 30, 2, missing=0.05)
     whole = draw_convolutions(windows).features(windows)
-    # A power of 2 changes no rounding.
+    # A power of 2 does not affect rounding.
     units = windows * np.float32(1024)
     np.testing.assert_array_equal(draw_convolutions(units).features(units), whole)
     monkeypatch.setattr(convolutions, "BATCH_POSITIONS", 100)
@@ -96,7 +96,7 @@ def test_features_do_not_depend_on_units_or_on_other_windows(monkeypatch: pytest
 
 @settings(max_examples=20)
 @given(st.floats(-(2.0**100), 2.0**100, width=32), st.integers(0, 2))
-def test_extreme_values_and_columns_without_any_give_finite_features(value: float, kind: int) -> None:
+def test_extreme_and_missing_values_give_finite_features(value: float, kind: int) -> None:
     windows = random_windows(6, 12, 2)
     windows[2, 3] = value
     if kind:
@@ -117,7 +117,7 @@ def test_shapes_at_any_place_are_classified_by_convolutions_only() -> None:
     assert accuracy["logistic regression on convolutions"] > 0.95
     assert accuracy["logistic regression"] < 0.8
     assert choose_link(data, (flat, convolved)) is convolved
-    # A level at one step is what the flat regression reads.
+    # The regression on values suffices for a level at a fixed step.
     levels = random_windows(200, 12, 1)
     levels[:, 5, 0] += 3 * (np.arange(200) % 2)
     data = labeled_data(levels, np.arange(200) % 2, divided=True)
@@ -131,7 +131,7 @@ def test_very_wide_windows_have_no_convolutions(monkeypatch: pytest.MonkeyPatch)
     assert [type(one) for one in fit_baselines(labeled_data(windows, label, divided=True))] == [LogisticRegression]
 
 
-def test_what_is_read_again_is_what_was_written(tmp_path: Path) -> None:
+def test_convolution_regression_loads_after_saving(tmp_path: Path) -> None:
     windows, label = bumps(60)
     _, fitted = fit_baselines(labeled_data(windows, label, divided=True))
     fitted.save(tmp_path / fitted.file)
@@ -141,7 +141,7 @@ def test_what_is_read_again_is_what_was_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [LogisticRegression, ConvolutionRegression])
 @pytest.mark.parametrize(("scaled", "missing"), [("standard", 0.1), ("window", 0.0)])
-def test_the_untrained_network_is_the_baseline(
+def test_untrained_network_equals_the_linked_baseline(
     kind: type[WindowRegression], scaled: str, missing: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     windows = 5 + 3 * random_windows(60, 20, 2, missing=missing)
@@ -150,7 +150,7 @@ def test_the_untrained_network_is_the_baseline(
     lines = np.array([[5.0, 5.0]], np.float32)
     scale = Scale("fixed", lines, lines / 2) if scaled == "standard" else Scale("window", *(np.zeros((2, 0, 2)) + 1))
     data = labeled_data(windows, label, divided=True, scale=scale)
-    # A class of which there are no training windows.
+    # Add a class without training windows.
     data = data._replace(classes=(*data.classes, "never"))
     fitted = next(one for one in fit_baselines(data) if type(one) is kind)
     monkeypatch.setattr(classification, "choose_link", lambda *_: fitted)
@@ -166,12 +166,12 @@ def settled(**options: Any) -> Series:
 
 
 @pytest.mark.slow
-def test_a_network_that_cannot_help_ends_with_the_numbers_of_the_baseline() -> None:
+def test_network_that_cannot_improve_keeps_the_accuracy_of_the_baseline() -> None:
     windows, label = bumps(120)
-    # No classifier can be sure of labels some of which are wrong.
+    # Some labels are wrong, so no classifier can be certain.
     label = np.where(np.random.default_rng(1).random(120) < 0.3, 1 - label, label)
     data = labeled_data(windows, label, divided=True)
-    # Steps as large as these destroy whatever the network begins with.
+    # This learning rate is so large that it destroys the initial weights.
     model, result = experiment.fit_model(settled(epochs=1, learning_rate=10.0, optimizer="sgd"), data)
     assert result.best_epoch == 0
     evaluation = classification.evaluate(model, data)
@@ -180,7 +180,7 @@ def test_a_network_that_cannot_help_ends_with_the_numbers_of_the_baseline() -> N
     assert evaluation.verdicts["test"].outcome == "ties with"
 
 
-def test_without_a_link_the_network_starts_at_random() -> None:
+def test_network_without_a_link_has_no_link_layers() -> None:
     windows, label = bumps(60)
     data = labeled_data(windows, label, divided=True)
     names = {layer.name for layer in classification.build(settled(link="none"), data).get_layer("network").layers}
