@@ -1,4 +1,4 @@
-"""Baselines: windows that lie in a plane are rebuilt, others are not; distances by hand."""
+"""Baselines of detectors: reconstruction by principal components, and distances by hand."""
 
 from collections.abc import Callable
 
@@ -19,19 +19,19 @@ from lstm_ae.errors import ConfigError, DataError
 
 
 def waves(rows: int) -> np.ndarray:
-    """Windows of a sine have two components, as sine and cosine at their start."""
+    """Return windows of a sine and a cosine, which have two principal components."""
     row = np.arange(rows)
     series = np.stack([np.sin(row / 5), 2 * np.cos(row / 5)], axis=1).astype(np.float32)
     return sliding_window_view(series, 20, axis=0).swapaxes(1, 2)
 
 
-def test_two_components_rebuild_a_sine() -> None:
+def test_two_components_reconstruct_a_sine() -> None:
     windows = waves(500)
     assert fit_principal_components(windows, 2).errors(windows).max() < 1e-9
     assert fit_principal_components(windows, 1).errors(windows).mean() > 0.1
 
 
-def test_errors_stand_where_the_difference_is() -> None:
+def test_component_errors_are_largest_at_the_changed_value() -> None:
     fitted = fit_principal_components(waves(500), 2)
     strange = waves(500)[:3].copy()
     strange[1, 7, 1] += 10
@@ -41,7 +41,7 @@ def test_errors_stand_where_the_difference_is() -> None:
     assert errors[[0, 2]].max() < 1e-9
 
 
-def test_a_missing_value_has_no_error() -> None:
+def test_missing_value_has_no_reconstruction_error() -> None:
     fitted = fit_principal_components(waves(500), 2)
     windows = waves(500)[:2].copy()
     windows[0, 3, 0] = np.nan
@@ -61,12 +61,12 @@ def test_many_windows_are_sampled_with_the_seed(monkeypatch: pytest.MonkeyPatch)
     assert first.mean == pytest.approx(np.nanmean(windows, axis=0), abs=0.6)
 
 
-def test_constant_windows_are_rebuilt() -> None:
+def test_constant_windows_are_reconstructed_exactly() -> None:
     windows = np.full((30, 5, 1), 3.0)
     assert fit_principal_components(windows, 2).errors(windows).max() == 0
 
 
-def test_refusals() -> None:
+def test_invalid_numbers_of_components_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"components must be 1 to 40, the values of a window. Received: 41"):
         fit_principal_components(waves(500), 41)
     with pytest.raises(DataError, match="8 principal components need 8 windows without missing values"):
@@ -74,7 +74,7 @@ def test_refusals() -> None:
 
 
 def random_windows(rows: int = 400, window: int = 6, features: int = 2) -> np.ndarray:
-    """Windows of random columns of which the second follows the first."""
+    """Return windows of two random columns; the second follows the first."""
     random = np.random.default_rng(3)
     first = random.normal(size=rows).cumsum() * 0.1
     series = np.stack([first, np.roll(first, 1) + random.normal(0, 0.1, rows)], axis=1)[:, :features]
@@ -82,7 +82,7 @@ def random_windows(rows: int = 400, window: int = 6, features: int = 2) -> np.nd
 
 
 def mahalanobis(training: np.ndarray, windows: np.ndarray) -> np.ndarray:
-    """The definition, with the whole covariance."""
+    """Return distances by the definition, with the full covariance matrix."""
     flat = training.reshape(len(training), -1).astype(np.float64)
     values, vectors = np.linalg.eigh(np.cov(flat.T, bias=True))
     values = np.maximum(values, 0.001 * values.mean())
@@ -91,7 +91,7 @@ def mahalanobis(training: np.ndarray, windows: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("rows", [400, 12], ids=["more windows than values", "fewer windows than values"])
-def test_distance_is_that_of_the_whole_covariance(rows: int) -> None:
+def test_mahalanobis_distance_equals_that_of_the_full_covariance(rows: int) -> None:
     training, windows = random_windows(rows), random_windows(100) * 3
     assert fit_covariance(training).distances(windows) == pytest.approx(mahalanobis(training, windows), rel=1e-3)
 
@@ -112,14 +112,14 @@ def test_large_covariances_use_a_sample_of_windows(monkeypatch: pytest.MonkeyPat
     assert np.isfinite(fitted.distances(random_windows())).all()
 
 
-def test_components_of_long_windows_are_found_by_projections(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_projected_components_of_long_windows_equal_exact_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     windows = waves(50)
     whole = fit_principal_components(windows, 2).errors(windows)
     monkeypatch.setattr(baselines, "WIDE_VALUES", 10)
     assert fit_principal_components(windows, 2).errors(windows) == pytest.approx(whole, abs=1e-9)
 
 
-def test_distances_from_centers() -> None:
+def test_distances_from_neighbors_and_cluster_centers() -> None:
     training = random_windows()
     nearest = fit_neighbors(training)
     assert nearest.distances(training) == pytest.approx(0, abs=1e-5)
@@ -136,7 +136,7 @@ def test_raw_values_are_squared_distances_of_rows() -> None:
     assert row_distances(fit_mean(rows[:3]), rows, 1) == pytest.approx([1, 1, 0, 25])
 
 
-def test_a_row_has_the_mean_of_its_windows() -> None:
+def test_row_distance_is_the_mean_over_its_windows() -> None:
     class Numbered:
         name = "numbered"
 
@@ -169,6 +169,6 @@ def test_constant_windows_have_no_distance() -> None:
         assert (fitted.distances(windows + 1) > 0).all()
 
 
-def test_no_windows_are_refused() -> None:
+def test_fitting_without_windows_is_refused() -> None:
     with pytest.raises(DataError, match="at least one window"):
         fit_covariance(np.empty((0, 5, 1)))

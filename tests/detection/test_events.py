@@ -1,4 +1,4 @@
-"""Events from scores: by hand, and what joining, segments and provisional ends mean."""
+"""Events from scores: by hand, and with joined ranges, segments, and provisional ends."""
 
 import numpy as np
 from hypothesis import given
@@ -11,7 +11,7 @@ def bools(text: str) -> np.ndarray:
     return np.array([letter == "x" for letter in text])
 
 
-def test_ranges_by_hand() -> None:
+def test_true_ranges_by_hand() -> None:
     assert true_ranges(bools(".xx.x..x")).tolist() == [[1, 3], [4, 5], [7, 8]]
     assert true_ranges(bools(".xx.x..x"), join=2).tolist() == [[1, 5], [7, 8]]
     assert true_ranges(bools(".xx.x..x"), join=3).tolist() == [[1, 8]]
@@ -19,13 +19,13 @@ def test_ranges_by_hand() -> None:
     assert true_ranges(bools("xxx")).tolist() == [[0, 3]]
 
 
-def test_ranges_end_with_their_segment() -> None:
+def test_ranges_do_not_cross_segments() -> None:
     assert true_ranges(bools("xxxx"), 5, np.array([0, 0, 7, 7])).tolist() == [[0, 2], [2, 4]]
     assert true_ranges(bools("x..x"), 5, np.array([0, 0, 7, 7])).tolist() == [[0, 1], [3, 4]]
 
 
 @given(st.lists(st.booleans(), max_size=60), st.integers(1, 8))
-def test_ranges_hold_every_step_and_leave_the_gaps(steps: list[bool], join: int) -> None:
+def test_ranges_contain_every_true_step_and_no_long_gap(steps: list[bool], join: int) -> None:
     above = np.array(steps, bool)
     found = true_ranges(above, join)
     inside = np.zeros(len(above), bool)
@@ -51,27 +51,27 @@ def test_events_by_hand() -> None:
     ]
 
 
-def test_a_step_at_the_threshold_is_not_above_it() -> None:
+def test_score_equal_to_the_threshold_is_no_event() -> None:
     assert [event.first for event in find_events(FEATURES, SCORES, 2, join=1)] == [1, 3]
     assert find_events(FEATURES, SCORES, 5, join=1) == []
     assert find_events(FEATURES[:0], SCORES[:0], 5, join=1) == []
 
 
-def test_without_p_values_they_are_unknown() -> None:
+def test_events_without_p_values_have_nan() -> None:
     assert all(np.isnan(event.p) for event in find_events(FEATURES, SCORES, 1, join=1))
 
 
-def test_a_missing_feature_has_no_share() -> None:
+def test_missing_feature_has_no_share_of_an_event() -> None:
     by_feature = np.array([[np.nan, 4.0, 4.0]])
     assert find_events(by_feature, np.array([4.0]), 1, join=1)[0].shares == (0, 0.5, 0.5)
 
 
-def test_what_may_still_change_is_provisional() -> None:
+def test_events_that_may_still_change_are_provisional() -> None:
     scores = np.array([0.0, 0, 9, 0, 0, 0, 0])
     for pending, join, provisional in ((4, 1, False), (5, 1, True), (0, 4, False), (0, 5, True)):
         event = find_events(scores[:, None], scores, 1, join, pending=pending)[0]
         assert event.provisional is provisional, (pending, join)
-    # Rows to come go on with the last segment of a series, and with no other.
+    # Later rows can extend only the last segment of a series.
     ends = np.array([0, 0, 0, 1, 1, 1, 1])
     assert not find_events(scores[:, None], scores, 1, 1, pending=1, segment=ends)[0].provisional
     assert find_events(scores[:, None], scores, 1, 1, pending=1, segment=ends, series=ends)[0].provisional
@@ -79,8 +79,8 @@ def test_what_may_still_change_is_provisional() -> None:
     assert not find_events(scores[:, None], scores, 1, 1, pending=1)[0].provisional
 
 
-def test_the_smear_of_one_bad_row_is_one_event() -> None:
-    """A bad row raises the scores on both of its sides; between two of them the score comes down."""
+def test_scores_around_one_bad_row_are_one_event() -> None:
+    """A bad row raises the scores before and after it; scores between them may be below the threshold."""
     scores = np.zeros(40)
     scores[[10, 11, 13, 16, 19]] = 5, 1, 9, 2, 1.5
     events = find_events(scores[:, None], scores, 1.2, join=5)

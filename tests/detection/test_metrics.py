@@ -1,4 +1,4 @@
-"""Measures against labels: by hand, against aeon's figures, by the plain definition, and where none exists."""
+"""Detection metrics: by hand, against aeon and TSB-AD, by the definition, and where they are undefined."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from lstm_ae.errors import DataError
 
 
 def case(rows: int, labelled: list[tuple[int, int]], shift: float, digits: int = 6) -> tuple[np.ndarray, np.ndarray]:
-    """Scores that are the same everywhere, higher where labels are."""
+    """Return labels, and periodic scores that are higher around the labels."""
     labels = np.zeros(rows, int)
     for start, stop in labelled:
         labels[start:stop] = 1
@@ -36,10 +36,10 @@ def case(rows: int, labelled: list[tuple[int, int]], shift: float, digits: int =
         (case(200, [(50, 80)], 0.5, digits=1), 20, 0.674293279155, 0.856417753769),
     ],
 )
-def test_volumes_are_those_of_aeon(made: tuple[np.ndarray, np.ndarray], buffer: int, pr: float, roc: float) -> None:
-    """`range_pr_vus_score` and `range_roc_vus_score` of aeon 1.6.0: the same where 250 thresholds are all there are.
+def test_vus_equals_that_of_aeon(made: tuple[np.ndarray, np.ndarray], buffer: int, pr: float, roc: float) -> None:
+    """Compare with `range_pr_vus_score` and `range_roc_vus_score` of aeon 1.6.0 for at most 250 thresholds.
 
-    On longer series it takes 250 of the thresholds and the trapezoids between them; on 20,000 rows that made 0.004.
+    On longer series, aeon selects 250 of the thresholds; on 20,000 rows, the difference was 0.004.
     """
     assert volume_under_surface(*made, buffer) == pytest.approx((pr, roc), abs=1e-11)
 
@@ -77,7 +77,7 @@ BENCHMARK_BUFFERS = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_volume_is_that_of_the_benchmark(name: str) -> None:
+def test_vus_pr_and_auc_pr_equal_those_of_tsb_ad(name: str) -> None:
     labels, scores, buffer = labels_and_scores(name)
     vus_pr, auc_pr = BENCHMARK_METRICS[name]
     assert tsb_ad_vus_pr(labels, scores, buffer) == pytest.approx(vus_pr, abs=1e-9)
@@ -85,11 +85,11 @@ def test_the_volume_is_that_of_the_benchmark(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BENCHMARK_BUFFERS)
-def test_the_buffer_is_that_of_the_benchmark(name: str) -> None:
+def test_buffer_equals_that_of_tsb_ad(name: str) -> None:
     assert tsb_ad_buffer(series(name)) == BENCHMARK_BUFFERS[name]
 
 
-def test_the_benchmark_needs_a_score_for_every_row() -> None:
+def test_tsb_ad_vus_pr_needs_a_score_for_every_row() -> None:
     labels = np.array([0, 1, 0])
     with pytest.raises(DataError, match="lowest score"):
         tsb_ad_vus_pr(labels, np.array([0, np.nan, 1]), 1)
@@ -97,7 +97,7 @@ def test_the_benchmark_needs_a_score_for_every_row() -> None:
 
 
 def plainly(labels: np.ndarray, scores: np.ndarray, buffer: int) -> tuple[float, float]:
-    """The definition, range by range and threshold by threshold."""
+    """Return VUS-PR and VUS-ROC by the definition, range by range and threshold by threshold."""
     areas = []
     for length in range(buffer + 1):
         soft, rows = labels.astype(float), np.arange(len(labels))
@@ -125,7 +125,7 @@ def plainly(labels: np.ndarray, scores: np.ndarray, buffer: int) -> tuple[float,
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000), st.integers(2, 40), st.integers(0, 15), st.booleans())
-def test_volumes_by_the_definition(seed: int, rows: int, buffer: int, ties: bool) -> None:
+def test_vus_equals_its_definition(seed: int, rows: int, buffer: int, ties: bool) -> None:
     random = np.random.default_rng(seed)
     labels = (random.random(rows) < random.choice([0.1, 0.5])).astype(int)
     labels[random.integers(rows)] = 1
@@ -136,31 +136,31 @@ def test_volumes_by_the_definition(seed: int, rows: int, buffer: int, ties: bool
         assert volume_under_surface(labels, scores, buffer) == pytest.approx(plainly(labels, scores, buffer), abs=1e-9)
 
 
-def test_without_a_buffer_roc_is_the_usual_one_times_existing() -> None:
+def test_vus_without_a_buffer_equals_auc() -> None:
     labels, scores = case(200, [(50, 80)], 0.5)
     found = ranking_metrics(labels, scores, 0)
     assert found.vus_roc == pytest.approx(found.auc_roc)
     assert found.vus_pr == pytest.approx(found.auc_pr, abs=0.02)
 
 
-def test_perfect_scores() -> None:
+def test_perfect_scores_have_ranking_metrics_of_1() -> None:
     labels = np.array([0, 0, 1, 1, 0, 0])
     assert ranking_metrics(labels, labels + np.array([0, 0, 0.5, 0, 0.1, 0]), 0) == (1, 1, 1, 1)
 
 
-def test_a_lag_costs_less_with_a_buffer() -> None:
+def test_buffer_reduces_the_penalty_of_late_scores() -> None:
     labels = np.zeros(300, int)
     labels[100:140] = 1
     late = np.roll(labels, 10).astype(float)
     assert volume_under_surface(labels, late, 40)[0] > volume_under_surface(labels, late, 0)[0] + 0.05
 
 
-def test_constant_scores_rank_nothing() -> None:
+def test_ranking_metrics_of_constant_scores() -> None:
     labels = np.array([0, 1, 1, 0, 0, 0, 0, 0])
     assert ranking_metrics(labels, np.full(8, 3.0), 0) == (0.25, 0.5, 0.25, 0.5)
 
 
-def test_no_label_and_nothing_but_labels() -> None:
+def test_ranking_metrics_if_all_labels_are_equal() -> None:
     scores = np.arange(5.0)
     assert np.isnan(ranking_metrics(np.zeros(5), scores, 3)).all()
     assert np.isnan(ranking_metrics(np.ones(5), np.full(5, np.nan), 3)).all()
@@ -169,7 +169,7 @@ def test_no_label_and_nothing_but_labels() -> None:
     assert np.isnan(everything[1::2]).all()
 
 
-def test_rows_without_a_score_take_no_part() -> None:
+def test_ranking_metrics_ignore_rows_without_a_score() -> None:
     labels, scores = case(200, [(50, 80), (120, 124)], 0.5)
     gaps = scores.copy()
     gaps[120:124] = np.nan
@@ -180,7 +180,7 @@ def test_rows_without_a_score_take_no_part() -> None:
     assert np.isfinite(ranking_metrics(labels, gaps, 30)).all()
 
 
-def test_slopes_end_with_their_segment() -> None:
+def test_label_slopes_do_not_cross_segments() -> None:
     labels, scores = case(100, [(40, 50)], 0.5)
     segment = np.arange(100) // 50
     alone = volume_under_surface(labels, scores, 20, segment)
@@ -198,7 +198,7 @@ LABELS[[*range(20, 30), *range(50, 60), *range(80, 85)]] = True
 SCORES = np.zeros(100)
 
 
-def test_findings_by_hand() -> None:
+def test_event_metrics_by_hand() -> None:
     events = [event(5, 6), event(15, 21), event(25, 26), event(57, 70), event(72, 79)]
     found = event_metrics(LABELS, SCORES, events)
     assert found.precision == 3 / 5
@@ -208,13 +208,13 @@ def test_findings_by_hand() -> None:
     assert found.delays == (0, 7)
 
 
-def test_one_event_over_two_ranges_finds_both() -> None:
+def test_one_event_over_two_ranges_detects_both() -> None:
     found = event_metrics(LABELS, SCORES, [event(29, 50)])
     assert (found.precision, found.recall, found.delays) == (1, 2 / 3, (9, 0))
 
 
-def test_a_hit_is_not_adjusted() -> None:
-    """One step in a range is one event found late; the other rows of the range are not counted as found."""
+def test_event_metrics_do_not_use_point_adjustment() -> None:
+    """One step in a range is one late detection; the other rows of the range are not counted as detected."""
     scores = np.zeros(100)
     scores[59] = 1
     found = event_metrics(LABELS, scores, find_events(scores[:, None], scores, 0.5, join=1))
@@ -222,7 +222,7 @@ def test_a_hit_is_not_adjusted() -> None:
     assert ranking_metrics(LABELS, scores, 0).auc_pr < 0.3
 
 
-def test_findings_that_do_not_exist() -> None:
+def test_event_metrics_without_events_or_labels() -> None:
     none = event_metrics(LABELS, SCORES, [])
     assert np.isnan(none.precision)
     assert (none.recall, none.f1, none.false, none.delays) == (0, 0, 0, ())
@@ -232,13 +232,13 @@ def test_findings_that_do_not_exist() -> None:
     assert np.isnan(event_metrics(np.zeros(100), SCORES, [])[:3]).all()
 
 
-def test_a_range_without_a_score_is_left_out() -> None:
+def test_event_metrics_ignore_ranges_without_a_score() -> None:
     scores = SCORES.copy()
     scores[80:85] = np.nan
     assert event_metrics(LABELS, scores, [event(20, 20)]).ranges == 2
 
 
-def test_refusals() -> None:
+def test_metrics_refuse_unequal_lengths_and_infinite_scores() -> None:
     with pytest.raises(DataError, match=r"one value per row. Received: \(3,\) and \(4,\)"):
         ranking_metrics(np.zeros(3), np.zeros(4), 1)
     with pytest.raises(DataError, match="Scores must be finite"):

@@ -1,4 +1,4 @@
-"""Rows taken for normal that hardly are."""
+"""Outlying rows among rows that are assumed to be normal."""
 
 import zoneinfo
 
@@ -9,7 +9,7 @@ from lstm_ae.detection.outliers import describe_outlying_rows, find_outlying_row
 NAN = float("nan")
 
 
-def test_the_stretch_around_a_score_far_above_most() -> None:
+def test_outlying_rows_are_the_range_around_the_peak() -> None:
     scores = np.array([NAN, 1, 2, 1, 2, 1, 30, 90, 40, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2])
     segment = np.zeros(len(scores), np.int32)
     first, last, times = find_outlying_rows(scores, segment) or (0, 0, 0)
@@ -21,13 +21,13 @@ def test_the_stretch_around_a_score_far_above_most() -> None:
     assert find_outlying_rows(np.full(9, NAN), np.zeros(9, np.int32)) is None
 
 
-def test_it_may_stand_at_either_end() -> None:
+def test_outlying_rows_at_the_first_and_the_last_row() -> None:
     scores = np.r_[99.0, np.ones(20)]
     assert (find_outlying_rows(scores, np.zeros(21, np.int32)) or ())[:2] == (0, 0)
     assert (find_outlying_rows(scores[::-1], np.zeros(21, np.int32)) or ())[:2] == (20, 20)
 
 
-def test_it_is_told_by_the_clocks_of_the_table() -> None:
+def test_outlying_rows_are_described_in_the_time_zone_of_the_table() -> None:
     scores, segment = np.r_[np.ones(20), 99.0, 98.0, 1.0], np.zeros(23, np.int32)
     time = np.datetime64("2024-07-01", "ns") + np.arange(23) * np.timedelta64(1, "h")
     message = describe_outlying_rows(scores, segment, time, None)

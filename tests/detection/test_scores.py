@@ -1,4 +1,4 @@
-"""Scores of rows from errors of overlapping windows: by hand, by the plain definition, in a stream, cut anywhere."""
+"""Scores of rows from errors of overlapping windows: by hand, by the definition, in a stream, and of parts."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def errors_of(window: int, windows: int, features: int, missing: float, seed: in
 
 
 def plainly(errors: np.ndarray, smooth: int) -> np.ndarray:
-    """The definition, row by row."""
+    """Return the smoothed mean errors by the definition, row by row."""
     windows, window, features = errors.shape
     rows, half = windows + window - 1, smooth // 2
     means = np.full((rows, features), np.nan)
@@ -51,7 +51,7 @@ def plainly(errors: np.ndarray, smooth: int) -> np.ndarray:
     return smoothed
 
 
-def test_by_hand() -> None:
+def test_mean_errors_by_hand() -> None:
     errors = np.array([[1.0, 2, 3], [4, 5, 6], [7, 8, 9], [10, 11, 12]])
     assert mean_errors(errors).ravel().tolist() == [1, 3, 5, 8, 10, 12]
     assert mean_errors(errors, smooth=3).ravel().tolist() == [
@@ -64,7 +64,7 @@ def test_by_hand() -> None:
     ]
 
 
-def test_a_missing_value_takes_no_part() -> None:
+def test_mean_errors_ignore_missing_values() -> None:
     errors = np.array([[[1.0, np.nan], [2, 8]], [[np.nan, 6], [4, np.nan]]])
     by_feature = mean_errors(errors)
     assert by_feature[:, 0].tolist() == [1, 2, 4]
@@ -76,7 +76,7 @@ def test_a_missing_value_takes_no_part() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(CASES)
-def test_the_definition(case: tuple[int, int, int, int, float, int]) -> None:
+def test_mean_errors_equal_their_definition(case: tuple[int, int, int, int, float, int]) -> None:
     window, windows, features, smooth, missing, seed = case
     errors = errors_of(window, windows, features, missing, seed)
     np.testing.assert_allclose(mean_errors(errors, smooth), plainly(errors, smooth), rtol=1e-9)
@@ -84,7 +84,9 @@ def test_the_definition(case: tuple[int, int, int, int, float, int]) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(CASES, st.lists(st.integers(0, 9), max_size=8))
-def test_a_stream_scores_as_all_at_once(case: tuple[int, int, int, int, float, int], sizes: list[int]) -> None:
+def test_overlap_of_chunks_equals_mean_errors_of_all_windows(
+    case: tuple[int, int, int, int, float, int], sizes: list[int]
+) -> None:
     window, windows, features, smooth, missing, seed = case
     errors = errors_of(window, windows, features, missing, seed)
     whole = mean_errors(errors, smooth)
@@ -94,7 +96,7 @@ def test_a_stream_scores_as_all_at_once(case: tuple[int, int, int, int, float, i
         final = overlap.add(errors[start:stop])
         np.testing.assert_allclose(final, whole[done : done + len(final)], rtol=1e-9)
         done += len(final)
-        # What has come is final but for the last window - 1 rows and those that they are smoothed with.
+        # All rows are final except the last window - 1 rows and those that are smoothed with them.
         assert done == max(0, stop - smooth // 2)
         assert len(overlap.rest()) == stop + window - 1 - done
     np.testing.assert_allclose(overlap.rest(), whole[done:], rtol=1e-9)
@@ -102,7 +104,7 @@ def test_a_stream_scores_as_all_at_once(case: tuple[int, int, int, int, float, i
 
 @settings(max_examples=40, deadline=None)
 @given(CASES, st.data())
-def test_where_the_series_was_cut_does_not_matter(
+def test_mean_errors_of_a_part_equal_those_of_the_series(
     case: tuple[int, int, int, int, float, int], data: st.DataObject
 ) -> None:
     window, windows, features, smooth, missing, seed = case
@@ -116,7 +118,7 @@ def test_where_the_series_was_cut_does_not_matter(
         np.testing.assert_allclose(part[inside], whole[first : first + len(part)][inside], rtol=1e-9)
 
 
-def test_more_than_one_block_at_a_time() -> None:
+def test_mean_errors_over_several_blocks() -> None:
     window = 64
     errors = np.random.default_rng(0).random((3 * BLOCK // window + 5, window), np.float32)
     whole = mean_errors(errors)
@@ -128,14 +130,14 @@ def test_more_than_one_block_at_a_time() -> None:
     assert mean_errors(iter(np.array_split(errors, 7))) == pytest.approx(whole, rel=1e-12)
 
 
-def test_one_huge_error_leaves_no_rounding_behind() -> None:
+def test_huge_error_does_not_affect_the_precision_of_later_rows() -> None:
     errors = np.full((60, 4), 1e-6)
     errors[3] = 1e15
     after = mean_errors(errors, smooth=5)[12:, 0]
     assert after == pytest.approx(1e-6, rel=1e-9)
 
 
-def test_windows_of_a_view_and_no_windows() -> None:
+def test_mean_errors_of_a_view_and_of_no_windows() -> None:
     view = sliding_window_view(np.arange(6.0), 3)
     assert mean_errors(view).ravel().tolist() == [0, 1, 2, 3, 4, 5]
     assert mean_errors(np.empty((0, 4, 2))).shape == (3, 2)
@@ -143,7 +145,7 @@ def test_windows_of_a_view_and_no_windows() -> None:
     assert Overlap().rest().shape == (0, 1)
 
 
-def test_refusals() -> None:
+def test_invalid_shapes_and_smoothing_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\(windows, window\[, features\]\). Received: shape \(3,\)"):
         mean_errors(np.zeros(3))
     overlap = Overlap()
@@ -154,19 +156,19 @@ def test_refusals() -> None:
         Overlap(-1)
 
 
-def test_a_column_that_is_told_badly_does_not_hide_the_others() -> None:
+def test_feature_weights_reveal_columns_with_small_errors() -> None:
     random = np.random.default_rng(0)
     normal = random.gamma(10, [0.0002, 0.1], (1000, 2))
     weights = feature_weights(normal, np.ones(2))
     usual = normal.mean(axis=0)
     np.testing.assert_allclose(weights, np.sqrt(usual.mean() / usual))
-    # An error that the first never has, and the second always.
+    # An error of 1 never occurs in the first column; the second column has its usual error.
     broken = np.array([[1, usual[1]]])
     assert row_scores(broken) < row_scores(normal).max()
     assert row_scores(broken * weights) > 4 * row_scores(normal * weights).max()
 
 
-def test_missing_errors_weigh_nothing() -> None:
+def test_feature_weights_ignore_missing_errors() -> None:
     normal = np.column_stack([np.full(4, 0.002), [0.5, 1.5, 1.0, np.nan]])
     weights = feature_weights(normal, np.ones(2))
     np.testing.assert_allclose(weights, np.sqrt([0.501 / 0.002, 0.501]))
@@ -176,8 +178,8 @@ def test_missing_errors_weigh_nothing() -> None:
     assert added.counts[1].tolist() == [2, 2]
 
 
-def test_what_is_given_back_to_a_hundredth_is_weighed_no_more() -> None:
-    """And neither is a column that never varies, or has no value; without any error all weigh one."""
+def test_feature_weights_are_limited_for_tiny_errors() -> None:
+    """A constant column and one without values have weight 1; without any errors, all weights are 1."""
     normal = np.column_stack([np.full(3, 1e-9), np.full(3, 1e-9), np.full(3, np.nan), np.full(3, 1.0)])
     mean = (1 + 2e-9) / 3
     np.testing.assert_allclose(

@@ -1,4 +1,4 @@
-"""What is kept of a searched table: by hand, then what holds of any series."""
+"""The sketch of a detection that the run stores: by hand, and properties of any series."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,12 +19,12 @@ from lstm_ae.errors import DataError
 NONE = np.empty((0, 2), np.int64)
 
 
-def test_thinning_by_hand() -> None:
+def test_thinned_line_by_hand() -> None:
     values = np.array([0, 9, 1, 1, 2, 2, 2, -3, 5, 5])
-    # Ten rows for four points: two stretches of five rows, the lowest and the highest of each.
+    # Ten rows for four points: the lowest and the highest of two ranges of five rows.
     assert thin_line(values, NONE, 0, 4).tolist() == [0, 1, 7, 8]
     assert thin_line(values, NONE, 0, 10).tolist() == list(range(10))
-    # The event's row and one on either side are kept; what is left is one stretch of ten rows and its two ends.
+    # The row of the event and one on either side are kept, and the lowest and the highest of the ten rows.
     assert thin_line(values, np.array([[4, 4]]), 1, 6).tolist() == [1, 3, 4, 5, 7]
     # An event that would take more than half of the points is thinned like the rest.
     assert thin_line(values, np.array([[2, 6]]), 1, 6).tolist() == [0, 1, 4, 7, 8]
@@ -36,7 +36,9 @@ def test_thinning_by_hand() -> None:
     st.integers(0, 400),
     st.integers(0, 5),
 )
-def test_what_thinning_keeps(values: list[float], points: int, event: int, around: int) -> None:
+def test_thinned_line_keeps_extremes_and_rows_around_events(
+    values: list[float], points: int, event: int, around: int
+) -> None:
     array, place = np.array(values), min(event, len(values) - 1)
     kept = thin_line(array, np.array([[place, place]]), around, points)
     assert len(kept) <= max(points, 4)
@@ -60,7 +62,7 @@ def made(rows: int = 6, points: int = 100) -> TableSketch:
     return TableSketch(True, 60_000_000_000, 1.75, "fixed:1.75", (one,), [event])
 
 
-def test_lines_break_off_between_segments() -> None:
+def test_lines_have_a_gap_between_segments() -> None:
     (one,) = made().series
     assert [line.name for line in one.lines] == ["a", "b", "score"]
     assert (one.lines[0].times / 60e9).tolist() == [0, 1, 2, 3, 3, 4, 5]
@@ -70,7 +72,7 @@ def test_lines_break_off_between_segments() -> None:
     assert one.rows == 6
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+def test_sketch_loads_after_saving(tmp_path: Path) -> None:
     path, found = tmp_path / "detection.npz", made()
     found.save(path)
     again = TableSketch.load(path)
@@ -84,14 +86,14 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert again.series[0].events.tolist() == found.series[0].events.tolist()
 
 
-def test_a_long_series_stays_small(tmp_path: Path) -> None:
+def test_sketch_file_of_a_long_series_is_small(tmp_path: Path) -> None:
     path = tmp_path / "detection.npz"
     made(200_000, points=10_000).save(path)
     assert path.stat().st_size < 400_000
 
 
-def test_the_series_and_columns_with_the_most_in_their_events_are_kept() -> None:
-    """Of six series of ten rows four are kept, of five columns three."""
+def test_sketch_keeps_the_series_and_columns_most_involved_in_events() -> None:
+    """Four of six series and three of five columns are kept."""
     rows, columns = 60, 5
     owner = np.arange(rows) // 10
     names = [f"column {k}" for k in range(columns)]
@@ -103,7 +105,7 @@ def test_the_series_and_columns_with_the_most_in_their_events_are_kept() -> None
     )
     ids = [f"series {k}" for k in range(6)]
     table = SimpleNamespace(ids=ids, layout=SimpleNamespace(time=None, dated=False, values=names), clock=None)
-    # Two events in series 5, one each in 0, 2, 3 and 4: the last of those with one has no place.
+    # Series 5 has two events, and series 0, 2, 3, and 4 have one each; the last of these is dropped.
     starts = (3, 21, 31, 41, 51, 55)
     events = [Event(k, k + 1, k, 9.0, 0.1, (0.0, 0.5, 0.0, 0.2, 0.3), False) for k in starts]
     ours = SimpleNamespace(events=events, scores=np.ones(rows), threshold=SimpleNamespace(value=2.0, rule="fixed:2"))
@@ -119,7 +121,7 @@ def test_the_series_and_columns_with_the_most_in_their_events_are_kept() -> None
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"{}"])
-def test_a_damaged_one_says_what_to_do(content: bytes, tmp_path: Path) -> None:
+def test_damaged_sketch_error_suggests_detecting_again(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "detection.npz"
     path.write_bytes(content)
     with pytest.raises(DataError) as error:
@@ -128,7 +130,7 @@ def test_a_damaged_one_says_what_to_do(content: bytes, tmp_path: Path) -> None:
     assert "lstmae series detect" in str(error.value)
 
 
-def test_one_of_another_version_is_damaged(tmp_path: Path) -> None:
+def test_sketch_of_another_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "detection.npz"
     np.savez(path, meta=np.frombuffer(b'{"series": [], "more": 1}', np.uint8))
     with pytest.raises(DataError, match="is damaged"):

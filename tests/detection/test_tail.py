@@ -1,4 +1,4 @@
-"""The tail of scores: fits against scipy's and known parameters, clusters by hand, refusals of what does not fit."""
+"""The tail of scores: fits against scipy and known parameters, clusters by hand, and refused fits."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ from lstm_ae.detection.tail import (
 
 
 @pytest.mark.parametrize("shape", [-0.4, -0.2, 0.0, 0.3, 0.8])
-def test_grimshaw_finds_the_likeliest(shape: float) -> None:
+def test_grimshaw_maximizes_the_likelihood(shape: float) -> None:
     excess = stats.genpareto.rvs(shape, scale=3, size=2000, random_state=1)
     found = fit_grimshaw(excess)
     assert found == (pytest.approx(shape, abs=0.1), pytest.approx(3, rel=0.15))
@@ -32,20 +32,20 @@ def test_grimshaw_finds_the_likeliest(shape: float) -> None:
     assert likelihood(*found) >= likelihood(other[0], other[2]) - 1e-6
 
 
-def test_grimshaw_knows_units() -> None:
+def test_grimshaw_fit_scales_with_the_units() -> None:
     excess = stats.genpareto.rvs(0.2, size=300, random_state=2)
     shape, scale = fit_grimshaw(excess)
     assert fit_grimshaw(excess * 1e-9) == (pytest.approx(shape, abs=1e-6), pytest.approx(scale * 1e-9, rel=1e-6))
 
 
-def test_survival_by_formula() -> None:
+def test_pareto_survival_equals_that_of_scipy() -> None:
     excess = np.array([-1.0, 0, 1, 5, 20])
     for shape in (-0.3, 0, 0.5):
         expected = stats.genpareto.sf(np.maximum(excess, 0), shape, scale=2)
         assert pareto_survival(excess, shape, 2) == pytest.approx(expected, abs=1e-8)
 
 
-def test_anderson_darling_by_scipy() -> None:
+def test_anderson_darling_equals_that_of_scipy() -> None:
     excess = stats.expon.rvs(size=50, random_state=3)
     expected = stats.goodness_of_fit(
         stats.expon, excess, statistic="ad", known_params={"loc": 0, "scale": 1}, n_mc_samples=2, rng=0
@@ -60,13 +60,13 @@ def test_extremal_index_by_hand() -> None:
     assert extremal_index(np.array([])) == 1
 
 
-def test_clusters_by_hand() -> None:
+def test_cluster_peaks_by_hand() -> None:
     scores = np.zeros(200)
     scores[[10, 11, 12, 90, 91, 92, 150, 151, 152]] = 3, 5, 4, 2, 7, 1, 6, 2, 3
     assert cluster_peaks(scores, 0.5).tolist() == [5, 7, 6]
     assert cluster_peaks(scores, 6.5).tolist() == [7]
     assert cluster_peaks(scores, 9).tolist() == []
-    # A border between the first two steps of the last cluster.
+    # A segment ends between the first two steps of the last cluster.
     assert cluster_peaks(scores, 0.5, segment=np.arange(200) > 150).tolist() == [5, 7, 6, 3]
 
 
@@ -77,20 +77,20 @@ def test_independent_scores_are_clusters_of_one() -> None:
 
 
 def test_a_running_maximum_of_four_has_a_quarter_of_the_clusters() -> None:
-    """Its extremal index is 1/4: each high value stands in four rows."""
+    """Its extremal index is 1/4, as each high value is repeated in four rows."""
     draws = np.random.default_rng(0).exponential(size=20_003)
     scores = np.lib.stride_tricks.sliding_window_view(draws, 4).max(axis=1)
     level = float(np.quantile(scores, 0.98))
     assert len(cluster_peaks(scores, level)) / (scores > level).sum() == pytest.approx(0.25, abs=0.05)
 
 
-def test_one_long_excursion_of_a_mean_is_one_cluster() -> None:
+def test_min_gap_joins_a_long_excursion_into_one_cluster() -> None:
     scores = np.r_[np.zeros(50), np.ones(20) + np.arange(20) % 3, np.zeros(50)]
     assert len(cluster_peaks(scores, 0.5)) > 1
     assert cluster_peaks(scores, 0.5, min_gap=5).tolist() == [3]
 
 
-def test_a_tail_says_how_often_a_score_is_topped() -> None:
+def test_tail_gives_the_probability_of_exceeding_a_score() -> None:
     scores = np.random.default_rng(5).exponential(size=20_000)
     tail, reason = fit_tail(scores)
     assert tail is not None
@@ -107,8 +107,8 @@ def test_a_tail_says_how_often_a_score_is_topped() -> None:
 
 
 @pytest.mark.parametrize("shape", [-0.2, 0.0, 0.3])
-def test_what_is_likely_holds_the_truth_as_often_as_it_says(shape: float) -> None:
-    """The part of the tail above a score that one in a thousand excesses tops, from a hundred excesses."""
+def test_intervals_of_sampled_tails_cover_the_true_survival(shape: float) -> None:
+    """From 100 excesses, estimate the survival at the score that one in 1,000 excesses exceeds."""
     score = float(stats.genpareto.isf(1e-3, shape))
     inside = 0
     for seed in range(60):
@@ -120,7 +120,7 @@ def test_what_is_likely_holds_the_truth_as_often_as_it_says(shape: float) -> Non
     assert inside >= 53
 
 
-def test_likely_exponentials_have_the_exact_mean() -> None:
+def test_sampled_exponentials_have_the_exact_mean_survival() -> None:
     excess = np.array([0.5, 1, 2, 0.3])
     shapes, scales = sample_exponentials(excess, np.random.default_rng(0)).T
     assert not shapes.any()
@@ -129,7 +129,7 @@ def test_likely_exponentials_have_the_exact_mean() -> None:
     )
 
 
-def test_few_peaks_by_the_exact_formula() -> None:
+def test_tail_of_few_peaks_equals_the_exact_formula() -> None:
     scores = np.zeros(1000)
     scores[100 * np.arange(1, 9)] = 1 + np.array([0.5, 3, 1, 2, 0.2, 0.7, 1.5, 0.1])
     scores += np.linspace(0, 1e-9, 1000)
@@ -144,8 +144,8 @@ def test_few_peaks_by_the_exact_formula() -> None:
         assert tail.score_at(exact) == pytest.approx(tail.level + excess, rel=0.01)
 
 
-def test_alarms_come_as_often_as_they_are_promised() -> None:
-    """Over all that might have been seen: exponential scores of 600 rows and the score for one row in 3,000."""
+def test_alarm_rate_of_few_rows_equals_the_expected_rate() -> None:
+    """Fit 600 exponential scores; averaged over samples, one new row in 3,000 exceeds the score for that rate."""
     topped = []
     for seed in range(20):
         tail, _ = fit_tail(np.random.default_rng(seed).exponential(size=600))
@@ -155,7 +155,7 @@ def test_alarms_come_as_often_as_they_are_promised() -> None:
 
 
 def test_a_tail_that_does_not_fit_is_refused() -> None:
-    """Peaks of a few heights each: no generalised Pareto distribution has steps."""
+    """Peaks have a few different heights, and no generalized Pareto distribution has steps."""
     random = np.random.default_rng(1)
     scores = random.uniform(size=4000)
     scores[random.choice(4000, 800, replace=False)] = random.choice([5.0, 6, 7, 8, 9], 800)
@@ -164,7 +164,7 @@ def test_a_tail_that_does_not_fit_is_refused() -> None:
     assert "test" in reason
 
 
-def test_few_peaks_of_which_one_is_far_out_are_refused() -> None:
+def test_few_peaks_with_an_outlier_are_refused() -> None:
     scores = np.zeros(1000)
     scores[90 * np.arange(1, 11)] = [1, 1.1, 0.9, 1, 1.2, 1, 0.8, 1, 1.1, 500]
     tail, reason = fit_tail(scores)
@@ -173,12 +173,12 @@ def test_few_peaks_of_which_one_is_far_out_are_refused() -> None:
     assert greenwood_statistic(np.array([1.0, 1]), 0, 1) == 0.5
 
 
-def test_no_tail_of_too_few_peaks() -> None:
+def test_tail_of_too_few_peaks_is_refused() -> None:
     assert fit_tail(np.ones(50)) == (None, f"0 of {FEW_PEAKS} required peaks")
     assert fit_tail(np.full(50, np.nan)) == (None, "no scores")
 
 
-def test_rows_without_a_score_are_not_counted() -> None:
+def test_tail_ignores_rows_without_a_score() -> None:
     scores = np.random.default_rng(5).exponential(size=3000)
     gaps = np.insert(scores, np.arange(0, 3000, 3), np.nan)
     tail, _ = fit_tail(gaps)

@@ -1,4 +1,4 @@
-"""Thresholds: their text, their numbers by hand, the alarms they promise, and the words of each error."""
+"""Thresholds: parsing, values by hand, expected alarms, and error messages."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ NOISE = np.random.default_rng(0).exponential(size=20_000)
         ("quantile:0.9999999999", Rule("quantile", 0.9999999999)),
     ],
 )
-def test_rules_are_read_and_written(text: str, rule: Rule) -> None:
+def test_threshold_rules_are_parsed_and_formatted(text: str, rule: Rule) -> None:
     assert parse_threshold(text) == rule
     assert parse_threshold(str(rule)) == rule
 
@@ -50,15 +50,15 @@ def test_rules_are_read_and_written(text: str, rule: Rule) -> None:
         ("fixed:x", "fixed: needs"),
     ],
 )
-def test_what_is_no_rule(text: str, problem: str) -> None:
+def test_invalid_threshold_rules_are_refused(text: str, problem: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_threshold(text)
     assert problem in str(caught.value)
     assert str(caught.value).startswith("--threshold ")
 
 
-def test_a_quantile_is_counted_outwards() -> None:
-    """Of 19 scores the k-th is above a new one with probability k / 20, see the conformal quantiles."""
+def test_quantile_threshold_is_rounded_outwards() -> None:
+    """The k-th of 19 scores is above a new one with probability k / 20, as for conformal quantiles."""
     scores = np.random.default_rng(0).permutation(np.arange(1.0, 20))
     for part, value in ((0.9, 18), (0.5, 10), (0.93, 19)):
         assert fit_threshold(Rule("quantile", part), scores, 1).value == value
@@ -66,22 +66,22 @@ def test_a_quantile_is_counted_outwards() -> None:
     assert (found.value, found.how) == (19, "the highest of 19 normal scores, too few for the quantile 0.96")
 
 
-def test_fixed_is_taken_as_it_is() -> None:
+def test_fixed_threshold_is_used_unchanged() -> None:
     found = fit_threshold(Rule("fixed", 0), NOISE, 1)
     assert (found.value, found.how, found.fell_back) == (0, "fixed", False)
 
 
-def test_pot_reaches_beyond_the_scores() -> None:
+def test_pot_threshold_extrapolates_beyond_the_scores() -> None:
     found = fit_threshold(Rule("pot", 1e-6), NOISE, 1)
-    # What is not known of the shape makes it higher than the true one.
+    # The uncertainty of the shape raises the threshold above the true one.
     assert max(-np.log(1e-6), NOISE.max()) < found.value < 1.6 * -np.log(1e-6)
     assert found.how.startswith("generalized Pareto tail, shape ")
     assert not found.fell_back
     assert found.p_values(np.array(found.value)) == pytest.approx(1e-6)
 
 
-def test_a_budget_is_kept() -> None:
-    """One alarm a day of 288 rows, on rows that the threshold has not seen; the alarms are single steps here."""
+def test_alarm_budget_holds_on_new_rows() -> None:
+    """One alarm per day of 288 rows, counted on new rows; alarms are single steps here."""
     found = fit_threshold(parse_threshold("budget:1/day"), NOISE[:5000], 1, step=MINUTES)
     assert found.alarms.per(288).expected == pytest.approx(1)
     days = 15_000 / 288
@@ -92,8 +92,8 @@ def test_a_budget_is_kept() -> None:
     assert found.value > fit_threshold(parse_threshold("budget:1/hour"), NOISE[:5000], 1, step=MINUTES).value
 
 
-def test_alarms_are_events_not_steps() -> None:
-    """Scores that stand for ten rows each: a budget allows as many events, though each has ten steps."""
+def test_alarm_budget_counts_events_not_steps() -> None:
+    """Each score is repeated for ten rows: the budget allows the same number of events, though each has ten steps."""
     slow = np.repeat(NOISE[:2000], 10)
     found = fit_threshold(parse_threshold("budget:1/day"), slow, 10, smooth=9, step=MINUTES)
     days = len(slow) / 288
@@ -103,7 +103,7 @@ def test_alarms_are_events_not_steps() -> None:
 
 
 def steps(rows: int = 4000, every: int = 40) -> np.ndarray:
-    """Events of five steps, of a few heights each, which no tail fits."""
+    """Return scores with events of five steps and a few different heights, which no tail fits."""
     random = np.random.default_rng(1)
     scores = random.uniform(size=rows)
     at = np.arange(every // 2, rows, every)
@@ -113,7 +113,7 @@ def steps(rows: int = 4000, every: int = 40) -> np.ndarray:
     return scores
 
 
-def test_a_tail_that_does_not_fit_gives_way_with_a_word() -> None:
+def test_pot_falls_back_to_a_quantile_if_no_tail_fits() -> None:
     scores = steps()
     found = fit_threshold(Rule("pot", 1e-3), scores, 10)
     assert found.fell_back
@@ -123,7 +123,7 @@ def test_a_tail_that_does_not_fit_gives_way_with_a_word() -> None:
     assert not fit_threshold(Rule("quantile", 0.999), scores, 10).fell_back
 
 
-def test_a_budget_without_a_tail_counts_events() -> None:
+def test_alarm_budget_without_a_tail_counts_events() -> None:
     scores = steps()
     rows = 4000 * MINUTES / np.timedelta64(1, "D")
     for number in (0.5, 2, 5):
@@ -132,7 +132,7 @@ def test_a_budget_without_a_tail_counts_events() -> None:
         assert found.fell_back
         assert len(true_ranges(scores > found.value, 10)) <= allowed
         assert f"{allowed} events in 4000 normal scores; no tail fits (" in found.how
-        # With the event whose score it is there would be one too many.
+        # The event at the threshold itself would exceed the budget.
         assert len(true_ranges(scores >= found.value, 10)) > allowed
     rare = fit_threshold(Rule("budget", 1e-3, "day"), scores, 10, step=MINUTES)
     assert rare.value == scores.max()
@@ -143,8 +143,8 @@ def test_a_budget_without_a_tail_counts_events() -> None:
 
 
 @pytest.mark.parametrize("rows", [365, 365 * 5])
-def test_a_budget_that_windows_leave_no_room_for_is_no_permanent_alarm(rows: int) -> None:
-    """Two alarms a month of daily rows and windows of 30: below some score all is one event, and within the budget."""
+def test_alarm_budget_beyond_the_number_of_windows_is_limited(rows: int) -> None:
+    """Two alarms a month with daily rows and windows of 30: a low threshold would join all rows into one event."""
     shocks = np.random.default_rng(2).normal(size=rows + 30)
     scores = np.convolve(shocks**2, np.ones(31) / 31, "valid")
     found = fit_threshold(parse_threshold("budget:2/month"), scores, 30, smooth=30, step=np.timedelta64(1, "D"))
@@ -163,7 +163,7 @@ def test_counted_alarms_have_the_exact_poisson_interval() -> None:
     assert none == pytest.approx((0, 0, 3.6889), abs=1e-4)
 
 
-def test_segments_are_not_joined() -> None:
+def test_alarms_are_not_joined_across_segments() -> None:
     scores = np.zeros(100)
     scores[[49, 50]] = 5
     assert fit_threshold(Rule("fixed", 4), scores, 3).alarms.per(100).expected == 1
@@ -171,8 +171,8 @@ def test_segments_are_not_joined() -> None:
 
 
 @pytest.mark.parametrize("error", [0, 0.1])
-def test_rounding_errors_are_no_events(error: float) -> None:
-    """A series that never changes: what the model gets wrong is always the same, but for rounding."""
+def test_rounding_errors_of_a_constant_series_are_no_events(error: float) -> None:
+    """The series is constant, so the errors of the model differ only by rounding."""
     scores = (error + np.random.default_rng(0).normal(0, 1e-6, 500)) ** 2
     again = (error + np.random.default_rng(1).normal(0, 2e-6, 5000)) ** 2
     least = (error + 1e-5) ** 2
@@ -190,14 +190,14 @@ COUNTED = fit_threshold(Rule("quantile", 0.9), np.arange(1.0, 10), 20)
 
 
 @given(st.sampled_from([EXPONENTIAL, COUNTED]), st.floats(0, 60), st.floats(0, 60))
-def test_p_values_fall_and_are_never_zero(found: Threshold, one: float, other: float) -> None:
+def test_p_values_decrease_with_the_score_and_are_never_zero(found: Threshold, one: float, other: float) -> None:
     low, high = sorted((one, other))
     p = found.p_values(np.array([low, high, 1e300, np.nan]))
     assert 0 < p[2] <= p[1] <= p[0] <= 1
     assert np.isnan(p[3])
 
 
-def test_p_values_are_counted_below_the_tail() -> None:
+def test_p_values_without_a_tail_are_counted() -> None:
     assert COUNTED.tail is None
     assert COUNTED.p_values(np.array([0, 1, 5.5, 9, 10])).tolist() == pytest.approx([1, 1, 0.5, 0.2, 0.1])
 
@@ -209,7 +209,7 @@ def test_p_values_are_uniform_on_new_normal_rows() -> None:
         assert np.mean(p <= part) == pytest.approx(part, rel=0.35)
 
 
-def test_rows_without_a_score() -> None:
+def test_threshold_ignores_rows_without_a_score() -> None:
     gaps = np.insert(NOISE[:3000], np.arange(0, 3000, 3), np.nan)
     assert (
         fit_threshold(Rule("quantile", 0.99), gaps, 1).value
@@ -217,7 +217,7 @@ def test_rows_without_a_score() -> None:
     )
 
 
-def test_refusals() -> None:
+def test_threshold_refuses_invalid_steps_and_scores() -> None:
     for step in (None, np.timedelta64(0, "s"), np.timedelta64("NaT", "s")):
         with pytest.raises(ConfigError, match="--threshold budget needs a constant sampling interval"):
             fit_threshold(Rule("budget", 1, "day"), NOISE, 1, step=step)
