@@ -1,4 +1,4 @@
-"""What a command will take: numbers by hand, then dry runs of every long command, which leave nothing behind."""
+"""Estimates of time, memory, and disk usage: by hand, and by dry runs of long commands, which leave no files."""
 
 import json
 import math
@@ -35,8 +35,8 @@ WORK = TrainingWork(epochs=2, steps=10, windows=4)
 SMALL = "--sequences 200 --epochs 2 --units 2 --batch-size 64"
 
 
-def test_a_training_by_hand() -> None:
-    # The start is validated and saved as well:
+def test_training_estimate_by_hand() -> None:
+    # The initial weights are validated and saved as well:
     # 2 + 20 x 0.5 + 12 x 0.25 + 3 x 0.125, and with the slowest 2 + 20 x 0.75 + 12 x 0.5 + 3 x 0.125.
     assert PACE.of(WORK) == Duration(15.375, 23.375)
     assert [(part.name, part.duration.usual) for part in PACE.parts(WORK)] == [
@@ -60,7 +60,7 @@ def plan(**choices: Any) -> SearchPlan:
     return SearchPlan(**details | choices)
 
 
-def test_a_search_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_search_estimate_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
     def measure(config: Toy, data: Any, *, finish: bool = True, seconds: float = 0) -> MeasuredTraining:
@@ -81,7 +81,7 @@ def test_a_search_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "the smallest (--units 2) and the largest (--units 8)" in found.notes[0]
 
 
-def test_settings_that_differ_in_no_size_are_timed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_of_equal_model_size_are_timed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     monkeypatch.setattr(searches, "measure_training", lambda *a, **b: calls.append(a) or measured(1.0))
     asked = plan(axes=(Axis("learning_rate", (0.1, 0.01)), Axis("clip", low=1.0, high=5.0)), search="random", trials=4)
@@ -92,7 +92,7 @@ def test_settings_that_differ_in_no_size_are_timed_once(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(("jobs", "rounds"), [(2, 2), (3, 1), (8, 1)])
-def test_rounds_of_parallel_trials_are_whole(monkeypatch: pytest.MonkeyPatch, jobs: int, rounds: int) -> None:
+def test_parallel_trials_are_estimated_in_whole_rounds(monkeypatch: pytest.MonkeyPatch, jobs: int, rounds: int) -> None:
     one = measured(1.0)
     monkeypatch.setattr(searches, "_measure_in_processes", lambda *_: searches.SearchExtremes(one, one, 0.0, None))
     asked = plan(axes=(Axis("learning_rate", (0.1, 0.01, 0.001)),))
@@ -100,7 +100,7 @@ def test_rounds_of_parallel_trials_are_whole(monkeypatch: pytest.MonkeyPatch, jo
     assert found.parts[0].duration.usual == pytest.approx(rounds * 15.375)
 
 
-def test_what_hyperband_comes_to_by_hand() -> None:
+def test_hyperband_trials_and_epochs_by_hand() -> None:
     # Of 9 epochs: 3 settings for 9; 5 for 3, 2 of them for 6 more; 9 for 1, 3 of them for 2 more, 1 for 6 more.
     found = count_trials(plan(config=Toy(epochs=9), search="hyperband"))
     assert found == (3 + 5 + 2 + 9 + 3 + 1, 27 + 15 + 12 + 9 + 6 + 6)
@@ -108,7 +108,7 @@ def test_what_hyperband_comes_to_by_hand() -> None:
 
 
 @given(samples=st.integers(1, 300), most=st.integers(2, 100))
-def test_few_windows_stand_for_all(samples: int, most: int) -> None:
+def test_thinned_split_is_spread_over_all_windows(samples: int, most: int) -> None:
     split = Split(np.zeros((samples, 1), np.float32), np.arange(samples), 1, label=np.arange(samples, dtype=np.int32))
     few = split.thin(most)
     assert few.samples == min(samples, most)
@@ -120,20 +120,20 @@ def test_few_windows_stand_for_all(samples: int, most: int) -> None:
 
 @pytest.fixture
 def temporary(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where temporary files go, to be looked at."""
+    """Return the directory of temporary files."""
     place = tmp_path_factory.mktemp("temporary")
     monkeypatch.setattr(tempfile, "tempdir", str(place))
     return place
 
 
 def left_in(temporary: Path) -> list[str]:
-    """What lies there, but for TensorFlow's own, which it takes away when the process ends."""
+    """Return the files there, except those that TensorFlow removes when the process ends."""
     return [name for name in os.listdir(temporary) if not name.startswith("__autograph_generated_file")]
 
 
 @pytest.fixture
 def dry(capsys: pytest.CaptureFixture[str], empty_directory: Path, temporary: Path) -> Callable[[str], dict[str, Any]]:
-    """Make a dry run, see that it leaves nothing, and return what it says."""
+    """Return a function that makes a dry run, checks that it leaves no files, and returns its JSON."""
 
     def call(line: str) -> dict[str, Any]:
         before = sorted(empty_directory.rglob("*"))
@@ -154,7 +154,7 @@ def dry(capsys: pytest.CaptureFixture[str], empty_directory: Path, temporary: Pa
 
 
 @pytest.mark.slow
-def test_a_dry_run_of_a_training_and_the_training(
+def test_dry_run_estimates_the_disk_usage_of_a_training(
     dry: Callable[[str], dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = dry(f"toy train {SMALL}")
@@ -169,8 +169,8 @@ def test_a_dry_run_of_a_training_and_the_training(
     assert "Received" not in capsys.readouterr().err
 
 
-def test_many_windows_are_measured_in_part(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A second for the model and 0.01 s for a window, and of both parts 20 windows are measured, then 2."""
+def test_finish_of_many_windows_is_extrapolated_from_a_sample(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A finish takes 1 s and 0.01 s per window; 20 windows of each split are measured, then 2."""
     sizes = complete_quickly(monkeypatch)
     monkeypatch.setattr(training, "MAX_WINDOWS", 20)
     config = Toy(sequences=200, epochs=1, units=2)
@@ -185,7 +185,7 @@ def test_many_windows_are_measured_in_part(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def complete_quickly(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """Completing a run takes a second, and 0.01 s for each window, by a clock that nothing else moves."""
+    """Replace the completion of a run, which takes 1 s and 0.01 s per window by a fake clock."""
     sizes, now = [], [0.0]
 
     def complete(run: Run, config: Toy, data: Data, model: Any, fitted: Any, *, figures: bool) -> None:
@@ -198,7 +198,7 @@ def complete_quickly(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     return sizes
 
 
-def test_what_a_dry_run_says_to_people(capsys: pytest.CaptureFixture[str], empty_directory: Path) -> None:
+def test_dry_run_prints_a_table_and_totals(capsys: pytest.CaptureFixture[str], empty_directory: Path) -> None:
     assert main(shlex.split(f"toy train {SMALL} --epochs 30 --dry-run")) == 0
     out, _ = capsys.readouterr()
     lines = out.splitlines()
@@ -214,7 +214,7 @@ def test_what_a_dry_run_says_to_people(capsys: pytest.CaptureFixture[str], empty
 
 
 @pytest.mark.slow
-def test_a_dry_run_of_a_table(dry: Callable[[str], dict[str, Any]]) -> None:
+def test_dry_run_of_series_train(dry: Callable[[str], dict[str, Any]]) -> None:
     assert main(["series", "example", "pump.csv", "--days", "5", "--quiet"]) == 0
     found = dry("series train pump.csv --epochs 2 --units 2 --window 8 --label-col failure --task anomaly")
     assert [part["name"] for part in found["parts"]][-1] == "finish"
@@ -222,7 +222,7 @@ def test_a_dry_run_of_a_table(dry: Callable[[str], dict[str, Any]]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("by", ["time", "company"])
-def test_a_dry_run_of_a_backtest(dry: Callable[[str], dict[str, Any]], by: str) -> None:
+def test_dry_run_of_snp_backtest(dry: Callable[[str], dict[str, Any]], by: str) -> None:
     found = dry(f"snp backtest --folds 2 --split-by {by} --symbols IBM,AAPL --start 2009-01-01 --epochs 1 --units 2")
     how = {part["name"]: part["how"] for part in found["parts"]}
     assert list(how) == ["prepare", "train", "test"]
@@ -231,30 +231,30 @@ def test_a_dry_run_of_a_backtest(dry: Callable[[str], dict[str, Any]], by: str) 
 
 
 @pytest.mark.slow
-def test_a_dry_run_of_a_choice_by_folds(dry: Callable[[str], dict[str, Any]]) -> None:
+def test_dry_run_of_snp_kfold(dry: Callable[[str], dict[str, Any]]) -> None:
     found = dry("snp kfold --folds 2 --units 2,4,8 --keep-share 0.5 --symbols IBM --start 2009-01-01 --epochs 1")
     # Three settings in the first round, two in the second, each in both folds.
     assert found["parts"][0]["how"].startswith("10 trainings of ")
 
 
 @pytest.mark.slow
-def test_a_dry_run_of_a_search_with_processes_of_its_own(dry: Callable[[str], dict[str, Any]]) -> None:
+def test_dry_run_of_toy_tune_with_parallel_jobs(dry: Callable[[str], dict[str, Any]]) -> None:
     found = dry("toy tune --units 2,4 --sequences 200 --epochs 1 --jobs 2")
     assert [part["name"] for part in found["parts"]] == ["start", "train", "finish"]
     assert "2 trials of " in found["parts"][1]["how"]
 
 
 @pytest.mark.slow
-def test_a_dry_run_of_a_comparison(dry: Callable[[str], dict[str, Any]]) -> None:
+def test_dry_run_of_toy_limits(dry: Callable[[str], dict[str, Any]]) -> None:
     found = dry("toy limits --sizes 2,4 --sequences 200 --epochs 1 --jobs 1 --cell gru --optimizer sgd")
     assert [part["how"] for part in found["parts"]][1] == "evaluate, draw, and save the best 2 trials"
 
 
-def test_an_interruption_leaves_nothing(
+def test_interrupted_dry_run_leaves_no_files(
     monkeypatch: pytest.MonkeyPatch, temporary: Path, empty_directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def stop(*_: Any, **__: Any) -> None:
-        assert os.listdir(temporary)  # it is in the middle of it
+        assert os.listdir(temporary)  # the dry run is in progress
         raise KeyboardInterrupt
 
     monkeypatch.setattr(training, "finish_run", stop)
@@ -298,7 +298,7 @@ RESUME = "--dry-run estimates a new run, but --resume continues one. Remove one 
         ("toy train --epochs 0", "--epochs must be a whole number at least 1 and at most 100000. Received: 0"),
     ],
 )
-def test_what_cannot_be_estimated(line: str, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_dry_run_refuses_invalid_options(line: str, text: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("full").mkdir()
     Path("full/file").touch()
     assert main(shlex.split(f"{line} --dry-run")) == 2
@@ -306,7 +306,7 @@ def test_what_cannot_be_estimated(line: str, text: str, capsys: pytest.CaptureFi
     assert (out, message_of(err)) == ("", text)
 
 
-def test_every_long_command_has_it() -> None:
+def test_every_long_command_has_a_dry_run_option() -> None:
     long = {" ".join(path) for path, one in commands(command()) if any("--dry-run" in p.opts for p in one.params)}
     studies = {f"{study} {verb}" for study in ("toy", "mnist", "snp", "series") for verb in ("train", "tune")}
     others = {"series backtest", "report", "snp backtest", "snp kfold", "toy limits", "mnist compare", "mnist weights"}
