@@ -1,4 +1,4 @@
-"""Baselines of forecasts: by hand, and against the data that they were made from."""
+"""Baselines of forecasts: by hand, and on series with a known structure."""
 
 import re
 import sys
@@ -22,7 +22,7 @@ from lstm_ae.forecasting.baselines import (
 from lstm_ae.installation import install_hint
 
 
-def test_weekdays() -> None:
+def test_weekday_numbers_of_dates() -> None:
     days = np.array(["1969-12-31", "1970-01-01", "2024-01-01", "2024-02-29", "2023-12-31"], "datetime64[D]")
     assert weekday_numbers(days).tolist() == [2, 3, 0, 3, 6]
 
@@ -85,7 +85,7 @@ def test_regression_uses_a_known_open() -> None:
     )
 
 
-def test_regression_inputs() -> None:
+def test_regression_inputs_by_hand() -> None:
     past = np.array([[[1, 10, 7], [2, 20, 9]]], np.float32)
     known = KnownPrices(past, None, np.empty((1, 1), "datetime64[D]"), np.zeros((1, 1)), np.zeros((1, 2)), volume=False)
     assert regressors(known, 2).tolist() == [[-1, 8, 5, 0, 18, 7]]
@@ -108,7 +108,9 @@ def test_random_walk_has_the_quantiles_of_the_changes() -> None:
     walk = fit_price_baselines(data, 3, 3, with_open=False).walk
     assert walk.shape == (3, 199)
     assert walk[0, 99] == pytest.approx(0, abs=0.15)
-    assert walk[2, 159] == pytest.approx(2 * 3**0.5 * 0.84, rel=0.1)  # the 80 % quantile of a normal is 0.84
+    assert walk[2, 159] == pytest.approx(
+        2 * 3**0.5 * 0.84, rel=0.1
+    )  # the 80% quantile of a normal distribution is 0.84
 
 
 @pytest.mark.parametrize("penalty", [0.0, 3.0])
@@ -142,7 +144,7 @@ def test_classical_forecast_equals_a_fit_by_hand():
     values = walk()
     data = data_of(values, span=6)
     said = classical_changes(("theta",), data, data.test, 5, 1)["AutoTheta"]
-    known = values.astype(np.float32).astype(float)[: 160 + 5]  # 160 days before the test part, five within it
+    known = values.astype(np.float32).astype(float)[: 160 + 5]  # 160 days before the test split, five within it
     by_hand = models.AutoTheta(season_length=1).fit(known[:160]).forward(known, h=1)["mean"]
     assert said[0, 0] == pytest.approx(by_hand[0] - known[-1], abs=1e-6)
 
@@ -156,7 +158,7 @@ def test_classical_forecasts_do_not_depend_on_later_days():
         classical_changes(("ets",), data, data.test, 5, 1)["AutoETS"]
         for data in (data_of(values, 6), data_of(other, 6))
     )
-    # The windows of the test part that end before day 180.
+    # The windows of the test split that end before day 180.
     np.testing.assert_array_equal(first[:15], second[:15])
     assert (first[16:] != second[16:]).any()
 

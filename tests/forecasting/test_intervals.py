@@ -95,12 +95,12 @@ def test_crps_of_a_normal_distribution_equals_its_formula() -> None:
 def test_overlapping_errors_reduce_the_effective_sample_size() -> None:
     random = np.random.default_rng(0)
     steps = random.normal(size=(2000, 1))
-    # Each the sum of ten steps: of ten forecasts that overlap one is independent.
+    # Each error is the sum of ten steps, so one of ten overlapping forecasts is independent.
     sums = np.lib.stride_tricks.sliding_window_view(steps[:, 0], 10).sum(axis=1)[:, None]
     moments = np.arange(2000)
     assert effective_sample_size(steps, moments)[0] == pytest.approx(2000, rel=0.2)
     assert effective_sample_size(sums, moments[: len(sums)])[0] == pytest.approx(200, rel=0.3)
-    # A level that stays is one error, however often it is seen.
+    # A constant error counts once, however often it occurs.
     assert effective_sample_size(np.full((500, 1), 3.0), moments[:500])[0] < 3
     assert effective_sample_size(np.zeros((500, 1)), moments[:500])[0] == 500
 
@@ -127,7 +127,7 @@ def test_predictive_quantiles_by_hand() -> None:
     few = predictive_quantiles(errors, np.array([5.0]))[0]
     wider = stats.t.ppf(0.975, 4) / stats.norm.ppf(0.975) * np.sqrt(1 + 1 / 5)
     assert few[[low, 99, high]] == pytest.approx([-19 * wider, 0, 19 * wider])
-    # Beyond the outermost error a normal distribution goes on.
+    # Beyond the largest error, the quantiles are those of a normal distribution.
     ten = predictive_quantiles(np.arange(-4.5, 5)[:, None], np.array([1e9]))[0]
     assert ten[interval_bounds(99)[1]] == pytest.approx(stats.norm.ppf(0.995) * np.std(np.arange(10), ddof=1))
     assert (np.diff(ten) >= 0).all()

@@ -52,7 +52,7 @@ def test_price_metrics_by_hand():
     assert list(measured["mae"].baselines) == ["persistence", "drift", "weekday", "linear regression"]
 
 
-def test_shares_and_ratios_by_hand():
+def test_skill_direction_and_coverage_by_hand():
     """The errors of four forecasts are 1, 1, 0, and -2; those of persistence are 1, 2, 2, and 1."""
     own = {"": np.array([[1.0], [1], [0], [-2]]), "persistence": np.array([[1.0], [2], [2], [1]])}
     change = np.array([[1.0], [2], [-2], [0]])
@@ -73,9 +73,9 @@ def test_shares_and_ratios_by_hand():
     assert measured["theil_u"].value == pytest.approx(math.sqrt(0.6))
     assert measured["mase"].value == pytest.approx(0.5)
     assert measured["log_mae"].value == pytest.approx(0.01)
-    # Rising and said so, rising and said falling, falling and said so; what stayed has no direction.
+    # The directions of the forecasts are right, wrong, and right; a change of 0 has no direction.
     assert measured["direction"].value == pytest.approx(2 / 3)
-    # A day for which no change is said is not judged, and where most have none there is nothing to judge.
+    # Days with a forecast change of 0 are excluded; the metric is undefined if most days are.
     for says, share in (([0.5, 0, -2, 3], 1.0), ([0.5, -1, 0, 0], 0.5), ([0, 0, -2, 3], math.nan), ([0] * 4, math.nan)):
         found.predicted_change[""] = np.array(says, float)[:, None]
         assert price_metrics(found, None)["direction"].value == pytest.approx(share, nan_ok=True)
@@ -119,9 +119,9 @@ def test_calibration_adds_coverage_and_crps():
         measured = price_metrics(found, mean_absolute_change(data), step)
         assert measured["coverage_80"].value == pytest.approx(0.8, abs=0.06)
         assert measured["coverage_95"].value == pytest.approx(0.95, abs=0.03)
-        # Nothing can be better than what the walk was drawn from, nor is the calibrated one much worse.
+        # The random walk has the true distribution, and the calibrated forecast is not much worse.
         assert measured["crps"].value == pytest.approx(measured["crps"].baselines["random walk"], rel=0.05)
-        # Persistence has intervals by the same rule, so that a model of it is no better.
+        # Persistence has intervals by the same rule, so a model equal to it is no better.
         assert measured["crps"].baselines["persistence"] == pytest.approx(measured["crps"].value, rel=1e-6)
     assert measured["coverage_80"].baselines == {"wanted": 0.8}
 
@@ -152,13 +152,13 @@ def test_verdicts_by_day_ahead():
     errors_1, errors_2 = (found.scaled[name] ** 2 for name in ("", "persistence"))
     assert first.skill == pytest.approx(1 - errors_1[:, 0].mean() / errors_2[:, 0].mean())
     assert both.skill == pytest.approx(1 - errors_1.mean() / errors_2.mean())
-    # The linear regression sees the pattern as well, so that beating persistence is no merit.
+    # The linear regression learns the pattern as well, so the model only ties with the best baseline.
     for step in (1, None):
         verdict = judge_forecasts(found.at(step))
         assert (verdict.outcome, verdict.baseline) == ("ties with", "linear regression")
 
 
-def test_against_utilsforecast():
+def test_price_metrics_equal_those_of_utilsforecast():
     losses = pytest.importorskip("utilsforecast.losses")
     import pandas as pd
 
@@ -178,7 +178,7 @@ def test_against_utilsforecast():
     assert measured["mase"].value == pytest.approx(theirs["ours"].item(), rel=1e-5)
 
 
-def test_only_samples_without_a_true_value_are_left_out_of_the_verdict():
+def test_verdict_excludes_only_samples_without_a_true_value():
     random = np.random.default_rng(0)
     squared = {"": random.uniform(1, 2, 50), "persistence": random.uniform(3, 4, 50)}
     for errors in squared.values():
@@ -186,7 +186,7 @@ def test_only_samples_without_a_true_value_are_left_out_of_the_verdict():
     found = ForecastErrors(squared, np.arange(50), 1, np.zeros(50))
     verdict = judge_forecasts(found)
     assert verdict.skill == pytest.approx(1 - np.nanmean(squared[""]) / np.nanmean(squared["persistence"]))
-    # A forecast that is not a number is no reason to leave its sample out.
+    # A sample with a NaN forecast is not excluded.
     squared[""][8] = np.nan
     verdict = judge_forecasts(found)
     assert math.isnan(verdict.skill)
