@@ -510,7 +510,7 @@ def test_text_compares_the_weakest_event_with_normal_rows(p: tuple[float, ...], 
     lines = describe_detection(found._replace(model=found.model._replace(events=events, threshold=threshold)))
     told = [line.rpartition(": ")[2].split("; ") for line in lines if "weakest event" in line]
     assert [number for number, *_ in told] == ([said] if said else [])
-    # A number of rows is no number of false alarms, which are events of several rows.
+    # A note explains that rows are not false alarms, which are events of several rows.
     assert [bool(note) for _, *note in told] == [said == "about 3"] * len(told)
 
 
@@ -935,7 +935,7 @@ def test_detect_writes_requested_files_if_the_run_is_not_writable(place: Path) -
     assert not Path("s2.csv").exists()
 
 
-def test_the_series_of_the_figure_is_checked_before_the_detection(place: Path) -> None:
+def test_series_of_the_figure_is_checked_before_detection(place: Path) -> None:
     with mock.patch.object(detect, "detect_prepared") as detected:
         said = call(f"series detect {place}/run {place}/bad.csv --figure f.png --series north")
     assert said.code == 2

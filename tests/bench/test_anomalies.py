@@ -224,7 +224,7 @@ sys.exit(code)
 
 
 @pytest.mark.slow
-def test_the_network_is_evaluated_too(tmp_path: Path) -> None:
+def test_bench_anomalies_evaluates_the_network(tmp_path: Path) -> None:
     write_series(tmp_path, rows=400, name="1_tr_200_1st_300.csv")
     said = call(f"bench anomalies {tmp_path} --jobs 1 --json")
     assert said.code == 0, said.err

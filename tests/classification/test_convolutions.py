@@ -106,7 +106,7 @@ def test_extreme_and_missing_values_give_finite_features(value: float, kind: int
     assert abs(features).max() <= 4
 
 
-def test_shapes_at_any_place_are_classified_by_convolutions_only() -> None:
+def test_shapes_at_any_step_are_classified_by_convolutions_only() -> None:
     windows, label = bumps(200)
     data = labeled_data(windows, label, divided=True)
     flat, convolved = fit_baselines(data)

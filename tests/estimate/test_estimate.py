@@ -185,7 +185,7 @@ def test_finish_of_many_windows_is_extrapolated_from_a_sample(monkeypatch: pytes
 
 
 def complete_quickly(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """Replace the completion of a run, which takes 1 s and 0.01 s per window by a fake clock."""
+    """Replace the completion of a run by one that takes 1 s and 0.01 s per window on a fake clock."""
     sizes, now = [], [0.0]
 
     def complete(run: Run, config: Toy, data: Data, model: Any, fitted: Any, *, figures: bool) -> None:

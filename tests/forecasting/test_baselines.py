@@ -108,9 +108,7 @@ def test_random_walk_has_the_quantiles_of_the_changes() -> None:
     walk = fit_price_baselines(data, 3, 3, with_open=False).walk
     assert walk.shape == (3, 199)
     assert walk[0, 99] == pytest.approx(0, abs=0.15)
-    assert walk[2, 159] == pytest.approx(
-        2 * 3**0.5 * 0.84, rel=0.1
-    )  # the 80% quantile of a normal distribution is 0.84
+    assert walk[2, 159] == pytest.approx(2 * 3**0.5 * 0.84, rel=0.1)  # the 80% quantile of a normal is 0.84
 
 
 @pytest.mark.parametrize("penalty", [0.0, 3.0])

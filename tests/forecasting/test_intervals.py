@@ -138,7 +138,7 @@ def test_predictive_quantiles_by_hand() -> None:
 
 
 @pytest.mark.parametrize("walks", [True, False])
-def test_intervals_of_overlapping_forecasts_have_the_coverage_of_their_level(walks: bool) -> None:
+def test_intervals_of_overlapping_forecasts_cover_their_level(walks: bool) -> None:
     """Three of 60 forecasts 20 steps ahead do not overlap, so conformal quantiles of a random walk are too narrow."""
     random, ahead, count = np.random.default_rng(0), 20, 60
     held: dict[str, list[float]] = {"conformal": [], "predictive": []}
