@@ -35,7 +35,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def version(plain: Path, empty_directory: Path) -> Path:
-    """A copy to damage."""
+    """Return a copy of the model that a test may damage."""
     return Path(shutil.copytree(plain, "model/1"))
 
 
@@ -78,7 +78,7 @@ def test_large_files_are_refused(version: Path, name: str) -> None:
     (version / name).parent.mkdir(exist_ok=True)
     most = admission.MAX_WEIGHT_BYTES if name.startswith("variables/") else admission.MAX_FILE_BYTES
     (version / name).touch()
-    os.truncate(version / name, most + 1)  # without taking room
+    os.truncate(version / name, most + 1)  # a sparse file
     with pytest.raises(DataError, match=f"'model/1/{name}' is larger than {most:,} bytes"), admit_version(version):
         pass
 
@@ -91,7 +91,7 @@ def test_large_weights_in_several_files_are_refused(version: Path) -> None:
         pass
 
 
-def test_deep_and_full_folders_are_refused(version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_versions_with_too_many_files_or_folders_are_refused(version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (version / "assets.extra").mkdir()
     (version / "assets.extra/again").symlink_to(version.absolute())
     with pytest.raises(DataError, match="more files or folders than a model does"), admit_version(version):
@@ -142,8 +142,8 @@ def test_a_forbidden_version_is_checked_again_only_after_a_change(
     assert len(checked) == 2
 
 
-def test_no_folder_for_temporary_files(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a container whose file system is read-only."""
+def test_admission_without_a_temporary_folder_raises_config_error(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container with a read-only file system has no such folder."""
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/proc/none"])
     with pytest.raises(ConfigError, match="TMPDIR"), admit_version(plain):
@@ -175,7 +175,7 @@ def test_files_are_copied_where_links_are_impossible(version: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("name", ["assets.extra/manifest.json", "variables/variables.index", "fingerprint.pb"])
-def test_other_models_are_served_beside_one_with_a_pipe(name: str, empty_directory: Path) -> None:
+def test_model_with_a_pipe_does_not_block_other_models(name: str, empty_directory: Path) -> None:
     for model in ("bad", "good"):
         save(Path("models", model))
     path = Path("models/bad/1", name)
@@ -206,7 +206,7 @@ def test_other_models_are_served_beside_one_with_a_pipe(name: str, empty_directo
         ("input", "KeyError: "),
     ],
 )
-def test_a_damaged_graph_is_a_data_error_of_one_line(plain: Path, part: str, found: str, empty_directory: Path) -> None:
+def test_damaged_graph_raises_data_error_of_one_line(plain: Path, part: str, found: str, empty_directory: Path) -> None:
 
     def edit(meta: Any) -> None:
         if part == "children":
@@ -225,7 +225,7 @@ def test_a_damaged_graph_is_a_data_error_of_one_line(plain: Path, part: str, fou
     assert "\n" not in str(raised.value)
 
 
-def test_a_damaged_warm_up_file_is_a_data_error(plain: Path, empty_directory: Path) -> None:
+def test_damaged_warmup_file_raises_data_error(plain: Path, empty_directory: Path) -> None:
     bad = Path(shutil.copytree(plain, "1"))
     (bad / "assets.extra").mkdir()
     with tf.io.TFRecordWriter(str(bad / WARMUP_FILE)) as file:

@@ -1,4 +1,4 @@
-"""Malicious models: they run when loaded without a check, and the check refuses them."""
+"""Malicious models run when loaded without a check, and the check refuses them."""
 
 import math
 from collections.abc import Callable
@@ -64,7 +64,7 @@ def restore(x: Any) -> Any:
 EVILS = {"WriteFile": write, "SaveV2": save, "ReadFile": read, "RestoreV2": restore}
 
 
-# The function of the saver that may contain the operation.
+# The saver function that may contain the operation.
 SAVERS = {name: "__inference__traced_restore" if name == "RestoreV2" else "__inference__traced_save" for name in EVILS}
 
 
@@ -80,7 +80,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def carriers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Models with the operation Softsign inside different kinds of functions."""
+    """Return models with the operation Softsign inside different kinds of functions."""
     folder, paths = tmp_path_factory.mktemp("carriers"), {}
     for name, compute in COMPUTATIONS.items():
         module = tf.Module()
@@ -92,7 +92,7 @@ def carriers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def bodies() -> dict[str, Any]:
-    """Functions that access files, traced by TensorFlow."""
+    """Return functions that access files, traced by TensorFlow."""
     return {name: tf.function(evil, input_signature=[X]).get_concrete_function() for name, evil in EVILS.items()}
 
 
@@ -132,7 +132,7 @@ def _rename(each: Any, before: str, after: str) -> None:
 
 
 def without_the_saver(path: Path, saver: str) -> Path:
-    """Copy a model without the saver's call, which TensorFlow would refuse to load."""
+    """Copy a model and remove the call in the saver, which TensorFlow would refuse to load."""
 
     def edit(meta: Any) -> None:
         del function(meta, saver).node_def[-1]
@@ -163,7 +163,7 @@ def test_a_function_named_like_an_operation_is_refused(
 def test_a_function_named_like_an_operation_runs_without_a_check(
     kind: str, op: str, carriers: dict[str, Path], bodies: dict[str, Any], empty_directory: Path
 ) -> None:
-    """The attack of the test above is real."""
+    """TensorFlow runs the function, so the attack that the check refuses is real."""
     Path("secret").write_text("41")
     save_plain(Path("stranger"))
     attack = without_the_saver(disguised(carriers[kind], bodies[op], SAVERS[op]), SAVERS[op])
@@ -184,7 +184,7 @@ def reading(meta: Any) -> str:
     return name
 
 
-def test_gradients_that_name_a_function_of_the_saver(plain: Path) -> None:
+def test_gradients_that_name_a_saver_function_are_refused(plain: Path) -> None:
     def registered(meta: Any) -> None:
         gradient = meta.graph_def.library.registered_gradients.add()
         gradient.gradient_func, gradient.registered_op_type = reading(meta), "CustomGradient-1"
@@ -201,7 +201,7 @@ def test_gradients_that_name_a_function_of_the_saver(plain: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["func", "list", "text", "texts", "of the function", "of an argument"])
-def test_attributes_that_name_a_function_of_the_saver(place: str, plain: Path) -> None:
+def test_attributes_that_name_a_saver_function_are_refused(place: str, plain: Path) -> None:
     def edit(meta: Any) -> None:
         serve, name = function(meta, "__inference_serve"), reading(meta)
         attributes = serve.node_def[0].attr
@@ -228,7 +228,7 @@ def test_attributes_that_name_a_function_of_the_saver(place: str, plain: Path) -
         *("_XlaRun", "TPUPartitionedCall", "BatchFunction", "OneShotIterator", "ReduceDataset", "Fori"),
     ],
 )
-def test_other_operations_that_call_functions(op: str, plain: Path) -> None:
+def test_other_operations_that_call_functions_are_refused(op: str, plain: Path) -> None:
     def edit(meta: Any) -> None:
         call = node(function(meta, "__inference_serve").node_def, op)
         call.attr["f"].func.name = reading(meta)
@@ -255,7 +255,7 @@ def test_parametrized_functions_are_refused(plain: Path) -> None:
 
 
 def test_interchangeable_functions_are_refused(plain: Path) -> None:
-    """TensorFlow may replace one by a function of another model."""
+    """TensorFlow may replace such a function with one from another model."""
 
     def edit(meta: Any) -> None:
         function(meta, "__inference_serve").attr["api_implements"].s = b"lstm"
@@ -326,7 +326,7 @@ def test_constants_that_are_references_are_refused(kind: int, plain: Path) -> No
 
 
 def sized(kind: int, *sizes: int, text: bytes = b"") -> Callable[[Any], None]:
-    """Add a constant of one value, repeated."""
+    """Return an edit that adds a constant of one repeated value."""
 
     def edit(meta: Any) -> None:
         tensor = node(meta.graph_def.node, "Const").attr["value"].tensor
@@ -351,13 +351,13 @@ def test_large_constants_are_refused(plain: Path) -> None:
     assert edited(plain, sized(DT_FLOAT, 2, -1)) == ["constants of unknown size"]
 
 
-def test_repeated_texts_count_with_all_their_bytes(plain: Path) -> None:
+def test_repeated_string_constants_count_all_bytes(plain: Path) -> None:
     text = b"x" * 2**16
     assert edited(plain, sized(DT_STRING, 2**13, text=text)) == []
     assert edited(plain, sized(DT_STRING, 2**15, text=text)) == ["constants of more than 1,073,741,824 bytes"]
 
 
-def test_constants_of_many_dimensions_are_refused_without_their_product(
+def test_many_dimensional_constants_are_refused_before_multiplying(
     plain: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     multiplied = []
@@ -391,10 +391,10 @@ def test_recursive_deep_and_exponential_calls_are_refused(plain: Path) -> None:
     assert edited(plain, of_itself) == ["recursive functions"]
 
 
-def test_calls_with_ever_new_arguments_are_followed_once_per_function(
+def test_calls_with_varying_arguments_are_followed_once_per_function(
     plain: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Following every combination of arguments would take twice as long for each further function."""
+    """Following every combination of arguments would double the time with each function."""
     arguments = [f"a{place}" for place in range(16)]
     depth = 14
 
@@ -428,7 +428,7 @@ def test_calls_with_ever_new_arguments_are_followed_once_per_function(
     assert followed < 100
 
 
-def test_an_argument_carries_the_filename_only_if_it_does_in_every_call(plain: Path) -> None:
+def test_argument_is_the_filename_only_if_every_call_passes_it(plain: Path) -> None:
     def twice(*, other: bool) -> Callable[[Any], None]:
         def edit(meta: Any) -> None:
             (call,) = [each for each in meta.graph_def.node if each.name == meta.saver_def.restore_op_name]
@@ -446,7 +446,7 @@ def test_an_argument_carries_the_filename_only_if_it_does_in_every_call(plain: P
     assert edited(plain, twice(other=True)) == ["a restore from other files"]
 
 
-def test_a_graph_of_many_parts_is_refused_before_it_is_parsed(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_graph_with_too_many_parts_is_refused_before_parsing(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = (plain / "saved_model.pb").read_bytes()
     parts = graph_check.count_message_parts(content, SavedModel.DESCRIPTOR, 10**9)
     monkeypatch.setattr(graph_check, "MAX_MESSAGE_PARTS", parts)
@@ -463,12 +463,12 @@ def test_parts_are_counted_at_any_depth() -> None:
     node(graph.node, "Add", "a" * 300, ("b", "c"))
     graph.node[0].attr["T"].list.type.extend([1, 2])
     graph.library.function.add().node_def.add()
-    # A node with a name, an operation, two inputs, and an attribute: an entry, its key and value, a list, its numbers.
-    # Then a library, a function, its node.
+    # A node with a name, an operation, two inputs, and an attribute (an entry, its key and value, a list, and its
+    # numbers); then a library, a function, and its node.
     content = graph.SerializeToString()
     assert graph_check.count_message_parts(content, GraphDef.DESCRIPTOR, 100) == 1 + 4 + 5 + 3
     assert graph_check.count_message_parts(content, GraphDef.DESCRIPTOR, 5) == 6
-    # The same number may be encoded in more bytes than it needs.
+    # A varint may use more bytes than its value needs.
     assert graph_check.count_message_parts(b"\x8a\x00\x02\x0a\x00" * 3, GraphDef.DESCRIPTOR, 100) == 6
 
 
@@ -484,8 +484,8 @@ def test_maps_of_many_entries_count_as_too_many_parts() -> None:
     assert graph_check.count_message_parts(graph.SerializeToString(), GraphDef.DESCRIPTOR, 10**6) == 10**6 + 1
 
 
-def test_a_message_in_pieces_is_refused() -> None:
-    """Protobuf would merge them, and with them maps that are small each."""
+def test_message_field_that_occurs_twice_is_refused() -> None:
+    """Protobuf merges the occurrences, so that several small maps become a large one."""
     graph = GraphDef()
     graph.library.function.add()
     piece = graph.SerializeToString()
@@ -495,7 +495,7 @@ def test_a_message_in_pieces_is_refused() -> None:
 
 
 def test_lists_of_functions_are_not_copied() -> None:
-    """A copy of millions is one step that no other thread can interrupt."""
+    """Copying millions of entries would block all other threads."""
     value = AttrValue()
     for name in ("f", "g"):
         value.list.func.add().name = name
@@ -508,12 +508,12 @@ def test_lists_of_functions_are_not_copied() -> None:
     "content",
     [b"\x0a", b"\x0a\x02\x0a", b"\x0a\x02\x0a\x09", b"\x0b\x0c", b"\x0d\x00", b"\xff" * 20, b"\x08" + b"\xff" * 20],
 )
-def test_parts_of_damaged_content_are_not_counted(content: bytes) -> None:
+def test_counting_parts_of_damaged_content_raises_value_error(content: bytes) -> None:
     with pytest.raises(ValueError, match=r"field|number"):
         graph_check.count_message_parts(content, GraphDef.DESCRIPTOR, 100)
 
 
-def test_objects_that_change_shared_classes_are_refused(plain: Path) -> None:
+def test_objects_that_override_call_are_refused(plain: Path) -> None:
     def calls(meta: Any) -> None:
         nodes = meta.object_graph_def.nodes
         (place,) = [number for number, each in enumerate(nodes) if each.WhichOneof("kind") == "function"]

@@ -1,4 +1,4 @@
-"""The model card says what the run says."""
+"""Tests of the model card that describes an exported run."""
 
 import dataclasses
 import json
@@ -17,7 +17,7 @@ ENDPOINTS = [SimpleNamespace(name="serving_default", inputs=["company", "past"],
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_everything_that_must_be_known_is_there(name):
+def test_card_contains_data_training_metrics_and_limits(name):
     run = Run(ROOT / name)
     about, metrics, text = run.about(), run.metrics(), render_card(name, "7", run, ENDPOINTS)
     assert text.startswith(f"# {name}\n\n{CARD_MARK}\n")
@@ -51,7 +51,7 @@ def test_everything_that_must_be_known_is_there(name):
     assert "Leaky" not in text
 
 
-def test_a_leak_is_told_in_bold():
+def test_card_prints_data_leakage_in_bold():
     class Leaky(Run):
         def about(self):
             about = super().about()
@@ -60,7 +60,7 @@ def test_a_leak_is_told_in_bold():
     assert "**Leaky: windows were shuffled.**" in render_card("snp", "1", Leaky(ROOT / "snp"), ENDPOINTS)
 
 
-def test_what_it_does_follows_the_config():
+def test_card_task_description_follows_the_config():
     class Changed(Run):
         def config(self):
             return dataclasses.replace(super().config(), **changes)
@@ -71,7 +71,7 @@ def test_what_it_does_follows_the_config():
     assert "Reconstructs windows of daily prices." in render_card("x", "1", run, ENDPOINTS)
 
 
-def test_what_could_not_be_evaluated_is_noted() -> None:
+def test_card_includes_the_notes_of_the_metrics() -> None:
     class Noted(Run):
         def metrics(self):
             return super().metrics() | {"notes": ["No error on test"]}
@@ -87,7 +87,7 @@ def test_what_could_not_be_evaluated_is_noted() -> None:
         ("mnist-rows", ""),
     ],
 )
-def test_the_card_of_a_model_trained_again_says_on_what(name: str, told: str) -> None:
+def test_card_of_a_refit_model_names_its_training_data(name: str, told: str) -> None:
     note = "trained on train and validation together, 7 epochs as trial 3 had at its best"
 
     class Again(Run):
@@ -105,7 +105,7 @@ def test_the_card_of_a_model_trained_again_says_on_what(name: str, told: str) ->
 
 
 @pytest.mark.parametrize(("weight", "said"), [(1.0, "class"), (0.0, "reconstruction")])
-def test_the_card_of_digits_says_what_was_not_trained(weight: float, said: str) -> None:
+def test_card_of_digits_names_the_untrained_output(weight: float, said: str) -> None:
     class Changed(Run):
         def config(self):
             return dataclasses.replace(super().config(), reconstruction_weight=weight)
@@ -115,7 +115,7 @@ def test_the_card_of_digits_says_what_was_not_trained(weight: float, said: str) 
     assert "Reconstructs and classifies" not in text
 
 
-def test_outputs_without_a_unit_are_explained():
+def test_card_explains_outputs_without_a_unit():
     score = SimpleNamespace(name="score", inputs=["sequence"], outputs=["score"])
     text = render_card("toy", "1", Run(ROOT / "toy"), [score])
     assert "| `score` | sequence | score |" in text
@@ -124,7 +124,7 @@ def test_outputs_without_a_unit_are_explained():
     assert "- `" not in render_card("toy", "1", Run(ROOT / "toy"), ENDPOINTS)
 
 
-def test_a_card_that_somebody_has_written_is_left_alone(empty_directory):
+def test_user_written_card_is_not_overwritten(empty_directory):
     folder = Path(shutil.copytree(ROOT / "toy", "toy"))
     (folder / "README.md").unlink(missing_ok=True)
     assert write_card(folder, f"{CARD_MARK} one") == folder / "README.md"
@@ -150,14 +150,14 @@ def test_a_card_that_somebody_has_written_is_left_alone(empty_directory):
         ("mnist-permuted", "in the `order` of the manifest in `assets.extra`"),
     ],
 )
-def test_it_says_what_goes_in(name: str, said: str) -> None:
+def test_card_describes_endpoint_inputs_and_outputs(name: str, said: str) -> None:
     manifest = json.loads((ROOT / name / "1/assets.extra/manifest.json").read_text())
     endpoints = [SimpleNamespace(name=key, **shapes) for key, shapes in manifest["signatures"].items()]
     assert said in render_card(name, "1", Run(ROOT / name), endpoints)
     assert said in (ROOT / name / "README.md").read_text()
 
 
-def test_the_order_of_mixed_pixels_stands_beside_the_model() -> None:
+def test_manifest_contains_the_pixel_permutation() -> None:
     from lstm_ae.data.digits import pixel_permutation
 
     found = json.loads((ROOT / "mnist-permuted/1/assets.extra/manifest.json").read_text())

@@ -1,4 +1,4 @@
-"""ONNX and LiteRT beside a SavedModel: open where they can be, run in their own runtimes, refused where they differ."""
+"""ONNX and LiteRT exports run in their own runtimes and are refused if they differ from the model."""
 
 import re
 from pathlib import Path
@@ -57,7 +57,7 @@ QUICK = {"lstm-steps", "companies"}
     "name", [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in MODELS]
 )
 @pytest.mark.parametrize("form", FORMATS)
-def test_each_says_what_the_model_says(form: str, name: str, tmp_path: Path) -> None:
+def test_converted_model_returns_the_outputs_of_the_model(form: str, name: str, tmp_path: Path) -> None:
     for module in FORMATS[form].modules:
         pytest.importorskip(module)
     model = MODELS[name]()
@@ -66,7 +66,7 @@ def test_each_says_what_the_model_says(form: str, name: str, tmp_path: Path) -> 
     found = write_formats(model, own, cases, tmp_path, [form])
     assert list(found) == [form]
     assert found[form] <= 1e-5
-    # The file that was written, at a batch size and length that no case had.
+    # Run the written file with a batch size and a length that differ from all cases.
     (series,) = (tensor for tensor in model.input.values() if len(tensor.shape) == 3)
     shape = (2, series.shape[1] or 11, series.shape[2])
     inputs = {series.name: np.random.default_rng(1).uniform(10, 50, shape).astype(np.float32)}
@@ -82,7 +82,7 @@ def test_each_says_what_the_model_says(form: str, name: str, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_they_are_part_of_the_version(tmp_path: Path, proven_here: None) -> None:
+def test_manifest_lists_the_onnx_file_and_its_difference(tmp_path: Path, proven_here: None) -> None:
     pytest.importorskip("tf2onnx")
     pytest.importorskip("onnxruntime")
     import onnx
@@ -97,8 +97,8 @@ def test_they_are_part_of_the_version(tmp_path: Path, proven_here: None) -> None
     assert (given.name, sizes) == ("sequence", ["batch", "steps", 1])
 
 
-def test_openvino_agrees(tmp_path: Path) -> None:
-    """A second opinion on the ONNX file, in single precision."""
+def test_openvino_outputs_match_the_model(tmp_path: Path) -> None:
+    """Check the ONNX file with a second runtime, in single precision."""
     openvino = pytest.importorskip("openvino")
     pytest.importorskip("tf2onnx")
     model = MODELS["lstm-steps"]()
@@ -114,7 +114,7 @@ def test_openvino_agrees(tmp_path: Path) -> None:
         np.testing.assert_allclose(compiled(case.inputs)[0], case.expected["reconstruction"], rtol=1e-4, atol=1e-5)
 
 
-def test_what_is_not_installed_or_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_or_unknown_formats_raise_config_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(formats, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=rf"^--format onnx .*{re.escape(install_hint('onnx'))}$"):
         require_installed(["onnx"])
@@ -139,7 +139,9 @@ def test_what_is_not_installed_or_not_known(monkeypatch: pytest.MonkeyPatch) -> 
     ],
     ids=["differs", "nan", "shape", "raises"],
 )
-def test_one_that_says_something_else(answer: Any, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_differing_or_failing_conversion_is_not_written(
+    answer: Any, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = MODELS["lstm-steps"]()
     own = make_endpoints(model)[0]
 

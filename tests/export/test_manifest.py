@@ -1,4 +1,4 @@
-"""What lies beside an exported version, and the checks that need no trained model."""
+"""Tests of the manifest and warm-up file of an exported version, and of its verification."""
 
 import shutil
 from pathlib import Path
@@ -24,7 +24,7 @@ KEPT = ("config.json", "metrics.json", "model.keras")
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped toy run without its versions, exported anew."""
+    """Export the shipped toy run to a folder without its versions."""
     folder = tmp_path_factory.mktemp("runs") / "toy"
     folder.mkdir()
     for name in KEPT:
@@ -37,7 +37,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(exported: Path, empty_directory: Path) -> Path:
-    """The same, to be spoilt."""
+    """Return a copy of the exported run that a test may damage."""
     return Path(shutil.copytree(exported, "toy"))
 
 
@@ -47,7 +47,7 @@ def _prove_here(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(verification, "run_probe", lambda version, cases, _: probe.check_cases(str(version), str(cases)))
 
 
-def test_the_manifest_says_what_the_run_knows(exported: Path) -> None:
+def test_manifest_describes_the_run(exported: Path) -> None:
     about, found = Run(ROOT / "toy").about(), read_object(exported / "1" / layout.MANIFEST_FILE)
     assert found["format"] == 1
     assert found["name"] == "toy"
@@ -93,7 +93,7 @@ def test_an_empty_file_has_the_known_hash(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "key", "value"), [("snp", "symbols", ["", "AAPL", "GOOG", "IBM", "MSFT"]), ("mnist-rows", "read", "rows")]
 )
-def test_what_else_its_user_must_know(
+def test_manifest_contains_symbols_or_reading_order(
     name: str, key: str, value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: dict[str, Any] = {}
@@ -104,7 +104,7 @@ def test_what_else_its_user_must_know(
     assert written[key] == value
 
 
-def test_the_warm_up_file_is_what_tensorflow_serving_reads(exported: Path) -> None:
+def test_warmup_file_parses_as_tensorflow_serving_requests(exported: Path) -> None:
     pytest.importorskip("tensorflow_serving")
     from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
@@ -128,7 +128,7 @@ def test_the_warm_up_file_is_what_tensorflow_serving_reads(exported: Path) -> No
     ]
 
 
-def test_numbers_on_the_wire() -> None:
+def test_varints_and_fields_follow_the_protobuf_encoding() -> None:
     """protobuf.dev, "Encoding": 150 is 96 01; field 2 of "testing" is 12 07 and the letters."""
     assert warmup._encode_varint(1) == b"\x01"
     assert warmup._encode_varint(127) == b"\x7f"
@@ -137,7 +137,7 @@ def test_numbers_on_the_wire() -> None:
     assert warmup.encode_field(2, b"testing") == b"\x12\x07testing"
 
 
-def test_requests_too_large_for_a_server_are_left_out(
+def test_warmup_omits_requests_over_the_message_limit(
     exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from lstm_ae.export.endpoints import make_endpoints
@@ -157,8 +157,8 @@ def test_a_run_is_verified_against_its_model(run: Path, proven_here: None) -> No
     assert list(verify_versions(run / "1")) == [VerifiedVersion(run / "1", names, 0.0, [])]
 
 
-def test_a_manifest_names_the_columns_of_the_series(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`lstmae predict` refuses a table of several series by them."""
+def test_manifest_contains_the_id_columns(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`lstmae predict` uses them to refuse a table of several series."""
     monkeypatch.setattr("lstm_ae.export.saved_model.export_model", lambda model, base, about, **_: about)
     opened = Run(run)
     assert "id_columns" not in export_run(opened, run)  # type: ignore[operator]
@@ -167,7 +167,7 @@ def test_a_manifest_names_the_columns_of_the_series(run: Path, monkeypatch: pyte
     assert export_run(opened, run)["id_columns"] == ["site", "pump"]  # type: ignore[index]
 
 
-def test_a_version_elsewhere_is_verified_alone(run: Path, proven_here: None) -> None:
+def test_version_outside_a_run_is_verified_without_the_model(run: Path, proven_here: None) -> None:
     version = Path(shutil.copytree(run / "1", "served/007"))
     (one,) = verify_versions(Path("served"))
     assert one.directory == version
@@ -178,8 +178,8 @@ def test_a_version_elsewhere_is_verified_alone(run: Path, proven_here: None) -> 
     assert one.endpoints == ["encode", "reconstruct", "score", "serving_default"]
 
 
-def test_old_versions_say_what_could_not_be_checked(proven_here: None) -> None:
-    """As exports were before they had a manifest and more than one endpoint."""
+def test_version_without_manifest_reports_unchecked_files(proven_here: None) -> None:
+    """Early exports had no manifest and only one endpoint."""
     for name in KEPT:
         Path("old").mkdir(exist_ok=True)
         shutil.copy(ROOT / "toy" / name, "old")
@@ -190,7 +190,7 @@ def test_old_versions_say_what_could_not_be_checked(proven_here: None) -> None:
     assert one.unchecked == ["whether its files are unchanged: it has no manifest"]
 
 
-def test_versions_come_in_the_order_of_their_numbers(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_versions_are_verified_in_numeric_order(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lstm_ae.export.verification._verify_version", lambda version: version.name)
     for name in ("10", "2", "03", "abc", "-1", "²", ".export-1"):
         (run / name).mkdir()
@@ -225,7 +225,7 @@ def test_versions_come_in_the_order_of_their_numbers(run: Path, monkeypatch: pyt
     ],
     ids=["missing", "added", "flipped", "cut", "empty", "newer", "pipe"],
 )
-def test_a_version_that_is_not_as_it_was(run: Path, spoil: Any, text: str) -> None:
+def test_verification_refuses_a_changed_version(run: Path, spoil: Any, text: str) -> None:
     spoil(run / "1")
     with pytest.raises(UnprovenError) as raised:
         list(verify_versions(run))
@@ -245,8 +245,8 @@ def _pipe(path: Path) -> None:
     os.mkfifo(path)
 
 
-def test_a_version_whose_manifest_was_forged(run: Path, proven_here: None) -> None:
-    """The hashes are right, the content is not: the operations, then the answers, tell."""
+def test_verification_refuses_a_version_with_a_forged_manifest(run: Path, proven_here: None) -> None:
+    """The hashes match, so only the outputs and the operations reveal the change."""
     version = run / "1"
     weights = version / "variables/variables.data-00000-of-00001"
     content = bytearray(weights.read_bytes())
@@ -278,7 +278,7 @@ def _forge(version: Path) -> None:
     (version / layout.MANIFEST_FILE).write_bytes(as_json(content | {"files": manifest.hash_files(version)}))
 
 
-def test_other_peoples_models_are_tried_by_their_signatures(empty_directory: Path, proven_here: None) -> None:
+def test_third_party_models_are_verified_by_their_signatures(empty_directory: Path, proven_here: None) -> None:
     class Other(tf.Module):
         @tf.function(
             input_signature=[tf.TensorSpec((None, 3), name="x"), tf.TensorSpec((None,), tf.int32, name="horizon")]
@@ -305,8 +305,8 @@ def test_other_peoples_models_are_tried_by_their_signatures(empty_directory: Pat
         list(verify_versions(Path("other/2")))
 
 
-def test_what_needs_a_window_of_rows_is_tried_with_more(empty_directory: Path, proven_here: None) -> None:
-    """A score of rows has none where there are fewer than a window, and how long that is another endpoint says."""
+def test_score_endpoint_is_verified_with_more_rows_than_a_window(empty_directory: Path, proven_here: None) -> None:
+    """Fewer rows than a window have no score; the window size comes from another endpoint."""
 
     class Detector(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec((None, 40, 1), name="sequence")])
@@ -323,7 +323,7 @@ def test_what_needs_a_window_of_rows_is_tried_with_more(empty_directory: Path, p
     assert one.endpoints == ["score", "serving_default"]
 
 
-def test_inputs_of_a_signature() -> None:
+def test_sample_inputs_match_the_signature() -> None:
     described = read_signatures(read_graph(ROOT / "snp" / "1"))["forecast"]["inputs"]
     made = sample_signature(described, 2)
     assert made is not None
@@ -338,14 +338,14 @@ def test_inputs_of_a_signature() -> None:
     assert sample_signature({"a": {"dtype": "float32", "shape": None}}, 3) is None
 
 
-def test_where_there_is_nothing_to_verify(empty_directory: Path) -> None:
+def test_verifying_a_folder_without_versions_raises_data_error(empty_directory: Path) -> None:
     Path("x/abc").mkdir(parents=True)
     text = r"^'x' contains no exported version\. Pass a folder that lstmae export has written\.$"
     with pytest.raises(DataError, match=text):
         list(verify_versions(Path("x")))
 
 
-def test_what_an_older_export_says_of_gaps_is_not_compared(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gap_scores_of_older_exports_are_not_compared(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = np.ones((1, 3, 1), np.float32)
     cases = [
         VerificationCase("score", {"sequence": series}, {}) for series in (whole, np.where(whole > 1, whole, np.nan))
@@ -365,7 +365,7 @@ def test_what_an_older_export_says_of_gaps_is_not_compared(run: Path, monkeypatc
 
 
 @pytest.mark.parametrize("name", ["nothing", "file"])
-def test_where_no_version_can_be(name: str) -> None:
+def test_verifying_a_missing_folder_or_a_file_raises_data_error(name: str) -> None:
     Path("file").touch()
     with pytest.raises(DataError, match=f"^'{name}' contains no exported version"):
         list(verify_versions(Path(name)))

@@ -1,4 +1,4 @@
-"""What a SavedModel may be made of: other people's plain models pass, programs that reach outside do not."""
+"""A SavedModel may contain only allowed operations; common models pass, side effects are refused."""
 
 import contextlib
 import json
@@ -33,7 +33,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def saved(path: Path, function: Callable[[Any], Any], **objects: Any) -> Path:
-    """A SavedModel that computes a function of `x`."""
+    """Save a SavedModel that computes a function of `x`."""
     module = tf.Module()
     for name, value in objects.items():
         setattr(module, name, value)
@@ -47,7 +47,7 @@ def forbidden(version: Path) -> list[str]:
 
 
 def edited(plain: Path, edit: Callable[[Any], None]) -> list[str]:
-    """What is forbidden in a model after its meta graph was edited."""
+    """Return the forbidden parts of a model whose meta graph was edited."""
     return forbidden(edit_graph(plain, Path("edited"), edit))
 
 
@@ -63,7 +63,7 @@ def test_a_plain_model_passes(plain: Path) -> None:
 
 @pytest.mark.slow
 def test_common_keras_models_pass(tmp_path: Path) -> None:
-    """Pictures, words and series, as others build them."""
+    """The model combines common layers for images, text, and time series."""
     picture = keras.Input((12, 12, 3), name="picture")
     x = layers.Rescaling(1 / 255)(picture)
     x = layers.Conv2D(4, 3, padding="same", activation="relu")(x)
@@ -100,11 +100,13 @@ def test_common_keras_models_pass(tmp_path: Path) -> None:
     ],
     ids=["writes", "reads", "python", "numpy", "prints", "in-a-loop", "in-a-branch", "shared-variable", "checkpoint"],
 )
-def test_what_reaches_outside_is_found(compute: Callable[[Any], Any], found: str, empty_directory: Path) -> None:
+def test_file_python_print_and_shared_state_operations_are_forbidden(
+    compute: Callable[[Any], Any], found: str, empty_directory: Path
+) -> None:
     path = saved(Path("model"), compute)
     before = sorted(Path().rglob("*"))
     assert found in forbidden(path)
-    assert sorted(Path().rglob("*")) == before  # nothing of it has run
+    assert sorted(Path().rglob("*")) == before  # the operations have not run
 
 
 def _writing(value: Any) -> Any:
@@ -121,13 +123,13 @@ def _then(operation: Any, value: Any) -> Any:
         return tf.identity(value)
 
 
-def test_a_model_may_keep_count(empty_directory: Path) -> None:
-    """As Keras counts its seeds; a variable of its own is nobody else's."""
+def test_model_with_a_counter_variable_passes(empty_directory: Path) -> None:
+    """Keras counts its seeds this way, and no other model can access the variable."""
     count = tf.Variable(0.0)
     assert forbidden(saved(Path("model"), lambda x: x + count.assign_add(1.0), count=count)) == []
 
 
-def test_tables_and_their_files_are_refused(empty_directory: Path) -> None:
+def test_lookup_tables_and_asset_files_are_refused(empty_directory: Path) -> None:
     Path("words.txt").write_text("1\tone\n2\ttwo\n")
     initializer = tf.lookup.TextFileInitializer("words.txt", tf.int64, 0, tf.string, 1)
     table = tf.lookup.StaticHashTable(initializer, "?")
@@ -142,7 +144,7 @@ def test_tables_and_their_files_are_refused(empty_directory: Path) -> None:
     assert "InitializeTableFromTextFileV2" in found
 
 
-def test_an_initializer_that_writes(plain: Path) -> None:
+def test_initializer_that_writes_a_file_is_refused(plain: Path) -> None:
     def edit(meta: Any) -> None:
         node(meta.graph_def.node, "WriteFile", "evil", ("saver_filename", "saver_filename"))
         (initializer,) = [each for each in meta.graph_def.node if each.op == "NoOp"]
@@ -151,7 +153,7 @@ def test_an_initializer_that_writes(plain: Path) -> None:
     assert edited(plain, edit) == ["WriteFile"]
 
 
-def test_a_function_that_nothing_calls_is_judged_as_well(plain: Path) -> None:
+def test_uncalled_functions_are_checked(plain: Path) -> None:
     def edit(meta: Any) -> None:
         lonely = meta.graph_def.library.function.add()
         lonely.signature.name = "__inference__traced_restore_7"  # a name proves nothing
@@ -161,7 +163,7 @@ def test_a_function_that_nothing_calls_is_judged_as_well(plain: Path) -> None:
     assert edited(plain, edit) == ["RestoreV2", "SaveV2"]
 
 
-def test_the_saver_may_save_and_restore_and_no_more(plain: Path) -> None:
+def test_saver_functions_may_only_save_or_restore(plain: Path) -> None:
     def restoring(meta: Any) -> None:
         node(function(meta, "__inference__traced_restore").node_def, "SaveV2")
 
@@ -173,7 +175,7 @@ def test_the_saver_may_save_and_restore_and_no_more(plain: Path) -> None:
     assert edited(plain, saving) == ["WriteFile"]
 
 
-def test_a_signature_that_leads_to_the_saver(plain: Path) -> None:
+def test_signature_that_calls_the_saver_is_refused(plain: Path) -> None:
     def directly(meta: Any) -> None:
         meta.signature_def["serving_default"].outputs["y"].name = meta.saver_def.save_tensor_name
 
@@ -192,7 +194,7 @@ def test_a_signature_that_leads_to_the_saver(plain: Path) -> None:
     assert edited(plain, by_the_main_operation) == ["RestoreV2"]
 
 
-def test_an_object_that_leads_to_the_saver(plain: Path) -> None:
+def test_object_that_refers_to_the_saver_is_refused(plain: Path) -> None:
     def edit(meta: Any) -> None:
         evil = meta.object_graph_def.nodes.add()
         evil.bare_concrete_function.concrete_function_name = function(
@@ -203,8 +205,8 @@ def test_an_object_that_leads_to_the_saver(plain: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_server_judges_without_keras() -> None:
-    """The imports alone load no TensorFlow; the judgement needs no Keras, of which nothing may be there."""
+def test_graph_check_runs_without_keras() -> None:
+    """The imports do not load TensorFlow, and the check does not need Keras to be installed."""
     program = """
 import json, sys
 for name in ("keras", "tf_keras"):
@@ -220,21 +222,21 @@ print(json.dumps([before, graph_check.find_forbidden(graph_check.read_graph(Path
     assert json.loads(done.stdout) == [False, []]
 
 
-def test_two_of_one_name(plain: Path) -> None:
+def test_duplicate_function_names_are_refused(plain: Path) -> None:
     def edit(meta: Any) -> None:
         meta.graph_def.library.function.add().CopyFrom(meta.graph_def.library.function[0])
 
     assert edited(plain, edit) == ["duplicate node or function names"]
 
 
-def test_classes_that_would_be_looked_up(plain: Path) -> None:
+def test_objects_with_registered_classes_are_refused(plain: Path) -> None:
     def edit(meta: Any) -> None:
         meta.object_graph_def.nodes[0].registered_name = "Evil"
 
     assert edited(plain, edit) == ["objects registered as 'Evil'"]
 
 
-def test_the_list_names_operations_that_exist() -> None:
+def test_listed_operations_exist_in_tensorflow() -> None:
     every = (
         ALLOWED_OPERATIONS
         | operations.TOP_LEVEL_OPERATIONS
@@ -244,8 +246,8 @@ def test_the_list_names_operations_that_exist() -> None:
     assert not [name for name in every if op_def_registry.get(name) is None]
 
 
-def test_what_keeps_a_state_is_on_the_list_by_name_only() -> None:
-    """A new operation with side effects does not slip in among two hundred."""
+def test_stateful_operations_are_allowed_by_name_only() -> None:
+    """A new operation with side effects requires a change of this test."""
     assert {name for name in ALLOWED_OPERATIONS if op_def_registry.get(name).is_stateful} == {
         *("AssignAddVariableOp", "AssignSubVariableOp", "AssignVariableOp"),
         *("Assert", "Case", "If", "StatefulPartitionedCall", "While"),
@@ -255,7 +257,7 @@ def test_what_keeps_a_state_is_on_the_list_by_name_only() -> None:
     }
 
 
-def test_files_that_are_none(plain: Path, empty_directory: Path) -> None:
+def test_missing_damaged_and_large_graph_files_raise_data_error(plain: Path, empty_directory: Path) -> None:
     path = Path("model")
     with pytest.raises(DataError, match=r"^'model' is not a SavedModel: it has no saved_model\.pb$"):
         forbidden(path)
@@ -273,7 +275,7 @@ def test_files_that_are_none(plain: Path, empty_directory: Path) -> None:
     assert graph_check.read_graph(path, limit=len(whole)).HasField("object_graph_def")
     with pytest.raises(DataError, match=f"is larger than {len(whole) - 1:,} bytes"):
         graph_check.read_graph(path, limit=len(whole) - 1)
-    for name in graph_check.OTHER_GRAPH_FILES:  # TensorFlow would load what was not judged
+    for name in graph_check.OTHER_GRAPH_FILES:  # TensorFlow would load these unchecked files
         (path / name).touch()
         with pytest.raises(DataError, match=f"^'model/{name}' is not a supported form of SavedModel"):
             forbidden(path)
@@ -282,7 +284,9 @@ def test_files_that_are_none(plain: Path, empty_directory: Path) -> None:
 
 @given(place=st.integers(0), byte=st.integers(0, 255), cut=st.booleans())
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_damaged_file_is_an_error_of_ours(plain: Path, tmp_path: Path, place: int, byte: int, cut: bool) -> None:
+def test_damaged_graph_file_raises_only_data_error(
+    plain: Path, tmp_path: Path, place: int, byte: int, cut: bool
+) -> None:
     whole = bytearray((plain / "saved_model.pb").read_bytes())
     place %= len(whole)
     whole[place] = byte

@@ -1,4 +1,4 @@
-"""Exported versions: numbered, proven before they appear, portable, and of use without this package."""
+"""Exported versions are numbered, verified before they appear, portable, and usable without this package."""
 
 import hashlib
 import json
@@ -49,7 +49,7 @@ def model() -> Any:
 
 @pytest.fixture(scope="module")
 def exported(model: Any, tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
-    """Proven for real, in a process that has neither Keras nor this package."""
+    """Export a model that is verified in a process with neither Keras nor this package."""
     return export_model(model, tmp_path_factory.mktemp("served") / "snp")
 
 
@@ -59,7 +59,7 @@ def small(**choices: Any) -> Any:
 
 @pytest.fixture
 def one_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For what does not depend on which there are: an endpoint takes half a second."""
+    """Export only the first endpoint to save time in tests that do not depend on the endpoints."""
     monkeypatch.setattr(exporting, "make_endpoints", lambda model, detector: make_endpoints(model, detector)[:1])
 
 
@@ -68,7 +68,7 @@ def called(model: Any, name: str, inputs: dict[str, Any]) -> dict[str, Any]:
     return {key: value.numpy() for key, value in call({k: tf.constant(v) for k, v in inputs.items()}).items()}
 
 
-def test_what_was_written(exported: ExportResult) -> None:
+def test_export_writes_version_endpoints_and_files(exported: ExportResult) -> None:
     assert exported.directory.name == "1"
     assert exported.endpoints == [
         Endpoint("serving_default", ["company", "past"], ["future"]),
@@ -82,7 +82,7 @@ def test_what_was_written(exported: ExportResult) -> None:
     assert exported.directory.stat().st_mode & 0o777 == 0o755
 
 
-def test_the_endpoints_say_what_the_model_says(model: Any, exported: ExportResult) -> None:
+def test_endpoints_return_the_outputs_of_the_model(model: Any, exported: ExportResult) -> None:
     loaded = tf.saved_model.load(str(exported.directory))
     inputs = {name: tf.constant(value) for name, value in INPUTS.items()}
     for name in ("serving_default", "predict"):
@@ -94,7 +94,7 @@ def test_the_endpoints_say_what_the_model_says(model: Any, exported: ExportResul
     expected = rollout(model)(inputs, horizon).numpy()
     assert np.isnan(many)[..., 0].sum(axis=1).tolist() == [3, 5, 0]
     np.testing.assert_allclose(many, expected, rtol=1e-6)
-    # Any number of samples and days, as a server needs it.
+    # A server sends any number of samples and days.
     longer = loaded.signatures["serving_default"](past=tf.ones((5, 11, 1)), company=tf.zeros((5,), tf.int32))
     assert longer["future"].shape == (5, 11, 1)
 
@@ -134,13 +134,13 @@ def test_the_endpoints_say_what_the_model_says(model: Any, exported: ExportResul
                     volume=False,
                 ),
             ),
-            {"serving_default": ["future"], "predict": ["future"]},  # of later days the open is not known
+            {"serving_default": ["future"], "predict": ["future"]},  # the open of later days is unknown
         ),
     ],
     ids=["autoencoder", "classifier", "forecaster", "forecaster-with-open"],
 )
 @pytest.mark.slow
-def test_an_endpoint_for_each_thing_a_model_can_do(
+def test_endpoints_match_the_task_of_the_model(
     made: Any, wanted: dict[str, list[str]], tmp_path: Path, proven_here: None
 ) -> None:
     found = export_model(made(), tmp_path)
@@ -150,7 +150,7 @@ def test_an_endpoint_for_each_thing_a_model_can_do(
     assert found.difference <= 1e-6
 
 
-def test_a_score_of_rows_is_proven_over_joined_windows_and_blocks() -> None:
+def test_score_samples_span_several_windows_and_blocks() -> None:
     scale = fixed_scale(2.0, 3.0)
     model = in_own_units(drawn(pooled_autoencoder(Series(units=2, code=2), steps=5, features=2, missing=True)), scale)
     asked = list(sample_endpoints(model, make_endpoints(model, ScoreParameters(0.5, 3))))
@@ -166,7 +166,7 @@ def test_a_score_of_rows_is_proven_over_joined_windows_and_blocks() -> None:
 
 
 def test_the_score_is_the_squared_error_of_scaled_values() -> None:
-    """Scaled by (x - 10) / 2, and given back as 1 everywhere: 14 is one off, 10 is one off, 18 is three off."""
+    """Values are scaled by (x - 10) / 2 and reconstructed as 1: the errors of 14, 10, and 18 are 1, 1, and 3."""
     network = autoencoder(Toy(units=2), steps=2, features=2)
     network.set_weights([np.zeros(weight.shape) for weight in network.get_weights()])
     network.get_layer("reconstruction").set_weights([np.zeros((2, 2)), np.ones(2)])
@@ -176,8 +176,8 @@ def test_the_score_is_the_squared_error_of_scaled_values() -> None:
     assert called(model, "reconstruct", {"sequence": window})["reconstruction"].tolist() == [[[12, 12], [12, 12]]]
 
 
-def test_missing_values_do_not_count() -> None:
-    """A reader of gaps gives back 1 everywhere: of (3, missing) that is 4, of (missing, missing) nothing."""
+def test_score_ignores_missing_values() -> None:
+    """The model reconstructs 1 everywhere: (3, missing) scores 4, and (missing, missing) has no score."""
     network = pooled_autoencoder(Series(units=2, code=16), steps=2, features=2, missing=True)
     network.set_weights([np.zeros(weight.shape) for weight in network.get_weights()])
     network.get_layer("reconstruction").set_weights([np.zeros((2, 2)), np.ones(2)])
@@ -186,8 +186,8 @@ def test_missing_values_do_not_count() -> None:
     np.testing.assert_array_equal(said, [[4, np.nan]])
 
 
-def test_the_code_is_what_the_encoder_hands_over() -> None:
-    """One step, all weights 0 but the candidate's bias 1: c = 0.5 tanh(1), h = 0.5 tanh(c)."""
+def test_code_is_the_hidden_state_of_the_encoder() -> None:
+    """With one step and all weights 0 except a candidate bias of 1, c = 0.5 tanh(1) and h = 0.5 tanh(c)."""
     for latent, shape in (("vector", (1, 1)), ("steps", (1, 1, 1))):
         network = autoencoder(Toy(units=1, latent=latent), steps=1, features=1)
         encoder = network.get_layer("encoder_1")
@@ -199,8 +199,7 @@ def test_the_code_is_what_the_encoder_hands_over() -> None:
         assert code.item() == pytest.approx(0.5 * np.tanh(0.5 * np.tanh(1)), rel=1e-6)
 
 
-def test_the_code_is_all_that_the_decoder_needs() -> None:
-    """Decoded by the model's other layers, it gives the reconstruction."""
+def test_decoding_the_code_gives_the_reconstruction() -> None:
     model = small(latent="vector", bidirectional=True)
     window = np.random.default_rng(0).normal(size=(4, 3, 1)).astype(np.float32)
     network, code = inner_network(model), called(model, "encode", {"sequence": window})["code"]
@@ -211,7 +210,7 @@ def test_the_code_is_all_that_the_decoder_needs() -> None:
     np.testing.assert_allclose(hidden, model({"sequence": window})["reconstruction"], rtol=1e-5)
 
 
-def test_the_class_is_the_most_probable() -> None:
+def test_class_has_the_highest_probability() -> None:
     model = in_own_units(drawn(classifier(Mnist(units=2), steps=4, features=3, classes=10)), fixed_scale())
     said = called(model, "classify", {"sequence": np.random.default_rng(0).normal(size=(9, 4, 3)).astype(np.float32)})
     assert said["class"].dtype == np.int32
@@ -219,21 +218,21 @@ def test_the_class_is_the_most_probable() -> None:
     assert said["label"].sum(axis=1) == pytest.approx(1)
 
 
-def test_versions_count_up(tmp_path: Path, proven_here: None, one_endpoint: None) -> None:
+def test_export_uses_the_next_version_number(tmp_path: Path, proven_here: None, one_endpoint: None) -> None:
     base = tmp_path / "models" / "toy"
     model = small()
     assert export_model(model, base).directory == base / "1"
     for other in ("7", "abc", ".export-old", "-9", ".export-part-k1ll3d__"):
         (base / other).mkdir()
     assert export_model(model, base).directory == base / "8"
-    assert [path.name for path in base.glob(".*")] == [".export-old"]  # what a killed export left is gone
+    assert [path.name for path in base.glob(".*")] == [".export-old"]  # the export deletes the files of a killed export
     assert (base / "1" / "saved_model.pb").is_file()
 
 
-def test_two_exports_at_once(
+def test_concurrent_export_takes_the_next_version(
     tmp_path: Path, proven_here: None, one_endpoint: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The other one was faster: its version stays, ours is the next."""
+    """The version that another process publishes first stays unchanged."""
     rename = Path.rename
 
     def second(path: Path, target: Path) -> Path:
@@ -246,8 +245,10 @@ def test_two_exports_at_once(
     assert [path.name for path in (tmp_path / "1").iterdir()] == ["variables"]
 
 
-def test_layers_get_their_kernels_back(tmp_path: Path, one_endpoint: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exporting traces portable kernels; the model in memory may use fast ones again afterwards."""
+def test_export_restores_the_kernels_of_layers(
+    tmp_path: Path, one_endpoint: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exporting traces portable kernels; afterwards the model in memory may use cuDNN again."""
     model = small()
     recurrent = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.LSTM)]
     assert len(recurrent) == 2
@@ -264,7 +265,7 @@ def test_layers_get_their_kernels_back(tmp_path: Path, one_endpoint: None, monke
     assert [layer.use_cudnn for layer in recurrent] == before
 
 
-def test_what_is_not_proven_is_not_published(
+def test_unverified_export_is_not_published(
     tmp_path: Path, one_endpoint: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(verification, "run_probe", lambda *_: {"difference": None, "error": "it is wrong"})
@@ -284,7 +285,7 @@ def test_what_is_not_proven_is_not_published(
     assert [path.name for path in tmp_path.iterdir()] == ["3"]
 
 
-def test_damaged_weights_are_told_as_such(tmp_path: Path) -> None:
+def test_nan_weights_raise_data_error(tmp_path: Path) -> None:
     model = small()
     inner_network(model).get_layer("reconstruction").bias.assign([float("nan")])
     with pytest.raises(DataError, match="returns NaN or infinity: its weights are damaged"):
@@ -293,8 +294,8 @@ def test_damaged_weights_are_told_as_such(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_wrong_answer_is_noticed(exported: ExportResult, tmp_path: Path) -> None:
-    """The check itself, with expectations that are off."""
+def test_probe_reports_differing_outputs(exported: ExportResult, tmp_path: Path) -> None:
+    """Run the probe itself with wrong expected outputs."""
     one = probe.check_cases(str(exported.directory), str(_cases(tmp_path, _answers(exported))))
     assert one == {"difference": 0.0, "error": ""}
     off = [
@@ -338,7 +339,9 @@ def _cases(folder: Path, cases: list[VerificationCase]) -> Path:
     return folder / "cases.npz"
 
 
-def test_a_process_that_dies_or_hangs(exported: ExportResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_probe_process_that_dies_or_hangs_is_reported(
+    exported: ExportResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     arguments = (exported.directory, tmp_path / "cases.npz", tmp_path / "report.json")
     program = tmp_path / "probe.py"
     monkeypatch.setattr(probe, "__file__", str(program))
@@ -354,15 +357,15 @@ def test_a_process_that_dies_or_hangs(exported: ExportResult, tmp_path: Path, mo
     assert verification.run_probe(*arguments)["error"] == "it did not finish within 0.2 seconds"
 
 
-def test_the_fresh_process_finds_packages_where_this_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_probe_process_uses_the_import_path_of_its_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "tensorflow.py").write_text("raise ImportError('found on the path')")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(ConfigError, match=r"cannot import its packages \(ImportError: found on the path\)"):
         verification.run_probe(tmp_path, tmp_path / "cases.npz", tmp_path / "report.json")
 
 
-def test_the_fresh_process_ends_with_this_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever it does; its import of TensorFlow never ends here."""
+def test_probe_process_ends_with_its_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process ends even while it imports TensorFlow, which never returns here."""
     (tmp_path / "tensorflow.py").write_text(
         "import os, pathlib, threading\n"
         f"pathlib.Path({str(tmp_path)!r}, str(os.getpid())).touch()\n"
@@ -376,7 +379,7 @@ def test_the_fresh_process_ends_with_this_one(tmp_path: Path, monkeypatch: pytes
     thread = threading.Thread(target=lambda: reports.append(verification.run_probe(*arguments)))
     thread.start()
     wait_for(lambda: any(path.name.isdecimal() for path in tmp_path.iterdir()), "TensorFlow is not imported")
-    # Close the first pipe's end of this process, as the system does when it is killed.
+    # Close the end of the first pipe in this process, as the system does when it kills the process.
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, pipes[0][1])
     os.close(nowhere)
@@ -386,7 +389,7 @@ def test_the_fresh_process_ends_with_this_one(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.slow
-def test_the_fresh_process_has_tensorflow_alone(exported: ExportResult, tmp_path: Path) -> None:
+def test_probe_process_imports_neither_keras_nor_this_package(exported: ExportResult, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     verification.run_probe(exported.directory, _cases(tmp_path, _answers(exported)), report)
     assert json.loads(report.read_text()) == {"difference": 0.0, "error": "", "modules": []}
@@ -404,8 +407,8 @@ def test_each_weight_is_stored_once(model: Any, exported: ExportResult) -> None:
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment(tmp_path: Path) -> None:
-    """What was there stays as it is, no half version appears, and the next export is as if nothing had happened."""
+def test_killed_export_leaves_versions_unchanged(tmp_path: Path) -> None:
+    """Existing versions stay unchanged, no incomplete version appears, and the next export succeeds."""
     train = "toy train --sequences 100 --epochs 1 --units 2 --out run"
     assert finished(train, tmp_path)[0] == 0
     run = tmp_path / "run"

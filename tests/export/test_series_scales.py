@@ -1,4 +1,4 @@
-"""A model with a scale for each series: its input `series`, its two halves, and what is exported of it."""
+"""Tests of models with a scale for each series: the input `series`, the two halves, and the export."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from lstm_ae.models.scaling import in_own_units, series_scales_of
 from lstm_ae.models.sliding import slide
 from lstm_ae.studies.series import reconstruction
 
-# Of all together, of a small and of a large series.
+# The scales of all series together, of a small series, and of a large one.
 SCALE = Scale(
     "series",
     np.array([[50, 500], [1, 2], [1000, 9000]], np.float32),
@@ -47,15 +47,15 @@ def forecaster() -> Any:
 
 
 def rows_of(count: int) -> Any:
-    """Rows of each of `LINES` in own units, and the same levelled: `(4, rows, 2)` each."""
+    """Return rows of each of `LINES` in own units and in common units, both `(4, rows, 2)`."""
     level = np.random.default_rng(1).normal(0, 1, (1, count, 2)).astype(np.float32) * SCALE.range[0] + SCALE.offset[0]
     level = np.repeat(level, len(LINES), axis=0)
     own = [SCALE.from_common(rows, np.full(count, line, np.int32)) for rows, line in zip(level, LINES, strict=True)]
     return np.array(own), level
 
 
-def test_each_series_is_given_back_in_its_own_units(model: Any) -> None:
-    """Alike in scaled values, and a line that the model does not have is of all together."""
+def test_reconstruction_is_in_the_units_of_each_series(model: Any) -> None:
+    """Scaled values are equal, and an unknown series uses the common scale."""
     own, level = rows_of(STEPS)
     given_back = model(model_inputs(model, own, LINES))["reconstruction"].numpy()
     (common,) = model(model_inputs(model, level[:1], None))["reconstruction"].numpy()
@@ -64,7 +64,7 @@ def test_each_series_is_given_back_in_its_own_units(model: Any) -> None:
         np.testing.assert_allclose(rows, wanted, rtol=1e-5)
 
 
-def test_halves_read_levelled_rows(model: Any) -> None:
+def test_sliding_halves_read_rows_in_common_units(model: Any) -> None:
     level = rows_of(40)[1][0]
     halves, levels = slide(model, "series"), series_scales_of(model, ("", "small", "large"))
     assert halves.reason == ""
@@ -79,7 +79,9 @@ def test_halves_read_levelled_rows(model: Any) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["model", "forecaster"])
-def test_saved_and_exported_alike(kind: str, request: pytest.FixtureRequest, tmp_path: Path, proven_here: None) -> None:
+def test_saved_and_exported_models_return_equal_outputs(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path, proven_here: None
+) -> None:
     model = request.getfixturevalue(kind)
     inputs = model_inputs(model, rows_of(STEPS)[0], LINES)
     expected = model(inputs)
@@ -93,7 +95,7 @@ def test_saved_and_exported_alike(kind: str, request: pytest.FixtureRequest, tmp
         np.testing.assert_allclose(value, expected[name], rtol=1e-5)
 
 
-def test_the_score_of_rows_is_that_of_levelled_ones(model: Any) -> None:
+def test_scores_in_own_units_equal_scores_in_common_units(model: Any) -> None:
     own, level = rows_of(30)
     own[:, 10] = level[:, 10] = np.nan
     call, specs = make_score_function(model, ScoreParameters(0.5, 3, (1.0, 4.0)))
@@ -106,8 +108,8 @@ def test_the_score_of_rows_is_that_of_levelled_ones(model: Any) -> None:
         np.testing.assert_allclose(scores, wanted, rtol=1e-3)
 
 
-def test_a_series_that_is_shorter_than_a_window_has_no_scores(model: Any) -> None:
-    """Its rows would count as normal, whatever is in them; short series are scored only by a run that pads them."""
+def test_series_shorter_than_a_window_is_refused_unless_padded(model: Any) -> None:
+    """Rows without a score would count as normal; only a run that pads its windows scores short series."""
     own, _ = rows_of(STEPS - 1)
     given = {"sequence": tf.constant(own), "series": tf.constant(LINES)}
     for gap in (None, 2):
@@ -118,8 +120,8 @@ def test_a_series_that_is_shorter_than_a_window_has_no_scores(model: Any) -> Non
     assert np.isfinite(tf.function(call, input_signature=[specs])(given)["score"].numpy()).any()
 
 
-def test_an_export_is_tried_with_several_series(model: Any) -> None:
-    """Also over blocks of windows that have to be joined, where each row of the batch is one series."""
+def test_sample_inputs_contain_several_series(model: Any) -> None:
+    """This includes series of several blocks of windows, where each row of the batch is one series."""
     asked = list(sample_endpoints(model, make_endpoints(model, ScoreParameters(0.5, 3))))
     for _, inputs in asked:
         assert inputs["series"].tolist() == list(range(len(inputs["sequence"])))
