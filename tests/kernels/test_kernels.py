@@ -1,4 +1,4 @@
-"""The kernels compute what Keras' LSTM computes: outputs, gradients and whole trainings, over many shapes."""
+"""Compare the kernels with the LSTM of Keras: outputs, gradients, and trainings for many shapes."""
 
 import dataclasses
 import shutil
@@ -26,7 +26,7 @@ from lstm_ae.models.autoencoder import autoencoder
 from lstm_ae.models.classifier import classifier
 from lstm_ae.training.loop import fit
 
-# Of a tensor's largest absolute entry.
+# Relative to the largest absolute value of a tensor.
 TOLERANCE = 1e-5
 
 
@@ -38,9 +38,9 @@ def assert_near(got: Any, wanted: Any) -> None:
 
 
 def measured(network: Any, inputs: list[Any], kernel: str) -> list[Any]:
-    """Outputs, and the gradients of inputs and weights under an uneven loss."""
+    """Return the outputs, and the gradients of inputs and weights for a loss that weights them unevenly."""
 
-    # As in training, the graph does not know how many samples come.
+    # As in training, the batch size is unknown to the graph.
     @tf.function(input_signature=[[tf.TensorSpec([None, *value.shape[1:]]) for value in inputs]])
     def run(inputs: list[Any]) -> Any:
         with tf.GradientTape() as tape:
@@ -69,18 +69,18 @@ def compare(network: Any, inputs: list[Any]) -> None:
 
 
 def below(sequence: Any) -> Any:
-    """Something trained below the layer, so that the gradient of its input is wanted."""
+    """Add a trainable layer below, so that the gradient of the input is needed."""
     return layers.Dense(sequence.shape[-1], name="below")(sequence)
 
 
-# batch, steps, features, units: single ones, not whole vectors, more rows than go together, several vectors.
+# Batch, steps, features, and units: ones, partial vectors, several blocks of rows, and several vectors.
 SHAPES = [(1, 1, 1, 1), (3, 7, 2, 5), (66, 4, 1, 16), (130, 3, 17, 8), (5, 6, 28, 33), (9, 5, 16, 64), (2, 50, 3, 100)]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
-def test_a_layer_with_states(shape: tuple[int, int, int, int], seed: int) -> None:
-    """As the forecaster's stepper uses it: initial states in, all steps and final states out."""
+def test_lstm_layer_with_initial_states_matches_keras(shape: tuple[int, int, int, int], seed: int) -> None:
+    """The stepper of the forecaster passes initial states and reads all steps and the final states."""
     batch, steps, features, units = shape
     keras.utils.set_random_seed(seed)
     random = np.random.default_rng(seed)
@@ -109,7 +109,7 @@ FORMS: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_form(form: str) -> None:
+def test_stacked_and_bidirectional_layers_match_keras(form: str) -> None:
     keras.utils.set_random_seed(3)
     given = keras.Input((None, 3))
     network = keras.Model([given], FORMS[form](below(given)))
@@ -125,28 +125,28 @@ def test_a_form(form: str) -> None:
     ],
     ids=["slice", "both directions", "dropout"],
 )
-def test_a_batch_without_samples(above: Callable[[Any], Any]) -> None:
-    """Its gradients have the shapes that what lies above and below counts on."""
+def test_empty_batch_matches_keras(above: Callable[[Any], Any]) -> None:
+    """The gradients have the shapes that the layers above and below expect."""
     given = keras.Input((9, 3))
     hidden = layers.LSTM(5, return_sequences=True)(below(given))
     compare(keras.Model([given], above(hidden)), [np.zeros((0, 9, 3), np.float32)])
 
 
-def test_a_layer_applied_twice() -> None:
+def test_layer_applied_twice_matches_keras() -> None:
     keras.utils.set_random_seed(3)
     given, layer = keras.Input((5, 4)), layers.LSTM(4, return_sequences=True)
     compare(keras.Model([given], layer(layer(below(given)))), [np.ones((3, 5, 4), np.float32)])
 
 
-def test_small_numbers_keep_their_digits() -> None:
-    """tanh near 0 must not lose what a difference of numbers near 1 loses."""
+def test_small_inputs_keep_their_precision() -> None:
+    """tanh near 0 must not be computed as a difference of numbers near 1, which loses precision."""
     keras.utils.set_random_seed(0)
     given = keras.Input((5, 2))
     network = keras.Model([given], layers.LSTM(4, return_sequences=True)(below(given)))
     compare(network, [np.full((3, 5, 2), 1e-6, np.float32)])
 
 
-def test_huge_inputs_saturate() -> None:
+def test_huge_inputs_saturate_as_in_keras() -> None:
     keras.utils.set_random_seed(0)
     given = keras.Input((5, 2))
     network = keras.Model([given], layers.LSTM(4, return_sequences=True)(given))
@@ -157,7 +157,7 @@ def test_huge_inputs_saturate() -> None:
         assert_near(got[first : first + 3], wanted[first : first + 3])
 
 
-def test_no_number_stays_no_number() -> None:
+def test_nan_inputs_give_nan_from_their_step_on() -> None:
     keras.utils.set_random_seed(0)
     given = keras.Input((5, 2))
     network = keras.Model([given], layers.LSTM(4, return_sequences=True)(given))
@@ -182,7 +182,7 @@ def data(samples: int) -> Data:
 
 
 def trained(path: Path, config: Toy | Mnist) -> tuple[list[float], list[Any]]:
-    """The losses of the epochs, and the weights after the last."""
+    """Return the losses of the epochs and the final weights."""
     experiment.seed(config)
     if isinstance(config, Mnist):
         network = classifier(config, steps=STEPS, features=2, classes=3)
@@ -192,13 +192,13 @@ def trained(path: Path, config: Toy | Mnist) -> tuple[list[float], list[Any]]:
     return [row["loss"] for row in result.history[1:]], [np.array(variable) for variable in network.variables]
 
 
-# 22 samples in batches of 10: the last batch of 2 has parts of no sample where there are 3 parts.
+# With 22 samples in batches of 10 and 3 parts, the last batch of 2 has an empty part.
 SGD = Toy(units=5, optimizer="sgd", learning_rate=0.1, epochs=4, batch_size=10, seed=3, latent="vector", parts=3)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("more", [{}, {"code": 3, "decoder_start": "code"}], ids=["input", "state"])
-def test_ten_steps_of_sgd_give_the_weights_that_keras_gives(tmp_path: Path, more: dict[str, Any]) -> None:
+def test_training_with_sgd_gives_the_weights_of_keras(tmp_path: Path, more: dict[str, Any]) -> None:
     config = dataclasses.replace(SGD, **more)
     ours, theirs = (trained(tmp_path, dataclasses.replace(config, kernel=kernel))[1] for kernel in ("auto", "keras"))
     for got, wanted in zip(ours, theirs, strict=True):
@@ -206,21 +206,21 @@ def test_ten_steps_of_sgd_give_the_weights_that_keras_gives(tmp_path: Path, more
 
 
 @pytest.mark.slow
-def test_ten_steps_of_adam_give_the_losses_that_keras_gives(tmp_path: Path) -> None:
+def test_training_with_adam_gives_the_losses_of_keras(tmp_path: Path) -> None:
     config = Mnist(units=4, epochs=4, batch_size=10, bidirectional=True, latent="vector", dropout=0.2)
     ours, theirs = (trained(tmp_path, dataclasses.replace(config, kernel=kernel))[0] for kernel in ("auto", "keras"))
     np.testing.assert_allclose(ours, theirs, rtol=1e-4)
 
 
-def test_the_parts_of_a_batch_add_up(tmp_path: Path) -> None:
-    """Also where a part is left without a sample."""
+def test_training_in_parts_gives_the_weights_of_whole_batches(tmp_path: Path) -> None:
+    """This includes batches with an empty part."""
     one, three = (trained(tmp_path, dataclasses.replace(SGD, parts=parts))[1] for parts in (1, 3))
     for got, wanted in zip(three, one, strict=True):
         assert_near(got, wanted)
 
 
 class Refusing(layers.Layer):
-    """Takes no batch without a sample."""
+    """Refuse empty batches."""
 
     def call(self, inputs: Any) -> Any:
         with tf.control_dependencies([tf.debugging.assert_positive(tf.shape(inputs)[0])]):
@@ -228,8 +228,8 @@ class Refusing(layers.Layer):
 
 
 @pytest.mark.parametrize("batch", [1, 10])
-def test_no_part_of_a_batch_is_empty(tmp_path: Path, batch: int) -> None:
-    """Neither in training, whose last batch has 2 samples or 1, nor in validation; and no sample counts twice."""
+def test_layers_never_receive_an_empty_part_of_a_batch(tmp_path: Path, batch: int) -> None:
+    """This holds in training and in validation, also for last batches of 1 or 2 samples; no sample counts twice."""
     experiment.seed(SGD)
     given = keras.Input((STEPS, 2), name="sequence")
     hidden = layers.LSTM(5, return_sequences=True)(Refusing()(given))
@@ -244,7 +244,7 @@ def test_no_part_of_a_batch_is_empty(tmp_path: Path, batch: int) -> None:
     assert row["val_loss"] == pytest.approx(errors.mean(), rel=1e-5)
 
 
-def test_what_was_trained_stays_plain_keras(tmp_path: Path) -> None:
+def test_trained_network_contains_only_keras_layers(tmp_path: Path) -> None:
     network = autoencoder(SGD, steps=STEPS, features=2)
     fit(network, data(22), dataclasses.replace(SGD, epochs=1), state=tmp_path / "state.npz", identity={})
     assert type(network.get_layer("encoder_1")) is layers.LSTM
@@ -271,16 +271,16 @@ def reasons(layer: Any, kernel: str = "auto") -> list[str]:
     ],
     ids=["gru", "dropout", "activation", "precision", "bias"],
 )
-def test_what_the_kernels_do_not_cover_is_left_to_keras(layer: Callable[[], Any], reason: str) -> None:
+def test_unsupported_layers_use_keras_and_name_the_reason(layer: Callable[[], Any], reason: str) -> None:
     assert reasons(layer()) == [reason]
 
 
-def test_the_option_leaves_all_to_keras() -> None:
+def test_option_kernel_keras_disables_the_kernels() -> None:
     assert reasons(layers.LSTM(3)) == [""]
     assert reasons(layers.LSTM(3), "keras") == ["--kernel keras"]
 
 
-def test_masked_sequences_are_left_to_keras() -> None:
+def test_masked_sequences_are_computed_by_keras() -> None:
     keras.utils.set_random_seed(0)
     given = keras.Input((6, 2))
     network = keras.Model([given], layers.LSTM(4)(layers.Masking()(given)))
@@ -290,7 +290,7 @@ def test_masked_sequences_are_left_to_keras() -> None:
         np.testing.assert_array_equal(got, wanted)
 
 
-def test_without_a_compiler_keras_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_layers_use_keras_if_kernels_cannot_be_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choice, "unavailable_reason", lambda: "the kernels cannot be compiled here")
     assert reasons(layers.LSTM(3)) == ["the kernels cannot be compiled here"]
 
@@ -302,7 +302,9 @@ def test_without_a_compiler_keras_computes(monkeypatch: pytest.MonkeyPatch) -> N
         (StopIteration(), "(StopIteration)"),
     ],
 )
-def test_what_keeps_the_kernels_away_is_told(error: Exception, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_import_errors_of_the_kernels_are_reported(
+    error: Exception, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Refusing:
         def find_spec(self, name: str, *_: object) -> None:
             if name == "lstm_ae.kernels.operation":
@@ -314,7 +316,7 @@ def test_what_keeps_the_kernels_away_is_told(error: Exception, said: str, monkey
 
 
 @pytest.mark.slow
-def test_without_memory_the_operation_fails_and_not_the_process() -> None:
+def test_operation_without_memory_raises_resource_exhausted_error() -> None:
     program = """
 import resource
 from pathlib import Path
@@ -339,21 +341,21 @@ except tf.errors.ResourceExhaustedError as error:
     assert done.stdout.splitlines() == ["(2, 16)", "refused"], done.stderr
 
 
-def test_a_gpu_takes_its_own_path(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kernels_are_unavailable_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: ["a GPU"] if kind == "GPU" else [])
     assert choice.unavailable_reason.__wrapped__() == "Keras' cuDNN layers use the GPU"
 
 
-def test_nothing_compiled_is_left_beside_the_source() -> None:
-    """What pip has not put there would stay behind and hide the package where it is installed anew in another way."""
+def test_package_folder_contains_no_compiled_kernels() -> None:
+    """pip would not remove such files, and they would hide a package that is installed in another way later."""
     import lstm_ae.kernels
 
     (folder,) = lstm_ae.kernels.__path__
     assert not [path for path in Path(folder).rglob("*") if path.suffix in (".nbi", ".nbc")]
 
 
-def test_what_is_compiled_of_other_source_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A function holds those that it calls: where one of these changes, the file of the function itself does not."""
+def test_kernel_cache_depends_on_the_source_of_all_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compiled function contains the functions that it calls, which may change in other files."""
     folder = Path(compiled.__file__).parent
     copy = Path(shutil.copytree(folder, tmp_path / "kernels"))
     assert compiled.stamp(copy) == compiled.stamp(folder)

@@ -1,7 +1,7 @@
-"""Files of a stranger, or of a broken disk, instead of ours: what is spoilt, where it is read, and what is said.
+"""Damaged or malicious files are refused with a message that names the file and the cause.
 
-The parts of a search are in `tests/search`, a training's state in `tests/training`, `config.json` in
-`tests/test_run.py`, what a graph may hold in `tests/export/test_operations.py`.
+The files of searches are tested in `tests/search`, the state of a training in `tests/training`, `config.json` in
+`tests/test_run.py`, and the operations of a graph in `tests/export/test_operations.py`.
 """
 
 import io
@@ -49,7 +49,7 @@ ROOT = Path(__file__).parents[2] / "saved_models"
 
 @pytest.fixture
 def r(empty_directory: Path) -> Path:
-    """The shipped toy run, without its exported version."""
+    """Return a copy of the shipped toy run without its exported version."""
     return Path(shutil.copytree(ROOT / "toy", "r", ignore=shutil.ignore_patterns("1")))
 
 
@@ -119,7 +119,7 @@ BIAS = "layers/functional_1/layers/dense/vars/1"
 
 
 def replaced(make: Callable[[Any, str], Any]) -> Spoil:
-    """Put something else instead of one tensor of the weights."""
+    """Replace one tensor of the weights."""
 
     def change(file: Any) -> None:
         del file[BIAS]
@@ -135,7 +135,7 @@ def virtual(file: Any, name: str) -> None:
 
 
 def zeros(path: Path) -> None:
-    """300 MB of zeros, which take 300 kB."""
+    """Write 300 MB of zeros, which compress to 300 kB."""
     content = members(path)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
         file.writestr("config.json", content["config.json"], zipfile.ZIP_STORED)
@@ -145,7 +145,7 @@ def zeros(path: Path) -> None:
 
 
 def older(path: Path) -> None:
-    """What Keras 2 wrote, under the newer name."""
+    """Write the format of Keras 2 under the newer name."""
     keras.saving.load_model(path, compile=False).save(path.with_suffix(".h5"))
     path.with_suffix(".h5").replace(path)
 
@@ -303,7 +303,7 @@ MODELS: dict[str, tuple[Spoil, str]] = {
 
 
 @pytest.mark.parametrize("kind", MODELS)
-def test_a_model_file_that_is_none_of_ours(r: Path, kind: str) -> None:
+def test_damaged_or_foreign_model_files_are_refused(r: Path, kind: str) -> None:
     spoil, words = MODELS[kind]
     spoil(r / "model.keras")
     before = sorted(Path().rglob("*"))
@@ -314,18 +314,18 @@ def test_a_model_file_that_is_none_of_ours(r: Path, kind: str) -> None:
         assert words in said.err
         assert "Traceback" not in said.err
         assert len([text for text in said.err.splitlines() if text.startswith("lstmae:")]) == 1
-    assert sorted(Path().rglob("*")) == before  # nothing was unpacked, nothing half-exported
+    assert sorted(Path().rglob("*")) == before  # no file was unpacked or exported partially
     assert not Path("/tmp/climbed").exists()
 
 
-def test_a_report_reads_no_bomb_either(r: Path) -> None:
+def test_report_refuses_a_compressed_model_file(r: Path) -> None:
     zeros(r / "model.keras")
     with pytest.raises(DataError, match="is damaged or not a model"):
         read_network(r / "model.keras")
 
 
 def networks() -> Iterator[Any]:
-    """One of every kind that a config can ask for."""
+    """Yield a network of every kind that a config can describe."""
     for cell in ("lstm", "gru"):
         more: dict[str, Any] = {"cell": cell, "units": 2, "layers": 2, "dropout": 0.1}
         for latent in ("steps", "vector"):
@@ -356,8 +356,8 @@ def networks() -> Iterator[Any]:
 
 
 @pytest.mark.slow
-def test_every_model_that_we_build_is_known(tmp_path: Path) -> None:
-    """Else a new layer would be refused once it is saved."""
+def test_archives_of_all_model_kinds_pass_the_checks(tmp_path: Path) -> None:
+    """Otherwise a saved model with a new layer would be refused."""
     path = tmp_path / "m.keras"
     for number, network in enumerate(networks()):
         features = next(iter(network.input.values())).shape[-1]
@@ -384,7 +384,7 @@ def flipped(name: str, place: int) -> Spoil:
 
 
 def evil(version: Path) -> None:
-    """A model that writes a file when it is asked."""
+    """Save a model that writes a file when it is called."""
 
     class Evil(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec((None, 1), tf.float32, name="x")])
@@ -410,7 +410,7 @@ def no_variables(version: Path) -> None:
 
 
 DATA = "variables/variables.data-00000-of-00001"
-# What is spoilt; what the server's status says; what checking says.
+# The damage, the status message of the server, and the message of `export --verify-only`.
 VERSIONS: dict[str, tuple[Spoil, str, str]] = {
     "writes files": (evil, "contains forbidden parts: WriteFile. Pass --trust", "forbidden parts: WriteFile"),
     "a byte of the graph flipped": (
@@ -459,7 +459,9 @@ VERSIONS: dict[str, tuple[Spoil, str, str]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", VERSIONS)
-def test_a_version_that_is_spoilt(empty_directory: Path, proven_here: None, kind: str) -> None:
+def test_damaged_versions_are_refused_by_server_predict_and_verify(
+    empty_directory: Path, proven_here: None, kind: str
+) -> None:
     spoil, status, checked = VERSIONS[kind]
     version = Path(shutil.copytree(ROOT / "toy/1", "toy/1"))
     shutil.copytree(ROOT / "toy/1", "good/1")
@@ -481,7 +483,7 @@ def test_a_version_that_is_spoilt(empty_directory: Path, proven_here: None, kind
     assert status in row["status"]["error_message"]
     assert "\n" not in row["status"]["error_message"]
     assert (asked, refusal["error"]) == (404, "Servable not found for request: Latest(toy)")
-    assert good["model_version_status"][0]["state"] == "AVAILABLE"  # the other model does not suffer
+    assert good["model_version_status"][0]["state"] == "AVAILABLE"  # the other model is still served
 
     assert status in refused("predict toy x.csv --out o.csv", 3)
     assert checked in refused("export --verify-only toy", 5)
@@ -489,13 +491,13 @@ def test_a_version_that_is_spoilt(empty_directory: Path, proven_here: None, kind
     assert not Path("written").exists()
 
 
-def test_what_a_server_takes_for_a_version_an_export_counts_and_nothing_else(tmp_path: Path) -> None:
+def test_list_versions_accepts_only_positive_ascii_numbers(tmp_path: Path) -> None:
     for name in ("abc", "01", "1", "-1", "7", "\u0664", str(MAX_VERSION + 1), "9" * 40, ".export-x"):
-        (tmp_path / name).mkdir()  # 7 is half copied: the number is taken all the same
+        (tmp_path / name).mkdir()  # an incomplete version, such as 7, also takes its number
     assert [(number, path.name) for number, path in list_versions(tmp_path)] == [(1, "01"), (1, "1"), (7, "7")]
 
 
-def test_there_is_no_version_after_the_last(tmp_path: Path) -> None:
+def test_export_after_the_largest_version_raises_data_error(tmp_path: Path) -> None:
     base = tmp_path / "base"
     (base / str(MAX_VERSION + 1)).mkdir(parents=True)
 
@@ -511,12 +513,12 @@ def test_there_is_no_version_after_the_last(tmp_path: Path) -> None:
         publish()
 
 
-# JSON that is none
+# Invalid JSON
 
 
 @pytest.mark.parametrize("name", ["config.json", "metrics.json"])
 @pytest.mark.parametrize("content", [b"", b"{", pickle.dumps({"a": 1}), b"\x89PNG\r\n", b"null"], ids=repr)
-def test_what_is_no_json(r: Path, name: str, content: bytes) -> None:
+def test_run_files_that_are_not_json_objects_are_refused(r: Path, name: str, content: bytes) -> None:
     (r / name).write_bytes(content)
     for line in ("toy evaluate --run r", "export r"):
         assert f"'r/{name}' " in refused(line, 3)
@@ -526,7 +528,7 @@ def test_what_is_no_json(r: Path, name: str, content: bytes) -> None:
 @pytest.mark.parametrize(
     "kind", [NormalScores, PriceCalibration, ReconstructionBaseline, LogisticRegression, ErrorQuantiles]
 )
-def test_a_file_that_is_no_artifact(empty_directory: Path, kind: type[Artifact], content: bytes) -> None:
+def test_damaged_artifacts_raise_data_error(empty_directory: Path, kind: type[Artifact], content: bytes) -> None:
     found = Run(Path(shutil.copytree(ROOT / "snp", "r")))
     (found.directory / kind.file).write_bytes(content)
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""Forecasters that start at the linear regression that is their baseline, of prices and of tables."""
+"""Forecasters of prices and tables start at the linear regression that is their baseline."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ def config_of(path: str, **options: Any) -> Snp:
 
 
 def next_changes(model: Any, data: Data, *, with_open: bool) -> np.ndarray:
-    """The change to the next day that the inner network forecasts for every test window, `(samples, features)`."""
+    """Return the forecast change to the next day of every test window, in scaled values, `(samples, features)`."""
     window = data.test.windows()
     scaled = data.scale.scaled(window, window[:, :WINDOW], data.test.lines())
     inputs = {"past": scaled[:, :WINDOW]} | ({"open": scaled[:, WINDOW, 1:2]} if with_open else {})
@@ -60,7 +60,7 @@ def next_changes(model: Any, data: Data, *, with_open: bool) -> np.ndarray:
     ],
     ids=str,
 )
-def test_an_untrained_network_of_prices_is_the_reported_regression(
+def test_untrained_price_forecaster_equals_the_linear_regression(
     path: str, options: dict[str, Any], days: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lstm_ae.forecasting.baselines.REGRESSION_DAYS", (days,))
@@ -69,13 +69,13 @@ def test_an_untrained_network_of_prices_is_the_reported_regression(
     found = next_changes(build(config, data), data, with_open=config.with_open)
     known = known_prices(data, data.test, slice(None), WINDOW, with_open=config.with_open)
     expected = fit_price_baselines(data, WINDOW, 1, with_open=config.with_open).predict(known)[LINEAR_NAME][:, 0]
-    # Single precision is relative to the scaled price, to which the change is added.
+    # The rounding error is relative to the scaled price, to which the change is added.
     largest = max(float(abs(known.past).max()), 1.0)
     np.testing.assert_allclose(found[:, 0], expected, rtol=0, atol=1e-6 * largest)
     assert abs(expected).max() > 1e-5
 
 
-def test_the_link_forecasts_later_days_from_its_own_forecasts(path: str) -> None:
+def test_link_forecasts_later_days_from_earlier_forecasts(path: str) -> None:
     config = config_of(path, inputs="ohlc")
     data = load(config)
     model = build(config, data)
@@ -87,7 +87,7 @@ def test_the_link_forecasts_later_days_from_its_own_forecasts(path: str) -> None
         window = np.concatenate([window, following], axis=1)
 
 
-def test_other_prices_of_a_day_do_not_move_the_price_to_model() -> None:
+def test_ordering_prices_does_not_change_the_modeled_price() -> None:
     """The highest of the four forecasts would otherwise be the forecast of the high."""
     values = tf.constant([[[5.0, 7, 3, 2]]])  # the price to model, and three others that contradict it
     for field, expected in {
@@ -100,7 +100,7 @@ def test_other_prices_of_a_day_do_not_move_the_price_to_model() -> None:
         assert ordered(values).numpy().ravel().tolist() == expected, field
 
 
-def test_without_a_link_an_untrained_network_of_prices_is_persistence(path: str) -> None:
+def test_untrained_price_forecaster_without_link_is_persistence(path: str) -> None:
     config = config_of(path, inputs="ohlc", link="none")
     data = load(config)
     model = build(config, data)
@@ -108,23 +108,23 @@ def test_without_a_link_an_untrained_network_of_prices_is_persistence(path: str)
     np.testing.assert_allclose(next_changes(model, data, with_open=False), 0, atol=1e-5)
 
 
-def test_the_level_of_prices_has_no_link(path: str) -> None:
+def test_forecaster_of_price_levels_has_no_link(path: str) -> None:
     config = config_of(path, target="level")
     network = inner_network(build(config, load(config)))
     assert "linear" not in {layer.name for layer in network.layers}
 
 
-def test_a_network_of_prices_that_cannot_help_ends_with_the_numbers_of_the_regression(path: str) -> None:
+def test_diverging_training_falls_back_to_the_linear_regression(path: str) -> None:
     config = config_of(path, inputs="ohlc", epochs=1, learning_rate=10.0, optimizer="sgd", clip=0.0)
     data = load(config)
-    # Steps as large as these destroy whatever the network begins with.
+    # Steps of this size destroy the initial weights.
     model, result = experiment.fit_model(config, data)
     assert result.best_epoch == 0
     method = forecasting.forecast_one_day(model, WINDOW)
     errors = price_errors(method, data, data.test, fit_price_baselines(data, WINDOW, 1, with_open=False)).at()
     mean = {name: float(values.mean()) for name, values in errors.squared.items()}
     assert mean[""] == pytest.approx(mean[LINEAR_NAME], rel=1e-4)
-    # The difference is nothing but rounding, which the verdict knows.
+    # The difference is only rounding, which the verdict considers.
     verdict = judge_forecasts(errors, against=LINEAR_NAME)
     assert (verdict.outcome, verdict.skill) == ("ties with", 0)
     assert "equals it" in verdict.words
@@ -134,7 +134,7 @@ def test_a_network_of_prices_that_cannot_help_ends_with_the_numbers_of_the_regre
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 @pytest.mark.parametrize("horizon", [1, 4])
 @pytest.mark.parametrize("read", [3, 6], ids=["last-steps", "all-steps"])
-def test_an_untrained_network_of_a_table_is_the_regression(cell: str, horizon: int, read: int) -> None:
+def test_untrained_table_forecaster_equals_regression_or_persistence(cell: str, horizon: int, read: int) -> None:
     random = np.random.default_rng(0)
     link = LinearCoefficients(
         random.normal(size=(read, horizon)).astype(np.float32), random.normal(size=horizon).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Models applied to many samples: one trace for each model, for as long as the model exists."""
+"""Tests of applying models to many samples with one trace per model."""
 
 import gc
 import weakref
@@ -15,7 +15,7 @@ def model_of() -> keras.Model:
     return keras.Model({"x": given}, {"y": keras.layers.Dense(1, use_bias=False)(given)})
 
 
-def test_a_model_is_traced_once_and_applied_with_its_present_weights() -> None:
+def test_model_is_traced_once_and_uses_its_current_weights() -> None:
     model, inputs = model_of(), {"x": tf.ones((3, 1))}
     for weight in (2.0, 5.0):
         model.set_weights([np.full((1, 1), weight)])
@@ -23,7 +23,7 @@ def test_a_model_is_traced_once_and_applied_with_its_present_weights() -> None:
     assert traced(model).experimental_get_tracing_count() == 1  # type: ignore[attr-defined]
 
 
-def test_a_traced_model_is_not_kept_alive() -> None:
+def test_traced_model_is_garbage_collected() -> None:
     model = model_of()
     traced(model)({"x": tf.ones((3, 1))})
     alive = weakref.ref(model)

@@ -1,4 +1,4 @@
-"""What makes a long memory learn: initial values against their formulas, learning rates, averages, deformed digits."""
+"""Tests of options for long memories: initial values, learning rates, weight averages, and deformed digits."""
 
 import dataclasses
 import math
@@ -32,7 +32,7 @@ def built(config: Toy) -> Any:
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_chrono_biases_keep_memories_for_times_up_to_the_length(bidirectional: bool) -> None:
+def test_chrono_biases_give_memories_up_to_the_sequence_length(bidirectional: bool) -> None:
     network = built(Toy(units=200, gates="chrono", bidirectional=bidirectional))
     found = [layer for layer, _ in recurrent_layers(network)]
     assert len(found) == 2 + bidirectional
@@ -49,9 +49,7 @@ def test_chrono_biases_keep_memories_for_times_up_to_the_length(bidirectional: b
 
 
 @pytest.mark.parametrize(("memory", "longest"), [(None, {"encoder_1": 784, "decoder_1": 784, "upper": 28}), (40, {})])
-def test_chrono_memories_are_as_long_as_what_a_layer_reads_or_as_told(
-    memory: int | None, longest: dict[str, int]
-) -> None:
+def test_chrono_memories_follow_layer_length_or_memory_option(memory: int | None, longest: dict[str, int]) -> None:
     config = Mnist(read="pixels", model="head-on-code", every=28, units=200, gates="chrono", memory=memory)
     network = set_initial_values(classifier(config, steps=784, features=1, classes=10), config, 784)
     found = {layer.name: np.exp(np.array(layer.cell.bias)[200:400]) for layer, _ in recurrent_layers(network)}
@@ -69,7 +67,7 @@ def test_chrono_opens_the_update_gate_of_a_gru() -> None:
     assert not bias[1].any()
 
 
-def test_an_identity_for_the_candidate_alone() -> None:
+def test_identity_initialization_changes_only_the_candidate_kernel() -> None:
     plain, changed = built(Toy(units=4)), built(Toy(units=4, recurrent="identity"))
     for before, after in zip(recurrent_layers(plain), recurrent_layers(changed), strict=True):
         kernels = [np.split(np.array(layer.cell.recurrent_kernel), 4, axis=1) for layer, _ in (before, after)]
@@ -82,8 +80,8 @@ LINE: dict[str, Any] = {"latent": "vector", "decoder_start": "code", "delay_line
 
 
 @pytest.mark.parametrize(("units", "kept"), [(8, 4), (5, 2), (11, 4)], ids=["all", "the last two", "room to spare"])
-def test_a_delay_line_lets_the_last_steps_through(units: int, kept: int) -> None:
-    """Four steps of two numbers, untrained."""
+def test_delay_line_reconstructs_the_last_steps(units: int, kept: int) -> None:
+    """The network is untrained and reads four steps of two numbers."""
     config = Toy(units=units, **LINE)
     network = set_initial_values(autoencoder(config, steps=4, features=2), config, 4)
     sequence = np.random.default_rng(0).random((3, 4, 2), np.float32)
@@ -92,7 +90,7 @@ def test_a_delay_line_lets_the_last_steps_through(units: int, kept: int) -> None
     assert np.abs(given_back[:, : 4 - kept] - sequence[:, : 4 - kept]).max(initial=1) > 0.1
 
 
-def test_a_delay_line_of_a_length_as_documented() -> None:
+def test_delay_line_has_the_documented_error() -> None:
     config = Toy(units=50, **LINE)
     network = set_initial_values(autoencoder(config, steps=50, features=1), config, 50)
     sequence = np.random.default_rng(0).random((200, 50, 1), np.float32)
@@ -100,7 +98,7 @@ def test_a_delay_line_of_a_length_as_documented() -> None:
     assert 5e-5 < error < 1e-4
 
 
-def test_both_autoencoders_of_a_classifier_are_delay_lines() -> None:
+def test_delay_line_applies_to_both_autoencoders_of_a_classifier() -> None:
     config = Mnist(units=8, read="pixels", **LINE)
     network = set_initial_values(classifier(config, steps=4, features=2, classes=3), config, 4)
     for name in ("reconstruction", "class_features"):
@@ -109,7 +107,7 @@ def test_both_autoencoders_of_a_classifier_are_delay_lines() -> None:
         np.testing.assert_allclose(np.array(between([sequence])), sequence, atol=0.01)
 
 
-def test_what_is_saved_names_no_initialiser_of_ours(tmp_path: Path) -> None:
+def test_initialized_network_loads_with_safe_mode(tmp_path: Path) -> None:
     network = built(Toy(units=3, gates="chrono", recurrent="identity"))
     network.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
@@ -126,8 +124,8 @@ def test_what_is_saved_names_no_initialiser_of_ours(tmp_path: Path) -> None:
         ("cosine", 0.5, [0.0, 0.05, 0.1, 0.05, 0.0]),
     ],
 )
-def test_learning_rates_worked_by_hand(schedule: str, warmup: float, rates: list[float]) -> None:
-    """At the start, after a quarter of the 20 steps, half of them, three quarters, all."""
+def test_learning_rate_follows_schedule_and_warmup(schedule: str, warmup: float, rates: list[float]) -> None:
+    """Rates at the start and after one, two, three, and four quarters of the 20 steps."""
     optimizer = make_optimizer(Toy(learning_rate=0.1, schedule=schedule, warmup=warmup, epochs=4), 5)
     optimizer.build([])
     found = []
@@ -137,7 +135,7 @@ def test_learning_rates_worked_by_hand(schedule: str, warmup: float, rates: list
     np.testing.assert_allclose(found, rates, atol=1e-7)
 
 
-def test_options_of_the_optimizer_reach_it() -> None:
+def test_optimizer_receives_the_options_of_the_config() -> None:
     optimizer = make_optimizer(Toy(optimizer="adamw", beta_2=0.9, weight_decay=0.02, average=0.5, clip=3), 1)
     found = (optimizer.beta_2, optimizer.weight_decay, optimizer.use_ema, optimizer.ema_momentum)
     assert (*found, optimizer.global_clipnorm) == (0.9, 0.02, True, 0.5, 3)
@@ -185,8 +183,8 @@ def split(seed: int) -> Split:
 DATA = Data(split(0), split(1), split(2), fixed_scale(), Source("made", "abc", "CC0"))
 
 
-def test_averages_of_the_weights_are_judged_and_kept(tmp_path: Path) -> None:
-    """Against the recursion by hand: the first step's weights, then average = 0.5 average + 0.5 weight."""
+def test_weight_averages_are_evaluated_and_restored(tmp_path: Path) -> None:
+    """The average starts with the weights of the first step, then average = 0.5 average + 0.5 weight."""
     config = Toy(units=2, epochs=2, batch_size=6, optimizer="sgd", learning_rate=0.5, average=0.5)
     weights: list[list[Any]] = []
 
@@ -209,7 +207,7 @@ def test_averages_of_the_weights_are_judged_and_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_averaged_training_resumed_to_the_last_bit(tmp_path: Path) -> None:
+def test_resumed_averaged_training_is_bitwise_equal(tmp_path: Path) -> None:
     config = Toy(units=2, epochs=3, batch_size=6, average=0.9, warmup=0.3, deterministic=True)
 
     def trained(name: str, stop: int | None) -> Any:
@@ -232,8 +230,8 @@ def test_averaged_training_resumed_to_the_last_bit(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize(("pool", "every"), [("last", 1), ("mean", 1), ("both", 3)])
-def test_the_head_reads_states_alone(pool: str, every: int, bidirectional: bool) -> None:
-    """Its weights do not depend on the number of steps, so it knows no place in time."""
+def test_head_on_code_has_weights_independent_of_the_steps(pool: str, every: int, bidirectional: bool) -> None:
+    """The head reads states only, so its weights do not depend on the position in time."""
     config = Mnist(units=2, model="head-on-code", pool=pool, every=every, bidirectional=bidirectional, decoder_units=3)
     network, longer = (classifier(config, steps=steps, features=1, classes=10) for steps in (6, 12))
     assert [weight.shape for weight in network.weights] == [weight.shape for weight in longer.weights]
@@ -255,7 +253,7 @@ def test_the_upper_lstm_sees_every_third_state_and_the_last(steps: int, first: i
 
 
 def picture(read: str, amount: float, step: int = 0, part: int = 0, seed: int = 0, number: int = 3) -> Any:
-    """One and the same digit, deformed while it is read in some way, laid out as a picture again."""
+    """Return copies of one digit, deformed while read in the given order, as images."""
     image = np.zeros((number, 28, 28), np.float32)
     image[:, 5:23, 12:15] = 1  # an upright bar
     image[:, 20:23, 12:20] = 1  # with a foot to the right
@@ -265,17 +263,17 @@ def picture(read: str, amount: float, step: int = 0, part: int = 0, seed: int = 
     return rows_to_images(changed, read)
 
 
-def test_no_amount_leaves_a_digit_as_it_is() -> None:
+def test_deformation_of_zero_leaves_digits_unchanged() -> None:
     np.testing.assert_allclose(picture("rows", 0.0)[0, 5:23, 12:15], 1, atol=1e-6)
     assert picture("rows", 0.0).sum() == pytest.approx(3 * (18 * 3 + 3 * 5))
 
 
 @pytest.mark.parametrize("read", ["columns", "pixels", "permuted"])
-def test_a_digit_is_deformed_alike_however_it_is_read(read: str) -> None:
+def test_deformation_does_not_depend_on_the_reading_order(read: str) -> None:
     np.testing.assert_allclose(picture(read, 1.0), picture("rows", 1.0), atol=1e-5)
 
 
-def test_deformed_digits_differ_by_sample_step_part_and_seed_and_by_nothing_else() -> None:
+def test_deformation_depends_on_sample_step_part_and_seed_only() -> None:
     first = picture("rows", 1.0)
     np.testing.assert_array_equal(first, picture("rows", 1.0))
     for other in (picture("rows", 1.0, step=1), picture("rows", 1.0, part=1), picture("rows", 1.0, seed=1)):
@@ -285,16 +283,16 @@ def test_deformed_digits_differ_by_sample_step_part_and_seed_and_by_nothing_else
     assert first.max() <= 1 + 1e-6
 
 
-def test_a_deformed_digit_keeps_most_of_its_ink_and_its_place() -> None:
+def test_deformation_preserves_the_ink_and_position_of_digits() -> None:
     many = picture("rows", 1.0, number=200)
     ink = many.sum(axis=(1, 2)) / (18 * 3 + 3 * 5)
     assert 0.95 < ink.mean() < 1.05
     assert ink.min() > 0.6
     rows = (many.sum(axis=2) * np.arange(28)).sum(axis=1) / many.sum(axis=(1, 2))
-    assert rows.std() == pytest.approx(0.95, abs=0.3)  # the shift, and a little of the bends
+    assert rows.std() == pytest.approx(0.95, abs=0.3)  # the shift and a small part of the bends
 
 
-def test_permuted_pixels_are_an_order_of_all_and_go_back() -> None:
+def test_pixel_permutation_is_complete_and_invertible() -> None:
     assert sorted(pixel_permutation()) == list(range(784))
     image = np.random.default_rng(0).integers(0, 256, (2, 28, 28)).astype(np.uint8)
     series = images_to_rows(image, "permuted")
@@ -303,7 +301,7 @@ def test_permuted_pixels_are_an_order_of_all_and_go_back() -> None:
 
 
 class Digits(NamedTuple):
-    """A short training on made-up digits, whose state stays where it is told."""
+    """A short training on random digits that keeps its state in a given file."""
 
     config: Mnist
     data: Data
@@ -325,7 +323,7 @@ def digits() -> Digits:
 
 
 @pytest.mark.slow
-def test_smoothing_and_deforming_train(digits: Digits, tmp_path: Path) -> None:
+def test_training_with_label_smoothing_and_deformation(digits: Digits, tmp_path: Path) -> None:
     both, network = digits.fit(tmp_path / "both.npz")
     plain, _ = digits.fit(tmp_path / "plain.npz", label_smoothing=0.0, deform=0.0)
     assert both.history[1]["loss"] != plain.history[1]["loss"]
@@ -334,7 +332,7 @@ def test_smoothing_and_deforming_train(digits: Digits, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("step", [1, 2], ids=["within an epoch", "between two"])
-def test_deformed_digits_are_resumed_to_the_last_bit(digits: Digits, tmp_path: Path, step: int) -> None:
+def test_resumed_training_with_deformation_is_bitwise_equal(digits: Digits, tmp_path: Path, step: int) -> None:
     options = {"epochs": 3, "dropout": 0.5, "average": 0.9, "deterministic": True}
     whole, expected = digits.fit(tmp_path / "whole.npz", **options)
 

@@ -1,4 +1,4 @@
-"""One contract that every model form passes, and what each kind promises besides."""
+"""Tests of a contract for all model forms, and of the properties of each kind."""
 
 import itertools
 import json
@@ -31,7 +31,7 @@ LOSSES = {"reconstruction": "mse", "future": "mse", "label": "sparse_categorical
 
 
 class Form(NamedTuple):
-    """A model form: how its network is made, its scale, and the shapes it promises."""
+    """A model form: a function that makes its network, its scale, and its shapes."""
 
     network: Callable[[], Any]
     scale: Scale
@@ -101,7 +101,7 @@ FORMS = {
     },
     "forecaster-change-lstm-2": _forecaster("change", False, "lstm", layers=2),
 }
-# Of each kind a few; the others are checked among the slow tests.
+# A few of each kind; the slow tests check the others.
 QUICK = {
     "autoencoder-steps-lstm",
     "forecaster-change-lstm",
@@ -116,7 +116,7 @@ def form(request: pytest.FixtureRequest) -> Form:
 
 
 def perturbed(network: Any, seed: int = 0) -> Any:
-    """The same network away from its special initial values, where every weight has a part in the result."""
+    """Move the weights away from their special initial values, so that every weight affects the result."""
     random = np.random.default_rng(seed)
     for weight in network.trainable_variables:
         weight.assign(np.asarray(weight) + random.normal(0, 0.2, weight.shape))
@@ -137,12 +137,12 @@ def own_inputs(form: Form) -> dict[str, Any]:
 
 
 def close(got: Any, expected: Any) -> None:
-    """Equal to a millionth of the largest value."""
+    """Assert equality within a millionth of the largest value."""
     expected = np.asarray(expected)
     np.testing.assert_allclose(np.asarray(got), expected, rtol=0, atol=1e-6 * max(1, np.abs(expected).max()))
 
 
-def test_names_and_shapes(form: Form, model: Any) -> None:
+def test_output_names_and_shapes_match_the_form(form: Form, model: Any) -> None:
     outputs = model(own_inputs(form))
     assert {name: tuple(value.shape) for name, value in outputs.items()} == form.outputs
     assert set(model.input) == set(own_inputs(form))
@@ -152,7 +152,9 @@ def test_names_and_shapes(form: Form, model: Any) -> None:
     assert len({layer.name for layer in inner_network(model).layers}) == len(inner_network(model).layers)
 
 
-def test_saved_loaded_and_exported_alike(form: Form, model: Any, tmp_path: Path, proven_here: None) -> None:
+def test_saved_and_exported_models_return_equal_outputs(
+    form: Form, model: Any, tmp_path: Path, proven_here: None
+) -> None:
     inputs = own_inputs(form)
     expected = model(inputs)
     path = tmp_path / "model.keras"
@@ -170,7 +172,7 @@ def test_saved_loaded_and_exported_alike(form: Form, model: Any, tmp_path: Path,
         close(value, expected[name])
 
 
-def test_saved_config_names_plain_keras_only(form: Form, model: Any, tmp_path: Path) -> None:
+def test_saved_config_contains_only_keras_classes(form: Form, model: Any, tmp_path: Path) -> None:
     path = tmp_path / "model.keras"
     model.save(path)
     with zipfile.ZipFile(path) as archive:
@@ -184,7 +186,7 @@ def test_saved_config_names_plain_keras_only(form: Form, model: Any, tmp_path: P
         assert registered in (None, kind), registered
 
 
-def test_equal_models_give_equal_files_also_after_loading(form: Form, model: Any, tmp_path: Path) -> None:
+def test_equal_models_give_equal_files_even_after_loading(form: Form, model: Any, tmp_path: Path) -> None:
     path, contents = tmp_path / "model.keras", []
     for one in (model, in_own_units(form.network(), form.scale)):
         one.set_weights(model.get_weights())
@@ -207,7 +209,7 @@ def test_equal_models_give_equal_files_also_after_loading(form: Form, model: Any
 
 
 def objects(content: Any) -> Any:
-    """(module, class, registered name) of everything that a saved config would construct."""
+    """Yield module, class, and registered name of all objects that a saved config constructs."""
     if isinstance(content, dict):
         if "class_name" in content:
             yield content.get("module"), content["class_name"], content.get("registered_name")
@@ -219,7 +221,7 @@ def objects(content: Any) -> Any:
 
 
 def training_pair(form: Form, outputs: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Scaled input and something learnable to aim at."""
+    """Return scaled inputs and learnable targets."""
     random = np.random.default_rng(2)
     series = random.uniform(0, 1, (SAMPLES, *form.shape)).astype(np.float32)
     targets: dict[str, Any] = {"reconstruction": series, "label": np.arange(SAMPLES) % 3}
@@ -243,7 +245,7 @@ def test_every_weight_gets_a_gradient(form: Form) -> None:
         assert np.any(np.asarray(gradient) != 0), variable.path
 
 
-def test_the_loss_falls(form: Form) -> None:
+def test_loss_decreases_within_a_few_steps(form: Form) -> None:
     keras.utils.set_random_seed(0)
     network = form.network()
     inputs, targets = training_pair(form, network.output_names)
@@ -260,7 +262,7 @@ def test_the_loss_falls(form: Form) -> None:
 
 @pytest.mark.parametrize("last_day_only", [False, True])
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_an_untrained_forecaster_of_changes_is_persistence(cell: str, last_day_only: bool) -> None:
+def test_untrained_forecaster_of_changes_is_persistence(cell: str, last_day_only: bool) -> None:
     config = Snp(units=4, cell=cell, last_day_only=last_day_only, layers=2)
     model = in_own_units(step_forecaster(config, typical=0.013), COMPANIES)
     past = np.random.default_rng(0).uniform(20, 900, (5, 7, 1)).astype(np.float32)
@@ -268,7 +270,7 @@ def test_an_untrained_forecaster_of_changes_is_persistence(cell: str, last_day_o
     np.testing.assert_allclose(future, past[:, -1:] if last_day_only else past, rtol=1e-6)
 
 
-def test_an_untrained_forecaster_of_levels_is_not() -> None:
+def test_untrained_forecaster_of_levels_is_not_persistence() -> None:
     past = np.linspace(0, 1, 5, dtype=np.float32).reshape(1, 5, 1)
     keras.utils.set_random_seed(0)
     future = step_forecaster(Snp(units=4, target="level"))({"past": past})["future"]
@@ -277,7 +279,7 @@ def test_an_untrained_forecaster_of_levels_is_not() -> None:
 
 @pytest.mark.parametrize(("target", "days"), [("change", 0), ("change", 3), ("level", 0)])
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_a_forecaster_never_looks_ahead(target: str, days: int, cell: str) -> None:
+def test_forecasts_do_not_depend_on_later_steps(target: str, days: int, cell: str) -> None:
     config = Snp(units=3, target=target, cell=cell, layers=2)
     link = random_link(config, days) if days else None
     network = perturbed(step_forecaster(config, typical=0.1, link=link))
@@ -296,8 +298,8 @@ def test_a_forecaster_reads_any_number_of_steps() -> None:
     assert [network({"past": np.zeros((1, steps, 1))})["future"].shape[1] for steps in (1, 2, 9)] == [1, 2, 9]
 
 
-def test_typical_change_only_scales() -> None:
-    """A hundred times larger changes, told so, give a hundred times larger forecasts of change."""
+def test_typical_change_only_scales_the_forecast() -> None:
+    """Changes that are 100 times larger give forecasts that are 100 times larger."""
     config = Snp(units=3)
     past = np.random.default_rng(0).uniform(0, 1, (2, 5, 1)).astype(np.float32)
     changes = []
@@ -321,7 +323,7 @@ def test_typical_change_only_scales() -> None:
         ({"latent": "vector", "code": 2, "decoder_start": "code", "cell": "gru", "layers": 2}, 2),
     ],
 )
-def test_the_size_of_the_code(choices: dict[str, Any], numbers: int | None) -> None:
+def test_code_size_matches_the_latent_options(choices: dict[str, Any], numbers: int | None) -> None:
     model = in_own_units(autoencoder(Toy(units=3, **choices), steps=4, features=1), fixed_scale())
     assert code_size(model) == numbers
 
@@ -329,8 +331,8 @@ def test_the_size_of_the_code(choices: dict[str, Any], numbers: int | None) -> N
 @pytest.mark.parametrize(
     "more", [{}, {"decoder_start": "code"}, {"code": 2, "decoder_start": "code", "decoder_units": 5}]
 )
-def test_a_vector_is_all_the_decoder_sees(more: dict[str, Any]) -> None:
-    """Two sequences of one code decode alike: with its input cut off, the encoder gives one code for all."""
+def test_decoder_of_a_vector_reads_only_the_code(more: dict[str, Any]) -> None:
+    """Without its input kernel, the encoder gives the same code for all sequences, which decode equally."""
     network = autoencoder(Toy(units=3, latent="vector", **more), steps=4, features=1)
     kernel, recurrent, bias = network.get_layer("encoder_1").get_weights()
     network.get_layer("encoder_1").set_weights([np.zeros_like(kernel), recurrent, bias])
@@ -341,8 +343,8 @@ def test_a_vector_is_all_the_decoder_sees(more: dict[str, Any]) -> None:
     assert np.abs(first - second).max() > 0
 
 
-def test_the_linear_head_reads_the_input_itself() -> None:
-    """V1 by hand: softmax of the flattened input times the label's weights."""
+def test_linear_head_computes_the_softmax_of_the_input() -> None:
+    """V1 is the softmax of the flattened input times the weights of the label."""
     network = classifier(Mnist(units=2, model="v1"), steps=2, features=2, classes=3)
     weights = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
     network.get_layer("label").set_weights([weights, np.array([0, 0, 1], np.float32)])
@@ -351,8 +353,8 @@ def test_the_linear_head_reads_the_input_itself() -> None:
     np.testing.assert_allclose(network({"sequence": sequence})["label"], evidence / evidence.sum(), rtol=1e-5)
 
 
-def test_the_second_variant_shares_its_autoencoder() -> None:
-    """V2's head sees the reconstruction; V3's sees a second autoencoder of the same size."""
+def test_classifier_v2_shares_its_autoencoder_with_the_head() -> None:
+    """The head of V2 reads the reconstruction; the head of V3 reads a second autoencoder of the same size."""
     shared = classifier(Mnist(units=2, model="v2"), steps=3, features=2, classes=3)
     second = classifier(Mnist(units=2, model="v3"), steps=3, features=2, classes=3)
     alone = autoencoder(Mnist(units=2), steps=3, features=2).count_params()

@@ -1,4 +1,4 @@
-"""The multi-step forecast: what re-feeding the growing window by hand would give, at the cost of one step each."""
+"""Tests of the multi-step forecast, which equals rereading the growing window but computes one step at a time."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def random_weights(network: Any, seed: int = 0) -> Any:
 
 
 def refed(model: Any, past: np.ndarray, company: np.ndarray | None, horizon: int) -> np.ndarray:
-    """The same forecast the slow way: the whole window through the network again for every step, in scaled values."""
+    """Compute the forecast slowly: apply the network to the whole scaled window for every step."""
     scaled = inner_scaling(model)(model_inputs(model, past, company))
     window = scaled["scaled"].numpy()
     steps = window.shape[1]
@@ -42,10 +42,10 @@ def refed(model: Any, past: np.ndarray, company: np.ndarray | None, horizon: int
     [("change", None), ("change", 1), ("change", 3), ("change", 7), ("level", None)],
 )
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_equal_to_feeding_the_growing_window_again(
+def test_rollout_equals_rereading_the_growing_window(
     cell: str, target: str, days: int | None, last_day_only: bool
 ) -> None:
-    # Dropout is part of the network and must play no part here.
+    # Dropout is part of the network but must not affect forecasts.
     config = Snp(units=3, layers=2, dropout=0.3, cell=cell, target=target, last_day_only=last_day_only)
     link = days and random_link(config, days)
     model = in_own_units(random_weights(step_forecaster(config, typical=0.2, link=link or None)), COMPANIES)
@@ -55,7 +55,7 @@ def test_equal_to_feeding_the_growing_window_again(
     got = rollout(model)(model_inputs(model, past, company), tf.constant([4, 4, 4])).numpy()
     assert got.shape == (3, 4, 1)
     np.testing.assert_allclose(got, expected, rtol=1e-5)
-    assert np.ptp(got, axis=1).min() > 1e-3  # no fixed point that would make the comparison idle
+    assert np.ptp(got, axis=1).min() > 1e-3  # a fixed point would make the comparison trivial
 
 
 LOGARITHMS = Scale("log", np.full((1, 5), 1, np.float32), np.array([[0.1, 0.1, 0.1, 0.1, 0.4]], np.float32))
@@ -71,7 +71,7 @@ LOGARITHMS = Scale("log", np.full((1, 5), 1, np.float32), np.array([[0.1, 0.1, 0
     ],
     ids=["fixed", "window", "ohlc", "ohlcv"],
 )
-def test_several_features_and_other_scales(inputs: str | None, scale: Any) -> None:
+def test_rollout_supports_several_features_and_other_scales(inputs: str | None, scale: Any) -> None:
     config = Snp(units=3, goal="predict", inputs=inputs)
     model = in_own_units(random_weights(step_forecaster(config, link=random_link(config, 2))), scale)
     past = np.random.default_rng(1).uniform(1, 9, (2, 4, len(config.fields))).astype(np.float32)
@@ -84,8 +84,8 @@ def test_several_features_and_other_scales(inputs: str | None, scale: Any) -> No
         assert not np.allclose(high[:, 0], past[:, -1, 0])
 
 
-def test_shocks_are_added_to_what_the_next_day_is_made_from() -> None:
-    """Nothing but shocks moves an untrained forecaster: their sum, in logarithms, is where the price goes."""
+def test_shocks_accumulate_over_the_rollout() -> None:
+    """An untrained forecaster is persistence, so the log price moves by the sum of the shocks."""
     scale = Scale("log", np.zeros((1, 1), np.float32), np.full((1, 1), 0.1, np.float32))
     model = in_own_units(step_forecaster(Snp(units=2)), scale)
     past = np.array([[[50], [100]]], np.float32)
@@ -95,7 +95,7 @@ def test_shocks_are_added_to_what_the_next_day_is_made_from() -> None:
     np.testing.assert_allclose(future[0, :, 0], expected, rtol=1e-5)
 
 
-def test_shocks_keep_the_high_highest() -> None:
+def test_shocks_preserve_the_order_of_high_and_low() -> None:
     scale = LOGARITHMS._replace(offset=LOGARITHMS.offset[:, :4], range=LOGARITHMS.range[:, :4])
     model = in_own_units(step_forecaster(Snp(units=2, inputs="ohlc")), scale)
     past = np.array([[[11, 10, 9, 10]]], np.float32)
@@ -105,8 +105,8 @@ def test_shocks_keep_the_high_highest() -> None:
     assert (future.min(axis=-1) == future[..., 2]).all()
 
 
-def test_a_constant_change_makes_a_line() -> None:
-    """Each step adds 0.5 x 0.5 of the company's range: 2 for a range of 8, 5 for one of 20."""
+def test_rollout_of_a_constant_change_is_a_line() -> None:
+    """Each step adds 0.5 x 0.5 of the range of the company: 2 for a range of 8 and 5 for a range of 20."""
     network = constant_output(step_forecaster(Snp(units=2), typical=0.5), "relative_change", 0.5)
     model = in_own_units(network, COMPANIES)
     past = np.array([[[104], [100], [106]], [[3], [1], [10]]], np.float32)
@@ -114,7 +114,7 @@ def test_a_constant_change_makes_a_line() -> None:
     np.testing.assert_allclose(future[..., 0], [[108, 110, 112, 114], [15, 20, 25, 30]], rtol=1e-6)
 
 
-def test_an_unknown_company_moves_by_its_windows_range() -> None:
+def test_unknown_company_is_scaled_by_the_range_of_its_window() -> None:
     network = constant_output(step_forecaster(Snp(units=2), typical=1.0), "relative_change", -0.25)
     model = in_own_units(network, COMPANIES)
     past = np.array([[[1004], [1000], [1002]]], np.float32)  # a range of 4, so a step of -1
@@ -122,7 +122,7 @@ def test_an_unknown_company_moves_by_its_windows_range() -> None:
     np.testing.assert_allclose(future[..., 0], [[1001, 1000, 999]], rtol=1e-6)
 
 
-def test_a_constant_level_stays() -> None:
+def test_rollout_of_a_constant_level_is_constant() -> None:
     network = constant_output(step_forecaster(Snp(units=2, target="level")), "level", 0.75)
     model = in_own_units(network, COMPANIES)
     past = np.array([[[104], [100]]], np.float32)
@@ -139,7 +139,7 @@ PAST = np.array([[[101], [103], [104]], [[2], [9], [4]], [[7], [8], [5]]], np.fl
 INPUTS = {"past": tf.constant(PAST), "company": tf.constant([1, 2, 0])}
 
 
-def test_each_row_ends_at_its_own_horizon(model: Any) -> None:
+def test_each_row_is_nan_after_its_horizon(model: Any) -> None:
     future = rollout(model)(INPUTS, tf.constant([2, 4, 0])).numpy()[..., 0]
     assert np.isnan(future).tolist() == [[False, False, True, True], [False] * 4, [True] * 4]
     whole = rollout(model)(INPUTS, tf.constant([4, 4, 4])).numpy()[..., 0]
@@ -149,12 +149,12 @@ def test_each_row_ends_at_its_own_horizon(model: Any) -> None:
 
 @pytest.mark.parametrize("horizon", [0, -3])
 @pytest.mark.parametrize("traced", [False, True])
-def test_no_steps_ahead_are_no_steps(model: Any, horizon: int, traced: bool) -> None:
+def test_horizons_of_zero_or_less_give_no_steps(model: Any, horizon: int, traced: bool) -> None:
     call = tf.function(rollout(model)) if traced else rollout(model)
     assert call(INPUTS, tf.fill([3], horizon)).shape == (3, 0, 1)
 
 
-def test_a_longer_horizon_only_goes_on(model: Any) -> None:
+def test_longer_horizon_extends_the_shorter_forecast(model: Any) -> None:
     call = tf.function(
         rollout(model),
         input_signature=[
@@ -170,7 +170,7 @@ def test_a_longer_horizon_only_goes_on(model: Any) -> None:
 
 @pytest.mark.parametrize("days", [0, 4])
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_the_stepper_in_pieces_is_the_network_in_one(cell: str, days: int) -> None:
+def test_stepper_with_states_equals_the_whole_network(cell: str, days: int) -> None:
     config = Snp(units=3, layers=2, cell=cell)
     network = random_weights(step_forecaster(config, typical=0.2, link=random_link(config, days) if days else None))
     whole = tf.random.stateless_uniform((2, 7, 1), (0, 0))
@@ -181,11 +181,11 @@ def test_the_stepper_in_pieces_is_the_network_in_one(cell: str, days: int) -> No
     second, *_ = step([whole[:, 4:], whole[:, 4 - before : 4], *states])
     expected = network({"past": whole})["future"]
     np.testing.assert_allclose(np.concatenate([first, second], axis=1), expected, rtol=1e-5, atol=1e-6)
-    # Its weights are the network's own.
+    # The stepper shares the weights of the network.
     assert {id(weight) for weight in step.weights} == {id(weight) for weight in network.weights}
 
 
-def test_forecasts_of_arrays_do_not_depend_on_the_size_of_batches() -> None:
+def test_rollout_does_not_depend_on_the_batch_size() -> None:
     model = in_own_units(random_weights(step_forecaster(Snp(units=3), typical=0.2)), COMPANIES)
     random = np.random.default_rng(1)
     past = random.uniform(1, 110, (5, 4, 1)).astype(np.float32)
@@ -199,7 +199,7 @@ def test_forecasts_of_arrays_do_not_depend_on_the_size_of_batches() -> None:
     np.testing.assert_allclose(forecast(past, lines, 3, shocks, size=2), shocked, rtol=1e-6)
 
 
-def test_forecasters_of_a_fixed_horizon_forecast_arrays_block_by_block() -> None:
+def test_rollout_of_a_fixed_horizon_proceeds_in_blocks() -> None:
     network = horizon_forecaster(Series(task="forecast", units=3), steps=4, horizon=2, features=2, missing=False)
     model = in_own_units(random_weights(network), fixed_scale(5, 3))
     past = np.random.default_rng(1).uniform(1, 9, (3, 4, 2)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Windows at every row: what the kernels compute of them together is what Keras computes one by one."""
+"""Compare the kernels for windows at every row with Keras, which computes each window separately."""
 
 import sys
 from typing import Any
@@ -18,7 +18,7 @@ from lstm_ae.models.autoencoder import pooled_autoencoder
 from lstm_ae.models.scaling import in_own_units
 from lstm_ae.models.sliding import SlidingAutoencoder, empty_windows, slide, slide_with_keras
 
-# Of the largest number, as float32 rounds over some hundred steps.
+# Relative to the largest number: the rounding of float32 over some hundred steps.
 ROUNDING = 1e-6
 
 
@@ -34,7 +34,7 @@ def model_of(
     keras.utils.set_random_seed(1)
     config = Series(**{"units": 5, "code": 3} | options)
     network = pooled_autoencoder(config, steps=steps, features=features, missing=missing, fill=fill)
-    for weight in network.trainable_weights:  # biases are zero at first, and would hide an error
+    for weight in network.trainable_weights:  # initial biases are zero and would hide an error
         weight.assign_add(0.1 * np.random.default_rng(2).normal(size=weight.shape))
     offset, span = np.linspace(-1, 2, features), np.linspace(0.5, 3, features)
     return in_own_units(
@@ -93,11 +93,11 @@ FORMS = [
 
 
 @pytest.mark.parametrize("options", FORMS)
-def test_the_kernels_compute_what_keras_computes(options: dict[str, Any]) -> None:
+def test_sliding_kernels_match_keras(options: dict[str, Any]) -> None:
     model = model_of(**options)
     ours, theirs = slide(model, "standard"), slide_with_keras(model, "standard")
     assert ours.reason == ""
-    # More blocks than cores, the last of them with one window.
+    # More blocks than cores; the last block has one window.
     compare(
         ours, theirs, rows_of(3 * COUNT + ours.window, ours.features, missing=bool({"missing", "fill"} & set(options)))
     )
@@ -110,7 +110,9 @@ def both() -> tuple[SlidingAutoencoder, SlidingAutoencoder]:
 
 
 @pytest.mark.parametrize("windows", [1, COUNT - 1, COUNT, COUNT + 1])
-def test_any_number_of_windows(both: tuple[SlidingAutoencoder, SlidingAutoencoder], windows: int) -> None:
+def test_sliding_kernels_match_keras_for_any_number_of_windows(
+    both: tuple[SlidingAutoencoder, SlidingAutoencoder], windows: int
+) -> None:
     ours, theirs = both
     rows = rows_of(windows + 11, 2)
     assert ours.encode(rows).shape == (windows, 3)
@@ -118,7 +120,7 @@ def test_any_number_of_windows(both: tuple[SlidingAutoencoder, SlidingAutoencode
     compare(ours, theirs, rows)
 
 
-def test_on_one_core_and_on_three(
+def test_results_do_not_depend_on_the_number_of_cores(
     both: tuple[SlidingAutoencoder, SlidingAutoencoder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours, rows = both[0], rows_of(5 * COUNT, 2, missing=True)
@@ -130,17 +132,19 @@ def test_on_one_core_and_on_three(
     np.testing.assert_allclose(found[0][1].sums, found[1][1].sums, rtol=1e-12)
 
 
-def test_windows_without_values_are_not_given_back() -> None:
+def test_windows_without_values_are_not_reconstructed() -> None:
     model = model_of(3, 1, missing=True)
     rows = np.array([1, 2, np.nan, np.nan, np.nan, np.nan, 7], np.float32)[:, None]
     assert empty_windows(rows, 3).tolist() == [False, False, True, True, False]
     for made in (slide(model, "standard"), slide_with_keras(model, "standard")):
-        # Of the five windows those from row 0, 1 and 4 on.
+        # Of the five windows, only those from rows 0, 1, and 4 contain values.
         assert made.rebuild(rows).counts.ravel().tolist() == [1, 2, 2, 1, 1, 1, 1]
         assert made.errors(rows).counts.ravel().tolist() == [1, 2, 0, 0, 0, 0, 1]
 
 
-def test_numbers_beyond_float32_stay_in_their_windows(both: tuple[SlidingAutoencoder, SlidingAutoencoder]) -> None:
+def test_float32_overflow_affects_only_windows_that_contain_it(
+    both: tuple[SlidingAutoencoder, SlidingAutoencoder],
+) -> None:
     rows = rows_of(100, 2)
     whole = both[0].errors(rows)
     rows[50] = 3e38
@@ -157,7 +161,7 @@ def gated(gates: Any, values: Any, out: Any) -> None:
         store(out, n, _gated(load(gates, n), load(values, n)))
 
 
-def test_a_gate_of_large_values_does_not_overflow() -> None:
+def test_gates_of_large_values_do_not_overflow() -> None:
     gate = np.repeat(np.array([-87, -30, -5, -2, 0, 2, 100, np.nan], np.float32), 2 * LANES)
     value = np.resize(np.array([-1e9, -44, -9, -1e-3, 0, 1e-3, 9, 11, 43, 44, 88, np.inf], np.float32), len(gate))
     found = np.empty_like(gate)
@@ -167,7 +171,7 @@ def test_a_gate_of_large_values_does_not_overflow() -> None:
     np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-30)
 
 
-def test_rows_far_out_are_computed_as_keras_does(both: tuple[SlidingAutoencoder, SlidingAutoencoder]) -> None:
+def test_outliers_and_stuck_values_match_keras(both: tuple[SlidingAutoencoder, SlidingAutoencoder]) -> None:
     # Outliers, and a sensor that is stuck.
     random = np.random.default_rng(2)
     rows = rows_of(60, 2)
@@ -186,7 +190,7 @@ def test_rows_far_out_are_computed_as_keras_does(both: tuple[SlidingAutoencoder,
     ],
     ids=["gru", "layers", "layers in both directions", "window"],
 )
-def test_what_the_kernels_do_not_cover_is_left_to_keras(options: dict[str, Any], scale: str, reason: str) -> None:
+def test_unsupported_models_use_keras_and_name_the_reason(options: dict[str, Any], scale: str, reason: str) -> None:
     model = model_of(**options)
     made = slide(model, scale)
     assert made.reason == reason
@@ -200,18 +204,18 @@ def test_what_the_kernels_do_not_cover_is_left_to_keras(options: dict[str, Any],
     assert (made.decode is None) == (scale == "window")
 
 
-def test_a_network_that_only_looks_alike_is_left_to_keras(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_model_whose_outputs_differ_from_the_kernels_uses_keras(monkeypatch: pytest.MonkeyPatch) -> None:
     model = model_of()
     assert slide(model, "standard").reason == ""
     assert slide(model, "standard", "keras").reason == "--kernel keras"
-    # As if the network had been trained with other waves.
+    # Simulate a network that was trained with other waves.
     monkeypatch.setattr("lstm_ae.models.decoder.POSITION_PERIODS", (1, 2, 4, 8, 17))
     made = slide(model, "standard")
     assert "differ from those of Keras" in made.reason
     assert_near(made.errors(rows_of(30, 2)), slide_with_keras(model, "standard").errors(rows_of(30, 2)))
 
 
-def test_kernels_and_keras_are_compared_once_for_each_network(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kernels_are_compared_with_keras_once_per_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     model, compared = model_of(), []
     slide(model, "standard")
     monkeypatch.setattr(sliding, "_agree", lambda *_: bool(compared.append("again")))
@@ -223,7 +227,7 @@ def test_kernels_and_keras_are_compared_once_for_each_network(monkeypatch: pytes
     assert compared == ["again"]
 
 
-def test_what_differs_far_out_alone_is_left_to_keras() -> None:
+def test_comparison_with_keras_includes_outliers() -> None:
     def made(most: float) -> SlidingAutoencoder:
         def errors(rows: Any) -> RowSums:
             return sum_windows(
@@ -238,12 +242,12 @@ def test_what_differs_far_out_alone_is_left_to_keras() -> None:
         assert not sliding._agree(made(most), made(1e9), nothing, one)
 
 
-def test_without_a_compiler_keras_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sliding_uses_keras_if_kernels_cannot_be_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lstm_ae.kernels.choice.unavailable_reason", lambda: "the kernels cannot be compiled here")
     assert sliding.slide(model_of(), "standard").reason == "the kernels cannot be compiled here"
 
 
-def test_without_numba_keras_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sliding_uses_keras_without_numba(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lstm_ae.kernels.windows", None)
     made = sliding.slide(model_of(), "standard")
     assert made.reason.startswith("the kernels cannot be compiled here (ModuleNotFoundError: ")
