@@ -1,4 +1,4 @@
-"""Runs over their epochs in one figure."""
+"""Tests of the figure that compares the training curves of runs."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ ONE = {"epoch": [1, 2, 3], "loss": [3, 2, 1], "val_loss": [1.0, 0.1, 0.01], "val
 TWO = {"epoch": [1, 2], "val_loss": [2.0, 0.2], "val_label_accuracy": [0.4, 0.8], "val_label_loss": [1, 2]}
 
 
-def test_a_panel_for_each_shared_measure_and_a_line_for_each_run():
+def test_comparison_has_a_panel_per_measure_and_a_line_per_run():
     drawn = compare_histories({"runs/one": ONE, "runs/two": TWO})
     loss, accuracy = drawn.axes
     assert loss.get_ylabel() == "Validation loss"
@@ -23,7 +23,7 @@ def test_a_panel_for_each_shared_measure_and_a_line_for_each_run():
     assert len({(line.get_color(), line.get_linestyle()) for line in loss.lines}) == 2
 
 
-def test_no_two_runs_look_alike():
+def test_runs_differ_in_color_or_line_style():
     assert len({tuple(training_style(place).values()) for place in range(49)}) == 49
     loss = compare_histories({f"run {number}": ONE for number in range(8)}).axes[0]
     first, eighth = loss.lines[0], loss.lines[7]
@@ -31,12 +31,12 @@ def test_no_two_runs_look_alike():
     assert first.get_linestyle() != eighth.get_linestyle()
 
 
-def test_one_epoch_is_a_dot():
+def test_history_of_one_epoch_is_drawn_as_a_dot():
     drawn = compare_histories({"a": {"epoch": [1], "val_loss": [0.5]}, "b": {"epoch": [1], "val_loss": [float("nan")]}})
     assert drawn.axes[0].lines[0].get_marker() == "o"
     assert png(drawn)
 
 
-def test_nothing_in_common():
+def test_histories_without_common_measures_raise_value_error():
     with pytest.raises(ValueError, match="no measure in common"):
         compare_histories({"a": ONE, "b": {"epoch": [1], "val_mse": [0.5]}})

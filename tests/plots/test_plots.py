@@ -1,4 +1,4 @@
-"""Each figure on made data: what stands in it, and that one item, gaps and odd names do no harm."""
+"""Tests of the content of figures, including single items, gaps, and unusual names."""
 
 import io
 import zoneinfo
@@ -30,9 +30,9 @@ def keys(drawn):
 
 
 def checked(drawn):
-    """The figure, after it has been drawn and found to be labelled; no `$` may start a formula."""
+    """Draw a figure, check that it contains no formulas despite `$`, and return it."""
     assert isinstance(drawn, Figure)
-    # The header of the file is enough: to decode a picture takes nearly as long as to draw it.
+    # Read only the header, because decoding an image takes nearly as long as drawing it.
     with Image.open(io.BytesIO(base.png(drawn))) as picture:
         assert picture.width == round(200 * drawn.get_figwidth())
     for text in drawn.findobj(matplotlib.text.Text):
@@ -72,7 +72,7 @@ def test_curves_show_training_and_validation(epochs):
     assert list(loss.lines[2].get_xdata()) == [best, best]
 
 
-def test_curves_mark_the_untrained_start_where_it_was_best():
+def test_curves_mark_the_untrained_start_if_it_is_the_best():
     drawn = checked(base.curves({"epoch": [0, 1, 2], "loss": [np.nan, 1, 1], "val_loss": [2, 3, 4]}, PANELS[:1]))
     assert keys(drawn)[-1] == "Lowest validation loss: epoch 0 (the untrained start)"
     assert list(drawn.axes[0].lines[2].get_xdata()) == [0, 0]
@@ -80,7 +80,7 @@ def test_curves_mark_the_untrained_start_where_it_was_best():
     assert keys(alone)[0] == "Validation"
 
 
-def test_curves_without_validation_or_numbers():
+def test_curves_accept_missing_validation_and_nan():
     drawn = checked(base.curves({"epoch": [1, 2], "loss": [np.nan, 0.0]}, PANELS[:1]))
     assert keys(drawn) == ["Training"]
     gone = history(3) | {"val_loss": [np.nan] * 3}
@@ -88,7 +88,7 @@ def test_curves_without_validation_or_numbers():
     assert len(checked(base.curves(history(3), PANELS * 2 + PANELS[:1])).axes) == 5
 
 
-def test_png_is_the_same_twice_and_leaves_the_settings_alone():
+def test_png_is_reproducible_and_preserves_rcparams():
     before = dict(matplotlib.rcParams)
     made = [base.with_title(base.curves(history(5), PANELS), "$A_B$ " * 40) for _ in range(2)]
     first, second = (base.png(drawn) for drawn in made)
@@ -99,7 +99,7 @@ def test_png_is_the_same_twice_and_leaves_the_settings_alone():
     assert "\n" in made[0].get_suptitle()
 
 
-def test_numbers_and_ticks_for_people():
+def test_numbers_ticks_and_shortened_names_are_formatted():
     assert [base.number(x) for x in (0, 1234.5, -0.5, 1.67e-4, np.inf)] == ["0", "1,234", "−0.500", "1.67e−4", "n/a"]
     ticks = base.Thousands()
     assert ticks.format_ticks([0, 1250, 2500]) == ["0", "1,250", "2,500"]
@@ -109,7 +109,7 @@ def test_numbers_and_ticks_for_people():
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_signals_shade_the_damped_stretch(count):
+def test_signals_shade_the_damped_segment(count):
     drawn = checked(signals.signals(RNG.random((count, 50)), np.full(count, 25)))
     assert len(drawn.axes) == count
     box = drawn.axes[0].patches[0].get_extents().transformed(drawn.axes[0].transData.inverted())
@@ -129,7 +129,7 @@ def test_signal_reconstructions_show_the_error(count):
 
 
 @pytest.mark.parametrize("count", [1, 10])
-def test_digits_above_their_reconstructions(count):
+def test_digit_reconstructions_show_classes_and_errors(count):
     image = RNG.random((count, 28, 28))
     wrong = np.arange(count) + 1
     drawn = checked(digits.reconstructions(image, image - 0.1, np.arange(count), wrong))
@@ -146,7 +146,7 @@ def test_digits_above_their_reconstructions(count):
     checked(digits.reconstructions(image, np.full_like(image, np.nan), np.arange(count)))
 
 
-def test_confusion_writes_counts_and_colours_rows():
+def test_confusion_shows_counts_and_colors_by_row():
     matrix = np.diag([980] * 10)
     matrix[3, 5] = 1470
     matrix[9] = 0
@@ -158,7 +158,7 @@ def test_confusion_writes_counts_and_colours_rows():
     assert "n/a" in checked(digits.confusion(np.zeros((10, 10)))).axes[0].get_title("left")
 
 
-def test_readings_mark_the_same_row_twice():
+def test_digit_readings_mark_one_row_in_steps_and_series():
     image = np.zeros((28, 28))
     image[4] = 0.5
     drawn = checked(digits.readings(image))
@@ -170,7 +170,7 @@ def test_readings_mark_the_same_row_twice():
     checked(digits.readings(np.full((28, 28), np.nan)))
 
 
-def test_history_takes_series_of_different_length():
+def test_price_history_accepts_series_of_different_lengths():
     late = DAYS[10:]
     parts = [("Training", DAYS[0]), ("Validation", DAYS[15]), ("$A_B$", DAYS[17])]
     drawn = checked(prices.history([DAYS, late], [walks(1)[0], walks(1, 20)[0]], ODD[:2], boundaries=parts))
@@ -182,7 +182,7 @@ def test_history_takes_series_of_different_length():
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_price_reconstruction(count):
+def test_price_reconstruction_shows_rmse_and_error(count):
     truth = walks(count)
     truth[0, 3] = np.nan
     drawn = checked(prices.reconstruction([DAYS] * count, truth, truth + 2, ODD[:count]))
@@ -191,7 +191,7 @@ def test_price_reconstruction(count):
     assert drawn.axes[count].get_ylabel() == "Error"
 
 
-def test_last_days_are_changes_from_persistence():
+def test_last_days_show_changes_from_persistence():
     known = np.array([100.0, 50.0, 10.0, 0.0])
     drawn = checked(prices.last_days(ODD, known * [1.02, 0.98, np.nan, 1], known * 1.01, known))
     axes = drawn.axes[0]
@@ -202,7 +202,7 @@ def test_last_days_are_changes_from_persistence():
 
 
 @pytest.mark.parametrize("count", [1, 4, 5, 20])
-def test_windows_are_small_multiples(count):
+def test_windows_have_one_panel_per_company(count):
     truth = walks(count)
     truth[0, 5] = np.nan
     names = (ODD * 5)[:count]
@@ -215,7 +215,7 @@ def test_windows_are_small_multiples(count):
 
 
 @pytest.mark.parametrize("days", [1, 30])
-def test_window_of_one_company(days):
+def test_window_of_one_company_shows_rmse_and_persistence(days):
     truth = walks(1, days)[0]
     drawn = checked(prices.window(DAYS[:days], truth, truth + 1, truth - 2, "$A_B$"))
     assert drawn.axes[0].get_title("left") == "$A_B$: RMSE 1.00 (persistence 2.00)"
@@ -224,7 +224,7 @@ def test_window_of_one_company(days):
 
 
 @pytest.mark.parametrize("count", [1, 3, 4])
-def test_multistep_joins_the_past(count):
+def test_multistep_forecast_starts_at_the_last_known_price(count):
     prices_ = walks(count)
     past, future = prices_[:, :15], prices_[:, 15:].copy()
     future[0, 5:] = np.nan
@@ -237,7 +237,7 @@ def test_multistep_joins_the_past(count):
     assert keys(drawn) == ["Past", "Actual", "Rollout forecast", "Persistence"]
 
 
-def test_multistep_past_the_end_of_the_data():
+def test_multistep_after_the_end_of_the_data_has_no_actual_line():
     past = walks(1)
     ahead = DAYS[-1:] + np.arange(1, 2)
     drawn = checked(forecasts.multistep([DAYS], past, [ahead], None, [[101.0]], [[100.0]], ODD[:1]))
@@ -246,7 +246,7 @@ def test_multistep_past_the_end_of_the_data():
 
 
 @pytest.mark.parametrize("steps", [1, 15, 60])
-def test_skill_by_step(steps):
+def test_skill_by_step_shows_rmse_and_skill(steps):
     naive = np.arange(steps, dtype=float)
     drawn = checked(forecasts.skill_by_step(np.arange(1, steps + 1), 0.9 * naive, naive, np.full(steps, 0.1), "USD"))
     upper, lower = drawn.axes
@@ -260,7 +260,7 @@ def test_skill_by_step(steps):
     ("known", "title"),
     [(5, "(band: 95% interval)"), (3, "(band: 95% interval, none from day 4 on)"), (0, "not available")],
 )
-def test_the_band_of_a_skill_ends_where_it_cannot_be_told(known, title):
+def test_skill_band_ends_where_the_interval_is_unknown(known, title):
     margin = np.where(np.arange(5) < known, 0.2, np.nan)
     ones = np.ones(5)
     drawn = checked(forecasts.skill_by_step(np.arange(1, 6), ones, ones, np.full(5, 0.1), "USD", margin))
@@ -271,7 +271,7 @@ def test_the_band_of_a_skill_ends_where_it_cannot_be_told(known, title):
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
-def test_each_interval_has_a_colour_of_its_own(count):
+def test_intervals_have_different_colors(count):
     levels = [50, 80, 90, 95, 99][:count]
     future = np.linspace(100, 101, 5)[None]
     ends = {level: (future - level / 10, future + level / 10) for level in levels}
@@ -282,7 +282,7 @@ def test_each_interval_has_a_colour_of_its_own(count):
     )
     bands = drawn.axes[0].collections
     light = [sum(band.get_facecolor()[0][:3]) for band in bands]
-    assert light == sorted(light, reverse=True)  # the widest is drawn first, and palest
+    assert light == sorted(light, reverse=True)  # the widest is drawn first and is the palest
     assert len(set(light)) == count
     drawn = checked(forecasts.coverage(np.arange(1, 6), {level: np.full(5, level / 100) for level in levels}))
     assert len(drawn.legends[0].get_texts()) == count
@@ -290,8 +290,8 @@ def test_each_interval_has_a_colour_of_its_own(count):
     assert len(looks) == min(count, 4)
 
 
-def test_a_legend_stays_within_its_figure():
-    """Six lines, one with a long name: in one row they are wider than the figure."""
+def test_legend_stays_within_the_figure():
+    """The entries of six lines, one with a long name, do not fit into one row."""
     future = np.linspace(100, 101, 5)[None]
     ends = {level: (future - level / 10, future + level / 10) for level in (80, 95)}
     drawn = forecasts.multistep(
@@ -305,7 +305,7 @@ def test_a_legend_stays_within_its_figure():
     assert len(legend.get_texts()) == 6
 
 
-def test_a_long_line_breaks_between_segments_too() -> None:
+def test_thinned_line_breaks_between_segments() -> None:
     from lstm_ae.plots.anomalies import MAX_POINTS, line_points
 
     rows = 20 * MAX_POINTS
@@ -317,7 +317,7 @@ def test_a_long_line_breaks_between_segments_too() -> None:
     assert (np.diff(drawn_x) >= 0).all()
 
 
-def test_a_search_of_several_series_names_the_one_and_the_columns_with_the_largest_shares() -> None:
+def test_detection_figure_shows_series_and_columns_of_its_events() -> None:
     from types import SimpleNamespace
 
     from lstm_ae.apply.figures import detection_figure
@@ -351,8 +351,8 @@ def test_a_search_of_several_series_names_the_one_and_the_columns_with_the_large
         assert np.flatnonzero(np.isnan(axes.lines[0].get_ydata())).tolist() == [15]
     drawn.draw_without_rendering()
     ticks = [tick.get_text() for tick in drawn.axes[-1].get_xticklabels()]
-    assert "03:00" in ticks  # of 00:00 to 09:30 in UTC, an hour and then two ahead
-    assert "02:00" not in ticks  # which that night's clocks leave out
+    assert "03:00" in ticks  # 00:00 to 09:30 in UTC, which is one hour behind local time and then two
+    assert "02:00" not in ticks  # the clocks skip this hour
     drawn = checked(detection_figure(found, "left"))  # type: ignore[arg-type]
     assert drawn.get_suptitle() == "left, one of 2 series; 6 of 8 columns: the first"
     with pytest.raises(ConfigError, match=r"--series must be .*'left', 'right'.*'middle'"):
@@ -364,7 +364,7 @@ def test_a_search_of_several_series_names_the_one_and_the_columns_with_the_large
     assert drawn.axes[-1].get_xlabel() == "Time"
 
 
-def test_folds_have_whole_labels_and_visible_marks() -> None:
+def test_skill_by_fold_has_whole_labels_and_visible_marks() -> None:
     periods = ["2016-07-01 00:00:00+02:00 to 2016-09-12 23:00:00+02:00", "2017-01-01 to 2017-02-01"]
     axes = forecasts.skill_by_fold([1, 2], periods, [0.1, 0.2], [0.1, 0.2]).axes[0]
     labels = [tick.get_text() for tick in axes.get_yticklabels()]
@@ -375,7 +375,7 @@ def test_folds_have_whole_labels_and_visible_marks() -> None:
     assert regression.get_markerfacecolor() == "none"
 
 
-def test_baselines_by_step_have_different_colors() -> None:
+def test_error_by_step_draws_baselines_in_different_colors() -> None:
     values = {name: np.arange(1.0, 5) for name in ("", "season of 24 steps", "persistence", "linear regression")}
     upper, lower = forecasts.error_by_step(values | {"": np.full(4, 0.5)}, "persistence").axes
     assert len({line.get_color() for line in upper.lines}) == len(upper.lines) == 4

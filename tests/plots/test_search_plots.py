@@ -1,4 +1,4 @@
-"""Figures of a search on made scores: what stands in them, and that gaps, single trials and odd names do no harm."""
+"""Tests of the content of search figures, including gaps, single trials, and unusual names."""
 
 import io
 import math
@@ -22,7 +22,7 @@ LONG = ["$A_B$" * 20, "_HIDDEN", "日本" + "x" * 60]
 
 
 def checked(drawn):
-    """The figure, after it has been laid out and found to be labelled; no `$` may start a formula."""
+    """Lay out a figure, check that it has labels and that `$` starts no formula, and return it."""
     assert isinstance(drawn, Figure)
     drawn.draw_without_rendering()
     for text in drawn.findobj(matplotlib.text.Text):
@@ -41,14 +41,14 @@ def panels(drawn):
 
 
 def written(axes):
-    """The annotations of a heat map, as rows."""
+    """Return the annotations of a heat map, as rows."""
     cells = {text.get_position()[::-1]: text.get_text() for text in axes.texts}
     rows, columns = axes.images[0].get_array().shape
     return [[cells.get((y, x), "") for x in range(columns)] for y in range(rows)]
 
 
 def marked(drawn):
-    """Panel, column and row of the cells with the thick frame."""
+    """Return panel, column, and row of the cells with the thick frame."""
     return [
         (k, round(box.get_x() + 0.5), round(box.get_y() + 0.5))
         for k, axes in enumerate(panels(drawn))
@@ -58,12 +58,12 @@ def marked(drawn):
 
 
 def bundle(drawn):
-    """The lines of all trials but the best, with and without a score."""
+    """Return the lines of all trials except the best, with and without a score."""
     made = [found for found in drawn.axes[0].collections if isinstance(found, LineCollection)]
     return {found.get_zorder(): found for found in made if found.get_zorder() < 3}
 
 
-def test_heat_has_a_panel_for_each_clip():
+def test_heat_map_has_a_panel_for_each_clip_value():
     drawn = checked(heat(NAMES, LEVELS, SETTINGS, SCORES, quantity="val_loss"))
     one, five = panels(drawn)
     assert (one.get_title("left"), five.get_title("left")) == ("clip 1", "clip 5")
@@ -78,18 +78,18 @@ def test_heat_has_a_panel_for_each_clip():
     assert drawn.axes[-1].get_ylabel() == "val loss"
 
 
-def test_heat_marks_the_highest_or_the_one_it_is_told():
+def test_heat_map_marks_the_highest_or_the_given_trial():
     drawn = checked(heat(NAMES, LEVELS, SETTINGS, SCORES, higher_is_better=True))
     assert marked(drawn) == [(1, 2, 2)]
     assert marked(heat(NAMES, LEVELS, SETTINGS, SCORES, best=9)) == [(1, 1, 1)]
 
 
 @pytest.mark.parametrize(("scores", "log"), [([1, 11], True), ([1, 9], False), ([0, 11], False), ([-1, 11], False)])
-def test_colours_are_logarithmic_beyond_ten_times(scores, log):
+def test_colors_are_logarithmic_if_scores_span_a_factor_of_ten(scores, log):
     assert isinstance(score_colors(np.array([*scores, math.nan])), LogNorm) is log
 
 
-def test_heat_tells_failed_from_not_tried():
+def test_heat_map_distinguishes_failed_from_untried_settings():
     scores = SCORES[:-2].copy()
     scores[[0, 2]] = math.nan, math.inf
     drawn = checked(heat(NAMES, LEVELS, SETTINGS[:-2], scores))
@@ -102,7 +102,7 @@ def test_heat_tells_failed_from_not_tried():
     assert marked(drawn) == [(1, 0, 0)]
 
 
-def test_heat_of_one_option_is_a_row():
+def test_heat_map_of_one_option_is_a_row():
     drawn = checked(heat(["units"], LEVELS[:1], [(8,), (16,), (8,), (None,)], [0.1, 0.3, 0.2, 0.0], best=2))
     (axes,) = panels(drawn)
     assert written(axes) == [["0.100", "0.300", ""]]  # the better of the two trials with 8
@@ -111,7 +111,7 @@ def test_heat_of_one_option_is_a_row():
     assert written(panels(checked(heat(NAMES[:1], [(8,)], [(8,)], [0.5])))[0]) == [["0.500"]]
 
 
-def test_heat_of_many_values_is_high_not_wide():
+def test_heat_map_puts_the_option_with_most_values_on_the_y_axis():
     levels = [range(3), "ab", range(9), (0.0,)]
     settings = list(product(*levels))
     scores = [10.0 + setting[0] for setting in settings]
@@ -123,7 +123,7 @@ def test_heat_of_many_values_is_high_not_wide():
     assert marked(drawn) == [(1, 2, 3)]
 
 
-def test_heat_keeps_the_best_panels_and_that_of_the_winner():
+def test_heat_map_shows_the_best_panels_and_the_winner():
     levels = [range(4), range(4), (0, 1), range(4)]
     settings = list(product((0,), (0,), *levels[2:]))
     scores = [10.0 - setting[3] + 5 * setting[2] for setting in settings]
@@ -142,7 +142,7 @@ def test_heat_keeps_the_best_panels_and_that_of_the_winner():
 
 
 @pytest.mark.parametrize("scores", [[], [math.nan] * 3])
-def test_figures_without_a_score(scores):
+def test_search_figures_accept_missing_scores(scores):
     settings = SETTINGS[: len(scores)]
     drawn = checked(heat(NAMES, LEVELS, settings, scores))
     assert drawn.get_suptitle() == "No trial has a score"
@@ -155,7 +155,7 @@ def test_figures_without_a_score(scores):
     checked(curves([]))
 
 
-def test_long_names_do_no_harm():
+def test_search_figures_shorten_long_names():
     levels = [LONG, (1, 2), LONG]
     settings = list(product(*levels))
     scores = np.linspace(0.1, 0.9, len(settings))
@@ -168,13 +168,13 @@ def test_long_names_do_no_harm():
         assert all(len(line) <= 80 for text in drawn.findobj(matplotlib.text.Text) for line in [text.get_text()])
 
 
-def test_parallel_places_values_and_draws_the_best_on_top():
+def test_parallel_scales_the_axes_and_draws_the_best_trial_on_top():
     names, levels = ["units", "rate", "kind"], [(8, 16, 32), (1e-4, 1.0), ("a", "b")]
     settings = [(8, 1e-4, "a"), (16, 1e-2, "b"), (32, 1.0, "a")]
     drawn = checked(parallel(names, levels, settings, [0.3, 0.1, 0.2], ranges={"rate": True}, quantity="val_loss"))
     axes = drawn.axes[0]
     (top,) = axes.lines
-    # 16 lies half way from 8 to 32 in logarithms, 0.01 from 0.0001 to 1; two names stand at 1/4 and 3/4.
+    # On a logarithmic axis, 16 is halfway from 8 to 32, and 0.01 from 0.0001 to 1; two names are at 1/4 and 3/4.
     np.testing.assert_allclose(top.get_ydata(), [0.5, 0.5, 0.75, 0.0])
     others = bundle(drawn)[2]
     assert top.get_zorder() > others.get_zorder()
@@ -182,15 +182,15 @@ def test_parallel_places_values_and_draws_the_best_on_top():
     worst, second = (np.asarray(path)[:, 1] for path in others.get_segments())
     np.testing.assert_allclose(worst, [0, 0, 0.25, 1], atol=0.03)
     np.testing.assert_allclose(second, [1, 1, 0.25, 0.5], atol=0.03)
-    assert worst[1] == 0  # of a range nothing is moved
-    assert others.get_colors()[0][0] > others.get_colors()[1][0]  # the better, the darker
+    assert worst[1] == 0  # values of a range are not moved
+    assert others.get_colors()[0][0] > others.get_colors()[1][0]  # better trials are darker
     assert [text.get_text() for text in axes.get_xticklabels()] == ["units", "rate", "kind", "val loss"]
     assert keys(drawn) == ["Best: 0.100", "Other trials (darker is better)"]
     ticks = {text.get_text() for text in axes.texts}
     assert ticks >= {"8", "16", "32", "0.0001", "0.01", "1", "a", "b", "0.100", "0.300"}
 
 
-def test_parallel_takes_the_winner_it_is_told_and_trials_without_a_score():
+def test_parallel_accepts_a_given_winner_and_missing_scores():
     scores = [math.nan, 0.1, 0.2, math.inf]
     settings = [(8, 0.001, 1.0), (16, 0.001, 1.0), (None, 0.1, 5.0), (32, 0.1, 5.0)]
     drawn = checked(parallel(NAMES, LEVELS, settings, scores, best=2))
@@ -206,7 +206,7 @@ def test_parallel_takes_the_winner_it_is_told_and_trials_without_a_score():
 
 
 @pytest.mark.parametrize(("options", "trials"), [(1, 1), (1, 3), (8, 500)])
-def test_parallel_of_few_and_of_many(options, trials):
+def test_parallel_draws_one_to_many_trials_and_options(options, trials):
     draws = np.random.default_rng(0).random((trials, options + 1))
     names = [f"option_{k}" for k in range(options)]
     ranges = dict.fromkeys(names, False)
@@ -227,20 +227,20 @@ def test_parallel_of_few_and_of_many(options, trials):
         ((True, False), 0.75),
     ],
 )
-def test_listed_numbers_choose_their_scale(values, middle):
+def test_axis_positions_choose_a_linear_or_logarithmic_scale(values, middle):
     place, ticks = axis_positions(values, None, str)
     assert place(values[1]) == pytest.approx(middle)
     assert len(ticks) == len(values)
 
 
-def test_crowded_ticks_are_left_out():
+def test_axis_positions_omit_crowded_ticks():
     place, ticks = axis_positions((0, 1, 2, 1000), None, str)
     assert list(ticks.values()) == ["0", "1000"]
     assert place(1000) == 1
     assert axis_positions((4, 4), None, str)[0](4) == 0.5
 
 
-def test_curves_draw_the_best_on_top():
+def test_search_curves_draw_the_best_trial_on_top():
     drawn = checked(
         curves([[1.0, 0.5, 0.01], [0.9, 0.8], [1.0, math.nan, 0.3]], best=[0], pruned=[1], quantity="val_loss")
     )
@@ -256,7 +256,7 @@ def test_curves_draw_the_best_on_top():
     assert keys(drawn) == ["Best", "Others", "Pruned"]
 
 
-def test_curves_of_a_single_epoch_and_of_infinities():
+def test_curves_accept_a_single_epoch_and_infinite_losses():
     drawn = checked(curves([[0.5], [math.inf, 0.4, math.nan], [math.inf]], best=[0]))
     dot, other = drawn.axes[0].lines
     assert dot.get_marker() == other.get_marker() == "o"
