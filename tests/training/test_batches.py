@@ -1,4 +1,4 @@
-"""Training batches: targets worked by hand for each output, and the order of the samples."""
+"""Tests of training batches: the targets of each output, and the order of the samples."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +16,7 @@ ANY = SimpleNamespace(shape=(None, None, 1))
 
 
 def network(**shapes: tuple[int | None, ...]) -> Any:
-    """What a feed needs to know of a network: the names and shapes of its outputs, and whether it is told an open."""
+    """Return a stand-in for a network with the names and shapes of its outputs and the input `past`."""
     return SimpleNamespace(
         output={name: SimpleNamespace(shape=shape) for name, shape in shapes.items()}, input={"past": ANY}
     )
@@ -40,7 +40,7 @@ def lists(tensors: dict[str, Any]) -> dict[str, Any]:
 
 
 def whole(series: Split, scale: Scale, outputs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """All samples in one batch."""
+    """Return all samples in one batch."""
     inputs, targets = Batches(series, scale, outputs).cut(np.arange(series.samples))
     return lists(inputs), lists(targets)
 
@@ -48,26 +48,26 @@ def whole(series: Split, scale: Scale, outputs: Any) -> tuple[dict[str, Any], di
 SERIES = split([10, 12, 14, 18, 30], [0, 2], 3)
 
 
-def test_a_reconstruction_aims_at_its_own_input() -> None:
+def test_reconstruction_target_equals_the_input() -> None:
     inputs, targets = whole(SERIES, fixed_scale(10, 4), RECONSTRUCTION)
     assert inputs == {"sequence": [[0, 0.5, 1], [1, 2, 5]]}
     assert targets == {"reconstruction": inputs["sequence"]}
 
 
-def test_the_future_is_the_window_shifted_by_one_step() -> None:
+def test_future_target_is_the_window_shifted_by_one_step() -> None:
     inputs, targets = whole(SERIES, fixed_scale(10, 4), FUTURE)
     assert inputs == {"past": [[0, 0.5], [1, 2]]}
     assert targets == {"future": [[0.5, 1], [2, 5]]}
 
 
-def test_the_last_day_alone() -> None:
+def test_last_day_target_is_the_final_value_of_the_window() -> None:
     inputs, targets = whole(SERIES, fixed_scale(10, 4), LAST_DAY)
     assert inputs == {"past": [[0, 0.5], [1, 2]]}
     assert targets == {"future": [[1], [5]]}
 
 
-def test_a_known_open_is_that_of_the_day_to_forecast() -> None:
-    """The second feature; only the first is aimed at."""
+def test_open_input_is_that_of_the_day_to_forecast() -> None:
+    """The open is the second feature; only the first feature is a target."""
     series = np.array([[10, 1], [11, 2], [12, 3], [13, 4]], np.float32)
     both = Split(series, np.array([0, 1], np.int64), 3)
     told = SimpleNamespace(output=network(future=(None, None, 1)).output, input={"past": ANY, "open": None})
@@ -77,7 +77,7 @@ def test_a_known_open_is_that_of_the_day_to_forecast() -> None:
     assert targets["future"].numpy().tolist() == [[[11], [12]], [[12], [13]]]
 
 
-def test_labels_go_with_their_samples() -> None:
+def test_label_targets_match_their_samples() -> None:
     digits = split([0, 51, 102, 153, 204, 255], [0, 3], 3, label=np.array([7, 2], np.int32))
     inputs, targets = whole(digits, fixed_scale(0, 255), DIGIT)
     np.testing.assert_allclose(inputs["sequence"], [[0, 0.2, 0.4], [0.6, 0.8, 1]], rtol=1e-6)
@@ -85,7 +85,7 @@ def test_labels_go_with_their_samples() -> None:
     assert targets["reconstruction"] == inputs["sequence"]
 
 
-def test_each_company_by_its_own_range() -> None:
+def test_company_scale_uses_the_range_of_each_company() -> None:
     series = split([2, 4, 10, 100, 150, 200], [0, 3], 3, line=np.array([1, 1, 1, 2, 2, 2], np.int32))
     assert series.line is not None
     scale = company_scale(series.series, series.line, 2)
@@ -94,21 +94,21 @@ def test_each_company_by_its_own_range() -> None:
     assert targets == {"future": [[0.25, 1], [0.5, 1]]}
 
 
-def test_a_window_is_scaled_by_what_it_reads_alone() -> None:
-    """The day to be forecast has no part in the range: 18 lies past the top of 10 to 14."""
+def test_window_scale_excludes_the_day_to_forecast() -> None:
+    """The range is 10 to 14, without the 18 of the day to forecast."""
     series = split([10, 12, 14, 18, 5, 5, 5, 6], [0, 4], 4)
     inputs, targets = whole(series, window_scale(1), LAST_DAY)
     assert inputs == {"past": [[0, 0.5, 1], [0, 0, 0]]}
     assert targets == {"future": [[2], [1]]}  # (18 - 10) / 4; a constant window is divided by 1
 
 
-def test_a_reconstructed_window_is_scaled_as_a_whole() -> None:
+def test_window_scale_of_a_reconstruction_uses_the_whole_window() -> None:
     inputs, _ = whole(split([10, 12, 18], [0], 3), window_scale(1), RECONSTRUCTION)
     assert inputs == {"sequence": [[0, 0.25, 1]]}
 
 
 @pytest.mark.parametrize("scale", [fixed_scale(3, 7), window_scale(1)], ids=["fixed", "window"])
-def test_fed_as_the_scale_says(scale: Scale) -> None:
+def test_batches_are_scaled_by_offset_and_range(scale: Scale) -> None:
     random = np.random.default_rng(0)
     series = Split(random.uniform(1, 100, (20, 1)).astype(np.float32), np.arange(15), 4)
     inputs, _ = Batches(series, scale, FUTURE).cut(np.arange(15))
@@ -117,7 +117,7 @@ def test_fed_as_the_scale_says(scale: Scale) -> None:
     np.testing.assert_allclose(inputs["past"], (past - offset) / span, rtol=1e-5, atol=1e-6)
 
 
-def test_samples_come_in_the_order_asked_for() -> None:
+def test_batches_follow_the_given_sample_order() -> None:
     inputs, _ = Batches(SERIES, fixed_scale(10, 4), RECONSTRUCTION).cut(np.array([1, 0, 1]))
     assert lists(inputs)["sequence"] == [[1, 2, 5], [0, 0.5, 1], [1, 2, 5]]
 
@@ -131,7 +131,7 @@ VALUES = np.random.default_rng(0).random((50, 1), np.float32)
     [fixed_scale(3, 7), window_scale(1), company_scale(VALUES, COMPANY, 2)],
     ids=["fixed", "window", "company"],
 )
-def test_a_series_in_a_file_gives_the_same_batches(tmp_path: Path, scale: Scale) -> None:
+def test_memory_mapped_series_gives_equal_batches(tmp_path: Path, scale: Scale) -> None:
     values = VALUES
     mapped = np.memmap(tmp_path / "series", np.float32, "w+", shape=values.shape)
     mapped[:] = values
@@ -147,25 +147,25 @@ def orders(seed: int, first: int, last: int) -> list[list[int]]:
     return [shuffled_order(11, seed, epoch).numpy().tolist() for epoch in range(first, last)]
 
 
-def test_the_order_depends_on_seed_and_epoch_alone() -> None:
+def test_shuffled_order_depends_only_on_seed_and_epoch() -> None:
     three = orders(5, 0, 3)
     assert orders(5, 0, 3) == three
-    assert orders(5, 2, 3) == three[2:]  # as a resumed training takes it up
+    assert orders(5, 2, 3) == three[2:]  # as in a resumed training
     assert orders(6, 0, 1)[0] != three[0]
     assert len({str(epoch) for epoch in three}) == 3
 
 
-def test_seeds_past_31_bits_count() -> None:
+def test_shuffled_order_distinguishes_seeds_above_31_bits() -> None:
     assert orders(2**32 - 1, 0, 1) != orders(2**31 - 1, 0, 1)
 
 
-def test_every_sample_once_an_epoch() -> None:
+def test_shuffled_order_contains_every_sample_once() -> None:
     for epoch in orders(1, 0, 4):
         assert sorted(epoch) == list(range(11))
 
 
-def test_a_horizon_follows_the_steps_that_are_read() -> None:
-    """What a network of two steps reads of windows of three, and what it is to say."""
+def test_horizon_targets_follow_the_input_steps() -> None:
+    """A network that reads two steps of windows of three forecasts the third."""
     ahead = SimpleNamespace(
         output=network(future=(None, 1, 1)).output, input={"past": SimpleNamespace(shape=(None, 2, 1))}
     )

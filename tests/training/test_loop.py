@@ -1,4 +1,4 @@
-"""Training that goes on after an interruption to the very same end, keeps the best weights and stops on NaN."""
+"""Tests of the training loop: resuming, restoring the best weights, and stopping on NaN."""
 
 import math
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from lstm_ae.training.loop import TrainingResult, fit
 from lstm_ae.training.observer import Progress, ProgressObserver
 
 STEPS = 4
-# Everything that has a state: dropout draws, the optimizer's averages, a falling learning rate, early stopping.
+# All parts that have a state: dropout, the averages of the optimizer, a learning rate schedule, and early stopping.
 CONFIG = Toy(
     units=2,
     dropout=0.3,
@@ -36,7 +36,7 @@ CONFIG = Toy(
     seed=4,
     deterministic=True,
 )
-# For what does not depend on the state of an optimizer: the one with the fewest operations to trace.
+# The optimizer with the fewest operations to trace, for tests that do not depend on the state of the optimizer.
 PLAIN: dict[str, Any] = {"units": 2, "optimizer": "sgd"}
 IDENTITY = {"config": CONFIG.to_dict(), "data": "abc", "versions": {"keras": "3"}}
 
@@ -90,7 +90,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingRes
     state = tmp_path_factory.mktemp("whole") / "state.npz"
     told: list[Progress] = []
     result, network = fitted(state, notify=told.append)
-    # 12 samples in batches of 5 are 3 steps; a word about the start, and after each step and each epoch.
+    # 12 samples in batches of 5 are 3 steps; progress is reported at the start and after each step and epoch.
     assert [(p.epoch, p.step, p.finished) for p in told[:6]] == [
         (0, 0, True),
         (1, 1, False),
@@ -104,8 +104,8 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingRes
     return result, network, state
 
 
-def test_resumed_to_the_last_bit(uninterrupted: tuple[TrainingResult, Any, Path], tmp_path: Path) -> None:
-    """Interrupted before the first epoch, in the very first one, within the second, and between two epochs."""
+def test_resumed_training_is_bitwise_equal(uninterrupted: tuple[TrainingResult, Any, Path], tmp_path: Path) -> None:
+    """Interrupt before the first epoch, within the first and second epochs, and between two epochs."""
     whole, expected, expected_state = uninterrupted
     state = tmp_path / "state.npz"
     done, told = 0, []
@@ -123,7 +123,7 @@ def test_resumed_to_the_last_bit(uninterrupted: tuple[TrainingResult, Any, Path]
         with pytest.raises(KeyboardInterrupt):
             fitted(state, notify=interrupt_at(place))
         assert state.is_file()
-        # An epoch that was not finished is trained from its start.
+        # An unfinished epoch restarts from its first step.
         if place[0]:
             assert (told[0].first, told[0].epoch, told[0].step) == (done, done + 1, 1)
         done = place[0] if place[2] else place[0] - 1
@@ -139,12 +139,14 @@ def test_resumed_to_the_last_bit(uninterrupted: tuple[TrainingResult, Any, Path]
     assert resumed.seconds >= resumed.history[-1]["seconds"]
 
 
-def test_steps_shorter_than_the_clock_can_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_accepts_steps_shorter_than_the_clock_resolution(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: 5.0, perf_counter=lambda: 5.0))
     assert fitted(tmp_path / "state.npz", Toy(**PLAIN, epochs=3, batch_size=5), every=0.2)[0].epochs == 3
 
 
-def test_history_holds_an_epoch_a_row(uninterrupted: tuple[TrainingResult, Any, Path]) -> None:
+def test_history_has_one_row_per_epoch(uninterrupted: tuple[TrainingResult, Any, Path]) -> None:
     result, _, _ = uninterrupted
     assert [row["epoch"] for row in result.history] == [0, 1, 2, 3]
     assert {"loss", "val_loss", "seconds", "learning_rate"} <= set(result.history[1])
@@ -154,16 +156,16 @@ def test_history_holds_an_epoch_a_row(uninterrupted: tuple[TrainingResult, Any, 
     assert result.best_epoch == best["epoch"]
 
 
-def test_the_untrained_start_is_epoch_0(uninterrupted: tuple[TrainingResult, Any, Path]) -> None:
+def test_epoch_0_of_the_history_is_the_untrained_start(uninterrupted: tuple[TrainingResult, Any, Path]) -> None:
     start = uninterrupted[0].history[0]
     assert set(start) == {"epoch", "val_loss", "seconds"}
     assert start["val_loss"] == pytest.approx(error_on(network_for(CONFIG), DATA.validation), rel=1e-6)
 
 
-def test_judging_the_start_changes_no_number_of_the_training(
+def test_evaluating_the_start_does_not_change_the_training(
     uninterrupted: tuple[TrainingResult, Any, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Dropout draws, shuffling and the optimizer go on as if nothing had been evaluated before the first epoch."""
+    """Dropout, shuffling, and the optimizer are not affected by an evaluation before the first epoch."""
     monkeypatch.setattr(checkpoint.Checkpointer, "judge_start", lambda self, logs: self.save())
     monkeypatch.setattr(loop, "_named_validation", unless_first(loop._named_validation))
     result, network = fitted(tmp_path / "state.npz")
@@ -173,7 +175,7 @@ def test_judging_the_start_changes_no_number_of_the_training(
 
 
 def unless_first(validate: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """The function, but for its first call, which does nothing."""
+    """Wrap the function so that its first call does nothing."""
     calls: list[Any] = []
 
     def called(steps: Any) -> Any:
@@ -183,8 +185,8 @@ def unless_first(validate: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return called
 
 
-def test_an_epoch_of_few_steps_draws_its_windows_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten of twelve samples, others in each epoch; the loss is the mean over those, and all of validation judges."""
+def test_steps_per_epoch_draws_different_windows_each_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each epoch draws 10 of 12 samples; the loss is their mean, and the validation loss uses all samples."""
     config = Series(**PLAIN, epochs=2, batch_size=5, steps_per_epoch=2, learning_rate=1e-9, schedule="constant")
     network, told = network_for(Toy(units=2)), []
     found = fit(
@@ -196,7 +198,7 @@ def test_an_epoch_of_few_steps_draws_its_windows_anew(tmp_path: Path, monkeypatc
     losses = [error_on(network, DATA.train._replace(starts=DATA.train.starts[samples])) for samples in drawn]
     assert [row["loss"] for row in found.history[1:]] == pytest.approx(losses, rel=1e-4)
     assert found.history[-1]["val_loss"] == pytest.approx(error_on(network, DATA.validation), rel=1e-4)
-    # With fewer validation windows than are judged by at least, none is left out.
+    # A lower minimum of validation windows makes `limit_validation` drop some of them.
     monkeypatch.setattr(loop, "VALIDATED", 3)
     assert loop.limit_validation(DATA, config).validation.starts.tolist() == [0, 2 * STEPS, 5 * STEPS]
     assert loop.limit_validation(DATA, CONFIG) is DATA
@@ -204,7 +206,7 @@ def test_an_epoch_of_few_steps_draws_its_windows_anew(tmp_path: Path, monkeypatc
     assert training_work(CONFIG, DATA) == (3, 3, 6)
 
 
-def test_a_finished_training_is_not_trained_further(
+def test_resuming_a_finished_training_trains_no_epoch(
     uninterrupted: tuple[TrainingResult, Any, Path], tmp_path: Path
 ) -> None:
     whole, expected, expected_state = uninterrupted
@@ -218,10 +220,10 @@ def test_a_finished_training_is_not_trained_further(
         np.testing.assert_array_equal(np.asarray(got), np.asarray(wanted))
 
 
-def test_stops_without_progress_and_keeps_the_untrained_start_that_was_best(tmp_path: Path) -> None:
-    """Learning to say 1 makes a validation part of zeros worse with every epoch: the start stays the best.
+def test_early_stopping_restores_the_untrained_start_if_it_is_best(tmp_path: Path) -> None:
+    """Learning to output 1 increases the error on a validation split of zeros, so the start remains the best.
 
-    Patience counts from the first epoch on: it is about the progress of the training.
+    Patience counts from the first epoch, because it measures the progress of the training.
     """
     ones = Split(np.ones((12 * STEPS, 1), np.float32), np.arange(12) * STEPS, STEPS)
     zeros = ones._replace(series=np.zeros_like(ones.series))
@@ -237,13 +239,13 @@ def test_stops_without_progress_and_keeps_the_untrained_start_that_was_best(tmp_
     assert error_on(network, zeros) == pytest.approx(values[0], rel=1e-6)
     for got, wanted in zip(network.trainable_variables, network_for(config).trainable_variables, strict=True):
         np.testing.assert_array_equal(np.asarray(got), np.asarray(wanted))
-    # What has stopped stays stopped when it is taken up again.
+    # Resuming a stopped training does not continue it.
     again, _ = fitted(tmp_path / "state.npz", config, data)
     assert (again.epochs, again.best_epoch, again.stopped) == (3, 0, result.stopped)
 
 
 class StopIn(keras.callbacks.Callback):
-    """Stops after a step of an epoch (from 1)."""
+    """Stop after the given step of the given epoch, both counted from 1."""
 
     def __init__(self, epoch: int, step: int) -> None:
         super().__init__()
@@ -257,8 +259,10 @@ class StopIn(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-def test_a_callback_that_stops_within_an_epoch(uninterrupted: tuple[TrainingResult, Any, Path], tmp_path: Path) -> None:
-    """What was begun does not count, and the training can go on as if it had not been."""
+def test_callback_stop_within_an_epoch_discards_the_epoch(
+    uninterrupted: tuple[TrainingResult, Any, Path], tmp_path: Path
+) -> None:
+    """The partial epoch does not count, and a resumed training gives the same history as an uninterrupted one."""
     state, whole = tmp_path / "state.npz", without_seconds(uninterrupted[0].history)
     result, network = fitted(state, callbacks=(StopIn(2, 2),))
     assert without_seconds(result.history) == whole[:2]
@@ -267,7 +271,7 @@ def test_a_callback_that_stops_within_an_epoch(uninterrupted: tuple[TrainingResu
     assert without_seconds(fitted(state)[0].history) == whole
 
 
-def test_a_callback_that_stops_with_the_last_step(
+def test_callback_stop_at_the_last_step_counts_the_epoch(
     uninterrupted: tuple[TrainingResult, Any, Path], tmp_path: Path
 ) -> None:
     result, _ = fitted(tmp_path / "state.npz", callbacks=(StopIn(2, 3),))
@@ -276,7 +280,7 @@ def test_a_callback_that_stops_with_the_last_step(
 
 
 class PoisonIn(keras.callbacks.Callback):
-    """Makes a weight NaN at the start of an epoch, as an overflow would."""
+    """Set a weight to NaN at the start of an epoch, as an overflow would."""
 
     def __init__(self, epoch: int) -> None:
         super().__init__()
@@ -288,7 +292,7 @@ class PoisonIn(keras.callbacks.Callback):
             weight.assign(np.full(weight.shape, math.nan))
 
 
-def test_a_loss_turned_nan_stops_and_keeps_the_last_good_weights(tmp_path: Path) -> None:
+def test_nan_loss_stops_training_and_restores_the_best_weights(tmp_path: Path) -> None:
     config = Toy(**PLAIN, epochs=5, batch_size=4)
     told: list[Progress] = []
     result, network = fitted(tmp_path / "state.npz", config, notify=told.append, callbacks=(PoisonIn(3),))
@@ -296,12 +300,12 @@ def test_a_loss_turned_nan_stops_and_keeps_the_last_good_weights(tmp_path: Path)
     assert result.stopped == "the loss became NaN or infinite in epoch 3"
     assert [row["epoch"] for row in result.history] == [0, 1, 2]
     assert told[-1].epoch == 3
-    assert told[-1].step == 1  # at once, not at the end of the epoch
+    assert told[-1].step == 1  # immediately, not at the end of the epoch
     assert result.best_epoch in (1, 2)
     assert error_on(network, DATA.validation) == pytest.approx(result.best["val_loss"], rel=1e-6)
 
 
-def test_a_loss_infinite_from_the_start_leaves_the_first_weights(tmp_path: Path) -> None:
+def test_infinite_loss_in_epoch_1_restores_the_initial_weights(tmp_path: Path) -> None:
     huge = DATA.train._replace(series=np.full_like(DATA.train.series, 1e30))
     config = Toy(**PLAIN, epochs=3, batch_size=4)
     before = [np.array(weight) for weight in network_for(config).weights]
@@ -312,14 +316,14 @@ def test_a_loss_infinite_from_the_start_leaves_the_first_weights(tmp_path: Path)
         np.testing.assert_array_equal(np.asarray(got), wanted)
 
 
-def test_a_validation_loss_turned_nan_counts_as_well(tmp_path: Path) -> None:
+def test_nan_validation_loss_stops_training(tmp_path: Path) -> None:
     bad = DATA.validation._replace(series=np.full_like(DATA.validation.series, math.nan))
     result, _ = fitted(tmp_path / "state.npz", Toy(**PLAIN, epochs=3), DATA._replace(validation=bad))
     assert (result.diverged, result.epochs, result.best) == (True, 0, {})
 
 
-def test_a_training_of_no_epoch_leaves_the_start(tmp_path: Path) -> None:
-    """The weights' averages, which no step has filled, do not take its place."""
+def test_training_without_epochs_leaves_the_weights_unchanged(tmp_path: Path) -> None:
+    """The averages of the weights are empty without a step and must not replace the weights."""
     config = Toy(units=2, epochs=3, average=0.9)
     network = network_for(config)
     before = [np.array(weight) for weight in network.weights]
@@ -329,7 +333,7 @@ def test_a_training_of_no_epoch_leaves_the_start(tmp_path: Path) -> None:
         np.testing.assert_array_equal(np.asarray(got), wanted)
 
 
-def test_a_state_from_before_an_option_goes_on(
+def test_checkpoint_without_a_newer_option_can_be_resumed(
     uninterrupted: tuple[TrainingResult, Any, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = tmp_path / "state.npz"
@@ -356,7 +360,7 @@ def test_a_state_from_before_an_option_goes_on(
     ],
     ids=["config", "data", "versions"],
 )
-def test_a_state_of_something_else_is_refused(
+def test_checkpoint_of_another_config_data_or_version_is_refused(
     uninterrupted: tuple[TrainingResult, Any, Path], tmp_path: Path, identity: dict[str, Any], message: str
 ) -> None:
     state = tmp_path / "state.npz"
@@ -370,7 +374,9 @@ def test_a_state_of_something_else_is_refused(
 
 
 @pytest.mark.parametrize("keep", [0, 100, -10], ids=["empty", "cut", "cut at the end"])
-def test_a_cut_state_is_refused(uninterrupted: tuple[TrainingResult, Any, Path], tmp_path: Path, keep: int) -> None:
+def test_truncated_checkpoint_is_refused(
+    uninterrupted: tuple[TrainingResult, Any, Path], tmp_path: Path, keep: int
+) -> None:
     state = tmp_path / "state.npz"
     content = uninterrupted[2].read_bytes()[:keep]
     state.write_bytes(content)
@@ -383,7 +389,7 @@ def test_a_cut_state_is_refused(uninterrupted: tuple[TrainingResult, Any, Path],
     assert state.read_bytes() == content
 
 
-def test_a_state_with_pickles_is_refused(tmp_path: Path) -> None:
+def test_checkpoint_with_pickles_is_refused(tmp_path: Path) -> None:
     state = tmp_path / "state.npz"
     np.savez(state, meta=np.array([{"identity": IDENTITY}], dtype=object))
     with pytest.raises(DataError, match="cannot be read"):
@@ -395,7 +401,7 @@ def test_a_state_with_pickles_is_refused(tmp_path: Path) -> None:
     [(1.0, ["label"]), (0.0, ["reconstruction", "decoder_1"])],
     ids=["reconstruction alone", "classes alone"],
 )
-def test_a_weight_of_one_or_zero_leaves_the_other_part_untrained(
+def test_loss_weight_of_one_or_zero_leaves_the_other_head_untrained(
     tmp_path: Path, weight: float, still: list[str]
 ) -> None:
     from lstm_ae.config import Mnist
