@@ -1,4 +1,4 @@
-"""The chart of events that can be looked into: drawn by hand's numbers, and what a page holds for it."""
+"""Tests of the interactive chart of events: its coordinates, its texts, and its part of the page."""
 
 import base64
 import dataclasses
@@ -32,7 +32,7 @@ def with_events(where: str, **details: object) -> Run:
     return run
 
 
-def test_events_of_several_series_tell_whose_they_are() -> None:
+def test_events_of_several_series_include_the_series_name() -> None:
     run, found = with_events("r", several=2), searched_series(several=2)
     events = [{**event, "series": "pump 3"} for event in found.events]
     run.write_artifact(dataclasses.replace(found, events=events))
@@ -40,20 +40,20 @@ def test_events_of_several_series_tell_whose_they_are() -> None:
     assert all(f"pump 3 {time}" in text for time in ("temp event 1", "e", "k"))
 
 
-def test_a_chart_by_hand() -> None:
+def test_chart_coordinates_match_computed_values() -> None:
     (chart,) = interactive_charts(searched_series(), 100)
-    # Two panels, 92 high below 26 each; the drawing is 800 wide, its lines run from 64 to 788.
+    # Two panels, each 92 high below a margin of 26; the drawing is 800 wide, and its lines extend from 64 to 788.
     assert [(panel.name, panel.top, panel.bottom) for panel in chart.panels] == [
         ("temp", 26, 118),
         ("Score (logarithmic)", 144, 236),
     ]
     assert chart.height == 266
-    # Scores of 1, 10 and 100 in logarithms: at the bottom, in the middle, and at the top, four off the edges.
+    # Scores of 1, 10, and 100 are at the bottom, middle, and top of a logarithmic axis, 4 units from its edges.
     assert chart.threshold == pytest.approx(190)
     path = chart.panels[1].path
     assert path.startswith("M64 232.0L136.4 232.0")
     assert "L353.6 148.0L426 148.0" in path
-    # The event: from row 3.5 to row 5.5 of 10.
+    # The event extends from row 3.5 to row 5.5 of 10.
     assert chart.bands == [(317.4, 144.8)]
     assert chart.ticks == [
         ("01-01 00:00", 64.0),
@@ -69,7 +69,7 @@ def test_a_chart_by_hand() -> None:
     assert data["lines"][1] == {"x": [0, *[1] * 10], "y": [2320] * 4 + [1480] * 2 + [2320] * 5}
 
 
-def test_a_chart_in_words() -> None:
+def test_chart_title_and_text_describe_the_series() -> None:
     (chart,) = interactive_charts(searched_series(), 100)
     assert chart.title == "The table and its events"
     assert chart.text == (
@@ -83,7 +83,7 @@ def test_a_chart_in_words() -> None:
     assert "Each line shows at most 100 points" in long.text
 
 
-def test_missing_values_break_a_line() -> None:
+def test_missing_values_break_the_line_of_a_chart() -> None:
     found = searched_series()
     (one,) = found.series
     values = one.lines[0].values.copy()
@@ -96,7 +96,7 @@ def test_missing_values_break_a_line() -> None:
 
 
 @pytest.mark.parametrize(("constant", "scores"), [(np.nan, 1.0), (3.0, 0.0), (3.0, np.nan)])
-def test_a_line_without_width(constant: float, scores: float) -> None:
+def test_chart_of_constant_or_missing_values_contains_no_nan(constant: float, scores: float) -> None:
     found = sketch_series(
         np.arange(5), np.zeros(5, int), np.full((5, 1), constant), np.full(5, scores), np.empty((0, 2), int),
         series="", names=("a",), around=1,
@@ -119,16 +119,16 @@ def test_a_line_without_width(constant: float, scores: float) -> None:
         (0.2, False, 1),
     ],
 )
-def test_steps_between_times(least: float, dated: bool, step: float) -> None:
+def test_tick_step_is_rounded_to_a_readable_step(least: float, dated: bool, step: float) -> None:
     assert round_step(least, dated) == step
 
 
-def test_a_few_times_always_stand_below_a_chart() -> None:
-    """No step is more than 2.5 times the one before: a third of what is shown becomes five sixths at most."""
+def test_tick_steps_grow_by_at_most_a_factor_of_two_and_a_half() -> None:
+    """The range of a chart thus always contains some ticks."""
     assert all(after <= 2.5 * before for before, after in itertools.pairwise(interactive_chart.STEPS))
 
 
-def test_times_in_few_characters() -> None:
+def test_chart_times_are_formatted_by_step() -> None:
     place = 1_704_164_645_678  # 2024-01-02 03:04:05.678
     assert [format_chart_time(place, step, True) for step in (DAY, MINUTE, 1000, 5)] == [
         "2024-01-02",
@@ -139,7 +139,7 @@ def test_times_in_few_characters() -> None:
     assert format_chart_time(12_345, 5, False) == "12,345"
 
 
-def test_the_page_has_one_script_and_its_policy_names_it() -> None:
+def test_page_has_one_script_that_its_policy_allows() -> None:
     with_events("a")
     page = page_of("a")
     assert page.wrong == []
@@ -162,7 +162,7 @@ def test_the_page_has_one_script_and_its_policy_names_it() -> None:
     assert len(set(names)) == len(names)
 
 
-def test_without_a_detection_there_is_no_script() -> None:
+def test_page_without_a_detection_has_no_script() -> None:
     found_anomalies("a")
     made("b")
     page = page_of("a", "b")
@@ -171,7 +171,7 @@ def test_without_a_detection_there_is_no_script() -> None:
     assert "Add a chart of the table and its events to this report with: lstmae series detect a DATA" in page.text
 
 
-def test_whatever_a_detection_holds_is_only_text() -> None:
+def test_page_escapes_names_of_a_detection() -> None:
     with_events("a", name=HOSTILE)
     page = page_of("a")
     assert page.wrong == []
@@ -181,7 +181,7 @@ def test_whatever_a_detection_holds_is_only_text() -> None:
     assert HOSTILE in page.text
 
 
-def test_a_damaged_detection_is_said() -> None:
+def test_report_names_a_damaged_detection() -> None:
     run = with_events("a")
     (run.directory / "detection.npz").write_bytes(b"x")
     told_of = gather_run(Path("a")).missing
@@ -189,7 +189,7 @@ def test_a_damaged_detection_is_said() -> None:
 
 
 @pytest.mark.slow
-def test_many_long_series_stay_below_five_megabytes() -> None:
+def test_report_of_many_long_series_is_limited_in_size() -> None:
     places = [f"run{k}" for k in range(4)]
     for place in places:
         with_events(place, rows=100_000, several=4)

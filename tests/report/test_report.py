@@ -1,4 +1,4 @@
-"""Reports: what is read of runs and searches, what is said of it, and the page it stands on."""
+"""Tests of reports: reading runs and searches, describing and comparing them, and the page."""
 
 import contextlib
 import itertools
@@ -43,12 +43,12 @@ def page_of(*places: str, **options: int) -> Page:
 # The model
 
 
-def test_the_layers_of_a_model_and_their_parameters() -> None:
+def test_read_network_lists_layers_and_their_parameters() -> None:
     network = read_network(SAVED / "toy" / "model.keras")
     chosen = "units 16, activation tanh, return sequences"
     assert network.inputs == {"sequence": "any × any × 1"}
     assert network.outputs == ("reconstruction",)
-    # An LSTM has four gates, each with a weight an input, a weight a unit and a bias.
+    # An LSTM has four gates, each with one weight per input, one per unit, and a bias.
     assert network.layers == (
         Layer("encoder_1", "LSTM", chosen, "any × any × 1", 4 * 16 * (1 + 16 + 1)),
         Layer("decoder_1", "LSTM", chosen, "any × any × 16", 4 * 16 * (16 + 16 + 1)),
@@ -56,7 +56,7 @@ def test_the_layers_of_a_model_and_their_parameters() -> None:
     )
 
 
-def test_a_decoder_that_starts_from_its_code_reads_as_others_do(tmp_path: Path) -> None:
+def test_decoder_that_starts_from_the_code_lists_its_input_shape(tmp_path: Path) -> None:
     config = Toy(units=3, latent="vector", code=2, decoder_start="code")
     in_own_units(autoencoder(config, steps=4, features=1), fixed_scale()).save(tmp_path / "m.keras")
     reads = {layer.name: layer.reads for layer in read_network(tmp_path / "m.keras").layers}
@@ -64,12 +64,12 @@ def test_a_decoder_that_starts_from_its_code_reads_as_others_do(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", ["toy", "snp", "mnist-rows"])
-def test_parameters_are_those_that_the_training_counted(name: str) -> None:
+def test_parameter_count_matches_the_metrics_of_the_run(name: str) -> None:
     counted = json.loads((SAVED / name / "metrics.json").read_text())["training"]["parameters"]
     assert read_network(SAVED / name / "model.keras").parameters == counted
 
 
-def test_a_damaged_model_is_refused(tmp_path: Path) -> None:
+def test_read_network_refuses_missing_and_damaged_models(tmp_path: Path) -> None:
     path = tmp_path / "model.keras"
     with pytest.raises(DataError, match="There is no"):
         read_network(path)
@@ -82,7 +82,7 @@ def test_a_damaged_model_is_refused(tmp_path: Path) -> None:
         read_network(path)
 
 
-# What is said
+# Texts
 
 
 @pytest.mark.parametrize(
@@ -102,11 +102,11 @@ def test_a_damaged_model_is_refused(tmp_path: Path) -> None:
         ("<b>", "<b>"),
     ],
 )
-def test_numbers(value: object, text: str) -> None:
+def test_format_number_rounds_and_groups_digits(value: object, text: str) -> None:
     assert format_number(value) == text
 
 
-def test_durations_names_and_cells() -> None:
+def test_durations_names_and_cells_are_formatted() -> None:
     assert [format_duration(s) for s in (0.254, 9.9, 59.4, 59.6, 238.17, 7300)] == [
         "0.25 s",
         "9.9 s",
@@ -131,14 +131,16 @@ numbers = st.floats(-1e6, 1e6)
 
 
 @given(numbers, st.dictionaries(st.text(max_size=5), numbers), st.booleans())
-def test_better_means_than_every_baseline(value: float, baselines: dict[str, float], higher: bool) -> None:
+def test_measure_is_better_only_if_it_beats_every_baseline(
+    value: float, baselines: dict[str, float], higher: bool
+) -> None:
     measure = MeasuredValue("test", "error", value, "", baselines | {"wanted": 0.0}, higher)
     rivals = [other for name, other in baselines.items() if name != "wanted"]
     sign = 1 if higher else -1
     assert measure.better == (min(sign * (value - other) for other in rivals) > 0 if rivals else None)
 
 
-def test_what_cannot_be_computed_is_not_compared() -> None:
+def test_missing_measures_and_baselines_are_not_compared() -> None:
     assert MeasuredValue("test", "error", None, "", {"mean": 1.0}, False).better is None
     assert MeasuredValue("test", "error", 0.5, "", {"mean": None, "last": 1.0}, False).beats == {"last": True}
 
@@ -172,11 +174,13 @@ def test_what_cannot_be_computed_is_not_compared() -> None:
         (Series(), []),
     ],
 )
-def test_the_source_reports_number(config: Toy | Mnist | Snp | Series, expected: list[tuple[float, str]]) -> None:
+def test_reported_values_match_the_config(
+    config: Toy | Mnist | Snp | Series, expected: list[tuple[float, str]]
+) -> None:
     assert [(line.value, line.difference) for line in reported_values(config)] == expected
 
 
-def test_what_keeps_a_forecast_from_being_compared_with_the_source_report() -> None:
+def test_reported_values_name_differences_of_scale_and_split() -> None:
     (line,) = reported_values(Snp())
     assert "range" in line.difference
     assert "shuffles" in line.difference
@@ -195,21 +199,19 @@ def test_what_keeps_a_forecast_from_being_compared_with_the_source_report() -> N
         ({"field": "close"}, "505 companies", "the report uses the high of each day, this run the close"),
     ],
 )
-def test_prices_of_another_kind_are_not_compared_with_the_source_report(
-    changes: dict[str, Any], companies: str, but: str
-) -> None:
+def test_reported_values_name_differences_of_price_data(changes: dict[str, Any], companies: str, but: str) -> None:
     config = Snp(**{"target": "level", "scale": "report", "split": "report", **changes})
     (line,) = reported_values(config, f"'p.csv': high of {companies}, 9,000 rows, 2014-01-01 to 2017-12-31")
     assert line.difference == but
 
 
-def test_persistence_stands_beside_the_source_reports_number() -> None:
+def test_page_shows_persistence_with_the_reported_value() -> None:
     config = Snp(target="level", scale="report", split="report")
     made("a", config, test={"mse": metric(0.0002, persistence=0.00015)})
     assert "test: mse persistence 0.00015 " in page_of("a").text
 
 
-# Side by side
+# Comparison
 
 
 def facts(where: str, *details: object, **more: object) -> RunFacts:
@@ -217,7 +219,7 @@ def facts(where: str, *details: object, **more: object) -> RunFacts:
     return gather_run(Path(where))
 
 
-def test_runs_side_by_side() -> None:
+def test_comparison_marks_the_best_of_each_measure() -> None:
     lower, higher = metric(0.25), metric(0.5, higher=True, unit="", mean=0.1)
     one = facts("a", Toy(units=2), test={"mse": lower, "accuracy": higher, "coverage": metric(0.8, wanted=0.8)})
     two = facts("b", Toy(units=4), test={"mse": metric(0.125), "accuracy": higher, "coverage": metric(0.7, wanted=0.8)})
@@ -227,14 +229,14 @@ def test_runs_side_by_side() -> None:
     assert {row.name: (row.values, row.best) for row in found.measures} == {
         "test: mse": ((0.25, 0.125), (1,)),
         "test: accuracy": ((0.5, 0.5), ()),  # equal
-        "test: coverage": ((0.8, 0.7), ()),  # near is better
+        "test: coverage": ((0.8, 0.7), ()),  # values near the level are better
         "epochs trained": ((3, 3), ()),
         "training seconds": ((61.2, 61.2), ()),
         "parameters": ((3281, 3281), ()),
     }
 
 
-def test_scaled_errors_of_two_scales_have_no_best() -> None:
+def test_scaled_errors_of_different_scales_have_no_best_run() -> None:
     test = {"mse": metric(0.2), "mae": metric(0.4, unit="USD")}
     one = facts("a", Snp(scale="log"), test=test)
     two = facts("b", Snp(scale="company"), test={"mse": metric(0.1), "mae": metric(0.5, unit="USD")})
@@ -242,7 +244,7 @@ def test_scaled_errors_of_two_scales_have_no_best() -> None:
     assert (best["test: mse"], best["test: mae"]) == ((), (0,))
 
 
-def test_of_two_studies_what_both_have_is_compared() -> None:
+def test_comparison_of_two_studies_shows_common_options() -> None:
     made("a", Toy(units=2)), made("b", Snp(units=4))
     found = compare_runs([gather_run(Path("a")), gather_run(Path("b"))])
     rows = {row.name: row.values for row in found.options}
@@ -257,7 +259,7 @@ def test_of_two_studies_what_both_have_is_compared() -> None:
     }
 
 
-def test_leaky_runs_do_not_compare_with_others() -> None:
+def test_comparison_notes_that_only_some_runs_are_leaky() -> None:
     made("a"), made("b")
     about = Path("a/config.json")
     changed(about, data=json.loads(about.read_text())["data"] | {"leaky": "it shuffles"})
@@ -274,7 +276,7 @@ def test_leaky_runs_do_not_compare_with_others() -> None:
         (Toy(sequences=100), "abc", r"different tasks \(sequences\)"),
     ],
 )
-def test_runs_that_do_not_compare(config: Toy | Mnist, sha: str, note: str) -> None:
+def test_comparison_notes_why_runs_are_not_comparable(config: Toy | Mnist, sha: str, note: str) -> None:
     found = compare_runs([facts("a", losses=(1.0,)), facts("b", config, sha=sha, test={"mse": metric(0.1)})])
     assert re.search(note, found.note)
     assert not any(row.best for row in found.measures)
@@ -283,7 +285,7 @@ def test_runs_that_do_not_compare(config: Toy | Mnist, sha: str, note: str) -> N
 # Charts
 
 
-def test_a_chart_says_what_it_shows() -> None:
+def test_chart_text_describes_its_values() -> None:
     history = {
         "epoch": [1.0, 2.0, 3.0],
         "loss": [1.0, 0.5, 0.75],
@@ -301,7 +303,7 @@ def test_a_chart_says_what_it_shows() -> None:
     assert chart.text == "5 rows, 3 of them anomalies, in 2 segments."
 
 
-def test_the_untrained_start_is_drawn_and_told_of_where_it_was_kept() -> None:
+def test_training_chart_includes_the_untrained_start() -> None:
     history = {"epoch": [0.0, 1.0, 2.0], "loss": [math.nan, 9.0, 0.5], "val_loss": [0.4, 0.6, 0.7]}
     (chart,) = charts.training_charts(history, 0)
     assert chart.text.startswith("Loss over 2 epochs: training from 9 to 0.5, lowest 0.5 in epoch 2")
@@ -319,7 +321,7 @@ def test_the_untrained_start_is_drawn_and_told_of_where_it_was_kept() -> None:
     assert gather_run(run.directory).history == {}
 
 
-def test_only_shared_measures_are_drawn_together() -> None:
+def test_comparison_chart_shows_only_shared_measures() -> None:
     one = {"epoch": [1.0], "val_loss": [1.0], "val_accuracy": [0.5]}
     two = {"epoch": [1.0, 2.0], "val_loss": [3.0, 2.0]}
     (chart,) = charts.compare_charts({"a": one, HOSTILE: two})
@@ -329,7 +331,7 @@ def test_only_shared_measures_are_drawn_together() -> None:
 
 
 @pytest.mark.parametrize("themed", [True, False])
-def test_vectors_stand_inside_a_page(themed: bool) -> None:
+def test_svg_is_accessible_unique_and_themed_within_a_page(themed: bool) -> None:
     drawn = figure()
     drawn.axes[0].plot([0, 1], [0, 1], color="#0072B2")
     label(drawn.axes[0], x=HOSTILE)
@@ -352,7 +354,7 @@ def test_vectors_stand_inside_a_page(themed: bool) -> None:
 # Figures and tables
 
 
-def test_figures_that_have_no_room_shrink_or_stay_away(tmp_path: Path) -> None:
+def test_figures_over_the_size_limit_are_shrunk_or_omitted(tmp_path: Path) -> None:
     made("a")
     noise = figure(height=2.0)
     noise.axes[0].imshow(np.random.default_rng(0).random((50, 50)))
@@ -375,7 +377,7 @@ def test_figures_that_have_no_room_shrink_or_stay_away(tmp_path: Path) -> None:
     assert "The figure reconstruction exceeds the size limit" in page_of("a", max_figure_bytes=10).text
 
 
-def test_a_figure_names_the_command_that_makes_it(tmp_path: Path) -> None:
+def test_figure_names_the_command_that_draws_it(tmp_path: Path) -> None:
     picture = gather_run(made("a b").directory).pictures[1]
     assert (picture.name, picture.command) == ("reconstruction", "lstmae toy plot --run 'a b'")
     assert "Test samples" in picture.description
@@ -384,7 +386,7 @@ def test_a_figure_names_the_command_that_makes_it(tmp_path: Path) -> None:
 # The page
 
 
-def test_a_run_is_told_whole() -> None:
+def test_page_of_a_run_shows_results_model_and_settings() -> None:
     made("a", Toy(units=4), test={"reconstruction_mse": metric(0.25, mean=0.5, last=0.125)})
     page = page_of("a")
     for sentence in (
@@ -406,14 +408,14 @@ def test_a_run_is_told_whole() -> None:
     assert "Some content is missing" not in page.text
 
 
-def test_series_with_a_scale_each_are_no_companies() -> None:
+def test_page_of_series_scales_does_not_mention_companies() -> None:
     made("a", Series(data="t.csv", id_col=("machine",), scale="series", window=4))
     text = page_of("a").text
     assert "Series IBM" in text
     assert "Companies" not in text
 
 
-def test_several_measures_and_a_verdict_are_put_in_words() -> None:
+def test_page_summarizes_measures_and_verdict() -> None:
     test = {"mse": metric(0.25, mean=0.5), "mae": metric(2.0, mean=1.0, last=3.0), "coverage": metric(0.8, wanted=0.9)}
     made("a", test=test, verdict={"test": {"text": "beats persistence (skill +5.00%)"}})
     text = page_of("a").text
@@ -421,13 +423,13 @@ def test_several_measures_and_a_verdict_are_put_in_words() -> None:
     assert "Verdict on the test split: beats persistence (skill +5.00%)." in text
 
 
-def test_what_could_not_be_evaluated_is_noted() -> None:
+def test_page_shows_notes_of_the_metrics() -> None:
     made("a", notes=["No reconstruction error on test"])
     assert "Some content is missing" in page_of("a").text
     assert "No reconstruction error on test" in page_of("a").text
 
 
-def test_skill_is_a_percentage_in_the_results_and_in_the_comparison() -> None:
+def test_skill_is_a_percentage_in_results_and_comparison() -> None:
     for name, skill in (("a", 0.00939), ("b", -0.25)):
         made(name, test={"skill": metric(skill, True, "", regression=0.5)})
     text = page_of("a", "b").text
@@ -436,14 +438,14 @@ def test_skill_is_a_percentage_in_the_results_and_in_the_comparison() -> None:
     assert "0.00939" not in text
 
 
-def test_leaky_results_say_so() -> None:
+def test_page_marks_leaky_results() -> None:
     run = made("a")
     path = run.directory / "config.json"
     changed(path, data=json.loads(path.read_text())["data"] | {"leaky": "the split shuffles"})
     assert "Leaky: the split shuffles." in page_of("a").text
 
 
-def test_anomalies_are_told_with_their_rows() -> None:
+def test_page_shows_anomalies_threshold_and_events() -> None:
     found_anomalies("a")
     page = page_of("a")
     for sentence in (
@@ -456,12 +458,12 @@ def test_anomalies_are_told_with_their_rows() -> None:
         assert sentence in page.text, sentence
 
 
-def test_a_threshold_that_the_detection_did_not_go_by_is_not_drawn() -> None:
-    found_anomalies("a", threshold=5.0)  # the row of score 3 is marked as well
+def test_threshold_that_contradicts_the_detection_is_not_drawn() -> None:
+    found_anomalies("a", threshold=5.0)  # the row with score 3 is marked although it is below this threshold
     assert "in 1 segments. The threshold" not in page_of("a").text
 
 
-def test_a_search_is_told_with_its_winner() -> None:
+def test_page_of_a_search_shows_the_winner() -> None:
     searched("s")
     page = page_of("s")
     for sentence in (
@@ -473,10 +475,10 @@ def test_a_search_is_told_with_its_winner() -> None:
         "units 2,4",
     ):
         assert sentence in page.text, sentence
-    assert sum(each.get("role") == "img" for each in page.all("svg")) == 3 + 1  # the winner's training
+    assert sum(each.get("role") == "img" for each in page.all("svg")) == 3 + 1  # the training curve of the winner
 
 
-def test_a_search_is_told_with_the_run_that_was_trained_on_more() -> None:
+def test_page_of_a_search_shows_the_refit_run() -> None:
     found = searched("s")
     training = {"epochs": 2, "best_epoch": 2, "stopped": "", "seconds": 1, "parameters": 5, "refit": "trained on more"}
     made(str(found.refit.directory), Toy(units=2), training=training)
@@ -488,7 +490,7 @@ def test_a_search_is_told_with_the_run_that_was_trained_on_more() -> None:
     assert {(place or "")[1:] for place in places} <= {each.get("id") for _, each in page.elements}
 
 
-def test_a_search_without_a_complete_trial() -> None:
+def test_page_of_a_search_without_trials_reports_missing_parts() -> None:
     found = searched("s")
     found.journal.path.write_bytes(b"damaged\n")
     shutil.rmtree("s/trials")
@@ -510,7 +512,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Page:
         return page_of("a", "b", "s")
 
 
-def test_whatever_a_file_holds_is_only_text(hostile: Page) -> None:
+def test_page_escapes_text_from_files(hostile: Page) -> None:
     page = hostile
     assert not page.all("script")
     assert not page.all("b")
@@ -518,7 +520,7 @@ def test_whatever_a_file_holds_is_only_text(hostile: Page) -> None:
     assert page.text.count(HOSTILE) > 8
 
 
-def test_the_page_is_whole_and_needs_nothing_else(hostile: Page) -> None:
+def test_page_is_valid_and_loads_no_external_resources(hostile: Page) -> None:
     page = hostile
     assert page.wrong == []
     names = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
@@ -531,7 +533,7 @@ def test_the_page_is_whole_and_needs_nothing_else(hostile: Page) -> None:
         assert not {"srcset", "action", "integrity"} & set(attributes)
         assert (attributes.get("src") or "data:").startswith("data:"), tag
     hosts = set(re.findall(r"https?://[\w.]+", page.html))
-    assert hosts <= {"http://www.w3.org"}  # names of XML
+    assert hosts <= {"http://www.w3.org"}  # XML namespaces
     policy = next(each["content"] for each in page.all("meta") if each.get("http-equiv") == "Content-Security-Policy")
     assert policy is not None
     assert policy.startswith("default-src 'none'; img-src data:;")
@@ -539,7 +541,7 @@ def test_the_page_is_whole_and_needs_nothing_else(hostile: Page) -> None:
     assert set(re.findall(r"url\((.)", page.html)) <= {"#"}
 
 
-def test_headings_and_landmarks(hostile: Page) -> None:
+def test_page_has_accessible_headings_and_landmarks(hostile: Page) -> None:
     page = hostile
     levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)]
     assert levels[0] == 1
@@ -555,13 +557,13 @@ def test_headings_and_landmarks(hostile: Page) -> None:
     assert all(each["alt"] for each in page.all("img"))
 
 
-def test_many_epochs_are_thinned_in_the_table() -> None:
+def test_table_of_many_epochs_is_thinned() -> None:
     made("a", losses=tuple(1 / k for k in range(1, 1001)))
     page = page_of("a")
     assert "202 of 1,000 rows: every 5th, the last, and the best epoch." in page.text
 
 
-# What is missing
+# Missing content
 
 
 GONE = {
@@ -583,7 +585,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("name", GONE)
-def test_a_run_with_a_part_gone_is_told_without_it(name: str) -> None:
+def test_page_of_a_run_without_a_file_names_the_missing_content(name: str) -> None:
     made("a")
     path = Path("a", name)
     shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -592,7 +594,7 @@ def test_a_run_with_a_part_gone_is_told_without_it(name: str) -> None:
 
 @pytest.mark.parametrize("name", DAMAGED)
 @pytest.mark.parametrize("content", [b"", b"\xff\x00{]", b"[1, 2]", b"epoch,loss\n1,2,3\n"])
-def test_a_run_with_a_damaged_part_is_told_without_it(name: str, content: bytes) -> None:
+def test_damaged_files_of_a_run_are_reported_as_missing(name: str, content: bytes) -> None:
     found_anomalies("a")
     Path("a", name).write_bytes(content)
     told = gather_run(Path("a"))
@@ -609,14 +611,14 @@ def test_a_run_with_a_damaged_part_is_told_without_it(name: str, content: bytes)
         ("test", {"mse": {"value": 1, "baselines": 1, "unit": ""}}, "The measures cannot be read"),
     ],
 )
-def test_edited_metrics_cost_only_what_was_edited(key: str, value: object, sentence: str) -> None:
+def test_invalid_metrics_affect_only_the_edited_entry(key: str, value: object, sentence: str) -> None:
     run = found_anomalies("a")
     changed(run.directory / "metrics.json", **{key: value})
     told = gather_run(Path("a"))
     assert [each.split(":")[0] for each in told.missing] == [sentence]
 
 
-def test_a_config_of_another_version_is_told_as_it_stands() -> None:
+def test_config_of_another_version_is_shown_unparsed() -> None:
     run = made("a")
     changed(run.directory / "config.json", config={"units": 7, "gone": "<i>"}, versions="odd")
     told = gather_run(Path("a"))
@@ -625,7 +627,7 @@ def test_a_config_of_another_version_is_told_as_it_stands() -> None:
     assert "gone <i>" in page_of("a").text
 
 
-def test_an_unfinished_run_says_how_to_go_on() -> None:
+def test_page_of_an_unfinished_run_shows_the_resume_command() -> None:
     made("a")
     Path("a/metrics.json").unlink()
     assert "Resume with: lstmae toy train --resume --out a" in page_of("a").text
@@ -634,7 +636,7 @@ def test_an_unfinished_run_says_how_to_go_on() -> None:
 # The command
 
 
-def test_the_command_writes_into_the_run_and_again() -> None:
+def test_report_command_writes_and_overwrites_the_report_of_a_run() -> None:
     made("runs/a")
     for _ in range(2):
         found = call("report latest")
@@ -658,7 +660,7 @@ def test_the_command_writes_into_the_run_and_again() -> None:
 
 
 @pytest.mark.slow
-def test_several_go_into_the_working_directory() -> None:
+def test_report_of_several_runs_is_written_to_the_working_directory() -> None:
     made("a"), made("b", Toy(units=2)), searched("s")
     assert call("report a b s").out == "report: report.html\n"
     page = Page(Path("report.html").read_text())
@@ -669,7 +671,7 @@ def test_several_go_into_the_working_directory() -> None:
     assert call("report a a").out == "report: a/report.html\n"
 
 
-def test_a_file_of_others_is_not_overwritten() -> None:
+def test_report_does_not_overwrite_files_of_other_programs() -> None:
     made("a")
     Path("a/report.html").write_text("<html>mine</html>")
     assert "'a/report.html' was not written by lstmae" in refused("report a", 2)
@@ -684,7 +686,7 @@ def test_a_file_of_others_is_not_overwritten() -> None:
         write_report(Path("notes.html"), "")
 
 
-def test_nothing_to_show_is_one_line_and_exit_code_3() -> None:
+def test_report_without_results_exits_with_one_line() -> None:
     Path("empty").mkdir()
     assert refused("report empty", 3).startswith("There is nothing to report in 'empty'")
     assert refused("report nowhere", 3).startswith("There is no run at 'nowhere'")
@@ -695,7 +697,7 @@ def test_nothing_to_show_is_one_line_and_exit_code_3() -> None:
 
 
 @pytest.mark.slow
-def test_a_report_loads_no_tensorflow() -> None:
+def test_report_command_does_not_import_tensorflow() -> None:
     made("a"), searched("s")
     modules, _ = imported_by(["report a s --quiet"])
     assert not modules & {"tensorflow", "keras", "keras_tuner", "pandas", "scipy", "sklearn"}
