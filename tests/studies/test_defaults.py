@@ -1,4 +1,4 @@
-"""How large codes and steps are where nobody says it."""
+"""Tests of the default sizes of codes, batches, and epochs."""
 
 import dataclasses
 
@@ -12,7 +12,7 @@ from lstm_ae.studies.series import defaults
 from lstm_ae.studies.series.defaults import default_batch_size, default_epoch_steps
 
 
-def test_few_windows_make_small_steps_and_a_code_is_smaller_than_a_window() -> None:
+def test_default_batch_and_code_sizes_follow_the_windows() -> None:
     config = Series(data="t.csv")
     sizes = [default_batch_size(config, windows)[0] for windows in (1, 400, 639, 640, 1377, 5119, 5120, 10**6)]
     assert sizes == [8, 8, 8, 16, 32, 64, 128, 128]
@@ -34,7 +34,7 @@ def test_few_windows_make_small_steps_and_a_code_is_smaller_than_a_window() -> N
     assert any("code: 7 are no fewer numbers than the 7 of a window" in note for note in data.source.notes)
 
 
-def test_an_epoch_of_a_large_table_draws_some_of_its_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_epoch_steps_limit_the_windows_of_large_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     config = Series(data="t.csv")
     assert default_epoch_steps(config, 128, 100_000, 40) == (None, ())
     steps, (note,) = default_epoch_steps(config, 128, 700_000, 30)
@@ -51,8 +51,8 @@ def test_an_epoch_of_a_large_table_draws_some_of_its_windows(monkeypatch: pytest
 
 
 @pytest.mark.slow
-def test_a_code_without_a_bottleneck_is_not_called_untrained() -> None:
-    """Principal components as many as a window's numbers give all back: no error is so many times theirs."""
+def test_code_as_large_as_a_window_gives_no_training_warning() -> None:
+    """PCA with as many components as numbers in a window has no error, so the ratio of errors is meaningless."""
     pd.DataFrame({"v": np.sin(np.arange(400.0))}).to_csv("t.csv", index=False)
     said = call("series train t.csv --window 7 --code 7 --epochs 1 --learning-rate 1e-9 --out run")
     assert said.code == 0, said.err

@@ -1,4 +1,4 @@
-"""The audit finds leaks that were planted, passes what is clean, and tells a copy of yesterday from a forecast."""
+"""The audit finds planted leaks, passes clean configs, and distinguishes copies of yesterday from forecasts."""
 
 import itertools
 
@@ -44,18 +44,18 @@ def leaks(findings):
     ],
     ids=str,
 )
-def test_clean_set_ups_pass(path, choices):
+def test_audit_finds_no_leak_in_clean_configs(path, choices):
     assert leaks(found(path, **choices)) == set()
 
 
-def test_the_reports_split_and_scale_leak(path):
+def test_audit_finds_leaks_of_the_report_split_and_scale(path):
     assert leaks(found(path, scale="report")) == {"the scale"}
     both = found(path, split="report", scale="report", target="level")
     assert leaks(both) == {"the scale", "the split"}
     assert "test windows share days with training windows" in both["the split"].text
 
 
-def test_an_input_with_the_future_is_named(tmp_path):
+def test_audit_names_an_input_that_contains_the_future(tmp_path):
     rows = [row.split(",") for row in days_of("AAA", 701)]
     for row, after in itertools.pairwise(rows):
         row[5] = after[3]
@@ -66,13 +66,13 @@ def test_an_input_with_the_future_is_named(tmp_path):
     assert leaks(found(planted)) == set()
 
 
-def test_a_model_of_another_scale_is_found(path):
+def test_audit_finds_a_model_with_another_scale(path):
     config = Snp(data=path, window=6, units=2, symbols=("AAA",))
     other = build(config, load(config))
     assert leaks(found(path, model=other)) == {"the model's scale"}
 
 
-def test_a_peek_at_the_day_to_forecast_is_found(path):
+def test_audit_finds_a_method_that_reads_the_day_to_forecast(path):
     split = load(Snp(data=path, window=6)).test
     peek = ForecastMethod(lambda past, company, following: past[:, -1:] + 0.1 * following, 6, 1)
     (finding,) = audits._future(peek, split)
@@ -80,7 +80,7 @@ def test_a_peek_at_the_day_to_forecast_is_found(path):
     assert finding.text.startswith(f"the day to forecast was raised by half: {split.samples} of {split.samples}")
 
 
-def test_a_known_open_is_no_peek_but_another_price_is(path):
+def test_audit_allows_the_known_open_but_no_other_price(path):
     split = load(Snp(data=path, window=6, inputs="ohlc", with_open=True)).test  # high, open, low, close
     of = {
         place: ForecastMethod(lambda past, company, following, k=place: following[..., k : k + 1], 6, 1, True)
@@ -90,8 +90,8 @@ def test_a_known_open_is_no_peek_but_another_price_is(path):
 
 
 @pytest.mark.parametrize("choices", [{"last_day_only": True}, {"inputs": "ohlc", "with_open": True}], ids=str)
-def test_days_smoothed_with_those_after_them_are_found(path, choices, monkeypatch):
-    """Prepared so, the last day of every window knows half of the day to forecast."""
+def test_audit_finds_smoothing_over_later_days(path, choices, monkeypatch):
+    """After this smoothing, the last day of every window contains half of the day to forecast."""
 
     def smoothed(config, panel):
         values = panel.values
@@ -106,7 +106,7 @@ def test_days_smoothed_with_those_after_them_are_found(path, choices, monkeypatc
     assert findings["the days after a forecast"].text.endswith("forecasts up to then moved")
 
 
-def test_a_backwards_look_within_the_window_is_found(path):
+def test_audit_finds_a_model_that_reads_later_days_of_the_window(path):
     import keras
 
     split = load(Snp(data=path, window=6)).test
@@ -117,14 +117,14 @@ def test_a_backwards_look_within_the_window_is_found(path):
     assert finding.outcome == "leak"
 
 
-def test_persistence_is_a_copy_of_yesterday(path):
+def test_audit_remarks_that_persistence_copies_yesterday(path):
     finding = found(path, link="none")["a copy of yesterday"]  # untrained
     assert finding.outcome == "remark"
     assert finding.text.startswith("a copy of yesterday: predicted changes are 0.0%")
 
 
 @pytest.mark.slow
-def test_a_forecast_is_none(path, tmp_path):
+def test_audit_passes_a_trained_forecaster(path, tmp_path):
     config = Snp(data=path, window=6, units=4, inputs="ohlc", epochs=3, learning_rate=0.03)
     run = experiment.train(config, load(config), out=tmp_path / "run")
     findings = found(path, model=run.model(), **{name: getattr(config, name) for name in ("units", "inputs")})
@@ -132,7 +132,7 @@ def test_a_forecast_is_none(path, tmp_path):
     assert leaks(findings) == set()
 
 
-def test_changes_unrelated_to_the_actual_ones_are_a_copy(path):
+def test_audit_reports_changes_unrelated_to_the_actual_ones(path):
     data = load(Snp(data=path, window=6))
     random = np.random.default_rng(0)
     noise = ForecastMethod(
@@ -141,6 +141,6 @@ def test_changes_unrelated_to_the_actual_ones_are_a_copy(path):
     assert audits._copy(noise, data).text.startswith("unrelated to the actual changes")
 
 
-def test_there_is_nothing_to_audit_in_a_reconstruction(path):
+def test_audit_of_a_reconstruction_raises_config_error(path):
     with pytest.raises(ConfigError, match="audit is for forecasters"):
         found(path, goal="reconstruct")

@@ -1,4 +1,4 @@
-"""Forecasts of many days, day by day, on series whose future is known exactly."""
+"""Tests of multi-step forecasts of series whose future is known exactly."""
 
 import numpy as np
 import pytest
@@ -37,12 +37,12 @@ def data(tmp_path):
 
 @pytest.fixture
 def model(data):
-    """Says a growth of 1 % a day, whatever it reads."""
+    """Return a model that forecasts a growth of 1% per day for any input."""
     relative = np.log(GROWTH) / data.scale.range.item()
     return in_own_units(constant_output(step_forecaster(Snp(units=2)), "relative_change", relative), data.scale)
 
 
-def test_past_the_end_each_day_has_its_date_and_price(model, data):
+def test_forecast_after_the_data_has_dates_and_prices(model, data):
     result = forecast_multistep(model, data, 4)
     table = result.table
     assert table["symbol"] == ["AAA"] * 4 + ["BBB"] * 4
@@ -56,29 +56,29 @@ def test_past_the_end_each_day_has_its_date_and_price(model, data):
     assert table["actual"] == [None] * 8
 
 
-def test_the_second_half_of_the_last_window_stands_beside_the_truth(model, data):
+def test_default_horizon_forecasts_the_end_of_the_last_window(model, data):
     result = forecast_multistep(model, data)
     assert result.table["date"][:3] == ["2020-07-24", "2020-07-27", "2020-07-28"]
     np.testing.assert_allclose(result.table["predicted"], result.table["actual"], rtol=1e-4)
     np.testing.assert_allclose(result.table["actual"][:3], 50 * GROWTH ** np.arange(147, 150), rtol=1e-5)
 
 
-def test_what_is_right_is_told_so_on_every_day_ahead(model, data):
+def test_correct_model_has_full_skill_on_every_step(model, data):
     result = forecast_multistep(model, data, 5)
     assert [step.step for step in result.steps] == [1, 2, 3, 4, 5]
     for step in result.steps:
         assert step.metrics["skill"].value == pytest.approx(1, abs=1e-4)
         assert step.metrics["direction"].value == 1
-        # Persistence is behind by the growth of so many days.
+        # The error of persistence is the growth over the step.
         behind = step.metrics["log_rmse"].baselines["persistence"]
         assert behind == pytest.approx(step.step * np.log(GROWTH), rel=1e-3)
     assert result.persistence.skill == pytest.approx(1, abs=1e-4)
-    # Even growth is what the mean change of a day says as well.
+    # Drift, the mean daily change, also forecasts constant growth.
     assert result.verdict.baseline in ("drift", "linear regression")
     assert result.windows == 2 * (len(np.unique(data.test.time)) - 10)
 
 
-def test_the_band_of_the_skill_is_the_tests_own(model, data):
+def test_skill_band_ends_where_the_margin_is_unknown(model, data):
     days = len(np.unique(data.test.time)) - 6
     result = forecast_multistep(model, data, days // 3 + 3)
     known = [np.isfinite(step.persistence.margin) for step in result.steps]
@@ -88,28 +88,28 @@ def test_the_band_of_the_skill_is_the_tests_own(model, data):
     assert f"none from day {first} on" in result.figures["skill_by_step"].axes[1].get_title("left")
 
 
-def test_a_wave_of_five_days_is_forecast_in_phase():
+def test_step_metrics_of_a_periodic_series_are_in_phase():
     wave = np.tile([10.0, 12, 15, 11, 9], 40)
     week_ago = ForecastMethod(lambda past, company, following: past[:, -5:], 7, 5)
     _, found = found_of(wave, week_ago)
     for step in range(1, 6):
         measured = price_metrics(found, None, step)
         assert measured["mae"].value == 0
-        # Persistence repeats the last value: right again after five days only.
+        # Persistence repeats the last value, which is correct only after five days.
         assert (measured["mae"].baselines["persistence"] == 0) == (step == 5)
 
 
-def test_paths_start_where_the_forecast_does(model, data):
+def test_sampled_paths_are_reproducible_and_follow_the_forecast(model, data):
     result = forecast_multistep(model, data, 3, paths=50, seed=4)
     paths = np.array([result.paths[f"path_{k}"] for k in range(1, 51)])
     assert paths.shape == (50, 6)
     again = forecast_multistep(model, data, 3, paths=50, seed=4)
     assert again.paths == result.paths
-    # The errors on validation were next to nothing, and so is what is drawn from them.
+    # The validation errors are almost zero, and so are the errors drawn from them.
     np.testing.assert_allclose(paths, np.tile(result.table["predicted"], (50, 1)), rtol=1e-3)
 
 
-def test_too_few_days(model, data):
+def test_multistep_with_too_few_days_raises_errors(model, data):
     with pytest.raises(ConfigError, match="No company has 206 consecutive training days for a window of 6 days"):
         forecast_multistep(model, data, 200)
     short = data._replace(test=data.test._replace(series=data.test.series[:5], starts=data.test.starts[:0],
@@ -120,7 +120,7 @@ def test_too_few_days(model, data):
 
 
 def rows_with(change, count=120):
-    """Growing prices, changed by hand."""
+    """Return growing prices after applying `change` to their rows."""
     rows = [row.split(",") for row in growing("AAA", count)]
     change(rows)
     return [",".join(row) for row in rows]
@@ -140,8 +140,8 @@ def gap(rows):
 
 
 @pytest.mark.parametrize("change", [bad_day, unadjusted_split, gap], ids=lambda change: change.__name__)
-def test_blemishes_cost_no_more_than_themselves(change, tmp_path, model):
-    """They are kept as they are, or no window crosses them; what comes out stays finite."""
+def test_outliers_splits_and_gaps_leave_the_forecast_finite(change, tmp_path, model):
+    """Outliers and splits are not changed, and no window crosses a gap; all results are finite."""
     path = prices(tmp_path, rows_with(change), growing("BBB", 120, start=7))
     data = load(Snp(data=path, window=3))
     result = forecast_multistep(model, data, 2)
@@ -152,7 +152,7 @@ def test_blemishes_cost_no_more_than_themselves(change, tmp_path, model):
 
 
 class Repeats:
-    """Says of each day what was five days before it."""
+    """A rollout that repeats the values of five days before."""
 
     def __init__(self, model):
         pass
@@ -162,7 +162,7 @@ class Repeats:
 
 
 @pytest.mark.parametrize("horizon", [None, 5, 7])
-def test_a_wave_of_five_days_is_told_day_by_day(tmp_path, monkeypatch, model, horizon):
+def test_multistep_table_of_a_periodic_series_matches_its_values(tmp_path, monkeypatch, model, horizon):
     days = np.busday_offset("2020-01-01", np.arange(150), roll="forward")
     wave = [50.0, 52, 57, 51, 48]
     rows = [f"AAA,{day},{v},{v},{v},{v},5" for day, v in zip(days, wave * 30, strict=True)]
@@ -180,8 +180,8 @@ def test_a_wave_of_five_days_is_told_day_by_day(tmp_path, monkeypatch, model, ho
     assert found.table["date"] == dates.astype(str).tolist()
 
 
-def test_a_company_with_a_hole_in_its_last_window_is_not_forecast(tmp_path, model):
-    """Its last whole window ends before the hole, and the days after that are known."""
+def test_company_with_a_gap_in_its_last_window_is_not_forecast(tmp_path, model):
+    """Its last complete window ends before the gap, and the following days are known."""
     broken = growing("AAA", 120)
     broken[117] = ",".join([*broken[117].split(",")[:2], "", "", "", "", "5"])
     data = load(Snp(data=prices(tmp_path, broken, growing("BBB", 120, start=7)), window=6))
@@ -190,7 +190,7 @@ def test_a_company_with_a_hole_in_its_last_window_is_not_forecast(tmp_path, mode
     assert [s for s, actual in zip(after["symbol"], after["actual"], strict=True) if actual is None] == ["BBB"]
 
 
-def test_without_any_company_up_to_its_end_nothing_follows(tmp_path, model):
+def test_multistep_without_complete_last_windows_raises_data_error(tmp_path, model):
     broken = growing("AAA", 120)
     broken[117] = ",".join([*broken[117].split(",")[:2], "", "", "", "", "5"])
     data = load(Snp(data=prices(tmp_path, broken), window=6))
@@ -199,7 +199,7 @@ def test_without_any_company_up_to_its_end_nothing_follows(tmp_path, model):
         forecast_multistep(model, data, 2)
 
 
-def test_windows_of_a_shuffled_split_stay_in_their_part(tmp_path):
+def test_recut_windows_of_a_shuffled_split_stay_in_their_split(tmp_path):
     path = prices(tmp_path, growing("AAA", 150), growing("BBB", 150, start=3))
     data = load(Snp(data=path, window=6, split="report", scale="report", target="level"))
     cut = [set(data.recut(part, 6).starts.tolist()) for part in (data.train, data.validation, data.test)]
@@ -208,31 +208,31 @@ def test_windows_of_a_shuffled_split_stay_in_their_part(tmp_path):
     assert cut[2] <= set(data.test.starts.tolist())
 
 
-def test_intervals_are_judged_at_the_levels_asked_for(model, data):
+def test_interval_coverage_is_measured_at_the_given_levels(model, data):
     found = forecast_multistep(model, data, 2, levels=(50, 90))
     assert [name for name in found.steps[0].metrics if name.startswith("coverage")] == ["coverage_50", "coverage_90"]
 
 
 @pytest.mark.parametrize("last", [True, False])
-def test_errors_of_all_days_are_of_models_that_say_all(data, last):
+def test_mse_of_all_days_requires_a_model_of_all_days(data, last):
     config = Snp(window=6, units=2, last_day_only=last)
     assert ("mse" in evaluate(build(config, data), data).metrics["test"]) == (not last)
 
 
-def test_the_open_is_known_of_one_day_alone(data):
+def test_multistep_with_known_open_raises_config_error(data):
     config = Snp(units=2, inputs="ohlc", with_open=True, last_day_only=True)
     told = in_own_units(step_forecaster(config), data.scale._replace(offset=np.zeros((1, 4)), range=np.ones((1, 4))))
     with pytest.raises(ConfigError, match="--with-open"):
         forecast_multistep(told, data, 2)
 
 
-def test_a_company_of_31_rows_is_left_out(tmp_path, monkeypatch):
+def test_company_with_too_few_training_days_is_left_out(tmp_path, monkeypatch):
     monkeypatch.setattr(selection, "MIN_TRAINING_DAYS", 40)
     data = load(Snp(data=prices(tmp_path, growing("AAA", 120), growing("NEW", 31)), window=3))
     assert data.symbols == ("", "AAA")
     assert data.source.notes == ("1 company with fewer than 40 training days left out: NEW (31)",)
 
 
-def test_data_of_is_what_it_says():
+def test_data_of_has_the_expected_split_sizes():
     data = data_of(np.arange(50.0), 5)
     assert [split.samples for split in data[:3]] == [26, 6, 6]

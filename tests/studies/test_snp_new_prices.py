@@ -1,4 +1,4 @@
-"""Forecasts of prices that a run was not trained on."""
+"""Tests of forecasts of prices that a run was not trained on."""
 
 import dataclasses
 import json
@@ -44,16 +44,16 @@ def opened_on(run, *companies):
     return open_on_new_data(run, Snp.from_dict(run.config().to_dict() | {"data": path}))
 
 
-def test_known_companies_keep_their_lines_and_others_get_lines_of_their_own(tmp_path):
+def test_known_companies_keep_their_lines_and_new_ones_get_new_lines(tmp_path):
     path = prices(tmp_path, days_of("AAA", 5), days_of("NEW", 4), days_of("ZZZ", 2))
     data = load_new_prices(Snp(data=path, window=3), fixed_scale(), ("", "AAA", "BBB"), LONG_AGO)
     assert data.symbols == ("", "AAA", "BBB", "NEW", "ZZZ")
-    assert data.test.lines().tolist() == [1, 1, 3]  # NEW has three days and one after them
+    assert data.test.lines().tolist() == [1, 1, 3]  # NEW has three days and one following day
     assert (data.train.samples, data.validation.samples, data.test.span) == (0, 0, 4)
     assert data.source.notes == ("1 company with fewer than 3 consecutive days left out: ZZZ",)
 
 
-def test_an_unknown_company_is_scaled_by_its_window(tmp_path):
+def test_unknown_company_is_scaled_by_its_window(tmp_path):
     scale = company_scale(np.array([[0], [100]], np.float32), np.array([1, 1], np.int32), 1)
     data = load_new_prices(
         Snp(data=prices(tmp_path, days_of("NEW", 5)), window=3, scale="company"), scale, ("", "AAA"), LONG_AGO
@@ -63,12 +63,12 @@ def test_an_unknown_company_is_scaled_by_its_window(tmp_path):
     assert offset.ravel().tolist() == past.min(axis=1).ravel().tolist()
 
 
-def test_too_few_days_are_refused(tmp_path):
+def test_new_prices_with_too_few_days_raise_data_error(tmp_path):
     with pytest.raises(DataError, match="no company has 9 consecutive days"):
         load_new_prices(Snp(data=prices(tmp_path, days_of("AAA", 8)), window=9), fixed_scale(), ("", "AAA"), LONG_AGO)
 
 
-def test_the_calibration_survives_the_directory(run):
+def test_stored_calibration_equals_the_evaluated_one(run):
     stored = Run(run.directory).artifact(PriceCalibration)
     calibration, scale, until = stored.calibration, stored.scale, stored.until
     opened = open_trained(run)
@@ -82,7 +82,7 @@ def test_the_calibration_survives_the_directory(run):
     assert calibration.residuals.shape[1] == 4
 
 
-def test_intervals_are_not_judged_where_they_were_counted(run):
+def test_interval_metrics_exclude_the_calibration_split(run):
     metrics = run.metrics()
     counted = {"coverage_80", "coverage_95", "crps"}
     assert counted <= set(metrics["test"])
@@ -91,7 +91,7 @@ def test_intervals_are_not_judged_where_they_were_counted(run):
 
 @pytest.fixture
 def refit(run, tmp_path):
-    """A run that learned from validation; the errors that its trial kept are made a hundred times as large."""
+    """Return a run that was trained on validation data, with its stored error quantiles scaled by 100."""
     again = Run(shutil.copytree(run.directory, tmp_path / "refit"))
     stored = again.artifact(PriceCalibration)
     wide = stored.calibration._replace(quantiles=100 * stored.calibration.quantiles)
@@ -102,7 +102,7 @@ def refit(run, tmp_path):
     return again
 
 
-def test_a_model_that_learned_from_validation_is_judged_by_the_errors_before(run, refit):
+def test_refit_model_is_evaluated_with_the_stored_calibration(run, refit):
     metrics = run.metrics()
     found = open_trained(refit).evaluate()
     assert list(found.metrics) == list(found.verdicts) == ["test"]
@@ -110,11 +110,11 @@ def test_a_model_that_learned_from_validation_is_judged_by_the_errors_before(run
     assert measured["coverage_80"].value == 1
     assert measured["crps"].value > 2 * before["crps"]["value"]
     assert measured["mae"].value == pytest.approx(before["mae"]["value"])
-    # The linear regression has learned from as much.
+    # The linear regression was also fitted to the validation data.
     assert measured["mae"].baselines["linear regression"] != before["mae"]["baselines"]["linear regression"]
 
 
-def test_and_so_it_is_beside_further_baselines(refit):
+def test_refit_model_with_more_baselines_uses_the_stored_calibration(refit):
     pytest.importorskip("statsforecast", reason="the extra [baselines] is not installed")
     opened = open_trained(refit)
     wide = refit.artifact(PriceCalibration).calibration
@@ -124,12 +124,12 @@ def test_and_so_it_is_beside_further_baselines(refit):
     assert found.verdicts["test"].baseline == min(errors, key=errors.__getitem__)
 
 
-def test_a_run_without_calibration_says_so(tmp_path):
+def test_run_without_calibration_raises_data_error(tmp_path):
     with pytest.raises(DataError, match=r"has no calibration.npz. Train a new run"):
         Run(tmp_path).artifact(PriceCalibration)
 
 
-def test_all_its_days_are_forecast_and_the_day_after(run):
+def test_new_company_is_forecast_up_to_the_day_after_its_data(run):
     opened = opened_on(run, days_of("NEW", 60, seed=5))
     calibration = run.artifact(PriceCalibration).calibration
     table = predict(opened.model, opened.data, opened.data.test, (80,), calibration)
@@ -143,14 +143,14 @@ def test_all_its_days_are_forecast_and_the_day_after(run):
 
 
 @pytest.mark.slow
-def test_what_it_is_worth_is_told_beside_the_baselines_of_the_run(run):
+def test_new_data_is_compared_with_the_baselines_of_the_run(run):
     opened = opened_on(run, days_of("NEW", 400, seed=5))
     found = evaluate_new(
         opened.model, opened.data, run.artifact(PriceCalibration).calibration, run.artifact(PriceBaselines)
     )
     metrics = found.metrics["new data"]
     assert list(metrics["mae"].baselines) == ["persistence", "drift", "weekday", "linear regression"]
-    # Of its own data it says what it said there.
+    # On the data of the run, the baselines give the same skill as in its evaluation.
     own = open_trained(run)
     wanted = own.evaluate().metrics["test"]["skill"].baselines
     again = run.artifact(PriceBaselines).cut(8, 1)
@@ -164,8 +164,8 @@ def test_what_it_is_worth_is_told_beside_the_baselines_of_the_run(run):
     assert verdict.skill == pytest.approx(1 - metrics["last_day_mse"].value / errors_of[verdict.baseline])
 
 
-def test_baselines_of_a_run_without_the_errors_of_persistence(run, tmp_path):
-    """As older runs have them."""
+def test_crps_of_older_baselines_omits_persistence(run, tmp_path):
+    """Older runs lack these errors."""
     dataclasses.replace(run.artifact(PriceBaselines), spread=None).save(tmp_path / "old.npz")
     opened = opened_on(run, days_of("NEW", 60, seed=5))
     found = evaluate_new(
@@ -174,8 +174,8 @@ def test_baselines_of_a_run_without_the_errors_of_persistence(run, tmp_path):
     assert list(found.metrics["new data"]["crps"].baselines) == ["random walk"]
 
 
-def test_what_training_saw_does_not_matter_to_new_companies(run):
-    """A price a thousand times as high, and other names: the same forecasts, a thousand times as high."""
+def test_forecasts_of_new_companies_do_not_depend_on_price_level(run):
+    """Prices multiplied by 1000 under other names give the same forecasts multiplied by 1000."""
     rows = days_of("NEW", 30, seed=5)
     low = opened_on(run, rows)
     values = predict(low.model, low.data, low.data.test)["predicted"]
@@ -192,8 +192,8 @@ def test_what_training_saw_does_not_matter_to_new_companies(run):
 
 
 @pytest.mark.parametrize(("after", "forecast"), [(0, 0), (1, 1), (30, 30)])
-def test_days_that_training_knew_are_not_forecast_again(tmp_path, after, forecast):
-    """Twenty days up to the last of validation, and so many more: only those are forecast, and the day after all."""
+def test_days_up_to_the_end_of_validation_are_not_forecast_again(tmp_path, after, forecast):
+    """Of 20 days up to the end of validation and `after` later days, only the later ones are forecast."""
     rows = days_of("AAA", 20 + after)
     until = np.datetime64(rows[19].split(",")[1])
     data = load_new_prices(
@@ -208,8 +208,8 @@ def test_days_that_training_knew_are_not_forecast_again(tmp_path, after, forecas
     assert (data.test.recut(8).lines() == 1).sum() == forecast + 1
 
 
-def test_days_that_the_run_knew_are_not_counted(run):
-    """The window before the first new day is read, and forecast again by nothing."""
+def test_multistep_windows_exclude_days_known_to_the_run(run):
+    """The window before the first new day is only an input and is not forecast."""
     until = np.datetime64(run.artifact(PriceCalibration).until)
     rows = days_of("AAA", 900)
     known = sum(np.datetime64(row.split(",")[1]) <= until for row in rows)
@@ -219,20 +219,20 @@ def test_days_that_the_run_knew_are_not_counted(run):
     everything, new = (
         forecast_multistep(opened.model, opened.data, calibration=calibration, seen=of) for of in (None, seen)
     )
-    # Windows of eight rows, four given: of AAA eight rows and twenty after them, of NEW thirty.
+    # Windows have 8 rows, 4 of them inputs; AAA has 8 rows and 20 new ones, and NEW has 30.
     assert everything.windows == (28 - 8 + 1) + (30 - 8 + 1)
     assert new.windows == (28 - 8 + 1 - 4) + (30 - 8 + 1)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("wanted", "code"), [("0.99", 4), ("-9", 0)])
-def test_less_skill_than_required_is_a_failure(run, wanted, code, capsys):
+def test_option_require_skill_sets_the_exit_code(run, wanted, code, capsys):
     assert main(["snp", "predict", "--run", str(run.directory), "--require-skill", wanted, "--quiet"]) == code
     assert ("less than --require-skill" in capsys.readouterr().err) == bool(code)
 
 
 @pytest.mark.slow
-def test_a_file_that_goes_on_where_the_run_was_ended_is_new(place, capsys):
+def test_rows_after_the_end_of_a_run_are_new_data(place, capsys):
     rows = days_of("AAA", 700)
     train = prices(place, rows, name="begin.csv")
     end = rows[599].split(",")[1]
@@ -247,8 +247,8 @@ def test_a_file_that_goes_on_where_the_run_was_ended_is_new(place, capsys):
 
 
 @pytest.mark.slow
-def test_a_day_that_has_just_opened_is_forecast_from_its_open(place, capsys):
-    """Of a run's own file and of another, where the last row of a company has its open alone."""
+def test_forecast_with_open_uses_the_open_of_the_latest_day(place, capsys):
+    """In the file of the run and in another one, the last row of a company contains only the open."""
     rows = [days_of("AAA", 700), days_of("BBB", 700, seed=1, price=20)]
     path = prices(place, *rows, name="morning.csv")
     line = "--inputs ohlc --with-open --window 8 --units 2 --epochs 1 --learning-rate 0.03 --quiet"
@@ -281,7 +281,7 @@ def test_a_day_that_has_just_opened_is_forecast_from_its_open(place, capsys):
         assert "LATE  " not in said[of]
 
 
-def test_new_prices_may_be_written_in_another_way(run, tmp_path, capsys):
+def test_new_prices_may_use_another_table_format(run, tmp_path, capsys):
     rows = [row.split(",") for row in days_of("NEW", 60, seed=5)]
     plain = opened_on(run, [",".join(row) for row in rows])
     lines = ["Code;Day;open;high;low;close;volume"]
@@ -299,13 +299,13 @@ def test_new_prices_may_be_written_in_another_way(run, tmp_path, capsys):
         plain.model, plain.data, run.artifact(PriceCalibration).calibration, run.artifact(PriceBaselines)
     ).as_json()
     assert json.loads(said.out)["metrics"]["new data"]["mae"] == expected["new data"]["mae"]
-    # They are those of the run where its own table is read.
+    # The columns of the table of a run cannot be changed.
     assert main(["snp", "predict", "--run", str(run.directory), "--id-col", "Code"]) == 2
     assert "--id-col" in capsys.readouterr().err
 
 
 @pytest.mark.slow
-def test_many_days(run):
+def test_multistep_of_new_prices_reports_steps_and_baselines(run):
     calibration = run.artifact(PriceCalibration).calibration
     few = opened_on(run, days_of("NEW", 10, seed=5))
     result = forecast_multistep(few.model, few.data, 5, calibration=calibration, paths=7)
@@ -325,8 +325,8 @@ def test_many_days(run):
         forecast_multistep(more.model, more.data, 21, calibration=calibration)
 
 
-def test_what_ended_long_before_is_not_forecast_again(run):
-    """A company that the run knows, whose rows end years before the last day it has learned from."""
+def test_company_that_ended_long_before_is_not_forecast_again(run):
+    """The rows of a known company end years before the last day of the training and validation data."""
     until = run.artifact(PriceCalibration).until
     found = opened_on(run, days_of("AAA", 100), days_of("NEW", 60, seed=5))
     assert np.datetime64(until) - np.datetime64(days_of("AAA", 100)[-1].split(",")[1]) > np.timedelta64(10, "D")

@@ -1,4 +1,4 @@
-"""The report's signal: drawn, damped and divided as its formula says."""
+"""Tests of the toy signals: their generation, damping, and split."""
 
 import numpy as np
 import pytest
@@ -7,11 +7,11 @@ from lstm_ae.config import Toy
 from lstm_ae.data.toy import generate_signals, load
 
 
-def test_the_formula_by_hand() -> None:
+def test_signals_match_the_damping_formula() -> None:
     values, centres = generate_signals(40, seed=3)
     assert values.shape == (40, 50)
     assert values.dtype == np.float32
-    # The same generator's undamped numbers, drawn again.
+    # The undamped numbers of the same generator.
     raw = np.random.default_rng(3).random((40, 50), np.float32)
     for row, centre, drawn in zip(values, centres, raw, strict=True):
         for step in range(50):
@@ -19,25 +19,25 @@ def test_the_formula_by_hand() -> None:
             assert row[step] == drawn[step] * factor
 
 
-def test_centres_reach_20_and_30_and_no_further() -> None:
+def test_centers_of_damping_range_from_20_to_30() -> None:
     values, centres = generate_signals(2000, seed=0)
     assert set(centres) == set(range(20, 31))
     damped = values[np.abs(np.arange(50) - centres[:, None]) <= 5].reshape(2000, 11)
     assert damped.min() >= 0
     assert 0.099 < damped.max() < 0.1
-    # Steps that no centre reaches are never damped: a mean of a half.
+    # Steps that no center reaches are never damped and have a mean of 0.5.
     assert values[:, :15].mean() == pytest.approx(0.5, abs=0.01)
     assert values[:, 36:].mean() == pytest.approx(0.5, abs=0.01)
     assert values.max() < 1
 
 
-def test_the_seed_decides() -> None:
+def test_signals_depend_on_the_seed() -> None:
     first, again, other = (generate_signals(20, seed)[0] for seed in (1, 1, 2))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
 
 
-def test_sixty_twenty_twenty() -> None:
+def test_split_is_60_20_20_in_generated_order() -> None:
     data = load(Toy(sequences=50, seed=9))
     assert [split.samples for split in data[:3]] == [30, 10, 10]
     values, _ = generate_signals(50, 9)
@@ -47,19 +47,19 @@ def test_sixty_twenty_twenty() -> None:
 
 
 @pytest.mark.parametrize(("sequences", "parts"), [(10, [6, 2, 2]), (11, [7, 2, 2]), (13, [8, 2, 3])])
-def test_uneven_numbers_are_rounded_and_none_is_lost(sequences: int, parts: list[int]) -> None:
+def test_split_of_uneven_numbers_uses_every_sequence(sequences: int, parts: list[int]) -> None:
     assert [split.samples for split in load(Toy(sequences=sequences))[:3]] == parts
 
 
-def test_values_stay_as_they_are() -> None:
+def test_scale_of_toy_data_is_the_identity() -> None:
     data = load(Toy(sequences=10))
     assert (data.scale.kind, data.scale.offset.item(), data.scale.range.item()) == ("fixed", 0, 1)
 
 
-def test_the_source_says_what_was_made() -> None:
+def test_source_describes_and_hashes_the_generated_data() -> None:
     source = load(Toy(sequences=1000, seed=4)).source
     assert source.text == "1,000 generated sequences of 50 steps, seed 4"
     assert source.leaky == ""
     assert source.sha256 != load(Toy(sequences=1000, seed=5)).source.sha256
-    # Options of the training do not change what the data is.
+    # Training options do not change the hash of the data.
     assert source.sha256 == load(Toy(sequences=1000, seed=4, units=2, epochs=1)).source.sha256

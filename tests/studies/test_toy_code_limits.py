@@ -1,4 +1,4 @@
-"""What a code of k numbers allows without training: worked by hand, and drawn."""
+"""Tests of the errors that a code of k numbers allows without training, and of their figure."""
 
 import numpy as np
 import pytest
@@ -19,17 +19,17 @@ def data_of(train: np.ndarray, validation: np.ndarray) -> Data:
     return Data(part(train), part(validation), nothing, fixed_scale(), Source("made up", "", ""))
 
 
-def test_the_last_values_and_the_mean_by_hand() -> None:
-    # Means of training 1 and 10; errors of validation 1 and 4 on average.
+def test_code_limits_of_last_values_and_mean_match_computed_errors() -> None:
+    # The training means are 1 and 10, and the mean validation errors are 1 and 4.
     data = data_of(np.array([[0.0, 8.0], [2.0, 12.0]]), np.array([[0.0, 12.0], [2.0, 8.0]]))
     one, all_ = code_limits([data], [(1, 0.25), (5, None)])
     assert all_.mean == one.mean == pytest.approx(2.5)
-    assert one.last == pytest.approx(0.5)  # the second value is kept
+    assert one.last == pytest.approx(0.5)  # the code stores the second value
     assert all_.last == 0
     assert (one.size, one.model) == (1, 0.25)
 
 
-def test_baselines_are_means_over_the_data_of_every_seed() -> None:
+def test_code_limits_average_the_baselines_over_seeds() -> None:
     random = np.random.default_rng(0)
     every = [data_of(random.normal(size=(50, 4)), random.normal(size=(20, 4))) for _ in range(3)]
     (mean,) = code_limits(every, [(2, None)])
@@ -40,7 +40,7 @@ def test_baselines_are_means_over_the_data_of_every_seed() -> None:
     assert whole.pca == 0
 
 
-def test_a_linear_code_of_what_lies_in_a_plane() -> None:
+def test_pca_limit_of_planar_data_is_zero_for_two_numbers() -> None:
     random = np.random.default_rng(0)
     directions = random.normal(size=(2, 6))
     train, validation = random.normal(size=(500, 2)) @ directions, random.normal(size=(100, 2)) @ directions
@@ -48,7 +48,7 @@ def test_a_linear_code_of_what_lies_in_a_plane() -> None:
     assert two.pca < 1e-8 < one.pca < one.mean
 
 
-def test_the_figure_leaves_out_errors_that_no_logarithm_shows() -> None:
+def test_code_limit_figure_omits_missing_and_zero_errors() -> None:
     drawn = draw([2, 8, 50], {"LSTM": [0.1, None, 0.01], "PCA": [0.05, 0.02, 0.0], "Mean": [0.2, 0.2, 0.2]})
     lstm, pca, mean = drawn.axes[0].get_lines()
     np.testing.assert_array_equal(lstm.get_ydata(), [0.1, np.nan, 0.01])
