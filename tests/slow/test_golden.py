@@ -1,8 +1,8 @@
-"""Compare the headline results with recorded ones, so that a change of structure changes no number.
+"""Compare the headline results with recorded ones, so that refactoring does not change numbers.
 
-`golden.json` holds what each command gave, and the machine that it ran on. Training repeats bit by bit on one kind of
-processor with the same libraries only. There, all numbers are compared to 1e-6; elsewhere, only errors and accuracies,
-within a tolerance per case, as skills and events amplify small differences.
+`golden.json` contains the results of each command and describes the machine. Training is bitwise reproducible only on
+the same kind of processor with the same libraries. There, all numbers are compared to 1e-6; elsewhere, only errors and
+accuracies are compared, within a tolerance per case, because skills and events amplify small differences.
 After a change that corrects a number, record it again and name the correction in the commit:
 
     LSTMAE_UPDATE_GOLDEN=1 pytest -m slow -n 0 tests/slow/test_golden.py
@@ -30,7 +30,7 @@ LIBRARIES = ("tensorflow", "keras", "numpy", "numba", "scipy", "pandas")
 
 
 class Case(NamedTuple):
-    """A command, and how far its numbers may differ on another kind of machine.
+    """A command, and the tolerance of its numbers on another kind of machine.
 
     Args:
         line: command that trains; the test adds `--out run`.
@@ -62,7 +62,7 @@ CASES = {
 
 
 def machine() -> dict[str, str]:
-    """The processor and the libraries that decide the last bits of a training."""
+    """Return the processor and the library versions, which affect the last bits of a training."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     models = [
         line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "model\t", "stepping"))
@@ -102,7 +102,7 @@ def _write(name, header, rows) -> None:
 
 
 def numbers(content, prefix="") -> dict[str, float]:
-    """All numbers of a JSON document by their path, but for durations."""
+    """Return all numbers of a JSON document except durations by their path."""
     if isinstance(content, dict):
         pairs = [(f"{prefix}/{key}", value) for key, value in content.items() if key not in ("seconds", "seen")]
     elif isinstance(content, list):
@@ -115,7 +115,7 @@ def numbers(content, prefix="") -> dict[str, float]:
 
 
 def condensed(found: dict[str, float], most: int = 20) -> dict[str, float]:
-    """Long lists of numbers as their count, mean, and mean size."""
+    """Replace long lists of numbers by their count, mean, and mean size."""
     groups: dict[str, list[float]] = {}
     for path, value in found.items():
         groups.setdefault(re.sub(r"/\d+", "/*", path), []).append(value)
@@ -128,12 +128,12 @@ def condensed(found: dict[str, float], most: int = 20) -> dict[str, float]:
 
 
 def errors_in(found: dict[str, float]) -> dict[str, float]:
-    """The errors and accuracies, of the model and its baselines."""
+    """Return the errors and accuracies of the model and its baselines."""
     return {path: value for path, value in found.items() if ERROR.search(path)}
 
 
 def compare(name: str, found: dict[str, float], tolerance: float) -> None:
-    """Compare with what is recorded, or record it where that was asked for."""
+    """Compare with the recorded numbers, or record them if `UPDATE` is set."""
     found = condensed(found)
     golden = json.loads(FILE.read_text()) if FILE.exists() else {"machine": {}, "cases": {}}
     if UPDATE:

@@ -1,4 +1,4 @@
-"""A report's charts of events in a real browser: wheel, drag, buttons, keys and links, and without script."""
+"""Tests of interactive charts in a browser: wheel, drag, buttons, keys, links, and disabled scripts."""
 
 import base64
 import contextlib
@@ -20,7 +20,7 @@ WIDTH = 1000
 
 @pytest.fixture(scope="module")
 def zoomed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report of two runs: 1,001 rows at a minute with an event in rows 4 and 5, and two series of numbered rows."""
+    """Write a report of two runs: 1,001 rows, one per minute, with an event, and two series without times."""
     place = tmp_path_factory.mktemp("zoomed")
     with contextlib.chdir(place):
         found_anomalies("a").write_artifact(searched_series(1001))
@@ -31,7 +31,7 @@ def zoomed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def page(driver: Any, zoomed: Path) -> Iterator[Any]:
-    """The report, opened at 1000 pixels. After every test: nothing in the console, and no request but for the file."""
+    """Open the report at 1000 pixels; afterwards, check for console messages and for requests to other files."""
     driver.get("about:blank")
     driver.get_log("performance")
     driver.get_log("browser")
@@ -57,12 +57,12 @@ def press(page: Any, key: str) -> None:
 WHOLE = "Full range; 1 of 1 events."
 
 
-def test_buttons(page: Any) -> None:
+def test_buttons_zoom_move_and_reset_the_chart(page: Any) -> None:
     assert shown(page) == WHOLE
     whole = page.find_element("css selector", "[data-do=whole]")
     assert not whole.is_enabled()
     page.find_element("css selector", "[data-do=in]").click()
-    # Half of the 1,000 minutes, around their middle: from minute 250 to minute 750.
+    # The middle half of the 1,000 minutes: from minute 250 to minute 750.
     assert shown(page) == "Shown: 2024-01-01 04:10:00 to 2024-01-01 12:30:00; 0 of 1 events."
     page.find_element("css selector", "[data-do=back]").click()
     assert shown(page) == "Shown: 2024-01-01 02:05:00 to 2024-01-01 10:25:00; 0 of 1 events."
@@ -74,27 +74,27 @@ def test_buttons(page: Any) -> None:
     assert shown(page) == WHOLE
 
 
-def test_keys(page: Any) -> None:
+def test_keys_zoom_move_and_reset_the_chart(page: Any) -> None:
     from selenium.webdriver.common.keys import Keys
 
     press(page, "+")
     press(page, Keys.ARROW_LEFT)
     press(page, Keys.ARROW_LEFT)
     assert shown(page) == "Shown: 2024-01-01 00:00:00 to 2024-01-01 08:20:00; 1 of 1 events."
-    press(page, Keys.ARROW_LEFT)  # there is nothing before
+    press(page, Keys.ARROW_LEFT)  # the chart is already at the start
     assert "2024-01-01 00:00:00 to 2024-01-01 08:20:00" in shown(page)
     press(page, Keys.ARROW_RIGHT)
     press(page, "-")
     assert shown(page) == WHOLE
     for _ in range(20):
         press(page, "+")
-    # Eight rows at least.
+    # The smallest range is eight rows.
     assert shown(page) == "Shown: 2024-01-01 08:16:00 to 2024-01-01 08:24:00; 0 of 1 events."
     press(page, "0")
     assert shown(page) == WHOLE
 
 
-def test_wheel_and_drag(page: Any) -> None:
+def test_wheel_zooms_and_drag_moves_the_chart(page: Any) -> None:
     from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
 
@@ -107,14 +107,14 @@ def test_wheel_and_drag(page: Any) -> None:
     assert page.execute_script("return scrollY") == before
     ActionChains(page).drag_and_drop_by_offset(stage, 100, 0).perform()
     assert shown(page) != first
-    assert shown(page)[7:26] < first[7:26]  # what lay before has come into sight
+    assert shown(page)[7:26] < first[7:26]  # earlier rows are visible
     for _ in range(3):
         ActionChains(page).scroll_from_origin(ScrollOrigin.from_element(stage), 0, 100).perform()
     assert shown(page) == WHOLE
-    assert page.execute_script("return scrollY") > before  # nothing was left to zoom, so the page moved
+    assert page.execute_script("return scrollY") > before  # the chart was at the full range, so the page scrolled
 
 
-def test_a_link_leads_to_its_event(page: Any) -> None:
+def test_event_link_shows_the_event_in_its_chart(page: Any) -> None:
     links = page.find_elements("css selector", "a[data-event]")
     assert [each.text for each in links] == ["temp event 0", "temp event 0", "temp event 1"]
     links[0].click()
@@ -124,7 +124,7 @@ def test_a_link_leads_to_its_event(page: Any) -> None:
     assert [shown(page, k) for k in (1, 2)] == [WHOLE, "Shown: row 0 to row 41; 1 of 1 events."]
 
 
-def test_what_is_drawn_follows(page: Any) -> None:
+def test_zoom_redraws_lines_bands_and_ticks(page: Any) -> None:
     path = page.find_element("css selector", ".score")
     whole = path.get_attribute("d")
     page.find_element("css selector", "a[data-event]").click()
@@ -132,7 +132,7 @@ def test_what_is_drawn_follows(page: Any) -> None:
     assert near != whole
     assert near.startswith("M64.0 232L")
     band = page.find_element("css selector", ".bands rect")
-    # From row 3.5 to row 5.5 of 41.
+    # The band extends from row 3.5 to row 5.5 of 41.
     room = float(page.find_element("css selector", ".zoom svg").get_dom_attribute("viewBox").split()[2]) - 76
     assert float(band.get_attribute("x")) == pytest.approx(64 + 3.5 / 41 * room, abs=0.1)
     assert float(band.get_attribute("width")) == pytest.approx(2 / 41 * room, abs=0.1)
@@ -140,8 +140,8 @@ def test_what_is_drawn_follows(page: Any) -> None:
     assert ticks == ["01-01 00:00", "01-01 00:10", "01-01 00:20"]
 
 
-def test_the_script_draws_what_python_has_drawn(page: Any, zoomed: Path) -> None:
-    """At a width of 800 both come to the same times."""
+def test_script_and_python_draw_equal_ticks(page: Any, zoomed: Path) -> None:
+    """Python draws at a width of 800, so the script must use the same width."""
     svg = page.find_element("css selector", ".zoom svg")
     page.execute_script("arguments[0].parentElement.style.width = '800px'", svg)
     page.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
@@ -160,7 +160,7 @@ def test_the_script_draws_what_python_has_drawn(page: Any, zoomed: Path) -> None
 
 
 @pytest.mark.parametrize("width", [360, 1280])
-def test_it_fits_and_is_legible(page: Any, width: int) -> None:
+def test_chart_fits_the_window_and_is_legible(page: Any, width: int) -> None:
     resize(page, width)
     page.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
     assert page.execute_script("return document.documentElement.scrollWidth") <= width
@@ -173,7 +173,7 @@ def test_it_fits_and_is_legible(page: Any, width: int) -> None:
     assert min(sizes) >= 9
     for button in page.find_elements("css selector", ".controls button")[:5]:
         assert min(button.size.values()) >= 44
-    for _ in range(9):  # whatever is shown, a time stands below it
+    for _ in range(9):  # every range has at least one tick
         assert page.find_elements("css selector", ".ticks text")
         press(page, "+")
     cut = page.execute_script(
@@ -187,7 +187,7 @@ def test_it_fits_and_is_legible(page: Any, width: int) -> None:
 
 
 @pytest.mark.parametrize("ground", ["light", "dark"])
-def test_it_stands_out_from_its_ground(page: Any, ground: str) -> None:
+def test_chart_has_contrast_in_light_and_dark_schemes(page: Any, ground: str) -> None:
     scheme(page, ground)
     colours = page.execute_script(
         """const ground = getComputedStyle(document.body).backgroundColor;
@@ -199,7 +199,7 @@ def test_it_stands_out_from_its_ground(page: Any, ground: str) -> None:
     assert all(contrast(one, other) >= least for one, other, least in colours)
 
 
-def test_names_for_who_cannot_see(page: Any) -> None:
+def test_chart_has_accessible_names_and_roles(page: Any) -> None:
     tree = page.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
     named = {(node["role"]["value"], node.get("name", {}).get("value")) for node in tree if "role" in node}
     title = "The table and its events"
@@ -215,7 +215,7 @@ def test_names_for_who_cannot_see(page: Any) -> None:
     assert any(role == "status" for role, _ in named)
 
 
-def test_it_prints_without_its_controls(page: Any) -> None:
+def test_chart_is_printed_without_its_controls(page: Any) -> None:
     printed = page.execute_cdp_cmd("Page.printToPDF", {"printBackground": False})
     assert len(base64.b64decode(printed["data"])) > 20_000
     page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})

@@ -1,4 +1,4 @@
-"""A training that is killed or interrupted, then resumed, ends as if nothing had happened, to the last bit."""
+"""A training that is killed or interrupted and then resumed gives bitwise equal results."""
 
 import csv
 import json
@@ -15,7 +15,7 @@ TRAIN = "toy train --deterministic --sequences 6000 --epochs 8 --units 8"
 
 
 def outcome(run):
-    """What must be equal: everything but the time it took."""
+    """Return everything that must be equal, which excludes the training time."""
     with (run / "history.csv").open(newline="") as file:
         history = [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
     metrics = json.loads((run / "metrics.json").read_text())
@@ -39,7 +39,7 @@ def reference(tmp_path_factory):
     return outcome(place / "whole")
 
 
-def test_killed_at_every_stage(reference, tmp_path):
+def test_training_killed_at_every_stage_resumes_bitwise_equal(reference, tmp_path):
     run, resume = tmp_path / "run", "toy train --resume --out run"
     with started(f"{TRAIN} --out run", tmp_path) as process:  # while starting up
         until_there(run / "config.json")
@@ -50,16 +50,16 @@ def test_killed_at_every_stage(reference, tmp_path):
     with started(resume, tmp_path) as process:  # between two epochs
         until(process, "epoch 3/8")
         process.kill()
-    with (run / "history.csv").open(newline="") as file:  # grows with the epochs
+    with (run / "history.csv").open(newline="") as file:  # grows by one row per epoch
         assert [float(row["epoch"]) for row in csv.DictReader(file)][:4] == [0, 1, 2, 3]
-    # While the state is written, after the first epoch and after the second.
+    # While the checkpoint is written after the first and after the second epoch.
     for write in (1, 3):
         code, _ = finished(resume, tmp_path, kill_at_write=write)
         assert code == -signal.SIGKILL
     with started(resume, tmp_path) as process:  # at the beginning of an epoch
         until(process, "epoch 6/8")
         process.kill()
-    # After the last epoch: history once more, then the model.
+    # After the last epoch, while the history and then the model are written.
     code, _ = finished(resume, tmp_path, kill_at_write=7)
     assert code == -signal.SIGKILL
     assert not (run / "metrics.json").exists()
@@ -69,7 +69,7 @@ def test_killed_at_every_stage(reference, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
-def test_interrupted_then_resumed_as_told(reference, tmp_path, number):
+def test_interrupted_training_resumes_with_the_printed_command(reference, tmp_path, number):
     with started(f"{TRAIN} --out 'my  run'", tmp_path) as process:
         until(process, "epoch 2/8")
         process.send_signal(number)
@@ -84,21 +84,21 @@ def test_interrupted_then_resumed_as_told(reference, tmp_path, number):
     assert_equal(tmp_path / "my  run", reference)
 
 
-def test_interrupted_again_and_again_ends_as_interrupted_once(tmp_path):
+def test_repeated_signals_interrupt_training_once(tmp_path):
     line = "toy train --sequences 2000 --epochs 1000 --units 4 --out run"
     with started(line, tmp_path, fresh=True) as process:
         until(process, "epoch 2/1000")
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGTERM)
         until(process, "lstmae: Interrupted; the state is saved. Resume with: ")
-        while process.poll() is None:  # while Python ends
+        while process.poll() is None:  # while Python shuts down
             process.send_signal(signal.SIGINT)
     assert process.returncode == 130
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="this system does not tell what a process imports")
 @pytest.mark.parametrize("library", ["libtensorflow_framework", "_pywrap_tensorflow_internal", "h5py"])
-def test_interrupted_while_it_imports(tmp_path, library):
+def test_interruption_during_imports_exits_with_code_130(tmp_path, library):
     with started(f"{TRAIN} --out run", tmp_path, fresh=True) as process:
         until_it_imports(process, library)
         process.send_signal(signal.SIGINT)
@@ -107,7 +107,7 @@ def test_interrupted_while_it_imports(tmp_path, library):
     assert err.splitlines()[-1].startswith("lstmae: Interrupted; ")
 
 
-def test_interrupted_before_training(tmp_path):
+def test_interruption_before_training_exits_with_code_130(tmp_path):
     with started(f"{TRAIN} --out run", tmp_path) as process:
         until(process, "data: ")
         process.send_signal(signal.SIGINT)
@@ -116,7 +116,7 @@ def test_interrupted_before_training(tmp_path):
     assert err.splitlines()[-1].startswith("lstmae: Interrupted; ")
 
 
-def test_two_trainings_into_one_directory_at_once(tmp_path):
+def test_second_training_in_one_run_directory_is_refused(tmp_path):
     line = "toy train --sequences 1000 --epochs 3 --units 4 --out run"
     with started(line, tmp_path) as one, started(line, tmp_path) as two:
         ended = [(process.communicate(timeout=CEILING)[1], process.returncode) for process in (one, two)]
@@ -140,7 +140,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", disk], check=True)
 
 
-def test_a_full_disk_then_room_again(small_disk, tmp_path):
+def test_training_on_a_full_disk_fails_and_can_be_resumed(small_disk, tmp_path):
     line = "toy train --deterministic --sequences 1000 --epochs 1"
     code, lines = finished(f"{line} --out disk/run", tmp_path)
     assert code == 1

@@ -1,4 +1,4 @@
-"""Searches on Ray clusters of this machine: the same table, whatever dies."""
+"""Searches on local Ray clusters give the same table even if an actor, the driver, or the cluster dies."""
 
 import importlib.util
 import os
@@ -24,7 +24,7 @@ ON_RAY = f"{GRID} --engine ray --jobs 2 --out s"
 
 
 def lines_of_trials(stream):
-    """Yield what is said of trials, up to the first that has ended."""
+    """Yield the lines about trials, up to the first completed trial."""
     for line in stream:
         if line.startswith("trial "):
             yield line.rstrip()
@@ -33,11 +33,11 @@ def lines_of_trials(stream):
 
 
 def actors(pid):
-    """Processes of the cluster that run trials."""
+    """Return the processes of the cluster that run trials."""
     return [child for child in children(pid) if command_of(child).startswith(b"ray::RayActor")]
 
 
-def test_an_actor_that_dies_is_replaced_and_nothing_is_left_running(references, tmp_path):
+def test_ray_actor_that_dies_is_replaced_and_processes_end(references, tmp_path):
     with started(ON_RAY, tmp_path) as process:
         until_there(tmp_path / "s/states/0000-0.npz")
         os.kill(actors(process.pid)[0], signal.SIGKILL)
@@ -57,7 +57,7 @@ def test_an_actor_that_dies_is_replaced_and_nothing_is_left_running(references, 
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_a_driver_that_ends_leaves_nothing_running_and_nothing_lost(references, tmp_path, number):
+def test_stopped_ray_driver_leaves_no_processes_and_can_be_resumed(references, tmp_path, number):
     with started(ON_RAY, tmp_path, own_group=True) as process:
         until(process, "trial 0: ")
         left = children(process.pid)
@@ -71,8 +71,8 @@ def test_a_driver_that_ends_leaves_nothing_running_and_nothing_lost(references, 
         assert err.splitlines()[-1] == (
             "lstmae: Interrupted; nothing is lost. Resume with: lstmae toy tune --resume --out s"
         )
-    until_gone(left)  # Ray's own processes look for one another now and then only
-    # A search may go on without Ray.
+    until_gone(left)  # the processes of Ray check for each other only occasionally
+    # A search may be resumed without Ray.
     more = "--engine ray --jobs 2" if number == signal.SIGINT else "--jobs 1"
     code, lines = finished(f"{RESUME} {more}", tmp_path)
     assert code == 0, lines
@@ -81,11 +81,11 @@ def test_a_driver_that_ends_leaves_nothing_running_and_nothing_lost(references, 
 
 @pytest.fixture
 def cluster(monkeypatch):
-    """A cluster that was there before; yields its address and what stops it."""
+    """Start a cluster and yield its address and a function that stops it."""
     ray = shutil.which("ray", path=str(Path(sys.executable).parent)) or shutil.which("ray")
-    place = Path("/tmp") / f"ray-{os.getpid()}"  # Ray's sockets do not fit into pytest's long paths
+    place = Path("/tmp") / f"ray-{os.getpid()}"  # the paths of pytest are too long for the sockets of Ray
     port = "26379"
-    # Without this, every machine needs the same token.
+    # Otherwise all machines need the same token.
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     subprocess.run(
         [ray, "start", "--head", f"--port={port}", "--num-cpus=2", "--include-dashboard=false", f"--temp-dir={place}"],
@@ -102,7 +102,7 @@ def cluster(monkeypatch):
     shutil.rmtree(place, ignore_errors=True)
 
 
-def test_a_cluster_that_goes_away_is_named_and_the_search_goes_on_without_it(tmp_path, cluster):
+def test_search_resumes_without_ray_after_the_cluster_is_lost(tmp_path, cluster):
     address, stop = cluster
     with started(f"{ON_RAY} --epochs 60 --address {address}", tmp_path) as process:
         until_there(tmp_path / "s/states/0000-0.npz")

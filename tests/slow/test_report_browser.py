@@ -1,4 +1,4 @@
-"""A report in a real browser: headless Chromium, by Selenium and Debian's driver."""
+"""Tests of a report in headless Chromium with Selenium and the driver of Debian."""
 
 import contextlib
 import json
@@ -23,7 +23,7 @@ from lstm_ae.tour.runs import plan_tour
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report of everything that one can be of."""
+    """Write a report that contains all kinds of runs and a search."""
     place = tmp_path_factory.mktemp("report")
     with contextlib.chdir(place):
         made("one"), made("two", Toy(units=4)), found_anomalies("pump"), searched("search")
@@ -37,7 +37,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def browser(driver: Any, report: Path) -> Iterator[Any]:
-    """The report, opened. After every test: nothing in the console, and no request but for the file."""
+    """Open the report; afterwards, check for console messages and for requests to other files."""
     driver.get("about:blank")
     driver.get_log("performance")
     driver.get(report.as_uri())
@@ -50,7 +50,7 @@ def browser(driver: Any, report: Path) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("width", [360, 1280])
-def test_charts_and_figures_are_drawn(browser: Any, width: int) -> None:
+def test_report_charts_and_figures_are_drawn(browser: Any, width: int) -> None:
     resize(browser, width)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     boxes = browser.execute_script(
@@ -69,7 +69,7 @@ def test_charts_and_figures_are_drawn(browser: Any, width: int) -> None:
 
 
 @pytest.mark.parametrize("width", [360, 1280])
-def test_texts_of_charts_are_legible(browser: Any, width: int) -> None:
+def test_report_chart_texts_are_legible(browser: Any, width: int) -> None:
     resize(browser, width)
     heights = browser.execute_script(
         """return [...document.querySelectorAll(".charts svg text")].map((one) => {
@@ -82,7 +82,7 @@ def test_texts_of_charts_are_legible(browser: Any, width: int) -> None:
 
 
 @pytest.mark.parametrize("ground", ["light", "dark"])
-def test_lines_and_texts_stand_out_from_their_ground(browser: Any, ground: str) -> None:
+def test_report_lines_and_texts_have_contrast(browser: Any, ground: str) -> None:
     scheme(browser, ground)
     pairs = browser.execute_script(
         """const ground = getComputedStyle(document.body).backgroundColor, style = (one) => getComputedStyle(one);
@@ -100,7 +100,7 @@ def test_lines_and_texts_stand_out_from_their_ground(browser: Any, ground: str) 
     assert min(contrast(line, pairs[0][1]) for line in lines) >= 3
 
 
-def test_all_of_it_is_reached_by_the_keyboard(browser: Any) -> None:
+def test_report_controls_are_reachable_by_keyboard(browser: Any) -> None:
     from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.keys import Keys
 
@@ -120,20 +120,20 @@ def test_all_of_it_is_reached_by_the_keyboard(browser: Any) -> None:
         "return [...document.querySelectorAll('details:not([open]) .scroll, details:not([open]) .command')].length"
     )
     assert len(seen) == reachable - hidden
-    assert seen[0][0] == "A"  # to the content
+    assert seen[0][0] == "A"  # the link to the content
     first = browser.find_element("css selector", "details > summary")
     first.send_keys(Keys.ENTER)
     assert browser.execute_script("return arguments[0].parentElement.open", first)
 
 
-def test_it_prints(browser: Any) -> None:
+def test_report_can_be_printed_to_pdf(browser: Any) -> None:
     printed = browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": False})
     assert len(printed["data"]) > 50_000
 
 
 @pytest.fixture(scope="module")
 def tour(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tour's page, of runs that were made without training."""
+    """Write the page of a tour whose runs were made without training."""
     place = tmp_path_factory.mktemp("tour")
     with contextlib.chdir(place):
         measured = {"reconstruction_mse": metric(0.25, **{"mean sequence": 0.5})}
@@ -148,7 +148,7 @@ def tour(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("width", [360, 1280])
-def test_a_tour_is_drawn(driver: Any, tour: Path, width: int) -> None:
+def test_tour_report_is_drawn_and_legible(driver: Any, tour: Path, width: int) -> None:
     resize(driver, width)
     driver.get("about:blank")
     driver.get_log("browser")

@@ -1,4 +1,4 @@
-"""A search that is killed at any moment, or loses its workers, ends as if nothing had happened, to the last bit."""
+"""A search that is killed at any moment or loses its workers gives bitwise equal results after resuming."""
 
 import json
 import os
@@ -12,20 +12,20 @@ from searches import table_of
 pytestmark = pytest.mark.slow
 
 
-def test_killed_at_every_stage(references, tmp_path):
+def test_search_killed_at_every_stage_resumes_to_equal_results(references, tmp_path):
     place = tmp_path / "s"
-    # While search.json is written: nothing is there yet.
+    # While search.json is written, before any other file exists.
     code, _ = finished(f"{GRID} --jobs 1 --out s", tmp_path, kill_at_write=1)
     assert code == -signal.SIGKILL
     assert not (place / "search.json").exists()
     with started(f"{GRID} --jobs 1 --out s", tmp_path) as process:  # before the first trial
         until_there(place / "search.json")
         process.kill()
-    # At a trial's line in the journal, its state at the start of training, that after an epoch, its end.
+    # While writing the journal line of a trial, its checkpoint at the start and after an epoch, and its end.
     for write in (1, 2, 3, 6):
         code, lines = finished(f"{RESUME} --jobs 1", tmp_path, kill_at_write=write)
         assert code == -signal.SIGKILL, lines
-    with started(f"{RESUME} --jobs 1", tmp_path) as process:  # at the end of a trial, or within the next
+    with started(f"{RESUME} --jobs 1", tmp_path) as process:  # at the end of a trial or within the next one
         until(process, "trial ")
         process.kill()
     with started(f"{RESUME} --jobs 1", tmp_path) as process:  # while the best trial becomes a run
@@ -40,7 +40,7 @@ def test_killed_at_every_stage(references, tmp_path):
     ("kind", "first", "later"),
     [("random", 9, ()), ("repeats", 4, (9,)), ("bayesian", 9, ()), ("hyperband", 4, (12,))],
 )
-def test_killed_within_trials_and_between_them(references, tmp_path, kind, first, later):
+def test_search_kinds_killed_within_trials_resume_to_equal_results(references, tmp_path, kind, first, later):
     code, _ = finished(f"{KINDS[kind]} --jobs 1 --out s", tmp_path, kill_at_write=first)
     assert code == -signal.SIGKILL
     for write in later:
@@ -51,14 +51,14 @@ def test_killed_within_trials_and_between_them(references, tmp_path, kind, first
     assert_equal(tmp_path / "s", references(kind))
 
 
-def test_killed_at_every_stage_with_two_at_once(references, tmp_path):
+def test_search_with_two_jobs_killed_at_every_stage_resumes(references, tmp_path):
     place = tmp_path / "s"
-    # At the first line of the journal, and at a later one.
+    # While writing the first line of the journal and a later one.
     code, _ = finished(f"{GRID} --jobs 2 --out s", tmp_path, kill_at_write=2)
     assert code == -signal.SIGKILL
     code, _ = finished(f"{RESUME} --jobs 2", tmp_path, kill_at_write=3)
     assert code == -signal.SIGKILL
-    with started(f"{RESUME} --jobs 2", tmp_path) as process:  # while a process that runs trials imports what it needs
+    with started(f"{RESUME} --jobs 2", tmp_path) as process:  # while a worker process imports its modules
         wait_for(lambda: workers(process.pid), "no worker was started")
         left = children(process.pid)
         process.kill()
@@ -77,13 +77,13 @@ def test_killed_at_every_stage_with_two_at_once(references, tmp_path):
     assert_equal(place, references("grid"))
 
 
-def test_three_at_once_give_the_same(references, tmp_path):
+def test_search_with_three_jobs_gives_equal_results(references, tmp_path):
     code, lines = finished(f"{KINDS['random']} --jobs 3 --out s", tmp_path)
     assert code == 0, lines
     assert_equal(tmp_path / "s", references("random"))
 
 
-def test_workers_that_die_are_replaced(references, tmp_path):
+def test_search_replaces_workers_that_die(references, tmp_path):
     place = tmp_path / "s"
     with started(f"{GRID} --jobs 2 --out s --json", tmp_path) as process:
         until_there(place / "states/0001-0.npz")
@@ -102,7 +102,7 @@ def test_workers_that_die_are_replaced(references, tmp_path):
     assert_equal(place, references("grid"))
 
 
-def test_a_worker_that_dies_too_often_is_given_up_and_tried_again_on_request(references, tmp_path):
+def test_trial_lost_after_max_retries_is_repeated_on_resume(references, tmp_path):
     place = tmp_path / "s"
     with started(f"{GRID} --jobs 2 --max-retries 0 --out s", tmp_path) as process:
         until_there(place / "states/0001-0.npz")
@@ -120,7 +120,7 @@ def test_a_worker_that_dies_too_often_is_given_up_and_tried_again_on_request(ref
 @pytest.mark.parametrize(
     ("number", "jobs"), [(signal.SIGINT, 1), (signal.SIGTERM, 2)], ids=["SIGINT alone", "SIGTERM with two at once"]
 )
-def test_interrupted_then_resumed_as_told(references, tmp_path, number, jobs):
+def test_interrupted_search_resumes_with_the_printed_command(references, tmp_path, number, jobs):
     with started(f"{GRID} --jobs {jobs} --out 'my s'", tmp_path, own_group=True) as process:
         until(process, "trial 0: ")
         left = children(process.pid)
@@ -137,7 +137,7 @@ def test_interrupted_then_resumed_as_told(references, tmp_path, number, jobs):
     assert_equal(tmp_path / "my s", references("grid"))
 
 
-def test_two_searches_into_one_directory_at_once(tmp_path):
+def test_second_search_in_one_directory_is_refused(tmp_path):
     with started(f"{GRID} --jobs 1 --out s", tmp_path) as one:
         until_there(tmp_path / "s/journal.jsonl")
         code, lines = finished(f"{RESUME} --jobs 1", tmp_path)

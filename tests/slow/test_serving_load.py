@@ -1,4 +1,4 @@
-"""Under load: versions come and go without one lost request, and memory stays as it is."""
+"""Under load, versions are added and removed without a failed request, and memory does not grow."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 
 async def client(port: int, stop: threading.Event, pause: float, first: float, found: list[Any]) -> None:
-    """Ask over one connection, at fixed times where there is a pause between them, else as soon as answered."""
+    """Send requests over one connection: at fixed times if there is a pause, otherwise after each answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     clock = asyncio.get_running_loop().time
     due = clock() + first
@@ -46,7 +46,7 @@ def load(server: Live, stop: threading.Event, clients: int, rate: float, found: 
 
 
 @pytest.mark.parametrize(("clients", "rate"), [(50, 500.0), (64, 0.0)], ids=["500 a second", "64 clients"])
-def test_no_request_is_lost_while_versions_come_and_go(tmp_path: Path, clients: int, rate: float) -> None:
+def test_requests_succeed_while_versions_are_added_and_removed(tmp_path: Path, clients: int, rate: float) -> None:
     for version in (1, 2, 3):
         save(tmp_path / "kept", version, float(version))
     base = tmp_path / "plus"
@@ -57,14 +57,14 @@ def test_no_request_is_lost_while_versions_come_and_go(tmp_path: Path, clients: 
         def loading() -> None:
             try:
                 load(server, stop, clients, rate, found)
-            except BaseException as error:  # a connection that broke
+            except BaseException as error:  # a broken connection
                 errors.append(error)
 
         asking = threading.Thread(target=loading)
         asking.start()
 
         def until(answer: float) -> None:
-            """Wait until answers are those of a version, then for some more of them."""
+            """Wait until the last 20 answers are those of one version."""
             for _ in range(600):
                 if found[-20:] and {content for _, content in found[-20:]} == {b'{"predictions":[[%.1f]]}' % answer}:
                     return
@@ -84,13 +84,13 @@ def test_no_request_is_lost_while_versions_come_and_go(tmp_path: Path, clients: 
             until(4.0)
             shutil.rmtree(base / "3")  # rolled back
             until(3.0)
-            shutil.rmtree(base / "1")  # deleted, and nobody asks for it
+            shutil.rmtree(base / "1")  # an old version that receives no requests
             until(3.0)
             arrives(3)
             until(4.0)
             shutil.rmtree(base / "2")
             until(4.0)
-            for _ in range(600):  # on however slow a machine
+            for _ in range(600):  # wait longer on a slow machine
                 if len(found) > 500 or errors:
                     break
                 stop.wait(0.1)
@@ -105,8 +105,8 @@ def test_no_request_is_lost_while_versions_come_and_go(tmp_path: Path, clients: 
         assert not [line for line in server.log if '"level": "error"' in line]
 
 
-def test_memory_stays_as_it_is(tmp_path: Path) -> None:
-    """20,000 requests after a warm-up; `lstmae bench serve ... --requests 200000` does ten times as many."""
+def test_server_memory_does_not_grow_under_load(tmp_path: Path) -> None:
+    """Send 20,000 requests after a warm-up; `lstmae bench serve ... --requests 200000` sends ten times as many."""
     save(tmp_path / "plus", 1)
 
     def resident(server: Live) -> float:

@@ -1,4 +1,4 @@
-"""The page at / in a real browser: headless Chromium, by Selenium and Debian's driver."""
+"""Tests of the page at / in headless Chromium with Selenium and the driver of Debian."""
 
 import json
 import re
@@ -18,7 +18,7 @@ BOLD = "<b id=injected>bold</b>"
 
 
 class Half(tf.Module):
-    """Gives back the first half of a sequence; takes a dark one for 0, others for 7."""
+    """Reconstruct the first half of a sequence; classify a black image as 0 and others as 7."""
 
     def __init__(self, *shape: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Half(tf.Module):
 
 
 class Companies(tf.Module):
-    """Carries the last value on, and adds the number of the company."""
+    """Repeat the last value plus the number of the company."""
 
     @tf.function(
         input_signature=[
@@ -49,7 +49,7 @@ class Companies(tf.Module):
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    """The trained models, and models of a digit that read it in each order."""
+    """Serve the trained models and a model of digits for each reading order."""
     folder = tmp_path_factory.mktemp("models")
     for name in ("mnist-rows", "snp", "toy"):
         shutil.copytree(SAVED / name / "1", folder / name / "1")
@@ -73,7 +73,7 @@ def manifest(version: Path, content: dict[str, Any]) -> None:
 
 
 class Browser:
-    """A browser that looks at the server's page."""
+    """A browser with the page of the server."""
 
     def __init__(self, driver: Any, server: Live) -> None:
         self.driver, self.server = driver, server
@@ -108,14 +108,14 @@ class Browser:
         Select(self.field(label)).select_by_index(place)
 
     def field(self, label: str) -> Any:
-        """The control that a label belongs to."""
+        """Return the control of a label."""
         return self.run(
             "return [...document.querySelectorAll('label')].find((one) => one.textContent === arguments[0]).control",
             label,
         )
 
     def paste(self, label: str, text: str) -> None:
-        """As pasting does: all at once."""
+        """Set the whole text at once, as pasting does."""
         script = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input', {bubbles: true}))"
         self.run(script, self.field(label), text)
 
@@ -124,20 +124,20 @@ class Browser:
         self.run("arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input'))", slider, value)
 
     def draw(self, *moves: tuple[int, int]) -> None:
-        """With the pointer down, from a first point by further steps, from the middle of the field in 280 units."""
+        """Drag the pointer from a first point by further steps, in 280ths of the canvas from its center."""
         from selenium.webdriver.common.action_chains import ActionChains
 
         canvas = self.one("canvas.draw")
         scale = canvas.size["width"] / 280
         steps = [(round(x * scale), round(y * scale)) for x, y in moves]
-        # In small steps, as a hand does, which send a request on the way more often than is answered.
+        # Small steps, like those of a hand, send requests faster than they are answered.
         chain = ActionChains(self.driver, duration=30).move_to_element_with_offset(canvas, *steps[0]).click_and_hold()
         for x, y in steps[1:]:
             chain = chain.move_by_offset(x, y)
         chain.release().perform()
 
     def pixels(self, label: str) -> list[int]:
-        """The brightness of a canvas at 28 by 28 places."""
+        """Return the brightness of a canvas at 28 by 28 points."""
         return list(
             self.run(
                 """const canvas = document.querySelector(`canvas[aria-label^="${arguments[0]}"]`);
@@ -151,7 +151,7 @@ class Browser:
 
 @pytest.fixture
 def browser(driver: Any, server: Live) -> Iterator[Browser]:
-    """The page at a desk's width. After every test: no error in the console, and no request to another host."""
+    """Open the page at desktop width; afterwards, check for console errors and for requests to other hosts."""
     resize(driver, 1280)
     scheme(driver, "light")
     driver.get("about:blank")
@@ -165,7 +165,7 @@ def browser(driver: Any, server: Live) -> Iterator[Browser]:
 
 
 def errors(driver: Any) -> list[str]:
-    """What has gone wrong, by the console, since this was asked the last time."""
+    """Return the errors in the console since the previous call."""
     return [entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
 
 
@@ -185,7 +185,7 @@ def test_models_are_listed_and_chosen(browser: Browser) -> None:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_a_drawn_digit_is_named_and_given_back(browser: Browser, width: int) -> None:
+def test_drawn_digit_is_classified_and_reconstructed(browser: Browser, width: int) -> None:
     resize(browser.driver, width)
     browser.open("mnist-rows")
     browser.draw((-60, -80), (120, 0), (-50, 80), (-30, 90))
@@ -199,7 +199,7 @@ def test_a_drawn_digit_is_named_and_given_back(browser: Browser, width: int) -> 
     assert not any(browser.pixels("Reconstruction"))
 
 
-def test_digits_can_be_had_without_a_pointer(browser: Browser) -> None:
+def test_example_digits_are_drawn_with_the_keyboard(browser: Browser) -> None:
     browser.open("mnist-rows")
     for digit in range(10):
         browser.run("arguments[0].focus()", browser.one(f"button[aria-label='Draw a {digit}']"))
@@ -207,8 +207,8 @@ def test_digits_can_be_had_without_a_pointer(browser: Browser) -> None:
         browser.until(lambda digit=digit: f"Predicted digit: {digit}" in browser.text(".verdict"))
 
 
-def test_a_digit_is_placed_as_mnist_places_it(browser: Browser) -> None:
-    """Wherever and however small it is drawn: 20 pixels high, its centre of mass in the middle."""
+def test_drawn_digit_is_scaled_and_centered_as_in_mnist(browser: Browser) -> None:
+    """A digit of any size at any place becomes 20 pixels high, with its center of mass in the middle."""
     browser.open("rows")
     browser.draw((60, 60), (0, 40), (12, 0))
     browser.until(lambda: "Predicted digit: 7" in browser.text(".verdict"))
@@ -223,8 +223,8 @@ def test_a_digit_is_placed_as_mnist_places_it(browser: Browser) -> None:
 
 
 @pytest.mark.parametrize("read", ["rows", "columns", "pixels"])
-def test_each_order_of_reading_goes_there_and_back(browser: Browser, read: str) -> None:
-    """The model gives back the first half of what it read: the upper half of the picture, or the left one."""
+def test_digits_are_sent_and_shown_in_each_reading_order(browser: Browser, read: str) -> None:
+    """The model reconstructs the first half of its input: the upper or the left half of the image."""
     browser.open(read)
     browser.one("button[aria-label='Draw a 8']").click()
     browser.until(lambda: any(browser.pixels("Reconstruction")))
@@ -234,27 +234,27 @@ def test_each_order_of_reading_goes_there_and_back(browser: Browser, read: str) 
     assert any(value and not keep for value, keep in zip(seen, kept, strict=True))
 
 
-def test_a_mixed_order_cannot_be_drawn_for(browser: Browser) -> None:
+def test_model_with_permuted_pixels_has_no_canvas(browser: Browser) -> None:
     browser.open("permuted")
     assert "in a permuted order" in browser.text("section[aria-label='Draw a digit']")
     assert not browser.all("canvas")
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_the_horizon_is_dragged(browser: Browser, width: int) -> None:
+def test_horizon_slider_updates_the_forecast(browser: Browser, width: int) -> None:
     resize(browser.driver, width)
     browser.open("snp")
     browser.choose("Example", 2)
     for days in (10, 3, 60):
         if days != 10:
             browser.drag(days)
-        # An answer that is still on its way takes the chart away for a moment.
+        # A pending answer removes the chart for a moment.
         browser.until(lambda days=days: _forecast(browser) == (days, [days + 1, days + 1], [days, days]))
     assert browser.text("output") == "60"
 
 
 def _forecast(browser: Browser) -> tuple[int, list[int], list[int]]:
-    """Rows of the forecast's table, values of its two lines by the words of the chart, and their strokes."""
+    """Return the number of table rows, of values of the two lines in the chart label, and of their line segments."""
     section, chart = "section[aria-label=Forecast]", "section[aria-label=Forecast] .chart svg[role=img]"
     said = " ".join(each.get_attribute("aria-label") for each in browser.all(chart))
     values = [
@@ -264,7 +264,7 @@ def _forecast(browser: Browser) -> tuple[int, list[int], list[int]]:
     return len(browser.all(f"{section} tbody tr")), values, strokes[1:]
 
 
-def test_persistence_is_the_last_value_of_the_chosen_column(browser: Browser) -> None:
+def test_persistence_is_the_last_value_of_the_selected_column(browser: Browser) -> None:
     browser.open("snp")
     browser.choose("Example", 1)
     browser.drag(2)
@@ -275,7 +275,7 @@ def test_persistence_is_the_last_value_of_the_chosen_column(browser: Browser) ->
     assert [row.text.split()[2] for row in browser.all(rows)] == ["9", "9"]
 
 
-def test_a_company_is_chosen_by_its_symbol(browser: Browser) -> None:
+def test_company_is_selected_by_its_symbol(browser: Browser) -> None:
     browser.open("companies")
     browser.paste("Window", "5\n7")
     browser.until(lambda: browser.text("[role=status]") == "In 10 days: 7. Persistence: 7.")
@@ -288,7 +288,7 @@ def test_a_company_is_chosen_by_its_symbol(browser: Browser) -> None:
     browser.until(lambda: browser.text("[role=status]") == "In 10 days: 9. Persistence: 7.")
 
 
-def test_a_window_that_cannot_be_read_is_said_and_mended(browser: Browser) -> None:
+def test_error_of_an_invalid_window_disappears_after_correction(browser: Browser) -> None:
     browser.open("companies")
     browser.paste("Window", "5\nx")
     browser.until(lambda: browser.text(".error") == "Line 2, cell 1 must be a number. Received: x")
@@ -297,8 +297,8 @@ def test_a_window_that_cannot_be_read_is_said_and_mended(browser: Browser) -> No
     assert not browser.all(".error")
 
 
-def test_very_many_steps_are_charted(browser: Browser) -> None:
-    """More numbers than a function of the browser takes at once."""
+def test_line_chart_accepts_300000_values(browser: Browser) -> None:
+    """300,000 values are more than the maximum number of arguments of a JavaScript function."""
     browser.open("rows")
     drawn = browser.run(
         """const { lineChart } = await import("/page/chart.js");
@@ -310,8 +310,8 @@ def test_very_many_steps_are_charted(browser: Browser) -> None:
     assert drawn == "many. many: 300000 values from 1 to 1, minimum 1, maximum 1"
 
 
-def test_the_newest_question_is_answered(browser: Browser) -> None:
-    """Where every answer takes half a second less than the one before, the oldest comes last and is not shown."""
+def test_answer_to_the_newest_request_is_shown(browser: Browser) -> None:
+    """Each answer takes half a second less than the previous one, so the oldest arrives last and is not shown."""
     browser.open("snp")
     browser.run(
         """const real = fetch;
@@ -344,7 +344,7 @@ def test_the_newest_question_is_answered(browser: Browser) -> None:
     ],
     ids=["csv with a header", "one row", "commas in numbers", "json"],
 )
-def test_pasted_numbers_are_charted(browser: Browser, text: str) -> None:
+def test_pasted_numbers_are_sent_and_charted(browser: Browser, text: str) -> None:
     browser.open("toy")
     browser.paste("sequence", text)
     browser.one("form button").click()
@@ -366,21 +366,21 @@ def test_pasted_numbers_are_charted(browser: Browser, text: str) -> None:
         ("toy", "[1, 2", "sequence is not valid JSON"),
         ("toy", '{"a": 1}', "sequence must be a list, such as [[1, 2], [3, 4]]."),
         ("snp", "1\n2", "past requires 4 numbers per row. Received: 1"),
-        # From here on in the words of the server.
+        # The following errors come from the server.
         ("toy", "[[[1, 2]]]", "Input 'sequence' must have the shape (any, any, 1). Received: (1, 1, 2)"),
         ("toy", '[[["a"]]]', 'JSON Value: "a" Type: String is not of expected type: float'),
     ],
 )
-def test_what_cannot_be_read_is_said(browser: Browser, model: str, text: str, error: str) -> None:
+def test_invalid_inputs_show_an_error(browser: Browser, model: str, text: str, error: str) -> None:
     browser.open(model)
     browser.paste("sequence" if model == "toy" else "past", text)
     browser.one("form button").click()
     browser.until(lambda: error in browser.text("form .error"))
-    # The browser notes the status of every refused request; that one is wanted here.
+    # The console contains the expected status of every refused request.
     assert [message for message in errors(browser.driver) if "400 (Bad Request)" not in message] == []
 
 
-def test_whole_numbers_past_2_to_24_reach_a_float(browser: Browser) -> None:
+def test_integers_above_2_to_24_are_accepted_as_floats(browser: Browser) -> None:
     browser.open("toy")
     browser.paste("sequence", "16777217\n30000000")
     browser.one("form button").click()
@@ -388,7 +388,7 @@ def test_whole_numbers_past_2_to_24_reach_a_float(browser: Browser) -> None:
     assert not browser.all("form .error")
 
 
-def test_what_a_model_says_of_itself_is_text(browser: Browser) -> None:
+def test_page_escapes_text_of_the_manifest(browser: Browser) -> None:
     browser.open("rows")
     browser.one("summary").click()
     assert f"Trained on: {BOLD}" in browser.text("details")
@@ -398,7 +398,7 @@ def test_what_a_model_says_of_itself_is_text(browser: Browser) -> None:
 
 
 @pytest.mark.parametrize("model", ["mnist-rows", "snp", "toy"])
-def test_every_control_is_reached_by_the_keyboard_and_shows_it(browser: Browser, model: str) -> None:
+def test_controls_are_reachable_by_keyboard_with_visible_focus(browser: Browser, model: str) -> None:
     from selenium.webdriver.common.keys import Keys
 
     browser.open(model)
@@ -422,7 +422,7 @@ def test_every_control_is_reached_by_the_keyboard_and_shows_it(browser: Browser,
 
 @pytest.mark.parametrize("model", ["mnist-rows", "snp", "toy"])
 @pytest.mark.parametrize("width", WIDTHS)
-def test_nothing_is_wider_than_the_window(browser: Browser, model: str, width: int) -> None:
+def test_page_is_not_wider_than_the_window(browser: Browser, model: str, width: int) -> None:
     resize(browser.driver, width)
     browser.open(model)
     for details in browser.all("details"):
@@ -432,8 +432,8 @@ def test_nothing_is_wider_than_the_window(browser: Browser, model: str, width: i
 
 @pytest.mark.parametrize("colours", ["light", "dark"])
 @pytest.mark.parametrize("model", ["mnist-rows", "snp"])
-def test_text_stands_out(browser: Browser, model: str, colours: str) -> None:
-    """At least 4.5 to 1 between text and ground, as WCAG 2 asks for at level AA."""
+def test_page_text_has_contrast_in_light_and_dark_schemes(browser: Browser, model: str, colours: str) -> None:
+    """WCAG 2 level AA requires a contrast of at least 4.5 to 1 between text and background."""
     scheme(browser.driver, colours)
     browser.open(model)
     if model == "snp":
@@ -446,7 +446,7 @@ def test_text_stands_out(browser: Browser, model: str, colours: str) -> None:
     assert (ground == "rgb(255, 255, 255)") == (colours == "light")
 
 
-# Of every element with text of its own: the contrast of its colour to the nearest ground below it, and the text.
+# For each element with text: the contrast between its color and the nearest background, and the text.
 CONTRASTS = """
 const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
 const light = (colour) => {
@@ -468,7 +468,7 @@ return [...document.body.querySelectorAll("*")].filter((one) => own(one) && one.
 """
 
 
-def test_without_javascript_the_page_says_so(browser: Browser) -> None:
+def test_page_without_javascript_shows_a_message(browser: Browser) -> None:
     browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     try:
         browser.driver.get(browser.server.url("/"))

@@ -1,4 +1,4 @@
-"""A run measured on another table: what its own test part says, where that is the other table."""
+"""Tests of evaluating a run on another table, which gives the test metrics if it contains the test rows."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ TEST = slice(850, HOURS)
 
 
 def frame() -> pd.DataFrame:
-    """A rhythm of 12 hours that is fast on every other stretch of 100 hours; broken for some hours near the end."""
+    """Return a 12-hour cycle that doubles its speed in every other 100 hours, with an anomaly near the end."""
     random = np.random.default_rng(0)
     hours = np.arange(HOURS)
     fast = hours // 100 % 2 == 1
@@ -47,11 +47,11 @@ TASKS = {
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a table, its last rows as another, and a run of each task."""
+    """Return a folder with a table, a table of its last rows, and a run of each task."""
     folder = tmp_path_factory.mktemp("appraisal")
     frame().to_csv(folder / "all.csv")
     frame().iloc[TEST].to_csv(folder / "last.csv")
-    # A test of forecasts reads the window before its rows as well.
+    # Forecasts of the test split also read the window before it.
     frame().iloc[TEST.start - WINDOW :].to_csv(folder / "forecast.csv")
     with contextlib.chdir(folder):
         for task, options in TASKS.items():
@@ -67,7 +67,7 @@ def measured(place: Path, task: str, **options: Any) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("task", list(TASKS))
-def test_the_rows_of_the_test_part_measure_what_it_measured(place: Path, task: str) -> None:
+def test_evaluating_the_test_rows_gives_the_test_metrics_of_the_run(place: Path, task: str) -> None:
     options = {"label_col": "pace"} if task == "classify" else {}
     found, before = measured(place, task, **options), open_run(place / task).metrics()["test"]
     assert set(found) <= set(before)
@@ -77,7 +77,7 @@ def test_the_rows_of_the_test_part_measure_what_it_measured(place: Path, task: s
 
 
 @pytest.mark.parametrize("task", list(TASKS))
-def test_a_table_of_its_own_is_the_test_where_no_row_is_kept_for_one(task: str) -> None:
+def test_run_without_test_split_is_evaluated_on_another_table(task: str) -> None:
     frame().iloc[: TEST.start].to_csv("train.csv")
     frame().iloc[TEST].to_csv("test.csv")
     said = call(f"series train train.csv {OPTIONS} {TASKS[task]} --split 0.8,0.2,0 --out run")
@@ -94,7 +94,7 @@ def test_a_table_of_its_own_is_the_test_where_no_row_is_kept_for_one(task: str) 
 
 
 @pytest.mark.parametrize("task", ["reconstruct", "anomaly"])
-def test_reconstructions_come_with_principal_components_and_a_verdict(place: Path, task: str) -> None:
+def test_reconstruction_evaluation_has_pca_baseline_and_verdict(place: Path, task: str) -> None:
     evaluation = evaluate_table(open_run(place / task), TableRequest(str(place / "last.csv")))
     before = open_run(place / task).metrics()
     name = "PCA with 3 numbers"
@@ -103,7 +103,7 @@ def test_reconstructions_come_with_principal_components_and_a_verdict(place: Pat
     assert evaluation.verdicts[NEW_DATA_PART].skill == pytest.approx(before["verdict"]["test"]["skill"], rel=1e-3)
 
 
-def test_forecasts_come_with_their_baselines_and_a_verdict(place: Path) -> None:
+def test_forecast_evaluation_has_baselines_and_verdict(place: Path) -> None:
     evaluation = evaluate_table(open_run(place / "forecast"), TableRequest(str(place / "forecast.csv")))
     before = open_run(place / "forecast").metrics()
     beside = evaluation.metrics[NEW_DATA_PART]["forecast_mse"].baselines
@@ -112,7 +112,7 @@ def test_forecasts_come_with_their_baselines_and_a_verdict(place: Path) -> None:
     assert evaluation.verdicts[NEW_DATA_PART].baseline == min(beside, key=beside.__getitem__)
 
 
-def test_forecasts_of_a_run_without_its_regression_are_still_measured(place: Path, tmp_path: Path) -> None:
+def test_forecast_evaluation_works_without_a_stored_regression(place: Path, tmp_path: Path) -> None:
     run = Run(Path(shutil.copytree(place / "forecast", tmp_path / "run")))
     (run.directory / "regression.npz").unlink()
     evaluation = evaluate_table(run, TableRequest(str(place / "last.csv")))
@@ -122,7 +122,7 @@ def test_forecasts_of_a_run_without_its_regression_are_still_measured(place: Pat
         evaluate_table(run, TableRequest(str(place / "last.csv")))
 
 
-def test_classes_come_with_logistic_regression_and_a_verdict(place: Path) -> None:
+def test_classification_evaluation_has_baselines_and_verdict(place: Path) -> None:
     evaluation = evaluate_table(open_run(place / "classify"), TableRequest(str(place / "last.csv"), label_col="pace"))
     before = open_run(place / "classify").metrics()
     for measure in ("accuracy", "macro_f1", "log_loss"):
@@ -130,7 +130,7 @@ def test_classes_come_with_logistic_regression_and_a_verdict(place: Path) -> Non
         assert evaluation.metrics[NEW_DATA_PART][measure].baselines["logistic regression"] == pytest.approx(
             beside, rel=1e-3
         )
-    # The class that is always answered is the most frequent one of the other table, not of the training.
+    # The baseline predicts the most frequent class of the evaluated table, not of the training split.
     always = evaluation.metrics[NEW_DATA_PART]["accuracy"].baselines["always fast"]
     assert always > before["test"]["accuracy"]["baselines"]["logistic regression"]
     baselines = evaluation.metrics[NEW_DATA_PART]["accuracy"].baselines
@@ -138,7 +138,7 @@ def test_classes_come_with_logistic_regression_and_a_verdict(place: Path) -> Non
     assert evaluation.verdicts[NEW_DATA_PART].baseline == "logistic regression on convolutions"
 
 
-def test_labelled_anomalies_are_ranked_beside_other_scores(place: Path) -> None:
+def test_labeled_anomalies_are_compared_with_baseline_scores(place: Path) -> None:
     evaluation = evaluate_table(open_run(place / "anomaly"), TableRequest(str(place / "last.csv"), label_col="broken"))
     metrics = evaluation.metrics[NEW_DATA_PART]
     assert metrics["auc_roc"].value > 0.9
@@ -147,7 +147,7 @@ def test_labelled_anomalies_are_ranked_beside_other_scores(place: Path) -> None:
     assert not metrics["event_false"].higher_is_better
 
 
-def test_by_command(place: Path) -> None:
+def test_evaluate_command_gives_the_metrics_of_the_run(place: Path) -> None:
     said = call(f"series evaluate {place}/classify {place}/last.csv --label-col pace --json")
     assert said.code == 0, said.err
     document = json.loads(said.out)
@@ -172,7 +172,7 @@ def test_by_command(place: Path) -> None:
         "forecast {0}/forecast other.csv --out f.csv",
     ],
 )
-def test_a_table_may_be_written_otherwise(place: Path, line: str) -> None:
+def test_evaluated_table_may_use_another_format(place: Path, line: str) -> None:
     header, first, *rest = (place / "last.csv").read_text().splitlines()
     time, _, *cells = first.split(",")
     text = "\n".join((header.replace("time", "when"), ",".join((time, "ERROR", *cells)), *rest))
@@ -190,10 +190,10 @@ def test_a_table_may_be_written_otherwise(place: Path, line: str) -> None:
     ("task", "names"),
     [("classify", ("logistic", "convolutions")), ("reconstruct", ("components",)), ("anomaly", ("normal",))],
 )
-def test_without_what_was_kept_there_is_no_baseline(
+def test_evaluation_without_stored_baselines_has_no_verdict(
     place: Path, tmp_path: Path, task: str, names: tuple[str, ...]
 ) -> None:
-    """As of a winner that was trained on validation as well."""
+    """A refit winner has no stored baselines either."""
     run = open_run(shutil.copytree(place / task, tmp_path / "run"))
     for name in names:
         (run.directory / f"{name}.npz").unlink()
@@ -205,7 +205,7 @@ def test_without_what_was_kept_there_is_no_baseline(
     }
 
 
-def test_what_cannot_be_measured(place: Path) -> None:
+def test_evaluation_refuses_unsuitable_tables_and_options(place: Path) -> None:
     with pytest.raises(ConfigError, match="--label-col is for runs of --task anomaly or classify"):
         evaluate_table(open_run(place / "forecast"), TableRequest(str(place / "last.csv"), label_col="pace"))
     frame().iloc[:14].to_csv("few.csv")
@@ -219,7 +219,7 @@ def test_what_cannot_be_measured(place: Path) -> None:
     assert "--label-col is for another table" in said.err
 
 
-def test_rows_that_the_run_has_learned_from_are_told(place: Path) -> None:
+def test_evaluation_warns_about_rows_of_the_training_period(place: Path) -> None:
     said: list[str] = []
     evaluate_table(open_run(place / "forecast"), TableRequest(str(place / "all.csv")), notify=said.append)
     (note,) = said

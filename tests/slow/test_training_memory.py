@@ -1,4 +1,4 @@
-"""What training takes of memory, measured in processes of their own."""
+"""Tests of the memory usage of training, measured in separate processes."""
 
 import subprocess
 import sys
@@ -78,14 +78,14 @@ def megabytes(program: str, *arguments: str) -> float:
 
 
 @pytest.mark.parametrize("units", [16, 128])
-def test_the_kernels_take_no_more_memory_than_keras(units: int) -> None:
+def test_kernels_use_at_most_1_5_times_the_memory_of_keras(units: int) -> None:
     ours, keras = (megabytes(TRAIN.format(units=units), kernel) for kernel in ("auto", "keras"))
     assert ours <= 1.5 * keras
     assert ours <= 2048
 
 
-def test_a_peak_is_of_this_process_alone() -> None:
-    """Not of the one that started it, as ru_maxrss is."""
+def test_peak_memory_excludes_the_parent_process() -> None:
+    """`ru_maxrss` would include the memory of the parent process."""
     held = np.ones(400 * 2**20, np.uint8)
     program = "from lstm_ae.estimate.memory import peak_memory; print(peak_memory() / 2**20)"
     small = megabytes(program)
@@ -93,7 +93,7 @@ def test_a_peak_is_of_this_process_alone() -> None:
     assert small < 400
 
 
-def test_memory_stays_flat_when_the_data_lies_in_a_file(tmp_path: Path) -> None:
+def test_training_memory_does_not_grow_with_a_memory_mapped_series(tmp_path: Path) -> None:
     sizes = {}
     for rows in (10_000_000, 100_000_000):
         path = tmp_path / f"{rows}"
@@ -101,10 +101,10 @@ def test_memory_stays_flat_when_the_data_lies_in_a_file(tmp_path: Path) -> None:
             file.truncate(4 * rows)
         sizes[rows] = megabytes(MAPPED, str(rows), str(path))
     small, large = sizes.values()
-    assert large <= small + 40  # of data that is 360 MB larger
+    assert large <= small + 40  # the data is 360 MB larger
 
 
-def test_ten_million_rows_are_read_within_two_gigabytes(tmp_path: Path) -> None:
+def test_inspecting_ten_million_rows_uses_at_most_two_gigabytes(tmp_path: Path) -> None:
     path, size = tmp_path / "big.csv", 100_000
     numbers = [f"{value:.2f}" for value in np.random.default_rng(0).normal(size=1000)]
     with path.open("w") as file:
@@ -116,6 +116,6 @@ def test_ten_million_rows_are_read_within_two_gigabytes(tmp_path: Path) -> None:
     assert megabytes(LOOKED_AT, str(path)) <= 2048
 
 
-def test_trainings_one_after_another_do_not_keep_their_data(tmp_path: Path) -> None:
-    """Forty megabytes each."""
+def test_consecutive_trainings_release_their_data(tmp_path: Path) -> None:
+    """Each data set has 40 MB."""
     assert megabytes(AGAIN, str(tmp_path)) < 60
