@@ -1,4 +1,4 @@
-"""Configs: the report's defaults, every rule with its message, and the way to JSON and back."""
+"""Config defaults, option rules with their messages, and the JSON round trip."""
 
 import dataclasses
 import json
@@ -25,7 +25,7 @@ def refused(kind: type[Config], **choices: Any) -> str:
     return text
 
 
-def test_defaults_are_those_of_the_report() -> None:
+def test_config_defaults_match_the_report() -> None:
     toy, mnist, snp = Toy(), Mnist(), Snp()
     assert (toy.cell, toy.units, toy.layers, toy.latent, toy.bidirectional) == ("lstm", 16, 1, "steps", False)
     assert (toy.sequences, toy.batch_size, toy.optimizer, toy.clip, toy.dropout) == (60_000, 128, "adam", 1.0, 0.0)
@@ -50,8 +50,8 @@ def test_defaults_are_those_of_the_report() -> None:
         ({"inputs": "ohlcv", "field": "close", "with_open": True}, ("close", "open", "high", "low", "volume")),
     ],
 )
-def test_what_a_forecaster_reads_of_a_day(choices: dict[str, Any], fields: tuple[str, ...]) -> None:
-    """The price to model is first, and the open, where the model is told one, second."""
+def test_snp_fields_start_with_target_then_open(choices: dict[str, Any], fields: tuple[str, ...]) -> None:
+    """The modeled price is the first field; the open, if it is an input, is the second."""
     assert Snp(**choices).fields == fields
 
 
@@ -65,7 +65,7 @@ def test_what_a_forecaster_reads_of_a_day(choices: dict[str, Any], fields: tuple
         ({"scale": "company"}, "company"),
     ],
 )
-def test_the_scale_that_is_meant(choices: dict[str, Any], scaling: str) -> None:
+def test_snp_default_scaling_depends_on_goal_and_target(choices: dict[str, Any], scaling: str) -> None:
     assert Snp(**choices).scaling == scaling
 
 
@@ -80,7 +80,7 @@ def test_the_scale_that_is_meant(choices: dict[str, Any], scaling: str) -> None:
         ({"with_open": True, "goal": "reconstruct"}, "--with-open is for --goal predict"),
     ],
 )
-def test_inputs_that_do_not_go_together(choices: dict[str, Any], words: str) -> None:
+def test_snp_rejects_incompatible_inputs(choices: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(words)):
         Snp(**choices)
 
@@ -129,7 +129,7 @@ def test_inputs_that_do_not_go_together(choices: dict[str, Any], words: str) -> 
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_rules_and_their_messages(kind: type[Config], name: str, value: Any, rule: str) -> None:
+def test_option_rules_reject_invalid_values_with_message(kind: type[Config], name: str, value: Any, rule: str) -> None:
     text = refused(kind, **{name: value})
     assert rule in text
     assert text.startswith(flag_name(name))
@@ -152,15 +152,15 @@ def test_rules_and_their_messages(kind: type[Config], name: str, value: Any, rul
         (Mnist, "reconstruction_weight", 1),
     ],
 )
-def test_bounds_themselves_are_allowed(kind: type[Config], name: str, value: Any) -> None:
+def test_option_values_at_the_bounds_are_accepted(kind: type[Config], name: str, value: Any) -> None:
     assert getattr(kind(**{name: value}), name) == value
 
 
-def test_whole_numbers_become_the_floats_they_stand_for() -> None:
+def test_integer_values_of_float_options_become_floats() -> None:
     assert type(Toy(learning_rate=1).learning_rate) is float
 
 
-def test_the_reports_names_of_the_classifiers() -> None:
+def test_report_model_names_map_to_canonical_names() -> None:
     names = {given: Mnist(model=given).model for given in ("V1", "v2", "V3", "V4", "head-on-code")}
     assert names == {
         "V1": "linear-on-input",
@@ -179,7 +179,7 @@ def test_the_reports_names_of_the_classifiers() -> None:
         (Mnist, load_preset("mnist", "pixels"), {"latent": "vector"}, {"pool", "every"}),
         (Mnist, load_preset("mnist", "best"), {"model": "V3"}, {"head"}),
         (Toy, load_preset("toy", "best"), {"optimizer": "sgd"}, {"beta_2", "epsilon"}),
-        # One thing that is given up takes another with it.
+        # Resetting an option also resets the options that depend on it.
         (Toy, load_preset("toy", "code"), {"latent": "steps"}, {"decoder_start", "delay_line", "code"}),
         (Toy, load_preset("toy", "code"), {"cell": "gru"}, {"delay_line"}),
         (Toy, {}, {"units": 3}, set()),
@@ -187,7 +187,7 @@ def test_the_reports_names_of_the_classifiers() -> None:
         (Snp, load_preset("snp", "best"), {"goal": "reconstruct"}, {"inputs", "last_day_only", "link"}),
     ],
 )
-def test_what_is_chosen_wins_over_what_it_rests_on(
+def test_merge_resets_base_options_that_conflict_with_chosen(
     kind: type[Config], base: dict[str, Any], chosen: dict[str, Any], given_up: set[str]
 ) -> None:
     usual = kind.from_dict(base).to_dict() | kind.from_dict(chosen).to_dict()
@@ -197,14 +197,14 @@ def test_what_is_chosen_wins_over_what_it_rests_on(
         assert found[name] == expected, name
 
 
-def test_a_run_of_before_an_option_had_a_rule_is_read() -> None:
+def test_config_in_record_drops_options_that_newer_rules_forbid() -> None:
     about = {"task": "mnist", "config": Mnist(model="v3").to_dict() | {"head": 128}}
     assert config_in_record(about, Path("config.json")) == Mnist(model="v3")
     with pytest.raises(ConfigError, match=r"'config.json': --units must be"):
         config_in_record({"task": "mnist", "config": {"units": 0}}, Path("config.json"))
 
 
-def test_what_was_chosen_is_never_given_up() -> None:
+def test_merge_rejects_conflicts_between_chosen_options() -> None:
     with pytest.raises(ConfigError, match="--pool is for --model head-on-code"):
         Mnist.merge(load_preset("mnist", "pixels"), {"model": "v4", "pool": "mean"})
 
@@ -220,7 +220,7 @@ def test_what_was_chosen_is_never_given_up() -> None:
         ({"goal": "reconstruct", "link": "none"}, "--link is for --goal predict"),
     ],
 )
-def test_options_that_exclude_each_other(choices: dict[str, Any], text: str) -> None:
+def test_snp_rejects_options_that_exclude_each_other(choices: dict[str, Any], text: str) -> None:
     message = refused(Snp, **choices)
     assert message.startswith(text)
     assert any(advice in message for advice in ("Received: --goal", "Add --last-day-only"))
@@ -234,7 +234,7 @@ def test_options_that_exclude_each_other(choices: dict[str, Any], text: str) -> 
         {"target": "level", "last_day_only": True, "scale": "none"},
     ],
 )
-def test_options_that_go_together(choices: dict[str, Any]) -> None:
+def test_snp_accepts_compatible_options(choices: dict[str, Any]) -> None:
     config = Snp(**choices)
     assert {name: getattr(config, name) for name in choices} == choices
 
@@ -248,7 +248,7 @@ def test_options_that_go_together(choices: dict[str, Any]) -> None:
         Snp(),
     ],
 )
-def test_through_json_and_back(config: Config) -> None:
+def test_config_survives_json_round_trip(config: Config) -> None:
     content = json.loads(as_json(config.to_dict()))
     assert list(content) == [field.name for field in dataclasses.fields(config)]
     again = type(config).from_dict(content)
@@ -256,7 +256,7 @@ def test_through_json_and_back(config: Config) -> None:
     assert hash(again) == hash(config)
 
 
-def test_an_unknown_key_gets_the_nearest_one() -> None:
+def test_unknown_config_key_error_suggests_nearest_key() -> None:
     with pytest.raises(ConfigError, match=r"Unknown key 'batchsize' in the config of toy\. Did you mean 'batch_size'"):
         Toy.from_dict({"batchsize": 3})
     with pytest.raises(ConfigError, match=r"Unknown key 'zzz' in the config of snp.+: cell, units, .*target"):
@@ -277,18 +277,18 @@ def test_an_unknown_key_gets_the_nearest_one() -> None:
         ('{"units": ' + "1" * 5000 + "}", "4300 digits"),
     ],
 )
-def test_json_is_read_strictly(text: str, message: str) -> None:
+def test_parse_json_rejects_invalid_json_and_duplicate_keys(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse_json(text)
 
 
-def test_nan_is_not_written_as_json() -> None:
+def test_as_json_rejects_nan_values() -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         as_json({"loss": math.nan})
 
 
 @pytest.mark.parametrize("kind", TASKS.values())
-def test_every_option_explains_itself(kind: type[Config]) -> None:
+def test_every_option_has_help_group_rule_and_default(kind: type[Config]) -> None:
     for field in declared_options(kind):
         assert field.option.help.endswith("."), field.name
         assert field.option.group in GROUPS, field.name
@@ -297,7 +297,7 @@ def test_every_option_explains_itself(kind: type[Config]) -> None:
         assert kind(**{field.name: field.default}) == kind()
 
 
-def test_configs_know_their_task_and_stay_as_they_are() -> None:
+def test_configs_have_a_task_and_are_frozen_and_keyword_only() -> None:
     assert [task_of(kind()) for kind in (Toy, Mnist, Snp)] == ["toy", "mnist", "snp"]
     with pytest.raises(dataclasses.FrozenInstanceError):
         Toy().units = 3  # type: ignore[misc]

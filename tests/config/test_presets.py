@@ -1,4 +1,4 @@
-"""Set-ups with a name: each makes a config, options beside it win, and the command line knows them."""
+"""Presets: each builds a config, explicit options override it, and the command line accepts it."""
 
 import json
 from pathlib import Path
@@ -15,21 +15,21 @@ from lstm_ae.errors import ConfigError
 
 
 @pytest.mark.parametrize(("task", "name"), [(task, name) for task, names in PRESETS.items() for name in names])
-def test_every_preset_is_a_config_other_than_the_usual_one(task: str, name: str) -> None:
+def test_every_preset_differs_from_the_default_config(task: str, name: str) -> None:
     kind = TASKS[task]
     made = kind.from_dict(load_preset(task, name))
     assert made != kind()
     assert all(made.to_dict()[field] == value for field, value in PRESETS[task][name].items())
 
 
-def test_every_study_has_the_reports_set_up() -> None:
+def test_every_study_except_series_has_a_report_preset() -> None:
     assert all("report" in PRESETS[task] for task in TASKS if task != "series")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("task", "name"), [(task, name) for task, names in PRESETS.items() for name in names])
 def test_every_preset_trains(task: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """One epoch over few samples: everything is finite, and the run can be measured again."""
+    """Train one epoch on few samples: all losses are finite, and `evaluate` reproduces the metrics of the run."""
     data = {
         "toy": ["--sequences", "40"],
         "mnist": ["--data", digit_makers.npz(tmp_path / "digits.npz")],
@@ -37,7 +37,7 @@ def test_every_preset_trains(task: str, name: str, tmp_path: Path, capsys: pytes
     }[task]
     assert main([task, "train", "--preset", name, *data, "--epochs", "1", "--out", "run", "--quiet"]) == 0
     history = np.genfromtxt("run/history.csv", delimiter=",", names=True)
-    # Of the start, epoch 0, there is no training loss.
+    # Epoch 0, before training, has no training loss.
     assert all(np.isfinite(history[column][1:]).all() for column in history.dtype.names)
     assert np.isfinite(history["val_loss"]).all()
     wanted = json.loads(Path("run/metrics.json").read_text())["test"]
@@ -49,16 +49,16 @@ def test_every_preset_trains(task: str, name: str, tmp_path: Path, capsys: pytes
     )
 
 
-def test_every_preset_says_what_it_is() -> None:
+def test_every_preset_has_a_description() -> None:
     assert {name for names in PRESETS.values() for name in names} == set(DESCRIPTIONS)
 
 
-def test_a_name_that_is_none() -> None:
+def test_load_preset_rejects_unknown_name() -> None:
     with pytest.raises(ConfigError, match=r"--preset of snp must be one of report\b.*Received: 'bets'"):
         load_preset("snp", "bets")
 
 
-def test_options_beside_a_preset_win(capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_override_preset_and_preset_excludes_config(capsys: pytest.CaptureFixture[str]) -> None:
     small = ["--sequences", "100", "--epochs", "1", "--units", "2"]
     assert main(["toy", "train", "--preset", "report", *small, "--out", "run", "--quiet"]) == 0
     with open("run/config.json") as file:

@@ -1,4 +1,4 @@
-"""What a search varies: read from what was typed, kept as JSON, asked of KerasTuner."""
+"""Search spaces: parsing of axes, JSON round trips, and queries to KerasTuner."""
 
 import json
 import math
@@ -45,7 +45,7 @@ def refusal(name, text, kind=Toy):
         ("clip", ".5..5", Axis("clip", low=0.5, high=5.0)),
     ],
 )
-def test_lists_and_ranges_are_read_in_the_types_of_their_options(name, text, expected):
+def test_parse_axis_converts_lists_and_ranges_to_option_type(name, text, expected):
     got = parse_axis(field_of(name), text)
     assert got == expected
     for ours, theirs in zip(numbers(got), numbers(expected), strict=True):
@@ -58,7 +58,7 @@ def numbers(value):
     return list(value.values) or [value.low, value.high]
 
 
-def test_other_spellings_of_a_choice_are_read_as_well():
+def test_parse_axis_accepts_aliases_of_choices():
     assert parse_axis(field_of("model", Mnist), "V1,v4") == Axis("model", ("linear-on-input", "two-autoencoders-mlp"))
     assert "lists 'linear-on-input' twice" in refusal("model", "V1,linear-on-input", Mnist)
 
@@ -102,7 +102,7 @@ def test_other_spellings_of_a_choice_are_read_as_well():
         ("optimizer", "a..b", "--optimizer must be one of adam, adamw, nadam, rmsprop, sgd. Received: 'a..b'"),
     ],
 )
-def test_what_cannot_be_searched_is_refused_with_its_rule(name, text, message):
+def test_parse_axis_rejects_invalid_values_with_the_option_rule(name, text, message):
     assert refusal(name, text) == message
 
 
@@ -119,14 +119,14 @@ def test_what_cannot_be_searched_is_refused_with_its_rule(name, text, message):
             "toy tune --units 8..64",
             "--units is a range, and --search grid requires listed values. List them or pass --search random.",
         ),
-        # What is not about the model or its training cannot be listed.
+        # Options outside the model and its training do not accept lists.
         ("toy tune --seed 1,2", "--seed must be a whole number at least 0 and at most 4294967295. Received: '1,2'"),
         ("toy tune --sequences 50 --kernel auto,keras", "--kernel must be one of auto, keras. Received: 'auto,keras'"),
     ],
 )
-def test_the_command_line_refuses_in_one_line_and_makes_nothing(capsys, empty_directory, line, message):
+def test_tune_rejects_invalid_options_in_one_line_and_writes_nothing(capsys, empty_directory, line, message):
     if line.endswith("--units 8"):
-        line += " --learning-rate 0.1 --clip 1"  # all three of the report's options are settled
+        line += " --learning-rate 0.1 --clip 1"  # fixes all three options of the report's grid
     assert main(shlex.split(line)) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -136,7 +136,7 @@ def test_the_command_line_refuses_in_one_line_and_makes_nothing(capsys, empty_di
     assert not list(empty_directory.iterdir())
 
 
-def test_every_option_of_a_model_or_its_training_can_be_listed():
+def test_every_searchable_option_accepts_a_list_of_values():
     for kind in TASKS.values():
         for field in declared_options(kind):
             if not is_searchable(field):
@@ -163,14 +163,14 @@ def test_every_option_of_a_model_or_its_training_can_be_listed():
     ],
     ids=str,
 )
-def test_an_axis_comes_back_from_json(axis):
+def test_axis_survives_json_round_trip(axis):
     again = Axis.from_dict(json.loads(json.dumps(axis.to_dict(), allow_nan=False)))
     assert again == axis
     assert list(map(type, numbers(again))) == list(map(type, numbers(axis)))
     assert str(again) == str(axis)
 
 
-def test_an_axis_is_shown_as_it_is_typed():
+def test_axis_string_matches_command_line_syntax():
     shown = {
         "8,16": Axis("units", (8, 16)),
         "1,0.5": Axis("clip", (1.0, 0.5)),
@@ -183,7 +183,7 @@ def test_an_axis_is_shown_as_it_is_typed():
 
 
 class Answers:
-    """Stands in for KerasTuner's `HyperParameters`; remembers what it was asked."""
+    """Fake of KerasTuner's `HyperParameters` that returns given answers and records the calls."""
 
     def __init__(self, *values):
         self.values, self.asked = iter(values), []
@@ -196,7 +196,7 @@ class Answers:
         return ask
 
 
-def test_a_space_returns_a_config_with_what_was_answered():
+def test_space_builds_config_from_hyperparameter_answers():
     hp = Answers(16, 0.03, 0.2, 7)
     space = Space(
         (
@@ -218,7 +218,7 @@ def test_a_space_returns_a_config_with_what_was_answered():
         space(Answers(0, 0.1, 0.1, 1), Toy())
 
 
-def test_axes_of_a_space_and_of_a_function_are_what_they_ask_for():
+def test_find_axes_lists_axes_of_spaces_and_functions():
     axes = (
         Axis("units", (8, 16)),
         Axis("learning_rate", low=1e-4, high=0.1, log=True),
@@ -235,7 +235,7 @@ def test_axes_of_a_space_and_of_a_function_are_what_they_ask_for():
 
 
 @pytest.mark.parametrize("config", [Toy(units=3), Mnist(units=3), Snp(units=3)], ids=["toy", "mnist", "snp"])
-def test_the_space_of_every_study_is_the_grid_of_the_report(config):
+def test_search_space_of_every_study_is_the_report_grid(config):
     space = load_study(next(name for name, kind in TASKS.items() if type(config) is kind)).space
     axes = find_axes(space, config)
     assert axes == REPORT.axes

@@ -46,7 +46,7 @@ def test_a_config_survives_a_round_trip(config: Config) -> None:
     assert parse_config(render_config(config), FILE) == config
 
 
-def test_what_differs_from_the_defaults_is_marked() -> None:
+def test_rendered_config_marks_values_that_differ_from_defaults() -> None:
     lines = render_config(Toy(units=3, latent="vector", code=2)).splitlines()
     assert [line for line in lines if "# default" in line] == [
         "units = 3  # default: 16",
@@ -55,7 +55,7 @@ def test_what_differs_from_the_defaults_is_marked() -> None:
     ]
 
 
-def test_dates_need_no_quotation_marks() -> None:
+def test_toml_dates_parse_without_quotation_marks() -> None:
     assert parse_config('task = "snp"\n[config]\nstart = 2010-01-01', FILE) == Snp(start="2010-01-01")
 
 
@@ -87,7 +87,7 @@ def test_an_error_names_the_file_and_the_line(text: str, error: type[Exception],
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_is_no_text(tmp_path: Path) -> None:
+def test_load_config_rejects_file_that_is_not_utf8(tmp_path: Path) -> None:
     path = tmp_path / "c.toml"
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="UTF-8"):
@@ -95,7 +95,7 @@ def test_a_file_that_is_no_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("task", "values"), [("mnist", {"head": 7}), ("toy", {"units": 5})])
-def test_a_file_is_the_base_of_a_command(tmp_path: Path, task: str, values: dict[str, Any]) -> None:
+def test_config_file_loads_for_its_task_and_no_other(tmp_path: Path, task: str, values: dict[str, Any]) -> None:
     path = tmp_path / "c.toml"
     path.write_text("\ufeff" + render_config(TASKS[task](**values)), encoding="utf-8")
     assert TASKS[task].from_dict(read_config(path, task)) == TASKS[task](**values)
