@@ -1,4 +1,4 @@
-"""What a check and a training advise of tables of many series: nothing that is refused when it is followed."""
+"""Advice of check and training for tables of many series: no suggested fix is rejected when it is applied."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from lstm_ae.errors import DataError
 
 
 def machines(rows: int, sizes: Any, classes: str = "") -> str:
-    """Series of hourly rows that vary by these sizes, each of one class where there are some."""
+    """Write series of hourly rows with these amplitudes; each series has one class if classes are given."""
     times = np.datetime64("2024-01-01T00:00") + np.arange(rows) * np.timedelta64(1, "h")
     lines = ["t,m,a" + ",cls" * bool(classes)]
     for k, size in enumerate(sizes):
@@ -26,7 +26,7 @@ def machines(rows: int, sizes: Any, classes: str = "") -> str:
     return "t.csv"
 
 
-def test_a_table_without_windows_is_not_advised_to_divide_series_that_have_a_scale_each() -> None:
+def test_check_does_not_suggest_split_by_series_with_scale_series() -> None:
     config = Reading(data=machines(60, range(1, 7)), id_col=("m",), window=24, scale="series")
     (problem,) = (finding for finding in inspect_table(config).findings if finding.fatal)
     assert [set(fix) for fix in problem.fixes] == [{"window"}]
@@ -35,7 +35,7 @@ def test_a_table_without_windows_is_not_advised_to_divide_series_that_have_a_sca
         load_series(config, prepare_table(config, table))
 
 
-def test_fixes_that_are_refused_beside_others_are_not_among_all_together(capsys: pytest.CaptureFixture[str]) -> None:
+def test_combined_fixes_exclude_conflicting_fixes(capsys: pytest.CaptureFixture[str]) -> None:
     name = machines(60, np.geomspace(1, 1e5, 6))
     config = Reading(data=name, id_col=("m",), window=24)
     findings = inspect_table(config).findings
@@ -43,7 +43,7 @@ def test_fixes_that_are_refused_beside_others_are_not_among_all_together(capsys:
     assert combine_fixes(config, findings) == ({"split_by": "series"}, False)
     assert inspect_table(apply_fix(config, combine_fixes(config, findings).fix)).usable
     main(["series", "check", name, "--id-col", "m", "--window", "24"])
-    # Both are suggested, and the command has the first alone.
+    # Both fixes are suggested, and the combined command contains only the first.
     out = capsys.readouterr().out
     assert "  Add --split-by series" in out
     assert "  Add --scale series" in out
@@ -56,7 +56,9 @@ def test_fixes_that_are_refused_beside_others_are_not_among_all_together(capsys:
     ("classes", "options", "each"),
     [("xyz", {}, False), ("xyz", {"horizon": 2}, True), ("01", {}, True), ("", {}, True)],
 )
-def test_series_of_classes_are_not_advised_a_scale_each(classes: str, options: dict[str, Any], each: bool) -> None:
+def test_check_does_not_suggest_scale_series_for_classification(
+    classes: str, options: dict[str, Any], each: bool
+) -> None:
     label = {"label_col": "cls"} if classes else {}
     config = Reading(data=machines(99, np.geomspace(1, 1e4, 6), classes), id_col=("m",), window=4, **label, **options)
     (finding,) = (
@@ -67,7 +69,7 @@ def test_series_of_classes_are_not_advised_a_scale_each(classes: str, options: d
 
 
 def of_two_sites(rows: int = 40) -> str:
-    """Two machines of one name at each of two sites, every hour."""
+    """Write hourly rows of two sites whose two machines have the same names."""
     times = np.datetime64("2024-01-01T00:00") + 60 * np.arange(rows).astype("timedelta64[m]")
     cells = [(site, machine) for site in ("north, old", "south") for machine in "12"]
     lines = [
@@ -80,7 +82,7 @@ def of_two_sites(rows: int = 40) -> str:
 
 
 @pytest.mark.parametrize("given", [(), ("site",), ("machine",)])
-def test_columns_that_tell_series_apart_together_are_advised_before_means(given: tuple[str, ...]) -> None:
+def test_check_suggests_id_columns_before_averaging_duplicates(given: tuple[str, ...]) -> None:
     config = Reading(data=of_two_sites(), id_col=given, window=4)
     problem = inspect_table(config).findings[0]
     assert problem.fatal

@@ -1,4 +1,4 @@
-"""Dates and the time of day in two columns: joined where they belong together, and never taken for series."""
+"""Dates and times of day in two columns: joined if they belong together, and never used as series names."""
 
 import datetime
 import io
@@ -27,7 +27,7 @@ def written(header: str, rows: list[str], name: str = "t.csv") -> str:
 
 
 def of_hours(header: str, date: str = "%d/%m/%Y", clock: str = "%H:%M:%S", mark: str = ";") -> str:
-    """A table of `HOURS`."""
+    """Write a table of `HOURS`."""
     hours = [hour.astype(datetime.datetime) for hour in HOURS]
     return written(
         header, [mark.join((f"{h:{date}}", f"{h:{clock}}", str(k % 7), f"{k % 5}.5")) for k, h in enumerate(hours)]
@@ -65,7 +65,7 @@ def test_the_time_of_day_is_joined_to_the_date(names: str, date: str, clock: str
     assert (found.findings, found.others) == ((), {})
 
 
-def test_it_may_stand_before_the_date_or_be_named() -> None:
+def test_clock_column_may_precede_the_date_or_be_given_by_option() -> None:
     hour = [str(h).replace("T", " ").split() for h in np.datetime_as_string(HOURS, "m")]
     written("Time,a,Date", [f"{clock},{k},{date}" for k, (date, clock) in enumerate(hour)])
     assert hours(read()) == HOURS.tolist()
@@ -79,7 +79,7 @@ def test_it_may_stand_before_the_date_or_be_named() -> None:
     assert hours(read(path, columns=("time", "clock", "c3"))) == HOURS.tolist()
 
 
-def test_one_that_might_be_it_is_offered_and_none_is_a_name_of_series() -> None:
+def test_check_suggests_clock_column_for_duplicate_timestamps() -> None:
     of_hours("Date;from;a;b")
     finding = inspect_table(Reading(data="t.csv")).findings[0]
     assert finding.text.startswith("92 rows with a duplicate timestamp")
@@ -99,8 +99,8 @@ def test_one_that_might_be_it_is_offered_and_none_is_a_name_of_series() -> None:
 
 
 @pytest.mark.parametrize("heading", ["Time", "sunrise"])
-def test_dates_that_do_not_repeat_stay_alone(heading: str) -> None:
-    """A day has a sunrise, and a run took its time; several series may share their days."""
+def test_clock_column_is_not_joined_to_unique_dates(heading: str) -> None:
+    """A time of day can be a value, such as a sunrise or a duration; several series may share dates."""
     days = np.datetime_as_string(np.datetime64("2024-01-01") + np.arange(60))
     rows = [f"{name},{day},0{7 - k // 30}:{k % 60:02},{k % 7}" for name in "xy" for k, day in enumerate(days)]
     written(f"place,Date,{heading},a", rows)
@@ -113,7 +113,7 @@ def test_dates_that_do_not_repeat_stay_alone(heading: str) -> None:
     assert read().layout.clock is None
 
 
-def test_times_that_are_whole_are_left_as_they_are() -> None:
+def test_clock_column_is_not_joined_to_full_timestamps_or_months() -> None:
     rows = [f"{np.datetime_as_string(h, 'm')},0{k % 9}:30,{k}" for k, h in enumerate(HOURS)]
     written("time,Time of day,a", rows)
     assert (hours(read()), read().layout.clock) == (HOURS.tolist(), None)
@@ -131,7 +131,7 @@ def test_times_that_are_whole_are_left_as_they_are() -> None:
         ("2024-01-03 01:00,02:00,1", "line 98, column 'Date': '2024-01-03 01:00 02:00' is not a time"),
     ],
 )
-def test_a_row_without_one_of_the_two_is_refused(row: str, problem: str) -> None:
+def test_row_without_a_valid_date_and_time_of_day_is_rejected(row: str, problem: str) -> None:
     rows = [f"{str(h)[:10]},{str(h)[11:]}:00,{k}" for k, h in enumerate(HOURS)]
     written("Date,Time,a", [*rows, row])
     with pytest.raises(DataError, match=problem):
@@ -159,22 +159,24 @@ def test_a_row_without_one_of_the_two_is_refused(row: str, problem: str) -> None
         ),
     ],
 )
-def test_what_cannot_be_joined(header: str, row: str, options: dict[str, Any], problem: str) -> None:
+def test_clock_col_rejects_columns_that_cannot_be_joined(
+    header: str, row: str, options: dict[str, Any], problem: str
+) -> None:
     with pytest.raises((ConfigError, DataError), match=problem):
         read(written(header, [row]), **options)
 
 
-def test_a_run_keeps_it() -> None:
+def test_run_stores_clock_col_for_tables_and_streams() -> None:
     of_hours("Date;Time;a;b")
     config = defaults.load_complete(Series(data="t.csv", window=4)).config
     assert (config.time_col, config.clock_col, config.freq, config.date_order) == ("Date", "Time", "1h", "dmy")
     table = read_prepared(config, "t.csv")
-    # One row at a time, of which no first rows tell anything.
+    # Stream one row at a time, so that the first rows allow no inference.
     rows = pathlib.Path("t.csv").read_text().splitlines(keepends=True)
     pieces = iter([*(row.encode() for row in rows), b""])
     _, chunks = read_incoming(lambda size: next(pieces), "standard input", config)
     assert np.concatenate([chunk.times for chunk in chunks]).tolist() == table.table.times.tolist()
-    # What is written can be read again.
+    # Written times can be read again.
     cells = row_id_columns(table)["Date"].tolist()
     again = written("Date,a,b", [f"{cell},{k},1" for k, cell in enumerate(cells)], "again.csv")
     assert read_prepared(config, again).table.times.tolist() == table.table.times.tolist()
@@ -187,7 +189,7 @@ def test_a_run_keeps_it() -> None:
 
 @pytest.mark.parametrize("kind", ["days", "moments", "text"])
 @pytest.mark.parametrize("clock", ["times", "text"])
-def test_parquet(kind: str, clock: str) -> None:
+def test_time_of_day_in_parquet_is_joined_to_the_date(kind: str, clock: str) -> None:
     pyarrow = pytest.importorskip("pyarrow", reason="the extra [parquet] is not installed")
     parquet = pytest.importorskip("pyarrow.parquet")
     moments = [hour.astype(datetime.datetime) for hour in HOURS]

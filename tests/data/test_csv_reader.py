@@ -1,4 +1,4 @@
-"""The strict CSV reader: what it accepts, and the one line each unfit file gets."""
+"""The strict CSV reader: accepted files, and the one-line error for each invalid file."""
 
 import bz2
 import csv
@@ -54,7 +54,7 @@ def tar() -> bytes:
     return b"t.csv".ljust(257, b"1") + b"ustar\x0000" + bytes(247)
 
 
-# Name of the case: content, then pieces that its error must hold.
+# Case name: content, then fragments that the error must contain.
 REFUSED: dict[str, tuple[bytes | str, tuple[str, ...]]] = {
     "empty": ("", ("is empty", "x, y")),
     "only a BOM": (b"\xef\xbb\xbf", ("is empty",)),
@@ -118,7 +118,7 @@ REFUSED: dict[str, tuple[bytes | str, tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_refused(case: str, tmp_path: pathlib.Path) -> None:
+def test_invalid_csv_is_rejected_with_one_line_error(case: str, tmp_path: pathlib.Path) -> None:
     content, pieces = REFUSED[case]
     path = written(tmp_path, content)
     text = refusal(path)
@@ -126,7 +126,7 @@ def test_refused(case: str, tmp_path: pathlib.Path) -> None:
         assert piece in text
 
 
-def test_paths_that_are_no_files(tmp_path: pathlib.Path) -> None:
+def test_paths_that_are_not_regular_files_are_rejected(tmp_path: pathlib.Path) -> None:
     fifo = tmp_path / "fifo.csv"
     os.mkfifo(fifo)
     server = socket.socket(socket.AF_UNIX)
@@ -150,7 +150,7 @@ def test_paths_that_are_no_files(tmp_path: pathlib.Path) -> None:
         assert text.count("'") == 2, "the path stands there once, in quotes"
 
 
-def test_fifo_put_in_place_of_the_file(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fifo_that_replaces_the_file_is_rejected(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fifo = tmp_path / "fifo.csv"
     os.mkfifo(fifo)
     status = os.stat(written(tmp_path, GOOD))
@@ -158,7 +158,7 @@ def test_fifo_put_in_place_of_the_file(tmp_path: pathlib.Path, monkeypatch: pyte
     assert "not a regular file" in refusal(fifo)
 
 
-def test_unreadable(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_without_read_permission_is_rejected(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> int:
         raise PermissionError(13, "Permission denied")
 
@@ -167,7 +167,7 @@ def test_unreadable(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert "may not be read" in refusal(path)
 
 
-def test_failing_disk(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disk_read_error_is_reported(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(size: int) -> bytes:
         raise OSError(5, "Input/output error")
 
@@ -176,7 +176,9 @@ def test_failing_disk(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("added", ["C,d,1,2\n", "broken"])
-def test_file_that_changes(added: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_changed_during_reading_is_rejected(
+    added: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = written(tmp_path, GOOD)
     places = table_module._locate_columns
 
@@ -190,7 +192,7 @@ def test_file_that_changes(added: str, tmp_path: pathlib.Path, monkeypatch: pyte
     assert "changed while it was read" in refusal(path)
 
 
-def test_limits(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limits_of_lines_and_bytes_are_enforced(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path, gzip.compress((HEAD + "A,d,1,2\n" * 1000).encode()))
     monkeypatch.setattr(lines_module, "BLOCK_BYTES", 1000)
     monkeypatch.setattr(lines_module, "MAX_LINES", 500)
@@ -202,14 +204,18 @@ def test_limits(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress], ids=["plain", "gz", "bz2", "xz"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["LF", "CRLF", "CR"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_accepted_forms(pack: Callable[[bytes], bytes], end: str, encoding: str, tmp_path: pathlib.Path) -> None:
+def test_compressions_line_endings_and_encodings_are_accepted(
+    pack: Callable[[bytes], bytes], end: str, encoding: str, tmp_path: pathlib.Path
+) -> None:
     assert same(read(written(tmp_path, pack(GOOD.replace("\n", end).encode(encoding)))))
     bad = written(tmp_path, pack((GOOD + "C,d,1,two\n").replace("\n", end).encode(encoding)))
     assert "line 4, column 'y'" in refusal(bad)
 
 
 @pytest.mark.parametrize("block", [1, 2, 3, 7, 64])
-def test_blocks_of_any_size(block: int, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_block_size_does_not_change_values_or_line_numbers(
+    block: int, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(lines_module, "BLOCK_BYTES", block)
     monkeypatch.setattr(table_module, "CHUNK_ROWS", 1)
     text = 'name,day,x,y\r\n"\u00e9,\u2028\x0cz",d,1,2\r\r\nB,d,3,4\n'
@@ -220,30 +226,30 @@ def test_blocks_of_any_size(block: int, tmp_path: pathlib.Path, monkeypatch: pyt
 @pytest.mark.parametrize(
     "name", ["a b.csv", "a\nb.csv", "-rf.csv", "\u682a\u5f0f.csv", "t.png", os.fsdecode(b"\xff.csv")]
 )
-def test_any_name(name: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unusual_file_names_are_accepted(name: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert same(read(written(tmp_path, GOOD, name).name))
     assert "header and no rows" in refusal(written(tmp_path, HEAD, name).name)
 
 
-def test_columns_in_any_order_case_and_company(tmp_path: pathlib.Path) -> None:
+def test_columns_match_in_any_order_and_case_among_others(tmp_path: pathlib.Path) -> None:
     text = 'Y ,comment, DAY,NAME,"X",\n2.5,"a, b",d,A,1,\n4e2,,d, B ,-3,\n'
     assert same(read(written(tmp_path, text)))
 
 
 @pytest.mark.parametrize("cell", ["", " ", "NA", "N/A", "null", "None", "nan", "NaN", "-", " - "])
-def test_missing(cell: str, tmp_path: pathlib.Path) -> None:
+def test_missing_value_markers_become_nan(cell: str, tmp_path: pathlib.Path) -> None:
     table = read(written(tmp_path, GOOD + f"C,d,{cell},5\n"))
     np.testing.assert_array_equal(table[:, 0], [1, -3, np.nan])
 
 
-def test_numbers(tmp_path: pathlib.Path) -> None:
+def test_number_formats_are_parsed(tmp_path: pathlib.Path) -> None:
     cells = ["1", "-1", "+1", "1.", ".5", "1e20", "1E-3", "-0.0", "9223372036854775808", "1e-400", " 7 ", '"8"']
     table = read(written(tmp_path, HEAD + "".join(f"A,d,{cell},0\n" for cell in cells)))
     assert table[:, 0].tolist() == [1, -1, 1, 1, 0.5, 1e20, 1e-3, 0, 2.0**63, 0, 7, 8]
 
 
-def test_all_values_missing(tmp_path: pathlib.Path) -> None:
+def test_columns_of_missing_values_become_nan(tmp_path: pathlib.Path) -> None:
     assert np.isnan(read(written(tmp_path, HEAD + "A,d,,\n" * 3))).all()
 
 
@@ -255,7 +261,7 @@ def test_line_numbers_count_blank_and_broken_lines(tmp_path: pathlib.Path) -> No
         assert f"t.csv', line {line}, column 'x': 'one'" in text
 
 
-def test_a_thousand_columns(tmp_path: pathlib.Path) -> None:
+def test_table_of_1000_columns_is_read(tmp_path: pathlib.Path) -> None:
     names = [f"c{i}" for i in range(1000)]
     rows = [names, *[[str(i)] * 1000 for i in range(5)]]
     buffer = io.StringIO()
@@ -265,7 +271,7 @@ def test_a_thousand_columns(tmp_path: pathlib.Path) -> None:
     assert values[:, 999].tolist() == [0, 1, 2, 3, 4]
 
 
-def test_many_chunks_agree_with_one(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunk_size_does_not_change_values(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path, HEAD + "".join(f"S{i % 7},d,{i},\n" for i in range(1003)))
     whole = read(path)
     monkeypatch.setattr(table_module, "CHUNK_ROWS", 10)
@@ -274,7 +280,7 @@ def test_many_chunks_agree_with_one(tmp_path: pathlib.Path, monkeypatch: pytest.
 
 
 @pytest.mark.slow
-def test_a_line_of_100_mb_is_not_read(tmp_path: pathlib.Path) -> None:
+def test_line_of_100_mb_is_rejected_with_bounded_memory(tmp_path: pathlib.Path) -> None:
     path = written(tmp_path, HEAD.encode() + b"A" * 100_000_000)
     tracemalloc.start()
     assert "line 2: is longer" in refusal(path)
@@ -283,16 +289,18 @@ def test_a_line_of_100_mb_is_not_read(tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.slow
-def test_sparse_file_of_2_gb(tmp_path: pathlib.Path) -> None:
+def test_sparse_file_of_2_gb_is_rejected(tmp_path: pathlib.Path) -> None:
     path = written(tmp_path, GOOD)
     os.truncate(path, 2 << 30)
-    # Zeros to the end: refused within the first blocks.
+    # The file is zeros to its end, so reading stops within the first blocks.
     assert "binary" in refusal(path) or "longer than" in refusal(path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("row", [b"A" * 1023 + b"\n", b"\n" * 1024, b"A,d,1,2\n" * 128], ids=["wide", "blank", "rows"])
-def test_gzip_bomb(row: bytes, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gzip_bomb_is_rejected_at_the_limits(
+    row: bytes, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # The real limits are 4 GiB and 50 million lines; a fortieth keeps this short.
     monkeypatch.setattr(lines_module, "MAX_BYTES", 100 << 20)
     monkeypatch.setattr(lines_module, "MAX_LINES", 1_250_000)

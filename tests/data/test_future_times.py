@@ -1,4 +1,4 @@
-"""The times that follow a table: by the calendar and the clocks of its zone, worked out by hand."""
+"""Future times of a table by calendar and time zone, with hand-computed values."""
 
 import datetime
 import zoneinfo
@@ -27,7 +27,7 @@ BERLIN = "Europe/Berlin"
 
 
 def table_of(times: Any, zone: str | None = None, series: list[str] | None = None) -> Panel:
-    """A table whose times are told by the clocks of a zone."""
+    """Return a table whose times are local times of a zone."""
     index = pd.DatetimeIndex(times)
     index = index if zone is None else index.tz_localize(zoneinfo.ZoneInfo(zone))
     names = sorted(set(series or [""]))
@@ -37,7 +37,7 @@ def table_of(times: Any, zone: str | None = None, series: list[str] | None = Non
     return found._replace(zone=None if zone is None else zoneinfo.ZoneInfo(zone))
 
 
-def test_steps_of_a_counter_go_on_from_the_last_one() -> None:
+def test_future_times_of_a_counter_continue_after_the_last_step() -> None:
     Path("t.csv").write_text("n,a\n" + "".join(f"{10 * k},{k}\n" for k in range(9)))
     table = read_panel(Reading(data="t.csv", time_col="n", time_zone=None))
     ahead = future_times(table, np.array([0]), table.times[-1:], TimeStep(steps=10), 3)
@@ -47,7 +47,7 @@ def test_steps_of_a_counter_go_on_from_the_last_one() -> None:
 
 
 def following(table: Panel, freq: str, horizon: int = 3) -> list[list[str]]:
-    """What the clocks of the table's zone show, of each series; at midnight the date alone."""
+    """Return the future local times of each series; midnight is shown as the date alone."""
     last = np.flatnonzero(np.r_[table.series[1:] != table.series[:-1], True])
     step = parse_step(freq)
     assert step is not None
@@ -68,15 +68,15 @@ def following(table: Panel, freq: str, horizon: int = 3) -> list[list[str]]:
         (["2024-03-31", "2024-06-30"], "3mo", ["2024-09-30", "2024-12-31", "2025-03-31"]),
         (["2023-11-30", "2024-02-29"], "3mo", ["2024-05-31", "2024-08-31", "2024-11-30"]),
         (["2023-02-28", "2024-02-29"], "1y", ["2025-02-28", "2026-02-28", "2027-02-28"]),
-        # Not all are last days, but all are the thirtieth as far as there is one.
+        # Not all are last days of a month, but all are the 30th, or the last day if there is no 30th.
         (["2024-01-30", "2024-02-29"], "1mo", ["2024-03-30", "2024-04-30", "2024-05-30"]),
         (["2024-01-15", "2024-02-15"], "1mo", ["2024-03-15", "2024-04-15", "2024-05-15"]),
-        # Last working days have no day in common.
+        # The last working days share no day of the month.
         (["2024-02-29", "2024-03-29", "2024-04-30"], "1mo", ["2024-05-30", "2024-06-30", "2024-07-30"]),
         (["2024-03-30", "2024-03-31"], "1d", ["2024-04-01", "2024-04-02", "2024-04-03"]),
     ],
 )
-def test_the_times_that_follow(times: list[str], freq: str, expected: list[str]) -> None:
+def test_future_times_follow_the_calendar(times: list[str], freq: str, expected: list[str]) -> None:
     assert following(table_of(times), freq) == [expected]
     for zone in ("UTC", BERLIN, "Pacific/Auckland", "America/Los_Angeles"):
         assert following(table_of(times, zone), freq) == [expected], zone
@@ -88,19 +88,19 @@ def test_the_times_that_follow(times: list[str], freq: str, expected: list[str])
         (["2024-03-29 12:00", "2024-03-30 12:00"], "1d", ["2024-03-31 12:00", "2024-04-01 12:00", "2024-04-02 12:00"]),
         (["2024-10-19", "2024-10-26"], "1w", ["2024-11-02", "2024-11-09", "2024-11-16"]),
         (["2024-09-01", "2024-10-01"], "1mo", ["2024-11-01", "2024-12-01", "2025-01-01"]),
-        # No clock shows 02:30 on that day, and two show 02:00 on the other.
+        # 02:30 does not exist on 2024-03-31, and 02:00 occurs twice on 2024-10-27.
         (["2024-03-29 02:30", "2024-03-30 02:30"], "1d", ["2024-03-31 03:30", "2024-04-01 02:30", "2024-04-02 02:30"]),
         (["2024-10-25 02:00", "2024-10-26 02:00"], "1d", ["2024-10-27 02:00", "2024-10-28 02:00", "2024-10-29 02:00"]),
-        # Hours are hours.
+        # Steps in hours are elapsed time.
         (["2024-03-31 00:00", "2024-03-31 01:00"], "1h", ["2024-03-31 03:00", "2024-03-31 04:00", "2024-03-31 05:00"]),
         (["2024-03-30 00:00", "2024-03-30 12:00"], "12h", ["2024-03-31", "2024-03-31 13:00", "2024-04-01 01:00"]),
     ],
 )
-def test_the_clocks_of_a_zone_show_the_same_hour(times: list[str], freq: str, expected: list[str]) -> None:
+def test_future_times_handle_daylight_saving_changes(times: list[str], freq: str, expected: list[str]) -> None:
     assert following(table_of(times, BERLIN), freq) == [expected]
 
 
-def test_every_series_has_days_of_its_own() -> None:
+def test_future_times_use_the_days_of_each_series() -> None:
     names = ["a"] * 2 + ["b"] * 2 + ["c"] * 2
     times = ["2024-01-31", "2024-02-29", "2024-01-29", "2024-02-29", "2024-03-01", "2024-04-01"]
     assert following(table_of(times, BERLIN, names), "1mo", 2) == [
@@ -116,7 +116,7 @@ def test_every_series_has_days_of_its_own() -> None:
     st.integers(3, 30),
     st.sampled_from([None, BERLIN, "Australia/Lord_Howe", "America/St_Johns"]),
 )
-def test_a_calendar_goes_on_as_pandas_does(start: datetime.date, rule: str, rows: int, zone: str | None) -> None:
+def test_future_times_match_pandas_date_range(start: datetime.date, rule: str, rows: int, zone: str | None) -> None:
     freq = {"D": "1d", "W-MON": "1w", "MS": "1mo", "ME": "1mo", "QE-FEB": "3mo", "YE": "1y"}[rule]
     days = pd.date_range(start, periods=rows + 5, freq=rule) + np.timedelta64(12, "h")
     table = table_of(days[:rows], zone)
@@ -126,7 +126,9 @@ def test_a_calendar_goes_on_as_pandas_does(start: datetime.date, rule: str, rows
 @pytest.mark.parametrize(
     ("zone", "known"), [(None, None), (BERLIN, BERLIN), (zoneinfo.ZoneInfo(BERLIN), BERLIN), ("+02:00", "UTC+02:00")]
 )
-def test_an_index_tells_an_estimator_its_zone(zone: Any, known: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_estimator_forecast_uses_the_time_zone_of_the_index(
+    zone: Any, known: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     frame = pd.DataFrame({"a": np.arange(3.0)}, pd.date_range("2024-03-28", periods=3, tz=zone))
     prepared = SimpleNamespace(table=panel_from_rows(frame.to_numpy(), ["a"], frame.index))
     prepared._replace = lambda table: SimpleNamespace(table=table)
@@ -142,7 +144,7 @@ def test_an_index_tells_an_estimator_its_zone(zone: Any, known: str | None, monk
     assert (None if found is None else str(found)) == known
 
 
-def test_a_level_is_a_whole_number_of_python_or_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_predict_interval_requires_integer_levels(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = np.zeros((2, 1), np.float32)
     asked: list[Any] = []
 

@@ -1,4 +1,4 @@
-"""The trading calendar as a step: the segments of daily prices against a plain loop."""
+"""The trading calendar as a time step: segments of daily prices compared with a plain loop."""
 
 import itertools
 
@@ -12,7 +12,7 @@ from lstm_ae.data.panel import run_starts
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_a_segment_of_daily_prices_ends_before_a_missing_day_or_a_long_pause(seed: int) -> None:
+def test_segments_of_daily_prices_end_at_missing_days_and_long_pauses(seed: int) -> None:
     random = np.random.default_rng(seed)
     # A series has nearly all days, many, or so few that pauses are long.
     shares = random.choice([0.97, 0.6, 0.1], size=1 + seed % 4)
