@@ -1,4 +1,4 @@
-"""Tables whose rows have no regular step: the advice of a check and of a training, and what comes of following it."""
+"""Tables without a regular time step: the advice of check and training, and the result of following it."""
 
 import re
 import shlex
@@ -30,7 +30,7 @@ def poisson(rows: int = 1500) -> Seconds:
 
 
 def bursts(begins: Seconds) -> Seconds:
-    """Five rows within about a second, again and again."""
+    """Return bursts of five rows within about a second."""
     within = np.cumsum(np.random.default_rng(0).exponential(0.3, (len(begins), 5)), axis=1)
     return np.sort((begins[:, None] + within).ravel())
 
@@ -41,16 +41,16 @@ def daily(*clock: float, days: int = 120) -> Seconds:
 
 
 def events() -> Seconds:
-    """Times of which no two distances are alike, over eight orders of magnitude."""
+    """Return times whose distances all differ and span eight orders of magnitude."""
     return np.cumsum(10 ** np.random.default_rng(1).uniform(0, 8, 400))
 
 
 def stray() -> Seconds:
-    """A row every minute, and a few stray ones."""
+    """Return one row per minute and a few stray rows."""
     return np.sort(np.r_[np.arange(500), 100.4, 300.3] * 60)
 
 
-# What comes as a table of seconds, and the step that is even.
+# Row times in seconds, and the expected even step.
 TABLES: dict[str, tuple[Seconds, str | None]] = {
     "arrivals": (poisson(), "30s"),
     "bursts": (bursts(np.arange(300) * 10.0), "10s"),
@@ -73,13 +73,13 @@ def settled(fix: Any, **options: Any) -> defaults.CompletedConfig:
 
 
 @pytest.mark.parametrize("case", TABLES)
-def test_the_shortest_usual_step_at_which_rows_follow_one_another(case: str) -> None:
+def test_even_step_is_the_shortest_usual_step_of_consecutive_rows(case: str) -> None:
     seconds, expected = TABLES[case]
     found = even_step(read_panel(table_of(seconds)))
     assert (found and str(found)) == expected
 
 
-def test_an_even_step_of_a_counter_and_of_no_times() -> None:
+def test_even_step_of_a_counter_and_of_a_table_without_times() -> None:
     places = np.cumsum(np.random.default_rng(0).integers(1, 60, 300))
     Path("t.csv").write_text("step,a\n" + "".join(f"{place},1.{place % 7}\n" for place in places))
     table = read_panel(Reading(data="t.csv", time_col="step", time_unit="steps"))
@@ -98,7 +98,7 @@ def share_of(seconds: Seconds, every: str | None = None) -> float:
     return missing_share(table, grid_slots(table, step))
 
 
-def test_nights_weekends_and_outages_are_not_missing() -> None:
+def test_missing_share_ignores_nights_weekends_and_outages() -> None:
     hours = np.arange(24 * 70)
     assert share_of(hours[(hours % 24 >= 9) & (hours % 24 < 17)] * 3600) == 0
     assert share_of(hours[(hours // 24 % 7 < 5) & (hours % 24 == 8)] * 3600) == 0
@@ -110,7 +110,7 @@ def test_nights_weekends_and_outages_are_not_missing() -> None:
 
 
 @pytest.mark.parametrize("case", TABLES)
-def test_whatever_a_check_advises_can_be_trained_on(case: str) -> None:
+def test_every_fix_suggested_by_check_allows_training(case: str) -> None:
     config = table_of(TABLES[case][0])
     found = inspect_table(config)
     assert found.usable is (case == "twice a day")
@@ -120,22 +120,22 @@ def test_whatever_a_check_advises_can_be_trained_on(case: str) -> None:
         again = inspect_table(apply_fix(config, fix))
         assert again.usable, fix
         assert settled(fix).data.train.samples > 0
-        # A grid that is followed holds not far more rows than the table.
+        # The grid of an applied fix has less than 20 times the rows of the table.
         assert len(again.prepared.part) < 20 * len(found.table.times)
 
 
-def test_a_step_of_few_places_is_not_advised() -> None:
+def test_even_step_is_none_for_few_rows() -> None:
     assert even_step(read_panel(table_of(poisson(30)))) is None
 
 
-def test_outages_are_no_reason_for_the_step_that_is_there() -> None:
+def test_check_suggests_only_freq_rows_for_outages() -> None:
     found = inspect_table(table_of(np.r_[0:100, 150:230, 290:350] * 60))
     assert found.usable
     (note,) = (finding for finding in found.findings if "have no row" in finding.text)
     assert note.fixes == ({"freq": "rows"},)
 
 
-def test_rows_that_meet_in_time_and_a_grid_that_is_missing_are_two_problems() -> None:
+def test_check_reports_duplicate_timestamps_and_missing_grid_separately() -> None:
     config = table_of(np.repeat(daily(8, 17), 2), freq="1h")
     found = inspect_table(config)
     assert [finding.fatal for finding in found.findings] == [True, True]
@@ -150,16 +150,16 @@ def fixes_of(found: TableInspection) -> list[Any]:
     return [dict(fix) for fix in problem.fixes]
 
 
-def test_a_grid_far_finer_than_the_rows_is_not_advised() -> None:
+def test_check_does_not_suggest_a_grid_finer_than_the_rows() -> None:
     found = inspect_table(table_of(poisson()))
     assert fixes_of(found) == [{"freq": "30s", "duplicates": "mean"}, {"freq": "rows"}, {"duplicates": "mean"}]
     assert not any("have no row" in finding.text or "No window" in finding.text for finding in found.findings)
-    # Where rows have a step, it is.
+    # Rows with a regular step get that step suggested.
     regular = inspect_table(table_of(np.arange(4000) * 60, freq="1h"))
     assert fixes_of(regular) == [{"freq": "1min"}, {"duplicates": "mean"}]
 
 
-def test_means_come_first_where_few_rows_are_too_near() -> None:
+def test_check_suggests_means_first_for_few_stray_rows() -> None:
     found = inspect_table(table_of(stray()))
     assert found.clash is not None
     assert found.clash.rows == 2
@@ -177,7 +177,7 @@ def test_means_come_first_where_few_rows_are_too_near() -> None:
         ("events", {"duplicates": "mean"}),
     ],
 )
-def test_a_grid_that_is_mostly_missing_is_refused_with_what_trains(case: str, options: dict[str, Any]) -> None:
+def test_mostly_missing_grid_is_rejected_with_options_that_train(case: str, options: dict[str, Any]) -> None:
     seconds, even = TABLES[case]
     config = table_of(seconds, **options)
     found = inspect_table(config)
@@ -194,13 +194,13 @@ def test_a_grid_that_is_mostly_missing_is_refused_with_what_trains(case: str, op
         }
         assert inspect_table(apply_fix(config, fix)).usable
         assert settled({**options, **fix}).data.train.samples > 0
-    # A rolling origin trains as well.
+    # A backtest trains as well and rejects the table.
     with pytest.raises(DataError, match="have no row"):
         start_backtest(apply_fix(Series(data="t.csv", task="forecast"), options), 3)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("case", ["arrivals", "bursts that arrive", "events", "stray rows"])
-def test_a_training_and_a_check_advise_the_same_of_rows_that_are_too_near(case: str) -> None:
+def test_training_and_check_suggest_the_same_fixes_for_close_rows(case: str) -> None:
     found = inspect_table(table_of(TABLES[case][0]))
     (problem,) = (finding for finding in found.findings if finding.fatal)
     assert "too close for a step" in problem.text
@@ -211,14 +211,14 @@ def test_a_training_and_a_check_advise_the_same_of_rows_that_are_too_near(case: 
     assert "--id-col" not in advice
 
 
-def test_a_run_searches_tables_that_are_mostly_missing() -> None:
+def test_run_accepts_new_table_that_is_mostly_missing() -> None:
     table_of(np.arange(400) * 60)
     config = settled({"window": 5, "max_gap": 100}).config
     table_of(np.arange(0, 400, 10) * 60)
     assert not read_prepared(config).grid.known.all()
 
 
-def test_rows_of_one_time_can_be_trained_on_and_a_check_says_so() -> None:
+def test_rows_with_one_shared_timestamp_are_trained_by_rows() -> None:
     config = table_of(np.zeros(100))
     (finding,) = inspect_table(config).findings
     assert not finding.fatal
@@ -229,7 +229,7 @@ def test_rows_of_one_time_can_be_trained_on_and_a_check_says_so() -> None:
 
 
 @pytest.mark.slow
-def test_a_training_follows_the_first_advice() -> None:
+def test_train_and_detect_succeed_with_first_fix_of_check() -> None:
     table_of(poisson(400))
     refused = call("series check t.csv")
     assert refused.code == 3

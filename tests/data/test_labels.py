@@ -1,4 +1,4 @@
-"""Classes of a table: what is told apart, whole series and their division, padding, baselines and figures, by hand."""
+"""Classes of a table: labels, splits by series, padding, baselines, and figures, with hand-computed values."""
 
 import math
 from pathlib import Path
@@ -36,7 +36,7 @@ def settled(rows: list[str], header: str = "run,a,kind", **options: Any) -> Comp
 
 
 def runs(series: int, rows: int = 4, classes: int = 2) -> list[str]:
-    """Series of equal length; each of the class of its number."""
+    """Return rows of series of equal length; the number of a series determines its class."""
     return [f"r{name},{name + row},{'abcdefgh'[name % classes]}" for name in range(series) for row in range(rows)]
 
 
@@ -44,7 +44,7 @@ def notes(found: CompletedConfig) -> str:
     return "\n".join(found.data.source.notes)
 
 
-def test_whole_series_are_told_apart_where_each_has_one_class() -> None:
+def test_split_is_by_series_when_each_series_has_one_class() -> None:
     config, data = settled(runs(20))
     assert (config.split_by, config.window, config.classes) == ("series", 4, ("a", "b"))
     assert [split.samples for split in data[:3]] == [14, 3, 3]
@@ -52,18 +52,18 @@ def test_whole_series_are_told_apart_where_each_has_one_class() -> None:
     assert "window: 4 steps, the longest series" in data.source.notes
     assert "classes: a, b" in data.source.notes
     assert not any(note.startswith("max_gap") for note in data.source.notes)  # nothing is missing without times
-    # A series' values begin with its number, which tells its class.
+    # The first value of a series is its number, which determines its class.
     for split in data[:3]:
         assert split.label is not None
         assert (split.windows()[:, 0, 0] % 2 == split.label).all()
-    # What was settled leaves nothing open, and makes the same of the table.
+    # The completed config has no open options and gives the same data.
     again = load_complete(config)
     assert again.config == config
     assert again.data.source.sha256 == data.source.sha256
     assert not any(note.startswith(("split_by", "window", "classes")) for note in again.data.source.notes)
 
 
-def test_no_series_stands_in_two_parts() -> None:
+def test_each_series_is_in_exactly_one_split() -> None:
     _, data = settled(runs(40, classes=4))
     seen = [set(split.windows()[:, 0, 0].tolist()) for split in data[:3]]
     assert sum(map(len, seen)) == len(set().union(*seen)) == 40
@@ -71,7 +71,7 @@ def test_no_series_stands_in_two_parts() -> None:
         assert sorted(set(split.label.tolist())) == [0, 1, 2, 3]  # type: ignore[union-attr]
 
 
-def test_short_series_begin_with_missing_rows() -> None:
+def test_short_series_are_padded_with_missing_rows_at_start() -> None:
     rows = [f"r{name},{name},{'ab'[name % 2]}" for name in range(20) for _ in range(3 + name % 2)]
     config, data = settled(rows)
     assert config.window == 4
@@ -83,7 +83,7 @@ def test_short_series_begin_with_missing_rows() -> None:
         settled(rows, scale="window")
 
 
-def test_a_label_of_some_rows_is_that_of_the_series() -> None:
+def test_label_of_one_row_applies_to_the_whole_series() -> None:
     rows = [f"r{name},{row},{'ab'[name % 2] if row == 1 else ''}" for name in range(20) for row in range(4)]
     _, data = settled(rows)
     assert [split.samples for split in data[:3]] == [14, 3, 3]
@@ -96,13 +96,13 @@ def test_a_label_of_some_rows_is_that_of_the_series() -> None:
         ([*runs(20, rows=40), "r3,1,a"], "split_by: time, as r3 has more than one class"),
     ],
 )
-def test_other_tables_are_divided_in_time(rows: list[str], why: str) -> None:
+def test_split_is_by_time_for_few_series_or_mixed_classes(rows: list[str], why: str) -> None:
     config, data = settled(rows)
     assert config.split_by == "time"
     assert why in data.source.notes
 
 
-def test_what_was_chosen_is_left() -> None:
+def test_explicit_split_by_and_window_are_not_changed() -> None:
     config, _ = settled(runs(20, rows=40), split_by="time", window=3)
     assert (config.split_by, config.window) == ("time", 3)
     config, data = settled(runs(20), window=3)
@@ -110,7 +110,7 @@ def test_what_was_chosen_is_left() -> None:
     assert [split.samples for split in data[:3]] == [28, 6, 6]
     config, _ = settled(runs(9), split_by="series")
     assert config.window == 4
-    # Of longer series a season is taken.
+    # Longer series get the default window instead of their length.
     config, _ = settled(runs(10, rows=1001))
     assert config.split_by == "series"
     assert config.window == 30
@@ -131,12 +131,12 @@ def test_windows_without_a_class_are_left_out() -> None:
     found = settled(rows, "a,kind", window=2)
     ends = np.concatenate([split.windows()[:, -1, 0] for split in found.data[:3]])
     assert (ends % 5 != 4).all()
-    # 70, 15 and 15 rows end 69, 14 and 14 windows, of which every fifth has none.
+    # 70, 15, and 15 rows give 69, 14, and 14 windows, and every fifth window has no class.
     assert [split.samples for split in found.data[:3]] == [55, 11, 11]
     assert "20 windows without a class left out" in found.data.source.notes
 
 
-def test_classes_that_are_asked_for() -> None:
+def test_classes_option_selects_and_orders_the_classes() -> None:
     found = settled(runs(40, classes=4), classes=("d", "a"))
     assert found.data.classes == ("d", "a")
     assert sum(split.samples for split in found.data[:3]) == 20
@@ -148,18 +148,18 @@ def test_classes_that_are_asked_for() -> None:
     assert other.data.source.sha256 != found.data.source.sha256
 
 
-def test_numbers_are_in_their_order() -> None:
+def test_numeric_classes_are_sorted_numerically() -> None:
     rows = [f"r{name},{row},{10 ** (name % 3)}" for name in range(30) for row in range(3)]
     assert settled(rows).config.classes == ("1", "10", "100")
 
 
-def test_a_class_that_training_never_saw() -> None:
+def test_class_missing_from_training_is_noted() -> None:
     kinds = ["ab"[row % 2] for row in range(70)] + ["c" for _ in range(15)] + ["a" for _ in range(15)]
     found = settled([f"{row},{kind}" for row, kind in enumerate(kinds)], "a,kind", window=2)
     assert "no training window is of c; its 14 validation and 0 test windows count as errors" in notes(found)
 
 
-def test_labels_decide_what_data_is() -> None:
+def test_hash_of_data_depends_on_labels() -> None:
     hashes = {settled(rows).data.source.sha256 for rows in (runs(20), runs(20), runs(20, classes=4))}
     assert len(hashes) == 2
 
@@ -184,7 +184,7 @@ def test_labels_decide_what_data_is() -> None:
         ([*runs(30)[:-1], "r29,1,a"], {"window": 4}, "another --split, --split-by series, or more rows"),
     ],
 )
-def test_tables_that_are_refused(rows: list[str], options: dict[str, Any], words: str) -> None:
+def test_tables_unfit_for_classification_are_rejected(rows: list[str], options: dict[str, Any], words: str) -> None:
     with pytest.raises((ConfigError, DataError)) as caught:
         settled(rows, **options)
     assert words in str(caught.value)
@@ -202,13 +202,13 @@ def test_tables_that_are_refused(rows: list[str], options: dict[str, Any], words
         ({"task": "classify", "label_col": "k", "decoder_units": 3}, "--decoder-units is for --task anomaly, rec"),
     ],
 )
-def test_choices_that_cannot_be(options: dict[str, Any], words: str) -> None:
+def test_series_rejects_invalid_classification_options(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Series(**options)
     assert words in str(caught.value)
 
 
-def test_labels_are_counted_by_the_classes_of_a_run() -> None:
+def test_encode_labels_uses_the_class_order_of_a_run() -> None:
     _, table = table_of(["0,1,1.0", "0,2,2", "0,3,x", "0,4,", "0,5,7", "0,6,1"])
     found = encode_labels(table, ("2", "1", "x"))
     assert found.labels is not None
@@ -216,7 +216,7 @@ def test_labels_are_counted_by_the_classes_of_a_run() -> None:
     assert found.classes == ("2", "1", "x")
 
 
-def test_the_label_of_a_series() -> None:
+def test_find_series_labels_needs_one_class_per_series() -> None:
     _, table = table_of(["0,1,a", "0,2,", "1,1,b", "2,1,"])
     assert find_series_labels(table).tolist() == [0, 1, -1]  # type: ignore[union-attr]
     assert find_series_labels(table_of(["0,1,a", "0,2,b"])[1]) is None
@@ -224,8 +224,8 @@ def test_the_label_of_a_series() -> None:
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=120))
 @settings(deadline=None, max_examples=60)
-def test_series_are_drawn_evenly(kinds: list[int]) -> None:
-    """All places are taken once, and those of a class lie apart: of any class with ten series each part gets some."""
+def test_draw_series_order_spreads_classes_over_all_splits(kinds: list[int]) -> None:
+    """Each position occurs once, and every split gets some series of a class that has at least ten."""
     _, table = table_of([f"{k},1,{kind}" for k, kind in enumerate(kinds)])
     place = draw_series_order(table)
     assert sorted(place) == pytest.approx((np.arange(len(kinds)) + 0.5) / len(kinds))
@@ -236,7 +236,7 @@ def test_series_are_drawn_evenly(kinds: list[int]) -> None:
             assert {int(part) for part in np.searchsorted([0.7, 0.85], own)} == {0, 1, 2}
 
 
-def test_padding_by_hand() -> None:
+def test_pad_segments_fills_short_series_and_is_reversible() -> None:
     config, table = table_of(["x,1,a", "x,2,a", "y,3,b", "y,4,b", "y,5,b"], window=3, split_by="series")
     before = prepare_table(config, table)
     after = pad_segments(before)
@@ -259,14 +259,14 @@ def test_padding_by_hand() -> None:
 
 
 def test_each_short_segment_can_be_padded() -> None:
-    """A series with a long gap, whose second half holds a window: its first half gets one as well."""
+    """The series has a long gap and its second half holds a window; padding gives its first half one as well."""
     rows = [f"x,2024-01-01 {hour:02}:00,{hour},a" for hour in (0, 1, 10, 12, 13)]
     config, table = table_of(rows, "run,time,a,kind", window=3, split_by="series", max_gap=1, freq="1h")
     before = prepare_table(config, table)
     assert pad_segments(before) is before
     after = pad_segments(before, "segments")
     np.testing.assert_array_equal(after.grid.values[:, 0], [NAN, 0, 1, 10, NAN, 12, 13])
-    # The missing row within the second half stays: the table could have had it.
+    # The missing row within the second half counts as original, because it is a step of the table's grid.
     assert original_rows(after.grid).tolist() == [False, True, True, True, True, True, True]
 
 
@@ -285,8 +285,8 @@ def test_rows_of_a_long_gap_are_not_padded(where: Any, padded_values: list[float
     np.testing.assert_array_equal(after.grid.values[:, 0], padded_values)
 
 
-def test_padding_has_a_limit() -> None:
-    """Ten thousand series of one row would be ten million rows."""
+def test_padding_with_too_many_rows_is_rejected() -> None:
+    """Ten thousand series of one row would become ten million rows."""
     rows = [f"r{number},1,a" for number in range(10_000)]
     config, table = table_of(rows, window=1000, split_by="series")
     with pytest.raises(
@@ -295,7 +295,7 @@ def test_padding_has_a_limit() -> None:
         pad_segments(prepare_table(config, table), "segments")
 
 
-def test_padding_has_times() -> None:
+def test_padding_rows_get_times_before_the_segment() -> None:
     rows = [f"x,2024-01-01 0{hour}:00,1,a" for hour in range(2)] + ["y,2024-01-01 05:00,1,b"]
     config, table = table_of(rows, "run,time,a,kind", window=3, split_by="series")
     times = (
@@ -306,7 +306,7 @@ def test_padding_has_times() -> None:
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.integers(2, 6), st.booleans())
 @settings(deadline=None, max_examples=40)
-def test_padding_loses_nothing(lengths: list[int], window: int, every: bool) -> None:
+def test_padding_keeps_all_values_and_fills_short_segments(lengths: list[int], window: int, every: bool) -> None:
     rows = [f"{name},{100 * name + row},a" for name, length in enumerate(lengths) for row in range(length)]
     config, table = table_of(rows, window=window, split_by="series")
     before = prepare_table(config, table)
@@ -316,13 +316,13 @@ def test_padding_loses_nothing(lengths: list[int], window: int, every: bool) -> 
     assert counts == [length + window - 1 if every else max(length, window) for length in lengths]
 
 
-def test_windows_that_share_no_row() -> None:
+def test_disjoint_samples_share_no_row() -> None:
     split = Split(np.zeros((20, 1), np.float32), np.array([0, 1, 2, 3, 5, 6, 10, 12, 13]), 3)
     assert split.disjoint_samples().tolist() == [0, 3, 5, 6, 8]
 
 
-def test_mcnemar_by_hand() -> None:
-    """Nine to one: twice (1 + 10) of 1024. The others say nothing."""
+def test_compare_classifiers_matches_mcnemar_test_by_hand() -> None:
+    """With 9 against 1 discordant windows, p is 2 * (1 + 10) / 1024; concordant windows do not count."""
     ours = np.array([True] * 9 + [False] + [True] * 80 + [False] * 10)
     theirs = np.array([False] * 9 + [True] + [True] * 80 + [False] * 10)
     found = compare_classifiers(ours, theirs, name="it", what="windows")
@@ -336,17 +336,17 @@ def test_mcnemar_by_hand() -> None:
     assert compare_classifiers(ours[5:], theirs[5:], name="it", what="windows").outcome == "ties with"  # four to one
 
 
-def test_confusion_names_its_classes() -> None:
+def test_confusion_figure_shows_counts_classes_and_accuracy() -> None:
     drawn_ = confusion(np.array([[8, 2], [0, 5]]), ["walk", "run $x$"])
     axes = drawn_.axes[0]
     assert [text.get_text() for text in axes.texts] == ["8", "2", "5"]
     assert [text.get_text() for text in axes.get_yticklabels()] == ["walk", "run $x$"]
     assert axes.get_title("left") == "Accuracy 86.67% of 15 windows"
-    # Dark writing on light, light on dark.
+    # Text is dark on light cells and light on dark cells.
     assert [text.get_color() for text in axes.texts] == ["white", "#000000", "white"]
 
 
-def test_many_classes_share_a_line() -> None:
+def test_confusion_figure_groups_rare_classes_as_others() -> None:
     counts = np.diag(np.arange(30, 0, -1))
     counts[29, 28] = 4
     drawn_ = confusion(counts, [f"c{k}" for k in range(30)])
@@ -356,7 +356,7 @@ def test_many_classes_share_a_line() -> None:
     assert drawn_.axes[0].get_title("left") == f"Accuracy {100 * 465 / 469:.2f}% of 469 windows"
 
 
-def test_what_a_probability_is_worth() -> None:
+def test_reliability_figure_shows_calibration_and_recall() -> None:
     said = np.array([[0.95, 0.05], [0.95, 0.05], [0.3, 0.7], [0.3, 0.7]])
     drawn_ = reliability(said, np.array([0, 1, 1, 1]), ["a", "b"])
     points = drawn_.axes[0].collections[0].get_offsets()

@@ -1,4 +1,4 @@
-"""A column that holds the future of another is found and named; columns that only look alike are not."""
+"""Leak detection reports columns with future values of another column, but not columns that are only similar."""
 
 import itertools
 from pathlib import Path
@@ -24,7 +24,7 @@ WAVE = 2 * np.pi * np.arange(ROWS) / 50
 
 
 def data_of(*columns: Any) -> Data:
-    """Training on the first 60 % of the rows of some columns; the rest is divided into validation and test."""
+    """Return data with 60% of the rows for training, then 20% each for validation and test."""
     values = np.stack(columns, axis=1).astype(np.float32)
     splits = []
     for first, last in ((0, 0.6), (0.6, 0.8), (0.8, 1)):
@@ -54,7 +54,7 @@ def noise(seed: int = 1) -> Any:
     ],
     ids=["copy", "other unit", "with noise", "four steps ahead", "centered mean"],
 )
-def test_a_column_with_the_future_is_found(told: Any, least: float, column: int) -> None:
+def test_find_leaks_detects_column_with_future_values(told: Any, least: float, column: int) -> None:
     columns = [later(0), noise(2)]
     columns.insert(column, told)
     into = [leak for leak in find_leaks(data_of(*columns), WINDOW) if leak.target == 0]
@@ -77,7 +77,7 @@ def test_a_column_with_the_future_is_found(told: Any, least: float, column: int)
     ],
     ids=["trailing mean", "alike", "a hint", "waves", "trends", "constant", "constant target", "single"],
 )
-def test_other_columns_are_not(columns: Any) -> None:
+def test_find_leaks_ignores_columns_without_future_values(columns: Any) -> None:
     assert find_leaks(data_of(*columns), WINDOW) == []
 
 
@@ -91,12 +91,12 @@ def test_other_columns_are_not(columns: Any) -> None:
     ],
     ids=["lag feature", "dead time", "outlet", "setpoint"],
 )
-def test_a_column_that_repeats_another_later_is_a_lag(columns: Any, source: int, target: int, lag: int) -> None:
+def test_find_leaks_reports_a_delayed_copy_as_lag(columns: Any, source: int, target: int, lag: int) -> None:
     (found,) = find_leaks(data_of(*columns), WINDOW)
     assert (found.source, found.target, found.lag) == (source, target, lag)
 
 
-def test_a_column_computed_from_later_values_is_no_lag() -> None:
+def test_find_leaks_reports_no_lag_for_column_from_later_values() -> None:
     difference = np.diff(WALK)[:ROWS]
     centered = (later(0) + later(1) + WALK[np.r_[0, : ROWS - 1]]) / 3
     for told in (difference, centered):
@@ -105,20 +105,20 @@ def test_a_column_computed_from_later_values_is_no_lag() -> None:
         ] == [(1, 0)]
 
 
-def test_only_what_is_forecast_counts() -> None:
+def test_find_leaks_checks_only_forecast_targets() -> None:
     data = data_of(noise(), later(0), later(1))
     assert [(leak.source, leak.target) for leak in find_leaks(data, WINDOW)] == [(2, 1)]
     assert find_leaks(data, WINDOW, targets=1) == []
 
 
-def test_a_value_of_the_next_row_counts_where_it_is_known() -> None:
-    """As the open of the day to forecast does: it is no leak to know it, unless it tells all."""
+def test_find_leaks_checks_next_row_values_of_known_columns() -> None:
+    """A known value, such as the open of the forecast day, is a leak only if it determines the target."""
     told = data_of(later(0), later(0) + 1e-3 * noise())
     assert find_leaks(told, WINDOW) == []
     assert [(leak.source, leak.target) for leak in find_leaks(told, WINDOW, known=1)] == [(1, 0)]
 
 
-def test_missing_values_do_not_hide_it() -> None:
+def test_find_leaks_detects_leak_despite_missing_values() -> None:
     told = later(1).copy()
     told[::40] = np.nan
     own = later(0).copy()
@@ -127,12 +127,12 @@ def test_missing_values_do_not_hide_it() -> None:
     assert [leak.source for leak in leaks] == [1]
 
 
-def test_too_few_windows_tell_nothing() -> None:
+def test_find_leaks_reports_nothing_for_too_few_windows() -> None:
     columns = later(0)[:60], later(1)[:60]
     assert find_leaks(data_of(*columns), WINDOW) == []
 
 
-def test_a_leak_names_its_column() -> None:
+def test_describe_leaks_names_source_and_target_columns() -> None:
     leaks = find_leaks(data_of(noise(), later(0), later(1)), WINDOW)
     text = describe_leaks(leaks, ("load", "high", "close"))
     assert text.startswith("close probably contains the future: one step ahead, high follows from it almost perfectly")
@@ -144,7 +144,7 @@ def test_a_leak_names_its_column() -> None:
 
 
 def planted(folder: Path) -> str:
-    """Prices whose close is the high of the day after."""
+    """Write prices whose close is the high of the next day."""
     companies = []
     for seed, symbol in enumerate(("AAA", "BBB")):
         rows = [row.split(",") for row in days_of(symbol, 601, seed=seed)]
@@ -154,18 +154,18 @@ def planted(folder: Path) -> str:
     return prices(folder, *companies)
 
 
-def test_planted_prices_are_leaky(tmp_path: Path) -> None:
+def test_prices_with_planted_future_are_marked_leaky(tmp_path: Path) -> None:
     path = planted(tmp_path)
     config = Snp(data=path, window=6, inputs="ohlc")
     assert load(config).source.leaky.startswith("close probably contains the future: one step ahead, high follows")
-    # A model that does not read the close learns nothing from it.
+    # Without the close as an input, there is no leak.
     assert load(Snp(data=path, window=6)).source.leaky == ""
     report = load(Snp(data=path, window=6, inputs="ohlc", split="report", scale="log")).source.leaky
     assert "windows were shuffled" in report
     assert "close probably contains the future" in report
 
 
-def test_a_planted_column_of_a_table_is_leaky() -> None:
+def test_table_with_planted_future_column_is_marked_leaky() -> None:
     frame = pd.DataFrame({"load": later(0), "rise": np.diff(WALK)[:ROWS], "wind": noise()})
     frame.to_csv("t.csv", index=False)
     options: dict[str, Any] = {"data": "t.csv", "window": WINDOW, "horizon": 3}
@@ -176,7 +176,7 @@ def test_a_planted_column_of_a_table_is_leaky() -> None:
     assert defaults.load_complete(Series(task="forecast", **options)).data.source.leaky == ""
 
 
-def test_a_lag_feature_of_a_table_is_told_and_not_leaky() -> None:
+def test_lag_feature_of_a_table_is_noted_and_not_leaky() -> None:
     pd.DataFrame({"sales": noise(), "sales_lag1": np.r_[0, noise()[:-1]]}).to_csv("t.csv", index=False)
     source = defaults.load_complete(Series(task="forecast", data="t.csv", window=WINDOW, horizon=3)).data.source
     assert source.leaky == ""

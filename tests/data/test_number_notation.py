@@ -1,4 +1,4 @@
-"""How numbers are written: each notation is read as it is meant, and what can be meant in two ways is refused."""
+"""Number notation: each notation is parsed correctly, and ambiguous numbers are rejected."""
 
 import math
 from typing import Any
@@ -60,7 +60,7 @@ from lstm_ae.errors import ConfigError, DataError
         ("5 Boxes", "5", "Boxes"),
     ],
 )
-def test_numbers_with_units(cell: str, number: str, unit: str) -> None:
+def test_split_unit_separates_number_and_unit(cell: str, number: str, unit: str) -> None:
     assert split_unit(cell) == (number, unit)
 
 
@@ -72,7 +72,7 @@ def test_numbers_with_units(cell: str, number: str, unit: str) -> None:
         *("1,00,000", "1\u00bd", "0x1F", "(5)", "5-", "--5", "-$-5", "$5 kg", "5 kg lb", "1 2", "1" * 61 + " x"),
     ],
 )
-def test_what_is_no_number(cell: str) -> None:
+def test_split_unit_rejects_text_that_is_not_a_number(cell: str) -> None:
     assert split_unit(cell) is None
 
 
@@ -91,11 +91,11 @@ def test_what_is_no_number(cell: str) -> None:
         ([], None),
     ],
 )
-def test_the_unit_of_a_column(cells: list[str], unit: str | None) -> None:
+def test_infer_unit_returns_the_unit_of_a_column(cells: list[str], unit: str | None) -> None:
     assert infer_unit(cells) == unit
 
 
-def test_why_a_column_is_of_text() -> None:
+def test_describe_text_column_states_the_reason() -> None:
     assert describe_text_column(["on", "off"]) == "holds no numbers"
     assert describe_text_column(["true", "False"]) == "holds true and false instead of 1 and 0"
     assert describe_text_column(["1 kg", "2 lb", "3 kg"]) == "holds numbers in different units ('kg', 'lb')"
@@ -136,7 +136,9 @@ AMBIGUOUS = "can separate decimals or thousands.*--decimal comma, or --decimal p
         (["10,050%", "10.1%"], {"thousands": "comma"}, ("point", "comma")),
     ],
 )
-def test_the_marks_of_a_table(cells: list[str], options: dict[str, Any], notation: Any) -> None:
+def test_infer_notation_finds_decimal_and_thousands_marks(
+    cells: list[str], options: dict[str, Any], notation: Any
+) -> None:
     config = Reading(**options)
     if isinstance(notation, str):
         with pytest.raises(DataError, match=notation):
@@ -152,14 +154,14 @@ def marks_of(
     return [notation.of_column(name)[:2] for name in columns]
 
 
-def test_each_column_shows_its_own_marks() -> None:
+def test_infer_notation_decides_marks_for_each_column() -> None:
     assert marks_of({"a": ["10,050", "9"], "b": ["10.1", "5"]}) == [("point", "comma"), ("point", None)]
-    # 1,000 among such numbers may well be 1.0.
+    # 1,000 next to such a number can be 1.0.
     assert marks_of({"a": ["0.247", "1,000"], "b": ["15,063"]}) == [("point", None), ("point", "comma")]
     assert marks_of({"a": ["1.506,29"], "b": ["15,1"], "c": ["4.519", "806"]}) == [
         *(("comma", "point"), ("comma", None), ("comma", "point"))
     ]
-    # 48.137 may be a number with decimals as another program writes it.
+    # 48.137 can be a decimal number written by another program.
     assert marks_of({"lat": ["48.137"], "temp": ["1,5"]}) == [("comma", None), ("comma", None)]
     assert marks_of({"lat": ["48.13"], "temp": ["1,5"]}) == [("point", None), ("comma", None)]
     with pytest.raises(DataError, match=r"'t\.csv', column 'a': the comma in '10,050'"):
@@ -168,7 +170,7 @@ def test_each_column_shows_its_own_marks() -> None:
         marks_of({"a": ["0.5"], "b": ["1,5"], "c": ["4.519"]})
 
 
-def test_the_mark_of_most_numbers_is_that_of_the_column() -> None:
+def test_infer_notation_uses_the_mark_of_most_numbers() -> None:
     cells = ["0.5"] * 39 + ["3,5"]
     assert marks_of({"a": cells}) == [("point", None)]
     with pytest.raises(BadNumber) as caught:
@@ -188,7 +190,7 @@ def test_the_mark_of_most_numbers_is_that_of_the_column() -> None:
         (["1.088", "1.102"], False),
     ],
 )
-def test_points_that_may_part_thousands_are_refused(cells: list[str], refused: bool) -> None:
+def test_points_that_may_separate_thousands_are_rejected(cells: list[str], refused: bool) -> None:
     if refused:
         with pytest.raises(
             DataError, match=r"the point in '1\.088' can separate decimals or thousands.*--decimal comma"
@@ -199,7 +201,7 @@ def test_points_that_may_part_thousands_are_refused(cells: list[str], refused: b
     assert marks_of({"a": cells}, {"decimal": "point"}) == [("point", None)]
 
 
-def test_points_beside_dates_with_points_may_part_thousands() -> None:
+def test_points_are_ambiguous_next_to_dates_with_points() -> None:
     for columns, refused in (
         ({"a": ["1.506", "2.100"]}, True),
         ({"a": ["1.506", "2.1"]}, False),
@@ -214,9 +216,9 @@ def test_points_beside_dates_with_points_may_part_thousands() -> None:
         assert marks_of(columns, {"decimal": "point"}, dotted=True)[0] == ("point", None)
 
 
-def test_the_decimal_comma_of_a_run_does_not_tell_of_thousands_in_another_table() -> None:
+def test_decimal_comma_of_a_run_does_not_imply_thousands_point() -> None:
     run = {"decimal": "comma"}
-    assert marks_of({"a": ["1.517"]}, run) == [("comma", "point")]  # told for this table
+    assert marks_of({"a": ["1.517"]}, run) == [("comma", "point")]  # given for this table
     assert marks_of({"a": ["1.517"]}, run, of_run=True) == [("comma", None)]
     assert marks_of({"a": ["1.517", "1.517,5"]}, run, of_run=True) == [("comma", "point")]
     assert marks_of({"a": ["1.517"]}, {**run, "thousands": "point"}, of_run=True) == [("comma", "point")]
@@ -234,7 +236,7 @@ def test_the_decimal_comma_of_a_run_does_not_tell_of_thousands_in_another_table(
     st.sampled_from(["", "%", "\u00b0C", "$", "m3/h"]),
     st.booleans(),
 )
-def test_what_is_written_is_read_again(
+def test_parse_number_round_trips_formatted_numbers(
     number: int, digits: int, decimal: str, thousands: str | None, unit: str, before: bool
 ) -> None:
     if thousands == decimal:
@@ -258,7 +260,7 @@ def test_what_is_written_is_read_again(
         ("-1,000.", "point", -1000),
     ],
 )
-def test_thousands_that_a_cell_shows_by_itself_need_no_other_cell(cell: str, decimal: str, value: float) -> None:
+def test_parse_number_reads_unambiguous_thousands_of_one_cell(cell: str, decimal: str, value: float) -> None:
     assert parse_number(cell, NumberNotation(decimal)) == value
 
 
@@ -283,7 +285,7 @@ PROBLEMS = [
 
 
 @pytest.mark.parametrize(("cell", "notation", "unit", "text", "option"), PROBLEMS)
-def test_what_is_wrong_is_named(
+def test_find_cell_problem_names_problem_and_option(
     cell: str, notation: dict[str, Any], unit: str, text: str, option: dict[str, Any]
 ) -> None:
     read = NumberNotation(**notation)
@@ -296,7 +298,7 @@ def test_what_is_wrong_is_named(
     assert (caught.value.place, caught.value.problem) == (1, found)
 
 
-def test_cells_that_are_refused_are_told_of_and_missing() -> None:
+def test_parse_numbers_reports_rejected_cells_and_returns_nan() -> None:
     told: list[tuple[int, CellProblem]] = []
     values = parse_numbers(["1", "x", "", "inf", "2"], refuse=lambda place, problem: told.append((place, problem)))
     np.testing.assert_array_equal(values, [1, math.nan, math.nan, math.nan, 2])
@@ -312,6 +314,6 @@ def test_cells_that_are_refused_are_told_of_and_missing() -> None:
         ({"thousands": "dot"}, "--thousands must be one of"),
     ],
 )
-def test_options_that_contradict_each_other(options: dict[str, Any], words: str) -> None:
+def test_reading_rejects_invalid_number_options(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         Reading(**options)

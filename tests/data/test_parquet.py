@@ -1,4 +1,4 @@
-"""Parquet is read as CSV is: the same arrays, the same refusals; and one line says so where pyarrow is missing."""
+"""Parquet is read like CSV, with the same arrays and errors, and a missing pyarrow gives a one-line error."""
 
 import datetime
 import pathlib
@@ -40,7 +40,7 @@ def read(columns: dict[str, Any], **options: Any) -> Panel:
     ],
     ids=["ns", "s", "zone", "text", "dictionary", "milliseconds", "seconds"],
 )
-def test_times_and_values(times: Any) -> None:
+def test_parquet_times_and_values_are_read(times: Any) -> None:
     table = read({"time": times, "a": [1, None, 3], "b": [0.5, float("nan"), 1.5], "name": ["x", "y", None]})
     assert table.times.tolist() == [
         int((hour - datetime.datetime(1970, 1, 1)).total_seconds()) * 10**9 for hour in HOURS
@@ -50,7 +50,7 @@ def test_times_and_values(times: Any) -> None:
     assert table.where(2) == "'t.parquet', row 3"
 
 
-def test_it_is_the_same_as_csv() -> None:
+def test_parquet_and_csv_give_the_same_panel() -> None:
     rows = [(str(HOURS[k % 3] + datetime.timedelta(days=k)), "xyz"[k % 3], k * 1.5, k % 2) for k in range(200)]
     pathlib.Path("t.csv").write_text("t,id,a,label\n" + "".join(",".join(map(str, row)) + "\n" for row in rows))
     names = ("t", "id", "a", "label")
@@ -62,7 +62,7 @@ def test_it_is_the_same_as_csv() -> None:
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
 
-def test_dates_and_a_time_zone() -> None:
+def test_parquet_dates_use_the_time_zone_option() -> None:
     days = [datetime.date(2024, 1, 1), datetime.date(2024, 7, 1)]
     assert (read({"d": days, "a": [1, 2]}).times % (24 * 3600 * 10**9)).tolist() == [0, 0]
     shifted = read({"d": days, "a": [1, 2]}, time_zone="Europe/Berlin").times // (3600 * 10**9) % 24
@@ -86,18 +86,18 @@ def test_dates_and_a_time_zone() -> None:
         ({"t": HOURS, "a": [1, 2, 3]}, {"value_cols": ("z",)}, "--value-cols names 'z'"),
     ],
 )
-def test_refused(columns: dict[str, Any], options: dict[str, Any], piece: str) -> None:
+def test_invalid_parquet_tables_are_rejected(columns: dict[str, Any], options: dict[str, Any], piece: str) -> None:
     with pytest.raises((DataError, ConfigError), match=piece) as caught:
         read(columns, **options)
     assert str(caught.value).isprintable()
 
 
-def test_words_and_numbers_that_stand_for_missing() -> None:
+def test_missing_value_markers_in_parquet_become_nan() -> None:
     table = read({"a": [1.0, -999, 3], "b": ["1", "ERR", "NA"]}, missing=("-999", "err"), value_cols=("a", "b"))
     np.testing.assert_array_equal(table.values, np.array([[1, 1], [np.nan, np.nan], [3, np.nan]], np.float32))
 
 
-def test_a_damaged_file() -> None:
+def test_damaged_parquet_file_is_rejected() -> None:
     read({"a": [1, 2, 3]})
     content = pathlib.Path("t.parquet").read_bytes()
     pathlib.Path("t.parquet").write_bytes(content[: len(content) // 2])
@@ -105,14 +105,14 @@ def test_a_damaged_file() -> None:
         read_panel(Reading(data="t.parquet"))
 
 
-def test_without_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parquet_without_pyarrow_shows_install_hint(monkeypatch: pytest.MonkeyPatch) -> None:
     read({"a": [1, 2, 3]})
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(DataError, match=rf"{re.escape(install_hint('parquet'))}\. Install it, or pass CSV"):
         read_panel(Reading(data="t.parquet"))
 
 
-def test_nanoseconds_are_kept() -> None:
+def test_parquet_integer_times_keep_nanoseconds() -> None:
     start = 1_704_067_200 * 10**9
     times = pa.array([start, start + 1, start + 60 * 10**9 + 7], pa.timestamp("ns"))
     assert (read({"t": times, "a": [1.0, 2, 3]}).times - start).tolist() == [0, 1, 60 * 10**9 + 7]
@@ -122,7 +122,7 @@ def test_nanoseconds_are_kept() -> None:
     "options",
     [{"skip_rows": 1}, {"skip_footer": 1}, {"unit_row": True}, {"encoding": "cp1252"}, {"columns": ("t", "a")}],
 )
-def test_options_for_text_are_refused_but_those_of_a_run(options: dict[str, Any]) -> None:
+def test_text_options_are_rejected_for_parquet_except_from_a_run(options: dict[str, Any]) -> None:
     read({"t": HOURS, "a": [1, 2, 3]})
     with pytest.raises(ConfigError, match=r"is for text, and 't\.parquet' is a Parquet file"):
         read_panel(Reading(data="t.parquet", **options))
@@ -130,7 +130,7 @@ def test_options_for_text_are_refused_but_those_of_a_run(options: dict[str, Any]
 
 
 @pytest.mark.parametrize("of_run", [True, False])
-def test_a_column_that_holds_no_numbers(of_run: bool) -> None:
+def test_value_cols_of_parquet_must_exist_and_hold_numbers(of_run: bool) -> None:
     pq.write_table(pa.table({"t": HOURS, "a": [1, 2, 3], "b": [True, False, True]}), "t.parquet")
     with pytest.raises(DataError, match="'b' holds bool, not numbers") as caught:
         read_panel(Reading(data="t.parquet", value_cols=("a", "b")), of_run=of_run)
@@ -140,7 +140,7 @@ def test_a_column_that_holds_no_numbers(of_run: bool) -> None:
     assert ("--value-cols" in str(caught.value)) != of_run
 
 
-def test_numbers_in_text_are_written_as_in_csv() -> None:
+def test_numbers_in_parquet_text_are_parsed_as_in_csv() -> None:
     texts = {"t": HOURS, "a": ["10.050,5", "-1,5", None], "b": ["1 %", "2 %", "3 %"], "c": ["1 kg", "2 lb", "x"]}
     table = read(texts)
     np.testing.assert_array_equal(table.values, np.array([[10050.5, 1], [-1.5, 2], [np.nan, 3]], np.float32))
@@ -150,7 +150,7 @@ def test_numbers_in_text_are_written_as_in_csv() -> None:
         read_panel(Reading(data="t.parquet", column_units=("b=kg",)), of_run=True)
 
 
-def test_cells_that_are_no_numbers_are_gathered_as_of_csv() -> None:
+def test_lenient_parquet_reader_collects_invalid_cells() -> None:
     table = {"t": HOURS, "a": ["1", "x", "3"], "b": [1.0, float("inf"), 1e39]}
     pq.write_table(pa.table(table), "t.parquet")
     found = read_panel(Reading(data="t.parquet"), lenient=True)
