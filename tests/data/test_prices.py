@@ -1,4 +1,4 @@
-"""Stock prices: windows, splits and scales worked by hand, what is dropped, and what is refused."""
+"""Stock prices: windows, splits, scales, dropped rows, and rejected input, with hand-computed values."""
 
 import datetime
 import gzip
@@ -43,7 +43,7 @@ def day(number: int) -> str:
 
 
 def row(symbol: str, number: int, high: object) -> str:
-    """A day of a company; the other prices play no part."""
+    """Return one day of a company; the other prices are irrelevant."""
     return f"{symbol},{day(number)},1,{high},1,1,5"
 
 
@@ -70,10 +70,10 @@ def parts(data: Data) -> Iterator[Split]:
     return iter((data.train, data.validation, data.test))
 
 
-# By hand ------------------------------------------------------------------------------------------------------------
+# Hand-computed values -----------------------------------------------------------------------------------------------
 
 
-def test_windows_and_splits_by_hand(tmp_path: pathlib.Path) -> None:
+def test_time_split_divides_the_windows_of_each_company(tmp_path: pathlib.Path) -> None:
     """Twenty days of two companies: 14 for training, 3 for validation, 3 for test."""
     rows = [row(symbol, i, base + i) for symbol, base in (("B", 50), ("A", 10)) for i in range(20)]
     data = reconstruct(written(tmp_path, rows))
@@ -108,21 +108,21 @@ def test_scale_is_fitted_on_training_days(tmp_path: pathlib.Path) -> None:
     assert (none.kind, none.offset.tolist(), none.range.tolist()) == ("fixed", [[0]], [[1]])
 
 
-def test_a_forecast_takes_one_day_more(tmp_path: pathlib.Path) -> None:
+def test_forecast_windows_include_the_target_day(tmp_path: pathlib.Path) -> None:
     data = load(Snp(data=written(tmp_path, [row("A", i, 1 + i) for i in range(20)]), window=2))
     assert data.test.span == 3
     assert windows(data.test) == [[18, 19, 20]]
     assert windows(data.train)[0] == [1, 2, 3]
 
 
-def test_stride_holds_for_training_only(tmp_path: pathlib.Path) -> None:
+def test_stride_applies_to_training_windows_only(tmp_path: pathlib.Path) -> None:
     data = reconstruct(written(tmp_path, [row("A", i, 1 + i) for i in range(20)]), stride=5)
     assert windows(data.train) == [[1, 2], [6, 7], [11, 12]]
     assert windows(data.validation) == [[15, 16], [16, 17]]
 
 
-def test_windows_of_all_lengths_are_validated_on_the_same_days(tmp_path: pathlib.Path) -> None:
-    """The second company has a hole in its validation part."""
+def test_validate_after_gives_all_windows_the_same_validation_days(tmp_path: pathlib.Path) -> None:
+    """The second company has a missing value in its validation part."""
     rows = [row("AAA", i, 10 + i) for i in range(100)]
     rows += [row("BBB", i, 20 + i if i != 78 else "") for i in range(100)]
     path = written(tmp_path, rows)
@@ -140,7 +140,7 @@ def test_windows_of_all_lengths_are_validated_on_the_same_days(tmp_path: pathlib
     assert len(found[5]) == (15 - 5) + (8 - 5) + (6 - 5)
 
 
-def test_shuffled_split_shares_rows_and_says_so(tmp_path: pathlib.Path) -> None:
+def test_shuffled_split_shares_rows_and_is_marked_leaky(tmp_path: pathlib.Path) -> None:
     rows = [*(row("A", i, 10 + i) for i in range(50)), *(row("B", i, 90 - i) for i in range(50))]
     path = written(tmp_path, rows)
     data = reconstruct(path, split="report", window=4)
@@ -161,7 +161,7 @@ def test_shuffled_split_shares_rows_and_says_so(tmp_path: pathlib.Path) -> None:
 
 
 def test_shuffled_scale_is_fitted_on_days_of_training_windows(tmp_path: pathlib.Path) -> None:
-    # The highest day stands in few windows; with some seed none of them is a training window.
+    # Few windows contain the highest day; for some seeds, none of them is a training window.
     path = written(tmp_path, [row("A", i, 10 + i) for i in range(12)])
     ranges = set()
     for seed in range(20):
@@ -187,7 +187,7 @@ def test_rows_in_any_order_give_the_same_data(tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize("field", ["open", "high", "low", "close"])
-def test_field_and_kaggle_columns(field: str, tmp_path: pathlib.Path) -> None:
+def test_field_selects_the_price_from_kaggle_columns(field: str, tmp_path: pathlib.Path) -> None:
     rows = [f"{day(i)},{i + 1},{i + 2},{i + 3},{i + 4},7,A" for i in range(20)]
     data = reconstruct(written(tmp_path, rows, "date,open,high,low,close,volume,Name"), field=field)
     assert data.train.series[0, 0] == 1 + ["open", "high", "low", "close"].index(field)
@@ -202,7 +202,7 @@ def test_field_and_kaggle_columns(field: str, tmp_path: pathlib.Path) -> None:
         ("Aktie,Tag,High", "A,{date:%Y-%m-%d 00:00:00},{value}.5", {"id_col": ("Aktie",), "time_col": "Tag"}, ""),
     ],
 )
-def test_tables_of_other_programs(
+def test_prices_in_other_csv_formats_give_the_same_data(
     head: str, line: str, choices: dict[str, Any], note: str, tmp_path: pathlib.Path
 ) -> None:
     dates = [datetime.date(2020, 1, 1) + datetime.timedelta(i) for i in range(20)]
@@ -213,7 +213,7 @@ def test_tables_of_other_programs(
     assert bool(note) == any(text.startswith(note) for text in data.source.notes if note)
 
 
-def test_prices_in_parquet(tmp_path: pathlib.Path) -> None:
+def test_prices_in_parquet_match_prices_in_csv(tmp_path: pathlib.Path) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
     path = tmp_path / "prices.parquet"
@@ -223,15 +223,15 @@ def test_prices_in_parquet(tmp_path: pathlib.Path) -> None:
     assert reconstruct(str(path)).source.sha256 == plain.source.sha256
 
 
-# What is dropped ----------------------------------------------------------------------------------------------------
+# Dropped rows -------------------------------------------------------------------------------------------------------
 
 
-def test_only_the_columns_that_the_model_reads_must_be_there(tmp_path: pathlib.Path) -> None:
+def test_only_columns_used_by_the_model_are_required(tmp_path: pathlib.Path) -> None:
     rows = [f"A,{day(i)},{20 + i}" for i in range(20)]
     data = reconstruct(written(tmp_path, rows, "symbol,date,close"), field="close")
     assert windows(data.train)[0] == [20, 21]
     assert data.feature_names == ("close (USD)",)
-    # The open of a day to forecast may stand beside closes alone.
+    # The open of the forecast day can be given with closes alone.
     both = [f"A,{day(i)},{10 + i},{20 + i}" for i in range(20)]
     path = written(tmp_path, [*both, f"A,{day(20)},30,"], "symbol,date,open,close")
     data = load(Snp(data=path, window=2, field="close", with_open=True))
@@ -246,7 +246,7 @@ def test_only_the_columns_that_the_model_reads_must_be_there(tmp_path: pathlib.P
         ("symbol,date,price", {"field": "close"}, ("lacks open, high, low, close",)),
     ],
 )
-def test_columns_that_the_model_reads_and_the_file_lacks_are_named(
+def test_error_names_price_columns_missing_from_the_file(
     head: str, choices: dict[str, Any], pieces: tuple[str, ...], tmp_path: pathlib.Path
 ) -> None:
     path = written(tmp_path, [f"A,{day(i)},{20 + i}" for i in range(20)], head)
@@ -267,7 +267,7 @@ def test_missing_values_break_windows(tmp_path: pathlib.Path) -> None:
     assert data.source.notes == ("3 missing values of high: 4 windows that would touch them dropped",)
 
 
-def test_one_missing_value_costs_a_span_of_windows(tmp_path: pathlib.Path) -> None:
+def test_missing_value_drops_all_windows_that_contain_it(tmp_path: pathlib.Path) -> None:
     rows = [row("A", i, "" if i == 50 else 1 + i) for i in range(100)]
     data = load(Snp(data=written(tmp_path, rows), window=10))
     assert data.source.notes == ("1 missing value of high: 11 windows that would touch them dropped",)
@@ -275,15 +275,13 @@ def test_one_missing_value_costs_a_span_of_windows(tmp_path: pathlib.Path) -> No
 
 
 @pytest.mark.parametrize(("number", "lost"), [(0, 1), (5, 2), (13, 1), (14, 1), (19, 1)])
-def test_windows_over_the_border_of_a_split_are_not_counted_as_lost(
-    number: int, lost: int, tmp_path: pathlib.Path
-) -> None:
+def test_dropped_windows_exclude_those_across_split_borders(number: int, lost: int, tmp_path: pathlib.Path) -> None:
     rows = [row("A", i, "" if i == number else 1 + i) for i in range(20)]
     notes = reconstruct(written(tmp_path, rows)).source.notes
     assert notes == (f"1 missing value of high: {lost} window{'s' * (lost > 1)} that would touch them dropped",)
 
 
-def test_a_day_missing_in_the_calendar_is_a_gap(tmp_path: pathlib.Path) -> None:
+def test_missing_calendar_day_is_a_gap(tmp_path: pathlib.Path) -> None:
     rows = [row(s, i, 1 + i) for s in "ABC" for i in range(20) if (s, i) != ("B", 4)]
     data = reconstruct(written(tmp_path, rows))
     assert [4, 6] not in windows(data.train)
@@ -292,7 +290,7 @@ def test_a_day_missing_in_the_calendar_is_a_gap(tmp_path: pathlib.Path) -> None:
     assert reconstruct(written(tmp_path, rows), symbols=("B",)).source.notes == data.source.notes
 
 
-def test_days_that_few_companies_have_are_no_calendar_days(tmp_path: pathlib.Path) -> None:
+def test_days_of_few_companies_are_not_calendar_days(tmp_path: pathlib.Path) -> None:
     rows = [row(s, i, 1 + i) for s in "ABC" for i in range(0, 40, 2)] + [row("A", 5, 5.5)]
     data = reconstruct(written(tmp_path, rows))
     assert [5, 5.5] in windows(data.train)
@@ -300,7 +298,7 @@ def test_days_that_few_companies_have_are_no_calendar_days(tmp_path: pathlib.Pat
     assert data.source.notes == ()
 
 
-def test_a_long_pause_is_a_gap(tmp_path: pathlib.Path) -> None:
+def test_pause_of_more_than_10_days_is_a_gap(tmp_path: pathlib.Path) -> None:
     numbers = [*range(5), *range(14, 20), *range(30, 40)]  # a pause of 10 days, then one of 11
     data = reconstruct(written(tmp_path, [row("A", i, 1 + i) for i in numbers]))
     assert [5, 15] in windows(data.train)
@@ -309,7 +307,7 @@ def test_a_long_pause_is_a_gap(tmp_path: pathlib.Path) -> None:
     assert data.source.notes[0].startswith("1 gap in the days of 1 company (A): 1 window ")
 
 
-def test_the_time_between_two_companies_is_no_gap(tmp_path: pathlib.Path) -> None:
+def test_time_between_two_companies_is_not_a_gap(tmp_path: pathlib.Path) -> None:
     rows = [row("A", i, 1) for i in range(10)] + [row("B", i, 1) for i in range(30, 40)]
     assert reconstruct(written(tmp_path, rows)).source.notes == ()
 
@@ -320,7 +318,9 @@ def test_a_constant_price_is_scaled_to_0(tmp_path: pathlib.Path) -> None:
     assert ((data.test.windows() - offset) / extent).tolist() == [[[0], [0]]] * 2
 
 
-def test_short_companies_are_left_out_and_named(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_companies_with_few_training_days_are_excluded_and_named(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(prices, "MIN_TRAINING_DAYS", 10)
     rows = [row("A", i, 1 + i) for i in range(20)] + [row("B", i, 1) for i in range(5, 20)]
     data = reconstruct(written(tmp_path, rows))
@@ -332,13 +332,13 @@ def test_short_companies_are_left_out_and_named(tmp_path: pathlib.Path, monkeypa
     assert reconstruct(written(tmp_path, rows), split="report").symbols == ("", "A", "B")
 
 
-def test_high_below_low_is_kept_and_counted(tmp_path: pathlib.Path) -> None:
+def test_rows_with_high_below_low_are_noted_and_not_dropped(tmp_path: pathlib.Path) -> None:
     data = reconstruct(written(tmp_path, [row("A", i, 0.5 if i == 3 else 2) for i in range(20)]))
     assert data.source.notes == ("1 row with high below low, kept (A on 2020-01-04)",)
     assert data.train.series[3, 0] == 0.5
 
 
-def test_symbols_and_dates_choose(tmp_path: pathlib.Path) -> None:
+def test_symbols_start_and_end_select_rows(tmp_path: pathlib.Path) -> None:
     path = written(tmp_path, [row(s, i, 1 + i) for s in ("AA", "AB", "C") for i in range(60)])
     data = reconstruct(path, symbols=("c", " aa "), start=day(20), end=day(39))
     assert data.symbols == ("", "AA", "C")
@@ -348,7 +348,7 @@ def test_symbols_and_dates_choose(tmp_path: pathlib.Path) -> None:
     assert "2 companies" in data.source.text
 
 
-# What is refused ----------------------------------------------------------------------------------------------------
+# Rejected input -----------------------------------------------------------------------------------------------------
 
 FILES: dict[str, tuple[str, tuple[str, ...]]] = {
     "29 February": ("A,2023-02-29,1,1,1,1,1", ("line 22", "'date'", "'2023-02-29'")),
@@ -375,7 +375,7 @@ FILES: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 def one_line(error: LstmAeError) -> str:
-    """Return the text of an error, whose options are those of the study."""
+    """Return the text of an error; assert that it is one line and names only options of the study."""
     text = str(error)
     assert text.isprintable()
     assert set(re.findall(r"--[a-z][a-z-]*", text)) <= {flag_name(field.name) for field in declared_options(Snp)}
@@ -383,7 +383,7 @@ def one_line(error: LstmAeError) -> str:
 
 
 @pytest.mark.parametrize("case", FILES)
-def test_bad_rows(case: str, tmp_path: pathlib.Path) -> None:
+def test_invalid_price_rows_are_rejected(case: str, tmp_path: pathlib.Path) -> None:
     line, pieces = FILES[case]
     path = written(tmp_path, [*(row("A", i, 1 + i) for i in range(20)), line])
     with pytest.raises(DataError) as caught:
@@ -410,7 +410,7 @@ OPTIONS: dict[str, tuple[dict[str, Any], type[LstmAeError], str]] = {
 
 
 @pytest.mark.parametrize("case", OPTIONS)
-def test_bad_options(case: str, tmp_path: pathlib.Path) -> None:
+def test_invalid_price_options_are_rejected(case: str, tmp_path: pathlib.Path) -> None:
     choices, kind, pattern = OPTIONS[case]
     path = written(tmp_path, [row(s, i, 1 + i) for s in ("AAPL", "B") for i in range(20)])
     with pytest.raises(kind, match=pattern) as caught:
@@ -418,18 +418,18 @@ def test_bad_options(case: str, tmp_path: pathlib.Path) -> None:
     one_line(caught.value)
 
 
-def test_the_first_of_several_repeated_days_is_named(tmp_path: pathlib.Path) -> None:
+def test_error_names_the_first_duplicate_day(tmp_path: pathlib.Path) -> None:
     path = written(tmp_path, [*ten_days("A"), *ten_days("B"), row("B", 5, 1), row("A", 5, 1)])
     with pytest.raises(DataError, match=r"line 22: B on 2020-01-06 .* line 17\b"):
         reconstruct(path)
 
 
-def test_exactly_a_window_in_each_part(tmp_path: pathlib.Path) -> None:
+def test_splits_with_exactly_one_window_are_accepted(tmp_path: pathlib.Path) -> None:
     data = reconstruct(written(tmp_path, [row("A", i, 1 + i) for i in range(20)]), window=3)
     assert [split.samples for split in parts(data)] == [12, 1, 1]
 
 
-def test_all_values_missing(tmp_path: pathlib.Path) -> None:
+def test_prices_with_only_missing_values_are_rejected(tmp_path: pathlib.Path) -> None:
     with pytest.raises(DataError, match=r"holds no value of high\. .*--field close"):
         reconstruct(written(tmp_path, [row("A", i, "") for i in range(20)]))
     rows = [row("A", i, "") for i in range(20)] + [row("B", i, 1) for i in range(20)]
@@ -451,7 +451,7 @@ def test_all_values_missing(tmp_path: pathlib.Path) -> None:
         ("symbol,date,high,high", "A,{day},1,1", ("line 1", "'high'", "more than once")),
     ],
 )
-def test_tables_without_the_columns_of_prices(
+def test_tables_without_valid_price_columns_are_rejected(
     head: str, line: str, pieces: tuple[str, ...], tmp_path: pathlib.Path
 ) -> None:
     path = written(tmp_path, [line.format(i=i, day=day(i)) for i in range(20)], head)
@@ -462,7 +462,7 @@ def test_tables_without_the_columns_of_prices(
     assert not any(option in str(caught.value) for option in ("--time-unit", "--value-cols", "--clock-col"))
 
 
-def test_only_columns_that_are_read_need_headings_of_their_own(tmp_path: pathlib.Path) -> None:
+def test_duplicate_headings_are_allowed_for_unused_columns(tmp_path: pathlib.Path) -> None:
     rows = [f"A,{day(i)},x,{10 + i},y,z" for i in range(20)]
     plain = reconstruct(written(tmp_path, [row("A", i, 10 + i) for i in range(20)]))
     path = written(tmp_path, rows, "symbol,date,note,high,note,")
@@ -471,7 +471,7 @@ def test_only_columns_that_are_read_need_headings_of_their_own(tmp_path: pathlib
         reconstruct(path, id_col=("note",))
 
 
-def test_options_of_the_table_are_checked(tmp_path: pathlib.Path) -> None:
+def test_invalid_reading_options_of_prices_are_rejected(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ConfigError, match="--encoding must be"):
         Snp(encoding="base64")
     with pytest.raises(ConfigError, match="--id-col names 'Ticker', no column of"):
@@ -480,8 +480,8 @@ def test_options_of_the_table_are_checked(tmp_path: pathlib.Path) -> None:
 
 @pytest.mark.parametrize("scale", ["log", "company", "report", "window", "none"])
 @pytest.mark.parametrize("split", ["time", "report"])
-def test_no_complete_day_is_refused(split: str, scale: str, tmp_path: pathlib.Path) -> None:
-    """The only day of each company has just opened, or no two complete days follow each other."""
+def test_prices_without_consecutive_complete_days_are_rejected(split: str, scale: str, tmp_path: pathlib.Path) -> None:
+    """Either the only day of each company has just opened, or no two complete days are consecutive."""
     rows = [f"{symbol},{day(0)},2,{'' if symbol < 'C' else 1}" for symbol in "ABC"]
     opened = written(tmp_path, rows, "symbol,date,open,close")
     choices: dict[str, Any] = {"window": 2, "field": "close", "last_day_only": True, "split": split, "scale": scale}
@@ -505,7 +505,7 @@ def test_held_out_companies_need_a_complete_day(tmp_path: pathlib.Path) -> None:
 
 @st.composite
 def tables(draw: st.DrawFn) -> list[tuple[str, int, float | None]]:
-    """Companies with days left out and values missing; every value is its own row's number."""
+    """Draw companies with missing days and missing values; each value is the number of its row."""
     rows: list[tuple[str, int, float | None]] = []
     for symbol in ("A", "B", "C")[: draw(st.integers(1, 3))]:
         first = draw(st.integers(0, 20))
@@ -518,7 +518,7 @@ def tables(draw: st.DrawFn) -> list[tuple[str, int, float | None]]:
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=tables(), span=st.integers(2, 5), stride=st.integers(1, 3))
-def test_no_value_in_two_splits_and_no_window_over_a_border(
+def test_no_value_is_in_two_splits_and_no_window_crosses_a_gap(
     rows: list[tuple[str, int, float | None]], span: int, stride: int, tmp_path: pathlib.Path
 ) -> None:
     path = written(tmp_path, [row(s, i, "" if value is None else value) for s, i, value in rows])
@@ -537,7 +537,7 @@ def test_no_value_in_two_splits_and_no_window_over_a_border(
             symbols, numbers = zip(*(place[value] for value in window), strict=True)
             assert len(set(symbols)) == 1
             for left, right in itertools.pairwise(numbers):
-                # Days between two neighbours are in no calendar: fewer than half of the listed companies had them.
+                # Days between two neighbors are not calendar days: fewer than half of the companies have them.
                 for between in range(left + 1, right):
                     assert not traded(rows, between)
         assert split.time is not None
@@ -557,10 +557,10 @@ def traded(rows: list[tuple[str, int, float | None]], number: int) -> bool:
     return have > 0 and 2 * have >= listed
 
 
-# Where the data come from -------------------------------------------------------------------------------------------
+# Data sources -------------------------------------------------------------------------------------------------------
 
 
-def test_shipped_file(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shipped_prices_have_expected_splits_and_notes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prices, "MIN_TRAINING_DAYS", 250)
     data = load(Snp())
     assert data.symbols == ("", "AAPL", "GOOG", "IBM", "MSFT")
@@ -575,7 +575,7 @@ def test_shipped_file(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not np.isnan(whole.values).any()
 
 
-def test_shipped_file_is_the_one_described() -> None:
+def test_shipped_prices_match_the_documented_hashes() -> None:
     folder = importlib.resources.files("lstm_ae.data")
     packed = (folder / "stocks.csv.gz").read_bytes()
     told = (folder / "stocks.md").read_text(encoding="utf-8")
@@ -584,7 +584,9 @@ def test_shipped_file_is_the_one_described() -> None:
     assert packed[4:8] == bytes(4), "the time in the gzip header is 0"
 
 
-def test_environment(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prices_load_from_data_directory_of_environment(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LSTMAE_DATA_DIR", str(tmp_path))
     data = load(Snp())
     assert "shipped" in data.source.text
@@ -602,7 +604,7 @@ def test_environment(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @needs_snp500
 @pytest.mark.slow
-def test_snp500(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_snp500_has_expected_splits_and_notes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prices, "MIN_TRAINING_DAYS", 250)
     data = load(Snp(data=str(SNP500), field="open"))
     assert len(data.symbols) == 493
@@ -615,7 +617,7 @@ def test_snp500(monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.isnan(whole.values).sum(axis=0).tolist() == [11, 8, 8, 0, 0]
 
 
-def test_a_gap_stays_one_where_its_row_is_left_out(tmp_path: pathlib.Path) -> None:
+def test_gap_remains_when_its_row_is_removed(tmp_path: pathlib.Path) -> None:
     rows = [*(row("A", i, i + 1) for i in range(5)), *(row("B", i, i + 1) for i in range(5, 8))]
     panel = read_prices(Snp(data=written(tmp_path, rows)))
     assert not prices.find_gap_rows(panel).any()
@@ -625,7 +627,7 @@ def test_a_gap_stays_one_where_its_row_is_left_out(tmp_path: pathlib.Path) -> No
     assert prices.find_gap_rows(left).tolist() == [False, False, True, False, False]
 
 
-def test_weekly_rows_are_followed_by_weeks(tmp_path: pathlib.Path) -> None:
+def test_next_days_of_weekly_prices_are_a_week_apart(tmp_path: pathlib.Path) -> None:
     fridays = np.arange(np.datetime64("2015-01-02"), np.datetime64("2017-01-01"), np.timedelta64(7, "D"))
     lines = [f"WEEK,{day},1,{2 + k % 3},1,1,5" for k, day in enumerate(fridays)]
     data = reconstruct(written(tmp_path, lines))
@@ -634,8 +636,8 @@ def test_weekly_rows_are_followed_by_weeks(tmp_path: pathlib.Path) -> None:
     assert after == ["2017-01-06", "2017-01-13", "2017-01-20"]
 
 
-def test_a_stock_beside_what_is_traded_every_day_keeps_its_windows(tmp_path: pathlib.Path) -> None:
-    """Its weekends and holidays are no gaps; the pause of a fortnight is one."""
+def test_stock_among_assets_traded_daily_keeps_its_windows(tmp_path: pathlib.Path) -> None:
+    """The weekends and holidays of the stock are not gaps; a pause of two weeks is one."""
     every = np.arange(np.datetime64("2015-01-01"), np.datetime64("2018-01-01"))
     weekdays = every[np.is_busday(every)]
     stock = np.delete(weekdays, [*range(40, 700, 20), *range(500, 512)])

@@ -1,11 +1,11 @@
-"""Scales worked by hand, and the graph's scaling held to the numpy one."""
+"""Scales with hand-computed values, and the scaling of the graph compared with that of NumPy."""
 
 import numpy as np
 import pytest
 
 from lstm_ae.data.scaling import Scale, company_scale, fixed_scale, nonzero_ranges, series_scale, window_scale
 
-# Company 1 goes from 2 to 10, company 2 stands still at 5, company 3 has no training row.
+# Company 1 ranges from 2 to 10, company 2 is constant at 5, and company 3 has no training row.
 ROWS = np.array([[2], [10], [4], [5], [5]], np.float32)
 LINES = np.array([1, 1, 1, 2, 2], np.int32)
 
@@ -14,7 +14,7 @@ def companies() -> Scale:
     return company_scale(ROWS, LINES, 3)
 
 
-def test_minimum_and_range_of_each_company() -> None:
+def test_company_scale_is_minimum_and_range_of_each_company() -> None:
     scale = companies()
     assert scale.kind == "company"
     assert scale.offset.tolist() == [[0], [2], [5], [0]]
@@ -28,7 +28,7 @@ def test_each_feature_has_its_own_range() -> None:
     assert scale.range.tolist() == [[1, 1], [2, 800]]
 
 
-def test_windows_take_the_line_of_their_company() -> None:
+def test_windows_use_the_scale_of_their_company() -> None:
     past = np.array([[[2], [6]], [[7], [9]], [[5], [5]]], np.float32)
     offset, span = companies().of(past, np.array([1, 1, 2], np.int32))
     assert offset.shape == span.shape == (3, 1, 1)
@@ -38,14 +38,14 @@ def test_windows_take_the_line_of_their_company() -> None:
 
 
 def machines() -> Scale:
-    """Of all together mean 10 and deviation 4; series 1 goes from 2 to 4, 2 stands still, 3 has one value."""
+    """Return a scale of common mean 10, deviation 4; series 1 is 2 or 4, 2 is constant, 3 has one value."""
     rows = np.array([[2], [4], [2], [4], [np.nan], [5], [5], [5], [5], [77], [99]], np.float32)
     lines = np.array([1, 1, 1, 1, 1, 2, 2, 2, 2, 3, 0], np.int32)
     return series_scale(rows, lines, 4, fixed_scale(10, 4), fewest=4)
 
 
-def test_mean_and_deviation_of_each_series() -> None:
-    """One that stands still has the deviation of all together, and one with few values their mean as well."""
+def test_series_scale_is_mean_and_deviation_of_each_series() -> None:
+    """A constant series uses the common deviation; a series with few values also uses the common mean."""
     scale = machines()
     assert scale.kind == "series"
     assert scale.offset.tolist() == [[10], [3], [5], [10]]
@@ -53,7 +53,7 @@ def test_mean_and_deviation_of_each_series() -> None:
     assert scale.offset.dtype == scale.range.dtype == np.float32
 
 
-def test_what_varies_by_less_than_its_digits_stands_still() -> None:
+def test_series_that_varies_within_float_precision_is_constant() -> None:
     rows = np.array([[1000], [np.nextafter(np.float32(1000), np.float32(2000))]] * 4, np.float32)
     assert series_scale(rows, np.ones(8, np.int32), 2, fixed_scale(0, 50), fewest=4).range[1].item() == 50
 
@@ -64,7 +64,7 @@ def test_rows_in_the_common_scale_keep_their_scaled_values() -> None:
     level = scale.to_common(rows, line)
     assert level.dtype == np.float32
     assert level[:4].ravel().tolist() == [10, 18, 11, 20]  # 10 + (5 - 3) / 1 * 4, and so on
-    np.testing.assert_array_equal(level[3:7], rows[3:7])  # as all together, to the last bit
+    np.testing.assert_array_equal(level[3:7], rows[3:7])  # unchanged to the last bit in the common scale
     own, common = (
         scale.scaled(rows[:, None], rows[:, None], line),
         scale.common.scaled(level[:, None], level[:, None]),
@@ -83,7 +83,7 @@ def test_an_unknown_company_scales_by_its_window(company: int) -> None:
     assert (offset.item(), span.item()) == (3, 4)
 
 
-def test_without_companies_the_window_decides() -> None:
+def test_scale_without_companies_uses_each_window() -> None:
     past = np.array([[[3], [7]], [[6], [6]]], np.float32)
     for scale in (window_scale(1), companies()):
         offset, span = scale.of(past)
@@ -91,7 +91,7 @@ def test_without_companies_the_window_decides() -> None:
         assert span.ravel().tolist() == [4, 1]  # a constant window is divided by 1
 
 
-def test_a_fixed_scale_is_the_same_everywhere() -> None:
+def test_fixed_scale_is_the_same_for_all_windows_and_features() -> None:
     offset, span = fixed_scale(10, 255).of(np.zeros((2, 3, 4), np.float32))
     assert offset.shape == span.shape == (2, 1, 4)
     assert set(offset.ravel()) == {10}
@@ -113,7 +113,7 @@ def test_a_range_of_zero_becomes_one() -> None:
     ],
     ids=["identity", "fixed", "window", "company", "series"],
 )
-def test_the_graph_scales_as_numpy_does(scale: Scale, company: list[int] | None) -> None:
+def test_graph_scaling_matches_numpy_scaling(scale: Scale, company: list[int] | None) -> None:
     import keras
 
     from lstm_ae.models.scaling import in_own_units, inner_network, inner_scaling
@@ -133,14 +133,14 @@ def test_the_graph_scales_as_numpy_does(scale: Scale, company: list[int] | None)
     np.testing.assert_array_equal(got["offset"], offset)
     np.testing.assert_array_equal(got["range"], span)
     np.testing.assert_allclose(got["scaled"], (past - offset) / span, rtol=1e-6, atol=1e-7)
-    # The way back undoes it: a network that changes nothing is a model that changes nothing.
+    # The output is converted back to data units: an identity network gives an identity model.
     np.testing.assert_allclose(model(inputs)["future"], past, rtol=1e-6)
     assert inner_network(model) is network
     assert list(model.input) == list(inputs)
     assert not model.trainable_variables
 
 
-def test_labels_have_no_unit() -> None:
+def test_label_output_is_not_converted_to_data_units() -> None:
     import keras
 
     from lstm_ae.models.scaling import in_own_units
@@ -155,8 +155,8 @@ def test_labels_have_no_unit() -> None:
 
 @pytest.mark.parametrize("features", [1, 2])
 @pytest.mark.parametrize("samples", [1, 2, 3, 4])
-def test_a_sample_is_scaled_alike_in_any_batch(samples: int, features: int) -> None:
-    """Batches with as many samples as steps or features: Keras' `add` mistakes such an offset for a bias."""
+def test_sample_scaling_does_not_depend_on_batch_size(samples: int, features: int) -> None:
+    """In batches with as many samples as steps or features, Keras' `add` mistakes the offset for a bias."""
     import keras
 
     from lstm_ae.models.scaling import in_own_units

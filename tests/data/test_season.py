@@ -1,4 +1,4 @@
-"""The season finder: generated series with and without a season, its rate of false seasons, and real series."""
+"""Season detection: generated series with and without a season, the false-season rate, and real series."""
 
 import doctest
 import os
@@ -79,7 +79,7 @@ NOISES: dict[str, Noise] = {
 
 
 def false_seasons(steps: int, every: str, seeds: int) -> dict[str, float]:
-    """The share of series of each noise in which a season is found."""
+    """Return the share of series of each noise in which a season is found."""
     return {
         name: float(
             np.mean([bool(seasons(noise(np.random.default_rng([seed, steps]), steps), every)) for seed in range(seeds)])
@@ -88,22 +88,22 @@ def false_seasons(steps: int, every: str, seeds: int) -> dict[str, float]:
     }
 
 
-def test_noise_of_a_hundred_months_has_hardly_ever_a_season() -> None:
+def test_noise_of_100_months_rarely_has_a_season() -> None:
     rates = false_seasons(100, "1mo", 10)
     assert sum(rates.values()) <= 0.2, rates
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("steps", "every"), [(40, "1mo"), (70, "1y"), (170, "1mo"), (500, "1d"), (2000, "1h")])
-def test_the_rate_of_false_seasons(steps: int, every: str) -> None:
-    """It is set to one in a hundred columns. Of the noises, a moving average comes closest to a season."""
+def test_false_season_rate_is_at_most_one_percent(steps: int, every: str) -> None:
+    """The target rate is one in a hundred columns. Of the noises, a moving average is most similar to a season."""
     rates = false_seasons(steps, every, 100)
     assert float(np.mean(list(rates.values()))) <= 0.01, rates
     assert max(rates.values()) <= 0.04, rates
 
 
 def months(random: np.random.Generator) -> Floats:
-    """A season that grows with the level, as sales or passengers do."""
+    """Return a season that grows with the level, as in sales or passenger numbers."""
     pattern = np.array([-1, -1.2, 0.3, 0, 0, 1, 2, 2, 0.5, -0.6, -1.5, -0.5]) / 10
     level = np.exp(np.arange(100) / 100 + np.resize(pattern, 100))
     found: Floats = 100 * level + 3 * random.normal(size=100)
@@ -131,7 +131,7 @@ def minutes(random: np.random.Generator) -> Floats:
 
 
 def ripple(random: np.random.Generator) -> Floats:
-    """A small ripple of 5 steps on a large day."""
+    """Return a small ripple of 5 steps on a large daily season."""
     return minutes(random) + 0.3 * (np.arange(20_000) % 5 == 0)
 
 
@@ -175,15 +175,15 @@ def test_seasons_of_generated_series(values: Any, every: str, found: tuple[int, 
     assert seasons(values(np.random.default_rng(0)), every) == found
 
 
-def test_a_period_that_is_no_whole_number_is_found() -> None:
+def test_noninteger_period_is_found_within_one_step() -> None:
     steps = np.arange(4000)
     random = np.random.default_rng(0)
     (found,) = seasons(np.sin(2 * np.pi * steps / 97.4) + 0.3 * random.normal(size=4000))
     assert found in (96, 97, 98)
 
 
-def test_a_season_longer_than_what_is_examined_step_by_step() -> None:
-    """A week of minutes over ten weeks, tested on means of several minutes."""
+def test_season_of_10080_steps_is_found_on_aggregated_values() -> None:
+    """Ten weeks of minutes have a weekly season, which is tested on means of several minutes."""
     steps = 7 * 1440 * 10
     level = np.array([1, 1, 1, 1, 1, -2, -2])[np.arange(steps) // 1440 % 7]
     noise = 0.3 * np.random.default_rng(0).normal(size=steps)
@@ -192,8 +192,8 @@ def test_a_season_longer_than_what_is_examined_step_by_step() -> None:
     assert seasons(level + noise + 3 * wave(steps, 1440), "1min") == (1440,)
 
 
-def test_series_are_examined_together() -> None:
-    """Two of four have a season; each has places of its own, some of them empty."""
+def test_find_seasons_combines_several_series() -> None:
+    """Two of four series have a season; each series has its own positions, some of them empty."""
     random, hours = np.random.default_rng(0), np.arange(600)
     walks = [located(random.normal(size=600).cumsum()) for _ in range(2)]
     days = [located(5 * wave(600, 24) + random.normal(size=600)) for _ in range(2)]
@@ -203,12 +203,12 @@ def test_series_are_examined_together() -> None:
     assert find_seasons([]).steps == ()
 
 
-def test_a_table_of_few_rows_far_apart_takes_no_memory() -> None:
+def test_find_seasons_handles_few_rows_far_apart() -> None:
     places = np.arange(100) * 10**10
     assert find_seasons([PlacedSeries(places, np.random.default_rng(0).normal(size=100))], (24,)).steps == ()
 
 
-def test_autocorrelation_by_hand() -> None:
+def test_autocorrelation_matches_hand_computed_values() -> None:
     """Deviations 1, -1, 1, -1 of four steps; with a NaN in the third place, two pairs are left at lag 1."""
     assert autocorrelation(np.array([1.0, -1, 1, -1]), 2) == pytest.approx([1, -1, 1])
     missing = autocorrelation(np.array([3.0, 1, np.nan, 1, 3]), 1)
@@ -216,14 +216,14 @@ def test_autocorrelation_by_hand() -> None:
 
 
 @pytest.mark.parametrize("period", [4, 5, 12, 25])
-def test_the_filter_keeps_a_season_removes_a_trend_and_is_shorter_than_a_period(period: int) -> None:
+def test_moving_average_filter_keeps_season_and_removes_trend(period: int) -> None:
     pattern = np.resize(np.random.default_rng(0).normal(size=period), 10 * period)
     values = pattern + 3 + 0.7 * np.arange(len(pattern))
     half = period // 2
     filtered = season._remove_moving_average(values, period)
     expected = (pattern - pattern[:period].mean())[half : half + len(filtered)]
     np.testing.assert_allclose(filtered, expected, atol=1e-9)
-    # The response to a step that stays, as those of a random walk do, is over after half a period on either side.
+    # The response to a permanent step, as in a random walk, ends within half a period on either side.
     response = season._remove_moving_average((np.arange(10 * period) >= 5 * period).astype(float), period)
     assert np.flatnonzero(abs(response) > 1e-9).size <= period
 
@@ -240,12 +240,12 @@ def test_the_filter_keeps_a_season_removes_a_trend_and_is_shorter_than_a_period(
         ("7min", 1441, None),
     ],
 )
-def test_a_step_that_makes_a_season_short_enough(every: str, length: int, wider: str | None) -> None:
+def test_choose_coarser_step_shortens_long_seasons(every: str, length: int, wider: str | None) -> None:
     found = choose_coarser_step(step(every), length)
     assert (found and str(found)) == wider
 
 
-def test_the_example_in_the_docstring() -> None:
+def test_docstring_example_of_season_module_passes() -> None:
     found = doctest.testmod(season)
     assert (found.failed, found.attempted) == (0, 1)
 
@@ -262,7 +262,7 @@ def prepared_of(values: dict[str, Floats] | Floats, every: str, **options: Any) 
     return prepare_table(Series(data="t.csv", task="forecast", **options), table_of(values, every))
 
 
-def test_two_hundred_and_forty_months_get_the_season_that_check_finds() -> None:
+def test_forecast_window_is_two_seasons_and_horizon_one_season() -> None:
     random = np.random.default_rng(0)
     values = 100 + 20 * wave(240, 12) + 3 * random.normal(size=240)
     found = prepared_of(values, "1mo")
@@ -270,15 +270,15 @@ def test_two_hundred_and_forty_months_get_the_season_that_check_finds() -> None:
     assert inspect_table(Reading(data="t.csv")).prepared.window == 12
 
 
-def test_a_short_table_keeps_a_window_of_two_seasons() -> None:
-    """Of 144 months 21 validate; their first forecasts read the training rows before them."""
+def test_short_table_keeps_two_season_window_and_shortens_horizon() -> None:
+    """Of 144 months, 21 are for validation; their first forecasts read the training rows before them."""
     random = np.random.default_rng(0)
     found = prepared_of(100 + 20 * wave(144, 12) + 3 * random.normal(size=144), "1mo")
     assert (found.window, found.horizon) == (24, 7)
     assert found.inferred["horizon"].startswith("7 steps, a third of the longest run of rows")
 
 
-def test_the_column_in_which_most_repeats_decides() -> None:
+def test_default_steps_use_the_column_with_the_strongest_season() -> None:
     random = np.random.default_rng(0)
     table = table_of({"noise": random.normal(size=800), "load": wave(800, 24) + random.normal(size=800) / 4}, "1h")
     found = choose_default_steps(table, step("1h"), np.ones(800, bool))
@@ -286,7 +286,7 @@ def test_the_column_in_which_most_repeats_decides() -> None:
     assert season.find_column_seasons(table, step("1h"), np.ones(800, bool)) == ((), (24,))
 
 
-def test_no_row_after_the_training_part_is_looked_at() -> None:
+def test_default_steps_depend_on_training_rows_only() -> None:
     random = np.random.default_rng(0)
     values = wave(1000, 20) + random.normal(size=1000) / 4
     before = prepared_of(values, "1h").inferred
@@ -294,7 +294,7 @@ def test_no_row_after_the_training_part_is_looked_at() -> None:
     assert prepared_of(values, "1h").inferred == before
 
 
-def test_rows_known_to_be_anomalies_are_not_looked_at() -> None:
+def test_season_detection_ignores_known_anomalies() -> None:
     random, rows = np.random.default_rng(0), np.arange(1000)
     odd = rows % 100 < 50
     values = np.where(odd, 5 * wave(1000, 11), wave(1000, 20)) + random.normal(size=1000) / 4
@@ -306,14 +306,14 @@ def test_rows_known_to_be_anomalies_are_not_looked_at() -> None:
 
 
 @pytest.mark.parametrize("noise", ["white", "trend", "random walk"])
-def test_without_a_season_a_day_is_the_default(noise: str) -> None:
+def test_default_steps_without_a_season_are_one_day(noise: str) -> None:
     table = table_of(NOISES[noise](np.random.default_rng(0), 1000), "1h")
     found = choose_default_steps(table, step("1h"), np.ones(1000, bool))
     assert found == (24, 24, "24 steps, a day", False, None, "")
 
 
-def test_a_season_that_no_default_window_holds() -> None:
-    """A day of minutes: the window is as without a season, and both `check` and a training say how to aggregate."""
+def test_season_too_long_for_default_window_suggests_aggregation() -> None:
+    """For a day of minutes, the window is the default without a season; check and training suggest aggregation."""
     values = minutes(np.random.default_rng(0))[:14_400]
     table_of(values, "1min")
     config = Reading(data="t.csv")
@@ -323,7 +323,7 @@ def test_a_season_that_no_default_window_holds() -> None:
     (finding,) = found.findings
     assert not finding.fatal
     assert "1,440 steps (1d)" in finding.text
-    # A day and a half of validation holds no default window, of which there would be two.
+    # A day and a half of validation is too short for the default window, so the fix sets one.
     assert finding.fixes == ({"freq": "5min", "duplicates": "mean", "window": 288},)
     said = collect_table_warnings(config, found.prepared)["season"]
     assert "--freq 5min --duplicates mean --window 288, or --window 1440" in said
@@ -331,12 +331,12 @@ def test_a_season_that_no_default_window_holds() -> None:
     assert again.prepared.window == 288
     assert all(again.windows)
     assert not any("repeat" in other.text for other in again.findings)
-    # A forecast's window may reach back into the part before.
+    # A forecast's window may reach back into the previous split.
     ahead = apply_fix(config, {"horizon": 30})
     (finding,) = inspect_table(ahead).findings
     assert finding.fixes == ({"freq": "5min", "duplicates": "mean"},)
     assert inspect_table(apply_fix(ahead, finding.fixes[0])).prepared.window == 2 * 288
-    # A validation part of less than a day holds none.
+    # A validation part of less than a day holds no window of a day.
     short = apply_fix(config, {"split": "0.9,0.05,0.05"})
     (finding,) = inspect_table(short).findings
     assert not finding.fixes
@@ -359,7 +359,7 @@ def test_a_season_that_no_default_window_holds() -> None:
     ],
 )
 def test_seasons_of_real_series(name: str, column: str, every: str, found: tuple[int, ...]) -> None:
-    """Those that statsmodels ships; each of its training rows."""
+    """Use the training rows of series that statsmodels ships."""
     from statsmodels import datasets
 
     values = getattr(datasets, name).load_pandas().data[column].to_numpy()

@@ -1,4 +1,4 @@
-"""A scale for each series of a table: fitted to training rows, matched by name, and undone by the common scale."""
+"""A scale per series of a table: fitted on training rows, matched by name, and converted to the common scale."""
 
 import io
 import json
@@ -36,7 +36,7 @@ QUICK = "--id-col machine --window 12 --max-gap 1 --units 8 --code 4 --epochs 10
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Tables, and a run with a scale for each series."""
+    """Write tables and train a run with a scale per series."""
     folder = tmp_path_factory.mktemp("machines")
     table(folder / "good.csv")
     turned = dict(reversed(MACHINES.items()))
@@ -47,7 +47,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def said(line: str, folder: Path) -> Said:
-    """A command of `series`, its files in a folder."""
+    """Run a `series` command with its files in a folder."""
     words = [str(folder / word) if word.endswith(".csv") or word in ("run", "other") else word for word in line.split()]
     return call(shlex.join(["series", *words]))
 
@@ -57,7 +57,7 @@ def settled(folder: Path, **options: Any) -> Data:
     return defaults.load_complete(config).data
 
 
-def test_the_scale_is_of_each_series_training_rows(place: Path) -> None:
+def test_series_scale_is_fitted_on_training_rows_of_each_series(place: Path) -> None:
     data = settled(place)
     assert data.symbols == ("", "large", "middle", "small")
     for line, name in enumerate(data.symbols[1:], 1):
@@ -77,7 +77,7 @@ def test_the_scale_is_of_each_series_training_rows(place: Path) -> None:
 
 
 @pytest.mark.parametrize("mapped", [False, True])
-def test_a_feed_scales_rows_by_their_series(place: Path, tmp_path: Path, mapped: bool) -> None:
+def test_batches_scale_rows_by_their_series(place: Path, tmp_path: Path, mapped: bool) -> None:
     data = settled(place)
     split = data.train
     if mapped:
@@ -94,7 +94,7 @@ def test_a_feed_scales_rows_by_their_series(place: Path, tmp_path: Path, mapped:
 
 
 @pytest.mark.slow
-def test_an_anomaly_in_a_small_machine_is_found(place: Path) -> None:
+def test_scale_per_series_detects_anomaly_in_small_machine(place: Path) -> None:
     said_of = said("detect run bad.csv --events events.csv", place)
     assert said_of.code == 0
     assert "note: 1 of 4 series have too few values in the training part" in said_of.err
@@ -109,8 +109,8 @@ def test_an_anomaly_in_a_small_machine_is_found(place: Path) -> None:
 
 
 @pytest.mark.slow
-def test_series_are_told_by_name(place: Path) -> None:
-    """In another order they score alike, and measures are the same."""
+def test_series_scales_are_matched_by_name(place: Path) -> None:
+    """Scores and metrics do not depend on the order of the series."""
     measured = []
     for name in ("good", "turned"):
         assert said(f"detect run {name}.csv --scores {name}-scores.csv", place).code == 0
@@ -132,7 +132,7 @@ def _numbers(text: str) -> list[float]:
     return [row["value"], *row["baselines"].values()]
 
 
-def test_rows_are_given_back_in_their_own_units(place: Path) -> None:
+def test_reconstruct_returns_rows_in_their_own_units(place: Path) -> None:
     assert said("reconstruct run good.csv --out back.csv", place).code == 0
     for machine, (_, deviation) in MACHINES.items():
         sizes = []
@@ -143,7 +143,7 @@ def test_rows_are_given_back_in_their_own_units(place: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_stream_scores_as_the_table(place: Path) -> None:
+def test_stream_scores_match_table_scores_with_series_scales(place: Path) -> None:
     detector = load_detector(open_run(place / "run"))
     assert said("detect run bad.csv --scores scores.csv", place).code == 0
     wanted: dict[str, list[float]] = {}
@@ -163,7 +163,7 @@ def test_a_stream_scores_as_the_table(place: Path) -> None:
         np.testing.assert_allclose(own, scores, rtol=1e-5, atol=1e-7)
 
 
-def test_a_stream_tells_once_of_a_series_without_a_scale(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stream_warns_once_about_series_without_a_scale(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = io.BytesIO((place / "bad.csv").read_bytes())
     monkeypatch.setattr(os, "read", lambda _, size: text.read(min(size, 5000)))
     found = said("detect run -", place)
@@ -172,7 +172,7 @@ def test_a_stream_tells_once_of_a_series_without_a_scale(place: Path, monkeypatc
     assert found.err.count(note) == 1
 
 
-def test_a_series_with_few_training_values_is_scaled_as_all_together() -> None:
+def test_series_with_few_training_values_uses_the_common_scale() -> None:
     values = np.r_[np.arange(60.0) % 7, 1000 + np.arange(9.0) % 7][:, None]
     places = np.repeat(np.arange(2), (60, 9)).astype(np.int32)
     rows = panel_from_rows(values, ["a"], series=RowCodes(("id",), places, ("long", "short")))
@@ -185,7 +185,7 @@ def test_a_series_with_few_training_values_is_scaled_as_all_together() -> None:
     assert note.endswith(": short")
 
 
-def test_a_check_tells_of_series_without_a_scale(place: Path) -> None:
+def test_check_reports_series_without_a_scale(place: Path) -> None:
     table(place / "few.csv", MACHINES | {"late": (5.0, 1.0)})
     lines = (place / "few.csv").read_text().splitlines(keepends=True)
     (place / "few.csv").write_text("".join(lines[: 3 * ROWS + 10]))
@@ -196,7 +196,7 @@ def test_a_check_tells_of_series_without_a_scale(place: Path) -> None:
     assert found.usable
 
 
-def test_a_card_and_examples_tell_the_series(place: Path) -> None:
+def test_model_card_and_examples_include_the_series_input(place: Path) -> None:
     run = open_run(place / "run")
     assert "- `series`: the index of the series in the `symbols` of the manifest" in render_card("run", "1", run, [])
     made = select_examples(run).windows
@@ -204,19 +204,19 @@ def test_a_card_and_examples_tell_the_series(place: Path) -> None:
     assert [row["inputs"]["series"] for row in made] == [[1], [2], [3]]
 
 
-def test_a_run_that_has_lost_its_names(place: Path) -> None:
+def test_series_scales_reject_wrong_number_of_names(place: Path) -> None:
     data = settled(place)
     later = read_prepared(Series(data=str(place / "turned.csv"), id_col=("machine",), window=12, freq="1h", max_gap=1))
     with pytest.raises(DataError, match="The run names 2 series and its scale has 4"):
         SeriesScales(data.scale, ("", "large")).to_common(later)
 
 
-def test_names_that_a_run_does_not_know() -> None:
+def test_find_scale_lines_maps_unknown_series_to_common_scale() -> None:
     assert find_scale_lines(("", "b", "a"), ("a", "c", "b", "")).tolist() == [2, 0, 1, 0]
     assert describe_unknown_series((), ("a",)) == describe_unknown_series(("", "a"), ("a",)) == ""
 
 
-def test_a_far_range_is_told_at_each_series_level(place: Path) -> None:
+def test_range_warning_uses_the_scale_of_each_series(place: Path) -> None:
     data = settled(place)
     config = Series(data=str(place / "turned.csv"), id_col=("machine",), window=12, freq="1h", max_gap=1)
     later = read_prepared(config)
@@ -233,23 +233,23 @@ def test_a_far_range_is_told_at_each_series_level(place: Path) -> None:
         ({"id_col": ("id",), "split_by": "series"}, "--scale series needs training rows of all series"),
     ],
 )
-def test_where_series_can_have_no_scale_of_their_own(options: dict[str, Any], why: str) -> None:
+def test_scale_series_requires_id_col_and_split_by_time(options: dict[str, Any], why: str) -> None:
     with pytest.raises(ConfigError, match=why):
         Reading(scale="series", **options)
 
 
-def test_classes_have_no_scale_by_series() -> None:
+def test_scale_series_is_rejected_for_classification() -> None:
     with pytest.raises(ConfigError, match="--scale series is not supported by --task classify"):
         Series(scale="series", id_col=("id",), task="classify", label_col="c")
 
 
-def test_another_table_has_the_scale_of_the_run() -> None:
+def test_scale_option_of_a_run_cannot_be_changed_for_other_tables() -> None:
     assert "scale" not in REREAD
 
 
 @pytest.mark.slow
-def test_the_verdict_counts_all_series_alike(place: Path) -> None:
-    """Of values in other units errors are the same: no machine decides by its size."""
+def test_metrics_and_verdict_do_not_depend_on_units_of_series(place: Path) -> None:
+    """Errors do not depend on the units of a series, so no machine dominates by its size."""
     table(place / "sizes.csv", MACHINES | {"small": (5e5, 1e4)})
     tasks: dict[str, dict[str, Any]] = {"forecast": {"horizon": 3}, "reconstruct": {"code": 2}}
     for task, options in tasks.items():
@@ -261,12 +261,12 @@ def test_the_verdict_counts_all_series_alike(place: Path) -> None:
             )
             config = Series.from_dict({"data": data, "task": task} | usual | options)
             found.append(_measured(*defaults.load_complete(config)))
-        # A skill is one less a ratio: that of an untrained network is next to nothing.
+        # Skill is 1 minus a ratio, and that of an untrained network is close to 0.
         assert found[1] == pytest.approx(found[0], rel=5e-3, abs=1e-5)
 
 
 def _measured(config: Series, data: Data) -> list[float]:
-    """Of a network as it is drawn."""
+    """Return the metrics, baselines, and skills of an untrained network."""
     import keras
 
     keras.utils.set_random_seed(0)

@@ -1,4 +1,4 @@
-"""The tables that the examples are tried on."""
+"""Synthetic tables for the examples."""
 
 import csv
 import json
@@ -17,20 +17,20 @@ def table():
 
 
 def on(table, days):
-    """The rows of some days, and those in which nothing is broken."""
+    """Return masks of the rows of the given days and of the rows without a failure."""
     day = np.arange(len(table["time"])) / 144
     return (day >= days[0]) & (day < days[1]), table["failure"] == 0
 
 
-def test_what_is_broken_is_labeled(table):
+def test_pump_failures_are_labeled_as_anomalies(table):
     labeled = np.zeros(len(table["time"]), bool)
     for days in (BEARING_DAYS, SLOW_VALVE_DAYS, STUCK_VALVE_DAYS):
         labeled |= on(table, days)[0]
     np.testing.assert_array_equal(labeled, table["failure"] == 1)
 
 
-def test_a_lagging_valve_shows_in_no_single_row(table):
-    """Each value is as on other days, and so is each row's relation of the columns."""
+def test_slow_valve_is_not_visible_in_single_rows(table):
+    """Each value is in the normal range, and so is the relation between the columns of each row."""
     lagging, normal = on(table, SLOW_VALVE_DAYS)
     for name in ("flow", "pressure", "vibration"):
         values = table[name]
@@ -42,13 +42,13 @@ def test_a_lagging_valve_shows_in_no_single_row(table):
         assert np.std(errors[lagging]) == pytest.approx(np.std(errors[normal]), rel=0.1)
 
 
-def test_a_lagging_valve_changes_the_flow_slowly(table):
+def test_slow_valve_reduces_hourly_flow_changes(table):
     lagging, normal = on(table, SLOW_VALVE_DAYS)
     hourly = np.abs(table["flow"][6:] - table["flow"][:-6])
     assert hourly[lagging[6:]].max() < 0.6 * hourly[normal[6:]].max()
 
 
-def test_the_other_failures_are_out_of_range_or_stuck(table):
+def test_bearing_exceeds_range_and_stuck_valve_has_constant_flow(table):
     shakes, normal = on(table, BEARING_DAYS)
     assert table["vibration"][shakes].max() > table["vibration"][normal].max()
     sticks, _ = on(table, STUCK_VALVE_DAYS)
@@ -63,7 +63,7 @@ def test_the_other_failures_are_out_of_range_or_stuck(table):
         ("classify", ["walk", "time", "forward", "upward", "kind"], None),
     ],
 )
-def test_each_task_has_a_table(task, columns, rows, capsys):
+def test_example_command_writes_a_table_for_each_task(task, columns, rows, capsys):
     length = [] if rows is None else ["--days", "2"]
     for name, seed in (("one.csv", "0"), ("again.csv", "0"), ("other.csv", "1")):
         assert main(["series", "example", name, "--task", task, "--seed", seed, "--json", *length]) == 0
@@ -84,13 +84,13 @@ def test_each_task_has_a_table(task, columns, rows, capsys):
         ["one.parquet"],
     ],
 )
-def test_a_table_that_is_none(line, capsys):
+def test_example_command_rejects_invalid_options(line, capsys):
     assert main(["series", "example", *line]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert not Path(line[0]).exists()
 
 
-def test_a_file_that_is_there_is_kept(capsys):
+def test_example_command_does_not_overwrite_files(capsys):
     Path("one.csv").write_text("mine")
     assert main(["series", "example", "one.csv"]) == 2
     assert Path("one.csv").read_text() == "mine"

@@ -1,4 +1,4 @@
-"""Anyone's own table: each file is read rightly, or refused in one line that says what helps."""
+"""User tables: each file is read correctly or rejected with a one-line error that names a remedy."""
 
 import gzip
 import io
@@ -39,7 +39,7 @@ def times(table: Panel) -> list[str]:
     return table.times.astype("datetime64[ns]").astype("datetime64[m]").astype(str).tolist()
 
 
-# Name of the case: content, options, then pieces that its error must hold.
+# Case name: content, options, then fragments that the error must contain.
 REFUSED: dict[str, tuple[bytes | str, dict[str, Any], tuple[str, ...]]] = {
     "empty": ("", {}, ("is empty",)),
     "blank lines only": ("\n\n  \n", {}, ("is empty",)),
@@ -222,7 +222,7 @@ REFUSED: dict[str, tuple[bytes | str, dict[str, Any], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_refused(case: str) -> None:
+def test_invalid_tables_are_rejected_with_one_line_error(case: str) -> None:
     content, options, pieces = REFUSED[case]
     if "Parquet" in case:
         pytest.importorskip("pyarrow", reason="the extra [parquet] is not installed")
@@ -236,7 +236,7 @@ def test_refused(case: str) -> None:
 
 
 HOURS = ["2024-01-01T00:00", "2024-01-01T01:00", "2024-01-01T02:00"]
-# Name of the case: content, options; all hold the same three hours, and 1, 2, 3 in the first column of values.
+# Case name: content, options. All have the same three hours, and 1, 2, 3 in the first value column.
 READ: dict[str, tuple[bytes | str, dict[str, Any]]] = {
     "plain": (GOOD, {}),
     "BOM": (b"\xef\xbb\xbf" + GOOD.encode(), {}),
@@ -323,7 +323,7 @@ READ: dict[str, tuple[bytes | str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("case", READ)
-def test_read_rightly(case: str) -> None:
+def test_valid_tables_are_read_correctly(case: str) -> None:
     content, options = READ[case]
     table = read(content, **options)
     assert times(table) == HOURS
@@ -333,7 +333,7 @@ def test_read_rightly(case: str) -> None:
     assert table.unsorted == (case == "unsorted")
 
 
-def test_paths_that_are_no_files(tmp_path: pathlib.Path) -> None:
+def test_paths_that_are_not_regular_files_are_rejected(tmp_path: pathlib.Path) -> None:
     os.mkfifo("fifo.csv")
     for path, piece in (("none.csv", "does not exist"), (".", "is a directory"), ("fifo.csv", "not a regular file")):
         with pytest.raises(DataError, match=piece):
@@ -341,14 +341,14 @@ def test_paths_that_are_no_files(tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a b.csv", "a\nb.csv", "-rf.csv", "\u682a.csv", "t.png", os.fsdecode(b"\xff.csv")])
-def test_any_name(name: str) -> None:
+def test_unusual_file_names_are_accepted(name: str) -> None:
     assert len(read(GOOD, name).lines) == 3
     with pytest.raises(DataError) as caught:
         read(HEAD, name)
     assert str(caught.value).isprintable()
 
 
-def test_a_file_that_changes_while_it_is_read() -> None:
+def test_file_changed_during_reading_is_rejected() -> None:
     path = pathlib.Path("t.csv")
     path.write_text(HEAD + "".join(f"2024-01-01 00:{k // 60:02}:{k % 60:02},1,1\n" for k in range(3600)))
 
@@ -366,14 +366,14 @@ def test_a_file_that_changes_while_it_is_read() -> None:
 
 
 @pytest.mark.parametrize("cell", ["", " ", "NA", "N/A", "null", "None", "NaN", "-", "-999", "error"])
-def test_missing(cell: str) -> None:
+def test_missing_value_markers_become_nan(cell: str) -> None:
     table = read(GOOD + ROW.format(cell), missing=("-999", "ERROR"))
     np.testing.assert_array_equal(table.values[:, 0], [1, 2, 3, np.nan])
 
 
 @pytest.mark.parametrize("cell", ["-999", "-999.0", "-999.00", " -9.99e2", "-999.9", "-999.90000001", "1e20", "+1E+20"])
 @pytest.mark.parametrize("decimal", ["point", "comma"])
-def test_numbers_that_stand_for_missing_however_they_are_written(cell: str, decimal: str) -> None:
+def test_numeric_missing_markers_match_any_number_format(cell: str, decimal: str) -> None:
     rows = ["time;a;b", "2024-01-01;1.5;1", f"2024-01-02;{cell};2", "2024-01-03;-998.5;3"]
     text, words = "\n".join(rows), ("-999", "-999.9", "1e20", "x")
     if decimal == "comma":
@@ -384,7 +384,7 @@ def test_numbers_that_stand_for_missing_however_they_are_written(cell: str, deci
     np.testing.assert_array_equal(np.concatenate([chunk.values for chunk in chunks]), table.values)
 
 
-def test_numbers_that_stand_for_missing_in_parquet() -> None:
+def test_numeric_missing_markers_match_in_parquet() -> None:
     pyarrow = pytest.importorskip("pyarrow", reason="the extra [parquet] is not installed")
     parquet = pytest.importorskip("pyarrow.parquet")
     columns = {
@@ -402,8 +402,8 @@ def test_numbers_that_stand_for_missing_in_parquet() -> None:
 
 
 @pytest.mark.parametrize("cells", [("1013.25", "1009.5", "1010.75"), ("1500.0", "1501.0", "1502.0")])
-def test_four_digits_and_decimals_are_a_value(cells: tuple[str, ...]) -> None:
-    """Of dates, 1013.1 alone could be a month as well."""
+def test_four_digit_decimals_are_values_and_not_dates(cells: tuple[str, ...]) -> None:
+    """A cell such as 1013.1 could be a year and a month."""
     rows = [f"{cell},1\n" for cell in cells]
     timed = [f"{hour},{row}" for hour, row in zip(HOURS, rows, strict=True)]
     for table, expected in (
@@ -418,7 +418,7 @@ def test_four_digits_and_decimals_are_a_value(cells: tuple[str, ...]) -> None:
         read("".join(rows))
 
 
-def test_decimal_numbers_of_parquet_are_no_dates() -> None:
+def test_decimal_numbers_of_parquet_are_not_dates() -> None:
     pyarrow = pytest.importorskip("pyarrow", reason="the extra [parquet] is not installed")
     parquet = pytest.importorskip("pyarrow.parquet")
     columns = {
@@ -433,7 +433,7 @@ def test_decimal_numbers_of_parquet_are_no_dates() -> None:
     assert times(table) == HOURS
 
 
-def test_rows_are_counted_without_times() -> None:
+def test_table_without_times_uses_row_numbers() -> None:
     table = read("0,1\n5,6\n7,8\n9,9\n")  # as pandas writes an array without names
     assert table.layout.names == ("0", "1")
     assert table.times.tolist() == [0, 1, 2]
@@ -441,7 +441,7 @@ def test_rows_are_counted_without_times() -> None:
     assert table.values.tolist() == [[5, 6], [7, 8], [9, 9]]
 
 
-def test_points_beside_german_dates_are_refused_but_for_a_run() -> None:
+def test_points_with_german_dates_are_rejected_except_for_a_run() -> None:
     content = "Tag;a\n01.01.2024;1.506\n02.01.2024;1.728\n"
     with pytest.raises(DataError, match=r"'1\.506' can separate decimals or thousands"):
         read(content)
@@ -450,7 +450,7 @@ def test_points_beside_german_dates_are_refused_but_for_a_run() -> None:
     assert read_panel(config, of_run=True).values[0].tolist() == [np.float32(1.506)]
 
 
-def test_codes_of_digits_and_letters_are_no_values() -> None:
+def test_codes_of_digits_and_letters_are_not_values() -> None:
     rows = "".join(f"2024-01-{day + 1:02},{room}{{}},{day}\n" for day in range(9) for room in (101, 102, 103))
     for unit in ("a", " kg"):
         layout = read("time,room,x\n" + rows.replace("{}", unit), duplicates="first").layout
@@ -461,7 +461,7 @@ def test_codes_of_digits_and_letters_are_no_values() -> None:
     assert table.values[0].tolist() == [101, 0]
 
 
-def test_names_in_our_own_tables_are_read_without_the_apostrophe_before_formulas() -> None:
+def test_apostrophe_before_formulas_in_written_tables_is_removed() -> None:
     columns = {"t": ["2024-01-01", "2024-01-01"], "-site": ["+49 A", "'tis"], "=a": [1.0, 2.0], "@b": ["=x", "y"]}
     write_table(pathlib.Path("t.csv"), columns)
     assert "'+49 A" in pathlib.Path("t.csv").read_text()
@@ -471,7 +471,7 @@ def test_names_in_our_own_tables_are_read_without_the_apostrophe_before_formulas
     assert table.classes == ("=x", "y")
 
 
-def test_several_series_are_told_apart() -> None:
+def test_id_col_separates_series_and_sorts_rows() -> None:
     table = read(
         "t,id,a\n2024-01-01,y,1\n2024-01-01,x,2\n2024-01-03,x,5\n2024-01-02,y,3\n2024-01-02,x,4\n", id_col=("id",)
     )
@@ -482,14 +482,14 @@ def test_several_series_are_told_apart() -> None:
     assert table.unsorted == 1
 
 
-def test_series_without_times_count_for_themselves() -> None:
+def test_series_without_times_have_their_own_row_numbers() -> None:
     table = read("id,a\nx,1\ny,2\nx,3\n", id_col=("id",))
     assert table.times.tolist() == [0, 1, 0]
     assert table.values[:, 0].tolist() == [1, 3, 2]
 
 
-def test_several_columns_name_a_series_together() -> None:
-    """Cells with commas are told apart, and come back as they were."""
+def test_several_id_columns_name_a_series() -> None:
+    """Cells with commas stay distinct and are restored exactly."""
     names = [("a", "b,c"), ("a,b", "c"), ("a", 'b"')]
     quoted = [f'"{site}","{machine.replace(chr(34), chr(34) * 2)}"' for site, machine in names]
     table = read("\n".join(["site,machine,a", *(f"{cells},{k}" for k, cells in enumerate(quoted * 2)), ""]), id_col=IDS)
@@ -500,7 +500,7 @@ def test_several_columns_name_a_series_together() -> None:
         read("site,machine,a\nx,1,1\nx,,2\n", id_col=IDS)
 
 
-def test_a_table_for_a_run_is_not_told_options_of_a_training() -> None:
+def test_errors_for_a_table_of_a_run_omit_training_options() -> None:
     pathlib.Path("t.csv").write_text("Flow,heat\n1,2\nbad,3\n2,x\n3,4\n")
     with pytest.raises(DataError, match=r"line 1 has no column 'flow', which the run .* Did you mean 'Flow'\?$"):
         read_panel(Reading(data="t.csv", value_cols=("flow", "heat")), of_run=True)
@@ -514,7 +514,7 @@ def test_a_table_for_a_run_is_not_told_options_of_a_training() -> None:
         assert ("--value-cols" in str(caught.value)) != of_run
 
 
-def test_each_of_several_columns_must_be_there_and_be_named_once() -> None:
+def test_id_columns_must_exist_and_be_named_once() -> None:
     with pytest.raises(ConfigError, match=r"--id-col names 'machin', no column of .*. Did you mean 'machine'"):
         read("site,machine,a\nx,1,1\n", id_col=("site", "machin"))
     with pytest.raises(ConfigError, match="--id-col names 'site' more than once"):
@@ -538,7 +538,9 @@ def test_each_of_several_columns_must_be_there_and_be_named_once() -> None:
         (("0", "None", "1"), ("0", "1"), [0, -1, 1]),
     ],
 )
-def test_labels_are_no_values(cells: tuple[str, ...], classes: tuple[str, ...], labels: list[int]) -> None:
+def test_label_column_is_encoded_as_classes_and_not_a_value(
+    cells: tuple[str, ...], classes: tuple[str, ...], labels: list[int]
+) -> None:
     text = "a,label\n" + "".join(f"{k},{cell}\n" for k, cell in enumerate(cells))
     table = read(text, label_col="label", missing=("?", "-9"))
     assert table.layout.values == ("a",)
@@ -547,7 +549,7 @@ def test_labels_are_no_values(cells: tuple[str, ...], classes: tuple[str, ...], 
     assert table.labels.tolist() == labels
 
 
-def test_what_was_inferred_is_said() -> None:
+def test_layout_describes_inferred_settings() -> None:
     layout = read("x;t;when;a;b\n0;1.5.2024;2024-05-01;1,5;2\n").layout
     assert layout.inferred["time_col"] == "'t', as it holds times (when also)"
     assert layout.inferred["date_order"] == "day first, as the first rows show"
@@ -566,11 +568,11 @@ def test_what_was_inferred_is_said() -> None:
         "site,hour,a\nnorth,0,1\nsouth,1,1\n",
     ],
 )
-def test_text_that_is_no_time_leaves_rows_counted(text: str) -> None:
+def test_text_that_is_not_a_time_is_not_a_time_column(text: str) -> None:
     assert read(text).layout.time is None
 
 
-def test_rows_are_counted_beside_times_that_cannot_be_read_where_columns_are_named() -> None:
+def test_unreadable_times_are_ignored_when_columns_are_named() -> None:
     table = read("period,a\n2024W01,1\n2024W02,2\n", value_cols=("a",))
     assert table.layout.time is None
     assert table.times.tolist() == [0, 1]
@@ -590,7 +592,7 @@ def test_rows_are_counted_beside_times_that_cannot_be_read_where_columns_are_nam
         ("n,a\n1709640000,5\n1709640001,6\n", {"time_col": "n", "time_unit": "steps"}),
     ],
 )
-def test_elapsed_steps_are_no_values_and_no_moments(text: str, options: dict[str, Any]) -> None:
+def test_elapsed_steps_are_neither_values_nor_dates(text: str, options: dict[str, Any]) -> None:
     layout = read(text, **options).layout
     assert layout.time in ("time", "Step", "year", "t", "n")
     assert layout.values == ("a",)
@@ -610,11 +612,11 @@ def test_elapsed_steps_are_no_values_and_no_moments(text: str, options: dict[str
         "T [K],a\n290,5\n291,6\n292,7\n",
     ],
 )
-def test_numbers_that_count_no_steps_stay_values(text: str) -> None:
+def test_numbers_that_do_not_count_steps_are_values(text: str) -> None:
     assert read(text).layout.time is None
 
 
-def test_elapsed_seconds_are_told_as_they_were_written() -> None:
+def test_elapsed_seconds_are_formatted_as_in_the_table() -> None:
     table = read("t,a\n0,5\n0.25,6\n0.5,7\n", time_col="t", time_unit="s")
     assert table.times.tolist() == [0, 250_000_000, 500_000_000]
     assert isinstance(table.zone, Elapsed)
@@ -632,12 +634,12 @@ def test_counters_keep_all_their_digits() -> None:
         assert table.zone == Elapsed(size)
         assert format_each_time(table.times, table.zone) == format_times(table.times, table.zone).tolist() == counted
         assert format_time(counted[0], table.zone) == "9007199254740993"
-    # Whole numbers beside a fraction too.
+    # Integers next to a fraction also keep their digits.
     micro = np.array([(2**53 + 1) * 1000, (2**53 + 2) * 1000 + 500])
     assert format_each_time(micro, Elapsed(1000)) == [2**53 + 1, 2**53 + 2.5]
 
 
-def test_pieces_of_any_size_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunk_and_block_size_do_not_change_the_panel(monkeypatch: pytest.MonkeyPatch) -> None:
     text = HEAD + "".join(f"2024-01-{1 + k // 24:02} {k % 24:02}:00,{k},{k % 7}\n" for k in range(500))
     whole = read(text)
     monkeypatch.setattr(delimited_module, "CHUNK_ROWS", 7)
@@ -648,8 +650,8 @@ def test_pieces_of_any_size_agree(monkeypatch: pytest.MonkeyPatch) -> None:
         np.testing.assert_array_equal(one, other)
 
 
-def test_numbers_as_people_write_them() -> None:
-    """As a spreadsheet in English and one in German saves the same rows."""
+def test_english_and_german_spreadsheets_give_equal_values() -> None:
+    """The same rows are written as an English and as a German spreadsheet saves them."""
     english = read(
         'day,visits,bounce,revenue,temp\n2024-01-01,"10,050",10.1%,"$10,050.29",10.1°C\n'
         '2024-01-02,"9,876",9%,"-$1,000.00",-0.5°C\n2024-01-03,,,,\n'
@@ -668,7 +670,7 @@ def test_numbers_as_people_write_them() -> None:
     assert german.layout.inferred["column_units"] == "'%' of Absprünge, '€' of Umsatz, '°C' of Temperatur"
 
 
-def test_a_unit_that_the_first_rows_do_not_show_can_be_told() -> None:
+def test_column_units_option_accepts_units_of_later_rows() -> None:
     content = "a,b\n" + ",1\n" * 1000 + "2%,1\n"
     with pytest.raises(DataError, match="line 1002, column 'a': '2%' has the unit '%'"):
         read(content)
@@ -685,7 +687,7 @@ def test_a_unit_that_the_first_rows_do_not_show_can_be_told() -> None:
         ((), "10", ""),
     ],
 )
-def test_a_run_refuses_other_units(units: tuple[str, ...], cells: str, words: str) -> None:
+def test_run_rejects_tables_with_other_units(units: tuple[str, ...], cells: str, words: str) -> None:
     content = f"t,a\n2024-01-01,{cells}\n2024-01-02,{cells}\n"
     pathlib.Path("t.csv").write_text(content)
     config = Reading(data="t.csv", column_units=units)
@@ -701,7 +703,7 @@ def test_a_run_refuses_other_units(units: tuple[str, ...], cells: str, words: st
             assert reader().tolist() == [[10], [10]]
 
 
-def test_the_encoding_of_a_text_is_found_and_kept() -> None:
+def test_cp1252_encoding_is_inferred_and_stored() -> None:
     layout = read(GERMAN.encode("cp1252")).layout
     assert layout.values == ("Außentemperatur",)
     assert layout.settings["encoding"] == "cp1252"
@@ -728,7 +730,7 @@ def test_the_encoding_of_a_text_is_found_and_kept() -> None:
         ("速度".encode("gbk").decode("cp1252"), False),
     ],
 )
-def test_what_looks_like_text_of_western_europe(text: str, western: bool) -> None:
+def test_cp1252_is_inferred_for_western_european_text_only(text: str, western: bool) -> None:
     content = f"time,{text}\n2024-01-01,1\n".replace(";", " ").encode("cp1252", "replace")
     if western:
         assert read(content).layout.settings == {"encoding": "cp1252"}
@@ -739,7 +741,7 @@ def test_what_looks_like_text_of_western_europe(text: str, western: bool) -> Non
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "shift_jis", "utf_16"])
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
-def test_a_text_is_decoded_in_blocks_of_any_size(encoding: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_block_size_does_not_change_decoded_text(encoding: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "時刻,流量\r\n2024-01-01,1\r\n2024-01-02,2\r"
     monkeypatch.setattr(lines_module, "BLOCK_BYTES", size)
     content = io.BytesIO(text.encode(encoding))
@@ -748,20 +750,20 @@ def test_a_text_is_decoded_in_blocks_of_any_size(encoding: str, size: int, monke
 
 
 @pytest.mark.parametrize("name", ["base64", "idna", "utf-7", "raw_unicode_escape", "cp037", "undefined", "x", "", "\0"])
-def test_codecs_that_are_not_of_text_are_refused(name: str) -> None:
+def test_encoding_option_rejects_codecs_that_are_not_text(name: str) -> None:
     with pytest.raises(ConfigError, match="--encoding must be a text encoding"):
         Reading(encoding=name)
 
 
 @pytest.mark.parametrize("row", ["2024-01-01 03:00,4\n", "2024-01-01 03:00,4,x\n"])
-def test_a_last_row_with_a_time_is_no_footer(row: str) -> None:
+def test_skip_footer_is_not_suggested_for_last_row_with_time(row: str) -> None:
     with pytest.raises(DataError) as caught:
         read(GOOD + row)
     assert "--skip-footer" not in str(caught.value)
 
 
-def test_a_file_without_the_rows_that_a_run_leaves_out_loses_none() -> None:
-    """Columns are still found by their headings, in any order."""
+def test_run_with_unit_row_and_footer_reads_files_without_them() -> None:
+    """Columns are still matched by their headings, in any order."""
     units, totals, swapped = ",m³/h,bar\n", "Sum,6,60\n", "time,b,a\n" + GOOD.removeprefix(HEAD)
     options = {"time_col": "time", "value_cols": ("a", "b"), "unit_row": True, "skip_footer": 2}
     for content in (GOOD, GOOD.replace(HEAD, HEAD + units), GOOD + totals, GOOD + totals + "exported\n"):
@@ -772,20 +774,20 @@ def test_a_file_without_the_rows_that_a_run_leaves_out_loses_none() -> None:
     for content in (GOOD, GOOD.replace(HEAD, HEAD + units)):
         _, chunks = read_incoming(io.BytesIO(content.encode()).read, "standard input", Reading(**options))
         assert [value for chunk in chunks for value in chunk.values[:, 0]] == [1, 2, 3]
-    # A stream may go on after a row that cannot be read.
+    # A stream may continue after an invalid row, so no footer is suggested.
     _, chunks = read_incoming(io.BytesIO((GOOD + totals).encode()).read, "standard input", Reading())
     with pytest.raises(DataError, match="'Sum' is not a time") as caught:
         list(chunks)
     assert "--skip-footer" not in str(caught.value)
 
 
-def test_the_last_row_of_a_table_without_times_is_no_footer() -> None:
+def test_last_row_of_a_table_without_times_is_not_a_footer() -> None:
     content, options = "id,a\nx,1\nx,2\nx,3\n", {"id_col": ("id",), "value_cols": ("a",), "skip_footer": 1}
     for end in ("", "Sum,six\n", "exported\n"):
         assert read(content + end, of_run=True, **options).values[:, 0].tolist() == [1, 2, 3]
 
 
-def test_a_stream_has_an_encoding_and_titles_as_a_file_has() -> None:
+def test_stream_supports_encoding_and_skip_rows_like_a_file() -> None:
     content = ("Anlage Süd\n\n" + GERMAN).encode("cp1252")
     layout, chunks = read_incoming(io.BytesIO(content).read, "standard input", Reading(skip_rows=2))
     (chunk,) = chunks
@@ -795,7 +797,7 @@ def test_a_stream_has_an_encoding_and_titles_as_a_file_has() -> None:
         read_incoming(io.BytesIO(content).read, "standard input", Reading())
 
 
-def test_a_wide_table_is_read_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_above_the_column_limit_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     pyarrow = pytest.importorskip("pyarrow", reason="the extra [parquet] is not installed")
     parquet = pytest.importorskip("pyarrow.parquet")
     monkeypatch.setattr(delimited_module, "MAX_COLUMNS", 20)
@@ -817,11 +819,11 @@ def test_a_wide_table_is_read_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize(("columns", "rows"), [(1, 1000), (500, 1000), (1000, 500), (10_000, 50), (10**9, 10)])
-def test_the_rows_that_show_what_a_table_holds_have_a_bounded_number_of_cells(columns: int, rows: int) -> None:
+def test_sample_rows_bounds_the_number_of_sampled_cells(columns: int, rows: int) -> None:
     assert delimited_module.sample_rows(columns) == rows
 
 
-def test_progress_counts_up_to_the_end() -> None:
+def test_progress_callback_reports_the_final_row_count() -> None:
     told = []
     pathlib.Path("t.csv").write_text(GOOD)
     read_panel(Reading(data="t.csv"), lambda rows, share: told.append((rows, share)))
@@ -829,8 +831,8 @@ def test_progress_counts_up_to_the_end() -> None:
 
 
 @pytest.mark.slow
-def test_a_million_rows_stay_small() -> None:
-    """Ten million rows of one column are 160 MB as arrays; what reading adds must not grow with them."""
+def test_reading_a_million_rows_uses_bounded_memory() -> None:
+    """Arrays of ten million rows of one column take 160 MB; the overhead of reading must not grow with them."""
     step = np.timedelta64(1, "s")
     days = np.datetime_as_string(np.datetime64("2024-01-01T00:00:00") + np.arange(1_000_000) * step)
     pathlib.Path("t.csv").write_text("time,a\n" + "".join(f"{day},{k % 9}\n" for k, day in enumerate(days)))
@@ -845,7 +847,7 @@ def test_a_million_rows_stay_small() -> None:
 
 
 @pytest.mark.slow
-def test_a_line_of_100_mb_and_a_bomb_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_line_of_100_mb_and_gzip_bomb_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match="line 2: is longer"):
         read(HEAD.encode() + b"A" * 100_000_000)
     monkeypatch.setattr(lines_module, "MAX_BYTES", 40 << 20)

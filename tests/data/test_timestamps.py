@@ -1,4 +1,4 @@
-"""Times as people write them, and the hours that daylight saving repeats: moments worked out by hand."""
+"""Timestamps in common formats and daylight-saving changes, with hand-computed times."""
 
 import datetime
 import zoneinfo
@@ -29,7 +29,7 @@ BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
         ("%y/%m/%d", ["2001-02-03", "2002-02-03"]),
     ],
 )
-def test_a_format_decides_between_day_month_and_year(pattern: str, days: list[str]) -> None:
+def test_time_format_decides_between_day_month_and_year(pattern: str, days: list[str]) -> None:
     cells = ["01/02/03", "02/02/03", "03/01/68", "04/01/69"][: len(days)]
     Path("t.csv").write_text("\n".join(("time,a", *(f"{cell},{k}" for k, cell in enumerate(cells)))))
     table = read_panel(Reading(data="t.csv", time_format=pattern))
@@ -41,7 +41,7 @@ def test_a_format_decides_between_day_month_and_year(pattern: str, days: list[st
 
 
 @pytest.mark.parametrize("pattern", ["%H:%M", "%d/%m", "%Y %Y", "%Y%", "%Y %q", "%x", "%%Y", "", "2024"])
-def test_a_format_must_determine_the_year(pattern: str) -> None:
+def test_time_format_must_determine_the_year(pattern: str) -> None:
     with pytest.raises(ConfigError, match="--time-format must contain the year"):
         Reading(time_format=pattern)
 
@@ -50,12 +50,12 @@ def test_a_format_must_determine_the_year(pattern: str) -> None:
     "pattern",
     ["%m/%d/%Y %H:%M %p", "%Y %I", "%Y-%m-%d %I:%M", "%Y-%m-%d %H:%S", "%y %Y", "%Y %d", "%Y %j %m", "%Y %b %m"],
 )
-def test_a_format_must_determine_one_time(pattern: str) -> None:
+def test_time_format_must_determine_one_time(pattern: str) -> None:
     with pytest.raises(ConfigError, match="directives that determine one time"):
         Reading(time_format=pattern)
 
 
-def test_normal_ranges_are_in_the_format_of_the_times_or_iso() -> None:
+def test_normal_ranges_use_the_time_format_or_iso() -> None:
     hours = pd.date_range("2024-01-01", "2024-03-03", freq="h")
     lines = ["time,a", *(f"{hour:%m/%d/%Y %H:%M},{k % 7}" for k, hour in enumerate(hours))]
     Path("t.csv").write_text("\n".join(lines))
@@ -71,7 +71,7 @@ def test_normal_ranges_are_in_the_format_of_the_times_or_iso() -> None:
 
 
 @pytest.mark.parametrize("other", [{"date_order": "dmy"}, {"time_unit": "s"}, {"clock_col": "c"}])
-def test_a_format_excludes_what_it_decides(other: dict[str, str]) -> None:
+def test_time_format_excludes_options_that_it_determines(other: dict[str, str]) -> None:
     with pytest.raises(ConfigError) as told:
         Reading(time_format="%Y", **other)  # type: ignore[arg-type]
     assert told.value.code is Code.CONFLICTING_OPTIONS
@@ -108,17 +108,17 @@ def moments(*cells: str, order: str | None = None, unit: str | None = None) -> l
         "1709640000.0",
     ],
 )
-def test_one_moment_in_many_forms(cell: str) -> None:
+def test_timestamp_formats_parse_to_the_same_time(cell: str) -> None:
     assert moments(cell) == [NOON]
 
 
-def test_dates_alone_and_months() -> None:
+def test_dates_and_months_parse_to_their_start() -> None:
     assert moments("2024-03-05", "2024-03-06") == ["2024-03-05T00:00:00", "2024-03-06T00:00:00"]
     assert moments("2024-03", "2024-04") == ["2024-03-01T00:00:00", "2024-04-01T00:00:00"]
     assert moments("20240305") == ["2024-03-05T00:00:00"]
 
 
-def test_day_and_month_are_told_apart_by_what_can_be() -> None:
+def test_order_of_day_and_month_is_inferred_from_valid_dates() -> None:
     assert moments("3/5/2024", "13/5/2024") == ["2024-05-03T00:00:00", "2024-05-13T00:00:00"]
     assert moments("3/5/2024", "3/13/2024") == ["2024-03-05T00:00:00", "2024-03-13T00:00:00"]
     assert moments("3.5.2024", "3.6.2024") == ["2024-05-03T00:00:00", "2024-06-03T00:00:00"]
@@ -129,11 +129,11 @@ def test_day_and_month_are_told_apart_by_what_can_be() -> None:
 
 
 @pytest.mark.parametrize(("cell", "hour"), [("12:30 AM", 0), ("1:30 am", 1), ("12:30 PM", 12), ("11:30 pm", 23)])
-def test_hours_of_half_days(cell: str, hour: int) -> None:
+def test_am_and_pm_hours_are_parsed(cell: str, hour: int) -> None:
     assert moments(f"3/25/2024 {cell}") == [f"2024-03-25T{hour:02}:30:00"]
 
 
-def test_units_are_told_by_the_years_they_lead_to() -> None:
+def test_time_units_are_parsed_and_required_for_ambiguous_numbers() -> None:
     assert moments("0.5", unit="s") == ["1970-01-01T00:00:00"]
     assert parse_times(["0.5", "2"], TimeForm("s", "", True)).tolist() == [500_000_000, 2_000_000_000]
     assert parse_times(["1709640000000000001"], TimeForm("ns", "", True)).tolist() == [1_709_640_000_000_000_001]
@@ -155,7 +155,7 @@ def test_units_are_told_by_the_years_they_lead_to() -> None:
         (["1709640000000"], "ms", ("ms", False)),
     ],
 )
-def test_numbers_count_from_1970_or_from_a_start_of_their_own(
+def test_numbers_are_inferred_as_epoch_or_elapsed_times(
     cells: list[str], unit: str | None, expected: tuple[str, bool]
 ) -> None:
     form = infer_form(cells, "t", unit=unit)
@@ -188,7 +188,7 @@ def test_numbers_count_from_1970_or_from_a_start_of_their_own(
         "5.3.24 12:00",
     ],
 )
-def test_months_with_names_and_hours_alone(cell: str) -> None:
+def test_month_names_and_hours_without_minutes_are_parsed(cell: str) -> None:
     assert looks_like_times([cell], "x")
     assert moments(cell) == [NOON]
 
@@ -202,7 +202,7 @@ def test_months_with_names_and_hours_alone(cell: str) -> None:
         ["2023-11", "2024-01"],
     ],
 )
-def test_months_of_digits(cells: list[str]) -> None:
+def test_months_written_in_digits_are_parsed(cells: list[str]) -> None:
     months = [(cell[:4], cell.removesuffix(".0")[-2:]) for cell in cells]
     assert all(looks_like_times(cells, column) for column in ("date", "month", "YYYYMM"))
     assert moments(*cells) == [f"{year}-{month}-01T00:00:00" for year, month in months]
@@ -212,12 +212,12 @@ def test_months_of_digits(cells: list[str]) -> None:
 
 
 @pytest.mark.parametrize("cells", [["1980Q1", "1980Q2"], ["1980-Q1", "1980-q2"], ["Q1 1980", "Q2/1980"]])
-def test_quarters_are_their_first_months(cells: list[str]) -> None:
+def test_quarters_parse_to_their_first_month(cells: list[str]) -> None:
     assert looks_like_times(cells, "x")
     assert moments(*cells) == ["1980-01-01T00:00:00", "1980-04-01T00:00:00"]
 
 
-def test_months_with_names_and_no_day() -> None:
+def test_month_names_without_a_day_are_parsed() -> None:
     assert moments("5. Jän. 24", "6. Jän. 24", order="dmy") == ["2024-01-05T00:00:00", "2024-01-06T00:00:00"]
     assert moments("Mar 2024", "Apr 2024") == moments("2024 March", "2024-apr") == moments("2024-03", "2024-04")
 
@@ -236,7 +236,7 @@ def test_months_with_names_and_no_day() -> None:
         (["1.2.69", "2.2.69"], ["1969-02-01", "1969-02-02"]),
     ],
 )
-def test_years_of_two_digits_change_least(cells: list[str], expected: list[str]) -> None:
+def test_date_order_with_two_digit_years_is_inferred(cells: list[str], expected: list[str]) -> None:
     assert moments(*cells) == [f"{day}T00:00:00" for day in expected]
 
 
@@ -250,7 +250,7 @@ def test_years_of_two_digits_change_least(cells: list[str], expected: list[str])
         (["01-Jan-23", "01-Jan-24", "01-Jan-25"], {"dmy", "ymd"}),
     ],
 )
-def test_years_of_two_digits_are_not_guessed_from_months_or_years_of_rows(cells: list[str], orders: set[str]) -> None:
+def test_two_digit_years_are_ambiguous_in_monthly_and_yearly_rows(cells: list[str], orders: set[str]) -> None:
     if not orders:
         assert moments(*cells)[1] == "2023-02-15T00:00:00"
         return
@@ -259,7 +259,7 @@ def test_years_of_two_digits_are_not_guessed_from_months_or_years_of_rows(cells:
     assert {name for name in ("dmy", "mdy", "ymd") if f"--date-order {name}" in str(caught.value)} == orders
 
 
-def test_years_of_two_digits_that_nothing_tells_are_refused_with_the_orders() -> None:
+def test_ambiguous_two_digit_years_are_rejected_with_date_orders() -> None:
     with pytest.raises(DataError, match="--date-order dmy or --date-order mdy or --date-order ymd"):
         infer_form(["01/02/03"], "t")
     assert moments("01/02/03", order="ymd") == ["2001-02-03T00:00:00"]
@@ -267,7 +267,7 @@ def test_years_of_two_digits_that_nothing_tells_are_refused_with_the_orders() ->
         parse_times(["13/13/20"], TimeForm("", "dmy", False))
 
 
-def test_what_only_resembles_a_date_is_none() -> None:
+def test_text_that_only_resembles_dates_is_not_a_time() -> None:
     assert not looks_like_times(["10-11-12", "10-11-13"], "part")
     assert not looks_like_times(["12/34/56"], "date")
     assert not looks_like_times(["mar 12", "may 5"], "x")
@@ -275,7 +275,7 @@ def test_what_only_resembles_a_date_is_none() -> None:
     assert infer_form(["Mon Mar 5 12:00:00 EST 2024"], "t") is None
 
 
-def test_what_looks_like_times() -> None:
+def test_looks_like_times_uses_cells_and_column_name() -> None:
     assert looks_like_times(["2024-03-05"], "x")
     assert looks_like_times(["1709640000"], "timestamp")
     assert not looks_like_times(["1709640000"], "bytes")
@@ -285,14 +285,14 @@ def test_what_looks_like_times() -> None:
     assert not looks_like_times(["20240305", "20240306", "error"], "price")
 
 
-def test_dates_of_digits_alone_are_told_from_times_since_1970() -> None:
+def test_compact_dates_are_distinguished_from_epoch_times() -> None:
     assert moments("2024123123", "2025010100") == ["2024-12-31T23:00:00", "2025-01-01T00:00:00"]
     assert moments("199912312359") == ["1999-12-31T23:59:00"]
     assert moments("2024123123", unit="s") == ["2034-02-21T08:25:23"]
     assert moments("1704067200", "1704070800") == ["2024-01-01T00:00:00", "2024-01-01T01:00:00"]
-    # A date of 1704 by its digits, as single rows of a stream may have it.
+    # By its digits, this could be a date in 1704; a single row of a stream may hold such a cell.
     assert moments("1704061200") == ["2023-12-31T22:20:00"]
-    # An hour 24 says that these count seconds, whatever the other cell looks like.
+    # An hour of 24 shows that these count seconds, whatever the other cell looks like.
     assert moments("2024123123", "2024123124") == ["2034-02-21T08:25:23", "2034-02-21T08:25:24"]
     for digits in ("2024030512", "202403051200", "20240305120000"):
         assert looks_like_times([digits], "MESS_DATUM")
@@ -304,7 +304,7 @@ def test_dates_of_digits_alone_are_told_from_times_since_1970() -> None:
     ("cell", "problem"), [("2024023000", "calendar"), ("2024013124", "not a time"), ("1704067200", "not a time")]
 )
 @pytest.mark.parametrize("others", [["2024013100"], ["2024013100", "202401310000"]])
-def test_no_moments_of_digits_alone(cell: str, problem: str, others: list[str]) -> None:
+def test_invalid_compact_dates_are_rejected(cell: str, problem: str, others: list[str]) -> None:
     with pytest.raises(BadTime) as caught:
         parse_times([*others, cell], TimeForm("", "", False, compact=True))
     assert caught.value.place == len(others)
@@ -316,11 +316,11 @@ def test_no_moments_of_digits_alone(cell: str, problem: str, others: list[str]) 
 @pytest.mark.parametrize(
     "cells", [["1013.25", "1009.5"], ["1500.0", "1512.0"], ["4500.12", "4499.11"], ["1234.0", "error", "1234.1"]]
 )
-def test_numbers_of_four_digits_are_no_months(cells: list[str], column: str) -> None:
+def test_four_digit_decimals_do_not_look_like_months(cells: list[str], column: str) -> None:
     assert not looks_like_times(cells, column)
 
 
-def test_months_with_a_dot_are_told_by_the_heading_and_by_all_cells() -> None:
+def test_months_with_a_dot_need_a_date_heading_and_two_digits() -> None:
     assert moments("2024.03", "2024.10") == ["2024-03-01T00:00:00", "2024-10-01T00:00:00"]
     assert looks_like_times(["2024.03", "2024.10"], "date")
     assert looks_like_times(["2024.03", "2024.10"], "Monat")
@@ -334,7 +334,7 @@ def test_months_with_a_dot_are_told_by_the_heading_and_by_all_cells() -> None:
     "cell",
     ["2023-02-29", "2024-13-01", "2024-01-01 24:30", "2024-01-01 10:61", "2024-01-01 10:00 02:00", "13:00 PM", "now"],
 )
-def test_no_moments(cell: str) -> None:
+def test_invalid_timestamps_are_rejected(cell: str) -> None:
     with pytest.raises(BadTime) as caught:
         parse_times(["2024-01-01", cell], TimeForm("", "dmy", False))
     assert caught.value.place == 1
@@ -343,7 +343,7 @@ def test_no_moments(cell: str) -> None:
 
 @given(st.lists(st.datetimes(datetime.datetime(1700, 1, 1), datetime.datetime(2250, 1, 1)), min_size=1, max_size=5))
 @settings(deadline=None)
-def test_what_python_writes_is_read_to_the_microsecond(written: list[datetime.datetime]) -> None:
+def test_python_datetimes_round_trip_to_the_microsecond(written: list[datetime.datetime]) -> None:
     expected = np.array(written, "datetime64[ns]").astype(np.int64).tolist()
     for text in ([str(moment) for moment in written], [moment.isoformat() for moment in written]):
         assert parse_times(text, TimeForm("", "dmy", False)).tolist() == expected
@@ -358,7 +358,7 @@ def utc_hours(times: np.ndarray) -> list[str]:
     return [cell[-5:] for cell in np.datetime_as_string(times.astype("datetime64[ns]"), "m")]
 
 
-def test_the_hour_that_autumn_repeats_is_told_by_the_order() -> None:
+def test_repeated_autumn_hour_is_resolved_by_row_order() -> None:
     day = "2024-10-27"
     cells = [f"{day}T{hour}" for hour in ("01:30", "02:00", "02:30", "02:00", "02:30", "03:00")]
     utc, nowhere = to_utc(local(*cells), BERLIN)
@@ -367,30 +367,30 @@ def test_the_hour_that_autumn_repeats_is_told_by_the_order() -> None:
     assert not len(nowhere)
 
 
-def test_two_series_are_told_apart_in_that_hour() -> None:
+def test_repeated_autumn_hour_is_resolved_for_each_series() -> None:
     day = "2024-10-27"
     cells = [f"{day}T{hour}" for hour in ("02:00", "02:00", "02:30", "02:30", "02:00", "02:00")]
     utc, _ = to_utc(local(*cells), BERLIN, np.array([0, 1, 0, 1, 0, 1], np.int32))
     assert utc_hours(utc) == ["00:00", "00:00", "00:30", "00:30", "01:00", "01:00"]
 
 
-def test_a_table_with_the_newest_rows_first_is_read_from_its_end() -> None:
+def test_repeated_autumn_hour_is_resolved_in_descending_tables() -> None:
     day = "2024-10-27"
     cells = [f"{day}T{hour}" for hour in ("01:30", "02:00", "02:30", "02:00", "02:30", "03:00")]
     utc, _ = to_utc(local(*cells[::-1]), BERLIN)
     assert utc_hours(utc) == ["02:00", "01:30", "01:00", "00:30", "00:00", "23:30"]
-    # Beside one that stands the other way round, mixed with it.
+    # Two interleaved series, one ascending and one descending.
     both = [cell for pair in zip(cells, cells[::-1], strict=True) for cell in pair]
     utc, _ = to_utc(local(*both), BERLIN, np.array([0, 1] * 6, np.int32))
     assert utc_hours(utc[::2]) == utc_hours(utc[1::2])[::-1] == ["23:30", "00:00", "00:30", "01:00", "01:30", "02:00"]
 
 
-def test_that_hour_seen_once_is_the_first() -> None:
+def test_repeated_autumn_hour_that_occurs_once_is_the_first() -> None:
     utc, _ = to_utc(local("2024-10-27T02:30", "2025-10-26T02:30"), BERLIN)
     assert utc_hours(utc) == ["00:30", "00:30"]
 
 
-def test_the_hour_that_spring_skips_is_nowhere() -> None:
+def test_skipped_spring_hour_is_reported_as_nonexistent() -> None:
     utc, nowhere = to_utc(local("2024-03-31T01:59", "2024-03-31T02:00", "2024-03-31T03:00"), BERLIN)
     assert nowhere.tolist() == [1]
     assert utc_hours(utc[[0, 2]]) == ["00:59", "01:00"]
@@ -398,14 +398,14 @@ def test_the_hour_that_spring_skips_is_nowhere() -> None:
 
 @given(st.integers(0, 400_000))
 @settings(deadline=None, max_examples=50)
-def test_clocks_of_a_zone_come_back(start: int) -> None:
-    """A day of quarters of an hour from any moment, written by the zone's clocks and read again."""
+def test_local_times_of_a_zone_round_trip_through_utc(start: int) -> None:
+    """Convert a day of quarter hours from any start to local time and back."""
     utc = (1_600_000_000 + 900 * (start + np.arange(96))) * 1_000_000_000
     shown = [datetime.datetime.fromtimestamp(moment / 1e9, BERLIN).replace(tzinfo=None) for moment in utc.tolist()]
     back, nowhere = to_utc(np.array(shown, "datetime64[ns]").astype(np.int64), BERLIN)
     assert not len(nowhere)
     if (np.diff([moment.timestamp() for moment in shown]) > 0).all() and (back != utc).any():
-        # It began in the second of two hours alike, which nothing in it tells.
+        # The day begins in the second of two equal hours, which its local times do not show.
         assert (
             shown[0].replace(tzinfo=BERLIN, fold=1).utcoffset() != shown[0].replace(tzinfo=BERLIN, fold=0).utcoffset()
         )
@@ -413,8 +413,8 @@ def test_clocks_of_a_zone_come_back(start: int) -> None:
         pytest.fail("a time came back as another")
 
 
-def test_nanoseconds_are_kept() -> None:
-    """Whether one cell has them or all, with an offset or without."""
+def test_parse_times_keeps_nanoseconds() -> None:
+    """Nanoseconds are kept in one cell or in all, with an offset or without."""
     cells = ["2024-03-05 12:00:00.123456789", "2024-03-05 12:00:00.1234567", "2024-03-05 12:00:00"]
     for given_cells in (cells, [f"{cell}+00:00" for cell in cells], [cell.replace("-", "/") for cell in cells]):
         form = infer_form(given_cells, "t")
@@ -432,11 +432,11 @@ def test_nanoseconds_are_kept() -> None:
         (["20181321-20", "20181322-20"], False),
     ],
 )
-def test_dates_and_hours_in_digits_resemble_times(cells: list[str], meant: bool) -> None:
+def test_resembles_times_accepts_compact_dates_with_hours(cells: list[str], meant: bool) -> None:
     assert resembles_times(cells, "time", first=False) == meant
 
 
-def test_times_that_cannot_be_read_are_not_left_out(tmp_path: Path) -> None:
+def test_unreadable_time_column_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("time,a\n" + "".join(f"201802{day}-{hour:02},1\n" for day in (20, 21) for hour in range(24)))
     with pytest.raises(DataError, match="'time' seems to hold times that cannot be read") as caught:

@@ -1,4 +1,4 @@
-"""Windows: where they start, what they hold, and how data is told apart; all expected values worked by hand."""
+"""Windows: their starts, their contents, and hashes of data, with hand-computed values."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def ids(*values: int) -> np.ndarray:
         (ids(0, 0, 0, 0, 0), 5, 1, [0]),
         (ids(0, 0, 0, 0, 0), 6, 1, []),
         (ids(0, 0, 0, 0, 0), 1, 1, [0, 1, 2, 3, 4]),
-        # No window joins two segments, also where the same number comes back later.
+        # No window joins two segments, even if a segment number occurs again later.
         (ids(7, 7, 7, 2, 2, 2, 2), 3, 1, [0, 3, 4]),
         (ids(1, 1, 2, 1, 1), 2, 1, [0, 3]),
         (ids(0, 1, 2), 2, 1, []),
@@ -31,14 +31,16 @@ def ids(*values: int) -> np.ndarray:
         (ids(), 2, 1, []),
     ],
 )
-def test_starts(segment: np.ndarray, span: int, stride: int, starts: list[int]) -> None:
+def test_window_starts_stay_in_segments_and_follow_stride(
+    segment: np.ndarray, span: int, stride: int, starts: list[int]
+) -> None:
     found = window_starts(segment, span, stride)
     assert found.tolist() == starts
     assert found.dtype == np.int64
 
 
 @pytest.mark.parametrize(("span", "stride"), [(0, 1), (1, 0), (-3, 1)])
-def test_a_span_or_stride_below_one_is_refused(span: int, stride: int) -> None:
+def test_window_starts_rejects_span_or_stride_below_one(span: int, stride: int) -> None:
     with pytest.raises(ValueError, match=f"at least 1. Received: span={span}, stride={stride}"):
         window_starts(ids(0, 0), span, stride)
 
@@ -50,7 +52,7 @@ def two_companies() -> Split:
     return Split(series, window_starts(segment, 2), 2, segment, line=ids(1, 1, 1, 2, 2), time=days)
 
 
-def test_a_split_cuts_its_windows_when_asked() -> None:
+def test_split_returns_the_requested_windows_and_lines() -> None:
     split = two_companies()
     assert (split.samples, split.features) == (3, 2)
     assert split.windows().tolist() == [[[10, 0], [11, 1]], [[11, 1], [12, 2]], [[50, 3], [51, 4]]]
@@ -61,13 +63,13 @@ def test_a_split_cuts_its_windows_when_asked() -> None:
     assert split._replace(line=None).lines() is None
 
 
-def test_windows_are_copies() -> None:
+def test_windows_are_copies_of_the_series() -> None:
     split = two_companies()
     split.windows()[:] = -1
     assert split.series[0, 0] == 10
 
 
-def test_recut_keeps_to_the_segments_and_leaves_labels_behind() -> None:
+def test_recut_respects_segments_and_drops_labels() -> None:
     split = two_companies()._replace(label=np.array([0, 1, 2], np.int32))
     longer = split.recut(3)
     assert longer.windows()[..., 0].tolist() == [[10, 11, 12]]
@@ -76,7 +78,7 @@ def test_recut_keeps_to_the_segments_and_leaves_labels_behind() -> None:
     assert split.recut(1, stride=2).starts.tolist() == [0, 2, 3]
 
 
-def test_samples_that_are_whole_by_nature_are_segments() -> None:
+def test_samples_without_segments_are_their_own_segments() -> None:
     split = Split(np.arange(6, dtype=np.float32)[:, None], np.array([0, 3]), 3)
     assert split.segment_ids().tolist() == [0, 0, 0, 1, 1, 1]
     assert split.recut(2).windows()[..., 0].tolist() == [[0, 1], [1, 2], [3, 4], [4, 5]]
@@ -90,7 +92,7 @@ def test_batches_drop_no_sample(size: int, lengths: list[int]) -> None:
     assert np.concatenate([np.arange(5)[batch] for batch in batches]).tolist() == [0, 1, 2, 3, 4]
 
 
-def test_an_empty_part_is_named() -> None:
+def test_require_samples_names_the_empty_split() -> None:
     split = two_companies()
     empty = split._replace(starts=np.empty(0, np.int64))
     data = Data(split, empty, split, fixed_scale(), Source("some.csv", "0", "CC0"))
@@ -100,7 +102,7 @@ def test_an_empty_part_is_named() -> None:
     assert require_samples(full, "") is full
 
 
-def test_fingerprints_tell_values_shapes_and_types_apart() -> None:
+def test_hash_arrays_depends_on_values_shapes_and_types() -> None:
     array = np.arange(6, dtype=np.float32)
     different = [
         hash_arrays(array),
@@ -113,7 +115,7 @@ def test_fingerprints_tell_values_shapes_and_types_apart() -> None:
     ]
     assert len(set(different)) == len(different)
     assert hash_arrays(array.copy()) == different[0]
-    # A view with gaps counts as the values it shows.
+    # A strided view has the hash of its values.
     assert hash_arrays(np.repeat(array, 2)[::2]) == different[0]
 
 
