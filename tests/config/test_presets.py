@@ -28,7 +28,9 @@ def test_every_study_except_series_has_a_report_preset() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("task", "name"), [(task, name) for task, names in PRESETS.items() for name in names])
-def test_every_preset_trains(task: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_preset_trains_and_reproduces_its_metrics(
+    task: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Train one epoch on few samples: all losses are finite, and `evaluate` reproduces the metrics of the run."""
     data = {
         "toy": ["--sequences", "40"],

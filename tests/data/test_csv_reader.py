@@ -253,7 +253,7 @@ def test_columns_of_missing_values_become_nan(tmp_path: pathlib.Path) -> None:
     assert np.isnan(read(written(tmp_path, HEAD + "A,d,,\n" * 3))).all()
 
 
-def test_line_numbers_count_blank_and_broken_lines(tmp_path: pathlib.Path) -> None:
+def test_line_numbers_count_blank_lines_and_lines_in_quotes(tmp_path: pathlib.Path) -> None:
     rows = ["A,d,1,2", '"B\nb",d,1,2', "C,d,1,2"]
     for number, line in enumerate((4, 6, 9)):
         changed = [row.replace("1", "one") if place == number else row for place, row in enumerate(rows)]

@@ -145,7 +145,7 @@ def test_shuffled_split_shares_rows_and_is_marked_leaky(tmp_path: pathlib.Path) 
     path = written(tmp_path, rows)
     data = reconstruct(path, split="report", window=4)
     starts = [split.starts.tolist() for split in parts(data)]
-    assert [len(part) for part in starts] == [65, 14, 15]  # 94 windows: 70, 15, 15 %
+    assert [len(part) for part in starts] == [65, 14, 15]  # 94 windows: 70%, 15%, and 15%
     assert sorted(itertools.chain(*starts)) == [*range(47), *range(50, 97)]
     assert data.train.series is data.test.series
     assert "shuffled" in data.source.leaky

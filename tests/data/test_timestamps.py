@@ -236,7 +236,7 @@ def test_month_names_without_a_day_are_parsed() -> None:
         (["1.2.69", "2.2.69"], ["1969-02-01", "1969-02-02"]),
     ],
 )
-def test_date_order_with_two_digit_years_is_inferred(cells: list[str], expected: list[str]) -> None:
+def test_two_digit_years_are_the_date_part_that_changes_least(cells: list[str], expected: list[str]) -> None:
     assert moments(*cells) == [f"{day}T00:00:00" for day in expected]
 
 

@@ -85,7 +85,7 @@ def test_samples_without_segments_are_their_own_segments() -> None:
 
 
 @pytest.mark.parametrize(("size", "lengths"), [(2, [2, 2, 1]), (5, [5]), (7, [5]), (1, [1] * 5)])
-def test_batches_drop_no_sample(size: int, lengths: list[int]) -> None:
+def test_batches_contain_every_sample(size: int, lengths: list[int]) -> None:
     split = Split(np.zeros((5, 1), np.float32), np.arange(5), 1)
     batches = list(split.batches(size))
     assert [batch.stop - batch.start for batch in batches] == lengths
@@ -119,7 +119,7 @@ def test_hash_arrays_depends_on_values_shapes_and_types() -> None:
     assert hash_arrays(np.repeat(array, 2)[::2]) == different[0]
 
 
-def test_evenly_spaced_indices_keep_both_ends_and_repeat_none():
+def test_evenly_spaced_indices_are_unique_and_include_both_ends():
     assert evenly_spaced(0, 5).tolist() == []
     assert evenly_spaced(1, 5).tolist() == [0]
     assert evenly_spaced(5, 5).tolist() == [0, 1, 2, 3, 4]
