@@ -1038,4 +1038,4 @@ def test_training_warns_if_the_network_is_much_worse_than_pca(place: Path) -> No
     assert said.code == 0, said.err
     assert "it detects only large anomalies. Increase --epochs (now 1)" in said.err
     assert "threshold: " in said.out
-    assert "note: the network errs" not in call(f"series detect {place}/run {place}/good.csv").err
+    assert "it detects only large anomalies" not in call(f"series detect {place}/run {place}/good.csv").err

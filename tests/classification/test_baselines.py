@@ -74,5 +74,4 @@ def test_logistic_regression_classifies_wide_windows() -> None:
     label = random.integers(0, 2, 120)
     windows = random.normal(size=(120, 60, 10)) + label[:, None, None]
     found = fit_logistic_regression(labeled_data(windows, label))
-    assert np.linalg.matrix_rank(found.weights) == 1  # with two classes, only their difference matters
     assert (found.probabilities(windows).argmax(axis=1) == label).all()

@@ -87,6 +87,7 @@ def test_label_of_one_row_applies_to_the_whole_series() -> None:
     rows = [f"r{name},{row},{'ab'[name % 2] if row == 1 else ''}" for name in range(20) for row in range(4)]
     _, data = settled(rows)
     assert [split.samples for split in data[:3]] == [14, 3, 3]
+    assert np.bincount(np.concatenate([split.label for split in data[:3]])).tolist() == [10, 10]
 
 
 @pytest.mark.parametrize(

@@ -154,9 +154,7 @@ def dry(capsys: pytest.CaptureFixture[str], empty_directory: Path, temporary: Pa
 
 
 @pytest.mark.slow
-def test_dry_run_estimates_the_disk_usage_of_a_training(
-    dry: Callable[[str], dict[str, Any]], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_dry_run_estimates_the_disk_usage_of_a_training(dry: Callable[[str], dict[str, Any]]) -> None:
     found = dry(f"toy train {SMALL}")
     how = {part["name"]: part["how"] for part in found["parts"]}
     assert list(how) == ["compile", "train", "validate", "save", "finish"]
@@ -166,7 +164,6 @@ def test_dry_run_estimates_the_disk_usage_of_a_training(
     size = sum(path.stat().st_size for path in Path("r").rglob("*") if path.is_file())
     assert found["disk_bytes"] == pytest.approx(size, rel=0.3)
     assert found["disk_bytes_meanwhile"] > 0
-    assert "Received" not in capsys.readouterr().err
 
 
 def test_finish_of_many_windows_is_extrapolated_from_a_sample(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

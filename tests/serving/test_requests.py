@@ -184,7 +184,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         yield started
         # No request may cause an internal error.
         assert not [line for line in started.log if '"level": "error"' in line or "Traceback" in line], started.log
-        assert ":predict" not in started.ask("/health")[1]
+        assert started.ask("/health")[1] == {"status": "alive"}
 
 
 @pytest.mark.parametrize("name", CASES)
