@@ -1,4 +1,4 @@
-"""A real browser for pages, and what tests ask of it."""
+"""A real browser, and helpers to inspect pages in it."""
 
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ def scheme(driver: Any, name: str) -> None:
 
 
 def contrast(one: str, other: str) -> float:
-    """The contrast of two colours, as WCAG 2.1 has it."""
+    """Return the contrast ratio of two colors as defined by WCAG 2.1."""
 
     def luminance(colour: str) -> float:
         parts = [int(part) / 255 for part in colour.removeprefix("rgb(").rstrip(")").split(",")]

@@ -1,4 +1,4 @@
-"""The command line, parsed but not run."""
+"""Parse command lines without running them."""
 
 import shlex
 from typing import Any

@@ -1,4 +1,4 @@
-"""A detector without a network, whose scores can be reckoned by hand."""
+"""A detector without a network, whose scores can be calculated by hand."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ MINUTE = 60 * 10**9
 
 
 def detector_of(window: int = 3, features: int = 1, smooth: int = 1, **options: Any) -> RunDetector:
-    """Its errors are a window's squared distances from its mean, values of each place weighing differently."""
+    """Return a detector whose errors are squared distances from the window's mean, weighted by position."""
 
     def errors(windows: Any) -> Any:
         filled = np.nan_to_num(windows)

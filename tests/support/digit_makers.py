@@ -1,4 +1,4 @@
-"""Small made-up digits in every form of file, for tests."""
+"""Small artificial digits in every file format."""
 
 import gzip
 import struct
@@ -9,7 +9,7 @@ from lstm_ae.data.digit_files import IDX_STEMS
 
 
 def made(train=120, test=20):
-    """Arrays of small made-up digits: every image is of its own and shows its label in its first pixel."""
+    """Return arrays of artificial digits: all images differ and show their label in the first pixel."""
     rng = np.random.default_rng(3)
     images = rng.integers(0, 256, (train + test, 28, 28), dtype=np.uint8)
     labels = np.arange(train + test, dtype=np.uint8) % 10
@@ -33,7 +33,7 @@ def idx_bytes(array):
 
 
 def idx(folder, pack=False, dotted=False, **changes):
-    """Write the four IDX files; `changes` gives the raw bytes of some, by Keras' name of the array, None leaves out."""
+    """Write the four IDX files; `changes` replaces the raw bytes of some by array name, and None omits one."""
     folder.mkdir(exist_ok=True)
     for stem, (key, array) in zip(IDX_STEMS, made().items(), strict=True):
         body = changes.get(key, idx_bytes(array))

@@ -39,7 +39,7 @@ def edit_graph(plain: Path, path: Path, edit: Callable[[Any], None]) -> Path:
 
 
 def node(nodes: Any, op: str, name: str = "added", inputs: tuple[str, ...] = ()) -> Any:
-    """Add a node."""
+    """Add a node to a graph."""
     added = nodes.add()
     added.op, added.name = op, name
     added.input.extend(inputs)
@@ -47,6 +47,6 @@ def node(nodes: Any, op: str, name: str = "added", inputs: tuple[str, ...] = ())
 
 
 def function(meta: Any, start: str) -> Any:
-    """The one function whose name begins so."""
+    """Return the only function whose name starts with this prefix."""
     (found,) = [each for each in meta.graph_def.library.function if each.signature.name.startswith(start)]
     return found

@@ -1,4 +1,4 @@
-"""The commands as their helps tell of them."""
+"""List the commands and the examples in their help."""
 
 from lstm_ae_cli.app import command as root
 from typer.core import TyperGroup
@@ -8,7 +8,7 @@ NAMES = ["toy", "mnist", "snp", "series", "runs", "config", "bench", "export", "
 
 
 def commands(group=None, path=()):
-    """Every command with its path, groups included, in the order of the help."""
+    """Yield every command and group with its path, in the order of the help."""
     group = group or root()
     yield path, group
     for name in group.list_commands(None):
@@ -20,5 +20,5 @@ def commands(group=None, path=()):
 
 
 def examples():
-    """The example of each command, by its path."""
+    """Return the example of each command by its path."""
     return {path: command.help.split("Example: ")[1] for path, command in commands() if path}

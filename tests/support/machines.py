@@ -1,4 +1,4 @@
-"""Tables of machines whose sizes differ by far."""
+"""Tables of machines with very different levels."""
 
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,14 @@ ROWS = 240
 
 
 def values_of(machine: str, level: float, deviation: float) -> Any:
-    """Two columns with a season of 12 steps, `(rows, 2)`."""
+    """Return two columns with a season of 12 steps, `(rows, 2)`."""
     step, random = 2 * np.pi * np.arange(ROWS)[:, None] / 12, np.random.default_rng(len(machine))
     waves = np.sqrt(2) * np.sin(step + np.arange(2)) + 0.05 * random.normal(size=(ROWS, 2))
     return level * np.array([1, 2]) + deviation * waves
 
 
 def table(path: Path, machines: dict[str, tuple[float, float]] = MACHINES, spike: float = 0) -> Path:
-    """Hourly values of machines in this order; with a spike of so many deviations of the small one at row 150."""
+    """Write hourly values of machines in this order, with a spike at row 150 in deviations of the small machine."""
     lines = ["machine,time,a,b"]
     for machine, (level, deviation) in machines.items():
         values = values_of(machine, level, deviation)

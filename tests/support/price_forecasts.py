@@ -14,7 +14,7 @@ MONDAY = np.datetime64("2024-01-01")
 
 
 def panel(series: np.ndarray, span: int, start: int = 0) -> Split:
-    """One company on working days."""
+    """Return prices of one company on working days."""
     days = np.busday_offset(MONDAY, np.arange(start, start + len(series)))
     segment = np.zeros(len(series), np.int32)
     values = series.reshape(len(series), -1).astype(np.float32)

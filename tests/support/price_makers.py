@@ -1,4 +1,4 @@
-"""Files of made prices whose next day is known in part."""
+"""Files of artificial prices whose next day is partly predictable."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ HEAD = "symbol,date,open,high,low,close,volume"
 
 
 def days_of(symbol, count, seed=0, start="2015-01-01", price=50.0, line=0.0):
-    """Rows of working days: an open at the last close, a walk within the day, and its highest and lowest prices.
+    """Return rows of working days: open at the last close, a walk within the day, and its high and low.
 
     `line` makes them a line instead: each day's prices are so much more than the day before's.
     """

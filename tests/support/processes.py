@@ -1,4 +1,4 @@
-"""`lstmae` in processes of its own, to be killed and interrupted."""
+"""Run `lstmae` in separate processes that can be killed and interrupted."""
 
 import asyncio
 import atexit
@@ -24,7 +24,7 @@ FORKS.set_forkserver_preload(["lstm_ae_cli.app", "lstm_ae_cli.series", "lstm_ae_
 
 
 def imported_by(lines):
-    """Run command lines in one new process; returns the modules that it has imported in the end, and its stdout."""
+    """Run command lines in one new process; return the modules that it imported, and its stdout."""
     program = (
         "import json, sys\n"
         "from lstm_ae_cli import main\n"
@@ -39,7 +39,7 @@ def imported_by(lines):
 
 
 def run_lstmae(words, kill_at_write=0):
-    """Run `lstmae`, and end this process in the middle of the write of this number; returns the exit code."""
+    """Run `lstmae` and return its exit code; kill this process during the write with this number."""
     from lstm_ae_cli import main
 
     left, fsync = kill_at_write, os.fsync
@@ -78,7 +78,7 @@ def _run_forked(line, place, environment, descriptors, own_group, kill_at_write)
 
 
 class Forked:
-    """A command in a forked process, with the part of `subprocess.Popen` that tests use."""
+    """Command in a forked process, with the part of the `subprocess.Popen` interface that tests use."""
 
     def __init__(self, line, place, own_group, kill_at_write):
         (out, out_end), (err, err_end) = os.pipe(), os.pipe()
@@ -120,7 +120,7 @@ class Forked:
         return self.returncode
 
     def communicate(self, timeout=CEILING):
-        """Read what is left of stdout and stderr until both end, and wait for the process."""
+        """Read the rest of stdout and stderr, and wait for the process."""
         with ThreadPoolExecutor() as threads:
             texts = [threads.submit(stream.read) for stream in (self.stdout, self.stderr)]
             try:
@@ -134,7 +134,7 @@ class Forked:
 
 @contextmanager
 def started(line, place, kill_at_write=0, own_group=False, fresh=False):
-    """Run the command, and kill it at the end if it still runs.
+    """Run a command, and kill it at the end if it is still running.
 
     Args:
         line: the words after `lstmae`.
@@ -162,14 +162,14 @@ def started(line, place, kill_at_write=0, own_group=False, fresh=False):
 
 
 def finished(line, place, **more):
-    """Run the command to its end; returns its exit code and the lines of stderr."""
+    """Run a command to its end; return its exit code and the lines of stderr."""
     with started(line, place, **more) as process:
         _, err = process.communicate(timeout=CEILING)
     return process.returncode, err.splitlines()
 
 
 def until(process, text):
-    """Read stderr as far as a line that starts so."""
+    """Read stderr up to a line with this prefix."""
     for line in process.stderr:
         if line.startswith(text):
             return
@@ -182,7 +182,7 @@ def until_there(path):
 
 
 def wait_for(true, problem):
-    """Wait until a function returns true; fail with the problem after the ceiling."""
+    """Wait until a function returns true; fail with the problem after the time limit."""
     end = time.monotonic() + CEILING
     while not true():
         assert time.monotonic() < end, problem
@@ -190,7 +190,7 @@ def wait_for(true, problem):
 
 
 async def wait_on_loop(true, problem, work=None):
-    """As `wait_for`, while the event loop goes on; awaits what `work` returns between two looks."""
+    """Wait like `wait_for` without blocking the event loop; await the result of `work` between two checks."""
     end = time.monotonic() + CEILING
     while not true():
         assert time.monotonic() < end, problem
@@ -200,14 +200,14 @@ async def wait_on_loop(true, problem, work=None):
 
 
 def children(pid):
-    """The processes that a process has started, and theirs."""
+    """Return all descendants of a process."""
     path = Path(f"/proc/{pid}/task/{pid}/children")
     direct = [int(word) for word in path.read_text().split()] if path.exists() else []
     return [found for child in direct for found in (child, *children(child))]
 
 
 def workers(pid):
-    """Those of its processes that run trials."""
+    """Return the descendants that run trials."""
     return [child for child in children(pid) if b"spawn_main" in command_of(child)]
 
 
@@ -226,7 +226,7 @@ def runs(pid):
 
 
 def until_gone(pids):
-    """Wait until none of the processes runs any more; kill those that do after the ceiling."""
+    """Wait until all processes have ended; kill the remaining ones after the time limit."""
     try:
         wait_for(lambda: not any(map(runs, pids)), "still running")
     finally:
@@ -235,7 +235,7 @@ def until_gone(pids):
 
 
 def until_it_imports(process, library):
-    """Wait until a process has mapped a library whose name holds this."""
+    """Wait until a process has mapped a library whose name contains this text."""
     maps = Path(f"/proc/{process.pid}/maps")
     wait_for(lambda: library in maps.read_text() or process.poll() is not None, f"{library} was not loaded")
     assert process.poll() is None

@@ -1,4 +1,4 @@
-"""Runs and searches for tests of reports, made without training; and a reader of the page."""
+"""Runs and searches for tests of reports, written without training, and a parser of the page."""
 
 import functools
 import json
@@ -45,7 +45,7 @@ def made(
     losses: tuple[float, ...] = (0.5, 0.25, 0.3),
     **more: Any,
 ) -> Run:
-    """A whole run; `more` is put into its metrics."""
+    """Write a complete run; `more` is added to its metrics."""
     run = runs.create_run(
         Path(where), config or Toy(), Source(words, sha, "CC0", (words,)), ("", "IBM"), f"lstmae {words}"
     )
@@ -65,7 +65,7 @@ def picture() -> bytes:
 
 
 def found_anomalies(where: str, name: str = "temp", threshold: float = 2.0) -> Run:
-    """A run of a table, with a detection in it: rows 3 and 4 of 6 are anomalies."""
+    """Write a run on a table with detected anomalies in rows 3 and 4 of 6."""
     limit = {"threshold": {"value": threshold, "rule": "fixed:2", "how": f"as {name} says"}}
     run = made(where, Series(data="t.csv", time_col="time", value_cols=(name,), window=4), words=name, **limit)
     scores = np.array([0.5, 0.25, np.nan, 1.0])
@@ -80,7 +80,7 @@ def found_anomalies(where: str, name: str = "temp", threshold: float = 2.0) -> R
 
 
 def searched(where: str, values: tuple[int, ...] = (2, 4), words: str = "made for a test") -> SearchDirectory:
-    """A search whose trials got 0.1 for the first value, 0.2 for the second, and so on; the first was kept."""
+    """Write a search whose trials scored 0.1, 0.2, and so on; the run of the first is kept."""
     plan = SearchPlan(config=Toy(), axes=(Axis("units", values), Axis("clip", (1.0,))), objective=Objective("val_loss"))
     found = folders.create_search(Path(where), plan, Source(words, "abc", "CC0"), (), "lstmae toy tune --units 2,4")
     for number, units in enumerate(values):
@@ -99,7 +99,7 @@ def changed(path: Path, **values: Any) -> None:
 
 
 class Page(HTMLParser):
-    """The elements of a page, with their attributes; its text; and what is wrong with its nesting."""
+    """Parser that collects the elements of a page with their attributes, its text, and nesting errors."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -141,7 +141,7 @@ class Page(HTMLParser):
 def searched_series(
     rows: int = 11, *, dated: bool = True, name: str = "temp", several: int = 1, points: int = 10_000
 ) -> TableSketch:
-    """A series of rows at a minute (or rows by number) with one event in its rows 4 and 5."""
+    """Return a series of rows, one per minute or numbered, with one event in rows 4 and 5."""
     step = 60_000_000_000 if dated else 1
     times = np.arange(rows) * step + (np.datetime64("2024-01-01", "ns").astype(np.int64) if dated else 0)
     scores = np.where(np.isin(np.arange(rows), (4, 5)), 100.0, 1.0)

@@ -1,4 +1,4 @@
-"""Searches that are killed, and what they must come to nevertheless."""
+"""Searches to be killed, and the results they must still reach."""
 
 import numpy as np
 from searches import table_of
@@ -22,7 +22,7 @@ RESUME = "toy tune --resume --out s"
 
 
 def outcome(place):
-    """What must be equal: every trial, and the winner's weights."""
+    """Return what must not depend on kills: all trials, and the weights of the best one."""
     import keras
 
     (winner,) = (place / "trials").iterdir()

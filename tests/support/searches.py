@@ -1,4 +1,4 @@
-"""Small searches for tests: how they are run and looked at, in this process."""
+"""Run small searches in this process, and inspect their results."""
 
 import contextlib
 import io
@@ -22,7 +22,7 @@ GRID = f"toy tune --units 2,3 --clip 1,5 {SMALL} --seed 3"
 
 
 class Said(NamedTuple):
-    """What a command has returned and written."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -30,7 +30,7 @@ class Said(NamedTuple):
 
     @property
     def last(self) -> str:
-        """The last line of stderr, without the name of the command and the code of the error."""
+        """Return the last line of stderr without the command name and the error code."""
         return message_of(self.err)
 
 
@@ -41,7 +41,7 @@ def call(line):
 
 
 def call_unread(line, monkeypatch):
-    """Call where whoever reads the output has stopped, as behind `| head`, before its first line."""
+    """Run a command whose output pipe is already closed, as behind `| head`."""
 
     def unread(console, text):
         raise BrokenPipeError
@@ -52,7 +52,7 @@ def call_unread(line, monkeypatch):
 
 
 def refused(line, code):
-    """The one line of a command that must fail, and leave everything as it was."""
+    """Return the error message of a command that must fail and change no file."""
     before = tree(Path.cwd())
     said = call(line)
     assert (said.code, said.out) == (code, "")
@@ -64,26 +64,26 @@ def refused(line, code):
 
 
 def tree(place):
-    """Every file's content, but for locks."""
+    """Return the contents of all files except locks."""
     return {path: path.read_bytes() for path in place.rglob("*") if path.is_file() and path.name != ".lock"}
 
 
 def table_of(place, leave_out="seconds"):
-    """The lines of a search's table, without the one column that depends on the machine."""
+    """Return the lines of a search's table without the column that depends on the machine."""
     rows = [line.split(",") for line in (place / "table.csv").read_text().splitlines()]
     at = rows[0].index(leave_out)
     return [row[:at] + row[at + 1 :] for row in rows]
 
 
 class Found(NamedTuple):
-    """A search that has been run: where, and what it said."""
+    """Directory and output of a finished search."""
 
     place: Path
     said: Said
 
 
 def cut_after_two(place):
-    """Take a search of four trials back to when two of them had ended."""
+    """Reset a search of four trials to its state after two of them."""
     path = place / "journal.jsonl"
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:4]))
     for name in ("figures", "trials", "tensorboard"):
@@ -110,7 +110,7 @@ def journal_of(place):
 
 
 def faked(monkeypatch, scores):
-    """Trials that end at once, with these scores; no model is made of them."""
+    """Replace trials by ones that end at once with these scores, without models."""
 
     def fake(job, load, notify):
         config = job.config

@@ -1,4 +1,4 @@
-"""Small SavedModels for the server's tests, made of tf.Module alone, and a catalog and service over them."""
+"""Small SavedModels of `tf.Module` for tests of the server, and a catalog and service for them."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ FLOATS = tf.TensorSpec((None, None), tf.float32, name="x")
 
 
 class Plus(tf.Module):
-    """Adds a number of its own, so that versions can be told apart."""
+    """Model that adds a constant, which identifies its version."""
 
     def __init__(self, amount: float) -> None:
         super().__init__()
@@ -39,12 +39,12 @@ class Plus(tf.Module):
 
     @tf.function(input_signature=[FLOATS])
     def whole(self, x: Any) -> Any:
-        """No row of its own for each row of the input."""
+        """Return one row for all rows of the input."""
         return {"total": tf.reduce_sum(x)}
 
     @tf.function(input_signature=[FLOATS])
     def positive(self, x: Any) -> Any:
-        """Fails as a whole where one value is negative."""
+        """Fail if any value is negative."""
         with tf.control_dependencies([tf.debugging.assert_non_negative(x, "below zero")]):
             return {"y": tf.identity(x)}
 
@@ -89,7 +89,7 @@ def save(base: Path, version: int | str = 1, amount: float = 1.0) -> Path:
 
 
 class Held(tf.Module):
-    """Holds calls of many columns until it is released, and answers all others."""
+    """Model that blocks calls with many columns until it is released, and answers all others."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class Held(tf.Module):
 
     @tf.function(input_signature=[FLOATS])
     def count(self, x: Any) -> Any:
-        """How many calls of many columns have begun."""
+        """Return the number of blocked calls so far."""
         return {"begun": x + self.begun}
 
     @tf.function(input_signature=[FLOATS])
@@ -113,14 +113,14 @@ class Held(tf.Module):
 
 
 def save_held(base: Path) -> None:
-    """Write a version of a model that holds some calls until it is released."""
+    """Write a version of a model that blocks some calls until it is released."""
     model = Held()
     signatures = {"serving_default": model.hold, "count": model.count, "release": model.release}
     tf.saved_model.save(model, str(base / "1"), signatures=signatures)
 
 
 class Endless(tf.Module):
-    """Answers no call."""
+    """Model that answers no call."""
 
     @tf.function(input_signature=[FLOATS])
     def count(self, x: Any) -> Any:
@@ -142,7 +142,7 @@ def save_endless(base: Path, *, warmup: bool = False) -> Path:
 
 
 def service(folder: Path, policy: VersionPolicy = VersionPolicy(), labels: Any = (), **options: Any) -> RequestHandler:  # noqa: B008
-    """A service over the models in a folder, to be used within `run`."""
+    """Return a service for the models in a folder, to be used within `run`."""
     limits = RequestLimits(**options.pop("limits", {}))
     catalog = ModelCatalog(
         lambda: discover_models(folder, policy, labels), make_loader(trust=True), **options.pop("catalog", {})
@@ -151,7 +151,7 @@ def service(folder: Path, policy: VersionPolicy = VersionPolicy(), labels: Any =
 
 
 def run(made: RequestHandler, work: Callable[[RequestHandler], Awaitable[Any]]) -> Any:
-    """Load the models and await what `work` makes of the service."""
+    """Load the models and return the awaited result of `work(service)`."""
 
     async def whole() -> Any:
         await made.catalog.refresh()
@@ -165,7 +165,7 @@ def run(made: RequestHandler, work: Callable[[RequestHandler], Awaitable[Any]]) 
 
 
 async def ask(made: RequestHandler, method: str, path: str, body: Any = b"", **headers: str) -> RestResponse:
-    """One request; a body that is not bytes is sent as JSON."""
+    """Return a request; a body that is not bytes is sent as JSON."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
 
     async def read() -> bytes:
@@ -176,7 +176,7 @@ async def ask(made: RequestHandler, method: str, path: str, body: Any = b"", **h
 
 
 def drawn(network: Any) -> Any:
-    """A network with weights of its own, which no two layers share."""
+    """Return a network whose layers share no weights."""
     random = np.random.default_rng(0)
     network.set_weights([random.normal(0, 0.5, weight.shape) for weight in network.get_weights()])
     return network
@@ -218,7 +218,7 @@ def save_half_plus_two(base: Path, version: int = 123) -> Path:
 
 
 def definition(method: str, inputs: dict[str, Any], outputs: dict[str, Any]) -> Any:
-    """A `SignatureDef` of a graph's tensors."""
+    """Return a `SignatureDef` of tensors of a graph."""
     made = SignatureDef(method_name=f"tensorflow/serving/{method}")
     for infos, tensors in ((made.inputs, inputs), (made.outputs, outputs)):
         for key, tensor in tensors.items():
@@ -232,7 +232,7 @@ NUMBER = tf.TensorSpec((), tf.float32)
 
 
 class OfExamples(tf.Module):
-    """Reads `tf.Example`s of two classes with a score each, and of one output, and says them rightly or wrongly."""
+    """Model that parses `tf.Example`s for a classifier and a regressor, with correct or wrong outputs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -248,7 +248,7 @@ class OfExamples(tf.Module):
         return parsed["class"], parsed["score"], parsed["output"]
 
     def signatures(self) -> dict[str, Any]:
-        """By name: a classifier's or regressor's outputs of the parsed features."""
+        """Return the outputs of a classifier or a regressor by name for the parsed features."""
         made = {
             "serving_default": lambda c, s, o: {"classes": c, "scores": s},
             "classes_only": lambda c, s, o: {"classes": c},
@@ -280,13 +280,13 @@ class OfExamples(tf.Module):
 
 
 def failing(values: Any) -> Any:
-    """The values, if only they were below zero."""
+    """Return the values if all of them are below zero."""
     with tf.control_dependencies([tf.debugging.assert_negative(values, "the run failed")]):
         return tf.identity(values)
 
 
 def save_of_examples(base: Path, version: int = 1) -> Path:
-    """Write the model of examples in TensorFlow 2's form, which has no word for classifiers and regressors."""
+    """Write the model of examples in the format of TensorFlow 2, which has no classify or regress signatures."""
     model = OfExamples()
     tf.saved_model.save(model, str(base / str(version)), signatures=model.signatures())
     path = base / str(version) / "saved_model.pb"

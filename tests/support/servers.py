@@ -1,4 +1,4 @@
-"""`lstmae serve` in a process of its own."""
+"""Run `lstmae serve` in a separate process."""
 
 import json
 import os
@@ -20,7 +20,7 @@ PROGRAM = "import sys; from lstm_ae_cli import main; sys.exit(main())"
 
 
 class Live(NamedTuple):
-    """A server that runs.
+    """Running server.
 
     Args:
         log: the lines of stderr so far.
@@ -35,7 +35,7 @@ class Live(NamedTuple):
         return f"http://127.0.0.1:{self.rest}{path}"
 
     def ask(self, path: str, body: Any = None, method: str | None = None, **headers: str) -> tuple[int, Any]:
-        """The status and the JSON of an answer."""
+        """Return the status and the JSON of a response."""
         content = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         request = urllib.request.Request(self.url(path), content, headers, method=method)
         try:
@@ -46,7 +46,7 @@ class Live(NamedTuple):
                 return error.code, json.loads(error.read() or b"null")
 
     def raw(self, *parts: bytes | None, wait: float = CEILING) -> bytes:
-        """What comes back for these bytes, until the connection ends; None ends what is sent."""
+        """Return the response to these bytes until the connection ends; None shuts down the sending side."""
         with socket.create_connection(("127.0.0.1", self.rest), timeout=wait) as connection:
             try:
                 for part in parts:
@@ -59,14 +59,14 @@ class Live(NamedTuple):
                 return type(error).__name__.encode()
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """End it; returns its exit code."""
+        """Stop the server and return its exit code."""
         self.process.send_signal(number)
         return self.process.wait(CEILING)
 
 
 @contextmanager
 def live(folder: Path, *options: str, ready: bool = True, program: str = PROGRAM) -> Iterator[Live]:
-    """A server of a folder's models on free ports, `ready` or just listening; killed at the end if it still runs.
+    """Start a server of a folder's models on free ports, `ready` or just listening, and kill it at the end.
 
     Args:
         program: what Python runs with the arguments of `lstmae`.

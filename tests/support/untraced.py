@@ -1,4 +1,4 @@
-"""A replacement for `tf.function` that traces nothing."""
+"""Replace `tf.function` so that nothing is traced."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ TRACE = tf.function
 
 
 class UntracedFunction:
-    """The part of a `tf.function` that this package uses, without a graph."""
+    """The part of the `tf.function` interface that this package uses, without a graph."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
@@ -23,5 +23,5 @@ class UntracedFunction:
 
 
 def leave_untraced(function: Callable[..., Any] | None = None, **options: Any) -> Any:
-    """Take the place of `tf.function`, except as the decorator that Keras puts on operations it must compile."""
+    """Replace `tf.function`, except as the decorator of operations that Keras must compile."""
     return TRACE(**options) if function is None else UntracedFunction(function)
