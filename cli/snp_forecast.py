@@ -1,6 +1,6 @@
 """Show the forecasts of `lstmae snp predict`: one day ahead, or many."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from lstm_ae.formatting import format_count, format_decimal, format_names, format_range, format_skill
@@ -10,7 +10,7 @@ from .results import show_files, show_metrics
 
 if TYPE_CHECKING:
     from lstm_ae.data.windows import Data
-    from lstm_ae.evaluation import Verdict
+    from lstm_ae.evaluation import Metric, Verdict
     from lstm_ae.experiment import RunWithData
     from lstm_ae.forecasting.intervals import Calibration
     from lstm_ae.json_types import JsonMapping
@@ -44,10 +44,8 @@ def show_one_day(
     Returns:
         The skill over persistence; None if no forecast has an actual value.
     """
-    from lstm_ae.evaluation import Metric
     from lstm_ae.forecasting.baselines import PriceBaselines
     from lstm_ae.studies.snp.forecasting import compare_more_baselines, compare_with_persistence, evaluate_new, predict
-    from lstm_ae.studies.snp.multistep import HorizonStep
 
     new, leaky = opened.data.train.samples == 0, opened.data.source.leaky
     calibration = _calibration(opened.run) if new else _validation_calibration(opened)
@@ -69,10 +67,9 @@ def show_one_day(
     against = None
     if measures:
         against = compare_with_persistence(opened.model, opened.data)
-        day = HorizonStep(1, {"skill": Metric(measures["skill"]["value"])}, against, against)
         companies = format_count(len(dict.fromkeys(columns["symbol"])), "company")
         console.show(f"Forecast of the {opened.data.feature_names[0]}, 1 day ahead, for {companies}:")
-        show_metrics(console, metrics, "" if new else leaky, compare_by_day([day], against))
+        show_metrics(console, metrics, "" if new else leaky, compare_by_day({1: against}, against))
     else:
         console.show("No window is followed by a day in this data, so there are no errors")
     _show_next_day(console, opened, columns, levels)
@@ -175,7 +172,9 @@ def show_many_days(
     _describe_forecast(console, opened.data, result.table)
     if result.persistence is not None:
         console.show(f"Verdict over all days ahead, in {result.windows:,} test windows: {result.verdict}")
-        for line in compare_by_day(result.steps, result.persistence):
+        persistence = {step.step: step.persistence for step in result.steps}
+        skills = {step.step: step.metrics["skill"] for step in result.steps}
+        for line in compare_by_day(persistence, result.persistence, skills):
             console.show(line)
     else:
         console.show("No window is followed by enough days in this data, so there are no errors")
@@ -223,35 +222,38 @@ def _describe_forecast(console: Console, data: "Data", table: "TableColumns") ->
         )
 
 
-def compare_by_day(steps: Sequence["HorizonStep"], overall: "Verdict") -> list[str]:
+def compare_by_day(
+    persistence: Mapping[int, "Verdict"], overall: "Verdict", skills: Mapping[int, "Metric"] | None = None
+) -> list[str]:
     """Return lines that compare the forecast with persistence and a linear regression, and say how far it is useful.
 
     Args:
-        steps: evaluations by day ahead.
+        persistence: comparison with persistence by day ahead.
         overall: comparison with persistence over all days ahead.
+        skills: skill by day ahead to show beside that of a linear regression; None to leave it out.
     """
     from lstm_ae.forecasting.baselines import LINEAR_NAME
 
-    days = "over all days ahead" if len(steps) > 1 else "one day ahead"
+    days = "over all days ahead" if len(persistence) > 1 else "one day ahead"
     lines = [f'Against persistence ("tomorrow = today"), {days}: {overall}']
-    if LINEAR_NAME in steps[0].metrics["skill"].baselines:
-        skills = [(step.step, step.metrics["skill"]) for step in _first_and_last(steps)]
-        texts = [
-            f"day {day} {format_skill(skill.value)} ({LINEAR_NAME} {format_skill(skill.baselines[LINEAR_NAME])})"
-            for day, skill in skills
-        ]
+    texts = [
+        f"day {day} {format_skill(skill.value)} ({LINEAR_NAME} {format_skill(skill.baselines[LINEAR_NAME])})"
+        for day, skill in _first_and_last(list((skills or {}).items()))
+        if LINEAR_NAME in skill.baselines
+    ]
+    if texts:
         lines.append(f"Skill over persistence: {', '.join(texts)}")
-    return [*lines, _describe_reach(steps)]
+    return [*lines, _describe_reach(persistence)]
 
 
-def _describe_reach(steps: Sequence["HorizonStep"]) -> str:
+def _describe_reach(persistence: Mapping[int, "Verdict"]) -> str:
     """Return a sentence on how far ahead the forecast is better than persistence."""
-    better = [step.step for step in steps if step.persistence.outcome == "beats"]
-    if len(steps) == 1:
+    better = [day for day, verdict in persistence.items() if verdict.outcome == "beats"]
+    if len(persistence) == 1:
         return f"{'Useful:' if better else 'Not useful: not'} significantly better than persistence."
-    first_tie = next((step.step for step in steps if step.step not in better), None)
+    first_tie = next((day for day in persistence if day not in better), None)
     if first_tie is None:
-        return f"Useful on all days ahead (1 to {steps[-1].step}): significantly better than persistence."
+        return f"Useful on all days ahead (1 to {max(persistence)}): significantly better than persistence."
     if first_tie > 1:
         return f"Useful up to day {first_tie - 1}: on day {first_tie} it is not significantly better than persistence."
     if better:

@@ -20,7 +20,6 @@ from searches import call
 
 from lstm_ae import __version__
 from lstm_ae.evaluation import Metric, Verdict
-from lstm_ae.studies.snp.multistep import HorizonStep
 
 SMALL_DIGITS = "--units 4 --epochs 1"  # as in the help examples, so that commands reuse their runs
 SMALL_WALKS = "--window 4 --units 2 --epochs 1"
@@ -416,8 +415,8 @@ def test_snp_multistep_output_shows_prices_and_intervals(run, horizon, days):
 def test_compare_by_day_summarizes_the_useful_days_ahead(outcomes, sentence):
     skills = Metric(0.1, baselines={"linear regression": 0.25})
     verdicts = [Verdict(outcome, "persistence", 0.1, 0.01) for outcome in outcomes]
-    steps = [HorizonStep(day, {"skill": skills}, each, each) for day, each in enumerate(verdicts, 1)]
-    against, skill, reach = compare_by_day(steps, verdicts[0])
+    by_day = dict(enumerate(verdicts, 1))
+    against, skill, reach = compare_by_day(by_day, verdicts[0], dict.fromkeys(by_day, skills))
     assert str(verdicts[0]) in against
     assert skill.endswith("day 1 +10.00% (linear regression +25.00%), day 3 +10.00% (linear regression +25.00%)")
     assert reach.startswith(sentence)
