@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
@@ -40,7 +41,7 @@ ITERATIONS = 200
 
 
 @dataclass(frozen=True)
-class WindowRegression(Artifact):
+class WindowRegression(Artifact, ABC):
     """Base class of the logistic regressions on numbers of windows.
 
     Args:
@@ -71,9 +72,9 @@ class WindowRegression(Artifact):
         probabilities: Float64Array = softmax(self.inputs(windows) @ self.weights + self.bias, axis=1)
         return probabilities
 
+    @abstractmethod
     def inputs(self, windows: Array) -> Float32Array:
         """Return the inputs of the regression, `(samples, columns)`, for windows in original units."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
