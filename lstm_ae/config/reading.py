@@ -31,10 +31,12 @@ REREAD = (
 # Directives of strptime in `time_format`; the others do not determine a time or stand for several of these.
 DIRECTIVE = re.compile(r"%(.)", re.DOTALL)
 TIME_DIRECTIVES = frozenset("YymBbdjHIpMSfzAa")
-# Directives of which a format has at most one, and those that a directive needs one of: strptime ignores %p beside %H,
-# and takes a day without a month to be in January.
+# Directives of which a format has at most one, and those of which it needs one beside a directive: strptime ignores %p
+# beside %H, and takes the first month or day where there is none.
 TIME_ALTERNATIVES = ("Yy", "mBbj", "dj", "HI", "Hp")
-TIME_REQUIREMENTS = {"d": "mBb", "I": "p", "p": "I", "M": "HI", "S": "M", "f": "S"}
+TIME_REQUIREMENTS = (
+    *(("d", "mBb"), ("H", "dj"), ("I", "dj"), ("I", "p"), ("p", "I"), ("M", "HI"), ("S", "M"), ("f", "S")),
+)
 FREQ = re.compile(r"(\d{1,19})?(ns|us|ms|s|min|h|d|w|mo|y|steps?)", re.ASCII)
 
 
@@ -391,12 +393,18 @@ class Reading(Options):
             )
 
     def _check_time_format(self, pattern: str) -> None:
-        """Reject formats without a year, with other directives or with a repeated one, and conflicting options."""
+        """Reject formats that do not determine one time, and conflicting options."""
         found = [directive for directive in DIRECTIVE.findall(pattern) if directive != "%"]
-        once = len(set(found)) == len(found) and "%" not in DIRECTIVE.sub("", pattern)
-        once &= all(sum(each in found for each in group) < 2 for group in TIME_ALTERNATIVES)
-        once &= all(any(each in found for each in TIME_REQUIREMENTS.get(name, name)) for name in found)
-        if not once or not set(found) <= TIME_DIRECTIVES or not {"Y", "y"} & set(found):
+        names = set(found)
+        determined = (
+            names <= TIME_DIRECTIVES
+            and len(names) == len(found)
+            and "%" not in DIRECTIVE.sub("", pattern)
+            and bool(names & {"Y", "y"})
+            and all(len(names & set(group)) < 2 for group in TIME_ALTERNATIVES)
+            and all(names & set(needed) for name, needed in TIME_REQUIREMENTS if name in names)
+        )
+        if not determined:
             raise ConfigError(
                 "--time-format must contain the year, %Y or %y, and directives that determine one time, each once, as "
                 "in %d/%m/%y %H:%M or %m/%d/%Y %I:%M %p. "

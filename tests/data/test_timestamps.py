@@ -48,7 +48,18 @@ def test_time_format_must_determine_the_year(pattern: str) -> None:
 
 @pytest.mark.parametrize(
     "pattern",
-    ["%m/%d/%Y %H:%M %p", "%Y %I", "%Y-%m-%d %I:%M", "%Y-%m-%d %H:%S", "%y %Y", "%Y %d", "%Y %j %m", "%Y %b %m"],
+    [
+        "%m/%d/%Y %H:%M %p",
+        "%Y %I",
+        "%Y-%m-%d %I:%M",
+        "%Y-%m-%d %H:%S",
+        "%y %Y",
+        "%Y %d",
+        "%Y %j %m",
+        "%Y %b %m",
+        "%Y %H",
+        "%m/%Y %H",
+    ],
 )
 def test_time_format_must_determine_one_time(pattern: str) -> None:
     with pytest.raises(ConfigError, match="directives that determine one time"):
