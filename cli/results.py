@@ -164,13 +164,24 @@ def require_png(figure: Path) -> None:
         raise ConfigError(f"--figure must be a file that ends in .png. Received: {str(figure)!r}")
 
 
-def require_table(name: str, path: Path) -> None:
-    """Raise where a table cannot be written to the path that the option `name` gives."""
+def require_table(name: str, path: Path, data: str | None = None) -> None:
+    """Raise `ConfigError` if a table cannot be written to a path, or would overwrite the table that is read.
+
+    Args:
+        name: the option that gives the path.
+        path: the path.
+        data: the table that the command reads; None or "-" for no file.
+    """
     if path.suffix not in TABLE_SUFFIXES:
         raise ConfigError(f"{name} must end in .csv or .parquet. Received: {str(path)!r}")
     if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
         raise ConfigError(
             f"{name} {path} needs pyarrow: {install_hint('parquet')}, or use .csv", code=Code.MISSING_PACKAGE
+        )
+
+    if data is not None and path.exists() and Path(data).exists() and path.samefile(data):
+        raise ConfigError(
+            f"{name} would overwrite the table {data!r}. Pass another path", code=Code.CONFLICTING_OPTIONS
         )
 
 

@@ -38,7 +38,7 @@ def register(app: typer.Typer) -> None:
         console: Console,
     ) -> None:
         """Classify each row by the window that ends with it, or each whole series."""
-        require_table("--out", out)
+        require_table("--out", out, data)
         opened = open_table_run(run, console)
         from lstm_ae.apply import classify as classification
         from lstm_ae.apply.run_table import TableRequest

@@ -263,7 +263,7 @@ def register(app: typer.Typer) -> None:
         for name, path in (("--events", events), ("--scores", scores)):
             # Before the search, which may take long.
             if path is not None:
-                require_table(name, path)
+                require_table(name, path, data)
         if figure is not None:
             require_png(figure)
         if threshold is not None:

@@ -72,7 +72,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Evaluate a run and its baselines on another table, or on its own splits."""
         if out is not None:
-            require_table("--out", out)
+            require_table("--out", out, data)
         elif keep_formulas:
             raise ConfigError("--keep-formulas is for --out. Remove it, or add --out", code=Code.OPTION_NOT_APPLICABLE)
         named = {"label_col": label_col, "out": out}
@@ -160,7 +160,7 @@ def _write_output(
     console: Console,
     columns: Callable[["RunAutoencoder", "PreparedTable"], "TableColumns"],
 ) -> None:
-    require_table("--out", request.out)
+    require_table("--out", request.out, request.data)
     opened, autoencoder, table = _read_table(request.run, request.data, given, console)
     from lstm_ae.table_files import write_table
 

@@ -73,7 +73,7 @@ def register(app: typer.Typer) -> None:
         console: Console,
     ) -> None:
         """Forecast the rows that follow a table, for every series."""
-        require_table("--out", out)
+        require_table("--out", out, data)
         if figure is not None:
             require_png(figure)
         levels = parse_levels(level)

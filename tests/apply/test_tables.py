@@ -76,6 +76,16 @@ def test_evaluate_reports_reconstruction_error_by_series(place: Path) -> None:
     said = call(f"series evaluate {place}/run bad.csv --keep-formulas")
     assert said.code == 2
     assert "--keep-formulas is for --out" in said.err
+    before = Path("bad.csv").read_bytes()
+    for line in (
+        "evaluate {0}/run bad.csv --out ./bad.csv",
+        "encode {0}/run bad.csv --out bad.csv",
+        "detect {0}/run bad.csv --scores bad.csv",
+    ):
+        said = call(f"series {line.format(place)}")
+        assert said.code == 2, said.err
+        assert "would overwrite the table 'bad.csv'" in said.err
+    assert Path("bad.csv").read_bytes() == before
 
 
 def test_codes_and_reconstructions_keep_the_row_order_of_the_file(place: Path) -> None:
