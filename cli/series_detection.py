@@ -351,7 +351,7 @@ def _show_trained(console: Console, run: "Run") -> None:
     show_training(console, run)
     if note := _undertraining_note(config.epochs, metrics):
         console.say(note)
-    if not config.tests:
+    if not config.tests and config.test is None:
         console.say(f"next: lstmae series evaluate {run.directory} DATA, because there is no test split")
     if config.task == "forecast":
         console.say(f"next: lstmae series forecast {run.directory} DATA --out FILE")

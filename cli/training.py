@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lstm_ae.config import Config, Series, Snp, task_of
+from lstm_ae.config import DATA_PATHS, Config, Series, Snp, task_of
 from lstm_ae.config.options import declared_options, flag_name
 from lstm_ae.config.snp import READING_OPTIONS
 from lstm_ae.errors import Code, ConfigError
@@ -106,7 +106,7 @@ def resume(
             code=Code.NOT_RESUMABLE,
         )
     config = run.config()
-    require_equal(given, config, f"--resume continues {str(run.directory)!r}", free=("data",))
+    require_equal(given, config, f"--resume continues {str(run.directory)!r}", free=DATA_PATHS)
     import_tensorflow(console)
     data = load(kind.merge(config.to_dict(), given), console)
     with _TrainingGuard(console, name) as guard:

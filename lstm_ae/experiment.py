@@ -10,7 +10,7 @@ import numpy as np
 
 from lstm_ae import run as runs
 from lstm_ae.arrays import Array
-from lstm_ae.config import Config, Snp, task_of
+from lstm_ae.config import DATA_PATHS, Config, Snp, task_of
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import Code, ConfigError, DataError, DivergedError
 from lstm_ae.evaluation import Evaluation
@@ -154,7 +154,7 @@ def _train(
 
 def identity(config: Config, data: Data) -> JsonObject:
     """Return the values that must be equal to resume a training; the path of the data may change."""
-    options = {name: value for name, value in config.to_dict().items() if name != "data"}
+    options = {name: value for name, value in config.to_dict().items() if name not in DATA_PATHS}
     return {"config": options, "data": data.source.sha256}
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lstm_ae.apply.run_table import LoadedRun, TableRequest, grid_run_table, read_run_table, run_config, too_few_rows
 from lstm_ae.arrays import Array, BoolArray, Float32Array, Int64Array
-from lstm_ae.data.class_labels import encode_labels, spread_series_labels
+from lstm_ae.data.class_labels import encode_labels, find_unknown_labels, spread_series_labels
 from lstm_ae.data.columns import split_id_columns
 from lstm_ae.data.frames import map_to_table_rows, row_id_columns
 from lstm_ae.data.padding import pad_segments
@@ -151,9 +151,7 @@ def classify_table(classifier: RunClassifier, table: Panel, *, every_row: bool =
     """
     config, names = classifier.config, classifier.config.classes
     labeled = encode_labels(table, names)
-    unknown = tuple(
-        name for name, index in zip(table.classes, _match_classes(table, labeled), strict=True) if index < 0
-    )
+    unknown = find_unknown_labels(table, labeled)
     by_series = config.split_by == "series" and bool(table.layout.ids)
     if by_series:
         labeled = spread_series_labels(labeled)
@@ -184,15 +182,6 @@ def _known_window_starts(prepared: PreparedTable) -> Int64Array:
     """Return the first rows of all windows that do not start within a long gap."""
     starts = window_starts(prepared.grid.segment, prepared.window)
     return starts[prepared.grid.valued[starts]]
-
-
-def _match_classes(table: Panel, labeled: Panel) -> list[int]:
-    """Return the index of each of the table's label names among the classes; -1 for an unknown name."""
-    if table.labels is None or labeled.labels is None:
-        return []
-    indices = np.full(len(table.classes) + 1, -1)
-    indices[table.labels] = labeled.labels
-    return [int(index) for index in indices[:-1]]
 
 
 def evaluate_classification(classified: ClassifiedTable) -> ClassificationQuality | None:

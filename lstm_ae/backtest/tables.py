@@ -57,9 +57,10 @@ def start_backtest(
         ConfigError: incompatible options.
         DataError: too few rows.
     """
-    if config.task != "forecast" or config.split_by == "series" or config.split != Series.split:
+    if config.task != "forecast" or config.split_by == "series" or config.split != Series.split or config.test:
         raise ConfigError(
-            "backtest is for --task forecast and defines its own splits. Omit --split", code=Code.OPTION_NOT_APPLICABLE
+            "backtest is for --task forecast and defines its own splits. Omit --split and --test",
+            code=Code.OPTION_NOT_APPLICABLE,
         )
     table = read_panel(config, reading)
     require_regular(config, table)

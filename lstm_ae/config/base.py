@@ -11,6 +11,10 @@ from lstm_ae.json_types import JsonMapping
 ADAMS = ("adam", "adamw", "nadam")
 
 
+# Options that name files of data. A run is identified by the content of the files, which may move.
+DATA_PATHS = ("data", "test")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(Options):
     """Options of all studies: network, training, and seed."""

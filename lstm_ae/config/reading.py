@@ -479,7 +479,7 @@ class Reading(Options):
 
     @property
     def tests(self) -> bool:
-        """Whether there is a test split."""
+        """Whether rows of the table are the test split."""
         return self.shares[2] > 0 or bool(self.normal)
 
     @property

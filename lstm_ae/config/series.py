@@ -3,7 +3,7 @@
 import dataclasses
 
 from lstm_ae.config.base import BIDIRECTIONAL, Config
-from lstm_ae.config.options import MODEL, TASK, TRAINING, option, redefault
+from lstm_ae.config.options import DATA, MODEL, TASK, TRAINING, option, redefault
 from lstm_ae.config.reading import Reading
 from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.errors import Code, ConfigError
@@ -27,6 +27,14 @@ class Series(Reading, Config):
         TASK,
         details="anomaly detects anomalies.",
         choices=("anomaly", "reconstruct", "forecast", "classify"),
+        tunable=False,
+    )
+    test: str | None = option(
+        None,
+        "Table of the test split (default: a share of DATA).",
+        DATA,
+        details="It is read with the options, columns, classes, scale, and sampling interval of DATA. The rows of DATA "
+        "are then divided between training and validation, in the ratio of --split.",
         tunable=False,
     )
     code: int | None = option(
@@ -123,6 +131,11 @@ class Series(Reading, Config):
     def forecasts(self) -> bool:
         """Whether samples contain steps to forecast after the window."""
         return self.task == "forecast"
+
+    @property
+    def tests(self) -> bool:
+        """Whether rows of the table are the test split; it may be another table instead, or empty."""
+        return self.test is None and super().tests
 
     def __post_init__(self) -> None:
         super().__post_init__()

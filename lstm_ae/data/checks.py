@@ -396,13 +396,14 @@ def collect_table_warnings(config: Reading, prepared: PreparedTable) -> dict[str
     return {topic: "; ".join(finding.text for finding in findings) for topic, findings in found.items() if findings}
 
 
-def describe_lookahead(data: Data, window: int) -> str:
+def describe_lookahead(data: Data, window: int, *, test_table: bool = False) -> str:
     """Return a warning if training rows are later than forecasts of the test part; "" otherwise.
 
     This happens if each series is divided within its own time range.
 
     Args:
         window: input steps before a forecast.
+        test_table: whether the test part is a table of its own.
     """
     train, test = data.train, data.test
     if train.time is None or test.time is None:
@@ -412,10 +413,10 @@ def describe_lookahead(data: Data, window: int) -> str:
     if not early:
         return ""
     verb = "forecasts" if early == 1 else "forecast"
-    return (
-        f"{early:,} of {format_count(test.samples, 'test window')} {verb} rows that are earlier than training rows of "
-        "other series; series backtest divides all series at the same times"
-    )
+    text = f"{early:,} of {format_count(test.samples, 'test window')} {verb} rows that are earlier than training rows"
+    if test_table:
+        return f"{text}; pass a table of later rows to --test"
+    return f"{text} of other series; series backtest divides all series at the same times"
 
 
 def collect_new_table_warnings(

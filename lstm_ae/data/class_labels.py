@@ -36,24 +36,34 @@ class LabeledTable(NamedTuple):
         config: configuration with the classes, `split_by`, `window`, and `max_gap` that were chosen.
         table: table whose labels are indices of `config.classes`.
         inferred: description of each inferred setting, by field of the configuration.
+        test: the same of the table of the test split; None without one.
     """
 
     config: Series
     table: Panel
     inferred: dict[str, str]
+    test: Panel | None = None
 
 
-def choose_classes(config: Series, table: Panel) -> LabeledTable:
+def choose_classes(config: Series, table: Panel, test: Panel | None = None) -> LabeledTable:
     """Choose the classes, what is divided, and the window if it is a whole series.
+
+    Args:
+        test: table of the test split; None if the split consists of rows of `table`.
 
     Raises:
         ConfigError: if a requested class does not exist.
-        DataError: if there are fewer than two or more than `MAX_CLASSES` classes.
+        DataError: if there are fewer than two or more than `MAX_CLASSES` classes, or the test split has other classes.
     """
     names = config.classes or table.classes
     _require_classes(names, config, table)
     inferred = {} if config.classes else {"classes": format_names(list(map(format_heading, names)))}
     table = encode_labels(table, names)
+    if test is not None:
+        labeled = encode_labels(test, names)
+        if not config.classes:
+            _require_known_classes(test, labeled, table)
+        test = labeled
     several = bool(table.layout.ids)
     own = find_series_labels(table) if several else None
     split_by, window, max_gap = config.split_by, config.window, config.max_gap
@@ -64,16 +74,21 @@ def choose_classes(config: Series, table: Panel) -> LabeledTable:
     if own is not None and split_by == "series":
         table = spread_series_labels(table)
         step = config.step or common_step(table)
-        longest = int(grid_slots(table, step, follow=config.duplicates == "error").max()) + 1
+        tables = [table]
+        if test is not None:
+            test = spread_series_labels(test)
+            tables.append(test)
+        slots = [grid_slots(each, step, follow=config.duplicates == "error") for each in tables]
+        longest = max(int(each.max()) for each in slots) + 1
         if window is None and longest <= MAX_SERIES_WINDOW:
             window = max(longest, 2)
-            inferred["window"] = f"{window} steps, the longest series"
+            inferred["window"] = f"{window} steps, the longest series{' of both tables' * (test is not None)}"
             if max_gap is None:
                 max_gap = window
                 if table.layout.time is not None:
                     inferred["max_gap"] = f"{format_count(max_gap, 'step')}, as a series is one window"
     found = replace(config, classes=names, split_by=split_by, window=window, max_gap=max_gap)
-    return LabeledTable(found, table, inferred)
+    return LabeledTable(found, table, inferred, test)
 
 
 def _default_division(table: Panel, own: NDArray[np.int32] | None) -> tuple[str, str]:
@@ -108,6 +123,41 @@ def _require_classes(names: Sequence[str], config: Series, table: Panel) -> None
             "classes. Name another --label-col, or select classes with --classes",
             code=Code.LABELS,
         )
+
+
+def _require_known_classes(test: Panel, labeled: Panel, table: Panel) -> None:
+    """Raise `DataError` if labels of the test split are no classes of the training table.
+
+    Args:
+        test: table of the test split as read.
+        labeled: the same with the classes of the training table.
+        table: the training table.
+    """
+    unknown = find_unknown_labels(test, labeled)
+    if not unknown:
+        return
+    assert test.labels is not None
+    first = test.first_in_file(np.asarray(test.labels == test.classes.index(unknown[0])))
+    raise DataError(
+        f"{test.where(first)}: the label {format_heading(unknown[0])} is no class of {table.name}, which has "
+        f"{format_names(list(map(format_heading, table.classes)))}. Correct it, or name the classes with --classes; "
+        "rows of others then count as unlabeled",
+        code=Code.LABELS,
+    )
+
+
+def find_unknown_labels(table: Panel, labeled: Panel) -> tuple[str, ...]:
+    """Return the labels of a table that are no classes.
+
+    Args:
+        table: the table as read.
+        labeled: the result of `encode_labels`.
+    """
+    if table.labels is None or labeled.labels is None:
+        return ()
+    indices = np.full(len(table.classes) + 1, -1)
+    indices[table.labels] = labeled.labels
+    return tuple(name for name, index in zip(table.classes, indices, strict=False) if index < 0)
 
 
 def encode_labels(table: Panel, names: Sequence[str]) -> Panel:
@@ -192,7 +242,7 @@ def drop_unlabeled_windows(data: Data, config: Series) -> Data:
     kept = {name: _drop_unlabeled(split) for name, split in parts.items()}
     label = format_heading(str(config.label_col))
     for name, split in kept.items():
-        if not split.samples and (name != "test" or config.tests):
+        if not split.samples and parts[name].samples:
             raise DataError(
                 f"The {name} part holds no window whose last row has a class in {label}. Pass --split-by series if "
                 "whole series have a class, another --split, or label more rows",

@@ -14,8 +14,8 @@ from lstm_ae.data.grid import common_gaps, common_step, grid_slots, map_to_grid_
 from lstm_ae.data.panel import Panel, number_runs, rows_with_values, run_starts
 from lstm_ae.data.scaling import Scale, find_scale_lines, fit_scale
 from lstm_ae.data.season import DefaultSteps, choose_default_steps
-from lstm_ae.data.split import PARTS, Parts, assign_parts, required_parts
-from lstm_ae.data.windows import Data, Source, Split, cut_panel, hash_panel, require_samples
+from lstm_ae.data.split import PARTS, TEST, Parts, assign_parts, required_parts
+from lstm_ae.data.windows import Data, Source, Split, cut_panel, hash_arrays, hash_panel, require_samples
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count
 
@@ -303,33 +303,61 @@ def _default_lengths(config: Reading, defaults: DefaultSteps) -> WindowLengths:
     return WindowLengths(window, horizon, reasons, defaults.found)
 
 
+def prepare_test_table(config: Reading, table: Panel) -> PreparedTable:
+    """Prepare a table of which all rows are the test part.
+
+    Args:
+        config: complete configuration of the training table.
+
+    Raises:
+        DataError: as in `prepare_table`.
+    """
+    prepared = prepare_table(config, table, lambda grid: np.full(len(grid.series), TEST, np.int8))
+    return prepared._replace(required=range(TEST, TEST + 1))
+
+
 def cut_windows(prepared: PreparedTable, config: Reading) -> tuple[Split, Split, Split]:
     """Return the training, validation, and test splits, of which some may be empty.
 
     The test split is empty if no rows are reserved for it.
     """
-    return tuple(_cut_split(prepared, config, place) for place in range(len(PARTS)))  # type: ignore[return-value]
+    symbols = scale_line_names(config, prepared)
+    train, validation, test = (_cut_split(prepared, config, place, symbols) for place in range(len(PARTS)))
+    return train, validation, test
 
 
-def load_series(config: Reading, prepared: PreparedTable, *, folds: bool = False) -> Data:
+def load_series(
+    config: Reading, prepared: PreparedTable, *, folds: bool = False, test_table: PreparedTable | None = None
+) -> Data:
     """Return the data to train on.
 
     Args:
         folds: whether the rows are divided by folds instead of `--split`.
+        test_table: table of the test split, see `prepare_test_table`; None if the split consists of rows of `prepared`.
 
     Raises:
         DataError: if a part has no window, or a column has no value in the training part.
     """
     train, validation, test = cut_windows(prepared, config)
     table = prepared.table
-    of = f" of {len(table.ids):,} series" if len(table.ids) > 1 else ""
+    symbols = scale_line_names(config, prepared)
+    text, digest = _describe_rows(table), hash_panel(table)
+    if test_table is not None:
+        test = _cut_split(test_table, config, TEST, symbols)
+        if not test.samples:
+            raise DataError(
+                f"{test_table.table.name}, the table of --test, holds no window of {test.span} rows without a gap of "
+                f"more than {format_count(prepared.max_gap, 'step')}. Pass a longer table, or a shorter --window",
+                code=Code.TOO_FEW_ROWS,
+            )
+        text += f"; test split: {_describe_rows(test_table.table)}"
+        digest = hash_arrays(np.frombuffer(f"{digest}{hash_panel(test_table.table)}".encode(), np.uint8))
     source = Source(
-        f"{table.name}: {format_count(len(table.lines), 'row')}{of}",
-        hash_panel(table),
+        text,
+        digest,
         table.licence,
         (*table.notes, *(f"{name}: {words}" for name, words in prepared.inferred.items())),
     )
-    symbols = scale_line_names(config, prepared)
     scale = _fit_scale(config, train, prepared, len(symbols))
     data = Data(train, validation, test, scale, source, symbols, feature_names=table.layout.values, clock=table.clock)
     several = len(table.ids) >= len(PARTS) and "series" not in (config.split_by, config.scale)
@@ -350,6 +378,12 @@ def load_series(config: Reading, prepared: PreparedTable, *, folds: bool = False
         ways += ["another --split", *(["--split-by series"] if several else [])]
     hint = f"{'; '.join(why)}{': ' * bool(why)}pass {', '.join([*ways, 'or more rows'])}"
     return require_samples(data, hint[0].upper() + hint[1:], tests=config.tests)
+
+
+def _describe_rows(table: Panel) -> str:
+    """Return the name of a table with its number of rows and series."""
+    of = f" of {len(table.ids):,} series" if len(table.ids) > 1 else ""
+    return f"{table.name}: {format_count(len(table.lines), 'row')}{of}"
 
 
 def _fit_scale(config: Reading, train: Split, prepared: PreparedTable, lines: int) -> Scale:
@@ -402,13 +436,18 @@ def take_part(prepared: PreparedTable, place: int) -> Panel:
     return prepared.grid.take(np.concatenate(rows) if rows else np.zeros(0, np.int64))._replace(segment=numbers)
 
 
-def _cut_split(prepared: PreparedTable, config: Reading, place: int) -> Split:
+def _cut_split(prepared: PreparedTable, config: Reading, place: int, symbols: Sequence[str]) -> Split:
+    """Return the windows of a part, which is empty if no rows are reserved for it.
+
+    Args:
+        symbols: names of the lines of the scale, see `scale_line_names`.
+    """
     grid, normal = prepared.grid, getattr(config, "task", "") in ("anomaly", "reconstruct")
     if normal and grid.labels is not None:
         prepared = prepared._replace(grid=grid._replace(labels=known_anomalies(grid).astype(np.int32)))
     panel = take_part(prepared, place)
     split = cut_panel(panel, prepared.window + prepared.horizon, config.stride if place == 0 else 1)
-    if place == 2 and not config.tests:
+    if place not in prepared.required:
         split = split._replace(starts=split.starts[:0])
     labels = None
     if panel.labels is not None:
@@ -416,7 +455,6 @@ def _cut_split(prepared: PreparedTable, config: Reading, place: int) -> Split:
         if normal:
             marked = np.r_[0, np.cumsum(panel.labels)]
             labels = (marked[split.starts + split.span] > marked[split.starts]).astype(np.int32)
-    symbols = scale_line_names(config, prepared)
     lines = find_scale_lines(symbols, panel.ids)[panel.series] if symbols else None
     return split._replace(line=lines, label=labels)
 

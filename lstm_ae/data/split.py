@@ -15,6 +15,7 @@ from lstm_ae.data.timestamps import BadTime, TimeForm, infer_form, matches_patte
 from lstm_ae.errors import Code, ConfigError, DataError
 
 PARTS = ("training", "validation", "test")
+TEST = PARTS.index("test")
 
 # Percentages of the days at which the training and validation parts of `split_by_date` end.
 TRAINING_END, VALIDATION_END = 70, 85
@@ -27,6 +28,8 @@ def assign_parts(config: Reading, grid: Panel) -> NDArray[np.int8]:
     """Return the part of each row of the grid, `(rows,)` int8 indices of `PARTS`."""
     normal = _find_normal_rows(config, grid)
     shares = np.array(config.shares)
+    if not config.tests:
+        shares[2] = 0
     if normal is None:
         inside = np.ones(len(grid.series), bool)
     else:

@@ -45,6 +45,7 @@ Frame = Any  # An array if X is an array, otherwise a pandas object.
 DERIVED_OPTIONS = (
     "task",
     "data",
+    "test",
     "time_col",
     "clock_col",
     "value_cols",

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 
-from lstm_ae.config import TASKS, Config, Mnist, Series, Snp, task_of
+from lstm_ae.config import DATA_PATHS, TASKS, Config, Mnist, Series, Snp, task_of
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.space import Axis
 from lstm_ae.errors import Code, ConfigError
@@ -219,7 +219,7 @@ def plan_difference(before: SearchPlan, now: SearchPlan) -> str:
         return f"the order of the options was {', '.join(old)} and is now {', '.join(new)}"
     one, other = before.config.to_dict(), now.config.to_dict()
     for name, value in one.items():
-        if value != other[name] and name not in ("data", *old):
+        if value != other[name] and name not in (*DATA_PATHS, *old):
             return f"{flag_name(name)} was {value} and is now {other[name]}"
     for name in ("search", "repeats", "prune"):
         if getattr(before, name) != getattr(now, name):

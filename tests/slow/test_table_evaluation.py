@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from processes import finished
 from searches import call
 
 from lstm_ae.apply.evaluate import NEW_DATA_PART, evaluate_table
@@ -91,6 +92,75 @@ def test_run_without_test_split_is_evaluated_on_another_table(task: str) -> None
     found = json.loads(said.out)["metrics"][NEW_DATA_PART]
     assert set(found) >= set(run.metrics()["validation"])
     assert "trained and chosen on" not in said.err
+
+
+@pytest.fixture(scope="module")
+def separate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a training table, a test table, and a run of each task on both."""
+    folder = tmp_path_factory.mktemp("separate")
+    frame().iloc[: TEST.start].to_csv(folder / "train.csv")
+    frame().iloc[TEST].to_csv(folder / "test.csv")
+    with contextlib.chdir(folder):
+        for task, options in TASKS.items():
+            said = call(f"series train train.csv --test test.csv {OPTIONS} {options} --out {task}")
+            assert said.code == 0, said.err
+            assert "evaluate" not in said.err
+    return folder
+
+
+@pytest.mark.parametrize("task", list(TASKS))
+def test_run_with_a_test_table_has_the_metrics_of_an_evaluation_on_it(separate: Path, task: str) -> None:
+    with contextlib.chdir(separate):
+        run = open_run(task)
+        assert run.about()["config"]["test"] == "test.csv"
+        own = call(f"series evaluate {task} --json")
+        assert own.code == 0, own.err
+        other = evaluate_table(run, TableRequest("test.csv"))
+        before = run.metrics()["test"]
+    again, found = json.loads(own.out)["metrics"]["test"], other.metrics[NEW_DATA_PART]
+    assert {name: metric["value"] for name, metric in again.items()} == pytest.approx(
+        {name: metric["value"] for name, metric in before.items()}
+    )
+    assert set(found) <= set(before)
+    for name, metric in found.items():
+        assert metric.value == pytest.approx(before[name]["value"], rel=1e-4), name
+
+
+def test_report_of_a_run_with_a_test_table_is_written(separate: Path) -> None:
+    with contextlib.chdir(separate):
+        said = call("report classify --out report.html")
+    assert said.code == 0, said.err
+    assert "test.csv" in (separate / "report.html").read_text()
+
+
+def test_killed_training_with_a_test_table_resumes_with_the_same_result(separate: Path, tmp_path: Path) -> None:
+    for name in ("train.csv", "test.csv"):
+        shutil.copy(separate / name, tmp_path)
+    options = f"{OPTIONS} {TASKS['classify']}"
+    line = f"series train train.csv --test test.csv {options} --out run"
+    # The second write is the checkpoint of the first epoch.
+    code, _ = finished(line, tmp_path, kill_at_write=2)
+    assert code != 0
+    run = Run(tmp_path / "run")
+    assert not run.finished
+    with contextlib.chdir(tmp_path):
+        shutil.copy("train.csv", "kept.csv")
+        frame().iloc[TEST.start + 1 :].to_csv("test.csv")
+        assert call("series train --resume --out run").code == 3
+        shutil.copy(separate / "test.csv", "moved.csv")
+        said = call("series train --resume --test moved.csv --out run")
+        assert said.code == 0, said.err
+    assert run.metrics()["test"] == open_run(separate / "classify").metrics()["test"]
+
+
+def test_search_with_a_test_table_tests_its_winner_on_it(separate: Path, tmp_path: Path) -> None:
+    line = f"series tune {separate}/train.csv --test {separate}/test.csv {OPTIONS} {TASKS['classify']}"
+    said = call(f"{line} --units 4,6 --jobs 1 --out search --json")
+    assert said.code == 0, said.err
+    (best,) = Path("search").rglob("metrics.json")
+    run = open_run(best.parent)
+    assert run.about()["config"]["test"] == f"{separate}/test.csv"
+    assert run.about()["data"]["text"].endswith("test.csv': 150 rows")
 
 
 @pytest.mark.parametrize("task", ["reconstruct", "anomaly"])

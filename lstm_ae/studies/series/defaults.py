@@ -8,26 +8,38 @@ import numpy as np
 
 from lstm_ae.config import Reading, Series
 from lstm_ae.config.threshold import parse_threshold, rows_of_unit
+from lstm_ae.data.anomaly_labels import encode_anomaly_labels
 from lstm_ae.data.checks import (
     check_duplicates,
     check_sparse_grid,
+    collect_new_table_warnings,
     collect_table_warnings,
     describe_lookahead,
 )
 from lstm_ae.data.class_labels import choose_classes, drop_unlabeled_windows
+from lstm_ae.data.columns import Layout
 from lstm_ae.data.findings import format_options
-from lstm_ae.data.grid import find_duplicate_times, grid_slots, map_to_grid_rows
+from lstm_ae.data.fingerprints import fingerprint_windows
+from lstm_ae.data.grid import common_step, find_duplicate_times, grid_slots, map_to_grid_rows
 from lstm_ae.data.leakage import describe_lags, describe_leaks, find_leaks
 from lstm_ae.data.padding import pad_segments
 from lstm_ae.data.panel import Panel
-from lstm_ae.data.preparation import PreparedTable, choose_step, load_series, prepare_for_detection, prepare_table
+from lstm_ae.data.preparation import (
+    PreparedTable,
+    choose_step,
+    load_series,
+    prepare_for_detection,
+    prepare_table,
+    prepare_test_table,
+)
 from lstm_ae.data.season import find_column_seasons
 from lstm_ae.data.table_reader import Progress, read_panel
-from lstm_ae.data.windows import Data
+from lstm_ae.data.windows import Data, hash_panel
 from lstm_ae.detection.calibration import default_smooth
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.forecasting.baselines import choose_seasons
 from lstm_ae.formatting import format_count, format_heading
+from lstm_ae.json_types import JsonObject
 
 # Default size of a code, and its largest share of the values of a window.
 CODE_SIZE, CODE_SHARE = 16, 1 / 3
@@ -95,6 +107,10 @@ def default_epoch_steps(config: Series, batch_size: int, windows: int, span: int
     return steps, (f"steps_per_epoch: {steps:,}, so that an epoch draws {steps * batch_size:,} of {windows:,} windows",)
 
 
+# Largest share of the windows of a test table that may be training windows as well; with more it is not a test.
+MAX_KNOWN_SHARE = 0.5
+
+
 class CompletedConfig(NamedTuple):
     """A config without open options, and the data that it makes of its table."""
 
@@ -103,16 +119,25 @@ class CompletedConfig(NamedTuple):
 
 
 def load_complete(config: Series, progress: Progress | None = None) -> CompletedConfig:
-    """Read the table and choose the options that the config leaves open.
+    """Read the table, and that of the test split if there is one, and choose the options that the config leaves open.
 
     Raises:
         ConfigError, DataError: as in `read_panel` and `complete_from_table`.
     """
-    return complete_from_table(config, read_panel(config, progress))
+    table, test = read_panel(config, progress), None
+    if config.test is not None:
+        reading = dataclasses.replace(config, **_column_options(table.layout), data=config.test, test=None)
+        test = read_panel(reading, progress, of_run=True)
+    return complete_from_table(config, table, test)
 
 
-def complete_from_table(config: Series, table: Panel) -> CompletedConfig:
+def complete_from_table(config: Series, table: Panel, test: Panel | None = None) -> CompletedConfig:
     """Choose the options that the config leaves open from the table, so that the config alone determines a training.
+
+    Args:
+        config: config of the training.
+        table: the table.
+        test: table of the test split, read with the columns of `table`; None if the split consists of rows of `table`.
 
     Raises:
         ConfigError, DataError: as in `require_regular`, `prepare_table`, and `load_series`.
@@ -120,22 +145,27 @@ def complete_from_table(config: Series, table: Panel) -> CompletedConfig:
     require_regular(config, table)
     inferred: Mapping[str, str] = {}
     if config.task == "classify":
-        config, table, inferred = choose_classes(config, table)
+        config, table, inferred, test = choose_classes(config, table, test)
     reconstructs = config.task in ("anomaly", "reconstruct")
     prepared = prepare_for_detection(config, table) if reconstructs else prepare_table(config, table)
-    return complete_config(config, prepared._replace(inferred={**prepared.inferred, **inferred}))
+    if test is not None and reconstructs:
+        test = encode_anomaly_labels(test)
+    return complete_config(config, prepared._replace(inferred={**prepared.inferred, **inferred}), test=test)
 
 
-def complete_config(config: Series, prepared: PreparedTable, *, folds: bool = False) -> CompletedConfig:
+def complete_config(
+    config: Series, prepared: PreparedTable, *, folds: bool = False, test: Panel | None = None
+) -> CompletedConfig:
     """Choose the options that the config leaves open from a table that is on its grid and split.
 
     Args:
         config: config of the training.
         prepared: the table.
         folds: see `load_series`.
+        test: table of the test split with encoded labels; None if the split consists of rows of the table.
 
     Raises:
-        ConfigError, DataError: as in `load_series`.
+        ConfigError, DataError: as in `load_series`, or the table of the test split does not fit the other one.
     """
     code, code_notes = default_code(config, prepared)
     prepared = prepared._replace(
@@ -155,16 +185,10 @@ def complete_config(config: Series, prepared: PreparedTable, *, folds: bool = Fa
         prepared = pad_segments(prepared, "segments")
         # A model that was trained without short series has not learned to read padded ones.
         short = short or ("pad" if len(prepared.part) > whole_rows else "drop")
-    layout = prepared.table.layout
     completed = dataclasses.replace(
         config,
-        **layout.settings,
-        time_col=layout.time,
-        clock_col=layout.clock,
-        value_cols=layout.values,
+        **_column_options(prepared.table.layout),
         code=code,
-        id_col=layout.ids,
-        label_col=layout.label,
         freq=str(prepared.step),
         window=prepared.window,
         short=short,
@@ -177,7 +201,10 @@ def complete_config(config: Series, prepared: PreparedTable, *, folds: bool = Fa
     if config.task == "anomaly" and config.threshold and (rule := parse_threshold(config.threshold)).kind == "budget":
         # Report a budget that does not fit the sampling interval before the training.
         rows_of_unit(rule.unit, np.timedelta64(step, "ns") if step else None)
-    data = load_series(completed, prepared, folds=folds)
+    test_table = None if test is None else _prepare_test(completed, prepared, test)
+    data = load_series(completed, prepared, folds=folds, test_table=test_table)
+    if test_table is not None:
+        data = _add_test_notes(data, prepared.table, test_table)
     batch_size, batch_notes = default_batch_size(config, data.train.samples)
     steps, step_notes = default_epoch_steps(config, batch_size, data.train.samples, data.train.span)
     completed = dataclasses.replace(completed, batch_size=batch_size, steps_per_epoch=steps)
@@ -198,12 +225,81 @@ def complete_config(config: Series, prepared: PreparedTable, *, folds: bool = Fa
         leaks, names = find_leaks(data, prepared.window), list(map(format_heading, data.feature_names))
         future = describe_leaks([leak for leak in leaks if not leak.lag], names)
         later = describe_lags([leak for leak in leaks if leak.lag], names)
-        ahead = "" if config.split_by == "series" else describe_lookahead(data, prepared.window)
+        held_out = config.split_by == "series" if test is None else not set(prepared.table.ids) & set(test.ids)
+        ahead = "" if held_out else describe_lookahead(data, prepared.window, test_table=test is not None)
         notes = (*data.source.notes, *([f"lags: {later}"] if later else []))
-        data = data._replace(source=data.source._replace(notes=notes, leaky="; ".join(filter(None, (ahead, future)))))
+        leaky = "; ".join(filter(None, (data.source.leaky, ahead, future)))
+        data = data._replace(source=data.source._replace(notes=notes, leaky=leaky))
     if config.task == "classify":
         data = drop_unlabeled_windows(data, completed)
     return CompletedConfig(completed, data)
+
+
+def _column_options(layout: Layout) -> JsonObject:
+    """Return the options that read another table in the same way as the table with this layout."""
+    return {
+        **layout.settings,
+        "time_col": layout.time,
+        "clock_col": layout.clock,
+        "value_cols": layout.values,
+        "id_col": layout.ids,
+        "label_col": layout.label,
+    }
+
+
+def _prepare_test(config: Series, prepared: PreparedTable, test: Panel) -> PreparedTable:
+    """Prepare the table of the test split.
+
+    Args:
+        config: complete config of the training.
+        prepared: the table to train on.
+        test: table of the test split.
+
+    Raises:
+        ConfigError, DataError: as in `require_regular` and `prepare_table`, or the sampling intervals differ.
+    """
+    step, own = prepared.step, common_step(test)
+    if step.size and own.size >= 1.5 * step.size:
+        raise DataError(
+            f"The rows of {test.name}, the table of --test, are {own} apart, and those of {prepared.table.name} are "
+            f"{step} apart. Pass a table with the same sampling interval",
+            code=Code.TIME_ORDER,
+        )
+    require_regular(config, test)
+    tested = prepare_test_table(config, test)
+    if config.task == "classify" and config.split_by == "series" and config.short != "drop":
+        tested = pad_segments(tested)
+    elif config.task != "classify" and config.short == "pad":
+        tested = pad_segments(tested, "segments")
+    require_complete_windows(config, tested)
+    return tested
+
+
+def _add_test_notes(data: Data, table: Panel, tested: PreparedTable) -> Data:
+    """Return the data with notes on the table of its test split, which is leaky if it repeats training windows.
+
+    Args:
+        data: the data.
+        table: the table to train on.
+        tested: the table of the test split.
+
+    Raises:
+        DataError: most of its windows are training or validation windows.
+    """
+    known, windows = fingerprint_windows(data).found_in(tested)
+    name = tested.table.name
+    if hash_panel(table) == hash_panel(tested.table) or known > MAX_KNOWN_SHARE * windows:
+        raise DataError(
+            f"Most windows of {name}, the table of --test, are windows of {table.name} as well. Pass a table of other "
+            "rows, or leave --test out to divide the rows of one table",
+            code=Code.OTHER_DATA,
+        )
+    leaky = ""
+    if known:
+        leaky = f"about {known:,} of {format_count(windows, 'window')} of {name} hold the values of windows to train on"
+    found = collect_new_table_warnings(tested, data.scale, data.symbols)
+    notes = (*data.source.notes, *(f"test: {text}" for text in found))
+    return data._replace(source=data.source._replace(notes=notes, leaky=leaky))
 
 
 def require_regular(config: Reading, table: Panel) -> None:
