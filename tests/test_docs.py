@@ -200,6 +200,23 @@ def test_documented_detector_in_other_libraries_finds_the_anomaly(library):
         assert names["scores"].shape == (400,)
 
 
+@pytest.mark.slow
+def test_documented_commands_classify_series_of_a_test_file():
+    path = ROOT / "docs/pages/how-to/classification-files.md"
+    (program,) = (block for language, block in blocks(read(path)) if language == "python")
+    exec(compile(program, str(path), "exec"), {})
+    check, *commands = (line.removeprefix("lstmae ") for line in shell_lines(read(path)))
+    assert call(check).code == 0
+    for line in commands:
+        said = call(f"{line} --json")
+        assert said.code == 0, (line, said.err)
+        if " evaluate " in line:
+            found = json.loads(said.out)["metrics"]["new data"]["accuracy"]["value"]
+    trained = json.loads(Path("shapes/metrics.json").read_text(encoding="utf-8"))
+    assert trained["test"]["accuracy"]["value"] == found > 0.9
+    assert len(Path("classes.csv").read_text(encoding="utf-8").splitlines()) == 1 + 40
+
+
 def code_cells(notebook):
     return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
 

@@ -1,7 +1,7 @@
 """Read a table into arrays: rows by series, times in UTC, and values with NaN where they are missing.
 
-CSV and Parquet files are read in chunks into float32, so that ten million rows need only a few times their own size in
-memory.
+CSV and Parquet files, and files with one series per line, are read in chunks into float32, so that ten million rows
+need only a few times their own size in memory.
 """
 
 import array
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lstm_ae.arrays import Float32Array, Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.options import flag_name
+from lstm_ae.data.case_files import is_case_file, read_cases
 from lstm_ae.data.cells import BadCells, CellReader
 from lstm_ae.data.columns import Layout, missing_numbers
 from lstm_ae.data.csv_reader import Chunk, read_delimited
@@ -29,8 +30,18 @@ Progress = Callable[[int, float], None]
 
 # Number of rows between calls of the progress callback.
 PROGRESS_ROWS = 100_000
-# Options for text files that do not apply to Parquet.
-TEXT_OPTIONS = ("columns", "skip_rows", "unit_row", "skip_footer", "encoding")
+# Options for CSV that do not apply to Parquet and to files with one series per line.
+PARQUET_EXCLUDES = ("columns", "skip_rows", "unit_row", "skip_footer", "encoding")
+CASES_EXCLUDE = (
+    "columns",
+    "skip_rows",
+    "unit_row",
+    "skip_footer",
+    "decimal",
+    "thousands",
+    "column_units",
+    "time_format",
+)
 
 
 class _TableColumns(NamedTuple):
@@ -95,16 +106,25 @@ def _read_source(
     magic = file.read(4)
     file.seek(0)
     if magic == b"PAR1":
-        for option in TEXT_OPTIONS if not of_run else ():
-            if getattr(config, option):
-                raise ConfigError(
-                    f"{flag_name(option)} is for text, and {name} is a Parquet file. Leave it out",
-                    code=Code.OPTION_NOT_APPLICABLE,
-                )
+        if not of_run:
+            _refuse_options(config, PARQUET_EXCLUDES, f"{name} is a Parquet file")
         from lstm_ae.data.parquet import read_parquet
 
         return read_parquet(file, name, config, of_run=of_run, lenient=lenient)
+    if is_case_file(file, name, config.encoding):
+        if not of_run:
+            _refuse_options(config, CASES_EXCLUDE, f"{name} has one series per line")
+        return read_cases(file, name, config, of_run=of_run, lenient=lenient)
     return read_delimited(file, name, config, of_run=of_run, lenient=lenient)
+
+
+def _refuse_options(config: Reading, options: Sequence[str], why: str) -> None:
+    """Raise `ConfigError` if one of the options is given."""
+    for option in options:
+        if getattr(config, option):
+            raise ConfigError(
+                f"{flag_name(option)} is for CSV, and {why}. Leave it out", code=Code.OPTION_NOT_APPLICABLE
+            )
 
 
 def _collect_chunks(

@@ -124,7 +124,7 @@ def test_parquet_integer_times_keep_nanoseconds() -> None:
 )
 def test_text_options_are_rejected_for_parquet_except_from_a_run(options: dict[str, Any]) -> None:
     read({"t": HOURS, "a": [1, 2, 3]})
-    with pytest.raises(ConfigError, match=r"is for text, and 't\.parquet' is a Parquet file"):
+    with pytest.raises(ConfigError, match=r"is for CSV, and 't\.parquet' is a Parquet file"):
         read_panel(Reading(data="t.parquet", **options))
     assert read_panel(Reading(data="t.parquet", **options), of_run=True).layout.values == ("a",)
 
