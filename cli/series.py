@@ -190,8 +190,12 @@ def _show_inspection(inspection: "TableInspection", config: Reading, console: Co
 
 def _describe_tasks(inspection: "TableInspection", config: Reading) -> str:
     """Return the tasks that cut these windows, and the option that checks those of the other tasks."""
+    from lstm_ae.data.checks import holds_classes
+
     if config.forecasts:
         return "These windows are for --task forecast. Omit --horizon for the other tasks."
+    if holds_classes(config, inspection.table):
+        return "These windows are for --task classify. Omit --label-col for the other tasks."
     defaults = inspection.prepared.defaults
     horizon = "--horizon" if defaults is None else f"--horizon {defaults.season}"
     return f"These windows are for --task anomaly, reconstruct, and classify. Add {horizon} for --task forecast."

@@ -4,6 +4,7 @@
 run that is applied to another table of those in `collect_new_table_warnings`.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from lstm_ae.arrays import Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.reading import UNITS, TimeStep
 from lstm_ae.data.anomaly_labels import are_anomaly_labels
+from lstm_ae.data.class_labels import choose_division
 from lstm_ae.data.column_checks import (
     COLUMN_RULES,
     LARGE_MISSING_SHARE,
@@ -45,7 +47,13 @@ from lstm_ae.data.grid import (
 )
 from lstm_ae.data.padding import original_rows, pad_segments
 from lstm_ae.data.panel import Panel, run_starts
-from lstm_ae.data.preparation import PreparedTable, cut_windows, prepare_for_any_task, scale_line_names
+from lstm_ae.data.preparation import (
+    PreparedTable,
+    cut_windows,
+    prepare_for_any_task,
+    prepare_table,
+    scale_line_names,
+)
 from lstm_ae.data.scaling import Scale, describe_unknown_series, find_scale_lines
 from lstm_ae.data.season import MAX_DEFAULT_WINDOW, choose_coarser_step
 from lstm_ae.data.split import PARTS, required_parts
@@ -515,6 +523,11 @@ class TableInspection(NamedTuple):
         return not any(finding.fatal for finding in self.findings)
 
 
+def holds_classes(config: Reading, table: Panel) -> bool:
+    """Return whether the labels of a table are classes, and not marks of anomalies."""
+    return not config.forecasts and len(table.classes) > 1 and not are_anomaly_labels(table.classes)
+
+
 def inspect_table(config: Reading, progress: Progress | None = None) -> TableInspection:
     """Read a table and return its content and all findings.
 
@@ -535,8 +548,15 @@ def inspect_table(config: Reading, progress: Progress | None = None) -> TableIns
     clash = find_duplicate_times(table, places)
     # The inspection continues in spite of duplicates, to report other problems as well.
     lenient = config if clash is None or config.duplicates != "error" else apply_fix(config, {"duplicates": "first"})
-    prepared = prepare_for_any_task(lenient, table)
-    filled = pad_segments(prepared, "segments") if config.may_pad else prepared
+    if classes := holds_classes(config, table):
+        division = choose_division(lenient, table)
+        lenient = dataclasses.replace(lenient, **division.settings)
+        config = dataclasses.replace(config, **division.settings)
+        prepared = prepare_table(lenient, division.table)
+        prepared = prepared._replace(inferred={**prepared.inferred, **division.inferred})
+    else:
+        prepared = prepare_for_any_task(lenient, table)
+    filled = pad_segments(prepared, "series" if classes else "segments") if config.may_pad else prepared
     train, validation, test = cut_windows(filled, config)
     windows = (train.samples, validation.samples, test.samples)
     checked = CheckedTable(config, prepared)

@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.arrays import Float64Array
-from lstm_ae.config import Series
+from lstm_ae.config import Reading, Series
 from lstm_ae.data.grid import common_step, grid_slots
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.windows import Data, Split, hash_arrays
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count, format_heading, format_names
+from lstm_ae.json_types import JsonObject
 
 # A column with more different labels probably holds numbers, not classes.
 MAX_CLASSES = 1000
@@ -64,6 +65,39 @@ def choose_classes(config: Series, table: Panel, test: Panel | None = None) -> L
         if not config.classes:
             _require_known_classes(test, labeled, table)
         test = labeled
+    division = choose_division(config, table, test)
+    return LabeledTable(
+        replace(config, classes=names, **division.settings),
+        division.table,
+        {**inferred, **division.inferred},
+        division.test,
+    )
+
+
+class Division(NamedTuple):
+    """What is divided between the splits of a classifier, and the window if it is a whole series.
+
+    Args:
+        settings: `split_by`, `window`, and `max_gap`.
+        table: table with the label of each series in all of its rows if whole series are divided.
+        inferred: description of each inferred setting, by field of the configuration.
+        test: the same of the table of the test split; None without one.
+    """
+
+    settings: JsonObject
+    table: Panel
+    inferred: dict[str, str]
+    test: Panel | None = None
+
+
+def choose_division(config: Reading, table: Panel, test: Panel | None = None) -> Division:
+    """Choose what is divided between the splits of a classifier, and the window if it is a whole series.
+
+    Args:
+        table: table whose labels are classes.
+        test: the same of the table of the test split; None if the split consists of rows of `table`.
+    """
+    inferred: dict[str, str] = {}
     several = bool(table.layout.ids)
     own = find_series_labels(table) if several else None
     split_by, window, max_gap = config.split_by, config.window, config.max_gap
@@ -87,8 +121,7 @@ def choose_classes(config: Series, table: Panel, test: Panel | None = None) -> L
                 max_gap = window
                 if table.layout.time is not None:
                     inferred["max_gap"] = f"{format_count(max_gap, 'step')}, as a series is one window"
-    found = replace(config, classes=names, split_by=split_by, window=window, max_gap=max_gap)
-    return LabeledTable(found, table, inferred, test)
+    return Division({"split_by": split_by, "window": window, "max_gap": max_gap}, table, inferred, test)
 
 
 def _default_division(table: Panel, own: NDArray[np.int32] | None) -> tuple[str, str]:

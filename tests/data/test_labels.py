@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lstm_ae.config import Series
+from lstm_ae.config import Reading, Series
+from lstm_ae.data.checks import inspect_table
 from lstm_ae.data.class_labels import draw_series_order, encode_labels, find_series_labels
 from lstm_ae.data.padding import original_rows, pad_segments, remove_padding
 from lstm_ae.data.panel import Panel
@@ -365,3 +366,16 @@ def test_reliability_figure_shows_calibration_and_recall() -> None:
     bars = drawn_.axes[1].patches
     assert [bar.get_width() for bar in bars] == pytest.approx([100, 200 / 3])  # type: ignore[attr-defined]
     assert [text.get_text() for text in drawn_.axes[1].get_yticklabels()] == ["a (1)", "b (3)"]
+
+
+@pytest.mark.parametrize("by_time", [False, True])
+def test_check_counts_the_windows_that_a_classifier_is_trained_on(by_time: bool) -> None:
+    rows = [f"r{name},{name + row},{'ab'[name % 2]}" for name in range(20) for row in range(4 + name % 3)]
+    if by_time:
+        rows = [f"r{name},{row * row % 7},{'ab'[row // 3 % 2]}" for name in range(2) for row in range(60)]
+    config, _ = table_of(rows)
+    reading = Reading(data="t.csv", id_col=config.id_col, label_col=config.label_col)
+    inspection, trained = inspect_table(reading), load_complete(config)
+    assert inspection.windows == tuple(split.samples for split in trained.data[:3])
+    assert inspection.prepared.window == trained.config.window
+    assert inspection.usable
