@@ -212,7 +212,7 @@ def _parse_cases(header: CaseFormat, lines: Lines, name: str) -> Iterator[tuple[
                 of = f" of dimension {place}" if dimensions > 1 else ""
                 raise _case_error(where, f"{format_count(len(cells), 'value')}{of} where there should be {steps}")
             if "" in cells:
-                raise _case_error(where, f"value {cells.index('') + 1} is empty. Write ? for a missing value")
+                raise _case_error(where, f"value {cells.index('') + 1} is empty", "Write ? for a missing value")
         if header.classes and label not in (*header.classes, "?"):
             raise DataError(
                 f"{where}: the class {quote(label)[:60]} is not one of the header, "
@@ -223,8 +223,8 @@ def _parse_cases(header: CaseFormat, lines: Lines, name: str) -> Iterator[tuple[
         yield number, Case(known, "" if label == "?" else label)
 
 
-def _case_error(where: str, problem: str) -> DataError:
-    return DataError(f"{where}: {problem}" + ("" if ". " in problem else ". Correct the line"), code=Code.CELL_VALUE)
+def _case_error(where: str, problem: str, advice: str = "Correct the line") -> DataError:
+    return DataError(f"{where}: {problem}. {advice}", code=Code.CELL_VALUE)
 
 
 def _header_error(name: str, number: int, problem: str) -> DataError:

@@ -315,7 +315,7 @@ def infer_layout(
     for column in config.value_cols:
         if of_run and column not in names:
             raise DataError(
-                f"{where} has no column {column[:60]!r}, which the run was trained on. "
+                f"{where} has no column {column[:60]!r}, which the training table has. "
                 f"{_suggest_columns(column, names)}",
                 code=Code.TABLE_HEADER,
             )

@@ -419,7 +419,7 @@ def test_repeated_daylight_saving_hour_is_resolved_by_earlier_rows() -> None:
     [
         ([""], "standard input is empty. Add a header and rows"),
         (["time,a,b\n"], "standard input has a header and no rows"),
-        (["time,a\n2024-01-01,1\n"], "standard input, line 1 has no column 'b', which the run was trained on"),
+        (["time,a\n2024-01-01,1\n"], "standard input, line 1 has no column 'b', which the training table has"),
         (["time,a,b\n2024-01-01,1,2\n", "2024-01-02,1\n"], "standard input, line 3: 2 cells where the header has 3"),
         (["time,a,b\n2024-01-01,1,2\n", "2024-01-02,1,x\n"], "standard input, line 3, column 'b': 'x' is not a number"),
         (["time,a,b\n2024-01-01,1,2\n", "soon,1,2\n"], "standard input, line 3, column 'time': 'soon' is not a time"),

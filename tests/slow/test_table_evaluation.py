@@ -153,14 +153,21 @@ def test_killed_training_with_a_test_table_resumes_with_the_same_result(separate
     assert run.metrics()["test"] == open_run(separate / "classify").metrics()["test"]
 
 
-def test_search_with_a_test_table_tests_its_winner_on_it(separate: Path, tmp_path: Path) -> None:
-    line = f"series tune {separate}/train.csv --test {separate}/test.csv {OPTIONS} {TASKS['classify']}"
-    said = call(f"{line} --units 4,6 --jobs 1 --out search --json")
-    assert said.code == 0, said.err
-    (best,) = Path("search").rglob("metrics.json")
-    run = open_run(best.parent)
-    assert run.about()["config"]["test"] == f"{separate}/test.csv"
-    assert run.about()["data"]["text"].endswith("test.csv': 150 rows")
+def test_search_tests_its_winner_on_the_test_table_and_no_trial_depends_on_it(separate: Path) -> None:
+    other = frame().iloc[TEST]
+    other.assign(value=3 - other["value"] * 5).to_csv("other.csv")
+    scores, accuracies = [], []
+    for place, test in enumerate((f"{separate}/test.csv", "other.csv")):
+        line = f"series tune {separate}/train.csv --test {test} {OPTIONS} {TASKS['classify']} --units 4,6 --jobs 1"
+        said = call(f"{line} --out search-{place} --json")
+        assert said.code == 0, said.err
+        scores.append([(trial["values"], trial["score"]) for trial in json.loads(said.out)["trials"]])
+        (best,) = Path(f"search-{place}").rglob("metrics.json")
+        run = open_run(best.parent)
+        assert run.about()["config"]["test"] == test
+        accuracies.append(run.metrics()["test"]["accuracy"]["value"])
+    assert scores[0] == scores[1]
+    assert accuracies[0] != accuracies[1]
 
 
 @pytest.mark.parametrize("task", ["reconstruct", "anomaly"])
