@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lstm_ae.config import Series
+from lstm_ae.config.options import declared_options
 from lstm_ae.files import parse_json
 from lstm_ae.json_types import JsonObject
 
@@ -178,13 +180,15 @@ def count_declared_weights(config: JsonObject) -> int:
         ValueError: the size of a layer is missing or not a positive integer.
     """
     total = 0
+    longest = next(field.option.maximum for field in declared_options(Series) if field.name == "horizon")
     sizes: list[object] = []
     for item in _objects(config):
         # A horizon equals the width of a dense layer.
         sizes += _list(_own(item).get("batch_shape")) if item["class_name"] != "Dense" else [_own(item).get("units")]
     for item in _objects(config):
         name, own = item["class_name"], _own(item)
-        if name == "RepeatVector" and own.get("n") not in sizes:
+        # Without a link, no layer of a forecaster has the size of the horizon.
+        if name == "RepeatVector" and own.get("n") not in sizes and _size(own.get("n")) > longest:
             raise ValueError("its RepeatVector has a length that no input or layer of it has")
         if name == "Embedding":
             total += _size(own.get("input_dim")) * _size(own.get("output_dim"))

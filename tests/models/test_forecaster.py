@@ -1,5 +1,6 @@
 """Forecasters of prices and tables start at the linear regression that is their baseline."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from price_makers import days_of, prices
 
 from lstm_ae import experiment
 from lstm_ae.config import Series, Snp
+from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.data.windows import Data
 from lstm_ae.forecasting.baselines import (
     LINEAR_NAME,
@@ -18,10 +20,11 @@ from lstm_ae.forecasting.baselines import (
     known_prices,
 )
 from lstm_ae.forecasting.metrics import judge_forecasts, price_errors
+from lstm_ae.models import archive
 from lstm_ae.models.forecaster import horizon_forecaster, step_forecaster
 from lstm_ae.models.inference import model_inputs
 from lstm_ae.models.rollout import Rollout
-from lstm_ae.models.scaling import inner_network
+from lstm_ae.models.scaling import in_own_units, inner_network
 from lstm_ae.studies.snp import build, forecasting, load
 
 WINDOW = 12
@@ -149,3 +152,10 @@ def test_untrained_table_forecaster_equals_regression_or_persistence(cell: str, 
         network = horizon_forecaster(config, **options, link=given)
         np.testing.assert_allclose(network({"past": past})["future"], baselines[name], rtol=1e-6, atol=1e-6)
         assert ("linear" in {layer.name for layer in network.layers}) == (given is not None)
+
+
+def test_table_forecaster_without_link_is_loaded_for_any_horizon(tmp_path: Path) -> None:
+    """No other layer has the size of the horizon then."""
+    network = horizon_forecaster(Series(task="forecast", units=2), steps=6, horizon=11, features=1, missing=False)
+    in_own_units(network, fixed_scale()).save(tmp_path / "model.keras")
+    assert inner_network(archive.load(tmp_path / "model.keras")).output["future"].shape == (None, 11, 1)
