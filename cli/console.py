@@ -133,14 +133,15 @@ class TrainingBar:
                 if name not in ("epoch", "learning_rate") and (name == "loss" or name.startswith("val_"))
             )
             self.clear()
-            self.console.say(f"epoch {progress.epoch}/{progress.epochs}  {numbers}  {progress.seconds:.0f} s")
+            self.console.say(f"{_epoch_text(progress)}  {numbers}  {progress.seconds:.0f} s")
         elif self.live and time.monotonic() - self.drawn > 0.2:
             self.drawn = time.monotonic()
             done = (progress.epoch - 1 - progress.first) * progress.steps + progress.step
             rate = done / max(progress.seconds, 1e-9)
-            left = ((progress.epochs - progress.first) * progress.steps - done) / max(rate, 1e-9)
+            epochs = progress.epochs - progress.first + (progress.members - progress.member) * progress.epochs
+            left = (epochs * progress.steps - done) / max(rate, 1e-9)
             self.draw(
-                f"epoch {progress.epoch}/{progress.epochs}  step {progress.step}/{progress.steps}  "
+                f"{_epoch_text(progress)}  step {progress.step}/{progress.steps}  "
                 f"loss {values['loss']:.4g}  {rate:.0f} steps/s  {format_clock(left)} left"
             )
 
@@ -178,6 +179,12 @@ class TrainingBar:
         if self.width:
             write_stderr("\r" + " " * self.width + "\r", end="")
             self.width = 0
+
+
+def _epoch_text(progress: "Progress") -> str:
+    """Return the current epoch, and the current network if there are several."""
+    network = f"network {progress.member}/{progress.members}  " if progress.members > 1 else ""
+    return f"{network}epoch {progress.epoch}/{progress.epochs}"
 
 
 class ProgressCounter:

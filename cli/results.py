@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lstm_ae.errors import Code, ConfigError, InsufficientSkillError
-from lstm_ae.formatting import format_count, format_epoch, format_heading, format_measure, format_skill
+from lstm_ae.formatting import format_best_epochs, format_count, format_heading, format_measure, format_skill
 from lstm_ae.installation import install_hint
 
 from .console import Console
@@ -204,7 +204,7 @@ def show_training(console: Console, run: "Run") -> None:
     show_metrics(console, metrics, leaky)
     done = metrics["training"]
     why = f" ({done['stopped']})" if done["stopped"] else ""
-    best = f"weights of {format_epoch(done['best_epoch'])}, {done['parameters']:,} parameters"
+    best = f"weights of {format_best_epochs(done)}, {done['parameters']:,} parameters"
     console.show(f"{format_count(done['epochs'], 'epoch')} in {done['seconds']:.0f} s{why}, {best}")
     if "note" in done:
         console.show(done["note"])

@@ -237,7 +237,7 @@ def request_grid(
 def register(app: typer.Typer, name: str, config: type[Config]) -> None:
     """Add `tune` to a study."""
     # A table is an argument; the data of the other studies is one of the options.
-    hide, without = (("data",), ()) if name == "series" else ((), ("data",))
+    hide, without = (("data", "seeds"), ()) if name == "series" else (("seeds",), ("data",))
 
     def estimate(*, request: SearchRequest, given: GivenOptions, console: Console, data: str | None = None) -> None:
         _set_table(given, data, name, request.resume)

@@ -324,7 +324,7 @@ def register(app: typer.Typer, small: str) -> None:
         "kfold",
         f"lstmae snp kfold --units 2,4 --folds 2 {small}",
         TASKS["snp"],
-        hide=("goal", "split"),
+        hide=("goal", "split", "seeds"),
         lists=True,
         dry_run=_dry_run_kfold,
     )
@@ -344,7 +344,7 @@ def register(app: typer.Typer, small: str) -> None:
         "reconstruct",
         f"lstmae snp reconstruct {small}",
         TASKS["snp"],
-        hide=("goal", "last_day_only", "target", "inputs", "with_open"),
+        hide=("goal", "last_day_only", "target", "inputs", "with_open", "seeds"),
     )
     def reconstruct(*, choice: RunChoice, given: GivenOptions, console: Console) -> None:
         """Reconstruct windows of prices."""

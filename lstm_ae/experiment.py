@@ -15,12 +15,12 @@ from lstm_ae.data.windows import Data
 from lstm_ae.errors import Code, ConfigError, DataError, DivergedError
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.files import load_state
-from lstm_ae.formatting import format_epoch
+from lstm_ae.formatting import format_best_epochs
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.model_store import FittedModel, History, ModelStore
 from lstm_ae.run import Run
 from lstm_ae.studies import Study, load_study
-from lstm_ae.tracking import Tracker
+from lstm_ae.tracking import NetworkRecorder, Tracker, network_name
 from lstm_ae.training.observer import Progress, TrainingObserver
 
 if TYPE_CHECKING:
@@ -138,16 +138,17 @@ def _train(
             code=Code.IN_USE,
         ) from None
     with lock, ExitStack() as stack:
-        callbacks = [stack.enter_context(tracker(run)) for tracker in trackers]
+        recorders = [stack.enter_context(tracker(run)) for tracker in trackers]
         known = identity(config, data) | {"versions": runs.installed_versions()}
         writer = _HistoryWriter(run, observer)
-        model, result = fit_model(config, data, state=run.state, identity=known, observer=writer, callbacks=callbacks)
+        model, result = fit_model(config, data, state=run.state, identity=known, observer=writer, recorders=recorders)
         if result.diverged and not result.epochs:
             raise DivergedError(f"{_why(result.stopped)}; no epoch was completed, so there is no model")
         finish_run(run, config, data, model, result, figures=figures)
     if result.diverged:
         raise DivergedError(
-            f"{_why(result.stopped)}; {run.directory} contains the weights of {format_epoch(result.best_epoch)}"
+            f"{_why(result.stopped)}; {run.directory} contains the weights of "
+            f"{format_best_epochs(run.metrics()['training'])}"
         )
     return run
 
@@ -164,7 +165,7 @@ def identity_in(state: Path, config: Config, data: Data) -> JsonObject:
     A checkpoint of other versions is deleted, so that its training restarts: a mixture would not be reproducible.
 
     Args:
-        state: checkpoint file.
+        state: checkpoint file, of the first network if several are averaged.
         config: config of the part.
         data: data of the part.
 
@@ -172,22 +173,85 @@ def identity_in(state: Path, config: Config, data: Data) -> JsonObject:
         DataError: the checkpoint is damaged.
     """
     now = runs.installed_versions()
-    if state.exists():
-        advice = "delete that file and run the same command to train again"
-        meta, _ = load_state(state, {}, "The training state ", advice)
-        if meta["identity"].get("versions") != now:
-            state.unlink()
+    for path in member_states(config, state):
+        if path.exists():
+            advice = "delete that file and run the same command to train again"
+            meta, _ = load_state(path, {}, "The training state ", advice)
+            if meta["identity"].get("versions") != now:
+                path.unlink()
     return identity(config, data) | {"versions": now}
 
 
-def fit_model(config: Config, data: Data, **details: Any) -> "tuple[keras.Model, TrainingResult]":
-    """Build a study's model and train it; see `lstm_ae.training.loop.fit` for `details` and the result."""
-    from lstm_ae.models.scaling import inner_network
-    from lstm_ae.training.loop import fit
+def member_states(config: Config, state: Path) -> list[Path]:
+    """Return the checkpoint file of each network that is averaged, given that of the first."""
+    members = range(2, len(config.for_members()) + 1)
+    return [state, *(state.with_stem(f"{state.stem}-{number}") for number in members)]
 
-    seed(config)
-    model = load_study(task_of(config)).build(config, data)
-    return model, fit(inner_network(model), data, config, **details)
+
+def remove_states(config: Config, state: Path) -> None:
+    """Delete the checkpoints of a training."""
+    for path in member_states(config, state):
+        path.unlink(missing_ok=True)
+
+
+def fit_model(
+    config: Config,
+    data: Data,
+    *,
+    state: Path | None = None,
+    observer: TrainingObserver | None = None,
+    recorders: Sequence[NetworkRecorder] = (),
+    **details: Any,
+) -> "tuple[keras.Model, TrainingResult]":
+    """Build a study's model and train it.
+
+    With `config.seeds` above 1, several networks are trained one after another, each as if alone, and averaged. Each
+    has its own checkpoint, so that a resumed training does not repeat those that are complete.
+
+    Args:
+        config: config of the study.
+        data: its data.
+        state: checkpoint file of the first network; None to write no checkpoints.
+        observer: receives the progress and the history.
+        recorders: functions that return a Keras callback for a network, given its name, see `lstm_ae.tracking`.
+        details: further arguments of `lstm_ae.training.loop.fit`.
+
+    Returns:
+        The model and the result. If a network diverges before its first epoch is complete, those of this network.
+    """
+    from lstm_ae.models.scaling import inner_network
+    from lstm_ae.training.loop import TrainingResult, fit, join_results
+    from lstm_ae.training.observer import MemberObserver
+
+    study, members = load_study(task_of(config)), config.for_members()
+    states = [None] * len(members) if state is None else member_states(config, state)
+    models, results = [], dict[int, TrainingResult]()
+    for number, (member, path) in enumerate(zip(members, states, strict=True), start=1):
+        several, own = len(members) > 1, observer
+        if several and observer:
+            before = join_results(results).history if results else []
+            own = MemberObserver(observer, member=number, members=len(members), seed=member.seed, before=before)
+        callbacks = [callback(network_name(member.seed if several else None)) for callback in recorders]
+        seed(member)
+        model = study.build(member, data)
+        result = fit(inner_network(model), data, member, state=path, observer=own, callbacks=callbacks, **details)
+        if not several or (result.diverged and not result.epochs):
+            return model, result
+        models.append(model)
+        results[member.seed] = result
+    return average_models(config, data, models), join_results(results)
+
+
+def average_models(config: Config, data: Data, models: "Sequence[keras.Model]") -> "keras.Model":
+    """Return the model of a config that averages trained models of its members; a single model itself."""
+    from lstm_ae.models.ensemble import assign_members
+    from lstm_ae.models.scaling import inner_network
+
+    if len(models) == 1:
+        return models[0]
+    average = load_study(task_of(config)).build(config, data)
+    assign_members(inner_network(average), list(map(inner_network, models)))
+    return average
 
 
 def finish_run(
@@ -207,7 +271,7 @@ def finish_run(
         study = load_study(task_of(config))
         drawn = study.figures(fitted.model(), data, result.history, details.get("judged_by"))
     run.write(fitted, drawn)
-    run.state.unlink(missing_ok=True)
+    remove_states(config, run.state)
 
 
 def assemble(
@@ -254,11 +318,20 @@ def assemble(
         "stopped": result.stopped,
         "seconds": round(result.seconds, 2),
         "parameters": int(inner_network(model).count_params()),
+        **({"members": _describe_members(config, result)} if result.members else {}),
         **(note or {}),
         **({} if result.best_epoch else {"note": NOTHING_LEARNED}),
     }
     metrics = {**evaluation.as_json(), **further, "training": training, "leaky": data.source.leaky}
     return FittedModel(record, config, metrics, result.history, artifacts, model, name)
+
+
+def _describe_members(config: Config, result: "TrainingResult") -> list[JsonObject]:
+    """Return the trainings of several networks for `metrics.json`."""
+    return [
+        {"seed": member.seed, "epochs": each.epochs, "best_epoch": each.best_epoch, "stopped": each.stopped}
+        for member, each in zip(config.for_members(), result.members, strict=True)
+    ]
 
 
 def _uncompiled(fresh: "keras.Model", trained: "keras.Model") -> "keras.Model":

@@ -1,6 +1,7 @@
 """Format numbers, ranges, sizes, durations, option values, and names for people."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 
 def format_number(value: object) -> str:
@@ -159,6 +160,20 @@ def format_epoch(epoch: int) -> str:
     ('epoch 3', 'epoch 0 (the untrained start)')
     """
     return f"epoch {epoch:,}" if epoch else "epoch 0 (the untrained start)"
+
+
+def format_best_epochs(training: Mapping[str, Any]) -> str:
+    """Format the best epoch of a training, an entry of `metrics.json`; of several networks, each one.
+
+    >>> format_best_epochs({"best_epoch": 3})
+    'epoch 3'
+    >>> format_best_epochs({"best_epoch": 7, "members": [{"best_epoch": 7}, {"best_epoch": 0}]})
+    'epochs 7 and 0 of 2 networks'
+    """
+    if "members" not in training:
+        return format_epoch(training["best_epoch"])
+    *first, last = (f"{member['best_epoch']:,}" for member in training["members"])
+    return f"epochs {', '.join(first)} and {last} of {len(training['members'])} networks"
 
 
 def format_duration(seconds: float) -> str:

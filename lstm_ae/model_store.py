@@ -19,6 +19,12 @@ MODEL_FILE = "model.keras"
 
 History = Sequence[Mapping[str, float]]
 
+
+def history_names(history: History) -> list[str]:
+    """Return the columns of a history; the row of epoch 0 may lack some of them."""
+    return max((list(row) for row in history), key=len, default=[])
+
+
 _Artifact = TypeVar("_Artifact", bound=Artifact)
 _Loaded = TypeVar("_Loaded")
 

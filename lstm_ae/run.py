@@ -32,7 +32,7 @@ from lstm_ae.files import (
     write,
 )
 from lstm_ae.json_types import JsonMapping, JsonObject
-from lstm_ae.model_store import MODEL_FILE, FittedModel, ModelStore, load_model
+from lstm_ae.model_store import MODEL_FILE, FittedModel, ModelStore, history_names, load_model
 from lstm_ae.table_files import table
 from lstm_ae.temporary import temporary_folder
 
@@ -339,9 +339,9 @@ class Run(ModelStore):
         return path
 
     def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
-        """Write `history.csv`; cells are empty where a row lacks a value of the last row."""
+        """Write `history.csv`; cells are empty where a row lacks a value that a later epoch has."""
         if rows:
-            names = list(rows[-1])
+            names = history_names(rows)
             write(self.directory / "history.csv", table(names, [[row.get(name) for name in names] for row in rows]))
 
     def write_metrics(self, content: JsonMapping) -> None:

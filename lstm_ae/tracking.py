@@ -1,9 +1,11 @@
 """Trackers, which record a training while it runs: as logs for TensorBoard, or as a run of MLflow.
 
-A tracker is a function of a run that returns a context manager: it is entered before the training, gives a Keras
-callback, and is left when the run is complete.
+A tracker is a function of a run that returns a context manager: it is entered before the training, gives a function
+that returns the Keras callback of a network, and is left when the run is complete. The argument of that function is the
+name of the network if several networks are averaged, otherwise "".
 """
 
+import functools
 import logging
 import os
 import re
@@ -17,20 +19,27 @@ from lstm_ae.formatting import format_option
 from lstm_ae.installation import install_hint
 from lstm_ae.run import Run, measured_parts
 
-Tracker = Callable[[Run], AbstractContextManager[Any]]
+NetworkRecorder = Callable[[str], Any]
+Tracker = Callable[[Run], AbstractContextManager[NetworkRecorder]]
 
 # Tag of the directory of a run, by which a resumed training finds its run of MLflow.
 DIRECTORY_TAG = "lstmae.directory"
+
+
+def network_name(seed: float | None) -> str:
+    """Return the name of one of several networks, which have different seeds; "" for a single network (None)."""
+    return "" if seed is None else f"seed-{seed:.0f}"
+
 
 _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def tensorboard(run: Run) -> Iterator[Any]:
-    """Write logs for TensorBoard into the run directory."""
+def tensorboard(run: Run) -> Iterator[NetworkRecorder]:
+    """Write logs for TensorBoard into the run directory, with a folder for each of several networks."""
     import keras
 
-    yield keras.callbacks.TensorBoard(str(run.tensorboard))
+    yield lambda network: keras.callbacks.TensorBoard(str(run.tensorboard / network))
 
 
 class Mlflow:
@@ -66,7 +75,7 @@ class Mlflow:
             raise ConfigError(message, code=Code.MISSING_PACKAGE) from error
 
     @contextmanager
-    def __call__(self, run: Run) -> Iterator[Any]:
+    def __call__(self, run: Run) -> Iterator[NetworkRecorder]:
         """Record a training.
 
         Raises:
@@ -78,14 +87,14 @@ class Mlflow:
         with self._explained("Resume with --resume when it can be used again"):
             number = _open_record(self.client, run)
 
-        def add(epoch: int, logs: Mapping[str, float]) -> None:
+        def add(network: str, epoch: int, logs: Mapping[str, float]) -> None:
             try:
-                self.client.log_batch(number, _epoch_metrics(epoch + 1, logs))
+                self.client.log_batch(number, _epoch_metrics(network, epoch + 1, logs))
             except MlflowException as error:
                 _log.warning("MLflow did not accept the metrics of epoch %d: %s", epoch + 1, error)
 
         try:
-            yield keras.callbacks.LambdaCallback(on_epoch_end=add)
+            yield lambda network: keras.callbacks.LambdaCallback(on_epoch_end=functools.partial(add, network))
             with self._explained(f"The run {str(run.directory)!r} is complete"):
                 self._record_missing_epochs(number, run)
                 self._record_results(number, run)
@@ -96,12 +105,15 @@ class Mlflow:
 
     def _record_missing_epochs(self, number: str, run: Run) -> None:
         """Record the epochs that the store did not accept, or that were trained before an interruption."""
-        recorded = {metric.step for metric in self.client.get_metric_history(number, "val_loss")}
+        recorded = dict[str, set[int]]()
         for row in run.history():
-            epoch = int(row["epoch"])
-            if epoch and epoch not in recorded:
-                values = {name: value for name, value in row.items() if name not in ("epoch", "seconds")}
-                self.client.log_batch(number, _epoch_metrics(epoch, values))
+            network, epoch = network_name(row.get("seed")), int(row["epoch"])
+            if network not in recorded:
+                name = _metric_name(network, "val_loss")
+                recorded[network] = {metric.step for metric in self.client.get_metric_history(number, name)}
+            if epoch and epoch not in recorded[network]:
+                values = {name: value for name, value in row.items() if name not in ("seed", "epoch", "seconds")}
+                self.client.log_batch(number, _epoch_metrics(network, epoch, values))
 
     def _record_results(self, number: str, run: Run) -> None:
         """Record what a complete run contains."""
@@ -148,11 +160,15 @@ class Mlflow:
             ) from error
 
 
-def _epoch_metrics(epoch: int, values: Mapping[str, float]) -> list[Any]:
+def _epoch_metrics(network: str, epoch: int, values: Mapping[str, float]) -> list[Any]:
     from mlflow.entities import Metric
 
     now = _milliseconds()
-    return [Metric(name, float(value), now, epoch) for name, value in values.items()]
+    return [Metric(_metric_name(network, name), float(value), now, epoch) for name, value in values.items()]
+
+
+def _metric_name(network: str, name: str) -> str:
+    return f"{network}/{name}" if network else name
 
 
 def _milliseconds() -> int:

@@ -49,6 +49,15 @@ def test_tensorboard_tracker_writes_event_files() -> None:
     assert list(run.tensorboard.rglob("events.out.tfevents.*"))
 
 
+def test_trackers_keep_several_networks_apart(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    with tracking.tensorboard(run) as recorder:
+        assert recorder(tracking.network_name(None)).log_dir == str(run.tensorboard)
+        assert recorder(tracking.network_name(7.0)).log_dir == str(run.tensorboard / "seed-7")
+    assert tracking._metric_name(tracking.network_name(None), "loss") == "loss"
+    assert tracking._metric_name(tracking.network_name(7.0), "loss") == "seed-7/loss"
+
+
 @pytest.fixture
 def uri(tmp_path: Path) -> Iterator[str]:
     """Return the URI of a store, and reset the default store after the test."""

@@ -17,7 +17,7 @@ from lstm_ae.data.panel import Panel
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import DivergedError
 from lstm_ae.evaluation import Verdict, skill
-from lstm_ae.experiment import fit_model, identity_in
+from lstm_ae.experiment import fit_model, identity_in, remove_states
 from lstm_ae.files import as_json, claim, read_part, write
 from lstm_ae.forecasting.metrics import ForecastErrors
 from lstm_ae.json_types import JsonObject
@@ -165,7 +165,7 @@ def run_backtest(
             fold = plan.test(trained, fold_data, number)._replace(data=source, versions=installed_versions())
             write(path, as_json(fold._asdict()))
             if plan.refit or number == folds:
-                state.unlink(missing_ok=True)
+                remove_states(fold_data.config, state)
         done.append(fold)
         if finished:
             finished(fold)

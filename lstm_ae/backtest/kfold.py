@@ -27,7 +27,7 @@ from lstm_ae.files import as_json, claim, read_part, write
 from lstm_ae.json_types import JsonObject
 from lstm_ae.run import Run, describe_other_versions, installed_versions
 from lstm_ae.search.job import data_key
-from lstm_ae.search.plan import align_days
+from lstm_ae.search.plan import align_days, require_single_network
 from lstm_ae.training.observer import Progress, ProgressObserver
 
 
@@ -125,6 +125,7 @@ def plan_kfold(config: Snp, axes: Sequence[Axis]) -> tuple[Panel, list[JsonObjec
             "kfold needs lists of values, such as --units 8,16 --learning-rate 0.01,0.003, not ranges",
             code=Code.SEARCH_SPACE,
         )
+    require_single_network(config)
     names = [axis.name for axis in axes]
     every = [dict(zip(names, values, strict=True)) for values in itertools.product(*(axis.values for axis in axes))]
     for values in every:

@@ -153,6 +153,13 @@ class Config(Options):
         tunable=False,
     )
 
+    def for_members(self) -> list[Self]:
+        """Return the config of each network whose outputs the model averages; of a single network, this config."""
+        count = getattr(self, "seeds", 1)
+        if count == 1:
+            return [self]
+        return [self.with_values({"seeds": 1, "seed": (self.seed + number) % 2**32}) for number in range(count)]
+
     def with_values(self, values: JsonMapping) -> Self:
         """Return a copy with other values of some options, see `merge`."""
         return self.merge(self.to_dict(), values)

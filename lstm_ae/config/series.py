@@ -99,6 +99,16 @@ class Series(Reading, Config):
         choices=("baseline", "none"),
         needs=LINKED,
     )
+    seeds: int = option(
+        1,
+        "Networks to train and average, with the seeds --seed, --seed + 1, ...",
+        MODEL,
+        details="Each is trained as if alone, beside the same --link. The average is saved as one model.",
+        minimum=1,
+        maximum=100,
+        tunable=False,
+        needs=LINKED,
+    )
     horizon: int | None = redefault(Reading, "horizon", None, needs=FORECAST)
     normal: tuple[str, ...] = redefault(Reading, "normal", (), needs=RECONSTRUCTION)
     decoder_units: int | None = redefault(Config, "decoder_units", None, needs=DECODING)

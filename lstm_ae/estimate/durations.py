@@ -69,11 +69,13 @@ class TrainingWork(NamedTuple):
         epochs: number of epochs.
         steps: training steps of an epoch.
         windows: validation windows of an epoch.
+        networks: number of networks that are trained one after another.
     """
 
     epochs: int
     steps: int
     windows: int
+    networks: int = 1
 
 
 class TrainingPace(NamedTuple):
@@ -102,23 +104,24 @@ class TrainingPace(NamedTuple):
 
     def parts(self, work: TrainingWork) -> tuple[EstimatePart, ...]:
         """Return the parts of a training."""
-        epochs, steps, windows = work
+        epochs, steps, windows, networks = work
         each = f"{format_count(epochs, 'epoch')} of"
+        each = f"{format_count(networks, 'network')} for {each}" if networks > 1 else each
         return (
-            EstimatePart("compile", "build the model and trace its graphs", Duration(self.start, self.start)),
+            EstimatePart("compile", "build the model and trace its graphs", Duration(1, 1) * (networks * self.start)),
             EstimatePart(
                 "train",
                 f"{each} {format_count(steps, 'step')}, {1000 * self.step.usual:.3g} ms each",
-                self.step * (epochs * steps),
+                self.step * (networks * epochs * steps),
             ),
             EstimatePart(
                 "validate",
                 f"before the first epoch, and {each} {format_count(windows, 'window')}",
-                self.window * ((epochs + 1) * windows),
+                self.window * (networks * (epochs + 1) * windows),
             ),
             EstimatePart(
                 "save",
                 f"the training state, before the first epoch and after each: {1000 * self.save:.0f} ms",
-                Duration(1, 1) * ((epochs + 1) * self.save),
+                Duration(1, 1) * (networks * (epochs + 1) * self.save),
             ),
         )

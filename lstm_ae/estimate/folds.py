@@ -75,7 +75,7 @@ def _estimate_plan(study: str, plan: BacktestPlan, folds: int) -> CommandEstimat
     # The model of each fold is traced again, which takes most of the time of a test, so all tests take about as long.
     tests = (time.monotonic() - start) * folds
     total = sum((measured.pace.of(work) for work in works), Duration(0, 0))
-    steps = _format_range(work.epochs * work.steps for work in works)
+    steps = _format_range(work.networks * work.epochs * work.steps for work in works)
     parts = (
         EstimatePart(
             "prepare", f"the windows of {format_count(folds, 'fold')}", Duration(prepare_seconds, prepare_seconds)
@@ -87,7 +87,7 @@ def _estimate_plan(study: str, plan: BacktestPlan, folds: int) -> CommandEstimat
     )
     disk = folds * len(as_json(fold._asdict()))
     notes = (*describe_patience(largest.config), MEMORY)
-    return CommandEstimate(parts, peak_memory(), disk, 2 * measured.state, notes)
+    return CommandEstimate(parts, peak_memory(), disk, measured.states, notes)
 
 
 def _format_range(numbers: Iterable[int]) -> str:

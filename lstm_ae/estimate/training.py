@@ -15,7 +15,7 @@ from lstm_ae.config import Config, task_of
 from lstm_ae.data.windows import Data, inference_batch_size
 from lstm_ae.estimate.durations import CommandEstimate, Duration, EstimatePart, TrainingPace, TrainingWork
 from lstm_ae.estimate.memory import peak_memory
-from lstm_ae.experiment import finish_run, seed
+from lstm_ae.experiment import average_models, finish_run, seed
 from lstm_ae.kernels.choice import accelerate
 from lstm_ae.models.scaling import inner_network
 from lstm_ae.run import Run, create_run
@@ -47,7 +47,7 @@ class MeasuredTraining(NamedTuple):
         work: its amount of work.
         finish: duration of evaluating, drawing, and saving the trained model; 0 if it was not measured.
         parameters: number of parameters of the network.
-        state: bytes of the training state.
+        state: bytes of the training state of a network.
         run: bytes of the finished run; 0 if it was not measured.
     """
 
@@ -57,6 +57,11 @@ class MeasuredTraining(NamedTuple):
     parameters: int
     state: int
     run: int
+
+    @property
+    def states(self) -> int:
+        """Bytes of the training states of all networks; a new one is written before the previous one is deleted."""
+        return (self.work.networks + 1) * self.state
 
 
 def estimate_training(config: Config, data: Data, *, command: str = "") -> CommandEstimate:
@@ -77,8 +82,7 @@ def estimate_training(config: Config, data: Data, *, command: str = "") -> Comma
         (*measured.pace.parts(measured.work), finish),
         None if memory is None else memory + averages,
         measured.run,
-        # A new training state is written before the previous one is deleted.
-        2 * measured.state,
+        measured.states,
         (*notes, MEMORY),
     )
 
@@ -124,7 +128,8 @@ def measure_training(
 def training_work(config: Config, data: Data) -> TrainingWork:
     """Return the amount of work of a training."""
     steps = steps_per_epoch(data.train, config.batch_size, getattr(config, "steps_per_epoch", None))
-    return TrainingWork(config.epochs, steps, limit_validation(data, config).validation.samples)
+    windows = limit_validation(data, config).validation.samples
+    return TrainingWork(config.epochs, steps, windows, len(config.for_members()))
 
 
 class _Trained(NamedTuple):
@@ -136,6 +141,7 @@ class _Trained(NamedTuple):
 
 def _measure_steps(config: Config, data: Data, folder: Path, seconds: float) -> tuple[MeasuredTraining, _Trained]:
     start = time.monotonic()
+    whole, config = config, config.for_members()[0]
     seed(config)
     model = load_study(task_of(config)).build(config, data)
     network, state = inner_network(model), folder / "state.npz"
@@ -158,12 +164,14 @@ def _measure_steps(config: Config, data: Data, folder: Path, seconds: float) -> 
         validate * (1 / steps.validation_feed.samples),
         save,
     )
-    work = training_work(config, data)
+    work = training_work(whole, data)
     initial_row = {name: row[name] for name in row if name.startswith("val_") or name == "seconds"}
-    measured = MeasuredTraining(pace, work, Duration(0, 0), int(network.count_params()), state.stat().st_size, 0)
     # The weights may be worse after a few steps than at the start.
     for variable, value in zip(variables, checkpointer.best, strict=True):
         variable.assign(value)
+    model = average_models(whole, data, [model] * work.networks)
+    parameters = int(inner_network(model).count_params())
+    measured = MeasuredTraining(pace, work, Duration(0, 0), parameters, state.stat().st_size, 0)
     return measured, _Trained(model, TrainingResult([{"epoch": 0.0, **initial_row}, row], 1, "", False, 0.0))
 
 
@@ -227,7 +235,7 @@ def _measure_finish(
     lines = (first.directory / "history.csv").read_bytes().splitlines(keepends=True)
     return measured._replace(
         finish=Duration(duration, duration),
-        run=sum(sizes) + (config.epochs - 1) * len(lines[-1]),
+        run=sum(sizes) + (measured.work.networks * config.epochs - 1) * len(lines[-1]),
     )
 
 

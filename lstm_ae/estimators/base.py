@@ -33,7 +33,7 @@ from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.errors import Code, ConfigError, DataError, DivergedError, LstmAeError
 from lstm_ae.estimators.several import TableLike, default_column_names, series_by_scale
-from lstm_ae.formatting import format_epoch
+from lstm_ae.formatting import format_best_epochs
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.model_store import FittedModel
 from lstm_ae.run import config_record, open_run, save_run
@@ -56,6 +56,9 @@ DERIVED_OPTIONS = (
     "classes",
 )
 
+
+# Parameters with a name of scikit-learn's style, and the option of each.
+RENAMED_OPTIONS = {"n_seeds": "seeds"}
 
 _OPTION = re.compile(r"(?<!\S)--([a-z][a-z0-9-]*)")
 
@@ -132,7 +135,7 @@ class Estimator(BaseEstimator):
             record = config_record(config, data.source, data.symbols, name, datetime.now(UTC))
             fitted = experiment.assemble(config, data, model, result, record=record, name=name)
         if result.diverged:
-            epoch = format_epoch(result.best_epoch)
+            epoch = format_best_epochs(fitted.metrics()["training"])
             warnings.warn(
                 f"{reason}; the estimator has the weights of {epoch}. Pass a lower learning_rate.",
                 ConvergenceWarning,
@@ -211,10 +214,11 @@ class Estimator(BaseEstimator):
         values = {name: python_value(value) for name, value in self.get_params().items()}
         options = {name: python_value(value) for name, value in (values.pop("options") or {}).items()}
         state = values.pop("random_state")
+        values = {RENAMED_OPTIONS.get(name, name): value for name, value in values.items()}
         for name in options:
             if name in values:
                 raise ConfigError(
-                    f"options has {name!r}, which is a parameter. Pass {name}=... instead.",
+                    f"options has {name!r}, which is a parameter. Pass {self._parameter_name(name)}=... instead.",
                     code=Code.OPTION_NOT_APPLICABLE,
                 )
             if name in DERIVED_OPTIONS:
@@ -238,21 +242,29 @@ class Estimator(BaseEstimator):
             raise
 
     def _parameter_of_option(self, match: re.Match[str]) -> str:
-        name = match[1].replace("-", "_")
+        name = self._parameter_name(match[1].replace("-", "_"))
         if name in self._get_param_names():
             return name
         return match[0] if name in DERIVED_OPTIONS or not hasattr(Series, name) else f'options["{name}"]'
 
     @classmethod
+    def _parameter_name(cls, option: str) -> str:
+        """Return the name of the parameter for an option that this estimator has a parameter for."""
+        return next(
+            (name for name in cls._get_param_names() if RENAMED_OPTIONS.get(name) == option),
+            option,
+        )
+
+    @classmethod
     def _parameters(cls, config: Series) -> JsonObject:
         """Return the parameters of a config, as far as they apply to this estimator."""
         values, defaults = Series.merge(config.to_dict(), {"task": cls._task}).to_dict(), Series().to_dict()
-        parameters = set(cls._get_param_names()) - {"random_state", "options"}
-        rest = [
-            name for name in values if name not in parameters and name not in (*DERIVED_OPTIONS, *cls._series_options)
-        ]
-        options = {name: values[name] for name in rest if values[name] != defaults[name]}
-        return {name: values[name] for name in parameters} | {"random_state": config.seed, "options": options or None}
+        parameters = {name: RENAMED_OPTIONS.get(name, name) for name in cls._get_param_names()}
+        del parameters["random_state"], parameters["options"]
+        others = {*parameters.values(), *DERIVED_OPTIONS, *cls._series_options}
+        options = {name: value for name, value in values.items() if name not in others and value != defaults[name]}
+        chosen = {name: values[option] for name, option in parameters.items()}
+        return chosen | {"random_state": config.seed, "options": options or None}
 
     def _set_fitted(self, fitted: FittedModel) -> Self:
         self._fitted = fitted

@@ -43,6 +43,7 @@ class SequenceForecaster(Estimator):
             standard deviation of each series. With "series", X is a frame with an index of series and times.
         stride: rows between the starts of two training windows. It does not affect forecasts.
         random_state: seed of the training; None or a `RandomState` draws one.
+        n_seeds: networks to train and average, with consecutive seeds from `random_state`.
         options: further options of `lstmae series train` by name, such as `{"layers": 2, "patience": 3}`.
 
     Attributes:
@@ -66,6 +67,7 @@ class SequenceForecaster(Estimator):
 
     horizon: int | None = Series.horizon
     season: int | None = Series.season
+    n_seeds: int = Series.seeds
 
     @property
     def horizon_(self) -> int:

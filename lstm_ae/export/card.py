@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lstm_ae.config import Config, Mnist, Series, Snp
 from lstm_ae.files import write_own
-from lstm_ae.formatting import format_epoch, format_heading, format_measure, format_value
+from lstm_ae.formatting import format_best_epochs, format_heading, format_measure, format_value
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.model_store import ModelStore
 from lstm_ae.run import measured_parts
@@ -171,7 +171,7 @@ def _describe_training(training: JsonMapping) -> str:
     if training.get("refit"):
         return f"{training['seconds']:,.0f} s, {training['refit']}"
     text = f"{training['seconds']:,.0f} s, {training['epochs']} epochs, weights of "
-    return text + format_epoch(training["best_epoch"]) + (f" ({training['stopped']})" if training["stopped"] else "")
+    return text + format_best_epochs(training) + (f" ({training['stopped']})" if training["stopped"] else "")
 
 
 def _describe_weights(metrics: JsonMapping, kind: str) -> str:

@@ -28,6 +28,7 @@ from lstm_ae.classification.baselines import ConvolutionRegression, LogisticRegr
 from lstm_ae.config import Mnist, Series
 from lstm_ae.models.autoencoder import reconstruct
 from lstm_ae.models.encoder import encode, fill_missing, pool_last, pool_mean, recurrent_layer
+from lstm_ae.models.ensemble import average_members
 
 
 def classifier(config: Mnist, *, steps: int, features: int, classes: int) -> keras.Model:
@@ -78,7 +79,7 @@ def pooled_classifier(
     """Build a network from scaled `sequence` `(batch, steps, features)` to class probabilities `label`.
 
     Args:
-        config: cell, units, layers, dropout, and direction.
+        config: cell, units, layers, dropout, direction, and number of members.
         steps: length of the windows.
         features: values per step.
         classes: number of classes.
@@ -91,17 +92,22 @@ def pooled_classifier(
     """
     sequence = keras.Input((steps, features), name="sequence")
     window = fill_missing(sequence, mark=missing, fill=fill)
-    states = encode(config, window.inputs, sequences=True, bidirectional=config.bidirectional)
-    summary = [pool_mean(states, window.missing), pool_last(states, bidirectional=config.bidirectional)]
-    states = ops.concatenate(summary, axis=1)
+
+    def head(prefix: str) -> keras.KerasTensor:
+        states = encode(config, window.inputs, sequences=True, bidirectional=config.bidirectional, prefix=prefix)
+        summary = [pool_mean(states, window.missing), pool_last(states, bidirectional=config.bidirectional)]
+        states = ops.concatenate(summary, axis=1)
+        if link is None:
+            return layers.Dense(classes, activation="softmax", name=f"{prefix}label")(states)
+        return layers.Dense(classes, kernel_initializer="zeros", name=f"{prefix}residual")(states)
+
+    head_output = average_members(head, config.seeds)
     if link is None:
-        label = layers.Dense(classes, activation="softmax", name="label")(states)
-        return keras.Model({"sequence": sequence}, {"label": label}, name="network")
+        return keras.Model({"sequence": sequence}, {"label": head_output}, name="network")
     linear = layers.Dense(classes, trainable=False, name="link")
     evidence = linear(_link_inputs(link, sequence))
     linear.set_weights([link.weights, np.maximum(link.bias, NEVER)])
-    residual = layers.Dense(classes, kernel_initializer="zeros", name="residual")(states)
-    label = layers.Softmax(name="label")(evidence + residual)
+    label = layers.Softmax(name="label")(evidence + head_output)
     return keras.Model({"sequence": sequence}, {"label": label}, name="network")
 
 

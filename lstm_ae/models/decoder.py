@@ -38,12 +38,13 @@ def decode(
     return hidden
 
 
-def repeat_with_position(code: keras.KerasTensor, steps: int) -> keras.KerasTensor:
+def repeat_with_position(code: keras.KerasTensor, steps: int, *, prefix: str = "") -> keras.KerasTensor:
     """Repeat a code `(batch, n)` over time and append a positional encoding: `(batch, steps, n + 10)`.
 
     The encoding is sines and cosines of the step (Vaswani et al. 2017, "Attention is all you need", section 3.5).
+    The name of the layer begins with `prefix`.
     """
-    repeated = layers.RepeatVector(steps, name="repeat")(code)
+    repeated = layers.RepeatVector(steps, name=f"{prefix}repeat")(code)
     # Derived from the shape only, so that the batch size may be unknown.
     ones = ops.sum(ops.zeros_like(repeated), axis=2, keepdims=True) + 1
     position = ops.cumsum(ones, axis=1) * (2 * math.pi / steps)

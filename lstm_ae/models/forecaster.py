@@ -11,6 +11,7 @@ Both can start at a link, the linear regression that is also their baseline: its
 layer `linear`, and the last layer of the recurrent part is zero at first, so that the untrained network is the baseline
 (a linear part beside the recurrent one: Lai et al. 2018, "Modeling long- and short-term temporal patterns with deep
 neural networks", section 3.6; Zeng et al. 2023, "Are transformers effective for time series forecasting?", NLinear).
+With `config.seeds` above 1 there are several recurrent parts beside one linear part, see `lstm_ae.models.ensemble`.
 
 `horizon_forecaster` is the model for tables: an encoder reads the window and a decoder returns all steps of the horizon
 at once, so that an error at the first step does not propagate to the last (the "direct" strategy, Ben Taieb et al.
@@ -18,6 +19,7 @@ at once, so that an error at the first step does not propagate to the last (the 
 out, one horizon at a time.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -30,6 +32,7 @@ from lstm_ae.config import Series, Snp
 from lstm_ae.data.windows import OPEN_FEATURE
 from lstm_ae.models.decoder import decode, repeat_with_position
 from lstm_ae.models.encoder import encode, pool_last, pool_mean, recurrent_layer
+from lstm_ae.models.ensemble import MEMBER_MEAN, MEMBER_SUM, average_members, member_of
 
 
 class Regression(Protocol):
@@ -68,7 +71,7 @@ def step_forecaster(config: Snp, *, typical: float = 1.0, link: DailyRegression 
     `future` holds only the modeled price.
 
     Args:
-        config: cell, units, layers, dropout, fields, and target.
+        config: cell, units, layers, dropout, fields, target, and number of members.
         typical: typical size of a change in scaled values. Changes enter and leave the layers in multiples of it,
             since a day's change is about 1% of a price's range and would vanish among values around 1.
         link: the baseline that the network starts at, or None.
@@ -83,9 +86,13 @@ def step_forecaster(config: Snp, *, typical: float = 1.0, link: DailyRegression 
     if config.with_open:
         inputs["open"] = keras.Input((1,), name="open")
         read.append(ops.concatenate([past[:, 1:, OPEN_FEATURE : OPEN_FEATURE + 1], inputs["open"][:, None]], axis=1))
-    stack = _stack(config, 1 if config.with_open else features)
     hidden = _relative_inputs(config, typical)(read)
-    output, _ = _apply_stack(stack, hidden, [None] * len(stack))
+
+    def residual(prefix: str) -> keras.KerasTensor:
+        stack = _stack(config, 1 if config.with_open else features, prefix)
+        return _apply_stack(stack, hidden, [None] * len(stack))[0]
+
+    output = average_members(residual, config.seeds)
     if link is not None:
         days = max(link.days, 2) - 1
         regressors = _regressors(config, typical, link.days)
@@ -119,7 +126,7 @@ def horizon_forecaster(
     The untrained network is the link, or persistence without one.
 
     Args:
-        config: cell, units, layers, dropout, and direction.
+        config: cell, units, layers, dropout, direction, and number of members.
         steps: length of the windows.
         horizon: steps to forecast.
         features: values per step.
@@ -140,18 +147,19 @@ def horizon_forecaster(
     relative = (filled - last) * present
     inputs = ops.concatenate([relative, 1 - present], axis=2) if missing else relative
 
-    states = encode(config, inputs, sequences=True, bidirectional=config.bidirectional)
-    summary = ops.concatenate([pool_mean(states), pool_last(states, bidirectional=config.bidirectional)], axis=1)
-    residual = decode(config, repeat_with_position(summary, horizon))
-    residual = layers.Dense(features, kernel_initializer="zeros", name="residual")(residual)
+    def residual(prefix: str) -> keras.KerasTensor:
+        states = encode(config, inputs, sequences=True, bidirectional=config.bidirectional, prefix=prefix)
+        summary = ops.concatenate([pool_mean(states), pool_last(states, bidirectional=config.bidirectional)], axis=1)
+        decoded = decode(config, repeat_with_position(summary, horizon, prefix=prefix), prefix=prefix)
+        return layers.Dense(features, kernel_initializer="zeros", name=f"{prefix}residual")(decoded)
 
-    change = residual
+    change = average_members(residual, config.seeds)
     if link is not None:
         linear = layers.Dense(horizon, name="linear")
         mapped = ops.transpose(linear(ops.transpose(relative, (0, 2, 1))), (0, 2, 1))
         unread = np.zeros((steps - len(link.weights), horizon))
         linear.set_weights([np.concatenate([unread, link.weights]), link.intercept])
-        change = mapped + residual
+        change = mapped + change
     future = layers.Identity(name="future")(last + change)
     return keras.Model({"past": past}, {"future": future}, name="network")
 
@@ -169,24 +177,34 @@ def stepper(network: keras.Model) -> keras.Model:
         `(batch, units)`.
     """
     kinds = (layers.RNN, layers.Dense, layers.Dropout)
-    stack = [layer for layer in network.layers if isinstance(layer, kinds) and layer.name != "linear"]
+    recurrent = [layer for layer in network.layers if isinstance(layer, kinds) and layer.name != "linear"]
     names = {layer.name for layer in network.layers}
     past = keras.Input(network.input["past"].shape[1:], name="past")
     days = network.get_layer("regressors").inputs[1].shape[1] if "regressors" in names else 1
     before = keras.Input((days, past.shape[-1]), name="before")
-    states: list[list[keras.KerasTensor] | None] = []
-    for layer in stack:
-        sizes = layer.state_size if isinstance(layer, layers.RNN) else []
-        sizes = sizes if isinstance(sizes, list | tuple) else [sizes]
-        states.append([keras.Input((size,), name=f"{layer.name}_{index}") for index, size in enumerate(sizes)] or None)
     hidden = network.get_layer("reading")([past, _before(past, before[:, -1:])])
-    output, ends = _apply_stack(stack, hidden, states)
+    outputs: list[keras.KerasTensor] = []
+    starts: list[keras.KerasTensor] = []
+    ends: list[keras.KerasTensor] = []
+    # Keras lists layers by their depth, so those of several members alternate.
+    for _, stack in itertools.groupby(sorted(recurrent, key=member_of), key=member_of):
+        own, states = list(stack), []
+        for layer in own:
+            sizes = layer.state_size if isinstance(layer, layers.RNN) else []
+            sizes = sizes if isinstance(sizes, list | tuple) else [sizes]
+            states.append([keras.Input((size,), name=f"{layer.name}_{index}") for index, size in enumerate(sizes)])
+        output, after = _apply_stack(own, hidden, states)
+        outputs.append(output)
+        starts += itertools.chain(*states)
+        ends += after
+    output = outputs[0]
+    if len(outputs) > 1:
+        output = network.get_layer(MEMBER_MEAN)(network.get_layer(MEMBER_SUM)(outputs))
     if "linear" in names:
         inputs = network.get_layer("regressors")([past, before]) if "regressors" in names else hidden
         output = network.get_layer("together")([output, network.get_layer("linear")(inputs)])
-    flat = [state for group in states if group for state in group]
     future = network.get_layer("ordered")(network.get_layer("adding")([past, output]))
-    return keras.Model([past, before, *flat], [future, *ends], name="stepper")
+    return keras.Model([past, before, *starts], [future, *ends], name="stepper")
 
 
 def _before(past: keras.KerasTensor, first: keras.KerasTensor) -> keras.KerasTensor:
@@ -194,19 +212,19 @@ def _before(past: keras.KerasTensor, first: keras.KerasTensor) -> keras.KerasTen
     return ops.concatenate([first, past[:, :-1]], axis=1)
 
 
-def _stack(config: Snp, outputs: int) -> list[keras.Layer]:
-    """Build the layers between the `reading` and `adding` stages."""
+def _stack(config: Snp, outputs: int, prefix: str) -> list[keras.Layer]:
+    """Build the layers of a member between the `reading` and `adding` stages; their names begin with its prefix."""
     stack: list[keras.Layer] = []
     for part in ("encoder", "decoder"):
         for number in range(1, config.layers + 1):
-            stack.append(recurrent_layer(config, f"{part}_{number}", states=True, decoder=part == "decoder"))
+            stack.append(recurrent_layer(config, f"{prefix}{part}_{number}", states=True, decoder=part == "decoder"))
             if config.dropout:
-                stack.append(layers.Dropout(config.dropout, name=f"{part}_{number}_dropout"))
+                stack.append(layers.Dropout(config.dropout, name=f"{prefix}{part}_{number}_dropout"))
     change = config.target == "change"
     output = (
-        layers.Dense(outputs, kernel_initializer="zeros", name="relative_change")
+        layers.Dense(outputs, kernel_initializer="zeros", name=f"{prefix}relative_change")
         if change
-        else layers.Dense(outputs, name="level")
+        else layers.Dense(outputs, name=f"{prefix}level")
     )
     return [*stack, output]
 

@@ -16,8 +16,9 @@ from lstm_ae.config.options import declared_options
 from lstm_ae.detection.calibration import NormalScores
 from lstm_ae.detection.sketch import TableSketch
 from lstm_ae.errors import Code, ConfigError, DataError
-from lstm_ae.formatting import format_option
+from lstm_ae.formatting import format_best_epochs, format_option
 from lstm_ae.json_types import JsonMapping, JsonObject
+from lstm_ae.model_store import history_names
 from lstm_ae.report.figures import ReportFigure, read_figures
 from lstm_ae.report.network import Network, read_network
 from lstm_ae.report.source_report import ReportedValue, reported_values
@@ -171,7 +172,8 @@ class TrainingFacts(NamedTuple):
 
     Args:
         epochs: trained epochs.
-        best_epoch: the epoch whose weights the run has.
+        best_epoch: the epoch whose weights the run has; None if it averages several networks.
+        weights: description of the epochs whose weights the run has.
         stopped: why the training ended early; "" if it did not.
         seconds: training time.
         parameters: number of parameters of the network.
@@ -179,7 +181,8 @@ class TrainingFacts(NamedTuple):
     """
 
     epochs: int
-    best_epoch: int
+    best_epoch: int | None
+    weights: str
     stopped: str
     seconds: float
     parameters: int
@@ -222,8 +225,15 @@ def read_training(metrics: JsonMapping) -> TrainingFacts | None:
         return None
     training = metrics["training"]
     epochs, best, parameters = (int(training[key]) for key in ("epochs", "best_epoch", "parameters"))
-    refit = str(training.get("refit", ""))
-    return TrainingFacts(epochs, best, str(training["stopped"]), float(training["seconds"]), parameters, refit)
+    return TrainingFacts(
+        epochs,
+        None if "members" in training else best,
+        format_best_epochs(training),
+        str(training["stopped"]),
+        float(training["seconds"]),
+        parameters,
+        str(training.get("refit", "")),
+    )
 
 
 def read_threshold(metrics: JsonMapping) -> ThresholdFacts | None:
@@ -518,7 +528,7 @@ def _history(run: Run) -> dict[str, list[float]]:
         ) from error
     if not rows:
         raise DataError(f"{str(run.directory)!r} has no history.csv or an empty one", code=Code.RUN_DAMAGED)
-    names = set(rows[-1])
+    names = set(history_names(rows))
     # The row of epoch 0, the untrained start, may lack values.
     complete = all(set(row) == names or (row.get("epoch") == 0 and set(row) <= names) for row in rows)
     if not all(name.removeprefix("val_") for name in names) or "epoch" not in names or not complete:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.files import is_own, write_own
-from lstm_ae.formatting import format_cell, format_duration, format_epoch, format_measure, format_name, format_number
+from lstm_ae.formatting import format_cell, format_duration, format_measure, format_name, format_number
 from lstm_ae.report import charts, interactive_chart
 from lstm_ae.report.charts import ReportChart, svg
 from lstm_ae.report.comparison import compare_runs
@@ -353,7 +353,6 @@ def page_templates() -> jinja2.Environment:
     environment.filters |= {
         "number": format_number,
         "words": format_name,
-        "epoch_name": format_epoch,
         "svg": _svg,
         "duration": format_duration,
         "short": format_cell,

@@ -59,6 +59,7 @@ class SearchPlan:
                 "There is nothing to search. List several values of an option, as in --units 8,16.",
                 code=Code.SEARCH_SPACE,
             )
+        require_single_network(self.config)
         ranges = [flag_name(axis.name) for axis in self.axes if not axis.values]
         if self.search == "grid" and ranges:
             raise ConfigError(
@@ -116,6 +117,16 @@ class SearchPlan:
             axes=tuple(Axis.from_dict(axis) for axis in content["axes"]),
             objective=Objective(**content["objective"]),
             **others,
+        )
+
+
+def require_single_network(config: Config) -> None:
+    """Raise `ConfigError` if several networks would be trained for each setting that is compared."""
+    if (count := len(config.for_members())) > 1:
+        raise ConfigError(
+            f"--seeds {count} is not supported here: each setting is tried with one network. Leave it out, and train "
+            "the best setting with --seeds",
+            code=Code.OPTION_NOT_APPLICABLE,
         )
 
 

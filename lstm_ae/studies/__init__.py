@@ -1,7 +1,9 @@
 """The studies: each is a module with the functions of `Study`."""
 
 import math
+from collections.abc import Mapping
 from importlib import import_module
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from matplotlib.figure import Figure
@@ -11,7 +13,7 @@ from lstm_ae.config.space import HyperParameters
 from lstm_ae.data.windows import Data, Split, join_training
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.json_types import JsonMapping
-from lstm_ae.model_store import History, ModelStore
+from lstm_ae.model_store import History, ModelStore, history_names
 from lstm_ae.table_files import TableColumns
 
 if TYPE_CHECKING:
@@ -100,9 +102,22 @@ def all_training_data(data: Data, judged_by: ModelStore | None = None) -> Data:
 
 
 def history_columns(history: History) -> dict[str, list[float]]:
-    """Return a history as columns; NaN where a row lacks a value of the last row.
+    """Return a history as columns; NaN where a row lacks a value that a later epoch has.
+
+    An epoch of several networks has the mean of those that were trained for it.
 
     >>> history_columns([{"epoch": 0.0}, {"epoch": 1.0, "loss": 0.5}])
     {'epoch': [0.0, 1.0], 'loss': [nan, 0.5]}
+    >>> history_columns([{"seed": 0.0, "epoch": 1.0, "loss": 0.5}, {"seed": 1.0, "epoch": 1.0, "loss": 1.5}])
+    {'epoch': [1.0], 'loss': [1.0]}
     """
-    return {key: [row.get(key, math.nan) for row in history] for key in history[-1]} if history else {}
+    if not history:
+        return {}
+    by_epoch: dict[float, list[Mapping[str, float]]] = {}
+    for row in history:
+        by_epoch.setdefault(row["epoch"], []).append(row)
+    names = [name for name in history_names(history) if name != "seed"]
+    return {
+        name: [fmean(row.get(name, math.nan) for row in by_epoch[epoch]) for epoch in sorted(by_epoch)]
+        for name in names
+    }

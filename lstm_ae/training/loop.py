@@ -5,7 +5,7 @@ that is killed and resumed therefore takes exactly the same steps as an uninterr
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -21,7 +21,7 @@ from lstm_ae.kernels.choice import accelerate
 from lstm_ae.training.batches import shuffled_order
 from lstm_ae.training.checkpoint import Checkpointer, Judge, completed_epochs
 from lstm_ae.training.deformation import Deformation
-from lstm_ae.training.observer import TrainingObserver
+from lstm_ae.training.observer import TrainingObserver, add_seed
 from lstm_ae.training.optimizer import make_optimizer
 from lstm_ae.training.steps import TrainingSteps, steps_per_epoch
 
@@ -34,11 +34,14 @@ class TrainingResult(NamedTuple):
 
     Args:
         history: one row per epoch: epoch, losses, metrics, and learning rate. The first row, epoch 0, is the untrained
-            network and has no training loss and no learning rate.
-        best_epoch: the epoch whose weights the model has now; 0 for the untrained network.
+            network and has no training loss and no learning rate. The rows of several networks follow each other and
+            have a column `seed`.
+        best_epoch: the epoch whose weights the model has now; 0 for the untrained network. Of several networks, the
+            latest one.
         stopped: why training ended before the last epoch; "" if it did not.
         diverged: whether the loss became NaN or infinite.
         seconds: training time in seconds, summed over all resumptions.
+        members: results of the networks that are averaged; empty for a single network.
     """
 
     history: list[dict[str, float]]
@@ -46,16 +49,34 @@ class TrainingResult(NamedTuple):
     stopped: str
     diverged: bool
     seconds: float
+    members: tuple["TrainingResult", ...] = ()
 
     @property
     def epochs(self) -> int:
-        """Number of completed epochs."""
-        return completed_epochs(self.history)
+        """Number of completed epochs, summed over several networks."""
+        return sum(member.epochs for member in self.members) if self.members else completed_epochs(self.history)
 
     @property
     def best(self) -> dict[str, float]:
-        """Row of the best epoch in the history; empty if no epoch was completed."""
+        """Row of the best epoch in the history of a single network; empty if no epoch was completed."""
         return next((row for row in self.history if self.epochs and row["epoch"] == self.best_epoch), {})
+
+
+def join_results(members: Mapping[int, TrainingResult]) -> TrainingResult:
+    """Return the result of training several networks.
+
+    Args:
+        members: the results by the seed of the network.
+    """
+    results = members.values()
+    return TrainingResult(
+        [row for seed, result in members.items() for row in add_seed(result.history, seed)],
+        max(result.best_epoch for result in results),
+        "; ".join(f"seed {seed}: {result.stopped}" for seed, result in members.items() if result.stopped),
+        any(result.diverged for result in results),
+        sum(result.seconds for result in results),
+        tuple(results),
+    )
 
 
 def fit(

@@ -17,6 +17,8 @@ class Progress(NamedTuple):
         values: running losses and metrics.
         seconds: time since this process started to train.
         finished: whether the epoch is complete.
+        member: number of the network, from 1, if several networks are averaged.
+        members: number of networks.
     """
 
     first: int
@@ -27,6 +29,8 @@ class Progress(NamedTuple):
     values: Mapping[str, float]
     seconds: float
     finished: bool
+    member: int = 1
+    members: int = 1
 
 
 class TrainingObserver:
@@ -55,3 +59,39 @@ class ProgressObserver(TrainingObserver):
     def on_progress(self, progress: Progress) -> None:
         """Call the function."""
         self.report(progress)
+
+
+class MemberObserver(TrainingObserver):
+    """Observer of one of several networks, which reports to the observer of the whole training.
+
+    Args:
+        observer: the observer of the whole training.
+        member: number of the network, from 1.
+        members: number of networks.
+        seed: seed of the network, which its rows of the history get as a column.
+        before: rows of the networks before it.
+    """
+
+    def __init__(
+        self,
+        observer: TrainingObserver,
+        *,
+        member: int,
+        members: int,
+        seed: int,
+        before: Sequence[Mapping[str, float]],
+    ) -> None:
+        self.observer, self.member, self.members, self.seed, self.before = observer, member, members, seed, before
+
+    def on_progress(self, progress: Progress) -> None:
+        """Pass on the progress with the number of the network."""
+        self.observer.on_progress(progress._replace(member=self.member, members=self.members))
+
+    def on_epoch(self, history: Sequence[Mapping[str, float]]) -> None:
+        """Pass on the history with the rows of the networks before."""
+        self.observer.on_epoch([*self.before, *add_seed(history, self.seed)])
+
+
+def add_seed(history: Sequence[Mapping[str, float]], seed: int) -> list[dict[str, float]]:
+    """Return the rows of a history with a first column `seed`."""
+    return [{"seed": float(seed), **row} for row in history]

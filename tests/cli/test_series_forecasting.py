@@ -540,6 +540,38 @@ def test_exported_model_equals_the_forecast_command(place: Path) -> None:
 
 
 @pytest.mark.slow
+def test_several_networks_are_trained_exported_and_shown_as_one_model(place: Path) -> None:
+    said = call(f"series train {place}/t.csv {OPTIONS} --seeds 2 --link none --out several")
+    assert said.code == 0, said.err
+    assert "network 1/2  epoch 1/2" in said.err
+    assert "network 2/2  epoch 2/2" in said.err
+    assert "4 epochs in" in said.out
+    assert "of 2 networks, " in said.out
+    for line in (f"series evaluate several {place}/t.csv", "export several --out models", "report several"):
+        said = call(line)
+        assert said.code == 0, said.err
+    assert "of 2 networks" in next(Path("models").rglob("*.md")).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("task", ["anomaly", "reconstruct"])
+def test_seeds_are_refused_for_tasks_without_a_baseline_beside_the_network(place: Path, task: str) -> None:
+    said = call(f"series train {place}/t.csv --task {task} --seeds 2")
+    assert (said.code, said.out) == (2, "")
+    assert "--seeds is for --task classify or forecast" in said.last
+
+
+def test_sequence_forecaster_passes_on_the_number_of_networks() -> None:
+    model = SequenceForecaster(n_seeds=3, random_state=4)
+    config = model._config()
+    assert (config.seeds, config.seed) == (3, 4)
+    assert SequenceForecaster._parameters(config)["n_seeds"] == 3
+    with pytest.raises(ConfigError, match=r"Pass n_seeds=\.\.\. instead"):
+        SequenceForecaster(options={"seeds": 3})._config()
+    with pytest.raises(ConfigError, match="n_seeds must be a whole number at least 1"):
+        SequenceForecaster(n_seeds=0)._config()
+
+
+@pytest.mark.slow
 def test_forecast_leaves_out_series_without_a_last_window(place: Path) -> None:
     pieces = [table(seed=1).iloc[:100].assign(pump="a"), table(seed=2).iloc[:20].assign(pump="b")]
     gap = table(seed=3).iloc[:200].assign(pump="c").drop(table().index[180:190])

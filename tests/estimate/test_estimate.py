@@ -46,6 +46,9 @@ def test_training_estimate_by_hand() -> None:
         ("save", 0.375),
     ]
     assert PACE.parts(WORK)[1].how == "2 epochs of 10 steps, 500 ms each"
+    several = PACE.parts(WORK._replace(networks=3))
+    assert [part.duration.usual for part in several] == [6.0, 30.0, 9.0, 1.125]
+    assert several[1].how == "3 networks for 2 epochs of 10 steps, 500 ms each"
     parts = (EstimatePart("a", "", Duration(1, 2)), EstimatePart("b", "", Duration(3, 5)))
     assert CommandEstimate(parts, None, 0, 0, ()).duration == Duration(4, 7)
 
@@ -215,6 +218,20 @@ def test_dry_run_of_series_train(dry: Callable[[str], dict[str, Any]]) -> None:
     assert main(["series", "example", "pump.csv", "--days", "5", "--quiet"]) == 0
     found = dry("series train pump.csv --epochs 2 --units 2 --window 8 --label-col failure --task anomaly")
     assert [part["name"] for part in found["parts"]][-1] == "finish"
+
+
+@pytest.mark.slow
+def test_dry_run_of_several_networks_counts_each(dry: Callable[[str], dict[str, Any]]) -> None:
+    rows = np.random.default_rng(0).normal(size=400)
+    Path("t.csv").write_text("x\n" + "\n".join(map(str, rows)) + "\n", encoding="utf-8")
+    options = "series train t.csv --task forecast --window 8 --horizon 2 --units 2 --epochs 2"
+    found, single = dry(f"{options} --seeds 3"), dry(options)
+    how = {part["name"]: part["how"] for part in found["parts"]}
+    assert how["train"].startswith("3 networks for 2 epochs of ")
+    assert found["disk_bytes_meanwhile"] == pytest.approx(2 * single["disk_bytes_meanwhile"], rel=0.01)
+    assert main(shlex.split(f"{options} --seeds 3 --out r --quiet")) == 0
+    size = sum(path.stat().st_size for path in Path("r").rglob("*") if path.is_file())
+    assert found["disk_bytes"] == pytest.approx(size, rel=0.3)
 
 
 @pytest.mark.slow

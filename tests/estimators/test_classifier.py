@@ -186,6 +186,7 @@ def test_parse_classes_infers_the_type_of_class_names(names: tuple[str, ...], ki
 
 def test_classifier_defaults_equal_the_config_and_are_documented() -> None:
     asked = SequenceClassifier().get_params()
+    assert asked.pop("n_seeds") == Series().seeds
     own = set(asked) - {"random_state", "options"}
     assert {name: asked[name] for name in own} == {name: getattr(Series(), name) for name in own}
     arguments = inspect.getdoc(SequenceClassifier).partition("Attributes:")[0]  # type: ignore[union-attr]

@@ -169,13 +169,13 @@ def test_longer_horizon_extends_the_shorter_forecast(model: Any) -> None:
 
 
 @pytest.mark.parametrize("days", [0, 4])
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_stepper_with_states_equals_the_whole_network(cell: str, days: int) -> None:
-    config = Snp(units=3, layers=2, cell=cell)
+@pytest.mark.parametrize(("cell", "seeds"), [("lstm", 1), ("gru", 1), ("lstm", 3), ("gru", 2)])
+def test_stepper_with_states_equals_the_whole_network(cell: str, seeds: int, days: int) -> None:
+    config = Snp(units=3, layers=2, cell=cell, seeds=seeds)
     network = random_weights(step_forecaster(config, typical=0.2, link=random_link(config, days) if days else None))
     whole = tf.random.stateless_uniform((2, 7, 1), (0, 0))
     step = stepper(network)
-    assert len(step.inputs) == 2 + 4 * (2 if cell == "lstm" else 1)
+    assert len(step.inputs) == 2 + seeds * 4 * (2 if cell == "lstm" else 1)
     states, before = [tf.zeros((2, 3))] * (len(step.inputs) - 2), 3 if days else 1
     first, *states = step([whole[:, :4], tf.repeat(whole[:, :1], before, axis=1), *states])
     second, *_ = step([whole[:, 4:], whole[:, 4 - before : 4], *states])

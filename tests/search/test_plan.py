@@ -8,6 +8,7 @@ from lstm_ae_cli.options import GivenOptions
 from lstm_ae_cli.search import SearchRequest, make_plan
 from searches import SMALL, call, refused
 
+from lstm_ae.backtest.kfold import plan_kfold
 from lstm_ae.config import Mnist, Series, Snp, Toy
 from lstm_ae.config.space import Axis, Space
 from lstm_ae.errors import ConfigError
@@ -44,6 +45,15 @@ def plan(search, axes=LISTS, config=None, **more):
 )
 def test_plan_size_is_limited_to_distinct_settings(search, axes, trials, size):
     assert plan(search, axes, trials=trials).size == size
+
+
+def test_searches_refuse_several_networks_per_setting(tmp_path):
+    for config in (Snp(seeds=3), Series(task="forecast", seeds=3)):
+        with pytest.raises(ConfigError, match="--seeds 3 is not supported here"):
+            plan("grid", config=config)
+    assert call("series tune t.csv --task forecast --units 2,4 --seeds 3").code == 2
+    with pytest.raises(ConfigError, match="--seeds 2 is not supported here"):
+        plan_kfold(Snp(seeds=2), LISTS)
 
 
 def test_searched_windows_are_validated_on_the_same_days():

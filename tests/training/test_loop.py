@@ -202,8 +202,10 @@ def test_steps_per_epoch_draws_different_windows_each_epoch(tmp_path: Path, monk
     monkeypatch.setattr(loop, "VALIDATED", 3)
     assert loop.limit_validation(DATA, config).validation.starts.tolist() == [0, 2 * STEPS, 5 * STEPS]
     assert loop.limit_validation(DATA, CONFIG) is DATA
-    assert training_work(config, DATA) == (2, 2, 3)
-    assert training_work(CONFIG, DATA) == (3, 3, 6)
+    assert training_work(config, DATA) == (2, 2, 3, 1)
+    several = Series(**PLAIN, task="forecast", epochs=2, batch_size=5, seeds=3)
+    assert training_work(several, DATA).networks == 3
+    assert training_work(CONFIG, DATA) == (3, 3, 6, 1)
 
 
 def test_resuming_a_finished_training_trains_no_epoch(
