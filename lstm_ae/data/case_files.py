@@ -26,8 +26,8 @@ CASE_COLUMN, CLASS_COLUMN = "case", "class"
 # Longest line in characters: one case of a long series with many dimensions.
 MAX_CASE_CHARS = 1 << 26
 
-# Longest comment before the header, in lines.
-MAX_COMMENT_LINES = 10_000
+# Largest number of lines in which a header is looked for.
+MAX_HEADER_LINES = 10_000
 
 COMMENT_MARKS = ("#", "%")
 
@@ -78,7 +78,7 @@ class CaseFormat(NamedTuple):
 
 
 def is_case_file(file: BinaryIO, name: str, encoding: str | None) -> bool:
-    """Return whether an open file, apart from comments, begins like a header of these formats.
+    """Return whether an open file, apart from comments, begins with a header that has a line of these formats.
 
     Args:
         file: file open at its start, where it is left.
@@ -89,10 +89,12 @@ def is_case_file(file: BinaryIO, name: str, encoding: str | None) -> bool:
         DataError: as in `decode_file`.
     """
     lines = decode_file(file, name, encoding, MAX_CASE_CHARS)[1]
-    words = (line.split() for line in itertools.islice(lines, MAX_COMMENT_LINES))
-    first = next((line[0].lower() for line in words if line and not line[0].startswith(COMMENT_MARKS)), "")
+    words = (line.split() for line in itertools.islice(lines, MAX_HEADER_LINES))
+    tags = (line[0].lower() for line in words if line and not line[0].startswith(COMMENT_MARKS))
+    header = itertools.takewhile(lambda tag: tag.startswith("@"), tags)
+    found = any(tag in (ARFF_START, DATA_START, *TS_WORDS) for tag in header)
     file.seek(0)
-    return first == ARFF_START or first in TS_WORDS
+    return found
 
 
 def case_options(path: str, *, task: str | None = None) -> JsonObject:
@@ -238,7 +240,11 @@ def _read_header(lines: Lines, name: str) -> CaseFormat:
         DataError: if the header is not valid or not supported.
     """
     tags = _read_tags(lines, name)
-    first = next(tags)
+    first = next(tags, None)
+    if first is None:
+        raise DataError(
+            f"{name}: there is no header above @data. Add that of a .ts or an .arff file", code=Code.FILE_FORMAT
+        )
     read = _read_arff_header if first[1] == ARFF_START else _read_ts_header
     return read(itertools.chain([first], tags), name)
 
