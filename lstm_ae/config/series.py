@@ -35,6 +35,7 @@ class Series(Reading, Config):
         DATA,
         details="It is read with the options, columns, classes, scale, and sampling interval of DATA. The rows of DATA "
         "are then divided between training and validation, in the ratio of --split.",
+        advanced=True,
         tunable=False,
     )
     code: int | None = option(

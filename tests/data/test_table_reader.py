@@ -502,9 +502,13 @@ def test_several_id_columns_name_a_series() -> None:
 
 def test_errors_for_a_table_of_a_run_omit_training_options() -> None:
     pathlib.Path("t.csv").write_text("Flow,heat\n1,2\nbad,3\n2,x\n3,4\n")
-    with pytest.raises(DataError, match=r"line 1 has no column 'flow', which the run .* Did you mean 'Flow'\?$"):
+    with pytest.raises(
+        DataError, match=r"line 1 has no column 'flow', which the training table has. Did you mean 'Flow'\?$"
+    ):
         read_panel(Reading(data="t.csv", value_cols=("flow", "heat")), of_run=True)
-    with pytest.raises(DataError, match=r"has no column 'speed', which the run .* There are 'Flow', 'heat'$"):
+    with pytest.raises(
+        DataError, match=r"has no column 'speed', which the training table has. There are 'Flow', 'heat'$"
+    ):
         read_panel(Reading(data="t.csv", value_cols=("speed",)), of_run=True)
     with pytest.raises(ConfigError, match="--value-cols names 'flow', no column of"):
         read_panel(Reading(data="t.csv", value_cols=("flow",)))
