@@ -236,8 +236,10 @@ def request_grid(
 
 def register(app: typer.Typer, name: str, config: type[Config]) -> None:
     """Add `tune` to a study."""
+    # Each setting is tried with one network. `--refit` of `tune` trains the best setting again.
+    single = ("seeds", "refit")
     # A table is an argument; the data of the other studies is one of the options.
-    hide, without = (("data", "seeds"), ()) if name == "series" else (("seeds",), ("data",))
+    hide, without = (("data", *single), ()) if name == "series" else (single, ("data",))
 
     def estimate(*, request: SearchRequest, given: GivenOptions, console: Console, data: str | None = None) -> None:
         _set_table(given, data, name, request.resume)

@@ -128,7 +128,7 @@ def _add_backtest_command(app: typer.Typer) -> None:
 
     example = "lstmae series backtest pump.csv --folds 2 --epochs 1"
 
-    @command(app, "backtest", example, Series, hide=("data", "task", "test"), dry_run=dry_run)
+    @command(app, "backtest", example, Series, hide=("data", "task", "refit", "test"), dry_run=dry_run)
     def backtest(
         data: NewTable,
         *,

@@ -298,7 +298,7 @@ def register(app: typer.Typer, small: str) -> None:
         "backtest",
         f"lstmae snp backtest --folds 2 {small}",
         TASKS["snp"],
-        hide=("goal", "split"),
+        hide=("goal", "split", "refit"),
         dry_run=_dry_run_backtest,
     )
     def backtest(
@@ -324,7 +324,7 @@ def register(app: typer.Typer, small: str) -> None:
         "kfold",
         f"lstmae snp kfold --units 2,4 --folds 2 {small}",
         TASKS["snp"],
-        hide=("goal", "split", "seeds"),
+        hide=("goal", "split", "seeds", "refit"),
         lists=True,
         dry_run=_dry_run_kfold,
     )
@@ -344,7 +344,7 @@ def register(app: typer.Typer, small: str) -> None:
         "reconstruct",
         f"lstmae snp reconstruct {small}",
         TASKS["snp"],
-        hide=("goal", "last_day_only", "target", "inputs", "with_open", "seeds"),
+        hide=("goal", "last_day_only", "target", "inputs", "with_open", "seeds", "refit"),
     )
     def reconstruct(*, choice: RunChoice, given: GivenOptions, console: Console) -> None:
         """Reconstruct windows of prices."""

@@ -243,6 +243,9 @@ class _TrainingGuard(TrainingObserver):
     def on_progress(self, progress: Progress) -> None:
         self.bar(progress)
 
+    def on_refit(self) -> None:
+        self.console.say("training again on the training and validation splits")
+
     def __enter__(self) -> "_TrainingGuard":
         return self
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import filelock
@@ -11,7 +12,7 @@ import numpy as np
 from lstm_ae import run as runs
 from lstm_ae.arrays import Array
 from lstm_ae.config import DATA_PATHS, Config, Snp, task_of
-from lstm_ae.data.windows import Data
+from lstm_ae.data.windows import Data, join_training
 from lstm_ae.errors import Code, ConfigError, DataError, DivergedError
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.files import load_state
@@ -21,7 +22,7 @@ from lstm_ae.model_store import FittedModel, History, ModelStore
 from lstm_ae.run import Run
 from lstm_ae.studies import Study, load_study
 from lstm_ae.tracking import NetworkRecorder, Tracker, network_name
-from lstm_ae.training.observer import Progress, TrainingObserver
+from lstm_ae.training.observer import Progress, ProgressObserver, TrainingObserver
 
 if TYPE_CHECKING:
     import keras
@@ -47,6 +48,9 @@ class _HistoryWriter(TrainingObserver):
 
     def on_progress(self, progress: Progress) -> None:
         self.observer.on_progress(progress)
+
+    def on_refit(self) -> None:
+        self.observer.on_refit()
 
     def on_epoch(self, history: History) -> None:
         self.run.write_history(history)
@@ -141,10 +145,19 @@ def _train(
         recorders = [stack.enter_context(tracker(run)) for tracker in trackers]
         known = identity(config, data) | {"versions": runs.installed_versions()}
         writer = _HistoryWriter(run, observer)
-        model, result = fit_model(config, data, state=run.state, identity=known, observer=writer, recorders=recorders)
-        if result.diverged and not result.epochs:
+        fitted, result = train_model(
+            config,
+            data,
+            record=run.about(),
+            name=run.name,
+            state=run.state,
+            identity=known,
+            observer=writer,
+            recorders=recorders,
+        )
+        if fitted is None:
             raise DivergedError(f"{_why(result.stopped)}; no epoch was completed, so there is no model")
-        finish_run(run, config, data, model, result, figures=figures)
+        _write_run(run, fitted, data, figures=figures)
     if result.diverged:
         raise DivergedError(
             f"{_why(result.stopped)}; {run.directory} contains the weights of "
@@ -189,9 +202,117 @@ def member_states(config: Config, state: Path) -> list[Path]:
 
 
 def remove_states(config: Config, state: Path) -> None:
-    """Delete the checkpoints of a training."""
-    for path in member_states(config, state):
+    """Delete the checkpoints of a training, including those of a refit."""
+    for path in (*member_states(config, state), *member_states(config, refit_state(state))):
         path.unlink(missing_ok=True)
+
+
+def refit_state(state: Path) -> Path:
+    """Return the checkpoint file of a refit, given that of the training before it."""
+    return state.with_stem(f"{state.stem}-refit")
+
+
+def train_model(
+    config: Config,
+    data: Data,
+    *,
+    record: JsonMapping,
+    name: str,
+    state: Path | None = None,
+    identity: JsonMapping = MappingProxyType({}),
+    observer: TrainingObserver | None = None,
+    recorders: Sequence[NetworkRecorder] = (),
+) -> "tuple[FittedModel | None, TrainingResult]":
+    """Train and evaluate a model; with `config.refit`, train it again on training and validation together.
+
+    Args:
+        config: config of the study.
+        data: its data.
+        record: content of `config.json`.
+        name: name of the model in error messages.
+        state: checkpoint file; None to write no checkpoints.
+        identity: values that must equal those of a checkpoint to resume.
+        observer: receives the events of the training.
+        recorders: see `fit_model`.
+
+    Returns:
+        The model and the result of the training that validation judged. There is no model if the loss became NaN or
+        infinite before the first epoch was complete. After a later epoch, the model is not refitted.
+    """
+    model, result = fit_model(config, data, state=state, identity=identity, observer=observer, recorders=recorders)
+    if result.diverged and not result.epochs:
+        return None, result
+    fitted = assemble(config, data, model, result, record=record, name=name)
+    if result.diverged or not getattr(config, "refit", False):
+        return fitted, result
+    if observer:
+        observer.on_refit()
+    epochs = [member.best_epoch for member in result.members or (result,)]
+    joined, model, again = refit_model(
+        config,
+        data,
+        epochs,
+        state=None if state is None else refit_state(state),
+        identity=identity,
+        observer=observer and ProgressObserver(observer.on_progress),
+    )
+    note = f"trained again on train and validation together up to the best epoch ({', '.join(map(str, epochs))})"
+    result = result._replace(seconds=result.seconds + again.seconds)
+    refitted = assemble(
+        config,
+        data,
+        model,
+        result,
+        record=record,
+        name=name,
+        note={"refit": note},
+        judged_by=fitted,
+        built_from=joined,
+    )
+    return refitted, result
+
+
+def refit_model(
+    config: Config,
+    data: Data,
+    epochs: Sequence[int],
+    *,
+    identity: JsonMapping,
+    state: Path | None = None,
+    observer: TrainingObserver | None = None,
+) -> "tuple[Data, keras.Model, TrainingResult]":
+    """Train a model from scratch on training and validation together.
+
+    It has the weights of the last epoch, because there are no validation data to choose an epoch. Its thresholds and
+    intervals must come from a model that was not trained on the validation split.
+
+    Args:
+        config: config of the study.
+        data: its data.
+        epochs: number of epochs of each network; the learning rate is scheduled over `config.epochs`.
+        identity: values that must equal those of a checkpoint to resume.
+        state: checkpoint file; None to write no checkpoints.
+        observer: receives the progress and the history.
+
+    Returns:
+        The joined data, the model, and the result.
+
+    Raises:
+        DivergedError: the loss became NaN or infinite.
+    """
+    joined = join_training(data)
+    model, result = fit_model(
+        config.with_values({"patience": 0}),
+        joined,
+        state=state,
+        identity={**identity, "refit": list(epochs)},
+        observer=observer,
+        until=epochs,
+        best=False,
+    )
+    if result.diverged:
+        raise DivergedError(f"The refit on train and validation failed: {result.stopped}")
+    return joined, model, result
 
 
 def fit_model(
@@ -201,6 +322,7 @@ def fit_model(
     state: Path | None = None,
     observer: TrainingObserver | None = None,
     recorders: Sequence[NetworkRecorder] = (),
+    until: int | Sequence[int] | None = None,
     **details: Any,
 ) -> "tuple[keras.Model, TrainingResult]":
     """Build a study's model and train it.
@@ -214,6 +336,7 @@ def fit_model(
         state: checkpoint file of the first network; None to write no checkpoints.
         observer: receives the progress and the history.
         recorders: functions that return a Keras callback for a network, given its name, see `lstm_ae.tracking`.
+        until: stop after this epoch, or after one for each network; None for `config.epochs`.
         details: further arguments of `lstm_ae.training.loop.fit`.
 
     Returns:
@@ -225,8 +348,9 @@ def fit_model(
 
     study, members = load_study(task_of(config)), config.for_members()
     states = [None] * len(members) if state is None else member_states(config, state)
+    ends = until if isinstance(until, Sequence) else [until] * len(members)
     models, results = [], dict[int, TrainingResult]()
-    for number, (member, path) in enumerate(zip(members, states, strict=True), start=1):
+    for number, (member, path, end) in enumerate(zip(members, states, ends, strict=True), start=1):
         several, own = len(members) > 1, observer
         if several and observer:
             before = join_results(results).history if results else []
@@ -234,7 +358,8 @@ def fit_model(
         callbacks = [callback(network_name(member.seed if several else None)) for callback in recorders]
         seed(member)
         model = study.build(member, data)
-        result = fit(inner_network(model), data, member, state=path, observer=own, callbacks=callbacks, **details)
+        details |= {"state": path, "observer": own, "callbacks": callbacks, "until": end}
+        result = fit(inner_network(model), data, member, **details)
         if not several or (result.diverged and not result.epochs):
             return model, result
         models.append(model)
@@ -266,12 +391,22 @@ def finish_run(
 ) -> None:
     """Write the files of a trained run; see `assemble` for `details`."""
     fitted = assemble(config, data, model, result, record=run.about(), name=run.name, **details)
+    _write_run(run, fitted, data, figures=figures)
+
+
+def _write_run(run: Run, fitted: FittedModel, data: Data, *, figures: bool) -> None:
+    """Write the files of a trained run and delete its checkpoints."""
     drawn: Mapping[str, Figure] = {}
     if figures:
-        study = load_study(task_of(config))
-        drawn = study.figures(fitted.model(), data, result.history, details.get("judged_by"))
+        study = load_study(task_of(fitted.config()))
+        drawn = study.figures(fitted.model(), data, fitted.history(), calibrating_store(fitted))
     run.write(fitted, drawn)
-    remove_states(config, run.state)
+    remove_states(fitted.config(), run.state)
+
+
+def calibrating_store(store: ModelStore) -> ModelStore | None:
+    """Return the model itself if it was fitted to the validation split; it stores the calibration of another one."""
+    return store if "refit" in store.metrics()["training"] else None
 
 
 def assemble(
@@ -367,7 +502,7 @@ class RunWithData(NamedTuple):
     @property
     def judged_by(self) -> ModelStore | None:
         """The run itself if its model was refitted on the validation split; it stores its trial's calibration."""
-        return self.run if "refit" in self.run.metrics()["training"] else None
+        return calibrating_store(self.run)
 
     def evaluate(self) -> Evaluation:
         """Evaluate the model again."""

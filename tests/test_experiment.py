@@ -1,5 +1,6 @@
 """Test training into a run directory, and reproducing metrics and figures from it."""
 
+import dataclasses
 import datetime
 import json
 import math
@@ -12,12 +13,14 @@ import pytest
 
 from lstm_ae import experiment, run
 from lstm_ae import run as runs
-from lstm_ae.config import Config, Mnist, Snp, Toy
+from lstm_ae.config import Config, Mnist, Series, Snp, Toy
 from lstm_ae.data import prices
-from lstm_ae.data.windows import Data
+from lstm_ae.data.windows import Data, join_training
 from lstm_ae.errors import ConfigError, DataError, DivergedError
 from lstm_ae.experiment import RunWithData, open_trained
 from lstm_ae.files import save_state
+from lstm_ae.forecasting.baselines import fit_table_baselines
+from lstm_ae.forecasting.intervals import ErrorQuantiles
 from lstm_ae.run import Run
 from lstm_ae.studies import load_study
 from lstm_ae.training.observer import Progress, TrainingObserver
@@ -294,3 +297,81 @@ def test_divergence_after_good_epochs_leaves_the_best_model(monkeypatch: pytest.
     assert all(np.isfinite(weight).all() for weight in run.model().get_weights())
     validation = run.metrics()["validation"]["reconstruction_mse"]["value"]
     assert validation == pytest.approx(history[best]["val_loss"], rel=1e-4)
+
+
+def waves(folder: Path) -> Series:
+    """Write a table, and return the config of a forecaster of it."""
+    random = np.random.default_rng(0)
+    rows = 20 + np.sin(np.arange(500) / 4) + random.normal(0, 0.1, 500)
+    (folder / "waves.csv").write_text("x\n" + "\n".join(f"{row:.4f}" for row in rows) + "\n")
+    options: dict[str, Any] = {"window": 8, "horizon": 3, "units": 2, "batch_size": 64, "learning_rate": 0.05}
+    return Series(data=str(folder / "waves.csv"), value_cols=("x",), task="forecast", epochs=3, seed=1, **options)
+
+
+class RefitInterruption(TrainingObserver):
+    """Interrupt a training in an epoch of its refit, and count its epochs."""
+
+    def __init__(self, epoch: int = 0) -> None:
+        self.epoch, self.refits, self.trained = epoch, False, list[tuple[bool, int]]()
+
+    def on_refit(self) -> None:
+        self.refits = True
+
+    def on_progress(self, progress: Progress) -> None:
+        if self.refits and progress.epoch == self.epoch and not progress.finished:
+            raise KeyboardInterrupt
+        if progress.finished:
+            self.trained.append((self.refits, progress.epoch))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_refit_trains_on_validation_and_keeps_the_calibration(tmp_path: Path, seeds: int) -> None:
+    # Without a link, the first epochs are better than the start.
+    first_config = dataclasses.replace(waves(tmp_path), seeds=seeds, link="none", deterministic=True)
+    config = dataclasses.replace(first_config, refit=True)
+    data = load(config)
+    first = experiment.train(first_config, data, out=Path("first"))
+    before = first.metrics()["training"]
+    best = before.get("members", [before])[0]["best_epoch"]
+    assert best >= 2, "the interruption needs an epoch before it"
+    whole = experiment.train(config, data, out=Path("whole"))
+    with pytest.raises(KeyboardInterrupt):
+        experiment.train(config, data, out=Path("stopped"), observer=RefitInterruption(epoch=2))
+    resumed = RefitInterruption()
+    run = experiment.resume(Run(Path("stopped")), config, data, observer=resumed)
+    assert resumed.trained[0] == (True, 2), "neither the first training nor the first epoch of the refit is repeated"
+    assert not list(run.directory.glob("state*"))
+
+    assert "validation" not in run.metrics()
+    training = run.metrics()["training"]
+    assert "trained again on train and validation" in training["refit"]
+    assert {key: training[key] for key in before if key != "seconds"} == {
+        key: value for key, value in before.items() if key != "seconds"
+    }
+    assert [row["val_loss"] for row in run.history()] == [row["val_loss"] for row in first.history()]
+    for ours, theirs in zip(run.model().get_weights(), whole.model().get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    network, other = (experiment.open_trained(each, data).model.get_layer("network") for each in (run, first))
+    assert not np.array_equal(network.get_weights()[0], other.get_weights()[0])
+    np.testing.assert_array_equal(run.artifact(ErrorQuantiles).quantiles, first.artifact(ErrorQuantiles).quantiles)
+    stored = run.metrics()
+    evaluated = open_trained(run, data).evaluate().as_json()
+    assert {part: stored[part] for part in evaluated} == evaluated
+
+
+def test_regressions_beside_a_refit_are_selected_before_training_and_validation_are_joined(tmp_path: Path) -> None:
+    data = load(waves(tmp_path))
+    joined = join_training(data)
+    assert joined.train.samples == data.train.samples + data.validation.samples
+    found, expected = fit_table_baselines(joined, 8), fit_table_baselines(data, 8, refit=True)
+    np.testing.assert_array_equal(found.linear.weights, expected.linear.weights)
+    assert not np.array_equal(found.linear.weights, fit_table_baselines(data, 8).linear.weights)
+
+
+@pytest.mark.parametrize("task", ["anomaly", "reconstruct", "classify"])
+def test_refit_is_refused_for_tasks_whose_thresholds_or_baselines_it_would_change(task: str) -> None:
+    with pytest.raises(ConfigError, match="--refit is for --task forecast"):
+        Series(task=task, label_col="kind", refit=True)
+    with pytest.raises(ConfigError, match="--refit is for --goal predict"):
+        Snp(goal="reconstruct", refit=True)

@@ -34,6 +34,7 @@ from lstm_ae.forecasting.metrics import (
     price_metrics,
 )
 from lstm_ae.json_types import JsonObject
+from lstm_ae.search.plan import require_no_refit
 from lstm_ae.studies.snp.forecasting import forecast_one_day
 from lstm_ae.training.observer import Progress
 
@@ -84,6 +85,7 @@ def plan_backtest(config: Snp, folds: int, *, by: str = "time", refit: bool = Tr
         raise ConfigError(
             "--no-refit needs --split-by time, since holding out companies requires training", code=Code.MISSING_OPTION
         )
+    require_no_refit(config)
     panel = read_fold_prices(config, "backtest")
     parts = list(_companies(panel, folds, config.seed) if by == "company" else _origins(panel, folds, config, refit))
 

@@ -34,6 +34,7 @@ from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.forecasting import metrics
 from lstm_ae.forecasting.baselines import fit_table_baselines
+from lstm_ae.search.plan import require_no_refit
 from lstm_ae.studies.series.defaults import complete_config, require_regular
 from lstm_ae.training.observer import Progress as TrainingProgress
 
@@ -182,6 +183,7 @@ def plan_table_backtest(
         ConfigError: incompatible options.
         DataError: too few rows.
     """
+    require_no_refit(config)
     config, table, notes = start_backtest(config, folds, reading)
     assert config.horizon is not None
     plan = BacktestPlan(

@@ -110,6 +110,16 @@ class Series(Reading, Config):
         tunable=False,
         needs=LINKED,
     )
+    refit: bool = option(
+        False,
+        "Train again on the training and validation splits.",
+        TRAINING,
+        details="For the number of epochs that is best on validation. Intervals are those of the first training, which "
+        "did not see the validation split.",
+        advanced=True,
+        tunable=False,
+        needs=FORECAST,
+    )
     horizon: int | None = redefault(Reading, "horizon", None, needs=FORECAST)
     normal: tuple[str, ...] = redefault(Reading, "normal", (), needs=RECONSTRUCTION)
     decoder_units: int | None = redefault(Config, "decoder_units", None, needs=DECODING)

@@ -180,6 +180,7 @@ class Snp(ReconstructionConfig):
         needs=(*PREDICT, ("target", ("change",))),
     )
     seeds: int = redefault(Series, "seeds", 1, needs=PREDICT)
+    refit: bool = redefault(Series, "refit", False, needs=PREDICT)
     # A forecaster must be causal and needs the states of all steps.
     bidirectional: bool = redefault(ReconstructionConfig, "bidirectional", False, needs=RECONSTRUCT)
     latent: str = redefault(ReconstructionConfig, "latent", "steps", needs=RECONSTRUCT, advanced=True)

@@ -175,6 +175,7 @@ class Data(NamedTuple):
         classes: name of every class if the labels are indices of them; empty if the study defines the classes itself.
         opens: by series, the open of the day after its rows, if it is known and the model reads it.
         clock: time zone in which times are shown; None if they were written without a time zone.
+        separate: the data before training and validation were joined, see `join_training`; None if they were not.
     """
 
     train: Split
@@ -188,6 +189,7 @@ class Data(NamedTuple):
     classes: tuple[str, ...] = ()
     opens: Mapping[str, KnownOpen] = {}
     clock: tzinfo | None = None
+    separate: "Data | None" = None
 
     @property
     def latest(self) -> Split:
@@ -239,7 +241,8 @@ class Data(NamedTuple):
 def join_training(data: Data) -> Data:
     """Return the data with training and validation joined into one training split.
 
-    No window crosses from one to the other. The scale is unchanged.
+    No window crosses from one to the other. The scale is unchanged. What is selected on the validation split must be
+    selected on `separate`, since the joined training split contains it.
     """
     one, other = data.train, data.validation
     rows = len(one.series)
@@ -260,7 +263,7 @@ def join_training(data: Data) -> Data:
         both("time"),
         both("label"),
     )
-    return data._replace(train=train)
+    return data._replace(train=train, separate=data)
 
 
 def evenly_spaced(count: int, most: int) -> Int64Array:

@@ -74,12 +74,16 @@ def estimate_training(config: Config, data: Data, *, command: str = "") -> Comma
     """
     measured = measure_training(config, data, command=command)
     finish = EstimatePart("finish", "evaluate, draw, and save the model", measured.finish)
+    refit = []
+    if getattr(config, "refit", False):
+        again = measured.pace.of(measured.work) + measured.finish
+        refit.append(EstimatePart("refit", "train again on train and validation, at most as many epochs", again))
     notes = [f"{measured.parameters:,} parameters", *describe_patience(config)]
     # Weight averaging needs two further copies of the weights of 4 bytes each.
     averages = 8 * measured.parameters if config.average else 0
     memory = peak_memory()
     return CommandEstimate(
-        (*measured.pace.parts(measured.work), finish),
+        (*measured.pace.parts(measured.work), finish, *refit),
         None if memory is None else memory + averages,
         measured.run,
         measured.states,

@@ -128,12 +128,11 @@ class Estimator(BaseEstimator):
                 warnings.warn(note, UserWarning, stacklevel=3)  # The warning names the line that calls `fit`.
         config, data, name = completed.config, completed.data, f"{type(self).__name__}.fit"
         with _preserve_random_state():
-            model, result = experiment.fit_model(config, data)
-            reason = result.stopped[:1].upper() + result.stopped[1:]
-            if result.diverged and not result.epochs:
-                raise DivergedError(f"{reason}; no epoch succeeded. Pass a lower learning_rate.")
             record = config_record(config, data.source, data.symbols, name, datetime.now(UTC))
-            fitted = experiment.assemble(config, data, model, result, record=record, name=name)
+            fitted, result = experiment.train_model(config, data, record=record, name=name)
+            reason = result.stopped[:1].upper() + result.stopped[1:]
+            if fitted is None:
+                raise DivergedError(f"{reason}; no epoch succeeded. Pass a lower learning_rate.")
         if result.diverged:
             epoch = format_best_epochs(fitted.metrics()["training"])
             warnings.warn(

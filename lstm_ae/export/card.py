@@ -183,7 +183,7 @@ def _describe_weights(metrics: JsonMapping, kind: str) -> str:
         "split"
     )
     what = "threshold comes" if metrics.get("threshold") else "intervals come" if kind in ("forecast", "snp") else ""
-    return f"{text}." + (f" The {what} from the trial's model, which did not see the validation data." if what else "")
+    return f"{text}." + (f" The {what} from a model that did not see the validation data." if what else "")
 
 
 def _result_rows(metrics: JsonMapping) -> list[tuple[str, str, str, str]]:

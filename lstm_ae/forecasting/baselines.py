@@ -196,6 +196,8 @@ def fit_table_baselines(data: Data, steps: int, *, refit: bool = False) -> Table
         steps: Steps of a window.
         refit: Whether to fit again on training and validation data together, as the model was.
     """
+    if data.separate is not None:
+        return fit_table_baselines(data.separate, steps, refit=True)
     past, truth = _sample_windows(data, data.validation, MAX_VALIDATION_WINDOWS, steps)
     tried = _fit_penalties(data, steps, PENALTIES)
     errors = [_mse(found.predict(past)[LINEAR_NAME], truth) for found in tried]
@@ -412,8 +414,11 @@ def fit_price_regression(data: Data, given: int, *, with_open: bool) -> PriceReg
         given: Days in a window.
         with_open: Whether the open of the day to forecast is known.
     """
+    choices = _regression_days(given)
+    if data.separate is not None:
+        choices = [fit_price_regression(data.separate, given, with_open=with_open).days]
     seen, judged = _training_prices(data, given, 1, with_open=with_open)
-    return _choose_regression(seen, judged, _regression_days(given))
+    return _choose_regression(seen, judged, choices)
 
 
 def _training_prices(data: Data, given: int, ahead: int, *, with_open: bool) -> tuple[KnownPrices, KnownPrices]:

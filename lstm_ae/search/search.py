@@ -14,9 +14,9 @@ import filelock
 from lstm_ae import run
 from lstm_ae.config import task_of
 from lstm_ae.config.space import Space
-from lstm_ae.data.windows import Data, join_training
-from lstm_ae.errors import Code, ConfigError, DataError, DivergedError
-from lstm_ae.experiment import finish_run, fit_model, identity
+from lstm_ae.data.windows import Data
+from lstm_ae.errors import Code, ConfigError, DataError
+from lstm_ae.experiment import finish_run, fit_model, identity, refit_model
 from lstm_ae.run import Run
 from lstm_ae.search.directory import SearchDirectory, SearchPurpose
 from lstm_ae.search.executors import Executor
@@ -201,9 +201,8 @@ def _complete(record: SearchRecord, folder: SearchDirectory, trial: Trial, run: 
 def refit_trial(record: SearchRecord, folder: SearchDirectory, trial: Trial, first: Run, load: Load) -> Run:
     """Train a trial's setting from scratch on train and validation, for its best number of epochs.
 
-    The run has the weights of the last epoch, because there are no validation data to choose an epoch. Its intervals
-    and thresholds come from the validation results of `first`, which was trained on fewer rows, so they are
-    conservative.
+    Its intervals and thresholds come from the validation results of `first`, which was trained on fewer rows, so they
+    are conservative. See `lstm_ae.experiment.refit_model`.
 
     Args:
         record: the trials.
@@ -225,11 +224,7 @@ def refit_trial(record: SearchRecord, folder: SearchDirectory, trial: Trial, fir
     if run.finished and run.metrics()["training"].get("refit") == note:
         return run
     state = execution_state(folder.states("refit"), trial.number)
-    refit_identity = identity(config, data) | {"refit": epochs}
-    joined = join_training(data)
-    model, fitted = fit_model(config, joined, state=state, identity=refit_identity, until=epochs, best=False)
-    if fitted.diverged:
-        raise DivergedError(f"The refit of trial {trial.number} on train and validation failed: {fitted.stopped}")
+    joined, model, fitted = refit_model(config, data, [epochs], state=state, identity=identity(config, data))
     fitted = fitted._replace(best_epoch=fitted.epochs)
     folder.new_run(run, record.plan, config, data.source, data.symbols)
     finish_run(run, config, data, model, fitted, note={"refit": note}, judged_by=first, built_from=joined)

@@ -45,6 +45,9 @@ class TrainingObserver:
     def on_epoch(self, history: Sequence[Mapping[str, float]]) -> None:
         """Receive the history after every epoch, when its checkpoint is saved."""
 
+    def on_refit(self) -> None:
+        """Receive that the model is trained again, on the training and validation splits."""
+
 
 class ProgressObserver(TrainingObserver):
     """Observer that calls a function with every `Progress`.

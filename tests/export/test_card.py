@@ -82,8 +82,8 @@ def test_card_includes_the_notes_of_the_metrics() -> None:
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("pump", " The threshold comes from the trial's model, which did not see the validation data."),
-        ("snp", " The intervals come from the trial's model, which did not see the validation data."),
+        ("pump", " The threshold comes from a model that did not see the validation data."),
+        ("snp", " The intervals come from a model that did not see the validation data."),
         ("mnist-rows", ""),
     ],
 )

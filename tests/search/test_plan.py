@@ -9,6 +9,8 @@ from lstm_ae_cli.search import SearchRequest, make_plan
 from searches import SMALL, call, refused
 
 from lstm_ae.backtest.kfold import plan_kfold
+from lstm_ae.backtest.prices import plan_backtest
+from lstm_ae.backtest.tables import plan_table_backtest
 from lstm_ae.config import Mnist, Series, Snp, Toy
 from lstm_ae.config.space import Axis, Space
 from lstm_ae.errors import ConfigError
@@ -54,6 +56,16 @@ def test_searches_refuse_several_networks_per_setting(tmp_path):
     assert call("series tune t.csv --task forecast --units 2,4 --seeds 3").code == 2
     with pytest.raises(ConfigError, match="--seeds 2 is not supported here"):
         plan_kfold(Snp(seeds=2), LISTS)
+
+
+def test_comparisons_refuse_a_refit_of_each_model():
+    for config in (Snp(refit=True), Series(task="forecast", refit=True)):
+        with pytest.raises(ConfigError, match="refit in the config is not supported"):
+            plan("grid", config=config)
+    with pytest.raises(ConfigError, match="refit in the config is not supported"):
+        plan_backtest(Snp(refit=True), 2)
+    with pytest.raises(ConfigError, match="refit in the config is not supported"):
+        plan_table_backtest(Series(task="forecast", refit=True), 2)
 
 
 def test_searched_windows_are_validated_on_the_same_days():

@@ -330,12 +330,12 @@ def test_refit_uses_averaged_weights_and_reports_divergence(monkeypatch):
     weights = Run(Path("s/refit")).model().get_layer("network").trainable_variables
     assert not np.array_equal(own[-1][0], np.array(weights[0]))
     monkeypatch.setattr(
-        "lstm_ae.search.search.fit_model", lambda *_, **__: (None, loop.TrainingResult([], 0, "NaN", True, 0.0))
+        "lstm_ae.experiment.fit_model", lambda *_, **__: (None, loop.TrainingResult([], 0, "NaN", True, 0.0))
     )
     shutil.rmtree("s/refit")
     said = call("toy tune --resume --out s")  # the search remembers --refit
     assert said.code == 1
-    assert said.last.startswith("The refit of trial ")
+    assert said.last.startswith("The refit on train and validation failed: NaN")
     assert not Path("s/refit").exists()
 
 
