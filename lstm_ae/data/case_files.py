@@ -12,9 +12,10 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from lstm_ae.config import Reading
+from lstm_ae.config.options import flag_name
 from lstm_ae.data.cells import CellReader
 from lstm_ae.data.columns import Kind, Layout, TableSample, infer_layout
-from lstm_ae.data.csv_reader import CHUNK_CELLS, Chunk
+from lstm_ae.data.csv_reader import CHUNK_CELLS, Chunk, limit_columns
 from lstm_ae.data.number_notation import PLAIN_NOTATION
 from lstm_ae.data.text import decode_file, open_stable_file
 from lstm_ae.errors import Code, ConfigError, DataError
@@ -137,6 +138,7 @@ def read_cases(
     if first is None:
         raise DataError(f"{name} has a header and no series. Pass a file with data", code=Code.EMPTY_COLUMN)
     dimensions = [f"dim_{place}" for place in range(len(first[1].values))]
+    limit_columns(len(dimensions), f"{name}, line {first[0]}")
     names = [CASE_COLUMN, *dimensions, *([CLASS_COLUMN] if header.labeled else [])]
     for option, column, given in (
         ("id_col", CASE_COLUMN, config.id_col),
@@ -144,7 +146,7 @@ def read_cases(
     ):
         if given and given not in (column, (column,)):
             raise ConfigError(
-                f"--{option.replace('_', '-')} must be {column} for {name}, which has one series per line. Received: "
+                f"{flag_name(option)} must be {column} for {name}, which has one series per line. Received: "
                 f"{given if isinstance(given, str) else ','.join(given)}",
                 code=Code.UNKNOWN_NAME,
             )
