@@ -1,4 +1,4 @@
-"""TensorFlow, imported when a command needs it, without its start-up chatter."""
+"""TensorFlow, imported when a command needs it, without its start-up chatter, and the log of the library."""
 
 import contextlib
 import importlib
@@ -18,6 +18,15 @@ from .console import Console, log_to_stderr
 MIN_ADDRESS_SPACE = 2_350_000_000
 
 
+def show_library_log(console: Console) -> None:
+    """Show what the library logs with `--verbose`, and warnings of other libraries then only."""
+    if console.verbose:
+        log_to_stderr(logging.Formatter("%(message)s"))
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    warnings.simplefilter("ignore")
+
+
 def import_tensorflow(console: Console, *, keras: bool = True) -> None:
     """Import TensorFlow and Keras; what they write to stderr meanwhile is shown with `--verbose` only.
 
@@ -33,10 +42,9 @@ def import_tensorflow(console: Console, *, keras: bool = True) -> None:
         _require_address_space()
     if console.verbose:
         _import_without_collection(keras)
-        log_to_stderr(logging.Formatter("%(message)s"))
+    show_library_log(console)
+    if console.verbose:
         return
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    warnings.simplefilter("ignore")
     with silence_stderr(console):
         tf = _import_without_collection(keras)
         tf.get_logger().setLevel(logging.ERROR)

@@ -152,7 +152,7 @@ def tune(
     if not no_stock:
         require_stock_search(config)
     import_tensorflow(console)
-    from lstm_ae.search.executors import cores
+    from lstm_ae.startup import cores
 
     searches = list(
         time_searches(config, jobs or cores(), stock=not no_stock, done=lambda name: console.say(f"{name} ..."))
@@ -342,7 +342,7 @@ def anomalies(
     if not folder.is_dir():
         raise ConfigError(f"{str(folder)!r} is not a folder. Pass a folder of benchmark files", code=Code.INVALID_VALUE)
     from lstm_ae.bench import anomalies as benchmark
-    from lstm_ae.search.executors import cores
+    from lstm_ae.startup import cores
 
     reference = benchmark.read_published(published) if published else None
     files = benchmark.find_series_files(folder)

@@ -401,10 +401,11 @@ def _run_search(
     request: SearchRequest,
     console: Console,
 ) -> "SearchResult":
-    from lstm_ae.search.executors import Executor, LocalExecutor, WorkerPool, cores, default_jobs, runs_in_turn
+    from lstm_ae.search.executors import Executor, LocalExecutor, WorkerPool, default_jobs, runs_in_turn
     from lstm_ae.search.job import DataLoader, data_key
     from lstm_ae.search.search import TimeBudget, open_record
     from lstm_ae.search.search import search as run_search
+    from lstm_ae.startup import cores
 
     retries = 2 if request.max_retries is None else request.max_retries
     with open_record(folder, plan=plan, purpose=purpose, repair=request.repair) as record:

@@ -13,7 +13,7 @@ from lstm_ae.errors import Code, ConfigError, LeakageError
 from lstm_ae.formatting import format_count, format_setting, format_value
 
 from . import dry_run, training
-from .backend import import_tensorflow
+from .backend import import_tensorflow, show_library_log
 from .backtest import FoldProgress, show_backtest
 from .console import Console
 from .options import (
@@ -44,7 +44,7 @@ def show_audit(where: str, console: Console, data: str | None) -> None:
 
     run = open_run(where, "snp")
     run.metrics()
-    import_tensorflow(console)
+    show_library_log(console)
     from lstm_ae.data.prices import prepare_prices, read_prices
     from lstm_ae.experiment import open_trained
     from lstm_ae.studies.snp.audit import audit

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from lstm_ae.formatting import format_count, format_decimal, format_names, format_range, format_skill
 
+from .backend import import_tensorflow
 from .console import Console
 from .results import show_files, show_metrics
 
@@ -100,17 +101,17 @@ def _show_next_day(console: Console, opened: "RunWithData", columns: "TableColum
     """Show the forecasts of days after the data."""
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     rows = [row for row in rows if row["actual"] is None]
-    if "open" in opened.model.input and not rows:
+    if "open" in opened.model.inputs and not rows:
         console.show(
             "The day after the data is not forecast because its open is not known. Add a last row with the open only"
         )
         return
-    dates = "" if "open" in opened.model.input else f" ({HOLIDAY_NOTE})"
+    dates = "" if "open" in opened.model.inputs else f" ({HOLIDAY_NOTE})"
     most = MAX_SHOWN_LINES if console.verbose else MAX_SHOWN_COMPANIES
     first = f", first {most} of {len(rows)} companies" if len(rows) > most else ""
     console.show(f"The day after the data{dates}{first}:")
     _show_rows(console, rows[:most], levels)
-    if "open" not in opened.model.input:
+    if "open" not in opened.model.inputs:
         _show_missing_companies(console, opened.data, [row["symbol"] for row in rows])
 
 
@@ -137,6 +138,8 @@ def show_many_days(
     from lstm_ae.forecasting.intervals import PriceCalibration
     from lstm_ae.studies.snp.multistep import forecast_multistep
 
+    # Keras computes forecasts of several days.
+    import_tensorflow(console)
     new = opened.data.train.samples == 0
     calibration, seen, seed = _validation_calibration(opened), None, opened.config.seed
     if new:

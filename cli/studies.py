@@ -9,6 +9,7 @@ from lstm_ae.config import TASKS, Config, Mnist
 from lstm_ae.errors import Code, ConfigError
 
 from . import dry_run, mnist, search, snp, toy, training
+from .backend import import_tensorflow
 from .console import Console
 from .options import OUTPUT, Figure, GivenOptions, Out, Resume, RunChoice, Tracking, command
 from .results import require_png, show_files, show_metrics, show_predictions, show_training
@@ -81,6 +82,7 @@ def _add_common_commands(app: typer.Typer, name: str, config: type[Config]) -> N
     def evaluate(*, choice: RunChoice, given: GivenOptions, console: Console) -> None:
         """Evaluate a trained model and its baselines on the validation and test splits."""
         opened = training.obtain_run(given, config, console, choice)
+        import_tensorflow(console)
         metrics = opened.evaluate().as_json()
         leaky = opened.data.source.leaky
         show_metrics(console, metrics, leaky)
@@ -90,6 +92,7 @@ def _add_common_commands(app: typer.Typer, name: str, config: type[Config]) -> N
     def plot(*, choice: RunChoice, given: GivenOptions, console: Console) -> None:
         """Draw the figures of a run."""
         opened = training.obtain_run(given, config, console, choice)
+        import_tensorflow(console)
         paths = opened.plot()
         show_files(console, {path.stem: path for path in paths})
         console.document({"run": str(opened.run.directory), "figures": [str(path) for path in paths]})

@@ -13,7 +13,7 @@ from lstm_ae.errors import Code, ConfigError
 from lstm_ae.formatting import format_option
 from lstm_ae.training.observer import Progress, TrainingObserver
 
-from .backend import import_tensorflow
+from .backend import import_tensorflow, show_library_log
 from .console import Console
 from .errors import Interrupted
 from .options import GivenOptions, RunChoice
@@ -126,7 +126,7 @@ def obtain_run(
     config = given.config(kind, **fixed)
     if choice.out is not None:
         require_free(choice.out)
-    import_tensorflow(console)
+    show_library_log(console)
     data = load(config, console)
     anew = choice.retrain or choice.out is not None
     same = None if anew else find_run(config, data.source)
@@ -173,7 +173,7 @@ def obtain_model(
     """Return a trained run with its config and model; load the data only if no run is named."""
     if choice.run is not None:
         named = _open_named_run(given, kind, console, choice.run)
-        return named, named.config(), named.model()
+        return named, named.config(), named.network()
     opened = obtain_run(given, kind, console, choice)
     return opened.run, opened.config, opened.model
 
@@ -195,7 +195,7 @@ def _open_named_run(given: GivenOptions, kind: type[Config], console: Console, r
     free = ("data", *(READING_OPTIONS if given.get("data") else ()))
     require_equal(given, opened.config(), f"{str(opened.directory)!r} is trained", free=free, **fixed)
     opened.metrics()
-    import_tensorflow(console)
+    show_library_log(console)
     console.say(f"run: {opened.directory}")
     return opened
 
@@ -220,12 +220,12 @@ def require_equal(given: GivenOptions, config: Config, why: str, free: tuple[str
 
 
 def open_table_run(run: str, console: Console) -> "Run":
-    """Return a finished run on a table, with TensorFlow imported."""
+    """Return a finished run on a table."""
     from lstm_ae.run import open_run
 
     opened = open_run(run, "series")
     opened.metrics()
-    import_tensorflow(console)
+    show_library_log(console)
     return opened
 
 

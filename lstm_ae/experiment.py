@@ -19,6 +19,7 @@ from lstm_ae.files import load_state
 from lstm_ae.formatting import format_best_epochs
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.model_store import FittedModel, History, ModelStore
+from lstm_ae.models.network import Network
 from lstm_ae.run import Run
 from lstm_ae.studies import Study, load_study
 from lstm_ae.tracking import NetworkRecorder, Tracker, network_name
@@ -398,8 +399,10 @@ def _write_run(run: Run, fitted: FittedModel, data: Data, *, figures: bool) -> N
     """Write the files of a trained run and delete its checkpoints."""
     drawn: Mapping[str, Figure] = {}
     if figures:
+        from lstm_ae.models.keras_network import KerasNetwork
+
         study = load_study(task_of(fitted.config()))
-        drawn = study.figures(fitted.model(), data, fitted.history(), calibrating_store(fitted))
+        drawn = study.figures(KerasNetwork(fitted.model()), data, fitted.history(), calibrating_store(fitted))
     run.write(fitted, drawn)
     remove_states(fitted.config(), run.state)
 
@@ -435,14 +438,16 @@ def assemble(
             validation split, so that validation errors would be too small.
         built_from: data that the model was built from, if it is not `data`; a model may depend on its training data.
     """
+    from lstm_ae.models.keras_network import KerasNetwork
     from lstm_ae.models.scaling import inner_network
 
     study = load_study(task_of(config))
     model = _uncompiled(study.build(config, built_from or data), model)
-    evaluation = study.evaluate(model, data, judged_by)
+    network = KerasNetwork(model)
+    evaluation = study.evaluate(network, data, judged_by)
     further: JsonMapping
     if judged_by is None:
-        statistics = study.fit_artifacts(config, model, data, evaluation)
+        statistics = study.fit_artifacts(config, network, data, evaluation)
         artifacts, further = {each.file: each.content() for each in statistics.artifacts}, statistics.metrics
     else:
         artifacts = judged_by.artifact_contents()
@@ -497,7 +502,7 @@ class RunWithData(NamedTuple):
     task: Study
     config: Config
     data: Data
-    model: "keras.Model"
+    model: Network
 
     @property
     def judged_by(self) -> ModelStore | None:
@@ -506,7 +511,14 @@ class RunWithData(NamedTuple):
 
     def evaluate(self) -> Evaluation:
         """Evaluate the model again."""
-        return self.task.evaluate(self.model, self.data, self.judged_by)
+        return self.task.evaluate(self._trained, self.data, self.judged_by)
+
+    @property
+    def _trained(self) -> Network:
+        """The Keras model, whose results equal those of the training bit by bit."""
+        from lstm_ae.models.keras_network import KerasNetwork
+
+        return KerasNetwork(self.run.model())
 
     def plot(self) -> list[Path]:
         """Draw the figures again and return their paths."""
@@ -515,7 +527,7 @@ class RunWithData(NamedTuple):
             raise DataError(
                 f"The run {str(self.run.directory)!r} has no history.csv. Train a new run", code=Code.RUN_DAMAGED
             )
-        return self.run.write_figures(self.task.figures(self.model, self.data, history, self.judged_by))
+        return self.run.write_figures(self.task.figures(self._trained, self.data, history, self.judged_by))
 
     def save_predictions(self, columns: Mapping[str, Sequence[object] | Array], name: str = "predictions") -> Path:
         """Write a table of predictions into the run and return its path."""
@@ -534,7 +546,7 @@ def open_trained(run: Run, data: Data | None = None) -> RunWithData:
     """
     name = run.about()["task"]
     config = run.config()
-    model = run.model()
+    model = run.network()
     study = load_study(name)
     data = study.load(config) if data is None else data
     if data.source.sha256 != run.about()["data"]["sha256"]:
@@ -563,4 +575,4 @@ def open_on_new_data(run: Run, config: Config) -> RunWithData:
     calibration = run.artifact(PriceCalibration)
     until = np.datetime64(calibration.until)
     data = load_new_prices(config, calibration.scale, run.about()["data"]["symbols"], until)
-    return RunWithData(run, load_study("snp"), config, data, run.model())
+    return RunWithData(run, load_study("snp"), config, data, run.network())

@@ -1,7 +1,9 @@
 """A trained model with its config, metrics, and artifacts, in memory or in a run directory."""
 
 import abc
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,6 +16,10 @@ from lstm_ae.temporary import temporary_folder
 
 if TYPE_CHECKING:
     import keras
+
+    from lstm_ae.models.network import Network
+
+LOG = logging.getLogger(__name__)
 
 MODEL_FILE = "model.keras"
 
@@ -51,7 +57,11 @@ class ModelStore(abc.ABC):
 
     @abc.abstractmethod
     def model(self) -> "keras.Model":
-        """Return the Keras model."""
+        """Return the Keras model, for training, export, and serving."""
+
+    @abc.abstractmethod
+    def network(self) -> "Network":
+        """Return the model to apply, which needs no TensorFlow; see `load_network`."""
 
     @abc.abstractmethod
     def artifact_contents(self) -> dict[str, ArtifactContent]:
@@ -111,10 +121,11 @@ class FittedModel(ModelStore):
         self._metrics: JsonObject = parse_json(as_json(metrics).decode())
         self._config, self._history, self._artifacts = config, list(history), dict(artifacts)
         self._model, self._name = model, name
+        self._network: Network | None = None
         self._loaded: dict[Callable[[ModelStore], object], Any] = {}
 
     def __getstate__(self) -> dict[str, object]:
-        return self.__dict__ | {"_model": self.model_content(), "_loaded": {}}
+        return self.__dict__ | {"_model": self.model_content(), "_network": None, "_loaded": {}}
 
     @property
     def name(self) -> str:
@@ -144,11 +155,29 @@ class FittedModel(ModelStore):
             DataError: the content of the model file is damaged.
         """
         if isinstance(self._model, bytes):
-            with temporary_folder("model") as folder:
-                path = folder / MODEL_FILE
-                path.write_bytes(self._model)
-                self._model = load_model(path, self._metrics, str(Path(self._name) / MODEL_FILE))
+            self._model = load_model(self._model, self._metrics, self._file)
         return self._model
+
+    def network(self) -> "Network":
+        """Return the model to apply.
+
+        A model that was just trained is converted without a file, so that results equal those of the saved model.
+
+        Raises:
+            DataError: the content of the model file is damaged.
+        """
+        if self._network is None:
+            if isinstance(self._model, bytes):
+                self._network = load_network(self._model, self._metrics, self._file)
+            else:
+                from lstm_ae.models.keras_network import convert_model
+
+                self._network = convert_model(self._model)
+        return self._network
+
+    @property
+    def _file(self) -> str:
+        return str(Path(self._name) / MODEL_FILE)
 
     def model_content(self) -> bytes:
         """Return the content of the model file; equal models have equal contents."""
@@ -178,11 +207,11 @@ class FittedModel(ModelStore):
         return loaded
 
 
-def load_model(path: Path, metrics: JsonMapping, name: str) -> "keras.Model":
-    """Validate and load a model file.
+def load_model(source: Path | bytes, metrics: JsonMapping, name: str) -> "keras.Model":
+    """Validate and load a model file with Keras.
 
     Args:
-        path: the file.
+        source: path or content of the file.
         metrics: content of `metrics.json`, which has the number of parameters.
         name: name of the file in errors.
 
@@ -191,9 +220,45 @@ def load_model(path: Path, metrics: JsonMapping, name: str) -> "keras.Model":
     """
     from lstm_ae.models.archive import load
 
+    with _describing_damage(name):
+        return load(source, _parameters(metrics))
+
+
+def load_network(source: Path | bytes, metrics: JsonMapping, name: str) -> "Network":
+    """Validate and load a model file for NumPy, or for Keras if it has layers that NumPy does not compute.
+
+    Args:
+        source: path or content of the file.
+        metrics: content of `metrics.json`, which has the number of parameters.
+        name: name of the file in errors.
+
+    Raises:
+        DataError: the file is missing, damaged, or not a model of this package.
+    """
+    from lstm_ae.models import numpy_network
+
+    with _describing_damage(name):
+        try:
+            return numpy_network.load_network(source, _parameters(metrics))
+        except numpy_network.UnsupportedError as error:
+            LOG.info("Keras computes %s, since NumPy does not compute %s", name, error)
+            from lstm_ae.models.keras_network import KerasNetwork
+
+            return KerasNetwork(load_model(source, metrics, name))
+
+
+def _parameters(metrics: JsonMapping) -> int | None:
     parameters = metrics["training"].get("parameters")
+    return parameters if isinstance(parameters, int) else None
+
+
+@contextmanager
+def _describing_damage(name: str) -> Iterator[None]:
+    """Raise `DataError` for the errors of a model file that is missing, damaged, or not a model."""
     try:
-        return load(path, parameters if isinstance(parameters, int) else None)
+        yield
+    except DataError:
+        raise
     except Exception as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(

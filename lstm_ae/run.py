@@ -32,13 +32,15 @@ from lstm_ae.files import (
     write,
 )
 from lstm_ae.json_types import JsonMapping, JsonObject
-from lstm_ae.model_store import MODEL_FILE, FittedModel, ModelStore, history_names, load_model
+from lstm_ae.model_store import MODEL_FILE, FittedModel, ModelStore, history_names, load_model, load_network
 from lstm_ae.table_files import table
 from lstm_ae.temporary import temporary_folder
 
 if TYPE_CHECKING:
     import keras
     from matplotlib.figure import Figure
+
+    from lstm_ae.models.network import Network
 
 FORMAT = 1
 CONFIG_SUFFIXES = (".toml", ".json")
@@ -285,6 +287,10 @@ class Run(ModelStore):
     def model(self) -> "keras.Model":
         """Validate and load `model.keras`; raise `DataError` if that fails."""
         return load_model(self.model_file, self.metrics(), str(self.model_file))
+
+    def network(self) -> "Network":
+        """Validate and load `model.keras` to apply it; raise `DataError` if that fails."""
+        return load_network(self.model_file, self.metrics(), str(self.model_file))
 
     def read(self) -> FittedModel:
         """Read a finished run into memory.

@@ -102,7 +102,7 @@ def test_toy_run_reproduces_metrics_and_figures_from_its_directory(toy: Run) -> 
     assert set(stored["baselines"]) == {"mean sequence", "PCA with 2 numbers"}
     # Compute the metric by hand over all windows at once.
     window = opened.data.test.windows()
-    given_back = opened.model({"sequence": window})["reconstruction"].numpy()
+    given_back = opened.model({"sequence": window})["reconstruction"]
     assert stored["value"] == pytest.approx(np.mean((given_back - window) ** 2), rel=1e-5)
     mean = opened.data.train.windows().mean(axis=0)
     assert stored["baselines"]["mean sequence"] == pytest.approx(np.mean((window - mean) ** 2), rel=1e-5)
@@ -154,7 +154,7 @@ def test_mnist_run_reproduces_metrics_and_figures_from_its_directory(tmp_path: P
     accuracy = run.metrics()["test"]["accuracy"]
     assert accuracy["higher_is_better"]
     assert list(accuracy["baselines"].values()) == [0.1]  # two of each digit in twenty
-    label = opened.model({"sequence": opened.data.test.windows()})["label"].numpy().argmax(axis=1)
+    label = opened.model({"sequence": opened.data.test.windows()})["label"].argmax(axis=1)
     assert accuracy["value"] == np.mean(label == opened.data.test.label)
 
 
@@ -352,7 +352,7 @@ def test_refit_trains_on_validation_and_keeps_the_calibration(tmp_path: Path, se
     assert [row["val_loss"] for row in run.history()] == [row["val_loss"] for row in first.history()]
     for ours, theirs in zip(run.model().get_weights(), whole.model().get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    network, other = (experiment.open_trained(each, data).model.get_layer("network") for each in (run, first))
+    network, other = (each.model().get_layer("network") for each in (run, first))
     assert not np.array_equal(network.get_weights()[0], other.get_weights()[0])
     np.testing.assert_array_equal(run.artifact(ErrorQuantiles).quantiles, first.artifact(ErrorQuantiles).quantiles)
     stored = run.metrics()

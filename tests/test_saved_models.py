@@ -63,7 +63,7 @@ def test_exported_version_equals_the_saved_keras_model(name):
     model = run.model()
     (series,) = (tensor for key, tensor in model.input.items() if key != "company")
     values = np.random.default_rng(0).uniform(1, 50, (2, *(size or 30 for size in series.shape[1:])))
-    inputs = model_inputs(model, values.astype(np.float32), None)
+    inputs = model_inputs(model.input, values.astype(np.float32), None)
     loaded = tf.saved_model.load(str(run.directory / "1"))
     for key, value in loaded.signatures["serving_default"](**inputs).items():
         np.testing.assert_allclose(value, model(inputs)[key], rtol=1e-5, atol=1e-5)

@@ -99,26 +99,18 @@ def load_classifier(run: ModelStore, reading: JsonMapping | None = None) -> RunC
     Raises:
         ConfigError, DataError: If the run is unfinished or damaged, or is not a classification run.
     """
-    import tensorflow as tf
-
-    from lstm_ae.models.inference import input_signature
-    from lstm_ae.models.scaling import series_scales_of
-
     config = run_config(run, reading=reading)
     if config.task != "classify":
         raise DataError(
             f"The run {run.name!r} is not a classifier. Train one with lstmae series train --task classify",
             code=Code.RUN_MISMATCH,
         )
-    model = run.model()
-    function = tf.function(lambda inputs: model(inputs, training=False)["label"], autograph=False)
-    call = function.get_concrete_function(input_signature(model))
+    network = run.network()
 
     def probabilities(windows: Array) -> Float32Array:
-        output: Float32Array = call(sequence=tf.constant(windows, tf.float32)).numpy()
-        return output
+        return network({"sequence": windows})["label"]
 
-    return RunClassifier(config, series_scales_of(model, run.symbols), probabilities)
+    return RunClassifier(config, network.series_scales(run.symbols), probabilities)
 
 
 def classify(run: ModelStore, request: TableRequest) -> ClassifiedTable:

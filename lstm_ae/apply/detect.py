@@ -108,7 +108,7 @@ def load_detector(run: ModelStore, reading: JsonMapping | None = None) -> RunDet
     config = dataclasses.replace(config, threshold=config.threshold or rule)
     normal = run.artifact(NormalScores)
     by_components = windowwise(reconstruction.component_errors(normal.components, normal.scale.common), normal.window)
-    errors = normal.weigh(slide(run.model(), config.scale).errors, by_components)
+    errors = normal.weigh(slide(run.network(), config.scale).errors, by_components)
     distances = run.find_artifact(NormalDistances)
     return RunDetector(config, SeriesScales(normal.scale, run.symbols), normal, *errors, distances)
 

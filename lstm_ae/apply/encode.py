@@ -1,7 +1,6 @@
 """Encode and reconstruct a table row by row with a trained run."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,11 +14,9 @@ from lstm_ae.detection.scores import mean_errors
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.model_store import ModelStore
+from lstm_ae.models.network import Network
 from lstm_ae.models.sliding import SlidingAutoencoder, empty_windows, slide
 from lstm_ae.table_files import TableColumns
-
-if TYPE_CHECKING:
-    import keras
 
 
 def encode_rows(sliding: SlidingAutoencoder, grid: Panel) -> Float32Array:
@@ -108,11 +105,11 @@ class RunAutoencoder(LoadedRun):
     """The autoencoder of a run.
 
     Args:
-        model: The Keras model, which maps windows in the table's units to their reconstructions.
+        network: The model, which maps windows in the table's units to their reconstructions.
         sliding: The encoder and decoder for the windows at every row.
     """
 
-    model: "keras.Model"
+    network: Network
     sliding: SlidingAutoencoder
 
 
@@ -126,11 +123,9 @@ def load_autoencoder(run: ModelStore, reading: JsonMapping | None = None) -> Run
     Raises:
         ConfigError, DataError: If the run is unfinished or damaged, or has another task.
     """
-    from lstm_ae.models.scaling import series_scales_of
-
     config = run_config(run, "anomaly", "reconstruct", reading=reading)
-    model = run.model()
-    return RunAutoencoder(config, series_scales_of(model, run.symbols), model, slide(model, config.scale))
+    network = run.network()
+    return RunAutoencoder(config, network.series_scales(run.symbols), network, slide(network, config.scale))
 
 
 def encode_table(autoencoder: RunAutoencoder, prepared: PreparedTable) -> Float32Array:

@@ -139,7 +139,7 @@ def _evaluate_reconstruction(run: ModelStore, request: TableRequest, observe: Ta
         return evaluation
     verdict = reconstruction.judge_reconstruction(
         cut_panel(prepared.grid, sliding.window),
-        reconstruction.model_errors(autoencoder.model, scale),
+        reconstruction.model_errors(autoencoder.network, scale),
         linear,
         components.name,
     )
@@ -175,7 +175,7 @@ def evaluate_forecasts(
     source = Source(prepared.table.name, "", "")
     whole = Data(empty, empty, split, forecaster.scales.scale, source, feature_names=prepared.table.layout.values)
     fitted = TableBaselines(forecaster.seasons, horizon, regression.linear if regression else None)
-    errors = forecast_metrics.table_errors(forecaster.rollout.model, whole, split, fitted, forecaster.error_quantiles)
+    errors = forecast_metrics.table_errors(forecaster.rollout.network, whole, split, fitted, forecaster.error_quantiles)
     columns = forecast_metrics.skill_by_column(errors, whole.feature_names, forecaster.seasons)
     verdict = forecast_metrics.judge_forecasts(errors, whole.feature_names)
     metrics = forecast_metrics.table_metrics(errors)

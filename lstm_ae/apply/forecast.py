@@ -1,7 +1,7 @@
 """Forecast the continuation of each series of a table with a trained run."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,10 +20,8 @@ from lstm_ae.forecasting.intervals import MIN_ERRORS, ErrorQuantiles, prediction
 from lstm_ae.formatting import format_count, format_heading, format_names, quote
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.model_store import ModelStore
+from lstm_ae.models.rollout import Rollout
 from lstm_ae.table_files import TableColumns
-
-if TYPE_CHECKING:
-    from lstm_ae.models.rollout import Rollout
 
 BATCH_WINDOWS = 1024
 
@@ -33,12 +31,12 @@ class RunForecaster(LoadedRun):
     """The forecaster of a run.
 
     Args:
-        rollout: The forecasts of the Keras model, which are traced once.
+        rollout: The forecasts of the model.
         error_quantiles: `(features, horizon, 199)` quantiles of the scaled validation errors.
         seasons: The season of each column, see `lstm_ae.forecasting.baselines.TableBaselines`.
     """
 
-    rollout: "Rollout"
+    rollout: Rollout
     error_quantiles: Array
     seasons: tuple[int | None, ...]
 
@@ -87,8 +85,6 @@ def load_forecaster(run: ModelStore, reading: JsonMapping | None = None) -> RunF
     Raises:
         ConfigError, DataError: If the run is damaged or is not a forecasting run.
     """
-    from lstm_ae.models.rollout import Rollout
-
     config = run_config(run, "forecast", reading=reading)
     calibration = run.artifact(ErrorQuantiles)
     quantiles = calibration.quantiles
@@ -100,7 +96,7 @@ def load_forecaster(run: ModelStore, reading: JsonMapping | None = None) -> RunF
             f"The metrics.json of {run.name!r} is damaged at 'seasons'; train a new run", code=Code.RUN_DAMAGED
         )
     scales = SeriesScales(calibration.scale, run.symbols)
-    return RunForecaster(config, scales, Rollout(run.model()), quantiles, tuple(seasons))
+    return RunForecaster(config, scales, Rollout(run.network()), quantiles, tuple(seasons))
 
 
 def forecast_file(

@@ -7,7 +7,7 @@ plan the folds of their data; this module runs a plan, resumes it, and compares 
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,17 +21,15 @@ from lstm_ae.experiment import fit_model, identity_in, remove_states
 from lstm_ae.files import as_json, claim, read_part, write
 from lstm_ae.forecasting.metrics import ForecastErrors
 from lstm_ae.json_types import JsonObject
+from lstm_ae.models.network import Network
 from lstm_ae.run import describe_other_versions, installed_versions
 from lstm_ae.significance import against_each
 from lstm_ae.training.observer import Progress, ProgressObserver
 
-if TYPE_CHECKING:
-    import keras
-
 # Share of the rows that is never tested, and share of the rows before a test that is the validation split.
 FIRST, VALIDATION = 0.5, 0.15
 
-TrainedModel = tuple["keras.Model", int]
+TrainedModel = tuple[Network, int]
 """A model and the epoch of its weights."""
 
 
@@ -201,7 +199,9 @@ def train_fold(
             f"Fold {number}: {fitted.stopped} before the first epoch was complete. Try a lower --learning-rate or "
             "--clip 1"
         )
-    return model, fitted.best_epoch
+    from lstm_ae.models.keras_network import KerasNetwork
+
+    return KerasNetwork(model), fitted.best_epoch
 
 
 def average_by_moment(errors: ForecastErrors, moments: Array, names: Mapping[str, str]) -> JsonObject:

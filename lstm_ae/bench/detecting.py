@@ -60,18 +60,18 @@ def _detector(search: DetectionLoad, kernel: str) -> "RunDetector":
     from lstm_ae.apply.detect import RunDetector
     from lstm_ae.data.preparation import SeriesScales
     from lstm_ae.detection.calibration import windowwise
-    from lstm_ae.models.sliding import slide
+    from lstm_ae.models.keras_network import KerasNetwork
+    from lstm_ae.models.sliding import slide_windowwise, slide_with_kernels
     from lstm_ae.studies import series
     from lstm_ae.studies.series import defaults, reconstruction
 
     config = Series(window=search.window, units=search.units, freq="rows", max_gap=0)
     config, data = defaults.complete_from_table(config, make_table(search, 20 * search.window))
-    model = series.build(config, data)
+    model = KerasNetwork(series.build(config, data))
     normal = reconstruction.score_normal_rows(model, data, config)
     by_components = windowwise(reconstruction.component_errors(normal.components, data.scale), search.window)
-    return RunDetector(
-        config, SeriesScales(data.scale), normal, slide(model, config.scale, kernel).errors, by_components
-    )
+    sliding = (slide_windowwise if kernel == "keras" else slide_with_kernels)(model, config.scale)
+    return RunDetector(config, SeriesScales(data.scale), normal, sliding.errors, by_components)
 
 
 def _run_detection(search: DetectionLoad, rounds: int, kernel: str, lap: Lap) -> None:

@@ -100,10 +100,11 @@ class _SilentObserver:
 
 def _ours(config: Toy, jobs: int, directory: Path, lap: Lap) -> None:
     from lstm_ae.search.directory import create_search
-    from lstm_ae.search.executors import Executor, LocalExecutor, WorkerPool, cores
+    from lstm_ae.search.executors import Executor, LocalExecutor, WorkerPool
     from lstm_ae.search.job import DataLoader, data_key
     from lstm_ae.search.plan import SearchPlan, choose_objective
     from lstm_ae.search.search import TimeBudget, open_record, run_trials
+    from lstm_ae.startup import cores
 
     data = load(config)
     plan = SearchPlan(config=config, axes=REPORT.axes, objective=choose_objective(config, None))

@@ -21,11 +21,11 @@ from lstm_ae.estimate.training import MEMORY, MeasuredTraining, measure_training
 from lstm_ae.formatting import format_count
 from lstm_ae.json_types import JsonObject
 from lstm_ae.models.scaling import inner_network
-from lstm_ae.search.executors import cores, prepare_worker
+from lstm_ae.search.executors import prepare_worker
 from lstm_ae.search.job import DataLoader, Load, data_key
 from lstm_ae.search.oracles import count_trials
 from lstm_ae.search.plan import SearchPlan
-from lstm_ae.startup import run_child_process
+from lstm_ae.startup import cores, run_child_process
 from lstm_ae.studies import load_study
 
 # Seconds of training steps to time of each setting.

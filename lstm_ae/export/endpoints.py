@@ -24,8 +24,8 @@ import tensorflow as tf
 from keras import layers
 
 from lstm_ae.export.score_endpoint import ScoreParameters, make_score_function
-from lstm_ae.models.inference import Specs, Tensors, input_signature
-from lstm_ae.models.rollout import HORIZON, rollout
+from lstm_ae.models.keras_network import Specs, Tensors, input_signature
+from lstm_ae.models.rollout_graph import HORIZON, rollout
 from lstm_ae.models.scaling import inner_network, inner_scaling
 
 

@@ -22,7 +22,7 @@ from lstm_ae.export.layout import LITERT_FILE, ONNX_FILE
 from lstm_ae.export.probe import compare_outputs
 from lstm_ae.export.verification import VerificationCase
 from lstm_ae.installation import install_hint
-from lstm_ae.models.inference import Tensors
+from lstm_ae.models.keras_network import Tensors
 
 # Other kernels round differently: by 3e-7 of the largest value for series, and 3e-6 for small class probabilities.
 TOLERANCE = 1e-5

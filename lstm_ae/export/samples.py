@@ -20,7 +20,8 @@ from lstm_ae.files import as_json_value
 from lstm_ae.formatting import format_heading
 from lstm_ae.json_types import JsonObject
 from lstm_ae.model_store import ModelStore
-from lstm_ae.models.inference import input_signature, model_inputs
+from lstm_ae.models.inference import model_inputs
+from lstm_ae.models.keras_network import input_signature
 from lstm_ae.models.scaling import inner_scaling, undo_scaling
 from lstm_ae.studies import load_study
 
@@ -172,7 +173,7 @@ def select_examples(run: ModelStore) -> Examples:
         return Examples([], "every window has missing values" if data.latest.samples else "the data has no windows")
     index = complete[evenly_spaced(len(complete), EXAMPLE_COUNT)]
     window = data.latest.windows(index)[:, :steps]
-    inputs = {name: value.numpy() for name, value in model_inputs(model, window, data.latest.lines(index)).items()}
+    inputs = model_inputs(model.input, window, data.latest.lines(index))
     return Examples(
         [
             {

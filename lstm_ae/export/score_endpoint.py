@@ -12,7 +12,7 @@ import tensorflow as tf
 from lstm_ae.config import Series
 from lstm_ae.detection.calibration import NormalScores
 from lstm_ae.model_store import ModelStore
-from lstm_ae.models.inference import Specs, Tensors, input_signature
+from lstm_ae.models.keras_network import Specs, Tensors, input_signature
 from lstm_ae.models.scaling import inner_network, inner_scaling, shift_to_series_scale, with_series_scale
 
 # This is the segment of the padding before and after a series.

@@ -7,7 +7,7 @@ keeps every day ahead, in scaled values, USD, and logarithms. Both return what `
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,11 +26,8 @@ from lstm_ae.forecasting.intervals import (
     recent_volatility,
 )
 from lstm_ae.formatting import format_heading, format_skill
+from lstm_ae.models.network import Network
 from lstm_ae.significance import compare_forecasts, hardest
-
-if TYPE_CHECKING:
-    import keras
-
 
 INTERVAL_LEVELS = (80, 95)
 
@@ -159,9 +156,9 @@ def _coverage(inside: Mapping[int, float]) -> dict[str, Metric]:
 # Tables: several columns, several steps.
 
 
-def past_steps(model: "keras.Model") -> int:
+def past_steps(model: Network) -> int:
     """Return the number of steps that a forecaster reads."""
-    return int(model.input["past"].shape[1])
+    return int(model.inputs["past"][1] or 0)
 
 
 class _ForecastBatch(NamedTuple):
@@ -176,7 +173,7 @@ class _ForecastBatch(NamedTuple):
 
 
 def _forecast_batches(
-    model: "keras.Model", data: Data, split: Split, fitted: TableBaselines | None
+    model: Network, data: Data, split: Split, fitted: TableBaselines | None
 ) -> Iterator[_ForecastBatch]:
     from lstm_ae.models.inference import predict_split
 
@@ -217,12 +214,12 @@ def _squared_resolution(error: Array, resolution: Array) -> Array:
 
 
 def table_errors(
-    model: "keras.Model", data: Data, split: Split, fitted: TableBaselines, quantiles: Array | None = None
+    model: Network, data: Data, split: Split, fitted: TableBaselines, quantiles: Array | None = None
 ) -> ForecastErrors:
     """Forecast after every window of a split and return the errors.
 
     Args:
-        model: The Keras model.
+        model: The model.
         data: The data set.
         split: The windows with their futures.
         fitted: The baselines.
@@ -309,7 +306,7 @@ def table_metrics(errors: ForecastErrors) -> dict[str, Metric]:
     }
 
 
-def calibrate_table_intervals(model: "keras.Model", data: Data, fitted: TableBaselines) -> Array:
+def calibrate_table_intervals(model: Network, data: Data, fitted: TableBaselines) -> Array:
     """Return the quantiles of the scaled validation errors by column and step ahead, `(features, horizon, 199)`
     float32; infinite if too few true values are known.
 

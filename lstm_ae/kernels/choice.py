@@ -4,11 +4,14 @@ import functools
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import keras
-import tensorflow as tf
-from keras import layers
+from lstm_ae.json_types import JsonMapping
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+    from keras import layers
 
 LOG = logging.getLogger(__name__)
 
@@ -21,7 +24,7 @@ class KernelChoice(NamedTuple):
         reason: why Keras computes it in training; "" if the kernels do.
     """
 
-    layer: layers.RNN
+    layer: "layers.RNN"
     reason: str
 
     def __str__(self) -> str:
@@ -32,6 +35,8 @@ class KernelChoice(NamedTuple):
 @functools.cache
 def unavailable_reason() -> str:
     """Return why the kernels cannot be used on this machine; "" if they can."""
+    import tensorflow as tf
+
     if tf.config.list_physical_devices("GPU"):
         return "Keras' cuDNN layers use the GPU"
     try:
@@ -47,22 +52,33 @@ def compile_failure(error: Exception) -> str:
     return f"the kernels cannot be compiled here ({': '.join(filter(None, (type(error).__name__, first)))})"
 
 
-def reason_for_keras(layer: keras.Layer) -> str:
-    """Return why the kernels do not support a layer on this machine; "" if they do."""
-    if not isinstance(layer, layers.LSTM):
-        return f"there is no kernel for {type(layer).__name__}"
-    if layer.dropout or layer.recurrent_dropout:
+def unsupported_layer(kind: str, config: JsonMapping) -> str:
+    """Return why the kernels do not support a recurrent layer; "" if they do.
+
+    Args:
+        kind: name of its Keras class.
+        config: its Keras config.
+    """
+    if kind != "LSTM":
+        return f"there is no kernel for {kind}"
+    if config["dropout"] or config["recurrent_dropout"]:
         return "it has recurrent dropout or dropout of its inputs"
-    if layer.activation is not keras.activations.tanh or layer.recurrent_activation is not keras.activations.sigmoid:
+    if config["activation"] != "tanh" or config["recurrent_activation"] != "sigmoid":
         return "its activations are not tanh and sigmoid"
-    if layer.compute_dtype != "float32":
-        return f"it computes in {layer.compute_dtype}"
-    if not layer.use_bias or layer.unroll or layer.stateful:
+    policy = config["dtype"]
+    if (dtype := policy["config"]["name"] if isinstance(policy, dict) else policy) != "float32":
+        return f"it computes in {dtype}"
+    if not config["use_bias"] or config["unroll"] or config["stateful"]:
         return "it has no bias, is unrolled, or is stateful"
-    return unavailable_reason()
+    return ""
 
 
-def choose_kernels(network: keras.Model, kernel: str) -> list[KernelChoice]:
+def reason_for_keras(layer: "keras.Layer") -> str:
+    """Return why the kernels do not train a layer on this machine; "" if they do."""
+    return unsupported_layer(type(layer).__name__, layer.get_config()) or unavailable_reason()
+
+
+def choose_kernels(network: "keras.Model", kernel: str) -> list[KernelChoice]:
     """Choose between Keras and the kernels for each recurrent layer of a network.
 
     Args:
@@ -76,7 +92,7 @@ def choose_kernels(network: keras.Model, kernel: str) -> list[KernelChoice]:
 
 
 @contextmanager
-def accelerate(network: keras.Model, kernel: str) -> Iterator[list[KernelChoice]]:
+def accelerate(network: "keras.Model", kernel: str) -> Iterator[list[KernelChoice]]:
     """Use the kernels for all supported layers in graphs that are traced within this context.
 
     Only the loop over the time steps is replaced: the network, its variables, and saved files remain those of Keras.
@@ -102,28 +118,35 @@ def accelerate(network: keras.Model, kernel: str) -> Iterator[list[KernelChoice]
             del layer.inner_loop
 
 
-def _recurrent(network: keras.Model) -> Iterator[tuple[layers.RNN, keras.Layer]]:
+def _recurrent(network: "keras.Model") -> "Iterator[tuple[layers.RNN, keras.Layer]]":
     """Yield every recurrent layer with the layer of the network that contains it (itself, or `Bidirectional`)."""
+    from keras import layers
+
     for outer in network.layers:
         inner = [outer.forward_layer, outer.backward_layer] if isinstance(outer, layers.Bidirectional) else [outer]
         yield from ((layer, outer) for layer in inner if isinstance(layer, layers.RNN))
 
 
-def _needs_input_gradient(network: keras.Model, layer: keras.Layer) -> bool:
+def _needs_input_gradient(network: "keras.Model", layer: "keras.Layer") -> bool:
     """Return whether the layer's input depends on trainable weights."""
+    import keras
+
     applied_once = len(layer._inbound_nodes) == 1
     return not applied_once or bool(keras.Model(network.inputs, layer.input).trainable_variables)
 
 
 def _loop(
-    layer: layers.LSTM,
+    layer: "layers.LSTM",
     differentiate: bool,
-    sequences: tf.Tensor,
-    initial_state: Sequence[tf.Tensor],
-    mask: tf.Tensor | None,
+    sequences: "tf.Tensor",
+    initial_state: "Sequence[tf.Tensor]",
+    mask: "tf.Tensor | None",
     training: bool = False,
-) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+) -> "tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]":
     """Replace `keras.layers.LSTM.inner_loop`; return the last output, all outputs, and the final states."""
+    import tensorflow as tf
+    from keras import layers
+
     if mask is not None or not tf.inside_function() or not tf.is_tensor(sequences):
         original: tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]] = layers.LSTM.inner_loop(
             layer, sequences, initial_state, mask, training

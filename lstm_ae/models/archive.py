@@ -12,16 +12,19 @@ import json
 import math
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lstm_ae.arrays import Array
 from lstm_ae.config import Series
 from lstm_ae.config.options import declared_options
 from lstm_ae.files import parse_json
 from lstm_ae.json_types import JsonObject
+from lstm_ae.temporary import temporary_folder
 
 if TYPE_CHECKING:
     import keras
@@ -53,16 +56,19 @@ ALLOWED = {
 }
 
 
-def read_archive(path: Path) -> tuple[JsonObject, bytes]:
+def read_archive(source: Path | bytes) -> tuple[JsonObject, bytes]:
     """Read config and weights (the bytes of an HDF5 file) from an archive, without validating their content.
+
+    Args:
+        source: path or content of a `model.keras`.
 
     Raises:
         OSError, zipfile.BadZipFile, KeyError: the archive or one of its members is missing or unreadable.
         ValueError: a member is unknown, duplicated, compressed, or too large.
     """
-    if path.exists() and not path.is_file():
+    if isinstance(source, Path) and source.exists() and not source.is_file():
         raise ValueError("it is not a file")
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source) as archive:
         members = archive.infolist()
         if len({member.filename for member in members}) < len(members):
             raise ValueError("two of its members have the same name")
@@ -101,7 +107,7 @@ def normalize_archive(path: Path) -> bytes:
 def _renumber(config: JsonObject) -> JsonObject:
     """Return a config with the numbers of shared objects and of automatic layer names counted from the start."""
     layers = {
-        item["name"]: _snake(item["class_name"]) for item in _objects(config) if isinstance(item.get("name"), str)
+        item["name"]: layer_name(item["class_name"]) for item in _objects(config) if isinstance(item.get("name"), str)
     }
     automatic = {name: base for name, base in reversed(layers.items()) if re.fullmatch(f"{base}(_[0-9]+)?", name)}
     counts = {base: itertools.count() for base in automatic.values()}
@@ -128,11 +134,11 @@ def _renumber(config: JsonObject) -> JsonObject:
     return result
 
 
-def load(path: Path, parameters: int | None = None) -> "keras.Model":
+def load(source: Path | bytes, parameters: int | None = None) -> "keras.Model":
     """Validate a model file and load it in Keras' safe mode, not compiled.
 
     Args:
-        path: a `model.keras`.
+        source: path or content of a `model.keras`.
         parameters: expected number of parameters of its network; None to accept any.
 
     Returns:
@@ -142,20 +148,48 @@ def load(path: Path, parameters: int | None = None) -> "keras.Model":
         ValueError: the content of the file is not allowed; the text describes what is wrong with "it", the file.
         Exception: any error of the zip, HDF5, or Keras readers for a damaged file.
     """
-    config, weights = read_archive(path)
-    require_known_classes(config)
-    declared, stored = count_declared_weights(config), require_plain_weights(weights)
-    if declared > stored:
-        raise ValueError(f"its config declares {declared:,} weights, but it contains {stored:,}")
+    read_validated(source)
     import keras
 
-    model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    parts = {layer.name: layer for layer in model.layers}
-    if not isinstance(model.input, dict) or not {"network", "scaling"} <= set(parts):
-        raise ValueError("it has no layers named 'scaling' and 'network'")
-    if parameters not in (None, count := parts["network"].count_params()):
-        raise ValueError(f"it has {count:,} parameters, but its run trained {parameters:,}")
+    with ExitStack() as stack:
+        if isinstance(source, bytes):
+            path = stack.enter_context(temporary_folder("model")) / "model.keras"
+            path.write_bytes(source)
+        else:
+            path = source
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    submodels = {layer.name: layer.count_params() for layer in model.layers}
+    require_submodels(submodels if isinstance(model.input, dict) else {}, parameters)
     return model
+
+
+def read_validated(source: Path | bytes) -> tuple[JsonObject, dict[str, Array]]:
+    """Read the config of a model file and its weights by their path in the HDF5 file, and validate both.
+
+    Raises:
+        ValueError: the content is not allowed; the text describes what is wrong with "it", the file.
+        Exception: any error of the zip or HDF5 readers for a damaged file.
+    """
+    config, content = read_archive(source)
+    require_known_classes(config)
+    declared, weights = count_declared_weights(config), read_plain_weights(content)
+    stored = sum(weight.size for weight in weights.values())
+    if declared > stored:
+        raise ValueError(f"its config declares {declared:,} weights, but it contains {stored:,}")
+    return config, weights
+
+
+def require_submodels(counts: Mapping[str, int], parameters: int | None) -> None:
+    """Raise `ValueError` unless a model has the parts of a model in original units.
+
+    Args:
+        counts: number of parameters by name of the submodel.
+        parameters: expected number of parameters of its network; None to accept any.
+    """
+    if not {"network", "scaling"} <= set(counts):
+        raise ValueError("it has no layers named 'scaling' and 'network'")
+    if parameters not in (None, counts["network"]):
+        raise ValueError(f"it has {counts['network']:,} parameters, but its run trained {parameters:,}")
 
 
 def require_known_classes(config: JsonObject) -> None:
@@ -183,13 +217,12 @@ def count_declared_weights(config: JsonObject) -> int:
     longest = next(field.option.maximum for field in declared_options(Series) if field.name == "horizon")
     sizes: list[object] = []
     for item in _objects(config):
-        # A horizon equals the width of a dense layer.
-        sizes += _list(_own(item).get("batch_shape")) if item["class_name"] != "Dense" else [_own(item).get("units")]
+        sizes += _list(_own(item).get("batch_shape"))
     for item in _objects(config):
         name, own = item["class_name"], _own(item)
         # Without a link, no layer of a forecaster has the size of the horizon.
         if name == "RepeatVector" and own.get("n") not in sizes and _size(own.get("n")) > longest:
-            raise ValueError("its RepeatVector has a length that no input or layer of it has")
+            raise ValueError("its RepeatVector has a length that is neither that of an input nor a horizon")
         if name == "Embedding":
             total += _size(own.get("input_dim")) * _size(own.get("output_dim"))
         if name not in ("LSTM", "GRU", "Dense", "Conv1D"):
@@ -208,16 +241,16 @@ def count_declared_weights(config: JsonObject) -> int:
     return total
 
 
-def require_plain_weights(weights: bytes) -> int:
-    """Return the number of values stored in an HDF5 file.
+def read_plain_weights(content: bytes) -> dict[str, Array]:
+    """Return the values stored in an HDF5 file by their path.
 
     Raises:
         ValueError: values are linked, stored in other files, not numeric, or not finite.
     """
     import h5py  # type: ignore[import-untyped]
 
-    count, size = 0, 0
-    with h5py.File(io.BytesIO(weights), "r") as file:
+    weights, size = dict[str, Array](), 0
+    with h5py.File(io.BytesIO(content), "r") as file:
         waiting, seen = [file], set()
         while waiting:
             group = waiting.pop()
@@ -235,17 +268,18 @@ def require_plain_weights(weights: bytes) -> int:
                 if not isinstance(item, h5py.Dataset) or item.external or item.is_virtual:
                     raise ValueError("its weights are stored in other files")
                 size += math.prod(item.shape or ()) * item.dtype.itemsize
-                if item.dtype.kind not in "fiu" or size > len(weights):
+                if item.dtype.kind not in "fiu" or size > len(content):
                     raise ValueError("its weights are not numeric, or larger than the file")
-                if not np.isfinite(item[()]).all():
+                weight = np.asarray(item[()])
+                if not np.isfinite(weight).all():
                     raise ValueError("its weights contain NaN or infinity")
-                count += math.prod(item.shape)
-    return count
+                weights[item.name.removeprefix("/")] = weight
+    return weights
 
 
-def _snake(name: str) -> str:
+def layer_name(kind: str) -> str:
     """Return the base name that Keras derives from the name of a layer class."""
-    return re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)).lower()
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", kind)).lower()
 
 
 def _objects(config: JsonObject) -> Iterator[JsonObject]:

@@ -7,9 +7,7 @@ from keras import layers, ops
 
 from lstm_ae.config import Config
 from lstm_ae.models.encoder import apply_dropout, recurrent_layer
-
-# Periods of the position embedding per sequence. Without it, the decoder's input is constant over time.
-POSITION_PERIODS = tuple(2**k for k in range(5))
+from lstm_ae.models.network import POSITION_PERIODS
 
 
 def decode(

@@ -7,9 +7,7 @@ import keras
 from keras import layers, ops
 
 from lstm_ae.config import Config
-
-# Name of the layer that holds the values that replace missing ones, where these are not 0.
-FILL = "fill"
+from lstm_ae.models.network import FILL
 
 
 class FilledWindow(NamedTuple):

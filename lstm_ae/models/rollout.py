@@ -1,54 +1,31 @@
-"""Recursive multi-step forecasts: a forecaster fed with its own outputs in a `tf.while_loop`.
+"""Recursive multi-step forecasts of arrays: a forecaster fed with its own outputs."""
 
-A one-step forecaster encodes the past once and then costs one step per forecast step, for any horizon. A multi-horizon
-forecaster encodes a window again for every block of its horizon.
-"""
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from collections.abc import Callable
-
-import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
-from lstm_ae.arrays import Float32Array
-from lstm_ae.models.forecaster import stepper
-from lstm_ae.models.inference import Tensors, input_signature, model_inputs
-from lstm_ae.models.scaling import inner_network, inner_scaling, undo_scaling
+from lstm_ae.arrays import Array, Float32Array
+from lstm_ae.models.inference import model_inputs
+from lstm_ae.models.network import Network
 
-HORIZON = tf.TensorSpec((None,), tf.int32, name="horizon")
-
-
-def rollout(model: keras.Model) -> Callable[..., tf.Tensor]:
-    """Return a function that computes multi-step forecasts with a forecaster.
-
-    Args:
-        model: a forecaster in original units, as built or loaded.
-
-    Returns:
-        A function from the model's inputs and `horizon` (int32 `(batch,)`, one per row) to `(batch, max(horizon),
-        features)` in original units; steps beyond a row's horizon are NaN. It can be traced into a graph. With a
-        one-step forecaster it also accepts `shocks`, `(batch, max(horizon), features)` scaled values that are added to
-        each step's forecast before the next step is computed.
-    """
-    return _step_by_step(model) if one_step(model) else _block_by_block(model)
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 class Rollout:
-    """Multi-step forecasts of arrays, traced once for all batch sizes, horizons, and window lengths.
+    """Multi-step forecasts of arrays for all horizons and window lengths.
+
+    A one-step forecaster keeps its states between the steps. Its graph (`lstm_ae.models.rollout_graph`) is computed by
+    TensorFlow and traced once. A multi-horizon forecaster encodes a window again for every block of its horizon.
 
     Args:
-        model: a forecaster in original units, as built or loaded.
+        network: a forecaster in original units.
     """
 
-    def __init__(self, model: keras.Model) -> None:
-        self.model = model
-        signature, forecast = [input_signature(model), HORIZON], rollout(model)
-        self.call = tf.function(forecast, input_signature=signature, autograph=False)
-        # Only one-step forecasters accept shocks.
-        if one_step(model):
-            shocks = tf.TensorSpec((None, None, signature[0]["past"].shape[-1]), tf.float32)
-            self.shocked = tf.function(forecast, input_signature=[*signature, shocks], autograph=False)
+    def __init__(self, network: Network) -> None:
+        self.network = network
 
     def __call__(
         self,
@@ -72,82 +49,48 @@ class Rollout:
         pieces = []
         for start in range(0, len(past), size or len(past)):
             batch = slice(start, start + (size or len(past)))
-            inputs = model_inputs(self.model, past[batch], None if lines is None else lines[batch])
+            inputs = model_inputs(self.network.inputs, past[batch], None if lines is None else lines[batch])
+            if not one_step(self.network):
+                assert shocks is None
+                pieces.append(self._block_by_block(inputs, horizon))
+                continue
             horizons = np.full(len(past[batch]), horizon, np.int32)
-            forecasts = self.call(inputs, horizons) if shocks is None else self.shocked(inputs, horizons, shocks[batch])
-            pieces.append(forecasts.numpy())
+            graph, more = (self._graph, []) if shocks is None else (self._shocked_graph, [shocks[batch]])
+            pieces.append(graph(inputs, horizons, *more).numpy())
         return np.concatenate(pieces)
 
-
-def one_step(model: keras.Model) -> bool:
-    """Return whether a forecaster returns the next step of a window of any length, not a fixed horizon."""
-    return model.input["past"].shape[1] is None
-
-
-def _block_by_block(model: keras.Model) -> Callable[..., tf.Tensor]:
-    scaling, network = inner_scaling(model), inner_network(model)
-    (_, steps, features), size = network.input["past"].shape, network.output["future"].shape[1]
-
-    def forecast(inputs: Tensors, horizon: tf.Tensor) -> tf.Tensor:
-        scaled = scaling(inputs, training=False)
-        count = tf.maximum(tf.reduce_max(horizon), 0)
-        blocks = -(-count // size)
-        values = tf.TensorArray(tf.float32, size=blocks, element_shape=(None, size, features))
-
-        def block(
-            index: tf.Tensor, past: tf.Tensor, values: tf.TensorArray
-        ) -> tuple[tf.Tensor, tf.Tensor, tf.TensorArray]:
-            future = network({"past": past}, training=False)["future"]
-            past = tf.concat([past, future], axis=1)[:, -steps:]
-            return index + 1, past, values.write(index, future)
-
-        *_, values = tf.while_loop(lambda index, *_: index < blocks, block, (0, scaled["scaled"], values))
-        batch = tf.shape(scaled["scaled"])[0]
-        stacked = tf.reshape(values.stack(), (blocks, batch, size, features))
-        stacked = tf.reshape(tf.transpose(stacked, (1, 0, 2, 3)), (batch, blocks * size, features))[:, :count]
-        return _within(horizon, undo_scaling(model, stacked, scaled))
-
-    return forecast
-
-
-def _within(horizon: tf.Tensor, future: tf.Tensor) -> tf.Tensor:
-    """Replace steps beyond a row's horizon by NaN."""
-    due = tf.range(tf.shape(future)[1])[None, :, None] < horizon[:, None, None]
-    return tf.where(due, future, tf.constant(float("nan")))
-
-
-def _step_by_step(model: keras.Model) -> Callable[..., tf.Tensor]:
-    scaling, steps = inner_scaling(model), stepper(inner_network(model))
-    ordered = inner_network(model).get_layer("ordered")
-    days, state_sizes = steps.inputs[1].shape[1], [state.shape[1] for state in steps.inputs[2:]]
-
-    def following(before: tf.Tensor, past: tf.Tensor) -> tf.Tensor:
-        """Return the days before the step after `past`."""
-        return tf.ensure_shape(tf.concat([before, past], axis=1)[:, -days:], (None, days, past.shape[2]))
-
-    def forecast(inputs: Tensors, horizon: tf.Tensor, shocks: tf.Tensor | None = None) -> tf.Tensor:
-        scaled = scaling(inputs, training=False)
+    def _block_by_block(self, inputs: dict[str, Array], horizon: int) -> Float32Array:
+        scaled, blocks, network = self.network.scaling(inputs), [], self.network.inner
         past = scaled["scaled"]
-        states = [tf.zeros((tf.shape(past)[0], size)) for size in state_sizes]
-        start = tf.repeat(past[:, :1], days, axis=1)
-        future, *states = steps([past, start, *states], training=False)
-        count = tf.maximum(tf.reduce_max(horizon), 0)
-        values = tf.TensorArray(tf.float32, size=count, element_shape=(None, past.shape[2]))
+        steps, size = past.shape[1], network.outputs["future"][1]
+        assert size is not None
+        for _ in range(-(-horizon // size)):
+            future = network({"past": past})["future"]
+            blocks.append(future)
+            past = np.concatenate([past, future], axis=1)[:, -steps:]
+        return self.network.undo_scaling(np.concatenate(blocks, axis=1)[:, :horizon], scaled)
 
-        def step(
-            index: tf.Tensor, before: tf.Tensor, now: tf.Tensor, states: list[tf.Tensor], values: tf.TensorArray
-        ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, list[tf.Tensor], tf.TensorArray]:
-            if shocks is not None:
-                now = ordered(now + shocks[:, index, None], training=False)
-            values = values.write(index, now[:, 0])
-            future, *states = steps([now, before, *states], training=False)
-            return index + 1, following(before, now), future, states, values
+    @cached_property
+    def _graph(self) -> Any:
+        return self._traced([])
 
-        first = (0, following(start, past), future[:, -1:], states, values)
-        *_, values = tf.while_loop(lambda index, *_: index < count, step, first)
-        # A horizon of 0 needs the reshape: the shape of an empty TensorArray is unknown outside a graph.
-        stacked = tf.reshape(values.stack(), (count, tf.shape(past)[0], past.shape[2]))
-        future = undo_scaling(model, tf.transpose(stacked, (1, 0, 2)), scaled)
-        return _within(horizon, future)
+    @cached_property
+    def _shocked_graph(self) -> Any:
+        import tensorflow as tf
 
-    return forecast
+        return self._traced([tf.TensorSpec((None, None, self.network.inputs["past"][-1]), tf.float32)])
+
+    def _traced(self, further: "list[tf.TensorSpec]") -> Any:
+        import tensorflow as tf
+
+        from lstm_ae.models.keras_network import input_signature
+        from lstm_ae.models.rollout_graph import HORIZON, rollout
+
+        model = self.network.keras_model()
+        signature = [input_signature(model), HORIZON, *further]
+        return tf.function(rollout(model), input_signature=signature, autograph=False)
+
+
+def one_step(network: Network) -> bool:
+    """Return whether a forecaster returns the next step of a window of any length, not a fixed horizon."""
+    return network.inputs["past"][1] is None

@@ -5,15 +5,14 @@ operations only. Training uses the inner network (`inner_network`) with values s
 with the same offsets and ranges.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import keras
 import numpy as np
 from keras import layers, ops
 
 from lstm_ae.arrays import Array
-from lstm_ae.data.preparation import SeriesScales
-from lstm_ae.data.scaling import GROUPED_KINDS, Scale, fixed_scale
+from lstm_ae.data.scaling import GROUPED_KINDS, Scale
 from lstm_ae.data.windows import OPEN_FEATURE
 
 # Class probabilities have no unit; all other outputs are scaled series.
@@ -63,14 +62,6 @@ def inner_network(model: keras.Model) -> keras.Model:
 def inner_scaling(model: keras.Model) -> keras.Model:
     """Return the submodel from the model's inputs to `scaled`, `offset`, and `range`."""
     return model.get_layer("scaling")
-
-
-def series_scales_of(model: keras.Model, names: Sequence[str]) -> SeriesScales:
-    """Return the scale of each series stored in a model; the identity if the model has no such scales."""
-    if "series" not in model.input:
-        return SeriesScales(fixed_scale())
-    (table,) = inner_scaling(model).get_layer("table").get_weights()
-    return SeriesScales(Scale("series", *np.split(table, 2, axis=1)), names)
 
 
 def with_series_scale(model: keras.Model, values: keras.KerasTensor | Array) -> dict[str, keras.KerasTensor]:

@@ -5,23 +5,18 @@ import functools
 import importlib
 import logging
 import math
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import ModuleType
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from lstm_ae.arrays import Array, BoolArray, Float32Array
-from lstm_ae.data.windows import hash_arrays
 from lstm_ae.detection.calibration import Adding, sliding_windows
 from lstm_ae.detection.scores import RowSums, sum_windows
-
-if TYPE_CHECKING:
-    import keras
-    import tensorflow as tf
-    from tensorflow.types.experimental import ConcreteFunction
-
+from lstm_ae.kernels.choice import compile_failure, unsupported_layer
+from lstm_ae.models.network import FILL, POSITION_PERIODS, Layer, Network
+from lstm_ae.startup import cores
 
 Result = TypeVar("Result")
 
@@ -33,8 +28,8 @@ ROUNDING = 1e-4
 # Magnitudes of outliers, such as stuck sensors, in multiples of the scale.
 OUTLIERS = (10, 30, 100, 300)
 
-# Whether kernels and Keras agree, by network: tracing Keras takes longer than most uses of a model loaded again.
-_AGREEMENTS: dict[str, bool] = {}
+# Steps of all windows up to which computing each window separately is faster than importing Numba.
+FEW_STEPS = 200_000
 
 
 class SlidingAutoencoder(NamedTuple):
@@ -52,7 +47,7 @@ class SlidingAutoencoder(NamedTuple):
             own range, which the code does not contain.
         rebuild: rows to the sums of their reconstructions. Windows without any value are ignored.
         errors: rows to the sums of the squared errors of the reconstructions, in scaled values.
-        reason: why Keras computes each window separately; "" if the kernels of this package are used.
+        reason: why each window is computed separately; "" if the kernels of this package are used.
     """
 
     window: int
@@ -65,37 +60,65 @@ class SlidingAutoencoder(NamedTuple):
     reason: str = ""
 
 
-def slide(model: "keras.Model", scale: str, kernel: str = "auto") -> SlidingAutoencoder:
+def slide(network: Network, scale: str) -> SlidingAutoencoder:
     """Split a trained model into encoder and decoder for sliding windows.
 
-    The kernels of this package are used if they support the model and agree with Keras on random windows.
+    Few windows are computed separately. For more windows, the kernels are imported, see `slide_with_kernels`.
 
     Args:
-        model: in original units, as stored in a run on a table.
+        network: in original units, as stored in a run on a table.
         scale: the config's scaling.
-        kernel: "auto", or "keras" for Keras only.
     """
-    reference = slide_with_keras(model, scale)
-    if kernel == "keras":
-        return reference._replace(reason="--kernel keras")
-    try:
-        _kernels()
-    except Exception as error:
-        from lstm_ae.kernels.choice import compile_failure
+    windowwise = slide_windowwise(network, scale)
 
-        return reference._replace(reason=compile_failure(error))
-    reason = unsupported_reason(model, scale)
+    @functools.cache
+    def fast() -> SlidingAutoencoder:
+        return slide_with_kernels(network, scale)
+
+    def choose(rows: Array, windows: int) -> SlidingAutoencoder:
+        return windowwise if windows * windowwise.window <= FEW_STEPS else fast()
+
+    def decode(codes: Array) -> RowSums:
+        decoder = choose(codes, len(codes)).decode
+        assert decoder is not None
+        return decoder(codes)
+
+    def chosen(name: str) -> Callable[[Array], Any]:
+        return lambda rows: getattr(choose(rows, len(rows) - windowwise.window + 1), name)(rows)
+
+    return windowwise._replace(
+        encode=chosen("encode"),
+        decode=windowwise.decode and decode,
+        rebuild=chosen("rebuild"),
+        errors=chosen("errors"),
+    )
+
+
+def slide_with_kernels(network: Network, scale: str) -> SlidingAutoencoder:
+    """Split a trained model into encoder and decoder for sliding windows, computed by the kernels of this package.
+
+    Each window is computed separately if the kernels do not support the model, or if their results for random windows
+    differ from those of the network.
+
+    Args:
+        network: in original units, as stored in a run on a table.
+        scale: the config's scaling.
+    """
+    windowwise = slide_windowwise(network, scale)
+    reason = unsupported_reason(network, scale)
     if not reason:
-        weights = extract_weights(model)
-        fast = _with_kernels(reference, weights)
-        network = _fingerprint(model, weights)
-        if network not in _AGREEMENTS:
-            _AGREEMENTS[network] = _agree(fast, reference, weights.offset, weights.range)
-        if _AGREEMENTS[network]:
+        try:
+            _kernels()
+        except Exception as error:
+            reason = compile_failure(error)
+    if not reason:
+        weights = extract_weights(network)
+        fast = _with_kernels(windowwise, weights)
+        if _agree(fast, windowwise, weights.offset, weights.range):
             return fast
-        reason = "the results of this package's kernels differ from those of Keras"
-    LOG.info("Keras computes each window separately: %s", reason)
-    return reference._replace(reason=reason)
+        reason = "the results of this package's kernels differ"
+    LOG.info("each window is computed separately: %s", reason)
+    return windowwise._replace(reason=reason)
 
 
 def empty_windows(rows: Array, window: int) -> BoolArray:
@@ -104,69 +127,53 @@ def empty_windows(rows: Array, window: int) -> BoolArray:
     return np.asarray(counts[window:] == counts[:-window])
 
 
-def slide_with_keras(model: "keras.Model", scale: str) -> SlidingAutoencoder:
-    """Split a trained model into encoder and decoder, computed by Keras for each window separately.
+def slide_windowwise(network: Network, scale: str) -> SlidingAutoencoder:
+    """Split a trained model into encoder and decoder, which the network computes for each window separately.
 
     Args:
-        model: in original units, as stored in a run on a table.
+        network: in original units, as stored in a run on a table.
         scale: the config's scaling.
     """
-    import keras
-    import tensorflow as tf
+    inner, scaling = network.inner, network.scaling
+    _, window, features = inner.inputs["sequence"]
+    encoder = inner.part(["sequence"], ["code"])
+    # The decoder uses only the shape of the sequence.
+    decoder = inner.part(["sequence", "code"], ["reconstruction"])
+    _, code = encoder.outputs["code"]
+    assert window is not None
+    assert features is not None
+    assert code is not None
 
-    from lstm_ae.models.scaling import inner_network, inner_scaling, undo_scaling, with_series_scale
+    def encode(windows: Array) -> Float32Array:
+        return encoder({"sequence": scaling(network.scaling_inputs(windows))["scaled"]})["code"]
 
-    network, scaling = inner_network(model), inner_scaling(model)
-    sequence, code = network.input["sequence"], network.get_layer("code").output
-    _, window, features = sequence.shape
+    def decode(codes: Array) -> Float32Array:
+        zeros = np.zeros((len(codes), window, features), np.float32)
+        reconstruction = decoder({"sequence": zeros, "code": codes})["reconstruction"]
+        return network.undo_scaling(reconstruction, scaling(network.scaling_inputs(zeros)))
 
-    def compiled(function: "Callable[[tf.Tensor], tf.Tensor]", *shape: int) -> Callable[[Array], Float32Array]:
-        @functools.cache
-        def call() -> "ConcreteFunction":
-            # A concrete function: TensorFlow warns of retracing when several models are loaded one after another.
-            spec = tf.TensorSpec((None, *shape), tf.float32)
-            return tf.function(function, autograph=False).get_concrete_function(spec)
-
-        return lambda values: call()(tf.constant(values, tf.float32)).numpy()
-
-    def encode(windows: "tf.Tensor") -> "tf.Tensor":
-        encoder = keras.Model(network.input, code)
-        return encoder({"sequence": scaling(with_series_scale(model, windows))["scaled"]}, training=False)
-
-    def decode(codes: "tf.Tensor") -> "tf.Tensor":
-        # The decoder uses only the shape of the sequence.
-        decoder = keras.Model([sequence, code], network.output["reconstruction"])
-        zeros = tf.zeros((tf.shape(codes)[0], window, features))
-        reconstruction = decoder([zeros, codes], training=False)
-        return undo_scaling(model, reconstruction, scaling(with_series_scale(model, zeros)))
-
-    def errors(windows: "tf.Tensor") -> "tf.Tensor":
-        scaled = scaling(with_series_scale(model, windows))["scaled"]
-        return tf.square(network({"sequence": scaled}, training=False)["reconstruction"] - scaled)
-
-    codes_of, rows_of = compiled(encode, window, features), compiled(decode, code.shape[1])
-    rebuilt = compiled(
-        lambda windows: model(with_series_scale(model, windows), training=False)["reconstruction"], window, features
-    )
-    errors_of = compiled(errors, window, features)
+    def errors(windows: Array) -> Float32Array:
+        scaled = scaling(network.scaling_inputs(windows))["scaled"]
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.asarray(np.square(inner({"sequence": scaled})["reconstruction"] - scaled))
 
     def rebuild(rows: Array) -> RowSums:
-        windows = rebuilt(sliding_windows(rows, window))
+        windows = network(network.scaling_inputs(sliding_windows(rows, window)))["reconstruction"]
         return sum_windows(np.where(empty_windows(rows, window)[:, None, None], np.float32(np.nan), windows))
 
     return SlidingAutoencoder(
         window,
         features,
-        code.shape[1],
-        lambda rows: codes_of(sliding_windows(rows, window)),
-        None if scale == "window" else lambda codes: sum_windows(rows_of(codes)),
+        code,
+        lambda rows: encode(sliding_windows(rows, window)),
+        None if scale == "window" else lambda codes: sum_windows(decode(codes)),
         rebuild,
-        lambda rows: sum_windows(errors_of(sliding_windows(rows, window))),
+        lambda rows: sum_windows(errors(sliding_windows(rows, window))),
     )
 
 
 def _with_kernels(reference: SlidingAutoencoder, weights: "AutoencoderWeights") -> SlidingAutoencoder:
-    """Return the autoencoder with this package's kernels in place of Keras."""
+    """Return the autoencoder with this package's kernels in place of the network."""
 
     return reference._replace(
         encode=functools.partial(encode, weights),
@@ -174,14 +181,6 @@ def _with_kernels(reference: SlidingAutoencoder, weights: "AutoencoderWeights") 
         rebuild=lambda rows: rebuild(weights, rows, ~empty_windows(rows, reference.window)),
         errors=functools.partial(squared_errors, weights),
     )
-
-
-def _fingerprint(model: "keras.Model", weights: "AutoencoderWeights") -> str:
-    """Return a hash of the layers and weights of a model, and of the weights extracted for the kernels."""
-    from keras import tree
-
-    layers = np.frombuffer(model.to_json().encode(), np.uint8)
-    return hash_arrays(layers, *model.get_weights(), *map(np.asarray, tree.flatten(weights)))
 
 
 def _agree(fast: SlidingAutoencoder, reference: SlidingAutoencoder, offset: Float32Array, span: Float32Array) -> bool:
@@ -254,43 +253,46 @@ class AutoencoderWeights(NamedTuple):
     decoder: DecoderWeights
 
 
-def unsupported_reason(model: "keras.Model", scale: str) -> str:
+def unsupported_reason(network: Network, scale: str) -> str:
     """Return why the kernels of this package do not support a model; "" if they do.
 
     Args:
-        model: in original units, as stored in a run on a table.
+        network: in original units, as stored in a run on a table.
         scale: the config's scaling.
     """
     if scale == "window":
         return "each window is scaled by its own range"
-    from lstm_ae.kernels.choice import reason_for_keras
-    from lstm_ae.models.scaling import inner_network
-
-    layers = {layer.name: layer for layer in inner_network(model).layers}
-    both = layers.get("encoder_1_both")
-    encoders = [both.forward_layer, both.backward_layer] if both else [layers.get("encoder_1")]
-    needed = [*encoders, *(layers.get(name) for name in ("to_code", "repeat", "decoder_1", "reconstruction"))]
+    layers = network.inner.layers
+    needed = [*_encoders(layers), *(layers.get(name) for name in ("to_code", "repeat", "decoder_1", "reconstruction"))]
     if None in needed or "encoder_2" in layers or "decoder_2" in layers:
         return "its encoder or decoder has more than one layer"
-    return next((reason for layer in (*encoders, layers["decoder_1"]) if (reason := reason_for_keras(layer))), "")
+    recurrent = (*_encoders(layers), layers["decoder_1"])
+    return next(
+        (reason for layer in recurrent if layer and (reason := unsupported_layer(layer.kind, layer.config))), ""
+    )
 
 
-def extract_weights(model: "keras.Model") -> AutoencoderWeights:
-    """Return the weights of a model that `unsupported_reason` accepts, in the layout of the kernels."""
-    from lstm_ae.models.decoder import POSITION_PERIODS
-    from lstm_ae.models.encoder import FILL
-    from lstm_ae.models.scaling import inner_network, inner_scaling, with_series_scale
-
-    network, scaling = inner_network(model), inner_scaling(model)
-    layers = {layer.name: layer for layer in network.layers}
-    _, steps, features = network.input["sequence"].shape
-    scaled = scaling(with_series_scale(model, np.zeros((1, steps, features), np.float32)))
-    offset, span = (np.broadcast_to(np.asarray(scaled[name])[0, 0], features) for name in ("offset", "range"))
+def _encoders(layers: Mapping[str, Layer]) -> list[Layer | None]:
+    """Return the layers of the encoder, one per direction; None if there is none."""
     both = layers.get("encoder_1_both")
-    encoders = [both.forward_layer, both.backward_layer] if both else [layers["encoder_1"]]
-    directions = tuple(EncoderWeights(*_gates(layer), backwards=bool(layer.go_backwards)) for layer in encoders)
+    return list(both.directions) if both else [layers.get("encoder_1")]
+
+
+def extract_weights(network: Network) -> AutoencoderWeights:
+    """Return the weights of a model that `unsupported_reason` accepts, in the layout of the kernels."""
+    layers = network.inner.layers
+    _, steps, features = network.inner.inputs["sequence"]
+    assert steps is not None
+    assert features is not None
+    scaled = network.scaling(network.scaling_inputs(np.zeros((1, steps, features), np.float32)))
+    offset, span = (np.broadcast_to(scaled[name][0, 0], features) for name in ("offset", "range"))
+    directions = tuple(
+        EncoderWeights(*_gates(layer), backwards=bool(layer.config["go_backwards"]))
+        for layer in _encoders(layers)
+        if layer
+    )
     kernel, recurrent = _gates(layers["decoder_1"])
-    code = layers["to_code"].units
+    code = layers["to_code"].weights[0].shape[1]
     position = np.cumsum(np.ones(steps, np.float32)) * np.float32(2 * math.pi / steps)
     waves = np.stack([wave(position * np.float32(number)) for number in POSITION_PERIODS for wave in (np.sin, np.cos)])
     decoder = DecoderWeights(
@@ -299,13 +301,13 @@ def extract_weights(model: "keras.Model") -> AutoencoderWeights:
         recurrent,
         _with_bias(layers["reconstruction"]),
     )
-    fill = np.broadcast_to(np.asarray(layers[FILL].offset if FILL in layers else 0, np.float32), features)
+    fill = np.broadcast_to(np.asarray(layers[FILL].config["offset"] if FILL in layers else 0, np.float32), features)
     return AutoencoderWeights(steps, offset, span, fill, directions, _with_bias(layers["to_code"]), decoder)
 
 
-def _gates(layer: "keras.Layer") -> tuple[Float32Array, Float32Array]:
+def _gates(layer: Layer) -> tuple[Float32Array, Float32Array]:
     """Return the kernel with the bias, and the recurrent kernel, gates unit by unit and inputs last."""
-    kernel, recurrent, bias = (np.asarray(weight) for weight in layer.weights)
+    kernel, recurrent, bias = layer.weights
     units = recurrent.shape[0]
 
     def transposed(weight: Array) -> Float32Array:
@@ -314,8 +316,8 @@ def _gates(layer: "keras.Layer") -> tuple[Float32Array, Float32Array]:
     return transposed(np.concatenate([kernel, bias[None]])), transposed(recurrent)
 
 
-def _with_bias(layer: "keras.Layer") -> Float32Array:
-    kernel, bias = (np.asarray(weight) for weight in layer.weights)
+def _with_bias(layer: Layer) -> Float32Array:
+    kernel, bias = layer.weights
     return np.ascontiguousarray(np.concatenate([kernel, bias[None]]).T)
 
 
@@ -448,12 +450,12 @@ def _blocks(windows: int) -> int:
 def _on_all_cores(run: Callable[[int, int], Result], windows: int) -> list[tuple[int, Result]]:
     """Call `run`, which must release the GIL, for ranges of whole blocks; return each first window and result."""
     blocks, count = _blocks(windows), _kernels().COUNT
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = cores()
     # Several ranges per core balance the load if some cores are busy.
-    size = count * -(-blocks // (4 * cores))
+    size = count * -(-blocks // (4 * workers))
     firsts = range(0, blocks * count, max(size, 1))
     ends = [min(first + size, blocks * count) for first in firsts]
-    if cores < 2 or len(firsts) < 2:
+    if workers < 2 or len(firsts) < 2:
         return [(first, run(first, end)) for first, end in zip(firsts, ends, strict=True)]
-    with concurrent.futures.ThreadPoolExecutor(cores) as pool:
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         return list(zip(firsts, pool.map(run, firsts, ends), strict=True))

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from lstm_ae.search.job import DataLoader, JobOutcome, JobProgress, JobStopped, Load, LostJob, TrialJob, run_job
 from lstm_ae.search.plan import SearchPlan
-from lstm_ae.startup import pause_garbage_collection, start_child_process
+from lstm_ae.startup import cores, pause_garbage_collection, start_child_process
 
 Notify = Callable[[JobProgress], None]
 
@@ -191,11 +191,6 @@ class WorkerPool:
             self.workers.pop().end()
         if self.log.exists() and not self.log.stat().st_size:
             self.log.unlink()
-
-
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def runs_in_turn(plan: SearchPlan) -> bool:

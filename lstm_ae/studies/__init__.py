@@ -6,18 +6,18 @@ from importlib import import_module
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from matplotlib.figure import Figure
-
 from lstm_ae.artifacts import Artifact
 from lstm_ae.config.space import HyperParameters
 from lstm_ae.data.windows import Data, Split, join_training
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.model_store import History, ModelStore, history_names
+from lstm_ae.models.network import Network
 from lstm_ae.table_files import TableColumns
 
 if TYPE_CHECKING:
     import keras
+    from matplotlib.figure import Figure
 
 
 class FittedArtifacts(NamedTuple):
@@ -43,7 +43,7 @@ class Study(Protocol):
         """Build the untrained model in original units; must be pure and cheap."""
         ...
 
-    def evaluate(self, model: "keras.Model", data: Data, judged_by: ModelStore | None = None) -> Evaluation:
+    def evaluate(self, model: Network, data: Data, judged_by: ModelStore | None = None) -> Evaluation:
         """Evaluate the model and its baselines on the validation and test splits.
 
         Args:
@@ -54,7 +54,7 @@ class Study(Protocol):
         """
         ...
 
-    def fit_artifacts(self, config: Any, model: "keras.Model", data: Data, evaluation: Evaluation) -> FittedArtifacts:
+    def fit_artifacts(self, config: Any, model: Network, data: Data, evaluation: Evaluation) -> FittedArtifacts:
         """Return what is stored with the model.
 
         Not called if the weights were fitted to the validation split.
@@ -62,12 +62,12 @@ class Study(Protocol):
         ...
 
     def figures(
-        self, model: "keras.Model", data: Data, history: History, judged_by: ModelStore | None = None
-    ) -> dict[str, Figure]:
+        self, model: Network, data: Data, history: History, judged_by: ModelStore | None = None
+    ) -> dict[str, "Figure"]:
         """Draw the model's output on test samples and the training history; see `evaluate` for `judged_by`."""
         ...
 
-    def describe(self, config: Any, data: Data) -> dict[str, Figure]:
+    def describe(self, config: Any, data: Data) -> dict[str, "Figure"]:
         """Draw the data."""
         ...
 
@@ -75,7 +75,7 @@ class Study(Protocol):
         """Return the config to try, with values from KerasTuner's `HyperParameters`."""
         ...
 
-    def predict(self, model: "keras.Model", data: Data) -> TableColumns:
+    def predict(self, model: Network, data: Data) -> TableColumns:
         """Apply the model to the test split; return table columns with one row per value or sample."""
         ...
 
@@ -85,7 +85,7 @@ def load_study(name: str) -> Study:
     return import_module(f"lstm_ae.studies.{name}")
 
 
-def no_artifacts(config: Any, model: "keras.Model", data: Data, evaluation: Evaluation) -> FittedArtifacts:
+def no_artifacts(config: Any, model: Network, data: Data, evaluation: Evaluation) -> FittedArtifacts:
     """Implement `fit_artifacts` for studies without artifacts."""
     return FittedArtifacts()
 

@@ -14,6 +14,7 @@ from lstm_ae.data.windows import Data
 from lstm_ae.evaluation import Evaluation, Metric, Metrics, RunningMean
 from lstm_ae.json_types import JsonObject
 from lstm_ae.model_store import History, ModelStore
+from lstm_ae.models.network import Network
 from lstm_ae.plots import base, digits
 from lstm_ae.studies import all_training_data, evaluated_parts, history_columns, no_artifacts
 from lstm_ae.studies.reconstruction import measure_reconstruction, reconstruction
@@ -46,7 +47,7 @@ def space(hp: HyperParameters, config: Mnist) -> Mnist:
     return REPORT(hp, config)
 
 
-def evaluate(model: "keras.Model", data: Data, judged_by: ModelStore | None = None) -> Evaluation:
+def evaluate(model: Network, data: Data, judged_by: ModelStore | None = None) -> Evaluation:
     """Evaluate the accuracy, with that of the most frequent digit, and the reconstruction error."""
     from lstm_ae.models.inference import predict_split
 
@@ -67,14 +68,12 @@ def evaluate(model: "keras.Model", data: Data, judged_by: ModelStore | None = No
     return Evaluation(metrics)
 
 
-def figures(
-    model: "keras.Model", data: Data, history: History, judged_by: ModelStore | None = None
-) -> dict[str, Figure]:
+def figures(model: Network, data: Data, history: History, judged_by: ModelStore | None = None) -> dict[str, Figure]:
     """Draw digits with their reconstructions, loss and accuracy by epoch, and the confusion matrix."""
     from lstm_ae.models.inference import model_inputs, predict_split
 
     window = data.test.windows(slice(0, SHOWN))
-    outputs = model(model_inputs(model, window, None))
+    outputs = model(model_inputs(model.inputs, window, None))
     confusion = np.zeros((CLASSES, CLASSES), np.int64)
     label = data.test.label
     assert label is not None
@@ -83,9 +82,9 @@ def figures(
     return {
         "reconstruction": digits.reconstructions(
             pictures(window, data),
-            pictures(outputs["reconstruction"].numpy(), data),
+            pictures(outputs["reconstruction"], data),
             label[:SHOWN],
-            outputs["label"].numpy().argmax(axis=1),
+            outputs["label"].argmax(axis=1),
         ),
         "curves": base.curves(
             history_columns(history),
@@ -104,7 +103,7 @@ def describe(config: Mnist, data: Data) -> dict[str, Figure]:
     return {"readings": digits.readings(pictures(data.train.windows(slice(0, 1)), data)[0])}
 
 
-def predict(model: "keras.Model", data: Data) -> TableColumns:
+def predict(model: Network, data: Data) -> TableColumns:
     """Return the predicted class of every test digit, its probability, and the reconstruction error."""
     from lstm_ae.models.inference import predict_split
 
@@ -127,7 +126,7 @@ def predict(model: "keras.Model", data: Data) -> TableColumns:
     return dict(rows)
 
 
-def classify(model: "keras.Model", read: str, named: Sequence[tuple[str, Array]]) -> tuple[list[JsonObject], Figure]:
+def classify(model: Network, read: str, named: Sequence[tuple[str, Array]]) -> tuple[list[JsonObject], Figure]:
     """Classify pictures.
 
     Args:
@@ -142,7 +141,7 @@ def classify(model: "keras.Model", read: str, named: Sequence[tuple[str, Array]]
     from lstm_ae.models.inference import model_inputs
 
     window = images_to_windows(np.stack([image for _, image in named]), read)
-    outputs = {key: value.numpy() for key, value in model(model_inputs(model, window, None)).items()}
+    outputs = model(model_inputs(model.inputs, window, None))
     error = (((outputs["reconstruction"] - window) / MAX_PIXEL) ** 2).mean(axis=(1, 2))
     rows = [
         {"image": path, "label": int(row.argmax()), "probability": float(row.max()), "reconstruction_mse": float(mse)}

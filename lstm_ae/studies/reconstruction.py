@@ -8,21 +8,18 @@ import numpy as np
 from lstm_ae.arrays import Array
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.evaluation import Metric, RunningMean, pca_error
+from lstm_ae.models.network import Network
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    import keras
-
     from lstm_ae.models.inference import InferenceBatch
 
 
-def code_size(model: "keras.Model") -> int | None:
+def code_size(model: Network) -> int | None:
     """Return the size of a `vector` code; None if the code has one state per step."""
-    from lstm_ae.models.scaling import inner_network
-
-    shape = inner_network(model).get_layer("code").output.shape
-    return int(shape[1]) if len(shape) == 2 else None
+    (shape,) = model.inner.part(list(model.inner.inputs), ["code"]).outputs.values()
+    return shape[1] if len(shape) == 2 else None
 
 
 def measure_reconstruction(
@@ -38,7 +35,7 @@ def measure_reconstruction(
         yield batch
 
 
-def reconstruction(model: "keras.Model", data: Data, split: Split, error: RunningMean) -> Metric:
+def reconstruction(model: Network, data: Data, split: Split, error: RunningMean) -> Metric:
     """Return the scaled MSE with those of the mean training sequence and, for a `vector` code, of PCA of equal size."""
     train, other = _flat(data, data.train), _flat(data, split)
     baselines = {"mean sequence": float(np.mean((other - train.mean(axis=0)) ** 2, dtype=np.float64))}

@@ -11,6 +11,7 @@ from lstm_ae.data.toy import generate_signals, load
 from lstm_ae.data.windows import Data
 from lstm_ae.evaluation import Evaluation, Metrics, RunningMean
 from lstm_ae.model_store import History, ModelStore
+from lstm_ae.models.network import Network
 from lstm_ae.plots import base, signals
 from lstm_ae.studies import all_training_data, evaluated_parts, history_columns, no_artifacts
 from lstm_ae.studies.reconstruction import measure_reconstruction, reconstruction
@@ -39,7 +40,7 @@ def space(hp: HyperParameters, config: Toy) -> Toy:
     return REPORT(hp, config)
 
 
-def evaluate(model: "keras.Model", data: Data, judged_by: ModelStore | None = None) -> Evaluation:
+def evaluate(model: Network, data: Data, judged_by: ModelStore | None = None) -> Evaluation:
     """Evaluate the mean squared error of the reconstruction."""
     from lstm_ae.models.inference import predict_split
 
@@ -52,14 +53,12 @@ def evaluate(model: "keras.Model", data: Data, judged_by: ModelStore | None = No
     return Evaluation(metrics)
 
 
-def figures(
-    model: "keras.Model", data: Data, history: History, judged_by: ModelStore | None = None
-) -> dict[str, Figure]:
+def figures(model: Network, data: Data, history: History, judged_by: ModelStore | None = None) -> dict[str, Figure]:
     """Draw two test signals with their reconstructions, and the loss by epoch."""
     from lstm_ae.models.inference import model_inputs
 
     window = data.test.windows(slice(0, 2))
-    outputs = model(model_inputs(model, window, None))["reconstruction"].numpy()
+    outputs = model(model_inputs(model.inputs, window, None))["reconstruction"]
     return {
         "reconstruction": signals.reconstructions(window[..., 0], outputs[..., 0]),
         "loss": base.curves(history_columns(history), [base.HistoryPanel("loss", "MSE (scaled)", "log")]),
@@ -72,7 +71,7 @@ def describe(config: Toy, data: Data) -> dict[str, Figure]:
     return {"signals": signals.signals(values[:3], centers[:3])}
 
 
-def predict(model: "keras.Model", data: Data) -> TableColumns:
+def predict(model: Network, data: Data) -> TableColumns:
     """Return every step of every test sequence with its reconstruction."""
     from lstm_ae.models.inference import predict_split
 

@@ -45,6 +45,7 @@ from lstm_ae.detection.thresholds import ExpectedAlarms
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.experiment import open_trained
 from lstm_ae.models.autoencoder import pooled_autoencoder
+from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.run import measured_parts, open_run
 from lstm_ae.studies import series
 from lstm_ae.studies.series import defaults, reconstruction
@@ -115,7 +116,7 @@ def test_labeled_anomalies_are_excluded_from_metrics_and_verdict(tmp_path: Path)
         options = {"window": 24, "units": 2, "code": 2, "split": "0.6,0.1,0.3"}
         config = Series(data=str(tmp_path / "t.csv"), label_col="state", value_cols=("flow", "heat"), **options)
         complete, data = defaults.load_complete(config)
-        model = model or series.build(complete, data)
+        model = model or KerasNetwork(series.build(complete, data))
         found.append(series.evaluate(model, data))
     held = data.test.samples - data.test.without_anomalies().samples
     assert held == 2 * 24 - 1
@@ -712,7 +713,7 @@ def test_exported_detector_equals_the_scores_of_the_run(place: Path) -> None:
     answer = loaded.signatures["score"](sequence=np.stack([values, values[::-1]]))
     normal = run.artifact(NormalScores)
     scale = normal.scale
-    errors, _ = normal.weigh(*[windowwise(reconstruction.model_errors(run.model(), scale), 24)] * 2)
+    errors, _ = normal.weigh(*[windowwise(reconstruction.model_errors(run.network(), scale), 24)] * 2)
     assert normal.weights is not None
     assert np.ptp(normal.weights[0]) > 0.01
     for place_, turn in enumerate((slice(None), slice(None, None, -1))):
@@ -739,7 +740,7 @@ def test_score_endpoint_smooths_scores(smooth: int) -> None:
     rows[0, 20:30] = np.nan
     call_, specs = make_score_function(model, ScoreParameters(0.5, smooth))
     got = tf.function(call_, input_signature=[specs])({"sequence": tf.constant(rows)})["score"][0].numpy()
-    errors = windowwise(reconstruction.model_errors(model, scale), 5)
+    errors = windowwise(reconstruction.model_errors(KerasNetwork(model), scale), 5)
     expected = score_rows(errors, rows[0], np.zeros(30, np.int32), 5, smooth)[:, 0]
     np.testing.assert_allclose(got, expected, rtol=1e-4)
     assert np.isnan(got[-1])
@@ -767,7 +768,7 @@ def test_score_endpoint_does_not_cross_long_gaps(pads: bool) -> None:
     ):
         for first, end in gaps:
             rows[series_, first:end] = np.nan
-    errors = windowwise(reconstruction.model_errors(model, scale), 5)
+    errors = windowwise(reconstruction.model_errors(KerasNetwork(model), scale), 5)
     call_, specs = make_score_function(model, ScoreParameters(0.5, 7, (), 2, pads))
     graph = tf.function(call_, input_signature=[specs])
     config = Series(freq="rows", max_gap=2, window=5)
@@ -810,7 +811,7 @@ def test_score_endpoint_limits_windows_in_memory(
     assert got["score"].shape == got["anomaly"].shape == (series, rows)
     assert got["threshold"].shape == (series,)
     for each in {0, series - 1} if rows >= 5 else ():
-        errors = windowwise(reconstruction.model_errors(model, scale), 5)
+        errors = windowwise(reconstruction.model_errors(KerasNetwork(model), scale), 5)
         expected = score_rows(errors, values[each], np.zeros(rows, np.int32), 5, smooth)[:, 0]
         np.testing.assert_allclose(got["score"][each], expected, rtol=1e-4)
 

@@ -32,6 +32,7 @@ from lstm_ae.experiment import open_trained
 from lstm_ae.forecasting import baselines
 from lstm_ae.forecasting import metrics as forecast_metrics
 from lstm_ae.forecasting.intervals import ErrorQuantiles
+from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.run import Run, open_run
 from lstm_ae.studies.series import defaults, forecasting
 
@@ -266,7 +267,7 @@ def test_small_table_gets_a_horizon_of_one_step_and_a_verdict(rows: int) -> None
     frame = pd.DataFrame({"a": values}, pd.date_range("2024-01-01", periods=rows, name="time"))
     settled = prepared(frame, units=2)
     assert settled.config.horizon == 1
-    model = forecasting.build(settled.config, settled.data)
+    model = KerasNetwork(forecasting.build(settled.config, settled.data))
     found = forecasting.evaluate(model, settled.data)
     assert found.verdicts["test"].baseline in found.metrics["test"]["forecast_mse"].baselines
 
@@ -302,7 +303,7 @@ def test_linear_regression_on_business_days_with_gaps() -> None:
 @pytest.mark.parametrize("link", ["baseline", "none"])
 def test_untrained_network_equals_regression_or_persistence(link: str) -> None:
     settled = prepared(table(), window=30, horizon=6, units=3, link=link)
-    model = forecasting.build(settled.config, settled.data)
+    model = KerasNetwork(forecasting.build(settled.config, settled.data))
     fitted = baselines.fit_table_baselines(settled.data, 30)
     window = settled.data.train.windows()
     window = window[np.isnan(window).any(axis=(1, 2))][:50]
@@ -318,7 +319,7 @@ def test_untrained_network_equals_regression_or_persistence(link: str) -> None:
 def test_untrained_network_ties_with_regression_at_any_level(level: int) -> None:
     frame = table()[["load"]] + level
     settled = prepared(frame, window=30, horizon=2, units=2)
-    model = forecasting.build(settled.config, settled.data)
+    model = KerasNetwork(forecasting.build(settled.config, settled.data))
     fitted = baselines.fit_table_baselines(settled.data, 30)
     found = forecast_metrics.table_errors(model, settled.data, settled.data.test, fitted)
     away = abs(found.squared[""] - found.squared["linear regression"])
@@ -335,7 +336,7 @@ def test_untrained_network_ties_with_regression_at_any_level(level: int) -> None
 @pytest.mark.parametrize(("zone", "label"), [(None, "Time"), ("UTC", "Time (UTC)")])
 def test_forecast_figure_labels_the_time_zone(zone: str | None, label: str) -> None:
     settled = prepared(table()[["load"]].tz_localize(zone), window=30, horizon=2, units=2)
-    model = forecasting.build(settled.config, settled.data)
+    model = KerasNetwork(forecasting.build(settled.config, settled.data))
     history = [{"epoch": 1, "loss": 1.0, "val_loss": 1.0}]
     assert forecasting.figures(model, settled.data, history)["forecasts"].axes[-1].get_xlabel() == label
 
@@ -344,17 +345,11 @@ class Constant:
     """Model stub that returns the same forecast for every input."""
 
     def __init__(self, steps: int, said: list[float]) -> None:
-        import tensorflow as tf
+        self.inputs = {"past": (None, steps, 1)}
+        self.said = np.array(said, np.float32)[None, :, None]
 
-        self.input = {"past": tf.TensorSpec((None, steps, 1), tf.float32)}
-        self.output = {"future": None}
-        self.said = said
-
-    def __call__(self, inputs: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        import tensorflow as tf
-
-        said = tf.constant(self.said)[None, :, None]
-        return {"future": tf.repeat(said, tf.shape(inputs["past"])[0], axis=0)}
+    def __call__(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        return {"future": np.repeat(self.said, len(inputs["past"]), axis=0)}
 
 
 def test_table_errors_match_values_computed_by_hand() -> None:
@@ -469,11 +464,10 @@ def test_forecast_writes_its_files_when_stdout_is_closed(place: Path, monkeypatc
 
 def test_longer_horizon_is_a_rollout_without_intervals(place: Path) -> None:
     run = open_run(place / "run")
-    forecaster = forecast.load_forecaster(run)
     far = forecast.forecast_file(run, TableRequest(str(place / "t.csv")), horizon=15, levels=(80,))
     past, pieces = far.past, []
     for _ in range(3):
-        future = np.asarray(forecaster.rollout.model({"past": past})["future"])
+        future = np.asarray(run.model()({"past": past})["future"])
         pieces.append(future)
         past = np.concatenate([past, future], axis=1)[:, -30:]
     np.testing.assert_allclose(far.future, np.concatenate(pieces, axis=1)[:, :15], rtol=1e-5)
@@ -511,7 +505,7 @@ def test_intervals_exist_for_every_level_with_few_validation_windows() -> None:
     sales = 100 + 20 * np.sin(2 * np.pi * np.arange(240) / 12) + 3 * random.normal(size=240)
     settled = prepared(pd.DataFrame({"a": sales}, months), units=3)
     assert settled.data.validation.samples == 25
-    model = forecasting.build(settled.config, settled.data)
+    model = KerasNetwork(forecasting.build(settled.config, settled.data))
     fitted = baselines.fit_table_baselines(settled.data, 24)
     spread = forecast_metrics.calibrate_table_intervals(model, settled.data, fitted)
     assert np.isfinite(spread).all()
@@ -694,14 +688,13 @@ def test_sequence_forecaster_evaluates_like_the_command(fitted: SequenceForecast
         fitted.score(tests.iloc[:35])
 
 
-def test_sequence_forecaster_traces_its_rollout_once(fitted: SequenceForecaster) -> None:
+def test_sequence_forecaster_loads_its_model_once(fitted: SequenceForecaster) -> None:
     before = fitted.predict(table())
     rollout = fitted._fitted.load(forecast.load_forecaster).rollout
-    count = rollout.call.experimental_get_tracing_count()
     np.testing.assert_array_equal(fitted.predict(table()), before)
     fitted.predict_interval(table())
     assert fitted._fitted.load(forecast.load_forecaster).rollout is rollout
-    assert rollout.call.experimental_get_tracing_count() == count == 1
+    assert fitted._fitted.network() is rollout.network
 
 
 def test_sequence_forecaster_warns_of_another_sampling_interval(fitted: SequenceForecaster) -> None:

@@ -31,7 +31,7 @@ from lstm_ae.export.verification import VerificationCase
 from lstm_ae.models.autoencoder import autoencoder, pooled_autoencoder
 from lstm_ae.models.classifier import classifier
 from lstm_ae.models.forecaster import step_forecaster
-from lstm_ae.models.rollout import rollout
+from lstm_ae.models.rollout_graph import rollout
 from lstm_ae.models.scaling import in_own_units, inner_network
 
 COMPANIES = company_scale(np.array([[90], [110], [10], [50]], np.float32), np.array([1, 1, 2, 2], np.int32), 2)

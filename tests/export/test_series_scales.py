@@ -1,4 +1,4 @@
-"""Tests of models with a scale for each series: the input `series`, the two halves, and the export."""
+"""Tests of models with a scale for each series: the input `series`, sliding windows, and the export."""
 
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ from lstm_ae.export.score_endpoint import ScoreParameters, make_score_function
 from lstm_ae.models.autoencoder import pooled_autoencoder
 from lstm_ae.models.forecaster import horizon_forecaster
 from lstm_ae.models.inference import model_inputs
-from lstm_ae.models.scaling import in_own_units, series_scales_of
-from lstm_ae.models.sliding import slide
+from lstm_ae.models.keras_network import KerasNetwork
+from lstm_ae.models.scaling import in_own_units
+from lstm_ae.models.sliding import slide_with_kernels
 from lstm_ae.studies.series import reconstruction
 
 # The scales of all series together, of a small series, and of a large one.
@@ -57,24 +58,26 @@ def rows_of(count: int) -> Any:
 def test_reconstruction_is_in_the_units_of_each_series(model: Any) -> None:
     """Scaled values are equal, and an unknown series uses the common scale."""
     own, level = rows_of(STEPS)
-    given_back = model(model_inputs(model, own, LINES))["reconstruction"].numpy()
-    (common,) = model(model_inputs(model, level[:1], None))["reconstruction"].numpy()
+    given_back = model(model_inputs(model.input, own, LINES))["reconstruction"].numpy()
+    (common,) = model(model_inputs(model.input, level[:1], None))["reconstruction"].numpy()
     for rows, line in zip(given_back, LINES, strict=True):
         wanted = SCALE.from_common(common, np.full(STEPS, line, np.int32))
         np.testing.assert_allclose(rows, wanted, rtol=1e-5)
 
 
-def test_sliding_halves_read_rows_in_common_units(model: Any) -> None:
+def test_sliding_autoencoder_reads_rows_in_common_units(model: Any) -> None:
     level = rows_of(40)[1][0]
-    halves, levels = slide(model, "series"), series_scales_of(model, ("", "small", "large"))
-    assert halves.reason == ""
+    network = KerasNetwork(model)
+    sliding, levels = slide_with_kernels(network, "series"), network.series_scales(("", "small", "large"))
+    assert sliding.reason == ""
     np.testing.assert_array_equal(levels.scale.offset, SCALE.offset)
     np.testing.assert_array_equal(levels.scale.range, SCALE.range)
-    same = slide(in_own_units(model.get_layer("network"), SCALE.common), "standard")
+    common = KerasNetwork(in_own_units(model.get_layer("network"), SCALE.common))
+    same = slide_with_kernels(common, "standard")
     for name in ("encode", "errors", "rebuild"):
-        for found, wanted in zip(getattr(halves, name)(level), getattr(same, name)(level), strict=True):
+        for found, wanted in zip(getattr(sliding, name)(level), getattr(same, name)(level), strict=True):
             np.testing.assert_array_equal(found, wanted)
-    assert series_scales_of(in_own_units(model.get_layer("network"), fixed_scale()), ()).names == ()
+    assert KerasNetwork(in_own_units(model.get_layer("network"), fixed_scale())).series_scales(()).names == ()
 
 
 @pytest.mark.slow
@@ -83,7 +86,7 @@ def test_saved_and_exported_models_return_equal_outputs(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path, proven_here: None
 ) -> None:
     model = request.getfixturevalue(kind)
-    inputs = model_inputs(model, rows_of(STEPS)[0], LINES)
+    inputs = model_inputs(model.input, rows_of(STEPS)[0], LINES)
     expected = model(inputs)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
@@ -102,7 +105,7 @@ def test_scores_in_own_units_equal_scores_in_common_units(model: Any) -> None:
     assert specs["series"].dtype == tf.int32
     given = {"sequence": tf.constant(own), "series": tf.constant(LINES)}
     got = tf.function(call, input_signature=[specs])(given)["score"].numpy()
-    errors = windowwise(reconstruction.model_errors(model, SCALE.common), STEPS)
+    errors = windowwise(reconstruction.model_errors(KerasNetwork(model), SCALE.common), STEPS)
     wanted = means(score_rows(errors, level[0], np.zeros(30, np.int32), STEPS, 3) * [1, 4])
     for scores in got:
         np.testing.assert_allclose(scores, wanted, rtol=1e-3)

@@ -23,6 +23,7 @@ from lstm_ae.forecasting.metrics import judge_forecasts, price_errors
 from lstm_ae.models import archive
 from lstm_ae.models.forecaster import horizon_forecaster, step_forecaster
 from lstm_ae.models.inference import model_inputs
+from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.models.rollout import Rollout
 from lstm_ae.models.scaling import in_own_units, inner_network
 from lstm_ae.studies.snp import build, forecasting, load
@@ -83,9 +84,9 @@ def test_link_forecasts_later_days_from_earlier_forecasts(path: str) -> None:
     data = load(config)
     model = build(config, data)
     window = data.test.windows(slice(0, 8))[:, :WINDOW]
-    found = Rollout(model)(window, None, 3)
+    found = Rollout(KerasNetwork(model))(window, None, 3)
     for step in range(3):
-        following = model(model_inputs(model, window, None))["future"].numpy()[:, -1:]
+        following = model(model_inputs(model.input, window, None))["future"].numpy()[:, -1:]
         np.testing.assert_allclose(found[:, step : step + 1], following, rtol=1e-5)
         window = np.concatenate([window, following], axis=1)
 
@@ -123,7 +124,7 @@ def test_diverging_training_falls_back_to_the_linear_regression(path: str) -> No
     # Steps of this size destroy the initial weights.
     model, result = experiment.fit_model(config, data)
     assert result.best_epoch == 0
-    method = forecasting.forecast_one_day(model, WINDOW)
+    method = forecasting.forecast_one_day(KerasNetwork(model), WINDOW)
     errors = price_errors(method, data, data.test, fit_price_baselines(data, WINDOW, 1, with_open=False)).at()
     mean = {name: float(values.mean()) for name, values in errors.squared.items()}
     assert mean[""] == pytest.approx(mean[LINEAR_NAME], rel=1e-4)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lstm_ae.models.inference import traced
+from lstm_ae.models.keras_network import traced
 
 
 def model_of() -> keras.Model:

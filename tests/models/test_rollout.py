@@ -11,7 +11,9 @@ from lstm_ae.config import Series, Snp
 from lstm_ae.data.scaling import Scale, company_scale, fixed_scale, window_scale
 from lstm_ae.models.forecaster import horizon_forecaster, step_forecaster, stepper
 from lstm_ae.models.inference import model_inputs
-from lstm_ae.models.rollout import HORIZON, Rollout, rollout
+from lstm_ae.models.keras_network import KerasNetwork
+from lstm_ae.models.rollout import Rollout
+from lstm_ae.models.rollout_graph import HORIZON, rollout
 from lstm_ae.models.scaling import in_own_units, inner_network, inner_scaling, undo_scaling
 
 # Company 1 goes from 100 to 108, company 2 from 0 to 20.
@@ -26,7 +28,7 @@ def random_weights(network: Any, seed: int = 0) -> Any:
 
 def refed(model: Any, past: np.ndarray, company: np.ndarray | None, horizon: int) -> np.ndarray:
     """Compute the forecast slowly: apply the network to the whole scaled window for every step."""
-    scaled = inner_scaling(model)(model_inputs(model, past, company))
+    scaled = inner_scaling(model)(model_inputs(model.input, past, company))
     window = scaled["scaled"].numpy()
     steps = window.shape[1]
     for _ in range(horizon):
@@ -52,7 +54,7 @@ def test_rollout_equals_rereading_the_growing_window(
     past = np.random.default_rng(1).uniform(1, 110, (3, 5, 1)).astype(np.float32)
     company = np.array([1, 2, 0], np.int32)
     expected = refed(model, past, company, 4)
-    got = rollout(model)(model_inputs(model, past, company), tf.constant([4, 4, 4])).numpy()
+    got = rollout(model)(model_inputs(model.input, past, company), tf.constant([4, 4, 4])).numpy()
     assert got.shape == (3, 4, 1)
     np.testing.assert_allclose(got, expected, rtol=1e-5)
     assert np.ptp(got, axis=1).min() > 1e-3  # a fixed point would make the comparison trivial
@@ -75,7 +77,7 @@ def test_rollout_supports_several_features_and_other_scales(inputs: str | None, 
     config = Snp(units=3, goal="predict", inputs=inputs)
     model = in_own_units(random_weights(step_forecaster(config, link=random_link(config, 2))), scale)
     past = np.random.default_rng(1).uniform(1, 9, (2, 4, len(config.fields))).astype(np.float32)
-    got = rollout(model)(model_inputs(model, past, None), tf.constant([3, 3])).numpy()
+    got = rollout(model)(model_inputs(model.input, past, None), tf.constant([3, 3])).numpy()
     np.testing.assert_allclose(got, refed(model, past, None, 3), rtol=2e-5)
     if inputs:
         high, prices = got[..., 0], got[..., :4]  # high, open, low, close
@@ -90,7 +92,7 @@ def test_shocks_accumulate_over_the_rollout() -> None:
     model = in_own_units(step_forecaster(Snp(units=2)), scale)
     past = np.array([[[50], [100]]], np.float32)
     shocks = np.array([[[1], [-2], [0.5]]], np.float32)
-    future = rollout(model)(model_inputs(model, past, None), tf.constant([3]), tf.constant(shocks))
+    future = rollout(model)(model_inputs(model.input, past, None), tf.constant([3]), tf.constant(shocks))
     expected = 100 * np.exp(0.1 * np.cumsum([1, -2, 0.5]))
     np.testing.assert_allclose(future[0, :, 0], expected, rtol=1e-5)
 
@@ -100,7 +102,7 @@ def test_shocks_preserve_the_order_of_high_and_low() -> None:
     model = in_own_units(step_forecaster(Snp(units=2, inputs="ohlc")), scale)
     past = np.array([[[11, 10, 9, 10]]], np.float32)
     shocks = np.random.default_rng(0).normal(0, 3, (1, 6, 4)).astype(np.float32)
-    future = rollout(model)(model_inputs(model, past, None), tf.constant([6]), tf.constant(shocks)).numpy()
+    future = rollout(model)(model_inputs(model.input, past, None), tf.constant([6]), tf.constant(shocks)).numpy()
     assert (future.max(axis=-1) == future[..., 0]).all()
     assert (future.min(axis=-1) == future[..., 2]).all()
 
@@ -110,7 +112,7 @@ def test_rollout_of_a_constant_change_is_a_line() -> None:
     network = constant_output(step_forecaster(Snp(units=2), typical=0.5), "relative_change", 0.5)
     model = in_own_units(network, COMPANIES)
     past = np.array([[[104], [100], [106]], [[3], [1], [10]]], np.float32)
-    future = rollout(model)(model_inputs(model, past, np.array([1, 2], np.int32)), tf.constant([4, 4]))
+    future = rollout(model)(model_inputs(model.input, past, np.array([1, 2], np.int32)), tf.constant([4, 4]))
     np.testing.assert_allclose(future[..., 0], [[108, 110, 112, 114], [15, 20, 25, 30]], rtol=1e-6)
 
 
@@ -118,7 +120,7 @@ def test_unknown_company_is_scaled_by_the_range_of_its_window() -> None:
     network = constant_output(step_forecaster(Snp(units=2), typical=1.0), "relative_change", -0.25)
     model = in_own_units(network, COMPANIES)
     past = np.array([[[1004], [1000], [1002]]], np.float32)  # a range of 4, so a step of -1
-    future = rollout(model)(model_inputs(model, past, None), tf.constant([3]))
+    future = rollout(model)(model_inputs(model.input, past, None), tf.constant([3]))
     np.testing.assert_allclose(future[..., 0], [[1001, 1000, 999]], rtol=1e-6)
 
 
@@ -126,7 +128,7 @@ def test_rollout_of_a_constant_level_is_constant() -> None:
     network = constant_output(step_forecaster(Snp(units=2, target="level")), "level", 0.75)
     model = in_own_units(network, COMPANIES)
     past = np.array([[[104], [100]]], np.float32)
-    future = rollout(model)(model_inputs(model, past, np.array([1], np.int32)), tf.constant([3]))
+    future = rollout(model)(model_inputs(model.input, past, np.array([1], np.int32)), tf.constant([3]))
     np.testing.assert_allclose(future[..., 0], [[106, 106, 106]], rtol=1e-6)
 
 
@@ -190,7 +192,7 @@ def test_rollout_does_not_depend_on_the_batch_size() -> None:
     random = np.random.default_rng(1)
     past = random.uniform(1, 110, (5, 4, 1)).astype(np.float32)
     lines, shocks = np.array([1, 2, 0, 1, 2], np.int32), random.normal(size=(5, 3, 1)).astype(np.float32)
-    forecast = Rollout(model)
+    forecast = Rollout(KerasNetwork(model))
     whole = forecast(past, lines, 3)
     np.testing.assert_allclose(whole, refed(model, past, lines, 3), rtol=1e-5)
     np.testing.assert_allclose(forecast(past, lines, 3, size=2), whole, rtol=1e-6)
@@ -203,7 +205,7 @@ def test_rollout_of_a_fixed_horizon_proceeds_in_blocks() -> None:
     network = horizon_forecaster(Series(task="forecast", units=3), steps=4, horizon=2, features=2, missing=False)
     model = in_own_units(random_weights(network), fixed_scale(5, 3))
     past = np.random.default_rng(1).uniform(1, 9, (3, 4, 2)).astype(np.float32)
-    got = Rollout(model)(past, None, 5)
-    wanted = rollout(model)(model_inputs(model, past, None), tf.constant([5, 5, 5])).numpy()
+    got = Rollout(KerasNetwork(model))(past, None, 5)
+    wanted = rollout(model)(model_inputs(model.input, past, None), tf.constant([5, 5, 5])).numpy()
     assert got.shape == (3, 5, 2)
     np.testing.assert_allclose(got, wanted, rtol=1e-6)

@@ -1,4 +1,4 @@
-"""Compare the kernels for windows at every row with Keras, which computes each window separately."""
+"""Compare the kernels for windows at every row with the network, which computes each window separately."""
 
 import sys
 from typing import Any
@@ -15,8 +15,9 @@ from lstm_ae.kernels.vectors import LANES, load, store
 from lstm_ae.kernels.windows import COUNT, _gated
 from lstm_ae.models import sliding
 from lstm_ae.models.autoencoder import pooled_autoencoder
+from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.models.scaling import in_own_units
-from lstm_ae.models.sliding import SlidingAutoencoder, empty_windows, slide, slide_with_keras
+from lstm_ae.models.sliding import SlidingAutoencoder, empty_windows, slide, slide_windowwise, slide_with_kernels
 
 # Relative to the largest number: the rounding of float32 over some hundred steps.
 ROUNDING = 1e-6
@@ -37,9 +38,8 @@ def model_of(
     for weight in network.trainable_weights:  # initial biases are zero and would hide an error
         weight.assign_add(0.1 * np.random.default_rng(2).normal(size=weight.shape))
     offset, span = np.linspace(-1, 2, features), np.linspace(0.5, 3, features)
-    return in_own_units(
-        network, scale or Scale("fixed", offset[None].astype(np.float32), span[None].astype(np.float32))
-    )
+    fixed = Scale("fixed", offset[None].astype(np.float32), span[None].astype(np.float32))
+    return KerasNetwork(in_own_units(network, scale or fixed))
 
 
 def rows_of(count: int, features: int, *, missing: bool = False) -> Any:
@@ -93,9 +93,9 @@ FORMS = [
 
 
 @pytest.mark.parametrize("options", FORMS)
-def test_sliding_kernels_match_keras(options: dict[str, Any]) -> None:
+def test_sliding_kernels_match_the_network(options: dict[str, Any]) -> None:
     model = model_of(**options)
-    ours, theirs = slide(model, "standard"), slide_with_keras(model, "standard")
+    ours, theirs = slide_with_kernels(model, "standard"), slide_windowwise(model, "standard")
     assert ours.reason == ""
     # More blocks than cores; the last block has one window.
     compare(
@@ -106,11 +106,11 @@ def test_sliding_kernels_match_keras(options: dict[str, Any]) -> None:
 @pytest.fixture(scope="module")
 def both() -> tuple[SlidingAutoencoder, SlidingAutoencoder]:
     model = model_of(missing=True)
-    return slide(model, "standard"), slide_with_keras(model, "standard")
+    return slide_with_kernels(model, "standard"), slide_windowwise(model, "standard")
 
 
 @pytest.mark.parametrize("windows", [1, COUNT - 1, COUNT, COUNT + 1])
-def test_sliding_kernels_match_keras_for_any_number_of_windows(
+def test_sliding_kernels_match_the_network_for_any_number_of_windows(
     both: tuple[SlidingAutoencoder, SlidingAutoencoder], windows: int
 ) -> None:
     ours, theirs = both
@@ -136,7 +136,7 @@ def test_windows_without_values_are_not_reconstructed() -> None:
     model = model_of(3, 1, missing=True)
     rows = np.array([1, 2, np.nan, np.nan, np.nan, np.nan, 7], np.float32)[:, None]
     assert empty_windows(rows, 3).tolist() == [False, False, True, True, False]
-    for made in (slide(model, "standard"), slide_with_keras(model, "standard")):
+    for made in (slide_with_kernels(model, "standard"), slide_windowwise(model, "standard")):
         # Of the five windows, only those from rows 0, 1, and 4 contain values.
         assert made.rebuild(rows).counts.ravel().tolist() == [1, 2, 2, 1, 1, 1, 1]
         assert made.errors(rows).counts.ravel().tolist() == [1, 2, 0, 0, 0, 0, 1]
@@ -190,13 +190,15 @@ def test_outliers_and_stuck_values_match_keras(both: tuple[SlidingAutoencoder, S
     ],
     ids=["gru", "layers", "layers in both directions", "window"],
 )
-def test_unsupported_models_use_keras_and_name_the_reason(options: dict[str, Any], scale: str, reason: str) -> None:
+def test_unsupported_models_compute_each_window_and_name_the_reason(
+    options: dict[str, Any], scale: str, reason: str
+) -> None:
     model = model_of(**options)
-    made = slide(model, scale)
+    made = slide_with_kernels(model, scale)
     assert made.reason == reason
     rows = rows_of(20, 2)
     windows = np.stack([rows[first : first + 12] for first in range(9)])
-    given_back = np.asarray(model({"sequence": windows})["reconstruction"])
+    given_back = model({"sequence": windows})["reconstruction"]
     wanted = np.zeros((20, 2))
     for first in range(9):
         wanted[first : first + 12] += given_back[first]
@@ -204,30 +206,17 @@ def test_unsupported_models_use_keras_and_name_the_reason(options: dict[str, Any
     assert (made.decode is None) == (scale == "window")
 
 
-def test_model_whose_outputs_differ_from_the_kernels_uses_keras(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_model_whose_outputs_differ_from_the_kernels_computes_each_window(monkeypatch: pytest.MonkeyPatch) -> None:
     model = model_of()
-    assert slide(model, "standard").reason == ""
-    assert slide(model, "standard", "keras").reason == "--kernel keras"
+    assert slide_with_kernels(model, "standard").reason == ""
     # Simulate a network that was trained with other waves.
-    monkeypatch.setattr("lstm_ae.models.decoder.POSITION_PERIODS", (1, 2, 4, 8, 17))
-    made = slide(model, "standard")
-    assert "differ from those of Keras" in made.reason
-    assert_near(made.errors(rows_of(30, 2)), slide_with_keras(model, "standard").errors(rows_of(30, 2)))
+    monkeypatch.setattr("lstm_ae.models.sliding.POSITION_PERIODS", (1, 2, 4, 8, 17))
+    made = slide_with_kernels(model, "standard")
+    assert made.reason == "the results of this package's kernels differ"
+    assert_near(made.errors(rows_of(30, 2)), slide_windowwise(model, "standard").errors(rows_of(30, 2)))
 
 
-def test_kernels_are_compared_with_keras_once_per_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, compared = model_of(), []
-    slide(model, "standard")
-    monkeypatch.setattr(sliding, "_agree", lambda *_: bool(compared.append("again")))
-    assert slide(model, "standard").reason == ""
-    assert not compared
-    weight = model.trainable_weights[0]
-    weight.assign_add(0.01 * np.ones(weight.shape))
-    assert "differ from those of Keras" in slide(model, "standard").reason
-    assert compared == ["again"]
-
-
-def test_comparison_with_keras_includes_outliers() -> None:
+def test_comparison_with_the_network_includes_outliers() -> None:
     def made(most: float) -> SlidingAutoencoder:
         def errors(rows: Any) -> RowSums:
             return sum_windows(
@@ -242,13 +231,26 @@ def test_comparison_with_keras_includes_outliers() -> None:
         assert not sliding._agree(made(most), made(1e9), nothing, one)
 
 
-def test_sliding_uses_keras_if_kernels_cannot_be_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lstm_ae.kernels.choice.unavailable_reason", lambda: "the kernels cannot be compiled here")
-    assert sliding.slide(model_of(), "standard").reason == "the kernels cannot be compiled here"
+def test_few_windows_are_computed_without_numba(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, rows = slide(model_of(), "standard"), rows_of(40, 2)
+    fast = slide_with_kernels(model_of(), "standard")
+    monkeypatch.setattr("lstm_ae.models.sliding.slide_with_kernels", lambda *_: pytest.fail("uses the kernels"))
+    compare(made, fast, rows)
 
 
-def test_sliding_uses_keras_without_numba(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_windows_are_computed_by_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, rows = slide(model_of(), "standard"), rows_of(40, 2)
+    monkeypatch.setattr("lstm_ae.models.sliding.FEW_STEPS", 29 * 12 - 1)
+    monkeypatch.setattr("lstm_ae.models.sliding.slide_with_kernels", lambda *_: fast)
+    fast = slide_windowwise(model_of(), "standard")._replace(encode=lambda rows: rows + 1, decode=lambda codes: codes)
+    np.testing.assert_array_equal(made.encode(rows), rows + 1)
+    assert made.decode
+    assert made.decode(rows[:29]) is not None
+    assert made.encode(rows[:39]).shape == (28, 3)
+
+
+def test_each_window_is_computed_separately_without_numba(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lstm_ae.kernels.windows", None)
-    made = sliding.slide(model_of(), "standard")
+    made = sliding.slide_with_kernels(model_of(), "standard")
     assert made.reason.startswith("the kernels cannot be compiled here (ModuleNotFoundError: ")
     assert made.errors(rows_of(30, 2)).sums.shape == (30, 2)

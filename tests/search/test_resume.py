@@ -16,10 +16,11 @@ from lstm_ae.config import Toy
 from lstm_ae.installation import install_hint
 from lstm_ae.run import Run
 from lstm_ae.search.directory import open_search
-from lstm_ae.search.executors import cores, default_jobs, describe_exit
+from lstm_ae.search.executors import default_jobs, describe_exit
 from lstm_ae.search.job import DataLoader, OtherDataError, TrialJob, data_key, run_job
 from lstm_ae.search.search import open_record
 from lstm_ae.search.trial import Objective
+from lstm_ae.startup import cores
 from lstm_ae.training import loop
 
 

@@ -11,6 +11,7 @@ from lstm_ae.config import Snp
 from lstm_ae.data.prices import prepare_prices, read_prices
 from lstm_ae.errors import ConfigError
 from lstm_ae.forecasting.metrics import ForecastMethod
+from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.studies.snp import audit as audits
 from lstm_ae.studies.snp import build, load
 
@@ -23,7 +24,7 @@ def path(tmp_path_factory):
 def found(path, model=None, **choices):
     config = Snp(**{"data": path, "window": 6, "units": 2, **choices})
     data = load(config)
-    model = build(config, data) if model is None else model
+    model = KerasNetwork(build(config, data)) if model is None else model
     return {each.check: each for each in audits.audit(model, config, data, read_prices(Snp(data=path)))}
 
 
@@ -68,7 +69,7 @@ def test_audit_names_an_input_that_contains_the_future(tmp_path):
 
 def test_audit_finds_a_model_with_another_scale(path):
     config = Snp(data=path, window=6, units=2, symbols=("AAA",))
-    other = build(config, load(config))
+    other = KerasNetwork(build(config, load(config)))
     assert leaks(found(path, model=other)) == {"the model's scale"}
 
 
@@ -101,7 +102,7 @@ def test_audit_finds_smoothing_over_later_days(path, choices, monkeypatch):
     config, panel = Snp(data=path, window=6, units=2, **choices), read_prices(Snp(data=path))
     data = smoothed(config, panel)
     monkeypatch.setattr(audits, "prepare_prices", smoothed)
-    findings = {each.check: each for each in audits.audit(build(config, data), config, data, panel)}
+    findings = {each.check: each for each in audits.audit(KerasNetwork(build(config, data)), config, data, panel)}
     assert "the days after a forecast" in leaks(findings)
     assert findings["the days after a forecast"].text.endswith("forecasts up to then moved")
 
@@ -113,7 +114,7 @@ def test_audit_finds_a_model_that_reads_later_days_of_the_window(path):
     past = keras.Input((None, 1), name="past")
     model = keras.Model({"past": past}, {"future": past[:, ::-1]})
     way = ForecastMethod(lambda past, company, following: past[:, -1:], 6, 1)
-    (finding,) = audits._later_days(model, way, split)
+    (finding,) = audits._later_days(KerasNetwork(model), way, split)
     assert finding.outcome == "leak"
 
 
@@ -127,7 +128,7 @@ def test_audit_remarks_that_persistence_copies_yesterday(path):
 def test_audit_passes_a_trained_forecaster(path, tmp_path):
     config = Snp(data=path, window=6, units=4, inputs="ohlc", epochs=3, learning_rate=0.03)
     run = experiment.train(config, load(config), out=tmp_path / "run")
-    findings = found(path, model=run.model(), **{name: getattr(config, name) for name in ("units", "inputs")})
+    findings = found(path, model=run.network(), **{name: getattr(config, name) for name in ("units", "inputs")})
     assert findings["a copy of yesterday"].text.startswith("not a copy of yesterday")
     assert leaks(findings) == set()
 

@@ -10,6 +10,7 @@ from lstm_ae.data import prices as selection
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.forecasting.metrics import ForecastMethod, price_metrics
 from lstm_ae.models.forecaster import step_forecaster
+from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.models.scaling import in_own_units
 from lstm_ae.studies.snp import build, load
 from lstm_ae.studies.snp.forecasting import evaluate, predict
@@ -39,7 +40,8 @@ def data(tmp_path):
 def model(data):
     """Return a model that forecasts a growth of 1% per day for any input."""
     relative = np.log(GROWTH) / data.scale.range.item()
-    return in_own_units(constant_output(step_forecaster(Snp(units=2)), "relative_change", relative), data.scale)
+    network = constant_output(step_forecaster(Snp(units=2)), "relative_change", relative)
+    return KerasNetwork(in_own_units(network, data.scale))
 
 
 def test_forecast_after_the_data_has_dates_and_prices(model, data):
@@ -216,12 +218,13 @@ def test_interval_coverage_is_measured_at_the_given_levels(model, data):
 @pytest.mark.parametrize("last", [True, False])
 def test_mse_of_all_days_requires_a_model_of_all_days(data, last):
     config = Snp(window=6, units=2, last_day_only=last)
-    assert ("mse" in evaluate(build(config, data), data).metrics["test"]) == (not last)
+    assert ("mse" in evaluate(KerasNetwork(build(config, data)), data).metrics["test"]) == (not last)
 
 
 def test_multistep_with_known_open_raises_config_error(data):
     config = Snp(units=2, inputs="ohlc", with_open=True, last_day_only=True)
-    told = in_own_units(step_forecaster(config), data.scale._replace(offset=np.zeros((1, 4)), range=np.ones((1, 4))))
+    scale = data.scale._replace(offset=np.zeros((1, 4)), range=np.ones((1, 4)))
+    told = KerasNetwork(in_own_units(step_forecaster(config), scale))
     with pytest.raises(ConfigError, match="--with-open"):
         forecast_multistep(told, data, 2)
 

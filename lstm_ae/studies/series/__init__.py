@@ -7,15 +7,13 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from matplotlib.figure import Figure
-
 from lstm_ae.config import Series
 from lstm_ae.config.space import REPORT, HyperParameters
 from lstm_ae.data.fingerprints import fingerprint_windows
 from lstm_ae.data.windows import Data
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.model_store import History, ModelStore
-from lstm_ae.plots import signals
+from lstm_ae.models.network import Network
 from lstm_ae.studies import FittedArtifacts
 from lstm_ae.studies.series import classification, forecasting, reconstruction
 from lstm_ae.studies.series.defaults import load_complete
@@ -23,6 +21,7 @@ from lstm_ae.table_files import TableColumns
 
 if TYPE_CHECKING:
     import keras
+    from matplotlib.figure import Figure
 
 __all__ = ["build", "describe", "evaluate", "figures", "fit_artifacts", "load", "predict", "space"]
 
@@ -40,8 +39,8 @@ _BY_OUTPUT: Mapping[str, ModuleType] = {
 }
 
 
-def _task_module(model: "keras.Model") -> ModuleType:
-    return next(module for output, module in _BY_OUTPUT.items() if output in model.output)
+def _task_module(model: Network) -> ModuleType:
+    return next(module for output, module in _BY_OUTPUT.items() if output in model.outputs)
 
 
 def load(config: Series) -> Data:
@@ -60,33 +59,33 @@ def space(hp: HyperParameters, config: Series) -> Series:
     return REPORT(hp, config)
 
 
-def evaluate(model: "keras.Model", data: Data, judged_by: ModelStore | None = None) -> Evaluation:
+def evaluate(model: Network, data: Data, judged_by: ModelStore | None = None) -> Evaluation:
     """Evaluate the model and its baselines on the validation and test splits."""
     evaluation: Evaluation = _task_module(model).evaluate(model, data, judged_by)
     return evaluation
 
 
-def fit_artifacts(config: Series, model: "keras.Model", data: Data, evaluation: Evaluation) -> FittedArtifacts:
+def fit_artifacts(config: Series, model: Network, data: Data, evaluation: Evaluation) -> FittedArtifacts:
     """Return the artifacts for applying the model to other tables."""
     fitted: FittedArtifacts = _BY_TASK[config.task].fit_artifacts(config, model, data, evaluation)
     return fitted._replace(artifacts=(fingerprint_windows(data), *fitted.artifacts))
 
 
-def figures(
-    model: "keras.Model", data: Data, history: History, judged_by: ModelStore | None = None
-) -> dict[str, Figure]:
+def figures(model: Network, data: Data, history: History, judged_by: ModelStore | None = None) -> dict[str, "Figure"]:
     """Draw the model's output for test windows, and the loss by epoch."""
     drawn: dict[str, Figure] = _task_module(model).figures(model, data, history, judged_by)
     return drawn
 
 
-def predict(model: "keras.Model", data: Data) -> TableColumns:
+def predict(model: Network, data: Data) -> TableColumns:
     """Apply the model to the test split; return table columns."""
     table: TableColumns = _task_module(model).predict(model, data)
     return table
 
 
-def describe(config: Series, data: Data) -> dict[str, Figure]:
+def describe(config: Series, data: Data) -> dict[str, "Figure"]:
     """Draw the first training windows."""
+    from lstm_ae.plots import signals
+
     window = data.train.windows(slice(0, 2))
     return {"windows": signals.reconstructions(window[..., 0], window[..., 0])}

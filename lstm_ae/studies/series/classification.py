@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from lstm_ae.arrays import Array, Float32Array
 from lstm_ae.classification.baselines import WindowRegression, choose_link, fit_baselines, log_loss
@@ -13,14 +12,14 @@ from lstm_ae.data.windows import Data, Split
 from lstm_ae.evaluation import Evaluation, Metric, Verdict
 from lstm_ae.formatting import format_heading
 from lstm_ae.model_store import History, ModelStore
-from lstm_ae.plots import base
-from lstm_ae.plots import classes as plots
+from lstm_ae.models.network import Network
 from lstm_ae.significance import compare_classifiers
 from lstm_ae.studies import FittedArtifacts, evaluated_parts, history_columns
 from lstm_ae.table_files import TableColumns
 
 if TYPE_CHECKING:
     import keras
+    from matplotlib.figure import Figure
 
 
 def build(config: Series, data: Data) -> "keras.Model":
@@ -42,7 +41,7 @@ def build(config: Series, data: Data) -> "keras.Model":
     return in_own_units(set_initial_values(network, config, steps), data.scale)
 
 
-def evaluate(model: "keras.Model", data: Data, judged_by: ModelStore | None = None) -> Evaluation:
+def evaluate(model: Network, data: Data, judged_by: ModelStore | None = None) -> Evaluation:
     """Evaluate accuracy, macro-F1, and log loss with those of the baselines, and apply McNemar's test.
 
     The baselines are the most frequent class and the logistic regressions. The test uses non-overlapping windows only,
@@ -68,7 +67,7 @@ def evaluate(model: "keras.Model", data: Data, judged_by: ModelStore | None = No
     return Evaluation(metrics, verdicts, regressions)
 
 
-def fit_artifacts(config: Series, model: "keras.Model", data: Data, evaluation: Evaluation) -> FittedArtifacts:
+def fit_artifacts(config: Series, model: Network, data: Data, evaluation: Evaluation) -> FittedArtifacts:
     """Return the logistic regressions, the baselines on other tables."""
     return FittedArtifacts(evaluation.fitted)
 
@@ -137,17 +136,18 @@ def macro_f1(truth: Array, predicted: Array) -> float:
     return float(f1_score(truth, predicted, average="macro", zero_division=0))
 
 
-def probabilities(model: "keras.Model", split: Split) -> Float32Array:
+def probabilities(model: Network, split: Split) -> Float32Array:
     """Return the model's class probabilities of every window of a split, `(samples, classes)`."""
     from lstm_ae.models.inference import predict_split
 
     return np.concatenate([batch.outputs["label"] for batch in predict_split(model, split)])
 
 
-def figures(
-    model: "keras.Model", data: Data, history: History, judged_by: ModelStore | None = None
-) -> dict[str, Figure]:
+def figures(model: Network, data: Data, history: History, judged_by: ModelStore | None = None) -> dict[str, "Figure"]:
     """Draw the confusion matrix and the reliability on the test split, and loss and accuracy by epoch."""
+    from lstm_ae.plots import base
+    from lstm_ae.plots import classes as plots
+
     predicted, truth = probabilities(model, data.latest), data.latest.label
     assert truth is not None
     confusion = np.zeros((len(data.classes),) * 2, np.int64)
@@ -163,7 +163,7 @@ def figures(
     }
 
 
-def predict(model: "keras.Model", data: Data) -> TableColumns:
+def predict(model: Network, data: Data) -> TableColumns:
     """Return label, predicted class, and its probability for every test window, with the time of its last row.
 
     Windows of several series are in the order of the series.

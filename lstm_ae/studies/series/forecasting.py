@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from lstm_ae.arrays import Array
 from lstm_ae.config import Series
@@ -21,12 +20,13 @@ from lstm_ae.forecasting.metrics import (
     table_metrics,
 )
 from lstm_ae.model_store import History, ModelStore
-from lstm_ae.plots import base, forecasts
+from lstm_ae.models.network import Network
 from lstm_ae.studies import FittedArtifacts, evaluated_parts, history_columns
 from lstm_ae.table_files import TableColumns
 
 if TYPE_CHECKING:
     import keras
+    from matplotlib.figure import Figure
 
 
 def build(config: Series, data: Data) -> "keras.Model":
@@ -48,7 +48,7 @@ def build(config: Series, data: Data) -> "keras.Model":
     return in_own_units(set_initial_values(network, config, config.window), data.scale)
 
 
-def evaluate(model: "keras.Model", data: Data, judged_by: ModelStore | None = None) -> Evaluation:
+def evaluate(model: Network, data: Data, judged_by: ModelStore | None = None) -> Evaluation:
     """Evaluate forecasts with the baselines: last value, last season, and linear regression."""
     fitted, spread = _baselines_and_spread(model, data, judged_by)
     metrics, verdicts, by_part = {}, {}, {}
@@ -60,9 +60,7 @@ def evaluate(model: "keras.Model", data: Data, judged_by: ModelStore | None = No
     return Evaluation(metrics, verdicts, (fitted, spread), by_part)
 
 
-def _baselines_and_spread(
-    model: "keras.Model", data: Data, judged_by: ModelStore | None
-) -> tuple[TableBaselines, Array]:
+def _baselines_and_spread(model: Network, data: Data, judged_by: ModelStore | None) -> tuple[TableBaselines, Array]:
     """Return the baselines and the error quantiles of the intervals."""
     fitted = fit_table_baselines(data, past_steps(model), refit=judged_by is not None)
     if judged_by:
@@ -70,7 +68,7 @@ def _baselines_and_spread(
     return fitted, calibrate_table_intervals(model, data, fitted)
 
 
-def fit_artifacts(config: Series, model: "keras.Model", data: Data, evaluation: Evaluation) -> FittedArtifacts:
+def fit_artifacts(config: Series, model: Network, data: Data, evaluation: Evaluation) -> FittedArtifacts:
     """Return the error quantiles of the intervals and the baselines."""
     fitted, spread = evaluation.fitted
     # The config contains only one season, not one per column.
@@ -78,11 +76,10 @@ def fit_artifacts(config: Series, model: "keras.Model", data: Data, evaluation: 
     return FittedArtifacts((ErrorQuantiles(spread, data.scale), TableRegression(fitted.linear)), seasons)
 
 
-def figures(
-    model: "keras.Model", data: Data, history: History, judged_by: ModelStore | None = None
-) -> dict[str, Figure]:
+def figures(model: Network, data: Data, history: History, judged_by: ModelStore | None = None) -> dict[str, "Figure"]:
     """Draw forecasts with the actual values, the skill by step, and the loss by epoch."""
     from lstm_ae.models.inference import model_inputs
+    from lstm_ae.plots import base, forecasts
 
     steps = past_steps(model)
     fitted, spread = _baselines_and_spread(model, data, judged_by)
@@ -91,7 +88,7 @@ def figures(
     index = evenly_spaced(split.samples, 3)
     window, lines = split.windows(index), split.lines(index)
     past, truth = window[:, :steps, 0], window[:, steps:, 0]
-    predicted = np.asarray(model(model_inputs(model, window[:, :steps], lines))["future"])
+    predicted = model(model_inputs(model.inputs, window[:, :steps], lines))["future"]
     scaled = data.scale.scaled(predicted, window[:, :steps], lines)
     ends = {
         level: prediction_intervals(data.scale, scaled, window[:, :steps], quantile_offsets(spread), level, lines)
@@ -121,14 +118,14 @@ def figures(
     }
 
 
-def predict(model: "keras.Model", data: Data) -> TableColumns:
+def predict(model: Network, data: Data) -> TableColumns:
     """Return forecasts from test windows one horizon apart, with actual values and persistence, by column."""
     from lstm_ae.models.inference import model_inputs
 
     steps = past_steps(model)
     split = data.latest._replace(starts=data.latest.starts[:: data.latest.span - steps])
     window = split.windows()
-    predicted = np.asarray(model(model_inputs(model, window[:, :steps], split.lines()))["future"])
+    predicted = model(model_inputs(model.inputs, window[:, :steps], split.lines()))["future"]
     naive = persistence(window[:, :steps], predicted.shape[1])
     samples, horizon, features = predicted.shape
     table: TableColumns = {

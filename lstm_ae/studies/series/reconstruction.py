@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from lstm_ae.arrays import Array
 from lstm_ae.config import Series
@@ -35,8 +34,8 @@ from lstm_ae.evaluation import Evaluation, Metric, Metrics, RunningMean, Verdict
 from lstm_ae.formatting import format_count
 from lstm_ae.json_types import JsonObject
 from lstm_ae.model_store import History, ModelStore
-from lstm_ae.models.sliding import slide
-from lstm_ae.plots import base, signals
+from lstm_ae.models.network import Network
+from lstm_ae.models.sliding import slide_with_kernels
 from lstm_ae.significance import compare_forecasts
 from lstm_ae.studies import FittedArtifacts, all_training_data, evaluated_parts, history_columns
 from lstm_ae.studies.reconstruction import code_size
@@ -44,6 +43,7 @@ from lstm_ae.table_files import TableColumns
 
 if TYPE_CHECKING:
     import keras
+    from matplotlib.figure import Figure
 
 # A function from windows `(windows, window, features)` in original units to their squared scaled errors.
 Errors = Callable[[Array], Array]
@@ -62,23 +62,14 @@ def build(config: Series, data: Data) -> "keras.Model":
     return in_own_units(set_initial_values(network, config, steps), data.scale)
 
 
-def model_errors(model: "keras.Model", scale: Scale) -> Errors:
+def model_errors(model: Network, scale: Scale) -> Errors:
     """Return a function of windows to the squared scaled errors of their reconstruction; NaN for missing values.
 
     Args:
         model: an autoencoder in original units.
         scale: scale of the windows; for models with a scale per series that of `Data.in_common_scale`.
     """
-    import tensorflow as tf
-
-    from lstm_ae.models.scaling import inner_network
-
-    network = inner_network(model)
-    spec = tf.TensorSpec(network.input["sequence"].shape, tf.float32)
-    function = tf.function(lambda x: network({"sequence": x}, training=False)["reconstruction"], autograph=False)
-    # A concrete function: TensorFlow warns of retracing when several models are loaded one after another.
-    call = function.get_concrete_function(spec)
-    return _squared(lambda scaled: call(tf.constant(scaled, tf.float32)).numpy(), scale)
+    return _squared(lambda scaled: model.inner({"sequence": scaled})["reconstruction"], scale)
 
 
 def component_errors(components: PrincipalComponents, scale: Scale) -> Errors:
@@ -138,7 +129,7 @@ def _training_windows(data: Data, least: int = 1) -> Array:
     return data.scale.scaled(windows, windows)
 
 
-def score_normal_rows(model: "keras.Model", data: Data, config: Series) -> NormalScores:
+def score_normal_rows(model: Network, data: Data, config: Series) -> NormalScores:
     """Return the scores of the validation split, which the model was not fitted to, by model and baseline."""
     assert config.code is not None
     scale = data.scale
@@ -150,7 +141,7 @@ def score_normal_rows(model: "keras.Model", data: Data, config: Series) -> Norma
     by_feature = [
         score_rows(errors, split.series, segment, window, smooth)
         for errors in (
-            slide(model, config.scale).errors,
+            slide_with_kernels(model, config.scale).errors,
             windowwise(component_errors(components, data.scale), window),
         )
     ]
@@ -213,7 +204,7 @@ def threshold_record(normal: NormalScores, config: Series, *, dated: bool = True
     }
 
 
-def fit_artifacts(config: Series, model: "keras.Model", data: Data, evaluation: Evaluation) -> FittedArtifacts:
+def fit_artifacts(config: Series, model: Network, data: Data, evaluation: Evaluation) -> FittedArtifacts:
     """Return the calibration of anomaly detection, or the principal components for other tasks."""
     if config.task != "anomaly":
         return FittedArtifacts((ReconstructionBaseline(evaluation.fitted, data.scale),))
@@ -224,7 +215,7 @@ def fit_artifacts(config: Series, model: "keras.Model", data: Data, evaluation: 
     return FittedArtifacts((normal, score_normal_distances(data, config)), {"threshold": record})
 
 
-def evaluate(model: "keras.Model", data: Data, judged_by: ModelStore | None = None) -> Evaluation:
+def evaluate(model: Network, data: Data, judged_by: ModelStore | None = None) -> Evaluation:
     """Evaluate the reconstruction error with those of principal components of equal size and of the window's mean.
 
     The verdict compares the model with the better of the two. Windows that hold a labeled anomaly are left out: a
@@ -315,16 +306,15 @@ def _means(windows: Array) -> Array:
     return means
 
 
-def figures(
-    model: "keras.Model", data: Data, history: History, judged_by: ModelStore | None = None
-) -> dict[str, Figure]:
+def figures(model: Network, data: Data, history: History, judged_by: ModelStore | None = None) -> dict[str, "Figure"]:
     """Draw the first column of two test windows with their reconstructions, and the loss by epoch."""
     from lstm_ae.models.inference import model_inputs
+    from lstm_ae.plots import base, signals
 
     split = data.latest
     index = np.unique([0, split.samples - 1])
     window = split.windows(index)
-    outputs = np.asarray(model(model_inputs(model, window, split.lines(index)))["reconstruction"])
+    outputs = model(model_inputs(model.inputs, window, split.lines(index)))["reconstruction"]
     drawn = signals.reconstructions(window[..., 0], outputs[..., 0], data.feature_names[0])
     if (others := data.train.features - 1) > 0:
         base.with_title(drawn, f"First of {others + 1:,} columns, in original units")
@@ -334,13 +324,13 @@ def figures(
     }
 
 
-def predict(model: "keras.Model", data: Data) -> TableColumns:
+def predict(model: Network, data: Data) -> TableColumns:
     """Return every step of non-overlapping test windows with its reconstruction, by column."""
     from lstm_ae.models.inference import model_inputs
 
     split = data.latest.recut(data.latest.span, data.latest.span)
     windows = split.windows()
-    outputs = np.asarray(model(model_inputs(model, windows, split.lines()))["reconstruction"])
+    outputs = model(model_inputs(model.inputs, windows, split.lines()))["reconstruction"]
     samples, steps, features = windows.shape
     table: TableColumns = {
         "sample": np.repeat(np.arange(samples), steps).tolist(),

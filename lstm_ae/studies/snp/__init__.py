@@ -14,6 +14,7 @@ from lstm_ae.evaluation import Evaluation, Metric, Metrics, RunningMean
 from lstm_ae.forecasting.baselines import fit_price_regression
 from lstm_ae.forecasting.intervals import PriceCalibration
 from lstm_ae.model_store import History, ModelStore
+from lstm_ae.models.network import Network
 from lstm_ae.plots import base, prices
 from lstm_ae.studies import FittedArtifacts, all_training_data, evaluated_parts, history_columns
 from lstm_ae.studies.reconstruction import measure_reconstruction, reconstruction
@@ -60,7 +61,7 @@ def space(hp: HyperParameters, config: Snp) -> Snp:
     return REPORT(hp, config)
 
 
-def evaluate(model: "keras.Model", data: Data, judged_by: ModelStore | None = None) -> Evaluation:
+def evaluate(model: Network, data: Data, judged_by: ModelStore | None = None) -> Evaluation:
     """Evaluate forecasts or reconstructions with their baselines."""
     if forecasts(model):
         return forecasting.evaluate(model, data, judged_by)
@@ -79,7 +80,7 @@ def evaluate(model: "keras.Model", data: Data, judged_by: ModelStore | None = No
     return Evaluation(metrics)
 
 
-def fit_artifacts(config: Snp, model: "keras.Model", data: Data, evaluation: Evaluation) -> FittedArtifacts:
+def fit_artifacts(config: Snp, model: Network, data: Data, evaluation: Evaluation) -> FittedArtifacts:
     """Return the baselines, the scale, and the calibration of the intervals, for forecasts of new prices."""
     if evaluation.fitted is None:
         return FittedArtifacts()
@@ -90,9 +91,7 @@ def fit_artifacts(config: Snp, model: "keras.Model", data: Data, evaluation: Eva
     return FittedArtifacts((fitted, PriceCalibration(calibration, data.scale, str(data.validation.time.max()))))
 
 
-def figures(
-    model: "keras.Model", data: Data, history: History, judged_by: ModelStore | None = None
-) -> dict[str, Figure]:
+def figures(model: Network, data: Data, history: History, judged_by: ModelStore | None = None) -> dict[str, Figure]:
     """Draw the last test window of companies, the forecasts of its last day, the skill by company, and the loss."""
     from lstm_ae.models.inference import model_inputs
 
@@ -102,13 +101,13 @@ def figures(
     loss = base.curves(history_columns(history), [base.HistoryPanel("loss", "MSE (scaled)", "log")])
     quantity = quantity_label(data)
     if not forecasts(model):
-        outputs = model(model_inputs(model, window, lines))["reconstruction"].numpy()[..., 0]
+        outputs = model(model_inputs(model.inputs, window, lines))["reconstruction"][..., 0]
         few = slice(0, 2)
         drawing = prices.reconstruction(dates[few], window[few, :, 0], outputs[few], names[few], quantity=quantity)
         return {"reconstruction": drawing, "loss": loss}
-    inputs = model_inputs(model, window[:, :-1], lines, window[:, -1:])
+    inputs = model_inputs(model.inputs, window[:, :-1], lines, window[:, -1:])
     past, truth = window[:, :-1, 0], window[:, 1:, 0]
-    future = model(inputs)["future"].numpy()[..., 0]
+    future = model(inputs)["future"][..., 0]
     drawn = {"last_day": prices.last_days(names, truth[:, -1], future[:, -1], past[:, -1]), "loss": loss}
     drawn["skill_by_company"] = prices.skill_by_company(*forecasting.skill_by_company(model, data))
     if future.shape[1] > 1:
@@ -151,7 +150,7 @@ def _company_prices(data: Data, line: int) -> tuple[Array, Array]:
     return np.concatenate([days for days, _ in pieces]), np.concatenate([values for _, values in pieces])
 
 
-def predict(model: "keras.Model", data: Data) -> TableColumns:
+def predict(model: Network, data: Data) -> TableColumns:
     """Return the forecast of the day after every test window, or the reconstruction of its last day."""
     if forecasts(model):
         return forecasting.predict(model, data, data.test)

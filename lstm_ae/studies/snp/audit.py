@@ -3,7 +3,7 @@
 Leaks are detected by changing values that a forecast must not depend on.
 """
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,10 +16,8 @@ from lstm_ae.data.windows import OPEN_FEATURE, Data, Split, evenly_spaced
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.forecasting.baselines import PriceBaselines
 from lstm_ae.forecasting.metrics import ForecastMethod, price_errors
+from lstm_ae.models.network import Network
 from lstm_ae.studies.snp.forecasting import forecast_one_day, forecasts
-
-if TYPE_CHECKING:
-    import keras
 
 # Windows that are forecast twice, evenly spaced over the test split.
 MOST = 1024
@@ -42,7 +40,7 @@ class AuditFinding(NamedTuple):
     text: str
 
 
-def audit(model: "keras.Model", config: Snp, data: Data, panel: Panel) -> list[AuditFinding]:
+def audit(model: Network, config: Snp, data: Data, panel: Panel) -> list[AuditFinding]:
     """Check a forecaster and the data that it was trained on.
 
     Args:
@@ -104,9 +102,9 @@ def _future(method: ForecastMethod, split: Split) -> list[AuditFinding]:
     return [_finding("the day to forecast", not moved, text)]
 
 
-def _later_days(model: "keras.Model", method: ForecastMethod, split: Split) -> list[AuditFinding]:
+def _later_days(model: Network, method: ForecastMethod, split: Split) -> list[AuditFinding]:
     """Compare forecasts of the days within a window before and after changing its second half."""
-    from lstm_ae.models.inference import model_inputs, traced
+    from lstm_ae.models.inference import model_inputs
 
     index, half = _sample_index(split), method.given // 2
     window, lines = split.windows(index), split.lines(index)
@@ -114,9 +112,8 @@ def _later_days(model: "keras.Model", method: ForecastMethod, split: Split) -> l
     other[:, half:] *= 1.5
     if method.with_open:  # The open of the first changed day is known on the last unchanged day.
         other[:, half, OPEN_FEATURE] = window[:, half, OPEN_FEATURE]
-    call = traced(model)
     before, after = (
-        call(model_inputs(model, values[:, : method.given], lines, values[:, method.given :]))["future"].numpy()
+        model(model_inputs(model.inputs, values[:, : method.given], lines, values[:, method.given :]))["future"]
         for values in (window, other)
     )
     moved = int((before != after)[:, :half].any(axis=(1, 2)).sum())
@@ -175,17 +172,16 @@ def _scale_of_training(config: Snp, data: Data, panel: Panel) -> AuditFinding:
     return _finding(check, same, text)
 
 
-def _scale_of_model(model: "keras.Model", data: Data) -> AuditFinding:
+def _scale_of_model(model: Network, data: Data) -> AuditFinding:
     """Check that the model's scale is that of the training split."""
     from lstm_ae.models.inference import model_inputs
-    from lstm_ae.models.scaling import inner_scaling
 
     index = _sample_index(data.test)
     window, lines = data.test.windows(index), data.test.lines(index)
     past = window[:, :-1]
-    inputs = model_inputs(model, past, lines, window[:, -1:])
+    inputs = model_inputs(model.inputs, past, lines, window[:, -1:])
     inputs.pop("open", None)
-    scaled = inner_scaling(model)(inputs, training=False)["scaled"].numpy()
+    scaled = model.scaling(inputs)["scaled"]
     same = np.allclose(scaled, data.scale.scaled(past, past, lines), rtol=1e-4, atol=1e-4)
     return _finding("the model's scale", same, "is that of the data" if same else "is not that of the data")
 

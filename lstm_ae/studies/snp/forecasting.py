@@ -1,7 +1,6 @@
 """One-day forecasts of stock prices: latest windows, evaluation, tables, and intervals."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,13 +20,10 @@ from lstm_ae.forecasting.metrics import (
     price_metrics,
 )
 from lstm_ae.model_store import ModelStore
+from lstm_ae.models.network import Network
+from lstm_ae.models.rollout import Rollout
 from lstm_ae.studies import evaluated_parts
 from lstm_ae.table_files import TableColumns
-
-if TYPE_CHECKING:
-    import keras
-
-    from lstm_ae.models.rollout import Rollout
 
 Dates = NDArray[np.datetime64]
 
@@ -91,30 +87,28 @@ def quantity_label(data: Data) -> str:
 STORED_STEPS = 20
 
 
-def forecasts(model: "keras.Model") -> bool:
+def forecasts(model: Network) -> bool:
     """Return whether the model forecasts; otherwise it reconstructs."""
-    return "future" in model.output
+    return "future" in model.outputs
 
 
-def forecast_one_day(model: "keras.Model", given: int) -> ForecastMethod:
+def forecast_one_day(model: Network, given: int) -> ForecastMethod:
     """Return the model's forecast of the day after a window of `given` days as a forecast method."""
-    from lstm_ae.models.inference import model_inputs, traced
-
-    call = traced(model)
+    from lstm_ae.models.inference import model_inputs
 
     def forecast(past: Array, lines: Array | None, following: Array) -> Array:
-        days: Array = call(model_inputs(model, past, lines, following))["future"].numpy()[:, -1:]
+        days: Array = model(model_inputs(model.inputs, past, lines, following))["future"][:, -1:]
         return days
 
-    return ForecastMethod(forecast, given, 1, "open" in model.input)
+    return ForecastMethod(forecast, given, 1, "open" in model.inputs)
 
 
-def forecast_days(rollout: "Rollout", given: int, ahead: int) -> ForecastMethod:
+def forecast_days(rollout: Rollout, given: int, ahead: int) -> ForecastMethod:
     """Return a `lstm_ae.models.rollout.Rollout` of `ahead` days from windows of `given` days as a forecast method."""
     return ForecastMethod(lambda past, lines, _: rollout(past, lines, ahead), given, ahead)
 
 
-def evaluate(model: "keras.Model", data: Data, judged_by: ModelStore | None = None) -> Evaluation:
+def evaluate(model: Network, data: Data, judged_by: ModelStore | None = None) -> Evaluation:
     """Evaluate the forecast of the day after each window, and of all days of the window if the model returns them."""
     method = forecast_one_day(model, data.test.span - 1)
     fitted = fit_price_baselines(data, method.given, 1, with_open=method.with_open, refit=judged_by is not None)
@@ -126,8 +120,6 @@ def evaluate(model: "keras.Model", data: Data, judged_by: ModelStore | None = No
     # The rollout's first day equals the one-day forecast; its errors of later days are stored for new data.
     stored, baselines = calibration, fitted
     if not method.with_open and not judged_by:
-        from lstm_ae.models.rollout import Rollout
-
         later_days = forecast_days(Rollout(model), method.given, STORED_STEPS)
         stored = calibrate_price_intervals(later_days, data) or calibration
         if data.recut(data.train, method.given + STORED_STEPS).samples:
@@ -141,7 +133,7 @@ def evaluate(model: "keras.Model", data: Data, judged_by: ModelStore | None = No
     return Evaluation(metrics, verdicts, (stored, baselines))
 
 
-def evaluate_new(model: "keras.Model", data: Data, calibration: Calibration, fitted: PriceBaselines) -> Evaluation:
+def evaluate_new(model: Network, data: Data, calibration: Calibration, fitted: PriceBaselines) -> Evaluation:
     """Evaluate forecasts of new data with the calibration and baselines of a run; empty if there is no window."""
     method = forecast_one_day(model, data.test.span - 1)
     if not data.test.samples:
@@ -151,7 +143,7 @@ def evaluate_new(model: "keras.Model", data: Data, calibration: Calibration, fit
 
 
 def compare_more_baselines(
-    model: "keras.Model", data: Data, classical: Sequence[str], calibration: Calibration | None = None
+    model: Network, data: Data, classical: Sequence[str], calibration: Calibration | None = None
 ) -> Evaluation:
     """Evaluate the test split with additional baselines.
 
@@ -171,19 +163,18 @@ def compare_more_baselines(
     )
 
 
-def compare_with_persistence(model: "keras.Model", data: Data) -> Verdict:
+def compare_with_persistence(model: Network, data: Data) -> Verdict:
     """Compare the forecasts of the day after each window of the test split with persistence."""
     errors = price_errors(forecast_one_day(model, data.test.span - 1), data, data.test, PriceBaselines())
     return judge_forecasts(errors.at(), against="persistence")
 
 
-def _all_days_metrics(model: "keras.Model", data: Data, split: Split) -> dict[str, Metric]:
+def _all_days_metrics(model: Network, data: Data, split: Split) -> dict[str, Metric]:
     """Return the scaled MSE over all days of the windows, as in the report; empty for --last-day-only models."""
     from lstm_ae.models.inference import predict_split
-    from lstm_ae.models.scaling import inner_network
 
     # The number of days is fixed in the inner network's output only, not in the whole model's.
-    if inner_network(model).output["future"].shape[1] == 1:
+    if model.inner.outputs["future"][1] == 1:
         return {}
     ours, naive = RunningMean(), RunningMean()
     for batch in predict_split(model, split, steps=split.span - 1):
@@ -194,7 +185,7 @@ def _all_days_metrics(model: "keras.Model", data: Data, split: Split) -> dict[st
     return {"mse": Metric(ours.value, "scaled", {"persistence": naive.value})}
 
 
-def skill_by_company(model: "keras.Model", data: Data) -> tuple[list[str], Float64Array]:
+def skill_by_company(model: Network, data: Data) -> tuple[list[str], Float64Array]:
     """Return the companies of the test split and the skill for each; NaN for constant prices."""
     errors = price_errors(forecast_one_day(model, data.test.span - 1), data, data.test, PriceBaselines())
     lines, which = np.unique(errors.lines, return_inverse=True)
@@ -204,7 +195,7 @@ def skill_by_company(model: "keras.Model", data: Data) -> tuple[list[str], Float
 
 
 def predict(
-    model: "keras.Model", data: Data, split: Split, levels: Sequence[int] = (), calibration: Calibration | None = None
+    model: Network, data: Data, split: Split, levels: Sequence[int] = (), calibration: Calibration | None = None
 ) -> TableColumns:
     """Return forecasts of the day after every window, and of the day after the end of the data (`actual` is None).
 

@@ -6,7 +6,7 @@ or weeks if rows are weekly; holidays are ignored.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -25,6 +25,7 @@ from lstm_ae.forecasting.metrics import (
     price_errors,
     price_metrics,
 )
+from lstm_ae.models.network import Network
 from lstm_ae.models.rollout import Rollout
 from lstm_ae.plots import forecasts as plots
 from lstm_ae.plots.base import with_title
@@ -38,9 +39,6 @@ from lstm_ae.studies.snp.forecasting import (
     quantity_label,
 )
 from lstm_ae.table_files import TableColumns
-
-if TYPE_CHECKING:
-    import keras
 
 # Simulated paths per batch.
 AT_ONCE = 4096
@@ -85,7 +83,7 @@ class MultiStepForecast(NamedTuple):
 
 
 def forecast_multistep(
-    model: "keras.Model",
+    model: Network,
     data: Data,
     horizon: int | None = None,
     *,
@@ -120,7 +118,7 @@ def forecast_multistep(
         raise ConfigError(
             "--multistep needs a forecaster. Received: a run with --goal reconstruct", code=Code.MISSING_OPTION
         )
-    if "open" in model.input:
+    if "open" in model.inputs:
         raise ConfigError(
             "--multistep needs a model that does not read the day's open. Received: a run with --with-open",
             code=Code.MISSING_OPTION,

@@ -1,0 +1,73 @@
+"""Commands that apply a run import neither TensorFlow nor Keras."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from processes import CEILING
+from searches import call
+
+SAVED = Path(__file__).parents[2] / "saved_models"
+RUN_COMMANDS = """
+import sys
+from lstm_ae_cli import main
+
+for line in sys.argv[1:]:
+    assert main(line.split()) == 0, line
+print("imported:", *sorted({"keras", "tensorflow"} & set(sys.modules)))
+"""
+
+
+def imported(*lines: str) -> str:
+    """Run commands in one new process and return which of both packages it has imported."""
+    command = [sys.executable, "-c", RUN_COMMANDS, *lines]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=CEILING)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1]
+
+
+def write_table(name: str, rows: int = 80) -> pd.DataFrame:
+    frame = pd.DataFrame({"a": np.sin(np.arange(rows) / 3), "b": np.cos(np.arange(rows) / 3)})
+    frame["kind"] = np.where(np.arange(rows) // 8 % 2, "low", "high")
+    frame.to_csv(name, index=False)
+    return frame
+
+
+def test_commands_of_an_autoencoder_import_no_tensorflow() -> None:
+    shutil.copytree(SAVED / "pump", "run")
+    assert call("series example pump.csv").code == 0
+    Path("pump.csv").write_text("".join(Path("pump.csv").read_text().splitlines(keepends=True)[:400]))
+    assert (
+        imported(
+            "series detect run pump.csv",
+            "series encode run pump.csv --out codes.csv",
+            "series reconstruct run pump.csv --out rows.csv",
+            "series evaluate run pump.csv",
+            "series plot run pump.csv --figure plot.png",
+        )
+        == "imported:"
+    )
+
+
+def test_commands_of_a_forecaster_import_no_tensorflow() -> None:
+    write_table("t.csv")
+    said = call(
+        "series train t.csv --task forecast --value-cols a,b --window 6 --horizon 3 --units 2 --epochs 1 --out run"
+    )
+    assert said.code == 0, said.err
+    lines = (
+        "series forecast run t.csv --out a.csv",
+        "series forecast run t.csv --horizon 7 --out b.csv",
+        "series evaluate run t.csv",
+    )
+    assert imported(*lines) == "imported:"
+
+
+def test_commands_of_a_classifier_import_no_tensorflow() -> None:
+    write_table("t.csv")
+    said = call("series train t.csv --task classify --label-col kind --window 4 --units 2 --epochs 1 --out run")
+    assert said.code == 0, said.err
+    assert imported("series classify run t.csv --out classes.csv", "series evaluate run t.csv") == "imported:"

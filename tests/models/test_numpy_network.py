@@ -1,0 +1,272 @@
+"""Compare stored models that NumPy computes with Keras, which computes them from the same file."""
+
+import json
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from labeled_windows import labeled_data
+from price_forecasts import random_link
+
+from lstm_ae.arrays import Array
+from lstm_ae.classification.baselines import fit_baselines
+from lstm_ae.config import Mnist, Series, Snp, Toy
+from lstm_ae.data.scaling import Scale
+from lstm_ae.forecasting.baselines import LinearCoefficients
+from lstm_ae.model_store import load_network
+from lstm_ae.models import archive, numpy_network
+from lstm_ae.models.autoencoder import autoencoder, pooled_autoencoder
+from lstm_ae.models.classifier import classifier, pooled_classifier
+from lstm_ae.models.forecaster import horizon_forecaster, step_forecaster
+from lstm_ae.models.keras_network import KerasNetwork, convert_model
+from lstm_ae.models.numpy_network import NumpyNetwork, UnsupportedError
+from lstm_ae.models.scaling import in_own_units
+
+SAVED = Path(__file__).parents[2] / "saved_models"
+SAMPLES, STEPS = 5, 4
+# Relative to the largest value.
+ROUNDING = 1e-5
+
+
+def stored(model: Any, path: Path) -> NumpyNetwork:
+    model.save(path / "model.keras")
+    return numpy_network.load_network(path / "model.keras", model.get_layer("network").count_params())
+
+
+def perturbed(network: Any) -> Any:
+    """Move all weights, since zeros would hide an error."""
+    random = np.random.default_rng(2)
+    for weight in network.weights:
+        weight.assign(np.asarray(weight) + random.normal(0, 0.2, weight.shape))
+    return network
+
+
+def scale_of(kind: Any, features: int) -> Scale:
+    lines = {"company": 3, "series": 3, "window": 0}.get(kind, 1)
+    offset, span = np.random.default_rng(3).uniform(1, 2, (2, lines, features)).astype(np.float32)
+    return Scale(kind, offset, span)
+
+
+def inputs_of(shapes: Mapping[str, Any], samples: int = SAMPLES, *, missing: bool = False) -> dict[str, Array]:
+    """Return positive values, since some scales take logarithms, and lines of the scale table that may not exist."""
+    random, inputs = np.random.default_rng(4), {}
+    for name, shape in shapes.items():
+        if name in ("company", "series"):
+            inputs[name] = np.resize(np.array([1, 2, 0, 7, -1], np.int32), samples)
+            continue
+        inputs[name] = random.uniform(1, 9, (samples, *(size or STEPS + 2 for size in shape[1:]))).astype(np.float32)
+        if missing and len(shape) == 3:
+            inputs[name][random.random(inputs[name].shape) < 0.2] = np.nan
+            inputs[name][0] = np.nan
+    return inputs
+
+
+def assert_near(got: Mapping[str, Array], wanted: Mapping[str, Any]) -> None:
+    assert list(got) == list(wanted)
+    for name, value in wanted.items():
+        expected = np.asarray(value)
+        assert (got[name].shape, got[name].dtype) == (expected.shape, expected.dtype)
+        np.testing.assert_array_equal(np.isnan(got[name]), np.isnan(expected))
+        assert not np.isnan(expected).all()
+        assert np.nanmax(abs(got[name] - expected)) <= ROUNDING * np.nanmax(abs(expected)), name
+
+
+def compare(network: Any, kind: str, path: Path, *, missing: bool = False) -> None:
+    features = next(iter(network.input.values())).shape[-1]
+    model = in_own_units(perturbed(network), scale_of(kind, features))
+    ours = stored(model, path)
+    theirs = KerasNetwork(model)
+    assert (ours.inputs, ours.inner.outputs) == (theirs.inputs, theirs.inner.outputs)
+    inputs = inputs_of(ours.inputs, missing=missing)
+    converted = convert_model(model)
+    assert isinstance(converted, NumpyNetwork)
+    for name, value in converted(inputs).items():
+        np.testing.assert_array_equal(value, ours(inputs)[name])
+    assert_near(ours(inputs), {name: np.asarray(value) for name, value in model(inputs, training=False).items()})
+
+
+def tables(cell: str, layers: int, bidirectional: bool) -> Iterator[tuple[str, Any]]:
+    """Yield every head of a model on tables; all but the last two accept missing values."""
+    more: dict[str, Any] = {"cell": cell, "units": 3, "layers": layers, "dropout": 0.1 * (layers - 1)}
+    more["bidirectional"] = bidirectional
+    fill = (0.5, -1.0)
+    config = Series(data="x.csv", code=3, decoder_units=4, **more)
+    yield "autoencoder", pooled_autoencoder(config, steps=STEPS, features=2, missing=True, fill=fill)
+    table: dict[str, Any] = {"steps": STEPS, "horizon": 3, "features": 2, "missing": True}
+    for link in (None, LinearCoefficients(np.ones((3, 3), np.float32), np.ones(3, np.float32))):
+        config = Series(task="forecast", **more)
+        yield f"forecaster {'with' if link else 'without'} link", horizon_forecaster(config, **table, link=link)
+    labeled = Series(task="classify", label_col="a", **more)
+    yield "classifier", pooled_classifier(labeled, steps=STEPS, features=2, classes=3, missing=True)
+
+
+def linked_classifiers() -> Iterator[Any]:
+    windows = np.random.default_rng(0).normal(size=(30, STEPS, 2))
+    for fitted in fit_baselines(labeled_data(windows, np.arange(30) % 3)):
+        config = Series(task="classify", label_col="a", units=3)
+        yield pooled_classifier(config, steps=STEPS, features=2, classes=3, missing=False, link=fitted)
+
+
+CELLS = [
+    pytest.param(cell, layers, both, id=f"{cell}-{layers}-{'both' if both else 'forward'}", marks=mark)
+    for cell, layers, both, mark in (
+        ("lstm", 1, True, ()),
+        ("gru", 2, False, ()),
+        ("lstm", 2, False, pytest.mark.slow),
+        ("lstm", 2, True, pytest.mark.slow),
+        ("gru", 1, True, pytest.mark.slow),
+        ("gru", 2, True, pytest.mark.slow),
+    )
+]
+
+
+@pytest.mark.parametrize(("cell", "layers", "both"), CELLS)
+def test_models_on_tables_match_keras(cell: str, layers: int, both: bool, tmp_path: Path) -> None:
+    kinds: list[Any] = ["fixed", "series", "window", "fixed"]
+    for (_, network), kind in zip(tables(cell, layers, both), kinds, strict=True):
+        compare(network, kind, tmp_path, missing=kind != "window")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["fixed", "series", "window"])
+def test_models_on_tables_match_keras_with_every_scale(kind: str, tmp_path: Path) -> None:
+    for _, network in tables("lstm", 1, False):
+        compare(network, kind, tmp_path, missing=kind != "window")
+    for network in linked_classifiers():
+        compare(network, kind, tmp_path)
+
+
+def test_classifier_with_a_link_matches_keras(tmp_path: Path) -> None:
+    for network in linked_classifiers():
+        compare(network, "fixed", tmp_path, missing=True)
+
+
+@pytest.mark.parametrize("kind", ["company", pytest.param("log", marks=pytest.mark.slow)])
+def test_price_forecasters_match_keras(kind: str, tmp_path: Path) -> None:
+    prices = Snp(inputs="ohlcv", units=3)
+    compare(step_forecaster(prices, typical=0.1, link=random_link(prices, 2)), kind, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_other_forms_match_keras(cell: str, tmp_path: Path) -> None:
+    more: dict[str, Any] = {"cell": cell, "units": 3, "layers": 2, "dropout": 0.1}
+    for latent in ("steps", "vector"):
+        compare(autoencoder(Toy(latent=latent, bidirectional=True, **more), steps=STEPS, features=1), "fixed", tmp_path)
+    state = Toy(latent="vector", code=2, decoder_start="code", **more)
+    compare(autoencoder(state, steps=STEPS, features=1), "company", tmp_path)
+    for name in ("linear-on-input", "head-on-reconstruction", "two-autoencoders", "two-autoencoders-mlp"):
+        compare(classifier(Mnist(model=name, **more), steps=STEPS, features=3, classes=3), "fixed", tmp_path)
+    for both in (True, False):
+        pooled = Mnist(model="head-on-code", latent="steps", pool="both", every=2, bidirectional=both, **more)
+        compare(classifier(pooled, steps=STEPS, features=3, classes=3), "fixed", tmp_path)
+    for last in (True, False):
+        compare(step_forecaster(Snp(target="level", last_day_only=last, **more)), "company", tmp_path)
+    prices = Snp(inputs="ohlc", with_open=True, last_day_only=True, **more)
+    compare(step_forecaster(prices, typical=0.1, link=random_link(prices, 1)), "log", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(path.name, marks=[pytest.mark.slow] * (path.name not in ("pump", "snp")))
+        for path in sorted(SAVED.glob("*/"))
+    ],
+)
+def test_shipped_models_match_keras(name: str) -> None:
+    path = SAVED / name / "model.keras"
+    ours, model = numpy_network.load_network(path), archive.load(path)
+    inputs = inputs_of(ours.inputs, 3)
+    if name.startswith("mnist"):
+        inputs["sequence"] *= 28  # brightness up to 255
+    assert_near(ours(inputs), {key: np.asarray(value) for key, value in model(inputs, training=False).items()})
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    config = Series(data="x.csv", code=3, units=3)
+    network = perturbed(pooled_autoencoder(config, steps=STEPS, features=2, missing=True))
+    return in_own_units(network, scale_of("series", 2))
+
+
+def test_results_do_not_depend_on_the_batch(model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = stored(model, tmp_path)
+    inputs = inputs_of(ours.inputs, 7, missing=True)
+    whole = ours(inputs)["reconstruction"]
+    monkeypatch.setattr(numpy_network, "SAMPLES", 2)
+    np.testing.assert_allclose(ours(inputs)["reconstruction"], whole, rtol=1e-5, atol=1e-6)
+    none = {name: array[:0] for name, array in inputs.items()}
+    assert ours(none)["reconstruction"].shape == (0, STEPS, 2)
+
+
+def test_parts_of_a_network_match_those_of_keras(model: Any, tmp_path: Path) -> None:
+    ours, theirs = stored(model, tmp_path), KerasNetwork(model)
+    windows = inputs_of(ours.inputs, missing=True)["sequence"]
+    scaled = ours.scaling(ours.scaling_inputs(windows))
+    assert_near(scaled, theirs.scaling(theirs.scaling_inputs(windows)))
+    encoders = [each.inner.part(["sequence"], ["code"]) for each in (ours, theirs)]
+    assert [each.outputs["code"] for each in encoders] == [(None, 3)] * 2
+    codes, expected = (each({"sequence": scaled["scaled"]}) for each in encoders)
+    assert_near(codes, expected)
+    given = {"sequence": np.zeros_like(windows), "code": codes["code"]}
+    decoded, expected = (
+        each.inner.part(["sequence", "code"], ["reconstruction"])(given)["reconstruction"] for each in (ours, theirs)
+    )
+    assert_near({"": decoded}, {"": expected})
+    assert_near({"": ours.undo_scaling(decoded, scaled)}, {"": theirs.undo_scaling(expected, scaled)})
+    layers = ours.inner.layers
+    assert {"encoder_1": "LSTM", "to_code": "Dense"}.items() <= {
+        name: each.kind for name, each in layers.items()
+    }.items()
+    for name, layer in layers.items():
+        for weight, other in zip(layer.weights, theirs.inner.layers[name].weights, strict=True):
+            np.testing.assert_array_equal(weight, other)
+
+
+def test_every_accepted_class_is_computed() -> None:
+    assert set(numpy_network.LAYERS) | {"InputLayer"} == archive.ALLOWED["keras.layers"]
+    operations = archive.ALLOWED["keras.src.ops.numpy"] | archive.ALLOWED["keras.src.ops.core"]
+    assert set(numpy_network.OPERATIONS) == operations
+
+
+def changed(path: Path, name: str, **settings: Any) -> None:
+    """Change the config of the layers of the network with a name."""
+    with zipfile.ZipFile(path) as file:
+        members = {member: file.read(member) for member in file.namelist()}
+    config = json.loads(members["config.json"])
+    (network,) = (layer for layer in config["config"]["layers"] if layer["name"] == "network")
+    for layer in network["config"]["layers"]:
+        if layer["name"] == name:
+            layer["config"] |= settings
+    with zipfile.ZipFile(path, "w") as file:
+        for member, content in (members | {"config.json": json.dumps(config).encode()}).items():
+            file.writestr(member, content)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "words"),
+    [
+        ("encoder_1", {"recurrent_activation": "hard_sigmoid"}, "LSTM with recurrent_activation = hard_sigmoid"),
+        ("to_code", {"activation": "gelu"}, "Dense with the activation gelu"),
+        ("to_code", {"dtype": "mixed_float16"}, "Dense with another dtype than float32"),
+    ],
+)
+def test_keras_computes_models_with_other_settings(
+    name: str, settings: Any, words: str, model: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "model.keras"
+    stored(model, tmp_path)
+    changed(path, name, **settings)
+    with pytest.raises(UnsupportedError, match=words):
+        numpy_network.load_network(path)
+    with caplog.at_level("INFO"):
+        network = load_network(path, {"training": {}}, "here")
+    assert words in caplog.text
+    assert isinstance(network, KerasNetwork)
+    inputs = inputs_of(network.inputs)
+    expected = keras.saving.load_model(path)(inputs)["reconstruction"]
+    np.testing.assert_allclose(network(inputs)["reconstruction"], np.asarray(expected), rtol=1e-5)
