@@ -292,13 +292,11 @@ def register(app: typer.Typer) -> None:
         from lstm_ae.apply import detection_output
         from lstm_ae.apply.detect import detect_prepared, load_detector
         from lstm_ae.apply.evaluate import describe_known_windows
-        from lstm_ae.apply.figures import detection_figure, find_series
         from lstm_ae.apply.run_table import TableRequest
         from lstm_ae.data.checks import collect_new_table_warnings
         from lstm_ae.data.fingerprints import WindowFingerprints
         from lstm_ae.detection.calibration import NormalScores
         from lstm_ae.files import write
-        from lstm_ae.plots.base import png
         from lstm_ae.table_files import write_table
 
         # A damaged run is reported before a table that may be large is read.
@@ -306,6 +304,8 @@ def register(app: typer.Typer) -> None:
         with console.progress() as bar:
             prepared = detector.read(TableRequest(data, label_col, progress=bar.reading))
             if series is not None:
+                from lstm_ae.apply.figures import find_series
+
                 find_series(prepared.table, series)
             detection = detect_prepared(detector, prepared, threshold, bar.scoring)
         notes = collect_new_table_warnings(detection.prepared, opened.artifact(NormalScores).scale, opened.symbols)
@@ -324,7 +324,7 @@ def register(app: typer.Typer) -> None:
         in_run = events is None and scores is None and figure is None
         if in_run:
             events, figure = opened.directory / "events.csv", opened.directory / "figures" / "detection.png"
-        drawing = None if figure is None else png(detection_figure(detection, series))
+        drawing = None if figure is None else _draw(detection, series)
         if events is not None:
             files["events"] = write_table(
                 events, detection_output.event_columns(detection), keep_formulas=keep_formulas
@@ -383,6 +383,14 @@ def _undertraining_note(epochs: int, metrics: "JsonMapping") -> str:
         f"note: the error of the network is {error / linear:.1f} times that of {name}, so it detects only large "
         f"anomalies. {stopped if metrics['training']['stopped'] else more}"
     )
+
+
+def _draw(detection: "Detection", series: str | None) -> bytes:
+    """Return the figure as a PNG file; Matplotlib takes longer to import than a small table to score."""
+    from lstm_ae.apply.figures import detection_figure
+    from lstm_ae.plots.base import png
+
+    return png(detection_figure(detection, series))
 
 
 def _show_detection(detection: "Detection", console: Console) -> None:

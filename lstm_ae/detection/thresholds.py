@@ -189,11 +189,12 @@ def _alarms(
     nearly exact for few alarms. A threshold that equals one of the scores counts that score as well, because the same
     number of other rows exceeds it as often on average.
     """
-    from scipy.stats import chi2
+    from scipy.special import gammaincinv
 
     if tail is not None and value >= tail.level:
         return ExpectedAlarms(*tail.clusters(value))
     rows = int(np.count_nonzero(~np.isnan(scores)))
     events = len(true_ranges(scores > value, join, segment)) + at_score
-    low = float(chi2.ppf(0.025, 2 * events)) / 2 if events else 0.0
-    return ExpectedAlarms(events / rows, low / rows, float(chi2.ppf(0.975, 2 * events + 2)) / 2 / rows)
+    # Half a quantile of the chi-squared distribution with 2 n degrees of freedom; scipy.stats takes a second to import.
+    low = float(gammaincinv(events, 0.025)) if events else 0.0
+    return ExpectedAlarms(events / rows, low / rows, float(gammaincinv(events + 1, 0.975)) / rows)
