@@ -127,13 +127,13 @@ class TrainingBar:
         """Show a `lstm_ae.training.observer.Progress`."""
         values = progress.values
         if progress.finished:
-            numbers = "  ".join(
+            numbers = [
                 f"{format_name(name)} {value:.4g}"
                 for name, value in values.items()
                 if name not in ("epoch", "learning_rate") and (name == "loss" or name.startswith("val_"))
-            )
+            ]
             self.clear()
-            self.console.say(f"{_epoch_text(progress)}  {numbers}  {progress.seconds:.0f} s")
+            self.console.say("  ".join([_epoch_text(progress), *numbers, f"{progress.seconds:.0f} s"]))
         elif self.live and time.monotonic() - self.drawn > 0.2:
             self.drawn = time.monotonic()
             done = (progress.epoch - 1 - progress.first) * progress.steps + progress.step

@@ -23,7 +23,7 @@ from lstm_ae.models.network import Network
 from lstm_ae.run import Run
 from lstm_ae.studies import Study, load_study
 from lstm_ae.tracking import NetworkRecorder, Tracker, network_name
-from lstm_ae.training.observer import Progress, ProgressObserver, TrainingObserver
+from lstm_ae.training.observer import Progress, TrainingObserver
 
 if TYPE_CHECKING:
     import keras
@@ -56,6 +56,17 @@ class _HistoryWriter(TrainingObserver):
     def on_epoch(self, history: History) -> None:
         self.run.write_history(history)
         self.observer.on_epoch(history)
+
+
+class _RefitObserver(TrainingObserver):
+    """Observer of a refit, which reports no validation losses, because the model is trained on the validation split."""
+
+    def __init__(self, observer: TrainingObserver) -> None:
+        self.observer = observer
+
+    def on_progress(self, progress: Progress) -> None:
+        values = {name: value for name, value in progress.values.items() if not name.startswith("val_")}
+        self.observer.on_progress(progress._replace(values=values))
 
 
 def train(
@@ -246,8 +257,8 @@ def train_model(
     fitted = assemble(config, data, model, result, record=record, name=name)
     if result.diverged or not getattr(config, "refit", False):
         return fitted, result
-    if observer:
-        observer.on_refit()
+    observer = observer or TrainingObserver()
+    observer.on_refit()
     epochs = [member.best_epoch for member in result.members or (result,)]
     joined, model, again = refit_model(
         config,
@@ -255,7 +266,7 @@ def train_model(
         epochs,
         state=None if state is None else refit_state(state),
         identity=identity,
-        observer=observer and ProgressObserver(observer.on_progress),
+        observer=_RefitObserver(observer),
     )
     note = f"trained again on train and validation together up to the best epoch ({', '.join(map(str, epochs))})"
     result = result._replace(seconds=result.seconds + again.seconds)

@@ -320,6 +320,8 @@ class RefitInterruption(TrainingObserver):
     def on_progress(self, progress: Progress) -> None:
         if self.refits and progress.epoch == self.epoch and not progress.finished:
             raise KeyboardInterrupt
+        # The refit is trained on the validation split.
+        assert self.refits != any(name.startswith("val_") for name in progress.values) or not progress.finished
         if progress.finished:
             self.trained.append((self.refits, progress.epoch))
 
