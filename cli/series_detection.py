@@ -369,7 +369,7 @@ def _show_trained(console: Console, run: "Run") -> None:
 
 def _undertraining_note(epochs: int, metrics: "JsonMapping") -> str:
     """Return a note if principal components are far better than the network, and the window mean almost as good."""
-    measured = metrics["validation"].get("reconstruction_mse")
+    measured = metrics.get("validation", {}).get("reconstruction_mse")
     # Components that are as many as the numbers of a window have no error, and no verdict.
     if measured is None or "validation" not in metrics.get("verdict", {}):
         return ""

@@ -126,6 +126,13 @@ def test_run_with_a_test_table_has_the_metrics_of_an_evaluation_on_it(separate: 
         assert metric.value == pytest.approx(before[name]["value"], rel=1e-4), name
 
 
+def test_refitted_forecaster_has_metrics_of_its_test_table_only(separate: Path) -> None:
+    line = f"series train {separate}/train.csv --test {separate}/test.csv {OPTIONS} {TASKS['forecast']} --refit"
+    said = call(f"{line} --out refitted")
+    assert said.code == 0, said.err
+    assert set(measured_parts(open_run("refitted").metrics())) == {"test"}
+
+
 def test_report_of_a_run_with_a_test_table_is_written(separate: Path) -> None:
     with contextlib.chdir(separate):
         said = call("report classify --out report.html")
