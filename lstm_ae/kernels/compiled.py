@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numba
 import numpy as np
@@ -63,6 +63,14 @@ def compiled(function: Function) -> Function:
     with _cache_directory():
         made: Function = numba.njit(nogil=True, fastmath={"contract"}, error_model="numpy", cache=_CACHE)(function)
     return made
+
+
+def is_compiled(function: Callable[..., object]) -> bool:
+    """Return whether the code of a compiled function is in this process or in the cache."""
+    dispatcher: Any = function
+    folder = dispatcher.stats.cache_path
+    stored = folder and any(Path(folder).glob(f"*.{dispatcher.__name__}-*.nbi"))
+    return bool(dispatcher.signatures or stored)
 
 
 @compiled

@@ -63,28 +63,30 @@ class SlidingAutoencoder(NamedTuple):
 def slide(network: Network, scale: str) -> SlidingAutoencoder:
     """Split a trained model into encoder and decoder for sliding windows.
 
-    Few windows are computed separately. For more windows, the kernels are imported, see `slide_with_kernels`.
+    The first windows are computed separately. The kernels are imported when there are more, see `slide_with_kernels`.
 
     Args:
         network: in original units, as stored in a run on a table.
         scale: the config's scaling.
     """
-    windowwise = slide_windowwise(network, scale)
+    windowwise, computed = slide_windowwise(network, scale), 0
 
     @functools.cache
     def fast() -> SlidingAutoencoder:
         return slide_with_kernels(network, scale)
 
-    def choose(rows: Array, windows: int) -> SlidingAutoencoder:
-        return windowwise if windows * windowwise.window <= FEW_STEPS else fast()
+    def choose(windows: int) -> SlidingAutoencoder:
+        nonlocal computed
+        computed += windows * windowwise.window
+        return windowwise if computed <= FEW_STEPS else fast()
 
     def decode(codes: Array) -> RowSums:
-        decoder = choose(codes, len(codes)).decode
+        decoder = choose(len(codes)).decode
         assert decoder is not None
         return decoder(codes)
 
     def chosen(name: str) -> Callable[[Array], Any]:
-        return lambda rows: getattr(choose(rows, len(rows) - windowwise.window + 1), name)(rows)
+        return lambda rows: getattr(choose(len(rows) - windowwise.window + 1), name)(rows)
 
     return windowwise._replace(
         encode=chosen("encode"),
@@ -112,6 +114,8 @@ def slide_with_kernels(network: Network, scale: str) -> SlidingAutoencoder:
         except Exception as error:
             reason = compile_failure(error)
     if not reason:
+        if not _are_compiled():
+            LOG.info("compiling the kernels of this package, which takes up to half a minute, once per version")
         weights = extract_weights(network)
         fast = _with_kernels(windowwise, weights)
         if _agree(fast, windowwise, weights.offset, weights.range):
@@ -441,6 +445,13 @@ def _codes(weights: AutoencoderWeights, windows: int) -> Float32Array:
 def _kernels() -> ModuleType:
     """Import the kernels on first use, since Numba may be missing or fail to compile."""
     return importlib.import_module("lstm_ae.kernels.windows")
+
+
+def _are_compiled() -> bool:
+    """Return whether the first call of the kernels does not compile them."""
+    from lstm_ae.kernels.compiled import is_compiled
+
+    return is_compiled(_kernels().encode) and is_compiled(_kernels().decode)
 
 
 def _blocks(windows: int) -> int:

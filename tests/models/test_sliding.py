@@ -1,6 +1,7 @@
 """Compare the kernels for windows at every row with the network, which computes each window separately."""
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -11,6 +12,7 @@ import pytest
 from lstm_ae.config import Series
 from lstm_ae.data.scaling import Scale, fixed_scale, window_scale
 from lstm_ae.detection.scores import RowSums, sum_windows
+from lstm_ae.kernels.compiled import is_compiled
 from lstm_ae.kernels.vectors import LANES, load, store
 from lstm_ae.kernels.windows import COUNT, _gated
 from lstm_ae.models import sliding
@@ -239,14 +241,42 @@ def test_few_windows_are_computed_without_numba(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_many_windows_are_computed_by_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, rows = slide(model_of(), "standard"), rows_of(40, 2)
-    monkeypatch.setattr("lstm_ae.models.sliding.FEW_STEPS", 29 * 12 - 1)
+    """The windows of all calls count, since a table may have many short series."""
+    model, rows = model_of(), rows_of(40, 2)
+    fast = slide_windowwise(model, "standard")._replace(encode=lambda rows: rows + 1, decode=lambda codes: codes)
+    monkeypatch.setattr("lstm_ae.models.sliding.FEW_STEPS", 2 * 29 * 12 - 1)
     monkeypatch.setattr("lstm_ae.models.sliding.slide_with_kernels", lambda *_: fast)
-    fast = slide_windowwise(model_of(), "standard")._replace(encode=lambda rows: rows + 1, decode=lambda codes: codes)
+    made = slide(model, "standard")
+    assert made.encode(rows).shape == (29, 3)
     np.testing.assert_array_equal(made.encode(rows), rows + 1)
     assert made.decode
-    assert made.decode(rows[:29]) is not None
-    assert made.encode(rows[:39]).shape == (28, 3)
+    np.testing.assert_array_equal(made.decode(rows), rows)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_compilation_of_the_kernels_is_logged(
+    compiled: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("lstm_ae.kernels.compiled.is_compiled", lambda function: compiled)
+    with caplog.at_level("INFO"):
+        assert slide_with_kernels(model_of(), "standard").reason == ""
+    assert ("compiling the kernels" in caplog.text) == (not compiled)
+
+
+def test_function_is_compiled_after_its_first_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+
+    def double(x: float) -> float:
+        return 2 * x
+
+    doubled = numba.njit(cache=True)(double)
+    assert not is_compiled(doubled)
+    assert doubled(3) == 6
+    assert is_compiled(doubled)
+    # Another process has only the cache.
+    again = numba.njit(cache=True)(double)
+    assert not again.signatures
+    assert is_compiled(again)
 
 
 def test_each_window_is_computed_separately_without_numba(monkeypatch: pytest.MonkeyPatch) -> None:
