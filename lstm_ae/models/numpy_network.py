@@ -37,6 +37,10 @@ PROBED_LENGTHS = (2, 3)
 SAMPLES = 256
 
 
+# Largest number of values of a tensor per sample: operations without weights could fill the memory.
+LARGEST_SAMPLE = 2**26
+
+
 class UnsupportedError(Exception):
     """A model has a layer or setting that this module does not compute; the text names it."""
 
@@ -193,6 +197,8 @@ class NumpyNetwork(Network):
             for call, freed in zip(self._calls, self._freed, strict=True):
                 arguments, named = call.arguments
                 results = call.function(*filled(arguments), **filled(named))
+                if any(result.size > LARGEST_SAMPLE * max(len(result), 1) for result in results):
+                    raise ValueError(f"its layer {call.name!r} returns more than {LARGEST_SAMPLE:,} values per sample")
                 values |= {(call.name, call.number, place): result for place, result in enumerate(results)}
                 for key in freed:
                     values.pop(key, None)
@@ -470,13 +476,17 @@ def _convolution(layer: Layer) -> Function:
     _require(layer, strides=[1], data_format="channels_last", groups=1, padding="same", use_bias=False)
     (length,), (dilation,), activation = layer.config["kernel_size"], layer.config["dilation_rate"], _activation(layer)
     (kernel,) = _weights_of(layer, (length, _input_size(layer), layer.config["filters"]))
-    before = dilation * (length - 1) // 2
-    after = dilation * (length - 1) - before
+    shifts = [at * dilation - dilation * (length - 1) // 2 for at in range(length)]
 
     def compute(values: Array) -> tuple[Array, ...]:
-        padded, steps = np.pad(values, ((0, 0), (before, after), (0, 0))), values.shape[1]
-        sums = sum(padded[:, at * dilation : at * dilation + steps] @ kernel[at] for at in range(length))
-        return (activation(np.asarray(sums)),)
+        batch, steps, _ = values.shape
+        sums = np.zeros((batch, steps, kernel.shape[2]), np.float32)
+        # Steps before and after the sequence count as zeros.
+        for shift, weights in zip(shifts, kernel, strict=True):
+            first, end = max(0, -shift), min(steps, steps - shift)
+            if first < end:
+                sums[:, first:end] += values[:, first + shift : end + shift] @ weights
+        return (activation(sums),)
 
     return compute
 

@@ -1,4 +1,4 @@
-"""Commands that apply a run import neither TensorFlow nor Keras."""
+"""Commands and estimators that apply a run import neither TensorFlow nor Keras."""
 
 import shutil
 import subprocess
@@ -21,9 +21,20 @@ print("imported:", *sorted({"keras", "tensorflow"} & set(sys.modules)))
 """
 
 
-def imported(*lines: str) -> str:
+LOAD_ESTIMATOR = """
+import sys
+import numpy as np
+from lstm_ae.estimators import AnomalyDetector
+
+detector = AnomalyDetector.load("run")
+assert len(detector.predict(np.ones((200, 3)))) == 200
+print("imported:", *sorted({"keras", "tensorflow"} & set(sys.modules)))
+"""
+
+
+def imported(*lines: str, code: str = RUN_COMMANDS) -> str:
     """Run commands in one new process and return which of both packages it has imported."""
-    command = [sys.executable, "-c", RUN_COMMANDS, *lines]
+    command = [sys.executable, "-c", code, *lines]
     done = subprocess.run(command, capture_output=True, text=True, timeout=CEILING)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()[-1]
@@ -71,3 +82,8 @@ def test_commands_of_a_classifier_import_no_tensorflow() -> None:
     said = call("series train t.csv --task classify --label-col kind --window 4 --units 2 --epochs 1 --out run")
     assert said.code == 0, said.err
     assert imported("series classify run t.csv --out classes.csv", "series evaluate run t.csv") == "imported:"
+
+
+def test_loaded_estimator_imports_no_tensorflow() -> None:
+    shutil.copytree(SAVED / "pump", "run")
+    assert imported(code=LOAD_ESTIMATOR) == "imported:"

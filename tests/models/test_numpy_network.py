@@ -233,6 +233,19 @@ def test_every_accepted_class_is_computed() -> None:
     assert set(numpy_network.OPERATIONS) == operations
 
 
+def test_model_that_would_fill_the_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Operations have no weights that bound their size, and Keras computes only their shapes when it loads a model."""
+    sequence = keras.Input((STEPS, 1), name="sequence")
+    values = sequence
+    for _ in range(40):
+        values = keras.ops.concatenate([values, values], axis=2)
+    network = keras.Model({"sequence": sequence}, {"reconstruction": values[..., :1]}, name="network")
+    in_own_units(network, scale_of("fixed", 1)).save(tmp_path / "model.keras")
+    monkeypatch.setattr(numpy_network, "LARGEST_SAMPLE", 2**16)
+    with pytest.raises(ValueError, match="returns more than 65,536 values per sample"):
+        numpy_network.load_network(tmp_path / "model.keras")
+
+
 def changed(path: Path, name: str, **settings: Any) -> None:
     """Change the config of the layers of the network with a name."""
     with zipfile.ZipFile(path) as file:
