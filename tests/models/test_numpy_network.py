@@ -131,6 +131,17 @@ def test_models_on_tables_match_keras(cell: str, layers: int, both: bool, tmp_pa
         compare(network, kind, tmp_path, missing=kind != "window")
 
 
+def test_averages_of_several_networks_match_keras(tmp_path: Path) -> None:
+    table: dict[str, Any] = {"steps": STEPS, "features": 2, "missing": True}
+    link = LinearCoefficients(np.ones((3, 3), np.float32), np.ones(3, np.float32))
+    forecaster = Series(task="forecast", units=3, seeds=3)
+    compare(horizon_forecaster(forecaster, **table, horizon=3, link=link), "fixed", tmp_path, missing=True)
+    labeled = Series(task="classify", label_col="a", units=3, seeds=2)
+    compare(pooled_classifier(labeled, **table, classes=3), "fixed", tmp_path, missing=True)
+    prices = Snp(units=3, inputs="ohlc", seeds=2)
+    compare(step_forecaster(prices, typical=0.2, link=random_link(prices, 3)), "log", tmp_path)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["fixed", "series", "window"])
 def test_models_on_tables_match_keras_with_every_scale(kind: str, tmp_path: Path) -> None:
