@@ -67,19 +67,17 @@ class KerasNetwork(Network):
     @property
     def layers(self) -> Mapping[str, Layer]:
         """Layers with a Keras class by name."""
-        return {layer.name: _layer_of(layer) for layer in self.model.layers if not isinstance(layer, keras.Model)}
+        others = keras.Model | layers.InputLayer
+        return {layer.name: _layer_of(layer) for layer in self.model.layers if not isinstance(layer, others)}
 
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Float32Array]:
         """Return the outputs for a batch of inputs."""
         tensors = {name: tf.constant(inputs[name], tensor.dtype) for name, tensor in self.model.input.items()}
         return {name: value.numpy() for name, value in traced(self.model)(tensors).items()}
 
-    def submodels(self) -> Mapping[str, Network]:
-        """Return the nested models by name."""
-        return self._submodels
-
     @cached_property
-    def _submodels(self) -> dict[str, Network]:
+    def submodels(self) -> Mapping[str, Network]:
+        """Nested models by name."""
         found: dict[str, Network] = {}
         for layer in self.model.layers:
             if isinstance(layer, keras.Model):

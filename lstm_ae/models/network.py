@@ -61,15 +61,16 @@ class Network(abc.ABC):
     @property
     @abc.abstractmethod
     def layers(self) -> Mapping[str, Layer]:
-        """Layers with a Keras class, without operations and submodels, by name."""
+        """Layers with a Keras class, without inputs, operations, and submodels, by name."""
 
     @abc.abstractmethod
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Float32Array]:
         """Return the outputs for a batch of inputs."""
 
+    @property
     @abc.abstractmethod
     def submodels(self) -> Mapping[str, "Network"]:
-        """Return the nested models by name."""
+        """Nested models by name."""
 
     @abc.abstractmethod
     def part(self, inputs: Sequence[str], outputs: Sequence[str]) -> "Network":
@@ -87,12 +88,12 @@ class Network(abc.ABC):
     @cached_property
     def inner(self) -> "Network":
         """The inner network, which works on scaled values, of a model in original units."""
-        return self.submodels()["network"]
+        return self.submodels["network"]
 
     @cached_property
     def scaling(self) -> "Network":
         """The submodel from the inputs of a model in original units to `scaled`, `offset`, and `range`."""
-        return self.submodels()["scaling"]
+        return self.submodels["scaling"]
 
     def scaling_inputs(self, values: Array, lines: Array | None = None) -> dict[str, Array]:
         """Return the inputs of a model in original units whose only other input is the row of the scale table.
@@ -114,10 +115,10 @@ class Network(abc.ABC):
         """
         # A forecast may hold only the first features.
         offset, span = (scaled[name][..., : values.shape[-1]] for name in ("offset", "range"))
-        if "unscaling" not in self.submodels():
+        if "unscaling" not in self.submodels:
             # A model that returns no series, such as a classifier, has no such layer and never a logarithmic scale.
             return np.asarray(offset + values * span, np.float32)
-        (own,) = self.submodels()["unscaling"]({"scaled": values, "offset": offset, "range": span}).values()
+        (own,) = self.submodels["unscaling"]({"scaled": values, "offset": offset, "range": span}).values()
         return own
 
     def series_scales(self, names: Sequence[str]) -> SeriesScales:

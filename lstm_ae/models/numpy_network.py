@@ -90,7 +90,7 @@ class NumpyNetwork(Network):
     ) -> None:
         # Path or content of the model file of a whole model, or the Keras model.
         self.source: Path | bytes | keras.Model | None = None
-        self._inputs, self._outputs, self._layers, self.parts = dict(inputs), dict(outputs), layers, submodels
+        self._inputs, self._outputs, self._layers, self._submodels = dict(inputs), dict(outputs), layers, submodels
         self._calls = self._needed(calls)
         used: dict[TensorKey, int] = {}
         for place, call in enumerate(self._calls):
@@ -144,11 +144,12 @@ class NumpyNetwork(Network):
         """Number of parameters."""
         parts = [part for layer in self.layers.values() for part in (layer, *layer.directions)]
         own = sum(weight.size for part in parts for weight in part.weights)
-        return own + sum(submodel.parameters for submodel in self.parts.values())
+        return own + sum(submodel.parameters for submodel in self._submodels.values())
 
-    def submodels(self) -> Mapping[str, Network]:
-        """Return the nested models by name."""
-        return self.parts
+    @property
+    def submodels(self) -> Mapping[str, "NumpyNetwork"]:
+        """Nested models by name."""
+        return self._submodels
 
     def keras_model(self) -> "keras.Model":
         """Return the Keras model."""
@@ -164,7 +165,7 @@ class NumpyNetwork(Network):
             else:
                 shape = self.part(list(self._inputs), [name]).outputs[name]
                 given[name] = (name, 0, 0), shape, "float32"
-        return NumpyNetwork(self._calls, given, {name: (name, 0, 0) for name in outputs}, self._layers, self.parts)
+        return NumpyNetwork(self._calls, given, {name: (name, 0, 0) for name in outputs}, self._layers, self._submodels)
 
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Float32Array]:
         """Return the outputs for a batch of inputs."""
@@ -227,7 +228,7 @@ def load_network(source: Path | bytes, parameters: int | None = None) -> NumpyNe
     """
     config, weights = read_validated(source)
     model = build_network(config, weights, source)
-    submodels = {name: submodel.parameters for name, submodel in model.parts.items()}
+    submodels = {name: submodel.parameters for name, submodel in model.submodels.items()}
     require_submodels(submodels if isinstance(config["config"]["input_layers"], dict) else {}, parameters)
     return model
 

@@ -230,6 +230,7 @@ def test_parts_of_a_network_match_those_of_keras(model: Any, tmp_path: Path) -> 
     assert_near({"": decoded}, {"": expected})
     assert_near({"": ours.undo_scaling(decoded, scaled)}, {"": theirs.undo_scaling(expected, scaled)})
     layers = ours.inner.layers
+    assert set(layers) == set(theirs.inner.layers)
     assert {"encoder_1": "LSTM", "to_code": "Dense"}.items() <= {
         name: each.kind for name, each in layers.items()
     }.items()
