@@ -87,6 +87,11 @@ class Console(NamedTuple):
         if not self.json:
             print(text)
 
+    def flush(self) -> None:
+        """Hand what was shown to its reader, before work that takes longer."""
+        if not self.json:
+            sys.stdout.flush()
+
     def toml(self, text: str) -> None:
         """Print TOML, which is UTF-8, as the result. On a stdout of another encoding, characters become escapes."""
         if not _prints_utf8():

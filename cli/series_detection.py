@@ -318,26 +318,30 @@ def register(app: typer.Typer) -> None:
             ),
             console,
         )
-        # Before anything is shown: whoever reads the output may stop early.
         files = {}
         # All or none: the report of the run shows them together.
         in_run = events is None and scores is None and figure is None
         if in_run:
             events, figure = opened.directory / "events.csv", opened.directory / "figures" / "detection.png"
-        drawing = None if figure is None else _draw(detection, series)
-        if events is not None:
-            files["events"] = write_table(
-                events, detection_output.event_columns(detection), keep_formulas=keep_formulas
-            )
-        if scores is not None:
-            files["scores"] = write_table(
-                scores, detection_output.score_columns(detection), keep_formulas=keep_formulas
-            )
-        if figure is not None and drawing is not None:
-            files["figure"] = write(figure, drawing)
-        if in_run:
-            files["chart"] = opened.write_artifact(detection_output.sketch_detection(detection))
-        _show_detection(detection, console)
+        try:
+            # Drawing takes longer than the detection in a small table.
+            _show_detection(detection, console)
+            console.flush()
+        finally:
+            # Whoever reads the output may stop early.
+            drawing = None if figure is None else _draw(detection, series)
+            if events is not None:
+                files["events"] = write_table(
+                    events, detection_output.event_columns(detection), keep_formulas=keep_formulas
+                )
+            if scores is not None:
+                files["scores"] = write_table(
+                    scores, detection_output.score_columns(detection), keep_formulas=keep_formulas
+                )
+            if figure is not None and drawing is not None:
+                files["figure"] = write(figure, drawing)
+            if in_run:
+                files["chart"] = opened.write_artifact(detection_output.sketch_detection(detection))
         show_files(console, files)
         console.document(
             detection_output.detection_to_json(detection) | {name: str(path) for name, path in files.items()}

@@ -80,24 +80,26 @@ def register(app: typer.Typer) -> None:
         check_value(_HORIZON, horizon)
         opened = open_table_run(run, console)
         metrics = opened.metrics()
-        from lstm_ae.apply.figures import forecast_figure
         from lstm_ae.apply.forecast import forecast_columns, forecast_file
         from lstm_ae.apply.run_table import TableRequest
         from lstm_ae.files import write
-        from lstm_ae.plots.base import png
         from lstm_ae.table_files import write_table
 
         with console.progress() as bar:
             request = TableRequest(data, reading=given, progress=bar.reading)
             ahead = forecast_file(opened, request, horizon=horizon, levels=levels)
         columns = forecast_columns(ahead)
-        # Before anything is shown: whoever reads the output may stop early.
-        image = png(forecast_figure(ahead))
-        files = {
-            "forecast": write_table(out, columns, keep_formulas=keep_formulas),
-            "figure": write(figure, image) if figure is not None else opened.write_figure("outlook", image),
-        }
-        _show_forecast(columns, ahead, metrics, console)
+        try:
+            # Drawing takes longer than a forecast.
+            _show_forecast(columns, ahead, metrics, console)
+            console.flush()
+        finally:
+            # Whoever reads the output may stop early.
+            image = _draw(ahead)
+            files = {
+                "forecast": write_table(out, columns, keep_formulas=keep_formulas),
+                "figure": write(figure, image) if figure is not None else opened.write_figure("outlook", image),
+            }
         show_files(console, files)
         if console.verbose:
             _show_rows(columns, console, MAX_SHOWN_LINES)
@@ -111,6 +113,14 @@ def register(app: typer.Typer) -> None:
                 **{name: str(path) for name, path in files.items()},
             }
         )
+
+
+def _draw(ahead: "TableForecast") -> bytes:
+    """Return the figure as a PNG file; Matplotlib takes longer to import than a forecast."""
+    from lstm_ae.apply.figures import forecast_figure
+    from lstm_ae.plots.base import png
+
+    return png(forecast_figure(ahead))
 
 
 def _add_backtest_command(app: typer.Typer) -> None:

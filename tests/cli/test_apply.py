@@ -1,4 +1,4 @@
-"""Commands and estimators that apply a run import neither TensorFlow nor Keras."""
+"""Commands that apply a run: they import neither TensorFlow nor Keras, and show the result before they draw."""
 
 import shutil
 import subprocess
@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
+from lstm_ae_cli import main, series_detection
 from processes import CEILING
 from searches import call
 
@@ -87,3 +89,35 @@ def test_commands_of_a_classifier_import_no_tensorflow() -> None:
 def test_loaded_estimator_imports_no_tensorflow() -> None:
     shutil.copytree(SAVED / "pump", "run")
     assert imported(code=LOAD_ESTIMATOR) == "imported:"
+
+
+@pytest.fixture
+def detection() -> list[str]:
+    """Return a command that detects anomalies in a small table."""
+    shutil.copytree(SAVED / "pump", "run")
+    assert call("series example pump.csv").code == 0
+    Path("small.csv").write_text("".join(Path("pump.csv").read_text().splitlines(keepends=True)[:200]))
+    return ["series", "detect", "run", "small.csv"]
+
+
+def test_detection_is_shown_before_the_figure_is_drawn(
+    detection: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = []
+    monkeypatch.setattr(series_detection, "_draw", lambda *_: shown.append(capsys.readouterr().out) or b"a figure")
+    assert main(detection) == 0
+    assert "0 events in 199 rows" in shown[0]
+    assert "figure: " in capsys.readouterr().out
+
+
+def test_detection_writes_its_files_even_if_the_reader_stops_early(
+    detection: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(series_detection, "_show_detection", stopped)
+    monkeypatch.setattr(series_detection, "_draw", lambda *_: b"a figure")
+    main(detection)
+    assert Path("run/events.csv").is_file()
+    assert Path("run/figures/detection.png").read_bytes() == b"a figure"
