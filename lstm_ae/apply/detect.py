@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_ae.apply.run_table import LoadedRun, TableRequest, run_config
+from lstm_ae.apply.run_table import LoadedRun, TableRequest, run_config, slide_run
 from lstm_ae.arrays import Array, BoolArray
 from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.data.anomaly_labels import known_anomalies
@@ -29,7 +29,6 @@ from lstm_ae.detection.metrics import EventMetrics, RankingMetrics, event_metric
 from lstm_ae.detection.scores import row_scores
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.model_store import ModelStore
-from lstm_ae.models.sliding import slide
 from lstm_ae.studies.series import reconstruction
 
 
@@ -108,7 +107,7 @@ def load_detector(run: ModelStore, reading: JsonMapping | None = None) -> RunDet
     config = dataclasses.replace(config, threshold=config.threshold or rule)
     normal = run.artifact(NormalScores)
     by_components = windowwise(reconstruction.component_errors(normal.components, normal.scale.common), normal.window)
-    errors = normal.weigh(slide(run.network(), config.scale).errors, by_components)
+    errors = normal.weigh(slide_run(run, config.scale).errors, by_components)
     distances = run.find_artifact(NormalDistances)
     return RunDetector(config, SeriesScales(normal.scale, run.symbols), normal, *errors, distances)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lstm_ae.apply.run_table import LoadedRun, run_config
+from lstm_ae.apply.run_table import LoadedRun, run_config, slide_run
 from lstm_ae.arrays import Array, Float32Array, Float64Array
 from lstm_ae.data.frames import map_to_table_rows, row_id_columns
 from lstm_ae.data.panel import Panel
@@ -15,7 +15,7 @@ from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.model_store import ModelStore
 from lstm_ae.models.network import Network
-from lstm_ae.models.sliding import SlidingAutoencoder, empty_windows, slide
+from lstm_ae.models.sliding import SlidingAutoencoder, empty_windows
 from lstm_ae.table_files import TableColumns
 
 
@@ -125,7 +125,7 @@ def load_autoencoder(run: ModelStore, reading: JsonMapping | None = None) -> Run
     """
     config = run_config(run, "anomaly", "reconstruct", reading=reading)
     network = run.network()
-    return RunAutoencoder(config, network.series_scales(run.symbols), network, slide(network, config.scale))
+    return RunAutoencoder(config, network.series_scales(run.symbols), network, slide_run(run, config.scale))
 
 
 def encode_table(autoencoder: RunAutoencoder, prepared: PreparedTable) -> Float32Array:

@@ -17,7 +17,8 @@ from lstm_ae.data.table_reader import Progress, read_panel
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count
 from lstm_ae.json_types import JsonMapping, JsonObject
-from lstm_ae.model_store import ModelStore
+from lstm_ae.model_store import FittedModel, ModelStore
+from lstm_ae.models.sliding import SlidingAutoencoder, slide, slide_with_kernels
 from lstm_ae.studies.series.defaults import require_complete_windows
 
 
@@ -77,6 +78,19 @@ def run_config(run: ModelStore, *tasks: str, reading: JsonMapping | None = None)
             code=Code.RUN_MISMATCH,
         )
     return read_with_run_config(config, reading)
+
+
+def slide_run(run: ModelStore, scale: str) -> SlidingAutoencoder:
+    """Return the autoencoder of a run for sliding windows.
+
+    A command applies a run directory once, so it should start quickly. A model in memory is applied many times, and
+    equal rows must give equal results each time, so the kernels compute all of its windows.
+
+    Args:
+        run: A run with an autoencoder.
+        scale: The config's scaling.
+    """
+    return (slide_with_kernels if isinstance(run, FittedModel) else slide)(run.network(), scale)
 
 
 def read_with_run_config(config: Series, reading: JsonMapping | None) -> Series:

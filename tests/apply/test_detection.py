@@ -905,7 +905,8 @@ def test_stream_ignores_the_label_column_of_the_run(place: Path) -> None:
     changed["config"]["label_col"] = "failure"
     Path("labelled/run/config.json").write_text(json.dumps(changed))
     rows = "".join((place / "bad.csv").read_text().splitlines(keepends=True)[:31])
-    ours, theirs = followed(Path("labelled"), rows), followed(place, rows)
+    shutil.copytree(place / "run", "other/run")  # loaded anew as well: rounding depends on the rows before
+    ours, theirs = followed(Path("labelled"), rows), followed(Path("other"), rows)
     assert (ours.code, ours.out) == (0, theirs.out)
 
 

@@ -1,5 +1,6 @@
 """Codes and reconstructions of rows, compared with values worked out by hand."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,12 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lstm_ae.apply.encode import decode_rows, encode_rows, reconstruct_rows, squared_error_sums
+from lstm_ae.apply.run_table import slide_run
 from lstm_ae.data.frames import panel_from_rows
 from lstm_ae.data.panel import Panel
 from lstm_ae.detection.calibration import sliding_windows, windowwise
 from lstm_ae.detection.scores import sum_windows
 from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.models import sliding
 from lstm_ae.models.sliding import SlidingAutoencoder, empty_windows
+from lstm_ae.run import open_run
 
 
 def grid_of(values: Any, segment: Any = None) -> Panel:
@@ -98,3 +102,17 @@ def test_identity_code_reconstructs_every_row(rows: list[tuple[float, int]], win
     wanted = np.where(held[:, None], values, np.nan)
     for found in (reconstruct_rows(halves, grid), decode_rows(halves, encode_rows(halves, grid), grid.segment)):
         np.testing.assert_allclose(found, wanted, rtol=1e-6)
+
+
+def test_equal_rows_give_equal_results_of_a_model_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many rows it has been applied to."""
+    run = open_run(Path(__file__).parents[2] / "saved_models" / "pump")
+    monkeypatch.setattr(sliding, "FEW_STEPS", 0)
+    fast = slide_run(run, "standard")
+    rows = np.random.default_rng(0).normal(20, 5, (160, 3)).astype(np.float32)
+    expected = fast.errors(rows).sums
+    monkeypatch.setattr(sliding, "FEW_STEPS", 10**9)
+    np.testing.assert_array_equal(slide_run(run.read(), "standard").errors(rows).sums, expected)
+    few = slide_run(run, "standard").errors(rows).sums
+    np.testing.assert_allclose(few, expected, rtol=1e-4)
+    assert (few != expected).any()

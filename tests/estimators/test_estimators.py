@@ -136,7 +136,8 @@ def test_detector_fit_equals_the_train_command(place: Path, fitted: AnomalyDetec
 def test_detector_loads_a_run_of_the_train_command(place: Path, fitted: AnomalyDetector) -> None:
     loaded = AnomalyDetector.load(place / "run")
     found = detect.detect(open_run(place / "run"), TableRequest(str(place / "bad.csv")))
-    np.testing.assert_array_equal(-loaded.score_samples(BAD), found.model.scores)
+    # A command computes few windows without the kernels.
+    np.testing.assert_allclose(-loaded.score_samples(BAD), found.model.scores, rtol=1e-5)
     assert loaded.window == loaded.window_ == DAY
     assert {name: loaded.get_params()[name] for name in SMALL} == SMALL
     assert loaded.get_params()["options"] == {"max_gap": 2}
