@@ -102,9 +102,10 @@ class Series(Reading, Config):
     )
     seeds: int = option(
         1,
-        "Networks to train and average, with the seeds --seed, --seed + 1, ...",
+        "Networks to average, with the seeds --seed, --seed + 1, ...",
         MODEL,
         details="Each is trained as if alone, beside the same --link. The average is saved as one model.",
+        advanced=True,
         minimum=1,
         maximum=100,
         tunable=False,
