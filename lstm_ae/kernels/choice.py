@@ -67,7 +67,7 @@ def unsupported_layer(kind: str, config: JsonMapping) -> str:
         return "its activations are not tanh and sigmoid"
     policy = config["dtype"]
     if (dtype := policy["config"]["name"] if isinstance(policy, dict) else policy) != "float32":
-        return f"it computes in {dtype}"
+        return f"it computes in {dtype.removeprefix('mixed_')}"
     if not config["use_bias"] or config["unroll"] or config["stateful"]:
         return "it has no bias, is unrolled, or is stateful"
     return ""
