@@ -56,6 +56,8 @@ def estimate_table_backtest(config: Series, folds: int, progress: Progress | Non
 
 def _estimate_plan(study: str, plan: BacktestPlan, folds: int) -> CommandEstimate:
     """Estimate the cost of a backtest by timing its largest training and its test."""
+    from lstm_ae.models.keras_network import KerasNetwork
+
     start = time.monotonic()
     works, windows = [], []
     largest: FoldData | None = None
@@ -69,7 +71,7 @@ def _estimate_plan(study: str, plan: BacktestPlan, folds: int) -> CommandEstimat
     prepare_seconds = time.monotonic() - start
     works = works if plan.refit else works[:1]
     measured = measure_training(largest.config, largest.data, finish=False)
-    model = load_study(study).build(largest.config, largest.data)
+    model = KerasNetwork(load_study(study).build(largest.config, largest.data))
     start = time.monotonic()
     fold = plan.test((model, 1), largest, 1)
     # The model of each fold is traced again, which takes most of the time of a test, so all tests take about as long.
