@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lstm_ae.config.options import flag_name
-from lstm_ae.errors import Code, ConfigError
+from lstm_ae.errors import Code, ConfigError, DataError
 
 from .console import Console
 from .options import OUTPUT, Figure, Formulas, GivenOptions, LabelColumn, RunArgument, Table, command
@@ -87,6 +87,12 @@ def register(app: typer.Typer) -> None:
         if data is None:
             opened = open_trained(opened_run)
             evaluation, leaky = opened.evaluate(), opened.data.source.leaky
+            if not evaluation.metrics:
+                raise DataError(
+                    f"The run {run!r} has no split that it was not trained on. Pass a table: lstmae series evaluate "
+                    f"{run} DATA",
+                    code=Code.TOO_FEW_ROWS,
+                )
         else:
             from lstm_ae.apply.evaluate import evaluate_table, series_columns
             from lstm_ae.apply.run_table import TableRequest, run_config

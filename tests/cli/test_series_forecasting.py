@@ -28,7 +28,8 @@ from lstm_ae.data.table_reader import read_panel
 from lstm_ae.data.windows import Split
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.estimators import SequenceForecaster, forecaster
-from lstm_ae.experiment import open_trained
+from lstm_ae.evaluation import Evaluation
+from lstm_ae.experiment import RunWithData, open_trained
 from lstm_ae.forecasting import baselines
 from lstm_ae.forecasting import metrics as forecast_metrics
 from lstm_ae.forecasting.intervals import ErrorQuantiles
@@ -413,6 +414,16 @@ def test_training_metrics_include_baselines_skill_and_coverage(place: Path) -> N
     names = {path.stem for path in (place / "run/figures").iterdir()}
     assert names >= {"forecasts", "skill_by_step", "loss"}
     assert "coverage_80" not in metrics["validation"]  # the intervals are calibrated on validation
+
+
+def test_evaluation_without_a_split_asks_for_a_table(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a model that was also trained on validation and has no test split."""
+    monkeypatch.setattr(RunWithData, "evaluate", lambda _: Evaluation({}))
+    with contextlib.chdir(place):
+        said = call("series evaluate run")
+    assert said.code == 3
+    assert "series evaluate" in said.err
+    assert "DATA" in said.err
 
 
 def test_refit_model_is_evaluated_with_the_intervals_of_its_trial(place: Path, tmp_path: Path) -> None:
