@@ -150,6 +150,12 @@ def read_cases(
                 f"{given if isinstance(given, str) else ','.join(given)}",
                 code=Code.UNKNOWN_NAME,
             )
+    if config.scale == "series":
+        raise ConfigError(
+            f"--scale series is for series that occur again, and {name} has one series per line. Use --scale window, "
+            "or remove it",
+            code=Code.OPTION_NOT_APPLICABLE,
+        )
     # Without cells, no column is inferred to hold times.
     kinds: dict[str, Kind] = {column: "number" if column in dimensions else "text" for column in names}
     layout = infer_layout(TableSample(names, kinds, lambda _: (), name), config, of_run=of_run)._replace(

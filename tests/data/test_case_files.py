@@ -165,6 +165,7 @@ def test_invalid_files_are_refused_with_the_line_and_the_rule(text: str, facts: 
         {"value_cols": ("dim_7",)},
         {"skip_rows": 1},
         {"decimal": "comma"},
+        {"scale": "series"},
     ],
 )
 def test_options_that_do_not_apply_are_refused(options: dict[str, Any]) -> None:
