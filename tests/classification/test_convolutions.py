@@ -175,7 +175,7 @@ def test_network_that_cannot_improve_keeps_the_accuracy_of_the_baseline() -> Non
     # This learning rate is so large that it destroys the initial weights.
     model, result = experiment.fit_model(settled(epochs=1, learning_rate=10.0, optimizer="sgd"), data)
     assert result.best_epoch == 0
-    evaluation = classification.evaluate(model, data)
+    evaluation = classification.evaluate(KerasNetwork(model), data)
     accuracy = evaluation.metrics["test"]["accuracy"]
     assert accuracy.value == accuracy.baselines["logistic regression on convolutions"]
     assert evaluation.verdicts["test"].outcome == "ties with"

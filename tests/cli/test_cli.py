@@ -439,7 +439,8 @@ def test_snp_predict_forecasts_one_day_with_intervals(run):
     assert verdict == f"Verdict on test: {found['verdict']['text']}"
     assert against == f'Against persistence ("tomorrow = today"), one day ahead: {found["persistence"]["text"]}'
     assert found["persistence"]["baseline"] == "persistence"
-    assert found["persistence"]["skill"] == pytest.approx(found["metrics"]["test"]["skill"]["value"], abs=1e-6)
+    # The metrics are those of the training, by Keras.
+    assert found["persistence"]["skill"] == pytest.approx(found["metrics"]["test"]["skill"]["value"], abs=1e-5)
     beats = found["persistence"]["outcome"] == "beats"
     assert reach == f"{'Useful:' if beats else 'Not useful: not'} significantly better than persistence."
     assert [line.split()[:2] for line in metrics] == [["test", "skill"], ["test", "mae"], ["test", "coverage_80"]]

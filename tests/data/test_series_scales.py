@@ -269,8 +269,10 @@ def _measured(config: Series, data: Data) -> list[float]:
     """Return the metrics, baselines, and skills of an untrained network."""
     import keras
 
+    from lstm_ae.models.keras_network import KerasNetwork
+
     keras.utils.set_random_seed(0)
-    evaluation = series.evaluate(series.build(config, data), data)
+    evaluation = series.evaluate(KerasNetwork(series.build(config, data)), data)
     rows = [metric for metrics in evaluation.metrics.values() for metric in metrics.values()]
     values = [value for metric in rows for value in (metric.value, *metric.baselines.values())]
     return values + [judged.skill for judged in evaluation.verdicts.values()]
