@@ -110,6 +110,7 @@ class Evaluation(NamedTuple):
         columns: skills by split and column, for forecasts of tables with several columns.
         series: metrics by split, series, and name, for another table with several series.
         notes: sentences on what could not be evaluated.
+        refitted: artifacts of a refitted model that replace those of the first training.
     """
 
     metrics: Metrics
@@ -118,6 +119,7 @@ class Evaluation(NamedTuple):
     columns: dict[str, dict[str, ColumnSkill]] = {}
     series: dict[str, Metrics] = {}
     notes: tuple[str, ...] = ()
+    refitted: tuple[Any, ...] = ()
 
     def as_json(self) -> JsonObject:
         """Return the content of `metrics.json`: metrics by split, and what else there is, by its name here."""

@@ -461,7 +461,7 @@ def assemble(
         statistics = study.fit_artifacts(config, network, data, evaluation)
         artifacts, further = {each.file: each.content() for each in statistics.artifacts}, statistics.metrics
     else:
-        artifacts = judged_by.artifact_contents()
+        artifacts = judged_by.artifact_contents() | {each.file: each.content() for each in evaluation.refitted}
         further = {key: value for key, value in judged_by.metrics().items() if key in COPIED_ENTRIES}
     training = {
         "epochs": result.epochs,

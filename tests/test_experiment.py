@@ -19,7 +19,7 @@ from lstm_ae.data.windows import Data, join_training
 from lstm_ae.errors import ConfigError, DataError, DivergedError
 from lstm_ae.experiment import RunWithData, open_trained
 from lstm_ae.files import save_state
-from lstm_ae.forecasting.baselines import fit_table_baselines
+from lstm_ae.forecasting.baselines import TableRegression, fit_table_baselines
 from lstm_ae.forecasting.intervals import ErrorQuantiles
 from lstm_ae.run import Run
 from lstm_ae.studies import load_study
@@ -357,6 +357,9 @@ def test_refit_trains_on_validation_and_keeps_the_calibration(tmp_path: Path, se
     network, other = (each.model().get_layer("network") for each in (run, first))
     assert not np.array_equal(network.get_weights()[0], other.get_weights()[0])
     np.testing.assert_array_equal(run.artifact(ErrorQuantiles).quantiles, first.artifact(ErrorQuantiles).quantiles)
+    weights = [each.artifact(TableRegression).linear.weights for each in (run, first)]
+    np.testing.assert_array_equal(weights[0], fit_table_baselines(data, 8, refit=True).linear.weights)
+    assert not np.array_equal(*weights)
     stored = run.metrics()
     evaluated = open_trained(run, data).evaluate().as_json()
     assert {part: stored[part] for part in evaluated} == evaluated

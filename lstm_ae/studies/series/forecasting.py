@@ -57,7 +57,8 @@ def evaluate(model: Network, data: Data, judged_by: ModelStore | None = None) ->
         errors = table_errors(model, data, split, fitted, spread if part == "test" else None)
         by_part[part] = skill_by_column(errors, data.feature_names, fitted.seasons)
         metrics[part], verdicts[part] = table_metrics(errors), judge_forecasts(errors, data.feature_names)
-    return Evaluation(metrics, verdicts, (fitted, spread), by_part)
+    refitted = (TableRegression(fitted.linear),) if judged_by and fitted.linear else ()
+    return Evaluation(metrics, verdicts, (fitted, spread), by_part, refitted=refitted)
 
 
 def _baselines_and_spread(model: Network, data: Data, judged_by: ModelStore | None) -> tuple[TableBaselines, Array]:
