@@ -114,7 +114,7 @@ def test_codes_and_reconstructions_keep_the_row_order_of_the_file(place: Path) -
     assert again["time"].iloc[0] == "2024-01-01T00:00:00"
     assert np.isfinite(again["level"]).all()  # also where the value is missing
     alone = loaded.reconstruct(table[table["pump"] == "south"].set_index("time")[["level", "heat"]])
-    np.testing.assert_allclose(again.loc[again["pump"] == "south", ["level", "heat"]], alone, rtol=1e-5)
+    np.testing.assert_allclose(again.loc[again["pump"] == "south", ["level", "heat"]], alone, rtol=1e-5, atol=1e-6)
 
 
 def test_reconstructed_table_can_be_reconstructed_again(place: Path) -> None:
