@@ -20,7 +20,7 @@ from lstm_ae.formatting import format_best_epochs, format_option
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.model_store import history_names
 from lstm_ae.report.figures import ReportFigure, read_figures
-from lstm_ae.report.network import Network, read_network
+from lstm_ae.report.network import NetworkSummary, read_network
 from lstm_ae.report.source_report import ReportedValue, reported_values
 from lstm_ae.run import Run, measured_parts
 from lstm_ae.search.directory import SearchDirectory, open_search
@@ -405,7 +405,7 @@ class RunFacts:
     training: TrainingFacts | None
     threshold: ThresholdFacts | None
     history: Mapping[str, Sequence[float]]
-    network: Network | None
+    network: NetworkSummary | None
     pictures: Sequence[ReportFigure]
     tables: Sequence[ReportTable]
     events: ReportTable | None

@@ -24,7 +24,7 @@ _DETAILS = ("units", "activation", "rate", "return_sequences", "n")
 _HIDDEN = ("InputLayer", "Identity")
 
 
-class Layer(NamedTuple):
+class LayerSummary(NamedTuple):
     """Layer of a network.
 
     Args:
@@ -42,7 +42,7 @@ class Layer(NamedTuple):
     parameters: int
 
 
-class Network(NamedTuple):
+class NetworkSummary(NamedTuple):
     """Inputs, outputs, and layers of a model.
 
     Args:
@@ -53,7 +53,7 @@ class Network(NamedTuple):
 
     inputs: Mapping[str, str]
     outputs: tuple[str, ...]
-    layers: tuple[Layer, ...]
+    layers: tuple[LayerSummary, ...]
 
     @property
     def parameters(self) -> int:
@@ -61,7 +61,7 @@ class Network(NamedTuple):
         return sum(layer.parameters for layer in self.layers)
 
 
-def read_network(path: Path) -> Network:
+def read_network(path: Path) -> NetworkSummary:
     """Read a `model.keras`.
 
     Raises:
@@ -81,11 +81,11 @@ def read_network(path: Path) -> Network:
         ) from error
 
 
-def _network(config: JsonMapping, file: "h5py.File") -> Network:
+def _network(config: JsonMapping, file: "h5py.File") -> NetworkSummary:
     inner = {layer["config"]["name"]: layer["config"] for layer in config["layers"] if "layers" in layer["config"]}
     groups = {_name(group): group for group in file["layers"].values()}
     parts = inner.items() if inner else [(config["name"], config)]
-    layers: list[Layer] = []
+    layers: list[LayerSummary] = []
     for name, part in parts:
         weights = groups[name]["layers"] if inner else file["layers"]
         layers += _layers(part["layers"], weights)
@@ -94,10 +94,10 @@ def _network(config: JsonMapping, file: "h5py.File") -> Network:
         for layer in config["layers"]
         if layer["class_name"] == "InputLayer"
     }
-    return Network(shapes, tuple(_names(config["output_layers"])), tuple(layers))
+    return NetworkSummary(shapes, tuple(_names(config["output_layers"])), tuple(layers))
 
 
-def _layers(listed: Sequence[JsonMapping], groups: "h5py.Group") -> Iterator[Layer]:
+def _layers(listed: Sequence[JsonMapping], groups: "h5py.Group") -> Iterator[LayerSummary]:
     sizes = {_name(group): _size(group) for group in groups.values()}
     for layer in listed:
         config, kind = layer["config"], layer["class_name"]
@@ -117,7 +117,7 @@ def _layers(listed: Sequence[JsonMapping], groups: "h5py.Group") -> Iterator[Lay
         # A recurrent layer with an initial state has two input shapes.
         reads = built.get("input_shape") or built.get("shapes_dict", {}).get("sequences_shape")
         shape = _shape(reads) if isinstance(reads, list) and not any(isinstance(each, list) for each in reads) else ""
-        yield Layer(config["name"], kind, details, shape, sizes.get(config["name"], 0))
+        yield LayerSummary(config["name"], kind, details, shape, sizes.get(config["name"], 0))
 
 
 def _size(group: "h5py.Group") -> int:

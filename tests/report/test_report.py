@@ -31,7 +31,7 @@ from lstm_ae.report.charts import svg
 from lstm_ae.report.comparison import compare_runs
 from lstm_ae.report.facts import MeasuredValue, RunFacts, gather_run, gather_search
 from lstm_ae.report.figures import fit_figures, read_figures
-from lstm_ae.report.network import Layer, read_network
+from lstm_ae.report.network import LayerSummary, read_network
 from lstm_ae.report.page import MARK, gather_sources, render_report, require_report_path, write_report
 from lstm_ae.report.source_report import reported_values
 
@@ -50,9 +50,9 @@ def test_read_network_lists_layers_and_their_parameters() -> None:
     assert network.outputs == ("reconstruction",)
     # An LSTM has four gates, each with one weight per input, one per unit, and a bias.
     assert network.layers == (
-        Layer("encoder_1", "LSTM", chosen, "any × any × 1", 4 * 16 * (1 + 16 + 1)),
-        Layer("decoder_1", "LSTM", chosen, "any × any × 16", 4 * 16 * (16 + 16 + 1)),
-        Layer("reconstruction", "Dense", "units 1, activation linear", "any × any × 16", 16 + 1),
+        LayerSummary("encoder_1", "LSTM", chosen, "any × any × 1", 4 * 16 * (1 + 16 + 1)),
+        LayerSummary("decoder_1", "LSTM", chosen, "any × any × 16", 4 * 16 * (16 + 16 + 1)),
+        LayerSummary("reconstruction", "Dense", "units 1, activation linear", "any × any × 16", 16 + 1),
     )
 
 
