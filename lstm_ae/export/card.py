@@ -83,7 +83,7 @@ def render_card(name: str, version: str, run: ModelStore, endpoints: "Sequence[E
         "command": f"`{about['command']}`",
         "created": f"{str(about['created'])[:10]}, on {about['machine']}",
         "versions": ", ".join(f"{package} {number}" for package, number in about["versions"].items()),
-        "seed": str(config.seed),
+        "seed": ", ".join(str(member.seed) for member in config.for_members()),
         "training": _describe_training(training),
         "parameters": f"{int(training['parameters']):,}",
     }

@@ -71,6 +71,14 @@ def test_card_task_description_follows_the_config():
     assert "Reconstructs windows of daily prices." in render_card("x", "1", run, ENDPOINTS)
 
 
+def test_card_names_the_seed_of_each_network() -> None:
+    class Averaged(Run):
+        def config(self):
+            return dataclasses.replace(super().config(), seeds=3)
+
+    assert "- seed: 0, 1, 2\n" in render_card("snp", "1", Averaged(ROOT / "snp"), ENDPOINTS)
+
+
 def test_card_includes_the_notes_of_the_metrics() -> None:
     class Noted(Run):
         def metrics(self):
