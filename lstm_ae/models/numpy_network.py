@@ -32,10 +32,8 @@ Function = Callable[..., tuple[Array, ...]]
 # Lengths with which a graph is evaluated to find out which sizes of its outputs are fixed.
 PROBED_LENGTHS = (2, 3)
 
-
 # Samples that are computed together: few, so that the data of a step stays in a core's cache.
 SAMPLES = 256
-
 
 # Largest number of values of a tensor per sample: operations without weights could fill the memory.
 LARGEST_SAMPLE = 2**26
@@ -249,7 +247,7 @@ def build_network(
     """
     model = _functional(config["config"], weights, "")
     # An invalid graph fails here and not when it is applied.
-    assert model.outputs
+    _ = model.outputs
     model.source = source
     return model
 
