@@ -16,12 +16,18 @@ from lstm_ae.data.prices import load_new_prices
 from lstm_ae.data.scaling import company_scale, fixed_scale
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.experiment import open_on_new_data, open_trained
-from lstm_ae.forecasting.baselines import PriceBaselines
+from lstm_ae.forecasting.baselines import PriceBaselines, fit_price_baselines
 from lstm_ae.forecasting.intervals import PriceCalibration
 from lstm_ae.forecasting.metrics import price_errors, price_metrics
 from lstm_ae.run import Run
 from lstm_ae.studies.snp import load
-from lstm_ae.studies.snp.forecasting import compare_more_baselines, evaluate_new, forecast_one_day, predict
+from lstm_ae.studies.snp.forecasting import (
+    STORED_STEPS,
+    compare_more_baselines,
+    evaluate_new,
+    forecast_one_day,
+    predict,
+)
 from lstm_ae.studies.snp.multistep import forecast_multistep
 
 LONG_AGO = np.datetime64("2000-01-01")
@@ -112,6 +118,23 @@ def test_refit_model_is_evaluated_with_the_stored_calibration(run, refit):
     assert measured["mae"].value == pytest.approx(before["mae"]["value"])
     # The linear regression was also fitted to the validation data.
     assert measured["mae"].baselines["linear regression"] != before["mae"]["baselines"]["linear regression"]
+
+
+def test_refit_stores_the_regression_that_it_is_compared_with(tmp_path):
+    path = prices(tmp_path, days_of("AAA", 400), days_of("BBB", 400, seed=1, price=20))
+    config = Snp(data=path, window=8, units=2, epochs=1, learning_rate=0.03, link="none", refit=True)
+    data = load(config)
+    run = experiment.train(config, data, out=tmp_path / "run")
+    stored = run.artifact(PriceBaselines)
+    first, second = (
+        fit_price_baselines(data, 8, STORED_STEPS, with_open=False, days=stored.days, refit=refit)
+        for refit in (False, True)
+    )
+    np.testing.assert_array_equal(stored.linear.weights, second.linear.weights)
+    assert not np.array_equal(stored.linear.weights, first.linear.weights)
+    assert stored.drift == second.drift != first.drift
+    # Intervals and the errors of persistence stay those of the validation split.
+    np.testing.assert_array_equal(stored.spread.quantiles, first.spread.quantiles)
 
 
 def test_refit_model_with_more_baselines_uses_the_stored_calibration(refit):

@@ -119,18 +119,21 @@ def evaluate(model: Network, data: Data, judged_by: ModelStore | None = None) ->
     usual = mean_absolute_change(data)
     # The rollout's first day equals the one-day forecast; its errors of later days are stored for new data.
     stored, baselines = calibration, fitted
-    if not method.with_open and not judged_by:
-        later_days = forecast_days(Rollout(model), method.given, STORED_STEPS)
-        stored = calibrate_price_intervals(later_days, data) or calibration
+    if not method.with_open:
+        if not judged_by:
+            later_days = forecast_days(Rollout(model), method.given, STORED_STEPS)
+            stored = calibrate_price_intervals(later_days, data) or calibration
         if data.recut(data.train, method.given + STORED_STEPS).samples:
-            baselines = fit_price_baselines(data, method.given, STORED_STEPS, with_open=False, days=fitted.days)
+            baselines = fit_price_baselines(
+                data, method.given, STORED_STEPS, with_open=False, days=fitted.days, refit=judged_by is not None
+            )
     metrics, verdicts = {}, {}
     for part, split in evaluated_parts(data, judged_by).items():
         # Intervals are calibrated on the validation split, so they are evaluated on the test split only.
         errors = price_errors(method, data, split, fitted, calibration if part == "test" else None)
         metrics[part] = _all_days_metrics(model, data, split) | price_metrics(errors, usual)
         verdicts[part] = judge_forecasts(errors.at())
-    return Evaluation(metrics, verdicts, (stored, baselines))
+    return Evaluation(metrics, verdicts, (stored, baselines), refitted=(baselines,) if judged_by else ())
 
 
 def evaluate_new(model: Network, data: Data, calibration: Calibration, fitted: PriceBaselines) -> Evaluation:
