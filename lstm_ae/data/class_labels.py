@@ -114,7 +114,12 @@ def choose_division(config: Reading, table: Panel, test: Panel | None = None) ->
             tables.append(test)
         slots = [grid_slots(each, step, follow=config.duplicates == "error") for each in tables]
         longest = max(int(each.max()) for each in slots) + 1
-        if window is None and longest <= MAX_SERIES_WINDOW:
+        if window is None and longest > MAX_SERIES_WINDOW:
+            inferred["series"] = (
+                f"the longest series has {longest:,} steps, over the limit of {MAX_SERIES_WINDOW:,} for a default "
+                f"window; pass --window {longest} for whole series"
+            )
+        elif window is None:
             window = max(longest, 2)
             inferred["window"] = f"{window} steps, the longest series{' of both tables' * (test is not None)}"
             if max_gap is None:

@@ -113,9 +113,14 @@ def test_explicit_split_by_and_window_are_not_changed() -> None:
     config, _ = settled(runs(9), split_by="series")
     assert config.window == 4
     # Longer series get the default window instead of their length.
-    config, _ = settled(runs(10, rows=1001))
+    config, data = settled(runs(10, rows=1001))
     assert config.split_by == "series"
     assert config.window == 30
+    (note,) = (note for note in data.source.notes if note.startswith("series: "))
+    assert "1,001 steps, over the limit of 1,000" in note
+    assert note.endswith("pass --window 1001 for whole series")
+    config, data = settled(runs(10, rows=1001), window=1001)
+    assert not any(note.startswith("series: ") for note in data.source.notes)
 
 
 def test_a_window_has_the_class_of_its_last_row() -> None:
