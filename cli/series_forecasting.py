@@ -124,10 +124,13 @@ def _draw(ahead: "TableForecast") -> bytes:
 
 
 def _add_backtest_command(app: typer.Typer) -> None:
+    # The folds are periods of time, also of files whose series are divided by default.
+    fixed = {"task": "forecast", "split_by": None}
+
     def dry_run(
         *, data: str, folds: int, out: Path | None, require_skill: float | None, given: GivenOptions, console: Console
     ) -> None:
-        config = given.config(Series, data=data, task="forecast")
+        config = given.config(Series, data=data, **fixed)
 
         def estimate(reading: Callable[..., None]) -> "CommandEstimate":
             from lstm_ae.estimate.folds import estimate_table_backtest
@@ -138,7 +141,7 @@ def _add_backtest_command(app: typer.Typer) -> None:
 
     example = "lstmae series backtest pump.csv --folds 2 --epochs 1"
 
-    @command(app, "backtest", example, Series, hide=("data", "task", "refit", "test"), dry_run=dry_run)
+    @command(app, "backtest", example, Series, hide=("data", "task", "split_by", "refit", "test"), dry_run=dry_run)
     def backtest(
         data: NewTable,
         *,
@@ -149,7 +152,7 @@ def _add_backtest_command(app: typer.Typer) -> None:
         console: Console,
     ) -> None:
         """Train and test a forecaster on successive periods of time."""
-        skill = show_table_backtest(given.config(Series, data=data, task="forecast"), console, out, folds)
+        skill = show_table_backtest(given.config(Series, data=data, **fixed), console, out, folds)
         check_skill("The skill over all folds", skill, require_skill)
 
 

@@ -113,9 +113,9 @@ def case_options(path: str, *, task: str | None = None) -> JsonObject:
             header = _read_header(_numbered_lines(file, name, None), name)
     except DataError:
         return {}  # reading the table reports the error
-    options: JsonObject = {"id_col": (CASE_COLUMN,)}
+    options: JsonObject = {"id_col": (CASE_COLUMN,), "split_by": "series"}
     if header.labeled and task in (None, "classify"):
-        options |= {"task": "classify", "label_col": CLASS_COLUMN, "split_by": "series"}
+        options |= {"task": "classify", "label_col": CLASS_COLUMN}
     return options
 
 

@@ -56,7 +56,7 @@ from lstm_ae.data.preparation import (
 )
 from lstm_ae.data.scaling import Scale, describe_unknown_series, find_scale_lines
 from lstm_ae.data.season import MAX_DEFAULT_WINDOW, choose_coarser_step
-from lstm_ae.data.split import PARTS, required_parts
+from lstm_ae.data.split import PARTS, required_parts, suggest_division
 from lstm_ae.data.table_reader import Progress, read_panel
 from lstm_ae.data.timestamps import CLOCK_HEADING
 from lstm_ae.data.windows import Data
@@ -176,8 +176,8 @@ def check_windows(prepared: PreparedTable, windows: tuple[int, int, int], config
         text += f"; {known}, except with --task classify"
     fixes: list[Fix] = []
     tries: list[JsonObject] = [{}]
-    if len(prepared.table.ids) >= len(PARTS) and "series" not in (config.split_by, config.scale):
-        tries.insert(0, {"split_by": "series"})
+    if division := suggest_division(config, len(prepared.table.ids)):
+        tries.insert(0, {"split_by": division})
     if len(runs) > len(prepared.table.ids):
         tries.append({"freq": "rows"})
     for fix in tries:

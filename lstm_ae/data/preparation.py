@@ -14,7 +14,7 @@ from lstm_ae.data.grid import common_gaps, common_step, grid_slots, map_to_grid_
 from lstm_ae.data.panel import Panel, number_runs, rows_with_values, run_starts
 from lstm_ae.data.scaling import Scale, find_scale_lines, fit_scale
 from lstm_ae.data.season import DefaultSteps, choose_default_steps
-from lstm_ae.data.split import PARTS, TEST, Parts, assign_parts, required_parts
+from lstm_ae.data.split import PARTS, TEST, Parts, assign_parts, required_parts, suggest_division
 from lstm_ae.data.windows import Data, Source, Split, cut_panel, hash_arrays, hash_panel, require_samples
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count
@@ -360,7 +360,6 @@ def load_series(
     )
     scale = _fit_scale(config, train, prepared, len(symbols))
     data = Data(train, validation, test, scale, source, symbols, feature_names=table.layout.values, clock=table.clock)
-    several = len(table.ids) >= len(PARTS) and "series" not in (config.split_by, config.scale)
     why, ways = [], []  # type: list[str], list[str]
     if known := prepared.inferred.get("label_col"):
         why.append(known)
@@ -375,7 +374,8 @@ def load_series(
     if folds:
         ways += [] if test.samples else ["fewer --folds"]
     else:
-        ways += ["another --split", *(["--split-by series"] if several else [])]
+        division = suggest_division(config, len(table.ids))
+        ways += ["another --split", *([f"--split-by {division}"] if division else [])]
     hint = f"{'; '.join(why)}{': ' * bool(why)}pass {', '.join([*ways, 'or more rows'])}"
     return require_samples(data, hint[0].upper() + hint[1:], tests=config.tests)
 

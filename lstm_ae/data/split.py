@@ -137,6 +137,18 @@ def _bound_form(text: str, config: Reading, grid: Panel) -> TimeForm:
     return found
 
 
+def suggest_division(config: Reading, series: int) -> str | None:
+    """Return the value of `split_by` to suggest if a part holds no window; None if the other one does not fit.
+
+    Args:
+        config: config of the training.
+        series: number of series.
+    """
+    if config.split_by == "series":
+        return "time" if series < len(PARTS) else None
+    return "series" if series >= len(PARTS) and config.scale != "series" else None
+
+
 def required_parts(config: Reading) -> range:
     """Return the indices of `PARTS` that must hold windows: all, or all but test if no rows are reserved for it."""
     return range(len(PARTS) if config.tests else 2)

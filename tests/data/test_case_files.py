@@ -194,8 +194,9 @@ def test_file_with_classes_is_classified_by_default_with_one_window_per_series()
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({"task": "forecast"}, ("forecast", None, None)),
-        ({"task": "anomaly"}, ("anomaly", None, None)),
+        ({"task": "forecast"}, ("forecast", None, "series")),
+        ({"task": "anomaly"}, ("anomaly", None, "series")),
+        ({"task": "forecast", "split_by": "time"}, ("forecast", None, "time")),
         ({"split_by": "time"}, ("classify", "class", "time")),
     ],
 )
@@ -210,7 +211,36 @@ def test_file_without_classes_is_a_table_of_series() -> None:
     Path("t.ts").write_text("@univariate true\n@classLabel false\n@data\n1,2\n3,4\n")
     config = GivenOptions().config(Series, data="t.ts")
     assert (config.task, config.label_col, config.id_col) == ("anomaly", None, ("case",))
+    assert config.split_by == "series"
     assert read_panel(config).layout.names == ("case", "dim_0")
+
+
+def test_series_are_divided_for_every_task() -> None:
+    Path("t.ts").write_text(cases(20))
+    for task in ("reconstruct", "forecast"):
+        config = GivenOptions({"task": task, "window": 3, "horizon": 1 if task == "forecast" else None}).config(
+            Series, data="t.ts"
+        )
+        data = load_complete(config).data
+        # The first value of a case is its number, and its values increase by 1.
+        rows = [set(split.windows()[:, 0, 0].tolist()) for split in data[:3]]
+        assert [len(split.series) for split in data[:3]] == [14 * 6, 3 * 6, 3 * 6]
+        assert all(rows)
+
+
+def test_split_by_time_is_suggested_for_few_series() -> None:
+    Path("t.ts").write_text(cases(2, 40))
+    message = refused("series train t.ts --task reconstruct --quiet", 3)
+    assert "holds no window" in message
+    assert "--split-by time" in message
+    assert "--split-by time" in call("series check t.ts").out
+
+
+def test_backtest_of_a_file_tests_periods_of_time_within_its_series() -> None:
+    Path("t.ts").write_text(cases(4, 60))
+    said = call("series backtest t.ts --folds 2 --epochs 1 --units 2 --window 4 --horizon 1 --out b --json")
+    assert said.code == 0, said.err
+    assert "--split-by" in refused("series backtest t.ts --split-by series --out c", 2)
 
 
 def test_check_describes_the_series_and_classes() -> None:
