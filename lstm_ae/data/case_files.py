@@ -38,6 +38,8 @@ TS_FLAGS = ("@timestamps", "@missing", "@univariate", "@equallength", "@targetla
 TS_COUNTS = ("@dimensions", "@dimension", "@serieslength")
 TS_WORDS = (*TS_FLAGS, *TS_COUNTS, "@problemname", "@classlabel")
 DATA_START = "@data"
+TS_LABEL_HINT = "Add @classLabel true, followed by the classes, to the header"
+ARFF_LABEL_HINT = "Add the class, as in @attribute class {a,b}, as the last attribute"
 
 # Name and type of an attribute, a class in braces, and the last cell of a row with all cells before it.
 ATTRIBUTE = re.compile(r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s{'"]+)\s*(\S.*)""")
@@ -67,12 +69,14 @@ class CaseFormat(NamedTuple):
     Args:
         parse: function that splits a line into the cells of each dimension and the class, "?" where missing.
         labeled: whether each line ends with a class.
+        label_hint: what declares the class; "" if the header says whether there is one.
         classes: the classes; empty if the header does not list them.
         dimensions, steps: their number in every case; None if the header does not say it.
     """
 
     parse: Callable[[str], Case]
     labeled: bool
+    label_hint: str
     classes: frozenset[str]
     dimensions: int | None
     steps: int | None
@@ -114,7 +118,7 @@ def case_options(path: str, *, task: str | None = None) -> JsonObject:
     except DataError:
         return {}  # reading the table reports the error
     options: JsonObject = {"id_col": (CASE_COLUMN,), "split_by": "series"}
-    if header.labeled and task in (None, "classify"):
+    if task == "classify" or (task is None and header.labeled):
         options |= {"task": "classify", "label_col": CLASS_COLUMN}
     return options
 
@@ -150,6 +154,9 @@ def read_cases(
                 f"{given if isinstance(given, str) else ','.join(given)}",
                 code=Code.UNKNOWN_NAME,
             )
+    if config.label_col and not header.labeled:
+        hint = header.label_hint or "Pass a file with classes"
+        raise ConfigError(f"{name} has no classes. {hint}, or omit --label-col and --task classify", code=Code.LABELS)
     if config.scale == "series":
         raise ConfigError(
             f"--scale series is for series that occur again, and {name} has one series per line. Use --scale window, "
@@ -208,6 +215,7 @@ def _parse_cases(header: CaseFormat, lines: Lines, name: str) -> Iterator[tuple[
         DataError: if a case does not agree with the header, or with the first case where the header does not say it.
     """
     dimensions = header.dimensions
+    advice = f"Correct the line{f'. {header.label_hint} if the line ends with its class' * bool(header.label_hint)}"
     for number, line in lines:
         where = f"{name}, line {number}"
         values, label = header.parse(line)
@@ -215,12 +223,16 @@ def _parse_cases(header: CaseFormat, lines: Lines, name: str) -> Iterator[tuple[
             raise _case_error(where, "the line is not a series followed by its class")
         dimensions = len(values) if dimensions is None else dimensions
         if len(values) != dimensions:
-            raise _case_error(where, f"{format_count(len(values), 'dimension')} where the file has {dimensions}")
+            raise _case_error(
+                where, f"{format_count(len(values), 'dimension')} where the file has {dimensions}", advice
+            )
         steps = len(values[0]) if header.steps is None else header.steps
         for place, cells in enumerate(values):
             if len(cells) != steps:
                 of = f" of dimension {place}" if dimensions > 1 else ""
-                raise _case_error(where, f"{format_count(len(cells), 'value')}{of} where there should be {steps}")
+                raise _case_error(
+                    where, f"{format_count(len(cells), 'value')}{of} where there should be {steps}", advice
+                )
             if "" in cells:
                 raise _case_error(where, f"value {cells.index('') + 1} is empty", "Write ? for a missing value")
         if header.classes and label not in (*header.classes, "?"):
@@ -273,7 +285,7 @@ def _read_tags(lines: Lines, name: str) -> Tags:
 def _read_ts_header(tags: Tags, name: str) -> CaseFormat:
     flags: dict[str, bool] = {}
     counts: dict[str, int] = {}
-    labeled, classes = False, frozenset[str]()
+    labeled, label_hint, classes = False, TS_LABEL_HINT, frozenset[str]()
     for number, tag, rest in tags:
         word, *more = rest.split() or [""]
         if tag not in TS_WORDS:
@@ -285,7 +297,7 @@ def _read_ts_header(tags: Tags, name: str) -> CaseFormat:
         if tag in TS_COUNTS:
             counts[tag.removesuffix("s")] = int(word)
         elif tag == "@classlabel":
-            labeled, classes = word.lower() == "true", frozenset(more)
+            labeled, label_hint, classes = word.lower() == "true", "", frozenset(more)
         elif tag in TS_FLAGS:
             flags[tag] = word.lower() == "true"
         if flags.get("@timestamps"):
@@ -300,7 +312,7 @@ def _read_ts_header(tags: Tags, name: str) -> CaseFormat:
 
     dimensions = 1 if flags.get("@univariate") else counts.get("@dimension")
     steps = counts.get("@serieslength") if flags.get("@equallength", True) else None
-    return CaseFormat(parse, labeled, classes, dimensions, steps)
+    return CaseFormat(parse, labeled, label_hint, classes, dimensions, steps)
 
 
 def _read_arff_header(tags: Tags, name: str) -> CaseFormat:
@@ -346,4 +358,4 @@ def _read_arff_header(tags: Tags, name: str) -> CaseFormat:
             series = quoted[2].split("\\n") if quoted else []
         return Case([[cell.strip() for cell in piece.split(",")] for piece in series], label)
 
-    return CaseFormat(parse, labeled, classes, None if relational else 1, numbers)
+    return CaseFormat(parse, labeled, "" if labeled else ARFF_LABEL_HINT, classes, None if relational else 1, numbers)

@@ -243,6 +243,33 @@ def test_backtest_of_a_file_tests_periods_of_time_within_its_series() -> None:
     assert "--split-by" in refused("series backtest t.ts --split-by series --out c", 2)
 
 
+@pytest.mark.parametrize(
+    "header", ["@univariate true\n", "@missing false\n", "@univariate true\n@equalLength true\n@seriesLength 3\n"]
+)
+def test_undeclared_class_of_a_ts_file_is_explained(header: str) -> None:
+    with pytest.raises(DataError, match=r"Add @classLabel true, .* if the line ends with its class"):
+        read(f"{header}@data\n1,2,3:a\n4,5,6:b\n", label_col=None)
+    # A header that denies classes is not doubted.
+    with pytest.raises(DataError, match=r"Correct the line$"):
+        read(f"{header}@classLabel false\n@data\n1,2,3:a\n4,5,6:b\n", label_col=None)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("@univariate true\n@data\n1,2\n3,4\n", "Add @classLabel true"),
+        ("@univariate true\n@classLabel false\n@data\n1,2\n3,4\n", "Pass a file with classes"),
+        (
+            FLAT.replace("@attribute target {1,2}\n", "@attribute c real\n"),
+            "Add the class, as in @attribute class {a,b}",
+        ),
+    ],
+)
+def test_classifier_of_a_file_without_classes_is_refused_with_what_declares_them(text: str, hint: str) -> None:
+    Path("t.ts").write_text(text)
+    assert hint in refused("series train t.ts --task classify --quiet", 2)
+
+
 def test_check_describes_the_series_and_classes() -> None:
     Path("TRAIN.ts").write_text(cases(20, 12))
     said = call("series check TRAIN.ts --json")
