@@ -7,6 +7,7 @@ other settings, with which Keras must compute the model.
 
 import concurrent.futures
 import functools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -509,7 +510,8 @@ def _pooling(layer: Layer) -> Function:
 
 def _flatten(layer: Layer) -> Function:
     _require(layer, data_format="channels_last")
-    return lambda values: (values.reshape(len(values), -1),)
+    # NumPy infers no size of an empty batch.
+    return lambda values: (values.reshape(len(values), math.prod(values.shape[1:])),)
 
 
 def _repeat(layer: Layer) -> Function:

@@ -86,7 +86,12 @@ def compare(network: Any, kind: str, path: Path, *, missing: bool = False) -> No
     assert isinstance(converted, NumpyNetwork)
     for name, value in converted(inputs).items():
         np.testing.assert_array_equal(value, ours(inputs)[name])
-    assert_near(ours(inputs), {name: np.asarray(value) for name, value in model(inputs, training=False).items()})
+    expected = {name: np.asarray(value) for name, value in model(inputs, training=False).items()}
+    assert_near(ours(inputs), expected)
+    empty = ours(inputs_of(ours.inputs, 0))
+    assert {name: value.shape for name, value in empty.items()} == {
+        name: (0, *value.shape[1:]) for name, value in expected.items()
+    }
 
 
 def tables(cell: str, layers: int, bidirectional: bool) -> Iterator[tuple[str, Any]]:
