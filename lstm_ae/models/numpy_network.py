@@ -7,6 +7,7 @@ other settings, with which Keras must compute the model.
 
 import concurrent.futures
 import functools
+import graphlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
@@ -103,15 +104,13 @@ class NumpyNetwork(Network):
     def _needed(self, calls: Sequence[_Call]) -> list[_Call]:
         """Return the calls that the outputs depend on, given the inputs."""
         given = {key for key, *_ in self._inputs.values()}
-        wanted, needed = set(self._outputs.values()), []
+        needed, wanted = [], {key[:2] for key in self._outputs.values() if key not in given}
         for call in reversed(calls):
-            if any(key[:2] == (call.name, call.number) for key in wanted - given):
+            if (call.name, call.number) in wanted:
                 needed.append(call)
-                wanted |= set(call.sources)
-        known = given | {(call.name, call.number) for call in needed}
-        for key in wanted:
-            if key not in known and key[:2] not in known:
-                raise ValueError(f"its output depends on {key[0]!r}, which is neither an input nor computed")
+                wanted |= {key[:2] for key in call.sources if key not in given}
+        for name, _ in wanted - {(call.name, call.number) for call in needed}:
+            raise ValueError(f"its output depends on {name!r}, which is neither an input nor computed")
         return needed[::-1]
 
     @property
@@ -303,17 +302,23 @@ def number_layers(kinds: Iterable[str], path: str) -> Iterator[str]:
         yield f"{path}layers/{base}_{number}/" if number else f"{path}layers/{base}/"
 
 
-def _in_order(calls: Sequence[_Call], inputs: Mapping[str, Any]) -> list[_Call]:
-    """Return calls in an order in which each follows those that it reads."""
-    ordered, known, waiting = [], {(name, 0) for name in inputs}, list(calls)
-    while waiting:
-        ready = [call for call in waiting if all(key[:2] in known for key in call.sources)]
-        if not ready:
-            raise ValueError(f"its layer {waiting[0].name!r} reads layers that do not exist, or its own output")
-        ordered += ready
-        known |= {(call.name, call.number) for call in ready}
-        waiting = [call for call in waiting if (call.name, call.number) not in known]
-    return ordered
+def _in_order(calls: Sequence[_Call], inputs: Iterable[str]) -> list[_Call]:
+    """Return calls in an order in which each follows those that it reads.
+
+    Raises:
+        ValueError: a call reads a layer that does not exist, or its own output.
+    """
+    by_key = {(call.name, call.number): call for call in calls}
+    read = {key: [source[:2] for source in call.sources] for key, call in by_key.items()}
+    known = by_key.keys() | {(name, 0) for name in inputs}
+    for (name, _), sources in read.items():
+        if not known.issuperset(sources):
+            raise ValueError(f"its layer {name!r} reads layers that do not exist")
+    try:
+        order = [*graphlib.TopologicalSorter(read).static_order()]
+    except graphlib.CycleError as error:
+        raise ValueError(f"its layer {error.args[1][0][0]!r} reads its own output") from None
+    return [by_key[key] for key in order if key in by_key]
 
 
 def _leaves(structure: Any) -> list[Any]:

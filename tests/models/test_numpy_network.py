@@ -1,5 +1,6 @@
 """Compare stored models that NumPy computes with Keras, which computes them from the same file."""
 
+import itertools
 import json
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -261,6 +262,49 @@ def test_model_that_would_fill_the_memory_is_refused(tmp_path: Path, monkeypatch
     monkeypatch.setattr(numpy_network, "LARGEST_SAMPLE", 2**16)
     with pytest.raises(ValueError, match="returns more than 65,536 values per sample"):
         numpy_network.load_network(tmp_path / "model.keras")
+
+
+def test_each_layer_of_a_long_graph_is_visited_a_few_times() -> None:
+    """The layers are listed in reverse, so that no pass over all of them finds more than one that is ready."""
+    visits = 0
+
+    class Sources(tuple[numpy_network.TensorKey, ...]):
+        def __iter__(self) -> Iterator[numpy_network.TensorKey]:
+            nonlocal visits
+            visits += 1
+            return super().__iter__()
+
+    count = 200
+    given = ("sequence", 0, 0)
+    keys = [given, *((f"add_{number}", 0, 0) for number in range(count))]
+    calls = [
+        numpy_network._Call(
+            key[0], 0, lambda values: (values + 1,), ([numpy_network._Tensor(source)], {}), Sources([source])
+        )
+        for source, key in itertools.pairwise(keys)
+    ]
+    ordered = numpy_network._in_order(calls[::-1], ["sequence"])
+    assert ordered == calls
+    shape = (None, 1)
+    network = NumpyNetwork(ordered, {"sequence": (given, shape, "float32")}, {"sum": keys[-1]}, {}, {})
+    assert visits <= 5 * count
+    assert network({"sequence": np.zeros((1, 1))})["sum"] == count
+
+
+@pytest.mark.parametrize(
+    ("sources", "words"),
+    [
+        ({"a": "b", "b": "a"}, "its layer '[ab]' reads its own output"),
+        ({"a": "none"}, "'a' reads layers that do not exist"),
+    ],
+)
+def test_graph_without_an_order_is_refused(sources: dict[str, str], words: str) -> None:
+    calls = [
+        numpy_network._Call(name, 0, lambda values: (values,), ([], {}), ((source, 0, 0),))
+        for name, source in sources.items()
+    ]
+    with pytest.raises(ValueError, match=words):
+        numpy_network._in_order(calls, ["sequence"])
 
 
 def changed(path: Path, name: str, **settings: Any) -> None:
