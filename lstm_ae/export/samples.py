@@ -21,8 +21,7 @@ from lstm_ae.formatting import format_heading
 from lstm_ae.json_types import JsonObject
 from lstm_ae.model_store import ModelStore
 from lstm_ae.models.inference import model_inputs
-from lstm_ae.models.keras_network import input_signature
-from lstm_ae.models.scaling import inner_scaling, undo_scaling
+from lstm_ae.models.keras_network import KerasNetwork, input_signature
 from lstm_ae.studies import load_study
 
 DEFAULT_STEPS = 30  # This length is for models with a variable number of steps.
@@ -90,11 +89,10 @@ def sample_windows(
     shape = (batch, steps, specs[name].shape[2])
     lines = np.arange(batch, dtype=np.int32) if lines is None else lines
     of_many = {key: lines for key in specs if key in GROUPED_KINDS}
+    network = KerasNetwork(model)
     # A model that scales each window by its own range uses the range of these numbers.
-    plain = {name: tf.constant(random.uniform(1, 100, shape), tf.float32)}
-    known = {key: tf.constant(value) for key, value in of_many.items()}
-    scaled = inner_scaling(model)(plain | known, training=False)
-    series = undo_scaling(model, tf.constant(random.uniform(0, 1, shape), tf.float32), scaled).numpy()
+    scaled = network.scaling({name: random.uniform(1, 100, shape)} | of_many)
+    series = network.undo_scaling(random.uniform(0, 1, shape), scaled)
     opened = {"open": series[:, -1, OPEN_FEATURE]} if "open" in specs else {}
     return {name: series} | of_many | opened
 

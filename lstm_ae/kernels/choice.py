@@ -63,11 +63,16 @@ def unsupported_layer(kind: str, config: JsonMapping) -> str:
         return f"there is no kernel for {kind}"
     if config["dropout"] or config["recurrent_dropout"]:
         return "it has recurrent dropout or dropout of its inputs"
-    if config["activation"] != "tanh" or config["recurrent_activation"] != "sigmoid":
-        return "its activations are not tanh and sigmoid"
     policy = config["dtype"]
     if (dtype := policy["config"]["name"] if isinstance(policy, dict) else policy) != "float32":
         return f"it computes in {dtype.removeprefix('mixed_')}"
+    return unsupported_steps(config)
+
+
+def unsupported_steps(config: JsonMapping) -> str:
+    """Return why only Keras computes the steps of a recurrent layer with this config; "" if others do as well."""
+    if config["activation"] != "tanh" or config["recurrent_activation"] != "sigmoid":
+        return "its activations are not tanh and sigmoid"
     if not config["use_bias"] or config["unroll"] or config["stateful"]:
         return "it has no bias, is unrolled, or is stateful"
     return ""

@@ -7,7 +7,7 @@ without TensorFlow; `lstm_ae.models.keras_network` computes a Keras model in mem
 import abc
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -113,12 +113,11 @@ class Network(abc.ABC):
             values: `(batch, any, features)` scaled values.
             scaled: the output of `scaling`, with the offset and range of each sample.
         """
-        # A forecast may hold only the first features.
-        offset, span = (scaled[name][..., : values.shape[-1]] for name in ("offset", "range"))
+        inputs = unscaling_inputs(values, scaled)
         if "unscaling" not in self.submodels:
             # A model that returns no series, such as a classifier, has no such layer and never a logarithmic scale.
-            return np.asarray(offset + values * span, np.float32)
-        (own,) = self.submodels["unscaling"]({"scaled": values, "offset": offset, "range": span}).values()
+            return np.asarray(inputs["offset"] + values * inputs["range"], np.float32)
+        (own,) = self.submodels["unscaling"](inputs).values()
         return own
 
     def series_scales(self, names: Sequence[str]) -> SeriesScales:
@@ -127,3 +126,15 @@ class Network(abc.ABC):
             return SeriesScales(fixed_scale())
         (table,) = self.scaling.layers["table"].weights
         return SeriesScales(Scale("series", *np.split(table, 2, axis=1)), names)
+
+
+def unscaling_inputs(values: Any, scaled: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the inputs of the submodel `unscaling`, in its order, for arrays or tensors; see `undo_scaling`."""
+    # A forecast may hold only the first features.
+    features = values.shape[-1]
+    return {"scaled": values} | {name: scaled[name][..., :features] for name in ("offset", "range")}
+
+
+def one_step(network: Network) -> bool:
+    """Return whether a forecaster returns the next step of a window of any length, not a fixed horizon."""
+    return network.inputs["past"][1] is None

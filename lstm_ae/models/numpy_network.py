@@ -19,6 +19,7 @@ from threadpoolctl import ThreadpoolController
 
 from lstm_ae.arrays import Array, Float32Array
 from lstm_ae.json_types import JsonMapping, JsonObject
+from lstm_ae.kernels.choice import unsupported_steps
 from lstm_ae.models.archive import layer_name, load, read_validated, require_submodels
 from lstm_ae.models.network import Layer, Network, Shape
 from lstm_ae.startup import cores
@@ -560,7 +561,8 @@ def _recurrent(layer: Layer, steps: Callable[[Layer], _Recurrence], states: int)
         steps: function that returns the computation of all steps.
         states: number of states.
     """
-    _require(layer, activation="tanh", recurrent_activation="sigmoid", use_bias=True, stateful=False, unroll=False)
+    if reason := unsupported_steps(layer.config):
+        raise UnsupportedError(f"{layer.kind}, since {reason}")
     units, all_steps, with_states, backwards = (
         layer.config[name] for name in ("units", "return_sequences", "return_state", "go_backwards")
     )

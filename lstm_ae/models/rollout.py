@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lstm_ae.arrays import Array, Float32Array
 from lstm_ae.models.inference import model_inputs
-from lstm_ae.models.network import Network
+from lstm_ae.models.network import Network, one_step
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -89,8 +89,3 @@ class Rollout:
         model = self.network.keras_model()
         signature = [input_signature(model), HORIZON, *further]
         return tf.function(rollout(model), input_signature=signature, autograph=False)
-
-
-def one_step(network: Network) -> bool:
-    """Return whether a forecaster returns the next step of a window of any length, not a fixed horizon."""
-    return network.inputs["past"][1] is None

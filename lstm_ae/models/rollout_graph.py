@@ -10,8 +10,9 @@ import keras
 import tensorflow as tf
 
 from lstm_ae.models.forecaster import stepper
-from lstm_ae.models.keras_network import Tensors
-from lstm_ae.models.scaling import inner_network, inner_scaling, undo_scaling
+from lstm_ae.models.keras_network import KerasNetwork, Tensors
+from lstm_ae.models.network import one_step
+from lstm_ae.models.scaling import inner_network, inner_scaling, unscale
 
 HORIZON = tf.TensorSpec((None,), tf.int32, name="horizon")
 
@@ -28,12 +29,7 @@ def rollout(model: keras.Model) -> Callable[..., tf.Tensor]:
         one-step forecaster it also accepts `shocks`, `(batch, max(horizon), features)` scaled values that are added to
         each step's forecast before the next step is computed.
     """
-    return _step_by_step(model) if one_step(model) else _block_by_block(model)
-
-
-def one_step(model: keras.Model) -> bool:
-    """Return whether a forecaster returns the next step of a window of any length, not a fixed horizon."""
-    return model.input["past"].shape[1] is None
+    return _step_by_step(model) if one_step(KerasNetwork(model)) else _block_by_block(model)
 
 
 def _block_by_block(model: keras.Model) -> Callable[..., tf.Tensor]:
@@ -57,7 +53,7 @@ def _block_by_block(model: keras.Model) -> Callable[..., tf.Tensor]:
         batch = tf.shape(scaled["scaled"])[0]
         stacked = tf.reshape(values.stack(), (blocks, batch, size, features))
         stacked = tf.reshape(tf.transpose(stacked, (1, 0, 2, 3)), (batch, blocks * size, features))[:, :count]
-        return _within(horizon, undo_scaling(model, stacked, scaled))
+        return _within(horizon, unscale(model.get_layer("unscaling"), stacked, scaled))
 
     return forecast
 
@@ -99,7 +95,7 @@ def _step_by_step(model: keras.Model) -> Callable[..., tf.Tensor]:
         *_, values = tf.while_loop(lambda index, *_: index < count, step, first)
         # A horizon of 0 needs the reshape: the shape of an empty TensorArray is unknown outside a graph.
         stacked = tf.reshape(values.stack(), (count, tf.shape(past)[0], past.shape[2]))
-        future = undo_scaling(model, tf.transpose(stacked, (1, 0, 2)), scaled)
+        future = unscale(model.get_layer("unscaling"), tf.transpose(stacked, (1, 0, 2)), scaled)
         return _within(horizon, future)
 
     return forecast

@@ -14,6 +14,7 @@ from keras import layers, ops
 from lstm_ae.arrays import Array
 from lstm_ae.data.scaling import GROUPED_KINDS, Scale
 from lstm_ae.data.windows import OPEN_FEATURE
+from lstm_ae.models.network import unscaling_inputs
 
 # Class probabilities have no unit; all other outputs are scaled series.
 UNITLESS = frozenset({"label"})
@@ -45,7 +46,7 @@ def in_own_units(network: keras.Model, scale: Scale) -> keras.Model:
         offset, span = (part[0, OPEN_FEATURE].item() for part in (scale.offset, scale.range))
         scaled_inputs["open"] = (ops.log(inputs["open"][:, None]) - offset) / span
     outputs = {
-        key: layers.Identity(name=key)(value if key in UNITLESS else _in_own_units(unscaling, value, scaled))
+        key: layers.Identity(name=key)(value if key in UNITLESS else unscale(unscaling, value, scaled))
         for key, value in network(scaled_inputs).items()
     }
     model = keras.Model(inputs, outputs, name="model")
@@ -87,29 +88,17 @@ def shift_to_series_scale(model: keras.Model, inputs: Mapping[str, keras.KerasTe
     return ops.where(alike, values, moved)
 
 
-def undo_scaling(
-    model: keras.Model, values: keras.KerasTensor, scaled: Mapping[str, keras.KerasTensor]
+def unscale(
+    unscaling: keras.Model, values: keras.KerasTensor, scaled: Mapping[str, keras.KerasTensor]
 ) -> keras.KerasTensor:
-    """Return scaled values in original units.
+    """Return scaled values in original units, in a graph; for arrays see `Network.undo_scaling`.
 
     Args:
-        model: a model in original units.
+        unscaling: the layer of that name of a model in original units.
         values: `(batch, any, features)` scaled values.
         scaled: the output of `inner_scaling`, with the offset and range of each sample.
     """
-    unscalings = [layer for layer in model.layers if layer.name == "unscaling"]
-    if not unscalings:
-        # A model that returns no series, such as a classifier, has no such layer and never a logarithmic scale.
-        return scaled["offset"] + values * scaled["range"]
-    return _in_own_units(unscalings[0], values, scaled)
-
-
-def _in_own_units(
-    unscaling: keras.Model, values: keras.KerasTensor, scaled: Mapping[str, keras.KerasTensor]
-) -> keras.KerasTensor:
-    # A forecast may hold only the first features.
-    features = values.shape[-1]
-    return unscaling([values, scaled["offset"][..., :features], scaled["range"][..., :features]])
+    return unscaling([*unscaling_inputs(values, scaled).values()])
 
 
 def _unscaling(scale: Scale) -> keras.Model:

@@ -324,7 +324,7 @@ def changed(path: Path, name: str, **settings: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "settings", "words"),
     [
-        ("encoder_1", {"recurrent_activation": "hard_sigmoid"}, "LSTM with recurrent_activation = hard_sigmoid"),
+        ("encoder_1", {"recurrent_activation": "hard_sigmoid"}, "LSTM, since its activations are not tanh and sigmoid"),
         ("to_code", {"activation": "gelu"}, "Dense with the activation gelu"),
         ("to_code", {"dtype": "mixed_float16"}, "Dense with another dtype than float32"),
     ],

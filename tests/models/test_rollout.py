@@ -14,7 +14,7 @@ from lstm_ae.models.inference import model_inputs
 from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.models.rollout import Rollout
 from lstm_ae.models.rollout_graph import HORIZON, rollout
-from lstm_ae.models.scaling import in_own_units, inner_network, inner_scaling, undo_scaling
+from lstm_ae.models.scaling import in_own_units, inner_network, inner_scaling
 
 # Company 1 goes from 100 to 108, company 2 from 0 to 20.
 COMPANIES = company_scale(np.array([[100], [108], [0], [20]], np.float32), np.array([1, 1, 2, 2], np.int32), 2)
@@ -34,7 +34,7 @@ def refed(model: Any, past: np.ndarray, company: np.ndarray | None, horizon: int
     for _ in range(horizon):
         following = inner_network(model)({"past": window})["future"].numpy()[:, -1:]
         window = np.concatenate([window, following], axis=1)
-    return undo_scaling(model, tf.constant(window[:, steps:]), scaled).numpy()
+    return KerasNetwork(model).undo_scaling(window[:, steps:], scaled)
 
 
 @pytest.mark.parametrize("last_day_only", [False, True])
