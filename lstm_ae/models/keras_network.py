@@ -33,10 +33,20 @@ def traced(model: keras.Model) -> Callable[[Tensors], Tensors]:
     """
     if model not in _TRACED:
         alive: Callable[[], Any] = weakref.ref(model)
-        _TRACED[model] = tf.function(
-            lambda inputs: alive()(inputs, training=False), input_signature=[input_signature(model)], autograph=False
-        )
+        _TRACED[model] = trace(lambda inputs: alive()(inputs, training=False), input_signature(model))
     return _TRACED[model]
+
+
+def trace(function: Callable[..., Any], *signature: Specs | tf.TensorSpec) -> Callable[..., Any]:
+    """Trace a function once, for arguments of this signature.
+
+    A `tf.function` that is called counts as retraced if the one of another model was made at the same place, so that
+    TensorFlow would warn after some models.
+    """
+    # The traced function has no defaults for parameters without a signature.
+    positional = tf.function(lambda *arguments: function(*arguments), autograph=False)
+    graph: Callable[..., Any] = positional.get_concrete_function(*signature)
+    return graph
 
 
 def input_signature(model: keras.Model) -> Specs:

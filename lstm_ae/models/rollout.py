@@ -81,11 +81,8 @@ class Rollout:
         return self._traced([tf.TensorSpec((None, None, self.network.inputs["past"][-1]), tf.float32)])
 
     def _traced(self, further: "list[tf.TensorSpec]") -> Any:
-        import tensorflow as tf
-
-        from lstm_ae.models.keras_network import input_signature
+        from lstm_ae.models.keras_network import input_signature, trace
         from lstm_ae.models.rollout_graph import HORIZON, rollout
 
         model = self.network.keras_model()
-        signature = [input_signature(model), HORIZON, *further]
-        return tf.function(rollout(model), input_signature=signature, autograph=False)
+        return trace(rollout(model), input_signature(model), HORIZON, *further)
