@@ -1,6 +1,7 @@
 """A trained model with its config, metrics, and artifacts, in memory or in a run directory."""
 
 import abc
+import functools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -239,7 +240,9 @@ def load_network(source: Path | bytes, metrics: JsonMapping, name: str) -> "Netw
 
     with _describing_damage(name):
         try:
-            return numpy_network.load_network(source, _parameters(metrics))
+            return numpy_network.load_network(
+                source, _parameters(metrics), functools.partial(load_model, source, metrics, name)
+            )
         except numpy_network.UnsupportedError as error:
             LOG.info("Keras computes %s, since NumPy does not compute %s", name, error)
             from lstm_ae.models.keras_network import KerasNetwork

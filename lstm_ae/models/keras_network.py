@@ -133,7 +133,9 @@ def convert_model(model: keras.Model) -> Network:
     """Return a model in memory as the network that its file would be loaded as, without writing a file."""
     try:
         return build_network(
-            json.loads(json.dumps(keras.saving.serialize_keras_object(model))), dict(_stored_weights(model)), model
+            json.loads(json.dumps(keras.saving.serialize_keras_object(model))),
+            dict(_stored_weights(model)),
+            lambda: model,
         )
     except UnsupportedError as error:
         LOG.info("Keras computes the model, since NumPy does not compute %s", error)

@@ -89,8 +89,8 @@ class NumpyNetwork(Network):
         layers: Mapping[str, Layer],
         submodels: Mapping[str, "NumpyNetwork"],
     ) -> None:
-        # Path or content of the model file of a whole model, or the Keras model.
-        self.source: Path | bytes | keras.Model | None = None
+        # Function that returns the Keras model of a whole model.
+        self.load_keras: Callable[[], keras.Model] | None = None
         self._inputs, self._outputs, self._layers, self._submodels = dict(inputs), dict(outputs), layers, submodels
         self._calls = self._needed(calls)
         used: dict[TensorKey, int] = {}
@@ -152,8 +152,8 @@ class NumpyNetwork(Network):
 
     def keras_model(self) -> "keras.Model":
         """Return the Keras model."""
-        assert self.source is not None, "only a whole model has a file"
-        return load(self.source) if isinstance(self.source, Path | bytes) else self.source
+        assert self.load_keras is not None, "only a whole model has a Keras model"
+        return self.load_keras()
 
     def part(self, inputs: Sequence[str], outputs: Sequence[str]) -> "NumpyNetwork":
         """Return the network between layers."""
@@ -210,12 +210,15 @@ def _blas_threads() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def load_network(source: Path | bytes, parameters: int | None = None) -> NumpyNetwork:
+def load_network(
+    source: Path | bytes, parameters: int | None = None, load_keras: "Callable[[], keras.Model] | None" = None
+) -> NumpyNetwork:
     """Validate a model file as `lstm_ae.models.archive.load` does, and build its network.
 
     Args:
         source: path or content of a `model.keras`.
         parameters: expected number of parameters of its network; None to accept any.
+        load_keras: function that loads the file with Keras; None for `lstm_ae.models.archive.load`.
 
     Returns:
         A model in original units, see `lstm_ae.models.scaling.in_own_units`.
@@ -226,21 +229,21 @@ def load_network(source: Path | bytes, parameters: int | None = None) -> NumpyNe
         Exception: any error of the zip or HDF5 readers, or of a graph that cannot be computed, for a damaged file.
     """
     config, weights = read_validated(source)
-    model = build_network(config, weights, source)
+    model = build_network(config, weights, load_keras or partial(load, source))
     submodels = {name: submodel.parameters for name, submodel in model.submodels.items()}
     require_submodels(submodels if isinstance(config["config"]["input_layers"], dict) else {}, parameters)
     return model
 
 
 def build_network(
-    config: JsonObject, weights: Mapping[str, Array], source: "Path | bytes | keras.Model"
+    config: JsonObject, weights: Mapping[str, Array], load_keras: "Callable[[], keras.Model]"
 ) -> NumpyNetwork:
     """Build the network that a model file describes.
 
     Args:
         config: content of its `config.json`.
         weights: its weights by their path in the HDF5 file.
-        source: path or content of the file, or the model in memory.
+        load_keras: function that returns the Keras model.
 
     Raises:
         UnsupportedError: Keras must compute the model.
@@ -249,7 +252,7 @@ def build_network(
     model = _functional(config["config"], weights, "")
     # An invalid graph fails here and not when it is applied.
     _ = model.outputs
-    model.source = source
+    model.load_keras = load_keras
     return model
 
 

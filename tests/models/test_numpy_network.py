@@ -17,6 +17,7 @@ from lstm_ae.arrays import Array
 from lstm_ae.classification.baselines import fit_baselines
 from lstm_ae.config import Mnist, Series, Snp, Toy
 from lstm_ae.data.scaling import Scale
+from lstm_ae.errors import DataError
 from lstm_ae.forecasting.baselines import LinearCoefficients
 from lstm_ae.model_store import load_network
 from lstm_ae.models import archive, numpy_network
@@ -262,6 +263,16 @@ def test_model_that_would_fill_the_memory_is_refused(tmp_path: Path, monkeypatch
     monkeypatch.setattr(numpy_network, "LARGEST_SAMPLE", 2**16)
     with pytest.raises(ValueError, match="returns more than 65,536 values per sample"):
         numpy_network.load_network(tmp_path / "model.keras")
+
+
+def test_damage_that_only_keras_finds_is_reported_with_the_file(model: Any, tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    stored(model, tmp_path)
+    network = load_network(path, {"training": {}}, "run/model.keras")
+    np.testing.assert_array_equal(network.keras_model().get_weights()[0], model.get_weights()[0])
+    path.write_bytes(b"no archive")
+    with pytest.raises(DataError, match=r"^'run/model\.keras' is missing, damaged, or not a model"):
+        network.keras_model()
 
 
 def test_each_layer_of_a_long_graph_is_visited_a_few_times() -> None:
