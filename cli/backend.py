@@ -19,12 +19,21 @@ MIN_ADDRESS_SPACE = 2_350_000_000
 
 
 def show_library_log(console: Console) -> None:
-    """Show what the library logs with `--verbose`, and warnings of other libraries then only."""
+    """Show what the library logs with `--verbose`, and warnings of other libraries then only.
+
+    Without it, show the warnings of the library and, unless `--quiet` is given, that kernels are being compiled.
+    """
     if console.verbose:
         log_to_stderr(logging.Formatter("%(message)s"))
         return
+    if not console.quiet:
+        log_to_stderr(logging.Formatter("%(message)s"), shown=_is_always_shown)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.simplefilter("ignore")
+
+
+def _is_always_shown(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING or record.name == "lstm_ae.kernels.compiled"
 
 
 def import_tensorflow(console: Console, *, keras: bool = True) -> None:

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from lstm_ae.formatting import format_clock, format_name, format_value
@@ -49,10 +49,21 @@ def discard_output(stream: TextIO) -> None:
         pass
 
 
-def log_to_stderr(formatter: logging.Formatter, level: int = logging.INFO) -> None:
-    """Write what this library logs to stderr, and nowhere else; call it within `scoped_logging`."""
+def log_to_stderr(
+    formatter: logging.Formatter,
+    level: int = logging.INFO,
+    shown: Callable[[logging.LogRecord], bool] = lambda record: True,
+) -> None:
+    """Write what this library logs to stderr, and nowhere else; call it within `scoped_logging`.
+
+    Args:
+        formatter: form of the lines.
+        level: lowest level.
+        shown: which records of these levels are written.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
+    handler.addFilter(shown)
     log = logging.getLogger("lstm_ae")
     log.handlers, log.propagate = [handler], False
     log.setLevel(level)

@@ -1,6 +1,8 @@
 """Compilation of this package's functions by Numba, cached on disk where possible."""
 
+import functools
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,9 +11,12 @@ from typing import Any, TypeVar
 
 import numba
 import numpy as np
+from numba.core.caching import FunctionCache
 from numba.core.ccallback import CFunc
 
 from lstm_ae.arrays import Float32Array
+
+LOG = logging.getLogger(__name__)
 
 # Not next to the source: pip does not remove files that it did not install, and stale ones would hide a new version.
 CACHE_DIRECTORY = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lstm-ae" / "numba"
@@ -68,9 +73,18 @@ def compiled(function: Function) -> Function:
 def is_compiled(function: Callable[..., object]) -> bool:
     """Return whether the code of a compiled function is in this process or in the cache."""
     dispatcher: Any = function
-    folder = dispatcher.stats.cache_path
-    stored = folder and any(Path(folder).glob(f"*.{dispatcher.__name__}-*.nbi"))
-    return bool(dispatcher.signatures or stored)
+    return bool(dispatcher.signatures) or _is_stored(dispatcher.stats.cache_path, dispatcher.__name__)
+
+
+def _is_stored(folder: str | None, name: str) -> bool:
+    """Return whether a cache directory holds the code of a function of this name."""
+    return folder is not None and any(Path(folder).glob(f"*.{name}-*.nbi"))
+
+
+@functools.cache
+def log_compilation() -> None:
+    """Log, once per process, that kernels are being compiled, since nothing else shows why the process waits."""
+    LOG.info("compiling the kernels of this package, which takes up to half a minute, once per version")
 
 
 @compiled
@@ -84,5 +98,7 @@ def aligned(size: int) -> Float32Array:
 def kernel(function: Callable[[int, int], None]) -> CFunc:
     """Compile a function that TensorFlow calls with the kernel's state (unused) and the context."""
     with _cache_directory():
+        if not (_CACHE and _is_stored(FunctionCache(function).cache_path, function.__name__)):
+            log_compilation()
         made: CFunc = numba.cfunc("void(uintp, uintp)", error_model="numpy", cache=_CACHE)(function)
     return made

@@ -114,8 +114,7 @@ def slide_with_kernels(network: Network, scale: str) -> SlidingAutoencoder:
         except Exception as error:
             reason = compile_failure(error)
     if not reason:
-        if not _are_compiled():
-            LOG.info("compiling the kernels of this package, which takes up to half a minute, once per version")
+        _log_compilation()
         weights = extract_weights(network)
         fast = _with_kernels(windowwise, weights)
         if _agree(fast, windowwise, weights.offset, weights.range):
@@ -447,11 +446,12 @@ def _kernels() -> ModuleType:
     return importlib.import_module("lstm_ae.kernels.windows")
 
 
-def _are_compiled() -> bool:
-    """Return whether the first call of the kernels does not compile them."""
-    from lstm_ae.kernels.compiled import is_compiled
+def _log_compilation() -> None:
+    """Log if the first call of the kernels compiles them."""
+    from lstm_ae.kernels.compiled import is_compiled, log_compilation
 
-    return is_compiled(_kernels().encode) and is_compiled(_kernels().decode)
+    if not (is_compiled(_kernels().encode) and is_compiled(_kernels().decode)):
+        log_compilation()
 
 
 def _blocks(windows: int) -> int:

@@ -1,7 +1,10 @@
 """Test the output of results: verdict and key metrics, tables with `--verbose`, only JSON with `--json`."""
 
+import logging
+
 import pytest
-from lstm_ae_cli.console import Console
+from lstm_ae_cli.backend import show_library_log
+from lstm_ae_cli.console import Console, scoped_logging
 from lstm_ae_cli.results import KEY_METRICS, show_metrics
 
 from lstm_ae.evaluation import ColumnSkill, Evaluation, Metric, Verdict
@@ -41,6 +44,17 @@ def test_results_begin_with_the_verdict_and_three_metrics(shown):
     assert "c1 +12.50%" in lines[4]
     assert lines[4].endswith(", and 2 more")
     assert lines[5:] == ["LEAKY: The split is random."]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"), [({}, ["compiled"]), ({"quiet": True}, []), ({"verbose": True}, ["other", "compiled"])]
+)
+def test_compilation_of_the_kernels_is_shown_unless_quiet(options, expected, capsys):
+    with scoped_logging():
+        show_library_log(Console(**options))
+        logging.getLogger("lstm_ae.models").info("other")
+        logging.getLogger("lstm_ae.kernels.compiled").info("compiled")
+    assert capsys.readouterr().err.splitlines() == expected
 
 
 def test_verbose_results_append_the_metric_tables(shown):

@@ -346,6 +346,21 @@ def test_kernels_are_unavailable_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> No
     assert choice.unavailable_reason.__wrapped__() == "Keras' cuDNN layers use the GPU"
 
 
+def test_compilation_for_tensorflow_is_logged_unless_cached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def _nothing(_: int, context: int) -> None:
+        pass
+
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    for logged in (True, False):
+        compiled.log_compilation.cache_clear()
+        caplog.clear()
+        with caplog.at_level("INFO"):
+            compiled.kernel(_nothing)
+        assert ("compiling the kernels" in caplog.text) == logged
+
+
 def test_package_folder_contains_no_compiled_kernels() -> None:
     """pip would not remove such files, and they would hide a package that is installed in another way later."""
     import lstm_ae.kernels

@@ -12,7 +12,7 @@ import pytest
 from lstm_ae.config import Series
 from lstm_ae.data.scaling import Scale, fixed_scale, window_scale
 from lstm_ae.detection.scores import RowSums, sum_windows
-from lstm_ae.kernels.compiled import is_compiled
+from lstm_ae.kernels.compiled import is_compiled, log_compilation
 from lstm_ae.kernels.vectors import LANES, load, store
 from lstm_ae.kernels.windows import COUNT, _gated
 from lstm_ae.models import sliding
@@ -258,6 +258,7 @@ def test_compilation_of_the_kernels_is_logged(
     compiled: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("lstm_ae.kernels.compiled.is_compiled", lambda function: compiled)
+    log_compilation.cache_clear()
     with caplog.at_level("INFO"):
         assert slide_with_kernels(model_of(), "standard").reason == ""
     assert ("compiling the kernels" in caplog.text) == (not compiled)
