@@ -119,59 +119,83 @@ def fit_baselines(data: Data) -> tuple[WindowRegression, ...]:
     Args:
         data: training and validation windows with class labels.
     """
-    flat = fit_logistic_regression(data)
+    return tuple(fit(data, STRENGTHS)[0] for fit in _fits(data))
+
+
+def _fits(data: Data) -> "tuple[Callable[[Data, Sequence[float]], tuple[WindowRegression, float]], ...]":
+    """Return the functions that fit the baselines."""
     if data.train.span * data.train.features > MAX_CONVOLVED_WIDTH:
-        return (flat,)
-    return flat, fit_convolution_regression(data)
+        return (fit_logistic_regression,)
+    return fit_logistic_regression, fit_convolution_regression
 
 
-def choose_link(data: Data, baselines: Sequence[WindowRegression]) -> WindowRegression:
-    """Return the baseline with the lowest log loss on validation windows, at which a network starts."""
-    split = data.validation
-    assert split.label is not None
-    index = evenly_spaced(split.samples, MAX_COMPARED)
-    windows, label = split.windows(index), split.label[index]
-    return min(baselines, key=lambda baseline: log_loss(baseline.probabilities(windows), label))
+def fit_link(data: Data) -> WindowRegression:
+    """Fit the baseline at which a network starts: the one with the lowest log loss on validation windows.
 
-
-def fit_logistic_regression(data: Data) -> LogisticRegression:
-    """Fit a logistic regression on training windows, with the regularization that is best on validation windows.
+    If training and validation are joined, the baseline and its regularization are selected before that, and it is
+    fitted again to both.
 
     Args:
         data: training and validation windows with class labels.
     """
-    missing = data.train.missing
-    wide = data.train.span * data.train.features * (2 if missing else 1)
-    most = min(MOST, WIDEST // wide)
-    weights, bias, windows = _fit_regression(
-        data, wide, most, lambda block: _columns(block, data.scale, missing=missing)
-    )
-    return LogisticRegression(weights, bias, data.scale, windows, missing)
+    separate = data.separate or data
+    split = separate.validation
+    assert split.label is not None
+    index = evenly_spaced(split.samples, MAX_COMPARED)
+    windows, label = split.windows(index), split.label[index]
+    fitted = [(fit, *fit(separate, STRENGTHS)) for fit in _fits(separate)]
+    fit, link, strength = min(fitted, key=lambda found: log_loss(found[1].probabilities(windows), label))
+    return link if data.separate is None else fit(data, (strength,))[0]
 
 
-def fit_convolution_regression(data: Data) -> ConvolutionRegression:
-    """Fit a logistic regression on convolutions of the training windows, as `fit_logistic_regression` does on windows.
+def fit_logistic_regression(data: Data, strengths: Sequence[float] = STRENGTHS) -> tuple[LogisticRegression, float]:
+    """Fit a logistic regression on training windows, with the regularization that is best on validation windows.
 
     Args:
         data: training and validation windows with class labels.
+        strengths: inverse regularization strengths to try, ascending.
+
+    Returns:
+        The regression and its inverse regularization strength.
+    """
+    missing = data.train.missing
+    wide = data.train.span * data.train.features * (2 if missing else 1)
+    most = min(MOST, WIDEST // wide)
+    weights, bias, windows, strength = _fit_regression(
+        data, wide, most, strengths, lambda block: _columns(block, data.scale, missing=missing)
+    )
+    return LogisticRegression(weights, bias, data.scale, windows, missing), strength
+
+
+def fit_convolution_regression(
+    data: Data, strengths: Sequence[float] = STRENGTHS
+) -> tuple[ConvolutionRegression, float]:
+    """Fit a logistic regression on convolutions of the training windows, as `fit_logistic_regression` does on windows.
+
+    Args:
+        data, strengths: as there.
+
+    Returns:
+        The regression and its inverse regularization strength.
     """
     index = evenly_spaced(data.train.samples, 1000)
     windows = data.train.windows(index)
     convolutions = draw_convolutions(data.scale.scaled(windows, windows))
     most = min(MOST, MAX_CONVOLVED_VALUES // (data.train.span * data.train.features))
-    weights, bias, count = _fit_regression(
+    weights, bias, count, strength = _fit_regression(
         data,
         convolutions.limits.size,
         most,
+        strengths,
         lambda block: convolutions.features(data.scale.scaled(block, block)),
     )
-    return ConvolutionRegression(weights, bias, data.scale, count, convolutions)
+    return ConvolutionRegression(weights, bias, data.scale, count, convolutions), strength
 
 
 def _fit_regression(
-    data: Data, wide: int, most: int, inputs: Callable[[Array], Float32Array]
-) -> tuple[Array, Array, int]:
-    """Return weights, biases, and the number of training windows of a regression on `inputs` of windows."""
+    data: Data, wide: int, most: int, strengths: Sequence[float], inputs: Callable[[Array], Float32Array]
+) -> tuple[Array, Array, int, float]:
+    """Return weights, biases, number of training windows, and strength of a regression on `inputs` of windows."""
     from threadpoolctl import threadpool_limits
 
     classes = len(data.classes)
@@ -179,9 +203,9 @@ def _fit_regression(
     train, validation = (_sample(part, most, inputs) for part in data[:2])
     # The solver takes many small steps, in which synchronizing threads makes it up to eight times slower.
     with threadpool_limits(1):
-        components, regression = _fit(train, validation, classes)
+        components, regression = _fit(train, validation, classes, strengths)
     weights, bias = _combine(components, regression, classes)
-    return weights, bias, len(train.label)
+    return weights, bias, len(train.label), float(regression.C)
 
 
 def _combine(components: "PCA | None", regression: "LogisticModel", classes: int) -> tuple[Array, Array]:
@@ -197,7 +221,9 @@ def _combine(components: "PCA | None", regression: "LogisticModel", classes: int
     return whole, least
 
 
-def _fit(train: "_Samples", validation: "_Samples", classes: int) -> "tuple[PCA | None, LogisticModel]":
+def _fit(
+    train: "_Samples", validation: "_Samples", classes: int, strengths: Sequence[float]
+) -> "tuple[PCA | None, LogisticModel]":
     """Return principal components (None for narrow windows) and the regression."""
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression
@@ -209,7 +235,7 @@ def _fit(train: "_Samples", validation: "_Samples", classes: int) -> "tuple[PCA 
         train, validation = (part._replace(columns=components.transform(part.columns)) for part in (train, validation))
     # Each fit starts from the previous one, which is close.
     regression, best, lowest = LogisticRegression(max_iter=ITERATIONS, warm_start=True), None, np.inf
-    for strength in STRENGTHS:
+    for strength in strengths:
         regression.set_params(C=strength)
         with warnings.catch_warnings():
             # Convergence warnings are irrelevant, since validation selects the baseline.

@@ -8,6 +8,7 @@ import pytest
 from labeled_windows import labeled_data
 
 from lstm_ae.classification.baselines import (
+    STRENGTHS,
     LogisticRegression,
     _combine,
     _fit,
@@ -28,7 +29,7 @@ def test_logistic_regression_uses_values_and_missing_positions() -> None:
     random = np.random.default_rng(0)
     windows, label = random.normal(size=(300, 4, 2)), random.integers(0, 2, 300)
     by_value = windows + 3 * label[:, None, None]
-    found = fit_logistic_regression(labeled_data(by_value, label)._replace(classes=("0", "1", "2")))
+    found, _ = fit_logistic_regression(labeled_data(by_value, label)._replace(classes=("0", "1", "2")))
     assert (found.weights.shape, found.missing, found.windows) == ((8, 3), False, 300)
     said = found.probabilities(by_value)
     assert said.shape == (300, 3)
@@ -38,7 +39,7 @@ def test_logistic_regression_uses_values_and_missing_positions() -> None:
     # Only the position of the missing value depends on the class.
     holed = windows.copy()
     holed[label == 1, 2, 0] = np.nan
-    found = fit_logistic_regression(labeled_data(holed, label))
+    found, _ = fit_logistic_regression(labeled_data(holed, label))
     assert found.missing
     assert (found.probabilities(holed).argmax(axis=1) == label).mean() > 0.97
 
@@ -49,7 +50,7 @@ def test_combined_components_and_regression_equal_scikit_learn(classes: int, wid
     random = np.random.default_rng(0)
     label = random.integers(0, classes, 200).astype(np.int32)
     columns = (random.normal(size=(200, wide)) + label[:, None]).astype(np.float32)
-    components, regression = _fit(_Samples(columns, label), _Samples(columns, label), classes)
+    components, regression = _fit(_Samples(columns, label), _Samples(columns, label), classes, STRENGTHS)
     assert (components is None) == (wide == 3)
     weights, bias = _combine(components, regression, classes)
     fitted = LogisticRegression(weights, bias, fixed_scale(), 200, False)
@@ -65,7 +66,7 @@ def test_logistic_regression_fits_a_rare_class() -> None:
     label = np.zeros(30_000, np.int32)
     label[[101, 20_007]] = 1
     windows = np.random.default_rng(0).normal(size=(30_000, 2, 1)) + 5 * label[:, None, None]
-    found = fit_logistic_regression(labeled_data(windows, label))
+    found, _ = fit_logistic_regression(labeled_data(windows, label))
     assert (found.probabilities(windows)[label == 1].argmax(axis=1) == 1).all()
 
 
@@ -73,5 +74,5 @@ def test_logistic_regression_classifies_wide_windows() -> None:
     random = np.random.default_rng(0)
     label = random.integers(0, 2, 120)
     windows = random.normal(size=(120, 60, 10)) + label[:, None, None]
-    found = fit_logistic_regression(labeled_data(windows, label))
+    found, _ = fit_logistic_regression(labeled_data(windows, label))
     assert (found.probabilities(windows).argmax(axis=1) == label).all()

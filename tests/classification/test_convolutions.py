@@ -17,12 +17,16 @@ from lstm_ae.classification.baselines import (
     ConvolutionRegression,
     LogisticRegression,
     WindowRegression,
-    choose_link,
     fit_baselines,
+    fit_convolution_regression,
+    fit_link,
+    fit_logistic_regression,
+    log_loss,
 )
 from lstm_ae.classification.convolutions import Convolutions, draw_convolutions
 from lstm_ae.config import Series
 from lstm_ae.data.scaling import Scale
+from lstm_ae.data.windows import join_training
 from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.studies.series import classification
 
@@ -117,13 +121,33 @@ def test_shapes_at_any_step_are_classified_by_convolutions_only() -> None:
     }
     assert accuracy["logistic regression on convolutions"] > 0.95
     assert accuracy["logistic regression"] < 0.8
-    assert choose_link(data, (flat, convolved)) is convolved
+    assert type(fit_link(data)) is ConvolutionRegression
     # The regression on values suffices for a level at a fixed step.
     levels = random_windows(200, 12, 1)
     levels[:, 5, 0] += 3 * (np.arange(200) % 2)
     data = labeled_data(levels, np.arange(200) % 2, divided=True)
-    found = fit_baselines(data)
-    assert choose_link(data, found) is found[0]
+    np.testing.assert_array_equal(fit_link(data).weights, fit_logistic_regression(data)[0].weights)
+
+
+def test_link_of_a_refit_is_selected_before_training_and_validation_are_joined() -> None:
+    """The more a regression adapts to windows that also judge it, the better it seems."""
+    windows, label = random_windows(60, 12, 1), np.random.default_rng(1).integers(0, 2, 60)
+    windows[:, 5, 0] += label
+    data = labeled_data(windows, label, divided=True)
+    joined = join_training(data)
+    _, strength = fit_logistic_regression(data)
+    assert type(fit_link(data)) is LogisticRegression
+    assert fit_logistic_regression(joined)[1] > strength
+    link = fit_link(joined)
+    expected, _ = fit_logistic_regression(joined, (strength,))
+    assert link.windows == data.train.samples + data.validation.samples
+    np.testing.assert_array_equal(link.weights, expected.weights)
+    # Judged by windows that it was fitted to, the regression on convolutions seems better.
+    losses = [
+        log_loss(fit(joined)[0].probabilities(data.validation.windows()), data.validation.label)
+        for fit in (fit_logistic_regression, fit_convolution_regression)
+    ]
+    assert losses[1] < losses[0]
 
 
 def test_very_wide_windows_have_no_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +178,7 @@ def test_untrained_network_equals_the_linked_baseline(
     # Add a class without training windows.
     data = data._replace(classes=(*data.classes, "never"))
     fitted = next(one for one in fit_baselines(data) if type(one) is kind)
-    monkeypatch.setattr(classification, "choose_link", lambda *_: fitted)
+    monkeypatch.setattr(classification, "fit_link", lambda _: fitted)
     config = Series(task="classify", label_col="kind", units=2, window=20)
     found = classification.probabilities(KerasNetwork(classification.build(config, data)), data.test)
     expected = fitted.probabilities(data.test.windows())

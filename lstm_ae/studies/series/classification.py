@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lstm_ae.arrays import Array, Float32Array
-from lstm_ae.classification.baselines import WindowRegression, choose_link, fit_baselines, log_loss
+from lstm_ae.classification.baselines import WindowRegression, fit_baselines, fit_link, log_loss
 from lstm_ae.config import Series
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.evaluation import Evaluation, Metric, Verdict
@@ -36,7 +36,7 @@ def build(config: Series, data: Data) -> "keras.Model":
         classes=len(data.classes),
         missing=data.train.missing,
         fill=data.scaled_means,
-        link=choose_link(data, fit_baselines(data)) if config.link == "baseline" else None,
+        link=fit_link(data) if config.link == "baseline" else None,
     )
     return in_own_units(set_initial_values(network, config, steps), data.scale)
 
