@@ -11,7 +11,7 @@ import io
 import math
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 from lstm_ae.errors import Code, ConfigError
@@ -209,13 +209,7 @@ class Options:
             ConfigError: a key is not an option, or a value is not allowed.
         """
         names = [field.name for field in declared_options(cls)]
-        for key in values:
-            if key not in names:
-                near = difflib.get_close_matches(key, names, 1)
-                hint = f"Did you mean {near[0]!r}?" if near else "Known keys: " + ", ".join(names) + "."
-                raise ConfigError(
-                    f"Unknown key {key!r} in the config of {cls.__name__.lower()}. {hint}", code=Code.CONFIG_FILE
-                )
+        require_known_keys(values, names, f"the config of {cls.__name__.lower()}")
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
     @classmethod
@@ -242,6 +236,21 @@ class Options:
                 if unmet and field.name not in overrides:
                     values.pop(field.name, None)
         return cls.from_dict(values)
+
+
+def require_known_keys(values: Iterable[str], names: Sequence[str], where: str) -> None:
+    """Raise `ConfigError` for the first key that is not one of the names; the message has the nearest name.
+
+    Args:
+        values: the keys, or a mapping by key.
+        names: the known keys.
+        where: what holds the keys, for the message.
+    """
+    for key in values:
+        if key not in names:
+            near = difflib.get_close_matches(key, names, 1)
+            hint = f"Did you mean {near[0]!r}?" if near else "Known keys: " + ", ".join(names) + "."
+            raise ConfigError(f"Unknown key {key!r} in {where}. {hint}", code=Code.CONFIG_FILE)
 
 
 def check_value(field: Declared, value: object) -> Any:

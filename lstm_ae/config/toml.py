@@ -34,8 +34,10 @@ def render_template(task: str) -> str:
     for group, fields in group_options(kind).items():
         lines += ["", f"# ---- {group} ".ljust(WIDTH, "-")]
         for field in fields:
-            lines += ["", *_comment(field)]
-            lines.append(f"# {field.name} =" if field.default is None else f"{field.name} = {_value(field.default)}")
+            lines += ["", *comment_option(field)]
+            lines.append(
+                f"# {field.name} =" if field.default is None else f"{field.name} = {render_value(field.default)}"
+            )
     return "\n".join(lines) + "\n"
 
 
@@ -46,8 +48,8 @@ def render_config(config: Config) -> str:
         lines += ["", f"# {group}"]
         for field in fields:
             value = getattr(config, field.name)
-            line = f"# {field.name} =" if value is None else f"{field.name} = {_value(value)}"
-            default = "none" if field.default is None else _value(field.default)
+            line = f"# {field.name} =" if value is None else f"{field.name} = {render_value(value)}"
+            default = "none" if field.default is None else render_value(field.default)
             lines.append(line if value == field.default else f"{line}  # default: {default}")
     return "\n".join(lines) + "\n"
 
@@ -69,7 +71,7 @@ def parse_config(text: str, path: Path) -> Config:
     try:
         document = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise DataError(_describe_syntax_error(error, text, path), code=Code.CONFIG_FILE) from None
+        raise DataError(describe_syntax_error(error, text, path), code=Code.CONFIG_FILE) from None
     task, values = document.pop("task", None), document.pop("config", {})
     if not isinstance(task, str) or task not in TASKS:
         raise ConfigError(
@@ -96,7 +98,8 @@ def parse_config(text: str, path: Path) -> Config:
         raise ConfigError(f"{str(path)!r}{_line_of(wrong, text, '[config]')}: {error}", code=Code.CONFIG_FILE) from None
 
 
-def _comment(field: Declared) -> Iterator[str]:
+def comment_option(field: Declared) -> Iterator[str]:
+    """Yield the lines of a comment on an option: its help and its allowed values."""
     rule = field.option
     default = "" if field.default is not None else " Not set by default."
     advanced = " Advanced." if rule.advanced else ""
@@ -104,7 +107,7 @@ def _comment(field: Declared) -> Iterator[str]:
         yield from textwrap.wrap(text, WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
 
 
-def _value(value: object) -> str:
+def render_value(value: object) -> str:
     """Return a value in TOML; its strings, booleans, and lists of strings are those of JSON."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return repr(value)
@@ -116,7 +119,14 @@ def _plain(value: object) -> object:
     return value.isoformat() if isinstance(value, datetime.date | datetime.time) else value
 
 
-def _describe_syntax_error(error: Exception, text: str, path: Path) -> str:
+def describe_syntax_error(error: Exception, text: str, path: Path) -> str:
+    """Return the message of an error of the TOML parser, with its line.
+
+    Args:
+        error: the error, a `tomllib.TOMLDecodeError` or `RecursionError`.
+        text: the text that was parsed.
+        path: its file.
+    """
     if isinstance(error, RecursionError):
         return f"{str(path)!r} is not TOML (it is nested too deeply). Pass another file"
     reason, _, place = str(error).removesuffix(")").partition(" (at ")
