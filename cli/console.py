@@ -69,6 +69,22 @@ def log_to_stderr(
     log.setLevel(level)
 
 
+class JsonFormatter(logging.Formatter):
+    """A log line as one JSON object."""
+
+    usual = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Time, level, text, and what else was said with it."""
+        extra = {key: value for key, value in vars(record).items() if key not in self.usual}
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        when, level = f"{moment}.{int(record.msecs):03d}Z", record.levelname.lower()
+        line = {"time": when, "level": level, "text": record.getMessage()}
+        if record.exc_info:
+            extra["error"] = self.formatException(record.exc_info)
+        return json.dumps(line | extra, default=str)
+
+
 @contextlib.contextmanager
 def scoped_logging() -> Iterator[None]:
     """Undo `log_to_stderr` at the end: the next command of the process may be quiet, or have another stderr."""

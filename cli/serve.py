@@ -1,6 +1,5 @@
 """`lstmae serve`: exported models over REST and gRPC."""
 
-import json
 import logging
 import os
 import sys
@@ -13,7 +12,7 @@ import typer
 from lstm_ae.formatting import format_count
 
 from .backend import import_tensorflow
-from .console import Console, log_to_stderr
+from .console import Console, JsonFormatter, log_to_stderr
 from .options import Trust, command
 from .signals import call_on_signal
 
@@ -272,7 +271,7 @@ def register(app: typer.Typer) -> None:
 
         import asyncio
 
-        log_to_stderr(_JsonFormatter(), logging.WARNING if console.quiet else logging.INFO)
+        log_to_stderr(JsonFormatter(), logging.WARNING if console.quiet else logging.INFO)
         asyncio.run(serving())
 
 
@@ -311,19 +310,3 @@ def _parse_sizes(text: str, largest: int) -> tuple[int, ...]:
             f"Received: {text!r}"
         )
     return sizes
-
-
-class _JsonFormatter(logging.Formatter):
-    """A log line as one JSON object."""
-
-    usual = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Time, level, text, and what else was said with it."""
-        extra = {key: value for key, value in vars(record).items() if key not in self.usual}
-        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        when, level = f"{moment}.{int(record.msecs):03d}Z", record.levelname.lower()
-        line = {"time": when, "level": level, "text": record.getMessage()}
-        if record.exc_info:
-            extra["error"] = self.formatException(record.exc_info)
-        return json.dumps(line | extra, default=str)
