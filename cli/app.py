@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from . import explain, export, predict, report, serve
+from . import explain, export, predict, report, serve, watch
 
 
 def _load_app(module: str) -> typer.Typer:
@@ -98,6 +98,7 @@ export.register(app)
 report.register(app)
 serve.register(app)
 predict.register(app)
+watch.register(app)
 explain.register(app)
 
 

@@ -25,7 +25,7 @@ LAYERS = [
     {"run"},
     {"studies", "tracking"},
     {"apply", "experiment", "export"},
-    {"estimators", "search", "serving"},
+    {"estimators", "search", "serving", "watch"},
     {"backtest", "report"},
     {"bench", "estimate"},
     {"tour"},

@@ -157,7 +157,7 @@ def read_incoming(
     sample = [(start, header), *sample] if config.columns else sample
     chunk_of, convert = (
         make_chunk_parser(layout, config, name, separator, CellReader(config, name, "line", notation, of_run=True)),
-        _make_utc_converter(layout, name, config),
+        make_utc_converter(layout, name, config),
     )
     pieces = itertools.chain([sample], iter(lambda: arriving.at_hand(rows), []))
     found = (apply_in_parts(piece, lambda part: convert(chunk_of(part)), refuse) for piece in pieces)
@@ -173,7 +173,7 @@ def _read_blocks(read: Callable[[int], bytes], name: str) -> Iterator[bytes]:
         block = read(BLOCK_BYTES)
 
 
-def _make_utc_converter(layout: Layout, name: str, config: Reading) -> Callable[[Chunk], Chunk]:
+def make_utc_converter(layout: Layout, name: str, config: Reading) -> Callable[[Chunk], Chunk]:
     """Return a function that converts one piece after the other to UTC.
 
     It remembers the last rows of each series, which resolve the repeated hour at the end of daylight saving time.

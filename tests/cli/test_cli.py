@@ -30,7 +30,7 @@ def in_order():
     """Return the help examples in an order in which each command finds the runs that it uses."""
     order = ("data", "example", "check", "train", "evaluate", "plot", "predict", "audit", "backtest", "kfold")
     order += ("detect", "encode", "reconstruct", "forecast", "classify", "tune", "limits", "weights")
-    order += ("list", "init", "show", "compare", "export", "report", "serve", "explain")
+    order += ("list", "init", "show", "compare", "export", "report", "serve", "watch", "explain")
     # tests/bench runs the benchmarks, which start a TensorFlow process for each contestant.
     found = [line for path, line in examples().items() if path[0] != "bench"]
     lines = sorted(dict.fromkeys(found), key=lambda line: order.index(verb(line)))
@@ -40,7 +40,7 @@ def in_order():
 
 def verb(line):
     words = shlex.split(line)
-    return words[1] if words[1] in ("export", "report", "serve", "predict", "explain") else words[2]
+    return words[1] if words[1] in ("export", "report", "serve", "predict", "watch", "explain") else words[2]
 
 
 @pytest.fixture(scope="module")

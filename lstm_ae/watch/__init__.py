@@ -1,0 +1,1 @@
+"""Watch growing data with trained detectors and send alarms."""

@@ -1,0 +1,318 @@
+"""The file of `lstmae watch`: its options, how it is read, and its template."""
+
+import dataclasses
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from lstm_ae.config.options import Options, declared_options, option, require_known_keys
+from lstm_ae.config.reading import REREAD, Reading, parse_step
+from lstm_ae.config.threshold import parse_threshold
+from lstm_ae.config.toml import comment_option, describe_syntax_error, render_value
+from lstm_ae.errors import Code, ConfigError, DataError
+from lstm_ae.files import LARGEST_OBJECT, open_regular
+from lstm_ae.formatting import quote
+from lstm_ae.json_types import JsonMapping
+from lstm_ae.watch.sinks import JsonLines, SinkOptions, Webhook
+from lstm_ae.watch.sources import File, SourceOptions, Stdin
+
+SOURCES: Mapping[str, type[SourceOptions]] = {"file": File, "stdin": Stdin}
+SINKS: Mapping[str, type[SinkOptions]] = {"jsonl": JsonLines, "webhook": Webhook}
+
+# Names of monitors and sinks, which become names of files and labels of metrics.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+# Sections of the file.
+SECTIONS = ("http", "sinks", "monitors")
+
+
+def parse_duration(name: str, text: str) -> float:
+    """Return the seconds of a duration such as 30s, 5min, or 1d; raise `ConfigError` for another text."""
+    step = parse_step(text)
+    if step is None or not step.nanoseconds:
+        raise ConfigError(f"{name} must be a number with s, min, h, d, or w, as in 1h. Received: {text[:40]!r}")
+    return step.nanoseconds / 1e9
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Watch(Options):
+    """Options of the whole process."""
+
+    state: str = option("watch-state", "Folder of the state, which must survive restarts.", "")
+    poll: float = option(1.0, "Seconds between two reads of a source without new rows.", "", minimum=0.01, maximum=3600)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Http(Options):
+    """Options of the endpoint for Prometheus."""
+
+    host: str = option("127.0.0.1", "Address to listen at.", "")
+    port: int = option(9464, "Port; 0 takes a free one.", "", minimum=0, maximum=65535)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Monitor(Options):
+    """Options of a monitor: a run that scores the rows of a source."""
+
+    name: str = option("", "Name in messages and metrics: letters, digits, and - _ .", "")
+    run: str = option("", "Run directory, or latest. A new version is loaded when it appears.", "")
+    threshold: str | None = option(None, "Threshold rule, such as budget:1/week (default: as trained).", "")
+    sinks: tuple[str, ...] = option((), "Names of the sinks (default: all).", "")
+    silence: str | None = option(None, "Time without a row after which an alarm is sent, such as 1h.", "")
+    ahead: str = option("1d", "How far the time of a row may lie in the future.", "")
+    max_series: int = option(
+        10_000, "Largest number of series; rows of others are refused.", "", minimum=1, maximum=1_000_000
+    )
+    max_waiting: int = option(
+        10_000,
+        "Messages that may wait for a sink before the source waits.",
+        "",
+        minimum=1,
+        maximum=10_000_000,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_name(self.name)
+        if not self.run:
+            raise ConfigError("run is missing. Add a run directory, or latest", code=Code.MISSING_OPTION)
+        if self.threshold is not None:
+            parse_threshold(self.threshold)
+        parse_duration("ahead", self.ahead)
+        if self.silence is not None:
+            parse_duration("silence", self.silence)
+
+
+class MonitorConfig(NamedTuple):
+    """A monitor with its source.
+
+    Args:
+        options: the options of the monitor.
+        source: the source.
+        reading: reading options that differ from those of the run, by field.
+        sinks: names of the sinks.
+    """
+
+    options: Monitor
+    source: SourceOptions
+    reading: JsonMapping
+    sinks: tuple[str, ...]
+
+
+class WatchConfig(NamedTuple):
+    """Content of a file of `lstmae watch`.
+
+    Args:
+        options: the options of the process.
+        http: the endpoint for Prometheus; None for none.
+        sinks: the sinks by name.
+        monitors: the monitors.
+    """
+
+    options: Watch
+    http: Http | None
+    sinks: Mapping[str, SinkOptions]
+    monitors: Sequence[MonitorConfig]
+
+
+def load_watch(path: Path) -> WatchConfig:
+    """Read a file of `lstmae watch`.
+
+    Raises:
+        ConfigError: the file does not exist, or contains a key or a value that is not allowed.
+        DataError: the file is not TOML.
+    """
+    try:
+        with open_regular(path, LARGEST_OBJECT) as file:
+            text = file.read().decode("utf-8-sig")
+    except DataError:
+        raise
+    except FileNotFoundError:
+        raise ConfigError(
+            f"There is no file {quote(path)}. Write one with: lstmae watch {path} --init", code=Code.CONFIG_FILE
+        ) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{quote(path)} cannot be read: {reason}", code=Code.CONFIG_FILE) from None
+    try:
+        document = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise DataError(describe_syntax_error(error, text, path), code=Code.CONFIG_FILE) from None
+    try:
+        return parse_watch(document)
+    except ConfigError as error:
+        raise ConfigError(f"{quote(path)}: {error}", code=error.code) from None
+
+
+def parse_watch(document: JsonMapping) -> WatchConfig:
+    """Return the config in a TOML document.
+
+    Raises:
+        ConfigError: a key or a value is not allowed.
+    """
+    known = (*(field.name for field in declared_options(Watch)), *SECTIONS)
+    top = {key: value for key, value in document.items() if key not in SECTIONS}
+    options = _build(Watch, top, "", known)
+    http = _build(Http, _table(document["http"], "[http]"), "[http]") if "http" in document else None
+    sinks: dict[str, SinkOptions] = {}
+    for number, given in enumerate(_tables(document, "sinks"), 1):
+        values = dict(given)
+        name = values.pop("name", None)
+        where = f"[[sinks]] {name!r}" if isinstance(name, str) else f"[[sinks]] number {number}"
+        with_place(where, _check_name, name)
+        if name in sinks:
+            raise ConfigError(f"{where}: another sink has this name. Change one", code=Code.CONFIG_FILE)
+        sinks[name] = _build_kind(SINKS, values, where)
+    monitors = [_parse_monitor(given, number, sinks) for number, given in enumerate(_tables(document, "monitors"), 1)]
+    if not monitors:
+        raise ConfigError("There is no [[monitors]]. Add one with name, run, and source", code=Code.CONFIG_FILE)
+    names = [monitor.options.name for monitor in monitors]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ConfigError(f"Two [[monitors]] have the name {twice!r}. Change one", code=Code.CONFIG_FILE)
+    if sum(isinstance(monitor.source, Stdin) for monitor in monitors) > 1:
+        raise ConfigError("Only one of the [[monitors]] can read standard input", code=Code.CONFIG_FILE)
+    return WatchConfig(options, http, sinks, monitors)
+
+
+def _parse_monitor(given: JsonMapping, number: int, sinks: Iterable[str]) -> MonitorConfig:
+    values, name = dict(given), given.get("name")
+    where = f"[[monitors]] {name!r}" if isinstance(name, str) else f"[[monitors]] number {number}"
+    source, reading = values.pop("source", None), values.pop("reading", {})
+    known = (*(field.name for field in declared_options(Monitor)), "source", "reading")
+    options = _build(Monitor, values, where, known)
+    if source is None:
+        raise ConfigError(f"{where}: there is no source. Add [monitors.source] with kind", code=Code.MISSING_OPTION)
+    inside = f"{where}, [monitors.reading]"
+    reading = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in _table(reading, inside).items()
+    }
+    require_known_keys(reading, REREAD, inside)
+    with_place(inside, _naming_keys, Reading.from_dict, reading)
+    known_sinks = tuple(sinks)
+    if unknown := next((each for each in options.sinks if each not in known_sinks), None):
+        raise ConfigError(
+            f"{where}: sinks contains {unknown!r}, which no [[sinks]] has as its name. Names: "
+            f"{', '.join(known_sinks) or 'none'}",
+            code=Code.UNKNOWN_NAME,
+        )
+    built = _build_kind(SOURCES, _table(source, f"{where}, source"), f"{where}, [monitors.source]")
+    return MonitorConfig(options, built, reading, options.sinks or known_sinks)
+
+
+_Kind = TypeVar("_Kind", bound=Options)
+
+
+def _build_kind(kinds: Mapping[str, type[_Kind]], given: JsonMapping, where: str) -> _Kind:
+    values = dict(given)
+    kind = values.pop("kind", None)
+    if not isinstance(kind, str) or kind not in kinds:
+        raise ConfigError(f"{where}: kind must be one of {', '.join(kinds)}. Received: {kind!r}", code=Code.CONFIG_FILE)
+    return _build(kinds[kind], values, where)
+
+
+def _build(kind: type[_Kind], values: JsonMapping, where: str, known: Sequence[str] = ()) -> _Kind:
+    """Return options by the values of a table.
+
+    Args:
+        kind: class of the options.
+        values: the values by key.
+        where: the table in errors; "" for the top of the file.
+        known: all keys of the table; empty for the options alone.
+    """
+    require_known_keys(values, known or [field.name for field in declared_options(kind)], where or "the file")
+    built: _Kind = with_place(where, _naming_keys, kind.from_dict, values)
+    return built
+
+
+def with_place(where: str, function: Any, *arguments: Any) -> Any:
+    """Call a function and add a place to its `ConfigError` or `DataError`; "" for no place."""
+    try:
+        return function(*arguments)
+    except (ConfigError, DataError) as error:
+        kind = ConfigError if isinstance(error, ConfigError) else DataError
+        raise kind(f"{where}: {error}" if where else str(error), code=error.code) from None
+
+
+def _naming_keys(function: Any, *arguments: Any) -> Any:
+    """Call a function whose errors name options as on the command line; the file has keys instead."""
+    try:
+        return function(*arguments)
+    except ConfigError as error:
+        text = re.sub(r"--([a-z][a-z-]*)", lambda match: match[1].replace("-", "_"), str(error))
+        raise ConfigError(text, code=error.code) from None
+
+
+def _check_name(name: object) -> None:
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise ConfigError(f"name must consist of letters, digits, and - _ . (at most 64). Received: {name!r}")
+
+
+def _table(value: object, where: str) -> JsonMapping:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{where} must be a table. Received: {str(value)[:60]!r}", code=Code.CONFIG_FILE)
+    return value
+
+
+def _tables(document: JsonMapping, name: str) -> list[JsonMapping]:
+    found = document.get(name, [])
+    if not isinstance(found, list):
+        raise ConfigError(f"{name} must be written as [[{name}]]", code=Code.CONFIG_FILE)
+    return [_table(each, f"[[{name}]]") for each in found]
+
+
+_INTRODUCTION = """
+# A file of lstmae watch. Check it with --check, and start the watch with: lstmae watch FILE
+# Paths are relative to the directory in which the command starts. Lines that start with # have no effect.
+# The file contains no secrets: keys that end in _env name environment variables, and keys that end in _file name files.
+"""
+
+# Values of the template that are not defaults.
+_EXAMPLE: Mapping[type[Options], JsonMapping] = {
+    Monitor: {"name": "pump", "run": "latest", "silence": "1h"},
+    File: {"path": "pump.csv"},
+    JsonLines: {"path": "alarms.jsonl"},
+    Webhook: {"url": "https://example.com/alarms"},
+}
+
+
+def render_template() -> str:
+    """Return a file of `lstmae watch` with all options as comments. It reads a table and writes events to a file."""
+    monitor, *others = [("[monitors.source]", "file", File, True), ("[monitors.source]", "stdin", Stdin, False)]
+    lines = _INTRODUCTION.strip().splitlines()
+    lines += _section("", "", Watch)
+    lines += ["", "# Endpoint for Prometheus: /metrics, /health, and /ready.", *_section("[http]", "", Http)]
+    lines += ["", "# A monitor scores the rows of a source by a run. The file can have any number of them."]
+    lines += _section("[[monitors]]", "", Monitor)
+    lines += ["", "# Source of the rows, and reading options that differ from those of the run."]
+    lines += [line for each in (monitor, *others) for line in _section(*each)]
+    lines += ["", "# [monitors.reading]", '# time_zone = "Europe/Berlin"']
+    lines += ["", "# Receivers of messages. The file can have any number of them."]
+    for kind, options in SINKS.items():
+        lines += _section("[[sinks]]", kind, options, options is JsonLines)
+    return "\n".join(lines) + "\n"
+
+
+def _section(heading: str, kind: str, options: type[Options], used: bool = True) -> list[str]:
+    """Return the lines of a table of the template.
+
+    Args:
+        heading: first line of the table; "" for the top of the file.
+        kind: kind of a source or sink; "" for other tables.
+        options: the options of the table.
+        used: whether the table has an effect; otherwise its lines are comments.
+    """
+    mark, example = "" if used else "# ", _EXAMPLE.get(options, {})
+    lines = ["", mark + heading] if heading else []
+    if kind:
+        lines += [f'{mark}name = "{kind}"'] if heading == "[[sinks]]" else []
+        lines += [f'{mark}kind = "{kind}"']
+    for field in declared_options(options):
+        value = example.get(field.name, field.default)
+        lines += ["", *comment_option(field)]
+        if field.name in example or field.default not in (None, ()):
+            lines.append(f"{mark}{field.name} = {render_value(value)}")
+        else:
+            lines.append(f"# {field.name} =")
+    return lines

@@ -1,0 +1,141 @@
+"""Convert the records of a source to rows of numbers, as the run of a detector reads its tables."""
+
+import collections
+import dataclasses
+import datetime
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from lstm_ae.arrays import Int64Array
+from lstm_ae.config import Series
+from lstm_ae.config.reading import UNITS
+from lstm_ae.data.cells import CellReader
+from lstm_ae.data.csv_reader import Chunk, Row, infer_table_layout, make_chunk_parser
+from lstm_ae.data.stream import Refuse, apply_in_parts, make_utc_converter
+from lstm_ae.data.time_zones import Elapsed, format_each_time
+from lstm_ae.errors import Code, ConfigError, DataError
+from lstm_ae.json_types import JsonObject
+from lstm_ae.watch.sources import Batch, Record
+
+# Rows from which the formats of times and numbers are inferred.
+SAMPLE_ROWS = 20
+
+# Names of the reasons for which rows are refused, by the code of the error; see `reason_of`.
+REASONS = {
+    Code.CELL_VALUE: "value",
+    Code.TIME_VALUE: "time",
+    Code.TIME_ORDER: "interval",
+    Code.TABLE_HEADER: "columns",
+    Code.SERIES_NAME: "series",
+    Code.FILE_FORMAT: "text",
+}
+
+
+def reason_of(error: DataError) -> str:
+    """Return the reason for which a record was refused, a label of the metric of refused rows."""
+    return REASONS.get(error.code, "other")
+
+
+class TimeNotation(NamedTuple):
+    """Notation of the times of a source.
+
+    Args:
+        unit: nanoseconds per unit of numeric times from an unknown start, 1 for row numbers, or 0 for dates.
+    """
+
+    unit: int = 0
+
+    @property
+    def dated(self) -> bool:
+        """Whether times are dates."""
+        return not self.unit
+
+    def format(self, times: Int64Array) -> list[str] | list[int] | list[float]:
+        """Return times as text in UTC by RFC 3339, or as numbers.
+
+        >>> import numpy as np
+        >>> TimeNotation().format(np.array([1_704_067_200_500_000_000]))
+        ['2024-01-01T00:00:00.5+00:00']
+        """
+        return format_each_time(times, Elapsed(self.unit) if self.unit else datetime.UTC)
+
+
+class RowParser:
+    """Parser of the records of a source. The formats that a run leaves open are inferred from the first records.
+
+    Args:
+        config: the run's settings, with the reading options of the source.
+        name: the source in errors.
+    """
+
+    def __init__(self, config: Series, name: str) -> None:
+        times = [column for column in (config.time_col, config.clock_col) if column is not None]
+        self.columns = tuple(dict.fromkeys([*times, *config.id_col, *config.value_cols]))
+        # Records name their cells, and a source has removed what is above them.
+        changed: JsonObject = {
+            "columns": self.columns,
+            "label_col": None,
+            "skip_rows": 0,
+            "skip_footer": 0,
+            "unit_row": False,
+        }
+        self.config, self.name = dataclasses.replace(config, **changed), name
+        self.notation = TimeNotation() if times else TimeNotation(1)
+        self._convert: Callable[[Sequence[Row]], Chunk] | None = None
+
+    def parse(self, batch: Batch, refuse: Refuse) -> list[Chunk]:
+        """Return the rows of the records with times in UTC, in the order of the records.
+
+        Args:
+            batch: records of the source.
+            refuse: function that receives the error of each record that cannot be read.
+        """
+        rows: collections.deque[Row] = collections.deque()
+        for record, line in zip(batch.records, batch.lines, strict=True):
+            if problem := self._find_problem(record, line):
+                refuse(problem)
+            else:
+                rows.append((line, [record[column] for column in self.columns]))
+        while rows and self._convert is None:
+            self._infer(rows, refuse)
+        return list(apply_in_parts(list(rows), self._convert, refuse)) if rows and self._convert else []
+
+    def _find_problem(self, record: Record, line: int) -> DataError | None:
+        """Return the error of a record that lacks a column or the name of its series."""
+        if absent := next((column for column in self.columns if column not in record), None):
+            columns = ", ".join(list(record)[:6])
+            return DataError(
+                f"{self.name}, line {line}: no column {absent[:60]!r}. Add it, empty where a value is missing. "
+                f"Columns: {columns[:200]}",
+                code=Code.TABLE_HEADER,
+            )
+        if nameless := next((column for column in self.config.id_col if not record[column].strip()), None):
+            return DataError(
+                f"{self.name}, line {line}: the column {nameless[:60]!r} is empty. Write the name of the series",
+                code=Code.SERIES_NAME,
+            )
+        return None
+
+    def _infer(self, rows: collections.deque[Row], refuse: Refuse) -> None:
+        """Infer the formats from the first rows, or from one of them; remove and refuse these rows if none fits."""
+        sample = [rows[place] for place in range(min(SAMPLE_ROWS, len(rows)))]
+        problems: list[DataError] = []
+        for some in [sample, *([row] for row in sample)]:
+            try:
+                self._convert = self._converter(some)
+                return
+            except (ConfigError, DataError) as error:
+                problems.append(DataError(str(error), code=error.code))
+        for problem in problems[1:]:
+            refuse(problem)
+            rows.popleft()
+
+    def _converter(self, sample: list[Row]) -> Callable[[Sequence[Row]], Chunk]:
+        (start, first), *rest = sample
+        layout, _, notation = infer_table_layout(start, first, rest, ",", self.name, self.config, of_run=True)
+        reader = CellReader(self.config, self.name, "line", notation, of_run=True)
+        parse = make_chunk_parser(layout, self.config, self.name, ",", reader)
+        to_utc = make_utc_converter(layout, self.name, self.config)
+        if layout.form is not None and layout.form.elapsed:
+            self.notation = TimeNotation(UNITS.get(layout.form.unit, 1))
+        return lambda rows: to_utc(parse(rows))

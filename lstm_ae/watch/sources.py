@@ -1,0 +1,551 @@
+"""Sources of rows for `lstmae watch`: growing files, rotated files, folders of files, and standard input.
+
+A source is read by position: `read` returns the records after a cursor and the cursor after them. A watcher stores the
+cursor together with everything that it made of the records, so that a killed process continues at the same record.
+"""
+
+import abc
+import codecs
+import contextlib
+import dataclasses
+import hashlib
+import logging
+import os
+import re
+import select
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from lstm_ae.config import Reading
+from lstm_ae.config.options import Options, option
+from lstm_ae.data.csv_reader import Row, drop_unit_row, infer_separator, read_headings, split_rows
+from lstm_ae.data.text import MAX_LINE, is_compressed
+from lstm_ae.errors import Code, ConfigError, DataError
+from lstm_ae.files import open_regular, parse_json
+from lstm_ae.formatting import quote
+from lstm_ae.json_types import JsonMapping
+
+LOG = logging.getLogger(__name__)
+
+# Largest number of records of a batch, and of bytes that it is cut from. A line fits into a block.
+BATCH_RECORDS, BLOCK_BYTES = 5_000, 2 * MAX_LINE
+
+# First bytes of a file that identify it after it was renamed or copied.
+HEAD_BYTES = 1024
+
+# Attempts to read files that are renamed at the same time.
+MAX_ATTEMPTS = 10
+
+# End of the name of a file after it was rotated.
+ROTATED_SUFFIX = re.compile(r"[.-]\d[\dT.-]*")
+
+# The texts of a row's cells by column; "" for a missing value.
+Record = Mapping[str, str]
+
+
+class Batch(NamedTuple):
+    """Records that a source returned.
+
+    Args:
+        records: the records in the order of their arrival.
+        lines: line of each record in its file, or its number.
+        refused: errors of records that cannot be read.
+        cursor: position after these records, in JSON types; None if the source cannot be read again.
+        more: whether further records can be read without waiting.
+        ended: whether no record will follow.
+    """
+
+    records: Sequence[Record]
+    lines: Sequence[int]
+    refused: Sequence[DataError]
+    cursor: JsonMapping | None
+    more: bool = False
+    ended: bool = False
+
+
+class Source(abc.ABC):
+    """Rows that arrive over time.
+
+    Args:
+        name: name in messages, without any secret.
+        plain: whether numbers have a decimal point and no other marks, whatever the notation of the run's table.
+    """
+
+    name: str
+    plain: bool = False
+
+    @abc.abstractmethod
+    def read(self, cursor: JsonMapping | None) -> Batch:
+        """Return the records after a cursor that can be read without waiting for others; None for the first ones.
+
+        Raises:
+            OSError, DataError: the source cannot be read now. The watcher reports it and tries again later.
+        """
+
+    def close(self) -> None:  # noqa: B027
+        """Release connections; called once at the end."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SourceOptions(Options):
+    """Options of a source. A subclass is a kind of source, which `kind` names in a file."""
+
+    def open(self, reading: Reading) -> Source:
+        """Return the source.
+
+        Args:
+            reading: the settings with which the run reads tables.
+
+        Raises:
+            ConfigError: an option does not fit the machine or the run.
+        """
+        raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class File(SourceOptions):
+    """A growing file, or a folder of files."""
+
+    path: str | None = option(None, "File, or folder of files whose names ascend with time.", "")
+    pattern: str = option("*", "Names of the files of a folder.", "")
+    format: str | None = option(
+        None,
+        "Format of a line (default: jsonl for names that end in .jsonl or .ndjson, else csv).",
+        "",
+        choices=("csv", "jsonl"),
+    )
+    start: str = option("beginning", "Rows to begin with on the first start.", "", choices=("beginning", "end"))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.path:
+            raise ConfigError("path is missing. Add the file or the folder to read", code=Code.MISSING_OPTION)
+
+    def open(self, reading: Reading) -> Source:
+        """Return the files."""
+        return FileSource(self, reading)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Stdin(SourceOptions):
+    """Standard input, which cannot be read again after a kill."""
+
+    format: str = option("csv", "Format of a line.", "", choices=("csv", "jsonl"))
+
+    def open(self, reading: Reading) -> Source:
+        """Return standard input."""
+        return StreamSource(self.format, reading)
+
+
+class LineFormat(NamedTuple):
+    """How the lines of a text are read.
+
+    Args:
+        names: column of each cell; empty for JSON, whose lines name their columns.
+        separator: between cells.
+        start: number of lines above the first record.
+    """
+
+    names: tuple[str, ...] = ()
+    separator: str = ","
+    start: int = 0
+
+    def record(self, line: str, number: int, name: str) -> Record:
+        """Return the record of a line; raise `DataError` if it is none."""
+        where = f"{name}, line {number}"
+        if "\0" in line:
+            raise DataError(f"{where}: holds a NUL character. Remove it; text has none", code=Code.FILE_FORMAT)
+        if not self.names:
+            return read_json_record(line, where)
+        cells = next(split_rows([line], name, self.separator, number), (number, []))[1]
+        if len(cells) != len(self.names):
+            raise DataError(
+                f"{where}: {len(cells)} cells where the header has {len(self.names)}. Write one row per line",
+                code=Code.TABLE_HEADER,
+            )
+        return dict(zip(self.names, cells, strict=True))
+
+
+def read_json_record(line: str, where: str) -> Record:
+    """Return the record of a JSON object; raise `DataError` if the text is not one.
+
+    >>> read_json_record('{"time": "2024-01-01", "flow": 1.5, "level": null}', "pump.jsonl, line 1")
+    {'time': '2024-01-01', 'flow': '1.5', 'level': ''}
+    """
+    try:
+        found = parse_json(line)
+    except ValueError as error:
+        raise DataError(f"{where}: not JSON ({error}). Write one object per line", code=Code.FILE_FORMAT) from None
+    if not isinstance(found, dict):
+        raise DataError(f"{where}: not a JSON object. Write one object per line", code=Code.FILE_FORMAT)
+    return {key: _cell(value) for key, value in found.items()}
+
+
+def _cell(value: object) -> str:
+    """Return a JSON value as the text of a cell. Anything but text, numbers, and null is no number in any notation."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else repr(value)
+
+
+def infer_line_format(lines: Sequence[str], name: str, kind: str, reading: Reading) -> LineFormat | None:
+    """Return the format of a text by its first lines; None if it needs more of them.
+
+    Args:
+        lines: complete lines at the beginning of the text.
+        name: the text in errors.
+        kind: "csv" or "jsonl".
+        reading: the settings with which the run reads tables.
+
+    Raises:
+        DataError: there is no header.
+    """
+    if kind == "jsonl":
+        return LineFormat()
+    filled = [number for number, line in enumerate(lines) if number >= reading.skip_rows and line.strip()]
+    if len(filled) < 2 - bool(reading.columns):
+        return None
+    separator = infer_separator([f"{lines[number]}\n" for number in filled[:50]])
+
+    def row(number: int) -> Row:
+        return next(split_rows([lines[number]], name, separator, number + 1), (number + 1, []))
+
+    if reading.columns:
+        return LineFormat(reading.columns, separator, filled[0])
+    header, first = row(filled[0]), row(filled[1])
+    names = read_headings(header[1], [first], f"{name}, line {header[0]}", reading.skip_rows)
+    units = not list(drop_unit_row(iter([first]), name, reading, of_run=True))
+    return LineFormat(names, separator, filled[int(units)] + 1)
+
+
+def _decode(line: bytes, number: int, name: str, encoding: str) -> str:
+    try:
+        text = line.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{name}, line {number}: byte 0x{line[error.start]:02x} is not {encoding}. Set encoding in [reading]",
+            code=Code.FILE_FORMAT,
+        ) from None
+    return text.removeprefix("\ufeff") if number == 1 else text
+
+
+def _read_records(
+    lines: Iterable[tuple[int, bytes]], form: LineFormat, name: str, encoding: str
+) -> tuple[list[Record], list[int], list[DataError]]:
+    """Return the records of lines, the line of each, and the errors of the other lines."""
+    records, numbers, refused = [], [], []
+    for number, line in lines:
+        if not line.strip():
+            continue
+        try:
+            records.append(form.record(_decode(line, number, name, encoding), number, name))
+            numbers.append(number)
+        except DataError as error:
+            refused.append(error)
+    return records, numbers, refused
+
+
+def _require_byte_encoding(reading: Reading) -> str:
+    """Return the encoding of lines, which must end with the byte of a line feed."""
+    encoding = codecs.lookup(reading.encoding or "utf-8").name.removesuffix("-sig")
+    if "\n".encode(encoding) != b"\n":
+        raise ConfigError(f"A growing text in {encoding} cannot be read. Write it in UTF-8", code=Code.FILE_FORMAT)
+    return encoding
+
+
+def _too_long(name: str, number: int) -> DataError:
+    return DataError(
+        f"{name}, line {number}: is longer than {MAX_LINE} bytes. Write one row per line", code=Code.FILE_FORMAT
+    )
+
+
+class FileSource(Source):
+    """A growing file with its rotated predecessors, or the files of a folder in the order of their names.
+
+    The cursor identifies a file by the hash of its first bytes, so that a file is found again after it was renamed or
+    copied, and a new file of the same name begins at its first line. A line without a line feed at the end of the
+    last file is not complete yet.
+
+    Args:
+        options: the options of the source.
+        reading: the settings with which the run reads tables.
+    """
+
+    def __init__(self, options: File, reading: Reading) -> None:
+        assert options.path
+        self.path, self.options, self.reading = Path(options.path), options, reading
+        self.name, self.encoding = str(self.path), _require_byte_encoding(reading)
+        named = "jsonl" if self.path.suffix.lower() in (".jsonl", ".ndjson") else "csv"
+        self.kind = options.format or named
+        self.plain = self.kind == "jsonl"
+        # The format of the file that is read now, with the inode of the file.
+        self.form: tuple[int, LineFormat] | None = None
+        # The last cursor whose file was not found.
+        self.lost: JsonMapping | None = None
+
+    def read(self, cursor: JsonMapping | None) -> Batch:
+        """Return the next complete lines. The cursor moves to a later file with the first line that is read there."""
+        for _ in range(MAX_ATTEMPTS):
+            with contextlib.suppress(_MovedError):
+                return self._read(cursor)
+        raise DataError(f"{self.name}: the files change faster than they can be read", code=Code.FILE_UNREADABLE)
+
+    def _read(self, cursor: JsonMapping | None) -> Batch:
+        """Return the next complete lines; raise `_MovedError` if a file was renamed meanwhile."""
+        if cursor is None:
+            return self._begin()
+        files = self._files_from(cursor)
+        for number, (path, inode) in enumerate(files.files):
+            following = number + 1 < len(files.files)
+            start = cursor if files.found and not number else None
+            with _open_file(path, inode) as file:
+                if start is not None and not _matches(file, start):
+                    raise _MovedError
+                batch = self._read_file(file, path, start, following)
+            if batch.cursor != start:
+                return batch._replace(more=batch.more or following)
+        return Batch([], [], [], cursor)
+
+    def _begin(self) -> Batch:
+        """Return the first cursor: in the file of the source, or in the first or last file of a folder."""
+        files, at_end = self._files(), self.options.start == "end"
+        path, inode = files[-1 if at_end or not self.path.is_dir() else 0]
+        with _open_file(path, inode) as file:
+            cursor = _find_end(file, path) if at_end else _file_cursor(file, path, 0, 0, False)
+        return Batch([], [], [], cursor, more=True)
+
+    def _read_file(self, file: BinaryIO, path: Path, start: JsonMapping | None, following: bool) -> Batch:
+        """Return the next complete lines of a file.
+
+        Args:
+            file, path: the file.
+            start: position in the file; None for its beginning.
+            following: whether there is a later file, so that no process appends to this one any more.
+        """
+        offset, line, skip = (int(start["offset"]), int(start["line"]), bool(start["skip"])) if start else (0, 0, False)
+        inode = os.fstat(file.fileno()).st_ino
+        if not offset or self.form is None or self.form[0] != inode:
+            form = self._infer_format(file, path)
+            if form is None:  # the first lines are not complete
+                return Batch([], [], [], start)
+            self.form = inode, form
+        form = self.form[1]
+        file.seek(offset)
+        block = file.read(BLOCK_BYTES)
+        at_end = len(block) < BLOCK_BYTES
+        *complete, rest = block.split(b"\n")
+        if at_end and following and rest:
+            complete.append(rest)
+            rest = b""
+        refused: list[DataError] = []
+        if skip and complete:
+            offset, line, skip = offset + len(complete.pop(0)) + 1, line + 1, False
+        elif not complete and len(rest) > MAX_LINE:
+            if not skip:
+                refused.append(_too_long(self.name, line + 1))
+            offset, skip = offset + len(rest), True
+        taken = complete[: BATCH_RECORDS + form.start]
+        numbered = [(line + number, each) for number, each in enumerate(taken, 1) if line + number > form.start]
+        long = [number for number, each in numbered if len(each) > MAX_LINE]
+        refused += [_too_long(self.name, number) for number in long]
+        numbered = [(number, each.removesuffix(b"\r")) for number, each in numbered if number not in long]
+        records, lines, bad = _read_records(numbered, form, self.name, self.encoding)
+        offset = min(offset + sum(map(len, taken)) + len(taken), os.fstat(file.fileno()).st_size)
+        above = line + len(taken) == form.start  # no line that can be a record
+        after = start if above else _file_cursor(file, path, offset, line + len(taken), skip)
+        return Batch(records, lines, [*refused, *bad], after, len(taken) < len(complete) or not at_end)
+
+    def _infer_format(self, file: BinaryIO, path: Path) -> LineFormat | None:
+        file.seek(0)
+        block = file.read(BLOCK_BYTES)
+        if is_compressed(block):
+            raise DataError(f"{quote(path)} is compressed. Decompress it", code=Code.FILE_FORMAT)
+        lines = [
+            _decode(line, number, self.name, self.encoding).removesuffix("\r")
+            for number, line in enumerate(block.split(b"\n")[:-1][: self.reading.skip_rows + 50], 1)
+        ]
+        return infer_line_format(lines, self.name, self.kind, self.reading)
+
+    def _files(self) -> list[tuple[Path, int]]:
+        """Return the files with their inodes, from the oldest to the newest.
+
+        Raises:
+            DataError: there is no file.
+        """
+        # A file that is renamed while a folder is listed can be missing in the list.
+        found, before = self._list_files(), None
+        while found != before:
+            found, before = self._list_files(), found
+        if not found:
+            raise DataError(f"There is no file {self.name!r}. Check the path", code=Code.FILE_UNREADABLE)
+        return found
+
+    def _list_files(self) -> list[tuple[Path, int]]:
+        if self.path.is_dir():
+            paths = sorted(path for path in self.path.glob(self.options.pattern) if path.is_file())
+        elif self.path.parent.is_dir():
+            rotated = [path for path in self.path.parent.iterdir() if self._is_rotated(path)]
+            paths = [*sorted(rotated, key=lambda path: _status(path).st_mtime_ns), self.path]
+        else:
+            paths = []
+        return [(path, _status(path).st_ino) for path in paths if path.is_file()]
+
+    def _is_rotated(self, path: Path) -> bool:
+        """Return whether a file has the name of the source and a number or date, as `pump.csv.1`, and is text."""
+        suffix = path.name.removeprefix(self.path.name)
+        if suffix == path.name or not ROTATED_SUFFIX.fullmatch(suffix):
+            return False
+        try:
+            with open_regular(path) as file:
+                return not is_compressed(file.read(8))
+        except (OSError, DataError):
+            return False
+
+    def _files_from(self, cursor: JsonMapping) -> "_Remaining":
+        """Return the file of a cursor and the files after it, or the files to read next if it does not exist."""
+        single = not self.path.is_dir()
+        if single and self.path.is_file() and (inode := _status(self.path).st_ino) == cursor["inode"]:
+            with _open_file(self.path, inode) as file:
+                if _matches(file, cursor):
+                    return _Remaining(True, [(self.path, inode)])
+        files = self._files()
+        same = [place for place, (path, inode) in enumerate(files) if self._is_file_of(path, inode, cursor)]
+        own = [place for place in same if files[place][1] == cursor["inode"]]
+        named = [place for place in same if files[place][0].name == cursor["file"]]
+        if found := own or named or same:
+            return _Remaining(True, files[found[0] :])
+        if self.lost != cursor:
+            self.lost = cursor
+            LOG.warning(
+                "%s: %s, which was read up to line %s, does not exist any more. Its later rows are lost",
+                self.name,
+                cursor["file"],
+                cursor["line"],
+            )
+        later = files[-1:] if single else [each for each in files if each[0].name >= cursor["file"]]
+        return _Remaining(False, later)
+
+    def _is_file_of(self, path: Path, inode: int, cursor: JsonMapping) -> bool:
+        with contextlib.suppress(OSError, DataError), _open_file(path, inode) as file:
+            return _matches(file, cursor)
+        return False
+
+
+class _Remaining(NamedTuple):
+    """Files that are not read to their end.
+
+    Args:
+        found: whether the first one is the file of the cursor.
+        files: paths and inodes.
+    """
+
+    found: bool
+    files: Sequence[tuple[Path, int]]
+
+
+class _MovedError(Exception):
+    """A file was renamed or replaced after it was found."""
+
+
+def _status(path: Path) -> os.stat_result:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        raise _MovedError from None
+
+
+def _open_file(path: Path, inode: int) -> BinaryIO:
+    try:
+        file = open_regular(path)
+    except FileNotFoundError:
+        raise _MovedError from None
+    if os.fstat(file.fileno()).st_ino != inode:
+        file.close()
+        raise _MovedError
+    return file
+
+
+def _find_end(file: BinaryIO, path: Path) -> JsonMapping:
+    """Return the position after the last complete line of a file."""
+    end, line = 0, 0
+    while block := file.read(BLOCK_BYTES):
+        line += block.count(b"\n")
+        if (last := block.rfind(b"\n")) >= 0:
+            end = file.tell() - len(block) + last + 1
+    return _file_cursor(file, path, end, line, False)
+
+
+def _file_cursor(file: BinaryIO, path: Path, offset: int, line: int, skip: bool) -> JsonMapping:
+    """Return a position in an open file.
+
+    Args:
+        file, path: the file.
+        offset: number of bytes before the position.
+        line: number of lines before the position.
+        skip: whether the position is inside a line that is too long.
+    """
+    file.seek(0)
+    head = file.read(min(HEAD_BYTES, offset))
+    identity = {
+        "file": path.name,
+        "inode": os.fstat(file.fileno()).st_ino,
+        "head": hashlib.sha256(head).hexdigest(),
+        "length": len(head),
+    }
+    return {**identity, "offset": offset, "line": line, "skip": skip}
+
+
+def _matches(file: BinaryIO, cursor: JsonMapping) -> bool:
+    """Return whether a file begins like the file of a cursor and is at least as long as it was."""
+    file.seek(0)
+    head = file.read(int(cursor["length"]))
+    long_enough = os.fstat(file.fileno()).st_size >= int(cursor["offset"])
+    return long_enough and hashlib.sha256(head).hexdigest() == cursor["head"]
+
+
+class StreamSource(Source):
+    """Lines of standard input as they arrive.
+
+    Args:
+        kind: "csv" or "jsonl".
+        reading: the settings with which the run reads tables.
+        number: descriptor of the stream.
+    """
+
+    def __init__(self, kind: str, reading: Reading, number: int = 0) -> None:
+        self.name, self.kind, self.reading, self.number = "standard input", kind, reading, number
+        self.encoding, self.plain = _require_byte_encoding(reading), kind == "jsonl"
+        self.form: LineFormat | None = None
+        self.lines: list[bytes] = []
+        self.rest, self.count, self.ended, self.skip = b"", 0, False, False
+
+    def read(self, cursor: JsonMapping | None) -> Batch:
+        """Return the lines that have arrived; the cursor is not used."""
+        refused: list[DataError] = []
+        while not self.ended and len(self.lines) < BATCH_RECORDS and select.select([self.number], [], [], 0)[0]:
+            block = os.read(self.number, 1 << 16)
+            self.ended = not block
+            *complete, self.rest = (self.rest + block).split(b"\n")
+            if self.ended and self.rest:
+                complete.append(self.rest)
+                self.rest = b""
+            if self.skip and complete:
+                complete[0], self.skip = b"", False
+            if len(self.rest) > MAX_LINE:
+                if not self.skip:
+                    refused.append(_too_long(self.name, self.count + len(self.lines) + len(complete) + 1))
+                self.rest, self.skip = b"", True
+            self.lines += complete
+        if self.form is None:
+            lines = [_decode(line, number, self.name, self.encoding) for number, line in enumerate(self.lines, 1)]
+            self.form = infer_line_format(lines, self.name, self.kind, self.reading)
+        if self.form is None:
+            return Batch([], [], refused, None, ended=self.ended)
+        taken, self.lines = self.lines[:BATCH_RECORDS], self.lines[BATCH_RECORDS:]
+        first, self.count = self.count, self.count + len(taken)
+        numbered = ((first + number, line.removesuffix(b"\r")) for number, line in enumerate(taken, 1))
+        body = ((number, line) for number, line in numbered if number > self.form.start)
+        records, numbers, bad = _read_records(body, self.form, self.name, self.encoding)
+        more = bool(self.lines)
+        return Batch(records, numbers, [*refused, *bad], None, more, self.ended and not more)

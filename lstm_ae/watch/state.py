@@ -1,0 +1,207 @@
+"""State of a monitor on disk: an SQLite file that each transaction changes as a whole.
+
+A transaction stores the position in the source together with everything that follows from the records before it: the
+rows that later scores need, open events, and messages that are not sent yet. A process that is killed at any moment
+therefore continues without losing or repeating a record.
+"""
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lstm_ae.arrays import Float32Array, Int64Array
+from lstm_ae.errors import Code, ConfigError, DataError
+from lstm_ae.json_types import JsonMapping, JsonObject
+from lstm_ae.watch.sinks import Message
+
+FORMAT = 1
+
+# Values per SQL statement.
+MAX_VALUES = 500
+
+TABLES = """
+BEGIN IMMEDIATE;
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS series (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS rows (number INTEGER PRIMARY KEY, series TEXT NOT NULL, time INTEGER NOT NULL,
+    empty INTEGER NOT NULL, value BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS rows_by_time ON rows (series, time);
+CREATE TABLE IF NOT EXISTS messages (number INTEGER PRIMARY KEY, sink TEXT NOT NULL, key TEXT NOT NULL,
+    body TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS messages_by_sink ON messages (sink, number);
+COMMIT;
+"""
+
+
+class StoredRows(NamedTuple):
+    """Rows of a series in the order of their arrival.
+
+    Args:
+        times: `(rows,)` nanoseconds or numbers.
+        values: `(rows, features)`.
+    """
+
+    times: Int64Array
+    values: Float32Array
+
+
+class State:
+    """Stored state of a monitor, which one process uses at a time.
+
+    Args:
+        path: the file; created if it does not exist. None for a state in memory.
+
+    Raises:
+        ConfigError: another process uses the file, or it cannot be created.
+        DataError: the file is damaged or of another version.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        try:
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            self.connection = sqlite3.connect(
+                path or ":memory:", timeout=0, isolation_level=None, check_same_thread=False
+            )
+        except (OSError, sqlite3.OperationalError) as error:
+            raise ConfigError(
+                f"The state {str(path)!r} cannot be created: {error}. Change state, or its permissions",
+                code=Code.OUTPUT_EXISTS,
+            ) from None
+        try:
+            # The lock of the first transaction lasts until the connection is closed or the process ends.
+            for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL"):
+                self.connection.execute(f"PRAGMA {pragma}")
+            self.connection.executescript(TABLES)
+            with self.transaction():
+                if self.fact("format", FORMAT) != FORMAT:
+                    raise self._damage(f"its format is {self.fact('format')}")
+                self.set_fact("format", FORMAT)
+        except sqlite3.Error as error:
+            self.connection.close()
+            if getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+                raise ConfigError(
+                    f"Another process uses the state {str(path)!r}. Stop it, or change state", code=Code.IN_USE
+                ) from None
+            raise self._damage(str(error)) from None
+        except BaseException:
+            self.connection.close()
+            raise
+
+    def _damage(self, reason: str) -> DataError:
+        return DataError(
+            f"The state {str(self.path)!r} cannot be read ({reason}). Move it away to start from the beginning of the "
+            "source",
+            code=Code.FILE_UNREADABLE,
+        )
+
+    def close(self) -> None:
+        """Close the file."""
+        self.connection.close()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Store all changes of the block at its end, or none if it raises an error."""
+        self.connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self.connection.execute("ROLLBACK")
+            raise
+        self.connection.execute("COMMIT")
+
+    def fact(self, name: str, default: Any = None) -> Any:
+        """Return a value that `set_fact` stored, or the default."""
+        found = self.connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return default if found is None else json.loads(found[0])
+
+    def set_fact(self, name: str, value: Any) -> None:
+        """Store a value in JSON types."""
+        self.connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, json.dumps(value)))
+
+    def series(self) -> dict[str, JsonObject]:
+        """Return what `set_series` stored, by series."""
+        return {name: json.loads(value) for name, value in self.connection.execute("SELECT * FROM series")}
+
+    def set_series(self, name: str, value: JsonMapping) -> None:
+        """Store the facts of a series in JSON types."""
+        self.connection.execute("INSERT OR REPLACE INTO series VALUES (?, ?)", (name, json.dumps(value)))
+
+    def add_rows(self, series: Sequence[str], times: Int64Array, values: Float32Array) -> None:
+        """Store rows.
+
+        Args:
+            series: `(rows,)` the series of each row.
+            times: `(rows,)`.
+            values: `(rows, features)`.
+        """
+        empty = np.asarray(np.isnan(values).all(axis=1)).tolist()
+        cells = (row.tobytes() for row in np.ascontiguousarray(values, np.float32))
+        self.connection.executemany(
+            "INSERT INTO rows (series, time, empty, value) VALUES (?, ?, ?, ?)",
+            zip(series, times.tolist(), empty, cells, strict=True),
+        )
+
+    def rows(self, series: str) -> StoredRows:
+        """Return the stored rows of a series."""
+        found = self.connection.execute(
+            "SELECT time, value FROM rows WHERE series = ? ORDER BY number", (series,)
+        ).fetchall()
+        times = np.array([time for time, _ in found], np.int64)
+        values = np.frombuffer(b"".join(value for _, value in found), np.float32)
+        return StoredRows(times, values.reshape(len(times), -1) if len(times) else np.empty((0, 0), np.float32))
+
+    def remove_rows(self, series: str, time: int, earliest: int) -> None:
+        """Remove the rows of a series before the last row with a value up to a time.
+
+        Args:
+            series: the series.
+            time: the time.
+            earliest: time before which rows are removed in any case, so that rows without values do not accumulate.
+        """
+        self.connection.execute(
+            "DELETE FROM rows WHERE series = :series AND time < max(:earliest, coalesce((SELECT max(time) FROM rows "
+            "WHERE series = :series AND time <= :time AND NOT empty), :earliest))",
+            {"series": series, "time": time, "earliest": earliest},
+        )
+
+    def clear_rows(self) -> None:
+        """Remove all rows."""
+        self.connection.execute("DELETE FROM rows")
+
+    def add_messages(self, sink: str, messages: Iterable[Message]) -> None:
+        """Store messages that a sink has not received."""
+        self.connection.executemany(
+            "INSERT INTO messages (sink, key, body) VALUES (?, ?, ?)",
+            ((sink, key, json.dumps(body, allow_nan=False)) for key, body in messages),
+        )
+
+    def remove_other_sinks(self, sinks: Sequence[str]) -> int:
+        """Remove the messages for other sinks; return their number."""
+        marks = ",".join("?" * len(sinks))
+        return self.connection.execute(f"DELETE FROM messages WHERE sink NOT IN ({marks})", tuple(sinks)).rowcount
+
+    def waiting(self, sink: str) -> int:
+        """Return the number of messages that a sink has not received."""
+        count: int = self.connection.execute("SELECT COUNT(*) FROM messages WHERE sink = ?", (sink,)).fetchone()[0]
+        return count
+
+    def messages(self, sink: str, most: int) -> dict[int, Message]:
+        """Return the oldest messages that a sink has not received, by number."""
+        found = self.connection.execute(
+            "SELECT number, key, body FROM messages WHERE sink = ? ORDER BY number LIMIT ?", (sink, most)
+        )
+        return {number: Message(key, json.loads(body)) for number, key, body in found}
+
+    def remove_messages(self, numbers: Sequence[int]) -> None:
+        """Remove messages that were sent."""
+        for start in range(0, len(numbers), MAX_VALUES):
+            some = numbers[start : start + MAX_VALUES]
+            marks = ",".join("?" * len(some))
+            self.connection.execute(f"DELETE FROM messages WHERE number IN ({marks})", tuple(some))

@@ -1,0 +1,169 @@
+"""Run the monitors of a file: once, or until they are stopped."""
+
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from lstm_ae.errors import Code, ConfigError, DataError
+from lstm_ae.installation import install_hint
+from lstm_ae.watch.config import WatchConfig, with_place
+from lstm_ae.watch.monitor import Clock, Monitor, waiting_error
+from lstm_ae.watch.sinks import Sink, SinkError, SinkOptions
+
+if TYPE_CHECKING:
+    from lstm_ae.watch.metrics import Endpoint
+
+LOG = logging.getLogger(__name__)
+
+
+class Check(NamedTuple):
+    """Result of a check.
+
+    Args:
+        name: what was checked.
+        problem: why it cannot be used; "" if it can.
+    """
+
+    name: str
+    problem: str
+
+
+class Watcher:
+    """The monitors of a file with their sinks.
+
+    Args:
+        config: content of the file.
+        clock: the module `time`, or a replacement.
+        stored: whether the state is stored; False for a check.
+
+    Raises:
+        ConfigError, DataError: a run, a state, or a sink cannot be used.
+    """
+
+    def __init__(self, config: WatchConfig, clock: Clock = time, *, stored: bool = True) -> None:
+        self.config, self.clock = config, clock
+        self.threads: list[threading.Thread] = []
+        self.monitors: list[Monitor] = []
+        self.sinks: dict[str, tuple[SinkOptions, Sink]] = {
+            name: (options, with_place(f"[[sinks]] {name!r}", options.open)) for name, options in config.sinks.items()
+        }
+        with ExitStack() as opened:
+            for each in config.monitors:
+                where = f"[[monitors]] {each.options.name!r}"
+                monitor = with_place(
+                    where, Monitor, each, self.sinks, Path(config.options.state) if stored else None, clock
+                )
+                opened.callback(monitor.close)
+                self.monitors.append(monitor)
+            self._opened = opened.pop_all()
+
+    def close(self) -> None:
+        """Close sources and states."""
+        self._opened.close()
+
+    def check(self) -> Iterator[Check]:
+        """Read the first records of each source and connect to each sink."""
+        for monitor in self.monitors:
+            yield Check(f"source of {monitor.name}: {monitor.source.name}", monitor.find_source_problem())
+        for name, (_, sink) in self.sinks.items():
+            problem = ""
+            try:
+                sink.check()
+            except SinkError as error:
+                problem = str(error)
+            yield Check(f"sink {name}", problem)
+
+    def run_once(self) -> None:
+        """Score the records that the sources have now, and send all messages.
+
+        Raises:
+            OSError, DataError: a source cannot be read, or messages wait for a sink that fails. Nothing is lost.
+        """
+        for monitor in self.monitors:
+            while monitor.step():
+                self._require_delivery(monitor)
+        if error := waiting_error(self.monitors):
+            raise error
+
+    def _require_delivery(self, monitor: Monitor) -> None:
+        """Raise the error of a sink that keeps the source waiting."""
+        if any(count >= monitor.options.max_waiting for count in monitor.status.waiting.values()):
+            error = waiting_error([monitor])
+            assert error
+            raise error
+
+    def run(self, stop: threading.Event, listening: Callable[[int | None], object] = lambda port: None) -> None:
+        """Run until the sources end or the watch is stopped. Failures are logged and retried.
+
+        Args:
+            stop: event that stops the watch.
+            listening: function that is called with the port of the endpoint, or None, when all monitors run.
+
+        Raises:
+            ConfigError: the address of the endpoint cannot be used.
+            DataError: all sources have ended, and messages wait for a sink that fails. The next start sends them.
+        """
+        endpoint = self._open_endpoint()
+        try:
+            self.threads = [
+                threading.Thread(target=self._follow, args=(monitor, stop), name=monitor.name, daemon=True)
+                for monitor in self.monitors
+            ]
+            for thread in self.threads:
+                thread.start()
+            listening(endpoint.port if endpoint else None)
+            for thread in self.threads:
+                while thread.is_alive():  # without a time limit, Python would handle no signal
+                    thread.join(0.2)
+            if not stop.is_set() and (error := waiting_error(self.monitors)):
+                raise error
+        finally:
+            stop.set()
+            for thread in self.threads:
+                if thread.ident is not None:
+                    thread.join()
+            if endpoint:
+                endpoint.close()
+
+    def alive(self) -> bool:
+        """Return whether all monitors are running, or have ended with their source."""
+        return all(
+            thread.is_alive() or monitor.ended for thread, monitor in zip(self.threads, self.monitors, strict=True)
+        )
+
+    def _open_endpoint(self) -> "Endpoint | None":
+        http = self.config.http
+        if http is None:
+            return None
+        try:
+            from lstm_ae.watch.metrics import Endpoint
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                f"[http] needs {error.name}: {install_hint('watch')}", code=Code.MISSING_PACKAGE
+            ) from None
+        return Endpoint(http.host, http.port, self.monitors, self.alive, self.clock)
+
+    def _follow(self, monitor: Monitor, stop: threading.Event) -> None:
+        """Call `step` of a monitor until the watch is stopped or the source ends."""
+        backoff = monitor.status.source
+        while not stop.is_set() and not monitor.ended:
+            more = False
+            try:
+                if backoff.ready:
+                    more = monitor.step()
+                else:
+                    monitor.deliver()
+            except (OSError, DataError, sqlite3.Error) as error:
+                if backoff.fail(str(error)):
+                    LOG.warning("%s: %s. Trying again", monitor.name, str(error).rstrip("."))
+            except Exception as error:
+                # Whatever arrives, and whatever a source of another package does, the watch goes on.
+                backoff.fail(f"{type(error).__name__}: {error}")
+                LOG.exception("%s: unexpected error. Trying again", monitor.name)
+            if not more:
+                stop.wait(self.config.options.poll)

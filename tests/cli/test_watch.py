@@ -1,0 +1,82 @@
+"""Test `lstmae watch`: the template, checks, and scoring once, with a small run."""
+
+import contextlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from processes import imported_by
+from searches import call, refused
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with a run and its table, ten minutes between rows."""
+    place = tmp_path_factory.mktemp("watch")
+    times = np.datetime64("2024-01-01T00:00") + 10 * np.arange(300)
+    flow = np.round(np.sin(np.arange(300) / 5) + np.random.default_rng(0).normal(size=300) / 10, 3)
+    rows = "".join(f"{time},{value}\n" for time, value in zip(times, flow, strict=True))
+    (place / "pump.csv").write_text(f"time,flow\n{rows}")
+    with contextlib.chdir(place):
+        assert call("series train pump.csv --window 8 --units 2 --epochs 1 --out pump").code == 0
+    return place
+
+
+@pytest.fixture
+def here(place: Path, empty_directory: Path) -> Path:
+    """Prepare a file with a run and a live table."""
+    Path("runs").symlink_to(place)
+    shutil.copy(place / "pump.csv", "pump.csv")
+    assert call("watch watch.toml --init").code == 0
+    return empty_directory
+
+
+def test_init_writes_a_file_and_overwrites_none() -> None:
+    said = call("watch watch.toml --init")
+    assert (said.code, said.out) == (
+        0,
+        "watch.toml written. Edit it, then check it with: lstmae watch watch.toml --check\n",
+    )
+    assert "'watch.toml' exists and is not overwritten" in refused("watch watch.toml --init", 2)
+
+
+def test_missing_file_and_conflicting_options_are_refused() -> None:
+    assert "Write one with: lstmae watch watch.toml --init" in refused("watch watch.toml", 2)
+    assert "exclude each other" in refused("watch watch.toml --init --once", 2)
+
+
+def test_check_lists_sources_and_sinks(here: Path) -> None:
+    said = call("watch watch.toml --check")
+    assert (said.code, said.out) == (0, "ok      source of pump: pump.csv\nok      sink jsonl\n")
+    Path("pump.csv").unlink()
+    said = call("watch watch.toml --check --json")
+    assert (said.code, said.last) == (3, "1 of 2 checks failed")
+    assert json.loads(said.out)["checks"][0]["problem"] == "There is no file 'pump.csv'. Check the path"
+
+
+def test_once_prints_the_counts(here: Path) -> None:
+    with Path("pump.csv").open("a") as file:
+        file.write("2024-01-05T00:00:00,high\n")
+    said = call("watch watch.toml --once --quiet")
+    assert said.code == 0
+    assert said.out.startswith("pump: 300 rows, ")
+    assert said.out.endswith(", 1 refused (value 1) since the first start\n")
+    again = json.loads(call("watch watch.toml --once --json --quiet").out)
+    assert again["monitors"]["pump"]["rows"] == 300
+
+
+def test_log_lines_are_json_objects(here: Path) -> None:
+    with Path("pump.csv").open("a") as file:
+        file.write("2024-01-05T00:00:00,high\n")
+    line = json.loads(call("watch watch.toml --once").err.splitlines()[0])
+    assert line["level"] == "warning"
+    assert "'high'" in line["text"]
+
+
+def test_scoring_imports_no_tensorflow(here: Path, monkeypatch: Any) -> None:
+    modules, _ = imported_by(["watch watch.toml --once"])
+    assert "lstm_ae.watch.monitor" in modules
+    assert not {"tensorflow", "keras", "prometheus_client"} & modules

@@ -1,0 +1,172 @@
+"""Monitors with a detector whose scores can be calculated by hand, a clock that tests set, and a server of webhooks."""
+
+import dataclasses
+import functools
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from detectors import MINUTE, detector_of
+
+from lstm_ae.apply.run_table import read_with_run_config
+from lstm_ae.config.threshold import parse_threshold
+from lstm_ae.detection.calibration import NormalScores
+from lstm_ae.detection.thresholds import Threshold
+from lstm_ae.watch import monitor as monitors
+from lstm_ae.watch.config import Monitor as Options
+from lstm_ae.watch.config import MonitorConfig
+from lstm_ae.watch.monitor import Monitor
+from lstm_ae.watch.sinks import JsonLines, Sink, SinkOptions
+from lstm_ae.watch.sources import File, SourceOptions
+
+_fit = NormalScores.threshold
+START = np.datetime64("2024-01-01T00:00")
+# The first wall-clock time of tests, a day after `START`.
+NOW = 1_704_067_200.0 + 86_400
+
+
+@dataclasses.dataclass
+class Clock:
+    """A clock that moves when a test moves it."""
+
+    now: float = NOW
+
+    def time(self) -> float:
+        return self.now
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@dataclasses.dataclass
+class FakeRun:
+    """A run whose detector is given.
+
+    Args:
+        created: its version.
+    """
+
+    detector: Any
+    created: str = "first"
+    directory: Path = Path("run")
+    finished: bool = True
+    name: str = "run"
+
+    def about(self) -> dict[str, str]:
+        return {"created": self.created}
+
+
+@functools.cache
+def _fit_once(rule: str) -> Threshold:
+    """Fit a threshold on the scores of `detector_of`, once, since that takes longer than a test."""
+    return _fit(detector_of().normal, parse_threshold(rule))
+
+
+def use_run(monkeypatch: Any, detector: Any = None) -> FakeRun:
+    """Let every monitor use a detector; return its run, which a test may change."""
+    run = FakeRun(detector or detector_of(time_col="time"))
+
+    monkeypatch.setattr(NormalScores, "threshold", lambda self, rule: _fit_once(str(rule)))
+
+    def load(run: FakeRun, reading: Any) -> Any:
+        return dataclasses.replace(run.detector, config=read_with_run_config(run.detector.config, reading))
+
+    monkeypatch.setattr(monitors, "open_run", lambda where, task: run)
+    monkeypatch.setattr(monitors, "run_config", lambda run, task, reading: load(run, reading).config)
+    monkeypatch.setattr(monitors, "load_detector", load)
+    return run
+
+
+def monitor_of(
+    source: SourceOptions | None = None,
+    sinks: dict[str, tuple[SinkOptions, Sink]] | None = None,
+    clock: Clock | None = None,
+    reading: Any = None,
+    **options: Any,
+) -> Monitor:
+    """Return a monitor of `live.csv` that writes to `alarms.jsonl`."""
+    if sinks is None:
+        written = JsonLines(path="alarms.jsonl")
+        sinks = {"file": (written, written.open())}
+    config = MonitorConfig(
+        Options(**{"name": "pump", "run": "run", "threshold": "fixed:20"} | options),
+        source or File(path="live.csv"),
+        reading or {},
+        tuple(sinks),
+    )
+    return Monitor(config, sinks, Path("state"), clock or Clock())
+
+
+def drain(monitor: Monitor) -> None:
+    """Let a monitor process all records that its source has."""
+    while monitor.step():
+        pass
+
+
+def lines(values: Any, first: int = 0, minutes: Any = None) -> str:
+    """Return rows of a CSV file, one a minute from row `first`."""
+    minutes = range(first, first + len(values)) if minutes is None else minutes
+    times = [START + np.timedelta64(minute, "m") for minute in minutes]
+    return "".join(f"{time},{value}\n" for time, value in zip(times, values, strict=True))
+
+
+HEADER = "time,value 0\n"
+STEP = MINUTE
+
+
+def messages(path: str = "alarms.jsonl") -> list[dict[str, Any]]:
+    """Return the messages in a file."""
+    file = Path(path)
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+@dataclasses.dataclass
+class Hook:
+    """A server of webhooks.
+
+    Args:
+        url: its address.
+        received: headers and body of each request.
+        answers: status codes of the next requests; 200 afterwards.
+    """
+
+    url: str = ""
+    received: list[tuple[dict[str, str], bytes]] = dataclasses.field(default_factory=list)
+    answers: list[int | tuple[int, dict[str, str]]] = dataclasses.field(default_factory=list)
+
+
+@contextmanager
+def webhook_server() -> Iterator[Hook]:
+    """Start a server of webhooks."""
+    hook = Hook()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            answer = hook.answers.pop(0) if hook.answers else 200
+            code, headers = answer if isinstance(answer, tuple) else (answer, {})
+            hook.received.append((dict(self.headers), body))
+            self.send_response(code)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    hook.url = f"http://127.0.0.1:{server.server_address[1]}/hook"
+    try:
+        yield hook
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

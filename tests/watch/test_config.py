@@ -1,0 +1,146 @@
+"""The file of a watch: strict keys and values, secrets, and the template."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lstm_ae.config.options import declared_options
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.watch.config import SINKS, SOURCES, Http, Monitor, Watch, load_watch, parse_watch, render_template
+from lstm_ae.watch.sinks import JsonLines
+from lstm_ae.watch.sources import File
+
+MONITOR = '[[monitors]]\nname = "pump"\nrun = "pump"\nsource = { kind = "file", path = "a.csv" }\n'
+SINK = '[[sinks]]\nname = "file"\nkind = "jsonl"\npath = "a.jsonl"\n'
+
+
+def parse(text: str) -> Any:
+    return parse_watch(tomllib.loads(text))
+
+
+def test_template_reads_a_table_and_lists_every_option() -> None:
+    text = render_template()
+    config = parse(text)
+    (monitor,) = config.monitors
+    assert monitor.source == File(path="pump.csv")
+    assert config.sinks == {"jsonl": JsonLines(path="alarms.jsonl")}
+    assert (config.options, config.http) == (Watch(), Http())
+    for kind in (Watch, Http, Monitor, *SOURCES.values(), *SINKS.values()):
+        for field in declared_options(kind):
+            assert f"\n{field.name} =" in text or f"\n# {field.name} =" in text, (kind, field.name)
+
+
+def test_template_without_comment_marks_is_valid_for_each_kind() -> None:
+    """What is commented out can be used."""
+    _, *sinks = render_template().split("# [[sinks]]")
+    for kind, text in zip(list(SINKS)[1:], sinks, strict=True):
+        values = [line.removeprefix("# ") for line in text.splitlines() if line.startswith("# ") and " = " in line]
+        parsed = parse(MONITOR + "[[sinks]]\n" + "\n".join(values))
+        assert list(parsed.sinks) == [kind]
+
+
+def test_sinks_of_a_monitor_are_all_sinks_unless_it_names_some() -> None:
+    other = SINK.replace('"file"', '"other"')
+    assert parse(MONITOR + SINK + other).monitors[0].sinks == ("file", "other")
+    assert parse(MONITOR + 'sinks = ["other"]\n' + SINK + other).monitors[0].sinks == ("other",)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", r"There is no \[\[monitors\]\]"),
+        (f"stat = 1\n{MONITOR}", "Unknown key 'stat' in the file. Did you mean 'state'"),
+        (f"poll = 0\n{MONITOR}", "poll must be a number at least 0.01 and at most 3600. Received: 0"),
+        (f"monitors = 1\n{SINK}", r"monitors must be written as \[\[monitors\]\]"),
+        (f"http = 1\n{MONITOR}", r"\[http\] must be a table"),
+        (f"{MONITOR}silense = '1h'", r"Unknown key 'silense' in \[\[monitors\]\] 'pump'. Did you mean 'silence'"),
+        (f"{MONITOR}silence = '1'", r"\[\[monitors\]\] 'pump': silence must be a number with s, min, h, d, or w"),
+        (f"{MONITOR}ahead = '1mo'", "ahead must be a number"),
+        (f"{MONITOR}threshold = 'high'", r"'pump': threshold must be quantile:Q"),
+        (f"{MONITOR}max_series = 0", "max_series must be a whole number at least 1"),
+        (f"{MONITOR}sinks = ['other']\n{SINK}", "sinks contains 'other', which no .* has as its name. Names: file"),
+        (f"{MONITOR}reading = {{ window = 5 }}", r"Unknown key 'window' in .*monitors.reading"),
+        (f"{MONITOR}reading = {{ decimal = 'dot' }}", "decimal must be one of point, comma. Received: 'dot'"),
+        (f"{MONITOR}reading = 'x'", "must be a table"),
+        (MONITOR * 2, "Two .* have the name 'pump'"),
+        (MONITOR.replace('"pump"', '"a/b"', 1), "name must consist of letters, digits"),
+        (MONITOR.replace('run = "pump"', ""), "run is missing"),
+        (MONITOR.replace("source", "# source"), "there is no source"),
+        (MONITOR.replace('"file"', '"tape"'), "kind must be one of file, stdin.* Received: 'tape'"),
+        (MONITOR.replace("path", "pth"), r"Unknown key 'pth' in .*monitors.source.*. Did you mean 'path'"),
+        (MONITOR.replace(', path = "a.csv"', ""), "path is missing"),
+        (MONITOR + SINK + SINK, r"\[\[sinks\]\] 'file': another sink has this name"),
+        (MONITOR + SINK.replace('name = "file"', ""), r"\[\[sinks\]\] number 1: name must consist"),
+        (MONITOR + SINK.replace("jsonl", "csv", 1), "kind must be one of jsonl, webhook"),
+        (MONITOR + SINK.replace("path", "send"), "send must be one of events, scores. Received: 'a.jsonl'"),
+        (
+            "".join(
+                MONITOR.replace('"pump"', f'"{name}"', 1).replace('"file", path = "a.csv"', '"stdin"') for name in "ab"
+            ),
+            "Only one of the .* can read standard input",
+        ),
+    ],
+)
+def test_invalid_file_is_refused_with_place_and_rule(text: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        parse(text)
+
+
+HOOK = '[[sinks]]\nname = "hook"\nkind = "webhook"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "One of url, url_env, and url_file must be given"),
+        ('url = "ftp://host"', "url must be an address that begins with http:// or https://"),
+        ('url = "https://user:hidden@host"', "url contains a password. Use url_env or url_file"),
+        ('url = "https://host"\nsecret = "hidden"', "Unknown key 'secret'"),
+        ('url = "https://host"\ntoken = "hidden"', "Unknown key 'token'"),
+    ],
+)
+def test_secret_in_the_file_is_refused_and_not_repeated(text: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem) as error:
+        parse(MONITOR + HOOK + text)
+    assert "hidden" not in str(error.value)
+
+
+def test_secrets_are_read_from_variables_and_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOOK", "https://host/path")
+    Path("secret").write_text("of a file\n")
+    config = parse(MONITOR + HOOK + 'url_env = "HOOK"\nsecret_file = "secret"\ntoken_env = "TOKEN"')
+    sink = config.sinks["hook"]
+    with pytest.raises(ConfigError, match="The environment variable 'TOKEN' of token_env is not set"):
+        sink.open()
+    monkeypatch.setenv("TOKEN", "of a variable")
+    opened = sink.open()
+    assert (opened.client.url, opened.secret) == ("https://host/path", "of a file")
+    assert opened.client.headers["Authorization"] == "Bearer of a variable"
+    Path("secret").write_text("\n")
+    with pytest.raises(ConfigError, match="The file 'secret' of secret_file is empty"):
+        sink.open()
+    Path("secret").unlink()
+    with pytest.raises(ConfigError, match="The file 'secret' of secret_file cannot be read: No such file"):
+        sink.open()
+    monkeypatch.setenv("HOOK", "hidden")
+    with pytest.raises(ConfigError, match="url must be an address") as error:
+        sink.open()
+    assert "hidden" not in str(error.value)
+    both = parse(MONITOR + HOOK + 'url = "https://host"\nsecret_file = "secret"\nsecret_env = "HOOK"').sinks["hook"]
+    with pytest.raises(ConfigError, match="secret_env and secret_file exclude each other"):
+        both.open()
+
+
+def test_file_errors_name_the_file() -> None:
+    with pytest.raises(
+        ConfigError, match=r"There is no file 'watch\.toml'\. Write one with: lstmae watch watch\.toml --init"
+    ):
+        load_watch(Path("watch.toml"))
+    Path("watch.toml").write_text("state = \n")
+    with pytest.raises(DataError, match=r"'watch\.toml', line 1: not TOML"):
+        load_watch(Path("watch.toml"))
+    Path("watch.toml").write_text("stat = 1\n")
+    with pytest.raises(ConfigError, match=r"'watch\.toml': Unknown key 'stat'"):
+        load_watch(Path("watch.toml"))

@@ -1,0 +1,487 @@
+"""Monitors: scores and events equal those of a table, restarts repeat nothing, and nothing that arrives stops them."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from detectors import detector_of
+from watching import HEADER, NOW, START, Clock, drain, lines, messages, monitor_of, use_run, webhook_server
+
+from lstm_ae.detection.calibration import score_rows
+from lstm_ae.detection.events import find_events
+from lstm_ae.detection.scores import row_scores
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.watch.sinks import JsonLines, SinkError, Webhook
+from lstm_ae.watch.sources import File
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Any:
+    return use_run(monkeypatch)
+
+
+def live(text: str, mode: str = "a") -> None:
+    with Path("live.csv").open(mode) as file:
+        file.write(text)
+
+
+def noisy(rows: int, *peaks: int) -> list[float]:
+    """Return small values with a large one at each peak."""
+    values = np.round(RNG.normal(size=rows), 2)
+    values[list(peaks)] = 20
+    return values.tolist()
+
+
+def refused(monitor: Any) -> dict[str, int]:
+    return dict(monitor.status.refused)
+
+
+def test_events_and_scores_equal_those_of_a_table(run: Any) -> None:
+    values = noisy(60, 20, 40, 41)
+    live(HEADER + lines(values))
+    written = {kind: JsonLines(path=f"{kind}.jsonl", send=kind) for kind in ("events", "scores")}
+    monitor = monitor_of(sinks={kind: (each, each.open()) for kind, each in written.items()})
+    drain(monitor)
+    detector = run.detector
+    array = np.array(values, np.float32)[:, None]
+    by_feature = score_rows(detector.model_errors, array, np.zeros(60, np.int32), detector.normal.window, 1)
+    final = 60 - monitor.stream.delay
+    scores = messages("scores.jsonl")
+    np.testing.assert_allclose([each["score"] for each in scores], row_scores(by_feature)[:final], rtol=1e-6)
+    assert [each["anomaly"] for each in scores] == (row_scores(by_feature)[:final] > 20).tolist()
+    expected = find_events(by_feature, row_scores(by_feature), 20, detector.normal.window)
+    events = messages("events.jsonl")
+    assert len(expected) == 2
+    assert [each["status"] for each in events] == ["firing", "resolved"] * 2
+    for found, event in zip(events[1::2], expected, strict=True):
+        shown = [str(START + np.timedelta64(row, "m")) + ":00+00:00" for row in (event.first, event.last, event.peak)]
+        assert [found["start"], found["end"], found["peak"]] == shown
+        assert found["score"] == pytest.approx(event.score)
+        assert found["causes"] == pytest.approx({"value 0": 1.0})
+    assert [each["event"] for each in events[::2]] == [each["event"] for each in events[1::2]]
+    assert (monitor.status.rows, monitor.status.events) == (60, 2)
+
+
+@pytest.mark.parametrize("smooth", [1, 3])
+@pytest.mark.parametrize("duplicates", ["error", "mean", "last"])
+def test_restarts_change_no_message(monkeypatch: pytest.MonkeyPatch, smooth: int, duplicates: str) -> None:
+    """Gaps, missing values, two rows of one time, and two series; a restart after any row."""
+    use_run(monkeypatch, detector_of(4, smooth=smooth, time_col="time", id_col=("id",), duplicates=duplicates))
+    rows, random = [], np.random.default_rng(1)
+    for number, value in enumerate(noisy(120, 30, 60, 61, 90)):
+        minute = number + 2 * (number > 25) + 9 * (number > 70)
+        shown = "" if number in (50, 51, 52, 53, 54) else value
+        rows.append(f"{START + np.timedelta64(minute, 'm')},{shown},{'ab'[number % 7 == 0]}\n")
+        if number == 33:
+            rows.append(rows[-1])
+    header = "time,value 0,id\n"
+    written = {kind: JsonLines(path=f"{kind}.jsonl", send=kind) for kind in ("events", "scores")}
+    sinks = {kind: (each, each.open()) for kind, each in written.items()}
+    live(header + "".join(rows))
+    whole = monitor_of(sinks=sinks, threshold="fixed:5")
+    drain(whole)
+    counts = whole.status.counts()
+    whole.close()
+    expected = {kind: messages(f"{kind}.jsonl") for kind in sinks}
+    assert len(expected["events"]) > 4
+    for path in ("live.csv", "events.jsonl", "scores.jsonl"):
+        Path(path).unlink()
+    shutil.rmtree("state")
+    live(header)
+    while rows:
+        count = int(random.integers(1, 12))
+        live("".join(rows[:count]))
+        rows = rows[count:]
+        monitor = monitor_of(sinks=sinks, threshold="fixed:5")
+        drain(monitor)
+        monitor.close()
+    assert monitor.status.counts() == counts
+    for kind in sinks:
+        found = messages(f"{kind}.jsonl")
+        assert sorted(each["key"] for each in found) == sorted(each["key"] for each in expected[kind])
+        by_key = {each["key"]: each for each in found}
+        for each in expected[kind]:
+            assert by_key[each["key"]] == {
+                name: pytest.approx(value, rel=1e-5, nan_ok=True) if isinstance(value, float) else value
+                for name, value in each.items()
+            }
+
+
+def test_stored_rows_are_bounded(run: Any) -> None:
+    live(HEADER)
+    monitor = monitor_of()
+    for first in range(0, 400, 100):
+        live(lines(noisy(100), first))
+        drain(monitor)
+        assert len(monitor.state.rows("").times) <= 3 * run.detector.normal.window + 3
+
+
+BAD_ROWS = {
+    "late": (lines([1], minutes=[5]), "late", "comes after a later one"),
+    "duplicate": (lines([1], minutes=[29]), "duplicate", "has the time of the one before"),
+    "future": (lines([1], minutes=[5000]), "future", "ahead of the clock"),
+    "text in a number": (lines(["high"], 30), "value", "high"),
+    "beyond float32": (lines(["1e60"], 30), "value", "beyond"),
+    "no time": ("yesterday,1\n", "time", "yesterday"),
+    "too few cells": ("2024-01-01T00:30\n", "columns", "1 cells where the header has 2"),
+    "NUL": ("2024-01-01T00:30,\0\n", "text", "NUL"),
+    "open quote": ('"2024-01-01T00:30,1\n', "value", "quote"),
+    "other encoding": ("2024-01-01T00:30,\udcff\n", "text", "0xff is not utf-8"),
+    "too close": (lines([1], 30) + "2024-01-01T00:30:10,1\n", "interval", "only 10s after"),
+    "line too long": ("x" * (2**20 + 1) + "\n", "text", "longer than"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_ROWS)
+def test_bad_row_is_refused_counted_and_changes_no_score(run: Any, kind: str, caplog: Any) -> None:
+    """The rows after it are scored as if it had not been there."""
+    text, reason, problem = BAD_ROWS[kind]
+    values = noisy(60, 45)
+    live(HEADER + lines(values[:30]))
+    monitor = monitor_of()
+    drain(monitor)
+    with Path("live.csv").open("ab") as file:
+        file.write(text.encode("utf-8", "surrogateescape"))
+    drain(monitor)
+    first = 31 if kind == "too close" else 30
+    live(lines(values[first:], first))
+    drain(monitor)
+    assert refused(monitor) == {reason: 1}
+    assert problem in caplog.text
+    assert "live.csv, line" in caplog.text or kind == "too close"
+    assert monitor.status.rows == 60
+    assert [each["status"] for each in messages()] == ["firing", "resolved"]
+
+
+def test_unknown_columns_are_ignored_and_missing_columns_are_refused(run: Any, caplog: Any) -> None:
+    live("noise,time,value 0,more\n" + "".join(f"7,{row.strip()},8\n" for row in lines(noisy(9)).splitlines()))
+    monitor = monitor_of()
+    drain(monitor)
+    assert (monitor.status.rows, refused(monitor)) == (9, {})
+    live("time,other\n" + lines(noisy(5), 9), "w")
+    drain(monitor)
+    assert refused(monitor) == {"columns": 5}
+    assert "no column 'value 0'. Add it" in caplog.text
+
+
+def test_slower_sampling_leaves_rows_without_scores_and_goes_on(run: Any) -> None:
+    live(HEADER + lines(noisy(30)))
+    monitor = monitor_of()
+    drain(monitor)
+    assert monitor.status.unscored == 0
+    live(lines(noisy(20), minutes=range(40, 240, 10)))
+    drain(monitor)
+    assert (monitor.status.rows, refused(monitor)) == (50, {})
+    assert monitor.status.unscored >= 15
+    live(lines(noisy(30, 15), 300))
+    drain(monitor)
+    assert [each["status"] for each in messages()] == ["firing", "resolved"]
+
+
+def test_clock_put_back_refuses_rows_until_it_has_caught_up(run: Any) -> None:
+    live(HEADER + lines(noisy(30)))
+    monitor = monitor_of()
+    drain(monitor)
+    live(lines(noisy(15), 20))
+    drain(monitor)
+    assert refused(monitor) == {"late": 9, "duplicate": 1}
+    assert monitor.status.rows == 35
+
+
+def test_repeated_hour_of_daylight_saving_is_read_with_a_time_zone(run: Any) -> None:
+    """Clocks in Berlin show 02:00 to 02:59 twice on 2024-10-27."""
+    clock = Clock(NOW + 400 * 86_400)
+    minutes = [*range(120, 180), *range(120, 190)]
+    day = np.datetime64("2024-10-27T00:00")
+    text = "".join(f"{day + np.timedelta64(minute, 'm')},1\n" for minute in minutes)
+    live(HEADER + text)
+    monitor = monitor_of(reading={"time_zone": "Europe/Berlin"}, clock=clock)
+    drain(monitor)
+    assert (monitor.status.rows, refused(monitor)) == (130, {})
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+@pytest.mark.parametrize("value", ["1e30", "3e38"])
+def test_gigantic_value_is_an_event_and_does_not_affect_later_scores(run: Any, value: str) -> None:
+    live(HEADER + lines([*[0.1] * 20, value, *[0.1] * 40]))
+    monitor = monitor_of()
+    drain(monitor)
+    firing, resolved = messages()
+    assert resolved["score"] > 1e50
+    assert firing["causes"] == {"value 0": 1.0}
+    assert monitor.status.scores[""].score < 20
+
+
+def test_series_beyond_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_run(monkeypatch, detector_of(time_col="time", id_col=("id",)))
+    rows = lines(noisy(9)).splitlines()
+    live("time,value 0,id\n" + "".join(f"{row},{name}\n" for row in rows for name in ("a", "b", "c", "")))
+    monitor = monitor_of(max_series=2)
+    drain(monitor)
+    assert refused(monitor) == {"series": 18}
+    assert set(monitor.status.scores) == {"a", "b"}
+
+
+def test_long_gap_ends_an_event(run: Any) -> None:
+    live(HEADER + lines([*noisy(20), 20, *noisy(2)]))
+    monitor = monitor_of()
+    drain(monitor)
+    live(lines(noisy(5), 60))
+    drain(monitor)
+    assert [each["status"] for each in messages()] == ["firing", "resolved"]
+
+
+def test_silent_source_raises_an_alarm_that_the_next_row_ends(run: Any) -> None:
+    clock = Clock()
+    live(HEADER + lines(noisy(10)))
+    monitor = monitor_of(silence="1h", clock=clock)
+    drain(monitor)
+    clock.now += 3599
+    drain(monitor)
+    assert not messages()
+    clock.now += 1
+    for _ in range(3):
+        drain(monitor)
+    monitor.close()
+    monitor = monitor_of(silence="1h", clock=clock)
+    drain(monitor)
+    (firing,) = messages()
+    assert (firing["kind"], firing["status"], firing["start"]) == ("silence", "firing", "2024-01-02T00:00:00+00:00")
+    clock.now += 60
+    live(lines(noisy(1), 10))
+    drain(monitor)
+    resolved = messages()[1]
+    assert (resolved["status"], resolved["event"]) == ("resolved", firing["event"])
+    assert resolved["end"] == "2024-01-02T01:01:00+00:00"
+
+
+def test_new_version_of_the_run_scores_the_rows_without_a_final_score(run: Any) -> None:
+    clock = Clock()
+    live(HEADER + lines(noisy(20)))
+    written = JsonLines(path="scores.jsonl", send="scores")
+    monitor = monitor_of(sinks={"file": (written, written.open())}, clock=clock)
+    drain(monitor)
+    before = len(messages("scores.jsonl"))
+    run.created, run.detector = "second", detector_of(5, time_col="time")
+    live(lines(noisy(20), 20))
+    drain(monitor)
+    assert monitor.status.version == "first"  # it looks for a new version every few seconds
+    clock.now += 10
+    live(lines(noisy(20), 40))
+    drain(monitor)
+    assert monitor.status.version == "second"
+    scores = messages("scores.jsonl")
+    assert len(scores) > before + 30
+    times = [each["time"] for each in scores]
+    assert times == [f"{START + np.timedelta64(row, 'm')}:00+00:00" for row in range(60 - monitor.stream.delay)]
+
+
+def test_version_that_cannot_be_loaded_is_reported_and_the_old_one_stays(
+    run: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    clock = Clock()
+    live(HEADER + lines(noisy(20)))
+    monitor = monitor_of(clock=clock)
+    run.created, detector, run.detector = "second", run.detector, None
+    from lstm_ae.watch import monitor as monitors
+
+    load = monitors.load_detector
+
+    def fail(*_: Any) -> Any:
+        raise DataError("normal.npz is missing")
+
+    monkeypatch.setattr(monitors, "load_detector", fail)
+    for _ in range(2):
+        clock.now += 10
+        drain(monitor)
+    assert caplog.text.count("normal.npz is missing") == 1
+    assert (monitor.status.version, monitor.status.rows) == ("first", 20)
+    run.detector = detector
+    monkeypatch.setattr(monitors, "load_detector", load)
+    clock.now += 100
+    drain(monitor)
+    assert monitor.status.version == "second"
+
+
+def test_run_with_other_columns_starts_anew(run: Any, caplog: Any) -> None:
+    live(HEADER + lines(noisy(20, 17)))
+    monitor = monitor_of()
+    drain(monitor)
+    monitor.close()
+    run.detector = detector_of(features=2, time_col="time")
+    live("time,value 0,value 1\n" + "".join(f"{row},1\n" for row in lines(noisy(20), 20).splitlines()), "w")
+    monitor = monitor_of()
+    drain(monitor)
+    assert "has other columns" in caplog.text
+    assert (monitor.status.rows, refused(monitor)) == (40, {})
+    firing, resolved = messages()
+    assert firing["causes"] == {"value 0": 1.0}
+    assert (resolved["status"], resolved["causes"]) == ("resolved", {})
+
+
+def test_messages_for_a_removed_sink_are_removed(run: Any, caplog: Any) -> None:
+    live(HEADER + lines(noisy(30, 20)))
+    options = JsonLines(path="missing/alarms.jsonl")
+    monitor = monitor_of(sinks={"old": (options, options.open())})
+    drain(monitor)
+    assert monitor.status.waiting == {"old": 2}
+    monitor.close()
+    monitor = monitor_of()
+    assert monitor.state.waiting("old") == 0
+    assert "2 messages for former sinks removed" in caplog.text
+
+
+def test_rows_without_times_are_numbered_across_restarts(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_run(monkeypatch, detector_of(freq="rows"))
+    live("value 0\n")
+    for value in noisy(30, 20):
+        live(f"{value}\n")
+        monitor = monitor_of()
+        drain(monitor)
+        monitor.close()
+    firing, resolved = messages()
+    assert firing["start"] <= 20 <= resolved["end"]
+    assert resolved["peak"] == 20
+
+
+def test_sink_that_fails_is_retried_with_backoff_and_gets_each_message_once(run: Any, caplog: Any) -> None:
+    caplog.set_level("INFO")
+    clock = Clock()
+    live(HEADER + lines(noisy(30, 20)))
+    with webhook_server() as hook:
+        hook.answers += [500, 503, 301, (429, {"Retry-After": "90"})]
+        options = Webhook(url=hook.url)
+        monitor = monitor_of(sinks={"hook": (options, options.open())}, clock=clock)
+        waits = []
+        for _ in range(100):
+            drain(monitor)
+            waits.append(len(hook.received))
+            clock.now += 10
+        assert "The server answers 500" in caplog.text
+        assert "accepts messages again" in caplog.text
+        # Attempts after 0, 10, 20, and 30 seconds; then the server asks for 90 seconds.
+        assert waits[:13] == [1, 2, 3, 4, 4, 4, 4, 4, 4, 4, 4, 4, 6]
+        keys = [headers["Idempotency-Key"] for headers, _ in hook.received]
+        assert len(set(keys)) == 2
+        assert keys[-2:] == sorted(set(keys))
+        assert monitor.status.waiting == {"hook": 0}
+
+
+def test_message_that_a_sink_refuses_is_dropped_and_counted(run: Any, caplog: Any) -> None:
+    live(HEADER + lines(noisy(30, 20)))
+    with webhook_server() as hook:
+        hook.answers += [400]
+        options = Webhook(url=hook.url)
+        monitor = monitor_of(sinks={"hook": (options, options.open())})
+        drain(monitor)
+    assert monitor.status.dropped == {"hook": 1}
+    assert len(hook.received) == 2
+    assert "refuses 1 message" in caplog.text
+
+
+def test_source_waits_while_a_sink_fails_and_the_backlog_is_caught_up(run: Any) -> None:
+    clock = Clock()
+    Path("folder").mkdir()
+    options = JsonLines(path="folder/scores.jsonl", send="scores")
+    sink = options.open()
+    monitor_options = {"max_waiting": 50, "sinks": {"file": (options, sink)}, "clock": clock}
+    live(HEADER + lines(noisy(60)))
+    Path("folder").rmdir()
+    monitor = monitor_of(**monitor_options)
+    drain(monitor)
+    assert monitor.status.waiting == {"file": 58}
+    live(lines(noisy(60), 60))
+    clock.now += 60
+    drain(monitor)
+    assert monitor.status.rows == 60
+    Path("folder").mkdir()
+    clock.now += 60
+    drain(monitor)
+    drain(monitor)
+    assert monitor.status.rows == 120
+    assert len(messages("folder/scores.jsonl")) == 118
+
+
+def test_message_that_was_written_before_a_kill_is_not_written_again(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill between the write and its record in the state leaves the message in both."""
+    from lstm_ae.watch.state import State
+
+    live(HEADER + lines(noisy(30, 20)))
+    monitor = monitor_of()
+    with monkeypatch.context() as killed:
+        killed.setattr(State, "remove_messages", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            drain(monitor)
+    monitor.close()
+    assert len(messages()) == 2
+    monitor = monitor_of()
+    assert monitor.state.waiting("file") == 2
+    drain(monitor)
+    assert monitor.state.waiting("file") == 0
+    assert len(messages()) == 2
+
+
+def test_failed_transaction_is_repeated(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stream in memory is rebuilt from the state, so that no row is scored twice."""
+    from lstm_ae.watch.monitor import Monitor
+
+    live(HEADER + lines(noisy(30, 20)))
+    monitor = monitor_of()
+    with monkeypatch.context() as full:
+        full.setattr(Monitor, "_watch_silence", lambda *_: 1 / 0)
+        for _ in range(2):
+            with pytest.raises(ZeroDivisionError):
+                monitor.step()
+    drain(monitor)
+    assert monitor.status.counts() == {"rows": 30, "refused": {}, "unscored": 0, "events": 1, "dropped": {}}
+    assert [each["status"] for each in messages()] == ["firing", "resolved"]
+
+
+def test_missing_source_raises_and_is_read_when_it_appears(run: Any) -> None:
+    monitor = monitor_of()
+    with pytest.raises(DataError, match=r"There is no file 'live.csv'"):
+        monitor.step()
+    live(HEADER + lines(noisy(9)))
+    drain(monitor)
+    assert monitor.status.rows == 9
+
+
+def test_second_process_cannot_use_the_state(run: Any) -> None:
+    live(HEADER)
+    monitor = monitor_of()
+    with pytest.raises(ConfigError, match=r"Another process uses the state 'state/pump\.sqlite'"):
+        monitor_of()
+    monitor.close()
+    monitor_of().close()
+
+
+def test_damaged_state_is_refused(run: Any) -> None:
+    Path("state").mkdir()
+    Path("state/pump.sqlite").write_bytes(b"no database" * 1000)
+    with pytest.raises(DataError, match="Move it away"):
+        monitor_of()
+
+
+def test_json_lines_are_read_with_points_whatever_the_table_of_the_run_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_run(monkeypatch, detector_of(time_col="time", decimal="comma"))
+    values = [*[0.25] * 20, 20.5, *[0.25] * 9]
+    rows = [{"time": str(START + np.timedelta64(k, "m")), "value 0": value} for k, value in enumerate(values)]
+    text = "".join(f"{json.dumps(row)}\n" for row in rows)
+    Path("live.jsonl").write_text(text + '{"time": "2024-01-01T01:00", "value 0": true}\n[1]\n{"time": NaN}\n')
+    monitor = monitor_of(File(path="live.jsonl"))
+    drain(monitor)
+    assert refused(monitor) == {"value": 1, "text": 2}
+    assert [each["status"] for each in messages()] == ["firing", "resolved"]
+
+
+def test_sink_error_names_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOOK", "http://user:password@127.0.0.1:9/token")
+    with pytest.raises(SinkError) as error:
+        Webhook(url_env="HOOK").open().check()
+    assert "password" not in str(error.value)
+    assert "token" not in str(error.value)

@@ -1,0 +1,125 @@
+"""Sinks: lines of JSON, and signed webhooks."""
+
+import hashlib
+import hmac
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from watching import messages, webhook_server
+
+from lstm_ae.watch.sinks import JsonLines, Message, RefusedMessageError, SinkError, Webhook
+
+ONE, TWO = Message("1-firing", {"text": "Tür"}), Message("2-firing", {"text": None})
+
+
+def test_json_lines_are_appended_and_their_keys_found() -> None:
+    sink = JsonLines(path="out.jsonl").open()
+    assert sink.position() == 0
+    assert sink.received_keys(0) == set()
+    sink.send([ONE])
+    position = sink.position()
+    sink.send([TWO])
+    assert messages("out.jsonl") == [{"key": "1-firing", "text": "Tür"}, {"key": "2-firing", "text": None}]
+    assert sink.received_keys(position) == {"2-firing"}
+    assert sink.received_keys(position + 1000) == {"1-firing", "2-firing"}  # the file was replaced by a shorter one
+
+
+def test_line_that_was_cut_by_a_crash_stays_apart() -> None:
+    Path("out.jsonl").write_text('{"key": "0-fir')
+    sink = JsonLines(path="out.jsonl").open()
+    sink.send([ONE])
+    assert Path("out.jsonl").read_text().splitlines()[1:] == ['{"key":"1-firing","text":"Tür"}']
+    assert sink.received_keys(0) == {"1-firing"}
+
+
+def test_file_that_cannot_be_written_is_a_sink_error() -> None:
+    sink = JsonLines(path="missing/out.jsonl").open()
+    for call in (sink.check, lambda: sink.send([ONE])):
+        with pytest.raises(SinkError, match=r"'missing/out\.jsonl' cannot be written"):
+            call()
+    Path("missing").mkdir()
+    sink.check()
+
+
+def test_failed_write_leaves_no_part_of_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    sink = JsonLines(path="out.jsonl").open()
+    sink.send([ONE])
+    before = Path("out.jsonl").read_bytes()
+
+    def full(number: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(SinkError, match="No space left"):
+            sink.send([TWO])
+    assert Path("out.jsonl").read_bytes() == before
+
+
+def test_webhook_posts_signed_json_with_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "s")
+    monkeypatch.setenv("TOKEN", "t")
+    with webhook_server() as hook:
+        sink = Webhook(url=hook.url, secret_env="SECRET", token_env="TOKEN").open()
+        sink.check()
+        sink.send([ONE])
+    ((headers, body),) = hook.received
+    assert json.loads(body) == {"key": "1-firing", "text": "Tür"}
+    assert headers["Idempotency-Key"] == "1-firing"
+    assert headers["Authorization"] == "Bearer t"
+    assert headers["Content-Type"] == "application/json"
+    assert headers["X-Lstmae-Signature"] == "sha256=" + hmac.new(b"s", body, hashlib.sha256).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "wait"),
+    [
+        (400, RefusedMessageError, None),
+        (422, RefusedMessageError, None),
+        (401, SinkError, None),
+        (500, SinkError, None),
+        ((302, {"Location": "/other"}), SinkError, None),
+        ((429, {"Retry-After": "7"}), SinkError, 7.0),
+        ((503, {"Retry-After": "soon"}), SinkError, None),
+    ],
+)
+def test_answers_of_a_webhook(answer: Any, kind: type[Exception], wait: float | None) -> None:
+    with webhook_server() as hook:
+        hook.answers += [answer]
+        with pytest.raises(kind, match="The server answers") as error:
+            Webhook(url=hook.url).open().send([ONE])
+    assert len(hook.received) == 1
+    assert getattr(error.value, "wait", None) == wait
+
+
+def test_webhook_without_a_server_is_a_sink_error() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        sink = Webhook(url=f"http://127.0.0.1:{free.getsockname()[1]}/hidden").open()
+        for call in (sink.check, lambda: sink.send([ONE])):
+            with pytest.raises(SinkError, match="cannot be reached: Connection refused") as error:
+                call()
+            assert "hidden" not in str(error.value)
+
+
+def test_answer_that_is_not_http_is_a_sink_error() -> None:
+    import threading
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"hello\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(SinkError, match="cannot be reached: BadStatusLine"):
+            Webhook(url=f"http://127.0.0.1:{server.getsockname()[1]}/").open().send([ONE])
+        thread.join()

@@ -1,0 +1,284 @@
+"""Sources: growing, rotated, truncated, and half-written files; folders; standard input."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lstm_ae.config import Reading
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.watch.sources import BATCH_RECORDS, File, Source, StreamSource
+
+LIVE = Path("live.csv")
+
+
+def opened(path: str = "live.csv", reading: Any = None, **options: Any) -> Source:
+    return File(path=path, **options).open(Reading(**reading or {}))
+
+
+class Reader:
+    """Read a source, with a new object for each read, as after a kill."""
+
+    def __init__(self, path: str = "live.csv", **options: Any) -> None:
+        self.path, self.options, self.cursor = path, options, None
+
+    def read(self) -> list[str]:
+        """Return the values of all records that are there."""
+        found = []
+        while True:
+            batch = opened(self.path, **self.options).read(self.cursor)
+            self.cursor = batch.cursor
+            found += [record["x"] for record in batch.records]
+            if not batch.more:
+                return found
+
+
+def append(text: str, path: Path = LIVE) -> None:
+    with path.open("a") as file:
+        file.write(text)
+
+
+def rows(first: int, last: int) -> str:
+    return "".join(f"{number},{number}.5\n" for number in range(first, last))
+
+
+def numbers(first: int, last: int) -> list[str]:
+    return [f"{number}.5" for number in range(first, last)]
+
+
+def test_growing_file_is_read_line_by_line() -> None:
+    reader = Reader()
+    append("time,x\n")
+    assert reader.read() == []  # the separator is inferred from a row
+    append("0,0.5\n1,1.")
+    assert reader.read() == numbers(0, 1)
+    append("5\n2,2.5\n")
+    assert reader.read() == numbers(1, 3)
+    assert reader.read() == []
+
+
+def test_lines_are_counted_in_the_whole_file() -> None:
+    append("title\n\ntime;x\n" + "".join(f"{number};1\n" for number in range(3)))
+    source = opened(reading={"skip_rows": 2})
+    batch = source.read(source.read(None).cursor)
+    assert batch.lines == [4, 5, 6]
+    append("\n3;1\n")
+    assert source.read(batch.cursor).lines == [8]
+
+
+def test_row_of_units_is_skipped() -> None:
+    append("time,x\ns,bar\n0,0.5\n")
+    assert Reader(reading={"unit_row": True}).read() == numbers(0, 1)
+
+
+def test_file_without_header_has_the_columns_of_the_run() -> None:
+    append("0,0.5\n")
+    assert Reader(reading={"columns": ("time", "x")}).read() == numbers(0, 1)
+
+
+def test_long_file_is_read_in_batches() -> None:
+    append("time,x\n" + rows(0, 2 * BATCH_RECORDS + 5))
+    source = opened()
+    batch = source.read(source.read(None).cursor)
+    assert (len(batch.records), batch.more) == (BATCH_RECORDS, True)
+    assert Reader().read() == numbers(0, 2 * BATCH_RECORDS + 5)
+
+
+@pytest.mark.parametrize("copy", [False, True])
+@pytest.mark.parametrize("suffix", [".1", "-20240101"])
+def test_rotated_file_is_read_to_its_end(copy: bool, suffix: str) -> None:
+    """By renaming, or by copying and truncating; twice between two reads."""
+    reader = Reader()
+    append("time,x\n" + rows(0, 5))
+    assert reader.read() == numbers(0, 5)
+    append(rows(5, 8))
+    for number, name in ((0, f"live.csv{suffix}"), (1, "live.csv.2")):
+        moment = (number + 1) * 10**9
+        if copy:
+            shutil.copy(LIVE, name)
+            os.truncate(LIVE, 0)
+        else:
+            LIVE.rename(name)
+        os.utime(name, ns=(moment, moment))
+        append("time,x\n" + rows(8 + 2 * number, 10 + 2 * number))
+    assert reader.read() == numbers(5, 12)
+
+
+def test_rotation_right_after_the_header_loses_nothing() -> None:
+    reader = Reader()
+    append("time,x\n" + rows(0, 1))
+    assert reader.read() == numbers(0, 1)
+    LIVE.rename("live.csv.1")
+    append("time,x\n")
+    assert reader.read() == []
+    append(rows(1, 2))
+    assert reader.read() == numbers(1, 2)
+
+
+def test_truncated_file_is_read_from_its_beginning(caplog: Any) -> None:
+    reader = Reader()
+    append("time,x\n" + rows(0, 5))
+    reader.read()
+    LIVE.write_text("time,x\n" + rows(5, 7))
+    assert reader.read() == numbers(5, 7)
+    assert "live.csv, which was read up to line 6, does not exist any more" in caplog.text
+
+
+def test_half_written_last_line_of_a_rotated_file_is_a_row() -> None:
+    reader = Reader()
+    append("time,x\n0,0.5\n1,1.5")
+    assert reader.read() == numbers(0, 1)
+    LIVE.rename("live.csv.1")
+    append("time,x\n" + rows(2, 3))
+    assert reader.read() == numbers(1, 3)
+
+
+def test_other_files_beside_the_source_are_not_read() -> None:
+    reader = Reader()
+    append("time,x\n" + rows(0, 2))
+    append("time,x\n" + rows(0, 9), Path("live.csv.backup"))
+    Path("live.csv.3").write_bytes(b"\x1f\x8b\x08rest")
+    assert reader.read() == numbers(0, 2)
+    LIVE.rename("live.csv.1")
+    append("time,x\n" + rows(2, 3))
+    assert reader.read() == numbers(2, 3)
+
+
+def test_folder_is_read_in_the_order_of_names() -> None:
+    Path("in").mkdir()
+    reader = Reader("in", pattern="*.csv")
+    with pytest.raises(DataError, match="There is no file 'in'"):
+        reader.read()
+    append("time,x\n" + rows(0, 2), Path("in/01.csv"))
+    append("not a table", Path("in/01.txt"))
+    assert reader.read() == numbers(0, 2)
+    append("x,time\n2.5,2\n", Path("in/02.csv"))
+    append("time,x\n", Path("in/03.csv"))
+    append("time,x\n" + rows(3, 4), Path("in/04.csv"))
+    append(rows(4, 5), Path("in/04.csv"))
+    assert reader.read() == numbers(2, 5)
+    Path("in/04.csv").unlink()
+    append("time,x\n" + rows(5, 6), Path("in/05.csv"))
+    assert reader.read() == numbers(5, 6)
+
+
+def test_source_that_starts_at_the_end_reads_later_rows() -> None:
+    append("time,x\n" + rows(0, 5) + "5,")
+    reader = Reader(start="end")
+    assert reader.read() == []
+    append("5.5\n")
+    assert reader.read() == numbers(5, 6)
+
+
+def test_line_that_is_too_long_is_skipped_in_bounded_memory() -> None:
+    append("time,x\n" + rows(0, 1) + "y" * 5_000_000)
+    reader, source, refused = Reader(), opened(), 0
+    for text in ("y" * 3_000_000, "y" * 10 + "\n" + rows(1, 2)):
+        while True:
+            batch = source.read(reader.cursor)
+            refused += len(batch.refused)
+            moved, reader.cursor = batch.cursor != reader.cursor, batch.cursor
+            if not moved and not batch.records:
+                break
+            assert len(batch.records) <= 1
+        append(text)
+    assert reader.read() == numbers(1, 2)
+    assert refused == 1
+
+
+def test_encoding_of_the_run_is_used_and_wide_encodings_are_refused() -> None:
+    LIVE.write_bytes("time,x,Tür\n0,0.5,1\n".encode("cp1252"))
+    source = opened(reading={"encoding": "cp1252"})
+    batch = source.read(source.read(None).cursor)
+    assert batch.records == [{"time": "0", "x": "0.5", "Tür": "1"}]
+    with pytest.raises(ConfigError, match="utf-16 cannot be read"):
+        opened(reading={"encoding": "utf-16"})
+
+
+def test_file_that_is_renamed_while_it_is_read_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another file has its name when it is opened."""
+    from lstm_ae.watch import sources
+
+    reader, find, renamed = Reader(), sources.FileSource._files_from, list[str]()
+    append("time,x\n" + rows(0, 2))
+    assert reader.read() == numbers(0, 2)
+    append(rows(2, 4))
+
+    def find_and_rename(*arguments: Any) -> Any:
+        found = find(*arguments)
+        if len(renamed) < 2:
+            renamed.append(f"live.csv.{len(renamed)}")
+            LIVE.rename(renamed[-1])
+            append("time,x\n" + rows(2 * len(renamed) + 2, 2 * len(renamed) + 4))
+        return found
+
+    monkeypatch.setattr(sources.FileSource, "_files_from", find_and_rename)
+    assert reader.read() == numbers(2, 8)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.sampled_from(["write", "half", "rotate", "copy", "read"]), max_size=25))
+def test_any_order_of_writes_and_rotations_returns_each_row_once(steps: list[str]) -> None:
+    folder = Path(tempfile.mkdtemp(dir="."))
+    live, count, half = folder / "live.csv", 1, False
+    live.write_text("time,x\n" + rows(0, 1))
+    reader = Reader(str(live))
+    read = reader.read()
+    for moment, step in enumerate(steps, 1):
+        if step == "write" or (step == "half" and not half):
+            append(("" if half else f"{count},{count}") + (".5\n" if step == "write" else ""), live)
+            half = step == "half"
+            count += not half
+        elif step in ("rotate", "copy") and not half:
+            rotated = folder / f"live.csv.{moment}"
+            if step == "rotate":
+                live.rename(rotated)
+            else:
+                shutil.copy(live, rotated)
+                os.truncate(live, 0)
+            os.utime(rotated, (moment, moment))
+            append("time,x\n", live)
+        elif step == "read":
+            read += reader.read()
+    append(".5\n" if half else f"{count},{count}.5\n", live)
+    assert read + reader.read() == numbers(0, count + 1)
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    ends = os.pipe()
+    yield ends
+    for end in ends:
+        try:
+            os.close(end)
+        except OSError:
+            continue
+
+
+def test_standard_input_is_read_until_it_ends(pipe: tuple[int, int]) -> None:
+    source = StreamSource("csv", Reading(), pipe[0])
+    assert source.read(None).records == []
+    os.write(pipe[1], b"time,x\n0,0.5\n1,")
+    batch = source.read(None)
+    assert [record["x"] for record in batch.records] == ["0.5"]
+    assert (batch.cursor, batch.ended) == (None, False)
+    os.write(pipe[1], b"1.5\n2,2.5")
+    os.close(pipe[1])
+    batch = source.read(None)
+    assert [record["x"] for record in batch.records] == ["1.5", "2.5"]
+    assert batch.lines == [3, 4]
+    assert batch.ended
+
+
+def test_standard_input_of_json_lines(pipe: tuple[int, int]) -> None:
+    source = StreamSource("jsonl", Reading(), pipe[0])
+    os.write(pipe[1], b'{"x": 1}\n{"x"\n')
+    batch = source.read(None)
+    assert batch.records == [{"x": "1"}]
+    assert [str(error).split(":")[0] for error in batch.refused] == ["standard input, line 2"]

@@ -1,0 +1,178 @@
+"""The whole watch: threads, the endpoint, checks, and failures that end nothing."""
+
+import json
+import socket
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+from processes import wait_for
+from prometheus_client.parser import text_string_to_metric_families
+from watching import HEADER, NOW, Clock, lines, messages, use_run
+
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.watch.config import parse_watch
+from lstm_ae.watch.sources import FileSource
+from lstm_ae.watch.watcher import Watcher
+
+VALUES = [*[0.0] * 20, 20.0, *[0.0] * 20]
+
+
+@pytest.fixture(autouse=True)
+def run(monkeypatch: pytest.MonkeyPatch) -> Any:
+    return use_run(monkeypatch)
+
+
+def watcher_of(*names: str, clock: Clock | None = None, stored: bool = True, **more: Any) -> Watcher:
+    monitors = [
+        {"name": name, "run": "run", "threshold": "fixed:20", "source": {"kind": "file", "path": f"{name}.csv"}}
+        for name in names or ["pump"]
+    ]
+    sinks = [{"name": "file", "kind": "jsonl", "path": "alarms.jsonl"}]
+    return Watcher(
+        parse_watch({"poll": 0.01, "monitors": monitors, "sinks": sinks, **more}), clock or Clock(), stored=stored
+    )
+
+
+class Running:
+    """A watch in a thread, which is stopped at the end of the block."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self.watcher, self.stop, self.ports = watcher, threading.Event(), list[int | None]()
+        self.thread = threading.Thread(target=watcher.run, args=(self.stop, self.ports.append))
+
+    def __enter__(self) -> "Running":
+        self.thread.start()
+        wait_for(lambda: self.ports or not self.thread.is_alive(), "the watch did not start")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
+        self.thread.join()
+        self.watcher.close()
+
+    def get(self, path: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[0]}{path}") as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def samples(self) -> dict[tuple[str, ...], float]:
+        """Return the metrics by name and labels."""
+        text = self.get("/metrics")[1]
+        return {
+            (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+
+
+def test_once_scores_all_monitors_and_continues_the_next_time() -> None:
+    for name in ("pump", "fan"):
+        Path(f"{name}.csv").write_text(HEADER + lines(VALUES[:10]))
+    for _ in range(2):
+        watcher = watcher_of("pump", "fan")
+        watcher.run_once()
+        watcher.close()
+        for name in ("pump", "fan"):
+            Path(f"{name}.csv").write_text(HEADER + lines(VALUES))
+    assert [(each["monitor"], each["status"]) for each in messages()] == [
+        *(("pump", status) for status in ("firing", "resolved")),
+        *(("fan", status) for status in ("firing", "resolved")),
+    ]
+
+
+def test_once_reports_what_fails() -> None:
+    watcher = watcher_of()
+    with pytest.raises(DataError, match=r"There is no file 'pump\.csv'"):
+        watcher.run_once()
+    watcher.close()
+    Path("pump.csv").write_text(HEADER + lines(VALUES))
+    Path("alarms.jsonl").mkdir()
+    watcher = watcher_of()
+    with pytest.raises(
+        DataError, match=r"pump: 2 messages wait for the sink file \(.*Is a directory\). The next start"
+    ):
+        watcher.run_once()
+    watcher.close()
+
+
+def test_metrics_health_and_readiness() -> None:
+    path, clock = Path("pump.csv"), Clock()
+    path.write_text(HEADER + lines(VALUES) + "2024-01-01,high\n")
+    with Running(watcher_of(clock=clock, http={"port": 0})) as running:
+        wait_for(lambda: running.samples().get(("lstmae_watch_rows_total", "pump")) == 41, "no rows")
+        samples = running.samples()
+        assert samples[("anomaly_score", "pump", "")] == samples[("anomaly_score_ratio", "pump", "")] == 0
+        assert samples[("lstmae_watch_refused_rows_total", "pump", "value")] == 1
+        assert samples[("lstmae_watch_events_total", "pump")] == 1
+        newest = NOW - 86_400 + 40 * 60
+        assert samples[("lstmae_watch_last_row_timestamp_seconds", "pump")] == newest
+        assert samples[("lstmae_watch_lag_seconds", "pump")] == clock.now - newest
+        assert samples[("lstmae_watch_last_score_timestamp_seconds", "pump", "")] == newest - 120
+        assert samples[("lstmae_watch_model_info", "pump", "run", "first")] == 1
+        assert samples[("lstmae_watch_source_up", "pump")] == samples[("lstmae_watch_sink_up", "pump", "file")] == 1
+        assert samples[("lstmae_watch_waiting_messages", "pump", "file")] == 0
+        assert running.get("/health") == (200, '{"alive": true}')
+        assert running.get("/ready") == (200, '{"problems": {}}')
+        assert running.get("/other")[0] == 404
+        path.unlink()
+        wait_for(lambda: running.get("/ready")[0] == 503, "still ready")
+        assert json.loads(running.get("/ready")[1]) == {
+            "problems": {"pump": {"source": "There is no file 'pump.csv'. Check the path"}}
+        }
+        assert running.samples()[("lstmae_watch_source_up", "pump")] == 0
+        assert running.get("/health")[0] == 200
+        path.write_text(HEADER + lines(VALUES[:5], 41))
+        clock.now += 100
+        wait_for(lambda: running.samples()[("lstmae_watch_rows_total", "pump")] == 46, "the source did not recover")
+        assert running.get("/ready")[0] == 200
+
+
+def test_unexpected_error_of_a_source_is_logged_and_retried(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    Path("pump.csv").write_text(HEADER + lines(VALUES))
+    clock, read = Clock(), FileSource.read
+    monkeypatch.setattr(FileSource, "read", lambda *_: 1 / 0)
+    watcher = watcher_of(clock=clock)
+    with Running(watcher):
+        wait_for(lambda: "unexpected error" in caplog.text, "no failure")
+        assert watcher.alive()
+        monkeypatch.setattr(FileSource, "read", read)
+        clock.now += 100
+        wait_for(lambda: watcher.monitors[0].status.rows == 41, "it did not go on")
+
+
+def test_check_reports_each_source_and_sink_and_changes_nothing() -> None:
+    Path("fan.csv").write_text("time,other\n" + lines(VALUES))
+    Path("pump.csv").write_text(HEADER + lines(VALUES))
+    Path("alarms.jsonl").mkdir()
+    running, watcher = watcher_of("pump"), watcher_of("pump", "fan", "gone", stored=False)
+    found = {each.name: each.problem for each in watcher.check()}
+    assert found.pop("source of pump: pump.csv") == ""
+    assert "no column 'value 0'" in found.pop("source of fan: fan.csv")
+    assert "There is no file 'gone.csv'" in found.pop("source of gone: gone.csv")
+    assert found == {"sink file": ""}
+    assert watcher.monitors[0].status.rows == 0
+    watcher.close()
+    running.close()
+    assert [path.name for path in Path("watch-state").iterdir()] == ["pump.sqlite"]
+
+
+def test_port_in_use_is_refused() -> None:
+    Path("pump.csv").write_text(HEADER)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        watcher = watcher_of(http={"port": server.getsockname()[1]})
+        with pytest.raises(ConfigError, match=r"\[http\]: 127.0.0.1:\d+ cannot be used: Address already in use"):
+            watcher.run(threading.Event())
+        watcher.close()
+
+
+def test_secret_that_is_missing_is_reported_with_its_sink() -> None:
+    sinks = [{"name": "hook", "kind": "webhook", "url_env": "MISSING"}]
+    with pytest.raises(ConfigError, match=r"\[\[sinks\]\] 'hook': The environment variable 'MISSING'"):
+        watcher_of(sinks=sinks)
