@@ -9,6 +9,7 @@ import concurrent.futures
 import functools
 import graphlib
 import math
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -40,6 +41,10 @@ SAMPLES = 256
 
 # Largest number of values of a tensor per sample: operations without weights could fill the memory.
 LARGEST_SAMPLE = 2**26
+
+
+# Held while BLAS is limited to one thread.
+_BLAS_LOCK = threading.Lock()
 
 
 class UnsupportedError(Exception):
@@ -174,8 +179,9 @@ class NumpyNetwork(Network):
         def compute(first: int) -> dict[str, Array]:
             return self.compute({name: array[first : first + SAMPLES] for name, array in arrays.items()})
 
-        # Threads of BLAS as well would wait for each other at every step.
-        with _blas_threads().limit(limits=1, user_api="blas"):
+        # Threads of BLAS as well would wait for each other at every step. The limit is that of the process, and only
+        # the thread that set it can restore it, so that it would stay if calls of several threads overlapped.
+        with _BLAS_LOCK, _blas_threads().limit(limits=1, user_api="blas"):
             if len(firsts) < 2:
                 return self.compute(arrays)
             with concurrent.futures.ThreadPoolExecutor(cores()) as pool:

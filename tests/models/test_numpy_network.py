@@ -1,7 +1,9 @@
 """Compare stored models that NumPy computes with Keras, which computes them from the same file."""
 
+import contextlib
 import itertools
 import json
+import threading
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -219,6 +221,36 @@ def test_results_do_not_depend_on_the_batch(model: Any, tmp_path: Path, monkeypa
     np.testing.assert_allclose(ours(inputs)["reconstruction"], whole, rtol=1e-5, atol=1e-6)
     none = {name: array[:0] for name, array in inputs.items()}
     assert ours(none)["reconstruction"].shape == (0, STEPS, 2)
+
+
+def test_limits_of_blas_do_not_overlap(model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = stored(model, tmp_path)
+    inputs = inputs_of(network.inputs)
+    events, barrier = [], threading.Barrier(2)
+
+    class Controller:
+        @contextlib.contextmanager
+        def limit(self, **_: Any) -> Iterator[None]:
+            events.append(("limit", threading.get_ident()))
+            yield
+            events.append(("restore", threading.get_ident()))
+
+    compute = network.compute
+
+    def compute_together(values: Any) -> Any:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            barrier.wait(0.5)
+        return compute(values)
+
+    monkeypatch.setattr(numpy_network, "_blas_threads", Controller)
+    monkeypatch.setattr(network, "compute", compute_together)
+    calls = [threading.Thread(target=network, args=(inputs,)) for _ in range(2)]
+    for call in calls:
+        call.start()
+    for call in calls:
+        call.join()
+    assert [name for name, _ in events] == ["limit", "restore"] * 2
+    assert events[0][1] == events[1][1] != events[2][1] == events[3][1]
 
 
 def test_parts_of_a_network_match_those_of_keras(model: Any, tmp_path: Path) -> None:
