@@ -183,7 +183,7 @@ def _show_forecast(columns: "TableColumns", ahead: "TableForecast", metrics: "Js
     show_note(ahead.notes, console)
     console.show(
         f"{ahead.table.name}: {format_count(ahead.future.shape[1], 'step')} ahead of "
-        f"{format_count(len(ahead.table.layout.values), 'column')}"
+        f"{format_count(len(ahead.table.layout.targets), 'column')}"
     )
     for part, verdict in list(metrics.get("verdict", {}).items())[-1:]:
         console.show(f"Verdict of the training on {part}: {verdict['text']}")

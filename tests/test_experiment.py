@@ -358,7 +358,7 @@ def test_refit_trains_on_validation_and_keeps_the_calibration(tmp_path: Path, se
     assert not np.array_equal(network.get_weights()[0], other.get_weights()[0])
     np.testing.assert_array_equal(run.artifact(ErrorQuantiles).quantiles, first.artifact(ErrorQuantiles).quantiles)
     weights = [each.artifact(TableRegression).linear.weights for each in (run, first)]
-    np.testing.assert_array_equal(weights[0], fit_table_baselines(data, 8, refit=True).linear.weights)
+    np.testing.assert_array_equal(weights[0], fit_table_baselines(data, 8, refit=True).regression.linear.weights)
     assert not np.array_equal(*weights)
     stored = run.metrics()
     evaluated = open_trained(run, data).evaluate().as_json()
@@ -369,9 +369,11 @@ def test_regressions_beside_a_refit_are_selected_before_training_and_validation_
     data = load(waves(tmp_path))
     joined = join_training(data)
     assert joined.train.samples == data.train.samples + data.validation.samples
-    found, expected = fit_table_baselines(joined, 8), fit_table_baselines(data, 8, refit=True)
+    found = fit_table_baselines(joined, 8).regression
+    expected = fit_table_baselines(data, 8, refit=True).regression
+    first = fit_table_baselines(data, 8).regression
     np.testing.assert_array_equal(found.linear.weights, expected.linear.weights)
-    assert not np.array_equal(found.linear.weights, fit_table_baselines(data, 8).linear.weights)
+    assert not np.array_equal(found.linear.weights, first.linear.weights)
 
 
 @pytest.mark.parametrize("task", ["anomaly", "reconstruct", "classify"])

@@ -173,8 +173,17 @@ def evaluate_forecasts(
         raise too_few_rows(prepared, split.span, "a window with its horizon")
     empty = split._replace(starts=split.starts[:0])
     source = Source(prepared.table.name, "", "")
-    whole = Data(empty, empty, split, forecaster.scales.scale, source, feature_names=prepared.table.layout.values)
-    fitted = TableBaselines(forecaster.seasons, horizon, regression.linear if regression else None)
+    layout = prepared.grid.layout
+    whole = Data(
+        empty,
+        empty,
+        split,
+        forecaster.scales.scale,
+        source,
+        feature_names=layout.values,
+        covariates=layout.covariates,
+    )
+    fitted = TableBaselines(forecaster.seasons, horizon, regression)
     errors = forecast_metrics.table_errors(forecaster.rollout.network, whole, split, fitted, forecaster.error_quantiles)
     columns = forecast_metrics.skill_by_column(errors, whole.feature_names, forecaster.seasons)
     verdict = forecast_metrics.judge_forecasts(errors, whole.feature_names)

@@ -94,7 +94,7 @@ def reconstruction_figure(autoencoder: RunAutoencoder, prepared: PreparedTable) 
 def forecast_figure(forecast: TableForecast, most: int = 4) -> Figure:
     """Plot the first `most` forecasts, one panel per series and column."""
     table = forecast.table
-    names = table.layout.values
+    names = table.layout.targets
     whole = len(forecast.ids) * len(names)
     panels = [(n, k) for n in range(len(forecast.ids)) for k in range(len(names))][:most]
     which, column = (np.array(places) for places in zip(*panels, strict=True))

@@ -8,11 +8,12 @@ import numpy as np
 from lstm_ae.apply.run_table import LoadedRun, TableRequest, grid_run_table, read_run_table, run_config, too_few_rows
 from lstm_ae.arrays import Array, Int64Array
 from lstm_ae.config.reading import TimeStep
+from lstm_ae.data.calendar import calendar_values
 from lstm_ae.data.checks import collect_new_table_warnings
 from lstm_ae.data.columns import split_id_columns
 from lstm_ae.data.grid import future_times
-from lstm_ae.data.panel import Panel, rows_with_values
-from lstm_ae.data.preparation import PreparedTable, SeriesScales
+from lstm_ae.data.panel import Panel
+from lstm_ae.data.preparation import KnownFuture, PreparedTable, SeriesScales, read_known_future
 from lstm_ae.data.time_zones import format_time, format_times
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.forecasting.baselines import season_name, seasonal_naive
@@ -51,7 +52,7 @@ class TableForecast(NamedTuple):
         timed: Whether the forecast steps have times.
         times, ahead: `(n, window)` and `(n, horizon)` int64 nanoseconds in UTC, or row numbers.
         past: `(n, window, features)` in the data's units, NaN where missing.
-        future, naive: `(n, horizon, features)` forecasts of the model and of the baseline; NaN where the column has
+        future, naive: `(n, horizon, targets)` forecasts of the model and of the baseline; NaN where the column has
             no value in the window.
         baseline: The name of the baseline.
         intervals: Lower and upper bounds by level in percent, each shaped like `future`; NaN after step
@@ -138,6 +139,7 @@ def forecast_table(
     if not 1 <= steps <= 100_000:
         raise ConfigError(f"--horizon must be 1 to 100,000. Received: {steps}")
     grid, table = prepared.grid, prepared.table
+    listed = grid.series if prepared.plan is None else np.r_[grid.series, prepared.plan.series]
     last = np.flatnonzero(np.r_[grid.series[1:] != grid.series[:-1], True])
     complete = np.array([row >= window - 1 and grid.segment[row] == grid.segment[row - window + 1] for row in last])
     complete &= grid.valued[last]
@@ -151,23 +153,29 @@ def forecast_table(
             f"{table.name} has missing values in its last {window} rows, which --scale window cannot read",
             code=Code.MISSING_VALUES,
         )
-    scale, lines = forecaster.scales.scale, forecaster.scales.lines(prepared)[last]
-    future = forecaster.rollout(past, lines, steps, size=BATCH_WINDOWS)
-    naive = seasonal_naive(past, steps, forecaster.seasons)
-    # A column without a value in the window has no basis for a forecast.
-    unknown = np.broadcast_to(np.isnan(past).all(axis=1, keepdims=True), future.shape)
-    future, naive = (np.where(unknown, np.float32(np.nan), values) for values in (future, naive))
-    scaled, offsets = scale.scaled(future, past, lines), quantile_offsets(forecaster.error_quantiles)
-    # Rows without a regular sampling interval have times, but the times of future rows are unknown.
-    timed = table.layout.time is not None and prepared.step != TimeStep()
+    timed = _has_future_times(prepared)
     if timed:
         ahead = future_times(table, grid.series[last], grid.times[last], prepared.step, steps)
     else:
         ahead = last[:, None] + np.arange(1, steps + 1)
+    known = _require_known_future(prepared, last, ahead, config.duplicates) if table.layout.known else None
+    covariates = [] if known is None else [known.values]
+    if config.calendar:
+        covariates.append(calendar_values(config.calendar, ahead, grid.zone))
+    scale, lines = forecaster.scales.scale, forecaster.scales.lines(prepared)[last]
+    future = forecaster.rollout(
+        past, lines, steps, known=np.concatenate(covariates, axis=2) if covariates else None, size=BATCH_WINDOWS
+    )
+    targets = past[..., : future.shape[2]]
+    naive = seasonal_naive(targets, steps, forecaster.seasons)
+    # A column without a value in the window has no basis for a forecast.
+    unknown = np.broadcast_to(np.isnan(targets).all(axis=1, keepdims=True), future.shape)
+    future, naive = (np.where(unknown, np.float32(np.nan), values) for values in (future, naive))
+    scaled, offsets = scale.scaled(future, past, lines), quantile_offsets(forecaster.error_quantiles)
     return TableForecast(
         table,
         grid.series[last].astype(np.int64),
-        tuple(table.ids[place] for place in np.setdiff1d(grid.series, grid.series[last])),
+        tuple(table.ids[place] for place in np.setdiff1d(listed, grid.series[last])),
         timed,
         grid.times[rows] if timed else rows,
         ahead,
@@ -180,15 +188,71 @@ def forecast_table(
         (
             *collect_new_table_warnings(prepared, symbols=forecaster.scales.names),
             *(_describe_missing_intervals(forecaster.error_quantiles[:, :steps], table) if levels else ()),
+            *([] if known is None else _describe_missing_steps(known, table)),
         ),
     )
+
+
+def _require_known_future(prepared: PreparedTable, last: Int64Array, ahead: Array, duplicates: str) -> KnownFuture:
+    """Return the known covariates of the steps to forecast.
+
+    Args:
+        prepared: The table.
+        last: `(n,)` last grid row of each series to forecast.
+        ahead: `(n, steps)` times or row numbers of the steps.
+        duplicates: How rows of one step are merged.
+
+    Raises:
+        DataError: If a value is missing. Steps without a row are allowed between others, as in the training, up to the
+            longest gap within a window.
+    """
+    table, grid, steps = prepared.table, prepared.grid, ahead.shape[1]
+    known = read_known_future(prepared, last, steps, duplicates)
+    columns = format_names([quote(name) for name in table.layout.known])
+    for place, row in enumerate(last):
+        name = table.name + (f", series {quote(table.ids[grid.series[row]])}" if len(table.ids) > 1 else "")
+        present = known.present[place]
+        rows = np.flatnonzero(present)
+        reaches = int(rows[-1]) + 1 if len(rows) else 0
+        if reaches < steps:
+            until = format_time(int(ahead[place, -1]), table.zone) if _has_future_times(prepared) else "its last step"
+            raise DataError(
+                f"{name}: the known future of {columns} covers {format_count(reaches, 'step')} after the last row with "
+                f"other values, and the forecast has {steps:,}. Add rows up to {until}, or pass a shorter --horizon",
+                code=Code.TOO_FEW_ROWS,
+            )
+        missing = present[:, None] & np.isnan(known.values[place])
+        absent = np.diff(np.r_[-1, rows]) - 1 > prepared.max_gap
+        if missing.any() or absent.any():
+            step = int(missing.any(axis=1).argmax() if missing.any() else rows[absent.argmax()] - 1)
+            which = quote(table.layout.known[int(missing[step].argmax())]) if missing.any() else columns
+            when = f", {format_time(int(ahead[place, step]), table.zone)}" if _has_future_times(prepared) else ""
+            raise DataError(
+                f"{name}: the known future has no value of {which} at step {step + 1}{when}. Fill it",
+                code=Code.MISSING_VALUES,
+            )
+    return known
+
+
+def _has_future_times(prepared: PreparedTable) -> bool:
+    """Return whether the times of future rows are known; not so without a regular sampling interval."""
+    return prepared.table.layout.time is not None and prepared.step != TimeStep()
+
+
+def _describe_missing_steps(known: KnownFuture, table: Panel) -> list[str]:
+    """Return a note on the steps of the known future without a row; an empty list if there are none."""
+    missing = int((~known.present).sum())
+    if not missing:
+        return []
+    columns = format_names([format_heading(name) for name in table.layout.known])
+    return [f"{format_count(missing, 'step')} of the known future of {columns} have no row and count as missing"]
 
 
 def _no_last_window_error(prepared: PreparedTable) -> DataError:
     """Return the error for a table without a complete window at its end."""
     grid, table, window = prepared.grid, prepared.table, prepared.window
     rows = np.flatnonzero(grid.series == np.bincount(grid.series).argmax())
-    held = rows[rows_with_values(grid.values[rows])]
+    held = rows[grid.held[rows]]
     if len(rows) < window or not len(held):
         return too_few_rows(prepared, window)
     own = held[grid.segment[held] == grid.segment[held[-1]]]
@@ -228,7 +292,7 @@ def _count_steps(prepared: PreparedTable, first: int, last: int) -> int:
 
 def _describe_missing_intervals(quantiles: Array, table: Panel) -> list[str]:
     """Return a note that names the columns with steps without an interval; an empty list if there are none."""
-    names = [format_heading(table.layout.values[k]) for k in np.flatnonzero(np.isinf(quantiles).any(axis=(1, 2)))]
+    names = [format_heading(table.layout.targets[k]) for k in np.flatnonzero(np.isinf(quantiles).any(axis=(1, 2)))]
     if not names:
         return []
     return [
@@ -252,12 +316,12 @@ def forecast_columns(forecast: TableForecast) -> TableColumns:
     columns: TableColumns = dict(split_id_columns(layout.ids, ids))
     if forecast.timed:
         columns[str(layout.time)] = format_times(forecast.ahead.ravel(), forecast.table.zone)
-    if "step" in (*columns, *layout.values):
+    if "step" in (*columns, *layout.targets):
         raise ConfigError(
             "The table has a column 'step', which the steps ahead are called. Rename it", code=Code.TABLE_HEADER
         )
     columns["step"] = np.tile(np.arange(1, horizon + 1), len(forecast.ids))
-    for k, name in enumerate(layout.values):
+    for k, name in enumerate(layout.targets):
         columns[name] = forecast.future[..., k].ravel()
         columns[f"{name} {forecast.baseline}"] = forecast.naive[..., k].ravel()
         for level, (low, high) in forecast.intervals.items():

@@ -37,6 +37,10 @@ TIME_ALTERNATIVES = ("Yy", "mBbj", "dj", "HI", "Hp")
 TIME_REQUIREMENTS = (
     *(("d", "mBb"), ("H", "dj"), ("I", "dj"), ("I", "p"), ("p", "I"), ("M", "HI"), ("S", "M"), ("f", "S")),
 )
+# Options that name columns which a forecast reads and does not predict.
+COVARIATES = ("past_cols", "known_future")
+# Calendar features that repeat, and the prefix of the others, which a country follows.
+CALENDAR, HOLIDAY = ("hour", "weekday", "month"), "holiday:"
 FREQ = re.compile(r"(\d{1,19})?(ns|us|ms|s|min|h|d|w|mo|y|steps?)", re.ASCII)
 
 
@@ -113,6 +117,32 @@ class Reading(Options):
     )
     value_cols: tuple[str, ...] = option(
         (), "Columns to model, separated by commas (default: all numeric columns).", DATA, tunable=False
+    )
+    past_cols: tuple[str, ...] = option(
+        (),
+        "Columns that a forecast reads but does not predict.",
+        DATA,
+        details="Separated by commas. They are known up to the time of the forecast only.",
+        advanced=True,
+        tunable=False,
+    )
+    known_future: tuple[str, ...] = option(
+        (),
+        "Columns known in advance, such as a plan or a weather forecast.",
+        DATA,
+        details="Separated by commas. A forecast reads their values in the window and over the horizon and does not "
+        "predict them. To forecast, the table holds them in rows after the last one with other values.",
+        advanced=True,
+        tunable=False,
+    )
+    calendar: tuple[str, ...] = option(
+        (),
+        "Known features of the times: hour, weekday, month, holiday:DE, ...",
+        DATA,
+        details="Separated by commas. They are computed from the times, in the time zone of the table. A holiday is "
+        "that of a country by its ISO code, and needs the extra [holidays].",
+        advanced=True,
+        tunable=False,
     )
     id_col: tuple[str, ...] = option(
         (), "Columns that identify the series of a table, separated by commas.", DATA, tunable=False
@@ -369,6 +399,19 @@ class Reading(Options):
                     f"{flag_name(name)} series needs --id-col, the column that identifies the series",
                     code=Code.MISSING_OPTION,
                 )
+        for name in self.calendar:
+            if name not in CALENDAR and not re.fullmatch(rf"{HOLIDAY}[A-Z]{{2,3}}", name):
+                raise ConfigError(
+                    f"--calendar must be of {', '.join(CALENDAR)}, and {HOLIDAY} with the code of a country, as in "
+                    f"{HOLIDAY}DE. Received: {name[:60]!r}"
+                )
+        for name in ("known_future", "calendar"):
+            if getattr(self, name) and self.scale == "window":
+                raise ConfigError(
+                    "--scale window scales each window by its own range, which values known in advance may leave. Use "
+                    f"another --scale with {flag_name(name)}",
+                    code=Code.CONFLICTING_OPTIONS,
+                )
         if self.split_by == self.scale == "series":
             raise ConfigError(
                 "--scale series needs training rows of all series, but --split-by series provides none for some. "
@@ -434,7 +477,7 @@ class Reading(Options):
             )
 
     def _check_columns(self) -> None:
-        for name in ("value_cols", "id_col", "columns"):
+        for name in ("value_cols", *COVARIATES, "calendar", "id_col", "columns"):
             value = getattr(self, name)
             if len(set(value)) < len(value):
                 twice = next(item for item in value if value.count(item) > 1)
@@ -443,7 +486,7 @@ class Reading(Options):
                     code=Code.CONFLICTING_OPTIONS,
                 )
         users: dict[str, str] = {}
-        for name in ("time_col", "clock_col", "id_col", "label_col", "value_cols"):
+        for name in ("time_col", "clock_col", "id_col", "label_col", "value_cols", *COVARIATES):
             value = getattr(self, name)
             for column in value if isinstance(value, tuple) else filter(None, (value,)):
                 if users.setdefault(column, name) != name:
@@ -451,6 +494,11 @@ class Reading(Options):
                         f"{flag_name(users[column])} and {flag_name(name)} both name {column[:60]!r}. Change either",
                         code=Code.CONFLICTING_OPTIONS,
                     )
+
+    @property
+    def covariates(self) -> tuple[str, ...]:
+        """Columns that a forecast reads and does not predict."""
+        return (*self.past_cols, *self.known_future)
 
     @property
     def selects_columns(self) -> bool:

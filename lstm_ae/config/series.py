@@ -121,6 +121,9 @@ class Series(Reading, Config):
         tunable=False,
         needs=FORECAST,
     )
+    past_cols: tuple[str, ...] = redefault(Reading, "past_cols", (), needs=FORECAST)
+    known_future: tuple[str, ...] = redefault(Reading, "known_future", (), needs=FORECAST)
+    calendar: tuple[str, ...] = redefault(Reading, "calendar", (), needs=FORECAST)
     horizon: int | None = redefault(Reading, "horizon", None, needs=FORECAST)
     normal: tuple[str, ...] = redefault(Reading, "normal", (), needs=RECONSTRUCTION)
     decoder_units: int | None = redefault(Config, "decoder_units", None, needs=DECODING)

@@ -339,7 +339,7 @@ def _describe_unequal_scales(config: Reading, prepared: PreparedTable) -> str:
     small: set[int] = set()
     ratio = UNEQUAL_SCALE_RATIO if allows_scale_by_series(config, prepared.table) else UNKNOWN_SERIES_SCALE_RATIO
     worst, example = float(ratio), ""
-    for name, values in zip(prepared.table.layout.values, grid.values[rows].T.astype(np.float64), strict=True):
+    for name, values in zip(grid.layout.targets, grid.values[rows].T.astype(np.float64), strict=False):
         held = ~np.isnan(values)
         if not held.any():
             continue
@@ -477,9 +477,9 @@ def describe_range_change(prepared: PreparedTable, scale: Scale, symbols: Sequen
     By Chebyshev's inequality, at most 1/16 of any values lie four standard deviations from their mean, and none lie
     four ranges from their minimum.
     """
-    far, table = [], prepared.table
-    values = scale.to_common(table.values, find_scale_lines(symbols, table.ids)[table.series])
-    for name, column, offset, width in zip(table.layout.values, values.T, scale.offset[0], scale.range[0], strict=True):
+    far, grid = [], prepared.grid
+    values = scale.to_common(grid.values, find_scale_lines(symbols, grid.ids)[grid.series])
+    for name, column, offset, width in zip(grid.layout.values, values.T, scale.offset[0], scale.range[0], strict=True):
         held = column[~np.isnan(column)]
         if (
             len(held)

@@ -108,7 +108,7 @@ class CheckedTable:
     def without(self, names: Sequence[str]) -> tuple[Fix, ...]:
         """Return the fix that models all columns but these; none if no column would be left."""
         left_out = set(names)
-        rest = tuple(name for name in self.table.layout.values if name not in left_out)
+        rest = tuple(name for name in self.table.layout.targets if name not in left_out)
         return ({"value_cols": rest},) if rest else ()
 
 
@@ -326,11 +326,10 @@ def find_label_columns(config: Reading, table: Panel) -> dict[str, str]:
 
     Configured columns are among them only if they hold nothing but 0 and 1.
     """
-    names = table.layout.values
-    if len(names) < 2:
+    if len(table.layout.values) < 2:
         return {}
     found = {}
-    for name, column in zip(names, table.values.T, strict=True):
+    for name, column in zip(table.layout.targets, table.values.T, strict=False):
         there = ~np.isnan(column)
         held = column[there]
         one = held == 1
@@ -370,7 +369,8 @@ def check_training_constants(checked: CheckedTable) -> list[Finding]:
     prepared = checked.prepared
     train = prepared.part == 0
     names = []
-    for name, column in zip(checked.table.layout.values, prepared.grid.values.T, strict=True):
+    # Calendar features are last.
+    for name, column in zip(checked.table.layout.values, prepared.grid.values.T, strict=False):
         held, own = column[~np.isnan(column)], column[train & ~np.isnan(column)]
         if name not in checked.labels and len(own) and own.min() == own.max() and held.min() < held.max():
             names.append(name)

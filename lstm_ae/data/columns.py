@@ -15,7 +15,7 @@ import numpy as np
 from lstm_ae.arrays import Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.options import flag_name
-from lstm_ae.config.reading import DIRECTIVE, STEPS
+from lstm_ae.config.reading import COVARIATES, DIRECTIVE, STEPS
 from lstm_ae.data.number_notation import (
     MISSING_WORDS,
     PLAIN_NOTATION,
@@ -59,6 +59,18 @@ MIN_REGULAR_SHARE, MAX_MIXED_SHARE = 0.9, 0.75
 MAX_ID_NUMBERS = 10
 
 
+class Covariates(NamedTuple):
+    """Numbers of the last columns of a row, which a forecaster reads and does not forecast.
+
+    Args:
+        past: columns that are known up to the time of a forecast.
+        known: columns that are known in advance, after those of `past`.
+    """
+
+    past: int = 0
+    known: int = 0
+
+
 class Layout(NamedTuple):
     """Roles of the columns of a table.
 
@@ -68,7 +80,7 @@ class Layout(NamedTuple):
         time: column of times; None if rows are counted.
         form: format of the times; None if they are stored as times, as in Parquet.
         aware: whether the times need no time zone.
-        values: columns to model.
+        values: columns of numbers: those to model, then those of `past`, then those of `known`.
         ids: columns that together identify the series; empty for a single series.
         label: column of known classes.
         id_candidates: columns that would identify series together with `ids` if times are duplicate, each with all
@@ -81,6 +93,8 @@ class Layout(NamedTuple):
             configuration.
         texts: reason why each text column does not hold numbers, as a predicate, by column.
         unitless: units that the configuration names for columns whose numbers have none in this table.
+        past: columns that a forecast reads and does not predict.
+        known: columns known in advance, which a forecast reads over the horizon as well.
     """
 
     names: tuple[str, ...]
@@ -99,6 +113,29 @@ class Layout(NamedTuple):
     settings: JsonMapping = types.MappingProxyType({})
     texts: Mapping[str, str] = types.MappingProxyType({})
     unitless: Mapping[str, str] = types.MappingProxyType({})
+    past: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Columns to model, which a forecast predicts."""
+        return self.values[: self.observed - len(self.past)]
+
+    @property
+    def covariates(self) -> Covariates:
+        """Numbers of the columns that a forecast does not predict."""
+        return Covariates(len(self.past), len(self.known))
+
+    @property
+    def observed(self) -> int:
+        """Number of the columns that are not known in advance, which are first."""
+        return len(self.values) - len(self.known)
+
+    def keep_columns(self, kept: Sequence[bool]) -> "Layout":
+        """Return the layout with those of the columns of numbers that a mask selects."""
+        values = tuple(name for name, keep in zip(self.values, kept, strict=True) if keep)
+        past, known = (tuple(name for name in names if name in values) for names in (self.past, self.known))
+        return self._replace(values=values, past=past, known=known)
 
     @property
     def dated(self) -> bool:
@@ -312,16 +349,17 @@ def infer_layout(
             _require_column(column, option, names, where)
     for column in config.id_col:
         _require_column(column, "id_col", names, where)
-    for column in config.value_cols:
-        if of_run and column not in names:
-            raise DataError(
-                f"{where} has no column {column[:60]!r}, which the training table has. "
-                f"{_suggest_columns(column, names)}",
-                code=Code.TABLE_HEADER,
-            )
-        _require_column(column, "value_cols", names, where)
+    for option in ("value_cols", *COVARIATES):
+        for column in getattr(config, option):
+            if of_run and column not in names:
+                raise DataError(
+                    f"{where} has no column {column[:60]!r}, which the training table has. "
+                    f"{_suggest_columns(column, names)}",
+                    code=Code.TABLE_HEADER,
+                )
+            _require_column(column, option, names, where)
     inferred: dict[str, str] = {}
-    taken = {*config.id_col, config.label_col, *config.value_cols}
+    taken = {*config.id_col, config.label_col, *config.value_cols, *config.covariates}
     time = config.time_col
     if time is None:
         time, inferred["time_col"] = _choose_time_column(sample, config, {index, *taken})
@@ -341,20 +379,21 @@ def infer_layout(
             f"--time-format is for texts, and {quote(time or '')} is stored as times. Remove it",
             code=Code.OPTION_NOT_APPLICABLE,
         )
-    values = config.value_cols or tuple(
+    targets = config.value_cols or tuple(
         name for name in names if kinds[name] in ("number", "empty") and name not in {time, clock, index, *taken}
     )
     if not config.value_cols:
         inferred["value_cols"] = (
-            f"{format_names(list(map(format_heading, values)))}, as "
-            f"{'they hold' if len(values) > 1 else 'it holds'} numbers"
+            f"{format_names(list(map(format_heading, targets)))}, as "
+            f"{'they hold' if len(targets) > 1 else 'it holds'} numbers"
         )
-    if not any(kinds[name] == "number" or config.value_cols for name in values):
+    if not any(kinds[name] == "number" or config.value_cols for name in targets):
         raise DataError(
             f"{where}: no column holds numbers to model. Columns: {_describe_columns(names, kinds)}. Pass a table with "
             "numbers, or name columns with --value-cols to see why their cells are not numbers",
             code=Code.TABLE_HEADER,
         )
+    values = (*targets, *config.covariates)
     if index in names and index not in (time, *values, *taken):
         inferred["index"] = f"{quote(index)} counts the rows and is left out"
     id_candidates = (
@@ -378,6 +417,8 @@ def infer_layout(
         else tuple(ids for ids in id_candidates if are_interleaved(times, sample.join_ids(ids), form)),
         ({"date_order": form.order} if form and "date_order" in inferred else {})
         | ({"time_unit": STEPS} if form and form.unit == STEPS else {}),
+        past=config.past_cols,
+        known=config.known_future,
     )
 
 
@@ -446,7 +487,7 @@ def _find_clock_column(sample: TableSample, time: str | None, config: Reading) -
     if config.clock_col is not None:
         _require_column(config.clock_col, "clock_col", names, where)
         return config.clock_col, ()
-    taken = {*config.id_col, config.label_col, *config.value_cols}
+    taken = {*config.id_col, config.label_col, *config.value_cols, *config.covariates}
     rest = [name for name in names if kinds[name] == "text" and name not in taken]
     clocks = [name for name in rest if are_clock_times(cells(name), missing_words(config))]
     clock = None

@@ -1,5 +1,7 @@
 """Convert arrays and data frames to panels, so that tables in memory and in files share one code path."""
 
+import datetime
+import zoneinfo
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +16,7 @@ from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.data.time_zones import format_times
 from lstm_ae.data.timestamps import looks_like_times
 from lstm_ae.errors import Code, DataError
-from lstm_ae.formatting import quote
+from lstm_ae.formatting import format_names, quote
 from lstm_ae.table_files import TableColumns
 
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ def panel_from_rows(
     *,
     series: RowCodes | None = None,
     labels: RowCodes | None = None,
+    past: Sequence[str] = (),
+    known: Sequence[str] = (),
 ) -> Panel:
     """Return the rows of an array as a panel of one or more series.
 
@@ -57,13 +61,22 @@ def panel_from_rows(
         name: the table as named in errors.
         series: series of each row; None for a single series.
         labels: class of each row.
+        past, known: columns that a forecast reads and does not predict, as in `Layout`.
 
     Returns:
         The rows sorted by series and time; `lines` holds the original position of each row, from 0.
 
     Raises:
-        DataError: if a time is missing or out of range, or the index has the name of a column.
+        DataError: if a time is missing or out of range, the index has the name of a column, or a covariate is not a
+            column.
     """
+    covariates = (*past, *known)
+    if unknown := [column for column in covariates if column not in names]:
+        raise DataError(
+            f"{name} has no column {unknown[0]!r}. Its columns are {format_names(list(map(quote, names)))}",
+            code=Code.UNKNOWN_NAME,
+        )
+    columns = (*(column for column in names if column not in covariates), *covariates)
     times = None if index is None else read_index_times(index, name)
     column = None
     order = sort_rows(np.zeros(len(values), np.int32) if series is None else series.places, times)
@@ -86,12 +99,15 @@ def panel_from_rows(
         time=column,
         form=None,
         aware=True,
-        values=tuple(names),
+        values=columns,
         ids=() if series is None else series.columns,
         label=None if labels is None else labels.columns[0],
         id_candidates=(),
         inferred={},
+        past=tuple(past),
+        known=tuple(known),
     )
+    ordered = np.asarray(values)[:, [list(names).index(column) for column in columns]]
     return Panel(
         name,
         "row",
@@ -100,12 +116,25 @@ def panel_from_rows(
         order.series,
         order.series,
         order.times,
-        order.take(np.array(values, np.float32)),  # a copy, so that the table never shares memory with X
+        order.take(ordered.astype(np.float32)),  # a copy, so that the table never shares memory with X
         None if labels is None else order.take(labels.places),
         () if labels is None else labels.names,
         order.take(np.arange(len(values), dtype=np.int32)),
         order.unsorted,
+        index_zone(index),
     )
+
+
+def index_zone(index: "pd.Index[Any] | None") -> datetime.tzinfo | None:
+    """Return the time zone of a pandas index; None if it has none."""
+    zone = getattr(index, "tz", None)
+    if zone is None or isinstance(zone, datetime.timezone):
+        return zone
+    # Time zones of pytz, which pandas also uses, have a different interface.
+    try:
+        return zoneinfo.ZoneInfo(str(zone))
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        return None
 
 
 def read_index_times(index: "pd.Index[Any]", name: str = "X") -> Int64Array | None:

@@ -10,6 +10,7 @@ from lstm_ae.arrays import Array, BoolArray, Float32Array, Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.options import flag_name
 from lstm_ae.config.reading import UNITS, TimeStep
+from lstm_ae.data.calendar import add_calendar
 from lstm_ae.data.panel import ANOMALY_CLASSES, Panel, rows_with_values, run_starts
 from lstm_ae.data.time_zones import DAY, Elapsed, format_time, is_autumn_night, to_local_times, to_utc
 from lstm_ae.errors import Code, DataError
@@ -343,7 +344,7 @@ def find_gaps(table: Panel, places: Int64Array, max_gap: int) -> Gaps:
         max_gap: length in steps of the longest gap that a window may cross.
     """
     missing = np.where(run_starts(table.series), 0, np.diff(places, prepend=0) - 1)
-    held = np.flatnonzero(~np.isnan(table.values).all(axis=1))
+    held = np.flatnonzero(table.held)
     steps, empty = np.diff(places[held]) - 1, np.diff(held) - 1
     inside = table.series[held[1:]] == table.series[held[:-1]]
     long = inside & (steps > max_gap)
@@ -364,7 +365,7 @@ def common_gaps(table: Panel, places: Int64Array, max_gap: int) -> list[int]:
 
     A length is omitted if filling all gaps up to it would add more rows than there are.
     """
-    held = np.flatnonzero(~np.isnan(table.values).all(axis=1))
+    held = np.flatnonzero(table.held)
     steps = (np.diff(places[held]) - 1)[np.diff(table.series[held]) == 0]
     lengths, counts = np.unique(steps[steps > max_gap], return_counts=True)
     often = lengths[(counts >= COMMON_GAP_COUNT * len(table.ids)) & (counts >= COMMON_GAP_SHARE * counts.sum())]
@@ -415,7 +416,8 @@ def regularize(table: Panel, step: TimeStep, max_gap: int, config: Reading) -> P
         table.series, table.values, table.labels, places, config.duplicates, highest=table.classes == ANOMALY_CLASSES
     )
     series = table.series[kept]
-    segments = find_segments(places[kept], rows_with_values(values), run_starts(series), max_gap)
+    held = rows_with_values(values[:, : table.layout.observed])
+    segments = find_segments(places[kept], held, run_starts(series), max_gap)
     rows = int(segments.advance.sum())
     if rows > MAX_GROWTH * max(len(kept), 1000):
         raise DataError(
@@ -430,7 +432,8 @@ def regularize(table: Panel, step: TimeStep, max_gap: int, config: Reading) -> P
         labels=labels,
         lines=table.lines[kept],
     )
-    return merged.spread(*locate_missing_rows(step, table.times[kept], segments.advance))
+    grid = merged.spread(*locate_missing_rows(step, table.times[kept], segments.advance))
+    return add_calendar(grid, config.calendar)
 
 
 class Segmentation(NamedTuple):

@@ -50,7 +50,9 @@ class Leak(NamedTuple):
     lag: int = 0
 
 
-def find_leaks(data: Data, given: int, *, targets: int | None = None, known: int | None = None) -> list[Leak]:
+def find_leaks(
+    data: Data, given: int, *, targets: int | None = None, columns: int | None = None, known: int | None = None
+) -> list[Leak]:
     """Find columns that predict another column's next value almost perfectly although its own past does not.
 
     The regressions are fitted on the training split and evaluated on the validation and test splits.
@@ -58,14 +60,16 @@ def find_leaks(data: Data, given: int, *, targets: int | None = None, known: int
     Args:
         given: steps of a window; the step after them is predicted.
         targets: number of leading columns that are forecast; None for all.
+        columns: number of leading columns that may contain the future; None for all.
         known: index of the column whose next value is known too, such as the open of the day to forecast.
 
     Returns:
         At most one leak per target, sorted by skill in descending order. Lags are included, with `lag` > 0.
     """
     steps = max(min(MAX_STEPS, given, MAX_PAST_VALUES // data.train.features), 1)
-    fitted = _sample_rows([data.train], given, steps, known)
-    judged = _sample_rows([data.validation, data.test], given, steps, known)
+    width = min(MAX_COLUMNS, columns or MAX_COLUMNS)
+    fitted = _sample_rows([data.train], given, steps, known, width)
+    judged = _sample_rows([data.validation, data.test], given, steps, known, width)
     columns = fitted.following.shape[1]
     if len(fitted.following) < MIN_FIT_WINDOWS or len(judged.following) < MIN_TEST_WINDOWS or columns == 1:
         return []
@@ -137,12 +141,12 @@ class _LeakSamples(NamedTuple):
     following: Array
 
 
-def _sample_rows(splits: Sequence[Split], given: int, steps: int, known: int | None) -> _LeakSamples:
-    """Return samples that are spread evenly over the given splits."""
+def _sample_rows(splits: Sequence[Split], given: int, steps: int, known: int | None, width: int) -> _LeakSamples:
+    """Return samples of the first `width` columns that are spread evenly over the given splits."""
     pieces = []
     for split in splits:
         rows = split.starts[evenly_spaced(split.samples, MAX_WINDOWS // len(splits))] + given
-        past = split.series[rows[:, None] - np.arange(steps + 1), :MAX_COLUMNS].astype(np.float64)
+        past = split.series[rows[:, None] - np.arange(steps + 1), :width].astype(np.float64)
         following = past[:, 0].copy()
         past[:, 0, np.arange(past.shape[2]) != (-1 if known is None else known)] = np.nan
         for step in range(steps - 1, -1, -1):

@@ -101,12 +101,15 @@ class Panel(NamedTuple):
         return known
 
     @property
+    def held(self) -> BoolArray:
+        """Mask of the rows that hold a value of a column that is not known in advance, `(rows,)`."""
+        return rows_with_values(self.values[:, : self.layout.observed])
+
+    @property
     def valued(self) -> BoolArray:
-        """Mask of the rows in a segment that holds a value, `(rows,)`."""
+        """Mask of the rows in a segment with a row of `held`, `(rows,)`."""
         first = run_starts(self.segment)
-        found: BoolArray = np.logical_or.reduceat(rows_with_values(self.values), np.flatnonzero(first))[
-            np.cumsum(first) - 1
-        ]
+        found: BoolArray = np.logical_or.reduceat(self.held, np.flatnonzero(first))[np.cumsum(first) - 1]
         return found
 
     @property

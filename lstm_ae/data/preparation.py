@@ -8,10 +8,21 @@ from numpy.typing import NDArray
 
 from lstm_ae.arrays import BoolArray, Float32Array, Int64Array
 from lstm_ae.config import Reading
-from lstm_ae.config.reading import TimeStep
+from lstm_ae.config.options import flag_name
+from lstm_ae.config.reading import COVARIATES, TimeStep
 from lstm_ae.data.anomaly_labels import are_anomaly_labels, encode_anomaly_labels, known_anomalies
-from lstm_ae.data.grid import common_gaps, common_step, grid_slots, map_to_grid_rows, regularize
-from lstm_ae.data.panel import Panel, number_runs, rows_with_values, run_starts
+from lstm_ae.data.calendar import calendar_columns, require_calendar
+from lstm_ae.data.grid import (
+    common_gaps,
+    common_step,
+    find_duplicate_times,
+    grid_positions,
+    grid_slots,
+    map_to_grid_rows,
+    merge_duplicates,
+    regularize,
+)
+from lstm_ae.data.panel import Panel, number_runs, run_starts
 from lstm_ae.data.scaling import Scale, find_scale_lines, fit_scale
 from lstm_ae.data.season import DefaultSteps, choose_default_steps
 from lstm_ae.data.split import PARTS, TEST, Parts, assign_parts, required_parts, suggest_division
@@ -37,6 +48,7 @@ class PreparedTable(NamedTuple):
         horizon: steps to forecast; 0 for none.
         inferred: description of each inferred setting, by field of the configuration.
         defaults: default steps found in the data; None if the configuration gives all lengths.
+        plan: rows of the file after `table`, see `split_plan`; None if there are none.
     """
 
     table: Panel
@@ -49,6 +61,7 @@ class PreparedTable(NamedTuple):
     horizon: int = 0
     inferred: Mapping[str, str] = {}
     defaults: DefaultSteps | None = None
+    plan: Panel | None = None
 
     def part_runs(self) -> "list[PartRuns]":
         """Return the runs of each required part."""
@@ -195,15 +208,17 @@ def prepare_table(
         ConfigError: if `normal` or `freq` does not fit the table.
         DataError: if rows coincide or the grid is far too fine, see `regularize`.
     """
+    table, plan = split_plan(table)
     inferred = dict(table.layout.inferred)
     step = choose_step(config, table)
+    require_calendar(config, table, step)
     if config.step is None and table.layout.time is not None:
         inferred["freq"] = f"{step}, " + ("the most common step" if step != TimeStep() else "as no two times differ")
 
     def divide(max_gap: int) -> PreparedTable:
         grid = regularize(table, step, max_gap, config)
         part = parts(grid) if parts else assign_parts(config, grid)
-        return PreparedTable(table, grid, part, required_parts(config), step, max_gap)
+        return PreparedTable(table, grid, part, required_parts(config), step, max_gap, plan=plan)
 
     lengths, defaults, max_gap = _configured_lengths(config), None, config.max_gap
     if lengths is None:
@@ -216,7 +231,7 @@ def prepare_table(
         lengths = _default_lengths(config, defaults)
     if max_gap is None:
         max_gap = max(1, lengths.window // 10)
-        if table.layout.time is not None or not rows_with_values(table.values).all():
+        if table.layout.time is not None or not table.held.all():
             inferred["max_gap"] = format_count(max_gap, "step")
     prepared = divide(max_gap)
     if config.max_gap is None and not lengths.fit(prepared):
@@ -253,6 +268,76 @@ def prepare_table(
         inferred={**inferred, **lengths.reasons},
         defaults=defaults,
     )
+
+
+def split_plan(table: Panel) -> tuple[Panel, Panel | None]:
+    """Return the rows up to the last one of each series with an observed value, and the later ones.
+
+    Later rows hold only values that are known in advance, such as a plan. All rows are of the first kind if no row
+    holds an observed value.
+
+    Returns:
+        Two panels with the same series; None for the second one if it would be empty.
+    """
+    held = np.flatnonzero(table.held)
+    if not table.layout.known or not len(held):
+        return table, None
+    last = np.full(len(table.ids), -1, np.int64)
+    last[table.series[held]] = held
+    later = np.arange(len(table.series)) > last[table.series]
+    return (table.take(~later), table.take(later)) if later.any() else (table, None)
+
+
+class KnownFuture(NamedTuple):
+    """Values of known covariates after some rows.
+
+    Args:
+        values: `(rows, steps, known)`, NaN where missing.
+        present: `(rows, steps)` whether the file has a row for the step.
+    """
+
+    values: Float32Array
+    present: BoolArray
+
+
+def read_known_future(prepared: PreparedTable, last: Int64Array, steps: int, duplicates: str) -> KnownFuture:
+    """Return the known covariates of the steps after the last rows of series, from the plan of a table.
+
+    Args:
+        prepared: the table.
+        last: `(rows,)` grid rows, at most one of each series.
+        steps: number of steps.
+        duplicates: how rows of one step are merged, as in `merge_duplicates`.
+
+    Raises:
+        DataError: if two rows belong to one step and `duplicates` is "error".
+    """
+    grid, plan, layout = prepared.grid, prepared.plan, prepared.table.layout
+    found = np.full((len(last), steps, len(layout.known)), np.nan, np.float32)
+    present = np.zeros((len(last), steps), bool)
+    if plan is None:
+        return KnownFuture(found, present)
+    place = np.full(len(plan.ids), -1)
+    place[grid.series[last]] = np.arange(len(last))
+    plan = plan.take(place[plan.series] >= 0)
+    own = place[plan.series]
+    if prepared.step == TimeStep():
+        position = grid_slots(plan, prepared.step) + 1
+    else:
+        position = grid_positions(plan.times, grid.times[last][own], prepared.step)
+    clash = find_duplicate_times(plan, position)
+    if clash and duplicates == "error":
+        raise DataError(
+            f"{plan.where(clash.second)} belongs to the same step as {plan.place} {plan.lines[clash.first]}. Remove "
+            "one of them, or add --duplicates mean (or first, last)",
+            code=Code.TIME_ORDER,
+        )
+    kept, values, _ = merge_duplicates(plan.series, plan.values[:, layout.observed :], None, position, duplicates)
+    own, position = own[kept], position[kept]
+    inside = (position >= 1) & (position <= steps)
+    found[own[inside], position[inside] - 1] = values[inside]
+    present[own[inside], position[inside] - 1] = True
+    return KnownFuture(found, present)
 
 
 def choose_step(config: Reading, table: Panel) -> TimeStep:
@@ -359,7 +444,18 @@ def load_series(
         (*table.notes, *(f"{name}: {words}" for name, words in prepared.inferred.items())),
     )
     scale = _fit_scale(config, train, prepared, len(symbols))
-    data = Data(train, validation, test, scale, source, symbols, feature_names=table.layout.values, clock=table.clock)
+    layout = prepared.grid.layout
+    data = Data(
+        train,
+        validation,
+        test,
+        scale,
+        source,
+        symbols,
+        feature_names=layout.values,
+        covariates=layout.covariates,
+        clock=table.clock,
+    )
     why, ways = [], []  # type: list[str], list[str]
     if known := prepared.inferred.get("label_col"):
         why.append(known)
@@ -393,14 +489,20 @@ def _fit_scale(config: Reading, train: Split, prepared: PreparedTable, lines: in
         DataError: if a column has no value in them.
     """
     table = prepared.table
-    for column, values in zip(table.layout.values, train.series.T, strict=True):
+    for column, values in zip(prepared.grid.layout.values, train.series.T, strict=True):
         if config.scale not in ("none", "window") and np.isnan(values).all():
+            option = next((each for each in COVARIATES if column in getattr(config, each)), "value_cols")
             raise DataError(
                 f"{table.name}: the column {column[:80]!r} has no value in the training part. Leave it out with "
-                "--value-cols, or pass another --split",
+                f"{flag_name(option)}, or pass another --split",
                 code=Code.EMPTY_COLUMN,
             )
-    return fit_scale(config.scale, train.series, line=train.line, lines=lines, fewest=prepared.window)
+    scale = fit_scale(config.scale, train.series, line=train.line, lines=lines, fewest=prepared.window)
+    if config.calendar and config.scale != "none":
+        # Calendar features are between -1 and 1, also in a series that is shorter than their period.
+        first = train.features - len(calendar_columns(config.calendar))
+        scale.offset[:, first:], scale.range[:, first:] = 0, 1
+    return scale
 
 
 def scale_line_names(config: Reading, prepared: PreparedTable) -> tuple[str, ...]:
@@ -412,7 +514,7 @@ def scale_line_names(config: Reading, prepared: PreparedTable) -> tuple[str, ...
         return ()
     grid, ids = prepared.grid, prepared.table.ids
     train = prepared.part == 0
-    series, there = grid.series[train], ~np.isnan(grid.values[train])
+    series, there = grid.series[train], ~np.isnan(grid.values[train, : grid.layout.observed])
     most = np.max([np.bincount(series, column, len(ids)) for column in there.T], axis=0)
     return ("", *(name for name, values in zip(ids, most, strict=True) if values >= prepared.window))
 

@@ -103,7 +103,7 @@ def choose_default_steps(table: Panel, step: TimeStep, training: BoolArray) -> D
     found = list(_find_seasons_by_column(table, step, training, MAX_COLUMNS))
     best = max(range(len(found)), key=lambda column: found[column].share)
     seasons = found[best].steps
-    column = format_heading(table.layout.values[best]) if len(table.layout.values) > 1 else ""
+    column = format_heading(table.layout.targets[best]) if len(table.layout.targets) > 1 else ""
     if fits := [steps for steps in seasons if steps <= MAX_DEFAULT_WINDOW]:
         why = f"{fits[0]} steps, the season of {column or 'the values'}"
         return DefaultSteps(fits[0], fits[-1], why, found=True, column=column)
@@ -118,12 +118,12 @@ def choose_default_steps(table: Panel, step: TimeStep, training: BoolArray) -> D
 
 
 def find_column_seasons(table: Panel, step: TimeStep, training: BoolArray) -> tuple[tuple[int, ...], ...]:
-    """Return the seasons of every column in the training rows of a table.
+    """Return the seasons of every column to model in the training rows of a table.
 
     Args:
         training: `(rows,)` mask of the training rows.
     """
-    return tuple(found.steps for found in _find_seasons_by_column(table, step, training, len(table.layout.values)))
+    return tuple(found.steps for found in _find_seasons_by_column(table, step, training, len(table.layout.targets)))
 
 
 class PlacedSeries(NamedTuple):
@@ -156,8 +156,8 @@ class PlacedSeries(NamedTuple):
 
 
 def _find_seasons_by_column(table: Panel, step: TimeStep, training: BoolArray, columns: int) -> Iterator[ColumnSeasons]:
-    """Yield the seasons of the first `columns` columns, found at the end of each of the longest series."""
-    columns = min(columns, len(table.layout.values))
+    """Yield the seasons of the first `columns` columns to model, found at the end of each of the longest series."""
+    columns = min(columns, len(table.layout.targets))
     rows = np.flatnonzero(training)
     places = grid_slots(table, step)[rows]
     begins = np.flatnonzero(run_starts(table.series[rows])) if len(rows) else rows

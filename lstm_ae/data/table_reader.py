@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lstm_ae.arrays import Float32Array, Int64Array
 from lstm_ae.config import Reading
 from lstm_ae.config.options import flag_name
+from lstm_ae.config.reading import COVARIATES
 from lstm_ae.data.case_files import is_case_file, read_cases
 from lstm_ae.data.cells import BadCells, CellReader
 from lstm_ae.data.columns import Layout, missing_numbers
@@ -177,8 +178,7 @@ def _drop_unreadable(layout: Layout, columns: _TableColumns, bad: Sequence[BadCe
     held = [name not in unread or bool((~np.isnan(columns.values[:, k])).any()) for k, name in enumerate(layout.values)]
     if not any(held):
         raise bad[0].error
-    kept = tuple(name for name, some in zip(layout.values, held, strict=True) if some)
-    return layout._replace(values=kept), columns._replace(values=columns.values[:, held])
+    return layout.keep_columns(held), columns._replace(values=columns.values[:, held])
 
 
 def _drop_empty(layout: Layout, columns: _TableColumns, name: str, config: Reading) -> tuple[Layout, _TableColumns]:
@@ -197,18 +197,20 @@ def _drop_empty(layout: Layout, columns: _TableColumns, name: str, config: Readi
             "table with values",
             code=Code.EMPTY_COLUMN,
         )
-    if config.value_cols:
-        raise DataError(
-            f"{name}: the column {empty[0][:80]!r} holds no value in any row. Leave it out of --value-cols",
-            code=Code.EMPTY_COLUMN,
-        )
-    kept = tuple(column for column, some in zip(layout.values, held, strict=True) if some)
+    for option in ("value_cols", *COVARIATES):
+        if requested := [column for column in empty if column in getattr(config, option)]:
+            raise DataError(
+                f"{name}: the column {requested[0][:80]!r} holds no value in any row. Leave it out of "
+                f"{flag_name(option)}",
+                code=Code.EMPTY_COLUMN,
+            )
+    layout = layout.keep_columns(held)
     notes = {
-        "value_cols": f"{format_names(list(map(format_heading, kept)))}, as they hold numbers",
+        "value_cols": f"{format_names(list(map(format_heading, layout.targets)))}, as they hold numbers",
         "empty": f"{format_names(list(map(format_heading, empty)))} left out, without any value",
     }
     inferred = {**layout.inferred, **notes}
-    return layout._replace(values=kept, inferred=inferred), columns._replace(values=columns.values[:, held])
+    return layout._replace(inferred=inferred), columns._replace(values=columns.values[:, held])
 
 
 def _sort_by_series(layout: Layout, columns: _TableColumns, name: str, place: str, config: Reading) -> Panel:

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ae.arrays import Array, Float32Array, Int64Array
-from lstm_ae.data.panel import Panel, rows_with_values
+from lstm_ae.data.columns import Covariates
+from lstm_ae.data.panel import Panel
 from lstm_ae.data.scaling import Scale
 from lstm_ae.errors import Code, DataError
 
@@ -170,8 +171,8 @@ class Data(NamedTuple):
         source: provenance.
         symbols: name of every line of the scale table; line 0 is "" (unknown). Empty without such a table.
         feature_names: one name per feature, with its unit in parentheses.
-        seasons: season of each feature in steps, None for a feature without one; empty if seasons were not searched
-            for.
+        covariates: numbers of the features that are not forecast.
+        seasons: season of each forecast feature in steps, None for one without; empty if seasons were not searched for.
         classes: name of every class if the labels are indices of them; empty if the study defines the classes itself.
         opens: by series, the open of the day after its rows, if it is known and the model reads it.
         clock: time zone in which times are shown; None if they were written without a time zone.
@@ -185,11 +186,17 @@ class Data(NamedTuple):
     source: Source
     symbols: tuple[str, ...] = ()
     feature_names: tuple[str, ...] = ("value",)
+    covariates: Covariates = Covariates()
     seasons: tuple[int | None, ...] = ()
     classes: tuple[str, ...] = ()
     opens: Mapping[str, KnownOpen] = {}
     clock: tzinfo | None = None
     separate: "Data | None" = None
+
+    @property
+    def targets(self) -> int:
+        """Number of the features that a forecaster forecasts, which are first."""
+        return self.train.features - sum(self.covariates)
 
     @property
     def latest(self) -> Split:
@@ -302,7 +309,7 @@ def cut_panel(panel: Panel, span: int, stride: int = 1) -> Split:
     """Return the windows of a panel that hold a value, at every `stride`-th row of each segment."""
     starts = window_starts(panel.segment, span, stride)
     # A window without any value holds no information.
-    held = np.r_[0, np.cumsum(rows_with_values(panel.values))]
+    held = np.r_[0, np.cumsum(panel.held)]
     starts = starts[held[starts + span] > held[starts]]
     times = panel.times.view("datetime64[ns]") if panel.layout.dated else None
     return Split(panel.values, starts, span, panel.segment, time=times)

@@ -26,7 +26,7 @@ from lstm_ae import experiment
 from lstm_ae.apply.run_table import prepare_run_table
 from lstm_ae.arrays import Array
 from lstm_ae.config import Series
-from lstm_ae.config.reading import TimeStep
+from lstm_ae.config.reading import COVARIATES, TimeStep
 from lstm_ae.data.checks import TRAINING_RULES, collect_new_table_warnings
 from lstm_ae.data.frames import RowCodes, describe_text_times, map_to_table_rows, panel_from_rows
 from lstm_ae.data.panel import Panel
@@ -177,9 +177,9 @@ class Estimator(BaseEstimator):
         notes = fitted.about()["data"]["notes"]
         if config.time_col is None or any(note.startswith("freq: ") for note in notes):
             config = replace(config, freq=None)
-        loaded, names = cls(**cls._parameters(config)), config.value_cols
+        loaded, names = cls(**cls._parameters(config)), (*config.value_cols, *config.covariates)
         loaded.n_features_in_ = len(names)
-        if names != default_column_names(len(names)):
+        if {*names} != {*default_column_names(len(names))}:
             loaded.feature_names_in_ = np.array(names, object)
         return loaded._set_fitted(fitted)
 
@@ -283,6 +283,11 @@ class Estimator(BaseEstimator):
         if isinstance(X, pd.DataFrame) and not X.columns.is_unique:
             duplicate = X.columns[X.columns.duplicated()][0]
             raise DataError(f"X has more than one column {duplicate!r}. Rename all but one.", code=Code.ARRAY_INPUT)
+        past, known = (tuple(getattr(self, name, ())) for name in COVARIATES)
+        if (past or known) and not reset and isinstance(X, pd.DataFrame) and hasattr(self, "feature_names_in_"):
+            # A run holds its columns in the order of their roles.
+            names = self.feature_names_in_
+            X = X[names] if {*names} == {*X.columns} else X
         min_rows = 2 if reset else 1
         values = validate_data(
             self, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_samples=min_rows
@@ -308,7 +313,7 @@ class Estimator(BaseEstimator):
             index = index.get_level_values(-1)
         if index is not None and (text := describe_text_times(index)):
             warnings.warn(text, UserWarning, stacklevel=3)
-        return panel_from_rows(values, list(names), index, series=series, labels=labels)
+        return panel_from_rows(values, list(names), index, series=series, labels=labels, past=past, known=known)
 
     def _prepare(self, X: TableLike) -> PreparedTable:
         """Return new rows on the time grid of the fitted ones."""

@@ -3,9 +3,7 @@
 # scikit-learn's name of the data is X.
 # ruff: noqa: N803
 
-import datetime
 import warnings
-import zoneinfo
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, overload
@@ -42,6 +40,10 @@ class SequenceForecaster(Estimator):
         scale: "standard", "minmax", "none", "window" for the range of each window, or "series" for the mean and the
             standard deviation of each series. With "series", X is a frame with an index of series and times.
         stride: rows between the starts of two training windows. It does not affect forecasts.
+        past_cols: columns of X that a forecast reads and does not predict.
+        known_future: columns of X that are known in advance. To forecast, X has rows with their values after the last
+            row with other values, which are NaN there.
+        calendar: known features of the times: "hour", "weekday", "month", or holidays such as "holiday:DE".
         random_state: seed of the training; None or a `RandomState` draws one.
         n_seeds: networks to train and average, with consecutive seeds from `random_state`.
         options: further options of `lstmae series train` by name, such as `{"layers": 2, "patience": 3}`.
@@ -68,6 +70,9 @@ class SequenceForecaster(Estimator):
     horizon: int | None = Series.horizon
     season: int | None = Series.season
     n_seeds: int = Series.seeds
+    past_cols: Sequence[str] = Series.past_cols
+    known_future: Sequence[str] = Series.known_future
+    calendar: Sequence[str] = Series.calendar
 
     @property
     def horizon_(self) -> int:
@@ -86,19 +91,22 @@ class SequenceForecaster(Estimator):
         """Return a forecast of the rows after X.
 
         Args:
-            X: `(rows, features)`, of which only the last `window_` rows are read.
+            X: `(rows, features)`, of which only the last `window_` rows are read; with `known_future` also the rows
+                after them, in which the other columns are NaN.
             horizon: rows to forecast; None for `horizon_`. A longer forecast is a rollout.
 
         Returns:
-            `(horizon, features)` float32. A frame gives a frame, indexed by the following times, or from 0 if its
-            index has no times. The forecasts of several series are concatenated.
+            `(horizon, columns)` float32, without the columns of `past_cols` and `known_future`. A frame gives a frame,
+            indexed by the following times, or from 0 if its index has no times. The forecasts of several series are
+            concatenated.
 
         Warns:
             UserWarning: a series has no complete window at its end and no forecast, or the rows of X are further
                 apart than those of the training, or many are missing.
 
         Raises:
-            DataError: there are fewer rows than a window, or the last window contains a long gap.
+            DataError: there are fewer rows than a window, the last window contains a long gap, or a value known in
+                advance is missing.
         """
         return self._to_frame(self._forecast(X, horizon), X)
 
@@ -179,7 +187,6 @@ class SequenceForecaster(Estimator):
 
     def _forecast(self, X: TableLike, horizon: int | None, levels: Sequence[int] = ()) -> forecast.TableForecast:
         prepared = self._prepare(X)
-        prepared = prepared._replace(table=prepared.table._replace(zone=_zone(X)))
         forecaster = self._fitted.load(forecast.load_forecaster)
         with self._naming_parameters():
             predicted = forecast.forecast_table(forecaster, prepared, horizon=horizon, levels=tuple(levels))
@@ -208,16 +215,5 @@ class SequenceForecaster(Estimator):
             index = pd.MultiIndex.from_arrays([*levels, index], names=X.index.names)
         if isinstance(X, pd.Series):
             return pd.Series(rows[:, 0], index, name=X.name)
-        return pd.DataFrame(rows, index, columns=X.columns)
-
-
-def _zone(X: TableLike) -> datetime.tzinfo | None:
-    """Return the time zone of an index; None if it has none."""
-    zone = getattr(last_index_level(X), "tz", None)
-    if zone is None or isinstance(zone, datetime.timezone):
-        return zone
-    # Time zones of pytz, which pandas also uses, have a different interface.
-    try:
-        return zoneinfo.ZoneInfo(str(zone))
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        return None
+        columns = X.columns[~X.columns.isin(self._fitted_config.covariates)]
+        return pd.DataFrame(rows, index, columns=columns)

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lstm_ae.config import Config, Mnist, Series, Snp
+from lstm_ae.config.reading import CALENDAR
+from lstm_ae.data.calendar import input_columns, known_columns
 from lstm_ae.files import write_own
-from lstm_ae.formatting import format_best_epochs, format_heading, format_measure, format_value
+from lstm_ae.formatting import format_best_epochs, format_heading, format_measure, format_names, format_value
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.model_store import ModelStore
 from lstm_ae.run import measured_parts
@@ -213,8 +215,21 @@ def _describe_inputs(config: Config) -> list[str]:
     if isinstance(config, Mnist):
         lines.append(f"- `sequence`: {_READ_ORDERS[config.read]}; each from 0 (background) to 255 (brightest ink).")
     if isinstance(config, Series):
-        given, columns = "past" if config.forecasts else "sequence", ", ".join(map(format_heading, config.value_cols))
+        given, columns = (
+            "past" if config.forecasts else "sequence",
+            ", ".join(map(format_heading, input_columns(config))),
+        )
         lines.append(f"- `{given}`: consecutive rows of one series, oldest first; the columns: {columns}.")
+        if known := known_columns(config):
+            names = ", ".join(map(format_heading, known))
+            lines.append(f"- `known`: the rows to forecast, with what is known of them in advance: {names}.")
+        if sines := [name for name in config.calendar if name in CALENDAR]:
+            lines.append(
+                f"- Sine and cosine of {format_names(sines)}: of 2 pi times the share of the day, week, or year that "
+                "has passed at the local time, in whole days of the week and whole months of the year."
+            )
+        if config.covariates or config.calendar:
+            lines.append(f"- `future`: the columns {', '.join(map(format_heading, config.value_cols))}.")
         if config.scale == "series":
             lines.append(
                 "- `series`: the index of the series in the `symbols` of the manifest in `assets.extra`; 0 for an "

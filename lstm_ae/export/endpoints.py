@@ -8,7 +8,7 @@
 | `score`           | autoencoders        | `score` `(batch, steps)`; for anomaly detection see `detector`       |
 | `classify`        | classifiers         | `label` `(batch, classes)`, the probabilities; `class` `(batch,)`    |
 | `predict`         | forecasters         | `future`, one step ahead, or the horizon of the training             |
-| `forecast`        | forecasters         | `future` `(batch, max(horizon), features)`                           |
+| `forecast`        | forecasters         | `future` `(batch, max(horizon), columns)`                            |
 
 A forecaster has no `encode` endpoint, because its decoder receives layer states and shares the work with a direct
 linear path, so there is no code of the window. It has no `score` endpoint, because it does not reconstruct the
@@ -68,7 +68,8 @@ def make_endpoints(model: keras.Model, detector: ScoreParameters | None = None) 
         ]
     # A model that reads the open cannot forecast more days, because their opens are unknown.
     if "future" in model.output and "open" not in model.input:
-        made.append(EndpointFunction("forecast", _make_forecast(model), own | {"horizon": HORIZON}))
+        ahead = {"known": tf.TensorSpec((None, None, own["known"].shape[2]), name="known")} if "known" in own else {}
+        made.append(EndpointFunction("forecast", _make_forecast(model), own | ahead | {"horizon": HORIZON}))
     return made
 
 
@@ -125,7 +126,8 @@ def _make_classify(model: keras.Model) -> Callable[[Tensors], Tensors]:
 def _make_forecast(model: keras.Model) -> Callable[[Tensors], Tensors]:
     """Return the `forecast` function, which rolls the model out.
 
-    Its additional input `horizon` is int32, one per row; steps beyond a row's horizon are NaN.
+    Its additional input `horizon` is int32, one per row; steps beyond a row's horizon are NaN. An input `known` may
+    have any number of steps; steps beyond them are NaN.
     """
     roll = rollout(model)
 

@@ -20,7 +20,7 @@ from lstm_ae.files import as_json_value
 from lstm_ae.formatting import format_heading
 from lstm_ae.json_types import JsonObject
 from lstm_ae.model_store import ModelStore
-from lstm_ae.models.inference import model_inputs
+from lstm_ae.models.inference import model_inputs, series_input
 from lstm_ae.models.keras_network import KerasNetwork, input_signature
 from lstm_ae.studies import load_study
 
@@ -54,12 +54,15 @@ def sample_endpoints(
         made: The endpoints of the model.
         window: Steps of the windows if the model leaves their number variable.
     """
-    (name,) = (name for name, spec in input_signature(model).items() if spec.shape.rank == 3)
+    name = series_input(model.input)
     _, steps, features = input_signature(model)[name].shape
     for batch, length in ((1, window), (3, window)) if steps else ((1, window), (3, window), (5, 5)):
         inputs = sample_windows(model, batch, steps or length)
         for endpoint in made:
             horizon = {"horizon": np.resize(np.array([2, 5, 0], np.int32), batch)}
+            if "horizon" in endpoint.specs and "known" in inputs:
+                # Known values for four steps do not cover a horizon of five.
+                horizon["known"] = np.resize(inputs["known"], (batch, 4, inputs["known"].shape[2]))
             yield SignatureSample(endpoint, inputs | (horizon if "horizon" in endpoint.specs else {}))
     for endpoint in made:
         if steps and endpoint.specs[name].shape[1] is None:
@@ -85,7 +88,7 @@ def sample_windows(
     """
     random = np.random.default_rng(seed)
     specs = input_signature(model)
-    (name,) = (key for key, spec in specs.items() if spec.shape.rank == 3)
+    name = series_input(specs)
     shape = (batch, steps, specs[name].shape[2])
     lines = np.arange(batch, dtype=np.int32) if lines is None else lines
     of_many = {key: lines for key in specs if key in GROUPED_KINDS}
@@ -93,8 +96,11 @@ def sample_windows(
     # A model that scales each window by its own range uses the range of these numbers.
     scaled = network.scaling({name: random.uniform(1, 100, shape)} | of_many)
     series = network.undo_scaling(random.uniform(0, 1, shape), scaled)
-    opened = {"open": series[:, -1, OPEN_FEATURE]} if "open" in specs else {}
-    return {name: series} | of_many | opened
+    ahead = {"open": series[:, -1, OPEN_FEATURE]} if "open" in specs else {}
+    if "known" in specs:
+        _, horizon, known = specs["known"].shape
+        ahead["known"] = np.resize(series[..., -known:], (batch, horizon, known))
+    return {name: series} | of_many | ahead
 
 
 def sample_signature(
@@ -156,7 +162,7 @@ def select_examples(run: ModelStore) -> Examples:
     except (LstmAeError, OSError) as error:
         return Examples([], f"the data of the run cannot be read: {error}")
     model = run.model()
-    (spec,) = (tensor for tensor in model.input.values() if len(tensor.shape) == 3)
+    spec = model.input[series_input(model.input)]
     steps = spec.shape[1] or data.latest.span - ("future" in model.output)
     if data.source.sha256 != about["data"]["sha256"]:
         return Examples([], "the data of the run has changed")
@@ -166,12 +172,13 @@ def select_examples(run: ModelStore) -> Examples:
         return Examples([], "the model reads the open of the day to forecast")
     # JSON has no NaN.
     missing = np.r_[0, np.cumsum(~np.isfinite(data.latest.series).all(axis=1))]
-    complete = np.flatnonzero(missing[data.latest.starts + steps] == missing[data.latest.starts])
+    rows = data.latest.span if "known" in model.input else steps
+    complete = np.flatnonzero(missing[data.latest.starts + rows] == missing[data.latest.starts])
     if not len(complete):
         return Examples([], "every window has missing values" if data.latest.samples else "the data has no windows")
     index = complete[evenly_spaced(len(complete), EXAMPLE_COUNT)]
-    window = data.latest.windows(index)[:, :steps]
-    inputs = model_inputs(model.input, window, data.latest.lines(index))
+    window = data.latest.windows(index)
+    inputs = model_inputs(model.input, window[:, :steps], data.latest.lines(index), window[:, steps:])
     return Examples(
         [
             {

@@ -17,6 +17,7 @@ from keras.export import ExportArchive
 
 from lstm_ae.arrays import Array
 from lstm_ae.config import Mnist, Series, Snp
+from lstm_ae.data.calendar import input_columns, known_columns
 from lstm_ae.data.digits import pixel_permutation
 from lstm_ae.errors import Code, DataError, UnprovenError
 from lstm_ae.export import verification
@@ -31,6 +32,7 @@ from lstm_ae.export.warmup import BATCH_SIZES, write_warmup
 from lstm_ae.files import sync
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.model_store import ModelStore
+from lstm_ae.models.inference import series_input
 from lstm_ae.run import installed_versions, measured_parts
 from lstm_ae.temporary import temporary_folder
 
@@ -146,7 +148,9 @@ def export_run(
         known["read"] = config.read
         known |= {"order": pixel_permutation().tolist()} if config.read == "permuted" else {}
     if isinstance(config, Snp | Series):
-        known["features"] = list(config.fields if isinstance(config, Snp) else config.value_cols)
+        known["features"] = list(config.fields if isinstance(config, Snp) else input_columns(config))
+    if isinstance(config, Series) and (ahead := known_columns(config)):
+        known["known"] = list(ahead)
     if isinstance(config, Series) and config.id_col:
         known["id_columns"] = list(config.id_col)
     if isinstance(config, Series) and config.classes:
@@ -169,11 +173,11 @@ def _make_requests(
     model: keras.Model, made: list[EndpointFunction], batch: int, window: int
 ) -> Iterator[tuple[str, dict[str, Array]]]:
     """Yield one request of `batch` windows for each endpoint; none if it would exceed the message size limit."""
-    (steps,) = (tensor.shape[1] for tensor in model.input.values() if len(tensor.shape) == 3)
+    steps = model.input[series_input(model.input)].shape[1]
     inputs = sample_windows(model, batch, steps or window)
     if sum(value.nbytes for value in inputs.values()) > MAX_MESSAGE_BYTES:
         return
-    horizon = {"horizon": np.full(batch, 5, np.int32)}
+    horizon: dict[str, Array] = {"horizon": np.full(batch, 5, np.int32)}
     for endpoint in made:
         yield endpoint.name, inputs | (horizon if "horizon" in endpoint.specs else {})
 

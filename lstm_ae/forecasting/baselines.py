@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from lstm_ae.arrays import Array, Float64Array, Int64Array
 from lstm_ae.artifacts import Artifact, ArtifactContent, StoredArray
+from lstm_ae.data.calendar import weekday_numbers
+from lstm_ae.data.columns import Covariates
 from lstm_ae.data.windows import OPEN_FEATURE, Data, Split, evenly_spaced, join_training
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.forecasting.intervals import QUANTILES, Calibration, calibrate_intervals, recent_volatility
@@ -36,13 +38,15 @@ MAX_REGRESSION_STEPS = 1024
 # Penalties are multiplied by the number of windows. The one with the smallest validation error is used.
 PENALTIES = (1e-6, 1e-4, 1e-2, 1e-1)
 
+# Rounds of alternating least squares for the effects of known covariates, and the weight of their squares relative to
+# the sum of the squared errors.
+EFFECT_ROUNDS, MIN_EFFECT_PENALTY = 3, 1e-6
+
 # The regression of prices reads the number of days with the smallest validation error.
 REGRESSION_DAYS = (1, 2, 6, 10)
 
 # A season must reduce the error of the last value and of any shorter season by this share to be used.
 MIN_SEASON_GAIN = 0.02
-
-MONDAY = np.datetime64("1970-01-05")
 
 # Maps the values of --baselines to the class names in statsforecast.
 CLASSICAL_MODELS = {"ets": "AutoETS", "theta": "AutoTheta"}
@@ -81,10 +85,14 @@ def fit_regression(inputs: Array, targets: Array, penalty: float = 0.0) -> Linea
 
 def last_known_values(past: Array) -> Array:
     """Return the last known value of each feature, `(samples, 1, features)`; 0 if there is none."""
-    there = ~np.isnan(past)
-    place = past.shape[1] - 1 - there[:, ::-1].argmax(axis=1, keepdims=True)
-    last: Array = np.nan_to_num(np.take_along_axis(past, place, axis=1))
+    last: Array = np.nan_to_num(np.take_along_axis(past, _last_known_places(past), axis=1))
     return last
+
+
+def _last_known_places(past: Array) -> Array:
+    """Return the step of the last known value of each feature, `(samples, 1, features)`; the last step without any."""
+    places: Array = past.shape[1] - 1 - (~np.isnan(past))[:, ::-1].argmax(axis=1, keepdims=True)
+    return places
 
 
 def persistence(past: Array, horizon: int) -> Array:
@@ -115,20 +123,20 @@ def season_name(seasons: Sequence[int | None]) -> str:
 
 
 def choose_seasons(data: Data, steps: int, found: Sequence[Sequence[int]]) -> tuple[int | None, ...]:
-    """Select the season of each feature that forecasts the validation windows best.
+    """Select the season of each target that forecasts the validation windows best.
 
     Args:
         data: The data set.
         steps: Steps of a window, which must contain the season; the remaining steps of a sample are the horizon.
-        found: The seasons of the training rows of each feature, ascending.
+        found: The seasons of the training rows of each target, ascending.
 
     Returns:
-        The season of each feature in steps; None where no season reduces the error enough.
+        The season of each target in steps; None where no season reduces the error enough.
     """
     fitting = [[season for season in seasons if season <= steps] for seasons in found]
     if not any(fitting):
         return (None,) * len(found)
-    past, truth = _sample_windows(data, data.validation, MAX_VALIDATION_WINDOWS, steps)
+    past, _, truth = _sample_windows(data, data.validation, MAX_VALIDATION_WINDOWS, steps)
     errors = {
         season: _mse_by_feature(seasonal_naive(past, truth.shape[1], [season] * past.shape[2]), truth)
         for season in {None, *(season for seasons in fitting for season in seasons)}
@@ -146,50 +154,92 @@ def choose_seasons(data: Data, steps: int, found: Sequence[Sequence[int]]) -> tu
 # Tables.
 
 
+class TableWindows(NamedTuple):
+    """Windows of a table with what follows them, in scaled values.
+
+    Args:
+        past: `(samples, steps, targets)` windows of the features to forecast.
+        known: `(samples, steps + horizon, known)` values of known covariates in the windows and over the horizon.
+        truth: `(samples, horizon, targets)` values to forecast.
+    """
+
+    past: Array
+    known: Array
+    truth: Array
+
+
+def divide_windows(scaled: Array, steps: int, covariates: Covariates) -> TableWindows:
+    """Return the parts of scaled windows with their horizon, `(samples, steps + horizon, features)`."""
+    targets, first = scaled.shape[2] - sum(covariates), scaled.shape[2] - covariates.known
+    return TableWindows(scaled[:, :steps, :targets], scaled[..., first:], scaled[:, steps:, :targets])
+
+
 @dataclass(frozen=True)
 class TableRegression(Artifact):
-    """The regression of `TableBaselines`."""
+    """A linear regression of windows: a baseline, and the start of a network.
+
+    With known covariates, a target is the sum of their effects and of a rest. The effects are a linear function of the
+    covariates of the same step. The rest is forecast from its own past: a regression with autoregressive errors
+    (Cochrane and Orcutt 1949, "Application of least squares regression to relationships containing auto-correlated
+    error terms").
+
+    Args:
+        linear: From the last steps to the horizon, shared by all targets, for values relative to the last known one.
+        effects: `(known, targets)` coefficients of the known covariates; None for none.
+    """
 
     file = "regression.npz"
 
     linear: LinearCoefficients
+    effects: Annotated[Array | None, StoredArray("effects_0", np.floating, "known", "targets", flag="has_effects")] = (
+        None
+    )
+
+    def predict(self, past: Array, known: Array | None = None) -> Array:
+        """Return the forecasts `(samples, horizon, targets)` for `past` and `known` of `TableWindows`."""
+        steps, (weights, intercept) = past.shape[1], self.linear
+        effect = None
+        if self.effects is not None:
+            assert known is not None
+            effect = np.nan_to_num(known) @ self.effects
+            past = past - effect[:, :steps]
+        level = last_known_values(past)
+        relative = np.nan_to_num(past[:, -len(weights) :] - level)
+        change = np.einsum("nsf,sh->nhf", relative, weights, optimize=True) + intercept[:, None]
+        predicted: Array = level + change
+        return predicted if effect is None else predicted + effect[:, steps:]
 
 
 class TableBaselines(NamedTuple):
     """The fitted baselines of a table.
 
     Args:
-        seasons: The season of each feature in steps; None for a feature without one.
+        seasons: The season of each target in steps; None for a target without one.
         horizon: The number of steps to forecast.
-        linear: The regression from the last steps to the horizon, shared by all features, for values relative to the
-            last known one; None without a regression.
+        regression: The linear regression; None without one.
     """
 
     seasons: tuple[int | None, ...]
     horizon: int
-    linear: LinearCoefficients | None
+    regression: TableRegression | None
 
-    def predict(self, past: Array) -> dict[str, Array]:
-        """Return the forecast of each baseline by name, `(samples, horizon, features)`; the reference for skill is
+    def predict(self, past: Array, known: Array | None = None) -> dict[str, Array]:
+        """Return the forecast of each baseline by name, `(samples, horizon, targets)`; the reference for skill is
         first.
 
         Args:
-            past: `(samples, steps, features)` scaled windows.
+            past, known: As in `TableWindows`; None without known covariates.
         """
         found = {"persistence": persistence(past, self.horizon)}
         if any(self.seasons):
             found = {season_name(self.seasons): seasonal_naive(past, self.horizon, self.seasons)} | found
-        if self.linear is None:
-            return found
-        weights, intercept = self.linear
-        level = last_known_values(past)
-        relative = np.nan_to_num(past[:, -len(weights) :] - level)
-        change = np.einsum("nsf,sh->nhf", relative, weights, optimize=True) + intercept[:, None]
-        return found | {LINEAR_NAME: level + change}
+        return found if self.regression is None else found | {LINEAR_NAME: self.regression.predict(past, known)}
 
 
 def fit_table_baselines(data: Data, steps: int, *, refit: bool = False) -> TableBaselines:
-    """Fit the linear regression on the training split and select its penalty on the validation split.
+    """Fit the linear regression on the training split.
+
+    Its penalty, and whether it has effects of known covariates, are selected on the validation split.
 
     Args:
         data: The data set, which also provides the seasons.
@@ -198,32 +248,90 @@ def fit_table_baselines(data: Data, steps: int, *, refit: bool = False) -> Table
     """
     if data.separate is not None:
         return fit_table_baselines(data.separate, steps, refit=True)
-    past, truth = _sample_windows(data, data.validation, MAX_VALIDATION_WINDOWS, steps)
-    tried = _fit_penalties(data, steps, PENALTIES)
-    errors = [_mse(found.predict(past)[LINEAR_NAME], truth) for found in tried]
+    fitted_on = _sample_windows(data, data.train, MAX_FIT_WINDOWS, steps)
+    judged_on = _sample_windows(data, data.validation, MAX_VALIDATION_WINDOWS, steps)
+    tried = _fit_penalties(fitted_on, PENALTIES)
+    errors = [_mse(found.predict(judged_on.past), judged_on.truth) for found in tried]
     best = min(range(len(tried)), key=errors.__getitem__)
-    return _fit_penalties(join_training(data), steps, PENALTIES[best : best + 1])[0] if refit else tried[best]
+    chosen, penalty, with_effects = tried[best], PENALTIES[best], False
+    if data.covariates.known:
+        other = _fit_effects(fitted_on, chosen, penalty)
+        with_effects = _mse(other.predict(judged_on.past, judged_on.known), judged_on.truth) < errors[best]
+        chosen = other if with_effects else chosen
+    if refit:
+        together = join_training(data)
+        joined = _sample_windows(together, together.train, MAX_FIT_WINDOWS, steps)
+        (chosen,) = _fit_penalties(joined, [penalty])
+        chosen = _fit_effects(joined, chosen, penalty) if with_effects else chosen
+    return TableBaselines(data.seasons, fitted_on.truth.shape[1], chosen)
 
 
-def _fit_penalties(data: Data, steps: int, penalties: Sequence[float]) -> list[TableBaselines]:
-    """Return the baselines for each penalty; the regression is all zeros if the training split has no usable window."""
-    inputs, changes = _regression_data(*_sample_windows(data, data.train, MAX_FIT_WINDOWS, steps))
+def _fit_penalties(windows: TableWindows, penalties: Sequence[float]) -> list[TableRegression]:
+    """Return the regression without effects for each penalty; all zeros if there is no usable window."""
+    inputs, changes = _regression_data(windows.past, windows.truth)
     horizon = changes.shape[1]
     if not len(inputs):
         zeros = LinearCoefficients(np.zeros((inputs.shape[1], horizon), np.float32), np.zeros(horizon, np.float32))
-        return [TableBaselines(data.seasons, horizon, zeros)] * len(penalties)
+        return [TableRegression(zeros)] * len(penalties)
     fits = [fit_regression(inputs, changes, penalty * len(inputs)) for penalty in penalties]
-    single = (LinearCoefficients(*(values.astype(np.float32) for values in fit)) for fit in fits)
-    return [TableBaselines(data.seasons, horizon, linear) for linear in single]
+    return [TableRegression(LinearCoefficients(*(values.astype(np.float32) for values in fit))) for fit in fits]
 
 
-def _sample_windows(data: Data, split: Split, most: int, steps: int) -> tuple[Array, Array]:
-    """Return evenly spaced samples of a split, scaled: windows `(samples, steps, features)` and what follows them."""
+def _fit_effects(windows: TableWindows, start: TableRegression, penalty: float) -> TableRegression:
+    """Return the regression with effects of known covariates, by `EFFECT_ROUNDS` of alternating least squares.
+
+    Args:
+        windows: The windows to fit on.
+        start: The regression without effects.
+        penalty: The penalty of the regression of the rest.
+    """
+    steps, linear = windows.past.shape[1], start.linear
+    known = np.nan_to_num(windows.known).astype(np.float32)
+    for _ in range(EFFECT_ROUNDS):
+        effects = np.stack(
+            [_fit_target_effects(windows, known, linear, target) for target in range(windows.past.shape[2])], axis=1
+        ).astype(np.float32)
+        effect = known @ effects
+        rest = windows._replace(past=windows.past - effect[:, :steps], truth=windows.truth - effect[:, steps:])
+        linear = _fit_penalties(rest, [penalty])[0].linear
+    return TableRegression(linear, effects)
+
+
+def _fit_target_effects(windows: TableWindows, known: Array, linear: LinearCoefficients, target: int) -> Array:
+    """Return the effects of known covariates on a target, `(known,)`, given the regression of its rest.
+
+    Both sides of the equation of the forecast are linear in the values of the window: the part of the target that the
+    regression leaves over is explained by the part of the covariates that the regression leaves over.
+    """
+    past, truth = windows.past[..., target : target + 1], windows.truth[..., target]
+    place = _last_known_places(past)
+    steps, read = past.shape[1], len(linear.weights)
+
+    def leave_over(values: Array) -> Array:
+        """Return what follows, relative to the place of the last known target, without its forecast."""
+        relative = values - np.take_along_axis(values, place, axis=1)
+        seen = np.where(np.isnan(past[:, -read:]), 0, np.nan_to_num(relative[:, steps - read : steps]))
+        left: Array = relative[:, steps:] - np.einsum("nsf,sh->nhf", seen, linear.weights, optimize=True)
+        return left
+
+    design = leave_over(known)
+    response = leave_over(np.concatenate([past, truth[..., None]], axis=1))[..., 0] - linear.intercept
+    there = ~np.isnan(response)
+    rows = design[there].astype(np.float64)
+    square = rows.T @ rows
+    # A covariate that does not vary has no effect.
+    square[np.diag_indices_from(square)] += MIN_EFFECT_PENALTY * max(len(rows), 1)
+    solved: Array = np.linalg.solve(square, rows.T @ response[there].astype(np.float64))
+    return solved
+
+
+def _sample_windows(data: Data, split: Split, most: int, steps: int) -> TableWindows:
+    """Return evenly spaced samples of a split."""
     most = min(most, max(MAX_VALUES // (split.span * split.features), 20))
     index = evenly_spaced(split.samples, most)
     window = split.windows(index)
     scaled = data.scale.scaled(window, window[:, :steps], split.lines(index))
-    return scaled[:, :steps], scaled[:, steps:]
+    return divide_windows(scaled, steps, data.covariates)
 
 
 def _regression_data(past: Array, future: Array) -> tuple[Array, Array]:
@@ -513,12 +621,6 @@ def regressors(known: KnownPrices, days: int) -> Array:
     if known.opens is not None:
         columns = np.concatenate([columns, (known.opens - past[:, -1, 0])[:, None]], axis=1)
     return columns
-
-
-def weekday_numbers(days: NDArray[np.datetime64]) -> Array:
-    """Return the day of the week, from 0 for Monday to 6 for Sunday."""
-    number: Array = ((days - MONDAY) // np.timedelta64(1, "D") % 7).astype(int)
-    return number
 
 
 def classical_changes(names: Sequence[str], data: Data, split: Split, given: int, ahead: int) -> dict[str, Array]:

@@ -15,7 +15,14 @@ from lstm_ae.arrays import Array, BoolArray, Int64Array
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.windows import Data, Split, evenly_spaced
 from lstm_ae.evaluation import ColumnSkill, Metric, Verdict, sample_means, skill
-from lstm_ae.forecasting.baselines import LINEAR_NAME, PriceBaselines, TableBaselines, known_prices, season_name
+from lstm_ae.forecasting.baselines import (
+    LINEAR_NAME,
+    PriceBaselines,
+    TableBaselines,
+    divide_windows,
+    known_prices,
+    season_name,
+)
 from lstm_ae.forecasting.intervals import (
     Calibration,
     calibrate_intervals,
@@ -162,11 +169,8 @@ def past_steps(model: Network) -> int:
 
 
 class _ForecastBatch(NamedTuple):
-    """Windows with their true future, the forecast of each predictor, and the resolution of the model's forecast,
-    scaled.
-    """
+    """True values of forecasts, the forecast of each predictor, and the resolution of the model's forecast, scaled."""
 
-    past: Array
     truth: Array
     predicted: dict[str, Array]
     resolution: Array
@@ -183,10 +187,10 @@ def _forecast_batches(
         scaled = data.scale.scaled(batch.window, *given)
         future = batch.outputs["future"]
         predicted = data.scale.scaled(future, *given)
-        past = scaled[:, :steps]
-        baselines = fitted.predict(past) if fitted else {}
+        past, known, truth = divide_windows(scaled, steps, data.covariates)
+        baselines = fitted.predict(past, known) if fitted else {}
         resolution = _resolution(data.scale, future, predicted, *given)
-        yield _ForecastBatch(past, scaled[:, steps:], {"": predicted} | baselines, resolution)
+        yield _ForecastBatch(truth, {"": predicted} | baselines, resolution)
 
 
 def _resolution(scale: Scale, future: Array, predicted: Array, past: Array, lines: Array | None) -> Array:
@@ -225,7 +229,7 @@ def table_errors(
         fitted: The baselines.
         quantiles: `(features, horizon, 199)` error quantiles for the intervals; None for no intervals.
     """
-    horizon, features = split.span - past_steps(model), split.features
+    horizon, features = split.span - past_steps(model), data.targets
     pieces: dict[str, list[tuple[Array, Array]]] = {}
     sums: dict[str, Array] = {}
     count = np.zeros((horizon, features))
@@ -320,7 +324,8 @@ def calibrate_table_intervals(model: Network, data: Data, fitted: TableBaselines
     before = _evenly_spaced(data.train, steps, MAX_CORRELATION_WINDOWS)
     windows = data.train.windows(before)
     windows = data.scale.scaled(windows, windows[:, :steps], data.train.lines(before))
-    linear = windows[:, steps:] - fitted.predict(windows[:, :steps])[LINEAR_NAME]
+    past, known, truth = divide_windows(windows, steps, data.covariates)
+    linear = truth - fitted.predict(past, known)[LINEAR_NAME]
     # Training windows may have a larger stride than validation windows.
     stride = int(np.median(np.diff(data.train.starts))) if data.train.samples > 1 else 1
     share = split.samples / (data.train.samples * stride)

@@ -29,6 +29,7 @@ from keras import layers, ops
 
 from lstm_ae.arrays import Array
 from lstm_ae.config import Series, Snp
+from lstm_ae.data.columns import Covariates
 from lstm_ae.data.windows import OPEN_FEATURE
 from lstm_ae.models.decoder import decode, repeat_with_position
 from lstm_ae.models.encoder import encode, pool_last, pool_mean, recurrent_layer
@@ -45,6 +46,18 @@ class Regression(Protocol):
     @property
     def intercept(self) -> Array:
         """`(outputs,)`."""
+
+
+class TableRegression(Protocol):
+    """Fitted linear regression of tables."""
+
+    @property
+    def linear(self) -> Regression:
+        """Regression from the last steps to the horizon."""
+
+    @property
+    def effects(self) -> Array | None:
+        """`(known, targets)` effects of known covariates on the targets; None for none."""
 
 
 class DailyRegression(Protocol):
@@ -118,50 +131,77 @@ def horizon_forecaster(
     horizon: int,
     features: int,
     missing: bool,
-    link: Regression | None = None,
+    covariates: Covariates,
+    link: TableRegression | None = None,
 ) -> keras.Model:
-    """Build a network from `past` `(batch, steps, features)` to `future` `(batch, horizon, features)`, scaled values.
+    """Build a network from `past` `(batch, steps, features)` to `future` `(batch, horizon, targets)`, scaled values.
 
     The forecast is the last known value plus the output of the decoder, which is zero at first, and that of the link.
     The untrained network is the link, or persistence without one.
+
+    With known covariates there is a second input `known`, `(batch, horizon, known)`, their values over the horizon,
+    which the decoder reads as they are and relative to their last value in the window. If the link has effects of them,
+    these are subtracted from the targets in the window, and added to the forecast.
 
     Args:
         config: cell, units, layers, dropout, direction, and number of members.
         steps: length of the windows.
         horizon: steps to forecast.
-        features: values per step.
+        features: values per step, of the targets first and of the covariates last.
         missing: append a mask of missing values (NaN) to the inputs.
+        covariates: numbers of the features that are not forecast.
         link: the baseline that the network starts at, a regression from the last steps, relative to the last known
-            value, that all features share; None for a network without a linear part.
+            value, that all targets share; None for a network without a linear part.
 
     Returns:
         An untrained functional model named `network`.
     """
-    past = keras.Input((steps, features), name="past")
-    absent = ops.isnan(past)
-    present = ops.cast(ops.logical_not(absent), "float32")
-    filled = ops.where(absent, ops.zeros_like(past), past)
+    targets = features - sum(covariates)
+    inputs = {"past": keras.Input((steps, features), name="past")}
+    present, filled = _fill_missing(inputs["past"])
+    effect = None
+    if covariates.known:
+        inputs["known"] = keras.Input((horizon, covariates.known), name="known")
+        ahead_present, ahead = _fill_missing(inputs["known"])
+        if link is not None and link.effects is not None:
+            effects = layers.Dense(targets, use_bias=False, name="effects")
+            effect = effects(ops.concatenate([filled[..., -covariates.known :], ahead], axis=1))
+            effects.set_weights([link.effects])
+            filled = filled - ops.concatenate([effect[:, :steps], ops.zeros_like(filled[..., targets:])], axis=2)
     # The last present value has no other after it; a feature without any value counts as 0.
     after = ops.flip(ops.cumsum(ops.flip(present, axis=1), axis=1), axis=1)
     last = ops.sum(filled * present * ops.cast(ops.equal(after, 1), "float32"), axis=1, keepdims=True)
     relative = (filled - last) * present
-    inputs = ops.concatenate([relative, 1 - present], axis=2) if missing else relative
+    read = ops.concatenate([relative, 1 - present], axis=2) if missing else relative
 
     def residual(prefix: str) -> keras.KerasTensor:
-        states = encode(config, inputs, sequences=True, bidirectional=config.bidirectional, prefix=prefix)
+        states = encode(config, read, sequences=True, bidirectional=config.bidirectional, prefix=prefix)
         summary = ops.concatenate([pool_mean(states), pool_last(states, bidirectional=config.bidirectional)], axis=1)
-        decoded = decode(config, repeat_with_position(summary, horizon, prefix=prefix), prefix=prefix)
-        return layers.Dense(features, kernel_initializer="zeros", name=f"{prefix}residual")(decoded)
+        repeated = repeat_with_position(summary, horizon, prefix=prefix)
+        if covariates.known:
+            known = [ahead, ahead - last[..., -covariates.known :], *([1 - ahead_present] if missing else [])]
+            repeated = ops.concatenate([repeated, *known], axis=2)
+        decoded = decode(config, repeated, prefix=prefix)
+        return layers.Dense(targets, kernel_initializer="zeros", name=f"{prefix}residual")(decoded)
 
     change = average_members(residual, config.seeds)
     if link is not None:
         linear = layers.Dense(horizon, name="linear")
-        mapped = ops.transpose(linear(ops.transpose(relative, (0, 2, 1))), (0, 2, 1))
-        unread = np.zeros((steps - len(link.weights), horizon))
-        linear.set_weights([np.concatenate([unread, link.weights]), link.intercept])
+        own = relative[..., :targets] if sum(covariates) else relative
+        mapped = ops.transpose(linear(ops.transpose(own, (0, 2, 1))), (0, 2, 1))
+        unread = np.zeros((steps - len(link.linear.weights), horizon))
+        linear.set_weights([np.concatenate([unread, link.linear.weights]), link.linear.intercept])
         change = mapped + change
-    future = layers.Identity(name="future")(last + change)
-    return keras.Model({"past": past}, {"future": future}, name="network")
+    future = (last[..., :targets] if sum(covariates) else last) + change
+    if effect is not None:
+        future = future + effect[:, steps:]
+    return keras.Model(inputs, {"future": layers.Identity(name="future")(future)}, name="network")
+
+
+def _fill_missing(values: keras.KerasTensor) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Return a mask of the values that are not missing, 1 and 0, and the values with 0 for NaN."""
+    absent = ops.isnan(values)
+    return ops.cast(ops.logical_not(absent), "float32"), ops.where(absent, ops.zeros_like(values), values)
 
 
 def stepper(network: keras.Model) -> keras.Model:

@@ -1,7 +1,7 @@
 """Apply a network to all samples of a split, in batches and in the data's original units."""
 
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +47,7 @@ def predict_split(
     Raises:
         DataError: window length or number of features differ from the model's.
     """
-    (reads,) = (shape[1:] for shape in network.inputs.values() if len(shape) == 3)
+    reads = network.inputs[series_input(network.inputs)][1:]
     has = (split.span if steps is None else steps, split.features)
     if reads[1] != has[1] or reads[0] not in (None, has[0]):
         raise DataError(
@@ -62,24 +62,33 @@ def predict_split(
         yield InferenceBatch(index, window, lines, outputs)
 
 
+def series_input(names: Iterable[str]) -> str:
+    """Return the name of the input of a model that holds its windows."""
+    return next(name for name in names if name in ("past", "sequence"))
+
+
 def model_inputs(
-    names: Iterable[str], series: Array, lines: NDArray[np.int32] | None, following: Array | None = None
+    specs: Mapping[str, Any], series: Array, lines: NDArray[np.int32] | None, following: Array | None = None
 ) -> dict[str, Array]:
     """Return the inputs of a model in original units by name.
 
     Args:
-        names: names of the inputs.
+        specs: inputs by name, shapes or Keras tensors.
         series: `(samples, steps, features)`.
         lines: `(samples,)` lines of the scale table; None for the unknown series.
-        following: `(samples, any, features)`, the days after the series; required if the model reads the next open.
+        following: `(samples, any, features)`, the rows after the series; required if the model reads values of them
+            that are known in advance: the next open, or covariates, which are the last features.
     """
     inputs: dict[str, Array] = {}
-    for name in names:
+    for name, spec in specs.items():
         if name in GROUPED_KINDS:
             inputs[name] = np.zeros(len(series), np.int32) if lines is None else lines
         elif name == "open":
             assert following is not None
             inputs[name] = following[:, 0, OPEN_FEATURE]
+        elif name == "known":
+            assert following is not None
+            inputs[name] = following[..., -getattr(spec, "shape", spec)[-1] :]
         else:
             inputs[name] = series
     return inputs

@@ -34,9 +34,10 @@ class Rollout:
         horizon: int,
         shocks: Float32Array | None = None,
         *,
+        known: Float32Array | None = None,
         size: int | None = None,
     ) -> Float32Array:
-        """Return forecasts `(samples, horizon, features)` in original units.
+        """Return forecasts `(samples, horizon, targets)` in original units.
 
         Args:
             past: `(samples, steps, features)` windows in original units.
@@ -44,12 +45,15 @@ class Rollout:
             horizon: number of steps to forecast.
             shocks: `(samples, horizon, features)` scaled values to add to each step's forecast before the next; for
                 one-step forecasters.
+            known: `(samples, horizon, known)` values of the known covariates over the horizon; required if the
+                forecaster reads them.
             size: samples per batch; None for all at once.
         """
         pieces = []
         for start in range(0, len(past), size or len(past)):
             batch = slice(start, start + (size or len(past)))
-            inputs = model_inputs(self.network.inputs, past[batch], None if lines is None else lines[batch])
+            following = None if known is None else known[batch]
+            inputs = model_inputs(self.network.inputs, past[batch], None if lines is None else lines[batch], following)
             if not one_step(self.network):
                 assert shocks is None
                 pieces.append(self._block_by_block(inputs, horizon))
@@ -62,12 +66,21 @@ class Rollout:
     def _block_by_block(self, inputs: dict[str, Array], horizon: int) -> Float32Array:
         scaled, blocks, network = self.network.scaling(inputs), [], self.network.inner
         past = scaled["scaled"]
-        steps, size = past.shape[1], network.outputs["future"][1]
+        samples, steps, features = past.shape
+        _, size, targets = network.outputs["future"]
         assert size is not None
-        for _ in range(-(-horizon // size)):
-            future = network({"past": past})["future"]
-            blocks.append(future)
-            past = np.concatenate([past, future], axis=1)[:, -steps:]
+        count = -(-horizon // size)
+        # What follows the last block is unknown, as are the observed covariates after the window.
+        later = np.full((samples, count * size, features), np.nan, np.float32)
+        if "known" in inputs:
+            given = inputs["known"][:, :horizon]
+            first = features - given.shape[2]
+            later[:, : given.shape[1], first:] = (given - scaled["offset"][..., first:]) / scaled["range"][..., first:]
+        for first in range(0, count * size, size):
+            block = later[:, first : first + size]
+            block[..., :targets] = network(model_inputs(network.inputs, past, None, block))["future"]
+            blocks.append(block[..., :targets])
+            past = np.concatenate([past, block], axis=1)[:, -steps:]
         return self.network.undo_scaling(np.concatenate(blocks, axis=1)[:, :horizon], scaled)
 
     @cached_property

@@ -12,7 +12,7 @@ import tensorflow as tf
 from lstm_ae.models.forecaster import stepper
 from lstm_ae.models.keras_network import KerasNetwork, Tensors
 from lstm_ae.models.network import one_step
-from lstm_ae.models.scaling import inner_network, inner_scaling, unscale
+from lstm_ae.models.scaling import inner_network, inner_scaling, scale_known, unscale
 
 HORIZON = tf.TensorSpec((None,), tf.int32, name="horizon")
 
@@ -25,7 +25,8 @@ def rollout(model: keras.Model) -> Callable[..., tf.Tensor]:
 
     Returns:
         A function from the model's inputs and `horizon` (int32 `(batch,)`, one per row) to `(batch, max(horizon),
-        features)` in original units; steps beyond a row's horizon are NaN. It can be traced into a graph. With a
+        targets)` in original units; steps beyond a row's horizon are NaN. The input `known` of a multi-horizon
+        forecaster may have any number of steps; steps beyond them are NaN. It can be traced into a graph. With a
         one-step forecaster it also accepts `shocks`, `(batch, max(horizon), features)` scaled values that are added to
         each step's forecast before the next step is computed.
     """
@@ -34,25 +35,41 @@ def rollout(model: keras.Model) -> Callable[..., tf.Tensor]:
 
 def _block_by_block(model: keras.Model) -> Callable[..., tf.Tensor]:
     scaling, network = inner_scaling(model), inner_network(model)
-    (_, steps, features), size = network.input["past"].shape, network.output["future"].shape[1]
+    (_, steps, features), (_, size, targets) = network.input["past"].shape, network.output["future"].shape
+    known_features = network.input["known"].shape[2] if "known" in network.input else 0
 
     def forecast(inputs: Tensors, horizon: tf.Tensor) -> tf.Tensor:
+        inputs = dict(inputs)
+        known = inputs.pop("known", None)
         scaled = scaling(inputs, training=False)
         count = tf.maximum(tf.reduce_max(horizon), 0)
         blocks = -(-count // size)
-        values = tf.TensorArray(tf.float32, size=blocks, element_shape=(None, size, features))
+        values = tf.TensorArray(tf.float32, size=blocks, element_shape=(None, size, targets))
+        batch = tf.shape(scaled["scaled"])[0]
+        if known is not None:
+            horizon = tf.minimum(horizon, tf.shape(known)[1])
+            ahead = scale_known(known, scaled)[:, : blocks * size]
+            rest = tf.fill((batch, blocks * size - tf.shape(ahead)[1], known_features), tf.constant(float("nan")))
+            ahead = tf.concat([ahead, rest], axis=1)
 
         def block(
             index: tf.Tensor, past: tf.Tensor, values: tf.TensorArray
         ) -> tuple[tf.Tensor, tf.Tensor, tf.TensorArray]:
-            future = network({"past": past}, training=False)["future"]
-            past = tf.concat([past, future], axis=1)[:, -steps:]
-            return index + 1, past, values.write(index, future)
+            block_inputs, following = {"past": past}, []
+            if known is not None:
+                block_inputs["known"] = tf.ensure_shape(
+                    ahead[:, index * size : (index + 1) * size], (None, size, known_features)
+                )
+                following = [block_inputs["known"]]
+            future = network(block_inputs, training=False)["future"]
+            # Observed covariates are unknown after the window.
+            unknown = tf.fill((batch, size, features - targets - known_features), tf.constant(float("nan")))
+            past = tf.concat([past, tf.concat([future, unknown, *following], axis=2)], axis=1)[:, -steps:]
+            return index + 1, tf.ensure_shape(past, (None, steps, features)), values.write(index, future)
 
         *_, values = tf.while_loop(lambda index, *_: index < blocks, block, (0, scaled["scaled"], values))
-        batch = tf.shape(scaled["scaled"])[0]
-        stacked = tf.reshape(values.stack(), (blocks, batch, size, features))
-        stacked = tf.reshape(tf.transpose(stacked, (1, 0, 2, 3)), (batch, blocks * size, features))[:, :count]
+        stacked = tf.reshape(values.stack(), (blocks, batch, size, targets))
+        stacked = tf.reshape(tf.transpose(stacked, (1, 0, 2, 3)), (batch, blocks * size, targets))[:, :count]
         return _within(horizon, unscale(model.get_layer("unscaling"), stacked, scaled))
 
     return forecast

@@ -25,7 +25,8 @@ def in_own_units(network: keras.Model, scale: Scale) -> keras.Model:
 
     Args:
         network: one input, `sequence` or `past`, `(batch, steps, features)`, and a dict of outputs. A second input
-            `open`, `(batch, 1)`, becomes an input of prices, `(batch,)`; the scale must then be "log".
+            `open`, `(batch, 1)`, becomes an input of prices, `(batch,)`; the scale must then be "log". A second input
+            `known`, `(batch, horizon, known)`, holds the last features of `past` over the horizon.
         scale: for the kinds "company" and "series" the model gets a second input of that name, int32 `(batch,)`: a row
             of the scale's table. Row 0 and rows outside the table mean "unknown": an unknown company is scaled by the
             window's own minimum and range, an unknown series by the common scale of all series.
@@ -45,6 +46,9 @@ def in_own_units(network: keras.Model, scale: Scale) -> keras.Model:
         inputs["open"] = keras.Input((), name="open")
         offset, span = (part[0, OPEN_FEATURE].item() for part in (scale.offset, scale.range))
         scaled_inputs["open"] = (ops.log(inputs["open"][:, None]) - offset) / span
+    if "known" in network.input:
+        inputs["known"] = keras.Input(network.input["known"].shape[1:], name="known")
+        scaled_inputs["known"] = scale_known(inputs["known"], scaled)
     outputs = {
         key: layers.Identity(name=key)(value if key in UNITLESS else unscale(unscaling, value, scaled))
         for key, value in network(scaled_inputs).items()
@@ -53,6 +57,17 @@ def in_own_units(network: keras.Model, scale: Scale) -> keras.Model:
     if scale.kind in GROUPED_KINDS:
         scaler.get_layer("table").set_weights([np.concatenate([scale.offset, scale.range], axis=1)])
     return model
+
+
+def scale_known(known: keras.KerasTensor, scaled: Mapping[str, keras.KerasTensor]) -> keras.KerasTensor:
+    """Return the values of known covariates over the horizon, `(batch, any, known)`, in scaled values.
+
+    Args:
+        known: the values in original units.
+        scaled: the output of `inner_scaling`; the known covariates are the last features.
+    """
+    first = scaled["offset"].shape[-1] - known.shape[-1]
+    return (known - scaled["offset"][..., first:]) / scaled["range"][..., first:]
 
 
 def inner_network(model: keras.Model) -> keras.Model:

@@ -19,7 +19,7 @@ from lstm_ae.serving.signatures import DEFAULT_SIGNATURE, HORIZON, Signature, Te
 from lstm_ae.serving.tensors import format_shape
 
 # Only these keys of a manifest are published.
-MANIFEST_KEYS = ("task", "read", "metrics", "data", "licence", "symbols", "features", "created")
+MANIFEST_KEYS = ("task", "read", "metrics", "data", "licence", "symbols", "features", "known", "created")
 
 MAX_EXAMPLES = 50
 

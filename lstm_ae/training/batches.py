@@ -21,12 +21,14 @@ class Batches:
         scale: scale fitted on the training split.
         network: its outputs determine the targets: "reconstruction" is the sequence itself, "label" its class, and
             "future" the steps after those that the network reads. If the network reads any number of steps, "future"
-            is the window shifted by one step, or its last step only. An input "open" gets the last day's open.
+            is the window shifted by one step, or its last step only. An input "open" gets the last day's open, an input
+            "known" the last features of the steps after those that the network reads.
     """
 
     def __init__(self, split: Split, scale: Scale, network: keras.Model) -> None:
         self.split, self.scale, self.outputs = split, scale, network.output
         self.with_open = "open" in network.input
+        self.known = network.input["known"].shape[2] if "known" in network.input else 0
         # Steps of a window that are inputs.
         self.inputs = slice(network.input["past"].shape[1] or -1) if "future" in self.outputs else slice(None)
         self.samples = split.samples
@@ -58,6 +60,8 @@ class Batches:
             targets["future"] = window[:, last, :features]
         if self.with_open:
             inputs["open"] = window[:, -1, OPEN_FEATURE, None]
+        if self.known:
+            inputs["known"] = window[:, self.inputs.stop :, -self.known :]
         if "reconstruction" in self.outputs:
             targets["reconstruction"] = window
         if "label" in self.outputs:

@@ -253,13 +253,15 @@ def test_one_step_regression_equals_the_first_step_of_two() -> None:
     frame = table()[["load"]].interpolate()
     options: dict[str, Any] = {"window": 12, "scale": "none"}
     one, two = (prepared(frame, horizon=horizon, **options).data for horizon in (1, 2))
-    fitted = baselines._fit_penalties(one, 12, [1e-4])[0]
+    fitted, longer = (
+        baselines._fit_penalties(baselines._sample_windows(data, data.train, 20_000, 12), [1e-4])[0]
+        for data in (one, two)
+    )
     weights, intercept = fitted.linear
     assert (weights.shape, intercept.shape) == ((12, 1), (1,))
-    longer = baselines._fit_penalties(two, 12, [1e-4])[0].linear.weights
-    np.testing.assert_allclose(weights[:, 0], longer[:, 0], atol=1e-2)
+    np.testing.assert_allclose(weights[:, 0], longer.linear.weights[:, 0], atol=1e-2)
     past = one.test.windows()[:, :12]
-    assert fitted.predict(past)["linear regression"].shape == (len(past), 1, 1)
+    assert fitted.predict(past).shape == (len(past), 1, 1)
 
 
 @pytest.mark.parametrize("rows", [16, 24, 36])
@@ -360,9 +362,8 @@ def test_table_errors_match_values_computed_by_hand() -> None:
     assert split.windows()[..., 0].tolist()[0] == pytest.approx([6, 7, 8, 9])
     window = split.windows()[..., 0]
     assert np.isnan(window[1, 3])
-    fitted = baselines.TableBaselines(
-        (None,), 2, baselines.LinearCoefficients(np.zeros((2, 2), np.float32), np.zeros(2, np.float32))
-    )
+    linear = baselines.LinearCoefficients(np.zeros((2, 2), np.float32), np.zeros(2, np.float32))
+    fitted = baselines.TableBaselines((None,), 2, baselines.TableRegression(linear))
     spread = np.zeros((1, 2, 199), np.float32)
     spread[..., 19], spread[..., 179] = -1, 1
     found = forecast_metrics.table_errors(

@@ -10,6 +10,7 @@ import tensorflow as tf
 from served_models import drawn
 
 from lstm_ae.config import Series
+from lstm_ae.data.columns import Covariates
 from lstm_ae.data.scaling import Scale, fixed_scale
 from lstm_ae.detection.calibration import score_rows, windowwise
 from lstm_ae.detection.scores import row_scores as means
@@ -44,7 +45,8 @@ def model() -> Any:
 @pytest.fixture(scope="module")
 def forecaster() -> Any:
     config = Series(units=3, task="forecast")
-    return in_own_units(drawn(horizon_forecaster(config, steps=STEPS, horizon=3, features=2, missing=False)), SCALE)
+    sizes: dict[str, Any] = {"steps": STEPS, "horizon": 3, "features": 2, "covariates": Covariates()}
+    return in_own_units(drawn(horizon_forecaster(config, **sizes, missing=False)), SCALE)
 
 
 def rows_of(count: int) -> Any:

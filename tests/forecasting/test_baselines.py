@@ -17,14 +17,8 @@ from lstm_ae.forecasting.baselines import (
     fit_regression,
     known_prices,
     regressors,
-    weekday_numbers,
 )
 from lstm_ae.installation import install_hint
-
-
-def test_weekday_numbers_of_dates() -> None:
-    days = np.array(["1969-12-31", "1970-01-01", "2024-01-01", "2024-02-29", "2023-12-31"], "datetime64[D]")
-    assert weekday_numbers(days).tolist() == [2, 3, 0, 3, 6]
 
 
 def test_drift_forecasts_a_line() -> None:

@@ -27,13 +27,14 @@ from served_models import ask, run, service
 from lstm_ae.artifacts import Artifact
 from lstm_ae.classification.baselines import LogisticRegression, fit_baselines
 from lstm_ae.config import Mnist, Series, Snp, Toy
+from lstm_ae.data.columns import Covariates
 from lstm_ae.data.scaling import Scale
 from lstm_ae.detection.baselines import ReconstructionBaseline
 from lstm_ae.detection.calibration import NormalScores
 from lstm_ae.errors import DataError
 from lstm_ae.export import saved_model
 from lstm_ae.export.layout import MAX_VERSION, list_versions
-from lstm_ae.forecasting.baselines import LinearCoefficients
+from lstm_ae.forecasting.baselines import LinearCoefficients, TableRegression
 from lstm_ae.forecasting.intervals import ErrorQuantiles, PriceCalibration
 from lstm_ae.models import archive
 from lstm_ae.models.autoencoder import autoencoder, pooled_autoencoder
@@ -338,8 +339,11 @@ def networks() -> Iterator[Any]:
             yield classifier(states, steps=4, features=3, classes=3)
         yield pooled_autoencoder(Series(data="x.csv", code=16, **more), steps=4, features=2, missing=True)
         table: dict[str, Any] = {"steps": 4, "horizon": 2, "features": 2, "missing": True}
-        for fit in (None, LinearCoefficients(np.ones((3, 2), np.float32), np.ones(2, np.float32))):
-            yield horizon_forecaster(Series(task="forecast", **more), **table, link=fit)
+        linear = LinearCoefficients(np.ones((3, 2), np.float32), np.ones(2, np.float32))
+        forecaster = Series(task="forecast", **more)
+        yield horizon_forecaster(forecaster, **table, covariates=Covariates())
+        effects = TableRegression(linear, np.ones((1, 1), np.float32))
+        yield horizon_forecaster(forecaster, **table, covariates=Covariates(known=1), link=effects)
         for both in (True, False):
             labeled = Series(task="classify", label_col="a", bidirectional=both, **more)
             yield pooled_classifier(labeled, steps=4, features=2, classes=3, missing=True)

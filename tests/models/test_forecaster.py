@@ -10,12 +10,15 @@ from price_makers import days_of, prices
 
 from lstm_ae import experiment
 from lstm_ae.config import Series, Snp
+from lstm_ae.data.columns import Covariates
 from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.data.windows import Data
 from lstm_ae.forecasting.baselines import (
     LINEAR_NAME,
     LinearCoefficients,
     TableBaselines,
+    TableRegression,
+    divide_windows,
     fit_price_baselines,
     known_prices,
 )
@@ -138,25 +141,34 @@ def test_diverging_training_falls_back_to_the_linear_regression(path: str) -> No
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 @pytest.mark.parametrize("horizon", [1, 4])
 @pytest.mark.parametrize("read", [3, 6], ids=["last-steps", "all-steps"])
-def test_untrained_table_forecaster_equals_regression_or_persistence(cell: str, horizon: int, read: int) -> None:
+@pytest.mark.parametrize("effects", [False, True], ids=["plain", "effects"])
+def test_untrained_table_forecaster_equals_regression_or_persistence(
+    cell: str, horizon: int, read: int, effects: bool
+) -> None:
     random = np.random.default_rng(0)
-    link = LinearCoefficients(
+    linear = LinearCoefficients(
         random.normal(size=(read, horizon)).astype(np.float32), random.normal(size=horizon).astype(np.float32)
     )
+    link = TableRegression(linear, random.normal(size=(2, 2)).astype(np.float32) if effects else None)
     config = Series(task="forecast", units=2, layers=2, dropout=0.1, cell=cell, bidirectional=cell == "gru")
-    options: dict[str, Any] = {"steps": 6, "horizon": horizon, "features": 2, "missing": True}
-    past = random.normal(size=(40, 6, 2)).astype(np.float32)
-    past[random.random(past.shape) < 0.3] = np.nan
-    past[0] = np.nan
-    baselines = TableBaselines((None, None), horizon, link).predict(past)
+    covariates = Covariates(past=1, known=2) if effects else Covariates()
+    features = 2 + sum(covariates)
+    options: dict[str, Any] = {"steps": 6, "horizon": horizon, "features": features, "covariates": covariates}
+    rows = random.normal(size=(40, 6 + horizon, features)).astype(np.float32)
+    rows[random.random(rows.shape) < 0.3] = np.nan
+    rows[0] = np.nan
+    inputs = {"past": rows[:, :6]} | ({"known": rows[:, 6:, -2:]} if effects else {})
+    windows = divide_windows(rows, 6, covariates)
+    baselines = TableBaselines((None, None), horizon, link).predict(windows.past, windows.known)
     for given, name in ((link, LINEAR_NAME), (None, "persistence")):
-        network = horizon_forecaster(config, **options, link=given)
-        np.testing.assert_allclose(network({"past": past})["future"], baselines[name], rtol=1e-6, atol=1e-6)
+        network = horizon_forecaster(config, **options, missing=True, link=given)
+        np.testing.assert_allclose(network(inputs)["future"], baselines[name], rtol=1e-5, atol=1e-5)
         assert ("linear" in {layer.name for layer in network.layers}) == (given is not None)
 
 
 def test_table_forecaster_without_link_is_loaded_for_any_horizon(tmp_path: Path) -> None:
     """No other layer has the size of the horizon then."""
-    network = horizon_forecaster(Series(task="forecast", units=2), steps=6, horizon=11, features=1, missing=False)
+    sizes: dict[str, Any] = {"steps": 6, "horizon": 11, "features": 1, "covariates": Covariates()}
+    network = horizon_forecaster(Series(task="forecast", units=2), **sizes, missing=False)
     in_own_units(network, fixed_scale()).save(tmp_path / "model.keras")
     assert inner_network(archive.load(tmp_path / "model.keras")).output["future"].shape == (None, 11, 1)

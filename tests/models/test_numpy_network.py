@@ -18,9 +18,10 @@ from price_forecasts import random_link
 from lstm_ae.arrays import Array
 from lstm_ae.classification.baselines import fit_baselines
 from lstm_ae.config import Mnist, Series, Snp, Toy
+from lstm_ae.data.columns import Covariates
 from lstm_ae.data.scaling import Scale
 from lstm_ae.errors import DataError
-from lstm_ae.forecasting.baselines import LinearCoefficients
+from lstm_ae.forecasting.baselines import LinearCoefficients, TableRegression
 from lstm_ae.model_store import load_network
 from lstm_ae.models import archive, numpy_network
 from lstm_ae.models.autoencoder import autoencoder, pooled_autoencoder
@@ -105,10 +106,13 @@ def tables(cell: str, layers: int, bidirectional: bool) -> Iterator[tuple[str, A
     fill = (0.5, -1.0)
     config = Series(data="x.csv", code=3, decoder_units=4, **more)
     yield "autoencoder", pooled_autoencoder(config, steps=STEPS, features=2, missing=True, fill=fill)
-    table: dict[str, Any] = {"steps": STEPS, "horizon": 3, "features": 2, "missing": True}
-    for link in (None, LinearCoefficients(np.ones((3, 3), np.float32), np.ones(3, np.float32))):
-        config = Series(task="forecast", **more)
-        yield f"forecaster {'with' if link else 'without'} link", horizon_forecaster(config, **table, link=link)
+    table: dict[str, Any] = {"steps": STEPS, "horizon": 3, "missing": True}
+    config = Series(task="forecast", **more)
+    yield "forecaster", horizon_forecaster(config, **table, features=2, covariates=Covariates())
+    linear = LinearCoefficients(np.ones((3, 3), np.float32), np.ones(3, np.float32))
+    link = TableRegression(linear, np.ones((2, 2), np.float32))
+    covariates = Covariates(past=1, known=2)
+    yield "linked", horizon_forecaster(config, **table, features=5, covariates=covariates, link=link)
     labeled = Series(task="classify", label_col="a", **more)
     yield "classifier", pooled_classifier(labeled, steps=STEPS, features=2, classes=3, missing=True)
 
@@ -142,9 +146,11 @@ def test_models_on_tables_match_keras(cell: str, layers: int, both: bool, tmp_pa
 
 def test_averages_of_several_networks_match_keras(tmp_path: Path) -> None:
     table: dict[str, Any] = {"steps": STEPS, "features": 2, "missing": True}
-    link = LinearCoefficients(np.ones((3, 3), np.float32), np.ones(3, np.float32))
-    forecaster = Series(task="forecast", units=3, seeds=3)
-    compare(horizon_forecaster(forecaster, **table, horizon=3, link=link), "fixed", tmp_path, missing=True)
+    link = TableRegression(LinearCoefficients(np.ones((3, 3), np.float32), np.ones(3, np.float32)))
+    forecaster = horizon_forecaster(
+        Series(task="forecast", units=3, seeds=3), **table, horizon=3, covariates=Covariates(), link=link
+    )
+    compare(forecaster, "fixed", tmp_path, missing=True)
     labeled = Series(task="classify", label_col="a", units=3, seeds=2)
     compare(pooled_classifier(labeled, **table, classes=3), "fixed", tmp_path, missing=True)
     prices = Snp(units=3, inputs="ohlc", seeds=2)

@@ -8,6 +8,7 @@ import tensorflow as tf
 from price_forecasts import constant_output, random_link
 
 from lstm_ae.config import Series, Snp
+from lstm_ae.data.columns import Covariates
 from lstm_ae.data.scaling import Scale, company_scale, fixed_scale, window_scale
 from lstm_ae.models.forecaster import horizon_forecaster, step_forecaster, stepper
 from lstm_ae.models.inference import model_inputs
@@ -202,7 +203,8 @@ def test_rollout_does_not_depend_on_the_batch_size() -> None:
 
 
 def test_rollout_of_a_fixed_horizon_proceeds_in_blocks() -> None:
-    network = horizon_forecaster(Series(task="forecast", units=3), steps=4, horizon=2, features=2, missing=False)
+    sizes: dict[str, Any] = {"steps": 4, "horizon": 2, "features": 2, "covariates": Covariates()}
+    network = horizon_forecaster(Series(task="forecast", units=3), **sizes, missing=False)
     model = in_own_units(random_weights(network), fixed_scale(5, 3))
     past = np.random.default_rng(1).uniform(1, 9, (3, 4, 2)).astype(np.float32)
     got = Rollout(KerasNetwork(model))(past, None, 5)

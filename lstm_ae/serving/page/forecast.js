@@ -14,7 +14,9 @@ const INTRODUCTION =
 
 export function forecasts(signature) {
   const hasHorizon = signature.inputs.some(({ name }) => name === "horizon");
-  return signature.name === "forecast" && hasHorizon && pastOf(signature) !== undefined;
+  // Values that are known in advance need a field of rows, which the general form has.
+  const hasKnown = signature.inputs.some(({ name }) => name === "known");
+  return signature.name === "forecast" && hasHorizon && !hasKnown && pastOf(signature) !== undefined;
 }
 
 const pastOf = ({ inputs }) => inputs.find(({ shape }) => shape?.length === 3);
@@ -22,6 +24,7 @@ const pastOf = ({ inputs }) => inputs.find(({ shape }) => shape?.length === 3);
 export function forecastPanel(version, signature) {
   const past = pastOf(signature);
   const features = past.shape[2] ?? 1;
+  const targets = signature.outputs[0].shape?.[2] ?? features;
   const others = signature.inputs.filter(({ name }) => name !== "horizon" && name !== past.name);
   const verdict = element("p", { class: "verdict", role: "status" });
   const place = element("div");
@@ -32,7 +35,7 @@ export function forecastPanel(version, signature) {
   const number = element("output", { class: "number" }, "10");
   const named = Array.isArray(version.about.features) ? version.about.features : [];
   const nameOf = (column) => named[column] ?? `column ${column + 1}`;
-  const columns = Array.from({ length: features }, (_, column) => [column, nameOf(column)]);
+  const columns = Array.from({ length: targets }, (_, column) => [column, nameOf(column)]);
   const feature = choice(columns, () => latestForecast && report(latestForecast));
   const extra = others.map((input) => ({ input, control: controlOf(input, version.about, () => ask()) }));
   const examples = examplesOf(version, past);
@@ -78,7 +81,7 @@ export function forecastPanel(version, signature) {
     field("Window", text, `${hint(past)}; CSV with or without a header, or JSON.`),
     ...extra.map(({ input, control }) => field(input.name, control, control.tagName === "SELECT" ? "" : hint(input))),
     field(["Days ahead: ", number], horizon),
-    features > 1 ? field("Column in the chart", feature) : "",
+    targets > 1 ? field("Column in the chart", feature) : "",
     verdict,
     place,
   );

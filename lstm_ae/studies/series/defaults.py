@@ -214,7 +214,7 @@ def complete_config(
             raise ConfigError(
                 f"--season must fit into the window of {prepared.window} steps. Received: {config.season}"
             )
-        seasons: tuple[int | None, ...] = (config.season,) * data.train.features
+        seasons: tuple[int | None, ...] = (config.season,) * data.targets
         if not config.season:
             table, grid = prepared.table, prepared.grid
             training = (prepared.part == 0)[map_to_grid_rows(table, grid, prepared.step)]
@@ -222,7 +222,10 @@ def complete_config(
         # The option holds one season. If columns differ, it stays open, and metrics.json has the seasons.
         completed = dataclasses.replace(completed, season=seasons[0] if len(set(seasons)) == 1 else None)
         data = data._replace(seasons=seasons)
-        leaks, names = find_leaks(data, prepared.window), list(map(format_heading, data.feature_names))
+        # A column that is known in advance may contain the future.
+        observed = data.train.features - data.covariates.known
+        leaks = find_leaks(data, prepared.window, targets=data.targets, columns=observed)
+        names = list(map(format_heading, data.feature_names))
         future = describe_leaks([leak for leak in leaks if not leak.lag], names)
         later = describe_lags([leak for leak in leaks if leak.lag], names)
         held_out = config.split_by == "series" if test is None else not set(prepared.table.ids) & set(test.ids)
@@ -241,7 +244,7 @@ def _column_options(layout: Layout) -> JsonObject:
         **layout.settings,
         "time_col": layout.time,
         "clock_col": layout.clock,
-        "value_cols": layout.values,
+        "value_cols": layout.targets,
         "id_col": layout.ids,
         "label_col": layout.label,
     }

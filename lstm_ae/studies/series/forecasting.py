@@ -8,7 +8,7 @@ from lstm_ae.arrays import Array
 from lstm_ae.config import Series
 from lstm_ae.data.windows import Data, evenly_spaced
 from lstm_ae.evaluation import Evaluation
-from lstm_ae.forecasting.baselines import TableBaselines, TableRegression, fit_table_baselines, persistence
+from lstm_ae.forecasting.baselines import TableBaselines, divide_windows, fit_table_baselines, persistence
 from lstm_ae.forecasting.intervals import ErrorQuantiles, prediction_intervals, quantile_offsets
 from lstm_ae.forecasting.metrics import (
     INTERVAL_LEVELS,
@@ -43,7 +43,8 @@ def build(config: Series, data: Data) -> "keras.Model":
         horizon=config.horizon,
         features=data.train.features,
         missing=data.train.missing,
-        link=fit_table_baselines(data, config.window).linear if config.link == "baseline" else None,
+        covariates=data.covariates,
+        link=fit_table_baselines(data, config.window).regression if config.link == "baseline" else None,
     )
     return in_own_units(set_initial_values(network, config, config.window), data.scale)
 
@@ -57,7 +58,7 @@ def evaluate(model: Network, data: Data, judged_by: ModelStore | None = None) ->
         errors = table_errors(model, data, split, fitted, spread if part == "test" else None)
         by_part[part] = skill_by_column(errors, data.feature_names, fitted.seasons)
         metrics[part], verdicts[part] = table_metrics(errors), judge_forecasts(errors, data.feature_names)
-    refitted = (TableRegression(fitted.linear),) if judged_by and fitted.linear else ()
+    refitted = (fitted.regression,) if judged_by and fitted.regression else ()
     return Evaluation(metrics, verdicts, (fitted, spread), by_part, refitted=refitted)
 
 
@@ -74,7 +75,7 @@ def fit_artifacts(config: Series, model: Network, data: Data, evaluation: Evalua
     fitted, spread = evaluation.fitted
     # The config contains only one season, not one per column.
     seasons = {"seasons": list(data.seasons)} if len(set(data.seasons)) > 1 else {}
-    return FittedArtifacts((ErrorQuantiles(spread, data.scale), TableRegression(fitted.linear)), seasons)
+    return FittedArtifacts((ErrorQuantiles(spread, data.scale), fitted.regression), seasons)
 
 
 def figures(model: Network, data: Data, history: History, judged_by: ModelStore | None = None) -> dict[str, "Figure"]:
@@ -89,14 +90,15 @@ def figures(model: Network, data: Data, history: History, judged_by: ModelStore 
     index = evenly_spaced(split.samples, 3)
     window, lines = split.windows(index), split.lines(index)
     past, truth = window[:, :steps, 0], window[:, steps:, 0]
-    predicted = model(model_inputs(model.inputs, window[:, :steps], lines))["future"]
+    predicted = model(model_inputs(model.inputs, window[:, :steps], lines, window[:, steps:]))["future"]
     scaled = data.scale.scaled(predicted, window[:, :steps], lines)
     ends = {
         level: prediction_intervals(data.scale, scaled, window[:, :steps], quantile_offsets(spread), level, lines)
         for level in INTERVAL_LEVELS
     }
-    naive = next(iter(fitted.predict(data.scale.scaled(window, window, lines)[:, :steps]).values()))
-    naive = data.scale.unscaled(naive, window, lines)
+    read = divide_windows(data.scale.scaled(window, window[:, :steps], lines), steps, data.covariates)
+    naive = next(iter(fitted.predict(read.past, read.known).values()))
+    naive = data.scale.unscaled(naive, window[:, :steps], lines)
     rows = split.starts[index][:, None] + np.arange(split.span)
     when = rows if split.time is None else split.time[rows]
     drawn = forecasts.forecast_panels(
@@ -126,8 +128,8 @@ def predict(model: Network, data: Data) -> TableColumns:
     steps = past_steps(model)
     split = data.latest._replace(starts=data.latest.starts[:: data.latest.span - steps])
     window = split.windows()
-    predicted = model(model_inputs(model.inputs, window[:, :steps], split.lines()))["future"]
-    naive = persistence(window[:, :steps], predicted.shape[1])
+    predicted = model(model_inputs(model.inputs, window[:, :steps], split.lines(), window[:, steps:]))["future"]
+    naive = persistence(window[:, :steps, : data.targets], predicted.shape[1])
     samples, horizon, features = predicted.shape
     table: TableColumns = {
         "sample": np.repeat(np.arange(samples), horizon).tolist(),

@@ -1,0 +1,191 @@
+"""Covariates of forecasts: the roles of columns, rows that hold only a plan, and what they count for."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lstm_ae.config import Reading, Series
+from lstm_ae.data.columns import Covariates
+from lstm_ae.data.preparation import PreparedTable, prepare_table, read_known_future
+from lstm_ae.data.table_reader import read_panel
+from lstm_ae.data.windows import Data
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.studies.series import defaults
+
+NAN = np.nan
+ROWS, PLANNED = 60, 4
+COVARIATES: dict[str, Any] = {"past_cols": ("rain",), "known_future": ("plan",)}
+
+
+def table(shops: tuple[str, ...] = ("north",)) -> pd.DataFrame:
+    """Return hourly rows of each shop; the last ones hold only a plan."""
+    frames = []
+    for number, shop in enumerate(shops):
+        random = np.random.default_rng(number)
+        rows = pd.DataFrame(
+            {
+                "shop": shop,
+                "plan": np.arange(ROWS + PLANNED) % 5.0,
+                "sales": random.normal(size=ROWS + PLANNED),
+                "rain": random.normal(size=ROWS + PLANNED),
+            },
+            pd.date_range("2024-03-30 20:00", periods=ROWS + PLANNED, freq="h", name="time"),
+        )
+        rows.iloc[ROWS:, 2:] = NAN
+        frames.append(rows)
+    return pd.concat(frames)
+
+
+def config_of(frame: pd.DataFrame, **options: Any) -> Series:
+    frame.to_csv("t.csv")
+    return Series(**{"data": "t.csv", "task": "forecast", "window": 6, "horizon": 2, **COVARIATES, **options})
+
+
+def prepared(frame: pd.DataFrame, **options: Any) -> PreparedTable:
+    config = config_of(frame, **options)
+    return prepare_table(config, read_panel(config))
+
+
+def load(frame: pd.DataFrame, **options: Any) -> Data:
+    return defaults.load_complete(config_of(frame, **options)).data
+
+
+def test_covariates_are_the_last_columns() -> None:
+    layout = read_panel(config_of(table())).layout
+    assert layout.values == ("sales", "rain", "plan")
+    assert (layout.targets, layout.past, layout.known, layout.observed) == (("sales",), ("rain",), ("plan",), 2)
+    data = load(table(), calendar=("hour",))
+    assert data.feature_names == ("sales", "rain", "plan", "hour sine", "hour cosine")
+    assert (data.covariates, data.targets, data.seasons) == (Covariates(1, 3), 1, (None,))
+    # A completed config reads the same columns again.
+    completed = defaults.load_complete(config_of(table())).config
+    assert (completed.value_cols, completed.past_cols, completed.known_future) == (("sales",), ("rain",), ("plan",))
+
+
+def test_calendar_features_are_not_scaled() -> None:
+    for scale in ("standard", "minmax", "series"):
+        data = load(table(("north", "south")), calendar=("hour",), scale=scale, id_col=("shop",))
+        assert (data.scale.offset[:, 3:] == 0).all()
+        assert (data.scale.range[:, 3:] == 1).all()
+        assert data.scale.range[0, 2] != 1
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"known_future": ("sales",), "value_cols": ("sales",)}, "--value-cols and --known-future both name 'sales'"),
+        ({"past_cols": ("plan",)}, "--past-cols and --known-future both name 'plan'"),
+        ({"known_future": ("plan", "plan")}, "--known-future names 'plan' more than once"),
+        ({"scale": "window"}, "--scale window .* Use another --scale with --known-future"),
+        ({"task": "anomaly", "horizon": None}, "--past-cols is for --task forecast"),
+        ({"calendar": ("day",)}, r"--calendar must be of hour, weekday, month.* Received: 'day'"),
+    ],
+)
+def test_conflicting_options_are_refused(options: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        Series(**{"task": "forecast", "horizon": 2, **COVARIATES, **options})
+
+
+def test_unknown_and_empty_columns_are_refused_by_the_option_that_names_them() -> None:
+    with pytest.raises(ConfigError, match=r"--known-future names 'plam', no column .* Did you mean 'plan'"):
+        read_panel(config_of(table(), known_future=("plam",)))
+    with pytest.raises(DataError, match=r"'rain' holds no value in any row. Leave it out of --past-cols"):
+        read_panel(config_of(table().assign(rain=NAN)))
+    late = table()
+    late.iloc[: ROWS - 10, 1] = NAN
+    with pytest.raises(DataError, match=r"'plan' has no value in the training part. Leave it out with --known-future"):
+        load(late)
+
+
+def test_rows_with_a_plan_only_are_no_rows_to_train_on() -> None:
+    """They neither shift the split nor count as missing rows, and the data is the same without them."""
+    found, whole = load(table()), load(table().iloc[:ROWS])
+    assert found.source.sha256 == whole.source.sha256
+    for ours, theirs in zip(found[:3], whole[:3], strict=True):
+        np.testing.assert_array_equal(ours.windows(), theirs.windows())
+    cut = prepared(table())
+    assert len(cut.table.lines) == len(cut.grid.lines) == ROWS
+    assert cut.plan is not None
+    assert len(cut.plan.lines) == PLANNED
+    assert prepared(table().iloc[:ROWS]).plan is None
+
+
+def test_known_values_do_not_bridge_a_gap() -> None:
+    """A long gap of the observed columns divides the rows although the plan has no gap."""
+    frame = table()
+    frame.iloc[20:30, 2:] = NAN
+    grid = prepared(frame, max_gap=2).grid
+    assert len(np.unique(grid.segment[grid.valued])) == 2
+    assert not grid.held[20:30].any()
+    starts = load(frame, max_gap=2, window=3, split="0.8,0.1,0.1").train.starts
+    assert not ((starts > 15) & (starts < 30)).any()
+
+
+def test_promotions_are_no_labels() -> None:
+    frame = table().assign(plan=lambda rows: (np.arange(len(rows)) % 40 < 3).astype(float))
+    assert "labels" not in [note.partition(":")[0] for note in load(frame).source.notes]
+    told = config_of(frame, past_cols=(), known_future=())
+    assert "labels" in [note.partition(":")[0] for note in defaults.load_complete(told).data.source.notes]
+
+
+def test_column_that_is_known_in_advance_is_no_leak() -> None:
+    frame = table().assign(plan=lambda rows: rows["sales"].shift(-1).fillna(0))
+    assert load(frame, window=3).source.leaky == ""
+    frame = table().assign(rain=lambda rows: rows["sales"].shift(-1).fillna(0))
+    options: dict[str, Any] = {"window": 3, "split": "0.6,0.2,0.2"}
+    found = load(frame, **options)
+    assert found.source.leaky or any("lags" in note for note in found.source.notes)
+
+
+def known(frame: pd.DataFrame, steps: int, *, duplicates: str = "error", **options: Any) -> Any:
+    cut = prepared(frame, **options)
+    last = np.flatnonzero(np.r_[cut.grid.series[1:] != cut.grid.series[:-1], True])
+    return read_known_future(cut, last, steps, duplicates)
+
+
+@pytest.mark.parametrize("freq", [None, "rows"])
+def test_known_future_follows_the_last_observed_row(freq: str | None) -> None:
+    found = known(table(), 6, freq=freq)
+    assert found.present.tolist() == [[True] * 4 + [False] * 2]
+    np.testing.assert_array_equal(found.values[0, :, 0], [0, 1, 2, 3, NAN, NAN])
+
+
+def test_known_future_has_the_steps_of_its_times() -> None:
+    """Also where rows are missing, times jitter, and the table has no times."""
+    frame = table().drop(table().index[ROWS + 1])
+    assert known(frame, 4).present.tolist() == [[True, False, True, True]]
+    jitter = table()
+    jitter.index = jitter.index + pd.to_timedelta(np.r_[np.zeros(ROWS), [9, -9, 9, 0]], unit="min")
+    assert known(jitter, 4, freq="1h").values.ravel().tolist() == [0, 1, 2, 3]
+    counted = known(table().reset_index(drop=True).rename_axis("n"), 4, value_cols=("sales",))
+    assert counted.values.ravel().tolist() == [0, 1, 2, 3]
+
+
+def test_known_future_of_months_follows_the_calendar() -> None:
+    frame = table()
+    frame.index = pd.date_range("2015-01-31", periods=len(frame), freq="ME", name="time")
+    assert known(frame, 4).values.ravel().tolist() == [0, 1, 2, 3]
+
+
+def test_known_future_belongs_to_its_series() -> None:
+    frame = table(("north", "south"))
+    frame.loc[frame["shop"] == "south", "plan"] += 10
+    found = known(frame.iloc[:-1], 4, id_col=("shop",))
+    np.testing.assert_array_equal(found.values[..., 0], [[0, 1, 2, 3], [10, 11, 12, NAN]])
+
+
+def test_two_rows_of_one_step_are_merged_as_requested() -> None:
+    frame = table()
+    frame = pd.concat([frame, frame.iloc[-1:].assign(plan=7.0)])
+    with pytest.raises(DataError, match=r"line 66 belongs to the same step as line 65. Remove"):
+        known(frame, 4)
+    assert known(frame, 4, duplicates="last").values[0, 3] == 7
+    assert known(frame, 4, duplicates="mean").values[0, 3] == 5
+
+
+def test_inspection_reads_covariates() -> None:
+    table().to_csv("t.csv")
+    config = Reading(data="t.csv", horizon=2, window=6, **COVARIATES)
+    assert prepare_table(config, read_panel(config)).plan is not None

@@ -1,0 +1,194 @@
+"""Forecasts with covariates: what the network reads, what is refused, and equal results on every path."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lstm_ae.apply.forecast import load_forecaster
+from lstm_ae.data.columns import Covariates
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.estimators import SequenceForecaster
+from lstm_ae.forecasting.baselines import TableRegression, divide_windows
+from lstm_ae.models.keras_network import KerasNetwork
+from lstm_ae.models.numpy_network import NumpyNetwork
+from lstm_ae.models.rollout import Rollout
+
+NAN = np.nan
+ROWS, AHEAD = 300, 9
+SMALL: dict[str, Any] = {"window": 12, "horizon": 4, "units": 3, "epochs": 1, "learning_rate": 0.01}
+COVARIATES: dict[str, Any] = {"past_cols": ["rain"], "known_future": ["plan"], "calendar": ["hour", "weekday"]}
+# Change of the sales of each shop by a plan of 1.
+EFFECTS = {"north": 3.0, "south": 200.0}
+
+
+def shop(name: str, seed: int = 0) -> pd.DataFrame:
+    """Return rows of a shop whose sales follow its plan, then rows that hold only the plan."""
+    random, rows = np.random.default_rng(seed), ROWS + AHEAD
+    plan = (random.random(rows) < 0.3).astype(float)
+    sales = EFFECTS[name] * (5 + 0.3 * np.sin(2 * np.pi * np.arange(rows) / 24)) + EFFECTS[name] * plan
+    sales += 0.01 * EFFECTS[name] * random.normal(size=rows)
+    frame = pd.DataFrame({"plan": plan, "sales": sales, "rain": random.normal(size=rows)})
+    frame.iloc[random.integers(0, ROWS, 9), 1] = NAN
+    frame.iloc[ROWS:, 1:] = NAN
+    times = pd.date_range("2024-03-24", periods=rows, freq="h", name="time", tz="Europe/Berlin")
+    frame.index = pd.MultiIndex.from_product([[name], times], names=["shop", "time"])
+    return frame
+
+
+SHOPS = pd.concat(map(shop, EFFECTS))
+
+
+@pytest.fixture(scope="module")
+def forecaster() -> SequenceForecaster:
+    """Return an average of two networks, trained again on training and validation, with a scale for each series."""
+    return SequenceForecaster(**SMALL, **COVARIATES, scale="series", n_seeds=2, options={"refit": True}).fit(SHOPS)
+
+
+def test_forecast_follows_the_plan(forecaster: SequenceForecaster) -> None:
+    """The regression finds the effect of the plan, and each shop has its own scale."""
+    found = forecaster.predict(SHOPS)
+    assert list(found.columns) == ["sales"]
+    assert found.index.get_level_values("time")[0] == SHOPS.index.get_level_values("time")[ROWS]
+    more = SHOPS.assign(plan=SHOPS["plan"].where(SHOPS["sales"].notna() | SHOPS["rain"].notna(), 1.0))
+    less = SHOPS.assign(plan=SHOPS["plan"].where(SHOPS["sales"].notna() | SHOPS["rain"].notna(), 0.0))
+    change = forecaster.predict(more) - forecaster.predict(less)
+    for name, effect in EFFECTS.items():
+        assert change.loc[name, "sales"].mean() == pytest.approx(effect, rel=0.2)
+    regression = forecaster._fitted.artifact(TableRegression)
+    assert regression.effects is not None
+    assert regression.effects.shape == (5, 1)
+
+
+def test_only_the_targets_are_evaluated(forecaster: SequenceForecaster) -> None:
+    rows = pd.concat(shop(name, seed=1) for name in EFFECTS)
+    found = forecaster.evaluate(rows)
+    assert found["new data"]["forecast_mse"]["value"] < found["new data"]["forecast_mse"]["baselines"]["persistence"]
+    assert "columns" not in found, "there is one column to forecast"
+
+
+def test_run_is_applied_as_the_estimator(forecaster: SequenceForecaster) -> None:
+    """A run is computed by NumPy and holds its columns in another order; the columns of a frame are found by name."""
+    loaded = SequenceForecaster.load(forecaster.save("run"))
+    assert (loaded.past_cols, loaded.known_future, loaded.calendar) == (["rain"], ["plan"], ["hour", "weekday"])
+    assert isinstance(load_forecaster(loaded._fitted).rollout.network, NumpyNetwork)
+    pd.testing.assert_frame_equal(loaded.predict(SHOPS), forecaster.predict(SHOPS), rtol=1e-5)
+    pd.testing.assert_frame_equal(loaded.predict(SHOPS[["rain", "sales", "plan"]]), loaded.predict(SHOPS))
+
+
+def test_long_forecast_continues_with_the_plan(forecaster: SequenceForecaster) -> None:
+    whole = forecaster.predict(SHOPS, horizon=AHEAD)
+    assert len(whole) == 2 * AHEAD
+    assert whole.notna().all(axis=None)
+    pd.testing.assert_frame_equal(
+        whole.groupby("shop", sort=False).head(4), forecaster.predict(SHOPS, horizon=4), rtol=1e-6
+    )
+    # A shorter forecast needs a shorter plan.
+    assert len(forecaster.predict(SHOPS.groupby("shop", sort=False).head(ROWS + 2), horizon=2)) == 4
+    low, high = forecaster.predict_interval(SHOPS)
+    assert (low["sales"] < high["sales"]).all()
+
+
+def test_missing_known_future_is_refused(forecaster: SequenceForecaster) -> None:
+    with pytest.raises(
+        DataError, match=r"X, series 'north': the known future of 'plan' covers 3 steps .* has 4. Add rows up to 2024"
+    ):
+        forecaster.predict(SHOPS.groupby("shop", sort=False).head(ROWS + 3))
+    with pytest.raises(DataError, match="covers 9 steps after the last row with other values, and the forecast has 10"):
+        forecaster.predict(SHOPS, horizon=AHEAD + 1)
+    holed = SHOPS.copy()
+    holed.iloc[-AHEAD + 1, 0] = NAN
+    with pytest.raises(DataError, match=r"series 'south': the known future has no value of 'plan' at step 2, 2024"):
+        forecaster.predict(holed)
+    # Steps without a row are missing values, as in the training, up to the longest gap within a window.
+    assert len(forecaster.predict(SHOPS.drop(SHOPS.index[[ROWS + 1]]))) == 8
+    with pytest.raises(DataError, match="no value of 'plan' at step"):
+        forecaster.predict(SHOPS.drop(SHOPS.index[ROWS : ROWS + 3]))
+
+
+def test_unknown_covariate_is_refused() -> None:
+    with pytest.raises(DataError, match=r"X has no column 'plam'. Its columns are 'plan', 'sales', 'rain'"):
+        SequenceForecaster(**SMALL, known_future=["plam"]).fit(SHOPS.loc["north"])
+    with pytest.raises(ConfigError, match=r"scale window .* Use another scale with calendar"):
+        SequenceForecaster(**SMALL, calendar=["hour"], scale="window").fit(SHOPS.loc["north"])
+
+
+@pytest.mark.parametrize("link", ["baseline", "none"])
+def test_untrained_network_equals_its_baseline(link: str) -> None:
+    """Also with missing values; with a learning rate of almost 0, the training changes nothing."""
+    options = {"link": link}
+    settings = SMALL | {"learning_rate": 1e-12}
+    fitted = SequenceForecaster(**settings, **COVARIATES, options=options).fit(SHOPS.loc["north"])
+    test = fitted.metrics_["test"]["forecast_mse"]
+    name = "linear regression" if link == "baseline" else "persistence"
+    assert test["value"] == pytest.approx(test["baselines"][name], rel=1e-5)
+    assert test["baselines"]["linear regression"] < 0.1 * test["baselines"]["persistence"]
+
+
+def test_regression_has_no_effects_that_do_not_help() -> None:
+    """The covariates are noise, so that the regression without them has the smaller validation error, or nearly so."""
+    random = np.random.default_rng(0)
+    rows = pd.DataFrame({"walk": random.normal(size=400).cumsum(), "noise": random.normal(size=400)})
+    fitted = SequenceForecaster(**SMALL | {"epochs": 1}, known_future=["noise"]).fit(rows)
+    plain = SequenceForecaster(**SMALL | {"epochs": 1}).fit(rows[["walk"]])
+    ours, theirs = (each.metrics_["validation"]["forecast_mse"]["baselines"] for each in (fitted, plain))
+    assert ours["linear regression"] <= theirs["linear regression"]
+
+
+def test_rollout_reads_known_values_block_by_block(forecaster: SequenceForecaster) -> None:
+    """Every block equals the forecast of the model from the window that the blocks before it extend."""
+    model = forecaster._fitted.model()
+    network = KerasNetwork(model)
+    random = np.random.default_rng(0)
+    past = random.normal(size=(3, 12, 7)).astype(np.float32)
+    known = random.normal(size=(3, 10, 5)).astype(np.float32)
+    lines = np.array([1, 2, 0], np.int32)
+    found = Rollout(network)(past, lines, 10, known=known)
+    assert found.shape == (3, 10, 1)
+    window, blocks = past, []
+    for first in (0, 4, 8):
+        ahead = np.full((3, 4, 5), NAN, np.float32)
+        ahead[:, : known[:, first : first + 4].shape[1]] = known[:, first : first + 4]
+        blocks.append(network({"past": window, "known": ahead, "series": lines})["future"])
+        rows = np.concatenate([blocks[-1], np.full((3, 4, 1), NAN), ahead], axis=2)
+        window = np.concatenate([window, rows], axis=1)[:, -12:].astype(np.float32)
+    np.testing.assert_allclose(found, np.concatenate(blocks, axis=1)[:, :10], rtol=1e-4)
+
+
+def test_graph_of_the_rollout_equals_it_and_ends_with_the_known_values(forecaster: SequenceForecaster) -> None:
+    import tensorflow as tf
+
+    from lstm_ae.models.rollout_graph import rollout
+
+    model = forecaster._fitted.model()
+    random = np.random.default_rng(0)
+    past = random.normal(size=(2, 12, 7)).astype(np.float32)
+    known = random.normal(size=(2, 6, 5)).astype(np.float32)
+    lines = np.array([1, 2], np.int32)
+    inputs = {"past": past, "known": known, "series": lines}
+    found = rollout(model)(inputs, tf.constant([9, 3])).numpy()
+    assert found.shape == (2, 9, 1)
+    assert np.isnan(found[..., 0]).tolist() == [[False] * 6 + [True] * 3, [False] * 3 + [True] * 6]
+    expected = Rollout(KerasNetwork(model))(past, lines, 6, known=known)
+    np.testing.assert_allclose(found[0, :6], expected[0], rtol=1e-4)
+
+
+def test_effects_and_regression_of_a_series_are_found_together() -> None:
+    """The rest of a target is a random walk of its own, which levels alone would mix up with the covariate."""
+    from lstm_ae.forecasting import baselines
+
+    random = np.random.default_rng(0)
+    known = random.normal(size=2000).cumsum()
+    target = 2 * known + random.normal(size=2000).cumsum()
+    rows = np.lib.stride_tricks.sliding_window_view(np.stack([target, known], axis=1), 12, axis=0).swapaxes(1, 2)
+    windows = divide_windows(rows.astype(np.float32), 8, Covariates(known=1))
+    (plain,) = baselines._fit_penalties(windows, [1e-4])
+    found = baselines._fit_effects(windows, plain, 1e-4)
+    assert found.effects is not None
+    assert found.effects[0, 0] == pytest.approx(2, abs=0.1)
+    errors = [np.mean((each.predict(windows.past, windows.known) - windows.truth) ** 2) for each in (found, plain)]
+    assert errors[0] < 0.3 * errors[1]
+    without = dataclasses.replace(found, effects=None)
+    assert not np.allclose(without.predict(windows.past), found.predict(windows.past, windows.known))

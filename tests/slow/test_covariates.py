@@ -1,0 +1,106 @@
+"""Commands on a table with a plan, a calendar, and columns that are read only, on several series with refits."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from searches import call
+
+from lstm_ae.experiment import open_trained, resume, train
+from lstm_ae.run import Run
+from lstm_ae.studies.series.defaults import load_complete
+from lstm_ae.training.observer import TrainingObserver
+
+pytestmark = pytest.mark.slow
+
+ROWS, AHEAD = 240, 8
+COVARIATES = "--id-col shop --past-cols rain --known-future plan --calendar hour,holiday:DE"
+SIZES = "--window 12 --horizon 4 --units 3 --deterministic"
+TRAIN = f"--task forecast {COVARIATES} {SIZES} --epochs 2 --scale series --seeds 2 --refit"
+
+
+class Interruption(TrainingObserver):
+    """Observer that ends the training in the second network."""
+
+    def on_epoch(self, history: list) -> None:
+        if len(history) > 4:
+            raise KeyboardInterrupt
+
+
+def write_table(path: Path, seed: int) -> None:
+    frames = []
+    for number, name in enumerate(("north", "south")):
+        random, rows = np.random.default_rng([seed, number]), ROWS + AHEAD
+        plan = (random.random(rows) < 0.3).astype(float)
+        sales = (10**number) * (5 + plan + np.sin(2 * np.pi * np.arange(rows) / 24) + 0.1 * random.normal(size=rows))
+        frame = pd.DataFrame({"shop": name, "sales": sales, "rain": random.normal(size=rows), "plan": plan})
+        frame.insert(0, "time", pd.date_range(f"202{4 + seed}-12-20", periods=rows, freq="h"))
+        frame.loc[ROWS:, ["sales", "rain"]] = np.nan
+        frames.append(frame.drop(index=[50, 51]))
+    pd.concat(frames).round(4).to_csv(path, index=False)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with two tables and a run."""
+    folder = tmp_path_factory.mktemp("covariates")
+    for number, name in enumerate(("t.csv", "other.csv")):
+        write_table(folder / name, number)
+    said = call(f"series train {folder / 't.csv'} {TRAIN} --out {folder / 'run'}")
+    assert said.code == 0, said.err
+    return folder
+
+
+def test_evaluation_is_repeated_and_applies_to_another_table(place: Path) -> None:
+    run = Run(place / "run")
+    stored = run.metrics()
+    evaluated = open_trained(run).evaluate().as_json()
+    assert evaluated["test"] == stored["test"]
+    assert call(f"series evaluate {place / 'run'} {place / 'other.csv'}").code == 0
+    assert call(f"series check {place / 't.csv'} --horizon 4 --window 12 {COVARIATES}").code == 0
+
+
+def test_interrupted_training_is_resumed_exactly(place: Path) -> None:
+    whole = Run(place / "run")
+    config = whole.config()
+    command = f"series train {place / 't.csv'} {TRAIN} --out stopped"
+    completed = load_complete(config)
+    with pytest.raises(KeyboardInterrupt):
+        train(completed.config, completed.data, out=Path("stopped"), command=command, observer=Interruption())
+    run = resume(Run(Path("stopped")), completed.config, completed.data)
+    for ours, theirs in zip(run.model().get_weights(), whole.model().get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_forecast_writes_the_columns_to_forecast(place: Path) -> None:
+    said = call(f"series forecast {place / 'run'} {place / 't.csv'} --out next.csv --horizon {AHEAD}")
+    assert said.code == 0, said.err
+    found = pd.read_csv("next.csv")
+    assert len(found) == 2 * AHEAD
+    assert not {"rain", "plan"} & set(found)
+    said = call(f"series forecast {place / 'run'} {place / 't.csv'} --out next.csv --horizon {AHEAD + 1}")
+    assert said.code != 0
+    assert "the known future of 'plan' covers 8 steps" in said.last
+
+
+def test_export_has_an_input_for_the_known_values(place: Path) -> None:
+    said = call(f"export {place / 'run'} --out models --name shops")
+    assert said.code == 0, said.err
+    card = Path("models/shops/README.md").read_text()
+    assert "| `forecast` | horizon, known, past, series | future |" in card
+    assert (
+        "- `known`: the rows to forecast, with what is known of them in advance: plan, hour sine, hour cosine" in card
+    )
+    assert "- `future`: the columns sales." in card
+    assert call("export --verify-only models/shops").code == 0
+
+
+def test_backtest_and_search_read_covariates(place: Path) -> None:
+    line = f"series backtest {place / 't.csv'} {COVARIATES} {SIZES} --epochs 1 --folds 2 --out folds"
+    said = call(line)
+    assert said.code == 0, said.err
+    assert call(line).out == said.out, "complete folds are read"
+    said = call(f"series tune {place / 't.csv'} --task forecast {COVARIATES} {SIZES} --epochs 1 --jobs 1 --units 2,3")
+    assert said.code == 0, said.err
+    assert call(f"report {place / 'run'} --out report.html").code == 0
