@@ -15,11 +15,11 @@ from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.files import LARGEST_OBJECT, open_regular
 from lstm_ae.formatting import quote
 from lstm_ae.json_types import JsonMapping
-from lstm_ae.watch.sinks import JsonLines, SinkOptions, Webhook
+from lstm_ae.watch.sinks import Alertmanager, JsonLines, SinkOptions, Webhook
 from lstm_ae.watch.sources import File, SourceOptions, Stdin
 
 SOURCES: Mapping[str, type[SourceOptions]] = {"file": File, "stdin": Stdin}
-SINKS: Mapping[str, type[SinkOptions]] = {"jsonl": JsonLines, "webhook": Webhook}
+SINKS: Mapping[str, type[SinkOptions]] = {"jsonl": JsonLines, "webhook": Webhook, "alertmanager": Alertmanager}
 
 # Names of monitors and sinks, which become names of files and labels of metrics.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -274,6 +274,7 @@ _EXAMPLE: Mapping[type[Options], JsonMapping] = {
     File: {"path": "pump.csv"},
     JsonLines: {"path": "alarms.jsonl"},
     Webhook: {"url": "https://example.com/alarms"},
+    Alertmanager: {"url": "http://127.0.0.1:9093"},
 }
 
 

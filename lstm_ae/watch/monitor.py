@@ -1,8 +1,10 @@
 """Score the rows of a source by a run, find events, and send messages about them."""
 
 import collections
+import contextlib
 import dataclasses
 import logging
+import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +19,7 @@ from lstm_ae.arrays import BoolArray, Int64Array
 from lstm_ae.data.csv_reader import Chunk
 from lstm_ae.errors import Code, DataError, LstmAeError
 from lstm_ae.formatting import format_count, format_heading, quote
-from lstm_ae.json_types import JsonMapping, JsonObject
+from lstm_ae.json_types import JsonObject
 from lstm_ae.run import Run, open_run
 from lstm_ae.watch.config import MonitorConfig, parse_duration
 from lstm_ae.watch.events import Change, OpenEvent, event_id, find_changes, finite
@@ -194,6 +196,8 @@ class Monitor:
                 LOG.warning("%s: %s for former sinks removed", self.name, format_count(removed, "message"))
             # Sinks whose received messages are compared with the stored ones before the first message is sent.
             self.unsure = set(self.sinks)
+            # When messages on open events were sent to a sink for the last time.
+            self.refreshed = dict.fromkeys(self.sinks, -math.inf)
             self.restored = False
             self._restore()
         except BaseException:
@@ -511,10 +515,16 @@ class Monitor:
 
     def _store_silence(self, begun: float, end: float | None) -> None:
         """Store the message on the begin or the end of a silence."""
+        self.state.set_fact("silent", begun if end is None else None)
+        for sink, (options, _) in self.sinks.items():
+            if options.send == "events":
+                self._store(sink, [self._silence_message(begun, end)])
+
+    def _silence_message(self, begun: float, end: float | None) -> Message:
         status = "firing" if end is None else "resolved"
         moments = TimeNotation().format((np.array([begun, end or begun]) * 1e3).astype(np.int64) * 10**6)
         identifier = event_id(self.name, "silence", begun)
-        body: JsonMapping = {
+        body: JsonObject = {
             "kind": "silence",
             "status": status,
             "event": identifier,
@@ -525,10 +535,7 @@ class Monitor:
             "run": self.version[0],
             "version": self.version[1],
         }
-        self.state.set_fact("silent", begun if end is None else None)
-        for sink, (options, _) in self.sinks.items():
-            if options.send == "events":
-                self._store(sink, [Message(f"{identifier}-{status}", dict(body))])
+        return Message(f"{identifier}-{status}", body)
 
     def _store(self, sink: str, messages: Sequence[Message]) -> None:
         if messages:
@@ -545,10 +552,29 @@ class Monitor:
                     self._send(name, sink, waiting)
                     if backoff.succeed():
                         LOG.info("%s: the sink %s accepts messages again", self.name, name)
+                if backoff.ready and self._refresh(name, sink) and backoff.succeed():
+                    LOG.info("%s: the sink %s accepts messages again", self.name, name)
             except SinkError as error:
                 if backoff.fail(str(error), error.wait):
                     LOG.warning("%s: the sink %s fails, and messages wait: %s", self.name, name, error)
             self.status.waiting[name] = self.state.waiting(name)
+
+    def _refresh(self, name: str, sink: Sink) -> bool:
+        """Send messages on open events again to a sink that forgets them; return whether there were any."""
+        if not sink.refresh or self.clock.monotonic() - self.refreshed[name] < sink.refresh:
+            return False
+        messages = [
+            self._event_message(series, Change("firing", track.event))
+            for series, track in self.tracks.items()
+            if track.event is not None
+        ]
+        if (begun := self.state.fact("silent")) is not None:
+            messages.append(self._silence_message(begun, None))
+        for start in range(0, len(messages), sink.batch):
+            with contextlib.suppress(RefusedMessageError):  # it was refused before, and counted then
+                sink.send(messages[start : start + sink.batch])
+        self.refreshed[name] = self.clock.monotonic()
+        return bool(messages)
 
     def _send(self, name: str, sink: Sink, waiting: Mapping[int, Message]) -> None:
         """Send messages by number, and remove them from the state."""

@@ -6,6 +6,7 @@ twice if the process is killed in between. Both copies have the same key.
 
 import abc
 import dataclasses
+import datetime
 import email.utils
 import hashlib
 import hmac
@@ -16,7 +17,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http.client import HTTPException
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +29,9 @@ from lstm_ae.json_types import JsonObject
 
 # Seconds that a request may take.
 TIMEOUT = 10.0
+
+# Seconds after which an alert ends unless it is sent again.
+ALERT_SECONDS = 300.0
 
 # Responses by which a server refuses the message itself, so that sending it again cannot help.
 MESSAGE_REFUSED = (400, 413, 422)
@@ -67,9 +71,11 @@ class Sink(abc.ABC):
 
     Args:
         batch: largest number of messages that `send` takes.
+        refresh: seconds after which messages on open events are sent again; 0 for never.
     """
 
     batch: int = 1
+    refresh: float = 0
 
     @abc.abstractmethod
     def check(self) -> None:
@@ -222,14 +228,12 @@ class JsonLinesSink(Sink):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Webhook(SinkOptions):
-    """An address to which each message is posted as JSON."""
+class Server(SinkOptions):
+    """Options of a server that receives JSON."""
 
     url: str | None = option(None, "Address, http or https.", "")
     url_env: str | None = option(None, "Environment variable of an address that is secret.", "")
     url_file: str | None = option(None, "File of an address that is secret.", "")
-    secret_env: str | None = option(None, "Environment variable of the secret that signs the messages.", "")
-    secret_file: str | None = option(None, "File of the secret that signs the messages.", "")
     token_env: str | None = option(None, "Environment variable of the token for the header Authorization.", "")
     token_file: str | None = option(None, "File of the token for the header Authorization.", "")
 
@@ -243,15 +247,40 @@ class Webhook(SinkOptions):
         if self.url is not None:
             check_url(self.url)
 
-    def open(self) -> Sink:
-        """Return the webhook with its secrets."""
+    def client(self, path: str = "") -> "HttpClient":
+        """Return a client of a path of the server.
+
+        Raises:
+            ConfigError: a secret is missing.
+        """
         url = self.url or read_secret("url", self.url_env, self.url_file) or ""
         check_url(url, secret=self.url is None)
-        return WebhookSink(
-            url,
-            read_secret("secret", self.secret_env, self.secret_file),
-            read_secret("token", self.token_env, self.token_file),
+        return HttpClient(
+            url.rstrip("/") + path if path else url, read_secret("token", self.token_env, self.token_file)
         )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Webhook(Server):
+    """An address to which each message is posted as JSON."""
+
+    secret_env: str | None = option(None, "Environment variable of the secret that signs the messages.", "")
+    secret_file: str | None = option(None, "File of the secret that signs the messages.", "")
+
+    def open(self) -> Sink:
+        """Return the webhook with its secrets."""
+        return WebhookSink(self.client(), read_secret("secret", self.secret_env, self.secret_file))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Alertmanager(Server):
+    """Prometheus Alertmanager, whose API of version 2 gets an alert for each event."""
+
+    send: str = option("events", "What to send.", "", choices=("events",))
+
+    def open(self) -> Sink:
+        """Return the Alertmanager."""
+        return AlertmanagerSink(self.client("/api/v2/alerts"))
 
 
 def check_url(url: str, *, secret: bool = False) -> None:
@@ -347,13 +376,12 @@ class WebhookSink(Sink):
     """Address to which messages are posted.
 
     Args:
-        url: the address.
+        client: client of the address.
         secret: secret of the signature; None for no signature.
-        token: token for the header Authorization; None for none.
     """
 
-    def __init__(self, url: str, secret: str | None = None, token: str | None = None) -> None:
-        self.client, self.secret = HttpClient(url, token), secret
+    def __init__(self, client: HttpClient, secret: str | None = None) -> None:
+        self.client, self.secret = client, secret
 
     def check(self) -> None:
         """Open a connection."""
@@ -369,6 +397,51 @@ class WebhookSink(Sink):
             self.client.post(content, headers)
 
 
+class AlertmanagerSink(Sink):
+    """Alertmanager that gets an alert for each event.
+
+    The labels identify an alert and stay the same while the event lasts. An alert of an event that lasts ends by itself
+    after `ALERT_SECONDS`, so that it does not outlive a watch that has stopped.
+
+    Args:
+        client: client of the path of the alerts.
+        now: function that returns the seconds since 1970.
+    """
+
+    refresh = ALERT_SECONDS / 5
+
+    def __init__(self, client: HttpClient, now: Callable[[], float] = time.time) -> None:
+        self.client, self.now = client, now
+
+    def check(self) -> None:
+        """Open a connection."""
+        self.client.connect()
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """Post an alert for each message."""
+        self.client.post(_json([self._alert(body) for _, body in messages]).encode(), {})
+
+    def _alert(self, body: JsonObject) -> JsonObject:
+        labels = {name: body[name] for name in ("monitor", "series", "kind", "event")}
+        causes = ", ".join(f"{name} {share:.0%}" for name, share in body.get("causes", {}).items())
+        annotations = {name: str(body[name]) for name in ("score", "threshold", "p", "version") if name in body}
+        alert: JsonObject = {
+            "labels": {"alertname": f"lstmae_{body['kind']}", **{name: text for name, text in labels.items() if text}},
+            "annotations": annotations | ({"causes": causes} if causes else {}),
+        }
+        moments = {"startsAt": body["start"], "endsAt": body["end"]}
+        if body["status"] == "firing":
+            moments["endsAt"] = self.now() + ALERT_SECONDS
+        elif not isinstance(body["end"], str):  # a time that is no date
+            moments["endsAt"] = self.now()
+        for name, moment in moments.items():
+            if isinstance(moment, float):
+                moment = datetime.datetime.fromtimestamp(moment, datetime.UTC).isoformat()
+            if isinstance(moment, str):
+                alert[name] = moment
+        return alert
+
+
 def sign(content: bytes, secret: str) -> str:
     """Return the signature of a message, the HMAC-SHA256 of its body.
 
@@ -378,5 +451,5 @@ def sign(content: bytes, secret: str) -> str:
     return "sha256=" + hmac.new(secret.encode(), content, hashlib.sha256).hexdigest()
 
 
-def _json(content: JsonObject) -> str:
+def _json(content: object) -> str:
     return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

@@ -73,7 +73,7 @@ def test_sinks_of_a_monitor_are_all_sinks_unless_it_names_some() -> None:
         (MONITOR.replace(', path = "a.csv"', ""), "path is missing"),
         (MONITOR + SINK + SINK, r"\[\[sinks\]\] 'file': another sink has this name"),
         (MONITOR + SINK.replace('name = "file"', ""), r"\[\[sinks\]\] number 1: name must consist"),
-        (MONITOR + SINK.replace("jsonl", "csv", 1), "kind must be one of jsonl, webhook"),
+        (MONITOR + SINK.replace("jsonl", "csv", 1), "kind must be one of jsonl, webhook, alertmanager"),
         (MONITOR + SINK.replace("path", "send"), "send must be one of events, scores. Received: 'a.jsonl'"),
         (
             "".join(

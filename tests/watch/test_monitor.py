@@ -1,5 +1,6 @@
 """Monitors: scores and events equal those of a table, restarts repeat nothing, and nothing that arrives stops them."""
 
+import datetime
 import json
 import shutil
 from pathlib import Path
@@ -14,7 +15,7 @@ from lstm_ae.detection.calibration import score_rows
 from lstm_ae.detection.events import find_events
 from lstm_ae.detection.scores import row_scores
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.watch.sinks import JsonLines, SinkError, Webhook
+from lstm_ae.watch.sinks import Alertmanager, AlertmanagerSink, JsonLines, SinkError, Webhook
 from lstm_ae.watch.sources import File
 
 RNG = np.random.default_rng(0)
@@ -485,3 +486,66 @@ def test_sink_error_names_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
         Webhook(url_env="HOOK").open().check()
     assert "password" not in str(error.value)
     assert "token" not in str(error.value)
+
+
+def test_alert_is_refreshed_while_its_event_lasts_and_resolved_once(run: Any) -> None:
+    """Alertmanager forgets alerts at its restart, so a watch sends those that last again."""
+    clock = Clock()
+    live(HEADER + lines([*noisy(20), 20, *noisy(3)]))
+    with webhook_server() as hook:
+        options = Alertmanager(url=hook.url)
+        monitor = monitor_of(sinks={"alerts": (options, AlertmanagerSink(options.client(), clock.time))}, clock=clock)
+        for _ in range(13):
+            drain(monitor)
+            clock.now += 10
+        monitor.close()
+        monitor = monitor_of(sinks={"alerts": (options, AlertmanagerSink(options.client(), clock.time))}, clock=clock)
+        drain(monitor)
+        before = len(hook.received)
+        live(lines(noisy(10), 24))
+        for _ in range(13):
+            drain(monitor)
+            clock.now += 10
+    alerts = [json.loads(body) for _, body in hook.received]
+    assert {len(each) for each in alerts} == {1}
+    assert len({json.dumps(each["labels"]) for (each,) in alerts}) == 1
+    # The message, a copy every 60 seconds, and one after the restart; then the end.
+    assert (before, len(alerts)) == (4, 5)
+    ends = [datetime.datetime.fromisoformat(each["endsAt"]).timestamp() - NOW for (each,) in alerts]
+    assert ends[:4] == [300, 360, 420, 430]
+    assert ends[4] < 0
+    assert {each["startsAt"] for (each,) in alerts} == {alerts[0][0]["startsAt"]}
+
+
+def test_silence_is_refreshed_as_an_alert(run: Any) -> None:
+    clock = Clock()
+    live(HEADER + lines(noisy(10)))
+    with webhook_server() as hook:
+        options = Alertmanager(url=hook.url)
+        sink = AlertmanagerSink(options.client(), clock.time)
+        monitor = monitor_of(sinks={"alerts": (options, sink)}, clock=clock, silence="1h")
+        drain(monitor)
+        for _ in range(3):
+            clock.now += 3600
+            drain(monitor)
+    labels = [json.loads(body)[0]["labels"] for _, body in hook.received]
+    assert labels == [labels[0]] * 3
+    assert labels[0]["alertname"] == "lstmae_silence"
+
+
+def test_failed_refresh_is_repeated_and_the_sink_recovers(run: Any) -> None:
+    clock = Clock()
+    live(HEADER + lines([*noisy(20), 20, *noisy(3)]))
+    with webhook_server() as hook:
+        options = Alertmanager(url=hook.url)
+        sink = AlertmanagerSink(options.client(), clock.time)
+        monitor = monitor_of(sinks={"alerts": (options, sink)}, clock=clock)
+        drain(monitor)
+        hook.answers += [500]
+        clock.now += 60
+        drain(monitor)
+        assert monitor.status.sinks["alerts"].failures == 1
+        clock.now += 1
+        drain(monitor)
+    assert monitor.status.sinks["alerts"].failures == 0
+    assert len(hook.received) == 3

@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 from watching import messages, webhook_server
 
-from lstm_ae.watch.sinks import JsonLines, Message, RefusedMessageError, SinkError, Webhook
+from lstm_ae.watch.sinks import (
+    Alertmanager,
+    AlertmanagerSink,
+    JsonLines,
+    Message,
+    RefusedMessageError,
+    SinkError,
+    Webhook,
+)
 
 ONE, TWO = Message("1-firing", {"text": "Tür"}), Message("2-firing", {"text": None})
 
@@ -123,3 +131,45 @@ def test_answer_that_is_not_http_is_a_sink_error() -> None:
         with pytest.raises(SinkError, match="cannot be reached: BadStatusLine"):
             Webhook(url=f"http://127.0.0.1:{server.getsockname()[1]}/").open().send([ONE])
         thread.join()
+
+
+EVENT = {
+    "kind": "anomaly",
+    "status": "firing",
+    "event": "4309",
+    "monitor": "pump",
+    "series": "",
+    "start": "2024-02-25T00:00:00+00:00",
+    "end": None,
+    "score": 2.5,
+    "threshold": 2.0,
+    "p": 0.25,
+    "causes": {"flow": 0.75, "pressure": 0.25},
+    "version": "first",
+}
+
+
+def test_alert_has_labels_that_identify_the_event() -> None:
+    with webhook_server() as hook:
+        options = Alertmanager(url=f"{hook.url}/")
+        sink = AlertmanagerSink(options.client("/api/v2/alerts"), lambda: 0.0)
+        sink.check()
+        sink.send([Message("4309-firing", EVENT)])
+        sink.send([Message("4309-resolved", EVENT | {"status": "resolved", "end": "2024-02-25T02:10:00+00:00"})])
+        sink.send([Message("4309-resolved", EVENT | {"status": "resolved", "start": 7, "end": 9})])
+    assert sink.client.url == f"{hook.url}/api/v2/alerts"
+    ((firing,), (resolved,), (numbered,)) = (json.loads(body) for _, body in hook.received)
+    assert firing == {
+        "labels": {"alertname": "lstmae_anomaly", "monitor": "pump", "kind": "anomaly", "event": "4309"},
+        "annotations": {
+            "score": "2.5",
+            "threshold": "2.0",
+            "p": "0.25",
+            "version": "first",
+            "causes": "flow 75%, pressure 25%",
+        },
+        "startsAt": "2024-02-25T00:00:00+00:00",
+        "endsAt": "1970-01-01T00:05:00+00:00",
+    }
+    assert resolved == firing | {"endsAt": "2024-02-25T02:10:00+00:00"}
+    assert (numbered["endsAt"], "startsAt" in numbered) == ("1970-01-01T00:00:00+00:00", False)
