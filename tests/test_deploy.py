@@ -1,9 +1,11 @@
-"""Test the Dockerfiles in docs/deploy without building them: files, commands, users, and requirements."""
+"""Test the files in docs/deploy without running them: paths, commands, users, requirements, and metrics."""
 
+import configparser
 import fnmatch
 import json
 import re
 import shlex
+import time
 import tomllib
 from importlib.metadata import requires
 from pathlib import Path
@@ -147,6 +149,30 @@ def test_compose_file_builds_both_images_with_read_only_file_systems():
         assert service["cap_drop"] == ["ALL"]
         assert any(mount.startswith("/tmp") for mount in service["tmpfs"])
     assert all(port.startswith("127.0.0.1:") for port in services["serve"]["ports"])
+
+
+def test_unit_of_the_watch_runs_a_valid_command_with_a_stored_state():
+    unit = configparser.ConfigParser(interpolation=None)
+    unit.optionxform = str
+    unit.read(DEPLOY / "lstmae-watch.service", encoding="utf-8")
+    program, _, words = unit["Service"]["ExecStart"].partition(" ")
+    assert Path(program).name == "lstmae"
+    typed = parse_command(f"lstmae {words}")
+    assert typed["file"] == Path("/etc/lstmae/watch.toml")
+    assert not typed["check"]
+    assert unit["Service"]["WorkingDirectory"] == f"/var/lib/{unit['Service']['StateDirectory']}"
+
+
+def test_alert_rules_name_metrics_of_the_watch():
+    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
+    from lstm_ae.watch.metrics import MonitorCollector
+
+    families = MonitorCollector([], time).collect()
+    known = {f"{each.name}_total" if each.type == "counter" else each.name for each in families}
+    (group,) = yaml.safe_load((DEPLOY / "watch-rules.yaml").read_text(encoding="utf-8"))["groups"]
+    named = {name for rule in group["rules"] for name in re.findall(r"\b(?:lstmae|anomaly)_\w+", rule["expr"])}
+    assert len(named) == len(group["rules"])
+    assert named <= known
 
 
 PROGRAM_WITHOUT = """
