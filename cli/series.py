@@ -197,8 +197,9 @@ def _describe_tasks(inspection: "TableInspection", config: Reading) -> str:
     if holds_classes(config, inspection.table):
         return "These windows are for --task classify. Omit --label-col for the other tasks."
     defaults = inspection.prepared.defaults
-    horizon = "--horizon" if defaults is None else f"--horizon {defaults.season}"
-    return f"These windows are for --task anomaly, reconstruct, and classify. Add {horizon} for --task forecast."
+    if defaults is None:
+        return "These windows are for --task anomaly, reconstruct, and classify. Add --horizon for --task forecast."
+    return f"These windows are for --task anomaly. Add --horizon {defaults.season} for --task forecast."
 
 
 def _time_range(inspection: "TableInspection") -> tuple[str | float, str | float]:

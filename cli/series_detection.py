@@ -35,7 +35,7 @@ from .signals import read_until_signal
 
 if TYPE_CHECKING:
     from lstm_ae.apply.detect import Detection
-    from lstm_ae.apply.stream import FinalScores
+    from lstm_ae.apply.stream import StreamedScores
     from lstm_ae.data.time_zones import Zone
     from lstm_ae.json_types import JsonMapping
     from lstm_ae.run import Run
@@ -72,13 +72,15 @@ def follow_stream(
     console: Console,
     threshold: str | None,
     *,
+    online: bool,
     reading: "JsonMapping | None" = None,
     skip_bad: bool = False,
     keep_formulas: bool = False,
 ) -> None:
-    """Write a line for every row as soon as its score is decided, and the rest when the stream ends.
+    """Write a line for every row when it arrives, and a second one where the final score corrects it.
 
-    It ends as well with a row that cannot be taken; with `skip_bad` that is said and left out.
+    If not `online`, write one line as soon as the score is final, and the rest when the stream ends. The stream ends as
+    well with a row that cannot be used; with `skip_bad` that row is reported and skipped.
 
     CSV; with `--json` a JSON object a line.
     """
@@ -91,9 +93,13 @@ def follow_stream(
 
     detector = load_detector(run, reading)
     config = detector.config
-    stream = DetectionStream(detector, threshold)
+    stream = DetectionStream(detector, threshold, online=online)
     console.say(f"anomalies score above {stream.threshold.value:.4g}, by {stream.threshold.rule}")
-    console.say(f"each score is final after {stream.delay} more rows; Ctrl-C ends the stream")
+    final = f"scores are final after {format_count(stream.delay, 'more row')}"
+    if online:
+        rule = stream.final_threshold
+        final = f"{final}, and anomalies then score above {rule.value:.4g}; corrections are printed as second lines"
+    console.say(f"{final}; Ctrl-C ends the stream")
     with read_until_signal(lambda size: os.read(0, size)) as read:
         # What a training was told to learn from is not known of rows that come.
         left_out = SkippedRows(console)
@@ -104,7 +110,7 @@ def follow_stream(
         # The columns' own scores stand in the order of their names, whatever the order in which they come.
         names = layout.values if len(layout.values) > 1 else ()
         columns = [*(["series"] if layout.ids else []), "time", "score", "p", "anomaly", "final"]
-        columns += [f"score {name}" for name in names]
+        columns += [f"error {name}" for name in names]
 
         def line(cells: Sequence[object]) -> str:
             if console.json:
@@ -140,14 +146,14 @@ def refuse_table_options(given: Mapping[str, object]) -> None:
 
 
 def _format_lines(
-    scores: "FinalScores", columns: list[str], line: Callable[[Sequence[object]], str], *, timed: bool, zone: "Zone"
+    scores: "StreamedScores", columns: list[str], line: Callable[[Sequence[object]], str], *, timed: bool, zone: "Zone"
 ) -> Iterator[str]:
     from lstm_ae.data.time_zones import format_each_time
 
     times = format_each_time(scores.times, zone) if timed else scores.times.tolist()
     values: list[Sequence[object]] = [scores.series] if "series" in columns else []
     values += [times, *(column.tolist() for column in (scores.scores, scores.p, scores.anomaly, scores.final))]
-    values += [column.tolist() for column in scores.by_feature.T][: len(columns) - len(values)]
+    values += [column.tolist() for column in scores.errors.T][: len(columns) - len(values)]
     for row in zip(*values, strict=True):
         yield line([None if cell != cell else cell for cell in row])
 
@@ -244,6 +250,13 @@ def register(app: typer.Typer) -> None:
             typer.Option(metavar="<name>", help="Series of the figure (default: most events).", rich_help_panel=OUTPUT),
         ] = None,
         label_col: LabelColumn = None,
+        online: Annotated[
+            bool | None,
+            typer.Option(
+                "--online/--final",
+                help="Score rows as they arrive, not with later rows (default for -).",
+            ),
+        ] = None,
         skip_bad: Annotated[
             bool,
             typer.Option(
@@ -287,7 +300,15 @@ def register(app: typer.Typer) -> None:
             raise ConfigError("--series chooses what --figure draws. Add --figure", code=Code.MISSING_OPTION)
         opened = training.open_table_run(run, console)
         if data == "-":
-            follow_stream(opened, console, threshold, reading=given, skip_bad=skip_bad, keep_formulas=keep_formulas)
+            follow_stream(
+                opened,
+                console,
+                threshold,
+                online=online is not False,
+                reading=given,
+                skip_bad=skip_bad,
+                keep_formulas=keep_formulas,
+            )
             return
         from lstm_ae.apply import detection_output
         from lstm_ae.apply.detect import detect_prepared, load_detector
@@ -307,7 +328,7 @@ def register(app: typer.Typer) -> None:
                 from lstm_ae.apply.figures import find_series
 
                 find_series(prepared.table, series)
-            detection = detect_prepared(detector, prepared, threshold, bar.scoring)
+            detection = detect_prepared(detector, prepared, threshold, bar.scoring, online=bool(online))
         notes = collect_new_table_warnings(detection.prepared, opened.artifact(NormalScores).scale, opened.symbols)
         rests = opened.metrics().get("threshold", {}).get("note") if threshold is None else None
         show_note(

@@ -10,7 +10,10 @@ An artifact is a frozen dataclass whose fields say what they are in the file:
         scale: Scale
 
 Arrays are stored under their names and other values as JSON, under the names of their fields. A field that is a
-dataclass or a named tuple, such as `scale`, is a part, whose fields are declared in the same way.
+dataclass or a named tuple, such as `scale`, is a part, whose fields are declared in the same way. Two parts of one type
+need `OwnNames`:
+
+        model: Annotated[Calibration, OwnNames()]
 """
 
 import dataclasses
@@ -41,6 +44,11 @@ class StoredArray:
     def __init__(self, name: str, dtype: type, *axes: str, stored_as: type | None = None, flag: str = "") -> None:
         self.name, self.dtype, self.axes, self.stored_as, self.flag = name, dtype, axes, stored_as, flag
 
+    def with_prefix(self, prefix: str) -> "StoredArray":
+        """Return the array of a part with `OwnNames`: its name, axes, and flag with a prefix."""
+        axes, flag = [prefix + axis for axis in self.axes], self.flag and prefix + self.flag
+        return StoredArray(prefix + self.name, self.dtype, *axes, stored_as=self.stored_as, flag=flag)
+
     def check(self, array: Array, lengths: dict[str, int]) -> None:
         """Raise `ValueError` if the type, an axis, or a length is wrong; add the lengths of the axes to `lengths`."""
         if not np.issubdtype(array.dtype, self.dtype):
@@ -50,6 +58,10 @@ class StoredArray:
         for axis, length in zip(self.axes, array.shape, strict=True):
             if lengths.setdefault(axis, length) != length:
                 raise ValueError(f"{self.name} must have {lengths[axis]} {axis}. Received: {length}")
+
+
+class OwnNames:
+    """Mark a part whose arrays, axes, and values have the name of its field before their own, with a dot between."""
 
 
 class ArtifactContent(NamedTuple):
@@ -124,26 +136,52 @@ class Artifact:
         return cls.from_content(ArtifactContent(*load_arrays(path, advice=cls.repair)), str(path))
 
 
+class _Field(NamedTuple):
+    """A field of an artifact or a part.
+
+    Args:
+        name: Name of the field.
+        key: Its name in the file, for values.
+        kind: Its type.
+        array: What it is in the file, for arrays, else None.
+        prefix: What precedes the names of its own fields in the file, for parts.
+    """
+
+    name: str
+    key: str
+    kind: Any
+    array: StoredArray | None
+    prefix: str
+
+    @property
+    def is_part(self) -> bool:
+        """Whether the field is a part."""
+        return dataclasses.is_dataclass(self.kind) or hasattr(self.kind, "_fields")
+
+
 @functools.cache
-def _stored_fields(kind: Any) -> list[tuple[str, Any, Any]]:
-    """Return name, type, and `StoredArray` (None for other fields) of each field of an artifact or a part."""
+def _stored_fields(kind: Any, prefix: str) -> list[_Field]:
+    """Return the fields of an artifact or a part whose names in the file have a prefix."""
     hints = get_type_hints(kind, include_extras=True)
     names = [field.name for field in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else kind._fields
     fields = []
     for name in names:
-        array = hints[name].__metadata__[0] if get_origin(hints[name]) is Annotated else None
-        fields.append((name, hints[name], array))
+        hint, note = hints[name], None
+        if get_origin(hint) is Annotated:
+            hint, note = hint.__origin__, hint.__metadata__[0]
+        array = note.with_prefix(prefix) if isinstance(note, StoredArray) else None
+        fields.append(
+            _Field(name, prefix + name, hint, array, f"{prefix}{name}." if isinstance(note, OwnNames) else prefix)
+        )
     return fields
 
 
-def _is_part(kind: Any) -> bool:
-    return dataclasses.is_dataclass(kind) or hasattr(kind, "_fields")
-
-
-def _collect(part: object, values: JsonObject, arrays: dict[str, Array], lengths: dict[str, int]) -> None:
+def _collect(
+    part: object, values: JsonObject, arrays: dict[str, Array], lengths: dict[str, int], prefix: str = ""
+) -> None:
     whole: Any = type(part)
-    for name, kind, array in _stored_fields(whole):
-        value = getattr(part, name)
+    for field in _stored_fields(whole, prefix):
+        value, array = getattr(part, field.name), field.array
         if array is not None:
             if value is None and array.flag:
                 continue
@@ -152,27 +190,29 @@ def _collect(part: object, values: JsonObject, arrays: dict[str, Array], lengths
             arrays[array.name] = value
             if array.flag:
                 values[array.flag] = True
-        elif _is_part(kind):
-            _collect(value, values, arrays, lengths)
+        elif field.is_part:
+            _collect(value, values, arrays, lengths, field.prefix)
         else:
-            _check_value(name, kind, value)
-            values[name] = value
+            _check_value(field.key, field.kind, value)
+            values[field.key] = value
 
 
-def _build(kind: Any, values: JsonMapping, arrays: Mapping[str, Array], lengths: dict[str, int]) -> Any:
+def _build(
+    kind: Any, values: JsonMapping, arrays: Mapping[str, Array], lengths: dict[str, int], prefix: str = ""
+) -> Any:
     fields: dict[str, Any] = {}
-    for name, field_kind, array in _stored_fields(kind):
-        if array is not None:
+    for field in _stored_fields(kind, prefix):
+        if (array := field.array) is not None:
             if array.flag and not values.get(array.flag):
-                fields[name] = None
+                fields[field.name] = None
                 continue
             array.check(arrays[array.name], lengths)
-            fields[name] = arrays[array.name]
-        elif _is_part(field_kind):
-            fields[name] = _build(field_kind, values, arrays, lengths)
+            fields[field.name] = arrays[array.name]
+        elif field.is_part:
+            fields[field.name] = _build(field.kind, values, arrays, lengths, field.prefix)
         else:
-            _check_value(name, field_kind, values[name])
-            fields[name] = values[name]
+            _check_value(field.key, field.kind, values[field.key])
+            fields[field.name] = values[field.key]
     return kind(**fields)
 
 

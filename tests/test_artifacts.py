@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lstm_ae.arrays import Array
-from lstm_ae.artifacts import Artifact, StoredArray
+from lstm_ae.artifacts import Artifact, OwnNames, StoredArray
 from lstm_ae.config import Toy
 from lstm_ae.data.windows import Source
 from lstm_ae.errors import DataError
@@ -104,6 +104,74 @@ def test_artifact_metadata_must_be_an_object(tmp_path: Path, meta: bytes) -> Non
         np.savez(path, **{name: file[name] for name in file if name != "meta"}, meta=np.frombuffer(meta, np.uint8))
     with pytest.raises(DataError, match=r"a\.npz.* cannot be read"):
         Sample.load(path)
+
+
+class Inner(NamedTuple):
+    weight: float
+    values: Annotated[Array, StoredArray("values_0", np.floating, "steps")]
+    extra: Annotated[Array | None, StoredArray("extra_0", np.integer, "steps", flag="has_extra")]
+
+
+class Pair(NamedTuple):
+    name: str
+    inner: Inner
+
+
+@dataclasses.dataclass(frozen=True)
+class Twins(Artifact):
+    """An artifact with two parts of one type, with parts of their own, and a part without own names."""
+
+    file = "twins.npz"
+
+    one: Annotated[Pair, OwnNames()]
+    other: Annotated[Pair, OwnNames()]
+    inner: Inner
+
+
+def twins() -> Twins:
+    return Twins(
+        Pair("a", Inner(1.5, np.array([1.0, 2.0]), np.array([3, 4]))),
+        Pair("b", Inner(2.5, np.array([5.0]), None)),
+        Inner(3.5, np.array([6.0, 7.0, 8.0]), None),
+    )
+
+
+def test_two_parts_of_one_type_are_stored_under_their_own_names(tmp_path: Path) -> None:
+    path = tmp_path / "twins.npz"
+    twins().save(path)
+    with np.load(path) as file:
+        assert list(file) == ["meta", "one.values_0", "one.extra_0", "other.values_0", "values_0"]
+        assert json.loads(file["meta"].tobytes()) == {
+            "one.name": "a",
+            "one.weight": 1.5,
+            "one.has_extra": True,
+            "other.name": "b",
+            "other.weight": 2.5,
+            "weight": 3.5,
+        }
+    found = Twins.load(path)
+    assert (found.one.name, found.other.name) == ("a", "b")
+    assert [part.weight for part in (found.one.inner, found.other.inner, found.inner)] == [1.5, 2.5, 3.5]
+    # The parts have different numbers of steps.
+    assert [part.values.tolist() for part in (found.one.inner, found.other.inner, found.inner)] == [
+        [1, 2],
+        [5],
+        [6, 7, 8],
+    ]
+    assert found.one.inner.extra is not None
+    assert found.one.inner.extra.tolist() == [3, 4]
+    assert found.other.inner.extra is None
+    assert found.inner.extra is None
+
+
+def test_axes_of_a_part_with_its_own_names_must_agree(tmp_path: Path) -> None:
+    whole = twins()
+    wrong = whole.one._replace(inner=whole.one.inner._replace(extra=np.array([3])))
+    with pytest.raises(ValueError, match=r"one\.extra_0 must have 2 one\.steps. Received: 1"):
+        dataclasses.replace(whole, one=wrong).save(tmp_path / "twins.npz")
+    heavy = whole.other._replace(inner=whole.other.inner._replace(weight="2"))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"other\.weight must be"):
+        dataclasses.replace(whole, other=heavy).save(tmp_path / "twins.npz")
 
 
 @pytest.mark.parametrize("name", ["pump", "snp"])

@@ -16,17 +16,19 @@ from lstm_ae.data.table_reader import Progress
 from lstm_ae.data.time_zones import format_time
 from lstm_ae.detection.baselines import MAHALANOBIS
 from lstm_ae.detection.calibration import (
-    Adding,
+    Calibration,
     NormalDistances,
     NormalScores,
+    Residuals,
+    RowScores,
     ScoredSeries,
     find_anomalies,
     score_rows,
-    windowwise,
+    score_rows_online,
 )
 from lstm_ae.detection.events import Event
 from lstm_ae.detection.metrics import EventMetrics, RankingMetrics, event_metrics, ranking_metrics
-from lstm_ae.detection.scores import row_scores
+from lstm_ae.detection.scores import mean_over_features
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.model_store import ModelStore
 from lstm_ae.studies.series import reconstruction
@@ -79,15 +81,14 @@ class RunDetector(LoadedRun):
 
     Args:
         normal: The scores of normal rows that the model was not trained on.
-        model_errors, baseline_errors: Functions that return the squared window errors of scaled rows, for the model
-            and for as many principal components as its code has numbers. The errors of each column are multiplied by
-            its weight.
+        model_residuals, baseline_residuals: Functions that return the residuals of the windows at every row, for the
+            model and for as many principal components as its code has numbers.
         distances: Mahalanobis distances of normal rows, a baseline where labels exist; None for runs without them.
     """
 
     normal: NormalScores
-    model_errors: Adding
-    baseline_errors: Adding
+    model_residuals: Residuals
+    baseline_residuals: Residuals
     distances: NormalDistances | None = None
 
 
@@ -106,19 +107,25 @@ def load_detector(run: ModelStore, reading: JsonMapping | None = None) -> RunDet
     rule = run.metrics().get("threshold", {}).get("rule")
     config = dataclasses.replace(config, threshold=config.threshold or rule)
     normal = run.artifact(NormalScores)
-    by_components = windowwise(reconstruction.component_errors(normal.components, normal.scale.common), normal.window)
-    errors = normal.weigh(slide_run(run, config.scale).errors, by_components)
-    distances = run.find_artifact(NormalDistances)
-    return RunDetector(config, SeriesScales(normal.scale, run.symbols), normal, *errors, distances)
+    by_components = reconstruction.sliding_residuals(normal.components.residuals, normal.scale.common, normal.window)
+    return RunDetector(
+        config,
+        SeriesScales(normal.scale, run.symbols),
+        normal,
+        slide_run(run, config.scale).residuals,
+        by_components,
+        run.find_artifact(NormalDistances),
+    )
 
 
-def detect(run: ModelStore, request: TableRequest, *, rule: str | None = None) -> Detection:
+def detect(run: ModelStore, request: TableRequest, *, rule: str | None = None, online: bool = False) -> Detection:
     """Detect anomalies in a table.
 
     Args:
         run: A finished anomaly detection run.
         request: The table.
         rule: The threshold rule; None for the run's own rule.
+        online: Whether to score each row as if it were the last one.
 
     Raises:
         ConfigError, DataError: If the table cannot be read with these options, or the run is not an anomaly
@@ -126,11 +133,16 @@ def detect(run: ModelStore, request: TableRequest, *, rule: str | None = None) -
     """
     # A damaged run is reported before a table that may be large is read.
     detector = load_detector(run, request.reading)
-    return detect_prepared(detector, detector.read(request), rule)
+    return detect_prepared(detector, detector.read(request), rule, online=online)
 
 
 def detect_prepared(
-    detector: RunDetector, prepared: PreparedTable, rule: str | None = None, progress: Progress | None = None
+    detector: RunDetector,
+    prepared: PreparedTable,
+    rule: str | None = None,
+    progress: Progress | None = None,
+    *,
+    online: bool = False,
 ) -> Detection:
     """Detect anomalies in a table that is on its time grid.
 
@@ -139,6 +151,7 @@ def detect_prepared(
         prepared: The table.
         rule: The threshold rule; None for the detector's own rule.
         progress: Function that is called with the number of rows scored and their share.
+        online: Whether to score each row as if it were the last one.
     """
     normal, grid, values = detector.normal, prepared.grid, detector.scales.to_common(prepared).grid.values
     threshold_rule = parse_threshold(rule) if rule else reconstruction.threshold_rule(detector.config, normal)
@@ -146,23 +159,35 @@ def detect_prepared(
     prepared = remove_padding(prepared, original)
     rows: slice | BoolArray = slice(None) if prepared.grid is grid else original
 
-    def score(errors: Adding, normal_scores: Array, smooth: int, progress: Progress | None = None) -> ScoredSeries:
-        by_feature = score_rows(errors, values, grid.segment, normal.window, smooth, progress)
-        threshold = normal.threshold(threshold_rule, normal_scores, smooth)
-        return find_anomalies(by_feature[rows], normal, threshold, prepared.grid.segment, prepared.grid.series)
+    def score(
+        residuals: Residuals, calibration: Calibration, normal_scores: Array, progress: Progress | None = None
+    ) -> ScoredSeries:
+        if online:
+            scored = score_rows_online(residuals, calibration, values, grid.segment, progress)
+        else:
+            scored = score_rows(residuals, calibration, values, grid.segment, normal.smooth, progress)
+        scored = RowScores(*(column[rows] for column in scored))
+        threshold = normal.threshold(threshold_rule, normal_scores)
+        return find_anomalies(
+            scored, normal, calibration.usual, threshold, prepared.grid.segment, prepared.grid.series, online=online
+        )
 
-    model = score(detector.model_errors, normal.scores, normal.smooth, progress)
+    model = score(detector.model_residuals, normal.calibration, normal.online if online else normal.scores, progress)
     # Only the model reports progress: the baseline takes much less time.
-    baseline = score(detector.baseline_errors, normal.baseline, normal.smooth)
+    baseline = score(
+        detector.baseline_residuals, normal.baseline_calibration, normal.online_baseline if online else normal.baseline
+    )
     metrics = {}
     if prepared.grid.labels is not None:
         scale, scorers = detector.scales.scale.common, {"model": model, "PCA": baseline}
         if distances := detector.distances:
-            errors = windowwise(reconstruction.covariance_errors(distances.covariance, scale), normal.window)
-            scorers[MAHALANOBIS] = score(errors, distances.scores, smooth=1)
+            windows = reconstruction.sliding_residuals(lambda scaled: scaled, scale, normal.window)
+            scorers[MAHALANOBIS] = score(
+                windows, distances.calibration, distances.online if online else distances.scores
+            )
         distance = np.square((values[rows] - scale.offset) / scale.range) if scale.kind == "fixed" else None
-        raw = None if distance is None else row_scores(distance)
-        # A fixed threshold is in units of the model's errors, and a distance has others.
+        raw = None if distance is None else mean_over_features(distance)
+        # A fixed threshold is in units of the model's scores.
         without_threshold = {MAHALANOBIS} if threshold_rule.kind == "fixed" else set()
         metrics = _evaluate_on_labels(prepared, scorers, without_threshold, raw, normal.window)
     return Detection(prepared, normal, model, baseline, metrics)

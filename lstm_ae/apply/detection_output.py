@@ -53,7 +53,7 @@ def event_columns(detection: Detection) -> TableColumns:
 
 
 def score_columns(detection: Detection) -> TableColumns:
-    """Return time, score, p-value, anomaly flag, and the score of each column for every grid row, as table columns."""
+    """Return time, score, p-value, anomaly flag, and the error of each column for every grid row, as table columns."""
     table, grid, scored = detection.prepared.table, detection.prepared.grid, detection.model
     names = table.layout.values
     columns: TableColumns = {}
@@ -62,7 +62,7 @@ def score_columns(detection: Detection) -> TableColumns:
     columns["time"] = format_times(grid.times, table.zone) if table.layout.time is not None else grid.times
     columns |= {"score": scored.scores, "p": scored.p, "anomaly": scored.scores > scored.threshold.value}
     if len(names) > 1:
-        columns |= {f"score {name}": scored.by_feature[:, k] for k, name in enumerate(names)}
+        columns |= {f"error {name}": scored.errors[:, k] for k, name in enumerate(names)}
     return columns
 
 
@@ -91,6 +91,8 @@ def describe_detection(detection: Detection) -> list[str]:
                 f"{metrics.events.found} of {ranges} found" if metrics.events.ranges else ranges,
                 format_count(metrics.events.false, "false event"),
             ]
+            if delays := metrics.events.delays:
+                texts.append(f"alarm after {format_count(int(np.median(delays)), 'row')} (median)")
         if texts:
             lines.append(f"{name}: {', '.join(texts)}")
     return lines
@@ -159,7 +161,15 @@ def detection_to_json(detection: Detection) -> JsonObject:
         "pca_events": len(detection.baseline.events),
         "judged": {
             name: metrics.ranking._asdict()
-            | ({} if metrics.events is None else {"found": metrics.events.found, "false": metrics.events.false})
+            | (
+                {}
+                if metrics.events is None
+                else {
+                    "found": metrics.events.found,
+                    "false": metrics.events.false,
+                    "delays": list(metrics.events.delays),
+                }
+            )
             for name, metrics in detection.metrics.items()
         },
     }

@@ -9,8 +9,8 @@ from lstm_ae.arrays import Array, Float32Array, Float64Array
 from lstm_ae.data.frames import map_to_table_rows, row_id_columns
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import PreparedTable
-from lstm_ae.detection.calibration import BATCH, Adding, score_rows, window_blocks, window_segments
-from lstm_ae.detection.scores import mean_errors
+from lstm_ae.detection.calibration import MOST_BATCH, Residuals, mean_rows, window_blocks, window_segments
+from lstm_ae.detection.scores import mean_windows
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.model_store import ModelStore
@@ -27,7 +27,7 @@ def encode_rows(sliding: SlidingAutoencoder, grid: Panel) -> Float32Array:
     """
     codes, window = np.full((len(grid.values), sliding.code), np.nan, np.float32), sliding.window
     for first, end in window_segments(grid.segment, window):
-        for place in window_blocks(first, end, window):
+        for place in window_blocks(first, end, window, sliding.features):
             rows = grid.values[place]
             empty = empty_windows(rows, window)[:, None]
             codes[place.start + window - 1 : place.stop] = np.where(empty, np.float32(np.nan), sliding.encode(rows))
@@ -57,8 +57,8 @@ def decode_rows(sliding: SlidingAutoencoder, codes: Array, segment: Array) -> Fl
         )
     rows = np.full((len(codes), sliding.features), np.nan, np.float32)
     for first, end in window_segments(segment, sliding.window):
-        ends = range(first + sliding.window - 1, end, BATCH)
-        rows[first:end] = mean_errors(decode(codes[start : min(start + BATCH, end)]) for start in ends)
+        ends = range(first + sliding.window - 1, end, MOST_BATCH)
+        rows[first:end] = mean_windows(decode(codes[start : min(start + MOST_BATCH, end)]) for start in ends)
     return rows
 
 
@@ -68,15 +68,15 @@ def reconstruct_rows(sliding: SlidingAutoencoder, grid: Panel) -> Float32Array:
     Returns:
         `(rows, features)` float32; NaN where no window contains the row.
     """
-    rows = score_rows(sliding.rebuild, grid.values, grid.segment, sliding.window, smooth=1)
+    rows = mean_rows(sliding.rebuild, grid.values, grid.segment, sliding.window, sliding.features)
     return rows.astype(np.float32)
 
 
-def squared_error_sums(errors: Adding, grid: Panel, window: int) -> tuple[Float64Array, Float64Array]:
+def squared_error_sums(residuals: Residuals, grid: Panel, window: int) -> tuple[Float64Array, Float64Array]:
     """Sum the squared errors of all windows in scaled values; their mean is that of the run's test metrics.
 
     Args:
-        errors: Function that returns the window errors of a block of rows, for the model or a baseline.
+        residuals: Function that returns the residuals of the windows of a block of rows, for the model or a baseline.
         grid: The rows.
         window: Rows per window.
 
@@ -88,10 +88,10 @@ def squared_error_sums(errors: Adding, grid: Panel, window: int) -> tuple[Float6
     """
     sums, counts = np.zeros((2, len(grid.ids)))
     for first, end in window_segments(grid.segment, window):
-        for place in window_blocks(first, end, window):
-            added, series = errors(grid.values[place]), grid.series[first]
-            sums[series] += added.sums.sum()
-            counts[series] += added.counts.sum()
+        for place in window_blocks(first, end, window, grid.values.shape[1]):
+            of_windows, series = residuals(grid.values[place]), grid.series[first]
+            sums[series] += np.nansum(np.square(of_windows, dtype=np.float64))
+            counts[series] += np.count_nonzero(~np.isnan(of_windows))
     if not counts.any():
         raise DataError(
             f"No window of {window} rows contains a value, so there is no error. Pass other rows",

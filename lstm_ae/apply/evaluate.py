@@ -16,7 +16,7 @@ from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.data.time_zones import format_time
 from lstm_ae.data.windows import Data, Source, Split, cut_panel
 from lstm_ae.detection.baselines import ReconstructionBaseline
-from lstm_ae.detection.calibration import NormalScores, windowwise
+from lstm_ae.detection.calibration import NormalScores
 from lstm_ae.detection.metrics import event_metrics
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.evaluation import Evaluation, Metric, Metrics
@@ -123,12 +123,11 @@ def _evaluate_reconstruction(run: ModelStore, request: TableRequest, observe: Ta
     observe(prepared)
     prepared, sliding = autoencoder.scales.to_common(prepared), autoencoder.sliding
     name, grid, window = "reconstruction_mse", prepared.grid, sliding.window
-    predictors = {"": sliding.errors}
+    predictors = {"": sliding.residuals}
     if baseline is not None:
         components, scale = baseline.components, baseline.scale.common
-        linear = reconstruction.component_errors(components, scale)
-        predictors[components.name] = windowwise(linear, window)
-    sums = {key: encode.squared_error_sums(errors, grid, window) for key, errors in predictors.items()}
+        predictors[components.name] = reconstruction.sliding_residuals(components.residuals, scale, window)
+    sums = {key: encode.squared_error_sums(residuals, grid, window) for key, residuals in predictors.items()}
     means = {key: float(total.sum() / counts.sum()) for key, (total, counts) in sums.items()}
     metric = Metric(means.pop(""), "scaled", means)
     by_series = {key: _divide(total, counts) for key, (total, counts) in sums.items()}
@@ -139,8 +138,8 @@ def _evaluate_reconstruction(run: ModelStore, request: TableRequest, observe: Ta
         return evaluation
     verdict = reconstruction.judge_reconstruction(
         cut_panel(prepared.grid, sliding.window),
-        reconstruction.model_errors(autoencoder.network, scale),
-        linear,
+        reconstruction.squared_errors(reconstruction.model_residuals(autoencoder.network), scale),
+        reconstruction.squared_errors(components.residuals, scale),
         components.name,
     )
     return evaluation._replace(verdicts={NEW_DATA_PART: verdict})
@@ -247,7 +246,7 @@ def _event_errors(detection: detect.Detection) -> Metrics:
             # The rows of a series are together.
             first, end = np.searchsorted(grid.series, (series, series + 1))
             events = [
-                event._replace(first=event.first - first, last=event.last - first)
+                event._replace(first=event.first - first, last=event.last - first, alarm=event.alarm - first)
                 for event, owner in zip(scored.events, owners, strict=True)
                 if owner == series
             ]

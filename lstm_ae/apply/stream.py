@@ -1,8 +1,8 @@
-"""Detect anomalies in incoming rows, with each score final as soon as no later row can change it.
+"""Detect anomalies in incoming rows.
 
-A score is the mean over all windows that contain the row and over the rows around it. It is final after the next
-`window - 1 + smooth // 2` rows, or after a long gap, and then equals the score from the whole table. The memory holds
-at most one window of rows per series.
+A row has an online score when it arrives, from the window that ends at it. Its final score is the mean over all windows
+that contain it and over the rows around it; it is known after the next `window - 1 + smooth // 2` rows, or after a long
+gap, and then equals the score from the whole table. The memory holds at most one window of rows per series.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,41 +15,46 @@ from lstm_ae.arrays import Array, Int64Array
 from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.data.stream import GridPiece, IncomingGrid, Refuse, apply_in_parts, raise_row_error
 from lstm_ae.data.time_zones import Zone
-from lstm_ae.detection.calibration import Adding, window_blocks
-from lstm_ae.detection.scores import Overlap, row_scores
+from lstm_ae.detection.calibration import RowScores, window_blocks
+from lstm_ae.detection.scores import Overlap
 from lstm_ae.detection.thresholds import Threshold
 from lstm_ae.errors import DataError
 from lstm_ae.studies.series.reconstruction import threshold_rule
 
 
-class FinalScores(NamedTuple):
+class StreamedScores(NamedTuple):
     """Scored rows of a stream, grouped by series and ordered by time.
 
     Args:
         series: The name of each row's series.
         times: `(rows,)` int64 nanoseconds in UTC, or row numbers. A missing row has the time that the grid gives it.
-        by_feature: `(rows, features)` score of each column; NaN where no window contains the row.
-        scores: `(rows,)` mean of `by_feature` over the columns.
+        scores: `(rows,)`; NaN where no window contains the row or, online, no window ends at it.
+        errors: `(rows, features)` errors of the values, see `lstm_ae.detection.calibration.Calibration`.
         p: `(rows,)` probability that a normal row has a score this high.
         anomaly: `(rows,)` bool, whether the score is above the threshold.
-        final: `(rows,)` bool, False where later rows could still have changed the score.
+        final: `(rows,)` bool, whether the score is final; False for online scores, and at the end of the stream.
     """
 
     series: list[str]
     times: Int64Array
-    by_feature: Array
     scores: Array
+    errors: Array
     p: Array
     anomaly: Array
     final: Array
 
 
 class _ScoredRows(NamedTuple):
-    """Scored rows of one series, with a flag for final scores."""
+    """Scored rows of one series, with their threshold and a flag for final scores."""
 
     times: Int64Array
-    by_feature: Array
+    scored: RowScores
+    threshold: Threshold
     final: bool
+
+    @property
+    def anomaly(self) -> Array:
+        return np.asarray(self.scored.scores > self.threshold.value)
 
 
 class DetectionStream:
@@ -58,12 +63,17 @@ class DetectionStream:
     Args:
         detector: The detector of a run, see `lstm_ae.apply.detect.load_detector`.
         rule: The threshold rule; None for the detector's own rule.
+        online: Whether to return the online score of each row, and its final score only as a correction: where it is
+            above its threshold and no online score less than a window away was, or the other way around. Otherwise
+            each row is returned once, with its final score.
     """
 
-    def __init__(self, detector: RunDetector, rule: str | None = None) -> None:
-        self.detector = detector
+    def __init__(self, detector: RunDetector, rule: str | None = None, *, online: bool = False) -> None:
+        self.detector, self.online = detector, online
         parsed = parse_threshold(rule) if rule else threshold_rule(detector.config, detector.normal)
-        self.threshold: Threshold = detector.normal.threshold(parsed)
+        self.final_threshold = detector.normal.threshold(parsed)
+        # Threshold of the scores that are returned for all rows.
+        self.threshold = detector.normal.threshold(parsed, detector.normal.online) if online else self.final_threshold
         # The time zone of the times in error messages.
         self.zone: Zone = None
         self.tracks: dict[str, _SeriesStream] = {}
@@ -85,8 +95,8 @@ class DetectionStream:
         ids: Sequence[str] | None = None,
         *,
         refuse: Refuse = raise_row_error,
-    ) -> FinalScores:
-        """Add rows and return those whose scores are final now.
+    ) -> StreamedScores:
+        """Add rows and return those with new scores.
 
         Args:
             values: `(rows, features)` in the data's units, NaN where missing.
@@ -105,7 +115,7 @@ class DetectionStream:
         for name in dict.fromkeys(names.tolist()):
             of_series = names == name
             if name not in self.tracks:
-                self.tracks[name] = _SeriesStream(self.detector, name, self.lines.get(name, 0), self.zone)
+                self.tracks[name] = _SeriesStream(self, name)
             rows = np.asarray(values, np.float32)[of_series], None if times is None else times[of_series]
             try:
                 for part in self.tracks[name].push(*rows, refuse):
@@ -116,42 +126,38 @@ class DetectionStream:
             raise problem
         return self._take_scored()
 
-    def end(self) -> FinalScores:
-        """End the stream and return the remaining rows, scored with the rows received so far."""
+    def end(self) -> StreamedScores:
+        """End the stream and return the remaining rows, scored with the rows received so far; none if online."""
         self.scored += [(name, part) for name, track in self.tracks.items() for part in track.end()]
         self.tracks = {}
         return self._take_scored()
 
-    def _take_scored(self) -> FinalScores:
+    def _take_scored(self) -> StreamedScores:
         scored, self.scored = self.scored, []
         parts = [part for _, part in scored]
-        by_feature = np.concatenate([self._no_scores, *(part.by_feature for part in parts)])
-        scores = row_scores(by_feature)
-        return FinalScores(
+        features = self.detector.normal.components.mean.shape[1]
+        return StreamedScores(
             [name for name, part in scored for _ in part.times],
             np.concatenate([np.empty(0, np.int64), *(part.times for part in parts)]),
-            by_feature,
-            scores,
-            self.threshold.p_values(scores),
-            scores > self.threshold.value,
+            np.concatenate([np.empty(0), *(part.scored.scores for part in parts)]),
+            np.concatenate([np.empty((0, features)), *(part.scored.errors for part in parts)]),
+            np.concatenate([np.empty(0), *(part.threshold.p_values(part.scored.scores) for part in parts)]),
+            np.concatenate([np.empty(0, np.bool_), *(part.anomaly for part in parts)]),
             np.array([part.final for part in parts for _ in part.times], np.bool_),
         )
-
-    @property
-    def _no_scores(self) -> Array:
-        return np.empty((0, self.detector.normal.components.mean.shape[1]))
 
 
 class _SeriesStream:
     """The stream of one series."""
 
-    def __init__(self, detector: RunDetector, name: str, line: int, zone: Zone) -> None:
-        self.detector, self.line = detector, np.array([line], np.int32)
-        self.grid = IncomingGrid(detector.config, detector.normal.components.mean.shape[1], name, zone)
-        self.segment = _SegmentStream(detector)
+    def __init__(self, stream: DetectionStream, name: str) -> None:
+        self.stream, self.line = stream, np.array([stream.lines.get(name, 0)], np.int32)
+        detector = stream.detector
+        self.grid = IncomingGrid(detector.config, detector.normal.components.mean.shape[1], name, stream.zone)
+        self.segment = _SegmentStream(stream)
 
     def push(self, values: Array, times: Int64Array | None, refuse: Refuse) -> Iterator[_ScoredRows]:
-        """Add rows and yield those whose scores are final."""
+        """Add rows and yield those with new scores."""
 
         def push(rows: range) -> list[GridPiece]:
             place = slice(rows.start, rows.stop)
@@ -162,46 +168,75 @@ class _SeriesStream:
 
     def end(self) -> list[_ScoredRows]:
         """Return the remaining rows of the series."""
-        return [*self._take(self.grid.end()), self.segment.rest(final=False)]
+        return [*self._take(self.grid.end()), *self.segment.rest(final=False)]
 
     def _take(self, pieces: list[GridPiece]) -> list[_ScoredRows]:
-        parts = []
+        parts: list[_ScoredRows] = []
         for piece in pieces:
             if piece.begins:
-                parts.append(self.segment.rest(final=True))
-                self.segment = _SegmentStream(self.detector)
+                parts += self.segment.rest(final=True)
+                self.segment = _SegmentStream(self.stream)
             line = self.line.repeat(len(piece.values))
-            parts.append(self.segment.add(piece.times, self.detector.scales.scale.to_common(piece.values, line)))
+            parts += self.segment.add(piece.times, self.stream.detector.scales.scale.to_common(piece.values, line))
         return parts
 
 
 class _SegmentStream:
     """The stream of one segment, which keeps the last window of rows and the rows without a final score."""
 
-    def __init__(self, detector: RunDetector) -> None:
-        self.errors: Adding = detector.model_errors
-        self.pads = detector.config.short == "pad"
-        self.window, features = detector.normal.components.mean.shape
-        self.overlap = Overlap(detector.normal.smooth)
-        self.rows = np.empty((0, features), np.float32)
+    def __init__(self, stream: DetectionStream) -> None:
+        self.stream, normal = stream, stream.detector.normal
+        self.calibration = normal.calibration
+        self.window, self.features = normal.components.mean.shape
+        self.overlap = Overlap(normal.smooth)
+        self.rows = np.empty((0, self.features), np.float32)
         self.waiting = np.empty(0, np.int64)
+        # Whether the online scores of the waiting rows, and of the window of rows before them, are anomalies.
+        self.alarms = np.zeros(self.window - 1, np.bool_)
 
-    def add(self, times: Int64Array, values: Array) -> _ScoredRows:
-        """Add rows and return those whose scores are final."""
-        rows = np.concatenate([self.rows, values])
-        waiting = np.concatenate([self.waiting, times])
-        final = [self.overlap.add(self.errors(rows[place])) for place in window_blocks(0, len(rows), self.window)]
-        by_feature = np.concatenate([np.empty((0, rows.shape[1])), *final])
-        self.rows, self.waiting = rows[max(0, len(rows) - self.window + 1) :].copy(), waiting[len(by_feature) :].copy()
-        return _ScoredRows(waiting[: len(by_feature)], by_feature, final=True)
+    def add(self, times: Int64Array, values: Array) -> list[_ScoredRows]:
+        """Add rows and return those with new scores."""
+        rows, window = np.concatenate([self.rows, values]), self.window
+        means = [np.empty((0, 1 + self.features))]
+        online = RowScores(np.full(len(times), np.nan), np.full((len(times), self.features), np.nan))
+        for place in window_blocks(0, len(rows), window, self.features):
+            residuals = self.stream.detector.model_residuals(rows[place])
+            means.append(self.overlap.add(self.calibration.sums(residuals)))
+            if self.stream.online:
+                # Windows end at new rows only, which are the last ones.
+                last = slice(place.start + window - 1 - len(self.rows), place.stop - len(self.rows))
+                online.scores[last], online.errors[last] = self.calibration.last_rows(residuals)
+        self.rows = rows[max(0, len(rows) - window + 1) :].copy()
+        self.waiting = np.concatenate([self.waiting, times])
+        scored = _ScoredRows(times, online, self.stream.threshold, final=False)
+        self.alarms = np.concatenate([self.alarms, scored.anomaly])
+        return [*([scored] if self.stream.online else []), *self._decide(np.concatenate(means), final=True)]
 
-    def rest(self, *, final: bool) -> _ScoredRows:
+    def rest(self, *, final: bool) -> list[_ScoredRows]:
         """Return the remaining rows, scored by the windows that contain them so far."""
-        by_feature = self.overlap.rest()
-        if not len(by_feature):  # The segment is shorter than a window.
-            by_feature = np.full((len(self.waiting), self.rows.shape[1]), np.nan)
-            if self.pads and len(self.waiting):
-                missing = np.full((self.window - len(self.rows), self.rows.shape[1]), np.nan, np.float32)
-                self.overlap.add(self.errors(np.concatenate([missing, self.rows])))
-                by_feature = self.overlap.rest()[-len(self.waiting) :]
-        return _ScoredRows(self.waiting, by_feature, final)
+        means = self.overlap.rest()
+        if not len(means):  # The segment is shorter than a window.
+            means = np.full((len(self.waiting), 1 + self.features), np.nan)
+            if self.stream.detector.config.short == "pad" and len(self.waiting):
+                missing = np.full((self.window - len(self.rows), self.features), np.nan, np.float32)
+                residuals = self.stream.detector.model_residuals(np.concatenate([missing, self.rows]))
+                self.overlap.add(self.calibration.sums(residuals))
+                means = self.overlap.rest()[-len(self.waiting) :]
+        return self._decide(means, final=final)
+
+    def _decide(self, means: Array, *, final: bool) -> list[_ScoredRows]:
+        """Return the first of the waiting rows with their scores; online only corrections."""
+        count = len(means)
+        times, context = self.waiting[:count], self.window - 1
+        alarms, before = self.alarms[context : context + count], np.r_[0, np.cumsum(self.alarms)]
+        # Final scores are high up to a window before and after an anomaly, which is no news.
+        ends = np.minimum(np.arange(count) + 2 * context + 1, len(self.alarms))
+        noticed = before[ends] > before[:count]
+        self.waiting, self.alarms = self.waiting[count:].copy(), self.alarms[count:].copy()
+        decided = _ScoredRows(times, RowScores.from_means(means), self.stream.final_threshold, final)
+        if not self.stream.online:
+            return [decided]
+        changed = np.where(decided.anomaly, ~noticed, alarms)
+        if not final or not changed.any():
+            return []
+        return [decided._replace(times=times[changed], scored=RowScores(*(part[changed] for part in decided.scored)))]

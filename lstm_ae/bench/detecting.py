@@ -59,7 +59,6 @@ def _detector(search: DetectionLoad, kernel: str) -> "RunDetector":
     """Return an untrained detector, which is as fast as a trained one."""
     from lstm_ae.apply.detect import RunDetector
     from lstm_ae.data.preparation import SeriesScales
-    from lstm_ae.detection.calibration import windowwise
     from lstm_ae.models.keras_network import KerasNetwork
     from lstm_ae.models.sliding import slide_windowwise, slide_with_kernels
     from lstm_ae.studies import series
@@ -69,9 +68,9 @@ def _detector(search: DetectionLoad, kernel: str) -> "RunDetector":
     config, data = defaults.complete_from_table(config, make_table(search, 20 * search.window))
     model = KerasNetwork(series.build(config, data))
     normal = reconstruction.score_normal_rows(model, data, config)
-    by_components = windowwise(reconstruction.component_errors(normal.components, data.scale), search.window)
+    by_components = reconstruction.sliding_residuals(normal.components.residuals, data.scale, search.window)
     sliding = (slide_windowwise if kernel == "keras" else slide_with_kernels)(model, config.scale)
-    return RunDetector(config, SeriesScales(data.scale), normal, sliding.errors, by_components)
+    return RunDetector(config, SeriesScales(data.scale), normal, sliding.residuals, by_components)
 
 
 def _run_detection(search: DetectionLoad, rounds: int, kernel: str, lap: Lap) -> None:
@@ -91,5 +90,5 @@ def _run_scores(search: DetectionLoad, rounds: int, kernel: str, lap: Lap) -> No
     detector = _detector(search, kernel)
     values, segment = make_table(search, search.rows).values, np.zeros(search.rows, np.int32)
     for _ in range(rounds + 1):
-        score_rows(detector.model_errors, values, segment, search.window, detector.normal.smooth)
+        score_rows(detector.model_residuals, detector.normal.calibration, values, segment, detector.normal.smooth)
         lap()

@@ -60,7 +60,7 @@ class Series(Reading, Config):
     )
     smooth: int | None = option(
         None,
-        "Rows per averaged score; 1 for none (default: window / 8).",
+        "Rows per averaged score (default: 1, no averaging).",
         TASK,
         advanced=True,
         minimum=1,

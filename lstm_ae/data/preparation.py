@@ -30,6 +30,9 @@ from lstm_ae.data.windows import Data, Source, Split, cut_panel, hash_arrays, ha
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count
 
+# Smallest default window of a detector; it holds whole seasons. Chosen on the development series of TSB-AD.
+MIN_DETECTION_WINDOW = 60
+
 # Limit of the default lengths, in words.
 LONGEST_RUN_TEXT = "the longest run of rows that every part has"
 
@@ -134,13 +137,15 @@ class WindowLengths(NamedTuple):
     Args:
         window, horizon: the lengths; a horizon of 0 means no forecast.
         reasons: reason for each length that was not given, by field of the configuration.
-        seasonal: whether the window is a season.
+        seasonal: whether the window is a season, or several.
+        season: the steps of one of several equal seasons in the window; 0 otherwise.
     """
 
     window: int
     horizon: int
     reasons: Mapping[str, str]
     seasonal: bool = False
+    season: int = 0
 
     def fit(self, prepared: PreparedTable) -> bool:
         """Return whether every part holds windows of these lengths: once if they were given, twice for a default.
@@ -184,12 +189,20 @@ class WindowLengths(NamedTuple):
                 # The windows of validation and test may begin in the rows before these parts, so only training limits
                 # them.
                 half, of = most, "the training rows"
-            if window > half - horizon:
+            if window > half - horizon and 0 < self.season <= half - horizon:
+                seasons = (half - horizon) // self.season
+                window = seasons * self.season
+                reasons["window"] = f"{window} steps, {_count_seasons(seasons, self.season)}: more are not in half {of}"
+            elif window > half - horizon:
                 window = max(half - horizon, 2)
                 reasons["window"] = f"{window} steps, {'what the horizon leaves of ' * bool(horizon)}half {of}"
             elif window < self.window:
                 reasons["window"] = f"{window} steps, twice the horizon"
-        return WindowLengths(window, horizon, reasons, self.seasonal)
+        return WindowLengths(window, horizon, reasons, self.seasonal, self.season)
+
+
+def _count_seasons(seasons: int, steps: int) -> str:
+    return f"{format_count(seasons, 'season')} of {steps} steps"
 
 
 def prepare_table(
@@ -197,12 +210,14 @@ def prepare_table(
     table: Panel,
     parts: Parts | None = None,
     hidden: Callable[[Panel], BoolArray] | None = None,
+    min_window: int = 0,
 ) -> PreparedTable:
     """Put a table on its grid, divide it, and infer the settings that the configuration leaves open.
 
     Args:
         parts: function that divides the rows; None to divide them as configured.
         hidden: function that masks rows to exclude from the inference of defaults, in addition to validation and test.
+        min_window: smallest default window, which holds whole seasons.
 
     Raises:
         ConfigError: if `normal` or `freq` does not fit the table.
@@ -228,9 +243,9 @@ def prepare_table(
         if hidden is not None:
             training &= ~hidden(prepared.grid)
         defaults = choose_default_steps(table, step, training[map_to_grid_rows(table, prepared.grid, step)])
-        lengths = _default_lengths(config, defaults)
+        lengths = _default_lengths(config, defaults, min_window)
     if max_gap is None:
-        max_gap = max(1, lengths.window // 10)
+        max_gap = max(1, (lengths.season or lengths.window) // 10)
         if table.layout.time is not None or not table.held.all():
             inferred["max_gap"] = format_count(max_gap, "step")
     prepared = divide(max_gap)
@@ -368,9 +383,9 @@ def _configured_lengths(config: Reading) -> WindowLengths | None:
     return WindowLengths(config.window, config.horizon or 0, {})
 
 
-def _default_lengths(config: Reading, defaults: DefaultSteps) -> WindowLengths:
+def _default_lengths(config: Reading, defaults: DefaultSteps, min_window: int) -> WindowLengths:
     """Return the configured lengths, with defaults for those that are open."""
-    window, horizon, reasons = config.window, config.horizon or 0, {}
+    window, horizon, season, reasons = config.window, config.horizon or 0, 0, {}
     if config.forecasts and config.horizon is None:
         horizon, reasons["horizon"] = defaults.season, defaults.reason
     if window is None:
@@ -385,7 +400,14 @@ def _default_lengths(config: Reading, defaults: DefaultSteps) -> WindowLengths:
             if horizon > window:
                 window = horizon
                 reasons["window"] = f"{window} steps, as many as the horizon"
-    return WindowLengths(window, horizon, reasons, defaults.found)
+        elif window < min_window and defaults.periodic:
+            season, seasons = window, -(-min_window // window)
+            window = seasons * season
+            reasons["window"] = f"{window} steps, {_count_seasons(seasons, season)} ({defaults.reason})"
+        elif window < min_window:
+            reasons["window"] = defaults.reason.replace(f"{window} steps", f"{min_window} steps", 1)
+            window = min_window
+    return WindowLengths(window, horizon, reasons, defaults.found, season)
 
 
 def prepare_test_table(config: Reading, table: Panel) -> PreparedTable:
@@ -582,19 +604,23 @@ def move_anomalies_to_test(prepared: PreparedTable) -> PreparedTable:
 def prepare_for_detection(config: Reading, table: Panel) -> PreparedTable:
     """Prepare a table for a model of normal behavior: rows labeled as anomalies are in the test part only.
 
-    The default window is shortened if it does not fit the remaining rows.
+    The default window of a detector has at least `MIN_DETECTION_WINDOW` rows, as scores of short windows vary more. It
+    is shortened if it does not fit the remaining rows.
 
     Raises:
         ConfigError: if labels are not 0 and 1, or as in `prepare_table`.
         DataError: as in `prepare_table`.
     """
     table = encode_anomaly_labels(table)
-    prepared = move_anomalies_to_test(prepare_table(config, table, hidden=known_anomalies))
+    min_window = 0 if getattr(config, "task", "") == "reconstruct" else MIN_DETECTION_WINDOW
+    prepared = move_anomalies_to_test(prepare_table(config, table, hidden=known_anomalies, min_window=min_window))
     longest = min(run.longest() for run in prepared.part_runs())
     if config.window is not None or config.may_pad or not 4 <= longest < prepared.window:
         return prepared
-    window = longest // 2
-    words = f"{window} steps, half the longest run of rows without a known anomaly that every part has"
+    window, defaults = longest // 2, prepared.defaults
+    if defaults is not None and defaults.periodic and defaults.season <= window:
+        window -= window % defaults.season
+    words = f"{window} steps, at most half the longest run of rows without a known anomaly that every part has"
     return prepared._replace(window=window, inferred={**prepared.inferred, "window": words})
 
 

@@ -80,6 +80,7 @@ class DefaultSteps(NamedTuple):
         strongest: the season that repeats the values best; for a daily season it may be a week.
         reason: description of `season`.
         found: whether `season` is a season of the values.
+        periodic: whether `season` is a season of the values or a day.
         long: a season longer than the longest default window, if there is no shorter one.
         column: name of the column with the season; "" if there is only one column.
     """
@@ -88,6 +89,7 @@ class DefaultSteps(NamedTuple):
     strongest: int
     reason: str
     found: bool = False
+    periodic: bool = False
     long: int | None = None
     column: str = ""
 
@@ -106,11 +108,11 @@ def choose_default_steps(table: Panel, step: TimeStep, training: BoolArray) -> D
     column = format_heading(table.layout.targets[best]) if len(table.layout.targets) > 1 else ""
     if fits := [steps for steps in seasons if steps <= MAX_DEFAULT_WINDOW]:
         why = f"{fits[0]} steps, the season of {column or 'the values'}"
-        return DefaultSteps(fits[0], fits[-1], why, found=True, column=column)
+        return DefaultSteps(fits[0], fits[-1], why, found=True, periodic=True, column=column)
     day = UNITS["d"] // step.nanoseconds if step.nanoseconds else 0
     long = seasons[0] if seasons else None
     if 2 * MIN_SEASON <= day <= MAX_DEFAULT_WINDOW:
-        return DefaultSteps(day, day, f"{day} steps, a day", long=long, column=column)
+        return DefaultSteps(day, day, f"{day} steps, a day", periodic=True, long=long, column=column)
     if long is None:
         return DefaultSteps(DEFAULT_WINDOW, DEFAULT_WINDOW, f"{DEFAULT_WINDOW} steps, as no season was found")
     why = f"{DEFAULT_WINDOW} steps, as the season of {long:,} steps is longer than {MAX_DEFAULT_WINDOW}"

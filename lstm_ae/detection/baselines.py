@@ -3,7 +3,7 @@
 All are fitted on scaled training windows, and `distances` returns one error per window. `row_distances` is the score of
 a row for all of them: the mean of the errors of the windows that contain it.
 
-Principal components also have an error per value, like a model, so that later steps are the same for both.
+Principal components also have a residual per value, like a model, so that later steps are the same for both.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from lstm_ae.arrays import Array, Float32Array, Float64Array
 from lstm_ae.artifacts import Artifact, StoredArray
 from lstm_ae.data.scaling import Scale
-from lstm_ae.detection.scores import BLOCK, mean_errors
+from lstm_ae.detection.scores import BLOCK, mean_windows
 from lstm_ae.errors import Code, ConfigError, DataError
 
 # Name in results.
@@ -27,7 +27,7 @@ MOST_WINDOWS = 20_000
 
 MOST_NUMBERS = 1 << 25
 
-# Smallest eigenvalue of a covariance, relative to the mean of all.
+# Smallest eigenvalue of the covariance of windows, relative to the mean of all.
 MIN_EIGENVALUE = 1e-3
 
 # Largest size of an eigenvalue problem. Longer windows use the products of this number of windows instead of the
@@ -70,7 +70,7 @@ def row_distances(baseline: WindowBaseline, rows: Array, window: int) -> Float64
     windows = np.moveaxis(sliding_window_view(rows, window, axis=0), -1, 1)
     size = max(1, 16 * BLOCK // (window * rows.shape[1]))
     blocks = (baseline.distances(windows[first : first + size]) for first in range(0, len(windows), size))
-    return mean_errors(np.broadcast_to(block[:, None], (len(block), window)) for block in blocks)[:, 0]
+    return mean_windows(np.broadcast_to(block[:, None], (len(block), window)) for block in blocks)[:, 0]
 
 
 class PrincipalComponents(NamedTuple):
@@ -89,18 +89,18 @@ class PrincipalComponents(NamedTuple):
         """Name in results."""
         return f"PCA with {len(self.axes)} numbers"
 
-    def errors(self, windows: Array) -> Float32Array:
-        """Return the squared errors of the reconstruction of `(windows, window, features)`, in the same shape.
+    def residuals(self, windows: Array) -> Float32Array:
+        """Return the reconstruction minus the values of `(windows, window, features)`, in the same shape.
 
-        A missing value (NaN) is replaced by the training mean of its position, and its error is NaN.
+        A missing value (NaN) is replaced by the training mean of its position, and its residual is NaN.
         """
         centered, _ = _center(windows, self.mean)
-        errors = np.square(centered - (centered @ self.axes.T) @ self.axes).reshape(windows.shape)
-        return np.where(np.isnan(windows), np.float32(np.nan), errors)
+        residuals = ((centered @ self.axes.T) @ self.axes - centered).reshape(windows.shape)
+        return np.where(np.isnan(windows), np.float32(np.nan), residuals)
 
     def distances(self, windows: Array) -> Float64Array:
         """Return the mean squared error of the reconstruction of each window, see `WindowBaseline`."""
-        return _mean_squares(self.errors(windows).reshape(len(windows), -1))
+        return _mean_squares(np.square(self.residuals(windows)).reshape(len(windows), -1))
 
 
 class CovarianceDistance(NamedTuple):
@@ -228,14 +228,14 @@ def fit_principal_components(windows: Array, components: int, seed: int = 0) -> 
     )
 
 
-def fit_covariance(windows: Array, seed: int = 0) -> CovarianceDistance:
+def fit_covariance(windows: Array, seed: int = 0, min_eigenvalue: float = MIN_EIGENVALUE) -> CovarianceDistance:
     """Fit the Mahalanobis distance of windows on training windows, or on a random sample of them.
-
-    Eigenvalues of the covariance are at least `MIN_EIGENVALUE` of their mean.
 
     Args:
         windows: see `fit_principal_components`.
         seed: seed of the sample.
+        min_eigenvalue: smallest eigenvalue of the covariance, relative to the mean of all. With 1, only the directions
+            of more than the mean variance count less than others, which needs few windows.
 
     Raises:
         DataError: there are no windows.
@@ -250,7 +250,7 @@ def fit_covariance(windows: Array, seed: int = 0) -> CovarianceDistance:
     sample -= mean
     count = len(sample)
     total = np.square(sample).sum() / count
-    floor = MIN_EIGENVALUE * total / values
+    floor = min_eigenvalue * total / values
     products = (sample.T @ sample if values <= count else sample @ sample.T) / count
     # Without variance no direction is more usual than others.
     variances, vectors = eigh(products, subset_by_value=(floor, np.inf)) if floor else (np.empty(0), products[:, :0])
@@ -288,7 +288,8 @@ def fit_mean(rows: Array) -> ClusterDistance:
 
 
 def _sample_distance_windows(windows: Array, most: int, seed: int) -> Array:
-    sample = _sample_windows(windows, most, 2, seed)
+    # A few complete windows among many with missing values do not represent them.
+    sample = _sample_windows(windows, most, min(len(windows), most) // 2, seed)
     if not len(sample):
         raise DataError("A baseline needs at least one window. Pass more rows", code=Code.TOO_FEW_ROWS)
     return sample

@@ -8,24 +8,165 @@ from typing import Annotated, NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from lstm_ae.arrays import Array
-from lstm_ae.artifacts import Artifact, StoredArray
+from lstm_ae.arrays import Array, Float32Array
+from lstm_ae.artifacts import Artifact, OwnNames, StoredArray
 from lstm_ae.config.threshold import UNITS, Rule, parse_threshold
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.table_reader import Progress
-from lstm_ae.detection.baselines import CovarianceDistance, PrincipalComponents
+from lstm_ae.detection.baselines import CovarianceDistance, PrincipalComponents, fit_covariance
 from lstm_ae.detection.events import Event, find_events
-from lstm_ae.detection.scores import RowSums, mean_errors, row_scores, sum_windows, weight_errors
+from lstm_ae.detection.scores import RowSums, mean_over_features, mean_windows, sum_windows
 from lstm_ae.detection.thresholds import Threshold, fit_threshold
 
 # A function from rows `(windows + window - 1, features)` in original units to the sums over their windows.
-Adding = Callable[[Array], RowSums]
+RowFunction = Callable[[Array], RowSums]
 
-# Windows per batch.
-BATCH = 2048
+# A function from such rows to the residuals of their windows, that is, reconstructions minus values in scaled units,
+# `(windows, window, features)`; NaN where a value is missing.
+Residuals = Callable[[Array], Array]
+
+# Windows per batch, and values of these windows.
+MOST_BATCH, BATCH_VALUES = 2048, 1 << 23
 
 # Minimum numbers of windows and of rows in the period of an alarm budget.
 FEW_WINDOWS, FEW_ROWS = 4, 200
+
+# Smallest deviation of the residuals of a feature, relative to the standard deviation of its values.
+LEAST_DEVIATION = 0.01
+
+# Smallest variance of residuals in units of their deviation.
+LEAST_VARIANCE = LEAST_DEVIATION**2
+
+# Smallest unit of scores: below it, residuals are at their smallest deviation and differ by rounding.
+LEAST_UNIT = 0.01
+
+# Residuals beyond this number of deviations are no more unusual, and their squares might be infinite.
+MOST_DEVIATIONS = 1e12
+
+# Quantile of the errors of normal rows that no error of a normal row is expected to exceed by much.
+HIGHEST = 0.999
+
+
+class UsualErrors(NamedTuple):
+    """Errors of normal rows, as means over the features.
+
+    Args:
+        median: their median.
+        highest: a quantile that hardly any normal row exceeds.
+    """
+
+    median: float
+    highest: float
+
+    def find_causes(self, errors: Array, window: int) -> Array:
+        """Return which rows of a run above the threshold cause its scores, `(rows,)` bool; all rows if none stands out.
+
+        Windows that contain an anomaly also contain rows before and after it. These rows have usual errors, and those
+        of the anomaly are above the geometric mean of the usual error and the largest one. Rows at least a window
+        away from it have no window in common with it, so further anomalies are found there in the same way.
+
+        Args:
+            errors: `(rows,)` mean errors of the rows, NaN where there is none.
+            window: rows per window.
+        """
+        causes, rest = np.zeros(len(errors), bool), np.nan_to_num(errors)
+        while len(rest) and (largest := rest.max()) > self.highest:
+            found = np.flatnonzero(rest >= np.sqrt(self.median * largest))
+            causes[found] = True
+            first, last = np.maximum(found - window + 1, 0), np.minimum(found + window, len(rest))
+            # Rows within a window of a cause, as the sums of their begins and ends.
+            near = np.bincount(first, minlength=len(rest) + 1) - np.bincount(last, minlength=len(rest) + 1)
+            rest[np.cumsum(near)[: len(rest)] > 0] = 0
+        return causes if causes.any() else ~causes
+
+
+class OnlineUnits(NamedTuple):
+    """Units of online scores: what hardly any normal row exceeds.
+
+    Args:
+        distance: of the distance of the window that ends at a row.
+        error: of the mean error of the row itself.
+    """
+
+    distance: float
+    error: float
+
+
+class Calibration(NamedTuple):
+    """Scores and errors of rows from the residuals of their windows.
+
+    The score of a window is the Mahalanobis distance of its residuals from those of training windows, and the score of
+    a row is the mean of the scores of the windows that contain it. An error is the squared residual of a value in units
+    of its feature's deviation; it says which rows and features cause a high score.
+
+    The online score of a row is known when the row arrives: the larger of the distance of the window that ends at it
+    and the error of the row in that window, each in units that hardly any normal row exceeds.
+
+    Args:
+        deviation: `(features,)` root mean square of the residuals of each feature in training windows.
+        distance: distance of residuals in units of their deviation.
+        unit: median distance of normal rows, so that usual scores are about 1.
+        usual: errors of normal rows.
+        online: units of online scores.
+    """
+
+    deviation: Annotated[Float32Array, StoredArray("deviation_0", np.floating, "features")]
+    distance: CovarianceDistance
+    unit: float
+    usual: UsualErrors
+    online: Annotated[OnlineUnits, OwnNames()]
+
+    def sums(self, residuals: Array) -> RowSums:
+        """Return the sums per row of scores and errors, `(rows, 1 + features)`, for the windows at every row.
+
+        Rows without a value have no score.
+
+        Args:
+            residuals: see `Residuals`.
+        """
+        windows, window, _ = residuals.shape
+        deviations = self._in_deviations(residuals)
+        scores = self.distance.distances(deviations) / self.unit
+        errors = sum_windows(np.square(deviations))
+        by_window = sum_windows(np.broadcast_to(scores[:, None], (windows, window)))
+        known = errors.counts.any(axis=1, keepdims=True)
+        return RowSums(
+            np.hstack([by_window.sums * known, errors.sums]),
+            np.hstack([by_window.counts * known, errors.counts]),
+            window,
+        )
+
+    def last_rows(self, residuals: Array) -> "RowScores":
+        """Return the online scores and the errors of the last row of each window, see `Residuals`."""
+        deviations = self._in_deviations(residuals)
+        errors = np.square(deviations[:, -1], dtype=np.float64)
+        distances, own = self.distance.distances(deviations) / self.online.distance, mean_over_features(errors)
+        # Rows without a value have no score.
+        scores = np.where(np.isnan(own), np.nan, np.fmax(distances, own / self.online.error))
+        return RowScores(scores, errors)
+
+    def _in_deviations(self, residuals: Array) -> Array:
+        # Clipped before the division, which might overflow.
+        most = MOST_DEVIATIONS * self.deviation
+        deviations: Array = np.clip(residuals, -most, most) / self.deviation
+        return deviations
+
+
+class RowScores(NamedTuple):
+    """Scores of rows, and the errors that cause them.
+
+    Args:
+        scores: `(rows,)`, about 1 for normal rows; NaN for rows in no window and, unless smoothed, without a value.
+        errors: `(rows, features)`, about 1 for normal rows; NaN for missing values.
+    """
+
+    scores: Array
+    errors: Array
+
+    @classmethod
+    def from_means(cls, means: Array) -> "RowScores":
+        """Return the scores and errors in the means of `Calibration.sums`."""
+        return cls(means[:, 0], means[:, 1:])
 
 
 @dataclass(frozen=True)
@@ -33,55 +174,48 @@ class NormalScores(Artifact):
     """Scores of normal rows that the model was not trained on, and how they were computed.
 
     Args:
-        scores: `(rows,)` of the model.
-        baseline: `(rows,)` of the principal components.
+        scores, online: `(rows,)` scores and online scores of the model.
+        baseline, online_baseline: `(rows,)` of the principal components.
         segment: `(rows,)` segment of each row.
         components: the baseline.
+        calibration, baseline_calibration: of the residuals of the model and of the principal components.
         smooth: number of rows that a score averages.
         step: sampling interval in nanoseconds; 0 if it is not constant.
         scale: scale of the rows.
-        weights: `(2, features)` factors of the errors of the model and of the components, see
-            `scores.feature_weights`; None for ones.
     """
 
     file = "normal.npz"
     advice = "It is not an anomaly detector; train one with lstmae series train --task anomaly"
+    repair = "train a new run; those of earlier versions have another score"
 
     scores: Annotated[Array, StoredArray("scores_0", np.floating, "rows")]
+    online: Annotated[Array, StoredArray("online_0", np.floating, "rows")]
     baseline: Annotated[Array, StoredArray("scores_1", np.floating, "rows")]
+    online_baseline: Annotated[Array, StoredArray("online_1", np.floating, "rows")]
     segment: Annotated[Array, StoredArray("scores_2", np.integer, "rows")]
     components: PrincipalComponents
+    calibration: Annotated[Calibration, OwnNames()]
+    baseline_calibration: Annotated[Calibration, OwnNames()]
     smooth: int
     step: int
     scale: Scale
-    weights: Annotated[Array | None, StoredArray("weights_0", np.floating, "scorers", "features", flag="weighted")] = (
-        None
-    )
 
     @property
     def window(self) -> int:
         """Steps per window."""
         return len(self.components.mean)
 
-    def weigh(self, model: Adding, components: Adding) -> tuple[Adding, Adding]:
-        """Return both error functions with each feature's errors multiplied by its weight."""
-        if self.weights is None:
-            return model, components
-        return weight_errors(model, self.weights[0]), weight_errors(components, self.weights[1])
-
-    def threshold(self, rule: Rule, scores: Array | None = None, smooth: int | None = None) -> Threshold:
+    def threshold(self, rule: Rule, scores: Array | None = None) -> Threshold:
         """Fit the threshold of a rule on these rows.
 
         Args:
             rule: see `lstm_ae.config.threshold.parse_threshold`.
             scores: `(rows,)` scores to use instead of the model's, such as `baseline`.
-            smooth: rows per averaged score; None for that of the model's scores.
         """
         return fit_threshold(
             rule,
             self.scores if scores is None else scores,
             self.window,
-            smooth=self.smooth if smooth is None else smooth,
             step=np.timedelta64(self.step, "ns") if self.step else None,
             segment=self.segment,
         )
@@ -92,29 +226,30 @@ class NormalDistances(Artifact):
     """Mahalanobis distances of the rows of `NormalScores`, a baseline where labels exist.
 
     Args:
-        scores: `(rows,)`.
-        covariance: the distance of scaled windows.
+        scores, online: `(rows,)` scores and online scores.
+        calibration: the distance of scaled windows.
     """
 
     file = "distances.npz"
 
     scores: Annotated[Array, StoredArray("distances_0", np.floating, "rows")]
-    covariance: CovarianceDistance
+    online: Annotated[Array, StoredArray("distances_1", np.floating, "rows")]
+    calibration: Calibration
 
 
 class ScoredSeries(NamedTuple):
     """Scores, p-values, and events of a series.
 
     Args:
-        by_feature: `(rows, features)` scores per column; NaN for rows in no window.
-        scores: `(rows,)` means over the columns.
+        scores: `(rows,)`.
+        errors: `(rows, features)`, see `Calibration`.
         threshold: rows with larger scores are anomalies.
         p: `(rows,)` probability that a normal row has a score at least as high.
         events: in the order of time.
     """
 
-    by_feature: Array
     scores: Array
+    errors: Array
     threshold: Threshold
     p: Array
     events: list[Event]
@@ -142,18 +277,56 @@ def default_rule(step: int, window: int) -> Rule:
     return parse_threshold("pot:1e-3")
 
 
-def default_smooth(window: int) -> int:
-    """Return the default number of rows that a score averages, an eighth of a window."""
-    return max(1, window // 8)
+def fit_deviation(residuals: Array, spread: Array) -> Float32Array:
+    """Return the root mean square of the residuals of each feature, `(features,)`, but no tiny one.
+
+    Args:
+        residuals: `(windows, window, features)` of training windows, NaN where missing.
+        spread: `(features,)` variances of the values.
+    """
+    squares = mean_over_features(np.square(residuals, dtype=np.float64).reshape(-1, len(spread)).T)
+    least = np.where(spread > 0, LEAST_DEVIATION**2 * spread, np.nanmean(squares) if (squares > 0).any() else 0)
+    deviation = np.sqrt(np.fmax(squares, least))
+    return np.where(deviation > 0, deviation, 1).astype(np.float32)
 
 
-def windowwise(errors: Callable[[Array], Array], window: int) -> Adding:
-    """Return a function of rows from a function of windows `(windows, window, features)` to errors of that shape."""
+class Calibrated(NamedTuple):
+    """A calibration with the scores and the online scores of the normal rows that it was fitted on, `(rows,)`."""
 
-    def adding(rows: Array) -> RowSums:
-        return sum_windows(errors(sliding_windows(rows, window)))
+    calibration: Calibration
+    scores: Array
+    online: Array
 
-    return adding
+
+def calibrate(
+    training: Array, score: Callable[[Calibration, bool], RowScores], deviation: Array, min_eigenvalue: float, seed: int
+) -> Calibrated:
+    """Fit a calibration.
+
+    Args:
+        training: `(windows, window, features)` residuals of training windows.
+        score: function from a calibration to the scores, or if its second argument is true to the online scores, of
+            normal rows that are not among the training windows.
+        deviation: `(features,)`, see `Calibration`.
+        min_eigenvalue: see `fit_covariance`.
+        seed: seed of the sample of windows.
+    """
+    distance = fit_covariance(training / deviation, seed, min_eigenvalue)
+    # Where residuals are always the same, their deviations differ by rounding.
+    distance = distance._replace(
+        variances=np.maximum(distance.variances, np.float32(LEAST_VARIANCE)), floor=max(distance.floor, LEAST_VARIANCE)
+    )
+    # Each part of online scores is found with the other one out of the way.
+    raw = Calibration(deviation, distance, 1.0, UsualErrors(0.0, 0.0), OnlineUnits(1.0, np.inf))
+    (scores, by_feature), (distances, last) = score(raw, False), score(raw, True)
+    errors, last_errors = mean_over_features(by_feature), mean_over_features(last)
+    if any(np.isnan(part).all() for part in (scores, errors, distances, last_errors)):
+        return Calibrated(raw._replace(online=OnlineUnits(1.0, 1.0)), scores, distances)
+    unit = max(float(np.nanmedian(scores)), LEAST_UNIT)
+    usual = UsualErrors(float(np.nanmedian(errors)), float(np.nanquantile(errors, HIGHEST)))
+    units = OnlineUnits(*(max(float(np.nanquantile(part, HIGHEST)), LEAST_UNIT) for part in (distances, last_errors)))
+    online = np.fmax(distances / units.distance, np.where(np.isnan(distances), np.nan, last_errors / units.error))
+    return Calibrated(raw._replace(unit=unit, usual=usual, online=units), scores / unit, online)
 
 
 def sliding_windows(rows: Array, window: int) -> Array:
@@ -165,36 +338,78 @@ def sliding_windows(rows: Array, window: int) -> Array:
     return np.ascontiguousarray(np.moveaxis(sliding_window_view(rows, window, axis=0), -1, 1))
 
 
-def score_rows(
-    errors: Adding, series: Array, segment: Array, window: int, smooth: int, progress: Progress | None = None
+def mean_rows(
+    function: RowFunction,
+    series: Array,
+    segment: Array,
+    window: int,
+    columns: int,
+    smooth: int = 1,
+    progress: Progress | None = None,
 ) -> Array:
-    """Return the score of every row and feature, `(rows, features)`, from windows at every row.
+    """Return the means per row over the windows at every row, `(rows, columns)`.
 
     Args:
-        errors: function from rows to the sums of their windows' errors.
+        function: function from rows to the sums over their windows.
         series: `(rows, features)` in original units, NaN where missing.
-        segment: `(rows,)`; no window crosses a segment boundary. Scores in segments shorter than a window are NaN.
+        segment: `(rows,)`; no window crosses a segment boundary. Means in segments shorter than a window are NaN.
         window: steps per window.
-        smooth: number of rows that a score averages.
+        columns: columns of the sums.
+        smooth: number of rows that a mean is averaged over.
         progress: called with the number of rows done and their share.
     """
-    scores = np.full(series.shape, np.nan)
+    means = np.full((len(series), columns), np.nan)
 
     def added(first: int, end: int) -> Iterator[RowSums]:
-        for rows in window_blocks(first, end, window):
-            yield errors(series[rows])
+        for rows in window_blocks(first, end, window, series.shape[1]):
+            yield function(series[rows])
             if progress:
                 progress(rows.stop, rows.stop / len(series))
 
     for first, end in window_segments(segment, window):
-        scores[first:end] = mean_errors(added(first, end), smooth)
-    return scores
+        means[first:end] = mean_windows(added(first, end), smooth)
+    return means
 
 
-def window_blocks(first: int, end: int, window: int) -> Iterator[slice]:
-    """Yield the rows of all windows from row `first` to row `end` - 1, `BATCH` windows at a time."""
-    for start in range(first, end - window + 1, BATCH):
-        yield slice(start, min(start + BATCH + window - 1, end))
+def score_rows(
+    residuals: Residuals,
+    calibration: Calibration,
+    series: Array,
+    segment: Array,
+    smooth: int = 1,
+    progress: Progress | None = None,
+) -> RowScores:
+    """Return the scores and errors of every row; see `mean_rows` for the arguments."""
+    window, features = calibration.distance.mean.shape
+    means = mean_rows(
+        lambda rows: calibration.sums(residuals(rows)), series, segment, window, 1 + features, smooth, progress
+    )
+    return RowScores.from_means(means)
+
+
+def score_rows_online(
+    residuals: Residuals, calibration: Calibration, series: Array, segment: Array, progress: Progress | None = None
+) -> RowScores:
+    """Return the online score and the errors of every row; see `mean_rows` for the arguments.
+
+    The first rows of a segment, at which no window ends, have none.
+    """
+    window, features = calibration.distance.mean.shape
+    scored = RowScores(np.full(len(series), np.nan), np.full((len(series), features), np.nan))
+    for first, end in window_segments(segment, window):
+        for rows in window_blocks(first, end, window, features):
+            last = slice(rows.start + window - 1, rows.stop)
+            scored.scores[last], scored.errors[last] = calibration.last_rows(residuals(series[rows]))
+            if progress:
+                progress(rows.stop, rows.stop / len(series))
+    return scored
+
+
+def window_blocks(first: int, end: int, window: int, features: int) -> Iterator[slice]:
+    """Yield the rows of all windows from row `first` to row `end` - 1, one batch of windows at a time."""
+    size = max(1, min(MOST_BATCH, BATCH_VALUES // (window * features)))
+    for start in range(first, end - window + 1, size):
+        yield slice(start, min(start + size + window - 1, end))
 
 
 def window_segments(segment: Array, window: int) -> Iterator[tuple[int, int]]:
@@ -210,27 +425,36 @@ def window_segments(segment: Array, window: int) -> Iterator[tuple[int, int]]:
 
 
 def find_anomalies(
-    by_feature: Array, normal: NormalScores, threshold: Threshold, segment: Array, series: Array
+    scored: RowScores,
+    normal: NormalScores,
+    usual: UsualErrors,
+    threshold: Threshold,
+    segment: Array,
+    series: Array,
+    *,
+    online: bool = False,
 ) -> ScoredSeries:
     """Return events and p-values of scored rows.
 
     Args:
-        by_feature: `(rows, features)` scores, see `score_rows`.
+        scored: scores and errors of the rows.
         normal: calibration of the detector.
+        usual: errors of normal rows.
         threshold: threshold of the scores.
         segment: `(rows,)` segment of each row.
         series: `(rows,)` series of each row.
+        online: whether the scores are online scores, whose events begin when they are noticed.
     """
-    scores = row_scores(by_feature)
-    pending = normal.window - 1 + normal.smooth // 2
+    scores, errors = scored
     events = find_events(
-        by_feature,
         scores,
+        errors,
         threshold.value,
         normal.window,
-        pending=pending,
+        find_causes=None if online else usual.find_causes,
+        pending=0 if online else normal.window - 1 + normal.smooth // 2,
         p_values=threshold.p_values,
         segment=segment,
         series=series,
     )
-    return ScoredSeries(by_feature, scores, threshold, threshold.p_values(scores), events)
+    return ScoredSeries(scores, errors, threshold, threshold.p_values(scores), events)

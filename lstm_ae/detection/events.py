@@ -1,30 +1,34 @@
 """Events: runs of rows above the threshold, with their peaks, p-values, and the shares of the columns.
 
-One anomalous row can raise the scores of up to `window - 1` rows on either side of it, and averaged scores drop between
-two anomalous rows less than a window apart. Rows above the threshold with fewer than `join` rows between them are
-therefore one event; `join` should be the window length. The start and end of an event are its first and last row above
-the threshold. They may lie up to `window - 1` rows outside the anomaly; the peak locates it best.
+One anomalous row raises the scores of up to `window - 1` rows on either side of it. Rows above the threshold with fewer
+than `join` rows between them are therefore one run; `join` should be the window length. An event is the part of a run
+whose own errors cause its scores, from the first to the last such row; a run with several such parts, a window apart,
+is several events.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from lstm_ae.arrays import Array, Int64Array
+from lstm_ae.detection.scores import mean_over_features
 
 
 class Event(NamedTuple):
-    """Run of rows above the threshold.
+    """Rows that cause scores above the threshold.
 
     Args:
-        first: first row above the threshold.
-        last: last row above the threshold.
-        peak: row of the highest score.
+        first: first row.
+        last: last row.
+        peak: row with the largest error.
         score: the highest score.
         p: probability that a normal row has a score at least as high.
-        shares: `(features,)` share of each feature in the score at the peak; the sum is 1, missing features have 0.
+        shares: `(features,)` share of each feature in the error at the peak, of online scores in that at the first row;
+            the sum is 1, missing features have 0.
         provisional: whether later rows may still change its scores or extend it.
+        alarm: row with whose arrival the event is known, that is, its first score above the threshold is final.
     """
 
     first: int
@@ -34,6 +38,7 @@ class Event(NamedTuple):
     p: float
     shares: tuple[float, ...]
     provisional: bool
+    alarm: int
 
 
 def true_ranges(above: Array, join: int = 1, segment: Array | None = None) -> Int64Array:
@@ -58,11 +63,12 @@ def true_ranges(above: Array, join: int = 1, segment: Array | None = None) -> In
 
 
 def find_events(
-    by_feature: Array,
     scores: Array,
+    errors: Array,
     threshold: float,
     join: int,
     *,
+    find_causes: Callable[[Array, int], Array] | None = None,
     pending: int = 0,
     p_values: Callable[[Array], Array] | None = None,
     segment: Array | None = None,
@@ -71,39 +77,57 @@ def find_events(
     """Return the events in the order of time; the list may be empty.
 
     Args:
-        by_feature: `(rows, features)` scores, see `scores.mean_errors`.
-        scores: `(rows,)` scores, see `scores.row_scores`; NaN is not above any threshold.
+        scores: `(rows,)`; NaN is not above any threshold.
+        errors: `(rows, features)` errors of the values, NaN where missing.
         threshold: rows with larger scores are above it.
         join: gaps with fewer rows than this are bridged, see `true_ranges`; usually the window length.
+        find_causes: function from the mean errors of a run of rows, and `join`, to those that cause its scores,
+            `(rows,)` bool.
+            Causes at least `join` rows apart are events of their own. None for online scores: a run is an event, and
+            its first row the cause, which the windows of the rows after it contain.
         pending: rows at the end of a series whose scores are provisional, `window - 1 + smooth // 2`.
         p_values: function from scores to p-values, `Threshold.p_values`; None for NaN.
         segment: `(rows,)` segment of each row, see `true_ranges`.
         series: `(rows,)` series of each row, series contiguous; None for one series. Later rows of a series continue
             its last segment only.
     """
-    ranges = true_ranges(np.asarray(scores) > threshold, join, segment)
+    above = np.asarray(scores) > threshold
+    ranges = true_ranges(above, join, segment)
     if not len(ranges):
         return []
-    ends = _ends(len(scores), series)[ranges[:, 1] - 1]
-    continues = np.ones(len(ranges), bool) if segment is None else _ends(len(scores), segment)[ranges[:, 1] - 1] == ends
-    peaks = np.array([start + int(np.nanargmax(scores[start:stop])) for start, stop in ranges])
-    p = np.full(len(ranges), np.nan) if p_values is None else p_values(scores[peaks])
-    parts = np.nan_to_num(by_feature[peaks])
-    parts = parts / np.maximum(parts.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
-    return [
-        Event(
-            first=int(start),
-            last=int(stop) - 1,
-            peak=int(peak),
-            score=float(scores[peak]),
-            p=float(chance),
-            shares=tuple(share.tolist()),
-            provisional=bool(open_ended and end - stop < max(pending, join)),
+    series_ends = _ends(len(scores), series)[ranges[:, 1] - 1]
+    segment_ends = series_ends if segment is None else _ends(len(scores), segment)[ranges[:, 1] - 1]
+    by_row = mean_over_features(errors)
+    events = []
+    for (start, stop), series_end, segment_end in zip(ranges, series_ends, segment_ends, strict=True):
+        provisional = bool(segment_end == series_end and series_end - stop < max(pending, join))
+        causes = (
+            true_ranges(find_causes(by_row[start:stop], join), join) + start
+            if find_causes
+            else np.array([[start, stop]])
         )
-        for (start, stop), end, open_ended, peak, chance, share in zip(
-            ranges, ends, continues, peaks, p, parts, strict=True
-        )
-    ]
+        # Causes in a gap that is bridged are less than the threshold.
+        reported = [part for part in causes.tolist() if above[slice(*part)].any()] or [(start, stop)]
+        for number, (first, end) in enumerate(reported):
+            part = slice(int(first), int(end))
+            noticed = part.start + int(np.argmax(above[part])) if number else int(start)
+            peak = part.start + int(np.nanargmax((scores if np.isnan(by_row[part]).all() else by_row)[part]))
+            shares = np.nan_to_num(errors[peak if find_causes else part.start])
+            shares = shares / max(float(shares.sum()), np.finfo(np.float64).tiny)
+            events.append(
+                Event(
+                    first=part.start,
+                    last=part.stop - 1,
+                    peak=peak,
+                    score=float(np.nanmax(scores[part])),
+                    p=math.nan,
+                    shares=tuple(shares.tolist()),
+                    provisional=provisional,
+                    alarm=min(noticed + pending, int(segment_end) - 1),
+                )
+            )
+    p = np.full(len(events), np.nan) if p_values is None else p_values(np.array([event.score for event in events]))
+    return [event._replace(p=float(chance)) for event, chance in zip(events, p, strict=True)]
 
 
 def _ends(rows: int, group: Array | None) -> Int64Array:

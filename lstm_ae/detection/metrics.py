@@ -54,7 +54,7 @@ class EventMetrics(NamedTuple):
         ranges: number of labeled ranges.
         false: number of events that overlap no labeled range.
         events: number of events.
-        delays: steps from the start of each detected range to its first detected step; 0 if the event began earlier.
+        delays: rows from the start of each detected range to the alarm; 0 if the alarm was earlier.
     """
 
     precision: float
@@ -342,8 +342,9 @@ def event_metrics(labels: Array, scores: Array, events: Sequence[Event], segment
     precision = good / len(spans) if len(spans) else np.nan
     recall = detected / len(labeled) if len(labeled) else np.nan
     f1 = 2 * precision * recall / (precision + recall) if good else 0.0 if len(labeled) else np.nan
+    alarms = np.array([event.alarm for event in events], np.int64)
     delays = tuple(
-        max(0, int(spans[touch[:, index], 0].min() - start))
+        max(0, int(alarms[touch[:, index]].min() - start))
         for index, (start, _) in enumerate(labeled)
         if touch[:, index].any()
     )

@@ -1,12 +1,12 @@
-"""Anomaly scores of rows from the errors of overlapping windows.
+"""Means per row over all windows that contain the row.
 
 A window starts at every row, so that a row belongs to up to `window` windows, at a different position in each. Its
-score is the mean of its errors over all of them and, with smoothing, over the rows around it, which reveals long
-anomalies of small amplitude. The score does not depend on where the series was cut, except for the first and last rows,
-which belong to fewer windows. It is final after `window - 1 + smooth // 2` further rows.
+mean is that over all of them and, with smoothing, over the rows around it. It does not depend on where the series was
+cut, except for the first and last rows, which belong to fewer windows. It is final after `window - 1 + smooth // 2`
+further rows.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -16,9 +16,6 @@ from lstm_ae.arrays import Array, Float64Array
 
 # Values per block, such that a block stays in the processor's cache.
 BLOCK = 1 << 18
-
-# Minimum mean error of a feature, relative to its variance, in the weights.
-LEAST = 1e-4
 
 
 class RowSums(NamedTuple):
@@ -50,7 +47,7 @@ def sum_windows(values: Array) -> RowSums:
     values = np.asarray(values)
     values = values[..., None] if values.ndim == 2 else values
     if values.ndim != 3 or not values.shape[1] or not values.shape[2]:
-        raise ValueError(f"errors must be (windows, window[, features]). Received: shape {values.shape}")
+        raise ValueError(f"values must be (windows, window[, features]). Received: shape {values.shape}")
     count, window, features = values.shape
     sums, counts = np.zeros((2, count + window - 1, features))
     for first in range(0, count, size := max(1, BLOCK // (window * features))):
@@ -66,10 +63,10 @@ def sum_windows(values: Array) -> RowSums:
 
 
 class Overlap:
-    """Incremental scores of one segment from windows in the order of their rows.
+    """Incremental means per row of one segment from windows in the order of their rows.
 
     Args:
-        smooth: number of rows that a score averages, `smooth // 2` on either side; 0 and 1 for no smoothing.
+        smooth: number of rows that a mean is averaged over, `smooth // 2` on either side; 0 and 1 for no smoothing.
 
     >>> overlap = Overlap()
     >>> overlap.add(np.array([[1.0, 3.0], [5.0, 7.0]])).ravel().tolist()
@@ -86,21 +83,21 @@ class Overlap:
         self.counts = np.empty((0, 0))
         self.means = np.empty((0, 0))  # (2 * half, features), of rows before those; NaN before the first row
 
-    def add(self, errors: Array | RowSums) -> Float64Array:
-        """Add any number of windows and return the scores that became final.
+    def add(self, values: Array | RowSums) -> Float64Array:
+        """Add any number of windows and return the means that became final.
 
         Args:
-            errors: `(windows, window, features)` or `(windows, window)`, each window one row after the previous one,
-                NaN where a value was missing; or the sums of such windows.
+            values: `(windows, window, features)` or `(windows, window)`, each window one row after the previous one,
+                NaN where a value is missing; or the sums of such windows.
 
         Returns:
-            `(rows, features)` scores of the rows after those returned before; without smoothing, of the first row of
-            each window. NaN for rows without any error.
+            `(rows, features)` means of the rows after those returned before; without smoothing, of the first row of
+            each window. NaN for rows without any value.
 
         Raises:
             ValueError: the shape of the windows differs from that of earlier windows.
         """
-        added = errors if isinstance(errors, RowSums) else sum_windows(errors)
+        added = values if isinstance(values, RowSums) else sum_windows(values)
         (rows, features), window = added.sums.shape, added.window
         if self.sums is None:
             self.sums, self.counts = np.zeros((window - 1, features)), np.zeros((window - 1, features))
@@ -119,7 +116,7 @@ class Overlap:
         return final
 
     def rest(self) -> Float64Array:
-        """Return the provisional scores of the rows that are not final yet, `(rows, features)`."""
+        """Return the provisional means of the rows that are not final yet, `(rows, features)`."""
         if self.sums is None:
             return np.empty((0, 1))
         after = np.full((self.half, self.sums.shape[1]), np.nan)
@@ -143,13 +140,13 @@ def _smoothed(means: Float64Array, half: int) -> Float64Array:
     return _means(sums, sliding_window_view(valid, 2 * half + 1, axis=0).sum(axis=-1))
 
 
-def mean_errors(blocks: Array | Iterable[Array | RowSums], smooth: int = 1) -> Float64Array:
-    """Return the mean error of every row and feature over the windows that contain it, see `Overlap`.
+def mean_windows(blocks: Array | Iterable[Array | RowSums], smooth: int = 1) -> Float64Array:
+    """Return the mean of every row and feature over the windows that contain it, see `Overlap`.
 
     Args:
-        blocks: `(windows, window[, features])` errors of windows at every row, as one array, as blocks of any size, or
+        blocks: `(windows, window[, features])` values of windows at every row, as one array, as blocks of any size, or
             as sums of blocks. Only one block is in memory at a time.
-        smooth: number of rows that a score averages.
+        smooth: number of rows that a mean is averaged over.
 
     Returns:
         `(windows + window - 1, features)`.
@@ -159,42 +156,8 @@ def mean_errors(blocks: Array | Iterable[Array | RowSums], smooth: int = 1) -> F
     return np.concatenate([*final, overlap.rest()])
 
 
-def weight_errors(errors: Callable[[Array], RowSums], weights: Array) -> Callable[[Array], RowSums]:
-    """Return the error function with each feature's errors multiplied by its weight, `(features,)`."""
-
-    def weighted(rows: Array) -> RowSums:
-        unweighted = errors(rows)
-        return unweighted._replace(sums=unweighted.sums * weights)
-
-    return weighted
-
-
-def feature_weights(by_feature: Array, spread: Array) -> Float64Array:
-    """Return weights that reduce differences between the typical errors of features, `(features,)`; 1 for one feature.
-
-    A score is the mean over the features, in which the feature with the largest errors would dominate. Each weight is
-    proportional to the reciprocal root of the feature's mean error. Dividing by the mean error itself would overweight
-    well reconstructed features, which an anomaly of another feature affects through the code: for the bearing failure
-    of the pump in `lstm_ae.data.synthetic` it ranks flow above vibration. Weights are scaled so that scores keep the
-    magnitude of errors. Mean errors are at least 1% of the standard deviation, squared, and a constant feature has at
-    most the weight of a feature with the mean error.
-
-    Args:
-        by_feature: `(rows, features)` errors of normal rows; NaN where there is none.
-        spread: `(features,)` variances of the features in normal rows.
-    """
-    valid = ~np.isnan(by_feature)
-    usual = _means(np.where(valid, by_feature, 0).sum(axis=0), valid.sum(axis=0))
-    if not (usual > 0).any():
-        return np.ones(len(usual))
-    mean = np.nanmean(usual)
-    least = np.where(spread > 0, LEAST * spread, mean)
-    weights: Float64Array = np.where(np.isnan(usual), 1.0, np.sqrt(mean / np.maximum(usual, least)))
-    return weights
-
-
-def row_scores(by_feature: Array) -> Float64Array:
-    """Return the mean over the features that have a score: `(rows, features)` to `(rows,)`."""
-    by_feature = np.asarray(by_feature, np.float64)
-    valid = ~np.isnan(by_feature)
-    return _means(np.where(valid, by_feature, 0).sum(axis=1), valid.sum(axis=1))
+def mean_over_features(values: Array) -> Float64Array:
+    """Return the mean over the features that have a value: `(rows, features)` to `(rows,)`; NaN where none has."""
+    values = np.asarray(values, np.float64)
+    valid = ~np.isnan(values)
+    return _means(np.where(valid, values, 0).sum(axis=1), valid.sum(axis=1))

@@ -1,5 +1,6 @@
 """Model the tail of the normal scores: peaks over a threshold follow a generalized Pareto distribution."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -194,6 +195,13 @@ MOST_PEAKS = 1000
 # Points of the tabulated survival function, in multiples of the mean excess.
 EXCESSES = np.geomspace(1e-4, 1e6, 400)
 
+# Standard deviation of the logarithms of the maxima of blocks before any is known, and the number of blocks that this
+# counts as.
+PRIOR_SPREAD, PRIOR_BLOCKS = 0.25, 2
+
+# Smallest score with a logarithm, and the logarithm of the largest score.
+SMALLEST_SCORE, LARGEST_LOGARITHM = 1e-9, 80.0
+
 # Significance level of the goodness-of-fit test.
 SIGNIFICANCE = 0.05
 
@@ -240,6 +248,99 @@ class Tail(NamedTuple):
             rate * pareto_survival(np.full(len(rate), score - self.level), shape, scale), (0.025, 0.975)
         )
         return self.rate * float(self.survival(np.array(score))), float(low), float(high)
+
+
+class BlockMaxima(NamedTuple):
+    """Distribution of the largest normal score of a block of rows, for few blocks: lognormal.
+
+    The prediction is that of a normal distribution with unknown mean and variance, Student's t, with a prior of the
+    variance: a few maxima happen to be close together too often.
+
+    Args:
+        level: median of the maxima.
+        share: share of the rows above the level.
+        block: mean rows per block.
+        blocks: number of blocks.
+        mean: mean logarithm of the maxima.
+        spread: standard deviation of the logarithms, pooled with that of the prior.
+        degrees: degrees of freedom of the spread.
+    """
+
+    level: float
+    share: float
+    block: float
+    blocks: int
+    mean: float
+    spread: float
+    degrees: float
+
+    @property
+    def rate(self) -> float:
+        """Blocks with a score above the level per row."""
+        return 0.5 / self.block
+
+    def survival(self, scores: Array) -> Float64Array:
+        """Return the share of the blocks above the level that are above each score; 1 up to the level."""
+        from scipy.special import stdtr
+
+        above = self._deviations(np.maximum(scores, self.level)) / math.sqrt(1 + 1 / self.blocks)
+        parts: Float64Array = 2 * stdtr(self.degrees, -above)
+        return parts
+
+    def score_at(self, part: float) -> float:
+        """Return the score above which the share `part` of the blocks above the level lies, 0 < part <= 1."""
+        from scipy.special import stdtrit
+
+        above = -stdtrit(self.degrees, part / 2) * math.sqrt(1 + 1 / self.blocks)
+        return math.exp(min(self.mean + self.spread * float(above), LARGEST_LOGARITHM))
+
+    def clusters(self, score: float) -> tuple[float, float, float]:
+        """Return the expected blocks above a score per row, with the bounds of their 95% interval."""
+        from scipy.special import ndtr
+
+        random = np.random.default_rng(0)
+        variances = self.degrees / random.chisquare(self.degrees, DRAWS)
+        means = random.normal(size=DRAWS) * np.sqrt(variances / self.blocks)
+        likely = ndtr(-(self._deviations(np.array(score)) - means) / np.sqrt(variances)) / self.block
+        low, high = np.quantile(likely, (0.025, 0.975))
+        # Far out, the expectation comes from a few of the likely distributions, beyond the quantiles of all.
+        expected = self.rate * float(self.survival(np.array(score)))
+        return expected, min(float(low), expected), max(float(high), expected)
+
+    def _deviations(self, scores: Array) -> Array:
+        """Return the differences of the logarithms of scores from the mean, in units of the spread."""
+        return (np.log(np.maximum(scores, SMALLEST_SCORE)) - self.mean) / self.spread
+
+
+def fit_block_maxima(scores: Array, block: int, segment: Array | None = None) -> BlockMaxima | None:
+    """Fit the distribution of the largest normal score of a block.
+
+    Args:
+        scores: `(rows,)`; NaN for rows without a score.
+        block: rows per block.
+        segment: `(rows,)` segment of each row; no block crosses a segment boundary.
+
+    Returns:
+        The distribution; None if there is no score.
+    """
+    borders: Array | list[int] = [] if segment is None else np.flatnonzero(segment[1:] != segment[:-1]) + 1
+    parts = [part[~np.isnan(part)] for part in np.split(np.asarray(scores, np.float64), borders)]
+    maxima = [
+        max(float(rows.max()), SMALLEST_SCORE)
+        for part in parts
+        if len(part)
+        for rows in np.array_split(part, max(1, round(len(part) / block)))
+    ]
+    if not maxima:
+        return None
+    logs = np.log(maxima)
+    known, count = np.concatenate(parts), len(maxima)
+    mean, degrees = float(logs.mean()), PRIOR_BLOCKS + count - 1
+    spread = math.sqrt((PRIOR_BLOCKS * PRIOR_SPREAD**2 + float(np.square(logs - mean).sum())) / degrees)
+    level = math.exp(mean)
+    share = (int(np.count_nonzero(known > level)) + 1) / (len(known) + 1)
+    # Short segments are blocks of fewer rows.
+    return BlockMaxima(level, share, len(known) / count, count, mean, spread, degrees)
 
 
 def fit_tail(scores: Array, min_gap: int = 1, segment: Array | None = None, seed: int = 0) -> tuple[Tail | None, str]:

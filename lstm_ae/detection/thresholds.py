@@ -8,11 +8,16 @@ import numpy as np
 from lstm_ae.arrays import Array, Float64Array
 from lstm_ae.config.threshold import Rule, rows_of_unit
 from lstm_ae.detection.events import true_ranges
-from lstm_ae.detection.tail import PEAKS, Tail, fit_tail
+from lstm_ae.detection.tail import PEAKS, BlockMaxima, Tail, fit_block_maxima, fit_tail
 from lstm_ae.errors import Code, DataError
+from lstm_ae.formatting import format_count
 
-# Rounding error of a float32 model on scaled values. The scores of a constant series vary by nothing else.
-ROUNDING = 1e-5
+# Rounding error of a float32 model in units of the smallest deviation of residuals. The scores of a constant series
+# vary by nothing else.
+ROUNDING = 1e-3
+
+# With fewer windows of normal scores, their largest scores are modeled instead of their tail.
+FEW_BLOCKS = 30
 
 # Maximum share of normal rows above the threshold of a budget.
 MOST_ABOVE = 0.1
@@ -52,7 +57,7 @@ class Threshold(NamedTuple):
     fell_back: bool
     alarms: ExpectedAlarms
     normal: Float64Array
-    tail: Tail | None
+    tail: Tail | BlockMaxima | None
 
     def p_values(self, scores: Array) -> Float64Array:
         """Return the probability that a normal row has a score at least as high, in the shape of `scores`.
@@ -74,7 +79,6 @@ def fit_threshold(
     scores: Array,
     join: int,
     *,
-    smooth: int = 1,
     step: np.timedelta64 | None = None,
     segment: Array | None = None,
     rounding: float = ROUNDING,
@@ -86,12 +90,11 @@ def fit_threshold(
         rule: see `lstm_ae.config.threshold.parse_threshold`.
         scores: `(rows,)` in the order of time; NaN for rows without a score.
         join: gaps shorter than this within an event are bridged, see `events.true_ranges`; usually the window length.
-        smooth: number of rows that a score averages, see `scores.Overlap`.
         step: sampling interval; required for a budget.
         segment: `(rows,)` segment of each row.
-        rounding: rounding error of scaled values. If the roots of 90% of the scores, which are squared errors, exceed
-            that of the median by no more than this, the scores differ by rounding only, and the threshold is raised to
-            that bound.
+        rounding: rounding error of residuals in units of their deviation. If the roots of 90% of the scores, which are
+            squared distances, exceed that of the median by no more than this, the scores differ by rounding only, and
+            the threshold is raised to that bound.
         seed: seed of the goodness-of-fit test of the tail.
 
     Raises:
@@ -103,11 +106,15 @@ def fit_threshold(
     if not len(normal) or not np.isfinite(normal[-1]):
         problem = "The normal rows have no scores" if not len(normal) else "A normal row has an infinite score"
         raise DataError(f"{problem}. Pass other rows to --normal", code=Code.TOO_FEW_ROWS)
-    tail, reason = None, "nothing but rounding errors"
+    tail: Tail | BlockMaxima | None = None
+    reason = "nothing but rounding errors"
     least = float((np.sqrt(max(np.median(normal), 0)) + rounding) ** 2)
     steady = np.quantile(normal, 0.9) <= least
     if not steady:
-        tail, reason = fit_tail(scores, smooth, segment, seed)
+        if len(normal) < FEW_BLOCKS * join:
+            tail = fit_block_maxima(scores, join, segment)
+        else:
+            tail, reason = fit_tail(scores, join, segment, seed)
     fell_back = False
     if rule.kind == "fixed":
         value, how = rule.number, "fixed"
@@ -175,13 +182,21 @@ def _tops(scores: Float64Array, join: int, segment: Array | None) -> Float64Arra
     return np.concatenate(tops)
 
 
-def _describe_tail(tail: Tail) -> str:
+def _describe_tail(tail: Tail | BlockMaxima) -> str:
+    if isinstance(tail, BlockMaxima):
+        highest = f"the highest scores of {format_count(tail.blocks, 'window')} of normal rows"
+        return f"prediction from {highest}, standard deviation {tail.spread:.2g} of their logarithm"
     kind = f"generalized Pareto tail, shape {tail.shape:.2f}," if tail.peaks >= PEAKS else "exponential tail"
     return f"{kind} of {tail.peaks} peaks above {tail.level:.4g}, goodness of fit p = {tail.fit:.2f}"
 
 
 def _alarms(
-    scores: Float64Array, value: float, at_score: bool, tail: Tail | None, join: int, segment: Array | None
+    scores: Float64Array,
+    value: float,
+    at_score: bool,
+    tail: Tail | BlockMaxima | None,
+    join: int,
+    segment: Array | None,
 ) -> ExpectedAlarms:
     """Estimate false alarms from the tail, or below it from the number of events with Garwood's exact Poisson interval.
 

@@ -121,7 +121,7 @@ class SequenceAutoencoder(TransformerMixin, Estimator):
         """
         prepared = self._prepare(X)
         prepared, sliding = self._loaded.scales.to_common(prepared), self._loaded.sliding
-        sums, counts = encode.squared_error_sums(sliding.errors, prepared.grid, sliding.window)
+        sums, counts = encode.squared_error_sums(sliding.residuals, prepared.grid, sliding.window)
         return -float(sums.sum() / counts.sum())
 
     def get_feature_names_out(self, input_features: object = None) -> Array:

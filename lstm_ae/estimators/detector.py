@@ -19,14 +19,14 @@ from lstm_ae.model_store import FittedModel
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class AnomalyDetector(OutlierMixin, Estimator):
-    """Anomaly detector by the reconstruction error of an LSTM autoencoder, with scikit-learn's outlier interface.
+    """Anomaly detector by the residuals of an LSTM autoencoder, with scikit-learn's outlier interface.
 
-    The score of a row is the mean reconstruction error of the windows that contain it. The error of each feature is
-    divided by the root of its mean in normal rows. The threshold is calculated from the scores of the validation split,
-    which is assumed to be normal.
+    The score of a window is the Mahalanobis distance of its residuals, that is, reconstruction minus values, and the
+    score of a row is the mean over the windows that contain it, about 1 for normal rows. The threshold is calculated
+    from the scores of the validation split, which is assumed to be normal.
 
     Args:
-        window: rows of a window; None infers a season by autocorrelation, else a day, else 30 rows.
+        window: rows of a window; None infers seasons of at least 60 rows in all by autocorrelation, else days, else 60.
         code: size of the code; None for 16, but at most a third of the values of a window.
         units: hidden units of each LSTM layer.
         epochs: largest number of epochs.
@@ -38,7 +38,7 @@ class AnomalyDetector(OutlierMixin, Estimator):
         threshold: threshold rule: "quantile:0.995", "pot:1e-3", "budget:2/week", or "fixed:0.7". None for an alarm
             budget of one false alarm per month, or per year if a month has few rows or windows, or for "pot:1e-3" if
             the index has no times.
-        smooth: rows over which scores are averaged; None for an eighth of the window.
+        smooth: rows over which scores are averaged; None for 1, no averaging.
         random_state: seed of the training; None or a `RandomState` draws one.
         options: further options of `lstmae series train` by name, such as `{"layers": 2, "patience": 3}`.
 
@@ -67,16 +67,17 @@ class AnomalyDetector(OutlierMixin, Estimator):
     threshold: str | None = Series.threshold
     smooth: int | None = Series.smooth
 
-    def score_samples(self, X: TableLike) -> Frame:
+    def score_samples(self, X: TableLike, *, online: bool = False) -> Frame:
         """Return the negative anomaly score of each row; higher is more normal.
 
         Args:
             X: `(rows, features)`.
+            online: whether to score each row as if it were the last one, from the window that ends at it.
 
         Returns:
-            `(rows,)`, NaN for a row that is in no window with a value.
+            `(rows,)`, NaN for a row that is in no window with a value or, online, at which no window ends.
         """
-        detection = self._detect(X)
+        detection = self._detect(X, online=online)
         return self._to_rows(detection.prepared, -detection.model.scores, X, "score")
 
     def decision_function(self, X: TableLike) -> Frame:
@@ -103,20 +104,22 @@ class AnomalyDetector(OutlierMixin, Estimator):
         labels = np.where(np.asarray(decision) < 0, -1, 1)
         return pd.Series(labels, decision.index, name="label") if isinstance(decision, pd.Series) else labels
 
-    def detect(self, X: TableLike, threshold: str | None = None) -> pd.DataFrame:
+    def detect(self, X: TableLike, threshold: str | None = None, *, online: bool = False) -> pd.DataFrame:
         """Return the anomaly events, that is, runs of rows above the threshold, in temporal order.
 
         Args:
             X: `(rows, features)`.
-            threshold: a threshold rule; None for the threshold of the fit.
+            threshold: a threshold rule; None for the rule of the fit.
+            online: whether to score each row as if it were the last one.
 
         Returns:
-            One row per event: `series`, only with several series; `start`, `end` (inclusive), and `peak` as labels of
-            the index of X or as row numbers; `score` at the peak; `p`, the probability that a normal row has such a
-            score; `provisional`, whether later rows may change the event; and for each feature `share <feature>`, its
-            share of the score at the peak.
+            One row per event: `series`, only with several series; `start`, `end` (inclusive), and `peak`, the row with
+            the largest error, as labels of the index of X or as row numbers; `score`, the highest score; `p`, the
+            probability that a normal row has such a score; `provisional`, whether later rows may change the event; and
+            for each feature `share <feature>`, its share of the error at the peak,
+            online at the first row.
         """
-        detection = self._detect(X, threshold)
+        detection = self._detect(X, threshold, online=online)
         labels, events = _grid_labels(detection, X), detection.model.events
         grid, ids = detection.prepared.grid, detection.prepared.table.ids
         series = {"series": [ids[grid.series[event.peak]] for event in events]} if self._fitted.symbols else {}
@@ -132,10 +135,10 @@ class AnomalyDetector(OutlierMixin, Estimator):
             frame[f"share {name}"] = np.array([event.shares[number] for event in events], float)
         return pd.DataFrame(frame)
 
-    def _detect(self, X: TableLike, threshold: str | None = None) -> Detection:
+    def _detect(self, X: TableLike, threshold: str | None = None, *, online: bool = False) -> Detection:
         prepared = self._prepare(X)
         with self._naming_parameters():
-            return detect_prepared(self._fitted.load(load_detector), prepared, threshold)
+            return detect_prepared(self._fitted.load(load_detector), prepared, threshold, online=online)
 
     def _set_fitted(self, fitted: FittedModel) -> Self:
         super()._set_fitted(fitted)

@@ -257,12 +257,11 @@ def _describe_outputs(endpoints: "Sequence[Endpoint]", metrics: JsonMapping) -> 
     known = {name for endpoint in endpoints for name in endpoint.outputs}
     texts = dict(_OUTPUT_DESCRIPTIONS)
     if threshold := metrics.get("threshold"):
-        around = f" and over the {threshold['smooth']} rows around it" if threshold["smooth"] > 1 else ""
+        around = f", and over the {threshold['smooth']} rows around it" if threshold["smooth"] > 1 else ""
         texts["score"] = (
             "the anomaly score of each row of a series, which is at least as long as a window unless the run pads "
-            "short series: the squared error of its scaled values, with "
-            "several columns each divided by the root of its mean in normal rows, averaged over all windows that "
-            f"contain the row{around}"
+            "short series: the mean, over all windows that contain the row, of the squared Mahalanobis distance of the "
+            f"window's residuals, divided by the median of normal rows{around}"
         )
         texts["threshold"] = f"{threshold['value']:.6g}, from the rule {threshold['rule']}"
         texts["anomaly"] = "whether a row's score is above the threshold"

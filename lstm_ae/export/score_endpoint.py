@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from lstm_ae.config import Series
-from lstm_ae.detection.calibration import NormalScores
+from lstm_ae.detection.calibration import MOST_DEVIATIONS, Calibration, NormalScores
 from lstm_ae.model_store import ModelStore
 from lstm_ae.models.keras_network import Specs, Tensors, input_signature
 from lstm_ae.models.scaling import inner_network, inner_scaling, shift_to_series_scale, with_series_scale
@@ -67,14 +67,14 @@ class ScoreParameters(NamedTuple):
     Args:
         threshold: A row with a higher score is an anomaly.
         smooth: The number of rows that a score is averaged over.
-        weights: Factors for the errors of each feature, see `lstm_ae.detection.scores.feature_weights`; empty for 1.
+        calibration: How residuals become scores.
         max_gap: The largest number of consecutive rows without a value that a window may cross; None for any number.
         pads: Whether segments shorter than a window are padded with missing rows before them.
     """
 
     threshold: float
     smooth: int
-    weights: tuple[float, ...] = ()
+    calibration: Calibration
     max_gap: int | None = None
     pads: bool = False
 
@@ -84,12 +84,12 @@ def score_parameters(run: ModelStore) -> ScoreParameters | None:
     threshold = run.metrics().get("threshold")
     if not threshold:
         return None
-    weights, config = run.artifact(NormalScores).weights, run.config()
+    config = run.config()
     assert isinstance(config, Series)
     return ScoreParameters(
         threshold["value"],
         threshold["smooth"],
-        () if weights is None else tuple(weights[0].tolist()),
+        run.artifact(NormalScores).calibration,
         config.max_gap,
         config.short == "pad",
     )
@@ -100,19 +100,21 @@ def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[
 
     The function takes `sequence` `(batch, rows, features)` and, if the model does, `series` `(batch,)`. It returns
     `score` and `anomaly` `(batch, rows)`, and `threshold` `(batch,)`. A score is computed as in `lstm_ae.detection`:
-    the mean over all windows that contain the row and over the rows around it. The scores of the last `window - 1 +
-    smooth // 2` rows are provisional. Missing values are NaN. The score is NaN for rows without a value and, unless
-    short segments are padded, in segments shorter than a window. A series that is shorter than a window is then an
-    error, because its rows would all count as normal.
+    the mean of the distances of all windows that contain the row, and over the rows around it. The scores of the last
+    `window - 1 + smooth // 2` rows are provisional. Missing values are NaN. The score is NaN for rows without a value,
+    unless it is smoothed, and, unless short segments are padded, in segments shorter than a window. A series that is
+    shorter than a window is then an error, because its rows would all count as normal.
     """
     network = inner_network(model)
     window, features = network.input["sequence"].shape[1:]
     half = detector.smooth // 2
 
-    def errors(windows: tf.Tensor) -> tf.Tensor:
+    def distances(windows: tf.Tensor) -> tf.Tensor:
         scaled = inner_scaling(model)(with_series_scale(model, windows), training=False)["scaled"]
-        squared = tf.square(network({"sequence": scaled}, training=False)["reconstruction"] - scaled)
-        return squared * tf.constant(detector.weights, tf.float32) if detector.weights else squared
+        residuals = network({"sequence": scaled}, training=False)["reconstruction"] - scaled
+        by_window = squared_distances(detector.calibration, residuals)[:, None]
+        # Rows without a value have no score.
+        return tf.where(tf.reduce_all(tf.math.is_nan(residuals), axis=2), tf.constant(float("nan")), by_window)
 
     def score(inputs: Tensors) -> Tensors:
         series = shift_to_series_scale(model, inputs)
@@ -121,14 +123,9 @@ def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[
             rule = f"a series must have at least {window} rows, a window of the model. Received:"
             # This is not tf.debugging.assert_greater_equal, whose message begins with the tensors.
             tf.debugging.Assert(tf.shape(series)[1] >= window, [rule, tf.shape(series)[1]])
-        sums, counts = _sum_over_windows(errors, series, window, features, segment, pads=detector.pads)
+        sums, counts = _sum_over_windows(distances, series, window, segment, pads=detector.pads)
         means, known = sums / tf.maximum(counts, 1.0), tf.cast(counts > 0, tf.float32)
-        by_feature = _mean_or_nan(_sum_around(means, half, segment), _sum_around(known, half, segment))
-        missing = tf.math.is_nan(by_feature)
-        scores = _mean_or_nan(
-            tf.reduce_sum(tf.where(missing, tf.zeros_like(by_feature), by_feature), axis=1),
-            tf.reduce_sum(tf.cast(~missing, tf.float32), axis=1),
-        )
+        scores = _mean_or_nan(_sum_around(means, half, segment), _sum_around(known, half, segment))
         threshold = tf.constant(detector.threshold, tf.float32)
         return {"score": scores, "threshold": tf.fill(tf.shape(series)[:1], threshold), "anomaly": scores > threshold}
 
@@ -136,24 +133,44 @@ def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[
     return score, input_signature(model) | {"sequence": rows}
 
 
+def squared_distances(calibration: Calibration, residuals: tf.Tensor) -> tf.Tensor:
+    """Return the score of each window, as `Calibration.sums` computes it.
+
+    Args:
+        calibration: How residuals become scores.
+        residuals: `(windows, window, features)`, NaN where a value is missing.
+
+    Returns:
+        `(windows,)`; NaN for windows without a value.
+    """
+    distance = calibration.distance
+    missing = tf.math.is_nan(residuals)
+    deviations = tf.where(missing, tf.constant(distance.mean), residuals / calibration.deviation)
+    deviations = tf.clip_by_value(deviations, -MOST_DEVIATIONS, MOST_DEVIATIONS)
+    centered = tf.reshape(deviations - distance.mean, (-1, distance.mean.size))
+    projected = tf.square(tf.matmul(centered, tf.constant(distance.axes), transpose_b=True))
+    rest = tf.maximum(tf.reduce_sum(tf.square(centered), axis=1) - tf.reduce_sum(projected, axis=1), 0.0)
+    sums = tf.linalg.matvec(projected, tf.constant(1 / distance.variances)) + rest / distance.floor
+    present = tf.reduce_sum(tf.cast(~missing, tf.float32), axis=(1, 2))
+    return _mean_or_nan(sums, present) / calibration.unit
+
+
 def _sum_over_windows(
-    errors: Callable[[tf.Tensor], tf.Tensor],
+    distances: Callable[[tf.Tensor], tf.Tensor],
     series: tf.Tensor,
     window: int,
-    features: int,
     segment: tf.Tensor | None,
     *,
     pads: bool,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return the sum and the number of known errors over the windows that contain a row, `(batch, features, rows)`
-    each.
+    """Return the sum and the number of known distances of the windows that contain a row, `(batch, rows)` each.
 
     The windows start at consecutive rows and are processed in blocks; sums of rows that later windows contain too
     are passed on to the next block. All windows together would be `window` times as large as the series, and the
     network's activations a hundred times as large again. Windows with rows of two segments `(batch, rows)` are not
     complete, see `mask_other_segments`.
     """
-    length = tf.shape(series)[1]
+    length, features = tf.shape(series)[1], series.shape[2]
     if segment is not None:
         # With this padding a window ends at each row, including the first ones.
         front = window - 1 if pads else 0
@@ -162,9 +179,7 @@ def _sum_over_windows(
     batch, rows = tf.shape(series)[0], tf.shape(series)[1]
     starts = tf.maximum(rows - window + 1, 0)
     step = tf.maximum(BLOCK_WINDOWS // tf.maximum(batch, 1), 1)
-    done = tf.TensorArray(
-        tf.float32, size=0, dynamic_size=True, infer_shape=False, element_shape=(None, None, 2 * features)
-    )
+    done = tf.TensorArray(tf.float32, size=0, dynamic_size=True, infer_shape=False, element_shape=(None, None, 2))
 
     def block(place: tf.Tensor, done: tf.TensorArray, open_: tf.Tensor) -> tuple[tf.Tensor, tf.TensorArray, tf.Tensor]:
         begin = place * step
@@ -172,11 +187,11 @@ def _sum_over_windows(
         windows = tf.signal.frame(series[:, begin : begin + count + window - 1], window, 1, axis=1)
         if segment is not None:
             windows = mask_other_segments(windows, segment[:, begin : begin + count + window], pads=pads)
-        squared = _compute_in_blocks(errors, tf.reshape(windows, (-1, window, features)))
-        missing = tf.math.is_nan(squared)
-        both = tf.concat([tf.where(missing, tf.zeros_like(squared), squared), tf.cast(~missing, tf.float32)], axis=-1)
-        both = tf.transpose(tf.reshape(both, (batch, count, window, 2 * features)), (0, 3, 1, 2))
-        # The axes are row, series, and feature, because blocks are joined along the rows.
+        by_row = _compute_in_blocks(distances, tf.reshape(windows, (-1, window, features)))
+        missing = tf.math.is_nan(by_row)
+        both = tf.stack([tf.where(missing, tf.zeros_like(by_row), by_row), tf.cast(~missing, tf.float32)], axis=-1)
+        both = tf.transpose(tf.reshape(both, (batch, count, window, 2)), (0, 3, 1, 2))
+        # The axes are row, series, and sum or count, because blocks are joined along the rows.
         summed = tf.transpose(tf.signal.overlap_and_add(both, 1), (2, 0, 1))
         summed = tf.concat([summed[: window - 1] + open_, summed[window - 1 :]], axis=0)
         return place + 1, done.write(place, summed[:count]), summed[count:]
@@ -186,41 +201,39 @@ def _sum_over_windows(
     _, done, open_ = tf.while_loop(
         lambda place, *_: place < blocks,
         block,
-        [0, done, tf.zeros((window - 1, batch, 2 * features))],
-        shape_invariants=[tf.TensorShape(()), None, tf.TensorShape((None, None, 2 * features))],
+        [0, done, tf.zeros((window - 1, batch, 2))],
+        shape_invariants=[tf.TensorShape(()), None, tf.TensorShape((None, None, 2))],
         parallel_iterations=1,
     )
-    whole = tf.transpose(tf.concat([done.concat(), open_], axis=0)[rows - length : rows], (1, 2, 0))
-    return whole[:, :features], whole[:, features:]
+    whole = tf.transpose(tf.concat([done.concat(), open_], axis=0)[rows - length : rows], (1, 0, 2))
+    return whole[..., 0], whole[..., 1]
 
 
-def _compute_in_blocks(errors: Callable[[tf.Tensor], tf.Tensor], windows: tf.Tensor) -> tf.Tensor:
-    """Compute the errors of windows in blocks, because there may be more series than windows in a block."""
-    count = tf.shape(windows)[0]
-    done = tf.TensorArray(
-        tf.float32, size=0, dynamic_size=True, infer_shape=False, element_shape=(None, *windows.shape[1:])
-    )
+def _compute_in_blocks(distances: Callable[[tf.Tensor], tf.Tensor], windows: tf.Tensor) -> tf.Tensor:
+    """Compute the distances of windows in blocks, because there may be more series than windows in a block."""
+    count, window = tf.shape(windows)[0], windows.shape[1]
+    done = tf.TensorArray(tf.float32, size=0, dynamic_size=True, infer_shape=False, element_shape=(None, window))
 
     def block(place: tf.Tensor, done: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-        return place + 1, done.write(place, errors(windows[place * BLOCK_WINDOWS : (place + 1) * BLOCK_WINDOWS]))
+        return place + 1, done.write(place, distances(windows[place * BLOCK_WINDOWS : (place + 1) * BLOCK_WINDOWS]))
 
     blocks = tf.maximum(1, (count + BLOCK_WINDOWS - 1) // BLOCK_WINDOWS)
     _, done = tf.while_loop(lambda place, _: place < blocks, block, [0, done], parallel_iterations=1)
-    return tf.ensure_shape(done.concat(), windows.shape)
+    return tf.ensure_shape(done.concat(), (None, window))
 
 
 def _sum_around(values: tf.Tensor, half: int, segment: tf.Tensor | None) -> tf.Tensor:
-    """Sum `(batch, features, rows)` over `half` rows of the same segment on either side."""
+    """Sum `(batch, rows)` over `half` rows of the same segment on either side."""
     if not half:
         return values
-    rows = tf.shape(values)[2]
-    padded = tf.pad(values, ((0, 0), (0, 0), (half, half)))
+    rows = tf.shape(values)[1]
+    padded = tf.pad(values, ((0, 0), (half, half)))
     segments = None if segment is None else tf.pad(segment, ((0, 0), (half, half)), constant_values=NO_SEGMENT)
 
     def add(place: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        more = padded[..., place : place + rows]
+        more = padded[:, place : place + rows]
         if segments is not None:
-            more = tf.where((segments[:, place : place + rows] == segment)[:, None], more, 0.0)
+            more = tf.where(segments[:, place : place + rows] == segment, more, 0.0)
         return place + 1, sums + more
 
     # The shifted rows are added one at a time, because all of them together would take `2 * half + 1` times the

@@ -5,8 +5,7 @@ same in all windows that contain it, that of the decoder's kernel with a code is
 that with the positional encoding is the same in all windows. Only the recurrent products remain per window and step.
 
 Windows are the lanes of a vector: `COUNT` windows, each starting one row later, take each step together, and their
-inputs are contiguous, shifted by one element per step. Only the requested sums are stored per step, so that the working
-set stays in a core's cache. The equations are those of `kernels.lstm`.
+inputs are contiguous, shifted by one element per step. The equations are those of `kernels.lstm`.
 
 Arrays are flat; shapes below describe their layout. U is the number of units, F of features, T of steps; gates are
 ordered unit by unit, `(U, 4)`, in Keras' order.
@@ -14,7 +13,7 @@ ordered unit by unit, `(U, 4)`, in Keras' order.
 
 import numpy as np
 
-from lstm_ae.arrays import BoolArray, Float32Array, Float64Array
+from lstm_ae.arrays import Float32Array
 from lstm_ae.kernels.compiled import aligned, compiled
 from lstm_ae.kernels.lstm import product, sigmoid
 from lstm_ae.kernels.vectors import LANES, Lanes, expm1, expm1_low, load, store
@@ -132,10 +131,10 @@ def code(
 @compiled
 def decode(
     codes: Float32Array, windows: int, first: int, end: int, steps: int, size: int, units: int, features: int,
-    kernel: Float32Array, waves: Float32Array, recurrent: Float32Array, dense: Float32Array, truth: Float32Array,
-    columns: int, squared: bool, included: BoolArray, sums: Float64Array, counts: Float64Array,
+    kernel: Float32Array, waves: Float32Array, recurrent: Float32Array, dense: Float32Array,
+    reconstructions: Float32Array,
 ) -> None:  # fmt: skip
-    """Decode windows and add their reconstructions or squared errors to the sums per row.
+    """Decode windows.
 
     Args:
         codes: `(size + 1, windows)`, ones in the last row.
@@ -145,36 +144,21 @@ def decode(
         waves: `(T, U, 4)` contribution of the positional encoding at each step.
         recurrent: `(U, 4, U)`.
         dense: `(F, U + 1)` kernel and bias of the output layer.
-        truth: `(F, columns)` scaled rows, NaN where missing; window n starts at column n.
-        squared: add squared errors instead of reconstructions. NaN is not added.
-        included: `(windows,)` bool; False for windows to leave out.
-        sums: `(F, end - first + T - 1)` float64, updated in place; window `first` starts at its first column.
-        counts: number of values added to each sum, of the same shape.
+        reconstructions: `(T, F, windows)` output: columns `first` to `end`.
     """
-    length, span = units + 1, end - first + steps - 1
+    length = units + 1
     gates, zeros, coded = np.zeros(4 * COUNT, np.float32), np.zeros(COUNT, np.float32), aligned(4 * units * COUNT)
-    reconstruction, weights = aligned(features * COUNT), aligned(4 * units * length)
+    weights = aligned(4 * units * length)
     for gate in range(4 * units):
         weights[gate * length : gate * length + units] = recurrent[gate * units : (gate + 1) * units]
     for block in range(first, end, COUNT):
         product(coded, 0, COUNT, zeros, 0, 0, kernel, 0, size + 1, 1, codes, block, windows, 4 * units, _VECTORS,
                 size + 1)  # fmt: skip
         hidden, cells = _hidden(units), aligned(units * COUNT)
-        present = min(COUNT, len(included) - block)
         for t in range(steps):
             now, ahead = (t % 2) * length * COUNT, ((t + 1) % 2) * length * COUNT
             for gate in range(4 * units):
                 weights[gate * length + units] = waves[t * 4 * units + gate]
             _step(gates, coded, 0, COUNT, weights, length, hidden, now, ahead, cells, units)
-            product(reconstruction, 0, COUNT, zeros, 0, 0, dense, 0, length, 1, hidden, ahead, COUNT, features,
-                    _VECTORS, length)  # fmt: skip
-            for k in range(features):
-                row, to = k * columns + block + t, k * span + block - first + t
-                for n in range(present):
-                    value = np.float64(reconstruction[k * COUNT + n])
-                    if squared:
-                        value -= truth[row + n]
-                        value *= value
-                    known = included[block + n] and value == value
-                    sums[to + n] += value if known else 0.0
-                    counts[to + n] += 1.0 if known else 0.0
+            product(reconstructions, t * features * windows + block, windows, zeros, 0, 0, dense, 0, length, 1, hidden,
+                    ahead, COUNT, features, _VECTORS, length)  # fmt: skip

@@ -7,18 +7,16 @@ import logging
 import math
 from collections.abc import Callable, Mapping
 from types import ModuleType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lstm_ae.arrays import Array, BoolArray, Float32Array
-from lstm_ae.detection.calibration import Adding, sliding_windows
+from lstm_ae.detection.calibration import Residuals, RowFunction, sliding_windows
 from lstm_ae.detection.scores import RowSums, sum_windows
 from lstm_ae.kernels.choice import compile_failure, unsupported_layer
 from lstm_ae.models.network import FILL, POSITION_PERIODS, Layer, Network
 from lstm_ae.startup import cores
-
-Result = TypeVar("Result")
 
 LOG = logging.getLogger(__name__)
 
@@ -46,7 +44,7 @@ class SlidingAutoencoder(NamedTuple):
         decode: codes to the sums of their reconstructions; NaN codes are ignored. None if each window is scaled by its
             own range, which the code does not contain.
         rebuild: rows to the sums of their reconstructions. Windows without any value are ignored.
-        errors: rows to the sums of the squared errors of the reconstructions, in scaled values.
+        residuals: rows to the residuals of their windows.
         reason: why each window is computed separately; "" if the kernels of this package are used.
     """
 
@@ -54,9 +52,9 @@ class SlidingAutoencoder(NamedTuple):
     features: int
     code: int
     encode: Callable[[Array], Float32Array]
-    decode: Adding | None
-    rebuild: Adding
-    errors: Adding
+    decode: RowFunction | None
+    rebuild: RowFunction
+    residuals: Residuals
     reason: str = ""
 
 
@@ -92,7 +90,7 @@ def slide(network: Network, scale: str) -> SlidingAutoencoder:
         encode=chosen("encode"),
         decode=windowwise.decode and decode,
         rebuild=chosen("rebuild"),
-        errors=chosen("errors"),
+        residuals=chosen("residuals"),
     )
 
 
@@ -155,10 +153,10 @@ def slide_windowwise(network: Network, scale: str) -> SlidingAutoencoder:
         reconstruction = decoder({"sequence": zeros, "code": codes})["reconstruction"]
         return network.undo_scaling(reconstruction, scaling(network.scaling_inputs(zeros)))
 
-    def errors(windows: Array) -> Float32Array:
-        scaled = scaling(network.scaling_inputs(windows))["scaled"]
+    def residuals(rows: Array) -> Float32Array:
+        scaled = scaling(network.scaling_inputs(sliding_windows(rows, window)))["scaled"]
         with np.errstate(over="ignore", invalid="ignore"):
-            return np.asarray(np.square(inner({"sequence": scaled})["reconstruction"] - scaled))
+            return np.asarray(inner({"sequence": scaled})["reconstruction"] - scaled)
 
     def rebuild(rows: Array) -> RowSums:
         windows = network(network.scaling_inputs(sliding_windows(rows, window)))["reconstruction"]
@@ -171,7 +169,7 @@ def slide_windowwise(network: Network, scale: str) -> SlidingAutoencoder:
         lambda rows: encode(sliding_windows(rows, window)),
         None if scale == "window" else lambda codes: sum_windows(decode(codes)),
         rebuild,
-        lambda rows: sum_windows(errors(sliding_windows(rows, window))),
+        residuals,
     )
 
 
@@ -181,23 +179,24 @@ def _with_kernels(reference: SlidingAutoencoder, weights: "AutoencoderWeights") 
     return reference._replace(
         encode=functools.partial(encode, weights),
         decode=functools.partial(decode, weights),
-        rebuild=lambda rows: rebuild(weights, rows, ~empty_windows(rows, reference.window)),
-        errors=functools.partial(squared_errors, weights),
+        rebuild=functools.partial(rebuild, weights),
+        residuals=functools.partial(residuals, weights),
     )
 
 
 def _agree(fast: SlidingAutoencoder, reference: SlidingAutoencoder, offset: Float32Array, span: Float32Array) -> bool:
-    """Return whether both compute equal errors for random windows, with and without outliers.
+    """Return whether both compute equal residuals for random windows, with and without outliers.
 
     This detects networks whose layers have the expected names but compute something else.
     """
     samples = np.random.default_rng(0).normal(size=(reference.window + 2, reference.features)).astype(np.float32)
     samples[1, 0] = np.nan
-    # The errors of outlying rows would hide all others, so only the rows between them are compared.
+    # The residuals of outlying rows would hide all others, so only the rows between them are compared.
     for size in (1, *OUTLIERS):
         rows = samples.copy()
         rows[::2] *= size
-        actual, expected = (each.errors(offset + span * rows).sums[1::2] for each in (fast, reference))
+        both = [sum_windows(np.square(each.residuals(offset + span * rows))).sums[1::2] for each in (fast, reference)]
+        actual, expected = both
         if not np.abs(actual - expected).max() <= ROUNDING * np.abs(expected).max():
             return False
     return True
@@ -339,31 +338,52 @@ def decode(weights: AutoencoderWeights, codes: Array) -> RowSums:
     """
     laid_out = _codes(weights, len(codes))
     laid_out[:-1, : len(codes)] = codes.T
-    decoding = _decoding(weights, laid_out, None, np.ones(len(codes), np.bool_))
-    return _in_own_units(weights, _added(weights, decoding, len(codes)))
+    reconstructions, decoding = _decoding(weights, laid_out)
+    _on_all_cores(decoding, len(codes))
+    return _in_own_units(weights, sum_windows(_as_windows(reconstructions, len(codes))))
 
 
-def rebuild(weights: AutoencoderWeights, rows: Array, included: Array) -> RowSums:
+def rebuild(weights: AutoencoderWeights, rows: Array) -> RowSums:
     """Return the sums per row of the reconstructions of the windows at every row, in original units.
+
+    Windows without any value are ignored.
 
     Args:
         weights: as `extract_weights` returns them.
         rows: `(windows + steps - 1, features)`, NaN where missing.
-        included: `(windows,)` bool; False for windows to leave out.
     """
-    codes = _codes(weights, len(included))
-    encoding = _encoding(weights, _scaled(weights, rows), codes)
-    decoding = _decoding(weights, codes, None, included)
-    return _in_own_units(weights, _added(weights, lambda *run: (encoding(*run), decoding(*run))[1], len(included)))
+    reconstructions = _reconstructions(weights, _scaled(weights, rows))
+    reconstructions[empty_windows(rows, weights.steps)] = np.nan
+    return _in_own_units(weights, sum_windows(reconstructions))
 
 
-def squared_errors(weights: AutoencoderWeights, rows: Array) -> RowSums:
-    """Return the sums per row of the squared errors of the windows at every row, in scaled values, without NaN."""
-    windows = len(rows) - weights.steps + 1
-    scaled, codes = _scaled(weights, rows), _codes(weights, windows)
+def residuals(weights: AutoencoderWeights, rows: Array) -> Float32Array:
+    """Return the residuals of the windows at every row in scaled units, `(windows, steps, features)`."""
+    scaled = _scaled(weights, rows)
+    reconstructions = _reconstructions(weights, scaled)
+    for step in range(weights.steps):
+        reconstructions[:, step] -= scaled[:, step : step + len(reconstructions)].T
+    return reconstructions
+
+
+def _reconstructions(weights: AutoencoderWeights, scaled: Float32Array) -> Float32Array:
+    """Return the scaled reconstructions of the windows at every row of `(features, rows)`."""
+    windows = scaled.shape[1] - weights.steps + 1
+    codes = _codes(weights, windows)
     encoding = _encoding(weights, scaled, codes)
-    decoding = _decoding(weights, codes, scaled, np.ones(windows, np.bool_))
-    return _added(weights, lambda *run: (encoding(*run), decoding(*run))[1], windows)
+    reconstructions, decoding = _decoding(weights, codes)
+
+    def run(first: int, end: int) -> None:
+        encoding(first, end)
+        decoding(first, end)
+
+    _on_all_cores(run, windows)
+    return _as_windows(reconstructions, windows)
+
+
+def _as_windows(reconstructions: Float32Array, windows: int) -> Float32Array:
+    """Return a view of `(steps, features, windows)` without the windows that fill the last block, windows first."""
+    return reconstructions[..., :windows].transpose(2, 0, 1)
 
 
 def _encoding(weights: AutoencoderWeights, scaled: Float32Array, codes: Float32Array) -> Callable[[int, int], None]:
@@ -394,32 +414,19 @@ def _encoding(weights: AutoencoderWeights, scaled: Float32Array, codes: Float32A
     return encoding
 
 
-def _decoding(
-    weights: AutoencoderWeights, codes: Float32Array, truth: Float32Array | None, included: Array
-) -> Callable[[int, int], Array]:
-    """Return a function from a range of windows to sums and counts `(2, features, rows)`, of errors given a truth."""
+def _decoding(weights: AutoencoderWeights, codes: Float32Array) -> tuple[Float32Array, Callable[[int, int], None]]:
+    """Return an array `(steps, features, windows)` and a function that fills it for a range of windows."""
     decoder, steps = weights.decoder, weights.steps
     units, features = len(decoder.kernel), len(decoder.dense)
-    against = np.empty((features, 0), np.float32) if truth is None else truth
+    reconstructions = np.empty((steps, features, codes.shape[1]), np.float32)
 
-    def decoding(first: int, end: int) -> Array:
-        totals = np.zeros((2, features, end - first + steps - 1))
+    def decoding(first: int, end: int) -> None:
         _kernels().decode(
             codes.ravel(), codes.shape[1], first, end, steps, len(codes) - 1, units, features, decoder.kernel.ravel(),
-            decoder.waves.ravel(), decoder.recurrent.ravel(), decoder.dense.ravel(), against.ravel(), against.shape[1],
-            truth is not None, included, totals[0].ravel(), totals[1].ravel(),
+            decoder.waves.ravel(), decoder.recurrent.ravel(), decoder.dense.ravel(), reconstructions.ravel(),
         )  # fmt: skip
-        return totals
 
-    return decoding
-
-
-def _added(weights: AutoencoderWeights, decoding: Callable[[int, int], Array], windows: int) -> RowSums:
-    """Return the sums per row over all windows."""
-    added = np.zeros((2, len(weights.offset), windows + weights.steps - 1))
-    for first, totals in _on_all_cores(decoding, windows):
-        added[..., first : first + totals.shape[2]] += totals[..., : added.shape[2] - first]
-    return RowSums(added[0].T, added[1].T, weights.steps)
+    return reconstructions, decoding
 
 
 def _in_own_units(weights: AutoencoderWeights, scaled: RowSums) -> RowSums:
@@ -458,8 +465,8 @@ def _blocks(windows: int) -> int:
     return -(-windows // int(_kernels().COUNT))
 
 
-def _on_all_cores(run: Callable[[int, int], Result], windows: int) -> list[tuple[int, Result]]:
-    """Call `run`, which must release the GIL, for ranges of whole blocks; return each first window and result."""
+def _on_all_cores(run: Callable[[int, int], None], windows: int) -> None:
+    """Call `run`, which must release the GIL, for ranges of whole blocks."""
     blocks, count = _blocks(windows), _kernels().COUNT
     workers = cores()
     # Several ranges per core balance the load if some cores are busy.
@@ -467,6 +474,10 @@ def _on_all_cores(run: Callable[[int, int], Result], windows: int) -> list[tuple
     firsts = range(0, blocks * count, max(size, 1))
     ends = [min(first + size, blocks * count) for first in firsts]
     if workers < 2 or len(firsts) < 2:
-        return [(first, run(first, end)) for first, end in zip(firsts, ends, strict=True)]
+        for first, end in zip(firsts, ends, strict=True):
+            run(first, end)
+        return
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        return list(zip(firsts, pool.map(run, firsts, ends), strict=True))
+        for _ in pool.map(run, firsts, ends):
+            # The loop raises what a call has raised.
+            pass

@@ -26,7 +26,7 @@ class OpenEvent(NamedTuple):
         peak: time of the highest score so far.
         score: the highest score so far.
         p: probability that a normal row has a score at least as high.
-        shares: share of each column in the highest score; the sum is 1.
+        shares: share of each column in the error of the row with the highest score; the sum is 1.
         below: rows since the last row above the threshold.
     """
 
@@ -63,7 +63,7 @@ class Change(NamedTuple):
 def find_changes(
     event: OpenEvent | None,
     times: Int64Array,
-    by_feature: Array,
+    errors: Array,
     scores: Array,
     p: Array,
     anomaly: BoolArray,
@@ -75,7 +75,7 @@ def find_changes(
     Args:
         event: the open event before these rows; None if there is none.
         times: `(rows,)` times.
-        by_feature: `(rows, features)` scores of the columns, NaN where there is none.
+        errors: `(rows, features)` errors of the values, NaN where there is none.
         scores: `(rows,)` scores.
         p: `(rows,)` p-values.
         anomaly: `(rows,)` whether the score is above the threshold.
@@ -94,7 +94,7 @@ def find_changes(
         if event is not None and (row - last > join or begun[row] > gaps):
             end(event)
             event = None
-        shares = np.nan_to_num(by_feature[row], posinf=LARGEST)
+        shares = np.nan_to_num(errors[row], posinf=LARGEST)
         shares = shares / max(float(shares.max()), np.finfo(np.float64).tiny)
         now = OpenEvent(
             start=int(times[row]),

@@ -14,7 +14,7 @@ import numpy as np
 
 from lstm_ae.apply.detect import load_detector
 from lstm_ae.apply.run_table import run_config
-from lstm_ae.apply.stream import DetectionStream, FinalScores
+from lstm_ae.apply.stream import DetectionStream, StreamedScores
 from lstm_ae.arrays import BoolArray, Int64Array
 from lstm_ae.data.csv_reader import Chunk
 from lstm_ae.errors import Code, DataError, LstmAeError
@@ -407,7 +407,7 @@ class Monitor:
 
     # Scores and messages
 
-    def _take(self, found: FinalScores) -> None:
+    def _take(self, found: StreamedScores) -> None:
         """Find events in final scores, and store messages about them."""
         messages: dict[str, list[Message]] = {"events": [], "scores": []}
         for name, rows in _rows_by_series(found.series).items():
@@ -423,7 +423,7 @@ class Monitor:
             track.event, changes = find_changes(
                 track.event,
                 times,
-                found.by_feature[rows],
+                found.errors[rows],
                 scores,
                 found.p[rows],
                 found.anomaly[rows],
@@ -476,7 +476,7 @@ class Monitor:
         }
         return Message(f"{identifier}-{change.status}", body)
 
-    def _score_messages(self, series: str, found: FinalScores, rows: Int64Array) -> list[Message]:
+    def _score_messages(self, series: str, found: StreamedScores, rows: Int64Array) -> list[Message]:
         times = self.notation.format(found.times[rows])
         columns = (found.times[rows], found.scores[rows], found.p[rows], found.anomaly[rows])
         return [

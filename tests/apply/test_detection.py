@@ -2,6 +2,8 @@
 
 import contextlib
 import csv
+import dataclasses
+import inspect
 import io
 import json
 import os
@@ -17,7 +19,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from detectors import detector_of
+from detectors import detector_of, fitted_calibration
 from loaded_once import loaded_once
 from lstm_ae_cli.console import Console, _replace_non_finite
 from lstm_ae_cli.series_detection import _show_detection
@@ -36,9 +38,7 @@ from lstm_ae.detection.calibration import (
     NormalDistances,
     NormalScores,
     default_rule,
-    default_smooth,
     score_rows,
-    windowwise,
 )
 from lstm_ae.detection.sketch import TableSketch
 from lstm_ae.detection.thresholds import ExpectedAlarms
@@ -51,7 +51,7 @@ from lstm_ae.studies import series
 from lstm_ae.studies.series import defaults, reconstruction
 from lstm_ae.training.steps import TrainingSteps
 
-QUICK = "--units 8 --code 4 --epochs 8 --batch-size 32 --learning-rate 0.01 --smooth 1"
+QUICK = "--window 24 --units 8 --code 4 --epochs 8 --batch-size 32 --learning-rate 0.01"
 
 
 ORDER = ("time", "flow", "heat", "state")
@@ -105,6 +105,15 @@ def test_training_stores_inferred_settings_and_baselines(place: Path) -> None:
     baselines = metrics["test"]["reconstruction_mse"]["baselines"]
     assert list(baselines) == ["PCA with 4 numbers", "mean of the window"]
     assert metrics["test"]["reconstruction_mse"]["value"] < 0.5 * baselines["mean of the window"]
+
+
+def test_default_window_of_a_detector_has_whole_seasons(place: Path) -> None:
+    """Three days have at least 60 rows; the longest gap to fill is a tenth of one day, and scores are not averaged."""
+    config = Series(data=str(place / "good.csv"), value_cols=("flow", "heat"))
+    found, _ = defaults.load_complete(config)
+    assert (found.window, found.max_gap, found.smooth) == (72, 2, 1)
+    found, _ = defaults.load_complete(dataclasses.replace(config, task="reconstruct"))
+    assert (found.window, found.max_gap, found.smooth) == (24, 2, None)
 
 
 def test_labeled_anomalies_are_excluded_from_metrics_and_verdict(tmp_path: Path) -> None:
@@ -162,7 +171,7 @@ def test_verdict_uses_windows_that_do_not_overlap(place: Path) -> None:
 
 def test_verdict_is_against_the_better_baseline(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The mean of the window is the baseline if its error is below that of the principal components."""
-    monkeypatch.setattr(reconstruction, "component_errors", lambda components, scale: lambda windows: 100 + 0 * windows)
+    monkeypatch.setattr(PrincipalComponents, "residuals", lambda self, windows: 10 + 0 * windows)
     with contextlib.chdir(place):
         found = open_trained(open_run("run")).evaluate()
     assert [verdict.baseline for verdict in found.verdicts.values()] == ["mean of the window"] * 2
@@ -248,7 +257,7 @@ def test_detect_reports_the_labeled_anomaly_and_its_cause(place: Path, tmp_path:
     assert row["peak"] == event["peak"]
     with (tmp_path / "s.csv").open() as file:
         scores = list(csv.DictReader(file))
-    assert list(scores[0]) == ["time", "score", "p", "anomaly", "score flow", "score heat"]
+    assert list(scores[0]) == ["time", "score", "p", "anomaly", "error flow", "error heat"]
     assert len(scores) == 960
     assert [row["time"] for row in scores[:2]] == ["2024-01-01T00:00:00", "2024-01-01T01:00:00"]
     # With paths for the results, the run is unchanged; without them, the run stores the results for its report.
@@ -387,10 +396,14 @@ def test_reading_options_apply_to_a_stream(place: Path, otherwise: str) -> None:
 
 def test_threshold_option_replaces_that_of_the_run(place: Path) -> None:
     none = call(f"series detect {place}/run {place}/bad.csv --threshold fixed:1e9 --json")
-    many = call(f"series detect {place}/run {place}/bad.csv --threshold fixed:0 --json")
+    many = call(f"series detect {place}/run {place}/bad.csv --threshold fixed:0 --scores s.csv --json")
     assert json.loads(none.out)["anomalies"] == []
     (one,) = json.loads(many.out)["anomalies"]
-    assert (one["start"], one["provisional"]) == ("2024-01-01", True)
+    with Path("s.csv").open() as file:
+        assert {row["anomaly"] for row in csv.DictReader(file)} == {"True"}
+    # The event is trimmed to the rows that cause it, but later rows may extend the rows above the threshold.
+    assert "2024-01-30" < one["start"] <= "2024-01-31" < "2024-01-31 12" < one["end"] < "2024-02-02"
+    assert one["provisional"]
 
 
 @pytest.mark.parametrize(
@@ -479,6 +492,7 @@ def test_events_are_reported_if_no_row_is_labeled_anomalous(label: str, said: st
         **dict.fromkeys(("vus_pr", "vus_roc", "auc_pr", "auc_roc")),
         "found": 0,
         "false": 1,
+        "delays": [],
     }
     every = judged_by(["1"] * 60, "fixed:2").metrics["model"]
     assert (every.ranking.auc_pr, every.events.found) == (1, 1)
@@ -513,6 +527,33 @@ def test_text_compares_the_weakest_event_with_normal_rows(p: tuple[float, ...], 
     assert [number for number, *_ in told] == ([said] if said else [])
     # A note explains that rows are not false alarms, which are events of several rows.
     assert [bool(note) for _, *note in told] == [said == "about 3"] * len(told)
+
+
+def test_mahalanobis_distances_are_smoothed_as_in_their_calibration(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, list[int]] = {"calibration": [], "detection": []}
+
+    def spy(name: str) -> Any:
+        def score(*given: Any, **named: Any) -> Any:
+            bound = inspect.signature(score_rows).bind(*given, **named)
+            bound.apply_defaults()
+            asked[name].append(bound.arguments["smooth"])
+            return score_rows(*given, **named)
+
+        return score
+
+    monkeypatch.setattr(reconstruction, "score_rows", spy("calibration"))
+    monkeypatch.setattr(detect, "score_rows", spy("detection"))
+    config = Series(data=str(place / "good.csv"), value_cols=("flow", "heat"), window=24, smooth=5)
+    complete, data = defaults.load_complete(config)
+    distances = reconstruction.score_normal_distances(data, complete)
+    options = {"value_cols": ("flow", "heat"), "time_col": "time", "label_col": "state", "freq": "1h"}
+    detector = dataclasses.replace(detector_of(24, 2, 5, **options), distances=distances)
+    found = detect.detect_prepared(detector, read_prepared(detector.config, str(place / "bad.csv")), "quantile:0.99")
+    assert list(found.metrics) == ["model", "PCA", "Mahalanobis", "raw values"]
+    assert asked["detection"][:2] == [5, 5]
+    assert asked["detection"][2:] == asked["calibration"]
 
 
 def test_labels_are_checked_before_scoring(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -644,24 +685,12 @@ def test_network_distinguishes_missing_values_from_the_mean() -> None:
     assert not np.allclose(*codes)
 
 
-def test_scores_stay_within_their_segment() -> None:
-    segment = np.repeat([0, 1, 2], [5, 2, 6])
-    values = np.arange(13.0)[:, None]
-    errors = windowwise(lambda windows: windows - windows.mean(axis=1, keepdims=True), 3)
-    found = score_rows(errors, values, segment, 3, 1)
-    assert np.isnan(found[5:7]).all()  # shorter than a window
-    # Each row has the mean error over its windows: -1, 0, or 1 by its position in the window.
-    np.testing.assert_allclose(found[:5, 0], [-1, -0.5, 0, 0.5, 1])
-    np.testing.assert_allclose(found[7:, 0], [-1, -0.5, 0, 0, 0.5, 1])
-
-
-def test_default_threshold_rules_and_smoothing() -> None:
+def test_default_threshold_rules() -> None:
     hour = 3_600_000_000_000
     assert str(default_rule(hour, 24)) == str(default_rule(hour, 168)) == "budget:1/month"
     # A month has only 30 daily rows: a single window, or one row in 30 would be an alarm.
     assert str(default_rule(24 * hour, 30)) == str(default_rule(24 * hour, 7)) == "budget:1/year"
     assert str(default_rule(168 * hour, 30)) == str(default_rule(0, 8)) == "pot:0.001"
-    assert [default_smooth(window) for window in (2, 8, 288)] == [1, 1, 36]
 
 
 def test_scale_window_refuses_missing_values(tmp_path: Path) -> None:
@@ -690,6 +719,12 @@ def test_normal_scores_load_after_saving(place: Path) -> None:
     opened = open_trained(open_run(place / "run"), series.load(open_run(place / "run").config()))  # type: ignore[arg-type]
     again = reconstruction.score_normal_rows(opened.model, opened.data, opened.config)  # type: ignore[arg-type]
     np.testing.assert_allclose(again.scores, normal.scores, rtol=1e-5)
+    for name in ("calibration", "baseline_calibration"):
+        computed, stored = getattr(again, name), getattr(normal, name)
+        np.testing.assert_allclose(computed.deviation, stored.deviation, rtol=1e-5)
+        assert (computed.unit, *computed.usual) == pytest.approx((stored.unit, *stored.usual), rel=1e-5)
+    assert normal.calibration.unit != normal.baseline_calibration.unit
+    assert (np.nanmedian(normal.scores), np.nanmedian(normal.baseline)) == pytest.approx((1, 1))
     (place / "spoilt").mkdir()
     for name in ("config.json", "metrics.json"):
         (place / "spoilt" / name).write_bytes((place / "run" / name).read_bytes())
@@ -700,7 +735,7 @@ def test_normal_scores_load_after_saving(place: Path) -> None:
 
 @pytest.mark.slow
 def test_exported_detector_equals_the_scores_of_the_run(place: Path) -> None:
-    """Two series with missing values are scored in one request, with the feature weights of the run."""
+    """Two series with missing values are scored in one request, with the calibration of the run."""
     import tensorflow as tf
 
     run = open_run(place / "run")
@@ -713,12 +748,11 @@ def test_exported_detector_equals_the_scores_of_the_run(place: Path) -> None:
     answer = loaded.signatures["score"](sequence=np.stack([values, values[::-1]]))
     normal = run.artifact(NormalScores)
     scale = normal.scale
-    errors, _ = normal.weigh(*[windowwise(reconstruction.model_errors(run.network(), scale), 24)] * 2)
-    assert normal.weights is not None
-    assert np.ptp(normal.weights[0]) > 0.01
+    residuals = reconstruction.sliding_residuals(reconstruction.model_residuals(run.network()), scale, 24)
+    assert len(normal.calibration.distance.axes) > 0
+    assert np.ptp(normal.calibration.deviation) > 1e-3
     for place_, turn in enumerate((slice(None), slice(None, None, -1))):
-        by_feature = score_rows(errors, values[turn], segment[turn], 24, normal.smooth)
-        expected = np.where(np.isnan(by_feature).all(axis=1), np.nan, np.nan_to_num(by_feature).mean(axis=1))
+        expected = score_rows(residuals, normal.calibration, values[turn], segment[turn], normal.smooth).scores
         np.testing.assert_allclose(answer["score"][place_], expected, rtol=2e-4, atol=1e-6)
     threshold = run.metrics()["threshold"]["value"]
     np.testing.assert_allclose(answer["threshold"], [threshold] * 2, rtol=1e-6)
@@ -733,15 +767,15 @@ def test_score_endpoint_smooths_scores(smooth: int) -> None:
     from lstm_ae.export.score_endpoint import ScoreParameters, make_score_function
     from lstm_ae.models.scaling import in_own_units
 
-    scale = fixed_scale(2.0, 3.0)
+    scale, calibration = fixed_scale(2.0, 3.0), fitted_calibration(5, 1)
     model = in_own_units(pooled_autoencoder(Series(units=3, code=2), steps=5, features=1, missing=True), scale)
     rows = np.random.default_rng(0).normal(2, 3, (1, 30, 1)).astype(np.float32)
     rows[0, 10:12] = np.nan
     rows[0, 20:30] = np.nan
-    call_, specs = make_score_function(model, ScoreParameters(0.5, smooth))
+    call_, specs = make_score_function(model, ScoreParameters(0.5, smooth, calibration))
     got = tf.function(call_, input_signature=[specs])({"sequence": tf.constant(rows)})["score"][0].numpy()
-    errors = windowwise(reconstruction.model_errors(KerasNetwork(model), scale), 5)
-    expected = score_rows(errors, rows[0], np.zeros(30, np.int32), 5, smooth)[:, 0]
+    residuals = reconstruction.sliding_residuals(reconstruction.model_residuals(KerasNetwork(model)), scale, 5)
+    expected = score_rows(residuals, calibration, rows[0], np.zeros(30, np.int32), smooth).scores
     np.testing.assert_allclose(got, expected, rtol=1e-4)
     assert np.isnan(got[-1])
     with pytest.raises(tf.errors.InvalidArgumentError):
@@ -760,7 +794,7 @@ def test_score_endpoint_does_not_cross_long_gaps(pads: bool) -> None:
     from lstm_ae.export.score_endpoint import ScoreParameters, make_score_function
     from lstm_ae.models.scaling import in_own_units
 
-    scale = fixed_scale(2.0, 3.0)
+    scale, calibration = fixed_scale(2.0, 3.0), fitted_calibration(5, 1)
     model = in_own_units(pooled_autoencoder(Series(units=3, code=2), steps=5, features=1, missing=True), scale)
     rows = np.random.default_rng(0).normal(2, 3, (4, 40, 1)).astype(np.float32)
     for series_, gaps in enumerate(
@@ -768,8 +802,8 @@ def test_score_endpoint_does_not_cross_long_gaps(pads: bool) -> None:
     ):
         for first, end in gaps:
             rows[series_, first:end] = np.nan
-    errors = windowwise(reconstruction.model_errors(KerasNetwork(model), scale), 5)
-    call_, specs = make_score_function(model, ScoreParameters(0.5, 7, (), 2, pads))
+    residuals = reconstruction.sliding_residuals(reconstruction.model_residuals(KerasNetwork(model)), scale, 5)
+    call_, specs = make_score_function(model, ScoreParameters(0.5, 7, calibration, 2, pads))
     graph = tf.function(call_, input_signature=[specs])
     config = Series(freq="rows", max_gap=2, window=5)
     # Only a run that pads has scores for fewer rows than a window.
@@ -778,8 +812,8 @@ def test_score_endpoint_does_not_cross_long_gaps(pads: bool) -> None:
         for each, said in zip(rows[:, :length], got, strict=True):
             prepared = prepare_table(config, panel_from_rows(each, ["a"]))
             grid = (pad_segments(prepared, "segments") if pads else prepared).grid
-            found = score_rows(errors, grid.values, grid.segment, 5, 7)[original_rows(grid)]
-            np.testing.assert_allclose(said, found[:, 0], rtol=1e-4)
+            found = score_rows(residuals, calibration, grid.values, grid.segment, 7).scores[original_rows(grid)]
+            np.testing.assert_allclose(said, found, rtol=1e-4)
 
 
 @pytest.mark.slow
@@ -799,20 +833,20 @@ def test_score_endpoint_limits_windows_in_memory(
         sizes.append(tf.size(found))
         return found
 
-    scale = fixed_scale(2.0, 3.0)
+    scale, calibration = fixed_scale(2.0, 3.0), fitted_calibration(5, 1)
     model = in_own_units(pooled_autoencoder(Series(units=3, code=2), steps=5, features=1, missing=True), scale)
     values = np.random.default_rng(0).normal(2, 3, (series, rows, 1)).astype(np.float32)
     values[0, rows // 2] = np.nan
     monkeypatch.setattr(tf.signal, "frame", spy)
-    call_, _ = make_score_function(model, ScoreParameters(0.5, smooth))
+    call_, _ = make_score_function(model, ScoreParameters(0.5, smooth, calibration))
     # Call the function eagerly, not as a graph, so that each size is available.
     got = call_({"sequence": tf.constant(values)})
     assert max(map(int, sizes)) <= max(BLOCK_WINDOWS, series) * 5
     assert got["score"].shape == got["anomaly"].shape == (series, rows)
     assert got["threshold"].shape == (series,)
     for each in {0, series - 1} if rows >= 5 else ():
-        errors = windowwise(reconstruction.model_errors(KerasNetwork(model), scale), 5)
-        expected = score_rows(errors, values[each], np.zeros(rows, np.int32), 5, smooth)[:, 0]
+        residuals = reconstruction.sliding_residuals(reconstruction.model_residuals(KerasNetwork(model)), scale, 5)
+        expected = score_rows(residuals, calibration, values[each], np.zeros(rows, np.int32), smooth).scores
         np.testing.assert_allclose(got["score"][each], expected, rtol=1e-4)
 
 
@@ -860,19 +894,35 @@ def followed(place: Path, text: str, options: str = "") -> Said:
 def test_stream_scores_equal_those_of_the_whole_table(place: Path, tmp_path: Path) -> None:
     said = call(f"series detect {place}/run {place}/bad.csv --scores s.csv")
     assert said.code == 0, said.err
-    stream = followed(place, (place / "bad.csv").read_text())
+    stream = followed(place, (place / "bad.csv").read_text(), "--final")
     assert stream.code == 0, stream.err
-    assert "each score is final after 23 more rows" in stream.err
+    assert "scores are final after 23 more rows" in stream.err
     with (tmp_path / "s.csv").open() as file:
         expected = list(csv.DictReader(file))
     found = list(csv.DictReader(io.StringIO(stream.out)))
     assert [row["final"] for row in found] == ["True"] * (960 - 23) + ["False"] * 23
-    assert list(found[0]) == ["time", "score", "p", "anomaly", "final", "score flow", "score heat"]
+    assert list(found[0]) == ["time", "score", "p", "anomaly", "final", "error flow", "error heat"]
     for column in ("time", "anomaly"):
         assert [row[column] for row in found] == [row[column] for row in expected]
-    for column in ("score", "p", "score flow", "score heat"):
+    for column in ("score", "p", "error flow", "error heat"):
         got, wanted = ([float(row[column]) for row in rows] for rows in (found, expected))
         np.testing.assert_allclose(got, wanted, rtol=1e-6, atol=1e-9)
+
+
+def test_online_stream_equals_online_detection_of_the_table(place: Path, tmp_path: Path) -> None:
+    said = call(f"series detect {place}/run {place}/bad.csv --online --label-col state --scores s.csv")
+    assert said.code == 0, said.err
+    assert "1 of 1 labelled range found, 0 false events, alarm after 0 rows (median)" in said.out
+    stream = followed(place, (place / "bad.csv").read_text())
+    assert stream.code == 0, stream.err
+    with (tmp_path / "s.csv").open() as file:
+        expected = list(csv.DictReader(file))
+    found = [row for row in csv.DictReader(io.StringIO(stream.out)) if row["final"] == "False"]
+    assert [row["time"] for row in found] == [row["time"] for row in expected]
+    assert [row["anomaly"] for row in found] == [row["anomaly"] for row in expected]
+    assert [row["score"] for row in found[:23]] == [""] * 23
+    got, wanted = ([float(row["score"]) for row in rows[23:]] for rows in (found, expected))
+    np.testing.assert_allclose(got, wanted, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.slow
@@ -886,7 +936,7 @@ def test_column_and_series_names_with_formulas_are_escaped(place: Path) -> None:
     for options, quote in (("", "'"), ("--keep-formulas", "")):
         said = call(f"series detect run bad.csv --events e.csv --scores s.csv --threshold fixed:0.01 {options}")
         assert said.code == 0, said.err
-        assert Path("s.csv").read_text().startswith("time,score,p,anomaly,score =cmd|A0,")
+        assert Path("s.csv").read_text().startswith("time,score,p,anomaly,error =cmd|A0,")
         with Path("e.csv").open() as file:
             causes = {row["columns"].split(" ")[0] for row in csv.DictReader(file)}
         assert f"{quote}=cmd|A0" in causes
@@ -948,19 +998,19 @@ def test_series_of_the_figure_is_checked_before_detection(place: Path) -> None:
 def test_stream_writes_json_lines(place: Path) -> None:
     lines = (place / "bad.csv").read_text().splitlines(keepends=True)
     lines[11] = lines[11].split(",")[0] + ",,,\n"
-    stream = followed(place, "".join(lines[:31]), "--json --quiet --threshold fixed:0")
+    stream = followed(place, "".join(lines[:31]), "--final --json --quiet --threshold fixed:0")
     assert (stream.code, stream.err) == (0, "")
     rows = [json.loads(line) for line in stream.out.splitlines()]
     assert [row["final"] for row in rows] == [True] * 7 + [False] * 23
     assert rows[10]["score"] is None
-    assert rows[9] | {"score": 0, "p": 0, "score flow": 0, "score heat": 0} == {
+    assert rows[9] | {"score": 0, "p": 0, "error flow": 0, "error heat": 0} == {
         "time": "2024-01-01T09:00:00",
         "score": 0,
         "p": 0,
         "anomaly": True,
         "final": False,
-        "score flow": 0,
-        "score heat": 0,
+        "error flow": 0,
+        "error heat": 0,
     }
 
 
@@ -968,7 +1018,7 @@ def test_stream_refuses_unsorted_rows_and_table_options(place: Path) -> None:
     stream = followed(place, "time,flow,heat\n2024-01-01 05:00,1,2\n2024-01-01 04:00,1,2\n")
     assert stream.code == 3
     # Earlier rows are written, as at the end of the stream.
-    assert stream.out == "time,score,p,anomaly,final,score flow,score heat\n2024-01-01T05:00:00,,,False,False,,\n"
+    assert stream.out == "time,score,p,anomaly,final,error flow,error heat\n2024-01-01T05:00:00,,,False,False,,\n"
     assert stream.last.startswith("A row at 2024-01-01 04:00:00 comes after one at")
     said = call(f"series detect {place}/run - --scores s.csv")
     assert said.code == 2
@@ -978,10 +1028,10 @@ def test_stream_refuses_unsorted_rows_and_table_options(place: Path) -> None:
 def test_stream_skips_bad_rows_with_skip_bad(place: Path) -> None:
     lines = (place / "bad.csv").read_text().splitlines(keepends=True)[:60]
     bad = ["2024-01-01T04:00,1,2,0\n"] * 20 + ["2024-01-02T06:00,1\n"]
-    stream = followed(place, "".join((*lines[:30], *bad, *lines[30:])), "--skip-bad")
+    stream = followed(place, "".join((*lines[:30], *bad, *lines[30:])), "--final --skip-bad")
     assert stream.code == 0, stream.err
     found, expected = (
-        list(csv.DictReader(io.StringIO(each.out))) for each in (stream, followed(place, "".join(lines)))
+        list(csv.DictReader(io.StringIO(each.out))) for each in (stream, followed(place, "".join(lines), "--final"))
     )
     assert [(row["time"], row["final"]) for row in found] == [(row["time"], row["final"]) for row in expected]
     scores, wanted = ([float(row["score"]) for row in rows] for rows in (found, expected))
@@ -1001,7 +1051,7 @@ def test_stream_writes_scores_immediately_and_ends_on_signals(place: Path, numbe
     lines = (place / "bad.csv").read_text().splitlines(keepends=True)
     program = "import sys; from lstm_ae_cli import main; sys.exit(main())"
     with subprocess.Popen(
-        [sys.executable, "-c", program, "series", "detect", str(place / "run"), "-", "--quiet"],
+        [sys.executable, "-c", program, "series", "detect", str(place / "run"), "-", "--final", "--quiet"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from detectors import sliding
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,10 +13,10 @@ from lstm_ae.apply.encode import decode_rows, encode_rows, reconstruct_rows, squ
 from lstm_ae.apply.run_table import slide_run
 from lstm_ae.data.frames import panel_from_rows
 from lstm_ae.data.panel import Panel
-from lstm_ae.detection.calibration import sliding_windows, windowwise
+from lstm_ae.detection.calibration import sliding_windows
 from lstm_ae.detection.scores import sum_windows
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.models import sliding
+from lstm_ae.models import sliding as models_sliding
 from lstm_ae.models.sliding import SlidingAutoencoder, empty_windows
 from lstm_ae.run import open_run
 
@@ -33,8 +34,8 @@ LAST = SlidingAutoencoder(
     code=1,
     encode=lambda rows: rows[1:],
     decode=lambda codes: sum_windows(np.repeat(codes[:, None], 2, axis=1)),
-    rebuild=windowwise(lambda windows: np.repeat(windows[:, -1:], 2, axis=1), 2),
-    errors=windowwise(lambda windows: np.square(windows - windows[:, -1:]), 2),
+    rebuild=lambda rows: sum_windows(np.repeat(sliding_windows(rows, 2)[:, -1:], 2, axis=1)),
+    residuals=sliding(lambda windows: windows[:, -1:] - windows, 2),
 )
 
 
@@ -68,14 +69,14 @@ def test_windows_without_values_have_no_code() -> None:
 def test_squared_errors_are_summed_over_the_windows_of_each_series() -> None:
     # Windows (1, 2), (2, 4), (8, 16): errors 1, 0, 4, 0, 64, 0.
     grid = grid_of([1, 2, 4, 8, 16], [0, 0, 0, 1, 1])
-    assert [found.tolist() for found in squared_error_sums(LAST.errors, grid, 2)] == [[69], [6]]
+    assert [found.tolist() for found in squared_error_sums(LAST.residuals, grid, 2)] == [[69], [6]]
     two = grid._replace(ids=("a", "b"), series=np.array([0, 0, 0, 1, 1], np.int32))
-    assert [found.tolist() for found in squared_error_sums(LAST.errors, two, 2)] == [[5, 64], [4, 2]]
+    assert [found.tolist() for found in squared_error_sums(LAST.residuals, two, 2)] == [[5, 64], [4, 2]]
     # (1, nan) has no known error, as its last value is missing; (nan, 4) has one, which is 0.
-    sums, counts = squared_error_sums(LAST.errors, grid_of([1, np.nan, 4, 6]), 2)
+    sums, counts = squared_error_sums(LAST.residuals, grid_of([1, np.nan, 4, 6]), 2)
     assert (sums.tolist(), counts.tolist()) == ([4], [3])
     with pytest.raises(DataError, match="No window of 2 rows contains a value"):
-        squared_error_sums(LAST.errors, grid_of([np.nan] * 3), 2)
+        squared_error_sums(LAST.residuals, grid_of([np.nan] * 3), 2)
 
 
 def test_decoding_codes_of_scale_window_is_refused() -> None:
@@ -94,8 +95,8 @@ def test_identity_code_reconstructs_every_row(rows: list[tuple[float, int]], win
         window,
         encode=lambda rows: sliding_windows(rows, window)[..., 0],
         decode=lambda codes: sum_windows(codes),
-        rebuild=windowwise(lambda windows: windows, window),
-        errors=windowwise(lambda windows: windows * 0, window),
+        rebuild=lambda rows: sum_windows(sliding_windows(rows, window)),
+        residuals=sliding(lambda windows: windows * 0, window),
     )
     grid = grid_of(values, segment)
     held = np.repeat(np.bincount(segment) >= window, np.bincount(segment))
@@ -107,12 +108,12 @@ def test_identity_code_reconstructs_every_row(rows: list[tuple[float, int]], win
 def test_equal_rows_give_equal_results_of_a_model_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many rows it has been applied to."""
     run = open_run(Path(__file__).parents[2] / "saved_models" / "pump")
-    monkeypatch.setattr(sliding, "FEW_STEPS", 0)
+    monkeypatch.setattr(models_sliding, "FEW_STEPS", 0)
     fast = slide_run(run, "standard")
     rows = np.random.default_rng(0).normal(20, 5, (160, 3)).astype(np.float32)
-    expected = fast.errors(rows).sums
-    monkeypatch.setattr(sliding, "FEW_STEPS", 10**9)
-    np.testing.assert_array_equal(slide_run(run.read(), "standard").errors(rows).sums, expected)
-    few = slide_run(run, "standard").errors(rows).sums
-    np.testing.assert_allclose(few, expected, rtol=1e-4)
+    expected = fast.residuals(rows)
+    monkeypatch.setattr(models_sliding, "FEW_STEPS", 10**9)
+    np.testing.assert_array_equal(slide_run(run.read(), "standard").residuals(rows), expected)
+    few = slide_run(run, "standard").residuals(rows)
+    np.testing.assert_allclose(few, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
     assert (few != expected).any()

@@ -5,41 +5,45 @@ from typing import Any
 
 import numpy as np
 import pytest
-from detectors import MINUTE, detector_of
+from detectors import MINUTE, detector_of, fitted_calibration, sliding
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lstm_ae.apply.detect import RunDetector
-from lstm_ae.apply.stream import DetectionStream, FinalScores
+from lstm_ae.apply.stream import DetectionStream, StreamedScores
 from lstm_ae.config import Series
 from lstm_ae.data.frames import panel_from_rows
 from lstm_ae.data.padding import original_rows, pad_segments
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import prepare_table
 from lstm_ae.data.stream import IncomingLines, read_incoming
-from lstm_ae.detection.calibration import score_rows, windowwise
-from lstm_ae.detection.scores import row_scores
+from lstm_ae.detection.calibration import RowScores, score_rows, score_rows_online
 from lstm_ae.errors import DataError
 
 START = 1_704_067_200 * 10**9  # 2024-01-01
 
 
-def joined(parts: list[FinalScores], series: str = "") -> FinalScores:
+def joined(parts: list[StreamedScores], series: str = "") -> StreamedScores:
     rows = [np.array([name == series for name in part.series], bool) for part in parts]
-    return FinalScores(
+    return StreamedScores(
         [series for own in rows for _ in range(own.sum())],
         *(np.concatenate([column[own] for column, own in zip(columns, rows, strict=True)]) for columns in
           list(zip(*parts, strict=True))[1:]),
     )  # fmt: skip
 
 
-def at_once(detector: RunDetector, table: Panel) -> tuple[Any, Any]:
+def at_once(detector: RunDetector, table: Panel) -> tuple[Any, RowScores]:
     prepared = prepare_table(detector.config, table)
     prepared = pad_segments(prepared, "segments") if detector.config.short == "pad" else prepared
     grid, normal = prepared.grid, detector.normal
     own = original_rows(grid)
-    scores = score_rows(detector.model_errors, grid.values, grid.segment, normal.window, normal.smooth)
-    return grid.times[own], scores[own]
+    scored = score_rows(detector.model_residuals, normal.calibration, grid.values, grid.segment, normal.smooth)
+    return grid.times[own], RowScores(*(column[own] for column in scored))
+
+
+def assert_scored(found: StreamedScores, expected: RowScores) -> None:
+    np.testing.assert_allclose(found.errors, expected.errors, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-6, atol=1e-9)
 
 
 def table_of(detector: RunDetector, times: Any, values: Any) -> Panel:
@@ -50,21 +54,25 @@ def table_of(detector: RunDetector, times: Any, values: Any) -> Panel:
 
 
 def test_stream_scores_by_hand() -> None:
-    """Windows of two rows with errors of 1 and 3 times the values; a score is the mean over the windows of a row."""
-    errors = windowwise(lambda windows: windows * np.array([[1.0], [3.0]]), 2)
-    detector = dataclasses.replace(detector_of(2), model_errors=errors)
-    stream = DetectionStream(detector, "fixed:5")
+    """Windows of two rows with residuals of 1 and 3 times the values.
+
+    The window (1, 2) has the residuals 1 and 6 and the score (1 + 36) / 2; (2, 4) has 2 and 12, and (4 + 144) / 2.
+    """
+    residuals = sliding(lambda windows: windows * np.array([[1.0], [3.0]]), 2)
+    detector = dataclasses.replace(detector_of(2), model_residuals=residuals)
+    stream = DetectionStream(detector, "fixed:50")
     assert stream.delay == 1
     first = stream.push(np.array([[1.0]]), np.array([START]))
     assert first.scores.tolist() == []
     second = stream.push(np.array([[2.0], [4.0]]), START + MINUTE * np.array([1, 2]))
     # Row 0 is in the first window only; row 1 is the end of the first window and the start of the second.
-    assert second.scores.tolist() == [1, (6 + 2) / 2]
+    assert second.scores.tolist() == [18.5, (18.5 + 74) / 2]
+    assert second.errors.tolist() == [[1], [(36 + 4) / 2]]
     assert second.times.tolist() == [START, START + MINUTE]
     assert (second.final.tolist(), second.anomaly.tolist()) == ([True, True], [False, False])
     rest = stream.end()
-    assert (rest.scores.tolist(), rest.final.tolist(), rest.anomaly.tolist()) == ([12], [False], [True])
-    assert rest.by_feature.tolist() == [[12]]
+    assert (rest.scores.tolist(), rest.final.tolist(), rest.anomaly.tolist()) == ([74], [False], [True])
+    assert rest.errors.tolist() == [[144]]
     assert len(stream.end().scores) == 0
 
 
@@ -96,7 +104,9 @@ def test_long_gap_of_empty_rows_equals_one_of_missing_rows(written: bool) -> Non
     table = table_of(
         detector_of(3), START + MINUTE * np.array([0, 1, 2, 3, 8, 9, 10]), values[~np.isnan(values)][:, None]
     )
-    np.testing.assert_allclose(found.by_feature[~np.isnan(found.scores)], at_once(detector_of(3), table)[1])
+    known = ~np.isnan(found.scores)
+    scored = found._replace(scores=found.scores[known], errors=found.errors[known])
+    assert_scored(scored, at_once(detector_of(3), table)[1])
 
 
 def test_short_gap_is_filled_with_rows_without_scores() -> None:
@@ -145,7 +155,7 @@ def test_chunks_of_any_size_equal_scoring_the_whole_table(
     steps, off, values_ = zip(*rows, strict=True)
     times = np.sort(START + MINUTE * np.cumsum(steps) + np.array(off) * 10**9)
     values = np.array([np.nan if value is None else value for value in values_], np.float32)[:, None]
-    stream, parts, start = DetectionStream(detector), list[FinalScores](), 0
+    stream, parts, start = DetectionStream(detector), list[StreamedScores](), 0
     while start < len(times):
         size = sizes[len(parts) % len(sizes)] if sizes else len(times)
         piece = slice(start, start + size)
@@ -163,8 +173,7 @@ def test_chunks_of_any_size_equal_scoring_the_whole_table(
     for series in "ab"[: 1 + two]:
         found = joined(parts, series)
         np.testing.assert_array_equal(found.times, expected_times)
-        np.testing.assert_allclose(found.by_feature, expected, rtol=1e-6, atol=1e-9)
-        np.testing.assert_allclose(found.scores, row_scores(expected), rtol=1e-6, atol=1e-9)
+        assert_scored(found, expected)
     assert all(part.final.all() for part in parts[:-1])
     # Only rows that a score depends on are held, and those of the newest grid step and of a gap before it.
     gap = detector.config.max_gap or 0
@@ -183,7 +192,7 @@ def test_clock_drift_and_jitter_are_tolerated(rows: list[tuple[int, int]], apart
     steps, off = (np.array(column) for column in zip(*rows, strict=True))
     times = START + ((apart * np.cumsum(steps) + off) * 10**9).astype(np.int64)
     values = np.arange(len(times), dtype=np.float32)[:, None]
-    stream, parts, start = DetectionStream(detector), list[FinalScores](), 0
+    stream, parts, start = DetectionStream(detector), list[StreamedScores](), 0
     if apart == 50 and len(times) > 10:
         times, values = times[:10], values[:10]
     while start < len(times):
@@ -194,7 +203,7 @@ def test_clock_drift_and_jitter_are_tolerated(rows: list[tuple[int, int]], apart
     expected_times, expected = at_once(detector, table_of(detector, times, values))
     found = joined(parts)
     np.testing.assert_array_equal(found.times, expected_times)
-    np.testing.assert_allclose(found.by_feature, expected, rtol=1e-6, atol=1e-9)
+    assert_scored(found, expected)
     assert np.isin(times, found.times).all()
 
 
@@ -248,7 +257,64 @@ def test_stream_without_times_uses_row_numbers() -> None:
     found = joined([stream.push(values[:4]), stream.push(values[4:]), stream.end()])
     times, expected = at_once(detector, table_of(detector, None, values))
     assert found.times.tolist() == times.tolist() == list(range(9))
-    np.testing.assert_allclose(found.by_feature, expected, rtol=1e-6)
+    assert_scored(found, expected)
+
+
+@pytest.mark.parametrize("smooth", [1, 3])
+@pytest.mark.parametrize("size", [1, 4, 60])
+def test_stream_of_two_columns_equals_the_whole_table(size: int, smooth: int) -> None:
+    """Columns are correlated, some values are missing, one is huge, and a long gap separates two segments."""
+    detector = detector_of(4, 2, smooth)
+    normal = dataclasses.replace(detector.normal, calibration=fitted_calibration(4, 2))
+    detector = dataclasses.replace(detector, normal=normal)
+    random = np.random.default_rng(0)
+    values = random.normal(size=(60, 2)).astype(np.float32)
+    values[random.random(values.shape) < 0.15] = np.nan
+    values[20] = np.nan
+    values[45, 1] = 1e30
+    times = START + MINUTE * (np.arange(60) + 10 * (np.arange(60) > 30))
+    stream = DetectionStream(detector)
+    parts = [stream.push(values[at : at + size], times[at : at + size]) for at in range(0, 60, size)]
+    found = joined([*parts, stream.end()])
+    expected_times, expected = at_once(detector, table_of(detector, times, values))
+    np.testing.assert_array_equal(found.times, expected_times)
+    assert_scored(found, expected)
+    assert np.nanmax(found.scores[42:49]) > 1e20
+    assert np.isfinite(found.scores[~np.isnan(values).all(axis=1)]).all()
+
+
+@pytest.mark.parametrize("size", [1, 4, 60])
+def test_online_scores_equal_those_of_the_whole_table_and_final_ones_correct_them(size: int) -> None:
+    detector = detector_of(4, 2)
+    normal = dataclasses.replace(detector.normal, calibration=fitted_calibration(4, 2))
+    detector = dataclasses.replace(detector, normal=normal)
+    values = np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)
+    values[20] = np.nan
+    times = START + MINUTE * (np.arange(60) + 10 * (np.arange(60) > 30))
+    stream = DetectionStream(detector, "quantile:0.5", online=True)
+    parts = [stream.push(values[at : at + size], times[at : at + size]) for at in range(0, 60, size)]
+    found = joined([*parts, stream.end()])
+    prepared = prepare_table(detector.config, table_of(detector, times, values))
+    grid = prepared.grid
+    expected = score_rows_online(detector.model_residuals, normal.calibration, grid.values, grid.segment)
+    arrived = StreamedScores(found.series, *(column[~found.final] for column in found[1:]))
+    np.testing.assert_array_equal(arrived.times, grid.times)
+    assert_scored(arrived, expected)
+    assert np.isnan(arrived.scores[[0, 1, 2, 20, 31, 32, 33]]).all()
+    assert (~np.isnan(arrived.scores)).sum() == 60 - 7
+    np.testing.assert_array_equal(arrived.anomaly, arrived.scores > stream.threshold.value)
+    # The final scores of the rows before the last, unfinished segment.
+    final = score_rows(detector.model_residuals, normal.calibration, grid.values, grid.segment).scores
+    is_final = np.arange(60) < 57
+    late = final > stream.final_threshold.value
+    ends = [(0, 31) if row < 31 else (31, 60) for row in range(60)]
+    near = [slice(max(row - 3, first), min(row + 4, end)) for row, (first, end) in enumerate(ends)]
+    noticed = np.array([arrived.anomaly[rows].any() for rows in near])
+    corrected = is_final & np.where(late, ~noticed, arrived.anomaly)
+    assert 0 < corrected.sum() < 57
+    np.testing.assert_array_equal(found.times[found.final], grid.times[corrected])
+    np.testing.assert_allclose(found.scores[found.final], final[corrected])
+    np.testing.assert_array_equal(found.anomaly[found.final], late[corrected])
 
 
 def test_stream_memory_does_not_grow() -> None:
@@ -303,7 +369,7 @@ def test_refused_rows_can_be_skipped(size: int) -> None:
     bad = np.array([2, 5, 8])
     times, values = START + (MINUTE * minutes).astype(np.int64), np.arange(11.0)[:, None] ** 2
     detector = detector_of(3)
-    stream, parts, said = DetectionStream(detector), list[FinalScores](), list[str]()
+    stream, parts, said = DetectionStream(detector), list[StreamedScores](), list[str]()
     for start in range(0, len(times), size):
         own = slice(start, start + size)
         ids = ["a", "b"] * len(times[own])
@@ -316,7 +382,7 @@ def test_refused_rows_can_be_skipped(size: int) -> None:
     for series in "ab":
         found = joined(parts, series)
         np.testing.assert_array_equal(found.times, expected_times)
-        np.testing.assert_allclose(found.by_feature, expected, rtol=1e-6)
+        assert_scored(found, expected)
 
 
 def test_final_scores_before_a_refused_row_are_returned() -> None:

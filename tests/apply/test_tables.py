@@ -14,7 +14,8 @@ from lstm_ae.config import Series
 from lstm_ae.data.frames import panel_from_rows
 from lstm_ae.data.preparation import SeriesScales, prepare_table
 from lstm_ae.data.scaling import fixed_scale
-from lstm_ae.detection.calibration import windowwise
+from lstm_ae.detection.calibration import sliding_windows
+from lstm_ae.detection.scores import sum_windows
 from lstm_ae.estimators import SequenceAutoencoder
 from lstm_ae.models.sliding import SlidingAutoencoder
 from lstm_ae.run import open_run
@@ -166,8 +167,15 @@ def test_invalid_options_tables_and_runs_are_refused(place: Path, line: str, cod
 def test_output_times_keep_fractions_of_a_second() -> None:
     index = pd.DatetimeIndex(["2024-01-01 00:00:00.5", "2024-01-01 00:00:00.0", "2024-01-01 00:00:01.0"], name="when")
     table = panel_from_rows(np.array([[2.0], [1], [3]]), ["a"], index)
-    same = windowwise(lambda windows: windows, 2)
-    sums = SlidingAutoencoder(2, 1, 1, lambda rows: rows[1:] + rows[:-1], None, same, same)
+    sums = SlidingAutoencoder(
+        2,
+        1,
+        1,
+        encode=lambda rows: rows[1:] + rows[:-1],
+        decode=None,
+        rebuild=lambda rows: sum_windows(sliding_windows(rows, 2)),
+        residuals=lambda rows: 0 * sliding_windows(rows, 2),
+    )
     config = Series(window=2, freq="500ms")
     autoencoder, prepared = (
         RunAutoencoder(config, SeriesScales(fixed_scale()), None, sums),

@@ -14,7 +14,14 @@ from lstm_ae.config.reading import TimeStep, parse_step
 from lstm_ae.data.checks import collect_table_warnings, inspect_table
 from lstm_ae.data.grid import common_step, find_duplicate_times, find_gaps, grid_slots, regularize
 from lstm_ae.data.panel import Panel
-from lstm_ae.data.preparation import PreparedTable, cut_windows, load_series, prepare_for_detection, prepare_table
+from lstm_ae.data.preparation import (
+    PreparedTable,
+    cut_windows,
+    load_series,
+    prepare_for_any_task,
+    prepare_for_detection,
+    prepare_table,
+)
 from lstm_ae.data.table_reader import read_panel
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.studies import evaluated_parts
@@ -174,10 +181,10 @@ def test_daily_step_spans_daylight_saving_changes() -> None:
     assert len(regularize(table, common_step(table), 0, config).times) == 366
 
 
-@pytest.mark.parametrize(("options", "usual"), [({}, 24), ({"horizon": 12}, None), ({"window": 200}, 200)])
+@pytest.mark.parametrize(("options", "usual"), [({}, 72), ({"horizon": 12}, None), ({"window": 200}, 200)])
 def test_zero_test_share_leaves_the_test_split_empty(options: dict[str, Any], usual: int | None) -> None:
     config, table = hourly(np.sin(np.arange(500) * 2 * np.pi / 24).round(3), split="0.6,0.4,0", **options)
-    found = prepare_table(config, table)
+    found = prepare_for_any_task(config, table)
     assert np.bincount(found.part, minlength=3).tolist() == [300, 200, 0]
     assert usual in (None, found.window)
     data = load_series(config, found)

@@ -17,7 +17,7 @@ from lstm_ae.data import season
 from lstm_ae.data.checks import collect_table_warnings, inspect_table
 from lstm_ae.data.findings import apply_fix
 from lstm_ae.data.panel import Panel
-from lstm_ae.data.preparation import PreparedTable, prepare_table
+from lstm_ae.data.preparation import PreparedTable, prepare_for_detection, prepare_table
 from lstm_ae.data.season import (
     PlacedSeries,
     autocorrelation,
@@ -302,14 +302,53 @@ def test_season_detection_ignores_known_anomalies() -> None:
     found = [
         inspect_table(Reading(data="t.csv", value_cols=("a",), label_col=label)).prepared for label in ("odd", None)
     ]
-    assert [each.window for each in found] == [20, 11]
+    # One season of 20 rows is in half of the 50 rows between anomalies; windows of 60 rows hold 6 seasons of 11 rows.
+    assert [each.window for each in found] == [20, 66]
 
 
 @pytest.mark.parametrize("noise", ["white", "trend", "random walk"])
 def test_default_steps_without_a_season_are_one_day(noise: str) -> None:
     table = table_of(NOISES[noise](np.random.default_rng(0), 1000), "1h")
     found = choose_default_steps(table, step("1h"), np.ones(1000, bool))
-    assert found == (24, 24, "24 steps, a day", False, None, "")
+    assert found == (24, 24, "24 steps, a day", False, True, None, "")
+
+
+@pytest.mark.parametrize(
+    ("period", "every", "rows", "window", "gap", "reason"),
+    [
+        (24, "1h", 2000, 72, 2, "72 steps, 3 seasons of 24 steps (24 steps, the season of the values)"),
+        (50, "1min", 2000, 100, 5, "100 steps, 2 seasons of 50 steps (50 steps, the season of the values)"),
+        (60, "1min", 2000, 60, 6, "60 steps, the season of the values"),
+        (144, "1min", 4000, 144, 14, "144 steps, the season of the values"),
+        # The validation and test parts have 105, 75, and 45 rows.
+        (24, "1h", 700, 48, 2, "48 steps, 2 seasons of 24 steps: more are not in half the longest run of rows"),
+        (24, "1h", 500, 24, 2, "24 steps, 1 season of 24 steps: more are not in half the longest run of rows"),
+        (24, "1h", 300, 22, 2, "22 steps, half the longest run of rows that every part has"),
+    ],
+)
+def test_default_window_of_a_detector_has_whole_seasons_of_60_rows_in_total(
+    period: int, every: str, rows: int, window: int, gap: int, reason: str
+) -> None:
+    random = np.random.default_rng(0)
+    table = table_of(wave(rows, period) + random.normal(size=rows) / 10, every)
+    config = Series(data="t.csv", task="anomaly")
+    found = prepare_for_detection(config, table)
+    assert (found.window, found.max_gap) == (window, gap)
+    assert found.inferred["window"].startswith(reason)
+    # A given window is used unchanged.
+    assert prepare_for_detection(Series(data="t.csv", task="anomaly", window=20), table).window == 20
+
+
+def test_default_window_of_a_detector_without_a_season_has_60_rows() -> None:
+    values = np.random.default_rng(0).normal(size=2000)
+    table = table_of(values, "1min")
+    found = prepare_for_detection(Series(data="t.csv", task="anomaly"), table)
+    assert (found.window, found.max_gap, found.inferred["window"]) == (60, 6, "60 steps, as no season was found")
+    # Other tasks keep their window, and days of hourly rows count as seasons.
+    assert prepare_for_detection(Series(data="t.csv", task="reconstruct"), table).window == 30
+    found = prepare_for_detection(Series(data="t.csv", task="anomaly"), table_of(values, "1h"))
+    assert (found.window, found.max_gap) == (72, 2)
+    assert found.inferred["window"] == "72 steps, 3 seasons of 24 steps (24 steps, a day)"
 
 
 def test_season_too_long_for_default_window_suggests_aggregation() -> None:
@@ -318,7 +357,7 @@ def test_season_too_long_for_default_window_suggests_aggregation() -> None:
     table_of(values, "1min")
     config = Reading(data="t.csv")
     found = inspect_table(config)
-    assert found.prepared.window == 30
+    assert found.prepared.window == 60
     assert "1,440 steps" in found.prepared.inferred["window"]
     (finding,) = found.findings
     assert not finding.fatal

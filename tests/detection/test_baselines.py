@@ -27,27 +27,31 @@ def waves(rows: int) -> np.ndarray:
 
 def test_two_components_reconstruct_a_sine() -> None:
     windows = waves(500)
-    assert fit_principal_components(windows, 2).errors(windows).max() < 1e-9
-    assert fit_principal_components(windows, 1).errors(windows).mean() > 0.1
+    assert np.abs(fit_principal_components(windows, 2).residuals(windows)).max() < 3e-5
+    assert np.square(fit_principal_components(windows, 1).residuals(windows)).mean() > 0.1
 
 
-def test_component_errors_are_largest_at_the_changed_value() -> None:
+def test_component_residuals_are_reconstruction_minus_value() -> None:
     fitted = fit_principal_components(waves(500), 2)
     strange = waves(500)[:3].copy()
     strange[1, 7, 1] += 10
-    errors = fitted.errors(strange)
-    assert errors.shape == strange.shape
-    assert np.unravel_index(errors.argmax(), errors.shape) == (1, 7, 1)
-    assert errors[[0, 2]].max() < 1e-9
+    residuals = fitted.residuals(strange)
+    assert residuals.shape == strange.shape
+    # The reconstruction is below the raised value.
+    assert np.unravel_index(residuals.argmin(), residuals.shape) == (1, 7, 1)
+    assert np.abs(residuals[[0, 2]]).max() < 3e-5
+    flat = strange.reshape(3, -1) - fitted.mean.ravel()
+    assert residuals.reshape(3, -1) == pytest.approx(flat @ fitted.axes.T @ fitted.axes - flat, abs=1e-5)
+    assert fitted.distances(strange) == pytest.approx(np.square(residuals).mean(axis=(1, 2)), rel=1e-5)
 
 
-def test_missing_value_has_no_reconstruction_error() -> None:
+def test_missing_value_has_no_residual() -> None:
     fitted = fit_principal_components(waves(500), 2)
     windows = waves(500)[:2].copy()
     windows[0, 3, 0] = np.nan
-    errors = fitted.errors(windows)
-    assert np.isnan(errors[0, 3, 0])
-    assert np.isfinite(errors).sum() == errors.size - 1
+    residuals = fitted.residuals(windows)
+    assert np.isnan(residuals[0, 3, 0])
+    assert np.isfinite(residuals).sum() == residuals.size - 1
 
 
 def test_many_windows_are_sampled_with_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +67,7 @@ def test_many_windows_are_sampled_with_the_seed(monkeypatch: pytest.MonkeyPatch)
 
 def test_constant_windows_are_reconstructed_exactly() -> None:
     windows = np.full((30, 5, 1), 3.0)
-    assert fit_principal_components(windows, 2).errors(windows).max() == 0
+    assert not fit_principal_components(windows, 2).residuals(windows).any()
 
 
 def test_invalid_numbers_of_components_are_refused() -> None:
@@ -81,11 +85,11 @@ def random_windows(rows: int = 400, window: int = 6, features: int = 2) -> np.nd
     return np.moveaxis(sliding_window_view(series.astype(np.float32), window, axis=0), -1, 1)
 
 
-def mahalanobis(training: np.ndarray, windows: np.ndarray) -> np.ndarray:
+def mahalanobis(training: np.ndarray, windows: np.ndarray, min_eigenvalue: float = 0.001) -> np.ndarray:
     """Return distances by the definition, with the full covariance matrix."""
     flat = training.reshape(len(training), -1).astype(np.float64)
     values, vectors = np.linalg.eigh(np.cov(flat.T, bias=True))
-    values = np.maximum(values, 0.001 * values.mean())
+    values = np.maximum(values, min_eigenvalue * values.mean())
     projected = (windows.reshape(len(windows), -1) - flat.mean(axis=0)) @ vectors
     return (projected**2 / values).mean(axis=1)
 
@@ -94,6 +98,11 @@ def mahalanobis(training: np.ndarray, windows: np.ndarray) -> np.ndarray:
 def test_mahalanobis_distance_equals_that_of_the_full_covariance(rows: int) -> None:
     training, windows = random_windows(rows), random_windows(100) * 3
     assert fit_covariance(training).distances(windows) == pytest.approx(mahalanobis(training, windows), rel=1e-3)
+    fitted = fit_covariance(training, min_eigenvalue=1)
+    assert fitted.distances(windows) == pytest.approx(mahalanobis(training, windows, 1), rel=1e-3)
+    # The directions of more than the mean variance are stored, which have less weight than the others.
+    assert 0 < len(fitted.axes) < 12
+    assert (fitted.variances > fitted.floor).all()
 
 
 def test_distance_within_components_ignores_the_residual() -> None:
@@ -114,9 +123,9 @@ def test_large_covariances_use_a_sample_of_windows(monkeypatch: pytest.MonkeyPat
 
 def test_projected_components_of_long_windows_equal_exact_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     windows = waves(50)
-    whole = fit_principal_components(windows, 2).errors(windows)
+    whole = fit_principal_components(windows, 2).residuals(windows)
     monkeypatch.setattr(baselines, "WIDE_VALUES", 10)
-    assert fit_principal_components(windows, 2).errors(windows) == pytest.approx(whole, abs=1e-9)
+    assert fit_principal_components(windows, 2).residuals(windows) == pytest.approx(whole, abs=3e-5)
 
 
 def test_distances_from_neighbors_and_cluster_centers() -> None:

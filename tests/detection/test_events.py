@@ -4,6 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lstm_ae.detection.calibration import UsualErrors
 from lstm_ae.detection.events import Event, find_events, true_ranges
 
 
@@ -44,44 +45,120 @@ FEATURES = np.stack([SCORES * 0.5, SCORES * 1.5], axis=1)
 
 
 def test_events_by_hand() -> None:
-    events = find_events(FEATURES, SCORES, 1, join=2, pending=2, p_values=lambda scores: 1 / (1 + scores))
+    events = find_events(SCORES, FEATURES, 1, join=2, pending=2, p_values=lambda scores: 1 / (1 + scores))
     assert events == [
-        Event(1, 3, 3, 5.0, 1 / 6, (0.25, 0.75), False),
-        Event(9, 9, 9, 2.0, 1 / 3, (0.25, 0.75), True),
+        Event(1, 3, 3, 5.0, 1 / 6, (0.25, 0.75), False, 3),
+        Event(9, 9, 9, 2.0, 1 / 3, (0.25, 0.75), True, 10),
     ]
 
 
+def test_alarm_is_the_row_with_which_the_first_high_score_is_final() -> None:
+    scores = np.array([0.0, 2, 2, 2, 2, 2, 2, 2, 0, 0, 0, 0])
+    errors = np.zeros((12, 1))
+    errors[[3, 7]] = 9
+    found = find_events(scores, errors, 1, join=3, find_causes=lambda own, _: own > 1, pending=2)
+    assert [(event.first, event.alarm) for event in found] == [(3, 1 + 2), (7, 7 + 2)]
+    ends = find_events(scores, errors, 1, join=3, pending=20, segment=np.repeat([0, 1], [9, 3]))
+    assert [(event.first, event.alarm) for event in ends] == [(1, 8)]
+
+
+def test_online_event_is_caused_by_its_first_row() -> None:
+    scores, errors = np.array([0.0, 2, 2, 2, 0]), np.array([[0, 0], [3, 1], [0, 9], [0, 9], [0, 0]])
+    (found,) = find_events(scores, errors, 1, join=3)
+    assert (found.first, found.last, found.peak, found.alarm, found.shares) == (1, 3, 2, 1, (0.75, 0.25))
+
+
 def test_score_equal_to_the_threshold_is_no_event() -> None:
-    assert [event.first for event in find_events(FEATURES, SCORES, 2, join=1)] == [1, 3]
-    assert find_events(FEATURES, SCORES, 5, join=1) == []
-    assert find_events(FEATURES[:0], SCORES[:0], 5, join=1) == []
+    assert [event.first for event in find_events(SCORES, FEATURES, 2, join=1)] == [1, 3]
+    assert find_events(SCORES, FEATURES, 5, join=1) == []
+    assert find_events(SCORES[:0], FEATURES[:0], 5, join=1) == []
 
 
 def test_events_without_p_values_have_nan() -> None:
-    assert all(np.isnan(event.p) for event in find_events(FEATURES, SCORES, 1, join=1))
+    assert all(np.isnan(event.p) for event in find_events(SCORES, FEATURES, 1, join=1))
 
 
 def test_missing_feature_has_no_share_of_an_event() -> None:
-    by_feature = np.array([[np.nan, 4.0, 4.0]])
-    assert find_events(by_feature, np.array([4.0]), 1, join=1)[0].shares == (0, 0.5, 0.5)
+    errors = np.array([[np.nan, 4.0, 4.0]])
+    assert find_events(np.array([4.0]), errors, 1, join=1)[0].shares == (0, 0.5, 0.5)
 
 
 def test_events_that_may_still_change_are_provisional() -> None:
     scores = np.array([0.0, 0, 9, 0, 0, 0, 0])
     for pending, join, provisional in ((4, 1, False), (5, 1, True), (0, 4, False), (0, 5, True)):
-        event = find_events(scores[:, None], scores, 1, join, pending=pending)[0]
+        event = find_events(scores, scores[:, None], 1, join, pending=pending)[0]
         assert event.provisional is provisional, (pending, join)
     # Later rows can extend only the last segment of a series.
     ends = np.array([0, 0, 0, 1, 1, 1, 1])
-    assert not find_events(scores[:, None], scores, 1, 1, pending=1, segment=ends)[0].provisional
-    assert find_events(scores[:, None], scores, 1, 1, pending=1, segment=ends, series=ends)[0].provisional
-    assert find_events(scores[:, None], scores, 1, 1, pending=1, series=ends)[0].provisional
-    assert not find_events(scores[:, None], scores, 1, 1, pending=1)[0].provisional
+    assert not find_events(scores, scores[:, None], 1, 1, pending=1, segment=ends)[0].provisional
+    assert find_events(scores, scores[:, None], 1, 1, pending=1, segment=ends, series=ends)[0].provisional
+    assert find_events(scores, scores[:, None], 1, 1, pending=1, series=ends)[0].provisional
+    assert not find_events(scores, scores[:, None], 1, 1, pending=1)[0].provisional
 
 
 def test_scores_around_one_bad_row_are_one_event() -> None:
     """A bad row raises the scores before and after it; scores between them may be below the threshold."""
     scores = np.zeros(40)
     scores[[10, 11, 13, 16, 19]] = 5, 1, 9, 2, 1.5
-    events = find_events(scores[:, None], scores, 1.2, join=5)
+    events = find_events(scores, scores[:, None], 1.2, join=5)
     assert [(event.first, event.last, event.peak) for event in events] == [(10, 19, 13)]
+
+
+# Errors from 10 cause an event whose largest error is 100.
+CAUSES = UsualErrors(median=1.0, highest=20.0).find_causes
+
+
+def parts_of(scores: np.ndarray, errors: np.ndarray, join: int) -> list[tuple[int, int, int, float]]:
+    events = find_events(scores, errors[:, None], 2, join, find_causes=CAUSES)
+    return [(event.first, event.last, event.peak, event.score) for event in events]
+
+
+def test_event_is_trimmed_to_the_rows_that_cause_it() -> None:
+    """Windows of five rows that contain rows 10 to 12 raise the scores of rows 6 to 16."""
+    scores, errors = np.zeros(30), np.ones(30)
+    scores[6:17] = [3, 4, 5, 6, 7, 8, 9, 7, 5, 4, 3]
+    errors[10:13] = 50, 100, 10
+    assert parts_of(scores, errors, 5) == [(10, 12, 11, 9)]
+    # The peak is the row with the largest error; rows between causes belong to the event.
+    errors[10:13] = 100, 1, 10
+    assert parts_of(scores, errors, 5) == [(10, 12, 10, 9)]
+    # Without an unusual error, all rows above the threshold are the event.
+    errors[10:13] = 2, 20, 2
+    assert parts_of(scores, errors, 5) == [(6, 16, 11, 9)]
+    assert [(event.first, event.last) for event in find_events(scores, errors[:, None], 2, 5)] == [(6, 16)]
+
+
+def test_event_is_split_into_causes_a_window_apart() -> None:
+    scores, errors = np.zeros(40), np.ones(40)
+    scores[6:26] = 5
+    scores[[10, 21]] = 8, 9
+    errors[[10, 20, 21]] = 100, 40, 90
+    assert parts_of(scores, errors, 5) == [(10, 10, 10, 8), (20, 21, 21, 9)]
+    # Causes with fewer rows between them than a window are one event.
+    assert parts_of(scores, errors, 10) == [(10, 21, 10, 9)]
+    assert parts_of(scores, errors, 9) == [(10, 10, 10, 8), (20, 21, 21, 9)]
+
+
+def test_causes_below_the_threshold_are_no_events() -> None:
+    """The gap between two runs is bridged; an unusual error in it has no score above the threshold."""
+    scores, errors = np.zeros(40), np.ones(40)
+    scores[5:8], scores[20:23] = 4, 4
+    errors[[6, 13]] = 100, 30
+    assert parts_of(scores, errors, 5) == [(6, 6, 6, 4), (20, 22, 20, 4)]
+    # Within a bridged gap, at least a window from other causes.
+    assert parts_of(scores, errors, 13) == [(6, 13, 6, 4)]
+
+
+def test_causes_have_their_own_p_values_and_shares() -> None:
+    scores, errors = np.zeros(40), np.ones((40, 2))
+    scores[6:26] = 5
+    scores[21] = 9
+    errors[10], errors[21] = (150, 50), (20, 180)
+    first, second = find_events(
+        scores, errors, 2, 5, find_causes=CAUSES, pending=18, p_values=lambda scores: 1 / (1 + scores)
+    )
+    assert (first.p, second.p) == (1 / 6, 1 / 10)
+    assert (first.shares, second.shares) == ((0.75, 0.25), (0.1, 0.9))
+    # Later rows may change both, since they may extend the run of high scores.
+    assert first.provisional
+    assert second.provisional

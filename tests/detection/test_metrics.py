@@ -190,7 +190,7 @@ def test_label_slopes_do_not_cross_segments() -> None:
 
 
 def event(first: int, last: int) -> Event:
-    return Event(first, last, first, 1.0, 0.1, (1.0,), False)
+    return Event(first, last, first, 1.0, 0.1, (1.0,), False, first)
 
 
 LABELS = np.zeros(100, bool)
@@ -217,7 +217,7 @@ def test_event_metrics_do_not_use_point_adjustment() -> None:
     """One step in a range is one late detection; the other rows of the range are not counted as detected."""
     scores = np.zeros(100)
     scores[59] = 1
-    found = event_metrics(LABELS, scores, find_events(scores[:, None], scores, 0.5, join=1))
+    found = event_metrics(LABELS, scores, find_events(scores, scores[:, None], 0.5, join=1))
     assert (found.found, found.delays) == (1, (9,))
     assert ranking_metrics(LABELS, scores, 0).auc_pr < 0.3
 

@@ -1,4 +1,4 @@
-"""Scores of rows from errors of overlapping windows: by hand, by the definition, in a stream, and of parts."""
+"""Means per row over overlapping windows: by hand, by the definition, in a stream, and of parts."""
 
 import numpy as np
 import pytest
@@ -6,15 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
-from lstm_ae.detection.scores import (
-    BLOCK,
-    Overlap,
-    feature_weights,
-    mean_errors,
-    row_scores,
-    sum_windows,
-    weight_errors,
-)
+from lstm_ae.detection.scores import BLOCK, Overlap, mean_over_features, mean_windows
 
 CASES = st.tuples(
     st.integers(1, 7),  # window
@@ -51,10 +43,10 @@ def plainly(errors: np.ndarray, smooth: int) -> np.ndarray:
     return smoothed
 
 
-def test_mean_errors_by_hand() -> None:
+def test_mean_windows_by_hand() -> None:
     errors = np.array([[1.0, 2, 3], [4, 5, 6], [7, 8, 9], [10, 11, 12]])
-    assert mean_errors(errors).ravel().tolist() == [1, 3, 5, 8, 10, 12]
-    assert mean_errors(errors, smooth=3).ravel().tolist() == [
+    assert mean_windows(errors).ravel().tolist() == [1, 3, 5, 8, 10, 12]
+    assert mean_windows(errors, smooth=3).ravel().tolist() == [
         2,
         3,
         pytest.approx(16 / 3),
@@ -64,32 +56,32 @@ def test_mean_errors_by_hand() -> None:
     ]
 
 
-def test_mean_errors_ignore_missing_values() -> None:
+def test_mean_windows_ignore_missing_values() -> None:
     errors = np.array([[[1.0, np.nan], [2, 8]], [[np.nan, 6], [4, np.nan]]])
-    by_feature = mean_errors(errors)
+    by_feature = mean_windows(errors)
     assert by_feature[:, 0].tolist() == [1, 2, 4]
     assert by_feature[1, 1] == 7
     assert np.isnan(by_feature[[0, 2], 1]).all()
-    assert row_scores(by_feature).tolist() == [1, 4.5, 4]
-    assert np.isnan(row_scores(np.full((2, 2), np.nan))).all()
+    assert mean_over_features(by_feature).tolist() == [1, 4.5, 4]
+    assert np.isnan(mean_over_features(np.full((2, 2), np.nan))).all()
 
 
 @settings(max_examples=60, deadline=None)
 @given(CASES)
-def test_mean_errors_equal_their_definition(case: tuple[int, int, int, int, float, int]) -> None:
+def test_mean_windows_equal_their_definition(case: tuple[int, int, int, int, float, int]) -> None:
     window, windows, features, smooth, missing, seed = case
     errors = errors_of(window, windows, features, missing, seed)
-    np.testing.assert_allclose(mean_errors(errors, smooth), plainly(errors, smooth), rtol=1e-9)
+    np.testing.assert_allclose(mean_windows(errors, smooth), plainly(errors, smooth), rtol=1e-9)
 
 
 @settings(max_examples=60, deadline=None)
 @given(CASES, st.lists(st.integers(0, 9), max_size=8))
-def test_overlap_of_chunks_equals_mean_errors_of_all_windows(
+def test_overlap_of_chunks_equals_mean_windows_of_all_windows(
     case: tuple[int, int, int, int, float, int], sizes: list[int]
 ) -> None:
     window, windows, features, smooth, missing, seed = case
     errors = errors_of(window, windows, features, missing, seed)
-    whole = mean_errors(errors, smooth)
+    whole = mean_windows(errors, smooth)
     overlap, done = Overlap(smooth), 0
     stops = [*np.minimum(np.cumsum(sizes, dtype=int), windows).tolist(), windows]
     for start, stop in zip([0, *stops], stops, strict=False):
@@ -104,85 +96,53 @@ def test_overlap_of_chunks_equals_mean_errors_of_all_windows(
 
 @settings(max_examples=40, deadline=None)
 @given(CASES, st.data())
-def test_mean_errors_of_a_part_equal_those_of_the_series(
+def test_mean_windows_of_a_part_equal_those_of_the_series(
     case: tuple[int, int, int, int, float, int], data: st.DataObject
 ) -> None:
     window, windows, features, smooth, missing, seed = case
     errors = errors_of(window, windows, features, missing, seed)
     first = data.draw(st.integers(0, windows - 1))
     last = data.draw(st.integers(first + 1, windows))
-    whole, part = mean_errors(errors, smooth), mean_errors(errors[first:last], smooth)
+    whole, part = mean_windows(errors, smooth), mean_windows(errors[first:last], smooth)
     edge = window - 1 + smooth // 2
     inside = slice(edge, len(part) - edge)
     if len(part) > 2 * edge:
         np.testing.assert_allclose(part[inside], whole[first : first + len(part)][inside], rtol=1e-9)
 
 
-def test_mean_errors_over_several_blocks() -> None:
+def test_mean_windows_over_several_blocks() -> None:
     window = 64
     errors = np.random.default_rng(0).random((3 * BLOCK // window + 5, window), np.float32)
-    whole = mean_errors(errors)
+    whole = mean_windows(errors)
     assert whole.shape == (len(errors) + window - 1, 1)
     rows = np.array([0, 1, BLOCK // window, BLOCK // window + 1, len(errors), len(whole) - 1])
     for row in rows:
         of = [errors[k, row - k] for k in range(max(0, row - window + 1), min(len(errors), row + 1))]
         assert whole[row, 0] == pytest.approx(np.mean(of, dtype=np.float64))
-    assert mean_errors(iter(np.array_split(errors, 7))) == pytest.approx(whole, rel=1e-12)
+    assert mean_windows(iter(np.array_split(errors, 7))) == pytest.approx(whole, rel=1e-12)
 
 
 def test_huge_error_does_not_affect_the_precision_of_later_rows() -> None:
     errors = np.full((60, 4), 1e-6)
     errors[3] = 1e15
-    after = mean_errors(errors, smooth=5)[12:, 0]
+    after = mean_windows(errors, smooth=5)[12:, 0]
     assert after == pytest.approx(1e-6, rel=1e-9)
 
 
-def test_mean_errors_of_a_view_and_of_no_windows() -> None:
+def test_mean_windows_of_a_view_and_of_no_windows() -> None:
     view = sliding_window_view(np.arange(6.0), 3)
-    assert mean_errors(view).ravel().tolist() == [0, 1, 2, 3, 4, 5]
-    assert mean_errors(np.empty((0, 4, 2))).shape == (3, 2)
-    assert np.isnan(mean_errors(np.empty((0, 4, 2)))).all()
+    assert mean_windows(view).ravel().tolist() == [0, 1, 2, 3, 4, 5]
+    assert mean_windows(np.empty((0, 4, 2))).shape == (3, 2)
+    assert np.isnan(mean_windows(np.empty((0, 4, 2)))).all()
     assert Overlap().rest().shape == (0, 1)
 
 
 def test_invalid_shapes_and_smoothing_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\(windows, window\[, features\]\). Received: shape \(3,\)"):
-        mean_errors(np.zeros(3))
+        mean_windows(np.zeros(3))
     overlap = Overlap()
     overlap.add(np.zeros((2, 3)))
     with pytest.raises(ValueError, match=r"same shape. Received: \(4, 1\) after \(3, 1\)"):
         overlap.add(np.zeros((2, 4)))
     with pytest.raises(ValueError, match=r"smooth must be 0 or more. Received: -1"):
         Overlap(-1)
-
-
-def test_feature_weights_reveal_columns_with_small_errors() -> None:
-    random = np.random.default_rng(0)
-    normal = random.gamma(10, [0.0002, 0.1], (1000, 2))
-    weights = feature_weights(normal, np.ones(2))
-    usual = normal.mean(axis=0)
-    np.testing.assert_allclose(weights, np.sqrt(usual.mean() / usual))
-    # An error of 1 never occurs in the first column; the second column has its usual error.
-    broken = np.array([[1, usual[1]]])
-    assert row_scores(broken) < row_scores(normal).max()
-    assert row_scores(broken * weights) > 4 * row_scores(normal * weights).max()
-
-
-def test_feature_weights_ignore_missing_errors() -> None:
-    normal = np.column_stack([np.full(4, 0.002), [0.5, 1.5, 1.0, np.nan]])
-    weights = feature_weights(normal, np.ones(2))
-    np.testing.assert_allclose(weights, np.sqrt([0.501 / 0.002, 0.501]))
-    assert feature_weights(normal[:, :1], np.ones(1)).tolist() == [1]
-    added = weight_errors(sum_windows, weights)(np.ones((3, 2, 2)))
-    np.testing.assert_allclose(added.sums[1], 2 * weights)
-    assert added.counts[1].tolist() == [2, 2]
-
-
-def test_feature_weights_are_limited_for_tiny_errors() -> None:
-    """A constant column and one without values have weight 1; without any errors, all weights are 1."""
-    normal = np.column_stack([np.full(3, 1e-9), np.full(3, 1e-9), np.full(3, np.nan), np.full(3, 1.0)])
-    mean = (1 + 2e-9) / 3
-    np.testing.assert_allclose(
-        feature_weights(normal, np.array([4.0, 0, 0, 1])), np.sqrt([mean / 4e-4, 1, 1, mean]), rtol=1e-6
-    )
-    assert feature_weights(np.zeros((3, 2)), np.ones(2)).tolist() == [1, 1]

@@ -107,7 +107,7 @@ def test_sketch_keeps_the_series_and_columns_most_involved_in_events() -> None:
     table = SimpleNamespace(ids=ids, layout=SimpleNamespace(time=None, dated=False, values=names), clock=None)
     # Series 5 has two events, and series 0, 2, 3, and 4 have one each; the last of these is dropped.
     starts = (3, 21, 31, 41, 51, 55)
-    events = [Event(k, k + 1, k, 9.0, 0.1, (0.0, 0.5, 0.0, 0.2, 0.3), False) for k in starts]
+    events = [Event(k, k + 1, k, 9.0, 0.1, (0.0, 0.5, 0.0, 0.2, 0.3), False, k) for k in starts]
     ours = SimpleNamespace(events=events, scores=np.ones(rows), threshold=SimpleNamespace(value=2.0, rule="fixed:2"))
     found: Any = Detection(SimpleNamespace(grid=grid, table=table, window=4, step=TimeStep()), None, ours, None, {})  # type: ignore[arg-type]
     kept = sketch_detection(found)

@@ -149,7 +149,11 @@ def test_user_written_card_is_not_overwritten(empty_directory):
             "pump",
             "- `sequence`: consecutive rows of one series, oldest first; the columns: flow, pressure, vibr",
         ),
-        ("pump", "averaged over all windows that contain the row and over the 18 rows around it."),
+        (
+            "pump",
+            "the mean, over all windows that contain the row, of the squared Mahalanobis distance of the window's "
+            "residuals, divided by the median of normal rows",
+        ),
         ("pump", "- `anomaly`: whether a row's score is above the threshold."),
         (
             "mnist-rows",

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from detectors import fitted_calibration
 from price_forecasts import random_link
 from processes import CEILING, finished, started, wait_for
 from served_models import drawn
@@ -153,7 +154,7 @@ def test_endpoints_match_the_task_of_the_model(
 def test_score_samples_span_several_windows_and_blocks() -> None:
     scale = fixed_scale(2.0, 3.0)
     model = in_own_units(drawn(pooled_autoencoder(Series(units=2, code=2), steps=5, features=2, missing=True)), scale)
-    asked = list(sample_endpoints(model, make_endpoints(model, ScoreParameters(0.5, 3))))
+    asked = list(sample_endpoints(model, make_endpoints(model, ScoreParameters(0.5, 3, fitted_calibration(5, 2)))))
     shapes = {
         name: [given["sequence"].shape for (own, *_), given in asked if own == name] for name in ("score", "encode")
     }

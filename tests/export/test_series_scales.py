@@ -7,13 +7,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from detectors import fitted_calibration
 from served_models import drawn
 
 from lstm_ae.config import Series
 from lstm_ae.data.columns import Covariates
 from lstm_ae.data.scaling import Scale, fixed_scale
-from lstm_ae.detection.calibration import score_rows, windowwise
-from lstm_ae.detection.scores import row_scores as means
+from lstm_ae.detection.calibration import score_rows
 from lstm_ae.export.endpoints import make_endpoints
 from lstm_ae.export.samples import sample_endpoints
 from lstm_ae.export.saved_model import export_model
@@ -34,6 +34,7 @@ SCALE = Scale(
 )
 STEPS = 5
 LINES = np.array([0, 1, 2, 7], np.int32)
+CALIBRATION = fitted_calibration(STEPS, 2)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def test_sliding_autoencoder_reads_rows_in_common_units(model: Any) -> None:
     np.testing.assert_array_equal(levels.scale.range, SCALE.range)
     common = KerasNetwork(in_own_units(model.get_layer("network"), SCALE.common))
     same = slide_with_kernels(common, "standard")
-    for name in ("encode", "errors", "rebuild"):
+    for name in ("encode", "residuals", "rebuild"):
         for found, wanted in zip(getattr(sliding, name)(level), getattr(same, name)(level), strict=True):
             np.testing.assert_array_equal(found, wanted)
     assert KerasNetwork(in_own_units(model.get_layer("network"), fixed_scale())).series_scales(()).names == ()
@@ -92,7 +93,8 @@ def test_saved_and_exported_models_return_equal_outputs(
     expected = model(inputs)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
-    exported = export_model(loaded, tmp_path / "served", detector=ScoreParameters(0.5, 3) if kind == "model" else None)
+    detector = ScoreParameters(0.5, 3, CALIBRATION) if kind == "model" else None
+    exported = export_model(loaded, tmp_path / "served", detector=detector)
     assert exported.difference <= 1e-6
     assert all("series" in endpoint.inputs for endpoint in exported.endpoints)
     served = tf.saved_model.load(str(exported.directory))
@@ -103,12 +105,13 @@ def test_saved_and_exported_models_return_equal_outputs(
 def test_scores_in_own_units_equal_scores_in_common_units(model: Any) -> None:
     own, level = rows_of(30)
     own[:, 10] = level[:, 10] = np.nan
-    call, specs = make_score_function(model, ScoreParameters(0.5, 3, (1.0, 4.0)))
+    call, specs = make_score_function(model, ScoreParameters(0.5, 3, CALIBRATION))
     assert specs["series"].dtype == tf.int32
     given = {"sequence": tf.constant(own), "series": tf.constant(LINES)}
     got = tf.function(call, input_signature=[specs])(given)["score"].numpy()
-    errors = windowwise(reconstruction.model_errors(KerasNetwork(model), SCALE.common), STEPS)
-    wanted = means(score_rows(errors, level[0], np.zeros(30, np.int32), STEPS, 3) * [1, 4])
+    network = reconstruction.model_residuals(KerasNetwork(model))
+    residuals = reconstruction.sliding_residuals(network, SCALE.common, STEPS)
+    wanted = score_rows(residuals, CALIBRATION, level[0], np.zeros(30, np.int32), 3).scores
     for scores in got:
         np.testing.assert_allclose(scores, wanted, rtol=1e-3)
 
@@ -118,16 +121,16 @@ def test_series_shorter_than_a_window_is_refused_unless_padded(model: Any) -> No
     own, _ = rows_of(STEPS - 1)
     given = {"sequence": tf.constant(own), "series": tf.constant(LINES)}
     for gap in (None, 2):
-        call, specs = make_score_function(model, ScoreParameters(0.5, 1, max_gap=gap))
+        call, specs = make_score_function(model, ScoreParameters(0.5, 1, CALIBRATION, max_gap=gap))
         with pytest.raises(tf.errors.InvalidArgumentError, match=f"at least {STEPS} rows"):
             tf.function(call, input_signature=[specs])(given)
-    call, specs = make_score_function(model, ScoreParameters(0.5, 1, max_gap=2, pads=True))
+    call, specs = make_score_function(model, ScoreParameters(0.5, 1, CALIBRATION, max_gap=2, pads=True))
     assert np.isfinite(tf.function(call, input_signature=[specs])(given)["score"].numpy()).any()
 
 
 def test_sample_inputs_contain_several_series(model: Any) -> None:
     """This includes series of several blocks of windows, where each row of the batch is one series."""
-    asked = list(sample_endpoints(model, make_endpoints(model, ScoreParameters(0.5, 3))))
+    asked = list(sample_endpoints(model, make_endpoints(model, ScoreParameters(0.5, 3, CALIBRATION))))
     for _, inputs in asked:
         assert inputs["series"].tolist() == list(range(len(inputs["sequence"])))
     assert asked[-1].endpoint.name == "score"

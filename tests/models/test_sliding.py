@@ -65,7 +65,7 @@ def assert_near(got: Any, wanted: Any) -> None:
 
 
 def compare(ours: SlidingAutoencoder, theirs: SlidingAutoencoder, rows: Any) -> None:
-    for name in ("encode", "rebuild", "errors"):
+    for name in ("encode", "rebuild", "residuals"):
         assert_near(getattr(ours, name)(rows), getattr(theirs, name)(rows))
     codes = theirs.encode(rows)
     codes[::7] = np.nan
@@ -118,7 +118,7 @@ def test_sliding_kernels_match_the_network_for_any_number_of_windows(
     ours, theirs = both
     rows = rows_of(windows + 11, 2)
     assert ours.encode(rows).shape == (windows, 3)
-    assert ours.errors(rows).sums.shape == (windows + 11, 2)
+    assert ours.residuals(rows).shape == (windows, 12, 2)
     compare(ours, theirs, rows)
 
 
@@ -129,9 +129,9 @@ def test_results_do_not_depend_on_the_number_of_cores(
     found = []
     for cores in (1, 3):
         monkeypatch.setattr("os.sched_getaffinity", lambda _, cores=cores: set(range(cores)), raising=False)
-        found.append((ours.encode(rows), ours.errors(rows)))
+        found.append((ours.encode(rows), ours.residuals(rows)))
     np.testing.assert_array_equal(found[0][0], found[1][0])
-    np.testing.assert_allclose(found[0][1].sums, found[1][1].sums, rtol=1e-12)
+    np.testing.assert_array_equal(found[0][1], found[1][1])
 
 
 def test_windows_without_values_are_not_reconstructed() -> None:
@@ -141,20 +141,23 @@ def test_windows_without_values_are_not_reconstructed() -> None:
     for made in (slide_with_kernels(model, "standard"), slide_windowwise(model, "standard")):
         # Of the five windows, only those from rows 0, 1, and 4 contain values.
         assert made.rebuild(rows).counts.ravel().tolist() == [1, 2, 2, 1, 1, 1, 1]
-        assert made.errors(rows).counts.ravel().tolist() == [1, 2, 0, 0, 0, 0, 1]
+        assert sum_windows(made.residuals(rows)).counts.ravel().tolist() == [1, 2, 0, 0, 0, 0, 1]
 
 
 def test_float32_overflow_affects_only_windows_that_contain_it(
     both: tuple[SlidingAutoencoder, SlidingAutoencoder],
 ) -> None:
     rows = rows_of(100, 2)
-    whole = both[0].errors(rows)
+    whole = both[0].residuals(rows)
     rows[50] = 3e38
-    ours, theirs = (made.errors(rows) for made in both)
-    np.testing.assert_array_equal(ours.counts, theirs.counts)
-    np.testing.assert_array_equal(np.isfinite(ours.sums).all(axis=1), np.arange(100) != 50)
-    far = np.abs(np.arange(100) - 50) > 22
-    np.testing.assert_allclose(ours.sums[far], whole.sums[far], rtol=1e-6)
+    ours, theirs = (made.residuals(rows) for made in both)
+    np.testing.assert_array_equal(np.isnan(ours), np.isnan(theirs))
+    row = np.arange(89)[:, None] + np.arange(12)
+    np.testing.assert_array_equal(np.isfinite(ours).all(axis=2), row != 50)
+    # The reconstruction is finite, so that the residuals of huge values are not missing.
+    assert (ours[row == 50] < -1e37).all()
+    other = (row != 50).all(axis=1)
+    np.testing.assert_array_equal(ours[other], whole[other])
 
 
 @numba.njit
@@ -215,17 +218,17 @@ def test_model_whose_outputs_differ_from_the_kernels_computes_each_window(monkey
     monkeypatch.setattr("lstm_ae.models.sliding.POSITION_PERIODS", (1, 2, 4, 8, 17))
     made = slide_with_kernels(model, "standard")
     assert made.reason == "the results of this package's kernels differ"
-    assert_near(made.errors(rows_of(30, 2)), slide_windowwise(model, "standard").errors(rows_of(30, 2)))
+    assert_near(made.residuals(rows_of(30, 2)), slide_windowwise(model, "standard").residuals(rows_of(30, 2)))
 
 
 def test_comparison_with_the_network_includes_outliers() -> None:
     def made(most: float) -> SlidingAutoencoder:
-        def errors(rows: Any) -> RowSums:
-            return sum_windows(
-                np.stack([np.minimum(abs(rows[k : k + 12]).max(), most) + rows[k : k + 12] for k in (0, 1, 2)])
-            )
+        def residuals(rows: Any) -> Any:
+            return np.stack([np.minimum(abs(rows[k : k + 12]).max(), most) + rows[k : k + 12] for k in (0, 1, 2)])
 
-        return SlidingAutoencoder(12, 2, 3, lambda rows: rows, None, errors, errors)
+        return SlidingAutoencoder(
+            12, 2, 3, lambda rows: rows, None, lambda rows: sum_windows(residuals(rows)), residuals
+        )
 
     nothing, one = np.zeros(2, np.float32), np.ones(2, np.float32)
     assert sliding._agree(made(1e9), made(1e9), nothing, one)
@@ -284,4 +287,4 @@ def test_each_window_is_computed_separately_without_numba(monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "lstm_ae.kernels.windows", None)
     made = sliding.slide_with_kernels(model_of(), "standard")
     assert made.reason.startswith("the kernels cannot be compiled here (ModuleNotFoundError: ")
-    assert made.errors(rows_of(30, 2)).sums.shape == (30, 2)
+    assert made.residuals(rows_of(30, 2)).shape == (19, 12, 2)

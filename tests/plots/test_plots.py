@@ -338,7 +338,7 @@ def test_detection_figure_shows_series_and_columns_of_its_events() -> None:
         clock=zoneinfo.ZoneInfo("Europe/Berlin"),
     )
     shares = (0.0, 0.0, 0.1, 0.1, 0.1, 0.1, 0.1, 0.5)
-    events = [Event(25, 27, 26, 9.0, 0.1, shares, False)]
+    events = [Event(25, 27, 26, 9.0, 0.1, shares, False, 25)]
     model = SimpleNamespace(events=events, scores=np.full(rows, 0.5), threshold=SimpleNamespace(value=2.0))
     found = SimpleNamespace(prepared=SimpleNamespace(grid=grid, table=table), model=model, metrics={})
     drawn = checked(detection_figure(found))  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
 """A detector without a network, whose scores can be calculated by hand."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,18 +9,53 @@ from lstm_ae.apply.detect import RunDetector
 from lstm_ae.config import Series
 from lstm_ae.data.preparation import SeriesScales
 from lstm_ae.data.scaling import fixed_scale
-from lstm_ae.detection.baselines import PrincipalComponents
-from lstm_ae.detection.calibration import NormalScores, windowwise
+from lstm_ae.detection.baselines import CovarianceDistance, PrincipalComponents, fit_covariance
+from lstm_ae.detection.calibration import (
+    Calibration,
+    NormalScores,
+    OnlineUnits,
+    Residuals,
+    UsualErrors,
+    sliding_windows,
+)
 
 MINUTE = 60 * 10**9
+
+
+def plain_calibration(window: int, features: int) -> Calibration:
+    """Return a calibration by which the score of a window is the mean of its squared residuals.
+
+    Errors are the squared residuals, and no row of an event stands out.
+    """
+    distance = CovarianceDistance(
+        np.zeros((window, features), np.float32),
+        np.zeros((0, window * features), np.float32),
+        np.zeros(0, np.float32),
+        1.0,
+    )
+    return Calibration(np.ones(features, np.float32), distance, 1.0, UsualErrors(0.0, np.inf), OnlineUnits(1.0, 1.0))
+
+
+def fitted_calibration(window: int, features: int) -> Calibration:
+    """Return a calibration to random correlated residuals, so that scores depend on all its parts."""
+    random, values = np.random.default_rng(window), window * features
+    mixed = (random.normal(size=(200, values)) @ random.normal(size=(values, values))).reshape(200, window, features)
+    deviation = np.linspace(0.5, 2, features).astype(np.float32)
+    distance = fit_covariance(mixed.astype(np.float32) + np.float32(0.2), min_eigenvalue=1.0)
+    return Calibration(deviation, distance, 1.7, UsualErrors(0.0, np.inf), OnlineUnits(2.0, 3.0))
+
+
+def sliding(residuals: Callable[[Any], Any], window: int) -> Residuals:
+    """Return a function from rows to the residuals of the windows at every row, from one of windows."""
+    return lambda rows: residuals(sliding_windows(rows, window))
 
 
 def detector_of(window: int = 3, features: int = 1, smooth: int = 1, **options: Any) -> RunDetector:
     """Return a detector whose errors are squared distances from the window's mean, weighted by position."""
 
-    def errors(windows: Any) -> Any:
+    def residuals(windows: Any) -> Any:
         filled = np.nan_to_num(windows)
-        return np.square(windows - filled.mean(axis=1, keepdims=True)) * np.arange(1, window + 1)[:, None]
+        return (filled.mean(axis=1, keepdims=True) - windows) * np.sqrt(np.arange(1, window + 1))[:, None]
 
     names = tuple(f"value {number}" for number in range(features))
     config = Series(**{"window": window, "freq": "1min", "max_gap": 2, "value_cols": names} | options)
@@ -27,6 +63,19 @@ def detector_of(window: int = 3, features: int = 1, smooth: int = 1, **options: 
         np.zeros((window, features), np.float32), np.zeros((1, window * features), np.float32)
     )
     scores = np.random.default_rng(0).exponential(size=400)
-    normal = NormalScores(scores, scores, np.zeros(400, np.int32), components, smooth, MINUTE, fixed_scale())
-    adding = windowwise(errors, window)
-    return RunDetector(config, SeriesScales(fixed_scale()), normal, adding, adding)
+    calibration = plain_calibration(window, features)
+    normal = NormalScores(
+        scores,
+        scores / 2,
+        scores,
+        scores / 2,
+        np.zeros(400, np.int32),
+        components,
+        calibration,
+        calibration,
+        smooth,
+        MINUTE,
+        fixed_scale(),
+    )
+    by_window = sliding(residuals, window)
+    return RunDetector(config, SeriesScales(fixed_scale()), normal, by_window, by_window)

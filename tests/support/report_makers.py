@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from detectors import plain_calibration
 
 from lstm_ae import run as runs
 from lstm_ae.config import Config, Series, Toy
@@ -70,7 +71,11 @@ def found_anomalies(where: str, name: str = "temp", threshold: float = 2.0) -> R
     run = made(where, Series(data="t.csv", time_col="time", value_cols=(name,), window=4), words=name, **limit)
     scores = np.array([0.5, 0.25, np.nan, 1.0])
     parts = PrincipalComponents(np.zeros((4, 1), np.float32), np.zeros((1, 4), np.float32))
-    run.write_artifact(NormalScores(scores, scores, np.zeros(4, int), parts, 1, 0, fixed_scale()))
+    calibration = plain_calibration(4, 1)
+    segment = np.zeros(4, int)
+    run.write_artifact(
+        NormalScores(scores, scores, scores, scores, segment, parts, calibration, calibration, 1, 0, fixed_scale())
+    )
     times = [f"2024-01-0{day}T00:00:00" for day in range(1, 7)]
     marked = [False, False, True, True, False, False]
     run.write_table("scores", {"time": times, "score": [1.0, 0.5, 3.0, 9.0, None, 1.0], "p": times, "anomaly": marked})

@@ -17,13 +17,13 @@ def changes_of(scores: Any, begins: Any, join: int, sizes: list[int]) -> tuple[O
     """Return the changes of rows that arrive in pieces; an open event is stored between two of them."""
     found, event, start = list[Change](), None, 0
     times = np.arange(len(scores)) * 10
-    by_feature = np.stack([scores, 3 * scores], axis=1)
+    errors = np.stack([scores, 3 * scores], axis=1)
     while start < len(scores):
         rows = slice(start, start + sizes[start % len(sizes)])
         event, changes = find_changes(
             event,
             times[rows],
-            by_feature[rows],
+            errors[rows],
             scores[rows],
             1 / (1 + scores[rows]),
             scores[rows] > 1,
@@ -42,7 +42,7 @@ def test_events_equal_those_of_the_table(rows: list[tuple[float, bool]], join: i
     scores = np.array([score for score, _ in rows], float)
     begins = np.array([gap and number > 0 for number, (_, gap) in enumerate(rows)], bool)
     event, changes = changes_of(scores, begins, join, sizes)
-    expected = find_events(np.stack([scores, 3 * scores], axis=1), scores, 1, join, segment=np.cumsum(begins))
+    expected = find_events(scores, np.stack([scores, 3 * scores], axis=1), 1, join, segment=np.cumsum(begins))
     ended = [change.event for change in changes if change.status == "resolved"]
     found = [*ended, *([event] if event else [])]
     assert [(each.start, each.last, each.peak, each.score) for each in found] == [

@@ -35,7 +35,6 @@ from lstm_ae.data.preparation import (
 from lstm_ae.data.season import find_column_seasons
 from lstm_ae.data.table_reader import Progress, read_panel
 from lstm_ae.data.windows import Data, hash_panel
-from lstm_ae.detection.calibration import default_smooth
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.forecasting.baselines import choose_seasons
 from lstm_ae.formatting import format_count, format_heading
@@ -194,7 +193,7 @@ def complete_config(
         short=short,
         horizon=prepared.horizon or None,
         max_gap=prepared.max_gap,
-        smooth=(config.smooth or default_smooth(prepared.window)) if config.task == "anomaly" else None,
+        smooth=(config.smooth or 1) if config.task == "anomaly" else None,
     )
     require_complete_windows(config, prepared)
     step = prepared.step.nanoseconds

@@ -1,6 +1,6 @@
 """Reconstruction of the windows of a table, and detection of the anomalies that are reconstructed badly."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,24 +12,29 @@ from lstm_ae.data.padding import rows_from_first_value
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.windows import Data, Split, evenly_spaced
 from lstm_ae.detection.baselines import (
+    MIN_EIGENVALUE,
     MOST_NUMBERS,
     MOST_WINDOWS,
-    CovarianceDistance,
     PrincipalComponents,
     ReconstructionBaseline,
-    fit_covariance,
     fit_principal_components,
 )
 from lstm_ae.detection.calibration import (
+    MOST_BATCH,
+    Calibrated,
+    Calibration,
     NormalDistances,
     NormalScores,
+    Residuals,
+    RowScores,
+    calibrate,
     default_rule,
-    default_smooth,
+    fit_deviation,
     score_rows,
-    windowwise,
+    score_rows_online,
+    sliding_windows,
 )
 from lstm_ae.detection.outliers import describe_outlying_rows
-from lstm_ae.detection.scores import feature_weights, row_scores
 from lstm_ae.evaluation import Evaluation, Metric, Metrics, RunningMean, Verdict, sample_means
 from lstm_ae.formatting import format_count
 from lstm_ae.json_types import JsonObject
@@ -45,8 +50,12 @@ if TYPE_CHECKING:
     import keras
     from matplotlib.figure import Figure
 
-# A function from windows `(windows, window, features)` in original units to their squared scaled errors.
-Errors = Callable[[Array], Array]
+# A function from windows `(windows, window, features)` to values of the same shape: from scaled windows to their
+# residuals, or from windows in original units to their squared scaled errors.
+WindowFunction = Callable[[Array], Array]
+
+# Largest number of training windows to which a detector is calibrated.
+MOST_CALIBRATION_WINDOWS = 4096
 
 
 def build(config: Series, data: Data) -> "keras.Model":
@@ -62,51 +71,48 @@ def build(config: Series, data: Data) -> "keras.Model":
     return in_own_units(set_initial_values(network, config, steps), data.scale)
 
 
-def model_errors(model: Network, scale: Scale) -> Errors:
-    """Return a function of windows to the squared scaled errors of their reconstruction; NaN for missing values.
+def model_residuals(model: Network) -> WindowFunction:
+    """Return a function of scaled windows to the residuals of their reconstruction; NaN for missing values.
 
     Args:
         model: an autoencoder in original units.
+    """
+
+    def residuals(scaled: Array) -> Array:
+        return model.inner({"sequence": scaled})["reconstruction"] - scaled
+
+    return residuals
+
+
+def mean_residuals(scaled: Array) -> Array:
+    """Return the differences of each window's mean from its values."""
+    return _means(scaled) - scaled
+
+
+def squared_errors(residuals: WindowFunction, scale: Scale) -> WindowFunction:
+    """Return a function of windows in original units to their squared scaled errors.
+
+    Args:
+        residuals: function of scaled windows to their residuals.
         scale: scale of the windows; for models with a scale per series that of `Data.in_common_scale`.
     """
-    return _squared(lambda scaled: model.inner({"sequence": scaled})["reconstruction"], scale)
+    return lambda windows: np.square(residuals(scale.scaled(windows, windows)))
 
 
-def component_errors(components: PrincipalComponents, scale: Scale) -> Errors:
-    """Return a function of windows to the squared scaled errors of principal components."""
+def sliding_residuals(residuals: WindowFunction, scale: Scale, window: int) -> Residuals:
+    """Return a function of rows in original units to the residuals of the windows at every row.
 
-    def errors(windows: Array) -> Array:
-        return components.errors(scale.scaled(windows, windows))
+    Args:
+        residuals: function of scaled windows to their residuals.
+        scale: scale of the rows, see `squared_errors`.
+        window: steps per window.
+    """
 
-    return errors
+    def sliding(rows: Array) -> Array:
+        windows = sliding_windows(rows, window)
+        return residuals(scale.scaled(windows, windows))
 
-
-def covariance_errors(covariance: CovarianceDistance, scale: Scale) -> Errors:
-    """Return a function of windows to their Mahalanobis distance, the same for every step, with one feature."""
-
-    def errors(windows: Array) -> Array:
-        distances = covariance.distances(scale.scaled(windows, windows))
-        return np.broadcast_to(distances[:, None, None], (*windows.shape[:2], 1))
-
-    return errors
-
-
-def mean_errors_of_windows(scale: Scale) -> Errors:
-    """Return a function of windows to the squared scaled errors of each window's mean."""
-
-    def errors(windows: Array) -> Array:
-        scaled = scale.scaled(windows, windows)
-        return np.square(scaled - _means(scaled))
-
-    return errors
-
-
-def _squared(reconstruct: Callable[[Array], Array], scale: Scale) -> Errors:
-    def errors(windows: Array) -> Array:
-        scaled = scale.scaled(windows, windows)
-        return np.square(reconstruct(scaled) - scaled)
-
-    return errors
+    return sliding
 
 
 def principal_components(data: Data, numbers: int, seed: int = 0) -> PrincipalComponents:
@@ -122,51 +128,79 @@ def principal_components(data: Data, numbers: int, seed: int = 0) -> PrincipalCo
     return fit_principal_components(_training_windows(data, 10 * numbers), most, seed)
 
 
-def _training_windows(data: Data, least: int = 1) -> Array:
+def _training_windows(data: Data, least: int = 1, most: int = MOST_WINDOWS) -> Array:
     """Return evenly spaced scaled training windows, fewer but at least `least` for long windows of many columns."""
     drawn = max(MOST_NUMBERS // (data.train.span * data.train.features), least)
-    windows = data.train.windows(evenly_spaced(data.train.samples, min(MOST_WINDOWS, drawn)))
+    windows = data.train.windows(evenly_spaced(data.train.samples, min(most, drawn)))
     return data.scale.scaled(windows, windows)
 
 
 def score_normal_rows(model: Network, data: Data, config: Series) -> NormalScores:
     """Return the scores of the validation split, which the model was not fitted to, by model and baseline."""
     assert config.code is not None
-    scale = data.scale
+    scale, step = data.scale, config.step
     data = data.in_common_scale
     components = principal_components(data, config.code, config.seed)
-    split, window = data.validation, data.validation.span
-    segment = split.segment_ids()
-    smooth = config.smooth or default_smooth(window)
-    by_feature = [
-        score_rows(errors, split.series, segment, window, smooth)
-        for errors in (
-            slide_with_kernels(model, config.scale).errors,
-            windowwise(component_errors(components, data.scale), window),
-        )
-    ]
-    weights = None
-    if split.features > 1:
-        spread = _spread(split.series, data.scale)
-        weights = np.stack([feature_weights(errors, spread) for errors in by_feature])
-        by_feature = [errors * weight for errors, weight in zip(by_feature, weights, strict=True)]
-    scores, baseline = map(row_scores, by_feature)
-    padding = _padding(config, split)
-    scores[padding] = baseline[padding] = np.nan
-    step = config.step
-    nanoseconds = step.nanoseconds if step else 0
-    return NormalScores(scores, baseline, segment, components, smooth, nanoseconds, scale, weights)
+    split = data.validation
+    training = _training_windows(data, most=MOST_CALIBRATION_WINDOWS)
+    spread = _spread(split.series, data.scale)
+    fitted = []
+    for residuals, sliding in (
+        (model_residuals(model), slide_with_kernels(model, config.scale).residuals),
+        (components.residuals, sliding_residuals(components.residuals, data.scale, split.span)),
+    ):
+        of_training = np.concatenate([residuals(block) for block in _blocks(training)])
+        deviation = fit_deviation(of_training, spread)
+        fitted.append(_calibrate(of_training, sliding, deviation, data, config))
+    by_model, by_components = fitted
+    return NormalScores(
+        by_model.scores,
+        by_model.online,
+        by_components.scores,
+        by_components.online,
+        split.segment_ids(),
+        components,
+        by_model.calibration,
+        by_components.calibration,
+        config.smooth or 1,
+        step.nanoseconds if step else 0,
+        scale,
+    )
 
 
 def score_normal_distances(data: Data, config: Series) -> NormalDistances:
     """Return the Mahalanobis distances of the validation split, fitted on the training split."""
     data = data.in_common_scale
-    covariance = fit_covariance(_training_windows(data), config.seed)
-    split, window = data.validation, data.validation.span
-    errors = windowwise(covariance_errors(covariance, data.scale), window)
-    scores = row_scores(score_rows(errors, split.series, split.segment_ids(), window, smooth=1))
-    scores[_padding(config, split)] = np.nan
-    return NormalDistances(scores, covariance)
+    deviation = np.ones(data.train.features, np.float32)
+    distances = sliding_residuals(lambda scaled: scaled, data.scale, data.validation.span)
+    calibrated = _calibrate(_training_windows(data), distances, deviation, data, config, MIN_EIGENVALUE)
+    return NormalDistances(calibrated.scores, calibrated.online, calibrated.calibration)
+
+
+def _calibrate(
+    training: Array, residuals: Residuals, deviation: Array, data: Data, config: Series, min_eigenvalue: float = 1.0
+) -> Calibrated:
+    """Calibrate on the validation split; see `lstm_ae.detection.calibration.calibrate`."""
+    split = data.validation
+    padding = _padding(config, split)
+
+    def score(calibration: Calibration, online: bool) -> RowScores:
+        rows = split.series, split.segment_ids()
+        if online:
+            scored = score_rows_online(residuals, calibration, *rows)
+        else:
+            scored = score_rows(residuals, calibration, *rows, config.smooth or 1)
+        for values in scored:
+            values[padding] = np.nan
+        return scored
+
+    return calibrate(training, score, deviation, min_eigenvalue, config.seed)
+
+
+def _blocks(windows: Array) -> Iterator[Array]:
+    """Yield windows in blocks of a size that a network computes at once."""
+    for first in range(0, len(windows), MOST_BATCH):
+        yield windows[first : first + MOST_BATCH]
 
 
 def _padding(config: Series, split: Split) -> Array:
@@ -225,10 +259,10 @@ def evaluate(model: Network, data: Data, judged_by: ModelStore | None = None) ->
     assert size is not None
     data = data.in_common_scale
     components = principal_components(all_training_data(data, judged_by), size)
-    by_model = model_errors(model, data.scale)
+    by_model = squared_errors(model_residuals(model), data.scale)
     others = {
-        components.name: component_errors(components, data.scale),
-        "mean of the window": mean_errors_of_windows(data.scale),
+        components.name: squared_errors(components.residuals, data.scale),
+        "mean of the window": squared_errors(mean_residuals, data.scale),
     }
     metrics: Metrics = {}
     verdicts, notes = {}, []
@@ -262,7 +296,7 @@ def is_lossless(components: PrincipalComponents) -> bool:
     return bool(len(components.axes) >= components.axes.shape[1])
 
 
-def judge_reconstruction(split: Split, model: Errors, baseline: Errors, name: str) -> Verdict:
+def judge_reconstruction(split: Split, model: WindowFunction, baseline: WindowFunction, name: str) -> Verdict:
     """Return the verdict of the model against a baseline on non-overlapping windows.
 
     Windows of several series that end within one window length count as one. Errors of consecutive windows are still

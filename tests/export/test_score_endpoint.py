@@ -1,0 +1,31 @@
+"""The score of a window in the graph equals that of the calibration of the run."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from detectors import fitted_calibration
+
+from lstm_ae.detection.calibration import Calibration
+from lstm_ae.export.score_endpoint import squared_distances
+
+
+def score_each(calibration: Calibration, residuals: np.ndarray) -> np.ndarray:
+    """Return the score of each window: that of the first row, with a window of its own."""
+    sums = [calibration.sums(window[None]) for window in residuals]
+    scores = [each.sums[:, 0].sum() / max(each.counts[:, 0].sum(), 1) for each in sums]
+    return np.where([each.counts.any() for each in sums], scores, np.nan)
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.3])
+def test_distances_in_the_graph_equal_those_of_the_calibration(missing: float) -> None:
+    random, calibration = np.random.default_rng(0), fitted_calibration(6, 2)
+    residuals = random.normal(size=(50, 6, 2)).astype(np.float32)
+    residuals[random.random(residuals.shape) < missing] = np.nan
+    residuals[7] = np.nan
+    residuals[8, 3, 1] = 1e30
+    residuals[9, 2, 0] = -np.inf
+    found = tf.function(lambda given: squared_distances(calibration, given))(residuals).numpy()
+    expected = score_each(calibration, residuals)
+    assert np.flatnonzero(np.isnan(expected)).tolist() == [7]
+    assert (expected[[8, 9]] > 1e20).all()
+    np.testing.assert_allclose(found, expected, rtol=1e-4)

@@ -1,0 +1,90 @@
+"""The alarm budget on long normal series, after a calibration on few normal rows."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from lstm_ae.arrays import Array
+from lstm_ae.config.threshold import parse_threshold
+from lstm_ae.detection.baselines import PrincipalComponents, fit_principal_components
+from lstm_ae.detection.calibration import (
+    Calibration,
+    Residuals,
+    RowScores,
+    calibrate,
+    fit_deviation,
+    score_rows,
+    score_rows_online,
+    sliding_windows,
+)
+from lstm_ae.detection.events import true_ranges
+from lstm_ae.detection.thresholds import fit_threshold
+
+pytestmark = pytest.mark.slow
+
+WINDOW, TRAINING, RUNS = 60, 2000, 8
+
+# Windows after the calibration. A row is an hour, so that a month is twelve windows.
+LATER = 300
+
+
+def _season(rows: int) -> Array:
+    return np.sin(2 * np.pi * np.arange(rows) / 30)
+
+
+def _autoregressive(rows: int, random: np.random.Generator, memory: float = 0.9) -> Array:
+    noise, values = random.normal(size=rows), np.zeros(rows)
+    for row in range(1, rows):
+        values[row] = memory * values[row - 1] + noise[row]
+    return values
+
+
+def _changing_noise(rows: int, random: np.random.Generator) -> Array:
+    level = 0.05 * _autoregressive(rows, random, 0.98)
+    return _season(rows) + 0.2 * np.exp(level) * random.normal(size=rows)
+
+
+KINDS: dict[str, Callable[[int, np.random.Generator], Array]] = {
+    "season": lambda rows, random: _season(rows) + 0.2 * random.normal(size=rows),
+    "autoregressive": _autoregressive,
+    "heavy tails": lambda rows, random: _season(rows) + 0.2 * random.standard_t(4, size=rows),
+    "changing noise": _changing_noise,
+}
+
+
+@pytest.mark.parametrize("online", [False, True], ids=["final", "online"])
+@pytest.mark.parametrize("windows", [4, 12, 60])
+@pytest.mark.parametrize("kind", KINDS)
+def test_false_alarms_lie_in_the_stated_interval(kind: str, windows: int, online: bool) -> None:
+    inside = 0
+    for seed in range(RUNS):
+        rows = TRAINING + (windows + LATER) * WINDOW
+        series = KINDS[kind](rows, np.random.default_rng(seed)).astype(np.float32)[:, None]
+        series /= series[:TRAINING].std()
+        training, normal, later = np.split(series, [TRAINING, TRAINING + windows * WINDOW])
+        components = fit_principal_components(sliding_windows(training, WINDOW), 8)
+
+        def residuals(part: Array, components: PrincipalComponents = components) -> Array:
+            return components.residuals(sliding_windows(part, WINDOW))
+
+        def score(
+            calibration: Calibration, online: bool, part: Array = normal, residuals: Residuals = residuals
+        ) -> RowScores:
+            segment = np.zeros(len(part), int)
+            return (score_rows_online if online else score_rows)(residuals, calibration, part, segment)
+
+        of_training = residuals(training)
+        found = calibrate(of_training, score, fit_deviation(of_training, np.ones(1)), 1.0, seed)
+        threshold = fit_threshold(
+            parse_threshold("budget:1/month"),
+            found.online if online else found.scores,
+            WINDOW,
+            step=np.timedelta64(1, "h"),
+        )
+        events = len(true_ranges(score(found.calibration, online, later).scores > threshold.value, WINDOW))
+        _, low, high = threshold.alarms.per(len(later))
+        # The interval is that of the expected number, around which counts vary.
+        inside += low - 2 * math.sqrt(low) - 1 <= events <= high + 2 * math.sqrt(high) + 1
+    assert inside >= RUNS - 1
