@@ -27,7 +27,7 @@ from lstm_ae.models.classifier import classifier
 from lstm_ae.training.loop import fit
 
 # Relative to the largest absolute value of a tensor.
-TOLERANCE = 1e-5
+TOLERANCE = 3e-5
 
 
 def assert_near(got: Any, wanted: Any) -> None:
