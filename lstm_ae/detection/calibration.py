@@ -186,7 +186,7 @@ class NormalScores(Artifact):
 
     file = "normal.npz"
     advice = "It is not an anomaly detector; train one with lstmae series train --task anomaly"
-    repair = "train a new run; those of earlier versions have another score"
+    repair = "restore it, or train a new run, as those of earlier versions have another score"
 
     scores: Annotated[Array, StoredArray("scores_0", np.floating, "rows")]
     online: Annotated[Array, StoredArray("online_0", np.floating, "rows")]

@@ -128,7 +128,7 @@ def test_examples_are_windows_without_missing_values(
         about=lambda: {"task": "series", "data": {"sha256": "hash"}}, config=lambda: None, model=lambda: model
     )
     monkeypatch.setattr(samples, "load_study", lambda task: SimpleNamespace(load=lambda config: data))
-    monkeypatch.setattr(samples, "model_inputs", lambda names, window, lines: {"sequence": window})
+    monkeypatch.setattr(samples, "model_inputs", lambda names, window, lines, known: {"sequence": window})
     found = select_examples(run)  # type: ignore[arg-type]
     assert [example["name"] for example in found.windows] == names
     assert all(np.isfinite(example["inputs"]["sequence"]).all() for example in found.windows)
