@@ -43,6 +43,11 @@ class StreamedScores(NamedTuple):
     anomaly: Array
     final: Array
 
+    def select(self, rows: Array) -> "StreamedScores":
+        """Return some of the rows, by a mask `(rows,)`."""
+        series = [name for name, chosen in zip(self.series, rows.tolist(), strict=True) if chosen]
+        return StreamedScores(series, *(column[rows] for column in self[1:]))
+
 
 class _ScoredRows(NamedTuple):
     """Scored rows of one series, with their threshold and a flag for final scores."""

@@ -26,7 +26,7 @@ class OpenEvent(NamedTuple):
         peak: time of the highest score so far.
         score: the highest score so far.
         p: probability that a normal row has a score at least as high.
-        shares: share of each column in the error of the row with the highest score; the sum is 1.
+        shares: share of each column in the error of the first row; the sum is 1.
         below: rows since the last row above the threshold.
     """
 
@@ -109,7 +109,7 @@ def find_changes(
             changes.append(Change("firing", now))
             event = now
         elif now.score > event.score:
-            event = now._replace(start=event.start)
+            event = now._replace(start=event.start, shares=event.shares)
         else:
             event = event._replace(last=now.last, below=0)
         last, gaps = row, int(begun[row])

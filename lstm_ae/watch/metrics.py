@@ -31,7 +31,7 @@ class MonitorCollector:
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics."""
         each, series = ["monitor"], ["monitor", "series"]
-        score = GaugeMetricFamily("anomaly_score", "Latest final anomaly score of a series.", labels=series)
+        score = GaugeMetricFamily("anomaly_score", "Latest anomaly score of a series.", labels=series)
         ratio = GaugeMetricFamily("anomaly_score_ratio", "Latest score divided by the threshold.", labels=series)
         scored = GaugeMetricFamily(
             "lstmae_watch_last_score_timestamp_seconds", "Time of the latest scored row of a series.", labels=series

@@ -144,9 +144,9 @@ class _Track:
 
     Args:
         newest: time of the newest row; None before the first one.
-        emitted: time of the last row with a final score; None before the first one.
+        emitted: time of the last row that was scored; None before the first one.
         event: the open event; None if there is none.
-        recent: times of the last rows with a final score, as many as the next score may need.
+        recent: times of the last rows that were scored, as many as the next score may need.
     """
 
     newest: int | None = None
@@ -215,11 +215,11 @@ class Monitor:
         """Load a version of the run."""
         reading = {"decimal": "point", **self.reading} if self.source.plain else self.reading
         version, detector = _version(run), load_detector(run, reading)
-        self.stream = DetectionStream(detector, self.options.threshold)
+        self.stream = DetectionStream(detector, self.options.threshold, online=True)
         self.version, self.detector, self.restored = version, detector, False
         self.parser = RowParser(detector.config, self.source.name)
-        # Rows before the first one without a final score on which its score depends, and these with a gap before them.
-        self.context = detector.normal.window + detector.normal.smooth // 2 + 1
+        # Rows on which the score of the next one depends, and these with a gap before them.
+        self.context = detector.normal.window + 1
         self.recent = self.context + (detector.config.max_gap or 0) + 1
         # Longest time between two rows of a segment.
         step = detector.config.step.size if detector.config.step else 0
@@ -227,7 +227,7 @@ class Monitor:
         self.status.version = version[1]
 
     def _reload(self) -> None:
-        """Load a new version of the run if there is one; the rows without a final score get theirs from it."""
+        """Load a new version of the run if there is one, which scores the next rows."""
         if self.clock.monotonic() < self.look_at or not self.loading.ready:
             return
         self.look_at = self.clock.monotonic() + RELOAD_SECONDS
@@ -408,7 +408,8 @@ class Monitor:
     # Scores and messages
 
     def _take(self, found: StreamedScores) -> None:
-        """Find events in final scores, and store messages about them."""
+        """Find events in the scores of rows that arrived, and store messages about them."""
+        found = found.select(~found.final)
         messages: dict[str, list[Message]] = {"events": [], "scores": []}
         for name, rows in _rows_by_series(found.series).items():
             track = self.tracks[name]

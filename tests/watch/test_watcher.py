@@ -114,7 +114,7 @@ def test_metrics_health_and_readiness() -> None:
         newest = NOW - 86_400 + 40 * 60
         assert samples[("lstmae_watch_last_row_timestamp_seconds", "pump")] == newest
         assert samples[("lstmae_watch_lag_seconds", "pump")] == clock.now - newest
-        assert samples[("lstmae_watch_last_score_timestamp_seconds", "pump", "")] == newest - 120
+        assert samples[("lstmae_watch_last_score_timestamp_seconds", "pump", "")] == newest
         assert samples[("lstmae_watch_model_info", "pump", "run", "first")] == 1
         assert samples[("lstmae_watch_source_up", "pump")] == samples[("lstmae_watch_sink_up", "pump", "file")] == 1
         assert samples[("lstmae_watch_waiting_messages", "pump", "file")] == 0
