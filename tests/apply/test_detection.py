@@ -385,7 +385,7 @@ def test_reading_options_override_those_of_the_run(place: Path, otherwise: str, 
 @pytest.mark.slow
 def test_reading_options_apply_to_a_stream(place: Path, otherwise: str) -> None:
     assert followed(place, otherwise).code == 2
-    said = followed(place, otherwise, OTHERWISE)
+    said = followed(place, otherwise, f"{OTHERWISE} --final")
     assert said.code == 0, said.err
     assert len(said.out.splitlines()) == 100
     # A duplicate row is refused unless --duplicates gives a rule.
