@@ -8,6 +8,7 @@ therefore continues without losing or repeating a record.
 import contextlib
 import json
 import sqlite3
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -69,6 +70,8 @@ class State:
             self.connection = sqlite3.connect(
                 path or ":memory:", timeout=0, isolation_level=None, check_same_thread=False
             )
+            # A state that is dropped without a call of `close` does not leave its connection open.
+            weakref.finalize(self, self.connection.close)
         except (OSError, sqlite3.OperationalError) as error:
             raise ConfigError(
                 f"The state {str(path)!r} cannot be created: {error}. Change state, or its permissions",
