@@ -53,7 +53,7 @@ class Http(Options):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Monitor(Options):
+class MonitorOptions(Options):
     """Options of a monitor: a run that scores the rows of a source."""
 
     name: str = option("", "Name in messages and metrics: letters, digits, and - _ .", "")
@@ -95,7 +95,7 @@ class MonitorConfig(NamedTuple):
         sinks: names of the sinks.
     """
 
-    options: Monitor
+    options: MonitorOptions
     source: SourceOptions
     reading: JsonMapping
     sinks: tuple[str, ...]
@@ -180,8 +180,8 @@ def _parse_monitor(given: JsonMapping, number: int, sinks: Iterable[str]) -> Mon
     values, name = dict(given), given.get("name")
     where = f"[[monitors]] {name!r}" if isinstance(name, str) else f"[[monitors]] number {number}"
     source, reading = values.pop("source", None), values.pop("reading", {})
-    known = (*(field.name for field in declared_options(Monitor)), "source", "reading")
-    options = _build(Monitor, values, where, known)
+    known = (*(field.name for field in declared_options(MonitorOptions)), "source", "reading")
+    options = _build(MonitorOptions, values, where, known)
     if source is None:
         raise ConfigError(f"{where}: there is no source. Add [monitors.source] with kind", code=Code.MISSING_OPTION)
     inside = f"{where}, [monitors.reading]"
@@ -270,7 +270,7 @@ _INTRODUCTION = """
 
 # Values of the template that are not defaults.
 _EXAMPLE: Mapping[type[Options], JsonMapping] = {
-    Monitor: {"name": "pump", "run": "latest", "silence": "1h"},
+    MonitorOptions: {"name": "pump", "run": "latest", "silence": "1h"},
     File: {"path": "pump.csv"},
     JsonLines: {"path": "alarms.jsonl"},
     Webhook: {"url": "https://example.com/alarms"},
@@ -285,7 +285,7 @@ def render_template() -> str:
     lines += _section("", "", Watch)
     lines += ["", "# Endpoint for Prometheus: /metrics, /health, and /ready.", *_section("[http]", "", Http)]
     lines += ["", "# A monitor scores the rows of a source by a run. The file can have any number of them."]
-    lines += _section("[[monitors]]", "", Monitor)
+    lines += _section("[[monitors]]", "", MonitorOptions)
     lines += ["", "# Source of the rows, and reading options that differ from those of the run."]
     lines += [line for each in (monitor, *others) for line in _section(*each)]
     lines += ["", "# [monitors.reading]", '# time_zone = "Europe/Berlin"']

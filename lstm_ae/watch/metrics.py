@@ -91,7 +91,7 @@ def readiness(monitors: Sequence[Monitor]) -> JsonObject:
     return problems
 
 
-class Endpoint:
+class MetricsServer:
     """Server of the metrics, in threads of its own.
 
     Args:

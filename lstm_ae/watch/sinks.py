@@ -228,7 +228,7 @@ class JsonLinesSink(Sink):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Server(SinkOptions):
+class ServerOptions(SinkOptions):
     """Options of a server that receives JSON."""
 
     url: str | None = option(None, "Address, http or https.", "")
@@ -261,7 +261,7 @@ class Server(SinkOptions):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Webhook(Server):
+class Webhook(ServerOptions):
     """An address to which each message is posted as JSON."""
 
     secret_env: str | None = option(None, "Environment variable of the secret that signs the messages.", "")
@@ -273,7 +273,7 @@ class Webhook(Server):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Alertmanager(Server):
+class Alertmanager(ServerOptions):
     """Prometheus Alertmanager, whose API of version 2 gets an alert for each event."""
 
     send: str = option("events", "What to send.", "", choices=("events",))

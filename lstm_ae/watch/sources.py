@@ -64,7 +64,7 @@ class Batch(NamedTuple):
     ended: bool = False
 
 
-class Source(abc.ABC):
+class RowSource(abc.ABC):
     """Rows that arrive over time.
 
     Args:
@@ -91,7 +91,7 @@ class Source(abc.ABC):
 class SourceOptions(Options):
     """Options of a source. A subclass is a kind of source, which `kind` names in a file."""
 
-    def open(self, reading: Reading) -> Source:
+    def open(self, reading: Reading) -> RowSource:
         """Return the source.
 
         Args:
@@ -122,7 +122,7 @@ class File(SourceOptions):
         if not self.path:
             raise ConfigError("path is missing. Add the file or the folder to read", code=Code.MISSING_OPTION)
 
-    def open(self, reading: Reading) -> Source:
+    def open(self, reading: Reading) -> RowSource:
         """Return the files."""
         return FileSource(self, reading)
 
@@ -133,7 +133,7 @@ class Stdin(SourceOptions):
 
     format: str = option("csv", "Format of a line.", "", choices=("csv", "jsonl"))
 
-    def open(self, reading: Reading) -> Source:
+    def open(self, reading: Reading) -> RowSource:
         """Return standard input."""
         return StreamSource(self.format, reading)
 
@@ -260,7 +260,7 @@ def _too_long(name: str, number: int) -> DataError:
     )
 
 
-class FileSource(Source):
+class FileSource(RowSource):
     """A growing file with its rotated predecessors, or the files of a folder in the order of their names.
 
     The cursor identifies a file by the hash of its first bytes, so that a file is found again after it was renamed or
@@ -504,7 +504,7 @@ def _matches(file: BinaryIO, cursor: JsonMapping) -> bool:
     return long_enough and hashlib.sha256(head).hexdigest() == cursor["head"]
 
 
-class StreamSource(Source):
+class StreamSource(RowSource):
     """Lines of standard input as they arrive.
 
     Args:

@@ -16,7 +16,7 @@ from lstm_ae.watch.monitor import Clock, Monitor, waiting_error
 from lstm_ae.watch.sinks import Sink, SinkError, SinkOptions
 
 if TYPE_CHECKING:
-    from lstm_ae.watch.metrics import Endpoint
+    from lstm_ae.watch.metrics import MetricsServer
 
 LOG = logging.getLogger(__name__)
 
@@ -136,17 +136,17 @@ class Watcher:
             thread.is_alive() or monitor.ended for thread, monitor in zip(self.threads, self.monitors, strict=True)
         )
 
-    def _open_endpoint(self) -> "Endpoint | None":
+    def _open_endpoint(self) -> "MetricsServer | None":
         http = self.config.http
         if http is None:
             return None
         try:
-            from lstm_ae.watch.metrics import Endpoint
+            from lstm_ae.watch.metrics import MetricsServer
         except ModuleNotFoundError as error:
             raise ConfigError(
                 f"[http] needs {error.name}: {install_hint('watch')}", code=Code.MISSING_PACKAGE
             ) from None
-        return Endpoint(http.host, http.port, self.monitors, self.alive, self.clock)
+        return MetricsServer(http.host, http.port, self.monitors, self.alive, self.clock)
 
     def _follow(self, monitor: Monitor, stop: threading.Event) -> None:
         """Call `step` of a monitor until the watch is stopped or the source ends."""

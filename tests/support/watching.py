@@ -18,8 +18,7 @@ from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.detection.calibration import NormalScores
 from lstm_ae.detection.thresholds import Threshold
 from lstm_ae.watch import monitor as monitors
-from lstm_ae.watch.config import Monitor as Options
-from lstm_ae.watch.config import MonitorConfig
+from lstm_ae.watch.config import MonitorConfig, MonitorOptions
 from lstm_ae.watch.monitor import Monitor
 from lstm_ae.watch.sinks import JsonLines, Sink, SinkOptions
 from lstm_ae.watch.sources import File, SourceOptions
@@ -94,7 +93,7 @@ def monitor_of(
         written = JsonLines(path="alarms.jsonl")
         sinks = {"file": (written, written.open())}
     config = MonitorConfig(
-        Options(**{"name": "pump", "run": "run", "threshold": "fixed:20"} | options),
+        MonitorOptions(**{"name": "pump", "run": "run", "threshold": "fixed:20"} | options),
         source or File(path="live.csv"),
         reading or {},
         tuple(sinks),

@@ -8,7 +8,7 @@ import pytest
 
 from lstm_ae.config.options import declared_options
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.watch.config import SINKS, SOURCES, Http, Monitor, Watch, load_watch, parse_watch, render_template
+from lstm_ae.watch.config import SINKS, SOURCES, Http, MonitorOptions, Watch, load_watch, parse_watch, render_template
 from lstm_ae.watch.sinks import JsonLines
 from lstm_ae.watch.sources import File
 
@@ -27,7 +27,7 @@ def test_template_reads_a_table_and_lists_every_option() -> None:
     assert monitor.source == File(path="pump.csv")
     assert config.sinks == {"jsonl": JsonLines(path="alarms.jsonl")}
     assert (config.options, config.http) == (Watch(), Http())
-    for kind in (Watch, Http, Monitor, *SOURCES.values(), *SINKS.values()):
+    for kind in (Watch, Http, MonitorOptions, *SOURCES.values(), *SINKS.values()):
         for field in declared_options(kind):
             assert f"\n{field.name} =" in text or f"\n# {field.name} =" in text, (kind, field.name)
 

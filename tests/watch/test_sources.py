@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from lstm_ae.config import Reading
 from lstm_ae.errors import ConfigError, DataError
-from lstm_ae.watch.sources import BATCH_RECORDS, File, Source, StreamSource
+from lstm_ae.watch.sources import BATCH_RECORDS, File, RowSource, StreamSource
 
 LIVE = Path("live.csv")
 
 
-def opened(path: str = "live.csv", reading: Any = None, **options: Any) -> Source:
+def opened(path: str = "live.csv", reading: Any = None, **options: Any) -> RowSource:
     return File(path=path, **options).open(Reading(**reading or {}))
 
 
