@@ -48,7 +48,7 @@ class Regression(Protocol):
         """`(outputs,)`."""
 
 
-class TableRegression(Protocol):
+class WindowRegression(Protocol):
     """Fitted linear regression of tables."""
 
     @property
@@ -132,7 +132,7 @@ def horizon_forecaster(
     features: int,
     missing: bool,
     covariates: Covariates,
-    link: TableRegression | None = None,
+    link: WindowRegression | None = None,
 ) -> keras.Model:
     """Build a network from `past` `(batch, steps, features)` to `future` `(batch, horizon, targets)`, scaled values.
 
