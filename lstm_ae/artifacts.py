@@ -13,7 +13,7 @@ Arrays are stored under their names and other values as JSON, under the names of
 dataclass or a named tuple, such as `scale`, is a part, whose fields are declared in the same way. Two parts of one type
 need `OwnNames`:
 
-        model: Annotated[Calibration, OwnNames()]
+        model: Annotated[DetectorCalibration, OwnNames()]
 """
 
 import dataclasses

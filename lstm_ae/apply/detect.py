@@ -16,7 +16,7 @@ from lstm_ae.data.table_reader import Progress
 from lstm_ae.data.time_zones import format_time
 from lstm_ae.detection.baselines import MAHALANOBIS
 from lstm_ae.detection.calibration import (
-    Calibration,
+    DetectorCalibration,
     NormalDistances,
     NormalScores,
     Residuals,
@@ -160,7 +160,7 @@ def detect_prepared(
     rows: slice | BoolArray = slice(None) if prepared.grid is grid else original
 
     def score(
-        residuals: Residuals, calibration: Calibration, normal_scores: Array, progress: Progress | None = None
+        residuals: Residuals, calibration: DetectorCalibration, normal_scores: Array, progress: Progress | None = None
     ) -> ScoredSeries:
         if online:
             scored = score_rows_online(residuals, calibration, values, grid.segment, progress)

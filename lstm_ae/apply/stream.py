@@ -29,7 +29,7 @@ class StreamedScores(NamedTuple):
         series: The name of each row's series.
         times: `(rows,)` int64 nanoseconds in UTC, or row numbers. A missing row has the time that the grid gives it.
         scores: `(rows,)`; NaN where no window contains the row or, online, no window ends at it.
-        errors: `(rows, features)` errors of the values, see `lstm_ae.detection.calibration.Calibration`.
+        errors: `(rows, features)` errors of the values, see `lstm_ae.detection.calibration.DetectorCalibration`.
         p: `(rows,)` probability that a normal row has a score this high.
         anomaly: `(rows,)` bool, whether the score is above the threshold.
         final: `(rows,)` bool, whether the score is final; False for online scores, and at the end of the stream.

@@ -26,25 +26,25 @@ RowFunction = Callable[[Array], RowSums]
 Residuals = Callable[[Array], Array]
 
 # Windows per batch, and values of these windows.
-MOST_BATCH, BATCH_VALUES = 2048, 1 << 23
+MAX_BATCH, BATCH_VALUES = 2048, 1 << 23
 
 # Minimum numbers of windows and of rows in the period of an alarm budget.
 FEW_WINDOWS, FEW_ROWS = 4, 200
 
 # Smallest deviation of the residuals of a feature, relative to the standard deviation of its values.
-LEAST_DEVIATION = 0.01
+MIN_DEVIATION = 0.01
 
 # Smallest variance of residuals in units of their deviation.
-LEAST_VARIANCE = LEAST_DEVIATION**2
+MIN_VARIANCE = MIN_DEVIATION**2
 
 # Smallest unit of scores: below it, residuals are at their smallest deviation and differ by rounding.
-LEAST_UNIT = 0.01
+MIN_UNIT = 0.01
 
 # Residuals beyond this number of deviations are no more unusual, and their squares might be infinite.
-MOST_DEVIATIONS = 1e12
+MAX_DEVIATIONS = 1e12
 
 # Quantile of the errors of normal rows that no error of a normal row is expected to exceed by much.
-HIGHEST = 0.999
+HIGHEST_QUANTILE = 0.999
 
 
 class UsualErrors(NamedTuple):
@@ -91,13 +91,18 @@ class OnlineUnits(NamedTuple):
     distance: float
     error: float
 
+    def scores(self, distances: Array, errors: Array) -> Array:
+        """Return the online scores `(rows,)` of distances and mean errors `(rows,)`; NaN for rows without a value."""
+        larger: Array = np.fmax(distances / self.distance, errors / self.error)
+        return np.where(np.isnan(distances) | np.isnan(errors), np.nan, larger)
 
-class Calibration(NamedTuple):
+
+class DetectorCalibration(NamedTuple):
     """Scores and errors of rows from the residuals of their windows.
 
-    The score of a window is the Mahalanobis distance of its residuals from those of training windows, and the score of
-    a row is the mean of the scores of the windows that contain it. An error is the squared residual of a value in units
-    of its feature's deviation; it says which rows and features cause a high score.
+    The score of a window is the squared Mahalanobis distance of its residuals from those of training windows, and the
+    score of a row is the mean of the scores of the windows that contain it. An error is the squared residual of a value
+    in units of its feature's deviation; it says which rows and features cause a high score.
 
     The online score of a row is known when the row arrives: the larger of the distance of the window that ends at it
     and the error of the row in that window, each in units that hardly any normal row exceeds.
@@ -140,14 +145,11 @@ class Calibration(NamedTuple):
         """Return the online scores and the errors of the last row of each window, see `Residuals`."""
         deviations = self._in_deviations(residuals)
         errors = np.square(deviations[:, -1], dtype=np.float64)
-        distances, own = self.distance.distances(deviations) / self.online.distance, mean_over_features(errors)
-        # Rows without a value have no score.
-        scores = np.where(np.isnan(own), np.nan, np.fmax(distances, own / self.online.error))
-        return RowScores(scores, errors)
+        return RowScores(self.online.scores(self.distance.distances(deviations), mean_over_features(errors)), errors)
 
     def _in_deviations(self, residuals: Array) -> Array:
         # Clipped before the division, which might overflow.
-        most = MOST_DEVIATIONS * self.deviation
+        most = MAX_DEVIATIONS * self.deviation
         deviations: Array = np.clip(residuals, -most, most) / self.deviation
         return deviations
 
@@ -165,7 +167,7 @@ class RowScores(NamedTuple):
 
     @classmethod
     def from_means(cls, means: Array) -> "RowScores":
-        """Return the scores and errors in the means of `Calibration.sums`."""
+        """Return the scores and errors in the means of `DetectorCalibration.sums`."""
         return cls(means[:, 0], means[:, 1:])
 
 
@@ -194,8 +196,8 @@ class NormalScores(Artifact):
     online_baseline: Annotated[Array, StoredArray("online_1", np.floating, "rows")]
     segment: Annotated[Array, StoredArray("scores_2", np.integer, "rows")]
     components: PrincipalComponents
-    calibration: Annotated[Calibration, OwnNames()]
-    baseline_calibration: Annotated[Calibration, OwnNames()]
+    calibration: Annotated[DetectorCalibration, OwnNames()]
+    baseline_calibration: Annotated[DetectorCalibration, OwnNames()]
     smooth: int
     step: int
     scale: Scale
@@ -234,7 +236,7 @@ class NormalDistances(Artifact):
 
     scores: Annotated[Array, StoredArray("distances_0", np.floating, "rows")]
     online: Annotated[Array, StoredArray("distances_1", np.floating, "rows")]
-    calibration: Calibration
+    calibration: DetectorCalibration
 
 
 class ScoredSeries(NamedTuple):
@@ -242,7 +244,7 @@ class ScoredSeries(NamedTuple):
 
     Args:
         scores: `(rows,)`.
-        errors: `(rows, features)`, see `Calibration`.
+        errors: `(rows, features)`, see `DetectorCalibration`.
         threshold: rows with larger scores are anomalies.
         p: `(rows,)` probability that a normal row has a score at least as high.
         events: in the order of time.
@@ -285,48 +287,55 @@ def fit_deviation(residuals: Array, spread: Array) -> Float32Array:
         spread: `(features,)` variances of the values.
     """
     squares = mean_over_features(np.square(residuals, dtype=np.float64).reshape(-1, len(spread)).T)
-    least = np.where(spread > 0, LEAST_DEVIATION**2 * spread, np.nanmean(squares) if (squares > 0).any() else 0)
+    least = np.where(spread > 0, MIN_DEVIATION**2 * spread, np.nanmean(squares) if (squares > 0).any() else 0)
     deviation = np.sqrt(np.fmax(squares, least))
     return np.where(deviation > 0, deviation, 1).astype(np.float32)
 
 
-class Calibrated(NamedTuple):
+class CalibratedScores(NamedTuple):
     """A calibration with the scores and the online scores of the normal rows that it was fitted on, `(rows,)`."""
 
-    calibration: Calibration
+    calibration: DetectorCalibration
     scores: Array
     online: Array
 
 
-def calibrate(
-    training: Array, score: Callable[[Calibration, bool], RowScores], deviation: Array, min_eigenvalue: float, seed: int
-) -> Calibrated:
+def calibrate_detector(
+    training: Array,
+    score: Callable[[DetectorCalibration, bool], RowScores],
+    deviation: Array,
+    min_eigenvalue: float,
+    seed: int,
+) -> CalibratedScores:
     """Fit a calibration.
 
     Args:
         training: `(windows, window, features)` residuals of training windows.
         score: function from a calibration to the scores, or if its second argument is true to the online scores, of
             normal rows that are not among the training windows.
-        deviation: `(features,)`, see `Calibration`.
+        deviation: `(features,)`, see `DetectorCalibration`.
         min_eigenvalue: see `fit_covariance`.
         seed: seed of the sample of windows.
     """
     distance = fit_covariance(training / deviation, seed, min_eigenvalue)
     # Where residuals are always the same, their deviations differ by rounding.
     distance = distance._replace(
-        variances=np.maximum(distance.variances, np.float32(LEAST_VARIANCE)), floor=max(distance.floor, LEAST_VARIANCE)
+        variances=np.maximum(distance.variances, np.float32(MIN_VARIANCE)), floor=max(distance.floor, MIN_VARIANCE)
     )
     # Each part of online scores is found with the other one out of the way.
-    raw = Calibration(deviation, distance, 1.0, UsualErrors(0.0, 0.0), OnlineUnits(1.0, np.inf))
+    raw = DetectorCalibration(deviation, distance, 1.0, UsualErrors(0.0, 0.0), OnlineUnits(1.0, np.inf))
     (scores, by_feature), (distances, last) = score(raw, False), score(raw, True)
     errors, last_errors = mean_over_features(by_feature), mean_over_features(last)
     if any(np.isnan(part).all() for part in (scores, errors, distances, last_errors)):
-        return Calibrated(raw._replace(online=OnlineUnits(1.0, 1.0)), scores, distances)
-    unit = max(float(np.nanmedian(scores)), LEAST_UNIT)
-    usual = UsualErrors(float(np.nanmedian(errors)), float(np.nanquantile(errors, HIGHEST)))
-    units = OnlineUnits(*(max(float(np.nanquantile(part, HIGHEST)), LEAST_UNIT) for part in (distances, last_errors)))
-    online = np.fmax(distances / units.distance, np.where(np.isnan(distances), np.nan, last_errors / units.error))
-    return Calibrated(raw._replace(unit=unit, usual=usual, online=units), scores / unit, online)
+        return CalibratedScores(raw._replace(online=OnlineUnits(1.0, 1.0)), scores, distances)
+    unit = max(float(np.nanmedian(scores)), MIN_UNIT)
+    usual = UsualErrors(float(np.nanmedian(errors)), float(np.nanquantile(errors, HIGHEST_QUANTILE)))
+    units = OnlineUnits(
+        *(max(float(np.nanquantile(part, HIGHEST_QUANTILE)), MIN_UNIT) for part in (distances, last_errors))
+    )
+    return CalibratedScores(
+        raw._replace(unit=unit, usual=usual, online=units), scores / unit, units.scores(distances, last_errors)
+    )
 
 
 def sliding_windows(rows: Array, window: int) -> Array:
@@ -373,7 +382,7 @@ def mean_rows(
 
 def score_rows(
     residuals: Residuals,
-    calibration: Calibration,
+    calibration: DetectorCalibration,
     series: Array,
     segment: Array,
     smooth: int = 1,
@@ -388,7 +397,11 @@ def score_rows(
 
 
 def score_rows_online(
-    residuals: Residuals, calibration: Calibration, series: Array, segment: Array, progress: Progress | None = None
+    residuals: Residuals,
+    calibration: DetectorCalibration,
+    series: Array,
+    segment: Array,
+    progress: Progress | None = None,
 ) -> RowScores:
     """Return the online score and the errors of every row; see `mean_rows` for the arguments.
 
@@ -407,7 +420,7 @@ def score_rows_online(
 
 def window_blocks(first: int, end: int, window: int, features: int) -> Iterator[slice]:
     """Yield the rows of all windows from row `first` to row `end` - 1, one batch of windows at a time."""
-    size = max(1, min(MOST_BATCH, BATCH_VALUES // (window * features)))
+    size = max(1, min(MAX_BATCH, BATCH_VALUES // (window * features)))
     for start in range(first, end - window + 1, size):
         yield slice(start, min(start + size + window - 1, end))
 

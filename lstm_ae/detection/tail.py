@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lstm_ae.arrays import Array, Float64Array
+from lstm_ae.formatting import format_count
 
 # Allowed shapes: at 1 the mean is infinite; below -1/2 maximum likelihood estimates are not regular (Smith 1985).
 SHAPES = (-0.5, 1.0)
@@ -231,6 +232,12 @@ class Tail(NamedTuple):
     draws: Float64Array
     curve: Float64Array
 
+    @property
+    def description(self) -> str:
+        """Description for a threshold."""
+        kind = f"generalized Pareto tail, shape {self.shape:.2f}," if self.peaks >= PEAKS else "exponential tail"
+        return f"{kind} of {self.peaks} peaks above {self.level:.4g}, goodness of fit p = {self.fit:.2f}"
+
     def survival(self, scores: Array) -> Float64Array:
         """Return the share of the tail above each score; 1 up to the level."""
         excess = np.maximum(np.asarray(scores, np.float64) - self.level, np.exp(self.curve[0, 0]))
@@ -273,6 +280,12 @@ class BlockMaxima(NamedTuple):
     mean: float
     spread: float
     degrees: float
+
+    @property
+    def description(self) -> str:
+        """Description for a threshold."""
+        highest = f"the highest scores of {format_count(self.blocks, 'window')} of normal rows"
+        return f"prediction from {highest}, standard deviation {self.spread:.2g} of their logarithm"
 
     @property
     def rate(self) -> float:

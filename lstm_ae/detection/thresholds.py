@@ -8,9 +8,8 @@ import numpy as np
 from lstm_ae.arrays import Array, Float64Array
 from lstm_ae.config.threshold import Rule, rows_of_unit
 from lstm_ae.detection.events import true_ranges
-from lstm_ae.detection.tail import PEAKS, BlockMaxima, Tail, fit_block_maxima, fit_tail
+from lstm_ae.detection.tail import BlockMaxima, Tail, fit_block_maxima, fit_tail
 from lstm_ae.errors import Code, DataError
-from lstm_ae.formatting import format_count
 
 # Rounding error of a float32 model in units of the smallest deviation of residuals. The scores of a constant series
 # vary by nothing else.
@@ -121,7 +120,7 @@ def fit_threshold(
     elif rule.kind == "quantile":
         value, how = _quantile(normal, rule.number)
     elif rule.kind == "pot" and tail is not None and rule.number <= tail.share:
-        value, how = tail.score_at(rule.number / tail.share), _describe_tail(tail)
+        value, how = tail.score_at(rule.number / tail.share), tail.description
     elif rule.kind == "pot":
         fell_back = tail is None
         value, how = _quantile(normal, 1 - rule.number)
@@ -129,7 +128,7 @@ def fit_threshold(
     else:
         rate = rule.number / rows_of_unit(rule.unit, step)
         if tail is not None and rate <= tail.rate:
-            value, how = tail.score_at(rate / tail.rate), _describe_tail(tail)
+            value, how = tail.score_at(rate / tail.rate), tail.description
         else:
             fell_back = tail is None
             value, how = _budget(scores, rate, join, segment)
@@ -180,14 +179,6 @@ def _tops(scores: Float64Array, join: int, segment: Array | None) -> Float64Arra
         highest = maximum_filter1d(part, 2 * join + 1, mode="constant", cval=-np.inf)
         tops.append(part[true_ranges((part == highest) & (part > -np.inf), join)[:, 0]])
     return np.concatenate(tops)
-
-
-def _describe_tail(tail: Tail | BlockMaxima) -> str:
-    if isinstance(tail, BlockMaxima):
-        highest = f"the highest scores of {format_count(tail.blocks, 'window')} of normal rows"
-        return f"prediction from {highest}, standard deviation {tail.spread:.2g} of their logarithm"
-    kind = f"generalized Pareto tail, shape {tail.shape:.2f}," if tail.peaks >= PEAKS else "exponential tail"
-    return f"{kind} of {tail.peaks} peaks above {tail.level:.4g}, goodness of fit p = {tail.fit:.2f}"
 
 
 def _alarms(

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from lstm_ae.config import Series
-from lstm_ae.detection.calibration import MOST_DEVIATIONS, Calibration, NormalScores
+from lstm_ae.detection.calibration import MAX_DEVIATIONS, DetectorCalibration, NormalScores
 from lstm_ae.model_store import ModelStore
 from lstm_ae.models.keras_network import Specs, Tensors, input_signature
 from lstm_ae.models.scaling import inner_network, inner_scaling, shift_to_series_scale, with_series_scale
@@ -74,7 +74,7 @@ class ScoreParameters(NamedTuple):
 
     threshold: float
     smooth: int
-    calibration: Calibration
+    calibration: DetectorCalibration
     max_gap: int | None = None
     pads: bool = False
 
@@ -133,8 +133,8 @@ def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[
     return score, input_signature(model) | {"sequence": rows}
 
 
-def squared_distances(calibration: Calibration, residuals: tf.Tensor) -> tf.Tensor:
-    """Return the score of each window, as `Calibration.sums` computes it.
+def squared_distances(calibration: DetectorCalibration, residuals: tf.Tensor) -> tf.Tensor:
+    """Return the score of each window, as `DetectorCalibration.sums` computes it.
 
     Args:
         calibration: How residuals become scores.
@@ -146,7 +146,7 @@ def squared_distances(calibration: Calibration, residuals: tf.Tensor) -> tf.Tens
     distance = calibration.distance
     missing = tf.math.is_nan(residuals)
     deviations = tf.where(missing, tf.constant(distance.mean), residuals / calibration.deviation)
-    deviations = tf.clip_by_value(deviations, -MOST_DEVIATIONS, MOST_DEVIATIONS)
+    deviations = tf.clip_by_value(deviations, -MAX_DEVIATIONS, MAX_DEVIATIONS)
     centered = tf.reshape(deviations - distance.mean, (-1, distance.mean.size))
     projected = tf.square(tf.matmul(centered, tf.constant(distance.axes), transpose_b=True))
     rest = tf.maximum(tf.reduce_sum(tf.square(centered), axis=1) - tf.reduce_sum(projected, axis=1), 0.0)

@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 from lstm_ae.detection.baselines import CovarianceDistance
 from lstm_ae.detection.calibration import (
     BATCH_VALUES,
-    LEAST_DEVIATION,
-    LEAST_UNIT,
-    MOST_BATCH,
-    Calibrated,
-    Calibration,
+    MAX_BATCH,
+    MIN_DEVIATION,
+    MIN_UNIT,
+    CalibratedScores,
+    DetectorCalibration,
     OnlineUnits,
     RowScores,
     UsualErrors,
-    calibrate,
+    calibrate_detector,
     fit_deviation,
     mean_rows,
     score_rows,
@@ -30,7 +30,7 @@ from lstm_ae.detection.scores import sum_windows
 NO_CAUSES = UsualErrors(0.0, np.inf)
 
 
-def score_by_definition(calibration: Calibration, residuals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def score_by_definition(calibration: DetectorCalibration, residuals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return scores and errors of rows by a loop over rows and windows, with the covariance as a full matrix."""
     windows, window, features = residuals.shape
     distance, rows = calibration.distance, windows + window - 1
@@ -87,7 +87,7 @@ def test_scores_by_hand() -> None:
     distance = CovarianceDistance(
         np.zeros((2, 1), np.float32), np.full((1, 2), np.sqrt(0.5), np.float32), np.array([4], np.float32), 1.0
     )
-    calibration = Calibration(np.array([2], np.float32), distance, 0.5, NO_CAUSES, OnlineUnits(0.25, 2.0))
+    calibration = DetectorCalibration(np.array([2], np.float32), distance, 0.5, NO_CAUSES, OnlineUnits(0.25, 2.0))
     residuals = np.array([[[2.0], [2]], [[2], [-2]], [[6], [np.nan]]], np.float32)
     # In deviations the windows are (1, 1), (1, -1), and (3, nan). Their distances per value are 2 / 4 / 2, 2 / 2, and
     # (3^2 / 2 / 4 + 3^2 / 2) / 1, as a missing value is the mean; in units of 0.5 they are twice as large.
@@ -159,9 +159,9 @@ def test_mean_rows_stay_within_their_segment() -> None:
 
 
 def test_blocks_of_windows_are_limited_by_windows_and_values() -> None:
-    assert list(window_blocks(5, 5 + MOST_BATCH + 11, 10, 1)) == [
-        slice(5, 5 + MOST_BATCH + 9),
-        slice(5 + MOST_BATCH, 5 + MOST_BATCH + 11),
+    assert list(window_blocks(5, 5 + MAX_BATCH + 11, 10, 1)) == [
+        slice(5, 5 + MAX_BATCH + 9),
+        slice(5 + MAX_BATCH, 5 + MAX_BATCH + 11),
     ]
     # Each window has a third of the values of a block, so that a block has three windows.
     window = BATCH_VALUES // 6
@@ -184,7 +184,7 @@ def test_deviation_of_a_feature_is_at_least_a_share_of_its_spread() -> None:
     # The second feature is reconstructed exactly; the third is constant; the fourth has no value.
     found = fit_deviation(residuals, np.array([1, 9.0, 0, 0]))
     mean = (4 + 1e-18) / 3
-    assert found[:3] == pytest.approx([2, LEAST_DEVIATION * 3, np.sqrt(mean)])
+    assert found[:3] == pytest.approx([2, MIN_DEVIATION * 3, np.sqrt(mean)])
     assert np.isfinite(found[3])
     assert found[3] > 0
 
@@ -193,13 +193,13 @@ def test_deviation_of_constant_series_without_residuals_is_one() -> None:
     assert fit_deviation(np.zeros((5, 3, 2)), np.zeros(2)).tolist() == [1, 1]
 
 
-def calibrated(training: np.ndarray, rows: np.ndarray, spread: np.ndarray) -> Calibrated:
+def calibrated(training: np.ndarray, rows: np.ndarray, spread: np.ndarray) -> CalibratedScores:
     residuals, segment = sliding(lambda windows: windows, training.shape[1]), np.zeros(len(rows), np.int32)
 
-    def score(calibration: Calibration, online: bool) -> RowScores:
+    def score(calibration: DetectorCalibration, online: bool) -> RowScores:
         return (score_rows_online if online else score_rows)(residuals, calibration, rows, segment)
 
-    return calibrate(training, score, fit_deviation(training, spread), 1.0, 0)
+    return calibrate_detector(training, score, fit_deviation(training, spread), 1.0, 0)
 
 
 def test_usual_scores_and_errors_are_about_one() -> None:
@@ -240,12 +240,12 @@ def test_calibration_of_a_constant_series_has_finite_scores_of_about_zero() -> N
     training, rows = np.zeros((300, 5, 1), np.float32), np.zeros((400, 1), np.float32)
     calibration, scores, _ = calibrated(training, rows, np.zeros(1))
     assert not scores.any()
-    assert calibration.unit == LEAST_UNIT
+    assert calibration.unit == MIN_UNIT
     rows[200] = 3
     found = score_rows(sliding(lambda windows: windows, 5), calibration, rows, np.zeros(400, np.int32))
     # A window has the mean squared residual 9 / 5 in the smallest unit; one of five windows of row 196 contains it.
     by_row = np.array([1, 2, 3, 4, 5, 4, 3, 2, 1]) / 5
-    assert found.scores[196:205] == pytest.approx(by_row * 9 / 5 / LEAST_UNIT)
+    assert found.scores[196:205] == pytest.approx(by_row * 9 / 5 / MIN_UNIT)
     assert np.delete(found.scores, range(196, 205)).tolist() == [0] * 391
 
 

@@ -5,11 +5,11 @@ import pytest
 import tensorflow as tf
 from detectors import fitted_calibration
 
-from lstm_ae.detection.calibration import Calibration
+from lstm_ae.detection.calibration import DetectorCalibration
 from lstm_ae.export.score_endpoint import squared_distances
 
 
-def score_each(calibration: Calibration, residuals: np.ndarray) -> np.ndarray:
+def score_each(calibration: DetectorCalibration, residuals: np.ndarray) -> np.ndarray:
     """Return the score of each window: that of the first row, with a window of its own."""
     sums = [calibration.sums(window[None]) for window in residuals]
     scores = [each.sums[:, 0].sum() / max(each.counts[:, 0].sum(), 1) for each in sums]

@@ -10,10 +10,10 @@ from lstm_ae.arrays import Array
 from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.detection.baselines import PrincipalComponents, fit_principal_components
 from lstm_ae.detection.calibration import (
-    Calibration,
+    DetectorCalibration,
     Residuals,
     RowScores,
-    calibrate,
+    calibrate_detector,
     fit_deviation,
     score_rows,
     score_rows_online,
@@ -70,13 +70,13 @@ def test_false_alarms_lie_in_the_stated_interval(kind: str, windows: int, online
             return components.residuals(sliding_windows(part, WINDOW))
 
         def score(
-            calibration: Calibration, online: bool, part: Array = normal, residuals: Residuals = residuals
+            calibration: DetectorCalibration, online: bool, part: Array = normal, residuals: Residuals = residuals
         ) -> RowScores:
             segment = np.zeros(len(part), int)
             return (score_rows_online if online else score_rows)(residuals, calibration, part, segment)
 
         of_training = residuals(training)
-        found = calibrate(of_training, score, fit_deviation(of_training, np.ones(1)), 1.0, seed)
+        found = calibrate_detector(of_training, score, fit_deviation(of_training, np.ones(1)), 1.0, seed)
         threshold = fit_threshold(
             parse_threshold("budget:1/month"),
             found.online if online else found.scores,

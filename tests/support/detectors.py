@@ -11,7 +11,7 @@ from lstm_ae.data.preparation import SeriesScales
 from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.detection.baselines import CovarianceDistance, PrincipalComponents, fit_covariance
 from lstm_ae.detection.calibration import (
-    Calibration,
+    DetectorCalibration,
     NormalScores,
     OnlineUnits,
     Residuals,
@@ -22,7 +22,7 @@ from lstm_ae.detection.calibration import (
 MINUTE = 60 * 10**9
 
 
-def plain_calibration(window: int, features: int) -> Calibration:
+def plain_calibration(window: int, features: int) -> DetectorCalibration:
     """Return a calibration by which the score of a window is the mean of its squared residuals.
 
     Errors are the squared residuals, and no row of an event stands out.
@@ -33,16 +33,18 @@ def plain_calibration(window: int, features: int) -> Calibration:
         np.zeros(0, np.float32),
         1.0,
     )
-    return Calibration(np.ones(features, np.float32), distance, 1.0, UsualErrors(0.0, np.inf), OnlineUnits(1.0, 1.0))
+    return DetectorCalibration(
+        np.ones(features, np.float32), distance, 1.0, UsualErrors(0.0, np.inf), OnlineUnits(1.0, 1.0)
+    )
 
 
-def fitted_calibration(window: int, features: int) -> Calibration:
+def fitted_calibration(window: int, features: int) -> DetectorCalibration:
     """Return a calibration to random correlated residuals, so that scores depend on all its parts."""
     random, values = np.random.default_rng(window), window * features
     mixed = (random.normal(size=(200, values)) @ random.normal(size=(values, values))).reshape(200, window, features)
     deviation = np.linspace(0.5, 2, features).astype(np.float32)
     distance = fit_covariance(mixed.astype(np.float32) + np.float32(0.2), min_eigenvalue=1.0)
-    return Calibration(deviation, distance, 1.7, UsualErrors(0.0, np.inf), OnlineUnits(2.0, 3.0))
+    return DetectorCalibration(deviation, distance, 1.7, UsualErrors(0.0, np.inf), OnlineUnits(2.0, 3.0))
 
 
 def sliding(residuals: Callable[[Any], Any], window: int) -> Residuals:

@@ -20,14 +20,14 @@ from lstm_ae.detection.baselines import (
     fit_principal_components,
 )
 from lstm_ae.detection.calibration import (
-    MOST_BATCH,
-    Calibrated,
-    Calibration,
+    MAX_BATCH,
+    CalibratedScores,
+    DetectorCalibration,
     NormalDistances,
     NormalScores,
     Residuals,
     RowScores,
-    calibrate,
+    calibrate_detector,
     default_rule,
     fit_deviation,
     score_rows,
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 WindowFunction = Callable[[Array], Array]
 
 # Largest number of training windows to which a detector is calibrated.
-MOST_CALIBRATION_WINDOWS = 4096
+MAX_CALIBRATION_WINDOWS = 4096
 
 
 def build(config: Series, data: Data) -> "keras.Model":
@@ -142,7 +142,7 @@ def score_normal_rows(model: Network, data: Data, config: Series) -> NormalScore
     data = data.in_common_scale
     components = principal_components(data, config.code, config.seed)
     split = data.validation
-    training = _training_windows(data, most=MOST_CALIBRATION_WINDOWS)
+    training = _training_windows(data, most=MAX_CALIBRATION_WINDOWS)
     spread = _spread(split.series, data.scale)
     fitted = []
     for residuals, sliding in (
@@ -151,7 +151,7 @@ def score_normal_rows(model: Network, data: Data, config: Series) -> NormalScore
     ):
         of_training = np.concatenate([residuals(block) for block in _blocks(training)])
         deviation = fit_deviation(of_training, spread)
-        fitted.append(_calibrate(of_training, sliding, deviation, data, config))
+        fitted.append(_calibrate_on_validation(of_training, sliding, deviation, data, config))
     by_model, by_components = fitted
     return NormalScores(
         by_model.scores,
@@ -173,18 +173,18 @@ def score_normal_distances(data: Data, config: Series) -> NormalDistances:
     data = data.in_common_scale
     deviation = np.ones(data.train.features, np.float32)
     distances = sliding_residuals(lambda scaled: scaled, data.scale, data.validation.span)
-    calibrated = _calibrate(_training_windows(data), distances, deviation, data, config, MIN_EIGENVALUE)
+    calibrated = _calibrate_on_validation(_training_windows(data), distances, deviation, data, config, MIN_EIGENVALUE)
     return NormalDistances(calibrated.scores, calibrated.online, calibrated.calibration)
 
 
-def _calibrate(
+def _calibrate_on_validation(
     training: Array, residuals: Residuals, deviation: Array, data: Data, config: Series, min_eigenvalue: float = 1.0
-) -> Calibrated:
-    """Calibrate on the validation split; see `lstm_ae.detection.calibration.calibrate`."""
+) -> CalibratedScores:
+    """Calibrate on the validation split; see `lstm_ae.detection.calibration.calibrate_detector`."""
     split = data.validation
     padding = _padding(config, split)
 
-    def score(calibration: Calibration, online: bool) -> RowScores:
+    def score(calibration: DetectorCalibration, online: bool) -> RowScores:
         rows = split.series, split.segment_ids()
         if online:
             scored = score_rows_online(residuals, calibration, *rows)
@@ -194,13 +194,13 @@ def _calibrate(
             values[padding] = np.nan
         return scored
 
-    return calibrate(training, score, deviation, min_eigenvalue, config.seed)
+    return calibrate_detector(training, score, deviation, min_eigenvalue, config.seed)
 
 
 def _blocks(windows: Array) -> Iterator[Array]:
     """Yield windows in blocks of a size that a network computes at once."""
-    for first in range(0, len(windows), MOST_BATCH):
-        yield windows[first : first + MOST_BATCH]
+    for first in range(0, len(windows), MAX_BATCH):
+        yield windows[first : first + MAX_BATCH]
 
 
 def _padding(config: Series, split: Split) -> Array:
