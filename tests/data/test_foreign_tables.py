@@ -141,15 +141,16 @@ def test_commands_write_equal_output_for_german_and_english_tables(place: Path, 
 
 
 @pytest.mark.slow
-def test_detect_on_stream_gives_the_scores_of_the_table(place: Path) -> None:
+@pytest.mark.parametrize(("table", "stream"), [("--online", ""), ("", "--final")])
+def test_detect_on_stream_gives_the_scores_of_the_table(place: Path, table: str, stream: str) -> None:
     with contextlib.chdir(place):
-        said_of("series detect finds g.csv --scores s.csv")
+        said_of(f"series detect finds g.csv {table} --scores s.csv")
         expected = pd.read_csv("s.csv")["score"]
         for data, options in (("g.csv", ""), ("e.csv", OTHERWISE)):
             before, file = os.dup(0), os.open(data, os.O_RDONLY)
             try:
                 os.dup2(file, 0)
-                said = said_of(f"series detect finds - {options}")
+                said = said_of(f"series detect finds - {stream} {options}")
             finally:
                 os.dup2(before, 0)
                 os.close(before)

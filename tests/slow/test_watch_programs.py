@@ -65,7 +65,7 @@ def test_fault_is_one_alert_that_is_resolved_when_it_ends(monkeypatch: pytest.Mo
                 (alert,) = alerts(url)
                 assert alert["status"]["state"] == "active"
                 assert alert["labels"]["monitor"] == "pump"
-                assert alert["startsAt"] == "2024-01-01T00:19:00.000Z"
+                assert alert["startsAt"] == "2024-01-01T00:20:00.000Z"
                 fingerprint = alert["fingerprint"]
                 for _ in range(3):
                     monitor.refreshed["alerts"] = float("-inf")
