@@ -7,28 +7,20 @@ twice if the process is killed in between. Both copies have the same key.
 import abc
 import dataclasses
 import datetime
-import email.utils
 import hashlib
 import hmac
 import json
 import os
-import socket
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
-from http.client import HTTPException
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from lstm_ae.config.options import Options, option
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.json_types import JsonObject
-
-# Seconds that a request may take.
-TIMEOUT = 10.0
+from lstm_ae.watch.servers import HttpClient, HttpOptions, ServerError, read_secret
 
 # Seconds after which an alert ends unless it is sent again.
 ALERT_SECONDS = 300.0
@@ -90,6 +82,9 @@ class Sink(abc.ABC):
             RefusedMessageError: the sink will never accept this message.
         """
 
+    def close(self) -> None:  # noqa: B027
+        """Release connections; called once at the end."""
+
     def position(self) -> int:
         """Return the end of what the sink has received, for `received_keys`."""
         return 0
@@ -116,35 +111,6 @@ class SinkOptions(Options):
             ConfigError: a secret is missing.
         """
         raise NotImplementedError
-
-
-def read_secret(name: str, env: str | None, file: str | None) -> str | None:
-    """Return a secret from an environment variable or a file; None if neither is given.
-
-    Args:
-        name: the secret in errors.
-        env: environment variable.
-        file: path of the file; blanks around its content are removed.
-
-    Raises:
-        ConfigError: the variable is not set, or the file cannot be read or is empty.
-    """
-    if env is not None and file is not None:
-        raise ConfigError(f"{name}_env and {name}_file exclude each other. Remove one", code=Code.CONFLICTING_OPTIONS)
-    if env is not None:
-        if not (value := os.environ.get(env, "").strip()):
-            raise ConfigError(f"The environment variable {env!r} of {name}_env is not set. Set it")
-        return value
-    if file is None:
-        return None
-    try:
-        value = Path(file).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8"
-        raise ConfigError(f"The file {file!r} of {name}_file cannot be read: {reason}") from None
-    if not value:
-        raise ConfigError(f"The file {file!r} of {name}_file is empty. Write the secret into it")
-    return value
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -228,40 +194,7 @@ class JsonLinesSink(Sink):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ServerOptions(SinkOptions):
-    """Options of a server that receives JSON."""
-
-    url: str | None = option(None, "Address, http or https.", "")
-    url_env: str | None = option(None, "Environment variable of an address that is secret.", "")
-    url_file: str | None = option(None, "File of an address that is secret.", "")
-    token_env: str | None = option(None, "Environment variable of the token for the header Authorization.", "")
-    token_file: str | None = option(None, "File of the token for the header Authorization.", "")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        given = [each for each in (self.url, self.url_env, self.url_file) if each is not None]
-        if len(given) != 1:
-            raise ConfigError(
-                f"One of url, url_env, and url_file must be given. Received: {len(given)}", code=Code.MISSING_OPTION
-            )
-        if self.url is not None:
-            check_url(self.url)
-
-    def client(self, path: str = "") -> "HttpClient":
-        """Return a client of a path of the server.
-
-        Raises:
-            ConfigError: a secret is missing.
-        """
-        url = self.url or read_secret("url", self.url_env, self.url_file) or ""
-        check_url(url, secret=self.url is None)
-        return HttpClient(
-            url.rstrip("/") + path if path else url, read_secret("token", self.token_env, self.token_file)
-        )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Webhook(ServerOptions):
+class Webhook(HttpOptions, SinkOptions):
     """An address to which each message is posted as JSON."""
 
     secret_env: str | None = option(None, "Environment variable of the secret that signs the messages.", "")
@@ -273,7 +206,7 @@ class Webhook(ServerOptions):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Alertmanager(ServerOptions):
+class Alertmanager(HttpOptions, SinkOptions):
     """Prometheus Alertmanager, whose API of version 2 gets an alert for each event."""
 
     send: str = option("events", "What to send.", "", choices=("events",))
@@ -283,96 +216,39 @@ class Alertmanager(ServerOptions):
         return AlertmanagerSink(self.client("/api/v2/alerts"))
 
 
-def check_url(url: str, *, secret: bool = False) -> None:
-    """Check an address of a server.
+class HttpSink(Sink):
+    """Server to which messages are posted.
 
     Args:
-        url: the address.
-        secret: whether errors must not contain it, and it may contain a password.
-
-    Raises:
-        ConfigError: the text is no address, or contains a password.
-    """
-    try:
-        parts = urlsplit(url)
-        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        valid, parts = False, urlsplit("")
-    if parts.password and not secret:
-        raise ConfigError("url contains a password. Use url_env or url_file, so that the file contains no secret")
-    if not valid:
-        received = "another text" if secret else repr(url)
-        raise ConfigError(f"url must be an address that begins with http:// or https://. Received: {received}")
-
-
-class _RefuseRedirects(urllib.request.HTTPRedirectHandler):
-    """Handler that follows no redirect, since urllib would change a POST to a GET."""
-
-    def redirect_request(self, *_: object) -> None:
-        """Return no request, so that the response is an error."""
-
-
-class HttpClient:
-    """Client that posts JSON. Errors name neither the address nor a secret.
-
-    Args:
-        url: address, without a password.
-        token: token for the header Authorization; None for none.
+        client: client of its address.
     """
 
-    def __init__(self, url: str, token: str | None = None) -> None:
-        self.url, self.headers = url, {"Content-Type": "application/json", "User-Agent": "lstmae-watch"}
-        if token is not None:
-            self.headers["Authorization"] = f"Bearer {token}"
-        self.opener = urllib.request.build_opener(_RefuseRedirects)
+    def __init__(self, client: HttpClient) -> None:
+        self.client = client
 
-    def connect(self) -> None:
-        """Open and close a connection; raise `SinkError` if that fails."""
-        parts = urlsplit(self.url)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
+    def check(self) -> None:
+        """Open a connection."""
         try:
-            socket.create_connection((parts.hostname or "", port), TIMEOUT).close()
-        except OSError as error:
-            raise SinkError(f"The server cannot be reached: {_reason(error)}") from None
+            self.client.connect()
+        except ServerError as error:
+            raise SinkError(str(error)) from None
 
     def post(self, content: bytes, headers: dict[str, str]) -> None:
-        """Post a JSON document.
+        """Post a document.
 
         Raises:
             SinkError: the server cannot be reached or is not ready.
             RefusedMessageError: the server refuses the document.
         """
-        request = urllib.request.Request(self.url, content, self.headers | headers, method="POST")
         try:
-            with self.opener.open(request, timeout=TIMEOUT) as response:
-                response.read(1 << 16)
-        except urllib.error.HTTPError as error:
-            with error:
-                if error.code in MESSAGE_REFUSED:
-                    raise RefusedMessageError(f"The server answers {error.code} {error.reason}") from None
-                raise SinkError(
-                    f"The server answers {error.code} {error.reason}", _parse_wait(error.headers.get("Retry-After"))
-                ) from None
-        except (OSError, HTTPException) as error:
-            raise SinkError(f"The server cannot be reached: {_reason(error)}") from None
+            self.client.post(content, headers)
+        except ServerError as error:
+            if error.code in MESSAGE_REFUSED:
+                raise RefusedMessageError(str(error)) from None
+            raise SinkError(str(error), error.wait) from None
 
 
-def _reason(error: Exception) -> str:
-    cause = getattr(error, "reason", error)
-    return str(getattr(cause, "strerror", None) or type(cause).__name__)
-
-
-def _parse_wait(text: str | None) -> float | None:
-    """Return the seconds of a header Retry-After, which holds a number or a date."""
-    if text is None:
-        return None
-    try:
-        return float(text) if text.isdigit() else email.utils.parsedate_to_datetime(text).timestamp() - time.time()
-    except (ValueError, OverflowError):
-        return None
-
-
-class WebhookSink(Sink):
+class WebhookSink(HttpSink):
     """Address to which messages are posted.
 
     Args:
@@ -381,11 +257,8 @@ class WebhookSink(Sink):
     """
 
     def __init__(self, client: HttpClient, secret: str | None = None) -> None:
-        self.client, self.secret = client, secret
-
-    def check(self) -> None:
-        """Open a connection."""
-        self.client.connect()
+        super().__init__(client)
+        self.secret = secret
 
     def send(self, messages: Sequence[Message]) -> None:
         """Post a message with its key and signature as headers."""
@@ -394,10 +267,10 @@ class WebhookSink(Sink):
             headers = {"Idempotency-Key": key}
             if self.secret is not None:
                 headers["X-Lstmae-Signature"] = sign(content, self.secret)
-            self.client.post(content, headers)
+            self.post(content, headers)
 
 
-class AlertmanagerSink(Sink):
+class AlertmanagerSink(HttpSink):
     """Alertmanager that gets an alert for each event.
 
     The labels identify an alert and stay the same while the event lasts. An alert of an event that lasts ends by itself
@@ -411,15 +284,12 @@ class AlertmanagerSink(Sink):
     refresh = ALERT_SECONDS / 5
 
     def __init__(self, client: HttpClient, now: Callable[[], float] = time.time) -> None:
-        self.client, self.now = client, now
-
-    def check(self) -> None:
-        """Open a connection."""
-        self.client.connect()
+        super().__init__(client)
+        self.now = now
 
     def send(self, messages: Sequence[Message]) -> None:
         """Post an alert for each message."""
-        self.client.post(_json([self._alert(body) for _, body in messages]).encode(), {})
+        self.post(_json([self._alert(body) for _, body in messages]).encode(), {})
 
     def _alert(self, body: JsonObject) -> JsonObject:
         labels = {name: body[name] for name in ("monitor", "series", "kind", "event")}

@@ -53,6 +53,8 @@ class Watcher:
             name: (options, with_place(f"[[sinks]] {name!r}", options.open)) for name, options in config.sinks.items()
         }
         with ExitStack() as opened:
+            for _, sink in self.sinks.values():
+                opened.callback(sink.close)
             for each in config.monitors:
                 where = f"[[monitors]] {each.options.name!r}"
                 monitor = with_place(
@@ -63,7 +65,7 @@ class Watcher:
             self._opened = opened.pop_all()
 
     def close(self) -> None:
-        """Close sources and states."""
+        """Close sources, sinks, and states."""
         self._opened.close()
 
     def check(self) -> Iterator[Check]:

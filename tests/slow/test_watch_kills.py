@@ -15,7 +15,8 @@ from detectors import detector_of
 from processes import CEILING, wait_for
 from watching import HEADER, lines, messages, monitor_of, use_run, webhook_server
 
-from lstm_ae.watch.sinks import HttpClient, JsonLines, JsonLinesSink, Webhook
+from lstm_ae.watch.servers import HttpClient
+from lstm_ae.watch.sinks import JsonLines, JsonLinesSink, Webhook
 
 pytestmark = pytest.mark.slow
 
