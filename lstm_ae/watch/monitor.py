@@ -591,13 +591,21 @@ class Monitor:
             waiting = {number: message for number, message in waiting.items() if number not in set(copies)}
         numbers = list(waiting)
         for start in range(0, len(numbers), sink.batch):
-            some = numbers[start : start + sink.batch]
-            try:
-                sink.send([waiting[number] for number in some])
-            except RefusedMessageError as error:
-                self.status.dropped[name] += len(some)
-                LOG.error("%s: the sink %s refuses %s: %s", self.name, name, format_count(len(some), "message"), error)
-            self._remove(some)
+            self._send_some(name, sink, {number: waiting[number] for number in numbers[start : start + sink.batch]})
+
+    def _send_some(self, name: str, sink: Sink, messages: Mapping[int, Message]) -> None:
+        """Send messages at once. If the sink refuses them, send each alone, and drop those that it refuses."""
+        try:
+            sink.send(list(messages.values()))
+        except RefusedMessageError as error:
+            if len(messages) > 1:
+                for number, message in messages.items():
+                    self._send_some(name, sink, {number: message})
+                return
+            self.status.dropped[name] += 1
+            LOG.error("%s: the sink %s refuses a message: %s", self.name, name, error)
+            self.state.set_fact("counts", self.status.counts())
+        self._remove(list(messages))
 
     def _remove(self, numbers: Sequence[int]) -> None:
         if numbers:

@@ -380,7 +380,7 @@ def test_message_that_a_sink_refuses_is_dropped_and_counted(run: Any, caplog: An
         drain(monitor)
     assert monitor.status.dropped == {"hook": 1}
     assert len(hook.received) == 2
-    assert "refuses 1 message" in caplog.text
+    assert "refuses a message" in caplog.text
 
 
 def test_source_waits_while_a_sink_fails_and_the_backlog_is_caught_up(run: Any) -> None:
