@@ -17,9 +17,15 @@ from lstm_ae.formatting import quote
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.watch.sinks import Alertmanager, JsonLines, SinkOptions, Webhook
 from lstm_ae.watch.sources import File, SourceOptions, Stdin
+from lstm_ae.watch.sql import Sql, SqlTable
 
-SOURCES: Mapping[str, type[SourceOptions]] = {"file": File, "stdin": Stdin}
-SINKS: Mapping[str, type[SinkOptions]] = {"jsonl": JsonLines, "webhook": Webhook, "alertmanager": Alertmanager}
+SOURCES: Mapping[str, type[SourceOptions]] = {"file": File, "stdin": Stdin, "sql": Sql}
+SINKS: Mapping[str, type[SinkOptions]] = {
+    "jsonl": JsonLines,
+    "webhook": Webhook,
+    "alertmanager": Alertmanager,
+    "sql": SqlTable,
+}
 
 # Names of monitors and sinks, which become names of files and labels of metrics.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -272,22 +278,24 @@ _INTRODUCTION = """
 _EXAMPLE: Mapping[type[Options], JsonMapping] = {
     MonitorOptions: {"name": "pump", "run": "latest", "silence": "1h"},
     File: {"path": "pump.csv"},
+    Sql: {"url": "sqlite:///pump.db", "table": "readings"},
     JsonLines: {"path": "alarms.jsonl"},
     Webhook: {"url": "https://example.com/alarms"},
     Alertmanager: {"url": "http://127.0.0.1:9093"},
+    SqlTable: {"url": "sqlite:///alarms.db"},
 }
 
 
 def render_template() -> str:
     """Return a file of `lstmae watch` with all options as comments. It reads a table and writes events to a file."""
-    monitor, *others = [("[monitors.source]", "file", File, True), ("[monitors.source]", "stdin", Stdin, False)]
     lines = _INTRODUCTION.strip().splitlines()
     lines += _section("", "", Watch)
     lines += ["", "# Endpoint for Prometheus: /metrics, /health, and /ready.", *_section("[http]", "", Http)]
     lines += ["", "# A monitor scores the rows of a source by a run. The file can have any number of them."]
     lines += _section("[[monitors]]", "", MonitorOptions)
     lines += ["", "# Source of the rows, and reading options that differ from those of the run."]
-    lines += [line for each in (monitor, *others) for line in _section(*each)]
+    for kind, source in SOURCES.items():
+        lines += _section("[monitors.source]", kind, source, source is File)
     lines += ["", "# [monitors.reading]", '# time_zone = "Europe/Berlin"']
     lines += ["", "# Receivers of messages. The file can have any number of them."]
     for kind, options in SINKS.items():

@@ -15,7 +15,7 @@ from lstm_ae.data.stream import Refuse, apply_in_parts, make_utc_converter
 from lstm_ae.data.time_zones import Elapsed, format_each_time
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.json_types import JsonObject
-from lstm_ae.watch.sources import Batch, Record
+from lstm_ae.watch.sources import Batch, Record, run_columns
 
 # Rows from which the formats of times and numbers are inferred.
 SAMPLE_ROWS = 20
@@ -69,8 +69,7 @@ class RowParser:
     """
 
     def __init__(self, config: Series, name: str) -> None:
-        times = [column for column in (config.time_col, config.clock_col) if column is not None]
-        self.columns = tuple(dict.fromkeys([*times, *config.id_col, *config.value_cols]))
+        self.columns = run_columns(config)
         # Records name their cells, and a source has removed what is above them.
         changed: JsonObject = {
             "columns": self.columns,
@@ -80,7 +79,8 @@ class RowParser:
             "unit_row": False,
         }
         self.config, self.name = dataclasses.replace(config, **changed), name
-        self.notation = TimeNotation() if times else TimeNotation(1)
+        timed = config.time_col is not None or config.clock_col is not None
+        self.notation = TimeNotation() if timed else TimeNotation(1)
         self._convert: Callable[[Sequence[Row]], Chunk] | None = None
 
     def parse(self, batch: Batch, refuse: Refuse) -> list[Chunk]:

@@ -103,6 +103,16 @@ class SourceOptions(Options):
         raise NotImplementedError
 
 
+def run_columns(reading: Reading) -> tuple[str, ...]:
+    """Return the columns that a run reads of each record.
+
+    >>> run_columns(Reading(time_col="time", id_col=("pump",), value_cols=("flow", "pressure")))
+    ('time', 'pump', 'flow', 'pressure')
+    """
+    times = [column for column in (reading.time_col, reading.clock_col) if column is not None]
+    return tuple(dict.fromkeys([*times, *reading.id_col, *reading.value_cols]))
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class File(SourceOptions):
     """A growing file, or a folder of files."""

@@ -1,10 +1,12 @@
 """Kills of `lstmae watch` lose no row and repeat no message: at every write of its state, and while its file grows."""
 
+import contextlib
 import json
 import multiprocessing
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +19,7 @@ from watching import HEADER, lines, messages, monitor_of, use_run, webhook_serve
 
 from lstm_ae.watch.servers import HttpClient
 from lstm_ae.watch.sinks import JsonLines, JsonLinesSink, Webhook
+from lstm_ae.watch.sql import SqlSink, SqlTable
 
 pytestmark = pytest.mark.slow
 
@@ -31,6 +34,7 @@ def _sinks(url: str) -> dict[str, Any]:
         "events": JsonLines(path="events.jsonl"),
         "scores": JsonLines(path="scores.jsonl", send="scores"),
         "hook": Webhook(url=url),
+        "database": SqlTable(url="sqlite:///out.db", send="scores"),
     }
     return {name: (each, each.open()) for name, each in options.items()}
 
@@ -60,6 +64,7 @@ def _watch(place: str, url: str, kill_at: int) -> None:
         monitor = monitor_of(sinks=_sinks(url))
         monitor.state.connection.set_trace_callback(lambda statement: count() if statement == "COMMIT" else None)
         patch.setattr(JsonLinesSink, "send", around(JsonLinesSink.send))
+        patch.setattr(SqlSink, "send", around(SqlSink.send))
         patch.setattr(HttpClient, "post", around(HttpClient.post))
         patch.setattr(type(monitor.state), "remove_messages", around(type(monitor.state).remove_messages))
         while monitor.step():
@@ -105,6 +110,9 @@ def test_kill_at_any_step_changes_no_message(tmp_path: Path) -> None:
             assert one == {
                 key: pytest.approx(value, rel=1e-5) if isinstance(value, float) else value for key, value in two.items()
             }
+    with contextlib.closing(sqlite3.connect(killed / "out.db")) as connection:
+        rows = connection.execute("SELECT key FROM lstmae_scores ORDER BY time").fetchall()
+    assert [key for (key,) in rows] == [each["key"] for each in messages(str(whole / "scores.jsonl"))]
     bodies: dict[str, set[bytes]] = {}
     for headers, body in other.received:
         bodies.setdefault(headers["Idempotency-Key"], set()).add(body)

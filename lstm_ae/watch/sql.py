@@ -1,0 +1,472 @@
+"""Source and sink of `lstmae watch` for databases: SQLite and PostgreSQL, through SQLAlchemy.
+
+A source orders rows by a column and remembers the last value of it together with the rows of this value that were
+read, so that rows of equal values that arrive later are neither lost nor repeated.
+"""
+
+import collections
+import dataclasses
+import datetime
+import decimal
+import hashlib
+import json
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from lstm_ae.config import Reading
+from lstm_ae.config.options import option, redefault
+from lstm_ae.errors import Code, ConfigError, DataError
+from lstm_ae.installation import install_hint
+from lstm_ae.json_types import JsonMapping, JsonObject
+from lstm_ae.watch.servers import TIMEOUT, AddressOptions
+from lstm_ae.watch.sinks import Message, RefusedMessageError, Sink, SinkError, SinkOptions
+from lstm_ae.watch.sources import BATCH_RECORDS, Batch, Record, RowSource, SourceOptions, run_columns
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+# Seconds that a query may take.
+QUERY_TIMEOUT = 60.0
+
+# Longest reason of an error in a message.
+MAX_REASON = 300
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DatabaseOptions(AddressOptions):
+    """Options of a database."""
+
+    schemes: ClassVar[tuple[str, ...]] = ("postgresql",)
+    local_schemes: ClassVar[tuple[str, ...]] = ("sqlite",)
+
+    url: str | None = redefault(
+        AddressOptions, "url", None, help="Database: sqlite:///FILE or postgresql://USER@HOST/NAME."
+    )
+
+    def database(self) -> "Database":
+        """Return the database, to which nothing is connected yet.
+
+        Raises:
+            ConfigError: a secret or a package is missing.
+        """
+        return Database(self.address(), secret=self.url is None)
+
+
+class Database:
+    """A database whose errors contain no secret.
+
+    Args:
+        url: address by the rules of SQLAlchemy. PostgreSQL is reached with the driver pg8000 unless it names another.
+        secret: whether errors contain neither the host nor the user.
+
+    Raises:
+        ConfigError: the address is not valid, or a package is missing.
+    """
+
+    def __init__(self, url: str, *, secret: bool = False) -> None:
+        try:
+            import sqlalchemy as sa
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                f"kind = 'sql' needs {error.name}: {install_hint('sql')}", code=Code.MISSING_PACKAGE
+            ) from None
+        try:
+            parsed = sa.engine.make_url(url)
+        except (sa.exc.ArgumentError, ValueError):
+            raise ConfigError("url is not an address of a database. Correct it") from None
+        if parsed.drivername == "postgresql":
+            parsed = parsed.set(drivername="postgresql+pg8000")
+        self.kind = parsed.get_backend_name()
+        self.path = Path(parsed.database) if self.kind == "sqlite" and parsed.database else None
+        if self.kind == "sqlite" and self.path is None:
+            raise ConfigError("url names no file of SQLite. Write sqlite:///FILE, with four slashes for /FILE")
+        hidden = (parsed.password, *((parsed.host, parsed.username) if secret else ()))
+        self.hidden = [str(each) for each in hidden if each]
+        timeouts = {"sqlite": {"timeout": TIMEOUT}, "pg8000": {"timeout": QUERY_TIMEOUT}}
+        try:
+            self.engine = sa.create_engine(
+                parsed,
+                hide_parameters=True,
+                pool_pre_ping=True,
+                connect_args=timeouts.get("sqlite" if self.path else parsed.get_driver_name(), {}),
+            )
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                f"url needs the driver {error.name}: {install_hint('sql')}", code=Code.MISSING_PACKAGE
+            ) from None
+        except (sa.exc.ArgumentError, TypeError) as error:
+            raise ConfigError(f"url cannot be used: {self.describe(error)}") from None
+        self._sa = sa
+
+    @contextmanager
+    def connect(self) -> Iterator["sa.Connection"]:
+        """Return a connection whose transaction is stored at the end of the block.
+
+        Raises:
+            DatabaseError: the database cannot be reached or refuses a statement.
+        """
+        exc = self._sa.exc
+        try:
+            with self.engine.begin() as connection:
+                yield connection
+        except (exc.IntegrityError, exc.DataError) as error:
+            raise DatabaseError(self.describe(error), refused=True) from None
+        # Drivers raise errors of their own, such as those of sockets, and for settings that they do not know.
+        except (exc.SQLAlchemyError, OSError, TypeError, ValueError) as error:
+            # PostgreSQL reports a value that it cannot store as an error of its driver.
+            refused = isinstance(error, exc.DBAPIError) and str(_fields(error).get("C", "")).startswith(("22", "23"))
+            raise DatabaseError(self.describe(error), refused=refused) from None
+
+    def describe(self, error: Exception) -> str:
+        """Return the reason of an error in one line, without secrets."""
+        text = str(_fields(error).get("M") or getattr(error, "orig", None) or error).strip()
+        text = (text.splitlines() or [type(error).__name__])[0]
+        for each in self.hidden:
+            text = re.sub(rf"(?<!\w){re.escape(each)}(?!\w)", "***", text)
+        return text[:MAX_REASON].rstrip(".")
+
+    def quote(self, name: str) -> str:
+        """Return a name as part of a statement."""
+        return str(self.engine.dialect.identifier_preparer.quote(name))
+
+    def columns(self, table: str) -> set[str] | None:
+        """Return the names of the columns of a table; None if it does not exist.
+
+        Raises:
+            DatabaseError: the database cannot be reached.
+        """
+        *schema, name = table.split(".")
+        with self.connect() as connection:
+            found = self._sa.inspect(connection)
+            if not found.has_table(name, schema=schema[0] if schema else None):
+                return None
+            return {each["name"] for each in found.get_columns(name, schema=schema[0] if schema else None)}
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.engine.dispose()
+
+
+class DatabaseError(Exception):
+    """A database cannot be reached, or refuses a statement.
+
+    Args:
+        text: the reason, without any secret.
+        refused: whether it refuses the values of the statement.
+    """
+
+    def __init__(self, text: str, *, refused: bool = False) -> None:
+        super().__init__(text)
+        self.refused = refused
+
+
+def _fields(error: Exception) -> JsonMapping:
+    """Return the fields of an error of PostgreSQL by their letters, such as M for the message; empty for others."""
+    arguments = getattr(getattr(error, "orig", None) or error, "args", ())
+    return arguments[0] if arguments and isinstance(arguments[0], dict) else {}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sql(DatabaseOptions, SourceOptions):
+    """A table or a query of a database, in the order of one of its columns."""
+
+    table: str | None = option(None, "Table, or SCHEMA.TABLE.", "")
+    query: str | None = option(None, "SELECT whose rows are read, in place of a table.", "")
+    cursor: str | None = option(None, "Column that ascends with new rows (default: that of the times).", "")
+    start: str = option("beginning", "Rows to begin with on the first start.", "", choices=("beginning", "end"))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if bool(self.table) == bool(self.query):
+            raise ConfigError("Either table or query must be given", code=Code.MISSING_OPTION)
+        check_table(self.table)
+
+    def open(self, reading: Reading) -> RowSource:
+        """Return the rows."""
+        cursor = self.cursor or reading.time_col
+        if cursor is None:
+            raise ConfigError("cursor is missing, and the run has no column of times. Add it", code=Code.MISSING_OPTION)
+        return SqlSource(self, self.database(), cursor, tuple(dict.fromkeys([*run_columns(reading), cursor])))
+
+
+def check_table(table: str | None) -> None:
+    """Raise `ConfigError` for a text that is not TABLE or SCHEMA.TABLE."""
+    if table is not None and not re.fullmatch(r"[^.]+(\.[^.]+)?", table):
+        raise ConfigError(f"table must be TABLE or SCHEMA.TABLE. Received: {table[:60]!r}")
+
+
+class SqlSource(RowSource):
+    """Rows of a database.
+
+    Args:
+        options: the options of the source.
+        database: the database.
+        cursor: column by which rows are ordered.
+        columns: columns to read, with `cursor`.
+    """
+
+    plain = True
+
+    def __init__(self, options: Sql, database: Database, cursor: str, columns: Sequence[str]) -> None:
+        self.options, self.database, self.columns = options, database, tuple(columns)
+        self.place = self.columns.index(cursor)
+        self.name = f"{database.kind} {f'table {options.table}' if options.table else 'query'}"
+        import sqlalchemy as sa
+
+        self._sa = sa
+        quoted = [f"lstmae_rows.{database.quote(column)}" for column in self.columns]
+        self.cursor_name = quoted[self.place]
+        if options.query:
+            rows = f"(\n{options.query.strip().rstrip(';')}\n)"
+        else:
+            assert options.table
+            rows = ".".join(map(database.quote, options.table.split(".")))
+        self.selected = [self._text(column) for column in quoted]
+        self.rows = self._text(f"{rows} AS lstmae_rows")
+
+    def _text(self, statement: str) -> Any:
+        """Return a part of a statement, in which a colon does not begin a parameter."""
+        return self._sa.text(statement.replace(":", r"\:"))
+
+    def read(self, cursor: JsonMapping | None) -> Batch:
+        """Return the next rows whose column of the cursor is at least the last one and that were not read before."""
+        if self.database.path is not None and not self.database.path.is_file():
+            # SQLite would create the file.
+            raise DataError(f"There is no file {str(self.database.path)!r}. Check url", code=Code.FILE_UNREADABLE)
+        try:
+            if cursor is None:
+                return Batch([], [], [], self._begin(), more=True)
+            return self._read(cursor)
+        except DatabaseError as error:
+            raise DataError(f"{self.name} cannot be read: {error}", code=Code.SERVER_UNAVAILABLE) from None
+
+    def _begin(self) -> JsonObject:
+        cursor: JsonObject = {"after": None, "seen": {}, "count": 0}
+        if self.options.start == "beginning":
+            return cursor
+        last = self._text(f"{self.cursor_name} = (SELECT max({self.cursor_name}) FROM ")
+        # The rows of the greatest value that exist now; the comparison needs no parameter.
+        statement = self._sa.select(*self.selected).select_from(self.rows)
+        where = self._sa.text(f"{last.text}{self.rows.text})")
+        with self.database.connect() as connection:
+            found = [tuple(row) for row in connection.execute(statement.where(where))]
+        if not found:
+            return cursor
+        return {
+            "after": _encode(found[0][self.place], self.name),
+            "seen": dict(collections.Counter(map(_identify, found))),
+            "count": 0,
+        }
+
+    def _read(self, cursor: JsonMapping) -> Batch:
+        after, seen = cursor["after"], collections.Counter[str](cursor["seen"])
+        limit = BATCH_RECORDS + seen.total()
+        statement = self._sa.select(*self.selected).select_from(self.rows)
+        order, value = self._sa.text(self.cursor_name), None
+        # Rows without a value of this column have no place in the order.
+        condition = f"{self.cursor_name} IS NOT NULL"
+        if after is not None:
+            value = _decode(after)
+            condition = f"{self.cursor_name} >= :after"
+        statement = statement.where(self._sa.text(condition)).order_by(order).limit(limit)
+        with self.database.connect() as connection:
+            found = [tuple(row) for row in connection.execute(statement, {"after": value} if after is not None else {})]
+        skipped, rows = seen.copy(), list[tuple[Any, ...]]()
+        for row in found:
+            if row[self.place] == value and skipped[key := _identify(row)]:
+                skipped[key] -= 1
+            else:
+                rows.append(row)
+        more = len(found) == limit
+        if not rows:
+            return Batch([], [], [], cursor, more)
+        last = rows[-1][self.place]
+        ties = collections.Counter(_identify(row) for row in rows if row[self.place] == last)
+        if last == value:
+            ties += seen
+        count = int(cursor["count"])
+        records = [self._record(row) for row in rows]
+        after = {"after": _encode(last, self.name), "seen": dict(ties), "count": count + len(rows)}
+        return Batch(records, range(count + 1, count + len(rows) + 1), [], after, more)
+
+    def _record(self, row: Sequence[object]) -> Record:
+        return {column: format_cell(value) for column, value in zip(self.columns, row, strict=True)}
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.database.close()
+
+
+def format_cell(value: object) -> str:
+    """Return a value of a database as the text of a cell.
+
+    >>> format_cell(None), format_cell(1.5), format_cell(float("nan")), format_cell(True)
+    ('', '1.5', '', '1')
+    >>> format_cell(datetime.datetime(2024, 1, 1, 12))
+    '2024-01-01T12:00:00'
+    """
+    match value:
+        case None:
+            return ""
+        case bool():
+            return str(int(value))
+        case float() | decimal.Decimal():
+            return "" if value != value else str(value)
+        case datetime.datetime():
+            return (value if value.tzinfo is None else value.astimezone(datetime.UTC)).isoformat()
+        case datetime.date() | datetime.time():
+            return value.isoformat()
+    return str(value)
+
+
+def _identify(row: Sequence[object]) -> str:
+    """Return the hash of a row, which tells it from other rows of the same value of the cursor."""
+    return hashlib.blake2b("\0".join(map(format_cell, row)).encode(), digest_size=8).hexdigest()
+
+
+def _encode(value: object, name: str) -> Any:
+    """Return a value of the cursor in JSON types."""
+    if isinstance(value, datetime.datetime | datetime.date):
+        return [type(value).__name__, value.isoformat()]
+    if isinstance(value, decimal.Decimal):
+        return ["Decimal", str(value)]
+    if type(value) in (int, float, str):
+        return value
+    raise DataError(
+        f"{name}: the column of the cursor has the type {type(value).__name__}. Use one of times, numbers, or text",
+        code=Code.TABLE_HEADER,
+    )
+
+
+def _decode(content: Any) -> Any:
+    """Return the value of `_encode`."""
+    if not isinstance(content, list):
+        return content
+    kind, text = content
+    if kind == "Decimal":
+        return decimal.Decimal(text)
+    return (datetime.datetime if kind == "datetime" else datetime.date).fromisoformat(text)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SqlTable(DatabaseOptions, SinkOptions):
+    """A table of a database with a row for each event, or each score."""
+
+    table: str | None = option(None, "Table, created if missing (default: lstmae_events or lstmae_scores).", "")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_table(self.table)
+
+    def open(self) -> Sink:
+        """Return the table."""
+        return SqlSink(self.database(), self.table or f"lstmae_{self.send}", self.send)
+
+
+class SqlSink(Sink):
+    """A table with a key, so that a message that arrives again changes nothing.
+
+    Args:
+        database: the database.
+        table: name of the table, or SCHEMA.TABLE.
+        send: "events" or "scores".
+    """
+
+    batch = 500
+
+    def __init__(self, database: Database, table: str, send: str) -> None:
+        import sqlalchemy as sa
+
+        self._sa, self.database, self.name, self.send_kind = sa, database, table, send
+        *schema, name = table.split(".")
+        text, moment = sa.Text(), sa.DateTime(timezone=True)
+        number: Any = sa.Double()
+        kinds: dict[str, Any] = {"monitor": text, "series": text}
+        if send == "events":
+            self.key = "event"
+            kinds |= {"kind": text, "status": text, "start_time": moment, "end_time": moment, "peak_time": moment}
+            kinds |= {"score": number, "threshold": number, "p": number, "causes": text, "run": text, "version": text}
+        else:
+            self.key = "key"
+            kinds |= {"time": moment, "number": number, "score": number, "threshold": number, "p": number}
+            kinds |= {"anomaly": sa.Boolean()}
+        # Keys have 16 characters.
+        columns = [sa.Column(self.key, sa.String(64), primary_key=True)]
+        columns += [sa.Column(column, kind) for column, kind in kinds.items()]
+        if send == "events":
+            columns.append(sa.Column("message", text))
+        self.table = sa.Table(name, sa.MetaData(), *columns, schema=schema[0] if schema else None)
+        self.lock, self.created = threading.Lock(), False
+
+    def check(self) -> None:
+        """Connect, and compare the columns of the table if it exists."""
+        path = self.database.path
+        if path is not None and not path.exists():
+            if not path.parent.is_dir():
+                raise SinkError(f"There is no folder {str(path.parent)!r}. Create it")
+            return
+        try:
+            found = self.database.columns(self.name)
+        except DatabaseError as error:
+            raise SinkError(f"The database cannot be used: {error}") from None
+        if found is not None and (lacking := [each.name for each in self.table.columns if each.name not in found]):
+            raise SinkError(f"The table {self.name} has no column {lacking[0]!r}. Rename it, or set another table")
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """Insert a row for each message, or update that of its event."""
+        # Of an event that begins and ends with these messages, only the last state counts.
+        rows = {row[self.key]: row for row in map(self._row, messages)}
+        try:
+            with self.lock, self.database.connect() as connection:
+                if not self.created:
+                    self.table.metadata.create_all(connection)
+                connection.execute(self._statement(), list(rows.values()))
+            self.created = True
+        except DatabaseError as error:
+            if error.refused:
+                raise RefusedMessageError(f"The database refuses a row: {error}") from None
+            raise SinkError(f"The database cannot be used: {error}") from None
+
+    def _statement(self) -> Any:
+        if self.database.kind == "sqlite":
+            from sqlalchemy.dialects.sqlite import insert
+        else:
+            from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
+        statement = insert(self.table)
+        if self.send_kind == "scores":
+            return statement.on_conflict_do_nothing(index_elements=[self.key])
+        changed = {
+            column.name: statement.excluded[column.name] for column in self.table.columns if not column.primary_key
+        }
+        # A copy of the first message of an event that is over does not open it again.
+        return statement.on_conflict_do_update(
+            index_elements=[self.key], set_=changed, where=self.table.c.status != "resolved"
+        )
+
+    def _row(self, message: Message) -> JsonObject:
+        body = message.body
+        names = {"start": "start_time", "end": "end_time", "peak": "peak_time"}
+        found: JsonObject = {names.get(name, name): value for name, value in body.items()}
+        moments = ("start_time", "end_time", "peak_time", "time")
+        time = body.get("time")
+        found |= {name: _moment(found.get(name)) for name in moments}
+        found |= {
+            "key": message.key,
+            "number": None if isinstance(time, str) else time,
+            "causes": json.dumps(body["causes"], ensure_ascii=False) if "causes" in body else None,
+            "message": json.dumps(body, ensure_ascii=False),
+        }
+        return {column.name: found.get(column.name) for column in self.table.columns}
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.database.close()
+
+
+def _moment(value: object) -> datetime.datetime | None:
+    """Return a time in UTC; None for a number or none."""
+    return datetime.datetime.fromisoformat(value).astimezone(datetime.UTC) if isinstance(value, str) else None

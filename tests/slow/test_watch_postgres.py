@@ -1,0 +1,139 @@
+"""Source and sink of `lstmae watch` with the real PostgreSQL of Debian."""
+
+import contextlib
+import datetime
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from detectors import detector_of
+from programs import POSTGRES, Postgres, needs, postgres  # noqa: F401
+from watching import START, drain, monitor_of, use_run
+
+from lstm_ae.config import Reading
+from lstm_ae.errors import DataError
+from lstm_ae.watch.sinks import Message, RefusedMessageError, SinkError
+from lstm_ae.watch.sql import Sql, SqlTable
+
+pytestmark = [pytest.mark.slow, needs(POSTGRES, "postgresql")]
+READING = Reading(time_col="Time", value_cols=("x",))
+
+
+@pytest.fixture
+def database(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[sa.Engine]:  # noqa: F811
+    """Return a connection to a running server, whose address is in the variable DB."""
+    monkeypatch.setenv("DB", postgres.url)
+    with postgres.running():
+        engine = sa.create_engine(postgres.url.replace("postgresql", "postgresql+pg8000"))
+        yield engine
+        engine.dispose()
+
+
+def execute(database: sa.Engine, *statements: str) -> None:
+    with database.begin() as connection:
+        for statement in statements:
+            connection.execute(sa.text(statement.replace(":", r"\:")))
+
+
+def rows_of(database: sa.Engine, query: str) -> list[Any]:
+    with database.connect() as connection:
+        return [tuple(row) for row in connection.execute(sa.text(query))]
+
+
+@pytest.mark.parametrize(
+    ("kind", "times", "shown"),
+    [
+        ("timestamptz", ["2024-01-01 00:00:00+01", "2024-01-01 00:00:00.000001+01"], "2023-12-31T23:00:00+00:00"),
+        ("timestamp", ["2024-01-01 00:00:00", "2024-01-01 00:01:00.5"], "2024-01-01T00:00:00"),
+        ("date", ["2024-01-01", "2024-01-02"], "2024-01-01"),
+        ("bigint", ["1704067200000000000", "1704067200000000001"], "1704067200000000000"),
+        ("numeric", ["1704067200.000000001", "1704067200.000000002"], "1704067200.000000001"),
+        ("double precision", ["0.1", "0.30000000000000004"], "0.1"),
+        ("text", ["a", "ä"], "a"),
+    ],
+)
+def test_rows_of_equal_times_are_read_once(database: sa.Engine, kind: str, times: list[str], shown: str) -> None:
+    execute(database, 'DROP TABLE IF EXISTS "Live"', f'CREATE TABLE "Live" ("Time" {kind}, x real)')
+    # The zone of the session must not matter.
+    execute(database, "ALTER ROLE watch SET timezone = 'Asia/Tokyo'")
+    cursor, found = None, list[Any]()
+    for step in range(4):
+        execute(database, f"""INSERT INTO "Live" VALUES ('{times[step // 2]}', {step}.5)""")
+        while True:
+            with contextlib.closing(Sql(url_env="DB", table="public.Live").open(READING)) as source:
+                batch = source.read(cursor)
+            cursor = json.loads(json.dumps(batch.cursor))
+            found += batch.records
+            if not batch.more:
+                break
+    assert [record["x"] for record in found] == ["0.5", "1.5", "2.5", "3.5"]
+    assert found[0]["Time"] == found[1]["Time"] == shown
+
+
+def test_server_that_stops_is_reported_and_read_again(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    monkeypatch.setenv("DB", postgres.url)
+    series = "generate_series('2024-01-01'::date, '2024-01-02', '1h') AS hour"
+    query = f'SELECT hour::timestamptz AS "Time", 1 AS x FROM {series}'
+    source = Sql(url_env="DB", query=query).open(READING)
+    sink = SqlTable(url_env="DB", table="again").open()
+    first = {"after": None, "seen": {}, "count": 0}
+    for _ in range(2):
+        with postgres.running():
+            assert len(source.read(first).records) == 25
+            sink.check()
+        with pytest.raises(DataError, match=r"postgresql query cannot be read: .*(refused|connection|create)") as error:
+            source.read(first)
+        assert "hidden" not in str(error.value)
+        with pytest.raises(SinkError, match="The database cannot be used"):
+            sink.check()
+    monkeypatch.setenv("DB", postgres.url.replace("hidden", "wrong"))
+    with postgres.running():
+        with pytest.raises(DataError, match=r"password authentication failed for user") as error:
+            Sql(url_env="DB", query=query).open(READING).read(first)
+        assert "wrong" not in str(error.value)
+    source.close()
+    sink.close()
+
+
+def test_fault_is_one_row_and_each_row_has_one_score(database: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages are sent again, as after a kill between their delivery and its record."""
+    use_run(monkeypatch, detector_of(time_col="time"))
+    execute(database, 'CREATE TABLE readings ("time" timestamptz, "value 0" real)', "CREATE SCHEMA alarms")
+    written = {
+        "events": SqlTable(url_env="DB", table="alarms.events"),
+        "scores": SqlTable(url_env="DB", send="scores"),
+    }
+    sinks = {name: (each, each.open()) for name, each in written.items()}
+    for first in range(0, 40, 10):
+        for minute in range(first, first + 10):
+            value = 20 if minute == 20 else 0
+            execute(database, f"INSERT INTO readings VALUES ('2024-01-01 00:{minute}:00Z', {value})")
+        monitor = monitor_of(Sql(url_env="DB", table="readings"), sinks)
+        for _, sink in sinks.values():
+            send = sink.send
+            monkeypatch.setattr(sink, "send", lambda messages, send=send: (send(messages), send(messages)))
+        drain(monitor)
+        monitor.close()
+    assert monitor.status.rows == 40
+    ((status, start, end, peak, causes),) = rows_of(
+        database, "SELECT status, start_time, end_time, peak_time, causes::json ->> 'value 0' FROM alarms.events"
+    )
+    moments = [f"{START + minute}" for minute in (20, 20)]
+    assert (status, float(causes)) == ("resolved", 1.0)
+    assert [f"{each.astimezone(datetime.UTC):%Y-%m-%dT%H:%M}" for each in (start, peak)] == moments
+    assert end >= start
+    found = rows_of(
+        database,
+        "SELECT extract(epoch from time)::int / 60 % 60, score > threshold, anomaly FROM lstmae_scores ORDER BY 1",
+    )
+    assert [minute for minute, _, _ in found] == list(range(2, 40))
+    assert all(above == anomaly for _, above, anomaly in found)
+    sink = sinks["events"][1]
+    bad = {"kind": "anomaly", "status": "firing", "event": "1", "series": "a\0b", "start": None}
+    with pytest.raises(RefusedMessageError, match=r"The database refuses a row: .*0x00"):
+        sink.send([Message("1", bad)])
+    sink.check()
+    for _, each in sinks.values():
+        each.close()

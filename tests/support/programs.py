@@ -1,0 +1,113 @@
+"""Programs of Debian that tests start: databases and servers, each with data of its own and a free port."""
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from processes import wait_for
+
+
+def find_program(name: str, pattern: str = "") -> str | None:
+    """Return the path of a program on the path or, from several versions of a pattern, of the newest."""
+    found = sorted(map(str, Path("/").glob(pattern))) if pattern else []
+    # Debian does not put the folder of servers on the path of all users.
+    return found[-1] if found else shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
+
+
+ALERTMANAGER = find_program("prometheus-alertmanager")
+MOSQUITTO = find_program("mosquitto")
+POSTGRES = find_program("postgres", "usr/lib/postgresql/*/bin/postgres")
+PROMETHEUS = find_program("prometheus")
+
+
+def needs(program: str | None, name: str) -> pytest.MarkDecorator:
+    """Return the mark of a test that is skipped without a program."""
+    return pytest.mark.skipif(program is None, reason=f"{name} is not installed")
+
+
+def free_port() -> int:
+    """Return a port that no process uses."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+def accepts(port: int) -> bool:
+    """Return whether a process listens at a port."""
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def program(words: Sequence[str], ready: Callable[[], bool], **more: object) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a program, wait until it is ready, and kill it at the end."""
+    with Path(f"{Path(words[0]).name}.log").open("ab") as log:
+        process = subprocess.Popen(words, stdout=log, stderr=log, **more)  # type: ignore[call-overload]
+        with process:
+            try:
+                wait_for(lambda: ready() or process.poll() is not None, f"{words[0]} did not start")
+                assert process.poll() is None, Path(log.name).read_text()
+                yield process
+            finally:
+                process.kill()
+
+
+class Postgres:
+    """A cluster of PostgreSQL with the user `watch`.
+
+    Args:
+        folder: its data.
+        more: arguments of `subprocess.Popen` for a user that is not root, as PostgreSQL requires.
+    """
+
+    def __init__(self, folder: Path, more: dict[str, object]) -> None:
+        self.folder, self.more, self.port = folder, more, free_port()
+        self.url = f"postgresql://watch:hidden@127.0.0.1:{self.port}/postgres"
+
+    @contextmanager
+    def running(self) -> Iterator[subprocess.Popen[bytes]]:
+        """Start the server, and stop it without leaving connections or shared memory."""
+        ready = [Path(str(POSTGRES)).with_name("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        words = [str(POSTGRES), "-D", str(self.folder / "data"), "-p", str(self.port), "-k", "", "-h", "127.0.0.1"]
+        with program([*words, "-F"], lambda: not subprocess.run(ready).returncode, **self.more) as process:
+            yield process
+            process.send_signal(signal.SIGINT)
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    """Return a new cluster, which is not running."""
+    folder = Path(tempfile.mkdtemp())
+    more: dict[str, object] = {}
+    try:
+        if os.getuid() == 0:
+            entry = pwd.getpwnam("postgres")
+            os.chown(folder, entry.pw_uid, entry.pw_gid)
+            more = {"user": entry.pw_uid, "group": entry.pw_gid, "cwd": folder}
+        secret = folder / "secret"
+        secret.write_text("hidden\n")
+        secret.chmod(0o644)
+        words = ["-D", str(folder / "data"), "-U", "watch", "-A", "scram-sha-256", "--no-sync", "--no-locale"]
+        initdb = Path(str(POSTGRES)).with_name("initdb")
+        subprocess.run(
+            [initdb, *words, "-E", "UTF8", f"--pwfile={secret}"],
+            check=True,
+            capture_output=True,
+            **more,  # type: ignore[call-overload]
+        )
+        yield Postgres(folder, more)
+    finally:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(folder)

@@ -1,0 +1,331 @@
+"""Databases: each row is read once whatever its order among equal times, and written once; secrets stay secret."""
+
+import contextlib
+import datetime
+import json
+import sqlite3
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from detectors import detector_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from watching import START, drain, lines, monitor_of, use_run
+
+from lstm_ae.config import Reading
+from lstm_ae.errors import ConfigError, DataError
+from lstm_ae.watch import sql
+from lstm_ae.watch.sinks import Message, RefusedMessageError, SinkError
+from lstm_ae.watch.sources import RowSource
+from lstm_ae.watch.sql import Sql, SqlTable, format_cell
+
+READING = Reading(time_col="time", value_cols=("x",))
+
+
+@pytest.fixture
+def base() -> Iterator[sqlite3.Connection]:
+    """Return a connection to `live.db`, which has a table `rows`."""
+    connection = sqlite3.connect("live.db", isolation_level=None)
+    connection.execute("CREATE TABLE rows (time TEXT, x REAL, other BLOB)")
+    with contextlib.closing(connection):
+        yield connection
+
+
+def insert(base: sqlite3.Connection, *rows: tuple[Any, Any]) -> None:
+    base.executemany("INSERT INTO rows (time, x) VALUES (?, ?)", rows)
+
+
+class Reader:
+    """Read a source, with a new object for each read, as after a kill."""
+
+    def __init__(self, reading: Reading = READING, **options: Any) -> None:
+        self.reading, self.cursor = reading, None
+        self.options = {"url": "sqlite:///live.db"} | ({} if "query" in options else {"table": "rows"}) | options
+
+    def open(self) -> RowSource:
+        return Sql(**self.options).open(self.reading)
+
+    def read(self) -> list[str]:
+        """Return the values of all records that are there."""
+        found = []
+        while True:
+            with contextlib.closing(self.open()) as source:
+                batch = source.read(self.cursor)
+            self.cursor = json.loads(json.dumps(batch.cursor))
+            found += [record["x"] for record in batch.records]
+            if not batch.more:
+                return found
+
+
+def test_new_rows_are_read_in_the_order_of_their_times(base: sqlite3.Connection) -> None:
+    reader = Reader()
+    assert reader.read() == []
+    insert(base, ("2024-01-02", 2), ("2024-01-01", 1), (None, 0))
+    assert reader.read() == ["1.0", "2.0"]
+    assert reader.read() == []
+    insert(base, ("2024-01-03", None))
+    assert reader.read() == [""]
+
+
+def test_rows_are_numbered_and_have_the_columns_of_the_run(base: sqlite3.Connection) -> None:
+    insert(base, ("2024-01-01", 1), ("2024-01-02", 2))
+    source = Reader().open()
+    first = source.read(source.read(None).cursor)
+    assert first.records == [{"time": "2024-01-01", "x": "1.0"}, {"time": "2024-01-02", "x": "2.0"}]
+    assert list(first.lines) == [1, 2]
+    insert(base, ("2024-01-03", 3))
+    assert list(source.read(first.cursor).lines) == [3]
+    source.close()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 1)), max_size=6), max_size=6), st.integers(1, 3))
+def test_rows_of_equal_times_are_read_once(groups: list[list[tuple[int, int]]], limit: int) -> None:
+    """Times ascend from one group to the next one by at most 3, and rows of the last time can follow later."""
+    Path("live.db").unlink(missing_ok=True)
+    base = sqlite3.connect("live.db", isolation_level=None)
+    base.execute("CREATE TABLE rows (time INTEGER, x INTEGER)")
+    reader, last, found, expected = Reader(), 0, list[str](), list[str]()
+    with contextlib.closing(base), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sql, "BATCH_RECORDS", limit)
+        for group in groups:
+            insert(base, *((last + step, value) for step, value in group))
+            last += max((step for step, _ in group), default=0)
+            expected += [str(value) for _, value in sorted(group)]
+            found += reader.read()
+    assert sorted(found) == sorted(expected)
+
+
+def test_start_at_the_end_skips_the_rows_that_exist(base: sqlite3.Connection) -> None:
+    insert(base, ("2024-01-01", 1), ("2024-01-02", 2), ("2024-01-02", 2))
+    reader = Reader(start="end")
+    assert reader.read() == []
+    insert(base, ("2024-01-02", 2), ("2024-01-03", 3))
+    assert reader.read() == ["2.0", "3.0"]
+    base.execute("DELETE FROM rows")
+    empty = Reader(start="end")
+    assert empty.read() == []
+    insert(base, ("2024-01-01", 1))
+    assert empty.read() == ["1.0"]
+
+
+def test_query_and_another_column_of_the_cursor(base: sqlite3.Connection) -> None:
+    """A query may contain colons, percent signs, comments, and a semicolon."""
+    query = "SELECT time AS \"Time\", x * 10 AS x, rowid AS n FROM rows WHERE time LIKE '2024%:00' -- all\n;"
+    reader = Reader(Reading(time_col="Time", value_cols=("x",)), query=query, cursor="n")
+    insert(base, ("2024-01-02 00:00", 2), ("2024-01-01 00:00", 1), ("2024-01-01 00:01", 1))
+    assert reader.read() == ["20.0", "10.0"]
+    insert(base, ("2024-01-01 00:00", 3))
+    assert reader.read() == ["30.0"]
+
+
+def test_missing_file_table_or_column_is_an_error_that_is_retried(base: sqlite3.Connection) -> None:
+    absent = Reader(url="sqlite:///absent.db")
+    with pytest.raises(DataError, match=r"There is no file 'absent\.db'\. Check url"):
+        absent.read()
+    assert not Path("absent.db").exists()
+    for reader, problem in (
+        (Reader(table="other"), "sqlite table other cannot be read: no such table: other"),
+        (Reader(Reading(time_col="time", value_cols=("value 0",))), "no such column: lstmae_rows.value 0"),
+        (Reader(query="SELEC 1"), "sqlite query cannot be read: near"),
+    ):
+        assert reader.open().read(None).more
+        with pytest.raises(DataError, match=problem):
+            reader.read()
+    Path("live.db").write_text("no database, but a text that is long enough")
+    with pytest.raises(DataError, match="file is not a database"):
+        Reader().read()
+
+
+def test_cursor_of_another_type_is_an_error(base: sqlite3.Connection) -> None:
+    base.execute("INSERT INTO rows VALUES ('2024-01-01', 1, x'00')")
+    with pytest.raises(DataError, match=r"the column of the cursor has the type bytes. Use one of times, numbers"):
+        Reader(cursor="other").read()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(1, 2.5, "2024-01-01", Decimal("1.50"), datetime.date(2024, 1, 1), datetime.datetime(2024, 1, 1, 2, 3, 4, 5)),
+        datetime.datetime(2024, 1, 1, tzinfo=datetime.timezone(datetime.timedelta(hours=2))),
+    ],
+)
+def test_value_of_a_cursor_survives_json(value: object) -> None:
+    found = sql._decode(json.loads(json.dumps(sql._encode(value, "db"))))
+    assert (found, type(found)) == (value, type(value))
+
+
+def test_values_become_cells() -> None:
+    berlin = datetime.timezone(datetime.timedelta(hours=1))
+    assert [format_cell(value) for value in (False, 7, Decimal("NaN"), Decimal("1.50"), "text", b"x")] == [
+        *("0", "7", "", "1.50", "text", "b'x'")
+    ]
+    assert format_cell(datetime.datetime(2024, 1, 1, 0, 30, tzinfo=berlin)) == "2023-12-31T23:30:00+00:00"
+    assert format_cell(datetime.date(2024, 1, 1)) == "2024-01-01"
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"url": "sqlite:///a.db"}, "Either table or query must be given"),
+        ({"url": "sqlite:///a.db", "table": "a", "query": "b"}, "Either table or query must be given"),
+        ({"url": "sqlite:///a.db", "table": "a.b.c"}, r"table must be TABLE or SCHEMA\.TABLE. Received: 'a.b.c'"),
+        ({"url": "mysql://host/db", "table": "a"}, "begins with sqlite:// or postgresql://. Received: 'mysql://host"),
+        ({"url": "postgresql:///db", "table": "a"}, "url must be an address"),
+        ({"url": "postgresql://u:hidden@host/db", "table": "a"}, "url contains a password. Use url_env or url_file"),
+        ({"url": "postgresql://u@host/db?password=hidden", "table": "a"}, "url contains a password"),
+        ({"table": "a"}, "One of url, url_env, and url_file must be given"),
+    ],
+)
+def test_invalid_options_are_refused(options: Any, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem) as error:
+        Sql(**options)
+    assert "hidden" not in str(error.value)
+
+
+def test_source_needs_a_file_a_column_and_a_driver() -> None:
+    for options, reading, problem in (
+        ({"url": "sqlite://", "table": "a"}, READING, "url names no file of SQLite"),
+        ({"url": "sqlite:///a.db", "table": "a"}, Reading(value_cols=("x",)), "the run has no column of times. Add it"),
+        ({"url": "postgresql+absent://h/db", "table": "a"}, READING, "url cannot be used"),
+        ({"url": "sqlite+pysqlcipher:///a.db", "table": "a"}, READING, "url needs the driver .*pip install"),
+    ):
+        with pytest.raises(ConfigError, match=problem):
+            Sql(**options).open(reading)
+
+
+def test_absent_package_is_reported_with_its_installation(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
+    with pytest.raises(ConfigError, match=r"kind = 'sql' needs sqlalchemy: pip install .*\[sql\]"):
+        SqlTable(url="sqlite:///a.db").open()
+
+
+def test_errors_of_a_secret_address_contain_no_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DB", "postgresql://someone:hidden@localhost:1/db")
+    source = Sql(url_env="DB", table="a").open(READING)
+    for call in (lambda: source.read({"after": None, "seen": {}, "count": 0}),):
+        with pytest.raises(DataError, match="postgresql table a cannot be read") as error:
+            call()
+        assert not {"hidden", "someone", "localhost"} & set(str(error.value).replace(":", " ").split())
+    monkeypatch.setenv("DB", "postgresql://someone:hidden@localhost:port/db")
+    with pytest.raises(ConfigError, match=r"url must be an address .* Received: another text"):
+        Sql(url_env="DB", table="a").open(READING)
+
+
+# The sink
+
+EVENT = {
+    "kind": "anomaly",
+    "status": "firing",
+    "event": "4309",
+    "monitor": "pump",
+    "series": "",
+    "start": "2024-02-25T00:00:00+00:00",
+    "end": None,
+    "peak": "2024-02-25T00:00:00+00:00",
+    "score": 2.5,
+    "threshold": 2.0,
+    "p": 0.25,
+    "causes": {"Tür": 1.0},
+    "run": "runs/pump",
+    "version": "first",
+}
+OVER = EVENT | {"status": "resolved", "end": "2024-02-25T02:10:00.5+00:00", "score": 3.5}
+
+
+def rows_of(table: str, columns: str = "*") -> list[tuple[Any, ...]]:
+    with contextlib.closing(sqlite3.connect("out.db")) as connection:
+        return connection.execute(f"SELECT {columns} FROM {table}").fetchall()
+
+
+def test_row_of_an_event_is_updated_and_never_opened_again() -> None:
+    sink = SqlTable(url="sqlite:///out.db").open()
+    sink.check()
+    assert not Path("out.db").exists()
+    firing, resolved = Message("4309-firing", EVENT), Message("4309-resolved", OVER)
+    columns = "event, status, start_time, end_time, score, causes"
+    for messages, status, end, score in (
+        ([firing], "firing", None, 2.5),
+        ([firing, resolved], "resolved", "2024-02-25 02:10:00.500000", 3.5),
+        ([firing], "resolved", "2024-02-25 02:10:00.500000", 3.5),
+    ):
+        sink.send(messages)
+        expected = ("4309", status, "2024-02-25 00:00:00.000000", end, score, '{"Tür": 1.0}')
+        assert rows_of("lstmae_events", columns) == [expected]
+    sink.check()
+    silence = {
+        "kind": "silence",
+        "status": "firing",
+        "event": "1",
+        "monitor": "pump",
+        "series": "",
+        "start": "2024-01-01",
+    }
+    sink.send([Message("1-firing", silence)])
+    assert rows_of("lstmae_events", "kind, score, causes")[1] == ("silence", None, None)
+    assert json.loads(rows_of("lstmae_events", "message")[1][0]) == silence
+    sink.close()
+
+
+def test_scores_have_a_time_or_a_number() -> None:
+    sink = SqlTable(url="sqlite:///out.db", send="scores", table="s").open()
+    body = {"kind": "score", "monitor": "pump", "series": "a", "score": 1.5, "threshold": 2, "p": 0.5, "anomaly": False}
+    messages = [Message("1", body | {"time": "2024-01-01T00:00:00+00:00"}), Message("2", body | {"time": 7})]
+    sink.send(messages)
+    sink.send(messages)
+    assert rows_of("s") == [
+        ("1", "pump", "a", "2024-01-01 00:00:00.000000", None, 1.5, 2.0, 0.5, 0),
+        ("2", "pump", "a", None, 7.0, 1.5, 2.0, 0.5, 0),
+    ]
+
+
+def test_table_that_cannot_be_written_is_a_sink_error(tmp_path: Path) -> None:
+    message = Message("4309-firing", EVENT)
+    sink = SqlTable(url="sqlite:///folder/out.db").open()
+    with pytest.raises(SinkError, match=r"There is no folder 'folder'. Create it"):
+        sink.check()
+    with pytest.raises(SinkError, match="The database cannot be used: unable to open database file"):
+        sink.send([message])
+    with contextlib.closing(sqlite3.connect("out.db")) as connection:
+        connection.execute("CREATE TABLE lstmae_events (event TEXT PRIMARY KEY)")
+        connection.execute(
+            "CREATE TABLE narrow (event TEXT PRIMARY KEY CHECK (event > '5'), monitor, series, kind, "
+            "status, start_time, end_time, peak_time, score, threshold, p, causes, run, version, message)"
+        )
+    sink = SqlTable(url="sqlite:///out.db").open()
+    with pytest.raises(SinkError, match=r"The table lstmae_events has no column 'monitor'. Rename it, or set another"):
+        sink.check()
+    with pytest.raises(SinkError, match="has no column named monitor"):
+        sink.send([message])
+    with pytest.raises(RefusedMessageError, match="The database refuses a row: CHECK constraint failed"):
+        SqlTable(url="sqlite:///out.db", table="narrow").open().send([message])
+
+
+def test_monitor_reads_and_writes_databases(monkeypatch: pytest.MonkeyPatch, base: sqlite3.Connection) -> None:
+    """A row that the sink refuses is dropped alone."""
+    use_run(monkeypatch, detector_of(time_col="time"))
+    base.execute("ALTER TABLE rows RENAME COLUMN x TO 'value 0'")
+    text = lines([0.0] * 10 + [20.0] + [0.0] * 10)
+    base.executemany("INSERT INTO rows (time, 'value 0') VALUES (?, ?)", [row.split(",") for row in text.split()])
+    written = {send: SqlTable(url="sqlite:///out.db", send=send) for send in ("events", "scores")}
+    sinks = {send: (each, each.open()) for send, each in written.items()}
+    with contextlib.closing(sqlite3.connect("out.db")) as connection:
+        connection.execute(
+            "CREATE TABLE lstmae_scores (key PRIMARY KEY, monitor, series, time CHECK (time != "
+            "'2024-01-01 00:12:00.000000'), number, score, threshold, p, anomaly)"
+        )
+    for _ in range(2):
+        monitor = monitor_of(Sql(url="sqlite:///live.db", table="rows"), sinks)
+        drain(monitor)
+        monitor.close()
+    assert monitor.status.rows == 21
+    assert monitor.status.dropped == {"scores": 1}
+    ((status, start),) = rows_of("lstmae_events", "status, start_time")
+    assert (status, start) == ("resolved", f"{START + 10} 00:00".replace("T", " ")[:16] + ":00.000000")
+    minutes = [int(time[14:16]) for (time,) in rows_of("lstmae_scores", "time")]
+    assert minutes == [number for number in range(2, 21) if number != 12]
