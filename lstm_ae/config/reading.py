@@ -94,6 +94,14 @@ def parse_step(text: str) -> TimeStep | None:
     return TimeStep(size) if size <= 36500 * UNITS["d"] else None
 
 
+def parse_duration(name: str, text: str) -> float:
+    """Return the seconds of a duration such as 30s, 5min, or 1d; raise `ConfigError` for another text."""
+    step = parse_step(text)
+    if step is None or not step.nanoseconds:
+        raise ConfigError(f"{name} must be a number with s, min, h, d, or w, as in 1h. Received: {text[:40]!r}")
+    return step.nanoseconds / 1e9
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Reading(Options):
     """Options for reading a table of measurements, resampling it to a grid, splitting it, and cutting windows."""

@@ -8,18 +8,19 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from lstm_ae.config.options import Options, declared_options, option, require_known_keys
-from lstm_ae.config.reading import REREAD, Reading, parse_step
+from lstm_ae.config.reading import REREAD, Reading, parse_duration
 from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.config.toml import comment_option, describe_syntax_error, render_value
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.files import LARGEST_OBJECT, open_regular
 from lstm_ae.formatting import quote
 from lstm_ae.json_types import JsonMapping
+from lstm_ae.watch.prometheus import Prometheus
 from lstm_ae.watch.sinks import Alertmanager, JsonLines, SinkOptions, Webhook
 from lstm_ae.watch.sources import File, SourceOptions, Stdin
 from lstm_ae.watch.sql import Sql, SqlTable
 
-SOURCES: Mapping[str, type[SourceOptions]] = {"file": File, "stdin": Stdin, "sql": Sql}
+SOURCES: Mapping[str, type[SourceOptions]] = {"file": File, "stdin": Stdin, "sql": Sql, "prometheus": Prometheus}
 SINKS: Mapping[str, type[SinkOptions]] = {
     "jsonl": JsonLines,
     "webhook": Webhook,
@@ -32,14 +33,6 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 # Sections of the file.
 SECTIONS = ("http", "sinks", "monitors")
-
-
-def parse_duration(name: str, text: str) -> float:
-    """Return the seconds of a duration such as 30s, 5min, or 1d; raise `ConfigError` for another text."""
-    step = parse_step(text)
-    if step is None or not step.nanoseconds:
-        raise ConfigError(f"{name} must be a number with s, min, h, d, or w, as in 1h. Received: {text[:40]!r}")
-    return step.nanoseconds / 1e9
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -280,6 +273,10 @@ _EXAMPLE: Mapping[type[Options], JsonMapping] = {
     File: {"path": "pump.csv"},
     Sql: {"url": "sqlite:///pump.db", "table": "readings"},
     JsonLines: {"path": "alarms.jsonl"},
+    Prometheus: {
+        "url": "http://127.0.0.1:9090",
+        "queries": ("flow=avg(pump_flow)", "pressure=avg(pump_pressure)"),
+    },
     Webhook: {"url": "https://example.com/alarms"},
     Alertmanager: {"url": "http://127.0.0.1:9093"},
     SqlTable: {"url": "sqlite:///alarms.db"},

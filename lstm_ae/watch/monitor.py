@@ -16,12 +16,13 @@ from lstm_ae.apply.detect import load_detector
 from lstm_ae.apply.run_table import run_config
 from lstm_ae.apply.stream import DetectionStream, StreamedScores
 from lstm_ae.arrays import BoolArray, Int64Array
+from lstm_ae.config.reading import parse_duration
 from lstm_ae.data.csv_reader import Chunk
 from lstm_ae.errors import Code, DataError, LstmAeError
 from lstm_ae.formatting import format_count, format_heading, quote
 from lstm_ae.json_types import JsonObject
 from lstm_ae.run import Run, open_run
-from lstm_ae.watch.config import MonitorConfig, parse_duration
+from lstm_ae.watch.config import MonitorConfig
 from lstm_ae.watch.events import Change, OpenEvent, event_id, find_changes, finite
 from lstm_ae.watch.rows import RowParser, TimeNotation, reason_of
 from lstm_ae.watch.sinks import Message, RefusedMessageError, Sink, SinkError, SinkOptions
@@ -250,9 +251,7 @@ class Monitor:
         """Return why the next records cannot be read or none of them can be used; "" if there is no problem."""
         refused: list[DataError] = []
         try:
-            batch = self.source.read(self.state.fact("cursor"))
-            while batch.more and not batch.records and not batch.refused:
-                batch = self.source.read(batch.cursor)
+            batch = self.source.check()
             rows = RowParser(self.detector.config, self.source.name).parse(batch, refused.append)
         except (OSError, DataError) as error:
             return str(error)

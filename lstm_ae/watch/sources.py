@@ -8,6 +8,7 @@ import abc
 import codecs
 import contextlib
 import dataclasses
+import datetime
 import hashlib
 import logging
 import os
@@ -83,6 +84,17 @@ class RowSource(abc.ABC):
             OSError, DataError: the source cannot be read now. The watcher reports it and tries again later.
         """
 
+    def check(self) -> Batch:
+        """Return the first records that can be used or refused, without an effect on a watch that runs.
+
+        Raises:
+            OSError, DataError: the source cannot be read.
+        """
+        batch = self.read(None)
+        while batch.more and not batch.records and not batch.refused:
+            batch = self.read(batch.cursor)
+        return batch
+
     def close(self) -> None:  # noqa: B027
         """Release connections; called once at the end."""
 
@@ -111,6 +123,34 @@ def run_columns(reading: Reading) -> tuple[str, ...]:
     """
     times = [column for column in (reading.time_col, reading.clock_col) if column is not None]
     return tuple(dict.fromkeys([*times, *reading.id_col, *reading.value_cols]))
+
+
+def time_cells(time: int, reading: Reading) -> dict[str, str]:
+    """Return the cells of the time of a record, which every run can read.
+
+    Args:
+        time: nanoseconds since 1970.
+        reading: the settings with which the run reads tables.
+
+    >>> time_cells(1_704_067_200_500_000_000, Reading(time_col="time"))
+    {'time': '2024-01-01T00:00:00.500+00:00'}
+    >>> time_cells(1_704_067_200_000_000_000, Reading(time_col="Date", clock_col="Time", time_zone="Europe/Berlin"))
+    {'Date': '2024-01-01', 'Time': '01:00:00.000'}
+    """
+    if reading.time_col is None:
+        return {}
+    moment = datetime.datetime.fromtimestamp(time // 10**9, datetime.UTC)
+    moment = moment.replace(microsecond=time % 10**9 // 1000)
+    if reading.clock_col is None:
+        return {reading.time_col: moment.isoformat(timespec="milliseconds")}
+    # A time of day has no offset, and is read in the zone of the table.
+    date, _, clock = (
+        moment.astimezone(reading.zone or datetime.UTC)
+        .replace(tzinfo=None)
+        .isoformat("T", "milliseconds")
+        .partition("T")
+    )
+    return {reading.time_col: date, reading.clock_col: clock}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,36 +1,39 @@
-"""`lstmae watch` with the real Alertmanager of Debian."""
+"""`lstmae watch` with the real Prometheus and Alertmanager of Debian."""
 
+import contextlib
+import datetime
+import itertools
 import json
-import shutil
-import socket
 import subprocess
+import threading
+import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import wait_for
-from watching import HEADER, drain, lines, monitor_of, use_run, webhook_server
+from detectors import detector_of
+from processes import CEILING, wait_for
+from programs import ALERTMANAGER, PROMETHEUS, alertmanager_server, needs, prometheus_server
+from watching import HEADER, NOW, Clock, drain, lines, messages, monitor_of, use_run, webhook_server
 
+from lstm_ae.config import Reading
+from lstm_ae.errors import DataError
+from lstm_ae.watch.prometheus import Prometheus, PrometheusSource
 from lstm_ae.watch.sinks import Alertmanager
 
-PROGRAM = shutil.which("prometheus-alertmanager")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(PROGRAM is None, reason="prometheus-alertmanager is not installed"),
-]
+pytestmark = pytest.mark.slow
 CONFIG = """
 route: {{ receiver: hook, group_by: ["..."], group_wait: 0s, group_interval: 1s, repeat_interval: 1h }}
 receivers: [{{ name: hook, webhook_configs: [{{ url: "{url}", send_resolved: true }}] }}]
 """
-
-
-def is_ready(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/-/ready") as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
+SCRAPING = """
+global: {{ scrape_interval: 200ms, scrape_timeout: 200ms }}
+scrape_configs: [{{ job_name: pump, static_configs: [{{ targets: ["127.0.0.1:{port}"] }}] }}]
+"""
 
 
 def alerts(url: str) -> Any:
@@ -38,46 +41,135 @@ def alerts(url: str) -> Any:
         return json.load(answer)
 
 
+def notified(received: list[Any]) -> list[Any]:
+    """Return the notifications of Alertmanager to a webhook."""
+    return [json.loads(body) for _, body in received]
+
+
+@needs(ALERTMANAGER, "prometheus-alertmanager")
 def test_fault_is_one_alert_that_is_resolved_when_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     use_run(monkeypatch)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    url, values, live = f"http://{address}", [0.0] * 23, Path("live.csv")
+    values, live = [0.0] * 23, Path("live.csv")
     values[20] = 20.0
-    with webhook_server() as hook:
-        Path("alertmanager.yml").write_text(CONFIG.format(url=hook.url))
-        words = [
-            "--config.file=alertmanager.yml",
-            "--storage.path=data",
-            "--cluster.listen-address=",
-            "--log.level=warn",
-        ]
-        with subprocess.Popen([str(PROGRAM), *words, f"--web.listen-address={address}"]) as process:
-            try:
-                wait_for(lambda: is_ready(url) or process.poll() is not None, "Alertmanager did not start")
-                options = Alertmanager(url=url)
-                sink = options.open()
-                sink.check()
-                live.write_text(HEADER + lines(values))
-                monitor = monitor_of(sinks={"alerts": (options, sink)})
-                drain(monitor)
-                wait_for(lambda: len(hook.received) == 1, "no notification")
-                (alert,) = alerts(url)
-                assert alert["status"]["state"] == "active"
-                assert alert["labels"]["monitor"] == "pump"
-                assert alert["startsAt"] == "2024-01-01T00:20:00.000Z"
-                fingerprint = alert["fingerprint"]
-                for _ in range(3):
-                    monitor.refreshed["alerts"] = float("-inf")
-                    drain(monitor)
-                assert [each["fingerprint"] for each in alerts(url)] == [fingerprint]
-                with live.open("a") as file:
-                    file.write(lines([0.0] * 10, 23))
-                drain(monitor)
-                wait_for(lambda: len(hook.received) == 2, "the alert was not resolved")
-                assert alerts(url) == []
-            finally:
-                process.kill()
-        found = [json.loads(body) for _, body in hook.received]
+    with webhook_server() as hook, alertmanager_server(CONFIG.format(url=hook.url)) as url:
+        options = Alertmanager(url=url)
+        sink = options.open()
+        sink.check()
+        live.write_text(HEADER + lines(values))
+        monitor = monitor_of(sinks={"alerts": (options, sink)})
+        drain(monitor)
+        wait_for(lambda: len(hook.received) == 1, "no notification")
+        (alert,) = alerts(url)
+        assert alert["status"]["state"] == "active"
+        assert alert["labels"]["monitor"] == "pump"
+        assert alert["startsAt"] == "2024-01-01T00:20:00.000Z"
+        fingerprint = alert["fingerprint"]
+        for _ in range(3):
+            monitor.refreshed["alerts"] = float("-inf")
+            drain(monitor)
+        assert [each["fingerprint"] for each in alerts(url)] == [fingerprint]
+        with live.open("a") as file:
+            file.write(lines([0.0] * 10, 23))
+        drain(monitor)
+        wait_for(lambda: len(hook.received) == 2, "the alert was not resolved")
+        assert alerts(url) == []
+    found = notified(hook.received)
     assert [each["status"] for each in found] == ["firing", "resolved"]
     assert {alert["fingerprint"] for each in found for alert in each["alerts"]} == {fingerprint}
+
+
+@needs(PROMETHEUS, "prometheus")
+def test_past_values_of_prometheus_are_scored_like_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two pumps with a gap of 20 minutes, NaN, and a fault, and a query that Prometheus refuses."""
+    use_run(monkeypatch, detector_of(time_col="time", id_col=("pump",)))
+    begin, rows = round(NOW) - 3600, list[str]()
+    for pump, minute in itertools.product("ab", range(60)):
+        value = "NaN" if minute == 5 else 20 if pump == "a" and minute == 12 else 0
+        if not 20 <= minute < 40:
+            rows.append(f'flow{{pump="{pump}"}} {value} {begin + 60 * minute}')
+    Path("past.txt").write_text("\n".join(["# TYPE flow gauge", *rows, "# EOF", ""]))
+    promtool = Path(str(PROMETHEUS)).with_name("promtool")
+    subprocess.run([promtool, "tsdb", "create-blocks-from", "openmetrics", "past.txt", "data"], check=True)
+    clock = Clock()
+    monkeypatch.setattr(PrometheusSource.__init__, "__defaults__", (clock.time,))
+    with prometheus_server("{}") as url:
+        source = Prometheus(url=url, queries=("value 0=max by (pump) (flow)",), history="3600s")
+        for _ in range(2):
+            monitor = monitor_of(source, clock=clock)
+            drain(monitor)
+            monitor.close()
+        # Prometheus repeats a value for 5 minutes, whose last moment counts before version 3.
+        assert monitor.status.rows in (2 * (20 + 5 + 20), 2 * (20 + 4 + 20))
+        assert not monitor.status.refused
+        times = [each["start"] for each in messages()]
+        assert times == ["2024-01-01T23:12:00+00:00"] * 2
+        reading = Reading(time_col="time", value_cols=("x",), freq="1min")
+        with pytest.raises(DataError, match=r"query of 'x': invalid parameter .query.: 1:\d: parse error"):
+            Prometheus(url=url, queries=("x=flow)",)).open(reading).read(None)
+        with pytest.raises(DataError, match="has no result now"):
+            Prometheus(url=url, queries=("x=absent_metric",)).open(reading).check()
+
+
+@contextmanager
+def exporter() -> Iterator[tuple[int, list[float]]]:
+    """Start a server of one metric; return its port and a list with the value."""
+    value = [0.0]
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            content = f"# TYPE flow gauge\nflow {value[0]}\n".encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain; version=0.0.4")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield server.server_address[1], value
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@needs(ALERTMANAGER, "prometheus-alertmanager")
+@needs(PROMETHEUS, "prometheus")
+def test_fault_in_a_live_series_is_one_alert_until_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prometheus measures a value, the watch scores it, and Alertmanager sends one notification and its end."""
+    use_run(monkeypatch, detector_of(time_col="time", freq="500ms"))
+    with contextlib.ExitStack() as stack:
+        port, value = stack.enter_context(exporter())
+        hook = stack.enter_context(webhook_server())
+        alarms = Alertmanager(url=stack.enter_context(alertmanager_server(CONFIG.format(url=hook.url))))
+        prometheus = stack.enter_context(prometheus_server(SCRAPING.format(port=port)))
+        source = Prometheus(url=prometheus, queries=("value 0=flow",), delay="1s", history="1s")
+        monitor = monitor_of(source, {"alerts": (alarms, alarms.open())}, time)  # type: ignore[arg-type]
+        stack.callback(monitor.close)
+
+        def step_until(true: Any, problem: str) -> None:
+            end = time.monotonic() + CEILING
+            while not true():
+                assert time.monotonic() < end, problem
+                drain(monitor)
+                time.sleep(0.1)
+
+        step_until(lambda: monitor.status.rows >= 4, "no rows")
+        assert monitor.status.events == 0
+        value[0] = 20.0
+        step_until(lambda: len(hook.received) == 1, "no notification")
+        value[0] = 0.0
+        step_until(lambda: len(hook.received) == 2, "the alert was not resolved")
+        assert monitor.status.events == 1
+        assert not monitor.status.refused
+    firing, resolved = notified(hook.received)
+    ((one,), (two,)) = firing["alerts"], resolved["alerts"]
+    assert (firing["status"], resolved["status"]) == ("firing", "resolved")
+    assert one["fingerprint"] == two["fingerprint"]
+    started = datetime.datetime.fromisoformat(one["startsAt"]).timestamp()
+    assert abs(time.time() - started) < CEILING

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -111,3 +112,34 @@ def postgres() -> Iterator[Postgres]:
     finally:
         with contextlib.suppress(OSError):
             shutil.rmtree(folder)
+
+
+def answers(url: str) -> bool:
+    """Return whether a server answers a request with success."""
+    try:
+        with urllib.request.urlopen(url) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+@contextmanager
+def prometheus_server(config: str, data: str = "data") -> Iterator[str]:
+    """Start Prometheus with a configuration and a folder of data; return its address."""
+    Path("prometheus.yml").write_text(config)
+    url = f"http://127.0.0.1:{free_port()}"
+    words = ["--config.file=prometheus.yml", f"--storage.tsdb.path={data}", "--storage.tsdb.retention.time=100y"]
+    words.append(f"--web.listen-address={url.removeprefix('http://')}")
+    with program([str(PROMETHEUS), *words], lambda: answers(f"{url}/-/ready")):
+        yield url
+
+
+@contextmanager
+def alertmanager_server(config: str) -> Iterator[str]:
+    """Start Alertmanager with a configuration; return its address."""
+    Path("alertmanager.yml").write_text(config)
+    url = f"http://127.0.0.1:{free_port()}"
+    words = ["--config.file=alertmanager.yml", "--storage.path=alerts", "--cluster.listen-address="]
+    words.append(f"--web.listen-address={url.removeprefix('http://')}")
+    with program([str(ALERTMANAGER), *words], lambda: answers(f"{url}/-/ready")):
+        yield url

@@ -1,0 +1,221 @@
+"""Source of `lstmae watch` that evaluates queries of Prometheus at a constant step, each the values of a column."""
+
+import dataclasses
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+from lstm_ae.config import Reading
+from lstm_ae.config.options import option, redefault
+from lstm_ae.config.reading import parse_duration, parse_step
+from lstm_ae.errors import Code, ConfigError, DataError
+from lstm_ae.formatting import format_count
+from lstm_ae.json_types import JsonMapping
+from lstm_ae.watch.servers import AddressOptions, HttpClient, HttpOptions, ServerError
+from lstm_ae.watch.sources import BATCH_RECORDS, Batch, Record, RowSource, SourceOptions, time_cells
+
+LOG = logging.getLogger(__name__)
+
+# Steps of the first request, whose number of series is not known. Prometheus allows 11,000 steps.
+FIRST_STEPS = 20
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Prometheus(HttpOptions, SourceOptions):
+    """Range queries of Prometheus, or of a server with the same HTTP API."""
+
+    url: str | None = redefault(AddressOptions, "url", None, help="Address of Prometheus, http or https.")
+    queries: tuple[str, ...] = option((), "COLUMN=EXPRESSION for each column of the run.", "")
+    step: str | None = option(None, "Time between two rows (default: sampling interval of the run).", "")
+    delay: str = option("15s", "Age from which values are complete.", "")
+    history: str = option("1h", "How far the first start looks back.", "")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for query in self.queries:
+            column, _, expression = query.partition("=")
+            if not (column.strip() and expression.strip()):
+                raise ConfigError(f"queries must have the form COLUMN=EXPRESSION. Received: {query[:60]!r}")
+        columns = [query.partition("=")[0].strip() for query in self.queries]
+        if twice := next((column for column in columns if columns.count(column) > 1), None):
+            raise ConfigError(f"queries has two expressions for the column {twice!r}. Remove one")
+        for name in ("step", "delay", "history"):
+            if (text := getattr(self, name)) is not None:
+                parse_duration(name, text)
+
+    def open(self, reading: Reading) -> RowSource:
+        """Return the queries."""
+        queries = {column.strip(): text.strip() for column, _, text in (each.partition("=") for each in self.queries)}
+        if lacking := next((column for column in reading.value_cols if column not in queries), None):
+            raise ConfigError(f"queries has no expression for the column {lacking!r} of the run. Add it")
+        if unknown := next((column for column in queries if column not in reading.value_cols), None):
+            raise ConfigError(
+                f"queries has the column {unknown!r}, which the run does not have. Columns: "
+                f"{', '.join(reading.value_cols)}",
+                code=Code.UNKNOWN_NAME,
+            )
+        own = parse_step(reading.freq or "rows")
+        step = round(parse_duration("step", self.step) * 1e3) if self.step else own.nanoseconds // 10**6 if own else 0
+        if not step:
+            raise ConfigError("step is missing, and the run has no sampling interval. Add it, such as step = '1min'")
+        return PrometheusSource(self.client("/api/v1/query_range"), queries, step, self, reading)
+
+
+class PrometheusSource(RowSource):
+    """Rows whose values are the results of queries at a constant step.
+
+    Args:
+        client: client of the path of range queries.
+        queries: expressions by column.
+        step: milliseconds between two rows, which lie at multiples of it.
+        options: the options of the source.
+        reading: the settings with which the run reads tables.
+        now: function that returns the seconds since 1970.
+    """
+
+    plain = True
+
+    def __init__(
+        self,
+        client: HttpClient,
+        queries: Mapping[str, str],
+        step: int,
+        options: Prometheus,
+        reading: Reading,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.client, self.queries, self.step, self.reading, self.now = client, queries, step, reading, now
+        self.name = "Prometheus"
+        self.delay = parse_duration("delay", options.delay)
+        self.history = parse_duration("history", options.history)
+        # Steps of a request, so that its rows are a batch.
+        self.steps = FIRST_STEPS
+        self.warned = set[str]()
+
+    def read(self, cursor: JsonMapping | None) -> Batch:
+        """Return the rows of the next steps that are complete."""
+        last = self._floor(self.now() - self.delay)
+        # The position is the last step that was read.
+        before = self._floor(self.now() - self.history) - self.step if cursor is None else int(cursor["time"])
+        count = 0 if cursor is None else int(cursor["count"])
+        first, end = before + self.step, min(last, before + self.steps * self.step)
+        if end < first:
+            return Batch([], [], [], cursor)
+        try:
+            series = {column: self._query(column, first, end) for column in self.queries}
+        except DataError:
+            # The limits of Prometheus or the time can be too small for so many steps.
+            self.steps = max(1, self.steps // 2)
+            raise
+        rows, refused = self._join(series)
+        widest = len({key for _, key in rows})
+        self.steps = min(max(1, BATCH_RECORDS // widest) if widest else BATCH_RECORDS, 10_000)
+        records = [self._record(moment, key, rows[moment, key]) for moment, key in sorted(rows)]
+        after = {"time": end, "count": count + len(records)}
+        numbers = range(count + 1, count + len(records) + 1)
+        return Batch(records, numbers, refused, after, more=end < last)
+
+    def check(self) -> Batch:
+        """Return the rows of the first steps; raise `DataError` for a query without a result at the last one."""
+        last = self._floor(self.now() - self.delay)
+        for column in self.queries:
+            if not self._query(column, last, last):
+                raise DataError(
+                    f"{self.name}: the query of {column!r} has no result now. Correct it, or start what it measures",
+                    code=Code.SERVER_UNAVAILABLE,
+                )
+        return self.read(None)
+
+    def _floor(self, seconds: float) -> int:
+        return int(seconds * 1e3) // self.step * self.step
+
+    def _query(self, column: str, first: int, last: int) -> "list[_Series]":
+        """Return the series of a query from a time to another one, both in milliseconds."""
+        fields = {
+            "query": self.queries[column],
+            "start": f"{first / 1e3:.3f}",
+            "end": f"{last / 1e3:.3f}",
+            "step": f"{self.step / 1e3:.3f}",
+        }
+        try:
+            body = self.client.post(urlencode(fields).encode(), {"Content-Type": "application/x-www-form-urlencoded"})
+        except ServerError as error:
+            raise DataError(
+                f"{self.name}, query of {column!r}: {_reason(error.content) or error}", code=Code.SERVER_UNAVAILABLE
+            ) from None
+        try:
+            document = json.loads(body)
+            for warning in document.get("warnings") or ():
+                if warning not in self.warned and len(self.warned) < 100:
+                    self.warned.add(warning)
+                    LOG.warning("%s, query of %r: %s", self.name, column, str(warning)[:300])
+            if document["data"]["resultType"] != "matrix":
+                raise ValueError
+            return [self._parse(each) for each in document["data"]["result"]]
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+            raise DataError(
+                f"{self.name}, query of {column!r}: the answer is not that of a range query. Check url",
+                code=Code.SERVER_UNAVAILABLE,
+            ) from None
+
+    def _parse(self, result: Any) -> "_Series":
+        labels = {str(name): str(value) for name, value in result["metric"].items()}
+        # A result of native histograms has no values.
+        values = [(round(float(moment) * 1e3), str(value)) for moment, value in result.get("values", ())]
+        return _Series(labels, values)
+
+    def _join(
+        self, found: "Mapping[str, Sequence[_Series]]"
+    ) -> tuple[dict[tuple[int, tuple[str, ...]], dict[str, str]], list[DataError]]:
+        """Return the values by time, series, and column, and the errors of rows that cannot be used."""
+        rows: dict[tuple[int, tuple[str, ...]], dict[str, str]] = {}
+        refused, twice = list[DataError](), set[tuple[int, tuple[str, ...]]]()
+        for column, results in found.items():
+            for labels, values in results:
+                if lacking := next((label for label in self.reading.id_col if not labels.get(label)), None):
+                    text = f"{self.name}, query of {column!r}: {format_count(len(values), 'value')} without the label"
+                    error = DataError(f"{text} {lacking!r}. Group by it", code=Code.SERIES_NAME)
+                    refused += [error] * len(values)
+                    continue
+                key = tuple(labels[label] for label in self.reading.id_col)
+                for moment, value in values:
+                    row = rows.setdefault((moment, key), {})
+                    if column in row and (moment, key) not in twice:
+                        twice.add((moment, key))
+                        what = f"of {', '.join(key)!r}" if key else "for a run without id_col"
+                        refused.append(
+                            DataError(
+                                f"{self.name}, query of {column!r}: several values {what} at one time. Aggregate them",
+                                code=Code.SERIES_NAME,
+                            )
+                        )
+                    row[column] = "" if value == "NaN" else value
+        return {place: row for place, row in rows.items() if place not in twice}, refused
+
+    def _record(self, moment: int, key: Sequence[str], values: Mapping[str, str]) -> Record:
+        names = dict(zip(self.reading.id_col, key, strict=True))
+        cells = {column: values.get(column, "") for column in self.queries}
+        return {**time_cells(moment * 10**6, self.reading), **names, **cells}
+
+
+class _Series(NamedTuple):
+    """A series of a result.
+
+    Args:
+        labels: its labels.
+        values: times in milliseconds and values as text.
+    """
+
+    labels: Mapping[str, str]
+    values: Sequence[tuple[int, str]]
+
+
+def _reason(content: bytes) -> str:
+    """Return the error in the body of an answer; "" if there is none."""
+    try:
+        return str(json.loads(content)["error"])[:300]
+    except (ValueError, TypeError, KeyError):
+        return ""
