@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_ae.apply.run_table import LoadedRun, TableRequest, run_config, slide_run
-from lstm_ae.arrays import Array, BoolArray
+from lstm_ae.apply.run_table import LoadedRun, TableRequest, run_config, slide_run, too_few_rows
+from lstm_ae.arrays import Array
 from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.data.anomaly_labels import known_anomalies
 from lstm_ae.data.padding import original_rows, remove_padding
@@ -16,7 +16,7 @@ from lstm_ae.data.table_reader import Progress
 from lstm_ae.data.time_zones import format_time
 from lstm_ae.detection.baselines import MAHALANOBIS
 from lstm_ae.detection.calibration import (
-    DetectorCalibration,
+    CalibratedScores,
     NormalDistances,
     NormalScores,
     Residuals,
@@ -25,6 +25,7 @@ from lstm_ae.detection.calibration import (
     find_anomalies,
     score_rows,
     score_rows_online,
+    window_segments,
 )
 from lstm_ae.detection.events import Event
 from lstm_ae.detection.metrics import EventMetrics, RankingMetrics, event_metrics, ranking_metrics
@@ -153,38 +154,35 @@ def detect_prepared(
         progress: Function that is called with the number of rows scored and their share.
         online: Whether to score each row as if it were the last one.
     """
-    normal, grid, values = detector.normal, prepared.grid, detector.scales.to_common(prepared).grid.values
+    normal, padded, values = detector.normal, prepared.grid, detector.scales.to_common(prepared).grid.values
     threshold_rule = parse_threshold(rule) if rule else reconstruction.threshold_rule(detector.config, normal)
-    original = original_rows(grid)
+    original = original_rows(padded)
     prepared = remove_padding(prepared, original)
-    rows: slice | BoolArray = slice(None) if prepared.grid is grid else original
+    grid, rows = prepared.grid, slice(None) if prepared.grid is padded else original
+    if online and not any(window_segments(grid.segment, normal.window)):
+        raise too_few_rows(prepared, normal.window, need="the window that ends at a row")
 
-    def score(
-        residuals: Residuals, calibration: DetectorCalibration, normal_scores: Array, progress: Progress | None = None
-    ) -> ScoredSeries:
+    def score(residuals: Residuals, fitted: CalibratedScores, progress: Progress | None = None) -> ScoredSeries:
         if online:
-            scored = score_rows_online(residuals, calibration, values, grid.segment, progress)
+            # Whether a series will be short is not known when its rows arrive, so no online score depends on padding.
+            scored = score_rows_online(residuals, fitted.calibration, values[rows], grid.segment, progress)
         else:
-            scored = score_rows(residuals, calibration, values, grid.segment, normal.smooth, progress)
-        scored = RowScores(*(column[rows] for column in scored))
-        threshold = normal.threshold(threshold_rule, normal_scores)
+            scored = score_rows(residuals, fitted.calibration, values, padded.segment, normal.smooth, progress)
+            scored = RowScores(*(column[rows] for column in scored))
+        threshold = normal.threshold(threshold_rule, fitted.select(online=online))
         return find_anomalies(
-            scored, normal, calibration.usual, threshold, prepared.grid.segment, prepared.grid.series, online=online
+            scored, normal, fitted.calibration.usual, threshold, grid.segment, grid.series, online=online
         )
 
-    model = score(detector.model_residuals, normal.calibration, normal.online if online else normal.scores, progress)
+    model = score(detector.model_residuals, normal.model, progress)
     # Only the model reports progress: the baseline takes much less time.
-    baseline = score(
-        detector.baseline_residuals, normal.baseline_calibration, normal.online_baseline if online else normal.baseline
-    )
+    baseline = score(detector.baseline_residuals, normal.baseline)
     metrics = {}
     if prepared.grid.labels is not None:
         scale, scorers = detector.scales.scale.common, {"model": model, "PCA": baseline}
         if distances := detector.distances:
             windows = reconstruction.sliding_residuals(lambda scaled: scaled, scale, normal.window)
-            scorers[MAHALANOBIS] = score(
-                windows, distances.calibration, distances.online if online else distances.scores
-            )
+            scorers[MAHALANOBIS] = score(windows, distances.windows)
         distance = np.square((values[rows] - scale.offset) / scale.range) if scale.kind == "fixed" else None
         raw = None if distance is None else mean_over_features(distance)
         # A fixed threshold is in units of the model's scores.

@@ -9,7 +9,7 @@ from lstm_ae.arrays import Array, Float32Array, Float64Array
 from lstm_ae.data.frames import map_to_table_rows, row_id_columns
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import PreparedTable
-from lstm_ae.detection.calibration import MAX_BATCH, Residuals, mean_rows, window_blocks, window_segments
+from lstm_ae.detection.calibration import Residuals, batch_size, mean_rows, window_blocks, window_segments
 from lstm_ae.detection.scores import mean_windows
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.json_types import JsonMapping
@@ -57,8 +57,9 @@ def decode_rows(sliding: SlidingAutoencoder, codes: Array, segment: Array) -> Fl
         )
     rows = np.full((len(codes), sliding.features), np.nan, np.float32)
     for first, end in window_segments(segment, sliding.window):
-        ends = range(first + sliding.window - 1, end, MAX_BATCH)
-        rows[first:end] = mean_windows(decode(codes[start : min(start + MAX_BATCH, end)]) for start in ends)
+        size = batch_size(sliding.window, sliding.features)
+        ends = range(first + sliding.window - 1, end, size)
+        rows[first:end] = mean_windows(decode(codes[start : min(start + size, end)]) for start in ends)
     return rows
 
 

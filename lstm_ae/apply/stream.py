@@ -78,7 +78,9 @@ class DetectionStream:
         parsed = parse_threshold(rule) if rule else threshold_rule(detector.config, detector.normal)
         self.final_threshold = detector.normal.threshold(parsed)
         # Threshold of the scores that are returned for all rows.
-        self.threshold = detector.normal.threshold(parsed, detector.normal.online) if online else self.final_threshold
+        self.threshold = (
+            detector.normal.threshold(parsed, detector.normal.model.online) if online else self.final_threshold
+        )
         # The time zone of the times in error messages.
         self.zone: Zone = None
         self.tracks: dict[str, _SeriesStream] = {}
@@ -191,7 +193,7 @@ class _SegmentStream:
 
     def __init__(self, stream: DetectionStream) -> None:
         self.stream, normal = stream, stream.detector.normal
-        self.calibration = normal.calibration
+        self.calibration = normal.model.calibration
         self.window, self.features = normal.components.mean.shape
         self.overlap = Overlap(normal.smooth)
         self.rows = np.empty((0, self.features), np.float32)

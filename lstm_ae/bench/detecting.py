@@ -90,5 +90,5 @@ def _run_scores(search: DetectionLoad, rounds: int, kernel: str, lap: Lap) -> No
     detector = _detector(search, kernel)
     values, segment = make_table(search, search.rows).values, np.zeros(search.rows, np.int32)
     for _ in range(rounds + 1):
-        score_rows(detector.model_residuals, detector.normal.calibration, values, segment, detector.normal.smooth)
+        score_rows(detector.model_residuals, detector.normal.model.calibration, values, segment, detector.normal.smooth)
         lap()

@@ -171,36 +171,55 @@ class RowScores(NamedTuple):
         return cls(means[:, 0], means[:, 1:])
 
 
+class CalibratedScores(NamedTuple):
+    """A calibration with the scores of the normal rows that it was fitted on.
+
+    Args:
+        calibration: the calibration.
+        scores, online: `(rows,)` scores and online scores.
+    """
+
+    calibration: DetectorCalibration
+    scores: Annotated[Array, StoredArray("scores", np.floating, "rows")]
+    online: Annotated[Array, StoredArray("online", np.floating, "rows")]
+
+    def select(self, *, online: bool) -> Array:
+        """Return the online scores or the scores."""
+        return self.online if online else self.scores
+
+
 @dataclass(frozen=True)
 class NormalScores(Artifact):
     """Scores of normal rows that the model was not trained on, and how they were computed.
 
     Args:
-        scores, online: `(rows,)` scores and online scores of the model.
-        baseline, online_baseline: `(rows,)` of the principal components.
+        model, baseline: calibrated scores of the model and of the principal components.
         segment: `(rows,)` segment of each row.
         components: the baseline.
-        calibration, baseline_calibration: of the residuals of the model and of the principal components.
         smooth: number of rows that a score averages.
         step: sampling interval in nanoseconds; 0 if it is not constant.
         scale: scale of the rows.
+
+    Raises:
+        ValueError: the numbers of rows differ.
     """
 
     file = "normal.npz"
     advice = "It is not an anomaly detector; train one with lstmae series train --task anomaly"
     repair = "restore it, or train a new run, as those of earlier versions have another score"
 
-    scores: Annotated[Array, StoredArray("scores_0", np.floating, "rows")]
-    online: Annotated[Array, StoredArray("online_0", np.floating, "rows")]
-    baseline: Annotated[Array, StoredArray("scores_1", np.floating, "rows")]
-    online_baseline: Annotated[Array, StoredArray("online_1", np.floating, "rows")]
-    segment: Annotated[Array, StoredArray("scores_2", np.integer, "rows")]
+    model: Annotated[CalibratedScores, OwnNames()]
+    baseline: Annotated[CalibratedScores, OwnNames()]
+    segment: Annotated[Array, StoredArray("segment", np.integer, "rows")]
     components: PrincipalComponents
-    calibration: Annotated[DetectorCalibration, OwnNames()]
-    baseline_calibration: Annotated[DetectorCalibration, OwnNames()]
     smooth: int
     step: int
     scale: Scale
+
+    def __post_init__(self) -> None:
+        rows = {len(part) for each in (self.model, self.baseline) for part in (each.scores, each.online)}
+        if rows != {len(self.segment)}:
+            raise ValueError(f"scores must have {len(self.segment)} rows. Received: {sorted(rows)}")
 
     @property
     def window(self) -> int:
@@ -212,11 +231,11 @@ class NormalScores(Artifact):
 
         Args:
             rule: see `lstm_ae.config.threshold.parse_threshold`.
-            scores: `(rows,)` scores to use instead of the model's, such as `baseline`.
+            scores: `(rows,)` scores to use instead of the model's, such as those of the baseline.
         """
         return fit_threshold(
             rule,
-            self.scores if scores is None else scores,
+            self.model.scores if scores is None else scores,
             self.window,
             step=np.timedelta64(self.step, "ns") if self.step else None,
             segment=self.segment,
@@ -228,15 +247,12 @@ class NormalDistances(Artifact):
     """Mahalanobis distances of the rows of `NormalScores`, a baseline where labels exist.
 
     Args:
-        scores, online: `(rows,)` scores and online scores.
-        calibration: the distance of scaled windows.
+        windows: calibrated distances of scaled windows.
     """
 
     file = "distances.npz"
 
-    scores: Annotated[Array, StoredArray("distances_0", np.floating, "rows")]
-    online: Annotated[Array, StoredArray("distances_1", np.floating, "rows")]
-    calibration: DetectorCalibration
+    windows: Annotated[CalibratedScores, OwnNames()]
 
 
 class ScoredSeries(NamedTuple):
@@ -292,14 +308,6 @@ def fit_deviation(residuals: Array, spread: Array) -> Float32Array:
     return np.where(deviation > 0, deviation, 1).astype(np.float32)
 
 
-class CalibratedScores(NamedTuple):
-    """A calibration with the scores and the online scores of the normal rows that it was fitted on, `(rows,)`."""
-
-    calibration: DetectorCalibration
-    scores: Array
-    online: Array
-
-
 def calibrate_detector(
     training: Array,
     score: Callable[[DetectorCalibration, bool], RowScores],
@@ -326,13 +334,15 @@ def calibrate_detector(
     raw = DetectorCalibration(deviation, distance, 1.0, UsualErrors(0.0, 0.0), OnlineUnits(1.0, np.inf))
     (scores, by_feature), (distances, last) = score(raw, False), score(raw, True)
     errors, last_errors = mean_over_features(by_feature), mean_over_features(last)
-    if any(np.isnan(part).all() for part in (scores, errors, distances, last_errors)):
-        return CalibratedScores(raw._replace(online=OnlineUnits(1.0, 1.0)), scores, distances)
-    unit = max(float(np.nanmedian(scores)), MIN_UNIT)
-    usual = UsualErrors(float(np.nanmedian(errors)), float(np.nanquantile(errors, HIGHEST_QUANTILE)))
-    units = OnlineUnits(
-        *(max(float(np.nanquantile(part, HIGHEST_QUANTILE)), MIN_UNIT) for part in (distances, last_errors))
-    )
+    unit, usual, units = raw.unit, raw.usual, OnlineUnits(1.0, 1.0)
+    if not np.isnan(scores).all() and not np.isnan(errors).all():
+        unit = max(float(np.nanmedian(scores)), MIN_UNIT)
+        usual = UsualErrors(float(np.nanmedian(errors)), float(np.nanquantile(errors, HIGHEST_QUANTILE)))
+    # There are no online scores if all segments are shorter than a window.
+    if not np.isnan(distances).all() and not np.isnan(last_errors).all():
+        units = OnlineUnits(
+            *(max(float(np.nanquantile(part, HIGHEST_QUANTILE)), MIN_UNIT) for part in (distances, last_errors))
+        )
     return CalibratedScores(
         raw._replace(unit=unit, usual=usual, online=units), scores / unit, units.scores(distances, last_errors)
     )
@@ -418,9 +428,18 @@ def score_rows_online(
     return scored
 
 
+def batch_size(window: int, features: int) -> int:
+    """Return the number of windows per batch.
+
+    >>> batch_size(window=60, features=3), batch_size(window=1440, features=20)
+    (2048, 291)
+    """
+    return max(1, min(MAX_BATCH, BATCH_VALUES // (window * features)))
+
+
 def window_blocks(first: int, end: int, window: int, features: int) -> Iterator[slice]:
     """Yield the rows of all windows from row `first` to row `end` - 1, one batch of windows at a time."""
-    size = max(1, min(MAX_BATCH, BATCH_VALUES // (window * features)))
+    size = batch_size(window, features)
     for start in range(first, end - window + 1, size):
         yield slice(start, min(start + size + window - 1, end))
 

@@ -89,7 +89,7 @@ def score_parameters(run: ModelStore) -> ScoreParameters | None:
     return ScoreParameters(
         threshold["value"],
         threshold["smooth"],
-        run.artifact(NormalScores).calibration,
+        run.artifact(NormalScores).model.calibration,
         config.max_gap,
         config.short == "pad",
     )

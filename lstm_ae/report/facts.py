@@ -539,7 +539,7 @@ def _history(run: Run) -> dict[str, list[float]]:
 def _scores(run: Run) -> Sequence[float]:
     """Return the scores of the validation split without missing ones."""
     normal = run.find_artifact(NormalScores)
-    return () if normal is None else [score for score in normal.scores.tolist() if score == score]
+    return () if normal is None else [score for score in normal.model.scores.tolist() if score == score]
 
 
 def _tables(directory: Path) -> list[Path]:

@@ -216,7 +216,7 @@ def test_padding_of_short_series_has_no_normal_scores() -> None:
     normal = run.artifact(NormalScores)
     data = series.load(run.config())  # type: ignore[arg-type]
     assert np.isnan(data.validation.series).any()
-    for scores_of_rows in (normal.scores, run.artifact(NormalDistances).scores):
+    for scores_of_rows in (normal.model.scores, run.artifact(NormalDistances).windows.scores):
         np.testing.assert_array_equal(np.isnan(scores_of_rows), np.isnan(data.validation.series[:, 0]))
     said = call("series detect padded beats.csv --scores s.csv --json")
     assert said.code == 0, said.err
@@ -718,13 +718,13 @@ def test_normal_scores_load_after_saving(place: Path) -> None:
     assert normal.scale.kind == "fixed"
     opened = open_trained(open_run(place / "run"), series.load(open_run(place / "run").config()))  # type: ignore[arg-type]
     again = reconstruction.score_normal_rows(opened.model, opened.data, opened.config)  # type: ignore[arg-type]
-    np.testing.assert_allclose(again.scores, normal.scores, rtol=1e-5)
-    for name in ("calibration", "baseline_calibration"):
-        computed, stored = getattr(again, name), getattr(normal, name)
+    np.testing.assert_allclose(again.model.scores, normal.model.scores, rtol=1e-5)
+    for name in ("model", "baseline"):
+        computed, stored = (getattr(each, name).calibration for each in (again, normal))
         np.testing.assert_allclose(computed.deviation, stored.deviation, rtol=1e-5)
         assert (computed.unit, *computed.usual) == pytest.approx((stored.unit, *stored.usual), rel=1e-5)
-    assert normal.calibration.unit != normal.baseline_calibration.unit
-    assert (np.nanmedian(normal.scores), np.nanmedian(normal.baseline)) == pytest.approx((1, 1))
+    assert normal.model.calibration.unit != normal.baseline.calibration.unit
+    assert (np.nanmedian(normal.model.scores), np.nanmedian(normal.baseline.scores)) == pytest.approx((1, 1))
     (place / "spoilt").mkdir()
     for name in ("config.json", "metrics.json"):
         (place / "spoilt" / name).write_bytes((place / "run" / name).read_bytes())
@@ -749,10 +749,10 @@ def test_exported_detector_equals_the_scores_of_the_run(place: Path) -> None:
     normal = run.artifact(NormalScores)
     scale = normal.scale
     residuals = reconstruction.sliding_residuals(reconstruction.model_residuals(run.network()), scale, 24)
-    assert len(normal.calibration.distance.axes) > 0
-    assert np.ptp(normal.calibration.deviation) > 1e-3
+    assert len(normal.model.calibration.distance.axes) > 0
+    assert np.ptp(normal.model.calibration.deviation) > 1e-3
     for place_, turn in enumerate((slice(None), slice(None, None, -1))):
-        expected = score_rows(residuals, normal.calibration, values[turn], segment[turn], normal.smooth).scores
+        expected = score_rows(residuals, normal.model.calibration, values[turn], segment[turn], normal.smooth).scores
         np.testing.assert_allclose(answer["score"][place_], expected, rtol=2e-4, atol=1e-6)
     threshold = run.metrics()["threshold"]["value"]
     np.testing.assert_allclose(answer["threshold"], [threshold] * 2, rtol=1e-6)

@@ -4,15 +4,17 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
-from detectors import MINUTE, detector_of, fitted_calibration, sliding
+from detectors import MINUTE, detector_of, fitted_calibration, sliding, with_calibration
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lstm_ae.apply.detect import RunDetector
+from lstm_ae.apply.detect import RunDetector, detect_prepared
+from lstm_ae.apply.run_table import prepare_run_table
 from lstm_ae.apply.stream import DetectionStream, StreamedScores
 from lstm_ae.config import Series
-from lstm_ae.data.frames import panel_from_rows
+from lstm_ae.data.frames import RowCodes, panel_from_rows
 from lstm_ae.data.padding import original_rows, pad_segments
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import prepare_table
@@ -37,7 +39,7 @@ def at_once(detector: RunDetector, table: Panel) -> tuple[Any, RowScores]:
     prepared = pad_segments(prepared, "segments") if detector.config.short == "pad" else prepared
     grid, normal = prepared.grid, detector.normal
     own = original_rows(grid)
-    scored = score_rows(detector.model_residuals, normal.calibration, grid.values, grid.segment, normal.smooth)
+    scored = score_rows(detector.model_residuals, normal.model.calibration, grid.values, grid.segment, normal.smooth)
     return grid.times[own], RowScores(*(column[own] for column in scored))
 
 
@@ -47,8 +49,6 @@ def assert_scored(found: StreamedScores, expected: RowScores) -> None:
 
 
 def table_of(detector: RunDetector, times: Any, values: Any) -> Panel:
-    import pandas as pd
-
     index = None if times is None else pd.DatetimeIndex(np.asarray(times).view("datetime64[ns]"))
     return panel_from_rows(values, detector.config.value_cols, index)
 
@@ -265,8 +265,7 @@ def test_stream_without_times_uses_row_numbers() -> None:
 def test_stream_of_two_columns_equals_the_whole_table(size: int, smooth: int) -> None:
     """Columns are correlated, some values are missing, one is huge, and a long gap separates two segments."""
     detector = detector_of(4, 2, smooth)
-    normal = dataclasses.replace(detector.normal, calibration=fitted_calibration(4, 2))
-    detector = dataclasses.replace(detector, normal=normal)
+    detector = with_calibration(detector, fitted_calibration(4, 2))
     random = np.random.default_rng(0)
     values = random.normal(size=(60, 2)).astype(np.float32)
     values[random.random(values.shape) < 0.15] = np.nan
@@ -286,8 +285,7 @@ def test_stream_of_two_columns_equals_the_whole_table(size: int, smooth: int) ->
 @pytest.mark.parametrize("size", [1, 4, 60])
 def test_online_scores_equal_those_of_the_whole_table_and_final_ones_correct_them(size: int) -> None:
     detector = detector_of(4, 2)
-    normal = dataclasses.replace(detector.normal, calibration=fitted_calibration(4, 2))
-    detector = dataclasses.replace(detector, normal=normal)
+    detector = with_calibration(detector, fitted_calibration(4, 2))
     values = np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)
     values[20] = np.nan
     times = START + MINUTE * (np.arange(60) + 10 * (np.arange(60) > 30))
@@ -296,7 +294,8 @@ def test_online_scores_equal_those_of_the_whole_table_and_final_ones_correct_the
     found = joined([*parts, stream.end()])
     prepared = prepare_table(detector.config, table_of(detector, times, values))
     grid = prepared.grid
-    expected = score_rows_online(detector.model_residuals, normal.calibration, grid.values, grid.segment)
+    normal = detector.normal
+    expected = score_rows_online(detector.model_residuals, normal.model.calibration, grid.values, grid.segment)
     arrived = StreamedScores(found.series, *(column[~found.final] for column in found[1:]))
     np.testing.assert_array_equal(arrived.times, grid.times)
     assert_scored(arrived, expected)
@@ -304,7 +303,7 @@ def test_online_scores_equal_those_of_the_whole_table_and_final_ones_correct_the
     assert (~np.isnan(arrived.scores)).sum() == 60 - 7
     np.testing.assert_array_equal(arrived.anomaly, arrived.scores > stream.threshold.value)
     # The final scores of the rows before the last, unfinished segment.
-    final = score_rows(detector.model_residuals, normal.calibration, grid.values, grid.segment).scores
+    final = score_rows(detector.model_residuals, normal.model.calibration, grid.values, grid.segment).scores
     is_final = np.arange(60) < 57
     late = final > stream.final_threshold.value
     ends = [(0, 31) if row < 31 else (31, 60) for row in range(60)]
@@ -315,6 +314,26 @@ def test_online_scores_equal_those_of_the_whole_table_and_final_ones_correct_the
     np.testing.assert_array_equal(found.times[found.final], grid.times[corrected])
     np.testing.assert_allclose(found.scores[found.final], final[corrected])
     np.testing.assert_array_equal(found.anomaly[found.final], late[corrected])
+
+
+def test_padded_series_have_no_online_scores_in_a_table_or_a_stream() -> None:
+    """A series is known to be short at its end only."""
+    detector = detector_of(4, short="pad", id_col=("id",))
+    ids = ["short"] * 3 + ["long"] * 5
+    times = START + MINUTE * np.r_[np.arange(3), np.arange(5)]
+    values = np.random.default_rng(0).normal(size=(8, 1)).astype(np.float32)
+    stream = DetectionStream(detector, "fixed:50", online=True)
+    arrived = stream.push(values, times, ids)
+    series = RowCodes(("id",), np.array([0] * 3 + [1] * 5, np.int32), ("short", "long"))
+    index = pd.DatetimeIndex(times.view("datetime64[ns]"))
+    prepared = prepare_run_table(detector.config, panel_from_rows(values, ["value 0"], index, series=series))
+    found = detect_prepared(detector, prepared, "fixed:50", online=True)
+    assert np.isnan(found.model.scores).tolist() == [True] * 3 + [True] * 3 + [False] * 2
+    np.testing.assert_array_equal(found.model.scores, arrived.scores)
+    assert not np.isnan(detect_prepared(detector, prepared, "fixed:50").model.scores).any()
+    alone = prepare_run_table(detector.config, table_of(detector, times[:3], values[:3]))
+    with pytest.raises(DataError, match=r"has 3 rows, and the window that ends at a row has 4\. Pass more rows"):
+        detect_prepared(detector, alone, "fixed:50", online=True)
 
 
 def test_stream_memory_does_not_grow() -> None:

@@ -1,5 +1,6 @@
 """A detector without a network, whose scores can be calculated by hand."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from lstm_ae.data.preparation import SeriesScales
 from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.detection.baselines import CovarianceDistance, PrincipalComponents, fit_covariance
 from lstm_ae.detection.calibration import (
+    CalibratedScores,
     DetectorCalibration,
     NormalScores,
     OnlineUnits,
@@ -47,6 +49,13 @@ def fitted_calibration(window: int, features: int) -> DetectorCalibration:
     return DetectorCalibration(deviation, distance, 1.7, UsualErrors(0.0, np.inf), OnlineUnits(2.0, 3.0))
 
 
+def with_calibration(detector: RunDetector, calibration: DetectorCalibration) -> RunDetector:
+    """Return a detector whose model has another calibration."""
+    normal = detector.normal
+    model = normal.model._replace(calibration=calibration)
+    return dataclasses.replace(detector, normal=dataclasses.replace(normal, model=model))
+
+
 def sliding(residuals: Callable[[Any], Any], window: int) -> Residuals:
     """Return a function from rows to the residuals of the windows at every row, from one of windows."""
     return lambda rows: residuals(sliding_windows(rows, window))
@@ -67,14 +76,9 @@ def detector_of(window: int = 3, features: int = 1, smooth: int = 1, **options: 
     scores = np.random.default_rng(0).exponential(size=400)
     calibration = plain_calibration(window, features)
     normal = NormalScores(
-        scores,
-        scores / 2,
-        scores,
-        scores / 2,
+        *2 * [CalibratedScores(calibration, scores, scores / 2)],
         np.zeros(400, np.int32),
         components,
-        calibration,
-        calibration,
         smooth,
         MINUTE,
         fixed_scale(),

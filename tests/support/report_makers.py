@@ -16,7 +16,7 @@ from lstm_ae.config.space import Axis
 from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.data.windows import Source
 from lstm_ae.detection.baselines import PrincipalComponents
-from lstm_ae.detection.calibration import NormalScores
+from lstm_ae.detection.calibration import CalibratedScores, NormalScores
 from lstm_ae.detection.sketch import TableSketch, sketch_series
 from lstm_ae.plots.base import figure, png
 from lstm_ae.run import Run
@@ -74,7 +74,7 @@ def found_anomalies(where: str, name: str = "temp", threshold: float = 2.0) -> R
     calibration = plain_calibration(4, 1)
     segment = np.zeros(4, int)
     run.write_artifact(
-        NormalScores(scores, scores, scores, scores, segment, parts, calibration, calibration, 1, 0, fixed_scale())
+        NormalScores(*2 * [CalibratedScores(calibration, scores, scores)], segment, parts, 1, 0, fixed_scale())
     )
     times = [f"2024-01-0{day}T00:00:00" for day in range(1, 7)]
     marked = [False, False, True, True, False, False]

@@ -49,7 +49,9 @@ def test_events_and_scores_equal_those_of_a_table(run: Any) -> None:
     drain(monitor)
     detector = run.detector
     array = np.array(values, np.float32)[:, None]
-    scored = score_rows_online(detector.model_residuals, detector.normal.calibration, array, np.zeros(60, np.int32))
+    scored = score_rows_online(
+        detector.model_residuals, detector.normal.model.calibration, array, np.zeros(60, np.int32)
+    )
     first, scores = detector.normal.window - 1, messages("scores.jsonl")
     np.testing.assert_allclose([each["score"] for each in scores], scored.scores[first:], rtol=1e-6)
     assert [each["anomaly"] for each in scores] == (scored.scores[first:] > 20).tolist()

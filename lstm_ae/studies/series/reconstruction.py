@@ -20,13 +20,13 @@ from lstm_ae.detection.baselines import (
     fit_principal_components,
 )
 from lstm_ae.detection.calibration import (
-    MAX_BATCH,
     CalibratedScores,
     DetectorCalibration,
     NormalDistances,
     NormalScores,
     Residuals,
     RowScores,
+    batch_size,
     calibrate_detector,
     default_rule,
     fit_deviation,
@@ -144,24 +144,17 @@ def score_normal_rows(model: Network, data: Data, config: Series) -> NormalScore
     split = data.validation
     training = _training_windows(data, most=MAX_CALIBRATION_WINDOWS)
     spread = _spread(split.series, data.scale)
-    fitted = []
-    for residuals, sliding in (
-        (model_residuals(model), slide_with_kernels(model, config.scale).residuals),
-        (components.residuals, sliding_residuals(components.residuals, data.scale, split.span)),
-    ):
+
+    def calibrate(residuals: WindowFunction, sliding: Residuals) -> CalibratedScores:
         of_training = np.concatenate([residuals(block) for block in _blocks(training)])
         deviation = fit_deviation(of_training, spread)
-        fitted.append(_calibrate_on_validation(of_training, sliding, deviation, data, config))
-    by_model, by_components = fitted
+        return _calibrate_on_validation(of_training, sliding, deviation, data, config)
+
     return NormalScores(
-        by_model.scores,
-        by_model.online,
-        by_components.scores,
-        by_components.online,
+        calibrate(model_residuals(model), slide_with_kernels(model, config.scale).residuals),
+        calibrate(components.residuals, sliding_residuals(components.residuals, data.scale, split.span)),
         split.segment_ids(),
         components,
-        by_model.calibration,
-        by_components.calibration,
         config.smooth or 1,
         step.nanoseconds if step else 0,
         scale,
@@ -173,8 +166,9 @@ def score_normal_distances(data: Data, config: Series) -> NormalDistances:
     data = data.in_common_scale
     deviation = np.ones(data.train.features, np.float32)
     distances = sliding_residuals(lambda scaled: scaled, data.scale, data.validation.span)
-    calibrated = _calibrate_on_validation(_training_windows(data), distances, deviation, data, config, MIN_EIGENVALUE)
-    return NormalDistances(calibrated.scores, calibrated.online, calibrated.calibration)
+    return NormalDistances(
+        _calibrate_on_validation(_training_windows(data), distances, deviation, data, config, MIN_EIGENVALUE)
+    )
 
 
 def _calibrate_on_validation(
@@ -182,16 +176,19 @@ def _calibrate_on_validation(
 ) -> CalibratedScores:
     """Calibrate on the validation split; see `lstm_ae.detection.calibration.calibrate_detector`."""
     split = data.validation
-    padding = _padding(config, split)
+    padding, segment = _padding(config, split), split.segment_ids()
 
     def score(calibration: DetectorCalibration, online: bool) -> RowScores:
-        rows = split.series, split.segment_ids()
-        if online:
-            scored = score_rows_online(residuals, calibration, *rows)
-        else:
-            scored = score_rows(residuals, calibration, *rows, config.smooth or 1)
-        for values in scored:
-            values[padding] = np.nan
+        if not online:
+            scored = score_rows(residuals, calibration, split.series, segment, config.smooth or 1)
+            for values in scored:
+                values[padding] = np.nan
+            return scored
+        # Whether a series will be short is not known when its rows arrive, so no online score depends on padding.
+        arrived = score_rows_online(residuals, calibration, split.series[~padding], segment[~padding])
+        scored = RowScores(*(np.full((len(padding), *part.shape[1:]), np.nan) for part in arrived))
+        for values, part in zip(scored, arrived, strict=True):
+            values[~padding] = part
         return scored
 
     return calibrate_detector(training, score, deviation, min_eigenvalue, config.seed)
@@ -199,8 +196,9 @@ def _calibrate_on_validation(
 
 def _blocks(windows: Array) -> Iterator[Array]:
     """Yield windows in blocks of a size that a network computes at once."""
-    for first in range(0, len(windows), MAX_BATCH):
-        yield windows[first : first + MAX_BATCH]
+    size = batch_size(*windows.shape[1:])
+    for first in range(0, len(windows), size):
+        yield windows[first : first + size]
 
 
 def _padding(config: Series, split: Split) -> Array:
@@ -243,7 +241,7 @@ def fit_artifacts(config: Series, model: Network, data: Data, evaluation: Evalua
     if config.task != "anomaly":
         return FittedArtifacts((ReconstructionBaseline(evaluation.fitted, data.scale),))
     normal = score_normal_rows(model, data, config)
-    note = describe_outlying_rows(normal.scores, normal.segment, data.validation.time, config.zone)
+    note = describe_outlying_rows(normal.model.scores, normal.segment, data.validation.time, config.zone)
     dated = data.validation.time is not None
     record = threshold_record(normal, config, dated=dated) | ({"note": note} if note else {})
     return FittedArtifacts((normal, score_normal_distances(data, config)), {"threshold": record})
