@@ -34,6 +34,9 @@ MIN_EIGENVALUE = 1e-3
 # covariance of their values, which has the same nonzero eigenvalues.
 MAX_EIGENVALUES = 2000
 
+# Most values of the stored axes of a distance, 16 MiB. It limits the axes of windows of more than 2048 values.
+MAX_AXIS_VALUES = 1 << 22
+
 # Principal components of longer windows are found by randomized projections if there are fewer windows than values.
 WIDE_VALUES = 2000
 
@@ -106,7 +109,8 @@ class PrincipalComponents(NamedTuple):
 class CovarianceDistance(NamedTuple):
     """Mahalanobis distance of windows from the mean of the training windows.
 
-    Only axes with an eigenvalue above the floor are stored, because all others have the same weight.
+    Only axes with an eigenvalue above the floor are stored, because all others have the same weight. If they have more
+    than `MAX_AXIS_VALUES` values, those with the largest eigenvalues are stored, and the others count with the floor.
 
     Args:
         mean: `(window, features)` float32.
@@ -254,6 +258,9 @@ def fit_covariance(windows: Array, seed: int = 0, min_eigenvalue: float = MIN_EI
     products = (sample.T @ sample if values <= count else sample @ sample.T) / count
     # Without variance no direction is more usual than others.
     variances, vectors = eigh(products, subset_by_value=(floor, np.inf)) if floor else (np.empty(0), products[:, :0])
+    # The largest ones are last.
+    stored = slice(-max(1, MAX_AXIS_VALUES // values), None)
+    variances, vectors = variances[stored], vectors[:, stored]
     axes = vectors.T if values <= count else vectors.T @ sample / np.sqrt(variances * count)[:, None]
     return CovarianceDistance(
         mean.reshape(window, features).astype(np.float32),

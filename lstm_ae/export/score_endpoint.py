@@ -108,11 +108,13 @@ def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[
     network = inner_network(model)
     window, features = network.input["sequence"].shape[1:]
     half = detector.smooth // 2
+    # A constant would be a part of the graph, whose size is limited, and of each of its copies.
+    axes = tf.Variable(detector.calibration.distance.axes, trainable=False, name="axes")
 
     def distances(windows: tf.Tensor) -> tf.Tensor:
         scaled = inner_scaling(model)(with_series_scale(model, windows), training=False)["scaled"]
         residuals = network({"sequence": scaled}, training=False)["reconstruction"] - scaled
-        by_window = squared_distances(detector.calibration, residuals)[:, None]
+        by_window = squared_distances(detector.calibration, axes, residuals)[:, None]
         # Rows without a value have no score.
         return tf.where(tf.reduce_all(tf.math.is_nan(residuals), axis=2), tf.constant(float("nan")), by_window)
 
@@ -133,11 +135,14 @@ def make_score_function(model: keras.Model, detector: ScoreParameters) -> tuple[
     return score, input_signature(model) | {"sequence": rows}
 
 
-def squared_distances(calibration: DetectorCalibration, residuals: tf.Tensor) -> tf.Tensor:
+def squared_distances(
+    calibration: DetectorCalibration, axes: tf.Tensor | tf.Variable, residuals: tf.Tensor
+) -> tf.Tensor:
     """Return the score of each window, as `DetectorCalibration.sums` computes it.
 
     Args:
         calibration: How residuals become scores.
+        axes: The axes of its distance.
         residuals: `(windows, window, features)`, NaN where a value is missing.
 
     Returns:
@@ -148,7 +153,7 @@ def squared_distances(calibration: DetectorCalibration, residuals: tf.Tensor) ->
     deviations = tf.where(missing, tf.constant(distance.mean), residuals / calibration.deviation)
     deviations = tf.clip_by_value(deviations, -MAX_DEVIATIONS, MAX_DEVIATIONS)
     centered = tf.reshape(deviations - distance.mean, (-1, distance.mean.size))
-    projected = tf.square(tf.matmul(centered, tf.constant(distance.axes), transpose_b=True))
+    projected = tf.square(tf.matmul(centered, axes, transpose_b=True))
     rest = tf.maximum(tf.reduce_sum(tf.square(centered), axis=1) - tf.reduce_sum(projected, axis=1), 0.0)
     sums = tf.linalg.matvec(projected, tf.constant(1 / distance.variances)) + rest / distance.floor
     present = tf.reduce_sum(tf.cast(~missing, tf.float32), axis=(1, 2))

@@ -105,6 +105,22 @@ def test_mahalanobis_distance_equals_that_of_the_full_covariance(rows: int) -> N
     assert (fitted.variances > fitted.floor).all()
 
 
+def test_axes_with_the_largest_variances_are_stored_if_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    windows = random_windows(12)
+    whole = fit_covariance(windows)
+    values = whole.mean.size
+    monkeypatch.setattr(baselines, "MAX_AXIS_VALUES", 3 * values + 1)
+    fitted = fit_covariance(windows)
+    assert fitted.axes.shape == (3, values) < whole.axes.shape
+    assert fitted.variances.tolist() == whole.variances[-3:].tolist()
+    np.testing.assert_array_equal(fitted.axes, whole.axes[-3:])
+    # The other directions count with the floor.
+    centered = windows.reshape(len(windows), -1) - fitted.mean.ravel()
+    projected = np.square(centered @ fitted.axes.T)
+    expected = projected @ (1 / fitted.variances) + (np.square(centered).sum(1) - projected.sum(1)) / fitted.floor
+    assert fitted.distances(windows) == pytest.approx(expected / values, rel=1e-4)
+
+
 def test_distance_within_components_ignores_the_residual() -> None:
     fitted = fit_covariance(waves(500))
     assert len(fitted.axes) == 2

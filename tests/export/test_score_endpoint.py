@@ -24,7 +24,8 @@ def test_distances_in_the_graph_equal_those_of_the_calibration(missing: float) -
     residuals[7] = np.nan
     residuals[8, 3, 1] = 1e30
     residuals[9, 2, 0] = -np.inf
-    found = tf.function(lambda given: squared_distances(calibration, given))(residuals).numpy()
+    axes = tf.constant(calibration.distance.axes)
+    found = tf.function(lambda given: squared_distances(calibration, axes, given))(residuals).numpy()
     expected = score_each(calibration, residuals)
     assert np.flatnonzero(np.isnan(expected)).tolist() == [7]
     assert (expected[[8, 9]] > 1e20).all()
