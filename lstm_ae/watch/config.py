@@ -15,17 +15,25 @@ from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.files import LARGEST_OBJECT, open_regular
 from lstm_ae.formatting import quote
 from lstm_ae.json_types import JsonMapping
+from lstm_ae.watch.mqtt import Mqtt, MqttTopic
 from lstm_ae.watch.prometheus import Prometheus
 from lstm_ae.watch.sinks import Alertmanager, JsonLines, SinkOptions, Webhook
 from lstm_ae.watch.sources import File, SourceOptions, Stdin
 from lstm_ae.watch.sql import Sql, SqlTable
 
-SOURCES: Mapping[str, type[SourceOptions]] = {"file": File, "stdin": Stdin, "sql": Sql, "prometheus": Prometheus}
+SOURCES: Mapping[str, type[SourceOptions]] = {
+    "file": File,
+    "stdin": Stdin,
+    "sql": Sql,
+    "prometheus": Prometheus,
+    "mqtt": Mqtt,
+}
 SINKS: Mapping[str, type[SinkOptions]] = {
     "jsonl": JsonLines,
     "webhook": Webhook,
     "alertmanager": Alertmanager,
     "sql": SqlTable,
+    "mqtt": MqttTopic,
 }
 
 # Names of monitors and sinks, which become names of files and labels of metrics.
@@ -277,9 +285,11 @@ _EXAMPLE: Mapping[type[Options], JsonMapping] = {
         "url": "http://127.0.0.1:9090",
         "queries": ("flow=avg(pump_flow)", "pressure=avg(pump_pressure)"),
     },
+    Mqtt: {"url": "mqtt://127.0.0.1", "topic": "plant/pump", "client_id": "lstmae-pump"},
     Webhook: {"url": "https://example.com/alarms"},
     Alertmanager: {"url": "http://127.0.0.1:9093"},
     SqlTable: {"url": "sqlite:///alarms.db"},
+    MqttTopic: {"url": "mqtt://127.0.0.1"},
 }
 
 

@@ -211,8 +211,12 @@ def describe_failure(error: Exception) -> str:
 
     >>> describe_failure(ConnectionRefusedError(111, "Connection refused"))
     'Connection refused'
+    >>> describe_failure(urllib.error.URLError(TimeoutError()))
+    'TimeoutError'
     """
-    cause = getattr(error, "reason", error)
+    # The reason of an error of urllib is an error itself, that of TLS a code.
+    reason = getattr(error, "reason", None)
+    cause = reason if isinstance(reason, Exception) else error
     return str(getattr(cause, "strerror", None) or type(cause).__name__)
 
 

@@ -133,23 +133,18 @@ def time_cells(time: int, reading: Reading) -> dict[str, str]:
         reading: the settings with which the run reads tables.
 
     >>> time_cells(1_704_067_200_500_000_000, Reading(time_col="time"))
-    {'time': '2024-01-01T00:00:00.500+00:00'}
+    {'time': '2024-01-01T00:00:00.500000+00:00'}
     >>> time_cells(1_704_067_200_000_000_000, Reading(time_col="Date", clock_col="Time", time_zone="Europe/Berlin"))
-    {'Date': '2024-01-01', 'Time': '01:00:00.000'}
+    {'Date': '2024-01-01', 'Time': '01:00:00'}
     """
     if reading.time_col is None:
         return {}
     moment = datetime.datetime.fromtimestamp(time // 10**9, datetime.UTC)
     moment = moment.replace(microsecond=time % 10**9 // 1000)
     if reading.clock_col is None:
-        return {reading.time_col: moment.isoformat(timespec="milliseconds")}
+        return {reading.time_col: moment.isoformat()}
     # A time of day has no offset, and is read in the zone of the table.
-    date, _, clock = (
-        moment.astimezone(reading.zone or datetime.UTC)
-        .replace(tzinfo=None)
-        .isoformat("T", "milliseconds")
-        .partition("T")
-    )
+    date, _, clock = moment.astimezone(reading.zone or datetime.UTC).replace(tzinfo=None).isoformat().partition("T")
     return {reading.time_col: date, reading.clock_col: clock}
 
 
@@ -227,9 +222,14 @@ def read_json_record(line: str, where: str) -> Record:
         found = parse_json(line)
     except ValueError as error:
         raise DataError(f"{where}: not JSON ({error}). Write one object per line", code=Code.FILE_FORMAT) from None
-    if not isinstance(found, dict):
-        raise DataError(f"{where}: not a JSON object. Write one object per line", code=Code.FILE_FORMAT)
-    return {key: _cell(value) for key, value in found.items()}
+    return read_json_object(found, where)
+
+
+def read_json_object(content: object, where: str) -> Record:
+    """Return the record of parsed JSON; raise `DataError` if it is not an object."""
+    if not isinstance(content, dict):
+        raise DataError(f"{where}: not a JSON object. Write one object per row", code=Code.FILE_FORMAT)
+    return {key: _cell(value) for key, value in content.items()}
 
 
 def _cell(value: object) -> str:

@@ -143,3 +143,28 @@ def alertmanager_server(config: str) -> Iterator[str]:
     words.append(f"--web.listen-address={url.removeprefix('http://')}")
     with program([str(ALERTMANAGER), *words], lambda: answers(f"{url}/-/ready")):
         yield url
+
+
+class Mosquitto:
+    """A broker of MQTT that keeps sessions on the disk.
+
+    Args:
+        lines: further lines of its configuration.
+    """
+
+    def __init__(self, lines: str = "allow_anonymous true") -> None:
+        self.port = free_port()
+        self.url = f"mqtt://127.0.0.1:{self.port}"
+        folder = Path.cwd()
+        user = "root" if os.getuid() == 0 else ""
+        settings = [f"listener {self.port} 127.0.0.1", "persistence true", f"persistence_location {folder}/", lines]
+        settings += [f"user {user}"] if user else []
+        Path("mosquitto.conf").write_text("\n".join([*settings, ""]))
+
+    @contextmanager
+    def running(self) -> Iterator[subprocess.Popen[bytes]]:
+        """Start the broker, and let it store its sessions at the end."""
+        with program([str(MOSQUITTO), "-c", "mosquitto.conf"], lambda: accepts(self.port)) as process:
+            yield process
+            process.terminate()
+            process.wait()

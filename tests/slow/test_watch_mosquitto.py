@@ -1,0 +1,254 @@
+"""Source and sink of `lstmae watch` with the real Mosquitto of Debian."""
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from detectors import detector_of
+from processes import CEILING, wait_for
+from programs import MOSQUITTO, Mosquitto, needs
+from watching import START, messages, monitor_of, use_run
+
+from lstm_ae.config import Reading
+from lstm_ae.errors import DataError
+from lstm_ae.watch.mqtt import Broker, Mqtt, MqttSource, MqttTopic
+from lstm_ae.watch.sinks import JsonLines, Message, SinkError
+
+pytestmark = [pytest.mark.slow, needs(MOSQUITTO, "mosquitto")]
+READING = Reading(time_col="time", value_cols=("x",))
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["lstm_ae.watch.watcher", "lstm_ae.watch.mqtt", "paho.mqtt.client", "watching"])
+
+
+def publish(url: str, *payloads: Any, topic: str = "pump") -> None:
+    sink = MqttTopic(url=url, topic=topic).open()
+    sink.send([Message("key", each) for each in payloads])
+    sink.close()
+
+
+def source_of(url: str, **options: Any) -> MqttSource:
+    source = Mqtt(**{"url": url, "topic": "pump", "client_id": "watch"} | options).open(READING)
+    assert isinstance(source, MqttSource)
+    return source
+
+
+def read_all(source: Any, cursor: Any = None) -> tuple[list[str], Any]:
+    """Return the values of all rows that are there."""
+    found: list[str] = []
+    while True:
+        batch = source.read(cursor)
+        cursor = json.loads(json.dumps(batch.cursor))
+        found += [record["x"] for record in batch.records]
+        if not batch.more:
+            return found, cursor
+
+
+def test_rows_that_arrive_while_the_watch_or_the_broker_is_down_are_read_once() -> None:
+    broker = Mosquitto()
+    with broker.running():
+        source = source_of(broker.url)
+        assert read_all(source) == ([], None)
+        publish(broker.url, {"x": 0}, {"x": 1})
+        found, cursor = read_all(source)
+        assert found == ["0", "1"]
+        source.check()  # another session, so that this one stays
+        publish(broker.url, {"x": 2})
+        batch = source.read(cursor)
+        assert len(batch.records) == 1
+        source.close()  # stored, and not acknowledged
+        publish(broker.url, *({"x": number} for number in range(3, 500)))
+        source = source_of(broker.url)
+        found, cursor = read_all(source, batch.cursor)
+        assert found == [str(number) for number in range(3, 500)]
+        assert len(cursor["recent"]) <= 200
+    with pytest.raises(DataError, match=r"The broker has ended the connection|cannot be reached"):
+        source.read(cursor)
+    with broker.running():
+        publish(broker.url, {"x": 500})
+        assert read_all(source, cursor)[0] == ["500"]
+    source.close()
+
+
+def test_retained_message_arrives_once_and_two_sessions_of_one_name_are_reported() -> None:
+    broker = Mosquitto()
+    with broker.running():
+        publisher = Broker(MqttTopic(url=broker.url).login())
+        publisher.open()
+        assert publisher.client
+        number = publisher.client.publish("pump", '{"x": 7}', qos=1, retain=True).mid
+        publisher.wait(lambda: number in publisher.answers)
+        publisher.close()
+        source = source_of(broker.url)
+        found, cursor = read_all(source)
+        assert found == ["7"]
+        source.close()
+        other = source_of(broker.url)
+        assert read_all(other, cursor)[0] == []
+        assert read_all(source, cursor)[0] == []
+        with pytest.raises(DataError, match="The broker has ended the connection: Session taken over"):
+            other.read(cursor)
+        source.close()
+
+
+def test_refusals_of_the_broker_are_reported_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("passwords").touch(0o600)
+    subprocess.run(
+        [shutil.which("mosquitto_passwd") or "mosquitto_passwd", "-b", "passwords", "watch", "hidden"], check=True
+    )
+    Path("rules").write_text("user watch\ntopic read pump\n")
+    Path("rules").chmod(0o600)
+    here = Path.cwd()
+    broker = Mosquitto(f"allow_anonymous false\npassword_file {here}/passwords\nacl_file {here}/rules")
+    url = broker.url.replace("//", "//watch@")
+    monkeypatch.setenv("RIGHT", "hidden")
+    monkeypatch.setenv("WRONG", "secret")
+    monkeypatch.setenv("URL", broker.url.replace("//", "//watch:hidden@"))
+    with broker.running():
+        assert read_all(source_of(url, password_env="RIGHT")) == ([], None)
+        with pytest.raises(DataError, match="The broker refuses the connection: Not authorized") as error:
+            source_of(url, password_env="WRONG").read(None)
+        assert "secret" not in str(error.value)
+        with pytest.raises(DataError, match="The broker refuses the connection: Not authorized"):
+            source_of(broker.url).check()
+        sink = MqttTopic(url_env="URL").open()
+        sink.check()
+        for _ in range(2):
+            with pytest.raises(SinkError, match="The broker refuses the message: Not authorized"):
+                sink.send([Message("1", {})])
+        sink.close()
+
+
+# paho-mqtt leaves the socket of a failed handshake to the garbage collector.
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_encrypted_connection_needs_a_trusted_certificate() -> None:
+    words = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
+    subprocess.run(["openssl", *words.split(), "-keyout", "key.pem", "-out", "ca.pem"], check=True, capture_output=True)
+    here = Path.cwd()
+    broker = Mosquitto(f"allow_anonymous true\ncertfile {here}/ca.pem\nkeyfile {here}/key.pem")
+    url = broker.url.replace("mqtt:", "mqtts:")
+    with broker.running():
+        sink = MqttTopic(url=url, ca_file="ca.pem").open()
+        sink.check()
+        sink.close()
+        with pytest.raises(SinkError, match="certificate verify failed"):
+            MqttTopic(url=url).open().check()
+
+
+def test_sink_connects_again_after_the_broker_was_down() -> None:
+    broker = Mosquitto()
+    sink = MqttTopic(url=broker.url, topic="alarms").open()
+    reader = source_of(broker.url, topic="alarms")
+    with broker.running():
+        read_all(reader)
+        sink.send([Message("1-firing", {"x": 1}), Message("2-firing", {"x": None})])
+    with pytest.raises(SinkError, match="The broker cannot be reached: Connection refused"):
+        sink.send([Message("3-firing", {"x": 3})])
+    with broker.running():
+        sink.send([Message("3-firing", {"x": 3})])
+        reader.close()
+        assert read_all(reader)[0] == ["1", "", "3"]
+    sink.close()
+    reader.close()
+
+
+VALUES = [20.0 if number % 17 == 9 else float(number % 3) for number in range(90)]
+
+
+def _watch(place: str, url: str, kill_at: int) -> None:
+    """Process what is there; kill this process before or after a transaction or an acknowledgment."""
+    os.chdir(place)
+    left = kill_at
+
+    def count(*_: object) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.MonkeyPatch.context() as patch:
+        use_run(patch, detector_of(time_col=None, freq="rows"))
+        acknowledge = MqttSource._acknowledge
+        patch.setattr(MqttSource, "_acknowledge", lambda self, some: (count(), acknowledge(self, some), count()))
+        written = JsonLines(path="scores.jsonl", send="scores")
+        source = Mqtt(url=url, topic="pump", client_id="watch")
+        monitor = monitor_of(source, {"scores": (written, written.open())})
+        monitor.state.connection.set_trace_callback(lambda text: count() if text == "COMMIT" else None)
+        while monitor.step():
+            pass
+        monitor.close()
+
+
+@contextmanager
+def watching(place: Path, url: str, kill_at: int = 0) -> Iterator[Any]:
+    process = FORKS.Process(target=_watch, args=(str(place), url, kill_at))
+    process.start()
+    yield process
+    process.join(CEILING)
+
+
+def test_kills_lose_no_message_and_repeat_none(tmp_path: Path) -> None:
+    """Rows have no times, so that a repeated message would be another row."""
+    broker, place = Mosquitto(), tmp_path / "killed"
+    place.mkdir()
+    with broker.running():
+        with watching(place, broker.url) as process:  # begins the session
+            pass
+        assert process.exitcode == 0
+        kills, sent = 0, 0
+        while sent < len(VALUES):
+            publish(broker.url, *({"value 0": value} for value in VALUES[sent : sent + 10]))
+            sent += 10
+            with watching(place, broker.url, kill_at=1 + sent // 10) as process:
+                pass
+            assert process.exitcode in (0, -signal.SIGKILL)
+            kills += process.exitcode != 0
+        with watching(place, broker.url) as process:
+            pass
+        assert process.exitcode == 0
+    assert kills > 4
+    found = messages(str(place / "scores.jsonl"))
+    assert [each["time"] for each in found] == list(range(2, len(VALUES)))
+
+
+def test_live_rows_of_two_pumps_are_scored(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_run(monkeypatch, detector_of(time_col="time", id_col=("pump",)))
+    broker = Mosquitto()
+    with broker.running():
+        source = Mqtt(url=broker.url, topic="plant/+", client_id="watch", topic_col="pump")
+        alarms = MqttTopic(url=broker.url, topic="alarms")
+        reader = source_of(broker.url, topic="alarms", client_id="reader")
+        read_all(reader)
+        monitor = monitor_of(source, {"alarms": (alarms, alarms.open())})
+        monitor.step()
+        stop = threading.Event()
+
+        def send() -> None:
+            for minute, value in enumerate([0.0] * 20 + [20.0] + [0.0] * 10):
+                row = {"time": str(START + minute), "value 0": value}
+                publish(broker.url, row, topic="plant/a")
+                publish(broker.url, row | {"value 0": 0}, topic="plant/b")
+            stop.set()
+
+        thread = threading.Thread(target=send)
+        thread.start()
+
+        def step() -> bool:
+            monitor.step()
+            return stop.is_set() and monitor.status.rows == 62
+
+        wait_for(step, "rows are missing")
+        thread.join()
+        monitor.close()
+        found = reader.read(None)
+        reader.close()
+    assert [(each["series"], each["status"]) for each in found.records] == [("a", "firing"), ("a", "resolved")]
