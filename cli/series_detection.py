@@ -91,7 +91,7 @@ def follow_stream(
     from lstm_ae.data.time_zones import infer_zone
     from lstm_ae.table_files import table
 
-    detector = load_detector(run, reading)
+    detector = load_detector(run, reading, streaming=True)
     config = detector.config
     stream = DetectionStream(detector, threshold, online=online)
     console.say(f"anomalies score above {stream.threshold.value:.4g}, by {stream.threshold.rule}")

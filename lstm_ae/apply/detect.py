@@ -93,12 +93,13 @@ class RunDetector(LoadedRun):
     distances: NormalDistances | None = None
 
 
-def load_detector(run: ModelStore, reading: JsonMapping | None = None) -> RunDetector:
+def load_detector(run: ModelStore, reading: JsonMapping | None = None, *, streaming: bool = False) -> RunDetector:
     """Load the detector of a run.
 
     Args:
         run: A finished anomaly detection run.
         reading: Reading options of the tables that differ from the run's.
+        streaming: Whether the detector scores a stream, so that loading may take longer and scoring may not.
 
     Raises:
         ConfigError, DataError: If the run is damaged or is not an anomaly detection run.
@@ -113,7 +114,7 @@ def load_detector(run: ModelStore, reading: JsonMapping | None = None) -> RunDet
         config,
         SeriesScales(normal.scale, run.symbols),
         normal,
-        slide_run(run, config.scale).residuals,
+        slide_run(run, config.scale, repeated=streaming).residuals,
         by_components,
         run.find_artifact(NormalDistances),
     )

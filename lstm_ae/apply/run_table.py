@@ -80,17 +80,18 @@ def run_config(run: ModelStore, *tasks: str, reading: JsonMapping | None = None)
     return read_with_run_config(config, reading)
 
 
-def slide_run(run: ModelStore, scale: str) -> SlidingAutoencoder:
+def slide_run(run: ModelStore, scale: str, *, repeated: bool = False) -> SlidingAutoencoder:
     """Return the autoencoder of a run for sliding windows.
 
-    A command applies a run directory once, so it should start quickly. A model in memory is applied many times, and
-    equal rows must give equal results each time, so the kernels compute all of its windows.
+    A command applies a run directory to a table once, so it should start quickly. A model in memory is applied many
+    times, and equal rows must give equal results each time, so the kernels compute all of its windows.
 
     Args:
         run: A run with an autoencoder.
         scale: The config's scaling.
+        repeated: Whether the autoencoder is applied many times, as to the rows of a stream.
     """
-    return (slide_with_kernels if isinstance(run, FittedModel) else slide)(run.network(), scale)
+    return (slide_with_kernels if repeated or isinstance(run, FittedModel) else slide)(run.network(), scale)
 
 
 def read_with_run_config(config: Series, reading: JsonMapping | None) -> Series:

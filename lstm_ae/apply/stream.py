@@ -207,12 +207,12 @@ class _SegmentStream:
         means = [np.empty((0, 1 + self.features))]
         online = RowScores(np.full(len(times), np.nan), np.full((len(times), self.features), np.nan))
         for place in window_blocks(0, len(rows), window, self.features):
-            residuals = self.stream.detector.model_residuals(rows[place])
-            means.append(self.overlap.add(self.calibration.sums(residuals)))
+            measured = self.calibration.measure(self.stream.detector.model_residuals(rows[place]))
+            means.append(self.overlap.add(self.calibration.sums(measured)))
             if self.stream.online:
                 # Windows end at new rows only, which are the last ones.
                 last = slice(place.start + window - 1 - len(self.rows), place.stop - len(self.rows))
-                online.scores[last], online.errors[last] = self.calibration.last_rows(residuals)
+                online.scores[last], online.errors[last] = self.calibration.last_rows(measured)
         self.rows = rows[max(0, len(rows) - window + 1) :].copy()
         self.waiting = np.concatenate([self.waiting, times])
         scored = _ScoredRows(times, online, self.stream.threshold, final=False)
@@ -227,7 +227,7 @@ class _SegmentStream:
             if self.stream.detector.config.short == "pad" and len(self.waiting):
                 missing = np.full((self.window - len(self.rows), self.features), np.nan, np.float32)
                 residuals = self.stream.detector.model_residuals(np.concatenate([missing, self.rows]))
-                self.overlap.add(self.calibration.sums(residuals))
+                self.overlap.add(self.calibration.sums(self.calibration.measure(residuals)))
                 means = self.overlap.rest()[-len(self.waiting) :]
         return self._decide(means, final=final)
 

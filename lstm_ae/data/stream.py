@@ -251,6 +251,8 @@ class IncomingGrid:
             DataError: if a row is earlier than the row before it, or if it shares a position and the rule for
                 duplicates is "error". No row is added then.
         """
+        if times is not None and len(values) == 1 and (piece := self._push_next(values, int(times[0]))):
+            return [piece]
         counted = np.arange(self.counted, self.counted + len(values))
         times = counted if times is None else times
         if not self.counted:
@@ -277,6 +279,19 @@ class IncomingGrid:
             self.held = times[newest], values[newest]
             times, values, places = times[~newest], values[~newest], places[~newest]
         return self._place_rows(times, values, places)
+
+    def _push_next(self, values: Float32Array, time: int) -> GridPiece | None:
+        """Add a row one step after the row before it, the usual case, or return None for `push` to handle any row."""
+        size = self.step.size
+        if self.rule != "error" or not size or self.step.months or self.place < 0 or np.isnan(values).all():
+            return None
+        alone = self.placed == 1 and len(self.gap[0]) == 1
+        if not alone or time < self.newest or (time - self.origin + size // 2) // size != self.place + 1:
+            return None
+        self.counted, self.newest, self.last, self.place = self.counted + 1, time, time, self.place + 1
+        times = np.array([time])
+        self.gap = times, np.array([self.place])
+        return GridPiece(False, times, values.astype(np.float32))
 
     def end(self) -> list[GridPiece]:
         """Return the remaining rows at the end of the stream."""

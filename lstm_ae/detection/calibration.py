@@ -8,7 +8,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from lstm_ae.arrays import Array, Float32Array
+from lstm_ae.arrays import Array, Float32Array, Float64Array
 from lstm_ae.artifacts import Artifact, OwnNames, StoredArray
 from lstm_ae.config.threshold import UNITS, Rule, parse_threshold
 from lstm_ae.data.scaling import Scale
@@ -97,6 +97,18 @@ class OnlineUnits(NamedTuple):
         return np.where(np.isnan(distances) | np.isnan(errors), np.nan, larger)
 
 
+class MeasuredWindows(NamedTuple):
+    """Residuals of windows in units of their features' deviations, and the distances of the windows.
+
+    Args:
+        deviations: `(windows, window, features)`, NaN where missing.
+        distances: `(windows,)`, NaN for windows without a value.
+    """
+
+    deviations: Array
+    distances: Float64Array
+
+
 class DetectorCalibration(NamedTuple):
     """Scores and errors of rows from the residuals of their windows.
 
@@ -121,18 +133,25 @@ class DetectorCalibration(NamedTuple):
     usual: UsualErrors
     online: Annotated[OnlineUnits, OwnNames()]
 
-    def sums(self, residuals: Array) -> RowSums:
-        """Return the sums per row of scores and errors, `(rows, 1 + features)`, for the windows at every row.
-
-        Rows without a value have no score.
+    def measure(self, residuals: Array) -> MeasuredWindows:
+        """Return the distances of windows.
 
         Args:
             residuals: see `Residuals`.
         """
-        windows, window, _ = residuals.shape
-        deviations = self._in_deviations(residuals)
-        scores = self.distance.distances(deviations) / self.unit
-        errors = sum_windows(np.square(deviations))
+        # Clipped before the division, which might overflow.
+        most = MAX_DEVIATIONS * self.deviation
+        deviations: Array = np.clip(residuals, -most, most) / self.deviation
+        return MeasuredWindows(deviations, self.distance.distances(deviations))
+
+    def sums(self, measured: MeasuredWindows) -> RowSums:
+        """Return the sums per row of scores and errors, `(rows, 1 + features)`, for the windows at every row.
+
+        Rows without a value have no score.
+        """
+        windows, window, _ = measured.deviations.shape
+        scores = measured.distances / self.unit
+        errors = sum_windows(np.square(measured.deviations))
         by_window = sum_windows(np.broadcast_to(scores[:, None], (windows, window)))
         known = errors.counts.any(axis=1, keepdims=True)
         return RowSums(
@@ -141,17 +160,10 @@ class DetectorCalibration(NamedTuple):
             window,
         )
 
-    def last_rows(self, residuals: Array) -> "RowScores":
-        """Return the online scores and the errors of the last row of each window, see `Residuals`."""
-        deviations = self._in_deviations(residuals)
-        errors = np.square(deviations[:, -1], dtype=np.float64)
-        return RowScores(self.online.scores(self.distance.distances(deviations), mean_over_features(errors)), errors)
-
-    def _in_deviations(self, residuals: Array) -> Array:
-        # Clipped before the division, which might overflow.
-        most = MAX_DEVIATIONS * self.deviation
-        deviations: Array = np.clip(residuals, -most, most) / self.deviation
-        return deviations
+    def last_rows(self, measured: MeasuredWindows) -> "RowScores":
+        """Return the online scores and the errors of the last row of each window."""
+        errors = np.square(measured.deviations[:, -1], dtype=np.float64)
+        return RowScores(self.online.scores(measured.distances, mean_over_features(errors)), errors)
 
 
 class RowScores(NamedTuple):
@@ -401,7 +413,13 @@ def score_rows(
     """Return the scores and errors of every row; see `mean_rows` for the arguments."""
     window, features = calibration.distance.mean.shape
     means = mean_rows(
-        lambda rows: calibration.sums(residuals(rows)), series, segment, window, 1 + features, smooth, progress
+        lambda rows: calibration.sums(calibration.measure(residuals(rows))),
+        series,
+        segment,
+        window,
+        1 + features,
+        smooth,
+        progress,
     )
     return RowScores.from_means(means)
 
@@ -422,7 +440,9 @@ def score_rows_online(
     for first, end in window_segments(segment, window):
         for rows in window_blocks(first, end, window, features):
             last = slice(rows.start + window - 1, rows.stop)
-            scored.scores[last], scored.errors[last] = calibration.last_rows(residuals(series[rows]))
+            scored.scores[last], scored.errors[last] = calibration.last_rows(
+                calibration.measure(residuals(series[rows]))
+            )
             if progress:
                 progress(rows.stop, rows.stop / len(series))
     return scored

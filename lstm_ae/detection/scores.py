@@ -55,6 +55,13 @@ def sum_windows(values: Array) -> RowSums:
         valid = ~np.isnan(block)
         whole = bool(valid.all())
         block = block if whole else np.where(valid, block, 0)
+        if len(block) < window:
+            # The windows of a row are added in the same order as below, the last one first.
+            for number in range(len(block) - 1, -1, -1):
+                rows = slice(first + number, first + number + window)
+                sums[rows] += block[number]
+                counts[rows] += 1 if whole else valid[number]
+            continue
         for step in range(window):
             rows = slice(first + step, first + step + len(block))
             sums[rows] += block[:, step]

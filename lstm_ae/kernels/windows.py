@@ -35,6 +35,18 @@ def _gated(gate: Lanes, value: Lanes) -> Lanes:
 
 
 @compiled
+def advance(
+    gates: Float32Array, gates_at: int, gate: int, cells: Float32Array, cells_at: int, hidden: Float32Array,
+    hidden_at: int,
+) -> None:  # fmt: skip
+    """Compute the cell and hidden states of a vector from its gates, which are `gate` elements apart."""
+    retained = sigmoid(load(gates, gates_at + gate)) * load(cells, cells_at)
+    c = retained + _gated(load(gates, gates_at), load(gates, gates_at + 2 * gate))
+    store(cells, cells_at, c)
+    store(hidden, hidden_at, _gated(load(gates, gates_at + 3 * gate), c))
+
+
+@compiled
 def _step(
     gates: Float32Array, start: Float32Array, start_at: int, start_row: int, weights: Float32Array, length: int,
     hidden: Float32Array, now: int, ahead: int, cells: Float32Array, units: int,
@@ -52,11 +64,7 @@ def _step(
         product(gates, 0, COUNT, start, start_at + 4 * unit * start_row, start_row, weights, 4 * unit * length, length,
                 1, hidden, now, COUNT, 4, _VECTORS, length)  # fmt: skip
         for n in range(0, COUNT, LANES):
-            at = unit * COUNT + n
-            retained = sigmoid(load(gates, COUNT + n)) * load(cells, at)
-            c = retained + _gated(load(gates, n), load(gates, 2 * COUNT + n))
-            store(cells, at, c)
-            store(hidden, ahead + at, _gated(load(gates, 3 * COUNT + n), c))
+            advance(gates, n, COUNT, cells, unit * COUNT + n, hidden, ahead + unit * COUNT + n)
 
 
 @compiled

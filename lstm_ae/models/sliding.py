@@ -5,11 +5,12 @@ import functools
 import importlib
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from lstm_ae.arrays import Array, BoolArray, Float32Array
 from lstm_ae.detection.calibration import Residuals, RowFunction, sliding_windows
@@ -189,16 +190,21 @@ def _agree(fast: SlidingAutoencoder, reference: SlidingAutoencoder, offset: Floa
 
     This detects networks whose layers have the expected names but compute something else.
     """
-    samples = np.random.default_rng(0).normal(size=(reference.window + 2, reference.features)).astype(np.float32)
+    # Enough windows for the kernels for many windows; the others compute the first ones.
+    count, few = few_windows() + 1, 3
+    samples = np.random.default_rng(0).normal(size=(reference.window + count - 1, reference.features))
+    samples = samples.astype(np.float32)
     samples[1, 0] = np.nan
     # The residuals of outlying rows would hide all others, so only the rows between them are compared.
     for size in (1, *OUTLIERS):
         rows = samples.copy()
         rows[::2] *= size
-        both = [sum_windows(np.square(each.residuals(offset + span * rows))).sums[1::2] for each in (fast, reference)]
-        actual, expected = both
-        if not np.abs(actual - expected).max() <= ROUNDING * np.abs(expected).max():
-            return False
+        rows = offset + span * rows
+        expected = reference.residuals(rows)
+        for actual in (fast.residuals(rows), fast.residuals(rows[: reference.window + few - 1])):
+            both = [sum_windows(np.square(each[: len(actual)])).sums[1::2] for each in (actual, expected)]
+            if not np.abs(both[0] - both[1]).max() <= ROUNDING * np.abs(both[1]).max():
+                return False
     return True
 
 
@@ -233,6 +239,49 @@ class DecoderWeights(NamedTuple):
     dense: Float32Array
 
 
+class NarrowWeights(NamedTuple):
+    """Weights of an autoencoder in the layout of `lstm_ae.kernels.narrow.reconstruct`, flat; see its arguments."""
+
+    kernels: Float32Array
+    recurrents: Float32Array
+    backwards: Float32Array
+    to_code: Float32Array
+    kernel: Float32Array
+    waves: Float32Array
+    recurrent: Float32Array
+    dense: Float32Array
+    bias: Float32Array
+
+
+def _lay_out_narrow(
+    encoders: Sequence[EncoderWeights], to_code: Float32Array, decoder: DecoderWeights
+) -> NarrowWeights:
+    """Return the weights of an autoencoder in another layout."""
+    from lstm_ae.kernels.vectors import LANES
+
+    def padded(weight: Array, axis: int = 0) -> Array:
+        """Append zeros up to whole vectors."""
+        return np.pad(weight, [(0, -size % LANES if each == axis else 0) for each, size in enumerate(weight.shape)])
+
+    def by_unit(weight: Array) -> Float32Array:
+        """Return `(units, 4, inputs)` as `(blocks, inputs, 4, LANES)`, flat."""
+        blocks = padded(weight).reshape(-1, LANES, 4, weight.shape[2])
+        return np.ascontiguousarray(blocks.transpose(0, 3, 2, 1), np.float32).ravel()
+
+    waves = padded(decoder.waves, axis=1)
+    return NarrowWeights(
+        np.concatenate([by_unit(each.kernel) for each in encoders]),
+        np.concatenate([by_unit(each.recurrent) for each in encoders]),
+        np.array([each.backwards for each in encoders], np.float32),
+        np.ascontiguousarray(padded(to_code).T).ravel(),
+        by_unit(decoder.kernel),
+        np.ascontiguousarray(waves.reshape(len(waves), -1, LANES, 4).transpose(0, 1, 3, 2)).ravel(),
+        by_unit(decoder.recurrent),
+        np.ascontiguousarray(padded(decoder.dense)[:, :-1].T).ravel(),
+        padded(decoder.dense[:, -1]).copy(),
+    )
+
+
 class AutoencoderWeights(NamedTuple):
     """Weights of a network with one LSTM layer in its encoder and one in its decoder.
 
@@ -244,6 +293,7 @@ class AutoencoderWeights(NamedTuple):
         encoders: one per direction.
         to_code: `(code, 2 * directions * units + 1)`, the bias in its last column.
         decoder: the decoder.
+        narrow: the same weights in the layout of the kernels for few windows.
     """
 
     steps: int
@@ -253,6 +303,7 @@ class AutoencoderWeights(NamedTuple):
     encoders: tuple[EncoderWeights, ...]
     to_code: Float32Array
     decoder: DecoderWeights
+    narrow: NarrowWeights
 
 
 def unsupported_reason(network: Network, scale: str) -> str:
@@ -304,7 +355,9 @@ def extract_weights(network: Network) -> AutoencoderWeights:
         _with_bias(layers["reconstruction"]),
     )
     fill = np.broadcast_to(np.asarray(layers[FILL].config["offset"] if FILL in layers else 0, np.float32), features)
-    return AutoencoderWeights(steps, offset, span, fill, directions, _with_bias(layers["to_code"]), decoder)
+    to_code = _with_bias(layers["to_code"])
+    narrow = _lay_out_narrow(directions, to_code, decoder)
+    return AutoencoderWeights(steps, offset, span, fill, directions, to_code, decoder, narrow)
 
 
 def _gates(layer: Layer) -> tuple[Float32Array, Float32Array]:
@@ -361,14 +414,15 @@ def residuals(weights: AutoencoderWeights, rows: Array) -> Float32Array:
     """Return the residuals of the windows at every row in scaled units, `(windows, steps, features)`."""
     scaled = _scaled(weights, rows)
     reconstructions = _reconstructions(weights, scaled)
-    for step in range(weights.steps):
-        reconstructions[:, step] -= scaled[:, step : step + len(reconstructions)].T
+    reconstructions -= sliding_window_view(scaled, weights.steps, axis=1).transpose(1, 2, 0)
     return reconstructions
 
 
 def _reconstructions(weights: AutoencoderWeights, scaled: Float32Array) -> Float32Array:
     """Return the scaled reconstructions of the windows at every row of `(features, rows)`."""
     windows = scaled.shape[1] - weights.steps + 1
+    if windows <= few_windows():
+        return _few_reconstructions(weights, scaled, windows)
     codes = _codes(weights, windows)
     encoding = _encoding(weights, scaled, codes)
     reconstructions, decoding = _decoding(weights, codes)
@@ -388,14 +442,9 @@ def _as_windows(reconstructions: Float32Array, windows: int) -> Float32Array:
 
 def _encoding(weights: AutoencoderWeights, scaled: Float32Array, codes: Float32Array) -> Callable[[int, int], None]:
     """Return a function that computes the codes of a range of windows; `scaled` is `(features, rows)`."""
-    features, rows = scaled.shape
-    inputs = weights.encoders[0].kernel.shape[2]
-    absent, wide = np.isnan(scaled), codes.shape[1]
-    read = np.zeros((inputs, wide + weights.steps + _kernels().COUNT), np.float32)
-    read[:features, :rows] = np.where(absent, weights.fill[:, None], scaled)
-    if inputs > features + 1:
-        read[features:-1, :rows] = absent
-    read[-1] = 1
+    wide = codes.shape[1]
+    read = _encoder_inputs(weights, scaled, wide + weights.steps + _kernels().COUNT)
+    inputs = len(read)
     units = len(weights.encoders[0].kernel)
     whole = np.ones((weights.to_code.shape[1], wide), np.float32)
 
@@ -412,6 +461,38 @@ def _encoding(weights: AutoencoderWeights, scaled: Float32Array, codes: Float32A
         )
 
     return encoding
+
+
+def _encoder_inputs(weights: AutoencoderWeights, scaled: Float32Array, columns: int) -> Float32Array:
+    """Return what the encoders read: `(features, rows)` to `(inputs, columns)`, ones in the last row."""
+    features, rows = scaled.shape
+    inputs, absent = weights.encoders[0].kernel.shape[2], np.isnan(scaled)
+    read = np.zeros((inputs, columns), np.float32)
+    read[:features, :rows] = np.where(absent, weights.fill[:, None], scaled)
+    if inputs > features + 1:
+        read[features:-1, :rows] = absent
+    read[-1] = 1
+    return read
+
+
+def few_windows() -> int:
+    """Return the number of windows up to which `lstm_ae.kernels.narrow` is the fastest."""
+    return int(_kernels().COUNT) // 2
+
+
+def _few_reconstructions(weights: AutoencoderWeights, scaled: Float32Array, windows: int) -> Float32Array:
+    """Return the scaled reconstructions of few windows, bit-identical to those of many."""
+    laid_out, (features, rows) = weights.narrow, scaled.shape
+    read = np.ascontiguousarray(_encoder_inputs(weights, scaled, rows).T)
+    reconstructions = np.empty((weights.steps, features, windows), np.float32)
+    _narrow().reconstruct(
+        read.ravel(), 0, windows, weights.steps, read.shape[1], len(weights.encoders[0].kernel),
+        laid_out.kernels, laid_out.recurrents, laid_out.backwards,
+        laid_out.to_code, len(weights.to_code),
+        laid_out.kernel, laid_out.waves, laid_out.recurrent, len(weights.decoder.kernel),
+        laid_out.dense, laid_out.bias, features, windows, reconstructions.ravel(),
+    )  # fmt: skip
+    return _as_windows(reconstructions, windows)
 
 
 def _decoding(weights: AutoencoderWeights, codes: Float32Array) -> tuple[Float32Array, Callable[[int, int], None]]:
@@ -453,11 +534,16 @@ def _kernels() -> ModuleType:
     return importlib.import_module("lstm_ae.kernels.windows")
 
 
+def _narrow() -> ModuleType:
+    """Import the kernels for few windows on first use."""
+    return importlib.import_module("lstm_ae.kernels.narrow")
+
+
 def _log_compilation() -> None:
     """Log if the first call of the kernels compiles them."""
     from lstm_ae.kernels.compiled import is_compiled, log_compilation
 
-    if not (is_compiled(_kernels().encode) and is_compiled(_kernels().decode)):
+    if not all(map(is_compiled, (_kernels().encode, _kernels().decode, _narrow().reconstruct))):
         log_compilation()
 
 

@@ -215,7 +215,7 @@ class Monitor:
     def _use(self, run: Run) -> None:
         """Load a version of the run."""
         reading = {"decimal": "point", **self.reading} if self.source.plain else self.reading
-        version, detector = _version(run), load_detector(run, reading)
+        version, detector = _version(run), load_detector(run, reading, streaming=True)
         self.stream = DetectionStream(detector, self.options.threshold, online=True)
         self.version, self.detector, self.restored = version, detector, False
         self.parser = RowParser(detector.config, self.source.name)

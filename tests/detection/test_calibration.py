@@ -91,7 +91,8 @@ def test_scores_by_hand() -> None:
     residuals = np.array([[[2.0], [2]], [[2], [-2]], [[6], [np.nan]]], np.float32)
     # In deviations the windows are (1, 1), (1, -1), and (3, nan). Their distances per value are 2 / 4 / 2, 2 / 2, and
     # (3^2 / 2 / 4 + 3^2 / 2) / 1, as a missing value is the mean; in units of 0.5 they are twice as large.
-    sums = calibration.sums(residuals)
+    measured = calibration.measure(residuals)
+    sums = calibration.sums(measured)
     assert sums.window == 2
     assert sums.counts.tolist() == [[1, 1], [2, 2], [2, 2], [0, 0]]
     found = RowScores.from_means(np.divide(sums.sums, sums.counts, where=sums.counts > 0, out=np.full((4, 2), np.nan)))
@@ -101,11 +102,11 @@ def test_scores_by_hand() -> None:
     assert np.isnan(found.errors[3, 0])
     # Online, the distances 0.25 and 1 are in units of 0.25, and the errors of the last rows, 1 and 1, in units of 2.
     # The last row of the third window has no value.
-    scores, errors = calibration.last_rows(residuals)
+    scores, errors = calibration.last_rows(measured)
     assert scores[:2].tolist() == pytest.approx([1, 4])
     assert errors[:2, 0].tolist() == [1, 1]
     assert np.isnan([scores[2], errors[2, 0]]).all()
-    raised = calibration.last_rows(np.array([[[0.0], [20]]], np.float32))._replace(errors=errors)
+    raised = calibration.last_rows(calibration.measure(np.array([[[0.0], [20]]], np.float32)))._replace(errors=errors)
     assert raised.scores.tolist() == pytest.approx([max((10**2 / 2 / 4 + 10**2 / 2) / 2 / 0.25, 10**2 / 2)])
 
 

@@ -11,7 +11,7 @@ from lstm_ae.export.score_endpoint import squared_distances
 
 def score_each(calibration: DetectorCalibration, residuals: np.ndarray) -> np.ndarray:
     """Return the score of each window: that of the first row, with a window of its own."""
-    sums = [calibration.sums(window[None]) for window in residuals]
+    sums = [calibration.sums(calibration.measure(window[None])) for window in residuals]
     scores = [each.sums[:, 0].sum() / max(each.counts[:, 0].sum(), 1) for each in sums]
     return np.where([each.counts.any() for each in sums], scores, np.nan)
 

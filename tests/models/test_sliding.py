@@ -19,7 +19,14 @@ from lstm_ae.models import sliding
 from lstm_ae.models.autoencoder import pooled_autoencoder
 from lstm_ae.models.keras_network import KerasNetwork
 from lstm_ae.models.scaling import in_own_units
-from lstm_ae.models.sliding import SlidingAutoencoder, empty_windows, slide, slide_windowwise, slide_with_kernels
+from lstm_ae.models.sliding import (
+    SlidingAutoencoder,
+    empty_windows,
+    few_windows,
+    slide,
+    slide_windowwise,
+    slide_with_kernels,
+)
 
 # Relative to the largest number: the rounding of float32 over some hundred steps.
 ROUNDING = 1e-6
@@ -103,6 +110,25 @@ def test_sliding_kernels_match_the_network(options: dict[str, Any]) -> None:
     compare(
         ours, theirs, rows_of(3 * COUNT + ours.window, ours.features, missing=bool({"missing", "fill"} & set(options)))
     )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"missing": True}, id="missing values"),
+        pytest.param({"units": LANES, "bidirectional": True}, id="both directions"),
+        pytest.param({"units": LANES + 5, "code": LANES + 1, "features": LANES + 3}, id="more than a vector"),
+    ],
+)
+def test_kernels_for_few_windows_equal_those_for_many(options: dict[str, Any]) -> None:
+    ours, few = slide_with_kernels(model_of(**options), "standard"), few_windows()
+    rows = rows_of(few + ours.window, ours.features, missing="missing" in options)
+    rows[4, 0] = 1e30
+    whole = ours.residuals(rows)
+    assert len(whole) == few + 1
+    for count in (1, few):
+        np.testing.assert_array_equal(ours.residuals(rows[: count + ours.window - 1]), whole[:count])
+    assert np.isfinite(whole[~np.isnan(whole)]).all()
 
 
 @pytest.fixture(scope="module")

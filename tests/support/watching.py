@@ -72,7 +72,7 @@ def use_run(monkeypatch: Any, detector: Any = None) -> FakeRun:
 
     monkeypatch.setattr(NormalScores, "threshold", lambda self, rule, scores=None: _fit_once(str(rule)))
 
-    def load(run: FakeRun, reading: Any) -> Any:
+    def load(run: FakeRun, reading: Any, *, streaming: bool = False) -> Any:
         return dataclasses.replace(run.detector, config=read_with_run_config(run.detector.config, reading))
 
     monkeypatch.setattr(monitors, "open_run", lambda where, task: run)

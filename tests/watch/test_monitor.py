@@ -293,7 +293,7 @@ def test_version_that_cannot_be_loaded_is_reported_and_the_old_one_stays(
 
     load = monitors.load_detector
 
-    def fail(*_: Any) -> Any:
+    def fail(*_: Any, **__: Any) -> Any:
         raise DataError("normal.npz is missing")
 
     monkeypatch.setattr(monitors, "load_detector", fail)
