@@ -1,5 +1,6 @@
-"""Benchmark of anomaly detection in a table: the kernel of `lstmae series detect` against Keras on each window."""
+"""Benchmark of anomaly detection: in a table, the kernels of this package against Keras on each window; in a stream."""
 
+import dataclasses
 import functools
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -47,6 +48,22 @@ def contestants(search: DetectionLoad, rounds: int) -> dict[str, Contestant]:
     }
 
 
+def stream_contestants(search: DetectionLoad, series: int, rounds: int) -> dict[str, Contestant]:
+    """Return the benchmarked streams: one series whose rows arrive one by one, and rows of many series at once.
+
+    Each lap scores `search.rows` rows when they arrive, by their online and final scores, after a window of rows.
+
+    Args:
+        search: the size of the detection.
+        series: number of series.
+        rounds: number of measured laps.
+    """
+    return {
+        "one series, row by row": functools.partial(_run_stream, search, 1, rounds),
+        f"a row of each of {series:,} series": functools.partial(_run_stream, search, series, rounds),
+    }
+
+
 def make_table(search: DetectionLoad, rows: int) -> Panel:
     """Return a table of noisy sine columns whose period is one window."""
     step = 2 * np.pi * np.arange(rows)[:, None] / search.window
@@ -91,4 +108,29 @@ def _run_scores(search: DetectionLoad, rounds: int, kernel: str, lap: Lap) -> No
     values, segment = make_table(search, search.rows).values, np.zeros(search.rows, np.int32)
     for _ in range(rounds + 1):
         score_rows(detector.model_residuals, detector.normal.model.calibration, values, segment, detector.normal.smooth)
+        lap()
+
+
+def _run_stream(search: DetectionLoad, series: int, rounds: int, lap: Lap) -> None:
+    from lstm_ae.apply.stream import DetectionStream
+
+    detector = _detector(search, "auto")
+    minute = 60 * 10**9
+    detector = dataclasses.replace(detector, config=dataclasses.replace(detector.config, freq="1min"))
+    stream = DetectionStream(detector, "fixed:1e9", online=True)
+    values, names = make_table(search, search.rows).values, [str(number) for number in range(series)]
+    now = 0
+
+    def push(count: int) -> None:
+        """Push rows of `count` times."""
+        nonlocal now
+        for number in range(count):
+            rows = values[np.arange(series) * (number + 1) % len(values)]
+            stream.push(rows, np.full(series, now), names)
+            now += minute
+
+    # Windows are complete before the first lap, and the kernels are compiled.
+    push(search.window)
+    for _ in range(rounds + 1):
+        push(max(1, search.rows // series))
         lap()
