@@ -4,6 +4,7 @@ import dataclasses
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -35,6 +36,9 @@ SINKS: Mapping[str, type[SinkOptions]] = {
     "sql": SqlTable,
     "mqtt": MqttTopic,
 }
+
+# Entry points of further kinds, which other packages install.
+SOURCE_GROUP, SINK_GROUP = "lstm_ae.sources", "lstm_ae.sinks"
 
 # Names of monitors and sinks, which become names of files and labels of metrics.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -171,7 +175,7 @@ def parse_watch(document: JsonMapping) -> WatchConfig:
         with_place(where, _check_name, name)
         if name in sinks:
             raise ConfigError(f"{where}: another sink has this name. Change one", code=Code.CONFIG_FILE)
-        sinks[name] = _build_kind(SINKS, values, where)
+        sinks[name] = _build_kind(SINKS, SINK_GROUP, SinkOptions, values, where)
     monitors = [_parse_monitor(given, number, sinks) for number, given in enumerate(_tables(document, "monitors"), 1)]
     if not monitors:
         raise ConfigError("There is no [[monitors]]. Add one with name, run, and source", code=Code.CONFIG_FILE)
@@ -204,19 +208,60 @@ def _parse_monitor(given: JsonMapping, number: int, sinks: Iterable[str]) -> Mon
             f"{', '.join(known_sinks) or 'none'}",
             code=Code.UNKNOWN_NAME,
         )
-    built = _build_kind(SOURCES, _table(source, f"{where}, source"), f"{where}, [monitors.source]")
+    built = _build_kind(
+        SOURCES, SOURCE_GROUP, SourceOptions, _table(source, f"{where}, source"), f"{where}, [monitors.source]"
+    )
     return MonitorConfig(options, built, reading, options.sinks or known_sinks)
 
 
 _Kind = TypeVar("_Kind", bound=Options)
 
 
-def _build_kind(kinds: Mapping[str, type[_Kind]], given: JsonMapping, where: str) -> _Kind:
+def _build_kind(
+    kinds: Mapping[str, type[_Kind]], group: str, base: type[_Kind], given: JsonMapping, where: str
+) -> _Kind:
+    """Return the options of a source or a sink.
+
+    Args:
+        kinds: the kinds of this package by name.
+        group: entry points of the kinds of other packages.
+        base: class of all kinds.
+        given: the table.
+        where: the table in errors.
+    """
     values = dict(given)
     kind = values.pop("kind", None)
-    if not isinstance(kind, str) or kind not in kinds:
-        raise ConfigError(f"{where}: kind must be one of {', '.join(kinds)}. Received: {kind!r}", code=Code.CONFIG_FILE)
-    return _build(kinds[kind], values, where)
+    if isinstance(kind, str) and kind in kinds:
+        return _build(kinds[kind], values, where)
+    others = {each.name: each for each in entry_points(group=group)}
+    if not isinstance(kind, str) or kind not in others:
+        names = ", ".join([*kinds, *sorted(set(others) - set(kinds))])
+        raise ConfigError(f"{where}: kind must be one of {names}. Received: {kind!r}", code=Code.CONFIG_FILE)
+    loaded: type[_Kind] = with_place(where, _load_kind, others[kind], base)
+    return _build(loaded, values, where)
+
+
+def _load_kind(entry: EntryPoint, base: type[_Kind]) -> type[_Kind]:
+    """Return the class of an entry point.
+
+    Raises:
+        ConfigError: it cannot be imported, or is another object.
+    """
+    package = f"the package {entry.dist.name}" if entry.dist else "another package"
+    try:
+        found: object = entry.load()
+    except Exception as error:  # whatever the module does
+        raise ConfigError(
+            f"kind {entry.name!r} of {package} cannot be imported ({type(error).__name__}: {error}). Repair or remove "
+            "the package",
+            code=Code.MISSING_PACKAGE,
+        ) from None
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise ConfigError(
+            f"kind {entry.name!r} of {package} is not a subclass of {base.__name__}. Correct its entry point",
+            code=Code.CONFIG_FILE,
+        )
+    return found
 
 
 def _build(kind: type[_Kind], values: JsonMapping, where: str, known: Sequence[str] = ()) -> _Kind:

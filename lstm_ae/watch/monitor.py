@@ -25,7 +25,7 @@ from lstm_ae.run import Run, open_run
 from lstm_ae.watch.config import MonitorConfig
 from lstm_ae.watch.events import Change, OpenEvent, event_id, find_changes, finite
 from lstm_ae.watch.rows import RowParser, TimeNotation, reason_of
-from lstm_ae.watch.sinks import Message, RefusedMessageError, Sink, SinkError, SinkOptions
+from lstm_ae.watch.sinks import Message, RefusedMessageError, Sink, SinkError, SinkOptions, call_sink
 from lstm_ae.watch.sources import Batch
 from lstm_ae.watch.state import State
 
@@ -255,6 +255,9 @@ class Monitor:
             rows = RowParser(self.detector.config, self.source.name).parse(batch, refused.append)
         except (OSError, DataError) as error:
             return str(error)
+        except Exception as error:  # of a source of another package
+            LOG.info("%s: unexpected error", self.name, exc_info=True)
+            return f"{type(error).__name__}: {error}"
         refused = [*batch.refused, *refused]
         return str(refused[0]) if refused and not rows else ""
 
@@ -572,14 +575,14 @@ class Monitor:
             messages.append(self._silence_message(begun, None))
         for start in range(0, len(messages), sink.batch):
             with contextlib.suppress(RefusedMessageError):  # it was refused before, and counted then
-                sink.send(messages[start : start + sink.batch])
+                call_sink(sink.send, messages[start : start + sink.batch])
         self.refreshed[name] = self.clock.monotonic()
         return bool(messages)
 
     def _send(self, name: str, sink: Sink, waiting: Mapping[int, Message]) -> None:
         """Send messages by number, and remove them from the state."""
         if name in self.unsure:
-            received = sink.received_keys(self.state.fact(f"position {name}", 0))
+            received = call_sink(sink.received_keys, self.state.fact(f"position {name}", 0))
             copies = [
                 number
                 for number, message in self.state.messages(name, self.state.waiting(name)).items()
@@ -595,7 +598,7 @@ class Monitor:
     def _send_some(self, name: str, sink: Sink, messages: Mapping[int, Message]) -> None:
         """Send messages at once. If the sink refuses them, send each alone, and drop those that it refuses."""
         try:
-            sink.send(list(messages.values()))
+            call_sink(sink.send, list(messages.values()))
         except RefusedMessageError as error:
             if len(messages) > 1:
                 for number, message in messages.items():

@@ -1,4 +1,4 @@
-"""Sinks of messages for `lstmae watch`: JSON lines, and webhooks.
+"""Sinks of messages for `lstmae watch`: JSON lines, webhooks, and Alertmanager.
 
 A watcher stores each message before it sends it and sends it until the sink has accepted it, so a message can arrive
 twice if the process is killed in between. Both copies have the same key.
@@ -10,17 +10,22 @@ import datetime
 import hashlib
 import hmac
 import json
+import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from lstm_ae.config.options import Options, option
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.json_types import JsonObject
 from lstm_ae.watch.servers import HttpClient, HttpOptions, ServerError, read_secret
+
+LOG = logging.getLogger(__name__)
+
+_Result = TypeVar("_Result")
 
 # Seconds after which an alert ends unless it is sent again.
 ALERT_SECONDS = 300.0
@@ -96,6 +101,17 @@ class Sink(abc.ABC):
             SinkError: the sink cannot be read now.
         """
         return set()
+
+
+def call_sink(function: Callable[..., _Result], *arguments: object) -> _Result:
+    """Call a method of a sink, in which any error of another package becomes a `SinkError`."""
+    try:
+        return function(*arguments)
+    except (SinkError, RefusedMessageError):
+        raise
+    except Exception as error:
+        LOG.info("A sink failed with an unexpected error", exc_info=True)
+        raise SinkError(f"unexpected error: {type(error).__name__}: {error}") from None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

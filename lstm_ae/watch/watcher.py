@@ -13,7 +13,7 @@ from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.installation import install_hint
 from lstm_ae.watch.config import WatchConfig, with_place
 from lstm_ae.watch.monitor import Clock, Monitor, waiting_error
-from lstm_ae.watch.sinks import Sink, SinkError, SinkOptions
+from lstm_ae.watch.sinks import Sink, SinkError, SinkOptions, call_sink
 
 if TYPE_CHECKING:
     from lstm_ae.watch.metrics import MetricsServer
@@ -75,7 +75,7 @@ class Watcher:
         for name, (_, sink) in self.sinks.items():
             problem = ""
             try:
-                sink.check()
+                call_sink(sink.check)
             except SinkError as error:
                 problem = str(error)
             yield Check(f"sink {name}", problem)
