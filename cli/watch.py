@@ -27,7 +27,8 @@ def register(app: typer.Typer) -> None:
         file: Annotated[Path, typer.Argument(metavar="FILE", help="File with sources, runs, and sinks.")],
         *,
         init: Annotated[
-            bool, typer.Option("--init", metavar="", help="Write a commented example to FILE, and end.")
+            bool,
+            typer.Option("--init", metavar="", help="Write an example FILE, alert rules, and a dashboard, and end."),
         ] = False,
         check: Annotated[
             bool, typer.Option("--check", metavar="", help="Check FILE, its runs, sources, and sinks, and end.")
@@ -66,16 +67,23 @@ def register(app: typer.Typer) -> None:
 
 def _write_template(file: Path, console: Console) -> None:
     from lstm_ae.files import write
-    from lstm_ae.watch.config import render_template
+    from lstm_ae.watch.config import template_files
 
+    found = template_files(file)
     try:
-        write(file, render_template().encode(), new=True)
+        for path in found:  # write either all of them or none
+            if path.exists():
+                raise FileExistsError(path)
+        for path, text in found.items():
+            write(path, text.encode(), new=True)
     except FileExistsError:
         raise ConfigError(
-            f"{str(file)!r} exists and is not overwritten. Pass another path", code=Code.OUTPUT_EXISTS
+            f"{str(path)!r} exists and is not overwritten. Pass another path", code=Code.OUTPUT_EXISTS
         ) from None
+    _, rules, dashboard = found
     console.show(f"{file} written. Edit it, then check it with: lstmae watch {file} --check")
-    console.document({"file": str(file)})
+    console.say(f"{rules} has alert rules for Prometheus, and {dashboard} a dashboard for Grafana")
+    console.document({"file": str(file), "rules": str(rules), "dashboard": str(dashboard)})
 
 
 def _show_checks(watcher: "Watcher", console: Console) -> None:

@@ -18,6 +18,7 @@ from servers import live
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "docs/deploy"
+FILES = ROOT / "lstm_ae/watch/files"
 DOCKERFILES = sorted(DEPLOY.glob("*.Dockerfile"))
 PAGES = sorted((ROOT / "docs/pages").rglob("*.md"))
 
@@ -163,14 +164,76 @@ def test_unit_of_the_watch_runs_a_valid_command_with_a_stored_state():
     assert unit["Service"]["WorkingDirectory"] == f"/var/lib/{unit['Service']['StateDirectory']}"
 
 
-def test_alert_rules_name_metrics_of_the_watch():
-    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
+def known_metrics():
+    """Return the names of the metrics at the endpoint of the watch."""
     from lstm_ae.watch.metrics import MonitorCollector
 
-    families = MonitorCollector([], time).collect()
-    known = {f"{each.name}_total" if each.type == "counter" else each.name for each in families}
-    (group,) = yaml.safe_load((DEPLOY / "watch-rules.yaml").read_text(encoding="utf-8"))["groups"]
-    named = {name for rule in group["rules"] for name in re.findall(r"\b(?:lstmae|anomaly)_\w+", rule["expr"])}
+    suffixes = {"counter": "_total", "info": "_info"}
+    return {f"{each.name}{suffixes.get(each.type, '')}" for each in MonitorCollector([], time).collect()}
+
+
+def named_metrics(expression):
+    return set(re.findall(r"\b(?:lstmae|anomaly)_\w+", expression))
+
+
+def test_dashboard_shows_every_metric_of_the_watch():
+    board = json.loads((FILES / "dashboard.json").read_text(encoding="utf-8"))
+    expressions = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    assert set.union(*map(named_metrics, expressions)) == known_metrics() - {
+        "lstmae_watch_last_score_timestamp_seconds"
+    }
+    variables = {each["name"]: each["query"] for each in board["templating"]["list"]}
+    queries = [query["query"] for query in variables.values() if isinstance(query, dict)]
+    assert set.union(*map(named_metrics, queries)) <= known_metrics()
+    used = {name for text in (*expressions, *queries) for name in re.findall(r"\$(?!__)(\w+)", text)}
+    assert used | {"datasource"} == set(variables)
+
+
+def test_panels_of_the_dashboard_do_not_overlap():
+    panels = json.loads((FILES / "dashboard.json").read_text(encoding="utf-8"))["panels"]
+    assert len({panel["id"] for panel in panels}) == len({panel["title"] for panel in panels}) == len(panels)
+    cells = [
+        (x, y)
+        for panel in panels
+        for x in range(panel["gridPos"]["x"], panel["gridPos"]["x"] + panel["gridPos"]["w"])
+        for y in range(panel["gridPos"]["y"], panel["gridPos"]["y"] + panel["gridPos"]["h"])
+    ]
+    assert len(set(cells)) == len(cells)
+    assert max(x for x, _ in cells) == 23
+
+
+def test_compose_file_of_the_watch_uses_the_files_that_init_writes():
+    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
+    from lstm_ae.watch.config import template_files
+
+    text = (DEPLOY / "watch-compose.yaml").read_text(encoding="utf-8")
+    content = yaml.safe_load(text)
+    written = {str(path) for path in template_files(Path("watch.toml"))}
+    mounted = {Path(each["file"]).name for each in content["configs"].values() if "file" in each}
+    assert mounted == written - {"watch.toml"}
+    (watch,) = (each for each in content["services"].values() if each["image"] == "lstm-ae-train")
+    assert parse_command(f"lstmae {shlex.join(watch['command'])}")["file"] == Path("watch.toml")
+    compile(watch["healthcheck"]["test"][3], "healthcheck", "exec")
+    settings = {name: yaml.safe_load(each["content"]) for name, each in content["configs"].items() if "content" in each}
+    ((target,),) = (each["static_configs"][0]["targets"] for each in settings["prometheus"]["scrape_configs"])
+    assert target == "watch:9464"
+    for service in content["services"].values():
+        assert service["read_only"]
+        assert service["cap_drop"] == ["ALL"]
+        assert {each["source"] for each in service.get("configs", [])} <= set(content["configs"])
+        volumes = {mount.partition(":")[0] for mount in service["volumes"]}
+        assert volumes <= {*content["volumes"], "./"}
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+    # Docker gives a new volume the owner of the folder in the image.
+    folders = {mount.split(":")[1] for mount in watch["volumes"]}
+    assert folders <= set((DEPLOY / "train.Dockerfile").read_text(encoding="utf-8").split())
+
+
+def test_alert_rules_name_metrics_of_the_watch():
+    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
+    known = known_metrics()
+    (group,) = yaml.safe_load((FILES / "rules.yaml").read_text(encoding="utf-8"))["groups"]
+    named = set.union(*(named_metrics(rule["expr"]) for rule in group["rules"]))
     assert len(named) == len(group["rules"])
     assert named <= known
 

@@ -43,6 +43,9 @@ SOURCE_GROUP, SINK_GROUP = "lstm_ae.sources", "lstm_ae.sinks"
 # Names of monitors and sinks, which become names of files and labels of metrics.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
+# Alert rules of Prometheus, and a dashboard of Grafana.
+FILES = Path(__file__).parent / "files"
+
 # Sections of the file.
 SECTIONS = ("http", "sinks", "monitors")
 
@@ -353,6 +356,19 @@ def render_template() -> str:
     for kind, options in SINKS.items():
         lines += _section("[[sinks]]", kind, options, options is JsonLines)
     return "\n".join(lines) + "\n"
+
+
+def template_files(file: Path) -> dict[Path, str]:
+    """Return the texts of a new file of `lstmae watch`, of alert rules, and of a dashboard, by path.
+
+    Args:
+        file: path of the first one, which gives the others their names.
+    """
+    return {
+        file: render_template(),
+        file.with_name(f"{file.stem}-rules.yaml"): (FILES / "rules.yaml").read_text(encoding="utf-8"),
+        file.with_name(f"{file.stem}-dashboard.json"): (FILES / "dashboard.json").read_text(encoding="utf-8"),
+    }
 
 
 def _section(heading: str, kind: str, options: type[Options], used: bool = True) -> list[str]:

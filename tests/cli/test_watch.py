@@ -40,7 +40,13 @@ def test_init_writes_a_file_and_overwrites_none() -> None:
         0,
         "watch.toml written. Edit it, then check it with: lstmae watch watch.toml --check\n",
     )
+    assert "watch-rules.yaml has alert rules for Prometheus, and watch-dashboard.json a dashboard" in said.err
+    assert json.loads(Path("watch-dashboard.json").read_text())["title"] == "lstmae watch"
+    assert Path("watch-rules.yaml").read_text().startswith("# Alert rules of Prometheus")
     assert "'watch.toml' exists and is not overwritten" in refused("watch watch.toml --init", 2)
+    Path("watch.toml").unlink()
+    assert "'watch-rules.yaml' exists and is not overwritten" in refused("watch watch.toml --init", 2)
+    assert not Path("watch.toml").exists()
 
 
 def test_missing_file_and_conflicting_options_are_refused() -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from detectors import detector_of
@@ -22,6 +23,8 @@ from watching import HEADER, NOW, Clock, drain, lines, messages, monitor_of, use
 
 from lstm_ae.config import Reading
 from lstm_ae.errors import DataError
+from lstm_ae.watch.config import FILES
+from lstm_ae.watch.metrics import MetricsServer
 from lstm_ae.watch.prometheus import Prometheus, PrometheusSource
 from lstm_ae.watch.sinks import Alertmanager
 
@@ -108,6 +111,48 @@ def test_past_values_of_prometheus_are_scored_like_a_table(monkeypatch: pytest.M
             Prometheus(url=url, queries=("x=flow)",)).open(reading).read(None)
         with pytest.raises(DataError, match="has no result now"):
             Prometheus(url=url, queries=("x=absent_metric",)).open(reading).check()
+
+
+RULES = """
+global: {{ scrape_interval: 200ms, scrape_timeout: 200ms, evaluation_interval: 200ms }}
+rule_files: [{rules}]
+scrape_configs: [{{ job_name: watch, static_configs: [{{ targets: ["127.0.0.1:{port}"] }}] }}]
+"""
+
+
+@needs(PROMETHEUS, "prometheus")
+def test_dashboard_and_rules_have_results_in_prometheus(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_run(monkeypatch)
+    Path("live.csv").write_text(HEADER + lines([*[0.0] * 20, 20.0]) + "2024-01-01T00:30,high\n")
+    monitor = monitor_of()
+    drain(monitor)
+    clock = Clock()
+    server = MetricsServer("127.0.0.1", 0, [monitor], lambda: True, clock)
+    board = json.loads((FILES / "dashboard.json").read_text())
+    expressions = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    values = {"$__rate_interval": "5s", "$__range": "5s", "$monitor": ".*", "$series": ".*"}
+    with prometheus_server(RULES.format(rules=FILES / "rules.yaml", port=server.port)) as url:
+
+        def ask(path: str, **fields: str) -> Any:
+            with urllib.request.urlopen(f"{url}/api/v1/{path}?{urlencode(fields)}") as answer:
+                return json.load(answer)["data"]
+
+        def firing() -> set[str]:
+            return {alert["labels"]["alertname"] for alert in ask("alerts")["alerts"] if alert["state"] == "firing"}
+
+        try:
+            wait_for(lambda: "AnomalyScoreAboveThreshold" in firing(), "no alert")
+            clock.now += 2 * 86_400
+            wait_for(lambda: firing() == {"AnomalyScoreAboveThreshold", "WatchHasNoNewRows"}, "other alerts")
+            (group,) = ask("rules")["groups"]
+            assert {rule["health"] for rule in group["rules"]} == {"ok"}
+            for expression in expressions:
+                for name, value in values.items():
+                    expression = expression.replace(name, value)
+                wait_for(lambda: ask("query", query=expression)["result"], expression)  # noqa: B023
+        finally:
+            server.close()
+            monitor.close()
 
 
 @contextmanager
