@@ -23,12 +23,12 @@ def loaded_once(module: ModuleType, name: str, directory: Path) -> Iterator[None
     load = getattr(module, name)
     loaded: dict[str, Any] = {}
 
-    def load_once(run: Any, reading: Any = None) -> Any:
+    def load_once(run: Any, reading: Any = None, **options: Any) -> Any:
         if not isinstance(run, Run) or run.directory.absolute() != directory:
-            return load(run, reading)
-        key = repr(sorted((reading or {}).items()))
+            return load(run, reading, **options)
+        key = repr((sorted((reading or {}).items()), options))
         if key not in loaded:
-            loaded[key] = load(run, reading)
+            loaded[key] = load(run, reading, **options)
         return loaded[key]
 
     with pytest.MonkeyPatch.context() as patch:
