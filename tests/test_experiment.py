@@ -94,6 +94,7 @@ def same_again(run: Run, config: Config) -> RunWithData:
     return opened
 
 
+@pytest.mark.slow
 def test_toy_run_reproduces_metrics_and_figures_from_its_directory(toy: Run) -> None:
     opened = same_again(toy, TOY)
     names = {path.name for path in toy.directory.iterdir()} - {".lock"}
@@ -158,6 +159,7 @@ def test_mnist_run_reproduces_metrics_and_figures_from_its_directory(tmp_path: P
     assert accuracy["value"] == np.mean(label == opened.data.test.label)
 
 
+@pytest.mark.slow
 def test_deterministic_training_is_bitwise_reproducible(toy: Run) -> None:
     again = trained(TOY, figures=False)
     first, second = (run.metrics() for run in (toy, again))
@@ -270,6 +272,7 @@ def test_divergence_in_the_first_epoch_leaves_no_model() -> None:
     assert not run.model_file.exists()
 
 
+@pytest.mark.slow
 def test_divergence_after_good_epochs_leaves_the_best_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """After two good epochs a weight becomes NaN; the run is complete, with the weights of the best epoch."""
     from lstm_ae.training.checkpoint import Checkpointer

@@ -25,6 +25,7 @@ def test_every_study_has_a_saved_model():
     assert {open_run(ROOT / name).about()["task"] for name in NAMES} == {"toy", "mnist", "snp", "series"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORMS)
 def test_saved_model_reproduces_its_recorded_metrics(name, monkeypatch):
     run = open_run(ROOT / name)
@@ -53,6 +54,7 @@ def test_saved_model_reproduces_its_recorded_metrics(name, monkeypatch):
             assert metric["value"] == pytest.approx(recorded, **within.get(measure, {"rel": 1e-3})), (part, measure)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORMS)
 def test_exported_version_equals_the_saved_keras_model(name):
     import tensorflow as tf

@@ -386,6 +386,7 @@ def test_choose_classes_is_idempotent() -> None:
     assert (twice.config, twice.inferred) == (once.config, {})
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("proven_here")
 def test_exported_classifier_names_classes_and_equals_classify(place: Path) -> None:
     import tensorflow as tf

@@ -207,6 +207,7 @@ def test_clock_drift_and_jitter_are_tolerated(rows: list[tuple[int, int]], apart
     assert np.isin(times, found.times).all()
 
 
+@pytest.mark.slow
 def test_fast_clock_is_accepted_but_other_sampling_interval_is_refused() -> None:
     times = START + np.arange(2000) * 59_900_000_000
     stream = DetectionStream(detector_of(2))

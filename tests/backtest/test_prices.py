@@ -272,6 +272,7 @@ def test_fold_with_initial_weights_is_tested(path, tmp_path, monkeypatch):
     assert [fold.epochs for fold in backtest_prices(config_of(path), 2, tmp_path / "x").folds] == [0, 0]
 
 
+@pytest.mark.slow
 def test_diverged_fold_is_an_error(path, tmp_path, monkeypatch):
     learn = folding.fit_model
 

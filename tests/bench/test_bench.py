@@ -38,6 +38,7 @@ def killed(lap: Lap) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_contestants_alternate_in_separate_processes(tmp_path: Path) -> None:
     told, done = tmp_path / "told", list[int]()
     laps = measure_rounds({name: functools.partial(contestant, name, told) for name in "ab"}, 2, done.append)
@@ -49,6 +50,7 @@ def test_contestants_alternate_in_separate_processes(tmp_path: Path) -> None:
     assert all(seconds >= 0 for taken in laps.values() for seconds in taken)
 
 
+@pytest.mark.slow
 def test_errors_of_contestants_are_raised() -> None:
     with pytest.raises(ValueError, match="broken"):
         measure_rounds({"broken": broken}, 2, lambda _: None)

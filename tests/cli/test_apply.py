@@ -49,6 +49,7 @@ def write_table(name: str, rows: int = 80) -> pd.DataFrame:
     return frame
 
 
+@pytest.mark.slow
 def test_commands_of_an_autoencoder_import_no_tensorflow() -> None:
     shutil.copytree(SAVED / "pump", "run")
     assert call("series example pump.csv").code == 0
@@ -65,6 +66,7 @@ def test_commands_of_an_autoencoder_import_no_tensorflow() -> None:
     )
 
 
+@pytest.mark.slow
 def test_commands_of_a_forecaster_import_no_tensorflow() -> None:
     write_table("t.csv")
     said = call(
@@ -79,6 +81,7 @@ def test_commands_of_a_forecaster_import_no_tensorflow() -> None:
     assert imported(*lines) == "imported:"
 
 
+@pytest.mark.slow
 def test_commands_of_a_classifier_import_no_tensorflow() -> None:
     write_table("t.csv")
     said = call("series train t.csv --task classify --label-col kind --window 4 --units 2 --epochs 1 --out run")

@@ -474,6 +474,7 @@ def test_forecast_writes_its_files_when_stdout_is_closed(place: Path, monkeypatc
     assert Path("next.png").is_file()
 
 
+@pytest.mark.slow
 def test_longer_horizon_is_a_rollout_without_intervals(place: Path) -> None:
     run = open_run(place / "run")
     far = forecast.forecast_file(run, TableRequest(str(place / "t.csv")), horizon=15, levels=(80,))

@@ -60,6 +60,7 @@ def test_load_preset_rejects_unknown_name() -> None:
         load_preset("snp", "bets")
 
 
+@pytest.mark.slow
 def test_options_override_preset_and_preset_excludes_config(capsys: pytest.CaptureFixture[str]) -> None:
     small = ["--sequences", "100", "--epochs", "1", "--units", "2"]
     assert main(["toy", "train", "--preset", "report", *small, "--out", "run", "--quiet"]) == 0

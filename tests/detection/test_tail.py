@@ -150,6 +150,7 @@ def test_tail_of_few_peaks_equals_the_exact_formula() -> None:
         assert tail.score_at(exact) == pytest.approx(tail.level + excess, rel=0.01)
 
 
+@pytest.mark.slow
 def test_alarm_rate_of_few_rows_equals_the_expected_rate() -> None:
     """Fit 600 exponential scores; averaged over samples, one new row in 3,000 exceeds the score for that rate."""
     topped = []

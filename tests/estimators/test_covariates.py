@@ -43,15 +43,11 @@ SHOPS = pd.concat(map(shop, EFFECTS))
 
 @pytest.fixture(scope="module")
 def forecaster() -> SequenceForecaster:
-    """Return an average of two networks, trained again on training and validation, with a scale for each series."""
-    return SequenceForecaster(**SMALL, **COVARIATES, scale="series", n_seeds=2, options={"refit": True}).fit(SHOPS)
+    return SequenceForecaster(**SMALL, **COVARIATES, scale="series").fit(SHOPS)
 
 
-def test_forecast_follows_the_plan(forecaster: SequenceForecaster) -> None:
-    """The regression finds the effect of the plan, and each shop has its own scale."""
-    found = forecaster.predict(SHOPS)
-    assert list(found.columns) == ["sales"]
-    assert found.index.get_level_values("time")[0] == SHOPS.index.get_level_values("time")[ROWS]
+def assert_follows_the_plan(forecaster: SequenceForecaster) -> None:
+    """Check that the regression finds the effect of the plan, and that each shop has its own scale."""
     more = SHOPS.assign(plan=SHOPS["plan"].where(SHOPS["sales"].notna() | SHOPS["rain"].notna(), 1.0))
     less = SHOPS.assign(plan=SHOPS["plan"].where(SHOPS["sales"].notna() | SHOPS["rain"].notna(), 0.0))
     change = forecaster.predict(more) - forecaster.predict(less)
@@ -60,6 +56,19 @@ def test_forecast_follows_the_plan(forecaster: SequenceForecaster) -> None:
     regression = forecaster._fitted.artifact(TableRegression)
     assert regression.effects is not None
     assert regression.effects.shape == (5, 1)
+
+
+def test_forecast_follows_the_plan(forecaster: SequenceForecaster) -> None:
+    found = forecaster.predict(SHOPS)
+    assert list(found.columns) == ["sales"]
+    assert found.index.get_level_values("time")[0] == SHOPS.index.get_level_values("time")[ROWS]
+    assert_follows_the_plan(forecaster)
+
+
+@pytest.mark.slow
+def test_average_trained_on_training_and_validation_follows_the_plan() -> None:
+    options: dict[str, Any] = {"scale": "series", "n_seeds": 2, "options": {"refit": True}}
+    assert_follows_the_plan(SequenceForecaster(**SMALL, **COVARIATES, **options).fit(SHOPS))
 
 
 def test_only_the_targets_are_evaluated(forecaster: SequenceForecaster) -> None:
@@ -115,6 +124,7 @@ def test_unknown_covariate_is_refused() -> None:
         SequenceForecaster(**SMALL, calendar=["hour"], scale="window").fit(SHOPS.loc["north"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("link", ["baseline", "none"])
 def test_untrained_network_equals_its_baseline(link: str) -> None:
     """Also with missing values; with a learning rate of almost 0, the training changes nothing."""
@@ -127,6 +137,7 @@ def test_untrained_network_equals_its_baseline(link: str) -> None:
     assert test["baselines"]["linear regression"] < 0.1 * test["baselines"]["persistence"]
 
 
+@pytest.mark.slow
 def test_regression_has_no_effects_that_do_not_help() -> None:
     """The covariates are noise, so that the regression without them has the smaller validation error, or nearly so."""
     random = np.random.default_rng(0)

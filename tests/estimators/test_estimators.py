@@ -124,6 +124,7 @@ def windowed() -> SequenceAutoencoder:
     return model
 
 
+@pytest.mark.slow
 def test_detector_fit_equals_the_train_command(place: Path, fitted: AnomalyDetector) -> None:
     by_command = open_run(place / "run").metrics()
     for each in (by_command, metrics := copy.deepcopy(fitted.metrics_)):
@@ -194,6 +195,7 @@ def test_autoencoder_refits_a_detector_run_without_detection_options(monkeypatch
     assert (config.task, config.smooth, config.code, config.window) == ("reconstruct", None, 16, 144)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("good", [1, 0])
 def test_fit_keeps_the_last_good_weights_when_the_loss_becomes_nan(monkeypatch: pytest.MonkeyPatch, good: int) -> None:
     judge = Checkpointer.on_epoch_end
@@ -413,6 +415,7 @@ def test_pickled_and_copied_autoencoders_transform_the_same(coder: SequenceAutoe
     assert fresh.get_params() == coder.get_params()
 
 
+@pytest.mark.slow
 def test_fit_and_score_write_no_file(windowed: SequenceAutoencoder) -> None:
     with unwritable():
         assert np.isfinite(windowed.score(LEVEL))

@@ -50,7 +50,7 @@ MODELS = {
 }
 
 
-QUICK = {"lstm-steps", "companies"}
+QUICK = {"companies"}
 
 
 @pytest.mark.parametrize(
@@ -123,6 +123,13 @@ def test_missing_or_unknown_formats_raise_config_error(monkeypatch: pytest.Monke
         require_installed(["onyx"])
 
 
+@pytest.fixture(scope="module")
+def recurrent() -> tuple[Any, Any]:
+    """Return an autoencoder of sequences and its endpoint."""
+    model = MODELS["lstm-steps"]()
+    return model, make_endpoints(model)[0]
+
+
 @pytest.mark.parametrize(
     ("answer", "text"),
     [
@@ -140,10 +147,9 @@ def test_missing_or_unknown_formats_raise_config_error(monkeypatch: pytest.Monke
     ids=["differs", "nan", "shape", "raises"],
 )
 def test_differing_or_failing_conversion_is_not_written(
-    answer: Any, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recurrent: tuple[Any, Any], answer: Any, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = MODELS["lstm-steps"]()
-    own = make_endpoints(model)[0]
+    model, own = recurrent
 
     def run(inputs: Any) -> dict[str, Any]:
         return {"reconstruction": answer(model(dict(inputs))["reconstruction"].numpy()).astype(np.float32)}

@@ -178,6 +178,7 @@ def test_version_outside_a_run_is_verified_without_the_model(run: Path, proven_h
     assert one.endpoints == ["encode", "reconstruct", "score", "serving_default"]
 
 
+@pytest.mark.slow
 def test_version_without_manifest_reports_unchecked_files(proven_here: None) -> None:
     """Early exports had no manifest and only one endpoint."""
     for name in KEPT:
@@ -245,6 +246,7 @@ def _pipe(path: Path) -> None:
     os.mkfifo(path)
 
 
+@pytest.mark.slow
 def test_verification_refuses_a_version_with_a_forged_manifest(run: Path, proven_here: None) -> None:
     """The hashes match, so only the outputs and the operations reveal the change."""
     version = run / "1"

@@ -219,6 +219,7 @@ def test_class_has_the_highest_probability() -> None:
     assert said["label"].sum(axis=1) == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_export_uses_the_next_version_number(tmp_path: Path, proven_here: None, one_endpoint: None) -> None:
     base = tmp_path / "models" / "toy"
     model = small()
@@ -230,6 +231,7 @@ def test_export_uses_the_next_version_number(tmp_path: Path, proven_here: None, 
     assert (base / "1" / "saved_model.pb").is_file()
 
 
+@pytest.mark.slow
 def test_concurrent_export_takes_the_next_version(
     tmp_path: Path, proven_here: None, one_endpoint: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -266,6 +268,7 @@ def test_export_restores_the_kernels_of_layers(
     assert [layer.use_cudnn for layer in recurrent] == before
 
 
+@pytest.mark.slow
 def test_unverified_export_is_not_published(
     tmp_path: Path, one_endpoint: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

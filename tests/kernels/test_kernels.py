@@ -116,6 +116,7 @@ def test_stacked_and_bidirectional_layers_match_keras(form: str) -> None:
     compare(network, [np.random.default_rng(0).normal(size=(4, 9, 3)).astype(np.float32)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "above",
     [
@@ -132,6 +133,7 @@ def test_empty_batch_matches_keras(above: Callable[[Any], Any]) -> None:
     compare(keras.Model([given], above(hidden)), [np.zeros((0, 9, 3), np.float32)])
 
 
+@pytest.mark.slow
 def test_layer_applied_twice_matches_keras() -> None:
     keras.utils.set_random_seed(3)
     given, layer = keras.Input((5, 4)), layers.LSTM(4, return_sequences=True)
@@ -212,6 +214,7 @@ def test_training_with_adam_gives_the_losses_of_keras(tmp_path: Path) -> None:
     np.testing.assert_allclose(ours, theirs, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_training_in_parts_gives_the_weights_of_whole_batches(tmp_path: Path) -> None:
     """This includes batches with an empty part."""
     one, three = (trained(tmp_path, dataclasses.replace(SGD, parts=parts))[1] for parts in (1, 3))
@@ -227,6 +230,7 @@ class Refusing(layers.Layer):
             return tf.identity(inputs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 10])
 def test_layers_never_receive_an_empty_part_of_a_batch(tmp_path: Path, batch: int) -> None:
     """This holds in training and in validation, also for last batches of 1 or 2 samples; no sample counts twice."""
@@ -280,6 +284,7 @@ def test_option_kernel_keras_disables_the_kernels() -> None:
     assert reasons(layers.LSTM(3), "keras") == ["--kernel keras"]
 
 
+@pytest.mark.slow
 def test_masked_sequences_are_computed_by_keras() -> None:
     keras.utils.set_random_seed(0)
     given = keras.Input((6, 2))

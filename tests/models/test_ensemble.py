@@ -66,12 +66,12 @@ def scaled_inputs(network: Any) -> dict[str, np.ndarray]:
     ("kind", "options"),
     [
         ("forecast", {"layers": 2, "dropout": 0.2, "bidirectional": True}),
-        ("forecast", {"link": "none"}),
+        pytest.param("forecast", {"link": "none"}, marks=pytest.mark.slow),
         ("classify", {"bidirectional": True}),
-        ("classify", {"link": "none"}),
-        ("prices", {"layers": 2, "dropout": 0.2}),
-        ("prices", {"link": "none", "last_day_only": True}),
-        ("prices", {"target": "level", "cell": "gru"}),
+        pytest.param("classify", {"link": "none"}, marks=pytest.mark.slow),
+        pytest.param("prices", {"layers": 2, "dropout": 0.2}, marks=pytest.mark.slow),
+        pytest.param("prices", {"link": "none", "last_day_only": True}, marks=pytest.mark.slow),
+        pytest.param("prices", {"target": "level", "cell": "gru"}, marks=pytest.mark.slow),
         ("prices", {"inputs": "ohlc", "with_open": True}),
     ],
     ids=str,
@@ -162,7 +162,8 @@ def test_members_equal_single_trainings_also_after_an_interruption(folder: Path,
                     np.testing.assert_array_equal(ours_weight, theirs)
 
 
-@pytest.mark.parametrize("kind", ["forecast", pytest.param("classify", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["forecast", "classify"])
 def test_run_of_several_networks_is_one_model(folder: Path, kind: str) -> None:
     config, data = load(config_of(kind, folder, seeds=2, epochs=1))
     run = experiment.train(config, data, out=Path("run"), figures=False)

@@ -52,18 +52,17 @@ def next_changes(model: Any, data: Data, *, with_open: bool) -> np.ndarray:
     return future - scaled[:, WINDOW - 1, : future.shape[1]]
 
 
-@pytest.mark.parametrize("days", [1, 6])
 @pytest.mark.parametrize(
-    "options",
+    ("days", "options"),
     [
-        {},
-        {"cell": "gru", "layers": 2, "dropout": 0.3, "last_day_only": True},
-        {"inputs": "ohlc"},
-        {"inputs": "ohlcv", "field": "close"},
-        {"with_open": True},
-        {"inputs": "ohlcv", "with_open": True, "last_day_only": True},
-        {"scale": "company"},
-        {"scale": "window", "last_day_only": True},
+        (1, {}),
+        (6, {"cell": "gru", "layers": 2, "dropout": 0.3, "last_day_only": True}),
+        (1, {"inputs": "ohlc"}),
+        (6, {"inputs": "ohlcv", "field": "close"}),
+        (6, {"with_open": True}),
+        (1, {"inputs": "ohlcv", "with_open": True, "last_day_only": True}),
+        (6, {"scale": "company"}),
+        (1, {"scale": "window", "last_day_only": True}),
     ],
     ids=str,
 )
@@ -82,6 +81,7 @@ def test_untrained_price_forecaster_equals_the_linear_regression(
     assert abs(expected).max() > 1e-5
 
 
+@pytest.mark.slow
 def test_link_forecasts_later_days_from_earlier_forecasts(path: str) -> None:
     config = config_of(path, inputs="ohlc")
     data = load(config)
@@ -121,6 +121,7 @@ def test_forecaster_of_price_levels_has_no_link(path: str) -> None:
     assert "linear" not in {layer.name for layer in network.layers}
 
 
+@pytest.mark.slow
 def test_diverging_training_falls_back_to_the_linear_regression(path: str) -> None:
     config = config_of(path, inputs="ohlc", epochs=1, learning_rate=10.0, optimizer="sgd", clip=0.0)
     data = load(config)
@@ -138,10 +139,17 @@ def test_diverging_training_falls_back_to_the_linear_regression(path: str) -> No
     assert np.median(errors.rounding) < 0.01 * mean[""]
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
-@pytest.mark.parametrize("horizon", [1, 4])
-@pytest.mark.parametrize("read", [3, 6], ids=["last-steps", "all-steps"])
-@pytest.mark.parametrize("effects", [False, True], ids=["plain", "effects"])
+@pytest.mark.parametrize(
+    ("cell", "horizon", "read", "effects"),
+    # Each pair of values occurs.
+    [
+        ("lstm", 1, 3, False),
+        ("lstm", 4, 6, True),
+        ("gru", 1, 6, True),
+        ("gru", 4, 3, True),
+        ("gru", 4, 6, False),
+    ],
+)
 def test_untrained_table_forecaster_equals_regression_or_persistence(
     cell: str, horizon: int, read: int, effects: bool
 ) -> None:

@@ -153,6 +153,7 @@ def test_output_names_and_shapes_match_the_form(form: Form, model: Any) -> None:
     assert len({layer.name for layer in inner_network(model).layers}) == len(inner_network(model).layers)
 
 
+@pytest.mark.slow
 def test_saved_and_exported_models_return_equal_outputs(
     form: Form, model: Any, tmp_path: Path, proven_here: None
 ) -> None:

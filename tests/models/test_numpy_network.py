@@ -392,4 +392,5 @@ def test_keras_computes_models_with_other_settings(
     assert isinstance(network, KerasNetwork)
     inputs = inputs_of(network.inputs)
     expected = keras.saving.load_model(path)(inputs)["reconstruction"]
-    np.testing.assert_allclose(network(inputs)["reconstruction"], np.asarray(expected), rtol=1e-5)
+    # The two graphs may round differently, and one of the models computes in half precision.
+    np.testing.assert_allclose(network(inputs)["reconstruction"], np.asarray(expected), rtol=1e-3)

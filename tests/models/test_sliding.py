@@ -96,7 +96,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 FORMS = [
-    pytest.param(options, id=name, marks=[pytest.mark.slow] * (place > 2))
+    pytest.param(options, id=name, marks=[pytest.mark.slow] * (place > 1))
     for place, (name, options) in enumerate(OPTIONS.items())
 ]
 
@@ -262,6 +262,7 @@ def test_comparison_with_the_network_includes_outliers() -> None:
         assert not sliding._agree(made(most), made(1e9), nothing, one)
 
 
+@pytest.mark.slow
 def test_few_windows_are_computed_without_numba(monkeypatch: pytest.MonkeyPatch) -> None:
     made, rows = slide(model_of(), "standard"), rows_of(40, 2)
     fast = slide_with_kernels(model_of(), "standard")

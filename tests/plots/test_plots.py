@@ -128,7 +128,7 @@ def test_signal_reconstructions_show_the_error(count):
     assert labelled(checked(signals.reconstructions(truth, np.full_like(truth, np.nan))))
 
 
-@pytest.mark.parametrize("count", [1, 10])
+@pytest.mark.parametrize("count", [1, 3])
 def test_digit_reconstructions_show_classes_and_errors(count):
     image = RNG.random((count, 28, 28))
     wrong = np.arange(count) + 1
@@ -201,7 +201,7 @@ def test_last_days_show_changes_from_persistence():
     assert "n/a" in checked(prices.last_days(ODD[:1], [np.nan], [np.nan], [np.nan])).axes[0].get_title("left")
 
 
-@pytest.mark.parametrize("count", [1, 4, 5, 20])
+@pytest.mark.parametrize("count", [1, 4, pytest.param(20, marks=pytest.mark.slow)])
 def test_windows_have_one_panel_per_company(count):
     truth = walks(count)
     truth[0, 5] = np.nan

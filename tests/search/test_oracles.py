@@ -216,7 +216,7 @@ def brought_back(oracle, events):
         ("grid", REPORT.axes, None),
         ("random", (RATE, UNITS), 6),
         ("hyperband", (RATE, UNITS), None),
-        ("bayesian", (RATE,), 5),
+        pytest.param("bayesian", (RATE,), 5, marks=pytest.mark.slow),
     ],
     ids=["grid", "random", "hyperband", "bayesian"],
 )
@@ -255,6 +255,7 @@ def test_recorded_values_override_proposals_of_the_oracle():
     assert fewer.ask().trial is None
 
 
+@pytest.mark.slow
 def test_bayesian_search_learns_from_recorded_values():
     def next_after(values):
         oracle = oracle_of("bayesian", UNITS, trials=5)
@@ -303,7 +304,7 @@ def test_hyperband_discards_failures_and_reaches_the_last_epochs(failing, shape)
     assert longer == {trial.number for trial in best}
 
 
-@pytest.mark.parametrize("search", ["hyperband", "bayesian"])
+@pytest.mark.parametrize("search", ["hyperband", pytest.param("bayesian", marks=pytest.mark.slow)])
 def test_restored_oracle_with_failures_continues_as_before(search):
     axes, details = ((RATE, UNITS), {"epochs": 3}) if search == "hyperband" else ((UNITS,), {"trials": 7})
 

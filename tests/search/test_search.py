@@ -273,6 +273,7 @@ def test_invalid_combination_of_values_fails_only_its_trial(monkeypatch):
     assert trials[1]["status"] == "completed"
 
 
+@pytest.mark.slow
 def test_full_disk_stops_the_search_without_failing_the_trial(s, monkeypatch):
     def failing(config, data):
         raise OSError(errno.ENOSPC, "No space left on device", "s/states")

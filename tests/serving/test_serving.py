@@ -138,6 +138,7 @@ def test_rest_refuses_invalid_requests(
     assert "\n" not in text
 
 
+@pytest.mark.slow
 def test_input_shapes_are_checked_only_for_exported_models(tmp_path: Path) -> None:
     """TensorFlow Serving does not check shapes; exported models would broadcast one feature to four."""
     save(tmp_path / "plus")

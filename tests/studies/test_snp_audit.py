@@ -36,12 +36,12 @@ def leaks(findings):
     "choices",
     [
         {},
-        {"inputs": "ohlcv"},
+        pytest.param({"inputs": "ohlcv"}, marks=pytest.mark.slow),
         {"inputs": "ohlc", "with_open": True},
-        {"last_day_only": True},
+        pytest.param({"last_day_only": True}, marks=pytest.mark.slow),
         {"scale": "company", "symbols": ("AAA",)},
         {"scale": "window", "last_day_only": True, "start": "2015-03-01"},
-        {"target": "level"},
+        pytest.param({"target": "level"}, marks=pytest.mark.slow),
     ],
     ids=str,
 )
@@ -56,6 +56,7 @@ def test_audit_finds_leaks_of_the_report_split_and_scale(path):
     assert "test windows share days with training windows" in both["the split"].text
 
 
+@pytest.mark.slow
 def test_audit_names_an_input_that_contains_the_future(tmp_path):
     rows = [row.split(",") for row in days_of("AAA", 701)]
     for row, after in itertools.pairwise(rows):
@@ -67,6 +68,7 @@ def test_audit_names_an_input_that_contains_the_future(tmp_path):
     assert leaks(found(planted)) == set()
 
 
+@pytest.mark.slow
 def test_audit_finds_a_model_with_another_scale(path):
     config = Snp(data=path, window=6, units=2, symbols=("AAA",))
     other = KerasNetwork(build(config, load(config)))

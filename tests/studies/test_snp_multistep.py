@@ -182,6 +182,7 @@ def test_multistep_table_of_a_periodic_series_matches_its_values(tmp_path, monke
     assert found.table["date"] == dates.astype(str).tolist()
 
 
+@pytest.mark.slow
 def test_company_with_a_gap_in_its_last_window_is_not_forecast(tmp_path, model):
     """Its last complete window ends before the gap, and the following days are known."""
     broken = growing("AAA", 120)
@@ -192,6 +193,7 @@ def test_company_with_a_gap_in_its_last_window_is_not_forecast(tmp_path, model):
     assert [s for s, actual in zip(after["symbol"], after["actual"], strict=True) if actual is None] == ["BBB"]
 
 
+@pytest.mark.slow
 def test_multistep_without_complete_last_windows_raises_data_error(tmp_path, model):
     broken = growing("AAA", 120)
     broken[117] = ",".join([*broken[117].split(",")[:2], "", "", "", "", "5"])

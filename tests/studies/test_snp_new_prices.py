@@ -108,6 +108,7 @@ def refit(run, tmp_path):
     return again
 
 
+@pytest.mark.slow
 def test_refit_model_is_evaluated_with_the_stored_calibration(run, refit):
     metrics = run.metrics()
     found = open_trained(refit).evaluate()
@@ -120,6 +121,7 @@ def test_refit_model_is_evaluated_with_the_stored_calibration(run, refit):
     assert measured["mae"].baselines["linear regression"] != before["mae"]["baselines"]["linear regression"]
 
 
+@pytest.mark.slow
 def test_refit_stores_the_regression_that_it_is_compared_with(tmp_path):
     path = prices(tmp_path, days_of("AAA", 400), days_of("BBB", 400, seed=1, price=20))
     config = Snp(data=path, window=8, units=2, epochs=1, learning_rate=0.03, link="none", refit=True)
@@ -137,6 +139,7 @@ def test_refit_stores_the_regression_that_it_is_compared_with(tmp_path):
     np.testing.assert_array_equal(stored.spread.quantiles, first.spread.quantiles)
 
 
+@pytest.mark.slow
 def test_refit_model_with_more_baselines_uses_the_stored_calibration(refit):
     pytest.importorskip("statsforecast", reason="the extra [baselines] is not installed")
     opened = open_trained(refit)
@@ -231,6 +234,7 @@ def test_days_up_to_the_end_of_validation_are_not_forecast_again(tmp_path, after
     assert (data.test.recut(8).lines() == 1).sum() == forecast + 1
 
 
+@pytest.mark.slow
 def test_multistep_windows_exclude_days_known_to_the_run(run):
     """The window before the first new day is only an input and is not forecast."""
     until = np.datetime64(run.artifact(PriceCalibration).until)

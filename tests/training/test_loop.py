@@ -104,6 +104,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingRes
     return result, network, state
 
 
+@pytest.mark.slow
 def test_resumed_training_is_bitwise_equal(uninterrupted: tuple[TrainingResult, Any, Path], tmp_path: Path) -> None:
     """Interrupt before the first epoch, within the first and second epochs, and between two epochs."""
     whole, expected, expected_state = uninterrupted
@@ -162,6 +163,7 @@ def test_epoch_0_of_the_history_is_the_untrained_start(uninterrupted: tuple[Trai
     assert start["val_loss"] == pytest.approx(error_on(network_for(CONFIG), DATA.validation), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_evaluating_the_start_does_not_change_the_training(
     uninterrupted: tuple[TrainingResult, Any, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,6 +263,7 @@ class StopIn(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
+@pytest.mark.slow
 def test_callback_stop_within_an_epoch_discards_the_epoch(
     uninterrupted: tuple[TrainingResult, Any, Path], tmp_path: Path
 ) -> None:
@@ -273,6 +276,7 @@ def test_callback_stop_within_an_epoch_discards_the_epoch(
     assert without_seconds(fitted(state)[0].history) == whole
 
 
+@pytest.mark.slow
 def test_callback_stop_at_the_last_step_counts_the_epoch(
     uninterrupted: tuple[TrainingResult, Any, Path], tmp_path: Path
 ) -> None:
