@@ -1,7 +1,9 @@
 """Fixtures for all tests, and the order of the test files. Each test runs in a new empty directory."""
 
 import contextlib
+import fcntl
 import os
+import pickle
 import shutil
 import signal
 import threading
@@ -93,16 +95,38 @@ def untraced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tf, "function", leave_untraced)
 
 
+def made_once(factory, name, make):
+    """Make a folder in one process of pytest for all of them; return it and what `make` returned.
+
+    Args:
+        factory: The fixture `tmp_path_factory`.
+        name: Name of the folder.
+        make: Called in the new folder; returns what can be pickled.
+    """
+    place = factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else factory.getbasetemp()
+    folder, result = place / name, place / f"{name}.pickle"
+    with (place / f"{name}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not result.exists():
+            folder.mkdir()
+            with contextlib.chdir(folder):
+                made = make()
+            result.write_bytes(pickle.dumps(made))
+    return folder, pickle.loads(result.read_bytes())
+
+
 @pytest.fixture(scope="session")
 def grid(tmp_path_factory):
     """Return a finished search of four trials that keeps the runs of two."""
     from searches import GRID, Found, call
 
-    place = tmp_path_factory.mktemp("grid")
-    with contextlib.chdir(place):
+    def make():
         said = call(f"{GRID} --out s --keep 2 --tensorboard --json")
-    assert said.code == 0, said.err
-    return Found(place / "s", said)
+        assert said.code == 0, said.err
+        return said
+
+    folder, said = made_once(tmp_path_factory, "grid", make)
+    return Found(folder / "s", said)
 
 
 @pytest.fixture
@@ -111,21 +135,19 @@ def s(grid, empty_directory):
     return Path(shutil.copytree(grid.place, "s"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def references(tmp_path_factory):
     """Return a function that returns the outcome of an uninterrupted search of a kind."""
     from processes import finished
     from search_kills import KINDS, outcome
 
-    found = {}
-
     def reference(kind):
-        if kind not in found:
-            place = tmp_path_factory.mktemp(kind)
-            code, lines = finished(f"{KINDS[kind]} --jobs 1 --out s", place)
+        def make():
+            code, lines = finished(f"{KINDS[kind]} --jobs 1 --out s", Path.cwd())
             assert code == 0, lines
-            found[kind] = outcome(place / "s")
-        return found[kind]
+            return outcome(Path("s"))
+
+        return made_once(tmp_path_factory, f"reference-{kind}", make)[1]
 
     return reference
 

@@ -258,6 +258,7 @@ def test_train_refuses_a_nonempty_directory_and_leaves_it_unchanged(toy: Run) ->
     assert sorted(path.name for path in toy.directory.iterdir()) == before
 
 
+@pytest.mark.slow
 def test_divergence_in_the_first_epoch_leaves_no_model() -> None:
     config = Toy(sequences=10, units=2, epochs=2)
     data = load(config)

@@ -219,6 +219,7 @@ def test_fast_clock_is_accepted_but_other_sampling_interval_is_refused() -> None
         DetectionStream(detector_of(2)).push(np.zeros((100, 1)), START + np.arange(100) * 40 * 10**9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 7, 100, 5000])
 @pytest.mark.parametrize(("fast", "refused"), [(10, False), (60, True)])
 def test_temporarily_fast_rows_are_treated_alike_for_any_chunk_size(size: int, fast: int, refused: bool) -> None:

@@ -55,6 +55,7 @@ def test_each_series_is_forecast_in_its_own_units(place: Path) -> None:
         np.testing.assert_array_equal(other[machine], found[machine])
 
 
+@pytest.mark.slow
 def test_evaluate_reports_skill_by_series(place: Path) -> None:
     said = call(f"series evaluate {place}/run {place}/good.csv --json")
     assert said.code == 0, said.err
@@ -110,6 +111,7 @@ def test_exported_model_equals_series_forecast(place: Path, proven_here: None) -
         np.testing.assert_allclose(future, found[name][:, :2], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_each_fold_of_a_backtest_has_its_own_scale(place: Path) -> None:
     from lstm_ae.backtest.tables import split_fold, start_backtest
     from lstm_ae.config import Series

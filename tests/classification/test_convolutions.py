@@ -111,6 +111,7 @@ def test_extreme_and_missing_values_give_finite_features(value: float, kind: int
     assert abs(features).max() <= 4
 
 
+@pytest.mark.slow
 def test_shapes_at_any_step_are_classified_by_convolutions_only() -> None:
     windows, label = bumps(200)
     data = labeled_data(windows, label, divided=True)
@@ -129,6 +130,7 @@ def test_shapes_at_any_step_are_classified_by_convolutions_only() -> None:
     np.testing.assert_array_equal(fit_link(data).weights, fit_logistic_regression(data)[0].weights)
 
 
+@pytest.mark.slow
 def test_link_of_a_refit_is_selected_before_training_and_validation_are_joined() -> None:
     """The more a regression adapts to windows that also judge it, the better it seems."""
     windows, label = random_windows(60, 12, 1), np.random.default_rng(1).integers(0, 2, 60)

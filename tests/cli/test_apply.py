@@ -89,6 +89,7 @@ def test_commands_of_a_classifier_import_no_tensorflow() -> None:
     assert imported("series classify run t.csv --out classes.csv", "series evaluate run t.csv") == "imported:"
 
 
+@pytest.mark.slow
 def test_loaded_estimator_imports_no_tensorflow() -> None:
     shutil.copytree(SAVED / "pump", "run")
     assert imported(code=LOAD_ESTIMATOR) == "imported:"

@@ -682,6 +682,7 @@ def test_sequence_forecaster_predicts_like_the_forecast_command(fitted: Sequence
     assert fitted.metrics_["verdict"]["test"]["outcome"] in ("beats", "ties with", "loses to")
 
 
+@pytest.mark.slow
 def test_sequence_forecaster_evaluates_like_the_command(fitted: SequenceForecaster, place: Path) -> None:
     """The test rows with the preceding window give the test metrics of training."""
     rows = table()

@@ -351,6 +351,7 @@ def test_default_window_of_a_detector_without_a_season_has_60_rows() -> None:
     assert found.inferred["window"] == "72 steps, 3 seasons of 24 steps (24 steps, a day)"
 
 
+@pytest.mark.slow
 def test_season_too_long_for_default_window_suggests_aggregation() -> None:
     """For a day of minutes, the window is the default without a season; check and training suggest aggregation."""
     values = minutes(np.random.default_rng(0))[:14_400]

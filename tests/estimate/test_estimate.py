@@ -264,6 +264,7 @@ def test_dry_run_of_toy_limits(dry: Callable[[str], dict[str, Any]]) -> None:
     assert [part["how"] for part in found["parts"]][1] == "evaluate, draw, and save the best 2 trials"
 
 
+@pytest.mark.slow
 def test_interrupted_dry_run_leaves_no_files(
     monkeypatch: pytest.MonkeyPatch, temporary: Path, empty_directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

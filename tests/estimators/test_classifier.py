@@ -127,6 +127,7 @@ def test_saved_classifier_works_with_the_classify_command(whole: SequenceClassif
         SequenceAutoencoder.load("mine")
 
 
+@pytest.mark.slow
 def test_window_scale_gives_uniform_probabilities_for_the_first_rows() -> None:
     """Rows before the first complete window get equal probabilities; missing values are refused."""
     level, label = stretches()

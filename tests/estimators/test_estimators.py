@@ -134,6 +134,7 @@ def test_detector_fit_equals_the_train_command(place: Path, fitted: AnomalyDetec
     assert fitted.feature_names_in_.tolist() == ["flow", "heat"]
 
 
+@pytest.mark.slow
 def test_detector_loads_a_run_of_the_train_command(place: Path, fitted: AnomalyDetector) -> None:
     loaded = AnomalyDetector.load(place / "run")
     found = detect.detect(open_run(place / "run"), TableRequest(str(place / "bad.csv")))
@@ -276,6 +277,7 @@ def test_fit_warns_about_table_findings(monkeypatch: pytest.MonkeyPatch) -> None
     assert trained[-1]
 
 
+@pytest.mark.slow
 def test_saved_detector_works_with_the_detect_command(fitted: AnomalyDetector, place: Path, tmp_path: Path) -> None:
     assert fitted.save("mine") == Path("mine")
     said = call(f"series detect mine {place}/bad.csv --events e.csv")

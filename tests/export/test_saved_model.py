@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -443,4 +444,4 @@ def test_killed_export_leaves_versions_unchanged(tmp_path: Path) -> None:
 def _until(there: Any, process: subprocess.Popen[str]) -> None:
     while not there():
         assert process.poll() is None, "it ended before it was killed"
-        os.sched_yield()
+        time.sleep(0.001)

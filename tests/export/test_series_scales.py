@@ -102,6 +102,7 @@ def test_saved_and_exported_models_return_equal_outputs(
         np.testing.assert_allclose(value, expected[name], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_scores_in_own_units_equal_scores_in_common_units(model: Any) -> None:
     own, level = rows_of(30)
     own[:, 10] = level[:, 10] = np.nan
@@ -116,6 +117,7 @@ def test_scores_in_own_units_equal_scores_in_common_units(model: Any) -> None:
         np.testing.assert_allclose(scores, wanted, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_series_shorter_than_a_window_is_refused_unless_padded(model: Any) -> None:
     """Rows without a score would count as normal; only a run that pads its windows scores short series."""
     own, _ = rows_of(STEPS - 1)

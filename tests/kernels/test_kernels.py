@@ -77,8 +77,15 @@ def below(sequence: Any) -> Any:
 SHAPES = [(1, 1, 1, 1), (3, 7, 2, 5), (66, 4, 1, 16), (130, 3, 17, 8), (5, 6, 28, 33), (9, 5, 16, 64), (2, 50, 3, 100)]
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("shape", "seed"),
+    [
+        pytest.param(shape, seed, marks=[pytest.mark.slow] * (seed > 0 or place > 2))
+        for place, shape in enumerate(SHAPES)
+        for seed in range(3)
+    ],
+    ids=str,
+)
 def test_lstm_layer_with_initial_states_matches_keras(shape: tuple[int, int, int, int], seed: int) -> None:
     """The stepper of the forecaster passes initial states and reads all steps and the final states."""
     batch, steps, features, units = shape
@@ -108,7 +115,12 @@ FORMS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
+QUICK_FORMS = {"backwards, the last step", "both directions"}
+
+
+@pytest.mark.parametrize(
+    "form", [pytest.param(form, marks=[pytest.mark.slow] * (form not in QUICK_FORMS)) for form in FORMS]
+)
 def test_stacked_and_bidirectional_layers_match_keras(form: str) -> None:
     keras.utils.set_random_seed(3)
     given = keras.Input((None, 3))
@@ -148,6 +160,7 @@ def test_small_inputs_keep_their_precision() -> None:
     compare(network, [np.full((3, 5, 2), 1e-6, np.float32)])
 
 
+@pytest.mark.slow
 def test_huge_inputs_saturate_as_in_keras() -> None:
     keras.utils.set_random_seed(0)
     given = keras.Input((5, 2))
@@ -248,6 +261,7 @@ def test_layers_never_receive_an_empty_part_of_a_batch(tmp_path: Path, batch: in
     assert row["val_loss"] == pytest.approx(errors.mean(), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_trained_network_contains_only_keras_layers(tmp_path: Path) -> None:
     network = autoencoder(SGD, steps=STEPS, features=2)
     fit(network, data(22), dataclasses.replace(SGD, epochs=1), state=tmp_path / "state.npz", identity={})

@@ -67,7 +67,7 @@ def scaled_inputs(network: Any) -> dict[str, np.ndarray]:
     [
         ("forecast", {"layers": 2, "dropout": 0.2, "bidirectional": True}),
         pytest.param("forecast", {"link": "none"}, marks=pytest.mark.slow),
-        ("classify", {"bidirectional": True}),
+        pytest.param("classify", {"bidirectional": True}, marks=pytest.mark.slow),
         pytest.param("classify", {"link": "none"}, marks=pytest.mark.slow),
         pytest.param("prices", {"layers": 2, "dropout": 0.2}, marks=pytest.mark.slow),
         pytest.param("prices", {"link": "none", "last_day_only": True}, marks=pytest.mark.slow),

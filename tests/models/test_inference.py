@@ -29,6 +29,7 @@ def test_model_is_traced_once_and_uses_its_current_weights() -> None:
     assert traced(model) is traced(model)
 
 
+@pytest.mark.slow
 def test_many_models_are_traced_without_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     """TensorFlow warns from the fifth function on that is made at the same place and called."""
     forecaster = KerasNetwork(in_own_units(step_forecaster(Snp(units=2)), fixed_scale()))

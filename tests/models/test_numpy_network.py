@@ -137,6 +137,7 @@ CELLS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cell", "layers", "both"), CELLS)
 def test_models_on_tables_match_keras(cell: str, layers: int, both: bool, tmp_path: Path) -> None:
     kinds: list[Any] = ["fixed", "series", "window", "fixed"]
@@ -144,6 +145,7 @@ def test_models_on_tables_match_keras(cell: str, layers: int, both: bool, tmp_pa
         compare(network, kind, tmp_path, missing=kind != "window")
 
 
+@pytest.mark.slow
 def test_averages_of_several_networks_match_keras(tmp_path: Path) -> None:
     table: dict[str, Any] = {"steps": STEPS, "features": 2, "missing": True}
     link = TableRegression(LinearCoefficients(np.ones((3, 3), np.float32), np.ones(3, np.float32)))

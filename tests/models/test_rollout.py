@@ -41,14 +41,14 @@ def refed(model: Any, past: np.ndarray, company: np.ndarray | None, horizon: int
 @pytest.mark.parametrize(
     ("cell", "target", "days", "last_day_only"),
     [
-        ("lstm", "change", None, False),
+        pytest.param("lstm", "change", None, False, marks=pytest.mark.slow),
         ("gru", "change", None, True),
-        ("lstm", "change", 1, True),
+        pytest.param("lstm", "change", 1, True, marks=pytest.mark.slow),
         ("gru", "change", 3, False),
         # A link may read more days than the window has.
         ("lstm", "change", 7, False),
-        ("gru", "change", 7, True),
-        ("lstm", "level", None, True),
+        pytest.param("gru", "change", 7, True, marks=pytest.mark.slow),
+        pytest.param("lstm", "level", None, True, marks=pytest.mark.slow),
         ("gru", "level", None, False),
     ],
 )
@@ -178,7 +178,15 @@ def test_longer_horizon_extends_the_shorter_forecast(model: Any) -> None:
     np.testing.assert_allclose(rollout(model)(INPUTS, tf.fill([3], 3)), short, rtol=1e-6)
 
 
-@pytest.mark.parametrize(("cell", "seeds", "days"), [("lstm", 1, 0), ("gru", 1, 4), ("lstm", 3, 4), ("gru", 2, 0)])
+@pytest.mark.parametrize(
+    ("cell", "seeds", "days"),
+    [
+        ("lstm", 1, 0),
+        pytest.param("gru", 1, 4, marks=pytest.mark.slow),
+        pytest.param("lstm", 3, 4, marks=pytest.mark.slow),
+        ("gru", 2, 0),
+    ],
+)
 def test_stepper_with_states_equals_the_whole_network(cell: str, seeds: int, days: int) -> None:
     config = Snp(units=3, layers=2, cell=cell, seeds=seeds)
     network = random_weights(step_forecaster(config, typical=0.2, link=random_link(config, days) if days else None))
@@ -194,6 +202,7 @@ def test_stepper_with_states_equals_the_whole_network(cell: str, seeds: int, day
     assert {id(weight) for weight in step.weights} == {id(weight) for weight in network.weights}
 
 
+@pytest.mark.slow
 def test_rollout_does_not_depend_on_the_batch_size() -> None:
     model = in_own_units(random_weights(step_forecaster(Snp(units=3), typical=0.2)), COMPANIES)
     random = np.random.default_rng(1)

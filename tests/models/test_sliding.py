@@ -96,7 +96,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 FORMS = [
-    pytest.param(options, id=name, marks=[pytest.mark.slow] * (place > 1))
+    pytest.param(options, id=name, marks=[pytest.mark.slow] * (place > 0))
     for place, (name, options) in enumerate(OPTIONS.items())
 ]
 
@@ -283,6 +283,7 @@ def test_many_windows_are_computed_by_the_kernels(monkeypatch: pytest.MonkeyPatc
     np.testing.assert_array_equal(made.decode(rows), rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compiled", [True, False])
 def test_compilation_of_the_kernels_is_logged(
     compiled: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

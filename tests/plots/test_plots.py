@@ -317,6 +317,7 @@ def test_thinned_line_breaks_between_segments() -> None:
     assert (np.diff(drawn_x) >= 0).all()
 
 
+@pytest.mark.slow
 def test_detection_figure_shows_series_and_columns_of_its_events() -> None:
     from types import SimpleNamespace
 

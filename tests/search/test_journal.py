@@ -83,7 +83,10 @@ def known(record):
     return repr(record.trials), repr(record.bars)
 
 
-@pytest.fixture(scope="module", params=list(PLANS))
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=[pytest.mark.slow] * (name == "bayesian")) for name in PLANS],
+)
 def whole(request, tmp_path_factory):
     """Return the plan of an uninterrupted search, the lines of its journal, and the state after each line."""
     plan = PLANS[request.param]

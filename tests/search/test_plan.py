@@ -238,6 +238,7 @@ def test_dry_run_notes_that_it_ignores_max_time(monkeypatch):
     assert "  this is the whole search without --max-time" in said.out.splitlines()
 
 
+@pytest.mark.slow
 def test_repeated_settings_copy_the_outcome_without_training(monkeypatch):
     trained = []
 

@@ -134,6 +134,7 @@ def test_resume_names_the_command_of_another_search(s):
     )
 
 
+@pytest.mark.slow
 def test_trial_with_different_data_raises_other_data_error(s):
     about = json.loads((s / "search.json").read_text())
     job = TrialJob(

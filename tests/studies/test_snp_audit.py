@@ -92,6 +92,7 @@ def test_audit_allows_the_known_open_but_no_other_price(path):
     assert [audits._future(of[place], split)[0].outcome for place in (1, 3)] == ["passed", "leak"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("choices", [{"last_day_only": True}, {"inputs": "ohlc", "with_open": True}], ids=str)
 def test_audit_finds_smoothing_over_later_days(path, choices, monkeypatch):
     """After this smoothing, the last day of every window contains half of the day to forecast."""

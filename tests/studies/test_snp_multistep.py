@@ -65,6 +65,7 @@ def test_default_horizon_forecasts_the_end_of_the_last_window(model, data):
     np.testing.assert_allclose(result.table["actual"][:3], 50 * GROWTH ** np.arange(147, 150), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_correct_model_has_full_skill_on_every_step(model, data):
     result = forecast_multistep(model, data, 5)
     assert [step.step for step in result.steps] == [1, 2, 3, 4, 5]
@@ -80,6 +81,7 @@ def test_correct_model_has_full_skill_on_every_step(model, data):
     assert result.windows == 2 * (len(np.unique(data.test.time)) - 10)
 
 
+@pytest.mark.slow
 def test_skill_band_ends_where_the_margin_is_unknown(model, data):
     days = len(np.unique(data.test.time)) - 6
     result = forecast_multistep(model, data, days // 3 + 3)
@@ -212,11 +214,13 @@ def test_recut_windows_of_a_shuffled_split_stay_in_their_split(tmp_path):
     assert cut[2] <= set(data.test.starts.tolist())
 
 
+@pytest.mark.slow
 def test_interval_coverage_is_measured_at_the_given_levels(model, data):
     found = forecast_multistep(model, data, 2, levels=(50, 90))
     assert [name for name in found.steps[0].metrics if name.startswith("coverage")] == ["coverage_50", "coverage_90"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last", [True, False])
 def test_mse_of_all_days_requires_a_model_of_all_days(data, last):
     config = Snp(window=6, units=2, last_day_only=last)

@@ -74,6 +74,7 @@ def test_new_prices_with_too_few_days_raise_data_error(tmp_path):
         load_new_prices(Snp(data=prices(tmp_path, days_of("AAA", 8)), window=9), fixed_scale(), ("", "AAA"), LONG_AGO)
 
 
+@pytest.mark.slow
 def test_stored_calibration_equals_the_evaluated_one(run):
     stored = Run(run.directory).artifact(PriceCalibration)
     calibration, scale, until = stored.calibration, stored.scale, stored.until

@@ -187,6 +187,7 @@ def unless_first(validate: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return called
 
 
+@pytest.mark.slow
 def test_steps_per_epoch_draws_different_windows_each_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each epoch draws 10 of 12 samples; the loss is their mean, and the validation loss uses all samples."""
     config = Series(**PLAIN, epochs=2, batch_size=5, steps_per_epoch=2, learning_rate=1e-9, schedule="constant")
@@ -224,6 +225,7 @@ def test_resuming_a_finished_training_trains_no_epoch(
         np.testing.assert_array_equal(np.asarray(got), np.asarray(wanted))
 
 
+@pytest.mark.slow
 def test_early_stopping_restores_the_untrained_start_if_it_is_best(tmp_path: Path) -> None:
     """Learning to output 1 increases the error on a validation split of zeros, so the start remains the best.
 
@@ -402,6 +404,7 @@ def test_checkpoint_with_pickles_is_refused(tmp_path: Path) -> None:
         fitted(state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("weight", "still"),
     [(1.0, ["label"]), (0.0, ["reconstruction", "decoder_1"])],
