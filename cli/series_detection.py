@@ -73,6 +73,7 @@ def follow_stream(
     threshold: str | None,
     *,
     online: bool,
+    adapt: int | None = None,
     reading: "JsonMapping | None" = None,
     skip_bad: bool = False,
     keep_formulas: bool = False,
@@ -93,10 +94,12 @@ def follow_stream(
 
     detector = load_detector(run, reading, streaming=True)
     config = detector.config
-    stream = DetectionStream(detector, threshold, online=online)
+    stream = DetectionStream(detector, threshold, online=online, adapt=adapt)
     console.say(f"anomalies score above {stream.threshold.value:.4g}, by {stream.threshold.rule}")
     final = f"scores are final after {format_count(stream.delay, 'more row')}"
-    if online:
+    if adapt is not None:
+        final = f"the threshold follows the level of the last {format_count(adapt, 'row')}"
+    elif online:
         rule = stream.final_threshold
         final = f"{final}, and anomalies then score above {rule.value:.4g}; corrections are printed as second lines"
     console.say(f"{final}; Ctrl-C ends the stream")
@@ -257,6 +260,12 @@ def register(app: typer.Typer) -> None:
                 help="Score rows as they arrive, not with later rows (default for -).",
             ),
         ] = None,
+        adapt: Annotated[
+            int | None,
+            typer.Option(
+                metavar="<rows>", min=2, help="Rows over which the threshold follows slow change (default: never)."
+            ),
+        ] = None,
         skip_bad: Annotated[
             bool,
             typer.Option(
@@ -305,6 +314,7 @@ def register(app: typer.Typer) -> None:
                 console,
                 threshold,
                 online=online is not False,
+                adapt=adapt,
                 reading=given,
                 skip_bad=skip_bad,
                 keep_formulas=keep_formulas,
@@ -321,14 +331,15 @@ def register(app: typer.Typer) -> None:
         from lstm_ae.table_files import write_table
 
         # A damaged run is reported before a table that may be large is read.
-        detector = load_detector(opened, given)
+        # Online scores then equal those of a stream bit by bit.
+        detector = load_detector(opened, given, streaming=bool(online))
         with console.progress() as bar:
             prepared = detector.read(TableRequest(data, label_col, progress=bar.reading))
             if series is not None:
                 from lstm_ae.apply.figures import find_series
 
                 find_series(prepared.table, series)
-            detection = detect_prepared(detector, prepared, threshold, bar.scoring, online=bool(online))
+            detection = detect_prepared(detector, prepared, threshold, bar.scoring, online=bool(online), adapt=adapt)
         notes = collect_new_table_warnings(detection.prepared, opened.artifact(NormalScores).scale, opened.symbols)
         rests = opened.metrics().get("threshold", {}).get("note") if threshold is None else None
         show_note(

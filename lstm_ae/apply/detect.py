@@ -30,6 +30,7 @@ from lstm_ae.detection.calibration import (
 from lstm_ae.detection.events import Event
 from lstm_ae.detection.metrics import EventMetrics, RankingMetrics, event_metrics, ranking_metrics
 from lstm_ae.detection.scores import mean_over_features
+from lstm_ae.errors import Code, ConfigError
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.model_store import ModelStore
 from lstm_ae.studies.series import reconstruction
@@ -138,6 +139,14 @@ def detect(run: ModelStore, request: TableRequest, *, rule: str | None = None, o
     return detect_prepared(detector, detector.read(request), rule, online=online)
 
 
+def require_online(*, online: bool) -> None:
+    """Raise the error of a threshold that adapts to final scores."""
+    if not online:
+        raise ConfigError(
+            "--adapt follows online scores. Add --online, or remove --adapt", code=Code.OPTION_NOT_APPLICABLE
+        )
+
+
 def detect_prepared(
     detector: RunDetector,
     prepared: PreparedTable,
@@ -145,6 +154,7 @@ def detect_prepared(
     progress: Progress | None = None,
     *,
     online: bool = False,
+    adapt: int | None = None,
 ) -> Detection:
     """Detect anomalies in a table that is on its time grid.
 
@@ -154,7 +164,15 @@ def detect_prepared(
         rule: The threshold rule; None for the detector's own rule.
         progress: Function that is called with the number of rows scored and their share.
         online: Whether to score each row as if it were the last one.
+        adapt: Rows over which the threshold of online scores follows slow change, see `lstm_ae.detection.drift`; None
+            for a constant threshold. Scores are then relative to their recent level.
+
+    Raises:
+        ConfigError: `adapt` is shorter than a window, or the scores are not online scores.
+        DataError: No row has an online score.
     """
+    if adapt is not None:
+        require_online(online=online)
     normal, padded, values = detector.normal, prepared.grid, detector.scales.to_common(prepared).grid.values
     threshold_rule = parse_threshold(rule) if rule else reconstruction.threshold_rule(detector.config, normal)
     original = original_rows(padded)
@@ -167,10 +185,15 @@ def detect_prepared(
         if online:
             # Whether a series will be short is not known when its rows arrive, so no online score depends on padding.
             scored = score_rows_online(residuals, fitted.calibration, values[rows], grid.segment, progress)
+            if adapt is not None:
+                adaptation, threshold = normal.adapt(fitted, threshold_rule, adapt)
+                relative = adaptation.relative(scored.scores, threshold.value, grid.segment, grid.series)
+                scored = scored._replace(scores=relative)
         else:
             scored = score_rows(residuals, fitted.calibration, values, padded.segment, normal.smooth, progress)
             scored = RowScores(*(column[rows] for column in scored))
-        threshold = normal.threshold(threshold_rule, fitted.select(online=online))
+        if adapt is None:
+            threshold = normal.threshold(threshold_rule, fitted.select(online=online))
         return find_anomalies(
             scored, normal, fitted.calibration.usual, threshold, grid.segment, grid.series, online=online
         )

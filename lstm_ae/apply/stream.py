@@ -10,15 +10,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_ae.apply.detect import RunDetector
+from lstm_ae.apply.detect import RunDetector, require_online
 from lstm_ae.arrays import Array, Int64Array
 from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.data.stream import GridPiece, IncomingGrid, Refuse, apply_in_parts, raise_row_error
 from lstm_ae.data.time_zones import Zone
 from lstm_ae.detection.calibration import RowScores, window_blocks
+from lstm_ae.detection.drift import ScoreLevel
 from lstm_ae.detection.scores import Overlap
 from lstm_ae.detection.thresholds import Threshold
 from lstm_ae.errors import DataError
+from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.studies.series.reconstruction import threshold_rule
 
 
@@ -71,16 +73,38 @@ class DetectionStream:
         online: Whether to return the online score of each row, and its final score only as a correction: where it is
             above its threshold and no online score less than a window away was, or the other way around. Otherwise
             each row is returned once, with its final score.
+        adapt: Rows over which the threshold of online scores follows slow change, see `lstm_ae.detection.drift`; None
+            for a constant threshold. Scores are then relative to their recent level, and final scores, whose threshold
+            is constant, do not correct them.
+        corrections: Whether final scores correct online scores.
+
+    Raises:
+        ConfigError: `adapt` is shorter than a window, or the scores are not online scores.
     """
 
-    def __init__(self, detector: RunDetector, rule: str | None = None, *, online: bool = False) -> None:
+    def __init__(
+        self,
+        detector: RunDetector,
+        rule: str | None = None,
+        *,
+        online: bool = False,
+        adapt: int | None = None,
+        corrections: bool = True,
+    ) -> None:
         self.detector, self.online = detector, online
         parsed = parse_threshold(rule) if rule else threshold_rule(detector.config, detector.normal)
         self.final_threshold = detector.normal.threshold(parsed)
         # Threshold of the scores that are returned for all rows.
-        self.threshold = (
-            detector.normal.threshold(parsed, detector.normal.model.online) if online else self.final_threshold
-        )
+        self.threshold, self.adaptation = self.final_threshold, None
+        if adapt is not None:
+            require_online(online=online)
+            self.adaptation, self.threshold = detector.normal.adapt(detector.normal.model, parsed, adapt)
+        elif online:
+            self.threshold = detector.normal.threshold(parsed, detector.normal.model.online)
+        # Whether final scores are needed.
+        self.final = not online or (corrections and adapt is None)
+        # State of the levels of series, until their first rows arrive.
+        self.restored: dict[str, JsonMapping] = {}
         # The time zone of the times in error messages.
         self.zone: Zone = None
         self.tracks: dict[str, _SeriesStream] = {}
@@ -139,6 +163,11 @@ class DetectionStream:
         self.tracks = {}
         return self._take_scored()
 
+    def level(self, name: str) -> JsonObject | None:
+        """Return the state of the level of a series for `restored` of another stream; None without `adapt`."""
+        level = self.tracks[name].level
+        return None if level is None else level.to_json()
+
     def _take_scored(self) -> StreamedScores:
         scored, self.scored = self.scored, []
         parts = [part for _, part in scored]
@@ -160,8 +189,11 @@ class _SeriesStream:
     def __init__(self, stream: DetectionStream, name: str) -> None:
         self.stream, self.line = stream, np.array([stream.lines.get(name, 0)], np.int32)
         detector = stream.detector
+        self.level = stream.adaptation.start(stream.threshold.value) if stream.adaptation else None
+        if self.level and name in stream.restored:
+            self.level.restore(stream.restored.pop(name))
         self.grid = IncomingGrid(detector.config, detector.normal.components.mean.shape[1], name, stream.zone)
-        self.segment = _SegmentStream(stream)
+        self.segment = _SegmentStream(stream, self.level)
 
     def push(self, values: Array, times: Int64Array | None, refuse: Refuse) -> Iterator[_ScoredRows]:
         """Add rows and yield those with new scores."""
@@ -182,7 +214,7 @@ class _SeriesStream:
         for piece in pieces:
             if piece.begins:
                 parts += self.segment.rest(final=True)
-                self.segment = _SegmentStream(self.stream)
+                self.segment = _SegmentStream(self.stream, self.level)
             line = self.line.repeat(len(piece.values))
             parts += self.segment.add(piece.times, self.stream.detector.scales.scale.to_common(piece.values, line))
         return parts
@@ -191,8 +223,9 @@ class _SeriesStream:
 class _SegmentStream:
     """The stream of one segment, which keeps the last window of rows and the rows without a final score."""
 
-    def __init__(self, stream: DetectionStream) -> None:
-        self.stream, normal = stream, stream.detector.normal
+    def __init__(self, stream: DetectionStream, level: ScoreLevel | None) -> None:
+        self.stream, self.level, normal = stream, level, stream.detector.normal
+        self.begins = True
         self.calibration = normal.model.calibration
         self.window, self.features = normal.components.mean.shape
         self.overlap = Overlap(normal.smooth)
@@ -208,14 +241,20 @@ class _SegmentStream:
         online = RowScores(np.full(len(times), np.nan), np.full((len(times), self.features), np.nan))
         for place in window_blocks(0, len(rows), window, self.features):
             measured = self.calibration.measure(self.stream.detector.model_residuals(rows[place]))
-            means.append(self.overlap.add(self.calibration.sums(measured)))
+            if self.stream.final:
+                means.append(self.overlap.add(self.calibration.sums(measured)))
             if self.stream.online:
                 # Windows end at new rows only, which are the last ones.
                 last = slice(place.start + window - 1 - len(self.rows), place.stop - len(self.rows))
                 online.scores[last], online.errors[last] = self.calibration.last_rows(measured)
         self.rows = rows[max(0, len(rows) - window + 1) :].copy()
-        self.waiting = np.concatenate([self.waiting, times])
+        if self.level:
+            online = online._replace(scores=self.level.relative(online.scores, times, begins=self.begins))
+        self.begins = False
         scored = _ScoredRows(times, online, self.stream.threshold, final=False)
+        if not self.stream.final:
+            return [scored]
+        self.waiting = np.concatenate([self.waiting, times])
         self.alarms = np.concatenate([self.alarms, scored.anomaly])
         return [*([scored] if self.stream.online else []), *self._decide(np.concatenate(means), final=True)]
 

@@ -132,9 +132,10 @@ class CovarianceDistance(NamedTuple):
         values that are present.
         """
         centered, present = _center(windows, self.mean)
-        projected = np.square(centered @ self.axes.T)
+        # One product per window, as fast as one for all, so that a distance does not depend on the other windows.
+        projected = np.square(np.matmul(centered[:, None], self.axes.T)[:, 0])
         rest = np.maximum(np.square(centered).sum(axis=1) - projected.sum(axis=1), 0)
-        return _divide(projected @ (1 / self.variances) + rest / self.floor, present)
+        return _divide((projected / self.variances).sum(axis=1) + rest / self.floor, present)
 
     @property
     def within_components(self) -> "CovarianceDistance":

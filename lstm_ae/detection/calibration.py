@@ -14,6 +14,7 @@ from lstm_ae.config.threshold import UNITS, Rule, parse_threshold
 from lstm_ae.data.scaling import Scale
 from lstm_ae.data.table_reader import Progress
 from lstm_ae.detection.baselines import CovarianceDistance, PrincipalComponents, fit_covariance
+from lstm_ae.detection.drift import Adaptation, fit_adaptation
 from lstm_ae.detection.events import Event, find_events
 from lstm_ae.detection.scores import RowSums, mean_over_features, mean_windows, sum_windows
 from lstm_ae.detection.thresholds import Threshold, fit_threshold
@@ -162,7 +163,8 @@ class DetectorCalibration(NamedTuple):
 
     def last_rows(self, measured: MeasuredWindows) -> "RowScores":
         """Return the online scores and the errors of the last row of each window."""
-        errors = np.square(measured.deviations[:, -1], dtype=np.float64)
+        # Sums depend on the order of the values in memory.
+        errors = np.square(np.ascontiguousarray(measured.deviations[:, -1]), dtype=np.float64)
         return RowScores(self.online.scores(measured.distances, mean_over_features(errors)), errors)
 
 
@@ -252,6 +254,21 @@ class NormalScores(Artifact):
             step=np.timedelta64(self.step, "ns") if self.step else None,
             segment=self.segment,
         )
+
+    def adapt(self, scorer: CalibratedScores, rule: Rule, memory: int) -> tuple[Adaptation, Threshold]:
+        """Return an adaptation to the recent level of online scores, and the threshold of relative scores.
+
+        Args:
+            scorer: `model`, `baseline`, or another scorer of the same rows.
+            rule: see `threshold`.
+            memory: rows of the level, see `lstm_ae.detection.drift.ScoreLevel`.
+
+        Raises:
+            ConfigError: the memory is shorter than a window.
+        """
+        adaptation = fit_adaptation(scorer.online, self.segment, memory, self.window)
+        threshold = self.threshold(rule, adaptation.scores)
+        return adaptation, threshold._replace(how=f"{threshold.how}; times the level of the last {memory:,} rows")
 
 
 @dataclass(frozen=True)

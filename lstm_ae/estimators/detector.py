@@ -67,17 +67,19 @@ class AnomalyDetector(OutlierMixin, Estimator):
     threshold: str | None = Series.threshold
     smooth: int | None = Series.smooth
 
-    def score_samples(self, X: TableLike, *, online: bool = False) -> Frame:
+    def score_samples(self, X: TableLike, *, online: bool = False, adapt: int | None = None) -> Frame:
         """Return the negative anomaly score of each row; higher is more normal.
 
         Args:
             X: `(rows, features)`.
             online: whether to score each row as if it were the last one, from the window that ends at it.
+            adapt: rows over which the threshold of online scores follows slow change; None for a constant threshold.
+                Scores are then relative to their recent level.
 
         Returns:
             `(rows,)`, NaN for a row that is in no window with a value or, online, at which no window ends.
         """
-        detection = self._detect(X, online=online)
+        detection = self._detect(X, online=online, adapt=adapt)
         return self._to_rows(detection.prepared, -detection.model.scores, X, "score")
 
     def decision_function(self, X: TableLike) -> Frame:
@@ -104,13 +106,16 @@ class AnomalyDetector(OutlierMixin, Estimator):
         labels = np.where(np.asarray(decision) < 0, -1, 1)
         return pd.Series(labels, decision.index, name="label") if isinstance(decision, pd.Series) else labels
 
-    def detect(self, X: TableLike, threshold: str | None = None, *, online: bool = False) -> pd.DataFrame:
+    def detect(
+        self, X: TableLike, threshold: str | None = None, *, online: bool = False, adapt: int | None = None
+    ) -> pd.DataFrame:
         """Return the anomaly events, that is, runs of rows above the threshold, in temporal order.
 
         Args:
             X: `(rows, features)`.
             threshold: a threshold rule; None for the rule of the fit.
             online: whether to score each row as if it were the last one.
+            adapt: see `score_samples`.
 
         Returns:
             One row per event: `series`, only with several series; `start`, `end` (inclusive), and `peak`, the row with
@@ -119,7 +124,7 @@ class AnomalyDetector(OutlierMixin, Estimator):
             for each feature `share <feature>`, its share of the error at the peak,
             online at the first row.
         """
-        detection = self._detect(X, threshold, online=online)
+        detection = self._detect(X, threshold, online=online, adapt=adapt)
         labels, events = _grid_labels(detection, X), detection.model.events
         grid, ids = detection.prepared.grid, detection.prepared.table.ids
         series = {"series": [ids[grid.series[event.peak]] for event in events]} if self._fitted.symbols else {}
@@ -135,10 +140,12 @@ class AnomalyDetector(OutlierMixin, Estimator):
             frame[f"share {name}"] = np.array([event.shares[number] for event in events], float)
         return pd.DataFrame(frame)
 
-    def _detect(self, X: TableLike, threshold: str | None = None, *, online: bool = False) -> Detection:
+    def _detect(
+        self, X: TableLike, threshold: str | None = None, *, online: bool = False, adapt: int | None = None
+    ) -> Detection:
         prepared = self._prepare(X)
         with self._naming_parameters():
-            return detect_prepared(self._fitted.load(load_detector), prepared, threshold, online=online)
+            return detect_prepared(self._fitted.load(load_detector), prepared, threshold, online=online, adapt=adapt)
 
     def _set_fitted(self, fitted: FittedModel) -> Self:
         super()._set_fitted(fitted)

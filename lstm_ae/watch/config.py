@@ -73,6 +73,9 @@ class MonitorOptions(Options):
     name: str = option("", "Name in messages and metrics: letters, digits, and - _ .", "")
     run: str = option("", "Run directory, or latest. A new version is loaded when it appears.", "")
     threshold: str | None = option(None, "Threshold rule, such as budget:1/week (default: as trained).", "")
+    adapt: int | None = option(
+        None, "Rows over which the threshold follows slow change (default: never).", "", minimum=2
+    )
     sinks: tuple[str, ...] = option((), "Names of the sinks (default: all).", "")
     silence: str | None = option(None, "Time without a row after which an alarm is sent, such as 1h.", "")
     ahead: str = option("1d", "How far the time of a row may lie in the future.", "")

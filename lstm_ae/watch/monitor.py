@@ -148,16 +148,19 @@ class _Track:
         emitted: time of the last row that was scored; None before the first one.
         event: the open event; None if there is none.
         recent: times of the last rows that were scored, as many as the next score may need.
+        level: state of the level that the threshold follows; None for a constant threshold.
     """
 
     newest: int | None = None
     emitted: int | None = None
     event: OpenEvent | None = None
     recent: collections.deque[int] = dataclasses.field(default_factory=collections.deque)
+    level: JsonObject | None = None
 
     def to_json(self) -> JsonObject:
         """Return what a restart needs, in JSON types."""
-        return {"newest": self.newest, "emitted": self.emitted, "event": self.event and self.event.to_json()}
+        event = self.event and self.event.to_json()
+        return {"newest": self.newest, "emitted": self.emitted, "event": event, "level": self.level}
 
 
 class Monitor:
@@ -216,7 +219,9 @@ class Monitor:
         """Load a version of the run."""
         reading = {"decimal": "point", **self.reading} if self.source.plain else self.reading
         version, detector = _version(run), load_detector(run, reading, streaming=True)
-        self.stream = DetectionStream(detector, self.options.threshold, online=True)
+        self.stream = DetectionStream(
+            detector, self.options.threshold, online=True, adapt=self.options.adapt, corrections=False
+        )
         self.version, self.detector, self.restored = version, detector, False
         self.parser = RowParser(detector.config, self.source.name)
         # Rows on which the score of the next one depends, and these with a gap before them.
@@ -294,11 +299,16 @@ class Monitor:
         # The threshold stays: to fit it takes longer than to score the rows.
         self.stream.tracks.clear()
         self.stream.scored.clear()
+        self.stream.restored.clear()
         for name, value in self.state.fact("counts", Status(self.status.source, {}).counts()).items():
             setattr(self.status, name, collections.Counter(value) if isinstance(value, dict) else value)
         columns = list(self.detector.config.value_cols)
         with self.state.transaction():
             changed = self.state.fact("columns", columns) != columns
+            # Levels are relative to the normal scores of a version.
+            scale = [*self.version, self.options.adapt]
+            leveled = self.state.fact("scale", scale) == scale
+            self.state.set_fact("scale", scale)
             if changed:
                 LOG.warning("%s: the run has other columns than before, so that scores start anew", self.name)
                 self.state.clear_rows()
@@ -310,10 +320,13 @@ class Monitor:
                     facts["emitted"],
                     facts["event"] and OpenEvent.from_json(facts["event"] | ({"shares": []} if changed else {})),
                     collections.deque(maxlen=self.recent),
+                    facts.get("level") if leveled else None,
                 )
                 for name, facts in self.state.series().items()
             }
-            for name in self.tracks:
+            for name, track in self.tracks.items():
+                if track.level is not None:
+                    self.stream.restored[name] = track.level
                 rows = self.state.rows(name)
                 if len(rows.times):
                     ids = [name] * len(rows.times)
@@ -411,10 +424,10 @@ class Monitor:
 
     def _take(self, found: StreamedScores) -> None:
         """Find events in the scores of rows that arrived, and store messages about them."""
-        found = found.select(~found.final)
         messages: dict[str, list[Message]] = {"events": [], "scores": []}
         for name, rows in _rows_by_series(found.series).items():
             track = self.tracks[name]
+            track.level = self.stream.level(name)
             track.recent.extend(found.times[rows].tolist())
             if track.emitted is not None:  # a restart scores some rows again
                 rows = rows[found.times[rows] > track.emitted]

@@ -20,7 +20,7 @@ from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import prepare_table
 from lstm_ae.data.stream import IncomingLines, read_incoming
 from lstm_ae.detection.calibration import RowScores, score_rows, score_rows_online
-from lstm_ae.errors import DataError
+from lstm_ae.errors import ConfigError, DataError
 
 START = 1_704_067_200 * 10**9  # 2024-01-01
 
@@ -316,6 +316,40 @@ def test_online_scores_equal_those_of_the_whole_table_and_final_ones_correct_the
     np.testing.assert_array_equal(found.times[found.final], grid.times[corrected])
     np.testing.assert_allclose(found.scores[found.final], final[corrected])
     np.testing.assert_array_equal(found.anomaly[found.final], late[corrected])
+
+
+@pytest.mark.parametrize("size", [1, 7, 240])
+def test_adapted_scores_of_a_stream_equal_those_of_the_table(size: int) -> None:
+    detector = with_calibration(detector_of(4, id_col=("id",)), fitted_calibration(4, 1))
+    random = np.random.default_rng(0)
+    values = (random.normal(size=(240, 1)) * np.linspace(0.04, 0.1, 240)[:, None]).astype(np.float32)
+    values[100:110] *= 30
+    values[[20, 55]] = np.nan
+    ids = ["a"] * 140 + ["b"] * 100
+    minutes = np.r_[np.arange(140) + 10 * (np.arange(140) > 60), np.arange(100)]
+    series = RowCodes(("id",), np.repeat(np.array([0, 1], np.int32), [140, 100]), ("a", "b"))
+    times = START + MINUTE * minutes
+    table = panel_from_rows(values, ["value 0"], pd.DatetimeIndex(times.view("datetime64[ns]")), series=series)
+    prepared = prepare_run_table(detector.config, table)
+    expected = detect_prepared(detector, prepared, "quantile:0.9", online=True, adapt=20).model
+    stream = DetectionStream(detector, "quantile:0.9", online=True, adapt=20)
+    parts = [
+        stream.push(values[at : at + size], times[at : at + size], ids[at : at + size]) for at in range(0, 240, size)
+    ]
+    assert len(stream.end().scores) == 0
+    np.testing.assert_array_equal(np.concatenate([part.scores for part in parts]), expected.scores)
+    np.testing.assert_array_equal(np.concatenate([part.p for part in parts]), expected.p)
+    assert stream.threshold.value == expected.threshold.value
+    constant = detect_prepared(detector, prepared, "quantile:0.9", online=True).model
+    relative = expected.scores / constant.scores
+    assert np.nanmin(relative) < 0.9 * np.nanmax(relative)
+    assert expected.threshold.how.endswith("; times the level of the last 20 rows")
+    assert not any(part.final.any() for part in parts)
+
+
+def test_final_scores_have_a_constant_threshold() -> None:
+    with pytest.raises(ConfigError, match=r"--adapt follows online scores\. Add --online"):
+        DetectionStream(detector_of(4), "fixed:50", adapt=20)
 
 
 def test_padded_series_have_no_online_scores_in_a_table_or_a_stream() -> None:

@@ -349,6 +349,21 @@ def test_detector_scores_follow_row_order_zone_and_gaps(fitted: AnomalyDetector)
     np.testing.assert_allclose(parted.iloc[100:], rest, rtol=1e-5)
 
 
+def test_detector_threshold_follows_slow_change(fitted: AnomalyDetector) -> None:
+    window = fitted.window_
+    assert window is not None
+    constant, adapted = (fitted.score_samples(GOOD, online=True, adapt=adapt) for adapt in (None, 2 * window))
+    # The first score is divided by the usual level, 1.
+    assert adapted.iloc[: window + 1].isna().tolist() == constant.iloc[: window + 1].isna().tolist()
+    assert adapted.iloc[window - 1] == constant.iloc[window - 1]
+    quotients = (constant / adapted).iloc[window:]
+    assert quotients.min() < quotients.max()
+    with pytest.raises(ConfigError, match="adapt follows online scores"):
+        fitted.detect(GOOD, adapt=2 * window)
+    with pytest.raises(ConfigError, match=f"adapt must be at least {window}"):
+        fitted.detect(GOOD, online=True, adapt=2)
+
+
 def test_rows_without_a_score_are_predicted_normal(fitted: AnomalyDetector) -> None:
     rows = BAD.drop(BAD.index[10:80])  # 10 rows before a long gap contain no window
     assert fitted.score_samples(rows).isna().tolist() == [True] * 10 + [False] * (len(rows) - 10)

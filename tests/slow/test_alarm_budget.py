@@ -19,6 +19,7 @@ from lstm_ae.detection.calibration import (
     score_rows_online,
     sliding_windows,
 )
+from lstm_ae.detection.drift import fit_adaptation
 from lstm_ae.detection.events import true_ranges
 from lstm_ae.detection.thresholds import fit_threshold
 
@@ -86,5 +87,40 @@ def test_false_alarms_lie_in_the_stated_interval(kind: str, windows: int, online
         events = len(true_ranges(score(found.calibration, online, later).scores > threshold.value, WINDOW))
         _, low, high = threshold.alarms.per(len(later))
         # The interval is that of the expected number, around which counts vary.
+        inside += low - 2 * math.sqrt(low) - 1 <= events <= high + 2 * math.sqrt(high) + 1
+    assert inside >= RUNS - 1
+
+
+def test_adaptive_threshold_keeps_the_budget_under_slow_change() -> None:
+    """The noise doubles over the later rows; a constant threshold is exceeded most of the time."""
+    windows, rule, inside = 60, parse_threshold("budget:1/month"), 0
+    for seed in range(RUNS):
+        rows = TRAINING + (windows + LATER) * WINDOW
+        growth = np.interp(np.arange(rows), [rows - LATER * WINDOW, rows], [1, 2])
+        series = _season(rows) + 0.2 * growth * np.random.default_rng(seed).normal(size=rows)
+        training, normal, later = np.split(series.astype(np.float32)[:, None], [TRAINING, TRAINING + windows * WINDOW])
+        components = fit_principal_components(sliding_windows(training, WINDOW), 8)
+
+        def residuals(part: Array, components: PrincipalComponents = components) -> Array:
+            return components.residuals(sliding_windows(part, WINDOW))
+
+        def score(
+            calibration: DetectorCalibration, online: bool, part: Array = normal, residuals: Residuals = residuals
+        ) -> RowScores:
+            return (score_rows_online if online else score_rows)(residuals, calibration, part, np.zeros(len(part), int))
+
+        of_training = residuals(training)
+        found = calibrate_detector(of_training, score, fit_deviation(of_training, np.ones(1)), 1.0, seed)
+        adaptation = fit_adaptation(found.online, np.zeros(len(normal)), 5 * WINDOW, WINDOW)
+        scores, one = score(found.calibration, True, later).scores, np.zeros(len(later))
+        constant, adapted = (
+            fit_threshold(rule, fitted, WINDOW, step=np.timedelta64(1, "h"))
+            for fitted in (found.online, adaptation.scores)
+        )
+        above = adaptation.relative(scores, adapted.value, one, one) > adapted.value
+        assert np.mean(scores > constant.value) > 0.5
+        assert np.mean(above) < 0.1
+        _, low, high = adapted.alarms.per(len(later))
+        events = len(true_ranges(above, WINDOW))
         inside += low - 2 * math.sqrt(low) - 1 <= events <= high + 2 * math.sqrt(high) + 1
     assert inside >= RUNS - 1

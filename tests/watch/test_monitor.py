@@ -68,9 +68,13 @@ def test_events_and_scores_equal_those_of_a_table(run: Any) -> None:
     assert (monitor.status.rows, monitor.status.events) == (60, 2)
 
 
-@pytest.mark.parametrize("smooth", [1, 3])
-@pytest.mark.parametrize("duplicates", ["error", "mean", "last"])
-def test_restarts_change_no_message(monkeypatch: pytest.MonkeyPatch, smooth: int, duplicates: str) -> None:
+@pytest.mark.parametrize(
+    ("smooth", "duplicates", "adapt"),
+    [*((smooth, rule, None) for smooth in (1, 3) for rule in ("error", "mean", "last")), (1, "error", 20)],
+)
+def test_restarts_change_no_message(
+    monkeypatch: pytest.MonkeyPatch, smooth: int, duplicates: str, adapt: int | None
+) -> None:
     """Gaps, missing values, two rows of one time, and two series; a restart after any row."""
     use_run(monkeypatch, detector_of(4, smooth=smooth, time_col="time", id_col=("id",), duplicates=duplicates))
     rows, random = [], np.random.default_rng(1)
@@ -84,12 +88,12 @@ def test_restarts_change_no_message(monkeypatch: pytest.MonkeyPatch, smooth: int
     written = {kind: JsonLines(path=f"{kind}.jsonl", send=kind) for kind in ("events", "scores")}
     sinks = {kind: (each, each.open()) for kind, each in written.items()}
     live(header + "".join(rows))
-    whole = monitor_of(sinks=sinks, threshold="fixed:5")
+    whole = monitor_of(sinks=sinks, threshold="fixed:5", adapt=adapt)
     drain(whole)
     counts = whole.status.counts()
     whole.close()
     expected = {kind: messages(f"{kind}.jsonl") for kind in sinks}
-    assert len(expected["events"]) > 4
+    assert len(expected["events"]) > (1 if adapt else 4)
     for path in ("live.csv", "events.jsonl", "scores.jsonl"):
         Path(path).unlink()
     shutil.rmtree("state")
@@ -98,7 +102,7 @@ def test_restarts_change_no_message(monkeypatch: pytest.MonkeyPatch, smooth: int
         count = int(random.integers(1, 12))
         live("".join(rows[:count]))
         rows = rows[count:]
-        monitor = monitor_of(sinks=sinks, threshold="fixed:5")
+        monitor = monitor_of(sinks=sinks, threshold="fixed:5", adapt=adapt)
         drain(monitor)
         monitor.close()
     assert monitor.status.counts() == counts
