@@ -183,11 +183,11 @@ SplitBy = Annotated[str, typer.Option(metavar="time|company", help="Test on late
 
 def _parse_baselines(text: str | None) -> tuple[str, ...]:
     """Parse the names of further baselines."""
-    from lstm_ae.forecasting.baselines import CLASSICAL_MODELS
+    from lstm_ae.forecasting.baselines import MORE_BASELINES
 
     names = tuple(name.strip().lower() for name in (text or "").split(",") if name.strip())
-    if text is not None and (not names or not set(names) <= set(CLASSICAL_MODELS) or len(set(names)) < len(names)):
-        raise ConfigError(f"--baselines must be ets, theta or both, as in ets,theta. Received: {text[:60]!r}")
+    if text is not None and (not names or not set(names) <= set(MORE_BASELINES) or len(set(names)) < len(names)):
+        raise ConfigError(f"--baselines must name ets, theta or boosting, as in ets,boosting. Received: {text[:60]!r}")
     return names
 
 
@@ -245,7 +245,7 @@ def register(app: typer.Typer, small: str) -> None:
             str | None,
             typer.Option(
                 metavar="<a,b>",
-                help="Further baselines: ets, theta, or both (need the extra [baselines]).",
+                help="Further baselines: ets, theta (both need the extra [baselines]), boosting.",
                 hidden=True,
             ),
         ] = None,
@@ -260,7 +260,7 @@ def register(app: typer.Typer, small: str) -> None:
                 raise ConfigError(
                     f"--{name} is for --multistep; add it, or leave --{name} out", code=Code.OPTION_NOT_APPLICABLE
                 )
-        ends, classical = parse_levels(level), _parse_baselines(baselines)
+        ends, more_baselines = parse_levels(level), _parse_baselines(baselines)
         if multistep and given.get("with_open"):
             raise ConfigError(
                 "--with-open is for one day ahead: of later days the open is not known. Leave out --multistep, or "
@@ -269,15 +269,17 @@ def register(app: typer.Typer, small: str) -> None:
             )
         opened = training.obtain_run_for_data(given, TASKS["snp"], console, choice, goal="predict")
         new = opened.data.train.samples == 0
-        if new and classical:
+        if new and more_baselines:
             raise ConfigError(
                 "--baselines are fitted on training days, and new data has none. Leave out --baselines",
                 code=Code.OPTION_NOT_APPLICABLE,
             )
         if multistep:
-            skill = show_many_days(opened, console, ends, horizon=horizon, paths=paths or 0, classical=classical)
+            skill = show_many_days(
+                opened, console, ends, horizon=horizon, paths=paths or 0, more_baselines=more_baselines
+            )
         else:
-            skill = show_one_day(opened, console, ends, classical=classical)
+            skill = show_one_day(opened, console, ends, more_baselines=more_baselines)
         check_skill("The skill over persistence", skill, require_skill)
 
     @command(app, "audit", "lstmae snp audit latest")

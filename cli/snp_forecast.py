@@ -32,7 +32,7 @@ SHOWN_DAYS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 
 def show_one_day(
-    opened: "RunWithData", console: Console, levels: Sequence[int], *, classical: Sequence[str] = ()
+    opened: "RunWithData", console: Console, levels: Sequence[int], *, more_baselines: Sequence[str] = ()
 ) -> float | None:
     """Write the forecasts of a day ahead; show their errors and the forecasts of the day after the data.
 
@@ -40,7 +40,7 @@ def show_one_day(
         opened: the opened run. Data without a training part is new to it.
         console: the output.
         levels: levels of the intervals in percent.
-        classical: further baselines, fitted to the training part.
+        more_baselines: further baselines, fitted to the training part.
 
     Returns:
         The skill over persistence; None if no forecast has an actual value.
@@ -60,8 +60,8 @@ def show_one_day(
         files["figures"] = opened.run.directory / "figures"
         metrics = opened.run.metrics()
     files["run"] = opened.run.directory
-    if classical:
-        more = compare_more_baselines(opened.model, opened.data, classical, calibration).as_json()
+    if more_baselines:
+        more = compare_more_baselines(opened.model, opened.data, more_baselines, calibration).as_json()
         metrics["test"] |= more["test"]
         metrics["verdict"] |= more["verdict"]
     measures = metrics.get("new data" if new else "test")
@@ -122,7 +122,7 @@ def show_many_days(
     *,
     horizon: int | None,
     paths: int,
-    classical: Sequence[str] = (),
+    more_baselines: Sequence[str] = (),
 ) -> float | None:
     """Forecast many days; show the forecast, the verdict, how far ahead it is useful, and the files.
 
@@ -156,7 +156,7 @@ def show_many_days(
         calibration=calibration,
         seen=seen,
         baselines=opened.run.find_artifact(PriceBaselines) if new else None,
-        classical=classical,
+        more_baselines=more_baselines,
     )
     end = "-new" if new else ""
     files = {"forecast": opened.save_predictions(result.table, f"forecast{end}")}

@@ -7,6 +7,7 @@ form on all days before the test split (Hyndman et al. 2002; Fiorucci et al. 201
 without refitting.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, NamedTuple, Self
@@ -50,6 +51,10 @@ MIN_SEASON_GAIN = 0.02
 
 # Maps the values of --baselines to the class names in statsforecast.
 CLASSICAL_MODELS = {"ets": "AutoETS", "theta": "AutoTheta"}
+BOOSTING_NAME = "gradient boosting"
+# Further baselines of prices, by their names on the command line.
+MORE_BASELINES = CLASSICAL_MODELS | {"boosting": BOOSTING_NAME}
+MAX_TREES, LEAVES, LEARNING_RATE = 200, 15, 0.05
 
 
 class LinearCoefficients(NamedTuple):
@@ -623,21 +628,67 @@ def regressors(known: KnownPrices, days: int) -> Array:
     return columns
 
 
-def classical_changes(names: Sequence[str], data: Data, split: Split, given: int, ahead: int) -> dict[str, Array]:
-    """Forecast the samples of a test split with each classical model, fitted to each company with statsforecast.
+def more_changes(
+    names: Sequence[str], data: Data, split: Split, given: int, ahead: int, *, with_open: bool
+) -> dict[str, Array]:
+    """Forecast the samples of a test split with further baselines, fitted to the training split.
 
     Args:
-        names: Keys of `CLASSICAL_MODELS`.
+        names: Keys of `MORE_BASELINES`.
         data: The data set.
         split: Rows of `data.test`, in samples of `given` + `ahead` days.
         given, ahead: Days read and days forecast.
+        with_open: Whether the open of the first day to forecast is known.
 
     Returns:
-        `(samples, ahead)` scaled changes from the last known value, by statsforecast's name of the model.
+        `(samples, ahead)` scaled changes from the last known value, by the name of the baseline.
 
     Raises:
-        ConfigError: If statsforecast is not installed, the split is not by time, or each window has its own scale.
+        ConfigError: For a classical model, if statsforecast is not installed, the split is not by time, or each window
+            has its own scale.
     """
+    classical = [name for name in names if name in CLASSICAL_MODELS]
+    found = _classical_changes(classical, data, split, given, ahead) if classical else {}
+    if "boosting" in names:
+        found[BOOSTING_NAME] = _boosted_changes(data, split, given, ahead, with_open=with_open)
+    return found
+
+
+def _boosted_changes(data: Data, split: Split, given: int, ahead: int, *, with_open: bool) -> Array:
+    """Forecast the change to each day with gradient boosting on the inputs of the regression.
+
+    The number of trees of each day, perhaps none, is selected on the validation split.
+    """
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    seen, judged = _training_prices(data, given, ahead, with_open=with_open)
+    days = _regression_days(given)[-1]
+    inputs, judges = regressors(seen, days), regressors(judged, days)
+    models = []
+    for day in range(ahead):
+        model = HistGradientBoostingRegressor(
+            learning_rate=LEARNING_RATE,
+            max_iter=MAX_TREES,
+            max_leaf_nodes=LEAVES,
+            early_stopping=False,
+            random_state=0,
+        ).fit(inputs, seen.change[:, day])
+        truth = judged.change[:, day]
+        # Without trees, the forecast is persistence.
+        stages = itertools.chain([np.zeros(len(truth))], model.staged_predict(judges))
+        errors = [float(np.mean((stage - truth) ** 2)) for stage in stages] if len(truth) else [0.0]
+        models.append((model, int(np.argmin(errors))))
+    changes = np.zeros((split.samples, ahead))
+    for index in _iterate_batches(np.arange(split.samples)):
+        known = regressors(known_prices(data, split, index, given, with_open=with_open), days)
+        for day, (model, trees) in enumerate(models):
+            if trees and len(index):
+                changes[index, day] = next(itertools.islice(model.staged_predict(known), trees - 1, None))
+    return changes
+
+
+def _classical_changes(names: Sequence[str], data: Data, split: Split, given: int, ahead: int) -> dict[str, Array]:
+    """Forecast with each classical model, fitted to each company with statsforecast; see `more_changes`."""
     try:
         import statsforecast.models as models
     except ImportError:

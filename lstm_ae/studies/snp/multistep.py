@@ -15,7 +15,7 @@ from lstm_ae.arrays import Array
 from lstm_ae.data.windows import Data, Split
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.evaluation import Metric, Verdict
-from lstm_ae.forecasting.baselines import PriceBaselines, classical_changes, fit_price_baselines
+from lstm_ae.forecasting.baselines import PriceBaselines, fit_price_baselines, more_changes
 from lstm_ae.forecasting.intervals import Calibration
 from lstm_ae.forecasting.metrics import (
     INTERVAL_LEVELS,
@@ -93,7 +93,7 @@ def forecast_multistep(
     calibration: Calibration | None = None,
     seen: tuple[Sequence[str], np.datetime64] | None = None,
     baselines: PriceBaselines | None = None,
-    classical: Sequence[str] = (),
+    more_baselines: Sequence[str] = (),
 ) -> MultiStepForecast:
     """Evaluate the recursive forecast on every test window, and forecast from each company's last window.
 
@@ -108,7 +108,7 @@ def forecast_multistep(
         seen: companies of the training, and the last day used for fitting or model selection; forecasts of these
             companies up to that day are not evaluated.
         baselines: baselines of the run for new data; None for persistence only.
-        classical: names of additional baselines in `lstm_ae.forecasting.baselines.CLASSICAL_MODELS`.
+        more_baselines: names of additional baselines in `lstm_ae.forecasting.baselines.MORE_BASELINES`.
 
     Raises:
         ConfigError: the model is not a one-step forecaster, or the horizon is too long.
@@ -151,7 +151,7 @@ def forecast_multistep(
         fitted = fit_price_baselines(data, given, ahead, with_open=False, refit=residuals is not None)
     steps, verdict, persistence = [], None, None
     if test.samples:
-        more = classical_changes(classical, data, test, given, ahead) if classical else {}
+        more = more_changes(more_baselines, data, test, given, ahead, with_open=False)
         errors = price_errors(method, data, test, fitted, calibration, more, levels)
         steps = [
             HorizonStep(
