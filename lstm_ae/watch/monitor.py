@@ -259,7 +259,7 @@ class Monitor:
             batch = self.source.check()
             rows = RowParser(self.detector.config, self.source.name).parse(batch, refused.append)
         except (OSError, DataError) as error:
-            return str(error)
+            return str(error).removeprefix(f"{self.source.name}: ")
         except Exception as error:  # of a source of another package
             LOG.info("%s: unexpected error", self.name, exc_info=True)
             return f"{type(error).__name__}: {error}"

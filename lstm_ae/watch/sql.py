@@ -125,6 +125,8 @@ class Database:
         """Return the reason of an error in one line, without secrets."""
         text = str(_fields(error).get("M") or getattr(error, "orig", None) or error).strip()
         text = (text.splitlines() or [type(error).__name__])[0]
+        # Settings that nobody chose.
+        text = re.sub(r" \(timeout is .*\)$", "", text)
         for each in self.hidden:
             text = re.sub(rf"(?<!\w){re.escape(each)}(?!\w)", "***", text)
         return text[:MAX_REASON].rstrip(".")
@@ -242,7 +244,7 @@ class SqlSource(RowSource):
                 return Batch([], [], [], self._begin(), more=True)
             return self._read(cursor)
         except DatabaseError as error:
-            raise DataError(f"{self.name} cannot be read: {error}", code=Code.SERVER_UNAVAILABLE) from None
+            raise DataError(f"{self.name}: {error}", code=Code.SERVER_UNAVAILABLE) from None
 
     def _begin(self) -> JsonObject:
         cursor: JsonObject = {"after": None, "seen": {}, "count": 0}

@@ -83,7 +83,7 @@ def test_server_that_stops_is_reported_and_read_again(postgres: Postgres, monkey
         with postgres.running():
             assert len(source.read(first).records) == 25
             sink.check()
-        with pytest.raises(DataError, match=r"postgresql query cannot be read: .*(refused|connection|create)") as error:
+        with pytest.raises(DataError, match=r"postgresql query: .*(refused|connection|create)") as error:
             source.read(first)
         assert "hidden" not in str(error.value)
         with pytest.raises(SinkError, match="The database cannot be used"):
