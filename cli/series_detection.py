@@ -90,6 +90,7 @@ def follow_stream(
     from lstm_ae.data.scaling import describe_unknown_series
     from lstm_ae.data.stream import raise_row_error, read_incoming
     from lstm_ae.data.time_zones import infer_zone
+    from lstm_ae.detection.shift import describe_shifts
     from lstm_ae.table_files import table
 
     detector = load_detector(run, reading, streaming=True)
@@ -130,6 +131,8 @@ def follow_stream(
                     show_note([unknown], console)
                 decided = stream.push(chunk.values, chunk.times, chunk.ids, refuse=refuse)
                 _print_lines(_format_lines(decided, columns, line, timed=timed, zone=zone))
+                if shifted := stream.take_shifted():
+                    show_note([describe_shifts(shifted, stream.limits.length, run.about()["command"])], console)
         except DataError as error:
             problem = error
         _print_lines(_format_lines(stream.end(), columns, line, timed=timed, zone=zone))
@@ -327,6 +330,7 @@ def register(app: typer.Typer) -> None:
         from lstm_ae.data.checks import collect_new_table_warnings
         from lstm_ae.data.fingerprints import WindowFingerprints
         from lstm_ae.detection.calibration import NormalScores
+        from lstm_ae.detection.shift import describe_shifts
         from lstm_ae.files import write
         from lstm_ae.table_files import write_table
 
@@ -340,7 +344,13 @@ def register(app: typer.Typer) -> None:
 
                 find_series(prepared.table, series)
             detection = detect_prepared(detector, prepared, threshold, bar.scoring, online=bool(online), adapt=adapt)
-        notes = collect_new_table_warnings(detection.prepared, opened.artifact(NormalScores).scale, opened.symbols)
+        # A drift says more than the share of values outside the training range.
+        drifted = any(shift.active[:-1].any() for shift in detection.shifts.values())
+        scale = None if drifted else opened.artifact(NormalScores).scale
+        notes = collect_new_table_warnings(detection.prepared, scale, opened.symbols)
+        if shifts := detection_output.describe_shifted_series(detection):
+            length = detection.normal.shift_limits(online=bool(online)).length
+            notes.append(describe_shifts(shifts, length, opened.about()["command"]))
         rests = opened.metrics().get("threshold", {}).get("note") if threshold is None else None
         show_note(
             (

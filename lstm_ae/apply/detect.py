@@ -1,6 +1,7 @@
 """Detect anomalies in a table with a trained run, and compare the scores with a baseline and with labels."""
 
 import dataclasses
+import itertools
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
@@ -30,6 +31,7 @@ from lstm_ae.detection.calibration import (
 from lstm_ae.detection.events import Event
 from lstm_ae.detection.metrics import EventMetrics, RankingMetrics, event_metrics, ranking_metrics
 from lstm_ae.detection.scores import mean_over_features
+from lstm_ae.detection.shift import Shift, ShiftLimits
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.model_store import ModelStore
@@ -54,6 +56,7 @@ class Detection(NamedTuple):
         normal: The scores of normal rows that the model was not trained on.
         model, baseline: Scores and events of the model, and of as many principal components as its code has numbers.
         metrics: Metrics by scorer ("model", "PCA", "Mahalanobis", "raw values"); empty if the table has no labels.
+        shifts: Shifts of the series whose last rows are outside the training range, by name.
     """
 
     prepared: PreparedTable
@@ -61,6 +64,7 @@ class Detection(NamedTuple):
     model: ScoredSeries
     baseline: ScoredSeries
     metrics: dict[str, LabelMetrics]
+    shifts: dict[str, Shift]
 
     def format_time(self, row: int) -> str:
         """Return the time of a grid row as text, or its number if the table has no time column."""
@@ -181,38 +185,53 @@ def detect_prepared(
     if online and not any(window_segments(grid.segment, normal.window)):
         raise too_few_rows(prepared, normal.window, need="the window that ends at a row")
 
-    def score(residuals: Residuals, fitted: CalibratedScores, progress: Progress | None = None) -> ScoredSeries:
+    def score(residuals: Residuals, fitted: CalibratedScores, progress: Progress | None = None) -> RowScores:
         if online:
             # Whether a series will be short is not known when its rows arrive, so no online score depends on padding.
-            scored = score_rows_online(residuals, fitted.calibration, values[rows], grid.segment, progress)
-            if adapt is not None:
-                adaptation, threshold = normal.adapt(fitted, threshold_rule, adapt)
-                relative = adaptation.relative(scored.scores, threshold.value, grid.segment, grid.series)
-                scored = scored._replace(scores=relative)
-        else:
-            scored = score_rows(residuals, fitted.calibration, values, padded.segment, normal.smooth, progress)
-            scored = RowScores(*(column[rows] for column in scored))
+            return score_rows_online(residuals, fitted.calibration, values[rows], grid.segment, progress)
+        scored = score_rows(residuals, fitted.calibration, values, padded.segment, normal.smooth, progress)
+        return RowScores(*(column[rows] for column in scored))
+
+    def find(scored: RowScores, fitted: CalibratedScores) -> ScoredSeries:
         if adapt is None:
             threshold = normal.threshold(threshold_rule, fitted.select(online=online))
+        else:
+            adaptation, threshold = normal.adapt(fitted, threshold_rule, adapt)
+            relative = adaptation.relative(scored.scores, threshold.value, grid.segment, grid.series)
+            scored = scored._replace(scores=relative)
         return find_anomalies(
             scored, normal, fitted.calibration.usual, threshold, grid.segment, grid.series, online=online
         )
 
-    model = score(detector.model_residuals, normal.model, progress)
+    by_model = score(detector.model_residuals, normal.model, progress)
+    model = find(by_model, normal.model)
     # Only the model reports progress: the baseline takes much less time.
-    baseline = score(detector.baseline_residuals, normal.baseline)
+    baseline = find(score(detector.baseline_residuals, normal.baseline), normal.baseline)
+    shifts = _find_shifts(normal.shift_limits(online=online), prepared, values[rows], by_model.scores)
     metrics = {}
     if prepared.grid.labels is not None:
         scale, scorers = detector.scales.scale.common, {"model": model, "PCA": baseline}
         if distances := detector.distances:
             windows = reconstruction.sliding_residuals(lambda scaled: scaled, scale, normal.window)
-            scorers[MAHALANOBIS] = score(windows, distances.windows)
+            scorers[MAHALANOBIS] = find(score(windows, distances.windows), distances.windows)
         distance = np.square((values[rows] - scale.offset) / scale.range) if scale.kind == "fixed" else None
         raw = None if distance is None else mean_over_features(distance)
         # A fixed threshold is in units of the model's scores.
         without_threshold = {MAHALANOBIS} if threshold_rule.kind == "fixed" else set()
         metrics = _evaluate_on_labels(prepared, scorers, without_threshold, raw, normal.window)
-    return Detection(prepared, normal, model, baseline, metrics)
+    return Detection(prepared, normal, model, baseline, metrics, shifts)
+
+
+def _find_shifts(limits: ShiftLimits, prepared: PreparedTable, values: Array, scores: Array) -> dict[str, Shift]:
+    """Return the shifts of the series whose last rows are outside the training range, by name."""
+    shifts, grid = {}, prepared.grid
+    borders = np.flatnonzero(np.r_[True, grid.series[1:] != grid.series[:-1], True]).tolist()
+    for first, end in itertools.pairwise(borders):
+        shift, rows = Shift(limits, values.shape[1]), slice(first, end)
+        shift.add(values[rows], scores[rows], grid.times[rows])
+        if shift.since is not None:
+            shifts[str(prepared.table.ids[grid.series[first]])] = shift
+    return shifts
 
 
 def _evaluate_on_labels(

@@ -4,7 +4,7 @@ import numpy as np
 
 from lstm_ae.apply.detect import Detection
 from lstm_ae.config.threshold import UNITS
-from lstm_ae.data.time_zones import format_times
+from lstm_ae.data.time_zones import format_time, format_times
 from lstm_ae.detection.events import largest_contributors
 from lstm_ae.detection.sketch import COLUMNS, SERIES, TableSketch, sketch_series
 from lstm_ae.formatting import format_count, format_expected_count, format_period
@@ -158,6 +158,7 @@ def detection_to_json(detection: Detection) -> JsonObject:
         "how": threshold.how,
         "expected_false_alarms": {"mean": expected.expected, "low": expected.low, "high": expected.high},
         "anomalies": event_rows(detection),
+        "shifts": _shift_rows(detection),
         "pca_events": len(detection.baseline.events),
         "judged": {
             name: metrics.ranking._asdict()
@@ -173,6 +174,29 @@ def detection_to_json(detection: Detection) -> JsonObject:
             for name, metrics in detection.metrics.items()
         },
     }
+
+
+def describe_shifted_series(detection: Detection) -> dict[str, str]:
+    """Return what has shifted in the series whose last rows are outside the training range, by name."""
+    names, several = detection.prepared.table.layout.values, len(detection.prepared.table.ids) > 1
+    return {name if several else "": shift.describe(names) for name, shift in detection.shifts.items()}
+
+
+def _shift_rows(detection: Detection) -> list[JsonObject]:
+    table, several = detection.prepared.table, len(detection.prepared.table.ids) > 1
+    rows = []
+    for name, shift in detection.shifts.items():
+        time = int(shift.since or 0)
+        *columns, scores = shift.active.tolist()
+        rows.append(
+            ({"series": name} if several else {})
+            | {
+                "noticed": format_time(time, table.zone) if table.layout.time is not None else str(time),
+                "columns": [column for column, far in zip(table.layout.values, columns, strict=True) if far],
+                "scores": scores,
+            }
+        )
+    return rows
 
 
 def sketch_detection(detection: Detection) -> TableSketch:

@@ -16,8 +16,8 @@ from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.data.stream import GridPiece, IncomingGrid, Refuse, apply_in_parts, raise_row_error
 from lstm_ae.data.time_zones import Zone
 from lstm_ae.detection.calibration import RowScores, window_blocks
-from lstm_ae.detection.drift import ScoreLevel
 from lstm_ae.detection.scores import Overlap
+from lstm_ae.detection.shift import Shift
 from lstm_ae.detection.thresholds import Threshold
 from lstm_ae.errors import DataError
 from lstm_ae.json_types import JsonMapping, JsonObject
@@ -103,8 +103,11 @@ class DetectionStream:
             self.threshold = detector.normal.threshold(parsed, detector.normal.model.online)
         # Whether final scores are needed.
         self.final = not online or (corrections and adapt is None)
-        # State of the levels of series, until their first rows arrive.
+        self.limits = detector.normal.shift_limits(online=online)
+        # State of series, until their first rows arrive.
         self.restored: dict[str, JsonMapping] = {}
+        # Series in which a shift began, until `take_shifted` returns them.
+        self.shifted: dict[str, str] = {}
         # The time zone of the times in error messages.
         self.zone: Zone = None
         self.tracks: dict[str, _SeriesStream] = {}
@@ -163,10 +166,15 @@ class DetectionStream:
         self.tracks = {}
         return self._take_scored()
 
-    def level(self, name: str) -> JsonObject | None:
-        """Return the state of the level of a series for `restored` of another stream; None without `adapt`."""
-        level = self.tracks[name].level
-        return None if level is None else level.to_json()
+    def take_shifted(self) -> dict[str, str]:
+        """Return the series that left the training range since the last call, with what has shifted."""
+        shifted, self.shifted = self.shifted, {}
+        return shifted
+
+    def state(self, name: str) -> JsonObject:
+        """Return the state of the level and of the shift of a series, for `restored` of another stream."""
+        track = self.tracks[name]
+        return {"level": track.level and track.level.to_json(), "shift": track.shift.to_json()}
 
     def _take_scored(self) -> StreamedScores:
         scored, self.scored = self.scored, []
@@ -189,11 +197,20 @@ class _SeriesStream:
     def __init__(self, stream: DetectionStream, name: str) -> None:
         self.stream, self.line = stream, np.array([stream.lines.get(name, 0)], np.int32)
         detector = stream.detector
+        self.name, features = name, stream.detector.normal.components.mean.shape[1]
         self.level = stream.adaptation.start(stream.threshold.value) if stream.adaptation else None
-        if self.level and name in stream.restored:
-            self.level.restore(stream.restored.pop(name))
+        self.shift = Shift(stream.limits, features)
+        if (state := stream.restored.pop(name, None)) is not None:
+            self.shift.restore(state["shift"])
+            if self.level and state["level"]:
+                self.level.restore(state["level"])
         self.grid = IncomingGrid(detector.config, detector.normal.components.mean.shape[1], name, stream.zone)
-        self.segment = _SegmentStream(stream, self.level)
+        self.segment = _SegmentStream(stream, self)
+
+    def watch_range(self, values: Array, scores: Array, times: Int64Array) -> None:
+        """Find out whether rows leave the training range."""
+        if self.shift.add(values, scores, times):
+            self.stream.shifted[self.name] = self.shift.describe(self.stream.detector.config.value_cols)
 
     def push(self, values: Array, times: Int64Array | None, refuse: Refuse) -> Iterator[_ScoredRows]:
         """Add rows and yield those with new scores."""
@@ -214,7 +231,7 @@ class _SeriesStream:
         for piece in pieces:
             if piece.begins:
                 parts += self.segment.rest(final=True)
-                self.segment = _SegmentStream(self.stream, self.level)
+                self.segment = _SegmentStream(self.stream, self)
             line = self.line.repeat(len(piece.values))
             parts += self.segment.add(piece.times, self.stream.detector.scales.scale.to_common(piece.values, line))
         return parts
@@ -223,8 +240,8 @@ class _SeriesStream:
 class _SegmentStream:
     """The stream of one segment, which keeps the last window of rows and the rows without a final score."""
 
-    def __init__(self, stream: DetectionStream, level: ScoreLevel | None) -> None:
-        self.stream, self.level, normal = stream, level, stream.detector.normal
+    def __init__(self, stream: DetectionStream, track: _SeriesStream) -> None:
+        self.stream, self.track, normal = stream, track, stream.detector.normal
         self.begins = True
         self.calibration = normal.model.calibration
         self.window, self.features = normal.components.mean.shape
@@ -248,8 +265,9 @@ class _SegmentStream:
                 last = slice(place.start + window - 1 - len(self.rows), place.stop - len(self.rows))
                 online.scores[last], online.errors[last] = self.calibration.last_rows(measured)
         self.rows = rows[max(0, len(rows) - window + 1) :].copy()
-        if self.level:
-            online = online._replace(scores=self.level.relative(online.scores, times, begins=self.begins))
+        self.track.watch_range(values, online.scores, times)
+        if level := self.track.level:
+            online = online._replace(scores=level.relative(online.scores, times, begins=self.begins))
         self.begins = False
         scored = _ScoredRows(times, online, self.stream.threshold, final=False)
         if not self.stream.final:
@@ -281,6 +299,7 @@ class _SegmentStream:
         self.waiting, self.alarms = self.waiting[count:].copy(), self.alarms[count:].copy()
         decided = _ScoredRows(times, RowScores.from_means(means), self.stream.final_threshold, final)
         if not self.stream.online:
+            self.track.watch_range(np.full((count, self.features), np.nan), decided.scored.scores, times)
             return [decided]
         changed = np.where(decided.anomaly, ~noticed, alarms)
         if not final or not changed.any():

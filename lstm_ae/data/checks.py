@@ -64,9 +64,6 @@ from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.formatting import format_count, format_heading, format_names, quote
 from lstm_ae.json_types import JsonObject
 
-# Distance from the training values, in standard deviations or ranges, beyond which a value is far.
-FAR_DEVIATIONS = 4
-
 # Ratio between the spread of all series and that of one series beyond which its variation is hardly visible: if a scale
 # per series is possible, and if it is not.
 UNEQUAL_SCALE_RATIO, UNKNOWN_SERIES_SCALE_RATIO = 3, 10
@@ -442,8 +439,7 @@ def collect_new_table_warnings(
         "; ".join(finding.text for finding in check_missing_rows(prepared)),
         describe_unknown_series(symbols, prepared.table.ids),
     ]
-    # A range of 1 means that there is no scale.
-    if scale is not None and scale.common.kind == "fixed" and not np.array_equal(scale.range[0], [1]):
+    if scale is not None and scale.ranged:
         words.append(describe_range_change(prepared, scale, symbols))
     return [text for text in words if text]
 
@@ -472,19 +468,12 @@ def describe_missing_units(table: Panel) -> str:
 
 
 def describe_range_change(prepared: PreparedTable, scale: Scale, symbols: Sequence[str] = ()) -> str:
-    """Return a description of the columns that are mostly far outside the training range; "" if there are none.
-
-    By Chebyshev's inequality, at most 1/16 of any values lie four standard deviations from their mean, and none lie
-    four ranges from their minimum.
-    """
+    """Return a description of the columns that are mostly far outside the training range; "" if there are none."""
     far, grid = [], prepared.grid
     values = scale.to_common(grid.values, find_scale_lines(symbols, grid.ids)[grid.series])
-    for name, column, offset, width in zip(grid.layout.values, values.T, scale.offset[0], scale.range[0], strict=True):
-        held = column[~np.isnan(column)]
-        if (
-            len(held)
-            and (share := float((np.abs(held - offset) > FAR_DEVIATIONS * width).mean())) > LARGE_MISSING_SHARE
-        ):
+    for name, column, beyond in zip(grid.layout.values, values.T, scale.far(values).T, strict=True):
+        held = ~np.isnan(column)
+        if held.any() and (share := float(beyond[held].mean())) > LARGE_MISSING_SHARE:
             far.append(f"{quote(name)} in {share:.0%} of the rows")
     if not far:
         return ""

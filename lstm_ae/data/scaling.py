@@ -10,7 +10,7 @@ from typing import Annotated, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.arrays import Array, Float32Array, Float64Array
+from lstm_ae.arrays import Array, BoolArray, Float32Array, Float64Array
 from lstm_ae.artifacts import StoredArray
 from lstm_ae.formatting import format_heading, format_names
 
@@ -18,6 +18,10 @@ from lstm_ae.formatting import format_heading, format_names
 GROUPED_KINDS = ("company", "series")
 # Rows to convert at a time.
 BLOCK_ROWS = 1 << 16
+
+
+# Distance from the offset of a scale, in ranges, beyond which a value is far from the training values.
+FAR_RANGES = 4
 
 
 class Scale(NamedTuple):
@@ -94,6 +98,23 @@ class Scale(NamedTuple):
         It is that of all series together, or this scale if series have no scales of their own.
         """
         return Scale("fixed", self.offset[:1], self.range[:1]) if self.kind == "series" else self
+
+    @property
+    def ranged(self) -> bool:
+        """Whether offset and range describe the training values, which are at one level in all rows."""
+        return self.common.kind == "fixed" and not np.array_equal(self.range[0], [1])
+
+    def far(self, values: Array) -> BoolArray:
+        """Return which values are far outside the training range, `(rows, features)`.
+
+        By Chebyshev's inequality, at most 1/16 of any values lie four standard deviations from their mean, and none lie
+        four ranges from their minimum.
+
+        Args:
+            values: `(rows, features)` values at the common level, see `to_common`.
+        """
+        far: BoolArray = np.abs(values - self.offset[0]) > FAR_RANGES * self.range[0]
+        return far
 
     def to_common(self, rows: Float32Array, line: NDArray[np.int32]) -> Float32Array:
         """Return rows converted from the level and size of their series to those of all series together.

@@ -17,6 +17,7 @@ from lstm_ae.detection.baselines import CovarianceDistance, PrincipalComponents,
 from lstm_ae.detection.drift import Adaptation, fit_adaptation
 from lstm_ae.detection.events import Event, find_events
 from lstm_ae.detection.scores import RowSums, mean_over_features, mean_windows, sum_windows
+from lstm_ae.detection.shift import HIGH_QUANTILE, SHIFT_WINDOWS, ShiftLimits
 from lstm_ae.detection.thresholds import Threshold, fit_threshold
 
 # A function from rows `(windows + window - 1, features)` in original units to the sums over their windows.
@@ -254,6 +255,14 @@ class NormalScores(Artifact):
             step=np.timedelta64(self.step, "ns") if self.step else None,
             segment=self.segment,
         )
+
+    def shift_limits(self, *, online: bool) -> ShiftLimits:
+        """Return the limits of the training range for values and for the model's scores or online scores."""
+        scores = self.model.select(online=online)
+        known = scores[~np.isnan(scores)]
+        limit = float(np.quantile(known, HIGH_QUANTILE)) if len(known) else np.inf
+        scale = self.scale.common if self.scale.ranged else None
+        return ShiftLimits(scale, limit, SHIFT_WINDOWS * self.window)
 
     def adapt(self, scorer: CalibratedScores, rule: Rule, memory: int) -> tuple[Adaptation, Threshold]:
         """Return an adaptation to the recent level of online scores, and the threshold of relative scores.

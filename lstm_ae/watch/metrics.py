@@ -36,6 +36,9 @@ class MonitorCollector:
         scored = GaugeMetricFamily(
             "lstmae_watch_last_score_timestamp_seconds", "Time of the latest scored row of a series.", labels=series
         )
+        shifted = GaugeMetricFamily(
+            "lstmae_watch_shifted", "1 if a series has left the training range for good.", labels=series
+        )
         rows = CounterMetricFamily("lstmae_watch_rows", "Rows that were accepted.", labels=each)
         refused = CounterMetricFamily(
             "lstmae_watch_refused_rows", "Records that could not be used.", labels=[*each, "reason"]
@@ -71,11 +74,13 @@ class MonitorCollector:
                 ratio.add_metric([name, key], latest.ratio)
                 if status.newest is not None:
                     scored.add_metric([name, key], latest.time / 1e9)
+            for key, left in list(status.shifted.items()):
+                shifted.add_metric([name, key], float(left))
             for key, backoff in status.sinks.items():
                 sink_up.add_metric([name, key], float(not backoff.failures))
                 waiting.add_metric([name, key], status.waiting.get(key, 0))
                 dropped.add_metric([name, key], status.dropped[key])
-        yield from (score, ratio, scored, rows, refused, unscored, events, newest, lag, up, version)
+        yield from (score, ratio, scored, shifted, rows, refused, unscored, events, newest, lag, up, version)
         yield from (sink_up, waiting, dropped)
 
 

@@ -18,6 +18,7 @@ from lstm_ae.apply.stream import DetectionStream, StreamedScores
 from lstm_ae.arrays import BoolArray, Int64Array
 from lstm_ae.config.reading import parse_duration
 from lstm_ae.data.csv_reader import Chunk
+from lstm_ae.detection.shift import describe_shifts
 from lstm_ae.errors import Code, DataError, LstmAeError
 from lstm_ae.formatting import format_count, format_heading, quote
 from lstm_ae.json_types import JsonObject
@@ -112,6 +113,7 @@ class Status:
         waiting: messages that wait, by sink.
         newest: time of the newest row in seconds since 1970; None without dates.
         scores: the latest score of each series.
+        shifted: whether each series has left the training range.
         source: attempts to read the source.
         sinks: attempts to reach the sinks.
     """
@@ -127,6 +129,7 @@ class Status:
     waiting: dict[str, int] = dataclasses.field(default_factory=dict)
     newest: float | None = None
     scores: dict[str, LatestScore] = dataclasses.field(default_factory=dict)
+    shifted: dict[str, bool] = dataclasses.field(default_factory=dict)
 
     def counts(self) -> JsonObject:
         """Return the numbers that survive a restart."""
@@ -148,19 +151,19 @@ class _Track:
         emitted: time of the last row that was scored; None before the first one.
         event: the open event; None if there is none.
         recent: times of the last rows that were scored, as many as the next score may need.
-        level: state of the level that the threshold follows; None for a constant threshold.
+        stream: state of the stream of the series, see `DetectionStream.state`.
     """
 
     newest: int | None = None
     emitted: int | None = None
     event: OpenEvent | None = None
     recent: collections.deque[int] = dataclasses.field(default_factory=collections.deque)
-    level: JsonObject | None = None
+    stream: JsonObject | None = None
 
     def to_json(self) -> JsonObject:
         """Return what a restart needs, in JSON types."""
         event = self.event and self.event.to_json()
-        return {"newest": self.newest, "emitted": self.emitted, "event": event, "level": self.level}
+        return {"newest": self.newest, "emitted": self.emitted, "event": event, "stream": self.stream}
 
 
 class Monitor:
@@ -223,6 +226,8 @@ class Monitor:
             detector, self.options.threshold, online=True, adapt=self.options.adapt, corrections=False
         )
         self.version, self.detector, self.restored = version, detector, False
+        # The command that trains again.
+        self.command = str(run.about().get("command", "lstmae series train"))
         self.parser = RowParser(detector.config, self.source.name)
         # Rows on which the score of the next one depends, and these with a gap before them.
         self.context = detector.normal.window + 1
@@ -305,10 +310,10 @@ class Monitor:
         columns = list(self.detector.config.value_cols)
         with self.state.transaction():
             changed = self.state.fact("columns", columns) != columns
-            # Levels are relative to the normal scores of a version.
-            scale = [*self.version, self.options.adapt]
-            leveled = self.state.fact("scale", scale) == scale
-            self.state.set_fact("scale", scale)
+            # Levels and limits are those of the normal scores of a version.
+            scorer = [*self.version, self.options.adapt]
+            same = self.state.fact("scorer", scorer) == scorer
+            self.state.set_fact("scorer", scorer)
             if changed:
                 LOG.warning("%s: the run has other columns than before, so that scores start anew", self.name)
                 self.state.clear_rows()
@@ -320,13 +325,14 @@ class Monitor:
                     facts["emitted"],
                     facts["event"] and OpenEvent.from_json(facts["event"] | ({"shares": []} if changed else {})),
                     collections.deque(maxlen=self.recent),
-                    facts.get("level") if leveled else None,
+                    facts.get("stream") if same and not changed else None,
                 )
                 for name, facts in self.state.series().items()
             }
             for name, track in self.tracks.items():
-                if track.level is not None:
-                    self.stream.restored[name] = track.level
+                if track.stream is not None:
+                    self.stream.restored[name] = track.stream
+                    self._show_shift(name, track)
                 rows = self.state.rows(name)
                 if len(rows.times):
                     ids = [name] * len(rows.times)
@@ -427,7 +433,8 @@ class Monitor:
         messages: dict[str, list[Message]] = {"events": [], "scores": []}
         for name, rows in _rows_by_series(found.series).items():
             track = self.tracks[name]
-            track.level = self.stream.level(name)
+            track.stream = self.stream.state(name)
+            self._show_shift(name, track)
             track.recent.extend(found.times[rows].tolist())
             if track.emitted is not None:  # a restart scores some rows again
                 rows = rows[found.times[rows] > track.emitted]
@@ -461,8 +468,14 @@ class Monitor:
                 messages["scores"] += self._score_messages(name, found, rows[scored])
             if len(track.recent) == self.recent:
                 self.state.remove_rows(name, track.recent[-self.context], track.recent[0])
+        if shifted := self.stream.take_shifted():
+            LOG.warning("%s: %s", self.name, describe_shifts(shifted, self.stream.limits.length, self.command))
         for sink, (options, _) in self.sinks.items():
             self._store(sink, messages[options.send])
+
+    def _show_shift(self, name: str, track: _Track) -> None:
+        if track.stream is not None:
+            self.status.shifted[name] = track.stream["shift"]["since"] is not None
 
     @property
     def _threshold(self) -> float:

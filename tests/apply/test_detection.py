@@ -926,6 +926,38 @@ def test_online_stream_equals_online_detection_of_the_table(place: Path, tmp_pat
     assert [row["score"] for row in found] == [row["score"] for row in expected]
 
 
+def test_rows_that_leave_the_training_range_for_good_are_noted(place: Path) -> None:
+    head, *rows = (place / "bad.csv").read_text().splitlines()
+    column = head.split(",").index("heat")
+    assert len(rows) > 400
+
+    def shifted(row: str) -> str:
+        cells = row.split(",")
+        cells[column] = "1e4"
+        return ",".join(cells)
+
+    text = "\n".join([head, *rows[:100], *map(shifted, rows[100:])]) + "\n"
+    Path("shifted.csv").write_text(text)
+    note = (
+        "note: Drift over 240 rows or more: most values of 'heat' are far outside the training range, and most scores"
+    )
+    said = call(f"series detect {place}/run shifted.csv --events e.csv --json")
+    assert said.code == 0, said.err
+    assert f"{note} exceed 95% of the normal scores. Train again on later rows: lstmae\n" in said.err
+    # Other notes on the same values are left out.
+    assert "Far outside" not in said.err
+    (found,) = json.loads(said.out)["shifts"]
+    assert found["columns"] == ["heat"]
+    assert found["scores"]
+    noticed = rows[100 + 240 - 1].split(",")[head.split(",").index("time")]
+    assert found["noticed"] <= noticed.replace("T", " ")
+    for options in ("", "--final"):
+        stream = followed(place, text, options)
+        assert stream.code == 0, stream.err
+        assert f"{note} exceed 95%" in stream.err
+    assert json.loads(call(f"series detect {place}/run {place}/bad.csv --events e.csv --json").out)["shifts"] == []
+
+
 @pytest.mark.slow
 def test_column_and_series_names_with_formulas_are_escaped(place: Path) -> None:
     """The name of a column is a formula, which appears in the scores and in the causes of events."""

@@ -109,7 +109,7 @@ def test_sketch_keeps_the_series_and_columns_most_involved_in_events() -> None:
     starts = (3, 21, 31, 41, 51, 55)
     events = [Event(k, k + 1, k, 9.0, 0.1, (0.0, 0.5, 0.0, 0.2, 0.3), False, k) for k in starts]
     ours = SimpleNamespace(events=events, scores=np.ones(rows), threshold=SimpleNamespace(value=2.0, rule="fixed:2"))
-    found: Any = Detection(SimpleNamespace(grid=grid, table=table, window=4, step=TimeStep()), None, ours, None, {})  # type: ignore[arg-type]
+    found: Any = Detection(SimpleNamespace(grid=grid, table=table, window=4, step=TimeStep()), None, ours, None, {}, {})  # type: ignore[arg-type]
     kept = sketch_detection(found)
     assert [one.series for one in kept.series] == ["series 0", "series 2", "series 3", "series 5"]
     assert [line.name for line in kept.series[3].lines] == ["column 1", "column 3", "column 4", "score"]

@@ -117,6 +117,24 @@ def test_restarts_change_no_message(
             }
 
 
+def test_series_that_leaves_the_training_range_is_reported_once(run: Any, caplog: Any) -> None:
+    """Scores above most normal ones for ten windows, also across a restart."""
+    rows = [*noisy(20), *(value * 40 for value in noisy(60))]
+    live(HEADER + lines(rows[:45]))
+    monitor = monitor_of()
+    drain(monitor)
+    assert monitor.status.shifted == {"": False}
+    monitor.close()
+    live(lines(rows[45:], 45))
+    monitor = monitor_of()
+    drain(monitor)
+    assert monitor.status.shifted == {"": True}
+    assert caplog.text.count("Drift over 30 rows or more: most scores exceed 95% of") == 1
+    assert "Train again on later rows: lstmae series train" in caplog.text
+    monitor.close()
+    assert monitor_of().status.shifted == {"": True}
+
+
 def test_stored_rows_are_bounded(run: Any) -> None:
     live(HEADER)
     monitor = monitor_of()
