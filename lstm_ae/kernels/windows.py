@@ -158,7 +158,9 @@ def decode(
     gates, zeros, coded = np.zeros(4 * COUNT, np.float32), np.zeros(COUNT, np.float32), aligned(4 * units * COUNT)
     weights = aligned(4 * units * length)
     for gate in range(4 * units):
-        weights[gate * length : gate * length + units] = recurrent[gate * units : (gate + 1) * units]
+        # An assignment to a slice takes two seconds to compile.
+        for unit in range(units):
+            weights[gate * length + unit] = recurrent[gate * units + unit]
     for block in range(first, end, COUNT):
         product(coded, 0, COUNT, zeros, 0, 0, kernel, 0, size + 1, 1, codes, block, windows, 4 * units, _VECTORS,
                 size + 1)  # fmt: skip
