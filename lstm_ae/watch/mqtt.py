@@ -186,8 +186,8 @@ class Broker:
         self.accepted, self.present = code, bool(flags.session_present)
 
     def _on_disconnect(self, client: Any, data: Any, flags: Any, code: Any, properties: Any) -> None:
-        # The reason of a connection that was closed without one.
-        self.ended = "" if str(code) == "Unspecified error" else str(code)
+        # paho-mqtt gives these if the broker gave no reason, or, before version 2.2, whatever it gave.
+        self.ended = "" if str(code) in ("Unspecified error", "Normal disconnection") else str(code)
 
     def _on_answer(self, number: int, codes: Sequence[Any]) -> None:
         self.answers[number] = next((str(code) for code in codes if code.is_failure), "")

@@ -94,7 +94,8 @@ def test_retained_message_arrives_once_and_two_sessions_of_one_name_are_reported
         other = source_of(broker.url)
         assert read_all(other, cursor)[0] == []
         assert read_all(source, cursor)[0] == []
-        with pytest.raises(DataError, match="The broker has ended the connection: Session taken over"):
+        # paho-mqtt before version 2.2 does not give the reason.
+        with pytest.raises(DataError, match=r"The broker has ended the connection(: Session taken over)?$"):
             other.read(cursor)
         source.close()
 
