@@ -46,6 +46,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 # Alert rules of Prometheus, and a dashboard of Grafana.
 FILES = Path(__file__).parent / "files"
 
+_Kind = TypeVar("_Kind", bound=Options)
+
 # Sections of the file.
 SECTIONS = ("http", "sinks", "monitors")
 
@@ -186,11 +188,21 @@ def parse_watch(document: JsonMapping) -> WatchConfig:
     if not monitors:
         raise ConfigError("There is no [[monitors]]. Add one with name, run, and source", code=Code.CONFIG_FILE)
     names = [monitor.options.name for monitor in monitors]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise ConfigError(f"Two [[monitors]] have the name {twice!r}. Change one", code=Code.CONFIG_FILE)
-    if sum(isinstance(monitor.source, Stdin) for monitor in monitors) > 1:
+    if same := next((name for name in names if names.count(name) > 1), None):
+        raise ConfigError(f"Two [[monitors]] have the name {same!r}. Change one", code=Code.CONFIG_FILE)
+    if len(_sources_of(Stdin, monitors)) > 1:
         raise ConfigError("Only one of the [[monitors]] can read standard input", code=Code.CONFIG_FILE)
+    sessions = [(each.url, each.url_env, each.url_file, each.client_id) for each in _sources_of(Mqtt, monitors)]
+    if twice := next((each for each in sessions if sessions.count(each) > 1), None):
+        raise ConfigError(
+            f"Two [[monitors]] have the client_id {twice[-1]!r}, and would end each other's connections. Change one",
+            code=Code.CONFIG_FILE,
+        )
     return WatchConfig(options, http, sinks, monitors)
+
+
+def _sources_of(kind: type[_Kind], monitors: Iterable[MonitorConfig]) -> list[_Kind]:
+    return [monitor.source for monitor in monitors if isinstance(monitor.source, kind)]
 
 
 def _parse_monitor(given: JsonMapping, number: int, sinks: Iterable[str]) -> MonitorConfig:
@@ -218,9 +230,6 @@ def _parse_monitor(given: JsonMapping, number: int, sinks: Iterable[str]) -> Mon
         SOURCES, SOURCE_GROUP, SourceOptions, _table(source, f"{where}, source"), f"{where}, [monitors.source]"
     )
     return MonitorConfig(options, built, reading, options.sinks or known_sinks)
-
-
-_Kind = TypeVar("_Kind", bound=Options)
 
 
 def _build_kind(

@@ -81,6 +81,15 @@ def test_sinks_of_a_monitor_are_all_sinks_unless_it_names_some() -> None:
             ),
             "Only one of the .* can read standard input",
         ),
+        (
+            "".join(
+                MONITOR.replace('"pump"', f'"{name}"', 1).replace(
+                    'kind = "file", path = "a.csv"', 'kind = "mqtt", url = "mqtt://h", topic = "a", client_id = "one"'
+                )
+                for name in "ab"
+            ),
+            "Two .* have the client_id 'one', and would end each other's connections",
+        ),
     ],
 )
 def test_invalid_file_is_refused_with_place_and_rule(text: str, problem: str) -> None:
