@@ -88,6 +88,12 @@ class Shift:
         if first < len(times):
             self.newest = int(times[-1])
         signs, begun = self.limits.beyond(values, scores), False
+        if len(signs) == 1 and not first and self.since is None:
+            # The usual case of a row that arrives alone.
+            counts = np.maximum(self.counts + signs[0], 0)
+            if counts.max() < self.limits.length:
+                self.counts = counts
+                return False
         while first < len(signs):
             steps = np.where(self.active, -signs[first:], signs[first:])
             sums = np.cumsum(steps, axis=0) + self.counts

@@ -20,13 +20,13 @@ from lstm_ae.kernels.windows import advance
 
 @compiled
 def _multiply(
-    out: Float32Array, out_at: int, start: Float32Array, start_at: int, inputs: Float32Array, inputs_at: int,
-    weights: Float32Array, length: int, blocks: int,
+    out: Float32Array, start: Float32Array, inputs: Float32Array, inputs_at: int, weights: Float32Array,
+    weights_at: int, length: int, blocks: int,
 ) -> None:  # fmt: skip
     """Compute the gates of all units: start + weights x inputs."""
     for block in range(blocks):
         at = block * 4 * LANES
-        product(out, out_at + at, 0, start, start_at + at, 0, inputs, inputs_at, 0, 1, weights, at * length,
+        product(out, at, 0, start, at, 0, inputs, inputs_at, 0, 1, weights, weights_at + at * length,
                 4 * LANES, 1, 4, length)  # fmt: skip
 
 
@@ -66,14 +66,13 @@ def reconstruct(
     coded, out = aligned(decoder_wide), aligned(dense_wide)
     for window in range(first, end):
         for direction in range(directions):
-            kernel_part = kernels[direction * wide * inputs : (direction + 1) * wide * inputs]
-            recurrent_part = recurrents[direction * wide * units : (direction + 1) * wide * units]
+            kernel_at, recurrent_at = direction * wide * inputs, direction * wide * units
             hidden, cells = aligned(blocks * LANES), aligned(blocks * LANES)
             sums, rests = aligned(blocks * LANES), aligned(blocks * LANES)
             for t in range(steps):
                 time = steps - 1 - t if backwards[direction] > 0 else t
-                _multiply(known, 0, zeros, 0, rows, (window + time) * inputs, kernel_part, inputs, blocks)
-                _multiply(gates, 0, known, 0, hidden, 0, recurrent_part, units, blocks)
+                _multiply(known, zeros, rows, (window + time) * inputs, kernels, kernel_at, inputs, blocks)
+                _multiply(gates, known, hidden, 0, recurrents, recurrent_at, units, blocks)
                 for block in range(blocks):
                     advance(gates, block * 4 * LANES, LANES, cells, block * LANES, hidden, block * LANES)
                     at = block * LANES
@@ -88,10 +87,10 @@ def reconstruct(
         product(codes, 0, 0, zeros, 0, 0, whole, 0, 0, 1, to_code, 0, coded_wide, 1, coded_wide // LANES,
                 len(whole))  # fmt: skip
         codes[size] = 1
-        _multiply(coded, 0, zeros, 0, codes, 0, kernel, size + 1, decoder_blocks)
+        _multiply(coded, zeros, codes, 0, kernel, 0, size + 1, decoder_blocks)
         hidden, cells = aligned(decoder_blocks * LANES), aligned(decoder_blocks * LANES)
         for t in range(steps):
-            _multiply(gates, 0, coded, 0, hidden, 0, recurrent, decoder_units, decoder_blocks)
+            _multiply(gates, coded, hidden, 0, recurrent, 0, decoder_units, decoder_blocks)
             for at in range(0, decoder_wide, LANES):
                 store(gates, at, load(gates, at) + load(waves, t * decoder_wide + at))
             for block in range(decoder_blocks):
