@@ -102,6 +102,15 @@ def follow_parent() -> None:
     threading.Thread(target=follow, daemon=True).start()
 
 
+_LIMIT: list[int] = []
+
+
+def limit_cores(number: int) -> None:
+    """Limit the number of cores that `cores` returns in this process, which shares the machine with others."""
+    _LIMIT[:] = [number]
+
+
 def cores() -> int:
     """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min([found, *_LIMIT])

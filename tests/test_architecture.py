@@ -26,7 +26,7 @@ LAYERS = [
     {"studies", "tracking"},
     {"apply", "experiment", "export"},
     {"estimators", "search", "serving", "watch"},
-    {"backtest", "report"},
+    {"backtest", "distributed", "report"},
     {"bench", "estimate"},
     {"tour"},
     {"cli"},

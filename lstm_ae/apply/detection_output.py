@@ -1,11 +1,13 @@
 """Describe a detection: events and scores as table columns, as text, as JSON, and as a sketch for reports."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
 from lstm_ae.apply.detect import Detection
 from lstm_ae.config.threshold import UNITS
 from lstm_ae.data.time_zones import format_time, format_times
-from lstm_ae.detection.events import largest_contributors
+from lstm_ae.detection.events import Event, largest_contributors
 from lstm_ae.detection.sketch import COLUMNS, SERIES, TableSketch, sketch_series
 from lstm_ae.formatting import format_count, format_expected_count, format_period
 from lstm_ae.json_types import JsonObject
@@ -24,24 +26,34 @@ def event_rows(detection: Detection) -> list[JsonObject]:
     If the table has several series, each record starts with the name of its series.
     """
     names = detection.prepared.table.layout.values
-    rows = []
-    for event in detection.model.events:
-        shares = sorted(zip(event.shares, names, strict=True), reverse=True)
-        causes = ", ".join(f"{name} {share:.0%}" for share, name in shares[:3] if share >= 0.005)
-        series = detection.series_name(event.peak)
-        rows.append(
-            ({} if series is None else {"series": series})
-            | {
-                "start": detection.format_time(event.first),
-                "end": detection.format_time(event.last),
-                "peak": detection.format_time(event.peak),
-                "score": event.score,
-                "p": event.p,
-                "columns": causes,
-                "provisional": event.provisional,
-            }
-        )
-    return rows
+    return [
+        event_record(event, names, detection.series_name(event.peak), detection.format_time)
+        for event in detection.model.events
+    ]
+
+
+def event_record(
+    event: Event, names: Sequence[str], series: str | None, format_time: Callable[[int], str]
+) -> JsonObject:
+    """Return an event as a record: times, score, p-value, and the columns that caused it.
+
+    Args:
+        event: the event.
+        names: names of the columns.
+        series: name of the series; None if there is one series.
+        format_time: function from a row to its time as text.
+    """
+    shares = sorted(zip(event.shares, names, strict=True), reverse=True)
+    causes = ", ".join(f"{name} {share:.0%}" for share, name in shares[:3] if share >= 0.005)
+    return ({} if series is None else {"series": series}) | {
+        "start": format_time(event.first),
+        "end": format_time(event.last),
+        "peak": format_time(event.peak),
+        "score": event.score,
+        "p": event.p,
+        "columns": causes,
+        "provisional": event.provisional,
+    }
 
 
 def event_columns(detection: Detection) -> TableColumns:

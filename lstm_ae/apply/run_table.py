@@ -12,6 +12,7 @@ from lstm_ae.data.anomaly_labels import encode_anomaly_labels
 from lstm_ae.data.checks import describe_step_change
 from lstm_ae.data.padding import pad_segments
 from lstm_ae.data.panel import Panel
+from lstm_ae.data.parquet import ParquetPart
 from lstm_ae.data.preparation import PreparedTable, SeriesScales, prepare_table
 from lstm_ae.data.table_reader import Progress, read_panel
 from lstm_ae.errors import Code, ConfigError, DataError
@@ -31,12 +32,14 @@ class TableRequest(NamedTuple):
             classes.
         reading: Reading options that differ from the run's, see `read_with_run_config`.
         progress: Function that is called with the number of rows read and the share of the file.
+        part: Rows of a Parquet file to read; None for all.
     """
 
     data: str
     label_col: str | None = None
     reading: JsonMapping | None = None
     progress: Progress | None = None
+    part: ParquetPart | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +139,7 @@ def read_run_table(config: Series, request: TableRequest) -> Panel:
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(Reading)}
     # A run's labels, horizon, and normal rows are those of its training table.
     values |= {"data": request.data, "label_col": request.label_col, "horizon": None, "normal": ()}
-    table = read_panel(Reading(**values), request.progress, of_run=True)
+    table = read_panel(Reading(**values), request.progress, of_run=True, part=request.part)
     return table if config.task == "classify" else encode_anomaly_labels(table)
 
 

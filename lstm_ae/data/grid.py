@@ -376,7 +376,7 @@ def common_gaps(table: Panel, places: Int64Array, max_gap: int) -> list[int]:
 MAX_GROWTH = 20
 
 
-def regularize(table: Panel, step: TimeStep, max_gap: int, config: Reading) -> Panel:
+def regularize(table: Panel, step: TimeStep, max_gap: int, config: Reading, places: Int64Array | None = None) -> Panel:
     """Return the rows of a table at a regular step, divided into segments.
 
     The rows of a segment are one step apart. Rows without a value in a long gap have a segment of their own.
@@ -384,11 +384,13 @@ def regularize(table: Panel, step: TimeStep, max_gap: int, config: Reading) -> P
     Args:
         max_gap: longest run of rows that are missing or hold no value and are filled with NaN; longer gaps divide the
             series into segments.
+        places: `(rows,)` grid positions of the rows, if the table is a part of another one; None to find them.
 
     Raises:
         DataError: if rows share a position and `duplicates` is "error", or if the grid is far too fine.
     """
-    places = grid_slots(table, step, follow=config.duplicates == "error")
+    if places is None:
+        places = grid_slots(table, step, follow=config.duplicates == "error")
     clash = find_duplicate_times(table, places)
     if clash and config.duplicates == "error":
         ids = f" of {table.ids[table.series[clash.first]]!r}" if len(table.ids) > 1 else ""

@@ -1,8 +1,9 @@
 """Read Parquet files in chunks with the optional package pyarrow."""
 
 import collections
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, BinaryIO
+from collections.abc import Iterator, Mapping, Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,17 +43,92 @@ if TYPE_CHECKING:
 BATCH_ROWS = 50_000
 
 
-def read_parquet(
-    file: BinaryIO, name: str, config: Reading, *, of_run: bool = False, lenient: bool = False
-) -> tuple[Layout, Iterator[Chunk], CellReader]:
-    """Return the layout of an open Parquet file, an iterator of its chunks, and the reader of its numbers.
+class ParquetPart(NamedTuple):
+    """Rows of a Parquet file, with columns that are in its path.
 
     Args:
-        of_run, lenient: as in `read_delimited`.
+        start, stop: first row and end, from 0.
+        keys: text of each column that the path holds and not the file, such as `machine=a/part.parquet`.
+    """
+
+    start: int
+    stop: int
+    keys: Mapping[str, str]
+
+
+class _PartReader:
+    """Reader of a part of a file, with the same two members of `pyarrow.parquet.ParquetFile`."""
+
+    def __init__(self, source: "pyarrow.parquet.ParquetFile", part: ParquetPart) -> None:
+        import pyarrow
+
+        self.source, self.part = source, part
+        self.keys = {name: text for name, text in part.keys.items() if name not in source.schema_arrow.names}
+        self.schema_arrow = source.schema_arrow
+        for name in self.keys:
+            self.schema_arrow = self.schema_arrow.append(pyarrow.field(name, pyarrow.string()))
+
+    def iter_batches(self, size: int, columns: Sequence[str] | None = None) -> "Iterator[pyarrow.RecordBatch]":
+        """Yield the rows of the part in batches."""
+        import pyarrow
+
+        first, groups = 0, []  # type: int, list[int]
+        skipped = 0
+        for group in range(self.source.num_row_groups):
+            rows = self.source.metadata.row_group(group).num_rows
+            if first + rows <= self.part.start:
+                skipped += rows
+            elif first < self.part.stop:
+                groups.append(group)
+            first += rows
+        names = [name for name in columns or self.schema_arrow.names if name not in self.keys]
+        at = skipped
+        for batch in self.source.iter_batches(size, groups, columns=names):
+            start, stop = max(self.part.start - at, 0), min(self.part.stop - at, batch.num_rows)
+            at += batch.num_rows
+            if start >= stop:
+                continue
+            held = batch.slice(start, stop - start)
+            texts = {name: pyarrow.repeat(pyarrow.scalar(text), len(held)) for name, text in self.keys.items()}
+            arrays = {**dict(zip(held.schema.names, held.columns, strict=True)), **texts}
+            order = columns or self.schema_arrow.names
+            yield pyarrow.RecordBatch.from_arrays([arrays[name] for name in order], list(order))
+
+
+def read_part(path: str, part: ParquetPart, columns: Sequence[str]) -> "pyarrow.Table":
+    """Return columns of a part of a file as they are stored; columns of the path are left out.
 
     Raises:
-        DataError: if pyarrow is missing, or as in `read_delimited` with rows instead of lines.
+        DataError: the file is damaged.
     """
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        with pyarrow.parquet.ParquetFile(path) as source:
+            reader = _PartReader(source, part)
+            held = [name for name in columns if name not in reader.keys]
+            batches = list(reader.iter_batches(BATCH_ROWS, held)) if held else []
+            schema = pyarrow.schema([source.schema_arrow.field(name) for name in held])
+            return pyarrow.Table.from_batches(batches, schema)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise _damaged_file_error(error, repr(path)) from None
+
+
+def count_rows(path: str) -> int:
+    """Return the number of rows of a Parquet file.
+
+    Raises:
+        DataError: pyarrow is missing, or the file is damaged.
+    """
+    pyarrow = _pyarrow(repr(path))
+    try:
+        return int(pyarrow.parquet.read_metadata(path).num_rows)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise _damaged_file_error(error, repr(path)) from None
+
+
+def _pyarrow(name: str) -> ModuleType:
     try:
         import pyarrow
         import pyarrow.parquet
@@ -61,8 +137,33 @@ def read_parquet(
             f"{name} is a Parquet file, which needs pyarrow: {install_hint('parquet')}. Install it, or pass CSV",
             code=Code.MISSING_PACKAGE,
         ) from None
+    module: ModuleType = pyarrow
+    return module
+
+
+def read_parquet(
+    file: BinaryIO,
+    name: str,
+    config: Reading,
+    *,
+    of_run: bool = False,
+    lenient: bool = False,
+    part: ParquetPart | None = None,
+) -> tuple[Layout, Iterator[Chunk], CellReader]:
+    """Return the layout of an open Parquet file, an iterator of its chunks, and the reader of its numbers.
+
+    Args:
+        of_run, lenient: as in `read_delimited`.
+        part: rows to read; None for all.
+
+    Raises:
+        DataError: if pyarrow is missing, or as in `read_delimited` with rows instead of lines.
+    """
+    pyarrow = _pyarrow(name)
     try:
         source = pyarrow.parquet.ParquetFile(file)
+        if part is not None:
+            source = _PartReader(source, part)
         schema = source.schema_arrow
         limit_columns(len(schema), name)
         first = next(source.iter_batches(sample_rows(len(schema))), None)
@@ -107,7 +208,7 @@ def read_parquet(
     layout = infer_layout(head, config, typed=frozenset(typed), aware=frozenset(aware), index=index, of_run=of_run)
     layout, notation = add_notation(layout, texts, config, name, of_run=of_run)
     reader = CellReader(config, name, "row", notation, of_run=of_run, lenient=lenient)
-    return layout, _read_chunks(source, layout, config, reader), reader
+    return layout, _read_chunks(source, layout, config, reader, 1 if part is None else part.start + 1), reader
 
 
 def _column_to_texts(column: "pyarrow.ChunkedArray") -> list[str]:
@@ -123,14 +224,14 @@ def _timestamps_to_texts(column: "pyarrow.ChunkedArray") -> list[str]:
 
 
 def _read_chunks(
-    source: "pyarrow.parquet.ParquetFile", layout: Layout, config: Reading, reader: CellReader
+    source: "pyarrow.parquet.ParquetFile | _PartReader", layout: Layout, config: Reading, reader: CellReader, row: int
 ) -> Iterator[Chunk]:
+    """Yield the rows of a source, the first of which has the number `row` in the file."""
     import pyarrow
 
     name = reader.name
     roles = (layout.time, layout.clock, *layout.ids, layout.label, *layout.values)
     columns = [column for column in roles if column is not None]
-    row = 1
     try:
         size = max(1, min(BATCH_ROWS, CHUNK_CELLS // len(columns)))
         for batch in source.iter_batches(size, columns=list(dict.fromkeys(columns))):

@@ -22,6 +22,7 @@ from lstm_ae.data.columns import Layout, missing_numbers
 from lstm_ae.data.csv_reader import Chunk, read_delimited
 from lstm_ae.data.number_notation import MISSING_WORDS, NUMBER
 from lstm_ae.data.panel import Panel, sort_rows
+from lstm_ae.data.parquet import ParquetPart, read_parquet
 from lstm_ae.data.text import open_stable_file
 from lstm_ae.data.time_zones import infer_zone, table_times_to_utc
 from lstm_ae.errors import Code, ConfigError, DataError
@@ -57,7 +58,12 @@ class _TableColumns(NamedTuple):
 
 
 def read_panel(
-    config: Reading, progress: Progress | None = None, *, of_run: bool = False, lenient: bool = False
+    config: Reading,
+    progress: Progress | None = None,
+    *,
+    of_run: bool = False,
+    lenient: bool = False,
+    part: ParquetPart | None = None,
 ) -> Panel:
     """Read the table `config.data`.
 
@@ -67,6 +73,7 @@ def read_panel(
             an empty column, and times with an offset, as in the output of a run.
         lenient: whether to collect cells that are not numbers and treat them as missing; otherwise the first one is
             raised.
+        part: rows of a Parquet file to read; None for all.
 
     Raises:
         ConfigError: if a requested column does not exist, or an option does not fit the file.
@@ -77,7 +84,7 @@ def read_panel(
     name = quote(config.data)
     with open_stable_file(config.data) as file:
         size = max(os.fstat(file.fileno()).st_size, 1)
-        layout, chunks, reader = _read_source(file, name, config, of_run=of_run, lenient=lenient)
+        layout, chunks, reader = _read_source(file, name, config, of_run=of_run, lenient=lenient, part=part)
         place = reader.place
 
         def report(rows: int) -> None:
@@ -96,22 +103,20 @@ def read_panel(
     bad = tuple(reader.bad.values())
     if bad:
         layout, columns = _drop_unreadable(layout, columns, bad)
-    if not of_run or np.isnan(columns.values).all():
+    if not of_run or (part is None and np.isnan(columns.values).all()):
         layout, columns = _drop_empty(layout, columns, name, config)
     return _sort_by_series(layout, columns, name, place, config)._replace(bad=bad)
 
 
 def _read_source(
-    file: BinaryIO, name: str, config: Reading, *, of_run: bool, lenient: bool
+    file: BinaryIO, name: str, config: Reading, *, of_run: bool, lenient: bool, part: ParquetPart | None
 ) -> tuple[Layout, Iterator[Chunk], CellReader]:
     magic = file.read(4)
     file.seek(0)
-    if magic == b"PAR1":
+    if magic == b"PAR1" or part is not None:
         if not of_run:
             _refuse_options(config, PARQUET_EXCLUDES, f"{name} is a Parquet file")
-        from lstm_ae.data.parquet import read_parquet
-
-        return read_parquet(file, name, config, of_run=of_run, lenient=lenient)
+        return read_parquet(file, name, config, of_run=of_run, lenient=lenient, part=part)
     if is_case_file(file, name, config.encoding):
         if not of_run:
             _refuse_options(config, CASES_EXCLUDE, f"{name} has one series per line")

@@ -403,6 +403,7 @@ def mean_rows(
     columns: int,
     smooth: int = 1,
     progress: Progress | None = None,
+    position: Array | None = None,
 ) -> Array:
     """Return the means per row over the windows at every row, `(rows, columns)`.
 
@@ -414,11 +415,14 @@ def mean_rows(
         columns: columns of the sums.
         smooth: number of rows that a mean is averaged over.
         progress: called with the number of rows done and their share.
+        position: `(rows,)` int64 positions in a longer series, which begins batches of windows at multiples of their
+            size. Sums over the windows of equal batches are equal to the last bit. None to begin with each segment.
     """
     means = np.full((len(series), columns), np.nan)
 
     def added(first: int, end: int) -> Iterator[RowSums]:
-        for rows in window_blocks(first, end, window, series.shape[1]):
+        at = 0 if position is None else int(position[first])
+        for rows in window_blocks(first, end, window, series.shape[1], at):
             yield function(series[rows])
             if progress:
                 progress(rows.stop, rows.stop / len(series))
@@ -435,6 +439,7 @@ def score_rows(
     segment: Array,
     smooth: int = 1,
     progress: Progress | None = None,
+    position: Array | None = None,
 ) -> RowScores:
     """Return the scores and errors of every row; see `mean_rows` for the arguments."""
     window, features = calibration.distance.mean.shape
@@ -446,6 +451,7 @@ def score_rows(
         1 + features,
         smooth,
         progress,
+        position,
     )
     return RowScores.from_means(means)
 
@@ -456,6 +462,7 @@ def score_rows_online(
     series: Array,
     segment: Array,
     progress: Progress | None = None,
+    position: Array | None = None,
 ) -> RowScores:
     """Return the online score and the errors of every row; see `mean_rows` for the arguments.
 
@@ -464,7 +471,7 @@ def score_rows_online(
     window, features = calibration.distance.mean.shape
     scored = RowScores(np.full(len(series), np.nan), np.full((len(series), features), np.nan))
     for first, end in window_segments(segment, window):
-        for rows in window_blocks(first, end, window, features):
+        for rows in window_blocks(first, end, window, features, 0 if position is None else int(position[first])):
             last = slice(rows.start + window - 1, rows.stop)
             scored.scores[last], scored.errors[last] = calibration.last_rows(
                 calibration.measure(residuals(series[rows]))
@@ -483,11 +490,20 @@ def batch_size(window: int, features: int) -> int:
     return max(1, min(MAX_BATCH, BATCH_VALUES // (window * features)))
 
 
-def window_blocks(first: int, end: int, window: int, features: int) -> Iterator[slice]:
-    """Yield the rows of all windows from row `first` to row `end` - 1, one batch of windows at a time."""
-    size = batch_size(window, features)
-    for start in range(first, end - window + 1, size):
-        yield slice(start, min(start + size + window - 1, end))
+def window_blocks(first: int, end: int, window: int, features: int, position: int = 0) -> Iterator[slice]:
+    """Yield the rows of all windows from row `first` to row `end` - 1, one batch of windows at a time.
+
+    Args:
+        first, end: the rows.
+        window: steps per window.
+        features: values of a row.
+        position: position of the row `first`. A batch ends before the next multiple of the size of a batch.
+    """
+    size, start = batch_size(window, features), first
+    while start < end - window + 1:
+        stop = start + size - (position + start - first) % size
+        yield slice(start, min(stop + window - 1, end))
+        start = stop
 
 
 def window_segments(segment: Array, window: int) -> Iterator[tuple[int, int]]:

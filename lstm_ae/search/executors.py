@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from lstm_ae.search.job import DataLoader, JobOutcome, JobProgress, JobStopped, Load, LostJob, TrialJob, run_job
 from lstm_ae.search.plan import SearchPlan
@@ -90,25 +90,38 @@ REPORT_INTERVAL = 1.0
 SMALL_UNITS = 64
 
 
-class WorkerProcess:
+class Numbered(Protocol):
+    """Job or outcome with the number of the job."""
+
+    @property
+    def number(self) -> int:
+        """The number of the job."""
+        ...
+
+
+Job = TypeVar("Job", bound=Numbered)
+Outcome = TypeVar("Outcome", bound=Numbered)
+
+
+class WorkerProcess(Generic[Job, Outcome]):
     """Process that runs one job after another.
 
     Args:
-        threads: threads of TensorFlow.
-        log: file for the stderr of the process.
+        module, function: the function that the process calls with its end of a pipe, from which it reads jobs.
+        arguments: further arguments of the function.
     """
 
-    def __init__(self, threads: int, log: Path) -> None:
-        self.process, self.pipe = start_child_process(__name__, serve_jobs.__name__, threads, str(log))
-        self.job: TrialJob | None = None
+    def __init__(self, module: str, function: str, *arguments: object) -> None:
+        self.process, self.pipe = start_child_process(module, function, *arguments)
+        self.job: Job | None = None
 
-    def start(self, job: TrialJob) -> None:
+    def start(self, job: Job) -> None:
         """Send a job to the process; `read` reports it if the process has died."""
         self.job = job
         with contextlib.suppress(OSError):
             self.pipe.send(job)
 
-    def read(self, notify: Notify) -> JobOutcome | LostJob | None:
+    def read(self, notify: Notify) -> Outcome | LostJob | None:
         """Read one message of the process.
 
         Args:
@@ -127,10 +140,10 @@ class WorkerProcess:
             notify(message)
             return None
         self.job = None
-        if isinstance(message, JobOutcome):
-            return message
-        error: BaseException = message
-        raise error
+        if isinstance(message, BaseException):
+            raise message
+        outcome: Outcome = message
+        return outcome
 
     def end(self) -> None:
         """Kill the process; the training state is on disk."""
@@ -139,21 +152,23 @@ class WorkerProcess:
         self.pipe.close()
 
 
-class WorkerPool:
+class ProcessPool(Generic[Job, Outcome]):
     """Executor that runs jobs in worker processes.
 
     Args:
         slots: number of processes.
-        threads: threads of each process.
+        worker: function that starts a process.
         notify: called with the progress of each job.
         log: file for the stderr of the processes.
     """
 
-    def __init__(self, slots: int, threads: int, notify: Notify, log: Path) -> None:
-        self.slots, self.threads, self.notify, self.log = slots, threads, notify, log
-        self.workers: list[WorkerProcess] = []
+    def __init__(
+        self, slots: int, worker: Callable[[], WorkerProcess[Job, Outcome]], notify: Notify, log: Path
+    ) -> None:
+        self.slots, self.worker, self.notify, self.log = slots, worker, notify, log
+        self.workers: list[WorkerProcess[Job, Outcome]] = []
 
-    def start(self, job: TrialJob) -> None:
+    def start(self, job: Job) -> None:
         """Send a job to an idle process or to a new one."""
         free = next((worker for worker in self.workers if worker.job is None), None)
         if free is not None and not free.process.is_alive():
@@ -161,14 +176,14 @@ class WorkerPool:
             free.end()
             free = None
         if free is None:
-            free = WorkerProcess(self.threads, self.log)
+            free = self.worker()
             self.workers.append(free)
         free.start(job)
 
-    def wait(self, timeout: float | None) -> list[JobOutcome | LostJob]:
+    def wait(self, timeout: float | None) -> list[Outcome | LostJob]:
         """Wait until a job or its process ends."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        ended: list[JobOutcome | LostJob] = []
+        ended: list[Outcome | LostJob] = []
         while not ended:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             busy = {worker.pipe: worker for worker in self.workers if worker.job is not None}
@@ -191,6 +206,23 @@ class WorkerPool:
             self.workers.pop().end()
         if self.log.exists() and not self.log.stat().st_size:
             self.log.unlink()
+
+
+class WorkerPool(ProcessPool[TrialJob, JobOutcome]):
+    """Executor that runs trials in worker processes.
+
+    Args:
+        slots: number of processes.
+        threads: threads of TensorFlow of each process.
+        notify: called with the progress of each job.
+        log: file for the stderr of the processes.
+    """
+
+    def __init__(self, slots: int, threads: int, notify: Notify, log: Path) -> None:
+        def worker() -> WorkerProcess[TrialJob, JobOutcome]:
+            return WorkerProcess(__name__, serve_jobs.__name__, threads, str(log))
+
+        super().__init__(slots, worker, notify, log)
 
 
 def runs_in_turn(plan: SearchPlan) -> bool:

@@ -14,12 +14,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import Code, LstmAeError
 from lstm_ae.installation import install_hint
-from lstm_ae.search.executors import Notify, prepare_worker
+from lstm_ae.search.executors import Job, Notify, Outcome, prepare_worker
 from lstm_ae.search.job import DataLoader, JobOutcome, JobProgress, LostJob, TrialJob, run_job
 
 if TYPE_CHECKING:
@@ -40,20 +40,23 @@ class ClusterLostError(LstmAeError):
     code = Code.CLUSTER_LOST
 
 
-class RayExecutor:
-    """Executor that runs jobs on a Ray cluster.
+class RayPool(Generic[Job, Outcome]):
+    """Executor that runs jobs in actors of a Ray cluster.
 
     Args:
         address: address for `ray.init`; None starts a cluster on this machine.
-        slots: trials at once, at most one per core of the cluster; None for one per core.
-        data: loaded data by `data_key`; sent to the cluster once.
+        slots: jobs at once, at most one per core of the cluster; None for one per core.
+        actor: class of the actors, with the methods `run`, from a job to its outcome, and `step`, see `RayActor`.
+        argument: argument of the class; sent to the cluster once.
         notify: called with the progress of each job.
 
     Raises:
         ClusterLostError: there is no cluster at the address, or Ray is not installed.
     """
 
-    def __init__(self, address: str | None, slots: int | None, data: Mapping[str, Data], notify: Notify) -> None:
+    def __init__(
+        self, address: str | None, slots: int | None, actor: type[Any], argument: object, notify: Notify
+    ) -> None:
         self.ray = _ray()
         self.notify, self.muted = notify, contextlib.ExitStack()
         if address and ":" in address:
@@ -79,22 +82,19 @@ class RayExecutor:
         cores = max(1, int(self.ray.cluster_resources().get("CPU", 1)))
         self.slots = min(slots or cores, cores)
         self.head, self.failed_checks = str(self.ray.get_runtime_context().gcs_address), 0
-        self.data = self.ray.put(dict(data))
-        self.kind = self.ray.remote(RayActor)
-        self.free: list[ActorHandle[RayActor]] = []
+        self.argument = self.ray.put(argument)
+        self.kind = self.ray.remote(actor)
+        self.free: list[ActorHandle[Any]] = []
         # The actor and the job of each running job, by Ray's reference to its result.
-        self.running: dict[ObjectRef[JobOutcome], tuple[ActorHandle[RayActor], TrialJob]] = {}
+        self.running: dict[ObjectRef[Outcome], tuple[ActorHandle[Any], Job]] = {}
 
-    def start(self, job: TrialJob) -> None:
+    def start(self, job: Job) -> None:
         """Send a job to an idle actor or to a new one."""
-        states = str(Path(job.states).absolute())
-        parent = None if job.parent is None else str(Path(job.parent).absolute())
-        job = job._replace(states=states, parent=parent)
         # Ray does not restart an actor whose process dies, so its job is reported as lost.
-        actor = self.free.pop() if self.free else self.kind.options(num_cpus=1, max_concurrency=2).remote(self.data)
+        actor = self.free.pop() if self.free else self.kind.options(num_cpus=1, max_concurrency=2).remote(self.argument)
         self.running[actor.run.remote(job)] = (actor, job)
 
-    def wait(self, timeout: float | None) -> list[JobOutcome | LostJob]:
+    def wait(self, timeout: float | None) -> list[Outcome | LostJob]:
         """Wait until a job or its actor ends."""
         end = None if timeout is None else time.monotonic() + timeout
         # An idle actor holds a core that a pending actor may need after the loss of a machine.
@@ -119,10 +119,10 @@ class RayExecutor:
         finally:
             self.muted.close()
 
-    def _collect(self, reference: "ObjectRef[JobOutcome]") -> JobOutcome | LostJob:
+    def _collect(self, reference: "ObjectRef[Outcome]") -> Outcome | LostJob:
         actor, job = self.running.pop(reference)
         try:
-            outcome: JobOutcome = self._call(lambda: self.ray.get(reference))
+            outcome: Outcome = self._call(lambda: self.ray.get(reference))
         except self.ray.exceptions.RayActorError as error:
             return LostJob(job.number, _describe_actor_error(error))
         self.free.append(actor)
@@ -161,6 +161,29 @@ class RayExecutor:
             raise error.cause from None
         except (self.ray.exceptions.RayError, ConnectionError, RuntimeError, SystemError) as error:
             raise ClusterLostError(f"The Ray cluster is lost ({type(error).__name__})") from error
+
+
+class RayExecutor(RayPool[TrialJob, JobOutcome]):
+    """Executor that runs trials on a Ray cluster.
+
+    Args:
+        address: address for `ray.init`; None starts a cluster on this machine.
+        slots: trials at once, at most one per core of the cluster; None for one per core.
+        data: loaded data by `data_key`; sent to the cluster once.
+        notify: called with the progress of each job.
+
+    Raises:
+        ClusterLostError: there is no cluster at the address, or Ray is not installed.
+    """
+
+    def __init__(self, address: str | None, slots: int | None, data: Mapping[str, Data], notify: Notify) -> None:
+        super().__init__(address, slots, RayActor, dict(data), notify)
+
+    def start(self, job: TrialJob) -> None:
+        """Send a job to an idle actor or to a new one."""
+        states = str(Path(job.states).absolute())
+        parent = None if job.parent is None else str(Path(job.parent).absolute())
+        super().start(job._replace(states=states, parent=parent))
 
 
 class RayActor:

@@ -1,0 +1,101 @@
+"""Find the files of a partitioned Parquet data set."""
+
+import glob
+import itertools
+import urllib.parse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from lstm_ae.data.parquet import ParquetPart, count_rows
+from lstm_ae.errors import Code, DataError
+from lstm_ae.formatting import quote
+
+# Characters that make a path a pattern.
+PATTERN = "*?["
+
+# Text of a missing value in the path of a partition.
+MISSING_KEY = "__HIVE_DEFAULT_PARTITION__"
+
+# Rows of a part, so that the memory of a process does not depend on the size of a file.
+PART_ROWS = 200_000
+
+
+class DatasetFile(NamedTuple):
+    """File of a data set.
+
+    Args:
+        path: its absolute path.
+        name: its path within the data set, with slashes.
+        keys: text of each column that its path holds, as in `machine=a/part.parquet`.
+    """
+
+    path: str
+    name: str
+    keys: Mapping[str, str]
+
+
+def is_dataset(data: str) -> bool:
+    """Return whether a path is a directory or a pattern, which only a data set can be."""
+    return Path(data).is_dir() or (any(mark in data for mark in PATTERN) and not Path(data).exists())
+
+
+def find_files(data: str) -> list[DatasetFile]:
+    """Return the files of a data set in the order of their names.
+
+    Args:
+        data: a Parquet file, a directory that contains Parquet files at any depth, or a pattern of file names. Files
+            and directories whose names begin with a dot or an underscore are left out.
+
+    Raises:
+        DataError: there is no such file.
+    """
+    path = Path(data)
+    if path.is_dir():
+        found = sorted(path.rglob("*.parquet"))
+        missing = f"{quote(data)} contains no file whose name ends in .parquet. Pass the directory of a data set"
+    elif is_dataset(data):
+        found = sorted(each for each in map(Path, glob.glob(data, recursive=True)) if each.is_file())
+        missing = f"No file matches {quote(data)}. Check the pattern"
+    else:
+        found = [path] if path.exists() else []
+        missing = f"{quote(data)} does not exist. Check the path"
+    root = _root(path)
+    names = [file.relative_to(root) for file in found]
+    shown = [name for name in names if not any(part.startswith((".", "_")) for part in name.parts)]
+    if not shown:
+        raise DataError(missing, code=Code.FILE_UNREADABLE)
+    return [DatasetFile(str((root / name).absolute()), name.as_posix(), _keys(name)) for name in shown]
+
+
+def _root(path: Path) -> Path:
+    """Return the directory above the partitions that a path selects.
+
+    >>> _root(Path("data/machine=a/*.parquet")), _root(Path("data/a.parquet"))
+    (PosixPath('data'), PosixPath('data'))
+    """
+    parts = path.parts if path.is_dir() else path.parts[:-1]
+    chosen = [any(mark in part for mark in f"{PATTERN}=") for part in parts]
+    return Path(*parts[: chosen.index(True) if True in chosen else len(parts)])
+
+
+def _keys(name: Path) -> dict[str, str]:
+    """Return the columns that a path holds.
+
+    >>> _keys(Path("machine=a%20b/day=3/part.parquet"))
+    {'machine': 'a b', 'day': '3'}
+    """
+    pairs = [part.split("=", 1) for part in name.parts[:-1] if "=" in part]
+    return {column: "" if text == MISSING_KEY else urllib.parse.unquote(text) for column, text in pairs}
+
+
+def divide_file(file: DatasetFile, rows: int = PART_ROWS) -> list[ParquetPart]:
+    """Return the parts of a file, each of at most this number of rows; none for a file without rows.
+
+    Raises:
+        DataError: the file is damaged, or pyarrow is missing.
+    """
+    count = count_rows(file.path)
+    parts = -(-count // rows)
+    bounds = [count * number // parts for number in range(parts + 1)] if parts else []
+    return [ParquetPart(start, stop, file.keys) for start, stop in itertools.pairwise(bounds)]

@@ -1,0 +1,354 @@
+"""Detect anomalies in a data set in parts: plan, run, resume, and merge the events.
+
+The directory of the results contains
+
+- `scores/`: a Parquet data set with the partitions of the data,
+- `events.parquet`: the events of all series,
+- `parts/`: for each part the rows of its events, and a digest of everything that its scores depend on.
+
+A part is complete if its file in `parts/` exists with the digest of the current data; this file is written last. Other
+parts are computed again, so a killed detection resumes, and a changed or added file only costs its own parts and their
+neighbors.
+"""
+
+import hashlib
+import json
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import filelock
+
+from lstm_ae.apply.partition import (
+    EventPiece,
+    PartDetector,
+    PartScan,
+    PartSource,
+    find_contexts,
+    load_pieces,
+    merge_events,
+)
+from lstm_ae.data.dataset import DatasetFile, divide_file
+from lstm_ae.distributed.jobs import DetectionTask, PartJob, PartOutcome, run_part
+from lstm_ae.errors import Code, ConfigError, DataError
+from lstm_ae.files import claim
+from lstm_ae.json_types import JsonObject
+from lstm_ae.run import open_run
+from lstm_ae.search.executors import ProcessPool, WorkerProcess
+from lstm_ae.search.job import LostJob
+from lstm_ae.startup import cores
+from lstm_ae.table_files import write_table
+
+# How often a part is computed again whose process died.
+RETRIES = 2
+
+# File that identifies the detection in its directory.
+ABOUT = "detection.json"
+
+EVENT_COLUMNS = ("start", "end", "peak", "score", "p", "columns", "provisional")
+
+
+class PartExecutor(Protocol):
+    """Runner of jobs, see `lstm_ae.search.executors.Executor`."""
+
+    slots: int
+
+    def start(self, job: PartJob) -> None:
+        """Start a job; a slot must be free."""
+        ...
+
+    def wait(self, timeout: float | None) -> list[PartOutcome | LostJob]:
+        """Wait until a job ends and return the jobs that have ended."""
+        ...
+
+    def stop(self) -> None:
+        """Stop all running jobs at once."""
+        ...
+
+
+class InProcessExecutor:
+    """Executor that runs one job at a time in this process."""
+
+    slots = 1
+
+    def __init__(self, detector: PartDetector) -> None:
+        self.detector, self.job = detector, None  # type: PartDetector, PartJob | None
+
+    def start(self, job: PartJob) -> None:
+        """Store the job; `wait` runs it."""
+        self.job = job
+
+    def wait(self, timeout: float | None) -> list[PartOutcome | LostJob]:
+        """Run the job to its end and return its outcome."""
+        job, self.job = self.job, None
+        return [] if job is None else [run_part(self.detector, job)]
+
+    def stop(self) -> None:
+        """Do nothing, because no job runs between two calls of `wait`."""
+
+
+def start_executor(
+    engine: str, task: DetectionTask, detector: PartDetector, jobs: int | None, address: str | None, log: Path
+) -> PartExecutor:
+    """Start an executor.
+
+    Args:
+        engine: "local" or "ray".
+        task: what is applied.
+        detector: its detector, for a single process.
+        jobs: number of processes; None for one per core.
+        address: address of a Ray cluster; None for this machine.
+        log: file for errors of the processes.
+
+    Raises:
+        ClusterLostError: there is no cluster at the address, or Ray is not installed.
+    """
+    if engine == "ray":
+        from lstm_ae.distributed.jobs import PartActor
+        from lstm_ae.search.ray_executor import RayPool
+
+        return RayPool(address, jobs, PartActor, task, lambda step: None)
+    jobs = jobs or cores()
+    if jobs == 1:
+        return InProcessExecutor(detector)
+    threads = max(1, cores() // jobs)
+
+    def worker() -> WorkerProcess[PartJob, PartOutcome]:
+        return WorkerProcess("lstm_ae.distributed.jobs", "serve_parts", task, threads)
+
+    return ProcessPool(jobs, worker, lambda step: None, log)
+
+
+class FailedPart(NamedTuple):
+    """Part that has no scores, and why."""
+
+    name: str
+    reason: str
+
+
+class DatasetDetection(NamedTuple):
+    """Result of a detection in a data set.
+
+    Args:
+        directory: where the results are.
+        parts: number of parts with scores.
+        reused: number of them that were complete before.
+        rows: rows with scores or without.
+        scored: rows with a score.
+        events: number of events.
+        failed: parts without scores.
+    """
+
+    directory: Path
+    parts: int
+    reused: int
+    rows: int
+    scored: int
+    events: int
+    failed: list[FailedPart]
+
+
+Report = Callable[[int, int], None]
+
+
+@contextmanager
+def open_output(directory: Path, task: DetectionTask) -> Iterator[None]:
+    """Lock the directory of a detection and check that it belongs to the same one.
+
+    Raises:
+        ConfigError: another process writes to it, or it belongs to another detection.
+    """
+    about = open_run(task.run, "series").about()
+    claimed = {
+        "run": str(Path(task.run).resolve()),
+        "created": str(about["created"]),
+        "reading": dict(task.reading),
+        "threshold": task.rule,
+        "online": task.online,
+    }
+    # The lock is beside the directory, which must be new or empty at first.
+    lock = directory.with_name(f".{directory.name}.lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        held = filelock.FileLock(lock, timeout=0).acquire()
+    except filelock.Timeout:
+        raise ConfigError(
+            f"Another process is writing to {str(directory)!r}. Wait for it or pass another --out", code=Code.IN_USE
+        ) from None
+    with held:
+        claim(directory, ABOUT, claimed)
+        yield
+
+
+class _Part(NamedTuple):
+    """Part of a data set, with the path of its scores within the results."""
+
+    file: DatasetFile
+    source: PartSource
+    name: str
+
+
+def detect_dataset(
+    files: Sequence[DatasetFile],
+    task: DetectionTask,
+    detector: PartDetector,
+    executor: PartExecutor,
+    directory: Path,
+    report: Report = lambda done, of: None,
+    lost: Callable[[str, str], None] = lambda name, how: None,
+) -> DatasetDetection:
+    """Detect anomalies in a data set, or resume.
+
+    Args:
+        files: the files of the data set.
+        task: what is applied.
+        detector: its detector.
+        executor: runs the jobs; it is stopped at the end, also after an exception.
+        directory: the directory of the results, see `open_output`.
+        report: called with the number of scored parts and the number of all.
+        lost: called with the name of a part whose process died, and how.
+
+    Raises:
+        ConfigError, DataError: no file can be read, or parts overlap in time.
+    """
+    failed: dict[str, str] = {}
+    try:
+        parts = _divide(files, failed)
+        scans = _scan(parts, executor, failed, lost)
+        parts = [part for part in parts if part.name in scans]
+        if not parts:
+            raise DataError(
+                f"No part of the data set can be read; the first: {next(iter(failed.values()), 'it has no rows')}",
+                code=Code.FILE_UNREADABLE,
+            )
+        contexts = find_contexts(detector, [part.source for part in parts], [scans[part.name] for part in parts])
+        fingerprints = {part.source.path: _fingerprint(part.source.path) for part in parts}
+        jobs = []
+        for number, (part, context) in enumerate(zip(parts, contexts, strict=True)):
+            inputs = [[*source, fingerprints[source.path]] for source in (*context.before, part.source, *context.after)]
+            digest = hashlib.sha256(json.dumps([inputs, dict(context.series)], default=dict).encode()).hexdigest()
+            output = directory / "scores" / f"{part.name}.parquet"
+            pieces = directory / "parts" / f"{part.name}.npz"
+            jobs.append(PartJob(number, part.source, context, str(output.absolute()), str(pieces.absolute()), digest))
+        _remove_stale(directory, parts)
+        waiting = [job for job in jobs if not _is_complete(job)]
+        reused, done = len(jobs) - len(waiting), len(jobs) - len(waiting)
+        for outcome in _run(waiting, executor, lambda number: parts[number].name, lost):
+            done += 1
+            report(done, len(jobs))
+            if outcome.error:
+                failed[parts[outcome.number].name] = outcome.error
+    finally:
+        executor.stop()
+    events, rows, scored = _merge(detector, parts, scans, jobs)
+    several = ("series",) if detector.detector.config.id_col else ()
+    columns = {name: [event[name] for event in events] for name in (*several, *EVENT_COLUMNS)}
+    write_table(directory / "events.parquet", columns)
+    complete = sum(_is_complete(job) for job in jobs)
+    failures = [FailedPart(name, reason) for name, reason in failed.items()]
+    return DatasetDetection(directory, complete, reused, rows, scored, len(events), failures)
+
+
+def _divide(files: Sequence[DatasetFile], failed: dict[str, str]) -> list[_Part]:
+    parts = []
+    for file in files:
+        try:
+            ranges = divide_file(file)
+        except DataError as error:
+            if error.code is Code.MISSING_PACKAGE:
+                raise
+            failed[file.name] = str(error)
+            continue
+        stem = file.name.removesuffix(".parquet")
+        for number, rows in enumerate(ranges):
+            name = stem if len(ranges) == 1 else f"{stem}.{number:05}"
+            parts.append(_Part(file, PartSource(file.path, rows), name))
+    return parts
+
+
+def _scan(
+    parts: Sequence[_Part], executor: PartExecutor, failed: dict[str, str], lost: Callable[[str, str], None]
+) -> dict[str, PartScan]:
+    jobs = [PartJob(number, part.source) for number, part in enumerate(parts)]
+    scans = {}
+    for outcome in _run(jobs, executor, lambda number: parts[number].name, lost):
+        name = parts[outcome.number].name
+        if outcome.scan is None:
+            failed[name] = outcome.error
+        else:
+            scans[name] = outcome.scan
+    return scans
+
+
+def _run(
+    jobs: Iterable[PartJob], executor: PartExecutor, name: Callable[[int], str], lost: Callable[[str, str], None]
+) -> Iterator[PartOutcome]:
+    """Run jobs and yield their outcomes as they end."""
+    queue, running, died = deque(jobs), dict[int, PartJob](), Counter[int]()
+    while queue or running:
+        while queue and len(running) < executor.slots:
+            job = queue.popleft()
+            executor.start(job)
+            running[job.number] = job
+        for end in executor.wait(None):
+            job = running.pop(end.number)
+            if isinstance(end, PartOutcome):
+                yield end
+                continue
+            died[job.number] += 1
+            if died[job.number] <= RETRIES:
+                lost(name(job.number), end.how)
+                queue.appendleft(job)
+            else:
+                yield PartOutcome(
+                    job.number, error=f"its process died {died[job.number]} times; the last time {end.how}"
+                )
+
+
+def _fingerprint(path: str) -> list[int]:
+    status = os.stat(path)
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _is_complete(job: PartJob) -> bool:
+    """Return whether the scores of a part exist and are those of the current data."""
+    if not Path(job.output).exists() or not Path(job.pieces).exists():
+        return False
+    try:
+        return bool(load_pieces(Path(job.pieces))[0].get("digest") == job.digest)
+    except (DataError, KeyError):
+        return False
+
+
+def _remove_stale(directory: Path, parts: Sequence[_Part]) -> None:
+    """Remove the results of parts that are no longer in the data set or cannot be read."""
+    names = {part.name for part in parts}
+    for pieces in (directory / "parts").rglob("*.npz"):
+        name = pieces.relative_to(directory / "parts").as_posix().removesuffix(".npz")
+        if name not in names:
+            (directory / "scores" / f"{name}.parquet").unlink(missing_ok=True)
+            pieces.unlink()
+
+
+def _merge(
+    detector: PartDetector, parts: Sequence[_Part], scans: dict[str, PartScan], jobs: Sequence[PartJob]
+) -> tuple[list[JsonObject], int, int]:
+    """Return the events of all series in their order in the data set, and the numbers of rows and of scored rows."""
+    timed = detector.detector.config.time_col is not None
+    by_series: dict[str, list[tuple[int, int, int, EventPiece]]] = {}
+    rows = scored = 0
+    for part, job in zip(parts, jobs, strict=True):
+        if not _is_complete(job):
+            continue
+        meta, pieces = load_pieces(Path(job.pieces))
+        rows, scored = rows + meta["rows"], scored + meta["scored"]
+        for name, piece in pieces.items():
+            span = scans[part.name].spans[name]
+            by_series.setdefault(name, []).append((*(span[:2] if timed else (0, 0)), job.number, piece))
+    events = []
+    for name, found in by_series.items():
+        events += merge_events(detector, name, [piece for *_, piece in sorted(found, key=lambda item: item[:3])])
+    return events, rows, scored

@@ -1,0 +1,142 @@
+"""Detection in data sets of several files: results, resuming, damaged files, and refused requests."""
+
+import json
+import sys
+from pathlib import Path
+
+import filelock
+import numpy as np
+import pandas as pd
+import pytest
+from partitioned import RUN, damage, read_scores, results, write_dataset, write_table
+from searches import call, refused
+
+DETECT = f"series detect {RUN} data --id-col machine --engine local --jobs 1"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a data set and its results, which no test changes."""
+    folder = tmp_path_factory.mktemp("dataset")
+    write_dataset(folder / "data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        said = call(f"{DETECT} --out out --json")
+    assert said.code == 0, said.err
+    assert json.loads(said.out)["parts"] == 6
+    return folder
+
+
+def test_scores_have_the_partitions_of_the_data(place: Path) -> None:
+    names = [str(path.relative_to(place / "data")) for path in sorted((place / "data").rglob("*.parquet"))]
+    assert [
+        str(path.relative_to(place / "out/scores")) for path in sorted((place / "out/scores").rglob("*.parquet"))
+    ] == names
+    scores = pd.read_parquet(place / "out/scores/machine=a/day=1/part.parquet", partitioning=None)
+    data = pd.read_parquet(place / "data/machine=a/day=1/part.parquet", partitioning=None)
+    assert list(scores) == ["time", "score", "p", "anomaly", "error flow", "error pressure", "error vibration"]
+    assert (scores["time"] == data["time"]).all()
+
+
+def test_scores_equal_those_of_one_file_and_of_one_table(place: Path) -> None:
+    write_table(Path("table.parquet"))
+    assert call(f"{DETECT} --out one".replace(" data ", " table.parquet ")).code == 0
+    divided, one = read_scores(place / "out"), read_scores(Path("one"))
+    for name in ("score", "p", "error flow", "error vibration"):
+        assert divided[name].to_numpy().tobytes() == one[name].to_numpy().tobytes()
+    assert call(f"series detect {RUN} table.parquet --id-col machine --scores s.parquet --events e.parquet").code == 0
+    table = pd.read_parquet("s.parquet")
+    np.testing.assert_allclose(divided["score"], table["score"], rtol=1e-5)  # kernels
+    assert divided["anomaly"].tolist() == table["anomaly"].tolist()
+    found, expected = (pd.read_parquet(path) for path in (place / "out/events.parquet", "e.parquet"))
+    assert len(found) == len(expected) > 0
+    # An event crosses the border of the first two days.
+    border = pd.read_parquet(place / "data/machine=a/day=1/part.parquet", partitioning=None)["time"][0]
+    assert ((pd.to_datetime(found["start"]) < border) & (pd.to_datetime(found["end"]) >= border)).any()
+    for name in expected:
+        if name in ("score", "p"):
+            np.testing.assert_allclose(found[name], expected[name], rtol=1e-4)
+        else:
+            assert found[name].tolist() == expected[name].tolist()
+
+
+def test_pattern_selects_partitions(place: Path) -> None:
+    said = call(f"{DETECT} --out some --json".replace(" data ", f" '{place}/data/machine=b/*/*.parquet' "))
+    assert said.code == 0, said.err
+    assert json.loads(said.out)["parts"] == 3
+    expected = {name: content for name, content in results(place / "out").items() if "machine=b" in name}
+    assert {name: content for name, content in results(Path("some")).items() if name != "events.parquet"} == expected
+
+
+def test_damaged_file_is_reported_and_the_rest_is_finished(place: Path) -> None:
+    write_dataset(Path("data"))
+    broken = Path("data/machine=a/day=1/part.parquet")
+    whole = damage(broken)
+    said = call(f"{DETECT} --out out")
+    assert said.code == 3
+    lines = [line for line in said.err.splitlines() if "damaged" in line]
+    assert lines[0].startswith("not scored: machine=a/day=1/part.parquet: ")
+    assert said.err.splitlines()[-1].startswith("lstmae: [LAE101] 1 part of the data set has no scores; the first: ")
+    assert len(list(Path("out/scores").rglob("*.parquet"))) == 5
+    kept = Path("out/scores/machine=b/day=0/part.parquet").stat().st_mtime_ns
+    whole.rename(broken)
+    said = call(f"{DETECT} --out out --json")
+    assert said.code == 0, said.err
+    # The days before and after the damaged one were scored without it, and those of the other machine stay.
+    assert json.loads(said.out)["reused"] == 3
+    assert Path("out/scores/machine=b/day=0/part.parquet").stat().st_mtime_ns == kept
+    assert results(Path("out")) == results(place / "out")
+
+
+def test_second_process_on_one_directory_is_refused(place: Path) -> None:
+    write_dataset(Path("data"))
+    with filelock.FileLock(".out.lock"):
+        said = call(f"{DETECT} --out out")
+    assert (said.code, said.out) == (2, "")
+    assert "Another process is writing to 'out'. Wait for it or pass another --out" in said.err
+
+
+def test_directory_of_another_detection_is_refused(place: Path) -> None:
+    write_dataset(Path("data"))
+    assert call(f"{DETECT} --out out").code == 0
+    said = call(f"{DETECT} --out out --threshold fixed:3")
+    assert said.code == 2
+    assert "'out' was started with other options or data. Pass another folder" in said.err
+
+
+def test_missing_ray_is_named_with_its_extra(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    write_dataset(Path("data"))
+    said = call(f"{DETECT} --out out".replace("local --jobs 1", "ray"))
+    assert said.code == 1
+    assert "Ray is not installed. Install it with: " in said.err.splitlines()[-1]
+    assert "ray" in said.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        ("data --engine spark --out out", 2, "--engine must be one of local, ray. Received: 'spark'"),
+        ("data --engine local", 2, "--engine needs --out, the directory for the results"),
+        ("data", 2, "'data' is a data set of several files. Add --engine local --out DIR, or pass one file"),
+        ("t.csv --jobs 2", 2, "--jobs is for data sets. Add --engine local, or remove --jobs"),
+        ("none --engine local --out out", 3, "'none' does not exist. Check the path"),
+        ("'data/*.parquet' --engine local --out out", 3, "No file matches 'data/*.parquet'. Check the pattern"),
+        ("data --engine local --out out --scores s.csv", 2, "--scores does not apply to a data set"),
+        ("data --engine local --out out --address a:1", 2, "--address is for --engine ray"),
+    ],
+)
+def test_requests_that_cannot_be_run_are_refused(words: str, code: int, text: str) -> None:
+    Path("data").mkdir()
+    assert text in refused(f"series detect {RUN} {words}", code)
+
+
+def test_files_that_overlap_in_time_are_refused() -> None:
+    write_table(Path("data.parquet"), "a")
+    Path("data").mkdir()
+    for name in "xy":
+        Path(f"data/{name}.parquet").write_bytes(Path("data.parquet").read_bytes())
+    said = call(f"series detect {RUN} data --id-col machine --engine local --jobs 1 --out out")
+    assert said.code == 3
+    assert "overlap in time. Partition the data set by series or date" in said.err.splitlines()[-1]
+    assert "Traceback" not in said.err
