@@ -13,7 +13,8 @@ from lstm_ae.formatting import format_count, format_decimal, format_range
 
 from .backend import import_tensorflow
 from .console import Console
-from .options import Folder, GivenOptions, Jobs, command
+from .options import Folder, GivenOptions, Jobs, RunArgument, command
+from .training import open_table_run
 
 if TYPE_CHECKING:
     from lstm_ae.bench.anomalies import SeriesResult
@@ -75,6 +76,59 @@ def register(app: typer.Typer) -> None:
 app = typer.Typer(name="bench")
 
 register(app)
+
+
+@command(app, "scale", "lstmae bench scale saved_models/pump --rows 20000 --rounds 1")
+def scale(
+    run: RunArgument,
+    *,
+    rows: Annotated[int, typer.Option(metavar="<int>", min=8, help="Rows of the data set.")] = 100_000,
+    jobs: Annotated[
+        int, typer.Option(metavar="<int>", min=2, max=1024, help="Processes to compare with one process.")
+    ] = 2,
+    rounds: Annotated[
+        int, typer.Option(metavar="<int>", min=1, help="Rounds in which all contestants run in turn.")
+    ] = 3,
+    console: Console,
+) -> None:
+    """Time anomaly detection in a data set with one and with several processes."""
+    import tempfile
+
+    opened = open_table_run(run, console)
+    from lstm_ae.bench.partitions import measure_scale, write_noise
+    from lstm_ae.bench.runner import spread
+    from lstm_ae.distributed.jobs import DetectionTask
+
+    task = DetectionTask(str(opened.directory.absolute()), {"id_col": ("series",)})
+    config = task.load().detector.config
+    step = config.step.size if config.step is not None and config.step.nanoseconds else 60 * 10**9
+    files = 4 * jobs
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "data"
+        size = write_noise(data, config.value_cols, config.time_col, step, rows, files)
+        laps = measure_scale(
+            task, data, (1, jobs), rounds, lambda lap: console.say(f"  {lap.processes}: {lap.seconds:.1f} s")
+        )
+    count = rows // files * files
+    by_count = {number: [count / lap.seconds for lap in laps if lap.processes == number] for number in (1, jobs)}
+    efficiency = spread([many / (one * jobs) for one, many in zip(by_count[1], by_count[jobs], strict=True)])
+    console.table(
+        ["processes", "rows/s", "range", "MB per process"],
+        [
+            (
+                number,
+                round(spread(rates).median),
+                format_range(min(rates), max(rates), ",.0f"),
+                round(max(lap.memory for lap in laps if lap.processes == number) / 1e6),
+            )
+            for number, rates in by_count.items()
+        ],
+    )
+    console.show(f"efficiency of {jobs} processes: {_format_spread(efficiency, '.2f')} of linear")
+    console.show(f"bytes per row: {size / count:.1f}")
+    console.document(
+        {"rows": count, "bytes_per_row": size / count, "laps": [lap._asdict() for lap in laps], "rounds": rounds}
+    )
 
 
 DEFAULT_SHAPES = "16x50x1,8x28x28,32x28x28,16x784x1,128x784x1"

@@ -114,7 +114,18 @@ def start_executor(
     jobs = jobs or cores()
     if jobs == 1:
         return InProcessExecutor(detector)
-    threads = max(1, cores() // jobs)
+    return start_processes(task, jobs, max(1, cores() // jobs), log)
+
+
+def start_processes(task: DetectionTask, jobs: int, threads: int, log: Path) -> PartExecutor:
+    """Return an executor that runs jobs in processes of this machine.
+
+    Args:
+        task: what is applied.
+        jobs: number of processes.
+        threads: threads of each process.
+        log: file for errors of the processes.
+    """
 
     def worker() -> WorkerProcess[PartJob, PartOutcome]:
         return WorkerProcess("lstm_ae.distributed.jobs", "serve_parts", task, threads)
@@ -140,6 +151,7 @@ class DatasetDetection(NamedTuple):
         scored: rows with a score.
         events: number of events.
         failed: parts without scores.
+        memory: largest memory of a process that scored a part, in bytes; 0 if no part was scored.
     """
 
     directory: Path
@@ -149,6 +161,7 @@ class DatasetDetection(NamedTuple):
     scored: int
     events: int
     failed: list[FailedPart]
+    memory: int = 0
 
 
 Report = Callable[[int, int], None]
@@ -199,6 +212,8 @@ def detect_dataset(
     directory: Path,
     report: Report = lambda done, of: None,
     lost: Callable[[str, str], None] = lambda name, how: None,
+    *,
+    stop: bool = True,
 ) -> DatasetDetection:
     """Detect anomalies in a data set, or resume.
 
@@ -206,15 +221,17 @@ def detect_dataset(
         files: the files of the data set.
         task: what is applied.
         detector: its detector.
-        executor: runs the jobs; it is stopped at the end, also after an exception.
+        executor: runs the jobs.
         directory: the directory of the results, see `open_output`.
         report: called with the number of scored parts and the number of all.
         lost: called with the name of a part whose process died, and how.
+        stop: whether to stop the executor at the end and after an exception.
 
     Raises:
         ConfigError, DataError: no file can be read, or parts overlap in time.
     """
     failed: dict[str, str] = {}
+    memory = 0
     try:
         parts = _divide(files, failed)
         scans = _scan(parts, executor, failed, lost)
@@ -239,17 +256,19 @@ def detect_dataset(
         for outcome in _run(waiting, executor, lambda number: parts[number].name, lost):
             done += 1
             report(done, len(jobs))
+            memory = max(memory, outcome.memory)
             if outcome.error:
                 failed[parts[outcome.number].name] = outcome.error
     finally:
-        executor.stop()
+        if stop:
+            executor.stop()
     events, rows, scored = _merge(detector, parts, scans, jobs)
     several = ("series",) if detector.detector.config.id_col else ()
     columns = {name: [event[name] for event in events] for name in (*several, *EVENT_COLUMNS)}
     write_table(directory / "events.parquet", columns)
     complete = sum(_is_complete(job) for job in jobs)
     failures = [FailedPart(name, reason) for name, reason in failed.items()]
-    return DatasetDetection(directory, complete, reused, rows, scored, len(events), failures)
+    return DatasetDetection(directory, complete, reused, rows, scored, len(events), failures, memory)
 
 
 def _divide(files: Sequence[DatasetFile], failed: dict[str, str]) -> list[_Part]:

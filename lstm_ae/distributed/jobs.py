@@ -2,6 +2,7 @@
 
 import io
 import signal
+import sys
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -75,11 +76,13 @@ class PartOutcome(NamedTuple):
         number: number of the part.
         scan: contents of a scanned part.
         error: why the part cannot be read; "" if there is no error.
+        memory: largest memory of the process so far, in bytes; 0 if it is unknown.
     """
 
     number: int
     scan: PartScan | None = None
     error: str = ""
+    memory: int = 0
 
 
 def run_part(detector: PartDetector, job: PartJob) -> PartOutcome:
@@ -94,7 +97,16 @@ def run_part(detector: PartDetector, job: PartJob) -> PartOutcome:
         save_pieces(Path(job.pieces), meta, scored.pieces)
     except (ConfigError, DataError) as error:
         return PartOutcome(job.number, error=str(error))
-    return PartOutcome(job.number)
+    return PartOutcome(job.number, memory=_peak_memory())
+
+
+def _peak_memory() -> int:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def write_scores(path: Path, source: PartSource, scored: PartScores) -> None:
