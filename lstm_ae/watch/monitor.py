@@ -196,6 +196,7 @@ class Monitor:
         self.look_at, self.loading = clock.monotonic() + RELOAD_SECONDS, Backoff(clock)
         run = open_run(self.options.run, "series")
         self.source = config.source.open(run_config(run, "anomaly", reading=self.reading))
+        self.source.ahead = self.ahead
         self._use(run)
         self.state = State(folder and folder / f"{self.name}.sqlite")
         try:

@@ -71,10 +71,12 @@ class RowSource(abc.ABC):
     Args:
         name: name in messages, without any secret.
         plain: whether numbers have a decimal point and no other marks, whatever the notation of the run's table.
+        ahead: seconds by which the time of a row may lie in the future; the watcher sets it.
     """
 
     name: str
     plain: bool = False
+    ahead: float = 86_400.0
 
     @abc.abstractmethod
     def read(self, cursor: JsonMapping | None) -> Batch:

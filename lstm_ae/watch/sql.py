@@ -12,19 +12,22 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lstm_ae.config import Reading
 from lstm_ae.config.options import option, redefault
+from lstm_ae.config.reading import parse_duration
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.installation import install_hint
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.watch.servers import TIMEOUT, AddressOptions
 from lstm_ae.watch.sinks import Message, RefusedMessageError, Sink, SinkError, SinkOptions
 from lstm_ae.watch.sources import BATCH_RECORDS, Batch, Record, RowSource, SourceOptions, run_columns
+from lstm_ae.watch.sql_cursor import Notation, decode_value, encode_value, find_notation, is_comparable
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -34,6 +37,11 @@ QUERY_TIMEOUT = 60.0
 
 # Longest reason of an error in a message.
 MAX_REASON = 300
+
+# Rows whose value of the cursor cannot be a position that a source remembers; further ones are not read.
+MAX_STRANGE = 1000
+
+_Row = tuple[Any, ...]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -180,9 +188,12 @@ class Sql(DatabaseOptions, SourceOptions):
     query: str | None = option(None, "SELECT whose rows are read, in place of a table.", "")
     cursor: str | None = option(None, "Column that ascends with new rows (default: that of the times).", "")
     start: str = option("beginning", "Rows to begin with on the first start.", "", choices=("beginning", "end"))
+    delay: str | None = option(None, "Age from which rows are complete, such as 30s (default: none).", "")
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.delay is not None:
+            parse_duration("delay", self.delay)
         if bool(self.table) == bool(self.query):
             raise ConfigError("Either table or query must be given", code=Code.MISSING_OPTION)
         check_table(self.table)
@@ -192,7 +203,7 @@ class Sql(DatabaseOptions, SourceOptions):
         cursor = self.cursor or reading.time_col
         if cursor is None:
             raise ConfigError("cursor is missing, and the run has no column of times. Add it", code=Code.MISSING_OPTION)
-        return SqlSource(self, self.database(), cursor, tuple(dict.fromkeys([*run_columns(reading), cursor])))
+        return SqlSource(self, self.database(), cursor, reading)
 
 
 def check_table(table: str | None) -> None:
@@ -208,27 +219,37 @@ class SqlSource(RowSource):
         options: the options of the source.
         database: the database.
         cursor: column by which rows are ordered.
-        columns: columns to read, with `cursor`.
+        reading: the settings with which the run reads tables.
+        now: function that returns the seconds since 1970.
     """
 
     plain = True
 
-    def __init__(self, options: Sql, database: Database, cursor: str, columns: Sequence[str]) -> None:
-        self.options, self.database, self.columns = options, database, tuple(columns)
-        self.place = self.columns.index(cursor)
+    def __init__(
+        self,
+        options: Sql,
+        database: Database,
+        cursor: str,
+        reading: Reading,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.options, self.database, self.reading, self.now = options, database, reading, now
+        self.columns = tuple(dict.fromkeys([*run_columns(reading), cursor]))
+        self.cursor_index, self.timed = self.columns.index(cursor), cursor == reading.time_col
+        self.delay = parse_duration("delay", options.delay) if options.delay else None
         self.name = f"{database.kind} {f'table {options.table}' if options.table else 'query'}"
         import sqlalchemy as sa
 
         self._sa = sa
         quoted = [f"lstmae_rows.{database.quote(column)}" for column in self.columns]
-        self.cursor_name = quoted[self.place]
+        self.cursor_name = self._text(quoted[self.cursor_index]).text
         if options.query:
             rows = f"(\n{options.query.strip().rstrip(';')}\n)"
         else:
             assert options.table
             rows = ".".join(map(database.quote, options.table.split(".")))
         self.selected = [self._text(column) for column in quoted]
-        self.rows = self._text(f"{rows} AS lstmae_rows")
+        self.table_clause = self._text(f"{rows} AS lstmae_rows")
 
     def _text(self, statement: str) -> Any:
         """Return a part of a statement, in which a colon does not begin a parameter."""
@@ -246,54 +267,99 @@ class SqlSource(RowSource):
         except DatabaseError as error:
             raise DataError(f"{self.name}: {error}", code=Code.SERVER_UNAVAILABLE) from None
 
+    def _select(self, condition: str, value: object = None, order: str = "", limit: int | None = None) -> list[_Row]:
+        """Return rows that fulfill a condition, whose parameter `:value` has a value unless it is None."""
+        statement = self._sa.select(*self.selected).select_from(self.table_clause).where(self._sa.text(condition))
+        statement = statement.order_by(self._sa.text(f"{self.cursor_name} {order}")).limit(limit)
+        with self.database.connect() as connection:
+            return [tuple(row) for row in connection.execute(statement, {} if value is None else {"value": value})]
+
+    def _notation(self, after: object, rows: Sequence[_Row]) -> Notation | None:
+        """Return the notation of the column of the cursor; None if no row has a value of which a position can be."""
+        values = [row[self.cursor_index] for row in rows]
+        notation = find_notation(after, values, self.reading, time=self.timed)
+        unusable = next((each for each in values if not is_comparable(each)), None)
+        if notation is None and unusable is not None:
+            raise DataError(
+                f"{self.name}: the column of the cursor has the type {type(unusable).__name__}. Use one of times, "
+                "numbers, or text",
+                code=Code.TABLE_HEADER,
+            )
+        if self.delay is not None and notation and not notation.dated:
+            raise DataError(
+                f"{self.name}: delay needs a column of dates and times as the cursor. Remove delay, or change cursor",
+                code=Code.TABLE_HEADER,
+            )
+        return notation
+
     def _begin(self) -> JsonObject:
-        cursor: JsonObject = {"after": None, "seen": {}, "count": 0}
+        cursor: JsonObject = {"after": None, "seen": {}, "strange": [], "count": 0}
         if self.options.start == "beginning":
             return cursor
-        last = self._text(f"{self.cursor_name} = (SELECT max({self.cursor_name}) FROM ")
-        # The rows of the greatest value that exist now; the comparison needs no parameter.
-        statement = self._sa.select(*self.selected).select_from(self.rows)
-        where = self._sa.text(f"{last.text}{self.rows.text})")
-        with self.database.connect() as connection:
-            found = [tuple(row) for row in connection.execute(statement.where(where))]
-        if not found:
+        present = f"{self.cursor_name} IS NOT NULL"
+        last = self._select(present, order="DESC", limit=BATCH_RECORDS)
+        notation = self._notation(None, last)
+        if notation is None:
             return cursor
-        return {
-            "after": _encode(found[0][self.place], self.name),
+        limit = notation.limit(self.now() + self.ahead)
+        good = [value for row in last if notation.accepts(value := row[self.cursor_index], limit)]
+        # The rows of the greatest value that exist now.
+        greatest = f"SELECT max({self.cursor_name}) FROM {self.table_clause.text} WHERE {self.cursor_name} <= :value"
+        condition = f"{self.cursor_name} = ({greatest})"
+        if not (found := self._select(condition, max(good, default=limit))):
+            return cursor
+        return cursor | {
+            "after": encode_value(found[0][self.cursor_index]),
             "seen": dict(collections.Counter(map(_identify, found))),
-            "count": 0,
+            "strange": sorted({_identify(row) for row in last if not notation.accepts(row[self.cursor_index], limit)})[
+                :MAX_STRANGE
+            ],
         }
 
     def _read(self, cursor: JsonMapping) -> Batch:
-        after, seen = cursor["after"], collections.Counter[str](cursor["seen"])
-        limit = BATCH_RECORDS + seen.total()
-        statement = self._sa.select(*self.selected).select_from(self.rows)
-        order, value = self._sa.text(self.cursor_name), None
+        after, seen = decode_value(cursor["after"]), collections.Counter[str](cursor["seen"])
+        # Rows that were read although no position can have their value, or not yet.
+        strange = set(cursor["strange"])
+        limit = BATCH_RECORDS + seen.total() + len(strange)
         # Rows without a value of this column have no place in the order.
-        condition = f"{self.cursor_name} IS NOT NULL"
-        if after is not None:
-            value = _decode(after)
-            condition = f"{self.cursor_name} >= :after"
-        statement = statement.where(self._sa.text(condition)).order_by(order).limit(limit)
-        with self.database.connect() as connection:
-            found = [tuple(row) for row in connection.execute(statement, {"after": value} if after is not None else {})]
-        skipped, rows = seen.copy(), list[tuple[Any, ...]]()
+        condition = f"{self.cursor_name} IS NOT NULL" if after is None else f"{self.cursor_name} >= :value"
+        found = self._select(condition, after, limit=limit)
+        notation = self._notation(after, found)
+        latest = notation and notation.limit(self.now() + self.ahead)
+        complete = latest if self.delay is None or notation is None else notation.limit(self.now() - self.delay)
+        skipped, rows, others, waiting = seen.copy(), list[_Row](), dict[str, _Row](), set[str]()
         for row in found:
-            if row[self.place] == value and skipped[key := _identify(row)]:
+            value, key = row[self.cursor_index], _identify(row)
+            if notation is None or not notation.accepts(value, latest):
+                others[key] = row
+            elif not notation.accepts(value, complete):
+                waiting.add(key)
+            elif value == after and skipped[key]:
                 skipped[key] -= 1
             else:
                 rows.append(row)
+        if rows:
+            last = rows[-1][self.cursor_index]
+            ties = collections.Counter(_identify(row) for row in rows if row[self.cursor_index] == last)
+            after, seen = last, ties + seen if last == after else ties
+        new = [row for key, row in others.items() if key not in strange]
+        new = new[: max(0, MAX_STRANGE - len(strange))]
+        # A row that was refused as one of the future is not read when its time comes.
+        read = [*(row for row in rows if not strange or _identify(row) not in strange), *new]
         more = len(found) == limit
-        if not rows:
-            return Batch([], [], [], cursor, more)
-        last = rows[-1][self.place]
-        ties = collections.Counter(_identify(row) for row in rows if row[self.place] == last)
-        if last == value:
-            ties += seen
+        remembered = {_identify(row) for row in new} | {
+            key for key in strange if more or key in others or key in waiting
+        }
         count = int(cursor["count"])
-        records = [self._record(row) for row in rows]
-        after = {"after": _encode(last, self.name), "seen": dict(ties), "count": count + len(rows)}
-        return Batch(records, range(count + 1, count + len(rows) + 1), [], after, more)
+        position = {
+            "after": encode_value(after),
+            "seen": dict(seen),
+            "strange": sorted(remembered),
+            "count": count + len(read),
+        }
+        records = [self._record(row) for row in read]
+        numbers = range(count + 1, count + len(read) + 1)
+        return Batch(records, numbers, [], cursor if position == cursor else position, more and bool(rows))
 
     def _record(self, row: Sequence[object]) -> Record:
         return {column: format_cell(value) for column, value in zip(self.columns, row, strict=True)}
@@ -328,30 +394,6 @@ def format_cell(value: object) -> str:
 def _identify(row: Sequence[object]) -> str:
     """Return the hash of a row, which tells it from other rows of the same value of the cursor."""
     return hashlib.blake2b("\0".join(map(format_cell, row)).encode(), digest_size=8).hexdigest()
-
-
-def _encode(value: object, name: str) -> Any:
-    """Return a value of the cursor in JSON types."""
-    if isinstance(value, datetime.datetime | datetime.date):
-        return [type(value).__name__, value.isoformat()]
-    if isinstance(value, decimal.Decimal):
-        return ["Decimal", str(value)]
-    if type(value) in (int, float, str):
-        return value
-    raise DataError(
-        f"{name}: the column of the cursor has the type {type(value).__name__}. Use one of times, numbers, or text",
-        code=Code.TABLE_HEADER,
-    )
-
-
-def _decode(content: Any) -> Any:
-    """Return the value of `_encode`."""
-    if not isinstance(content, list):
-        return content
-    kind, text = content
-    if kind == "Decimal":
-        return decimal.Decimal(text)
-    return (datetime.datetime if kind == "datetime" else datetime.date).fromisoformat(text)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -72,13 +73,54 @@ def test_rows_of_equal_times_are_read_once(database: sa.Engine, kind: str, times
     assert found[0]["Time"] == found[1]["Time"] == shown
 
 
+@pytest.mark.parametrize(
+    ("kind", "times", "wrong"),
+    [
+        ("timestamptz", ("2024-01-01", "2024-01-02"), ("infinity", "2099-01-01")),
+        ("timestamp", ("2024-01-01", "2024-01-02"), ("infinity", "2099-01-01", "-infinity")),
+        ("date", ("2024-01-01", "2024-01-02"), ("infinity",)),
+        ("double precision", ("1", "2"), ("NaN", "infinity")),
+        ("numeric", ("1704067200", "1704067260"), ("NaN", "1e30")),
+        ("text", ("2024-01-01 00:00", "2024-01-01 00:01"), ("n/a", "2099-01-01 00:00")),
+    ],
+)
+def test_wrong_time_does_not_block_later_rows(
+    database: sa.Engine, kind: str, times: tuple[str, str], wrong: tuple[str, ...]
+) -> None:
+    execute(database, "DROP TABLE IF EXISTS wrong", f'CREATE TABLE wrong ("Time" {kind}, x real)')
+    execute(
+        database, *(f"INSERT INTO wrong VALUES ('{time}', {number})" for number, time in enumerate((*wrong, times[0])))
+    )
+    source = Sql(url_env="DB", table="wrong").open(READING)
+    first = source.read(source.read(None).cursor)
+    assert sorted(record["x"] for record in first.records) == [f"{number}.0" for number in range(len(wrong) + 1)]
+    execute(database, f"INSERT INTO wrong VALUES ('{times[1]}', 7)")
+    second = source.read(json.loads(json.dumps(first.cursor)))
+    assert [record["x"] for record in second.records] == ["7.0"]
+    assert source.read(second.cursor).records == []
+    source.close()
+
+
+def test_delay_reads_the_rows_of_a_transaction_that_ends_late(database: sa.Engine) -> None:
+    execute(database, 'CREATE TABLE late ("Time" timestamptz DEFAULT now(), x real)')
+    source = Sql(url_env="DB", table="late", delay="1s").open(READING)
+    cursor = source.read(None).cursor
+    with database.begin() as open_one:
+        open_one.execute(sa.text("INSERT INTO late (x) VALUES (1)"))
+        execute(database, "INSERT INTO late (x) VALUES (2)")
+        assert source.read(cursor).records == []
+    time.sleep(1.1)
+    assert [record["x"] for record in source.read(cursor).records] == ["1.0", "2.0"]
+    source.close()
+
+
 def test_server_that_stops_is_reported_and_read_again(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     monkeypatch.setenv("DB", postgres.url)
     series = "generate_series('2024-01-01'::date, '2024-01-02', '1h') AS hour"
     query = f'SELECT hour::timestamptz AS "Time", 1 AS x FROM {series}'
     source = Sql(url_env="DB", query=query).open(READING)
     sink = SqlTable(url_env="DB", table="again").open()
-    first = {"after": None, "seen": {}, "count": 0}
+    first = {"after": None, "seen": {}, "strange": [], "count": 0}
     for _ in range(2):
         with postgres.running():
             assert len(source.read(first).records) == 25

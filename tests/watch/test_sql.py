@@ -146,16 +146,96 @@ def test_cursor_of_another_type_is_an_error(base: sqlite3.Connection) -> None:
         Reader(cursor="other").read()
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        *(1, 2.5, "2024-01-01", Decimal("1.50"), datetime.date(2024, 1, 1), datetime.datetime(2024, 1, 1, 2, 3, 4, 5)),
-        datetime.datetime(2024, 1, 1, tzinfo=datetime.timezone(datetime.timedelta(hours=2))),
-    ],
-)
-def test_value_of_a_cursor_survives_json(value: object) -> None:
-    found = sql._decode(json.loads(json.dumps(sql._encode(value, "db"))))
-    assert (found, type(found)) == (value, type(value))
+# One wrong value of the cursor
+
+
+@pytest.mark.parametrize("wrong", ["2099-01-01 00:00", "n/a", "infinity", "2026-99-01", "7", b"\xff"])
+def test_wrong_time_does_not_block_later_rows(base: sqlite3.Connection, wrong: object) -> None:
+    """It is read once, so that the monitor refuses it."""
+    insert(base, ("2024-01-01 00:00", 1), (wrong, 0))
+    reader = Reader()
+    assert reader.read() == ["1.0", "0.0"]
+    insert(base, ("2024-01-01 00:01", 2))
+    assert reader.read() == ["2.0"]
+    assert reader.read() == []
+
+
+@pytest.mark.parametrize("wrong", ["2099-01-01 00:00", "n/a", "2026-99-01", ""])
+def test_wrong_time_in_the_first_row_does_not_block_later_rows(base: sqlite3.Connection, wrong: object) -> None:
+    insert(base, (wrong, 0))
+    reader = Reader()
+    assert reader.read() == ["0.0"]
+    insert(base, ("2024-01-01 00:00", 1), ("2024-01-01 00:01", 2))
+    assert reader.read() == ["1.0", "2.0"]
+    assert reader.read() == []
+
+
+def test_wrong_number_of_the_time_does_not_block_later_rows(base: sqlite3.Connection) -> None:
+    base.execute("CREATE TABLE numbers (time REAL, x REAL)")
+    base.executemany("INSERT INTO numbers VALUES (?, ?)", [(1704067200, 1), (9e12, 0), ("n/a", 0), (float("inf"), 0)])
+    reader = Reader(table="numbers")
+    assert reader.read() == ["1.0", "0.0", "0.0", "0.0"]
+    base.execute("INSERT INTO numbers VALUES (1704067260, 2)")
+    assert (reader.read(), reader.read()) == (["2.0"], [])
+
+
+def test_start_at_the_end_is_not_at_a_wrong_time(base: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sql, "BATCH_RECORDS", 3)
+    insert(base, ("2024-01-01 00:00", 1), ("2099-01-01 00:00", 0), ("2099-01-02 00:00", 0), ("n/a", 0))
+    reader = Reader(start="end")
+    reader.read()
+    insert(base, ("2024-01-01 00:01", 2))
+    assert reader.read() == ["2.0"]
+
+
+def test_row_of_the_future_is_read_once(base: sqlite3.Connection) -> None:
+    insert(base, ("2024-01-01 00:00:00", 1), ("2024-01-03 00:00:00", 0))
+    source, now = Reader().open(), datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC).timestamp()
+    assert isinstance(source, sql.SqlSource)
+    source.now = lambda: now
+    first = source.read(source.read(None).cursor)
+    assert [record["x"] for record in first.records] == ["1.0", "0.0"]
+    now += 3 * 86_400
+    insert(base, ("2024-01-03 00:00:00", 2))
+    second = source.read(first.cursor)
+    assert [record["x"] for record in second.records] == ["2.0"]
+    assert (source.read(second.cursor).records, source.read(second.cursor).cursor) == ([], second.cursor)
+    source.close()
+
+
+def test_wrong_values_are_remembered_up_to_a_limit(base: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sql, "MAX_STRANGE", 3)
+    insert(base, *((f"n/a {number}", number) for number in range(9)))
+    reader = Reader()
+    assert len(reader.read()) == 3
+    insert(base, ("2024-01-01", 10))
+    assert (reader.read(), reader.read()) == (["10.0"], [])
+
+
+def test_rows_are_read_when_their_time_is_complete(base: sqlite3.Connection) -> None:
+    """Rows of several writers become visible in another order than that of their times."""
+    source = Reader(delay="30s").open()
+    now = datetime.datetime(2024, 1, 1, 0, 0, 29, tzinfo=datetime.UTC).timestamp()
+    assert isinstance(source, sql.SqlSource)
+    source.now = lambda: now
+    insert(base, ("2024-01-01 00:00:02", 2))
+    cursor = source.read(None).cursor
+    assert (source.read(cursor).records, source.read(cursor).cursor) == ([], cursor)
+    insert(base, ("2024-01-01 00:00:01", 1))
+    now += 10
+    first = source.read(cursor)
+    insert(base, ("2024-01-01 00:00:12", 3))
+    assert [record["x"] for record in first.records] == ["1.0", "2.0"]
+    assert source.read(first.cursor).records == []
+    now += 10
+    assert [record["x"] for record in source.read(first.cursor).records] == ["3.0"]
+    source.close()
+
+
+def test_delay_needs_times(base: sqlite3.Connection) -> None:
+    insert(base, ("2024-01-01", 1))
+    with pytest.raises(DataError, match="delay needs a column of dates and times as the cursor"):
+        Reader(delay="30s", query="SELECT *, rowid AS n FROM rows", cursor="n").read()
 
 
 def test_values_become_cells() -> None:
@@ -177,6 +257,7 @@ def test_values_become_cells() -> None:
         ({"url": "postgresql:///db", "table": "a"}, "url must be an address"),
         ({"url": "postgresql://u:hidden@host/db", "table": "a"}, "url contains a password. Use url_env or url_file"),
         ({"url": "postgresql://u@host/db?password=hidden", "table": "a"}, "url contains a password"),
+        ({"url": "sqlite:///a.db", "table": "a", "delay": "soon"}, "delay must be a number with s, min, h, d, or w"),
         ({"table": "a"}, "One of url, url_env, and url_file must be given"),
     ],
 )
@@ -208,7 +289,7 @@ def test_absent_package_is_reported_with_its_installation(monkeypatch: pytest.Mo
 def test_errors_of_a_secret_address_contain_no_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DB", "postgresql://someone:hidden@localhost:1/db")
     source = Sql(url_env="DB", table="a").open(READING)
-    for call in (lambda: source.read({"after": None, "seen": {}, "count": 0}),):
+    for call in (lambda: source.read({"after": None, "seen": {}, "strange": [], "count": 0}),):
         with pytest.raises(DataError, match="postgresql table a: ") as error:
             call()
         assert not {"hidden", "someone", "localhost"} & set(str(error.value).replace(":", " ").split())
