@@ -98,9 +98,10 @@ class PrometheusSource(RowSource):
     def read(self, cursor: JsonMapping | None) -> Batch:
         """Return the rows of the next steps that are complete."""
         last = self._floor(self.now() - self.delay)
-        # The position is the last step that was read.
-        before = self._floor(self.now() - self.history) - self.step if cursor is None else int(cursor["time"])
-        count = 0 if cursor is None else int(cursor["count"])
+        # The position is the last step that was read. The first one stays when the clock moves on.
+        if cursor is None:
+            cursor = {"time": self._floor(self.now() - max(self.history, self.delay)) - self.step, "count": 0}
+        before, count = int(cursor["time"]), int(cursor["count"])
         first, end = before + self.step, min(last, before + self.steps * self.step)
         if end < first:
             return Batch([], [], [], cursor)
@@ -193,7 +194,8 @@ class PrometheusSource(RowSource):
                             )
                         )
                     row[column] = "" if value == "NaN" else value
-        return {place: row for place, row in rows.items() if place not in twice}, refused
+        # A row without any value, such as one with NaN alone, is no row.
+        return {place: row for place, row in rows.items() if place not in twice and any(row.values())}, refused
 
     def _record(self, moment: int, key: Sequence[str], values: Mapping[str, str]) -> Record:
         names = dict(zip(self.reading.id_col, key, strict=True))

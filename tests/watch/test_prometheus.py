@@ -75,6 +75,20 @@ def test_series_are_joined_as_columns_with_gaps_and_missing_values() -> None:
     assert read_all(source, cursor)[0] == [{"time": "2024-01-02T00:01:00+00:00", "x": "+Inf", "y": "1"}]
 
 
+def test_step_with_nan_alone_is_not_a_row() -> None:
+    client = FakeClient(a=[({}, lambda minute: "NaN")], y=[({}, lambda minute: "NaN" if minute == -1 else None)])
+    assert read_all(source_of(client))[:2] == ([], [])
+
+
+def test_delay_longer_than_the_history_reads_from_the_first_complete_step() -> None:
+    client, now = FakeClient(a=[({}, str)], y=[({}, str)]), NOW
+    source = source_of(client, now=lambda: now, delay="10min")
+    records, _, cursor = read_all(source)
+    assert [record["x"] for record in records] == ["-10"]
+    now += 60
+    assert [record["x"] for record in read_all(source, cursor)[0]] == ["-9"]
+
+
 def test_backlog_is_read_in_batches_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prometheus, "BATCH_RECORDS", 70)
     client = FakeClient(a=[({}, str)], y=[({}, str)])
