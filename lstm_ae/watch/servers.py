@@ -47,8 +47,18 @@ def read_secret(name: str, env: str | None, file: str | None) -> str | None:
         file: path of the file; blanks around its content are removed.
 
     Raises:
-        ConfigError: the variable is not set, or the file cannot be read or is empty.
+        ConfigError: the variable is not set, the file cannot be read or is empty, or the secret has several lines.
     """
+    secret = _find_secret(name, env, file)
+    if secret is not None and any(ord(each) < 32 or ord(each) == 127 for each in secret):
+        place = (
+            f"The file {file!r} of {name}_file" if env is None else f"The environment variable {env!r} of {name}_env"
+        )
+        raise ConfigError(f"{place} contains a line break or another control character. Write only the secret into it")
+    return secret
+
+
+def _find_secret(name: str, env: str | None, file: str | None) -> str | None:
     if env is not None and file is not None:
         raise ConfigError(f"{name}_env and {name}_file exclude each other. Remove one", code=Code.CONFLICTING_OPTIONS)
     if env is not None:
@@ -121,7 +131,8 @@ class AddressOptions(Options):
             raise ConfigError("url contains a password. Use url_env or url_file, so that the file contains no secret")
         if not valid:
             *others, last = (f"{scheme}://" for scheme in (*self.local_schemes, *self.schemes))
-            received = "another text" if secret else repr(url)
+            # Text with @ may contain a password that was not recognized as one.
+            received = "another text" if secret or "@" in url else repr(url)
             raise ConfigError(
                 f"url must be an address that begins with {', '.join(others)} or {last}. Received: {received}"
             )
@@ -138,12 +149,12 @@ class HttpOptions(AddressOptions):
         """Return a client of a path of the server.
 
         Raises:
-            ConfigError: a secret is missing.
+            ConfigError: a secret is missing, or a token cannot be sent in a header.
         """
-        url = self.address()
-        return HttpClient(
-            url.rstrip("/") + path if path else url, read_secret("token", self.token_env, self.token_file)
-        )
+        url, token = self.address(), read_secret("token", self.token_env, self.token_file)
+        if token is not None and not token.isascii():
+            raise ConfigError("The token contains characters that are not ASCII. Correct token_env or token_file")
+        return HttpClient(url.rstrip("/") + path if path else url, token)
 
 
 class _RefuseRedirects(urllib.request.HTTPRedirectHandler):
@@ -178,7 +189,7 @@ class HttpClient:
         port = parts.port or (443 if parts.scheme == "https" else 80)
         try:
             socket.create_connection((parts.hostname or "", port), TIMEOUT).close()
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise ServerError(f"The server cannot be reached: {describe_failure(error)}") from None
 
     def post(self, content: bytes, headers: dict[str, str]) -> bytes:
@@ -199,7 +210,8 @@ class HttpClient:
                     _parse_wait(error.headers.get("Retry-After")),
                     error.read(1 << 16),
                 ) from None
-        except (OSError, HTTPException) as error:
+        # The text of a ValueError can contain a header or the address.
+        except (OSError, HTTPException, ValueError) as error:
             raise ServerError(f"The server cannot be reached: {describe_failure(error)}") from None
         if len(body) > MAX_ANSWER:
             raise ServerError(f"The answer of the server is larger than {MAX_ANSWER >> 20} MiB")

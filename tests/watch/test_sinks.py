@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from watching import messages, webhook_server
 
+from lstm_ae.errors import ConfigError
+from lstm_ae.watch.servers import HttpClient, ServerError
 from lstm_ae.watch.sinks import (
     Alertmanager,
     AlertmanagerSink,
@@ -103,6 +105,33 @@ def test_answers_of_a_webhook(answer: Any, kind: type[Exception], wait: float | 
             Webhook(url=hook.url).open().send([ONE])
     assert len(hook.received) == 1
     assert getattr(error.value, "wait", None) == wait
+
+
+def test_secret_that_no_header_can_contain_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN", "hidden\n# rotated")
+    Path("token").write_text("hidden\nrotated\n")
+    monkeypatch.setenv("UMLAUT", "hiddén")
+    for options, problem in (
+        ({"token_env": "TOKEN"}, "The environment variable 'TOKEN' of token_env contains a line break"),
+        ({"token_file": "token"}, "The file 'token' of token_file contains a line break"),
+        ({"token_env": "UMLAUT"}, "The token contains characters that are not ASCII"),
+        ({"url": "https://user:hid/den@host/x"}, "url must be an address .* Received: another text$"),
+        ({"url": "http//user:hidden@host/x"}, "url must be an address .* Received: another text$"),
+    ):
+        with pytest.raises(ConfigError, match=problem) as error:
+            Webhook(**{"url": "http://host"} | options).open()  # type: ignore[arg-type]
+        assert "hid" not in str(error.value)
+
+
+def test_error_of_a_client_contains_no_part_of_the_address_or_a_header() -> None:
+    for url in ("http://127.0.0.1:1/hiddén", "http://127.0.0.1:1/hid den", f"http://{'hidden' * 20}.example/"):
+        with pytest.raises(SinkError, match=r"The server cannot be reached: \w+$") as error:
+            Webhook(url=url).open().send([ONE])
+        assert "hid" not in str(error.value)
+    client = HttpClient("http://127.0.0.1:1")
+    client.headers["Authorization"] = "Bearer hidden\nline"
+    with pytest.raises(ServerError, match=r"^The server cannot be reached: \w+$"):
+        client.post(b"", {})
 
 
 def test_webhook_without_a_server_is_a_sink_error() -> None:
