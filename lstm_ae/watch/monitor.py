@@ -286,10 +286,7 @@ class Monitor:
             return False
         cursor = self.state.fact("cursor")
         batch = self.source.read(cursor)
-        if self.status.source.succeed():
-            LOG.info("%s: %s can be read again", self.name, self.source.name)
-        self.ended = batch.ended
-        if batch.records or batch.refused or batch.cursor != cursor or self._is_silent():
+        if changed := batch.records or batch.refused or batch.cursor != cursor or self._is_silent():
             self.restored = False  # until all changes are stored
             with self.state.transaction():
                 rows = self._add(batch)
@@ -297,6 +294,10 @@ class Monitor:
                 self._watch_silence(rows)
                 self.state.set_fact("counts", self.status.counts())
             self.restored = True
+        if self.status.source.succeed():
+            LOG.info("%s: %s can be read again", self.name, self.source.name)
+        self.ended = batch.ended
+        if changed:
             self.deliver()
         return batch.more
 

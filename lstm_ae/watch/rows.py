@@ -101,7 +101,14 @@ class RowParser:
         return list(apply_in_parts(list(rows), self._convert, refuse)) if rows and self._convert else []
 
     def _find_problem(self, record: Record, line: int) -> DataError | None:
-        """Return the error of a record that lacks a column or the name of its series."""
+        """Return the error of a record that lacks a column or the name of its series, or is not text."""
+        try:
+            "".join([*record, *record.values()]).encode()
+        except UnicodeEncodeError:
+            return DataError(
+                f"{self.name}, line {line}: contains half of a surrogate pair, which is not text. Send it as UTF-8",
+                code=Code.FILE_FORMAT,
+            )
         if absent := next((column for column in self.columns if column not in record), None):
             columns = ", ".join(list(record)[:6])
             return DataError(

@@ -121,7 +121,8 @@ class Database:
         try:
             with self.engine.begin() as connection:
                 yield connection
-        except (exc.IntegrityError, exc.DataError) as error:
+        # SQLite cannot store half of a surrogate pair.
+        except (exc.IntegrityError, exc.DataError, UnicodeEncodeError) as error:
             raise DatabaseError(self.describe(error), refused=True) from None
         # Drivers raise errors of their own, such as those of sockets, and for settings that they do not know.
         except (exc.SQLAlchemyError, OSError, TypeError, ValueError) as error:

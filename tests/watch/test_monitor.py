@@ -449,6 +449,36 @@ def test_message_that_was_written_before_a_kill_is_not_written_again(run: Any, m
     assert len(messages()) == 2
 
 
+def test_state_that_cannot_be_written_is_a_failure_of_growing_length(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The source can be read, but its success counts only after its rows are stored."""
+    live(HEADER + lines(noisy(30)))
+    monitor = monitor_of()
+    backoff = monitor.status.source
+    monitor.step()  # the header
+    with monkeypatch.context() as full:
+        full.setattr(monitor.state, "add_rows", lambda *_: 1 / 0)
+        for failures in range(1, 4):
+            with pytest.raises(ZeroDivisionError):
+                monitor.step()
+            backoff.fail("disk full")  # as the watcher does
+            assert backoff.failures == failures
+    monitor.step()
+    assert backoff.failures == 0
+
+
+@pytest.mark.parametrize("wrong", [{"pump": "\ud800"}, {"value 0": "\udfff"}, {"\ud800": 1}])
+def test_half_of_a_surrogate_pair_is_refused(monkeypatch: pytest.MonkeyPatch, wrong: Any, caplog: Any) -> None:
+    use_run(monkeypatch, detector_of(time_col="time", id_col=("pump",)))
+    rows = [{"time": f"2024-01-01T00:0{minute}:00", "pump": "a", "value 0": 1.0} for minute in range(3)]
+    rows[1] |= wrong
+    Path("live.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    monitor = monitor_of(File(path="live.jsonl"))
+    drain(monitor)
+    assert (monitor.status.rows, refused(monitor)) == (2, {"text": 1})
+    assert "live.jsonl, line 2: contains half of a surrogate pair" in caplog.text
+    caplog.text.encode()
+
+
 def test_failed_transaction_is_repeated(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The stream in memory is rebuilt from the state, so that no row is scored twice."""
     from lstm_ae.watch.monitor import Monitor

@@ -383,6 +383,8 @@ def test_table_that_cannot_be_written_is_a_sink_error(tmp_path: Path) -> None:
         sink.check()
     with pytest.raises(SinkError, match="has no column named monitor"):
         sink.send([message])
+    with pytest.raises(RefusedMessageError, match=r"The database refuses a row: .*surrogates not allowed"):
+        SqlTable(url="sqlite:///other.db").open().send([Message("1", EVENT | {"series": "\ud800"})])
     with pytest.raises(RefusedMessageError, match="The database refuses a row: CHECK constraint failed"):
         SqlTable(url="sqlite:///out.db", table="narrow").open().send([message])
 
