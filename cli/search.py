@@ -170,7 +170,7 @@ class SearchRequest(GridRequest):
         typer.Option(
             metavar="<address>",
             help="Address of the Ray cluster, as for ray.init (default: this machine).",
-            rich_help_panel=SEARCH,
+            rich_help_panel=RUN,
             hidden=True,
         ),
     ] = None

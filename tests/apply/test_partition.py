@@ -6,8 +6,6 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as parquet
 import pytest
 from detectors import detector_of
 from hypothesis import HealthCheck, given, settings
@@ -28,6 +26,9 @@ from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.data.parquet import ParquetPart
 from lstm_ae.detection import calibration
 from lstm_ae.errors import DataError
+
+pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+parquet = pytest.importorskip("pyarrow.parquet")
 
 MINUTE = np.timedelta64(1, "m")
 
