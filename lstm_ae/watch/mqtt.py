@@ -28,7 +28,16 @@ from lstm_ae.installation import install_hint
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.watch.servers import TIMEOUT, AddressOptions, describe_failure, read_secret
 from lstm_ae.watch.sinks import Message, RefusedMessageError, Sink, SinkError, SinkOptions
-from lstm_ae.watch.sources import Batch, Record, RowSource, SourceOptions, read_json_object, time_cells
+from lstm_ae.watch.sources import (
+    BATCH_RECORDS,
+    BLOCK_BYTES,
+    Batch,
+    Record,
+    RowSource,
+    SourceOptions,
+    read_json_object,
+    time_cells,
+)
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client
@@ -157,9 +166,12 @@ class Broker:
         client.on_message = lambda client, data, message: self.receive(message)
         client.on_publish = lambda client, data, number, code, properties: self._on_answer(number, [code])
         client.on_subscribe = lambda client, data, number, codes, properties: self._on_answer(number, codes)
+        client.on_unsubscribe = lambda client, data, number, codes, properties: self._on_answer(number, codes)
         properties: Any = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = self.expiry
         properties.ReceiveMaximum = UNACKNOWLEDGED
+        # The broker discards larger messages.
+        properties.MaximumPacketSize = 2 * MAX_LINE
         login = self.login
         if login.user is not None:
             client.username_pw_set(login.user, login.password)
@@ -232,6 +244,13 @@ class Broker:
             self.close()
             raise BrokerError(f"The broker refuses the subscription: {reason}")
 
+    def unsubscribe(self, topic: str) -> None:
+        """End a subscription of the session, which may have ended before."""
+        if self.client is None:
+            raise BrokerError("There is no connection")
+        number = self.client.unsubscribe(topic)[1]
+        self.wait(lambda: number in self.answers)
+
     def close(self) -> None:
         """Disconnect; the session stays."""
         client, self.client = self.client, None
@@ -257,6 +276,8 @@ class Mqtt(BrokerOptions, SourceOptions):
             if not getattr(self, name):
                 raise ConfigError(f"{name} is missing. Add it", code=Code.MISSING_OPTION)
         assert self.topic
+        if self.topic.startswith("$share/"):
+            raise ConfigError(f"topic must not be a shared subscription. Received: {self.topic[:60]!r}")
         levels = self.topic.split("/")
         if any(set(level) & set("+#\0") and level not in ("+", "#") for level in levels) or "#" in levels[:-1]:
             raise ConfigError(
@@ -294,14 +315,14 @@ class MqttSource(RowSource):
         self.topic, self.options, self.login, self.reading = options.topic, options, login, reading
         self.name = f"MQTT topic {self.topic}"
         self.broker = Broker(login, options.client_id, round(parse_duration("expiry", options.expiry)), self._receive)
-        self.arrived: collections.deque[_Arrived] = collections.deque()
+        self.arrived: collections.deque[Arrival] = collections.deque()
         # The last batch that was returned, and its packets that this connection has not acknowledged.
         self.last: Batch | None = None
         self.unacknowledged: list[int] = []
         self.wait, self.read_at = FIRST_WAIT, time.monotonic()
 
     def _receive(self, message: Any) -> None:
-        self.arrived.append(_Arrived(message, time.time_ns()))
+        self.arrived.append(Arrival(message, time.time_ns()))
 
     def read(self, cursor: JsonMapping | None) -> Batch:
         """Return the messages that have arrived, after the rows of those before them are stored."""
@@ -330,48 +351,61 @@ class MqttSource(RowSource):
                 self.name,
                 self.options.client_id,
             )
+        # A session keeps its subscriptions.
+        if cursor is not None and present and (former := cursor["topic"]) != self.topic:
+            self.broker.unsubscribe(former)
         self.broker.subscribe(self.topic)
         self.wait = FIRST_WAIT
+
+    def _is_full(self) -> bool:
+        return (
+            len(self.arrived) >= UNACKNOWLEDGED
+            or sum(len(each.message.payload) for each in self.arrived) >= BLOCK_BYTES
+        )
 
     def _read(self, cursor: JsonMapping | None) -> Batch:
         self._acknowledge(self.unacknowledged)
         self.unacknowledged = []
         end = time.monotonic() + self.wait
-        while True:
+        while not self._is_full():
             before = len(self.arrived)
             self.broker.loop(NEXT_WAIT)
-            if len(self.arrived) >= UNACKNOWLEDGED or (
-                len(self.arrived) == before and (before or time.monotonic() >= end)
-            ):
+            if len(self.arrived) == before and (before or time.monotonic() >= end):
                 break
         self.wait = NEXT_WAIT
-        state: JsonMapping = cursor or {"count": 0, "recent": []}
+        state: JsonMapping = {"count": 0, "recent": [], **(cursor or {}), "topic": self.topic}
         recent, count = collections.deque[str](state["recent"], UNACKNOWLEDGED), int(state["count"])
         records, lines, refused = list[Record](), list[int](), list[DataError]()
         known, packets = set(recent), list[int]()
-        while self.arrived:
+        while self.arrived and len(records) < BATCH_RECORDS:
             message, moment = self.arrived.popleft()
             key = f"{message.mid} {hashlib.blake2b(message.payload, digest_size=8).hexdigest()}"
             if message.qos:
                 packets.append(message.mid)
-            if message.dup and key in known:
+            if (message.dup and key in known) or not self._is_own(message):
                 continue
             if message.qos:
                 recent.append(key)
             count += 1
-            try:
-                found = self._parse(message, moment, f"{self.name}, line {count}")
-            except DataError as error:
-                refused.append(error)
-                continue
+            found, problems = self._parse(message, moment, f"{self.name}, line {count}")
             records += found
             lines += [count] * len(found)
+            refused += problems
         if count == state["count"]:
             self._acknowledge(packets)
-            return Batch([], [], [], cursor)
+            return Batch([], [], [], state, more=bool(self.arrived))
         self.unacknowledged = packets
-        self.last = Batch(records, lines, refused, {"count": count, "recent": list(recent)}, more=True)
+        self.last = Batch(records, lines, refused, {**state, "count": count, "recent": list(recent)}, more=True)
         return self.last
+
+    def _is_own(self, message: Any) -> bool:
+        """Return whether a message is of the topic, not of a former subscription of the session."""
+        from paho.mqtt.client import topic_matches_sub
+
+        try:
+            return bool(topic_matches_sub(self.topic, message.topic))
+        except ValueError:  # A topic that is not UTF-8 is refused like such a message.
+            return True
 
     def _acknowledge(self, packets: Sequence[int]) -> None:
         for number in packets:
@@ -380,26 +414,32 @@ class MqttSource(RowSource):
         if packets:
             self.broker.loop(0)
 
-    def _parse(self, message: Any, moment: int, where: str) -> list[Record]:
-        """Return the records of a message: one JSON object, or an array of them."""
+    def _parse(self, message: Any, moment: int, where: str) -> tuple[list[Record], list[DataError]]:
+        """Return the records of a message, one JSON object or an array of them, and the errors of the others."""
+        records, refused = list[Record](), list[DataError]()
         if len(message.payload) > MAX_LINE:
-            raise DataError(
-                f"{where}: is longer than {MAX_LINE} bytes. Send one row per message", code=Code.FILE_FORMAT
-            )
+            text = f"{where}: is longer than {MAX_LINE} bytes. Send one row per message"
+            return [], [DataError(text, code=Code.FILE_FORMAT)]
         try:
+            topic = str(message.topic)
             content = parse_json(message.payload.decode())
-            topic = message.topic
         except (ValueError, RecursionError) as error:
-            raise DataError(
-                f"{where}: not JSON ({str(error)[:100]}). Send a JSON object", code=Code.FILE_FORMAT
-            ) from None
+            text = f"{where}: not JSON ({str(error)[:100]}). Send a JSON object"
+            return [], [DataError(text, code=Code.FILE_FORMAT)]
         added: dict[str, str] = {}
         if self.options.stamp:
             added |= time_cells(moment, self.reading)
+            if isinstance(content, list):
+                text = f"{where}: is an array, whose rows would get one time. Send one object per message"
+                return [], [DataError(text, code=Code.FILE_FORMAT)]
         if self.options.topic_col is not None:
             added[self.options.topic_col] = match_level(self.topic, topic)
-        objects = content if isinstance(content, list) else [content]
-        return [{**read_json_object(each, where), **added} for each in objects]
+        for each in content if isinstance(content, list) else [content]:
+            try:
+                records.append({**read_json_object(each, where), **added})
+            except DataError as error:
+                refused.append(error)
+        return records, refused
 
     def check(self) -> Batch:
         """Connect and subscribe with another session, which takes no message from a watch that runs."""
@@ -418,7 +458,7 @@ class MqttSource(RowSource):
         self.broker.close()
 
 
-class _Arrived(NamedTuple):
+class Arrival(NamedTuple):
     """A message and the time of its arrival in nanoseconds since 1970."""
 
     message: Any

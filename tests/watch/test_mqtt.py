@@ -28,7 +28,7 @@ class FakeBroker:
     def __init__(self, source: MqttSource, *loops: list[Any], present: bool = True) -> None:
         self.source, self.loops, self.present = source, list(loops), present
         self.acknowledged: list[int] = []
-        self.opened, self.client = 0, None
+        self.opened, self.client, self.former = 0, None, ""
         source.broker = self  # type: ignore[assignment]
 
     def open(self) -> bool:
@@ -37,7 +37,10 @@ class FakeBroker:
         return self.present
 
     def subscribe(self, topic: str) -> None:
-        assert topic == "plant/+/state"
+        assert topic == self.source.topic
+
+    def unsubscribe(self, topic: str) -> None:
+        self.former = topic
 
     def loop(self, seconds: float) -> None:
         found: Any = self.loops.pop(0) if seconds and self.loops else []
@@ -135,7 +138,7 @@ def test_lost_connection_is_an_error_and_its_messages_arrive_again(caplog: Any) 
     ("payload", "problem"),
     [
         *((b"", "not JSON"), (b"\xff", "not JSON"), (b"1.5", "not a JSON object"), (b'{"x": NaN}', "not JSON")),
-        *((b'[{"x": 1}, 2]', "not a JSON object"), (b"[" * 100_000, "not JSON"), (b'{"x": 1, "x": 2}', "not JSON")),
+        *((b"[2]", "not a JSON object"), (b"[" * 100_000, "not JSON"), (b'{"x": 1, "x": 2}', "not JSON")),
         (b" " * (mqtt.MAX_LINE + 1), "is longer than"),
     ],
 )
@@ -147,6 +150,63 @@ def test_message_that_is_not_a_row_is_refused(payload: bytes, problem: str) -> N
     assert str(batch.refused[0]).startswith(f"MQTT topic plant/+/state, line 1: {problem}")
     source.read(batch.cursor)
     assert broker.acknowledged == [1, 2]
+
+
+def test_array_loses_only_what_is_not_an_object() -> None:
+    source = source_of()
+    FakeBroker(source, [message(1, [{"x": 1}, None, {"x": 2}, 3])])
+    batch = source.read(None)
+    assert (values(batch), list(batch.lines)) == (["1", "2"], [1, 1])
+    assert [str(error) for error in batch.refused] == [
+        "MQTT topic plant/+/state, line 1: not a JSON object. Write one object per row"
+    ] * 2
+
+
+def test_messages_of_a_former_topic_are_ignored_and_its_subscription_ends() -> None:
+    old = source_of(topic="old/deep/topic/+")
+    FakeBroker(old)
+    cursor = json.loads(json.dumps(old.read(None).cursor))
+    source = source_of()
+    stray = [message(number, {"x": 0}, topic=topic) for number, topic in enumerate(("old", "old/deep/topic/z"), 1)]
+    broker = FakeBroker(source, [stray[0], message(3, {"x": 1}), stray[1]], [stray[0]])
+    batch = source.read(cursor)
+    assert (broker.former, batch.records, list(batch.lines)) == ("old/deep/topic/+", [{"x": "1", "pump": "a"}], [1])
+    last = source.read(batch.cursor)
+    assert (last.records, last.cursor, broker.acknowledged) == ([], batch.cursor, [1, 3, 2, 1])
+
+
+def test_message_whose_topic_is_not_text_is_refused_alone() -> None:
+    class Odd(SimpleNamespace):
+        @property
+        def topic(self) -> str:
+            return b"\xff".decode()
+
+    source = source_of()
+    FakeBroker(source, [Odd(mid=1, payload=b"{}", dup=False, qos=1), message(2, {"x": 1})])
+    batch = source.read(None)
+    assert (values(batch), len(batch.refused)) == (["1"], 1)
+
+
+def test_batch_is_limited_and_leaves_messages_for_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mqtt, "BATCH_RECORDS", 3)
+    monkeypatch.setattr(mqtt, "BLOCK_BYTES", 50)
+    source = source_of()
+    loops = [[message(number, [{"x": number}] * 2)] for number in range(1, 7)]
+    broker, cursor, sizes = FakeBroker(source, *loops), None, list[int]()
+    while (batch := source.read(cursor)).records:
+        cursor = batch.cursor
+        sizes.append(len(batch.records))
+        assert len(source.arrived) <= 3
+    assert sizes == [4, 4, 4]
+    assert broker.acknowledged == [1, 2, 3, 4, 5, 6]
+
+
+def test_array_with_one_time_of_arrival_is_refused() -> None:
+    source = source_of(stamp=True)
+    FakeBroker(source, [message(1, [{"x": 1}, {"x": 2}]), message(2, {"x": 3})])
+    batch = source.read(None)
+    assert (values(batch), len(batch.refused)) == (["3"], 1)
+    assert "is an array, whose rows would get one time" in str(batch.refused[0])
 
 
 def test_rows_get_the_time_of_their_arrival() -> None:
@@ -167,6 +227,7 @@ def test_rows_get_the_time_of_their_arrival() -> None:
         ({"topic": None}, "topic is missing"),
         ({"topic": "a/b+"}, r"topic must have \+ as a whole level"),
         ({"topic": "#/a"}, r"topic must have \+ as a whole level"),
+        ({"topic": "$share/g/plant/+"}, r"topic must not be a shared subscription"),
         ({"client_id": ""}, "client_id is missing"),
         ({"topic_col": "x"}, "topic_col must be a column of the run's id_col. Received: 'x'"),
         ({"expiry": "200y"}, "expiry must be a number"),
