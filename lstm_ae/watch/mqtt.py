@@ -9,7 +9,6 @@ import collections
 import contextlib
 import dataclasses
 import hashlib
-import json
 import logging
 import threading
 import time
@@ -514,9 +513,7 @@ class MqttSink(Sink):
 
     def send(self, messages: Sequence[Message]) -> None:
         """Publish the messages, and wait until the broker has confirmed all of them."""
-        content = [
-            json.dumps({"key": key} | body, ensure_ascii=False, allow_nan=False).encode() for key, body in messages
-        ]
+        content = [message.to_json().encode() for message in messages]
         with self.lock:
             try:
                 self._publish(content)

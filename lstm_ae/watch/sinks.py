@@ -45,6 +45,14 @@ class Message(NamedTuple):
     key: str
     body: JsonObject
 
+    def to_json(self) -> str:
+        """Return the key and the content as one JSON object.
+
+        >>> Message("1", {"series": "Tür"}).to_json()
+        '{"key":"1","series":"Tür"}'
+        """
+        return to_json({"key": self.key} | self.body)
+
 
 class SinkError(Exception):
     """A sink cannot accept messages now.
@@ -190,7 +198,7 @@ class JsonLinesSink(Sink):
 
     def send(self, messages: Sequence[Message]) -> None:
         """Append the messages and flush them to the disk."""
-        content = "".join(f"{_json({'key': key} | body)}\n" for key, body in messages).encode()
+        content = "".join(f"{message.to_json()}\n" for message in messages).encode()
         try:
             with self.lock, self.path.open("ab+") as file:
                 size = file.seek(0, os.SEEK_END)
@@ -278,9 +286,9 @@ class WebhookSink(HttpSink):
 
     def send(self, messages: Sequence[Message]) -> None:
         """Post a message with its key and signature as headers."""
-        for key, body in messages:
-            content = _json({"key": key} | body).encode()
-            headers = {"Idempotency-Key": key}
+        for message in messages:
+            content = message.to_json().encode()
+            headers = {"Idempotency-Key": message.key}
             if self.secret is not None:
                 headers["X-Lstmae-Signature"] = sign(content, self.secret)
             self.post(content, headers)
@@ -305,7 +313,7 @@ class AlertmanagerSink(HttpSink):
 
     def send(self, messages: Sequence[Message]) -> None:
         """Post an alert for each message."""
-        self.post(_json([self._alert(body) for _, body in messages]).encode(), {})
+        self.post(to_json([self._alert(body) for _, body in messages]).encode(), {})
 
     def _alert(self, body: JsonObject) -> JsonObject:
         labels = {name: body[name] for name in ("monitor", "series", "kind", "event")}
@@ -337,5 +345,6 @@ def sign(content: bytes, secret: str) -> str:
     return "sha256=" + hmac.new(secret.encode(), content, hashlib.sha256).hexdigest()
 
 
-def _json(content: object) -> str:
+def to_json(content: object) -> str:
+    """Return JSON without blanks."""
     return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
