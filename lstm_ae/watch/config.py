@@ -375,7 +375,12 @@ def template_files(file: Path) -> dict[Path, str]:
 
     Args:
         file: path of the first one, which gives the others their names.
+
+    Raises:
+        ConfigError: the path is a directory.
     """
+    if not file.name or file.is_dir():
+        raise ConfigError(f"{quote(file)} is a directory. Pass the path of a new file", code=Code.OUTPUT_EXISTS)
     return {
         file: render_template(),
         file.with_name(f"{file.stem}-rules.yaml"): (FILES / "rules.yaml").read_text(encoding="utf-8"),

@@ -46,6 +46,8 @@ def test_init_writes_a_file_and_overwrites_none() -> None:
     assert "'watch.toml' exists and is not overwritten" in refused("watch watch.toml --init", 2)
     Path("watch.toml").unlink()
     assert "'watch-rules.yaml' exists and is not overwritten" in refused("watch watch.toml --init", 2)
+    for folder in (".", "/", ".."):
+        assert "is a directory. Pass the path of a new file" in refused(f"watch {folder} --init", 2)
     assert not Path("watch.toml").exists()
 
 
