@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 # Seconds that a query may take.
 QUERY_TIMEOUT = 60.0
 
+# Drivers by the kind of a database.
+DRIVERS = {"sqlite": "pysqlite", "postgresql": "pg8000"}
+
 # Longest reason of an error in a message.
 MAX_REASON = 300
 
@@ -68,7 +71,7 @@ class Database:
     """A database whose errors contain no secret.
 
     Args:
-        url: address by the rules of SQLAlchemy. PostgreSQL is reached with the driver pg8000 unless it names another.
+        url: address by the rules of SQLAlchemy. PostgreSQL is reached with the driver pg8000.
         secret: whether errors contain neither the host nor the user.
 
     Raises:
@@ -86,22 +89,28 @@ class Database:
             parsed = sa.engine.make_url(url)
         except (sa.exc.ArgumentError, ValueError):
             raise ConfigError("url is not an address of a database. Correct it") from None
-        if parsed.drivername == "postgresql":
-            parsed = parsed.set(drivername="postgresql+pg8000")
-        self.kind = parsed.get_backend_name()
+        self.kind, _, driver = parsed.drivername.partition("+")
+        if driver not in ("", DRIVERS[self.kind]):
+            # Others have no time limits, and return other values for the same column.
+            raise ConfigError(f"url names the driver {driver!r}. Write {self.kind}:// for {DRIVERS[self.kind]}")
+        parsed = parsed.set(drivername=f"{self.kind}+{DRIVERS[self.kind]}")
         self.path = Path(parsed.database) if self.kind == "sqlite" and parsed.database else None
         if self.kind == "sqlite" and self.path is None:
             raise ConfigError("url names no file of SQLite. Write sqlite:///FILE, with four slashes for /FILE")
         hidden = (parsed.password, *((parsed.host, parsed.username) if secret else ()))
         self.hidden = [str(each) for each in hidden if each]
-        timeouts = {"sqlite": {"timeout": TIMEOUT}, "pg8000": {"timeout": QUERY_TIMEOUT}}
+        timeout = TIMEOUT if self.path else QUERY_TIMEOUT
         try:
             self.engine = sa.create_engine(
                 parsed,
                 hide_parameters=True,
                 pool_pre_ping=True,
-                connect_args=timeouts.get("sqlite" if self.path else parsed.get_driver_name(), {}),
+                # A file can be replaced, which a connection that stays open would not see.
+                poolclass=sa.NullPool if self.path else None,
+                connect_args={"timeout": timeout},
             )
+            if self.path:
+                sa.event.listen(self.engine, "connect", _keep_wrong_text)
         except ModuleNotFoundError as error:
             raise ConfigError(
                 f"url needs the driver {error.name}: {install_hint('sql')}", code=Code.MISSING_PACKAGE
@@ -158,8 +167,13 @@ class Database:
             return {each["name"] for each in found.get_columns(name, schema=schema[0] if schema else None)}
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections; others are opened when they are needed."""
         self.engine.dispose()
+
+
+def _keep_wrong_text(connection: Any, record: object) -> None:
+    """Let SQLite return text that is not UTF-8 with halves of surrogate pairs, so that one row of it is refused."""
+    connection.text_factory = lambda content: content.decode(errors="surrogateescape")
 
 
 class DatabaseError(Exception):
@@ -394,7 +408,7 @@ def format_cell(value: object) -> str:
 
 def _identify(row: Sequence[object]) -> str:
     """Return the hash of a row, which tells it from other rows of the same value of the cursor."""
-    return hashlib.blake2b("\0".join(map(format_cell, row)).encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b("\0".join(map(format_cell, row)).encode(errors="surrogateescape"), digest_size=8).hexdigest()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -472,6 +486,8 @@ class SqlSink(Sink):
                 connection.execute(self._statement(), list(rows.values()))
             self.created = True
         except DatabaseError as error:
+            # The file or the table may have been deleted.
+            self.created = False
             if error.refused:
                 raise RefusedMessageError(f"The database refuses a row: {error}") from None
             raise SinkError(f"The database cannot be used: {error}") from None
@@ -503,7 +519,7 @@ class SqlSink(Sink):
             "key": message.key,
             "number": None if isinstance(time, str) else time,
             "causes": json.dumps(body["causes"], ensure_ascii=False) if "causes" in body else None,
-            "message": json.dumps(body, ensure_ascii=False),
+            "message": message.to_json(),
         }
         return {column.name: found.get(column.name) for column in self.table.columns}
 

@@ -10,7 +10,7 @@ import decimal
 import math
 import re
 from collections.abc import Iterable
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeGuard
 
 from lstm_ae.config import Reading
 from lstm_ae.config.reading import UNITS
@@ -21,6 +21,7 @@ DATED_TEXT = re.compile(
     re.ASCII,
 )
 WRONG_TIME = re.compile(r"[^\x00-9]|(?:19|20)\d\d[-/](?!0\d|1[0-2])\d\d", re.ASCII)
+SURROGATE = re.compile("[\ud800-\udfff]")
 OFFSET = re.compile(r"(?P<hours>[+-]\d\d):?(?P<minutes>\d\d)$|Z$", re.ASCII)
 
 # Numbers between these dates, in seconds since 1970, are times if the column is that of the times.
@@ -67,7 +68,7 @@ class Notation(NamedTuple):
             units = [UNITS[unit] for unit in ("s", "ms", "us", "ns")]
             unit = next((unit for unit in units if EARLIEST <= number * unit / 10**9 < LATEST), 0)
             return cls("number", time, unit=unit if time else 0)
-        if type(value) is not str:
+        if not _is_text(value):
             return None
         if found := DATED_TEXT.match(value):
             mark, gap, colon = found["mark"], found["gap"], found["colon"] or ""
@@ -102,7 +103,7 @@ class Notation(NamedTuple):
             number: Any = value
             good = type(value) in (int, float, decimal.Decimal) and math.isfinite(number)
         elif self.kind == "text":
-            good = type(value) is str and not (self.time and WRONG_TIME.match(value))
+            good = _is_text(value) and not (self.time and WRONG_TIME.match(value))
         elif self.kind == "datetime":
             good = isinstance(value, datetime.datetime) and (value.tzinfo is not None) == self.aware
         else:
@@ -114,6 +115,11 @@ class Notation(NamedTuple):
 def is_comparable(value: object) -> bool:
     """Return whether a value is a time, a number, or text."""
     return isinstance(value, datetime.date) or type(value) in (int, float, decimal.Decimal, str)
+
+
+def _is_text(value: object) -> TypeGuard[str]:
+    """Return whether a value is text that can be sent to a database."""
+    return type(value) is str and not SURROGATE.search(value)
 
 
 def find_notation(after: object, values: Iterable[object], reading: Reading, *, time: bool) -> Notation | None:

@@ -146,6 +146,34 @@ def test_cursor_of_another_type_is_an_error(base: sqlite3.Connection) -> None:
         Reader(cursor="other").read()
 
 
+def test_file_that_is_replaced_is_read(base: sqlite3.Connection) -> None:
+    insert(base, ("2024-01-01", 1))
+    source = Reader().open()
+    cursor = source.read(source.read(None).cursor).cursor
+    with contextlib.closing(sqlite3.connect("new.db", isolation_level=None)) as other:
+        other.execute("CREATE TABLE rows (time TEXT, x REAL)")
+        insert(other, ("2024-01-02", 2))
+    Path("new.db").replace("live.db")
+    assert [record["x"] for record in source.read(cursor).records] == ["2.0"]
+    source.close()
+
+
+def test_text_that_is_not_utf8_is_refused_alone(base: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_run(monkeypatch, detector_of(time_col="time"))
+    base.execute("CREATE TABLE texts (time TEXT, 'value 0')")
+    for minute in range(4):
+        base.execute("INSERT INTO texts VALUES (?, ?)", (f"2024-01-01 00:0{minute}", minute))
+    base.execute("INSERT INTO texts VALUES ('2024-01-01 00:04', CAST(x'ff41' AS TEXT))")
+    base.execute("INSERT INTO texts VALUES (CAST(x'323032342d30312d303120ff' AS TEXT), 5)")
+    monitor = monitor_of(Sql(url="sqlite:///live.db", table="texts"))
+    drain(monitor)
+    assert (monitor.status.rows, dict(monitor.status.refused)) == (4, {"text": 2})
+    base.execute("INSERT INTO texts VALUES ('2024-01-01 00:05', 5)")
+    drain(monitor)
+    assert (monitor.status.rows, dict(monitor.status.refused)) == (5, {"text": 2})
+    monitor.close()
+
+
 # One wrong value of the cursor
 
 
@@ -271,8 +299,16 @@ def test_source_needs_a_file_a_column_and_a_driver() -> None:
     for options, reading, problem in (
         ({"url": "sqlite://", "table": "a"}, READING, "url names no file of SQLite"),
         ({"url": "sqlite:///a.db", "table": "a"}, Reading(value_cols=("x",)), "the run has no column of times. Add it"),
-        ({"url": "postgresql+absent://h/db", "table": "a"}, READING, "url cannot be used"),
-        ({"url": "sqlite+pysqlcipher:///a.db", "table": "a"}, READING, "url needs the driver .*pip install"),
+        (
+            {"url": "postgresql+psycopg://h/db", "table": "a"},
+            READING,
+            "names the driver 'psycopg'. Write postgresql://",
+        ),
+        (
+            {"url": "sqlite+pysqlcipher:///a.db", "table": "a"},
+            READING,
+            "names the driver 'pysqlcipher'. Write sqlite://",
+        ),
     ):
         with pytest.raises(ConfigError, match=problem):
             Sql(**options).open(reading)
@@ -349,7 +385,7 @@ def test_row_of_an_event_is_updated_and_never_opened_again() -> None:
     }
     sink.send([Message("1-firing", silence)])
     assert rows_of("lstmae_events", "kind, score, causes")[1] == ("silence", None, None)
-    assert json.loads(rows_of("lstmae_events", "message")[1][0]) == silence
+    assert json.loads(rows_of("lstmae_events", "message")[1][0]) == {"key": "1-firing"} | silence
     sink.close()
 
 
@@ -387,6 +423,21 @@ def test_table_that_cannot_be_written_is_a_sink_error(tmp_path: Path) -> None:
         SqlTable(url="sqlite:///other.db").open().send([Message("1", EVENT | {"series": "\ud800"})])
     with pytest.raises(RefusedMessageError, match="The database refuses a row: CHECK constraint failed"):
         SqlTable(url="sqlite:///out.db", table="narrow").open().send([message])
+
+
+def test_deleted_file_or_table_of_a_sink_is_created_again() -> None:
+    sink = SqlTable(url="sqlite:///out.db").open()
+    sink.send([Message("1-firing", EVENT)])
+    Path("out.db").unlink()
+    with pytest.raises(SinkError, match="no such table"):
+        sink.send([Message("2-firing", EVENT)])
+    sink.send([Message("2-firing", EVENT)])
+    with contextlib.closing(sqlite3.connect("out.db", isolation_level=None)) as connection:
+        connection.execute("DROP TABLE lstmae_events")
+    with pytest.raises(SinkError, match="no such table"):
+        sink.send([Message("3-firing", EVENT)])
+    sink.send([Message("3-firing", EVENT)])
+    assert rows_of("lstmae_events", "event") == [("4309",)]
 
 
 def test_monitor_reads_and_writes_databases(monkeypatch: pytest.MonkeyPatch, base: sqlite3.Connection) -> None:
