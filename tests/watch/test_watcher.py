@@ -131,7 +131,8 @@ def test_metrics_health_and_readiness() -> None:
         path.write_text(HEADER + lines(VALUES[:5], 41))
         clock.now += 100
         wait_for(lambda: running.samples()[("lstmae_watch_rows_total", "pump")] == 46, "the source did not recover")
-        assert running.get("/ready")[0] == 200
+        # The source is up after its rows are stored.
+        wait_for(lambda: running.get("/ready")[0] == 200, "still not ready")
 
 
 def test_unexpected_error_of_a_source_is_logged_and_retried(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
