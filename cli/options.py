@@ -242,6 +242,16 @@ RequiredSkill = Annotated[
     ),
 ]
 
+Address = Annotated[
+    str | None,
+    typer.Option(
+        metavar="<address>",
+        help="Address of the Ray cluster, as for ray.init (default: this machine).",
+        rich_help_panel=RUN,
+        hidden=True,
+    ),
+]
+
 Jobs = Annotated[
     int | None,
     declare(

@@ -22,6 +22,7 @@ from .errors import Interrupted
 from .options import (
     RUN,
     SEARCH,
+    Address,
     GivenOptions,
     Jobs,
     OptionalTable,
@@ -165,15 +166,7 @@ class SearchRequest(GridRequest):
             hidden=True,
         ),
     ] = "local"
-    address: Annotated[
-        str | None,
-        typer.Option(
-            metavar="<address>",
-            help="Address of the Ray cluster, as for ray.init (default: this machine).",
-            rich_help_panel=RUN,
-            hidden=True,
-        ),
-    ] = None
+    address: Address = None
     max_retries: Annotated[
         int | None,
         declare(

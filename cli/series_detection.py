@@ -21,6 +21,7 @@ from .errors import Interrupted
 from .options import (
     OUTPUT,
     RUN,
+    Address,
     Figure,
     Folder,
     Formulas,
@@ -387,15 +388,7 @@ def register(app: typer.Typer) -> None:
                 rich_help_panel=RUN,
             ),
         ] = None,
-        address: Annotated[
-            str | None,
-            typer.Option(
-                metavar="<address>",
-                help="Address of the Ray cluster, as for ray.init (default: this machine).",
-                rich_help_panel=RUN,
-                hidden=True,
-            ),
-        ] = None,
+        address: Address = None,
         out: Folder = None,
         given: GivenOptions,
         console: Console,
