@@ -183,12 +183,12 @@ def detect_in_dataset(
     from lstm_ae.distributed.detection import detect_dataset, open_output, start_executor
     from lstm_ae.distributed.jobs import DetectionTask
 
-    files = find_files(request.data)
+    files = find_files(request.data, request.out)
     task = DetectionTask(str(opened.directory.absolute()), dict(reading), request.threshold, request.online)
     detector = task.load()
     counter = ProgressCounter(console, "parts")
     try:
-        with open_output(request.out, task):
+        with open_output(request.out, request.data, task):
             log = request.out / "workers.log"
             executor = start_executor(request.engine, task, detector, request.jobs, request.address, log)
             console.say(f"scoring {format_count(len(files), 'file')}, {executor.slots} at once")
@@ -226,9 +226,10 @@ def detect_in_dataset(
         }
     )
     if result.failed:
+        have, first = "has" if len(result.failed) == 1 else "have", result.failed[0]
         raise DataError(
-            f"{format_count(len(result.failed), 'part')} of the data set has no scores; the first: "
-            f"{result.failed[0].name}: {result.failed[0].reason}",
+            f"{format_count(len(result.failed), 'part')} of the data set {have} no scores; the first: {first.name}: "
+            f"{first.reason}",
             code=Code.FILE_UNREADABLE,
         )
 

@@ -2,8 +2,9 @@
 
 import glob
 import itertools
+import os
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,32 +41,46 @@ def is_dataset(data: str) -> bool:
     return Path(data).is_dir() or (any(mark in data for mark in PATTERN) and not Path(data).exists())
 
 
-def find_files(data: str) -> list[DatasetFile]:
+def find_files(data: str, results: Path | None = None) -> list[DatasetFile]:
     """Return the files of a data set in the order of their names.
 
     Args:
-        data: a Parquet file, a directory that contains Parquet files at any depth, or a pattern of file names. Files
-            and directories whose names begin with a dot or an underscore are left out.
+        data: a Parquet file, a directory that contains Parquet files at any depth, or a pattern of files and
+            directories. Files and directories whose names begin with a dot or an underscore are left out.
+        results: a directory whose files are left out, because they are the results of a command.
 
     Raises:
         DataError: there is no such file.
+        OSError: a directory cannot be read.
     """
     path = Path(data)
     if path.is_dir():
-        found = sorted(path.rglob("*.parquet"))
+        selected = [path]
         missing = f"{quote(data)} contains no file whose name ends in .parquet. Pass the directory of a data set"
     elif is_dataset(data):
-        found = sorted(each for each in map(Path, glob.glob(data, recursive=True)) if each.is_file())
+        selected = list(map(Path, glob.glob(data, recursive=True)))
         missing = f"No file matches {quote(data)}. Check the pattern"
     else:
-        found = [path] if path.exists() else []
+        selected = [path] if path.exists() else []
         missing = f"{quote(data)} does not exist. Check the path"
     root = _root(path)
-    names = [file.relative_to(root) for file in found]
+    files = {file for each in selected for file in (_files_below(each) if each.is_dir() else [each])}
+    if results is not None:
+        files = {file for file in files if not file.resolve().is_relative_to(results.resolve())}
+    names = sorted(file.relative_to(root) for file in files)
     shown = [name for name in names if not any(part.startswith((".", "_")) for part in name.parts)]
     if not shown:
         raise DataError(missing, code=Code.FILE_UNREADABLE)
     return [DatasetFile(str((root / name).absolute()), name.as_posix(), _keys(name)) for name in shown]
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    def fail(error: OSError) -> None:
+        raise error
+
+    # `Path.rglob` skips directories that cannot be read, and yields those named like a file, which Spark writes.
+    for directory, _, names in os.walk(folder, onerror=fail):
+        yield from (Path(directory, name) for name in names if name.endswith(".parquet"))
 
 
 def _root(path: Path) -> Path:

@@ -24,6 +24,7 @@ from lstm_ae.data.columns import (
 )
 from lstm_ae.data.csv_reader import CHUNK_CELLS, Chunk, limit_columns, sample_rows
 from lstm_ae.data.number_notation import CellProblem
+from lstm_ae.data.text import open_stable_file
 from lstm_ae.data.timestamps import (
     MISSING_TIME,
     TIME_HEADING,
@@ -39,6 +40,9 @@ from lstm_ae.installation import install_hint
 
 if TYPE_CHECKING:
     import pyarrow
+
+# First bytes of a Parquet file.
+MAGIC = b"PAR1"
 
 BATCH_ROWS = 50_000
 
@@ -95,7 +99,7 @@ class _PartReader:
             yield pyarrow.RecordBatch.from_arrays([arrays[name] for name in order], list(order))
 
 
-def read_part(path: str, part: ParquetPart, columns: Sequence[str]) -> "pyarrow.Table":
+def read_part_columns(path: str, part: ParquetPart, columns: Sequence[str]) -> "pyarrow.Table":
     """Return columns of a part of a file as they are stored; columns of the path are left out.
 
     Raises:
@@ -109,7 +113,8 @@ def read_part(path: str, part: ParquetPart, columns: Sequence[str]) -> "pyarrow.
             reader = _PartReader(source, part)
             held = [name for name in columns if name not in reader.keys]
             batches = list(reader.iter_batches(BATCH_ROWS, held)) if held else []
-            schema = pyarrow.schema([source.schema_arrow.field(name) for name in held])
+            # Batches have no metadata, and a batch does not know which columns of the file must not be null.
+            schema = pyarrow.schema([(name, source.schema_arrow.field(name).type) for name in held])
             return pyarrow.Table.from_batches(batches, schema)
     except (pyarrow.ArrowException, OSError) as error:
         raise _damaged_file_error(error, repr(path)) from None
@@ -119,13 +124,19 @@ def count_rows(path: str) -> int:
     """Return the number of rows of a Parquet file.
 
     Raises:
-        DataError: pyarrow is missing, or the file is damaged.
+        DataError: pyarrow is missing, or the file cannot be read, is no Parquet file, or is damaged.
     """
     pyarrow = _pyarrow(repr(path))
-    try:
-        return int(pyarrow.parquet.read_metadata(path).num_rows)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise _damaged_file_error(error, repr(path)) from None
+    with open_stable_file(path) as file:
+        if file.read(len(MAGIC)) != MAGIC:
+            raise DataError(
+                f"{path!r} is not a Parquet file. A data set consists of Parquet files; convert it",
+                code=Code.FILE_FORMAT,
+            )
+        try:
+            return int(pyarrow.parquet.read_metadata(file).num_rows)
+        except (pyarrow.ArrowException, OSError) as error:
+            raise _damaged_file_error(error, repr(path)) from None
 
 
 def _pyarrow(name: str) -> ModuleType:

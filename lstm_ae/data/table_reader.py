@@ -22,7 +22,7 @@ from lstm_ae.data.columns import Layout, missing_numbers
 from lstm_ae.data.csv_reader import Chunk, read_delimited
 from lstm_ae.data.number_notation import MISSING_WORDS, NUMBER
 from lstm_ae.data.panel import Panel, sort_rows
-from lstm_ae.data.parquet import ParquetPart, read_parquet
+from lstm_ae.data.parquet import MAGIC, ParquetPart, read_parquet
 from lstm_ae.data.text import open_stable_file
 from lstm_ae.data.time_zones import infer_zone, table_times_to_utc
 from lstm_ae.errors import Code, ConfigError, DataError
@@ -111,9 +111,9 @@ def read_panel(
 def _read_source(
     file: BinaryIO, name: str, config: Reading, *, of_run: bool, lenient: bool, part: ParquetPart | None
 ) -> tuple[Layout, Iterator[Chunk], CellReader]:
-    magic = file.read(4)
+    magic = file.read(len(MAGIC))
     file.seek(0)
-    if magic == b"PAR1" or part is not None:
+    if magic == MAGIC or part is not None:
         if not of_run:
             _refuse_options(config, PARQUET_EXCLUDES, f"{name} is a Parquet file")
         return read_parquet(file, name, config, of_run=of_run, lenient=lenient, part=part)

@@ -6,16 +6,16 @@ The directory of the results contains
 - `events.parquet`: the events of all series,
 - `parts/`: for each part the rows of its events, and a digest of everything that its scores depend on.
 
-A part is complete if its file in `parts/` exists with the digest of the current data; this file is written last. Other
-parts are computed again, so a killed detection resumes, and a changed or added file only costs its own parts and their
-neighbors.
+A part is complete if its file in `parts/` exists with the digest of the current data; this file is written last. The
+files of other parts are removed, and computed again if the data still has the part. So a killed detection resumes, a
+changed or added file only costs its own parts and their neighbors, and no scores of earlier data remain.
 """
 
 import hashlib
 import json
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -134,7 +134,12 @@ def start_processes(task: DetectionTask, jobs: int, threads: int, log: Path) -> 
 
 
 class FailedPart(NamedTuple):
-    """Part that has no scores, and why."""
+    """Part that has no scores, and why.
+
+    Args:
+        name: the file and, if it has several parts, the rows.
+        reason: why it has no scores.
+    """
 
     name: str
     reason: str
@@ -168,8 +173,13 @@ Report = Callable[[int, int], None]
 
 
 @contextmanager
-def open_output(directory: Path, task: DetectionTask) -> Iterator[None]:
+def open_output(directory: Path, data: str, task: DetectionTask) -> Iterator[None]:
     """Lock the directory of a detection and check that it belongs to the same one.
+
+    Args:
+        directory: the directory of the results.
+        data: path or pattern of the data set. The results of another one are not removed.
+        task: what is applied.
 
     Raises:
         ConfigError: another process writes to it, or it belongs to another detection.
@@ -178,12 +188,14 @@ def open_output(directory: Path, task: DetectionTask) -> Iterator[None]:
     claimed = {
         "run": str(Path(task.run).resolve()),
         "created": str(about["created"]),
+        "data": os.path.abspath(data),
         "reading": dict(task.reading),
         "threshold": task.rule,
         "online": task.online,
     }
     # The lock is beside the directory, which must be new or empty at first.
-    lock = directory.with_name(f".{directory.name}.lock")
+    place = directory.resolve()
+    lock = place.parent / f".{place.name}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:
         held = filelock.FileLock(lock, timeout=0).acquire()
@@ -197,11 +209,19 @@ def open_output(directory: Path, task: DetectionTask) -> Iterator[None]:
 
 
 class _Part(NamedTuple):
-    """Part of a data set, with the path of its scores within the results."""
+    """Part of a data set.
+
+    Args:
+        file: the file.
+        source: its rows.
+        name: path of its scores within those of the data set, without the suffix.
+        title: the file and, if it has several parts, the rows, for messages.
+    """
 
     file: DatasetFile
     source: PartSource
     name: str
+    title: str
 
 
 def detect_dataset(
@@ -224,7 +244,7 @@ def detect_dataset(
         executor: runs the jobs.
         directory: the directory of the results, see `open_output`.
         report: called with the number of scored parts and the number of all.
-        lost: called with the name of a part whose process died, and how.
+        lost: called with the title of a part whose process died, and how.
         stop: whether to stop the executor at the end and after an exception.
 
     Raises:
@@ -238,7 +258,9 @@ def detect_dataset(
         parts = [part for part in parts if part.name in scans]
         if not parts:
             raise DataError(
-                f"No part of the data set can be read; the first: {next(iter(failed.values()), 'it has no rows')}",
+                f"No file of the data set can be read; the first: {next(iter(failed.values()))}"
+                if failed
+                else "The data set has no rows. Pass files with rows",
                 code=Code.FILE_UNREADABLE,
             )
         contexts = find_contexts(detector, [part.source for part in parts], [scans[part.name] for part in parts])
@@ -250,15 +272,15 @@ def detect_dataset(
             output = directory / "scores" / f"{part.name}.parquet"
             pieces = directory / "parts" / f"{part.name}.npz"
             jobs.append(PartJob(number, part.source, context, str(output.absolute()), str(pieces.absolute()), digest))
-        _remove_stale(directory, parts)
         waiting = [job for job in jobs if not _is_complete(job)]
-        reused, done = len(jobs) - len(waiting), len(jobs) - len(waiting)
-        for outcome in _run(waiting, executor, lambda number: parts[number].name, lost):
+        _remove_stale(directory, {part.name for part in parts} - {parts[job.number].name for job in waiting})
+        reused = done = len(jobs) - len(waiting)
+        for outcome in _run(waiting, executor, lambda number: parts[number].title, lost):
             done += 1
             report(done, len(jobs))
             memory = max(memory, outcome.memory)
             if outcome.error:
-                failed[parts[outcome.number].name] = outcome.error
+                failed[parts[outcome.number].title] = outcome.error
     finally:
         if stop:
             executor.stop()
@@ -272,7 +294,7 @@ def detect_dataset(
 
 
 def _divide(files: Sequence[DatasetFile], failed: dict[str, str]) -> list[_Part]:
-    parts = []
+    parts: dict[str, _Part] = {}
     for file in files:
         try:
             ranges = divide_file(file)
@@ -283,9 +305,18 @@ def _divide(files: Sequence[DatasetFile], failed: dict[str, str]) -> list[_Part]
             continue
         stem = file.name.removesuffix(".parquet")
         for number, rows in enumerate(ranges):
-            name = stem if len(ranges) == 1 else f"{stem}.{number:05}"
-            parts.append(_Part(file, PartSource(file.path, rows), name))
-    return parts
+            several = len(ranges) > 1
+            name = f"{stem}.{number:05}" if several else stem
+            title = f"{file.name}, rows {rows.start + 1:,} to {rows.stop:,}" if several else file.name
+            part = _Part(file, PartSource(file.path, rows), name, title)
+            other = parts.setdefault(name, part)
+            if other is not part:
+                raise DataError(
+                    f"The scores of {other.title!r} and {title!r} have the same path, {f'{name}.parquet'!r}. Rename "
+                    "one of the files",
+                    code=Code.OUTPUT_EXISTS,
+                )
+    return list(parts.values())
 
 
 def _scan(
@@ -293,12 +324,12 @@ def _scan(
 ) -> dict[str, PartScan]:
     jobs = [PartJob(number, part.source) for number, part in enumerate(parts)]
     scans = {}
-    for outcome in _run(jobs, executor, lambda number: parts[number].name, lost):
-        name = parts[outcome.number].name
+    for outcome in _run(jobs, executor, lambda number: parts[number].title, lost):
+        part = parts[outcome.number]
         if outcome.scan is None:
-            failed[name] = outcome.error
+            failed[part.title] = outcome.error
         else:
-            scans[name] = outcome.scan
+            scans[part.name] = outcome.scan
     return scans
 
 
@@ -342,14 +373,17 @@ def _is_complete(job: PartJob) -> bool:
         return False
 
 
-def _remove_stale(directory: Path, parts: Sequence[_Part]) -> None:
-    """Remove the results of parts that are no longer in the data set or cannot be read."""
-    names = {part.name for part in parts}
-    for pieces in (directory / "parts").rglob("*.npz"):
-        name = pieces.relative_to(directory / "parts").as_posix().removesuffix(".npz")
-        if name not in names:
-            (directory / "scores" / f"{name}.parquet").unlink(missing_ok=True)
-            pieces.unlink()
+def _remove_stale(directory: Path, complete: Set[str]) -> None:
+    """Remove the results of all but the complete parts, and the events, which are written again at the end.
+
+    A killed detection leaves scores without the file in `parts/`, and the parts of a file that has changed may have
+    other names.
+    """
+    (directory / "events.parquet").unlink(missing_ok=True)
+    for folder, suffix in ((directory / "parts", ".npz"), (directory / "scores", ".parquet")):
+        for path in list(folder.rglob(f"*{suffix}")):
+            if path.relative_to(folder).as_posix().removesuffix(suffix) not in complete:
+                path.unlink()
 
 
 def _merge(

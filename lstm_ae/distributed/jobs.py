@@ -21,7 +21,7 @@ from lstm_ae.apply.partition import (
     scan_part,
     score_part,
 )
-from lstm_ae.data.parquet import read_part
+from lstm_ae.data.parquet import read_part_columns
 from lstm_ae.errors import Code, ConfigError, DataError, LstmAeError
 from lstm_ae.files import write
 from lstm_ae.json_types import JsonMapping
@@ -128,7 +128,7 @@ def write_scores(path: Path, source: PartSource, scored: PartScores) -> None:
             raise ConfigError(
                 f"The column {name!r} has the name of an output column. Rename it in the table", code=Code.TABLE_HEADER
             )
-    table = read_part(source.path, source.rows, scored.key_columns)
+    table = read_part_columns(source.path, source.rows, scored.key_columns)
     arrays = {name: table.column(name) for name in table.column_names} | {
         name: pyarrow.array(values) for name, values in columns.items()
     }

@@ -1,12 +1,15 @@
 """Detection in data sets of several files: results, resuming, damaged files, and refused requests."""
 
 import json
+import os
+import shutil
 import sys
 from pathlib import Path
 
 import filelock
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as parquet
 import pytest
 from partitioned import RUN, damage, read_scores, results, write_dataset, write_table
 from searches import call, refused
@@ -88,6 +91,56 @@ def test_damaged_file_is_reported_and_the_rest_is_finished(place: Path) -> None:
     assert results(Path("out")) == results(place / "out")
 
 
+def test_results_of_earlier_data_are_removed() -> None:
+    write_dataset(Path("data"))
+    assert call(f"{DETECT} --out out").code == 0
+    # Scores without a record, as a detection leaves that is killed between the two writes.
+    shutil.copy("out/scores/machine=b/day=0/part.parquet", "out/scores/machine=b/day=0/part.00001.parquet")
+    changed = Path("data/machine=b/day=2/part.parquet")
+    rows = parquet.ParquetFile(changed).read()
+    parquet.write_table(rows.take([0, *range(len(rows))]), changed)
+    said = call(f"{DETECT} --out out")
+    # The other days of the machine need the rows around them.
+    assert (said.code, said.err.count("not scored: "), said.err.count("has the time of row 1")) == (3, 3, 4)
+    assert {path.parts[2] for path in Path("out/scores").rglob("*.parquet")} == {"machine=a"}
+
+
+def test_several_parts_without_scores_are_counted() -> None:
+    Path("data").mkdir()
+    Path("data/a.parquet").touch()
+    Path("data/b.parquet").touch()
+    write_table(Path("data/c.parquet"), "a")
+    said = call(f"{DETECT} --out out --json")
+    assert said.code == 3
+    assert "2 parts of the data set have no scores; the first: a.parquet: " in said.err.splitlines()[-1]
+    assert [part["name"] for part in json.loads(said.out)["failed"]] == ["a.parquet", "b.parquet"]
+
+
+def test_files_with_the_same_path_of_scores_are_refused() -> None:
+    Path("data").mkdir()
+    for name in ("x", "x.parquet"):
+        write_table(Path("data") / name, "a")
+    said = call(f"{DETECT} --out out".replace(" data ", " 'data/*' "))
+    assert said.code == 3
+    assert "The scores of 'x' and 'x.parquet' have the same path, 'x.parquet'. Rename one" in said.err
+
+
+def test_data_set_without_rows_is_refused() -> None:
+    write_table(Path("rows.parquet"), "a")
+    parquet.write_table(parquet.read_table("rows.parquet").slice(0, 0), "none.parquet")
+    said = call(f"{DETECT} --out out".replace(" data ", " none.parquet "))
+    assert (said.code, said.out) == (3, "")
+    assert "The data set has no rows. Pass files with rows" in said.err
+
+
+def test_current_directory_may_hold_the_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_table(Path("a.parquet"), "a")
+    Path("out").mkdir()
+    monkeypatch.chdir("out")
+    assert call(f"{DETECT} --out .".replace(" data ", " ../a.parquet ")).code == 0
+    assert os.listdir("scores") == ["a.parquet"]
+
+
 def test_second_process_on_one_directory_is_refused(place: Path) -> None:
     write_dataset(Path("data"))
     with filelock.FileLock(".out.lock"):
@@ -99,9 +152,11 @@ def test_second_process_on_one_directory_is_refused(place: Path) -> None:
 def test_directory_of_another_detection_is_refused(place: Path) -> None:
     write_dataset(Path("data"))
     assert call(f"{DETECT} --out out").code == 0
-    said = call(f"{DETECT} --out out --threshold fixed:3")
-    assert said.code == 2
-    assert "'out' was started with other options or data. Pass another folder" in said.err
+    for other in (f"{DETECT} --threshold fixed:3", DETECT.replace(" data ", " data/machine=a ")):
+        said = call(f"{other} --out out")
+        assert said.code == 2
+        assert "'out' was started with other options or data. Pass another folder" in said.err
+    assert results(Path("out")) == results(place / "out")
 
 
 def test_missing_ray_is_named_with_its_extra(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

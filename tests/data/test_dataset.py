@@ -1,0 +1,77 @@
+"""Files of partitioned data sets are found with the columns of their paths, and counted."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from lstm_ae.data.dataset import divide_file, find_files
+from lstm_ae.data.parquet import ParquetPart, count_rows, read_part_columns
+from lstm_ae.errors import DataError
+
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+
+
+def touch(*names: str) -> None:
+    for name in names:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+
+
+def names(data: str, results: Path | None = None) -> list[str]:
+    return [file.name for file in find_files(data, results)]
+
+
+def test_directories_named_like_files_are_not_files() -> None:
+    touch("data/a.parquet/part-0.parquet", "data/a.parquet/_SUCCESS", "data/b.parquet", "data/.c.parquet")
+    assert names("data") == ["a.parquet/part-0.parquet", "b.parquet"]
+
+
+def test_pattern_selects_files_and_directories() -> None:
+    touch("data/day=1/a.parquet", "data/day=1/note.txt", "data/day=2/b.parquet", "data/c.pq")
+    assert names("data/day=*") == ["day=1/a.parquet", "day=2/b.parquet"]
+    assert names("data/**/*.parquet") == names("data/day=*")
+    assert names("data/*.pq") == ["c.pq"]
+
+
+def test_results_within_the_data_set_are_left_out() -> None:
+    touch("data/a.parquet", "data/out/scores/a.parquet")
+    assert names("data", Path("data/out")) == ["a.parquet"]
+    assert names("data/**/*.parquet", Path("data/out")) == ["a.parquet"]
+
+
+def test_directory_that_cannot_be_read_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    touch("data/a.parquet", "data/b/c.parquet")
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).endswith("b"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(PermissionError):
+        find_files("data")
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [(b"", "is not a Parquet file"), (b"a,b\n1,2\n", "is not a Parquet file"), (b"PAR1", "is a damaged Parquet file")],
+)
+def test_other_files_are_not_counted(content: bytes, text: str) -> None:
+    Path("t.parquet").write_bytes(content)
+    with pytest.raises(DataError, match=f"'t.parquet' {text}"):
+        count_rows("t.parquet")
+
+
+def test_file_without_rows_has_no_parts() -> None:
+    pq.write_table(pa.table({"a": pa.array([], pa.int64())}), "a.parquet")
+    assert divide_file(find_files("a.parquet")[0]) == []
+
+
+def test_columns_that_must_not_be_null_are_read() -> None:
+    schema = pa.schema([pa.field("id", pa.string(), nullable=False), pa.field("time", pa.int64(), nullable=False)])
+    pq.write_table(pa.table({"id": ["a", "b", "c"], "time": [1, 2, 3]}, schema=schema), "a.parquet")
+    found = read_part_columns("a.parquet", ParquetPart(1, 3, {}), ("time", "id"))
+    assert found.to_pydict() == {"time": [2, 3], "id": ["b", "c"]}
