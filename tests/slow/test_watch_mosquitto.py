@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from detectors import detector_of
 from processes import CEILING, wait_for
@@ -259,7 +260,7 @@ def test_live_rows_of_two_pumps_are_scored(monkeypatch: pytest.MonkeyPatch) -> N
 
         def send() -> None:
             for minute, value in enumerate([0.0] * 20 + [20.0] + [0.0] * 10):
-                row = {"time": str(START + minute), "value 0": value}
+                row = {"time": str(START + np.timedelta64(minute, "m")), "value 0": value}
                 publish(broker.url, row, topic="plant/a")
                 publish(broker.url, row | {"value 0": 0}, topic="plant/b")
             stop.set()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from detectors import detector_of
@@ -162,7 +163,7 @@ def test_fault_is_one_row_and_each_row_has_one_score(database: sa.Engine, monkey
     ((status, start, end, peak, causes),) = rows_of(
         database, "SELECT status, start_time, end_time, peak_time, causes::json ->> 'value 0' FROM alarms.events"
     )
-    moments = [f"{START + minute}" for minute in (20, 20)]
+    moments = [f"{START + np.timedelta64(minute, 'm')}" for minute in (20, 20)]
     assert (status, float(causes)) == ("resolved", 1.0)
     assert [f"{each.astimezone(datetime.UTC):%Y-%m-%dT%H:%M}" for each in (start, peak)] == moments
     assert end >= start

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from detectors import detector_of
 from hypothesis import given, settings
@@ -460,6 +461,7 @@ def test_monitor_reads_and_writes_databases(monkeypatch: pytest.MonkeyPatch, bas
     assert monitor.status.rows == 21
     assert monitor.status.dropped == {"scores": 1}
     ((status, start),) = rows_of("lstmae_events", "status, start_time")
-    assert (status, start) == ("resolved", f"{START + 10} 00:00".replace("T", " ")[:16] + ":00.000000")
+    began = str(START + np.timedelta64(10, "m")).replace("T", " ")
+    assert (status, start) == ("resolved", f"{began}:00.000000")
     minutes = [int(time[14:16]) for (time,) in rows_of("lstmae_scores", "time")]
     assert minutes == [number for number in range(2, 21) if number != 12]
