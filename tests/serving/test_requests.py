@@ -236,7 +236,6 @@ def test_grpc_deadline_exceeded_with_short_deadlines(server: Live) -> None:
         assert stub.Predict(asked, timeout=CEILING).outputs["reconstruction"].tensor_shape.dim[0].size == 200
 
 
-@pytest.mark.slow
 def test_metrics_count_no_internal_errors(server: Live) -> None:
     """None of the tests above causes an internal error."""
     import urllib.request
