@@ -52,17 +52,12 @@ def register(app: typer.Typer) -> None:
         console: Console,
     ) -> None:
         """Write the predictions of an exported model for a file; an interrupted call resumes."""
-        from lstm_ae.errors import Code, ConfigError
-        from lstm_ae.installation import install_hint
+        from lstm_ae.installation import require_extra
 
         import_tensorflow(console, keras=False)
-        try:
+        with require_extra("lstmae predict", "serve"):
             from lstm_ae.serving.batch_prediction import parse_constants, predict_file, read_samples
             from lstm_ae.serving.client import connect
-        except ModuleNotFoundError as error:
-            raise ConfigError(
-                f"lstmae predict needs {error.name}: {install_hint('serve')}", code=Code.MISSING_PACKAGE
-            ) from error
 
         served = connect(where, model, model_version, signature, trust=trust)
         samples = read_samples(

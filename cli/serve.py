@@ -170,7 +170,7 @@ def register(app: typer.Typer) -> None:
         """Serve exported models over REST and gRPC, compatible with TensorFlow Serving."""
         began = time.monotonic()
         from lstm_ae.errors import Code, ConfigError, DataError
-        from lstm_ae.installation import install_hint
+        from lstm_ae.installation import require_extra
         from lstm_ae.serving.workers import INTER_OP_THREADS
 
         if not folder.is_dir():
@@ -187,16 +187,12 @@ def register(app: typer.Typer) -> None:
         sizes = _parse_sizes(allowed_batch_sizes, max_batch_size)
         os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(INTER_OP_THREADS))
         import_tensorflow(console, keras=False)
-        try:
+        with require_extra("lstmae serve", "serve"):
             from lstm_ae.serving import loading, server
             from lstm_ae.serving.config import BatchingConfig, Ports, RequestLimits, ServerConfig
             from lstm_ae.serving.model_folders import check_served_models, discover_models
             from lstm_ae.serving.ports import bracket_host, resolve_address
             from lstm_ae.serving.tensorflow_serving import read_models, write_tensorflow_serving
-        except ModuleNotFoundError as error:
-            raise ConfigError(
-                f"lstmae serve needs {error.name}: {install_hint('serve')}", code=Code.MISSING_PACKAGE
-            ) from error
 
         policy, labels = _parse_policy(versions), [_parse_label(text) for text in label or ()]
 

@@ -3,9 +3,13 @@
 import json
 import re
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from lstm_ae.errors import Code, ConfigError
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
@@ -36,6 +40,26 @@ def install_hint(extra: str) -> str:
         found = None
     words = (found and _from_origin(found, extra)) or _from_source(extra) or (found and _requirements(found, extra))
     return f"pip install {shlex.join(words)}" if words else f"install the requirements of the extra [{extra}] of {NAME}"
+
+
+@contextmanager
+def require_extra(user: str, extra: str, package: str | None = None) -> Iterator[None]:
+    """Name the command that installs an extra if the block imports a module that is missing.
+
+    Args:
+        user: what needs the module.
+        extra: the extra that contains it.
+        package: the package that contains it (default: name of the module).
+
+    Raises:
+        ConfigError: a module is missing.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"{user} needs {package or error.name}: {install_hint(extra)}", code=Code.MISSING_PACKAGE
+        ) from None
 
 
 def _from_origin(found: "Distribution", extra: str) -> list[str]:

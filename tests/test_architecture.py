@@ -14,7 +14,8 @@ from processes import CEILING
 ROOT = Path(__file__).parents[1]
 # Packages and top-level modules, from the lowest layer up. Each may import only from lower layers.
 LAYERS = [
-    {"", "arrays", "errors", "formatting", "installation", "json_types", "startup"},
+    {"", "arrays", "errors", "formatting", "json_types", "startup"},
+    {"installation"},
     {"config", "evaluation", "files", "kernels", "plots", "temporary"},
     {"artifacts", "significance", "table_files"},
     {"data"},

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from lstm_ae import installation
-from lstm_ae.installation import install_hint
+from lstm_ae.errors import ConfigError
+from lstm_ae.installation import install_hint, require_extra
 
 METADATA = """Metadata-Version: 2.4
 Name: lstm-ae
@@ -100,3 +101,12 @@ def test_only_the_installation_module_writes_install_hints() -> None:
     files = [path for folder in ("lstm_ae", "cli") for path in (root / folder).rglob("*.py")]
     hints = [path.name for path in files if "pip install 'lstm-ae[" in path.read_text(encoding="utf-8")]
     assert hints == ["installation.py"]
+
+
+def test_missing_module_is_reported_with_its_installation() -> None:
+    for package, shown in ((None, "no_such_module"), ("no-such-package", "no-such-package")):
+        with (
+            pytest.raises(ConfigError, match=rf"^kind = 'a' needs {shown}: pip install "),
+            require_extra("kind = 'a'", "serve", package),
+        ):
+            import no_such_module  # noqa: F401

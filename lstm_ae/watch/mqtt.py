@@ -23,10 +23,10 @@ from lstm_ae.config.reading import parse_duration
 from lstm_ae.data.text import MAX_LINE
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.files import parse_json
-from lstm_ae.installation import install_hint
+from lstm_ae.installation import require_extra
 from lstm_ae.json_types import JsonMapping
-from lstm_ae.watch.servers import TIMEOUT, AddressOptions, describe_failure, read_secret
-from lstm_ae.watch.sinks import Message, RefusedMessageError, Sink, SinkError, SinkOptions
+from lstm_ae.watch.servers import TIMEOUT, AddressOptions, RemoteError, describe_failure, read_secret, report_as_source
+from lstm_ae.watch.sinks import Message, Sink, SinkOptions, report_as_sink
 from lstm_ae.watch.sources import (
     BATCH_RECORDS,
     BLOCK_BYTES,
@@ -54,10 +54,6 @@ FIRST_WAIT, NEXT_WAIT = 0.5, 0.02
 
 # Reasons for which a broker refuses the message itself.
 REFUSED = ("Packet too large", "Payload format invalid", "Topic name invalid")
-
-
-class BrokerError(Exception):
-    """A broker cannot be reached, or has ended the connection; the text contains no secret."""
 
 
 class Login(NamedTuple):
@@ -95,12 +91,8 @@ class BrokerOptions(AddressOptions):
         Raises:
             ConfigError: a secret or a package is missing, or the address has a path.
         """
-        try:
+        with require_extra("kind = 'mqtt'", "mqtt", "paho-mqtt"):
             import paho.mqtt.client  # noqa: F401
-        except ModuleNotFoundError as error:
-            raise ConfigError(
-                f"kind = 'mqtt' needs paho-mqtt: {install_hint('mqtt')}", code=Code.MISSING_PACKAGE
-            ) from error
         parts = urlsplit(self.address())
         if parts.path.strip("/") or parts.query:
             raise ConfigError("url must end with the host or the port. Write the topic as topic")
@@ -147,7 +139,7 @@ class Broker:
         """Connect; return whether the broker has the session.
 
         Raises:
-            BrokerError: the broker cannot be reached, or refuses the connection.
+            RemoteError: the broker cannot be reached, or refuses the connection.
         """
         from paho.mqtt.client import Client
         from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -183,13 +175,13 @@ class Broker:
             problem = describe_failure(error)
         if problem:
             # Outside the block, so that this error does not keep the socket of a failed handshake.
-            raise BrokerError(f"The broker cannot be reached: {problem}")
+            raise RemoteError(f"The broker cannot be reached: {problem}")
         self.client = client
         self.wait(lambda: self.accepted is not None)
         if self.accepted.is_failure:
             reason = str(self.accepted)
             self.close()
-            raise BrokerError(f"The broker refuses the connection: {reason}")
+            raise RemoteError(f"The broker refuses the connection: {reason}")
         self.loop(0)
         return self.present
 
@@ -207,46 +199,46 @@ class Broker:
         """Read and write packets, and wait for the first one at most so many seconds.
 
         Raises:
-            BrokerError: the connection has ended.
+            RemoteError: the connection has ended.
         """
         if self.client is None or self.client.loop(seconds):
             reason = self.ended
             self.close()
-            raise BrokerError(f"The broker has ended the connection{f': {reason}' if reason else ''}")
+            raise RemoteError(f"The broker has ended the connection{f': {reason}' if reason else ''}")
 
     def wait(self, true: Callable[[], bool]) -> None:
-        """Read and write packets until a condition is true; raise `BrokerError` after `TIMEOUT`."""
+        """Read and write packets until a condition is true; raise `RemoteError` after `TIMEOUT`."""
         end = time.monotonic() + TIMEOUT
         while not true():
             if time.monotonic() >= end:
                 self.close()
-                raise BrokerError(f"The broker has not answered for {TIMEOUT:.0f} s")
+                raise RemoteError(f"The broker has not answered for {TIMEOUT:.0f} s")
             # An answer and the end of the connection can arrive together.
             try:
                 self.loop(0.1)
-            except BrokerError:
+            except RemoteError:
                 if true():
                     return
                 raise
 
     def subscribe(self, topic: str) -> None:
-        """Subscribe to a topic with QoS 1; raise `BrokerError` if the broker refuses it."""
+        """Subscribe to a topic with QoS 1; raise `RemoteError` if the broker refuses it."""
         from paho.mqtt.subscribeoptions import SubscribeOptions
 
         if self.client is None:
-            raise BrokerError("There is no connection")
+            raise RemoteError("There is no connection")
         # A retained message arrives once, not after each connection.
         options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
         number = self.client.subscribe(topic, options=options)[1]
         self.wait(lambda: number in self.answers)
         if reason := self.answers[number]:  # type: ignore[index]
             self.close()
-            raise BrokerError(f"The broker refuses the subscription: {reason}")
+            raise RemoteError(f"The broker refuses the subscription: {reason}")
 
     def unsubscribe(self, topic: str) -> None:
         """End a subscription of the session, which may have ended before."""
         if self.client is None:
-            raise BrokerError("There is no connection")
+            raise RemoteError("There is no connection")
         number = self.client.unsubscribe(topic)[1]
         self.wait(lambda: number in self.answers)
 
@@ -328,11 +320,9 @@ class MqttSource(RowSource):
         if self.last is not None and cursor != self.last.cursor:
             return self.last  # it could not be stored
         self.last = None
-        try:
+        with report_as_source(self.name):
             self._connect(cursor)
             return self._read(cursor)
-        except BrokerError as error:
-            raise DataError(f"{self.name}: {error}", code=Code.SERVER_UNAVAILABLE) from None
 
     def _connect(self, cursor: JsonMapping | None) -> None:
         # A broker ends the connection of a client that was silent for too long, such as one with a long `poll`.
@@ -444,10 +434,9 @@ class MqttSource(RowSource):
         """Connect and subscribe with another session, which takes no message from a watch that runs."""
         broker = Broker(self.login)
         try:
-            broker.open()
-            broker.subscribe(self.topic)
-        except BrokerError as error:
-            raise DataError(f"{self.name}: {error}", code=Code.SERVER_UNAVAILABLE) from None
+            with report_as_source(self.name):
+                broker.open()
+                broker.subscribe(self.topic)
         finally:
             broker.close()
         return Batch([], [], [], None)
@@ -505,26 +494,20 @@ class MqttSink(Sink):
 
     def check(self) -> None:
         """Connect."""
-        with self.lock:
-            try:
-                self.broker.open()
-            except BrokerError as error:
-                raise SinkError(str(error)) from None
+        with self.lock, report_as_sink():
+            self.broker.open()
 
     def send(self, messages: Sequence[Message]) -> None:
         """Publish the messages, and wait until the broker has confirmed all of them."""
         content = [message.to_json().encode() for message in messages]
-        with self.lock:
-            try:
-                self._publish(content)
-            except BrokerError as error:
-                raise SinkError(str(error)) from None
+        with self.lock, report_as_sink():
+            self._publish(content)
 
     def _publish(self, content: Sequence[bytes]) -> None:
         try:
             # A connection without traffic may have ended.
             self.broker.loop(0)
-        except BrokerError:
+        except RemoteError:
             self.broker.open()
         client = self.broker.client
         assert client
@@ -532,10 +515,8 @@ class MqttSink(Sink):
         self.broker.wait(lambda: all(number in self.broker.answers for number in numbers))
         reasons = {reason for number in numbers if (reason := self.broker.answers.pop(number))}
         if reasons:
-            reason = min(reasons)
-            if reasons <= set(REFUSED):
-                raise RefusedMessageError(f"The broker refuses the message: {reason}")
-            raise SinkError(f"The broker refuses the message: {reason}")
+            text = f"The broker refuses the message: {min(reasons)}"
+            raise RemoteError(text, refused=reasons <= set(REFUSED))
 
     def close(self) -> None:
         """Disconnect."""

@@ -14,7 +14,7 @@ from lstm_ae.config.reading import parse_duration, parse_step
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count
 from lstm_ae.json_types import JsonMapping
-from lstm_ae.watch.servers import AddressOptions, HttpClient, HttpOptions, ServerError
+from lstm_ae.watch.servers import AddressOptions, HttpClient, HttpOptions, RemoteError, ServerError, report_as_source
 from lstm_ae.watch.sources import BATCH_RECORDS, Batch, Record, RowSource, SourceOptions, time_cells
 
 LOG = logging.getLogger(__name__)
@@ -141,12 +141,12 @@ class PrometheusSource(RowSource):
             "end": f"{last / 1e3:.3f}",
             "step": f"{self.step / 1e3:.3f}",
         }
-        try:
-            body = self.client.post(urlencode(fields).encode(), {"Content-Type": "application/x-www-form-urlencoded"})
-        except ServerError as error:
-            raise DataError(
-                f"{self.name}, query of {column!r}: {_reason(error.content) or error}", code=Code.SERVER_UNAVAILABLE
-            ) from None
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        with report_as_source(f"{self.name}, query of {column!r}"):
+            try:
+                body = self.client.post(urlencode(fields).encode(), headers)
+            except ServerError as error:
+                raise RemoteError(_reason(error.content) or str(error)) from None
         try:
             document = json.loads(body)
             for warning in document.get("warnings") or ():

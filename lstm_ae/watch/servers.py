@@ -8,13 +8,15 @@ import socket
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from lstm_ae.config.options import Options, option
-from lstm_ae.errors import Code, ConfigError
+from lstm_ae.errors import Code, ConfigError, DataError
 
 # Seconds that a request may take.
 TIMEOUT = 10.0
@@ -23,8 +25,26 @@ TIMEOUT = 10.0
 MAX_ANSWER = 64 << 20
 
 
-class ServerError(Exception):
-    """A server cannot be reached, or does not accept a request.
+# Answers by which a server refuses the content of a request, so that sending it again cannot help.
+REFUSED = (400, 413, 422)
+
+
+class RemoteError(Exception):
+    """A server, a database, or a broker cannot be reached, or does not accept a request.
+
+    Args:
+        text: the reason, without any secret.
+        refused: whether it refuses the content of the request, so that sending it again cannot help.
+        wait: seconds after which it wants to be asked again; None for no wish.
+    """
+
+    def __init__(self, text: str, *, refused: bool = False, wait: float | None = None) -> None:
+        super().__init__(text)
+        self.refused, self.wait = refused, wait
+
+
+class ServerError(RemoteError):
+    """Error of an HTTP server.
 
     Args:
         text: the reason, without any secret.
@@ -34,8 +54,17 @@ class ServerError(Exception):
     """
 
     def __init__(self, text: str, code: int | None = None, wait: float | None = None, content: bytes = b"") -> None:
-        super().__init__(text)
-        self.code, self.wait, self.content = code, wait, content
+        super().__init__(text, refused=code in REFUSED, wait=wait)
+        self.content = content
+
+
+@contextmanager
+def report_as_source(name: str) -> Iterator[None]:
+    """Raise a `RemoteError` of the block as the `DataError` of a source with a name."""
+    try:
+        yield
+    except RemoteError as error:
+        raise DataError(f"{name}: {error}", code=Code.SERVER_UNAVAILABLE) from None
 
 
 def read_secret(name: str, env: str | None, file: str | None) -> str | None:

@@ -14,14 +14,15 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from lstm_ae.config.options import Options, option
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.json_types import JsonObject
-from lstm_ae.watch.servers import HttpClient, HttpOptions, ServerError, read_secret
+from lstm_ae.watch.servers import HttpClient, HttpOptions, RemoteError, read_secret
 
 LOG = logging.getLogger(__name__)
 
@@ -29,9 +30,6 @@ _Result = TypeVar("_Result")
 
 # Seconds after which an alert ends unless it is sent again.
 ALERT_SECONDS = 300.0
-
-# Responses by which a server refuses the message itself, so that sending it again cannot help.
-MESSAGE_REFUSED = (400, 413, 422)
 
 
 class Message(NamedTuple):
@@ -120,6 +118,22 @@ def call_sink(function: Callable[..., _Result], *arguments: object) -> _Result:
     except Exception as error:
         LOG.info("A sink failed with an unexpected error", exc_info=True)
         raise SinkError(f"unexpected error: {type(error).__name__}: {error}") from None
+
+
+@contextmanager
+def report_as_sink(unusable: str = "", refused: str = "") -> Iterator[None]:
+    """Raise a `RemoteError` of the block as the error of a sink.
+
+    Args:
+        unusable: text before the reason if the sink cannot be used now.
+        refused: text before the reason if the sink refuses the message.
+    """
+    try:
+        yield
+    except RemoteError as error:
+        if error.refused:
+            raise RefusedMessageError(f"{refused}{error}") from None
+        raise SinkError(f"{unusable}{error}", error.wait) from None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -252,10 +266,8 @@ class HttpSink(Sink):
 
     def check(self) -> None:
         """Open a connection."""
-        try:
+        with report_as_sink():
             self.client.connect()
-        except ServerError as error:
-            raise SinkError(str(error)) from None
 
     def post(self, content: bytes, headers: dict[str, str]) -> None:
         """Post a document.
@@ -264,12 +276,8 @@ class HttpSink(Sink):
             SinkError: the server cannot be reached or is not ready.
             RefusedMessageError: the server refuses the document.
         """
-        try:
+        with report_as_sink():
             self.client.post(content, headers)
-        except ServerError as error:
-            if error.code in MESSAGE_REFUSED:
-                raise RefusedMessageError(str(error)) from None
-            raise SinkError(str(error), error.wait) from None
 
 
 class WebhookSink(HttpSink):

@@ -22,10 +22,10 @@ from lstm_ae.config import Reading
 from lstm_ae.config.options import option, redefault
 from lstm_ae.config.reading import parse_duration
 from lstm_ae.errors import Code, ConfigError, DataError
-from lstm_ae.installation import install_hint
+from lstm_ae.installation import require_extra
 from lstm_ae.json_types import JsonMapping, JsonObject
-from lstm_ae.watch.servers import TIMEOUT, AddressOptions
-from lstm_ae.watch.sinks import Message, RefusedMessageError, Sink, SinkError, SinkOptions
+from lstm_ae.watch.servers import TIMEOUT, AddressOptions, RemoteError, report_as_source
+from lstm_ae.watch.sinks import Message, Sink, SinkError, SinkOptions, report_as_sink
 from lstm_ae.watch.sources import BATCH_RECORDS, Batch, Record, RowSource, SourceOptions, run_columns
 from lstm_ae.watch.sql_cursor import Notation, decode_value, encode_value, find_notation, is_comparable
 
@@ -43,6 +43,9 @@ MAX_REASON = 300
 
 # Rows whose value of the cursor cannot be a position that a source remembers; further ones are not read.
 MAX_STRANGE = 1000
+
+# Text before the reason of an error of a sink.
+UNUSABLE = "The database cannot be used: "
 
 _Row = tuple[Any, ...]
 
@@ -79,12 +82,8 @@ class Database:
     """
 
     def __init__(self, url: str, *, secret: bool = False) -> None:
-        try:
+        with require_extra("kind = 'sql'", "sql"):
             import sqlalchemy as sa
-        except ModuleNotFoundError as error:
-            raise ConfigError(
-                f"kind = 'sql' needs {error.name}: {install_hint('sql')}", code=Code.MISSING_PACKAGE
-            ) from None
         try:
             parsed = sa.engine.make_url(url)
         except (sa.exc.ArgumentError, ValueError):
@@ -101,21 +100,18 @@ class Database:
         self.hidden = [str(each) for each in hidden if each]
         timeout = TIMEOUT if self.path else QUERY_TIMEOUT
         try:
-            self.engine = sa.create_engine(
-                parsed,
-                hide_parameters=True,
-                pool_pre_ping=True,
-                # A file can be replaced, which a connection that stays open would not see.
-                poolclass=sa.NullPool if self.path else None,
-                connect_args={"timeout": timeout},
-            )
+            with require_extra("url", "sql"):
+                self.engine = sa.create_engine(
+                    parsed,
+                    hide_parameters=True,
+                    pool_pre_ping=True,
+                    # A file can be replaced, which a connection that stays open would not see.
+                    poolclass=sa.NullPool if self.path else None,
+                    connect_args={"timeout": timeout},
+                )
             if self.path:
                 sa.event.listen(self.engine, "connect", _keep_wrong_text)
-        except ModuleNotFoundError as error:
-            raise ConfigError(
-                f"url needs the driver {error.name}: {install_hint('sql')}", code=Code.MISSING_PACKAGE
-            ) from None
-        except (sa.exc.ArgumentError, TypeError) as error:
+        except (sa.exc.ArgumentError, TypeError, ValueError) as error:
             raise ConfigError(f"url cannot be used: {self.describe(error)}") from None
         self._sa = sa
 
@@ -124,7 +120,7 @@ class Database:
         """Return a connection whose transaction is stored at the end of the block.
 
         Raises:
-            DatabaseError: the database cannot be reached or refuses a statement.
+            RemoteError: the database cannot be reached or refuses a statement.
         """
         exc = self._sa.exc
         try:
@@ -132,12 +128,12 @@ class Database:
                 yield connection
         # SQLite cannot store half of a surrogate pair.
         except (exc.IntegrityError, exc.DataError, UnicodeEncodeError) as error:
-            raise DatabaseError(self.describe(error), refused=True) from None
+            raise RemoteError(self.describe(error), refused=True) from None
         # Drivers raise errors of their own, such as those of sockets, and for settings that they do not know.
         except (exc.SQLAlchemyError, OSError, TypeError, ValueError) as error:
             # PostgreSQL reports a value that it cannot store as an error of its driver.
             refused = isinstance(error, exc.DBAPIError) and str(_fields(error).get("C", "")).startswith(("22", "23"))
-            raise DatabaseError(self.describe(error), refused=refused) from None
+            raise RemoteError(self.describe(error), refused=refused) from None
 
     def describe(self, error: Exception) -> str:
         """Return the reason of an error in one line, without secrets."""
@@ -157,7 +153,7 @@ class Database:
         """Return the names of the columns of a table; None if it does not exist.
 
         Raises:
-            DatabaseError: the database cannot be reached.
+            RemoteError: the database cannot be reached.
         """
         *schema, name = table.split(".")
         with self.connect() as connection:
@@ -174,19 +170,6 @@ class Database:
 def _keep_wrong_text(connection: Any, record: object) -> None:
     """Let SQLite return text that is not UTF-8 with halves of surrogate pairs, so that one row of it is refused."""
     connection.text_factory = lambda content: content.decode(errors="surrogateescape")
-
-
-class DatabaseError(Exception):
-    """A database cannot be reached, or refuses a statement.
-
-    Args:
-        text: the reason, without any secret.
-        refused: whether it refuses the values of the statement.
-    """
-
-    def __init__(self, text: str, *, refused: bool = False) -> None:
-        super().__init__(text)
-        self.refused = refused
 
 
 def _fields(error: Exception) -> JsonMapping:
@@ -275,12 +258,10 @@ class SqlSource(RowSource):
         if self.database.path is not None and not self.database.path.is_file():
             # SQLite would create the file.
             raise DataError(f"There is no file {str(self.database.path)!r}. Check url", code=Code.FILE_UNREADABLE)
-        try:
+        with report_as_source(self.name):
             if cursor is None:
                 return Batch([], [], [], self._begin(), more=True)
             return self._read(cursor)
-        except DatabaseError as error:
-            raise DataError(f"{self.name}: {error}", code=Code.SERVER_UNAVAILABLE) from None
 
     def _select(self, condition: str, value: object = None, order: str = "", limit: int | None = None) -> list[_Row]:
         """Return rows that fulfill a condition, whose parameter `:value` has a value unless it is None."""
@@ -468,10 +449,8 @@ class SqlSink(Sink):
             if not path.parent.is_dir():
                 raise SinkError(f"There is no folder {str(path.parent)!r}. Create it")
             return
-        try:
+        with report_as_sink(UNUSABLE, UNUSABLE):
             found = self.database.columns(self.name)
-        except DatabaseError as error:
-            raise SinkError(f"The database cannot be used: {error}") from None
         if found is not None and (lacking := [each.name for each in self.table.columns if each.name not in found]):
             raise SinkError(f"The table {self.name} has no column {lacking[0]!r}. Rename it, or set another table")
 
@@ -479,18 +458,14 @@ class SqlSink(Sink):
         """Insert a row for each message, or update that of its event."""
         # Of an event that begins and ends with these messages, only the last state counts.
         rows = {row[self.key]: row for row in map(self._row, messages)}
-        try:
-            with self.lock, self.database.connect() as connection:
-                if not self.created:
+        with self.lock, report_as_sink(UNUSABLE, "The database refuses a row: "):
+            # If this fails, the file or the table may have been deleted.
+            created, self.created = self.created, False
+            with self.database.connect() as connection:
+                if not created:
                     self.table.metadata.create_all(connection)
                 connection.execute(self._statement(), list(rows.values()))
             self.created = True
-        except DatabaseError as error:
-            # The file or the table may have been deleted.
-            self.created = False
-            if error.refused:
-                raise RefusedMessageError(f"The database refuses a row: {error}") from None
-            raise SinkError(f"The database cannot be used: {error}") from None
 
     def _statement(self) -> Any:
         if self.database.kind == "sqlite":

@@ -11,7 +11,9 @@ import pytest
 from lstm_ae.config import Reading
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.watch import mqtt
-from lstm_ae.watch.mqtt import BrokerError, Mqtt, MqttSource, MqttTopic
+from lstm_ae.watch.mqtt import Mqtt, MqttSource, MqttTopic
+from lstm_ae.watch.servers import RemoteError
+from lstm_ae.watch.sinks import SinkError
 
 READING = Reading(time_col="time", value_cols=("x",), id_col=("pump",))
 OPTIONS = {"url": "mqtt://host", "topic": "plant/+/state", "client_id": "one"}
@@ -46,7 +48,7 @@ class FakeBroker:
         found: Any = self.loops.pop(0) if seconds and self.loops else []
         if isinstance(found, str):
             self.client = None
-            raise BrokerError(found)
+            raise RemoteError(found)
         for each in found:
             self.source._receive(each)
 
@@ -272,5 +274,5 @@ def test_broker_that_cannot_be_reached_is_an_error() -> None:
     url = f"mqtt://127.0.0.1:{free_port()}"
     with pytest.raises(DataError, match="The broker cannot be reached: Connection refused"):
         Mqtt(**OPTIONS | {"url": url}).open(READING).read(None)
-    with pytest.raises(mqtt.SinkError, match="The broker cannot be reached: Connection refused"):
+    with pytest.raises(SinkError, match="The broker cannot be reached: Connection refused"):
         MqttTopic(url=url).open().check()
