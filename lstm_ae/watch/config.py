@@ -293,6 +293,37 @@ def _build(kind: type[_Kind], values: JsonMapping, where: str, known: Sequence[s
     return built
 
 
+def open_kind(base: type[Any], options: SourceOptions | SinkOptions, *arguments: Any) -> Any:
+    """Return the source or the sink that options open.
+
+    Args:
+        base: class of all sources, or of all sinks.
+        options: the options, perhaps of another package.
+        arguments: arguments of their method `open`.
+
+    Raises:
+        ConfigError: it cannot be opened.
+        DataError: what it opens is damaged.
+    """
+    kind = type(options).__name__
+    try:
+        opened: object = options.open(*arguments)
+    except (ConfigError, DataError):
+        raise
+    except Exception as error:  # of a kind of another package
+        raise ConfigError(
+            f"{kind} cannot be opened ({type(error).__name__}: {error}). Correct the table, or repair the package",
+            code=Code.CONFIG_FILE,
+        ) from None
+    if not isinstance(opened, base):
+        raise ConfigError(
+            f"{kind} opens an object of the class {type(opened).__name__}, which is not a {base.__name__}. Repair the "
+            "package",
+            code=Code.CONFIG_FILE,
+        )
+    return opened
+
+
 def with_place(where: str, function: Any, *arguments: Any) -> Any:
     """Call a function and add a place to its `ConfigError` or `DataError`; "" for no place."""
     try:

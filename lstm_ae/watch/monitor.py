@@ -23,11 +23,11 @@ from lstm_ae.errors import Code, DataError, LstmAeError
 from lstm_ae.formatting import format_count, format_heading, quote
 from lstm_ae.json_types import JsonObject
 from lstm_ae.run import Run, open_run
-from lstm_ae.watch.config import MonitorConfig
+from lstm_ae.watch.config import MonitorConfig, open_kind
 from lstm_ae.watch.events import Change, OpenEvent, event_id, find_changes, finite
 from lstm_ae.watch.rows import RowParser, TimeNotation, reason_of
 from lstm_ae.watch.sinks import Message, RefusedMessageError, Sink, SinkError, SinkOptions, call_sink
-from lstm_ae.watch.sources import Batch
+from lstm_ae.watch.sources import Batch, RowSource
 from lstm_ae.watch.state import State
 
 LOG = logging.getLogger(__name__)
@@ -195,7 +195,8 @@ class Monitor:
         # When to look for a new version of the run, and attempts to load one.
         self.look_at, self.loading = clock.monotonic() + RELOAD_SECONDS, Backoff(clock)
         run = open_run(self.options.run, "series")
-        self.source = config.source.open(run_config(run, "anomaly", reading=self.reading))
+        reading = run_config(run, "anomaly", reading=self.reading)
+        self.source: RowSource = open_kind(RowSource, config.source, reading)
         self.source.ahead = self.ahead
         self._use(run)
         self.state = State(folder and folder / f"{self.name}.sqlite")
@@ -571,7 +572,11 @@ class Monitor:
     def _store(self, sink: str, messages: Sequence[Message]) -> None:
         if messages:
             if not self.state.waiting(sink):
-                self.state.set_fact(f"position {sink}", self.sinks[sink][1].position())
+                # Without a position, all that the sink has received is compared.
+                position = 0
+                with contextlib.suppress(SinkError, RefusedMessageError):
+                    position = call_sink(self.sinks[sink][1].position)
+                self.state.set_fact(f"position {sink}", position)
             self.state.add_messages(sink, messages)
 
     def deliver(self) -> None:

@@ -9,9 +9,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from lstm_ae.errors import Code, ConfigError, DataError
-from lstm_ae.installation import install_hint
-from lstm_ae.watch.config import WatchConfig, with_place
+from lstm_ae.errors import DataError
+from lstm_ae.installation import require_extra
+from lstm_ae.watch.config import WatchConfig, open_kind, with_place
 from lstm_ae.watch.monitor import Clock, Monitor, waiting_error
 from lstm_ae.watch.sinks import Sink, SinkError, SinkOptions, call_sink
 
@@ -50,7 +50,8 @@ class Watcher:
         self.threads: list[threading.Thread] = []
         self.monitors: list[Monitor] = []
         self.sinks: dict[str, tuple[SinkOptions, Sink]] = {
-            name: (options, with_place(f"[[sinks]] {name!r}", options.open)) for name, options in config.sinks.items()
+            name: (options, with_place(f"[[sinks]] {name!r}", open_kind, Sink, options))
+            for name, options in config.sinks.items()
         }
         with ExitStack() as opened:
             for _, sink in self.sinks.values():
@@ -142,12 +143,8 @@ class Watcher:
         http = self.config.http
         if http is None:
             return None
-        try:
+        with require_extra("[http]", "watch"):
             from lstm_ae.watch.metrics import MetricsServer
-        except ModuleNotFoundError as error:
-            raise ConfigError(
-                f"[http] needs {error.name}: {install_hint('watch')}", code=Code.MISSING_PACKAGE
-            ) from None
         return MetricsServer(http.host, http.port, self.monitors, self.alive, self.clock)
 
     def _follow(self, monitor: Monitor, stop: threading.Event) -> None:

@@ -77,13 +77,20 @@ number = 1
 class Bad(SourceOptions):
     def open(self, reading):
         return BadSource()
+class Closed(SourceOptions):
+    def open(self, reading):
+        return {}["hidden door"]
+class Other(SourceOptions):
+    def open(self, reading):
+        return 7
 class BadSource(RowSource):
     name = "bad"
     def read(self, cursor):
         return 1 / 0
 """
 ENTRIES = {
-    "lstm_ae.sources": {"load": "broken:number", "tape": "broken:absent", "bad": "broken:Bad", "file": "broken:Bad"},
+    "lstm_ae.sources": {"load": "broken:number", "tape": "broken:absent", "bad": "broken:Bad", "file": "broken:Bad"}
+    | {"closed": "broken:Closed", "seven": "broken:Other"},
     "lstm_ae.sinks": {"gone": "no_such_module:Sink"},
 }
 
@@ -95,7 +102,7 @@ def test_package_that_cannot_be_used_is_reported(monkeypatch: pytest.MonkeyPatch
         (document("tape"), r"'tape' of the package broken-kinds cannot be imported \(AttributeError: .*'absent'\)"),
         (
             document("other"),
-            "kind must be one of file, stdin, sql, prometheus, mqtt, bad, load, tape. Received: 'other'",
+            "kind must be one of file, stdin, sql, prometheus, mqtt, bad, closed, load, seven, tape. Received: 'other'",
         ),
         (document("bad", x=1), "Unknown key 'x'"),
         (
@@ -112,6 +119,12 @@ def test_package_that_cannot_be_used_is_reported(monkeypatch: pytest.MonkeyPatch
 def test_errors_of_other_packages_are_reported_and_end_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, {"name": "broken-kinds", "entry-points": ENTRIES}, "broken", CODE)
     use_run(monkeypatch)
+    for kind, problem in (
+        ("closed", r"'pump': Closed cannot be opened \(KeyError: 'hidden door'\). Correct the table, or repair"),
+        ("seven", "'pump': Other opens an object of the class int, which is not a RowSource. Repair the package"),
+    ):
+        with pytest.raises(ConfigError, match=problem):
+            Watcher(parse_watch(document(kind)), stored=False)
     watcher = Watcher(parse_watch(document("bad")), stored=False)
     assert [check.problem for check in watcher.check()] == ["ZeroDivisionError: division by zero"]
     watcher.close()
@@ -119,6 +132,9 @@ def test_errors_of_other_packages_are_reported_and_end_nothing(monkeypatch: pyte
     class BrokenSink(JsonLinesSink):
         def send(self, messages: Any) -> None:
             raise KeyError("hidden attribute")
+
+        def position(self) -> int:
+            raise OSError("no position")
 
     written = JsonLines(path="alarms.jsonl")
     sinks: dict[str, tuple[SinkOptions, Any]] = {
