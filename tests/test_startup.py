@@ -96,7 +96,7 @@ process.join()
 WORKER = """
 from pathlib import Path
 from lstm_ae.search.executors import WorkerProcess
-WorkerProcess("lstm_ae.search.executors", "serve_jobs", 1, "log").process.join()
+WorkerProcess("lstm_ae.search.executors", "serve_jobs", 1, log=Path("log")).process.join()
 """
 
 

@@ -33,7 +33,7 @@ from lstm_ae.apply.partition import (
 )
 from lstm_ae.data.dataset import DatasetFile, divide_file
 from lstm_ae.distributed.jobs import DetectionTask, PartJob, PartOutcome, run_part
-from lstm_ae.errors import Code, ConfigError, DataError
+from lstm_ae.errors import Code, ConfigError, DataError, LstmAeError
 from lstm_ae.files import claim
 from lstm_ae.json_types import JsonObject
 from lstm_ae.run import open_run
@@ -128,7 +128,7 @@ def start_processes(task: DetectionTask, jobs: int, threads: int, log: Path) -> 
     """
 
     def worker() -> WorkerProcess[PartJob, PartOutcome]:
-        return WorkerProcess("lstm_ae.distributed.jobs", "serve_parts", task, threads)
+        return WorkerProcess("lstm_ae.distributed.jobs", "serve_parts", task, threads, log=log)
 
     return ProcessPool(jobs, worker, lambda step: None, log)
 
@@ -336,8 +336,14 @@ def _scan(
 def _run(
     jobs: Iterable[PartJob], executor: PartExecutor, name: Callable[[int], str], lost: Callable[[str, str], None]
 ) -> Iterator[PartOutcome]:
-    """Run jobs and yield their outcomes as they end."""
-    queue, running, died = deque(jobs), dict[int, PartJob](), Counter[int]()
+    """Run jobs and yield their outcomes as they end.
+
+    Raises:
+        LstmAeError: processes die without finishing any part, as they would for all other parts.
+    """
+    queue, running, died, in_a_row = deque(jobs), dict[int, PartJob](), Counter[int](), 0
+    # The loss of a machine ends the processes of many slots at once.
+    most = (RETRIES + 1) * max(3, executor.slots)
     while queue or running:
         while queue and len(running) < executor.slots:
             job = queue.popleft()
@@ -346,8 +352,17 @@ def _run(
         for end in executor.wait(None):
             job = running.pop(end.number)
             if isinstance(end, PartOutcome):
+                in_a_row = 0
                 yield end
                 continue
+            in_a_row += 1
+            if in_a_row == most:
+                raise LstmAeError(
+                    f"{in_a_row} processes died in a row without finishing a part; the last one of "
+                    f"{name(job.number)}: {end.how}. Complete parts are kept. Pass fewer --jobs, or remove the cause, "
+                    "and resume with the same command",
+                    code=Code.SYSTEM,
+                )
             died[job.number] += 1
             if died[job.number] <= RETRIES:
                 lost(name(job.number), end.how)

@@ -26,6 +26,7 @@ from lstm_ae.errors import Code, ConfigError, DataError, LstmAeError
 from lstm_ae.files import write
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.run import open_run
+from lstm_ae.search.executors import log_stderr
 from lstm_ae.startup import limit_cores
 
 
@@ -137,14 +138,16 @@ def write_scores(path: Path, source: PartSource, scored: PartScores) -> None:
     write(path, content.getvalue())
 
 
-def serve_parts(pipe: Connection, task: DetectionTask, threads: int) -> None:
+def serve_parts(pipe: Connection, task: DetectionTask, threads: int, log: str) -> None:
     """Run the jobs from a pipe until it is closed.
 
     Args:
         pipe: receives jobs and sends outcomes and exceptions.
         task: what is applied.
         threads: threads of the process.
+        log: file for stderr.
     """
+    log_stderr(log)
     limit_cores(threads)
     detector: PartDetector | None = None
     while True:

@@ -107,12 +107,15 @@ class WorkerProcess(Generic[Job, Outcome]):
     """Process that runs one job after another.
 
     Args:
-        module, function: the function that the process calls with its end of a pipe, from which it reads jobs.
+        module, function: the function that the process calls with its end of a pipe, from which it reads jobs, the
+            arguments, and the path of the log as text.
         arguments: further arguments of the function.
+        log: file for the stderr of the process.
     """
 
-    def __init__(self, module: str, function: str, *arguments: object) -> None:
-        self.process, self.pipe = start_child_process(module, function, *arguments)
+    def __init__(self, module: str, function: str, *arguments: object, log: Path) -> None:
+        self.log = log
+        self.process, self.pipe = start_child_process(module, function, *arguments, str(log))
         self.job: Job | None = None
 
     def start(self, job: Job) -> None:
@@ -135,7 +138,7 @@ class WorkerProcess(Generic[Job, Outcome]):
             message = self.pipe.recv()
         except (EOFError, OSError):
             self.process.join()
-            return LostJob(self.job.number, describe_exit(self.process.exitcode))
+            return LostJob(self.job.number, describe_exit(self.process.exitcode, self.log))
         if isinstance(message, JobProgress):
             notify(message)
             return None
@@ -220,7 +223,7 @@ class WorkerPool(ProcessPool[TrialJob, JobOutcome]):
 
     def __init__(self, slots: int, threads: int, notify: Notify, log: Path) -> None:
         def worker() -> WorkerProcess[TrialJob, JobOutcome]:
-            return WorkerProcess(__name__, serve_jobs.__name__, threads, str(log))
+            return WorkerProcess(__name__, serve_jobs.__name__, threads, log=log)
 
         super().__init__(slots, worker, notify, log)
 
@@ -244,12 +247,18 @@ def default_jobs(plan: SearchPlan) -> int:
     return max(1, min(cores(), plan.size or 1)) if widest <= SMALL_UNITS else 1
 
 
-def describe_exit(exitcode: int | None) -> str:
-    """Describe how a worker process ended, as a clause about "its worker"."""
+def describe_exit(exitcode: int | None, log: Path) -> str:
+    """Describe how a worker process ended, as a clause about "its worker".
+
+    Args:
+        exitcode: its exit code; negative for the number of a signal.
+        log: file for its stderr, which it may not have written.
+    """
     if exitcode is not None and exitcode < 0:
         name = signal.Signals(-exitcode).name if -exitcode in list(signal.Signals) else f"signal {-exitcode}"
         return f"it was killed ({name})" + ("; is there enough memory?" if name == "SIGKILL" else "")
-    return f"it ended with exit code {exitcode}; see workers.log in the search's directory"
+    written = log.exists() and log.stat().st_size
+    return f"it ended with exit code {exitcode}" + (f"; see {str(log)!r}" if written else "")
 
 
 def serve_jobs(pipe: Connection, threads: int, log: str) -> None:
@@ -282,6 +291,11 @@ def serve_jobs(pipe: Connection, threads: int, log: str) -> None:
         pipe.send(answer)
 
 
+def log_stderr(log: str) -> None:
+    """Append the stderr of this process to a file."""
+    os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+
+
 def prepare_worker(threads: int, log: str | None) -> None:
     """Import TensorFlow in a new process.
 
@@ -297,7 +311,7 @@ def prepare_worker(threads: int, log: str | None) -> None:
         import tensorflow as tf
 
     if log:
-        os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+        log_stderr(log)
     for device in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(device, True)
     tf.config.threading.set_intra_op_parallelism_threads(threads)

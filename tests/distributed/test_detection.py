@@ -1,10 +1,12 @@
 """Detection in data sets of several files: results, resuming, damaged files, and refused requests."""
 
 import json
+import multiprocessing
 import os
 import shutil
 import sys
 from pathlib import Path
+from unittest import mock
 
 import filelock
 import numpy as np
@@ -13,6 +15,13 @@ import pyarrow.parquet as parquet
 import pytest
 from partitioned import RUN, damage, read_scores, results, write_dataset, write_table
 from searches import call, refused
+
+from lstm_ae.data.dataset import find_files
+from lstm_ae.distributed import jobs
+from lstm_ae.distributed.detection import detect_dataset
+from lstm_ae.distributed.jobs import DetectionTask, PartJob, PartOutcome
+from lstm_ae.errors import LstmAeError
+from lstm_ae.search.job import LostJob
 
 DETECT = f"series detect {RUN} data --id-col machine --engine local --jobs 1"
 
@@ -157,6 +166,45 @@ def test_directory_of_another_detection_is_refused(place: Path) -> None:
         assert said.code == 2
         assert "'out' was started with other options or data. Pass another folder" in said.err
     assert results(Path("out")) == results(place / "out")
+
+
+class FailingExecutor:
+    """Executor all of whose processes die."""
+
+    slots, started = 1, 0
+
+    def start(self, job: PartJob) -> None:
+        self.job = job
+        self.started += 1
+
+    def wait(self, timeout: float | None) -> list[PartOutcome | LostJob]:
+        return [LostJob(self.job.number, "it was killed (SIGKILL)")]
+
+    def stop(self) -> None:
+        pass
+
+
+def test_parts_are_not_tried_if_all_processes_die() -> None:
+    write_dataset(Path("data"))
+    executor, task = FailingExecutor(), DetectionTask(str(RUN), {})
+    with pytest.raises(LstmAeError, match=r"9 processes died in a row .*: it was killed \(SIGKILL\)\. Complete"):
+        detect_dataset(find_files("data"), task, mock.Mock(), executor, Path("out"))
+    assert executor.started == 9
+
+
+def test_process_writes_stderr_to_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "limit_cores", lambda number: None)
+    pipe, other = multiprocessing.Pipe()
+    other.close()
+    stderr = os.dup(2)
+    try:
+        jobs.serve_parts(pipe, DetectionTask(str(RUN), {}), 1, "workers.log")
+        os.write(2, b"text")
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        pipe.close()
+    assert Path("workers.log").read_text() == "text"
 
 
 def test_missing_ray_is_named_with_its_extra(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

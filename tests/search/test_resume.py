@@ -378,10 +378,13 @@ def test_default_number_of_jobs(s):
 
 
 def test_describe_exit_of_a_worker():
-    assert describe_exit(-9) == "it was killed (SIGKILL); is there enough memory?"
-    assert describe_exit(-11) == "it was killed (SIGSEGV)"
-    assert describe_exit(-200) == "it was killed (signal 200)"
-    assert describe_exit(1) == "it ended with exit code 1; see workers.log in the search's directory"
+    log = Path("workers.log")
+    assert describe_exit(-9, log) == "it was killed (SIGKILL); is there enough memory?"
+    assert describe_exit(-11, log) == "it was killed (SIGSEGV)"
+    assert describe_exit(-200, log) == "it was killed (signal 200)"
+    assert describe_exit(1, log) == "it ended with exit code 1"
+    log.write_text("Traceback\n")
+    assert describe_exit(1, log) == "it ended with exit code 1; see 'workers.log'"
 
 
 def test_data_key_ignores_model_options() -> None:
