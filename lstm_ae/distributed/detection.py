@@ -75,7 +75,8 @@ class InProcessExecutor:
     slots = 1
 
     def __init__(self, detector: PartDetector) -> None:
-        self.detector, self.job = detector, None  # type: PartDetector, PartJob | None
+        self.detector = detector
+        self.job: PartJob | None = None
 
     def start(self, job: PartJob) -> None:
         """Store the job; `wait` runs it."""

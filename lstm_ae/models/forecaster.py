@@ -48,7 +48,7 @@ class Regression(Protocol):
         """`(outputs,)`."""
 
 
-class WindowRegression(Protocol):
+class HorizonRegression(Protocol):
     """Fitted linear regression of tables."""
 
     @property
@@ -132,7 +132,7 @@ def horizon_forecaster(
     features: int,
     missing: bool,
     covariates: Covariates,
-    link: WindowRegression | None = None,
+    link: HorizonRegression | None = None,
 ) -> keras.Model:
     """Build a network from `past` `(batch, steps, features)` to `future` `(batch, horizon, targets)`, scaled values.
 
