@@ -149,3 +149,26 @@ def test_loading_and_describing_data_imports_no_tensorflow() -> None:
     loaded = set(json.loads(done.stdout.splitlines()[-1]))
     assert "lstm_ae" in loaded
     assert not loaded & {"tensorflow", "keras", "keras_tuner", "tensorboard"}
+
+
+# Modules of packages that only the extra [dev] installs.
+_DEV_ONLY = {"alembic", "holidays", "mlflow", "onnx", "onnxruntime", "pyarrow", "pyod", "ray", "sktime", "tf2onnx"} | {
+    "ai_edge_litert",
+    "selenium",
+    "statsforecast",
+    "utilsforecast",
+}
+
+
+def test_plain_tests_are_collected_without_the_packages_of_dev() -> None:
+    """The extra [test] lacks them: an import at the top of a file would be an error there, not a skip."""
+    tests = [path for path in (ROOT / "tests").rglob("*.py") if path.parent != ROOT / "tests" / "slow"]
+    found = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in tests
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""])
+        if name.split(".")[0] in _DEV_ONLY
+    ]
+    assert not found

@@ -11,9 +11,8 @@ from unittest import mock
 import filelock
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as parquet
 import pytest
-from partitioned import RUN, damage, read_scores, results, write_dataset, write_table
+from partitioned import RUN, damage, parquet, read_scores, results, write_dataset, write_table
 from searches import call, refused
 
 from lstm_ae.data.dataset import find_files
