@@ -97,10 +97,10 @@ def scale(
     opened = open_table_run(run, console)
     from lstm_ae.bench.partitions import measure_scale, write_noise
     from lstm_ae.bench.runner import spread
-    from lstm_ae.distributed.jobs import DetectionTask
+    from lstm_ae.distributed.jobs import RunTask
 
-    task = DetectionTask(str(opened.directory.absolute()), {"id_col": ("series",)})
-    config = task.load().detector.config
+    task = RunTask(str(opened.directory.absolute()), "detect", {"id_col": ("series",)})
+    config = task.load().config
     step = config.step.size if config.step is not None and config.step.nanoseconds else 60 * 10**9
     files = 4 * jobs
     with tempfile.TemporaryDirectory() as folder:

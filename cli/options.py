@@ -316,6 +316,52 @@ class RunChoice:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Parts:
+    """Options of the commands that apply a run to a Parquet data set in parts."""
+
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            metavar="<name>",
+            help="Process a Parquet data set in parts: local, or ray (extra [ray]).",
+            rich_help_panel=RUN,
+        ),
+    ] = None
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            metavar="<int>", min=1, max=1024, help="Processes of --engine (default: one per core).", rich_help_panel=RUN
+        ),
+    ] = None
+    address: Address = None
+
+    def requested(self, data: str, out: Path | None = None) -> bool:
+        """Return whether DATA is processed in parts.
+
+        Args:
+            data: the table or data set.
+            out: directory of the results if the command has it for data sets only.
+
+        Raises:
+            ConfigError: an option or the data needs --engine.
+        """
+        if self.engine is not None:
+            return True
+        for name, value in {"--jobs": self.jobs, "--address": self.address, "--out": out}.items():
+            if value is not None:
+                raise ConfigError(f"{name} is for data sets. Add --engine local, or remove {name}")
+        if data != "-":
+            from lstm_ae.data.dataset import is_dataset
+
+            if is_dataset(data):
+                raise ConfigError(
+                    f"{data!r} is a data set of several files. Add --engine local --out DIR, or pass one file",
+                    code=Code.MISSING_OPTION,
+                )
+        return False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Tracking:
     """Options that record a training outside its run."""
 

@@ -8,7 +8,8 @@ import typer
 from lstm_ae.formatting import format_count, format_heading, format_names
 
 from .console import Console
-from .options import OUTPUT, Formulas, GivenOptions, LabelColumn, RunArgument, Table, command
+from .datasets import process_dataset
+from .options import OUTPUT, Formulas, GivenOptions, LabelColumn, Parts, RunArgument, Table, command
 from .results import require_table, show_files, show_note
 from .training import open_table_run
 
@@ -28,16 +29,24 @@ def register(app: typer.Typer) -> None:
             Path,
             typer.Option(
                 metavar="<file>",
-                help="Classes of all rows or series as a .csv or .parquet file.",
+                help="Classes as a .csv or .parquet file; with --engine a directory.",
                 rich_help_panel=OUTPUT,
             ),
         ],
         label_col: LabelColumn = None,
         keep_formulas: Formulas = False,
+        parts: Parts,
         given: GivenOptions,
         console: Console,
     ) -> None:
-        """Classify each row by the window that ends with it, or each whole series."""
+        """Classify each row by the window that ends with it, or each whole series.
+
+        With --engine, DATA is a Parquet file, a directory, or a pattern, and may be larger than memory.
+        """
+        if parts.requested(data):
+            refused = {"--label-col": label_col, "--keep-formulas": keep_formulas}
+            process_dataset("classify", run, data, parts, out, console, given, refused)
+            return
         require_table("--out", out, data)
         opened = open_table_run(run, console)
         from lstm_ae.apply import classify as classification

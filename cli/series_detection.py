@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,12 +16,10 @@ from lstm_ae.formatting import format_count
 
 from . import dry_run, training
 from .backend import import_tensorflow
-from .console import Console, ProgressCounter
-from .errors import Interrupted
+from .console import Console
+from .datasets import process_dataset
 from .options import (
     OUTPUT,
-    RUN,
-    Address,
     Figure,
     Folder,
     Formulas,
@@ -29,6 +27,7 @@ from .options import (
     LabelColumn,
     OptionalTable,
     Out,
+    Parts,
     Resume,
     RunArgument,
     Tracking,
@@ -46,11 +45,6 @@ if TYPE_CHECKING:
 
 
 STREAM_NAME = "standard input"
-
-ENGINES = ("local", "ray")
-
-# Parts without scores that are printed without --verbose.
-MAX_SHOWN_FAILURES = 10
 
 # Rows left out that are said one by one.
 MAX_SKIPPED_MESSAGES = 10
@@ -148,90 +142,6 @@ def follow_stream(
         left_out.end()
         if problem:
             raise problem
-
-
-class DatasetRequest(NamedTuple):
-    """Detection in a data set, as its options request it."""
-
-    data: str
-    engine: str
-    jobs: int | None
-    address: str | None
-    out: Path | None
-    threshold: str | None
-    online: bool
-
-
-def detect_in_dataset(
-    run: str, request: DatasetRequest, refused: Mapping[str, object], console: Console, reading: "JsonMapping"
-) -> None:
-    """Detect anomalies in a Parquet data set, in several processes, and write scores and events to a directory."""
-    for name, value in refused.items():
-        if value is not None:
-            raise ConfigError(
-                f"{name} does not apply to a data set, whose results are in --out. Remove {name} or --engine",
-                code=Code.OPTION_NOT_APPLICABLE,
-            )
-    if request.engine not in ENGINES:
-        raise ConfigError(f"--engine must be one of {', '.join(ENGINES)}. Received: {request.engine!r}")
-    if request.address is not None and request.engine != "ray":
-        raise ConfigError("--address is for --engine ray. Add it, or remove --address", code=Code.OPTION_NOT_APPLICABLE)
-    if request.out is None:
-        raise ConfigError("--engine needs --out, the directory for the results", code=Code.MISSING_OPTION)
-    opened = training.open_table_run(run, console)
-    from lstm_ae.data.dataset import find_files
-    from lstm_ae.distributed.detection import detect_dataset, open_output, start_executor
-    from lstm_ae.distributed.jobs import DetectionTask
-
-    files = find_files(request.data, request.out)
-    task = DetectionTask(str(opened.directory.absolute()), dict(reading), request.threshold, request.online)
-    detector = task.load()
-    counter = ProgressCounter(console, "parts")
-    try:
-        with open_output(request.out, request.data, task):
-            log = request.out / "workers.log"
-            executor = start_executor(request.engine, task, detector, request.jobs, request.address, log)
-            console.say(f"scoring {format_count(len(files), 'file')}, {executor.slots} at once")
-            result = detect_dataset(
-                files,
-                task,
-                detector,
-                executor,
-                request.out,
-                counter,
-                lambda name, how: console.say(f"{name}: its process died ({how}); another one takes over"),
-            )
-    except KeyboardInterrupt:
-        raise Interrupted("Interrupted; complete parts are kept. Resume with the same command") from None
-    finally:
-        counter.clear()
-    shown = MAX_SHOWN_FAILURES if not console.verbose else len(result.failed)
-    for part in result.failed[:shown]:
-        console.say(f"not scored: {part.name}: {part.reason}")
-    if len(result.failed) > shown:
-        console.say(f"not scored: {format_count(len(result.failed) - shown, 'more part')} (see --verbose)")
-    console.show(
-        f"{format_count(result.events, 'event')} in {format_count(result.scored, 'scored row')} of "
-        f"{format_count(result.rows, 'row')}"
-    )
-    again = f", {result.reused:,} of them complete before" if result.reused else ""
-    console.show(f"{format_count(result.parts, 'part')} in {result.directory / 'scores'}{again}")
-    console.show(f"events: {result.directory / 'events.parquet'}")
-    console.document(
-        {
-            **result._asdict(),
-            "directory": str(result.directory),
-            "failed": [part._asdict() for part in result.failed],
-            "threshold": detector.threshold.value,
-        }
-    )
-    if result.failed:
-        have, first = "has" if len(result.failed) == 1 else "have", result.failed[0]
-        raise DataError(
-            f"{format_count(len(result.failed), 'part')} of the data set {have} no scores; the first: {first.name}: "
-            f"{first.reason}",
-            code=Code.FILE_UNREADABLE,
-        )
 
 
 def refuse_table_options(given: Mapping[str, object]) -> None:
@@ -371,25 +281,7 @@ def register(app: typer.Typer) -> None:
             ),
         ] = False,
         keep_formulas: Formulas = False,
-        engine: Annotated[
-            str | None,
-            typer.Option(
-                metavar="<name>",
-                help="Score a Parquet data set in parts: local, or ray (extra [ray]).",
-                rich_help_panel=RUN,
-            ),
-        ] = None,
-        jobs: Annotated[
-            int | None,
-            typer.Option(
-                metavar="<int>",
-                min=1,
-                max=1024,
-                help="Processes of --engine (default: one per core).",
-                rich_help_panel=RUN,
-            ),
-        ] = None,
-        address: Address = None,
+        parts: Parts,
         out: Folder = None,
         given: GivenOptions,
         console: Console,
@@ -407,31 +299,20 @@ def register(app: typer.Typer) -> None:
             require_png(figure)
         if threshold is not None:
             parse_threshold(threshold)
-        alone = {"--jobs": jobs, "--address": address, "--out": out}
-        if engine is not None:
+        if parts.requested(data, out):
             refused = {
                 "--events": events,
                 "--scores": scores,
                 "--figure": figure,
                 "--series": series,
                 "--label-col": label_col,
-                "--skip-bad": skip_bad or None,
+                "--skip-bad": skip_bad,
                 "--adapt": adapt,
             }
-            request = DatasetRequest(data, engine, jobs, address, out, threshold, online=bool(online))
-            detect_in_dataset(run, request, refused, console, given)
+            process_dataset(
+                "detect", run, data, parts, out, console, given, refused, rule=threshold, online=bool(online)
+            )
             return
-        for name, value in alone.items():
-            if value is not None:
-                raise ConfigError(f"{name} is for data sets. Add --engine local, or remove {name}")
-        if data != "-":
-            from lstm_ae.data.dataset import is_dataset
-
-            if is_dataset(data):
-                raise ConfigError(
-                    f"{data!r} is a data set of several files. Add --engine local --out DIR, or pass one file",
-                    code=Code.MISSING_OPTION,
-                )
         if data == "-":
             refuse_table_options(
                 {

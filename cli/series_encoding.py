@@ -11,7 +11,8 @@ from lstm_ae.config.options import flag_name
 from lstm_ae.errors import Code, ConfigError, DataError
 
 from .console import Console
-from .options import OUTPUT, Figure, Formulas, GivenOptions, LabelColumn, RunArgument, Table, command
+from .datasets import process_dataset
+from .options import OUTPUT, Figure, Formulas, GivenOptions, LabelColumn, Parts, RunArgument, Table, command
 from .results import require_png, require_table, show_files, show_metrics, show_note
 from .training import open_table_run
 
@@ -30,7 +31,11 @@ class RowsRequest:
     data: Table
     out: Annotated[
         Path,
-        typer.Option(metavar="<file>", help="Result for each row as a .csv or .parquet file.", rich_help_panel=OUTPUT),
+        typer.Option(
+            metavar="<file>",
+            help="Results as a .csv or .parquet file; with --engine a directory.",
+            rich_help_panel=OUTPUT,
+        ),
     ]
     keep_formulas: Formulas = False
 
@@ -39,18 +44,24 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
 
     @command(app, "encode", "lstmae series encode latest pump.csv --out codes.csv", reads=True)
-    def encode(*, request: RowsRequest, given: GivenOptions, console: Console) -> None:
-        """Write the code of the window that ends with each row."""
+    def encode(*, request: RowsRequest, parts: Parts, given: GivenOptions, console: Console) -> None:
+        """Write the code of the window that ends with each row.
+
+        With --engine, DATA is a Parquet file, a directory, or a pattern, and may be larger than memory.
+        """
         from lstm_ae.apply.encode import code_columns
 
-        _write_output(request, given, console, code_columns)
+        _write_output("encode", request, parts, given, console, code_columns)
 
     @command(app, "reconstruct", "lstmae series reconstruct latest pump.csv --out again.csv", reads=True)
-    def reconstruct(*, request: RowsRequest, given: GivenOptions, console: Console) -> None:
-        """Write the reconstruction of each row, the mean over all windows with the row."""
+    def reconstruct(*, request: RowsRequest, parts: Parts, given: GivenOptions, console: Console) -> None:
+        """Write the reconstruction of each row, the mean over all windows with the row.
+
+        With --engine, DATA is a Parquet file, a directory, or a pattern, and may be larger than memory.
+        """
         from lstm_ae.apply.encode import reconstruction_columns
 
-        _write_output(request, given, console, reconstruction_columns)
+        _write_output("reconstruct", request, parts, given, console, reconstruction_columns)
 
     @command(app, "evaluate", "lstmae series evaluate latest pump.csv", reads=True)
     def evaluate(
@@ -161,11 +172,17 @@ def _read_table(
 
 
 def _write_output(
+    task: str,
     request: RowsRequest,
+    parts: Parts,
     given: GivenOptions,
     console: Console,
     columns: Callable[["RunAutoencoder", "PreparedTable"], "TableColumns"],
 ) -> None:
+    if parts.requested(request.data):
+        refused = {"--keep-formulas": request.keep_formulas}
+        process_dataset(task, request.run, request.data, parts, request.out, console, given, refused)
+        return
     require_table("--out", request.out, request.data)
     opened, autoencoder, table = _read_table(request.run, request.data, given, console)
     from lstm_ae.table_files import write_table

@@ -12,6 +12,7 @@ from lstm_ae.formatting import format_count, format_names
 
 from .backtest import FoldProgress, show_backtest
 from .console import Console
+from .datasets import process_dataset
 from .dry_run import show_fold_estimate
 from .options import (
     OUTPUT,
@@ -22,6 +23,7 @@ from .options import (
     GivenOptions,
     Levels,
     NewTable,
+    Parts,
     RequiredSkill,
     RunArgument,
     Table,
@@ -56,7 +58,11 @@ def register(app: typer.Typer) -> None:
         *,
         out: Annotated[
             Path,
-            typer.Option(metavar="<file>", help="Forecasts as a .csv or .parquet file.", rich_help_panel=OUTPUT),
+            typer.Option(
+                metavar="<file>",
+                help="Forecasts as a .csv or .parquet file; with --engine a directory.",
+                rich_help_panel=OUTPUT,
+            ),
         ],
         horizon: Annotated[
             int | None,
@@ -69,15 +75,23 @@ def register(app: typer.Typer) -> None:
         level: Levels = "80,95",
         figure: Figure = None,
         keep_formulas: Formulas = False,
+        parts: Parts,
         given: GivenOptions,
         console: Console,
     ) -> None:
-        """Forecast the rows that follow a table, for every series."""
+        """Forecast the rows that follow a table, for every series.
+
+        With --engine, DATA is a Parquet file, a directory, or a pattern, and may be larger than memory.
+        """
+        levels = parse_levels(level)
+        check_value(_HORIZON, horizon)
+        if parts.requested(data):
+            refused = {"--figure": figure, "--keep-formulas": keep_formulas}
+            process_dataset("forecast", run, data, parts, out, console, given, refused, horizon=horizon, levels=levels)
+            return
         require_table("--out", out, data)
         if figure is not None:
             require_png(figure)
-        levels = parse_levels(level)
-        check_value(_HORIZON, horizon)
         opened = open_table_run(run, console)
         metrics = opened.metrics()
         from lstm_ae.apply.forecast import forecast_columns, forecast_file

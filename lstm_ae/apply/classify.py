@@ -1,13 +1,21 @@
 """Classify the windows of a table with a trained run: one class per row, or per series if each series is one window."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ae.apply.run_table import LoadedRun, TableRequest, grid_run_table, read_run_table, run_config, too_few_rows
+from lstm_ae.apply.run_table import (
+    LoadedRun,
+    TableRequest,
+    grid_run_table,
+    read_run_table,
+    refuse_output_names,
+    run_config,
+    too_few_rows,
+)
 from lstm_ae.arrays import Array, BoolArray, Float32Array, Int64Array
 from lstm_ae.data.class_labels import encode_labels, find_unknown_labels, spread_series_labels
 from lstm_ae.data.columns import split_id_columns
@@ -16,7 +24,7 @@ from lstm_ae.data.padding import pad_segments
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.data.windows import window_starts
-from lstm_ae.errors import Code, ConfigError, DataError
+from lstm_ae.errors import Code, DataError
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.model_store import ModelStore
 from lstm_ae.studies.series.classification import macro_f1
@@ -164,10 +172,15 @@ def classify_table(classifier: RunClassifier, table: Panel, *, every_row: bool =
     probability = np.empty((len(starts), len(names)), np.float32)
     for first in range(0, len(starts), BATCH_WINDOWS):
         windows = padded.grid.values[starts[first : first + BATCH_WINDOWS, None] + np.arange(padded.window)]
-        batch = classifier.probabilities(windows)
-        batch[np.isnan(windows).all(axis=(1, 2))] = np.nan
-        probability[first : first + BATCH_WINDOWS] = batch
+        probability[first : first + BATCH_WINDOWS] = classify_windows(classifier, windows)
     return ClassifiedTable(padded, names, starts + padded.window - 1, probability, single, unknown)
+
+
+def classify_windows(classifier: RunClassifier, windows: Array) -> Float32Array:
+    """Return the class probabilities of windows, `(windows, classes)`; NaN where a window contains no value."""
+    probabilities = classifier.probabilities(windows)
+    probabilities[np.isnan(windows).all(axis=(1, 2))] = np.nan
+    return probabilities
 
 
 def _known_window_starts(prepared: PreparedTable) -> Int64Array:
@@ -225,18 +238,19 @@ def class_columns(classified: ClassifiedTable) -> TableColumns:
         probabilities = _series_probabilities(classified)
     else:
         ids, probabilities = row_id_columns(classified.prepared), row_probabilities(classified)
+    output = name_probabilities(classified.names, probabilities)
+    refuse_output_names(ids, output)
+    return ids | output
+
+
+def name_probabilities(names: Sequence[str], probabilities: Float32Array) -> TableColumns:
+    """Return class probabilities `(rows, classes)` as table columns with the most probable class; "" where NaN."""
     missing = np.isnan(probabilities[:, 0])
     best = np.where(missing[:, None], 0, probabilities).argmax(axis=1)
-    output: TableColumns = {
-        "class": ["" if empty else classified.names[index] for empty, index in zip(missing, best, strict=True)],
+    return {
+        "class": ["" if empty else names[index] for empty, index in zip(missing, best, strict=True)],
         "probability": probabilities.max(axis=1),
-    } | {f"probability {name}": probabilities[:, index] for index, name in enumerate(classified.names)}
-    for name in ids:
-        if name in output:
-            raise ConfigError(
-                f"The column {name!r} has the name of an output column. Rename it in the table", code=Code.TABLE_HEADER
-            )
-    return ids | output
+    } | {f"probability {name}": probabilities[:, index] for index, name in enumerate(names)}
 
 
 def count_classes(classified: ClassifiedTable) -> dict[str, int]:

@@ -19,15 +19,21 @@ from lstm_ae.models.sliding import SlidingAutoencoder, empty_windows
 from lstm_ae.table_files import TableColumns
 
 
-def encode_rows(sliding: SlidingAutoencoder, grid: Panel) -> Float32Array:
+def encode_rows(sliding: SlidingAutoencoder, grid: Panel, position: Array | None = None) -> Float32Array:
     """Return the code of the window that ends with each row.
+
+    Args:
+        sliding: The encoder.
+        grid: The rows.
+        position: See `lstm_ae.detection.calibration.mean_rows`.
 
     Returns:
         `(rows, code)` float32; NaN where the window would begin before its segment or contains no value.
     """
     codes, window = np.full((len(grid.values), sliding.code), np.nan, np.float32), sliding.window
     for first, end in window_segments(grid.segment, window):
-        for place in window_blocks(first, end, window, sliding.features):
+        at = 0 if position is None else int(position[first])
+        for place in window_blocks(first, end, window, sliding.features, at):
             rows = grid.values[place]
             empty = empty_windows(rows, window)[:, None]
             codes[place.start + window - 1 : place.stop] = np.where(empty, np.float32(np.nan), sliding.encode(rows))
@@ -63,13 +69,18 @@ def decode_rows(sliding: SlidingAutoencoder, codes: Array, segment: Array) -> Fl
     return rows
 
 
-def reconstruct_rows(sliding: SlidingAutoencoder, grid: Panel) -> Float32Array:
+def reconstruct_rows(sliding: SlidingAutoencoder, grid: Panel, position: Array | None = None) -> Float32Array:
     """Reconstruct every row, including missing values.
+
+    Args:
+        sliding: The autoencoder.
+        grid: The rows.
+        position: See `lstm_ae.detection.calibration.mean_rows`.
 
     Returns:
         `(rows, features)` float32; NaN where no window contains the row.
     """
-    rows = mean_rows(sliding.rebuild, grid.values, grid.segment, sliding.window, sliding.features)
+    rows = mean_rows(sliding.rebuild, grid.values, grid.segment, sliding.window, sliding.features, position=position)
     return rows.astype(np.float32)
 
 
@@ -114,29 +125,34 @@ class RunAutoencoder(LoadedRun):
     sliding: SlidingAutoencoder
 
 
-def load_autoencoder(run: ModelStore, reading: JsonMapping | None = None) -> RunAutoencoder:
+def load_autoencoder(run: ModelStore, reading: JsonMapping | None = None, *, repeated: bool = False) -> RunAutoencoder:
     """Load the autoencoder of a run.
 
     Args:
         run: A finished anomaly detection or reconstruction run.
         reading: Reading options of the tables that differ from the run's.
+        repeated: See `slide_run`.
 
     Raises:
         ConfigError, DataError: If the run is unfinished or damaged, or has another task.
     """
     config = run_config(run, "anomaly", "reconstruct", reading=reading)
     network = run.network()
-    return RunAutoencoder(config, network.series_scales(run.symbols), network, slide_run(run, config.scale))
+    return RunAutoencoder(
+        config, network.series_scales(run.symbols), network, slide_run(run, config.scale, repeated=repeated)
+    )
 
 
-def encode_table(autoencoder: RunAutoencoder, prepared: PreparedTable) -> Float32Array:
+def encode_table(autoencoder: RunAutoencoder, prepared: PreparedTable, position: Array | None = None) -> Float32Array:
     """Return the code of the window that ends with each grid row, as `encode_rows` does."""
-    return encode_rows(autoencoder.sliding, autoencoder.scales.to_common(prepared).grid)
+    return encode_rows(autoencoder.sliding, autoencoder.scales.to_common(prepared).grid, position)
 
 
-def reconstruct_table(autoencoder: RunAutoencoder, prepared: PreparedTable) -> Float32Array:
+def reconstruct_table(
+    autoencoder: RunAutoencoder, prepared: PreparedTable, position: Array | None = None
+) -> Float32Array:
     """Return the reconstruction of every grid row, `(rows, features)`, in the table's units."""
-    rows = reconstruct_rows(autoencoder.sliding, autoencoder.scales.to_common(prepared).grid)
+    rows = reconstruct_rows(autoencoder.sliding, autoencoder.scales.to_common(prepared).grid, position)
     return autoencoder.scales.from_common(prepared, rows)
 
 
@@ -146,7 +162,12 @@ def code_columns(autoencoder: RunAutoencoder, prepared: PreparedTable) -> TableC
     The code of a row belongs to the window that ends with it; NaN where there is none.
     """
     codes = map_to_table_rows(prepared, encode_table(autoencoder, prepared))
-    return row_id_columns(prepared) | {f"code{place}": codes[:, place] for place in range(autoencoder.sliding.code)}
+    return row_id_columns(prepared) | name_codes(codes)
+
+
+def name_codes(codes: Array) -> TableColumns:
+    """Return codes `(rows, code)` as table columns."""
+    return {f"code{place}": codes[:, place] for place in range(codes.shape[1])}
 
 
 def reconstruction_columns(autoencoder: RunAutoencoder, prepared: PreparedTable) -> TableColumns:

@@ -7,6 +7,7 @@ import numpy as np
 
 from lstm_ae.apply.run_table import LoadedRun, TableRequest, grid_run_table, read_run_table, run_config, too_few_rows
 from lstm_ae.arrays import Array, Int64Array
+from lstm_ae.config import Series
 from lstm_ae.config.reading import TimeStep
 from lstm_ae.data.calendar import calendar_values
 from lstm_ae.data.checks import collect_new_table_warnings
@@ -117,8 +118,36 @@ def forecast_file(
     return forecast_table(forecaster, prepared, horizon=horizon, levels=levels)
 
 
+def count_steps(config: Series, horizon: int | None) -> int:
+    """Return the number of steps to forecast.
+
+    Raises:
+        ConfigError: If `horizon` is not between 1 and 100,000 steps.
+    """
+    steps = config.horizon if horizon is None else horizon
+    assert steps is not None
+    if not 1 <= steps <= 100_000:
+        raise ConfigError(f"--horizon must be 1 to 100,000. Received: {steps}")
+    return steps
+
+
+def find_last_windows(prepared: PreparedTable) -> Int64Array:
+    """Return the last grid row of each series that ends with a complete window, `(n,)`."""
+    grid, window = prepared.grid, prepared.window
+    last = np.flatnonzero(np.r_[grid.series[1:] != grid.series[:-1], True])
+    complete = np.array([row >= window - 1 and grid.segment[row] == grid.segment[row - window + 1] for row in last])
+    found: Int64Array = last[complete & grid.valued[last]]
+    return found
+
+
 def forecast_table(
-    forecaster: RunForecaster, prepared: PreparedTable, *, horizon: int | None = None, levels: tuple[int, ...] = ()
+    forecaster: RunForecaster,
+    prepared: PreparedTable,
+    *,
+    horizon: int | None = None,
+    levels: tuple[int, ...] = (),
+    last: Int64Array | None = None,
+    size: int = BATCH_WINDOWS,
 ) -> TableForecast:
     """Forecast the continuation of a table on its time grid.
 
@@ -128,6 +157,8 @@ def forecast_table(
         horizon: Steps to forecast; None for the horizon of the run. Beyond that horizon the model reads its own
             forecasts.
         levels: Interval levels in percent.
+        last: Some of the rows of `find_last_windows`; None for all.
+        size: Series per batch. The last bit of a forecast may depend on the other series of its batch.
 
     Raises:
         ConfigError: If `horizon` is not between 1 and 100,000 steps.
@@ -135,17 +166,12 @@ def forecast_table(
     """
     config, window = forecaster.config, prepared.window
     assert config.horizon is not None
-    steps = config.horizon if horizon is None else horizon
-    if not 1 <= steps <= 100_000:
-        raise ConfigError(f"--horizon must be 1 to 100,000. Received: {steps}")
+    steps = count_steps(config, horizon)
     grid, table = prepared.grid, prepared.table
     listed = grid.series if prepared.plan is None else np.r_[grid.series, prepared.plan.series]
-    last = np.flatnonzero(np.r_[grid.series[1:] != grid.series[:-1], True])
-    complete = np.array([row >= window - 1 and grid.segment[row] == grid.segment[row - window + 1] for row in last])
-    complete &= grid.valued[last]
-    if not complete.any():
+    last = find_last_windows(prepared) if last is None else last
+    if not len(last):
         raise _no_last_window_error(prepared)
-    last = last[complete]
     rows = last[:, None] + np.arange(-window + 1, 1)
     past = grid.values[rows]
     if config.scale == "window" and np.isnan(past).any():
@@ -164,7 +190,7 @@ def forecast_table(
         covariates.append(calendar_values(config.calendar, ahead, grid.zone))
     scale, lines = forecaster.scales.scale, forecaster.scales.lines(prepared)[last]
     future = forecaster.rollout(
-        past, lines, steps, known=np.concatenate(covariates, axis=2) if covariates else None, size=BATCH_WINDOWS
+        past, lines, steps, known=np.concatenate(covariates, axis=2) if covariates else None, size=size
     )
     targets = past[..., : future.shape[2]]
     naive = seasonal_naive(targets, steps, forecaster.seasons)

@@ -1,6 +1,7 @@
 """Read a table as a trained run read its own, whatever the task of the run."""
 
 import dataclasses
+from collections.abc import Container, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -170,6 +171,19 @@ def prepare_run_table(config: Series, table: Panel) -> PreparedTable:
         raise too_few_rows(prepared, prepared.window, advice=describe_step_change(prepared))
     require_complete_windows(config, prepared)
     return prepared
+
+
+def refuse_output_names(columns: Iterable[str], output: Container[str]) -> None:
+    """Raise if a column of a table has the name of an output column.
+
+    Raises:
+        ConfigError: a name is in both.
+    """
+    for name in columns:
+        if name in output:
+            raise ConfigError(
+                f"The column {name!r} has the name of an output column. Rename it in the table", code=Code.TABLE_HEADER
+            )
 
 
 def too_few_rows(prepared: PreparedTable, rows: int, need: str = "a window", advice: str = "") -> DataError:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from lstm_ae.data.dataset import find_files
-from lstm_ae.distributed.detection import detect_dataset, start_processes
-from lstm_ae.distributed.jobs import DetectionTask
+from lstm_ae.distributed.dataset import apply_to_dataset, start_processes
+from lstm_ae.distributed.jobs import RunTask
 
 
 class ScaleLap(NamedTuple):
@@ -55,7 +55,7 @@ def write_noise(folder: Path, columns: Sequence[str], time_column: str | None, s
 
 
 def measure_scale(
-    task: DetectionTask, data: Path, counts: Sequence[int], rounds: int, done: Callable[[ScaleLap], None]
+    task: RunTask, data: Path, counts: Sequence[int], rounds: int, done: Callable[[ScaleLap], None]
 ) -> list[ScaleLap]:
     """Time detections in a data set with different numbers of processes, in turn.
 
@@ -66,15 +66,15 @@ def measure_scale(
         rounds: number of detections for each.
         done: called after each detection.
     """
-    files, detector, laps = find_files(str(data)), task.load(), []
+    files, loaded, laps = find_files(str(data)), task.load(), []
     for _ in range(rounds):
         for processes in counts:
             with tempfile.TemporaryDirectory() as folder:
                 pool = start_processes(task, processes, 1, Path(folder) / "workers.log")
                 # Each process loads the model with its first part.
-                detect_dataset(files[:processes], task, detector, pool, Path(folder) / "first", stop=False)
+                apply_to_dataset(files[:processes], loaded, pool, Path(folder) / "first", stop=False)
                 start = time.perf_counter()
-                found = detect_dataset(files, task, detector, pool, Path(folder) / "all")
+                found = apply_to_dataset(files, loaded, pool, Path(folder) / "all")
                 lap = ScaleLap(processes, time.perf_counter() - start, found.memory)
             laps.append(lap)
             done(lap)

@@ -1,28 +1,28 @@
-"""Jobs of a detection in parts, and the processes that run them. They need no TensorFlow."""
+"""Jobs of a run on a data set in parts, and the processes that run them. They need no TensorFlow."""
 
 import io
 import signal
 import sys
-from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
 
 from threadpoolctl import threadpool_limits
 
+from lstm_ae.apply.part_tasks import LOADERS
 from lstm_ae.apply.partition import (
     PartContext,
-    PartDetector,
+    PartResult,
     PartScan,
-    PartScores,
     PartSource,
-    load_part_detector,
-    save_pieces,
+    PartTask,
+    compute_part,
+    save_record,
     scan_part,
-    score_part,
 )
+from lstm_ae.apply.run_table import refuse_output_names
 from lstm_ae.data.parquet import read_part_columns
-from lstm_ae.errors import Code, ConfigError, DataError, LstmAeError
+from lstm_ae.errors import ConfigError, DataError, LstmAeError
 from lstm_ae.files import write
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.run import open_run
@@ -30,35 +30,35 @@ from lstm_ae.search.executors import log_stderr
 from lstm_ae.startup import limit_cores
 
 
-class DetectionTask(NamedTuple):
+class RunTask(NamedTuple):
     """What is applied to each part.
 
     Args:
         run: directory of the run.
+        task: what is computed, a key of `lstm_ae.apply.part_tasks.LOADERS`.
         reading: reading options that differ from the run's.
-        rule: the threshold rule; None for the run's own rule.
-        online: whether to score each row as if it were the last one.
+        options: further arguments of the loader, such as the horizon of a forecast.
     """
 
     run: str
+    task: str
     reading: JsonMapping
-    rule: str | None = None
-    online: bool = False
+    options: JsonMapping = {}
 
-    def load(self) -> PartDetector:
-        """Load the detector."""
-        return load_part_detector(open_run(self.run, "series"), self.reading, rule=self.rule, online=self.online)
+    def load(self) -> PartTask:
+        """Load the run."""
+        return LOADERS[self.task](open_run(self.run, "series"), self.reading, **self.options)
 
 
 class PartJob(NamedTuple):
-    """Part to scan or to score.
+    """Part to scan or to compute.
 
     Args:
         number: number of the part.
         source: its rows.
         context: rows around it; None to scan it.
-        output: file for the scores.
-        pieces: file for the rows of events, which also says what the part was computed from.
+        output: file for the results.
+        record: file that says what the part was computed from.
         digest: what the part is computed from.
     """
 
@@ -66,7 +66,7 @@ class PartJob(NamedTuple):
     source: PartSource
     context: PartContext | None = None
     output: str = ""
-    pieces: str = ""
+    record: str = ""
     digest: str = ""
 
 
@@ -86,16 +86,16 @@ class PartOutcome(NamedTuple):
     memory: int = 0
 
 
-def run_part(detector: PartDetector, job: PartJob) -> PartOutcome:
+def run_part(task: PartTask, job: PartJob) -> PartOutcome:
     """Run a job. A part that cannot be read has an error; errors of the system are raised."""
     try:
         if job.context is None:
-            return PartOutcome(job.number, scan_part(detector, job.source))
-        scored = score_part(detector, job.source, job.context)
-        write_scores(Path(job.output), job.source, scored)
+            return PartOutcome(job.number, scan_part(task, job.source))
+        result = compute_part(task, job.source, job.context)
+        if result.rows:
+            write_results(Path(job.output), job.source, result)
         # Written last: a part without this file is not complete.
-        meta = {"digest": job.digest, "rows": len(scored.scores), "scored": int((scored.scores == scored.scores).sum())}
-        save_pieces(Path(job.pieces), meta, scored.pieces)
+        save_record(Path(job.record), {"digest": job.digest}, result)
     except (ConfigError, DataError) as error:
         return PartOutcome(job.number, error=str(error))
     return PartOutcome(job.number, memory=_peak_memory())
@@ -110,35 +110,29 @@ def _peak_memory() -> int:
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
-def write_scores(path: Path, source: PartSource, scored: PartScores) -> None:
-    """Write the scores of a part as a Parquet file, atomically, one row per row of the part.
-
-    The columns of the series and of the time are those of the part, unless its path holds them.
+def write_results(path: Path, source: PartSource, result: PartResult) -> None:
+    """Write the results of a part as a Parquet file, atomically, without columns that the path of the part holds.
 
     Raises:
-        ConfigError: one of these columns has the name of an output column.
+        ConfigError: a column of the series or of the time has the name of an output column.
     """
     import pyarrow
     import pyarrow.parquet
 
-    columns: Mapping[str, object] = {"score": scored.scores, "p": scored.p, "anomaly": scored.anomaly}
-    if len(scored.columns) > 1:
-        columns = {**columns, **{f"error {name}": scored.errors[:, k] for k, name in enumerate(scored.columns)}}
-    for name in scored.key_columns:
-        if name in columns:
-            raise ConfigError(
-                f"The column {name!r} has the name of an output column. Rename it in the table", code=Code.TABLE_HEADER
-            )
-    table = read_part_columns(source.path, source.rows, scored.key_columns)
-    arrays = {name: table.column(name) for name in table.column_names} | {
-        name: pyarrow.array(values) for name, values in columns.items()
-    }
+    refuse_output_names(result.key_columns, result.columns)
+    arrays = {}
+    if result.key_columns:
+        table = read_part_columns(source.path, source.rows, result.key_columns)
+        arrays = {name: table.column(name) for name in table.column_names}
+    for name, values in result.columns.items():
+        if result.key_columns or name not in source.rows.keys:
+            arrays[name] = pyarrow.array(values)
     content = io.BytesIO()
     pyarrow.parquet.write_table(pyarrow.table(arrays), content)
     write(path, content.getvalue())
 
 
-def serve_parts(pipe: Connection, task: DetectionTask, threads: int, log: str) -> None:
+def serve_parts(pipe: Connection, task: RunTask, threads: int, log: str) -> None:
     """Run the jobs from a pipe until it is closed.
 
     Args:
@@ -149,7 +143,7 @@ def serve_parts(pipe: Connection, task: DetectionTask, threads: int, log: str) -
     """
     log_stderr(log)
     limit_cores(threads)
-    detector: PartDetector | None = None
+    loaded: PartTask | None = None
     while True:
         try:
             job = pipe.recv()
@@ -157,8 +151,8 @@ def serve_parts(pipe: Connection, task: DetectionTask, threads: int, log: str) -
             return
         answer: PartOutcome | Exception
         try:
-            detector = detector or task.load()
-            answer = run_part(detector, job)
+            loaded = loaded or task.load()
+            answer = run_part(loaded, job)
         except Exception as error:
             answer = error if isinstance(error, LstmAeError | OSError) else RuntimeError(repr(error))
         pipe.send(answer)
@@ -171,15 +165,15 @@ class PartActor:
         task: what is applied.
     """
 
-    def __init__(self, task: DetectionTask) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Only the process that started the detection handles Ctrl-C.
+    def __init__(self, task: RunTask) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Only the process that started the command handles Ctrl-C.
         limit_cores(1)
         threadpool_limits(1, user_api="blas")
-        self.detector = task.load()
+        self.task = task.load()
 
     def run(self, job: PartJob) -> PartOutcome:
         """Run a job and return its outcome."""
-        return run_part(self.detector, job)
+        return run_part(self.task, job)
 
     def step(self) -> None:
         """Return nothing: a part is short."""

@@ -1,12 +1,17 @@
-"""A small partitioned data set for the saved run of a pump."""
+"""Small data sets in parts: for the saved run of a pump, and random ones."""
 
+import itertools
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
+from lstm_ae.apply.partition import PartResult, PartSource, PartTask, compute_part, find_contexts, scan_part
+from lstm_ae.data.parquet import ParquetPart
 from lstm_ae.data.synthetic import generate_pump
 
 pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
@@ -48,15 +53,15 @@ def write_table(path: Path, machines: str = "ab") -> Path:
     return path
 
 
-def results(folder: Path) -> dict[str, bytes]:
-    """Return the scores and events of a directory of results."""
-    files = [*(folder / "scores").rglob("*"), folder / "events.parquet"]
+def results(folder: Path, kind: str = "scores") -> dict[str, bytes]:
+    """Return the scores and events, or other results, of a directory of results."""
+    files = [*(folder / kind).rglob("*"), folder / "events.parquet"]
     return {str(file.relative_to(folder)): file.read_bytes() for file in files if file.is_file()}
 
 
-def read_scores(folder: Path) -> Any:
-    """Return the scores by machine and time."""
-    return parquet.read_table(folder / "scores").to_pandas().astype({"machine": str}).sort_values(["machine", "time"])
+def read_scores(folder: Path, results: str = "scores") -> Any:
+    """Return the scores, or other results, by machine and time."""
+    return parquet.read_table(folder / results).to_pandas().astype({"machine": str}).sort_values(["machine", "time"])
 
 
 def damage(path: Path) -> Path:
@@ -65,3 +70,29 @@ def damage(path: Path) -> Path:
     shutil.copy2(path, whole)
     path.write_bytes(path.read_bytes()[:-40])
     return whole
+
+
+def write_steps(path: str, steps: Sequence[int], values: Any, ids: Sequence[str] | None = None) -> str:
+    """Write rows of one column; `steps` are the minutes since the row before."""
+    times = np.datetime64("2024-03-01T00:00:00", "us") + np.cumsum(steps) * np.timedelta64(1, "m")
+    columns: dict[str, Any] = {"time": pa.array(times), "value 0": pa.array(values, pa.float32(), from_pandas=True)}
+    parquet.write_table(pa.table(columns | ({} if ids is None else {"machine": ids})), path)
+    return path
+
+
+def compute_parts(task: PartTask, path: str, cuts: Sequence[int]) -> list[PartResult]:
+    """Return the results of a file that is divided at some rows."""
+    bounds = sorted({0, *cuts, parquet.read_metadata(path).num_rows})
+    sources = [PartSource(path, ParquetPart(start, stop, {})) for start, stop in itertools.pairwise(bounds)]
+    contexts = find_contexts(task, sources, [scan_part(task, source) for source in sources])
+    return [compute_part(task, source, context) for source, context in zip(sources, contexts, strict=True)]
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> tuple[list[int], list[float], list[int]]:
+    """Return the steps and the values of rows, with gaps, missing values and anomalies, and where to divide them."""
+    rows = draw(st.integers(2, 60))
+    steps = draw(st.lists(st.sampled_from([1, 1, 1, 1, 1, 2, 3, 4, 9]), min_size=rows, max_size=rows))
+    cell = st.sampled_from([0.0, 0.1, -0.2, 0.3, 0.15, 7.0, -9.0, np.nan])
+    values = draw(st.lists(cell, min_size=rows, max_size=rows))
+    return steps, values, draw(st.lists(st.integers(1, rows - 1), max_size=6))

@@ -1,14 +1,14 @@
-"""Detect anomalies in a data set in parts: plan, run, resume, and merge the events.
+"""Apply a run to a data set in parts: plan, compute, resume, and merge the events of a detection.
 
 The directory of the results contains
 
-- `scores/`: a Parquet data set with the partitions of the data,
-- `events.parquet`: the events of all series,
-- `parts/`: for each part the rows of its events, and a digest of everything that its scores depend on.
+- a directory such as `scores/`, a Parquet data set with the partitions of the data,
+- `events.parquet`: the events of all series, if anomalies are detected,
+- `parts/`: for each part a digest of everything that its results depend on, and the rows of its events.
 
 A part is complete if its file in `parts/` exists with the digest of the current data; this file is written last. The
-files of other parts are removed, and computed again if the data still has the part. So a killed detection resumes, a
-changed or added file only costs its own parts and their neighbors, and no scores of earlier data remain.
+files of other parts are removed, and computed again if the data still has the part. So a killed command resumes, a
+changed or added file only costs its own parts and their neighbors, and no results of earlier data remain.
 """
 
 import hashlib
@@ -22,33 +22,34 @@ from typing import NamedTuple, Protocol
 
 import filelock
 
-from lstm_ae.apply.partition import (
+from lstm_ae.apply.part_detection import (
+    EVENT_COLUMNS,
     EventPiece,
     PartDetector,
-    PartScan,
-    PartSource,
-    find_contexts,
-    load_pieces,
+    count_piece_rows,
     merge_events,
+    piece_arrays,
+    unpack_piece,
 )
+from lstm_ae.apply.partition import PartScan, PartSource, PartTask, find_contexts, load_record
 from lstm_ae.data.dataset import DatasetFile, divide_file
-from lstm_ae.distributed.jobs import DetectionTask, PartJob, PartOutcome, run_part
+from lstm_ae.distributed.jobs import PartJob, PartOutcome, RunTask, run_part
 from lstm_ae.errors import Code, ConfigError, DataError, LstmAeError
-from lstm_ae.files import claim
+from lstm_ae.files import claim, sync
 from lstm_ae.json_types import JsonObject
 from lstm_ae.run import open_run
 from lstm_ae.search.executors import ProcessPool, WorkerProcess
 from lstm_ae.search.job import LostJob
 from lstm_ae.startup import cores
-from lstm_ae.table_files import write_table
 
 # How often a part is computed again whose process died.
 RETRIES = 2
 
-# File that identifies the detection in its directory.
-ABOUT = "detection.json"
+# File that identifies the command in its directory.
+ABOUT = "dataset.json"
 
-EVENT_COLUMNS = ("start", "end", "peak", "score", "p", "columns", "provisional")
+# Rows of events that are in memory at a time, unless a single series has more.
+EVENT_ROWS = 500_000
 
 
 class PartExecutor(Protocol):
@@ -74,8 +75,8 @@ class InProcessExecutor:
 
     slots = 1
 
-    def __init__(self, detector: PartDetector) -> None:
-        self.detector = detector
+    def __init__(self, task: PartTask) -> None:
+        self.task = task
         self.job: PartJob | None = None
 
     def start(self, job: PartJob) -> None:
@@ -85,21 +86,21 @@ class InProcessExecutor:
     def wait(self, timeout: float | None) -> list[PartOutcome | LostJob]:
         """Run the job to its end and return its outcome."""
         job, self.job = self.job, None
-        return [] if job is None else [run_part(self.detector, job)]
+        return [] if job is None else [run_part(self.task, job)]
 
     def stop(self) -> None:
         """Do nothing, because no job runs between two calls of `wait`."""
 
 
 def start_executor(
-    engine: str, task: DetectionTask, detector: PartDetector, jobs: int | None, address: str | None, log: Path
+    engine: str, task: RunTask, loaded: PartTask, jobs: int | None, address: str | None, log: Path
 ) -> PartExecutor:
     """Start an executor.
 
     Args:
         engine: "local" or "ray".
         task: what is applied.
-        detector: its detector, for a single process.
+        loaded: the same, loaded, for a single process.
         jobs: number of processes; None for one per core.
         address: address of a Ray cluster; None for this machine.
         log: file for errors of the processes.
@@ -114,11 +115,11 @@ def start_executor(
         return RayPool(address, jobs, PartActor, task, lambda step: None)
     jobs = jobs or cores()
     if jobs == 1:
-        return InProcessExecutor(detector)
+        return InProcessExecutor(loaded)
     return start_processes(task, jobs, max(1, cores() // jobs), log)
 
 
-def start_processes(task: DetectionTask, jobs: int, threads: int, log: Path) -> PartExecutor:
+def start_processes(task: RunTask, jobs: int, threads: int, log: Path) -> PartExecutor:
     """Return an executor that runs jobs in processes of this machine.
 
     Args:
@@ -135,37 +136,39 @@ def start_processes(task: DetectionTask, jobs: int, threads: int, log: Path) -> 
 
 
 class FailedPart(NamedTuple):
-    """Part that has no scores, and why.
+    """Part that has no results, and why.
 
     Args:
         name: the file and, if it has several parts, the rows.
-        reason: why it has no scores.
+        reason: why it has no results.
     """
 
     name: str
     reason: str
 
 
-class DatasetDetection(NamedTuple):
-    """Result of a detection in a data set.
+class DatasetResult(NamedTuple):
+    """Result of a run on a data set.
 
     Args:
         directory: where the results are.
-        parts: number of parts with scores.
+        parts: number of parts that are complete.
         reused: number of them that were complete before.
-        rows: rows with scores or without.
-        scored: rows with a score.
-        events: number of events.
-        failed: parts without scores.
-        memory: largest memory of a process that scored a part, in bytes; 0 if no part was scored.
+        rows: rows of the results.
+        results: rows with a result.
+        events: number of events; None if there is no detection.
+        skipped: series without a forecast; None if there is no forecast.
+        failed: parts without results.
+        memory: largest memory of a process that computed a part, in bytes; 0 if no part was computed.
     """
 
     directory: Path
     parts: int
     reused: int
     rows: int
-    scored: int
-    events: int
+    results: int
+    events: int | None
+    skipped: int | None
     failed: list[FailedPart]
     memory: int = 0
 
@@ -174,8 +177,8 @@ Report = Callable[[int, int], None]
 
 
 @contextmanager
-def open_output(directory: Path, data: str, task: DetectionTask) -> Iterator[None]:
-    """Lock the directory of a detection and check that it belongs to the same one.
+def open_output(directory: Path, data: str, task: RunTask) -> Iterator[None]:
+    """Lock the directory of the results and check that it belongs to the same command.
 
     Args:
         directory: the directory of the results.
@@ -183,16 +186,16 @@ def open_output(directory: Path, data: str, task: DetectionTask) -> Iterator[Non
         task: what is applied.
 
     Raises:
-        ConfigError: another process writes to it, or it belongs to another detection.
+        ConfigError: another process writes to it, or it belongs to another command.
     """
     about = open_run(task.run, "series").about()
     claimed = {
         "run": str(Path(task.run).resolve()),
         "created": str(about["created"]),
         "data": os.path.abspath(data),
+        "task": task.task,
         "reading": dict(task.reading),
-        "threshold": task.rule,
-        "online": task.online,
+        "options": dict(task.options),
     }
     # The lock is beside the directory, which must be new or empty at first.
     place = directory.resolve()
@@ -215,7 +218,7 @@ class _Part(NamedTuple):
     Args:
         file: the file.
         source: its rows.
-        name: path of its scores within those of the data set, without the suffix.
+        name: path of its results within those of the data set, without the suffix.
         title: the file and, if it has several parts, the rows, for messages.
     """
 
@@ -225,26 +228,24 @@ class _Part(NamedTuple):
     title: str
 
 
-def detect_dataset(
+def apply_to_dataset(
     files: Sequence[DatasetFile],
-    task: DetectionTask,
-    detector: PartDetector,
+    task: PartTask,
     executor: PartExecutor,
     directory: Path,
     report: Report = lambda done, of: None,
     lost: Callable[[str, str], None] = lambda name, how: None,
     *,
     stop: bool = True,
-) -> DatasetDetection:
-    """Detect anomalies in a data set, or resume.
+) -> DatasetResult:
+    """Apply a run to a data set, or resume.
 
     Args:
         files: the files of the data set.
-        task: what is applied.
-        detector: its detector.
+        task: what is computed.
         executor: runs the jobs.
         directory: the directory of the results, see `open_output`.
-        report: called with the number of scored parts and the number of all.
+        report: called with the number of complete parts and the number of all.
         lost: called with the title of a part whose process died, and how.
         stop: whether to stop the executor at the end and after an exception.
 
@@ -264,17 +265,19 @@ def detect_dataset(
                 else "The data set has no rows. Pass files with rows",
                 code=Code.FILE_UNREADABLE,
             )
-        contexts = find_contexts(detector, [part.source for part in parts], [scans[part.name] for part in parts])
+        contexts = find_contexts(task, [part.source for part in parts], [scans[part.name] for part in parts])
         fingerprints = {part.source.path: _fingerprint(part.source.path) for part in parts}
         jobs = []
         for number, (part, context) in enumerate(zip(parts, contexts, strict=True)):
             inputs = [[*source, fingerprints[source.path]] for source in (*context.before, part.source, *context.after)]
             digest = hashlib.sha256(json.dumps([inputs, dict(context.series)], default=dict).encode()).hexdigest()
-            output = directory / "scores" / f"{part.name}.parquet"
-            pieces = directory / "parts" / f"{part.name}.npz"
-            jobs.append(PartJob(number, part.source, context, str(output.absolute()), str(pieces.absolute()), digest))
+            output = directory / task.folder / f"{part.name}.parquet"
+            record = directory / "parts" / f"{part.name}.npz"
+            jobs.append(PartJob(number, part.source, context, str(output.absolute()), str(record.absolute()), digest))
         waiting = [job for job in jobs if not _is_complete(job)]
-        _remove_stale(directory, {part.name for part in parts} - {parts[job.number].name for job in waiting})
+        _remove_stale(
+            directory, task.folder, {part.name for part in parts} - {parts[job.number].name for job in waiting}
+        )
         reused = done = len(jobs) - len(waiting)
         for outcome in _run(waiting, executor, lambda number: parts[number].title, lost):
             done += 1
@@ -285,13 +288,23 @@ def detect_dataset(
     finally:
         if stop:
             executor.stop()
-    events, rows, scored = _merge(detector, parts, scans, jobs)
-    several = ("series",) if detector.detector.config.id_col else ()
-    columns = {name: [event[name] for event in events] for name in (*several, *EVENT_COLUMNS)}
-    write_table(directory / "events.parquet", columns)
-    complete = sum(_is_complete(job) for job in jobs)
-    failures = [FailedPart(name, reason) for name, reason in failed.items()]
-    return DatasetDetection(directory, complete, reused, rows, scored, len(events), failures, memory)
+    complete = [(part, job) for part, job in zip(parts, jobs, strict=True) if _is_complete(job)]
+    metas = [load_record(Path(job.record), ())[0] for _, job in complete]
+    events = None
+    if isinstance(task, PartDetector):
+        spans = [scans[part.name] for part, _ in complete]
+        events = _write_events(task, directory / "events.parquet", [job for _, job in complete], spans, metas)
+    return DatasetResult(
+        directory,
+        len(complete),
+        reused,
+        sum(meta["rows"] for meta in metas),
+        sum(meta["results"] for meta in metas),
+        events,
+        sum(meta["skipped"] for meta in metas if "skipped" in meta) if task.folder == "forecasts" else None,
+        [FailedPart(name, reason) for name, reason in failed.items()],
+        memory,
+    )
 
 
 def _divide(files: Sequence[DatasetFile], failed: dict[str, str]) -> list[_Part]:
@@ -313,7 +326,7 @@ def _divide(files: Sequence[DatasetFile], failed: dict[str, str]) -> list[_Part]
             other = parts.setdefault(name, part)
             if other is not part:
                 raise DataError(
-                    f"The scores of {other.title!r} and {title!r} have the same path, {f'{name}.parquet'!r}. Rename "
+                    f"The results of {other.title!r} and {title!r} have the same path, {f'{name}.parquet'!r}. Rename "
                     "one of the files",
                     code=Code.OUTPUT_EXISTS,
                 )
@@ -380,44 +393,82 @@ def _fingerprint(path: str) -> list[int]:
 
 
 def _is_complete(job: PartJob) -> bool:
-    """Return whether the scores of a part exist and are those of the current data."""
-    if not Path(job.output).exists() or not Path(job.pieces).exists():
+    """Return whether the results of a part exist and are those of the current data."""
+    if not Path(job.record).exists():
         return False
     try:
-        return bool(load_pieces(Path(job.pieces))[0].get("digest") == job.digest)
+        meta = load_record(Path(job.record))[0]
+        return bool(meta["digest"] == job.digest and (not meta["rows"] or Path(job.output).exists()))
     except (DataError, KeyError):
         return False
 
 
-def _remove_stale(directory: Path, complete: Set[str]) -> None:
+def _remove_stale(directory: Path, folder: str, complete: Set[str]) -> None:
     """Remove the results of all but the complete parts, and the events, which are written again at the end.
 
-    A killed detection leaves scores without the file in `parts/`, and the parts of a file that has changed may have
+    A killed command leaves results without the file in `parts/`, and the parts of a file that has changed may have
     other names.
     """
     (directory / "events.parquet").unlink(missing_ok=True)
-    for folder, suffix in ((directory / "parts", ".npz"), (directory / "scores", ".parquet")):
-        for path in list(folder.rglob(f"*{suffix}")):
-            if path.relative_to(folder).as_posix().removesuffix(suffix) not in complete:
+    for place, suffix in ((directory / "parts", ".npz"), (directory / folder, ".parquet")):
+        for path in list(place.rglob(f"*{suffix}")):
+            if path.relative_to(place).as_posix().removesuffix(suffix) not in complete:
                 path.unlink()
 
 
-def _merge(
-    detector: PartDetector, parts: Sequence[_Part], scans: dict[str, PartScan], jobs: Sequence[PartJob]
-) -> tuple[list[JsonObject], int, int]:
-    """Return the events of all series in their order in the data set, and the numbers of rows and of scored rows."""
-    timed = detector.detector.config.time_col is not None
-    by_series: dict[str, list[tuple[int, int, int, EventPiece]]] = {}
-    rows = scored = 0
-    for part, job in zip(parts, jobs, strict=True):
-        if not _is_complete(job):
-            continue
-        meta, pieces = load_pieces(Path(job.pieces))
-        rows, scored = rows + meta["rows"], scored + meta["scored"]
-        for name, piece in pieces.items():
-            span = scans[part.name].spans[name]
-            by_series.setdefault(name, []).append((*(span[:2] if timed else (0, 0)), job.number, piece))
-    events = []
-    for name, found in by_series.items():
-        events += merge_events(detector, name, [piece for *_, piece in sorted(found, key=lambda item: item[:3])])
-    return events, rows, scored
+def _write_events(
+    detector: PartDetector, path: Path, jobs: Sequence[PartJob], scans: Sequence[PartScan], metas: Sequence[JsonObject]
+) -> int:
+    """Write the events of all series in their order in the data set, and return their number.
+
+    The series are merged in groups, so that the memory does not grow with the number of events.
+
+    Args:
+        detector: the detector.
+        path: the file.
+        jobs, scans, metas: the complete parts.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    timed = detector.config.time_col is not None
+    by_series: dict[str, list[int]] = {}
+    for number, meta in enumerate(metas):
+        for name in meta["series"]:
+            by_series.setdefault(name, []).append(number)
+    several = [("series", pyarrow.string())] if detector.config.id_col else []
+    kinds = {"score": pyarrow.float64(), "p": pyarrow.float64(), "provisional": pyarrow.bool_()}
+    schema = pyarrow.schema([*several, *((name, kinds.get(name, pyarrow.string())) for name in EVENT_COLUMNS)])
+    count, temporary = 0, path.with_name(f".{path.name}.part")
+    with pyarrow.parquet.ParquetWriter(temporary, schema) as writer:
+        for names in _group(by_series, lambda name: sum(count_piece_rows(metas[k], name) for k in by_series[name])):
+            pieces: dict[str, list[tuple[tuple[int, ...], EventPiece]]] = {name: [] for name in names}
+            for number in sorted({number for name in names for number in by_series[name]}):
+                meta, held = metas[number], [name for name in names if name in metas[number]["series"]]
+                wanted = [each for name in held for each in piece_arrays(meta, name)]
+                arrays = load_record(Path(jobs[number].record), wanted)[1]
+                for name in held:
+                    order = (*(scans[number].spans[name][:2] if timed else ()), number)
+                    pieces[name].append((order, unpack_piece(meta, arrays, name)))
+            events = []
+            for name, found in pieces.items():
+                ordered = sorted(found, key=lambda item: item[0])
+                events += merge_events(detector, name, [piece for _, piece in ordered])
+            writer.write_table(pyarrow.Table.from_pylist(events, schema))
+            count += len(events)
+    sync(temporary)
+    temporary.replace(path)
+    return count
+
+
+def _group(names: Iterable[str], size: Callable[[str], int]) -> Iterator[list[str]]:
+    """Yield groups of series with at most `EVENT_ROWS` rows of events each, or of a single series."""
+    group, total = [], 0  # type: list[str], int
+    for name in names:
+        rows = size(name)
+        if group and total + rows > EVENT_ROWS:
+            yield group
+            group, total = [], 0
+        group.append(name)
+        total += rows
+    yield group

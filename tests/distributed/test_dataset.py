@@ -17,8 +17,8 @@ from searches import call, refused
 
 from lstm_ae.data.dataset import find_files
 from lstm_ae.distributed import jobs
-from lstm_ae.distributed.detection import detect_dataset
-from lstm_ae.distributed.jobs import DetectionTask, PartJob, PartOutcome
+from lstm_ae.distributed.dataset import apply_to_dataset
+from lstm_ae.distributed.jobs import PartJob, PartOutcome, RunTask
 from lstm_ae.errors import LstmAeError
 from lstm_ae.search.job import LostJob
 
@@ -71,6 +71,28 @@ def test_scores_equal_those_of_one_file_and_of_one_table(place: Path) -> None:
             assert found[name].tolist() == expected[name].tolist()
 
 
+@pytest.mark.parametrize(
+    ("command", "folder", "column"), [("encode", "codes", "code0"), ("reconstruct", "reconstructions", "flow")]
+)
+def test_rows_equal_those_of_one_table(place: Path, command: str, folder: str, column: str) -> None:
+    said = call(f"series {command} {RUN} {place}/data --id-col machine --engine local --jobs 1 --out out --json")
+    assert said.code == 0, said.err
+    assert {"parts": 6, "reused": 0, "rows": 960, "failed": []}.items() <= json.loads(said.out).items()
+    write_table(Path("table.parquet"))
+    assert call(f"series {command} {RUN} table.parquet --id-col machine --out rows.parquet").code == 0
+    expected = pd.read_parquet("rows.parquet")
+    found = read_scores(Path("out"), folder)
+    assert found["machine"].tolist() == expected["machine"].tolist()
+    np.testing.assert_allclose(found[column], expected[column], rtol=1e-4, atol=1e-5)  # kernels
+
+
+def test_directory_of_another_task_is_refused(place: Path) -> None:
+    shutil.copytree(place / "out", "out")
+    said = call(f"series encode {RUN} {place}/data --id-col machine --engine local --jobs 1 --out out")
+    assert said.code == 2
+    assert "'out' was started with other options or data. Pass another folder" in said.err
+
+
 def test_pattern_selects_partitions(place: Path) -> None:
     said = call(f"{DETECT} --out some --json".replace(" data ", f" '{place}/data/machine=b/*/*.parquet' "))
     assert said.code == 0, said.err
@@ -86,8 +108,8 @@ def test_damaged_file_is_reported_and_the_rest_is_finished(place: Path) -> None:
     said = call(f"{DETECT} --out out")
     assert said.code == 3
     lines = [line for line in said.err.splitlines() if "damaged" in line]
-    assert lines[0].startswith("not scored: machine=a/day=1/part.parquet: ")
-    assert said.err.splitlines()[-1].startswith("lstmae: [LAE101] 1 part of the data set has no scores; the first: ")
+    assert lines[0].startswith("no results: machine=a/day=1/part.parquet: ")
+    assert said.err.splitlines()[-1].startswith("lstmae: [LAE101] 1 part of the data set has no results; the first: ")
     assert len(list(Path("out/scores").rglob("*.parquet"))) == 5
     kept = Path("out/scores/machine=b/day=0/part.parquet").stat().st_mtime_ns
     whole.rename(broken)
@@ -109,7 +131,7 @@ def test_results_of_earlier_data_are_removed() -> None:
     parquet.write_table(rows.take([0, *range(len(rows))]), changed)
     said = call(f"{DETECT} --out out")
     # The other days of the machine need the rows around them.
-    assert (said.code, said.err.count("not scored: "), said.err.count("has the time of row 1")) == (3, 3, 4)
+    assert (said.code, said.err.count("no results: "), said.err.count("has the time of row 1")) == (3, 3, 4)
     assert {path.parts[2] for path in Path("out/scores").rglob("*.parquet")} == {"machine=a"}
 
 
@@ -120,7 +142,7 @@ def test_several_parts_without_scores_are_counted() -> None:
     write_table(Path("data/c.parquet"), "a")
     said = call(f"{DETECT} --out out --json")
     assert said.code == 3
-    assert "2 parts of the data set have no scores; the first: a.parquet: " in said.err.splitlines()[-1]
+    assert "2 parts of the data set have no results; the first: a.parquet: " in said.err.splitlines()[-1]
     assert [part["name"] for part in json.loads(said.out)["failed"]] == ["a.parquet", "b.parquet"]
 
 
@@ -130,7 +152,7 @@ def test_files_with_the_same_path_of_scores_are_refused() -> None:
         write_table(Path("data") / name, "a")
     said = call(f"{DETECT} --out out".replace(" data ", " 'data/*' "))
     assert said.code == 3
-    assert "The scores of 'x' and 'x.parquet' have the same path, 'x.parquet'. Rename one" in said.err
+    assert "The results of 'x' and 'x.parquet' have the same path, 'x.parquet'. Rename one" in said.err
 
 
 def test_data_set_without_rows_is_refused() -> None:
@@ -185,9 +207,9 @@ class FailingExecutor:
 
 def test_parts_are_not_tried_if_all_processes_die() -> None:
     write_dataset(Path("data"))
-    executor, task = FailingExecutor(), DetectionTask(str(RUN), {})
+    executor = FailingExecutor()
     with pytest.raises(LstmAeError, match=r"9 processes died in a row .*: it was killed \(SIGKILL\)\. Complete"):
-        detect_dataset(find_files("data"), task, mock.Mock(), executor, Path("out"))
+        apply_to_dataset(find_files("data"), mock.Mock(), executor, Path("out"))
     assert executor.started == 9
 
 
@@ -197,7 +219,7 @@ def test_process_writes_stderr_to_the_log(monkeypatch: pytest.MonkeyPatch) -> No
     other.close()
     stderr = os.dup(2)
     try:
-        jobs.serve_parts(pipe, DetectionTask(str(RUN), {}), 1, "workers.log")
+        jobs.serve_parts(pipe, RunTask(str(RUN), "detect", {}), 1, "workers.log")
         os.write(2, b"text")
     finally:
         os.dup2(stderr, 2)
@@ -226,11 +248,26 @@ def test_missing_ray_is_named_with_its_extra(place: Path, monkeypatch: pytest.Mo
         ("'data/*.parquet' --engine local --out out", 3, "No file matches 'data/*.parquet'. Check the pattern"),
         ("data --engine local --out out --scores s.csv", 2, "--scores does not apply to a data set"),
         ("data --engine local --out out --address a:1", 2, "--address is for --engine ray"),
+        ("data --engine local --out s.csv", 2, "With --engine, --out is a directory, and 's.csv' is a file or named"),
     ],
 )
 def test_requests_that_cannot_be_run_are_refused(words: str, code: int, text: str) -> None:
     Path("data").mkdir()
     assert text in refused(f"series detect {RUN} {words}", code)
+
+
+@pytest.mark.parametrize("command", ["encode", "reconstruct", "classify", "forecast"])
+def test_data_sets_need_an_engine(command: str) -> None:
+    Path("data").mkdir()
+    text = refused(f"series {command} {RUN} data --out out", 2)
+    assert "'data' is a data set of several files. Add --engine local --out DIR, or pass one file" in text
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "text"), [("classify", 3, "is not a classifier"), ("forecast", 2, "is a run of --task anomaly")]
+)
+def test_runs_of_other_tasks_are_refused(place: Path, command: str, code: int, text: str) -> None:
+    assert text in refused(f"series {command} {RUN} {place}/data --engine local --out out", code)
 
 
 def test_files_that_overlap_in_time_are_refused() -> None:

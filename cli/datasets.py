@@ -1,0 +1,127 @@
+"""Apply a run to a Parquet data set in parts, in several processes: shared by the commands with `--engine`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lstm_ae.errors import Code, ConfigError, DataError
+from lstm_ae.formatting import format_count
+
+from .console import Console, ProgressCounter
+from .errors import Interrupted
+from .options import Parts
+from .training import open_table_run
+
+if TYPE_CHECKING:
+    from lstm_ae.apply.partition import PartTask
+    from lstm_ae.distributed.dataset import DatasetResult
+    from lstm_ae.json_types import JsonMapping
+
+ENGINES = ("local", "ray")
+
+# Parts without results that are printed without --verbose.
+MAX_SHOWN_FAILURES = 10
+
+
+def process_dataset(
+    task: str,
+    run: str,
+    data: str,
+    parts: Parts,
+    out: Path | None,
+    console: Console,
+    reading: "JsonMapping",
+    refused: Mapping[str, object],
+    **options: Any,
+) -> None:
+    """Apply a run to a data set and write the results to a directory.
+
+    Args:
+        task: what is computed, a key of `lstm_ae.apply.part_tasks.LOADERS`.
+        run: the run.
+        data: path or pattern of the data set.
+        parts: the engine.
+        out: the directory.
+        console: shows progress and the result.
+        reading: reading options that differ from the run's.
+        refused: options that do not apply to data sets, by name; None or False if they are not given.
+        options: further arguments of the loader.
+    """
+    for name, value in refused.items():
+        if value is not None and value is not False:
+            raise ConfigError(
+                f"{name} does not apply to a data set, whose results are in --out. Remove {name} or --engine",
+                code=Code.OPTION_NOT_APPLICABLE,
+            )
+    if parts.engine not in ENGINES:
+        raise ConfigError(f"--engine must be one of {', '.join(ENGINES)}. Received: {parts.engine!r}")
+    if parts.address is not None and parts.engine != "ray":
+        raise ConfigError("--address is for --engine ray. Add it, or remove --address", code=Code.OPTION_NOT_APPLICABLE)
+    if out is None:
+        raise ConfigError("--engine needs --out, the directory for the results", code=Code.MISSING_OPTION)
+    if out.is_file() or (out.suffix in (".csv", ".parquet") and not out.exists()):
+        raise ConfigError(
+            f"With --engine, --out is a directory, and {str(out)!r} is a file or named like one. Pass a directory",
+            code=Code.OUTPUT_EXISTS,
+        )
+    opened = open_table_run(run, console)
+    from lstm_ae.data.dataset import find_files
+    from lstm_ae.distributed.dataset import apply_to_dataset, open_output, start_executor
+    from lstm_ae.distributed.jobs import RunTask
+
+    files = find_files(data, out)
+    applied = RunTask(str(opened.directory.absolute()), task, dict(reading), options)
+    loaded = applied.load()
+    counter = ProgressCounter(console, "parts")
+    try:
+        with open_output(out, data, applied):
+            executor = start_executor(parts.engine, applied, loaded, parts.jobs, parts.address, out / "workers.log")
+            console.say(f"{task}: {format_count(len(files), 'file')}, {executor.slots} at once")
+            result = apply_to_dataset(
+                files,
+                loaded,
+                executor,
+                out,
+                counter,
+                lambda name, how: console.say(f"{name}: its process died ({how}); another one takes over"),
+            )
+    except KeyboardInterrupt:
+        raise Interrupted("Interrupted; complete parts are kept. Resume with the same command") from None
+    finally:
+        counter.clear()
+    _show_result(result, loaded, console)
+
+
+def _show_result(result: "DatasetResult", task: "PartTask", console: Console) -> None:
+    """Show the failed parts, the numbers of results, and where they are; raise if a part failed."""
+    from lstm_ae.apply.part_detection import PartDetector
+
+    shown = MAX_SHOWN_FAILURES if not console.verbose else len(result.failed)
+    for part in result.failed[:shown]:
+        console.say(f"no results: {part.name}: {part.reason}")
+    if len(result.failed) > shown:
+        console.say(f"no results: {format_count(len(result.failed) - shown, 'more part')} (see --verbose)")
+    of = "" if result.skipped is not None else f" of {format_count(result.rows, 'row')}"
+    events = "" if result.events is None else f"{format_count(result.events, 'event')} in "
+    console.show(f"{events}{format_count(result.results, task.noun)}{of}")
+    if result.skipped:
+        console.show(f"{result.skipped:,} series left out, without a complete window at their end")
+    again = f", {result.reused:,} of them complete before" if result.reused else ""
+    console.show(f"{format_count(result.parts, 'part')} in {result.directory / task.folder}{again}")
+    if result.events is not None:
+        console.show(f"events: {result.directory / 'events.parquet'}")
+    document = {
+        **{name: value for name, value in result._asdict().items() if value is not None},
+        "directory": str(result.directory),
+        "failed": [part._asdict() for part in result.failed],
+    }
+    if isinstance(task, PartDetector):
+        document["threshold"] = task.threshold.value
+    console.document(document)
+    if result.failed:
+        have, first = "has" if len(result.failed) == 1 else "have", result.failed[0]
+        raise DataError(
+            f"{format_count(len(result.failed), 'part')} of the data set {have} no results; the first: {first.name}: "
+            f"{first.reason}",
+            code=Code.FILE_UNREADABLE,
+        )

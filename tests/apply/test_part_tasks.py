@@ -1,0 +1,191 @@
+"""Parts of a table have the codes, reconstructions, classes, and forecasts of the whole table."""
+
+from collections.abc import Sequence
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from partitioned import compute_parts, pa, parquet, tables, write_steps
+
+from lstm_ae.apply.classify import RunClassifier, classify_table, row_probabilities
+from lstm_ae.apply.encode import RunAutoencoder, encode_table, reconstruct_table
+from lstm_ae.apply.forecast import RunForecaster, forecast_columns, forecast_table
+from lstm_ae.apply.part_tasks import PartClassifier, PartEncoder, PartForecaster, PartReconstructor
+from lstm_ae.apply.partition import PartTask
+from lstm_ae.apply.run_table import TableRequest, grid_run_table, read_run_table
+from lstm_ae.config import Series
+from lstm_ae.data.frames import map_to_table_rows
+from lstm_ae.data.preparation import SeriesScales
+from lstm_ae.data.scaling import fixed_scale
+from lstm_ae.detection import calibration
+from lstm_ae.detection.calibration import sliding_windows
+from lstm_ae.detection.scores import sum_windows
+from lstm_ae.errors import DataError
+from lstm_ae.models.sliding import SlidingAutoencoder
+
+WINDOW = 3
+SCALES = SeriesScales(fixed_scale())
+PROPERTY = settings(
+    max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+def config_of(**options: Any) -> Series:
+    fixed = {"window": WINDOW, "freq": "1min", "max_gap": 2, "value_cols": ("value 0",), "time_col": "time"}
+    return Series(**fixed | options)
+
+
+def summarize(windows: Any) -> Any:
+    """Return `(windows, 2)` numbers that depend on all windows of the batch, so that a test notices another batch."""
+    filled = np.nan_to_num(windows)
+    own = (filled * np.arange(1, WINDOW + 1)[:, None]).sum(axis=(1, 2))
+    return np.c_[own, own + filled.sum()].astype(np.float32)
+
+
+def autoencoder_of(**options: Any) -> RunAutoencoder:
+    def rebuild(rows: Any) -> Any:
+        windows = sliding_windows(rows, WINDOW)
+        return sum_windows(np.nan_to_num(windows) * np.float32(0.5) + summarize(windows)[:, None, 1:])
+
+    def encode(rows: Any) -> Any:
+        return summarize(sliding_windows(rows, WINDOW))
+
+    sliding = SlidingAutoencoder(WINDOW, 1, 2, encode, None, rebuild, rebuild)  # type: ignore[arg-type]
+    return RunAutoencoder(config_of(**options), SCALES, mock.Mock(), sliding)
+
+
+def classifier_of(**options: Any) -> RunClassifier:
+    def probabilities(windows: Any) -> Any:
+        sums = summarize(windows)
+        return np.exp(sums - sums.max(axis=1, keepdims=True))
+
+    config = config_of(task="classify", label_col="label", classes=("calm", "wild"), **options)
+    return RunClassifier(config, SCALES, probabilities)
+
+
+def forecaster_of(**options: Any) -> RunForecaster:
+    def rollout(past: Any, lines: Any, steps: int, *, known: Any = None, size: int | None = None) -> Any:
+        ahead = summarize(past)[:, :1, None] * np.arange(1, steps + 1)[:, None]
+        return ahead.astype(np.float32) + (0 if known is None else known)
+
+    config = config_of(task="forecast", horizon=2, **options)
+    features = len(config.value_cols)
+    quantiles = np.sort(np.random.default_rng(0).normal(size=(features, 2, 199)), axis=2)
+    return RunForecaster(config, SCALES, rollout, quantiles, (None,) * features)  # type: ignore[arg-type]
+
+
+def columns_of(task: PartTask, path: str, cuts: Sequence[int]) -> dict[str, Any]:
+    """Return the results of all parts, joined."""
+    found = [part for part in compute_parts(task, path, cuts) if part.rows]
+    names = found[0].columns if found else ()
+    return {name: np.concatenate([np.asarray(part.columns[name]) for part in found]) for name in names}
+
+
+def require_equal(task: PartTask, path: str, cuts: Sequence[int]) -> dict[str, Any]:
+    """Return the results of the whole table, after a comparison with those of its parts bit by bit."""
+    # Small batches, so that parts have several.
+    with mock.patch.object(calibration, "MAX_BATCH", 4):
+        whole, divided = columns_of(task, path, ()), columns_of(task, path, cuts)
+    assert list(whole) == list(divided)
+    for name in whole:
+        assert whole[name].tolist() == divided[name].tolist() or whole[name].tobytes() == divided[name].tobytes()
+    return whole
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("short", ["drop", "pad"])
+@PROPERTY
+@given(table=tables())
+def test_codes_and_reconstructions_of_parts_equal_the_whole(table: Any, short: str) -> None:
+    steps, values, cuts = table
+    path = write_steps("table.parquet", steps, values)
+    autoencoder = autoencoder_of(short=short)
+    codes = require_equal(PartEncoder(autoencoder), path, cuts)
+    rows = require_equal(PartReconstructor(autoencoder), path, cuts)
+    try:
+        prepared = autoencoder.read(TableRequest(path))
+    except DataError:  # There is no window.
+        assert all(np.isnan(column).all() for column in (*codes.values(), *rows.values()))
+        return
+    # The second number and the reconstructions depend on the batch here.
+    expected = map_to_table_rows(prepared, encode_table(autoencoder, prepared))
+    np.testing.assert_array_equal(codes["code0"], expected[:, 0])
+    again = map_to_table_rows(prepared, reconstruct_table(autoencoder, prepared))
+    np.testing.assert_array_equal(np.isnan(rows["value 0"]), np.isnan(again[:, 0]))
+
+
+@pytest.mark.slow
+@PROPERTY
+@given(table=tables())
+def test_classes_of_parts_equal_the_whole(table: Any) -> None:
+    steps, values, cuts = table
+    path = write_steps("table.parquet", steps, values)
+    classifier = classifier_of()
+    found = require_equal(PartClassifier(classifier), path, cuts)
+    try:
+        classified = classify_table(classifier, read_run_table(classifier.config, TableRequest(path)))
+    except DataError:
+        assert np.isnan(found["probability"]).all()
+        return
+    np.testing.assert_array_equal(np.isnan(found["probability calm"]), np.isnan(row_probabilities(classified)[:, 0]))
+
+
+@pytest.mark.slow
+@PROPERTY
+@given(table=tables(), machines=st.lists(st.sampled_from("abc"), min_size=60, max_size=60))
+def test_classes_of_series_in_parts_equal_the_whole(table: Any, machines: list[str]) -> None:
+    steps, values, cuts = table
+    path = write_steps("table.parquet", steps, values, machines[: len(steps)])
+    options = {"id_col": ("machine",), "split_by": "series"}
+    require_equal(PartClassifier(classifier_of(**options)), path, cuts)
+
+
+@pytest.mark.slow
+@PROPERTY
+@given(table=tables(), machines=st.lists(st.sampled_from("abc"), min_size=60, max_size=60))
+def test_forecasts_of_parts_equal_the_whole(table: Any, machines: list[str]) -> None:
+    steps, values, cuts = table
+    path = write_steps("table.parquet", steps, values, machines[: len(steps)])
+    forecaster = forecaster_of(id_col=("machine",))
+    task = PartForecaster(forecaster, horizon=3, levels=(80,))
+    whole, divided = (columns_of(task, path, each) for each in ((), cuts))
+    # Series are in the order of the parts that they end in. The shortest text of a number is exact.
+    assert sorted(map(str, zip(*divided.values(), strict=True))) == sorted(map(str, zip(*whole.values(), strict=True)))
+    prepared = grid_run_table(forecaster.config, read_run_table(forecaster.config, TableRequest(path)))
+    try:
+        expected = forecast_columns(forecast_table(forecaster, prepared, horizon=3, levels=(80,)))
+    except DataError:
+        assert not whole
+        return
+    assert list(whole) == list(expected)
+    for name in whole:
+        assert list(map(str, whole[name])) == list(map(str, expected[name]))
+
+
+def test_forecast_reads_a_plan_in_other_parts() -> None:
+    """The last value is two parts before the end of the file, and the parts between hold a part of the plan each."""
+    path = write_steps("values.parquet", [1] * 12, [0.5, 0.1, 0.3, 0.2, 0.4, 0.1, 0.7, *[np.nan] * 5])
+    table = parquet.read_table(path).append_column("plan", pa.array(np.arange(12.0)))
+    parquet.write_table(table, "table.parquet")
+    forecaster = forecaster_of(known_future=("plan",), value_cols=("value 0",))
+    task = PartForecaster(forecaster, horizon=4)
+    whole = require_equal(task, "table.parquet", (3, 8, 10))
+    prepared = grid_run_table(forecaster.config, read_run_table(forecaster.config, TableRequest("table.parquet")))
+    expected = forecast_columns(forecast_table(forecaster, prepared, horizon=4))
+    assert list(whole["value 0"]) == list(expected["value 0"])
+    assert [part.rows for part in compute_parts(task, "table.parquet", (3, 8, 10))] == [0, 0, 0, 4]
+
+
+def test_parts_without_times_are_in_the_order_of_the_file() -> None:
+    path = write_steps("table.parquet", [1] * 30, np.arange(30) % 7 / 10)
+    options = {"time_col": None, "freq": "rows"}
+    table = parquet.read_table(path).drop_columns("time")
+    parquet.write_table(table, "table.parquet")
+    codes = require_equal(PartEncoder(autoencoder_of(**options)), "table.parquet", (4, 11))
+    assert np.isnan(codes["code0"]).tolist() == [True] * 2 + [False] * 28
+    require_equal(PartClassifier(classifier_of(**options)), "table.parquet", (4, 11))
+    ahead = require_equal(PartForecaster(forecaster_of(**options)), "table.parquet", (4, 11))
+    assert list(ahead["step"]) == [1, 2]
