@@ -84,7 +84,7 @@ def _is_stored(folder: str | None, name: str) -> bool:
 @functools.cache
 def log_compilation() -> None:
     """Log, once per process, that kernels are being compiled, since nothing else shows why the process waits."""
-    LOG.info("compiling the kernels of this package, which takes up to half a minute, once per version")
+    LOG.info("compiling the kernels of this package, which takes several seconds, once per version")
 
 
 @compiled

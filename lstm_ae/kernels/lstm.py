@@ -44,8 +44,10 @@ def _strip(rows: int, wide: int) -> Callable[..., None]:
     return strip
 
 
-# Narrower tiles have more rows, so that the number of independent sums stays the same.
-_strip_4, _strip_2, _strip_1 = _strip(TILE_ROWS, 4), _strip(2 * TILE_ROWS, 2), _strip(2 * TILE_ROWS, 1)
+# Narrower tiles have more rows, so that the number of independent sums stays the same. Where the width is always four
+# vectors, `product_4` is called instead of `product`, which takes four times as long to compile, once per pattern of
+# constant arguments.
+product_4, _product_2, _product_1 = _strip(TILE_ROWS, 4), _strip(2 * TILE_ROWS, 2), _strip(2 * TILE_ROWS, 1)
 
 
 @compiled
@@ -59,16 +61,16 @@ def product(
     while n < wide:
         o, s, r, remaining = out_at + n * LANES, start_at + n * LANES, right_at + n * LANES, wide - n
         if remaining >= 4:
-            _strip_4(out, o, out_row, start, s, start_row, left, left_at, left_row, left_sum, right, r, right_sum,
-                     rows, length)  # fmt: skip
+            product_4(out, o, out_row, start, s, start_row, left, left_at, left_row, left_sum, right, r, right_sum,
+                      rows, length)  # fmt: skip
             n += 4
         elif remaining >= 2:
-            _strip_2(out, o, out_row, start, s, start_row, left, left_at, left_row, left_sum, right, r, right_sum,
-                     rows, length)  # fmt: skip
+            _product_2(out, o, out_row, start, s, start_row, left, left_at, left_row, left_sum, right, r, right_sum,
+                       rows, length)  # fmt: skip
             n += 2
         else:
-            _strip_1(out, o, out_row, start, s, start_row, left, left_at, left_row, left_sum, right, r, right_sum,
-                     rows, length)  # fmt: skip
+            _product_1(out, o, out_row, start, s, start_row, left, left_at, left_row, left_sum, right, r, right_sum,
+                       rows, length)  # fmt: skip
             n += 1
 
 
@@ -157,8 +159,8 @@ def forward(
                 inputs[to + k] = x[source + k]
         for block in range(blocks):
             weights = block * length * 4 * LANES
-            product(gates, at * row_gates + block * 4 * LANES, row_gates, packed, weights + (length - 1) * 4 * LANES, 0,
-                    inputs, at * length, length, 1, packed, weights, 4 * LANES, n, 4, length - 1)  # fmt: skip
+            product_4(gates, at * row_gates + block * 4 * LANES, row_gates, packed, weights + (length - 1) * 4 * LANES,
+                      0, inputs, at * length, length, 1, packed, weights, 4 * LANES, n, length - 1)  # fmt: skip
             for row in range(n):
                 g = ((at + row) * blocks + block) * 4 * LANES
                 i = sigmoid(load(gates, g))

@@ -13,9 +13,10 @@ import numpy as np
 
 from lstm_ae.arrays import Float32Array
 from lstm_ae.kernels.compiled import aligned, compiled
-from lstm_ae.kernels.lstm import product
-from lstm_ae.kernels.vectors import LANES, load, store
+from lstm_ae.kernels.vectors import LANES, load, store, tile
 from lstm_ae.kernels.windows import advance
+
+_tile_4, _tile_2, _tile_1 = tile(1, 4), tile(1, 2), tile(1, 1)
 
 
 @compiled
@@ -26,8 +27,26 @@ def _multiply(
     """Compute the gates of all units: start + weights x inputs."""
     for block in range(blocks):
         at = block * 4 * LANES
-        product(out, at, 0, start, at, 0, inputs, inputs_at, 0, 1, weights, weights_at + at * length,
-                4 * LANES, 1, 4, length)  # fmt: skip
+        _tile_4(out, at, 0, start, at, 0, inputs, inputs_at, 0, 1, weights, weights_at + at * length, 4 * LANES,
+                length)  # fmt: skip
+
+
+@compiled
+def _connect(
+    out: Float32Array, zeros: Float32Array, inputs: Float32Array, weights: Float32Array, row: int, length: int
+) -> None:
+    """Compute the product of inputs `(length,)` and weights `(length, row)`; `row` is a multiple of `LANES`."""
+    n = 0
+    while n < row:
+        if row - n >= 4 * LANES:
+            _tile_4(out, n, 0, zeros, 0, 0, inputs, 0, 0, 1, weights, n, row, length)
+            n += 4 * LANES
+        elif row - n >= 2 * LANES:
+            _tile_2(out, n, 0, zeros, 0, 0, inputs, 0, 0, 1, weights, n, row, length)
+            n += 2 * LANES
+        else:
+            _tile_1(out, n, 0, zeros, 0, 0, inputs, 0, 0, 1, weights, n, row, length)
+            n += LANES
 
 
 @compiled
@@ -84,8 +103,7 @@ def reconstruct(
             for unit in range(units):
                 whole[direction * units + unit] = sums[unit] / steps
                 whole[(directions + direction) * units + unit] = hidden[unit]
-        product(codes, 0, 0, zeros, 0, 0, whole, 0, 0, 1, to_code, 0, coded_wide, 1, coded_wide // LANES,
-                len(whole))  # fmt: skip
+        _connect(codes, zeros, whole, to_code, coded_wide, len(whole))
         codes[size] = 1
         _multiply(coded, zeros, codes, 0, kernel, 0, size + 1, decoder_blocks)
         hidden, cells = aligned(decoder_blocks * LANES), aligned(decoder_blocks * LANES)
@@ -95,7 +113,6 @@ def reconstruct(
                 store(gates, at, load(gates, at) + load(waves, t * decoder_wide + at))
             for block in range(decoder_blocks):
                 advance(gates, block * 4 * LANES, LANES, cells, block * LANES, hidden, block * LANES)
-            product(out, 0, 0, zeros, 0, 0, hidden, 0, 0, 1, dense, 0, dense_wide, 1, dense_wide // LANES,
-                    decoder_units)  # fmt: skip
+            _connect(out, zeros, hidden, dense, dense_wide, decoder_units)
             for feature in range(features):
                 reconstructions[(t * features + feature) * windows + window] = out[feature] + bias[feature]

@@ -15,13 +15,13 @@ import numpy as np
 
 from lstm_ae.arrays import Float32Array
 from lstm_ae.kernels.compiled import aligned, compiled
-from lstm_ae.kernels.lstm import product, sigmoid
-from lstm_ae.kernels.vectors import LANES, Lanes, expm1, expm1_low, load, store
+from lstm_ae.kernels.lstm import product_4, sigmoid
+from lstm_ae.kernels.vectors import LANES, TILE_ROWS, Lanes, expm1, expm1_low, load, store, tile
 
 # Windows that are computed together.
 COUNT = 4 * LANES
 
-_VECTORS = COUNT // LANES
+_tile = tile(TILE_ROWS, 4)
 
 
 @compiled
@@ -61,8 +61,10 @@ def _step(
         cells: `(U, COUNT)`, updated in place.
     """
     for unit in range(units):
-        product(gates, 0, COUNT, start, start_at + 4 * unit * start_row, start_row, weights, 4 * unit * length, length,
-                1, hidden, now, COUNT, 4, _VECTORS, length)  # fmt: skip
+        for gate in range(0, 4, TILE_ROWS):
+            row = 4 * unit + gate
+            _tile(gates, gate * COUNT, COUNT, start, start_at + row * start_row, start_row, weights, row * length,
+                  length, 1, hidden, now, COUNT, length)  # fmt: skip
         for n in range(0, COUNT, LANES):
             advance(gates, n, COUNT, cells, unit * COUNT + n, hidden, ahead + unit * COUNT + n)
 
@@ -72,7 +74,8 @@ def _hidden(units: int) -> Float32Array:
     """Return the hidden states before the first step, `(2, U + 1, COUNT)`: zeros, and ones in the last rows."""
     hidden = aligned(2 * (units + 1) * COUNT)
     for half in range(1, 3):
-        hidden[(half * (units + 1) - 1) * COUNT : half * (units + 1) * COUNT] = 1
+        for n in range(COUNT):
+            hidden[(half * (units + 1) - 1) * COUNT + n] = 1
     return hidden
 
 
@@ -84,7 +87,7 @@ def encode(
     """Compute the mean and the final hidden state of each window.
 
     Args:
-        rows: `(inputs, columns)`, ones in the last row; window n starts at column n. At least `end + T + LANES`
+        rows: `(inputs, columns)`, ones in the last row; window n starts at column n. At least `end + T + COUNT`
             columns.
         first: first window; windows are computed in blocks of `COUNT`.
         end: window after the last one.
@@ -94,11 +97,12 @@ def encode(
         whole: `(any, windows)` output: U rows from `mean` and U rows from `last`.
     """
     size, step = units * COUNT, (units + 1) * COUNT
-    span = -(-(COUNT + steps - 1) // LANES) * LANES
-    gates, zeros, known = np.zeros(4 * COUNT, np.float32), np.zeros(span, np.float32), aligned(4 * units * span)
+    span = -(-(COUNT + steps - 1) // COUNT) * COUNT
+    gates, zeros, known = np.zeros(4 * COUNT, np.float32), np.zeros(COUNT, np.float32), aligned(4 * units * span)
     for block in range(first, end, COUNT):
-        product(known, 0, span, zeros, 0, 0, kernel, 0, inputs, 1, rows, block, columns, 4 * units, span // LANES,
-                inputs)  # fmt: skip
+        for n in range(0, span, COUNT):
+            product_4(known, n, span, zeros, 0, 0, kernel, 0, inputs, 1, rows, block + n, columns, 4 * units,
+                      inputs)  # fmt: skip
         hidden, cells = _hidden(units), aligned(size)
         sums, rests = aligned(size), aligned(size)
         for t in range(steps):
@@ -132,8 +136,10 @@ def code(
         kernel: `(size, inputs)`, the bias in its last column.
         codes: `(size + 1, windows)` output: all rows but the last, columns `first` to `end`.
     """
-    product(codes, first, windows, np.zeros(end - first, np.float32), 0, 0, kernel, 0, inputs, 1, whole, first, windows,
-            size, (end - first) // LANES, inputs)  # fmt: skip
+    zeros = np.zeros(COUNT, np.float32)
+    for block in range(first, end, COUNT):
+        product_4(codes, block, windows, zeros, 0, 0, kernel, 0, inputs, 1, whole, block, windows, size,
+                  inputs)  # fmt: skip
 
 
 @compiled
@@ -158,17 +164,17 @@ def decode(
     gates, zeros, coded = np.zeros(4 * COUNT, np.float32), np.zeros(COUNT, np.float32), aligned(4 * units * COUNT)
     weights = aligned(4 * units * length)
     for gate in range(4 * units):
-        # An assignment to a slice takes two seconds to compile.
+        # An assignment to a slice takes longer to compile.
         for unit in range(units):
             weights[gate * length + unit] = recurrent[gate * units + unit]
     for block in range(first, end, COUNT):
-        product(coded, 0, COUNT, zeros, 0, 0, kernel, 0, size + 1, 1, codes, block, windows, 4 * units, _VECTORS,
-                size + 1)  # fmt: skip
+        product_4(coded, 0, COUNT, zeros, 0, 0, kernel, 0, size + 1, 1, codes, block, windows, 4 * units,
+                  size + 1)  # fmt: skip
         hidden, cells = _hidden(units), aligned(units * COUNT)
         for t in range(steps):
             now, ahead = (t % 2) * length * COUNT, ((t + 1) % 2) * length * COUNT
             for gate in range(4 * units):
                 weights[gate * length + units] = waves[t * 4 * units + gate]
             _step(gates, coded, 0, COUNT, weights, length, hidden, now, ahead, cells, units)
-            product(reconstructions, t * features * windows + block, windows, zeros, 0, 0, dense, 0, length, 1, hidden,
-                    ahead, COUNT, features, _VECTORS, length)  # fmt: skip
+            product_4(reconstructions, t * features * windows + block, windows, zeros, 0, 0, dense, 0, length, 1,
+                      hidden, ahead, COUNT, features, length)  # fmt: skip

@@ -131,6 +131,13 @@ def test_kernels_for_few_windows_equal_those_for_many(options: dict[str, Any]) -
     assert np.isfinite(whole[~np.isnan(whole)]).all()
 
 
+def test_kernels_for_few_windows_are_compiled_only_when_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lstm_ae.models.sliding._narrow", lambda: pytest.fail("uses the kernels for few windows"))
+    ours = slide_with_kernels(model_of(), "standard")
+    assert ours.reason == ""
+    assert len(ours.residuals(rows_of(few_windows() + ours.window, ours.features))) == few_windows() + 1
+
+
 @pytest.fixture(scope="module")
 def both() -> tuple[SlidingAutoencoder, SlidingAutoencoder]:
     model = model_of(missing=True)
