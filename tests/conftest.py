@@ -22,6 +22,8 @@ if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 # Each worker needs Keras sooner or later. Objects frozen after this import make garbage collection much faster.
 if "PYTEST_XDIST_WORKER" in os.environ:
+    # The workers share the cores. A thread of OpenMP occupies its core while it waits for the others.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     with pause_garbage_collection():
         import keras  # noqa: F401
 

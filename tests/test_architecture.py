@@ -45,11 +45,16 @@ MODULES = {name_of(path) for path in EVERYTHING}
 
 
 @functools.cache
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@functools.cache
 def imports(path: Path) -> list[str]:
     """Return the modules of this repository that a file imports; `from package import module` counts as the module."""
     package = name_of(path) if path.name == "__init__.py" else name_of(path).rpartition(".")[0]
     modules: list[str] = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parse(path)):
         if isinstance(node, ast.Import):
             found = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -110,7 +115,7 @@ def test_pyproject_lists_every_package() -> None:
 
 @pytest.mark.parametrize("path", LIBRARY, ids=name_of)
 def test_library_does_not_print_read_input_or_exit(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parse(path)):
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             assert called not in ("print", "input", "exit", "quit", "sys.exit", "os._exit", "breakpoint"), called
@@ -122,7 +127,7 @@ def test_library_does_not_print_read_input_or_exit(path: Path) -> None:
 
 
 def test_every_module_has_a_docstring() -> None:
-    undocumented = [name_of(path) for path in EVERYTHING if not ast.get_docstring(ast.parse(path.read_text("utf-8")))]
+    undocumented = [name_of(path) for path in EVERYTHING if not ast.get_docstring(parse(path))]
     assert not undocumented
 
 
@@ -166,7 +171,7 @@ def test_plain_tests_are_collected_without_the_packages_of_dev() -> None:
     found = [
         f"{path.relative_to(ROOT)} imports {name}"
         for path in tests
-        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        for node in parse(path).body
         if isinstance(node, ast.Import | ast.ImportFrom)
         for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""])
         if name.split(".")[0] in _DEV_ONLY

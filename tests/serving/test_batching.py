@@ -355,7 +355,8 @@ def test_late_long_call_blocks_only_long_calls_of_its_model() -> None:
         await asyncio.gather(calls.ask("endless"), calls.ask("plus", long=True))
         calls.go.set()
         await running
-        assert calls.reported[1] == ("ended", "endless", True)
+        # On a busy machine, short calls can be late as well.
+        assert [kind for kind, *call in calls.reported if call == ["endless", True]] == ["late", "ended"]
         calls.batcher.close()
 
     asyncio.run(work())
