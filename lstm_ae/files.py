@@ -6,10 +6,12 @@ import json
 import os
 import secrets
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
+import filelock
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -274,6 +276,27 @@ def claim(folder: Path, name: str, about: JsonMapping) -> None:
         )
     folder.mkdir(parents=True, exist_ok=True)
     write(path, as_json(about))
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Lock the folder of a resumable command, so that no other process writes to it.
+
+    Raises:
+        ConfigError: another process writes to it.
+    """
+    # The lock is beside the folder, which must be new or empty at first.
+    place = folder.resolve()
+    lock = place.parent / f".{place.name}.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        held = filelock.FileLock(lock, timeout=0).acquire()
+    except filelock.Timeout:
+        raise ConfigError(
+            f"Another process is writing to {str(folder)!r}. Wait for it or pass another --out", code=Code.IN_USE
+        ) from None
+    with held:
+        yield
 
 
 def read_part(path: Path, keys: Iterable[str]) -> JsonObject:

@@ -20,8 +20,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-import filelock
-
 from lstm_ae.apply.part_detection import (
     EVENT_COLUMNS,
     EventPiece,
@@ -34,8 +32,8 @@ from lstm_ae.apply.part_detection import (
 from lstm_ae.apply.partition import PartScan, PartSource, PartTask, find_contexts, load_record
 from lstm_ae.data.dataset import DatasetFile, divide_file
 from lstm_ae.distributed.jobs import PartJob, PartOutcome, RunTask, run_part
-from lstm_ae.errors import Code, ConfigError, DataError, LstmAeError
-from lstm_ae.files import claim, sync
+from lstm_ae.errors import Code, DataError, LstmAeError
+from lstm_ae.files import claim, lock_folder, sync
 from lstm_ae.json_types import JsonObject
 from lstm_ae.run import open_run
 from lstm_ae.search.executors import ProcessPool, WorkerProcess
@@ -197,17 +195,7 @@ def open_output(directory: Path, data: str, task: RunTask) -> Iterator[None]:
         "reading": dict(task.reading),
         "options": dict(task.options),
     }
-    # The lock is beside the directory, which must be new or empty at first.
-    place = directory.resolve()
-    lock = place.parent / f".{place.name}.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        held = filelock.FileLock(lock, timeout=0).acquire()
-    except filelock.Timeout:
-        raise ConfigError(
-            f"Another process is writing to {str(directory)!r}. Wait for it or pass another --out", code=Code.IN_USE
-        ) from None
-    with held:
+    with lock_folder(directory):
         claim(directory, ABOUT, claimed)
         yield
 
