@@ -335,6 +335,7 @@ def fit_model(
     observer: TrainingObserver | None = None,
     recorders: Sequence[NetworkRecorder] = (),
     until: int | Sequence[int] | None = None,
+    start: Sequence[Array] | None = None,
     **details: Any,
 ) -> "tuple[keras.Model, TrainingResult]":
     """Build a study's model and train it.
@@ -349,11 +350,13 @@ def fit_model(
         observer: receives the progress and the history.
         recorders: functions that return a Keras callback for a network, given its name, see `lstm_ae.tracking`.
         until: stop after this epoch, or after one for each network; None for `config.epochs`.
+        start: initial weights of each network, see `lstm_ae.models.initializers.assign_start`; None for random ones.
         details: further arguments of `lstm_ae.training.loop.fit`.
 
     Returns:
         The model and the result. If a network diverges before its first epoch is complete, those of this network.
     """
+    from lstm_ae.models.initializers import assign_start
     from lstm_ae.models.scaling import inner_network
     from lstm_ae.training.loop import TrainingResult, fit, join_results
     from lstm_ae.training.observer import MemberObserver
@@ -370,6 +373,8 @@ def fit_model(
         callbacks = [callback(network_name(member.seed if several else None)) for callback in recorders]
         seed(member)
         model = study.build(member, data)
+        if start is not None:
+            assign_start(inner_network(model), start)
         details |= {"state": path, "observer": own, "callbacks": callbacks, "until": end}
         result = fit(inner_network(model), data, member, **details)
         if not several or (result.diverged and not result.epochs):

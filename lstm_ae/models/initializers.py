@@ -3,12 +3,13 @@
 They are assigned as values, not configured as initializers, so that a saved model needs no class of this package.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import keras
 import numpy as np
 from keras import layers, tree
 
+from lstm_ae.arrays import Array
 from lstm_ae.config import Config
 
 # Delay line: bias of an open gate, and scale of the stored values.
@@ -61,6 +62,24 @@ def set_initial_values(network: keras.Model, config: Config, steps: int) -> kera
                 encoder = network.get_layer(f"{prefix}encoder_1")
                 _delay_line(encoder, layer, network.get_layer(RECONSTRUCTION[prefix]), steps)
     return network
+
+
+def assign_start(network: keras.Model, weights: Sequence[Array]) -> None:
+    """Assign the trained weights of another network with the same config.
+
+    The other network may read a mask of missing values that this one does not read, because its data has none. The
+    rows of the mask are the last ones of the first kernel, and are left out.
+
+    Args:
+        network: a network as built by this package; changed in place.
+        weights: the trainable weights of the other network, in their order.
+
+    Raises:
+        ValueError: the weights belong to a network of another shape.
+    """
+    for number, (variable, weight) in enumerate(zip(network.trainable_variables, weights, strict=True)):
+        unmasked = number == 0 and 2 * variable.shape[0] == weight.shape[0]
+        variable.assign(weight[: variable.shape[0]] if unmasked else weight)
 
 
 def _delay_line(encoder: layers.RNN, decoder: layers.RNN, output: layers.Dense, steps: int) -> None:

@@ -12,14 +12,14 @@ import tensorflow as tf
 from keras import layers
 
 from lstm_ae import experiment
-from lstm_ae.config import Mnist, Toy
+from lstm_ae.config import Mnist, Series, Toy
 from lstm_ae.data.digits import images_to_rows, pixel_permutation, rows_to_images
 from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.data.windows import Data, Source, Split
 from lstm_ae.errors import ConfigError
-from lstm_ae.models.autoencoder import autoencoder
+from lstm_ae.models.autoencoder import autoencoder, pooled_autoencoder
 from lstm_ae.models.classifier import classifier
-from lstm_ae.models.initializers import recurrent_layers, set_initial_values
+from lstm_ae.models.initializers import assign_start, recurrent_layers, set_initial_values
 from lstm_ae.training.deformation import Deformation
 from lstm_ae.training.loop import TrainingResult, fit
 from lstm_ae.training.observer import Progress, ProgressObserver
@@ -346,3 +346,23 @@ def test_resumed_training_with_deformation_is_bitwise_equal(digits: Digits, tmp_
     assert [row.get("loss") for row in resumed.history] == [row.get("loss") for row in whole.history]
     for got, wanted in zip(network.variables, expected.variables, strict=True):
         np.testing.assert_array_equal(np.asarray(got), np.asarray(wanted))
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_start_gives_the_outputs_of_the_other_network(missing: bool) -> None:
+    config = Series(units=3, code=2)
+    other = pooled_autoencoder(config, steps=4, features=2, missing=missing)
+    network = pooled_autoencoder(config, steps=4, features=2, missing=False)
+    assign_start(network, [np.array(weight) for weight in other.trainable_variables])
+    windows = np.random.default_rng(0).normal(size=(5, 4, 2)).astype(np.float32)
+    expected, found = (np.array(each({"sequence": windows})["reconstruction"]) for each in (other, network))
+    # The mask of missing values is 0 in these windows.
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_start_of_another_shape_is_refused() -> None:
+    config = Series(units=3, code=2)
+    other = pooled_autoencoder(config, steps=4, features=3, missing=False)
+    network = pooled_autoencoder(config, steps=4, features=2, missing=False)
+    with pytest.raises(ValueError, match="shape"):
+        assign_start(network, [np.array(weight) for weight in other.trainable_variables])

@@ -1,6 +1,6 @@
 """Reconstruction of the windows of a table, and detection of the anomalies that are reconstructed badly."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -272,14 +272,9 @@ def evaluate(model: Network, data: Data, judged_by: ModelStore | None = None) ->
                 "labeled anomaly. Pass another --split, or evaluate on other rows"
             )
             continue
-        means = {name: RunningMean() for name in ("", *others)}
-        for index in split.batches():
-            windows = split.windows(index)
-            present = ~np.isnan(windows)
-            for name, errors in {"": by_model, **others}.items():
-                means[name].add(errors(windows)[present])
-        baselines = {name: means[name].value for name in others}
-        metrics[part] = {"reconstruction_mse": Metric(means[""].value, "scaled", baselines)}
+        means = mean_errors(split, {"": by_model, **others})
+        baselines = {name: means[name] for name in others}
+        metrics[part] = {"reconstruction_mse": Metric(means[""], "scaled", baselines)}
         if not is_lossless(components):
             best = min(baselines, key=baselines.__getitem__)
             verdict = judge_reconstruction(split, by_model, others[best], best)
@@ -287,6 +282,17 @@ def evaluate(model: Network, data: Data, judged_by: ModelStore | None = None) ->
                 verdict = verdict._replace(remark=f"without {format_count(left_out, 'window')} with labeled anomalies")
             verdicts[part] = verdict
     return Evaluation(metrics, verdicts, components, notes=tuple(notes))
+
+
+def mean_errors(split: Split, errors: Mapping[str, WindowFunction]) -> dict[str, float]:
+    """Return the means of errors over all values of the windows that are not missing, by name."""
+    means = {name: RunningMean() for name in errors}
+    for index in split.batches():
+        windows = split.windows(index)
+        present = ~np.isnan(windows)
+        for name, function in errors.items():
+            means[name].add(function(windows)[present])
+    return {name: mean.value for name, mean in means.items()}
 
 
 def is_lossless(components: PrincipalComponents) -> bool:
