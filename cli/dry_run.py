@@ -28,11 +28,17 @@ def show_training_estimate(kind: type[Config]) -> Callable[..., None]:
         out: Path | None,
         resume: bool,
         data: str | None = None,
+        fleet: bool = False,
         tracking: Tracking,
     ) -> None:
         from lstm_ae.run import require_free
 
         forbid_resume(resume)
+        if fleet:
+            raise ConfigError(
+                "--dry-run estimates one training. Remove --fleet for that of the common model",
+                code=Code.OPTION_NOT_APPLICABLE,
+            )
         if out is not None:
             require_free(out)
         tracking.trackers()  # refuses what the training would refuse

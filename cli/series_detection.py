@@ -14,12 +14,13 @@ from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count
 
-from . import dry_run, training
+from . import dry_run, fleets, training
 from .backend import import_tensorflow
 from .console import Console
 from .datasets import process_dataset
 from .options import (
     OUTPUT,
+    RUN,
     Figure,
     Folder,
     Formulas,
@@ -197,12 +198,29 @@ def register(app: typer.Typer) -> None:
         *,
         out: Out = None,
         resume: Resume = False,
+        fleet: Annotated[
+            bool,
+            typer.Option(
+                "--fleet",
+                metavar="",
+                help="Train one model for each series, in --out.",
+                rich_help_panel=RUN,
+                hidden=True,
+            ),
+        ] = False,
         tracking: Tracking,
         given: GivenOptions,
         console: Console,
     ) -> None:
         """Train a model on a table; options you omit are chosen from the data and reported."""
         trackers = tracking.trackers()
+        if fleet:
+            for name, used in (("--resume", resume), ("--tensorboard and --mlflow", trackers)):
+                if used:
+                    raise ConfigError(
+                        f"{name} does not apply to --fleet, which resumes with the same command. Remove it",
+                        code=Code.OPTION_NOT_APPLICABLE,
+                    )
         if resume:
             if data is not None:
                 given["data"] = data
@@ -214,6 +232,9 @@ def register(app: typer.Typer) -> None:
                 "Pass the table to train on: lstmae series train DATA, or --resume to continue a run",
                 code=Code.MISSING_OPTION,
             )
+        if fleet:
+            fleets.train_fleet(config, out, console)
+            return
         if out is not None:
             from lstm_ae.run import require_free
 

@@ -27,7 +27,7 @@ LAYERS = [
     {"studies", "tracking"},
     {"apply", "experiment", "export"},
     {"estimators", "search", "serving", "watch"},
-    {"backtest", "distributed", "report"},
+    {"backtest", "distributed", "fleets", "report"},
     {"bench", "estimate"},
     {"tour"},
     {"cli"},

@@ -1,0 +1,1 @@
+"""Fleets: one model for each series of a table."""

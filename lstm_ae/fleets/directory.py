@@ -1,0 +1,125 @@
+"""The directory of a fleet: a common model, one run for each series, and a table of them.
+
+The directory contains
+
+- `fleet.json`: what determines the fleet, with the directory of the run of each series,
+- `common/`: a run that was trained on all series,
+- `runs/`: one run for each series, which appears whole or not at all,
+- `fleet.csv`: a table of the series, written last.
+"""
+
+import dataclasses
+import hashlib
+import urllib.parse
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lstm_ae.errors import Code, DataError
+from lstm_ae.files import read_object
+from lstm_ae.json_types import JsonObject
+from lstm_ae.run import Run
+from lstm_ae.table_files import TableColumns, write_table
+
+ABOUT = "fleet.json"
+FORMAT = 1
+
+# Longest encoded name of a series that is the whole name of a directory.
+MAX_NAME = 100
+
+# Columns of the table of a fleet.
+COLUMNS = (
+    *("series", "run", "rows", "verdict", "validation_error", "test_error", "common_validation_error"),
+    *("common_test_error", "threshold", "epochs", "seconds", "failure"),
+)
+
+
+def directory_name(series: str) -> str:
+    """Return a name for the directory of a series that every file system accepts; different for different series.
+
+    >>> directory_name("pump-1"), directory_name("site A/pump 1"), directory_name("..")
+    ('pump-1', 'site%20A%2Fpump%201', '%2E%2E')
+    """
+    name = urllib.parse.quote(series, safe="", errors="surrogatepass")
+    # Hidden names and "." are reserved, and Windows drops a dot at the end.
+    ends = len(name) - len(name.lstrip(".")), len(name) - len(name.rstrip("."))
+    name = "%2E" * ends[0] + name[ends[0] :]
+    name = name[: len(name) - ends[1]] + "%2E" * ends[1] if name.endswith(".") else name
+    return name if 0 < len(name) <= MAX_NAME else _hashed(name[:MAX_NAME], series)
+
+
+def _hashed(name: str, series: str) -> str:
+    # No encoded name contains this mark, since "%" is followed by hexadecimal digits there.
+    return f"{name}%x{hashlib.sha256(series.encode(errors='surrogatepass')).hexdigest()[:24]}"
+
+
+def directory_names(series: Sequence[str]) -> dict[str, str]:
+    """Return the name of the directory of each series.
+
+    Names that differ in case only are made different, since some file systems ignore the case.
+
+    >>> list(directory_names(["a", "b"]).values())
+    ['a', 'b']
+    """
+    names = {each: directory_name(each) for each in series}
+    counts = Counter(name.casefold() for name in names.values())
+    return {each: name if counts[name.casefold()] == 1 else _hashed(name, each) for each, name in names.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Fleet:
+    """Directory of a fleet.
+
+    Args:
+        directory: path of the directory.
+    """
+
+    directory: Path
+
+    @property
+    def common(self) -> Run:
+        """The run that was trained on all series."""
+        return Run(self.directory / "common")
+
+    @property
+    def table(self) -> Path:
+        """The table of the series."""
+        return self.directory / "fleet.csv"
+
+    @property
+    def finished(self) -> bool:
+        """Whether all series were trained or have failed."""
+        return self.table.is_file()
+
+    def about(self) -> JsonObject:
+        """Read `fleet.json`.
+
+        Raises:
+            DataError: the file is missing or damaged.
+        """
+        about = read_object(self.directory / ABOUT)
+        series = about.get("series")
+        if about.get("format") != FORMAT or not isinstance(series, dict):
+            raise DataError(
+                f"{str(self.directory / ABOUT)!r} is damaged or of another version. Train the fleet again",
+                code=Code.RUN_DAMAGED,
+            )
+        return about
+
+    def runs(self) -> dict[str, Run]:
+        """Return the run of each series, which may not exist."""
+        return {series: self.run(name) for series, name in self.about()["series"].items()}
+
+    def run(self, name: str) -> Run:
+        """Return the run in a directory of `runs`."""
+        return Run(self.directory / "runs" / name)
+
+    def write_table(self, rows: Sequence[Mapping[str, object]]) -> Path:
+        """Write the table of the series and return its path; cells are empty where a row has no value."""
+        columns: TableColumns = {name: [row.get(name) for row in rows] for name in COLUMNS}
+        return write_table(self.table, columns)
+
+
+def is_fleet(directory: str | Path) -> bool:
+    """Return whether a directory is that of a fleet."""
+    return (Path(directory) / ABOUT).is_file()

@@ -1,0 +1,277 @@
+"""Train a fleet: first a common model on all series, then a model for each series that starts from its weights.
+
+A training from random weights takes most of its time for what all series have in common. The common weights are a
+start from which a few epochs with a small learning rate are enough, and a series whose own rows do not improve on them
+keeps them. A model depends on the common weights and on the rows of its series only, so neither the order of the
+series nor an interruption changes it.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from lstm_ae import experiment
+from lstm_ae.config import DATA_PATHS, Series
+from lstm_ae.data.panel import Panel
+from lstm_ae.data.windows import Data, hash_panel
+from lstm_ae.errors import Code, ConfigError, DataError
+from lstm_ae.files import claim, lock_folder
+from lstm_ae.fleets.directory import ABOUT, FORMAT, Fleet, directory_names
+from lstm_ae.json_types import JsonObject
+from lstm_ae.run import Run, config_record, measured_parts, open_run, save_run
+from lstm_ae.studies import evaluated_parts
+from lstm_ae.studies.series import reconstruction
+from lstm_ae.studies.series.defaults import complete_from_table
+from lstm_ae.training.observer import TrainingObserver
+
+# A model is trained for this share of the epochs of the common model, and with this share of its learning rate.
+EPOCHS_SHARE, RATE_SHARE = 1 / 5, 2 / 5
+
+# Tasks of which the common model can be a start: other networks contain a regression that is fitted to their rows.
+TASKS = ("anomaly", "reconstruct")
+
+
+class FleetTask(NamedTuple):
+    """What the trainings of all series have in common.
+
+    Args:
+        config: config of a series, without those options that depend on its rows.
+        common: directory of the run of the common model.
+        command: command to record.
+    """
+
+    config: Series
+    common: str
+    command: str
+
+
+class SeriesJob(NamedTuple):
+    """Training of one series.
+
+    Args:
+        number: number of the series.
+        table: its rows.
+        directory: directory of its run.
+    """
+
+    number: int
+    table: Panel
+    directory: str
+
+
+class SeriesOutcome(NamedTuple):
+    """Outcome of a training.
+
+    Args:
+        number: number of the series.
+        failure: why there is no model; "" if there is one.
+    """
+
+    number: int
+    failure: str = ""
+
+
+class FleetResult(NamedTuple):
+    """Result of the training of a fleet.
+
+    Args:
+        fleet: the fleet.
+        rows: rows of its table.
+        reused: number of models that existed before.
+        seconds: time of all trainings of this process but that of the common model.
+    """
+
+    fleet: Fleet
+    rows: list[JsonObject]
+    reused: int
+    seconds: float
+
+
+def require_fleet_options(config: Series) -> None:
+    """Raise `ConfigError` if options do not fit a fleet."""
+    if not config.id_col:
+        raise ConfigError("--fleet needs --id-col, the columns that identify a series", code=Code.MISSING_OPTION)
+    if config.task not in TASKS:
+        raise ConfigError(
+            f"--fleet is for --task {' and '.join(TASKS)}. Received: {config.task}", code=Code.OPTION_NOT_APPLICABLE
+        )
+    if config.test is not None or config.split_by == "series":
+        option = "--split-by series" if config.test is None else "--test"
+        raise ConfigError(
+            f"{option} does not apply to a fleet, which divides the rows of each series. Remove it, or remove --fleet",
+            code=Code.OPTION_NOT_APPLICABLE,
+        )
+    if config.scale in ("none", "minmax"):
+        raise ConfigError(
+            f"--scale {config.scale} does not apply to a fleet, whose common model needs series of one size. Use "
+            "--scale standard or window",
+            code=Code.OPTION_NOT_APPLICABLE,
+        )
+
+
+def common_config(config: Series) -> Series:
+    """Return the config of the common model, which scales each series by its own training rows."""
+    return config if config.scale == "window" else dataclasses.replace(config, scale="series")
+
+
+def series_config(config: Series, common: Series) -> Series:
+    """Return the config of the model of a series, whose network is that of the common model.
+
+    Args:
+        config: config of the fleet.
+        common: complete config of the common model.
+    """
+    return dataclasses.replace(
+        common,
+        scale="window" if config.scale == "window" else "standard",
+        batch_size=config.batch_size,
+        steps_per_epoch=config.steps_per_epoch,
+        epochs=max(1, round(config.epochs * EPOCHS_SHARE)),
+        learning_rate=config.learning_rate * RATE_SHARE,
+        # A model is small, and several are trained at once.
+        parts=1,
+    )
+
+
+def take_series(table: Panel) -> Iterator[tuple[str, Panel]]:
+    """Yield the name and the rows of each series."""
+    borders = np.searchsorted(table.series, np.arange(len(table.ids) + 1))
+    for number, name in enumerate(table.ids):
+        own = table.take(np.arange(borders[number], borders[number + 1]))
+        zeros = np.zeros(len(own.lines), np.int32)
+        yield name, own._replace(ids=(name,), series=zeros, segment=zeros, unsorted=0, bad=())
+
+
+class SeriesTrainer:
+    """Trainer of the models of series, which loads the common model once.
+
+    Args:
+        task: what the trainings have in common.
+    """
+
+    def __init__(self, task: FleetTask) -> None:
+        from lstm_ae.models.scaling import inner_network
+
+        common = open_run(task.common)
+        self.task = task
+        self.weights = [np.array(weight) for weight in inner_network(common.model()).trainable_variables]
+        self.residuals = reconstruction.model_residuals(common.network())
+
+    def run(self, job: SeriesJob) -> SeriesOutcome:
+        """Train the model of a series and write its run, or return why there is no model.
+
+        The run also has the errors of the common model on the same windows, so that the two can be compared.
+        """
+        try:
+            config, data = complete_from_table(self.task.config, job.table)
+            record = config_record(config, data.source, data.symbols, self.task.command, datetime.now(UTC))
+            model, result = experiment.fit_model(config, data, start=self.weights)
+            if result.diverged:
+                return SeriesOutcome(job.number, f"{result.stopped}; pass a lower --learning-rate, or --clip 1")
+            note = {"common": self._errors(data)}
+            fitted = experiment.assemble(config, data, model, result, record=record, name=job.directory, note=note)
+            save_run(fitted, Path(job.directory))
+        except (ConfigError, DataError) as error:
+            return SeriesOutcome(job.number, str(error))
+        return SeriesOutcome(job.number)
+
+    def _errors(self, data: Data) -> dict[str, float]:
+        """Return the mean errors of the common model by part, as they are measured for the model of the series."""
+        errors = reconstruction.squared_errors(self.residuals, data.in_common_scale.scale)
+        parts = {part: split.without_anomalies() for part, split in evaluated_parts(data).items()}
+        return {
+            part: reconstruction.mean_errors(split, {"": errors})[""] for part, split in parts.items() if split.samples
+        }
+
+
+def train_fleet(
+    config: Series,
+    table: Panel,
+    directory: Path,
+    *,
+    command: str = "",
+    observer: TrainingObserver | None = None,
+    report: Callable[[int, int], None] = lambda done, of: None,
+) -> FleetResult:
+    """Train a fleet, or resume its training.
+
+    Args:
+        config: config of the fleet.
+        table: rows of all series.
+        directory: directory of the fleet; new, empty, or that of the same training.
+        command: command to record.
+        observer: receives the events of the training of the common model.
+        report: called with the number of series that were trained or have failed, and the number of all series.
+
+    Raises:
+        ConfigError: options do not fit a fleet, or the directory is in use or belongs to something else.
+        DataError: no series is long enough for a model.
+        DivergedError: the loss of the common model became NaN or infinite.
+    """
+    require_fleet_options(config)
+    fleet, names = Fleet(directory), directory_names(table.ids)
+    options = {name: value for name, value in config.to_dict().items() if name not in DATA_PATHS}
+    with lock_folder(directory):
+        claim(directory, ABOUT, {"format": FORMAT, "data": hash_panel(table), "config": options, "series": names})
+        common = _train_common(fleet.common, common_config(config), table, command, observer)
+        task = FleetTask(series_config(config, common), str(fleet.common.directory), command)
+        jobs = [
+            SeriesJob(number, own, str(fleet.run(names[name]).directory))
+            for number, (name, own) in enumerate(take_series(table))
+        ]
+        waiting = [job for job in jobs if not Run(Path(job.directory)).finished]
+        failures, began = dict[int, str](), time.monotonic()
+        if waiting:
+            trainer = SeriesTrainer(task)
+            for done, job in enumerate(waiting, start=len(jobs) - len(waiting) + 1):
+                if failure := trainer.run(job).failure:
+                    failures[job.number] = failure
+                report(done, len(jobs))
+        seconds = time.monotonic() - began
+        rows = [_describe_series(fleet, job, failures.get(job.number, "")) for job in jobs]
+        fleet.write_table(rows)
+    return FleetResult(fleet, rows, len(jobs) - len(waiting), seconds)
+
+
+def _train_common(run: Run, config: Series, table: Panel, command: str, observer: TrainingObserver | None) -> Series:
+    """Train or resume the common model, unless it is complete, and return its complete config."""
+    if not run.finished:
+        complete, data = complete_from_table(config, table)
+        if run.begun:
+            experiment.resume(run, complete, data, observer=observer)
+        else:
+            experiment.train(complete, data, out=run.directory, command=command, observer=observer, figures=False)
+    stored = run.config()
+    assert isinstance(stored, Series)
+    return stored
+
+
+def _describe_series(fleet: Fleet, job: SeriesJob, failure: str) -> JsonObject:
+    """Return the row of a series in the table of the fleet."""
+    row: JsonObject = {"series": job.table.ids[0], "rows": len(job.table.lines)}
+    if failure:
+        return row | {"failure": failure}
+    directory = Path(job.directory)
+    metrics = Run(directory).metrics()
+    training, verdicts = metrics["training"], metrics.get("verdict", {})
+    errors = {
+        part: measures["reconstruction_mse"]["value"]
+        for part, measures in measured_parts(metrics).items()
+        if "reconstruction_mse" in measures
+    }
+    return row | {
+        "run": directory.relative_to(fleet.directory).as_posix(),
+        "verdict": verdicts.get("test", verdicts.get("validation", {})).get("text"),
+        "validation_error": errors.get("validation"),
+        "test_error": errors.get("test"),
+        "common_validation_error": training["common"].get("validation"),
+        "common_test_error": training["common"].get("test"),
+        "threshold": metrics.get("threshold", {}).get("value"),
+        "epochs": training["best_epoch"],
+        "seconds": training["seconds"],
+    }

@@ -1,0 +1,174 @@
+"""Training of fleets: models, table, resuming, and refused options."""
+
+import csv
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import filelock
+import numpy as np
+import pytest
+from fleet_makers import OPTIONS, ROWS, SERIES, TOO_SHORT, write_series
+from searches import call, refused
+
+from lstm_ae.config import Series
+from lstm_ae.data.table_reader import read_panel
+from lstm_ae.errors import ConfigError
+from lstm_ae.fleets import training
+from lstm_ae.fleets.directory import Fleet
+from lstm_ae.fleets.training import SeriesJob, SeriesOutcome, SeriesTrainer, common_config, series_config, take_series
+from lstm_ae.run import open_run
+
+TRAIN = f"series train table.csv --fleet {OPTIONS}"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a table and a fleet, which no test changes."""
+    folder = tmp_path_factory.mktemp("fleet")
+    write_series(folder / "table.csv")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        said = call(f"{TRAIN} --out fleet --json")
+    assert said.code == 0, said.err
+    assert [row["series"] for row in json.loads(said.out)["series"]] == [*SERIES, TOO_SHORT]
+    return folder
+
+
+def weights(run: Path) -> list[bytes]:
+    return [np.array(weight).tobytes() for weight in open_run(run).model().weights]
+
+
+@pytest.mark.slow
+def test_every_series_has_a_run_or_a_reason(place: Path) -> None:
+    with (place / "fleet/fleet.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["series"] for row in rows] == [*SERIES, TOO_SHORT]
+    assert [row["run"] for row in rows] == ["runs/m1", "runs/site%20A%2Fm2", ""]
+    assert [int(row["rows"]) for row in rows] == [ROWS, ROWS, 5]
+    assert "holds no window of 6 rows" in rows[2]["failure"]
+    for row in rows[:2]:
+        metrics = open_run(place / "fleet" / row["run"]).metrics()
+        assert float(row["test_error"]) == metrics["test"]["reconstruction_mse"]["value"]
+        assert float(row["threshold"]) == metrics["threshold"]["value"]
+        assert row["verdict"] == metrics["verdict"]["test"]["text"]
+
+
+@pytest.mark.slow
+def test_models_start_from_the_common_weights(place: Path) -> None:
+    for name, row in zip(SERIES, Fleet(place / "fleet").runs().values(), strict=False):
+        start = row.history()[0]["val_loss"]
+        common = row.metrics()["training"]["common"]
+        # The loss is a mean of the windows, the error one of all values, which is the same without missing values.
+        assert start == pytest.approx(common["validation"], rel=1e-4), name
+        assert row.metrics()["validation"]["reconstruction_mse"]["value"] <= start * (1 + 1e-5)
+    assert len(open_run(place / "fleet/common").symbols) == 1 + len(SERIES)
+
+
+@pytest.mark.slow
+def test_runs_are_ordinary_runs(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(place / "fleet/runs/m1", "m1")
+    header, *lines = (place / "table.csv").read_text().splitlines()
+    Path("m1.csv").write_text("\n".join([header, *(line for line in lines if ",m1," in line)]))
+    for command in ("detect m1 m1.csv", "evaluate m1 m1.csv", "encode m1 m1.csv --out codes.csv"):
+        said = call(f"series {command}")
+        assert said.code == 0, said.err
+
+
+@pytest.mark.slow
+def test_resumed_fleet_equals_an_uninterrupted_one(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(place / "table.csv", "table.csv")
+    shutil.copytree(place / "fleet", "fleet")
+    # What a kill leaves: no table, and a series without a run.
+    Path("fleet/fleet.csv").unlink()
+    shutil.rmtree("fleet/runs/m1")
+    created = open_run("fleet/runs/site%20A%2Fm2").about()["created"]
+    said = call(f"{TRAIN} --out fleet")
+    assert said.code == 0, said.err
+    assert "2 of 3 series have a model, 1 of them before" in said.out
+    assert open_run("fleet/runs/site%20A%2Fm2").about()["created"] == created
+    assert weights(Path("fleet/runs/m1")) == weights(place / "fleet/runs/m1")
+    normal = [(folder / "runs/m1/normal.npz").read_bytes() for folder in (Path("fleet"), place / "fleet")]
+    assert normal[0] == normal[1]
+    # Another choice of options is not mixed in.
+    assert "started with other options or data" in refused(f"{TRAIN} --out fleet --seed 1", 2)
+
+
+def test_fleet_in_use_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_series(Path("table.csv"))
+    table = read_panel(Series(data="table.csv", id_col=("machine",)))
+    with (
+        filelock.FileLock(".fleet.lock"),
+        pytest.raises(ConfigError, match="Another process is writing to 'fleet'"),
+    ):
+        training.train_fleet(Series(data="table.csv", id_col=("machine",)), table, Path("fleet"))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("--id-col machine", "--fleet needs --out"),
+        ("--out fleet", "--fleet needs --id-col"),
+        ("--id-col machine --task forecast --horizon 2 --out fleet", "--fleet is for --task anomaly and reconstruct"),
+        ("--id-col machine --split-by series --out fleet", "--split-by series does not apply to a fleet"),
+        ("--id-col machine --scale minmax --out fleet", "--scale minmax does not apply to a fleet"),
+        ("--id-col machine --test other.csv --out fleet", "--test does not apply to a fleet"),
+        ("--id-col machine --resume --out fleet", "--resume does not apply to --fleet"),
+        ("--id-col machine --tensorboard --out fleet", "--tensorboard and --mlflow does not apply"),
+        ("--id-col machine --dry-run --out fleet", "--dry-run estimates one training"),
+    ],
+)
+def test_options_that_do_not_fit_a_fleet_are_refused(
+    options: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_series(Path("table.csv"))
+    assert words in refused(f"series train table.csv --fleet {options}", 2)
+    assert not Path("fleet").exists()
+
+
+def test_series_are_taken_from_a_table(tmp_path: Path) -> None:
+    table = read_panel(Series(data=str(write_series(tmp_path / "table.csv")), id_col=("machine",)))
+    taken = dict(take_series(table))
+    assert list(taken) == [*SERIES, TOO_SHORT]
+    for number, (name, own) in enumerate(taken.items()):
+        assert own.ids == (name,)
+        assert not own.series.any()
+        assert not own.segment.any()
+        assert own.values.tolist() == table.values[table.series == number].tolist()
+
+
+def test_config_of_a_series_differs_from_the_common_one_in_scale_and_schedule_only() -> None:
+    config = Series(id_col=("machine",), epochs=30, learning_rate=0.005)
+    common = dataclasses.replace(common_config(config), window=6, code=2, batch_size=64)
+    own = series_config(config, common)
+    assert (common.scale, own.scale) == ("series", "standard")
+    assert (own.epochs, own.learning_rate, own.batch_size) == (6, 0.002, None)
+    assert (own.window, own.code) == (6, 2)
+    assert series_config(dataclasses.replace(config, scale="window"), common).scale == "window"
+
+
+def test_failures_do_not_stop_a_fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without networks: a driver passes on what a trainer returns."""
+    table = read_panel(Series(data=str(write_series(tmp_path / "table.csv")), id_col=("machine",)))
+    config, reports = Series(data="table.csv", id_col=("machine",)), []
+
+    class Trainer(SeriesTrainer):
+        def __init__(self, task: training.FleetTask) -> None:
+            assert task.config.epochs == 6
+
+        def run(self, job: SeriesJob) -> SeriesOutcome:
+            return SeriesOutcome(job.number, f"failure {job.number}")
+
+    monkeypatch.setattr(training, "SeriesTrainer", Trainer)
+    monkeypatch.setattr(training, "_train_common", lambda run, config, table, command, observer: config)
+    result = training.train_fleet(config, table, tmp_path / "fleet", report=lambda done, of: reports.append((done, of)))
+    assert [row["failure"] for row in result.rows] == ["failure 0", "failure 1", "failure 2"]
+    assert reports == [(1, 3), (2, 3), (3, 3)]
+    assert "failure 1" in result.fleet.table.read_text()
