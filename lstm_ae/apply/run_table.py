@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Container, Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -15,13 +15,16 @@ from lstm_ae.data.padding import pad_segments
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.parquet import ParquetPart
 from lstm_ae.data.preparation import PreparedTable, SeriesScales, prepare_table
-from lstm_ae.data.table_reader import Progress, read_panel
+from lstm_ae.data.table_reader import Progress, read_frame, read_panel
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.model_store import FittedModel, ModelStore
 from lstm_ae.models.sliding import SlidingAutoencoder, slide, slide_with_kernels
 from lstm_ae.studies.series.defaults import require_complete_windows
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class TableRequest(NamedTuple):
@@ -137,11 +140,24 @@ def read_run_table(config: Series, request: TableRequest) -> Panel:
     Raises:
         ConfigError, DataError: If the table cannot be read with these options.
     """
-    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(Reading)}
-    # A run's labels, horizon, and normal rows are those of its training table.
-    values |= {"data": request.data, "label_col": request.label_col, "horizon": None, "normal": ()}
-    table = read_panel(Reading(**values), request.progress, of_run=True, part=request.part)
+    reading = _reading(config, data=request.data, label_col=request.label_col)
+    table = read_panel(reading, request.progress, of_run=True, part=request.part)
     return table if config.task == "classify" else encode_anomaly_labels(table)
+
+
+def read_run_frame(config: Series, frame: "pd.DataFrame") -> Panel:
+    """Read a data frame with a run's config, as the same rows in a Parquet file without labels.
+
+    Raises:
+        ConfigError, DataError: If the frame cannot be read with these options, or pyarrow is missing.
+    """
+    return read_frame(frame, _reading(config, data=None, label_col=None))
+
+
+def _reading(config: Series, *, data: str | None, label_col: str | None) -> Reading:
+    """Return the reading options of another table. A run's labels, horizon, and normal rows are those of its own."""
+    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(Reading)}
+    return Reading(**values | {"data": data, "label_col": label_col, "horizon": None, "normal": ()})
 
 
 def grid_run_table(config: Series, table: Panel) -> PreparedTable:

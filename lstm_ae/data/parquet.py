@@ -39,6 +39,7 @@ from lstm_ae.errors import Code, DataError
 from lstm_ae.installation import install_hint
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow
 
 # First bytes of a Parquet file.
@@ -97,6 +98,17 @@ class _PartReader:
             arrays = {**dict(zip(held.schema.names, held.columns, strict=True)), **texts}
             order = columns or self.schema_arrow.names
             yield pyarrow.RecordBatch.from_arrays([arrays[name] for name in order], list(order))
+
+
+class _TableReader:
+    """Reader of a table in memory, with the same two members of `pyarrow.parquet.ParquetFile`."""
+
+    def __init__(self, table: "pyarrow.Table") -> None:
+        self.table, self.schema_arrow = table.combine_chunks(), table.schema
+
+    def iter_batches(self, size: int, columns: Sequence[str] | None = None) -> "Iterator[pyarrow.RecordBatch]":
+        """Yield the rows in batches."""
+        yield from self.table.select(list(columns or self.schema_arrow.names)).to_batches(max_chunksize=size)
 
 
 def read_part_columns(path: str, part: ParquetPart, columns: Sequence[str]) -> "pyarrow.Table":
@@ -173,8 +185,52 @@ def read_parquet(
     pyarrow = _pyarrow(name)
     try:
         source = pyarrow.parquet.ParquetFile(file)
-        if part is not None:
-            source = _PartReader(source, part)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise _damaged_file_error(error, name) from None
+    if part is None:
+        return _read_source(source, name, config, 1, of_run=of_run, lenient=lenient)
+    return _read_source(_PartReader(source, part), name, config, part.start + 1, of_run=of_run, lenient=lenient)
+
+
+def arrow_table(frame: "pd.DataFrame", name: str) -> "pyarrow.Table":
+    """Return a data frame as an Arrow table, without its index.
+
+    Raises:
+        DataError: pyarrow is missing, or a column holds values of several kinds.
+    """
+    pyarrow = _pyarrow(name)
+    try:
+        return pyarrow.Table.from_pandas(frame, preserve_index=False)
+    except (pyarrow.ArrowException, TypeError, ValueError) as error:
+        text = " ".join(str(error).split())[:120]
+        raise DataError(f"{name} cannot be converted ({text}). Convert the column", code=Code.ARRAY_INPUT) from None
+
+
+def read_arrow(
+    table: "pyarrow.Table", name: str, config: Reading, *, of_run: bool = False
+) -> tuple[Layout, Iterator[Chunk], CellReader]:
+    """Return the same as `read_parquet` for a table in memory.
+
+    Args:
+        table: the table.
+        name: its name in errors.
+        of_run: as in `read_parquet`.
+    """
+    return _read_source(_TableReader(table), name, config, 1, of_run=of_run, lenient=False)
+
+
+def _read_source(
+    source: "pyarrow.parquet.ParquetFile | _PartReader | _TableReader",
+    name: str,
+    config: Reading,
+    row: int,
+    *,
+    of_run: bool,
+    lenient: bool,
+) -> tuple[Layout, Iterator[Chunk], CellReader]:
+    """Read a source, whose first row has the number `row`."""
+    pyarrow = _pyarrow(name)
+    try:
         schema = source.schema_arrow
         limit_columns(len(schema), name)
         first = next(source.iter_batches(sample_rows(len(schema))), None)
@@ -219,7 +275,7 @@ def read_parquet(
     layout = infer_layout(head, config, typed=frozenset(typed), aware=frozenset(aware), index=index, of_run=of_run)
     layout, notation = add_notation(layout, texts, config, name, of_run=of_run)
     reader = CellReader(config, name, "row", notation, of_run=of_run, lenient=lenient)
-    return layout, _read_chunks(source, layout, config, reader, 1 if part is None else part.start + 1), reader
+    return layout, _read_chunks(source, layout, config, reader, row), reader
 
 
 def _column_to_texts(column: "pyarrow.ChunkedArray") -> list[str]:
@@ -235,7 +291,11 @@ def _timestamps_to_texts(column: "pyarrow.ChunkedArray") -> list[str]:
 
 
 def _read_chunks(
-    source: "pyarrow.parquet.ParquetFile | _PartReader", layout: Layout, config: Reading, reader: CellReader, row: int
+    source: "pyarrow.parquet.ParquetFile | _PartReader | _TableReader",
+    layout: Layout,
+    config: Reading,
+    reader: CellReader,
+    row: int,
 ) -> Iterator[Chunk]:
     """Yield the rows of a source, the first of which has the number `row` in the file."""
     import pyarrow

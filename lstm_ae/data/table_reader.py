@@ -7,7 +7,7 @@ need only a few times their own size in memory.
 import array
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +22,14 @@ from lstm_ae.data.columns import Layout, missing_numbers
 from lstm_ae.data.csv_reader import Chunk, read_delimited
 from lstm_ae.data.number_notation import MISSING_WORDS, NUMBER
 from lstm_ae.data.panel import Panel, sort_rows
-from lstm_ae.data.parquet import MAGIC, ParquetPart, read_parquet
+from lstm_ae.data.parquet import MAGIC, ParquetPart, arrow_table, read_arrow, read_parquet
 from lstm_ae.data.text import open_stable_file
 from lstm_ae.data.time_zones import infer_zone, table_times_to_utc
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_heading, format_names, quote
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Progress = Callable[[int, float], None]
 
@@ -106,6 +109,22 @@ def read_panel(
     if not of_run or (part is None and np.isnan(columns.values).all()):
         layout, columns = _drop_empty(layout, columns, name, config)
     return _sort_by_series(layout, columns, name, place, config)._replace(bad=bad)
+
+
+def read_frame(frame: "pd.DataFrame", config: Reading, name: str = "frame") -> Panel:
+    """Read a data frame as the same rows in a Parquet file, with the configuration of a run; the index is not read.
+
+    Args:
+        frame: the rows.
+        config: the configuration.
+        name: name of the frame in errors.
+
+    Raises:
+        ConfigError, DataError: as in `read_panel`, or pyarrow is missing.
+    """
+    layout, chunks, reader = read_arrow(arrow_table(frame, name), name, config, of_run=True)
+    columns = _collect_chunks(chunks, layout, name, reader.place, lambda rows: None)
+    return _sort_by_series(layout, columns, name, reader.place, config)
 
 
 def _read_source(

@@ -3,18 +3,25 @@
 # scikit-learn's name of the data is X.
 # ruff: noqa: N803
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
 from sklearn.base import OutlierMixin
+from sklearn.utils.validation import check_is_fitted
 
 from lstm_ae.apply.detect import Detection, detect_prepared, load_detector
 from lstm_ae.config import Series
+from lstm_ae.errors import Code, ConfigError
 from lstm_ae.estimators.base import Estimator, Frame
 from lstm_ae.estimators.several import TableLike, last_index_level
+from lstm_ae.formatting import format_names, quote
 from lstm_ae.model_store import FittedModel
+
+if TYPE_CHECKING:
+    import ray.data
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -139,6 +146,56 @@ class AnomalyDetector(OutlierMixin, Estimator):
         for number, name in enumerate(self._fitted_config.value_cols):
             frame[f"share {name}"] = np.array([event.shares[number] for event in events], float)
         return pd.DataFrame(frame)
+
+    def score_dataset(
+        self,
+        dataset: "ray.data.Dataset",
+        *,
+        time_col: str,
+        id_col: str | Sequence[str] | None = None,
+        threshold: str | None = None,
+        online: bool = False,
+    ) -> "ray.data.Dataset":
+        """Score the rows of a data set of Ray, which may be larger than memory, in the processes of a cluster.
+
+        The blocks of a data set may hold the rows of a series in any order and in several blocks. The rows are
+        therefore grouped by series and sorted by time. A series must fit into the memory of a process. The processes
+        need no TensorFlow.
+
+        Args:
+            dataset: a data set with the columns of the training table and a column of times.
+            time_col: column of times. Without times, a data set has no order of rows.
+            id_col: column or columns that identify a series; None if all rows are one series, which one process
+                scores.
+            threshold: a threshold rule; None for the rule of the fit.
+            online: see `score_samples`.
+
+        Returns:
+            A data set that Ray computes when it is read, in any order: for each row the series, the time, `score`
+            (higher is more anomalous, unlike `score_samples`), `p`, `anomaly`, and with several columns
+            `error <column>` for each.
+
+        Raises:
+            ConfigError: a column does not exist, or a parameter is out of its range.
+            DataError: pyarrow is missing.
+        """
+        check_is_fitted(self)
+        from lstm_ae.apply.part_frames import FrameFunction
+
+        ids = [id_col] if isinstance(id_col, str) else list(id_col or ())
+        with self._naming_parameters():
+            # Ray's types are narrower than what it accepts.
+            function: Any = FrameFunction(
+                self._fitted, time_col=time_col, id_col=ids, rule=threshold, online=online
+            ).__call__
+        columns = dataset.schema().names
+        for name in (time_col, *ids, *self._fitted_config.value_cols):
+            if name not in columns:
+                raise ConfigError(
+                    f"dataset has no column {name!r}. Its columns are {format_names(list(map(quote, columns)))}.",
+                    code=Code.UNKNOWN_NAME,
+                )
+        return dataset.groupby(ids or None).map_groups(function, batch_format="pandas")
 
     def _detect(
         self, X: TableLike, threshold: str | None = None, *, online: bool = False, adapt: int | None = None
