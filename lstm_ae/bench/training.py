@@ -241,7 +241,7 @@ def profile_step(shape: Shape, repeats: int = 100) -> dict[str, float]:
     stages: dict[str, Callable[[], object]] = {
         "call": lambda: index + 1,
         "cut": lambda: feed.cut(index),
-        "forward": lambda: steps.measure(feed, index, training=True)[0],
+        "forward": lambda: steps.measure(feed, index, training=True),
         "backward": lambda: steps.gradients(index)[0],
         "update": lambda: update(network.trainable_variables),
     }

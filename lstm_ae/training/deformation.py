@@ -32,7 +32,7 @@ class Deformation(NamedTuple):
     amount: float
     seed: int
 
-    def apply(self, window: tf.Tensor, step: tf.Tensor, part: int) -> tf.Tensor:
+    def apply(self, window: tf.Tensor, step: tf.Tensor, part: int | tf.Tensor) -> tf.Tensor:
         """Deform the sequences `(batch, steps, features)` of one part of a training step; 0 is the background."""
         batch = tf.shape(window)[0]
         shape = tf.shape(window)

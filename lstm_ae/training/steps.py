@@ -4,8 +4,7 @@ The split depends on the number of parts only and the parts' losses are added in
 the number of cores.
 """
 
-import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import tensorflow as tf
@@ -121,7 +120,7 @@ class TrainingSteps:
 
         def step(number: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             index = tf.range(number * self.validation_batch, tf.minimum((number + 1) * self.validation_batch, samples))
-            values = self.measure(self.validation_feed, index, training=False)[1]
+            values = self.measure(self.validation_feed, index, training=False)
             return number + 1, sums + tf.cast(values, tf.float64)
 
         first, last = tf.constant(0, tf.int64), tf.constant(-(-samples // self.validation_batch), tf.int64)
@@ -132,29 +131,38 @@ class TrainingSteps:
 
     def gradients(self, index: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
         """Return the gradients of the loss of a training batch, and the sums of `measure`."""
+        return add_parts([self.part_gradients(index, part) for part in range(self.parts)])
+
+    def part_gradients(self, index: tf.Tensor, part: int | tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
+        """Return the share of a part in the gradients and in the sums of a training batch.
+
+        Args:
+            index: `(batch,)` int64 samples of the whole batch.
+            part: number of the part.
+        """
         with tf.GradientTape() as tape:
-            loss, sums = self.measure(self.train_feed, index, training=True)
+            sums = self._measure_part(self.train_feed, index, part, training=True)
+            loss = sums[0] / tf.cast(tf.size(index), tf.float32)
         return tape.gradient(loss, [variable.value for variable in self.network.trainable_variables]), sums
 
-    def measure(self, feed: Batches, index: tf.Tensor, *, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return the mean loss of a batch, and the sums of losses and metrics over its samples in the order of `names`.
+    def measure(self, feed: Batches, index: tf.Tensor, *, training: bool) -> tf.Tensor:
+        """Return the sums of losses and metrics over the samples of a batch, in the order of `names`.
 
         Args:
             feed: source of the samples.
             index: `(batch,)` int64 samples.
             training: whether to augment samples and apply dropout and label smoothing.
         """
-        size = tf.shape(index, out_type=tf.int64)[0]
-        bounds = [size * part // self.parts for part in range(self.parts + 1)]
-        by_part = []
-        for part, (first, last) in enumerate(itertools.pairwise(bounds)):
-            # Some operations, such as cuDNN's, fail on empty batches: an empty part gets a sample of weight 0.
-            sums = self._sum_losses(feed, index[first : tf.maximum(last, first + 1)], part, training=training)
-            by_part.append(sums * tf.cast(last > first, tf.float32))
-        sums = tf.add_n(by_part)
-        return sums[0] / tf.cast(size, tf.float32), sums
+        return tf.add_n([self._measure_part(feed, index, part, training=training) for part in range(self.parts)])
 
-    def _sum_losses(self, feed: Batches, index: tf.Tensor, part: int, *, training: bool) -> tf.Tensor:
+    def _measure_part(self, feed: Batches, index: tf.Tensor, part: int | tf.Tensor, *, training: bool) -> tf.Tensor:
+        size = tf.size(index, out_type=tf.int64)
+        first, last = size * part // self.parts, size * (part + 1) // self.parts
+        # Some operations, such as cuDNN's, fail on empty batches: an empty part gets a sample of weight 0.
+        sums = self._sum_losses(feed, index[first : tf.maximum(last, first + 1)], part, training=training)
+        return sums * tf.cast(last > first, tf.float32)
+
+    def _sum_losses(self, feed: Batches, index: tf.Tensor, part: int | tf.Tensor, *, training: bool) -> tf.Tensor:
         """Return sums over the samples of a part, in the order of `names`; not means, since parts differ in size."""
         inputs, targets = feed.cut(index)
         if training and self.deform:
@@ -188,6 +196,12 @@ class TrainingSteps:
             return keras.losses.sparse_categorical_crossentropy(target, output)
         classes = tf.one_hot(target, output.shape[-1])
         return keras.losses.categorical_crossentropy(classes, output, label_smoothing=self.label_smoothing)
+
+
+def add_parts(parts: Sequence[tuple[Sequence[tf.Tensor], tf.Tensor]]) -> tuple[list[tf.Tensor], tf.Tensor]:
+    """Return the gradients and the sums of a batch, added over its parts in their order."""
+    gradients, sums = zip(*parts, strict=True)
+    return [tf.add_n(each) for each in zip(*gradients, strict=True)], tf.add_n(sums)
 
 
 def _traced(function: Callable[..., tf.Tensor], *arguments: tf.Tensor) -> Graph:
