@@ -11,7 +11,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -40,25 +39,19 @@ class ClusterLostError(LstmAeError):
     code = Code.CLUSTER_LOST
 
 
-class RayPool(Generic[Job, Outcome]):
-    """Executor that runs jobs in actors of a Ray cluster.
+class RayCluster:
+    """Connection of this process to a Ray cluster.
 
     Args:
         address: address for `ray.init`; None starts a cluster on this machine.
-        slots: jobs at once, at most one per core of the cluster; None for one per core.
-        actor: class of the actors, with the methods `run`, from a job to its outcome, and `step`, see `RayActor`.
-        argument: argument of the class; sent to the cluster once.
-        notify: called with the progress of each job.
 
     Raises:
         ClusterLostError: there is no cluster at the address, or Ray is not installed.
     """
 
-    def __init__(
-        self, address: str | None, slots: int | None, actor: type[Any], argument: object, notify: Notify
-    ) -> None:
+    def __init__(self, address: str | None) -> None:
         self.ray = _ray()
-        self.notify, self.muted = notify, contextlib.ExitStack()
+        self.muted = contextlib.ExitStack()
         if address and ":" in address:
             _require_reachable(address)
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -79,9 +72,84 @@ class RayPool(Generic[Job, Outcome]):
             raise ClusterLostError(f"Cannot reach a Ray cluster at {address!r} ({first})") from error
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, terminate)  # Ray's handler ends the process without a message.
-        cores = max(1, int(self.ray.cluster_resources().get("CPU", 1)))
-        self.slots = min(slots or cores, cores)
+        self.cores = max(1, int(self.ray.cluster_resources().get("CPU", 1)))
         self.head, self.failed_checks = str(self.ray.get_runtime_context().gcs_address), 0
+        # A lost machine takes its actors and the results that it stored with it.
+        self.losses = (self.ray.exceptions.RayActorError, self.ray.exceptions.ObjectLostError)
+
+    def wait(self, references: "list[ObjectRef[Any]]", timeout: float) -> "list[ObjectRef[Any]]":
+        """Wait until at least one result is ready and return the references of the ready ones.
+
+        Args:
+            references: references of results.
+            timeout: longest time to wait, in seconds.
+
+        Raises:
+            ClusterLostError: the head of the cluster does not answer; Ray would end this process after a minute.
+        """
+        ready, _ = self.call(lambda: self.ray.wait(references, timeout=timeout))
+        if not ready:
+            self._check_head()
+        return list(ready)
+
+    def get(self, reference: "ObjectRef[Result]") -> "Result":
+        """Return a result.
+
+        Raises:
+            Exception: the exception of the actor; one of `losses` if the actor died.
+        """
+        result: Result = self.call(lambda: self.ray.get(reference))
+        return result
+
+    def call(self, request: Callable[[], Result]) -> Result:
+        """Return the result of a request to the cluster; an exception of an actor is raised unchanged."""
+        try:
+            return request()
+        except self.losses:
+            raise
+        except self.ray.exceptions.RayTaskError as error:
+            raise error.cause from None
+        except (self.ray.exceptions.RayError, ConnectionError, RuntimeError, SystemError) as error:
+            raise ClusterLostError(f"The Ray cluster is lost ({type(error).__name__})") from error
+
+    def _check_head(self) -> None:
+        try:
+            _require_reachable(self.head)
+        except ClusterLostError as error:
+            self.failed_checks += 1
+            if self.failed_checks == MAX_FAILED_CHECKS:
+                raise ClusterLostError(f"The Ray cluster is lost: no answer from {self.head}") from error
+        else:
+            self.failed_checks = 0
+
+    def stop(self) -> None:
+        """End all actors of this process, and the cluster if this process started it."""
+        try:
+            self.ray.shutdown()
+        finally:
+            self.muted.close()
+
+
+class RayPool(Generic[Job, Outcome]):
+    """Executor that runs jobs in actors of a Ray cluster.
+
+    Args:
+        address: address for `ray.init`; None starts a cluster on this machine.
+        slots: jobs at once, at most one per core of the cluster; None for one per core.
+        actor: class of the actors, with the methods `run`, from a job to its outcome, and `step`, see `RayActor`.
+        argument: argument of the class; sent to the cluster once.
+        notify: called with the progress of each job.
+
+    Raises:
+        ClusterLostError: there is no cluster at the address, or Ray is not installed.
+    """
+
+    def __init__(
+        self, address: str | None, slots: int | None, actor: type[Any], argument: object, notify: Notify
+    ) -> None:
+        self.cluster, self.notify = RayCluster(address), notify
+        self.ray = self.cluster.ray
+        self.slots = min(slots or self.cluster.cores, self.cluster.cores)
         self.argument = self.ray.put(argument)
         self.kind = self.ray.remote(actor)
         self.free: list[ActorHandle[Any]] = []
@@ -104,45 +172,30 @@ class RayPool(Generic[Job, Outcome]):
             left = 1.0 if end is None else min(1.0, end - time.monotonic())
             if left <= 0:
                 return []
-            ready, _ = self._call(partial(self.ray.wait, list(self.running), timeout=left))
+            ready = self.cluster.wait(list(self.running), left)
             if ready:
                 return [self._collect(each) for each in ready]
-            self._check_head()
             self._report_progress()
         return []
 
     def stop(self) -> None:
         """Stop all actors, and the cluster if this process started it."""
         self.running.clear()
-        try:
-            self.ray.shutdown()
-        finally:
-            self.muted.close()
+        self.cluster.stop()
 
     def _collect(self, reference: "ObjectRef[Outcome]") -> Outcome | LostJob:
         actor, job = self.running.pop(reference)
         try:
-            outcome: Outcome = self._call(lambda: self.ray.get(reference))
-        except self.ray.exceptions.RayActorError as error:
-            return LostJob(job.number, _describe_actor_error(error))
+            outcome: Outcome = self.cluster.get(reference)
+        except self.cluster.losses as error:
+            return LostJob(job.number, describe_actor_error(error))
         self.free.append(actor)
         return outcome
-
-    def _check_head(self) -> None:
-        """Raise if the head of the cluster stops answering, because Ray would end this process after a minute."""
-        try:
-            _require_reachable(self.head)
-        except ClusterLostError as error:
-            self.failed_checks += 1
-            if self.failed_checks == MAX_FAILED_CHECKS:
-                raise ClusterLostError(f"The Ray cluster is lost: no answer from {self.head}") from error
-        else:
-            self.failed_checks = 0
 
     def _report_progress(self) -> None:
         """Request the progress of the actors and pass it to `notify`."""
         references = [actor.step.remote() for actor, _ in self.running.values()]
-        ready, _ = self._call(lambda: self.ray.wait(references, num_returns=len(references), timeout=1.0))
+        ready, _ = self.cluster.call(lambda: self.ray.wait(references, num_returns=len(references), timeout=1.0))
         for reference in ready:
             try:
                 step = self.ray.get(reference)
@@ -150,17 +203,6 @@ class RayPool(Generic[Job, Outcome]):
                 continue
             if step:
                 self.notify(step)
-
-    def _call(self, request: Callable[[], Result]) -> Result:
-        """Return the result of a request to the cluster; an exception of a job is raised unchanged."""
-        try:
-            return request()
-        except self.ray.exceptions.RayActorError:
-            raise
-        except self.ray.exceptions.RayTaskError as error:
-            raise error.cause from None
-        except (self.ray.exceptions.RayError, ConnectionError, RuntimeError, SystemError) as error:
-            raise ClusterLostError(f"The Ray cluster is lost ({type(error).__name__})") from error
 
 
 class RayExecutor(RayPool[TrialJob, JobOutcome]):
@@ -220,7 +262,8 @@ def _require_reachable(address: str) -> None:
         raise ClusterLostError(f"Cannot reach a Ray cluster at {address!r} ({error})") from error
 
 
-def _describe_actor_error(error: Exception) -> str:
+def describe_actor_error(error: Exception) -> str:
+    """Describe how an actor was lost, as a clause about "its worker"."""
     text = " ".join(str(error).split())
     return "it was killed or ran out of memory" if "unexpectedly" in text else f"Ray says: {text[:120]}"
 
