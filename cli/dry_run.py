@@ -11,11 +11,13 @@ from lstm_ae.formatting import format_clock, format_size
 from . import training
 from .backend import import_tensorflow
 from .console import Console
-from .options import GivenOptions, Tracking
+from .options import GivenOptions, Parallel, Tracking
 
 if TYPE_CHECKING:
     from lstm_ae.estimate.durations import CommandEstimate
     from lstm_ae.json_types import JsonObject
+
+ENGINE_REFUSED = "--dry-run times this machine and needs --engine local. Remove one of the two options"
 
 
 def show_training_estimate(kind: type[Config]) -> Callable[..., None]:
@@ -30,6 +32,7 @@ def show_training_estimate(kind: type[Config]) -> Callable[..., None]:
         data: str | None = None,
         fleet: bool = False,
         tracking: Tracking,
+        parallel: Parallel,
     ) -> None:
         from lstm_ae.run import require_free
 
@@ -39,6 +42,8 @@ def show_training_estimate(kind: type[Config]) -> Callable[..., None]:
                 "--dry-run estimates one training. Remove --fleet for that of the common model",
                 code=Code.OPTION_NOT_APPLICABLE,
             )
+        if parallel.engine != "local":
+            raise ConfigError(ENGINE_REFUSED, code=Code.CONFLICTING_OPTIONS)
         if out is not None:
             require_free(out)
         tracking.trackers()  # refuses what the training would refuse

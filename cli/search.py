@@ -327,10 +327,7 @@ def show_search_estimate(given: GivenOptions, request: SearchRequest, kind: type
 
     dry_run.forbid_resume(request.resume)
     if request.engine != "local":
-        raise ConfigError(
-            "--dry-run times this machine and needs --engine local. Remove one of the two options",
-            code=Code.CONFLICTING_OPTIONS,
-        )
+        raise ConfigError(dry_run.ENGINE_REFUSED, code=Code.CONFLICTING_OPTIONS)
     if request.out is not None:
         require_free(request.out)
     plan = make_plan(given, kind, request)

@@ -28,6 +28,7 @@ from .options import (
     LabelColumn,
     OptionalTable,
     Out,
+    Parallel,
     Parts,
     Resume,
     RunArgument,
@@ -209,12 +210,18 @@ def register(app: typer.Typer) -> None:
             ),
         ] = False,
         tracking: Tracking,
+        parallel: Parallel,
         given: GivenOptions,
         console: Console,
     ) -> None:
         """Train a model on a table; options you omit are chosen from the data and reported."""
         trackers = tracking.trackers()
         if fleet:
+            if parallel.engine != "local":
+                raise ConfigError(
+                    "--engine ray is for the training of one model. Remove it, or remove --fleet",
+                    code=Code.OPTION_NOT_APPLICABLE,
+                )
             for name, used in (("--resume", resume), ("--tensorboard and --mlflow", trackers)):
                 if used:
                     raise ConfigError(
@@ -224,7 +231,9 @@ def register(app: typer.Typer) -> None:
         if resume:
             if data is not None:
                 given["data"] = data
-            _show_trained(console, training.resume(given, Series, console, out=out, trackers=trackers))
+            with parallel.start(console) as workers:
+                run = training.resume(given, Series, console, out=out, trackers=trackers, workers=workers)
+            _show_trained(console, run)
             return
         config = given.config(Series, **({} if data is None else {"data": data}))
         if config.data is None:
@@ -239,14 +248,17 @@ def register(app: typer.Typer) -> None:
             from lstm_ae.run import require_free
 
             require_free(out)
-        import_tensorflow(console)
-        complete, loaded = training.complete_config(config, console)
-        if config.task == "anomaly" and not config.normal:
-            marked = " except those that --label-col marks" * (config.label_col is not None)
-            console.say(
-                f"  normal: all rows of the training and validation splits count as normal{marked} (see --normal)"
-            )
-        _show_trained(console, training.train(complete, console, out=out, data=loaded, trackers=trackers))
+        with parallel.start(console) as workers:
+            import_tensorflow(console)
+            config = training.choose_parts(config, given, workers)
+            complete, loaded = training.complete_config(config, console)
+            if config.task == "anomaly" and not config.normal:
+                marked = " except those that --label-col marks" * (config.label_col is not None)
+                console.say(
+                    f"  normal: all rows of the training and validation splits count as normal{marked} (see --normal)"
+                )
+            run = training.train(complete, console, out=out, data=loaded, trackers=trackers, workers=workers)
+        _show_trained(console, run)
 
     @command(app, "detect", "lstmae series detect latest pump.csv --events events.csv", reads=True)
     def detect(

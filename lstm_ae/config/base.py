@@ -14,6 +14,9 @@ ADAMS = ("adam", "adamw", "nadam")
 # Options that name files of data. A run is identified by the content of the files, which may move.
 DATA_PATHS = ("data", "test")
 
+# Maximum number of parts of a batch, which is the maximum number of workers too.
+MAX_PARTS = 64
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(Options):
@@ -129,7 +132,7 @@ class Config(Options):
         details="Results depend on it, not on the number of cores.",
         advanced=True,
         minimum=1,
-        maximum=64,
+        maximum=MAX_PARTS,
         tunable=False,
     )
     kernel: str = option(

@@ -39,7 +39,9 @@ class Deformation(NamedTuple):
         picture = tf.reshape(window, (batch, IMAGE_SIDE * IMAGE_SIDE))
         if self.read == "permuted":
             picture = tf.gather(picture, tf.math.invert_permutation(pixel_permutation()), axis=1)
-        points = self._source_points(batch, tf.stack([tf.cast(step, tf.int32), self.seed * 64 % 2**31 + part]))
+        points = self._source_points(
+            batch, tf.stack([tf.cast(step, tf.int32), self.seed * 64 % 2**31 + tf.cast(part, tf.int32)])
+        )
         if self.read == "columns":  # the picture is transposed
             points = tf.reverse(points, [-1])
             points = tf.reshape(

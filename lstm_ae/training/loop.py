@@ -5,8 +5,8 @@ that is killed and resumed therefore takes exactly the same steps as an uninterr
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -23,7 +23,10 @@ from lstm_ae.training.checkpoint import Checkpointer, Judge, completed_epochs
 from lstm_ae.training.deformation import Deformation
 from lstm_ae.training.observer import TrainingObserver, add_seed
 from lstm_ae.training.optimizer import make_optimizer
-from lstm_ae.training.steps import TrainingSteps, steps_per_epoch
+from lstm_ae.training.steps import TrainingSteps, Workers, steps_per_epoch
+
+# A function that starts the workers of a network, its data, and its config; they end with the context.
+StartWorkers = Callable[[keras.Model, Data, Config], AbstractContextManager[Workers]]
 
 # Minimum number of validation windows if an epoch is limited; the maximum is a quarter of its training windows.
 VALIDATED = 10_000
@@ -92,6 +95,7 @@ def fit(
     until: int | None = None,
     judge: Judge | None = None,
     best: bool = True,
+    workers: StartWorkers | None = None,
 ) -> TrainingResult:
     """Train the network in place and restore the weights of its best epoch, which may be epoch 0.
 
@@ -108,6 +112,8 @@ def fit(
         judge: called with the history without epoch 0 after every epoch; a non-empty return value stops training and
             is recorded as the reason.
         best: False to leave the weights of the last epoch (or their moving average).
+        workers: starts workers that compute the gradients; None to compute them in this process. The result does not
+            depend on the workers.
 
     Returns:
         The history and how training ended.
@@ -132,7 +138,8 @@ def fit(
     until = config.epochs if until is None else min(until, config.epochs)
     try:
         if not checkpointer.stopped and (checkpointer.epoch < until or not checkpointer.history):
-            with accelerate(network, config.kernel):
+            with accelerate(network, config.kernel), ExitStack() as stack:
+                steps.workers = stack.enter_context(workers(network, data, config)) if workers else None
                 _train_epochs(steps, checkpointer, [checkpointer, *callbacks], every, until)
     finally:
         steps.release()

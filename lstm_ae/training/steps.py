@@ -1,22 +1,71 @@
 """Training and validation steps: many per TensorFlow call, each batch split into parts that run in parallel.
 
-The split depends on the number of parts only and the parts' losses are added in order, so that results do not depend on
-the number of cores.
+The split depends on the number of parts only and the parts' losses and gradients are added in order, so that results do
+not depend on the number of cores, or on the workers that compute the parts.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+from lstm_ae.arrays import Array, Float32Array, Int64Array
 from lstm_ae.data.windows import Data, Split, inference_batch_size
 from lstm_ae.training.batches import Batches
 from lstm_ae.training.deformation import Deformation
 
-# A traced function.
-Graph = Callable[..., tf.Tensor]
+# A traced function of tensors.
+Graph = Callable[..., Any]
 # A function from the number and the sums of a step to those of the next one.
 Step = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+
+
+class StepState(NamedTuple):
+    """State of a training before a step.
+
+    Args:
+        step: number of completed steps.
+        samples: `(batch,)` samples of the batch.
+        weights: values of the network's trainable variables.
+        random: values of its other variables, which are the states of random number generators.
+    """
+
+    step: int
+    samples: Int64Array
+    weights: Sequence[Float32Array]
+    random: Sequence[Array]
+
+
+class PartGradients(NamedTuple):
+    """Share of a part in the gradients of a batch.
+
+    Args:
+        part: number of the part.
+        gradients: the gradient of each trainable variable.
+        sums: `(names,)` sums of losses and metrics over the samples of the part, see `TrainingSteps.measure`.
+        random: states of the random number generators after the part.
+    """
+
+    part: int
+    gradients: Sequence[Float32Array]
+    sums: Float32Array
+    random: Sequence[Array]
+
+
+class Workers(Protocol):
+    """Workers that compute the gradients of batches."""
+
+    def compute(self, state: StepState, parts: int) -> Sequence[PartGradients]:
+        """Return the gradients of the parts of a batch, in their order.
+
+        Args:
+            state: the training before the step.
+            parts: number of parts.
+        """
+        ...
 
 
 def steps_per_epoch(split: Split, batch_size: int, most: int | None = None) -> int:
@@ -38,7 +87,12 @@ class TrainingSteps:
         reconstruction_weight: weight of the reconstruction loss if there is a label loss as well.
         label_smoothing: share of the target probability spread evenly over all classes, in training.
         deform: augmentation of the training samples; None for none.
+
+    Attributes:
+        workers: compute the gradients of training batches; None to compute them in this process.
     """
+
+    workers: Workers | None = None
 
     def __init__(
         self,
@@ -64,7 +118,8 @@ class TrainingSteps:
             self.names += [f"{name}_loss" for name in names]
         if "label" in names:
             self.names.append("label_accuracy")
-        self.train_feed, self.validation_feed = (Batches(part, data.scale, network) for part in data[:2])
+        self.train_feed = Batches(data.train, data.scale, network)
+        self.data = data
         self.count = steps_per_epoch(data.train, batch_size, most)
         # Samples per epoch.
         self.samples = min(self.count * batch_size, data.train.samples)
@@ -73,6 +128,13 @@ class TrainingSteps:
         self.missing = any(part.missing for part in data[:2])
         self._train: Graph | None = None
         self._validate: Graph | None = None
+        self._update: Graph | None = None
+
+    @functools.cached_property
+    def validation_feed(self) -> Batches:
+        """Source of the validation samples; workers need none."""
+        with tf.init_scope():  # The first use is in a graph that is being traced.
+            return Batches(self.data.validation, self.data.scale, self.network)
 
     def train(self, order: tf.Tensor, first: int, last: int, sums: Mapping[str, float]) -> dict[str, float]:
         """Train on the batches `first` to `last` - 1.
@@ -88,30 +150,56 @@ class TrainingSteps:
             The sums including these batches.
         """
         before = tf.constant([sums[name] for name in self.names], tf.float64)
-        arguments = [tf.convert_to_tensor(order), tf.constant(first, tf.int64), tf.constant(last, tf.int64), before]
-        self._train = self._train or _traced(self._training, *arguments)
+        order = tf.convert_to_tensor(order)
+        if self.workers:
+            for number in range(first, last):
+                before = self._train_with(self.workers, self._batch(order, number), before)
+            return self._named(before)
+        arguments = [order, tf.constant(first, tf.int64), tf.constant(last, tf.int64), before]
+        self._train = self._train or trace(self._training, *arguments)
         return self._named(self._train(*arguments))
 
     def validate(self) -> dict[str, float]:
         """Return the mean losses and metrics on the validation windows, by name."""
-        self._validate = self._validate or _traced(self._validating)
+        self._validate = self._validate or trace(self._validating)
         values = self._named(self._validate())
         return {name: value / self.validation_feed.samples for name, value in values.items()}
 
     def release(self) -> None:
         """Release the memory of the data; no step can run afterwards."""
         self.train_feed.release()
-        self.validation_feed.release()
+        if "validation_feed" in vars(self):
+            self.validation_feed.release()
 
     def _named(self, values: tf.Tensor) -> dict[str, float]:
         return dict(zip(self.names, values.numpy().tolist(), strict=True))
 
+    def _batch(self, order: tf.Tensor, number: int | tf.Tensor) -> tf.Tensor:
+        return order[number * self.batch_size : (number + 1) * self.batch_size]
+
+    def _train_with(self, workers: Workers, index: tf.Tensor, sums: tf.Tensor) -> tf.Tensor:
+        """Train on a batch whose gradients workers compute, and return the sums including it."""
+        weights, random = (
+            [np.array(variable) for variable in variables]
+            for variables in (self.network.trainable_variables, self.network.non_trainable_variables)
+        )
+        state = StepState(int(self.optimizer.iterations.numpy()), index.numpy(), weights, random)
+        parts = workers.compute(state, self.parts)
+        for variable, value in zip(self.network.non_trainable_variables, parts[-1].random, strict=True):
+            variable.assign(value)
+        shares = [([*map(tf.constant, part.gradients)], tf.constant(part.sums)) for part in parts]
+        self._update = self._update or trace(self._updating, shares, sums)
+        return self._update(shares, sums)
+
+    def _updating(self, parts: Sequence[tuple[Sequence[tf.Tensor], tf.Tensor]], sums: tf.Tensor) -> tf.Tensor:
+        gradients, values = add_parts(parts)
+        self.optimizer.apply(gradients, self.network.trainable_variables)
+        return sums + tf.cast(values, tf.float64)
+
     def _training(self, order: tf.Tensor, first: tf.Tensor, last: tf.Tensor, before: tf.Tensor) -> tf.Tensor:
         def step(number: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            index = order[number * self.batch_size : (number + 1) * self.batch_size]
-            gradients, values = self.gradients(index)
-            self.optimizer.apply(gradients, self.network.trainable_variables)
-            return number + 1, sums + tf.cast(values, tf.float64)
+            index = self._batch(order, number)
+            return number + 1, self._updating([self.part_gradients(index, part) for part in range(self.parts)], sums)
 
         return self._loop(step, first, last, before)
 
@@ -204,7 +292,12 @@ def add_parts(parts: Sequence[tuple[Sequence[tf.Tensor], tf.Tensor]]) -> tuple[l
     return [tf.add_n(each) for each in zip(*gradients, strict=True)], tf.add_n(sums)
 
 
-def _traced(function: Callable[..., tf.Tensor], *arguments: tf.Tensor) -> Graph:
-    """Trace a function once: TensorFlow warns of retracing if one process trains many models one after another."""
+def trace(function: Callable[..., object], *arguments: object) -> Graph:
+    """Trace a function once: TensorFlow warns of retracing if one process trains many models one after another.
+
+    Args:
+        function: function of tensors.
+        arguments: tensors of the shapes that it is called with, or their `tf.TensorSpec`; or nested lists of them.
+    """
     graph: Graph = tf.function(function, autograph=False).get_concrete_function(*arguments)
     return graph
