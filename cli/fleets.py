@@ -1,21 +1,24 @@
-"""`lstmae series train --fleet`: one model for each series of a table."""
+"""`lstmae series train --fleet`, and `series detect` with a fleet: one model for each series of a table."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lstm_ae.config import Series
 from lstm_ae.errors import Code, ConfigError, DataError
-from lstm_ae.formatting import format_count, format_duration, format_heading
+from lstm_ae.formatting import format_count, format_duration, format_expected_count, format_heading, format_names
 from lstm_ae.training.observer import ProgressObserver
 
-from .backend import import_tensorflow
+from .backend import import_tensorflow, show_library_log
 from .console import Console, ProgressCounter
 from .errors import Interrupted
+from .results import show_events, show_files, show_note
 
 if TYPE_CHECKING:
-    from lstm_ae.json_types import JsonObject
+    from lstm_ae.fleets.detection import SeriesDetection
+    from lstm_ae.json_types import JsonMapping, JsonObject
+    from lstm_ae.table_files import TableColumns
 
 # Series without a model that are shown without --verbose.
 MAX_SHOWN_FAILURES = 10
@@ -86,3 +89,141 @@ def _compare(rows: "Sequence[JsonObject]", part: str) -> str:
         f"{part}: own models beat the common model in {better:,} of {len(pairs):,} series, "
         f"median error {median:.3f} of the common one{chosen}"
     )
+
+
+def is_fleet(directory: str) -> bool:
+    """Return whether a directory is that of a fleet."""
+    from lstm_ae.fleets.directory import is_fleet
+
+    return is_fleet(directory)
+
+
+def refuse_options(given: Mapping[str, object]) -> None:
+    """Refuse options that are for a single model."""
+    for name, value in given.items():
+        if value is not None:
+            raise ConfigError(
+                f"{name} does not apply to a fleet. Remove it, or pass one of the fleet's runs",
+                code=Code.OPTION_NOT_APPLICABLE,
+            )
+
+
+class DetectionRequest(NamedTuple):
+    """Detection with a fleet, as its options request it."""
+
+    fleet: str
+    data: str
+    threshold: str | None
+    events: Path | None
+    scores: Path | None
+    online: bool
+    adapt: int | None
+    keep_formulas: bool
+
+
+def detect_in_fleet(request: DetectionRequest, console: Console, reading: "JsonMapping") -> None:
+    """Detect anomalies in each series of a table with its own model, and write the events and the scores."""
+    from lstm_ae.apply.detect import require_online
+    from lstm_ae.apply.detection_output import count_scored_rows, event_rows, score_columns
+    from lstm_ae.apply.run_table import TableRequest
+    from lstm_ae.fleets.detection import detect_series, read_fleet_table
+    from lstm_ae.fleets.directory import Fleet
+    from lstm_ae.table_files import write_table
+
+    if request.adapt is not None:
+        require_online(online=request.online)
+    show_library_log(console)
+    fleet = Fleet(Path(request.fleet))
+    with console.progress() as bar:
+        table = read_fleet_table(fleet, TableRequest(request.data, reading=reading, progress=bar.reading))
+    found: list[JsonObject] = []
+    tables: list[TableColumns] = []
+    others: list[SeriesDetection] = []
+    thresholds: dict[str, float] = {}
+    rules, trained_on, shifted, rows, expected = set[str](), list[str](), list[str](), 0, 0.0
+    counter = ProgressCounter(console, "series")
+    try:
+        for result in detect_series(
+            fleet,
+            table,
+            rule=request.threshold,
+            online=request.online,
+            adapt=request.adapt,
+            reading=reading,
+            report=counter,
+        ):
+            detection = result.detection
+            if detection is None:
+                others.append(result)
+                continue
+            threshold, scored = detection.model.threshold, count_scored_rows(detection)
+            found += [{"series": result.series} | row for row in event_rows(detection)]
+            thresholds[result.series] = threshold.value
+            rules.add(str(threshold.rule))
+            rows += scored
+            expected += threshold.alarms.per(scored).expected
+            trained_on += [result.series] * result.trained_on
+            shifted += [result.series] * bool(detection.shifts)
+            if request.scores is not None:
+                columns = score_columns(detection)
+                tables.append({"series": [result.series] * len(columns["score"]), **columns})
+    finally:
+        counter.clear()
+    unknown = [each.series for each in others if each.unknown]
+    failed = {each.series: each.failure for each in others if not each.unknown}
+    notes = (
+        (unknown, "are unknown to the fleet and have no scores"),
+        (trained_on, "have rows that their models were trained or selected on; results on them are optimistic"),
+        (shifted, "have drifted outside the training range; their last scores mainly reflect the drift"),
+    )
+    show_note(
+        [f"{len(names):,} of {len(table.ids):,} series {text}: {_list(names)}" for names, text in notes if names],
+        console,
+    )
+    for series, failure in list(failed.items())[: None if console.verbose else MAX_SHOWN_FAILURES]:
+        console.say(f"not scored: {format_heading(series)}: {failure}")
+    if not thresholds:
+        raise DataError(f"No series of {table.name} has scores; see the notes above", code=Code.SERIES_NAME)
+    show_events(found, _describe_fleet(len(found), rows, thresholds, rules, expected), console)
+    names = ("series", "start", "end", "peak", "score", "p", "columns", "provisional")
+    columns = {name: [row[name] for row in found] for name in names}
+    # Without a file, the events are stored in the fleet, as those of a run are stored in the run.
+    events = request.events
+    if events is None and request.scores is None:
+        events = fleet.directory / "events.csv"
+    files = {}
+    if events is not None:
+        files["events"] = write_table(events, columns, keep_formulas=request.keep_formulas)
+    if request.scores is not None:
+        joined = {name: [cell for each in tables for cell in each[name]] for name in tables[0]}
+        files["scores"] = write_table(request.scores, joined, keep_formulas=request.keep_formulas)
+    show_files(console, files)
+    console.document(
+        {
+            "series": len(table.ids),
+            "scored_series": len(thresholds),
+            "unknown": unknown,
+            "failed": failed,
+            "thresholds": thresholds,
+            "expected_false_alarms": expected,
+            "anomalies": found,
+            **{name: str(path) for name, path in files.items()},
+        }
+    )
+
+
+def _list(names: Sequence[str]) -> str:
+    return format_names([format_heading(name) for name in names])
+
+
+def _describe_fleet(
+    events: int, rows: int, thresholds: Mapping[str, float], rules: set[str], expected: float
+) -> list[str]:
+    """Return lines about the events, the thresholds, and the expected false alarms of all series."""
+    series, values = len(thresholds), thresholds.values()
+    each = " in each series" if any(rule.startswith("budget") for rule in rules) else ""
+    return [
+        f"{format_count(events, 'event')} in {format_count(rows, 'row')} of {series:,} series",
+        f"thresholds {min(values):.4g} to {max(values):.4g}, {' or '.join(sorted(rules))}{each}",
+        f"false alarms expected in as many normal rows of the fleet: about {format_expected_count(expected)}",
+    ]

@@ -23,6 +23,9 @@ TABLE_SUFFIXES = (".csv", ".parquet")
 MAX_LISTED_COLUMNS = 5
 MAX_SHOWN_COLUMNS = 20
 
+# Events that are shown without --verbose.
+MAX_SHOWN_EVENTS = 10
+
 # Series that are shown without --verbose, of the worst ones and of the best ones.
 MAX_SHOWN_SERIES = 3
 
@@ -189,6 +192,31 @@ def show_note(remarks: Sequence[str], console: Console) -> None:
     """Print notes about a table."""
     for text in remarks:
         console.say(f"note: {text}")
+
+
+def show_events(events: "Sequence[JsonMapping]", lines: Sequence[str], console: Console) -> None:
+    """Show the strongest events in the order of the table, and lines about all of them.
+
+    Args:
+        events: records of the events, see `lstm_ae.apply.detection_output.event_record`.
+        lines: the numbers of events and rows first.
+        console: the output.
+    """
+    rows = [{**row, "end": row["end"] + " (provisional)" * row["provisional"]} for row in events]
+    if rows:
+        console.show(f"Anomalies found: {lines[0]}")
+        # The strongest ones if there are many, in the order of their times.
+        most = len(rows) if console.verbose else MAX_SHOWN_EVENTS
+        weakest = sorted((row["score"] for row in rows), reverse=True)[:most][-1]
+        names = [name for name in rows[0] if name != "provisional"]
+        shown = [tuple(row[name] for name in names) for row in rows if row["score"] >= weakest]
+        if len(rows) > most:
+            console.show(f"The {most} events with the highest scores (all are in the file of events):")
+        console.table(names, shown)
+    else:
+        console.show(f"No anomaly found.\n{lines[0]}")
+    for line in lines[1:]:
+        console.show(line)
 
 
 def show_files(console: Console, files: Mapping[str, Path]) -> None:

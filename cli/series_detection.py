@@ -35,7 +35,7 @@ from .options import (
     Tracking,
     command,
 )
-from .results import require_png, require_table, show_files, show_note, show_training
+from .results import require_png, require_table, show_events, show_files, show_note, show_training
 from .signals import read_until_signal
 
 if TYPE_CHECKING:
@@ -174,9 +174,6 @@ def _print_lines(lines: Iterable[str]) -> None:
     if text := "".join(f"{line}\n" for line in lines):
         print(text, end="", flush=True)
 
-
-# Events that are shown without --verbose.
-MAX_SHOWN_EVENTS = 10
 
 # A network is hardly trained whose error is so many times that of principal components, and no so many times smaller
 # than that of the windows' means.
@@ -322,6 +319,7 @@ def register(app: typer.Typer) -> None:
         """Detect anomalies in a table: events with time, p-value, and causes.
 
         With --engine, DATA is a Parquet file, a directory, or a pattern, and may be larger than memory.
+        RUN may be a fleet (see train --fleet); each series is then scored by its own model.
         Without --events, --scores, and --figure, the events and a figure are written into the run.
         """
         for name, path in (("--events", events), ("--scores", scores)):
@@ -363,6 +361,20 @@ def register(app: typer.Typer) -> None:
             )
         if series is not None and figure is None and (events is not None or scores is not None):
             raise ConfigError("--series chooses what --figure draws. Add --figure", code=Code.MISSING_OPTION)
+        if fleets.is_fleet(run):
+            given_options = {
+                "--figure": figure,
+                "--series": series,
+                "--label-col": label_col,
+                "- as DATA": data == "-" or None,
+            }
+            fleets.refuse_options(given_options)
+            fleets.detect_in_fleet(
+                fleets.DetectionRequest(run, data, threshold, events, scores, bool(online), adapt, keep_formulas),
+                console,
+                given,
+            )
+            return
         opened = training.open_table_run(run, console)
         if data == "-":
             follow_stream(
@@ -496,19 +508,4 @@ def _show_detection(detection: "Detection", console: Console) -> None:
     """Show the events, the threshold, and the expected false alarms, with those of the baseline."""
     from lstm_ae.apply.detection_output import describe_detection, event_rows
 
-    rows = [row | {"end": row["end"] + " (provisional)" * row["provisional"]} for row in event_rows(detection)]
-    lines = describe_detection(detection)
-    if rows:
-        console.show(f"Anomalies found: {lines[0]}")
-        # The strongest ones if there are many, in the order of their times.
-        most = len(rows) if console.verbose else MAX_SHOWN_EVENTS
-        weakest = sorted((row["score"] for row in rows), reverse=True)[:most][-1]
-        names = [name for name in rows[0] if name != "provisional"]
-        shown = [tuple(row[name] for name in names) for row in rows if row["score"] >= weakest]
-        if len(rows) > most:
-            console.show(f"The {most} events with the highest scores (all are in the file of events):")
-        console.table(names, shown)
-    else:
-        console.show(f"No anomaly found.\n{lines[0]}")
-    for line in lines[1:]:
-        console.show(line)
+    show_events(event_rows(detection), describe_detection(detection), console)

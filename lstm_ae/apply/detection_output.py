@@ -80,7 +80,7 @@ def score_columns(detection: Detection) -> TableColumns:
 
 def describe_detection(detection: Detection) -> list[str]:
     """Return lines about the events, the threshold, the expected false alarms, the baseline, and the labels."""
-    scored, rows = detection.model, _count_scored_rows(detection)
+    scored, rows = detection.model, count_scored_rows(detection)
     budget, duration = _describe_series_budget(detection), _format_duration(detection, rows)
     lines = [
         f"{format_count(len(scored.events), 'event')} in {format_count(rows, 'row')}{duration}",
@@ -110,7 +110,8 @@ def describe_detection(detection: Detection) -> list[str]:
     return lines
 
 
-def _count_scored_rows(detection: Detection) -> int:
+def count_scored_rows(detection: Detection) -> int:
+    """Return the number of rows with a score."""
     return int(np.count_nonzero(~np.isnan(detection.model.scores)))
 
 
@@ -163,7 +164,7 @@ def _format_duration(detection: Detection, rows: int) -> str:
 def detection_to_json(detection: Detection) -> JsonObject:
     """Return the threshold, the events, and the metrics as a JSON object, without the scores of the rows."""
     threshold = detection.model.threshold
-    expected = threshold.alarms.per(_count_scored_rows(detection))
+    expected = threshold.alarms.per(count_scored_rows(detection))
     return {
         "threshold": threshold.value,
         "rule": str(threshold.rule),

@@ -1,4 +1,4 @@
-"""The directory of a fleet: a common model, one run for each series, and a table of them.
+"""The directory of a fleet: a common model, one run for each series, and a table of them; and rows by series.
 
 The directory contains
 
@@ -12,9 +12,12 @@ import dataclasses
 import hashlib
 import urllib.parse
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
+from lstm_ae.data.panel import Panel
 from lstm_ae.errors import Code, DataError
 from lstm_ae.files import read_object
 from lstm_ae.json_types import JsonObject
@@ -123,3 +126,12 @@ class Fleet:
 def is_fleet(directory: str | Path) -> bool:
     """Return whether a directory is that of a fleet."""
     return (Path(directory) / ABOUT).is_file()
+
+
+def take_series(table: Panel) -> Iterator[tuple[str, Panel]]:
+    """Yield the name and the rows of each series."""
+    borders = np.searchsorted(table.series, np.arange(len(table.ids) + 1))
+    for number, name in enumerate(table.ids):
+        own = table.take(np.arange(borders[number], borders[number + 1]))
+        zeros = np.zeros(len(own.lines), np.int32)
+        yield name, own._replace(ids=(name,), series=zeros, segment=zeros, unsorted=0, bad=())

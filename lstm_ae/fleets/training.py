@@ -8,7 +8,7 @@ series nor an interruption changes it.
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +21,7 @@ from lstm_ae.data.panel import Panel
 from lstm_ae.data.windows import Data, hash_panel
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.files import claim, lock_folder
-from lstm_ae.fleets.directory import ABOUT, FORMAT, Fleet, directory_names
+from lstm_ae.fleets.directory import ABOUT, FORMAT, Fleet, directory_names, take_series
 from lstm_ae.json_types import JsonObject
 from lstm_ae.run import Run, config_record, measured_parts, open_run, save_run
 from lstm_ae.studies import evaluated_parts
@@ -136,15 +136,6 @@ def series_config(config: Series, common: Series) -> Series:
         # A model is small, and several are trained at once.
         parts=1,
     )
-
-
-def take_series(table: Panel) -> Iterator[tuple[str, Panel]]:
-    """Yield the name and the rows of each series."""
-    borders = np.searchsorted(table.series, np.arange(len(table.ids) + 1))
-    for number, name in enumerate(table.ids):
-        own = table.take(np.arange(borders[number], borders[number + 1]))
-        zeros = np.zeros(len(own.lines), np.int32)
-        yield name, own._replace(ids=(name,), series=zeros, segment=zeros, unsorted=0, bad=())
 
 
 class SeriesTrainer:

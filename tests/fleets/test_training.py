@@ -16,8 +16,8 @@ from lstm_ae.config import Series
 from lstm_ae.data.table_reader import read_panel
 from lstm_ae.errors import ConfigError
 from lstm_ae.fleets import training
-from lstm_ae.fleets.directory import Fleet
-from lstm_ae.fleets.training import SeriesJob, SeriesOutcome, SeriesTrainer, common_config, series_config, take_series
+from lstm_ae.fleets.directory import Fleet, take_series
+from lstm_ae.fleets.training import SeriesJob, SeriesOutcome, SeriesTrainer, common_config, series_config
 from lstm_ae.run import open_run
 
 TRAIN = f"series train table.csv --fleet {OPTIONS}"

@@ -1,8 +1,15 @@
 """Small tables of several series, and fleets of their models."""
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
+
+from lstm_ae.data.synthetic import generate_pump
+from lstm_ae.fleets.directory import FORMAT, Fleet, directory_names
+
+PUMP = Path(__file__).parents[2] / "saved_models/pump"
 
 SERIES = ("m1", "site A/m2")
 TOO_SHORT = "short"
@@ -19,5 +26,28 @@ def write_series(path: Path, rows: int = ROWS, seed: int = 0, names: tuple[str, 
         wave = 10 * number + (1 + number) * np.sin(np.arange(length) / (2 + number)) + random.normal(0, 0.1, length)
         times = np.datetime64("2024-01-01T00:00") + np.arange(length) * np.timedelta64(1, "h")
         lines += [f"{time},{name},{value:.5f}" for time, value in zip(times, wave, strict=True)]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def copy_pump_fleet(folder: Path, series: tuple[str, ...], without: tuple[str, ...] = ()) -> Path:
+    """Write a fleet whose runs are copies of the saved run of a pump; the series `without` have no run."""
+    fleet, names = Fleet(folder), directory_names((*series, *without))
+    for run in (fleet.common, *(fleet.run(names[each]) for each in series)):
+        shutil.copytree(PUMP, run.directory)
+    (folder / "fleet.json").write_text(json.dumps({"format": FORMAT, "series": names}))
+    fleet.write_table([{"series": each} for each in names])
+    return folder
+
+
+def write_pumps(path: Path, series: tuple[str, ...], rows: int = 400) -> Path:
+    """Write rows of pumps, with an anomaly in the first one."""
+    lines = ["time,machine,flow,pressure,vibration"]
+    for number, name in enumerate(series):
+        pump = generate_pump(20, number)
+        columns = [np.array(pump[column])[:rows] for column in ("flow", "pressure", "vibration")]
+        columns[1][300:320] += 3 * (number == 0)
+        times = np.datetime64("2024-03-01T00:00") + np.arange(rows) * np.timedelta64(10, "m")
+        lines += [f"{time},{name},{','.join(map(str, cells))}" for time, *cells in zip(times, *columns, strict=True)]
     path.write_text("\n".join(lines) + "\n")
     return path

@@ -1,0 +1,118 @@
+"""Detection with a fleet: scores, series without a model, and refused options."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fleet_makers import copy_pump_fleet, write_pumps
+from processes import CEILING
+from searches import call, refused
+
+DETECT = "series detect fleet table.csv --id-col machine"
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    copy_pump_fleet(Path("fleet"), ("a", "b/c"), without=("d",))
+    write_pumps(Path("table.csv"), ("a", "b/c", "d", "e"))
+    return tmp_path
+
+
+def rows_of(path: str) -> list[dict[str, str]]:
+    with Path(path).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_each_series_has_the_scores_of_its_run() -> None:
+    said = call(f"{DETECT} --scores scores.csv --events events.csv --json")
+    assert said.code == 0, said.err
+    found, scores = json.loads(said.out), rows_of("scores.csv")
+    assert list(found["thresholds"]) == list(dict.fromkeys(row["series"] for row in scores)) == ["a", "b/c"]
+    header, *lines = Path("table.csv").read_text().splitlines()
+    for series, run in {"a": "a", "b/c": "b%2Fc"}.items():
+        Path("one.csv").write_text("\n".join([header, *(line for line in lines if f",{series}," in line)]))
+        alone = call(f"series detect fleet/runs/{run} one.csv --scores one-scores.csv --events one-events.csv --json")
+        assert alone.code == 0, alone.err
+        expected = json.loads(alone.out)
+        assert [row | {"series": series} for row in rows_of("one-scores.csv")] == [
+            row for row in scores if row["series"] == series
+        ]
+        assert [{"series": series} | row for row in expected["anomalies"]] == [
+            row for row in found["anomalies"] if row["series"] == series
+        ]
+        assert found["thresholds"][series] == expected["threshold"]
+    assert {row["series"] for row in rows_of("events.csv")} == {"a"}
+    # The budget is that of each series.
+    assert found["expected_false_alarms"] == pytest.approx(2 * expected["expected_false_alarms"]["mean"], rel=0.1)
+
+
+def test_series_without_a_model_are_counted() -> None:
+    said = call(DETECT)
+    assert said.code == 0, said.err
+    assert "note: 1 of 4 series are unknown to the fleet and have no scores: e" in said.err
+    assert "not scored: d: it has no model; see fleet.csv" in said.err
+    assert "event in 800 rows of 2 series" in said.out or "events in 800 rows of 2 series" in said.out
+    assert {row["series"] for row in rows_of("fleet/events.csv")} == {"a"}
+
+
+def test_short_series_are_named_and_the_others_scored() -> None:
+    lines = Path("table.csv").read_text().splitlines(keepends=True)
+    kept = [line for line in lines if ",b/c," not in line]
+    Path("table.csv").write_text("".join([*kept, *[line for line in lines if ",b/c," in line][:50]]))
+    said = call(f"{DETECT} --json")
+    assert said.code == 0, said.err
+    assert set(json.loads(said.out)["failed"]) == {"b/c", "d"}
+    assert "has 50 rows, and a window has 144" in said.err
+
+
+def test_table_of_unknown_series_is_refused() -> None:
+    write_pumps(Path("table.csv"), ("x", "y"))
+    assert "No series of 'table.csv' has scores" in call(DETECT).last
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("--figure f.png", "--figure does not apply to a fleet"),
+        ("--label-col flow", "--label-col does not apply to a fleet"),
+        ("--series a", "--series does not apply to a fleet"),
+        ("--adapt 100", "Add --online"),
+        ("--threshold budget:1/eon", "--threshold must be"),
+    ],
+)
+def test_options_of_a_single_model_are_refused(options: str, words: str) -> None:
+    assert words in refused(f"{DETECT} {options}", 2)
+
+
+def test_unfinished_and_damaged_fleets_are_refused() -> None:
+    Path("fleet/fleet.csv").unlink()
+    assert "The fleet 'fleet' is unfinished" in refused(DETECT, 3)
+    Path("fleet/fleet.csv").touch()
+    Path("fleet/runs/a/normal.npz").write_bytes(b"no archive")
+    assert "normal.npz" in refused(DETECT, 3)
+
+
+def test_fleet_is_no_run() -> None:
+    assert "'fleet' is a fleet. Pass one of its runs, such as 'fleet/runs/a'" in refused(
+        "series encode fleet table.csv", 3
+    )
+
+
+def test_detection_needs_no_tensorflow() -> None:
+    code = "import sys; from lstm_ae_cli import main; assert main(sys.argv[1:]) == 0; assert 'keras' not in sys.modules"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *DETECT.split()], capture_output=True, text=True, timeout=CEILING
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_copied_fleet_works_elsewhere() -> None:
+    before = call(f"{DETECT} --json")
+    shutil.move("fleet", "moved")
+    after = call(f"{DETECT.replace('fleet', 'moved')} --json")
+    assert json.loads(before.out)["anomalies"] == json.loads(after.out)["anomalies"]
