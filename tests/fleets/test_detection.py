@@ -99,7 +99,7 @@ def test_unfinished_and_damaged_fleets_are_refused() -> None:
 
 def test_fleet_is_no_run() -> None:
     assert "'fleet' is a fleet. Pass one of its runs, such as 'fleet/runs/a'" in refused(
-        "series encode fleet table.csv", 3
+        "series evaluate fleet table.csv", 3
     )
 
 
