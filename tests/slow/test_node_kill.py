@@ -1,0 +1,50 @@
+"""A detection on a cluster of two nodes gives the same files if one of them is killed in the middle."""
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from partitioned import RUN, results, write_dataset
+from processes import CEILING, finished, started, wait_for
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+
+DETECT = f"series detect {RUN} data --id-col machine --out out"
+MACHINES = "abcdefgh"
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Return a cluster whose head and whose other node have one core each."""
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        yield cluster
+    finally:
+        cluster.shutdown()
+
+
+def test_killed_node_does_not_change_the_results(tmp_path: Path, cluster: Any) -> None:
+    (tmp_path / "whole").mkdir()
+    for place in (tmp_path, tmp_path / "whole"):
+        write_dataset(place / "data", MACHINES)
+    code, lines = finished(f"{DETECT} --engine local --jobs 1", tmp_path / "whole")
+    assert code == 0, lines
+    node = cluster.add_node(num_cpus=1)
+    with started(f"{DETECT} --engine ray --address {cluster.address} --jobs 2", tmp_path) as process:
+        parts = tmp_path / "out/parts"
+        wait_for(lambda: len(list(parts.rglob("*.npz"))) > 3, "no part was completed")
+        cluster.remove_node(node, allow_graceful=False)
+        out, err = process.communicate(timeout=CEILING)
+    assert process.returncode == 0, err
+    assert "another one takes over" in err
+    assert f"{3 * len(MACHINES)} parts" in out
+    assert results(tmp_path / "out") == results(tmp_path / "whole/out")
