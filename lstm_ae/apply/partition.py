@@ -8,6 +8,7 @@ The rows of a series may be in several parts, but the parts must not overlap in 
 """
 
 import abc
+import datetime
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -17,17 +18,20 @@ import numpy as np
 from lstm_ae.apply.run_table import TableRequest, read_run_table
 from lstm_ae.arrays import Array, BoolArray, Int64Array
 from lstm_ae.config import Series
-from lstm_ae.config.reading import TimeStep
+from lstm_ae.config.reading import UNITS, TimeStep
 from lstm_ae.data.grid import grid_positions, regularize
 from lstm_ae.data.padding import pad_segments
 from lstm_ae.data.panel import Panel, run_starts, sort_rows
 from lstm_ae.data.parquet import ParquetPart
 from lstm_ae.data.preparation import PreparedTable
+from lstm_ae.data.time_zones import in_repeated_hour
 from lstm_ae.detection.calibration import batch_size
 from lstm_ae.errors import Code, DataError
 from lstm_ae.files import load_arrays, save_arrays
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.table_files import TableColumns
+
+HOUR = UNITS["h"]
 
 # Positions that reach beyond both ends of every series.
 WHOLE_SERIES = 1 << 48
@@ -55,11 +59,14 @@ class PartScan(NamedTuple):
         spans: the series of the part by name.
         head_stop: end of the rows of the file that a part before this one needs.
         tail_start: first row of the file that a part after this one needs.
+        repeated: number of rows at the begin of the part that only the rows before them may show to be in the first or
+            the second pass of the hour that is repeated at the end of daylight saving time.
     """
 
     spans: Mapping[str, SeriesSpan]
     head_stop: int
     tail_start: int
+    repeated: int = 0
 
 
 class SeriesPlace(NamedTuple):
@@ -254,6 +261,11 @@ def scan_part(task: PartTask, source: PartSource) -> PartScan:
     else:
         places = grid_positions(panel.times, panel.times[begins].repeat(counts), step)
     before, after = task.reach
+    more = repeated = 0
+    if _divides_repeated_hours(panel):
+        # The first rows of what a part after this one reads may be in the second pass, and so seem to be earlier.
+        more = 2 * HOUR // step.size if step.nanoseconds else 0
+        repeated = _count_repeated(panel, begins, source.rows.start)
     return PartScan(
         {
             panel.ids[panel.series[begin]]: SeriesSpan(
@@ -262,8 +274,52 @@ def scan_part(task: PartTask, source: PartSource) -> PartScan:
             for begin, end in zip(begins, ends, strict=True)
         },
         int(panel.lines[places <= after + 1].max()),
-        int(panel.lines[places >= places[ends - 1].repeat(counts) - before - 1].min()) - 1,
+        int(panel.lines[places >= places[ends - 1].repeat(counts) - before - more - 1].min()) - 1,
+        repeated,
     )
+
+
+def _divides_repeated_hours(panel: Panel) -> bool:
+    """Return whether a repeated hour has two passes that only the order of the rows distinguishes."""
+    return panel.layout.time is not None and not panel.layout.aware and isinstance(panel.zone, datetime.tzinfo)
+
+
+def _count_repeated(panel: Panel, begins: Int64Array, start: int) -> int:
+    """Return the number of rows from row `start` of the file to the last one in a repeated hour that begins a series.
+
+    Args:
+        panel: the part.
+        begins: first row of each series in the panel.
+        start: first row of the part in the file.
+    """
+    assert isinstance(panel.zone, datetime.tzinfo)
+    first = begins[in_repeated_hour(panel.times[begins], panel.zone)]
+    rows = np.flatnonzero(np.isin(panel.series, panel.series[first]))
+    origin = np.zeros(len(panel.ids), np.int64)
+    origin[panel.series[first]] = panel.times[first]
+    rows = rows[panel.times[rows] - origin[panel.series[rows]] < 2 * HOUR]
+    rows = rows[in_repeated_hour(panel.times[rows], panel.zone)]
+    return int(panel.lines[rows].max(initial=start)) - start
+
+
+def move_borders(sources: Sequence[PartSource], scans: Sequence[PartScan]) -> list[PartSource]:
+    """Return parts of which none begins within a repeated hour that a part before it in the same file begins.
+
+    The parts that differ must be scanned again. A part whose rows all move has none left.
+
+    Args:
+        sources, scans: the parts in the order of the data set.
+    """
+    moved, before = list(sources), 0
+    for number in range(1, len(sources)):
+        (path, earlier), (other, rows) = moved[before], moved[number]
+        if scans[number].repeated and path == other and earlier.stop == rows.start:
+            border = rows.start + scans[number].repeated
+            moved[before] = PartSource(path, earlier._replace(stop=border))
+            moved[number] = PartSource(path, rows._replace(start=border))
+        if moved[number].rows.start < moved[number].rows.stop:
+            before = number
+    return moved
 
 
 def find_contexts(task: PartTask, sources: Sequence[PartSource], scans: Sequence[PartScan]) -> list[PartContext]:
@@ -290,8 +346,8 @@ def find_contexts(task: PartTask, sources: Sequence[PartSource], scans: Sequence
         spans = [scans[number].spans[name] for number in numbers]
         if timed:
             for one, other, span, later in zip(numbers, numbers[1:], spans, spans[1:], strict=False):
-                if later.first < span.last:
-                    raise _overlap_error(name, sources[one], sources[other])
+                if later.first < span.last + bool(scans[other].repeated):
+                    raise _overlap_error(name, sources[one], sources[other], repeated=bool(scans[other].repeated))
         rows = np.r_[0, np.cumsum([span.rows for span in spans])]
         if counted:
             first, last = rows[:-1], rows[1:] - 1
@@ -328,9 +384,14 @@ def _context(
     return PartContext(*around, series)
 
 
-def _overlap_error(name: str, one: PartSource, other: PartSource) -> DataError:
+def _overlap_error(name: str, one: PartSource, other: PartSource, *, repeated: bool) -> DataError:
     of = f" of {name!r}" if name else ""
-    if one.path == other.path:
+    if repeated:
+        text = (
+            f"Rows{of} in {one.path!r} and {other.path!r} divide an hour that is repeated at the end of daylight "
+            "saving time. Write times with an offset, or all rows of this hour to one file"
+        )
+    elif one.path == other.path:
         text = (
             f"The rows{of} in {one.path!r} are not in the order of time: rows {one.rows.start + 1:,} to "
             f"{one.rows.stop:,} and rows {other.rows.start + 1:,} to {other.rows.stop:,} overlap. Sort the file by time"

@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -29,7 +29,7 @@ from lstm_ae.apply.part_detection import (
     piece_arrays,
     unpack_piece,
 )
-from lstm_ae.apply.partition import PartScan, PartSource, PartTask, find_contexts, load_record
+from lstm_ae.apply.partition import PartScan, PartSource, PartTask, find_contexts, load_record, move_borders
 from lstm_ae.data.dataset import DatasetFile, divide_file
 from lstm_ae.distributed.jobs import PartJob, PartOutcome, RunTask, run_part
 from lstm_ae.errors import Code, DataError, LstmAeError
@@ -207,13 +207,19 @@ class _Part(NamedTuple):
         file: the file.
         source: its rows.
         name: path of its results within those of the data set, without the suffix.
-        title: the file and, if it has several parts, the rows, for messages.
+        several: whether the file has several parts.
     """
 
     file: DatasetFile
     source: PartSource
     name: str
-    title: str
+    several: bool
+
+    @property
+    def title(self) -> str:
+        """The file and, if it has several parts, the rows, for messages."""
+        rows = self.source.rows
+        return f"{self.file.name}, rows {rows.start + 1:,} to {rows.stop:,}" if self.several else self.file.name
 
 
 def apply_to_dataset(
@@ -246,6 +252,12 @@ def apply_to_dataset(
         parts = _divide(files, failed)
         scans = _scan(parts, executor, failed, lost)
         parts = [part for part in parts if part.name in scans]
+        # One move is enough unless a file has more rows within an hour than a part.
+        moved = _move_borders(parts, scans)
+        if changed := [part for part in moved if part not in parts]:
+            again = _scan(changed, executor, failed, lost)
+            parts = [part for part in moved if part not in changed or part.name in again]
+            scans |= again
         if not parts:
             raise DataError(
                 f"No file of the data set can be read; the first: {next(iter(failed.values()))}"
@@ -309,16 +321,25 @@ def _divide(files: Sequence[DatasetFile], failed: dict[str, str]) -> list[_Part]
         for number, rows in enumerate(ranges):
             several = len(ranges) > 1
             name = f"{stem}.{number:05}" if several else stem
-            title = f"{file.name}, rows {rows.start + 1:,} to {rows.stop:,}" if several else file.name
-            part = _Part(file, PartSource(file.path, rows), name, title)
+            part = _Part(file, PartSource(file.path, rows), name, several)
             other = parts.setdefault(name, part)
             if other is not part:
                 raise DataError(
-                    f"The results of {other.title!r} and {title!r} have the same path, {f'{name}.parquet'!r}. Rename "
-                    "one of the files",
+                    f"The results of {other.title!r} and {part.title!r} have the same path, {f'{name}.parquet'!r}. "
+                    "Rename one of the files",
                     code=Code.OUTPUT_EXISTS,
                 )
     return list(parts.values())
+
+
+def _move_borders(parts: Sequence[_Part], scans: Mapping[str, PartScan]) -> list[_Part]:
+    """Return the parts with the borders of `move_borders`, without those that have no rows left."""
+    moved = move_borders([part.source for part in parts], [scans[part.name] for part in parts])
+    return [
+        part._replace(source=source)
+        for part, source in zip(parts, moved, strict=True)
+        if source.rows.start < source.rows.stop
+    ]
 
 
 def _scan(

@@ -5,16 +5,19 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+import pandas as pd
 import pytest
 from detectors import detector_of
 from hypothesis import HealthCheck, given, settings
-from partitioned import compute_parts, tables, write_steps
+from partitioned import compute_parts, pa, parquet, tables, write_steps
 
 from lstm_ae.apply.detect import detect_prepared
 from lstm_ae.apply.detection_output import event_rows
 from lstm_ae.apply.part_detection import PartDetector, merge_events, unpack_piece
+from lstm_ae.apply.partition import PartSource, find_contexts, scan_part
 from lstm_ae.apply.run_table import TableRequest
 from lstm_ae.config.threshold import parse_threshold
+from lstm_ae.data.parquet import ParquetPart
 from lstm_ae.detection import calibration
 from lstm_ae.errors import DataError
 
@@ -98,3 +101,36 @@ def test_parts_that_are_not_in_the_order_of_time_are_refused() -> None:
     path = write_steps("table.parquet", [1, 1, 1, -2, 1, 1], [0.0] * 6)
     with pytest.raises(DataError, match=r"rows 1 to 3 and rows 4 to 6 overlap. Sort the file by time"):
         score_parts(part_detector_of(time_col="time"), path, (3,))
+
+
+def berlin_times(minutes: int, rows: int) -> Any:
+    """Return local times without offset from 1:30 on the day on which clocks repeat the hour from 2 to 3."""
+    utc = pd.date_range("2024-10-26T23:30", periods=rows, freq=f"{minutes}min", tz="UTC")
+    return pa.array(utc.tz_convert("Europe/Berlin").tz_localize(None).as_unit("us"))
+
+
+@pytest.mark.parametrize("minutes", [10, 60])
+def test_repeated_hour_is_not_divided(minutes: int) -> None:
+    """The second pass of the hour is known from the rows before it, which are then in the same part."""
+    rows = 30
+    detector = part_detector_of(time_col="time", freq=f"{minutes}min", time_zone="Europe/Berlin", max_gap=0)
+    values = pa.array(np.arange(rows) % 7 / 10, pa.float32())
+    parquet.write_table(pa.table({"time": berlin_times(minutes, rows), "value 0": values}), "table.parquet")
+    with mock.patch.object(calibration, "MAX_BATCH", 2):
+        whole, events = score_parts(detector, "table.parquet", ())
+        assert not np.isnan(whole).any()
+        for cut in range(1, rows):
+            scores, divided = score_parts(detector, "table.parquet", (cut,))
+            assert scores.tobytes() == whole.tobytes()
+            assert str(divided) == str(events)
+
+
+def test_repeated_hour_in_two_files_is_refused() -> None:
+    detector = part_detector_of(time_col="time", freq="10min", time_zone="Europe/Berlin")
+    table = pa.table({"time": berlin_times(10, 30), "value 0": pa.array(np.zeros(30), pa.float32())})
+    for name, part in (("a", table.slice(0, 11)), ("b", table.slice(11))):
+        parquet.write_table(part, f"{name}.parquet")
+    sources = [PartSource("a.parquet", ParquetPart(0, 11, {})), PartSource("b.parquet", ParquetPart(0, 19, {}))]
+    scans = [scan_part(detector, source) for source in sources]
+    with pytest.raises(DataError, match=r"divide an hour that is repeated .* Write times with an offset"):
+        find_contexts(detector, sources, scans)

@@ -12,11 +12,12 @@ import filelock
 import numpy as np
 import pandas as pd
 import pytest
-from partitioned import RUN, damage, parquet, read_scores, results, write_dataset, write_table
+from partitioned import RUN, damage, machine_rows, pa, parquet, read_scores, results, write_dataset, write_table
 from searches import call, refused
 
 from lstm_ae.data.dataset import find_files
-from lstm_ae.distributed import jobs
+from lstm_ae.data.parquet import ParquetPart
+from lstm_ae.distributed import dataset, jobs
 from lstm_ae.distributed.dataset import apply_to_dataset
 from lstm_ae.distributed.jobs import PartJob, PartOutcome, RunTask
 from lstm_ae.errors import LstmAeError
@@ -161,6 +162,25 @@ def test_data_set_without_rows_is_refused() -> None:
     said = call(f"{DETECT} --out out".replace(" data ", " none.parquet "))
     assert (said.code, said.out) == (3, "")
     assert "The data set has no rows. Pass files with rows" in said.err
+
+
+def test_border_of_parts_moves_out_of_a_repeated_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The second pass of the hour from 2 to 3 in Berlin begins after 200 rows.
+    utc = pd.date_range("2024-10-25T15:40", periods=480, freq="10min", tz="UTC")
+    times = utc.tz_convert("Europe/Berlin").tz_localize(None).as_unit("us")
+    assert str(times[200]) == "2024-10-27 02:00:00"
+    parquet.write_table(pa.table({**machine_rows("a"), "time": times}), "table.parquet")
+    detect = f"series detect {RUN} table.parquet --engine local --jobs 1 --time-zone Europe/Berlin --out"
+    assert call(f"{detect} whole").code == 0
+    ranges = [ParquetPart(0, 203, {}), ParquetPart(203, 205, {}), ParquetPart(205, 480, {})]
+    monkeypatch.setattr(dataset, "divide_file", lambda file: ranges)
+    said = call(f"{detect} out")
+    assert said.code == 0, said.err
+    # No row is left of the second part.
+    parts = sorted(Path("out/scores").glob("*.parquet"))
+    assert [parquet.read_metadata(part).num_rows for part in parts] == [206, 274]
+    scores = pd.concat(map(pd.read_parquet, parts), ignore_index=True)
+    assert scores.equals(pd.read_parquet("whole/scores/table.parquet"))
 
 
 def test_current_directory_may_hold_the_results(monkeypatch: pytest.MonkeyPatch) -> None:

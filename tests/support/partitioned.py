@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from lstm_ae.apply.partition import PartResult, PartSource, PartTask, compute_part, find_contexts, scan_part
+from lstm_ae.apply.partition import (
+    PartResult,
+    PartSource,
+    PartTask,
+    compute_part,
+    find_contexts,
+    move_borders,
+    scan_part,
+)
 from lstm_ae.data.parquet import ParquetPart
 from lstm_ae.data.synthetic import generate_pump
 
@@ -84,6 +92,8 @@ def compute_parts(task: PartTask, path: str, cuts: Sequence[int]) -> list[PartRe
     """Return the results of a file that is divided at some rows."""
     bounds = sorted({0, *cuts, parquet.read_metadata(path).num_rows})
     sources = [PartSource(path, ParquetPart(start, stop, {})) for start, stop in itertools.pairwise(bounds)]
+    sources = move_borders(sources, [scan_part(task, source) for source in sources])
+    sources = [source for source in sources if source.rows.start < source.rows.stop]
     contexts = find_contexts(task, sources, [scan_part(task, source) for source in sources])
     return [compute_part(task, source, context) for source, context in zip(sources, contexts, strict=True)]
 
