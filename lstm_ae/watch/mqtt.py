@@ -49,7 +49,8 @@ KEEPALIVE = 60
 # Messages that the broker may send before they are acknowledged. The cursor identifies as many.
 UNACKNOWLEDGED = 200
 
-# Seconds to wait for the first message of a session, and for further ones.
+# Seconds to wait for the first message after a connection or an acknowledgment, and for further ones. The broker sends
+# messages in the place of the acknowledged ones only after a round trip.
 FIRST_WAIT, NEXT_WAIT = 0.5, 0.02
 
 # Reasons for which a broker refuses the message itself.
@@ -383,7 +384,7 @@ class MqttSource(RowSource):
         if count == state["count"]:
             self._acknowledge(packets)
             return Batch([], [], [], state, more=bool(self.arrived))
-        self.unacknowledged = packets
+        self.unacknowledged, self.wait = packets, FIRST_WAIT
         self.last = Batch(records, lines, refused, {**state, "count": count, "recent": list(recent)}, more=True)
         return self.last
 
