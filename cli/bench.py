@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lstm_ae.config import Toy
+from lstm_ae.config.base import MAX_PARTS
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count, format_decimal, format_range
 
@@ -132,6 +133,8 @@ def scale(
 
 
 DEFAULT_SHAPES = "16x50x1,8x28x28,32x28x28,16x784x1,128x784x1"
+# The smallest and the largest one.
+WORKER_SHAPES = "16x50x1,128x784x1"
 
 
 def _parse_shapes(text: str) -> list[tuple[int, ...]]:
@@ -166,9 +169,19 @@ def train(
         bool,
         typer.Option("--scaling", metavar="", help="Show how the cost grows with steps, units, batch, and data."),
     ] = False,
+    workers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="<int,...>",
+            help=f"Compare one process with workers on Ray (default shapes: {WORKER_SHAPES}).",
+        ),
+    ] = None,
     console: Console,
 ) -> None:
-    """Time training steps of this package, stock Keras, and PyTorch if installed."""
+    """Time training steps of this package, stock Keras, and PyTorch if installed.
+
+    With --workers, time this package in one process and with workers of a Ray cluster.
+    """
     if rounds < 1:
         raise ConfigError(f"--rounds must be a whole number at least 1. Received: {rounds}")
     if profile and scaling:
@@ -177,16 +190,23 @@ def train(
         )
     if shapes is not None and scaling:
         raise ConfigError("--scaling uses fixed shapes. Remove --shapes or --scaling", code=Code.CONFLICTING_OPTIONS)
-    chosen = _parse_shapes(DEFAULT_SHAPES if shapes is None else shapes)
+    if workers is not None and (profile or scaling):
+        raise ConfigError(
+            "--workers is not for --profile or --scaling. Pass only one of them", code=Code.CONFLICTING_OPTIONS
+        )
+    counts = None if workers is None else _parse_counts(workers)
+    chosen = _parse_shapes((DEFAULT_SHAPES if counts is None else WORKER_SHAPES) if shapes is None else shapes)
     import_tensorflow(console)
     from lstm_ae.bench.training import Shape
 
     parsed = [Shape(*numbers) for numbers in chosen]
-    console.document(
-        (_profile_training if profile else _compare_training)(parsed, rounds, console)
-        if not scaling
-        else _measure_scaling(rounds, console)
-    )
+    if counts is not None:
+        document = _compare_workers(counts, parsed, rounds, console)
+    elif scaling:
+        document = _measure_scaling(rounds, console)
+    else:
+        document = (_profile_training if profile else _compare_training)(parsed, rounds, console)
+    console.document(document)
 
 
 @command(
@@ -351,6 +371,58 @@ def _compare_training(shapes: list["Shape"], rounds: int, console: Console) -> "
         raw.append({"shape": shape._asdict(), "steps": shape.laps, "seconds": laps})
     console.table(["units x steps x features x batch", "by", "ms a step", "range", "times ours", "of peak"], rows)
     return {"peak_flops": fastest, "rounds": rounds, "shapes": raw}
+
+
+def _parse_counts(text: str) -> list[int]:
+    """Parse different numbers of workers, such as `1,2,4`."""
+    items = [item.strip() for item in text.split(",")]
+    counts = [int(item) for item in items if item.isascii() and item.isdigit() and len(item) < 3]
+    if len(set(counts)) < len(items) or not 0 < min(counts) <= max(counts) <= MAX_PARTS:
+        raise ConfigError(
+            f"--workers must be different whole numbers from 1 to {MAX_PARTS}, as in 1,2,4. Received: {text[:60]!r}"
+        )
+    return sorted(counts)
+
+
+def _compare_workers(counts: list[int], shapes: list["Shape"], rounds: int, console: Console) -> "JsonObject":
+    from lstm_ae.bench.runner import measure_rounds, ratios, spread
+    from lstm_ae.bench.workers import NETWORKS, contestants, step_traffic
+    from lstm_ae.search.ray_executor import import_ray
+
+    import_ray()  # refused before anything is timed
+    rows: list[tuple[object, ...]] = []
+    raw: list[JsonObject] = []
+    for shape in shapes:
+        name = " x ".join(map(str, shape))
+        console.say(f"{name}: {shape.laps} steps a lap, {format_count(max(counts), 'part')} of a batch")
+        laps = measure_rounds(
+            contestants(shape, counts, rounds),
+            rounds,
+            lambda number: console.say(f"  round {number}" if number else "  warmed up"),
+        )
+        alone, *_ = laps.values()
+        traffics = {format_count(count, "worker"): step_traffic(shape, count, max(counts)) for count in counts}
+        for by, seconds in laps.items():
+            step = spread([1000 * each / shape.laps for each in seconds])
+            ratio = ratios(seconds, alone)
+            traffic = traffics.get(by)
+            transfers = [traffic and round(traffic.milliseconds(rate), 2) for rate in NETWORKS.values()]
+            cells = (name, by, step.median, format_range(step.low, step.high), _format_spread(ratio, ".2f"))
+            rows.append((*cells, *transfers))
+        raw.append(
+            {
+                "shape": shape._asdict(),
+                "steps": shape.laps,
+                "seconds": laps,
+                "bytes": {by: traffic._asdict() for by, traffic in traffics.items()},
+            }
+        )
+    networks = [f"transfer at {network} (ms)" for network in NETWORKS]
+    console.table(
+        ["units x steps x features x batch", "by", "ms a step", "range", "times one process", *networks], rows
+    )
+    console.show("The transfer is computed for workers on other machines. On this machine there is none.")
+    return {"workers": counts, "rounds": rounds, "shapes": raw}
 
 
 def _profile_training(shapes: list["Shape"], rounds: int, console: Console) -> "JsonObject":

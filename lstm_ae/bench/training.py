@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from lstm_ae.bench.runner import Contestant, Lap
 from lstm_ae.config import Toy
 from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.data.windows import Data, Source, Split
+
+if TYPE_CHECKING:
+    from lstm_ae.training.loop import StartWorkers
 
 
 class Shape(NamedTuple):
@@ -103,7 +106,15 @@ def make_config(shape: Shape, epochs: int, **others: Any) -> Toy:
     )
 
 
-def train_ours(shape: Shape, values: Float32Array, laps: int, lap: Lap, **others: Any) -> None:
+def train_ours(
+    shape: Shape,
+    values: Float32Array,
+    laps: int,
+    lap: Lap,
+    *,
+    workers: "StartWorkers | None" = None,
+    **others: Any,
+) -> None:
     """Train with this package.
 
     Args:
@@ -111,6 +122,7 @@ def train_ours(shape: Shape, values: Float32Array, laps: int, lap: Lap, **others
         values: `(samples, steps, features)` training data.
         laps: number of epochs.
         lap: called after each epoch.
+        workers: see `lstm_ae.training.loop.fit`.
         others: further options of the config.
     """
     from lstm_ae.models.autoencoder import autoencoder
@@ -132,6 +144,7 @@ def train_ours(shape: Shape, values: Float32Array, laps: int, lap: Lap, **others
             state=Path(folder) / "state.npz",
             identity={},
             observer=ProgressObserver(lambda progress: lap() if progress.finished and progress.epoch else None),
+            workers=workers,
         )
 
 

@@ -50,7 +50,7 @@ class RayCluster:
     """
 
     def __init__(self, address: str | None) -> None:
-        self.ray = _ray()
+        self.ray = import_ray()
         self.muted = contextlib.ExitStack()
         if address and ":" in address:
             _require_reachable(address)
@@ -268,7 +268,12 @@ def describe_actor_error(error: Exception) -> str:
     return "it was killed or ran out of memory" if "unexpectedly" in text else f"Ray says: {text[:120]}"
 
 
-def _ray() -> ModuleType:
+def import_ray() -> ModuleType:
+    """Return the module `ray`.
+
+    Raises:
+        ClusterLostError: it is not installed.
+    """
     try:
         import ray
     except ImportError:

@@ -88,6 +88,18 @@ def test_bench_train_times_keras_and_ours() -> None:
 
 
 @pytest.mark.slow
+def test_bench_train_times_workers_and_counts_their_bytes() -> None:
+    pytest.importorskip("ray", reason="Ray is not installed")
+    said = example("train", "--workers 1,2 --rounds 1 --json")
+    assert said.code == 0, said.err
+    (shape,) = json.loads(said.out)["shapes"]
+    assert set(shape["seconds"]) == {"one process", "1 worker", "2 workers"}
+    # Two LSTMs of 4 units and a dense layer have 96 + 144 + 5 weights of 4 bytes; a batch has 2 parts.
+    assert shape["bytes"]["2 workers"] == {"sent": 2 * 245 * 4, "received": 2 * 245 * 4}
+    assert shape["bytes"]["1 worker"] == {"sent": 245 * 4, "received": 2 * 245 * 4}
+
+
+@pytest.mark.slow
 def test_bench_tune_compares_searches() -> None:
     said = example("tune", "--json")
     assert said.code == 0, said.err
@@ -123,6 +135,12 @@ def test_bench_train_scaling_as_json(capsys: pytest.CaptureFixture[str], monkeyp
         ["--rounds", "0"],
         ["--profile", "--scaling"],
         ["--shapes", "4x10x1", "--scaling"],
+        ["--workers", ""],
+        ["--workers", "2,2"],
+        ["--workers", "0,2"],
+        ["--workers", "65"],
+        ["--workers", "2,many"],
+        ["--workers", "2", "--profile"],
     ],
     ids=str,
 )

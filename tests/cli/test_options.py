@@ -67,10 +67,18 @@ def test_option_value_outside_its_range_is_refused(refused, line, rule, received
     assert refused(line) == f"{name} must be {rule}. Received: {received}"
 
 
-@pytest.mark.parametrize("line", ["toy train --epochs 1", "series train t.csv", "mnist train --resume --out run"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "toy train --epochs 1 --engine ray",
+        "series train t.csv --engine ray",
+        "mnist train --resume --out run --engine ray",
+        "bench train --workers 2",
+    ],
+)
 def test_training_on_ray_names_the_extra_that_is_not_installed(refused, monkeypatch, line):
     monkeypatch.setitem(sys.modules, "ray", None)
-    assert refused(f"{line} --engine ray", code=1).startswith("Ray is not installed. Install it with: ")
+    assert refused(line, code=1).startswith("Ray is not installed. Install it with: ")
 
 
 @pytest.mark.parametrize(

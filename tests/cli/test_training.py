@@ -1,5 +1,6 @@
 """Options and messages of a training with several workers."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +10,7 @@ from lstm_ae_cli.console import Console
 from lstm_ae_cli.options import GivenOptions
 
 from lstm_ae.config import Toy
+from lstm_ae.errors import Code, LstmAeError
 
 
 def workers_of(count: int, cores: int = 2) -> Any:
@@ -72,3 +74,16 @@ def test_training_describes_its_workers(
 def test_training_without_workers_has_no_message(capsys: pytest.CaptureFixture[str]) -> None:
     training._describe_workers(None, Toy(), Console())
     assert capsys.readouterr().err == ""
+
+
+def test_loss_of_the_cluster_names_the_command_that_resumes() -> None:
+    guard = training._TrainingGuard(Console(quiet=True), "toy")
+    guard.on_start(Path("a run"))
+    error = LstmAeError("The Ray cluster is lost", code=Code.CLUSTER_LOST)
+    with pytest.raises(LstmAeError) as raised:
+        guard.__exit__(LstmAeError, error, None)
+    assert raised.value.code is Code.CLUSTER_LOST
+    assert str(raised.value) == (
+        "The Ray cluster is lost; the last completed epoch is saved. Resume with: "
+        "lstmae toy train --resume --out 'a run', with --engine ray or without"
+    )

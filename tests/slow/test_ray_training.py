@@ -77,3 +77,23 @@ def test_killed_driver_leaves_no_processes_and_resumes_with_more_workers(referen
     shown = [line for line in lines if line.startswith("epoch")]
     assert shown[0].startswith("epoch 3/4"), lines
     assert_same_model(tmp_path / "run", reference)
+
+
+def test_training_continues_after_the_loss_of_a_machine(reference, tmp_path, monkeypatch):
+    """The remaining machine has no core for a replacement, so that one worker computes all parts."""
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # Otherwise all machines need the same token.
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    try:
+        nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+        cluster.wait_for_nodes()
+        with started(f"{on_ray(2, 'run')} --address {cluster.address}", tmp_path) as process:
+            until(process, "epoch 1/4")
+            cluster.remove_node(nodes[0], allow_graceful=False)
+            _, err = process.communicate(timeout=CEILING)
+        assert process.returncode == 0, err
+        assert "is replaced; training continues with 1 worker" in err
+    finally:
+        cluster.shutdown()
+    assert_same_model(tmp_path / "run", reference)

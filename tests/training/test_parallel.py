@@ -134,7 +134,7 @@ SMALL: dict[str, Any] = {"units": 3, "epochs": 1, "batch_size": 16, "determinist
         lambda place: Mnist(data=small_digits(place), deform=1.0, parts=4, **SMALL),
         lambda place: Snp(symbols=("IBM",), start="2009-01-01", inputs="ohlc", with_open=True, **SMALL),
         lambda place: Series(data=small_table(place), window=16, **SMALL),
-        lambda place: Series(data=small_table(place), window=16, horizon=4, task="forecast", refit=True, **SMALL),
+        lambda place: Series(data=small_table(place), window=16, horizon=4, task="forecast", **SMALL),
     ],
     ids=["gru", "code", "bidirectional", "digits", "prices", "missing values", "forecast"],
 )
@@ -159,6 +159,18 @@ def test_training_resumes_with_another_number_of_workers(tmp_path: Path) -> None
     with pytest.raises(KeyboardInterrupt):
         trained(CONFIG, in_process(2), observer=ProgressObserver(interrupt), **details)
     assert_same(trained(CONFIG, in_process(3), **details), trained(CONFIG, in_process(1)))
+
+
+@pytest.mark.slow
+def test_refit_starts_workers_with_the_joined_data(tmp_path: Path) -> None:
+    started: list[InProcessWorkers] = []
+    config, data = load_complete(
+        Series(data=small_table(tmp_path), window=16, horizon=4, task="forecast", refit=True, **SMALL)
+    )
+    experiment.train(config, data, out=tmp_path / "run", figures=False, workers=in_process(1, started))
+    samples = [workers.workers[0].steps.train_feed.samples for workers in started]
+    assert samples == [data.train.samples, data.train.samples + data.validation.samples]
+    assert all(workers.computed for workers in started)
 
 
 def test_parts_are_added_in_their_order() -> None:
