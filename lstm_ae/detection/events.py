@@ -22,7 +22,7 @@ class Event(NamedTuple):
     Args:
         first: first row.
         last: last row.
-        peak: row with the largest error.
+        peak: row with the largest error, of online scores that with the highest score.
         score: the highest score.
         p: probability that a normal row has a score at least as high.
         shares: `(features,)` share of each feature in the error at the peak, of online scores in that at the first row;
@@ -111,7 +111,8 @@ def find_events(
         for number, (first, end) in enumerate(reported):
             part = slice(int(first), int(end))
             noticed = part.start + int(np.argmax(above[part])) if number else int(start)
-            peak = part.start + int(np.nanargmax((scores if np.isnan(by_row[part]).all() else by_row)[part]))
+            by_score = find_causes is None or np.isnan(by_row[part]).all()
+            peak = part.start + int(np.nanargmax((scores if by_score else by_row)[part]))
             shares = np.nan_to_num(errors[peak if find_causes else part.start])
             shares = shares / max(float(shares.sum()), np.finfo(np.float64).tiny)
             events.append(

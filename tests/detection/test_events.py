@@ -62,10 +62,10 @@ def test_alarm_is_the_row_with_which_the_first_high_score_is_final() -> None:
     assert [(event.first, event.alarm) for event in ends] == [(1, 8)]
 
 
-def test_online_event_is_caused_by_its_first_row() -> None:
-    scores, errors = np.array([0.0, 2, 2, 2, 0]), np.array([[0, 0], [3, 1], [0, 9], [0, 9], [0, 0]])
+def test_online_event_is_caused_by_its_first_row_and_peaks_at_its_highest_score() -> None:
+    scores, errors = np.array([0.0, 2, 2, 3, 0]), np.array([[0, 0], [3, 1], [0, 9], [0, 4], [0, 0]])
     (found,) = find_events(scores, errors, 1, join=3)
-    assert (found.first, found.last, found.peak, found.alarm, found.shares) == (1, 3, 2, 1, (0.75, 0.25))
+    assert (found.first, found.last, found.peak, found.alarm, found.shares) == (1, 3, 3, 1, (0.75, 0.25))
 
 
 def test_score_equal_to_the_threshold_is_no_event() -> None:

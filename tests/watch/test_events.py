@@ -13,11 +13,16 @@ from lstm_ae.watch.events import LARGEST, Change, OpenEvent, find_changes
 STARTS = st.lists(st.tuples(st.sampled_from([0.0, 0.5, 2.0, 3.0, np.nan]), st.booleans()), max_size=40)
 
 
+def errors_of(rows: int) -> Any:
+    """Return errors whose order differs from that of the scores."""
+    return np.stack([np.arange(rows) % 3, np.arange(rows) % 5 + 1.0], axis=1)
+
+
 def changes_of(scores: Any, begins: Any, join: int, sizes: list[int]) -> tuple[OpenEvent | None, list[Change]]:
     """Return the changes of rows that arrive in pieces; an open event is stored between two of them."""
     found, event, start = list[Change](), None, 0
     times = np.arange(len(scores)) * 10
-    errors = np.stack([scores, 3 * scores], axis=1)
+    errors = errors_of(len(scores))
     while start < len(scores):
         rows = slice(start, start + sizes[start % len(sizes)])
         event, changes = find_changes(
@@ -42,7 +47,7 @@ def test_events_equal_those_of_the_table(rows: list[tuple[float, bool]], join: i
     scores = np.array([score for score, _ in rows], float)
     begins = np.array([gap and number > 0 for number, (_, gap) in enumerate(rows)], bool)
     event, changes = changes_of(scores, begins, join, sizes)
-    expected = find_events(scores, np.stack([scores, 3 * scores], axis=1), 1, join, segment=np.cumsum(begins))
+    expected = find_events(scores, errors_of(len(scores)), 1, join, segment=np.cumsum(begins))
     ended = [change.event for change in changes if change.status == "resolved"]
     found = [*ended, *([event] if event else [])]
     assert [(each.start, each.last, each.peak, each.score) for each in found] == [
@@ -61,4 +66,4 @@ def test_infinite_score_becomes_the_largest_number() -> None:
         event, _ = changes_of(scores, np.zeros(3, bool), 5, [3])
     assert event is not None
     assert event.score == LARGEST
-    assert event.shares == (0.5, 0.5)
+    np.testing.assert_allclose(event.shares, (1 / 3, 2 / 3))
