@@ -943,7 +943,7 @@ def test_rows_that_leave_the_training_range_for_good_are_noted(place: Path) -> N
     )
     said = call(f"series detect {place}/run shifted.csv --events e.csv --json")
     assert said.code == 0, said.err
-    assert f"{note} exceed 95% of the normal scores. Train again on later rows: lstmae\n" in said.err
+    assert f"{note} exceed 95% of the normal scores. Train again on later rows: lstmae" in said.err
     # Other notes on the same values are left out.
     assert "Far outside" not in said.err
     (found,) = json.loads(said.out)["shifts"]
