@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_ae.data.dataset import find_files
+from lstm_ae.apply.partition import PartTask
+from lstm_ae.data.dataset import DatasetFile, find_files
 from lstm_ae.distributed.dataset import apply_to_dataset, start_processes
 from lstm_ae.distributed.jobs import RunTask
 
@@ -57,25 +58,30 @@ def write_noise(folder: Path, columns: Sequence[str], time_column: str | None, s
 def measure_scale(
     task: RunTask, data: Path, counts: Sequence[int], rounds: int, done: Callable[[ScaleLap], None]
 ) -> list[ScaleLap]:
-    """Time detections in a data set with different numbers of processes, in turn.
+    """Time detections in a data set with different numbers of processes, in turn and in alternating order.
 
     Args:
         task: what is applied; each process has one thread.
         data: the data set.
         counts: the numbers of processes.
-        rounds: number of detections for each.
-        done: called after each detection.
+        rounds: number of measured detections for each. A round that is not measured precedes them.
+        done: called after each measured detection.
     """
     files, loaded, laps = find_files(str(data)), task.load(), []
-    for _ in range(rounds):
-        for processes in counts:
-            with tempfile.TemporaryDirectory() as folder:
-                pool = start_processes(task, processes, 1, Path(folder) / "workers.log")
-                # Each process loads the model with its first part.
-                apply_to_dataset(files[:processes], loaded, pool, Path(folder) / "first", stop=False)
-                start = time.perf_counter()
-                found = apply_to_dataset(files, loaded, pool, Path(folder) / "all")
-                lap = ScaleLap(processes, time.perf_counter() - start, found.memory)
-            laps.append(lap)
-            done(lap)
+    for number in range(rounds + 1):
+        for processes in counts if number % 2 else reversed(counts):
+            lap = _measure_lap(task, loaded, files, processes)
+            if number:
+                laps.append(lap)
+                done(lap)
     return laps
+
+
+def _measure_lap(task: RunTask, loaded: PartTask, files: Sequence[DatasetFile], processes: int) -> ScaleLap:
+    with tempfile.TemporaryDirectory() as folder:
+        pool = start_processes(task, processes, 1, Path(folder) / "workers.log")
+        # Each process loads the model with its first part.
+        apply_to_dataset(files[:processes], loaded, pool, Path(folder) / "first", stop=False)
+        start = time.perf_counter()
+        found = apply_to_dataset(files, loaded, pool, Path(folder) / "all")
+        return ScaleLap(processes, time.perf_counter() - start, found.memory)

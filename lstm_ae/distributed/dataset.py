@@ -47,7 +47,7 @@ RETRIES = 2
 ABOUT = "dataset.json"
 
 # Rows of events that are in memory at a time, unless a single series has more.
-EVENT_ROWS = 500_000
+EVENT_ROWS = 200_000
 
 
 class PartExecutor(Protocol):

@@ -142,7 +142,7 @@ def serve_parts(pipe: Connection, task: RunTask, threads: int, log: str) -> None
         log: file for stderr.
     """
     log_stderr(log)
-    limit_cores(threads)
+    _limit_threads(threads)
     loaded: PartTask | None = None
     while True:
         try:
@@ -158,6 +158,15 @@ def serve_parts(pipe: Connection, task: RunTask, threads: int, log: str) -> None
         pipe.send(answer)
 
 
+def _limit_threads(number: int) -> None:
+    """Limit the threads of the kernels, of BLAS, and of pyarrow in this process, which shares the cores with others."""
+    import pyarrow
+
+    limit_cores(number)
+    threadpool_limits(number)
+    pyarrow.set_cpu_count(number)
+
+
 class PartActor:
     """Actor that runs jobs in a process of a Ray cluster, on one core.
 
@@ -167,8 +176,7 @@ class PartActor:
 
     def __init__(self, task: RunTask) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Only the process that started the command handles Ctrl-C.
-        limit_cores(1)
-        threadpool_limits(1, user_api="blas")
+        _limit_threads(1)
         self.task = task.load()
 
     def run(self, job: PartJob) -> PartOutcome:

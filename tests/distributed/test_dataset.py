@@ -94,6 +94,15 @@ def test_directory_of_another_task_is_refused(place: Path) -> None:
     assert "'out' was started with other options or data. Pass another folder" in said.err
 
 
+def test_events_do_not_depend_on_the_groups_of_series(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Each series has a group of its own.
+    monkeypatch.setattr(dataset, "EVENT_ROWS", 1)
+    assert call(f"{DETECT} --out out".replace(" data ", f" {place}/data ")).code == 0
+    assert parquet.ParquetFile("out/events.parquet").num_row_groups == 2
+    assert parquet.ParquetFile(place / "out/events.parquet").num_row_groups == 1
+    assert pd.read_parquet("out/events.parquet").equals(pd.read_parquet(place / "out/events.parquet"))
+
+
 def test_pattern_selects_partitions(place: Path) -> None:
     said = call(f"{DETECT} --out some --json".replace(" data ", f" '{place}/data/machine=b/*/*.parquet' "))
     assert said.code == 0, said.err
@@ -234,7 +243,7 @@ def test_parts_are_not_tried_if_all_processes_die() -> None:
 
 
 def test_process_writes_stderr_to_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "limit_cores", lambda number: None)
+    monkeypatch.setattr(jobs, "_limit_threads", lambda number: None)
     pipe, other = multiprocessing.Pipe()
     other.close()
     stderr = os.dup(2)
