@@ -31,6 +31,7 @@ def show_training_estimate(kind: type[Config]) -> Callable[..., None]:
         resume: bool,
         data: str | None = None,
         fleet: bool = False,
+        jobs: int | None = None,
         tracking: Tracking,
         parallel: Parallel,
     ) -> None:

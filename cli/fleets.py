@@ -10,12 +10,13 @@ from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.formatting import format_count, format_duration, format_expected_count, format_heading, format_names
 from lstm_ae.training.observer import ProgressObserver
 
-from .backend import import_tensorflow, show_library_log
+from .backend import import_tensorflow, show_library_log, silence_stderr
 from .console import Console, ProgressCounter
 from .errors import Interrupted
 from .results import show_events, show_files, show_note
 
 if TYPE_CHECKING:
+    from lstm_ae.distributed.dispatch import JobExecutor
     from lstm_ae.fleets.detection import SeriesDetection
     from lstm_ae.json_types import JsonMapping, JsonObject
     from lstm_ae.table_files import TableColumns
@@ -24,7 +25,25 @@ if TYPE_CHECKING:
 MAX_SHOWN_FAILURES = 10
 
 
-def train_fleet(config: Series, out: Path | None, console: Console) -> None:
+class Engine(NamedTuple):
+    """Where the models of a fleet are trained, as the options request it."""
+
+    name: str
+    jobs: int | None
+    address: str | None
+
+
+def refuse_training_options(given: Mapping[str, object]) -> None:
+    """Refuse options of a training that a fleet does not have."""
+    hints = {"--resume": ", which resumes with the same command", "--workers": "; use --jobs"}
+    for name, value in given.items():
+        if value:
+            raise ConfigError(
+                f"{name} does not apply to --fleet{hints.get(name, '')}. Remove it", code=Code.OPTION_NOT_APPLICABLE
+            )
+
+
+def train_fleet(config: Series, out: Path | None, engine: Engine, console: Console) -> None:
     """Train one model for each series of a table, and show how many are better than the common model."""
     from lstm_ae.data.table_reader import read_panel
     from lstm_ae.fleets.training import require_fleet_options
@@ -36,8 +55,18 @@ def train_fleet(config: Series, out: Path | None, console: Console) -> None:
         table = read_panel(config, bar.reading)
     console.say(f"data: {table.name}: {format_count(len(table.lines), 'row')} of {len(table.ids):,} series")
     import_tensorflow(console)
-    from lstm_ae.fleets.training import train_fleet
+    from lstm_ae.fleets.training import FleetTask, SeriesJob, SeriesOutcome, train_fleet
+    from lstm_ae.fleets.workers import start_executor
     from lstm_ae.run import command_line
+    from lstm_ae.startup import cores
+
+    def start(task: FleetTask, series: int) -> "JobExecutor[SeriesJob, SeriesOutcome]":
+        bar.clear()
+        jobs = min(engine.jobs or cores(), series)
+        with silence_stderr(console):  # Ray prints advice.
+            executor = start_executor(engine.name, task, jobs, engine.address, out / "workers.log")
+        console.say(f"training {format_count(series, 'model')}, {executor.slots} at once")
+        return executor
 
     bar, counter = console.progress(), ProgressCounter(console, "series")
     try:
@@ -48,6 +77,8 @@ def train_fleet(config: Series, out: Path | None, console: Console) -> None:
             command=command_line(),
             observer=ProgressObserver(bar),
             report=counter,
+            lost=lambda name, how: console.say(f"{name}: its process died ({how}); another one takes over"),
+            start=start,
         )
     except KeyboardInterrupt:
         raise Interrupted("Interrupted; finished models are kept. Resume with the same command") from None

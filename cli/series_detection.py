@@ -206,6 +206,17 @@ def register(app: typer.Typer) -> None:
                 hidden=True,
             ),
         ] = False,
+        jobs: Annotated[
+            int | None,
+            typer.Option(
+                metavar="<int>",
+                min=1,
+                max=1024,
+                help="Models of --fleet trained at once (default: one per core).",
+                rich_help_panel=RUN,
+                hidden=True,
+            ),
+        ] = None,
         tracking: Tracking,
         parallel: Parallel,
         given: GivenOptions,
@@ -214,17 +225,13 @@ def register(app: typer.Typer) -> None:
         """Train a model on a table; options you omit are chosen from the data and reported."""
         trackers = tracking.trackers()
         if fleet:
-            if parallel.engine != "local":
-                raise ConfigError(
-                    "--engine ray is for the training of one model. Remove it, or remove --fleet",
-                    code=Code.OPTION_NOT_APPLICABLE,
-                )
-            for name, used in (("--resume", resume), ("--tensorboard and --mlflow", trackers)):
-                if used:
-                    raise ConfigError(
-                        f"{name} does not apply to --fleet, which resumes with the same command. Remove it",
-                        code=Code.OPTION_NOT_APPLICABLE,
-                    )
+            fleets.refuse_training_options(
+                {"--resume": resume, "--tensorboard and --mlflow": trackers, "--workers": parallel.workers}
+            )
+        elif jobs is not None:
+            raise ConfigError(
+                "--jobs is for the models of a fleet. Add --fleet, or remove --jobs", code=Code.OPTION_NOT_APPLICABLE
+            )
         if resume:
             if data is not None:
                 given["data"] = data
@@ -239,7 +246,7 @@ def register(app: typer.Typer) -> None:
                 code=Code.MISSING_OPTION,
             )
         if fleet:
-            fleets.train_fleet(config, out, console)
+            fleets.train_fleet(config, out, fleets.Engine(parallel.engine, jobs, parallel.address), console)
             return
         if out is not None:
             from lstm_ae.run import require_free

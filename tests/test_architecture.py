@@ -27,8 +27,8 @@ LAYERS = [
     {"studies", "tracking"},
     {"apply", "experiment", "export"},
     {"estimators", "search", "serving", "watch"},
-    {"backtest", "distributed", "fleets", "report"},
-    {"bench", "estimate"},
+    {"backtest", "distributed", "report"},
+    {"bench", "estimate", "fleets"},
     {"tour"},
     {"cli"},
 ]

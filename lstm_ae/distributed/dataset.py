@@ -14,11 +14,11 @@ changed or added file only costs its own parts and their neighbors, and no resul
 import hashlib
 import json
 import os
-from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from lstm_ae.apply.part_detection import (
     EVENT_COLUMNS,
@@ -31,17 +31,14 @@ from lstm_ae.apply.part_detection import (
 )
 from lstm_ae.apply.partition import PartScan, PartSource, PartTask, find_contexts, load_record, move_borders
 from lstm_ae.data.dataset import DatasetFile, divide_file
+from lstm_ae.distributed.dispatch import InProcessExecutor, JobExecutor, run_jobs
 from lstm_ae.distributed.jobs import PartJob, PartOutcome, RunTask, run_part
-from lstm_ae.errors import Code, DataError, LstmAeError
+from lstm_ae.errors import Code, DataError
 from lstm_ae.files import claim, lock_folder, sync
 from lstm_ae.json_types import JsonObject
 from lstm_ae.run import open_run
 from lstm_ae.search.executors import ProcessPool, WorkerProcess
-from lstm_ae.search.job import LostJob
 from lstm_ae.startup import cores
-
-# How often a part is computed again whose process died.
-RETRIES = 2
 
 # File that identifies the command in its directory.
 ABOUT = "dataset.json"
@@ -50,44 +47,7 @@ ABOUT = "dataset.json"
 EVENT_ROWS = 200_000
 
 
-class PartExecutor(Protocol):
-    """Runner of jobs, see `lstm_ae.search.executors.Executor`."""
-
-    slots: int
-
-    def start(self, job: PartJob) -> None:
-        """Start a job; a slot must be free."""
-        ...
-
-    def wait(self, timeout: float | None) -> list[PartOutcome | LostJob]:
-        """Wait until a job ends and return the jobs that have ended."""
-        ...
-
-    def stop(self) -> None:
-        """Stop all running jobs at once."""
-        ...
-
-
-class InProcessExecutor:
-    """Executor that runs one job at a time in this process."""
-
-    slots = 1
-
-    def __init__(self, task: PartTask) -> None:
-        self.task = task
-        self.job: PartJob | None = None
-
-    def start(self, job: PartJob) -> None:
-        """Store the job; `wait` runs it."""
-        self.job = job
-
-    def wait(self, timeout: float | None) -> list[PartOutcome | LostJob]:
-        """Run the job to its end and return its outcome."""
-        job, self.job = self.job, None
-        return [] if job is None else [run_part(self.task, job)]
-
-    def stop(self) -> None:
-        """Do nothing, because no job runs between two calls of `wait`."""
+PartExecutor = JobExecutor[PartJob, PartOutcome]
 
 
 def start_executor(
@@ -113,7 +73,7 @@ def start_executor(
         return RayPool(address, jobs, PartActor, task, lambda step: None)
     jobs = jobs or cores()
     if jobs == 1:
-        return InProcessExecutor(loaded)
+        return InProcessExecutor(partial(run_part, loaded))
     return start_processes(task, jobs, max(1, cores() // jobs), log)
 
 
@@ -279,7 +239,7 @@ def apply_to_dataset(
             directory, task.folder, {part.name for part in parts} - {parts[job.number].name for job in waiting}
         )
         reused = done = len(jobs) - len(waiting)
-        for outcome in _run(waiting, executor, lambda number: parts[number].title, lost):
+        for outcome in run_jobs(waiting, executor, lambda number: parts[number].title, lost, _fail_part):
             done += 1
             report(done, len(jobs))
             memory = max(memory, outcome.memory)
@@ -347,7 +307,7 @@ def _scan(
 ) -> dict[str, PartScan]:
     jobs = [PartJob(number, part.source) for number, part in enumerate(parts)]
     scans = {}
-    for outcome in _run(jobs, executor, lambda number: parts[number].title, lost):
+    for outcome in run_jobs(jobs, executor, lambda number: parts[number].title, lost, _fail_part):
         part = parts[outcome.number]
         if outcome.scan is None:
             failed[part.title] = outcome.error
@@ -356,44 +316,8 @@ def _scan(
     return scans
 
 
-def _run(
-    jobs: Iterable[PartJob], executor: PartExecutor, name: Callable[[int], str], lost: Callable[[str, str], None]
-) -> Iterator[PartOutcome]:
-    """Run jobs and yield their outcomes as they end.
-
-    Raises:
-        LstmAeError: processes die without finishing any part, as they would for all other parts.
-    """
-    queue, running, died, in_a_row = deque(jobs), dict[int, PartJob](), Counter[int](), 0
-    # The loss of a machine ends the processes of many slots at once.
-    most = (RETRIES + 1) * max(3, executor.slots)
-    while queue or running:
-        while queue and len(running) < executor.slots:
-            job = queue.popleft()
-            executor.start(job)
-            running[job.number] = job
-        for end in executor.wait(None):
-            job = running.pop(end.number)
-            if isinstance(end, PartOutcome):
-                in_a_row = 0
-                yield end
-                continue
-            in_a_row += 1
-            if in_a_row == most:
-                raise LstmAeError(
-                    f"{in_a_row} processes died in a row without finishing a part; the last one of "
-                    f"{name(job.number)}: {end.how}. Complete parts are kept. Pass fewer --jobs, or remove the cause, "
-                    "and resume with the same command",
-                    code=Code.SYSTEM,
-                )
-            died[job.number] += 1
-            if died[job.number] <= RETRIES:
-                lost(name(job.number), end.how)
-                queue.appendleft(job)
-            else:
-                yield PartOutcome(
-                    job.number, error=f"its process died {died[job.number]} times; the last time {end.how}"
-                )
+def _fail_part(number: int, reason: str) -> PartOutcome:
+    return PartOutcome(number, error=reason)
 
 
 def _fingerprint(path: str) -> list[int]:

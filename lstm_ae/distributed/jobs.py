@@ -3,6 +3,7 @@
 import io
 import signal
 import sys
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +23,8 @@ from lstm_ae.apply.partition import (
 )
 from lstm_ae.apply.run_table import refuse_output_names
 from lstm_ae.data.parquet import read_part_columns
-from lstm_ae.errors import ConfigError, DataError, LstmAeError
+from lstm_ae.distributed.dispatch import answer_jobs
+from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.files import write
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.run import open_run
@@ -143,19 +145,7 @@ def serve_parts(pipe: Connection, task: RunTask, threads: int, log: str) -> None
     """
     log_stderr(log)
     _limit_threads(threads)
-    loaded: PartTask | None = None
-    while True:
-        try:
-            job = pipe.recv()
-        except (EOFError, OSError):
-            return
-        answer: PartOutcome | Exception
-        try:
-            loaded = loaded or task.load()
-            answer = run_part(loaded, job)
-        except Exception as error:
-            answer = error if isinstance(error, LstmAeError | OSError) else RuntimeError(repr(error))
-        pipe.send(answer)
+    answer_jobs(pipe, lambda: partial(run_part, task.load()))
 
 
 def _limit_threads(number: int) -> None:

@@ -19,6 +19,7 @@ from lstm_ae import experiment
 from lstm_ae.config import DATA_PATHS, Series
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.windows import Data, hash_panel
+from lstm_ae.distributed.dispatch import InProcessExecutor, JobExecutor, run_jobs
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.files import claim, lock_folder
 from lstm_ae.fleets.directory import ABOUT, FORMAT, Fleet, directory_names, take_series
@@ -158,6 +159,10 @@ class SeriesTrainer:
 
         The run also has the errors of the common model on the same windows, so that the two can be compared.
         """
+        import keras
+
+        # Without it, the graphs of all earlier models stay in memory.
+        keras.utils.clear_session()
         try:
             config, data = complete_from_table(self.task.config, job.table)
             record = config_record(config, data.source, data.symbols, self.task.command, datetime.now(UTC))
@@ -188,6 +193,8 @@ def train_fleet(
     command: str = "",
     observer: TrainingObserver | None = None,
     report: Callable[[int, int], None] = lambda done, of: None,
+    lost: Callable[[str, str], None] = lambda name, how: None,
+    start: Callable[[FleetTask, int], JobExecutor[SeriesJob, SeriesOutcome]] | None = None,
 ) -> FleetResult:
     """Train a fleet, or resume its training.
 
@@ -198,6 +205,9 @@ def train_fleet(
         command: command to record.
         observer: receives the events of the training of the common model.
         report: called with the number of series that were trained or have failed, and the number of all series.
+        lost: called with the name of a series whose process died, and how.
+        start: function from the task and the number of series to an executor of the trainings; None to train in this
+            process.
 
     Raises:
         ConfigError: options do not fit a fleet, or the directory is in use or belongs to something else.
@@ -210,21 +220,25 @@ def train_fleet(
     with lock_folder(directory):
         claim(directory, ABOUT, {"format": FORMAT, "data": hash_panel(table), "config": options, "series": names})
         common = _train_common(fleet.common, common_config(config), table, command, observer)
-        task = FleetTask(series_config(config, common), str(fleet.common.directory), command)
+        task = FleetTask(series_config(config, common), str(fleet.common.directory.absolute()), command)
         jobs = [
-            SeriesJob(number, own, str(fleet.run(names[name]).directory))
+            SeriesJob(number, own, str(fleet.run(names[name]).directory.absolute()))
             for number, (name, own) in enumerate(take_series(table))
         ]
         waiting = [job for job in jobs if not Run(Path(job.directory)).finished]
         failures, began = dict[int, str](), time.monotonic()
         if waiting:
-            trainer = SeriesTrainer(task)
-            for done, job in enumerate(waiting, start=len(jobs) - len(waiting) + 1):
-                if failure := trainer.run(job).failure:
-                    failures[job.number] = failure
-                report(done, len(jobs))
+            executor = start(task, len(waiting)) if start else InProcessExecutor(SeriesTrainer(task).run)
+            outcomes = run_jobs(waiting, executor, lambda number: table.ids[number], lost, SeriesOutcome, "model")
+            try:
+                for done, outcome in enumerate(outcomes, start=len(jobs) - len(waiting) + 1):
+                    if outcome.failure:
+                        failures[outcome.number] = outcome.failure
+                    report(done, len(jobs))
+            finally:
+                executor.stop()
         seconds = time.monotonic() - began
-        rows = [_describe_series(fleet, job, failures.get(job.number, "")) for job in jobs]
+        rows = [_describe_series(job, failures.get(job.number, "")) for job in jobs]
         fleet.write_table(rows)
     return FleetResult(fleet, rows, len(jobs) - len(waiting), seconds)
 
@@ -242,7 +256,7 @@ def _train_common(run: Run, config: Series, table: Panel, command: str, observer
     return stored
 
 
-def _describe_series(fleet: Fleet, job: SeriesJob, failure: str) -> JsonObject:
+def _describe_series(job: SeriesJob, failure: str) -> JsonObject:
     """Return the row of a series in the table of the fleet."""
     row: JsonObject = {"series": job.table.ids[0], "rows": len(job.table.lines)}
     if failure:
@@ -256,7 +270,7 @@ def _describe_series(fleet: Fleet, job: SeriesJob, failure: str) -> JsonObject:
         if "reconstruction_mse" in measures
     }
     return row | {
-        "run": directory.relative_to(fleet.directory).as_posix(),
+        "run": f"runs/{directory.name}",
         "verdict": verdicts.get("test", verdicts.get("validation", {})).get("text"),
         "validation_error": errors.get("validation"),
         "test_error": errors.get("test"),

@@ -30,7 +30,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_series(folder / "table.csv")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        said = call(f"{TRAIN} --out fleet --json")
+        said = call(f"{TRAIN} --out fleet --jobs 1 --json")
     assert said.code == 0, said.err
     assert [row["series"] for row in json.loads(said.out)["series"]] == [*SERIES, TOO_SHORT]
     return folder
@@ -88,7 +88,7 @@ def test_resumed_fleet_equals_an_uninterrupted_one(
     Path("fleet/fleet.csv").unlink()
     shutil.rmtree("fleet/runs/m1")
     created = open_run("fleet/runs/site%20A%2Fm2").about()["created"]
-    said = call(f"{TRAIN} --out fleet")
+    said = call(f"{TRAIN} --out fleet --jobs 1")
     assert said.code == 0, said.err
     assert "2 of 3 series have a model, 1 of them before" in said.out
     assert open_run("fleet/runs/site%20A%2Fm2").about()["created"] == created

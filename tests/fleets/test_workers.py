@@ -1,0 +1,99 @@
+"""Training of fleets in several processes and on Ray, and kills."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fleet_makers import OPTIONS, SERIES, write_series
+from processes import CEILING
+from searches import call, refused
+
+from lstm_ae.fleets.directory import Fleet
+from lstm_ae.run import open_run
+
+TRAIN = f"series train table.csv --fleet {OPTIONS}"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a table and a fleet that one process trained, which no test changes."""
+    folder = tmp_path_factory.mktemp("fleet")
+    write_series(folder / "table.csv")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        said = call(f"{TRAIN} --out fleet --jobs 1")
+    assert said.code == 0, said.err
+    return folder
+
+
+def content(fleet: Path) -> dict[str, list[bytes]]:
+    """Return the weights and the calibration of each model."""
+    return {
+        series: [
+            *(np.array(weight).tobytes() for weight in open_run(run.directory).model().weights),
+            (run.directory / "normal.npz").read_bytes(),
+        ]
+        for series, run in Fleet(fleet).runs().items()
+        if run.finished
+    }
+
+
+def copy_common(place: Path) -> None:
+    """Copy the table and a fleet of which only the common model is complete."""
+    shutil.copy(place / "table.csv", "table.csv")
+    shutil.copytree(place / "fleet", "fleet", ignore=shutil.ignore_patterns("runs", "fleet.csv"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["--jobs 2", "--engine ray --jobs 2"])
+def test_models_do_not_depend_on_the_engine(
+    engine: str, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "ray" in engine:
+        pytest.importorskip("ray")
+    monkeypatch.chdir(tmp_path)
+    copy_common(place)
+    said = call(f"{TRAIN} --out fleet {engine}")
+    assert said.code == 0, said.err
+    assert "training 3 models, 2 at once" in said.err
+    assert list(content(Path("fleet"))) == list(SERIES)
+    assert content(Path("fleet")) == content(place / "fleet")
+    assert not Path("fleet/workers.log").exists()
+
+
+@pytest.mark.slow
+def test_killed_fleet_resumes_with_the_same_models(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    copy_common(place)
+    program = [sys.executable, "-c", "from lstm_ae_cli import main; main()"]
+    process = subprocess.Popen([*program, *f"{TRAIN} --out fleet --jobs 1".split()], stderr=subprocess.DEVNULL)
+    end = time.monotonic() + CEILING
+    while not Path("fleet/runs/m1/metrics.json").exists():
+        assert process.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not Path("fleet/fleet.csv").exists()
+    created = open_run("fleet/runs/m1").about()["created"]
+    assert "is unfinished" in refused("series detect fleet table.csv", 3)
+    said = call(f"{TRAIN} --out fleet --jobs 1")
+    assert said.code == 0, said.err
+    assert open_run("fleet/runs/m1").about()["created"] == created
+    assert content(Path("fleet")) == content(place / "fleet")
+    assert sorted(path.name for path in Path("fleet/runs").iterdir()) == ["m1", "site%20A%2Fm2"]
+
+
+def test_jobs_are_for_fleets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_series(Path("table.csv"))
+    assert "--jobs is for the models of a fleet" in refused("series train table.csv --jobs 2", 2)
+    assert "--workers does not apply to --fleet; use --jobs" in refused(f"{TRAIN} --engine ray --workers 2", 2)
