@@ -96,9 +96,16 @@ class RayCluster:
         """Return a result.
 
         Raises:
+            ClusterLostError: the actor died with the whole cluster.
             Exception: the exception of the actor; one of `losses` if the actor died.
         """
-        result: Result = self.call(lambda: self.ray.get(reference))
+        try:
+            result: Result = self.call(lambda: self.ray.get(reference))
+        except self.losses as error:
+            # Without its cluster, Ray would end this process at one of the next requests.
+            if not _is_reachable(self.head):
+                raise ClusterLostError(f"The Ray cluster is lost: no answer from {self.head}") from error
+            raise
         return result
 
     def call(self, request: Callable[[], Result]) -> Result:
@@ -113,14 +120,9 @@ class RayCluster:
             raise ClusterLostError(f"The Ray cluster is lost ({type(error).__name__})") from error
 
     def _check_head(self) -> None:
-        try:
-            _require_reachable(self.head)
-        except ClusterLostError as error:
-            self.failed_checks += 1
-            if self.failed_checks == MAX_FAILED_CHECKS:
-                raise ClusterLostError(f"The Ray cluster is lost: no answer from {self.head}") from error
-        else:
-            self.failed_checks = 0
+        self.failed_checks = 0 if _is_reachable(self.head) else self.failed_checks + 1
+        if self.failed_checks == MAX_FAILED_CHECKS:
+            raise ClusterLostError(f"The Ray cluster is lost: no answer from {self.head}")
 
     def stop(self) -> None:
         """End all actors of this process, and the cluster if this process started it."""
@@ -260,6 +262,14 @@ def _require_reachable(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
     except (OSError, ValueError, OverflowError) as error:
         raise ClusterLostError(f"Cannot reach a Ray cluster at {address!r} ({error})") from error
+
+
+def _is_reachable(address: str) -> bool:
+    try:
+        _require_reachable(address)
+    except ClusterLostError:
+        return False
+    return True
 
 
 def describe_actor_error(error: Exception) -> str:
