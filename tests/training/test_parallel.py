@@ -128,7 +128,7 @@ SMALL: dict[str, Any] = {"units": 3, "epochs": 1, "batch_size": 16, "determinist
 @pytest.mark.parametrize(
     "make",
     [
-        lambda place: Toy(sequences=40, cell="gru", layers=2, optimizer="adamw", parts=3, **SMALL),
+        lambda place: Toy(sequences=40, cell="gru", optimizer="adamw", parts=3, **SMALL),
         lambda place: Toy(sequences=40, latent="vector", decoder_start="code", average=0.9, schedule="cosine", **SMALL),
         lambda place: Toy(sequences=40, bidirectional=True, kernel="keras", dropout=0.2, optimizer="rmsprop", **SMALL),
         lambda place: Mnist(data=small_digits(place), deform=1.0, parts=4, **SMALL),
