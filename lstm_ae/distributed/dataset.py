@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -33,7 +33,7 @@ from lstm_ae.apply.partition import PartScan, PartSource, PartTask, find_context
 from lstm_ae.data.dataset import DatasetFile, divide_file
 from lstm_ae.distributed.dispatch import InProcessExecutor, JobExecutor, run_jobs
 from lstm_ae.distributed.jobs import PartJob, PartOutcome, RunTask, run_part
-from lstm_ae.errors import Code, DataError
+from lstm_ae.errors import Code, DataError, LstmAeError
 from lstm_ae.files import claim, lock_folder, sync
 from lstm_ae.json_types import JsonObject
 from lstm_ae.run import open_run
@@ -156,8 +156,18 @@ def open_output(directory: Path, data: str, task: RunTask) -> Iterator[None]:
         "options": dict(task.options),
     }
     with lock_folder(directory):
+        new = not directory.exists()
         claim(directory, ABOUT, claimed)
-        yield
+        try:
+            yield
+        except LstmAeError:
+            # Otherwise the command with the wrong option corrected would be another one.
+            if not (directory / "parts").exists():
+                (directory / ABOUT).unlink()
+                if new:
+                    with suppress(OSError):  # It contains a log.
+                        directory.rmdir()
+            raise
 
 
 class _Part(NamedTuple):

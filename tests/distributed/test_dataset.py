@@ -87,6 +87,13 @@ def test_rows_equal_those_of_one_table(place: Path, command: str, folder: str, c
     np.testing.assert_allclose(found[column], expected[column], rtol=1e-4, atol=1e-5)  # kernels
 
 
+def test_wrong_option_leaves_no_directory(place: Path) -> None:
+    said = call(f"{DETECT} --out out".replace(" data ", f" {place}/data ").replace("--id-col machine", "--id-col pump"))
+    assert said.code == 3
+    assert "--id-col names 'pump', no column of" in said.err.splitlines()[-1]
+    assert not Path("out").exists()
+
+
 def test_directory_of_another_task_is_refused(place: Path) -> None:
     shutil.copytree(place / "out", "out")
     said = call(f"series encode {RUN} {place}/data --id-col machine --engine local --jobs 1 --out out")

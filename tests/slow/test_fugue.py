@@ -1,7 +1,8 @@
 """Dask and Spark score a table through Fugue, with the results of one process."""
 
+import importlib.util
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
@@ -10,24 +11,19 @@ from partitioned import RUN, machine_rows
 
 from lstm_ae.apply.part_frames import FrameFunction
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
-
-fugue = pytest.importorskip("fugue", reason="Fugue is not installed")
+# Every suite collects this file, and importing the engines takes seconds.
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(importlib.util.find_spec("fugue") is None, reason="Fugue is not installed"),
+    pytest.mark.filterwarnings("ignore"),
+]
 
 SCHEMA = "machine:str,time:datetime,score:double,p:double,anomaly:bool"
 
 
-FUNCTION = FrameFunction(RUN, id_col="machine")
-
-
-def make_score() -> Callable[[pd.DataFrame], pd.DataFrame]:
-    """Return a function that engines pickle by value, as they cannot import this module."""
-    function = FUNCTION
-
-    def score(frame: pd.DataFrame) -> pd.DataFrame:
-        return function(frame)[["machine", "time", "score", "p", "anomaly"]]
-
-    return score
+@pytest.fixture(scope="module")
+def function() -> FrameFunction:
+    return FrameFunction(RUN, id_col="machine")
 
 
 @pytest.fixture(scope="module")
@@ -55,24 +51,27 @@ def spark_session(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     session.stop()
 
 
-def require_scores(found: pd.DataFrame, rows: pd.DataFrame) -> None:
-    expected = FUNCTION(rows)[list(found)].sort_values(["machine", "time"], ignore_index=True)
+def require_scores(function: FrameFunction, rows: pd.DataFrame, engine: Any) -> None:
+    """Compare the scores that an engine computes with those of one process."""
+    import fugue
+
+    # Engines pickle an inner function by value, as they cannot import this module.
+    def score(frame: pd.DataFrame) -> pd.DataFrame:
+        return function(frame)[["machine", "time", "score", "p", "anomaly"]]
+
+    found = fugue.transform(
+        rows, score, schema=SCHEMA, partition={"by": "machine"}, engine=engine, as_fugue=True
+    ).as_pandas()
     found = found.sort_values(["machine", "time"], ignore_index=True)
-    assert found["machine"].tolist() == expected["machine"].tolist()
+    expected = score(rows).sort_values(["machine", "time"], ignore_index=True)
     assert found["time"].tolist() == expected["time"].tolist()
-    for name in ("score", "p", "anomaly"):
+    for name in ("machine", "score", "p", "anomaly"):
         assert found[name].tolist() == expected[name].tolist()
 
 
-def test_dask_scores_each_series(rows: pd.DataFrame, dask_client: Any) -> None:
-    scored = fugue.transform(
-        rows, make_score(), schema=SCHEMA, partition={"by": "machine"}, engine=dask_client, as_fugue=True
-    ).as_pandas()
-    require_scores(scored, rows)
+def test_dask_scores_each_series(function: FrameFunction, rows: pd.DataFrame, dask_client: Any) -> None:
+    require_scores(function, rows, dask_client)
 
 
-def test_spark_scores_each_series(rows: pd.DataFrame, spark_session: Any) -> None:
-    scored = fugue.transform(
-        rows, make_score(), schema=SCHEMA, partition={"by": "machine"}, engine=spark_session, as_fugue=True
-    ).as_pandas()
-    require_scores(scored, rows)
+def test_spark_scores_each_series(function: FrameFunction, rows: pd.DataFrame, spark_session: Any) -> None:
+    require_scores(function, rows, spark_session)

@@ -1,5 +1,8 @@
 """A detector scores a data set of Ray whose blocks hold the rows of the series in any order."""
 
+import importlib.util
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,11 +10,12 @@ import pytest
 from lstm_ae.errors import ConfigError
 from lstm_ae.estimators import AnomalyDetector
 
-# Ray sets deprecated options of its own.
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
-
-ray = pytest.importorskip("ray", reason="Ray is not installed")
-ray_data = pytest.importorskip("ray.data")
+# Every suite collects this file, and importing Ray takes a second. Ray sets deprecated options of its own.
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
 
 
 def frame_of(seed: int, level: float = 0) -> pd.DataFrame:
@@ -20,15 +24,18 @@ def frame_of(seed: int, level: float = 0) -> pd.DataFrame:
     return pd.DataFrame({"heat": np.sin(steps / 3) + noise + level, "load": np.cos(steps / 3) + level}, index=index)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cluster():
+@pytest.fixture(scope="module")
+def ray_data():
+    import ray
+    import ray.data
+
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR", configure_logging=False)
-    ray_data.DataContext.get_current().enable_progress_bars = False
-    yield
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    yield ray.data
     ray.shutdown()
 
 
-def test_scores_equal_those_of_frames() -> None:
+def test_scores_equal_those_of_frames(ray_data: Any) -> None:
     series = {"a": frame_of(1), "b": frame_of(2, level=5)}
     model = AnomalyDetector(window=8, code=2, units=4, epochs=1, scale="series").fit(
         pd.concat(series, names=["machine", "time"])
@@ -44,7 +51,7 @@ def test_scores_equal_those_of_frames() -> None:
     assert set(scored.index[scored["anomaly"]].get_level_values(0)) == {"a"}
 
 
-def test_single_series_is_scored_as_a_whole() -> None:
+def test_single_series_is_scored_as_a_whole(ray_data: Any) -> None:
     rows = frame_of(1)
     model = AnomalyDetector(window=8, code=2, units=4, epochs=1).fit(rows)
     shuffled = rows.reset_index().sample(frac=1, random_state=0)
