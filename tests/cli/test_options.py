@@ -125,8 +125,8 @@ def test_detect_checks_its_options_before_it_opens_the_run(refused, option, text
         ("toy train --workers 2", "--workers is for --engine ray. Add it, or remove --workers"),
         ("series train t.csv --address a:1", "--address is for --engine ray. Add it, or remove --address"),
         (
-            "series train t.csv --fleet --engine ray",
-            "--engine ray is for the training of one model. Remove it, or remove --fleet",
+            "series train t.csv --fleet --engine ray --workers 2",
+            "--workers does not apply to --fleet; use --jobs. Remove it",
         ),
         ("snp train --engine dask", "--engine must be one of local, ray. Received: 'dask'"),
         (
