@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from partitioned import RUN, results, write_dataset
 from processes import CEILING, finished, started, wait_for
+from ray_clusters import ray_cluster
 
 pytestmark = [
     pytest.mark.slow,
@@ -20,16 +21,10 @@ MACHINES = "abcdefgh"
 
 
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def cluster() -> Iterator[Any]:
     """Return a cluster whose head and whose other node have one core each."""
-    from ray.cluster_utils import Cluster
-
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    try:
+    with ray_cluster(1) as cluster:
         yield cluster
-    finally:
-        cluster.shutdown()
 
 
 def test_killed_node_does_not_change_the_results(tmp_path: Path, cluster: Any) -> None:

@@ -3,14 +3,11 @@
 import importlib.util
 import os
 import re
-import shutil
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from processes import CEILING, children, command_of, finished, started, until, until_gone, until_there
+from ray_clusters import ray_cluster
 from search_kills import GRID, RESUME, assert_equal
 from searches import table_of
 
@@ -79,37 +76,14 @@ def test_stopped_ray_driver_leaves_no_processes_and_can_be_resumed(references, t
     assert_equal(tmp_path / "s", references("grid"))
 
 
-@pytest.fixture
-def cluster(monkeypatch):
-    """Start a cluster and yield its address and a function that stops it."""
-    ray = shutil.which("ray", path=str(Path(sys.executable).parent)) or shutil.which("ray")
-    place = Path("/tmp") / f"ray-{os.getpid()}"  # the paths of pytest are too long for the sockets of Ray
-    port = "26379"
-    # Otherwise all machines need the same token.
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    subprocess.run(
-        [ray, "start", "--head", f"--port={port}", "--num-cpus=2", "--include-dashboard=false", f"--temp-dir={place}"],
-        check=True,
-        capture_output=True,
-        timeout=CEILING,
-    )
-
-    def stop():
-        subprocess.run([ray, "stop", "--force"], check=True, capture_output=True, timeout=CEILING)
-
-    yield f"127.0.0.1:{port}", stop
-    stop()
-    shutil.rmtree(place, ignore_errors=True)
-
-
-def test_search_resumes_without_ray_after_the_cluster_is_lost(tmp_path, cluster):
-    address, stop = cluster
-    with started(f"{ON_RAY} --epochs 60 --address {address}", tmp_path) as process:
+def test_search_resumes_without_ray_after_the_cluster_is_lost(tmp_path):
+    with ray_cluster(2) as cluster, started(f"{ON_RAY} --epochs 60 --address {cluster.address}", tmp_path) as process:
         until_there(tmp_path / "s/states/0000-0.npz")
-        stop()
+        cluster.head_node.kill_all_processes(check_alive=False, allow_graceful=False)
         out, err = process.communicate(timeout=CEILING)
-    assert (process.returncode, out) == (1, "")
-    said = err.splitlines()[-1]
+    assert (process.returncode, out) == (1, ""), err
+    # Ray's threads may write after it.
+    (said,) = [line for line in err.splitlines() if line.startswith("lstmae: ")]
     assert said.startswith("lstmae: [LAE403] The Ray cluster is lost")
     assert said.endswith(
         "; nothing is lost. Resume with: lstmae toy tune --resume --out s, with --engine ray or without"

@@ -7,6 +7,7 @@ import signal
 
 import pytest
 from processes import CEILING, children, command_of, finished, started, until, until_gone
+from ray_clusters import ray_cluster
 
 # Every suite collects this file, and importing Ray takes a second.
 pytestmark = [
@@ -79,13 +80,9 @@ def test_killed_driver_leaves_no_processes_and_resumes_with_more_workers(referen
     assert_same_model(tmp_path / "run", reference)
 
 
-def test_training_continues_after_the_loss_of_a_machine(reference, tmp_path, monkeypatch):
+def test_training_continues_after_the_loss_of_a_machine(reference, tmp_path):
     """The remaining machine has no core for a replacement, so that one worker computes all parts."""
-    from ray.cluster_utils import Cluster
-
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # Otherwise all machines need the same token.
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    try:
+    with ray_cluster(0) as cluster:
         nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
         cluster.wait_for_nodes()
         with started(f"{on_ray(2, 'run')} --address {cluster.address}", tmp_path) as process:
@@ -94,6 +91,4 @@ def test_training_continues_after_the_loss_of_a_machine(reference, tmp_path, mon
             _, err = process.communicate(timeout=CEILING)
         assert process.returncode == 0, err
         assert "is replaced; training continues with 1 worker" in err
-    finally:
-        cluster.shutdown()
     assert_same_model(tmp_path / "run", reference)
