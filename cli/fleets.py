@@ -190,7 +190,7 @@ def detect_in_fleet(request: DetectionRequest, console: Console, reading: "JsonM
             threshold, scored = detection.model.threshold, count_scored_rows(detection)
             found += [{"series": result.series} | row for row in event_rows(detection)]
             thresholds[result.series] = threshold.value
-            rules.add(str(threshold.rule))
+            rules.add(result.rule)
             rows += scored
             expected += threshold.alarms.per(scored).expected
             trained_on += [result.series] * result.trained_on
@@ -252,9 +252,9 @@ def _describe_fleet(
 ) -> list[str]:
     """Return lines about the events, the thresholds, and the expected false alarms of all series."""
     series, values = len(thresholds), thresholds.values()
-    each = " in each series" if any(rule.startswith("budget") for rule in rules) else ""
+    shared = ", shared by the series of the fleet" if any(rule.startswith("budget") for rule in rules) else ""
     return [
         f"{format_count(events, 'event')} in {format_count(rows, 'row')} of {series:,} series",
-        f"thresholds {min(values):.4g} to {max(values):.4g}, {' or '.join(sorted(rules))}{each}",
+        f"thresholds {min(values):.4g} to {max(values):.4g}, {' or '.join(sorted(rules))}{shared}",
         f"false alarms expected in as many normal rows of the fleet: about {format_expected_count(expected)}",
     ]

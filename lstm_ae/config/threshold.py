@@ -37,6 +37,14 @@ class Rule(NamedTuple):
     number: float
     unit: str = ""
 
+    def divide(self, count: int) -> "Rule":
+        """Return the rule for each of several series that share a budget; other rules do not depend on their number.
+
+        >>> str(parse_threshold("budget:2/week").divide(4))
+        'budget:0.5/week'
+        """
+        return self._replace(number=self.number / count) if self.kind == "budget" else self
+
     def __str__(self) -> str:
         return f"{self.kind}:{self.number:.15g}" + (f"/{self.unit}" if self.unit else "")
 

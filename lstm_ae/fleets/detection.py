@@ -6,11 +6,13 @@ from typing import NamedTuple
 from lstm_ae.apply.detect import Detection, detect_prepared, load_detector
 from lstm_ae.apply.evaluate import describe_known_windows
 from lstm_ae.apply.run_table import TableRequest, prepare_run_table, read_run_table, run_config
+from lstm_ae.config.threshold import parse_threshold
 from lstm_ae.data.fingerprints import WindowFingerprints
 from lstm_ae.data.panel import Panel
 from lstm_ae.errors import Code, DataError
 from lstm_ae.fleets.directory import Fleet, take_series
 from lstm_ae.json_types import JsonMapping
+from lstm_ae.studies.series.reconstruction import threshold_rule
 
 
 class SeriesDetection(NamedTuple):
@@ -22,6 +24,7 @@ class SeriesDetection(NamedTuple):
         unknown: whether the fleet does not know the series.
         failure: why there are no scores; "" if there are.
         trained_on: whether the table holds windows that the model was trained or selected on.
+        rule: rule of the whole fleet; "" without a detection.
     """
 
     series: str
@@ -29,6 +32,7 @@ class SeriesDetection(NamedTuple):
     unknown: bool = False
     failure: str = ""
     trained_on: bool = False
+    rule: str = ""
 
 
 def read_fleet_table(fleet: Fleet, request: TableRequest) -> Panel:
@@ -57,7 +61,8 @@ def detect_series(
 ) -> Iterator[SeriesDetection]:
     """Yield the result of each series of a table, in the order of the table.
 
-    A budget of the rule applies to each series, so the fleet as a whole has that budget times the number of series.
+    A budget is that of the whole fleet: each series that has a model gets an equal share of it, whether the table has
+    rows of all of them or not.
 
     Args:
         fleet: a finished fleet of anomaly detectors.
@@ -72,6 +77,7 @@ def detect_series(
         ConfigError, DataError: a run is damaged, or the rule does not fit.
     """
     runs = fleet.runs()
+    trained = sum(run.finished for run in runs.values())
     for number, (series, own) in enumerate(take_series(table), start=1):
         run = runs.get(series)
         if run is None:
@@ -85,7 +91,9 @@ def detect_series(
             except DataError as error:
                 yield SeriesDetection(series, failure=str(error))
             else:
-                detection = detect_prepared(detector, prepared, rule, online=online, adapt=adapt)
+                whole = parse_threshold(rule) if rule else threshold_rule(detector.config, detector.normal)
+                share = str(whole.divide(trained))
+                detection = detect_prepared(detector, prepared, share, online=online, adapt=adapt)
                 known = describe_known_windows(prepared, run.find_artifact(WindowFingerprints))
-                yield SeriesDetection(series, detection, trained_on=bool(known))
+                yield SeriesDetection(series, detection, trained_on=bool(known), rule=str(whole))
         report(number, len(table.ids))

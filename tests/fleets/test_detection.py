@@ -36,7 +36,11 @@ def test_each_series_has_the_scores_of_its_run() -> None:
     header, *lines = Path("table.csv").read_text().splitlines()
     for series, run in {"a": "a", "b/c": "b%2Fc"}.items():
         Path("one.csv").write_text("\n".join([header, *(line for line in lines if f",{series}," in line)]))
-        alone = call(f"series detect fleet/runs/{run} one.csv --scores one-scores.csv --events one-events.csv --json")
+        # A series has half of the budget of the fleet, which has two models.
+        alone = call(
+            f"series detect fleet/runs/{run} one.csv --threshold budget:0.5/month --scores one-scores.csv "
+            "--events one-events.csv --json"
+        )
         assert alone.code == 0, alone.err
         expected = json.loads(alone.out)
         assert [row | {"series": series} for row in rows_of("one-scores.csv")] == [
@@ -47,7 +51,6 @@ def test_each_series_has_the_scores_of_its_run() -> None:
         ]
         assert found["thresholds"][series] == expected["threshold"]
     assert {row["series"] for row in rows_of("events.csv")} == {"a"}
-    # The budget is that of each series.
     assert found["expected_false_alarms"] == pytest.approx(2 * expected["expected_false_alarms"]["mean"], rel=0.1)
 
 
