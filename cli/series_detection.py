@@ -254,13 +254,14 @@ def register(app: typer.Typer) -> None:
             require_free(out)
         with parallel.start(console) as workers:
             import_tensorflow(console)
-            config = training.choose_parts(config, given, workers)
             complete, loaded = training.complete_config(config, console)
             if config.task == "anomaly" and not config.normal:
                 marked = " except those that --label-col marks" * (config.label_col is not None)
                 console.say(
                     f"  normal: all rows of the training and validation splits count as normal{marked} (see --normal)"
                 )
+            # The number of parts is at most the batch size, which the table may determine.
+            complete = training.choose_parts(complete, given, workers)
             run = training.train(complete, console, out=out, data=loaded, trackers=trackers, workers=workers)
         _show_trained(console, run)
 

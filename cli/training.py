@@ -128,11 +128,11 @@ def resume(
 
 
 def choose_parts(config: Chosen, given: GivenOptions, workers: "RayTraining | None") -> Chosen:
-    """Return the config with at least one part of a batch per worker, unless the number of parts was given."""
+    """Return a complete config with at least one part of a batch per worker, unless the number of parts was given."""
     if workers is None or "parts" in {**given.base(type(config)), **given}:
         return config
     most = min(workers.workers, config.batch_size, MAX_PARTS)
-    return config.merge(config.to_dict(), {"parts": max(config.parts, most)})
+    return config.with_values({"parts": max(config.parts, most)})
 
 
 def _describe_workers(workers: "RayTraining | None", config: Config, console: Console) -> None:

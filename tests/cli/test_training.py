@@ -4,13 +4,20 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+from gradient_workers import InProcessTraining
 from lstm_ae_cli import training
 from lstm_ae_cli.console import Console
 from lstm_ae_cli.options import GivenOptions
+from searches import call
 
-from lstm_ae.config import Toy
-from lstm_ae.errors import Code, LstmAeError
+from lstm_ae import experiment
+from lstm_ae.config import Series, Toy
+from lstm_ae.data.windows import Data
+from lstm_ae.distributed import training as distributed_training
+from lstm_ae.errors import Code, ConfigError, LstmAeError
+from lstm_ae.run import open_run
 
 
 def workers_of(count: int, cores: int = 2) -> Any:
@@ -87,3 +94,40 @@ def test_loss_of_the_cluster_names_the_command_that_resumes() -> None:
         "The Ray cluster is lost; the last completed epoch is saved. Resume with: "
         "lstmae toy train --resume --out 'a run', with --engine ray or without"
     )
+
+
+@pytest.fixture
+def table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write a table and replace the workers of a cluster."""
+    monkeypatch.setattr(distributed_training, "RayTraining", InProcessTraining)
+    rows = [f"{np.sin(k / 5):.4f},{'low' if k % 100 < 50 else 'high'}" for k in range(400)]
+    Path("t.csv").write_text("\n".join(("flow,state", *rows)) + "\n")
+
+
+TASKS = pytest.mark.parametrize("task", ["anomaly", "forecast --horizon 3", "classify --label-col state"])
+
+
+@TASKS
+def test_parts_of_a_table_follow_the_workers_and_the_batch_size_that_the_table_determines(
+    task: str, table: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[Series] = []
+
+    def stop(config: Series, data: Data, **details: Any) -> None:
+        found.append(config)
+        raise ConfigError("stop")
+
+    monkeypatch.setattr(experiment, "train", stop)
+    train = f"series train t.csv --task {task} --window 12 --engine ray"
+    for options in ("--workers 4", "--workers 50", "--workers 4 --parts 3"):
+        assert call(f"{train} {options}").last == "stop"
+    assert [(config.batch_size, config.parts) for config in found] == [(8, 4), (8, 8), (8, 3)]
+
+
+@pytest.mark.slow
+@TASKS
+def test_table_is_trained_on_with_workers_without_further_options(task: str, table: None) -> None:
+    said = call(f"series train t.csv --task {task} --window 12 --units 3 --epochs 1 --engine ray --workers 3 --out run")
+    assert said.code == 0, said.err
+    assert "gradients by 3 workers on Ray; each batch has 3 parts, on which the result depends" in said.err
+    assert open_run("run").config().parts == 3

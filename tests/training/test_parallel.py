@@ -1,14 +1,13 @@
 """Data-parallel training gives the weights of one process, whatever the number of workers."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from gradient_workers import InProcessWorkers, in_process
 
 from lstm_ae import experiment
 from lstm_ae.arrays import Array
@@ -21,36 +20,7 @@ from lstm_ae.studies import load_study
 from lstm_ae.studies.series.defaults import load_complete
 from lstm_ae.training.loop import StartWorkers, fit
 from lstm_ae.training.observer import Progress, ProgressObserver
-from lstm_ae.training.parallel import GradientWorker
-from lstm_ae.training.steps import PartGradients, StepState, add_parts
-
-
-class InProcessWorkers:
-    """Workers without other processes, which answer in another order in each step."""
-
-    def __init__(self, count: int, *task: Any) -> None:
-        self.workers = [GradientWorker(*task) for _ in range(count)]
-        self.computed: list[tuple[int, list[int]]] = []
-
-    def compute(self, state: StepState, parts: int) -> Sequence[PartGradients]:
-        count = len(self.workers)
-        shares = [list(range(parts))[number::count] for number in range(count)]
-        order = np.random.default_rng(state.step).permutation(count)
-        results = [each for number in order for each in self.workers[number].compute(state, shares[number])]
-        self.computed += [(state.step, share) for share in shares]
-        return sorted(results, key=lambda each: each.part)
-
-
-def in_process(count: int, started: list[InProcessWorkers] | None = None) -> StartWorkers:
-    @contextmanager
-    def start(network: keras.Model, data: Data, config: Config) -> Iterator[InProcessWorkers]:
-        workers = InProcessWorkers(count, network.to_json(), data, config)
-        if started is not None:
-            started.append(workers)
-        yield workers
-
-    return start
-
+from lstm_ae.training.steps import add_parts
 
 STEPS = 4
 # A last batch of 2 samples for 3 parts, one of which is empty. Dropout has a state.
