@@ -347,6 +347,7 @@ def register(app: typer.Typer) -> None:
                 "--label-col": label_col,
                 "--skip-bad": skip_bad,
                 "--adapt": adapt,
+                "--keep-formulas": keep_formulas,
             }
             process_dataset(
                 "detect", run, data, parts, out, console, given, refused, rule=threshold, online=bool(online)

@@ -283,6 +283,7 @@ def test_missing_ray_is_named_with_its_extra(place: Path, monkeypatch: pytest.Mo
         ("none --engine local --out out", 3, "'none' does not exist. Check the path"),
         ("'data/*.parquet' --engine local --out out", 3, "No file matches 'data/*.parquet'. Check the pattern"),
         ("data --engine local --out out --scores s.csv", 2, "--scores does not apply to a data set"),
+        ("data --engine local --out out --keep-formulas", 2, "--keep-formulas does not apply to a data set"),
         ("data --engine local --out out --address a:1", 2, "--address is for --engine ray"),
         ("data --engine local --out s.csv", 2, "With --engine, --out is a directory, and 's.csv' is a file or named"),
     ],
