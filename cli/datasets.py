@@ -66,7 +66,7 @@ def process_dataset(
         )
     opened = open_table_run(run, console)
     from lstm_ae.data.dataset import find_files
-    from lstm_ae.distributed.dataset import apply_to_dataset, open_output, start_executor
+    from lstm_ae.distributed.dataset import LOG, apply_to_dataset, open_output, start_executor
     from lstm_ae.distributed.jobs import RunTask
 
     files = find_files(data, out)
@@ -75,7 +75,7 @@ def process_dataset(
     counter = ProgressCounter(console, "parts")
     try:
         with open_output(out, data, applied):
-            executor = start_executor(parts.engine, applied, loaded, parts.jobs, parts.address, out / "workers.log")
+            executor = start_executor(parts.engine, applied, loaded, parts.jobs, parts.address, out / LOG)
             console.say(f"{task}: {format_count(len(files), 'file')}, {executor.slots} at once")
             result = apply_to_dataset(
                 files,

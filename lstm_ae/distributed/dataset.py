@@ -33,7 +33,7 @@ from lstm_ae.apply.partition import PartScan, PartSource, PartTask, find_context
 from lstm_ae.data.dataset import DatasetFile, divide_file
 from lstm_ae.distributed.dispatch import InProcessExecutor, JobExecutor, run_jobs
 from lstm_ae.distributed.jobs import PartJob, PartOutcome, RunTask, run_part
-from lstm_ae.errors import Code, DataError, LstmAeError
+from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.files import claim, lock_folder, sync
 from lstm_ae.json_types import JsonObject
 from lstm_ae.run import open_run
@@ -42,6 +42,9 @@ from lstm_ae.startup import cores
 
 # File that identifies the command in its directory.
 ABOUT = "dataset.json"
+
+# File in the directory for errors of the processes.
+LOG = "workers.log"
 
 # Rows of events that are in memory at a time, unless a single series has more.
 EVENT_ROWS = 200_000
@@ -160,12 +163,14 @@ def open_output(directory: Path, data: str, task: RunTask) -> Iterator[None]:
         claim(directory, ABOUT, claimed)
         try:
             yield
-        except LstmAeError:
-            # Otherwise the command with the wrong option corrected would be another one.
+        except (ConfigError, DataError):
+            # Otherwise the command with the wrong option corrected would be another one. After any other error, such as
+            # a lost cluster, the same command resumes.
             if not (directory / "parts").exists():
-                (directory / ABOUT).unlink()
+                for name in (ABOUT, LOG):
+                    (directory / name).unlink(missing_ok=True)
                 if new:
-                    with suppress(OSError):  # It contains a log.
+                    with suppress(OSError):  # Something else was written to it.
                         directory.rmdir()
             raise
 

@@ -18,9 +18,9 @@ from searches import call, refused
 from lstm_ae.data.dataset import find_files
 from lstm_ae.data.parquet import ParquetPart
 from lstm_ae.distributed import dataset, jobs
-from lstm_ae.distributed.dataset import apply_to_dataset
+from lstm_ae.distributed.dataset import apply_to_dataset, open_output
 from lstm_ae.distributed.jobs import PartJob, PartOutcome, RunTask
-from lstm_ae.errors import LstmAeError
+from lstm_ae.errors import DataError, LstmAeError
 from lstm_ae.search.job import LostJob
 
 DETECT = f"series detect {RUN} data --id-col machine --engine local --jobs 1"
@@ -92,6 +92,23 @@ def test_wrong_option_leaves_no_directory(place: Path) -> None:
     assert said.code == 3
     assert "--id-col names 'pump', no column of" in said.err.splitlines()[-1]
     assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(("error", "kept"), [(DataError("a"), []), (LstmAeError("a"), ["dataset.json", "workers.log"])])
+def test_directory_remains_for_resuming_unless_the_request_is_wrong(error: LstmAeError, kept: list[str]) -> None:
+    """The first process has died with a message before any part was complete."""
+    task = RunTask(str(RUN), "detect", {})
+
+    def fail() -> None:
+        with open_output(Path("out"), "data", task):
+            Path("out", dataset.LOG).write_text("killed")
+            raise error
+
+    with pytest.raises(type(error)):
+        fail()
+    assert sorted(path.name for path in Path("out").glob("*")) == kept
+    with open_output(Path("out"), "data", task):
+        pass
 
 
 def test_directory_of_another_task_is_refused(place: Path) -> None:
