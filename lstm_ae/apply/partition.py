@@ -322,6 +322,23 @@ def move_borders(sources: Sequence[PartSource], scans: Sequence[PartScan]) -> li
     return moved
 
 
+def order_parts(scans: Sequence[PartScan], *, timed: bool) -> dict[str, list[int]]:
+    """Return the parts of each series in the order of its rows.
+
+    Args:
+        scans: the parts in the order of the data set.
+        timed: whether the rows have times.
+    """
+    by_series: dict[str, list[int]] = {}
+    for number, scan in enumerate(scans):
+        for name in scan.spans:
+            by_series.setdefault(name, []).append(number)
+    if timed:
+        for name, numbers in by_series.items():
+            numbers.sort(key=lambda number: (*scans[number].spans[name][:2], number))
+    return by_series
+
+
 def find_contexts(task: PartTask, sources: Sequence[PartSource], scans: Sequence[PartScan]) -> list[PartContext]:
     """Return the context of each part of a data set.
 
@@ -334,15 +351,9 @@ def find_contexts(task: PartTask, sources: Sequence[PartSource], scans: Sequence
     """
     timed, (before, after) = task.config.time_col is not None, task.reach
     counted = not timed or task.step == TimeStep()
-    by_series: dict[str, list[int]] = {}
-    for number, scan in enumerate(scans):
-        for name in scan.spans:
-            by_series.setdefault(name, []).append(number)
     ranges: list[dict[int, list[bool]]] = [{} for _ in sources]
     series: list[dict[str, SeriesPlace]] = [{} for _ in sources]
-    for name, numbers in by_series.items():
-        if timed:
-            numbers.sort(key=lambda number: (*scans[number].spans[name][:2], number))
+    for name, numbers in order_parts(scans, timed=timed).items():
         spans = [scans[number].spans[name] for number in numbers]
         if timed:
             for one, other, span, later in zip(numbers, numbers[1:], spans, spans[1:], strict=False):

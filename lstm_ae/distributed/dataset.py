@@ -29,7 +29,15 @@ from lstm_ae.apply.part_detection import (
     piece_arrays,
     unpack_piece,
 )
-from lstm_ae.apply.partition import PartScan, PartSource, PartTask, find_contexts, load_record, move_borders
+from lstm_ae.apply.partition import (
+    PartScan,
+    PartSource,
+    PartTask,
+    find_contexts,
+    load_record,
+    move_borders,
+    order_parts,
+)
 from lstm_ae.data.dataset import DatasetFile, divide_file
 from lstm_ae.distributed.dispatch import InProcessExecutor, JobExecutor, run_jobs
 from lstm_ae.distributed.jobs import PartJob, PartOutcome, RunTask, run_part
@@ -249,34 +257,34 @@ def apply_to_dataset(
             output = directory / task.folder / f"{part.name}.parquet"
             record = directory / "parts" / f"{part.name}.npz"
             jobs.append(PartJob(number, part.source, context, str(output.absolute()), str(record.absolute()), digest))
-        waiting = [job for job in jobs if not _is_complete(job)]
-        _remove_stale(
-            directory, task.folder, {part.name for part in parts} - {parts[job.number].name for job in waiting}
-        )
-        reused = done = len(jobs) - len(waiting)
+        # The record of each complete part, by its number.
+        records = {job.number: record for job in jobs if (record := _read_record(job)) is not None}
+        _remove_stale(directory, task.folder, {parts[number].name for number in records})
+        waiting = [job for job in jobs if job.number not in records]
+        reused = done = len(records)
         for outcome in run_jobs(waiting, executor, lambda number: parts[number].title, lost, _fail_part):
             done += 1
             report(done, len(jobs))
             memory = max(memory, outcome.memory)
             if outcome.error:
                 failed[parts[outcome.number].title] = outcome.error
+            elif (record := _read_record(jobs[outcome.number])) is not None:
+                records[outcome.number] = record
     finally:
         if stop:
             executor.stop()
-    complete = [(part, job) for part, job in zip(parts, jobs, strict=True) if _is_complete(job)]
-    metas = [load_record(Path(job.record), ())[0] for _, job in complete]
     events = None
     if isinstance(task, PartDetector):
-        spans = [scans[part.name] for part, _ in complete]
-        events = _write_events(task, directory / "events.parquet", [job for _, job in complete], spans, metas)
+        spans = [scans[part.name] for part in parts]
+        events = _write_events(task, directory / "events.parquet", jobs, spans, records)
     return DatasetResult(
         directory,
-        len(complete),
+        len(records),
         reused,
-        sum(meta["rows"] for meta in metas),
-        sum(meta["results"] for meta in metas),
+        sum(record["rows"] for record in records.values()),
+        sum(record["results"] for record in records.values()),
         events,
-        sum(meta["skipped"] for meta in metas if "skipped" in meta) if task.folder == "forecasts" else None,
+        sum(record.get("skipped", 0) for record in records.values()) if task.folder == "forecasts" else None,
         [FailedPart(name, reason) for name, reason in failed.items()],
         memory,
     )
@@ -340,15 +348,16 @@ def _fingerprint(path: str) -> list[int]:
     return [status.st_size, status.st_mtime_ns]
 
 
-def _is_complete(job: PartJob) -> bool:
-    """Return whether the results of a part exist and are those of the current data."""
+def _read_record(job: PartJob) -> JsonObject | None:
+    """Return the metadata of a complete part; None if its results do not exist or are those of other data."""
     if not Path(job.record).exists():
-        return False
+        return None
     try:
-        meta = load_record(Path(job.record))[0]
-        return bool(meta["digest"] == job.digest and (not meta["rows"] or Path(job.output).exists()))
+        record = load_record(Path(job.record), ())[0]
+        complete = record["digest"] == job.digest and (not record["rows"] or Path(job.output).exists())
     except (DataError, KeyError):
-        return False
+        return None
+    return record if complete else None
 
 
 def _remove_stale(directory: Path, folder: str, complete: Set[str]) -> None:
@@ -365,7 +374,11 @@ def _remove_stale(directory: Path, folder: str, complete: Set[str]) -> None:
 
 
 def _write_events(
-    detector: PartDetector, path: Path, jobs: Sequence[PartJob], scans: Sequence[PartScan], metas: Sequence[JsonObject]
+    detector: PartDetector,
+    path: Path,
+    jobs: Sequence[PartJob],
+    scans: Sequence[PartScan],
+    records: Mapping[int, JsonObject],
 ) -> int:
     """Write the events of all series in their order in the data set, and return their number.
 
@@ -374,34 +387,30 @@ def _write_events(
     Args:
         detector: the detector.
         path: the file.
-        jobs, scans, metas: the complete parts.
+        jobs, scans: all parts in the order of the data set.
+        records: the record of each complete part, by its number.
     """
     import pyarrow
     import pyarrow.parquet
 
-    timed = detector.config.time_col is not None
-    by_series: dict[str, list[int]] = {}
-    for number, meta in enumerate(metas):
-        for name in meta["series"]:
-            by_series.setdefault(name, []).append(number)
+    parts = order_parts(scans, timed=detector.config.time_col is not None)
+    complete = {name: held for name, numbers in parts.items() if (held := [k for k in numbers if k in records])}
     several = [("series", pyarrow.string())] if detector.config.id_col else []
     kinds = {"score": pyarrow.float64(), "p": pyarrow.float64(), "provisional": pyarrow.bool_()}
     schema = pyarrow.schema([*several, *((name, kinds.get(name, pyarrow.string())) for name in EVENT_COLUMNS)])
     count, temporary = 0, path.with_name(f".{path.name}.part")
     with pyarrow.parquet.ParquetWriter(temporary, schema) as writer:
-        for names in _group(by_series, lambda name: sum(count_piece_rows(metas[k], name) for k in by_series[name])):
-            pieces: dict[str, list[tuple[tuple[int, ...], EventPiece]]] = {name: [] for name in names}
-            for number in sorted({number for name in names for number in by_series[name]}):
-                meta, held = metas[number], [name for name in names if name in metas[number]["series"]]
-                wanted = [each for name in held for each in piece_arrays(meta, name)]
+        for names in _group(complete, lambda name: sum(count_piece_rows(records[k], name) for k in complete[name])):
+            pieces: dict[str, dict[int, EventPiece]] = {name: {} for name in names}
+            for number in sorted({number for name in names for number in complete[name]}):
+                record, held = records[number], [name for name in names if name in records[number]["series"]]
+                wanted = [each for name in held for each in piece_arrays(record, name)]
                 arrays = load_record(Path(jobs[number].record), wanted)[1]
                 for name in held:
-                    order = (*(scans[number].spans[name][:2] if timed else ()), number)
-                    pieces[name].append((order, unpack_piece(meta, arrays, name)))
+                    pieces[name][number] = unpack_piece(record, arrays, name)
             events = []
             for name, found in pieces.items():
-                ordered = sorted(found, key=lambda item: item[0])
-                events += merge_events(detector, name, [piece for _, piece in ordered])
+                events += merge_events(detector, name, [found[number] for number in complete[name]])
             writer.write_table(pyarrow.Table.from_pylist(events, schema))
             count += len(events)
     sync(temporary)

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import filelock
@@ -15,6 +16,7 @@ import pytest
 from partitioned import RUN, damage, machine_rows, pa, parquet, read_scores, results, write_dataset, write_table
 from searches import call, refused
 
+from lstm_ae.apply.partition import load_record
 from lstm_ae.data.dataset import find_files
 from lstm_ae.data.parquet import ParquetPart
 from lstm_ae.distributed import dataset, jobs
@@ -264,6 +266,24 @@ def test_parts_are_not_tried_if_all_processes_die() -> None:
     with pytest.raises(LstmAeError, match=r"9 processes died in a row .*: it was killed \(SIGKILL\)\. Complete"):
         apply_to_dataset(find_files("data"), mock.Mock(), executor, Path("out"))
     assert executor.started == 9
+
+
+def test_record_of_a_part_is_read_once_and_without_the_rows_of_its_events(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[list[str] | None] = []
+
+    def count(path: Path, names: list[str] | None = None) -> Any:
+        read.append(names)
+        return load_record(path, names)
+
+    monkeypatch.setattr(dataset, "load_record", count)
+    shutil.copytree(place / "out", "out")
+    said = call(f"{DETECT} --out out --json".replace(" data ", f" {place}/data "))
+    assert json.loads(said.out)["reused"] == 6
+    # Once for each part, and once more for the rows of events.
+    assert (len(read), read.count(None)) == (12, 0)
+    assert [list(names or ()) for names in read[:6]] == [[]] * 6
 
 
 def test_process_writes_stderr_to_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
