@@ -255,8 +255,8 @@ def apply_to_dataset(
             inputs = [[*source, fingerprints[source.path]] for source in (*context.before, part.source, *context.after)]
             digest = hashlib.sha256(json.dumps([inputs, dict(context.series)], default=dict).encode()).hexdigest()
             output = directory / task.folder / f"{part.name}.parquet"
-            record = directory / "parts" / f"{part.name}.npz"
-            jobs.append(PartJob(number, part.source, context, str(output.absolute()), str(record.absolute()), digest))
+            kept = directory / "parts" / f"{part.name}.npz"
+            jobs.append(PartJob(number, part.source, context, str(output.absolute()), str(kept.absolute()), digest))
         # The record of each complete part, by its number.
         records = {job.number: record for job in jobs if (record := _read_record(job)) is not None}
         _remove_stale(directory, task.folder, {parts[number].name for number in records})
@@ -394,7 +394,8 @@ def _write_events(
     import pyarrow.parquet
 
     parts = order_parts(scans, timed=detector.config.time_col is not None)
-    complete = {name: held for name, numbers in parts.items() if (held := [k for k in numbers if k in records])}
+    complete = {name: [k for k in numbers if k in records] for name, numbers in parts.items()}
+    complete = {name: numbers for name, numbers in complete.items() if numbers}
     several = [("series", pyarrow.string())] if detector.config.id_col else []
     kinds = {"score": pyarrow.float64(), "p": pyarrow.float64(), "provisional": pyarrow.bool_()}
     schema = pyarrow.schema([*several, *((name, kinds.get(name, pyarrow.string())) for name in EVENT_COLUMNS)])
@@ -410,7 +411,13 @@ def _write_events(
                     pieces[name][number] = unpack_piece(record, arrays, name)
             events = []
             for name, found in pieces.items():
-                events += merge_events(detector, name, [found[number] for number in complete[name]])
+                ordered = []
+                for before, number in zip([None, *parts[name]], parts[name], strict=False):
+                    if number in found:
+                        # An event cannot cross a part without results.
+                        continues = found[number].continues and before in found
+                        ordered.append(found[number]._replace(continues=continues))
+                events += merge_events(detector, name, ordered)
             writer.write_table(pyarrow.Table.from_pylist(events, schema))
             count += len(events)
     sync(temporary)

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -16,13 +17,16 @@ import pytest
 from partitioned import RUN, damage, machine_rows, pa, parquet, read_scores, results, write_dataset, write_table
 from searches import call, refused
 
-from lstm_ae.apply.partition import load_record
+from lstm_ae.apply.part_detection import load_part_detector
+from lstm_ae.apply.partition import PartTask, load_record
 from lstm_ae.data.dataset import find_files
 from lstm_ae.data.parquet import ParquetPart
 from lstm_ae.distributed import dataset, jobs
 from lstm_ae.distributed.dataset import apply_to_dataset, open_output
+from lstm_ae.distributed.dispatch import InProcessExecutor
 from lstm_ae.distributed.jobs import PartJob, PartOutcome, RunTask
 from lstm_ae.errors import DataError, LstmAeError
+from lstm_ae.run import open_run
 from lstm_ae.search.job import LostJob
 
 DETECT = f"series detect {RUN} data --id-col machine --engine local --jobs 1"
@@ -266,6 +270,37 @@ def test_parts_are_not_tried_if_all_processes_die() -> None:
     with pytest.raises(LstmAeError, match=r"9 processes died in a row .*: it was killed \(SIGKILL\)\. Complete"):
         apply_to_dataset(find_files("data"), mock.Mock(), executor, Path("out"))
     assert executor.started == 9
+
+
+class LosingExecutor(InProcessExecutor[PartJob, PartOutcome]):
+    """Executor whose processes die whenever they compute the part in one of the files.
+
+    Args:
+        task: what is computed.
+        folder: folder of the file.
+    """
+
+    def __init__(self, task: PartTask, folder: str) -> None:
+        super().__init__(partial(jobs.run_part, task))
+        self.folder = folder
+
+    def wait(self, timeout: float | None) -> list[PartOutcome | LostJob]:
+        if self.job is not None and self.job.context and f"/{self.folder}/" in self.job.source.path:
+            return [LostJob(self.job.number, "it was killed (SIGKILL)")]
+        return super().wait(timeout)
+
+
+def test_event_does_not_cross_a_part_without_results() -> None:
+    """The rows of three days are far above the threshold, and the second day has no scores."""
+    write_dataset(Path("data"), "a")
+    task = load_part_detector(open_run(RUN), {"id_col": ("machine",)}, rule="fixed:0.01")
+    result = apply_to_dataset(find_files("data"), task, LosingExecutor(task, "day=1"), Path("out"))
+    assert [part.name for part in result.failed] == ["machine=a/day=1/part.parquet"]
+    found = pd.read_parquet("out/events.parquet")
+    assert [time[:10] for time in found["start"]] == ["2024-03-01", "2024-03-03"]
+    assert result.events == 2
+    again = apply_to_dataset(find_files("data"), task, LosingExecutor(task, "none"), Path("out"))
+    assert (again.parts, again.reused, again.events) == (3, 2, 1)
 
 
 def test_record_of_a_part_is_read_once_and_without_the_rows_of_its_events(
