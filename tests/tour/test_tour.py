@@ -8,7 +8,6 @@ import math
 import re
 import shlex
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -369,7 +368,7 @@ def test_training_commands_reproduce_the_tour_configs(monkeypatch: pytest.Monkey
 
     caught: list[tuple[Config, Path | None]] = []
 
-    def capture(config: Config, console: Any, *, out: Path | None, trackers: Sequence[Any]) -> None:
+    def capture(config: Config, console: Any, *, out: Path | None, **_: Any) -> None:
         caught.append((config, out))
         raise Captured
 
