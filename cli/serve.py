@@ -82,6 +82,14 @@ def register(app: typer.Typer) -> None:
             float, _number_option("Seconds between checks for new versions.", least=0.05, unit="float", advanced=True)
         ] = 1.0,
         trust: Trust = False,
+        engine: Annotated[
+            str,
+            typer.Option(
+                metavar="tensorflow|numba",
+                help="What computes models; numba is faster for this package's own ones.",
+                hidden=True,
+            ),
+        ] = "tensorflow",
         max_batch_size: Annotated[
             int, _number_option("Maximum number of samples per call; 1 for no batching.", _BATCHING_PANEL, least=1)
         ] = 64,
@@ -182,6 +190,8 @@ def register(app: typer.Typer) -> None:
             raise ConfigError(
                 "--models-config sets versions and labels. Remove --versions and --label", code=Code.CONFLICTING_OPTIONS
             )
+        if engine not in ("tensorflow", "numba"):
+            raise ConfigError(f"--engine must be tensorflow or numba. Received: {engine!r}")
         if grace > drain:
             raise ConfigError(f"--grace must be at most --drain ({drain:g}). Received: {grace:g}")
         sizes = _parse_sizes(allowed_batch_sizes, max_batch_size)
@@ -246,7 +256,7 @@ def register(app: typer.Typer) -> None:
             sys.stdout.flush()
             console.say(f"listening after {time.monotonic() - began:.1f} s; Ctrl-C ends")
 
-        load = loading.make_loader(trust=trust)
+        load = loading.make_loader(trust=trust, engine=engine)
 
         async def serving() -> None:
             loop, stop = asyncio.get_running_loop(), asyncio.Event()

@@ -409,6 +409,17 @@ def rebuild(weights: AutoencoderWeights, rows: Array) -> RowSums:
     return _in_own_units(weights, sum_windows(reconstructions))
 
 
+def reconstruct(weights: AutoencoderWeights, windows: Array) -> Float32Array:
+    """Reconstruct separate windows `(windows, steps, features)` in original units, NaN where missing."""
+    count, steps, features = windows.shape
+    scaled = _scaled(weights, windows.reshape(count * steps, features))
+    read = np.ascontiguousarray(_encoder_inputs(weights, scaled, count * steps).T)
+    reconstructions = np.empty((count, steps, features, 1), np.float32)
+    for number, window in enumerate(reconstructions):
+        _reconstruct_narrow(weights, read[number * steps : (number + 1) * steps], window)
+    return reconstructions[..., 0] * weights.range + weights.offset
+
+
 def residuals(weights: AutoencoderWeights, rows: Array) -> Float32Array:
     """Return the residuals of the windows at every row in scaled units, `(windows, steps, features)`."""
     scaled = _scaled(weights, rows)
@@ -481,17 +492,23 @@ def few_windows() -> int:
 
 def _few_reconstructions(weights: AutoencoderWeights, scaled: Float32Array, windows: int) -> Float32Array:
     """Return the scaled reconstructions of few windows, bit-identical to those of many."""
-    laid_out, (features, rows) = weights.narrow, scaled.shape
+    features, rows = scaled.shape
     read = np.ascontiguousarray(_encoder_inputs(weights, scaled, rows).T)
     reconstructions = np.empty((weights.steps, features, windows), np.float32)
+    _reconstruct_narrow(weights, read, reconstructions)
+    return _as_windows(reconstructions, windows)
+
+
+def _reconstruct_narrow(weights: AutoencoderWeights, read: Float32Array, reconstructions: Float32Array) -> None:
+    """Fill `(steps, features, windows)` with scaled reconstructions of the windows at rows of `(rows, inputs)`."""
+    laid_out, (steps, features, windows) = weights.narrow, reconstructions.shape
     _narrow().reconstruct(
-        read.ravel(), 0, windows, weights.steps, read.shape[1], len(weights.encoders[0].kernel),
+        read.ravel(), 0, windows, steps, read.shape[1], len(weights.encoders[0].kernel),
         laid_out.kernels, laid_out.recurrents, laid_out.backwards,
         laid_out.to_code, len(weights.to_code),
         laid_out.kernel, laid_out.waves, laid_out.recurrent, len(weights.decoder.kernel),
         laid_out.dense, laid_out.bias, features, windows, reconstructions.ravel(),
     )  # fmt: skip
-    return _as_windows(reconstructions, windows)
 
 
 def _decoding(weights: AutoencoderWeights, codes: Float32Array) -> tuple[Float32Array, Callable[[int, int], None]]:

@@ -7,7 +7,7 @@ instead of 4 would give a meaningless result instead of an error.
 
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +79,8 @@ class Servable:
             key: {name: spec.dtype for name, spec in definition.inputs.items()}
             for key, definition in self.signatures.items()
         }
+        # What computes a signature in place of TensorFlow, see `lstm_ae.serving.engine`.
+        self.functions: dict[str, Callable[[Mapping[str, Array]], Tensors | None]] = {}
         self._of_any_shape: dict[str, ConcreteFunction] = {}
         self._making = threading.Lock()
 
@@ -104,6 +106,10 @@ class Servable:
         """
         unfit = describe_shape_mismatch(self.signatures[signature], inputs)
         remark = unfit or empty_input(inputs)
+        if not remark and signature in self.functions:
+            computed = self.functions[signature](inputs)
+            if computed is not None:
+                return computed
         try:
             function = self._relaxed(signature) if unfit else self._functions[signature]
             outputs = function(**{name: tf.constant(value) for name, value in inputs.items()})

@@ -1,0 +1,150 @@
+"""Signatures of an export, computed by NumPy and the kernels of this package instead of TensorFlow.
+
+An export lies in the directory of its run, whose network they apply. `score` needs the calibration of the run as well.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from lstm_ae.arrays import Array
+from lstm_ae.config import Series
+from lstm_ae.detection.calibration import NormalScores, score_rows
+from lstm_ae.errors import DataError
+from lstm_ae.models.network import Network
+from lstm_ae.models.numpy_network import NumpyNetwork
+from lstm_ae.models.sliding import extract_weights, reconstruct, slide, unsupported_reason
+from lstm_ae.run import Run, open_run
+from lstm_ae.serving.servable import Servable
+from lstm_ae.serving.tensors import Tensors
+
+LOG = logging.getLogger(__name__)
+
+# The outputs for a batch of inputs; None if TensorFlow must compute them.
+Function = Callable[[Mapping[str, Array]], Tensors | None]
+
+# Allowed difference to the outputs of the export, relative to the largest value.
+ROUNDING = 1e-5
+
+
+def make_functions(version: Path) -> dict[str, Function]:
+    """Return functions for signatures of an exported version.
+
+    Args:
+        version: The folder of the version, in the directory of its run.
+
+    Raises:
+        DataError: If the folder is not in a run, the run is damaged, or Keras must compute its network.
+    """
+    run = open_run(version.parent)
+    network = run.network()
+    if not isinstance(network, NumpyNetwork):
+        raise DataError("Keras must compute its network")
+    functions: dict[str, Function] = {"serving_default": partial(_call, network)}
+    if "future" in network.outputs:
+        functions["predict"] = functions["serving_default"]
+    if "reconstruction" in network.outputs:
+        if set(network.inputs) == {"sequence"} and set(network.outputs) == {"reconstruction"}:
+            functions |= _autoencoder_functions(run, network)
+        functions["reconstruct"] = partial(_select, functions["serving_default"], "reconstruction")
+        functions["encode"] = _make_encode(network)
+    return functions
+
+
+def prove_functions(
+    servable: Servable, functions: Mapping[str, Function], calls: Iterable[tuple[str, Mapping[str, Array]]]
+) -> dict[str, Function]:
+    """Return the functions whose outputs equal those of the export.
+
+    A run may have been trained again since the export.
+
+    Args:
+        servable: The loaded export.
+        functions: Functions by signature.
+        calls: Signatures with inputs, such as those of the warm-up requests. A function without any is left out.
+    """
+    equal: dict[str, bool] = {}
+    for name, inputs in calls:
+        if name in functions and equal.get(name, True):
+            expected = servable.run(name, inputs)
+            actual = functions[name](inputs)
+            equal[name] = actual is not None and _agree(actual, expected)
+    return {name: function for name, function in functions.items() if equal.get(name)}
+
+
+def _agree(actual: Tensors, expected: Tensors) -> bool:
+    return actual.keys() == expected.keys() and all(_close(actual[name], expected[name]) for name in expected)
+
+
+def _close(actual: Array, expected: Array) -> bool:
+    if (actual.shape, actual.dtype) != (expected.shape, expected.dtype):
+        return False
+    if expected.dtype.kind != "f":
+        return bool((actual == expected).all())
+    largest = np.nanmax(np.abs(expected), initial=0)
+    return bool(np.allclose(actual, expected, rtol=0, atol=ROUNDING * largest, equal_nan=True))
+
+
+def _call(network: Network, inputs: Mapping[str, Array]) -> Tensors | None:
+    try:
+        return dict(network(inputs))
+    except ValueError:  # A window of any length is too long for it.
+        return None
+
+
+def _select(function: Function, output: str, inputs: Mapping[str, Array]) -> Tensors | None:
+    outputs = function(inputs)
+    return outputs and {output: outputs[output]}
+
+
+def _make_encode(network: Network) -> Function:
+    encoder = network.inner.part(["sequence"], ["code"])
+
+    def encode(inputs: Mapping[str, Array]) -> Tensors | None:
+        values, *lines = (inputs[name] for name in network.inputs)
+        scaled = network.scaling(network.scaling_inputs(values, *lines))["scaled"]
+        outputs = _call(encoder, {"sequence": scaled})
+        return outputs and {"code": outputs["code"]}
+
+    return encode
+
+
+def _autoencoder_functions(run: Run, network: Network) -> dict[str, Function]:
+    """Return the functions of a table's autoencoder that the kernels compute."""
+    config = run.config()
+    if not isinstance(config, Series):
+        return {}
+    functions: dict[str, Function] = {}
+    if not unsupported_reason(network, config.scale):
+        weights = extract_weights(network)
+        functions["serving_default"] = lambda inputs: {"reconstruction": reconstruct(weights, inputs["sequence"])}
+    normal = run.find_artifact(NormalScores)
+    if normal is not None:
+        threshold = np.float32(run.metrics()["threshold"]["value"])
+        functions["score"] = partial(_score, normal, slide(network, config.scale).residuals, threshold)
+    return functions
+
+
+def _score(
+    normal: NormalScores,
+    residuals: Callable[[Array], Array],
+    threshold: np.float32,
+    inputs: Mapping[str, Array],
+) -> Tensors | None:
+    """Return the scores of the rows of series without long gaps; see `lstm_ae.export.score_endpoint`."""
+    series = inputs["sequence"]
+    if series.shape[1] < normal.window or np.isnan(series).all(axis=2).any():
+        return None
+    segment = np.zeros(series.shape[1], np.int32)
+    calibration = normal.model.calibration
+    scores = np.array(
+        [score_rows(residuals, calibration, each, segment, normal.smooth).scores for each in series], np.float32
+    )
+    return {
+        "score": scores,
+        "threshold": np.full(len(series), threshold),
+        "anomaly": scores > threshold,
+    }
