@@ -68,7 +68,7 @@ def assign_start(network: keras.Model, weights: Sequence[Array]) -> None:
     """Assign the trained weights of another network with the same config.
 
     The other network may read a mask of missing values that this one does not read, because its data has none. The
-    rows of the mask are the last ones of the first kernel, and are left out.
+    rows of the mask are the last ones of the kernels that read the sequence, one for each direction, and are left out.
 
     Args:
         network: a network as built by this package; changed in place.
@@ -77,9 +77,9 @@ def assign_start(network: keras.Model, weights: Sequence[Array]) -> None:
     Raises:
         ValueError: the weights belong to a network of another shape.
     """
-    for number, (variable, weight) in enumerate(zip(network.trainable_variables, weights, strict=True)):
-        unmasked = number == 0 and 2 * variable.shape[0] == weight.shape[0]
-        variable.assign(weight[: variable.shape[0]] if unmasked else weight)
+    for variable, weight in zip(network.trainable_variables, weights, strict=True):
+        masked = weight.shape[0] == 2 * variable.shape[0]
+        variable.assign(weight[: variable.shape[0]] if masked else weight)
 
 
 def _delay_line(encoder: layers.RNN, decoder: layers.RNN, output: layers.Dense, steps: int) -> None:

@@ -348,9 +348,10 @@ def test_resumed_training_with_deformation_is_bitwise_equal(digits: Digits, tmp_
         np.testing.assert_array_equal(np.asarray(got), np.asarray(wanted))
 
 
+@pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("missing", [False, True])
-def test_start_gives_the_outputs_of_the_other_network(missing: bool) -> None:
-    config = Series(units=3, code=2)
+def test_start_gives_the_outputs_of_the_other_network(missing: bool, bidirectional: bool) -> None:
+    config = Series(units=3, code=2, bidirectional=bidirectional)
     other = pooled_autoencoder(config, steps=4, features=2, missing=missing)
     network = pooled_autoencoder(config, steps=4, features=2, missing=False)
     assign_start(network, [np.array(weight) for weight in other.trainable_variables])
