@@ -5,12 +5,14 @@ not depend on the number of cores, or on the workers that compute the parts.
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.framework import ops
 
 from lstm_ae.arrays import Array, Float32Array, Int64Array
 from lstm_ae.data.windows import Data, Split, inference_batch_size
@@ -298,6 +300,27 @@ def trace(function: Callable[..., object], *arguments: object) -> Graph:
     Args:
         function: function of tensors.
         arguments: tensors of the shapes that it is called with, or their `tf.TensorSpec`; or nested lists of them.
+
+    Returns:
+        The graph of the function. A `tf.GradientTape` outside it cannot differentiate custom gradients within.
     """
-    graph: Graph = tf.function(function, autograph=False).get_concrete_function(*arguments)
+    with _forget_custom_gradients():
+        graph: Graph = tf.function(function, autograph=False).get_concrete_function(*arguments)
     return graph
+
+
+@contextmanager
+def _forget_custom_gradients() -> Iterator[None]:
+    """Delete the custom gradients that TensorFlow registers within the context.
+
+    `tf.custom_gradient`, which the kernels and Keras' optimizers call, registers a function at each call and never
+    removes it. The function refers to its graph, which would stay in memory to the end of the process.
+    """
+    registered = ops.gradient_registry._registry
+    before = set(registered)
+    try:
+        yield
+    finally:
+        for name in set(registered) - before:
+            if name.startswith("CustomGradient-"):
+                registered.pop(name, None)

@@ -1,6 +1,8 @@
 """Tests of the training loop: resuming, restoring the best weights, and stopping on NaN."""
 
+import gc
 import math
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +19,7 @@ from lstm_ae.data.windows import Data, Source, Split
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.estimate.training import training_work
 from lstm_ae.models.autoencoder import autoencoder
-from lstm_ae.training import checkpoint, loop
+from lstm_ae.training import checkpoint, loop, steps
 from lstm_ae.training.batches import Batches, shuffled_order
 from lstm_ae.training.loop import TrainingResult, fit
 from lstm_ae.training.observer import Progress, ProgressObserver
@@ -434,3 +436,19 @@ def test_loss_weight_of_one_or_zero_leaves_the_other_head_untrained(
         weight * row["reconstruction_loss"] + (1 - weight) * row["label_loss"], rel=1e-4
     )
     assert 0 <= row["val_label_accuracy"] <= 1
+
+
+def test_training_leaves_no_graph_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keras' optimizer and the kernels have custom gradients, which TensorFlow stores with their graphs."""
+    trace, graphs = steps.trace, []
+
+    def spy(*arguments: Any) -> Any:
+        traced = trace(*arguments)
+        graphs.append(weakref.ref(traced.graph))
+        return traced
+
+    monkeypatch.setattr(steps, "trace", spy)
+    fitted(tmp_path / "state.npz", Toy(**PLAIN, epochs=1))
+    keras.utils.clear_session()
+    gc.collect()
+    assert [graph() for graph in graphs] == [None, None]
