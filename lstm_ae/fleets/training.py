@@ -157,11 +157,14 @@ class SeriesTrainer:
     def run(self, job: SeriesJob) -> SeriesOutcome:
         """Train the model of a series and write its run, or return why there is no model.
 
-        The run also has the errors of the common model on the same windows, so that the two can be compared.
+        A job may be repeated after its process died; a run that it has finished is kept. The run also has the errors of
+        the common model on the same windows, so that the two can be compared.
         """
         import keras
 
-        # Without it, the graphs of all earlier models stay in memory.
+        if Run(Path(job.directory)).finished:
+            return SeriesOutcome(job.number)
+        # Keras' global state would otherwise grow with each model.
         keras.utils.clear_session()
         try:
             config, data = complete_from_table(self.task.config, job.table)

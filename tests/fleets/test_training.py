@@ -17,7 +17,7 @@ from lstm_ae.data.table_reader import read_panel
 from lstm_ae.errors import ConfigError
 from lstm_ae.fleets import training
 from lstm_ae.fleets.directory import Fleet, take_series
-from lstm_ae.fleets.training import SeriesJob, SeriesOutcome, SeriesTrainer, common_config, series_config
+from lstm_ae.fleets.training import FleetTask, SeriesJob, SeriesOutcome, SeriesTrainer, common_config, series_config
 from lstm_ae.run import open_run
 
 TRAIN = f"series train table.csv --fleet {OPTIONS}"
@@ -75,6 +75,20 @@ def test_runs_are_ordinary_runs(place: Path, tmp_path: Path, monkeypatch: pytest
     for command in ("detect m1 m1.csv", "evaluate m1 m1.csv", "encode m1 m1.csv --out codes.csv"):
         said = call(f"series {command}")
         assert said.code == 0, said.err
+
+
+@pytest.mark.slow
+def test_repeated_job_keeps_the_run_of_the_first_one(place: Path, tmp_path: Path) -> None:
+    """A process may die between the end of a training and its answer."""
+    config, fleet = open_run(place / "fleet/common").config(), Fleet(place / "fleet")
+    assert isinstance(config, Series)
+    table = dict(take_series(read_panel(dataclasses.replace(config, data=str(place / "table.csv")))))["m1"]
+    trainer = SeriesTrainer(FleetTask(series_config(config, config), str(fleet.common.directory), ""))
+    job = SeriesJob(0, table, str(tmp_path / "m1"))
+    assert trainer.run(job) == SeriesOutcome(0)
+    created = open_run(tmp_path / "m1").about()["created"]
+    assert trainer.run(job) == SeriesOutcome(0)
+    assert open_run(tmp_path / "m1").about()["created"] == created
 
 
 @pytest.mark.slow
