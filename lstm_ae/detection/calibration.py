@@ -336,12 +336,19 @@ def default_rule(step: int, window: int) -> Rule:
 def fit_deviation(residuals: Array, spread: Array) -> Float32Array:
     """Return the root mean square of the residuals of each feature, `(features,)`, but no tiny one.
 
+    A change of a feature that is constant in normal rows is most unusual: such a feature has the smallest deviation of
+    a feature with the mean spread.
+
     Args:
         residuals: `(windows, window, features)` of training windows, NaN where missing.
         spread: `(features,)` variances of the values.
     """
     squares = mean_over_features(np.square(residuals, dtype=np.float64).reshape(-1, len(spread)).T)
-    least = np.where(spread > 0, MIN_DEVIATION**2 * spread, np.nanmean(squares) if (squares > 0).any() else 0)
+    varying = spread > 0
+    if varying.any():
+        least = MIN_DEVIATION**2 * np.where(varying, spread, spread[varying].mean())
+    else:
+        least = np.full(len(spread), np.nanmean(squares) if (squares > 0).any() else 0)
     deviation = np.sqrt(np.fmax(squares, least))
     return np.where(deviation > 0, deviation, 1).astype(np.float32)
 
