@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 # Number of deaths per worker, without a completed step between them, after which the training ends.
 MAX_LOSSES = 3
 
+# Seconds without any worker after which a message says what the training waits for.
+QUIET_SECONDS = 20
+
 
 class RayTraining:
     """Trainings whose gradients are computed on a Ray cluster; the argument `workers` of `lstm_ae.experiment.train`.
@@ -35,7 +38,7 @@ class RayTraining:
     Args:
         address: address for `ray.init`; None starts a cluster on this machine.
         workers: number of workers; None for one per core of the cluster. More workers than cores share the cores.
-        notify: called with a message when a worker dies.
+        notify: called with a message when a worker dies, or none starts.
 
     Raises:
         ClusterLostError: there is no cluster at the address, or Ray is not installed.
@@ -72,7 +75,7 @@ class RayWorkers:
         cluster: the cluster.
         count: number of actors.
         task: arguments of `GradientActor`.
-        notify: called with a message when an actor dies.
+        notify: called with a message when an actor dies, or none starts.
     """
 
     def __init__(
@@ -89,7 +92,7 @@ class RayWorkers:
             self._start()
 
     def compute(self, state: "StepState", parts: int) -> "list[PartGradients]":
-        """Return the gradients of the parts of a batch, in their order.
+        """Return the gradients of the parts of a batch, in their order; wait for a worker if there is none.
 
         Args:
             state: the training before the step.
@@ -100,6 +103,7 @@ class RayWorkers:
             LstmAeError: workers die one after another.
         """
         results: dict[int, PartGradients] = {}
+        waited = 0
         waiting = deque(range(parts))
         # The actor and the parts of each running request, by Ray's reference to its result.
         running: dict[ObjectRef[list[PartGradients]], tuple[ActorHandle[Any], list[int]]] = {}
@@ -111,7 +115,15 @@ class RayWorkers:
                 share = [waiting.popleft() for _ in range(-(-len(waiting) // (len(idle) - number)))]
                 if share:
                     running[actor.compute.remote(stored, share)] = (actor, share)
-            for reference in self.cluster.wait([*running, *self.starting], 1.0):
+            ended = self.cluster.wait([*running, *self.starting], 1.0)
+            if not running and not ended:
+                waited += 1
+                if waited == QUIET_SECONDS:
+                    self.notify(
+                        f"no worker has started for {waited} s: other programs may use all cores of the cluster; "
+                        "still waiting"
+                    )
+            for reference in ended:
                 if reference in self.starting:
                     self._admit(reference)
                     continue

@@ -25,12 +25,13 @@ class Cluster:
     Args:
         cores: cores of the cluster.
         deaths: numbers of the requests that kill their actor, counted over starts and computations.
+        full: seconds in which no core is free.
     """
 
     losses = (LostError,)
 
-    def __init__(self, cores: int, deaths: set[int]) -> None:
-        self.cores, self.deaths = cores, deaths
+    def __init__(self, cores: int, deaths: set[int], full: int = 0) -> None:
+        self.cores, self.deaths, self.full = cores, deaths, full
         self.actors: list[Actor] = []
         self.killed: list[Any] = []
         self.requests, self.shares = 0, list[float]()
@@ -44,6 +45,10 @@ class Cluster:
         return request()
 
     def wait(self, references: list[Any], timeout: float) -> list[Any]:
+        assert timeout == 1
+        if self.full:
+            self.full -= 1
+            return []
         return references[-1:]  # the latest request is the first to end
 
     def get(self, reference: Any) -> Any:
@@ -123,3 +128,13 @@ def test_training_ends_if_workers_die_without_completing_a_step() -> None:
         step_of(workers, 0, 2)
     assert len(messages) == 2 * training.MAX_LOSSES - 1
     assert messages[0].startswith("a worker died when it started (it was killed or ran out of memory)")
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(19, 0), (20, 1), (100, 1)])
+def test_training_says_that_it_waits_for_a_core(seconds: int, said: int) -> None:
+    messages = list[str]()
+    workers = workers_of(Cluster(1, set(), seconds), 1, messages)
+    assert step_of(workers, 0, 2) == [0, 1]
+    assert step_of(workers, 1, 2) == [0, 1]
+    text = "no worker has started for 20 s: other programs may use all cores of the cluster; still waiting"
+    assert messages == [text] * said
