@@ -1,7 +1,8 @@
 """Forecast the continuation of each series of a table with a trained run."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from lstm_ae.config.reading import TimeStep
 from lstm_ae.data.calendar import calendar_values
 from lstm_ae.data.checks import collect_new_table_warnings
 from lstm_ae.data.columns import split_id_columns
+from lstm_ae.data.frames import RowCodes, panel_from_rows
 from lstm_ae.data.grid import future_times
 from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import KnownFuture, PreparedTable, SeriesScales, read_known_future
@@ -126,9 +128,26 @@ def count_steps(config: Series, horizon: int | None) -> int:
     """
     steps = config.horizon if horizon is None else horizon
     assert steps is not None
-    if not 1 <= steps <= 100_000:
-        raise ConfigError(f"--horizon must be 1 to 100,000. Received: {steps}")
-    return steps
+    if not isinstance(steps, int | np.integer) or isinstance(steps, bool) or not 1 <= steps <= 100_000:
+        raise ConfigError(f"--horizon must be 1 to 100,000. Received: {steps!r}")
+    return int(steps)
+
+
+def require_levels(levels: Any) -> tuple[int, ...]:
+    """Return the levels of intervals as a tuple.
+
+    Args:
+        levels: Whole numbers from 1 to 99, also those of NumPy.
+
+    Raises:
+        ConfigError: If they are anything else.
+    """
+    several = isinstance(levels, Sequence | np.ndarray) and not isinstance(levels, str)
+    found = tuple(each.item() if isinstance(each, np.generic) else each for each in (levels if several else (levels,)))
+    for each in found:
+        if not isinstance(each, int) or isinstance(each, bool) or not 1 <= each <= 99:
+            raise ConfigError(f"level must be a whole number from 1 to 99. Received: {each!r}")
+    return found
 
 
 def find_last_windows(prepared: PreparedTable) -> Int64Array:
@@ -216,6 +235,46 @@ def forecast_table(
             *(_describe_missing_intervals(forecaster.error_quantiles[:, :steps], table) if levels else ()),
             *([] if known is None else _describe_missing_steps(known, table)),
         ),
+    )
+
+
+def empty_forecast(
+    forecaster: RunForecaster, *, horizon: int | None = None, levels: tuple[int, ...] = ()
+) -> TableForecast:
+    """Return the forecast of a table without series; the arguments are those of `forecast_table`."""
+    import pandas as pd
+
+    config = forecaster.config
+    assert config.window is not None
+    assert config.horizon is not None
+    timed = config.time_col is not None and config.step != TimeStep()
+    table = panel_from_rows(
+        np.zeros((0, len(config.value_cols) + len(config.covariates)), np.float32),
+        (*config.value_cols, *config.covariates),
+        pd.DatetimeIndex([], name=config.time_col) if timed else None,
+        series=RowCodes(config.id_col, np.zeros(0, np.int32), ()) if config.id_col else None,
+        past=config.past_cols,
+        known=config.known_future,
+    )
+    none, steps = np.zeros(0, np.int64), count_steps(config, horizon)
+    past, ahead = (np.zeros((0, rows, len(config.value_cols)), np.float32) for rows in (config.window, steps))
+    offsets = quantile_offsets(forecaster.error_quantiles)
+    return TableForecast(
+        table,
+        none,
+        (),
+        timed,
+        np.zeros((0, config.window), np.int64),
+        np.zeros((0, steps), np.int64),
+        past,
+        ahead,
+        ahead,
+        season_name(forecaster.seasons),
+        {
+            level: prediction_intervals(forecaster.scales.scale, ahead, past, offsets, level, none.astype(np.int32))
+            for level in levels
+        },
+        config.horizon,
     )
 
 

@@ -109,17 +109,26 @@ class PartDetector(PartTask):
         prepared = remove_padding(prepared, original)
         scored = RowScores(*(column[original] for column in scored))
         chosen = rows.grid_rows(prepared.grid)
-        scores, columns = scored.scores[chosen], rows.table.layout.values
-        output: TableColumns = {
+        scores = scored.scores[chosen]
+        output = self._name_columns(scores, scored.errors[chosen])
+        pieces = dict(_event_pieces(self, prepared, scored, rows.own[rows.begins]))
+        meta, arrays = pack_pieces(pieces)
+        return PartResult(output, rows.key_columns, int((~np.isnan(scores)).sum()), meta, arrays)
+
+    def empty_columns(self) -> TableColumns:
+        """Return the columns of the scores without rows."""
+        return self._name_columns(np.zeros(0), np.zeros((0, len(self.config.value_cols))))
+
+    def _name_columns(self, scores: Array, errors: Array) -> TableColumns:
+        """Return scores `(rows,)` and errors `(rows, features)` as columns."""
+        columns: TableColumns = {
             "score": scores,
             "p": self.threshold.p_values(scores),
             "anomaly": np.asarray(scores > self.threshold.value),
         }
-        if len(columns) > 1:
-            output |= {f"error {name}": scored.errors[chosen, k] for k, name in enumerate(columns)}
-        pieces = dict(_event_pieces(self, prepared, scored, rows.own[rows.begins]))
-        meta, arrays = pack_pieces(pieces)
-        return PartResult(output, rows.key_columns, int((~np.isnan(scores)).sum()), meta, arrays)
+        if errors.shape[1] > 1:
+            columns |= {f"error {name}": errors[:, k] for k, name in enumerate(self.config.value_cols)}
+        return columns
 
 
 def load_part_detector(

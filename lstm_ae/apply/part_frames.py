@@ -1,15 +1,16 @@
 """Apply a run to data frames of whole series: the function that Ray, Dask, and Spark call for each group of rows."""
 
 import functools
+import inspect
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lstm_ae.apply.part_tasks import LOADERS
 from lstm_ae.apply.partition import PartTask, place_table
 from lstm_ae.apply.run_table import read_run_frame, refuse_output_names
-from lstm_ae.errors import ConfigError
+from lstm_ae.errors import Code, ConfigError
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.model_store import FittedModel
 from lstm_ae.run import open_run
@@ -52,11 +53,13 @@ class FrameFunction:
     ) -> None:
         if task not in LOADERS:
             raise ConfigError(f"task must be one of {', '.join(LOADERS)}. Received: {task!r}")
+        _require_options(task, options)
         changed: JsonObject = dict(reading or {})
         if time_col is not None:
             changed["time_col"] = time_col
         if id_col is not None:
-            changed["id_col"] = (id_col,) if isinstance(id_col, str) else tuple(id_col)
+            several = isinstance(id_col, Sequence) and not isinstance(id_col, str)
+            changed["id_col"] = tuple(id_col) if several else (id_col,)
         fitted = run if isinstance(run, FittedModel) else open_run(run, "series").read()
         self.content = pickle.dumps((fitted, task, changed, options))
         # A wrong option is reported before any data is read.
@@ -70,8 +73,10 @@ class FrameFunction:
         """Return the results of the rows.
 
         Returns:
-            For forecasts a row for each series and step. Otherwise a row for each row of the frame, with its index: the
-            columns of the series and the time, and those of the results, see the options of `--engine`.
+            For forecasts a row for each series and step; none for a series without a complete window at its end.
+            Otherwise a row for each row of the frame, with its index: the columns of the series and the time, and those
+            of the results, which are those of the commands with `--engine`. A frame without rows has a result with the
+            same columns.
 
         Raises:
             ConfigError, DataError: the rows cannot be read, as two rows of a series with the same time.
@@ -79,15 +84,34 @@ class FrameFunction:
         import pandas as pd
 
         task = self.load()
-        if not len(frame):
+        if len(frame):
+            result = task.compute(place_table(task, read_run_frame(task.config, frame)))
+            keys, columns = result.key_columns, result.columns or task.empty_columns()
+        else:
             # Engines call functions with no rows to find out the columns of the result.
-            return pd.DataFrame()
-        rows = place_table(task, read_run_frame(task.config, frame))
-        result = task.compute(rows)
-        if not result.key_columns:
-            return pd.DataFrame(result.columns)
-        refuse_output_names(result.key_columns, result.columns)
-        return frame[list(result.key_columns)].assign(**result.columns)
+            keys, columns = _key_columns(task), task.empty_columns()
+        if not task.by_row:
+            return pd.DataFrame(columns)
+        refuse_output_names(keys, columns)
+        # A frame without rows may have no columns either.
+        rows = frame[list(keys)] if len(frame) else frame.reindex(columns=list(keys))
+        return rows.assign(**columns)
+
+
+def _require_options(task: str, options: Iterable[str]) -> None:
+    """Raise `ConfigError` if a task does not have an option."""
+    parameters = inspect.signature(LOADERS[task]).parameters.values()
+    known = [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]
+    for name in options:
+        if name not in known:
+            have = f"Its options are {', '.join(known)}" if known else "It has none"
+            raise ConfigError(f"task {task!r} has no option {name!r}. {have}", code=Code.OPTION_NOT_APPLICABLE)
+
+
+def _key_columns(task: PartTask) -> tuple[str, ...]:
+    """Return the columns that identify a row, as `PlacedRows.key_columns` of a table with rows."""
+    config = task.config
+    return tuple(name for name in (*config.id_col, config.time_col, config.clock_col) if name is not None)
 
 
 @functools.lru_cache(LOADED_RUNS)

@@ -1,7 +1,7 @@
 """Encode, reconstruct, classify, and forecast the rows of a part of a table; load the task of a run."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,12 @@ from lstm_ae.apply.encode import RunAutoencoder, encode_table, load_autoencoder,
 from lstm_ae.apply.forecast import (
     RunForecaster,
     count_steps,
+    empty_forecast,
     find_last_windows,
     forecast_columns,
     forecast_table,
     load_forecaster,
+    require_levels,
 )
 from lstm_ae.apply.part_detection import load_part_detector
 from lstm_ae.apply.partition import WHOLE_SERIES, PartContext, PartResult, PartTask, PlacedRows, Reach
@@ -27,6 +29,7 @@ from lstm_ae.detection.calibration import sliding_windows, window_blocks, window
 from lstm_ae.json_types import JsonMapping
 from lstm_ae.model_store import ModelStore
 from lstm_ae.studies.series.defaults import require_complete_windows
+from lstm_ae.table_files import TableColumns
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +64,10 @@ class PartEncoder(PartTask):
             codes = encode_table(self.autoencoder, prepared, rows.positions(prepared.grid))
         return _rows_result(rows, prepared, codes, name_codes)
 
+    def empty_columns(self) -> TableColumns:
+        """Return the columns of the codes without rows."""
+        return name_codes(np.zeros((0, self.autoencoder.sliding.code), np.float32))
+
 
 @dataclasses.dataclass(frozen=True)
 class PartReconstructor(PartEncoder):
@@ -80,8 +87,14 @@ class PartReconstructor(PartEncoder):
         require_complete_windows(self.config, prepared)
         with threadpool_limits(1, user_api="blas"):
             values = reconstruct_table(self.autoencoder, prepared, rows.positions(prepared.grid))
-        names = prepared.table.layout.values
-        return _rows_result(rows, prepared, values, lambda own: dict(zip(names, own.T, strict=True)))
+        return _rows_result(rows, prepared, values, self._name_columns)
+
+    def empty_columns(self) -> TableColumns:
+        """Return the columns of the reconstructions without rows."""
+        return self._name_columns(np.zeros((0, len(self.config.value_cols)), np.float32))
+
+    def _name_columns(self, values: Float32Array) -> TableColumns:
+        return dict(zip(self.config.value_cols, values.T, strict=True))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,6 +151,10 @@ class PartClassifier(PartTask):
             by_row[grid.series == code] = last[code]
         return _rows_result(rows, prepared, by_row, lambda own: name_probabilities(self.config.classes, own))
 
+    def empty_columns(self) -> TableColumns:
+        """Return the columns of the classes without rows."""
+        return _type_text(name_probabilities(self.config.classes, np.zeros((0, len(self.config.classes)), np.float32)))
+
 
 @dataclasses.dataclass(frozen=True)
 class PartForecaster(PartTask):
@@ -151,6 +168,7 @@ class PartForecaster(PartTask):
 
     folder = "forecasts"
     noun = "forecast step"
+    by_row = False
 
     forecaster: RunForecaster
     horizon: int | None = None
@@ -204,6 +222,15 @@ class PartForecaster(PartTask):
         columns = forecast_columns(forecast)
         return PartResult(columns, results=len(columns["step"]), meta=meta)
 
+    def empty_columns(self) -> TableColumns:
+        """Return the columns of the forecasts without rows."""
+        return _type_text(forecast_columns(empty_forecast(self.forecaster, horizon=self.horizon, levels=self.levels)))
+
+
+def _type_text(columns: TableColumns) -> TableColumns:
+    """Return columns without rows with arrays of text in place of lists, which have no type."""
+    return {name: np.zeros(0, str) if isinstance(values, list) else values for name, values in columns.items()}
+
 
 def _rows_result(
     rows: PlacedRows, prepared: PreparedTable, found: Float32Array, name: Callable[[Float32Array], Any]
@@ -226,11 +253,11 @@ def _load_classifier(run: ModelStore, reading: JsonMapping | None = None) -> Par
 
 
 def _load_forecaster(
-    run: ModelStore, reading: JsonMapping | None = None, *, horizon: int | None = None, levels: tuple[int, ...] = ()
+    run: ModelStore, reading: JsonMapping | None = None, *, horizon: int | None = None, levels: Sequence[int] = ()
 ) -> PartForecaster:
     forecaster = load_forecaster(run, reading)
     count_steps(forecaster.config, horizon)
-    return PartForecaster(forecaster, horizon, tuple(levels))
+    return PartForecaster(forecaster, horizon, require_levels(levels))
 
 
 LOADERS: Mapping[str, Callable[..., PartTask]] = {

@@ -173,10 +173,12 @@ class PartTask(abc.ABC):
     Attributes:
         folder: name of the directory of the results.
         noun: what one result is.
+        by_row: whether there is a result for each row of the table.
     """
 
     folder: ClassVar[str]
     noun: ClassVar[str]
+    by_row: ClassVar[bool] = True
 
     @property
     @abc.abstractmethod
@@ -195,6 +197,10 @@ class PartTask(abc.ABC):
         Raises:
             ConfigError, DataError: rows have the same time, or values are missing where none may be.
         """
+
+    @abc.abstractmethod
+    def empty_columns(self) -> TableColumns:
+        """Return the columns of `compute` without rows."""
 
     def is_needed(self, context: PartContext) -> bool:
         """Return whether a part has any results."""

@@ -58,7 +58,8 @@ def parse_threshold(text: str) -> Rule:
     >>> parse_threshold("budget:2/week")
     Rule(kind='budget', number=2.0, unit='week')
     """
-    match = _WORD.fullmatch(text.strip().lower())
+    # Text in the Python interface may be anything.
+    match = isinstance(text, str) and _WORD.fullmatch(text.strip().lower())
     if not match:
         raise ConfigError(f"--threshold must be {FORMS}. Received: {text!r}")
     kind, word, unit = match[1] or match[3], match[2] or match[4], match[5] or ""

@@ -16,8 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from lstm_ae.apply import forecast
 from lstm_ae.apply.evaluate import NEW_DATA_PART, evaluate_forecasts
 from lstm_ae.config import Series
-from lstm_ae.errors import ConfigError
-from lstm_ae.estimators.base import Estimator, Frame, python_value
+from lstm_ae.estimators.base import Estimator, Frame
 from lstm_ae.estimators.several import TableLike, last_index_level
 from lstm_ae.evaluation import Evaluation
 from lstm_ae.forecasting.baselines import TableRegression
@@ -138,10 +137,7 @@ class SequenceForecaster(Estimator):
             ConfigError: a level is not an integer from 1 to 99.
         """
         several = not isinstance(level, str) and isinstance(level, Sequence | np.ndarray)
-        levels = tuple(python_value(each) for each in (level if several else (level,)))  # type: ignore[union-attr]
-        for each in levels:
-            if not isinstance(each, int) or isinstance(each, bool) or not 1 <= each <= 99:
-                raise ConfigError(f"level must be a whole number from 1 to 99. Received: {each!r}")
+        levels = forecast.require_levels(level)
         predicted = self._forecast(X, horizon, levels)
         intervals = {}
         for each in levels:

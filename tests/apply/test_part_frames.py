@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from part_runs import forecaster_of
 from partitioned import RUN, compute_parts, machine_rows, write_table
 
 from lstm_ae.apply.part_detection import load_part_detector
 from lstm_ae.apply.part_frames import FrameFunction
+from lstm_ae.apply.part_tasks import LOADERS, PartForecaster
 from lstm_ae.errors import ConfigError, DataError
 from lstm_ae.run import open_run
 
@@ -37,8 +39,41 @@ def test_scores_of_frames_equal_those_of_a_file() -> None:
         assert function(rows).equals(found[found["machine"] == machine])
 
 
-def test_frame_without_rows_has_no_results() -> None:
-    assert FrameFunction(RUN)(frame_of("a")[:0]).empty
+@pytest.mark.parametrize("task", ["detect", "encode", "reconstruct"])
+def test_frame_without_rows_has_the_columns_of_one_with_rows(task: str) -> None:
+    function = FrameFunction(RUN, task, id_col="machine")
+    frame = frame_of("a")[:200]
+    expected = function(frame)
+    found = function(frame[:0])
+    assert len(found) == 0
+    assert found.dtypes.to_dict() == expected.dtypes.to_dict()
+    assert list(found) == list(expected) == list(function(pd.DataFrame()))
+
+
+def test_frame_without_times_keeps_its_index() -> None:
+    frame = frame_of("a")[:200].drop(columns=["machine", "time"]).set_index(np.arange(1000, 1200))
+    found = FrameFunction(RUN, reading={"time_col": None})(frame)
+    assert found.index.equals(frame.index)
+    assert found["score"].notna().all()
+
+
+def test_forecast_without_a_complete_window_has_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    forecaster = PartForecaster(forecaster_of(id_col=("machine",)), levels=(80,))
+    monkeypatch.setitem(LOADERS, "forecast", lambda *_: forecaster)  # type: ignore[misc]
+    # Another function of this process would find the forecaster with the same reading options.
+    function = FrameFunction(RUN, "forecast", reading={"missing": ("none",)})
+    times = pd.date_range("2024-03-01", periods=5, freq="1min")
+    frame = pd.DataFrame({"machine": "a", "time": times, "value 0": np.arange(5.0)})
+    expected = function(frame)
+    assert list(expected) == [
+        *("machine", "time", "step", "value 0"),
+        *("value 0 persistence", "value 0 low_80", "value 0 high_80"),
+    ]
+    for rows in (2, 0):  # The window has three rows.
+        found = function(frame[:rows])
+        assert len(found) == 0
+        assert found.dtypes.to_dict() == expected.dtypes.to_dict()
+        assert list(found) == list(expected)
 
 
 def test_function_computes_codes() -> None:
@@ -63,6 +98,12 @@ def test_function_loads_no_tensorflow() -> None:
 def test_wrong_requests_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"task must be one of detect, encode, .* Received: 'score'"):
         FrameFunction(RUN, "score")
+    with pytest.raises(ConfigError, match=r"task 'detect' has no option 'levels'. Its options are rule, online"):
+        FrameFunction(RUN, levels=(80,))
+    with pytest.raises(ConfigError, match=r"task 'encode' has no option 'online'. It has none"):
+        FrameFunction(RUN, "encode", online=True)
+    with pytest.raises(ConfigError, match=r"--threshold must be .* Received: 3"):
+        FrameFunction(RUN, rule=3)
     with pytest.raises(ConfigError, match=r"run of --task anomaly. Pass one of --task forecast"):
         FrameFunction(RUN, "forecast")
     with pytest.raises(DataError, match=r"frame, row 2: .* has the time of row 1"):

@@ -1,80 +1,30 @@
 """Parts of a table have the codes, reconstructions, classes, and forecasts of the whole table."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from unittest import mock
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from part_runs import autoencoder_of, classifier_of, forecaster_of
 from partitioned import compute_parts, pa, parquet, tables, write_steps
 
-from lstm_ae.apply.classify import RunClassifier, classify_table, row_probabilities
-from lstm_ae.apply.encode import RunAutoencoder, encode_table, reconstruct_table
-from lstm_ae.apply.forecast import RunForecaster, forecast_columns, forecast_table
+from lstm_ae.apply.classify import classify_table, row_probabilities
+from lstm_ae.apply.encode import encode_table, reconstruct_table
+from lstm_ae.apply.forecast import forecast_columns, forecast_table
 from lstm_ae.apply.part_tasks import PartClassifier, PartEncoder, PartForecaster, PartReconstructor
 from lstm_ae.apply.partition import PartTask
 from lstm_ae.apply.run_table import TableRequest, grid_run_table, read_run_table
-from lstm_ae.config import Series
 from lstm_ae.data.frames import map_to_table_rows
-from lstm_ae.data.preparation import SeriesScales
-from lstm_ae.data.scaling import fixed_scale
 from lstm_ae.detection import calibration
-from lstm_ae.detection.calibration import sliding_windows
-from lstm_ae.detection.scores import sum_windows
 from lstm_ae.errors import DataError
-from lstm_ae.models.sliding import SlidingAutoencoder
 
-WINDOW = 3
-SCALES = SeriesScales(fixed_scale())
 PROPERTY = settings(
     max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-
-
-def config_of(**options: Any) -> Series:
-    fixed = {"window": WINDOW, "freq": "1min", "max_gap": 2, "value_cols": ("value 0",), "time_col": "time"}
-    return Series(**fixed | options)
-
-
-def summarize(windows: Any) -> Any:
-    """Return `(windows, 2)` numbers that depend on all windows of the batch, so that a test notices another batch."""
-    filled = np.nan_to_num(windows)
-    own = (filled * np.arange(1, WINDOW + 1)[:, None]).sum(axis=(1, 2))
-    return np.c_[own, own + filled.sum()].astype(np.float32)
-
-
-def autoencoder_of(**options: Any) -> RunAutoencoder:
-    def rebuild(rows: Any) -> Any:
-        windows = sliding_windows(rows, WINDOW)
-        return sum_windows(np.nan_to_num(windows) * np.float32(0.5) + summarize(windows)[:, None, 1:])
-
-    def encode(rows: Any) -> Any:
-        return summarize(sliding_windows(rows, WINDOW))
-
-    sliding = SlidingAutoencoder(WINDOW, 1, 2, encode, None, rebuild, rebuild)  # type: ignore[arg-type]
-    return RunAutoencoder(config_of(**options), SCALES, mock.Mock(), sliding)
-
-
-def classifier_of(**options: Any) -> RunClassifier:
-    def probabilities(windows: Any) -> Any:
-        sums = summarize(windows)
-        return np.exp(sums - sums.max(axis=1, keepdims=True))
-
-    config = config_of(task="classify", label_col="label", classes=("calm", "wild"), **options)
-    return RunClassifier(config, SCALES, probabilities)
-
-
-def forecaster_of(**options: Any) -> RunForecaster:
-    def rollout(past: Any, lines: Any, steps: int, *, known: Any = None, size: int | None = None) -> Any:
-        ahead = summarize(past)[:, :1, None] * np.arange(1, steps + 1)[:, None]
-        return ahead.astype(np.float32) + (0 if known is None else known)
-
-    config = config_of(task="forecast", horizon=2, **options)
-    features = len(config.value_cols)
-    quantiles = np.sort(np.random.default_rng(0).normal(size=(features, 2, 199)), axis=2)
-    return RunForecaster(config, SCALES, rollout, quantiles, (None,) * features)  # type: ignore[arg-type]
 
 
 def columns_of(task: PartTask, path: str, cuts: Sequence[int]) -> dict[str, Any]:
@@ -189,3 +139,26 @@ def test_parts_without_times_are_in_the_order_of_the_file() -> None:
     require_equal(PartClassifier(classifier_of(**options)), "table.parquet", (4, 11))
     ahead = require_equal(PartForecaster(forecaster_of(**options)), "table.parquet", (4, 11))
     assert list(ahead["step"]) == [1, 2]
+
+
+@pytest.mark.parametrize("timed", [True, False])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **columns: PartEncoder(autoencoder_of(**columns)),
+        lambda **columns: PartReconstructor(autoencoder_of(**columns)),
+        lambda **columns: PartClassifier(classifier_of(**columns)),
+        lambda **columns: PartForecaster(forecaster_of(**columns), 4, (50, 80)),
+    ],
+    ids=["codes", "reconstructions", "classes", "forecasts"],
+)
+def test_columns_without_rows_have_the_names_and_types_of_those_with_rows(
+    make: Callable[..., PartTask], timed: bool
+) -> None:
+    path = write_steps("t.parquet", [1] * 9, np.arange(9), ["a"] * 9)
+    task = make(id_col=("machine",), **({} if timed else {"time_col": None, "freq": "rows"}))
+    (result,) = compute_parts(task, path, ())
+    (expected, found) = (pd.DataFrame(columns) for columns in (result.columns, task.empty_columns()))
+    assert len(expected) > len(found) == 0
+    assert found.dtypes.to_dict() == expected.dtypes.to_dict()
+    assert list(found) == list(expected)
