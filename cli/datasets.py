@@ -93,7 +93,7 @@ def process_dataset(
 
 
 def _show_result(result: "DatasetResult", task: "PartTask", console: Console) -> None:
-    """Show the failed parts, the numbers of results, and where they are; raise if a part failed."""
+    """Show the failed parts, the numbers of results, and where they are; raise if a part failed or none has results."""
     from lstm_ae.apply.part_detection import PartDetector
 
     shown = MAX_SHOWN_FAILURES if not console.verbose else len(result.failed)
@@ -124,4 +124,12 @@ def _show_result(result: "DatasetResult", task: "PartTask", console: Console) ->
             f"{format_count(len(result.failed), 'part')} of the data set {have} no results; the first: {first.name}: "
             f"{first.reason}",
             code=Code.FILE_UNREADABLE,
+        )
+    if not result.results:
+        where = "" if task.by_row else " at the end of a series"
+        gap = format_count(task.max_gap, "step")
+        raise DataError(
+            f"The data set has no complete window{where}: {task.window:,} rows without a gap of more than {gap}. "
+            "Pass more rows of each series",
+            code=Code.TOO_FEW_ROWS,
         )

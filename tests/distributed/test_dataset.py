@@ -195,6 +195,21 @@ def test_files_with_the_same_path_of_scores_are_refused() -> None:
     assert "The results of 'x' and 'x.parquet' have the same path, 'x.parquet'. Rename one" in said.err
 
 
+@pytest.mark.parametrize("command", ["detect", "encode", "reconstruct"])
+def test_data_set_without_a_complete_window_fails_as_a_table_does(command: str) -> None:
+    write_table(Path("rows.parquet"), "a")
+    parquet.write_table(parquet.read_table("rows.parquet").slice(0, 100), "few.parquet")
+    said = call(f"series {command} {RUN} few.parquet --id-col machine --engine local --jobs 1 --out out --json")
+    assert said.code == 3
+    assert json.loads(said.out)["results"] == 0
+    assert said.err.splitlines()[-1] == (
+        "lstmae: [LAE108] The data set has no complete window: 144 rows without a gap of more than 14 steps. "
+        "Pass more rows of each series"
+    )
+    output = "--scores" if command == "detect" else "--out"
+    assert call(f"series {command} {RUN} few.parquet --id-col machine {output} out.csv").code == 3
+
+
 def test_data_set_without_rows_is_refused() -> None:
     write_table(Path("rows.parquet"), "a")
     parquet.write_table(parquet.read_table("rows.parquet").slice(0, 0), "none.parquet")

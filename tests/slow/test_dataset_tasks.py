@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from partitioned import results, write_dataset, write_table
+from partitioned import parquet, results, write_dataset, write_table
 from searches import call
 
 pytestmark = pytest.mark.slow
@@ -23,6 +23,9 @@ def test_forecasts_of_processes_equal_those_of_one_process_and_of_one_table() ->
         assert said.code == 0, said.err
     assert "6 forecast steps" in said.out
     assert results(Path("out1"), "forecasts") == results(Path("out2"), "forecasts")
+    parquet.write_table(parquet.read_table("table.parquet").slice(0, 10), "few.parquet")
+    said = call("series forecast run few.parquet --id-col machine --engine local --jobs 1 --out few")
+    assert (said.code, "no complete window at the end of a series: 12 rows" in said.err) == (3, True)
     # Only the last day of a machine has a forecast.
     assert sorted(results(Path("out1"), "forecasts")) == [
         f"forecasts/machine={name}/day=2/part.parquet" for name in "ab"
