@@ -13,6 +13,7 @@ from sklearn.base import OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from lstm_ae.apply.detect import Detection, detect_prepared, load_detector
+from lstm_ae.apply.part_frames import FrameFunction
 from lstm_ae.config import Series
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.estimators.base import Estimator, Frame
@@ -160,7 +161,8 @@ class AnomalyDetector(OutlierMixin, Estimator):
 
         The blocks of a data set may hold the rows of a series in any order and in several blocks. The rows are
         therefore grouped by series and sorted by time. A series must fit into the memory of a process. The processes
-        need no TensorFlow.
+        need no TensorFlow. Scores are those of the command `lstmae series detect`: higher is more anomalous, the
+        opposite of `score_samples`.
 
         Args:
             dataset: a data set with the columns of the training table and a column of times.
@@ -172,16 +174,13 @@ class AnomalyDetector(OutlierMixin, Estimator):
 
         Returns:
             A data set that Ray computes when it is read, in any order: for each row the series, the time, `score`
-            (higher is more anomalous, unlike `score_samples`), `p`, `anomaly`, and with several columns
-            `error <column>` for each.
+            (`-score_samples`), `p`, `anomaly`, and with several columns `error <column>` for each.
 
         Raises:
             ConfigError: a column does not exist, or a parameter is out of its range.
             DataError: pyarrow is missing.
         """
         check_is_fitted(self)
-        from lstm_ae.apply.part_frames import FrameFunction
-
         ids = [id_col] if isinstance(id_col, str) else list(id_col or ())
         with self._naming_parameters():
             # Ray's types are narrower than what it accepts.
