@@ -7,7 +7,7 @@ import os
 import secrets
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -297,6 +297,39 @@ def lock_folder(folder: Path) -> Iterator[None]:
         ) from None
     with held:
         yield
+
+
+@contextmanager
+def claimed_folder(folder: Path, name: str, about: JsonMapping, *, results: str, log: str) -> Iterator[None]:
+    """Lock the folder of a resumable command and claim it, see `claim`.
+
+    After an error in the options or the data the folder is released unless it has results. Otherwise the command with
+    the wrong option corrected would be another one. After any other error, such as a lost cluster, the same command
+    resumes.
+
+    Args:
+        folder: the folder.
+        name: file in the folder that identifies the command.
+        about: content of that file, JSON values.
+        results: file or folder within it that exists as soon as there are results.
+        log: file within it that the command may write before.
+
+    Raises:
+        ConfigError: another process writes to it, it belongs to another command, or is not empty.
+    """
+    with lock_folder(folder):
+        new = not folder.exists()
+        claim(folder, name, about)
+        try:
+            yield
+        except (ConfigError, DataError):
+            if not (folder / results).exists():
+                for file in (name, log):
+                    (folder / file).unlink(missing_ok=True)
+                if new:
+                    with suppress(OSError):  # Something else was written to it.
+                        folder.rmdir()
+            raise
 
 
 def read_part(path: Path, keys: Iterable[str]) -> JsonObject:

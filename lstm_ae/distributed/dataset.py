@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -41,8 +41,8 @@ from lstm_ae.apply.partition import (
 from lstm_ae.data.dataset import DatasetFile, divide_file
 from lstm_ae.distributed.dispatch import InProcessExecutor, JobExecutor, run_jobs
 from lstm_ae.distributed.jobs import PartJob, PartOutcome, RunTask, run_part
-from lstm_ae.errors import Code, ConfigError, DataError
-from lstm_ae.files import claim, lock_folder, sync
+from lstm_ae.errors import Code, DataError
+from lstm_ae.files import claimed_folder, sync
 from lstm_ae.json_types import JsonObject
 from lstm_ae.run import open_run
 from lstm_ae.search.executors import ProcessPool, WorkerProcess
@@ -166,21 +166,8 @@ def open_output(directory: Path, data: str, task: RunTask) -> Iterator[None]:
         "reading": dict(task.reading),
         "options": dict(task.options),
     }
-    with lock_folder(directory):
-        new = not directory.exists()
-        claim(directory, ABOUT, claimed)
-        try:
-            yield
-        except (ConfigError, DataError):
-            # Otherwise the command with the wrong option corrected would be another one. After any other error, such as
-            # a lost cluster, the same command resumes.
-            if not (directory / "parts").exists():
-                for name in (ABOUT, LOG):
-                    (directory / name).unlink(missing_ok=True)
-                if new:
-                    with suppress(OSError):  # Something else was written to it.
-                        directory.rmdir()
-            raise
+    with claimed_folder(directory, ABOUT, claimed, results="parts", log=LOG):
+        yield
 
 
 class _Part(NamedTuple):
