@@ -486,7 +486,7 @@ def open_run(where: str | Path, task: str | None = None) -> Run:
             f"{str(where)!r} is a search. Pass one of its runs, such as {str(best)!r}", code=Code.RUN_NOT_FOUND
         )
     if (run.directory / "fleet.json").is_file():
-        one = next(iter(sorted(run.directory.glob("runs/*"))), run.directory / "common")
+        one = next(iter(sorted(run.directory.glob("runs/[!.]*"))), run.directory / "common")
         raise DataError(
             f"{str(where)!r} is a fleet. Pass one of its runs, such as {str(one)!r}", code=Code.RUN_NOT_FOUND
         )

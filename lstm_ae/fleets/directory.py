@@ -27,6 +27,9 @@ from lstm_ae.table_files import TableColumns, write_table
 ABOUT = "fleet.json"
 FORMAT = 1
 
+# Errors of the processes that train the models.
+LOG = "workers.log"
+
 # Longest encoded name of a series that is the whole name of a directory.
 MAX_NAME = 100
 
@@ -102,7 +105,7 @@ class Fleet:
         """
         about = read_object(self.directory / ABOUT)
         series = about.get("series")
-        if about.get("format") != FORMAT or not isinstance(series, dict):
+        if about.get("format") != FORMAT or not isinstance(series, dict) or not all(map(_is_name, series.values())):
             raise DataError(
                 f"{str(self.directory / ABOUT)!r} is damaged or of another version. Train the fleet again",
                 code=Code.RUN_DAMAGED,
@@ -121,6 +124,11 @@ class Fleet:
         """Write the table of the series and return its path; cells are empty where a row has no value."""
         columns: TableColumns = {name: [row.get(name) for row in rows] for name in COLUMNS}
         return write_table(self.table, columns)
+
+
+def _is_name(name: object) -> bool:
+    """Return whether a value of `fleet.json` is the name of a visible directory within a folder."""
+    return isinstance(name, str) and name != "" and not name.startswith(".") and not set(name) & set("/\\:\0")
 
 
 def is_fleet(directory: str | Path) -> bool:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from lstm_ae.errors import DataError
 from lstm_ae.fleets.directory import Fleet, directory_name, directory_names, is_fleet
+from lstm_ae.run import open_run
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,16 @@ def test_name_does_not_depend_on_other_series() -> None:
 
 def test_damaged_record_is_refused(tmp_path: Path) -> None:
     assert not is_fleet(tmp_path)
-    (tmp_path / "fleet.json").write_text('{"format": 1}')
-    assert is_fleet(tmp_path)
-    with pytest.raises(DataError, match="damaged or of another version"):
-        Fleet(tmp_path).about()
+    for series in ("", ', "series": {"a": "../.."}', ', "series": {"a": 3}', ', "series": {"a": ""}'):
+        (tmp_path / "fleet.json").write_text(f'{{"format": 1{series}}}')
+        assert is_fleet(tmp_path)
+        with pytest.raises(DataError, match="damaged or of another version"):
+            Fleet(tmp_path).runs()
+
+
+def test_hidden_folder_of_a_killed_process_is_not_suggested(tmp_path: Path) -> None:
+    (tmp_path / "fleet.json").write_text('{"format": 1, "series": {"a": "a"}}')
+    for name in (".run-part-1", "a"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+    with pytest.raises(DataError, match=r"Pass one of its runs, such as .*runs/a'"):
+        open_run(tmp_path)
