@@ -18,17 +18,17 @@ import numpy as np
 from lstm_ae import experiment
 from lstm_ae.config import DATA_PATHS, Series
 from lstm_ae.data.panel import Panel
-from lstm_ae.data.windows import Data, hash_panel
+from lstm_ae.data.windows import Data, hash_arrays, hash_panel
 from lstm_ae.distributed.dispatch import InProcessExecutor, JobExecutor, run_jobs
-from lstm_ae.errors import Code, ConfigError, DataError
-from lstm_ae.files import claim, lock_folder
-from lstm_ae.fleets.directory import ABOUT, FORMAT, Fleet, directory_names, take_series
+from lstm_ae.errors import Code, ConfigError, DataError, DivergedError
+from lstm_ae.files import claimed_folder
+from lstm_ae.fleets.directory import ABOUT, FORMAT, LOG, Fleet, directory_names, take_series
 from lstm_ae.json_types import JsonObject
 from lstm_ae.run import Run, config_record, measured_parts, open_run, save_run
 from lstm_ae.studies import evaluated_parts
 from lstm_ae.studies.series import reconstruction
 from lstm_ae.studies.series.defaults import complete_from_table
-from lstm_ae.training.observer import TrainingObserver
+from lstm_ae.training.observer import DIVERGENCE, TrainingObserver
 
 # A model is trained for this share of the epochs of the common model, and with this share of its learning rate.
 EPOCHS_SHARE, RATE_SHARE = 1 / 5, 2 / 5
@@ -220,8 +220,10 @@ def train_fleet(
     require_fleet_options(config)
     fleet, names = Fleet(directory), directory_names(table.ids)
     options = {name: value for name, value in config.to_dict().items() if name not in DATA_PATHS}
-    with lock_folder(directory):
-        claim(directory, ABOUT, {"format": FORMAT, "data": hash_panel(table), "config": options, "series": names})
+    about: JsonObject = {"format": FORMAT, "data": hash_panel(table), "config": options, "series": names}
+    if table.labels is not None:
+        about["labels"] = {"classes": list(table.classes), "sha256": hash_arrays(table.labels)}
+    with claimed_folder(directory, ABOUT, about, results=fleet.common.directory.name, log=LOG):
         common = _train_common(fleet.common, common_config(config), table, command, observer)
         task = FleetTask(series_config(config, common), str(fleet.common.directory.absolute()), command)
         jobs = [
@@ -231,6 +233,7 @@ def train_fleet(
         waiting = [job for job in jobs if not Run(Path(job.directory)).finished]
         failures, began = dict[int, str](), time.monotonic()
         if waiting:
+            fleet.table.unlink(missing_ok=True)  # It marks the fleet as finished.
             executor = start(task, len(waiting)) if start else InProcessExecutor(SeriesTrainer(task).run)
             outcomes = run_jobs(waiting, executor, lambda number: table.ids[number], lost, SeriesOutcome, "model")
             try:
@@ -247,13 +250,23 @@ def train_fleet(
 
 
 def _train_common(run: Run, config: Series, table: Panel, command: str, observer: TrainingObserver | None) -> Series:
-    """Train or resume the common model, unless it is complete, and return its complete config."""
+    """Train or resume the common model, unless it is complete, and return its complete config.
+
+    Raises:
+        DivergedError: its loss became NaN or infinite, now or when it was trained.
+    """
     if not run.finished:
         complete, data = complete_from_table(config, table)
         if run.begun:
             experiment.resume(run, complete, data, observer=observer)
         else:
             experiment.train(complete, data, out=run.directory, command=command, observer=observer, figures=False)
+    stopped = run.metrics()["training"]["stopped"]
+    if DIVERGENCE in stopped:
+        raise DivergedError(
+            f"The common model in {str(run.directory)!r} diverged: {stopped}. Pass a lower --learning-rate, or "
+            "--clip 1, and another --out"
+        )
     stored = run.config()
     assert isinstance(stored, Series)
     return stored

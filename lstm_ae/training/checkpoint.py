@@ -19,7 +19,7 @@ from lstm_ae.config import Config
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.files import load_state, save_state
 from lstm_ae.json_types import JsonMapping
-from lstm_ae.training.observer import Progress, TrainingObserver
+from lstm_ae.training.observer import DIVERGENCE, Progress, TrainingObserver
 
 Judge = Callable[[list[dict[str, float]]], str]
 
@@ -130,7 +130,7 @@ class Checkpointer(keras.callbacks.Callback):
         self._report(self.steps if row["epoch"] else 0, row, finished=True)
 
     def _diverge(self, epoch: int) -> None:
-        self.diverged, self.stopped = True, f"the loss became NaN or infinite in epoch {epoch}"
+        self.diverged, self.stopped = True, f"{DIVERGENCE} in epoch {epoch}"
         self.model.stop_training = True
 
     def _report(self, step: int, values: Mapping[str, float], *, finished: bool) -> None:

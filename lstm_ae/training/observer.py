@@ -4,6 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+# Reason of a training for stopping when its loss became useless; the epoch follows.
+DIVERGENCE = "the loss became NaN or infinite"
+
 
 class Progress(NamedTuple):
     """Progress of a training, reported during and after every epoch, including epoch 0.

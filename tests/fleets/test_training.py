@@ -4,21 +4,24 @@ import csv
 import dataclasses
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import filelock
 import numpy as np
 import pytest
-from fleet_makers import OPTIONS, ROWS, SERIES, TOO_SHORT, write_series
+from fleet_makers import OPTIONS, PUMP, ROWS, SERIES, TOO_SHORT, write_series
 from searches import call, refused
 
 from lstm_ae.config import Series
 from lstm_ae.data.table_reader import read_panel
-from lstm_ae.errors import ConfigError
+from lstm_ae.errors import ConfigError, DataError, DivergedError
 from lstm_ae.fleets import training
 from lstm_ae.fleets.directory import Fleet, take_series
 from lstm_ae.fleets.training import FleetTask, SeriesJob, SeriesOutcome, SeriesTrainer, common_config, series_config
-from lstm_ae.run import open_run
+from lstm_ae.run import Run, open_run
+from lstm_ae.training.observer import DIVERGENCE
 
 TRAIN = f"series train table.csv --fleet {OPTIONS}"
 
@@ -133,6 +136,7 @@ def test_fleet_in_use_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ("--id-col machine --split-by series --out fleet", "--split-by series does not apply to a fleet"),
         ("--id-col machine --scale minmax --out fleet", "--scale minmax does not apply to a fleet"),
         ("--id-col machine --test other.csv --out fleet", "--test does not apply to a fleet"),
+        ("--id-col machine --parts 2 --out fleet", "--parts does not apply to --fleet; use --jobs"),
         ("--id-col machine --resume --out fleet", "--resume does not apply to --fleet"),
         ("--id-col machine --tensorboard --out fleet", "--tensorboard and --mlflow does not apply"),
         ("--id-col machine --dry-run --out fleet", "--dry-run estimates one training"),
@@ -168,20 +172,67 @@ def test_config_of_a_series_differs_from_the_common_one_in_scale_and_schedule_on
     assert series_config(dataclasses.replace(config, scale="window"), common).scale == "window"
 
 
-def test_failures_do_not_stop_a_fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without networks: a driver passes on what a trainer returns."""
-    table = read_panel(Series(data=str(write_series(tmp_path / "table.csv")), id_col=("machine",)))
-    config, reports = Series(data="table.csv", id_col=("machine",)), []
+def replace_trainings(monkeypatch: pytest.MonkeyPatch, run: Callable[[SeriesJob], SeriesOutcome]) -> None:
+    """Replace the trainings of a fleet, so that a test needs no networks."""
 
     class Trainer(SeriesTrainer):
         def __init__(self, task: training.FleetTask) -> None:
             assert task.config.epochs == 6
 
         def run(self, job: SeriesJob) -> SeriesOutcome:
-            return SeriesOutcome(job.number, f"failure {job.number}")
+            return run(job)
 
     monkeypatch.setattr(training, "SeriesTrainer", Trainer)
     monkeypatch.setattr(training, "_train_common", lambda run, config, table, command, observer: config)
+
+
+def test_wrong_option_leaves_no_directory(tmp_path: Path) -> None:
+    config = Series(data=str(write_series(tmp_path / "table.csv")), id_col=("machine",), window=100)
+    with pytest.raises(DataError, match="window"):
+        training.train_fleet(config, read_panel(config), tmp_path / "fleet")
+    assert not (tmp_path / "fleet").exists()
+
+
+def test_diverged_common_model_is_refused_again(tmp_path: Path) -> None:
+    run = Run(shutil.copytree(PUMP, tmp_path / "common"))
+    metrics, config = run.metrics(), run.config()
+    assert isinstance(config, Series)
+    assert training._train_common(run, config, mock.Mock(), "", None) == config
+    metrics["training"]["stopped"] = f"{DIVERGENCE} in epoch 3"
+    run.write_metrics(metrics)
+    with pytest.raises(DivergedError, match=r"common' diverged: the loss became NaN or infinite in epoch 3\. Pass"):
+        training._train_common(run, config, mock.Mock(), "", None)
+
+
+def test_fleet_with_other_labels_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace_trainings(monkeypatch, lambda job: SeriesOutcome(job.number, "failure"))
+    config = Series(data=str(write_series(tmp_path / "table.csv")), id_col=("machine",))
+    table = read_panel(config)
+    labels = np.zeros(len(table.lines), np.int32)
+    labeled = table._replace(labels=labels, classes=("0", "1"))
+    training.train_fleet(config, labeled, tmp_path / "fleet")
+    training.train_fleet(config, labeled, tmp_path / "fleet")
+    labels[3] = 1
+    with pytest.raises(ConfigError, match="started with other options or data"):
+        training.train_fleet(config, labeled, tmp_path / "fleet")
+
+
+def test_interrupted_fleet_is_unfinished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if a table of an earlier training exists."""
+    config = Series(data=str(write_series(tmp_path / "table.csv")), id_col=("machine",))
+    replace_trainings(monkeypatch, lambda job: SeriesOutcome(job.number, "failure"))
+    assert training.train_fleet(config, read_panel(config), tmp_path / "fleet").fleet.finished
+    replace_trainings(monkeypatch, mock.Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        training.train_fleet(config, read_panel(config), tmp_path / "fleet")
+    assert not Fleet(tmp_path / "fleet").finished
+
+
+def test_failures_do_not_stop_a_fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without networks: a driver passes on what a trainer returns."""
+    table = read_panel(Series(data=str(write_series(tmp_path / "table.csv")), id_col=("machine",)))
+    config, reports = Series(data="table.csv", id_col=("machine",)), []
+    replace_trainings(monkeypatch, lambda job: SeriesOutcome(job.number, f"failure {job.number}"))
     result = training.train_fleet(config, table, tmp_path / "fleet", report=lambda done, of: reports.append((done, of)))
     assert [row["failure"] for row in result.rows] == ["failure 0", "failure 1", "failure 2"]
     assert reports == [(1, 3), (2, 3), (3, 3)]
