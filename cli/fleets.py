@@ -35,7 +35,11 @@ class Engine(NamedTuple):
 
 def refuse_training_options(given: Mapping[str, object]) -> None:
     """Refuse options of a training that a fleet does not have."""
-    hints = {"--resume": ", which resumes with the same command", "--workers": "; use --jobs"}
+    hints = {
+        "--resume": ", which resumes with the same command",
+        "--workers": "; use --jobs",
+        "--parts": "; use --jobs",
+    }
     for name, value in given.items():
         if value:
             raise ConfigError(
@@ -51,21 +55,24 @@ def train_fleet(config: Series, out: Path | None, engine: Engine, console: Conso
     if out is None:
         raise ConfigError("--fleet needs --out, the directory of the fleet", code=Code.MISSING_OPTION)
     require_fleet_options(config)
+    if engine.name == "ray":
+        from lstm_ae.search.ray_executor import require_cluster
+
+        require_cluster(engine.address)  # The common model is trained before the cluster is used.
     with console.progress() as bar:
         table = read_panel(config, bar.reading)
     console.say(f"data: {table.name}: {format_count(len(table.lines), 'row')} of {len(table.ids):,} series")
     import_tensorflow(console)
+    from lstm_ae.fleets.directory import LOG
     from lstm_ae.fleets.training import FleetTask, SeriesJob, SeriesOutcome, train_fleet
     from lstm_ae.fleets.workers import start_executor
     from lstm_ae.run import command_line
-    from lstm_ae.startup import cores
 
     def start(task: FleetTask, series: int) -> "JobExecutor[SeriesJob, SeriesOutcome]":
         bar.clear()
-        jobs = min(engine.jobs or cores(), series)
         with silence_stderr(console):  # Ray prints advice.
-            executor = start_executor(engine.name, task, jobs, engine.address, out / "workers.log")
-        console.say(f"training {format_count(series, 'model')}, {executor.slots} at once")
+            executor = start_executor(engine.name, task, series, engine.jobs, engine.address, out / LOG)
+        console.say(f"training {format_count(series, 'model')}, {min(executor.slots, series)} at once")
         return executor
 
     bar, counter = console.progress(), ProgressCounter(console, "series")

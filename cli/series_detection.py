@@ -226,7 +226,12 @@ def register(app: typer.Typer) -> None:
         trackers = tracking.trackers()
         if fleet:
             fleets.refuse_training_options(
-                {"--resume": resume, "--tensorboard and --mlflow": trackers, "--workers": parallel.workers}
+                {
+                    "--resume": resume,
+                    "--tensorboard and --mlflow": trackers,
+                    "--workers": parallel.workers,
+                    "--parts": "parts" in given,
+                }
             )
         elif jobs is not None:
             raise ConfigError(

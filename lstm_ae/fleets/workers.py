@@ -7,17 +7,19 @@ from pathlib import Path
 from lstm_ae.distributed.dispatch import InProcessExecutor, JobExecutor, answer_jobs
 from lstm_ae.fleets.training import FleetTask, SeriesJob, SeriesOutcome, SeriesTrainer
 from lstm_ae.search.executors import ProcessPool, WorkerProcess, prepare_worker
+from lstm_ae.startup import cores
 
 
 def start_executor(
-    engine: str, task: FleetTask, jobs: int, address: str | None, log: Path
+    engine: str, task: FleetTask, series: int, jobs: int | None, address: str | None, log: Path
 ) -> JobExecutor[SeriesJob, SeriesOutcome]:
     """Start an executor.
 
     Args:
         engine: "local" or "ray".
         task: what the trainings have in common.
-        jobs: models that are trained at once.
+        series: number of models.
+        jobs: models that are trained at once; None for one per core of this machine or of the cluster.
         address: address of a Ray cluster; None for this machine.
         log: file for errors of the processes.
 
@@ -27,7 +29,8 @@ def start_executor(
     if engine == "ray":
         from lstm_ae.search.ray_executor import RayPool
 
-        return RayPool(address, jobs, SeriesActor, task, lambda step: None)
+        return RayPool(address, None if jobs is None else min(jobs, series), SeriesActor, task, lambda step: None)
+    jobs = min(jobs or cores(), series)
     if jobs == 1:
         return InProcessExecutor(SeriesTrainer(task).run)
 

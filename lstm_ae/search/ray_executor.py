@@ -255,6 +255,20 @@ class RayActor:
         self.progress = step
 
 
+def require_cluster(address: str | None) -> None:
+    """Raise early if no cluster can be used at an address, without a connection to it.
+
+    Args:
+        address: see `RayCluster`.
+
+    Raises:
+        ClusterLostError: nothing answers at the address, or Ray is not installed.
+    """
+    import_ray()
+    if address and ":" in address:
+        _require_reachable(address)
+
+
 def _require_reachable(address: str) -> None:
     """Raise if `[ray://]host:port` does not accept connections, because Ray would retry for many minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
