@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lstm_ae.config import Series
 from lstm_ae.errors import Code, ConfigError, DataError
-from lstm_ae.formatting import format_count, format_duration, format_expected_count, format_heading, format_names
+from lstm_ae.formatting import format_count, format_duration, format_heading, format_names
 from lstm_ae.training.observer import ProgressObserver
 
 from .backend import import_tensorflow, show_library_log, silence_stderr
@@ -17,9 +17,8 @@ from .results import show_events, show_files, show_note
 
 if TYPE_CHECKING:
     from lstm_ae.distributed.dispatch import JobExecutor
-    from lstm_ae.fleets.detection import SeriesDetection
+    from lstm_ae.fleets.detection import FleetDetection
     from lstm_ae.json_types import JsonMapping, JsonObject
-    from lstm_ae.table_files import TableColumns
 
 # Series without a model that are shown without --verbose.
 MAX_SHOWN_FAILURES = 10
@@ -161,70 +160,40 @@ class DetectionRequest(NamedTuple):
 
 def detect_in_fleet(request: DetectionRequest, console: Console, reading: "JsonMapping") -> None:
     """Detect anomalies in each series of a table with its own model, and write the events and the scores."""
-    from lstm_ae.apply.detect import require_online
-    from lstm_ae.apply.detection_output import count_scored_rows, event_rows, score_columns
     from lstm_ae.apply.run_table import TableRequest
-    from lstm_ae.fleets.detection import detect_series, read_fleet_table
+    from lstm_ae.fleets.detection import detect_in_table, read_fleet_table
     from lstm_ae.fleets.directory import Fleet
     from lstm_ae.table_files import write_table
 
-    if request.adapt is not None:
-        require_online(online=request.online)
     show_library_log(console)
     fleet = Fleet(Path(request.fleet))
     with console.progress() as bar:
         table = read_fleet_table(fleet, TableRequest(request.data, reading=reading, progress=bar.reading))
-    found: list[JsonObject] = []
-    tables: list[TableColumns] = []
-    others: list[SeriesDetection] = []
-    thresholds: dict[str, float] = {}
-    rules, trained_on, shifted, rows, expected = set[str](), list[str](), list[str](), 0, 0.0
     counter = ProgressCounter(console, "series")
     try:
-        for result in detect_series(
+        found = detect_in_table(
             fleet,
             table,
             rule=request.threshold,
             online=request.online,
             adapt=request.adapt,
             reading=reading,
+            scores=request.scores is not None,
             report=counter,
-        ):
-            detection = result.detection
-            if detection is None:
-                others.append(result)
-                continue
-            threshold, scored = detection.model.threshold, count_scored_rows(detection)
-            found += [{"series": result.series} | row for row in event_rows(detection)]
-            thresholds[result.series] = threshold.value
-            rules.add(result.rule)
-            rows += scored
-            expected += threshold.alarms.per(scored).expected
-            trained_on += [result.series] * result.trained_on
-            shifted += [result.series] * bool(detection.shifts)
-            if request.scores is not None:
-                columns = score_columns(detection)
-                tables.append({"series": [result.series] * len(columns["score"]), **columns})
+        )
     finally:
         counter.clear()
-    unknown = [each.series for each in others if each.unknown]
-    failed = {each.series: each.failure for each in others if not each.unknown}
-    notes = (
-        (unknown, "are unknown to the fleet and have no scores"),
-        (trained_on, "have rows that their models were trained or selected on; results on them are optimistic"),
-        (shifted, "have drifted outside the training range; their last scores mainly reflect the drift"),
-    )
-    show_note(
-        [f"{len(names):,} of {len(table.ids):,} series {text}: {_list(names)}" for names, text in notes if names],
-        console,
-    )
-    for series, failure in list(failed.items())[: None if console.verbose else MAX_SHOWN_FAILURES]:
+    show_note(_describe_series(found), console)
+    shown = list(found.failed.items())[: None if console.verbose else MAX_SHOWN_FAILURES]
+    for series, failure in shown:
         console.say(f"not scored: {format_heading(series)}: {failure}")
-    if not thresholds:
+    if len(found.failed) > len(shown):
+        console.say(f"not scored: {len(found.failed) - len(shown):,} more series (see --verbose, or --json)")
+    if not found.thresholds:
         raise DataError(f"No series of {table.name} has scores; see the notes above", code=Code.SERIES_NAME)
-    show_events(found, _describe_fleet(len(found), rows, thresholds, rules, expected), console)
+    show_events(found.events, _describe_fleet(found), console)
     names = ("series", "start", "end", "peak", "score", "p", "columns", "provisional")
-    columns = {name: [row[name] for row in found] for name in names}
+    columns = {name: [row[name] for row in found.events] for name in names}
     # Without a file, the events are stored in the fleet, as those of a run are stored in the run.
     events = request.events
     if events is None and request.scores is None:
@@ -233,35 +202,48 @@ def detect_in_fleet(request: DetectionRequest, console: Console, reading: "JsonM
     if events is not None:
         files["events"] = write_table(events, columns, keep_formulas=request.keep_formulas)
     if request.scores is not None:
-        joined = {name: [cell for each in tables for cell in each[name]] for name in tables[0]}
-        files["scores"] = write_table(request.scores, joined, keep_formulas=request.keep_formulas)
+        files["scores"] = write_table(request.scores, found.scores, keep_formulas=request.keep_formulas)
     show_files(console, files)
-    console.document(
-        {
-            "series": len(table.ids),
-            "scored_series": len(thresholds),
-            "unknown": unknown,
-            "failed": failed,
-            "thresholds": thresholds,
-            "expected_false_alarms": expected,
-            "anomalies": found,
-            **{name: str(path) for name, path in files.items()},
-        }
-    )
+    console.document(found.to_json() | {name: str(path) for name, path in files.items()})
 
 
 def _list(names: Sequence[str]) -> str:
     return format_names([format_heading(name) for name in names])
 
 
-def _describe_fleet(
-    events: int, rows: int, thresholds: Mapping[str, float], rules: set[str], expected: float
-) -> list[str]:
+def _describe_series(found: "FleetDetection") -> list[str]:
+    """Return notes on the series without scores, and on those whose scores need care."""
+    groups = (
+        (found.unknown, "are unknown to the fleet and have no scores"),
+        (found.trained_on, "have rows that their models were trained or selected on; results on them are optimistic"),
+        (found.shifted, "have drifted outside the training range; their last scores mainly reflect the drift"),
+        (
+            found.tailless,
+            "have normal scores that no tail fits, so that their thresholds are among the highest of these scores and "
+            "may allow more false alarms than their share of the budget",
+        ),
+    )
+    notes = [f"{len(names):,} of {found.series:,} series {text}: {_list(names)}" for names, text in groups if names]
+    for number, (text, names) in enumerate(found.warnings.items()):
+        if number == MAX_SHOWN_FAILURES:
+            notes.append(f"{len(found.warnings) - number:,} more warnings (see --json)")
+            break
+        notes.append(f"{_list(names)}: {text}")
+    return notes
+
+
+def _describe_fleet(found: "FleetDetection") -> list[str]:
     """Return lines about the events, the thresholds, and the expected false alarms of all series."""
-    series, values = len(thresholds), thresholds.values()
-    shared = ", shared by the series of the fleet" if any(rule.startswith("budget") for rule in rules) else ""
-    return [
-        f"{format_count(events, 'event')} in {format_count(rows, 'row')} of {series:,} series",
-        f"thresholds {min(values):.4g} to {max(values):.4g}, {' or '.join(sorted(rules))}{shared}",
-        f"false alarms expected in as many normal rows of the fleet: about {format_expected_count(expected)}",
+    from lstm_ae.apply.detection_output import format_expected
+
+    series, values = len(found.thresholds), found.thresholds.values()
+    shared = ", shared by the series of the fleet" if any(rule.startswith("budget") for rule in found.rules) else ""
+    lines = [
+        f"{format_count(len(found.events), 'event')} in {format_count(found.rows, 'row')} of {series:,} series",
+        f"thresholds {min(values):.4g} to {max(values):.4g}, {' or '.join(found.rules)}{shared}",
+        f"false alarms expected in as many normal rows of the fleet: {format_expected(found.expected.expected)}",
     ]
+    if found.unscored:
+        have = "has" if found.unscored == 1 else "have"
+        lines.append(f"{format_count(found.unscored, 'row')} {have} no score: without a value, or in no whole window")
+    return lines

@@ -130,17 +130,18 @@ def _describe_chance(detection: Detection, rows: int) -> list[str]:
     ids = detection.prepared.table.ids
     series = f" of {len(ids):,} series" if len(ids) > 1 else ""
     lines = [
-        f"false alarms expected in as many normal rows{series}: {_format_expected(expected)} ({interval}, from {known})"
+        f"false alarms expected in as many normal rows{series}: {format_expected(expected)} ({interval}, from {known})"
     ]
     if events := detection.model.events:
         high_rows = rows * max(event.p for event in events)
         # This number may be larger than that of the false alarms, which are events of several rows.
         each = "; several such rows form one false alarm" if high_rows > max(expected, 1) else ""
-        lines.append(f"normal rows expected to score as high as the weakest event: {_format_expected(high_rows)}{each}")
+        lines.append(f"normal rows expected to score as high as the weakest event: {format_expected(high_rows)}{each}")
     return lines
 
 
-def _format_expected(number: float) -> str:
+def format_expected(number: float) -> str:
+    """Return an expected number of events or rows as text."""
     if number < MIN_EXPECTED_COUNT:
         return f"fewer than {MIN_EXPECTED_COUNT}"
     return f"about {format_expected_count(number)}"

@@ -3,16 +3,24 @@
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from lstm_ae.apply.detect import Detection, detect_prepared, load_detector
+import numpy as np
+
+from lstm_ae.apply.detect import Detection, RunDetector, detect_prepared, load_detector, require_online
+from lstm_ae.apply.detection_output import count_scored_rows, event_rows, score_columns
 from lstm_ae.apply.evaluate import describe_known_windows
 from lstm_ae.apply.run_table import TableRequest, prepare_run_table, read_run_table, run_config
+from lstm_ae.arrays import Array
 from lstm_ae.config.threshold import parse_threshold
+from lstm_ae.data.checks import collect_new_table_warnings
 from lstm_ae.data.fingerprints import WindowFingerprints
 from lstm_ae.data.panel import Panel
-from lstm_ae.errors import Code, DataError
+from lstm_ae.detection.thresholds import ExpectedAlarms
+from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.fleets.directory import Fleet, take_series
-from lstm_ae.json_types import JsonMapping
+from lstm_ae.json_types import JsonMapping, JsonObject
+from lstm_ae.run import Run
 from lstm_ae.studies.series.reconstruction import threshold_rule
+from lstm_ae.table_files import TableColumns
 
 
 class SeriesDetection(NamedTuple):
@@ -25,6 +33,7 @@ class SeriesDetection(NamedTuple):
         failure: why there are no scores; "" if there are.
         trained_on: whether the table holds windows that the model was trained or selected on.
         rule: rule of the whole fleet; "" without a detection.
+        warnings: warnings about the rows of the series and about its threshold.
     """
 
     series: str
@@ -33,6 +42,63 @@ class SeriesDetection(NamedTuple):
     failure: str = ""
     trained_on: bool = False
     rule: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+class FleetDetection(NamedTuple):
+    """Result for all series of a table.
+
+    Args:
+        series: number of series in the table.
+        unknown: series that the fleet does not know.
+        failed: why a series has no scores, by its name.
+        thresholds: threshold of each series with scores.
+        rules: rules of the whole fleet, in alphabetical order.
+        events: records of the events, see `lstm_ae.apply.detection_output.event_record`.
+        rows, unscored: number of rows with a score, and of those without one in the series that have scores.
+        expected: false alarms to expect in as many normal rows of these series. The bounds are sums of those of the
+            series, so that the interval is wider than one of 95%.
+        trained_on: series with windows that their models were trained or selected on.
+        shifted: series whose last rows are outside the training range.
+        tailless: series without a tail of normal scores, whose threshold is among the scores themselves.
+        warnings: series with each warning.
+        scores: scores of all rows as table columns; empty if they were not requested.
+    """
+
+    series: int
+    unknown: list[str]
+    failed: dict[str, str]
+    thresholds: dict[str, float]
+    rules: list[str]
+    events: list[JsonObject]
+    rows: int
+    unscored: int
+    expected: ExpectedAlarms
+    trained_on: list[str]
+    shifted: list[str]
+    tailless: list[str]
+    warnings: dict[str, list[str]]
+    scores: TableColumns
+
+    def to_json(self) -> JsonObject:
+        """Return the result as a JSON object, without the scores of the rows."""
+        expected = self.expected
+        return {
+            "series": self.series,
+            "scored_series": len(self.thresholds),
+            "unknown": self.unknown,
+            "failed": self.failed,
+            "trained_on": self.trained_on,
+            "shifted": self.shifted,
+            "warnings": self.warnings,
+            "rules": self.rules,
+            "thresholds": self.thresholds,
+            "without_tail": self.tailless,
+            "rows": self.rows,
+            "unscored_rows": self.unscored,
+            "expected_false_alarms": {"mean": expected.expected, "low": expected.low, "high": expected.high},
+            "anomalies": self.events,
+        }
 
 
 def read_fleet_table(fleet: Fleet, request: TableRequest) -> Panel:
@@ -47,6 +113,71 @@ def read_fleet_table(fleet: Fleet, request: TableRequest) -> Panel:
             code=Code.RUN_UNFINISHED,
         )
     return read_run_table(run_config(fleet.common, "anomaly", reading=request.reading), request)
+
+
+def detect_in_table(
+    fleet: Fleet,
+    table: Panel,
+    *,
+    rule: str | None = None,
+    online: bool = False,
+    adapt: int | None = None,
+    reading: JsonMapping | None = None,
+    scores: bool = False,
+    report: Callable[[int, int], None] = lambda done, of: None,
+) -> FleetDetection:
+    """Detect anomalies in a table; see `detect_series` for the arguments.
+
+    Args:
+        scores: whether to return the scores of all rows.
+
+    Raises:
+        ConfigError, DataError: a run is damaged, or the options do not fit.
+    """
+    unknown, failed, thresholds, events = list[str](), dict[str, str](), dict[str, float](), list[JsonObject]()
+    trained_on, shifted, tailless, warnings = list[str](), list[str](), list[str](), dict[str, list[str]]()
+    rules, expected, rows, unscored = set[str](), [np.zeros(3)], 0, 0
+    columns: dict[str, list[Array]] = {}
+    for result in detect_series(fleet, table, rule=rule, online=online, adapt=adapt, reading=reading, report=report):
+        series, detection = result.series, result.detection
+        if detection is None:
+            if result.unknown:
+                unknown.append(series)
+            else:
+                failed[series] = result.failure
+            continue
+        threshold, scored = detection.model.threshold, count_scored_rows(detection)
+        thresholds[series] = threshold.value
+        rules.add(result.rule)
+        events += [{"series": series} | row for row in event_rows(detection)]
+        rows += scored
+        unscored += len(detection.model.scores) - scored
+        expected.append(np.array(threshold.alarms.per(scored)))
+        trained_on += [series] * result.trained_on
+        shifted += [series] * bool(detection.shifts)
+        tailless += [series] * threshold.fell_back
+        for text in result.warnings:
+            warnings.setdefault(text, []).append(series)
+        if scores:
+            own = score_columns(detection)
+            for name, cells in {"series": np.full(len(own["score"]), series, object), **own}.items():
+                columns.setdefault(name, []).append(np.asarray(cells))
+    return FleetDetection(
+        len(table.ids),
+        unknown,
+        failed,
+        thresholds,
+        sorted(rules),
+        events,
+        rows,
+        unscored,
+        ExpectedAlarms(*np.sum(expected, axis=0).tolist()),
+        trained_on,
+        shifted,
+        tailless,
+        warnings,
+        {name: np.concatenate(parts) for name, parts in columns.items()},
+    )
 
 
 def detect_series(
@@ -74,8 +205,12 @@ def detect_series(
         report: called with the number of finished series and the number of all.
 
     Raises:
-        ConfigError, DataError: a run is damaged, or the rule does not fit.
+        ConfigError, DataError: a run is damaged, or the options do not fit.
     """
+    if adapt is not None:
+        require_online(online=online)
+    if rule is not None:
+        parse_threshold(rule)
     runs = fleet.runs()
     trained = sum(run.finished for run in runs.values())
     for number, (series, own) in enumerate(take_series(table), start=1):
@@ -86,14 +221,38 @@ def detect_series(
             yield SeriesDetection(series, failure="it has no model; see fleet.csv")
         else:
             detector = load_detector(run, reading, streaming=online)
-            try:
-                prepared = prepare_run_table(detector.config, own)
-            except DataError as error:
-                yield SeriesDetection(series, failure=str(error))
+            whole = parse_threshold(rule) if rule else threshold_rule(detector.config, detector.normal)
+            detection = _detect(detector, own, str(whole.divide(trained)), online=online, adapt=adapt)
+            if isinstance(detection, str):
+                yield SeriesDetection(series, failure=detection)
             else:
-                whole = parse_threshold(rule) if rule else threshold_rule(detector.config, detector.normal)
-                share = str(whole.divide(trained))
-                detection = detect_prepared(detector, prepared, share, online=online, adapt=adapt)
-                known = describe_known_windows(prepared, run.find_artifact(WindowFingerprints))
-                yield SeriesDetection(series, detection, trained_on=bool(known), rule=str(whole))
+                known = describe_known_windows(detection.prepared, run.find_artifact(WindowFingerprints))
+                yield SeriesDetection(
+                    series,
+                    detection,
+                    trained_on=bool(known),
+                    rule=str(whole),
+                    warnings=_collect_warnings(run, detection, own_rule=rule is None),
+                )
         report(number, len(table.ids))
+
+
+def _detect(detector: RunDetector, table: Panel, rule: str, *, online: bool, adapt: int | None) -> Detection | str:
+    """Return the detection of a series, or why its rows have no scores."""
+    try:
+        prepared = prepare_run_table(detector.config, table)
+    except (ConfigError, DataError) as error:  # With --scale window, a missing value is a `ConfigError`.
+        return str(error)
+    try:
+        return detect_prepared(detector, prepared, rule, online=online, adapt=adapt)
+    except DataError as error:
+        return str(error)
+
+
+def _collect_warnings(run: Run, detection: Detection, *, own_rule: bool) -> tuple[str, ...]:
+    """Return the warnings about the rows of a series and, with the rule of its run, about its threshold."""
+    # A shift says more than the share of values outside the training range.
+    shifted = any(shift.active[:-1].any() for shift in detection.shifts.values())
+    warnings = collect_new_table_warnings(detection.prepared, None if shifted else detection.normal.scale, run.symbols)
+    note = run.metrics().get("threshold", {}).get("note") if own_rule else None
+    return (*warnings, *([note] if note else []))

@@ -1,5 +1,6 @@
 """Small tables of several series, and fleets of their models."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from lstm_ae.data.synthetic import generate_pump
+from lstm_ae.detection.calibration import NormalScores
 from lstm_ae.fleets.directory import FORMAT, Fleet, directory_names
 
 PUMP = Path(__file__).parents[2] / "saved_models/pump"
@@ -31,10 +33,17 @@ def write_series(path: Path, rows: int = ROWS, seed: int = 0, names: tuple[str, 
 
 
 def copy_pump_fleet(folder: Path, series: tuple[str, ...], without: tuple[str, ...] = ()) -> Path:
-    """Write a fleet whose runs are copies of the saved run of a pump; the series `without` have no run."""
+    """Write a fleet whose runs are copies of the saved run of a pump; the series `without` have no run.
+
+    The normal scores of each copy differ, so that the thresholds and the p-values of the series differ.
+    """
     fleet, names = Fleet(folder), directory_names((*series, *without))
-    for run in (fleet.common, *(fleet.run(names[each]) for each in series)):
+    for number, run in enumerate((fleet.common, *(fleet.run(names[each]) for each in series))):
         shutil.copytree(PUMP, run.directory)
+        normal = run.artifact(NormalScores)
+        run.write_artifact(
+            dataclasses.replace(normal, model=normal.model._replace(scores=normal.model.scores * (1 + number / 10)))
+        )
     (folder / "fleet.json").write_text(json.dumps({"format": FORMAT, "series": names}))
     fleet.write_table([{"series": each} for each in names])
     return folder

@@ -326,6 +326,6 @@ def require_complete_windows(config: Reading, prepared: PreparedTable) -> None:
     """Raise `ConfigError` if each window is scaled by its own range and the table has missing values."""
     if config.scale == "window" and np.isnan(prepared.grid.values).any():
         raise ConfigError(
-            "--scale window needs values without gaps. Pass --scale standard, or fill them first",
+            "--scale window needs values without gaps. Fill the missing values, or train with --scale standard",
             code=Code.MISSING_OPTION,
         )
