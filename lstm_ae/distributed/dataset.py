@@ -41,7 +41,7 @@ from lstm_ae.apply.partition import (
 from lstm_ae.data.dataset import DatasetFile, divide_file
 from lstm_ae.distributed.dispatch import InProcessExecutor, JobExecutor, run_jobs
 from lstm_ae.distributed.jobs import PartJob, PartOutcome, RunTask, run_part
-from lstm_ae.errors import Code, DataError
+from lstm_ae.errors import Code, DataError, LstmAeError
 from lstm_ae.files import claimed_folder, sync
 from lstm_ae.json_types import JsonObject
 from lstm_ae.run import open_run
@@ -215,19 +215,33 @@ def apply_to_dataset(
 
     Raises:
         ConfigError, DataError: no file can be read, or parts overlap in time.
+        LstmAeError: processes die, so that no part can be read or completed.
     """
     failed: dict[str, str] = {}
+    crashes: list[str] = []
     memory = 0
+
+    def give_up(number: int, reason: str) -> PartOutcome:
+        crashes.append(reason)
+        return PartOutcome(number, error=reason)
+
     try:
         parts = _divide(files, failed)
-        scans = _scan(parts, executor, failed, lost)
+        scans = _scan(parts, executor, failed, lost, give_up)
         parts = [part for part in parts if part.name in scans]
         # One move is enough unless a file has more rows within an hour than a part.
         moved = _move_borders(parts, scans)
         if changed := [part for part in moved if part not in parts]:
-            again = _scan(changed, executor, failed, lost)
+            again = _scan(changed, executor, failed, lost, give_up)
             parts = [part for part in moved if part not in changed or part.name in again]
             scans |= again
+        if not parts and crashes:
+            # This is no error of the data, so that the directory and the log remain.
+            raise LstmAeError(
+                f"No file of the data set could be read: {crashes[0]}. Pass fewer --jobs, or remove the cause, and "
+                "resume with the same command",
+                code=Code.SYSTEM,
+            )
         if not parts:
             raise DataError(
                 f"No file of the data set can be read; the first: {next(iter(failed.values()))}"
@@ -249,7 +263,7 @@ def apply_to_dataset(
         _remove_stale(directory, task.folder, {parts[number].name for number in records})
         waiting = [job for job in jobs if job.number not in records]
         reused = done = len(records)
-        for outcome in run_jobs(waiting, executor, lambda number: parts[number].title, lost, _fail_part):
+        for outcome in run_jobs(waiting, executor, lambda number: parts[number].title, lost, give_up):
             done += 1
             report(done, len(jobs))
             memory = max(memory, outcome.memory)
@@ -313,21 +327,21 @@ def _move_borders(parts: Sequence[_Part], scans: Mapping[str, PartScan]) -> list
 
 
 def _scan(
-    parts: Sequence[_Part], executor: PartExecutor, failed: dict[str, str], lost: Callable[[str, str], None]
+    parts: Sequence[_Part],
+    executor: PartExecutor,
+    failed: dict[str, str],
+    lost: Callable[[str, str], None],
+    give_up: Callable[[int, str], PartOutcome],
 ) -> dict[str, PartScan]:
     jobs = [PartJob(number, part.source) for number, part in enumerate(parts)]
     scans = {}
-    for outcome in run_jobs(jobs, executor, lambda number: parts[number].title, lost, _fail_part):
+    for outcome in run_jobs(jobs, executor, lambda number: parts[number].title, lost, give_up):
         part = parts[outcome.number]
         if outcome.scan is None:
             failed[part.title] = outcome.error
         else:
             scans[part.name] = outcome.scan
     return scans
-
-
-def _fail_part(number: int, reason: str) -> PartOutcome:
-    return PartOutcome(number, error=reason)
 
 
 def _fingerprint(path: str) -> list[int]:

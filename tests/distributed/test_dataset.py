@@ -287,6 +287,14 @@ def test_parts_are_not_tried_if_all_processes_die() -> None:
     assert executor.started == 9
 
 
+def test_death_of_the_processes_of_the_only_file_is_no_error_of_the_data() -> None:
+    write_table(Path("t.parquet"), "a")
+    with pytest.raises(LstmAeError, match=r"could be read: its process died 3 times.*Pass fewer --jobs") as raised:
+        apply_to_dataset(find_files("t.parquet"), mock.Mock(), FailingExecutor(), Path("out"))
+    # After an error of the data, the command would not resume.
+    assert not isinstance(raised.value, DataError)
+
+
 class LosingExecutor(InProcessExecutor[PartJob, PartOutcome]):
     """Executor whose processes die whenever they compute the part in one of the files.
 
