@@ -5,7 +5,9 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fleet_makers import copy_pump_fleet, write_pumps
@@ -17,6 +19,7 @@ from lstm_ae.data.panel import Panel
 from lstm_ae.data.preparation import PreparedTable
 from lstm_ae.errors import ConfigError
 from lstm_ae.fleets import detection
+from lstm_ae.fleets.detection import SeriesDetection
 
 DETECT = "series detect fleet table.csv --id-col machine"
 
@@ -110,6 +113,35 @@ def test_warnings_of_runs_are_shown() -> None:
     assert "note: a: some rows raise the threshold" in said.err
     assert json.loads(said.out)["warnings"] == {"some rows raise the threshold": ["a"]}
     assert "raise the threshold" not in call(f"{DETECT} --threshold budget:1/month").err
+
+
+def test_series_without_a_tail_and_rows_without_a_score_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    detect = detection.detect_series
+
+    def without_tail(*arguments: Any, **options: Any) -> Iterator[SeriesDetection]:
+        for result in detect(*arguments, **options):
+            if (found := result.detection) is not None and result.series == "a":
+                threshold = found.model.threshold._replace(fell_back=True)
+                result = result._replace(detection=found._replace(model=found.model._replace(threshold=threshold)))
+            yield result
+
+    monkeypatch.setattr(detection, "detect_series", without_tail)
+    said = call(f"{DETECT} --online")
+    assert "note: 1 of 4 series have normal scores that no tail fits" in said.err
+    # The first window of each of the two series ends at its row 144.
+    assert "286 rows have no score" in said.out
+    assert json.loads(call(f"{DETECT} --online --json").out)["without_tail"] == ["a"]
+
+
+def test_failures_beyond_the_first_ten_are_counted() -> None:
+    names = tuple(f"x{number}" for number in range(12))
+    shutil.rmtree("fleet")
+    copy_pump_fleet(Path("fleet"), ("a",), without=names)
+    write_pumps(Path("table.csv"), ("a", *names))
+    said = call(DETECT)
+    assert said.err.count("it has no model") == 10
+    assert "not scored: 2 more series (see --verbose, or --json)" in said.err
+    assert call(f"{DETECT} --verbose").err.count("it has no model") == 12
 
 
 def test_table_of_unknown_series_is_refused() -> None:
