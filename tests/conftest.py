@@ -10,13 +10,16 @@ import threading
 from collections import Counter
 from pathlib import Path
 
-import hypothesis  # noqa: F401 (it inspects references, and must be imported before objects are frozen below)
+import hypothesis  # It inspects references, and must be imported before objects are frozen below.
 import pytest
 
 from lstm_ae.startup import pause_garbage_collection
 
 # Set this before TensorFlow is imported. Its startup messages would hide the output of failing tests.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# A busy machine is no reason to fail.
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("untimed")
 # A shell starts background processes with SIGINT ignored, and the processes that tests interrupt inherit that.
 if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -44,7 +44,7 @@ def score_parts(detector: PartDetector, path: str, cuts: Sequence[int]) -> tuple
     ("window", "smooth", "online", "short"),
     [(3, 1, False, "drop"), (5, 6, False, "drop"), (4, 3, False, "pad"), (3, 1, True, "drop")],
 )
-@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(table=tables())
 def test_parts_equal_the_whole_table(table: Any, window: int, smooth: int, online: bool, short: str) -> None:
     steps, values, cuts = table

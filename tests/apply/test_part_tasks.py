@@ -22,9 +22,7 @@ from lstm_ae.data.frames import map_to_table_rows
 from lstm_ae.detection import calibration
 from lstm_ae.errors import DataError
 
-PROPERTY = settings(
-    max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+PROPERTY = settings(max_examples=12, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def columns_of(task: PartTask, path: str, cuts: Sequence[int]) -> dict[str, Any]:

@@ -127,7 +127,7 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @example([(0, 0, None), (3, 0, None)], [], 2, 1, "last", "1min", False, False)
 @given(
     ROWS,
@@ -180,7 +180,7 @@ def test_chunks_of_any_size_equal_scoring_the_whole_table(
     assert len(expected_times) * (1 + two) - decided <= (1 + two) * (stream.delay + 1 + gap)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     st.lists(st.tuples(st.sampled_from([1, 1, 1, 1, 1, 1, 1, 1, 2, 5]), st.integers(-9, 9)), min_size=1, max_size=400),
     st.sampled_from([50, 56, 59.9, 60, 60.5, 64]),

@@ -602,7 +602,7 @@ def test_column_without_a_value_in_training_is_refused() -> None:
     st.integers(0, 4),
     st.sampled_from(["0.7,0.15,0.15", "0.4,0.3,0.3"]),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_each_value_is_in_one_split_and_windows_are_regular(
     hours: list[int], window: int, horizon: int, max_gap: int, split: str
 ) -> None:

@@ -758,7 +758,7 @@ CHOICES = st.fixed_dictionaries(
     st.sampled_from(",;\t"),
     CHOICES,
 )
-@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_findings_and_errors_are_one_line_for_any_table(
     empty_directory: pathlib.Path, rows: list[tuple[str, ...]], times: int, mark: str, choices: dict[str, Any]
 ) -> None:

@@ -652,7 +652,7 @@ def test_forecast_refuses_a_table_column_named_step() -> None:
     assert said.last == "The table has a column 'step', which the steps ahead are called. Rename it"
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 12), st.integers(2, 20), st.integers(0, 1000))
 def test_repeat_season_continues_a_periodic_series(season: int, horizon: int, seed: int) -> None:
     cycle = np.random.default_rng(seed).normal(size=season)

@@ -230,7 +230,7 @@ def test_find_series_labels_needs_one_class_per_series() -> None:
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=120))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_draw_series_order_spreads_classes_over_all_splits(kinds: list[int]) -> None:
     """Each position occurs once, and every split gets some series of a class that has at least ten."""
     _, table = table_of([f"{k},1,{kind}" for k, kind in enumerate(kinds)])
@@ -312,7 +312,7 @@ def test_padding_rows_get_times_before_the_segment() -> None:
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.integers(2, 6), st.booleans())
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_padding_keeps_all_values_and_fills_short_segments(lengths: list[int], window: int, every: bool) -> None:
     rows = [f"{name},{100 * name + row},a" for name, length in enumerate(lengths) for row in range(length)]
     config, table = table_of(rows, window=window, split_by="series")

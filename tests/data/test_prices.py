@@ -517,7 +517,7 @@ def tables(draw: st.DrawFn) -> list[tuple[str, int, float | None]]:
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=tables(), span=st.integers(2, 5), stride=st.integers(1, 3))
 def test_no_value_is_in_two_splits_and_no_window_crosses_a_gap(
     rows: list[tuple[str, int, float | None]], span: int, stride: int, tmp_path: pathlib.Path

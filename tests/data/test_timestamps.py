@@ -353,7 +353,6 @@ def test_invalid_timestamps_are_rejected(cell: str) -> None:
 
 
 @given(st.lists(st.datetimes(datetime.datetime(1700, 1, 1), datetime.datetime(2250, 1, 1)), min_size=1, max_size=5))
-@settings(deadline=None)
 def test_python_datetimes_round_trip_to_the_microsecond(written: list[datetime.datetime]) -> None:
     expected = np.array(written, "datetime64[ns]").astype(np.int64).tolist()
     for text in ([str(moment) for moment in written], [moment.isoformat() for moment in written]):
@@ -408,7 +407,7 @@ def test_skipped_spring_hour_is_reported_as_nonexistent() -> None:
 
 
 @given(st.integers(0, 400_000))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_local_times_of_a_zone_round_trip_through_utc(start: int) -> None:
     """Convert a day of quarter hours from any start to local time and back."""
     utc = (1_600_000_000 + 900 * (start + np.arange(96))) * 1_000_000_000

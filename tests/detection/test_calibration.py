@@ -58,7 +58,7 @@ def score_by_definition(calibration: DetectorCalibration, residuals: np.ndarray)
     return scores, errors
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.integers(2, 5),  # window
     st.integers(1, 12),  # windows

@@ -123,7 +123,7 @@ def plainly(labels: np.ndarray, scores: np.ndarray, buffer: int) -> tuple[float,
     return tuple(np.mean(areas, axis=0))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.integers(2, 40), st.integers(0, 15), st.booleans())
 def test_vus_equals_its_definition(seed: int, rows: int, buffer: int, ties: bool) -> None:
     random = np.random.default_rng(seed)

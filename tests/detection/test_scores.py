@@ -66,7 +66,7 @@ def test_mean_windows_ignore_missing_values() -> None:
     assert np.isnan(mean_over_features(np.full((2, 2), np.nan))).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(CASES)
 def test_mean_windows_equal_their_definition(case: tuple[int, int, int, int, float, int]) -> None:
     window, windows, features, smooth, missing, seed = case
@@ -74,7 +74,7 @@ def test_mean_windows_equal_their_definition(case: tuple[int, int, int, int, flo
     np.testing.assert_allclose(mean_windows(errors, smooth), plainly(errors, smooth), rtol=1e-9)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(CASES, st.lists(st.integers(0, 9), max_size=8))
 def test_overlap_of_chunks_equals_mean_windows_of_all_windows(
     case: tuple[int, int, int, int, float, int], sizes: list[int]
@@ -94,7 +94,7 @@ def test_overlap_of_chunks_equals_mean_windows_of_all_windows(
     np.testing.assert_allclose(overlap.rest(), whole[done:], rtol=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(CASES, st.data())
 def test_mean_windows_of_a_part_equal_those_of_the_series(
     case: tuple[int, int, int, int, float, int], data: st.DataObject

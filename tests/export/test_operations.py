@@ -283,7 +283,7 @@ def test_missing_damaged_and_large_graph_files_raise_data_error(plain: Path, emp
 
 
 @given(place=st.integers(0), byte=st.integers(0, 255), cut=st.booleans())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damaged_graph_file_raises_only_data_error(
     plain: Path, tmp_path: Path, place: int, byte: int, cut: bool
 ) -> None:

@@ -65,7 +65,7 @@ def test_signatures_of_the_saved_models_are_computed_by_numba(name: str) -> None
     assert servable.signatures.keys() - servable.functions.keys() == BY_TENSORFLOW[name]
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(batch=st.integers(1, 5), missing=st.sampled_from([0, 0.1, 0.6]), seed=st.integers(0, 99))
 def test_windows_have_the_outputs_of_the_export(
     pump: Servable, by_tensorflow: Servable, batch: int, missing: float, seed: int

@@ -41,7 +41,7 @@ def changes_of(scores: Any, begins: Any, join: int, sizes: list[int]) -> tuple[O
     return event, found
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(STARTS, st.integers(1, 6), st.lists(st.integers(1, 7), min_size=1, max_size=5))
 def test_events_equal_those_of_the_table(rows: list[tuple[float, bool]], join: int, sizes: list[int]) -> None:
     scores = np.array([score for score, _ in rows], float)

@@ -222,7 +222,7 @@ def test_file_that_is_renamed_while_it_is_read_is_read_once(monkeypatch: pytest.
     assert reader.read() == numbers(2, 8)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.sampled_from(["write", "half", "rotate", "copy", "read"]), max_size=25))
 def test_any_order_of_writes_and_rotations_returns_each_row_once(steps: list[str]) -> None:
     folder = Path(tempfile.mkdtemp(dir="."))

@@ -82,7 +82,7 @@ def test_rows_are_numbered_and_have_the_columns_of_the_run(base: sqlite3.Connect
     source.close()
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.lists(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 1)), max_size=6), max_size=6), st.integers(1, 3))
 def test_rows_of_equal_times_are_read_once(groups: list[list[tuple[int, int]]], limit: int) -> None:
     """Times ascend from one group to the next one by at most 3, and rows of the last time can follow later."""
