@@ -29,7 +29,15 @@ def ray_data():
     import ray
     import ray.data
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR", configure_logging=False)
+    # Without an address, Ray would use a cluster that another test has started.
+    ray.init(
+        "local",
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+        configure_logging=False,
+    )
     ray.data.DataContext.get_current().enable_progress_bars = False
     yield ray.data
     ray.shutdown()
