@@ -13,7 +13,7 @@ import numpy as np
 from lstm_ae.arrays import Array
 from lstm_ae.config import Series
 from lstm_ae.detection.calibration import NormalScores, score_rows
-from lstm_ae.errors import DataError
+from lstm_ae.errors import Code, DataError
 from lstm_ae.models.network import Network
 from lstm_ae.models.numpy_network import NumpyNetwork
 from lstm_ae.models.sliding import extract_weights, reconstruct, slide, unsupported_reason
@@ -42,7 +42,7 @@ def make_functions(version: Path) -> dict[str, Function]:
     run = open_run(version.parent)
     network = run.network()
     if not isinstance(network, NumpyNetwork):
-        raise DataError("Keras must compute its network")
+        raise DataError("Keras must compute its network", code=Code.MODEL_UNUSABLE)
     functions: dict[str, Function] = {"serving_default": partial(_call, network)}
     if "future" in network.outputs:
         functions["predict"] = functions["serving_default"]
