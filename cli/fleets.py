@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from lstm_ae.fleets.detection import FleetDetection
     from lstm_ae.json_types import JsonMapping, JsonObject
 
+# A model that keeps the weights of the common model differs from it by rounding.
+TIED = 1e-5
+
 # Series without a model that are shown without --verbose.
 MAX_SHOWN_FAILURES = 10
 
@@ -101,7 +104,7 @@ def train_fleet(config: Series, out: Path | None, engine: Engine, console: Conso
     again = f", {result.reused:,} of them before" if result.reused else ""
     console.show(f"{len(trained):,} of {len(result.rows):,} series have a model{again}")
     for part in ("validation", "test"):
-        if text := _compare(trained, part):
+        if text := compare_with_common(trained, part):
             console.show(text)
     if new := len(trained) - result.reused:
         console.say(f"{format_count(new, 'model')} in {format_duration(result.seconds)}")
@@ -113,18 +116,24 @@ def train_fleet(config: Series, out: Path | None, engine: Engine, console: Conso
         raise DataError("No series has a model; see the reasons above", code=Code.TOO_FEW_ROWS)
 
 
-def _compare(rows: "Sequence[JsonObject]", part: str) -> str:
-    """Return how the errors of the models compare with those of the common model; "" without errors."""
+def compare_with_common(rows: "Sequence[JsonObject]", part: str) -> str:
+    """Return how the errors of the models compare with those of the common model; "" without errors.
+
+    Args:
+        rows: rows of the table of a fleet.
+        part: name of the split.
+    """
     pairs = [(row[f"{part}_error"], row[f"common_{part}_error"]) for row in rows]
     pairs = [(own, common) for own, common in pairs if own is not None and common]
     if not pairs:
         return ""
-    better = sum(own < common for own, common in pairs)
+    better = sum(own < common * (1 - TIED) for own, common in pairs)
+    tied = sum(abs(own - common) <= common * TIED for own, common in pairs)
     median = statistics.median(own / common for own, common in pairs)
     chosen = "; the epoch was chosen on it" * (part == "validation")
     return (
-        f"{part}: own models beat the common model in {better:,} of {len(pairs):,} series, "
-        f"median error {median:.3f} of the common one{chosen}"
+        f"{part}: own models beat the common model in {better:,} of {len(pairs):,} series"
+        f"{f' and equal it in {tied:,}' if tied else ''}, median error {median:.3f} of the common one{chosen}"
     )
 
 

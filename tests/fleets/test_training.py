@@ -12,6 +12,7 @@ import filelock
 import numpy as np
 import pytest
 from fleet_makers import OPTIONS, PUMP, ROWS, SERIES, TOO_SHORT, write_series
+from lstm_ae_cli.fleets import compare_with_common
 from searches import call, refused
 
 from lstm_ae.config import Series
@@ -237,3 +238,15 @@ def test_failures_do_not_stop_a_fleet(tmp_path: Path, monkeypatch: pytest.Monkey
     assert [row["failure"] for row in result.rows] == ["failure 0", "failure 1", "failure 2"]
     assert reports == [(1, 3), (2, 3), (3, 3)]
     assert "failure 1" in result.fleet.table.read_text()
+
+
+def test_models_with_the_common_weights_equal_the_common_model() -> None:
+    rows = [
+        {"test_error": own, "common_test_error": common}
+        for own, common in [(0.5, 1.0), (1.0000001, 1.0), (0.9999999, 1.0), (2.0, 1.0), (None, 1.0)]
+    ]
+    text = compare_with_common(rows, "test")
+    assert text.startswith(
+        "test: own models beat the common model in 1 of 4 series and equal it in 2, median error 1.000"
+    )
+    assert not compare_with_common(rows[-1:], "test")
