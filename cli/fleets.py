@@ -121,7 +121,7 @@ def compare_with_common(rows: "Sequence[JsonObject]", part: str) -> str:
 
     Args:
         rows: rows of the table of a fleet.
-        part: name of the split.
+        part: name of the split, "validation" or "test".
     """
     pairs = [(row[f"{part}_error"], row[f"common_{part}_error"]) for row in rows]
     pairs = [(own, common) for own, common in pairs if own is not None and common]
@@ -135,13 +135,6 @@ def compare_with_common(rows: "Sequence[JsonObject]", part: str) -> str:
         f"{part}: own models beat the common model in {better:,} of {len(pairs):,} series"
         f"{f' and equal it in {tied:,}' if tied else ''}, median error {median:.3f} of the common one{chosen}"
     )
-
-
-def is_fleet(directory: str) -> bool:
-    """Return whether a directory is that of a fleet."""
-    from lstm_ae.fleets.directory import is_fleet
-
-    return is_fleet(directory)
 
 
 def refuse_options(given: Mapping[str, object]) -> None:
@@ -170,7 +163,7 @@ class DetectionRequest(NamedTuple):
 def detect_in_fleet(request: DetectionRequest, console: Console, reading: "JsonMapping") -> None:
     """Detect anomalies in each series of a table with its own model, and write the events and the scores."""
     from lstm_ae.apply.run_table import TableRequest
-    from lstm_ae.fleets.detection import detect_in_table, read_fleet_table
+    from lstm_ae.fleets.detection import detect_series, read_fleet_table, summarize_detections
     from lstm_ae.fleets.directory import Fleet
     from lstm_ae.table_files import write_table
 
@@ -180,16 +173,16 @@ def detect_in_fleet(request: DetectionRequest, console: Console, reading: "JsonM
         table = read_fleet_table(fleet, TableRequest(request.data, reading=reading, progress=bar.reading))
     counter = ProgressCounter(console, "series")
     try:
-        found = detect_in_table(
+        results = detect_series(
             fleet,
             table,
             rule=request.threshold,
             online=request.online,
             adapt=request.adapt,
             reading=reading,
-            scores=request.scores is not None,
             report=counter,
         )
+        found = summarize_detections(results, scores=request.scores is not None)
     finally:
         counter.clear()
     show_note(_describe_series(found), console)
@@ -227,7 +220,7 @@ def _describe_series(found: "FleetDetection") -> list[str]:
         (found.trained_on, "have rows that their models were trained or selected on; results on them are optimistic"),
         (found.shifted, "have drifted outside the training range; their last scores mainly reflect the drift"),
         (
-            found.tailless,
+            found.without_tail,
             "have normal scores that no tail fits, so that their thresholds are among the highest of these scores and "
             "may allow more false alarms than their share of the budget",
         ),

@@ -375,7 +375,9 @@ def register(app: typer.Typer) -> None:
             )
         if series is not None and figure is None and (events is not None or scores is not None):
             raise ConfigError("--series chooses what --figure draws. Add --figure", code=Code.MISSING_OPTION)
-        if fleets.is_fleet(run):
+        from lstm_ae.fleets.directory import is_fleet
+
+        if is_fleet(run):
             given_options = {
                 "--figure": figure,
                 "--series": series,

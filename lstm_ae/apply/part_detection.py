@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 
 from lstm_ae.apply.detect import RunDetector, load_detector
 from lstm_ae.apply.detection_output import event_record
-from lstm_ae.apply.partition import PartResult, PartTask, PlacedRows, Reach
+from lstm_ae.apply.partition import PartTask, PlacedRows, Reach, TaskResult
 from lstm_ae.arrays import Array, BoolArray, Int64Array
 from lstm_ae.config import Series
 from lstm_ae.config.threshold import parse_threshold
@@ -87,7 +87,7 @@ class PartDetector(PartTask):
         normal = self.detector.normal
         return self.reach_of_windows(normal.components.mean.shape[1], normal.smooth)
 
-    def compute(self, rows: PlacedRows) -> PartResult:
+    def compute(self, rows: PlacedRows) -> TaskResult:
         """Return the score of each row, its p-value, whether it is an anomaly, and the error of each column.
 
         Scores are NaN for rows in no complete window. The arrays are the rows of events by series.
@@ -113,7 +113,7 @@ class PartDetector(PartTask):
         output = self._name_columns(scores, scored.errors[chosen])
         pieces = dict(_event_pieces(self, prepared, scored, rows.own[rows.begins]))
         meta, arrays = pack_pieces(pieces)
-        return PartResult(output, rows.key_columns, int((~np.isnan(scores)).sum()), meta, arrays)
+        return TaskResult(output, rows.key_columns, int((~np.isnan(scores)).sum()), meta, arrays)
 
     def empty_columns(self) -> TableColumns:
         """Return the columns of the scores without rows."""

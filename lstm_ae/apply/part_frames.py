@@ -61,6 +61,7 @@ class FrameFunction:
             several = isinstance(id_col, Sequence) and not isinstance(id_col, str)
             changed["id_col"] = tuple(id_col) if several else (id_col,)
         fitted = run if isinstance(run, FittedModel) else open_run(run, "series").read()
+        # The key by which a process loads the run once; never read from a file or from another program.
         self.content = pickle.dumps((fitted, task, changed, options))
         # A wrong option is reported before any data is read.
         self.load()

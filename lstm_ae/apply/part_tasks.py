@@ -20,7 +20,7 @@ from lstm_ae.apply.forecast import (
     require_levels,
 )
 from lstm_ae.apply.part_detection import load_part_detector
-from lstm_ae.apply.partition import WHOLE_SERIES, PartContext, PartResult, PartTask, PlacedRows, Reach
+from lstm_ae.apply.partition import WHOLE_SERIES, PartContext, PartTask, PlacedRows, Reach, TaskResult
 from lstm_ae.arrays import Float32Array
 from lstm_ae.config import Series
 from lstm_ae.data.padding import pad_segments
@@ -56,7 +56,7 @@ class PartEncoder(PartTask):
         """Positions that the codes depend on."""
         return self.reach_of_windows(self.autoencoder.sliding.features, causal=True)
 
-    def compute(self, rows: PlacedRows) -> PartResult:
+    def compute(self, rows: PlacedRows) -> TaskResult:
         """Return the code of each row, NaN where no window ends."""
         prepared = self.regularize(rows, pad=True)
         require_complete_windows(self.config, prepared)
@@ -81,7 +81,7 @@ class PartReconstructor(PartEncoder):
         """Positions that the reconstructions depend on."""
         return self.reach_of_windows(self.autoencoder.sliding.features)
 
-    def compute(self, rows: PlacedRows) -> PartResult:
+    def compute(self, rows: PlacedRows) -> TaskResult:
         """Return the reconstructed values of each row, NaN where no window contains it."""
         prepared = self.regularize(rows, pad=True)
         require_complete_windows(self.config, prepared)
@@ -127,7 +127,7 @@ class PartClassifier(PartTask):
             return Reach(WHOLE_SERIES, WHOLE_SERIES)
         return self.reach_of_windows(len(self.config.value_cols), causal=True)
 
-    def compute(self, rows: PlacedRows) -> PartResult:
+    def compute(self, rows: PlacedRows) -> TaskResult:
         """Return the class and the probability of each class for each row, empty and NaN where there is none."""
         prepared = self.regularize(rows)
         if self.by_series and self.config.may_pad:
@@ -194,7 +194,7 @@ class PartForecaster(PartTask):
         """Return whether a series ends in the part."""
         return not all(place.more for place in context.series.values())
 
-    def compute(self, rows: PlacedRows) -> PartResult:
+    def compute(self, rows: PlacedRows) -> TaskResult:
         """Return a row for each step of each series that ends in the part with a complete window.
 
         Each series is computed on its own, because the last bit may depend on the other series of a batch.
@@ -214,13 +214,13 @@ class PartForecaster(PartTask):
         last = last[np.isin(prepared.grid.series[last], list(ending))]
         meta = {"skipped": len(ending) - len(last)}
         if not len(last):
-            return PartResult({}, meta=meta)
+            return TaskResult({}, meta=meta)
         with threadpool_limits(1, user_api="blas"):
             forecast = forecast_table(
                 self.forecaster, prepared, horizon=self.horizon, levels=self.levels, last=last, size=1
             )
         columns = forecast_columns(forecast)
-        return PartResult(columns, results=len(columns["step"]), meta=meta)
+        return TaskResult(columns, results=len(columns["step"]), meta=meta)
 
     def empty_columns(self) -> TableColumns:
         """Return the columns of the forecasts without rows."""
@@ -234,10 +234,10 @@ def _type_text(columns: TableColumns) -> TableColumns:
 
 def _rows_result(
     rows: PlacedRows, prepared: PreparedTable, found: Float32Array, name: Callable[[Float32Array], Any]
-) -> PartResult:
+) -> TaskResult:
     """Return results `(grid rows, columns)` as those of the rows of the part."""
     own = found[rows.grid_rows(prepared.grid)]
-    return PartResult(name(own), rows.key_columns, int((~np.isnan(own)).any(axis=1).sum()))
+    return TaskResult(name(own), rows.key_columns, int((~np.isnan(own)).any(axis=1).sum()))
 
 
 def _load_encoder(run: ModelStore, reading: JsonMapping | None = None) -> PartEncoder:

@@ -144,7 +144,7 @@ class PlacedRows(NamedTuple):
         return found
 
 
-class PartResult(NamedTuple):
+class TaskResult(NamedTuple):
     """Results of a part.
 
     Args:
@@ -191,7 +191,7 @@ class PartTask(abc.ABC):
         """Positions around a part that its results depend on."""
 
     @abc.abstractmethod
-    def compute(self, rows: PlacedRows) -> PartResult:
+    def compute(self, rows: PlacedRows) -> TaskResult:
         """Return the results of the rows of a part.
 
         Raises:
@@ -423,7 +423,7 @@ def find_step(task: PartTask, panel: Panel) -> TimeStep:
     return TimeStep() if panel.layout.time is None else task.step
 
 
-def compute_part(task: PartTask, source: PartSource, context: PartContext) -> PartResult:
+def compute_part(task: PartTask, source: PartSource, context: PartContext) -> TaskResult:
     """Compute the results of a part.
 
     Args:
@@ -435,7 +435,7 @@ def compute_part(task: PartTask, source: PartSource, context: PartContext) -> Pa
         ConfigError, DataError: the rows cannot be read with these options, or as in `PartTask.compute`.
     """
     if not task.is_needed(context):
-        return PartResult({})
+        return TaskResult({})
     sources = (*context.before, source, *context.after)
     panels = [read_run_table(task.config, TableRequest(each.path, part=each.rows)) for each in sources]
     return task.compute(place_rows(task, panels, len(context.before), context.series))
@@ -525,7 +525,7 @@ def _mark_ends(placed: PlacedRows, low: Int64Array, high: Int64Array, more: Bool
     )
 
 
-def save_record(path: Path, meta: JsonMapping, result: PartResult) -> None:
+def save_record(path: Path, meta: JsonMapping, result: TaskResult) -> None:
     """Write what is needed of a part when all parts are complete, atomically.
 
     Args:

@@ -13,10 +13,10 @@ from threadpoolctl import threadpool_limits
 from lstm_ae.apply.part_tasks import LOADERS
 from lstm_ae.apply.partition import (
     PartContext,
-    PartResult,
     PartScan,
     PartSource,
     PartTask,
+    TaskResult,
     compute_part,
     save_record,
     scan_part,
@@ -112,7 +112,7 @@ def _peak_memory() -> int:
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
-def write_results(path: Path, source: PartSource, result: PartResult) -> None:
+def write_results(path: Path, source: PartSource, result: TaskResult) -> None:
     """Write the results of a part as a Parquet file, atomically, without columns that the path of the part holds.
 
     Raises:

@@ -1,6 +1,6 @@
 """Detect anomalies in the series of a table, each with its own model of a fleet."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -49,7 +49,6 @@ class FleetDetection(NamedTuple):
     """Result for all series of a table.
 
     Args:
-        series: number of series in the table.
         unknown: series that the fleet does not know.
         failed: why a series has no scores, by its name.
         thresholds: threshold of each series with scores.
@@ -60,12 +59,11 @@ class FleetDetection(NamedTuple):
             series, so that the interval is wider than one of 95%.
         trained_on: series with windows that their models were trained or selected on.
         shifted: series whose last rows are outside the training range.
-        tailless: series without a tail of normal scores, whose threshold is among the scores themselves.
+        without_tail: series without a tail of normal scores, whose threshold is among the scores themselves.
         warnings: series with each warning.
         scores: scores of all rows as table columns; empty if they were not requested.
     """
 
-    series: int
     unknown: list[str]
     failed: dict[str, str]
     thresholds: dict[str, float]
@@ -76,9 +74,14 @@ class FleetDetection(NamedTuple):
     expected: ExpectedAlarms
     trained_on: list[str]
     shifted: list[str]
-    tailless: list[str]
+    without_tail: list[str]
     warnings: dict[str, list[str]]
     scores: TableColumns
+
+    @property
+    def series(self) -> int:
+        """Number of series in the table."""
+        return len(self.unknown) + len(self.failed) + len(self.thresholds)
 
     def to_json(self) -> JsonObject:
         """Return the result as a JSON object, without the scores of the rows."""
@@ -93,7 +96,7 @@ class FleetDetection(NamedTuple):
             "warnings": self.warnings,
             "rules": self.rules,
             "thresholds": self.thresholds,
-            "without_tail": self.tailless,
+            "without_tail": self.without_tail,
             "rows": self.rows,
             "unscored_rows": self.unscored,
             "expected_false_alarms": {"mean": expected.expected, "low": expected.low, "high": expected.high},
@@ -115,30 +118,18 @@ def read_fleet_table(fleet: Fleet, request: TableRequest) -> Panel:
     return read_run_table(run_config(fleet.common, "anomaly", reading=request.reading), request)
 
 
-def detect_in_table(
-    fleet: Fleet,
-    table: Panel,
-    *,
-    rule: str | None = None,
-    online: bool = False,
-    adapt: int | None = None,
-    reading: JsonMapping | None = None,
-    scores: bool = False,
-    report: Callable[[int, int], None] = lambda done, of: None,
-) -> FleetDetection:
-    """Detect anomalies in a table; see `detect_series` for the arguments.
+def summarize_detections(results: Iterable[SeriesDetection], *, scores: bool = False) -> FleetDetection:
+    """Return the result for all series of a table.
 
     Args:
+        results: the results of its series, see `detect_series`.
         scores: whether to return the scores of all rows.
-
-    Raises:
-        ConfigError, DataError: a run is damaged, or the options do not fit.
     """
     unknown, failed, thresholds, events = list[str](), dict[str, str](), dict[str, float](), list[JsonObject]()
-    trained_on, shifted, tailless, warnings = list[str](), list[str](), list[str](), dict[str, list[str]]()
+    trained_on, shifted, without_tail, warnings = list[str](), list[str](), list[str](), dict[str, list[str]]()
     rules, expected, rows, unscored = set[str](), [np.zeros(3)], 0, 0
     columns: dict[str, list[Array]] = {}
-    for result in detect_series(fleet, table, rule=rule, online=online, adapt=adapt, reading=reading, report=report):
+    for result in results:
         series, detection = result.series, result.detection
         if detection is None:
             if result.unknown:
@@ -155,7 +146,7 @@ def detect_in_table(
         expected.append(np.array(threshold.alarms.per(scored)))
         trained_on += [series] * result.trained_on
         shifted += [series] * bool(detection.shifts)
-        tailless += [series] * threshold.fell_back
+        without_tail += [series] * threshold.fell_back
         for text in result.warnings:
             warnings.setdefault(text, []).append(series)
         if scores:
@@ -163,7 +154,6 @@ def detect_in_table(
             for name, cells in {"series": np.full(len(own["score"]), series, object), **own}.items():
                 columns.setdefault(name, []).append(np.asarray(cells))
     return FleetDetection(
-        len(table.ids),
         unknown,
         failed,
         thresholds,
@@ -174,7 +164,7 @@ def detect_in_table(
         ExpectedAlarms(*np.sum(expected, axis=0).tolist()),
         trained_on,
         shifted,
-        tailless,
+        without_tail,
         warnings,
         {name: np.concatenate(parts) for name, parts in columns.items()},
     )

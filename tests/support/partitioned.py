@@ -11,9 +11,9 @@ import pytest
 from hypothesis import strategies as st
 
 from lstm_ae.apply.partition import (
-    PartResult,
     PartSource,
     PartTask,
+    TaskResult,
     compute_part,
     find_contexts,
     move_borders,
@@ -88,7 +88,7 @@ def write_steps(path: str, steps: Sequence[int], values: Any, ids: Sequence[str]
     return path
 
 
-def compute_parts(task: PartTask, path: str, cuts: Sequence[int]) -> list[PartResult]:
+def compute_parts(task: PartTask, path: str, cuts: Sequence[int]) -> list[TaskResult]:
     """Return the results of a file that is divided at some rows."""
     bounds = sorted({0, *cuts, parquet.read_metadata(path).num_rows})
     sources = [PartSource(path, ParquetPart(start, stop, {})) for start, stop in itertools.pairwise(bounds)]
