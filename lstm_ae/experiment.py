@@ -6,7 +6,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import filelock
 import numpy as np
 
 from lstm_ae import run as runs
@@ -15,7 +14,7 @@ from lstm_ae.config import DATA_PATHS, Config, Snp, task_of
 from lstm_ae.data.windows import Data, join_training
 from lstm_ae.errors import Code, ConfigError, DataError, DivergedError
 from lstm_ae.evaluation import Evaluation
-from lstm_ae.files import load_state
+from lstm_ae.files import hold_lock, load_state
 from lstm_ae.formatting import format_best_epochs
 from lstm_ae.json_types import JsonMapping, JsonObject
 from lstm_ae.model_store import FittedModel, History, ModelStore
@@ -152,14 +151,7 @@ def _train(
 ) -> Run:
     observer = observer or TrainingObserver()
     observer.on_start(run.directory)
-    try:
-        lock = filelock.FileLock(run.lock, timeout=0).acquire()
-    except filelock.Timeout:
-        raise ConfigError(
-            f"Another process is training in {str(run.directory)!r}. Wait for it or pass another --out",
-            code=Code.IN_USE,
-        ) from None
-    with lock, ExitStack() as stack:
+    with hold_lock(run.lock, f"training in {str(run.directory)!r}"), ExitStack() as stack:
         recorders = [stack.enter_context(tracker(run)) for tracker in trackers]
         known = identity(config, data) | {"versions": runs.installed_versions()}
         writer = _HistoryWriter(run, observer)

@@ -11,7 +11,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-import filelock
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -289,11 +288,28 @@ def lock_folder(folder: Path) -> Iterator[None]:
     place = folder.resolve()
     lock = place.parent / f".{place.name}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
+    with hold_lock(lock, f"writing to {str(folder)!r}"):
+        yield
+
+
+@contextmanager
+def hold_lock(lock: Path, purpose: str) -> Iterator[None]:
+    """Hold a lock, which the system releases when the process ends.
+
+    Args:
+        lock: the file of the lock.
+        purpose: what the holder of the lock does, in the words of the error.
+
+    Raises:
+        ConfigError: another process holds it.
+    """
+    import filelock  # the image of the server has no filelock
+
     try:
         held = filelock.FileLock(lock, timeout=0).acquire()
     except filelock.Timeout:
         raise ConfigError(
-            f"Another process is writing to {str(folder)!r}. Wait for it or pass another --out", code=Code.IN_USE
+            f"Another process is {purpose}. Wait for it or pass another --out", code=Code.IN_USE
         ) from None
     with held:
         yield

@@ -9,14 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-import filelock
-
 from lstm_ae import run
 from lstm_ae.config import task_of
 from lstm_ae.config.space import Space
 from lstm_ae.data.windows import Data
 from lstm_ae.errors import Code, ConfigError, DataError
 from lstm_ae.experiment import finish_run, fit_model, identity, refit_model
+from lstm_ae.files import hold_lock
 from lstm_ae.run import Run
 from lstm_ae.search.directory import SearchDirectory, SearchPurpose
 from lstm_ae.search.executors import Executor
@@ -350,14 +349,7 @@ def open_record(
         ConfigError: another process is running the search.
         DataError: a file is damaged.
     """
-    try:
-        lock = filelock.FileLock(folder.lock, timeout=0).acquire()
-    except filelock.Timeout:
-        raise ConfigError(
-            f"Another process is running the search in {str(folder.directory)!r}. Wait for it or pass another --out.",
-            code=Code.IN_USE,
-        ) from None
-    with lock:
+    with hold_lock(folder.lock, f"running the search in {str(folder.directory)!r}"):
         saved_plan, saved_purpose = folder.plan(), folder.purpose()
         plan, purpose, journal = plan or saved_plan, purpose or saved_purpose, folder.journal
         if (plan, purpose) != (saved_plan, saved_purpose):

@@ -89,7 +89,7 @@ def test_invalid_search_commands_are_refused_in_one_line(s, line, code, message)
 def test_resume_refuses_a_directory_locked_by_another_search(s):
     with filelock.FileLock(s / ".lock"):
         message = refused("toy tune --resume --out s", 2)
-    assert message == "Another process is running the search in 's'. Wait for it or pass another --out."
+    assert message == "Another process is running the search in 's'. Wait for it or pass another --out"
 
 
 def test_resume_refuses_different_data(s):
