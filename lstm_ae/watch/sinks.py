@@ -17,12 +17,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import BinaryIO, NamedTuple, TypeVar
 
 from lstm_ae.config.options import Options, option
 from lstm_ae.errors import Code, ConfigError
 from lstm_ae.json_types import JsonObject
 from lstm_ae.watch.servers import HttpClient, HttpOptions, RemoteError, read_secret
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 LOG = logging.getLogger(__name__)
 
@@ -168,6 +173,18 @@ class JsonLines(SinkOptions):
         return JsonLinesSink(Path(self.path))
 
 
+def _end_of_lines(file: BinaryIO) -> int:
+    """Return the end of the last line that ends with a line break."""
+    end = file.seek(0, os.SEEK_END)
+    while end:
+        start = max(end - 4096, 0)
+        file.seek(start)
+        if (last := file.read(end - start).rfind(b"\n")) >= 0:
+            return start + last + 1
+        end = start
+    return 0
+
+
 class JsonLinesSink(Sink):
     """A file of messages. A copy of a message that is already in the file is not written.
 
@@ -187,9 +204,10 @@ class JsonLinesSink(Sink):
             raise SinkError(f"{str(self.path)!r} cannot be written. Create the folder, or change its permissions")
 
     def position(self) -> int:
-        """Return the size of the file."""
+        """Return the end of the last whole line."""
         try:
-            return self.path.stat().st_size
+            with self.path.open("rb") as file:
+                return _end_of_lines(file)
         except OSError:
             return 0
 
@@ -215,11 +233,11 @@ class JsonLinesSink(Sink):
         content = "".join(f"{message.to_json()}\n" for message in messages).encode()
         try:
             with self.lock, self.path.open("ab+") as file:
-                size = file.seek(0, os.SEEK_END)
-                if size:
-                    # A process that was killed can leave a part of a line.
-                    file.seek(size - 1)
-                    content = content if file.read(1) == b"\n" else b"\n" + content
+                if fcntl is not None:
+                    fcntl.flock(file, fcntl.LOCK_EX)  # another process may write to the file
+                # A process that was killed can leave a part of a line, whose message is sent again.
+                size = _end_of_lines(file)
+                file.truncate(size)
                 try:
                     file.write(content)
                     file.flush()

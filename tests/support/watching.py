@@ -119,9 +119,9 @@ STEP = MINUTE
 
 
 def messages(path: str = "alarms.jsonl") -> list[dict[str, Any]]:
-    """Return the messages in a file."""
+    """Return the messages in a file; a process may still be writing the last one."""
     file = Path(path)
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    return [json.loads(line) for line in file.read_text().split("\n")[:-1]] if file.exists() else []
 
 
 @dataclasses.dataclass

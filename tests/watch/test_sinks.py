@@ -37,12 +37,16 @@ def test_json_lines_are_appended_and_their_keys_found() -> None:
     assert sink.received_keys(position + 1000) == {"1-firing", "2-firing"}  # the file was replaced by a shorter one
 
 
-def test_line_that_was_cut_by_a_crash_stays_apart() -> None:
-    Path("out.jsonl").write_text('{"key": "0-fir')
+@pytest.mark.parametrize("length", [1, 5000])
+@pytest.mark.parametrize("whole", ["", '{"key": "0-firing"}\n'])
+def test_line_that_was_cut_by_a_crash_is_removed(whole: str, length: int) -> None:
+    Path("out.jsonl").write_text(whole + '{"key": "' + length * "1")
     sink = JsonLines(path="out.jsonl").open()
+    position = sink.position()
+    assert position == len(whole)
     sink.send([ONE])
-    assert Path("out.jsonl").read_text().splitlines()[1:] == ['{"key":"1-firing","text":"Tür"}']
-    assert sink.received_keys(0) == {"1-firing"}
+    assert Path("out.jsonl").read_text() == whole + '{"key":"1-firing","text":"Tür"}\n'
+    assert sink.received_keys(position) == {"1-firing"}
 
 
 def test_file_that_cannot_be_written_is_a_sink_error() -> None:
