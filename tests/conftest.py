@@ -68,6 +68,12 @@ LONGEST = (
 )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Leave exhaustive tests out of `-m slow`, as a file or a function that is marked slow may contain some."""
+    if config.option.markexpr == "slow":
+        config.option.markexpr = "slow and not exhaustive"
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order the files: first the slowest files, then the files with the most tests."""
